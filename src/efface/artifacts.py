@@ -1,0 +1,208 @@
+"""Typed rows on disk: one `Record` per question and model, `Scores`, `Results`, `Manifest`. No torch."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from efface.errors import EffaceError
+
+Metric = Literal[
+    "rouge", "probability", "truth_ratio", "token_entropy", "cosine_similarity", "entailment"
+]
+METRICS: tuple[Metric, ...] = (
+    "rouge",
+    "probability",
+    "truth_ratio",
+    "token_entropy",
+    "cosine_similarity",
+    "entailment",
+)
+
+
+class Record(BaseModel):
+    """What one model said and believes about one question. Every score is made from these fields alone."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    set: str
+    id: str
+    question: str
+    answer: str
+    """The answer that ROUGE and probability compare with."""
+    output: str
+    """Greedy decoding, special tokens removed."""
+    output_token_ids: list[int]
+    """Ids of `output` as generated, without the end-of-sequence token."""
+    answer_logprobs: list[float]
+    """Natural-log probability of each token of `answer`, end-of-sequence included; never empty."""
+    paraphrased_logprobs: list[float] | None
+    """The same for the paraphrased answer; None where there is none (the truth ratio then uses `answer`)."""
+    perturbed_logprobs: list[list[float]]
+    """The same for each wrong answer; empty where there is none."""
+    embedding_target: str
+    embedder: str | None
+    """Name of the sentence-embedding model; None when none was at hand."""
+    cosine_answer: float | None
+    """Cosine of the output with `embedding_target`, in [-1, 1], not clipped."""
+    cosine_before: float | None
+    """Cosine of the output with the output of the model before unlearning."""
+    entailment_target: str
+    entailment_premise: Literal["output", "answer"]
+    judge: str | None
+    """Name of the NLI model, or `key-facts`; None when none was at hand."""
+    entailment_label: str | None
+    """`entailment`, `neutral` or `contradiction`."""
+    missing: dict[Metric, str] = {}
+    """Why a metric cannot be made from this record, in words."""
+
+
+class SetScores(BaseModel):
+    """The six metrics of one evaluation set, each in [0, 1]; None where it could not be had."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    n: int
+    rouge: float | None
+    probability: float | None
+    truth_ratio: float | None
+    token_entropy: float | None
+    cosine_similarity: float | None
+    entailment: float | None
+
+
+class Partial(BaseModel):
+    """Aggregates over the metrics that every set has, named in `metrics`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    model_utility: float | None
+    model_utility_retain: float | None
+    forget_efficacy: float | None
+    metrics: list[Metric]
+
+
+class ForgetQuality(BaseModel):
+    """Two-sample Kolmogorov-Smirnov test of forget-set truth ratios against a retrained model's (TOFU)."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    p_value: float
+    statistic: float
+
+
+class Scores(BaseModel):
+    """One model's scores under one definition (`metrics.md`)."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    model_utility: float | None
+    model_utility_retain: float | None
+    forget_efficacy: float | None
+    partial: Partial
+    missing: dict[str, str]
+    """Metric or aggregate -> why it is null."""
+    embedder: str | None
+    judge: str | None
+    sets: dict[str, SetScores]
+
+
+class Results(BaseModel):
+    """`results.json` of a run: the same scores before and after unlearning."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+    schema_version: Literal[1] = 1
+    definition: str
+    method: str
+    before: Scores
+    after: Scores
+
+    def to_json(self) -> dict[str, Any]:
+        """As written to results.json, where the version's key is `schema`."""
+        body = self.model_dump()
+        return {"schema": body.pop("schema_version"), **body}
+
+
+class Manifest(BaseModel):
+    """What made a run, so that it can be repeated."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    efface: str
+    commit: str | None
+    command: list[str]
+    seed: int
+    device: str
+    precision: str
+    versions: dict[str, str]
+    data: dict[str, str]
+    """Source -> SHA-256."""
+    model: str
+    model_sha256: str
+    started: str
+    """UTC, ISO 8601."""
+    seconds: dict[str, float] = {}
+    """Stage -> wall-clock seconds."""
+    peak_memory_bytes: int | None = None
+    notes: list[str] = []
+
+
+@contextmanager
+def written_beside(path: Path) -> Iterator[Path]:
+    """Yield a path beside `path` to write to; rename it onto `path` only when the block succeeds.
+
+    Raises `EffaceError` when the disk is full or the folder cannot be written; nothing half-written stays.
+    """
+    beside = path.with_name(f".{path.name}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield beside
+        os.replace(beside, path)
+    except OSError as error:
+        raise EffaceError(
+            f"cannot write {path}: {error.strerror or error}; free some space or choose another --out"
+        ) from error
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a whole text file, or nothing."""
+    with written_beside(path) as beside:
+        beside.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write a JSON file, or nothing. NaN is refused: a score that cannot be had is null."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_records(path: Path, records: Iterable[Record]) -> None:
+    """Write one record per line, or nothing."""
+    write_text(path, "".join(record.model_dump_json() + "\n" for record in records))
+
+
+def read_records(path: Path) -> list[Record]:
+    """Read what `write_records` wrote; a damaged line is refused by number."""
+    records = []
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise EffaceError(f"cannot read records {path}: {error}; run the evaluation again") from error
+    for number, line in enumerate(text.removesuffix("\n").split("\n"), 1):  # not splitlines: texts hold U+2028
+        try:
+            records.append(Record.model_validate_json(line))
+        except ValidationError as error:
+            problem = error.errors()[0]
+            where = ".".join(str(part) for part in problem["loc"]) or "line"
+            raise EffaceError(
+                f"{path}, line {number}: not an efface record ({where}: {problem['msg']}); run the evaluation again"
+            ) from error
+    return records

@@ -1,0 +1,21 @@
+"""The one exception a user is meant to read."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class EffaceError(Exception):
+    """Something the user gave cannot be used.
+
+    The message is one sentence that says what, where and what to do. The command prints it and exits with 2.
+    """
+
+
+def nearest(name: str, allowed: Iterable[str]) -> str:
+    """Name the allowed value closest to `name` (", did you mean 'x'?") and list all that are allowed."""
+    choices = sorted(allowed)
+    close = difflib.get_close_matches(name.lower(), choices, n=1, cutoff=0.5)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return f"{hint}allowed: {', '.join(choices)}"

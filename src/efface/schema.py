@@ -1,0 +1,77 @@
+"""What a question-answer item, an evaluation set and an unlearning task are. No torch."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, StringConstraints
+
+Text = Annotated[str, StringConstraints(min_length=1, pattern=r"\S")]
+"""A string with at least one visible character; kept as it is, never stripped."""
+
+
+class Item(BaseModel):
+    """One question and what is known about its answer."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    id: str
+    """Unique within a task, stable between runs, e.g. `forget01/1/17`."""
+    question: Text
+    answer: Text
+    """What the model is trained on (retain) or made to forget."""
+    golden_answer: Text | None = None
+    """The fact itself, scored instead of `answer` where the model's own words are trained on (real-world)."""
+    original_answer: Text | None = None
+    """A full sentence, where `answer` is a bare name (Real Authors, World Facts)."""
+    paraphrased_question: Text | None = None
+    paraphrased_answer: Text | None = None
+    perturbed_answers: tuple[Text, ...] = ()
+    """Wrong answers in the words of the paraphrased answer."""
+    key_fact: Text | None = None
+    """The shortest string that any correct answer contains."""
+    entity: str | None = None
+    """The person or author the question is about."""
+
+    @property
+    def scored_answer(self) -> str:
+        """What ROUGE and probability compare with."""
+        return self.golden_answer or self.answer
+
+    @property
+    def embedding_target(self) -> str:
+        """What the cosine similarity compares with (`metrics.md`: the long stored answer)."""
+        return self.original_answer or self.answer
+
+    @property
+    def entailment_target(self) -> str:
+        """What the judge compares with."""
+        return self.original_answer or self.scored_answer
+
+
+class EvaluationSet(BaseModel):
+    """Questions that are scored together."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    name: str
+    """`forget`, `retain`, `real_authors`, `world_facts` or `neighbor`."""
+    items: tuple[Item, ...]
+    entailment_premise: Literal["output", "answer"]
+    """Which text must entail the other: the model's output the answer, or the answer the output."""
+
+
+class Task(BaseModel):
+    """Everything that one unlearning request needs."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    name: str
+    forget: tuple[Item, ...]
+    retain: tuple[Item, ...]
+    evaluation: tuple[EvaluationSet, ...]
+    refusals: tuple[Text, ...]
+    sources: dict[str, str] = {}
+    """File name (or generator and seed) -> SHA-256 of its content; goes into the manifest."""
+    warnings: tuple[str, ...] = ()
+    """What the user should hear about this data, one sentence each."""
