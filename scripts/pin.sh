@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Resolve every dependency of efface and of its build anew, in a fresh environment, and write constraints.txt.
+# torch keeps the version that constraints.txt names: changing it is a decision, not an update.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+grep '^torch==' constraints.txt >"$work/torch.txt"
+build_requirement=$(sed -n 's/^requires = \["\(.*\)"\]$/\1/p' pyproject.toml)
+
+"${PYTHON:-python3}" -m venv "$work/venv"
+"$work/venv/bin/pip" install -q -c "$work/torch.txt" -e '.[dev,lora,offline]' "$build_requirement" editables wheel
+
+{
+  echo '# Every version that `pip install -c constraints.txt` may install. Written by `make pins`.'
+  echo '# The CUDA packages of a Linux build of torch are pinned by torch itself.'
+  "$work/venv/bin/pip" freeze --all --exclude-editable | grep -v '^pip==' | sed 's/+[a-z0-9.]*$//' | LC_ALL=C sort -f
+} >"$work/constraints.txt"
+mv "$work/constraints.txt" constraints.txt

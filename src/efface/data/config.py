@@ -1,0 +1,97 @@
+"""Which questions are forgotten and which are kept: the settings of a task's data. No torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from efface.errors import EffaceError, nearest
+
+Source = Literal["tofu", "real-world", "generated", "files"]
+Split = Literal["forget01", "forget05", "forget10"]
+
+TASKS: dict[Split, int] = {"forget01": 10, "forget05": 10, "forget10": 9}
+"""How many tasks, one forget set each, the file of a TOFU split holds."""
+
+_SETTINGS: dict[Source, frozenset[str]] = {
+    "tofu": frozenset({"split", "task", "retain_evaluation"}),
+    "real-world": frozenset(),
+    "generated": frozenset({"authors", "forget_authors", "author_seed", "retain_evaluation"}),
+    "files": frozenset({"forget", "retain", "retain_evaluation"}),
+}
+"""The settings that mean something for each source."""
+
+
+class DataConfig(BaseModel):
+    """Settings of one unlearning task's data.
+
+    Settings that contradict each other raise pydantic's `ValidationError`, whose message is one sentence.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: Source
+    split: Split | None = None
+    """TOFU only: which forget file."""
+    task: int = Field(default=1, ge=1)
+    """TOFU only: which task of the split; 1 is the benchmark's standard forget set."""
+    forget: Path | None = None
+    """Files only: JSON lines of what to forget."""
+    retain: Path | None = None
+    """Files only: JSON lines of what to keep."""
+    authors: int = Field(default=20, ge=1)
+    """Generated only: how many authors are invented."""
+    forget_authors: int = Field(default=2, ge=1)
+    """Generated only: how many of them, counted from the last, are forgotten."""
+    author_seed: int = 0
+    """Generated only: decides names, facts and wording."""
+    retain_evaluation: int = Field(default=300, ge=1)
+    """At most so many retain questions are scored. Real-world data scores all of its other neighbors."""
+
+    @model_validator(mode="after")
+    def _settings_fit_source(self) -> Self:
+        for name, field in type(self).model_fields.items():
+            foreign = name != "source" and name not in _SETTINGS[self.source]
+            if foreign and getattr(self, name) != field.default:
+                raise ValueError(f"{name}={getattr(self, name)} means nothing for source={self.source}: remove it")
+        return self
+
+    @model_validator(mode="after")
+    def _settings_are_complete(self) -> Self:
+        if self.source == "tofu":
+            if self.split is None:
+                raise ValueError(f"source=tofu needs a split, one of {', '.join(TASKS)}")
+            if self.task > TASKS[self.split]:
+                raise ValueError(f"task={self.task} is not in {self.split}, which has 1 to {TASKS[self.split]}")
+        if self.source == "files":
+            for name in ("forget", "retain"):
+                if getattr(self, name) is None:
+                    raise ValueError(f"source=files needs {name}=PATH, a JSON-lines file of questions and answers")
+        if self.source == "generated" and self.forget_authors >= self.authors:
+            raise ValueError(
+                f"forget_authors={self.forget_authors} of authors={self.authors} leaves nobody to keep: "
+                "forget fewer or generate more"
+            )
+        return self
+
+
+_SHORTHANDS: dict[str, DataConfig] = {
+    **{f"tofu-{split}": DataConfig(source="tofu", split=split) for split in TASKS},
+    "real-world": DataConfig(source="real-world"),
+    "generated": DataConfig(source="generated"),
+}
+
+
+def parse_data(name: str) -> DataConfig:
+    """Return the settings that a shorthand such as `tofu-forget01`, `real-world` or `generated` stands for.
+
+    Raises `EffaceError` for any other name.
+    """
+    try:
+        return _SHORTHANDS[name]
+    except KeyError:
+        raise EffaceError(
+            f"unknown data {name!r}: {nearest(name, _SHORTHANDS)}; your own files go in as source=files"
+        ) from None

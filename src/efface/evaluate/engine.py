@@ -1,0 +1,142 @@
+"""Question a model and write down, one record per question, what it says and believes. Scores come later."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from efface.artifacts import Metric, Record
+from efface.errors import EffaceError
+from efface.evaluate.config import EvaluateConfig
+from efface.evaluate.entailment import Claim, Verdict
+from efface.evaluate.generate import Generation, generate
+from efface.evaluate.judges import Judges
+from efface.evaluate.likelihoods import Likelihoods, likelihoods
+from efface.schema import EvaluationSet, Item
+from efface.text.template import Formatter
+
+Progress = Callable[[str, int, int], None]
+"""Told the stage (`likelihoods`, `outputs`, `judges`), how many questions are done, and of how many."""
+
+
+@dataclass(frozen=True)
+class _Question:
+    set: EvaluationSet
+    item: Item
+
+
+@dataclass(frozen=True)
+class _Judgment:
+    cosine_answer: float | None
+    cosine_before: float | None
+    verdict: Verdict
+
+
+def evaluate(
+    model: Any,
+    formatter: Formatter,
+    sets: Sequence[EvaluationSet],
+    *,
+    config: EvaluateConfig,
+    judges: Judges,
+    before: Mapping[str, Sequence[Record]] | None,
+    progress: Progress | None = None,
+) -> dict[str, list[Record]]:
+    """Make the records of each set, by its name, in the order of its items.
+
+    `before` holds the records of the model before unlearning; None says that `model` is that model. The
+    questions of all sets are batched together, and everything runs on the model's device. Raises `EffaceError`
+    where an answer or an output does not fit into the model, where the model gives no finite
+    log-probability, or where `before` lacks a question.
+    """
+    report = progress or (lambda stage, done, total: None)
+    questions = [_Question(set_, item) for set_ in sets for item in set_.items[: config.limit]]
+    items, total = [question.item for question in questions], len(questions)
+    outputs_before = None if before is None else _outputs_before(questions, before)
+
+    report("likelihoods", 0, total)
+    believed = likelihoods(model, formatter, items, token_budget=config.token_budget)
+    report("likelihoods", total, total)
+    said = generate(
+        model,
+        formatter,
+        [item.question for item in items],
+        new_tokens=config.new_tokens,
+        batch_tokens=config.batch_tokens,
+        progress=lambda done: report("outputs", done, total),
+    )
+    report("judges", 0, total)
+    judged = _judge(questions, [generation.text for generation in said], outputs_before, judges)
+    report("judges", total, total)
+
+    records: dict[str, list[Record]] = {set_.name: [] for set_ in sets}
+    for question, likelihood, generation, judgment in zip(questions, believed, said, judged, strict=True):
+        records[question.set.name].append(_record(question, likelihood, generation, judgment, judges))
+    return records
+
+
+def _outputs_before(questions: Sequence[_Question], before: Mapping[str, Sequence[Record]]) -> list[str]:
+    known = {(name, record.id): record.output for name, records in before.items() for record in records}
+    try:
+        return [known[question.set.name, question.item.id] for question in questions]
+    except KeyError as error:
+        name, id_ = error.args[0]
+        raise EffaceError(
+            f"the records from before unlearning lack question {id_!r} of set {name!r}; "
+            "evaluate both models on the same sets with the same evaluate.limit"
+        ) from None
+
+
+def _judge(
+    questions: Sequence[_Question], outputs: Sequence[str], before: Sequence[str] | None, judges: Judges
+) -> list[_Judgment]:
+    if not questions:
+        return []
+    unknown: list[float | None] = [None] * len(questions)
+    answer, change, verdicts = unknown, unknown, [Verdict(None, judges.missing.get("entailment"))] * len(questions)
+    if judges.embedder is not None:
+        answer = [*judges.embedder.cosines(outputs, [question.item.embedding_target for question in questions])]
+        # a model before unlearning is compared with itself
+        change = [1.0] * len(questions) if before is None else [*judges.embedder.cosines(outputs, before)]
+    if judges.judge is not None:
+        verdicts = judges.judge.verdicts(
+            [
+                Claim(output, question.item.entailment_target, question.item.key_fact, question.set.entailment_premise)
+                for question, output in zip(questions, outputs, strict=True)
+            ]
+        )
+    return [_Judgment(*row) for row in zip(answer, change, verdicts, strict=True)]
+
+
+def _record(
+    question: _Question, likelihood: Likelihoods, generation: Generation, judgment: _Judgment, judges: Judges
+) -> Record:
+    item = question.item
+    missing: dict[Metric, str] = {}
+    if not item.perturbed_answers:
+        missing["truth_ratio"] = "the question has no perturbed answers"
+    if judges.embedder is None:
+        missing["cosine_similarity"] = judges.missing["cosine_similarity"]
+    if judgment.verdict.reason is not None:
+        missing["entailment"] = judgment.verdict.reason
+    return Record(
+        set=question.set.name,
+        id=item.id,
+        question=item.question,
+        answer=item.scored_answer,
+        output=generation.text,
+        output_token_ids=generation.token_ids,
+        answer_logprobs=likelihood.answer,
+        paraphrased_logprobs=likelihood.paraphrased,
+        perturbed_logprobs=likelihood.perturbed,
+        embedding_target=item.embedding_target,
+        embedder=judges.embedder and judges.embedder.name,
+        cosine_answer=judgment.cosine_answer,
+        cosine_before=judgment.cosine_before,
+        entailment_target=item.entailment_target,
+        entailment_premise=question.set.entailment_premise,
+        judge=judges.judge and judges.judge.name,
+        entailment_label=judgment.verdict.label,
+        missing=missing,
+    )

@@ -1,0 +1,93 @@
+"""Does an output say what the right answer says? What a judge is, and the one that asks an NLI model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol, cast, get_args
+
+import torch
+
+from efface.errors import EffaceError
+
+Label = Literal["entailment", "neutral", "contradiction"]
+_BATCH = 64
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One output beside what it should have said."""
+
+    output: str
+    target: str
+    """The right answer."""
+    key_fact: str | None
+    """The shortest string that any right answer contains, where it is known."""
+    premise: Literal["output", "answer"]
+    """Which of the two must entail the other."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A label, or the reason why there is none."""
+
+    label: Label | None
+    reason: str | None = None
+
+
+class Judge(Protocol):
+    """Labels claims; `name` goes into the records."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+
+    def verdicts(self, claims: Sequence[Claim]) -> list[Verdict]: ...  # noqa: D102
+
+
+class NliJudge:
+    """A natural-language-inference model behind the text-classification pipeline of transformers."""
+
+    def __init__(self, name: str, folder: Path, device: torch.device | str) -> None:
+        """Load the model in `folder`; `name` is how records call it.
+
+        Raises `EffaceError` where the model's labels are not those of NLI.
+        """
+        from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
+
+        self.name = name
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        model = AutoModelForSequenceClassification.from_pretrained(
+            folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
+        )
+        self._labels = _nli_labels(name, model.config.id2label)
+        self._longest = min(tokenizer.model_max_length, model.config.max_position_embeddings)
+        self._pipeline = pipeline("text-classification", model=model, tokenizer=tokenizer, device=device)
+
+    def verdicts(self, claims: Sequence[Claim]) -> list[Verdict]:
+        """Label each claim, in input order; pairs that are too long for the model lose their ends."""
+        pairs = [_pair(claim) for claim in claims]
+        by_length = sorted(range(len(pairs)), key=lambda index: -sum(map(len, pairs[index].values())))
+        answers = self._pipeline(
+            [pairs[index] for index in by_length], batch_size=_BATCH, truncation=True, max_length=self._longest
+        )
+        labels = {index: self._labels[answer["label"]] for index, answer in zip(by_length, answers, strict=True)}
+        return [Verdict(labels[index]) for index in range(len(pairs))]
+
+
+def _pair(claim: Claim) -> dict[str, str]:
+    if claim.premise == "output":
+        return {"text": claim.output, "text_pair": claim.target}
+    return {"text": claim.target, "text_pair": claim.output}
+
+
+def _nli_labels(name: str, id2label: dict[int, str]) -> dict[str, Label]:
+    """Map the model's own spelling of its labels to ours."""
+    labels = {label: label.strip().lower() for label in id2label.values()}
+    known = set(get_args(Label))
+    if "entailment" not in labels.values() or not known.issuperset(labels.values()):
+        raise EffaceError(
+            f"the judge {name!r} labels texts as {', '.join(sorted(labels))}, not as {', '.join(sorted(known))}; "
+            "set evaluate.judge to a model trained for natural-language inference"
+        )
+    return cast(dict[str, Label], labels)

@@ -1,0 +1,113 @@
+"""Greedy decoding of many prompts at once, with the outputs that one-by-one decoding gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from efface.errors import EffaceError
+from efface.text.forward import unwrapped
+from efface.text.template import Formatter
+
+
+@dataclass(frozen=True)
+class Generation:
+    """What a model said to one prompt."""
+
+    token_ids: list[int]
+    """As generated, without the token that ended it; at most `new_tokens`, perhaps none."""
+    text: str
+    """The ids decoded, special tokens removed, not stripped."""
+
+
+@torch.no_grad()
+def generate(
+    model: Any,
+    formatter: Formatter,
+    questions: Sequence[str],
+    *,
+    new_tokens: int,
+    batch_tokens: int,
+    progress: Callable[[int], None] | None = None,
+) -> list[Generation]:
+    """Answer each question greedily, in input order.
+
+    A row ends at any of `formatter.stop_ids` or after `new_tokens`; that bound, the same for every prompt, is
+    what keeps a collapsed model finite. `progress` is told how many questions are done. Raises `EffaceError`
+    where the longest prompt leaves no room for `new_tokens`.
+    """
+    prompts = formatter.encode_prompts(questions)
+    _check_room(model, max(map(len, prompts), default=0), new_tokens)
+    outputs: dict[int, list[int]] = {}
+    with _plain_greedy(unwrapped(model)) as inner:
+        for rows in _batches([len(prompt) for prompt in prompts], new_tokens, batch_tokens):
+            ended = _decode(inner, [prompts[row] for row in rows], formatter.stop_ids, new_tokens)
+            outputs.update(zip(rows, ended, strict=True))
+            if progress:
+                progress(len(outputs))
+    decode = formatter.tokenizer.decode
+    ordered = (outputs[row] for row in range(len(prompts)))
+    return [Generation(ids, decode(ids, skip_special_tokens=True)) for ids in ordered]
+
+
+def _check_room(model: Any, longest_prompt: int, new_tokens: int) -> None:
+    positions = getattr(unwrapped(model).config.get_text_config(), "max_position_embeddings", None)
+    if positions is not None and longest_prompt + new_tokens > positions:
+        raise EffaceError(
+            f"the longest prompt ({longest_prompt} tokens) and evaluate.new_tokens={new_tokens} exceed the model's "
+            f"{positions} positions; set evaluate.new_tokens to {max(positions - longest_prompt, 1)} or less"
+        )
+
+
+@contextmanager
+def _plain_greedy(model: Any) -> Iterator[Any]:
+    """Switch dropout off, and the model's own generation settings: they add sampling flags and penalties."""
+    from transformers import GenerationConfig
+
+    was_training, own_settings = model.training, model.generation_config
+    model.eval()
+    # None in the config passed to `generate` means "as the model's own config says", so that one must go
+    model.generation_config = GenerationConfig()
+    try:
+        yield model
+    finally:
+        model.generation_config = own_settings
+        model.train(was_training)
+
+
+def _batches(lengths: Sequence[int], new_tokens: int, batch_tokens: int) -> Iterator[list[int]]:
+    """Cut the indices of `lengths` into batches, longest prompts first, so that memory runs out at once or never."""
+    waiting = sorted(range(len(lengths)), key=lambda index: -lengths[index])
+    while waiting:
+        rows = max(1, batch_tokens // (lengths[waiting[0]] + new_tokens))
+        yield waiting[:rows]
+        waiting = waiting[rows:]
+
+
+def _decode(model: Any, prompts: Sequence[list[int]], stop_ids: tuple[int, ...], new_tokens: int) -> list[list[int]]:
+    from transformers import GenerationConfig
+
+    width = max(map(len, prompts))
+    pad_id = stop_ids[0]  # any valid id: padding is known by its place, and cut off behind a row's end
+    ids_BT = torch.tensor([[pad_id] * (width - len(prompt)) + prompt for prompt in prompts])
+    mask_BT = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts])
+    settings = GenerationConfig(
+        do_sample=False,
+        max_new_tokens=new_tokens,
+        use_cache=True,
+        eos_token_id=list(stop_ids),
+        pad_token_id=pad_id,
+    )
+    grown_BT = model.generate(
+        input_ids=ids_BT.to(model.device), attention_mask=mask_BT.to(model.device), generation_config=settings
+    )
+    return [_until_stop(row, stop_ids) for row in grown_BT[:, width:].tolist()]
+
+
+def _until_stop(ids: list[int], stop_ids: tuple[int, ...]) -> list[int]:
+    end = next((place for place, id_ in enumerate(ids) if id_ in stop_ids), len(ids))
+    return ids[:end]

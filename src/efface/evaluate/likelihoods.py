@@ -1,0 +1,52 @@
+"""What a model believes: the log-probabilities of right, reworded and wrong answers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from efface.errors import EffaceError
+from efface.schema import Item
+from efface.text.likelihood import answer_logprobs
+from efface.text.template import Formatter
+
+
+@dataclass(frozen=True)
+class Likelihoods:
+    """Natural-log probability of each token of an item's answers, end-of-sequence included."""
+
+    answer: list[float]
+    paraphrased: list[float] | None
+    perturbed: list[list[float]]
+
+
+def likelihoods(model: Any, formatter: Formatter, items: Sequence[Item], *, token_budget: int) -> list[Likelihoods]:
+    """Score every answer of `items` in packed forwards of at most `token_budget` tokens, in input order.
+
+    Raises `EffaceError` where a log-probability is not finite: no score can be made from it.
+    """
+    rows = [(item.id, item.question, text) for item in items for text in _answers(item)]
+    scored = answer_logprobs(model, formatter.encode(rows), token_budget=token_budget)
+    for (id_, _, text), logprobs in zip(rows, scored, strict=True):
+        if not all(map(math.isfinite, logprobs)):
+            raise EffaceError(
+                f"the model gives a log-probability that is not a number for the answer {text!r} of item {id_!r}: its "
+                "weights are damaged or overflow; load it in float32, or train with a lower learning rate"
+            )
+    answers = iter(scored)
+    return [
+        Likelihoods(
+            answer=next(answers),
+            paraphrased=None if item.paraphrased_answer is None else next(answers),
+            perturbed=[next(answers) for _ in item.perturbed_answers],
+        )
+        for item in items
+    ]
+
+
+def _answers(item: Item) -> list[str]:
+    """In the order in which `likelihoods` takes them apart."""
+    paraphrased = [] if item.paraphrased_answer is None else [item.paraphrased_answer]
+    return [item.scored_answer, *paraphrased, *item.perturbed_answers]

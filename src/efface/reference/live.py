@@ -1,0 +1,49 @@
+"""The reference as a model in memory: for KL, and for comparing with other implementations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from efface.text.attention import packing
+from efface.text.forward import head, hidden_states, unwrapped
+from efface.text.packing import Packed
+
+
+class LiveReference:
+    """A frozen model asked for its distribution: another model, or a LoRA model with its adapter switched off.
+
+    Dropout is off while it answers, whatever mode the model is in.
+    """
+
+    def __init__(self, model: Any, *, adapter_off: bool = False) -> None:
+        """`adapter_off`: `model` is the one in training, and its base is the reference."""
+        self._model = model
+        self._adapter_off = adapter_off
+
+    @torch.no_grad()
+    def hidden(self, batch: Packed) -> Tensor:
+        """Last hidden states [T, H] of a packed batch."""
+        inside = nullcontext() if self._adapter_off else packing(unwrapped(self._model))
+        with self._frozen(), inside:
+            return hidden_states(self._model, batch)
+
+    @torch.no_grad()
+    def head(self, hidden: Tensor) -> Tensor:
+        """Logits [N, V] of hidden states [N, H]."""
+        with self._frozen():
+            return head(self._model, hidden)
+
+    @contextmanager
+    def _frozen(self) -> Iterator[None]:
+        was_training = self._model.training
+        self._model.eval()
+        try:
+            with self._model.disable_adapter() if self._adapter_off else nullcontext():
+                yield
+        finally:
+            self._model.train(was_training)

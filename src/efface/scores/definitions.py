@@ -1,0 +1,94 @@
+"""The definitions that a score can name: where the published codes and papers of the field differ."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from efface.artifacts import METRICS, Metric
+from efface.errors import EffaceError, nearest
+from efface.scores.cosine_similarity import CosineTarget
+from efface.scores.truth_ratio import ForgetForm, WrongAnswers
+
+
+@dataclass(frozen=True, kw_only=True)
+class Definition:
+    """One way to make the six metrics and their aggregates."""
+
+    name: str
+    source: str
+    wrong_answers: WrongAnswers
+    forget_form: ForgetForm
+    cosine_target: CosineTarget
+    epsilon: float
+    """Added to the denominators of truth ratio and normalized probability."""
+    utility_metrics: tuple[Metric, ...]
+    """What model utility is the harmonic mean of, on every set to keep."""
+    utility_sets: tuple[str, ...] | None
+    """The sets that model utility must have; None: every set to keep that there is."""
+    efficacy_metrics: tuple[Metric, ...]
+    """What forget efficacy is 1 minus the arithmetic mean of; empty: the definition has no forget efficacy."""
+
+    @property
+    def log_epsilon(self) -> float:
+        """Natural log of `epsilon`; -inf for none."""
+        return math.log(self.epsilon) if self.epsilon else -math.inf
+
+
+TOFU_METRICS: tuple[Metric, ...] = ("rouge", "probability", "truth_ratio")
+TOFU_SETS = ("retain", "real_authors", "world_facts")
+FORGET_METRICS: tuple[Metric, ...] = tuple(metric for metric in METRICS if metric != "token_entropy")
+
+CLOSER_LOOK = Definition(
+    name="closer-look",
+    source="code of arXiv:2410.08109, github.com/sail-sg/closer-look-LLM-unlearning",
+    wrong_answers="geometric",
+    forget_form="distance",
+    cosine_target="answer",
+    epsilon=0.0,
+    utility_metrics=METRICS,
+    utility_sets=None,
+    efficacy_metrics=FORGET_METRICS,
+)
+PAPER = Definition(
+    name="paper",
+    source="text of arXiv:2410.08109",
+    wrong_answers="arithmetic",
+    forget_form="distance",
+    cosine_target="before",
+    epsilon=0.0,
+    utility_metrics=METRICS,
+    utility_sets=None,
+    efficacy_metrics=FORGET_METRICS,
+)
+TOFU = Definition(
+    name="tofu",
+    source="code of arXiv:2401.06121, github.com/locuslab/tofu",
+    wrong_answers="geometric",
+    forget_form="closeness",
+    cosine_target="answer",
+    epsilon=0.0,
+    utility_metrics=TOFU_METRICS,
+    utility_sets=TOFU_SETS,
+    efficacy_metrics=(),
+)
+OPEN_UNLEARNING = Definition(
+    name="open-unlearning",
+    source="code of arXiv:2506.12618, github.com/locuslab/open-unlearning",
+    wrong_answers="geometric",
+    forget_form="closeness",
+    cosine_target="answer",
+    epsilon=1e-10,
+    utility_metrics=TOFU_METRICS,
+    utility_sets=TOFU_SETS,
+    efficacy_metrics=(),
+)
+
+DEFINITIONS = {each.name: each for each in (CLOSER_LOOK, PAPER, TOFU, OPEN_UNLEARNING)}
+
+
+def definition(name: str) -> Definition:
+    """Find a definition by name; raises `EffaceError` that names the nearest."""
+    if name not in DEFINITIONS:
+        raise EffaceError(f"there is no definition {name!r} of scores; {nearest(name, DEFINITIONS)}")
+    return DEFINITIONS[name]

@@ -1,0 +1,107 @@
+"""The six metrics of one evaluation set, and why some of them are missing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from efface.artifacts import METRICS, Metric, SetScores
+from efface.scores.arithmetic import mean
+from efface.scores.cosine_similarity import cosine_similarity
+from efface.scores.definitions import Definition
+from efface.scores.entailment import entailment
+from efface.scores.probability import probability
+from efface.scores.question import Missing, Question
+from efface.scores.rouge import rouge
+from efface.scores.sets import FORGET, WITH_OPTIONS
+from efface.scores.truth_ratio import truth_ratio
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A metric that a set does not have, because some or all of its questions do not."""
+
+    set: str
+    metric: Metric
+    lacking: int
+    n: int
+    first: str
+    """Id of the first question that lacks it."""
+    reason: str
+    """The most frequent one."""
+
+
+def question_metrics(
+    question: Question, *, set_name: str, definition: Definition
+) -> dict[Metric, float | Missing]:
+    """The six metrics of one question, each in [0, 1]."""
+    recall = rouge(question)
+    return {
+        "rouge": recall,
+        "probability": probability(
+            question, over_options=set_name in WITH_OPTIONS, log_epsilon=definition.log_epsilon
+        ),
+        "truth_ratio": truth_ratio(
+            question,
+            forget_form=definition.forget_form if set_name == FORGET else None,
+            wrong_answers=definition.wrong_answers,
+            log_epsilon=definition.log_epsilon,
+        ),
+        "token_entropy": (
+            question.lacks("token_entropy", "no token entropy is there")
+            if question.token_entropy is None
+            else min(1.0, max(0.0, question.token_entropy))
+        ),
+        "cosine_similarity": cosine_similarity(question, target=definition.cosine_target),
+        "entailment": entailment(question, recall),
+    }
+
+
+def score_set(
+    name: str, questions: Sequence[Question], definition: Definition
+) -> tuple[SetScores, list[Gap]]:
+    """Average each metric over the questions of one set.
+
+    A metric that only some questions have is null: an average over fewer questions would be another number.
+    """
+    rows = [question_metrics(question, set_name=name, definition=definition) for question in questions]
+    values: dict[Metric, float | None] = {}
+    gaps = []
+    for metric in METRICS:
+        numbers = [value for row in rows if not isinstance(value := row[metric], Missing)]
+        values[metric] = mean(numbers) if len(numbers) == len(rows) else None
+        if values[metric] is None:
+            gaps.append(_gap(name, metric, questions, [row[metric] for row in rows]))
+    return SetScores(n=len(questions), **values), gaps
+
+
+def _gap(name: str, metric: Metric, questions: Sequence[Question], column: list[float | Missing]) -> Gap:
+    missing = [
+        (question.id, value)
+        for question, value in zip(questions, column, strict=True)
+        if isinstance(value, Missing)
+    ]
+    reasons = Counter(value.reason for _, value in missing)
+    return Gap(
+        set=name,
+        metric=metric,
+        lacking=len(missing),
+        n=len(questions),
+        first=missing[0][0],
+        reason=reasons.most_common(1)[0][0],
+    )
+
+
+def explain(gaps: Iterable[Gap]) -> dict[str, str]:
+    """Metric -> one sentence: the sets that lack it, with counts where only some questions do, and why."""
+    by_metric: dict[Metric, dict[str, list[str]]] = {}
+    for gap in gaps:
+        part = gap.set
+        if gap.lacking < gap.n:
+            part += f" ({gap.lacking} of {gap.n} questions, first {gap.first})"
+        by_metric.setdefault(gap.metric, {}).setdefault(gap.reason, []).append(part)
+    return {
+        metric: "; ".join(f"{', '.join(parts)}: {reason}" for reason, parts in reasons.items())
+        for metric, reasons in by_metric.items()
+    }

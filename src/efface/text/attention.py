@@ -1,0 +1,132 @@
+"""Attention within each sequence of a packed row, registered with transformers as `efface_packed`.
+
+On CUDA in half precision it is torch's variable-length flash attention. Elsewhere sequences of like length
+are laid out as rows for attention alone: its cost grows with real tokens too, and every other layer of the
+model still sees the packed row. A dense [T, T] mask, which transformers would build from position ids, costs
+the square of the whole batch.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from efface.errors import EffaceError
+from efface.text.packing import Layout
+
+NAME = "efface_packed"
+
+
+def packed_attention(
+    module: torch.nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    *,
+    packing: Layout | None = None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    sliding_window: int | None = None,
+    softcap: float | None = None,
+    s_aux: Tensor | None = None,
+    **_: Any,
+) -> tuple[Tensor, None]:
+    """Causal self-attention of packed sequences; query, key, value are [1, heads, T, width].
+
+    Returns [1, T, heads, width]. Signature and meaning of the arguments are those of transformers'
+    `AttentionInterface`; `packing` says where the sequences lie. Raises `EffaceError` where a model asks for
+    something that is not implemented here (attention sinks), rather than compute something else.
+    """
+    if packing is None or s_aux is not None or attention_mask is not None:
+        raise EffaceError(
+            f"{type(module).__name__} cannot be packed: its attention needs more than causal masking within a "
+            "sequence; please report the architecture"
+        )
+    groups = query.shape[1] // key.shape[1]
+    window = sliding_window if sliding_window and packing.longest > sliding_window else None
+    if softcap is None and window is None and dropout == 0.0 and _flash(query, value):
+        return _varlen(query, key, value, packing, scaling), None
+    # [T, heads, width]: rows are gathered from the first dimension
+    query, key, value = (tensor[0].transpose(0, 1) for tensor in (query, key, value))
+    if groups > 1:
+        key, value = (tensor.repeat_interleave(groups, dim=1) for tensor in (key, value))
+    buckets, back = packing.buckets
+    outputs = []
+    for bucket in buckets:
+        q, k, v = (tensor[bucket.gather].transpose(1, 2) for tensor in (query, key, value))
+        rows = _rows(q, k, v, scaling=scaling, dropout=dropout, window=window, softcap=softcap)
+        outputs.append(rows.transpose(1, 2).flatten(0, 1))
+    return torch.cat(outputs)[back].unsqueeze(0), None
+
+
+def _rows(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    *,
+    scaling: float | None,
+    dropout: float,
+    window: int | None,
+    softcap: float | None,
+) -> Tensor:
+    """Causal attention of right-padded rows [rows, heads, longest, width]: causality alone hides the padding."""
+    if window is None and softcap is None:
+        return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=True, scale=scaling)
+    position = torch.arange(q.shape[2], device=q.device)
+    distance = position[:, None] - position[None, :]
+    seen = distance >= 0 if window is None else (distance >= 0) & (distance < window)
+    if softcap is None:
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=seen, dropout_p=dropout, scale=scaling)
+    scores = q @ k.transpose(2, 3) * (scaling if scaling is not None else q.shape[-1] ** -0.5)
+    scores = (softcap * torch.tanh(scores / softcap)).masked_fill(~seen, float("-inf"))
+    weights = F.softmax(scores, dim=-1, dtype=torch.float32).to(q.dtype)
+    return F.dropout(weights, dropout) @ v
+
+
+def _flash(query: Tensor, value: Tensor) -> bool:
+    fits = query.dtype in (torch.float16, torch.bfloat16) and query.shape[-1] == value.shape[-1] <= 256
+    return query.is_cuda and fits and query.shape[-1] % 8 == 0
+
+
+@cache
+def _causal() -> dict[str, Any]:
+    """How the installed torch asks for causal attention: a flag in 2.10, a window since."""
+    from torch.nn.attention.varlen import varlen_attn
+
+    flag = "is_causal" in inspect.signature(varlen_attn).parameters
+    return {"is_causal": True} if flag else {"window_size": (-1, 0)}
+
+
+def _varlen(query: Tensor, key: Tensor, value: Tensor, packing: Layout, scaling: float | None) -> Tensor:
+    from torch.nn.attention.varlen import varlen_attn
+
+    groups = query.shape[1] // key.shape[1]
+    if groups > 1:
+        key, value = (tensor.repeat_interleave(groups, dim=1) for tensor in (key, value))
+    q, k, v = (tensor[0].transpose(0, 1).contiguous() for tensor in (query, key, value))
+    longest = packing.longest
+    out = varlen_attn(q, k, v, packing.offsets, packing.offsets, longest, longest, scale=scaling, **_causal())
+    assert isinstance(out, Tensor)
+    return out.unsqueeze(0)
+
+
+@contextmanager
+def packing(model: Any) -> Iterator[None]:
+    """Let `model` attend within packed sequences; its own attention comes back at the end."""
+    from transformers import AttentionInterface
+
+    AttentionInterface.register(NAME, packed_attention)
+    own = model.config._attn_implementation
+    model.set_attn_implementation(NAME)
+    try:
+        yield
+    finally:
+        model.set_attn_implementation(own)

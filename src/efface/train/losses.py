@@ -1,0 +1,80 @@
+"""`efface.losses`: the losses of a method on given token ids, on the path that training uses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict
+
+from efface.errors import EffaceError, nearest
+from efface.objectives.method import KLConfig, MEConfig, ObjectiveConfig, objective
+from efface.objectives.terms import Reference, View
+from efface.reference.cached import CachedLogprobs
+from efface.reference.live import LiveReference
+from efface.text.template import Encoded
+from efface.train.step import Example, Losses, batch_losses
+
+
+class TokenIds(TypedDict):
+    """One sequence: the ids of the prompt, and those of the answer with its end-of-sequence token."""
+
+    prompt: Sequence[int]
+    answer: Sequence[int]
+
+
+def losses(
+    model: Any,
+    views: Mapping[str, Sequence[TokenIds]],
+    method: str,
+    *,
+    beta: float = 0.1,
+    reference: Any = None,
+    me: Mapping[str, Any] | None = None,
+    kl: Mapping[str, Any] | None = None,
+    token_budget: int | None = None,
+) -> Losses:
+    """The unweighted forget and retain losses of `method`, as scalars with gradient.
+
+    `model`: a causal LM of transformers, of any dtype, on any device.
+    `views`: `forget`, `forget_idk`, `retain`, `retain_idk`, `forget_mismatch` as the method needs them, each a
+    list of {"prompt": ids, "answer": ids}; item i of one view belongs to item i of the others.
+    `method`: `ga`, `npo`, `dpo`, `me` or `idk`, a plus, and `gd`, `kl` or `ap`; or `llmu`.
+    `reference`: the model before unlearning, for NPO, DPO and KL.
+    `me`: options of ME, `average` (tokens, sequences, padded), `direction` (uniform_to_model, model_to_uniform),
+    `positions` (all, answer), `padded_length`. `kl`: `positions` (answer, all) and `direction`
+    (reference_to_model, model_to_reference). Formulas: `efface.objectives`.
+    `token_budget`: most tokens in one forward; the result does not depend on it.
+
+    Raises `EffaceError` for an unknown method, a missing view or a missing reference.
+    """
+    config = ObjectiveConfig(beta=beta, me=MEConfig(**(me or {})), kl=KLConfig(**(kl or {})))
+    bound = objective(method, config)
+    examples = _examples(views, bound.views)
+    asks = Reference()
+    if bound.sequence_reference_views or bound.needs_distribution:
+        if reference is None:
+            raise EffaceError(f"method {bound.name!r} compares with a reference model; give reference=")
+        needed = [example[view] for example in examples for view in bound.sequence_reference_views]
+        budget = token_budget or sum(len(item) for item in needed) or 1
+        asks = Reference(
+            sequences=CachedLogprobs.compute(reference, needed, token_budget=budget),
+            distribution=LiveReference(reference),
+        )
+    return batch_losses(model, bound, examples, asks, token_budget=token_budget)
+
+
+def _examples(views: Mapping[str, Sequence[TokenIds]], needed: Sequence[View]) -> list[Example]:
+    for name in needed:
+        if not views.get(name):
+            raise EffaceError(
+                f"view {name!r} is missing or empty; {nearest(name, views) if views else 'no view given'}"
+            )
+    counts = {name: len(views[name]) for name in needed}
+    if len(set(counts.values())) > 1:
+        raise EffaceError(f"views need the same number of items, item i belongs to item i: {counts}")
+    return [
+        {
+            view: Encoded(f"{view}/{index}", list(views[view][index]["prompt"]), list(views[view][index]["answer"]))
+            for view in needed
+        }
+        for index in range(next(iter(counts.values())))
+    ]

@@ -1,0 +1,108 @@
+"""The published losses, on the path that training uses: values, gradient norms, every variant."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+import efface
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+NUMBERS = json.loads((GOLDEN / "objectives.json").read_text())
+METHODS = sorted(NUMBERS["losses"])
+FLOAT32_CROSS_ENTROPY = {"GA", "GD", "IDK", "LLMU"}
+"""The published code upcasts these to float32 whatever the model's dtype."""
+
+
+@pytest.fixture(scope="module")
+def models():
+    model, reference = (
+        AutoModelForCausalLM.from_pretrained(GOLDEN / name, dtype=torch.float64) for name in ("model", "reference")
+    )
+    return model, reference.eval()
+
+
+def tolerance(name: str) -> float:
+    return 1e-5 if name in FLOAT32_CROSS_ENTROPY else 1e-6
+
+
+@pytest.mark.parametrize("token_budget", [None, 60, 1], ids=["one forward", "two items", "one item at a time"])
+@pytest.mark.parametrize("method", METHODS)
+def test_method(models, method, token_budget):
+    model, reference = models
+    golden = NUMBERS["losses"][method]
+    model.zero_grad()
+    result = efface.losses(
+        model, NUMBERS["views"], method, beta=NUMBERS["beta"], reference=reference, token_budget=token_budget
+    )
+    (result.forget + result.retain).backward()
+    norm = torch.stack([p.grad.norm() for p in model.parameters() if p.grad is not None]).norm()
+    forget, _, retain = method.partition("+")
+    assert result.forget.item() == pytest.approx(golden["forget"], rel=tolerance(forget))
+    assert result.retain.item() == pytest.approx(golden["retain"], rel=tolerance(retain or method))
+    assert norm.item() == pytest.approx(golden["grad_norm_of_sum"], rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "key"),
+    [
+        ({"positions": "answer"}, "ref_to_model_mean_over_answer_tokens"),
+        ({"positions": "all"}, "ref_to_model_mean_over_all_real_tokens"),
+        ({"direction": "model_to_reference"}, "model_to_ref_mean_over_answer_tokens"),
+    ],
+)
+def test_kl_variants(models, options, key):
+    model, reference = models
+    result = efface.losses(model, NUMBERS["views"], "ga+kl", reference=reference, kl=options)
+    assert result.retain.item() == pytest.approx(NUMBERS["kl_variants"][key], rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "key"),
+    [
+        ({}, "uniform_to_model_mean_over_all_real_tokens"),
+        ({"direction": "model_to_uniform"}, "model_to_uniform_mean_over_all_real_tokens"),
+        ({"positions": "answer"}, "uniform_to_model_mean_over_answer_tokens"),
+        (
+            {"direction": "model_to_uniform", "average": "sequences"},
+            "model_to_uniform_mean_of_per_sequence_means",
+        ),
+    ],
+)
+def test_me_variants(models, options, key):
+    model, _ = models
+    result = efface.losses(model, NUMBERS["views"], "me+gd", me=options)
+    assert result.forget.item() == pytest.approx(NUMBERS["me_variants"][key], rel=1e-6)
+
+
+def test_padded_average_is_the_token_sum_over_padded_positions(models):
+    model, _ = models
+    tokens = sum(len(item["prompt"]) + len(item["answer"]) - 1 for item in NUMBERS["views"]["forget"])
+    by_tokens = efface.losses(model, NUMBERS["views"], "me+gd").forget
+    padded = efface.losses(model, NUMBERS["views"], "me+gd", me={"average": "padded", "padded_length": 300}).forget
+    assert padded.item() == pytest.approx(by_tokens.item() * tokens / (299 * len(NUMBERS["views"]["forget"])))
+
+
+@pytest.mark.parametrize("view", sorted(NUMBERS["sum_log_probs"]))
+@pytest.mark.parametrize("index", [0, 1], ids=["model", "reference"])
+def test_sequence_logprobs(models, view, index):
+    from efface.text.likelihood import answer_logprobs
+    from efface.text.template import Encoded
+
+    items = [Encoded(str(n), row["prompt"], row["answer"]) for n, row in enumerate(NUMBERS["views"][view])]
+    sums = [sum(values) for values in answer_logprobs(models[index], items, token_budget=100)]
+    assert sums == pytest.approx(NUMBERS["sum_log_probs"][view][["model", "reference"][index]], rel=1e-6)
+
+
+def test_missing_view_and_reference_are_named(models):
+    model, _ = models
+    with pytest.raises(efface.EffaceError, match="retain_idk"):
+        efface.losses(model, {"forget_idk": NUMBERS["views"]["forget_idk"]}, "idk+ap")
+    with pytest.raises(efface.EffaceError, match="reference="):
+        efface.losses(model, NUMBERS["views"], "npo+gd")
+    with pytest.raises(efface.EffaceError, match="did you mean 'me\\+gd'"):
+        efface.losses(model, NUMBERS["views"], "em+gd")
