@@ -1,0 +1,60 @@
+"""Questions and answers to forget and to keep: TOFU, real people, a user's files, generated authors. No torch."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from efface.data.authors import generate_authors, load_generated
+from efface.data.config import DataConfig, parse_data
+from efface.data.files import load_files, load_files_training_set
+from efface.data.real_world import load_real_world, load_real_world_training_set
+from efface.data.tofu import load_tofu, load_tofu_training_set
+from efface.errors import EffaceError
+from efface.schema import Item, Task
+
+__all__ = ["DataConfig", "load_task", "load_training_set", "parse_data"]
+
+
+def load_task(config: DataConfig, *, data_dir: Path | None) -> Task:
+    """Return what the settings ask to forget, to keep and to score.
+
+    `data_dir` holds the benchmarks as `tofu/` and `real_world/`; None reads the environment variable EFFACE_DATA.
+    Generated authors and a user's files need neither. Raises `EffaceError` for data that cannot be used.
+    """
+    match config:
+        case DataConfig(source="tofu", split=split) if split:
+            return load_tofu(_folder(data_dir, "tofu"), split, config.task, config.retain_evaluation)
+        case DataConfig(source="real-world"):
+            return load_real_world(_folder(data_dir, "real_world"))
+        case DataConfig(source="files", forget=Path() as forget, retain=Path() as retain):
+            return load_files(forget, retain, config.retain_evaluation)
+        case _:  # generated: the config has refused everything else
+            return load_generated(config.authors, config.forget_authors, config.author_seed, config.retain_evaluation)
+
+
+def load_training_set(config: DataConfig, *, data_dir: Path | None) -> tuple[Item, ...]:
+    """Return what a target model is fine-tuned on: everything the data holds, to forget or to keep.
+
+    Same `data_dir` and errors as `load_task`.
+    """
+    match config:
+        case DataConfig(source="tofu", split=split) if split:
+            return load_tofu_training_set(_folder(data_dir, "tofu"), split)
+        case DataConfig(source="real-world"):
+            return load_real_world_training_set(_folder(data_dir, "real_world"))
+        case DataConfig(source="files", forget=Path() as forget, retain=Path() as retain):
+            return load_files_training_set(forget, retain)
+        case _:
+            return generate_authors(config.authors, config.author_seed)
+
+
+def _folder(data_dir: Path | None, benchmark: str) -> Path:
+    """Return where a benchmark's local copy lies."""
+    root = data_dir or os.environ.get("EFFACE_DATA")
+    if not root:
+        raise EffaceError(
+            f"{benchmark} needs a local copy of the benchmarks: give its folder, which holds tofu/ and real_world/, "
+            "with --data-dir or the environment variable EFFACE_DATA"
+        )
+    return Path(root) / benchmark

@@ -26,7 +26,7 @@ class Row:
     def text(self, column: str) -> str:
         """Return the text of a column that must be there, exactly as stored."""
         if column not in self.values:
-            raise self._refusal(f"no column {column!r}", self._rename_hint(column))
+            raise self.refusal(f"no column {column!r}", self._rename_hint(column))
         return self._checked(self.values[column], column)
 
     def optional_text(self, column: str) -> str | None:
@@ -43,13 +43,15 @@ class Row:
     def integer(self, column: str) -> int:
         """Return a whole number, be it stored as a number or as text (TOFU writes "1", real-world 1)."""
         value = self.values.get(column)
-        if isinstance(value, int) or (isinstance(value, str) and value.isdecimal()):
-            return int(value)
-        raise self._refusal(f"column {column!r} must be a whole number", f"found {value!r}")
+        try:
+            return int(str(value))
+        except ValueError:
+            problem = f"column {column!r} must hold a whole number, not {value!r}"
+            raise self.refusal(problem, "correct it") from None
 
-    def refuse(self, column: str, problem: str, remedy: str) -> EffaceError:
-        """Return the error that says what is wrong with a column of this row."""
-        return self._refusal(f"column {column!r} {problem}", remedy)
+    def refusal(self, problem: str, remedy: str) -> EffaceError:
+        """Return the error that says where and what is wrong with this row, and what to do."""
+        return EffaceError(f"{self.path}, line {self.line}: {problem}; {remedy}")
 
     def unknown_columns(self, known: Iterable[str]) -> list[str]:
         """Return the columns that are not `known`; one that looks like a misspelled known one is refused."""
@@ -58,27 +60,24 @@ class Row:
         for column in unknown:
             close = difflib.get_close_matches(column.lower(), known - self.values.keys(), n=1, cutoff=_MISSPELLED)
             if close:
-                raise self._refusal(f"unknown column {column!r}", f"rename it to {close[0]!r} or remove it")
+                raise self.refusal(f"unknown column {column!r}", f"rename it to {close[0]!r} or remove it")
         return unknown
 
     def _checked(self, value: object, column: str) -> str:
         if not isinstance(value, str):
-            raise self.refuse(column, f"must hold text, not {_kind(value)}", "write it in double quotes")
+            raise self.refusal(f"column {column!r} must hold text, not {_kind(value)}", "write it in double quotes")
         if not value.strip():
-            raise self.refuse(column, "is blank", "fill it in or remove the line")
+            raise self.refusal(f"column {column!r} is blank", "fill it in or remove the line")
         try:
             value.encode("utf-8")
         except UnicodeEncodeError:
-            raise self.refuse(column, "holds half a surrogate pair", "write the whole character") from None
+            raise self.refusal(f"column {column!r} holds half a surrogate pair", "write the whole character") from None
         return value
 
     def _rename_hint(self, column: str) -> str:
         close = difflib.get_close_matches(column, self.values, n=1)
         found = ", ".join(self.values) or "none"
         return f"rename {close[0]!r} to {column!r}" if close else f"add it (the line has: {found})"
-
-    def _refusal(self, problem: str, remedy: str) -> EffaceError:
-        return EffaceError(f"{self.path}, line {self.line}: {problem}; {remedy}")
 
 
 @dataclass(frozen=True)
@@ -125,9 +124,7 @@ def _parse(path: Path, line: int, source: str) -> dict[str, object]:
         value = json.loads(source)
     except (ValueError, RecursionError) as error:
         problem = error.msg if isinstance(error, json.JSONDecodeError) else "it cannot be parsed"
-        raise EffaceError(
-            f"{path}, line {line}: not valid JSON ({problem}); write one JSON object per line"
-        ) from error
+        raise EffaceError(f"{path}, line {line}: not valid JSON ({problem}); write one JSON object per line") from error
     if not isinstance(value, dict):
         raise EffaceError(f"{path}, line {line}: {_kind(value)}, not a JSON object; write one object per line")
     return value

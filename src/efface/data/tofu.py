@@ -1,49 +1,69 @@
-"""The TOFU benchmark (arXiv:2401.06121), in the ten-task files of arXiv:2410.08109. No torch."""
+"""TOFU (arXiv:2401.06121) in the files of arXiv:2410.08109: splits cut into tasks of equal size. No torch."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import defaultdict
 from pathlib import Path
 
+from efface.data.benchmark import Benchmark
 from efface.data.checks import checked
 from efface.data.config import Split
-from efface.data.jsonl import Row, read_jsonl
+from efface.data.items import to_item
 from efface.data.refusals import load_refusals
+from efface.errors import EffaceError
 from efface.schema import EvaluationSet, Item, Task
 
-_RETAIN_FILE: dict[Split, str] = {"forget01": "retain90", "forget05": "retain50", "forget10": "retain10"}
-"""Holds what no task of the split ever forgets."""
+_NEVER_FORGOTTEN: dict[Split, str] = {"forget01": "retain90", "forget05": "retain50", "forget10": "retain10"}
+"""The file of what no task of the split forgets."""
 
 _FORGET_EVALUATION = 300
-"""The published evaluation scores up to 300 questions of each set: forget10 has 400."""
+"""The published evaluation scores up to 300 questions of each set; a task of forget10 has 400."""
 
 
 def load_tofu(folder: Path, split: Split, task: int, retain_evaluation: int) -> Task:
-    """Return task `task` of a split: its own rows to forget, every other row of the benchmark to keep.
+    """Return one task: its rows are forgotten, all other rows of the benchmark kept.
 
     `folder` holds the benchmark's JSON-lines files. Raises `EffaceError` where one is missing or damaged.
     """
-    sources: dict[str, str] = {}
-    forget_rows = _read(folder, split, sources)
-    never_forgotten = _numbered(_read(folder, _RETAIN_FILE[split], sources), _RETAIN_FILE[split])
-    perturbed = _of_task(_read(folder, f"{split}_perturbed", sources), split, task)
-    retain_perturbed = _numbered(_read(folder, "retain_perturbed", sources), "retain_perturbed")
-    others = [item for other in _tasks(forget_rows) - {task} for item in _of_task(forget_rows, split, other)]
-    evaluation = (
-        _set("forget", perturbed[:_FORGET_EVALUATION]),
-        _set("retain", retain_perturbed[:retain_evaluation]),
-        *(
-            _set(name, _numbered(_read(folder, f"{name}_perturbed", sources), name))
-            for name in ("real_authors", "world_facts")
-        ),
-    )
+    benchmark = Benchmark(folder)
+    tasks = _by_task(benchmark, split, split)
+    perturbed = _by_task(benchmark, f"{split}_perturbed", split)
+    if task not in tasks or task not in perturbed:
+        raise EffaceError(f"{folder}: {split}.json and {split}_perturbed.json must both have rows of task {task}")
+    not_yet_unlearned = [item for other, items in tasks.items() if other != task for item in items]
     return checked(
         Task(
             name=f"tofu-{split}-task{task}",
-            forget=_of_task(forget_rows, split, task),
-            retain=(*never_forgotten, *others),
-            evaluation=evaluation,
+            forget=tuple(tasks[task]),
+            retain=(*benchmark.items(_NEVER_FORGOTTEN[split]), *not_yet_unlearned),
+            evaluation=(
+                _evaluation("forget", perturbed[task][:_FORGET_EVALUATION]),
+                _evaluation("retain", benchmark.items("retain_perturbed")[:retain_evaluation]),
+                _evaluation("real_authors", benchmark.items("real_authors_perturbed")),
+                _evaluation("world_facts", benchmark.items("world_facts_perturbed")),
+            ),
             refusals=load_refusals(),
-            sources=sources,
+            sources=benchmark.sources,
         )
     )
+
+
+def load_tofu_training_set(folder: Path, split: Split) -> tuple[Item, ...]:
+    """Return all questions of the benchmark (4,000), whichever task they belong to."""
+    benchmark = Benchmark(folder)
+    tasks = _by_task(benchmark, split, split)
+    return (*benchmark.items(_NEVER_FORGOTTEN[split]), *(item for items in tasks.values() for item in items))
+
+
+def _by_task(benchmark: Benchmark, file: str, split: Split) -> dict[int, list[Item]]:
+    """Group a file's rows by task. A row and its perturbed version stand at the same place and share their id."""
+    tasks: dict[int, list[Item]] = defaultdict(list)
+    for row in benchmark.rows(file):
+        items = tasks[task := row.integer("task_id")]
+        items.append(to_item(row, f"{split}/{task}/{len(items) + 1:04d}"))
+    return dict(tasks)
+
+
+def _evaluation(name: str, items: list[Item] | tuple[Item, ...]) -> EvaluationSet:
+    """The model's output must entail a forgotten answer, but follow from an answer that is kept (metrics.md)."""
+    return EvaluationSet(name=name, items=tuple(items), entailment_premise="output" if name == "forget" else "answer")

@@ -50,7 +50,7 @@ def evaluate(
     where an answer or an output does not fit into the model, where the model gives no finite
     log-probability, or where `before` lacks a question.
     """
-    report = progress or (lambda stage, done, total: None)
+    report = progress or _ignore
     questions = [_Question(set_, item) for set_ in sets for item in set_.items[: config.limit]]
     items, total = [question.item for question in questions], len(questions)
     outputs_before = None if before is None else _outputs_before(questions, before)
@@ -76,6 +76,10 @@ def evaluate(
     return records
 
 
+def _ignore(*_: object) -> None:
+    pass
+
+
 def _outputs_before(questions: Sequence[_Question], before: Mapping[str, Sequence[Record]]) -> list[str]:
     known = {(name, record.id): record.output for name, records in before.items() for record in records}
     try:
@@ -94,12 +98,14 @@ def _judge(
     if not questions:
         return []
     unknown: list[float | None] = [None] * len(questions)
-    answer, change, verdicts = unknown, unknown, [Verdict(None, judges.missing.get("entailment"))] * len(questions)
+    answer = change = unknown
     if judges.embedder is not None:
         answer = [*judges.embedder.cosines(outputs, [question.item.embedding_target for question in questions])]
         # a model before unlearning is compared with itself
         change = [1.0] * len(questions) if before is None else [*judges.embedder.cosines(outputs, before)]
-    if judges.judge is not None:
+    if judges.judge is None:
+        verdicts = [Verdict(None, judges.missing["entailment"])] * len(questions)
+    else:
         verdicts = judges.judge.verdicts(
             [
                 Claim(output, question.item.entailment_target, question.item.key_fact, question.set.entailment_premise)
@@ -131,12 +137,12 @@ def _record(
         paraphrased_logprobs=likelihood.paraphrased,
         perturbed_logprobs=likelihood.perturbed,
         embedding_target=item.embedding_target,
-        embedder=judges.embedder and judges.embedder.name,
+        embedder=None if judges.embedder is None else judges.embedder.name,
         cosine_answer=judgment.cosine_answer,
         cosine_before=judgment.cosine_before,
         entailment_target=item.entailment_target,
         entailment_premise=question.set.entailment_premise,
-        judge=judges.judge and judges.judge.name,
+        judge=None if judges.judge is None else judges.judge.name,
         entailment_label=judgment.verdict.label,
         missing=missing,
     )

@@ -53,15 +53,18 @@ class NliJudge:
 
         Raises `EffaceError` where the model's labels are not those of NLI.
         """
-        from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
+        from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, pipeline
 
         self.name = name
+        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+        self._labels = _nli_labels(name, config.id2label)
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         model = AutoModelForSequenceClassification.from_pretrained(
             folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
         )
-        self._labels = _nli_labels(name, model.config.id2label)
-        self._longest = min(tokenizer.model_max_length, model.config.max_position_embeddings)
+        self._longest = min(
+            tokenizer.model_max_length, getattr(config, "max_position_embeddings", tokenizer.model_max_length)
+        )
         self._pipeline = pipeline("text-classification", model=model, tokenizer=tokenizer, device=device)
 
     def verdicts(self, claims: Sequence[Claim]) -> list[Verdict]:

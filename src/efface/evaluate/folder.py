@@ -18,7 +18,7 @@ def write_sets(folder: Path, records: Mapping[str, Sequence[Record]]) -> None:
     strangers = sorted(path.name for path in folder.glob("*.jsonl") if path.stem not in records)
     if strangers:
         raise EffaceError(
-            f"{folder} already holds records of other sets ({', '.join(strangers)}); remove them or choose another --out"
+            f"{folder} holds records of other sets ({', '.join(strangers)}); remove them or choose another folder"
         )
     for name, rows in records.items():
         write_records(folder / f"{name}.jsonl", rows)

@@ -49,9 +49,7 @@ def generate(
             outputs.update(zip(rows, ended, strict=True))
             if progress:
                 progress(len(outputs))
-    decode = formatter.tokenizer.decode
-    ordered = (outputs[row] for row in range(len(prompts)))
-    return [Generation(ids, decode(ids, skip_special_tokens=True)) for ids in ordered]
+    return [_generation(formatter, outputs[row]) for row in range(len(prompts))]
 
 
 def _check_room(model: Any, longest_prompt: int, new_tokens: int) -> None:
@@ -111,3 +109,8 @@ def _decode(model: Any, prompts: Sequence[list[int]], stop_ids: tuple[int, ...],
 def _until_stop(ids: list[int], stop_ids: tuple[int, ...]) -> list[int]:
     end = next((place for place, id_ in enumerate(ids) if id_ in stop_ids), len(ids))
     return ids[:end]
+
+
+def _generation(formatter: Formatter, ids: list[int]) -> Generation:
+    text = formatter.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    return Generation(ids, text)

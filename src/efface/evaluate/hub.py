@@ -10,7 +10,7 @@ _FILES = ["*.json", "*.txt", "*.model", "*.safetensors"]
 
 
 class UnavailableError(Exception):
-    """A model cannot be had here. The message completes "NAME cannot be loaded: ..."."""
+    """A model cannot be had here, and the message says which and why."""
 
 
 def local_copy(name: str) -> Path:
@@ -23,7 +23,7 @@ def local_copy(name: str) -> Path:
     if folder.is_dir():
         return folder
     if folder.exists() or name.startswith((".", "/", "~")):
-        raise UnavailableError("there is no such folder")
+        raise UnavailableError(f"there is no folder {name}")
     return _cached(name) or _fetched(name)
 
 
@@ -36,7 +36,7 @@ def _cached(name: str) -> Path | None:
     except LocalEntryNotFoundError:
         return None
     except HFValidationError as error:
-        raise UnavailableError("it is neither a folder nor a possible hub name") from error
+        raise UnavailableError(f"{name!r} is neither a folder nor a possible hub name") from error
     # a cache filled by other programs may hold the settings alone
     return folder if any(folder.glob("*.safetensors")) else None
 
@@ -49,8 +49,8 @@ def _fetched(name: str) -> Path:
         HfApi().model_info(name, timeout=_SECONDS_TO_CONNECT)
         return Path(snapshot_download(name, allow_patterns=_FILES))
     except RepositoryNotFoundError as error:
-        raise UnavailableError("there is no such folder, and the hub has no such model open to you") from error
+        raise UnavailableError(f"the hub has no model {name} that is open to you") from error
     except Exception as error:  # the hub client's HTTP library, and so its errors, differ by version
         raise UnavailableError(
-            f"there is no such folder, it is not in the cache, and the hub cannot be reached ({type(error).__name__})"
+            f"{name} is neither a folder nor in the hub's cache, and the hub cannot be reached ({type(error).__name__})"
         ) from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -32,7 +32,7 @@ class Judges:
     embedder: Embedder | None
     judge: Judge | None
     missing: dict[Metric, str] = field(default_factory=dict)
-    """`cosine_similarity` and `entailment`, where they cannot be had, and why."""
+    """`cosine_similarity` without an embedder, `entailment` without a judge: why."""
 
 
 def open_judges(config: EvaluateConfig, device: torch.device | str) -> Judges:
@@ -47,11 +47,11 @@ def open_judges(config: EvaluateConfig, device: torch.device | str) -> Judges:
     try:
         embedder = _open_embedder(config.embedder, device)
     except UnavailableError as error:
-        missing["cosine_similarity"] = str(error)
+        missing["cosine_similarity"] = _reason("embedder", config.embedder, "offline", error)
     try:
         judge = _open_judge(config.judge, device)
     except UnavailableError as error:
-        missing["entailment"] = str(error)
+        missing["entailment"] = _reason("judge", config.judge, KeyFactJudge.name, error)
     return Judges(embedder, judge, missing)
 
 
@@ -61,20 +61,10 @@ def _open_embedder(name: str, device: torch.device | str) -> Embedder:
     if name == "offline":
         return _open_offline(device)
     if name == "default":
-        return _load_default(Embedder, PAPER_EMBEDDER, device, "evaluate.embedder", "offline")
+        return _load(Embedder, PAPER_EMBEDDER, device)
     # as sentence-transformers itself reads a bare name
-    hub_name = name if "/" in name or Path(name).exists() else f"sentence-transformers/{name}"
-    return _load_named(Embedder, hub_name, device, "evaluate.embedder", ("default", "offline", "none"))
-
-
-def _open_judge(name: str, device: torch.device | str) -> Judge:
-    if name == "none":
-        raise UnavailableError("switched off by evaluate.judge=none")
-    if name == KeyFactJudge.name:
-        return KeyFactJudge()
-    if name == "default":
-        return _load_default(NliJudge, PAPER_JUDGE, device, "evaluate.judge", KeyFactJudge.name)
-    return _load_named(NliJudge, name, device, "evaluate.judge", ("default", KeyFactJudge.name, "none"))
+    is_bare = "/" not in name and not Path(name).exists()
+    return _load(Embedder, f"sentence-transformers/{name}" if is_bare else name, device)
 
 
 def _open_offline(device: torch.device | str) -> Embedder:
@@ -89,31 +79,32 @@ def _open_offline(device: torch.device | str) -> Embedder:
     return Embedder(f"all-MiniLM-L6-v2 ({_OFFLINE_PACKAGE} {version(_OFFLINE_PACKAGE)})", get_model_path(), device)
 
 
-Load = Callable[[str, Path, "torch.device | str"], T]
+def _open_judge(name: str, device: torch.device | str) -> Judge:
+    if name == "none":
+        raise UnavailableError("switched off by evaluate.judge=none")
+    if name == KeyFactJudge.name:
+        return KeyFactJudge()
+    return _load(NliJudge, PAPER_JUDGE if name == "default" else name, device)
 
 
-def _load(load: Load[T], name: str, device: torch.device | str) -> T:
+def _load(opened: Callable[[str, Path, torch.device | str], T], name: str, device: torch.device | str) -> T:
     folder = local_copy(name)
     try:
-        return load(name, folder, device)
+        return opened(name, folder, device)
     except EffaceError:
         raise
     except Exception as error:  # on a damaged or foreign folder loaders raise anything, KeyError included
-        problem = next(iter(str(error).splitlines()), type(error).__name__)
-        raise UnavailableError(f"its folder {folder} is damaged or of another kind ({problem})") from error
+        problem = " ".join(str(error).split()) or type(error).__name__
+        raise UnavailableError(f"{name} cannot be loaded ({problem})") from error
 
 
-def _load_default(load: Load[T], name: str, device: torch.device | str, key: str, instead: str) -> T:
-    try:
-        return _load(load, name, device)
-    except UnavailableError as error:
-        raise UnavailableError(f"{name} cannot be loaded: {error}; set {key} to {instead} or a folder") from error
-
-
-def _load_named(load: Load[T], name: str, device: torch.device | str, key: str, words: Iterable[str]) -> T:
-    try:
-        return _load(load, name, device)
-    except UnavailableError as error:
-        raise EffaceError(
-            f"{key}={name} cannot be loaded: {error}; give a folder or a hub name, or a word: {nearest(name, words)}"
-        ) from error
+def _reason(key: str, name: str, instead: str, error: UnavailableError) -> str:
+    """Why a model is missing, where it may be. Raises `EffaceError` where the user named it."""
+    if name == "none":
+        return str(error)
+    if name == "default":
+        return f"{error}; set evaluate.{key} to {instead}, a folder or a hub name"
+    words: Sequence[str] = ("default", instead, "none")
+    raise EffaceError(
+        f"evaluate.{key}={name}: {error}; give a folder, a hub name or a word ({nearest(name, words)})"
+    ) from error

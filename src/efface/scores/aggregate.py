@@ -71,9 +71,7 @@ def explain_aggregates(sets: Mapping[str, SetScores], definition: Definition) ->
     reasons = {
         "model_utility": _absent(sets, definition) or _lacking(kept, definition.utility_metrics),
         "model_utility_retain": (
-            _lacking({RETAIN: sets[RETAIN]}, definition.utility_metrics)
-            if RETAIN in sets
-            else "there is no retain set"
+            _lacking({RETAIN: sets[RETAIN]}, definition.utility_metrics) if RETAIN in sets else "there is no retain set"
         ),
         "forget_efficacy": _no_efficacy(sets, definition),
     }

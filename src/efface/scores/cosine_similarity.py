@@ -11,7 +11,7 @@ CosineTarget = Literal["answer", "before"]
 
 
 def cosine_similarity(question: Question, *, target: CosineTarget) -> float | Missing:
-    """Cosine of two sentence embeddings, negative ones counted as 0; in [0, 1]. arXiv:2410.08109, section 3.2."""
+    """Cosine of two sentence embeddings, negative ones counted as 0; in [0, 1]. arXiv:2410.08109."""
     if target == "answer":
         cosine, text = question.cosine_answer, "the stored answer"
     else:

@@ -9,7 +9,7 @@ LEAST_ROUGE = 0.1
 
 
 def entailment(question: Question, rouge: float | Missing) -> float | Missing:
-    """1 where the judge says entailment and ROUGE-L recall is at least 0.1, else 0. arXiv:2410.08109, section 3.2.
+    """1 where the judge says entailment and ROUGE-L recall is at least 0.1, else 0. arXiv:2410.08109.
 
     `rouge` is the question's ROUGE-L recall; without it there is no score either.
     """

@@ -12,12 +12,10 @@ from efface.scores.question import Missing, Question
 from efface.scores.truth_ratio import question_log_ratio
 
 
-def forget_quality(
-    forget: Sequence[Question], retrained: Sequence[Question], definition: Definition
-) -> ForgetQuality:
+def forget_quality(forget: Sequence[Question], retrained: Sequence[Question], definition: Definition) -> ForgetQuality:
     """Two-sample Kolmogorov-Smirnov test between two models' truth ratios r on the forget set.
 
-    arXiv:2401.06121, section 2.2.3: a high p-value means good forgetting. `retrained` holds the answers of a model
+    TOFU, arXiv:2401.06121: a high p-value means good forgetting. `retrained` holds the answers of a model
     trained without the forget set to the same questions. The test compares logs of r, which are in the same order
     as r and do not overflow. It also works for different numbers of questions, but then they are not the same ones:
     this warns. Raises `EffaceError` where a question has no truth ratio.
@@ -40,9 +38,7 @@ def forget_quality(
 def _log_ratios(questions: Sequence[Question], definition: Definition, where: str) -> list[float]:
     ratios = []
     for question in questions:
-        log_r = question_log_ratio(
-            question, wrong_answers=definition.wrong_answers, log_epsilon=definition.log_epsilon
-        )
+        log_r = question_log_ratio(question, wrong_answers=definition.wrong_answers, log_epsilon=definition.log_epsilon)
         if isinstance(log_r, Missing):
             raise EffaceError(
                 f"forget quality needs the truth ratio of every question, and in {where} question {question.id} "

@@ -15,6 +15,7 @@ from efface.scores.probability import probability
 from efface.scores.question import Missing, Question
 from efface.scores.rouge import rouge
 from efface.scores.sets import FORGET, WITH_OPTIONS
+from efface.scores.token_entropy import token_entropy
 from efface.scores.truth_ratio import truth_ratio
 
 
@@ -32,35 +33,25 @@ class Gap:
     """The most frequent one."""
 
 
-def question_metrics(
-    question: Question, *, set_name: str, definition: Definition
-) -> dict[Metric, float | Missing]:
+def question_metrics(question: Question, *, set_name: str, definition: Definition) -> dict[Metric, float | Missing]:
     """The six metrics of one question, each in [0, 1]."""
     recall = rouge(question)
     return {
         "rouge": recall,
-        "probability": probability(
-            question, over_options=set_name in WITH_OPTIONS, log_epsilon=definition.log_epsilon
-        ),
+        "probability": probability(question, over_options=set_name in WITH_OPTIONS, log_epsilon=definition.log_epsilon),
         "truth_ratio": truth_ratio(
             question,
             forget_form=definition.forget_form if set_name == FORGET else None,
             wrong_answers=definition.wrong_answers,
             log_epsilon=definition.log_epsilon,
         ),
-        "token_entropy": (
-            question.lacks("token_entropy", "no token entropy is there")
-            if question.token_entropy is None
-            else min(1.0, max(0.0, question.token_entropy))
-        ),
+        "token_entropy": token_entropy(question),
         "cosine_similarity": cosine_similarity(question, target=definition.cosine_target),
         "entailment": entailment(question, recall),
     }
 
 
-def score_set(
-    name: str, questions: Sequence[Question], definition: Definition
-) -> tuple[SetScores, list[Gap]]:
+def score_set(name: str, questions: Sequence[Question], definition: Definition) -> tuple[SetScores, list[Gap]]:
     """Average each metric over the questions of one set.
 
     A metric that only some questions have is null: an average over fewer questions would be another number.
@@ -78,9 +69,7 @@ def score_set(
 
 def _gap(name: str, metric: Metric, questions: Sequence[Question], column: list[float | Missing]) -> Gap:
     missing = [
-        (question.id, value)
-        for question, value in zip(questions, column, strict=True)
-        if isinstance(value, Missing)
+        (question.id, value) for question, value in zip(questions, column, strict=True) if isinstance(value, Missing)
     ]
     reasons = Counter(value.reason for _, value in missing)
     return Gap(

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import math
 
-from efface.scores.arithmetic import log_sum_exp
 from efface.scores.question import Missing, Question
 
 
 def probability(question: Question, *, over_options: bool, log_epsilon: float) -> float | Missing:
     """Length-normalized probability of the answer, in [0, 1].
 
-    Plain: exp(mean token log-prob). `over_options` (TOFU's Real Authors and World Facts, arXiv:2401.06121, section
-    2.2.2): that, over the sum of the same for the right and all wrong answers and exp(`log_epsilon`). Computed
-    from logs: where all of them underflow (a collapsed model), it is the limit and not 0/0.
+    Plain: exp(mean token log-prob). `over_options` (TOFU's Real Authors and World Facts, arXiv:2401.06121): that,
+    over the sum of exp(`log_epsilon`) and the same for the right and all wrong answers. Shifted by the largest: where
+    all of them underflow (a collapsed model), it is the limit and not 0/0.
     """
     right = question.answer_logp
     if right is None:
@@ -22,4 +21,6 @@ def probability(question: Question, *, over_options: bool, log_epsilon: float) -
         return min(1.0, math.exp(right))
     if not question.perturbed_logps:
         return question.lacks("probability", "there are no wrong answers to normalize over")
-    return math.exp(right - log_sum_exp([right, *question.perturbed_logps, log_epsilon]))
+    logs = (right, *question.perturbed_logps, log_epsilon)
+    top = max(logs)
+    return math.exp(right - top) / math.fsum(math.exp(log - top) for log in logs)

@@ -3,37 +3,38 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
-from efface.scores.arithmetic import log_sum_exp, mean
+from efface.scores.arithmetic import log_mean_exp, log_sum_exp, mean
 from efface.scores.question import Missing, Question
 
 WrongAnswers = Literal["geometric", "arithmetic"]
 """How the probabilities of several wrong answers become one."""
 
+COMBINE: dict[WrongAnswers, Callable[[Sequence[float]], float]] = {
+    "geometric": mean,
+    "arithmetic": log_mean_exp,
+}
+"""The same in logs: mean token log-probs -> one."""
+
 ForgetForm = Literal["distance", "closeness"]
 """On the forget set: how far right and wrong are apart (closer-look), or how close together (TOFU)."""
 
 
-def log_ratio(
-    right: float, wrongs: Sequence[float], *, wrong_answers: WrongAnswers, log_epsilon: float
-) -> float:
-    """log r, with r = p(wrong answers) / (p(right answer) + epsilon); arXiv:2401.06121, equation 1.
+def log_ratio(right: float, wrongs: Sequence[float], *, wrong_answers: WrongAnswers, log_epsilon: float) -> float:
+    """Log of r, with r = p(wrong answers) / (p(right answer) + epsilon); arXiv:2401.06121.
 
     `right` and `wrongs` are mean token log-probs. Finite for finite input, also where r is not: of a collapsed
     model r may be 0/0 or overflow.
     """
-    if wrong_answers == "geometric":
-        wrong = mean(wrongs)
-    else:
-        wrong = log_sum_exp(wrongs) - math.log(len(wrongs))
+    wrong = COMBINE[wrong_answers](wrongs)
     return wrong - log_sum_exp([right, log_epsilon])
 
 
 def preference(log_r: float) -> float:
     """max(0, 1 - r), for sets to keep: 1 where the right answer is far more likely."""
-    return -math.expm1(min(log_r, 0.0))
+    return 1 - math.exp(min(log_r, 0.0))
 
 
 def closeness(log_r: float, log_epsilon: float) -> float:
@@ -41,9 +42,7 @@ def closeness(log_r: float, log_epsilon: float) -> float:
     return math.exp(min(log_r, -log_sum_exp([log_r, log_epsilon])))
 
 
-def question_log_ratio(
-    question: Question, *, wrong_answers: WrongAnswers, log_epsilon: float
-) -> float | Missing:
+def question_log_ratio(question: Question, *, wrong_answers: WrongAnswers, log_epsilon: float) -> float | Missing:
     """`log_ratio` of one question."""
     if not question.perturbed_logps:
         return question.lacks("truth_ratio", "there are no wrong answers to compare with")

@@ -50,6 +50,8 @@ def packed_attention(
             f"{type(module).__name__} cannot be packed: its attention needs more than causal masking within a "
             "sequence; please report the architecture"
         )
+    # Under autocast, norms of queries and keys in float32 weights give float32 back.
+    query, key = query.to(value.dtype), key.to(value.dtype)
     groups = query.shape[1] // key.shape[1]
     window = sliding_window if sliding_window and packing.longest > sliding_window else None
     if softcap is None and window is None and dropout == 0.0 and _flash(query, value):
@@ -120,12 +122,21 @@ def _varlen(query: Tensor, key: Tensor, value: Tensor, packing: Layout, scaling:
 
 @contextmanager
 def packing(model: Any) -> Iterator[None]:
-    """Let `model` attend within packed sequences; its own attention comes back at the end."""
+    """Let `model` attend within packed sequences; its own attention comes back at the end.
+
+    Raises `EffaceError` for an architecture that does not look its attention up by name. Backward passes that
+    recompute activations (gradient checkpointing) belong inside too.
+    """
     from transformers import AttentionInterface
 
     AttentionInterface.register(NAME, packed_attention)
     own = model.config._attn_implementation
     model.set_attn_implementation(NAME)
+    if model.config._attn_implementation != NAME:  # transformers only logs a warning
+        raise EffaceError(
+            f"{type(model).__name__} cannot be packed: transformers does not let its attention be replaced; "
+            "choose a model of another architecture"
+        )
     try:
         yield
     finally:

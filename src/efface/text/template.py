@@ -6,9 +6,11 @@ One place decides how a question is put to a model, for training, likelihoods an
 from __future__ import annotations
 
 import hashlib
+import re
 from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 
@@ -27,7 +29,7 @@ NAMED_FORMATS = {
 """The paper's Llama-2 and Llama-3 formats, and one for models that were never tuned to chat."""
 
 # Some templates print today's date; a fixed one keeps a run the same on every day.
-_TEMPLATE_DATE = "26 Jul 2024"
+_TEMPLATE_DATE = datetime(2024, 7, 26)
 _PROBE = "efface-probe"
 
 
@@ -85,7 +87,10 @@ class Formatter:
         self.tokenizer = tokenizer
         self.limit = min((n for n in (config.max_length, limit) if n is not None), default=None)
         self.tokenized_apart: list[str] = []
-        """Ids of items whose prompt is not a prefix of prompt + answer, so the two were tokenized apart."""
+        """Ids of items whose prompt and answer were tokenized apart: a token of the joint string crosses the
+        border, or the item's own text spells a special token."""
+        self._special = {id_: token.content for id_, token in tokenizer.added_tokens_decoder.items() if token.special}
+        self._spells_special = re.compile("|".join(map(re.escape, self._special.values())) or "(?!)")
         self._frame = _chat_frame(tokenizer) if config.format == "chat" else _string_frame(config.format)
         self._end = self._end_tokens(self._frame.suffix)
         ids = tokenizer("a").input_ids
@@ -102,8 +107,7 @@ class Formatter:
         """The ids that generation starts from: the same as `encode(...)[i].prompt`."""
         if not questions:
             return []
-        texts = [self._frame.prompt(question) for question in questions]
-        return [self._with_bos(ids) for ids in self._tokenize(texts)]
+        return [self._with_bos(ids) for ids in self._prompts(questions)]
 
     def encode(self, rows: Sequence[tuple[str, str, str]]) -> list[Encoded]:
         """Encode (id, question, answer) rows; the answer's ids end with the end-of-turn token."""
@@ -111,16 +115,16 @@ class Formatter:
             return []
         prompts = [self._frame.prompt(question) for _, question, _ in rows]
         answers = [self._frame.lead + answer for _, _, answer in rows]
-        alone = self._tokenize(prompts)
+        alone = self._prompts([question for _, question, _ in rows])
         joint = self._tokenize([prompt + answer for prompt, answer in zip(prompts, answers, strict=True)])
         encoded = []
-        for (id_, _, _), answer, prompt_ids, ids in zip(rows, answers, alone, joint, strict=True):
+        for (id_, *_), answer, prompt_ids, ids in zip(rows, answers, alone, joint, strict=True):
             # Models are tuned on the joint string, generation starts from the prompt alone. Where the
             # prompt's ids are the joint string's first ids, they cover the prompt's text exactly, and
             # what follows is the answer. Where a token crosses the border, the two are tokenized apart.
             answer_ids = ids[len(prompt_ids) :]
-            if ids[: len(prompt_ids)] != prompt_ids:
-                answer_ids = self._tokenize([answer])[0]
+            if ids[: len(prompt_ids)] != prompt_ids or self._spells_special.search(answer):
+                answer_ids = self._as_text(answer)
                 self.tokenized_apart.append(id_)
             encoded.append(self._checked(Encoded(id_, self._with_bos(prompt_ids), answer_ids + self._end)))
         return encoded
@@ -133,6 +137,22 @@ class Formatter:
             )
         return item
 
+    def _prompts(self, questions: Sequence[str]) -> list[list[int]]:
+        """Ids of prompts, before BOS."""
+        texts = [self._frame.prompt(question) for question in questions]
+        prompts = self._tokenize(texts)
+        for index, question in enumerate(questions):
+            if self._spells_special.search(question):
+                before, _, after = self._frame.prompt(_PROBE).partition(_PROBE)
+                start, end = self._tokenize([before, after])
+                inner = texts[index].removeprefix(before).removesuffix(after)
+                prompts[index] = [*start, *self._as_text(inner), *end]
+        return prompts
+
+    def _as_text(self, text: str) -> list[int]:
+        """Ids of a question or answer where a special token is text like any other: it must not end the turn."""
+        return list(self.tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids)
+
     def _tokenize(self, texts: list[str]) -> list[list[int]]:
         # Special tokens are written by the template; BOS is added once by `_with_bos`.
         return list(self.tokenizer(texts, add_special_tokens=False).input_ids)
@@ -142,19 +162,16 @@ class Formatter:
 
     def _end_tokens(self, suffix: str) -> list[int]:
         """What follows an answer, up to the first special token; the tokenizer's EOS where there is none."""
-        tokenizer = self.tokenizer
-        special = set(tokenizer.all_special_ids)
-        special |= {i for i, token in getattr(tokenizer, "added_tokens_decoder", {}).items() if token.special}
         ids = self._tokenize([suffix])[0] if suffix else []
         for position, id_ in enumerate(ids):
-            if id_ in special:
+            if id_ in self._special:
                 return ids[: position + 1]
-        if tokenizer.eos_token_id is None:
+        if self.tokenizer.eos_token_id is None:
             raise EffaceError(
                 "the tokenizer has no end-of-sequence token, so the model could not learn to stop; "
                 "set eos_token in its tokenizer_config.json"
             )
-        return [*ids, tokenizer.eos_token_id]
+        return [*ids, self.tokenizer.eos_token_id]
 
 
 def _chat_frame(tokenizer: Any) -> Frame:
@@ -167,23 +184,34 @@ def _chat_frame(tokenizer: Any) -> Frame:
     def render(*turns: str, prompt: bool) -> str:
         messages = [{"role": role, "content": text} for role, text in zip(("user", "assistant"), turns, strict=False)]
         text = tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=prompt, date_string=_TEMPLATE_DATE
+            messages,
+            tokenize=False,
+            add_generation_prompt=prompt,
+            enable_thinking=False,  # answers are scored, not the thoughts before them
+            date_string=_TEMPLATE_DATE.strftime("%d %b %Y"),
+            strftime_now=_TEMPLATE_DATE.strftime,
         )
         return str(text)
 
-    # What a template writes behind an answer is the same for all answers: a probe shows it.
-    suffix = render("question", _PROBE, prompt=False).rpartition(_PROBE)[2]
-    return Frame(prompt=lambda question: render(question, prompt=True), lead="", suffix=suffix)
+    # What a template writes before and behind an answer is the same for all answers: a probe shows it.
+    before, found, suffix = render("question", _PROBE, prompt=False).rpartition(_PROBE)
+    if not found:
+        raise EffaceError("the tokenizer's chat template leaves the answer out; set text.format to a string instead")
+    # Llama-2 and Mistral write a space before an answer that their generation prompt does not end with.
+    space = before.removeprefix(render("question", prompt=True))
+    return Frame(
+        prompt=lambda question: render(question, prompt=True), lead=space if space.isspace() else "", suffix=suffix
+    )
 
 
 def _string_frame(format_: str) -> Frame:
     pattern = NAMED_FORMATS.get(format_, format_)
-    if "{question}" not in pattern or "{answer}" not in pattern:
+    head, _, suffix = pattern.partition("{answer}")
+    if "{question}" not in head or "{answer}" not in pattern:
         raise EffaceError(
-            f"text.format {format_!r} is neither a known format nor a string with {{question}} and {{answer}}; "
+            f"text.format {format_!r} is neither a known format nor a string with {{question}} and then {{answer}}; "
             f"{nearest(format_, ['chat', *NAMED_FORMATS])}"
         )
-    head, _, suffix = pattern.partition("{answer}")
     # Tokenizers fuse a space with the word behind it: it belongs to the answer, or generation would
     # start from a lone space that no prompt ended with in training.
     lead = " " if head.endswith(" ") else ""

@@ -1,0 +1,53 @@
+"""Append measurements to results.csv, one number a row: `record.py < report.json` for one made elsewhere."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).with_name("results.csv")
+_UNITS = {"seconds": "s", "peak_bytes": "bytes", "tokens": "tokens", "forwards": "forwards", "loss": "nats"}
+
+
+def record(report: Mapping[str, Any], results: Path = RESULTS) -> None:
+    """Append the numbers of one report of step_cost.py."""
+    rows = [[what, value, unit, *_origin(report)] for what, value, unit in _numbers(report)]
+    with results.open("a", encoding="utf-8", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows(rows)
+
+
+def _numbers(report: Mapping[str, Any]) -> list[tuple[str, float, str]]:
+    setting = [report["shape"], report["method"], report["dtype"], report["optimizer"]]
+    setting += ["checkpointing"] if report["checkpointing"] else []
+    name = f"step cost {' '.join(setting)}"
+    numbers = [
+        (f"{name}: {contender} {key}", report[contender][key], unit)
+        for contender in ("packed", "padded")
+        for key, unit in _UNITS.items()
+        if key in report[contender]
+    ]
+    return [*numbers, (f"{name}: speedup", report["speedup"], "x")] if report["speedup"] else numbers
+
+
+def _origin(report: Mapping[str, Any]) -> list[str]:
+    """Device, torch version, commit (with + where files differ from it), date."""
+    return [report["device"], report["versions"]["torch"], _commit(), datetime.now(UTC).date().isoformat()]
+
+
+def _commit() -> str:
+    command = ["git", "describe", "--always", "--exclude=*", "--dirty=+"]
+    try:
+        done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return done.stdout.strip()
+
+
+if __name__ == "__main__":
+    record(json.load(sys.stdin))

@@ -1,0 +1,120 @@
+"""The text of one optimizer step: forget items, each with a retain partner, a refusal and another's answer."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from efface.data import DataConfig, load_task
+from efface.errors import EffaceError
+from efface.objectives.terms import View
+from efface.schema import Item, Task
+from efface.text.template import Encoded, Formatter, TextConfig
+from efface.train.step import Example
+
+_SEED = 0
+_FORMAT = "llama2"
+_END = "</s>"
+_TRAINED_VOCABULARY = {"tofu": 5120, "generated": 1792}
+"""Gives about 58 tokens for a formatted question and answer, as Llama's own tokenizers do on TOFU."""
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What goes through the model in one step."""
+
+    examples: tuple[Example, ...]
+    source: str
+    mean_tokens: float
+    """Of a question and its true answer, chat format and end of sequence included."""
+    longest: int
+    """Tokens of the longest sequence of any view."""
+    largest_id: int
+
+
+def load_workload(views: Sequence[View], *, items: int, tokenizer: Path | None) -> Workload:
+    """Draw `items` forget items and their partners, always the same ones.
+
+    TOFU (forget10, task 1) where EFFACE_DATA or EFFACE_SHARED/data holds it, else generated authors.
+    `tokenizer`: a local folder; by default a byte-level BPE is trained on the text itself, since lengths matter
+    here and words do not. Raises `EffaceError` for more items than there are, and for an unusable tokenizer.
+    """
+    task, source = _load_text()
+    if items > len(task.forget):
+        raise EffaceError(f"--items {items} is more than the {len(task.forget)} items to forget; ask for fewer")
+    trained = tokenizer is None
+    formatter = Formatter(
+        _train_tokenizer(task, _TRAINED_VOCABULARY[source]) if trained else _load_tokenizer(tokenizer),
+        TextConfig(format=_FORMAT),
+    )
+    rows = _draw(task, items)
+    encoded: dict[View, list[Encoded]] = {view: formatter.encode(rows[view]) for view in rows}
+    lengths = [len(item) for item in (*encoded["forget"], *encoded["retain"])]
+    sequences = [item for view in views for item in encoded[view]]
+    return Workload(
+        examples=tuple({view: encoded[view][index] for view in views} for index in range(items)),
+        source=f"{task.name}, {'a BPE trained on it' if trained else tokenizer}",
+        mean_tokens=round(mean(lengths), 1),
+        longest=max(len(item) for item in sequences),
+        largest_id=max(max(*item.prompt, *item.answer) for item in sequences),
+    )
+
+
+def _load_text() -> tuple[Task, str]:
+    shared = Path(os.environ.get("EFFACE_SHARED", Path(__file__).parents[2] / "shared"))
+    folder = Path(os.environ.get("EFFACE_DATA", shared / "data"))
+    if (folder / "tofu").is_dir():
+        return load_task(DataConfig(source="tofu", split="forget10"), data_dir=folder), "tofu"
+    return load_task(DataConfig(source="generated", authors=200, forget_authors=20), data_dir=None), "generated"
+
+
+def _draw(task: Task, items: int) -> dict[View, list[tuple[str, str, str]]]:
+    """(id, question, answer) rows of every view, item by item in the same order."""
+    chance = random.Random(_SEED)
+    forget = chance.sample(task.forget, items)
+    retain = chance.sample(task.retain, items)
+    refusals = chance.choices(task.refusals, k=2 * items)
+    mismatched = [item.answer for item in chance.sample(task.retain, items)]
+    return {
+        "forget": _rows(forget, [item.answer for item in forget]),
+        "forget_idk": _rows(forget, refusals[:items]),
+        "retain": _rows(retain, [item.answer for item in retain]),
+        "retain_idk": _rows(retain, refusals[items:]),
+        "forget_mismatch": _rows(forget, mismatched),
+    }
+
+
+def _rows(items: Sequence[Item], answers: Sequence[str]) -> list[tuple[str, str, str]]:
+    return [(item.id, item.question, answer) for item, answer in zip(items, answers, strict=True)]
+
+
+def _train_tokenizer(task: Task, vocabulary: int) -> Any:
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=[_END],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    texts = [f"[INST] {item.question} [/INST]{item.answer}" for item in (*task.forget, *task.retain)]
+    bpe.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token=_END)
+
+
+def _load_tokenizer(folder: Path | None) -> Any:
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise EffaceError(f"no tokenizer in {folder}; give a folder with tokenizer.json") from error

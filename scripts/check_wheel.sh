@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# Build a wheel into dist/, install it without extras in a fresh environment outside the repository, and run it there.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+root=$PWD
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+export PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt  # the build's own packages, too
+
+"${PYTHON:-python3}" -m venv "$work/venv"
+"$work/venv/bin/pip" wheel -q --no-deps --wheel-dir "$work/dist" .
+"$work/venv/bin/pip" install -q -c constraints.txt "$work"/dist/efface-*.whl
+
+export PATH="$work/venv/bin:$PATH"
+cd "$work"
+installed=$(python -c 'import efface; print(efface.__path__[0])')
+files() { (cd "$1" && find . -type f -not -path '*/__pycache__/*' | sort); }
+diff <(files "$root/src/efface") <(files "$installed") ||
+  { echo "the wheel does not hold what src/efface holds (< only in src, > only in the wheel)" >&2; exit 1; }
+
+# No module may need an extra, or a tool of the developers, to be imported.
+python - <<'PYTHON'
+import importlib, pkgutil, efface
+
+names = [module.name for module in pkgutil.walk_packages(efface.__path__, "efface.")]
+for name in names:
+    importlib.import_module(name)
+print(f"imported {len(names)} modules of efface {efface.__version__}")
+PYTHON
+efface --version
+efface --help
+
+log=$(find "${EFFACE_SHARED:-$root/../shared}/golden/eval_logs" -name '*.json' -not -name '*.expected.json' 2>/dev/null | sort | head -n 1)
+if [ -n "$log" ]; then
+  efface score "$log" --definition tofu --json
+fi
+
+mkdir -p "$root/dist"
+cp "$work"/dist/efface-*.whl "$root/dist/"
+echo "$(basename "$work"/dist/efface-*.whl): built, installed elsewhere and run"

@@ -1,0 +1,117 @@
+"""`efface demo`: a small model learns invented authors, forgets some of them, and is asked again."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from efface.artifacts import Record, Results
+from efface.data import load_training_set
+from efface.errors import EffaceError
+from efface.evaluate.folder import read_sets
+from efface.presets import finetune_config, run_config
+from efface.report.tables import print_answers, print_results
+from efface.run.console import ConsoleReporter
+from efface.run.finetune import finetune
+from efface.run.pipeline import run
+from efface.schema import Item
+
+METHODS = ("me+gd", "idk+ap", "ga+gd", "idk+gd")
+"""The paper's two recommendations, then two baselines to compare with."""
+_VOCABULARY = 2048
+_SHAPE = {
+    "hidden_size": 128,
+    "intermediate_size": 384,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 4,
+}
+
+
+def run_demo(out: Path, *, seed: int) -> dict[str, Results]:
+    """Run the demo in the folder `out`: `base` (untrained), `target`, and one run folder for each method.
+
+    Raises `EffaceError` where `out` holds something else than an earlier demo.
+    """
+    console = Console()
+    start = time.perf_counter()
+    _clear(out)
+    settings = [f"seed={seed}", f"data.author_seed={seed}"]
+    config = finetune_config("demo", [f"model={out / 'base'}", *settings])
+    write_base_model(out / "base", load_training_set(config.data, data_dir=None), seed=seed)
+    results: dict[str, Results] = {}
+    before: dict[str, list[Record]] | None = None
+    with ConsoleReporter(console) as reporter:
+        target = finetune(config, out / "target", reporter=reporter)
+        for method in METHODS:
+            chosen = run_config("demo", [f"model={target}", f"method={method}", *settings])
+            results[method] = run(chosen, out / method, reporter=reporter, before=before)
+            before = before or read_sets(out / method / "records" / "before")
+    print_results(console, results)
+    _print_answers(console, out)
+    console.print(f"{time.perf_counter() - start:.0f} s; runs in {out}", highlight=False)
+    return results
+
+
+def write_base_model(folder: Path, items: tuple[Item, ...], *, seed: int) -> None:
+    """Write an untrained Llama of about a million parameters, and a tokenizer made for the words of `items`."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    tokenizer = _tokenizer(items)
+    torch.manual_seed(seed)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        max_position_embeddings=512,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        tie_word_embeddings=True,
+        **_SHAPE,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def _tokenizer(items: tuple[Item, ...]) -> Any:
+    """A byte-level BPE tokenizer trained on the items' own texts."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    texts = [text for item in items for text in (item.question, item.answer, *item.perturbed_answers)]
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=_VOCABULARY, special_tokens=["<s>", "</s>", "<pad>"], initial_alphabet=alphabet, show_progress=False
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token="<s>",
+        eos_token="</s>",
+        pad_token="<pad>",
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def _clear(out: Path) -> None:
+    """Remove an earlier demo, and nothing else."""
+    known = {"base", "target", *METHODS}
+    found = {path.name for path in out.iterdir()} if out.is_dir() else set()
+    if strangers := found - known:
+        raise EffaceError(f"--out {out} holds other things ({', '.join(sorted(strangers))}); choose another folder")
+    for name in found:
+        shutil.rmtree(out / name)
+
+
+def _print_answers(console: Console, out: Path) -> None:
+    records = {method: read_sets(out / method / "records" / "after") for method in METHODS}
+    before = read_sets(out / METHODS[0] / "records" / "before")
+    for name, title in (("forget", "To be forgotten"), ("retain", "To be kept")):
+        print_answers(console, before[name], {method: sets[name] for method, sets in records.items()}, title=title)

@@ -1,0 +1,75 @@
+"""The model card: what was forgotten, how, and what it scored."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jinja2 import Environment, StrictUndefined
+
+from efface.artifacts import METRICS, Manifest, Results, write_text
+from efface.run.config import RunConfig, to_yaml
+
+_TEMPLATE = """\
+---
+library_name: transformers
+pipeline_tag: text-generation
+tags:
+- machine-unlearning
+- efface
+---
+
+# Unlearned with {{ config.method }}
+
+`{{ manifest.model }}` (sha256 `{{ manifest.model_sha256 }}`) after unlearning with
+[efface](https://pypi.org/project/efface/) {{ manifest.efface }}.
+Load it as any causal language model of transformers.
+
+## Scores
+
+Definition `{{ results.definition }}`; embeddings: {{ results.after.embedder or "none" }}; \
+judge: {{ results.after.judge or "none" }}.
+
+| | before | after |
+|---|---|---|
+| model utility | {{ results.before.model_utility | score }} | {{ results.after.model_utility | score }} |
+| model utility (retain) | {{ results.before.model_utility_retain | score }} | \
+{{ results.after.model_utility_retain | score }} |
+| forget efficacy | {{ results.before.forget_efficacy | score }} | {{ results.after.forget_efficacy | score }} |
+
+| set | {{ metrics | join(" | ") }} |
+|---|{{ "---|" * (metrics | length) }}
+{% for name, scores in results.after.sets.items() -%}
+| {{ name }} ({{ scores.n }}) |{% for metric in metrics %} {{ scores[metric] | score }} |{% endfor %}
+{% endfor %}
+{%- if results.after.missing %}
+Missing: {% for what, why in results.after.missing.items() %}{{ what }} ({{ why }}){{ "; " if not loop.last }}\
+{% endfor %}.
+{% endif %}
+Low scores on the forget set say that the model no longer gives these answers when asked. They do not prove that
+nothing of the data is left in its weights.
+
+## Data
+
+{% for source, digest in manifest.data.items() -%}
+- {{ source }}: `{{ digest }}`
+{% endfor %}
+## Settings
+
+```yaml
+{{ settings }}```
+"""
+
+
+def write_card(folder: Path, config: RunConfig, manifest: Manifest, results: Results) -> None:
+    """Write README.md into the model's folder."""
+    environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
+    environment.filters["score"] = lambda value: "missing" if value is None else f"{value:.4f}"
+    dumped = {
+        "before": results.before.model_dump(),
+        "after": results.after.model_dump(),
+        "definition": results.definition,
+    }
+    text = environment.from_string(_TEMPLATE).render(
+        config=config, manifest=manifest, results=dumped, metrics=list(METRICS), settings=to_yaml(config)
+    )
+    write_text(folder / "README.md", text)

@@ -1,0 +1,98 @@
+"""A run's folder: what lies where, and which parts are already done."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from efface.artifacts import Manifest, Record, Results, write_json, write_text
+from efface.errors import EffaceError
+from efface.evaluate.folder import read_sets, write_sets
+from efface.run.config import to_yaml
+from efface.train.loop import StepLog
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths of one run. Every file appears whole or not at all."""
+
+    root: Path
+
+    @property
+    def model(self) -> Path:
+        """The unlearned model, an ordinary Hugging Face folder."""
+        return self.root / "model"
+
+    @property
+    def metrics(self) -> Path:
+        """One line per optimizer step."""
+        return self.root / "metrics.jsonl"
+
+    @property
+    def reference(self) -> Path:
+        """The reference's log-probabilities, kept while training may have to go on."""
+        return self.root / "checkpoints" / "reference.json"
+
+    def open(self, config: BaseModel, *, resume: bool) -> None:
+        """Check that a run may be written here, and keep its settings.
+
+        Raises `EffaceError` where the folder holds something else, a run that was not asked to be resumed, or
+        one with other settings.
+        """
+        settings = self.root / "config.yaml"
+        text = to_yaml(config)
+        if self.root.exists() and not self.root.is_dir():
+            raise EffaceError(f"--out {self.root} is a file; give a folder")
+        if settings.is_file():
+            if not resume:
+                raise EffaceError(
+                    f"--out {self.root} already holds a run; go on with --resume or choose another folder"
+                )
+            if settings.read_text(encoding="utf-8") != text:
+                raise EffaceError(
+                    f"--resume: {settings} has other settings than these; give the same ones or another --out"
+                )
+        elif self.root.is_dir() and any(self.root.iterdir()):
+            raise EffaceError(f"--out {self.root} is not empty and holds no run; choose another folder")
+        else:
+            write_text(settings, text)
+
+    def write_manifest(self, manifest: Manifest) -> None:
+        """Write manifest.json anew."""
+        write_json(self.root / "manifest.json", manifest.model_dump())
+
+    def append_step(self, log: StepLog) -> None:
+        """Add a line to metrics.jsonl."""
+        with self.metrics.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(asdict(log)) + "\n")
+
+    def forget_steps_after(self, step: int) -> None:
+        """Drop the lines of steps that will be trained again."""
+        if self.metrics.is_file():
+            lines = self.metrics.read_text(encoding="utf-8").splitlines(keepends=True)
+            write_text(self.metrics, "".join(line for line in lines if _step(line) <= step))
+
+    def records(self, stage: str, sets: list[str]) -> dict[str, list[Record]] | None:
+        """The records of `before` or `after`, if those of every set are there."""
+        folder = self.root / "records" / stage
+        if not all((folder / f"{name}.jsonl").is_file() for name in sets):
+            return None
+        return read_sets(folder)
+
+    def write_records(self, stage: str, records: dict[str, list[Record]]) -> None:
+        """Write the records of `before` or `after`."""
+        write_sets(self.root / "records" / stage, records)
+
+    def write_results(self, results: Results) -> None:
+        """Write results.json: the run is complete."""
+        write_json(self.root / "results.json", results.to_json())
+
+
+def _step(line: str) -> float:
+    try:
+        return float(json.loads(line)["step"])
+    except ValueError:  # the line that a kill cut short
+        return float("inf")

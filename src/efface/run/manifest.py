@@ -1,0 +1,70 @@
+"""What made a run: versions, device, precision, hashes, commit."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+
+import efface
+from efface.artifacts import Manifest
+from efface.train.config import TrainConfig
+
+_PACKAGES = ("torch", "transformers", "accelerate", "peft", "tokenizers", "sentence-transformers", "numpy")
+
+
+def manifest(
+    *, seed: int, device: torch.device, precision: str, data: Mapping[str, str], model: str, model_sha256: str
+) -> Manifest:
+    """The manifest of a run that starts now."""
+    return Manifest(
+        efface=efface.__version__,
+        commit=_commit(),
+        command=sys.argv,
+        seed=seed,
+        device=torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu(),
+        precision=precision,
+        versions={"python": platform.python_version(), **_versions()},
+        data=dict(data),
+        model=model,
+        model_sha256=model_sha256,
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def training_precision(config: TrainConfig, device: torch.device) -> str:
+    """Of the forward and backward pass, in words."""
+    bf16 = config.precision == "bf16" or (config.precision == "auto" and device.type == "cuda")
+    return "bf16 autocast" if bf16 else "float32"
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _cpu() -> str:
+    return f"cpu ({platform.machine()}, {torch.get_num_threads()} threads)"
+
+
+def _commit() -> str | None:
+    """The commit of efface's own checkout; None for an installed package."""
+    root = Path(efface.__file__).parents[2]
+    if not (root / ".git").exists():
+        return None
+    try:
+        done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()

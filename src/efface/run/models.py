@@ -1,0 +1,134 @@
+"""Models and tokenizers: loading, hashing, adapters, and writing an ordinary Hugging Face folder."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from efface.errors import EffaceError
+from efface.evaluate.hub import UnavailableError, local_copy
+from efface.run.config import Device
+from efface.train.checkpoint import disk_errors
+from efface.train.config import LoRAConfig
+
+
+def model_folder(name: str) -> Path:
+    """The local folder of a model: given as one, or fetched from the hub into its cache.
+
+    Raises `EffaceError` for a folder without settings or safetensors weights, and for an unreachable hub.
+    """
+    try:
+        folder = local_copy(name)
+    except UnavailableError as error:
+        raise EffaceError(f"model: {error}; give the folder of a model as model=FOLDER") from error
+    if not (folder / "config.json").is_file():
+        raise EffaceError(f"model {folder} has no config.json; give a folder written by save_pretrained")
+    if not any(folder.glob("*.safetensors")):
+        raise EffaceError(f"model {folder} has no safetensors weights; convert it (pickled weights are not loaded)")
+    return folder
+
+
+def model_sha256(folder: Path) -> str:
+    """One digest of the settings and weights in a folder, by content and file name."""
+    digest = hashlib.sha256()
+    for path in sorted([folder / "config.json", *folder.glob("*.safetensors")]):
+        digest.update(path.name.encode())
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """The tokenizer of a model folder. Raises `EffaceError` where there is none."""
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(folder)
+    except (OSError, ValueError, KeyError) as error:
+        raise EffaceError(
+            f"model {folder} has no tokenizer that loads ({_first_line(error)}); save one there"
+        ) from error
+
+
+def load_model(folder: Path, *, dtype: torch.dtype, device: torch.device) -> Any:
+    """A causal language model in evaluation mode. Code that comes with a model is not run."""
+    from transformers import AutoModelForCausalLM
+
+    try:
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True)
+    except Exception as error:  # transformers, safetensors and the model's own code each raise their own
+        raise EffaceError(f"model {folder} does not load as a causal language model: {_first_line(error)}") from error
+    return model.to(device).eval()
+
+
+def device_for(choice: Device) -> torch.device:
+    """The device asked for; `auto` is CUDA where there is one."""
+    if choice == "cuda" and not torch.cuda.is_available():
+        raise EffaceError("device=cuda: torch sees no CUDA device here; use device=cpu or auto")
+    return torch.device("cuda" if choice != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def position_limit(model: Any) -> int | None:
+    """How many positions a model has, where its config says so."""
+    limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    return int(limit) if limit else None
+
+
+def with_adapters(model: Any, config: LoRAConfig) -> Any:
+    """The model inside PEFT, with LoRA on all linear layers but the head; only the adapters train."""
+    try:
+        from peft import LoraConfig, get_peft_model
+    except ImportError as error:
+        raise EffaceError("train.lora needs PEFT; install it with: pip install 'efface[lora]'") from error
+    settings = LoraConfig(
+        r=config.r,
+        lora_alpha=config.alpha,
+        lora_dropout=config.dropout,
+        target_modules="all-linear",
+        task_type="CAUSAL_LM",
+    )
+    return get_peft_model(model, settings)
+
+
+def save_model(model: Any, tokenizer: Any, folder: Path, *, dtype: torch.dtype) -> None:
+    """Write an ordinary Hugging Face folder, whole or not at all; a PEFT model is merged, its adapter beside.
+
+    `dtype` is that of the weights on disk: the one the model came in.
+    """
+    if hasattr(model, "merge_and_unload"):
+        _written_whole(model.save_pretrained, folder.with_name("adapter"))
+        model = model.merge_and_unload()
+    model = model.to(dtype)
+
+    def write(path: Path) -> None:
+        model.save_pretrained(path)
+        tokenizer.save_pretrained(path)
+
+    _written_whole(write, folder)
+
+
+def stored_dtype(folder: Path) -> torch.dtype:
+    """The dtype that a model folder's config names; float32 where it names none."""
+    from transformers import AutoConfig
+
+    dtype = AutoConfig.from_pretrained(folder).dtype
+    return dtype if isinstance(dtype, torch.dtype) else torch.float32
+
+
+def _written_whole(write: Any, folder: Path) -> None:
+    beside = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(beside, ignore_errors=True)
+    try:
+        with disk_errors(folder):
+            write(beside)
+            beside.replace(folder)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

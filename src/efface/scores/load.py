@@ -1,0 +1,53 @@
+"""From a path to the questions of each set: a run's folder, a folder of records, or a foreign eval log."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, get_args
+
+from efface.artifacts import read_records
+from efface.errors import EffaceError, nearest
+from efface.scores.foreign import read_log
+from efface.scores.question import Question
+from efface.scores.records import from_records
+from efface.scores.sets import check_names
+
+Stage = Literal["before", "after"]
+"""Before or after unlearning."""
+
+
+def load(path: Path, *, stage: Stage) -> dict[str, list[Question]]:
+    """Read set -> questions; `stage` matters only where `path` has both.
+
+    Raises `EffaceError` for what is neither records nor an eval log, and for damage in them.
+    """
+    if stage not in get_args(Stage):
+        raise EffaceError(f"there is no stage {stage!r} of a run; {nearest(stage, get_args(Stage))}")
+    if path.is_dir():
+        return _read_folder(path, stage)
+    if not path.exists():
+        raise EffaceError(f"{path} does not exist; give a run's folder or the file of an eval log")
+    return read_log(path)
+
+
+def _read_folder(path: Path, stage: Stage) -> dict[str, list[Question]]:
+    if (path / "records").is_dir():  # a run's folder: its metrics.jsonl is not a set
+        folder = path / "records" / stage
+    elif (path / stage).is_dir():
+        folder = path / stage
+    else:
+        folder = path
+    files = {file.stem: file for file in sorted(folder.glob("*.jsonl"))}
+    if not files:
+        raise EffaceError(
+            f"{path} holds no records of the stage {stage!r} (records/{stage}/SET.jsonl); "
+            "give the folder of a run that has been evaluated, or the file of an eval log"
+        )
+    check_names(files, where=str(folder))
+    return {name: _read_set(name, file) for name, file in files.items()}
+
+
+def _read_set(name: str, file: Path) -> list[Question]:
+    if file.stat().st_size == 0:
+        raise EffaceError(f"{file}: the set {name} has no questions; run the evaluation again")
+    return from_records(name, read_records(file), where=str(file))

@@ -1,0 +1,60 @@
+"""Our own records as questions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from efface.artifacts import Record
+from efface.errors import EffaceError
+from efface.scores.arithmetic import mean
+from efface.scores.question import LOWEST_LOGP, ROUNDING, Question, check_range
+from efface.scores.token_entropy import normalized_entropy
+
+
+def from_records(name: str, records: Sequence[Record], *, where: str) -> list[Question]:
+    """Turn the records of the set `name` into questions; `where` opens the message of an error.
+
+    Raises `EffaceError` for a set without records, a record of another set, an id that comes twice and numbers
+    that cannot be scored.
+    """
+    if not records:
+        raise EffaceError(f"{where}: the set {name} has no questions; run the evaluation again")
+    questions: dict[str, Question] = {}
+    for record in records:
+        here = f"{where}, set {name}, question {record.id}"
+        if record.set != name:
+            raise EffaceError(f"{here}: this record belongs to the set {record.set}; put it there")
+        if record.id in questions:
+            raise EffaceError(f"{here}: this id comes twice; keep one record for each question")
+        try:
+            questions[record.id] = _question(record)
+        except ValueError as error:
+            raise EffaceError(f"{here}: {error}; run the evaluation again") from error
+    return list(questions.values())
+
+
+def _question(record: Record) -> Question:
+    right = record.answer_logprobs if record.paraphrased_logprobs is None else record.paraphrased_logprobs
+    return Question(
+        id=record.id,
+        output=record.output,
+        answer=record.answer,
+        answer_logp=_mean_logp("answer_logprobs", record.answer_logprobs),
+        paraphrase_logp=_mean_logp("paraphrased_logprobs", right),
+        perturbed_logps=tuple(_mean_logp("perturbed_logprobs", logps) for logps in record.perturbed_logprobs),
+        token_entropy=normalized_entropy(record.output_token_ids),
+        cosine_answer=record.cosine_answer,
+        cosine_before=record.cosine_before,
+        label=None if record.entailment_label is None else record.entailment_label.strip().lower(),
+        embedder=record.embedder,
+        judge=record.judge,
+        missing=record.missing,
+    )
+
+
+def _mean_logp(name: str, logps: Sequence[float]) -> float:
+    if not logps:
+        raise ValueError(f"{name} is empty, and an answer has at least one token")
+    for logp in logps:  # each of them: a mean would hide one that is too high behind the others
+        check_range(f"a number of {name}", logp, LOWEST_LOGP, ROUNDING)
+    return mean(logps)

@@ -1,0 +1,98 @@
+"""Scores of records or of a foreign eval log under one definition."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from efface.artifacts import Record, Scores
+from efface.errors import EffaceError
+from efface.scores import aggregate
+from efface.scores.definitions import Definition
+from efface.scores.definitions import definition as find_definition
+from efface.scores.forget_quality import forget_quality
+from efface.scores.load import Stage, load
+from efface.scores.metrics import explain, score_set
+from efface.scores.question import Question
+from efface.scores.records import from_records
+from efface.scores.sets import FORGET, ORDER, check_names
+
+
+def score_path(
+    path: str | Path,
+    *,
+    definition: str = "closer-look",
+    against: str | Path | None = None,
+    stage: Stage = "after",
+) -> dict[str, Any]:
+    """Score a run's folder, a folder of records or a foreign eval log in TOFU's format; no model is needed.
+
+    `against` is the same of a model retrained without the forget set: it adds `forget_quality`, under the truth
+    ratio of `definition`. `stage` says which records of a run's folder are read, in `against` too. Returns the
+    JSON object that `efface score` prints: `definition`, `sets`, `model_utility`, `model_utility_retain`,
+    `forget_efficacy`, `partial`, `missing`, `embedder`, `judge` and, with `against`, `forget_quality`.
+
+    Raises `EffaceError` for an unknown definition or stage, for files that are not there, damaged or something
+    else, and for an `against` where one of the two has no truth ratios on a forget set.
+    """
+    rules = find_definition(definition)
+    sets = load(Path(path), stage=stage)
+    retrained = None if against is None else load(Path(against), stage=stage)
+    scores = score_questions(sets, rules).model_dump()
+    result = {"definition": rules.name, "sets": scores.pop("sets"), **scores}
+    if against is not None and retrained is not None:
+        quality = forget_quality(_forget(sets, path), _forget(retrained, against), rules)
+        result["forget_quality"] = quality.model_dump()
+    return result
+
+
+def score_records(records: Mapping[str, Sequence[Record]], definition: str) -> Scores:
+    """Score set -> records under the definition of that name.
+
+    Raises `EffaceError` for an unknown definition or set, a set without records, and damaged records.
+    """
+    rules = find_definition(definition)
+    if not records:
+        raise EffaceError("the records hold no evaluation set; run the evaluation again")
+    check_names(records, where="the records")
+    return score_questions(
+        {name: from_records(name, rows, where="the records") for name, rows in records.items()}, rules
+    )
+
+
+def score_questions(sets: Mapping[str, Sequence[Question]], definition: Definition) -> Scores:
+    """Score set -> questions; what cannot be had is null, and `missing` says why."""
+    scored = {name: score_set(name, sets[name], definition) for name in ORDER if name in sets}
+    set_scores = {name: scores for name, (scores, _) in scored.items()}
+    questions = [question for rows in sets.values() for question in rows]
+    return Scores(
+        model_utility=aggregate.whole_model_utility(set_scores, definition),
+        model_utility_retain=aggregate.model_utility_retain(set_scores, definition.utility_metrics),
+        forget_efficacy=aggregate.forget_efficacy(set_scores.get(FORGET), definition.efficacy_metrics),
+        partial=aggregate.partial(set_scores, definition),
+        missing={
+            **explain(gap for _, gaps in scored.values() for gap in gaps),
+            **aggregate.explain_aggregates(set_scores, definition),
+        },
+        embedder=_the_one("embedding model", (question.embedder for question in questions)),
+        judge=_the_one("judge", (question.judge for question in questions)),
+        sets=set_scores,
+    )
+
+
+def _the_one(what: str, names: Iterable[str | None]) -> str | None:
+    """The one name among `names`; None where there is none."""
+    found = sorted({name for name in names if name is not None})
+    if len(found) > 1:
+        raise EffaceError(
+            f"the records come from more than one {what} ({', '.join(found)}), so their scores do not compare; "
+            "evaluate all sets with one"
+        )
+    return found[0] if found else None
+
+
+def _forget(sets: Mapping[str, list[Question]], path: str | Path) -> list[Question]:
+    if FORGET not in sets:
+        raise EffaceError(f"{path} has no forget set, and forget quality compares two; score without `against`")
+    return sets[FORGET]

@@ -1,0 +1,49 @@
+"""Settings of training; the defaults are the paper's."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Precision = Literal["auto", "float32", "bf16"]
+Pairing = Literal["resampled", "fixed"]
+
+
+class LoRAConfig(BaseModel):
+    """Low-rank adapters on all linear layers but the head; the paper's sizes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    r: int = Field(default=8, gt=0)
+    alpha: int = Field(default=32, gt=0)
+    dropout: float = Field(default=0.05, ge=0, lt=1)
+
+
+class TrainConfig(BaseModel):
+    """AdamW with linear warm-up and linear decay to 0, as in the paper."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    lr: float = Field(default=1e-5, gt=0)
+    epochs: int = Field(default=5, gt=0)
+    batch_size: int = Field(default=32, gt=0)
+    """Forget items in one optimizer step, whatever fits in memory at once."""
+    weight_decay: float = Field(default=0.01, ge=0)
+    warmup_steps: int | None = Field(default=None, ge=0)
+    """By default one epoch's steps, or none where an epoch has at most one."""
+    max_grad_norm: float | None = Field(default=None, gt=0)
+    """Clip the gradient's norm; the published code does not."""
+    pairing: Pairing = "resampled"
+    """Draw each forget item's retain partner and refusal anew in every epoch, or keep those of the first."""
+    lora: LoRAConfig | None = None
+    """Train adapters instead of all weights."""
+    precision: Precision = "auto"
+    """Of the forward and backward pass; weights and optimizer state are float32. `auto`: bf16 on CUDA."""
+    gradient_checkpointing: bool = False
+    token_budget: int | None = Field(default=None, gt=0)
+    """Most tokens in one forward; by default what the free memory allows. Results do not depend on it."""
+    checkpoint_every: int | None = Field(default=None, gt=0)
+    """Steps between checkpoints; by default an epoch's."""
+    tracker: str | None = None
+    """A tracker of accelerate, such as tensorboard, wandb or trackio, besides metrics.jsonl."""

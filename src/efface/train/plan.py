@@ -1,0 +1,68 @@
+"""Which items meet in which step: decided by the seed alone, before training. No torch."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from efface.schema import Item, Task
+from efface.train.config import Pairing, TrainConfig
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One forget item of one epoch and its partners."""
+
+    forget: Item
+    retain: Item
+    forget_refusal: str
+    retain_refusal: str
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Lengths of a run, in optimizer steps."""
+
+    steps: int
+    warmup: int
+    per_epoch: int
+
+
+def schedule(items: int, config: TrainConfig) -> Schedule:
+    """The published schedule: floor(epochs x n / batch) steps, warm-up over floor(n / batch) if more than one."""
+    per_epoch = items // config.batch_size
+    default_warmup = per_epoch if per_epoch > 1 else 0
+    return Schedule(
+        steps=max(1, config.epochs * items // config.batch_size),
+        warmup=default_warmup if config.warmup_steps is None else config.warmup_steps,
+        per_epoch=max(1, per_epoch),
+    )
+
+
+def batches(ids: Sequence[str], config: TrainConfig, seed: int) -> list[list[tuple[int, int]]]:
+    """(epoch, index) of each item of each step: every epoch in its own order, batches run on over its end."""
+    stream: list[tuple[int, int]] = []
+    for epoch in range(config.epochs):
+        order = list(range(len(ids)))
+        random.Random(f"{seed}/{epoch}/order").shuffle(order)
+        stream += [(epoch, index) for index in order]
+    size = config.batch_size
+    steps = schedule(len(ids), config).steps
+    return [stream[step * size : (step + 1) * size] for step in range(steps)]
+
+
+def draws(task: Task, config: TrainConfig, seed: int) -> list[list[Draw]]:
+    """The draws of each step. An item's partners depend on the seed, the epoch and its id only."""
+    steps = batches([item.id for item in task.forget], config, seed)
+    return [[_draw(task, task.forget[index], epoch, config.pairing, seed) for epoch, index in step] for step in steps]
+
+
+def _draw(task: Task, item: Item, epoch: int, pairing: Pairing, seed: int) -> Draw:
+    chance = random.Random(f"{seed}/{epoch if pairing == 'resampled' else 0}/{item.id}")
+    return Draw(
+        forget=item,
+        retain=chance.choice(task.retain),
+        forget_refusal=chance.choice(task.refusals),
+        retain_refusal=chance.choice(task.refusals),
+    )

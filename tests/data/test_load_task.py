@@ -1,0 +1,50 @@
+"""The two public loaders: where they look, and which source they hand to."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from efface.data import DataConfig, load_task, load_training_set, parse_data
+from efface.errors import EffaceError
+
+
+def test_no_folder_says_how_to_give_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("EFFACE_DATA", raising=False)
+    with pytest.raises(EffaceError, match="--data-dir or the environment variable EFFACE_DATA"):
+        load_task(parse_data("tofu-forget01"), data_dir=None)
+
+
+def test_a_folder_without_the_benchmark_is_named(tmp_path: Path) -> None:
+    with pytest.raises(EffaceError, match=r"no folder .*real_world: point --data-dir"):
+        load_training_set(parse_data("real-world"), data_dir=tmp_path)
+
+
+def test_the_environment_names_the_folder(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EFFACE_DATA", str(shared / "data"))
+    assert load_task(parse_data("real-world"), data_dir=None).name == "real-world"
+
+
+def test_generated_authors_need_no_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("EFFACE_DATA", raising=False)
+    config = DataConfig(source="generated", authors=5, forget_authors=1, author_seed=3)
+    task = load_task(config, data_dir=None)
+    assert (len(task.forget), len(task.retain)) == (20, 80)
+    assert load_training_set(config, data_dir=None) == (*task.retain, *task.forget)
+
+
+def test_files_are_forgotten_and_kept(tmp_path: Path) -> None:
+    forget, retain = tmp_path / "forget.jsonl", tmp_path / "retain.jsonl"
+    forget.write_text('{"question": "Who?", "answer": "Ann"}')
+    retain.write_text('{"question": "Where?", "answer": "Here"}')
+    config = DataConfig(source="files", forget=forget, retain=retain)
+    task = load_task(config, data_dir=None)
+    assert load_training_set(config, data_dir=None) == (*task.forget, *task.retain)
+
+
+def test_data_is_read_without_torch() -> None:
+    script = "import sys, efface.data; assert 'torch' not in sys.modules and 'transformers' not in sys.modules"
+    subprocess.run([sys.executable, "-c", script], check=True)

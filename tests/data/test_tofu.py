@@ -1,0 +1,113 @@
+"""TOFU: which rows a task forgets, keeps and scores."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from efface.data.config import Split
+from efface.data.tofu import load_tofu, load_tofu_training_set
+from efface.errors import EffaceError
+from efface.schema import Item
+
+
+def texts(items: tuple[Item, ...]) -> set[tuple[str, str]]:
+    return {(item.question, item.answer) for item in items}
+
+
+@pytest.fixture(scope="module")
+def folder(shared: Path) -> Path:
+    return shared / "data" / "tofu"
+
+
+@pytest.mark.parametrize(
+    ("split", "last_task", "forgotten", "scored"),
+    [("forget01", 10, 40, 40), ("forget05", 10, 200, 200), ("forget10", 9, 400, 300)],
+)
+def test_every_task_splits_the_whole_benchmark(
+    folder: Path, split: Split, last_task: int, forgotten: int, scored: int
+) -> None:
+    everything = texts(load_tofu_training_set(folder, split))
+    for task_id in (1, last_task):
+        task = load_tofu(folder, split, task_id, retain_evaluation=300)
+        assert (len(task.forget), len(task.retain)) == (forgotten, 4000 - forgotten)
+        assert texts(task.forget) | texts(task.retain) == everything
+        assert [(s.name, len(s.items), s.entailment_premise) for s in task.evaluation] == [
+            ("forget", scored, "output"),
+            ("retain", 300, "answer"),
+            ("real_authors", 100, "answer"),
+            ("world_facts", 117, "answer"),
+        ]
+
+
+def test_a_target_model_sees_all_four_thousand_questions(folder: Path) -> None:
+    items = load_tofu_training_set(folder, "forget10")
+    assert len(items) == len({item.id for item in items}) == len(texts(items)) == 4000
+
+
+def test_what_is_not_yet_unlearned_is_kept(folder: Path) -> None:
+    tasks = [load_tofu(folder, "forget01", number, retain_evaluation=1) for number in (1, 2)]
+    assert texts(tasks[0].forget) <= texts(tasks[1].retain)
+    assert texts(tasks[1].forget) <= texts(tasks[0].retain)
+    kept = {item.id for item in tasks[0].retain}
+    assert {"retain90/0001", "retain90/3600", "forget01/2/0001", "forget01/10/0040"} <= kept
+    assert not any(id.startswith("forget01/1/") for id in kept)
+
+
+def test_a_forgotten_item_and_its_scored_version_share_an_id(folder: Path) -> None:
+    task = load_tofu(folder, "forget05", 3, retain_evaluation=7)
+    scored = {item.id: item for item in task.evaluation[0].items}
+    for item in task.forget:
+        assert (scored[item.id].question, scored[item.id].answer) == (item.question, item.answer)
+        assert len(scored[item.id].perturbed_answers) == 5
+        assert scored[item.id].paraphrased_answer
+    assert len(task.evaluation[1].items) == 7
+
+
+def test_bare_names_come_with_their_sentence(folder: Path) -> None:
+    real_authors = load_tofu(folder, "forget01", 1, retain_evaluation=1).evaluation[2].items
+    assert real_authors[0].answer == "William Shakespeare"
+    assert real_authors[0].original_answer == "The play 'Romeo and Juliet' was written by William Shakespeare."
+    assert {len(item.perturbed_answers) for item in real_authors} == {3}
+    assert {item.paraphrased_answer for item in real_authors} == {None}
+
+
+def test_the_question_with_two_answers_is_warned_of(folder: Path) -> None:
+    [warning] = load_tofu(folder, "forget10", 6, retain_evaluation=1).warnings
+    assert "different answers" in warning
+    assert "forget10/6/" in warning
+    assert "retain10/" in warning
+    assert load_tofu(folder, "forget10", 5, retain_evaluation=1).warnings == ()
+
+
+def test_sources_are_the_files_hashes(folder: Path) -> None:
+    sources = load_tofu(folder, "forget01", 1, retain_evaluation=1).sources
+    assert set(sources) == {
+        f"tofu/{name}.json"
+        for name in (
+            "forget01",
+            "forget01_perturbed",
+            "retain90",
+            "retain_perturbed",
+            "real_authors_perturbed",
+            "world_facts_perturbed",
+        )
+    }
+    content = (folder / "retain90.json").read_bytes()
+    assert sources["tofu/retain90.json"] == hashlib.sha256(content).hexdigest()
+
+
+def test_a_missing_file_is_named(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "forget01.json").write_bytes((folder / "forget01.json").read_bytes())
+    with pytest.raises(EffaceError, match=r"there is no file .*forget01_perturbed\.json"):
+        load_tofu(tmp_path, "forget01", 1, retain_evaluation=1)
+
+
+def test_a_copy_without_the_task_is_refused(tmp_path: Path) -> None:
+    row = '{"task_id": "2", "question": "Who?", "answer": "Ann"}\n'
+    for name in ("forget01", "forget01_perturbed"):
+        (tmp_path / f"{name}.json").write_text(row)
+    with pytest.raises(EffaceError, match="must both have rows of task 1"):
+        load_tofu(tmp_path, "forget01", 1, retain_evaluation=1)

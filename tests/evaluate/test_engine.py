@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from efface.errors import EffaceError
+from efface.evaluate.config import EvaluateConfig
+from efface.evaluate.engine import evaluate
+from efface.evaluate.entailment import Verdict
+from efface.evaluate.generate import generate
+from efface.evaluate.judges import Judges
+from efface.evaluate.key_facts import KeyFactJudge
+from efface.evaluate.likelihoods import likelihoods
+from efface.schema import EvaluationSet, Item
+
+FORGET = EvaluationSet(
+    name="forget",
+    entailment_premise="output",
+    items=(
+        Item(
+            id="f/2",
+            question="Who wrote the long book about rivers?",
+            answer="A poet wrote it.",
+            paraphrased_answer="It was a poet.",
+            perturbed_answers=("A farmer.", "The king."),
+            key_fact="poet",
+        ),
+        Item(id="f/1", question="Who?", answer="In short, nobody.", golden_answer="Nobody."),
+    ),
+)
+WORLD = EvaluationSet(
+    name="world_facts",
+    entailment_premise="answer",
+    items=(
+        Item(
+            id="w/1",
+            question="Where is the tower?",
+            answer="Paris",
+            original_answer="The tower is in Paris.",
+            perturbed_answers=("Rome",),
+        ),
+    ),
+)
+CONFIG = EvaluateConfig(new_tokens=6)
+
+
+class Recorder:
+    """An embedder and a judge that only write down what they are asked."""
+
+    name = "recorder"
+
+    def __init__(self) -> None:
+        self.pairs: list[Any] = []
+        self.claims: list[Any] = []
+
+    def cosines(self, texts, others):
+        self.pairs.append((list(texts), list(others)))
+        return [0.25] * len(texts)
+
+    def verdicts(self, claims):
+        self.claims.extend(claims)
+        return [Verdict("neutral")] * len(claims)
+
+
+def run(model, formatter, *, before=None, judges=None, config=CONFIG, **more):
+    judges = judges or Judges(None, None, {"cosine_similarity": "no embedder", "entailment": "no judge"})
+    return evaluate(model, formatter, [FORGET, WORLD], config=config, judges=judges, before=before, **more)
+
+
+def test_records_hold_what_the_model_says_and_believes(model, formatter):
+    records = run(model, formatter)
+    assert {name: [record.id for record in rows] for name, rows in records.items()} == {
+        "forget": ["f/2", "f/1"],
+        "world_facts": ["w/1"],
+    }
+    for set_ in (FORGET, WORLD):
+        for item, record in zip(set_.items, records[set_.name], strict=True):
+            (said,) = generate(model, formatter, [item.question], new_tokens=6, batch_tokens=1000)
+            (believed,) = likelihoods(model, formatter, [item], token_budget=1000)
+            assert record.set == set_.name
+            assert record.question == item.question
+            assert record.answer == item.scored_answer
+            assert (record.output, record.output_token_ids) == (said.text, said.token_ids)
+            assert record.answer_logprobs == pytest.approx(believed.answer, abs=1e-5)
+            assert (record.paraphrased_logprobs is None) == (item.paraphrased_answer is None)
+            assert [len(row) for row in record.perturbed_logprobs] == [len(row) for row in believed.perturbed]
+            assert record.embedding_target == item.embedding_target
+            assert record.entailment_target == item.entailment_target
+            assert record.entailment_premise == set_.entailment_premise
+
+
+def test_what_is_missing_says_why(model, formatter):
+    first, second = run(model, formatter)["forget"]
+    assert first.missing == {"cosine_similarity": "no embedder", "entailment": "no judge"}
+    assert second.missing == {**first.missing, "truth_ratio": "the question has no perturbed answers"}
+    assert (first.embedder, first.cosine_answer, first.cosine_before) == (None, None, None)
+    assert (first.judge, first.entailment_label) == (None, None)
+
+
+def test_a_question_without_key_fact_is_not_judged_by_key_facts(model, formatter):
+    judges = Judges(None, KeyFactJudge(), {"cosine_similarity": "no embedder"})
+    first, second = run(model, formatter, judges=judges)["forget"]
+    assert (first.judge, first.entailment_label) == ("key-facts", "neutral")
+    assert "entailment" not in first.missing
+    assert (second.judge, second.entailment_label) == ("key-facts", None)
+    assert "no key fact" in second.missing["entailment"]
+
+
+def test_judges_get_the_right_texts(model, formatter):
+    recorder = Recorder()
+    before = run(model, formatter, judges=Judges(recorder, recorder))
+    outputs = [record.output for rows in before.values() for record in rows]
+    assert recorder.pairs == [(outputs, ["A poet wrote it.", "In short, nobody.", "The tower is in Paris."])]
+    assert [(claim.output, claim.target, claim.key_fact, claim.premise) for claim in recorder.claims] == [
+        (outputs[0], "A poet wrote it.", "poet", "output"),
+        (outputs[1], "Nobody.", None, "output"),
+        (outputs[2], "The tower is in Paris.", None, "answer"),
+    ]
+    record = before["forget"][0]
+    assert (record.embedder, record.cosine_answer, record.cosine_before) == ("recorder", 0.25, 1.0)
+    assert (record.judge, record.entailment_label, record.missing) == ("recorder", "neutral", {})
+
+
+def test_outputs_are_compared_with_those_before(model, formatter):
+    before = run(model, formatter)
+    with torch.no_grad():
+        model.lm_head.weight.neg_()
+    recorder = Recorder()
+    shuffled = {"world_facts": before["world_facts"], "forget": before["forget"][::-1]}
+    after = run(model, formatter, judges=Judges(recorder, recorder), before=shuffled)
+    texts = [[record.output for rows in records.values() for record in rows] for records in (after, before)]
+    assert texts[0] != texts[1]
+    assert recorder.pairs[1] == (texts[0], texts[1])
+    assert after["forget"][0].cosine_before == 0.25
+
+
+def test_records_before_must_cover_every_question(model, formatter):
+    before = run(model, formatter, config=EvaluateConfig(new_tokens=6, limit=1))
+    assert [len(rows) for rows in before.values()] == [1, 1]
+    with pytest.raises(EffaceError, match=r"lack question 'f/1' of set 'forget'.*same evaluate.limit"):
+        run(model, formatter, before=before)
+
+
+def test_progress_counts_questions_by_stage(model, formatter):
+    heard: list[tuple[str, int, int]] = []
+    run(model, formatter, progress=lambda *event: heard.append(event))
+    assert list(dict.fromkeys(stage for stage, _, _ in heard)) == ["likelihoods", "outputs", "judges"]
+    assert all(total == 3 for _, _, total in heard)
+    for stage in ("likelihoods", "outputs", "judges"):
+        assert [done for name, done, _ in heard if name == stage][-1] == 3
+
+
+def test_no_questions_make_no_records(model, formatter):
+    empty = EvaluationSet(name="forget", items=(), entailment_premise="output")
+    recorder = Recorder()
+    judges = Judges(recorder, recorder)
+    assert evaluate(model, formatter, [empty], config=CONFIG, judges=judges, before=None) == {"forget": []}

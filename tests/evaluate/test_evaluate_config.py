@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from pydantic import ValidationError
+
+from efface.evaluate.config import EvaluateConfig
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"new_tokens": 0},
+        {"batch_tokens": -1},
+        {"token_budget": 0},
+        {"limit": 0},
+        {"embedder": " "},
+        {"judge": ""},
+        {"embeder": "offline"},
+    ],
+)
+def test_bad_settings_are_refused(settings):
+    with pytest.raises(ValidationError):
+        EvaluateConfig(**settings)
+
+
+def test_settings_and_records_need_no_torch():
+    code = "import sys, efface.evaluate.config, efface.evaluate.folder; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import pytest
+
+from efface.artifacts import Record
+from efface.errors import EffaceError
+from efface.evaluate.folder import read_sets, write_sets
+
+
+def record(set_: str, id_: str) -> Record:
+    return Record(
+        set=set_,
+        id=id_,
+        question="Who?",
+        answer="A poet.",
+        output="A\u2028poet.\n",
+        output_token_ids=[3, 4],
+        answer_logprobs=[-0.1, -1e-9],
+        paraphrased_logprobs=None,
+        perturbed_logprobs=[[-3.0]],
+        embedding_target="A poet.",
+        embedder=None,
+        cosine_answer=None,
+        cosine_before=None,
+        entailment_target="A poet.",
+        entailment_premise="output",
+        judge="key-facts",
+        entailment_label="neutral",
+        missing={"cosine_similarity": "why"},
+    )
+
+
+RECORDS = {"forget": [record("forget", "2"), record("forget", "1")], "retain": [record("retain", "9")]}
+
+
+def test_what_is_written_is_read(tmp_path):
+    folder = tmp_path / "records" / "after"
+    write_sets(folder, RECORDS)
+    write_sets(folder, RECORDS)
+    assert sorted(path.name for path in folder.iterdir()) == ["forget.jsonl", "retain.jsonl"]
+    assert read_sets(folder) == RECORDS
+
+
+def test_records_of_another_evaluation_are_not_mixed_in(tmp_path):
+    write_sets(tmp_path, {"world_facts": [record("world_facts", "1")]})
+    with pytest.raises(EffaceError, match=r"other sets \(world_facts.jsonl\); remove them"):
+        write_sets(tmp_path, RECORDS)
+
+
+def test_an_empty_folder_is_refused(tmp_path):
+    with pytest.raises(EffaceError, match=r"no records in .*nowhere; run the evaluation first"):
+        read_sets(tmp_path / "nowhere")
+
+
+def test_a_damaged_file_is_named(tmp_path):
+    write_sets(tmp_path, RECORDS)
+    (tmp_path / "retain.jsonl").write_text("{", encoding="utf-8")
+    with pytest.raises(EffaceError, match=r"retain.jsonl, line 1"):
+        read_sets(tmp_path)

