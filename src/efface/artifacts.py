@@ -13,9 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from efface.errors import EffaceError
 
-Metric = Literal[
-    "rouge", "probability", "truth_ratio", "token_entropy", "cosine_similarity", "entailment"
-]
+Metric = Literal["rouge", "probability", "truth_ratio", "token_entropy", "cosine_similarity", "entailment"]
 METRICS: tuple[Metric, ...] = (
     "rouge",
     "probability",

@@ -34,9 +34,9 @@ Resume = Annotated[bool, typer.Option("--resume", help="Go on where a killed run
 @app.callback(invoke_without_command=True)
 def options(
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,  # noqa: ARG001
 ) -> None:
-    """Take the options that stand before a command."""
+    """Take the options that stand before a command; `main` has taken --debug away before."""
     if version:
         typer.echo(__version__)
         raise typer.Exit

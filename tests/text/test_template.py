@@ -272,7 +272,12 @@ def test_any_text_comes_through_between_what_the_template_writes(name, question,
 )
 def test_a_template_that_prints_the_date_prints_the_same_one_every_day(date):
     formatter = Formatter(byte_level(template=f"Today: {date}\n" + NO_END), TextConfig())
-    assert text_of(formatter, formatter.encode_prompts(["Q"])[0]).startswith("Today: 26 Jul 2024\nuser: Q")
+    assert text_of(formatter, formatter.encode_prompts(["Q"])[0]) == "Today: 26 Jul 2024\nuser: Q\nassistant:"
+
+
+def test_a_newline_that_a_template_starts_with_stays():
+    formatter = Formatter(byte_level(template="\n" + NO_END), TextConfig())
+    assert text_of(formatter, formatter.encode_prompts(["Q"])[0]) == "\nuser: Q\nassistant:"
 
 
 def test_nothing_gives_nothing():

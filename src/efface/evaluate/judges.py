@@ -12,8 +12,8 @@ from efface.errors import EffaceError, nearest
 from efface.evaluate.config import EvaluateConfig
 from efface.evaluate.embedding import Embedder
 from efface.evaluate.entailment import Judge, NliJudge
-from efface.evaluate.hub import UnavailableError, local_copy
 from efface.evaluate.key_facts import KeyFactJudge
+from efface.hub import UnavailableError, local_copy
 
 if TYPE_CHECKING:
     import torch

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from efface.errors import EffaceError
-from efface.evaluate.hub import UnavailableError, local_copy
+from efface.hub import UnavailableError, local_copy
 from efface.run.config import Device
 from efface.train.checkpoint import disk_errors
 from efface.train.config import LoRAConfig

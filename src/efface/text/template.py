@@ -10,7 +10,6 @@ import re
 from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cached_property
 from typing import Any
 
@@ -28,8 +27,9 @@ NAMED_FORMATS = {
 }
 """The paper's Llama-2 and Llama-3 formats, and one for models that were never tuned to chat."""
 
-# Some templates print today's date; a fixed one keeps a run the same on every day.
-_TEMPLATE_DATE = datetime(2024, 7, 26)
+# Some templates print today's date; a fixed one keeps a run the same on every day. The macro hides
+# transformers' function of that name; `+` keeps a newline that the template starts with.
+_FIXED_DATE = "{% macro strftime_now(format) %}26 Jul 2024{% endmacro +%}"
 _PROBE = "efface-probe"
 
 
@@ -181,15 +181,16 @@ def _chat_frame(tokenizer: Any) -> Frame:
             "'Question: {question}\\nAnswer: {answer}'"
         )
 
+    template = _FIXED_DATE + tokenizer.get_chat_template()
+
     def render(*turns: str, prompt: bool) -> str:
         messages = [{"role": role, "content": text} for role, text in zip(("user", "assistant"), turns, strict=False)]
         text = tokenizer.apply_chat_template(
             messages,
+            chat_template=template,
             tokenize=False,
             add_generation_prompt=prompt,
             enable_thinking=False,  # answers are scored, not the thoughts before them
-            date_string=_TEMPLATE_DATE.strftime("%d %b %Y"),
-            strftime_now=_TEMPLATE_DATE.strftime,
         )
         return str(text)
 

@@ -1,12 +1,12 @@
-"""Find a judge's files: a local folder, the hub's cache, or the hub itself."""
+"""Find a model's files: a local folder, the hub's cache, or the hub itself."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 _SECONDS_TO_CONNECT = 3.0
-_FILES = ["*.json", "*.txt", "*.model", "*.safetensors"]
-"""Settings, vocabularies and weights; pickled weights are never fetched."""
+_FILES = ["*.json", "*.txt", "*.model", "*.jinja", "*.safetensors"]
+"""Settings, vocabularies, chat templates and weights; pickled weights are never fetched."""
 
 
 class UnavailableError(Exception):
