@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -50,7 +49,7 @@ class Record(BaseModel):
     cosine_answer: float | None
     """Cosine of the output with `embedding_target`, in [-1, 1], not clipped."""
     cosine_before: float | None
-    """Cosine of the output with the output of the model before unlearning."""
+    """Cosine of the output with the output of the model before unlearning; 1.0 for that model itself."""
     entailment_target: str
     entailment_premise: Literal["output", "answer"]
     judge: str | None
@@ -162,7 +161,7 @@ def written_beside(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield beside
-        os.replace(beside, path)
+        beside.replace(path)
     except OSError as error:
         raise EffaceError(
             f"cannot write {path}: {error.strerror or error}; free some space or choose another --out"

@@ -16,7 +16,7 @@ class Item(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     id: str
-    """Unique within a task, stable between runs, e.g. `forget01/1/17`."""
+    """Unique within a task, stable between runs, e.g. `forget01/1/0017`."""
     question: Text
     answer: Text
     """What the model is trained on (retain) or made to forget."""

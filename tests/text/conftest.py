@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -69,3 +71,11 @@ def one_by_one() -> Callable[[Any, list[Encoded]], list[torch.Tensor]]:
         return result
 
     return logprobs
+
+
+@pytest.fixture(scope="session")
+def real_models() -> Path:
+    """The folder of real pretrained models for machines without a hub."""
+    if folder := os.environ.get("EFFACE_REAL_MODELS"):
+        return Path(folder)
+    pytest.skip("EFFACE_REAL_MODELS does not say where the real pretrained models are")

@@ -139,5 +139,6 @@ def test_check_packing_does_not_pass_what_is_not_a_number(llama):
 
 
 def test_check_packing_under_autocast(llama):
+    llama.set_attn_implementation("eager")  # whose softmax rounds in another place
     with torch.autocast("cpu", torch.bfloat16):
         check_packing(llama)

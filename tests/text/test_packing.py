@@ -103,3 +103,8 @@ def test_token_batches_take_every_sequence_once_within_the_budget(sizes, budget)
     assert all(count <= budget or len(group) == 1 for count, group in zip(tokens, groups, strict=True))
     # no group could have taken the next sequence too
     assert all(count + sizes[after[0]] > budget for count, after in zip(tokens, groups[1:], strict=False))
+
+
+def test_a_token_batch_may_fill_the_budget():
+    assert list(token_batches(sequences_of([4, 6, 5]), 10)) == [[1], [2, 0]]
+    assert list(token_batches(sequences_of([4, 6, 5]), 11)) == [[1, 2], [0]]

@@ -62,7 +62,7 @@ def objective(method: str, config: ObjectiveConfig) -> Objective:
     method = check_method(method)
     if method == "llmu":
         forget_term = _forget_term("ga", config)
-        retain_terms = (TokenTerm("forget_mismatch", retain.gd), _retain_term("kl", config))
+        retain_terms: tuple[Term, ...] = (TokenTerm("forget_mismatch", retain.gd), _retain_term("kl", config))
     else:
         forget_name, retain_name = method.split("+")
         forget_term = _forget_term(forget_name, config)

@@ -1,0 +1,112 @@
+"""Terms on a packed forward: nothing is computed that no term reads, and pieces give the same as the whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from efface.objectives import compute
+from efface.objectives.method import KLConfig, ObjectiveConfig, objective
+from efface.objectives.terms import Reference, divisors
+from efface.reference.live import LiveReference
+from efface.text import forward
+from efface.text.attention import packing
+from efface.text.template import Encoded
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+LENGTHS = {"forget": (7, 21), "forget_idk": (11, 5), "retain": (30, 4), "retain_idk": (9, 9), "forget_mismatch": (6, 6)}
+
+
+def encoded(view, index, length):
+    generator = torch.Generator().manual_seed(length + index)
+    ids = torch.randint(2, 512, (length,), generator=generator).tolist()
+    return Encoded(f"{view}/{index}", ids[:3], ids[3:])
+
+
+VIEWS = {view: [encoded(view, i, n) for i, n in enumerate(lengths)] for view, lengths in LENGTHS.items()}
+
+
+@pytest.fixture
+def model():
+    return AutoModelForCausalLM.from_pretrained(GOLDEN / "model", dtype=torch.float64)
+
+
+@pytest.fixture(scope="module")
+def reference():
+    return AutoModelForCausalLM.from_pretrained(GOLDEN / "reference", dtype=torch.float64)
+
+
+def evaluated(model, method, reference=None, **settings):
+    bound = objective(method, ObjectiveConfig(**settings))
+    by = [divisors(term, VIEWS) for term in bound.terms]
+    with packing(forward.unwrapped(model)):
+        return compute.term_values(model, bound.terms, VIEWS, by, reference or Reference())
+
+
+@pytest.mark.parametrize(
+    ("method", "tokens", "logits"),
+    [
+        ("ga+gd", 28 + 34, 22 + 28),  # answers alone
+        ("idk+ap", 16 + 34 + 18, 10 + 28 + 12),
+        ("me+gd", 28 + 34, 26 + 28),  # every token of forget but the first two
+    ],
+)
+def test_one_forward_of_the_views_needed_and_the_head_where_it_is_read(model, monkeypatch, method, tokens, logits):
+    forwarded, rows = [], []
+    own_states, own_head = compute.hidden_states, forward.head
+
+    def counting_states(model, batch):
+        forwarded.append(batch.input_ids.shape[1])
+        return own_states(model, batch)
+
+    def counting_head(model, hidden):
+        rows.append(hidden.shape[0])
+        return own_head(model, hidden)
+
+    monkeypatch.setattr(compute, "hidden_states", counting_states)
+    monkeypatch.setattr(compute, "head", counting_head)
+    monkeypatch.setattr(forward, "head", counting_head)
+    evaluated(model, method)
+    assert forwarded == [tokens]
+    assert sum(rows) == logits
+
+
+def values_and_gradients(model, method, reference, **settings):
+    model.zero_grad()
+    values = evaluated(model, method, reference, **settings)
+    torch.stack(values).sum().backward()
+    return values, {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize(
+    ("method", "settings"), [("me+kl", {}), ("me+kl", {"kl": KLConfig(positions="all")}), ("idk+ap", {}), ("llmu", {})]
+)
+def test_logits_in_pieces_as_in_one(model, reference, monkeypatch, method, settings):
+    live = Reference(distribution=LiveReference(reference))
+    values, gradients = values_and_gradients(model, method, live, **settings)
+    monkeypatch.setattr(forward, "_CHUNK_ELEMENTS", 5 * 512)
+    pieces, piece_gradients = values_and_gradients(model, method, live, **settings)
+    torch.testing.assert_close(torch.stack(pieces), torch.stack(values))
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(piece_gradients[name], gradient)
+
+
+def test_pieces_recomputed_while_the_reference_switches_the_adapter_off(model, monkeypatch):
+    """The backward pass asks the reference again: the adapter must be on again for everything else."""
+    peft = pytest.importorskip("peft")
+    torch.manual_seed(0)
+    config = peft.LoraConfig(r=2, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM")
+    adapted = peft.get_peft_model(model, config).train()
+    live = Reference(distribution=LiveReference(adapted, adapter_off=True))
+    values, gradients = values_and_gradients(adapted, "ga+kl", live)
+    assert values[1] > 1e-6
+    monkeypatch.setattr(forward, "_CHUNK_ELEMENTS", 5 * 512)
+    pieces, piece_gradients = values_and_gradients(adapted, "ga+kl", live)
+    torch.testing.assert_close(torch.stack(pieces), torch.stack(values))
+    assert gradients.keys() == piece_gradients.keys()
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(piece_gradients[name], gradient)
+    assert adapted.training

@@ -1,0 +1,48 @@
+"""Each retain formula, worked out on paper."""
+
+from __future__ import annotations
+
+from math import exp, log
+
+import pytest
+import torch
+
+from efface.objectives import retain
+
+
+def one(value):
+    return torch.tensor([value], dtype=torch.float64, requires_grad=True)
+
+
+def test_gd_is_cross_entropy_of_the_answer():
+    assert retain.gd(one(-1.5)).item() == 1.5
+
+
+def test_kl_directions():
+    model = torch.tensor([[log(3.0), 0.0]], dtype=torch.float64)  # (3/4, 1/4)
+    reference = torch.tensor([[0.0, log(4.0)]], dtype=torch.float64)  # (1/5, 4/5)
+    forward = 0.2 * log(0.2 / 0.75) + 0.8 * log(0.8 / 0.25)
+    backward = 0.75 * log(0.75 / 0.2) + 0.25 * log(0.25 / 0.8)
+    assert retain.kl(model, reference, direction="reference_to_model").item() == pytest.approx(forward)
+    assert retain.kl(model, reference, direction="model_to_reference").item() == pytest.approx(backward)
+
+
+@pytest.mark.parametrize("direction", ["reference_to_model", "model_to_reference"])
+def test_kl_with_itself_is_zero_and_so_is_its_slope(direction):
+    logits = torch.tensor([[1.0, -2.0, 0.5]], dtype=torch.float64, requires_grad=True)
+    loss = retain.kl(logits, logits.detach() + 3.0, direction=direction).sum()  # logits are defined up to a constant
+    loss.backward()
+    assert loss.item() == pytest.approx(0.0, abs=1e-15)
+    assert logits.grad.abs().max() < 1e-15
+
+
+def test_ap():
+    # 1/b, where NPO and DPO have 2/b: 15 nats in favor of the answer
+    loss = retain.ap(one(-20.0), one(-5.0), beta=0.1)
+    assert loss.item() == pytest.approx(1 / 0.1 * log(1 + exp(-0.1 * 15)), rel=1e-12)
+
+
+def test_ap_raises_the_answer_and_lowers_the_refusal():
+    refusal, answer = one(-20.0), one(-20.0)
+    retain.ap(refusal, answer, beta=0.1).sum().backward()
+    assert (refusal.grad.item(), answer.grad.item()) == pytest.approx((0.5, -0.5))
