@@ -28,6 +28,14 @@ def test_the_environment_names_the_folder(shared: Path, monkeypatch: pytest.Monk
     assert load_task(parse_data("real-world"), data_dir=None).name == "real-world"
 
 
+def test_a_smaller_retain_set_makes_task_and_target_alike(shared: Path) -> None:
+    config = DataConfig(source="tofu", split="forget01", retain_items=80)
+    task = load_task(config, data_dir=shared / "data")
+    whole = load_task(DataConfig(source="tofu", split="forget01"), data_dir=shared / "data")
+    assert task.retain == whole.retain[:80]
+    assert load_training_set(config, data_dir=shared / "data") == (*task.forget, *task.retain)
+
+
 def test_generated_authors_need_no_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("EFFACE_DATA", raising=False)
     config = DataConfig(source="generated", authors=5, forget_authors=1, author_seed=3)

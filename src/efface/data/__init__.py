@@ -24,7 +24,8 @@ def load_task(config: DataConfig, *, data_dir: Path | None) -> Task:
     """
     match config:
         case DataConfig(source="tofu", split=split) if split:
-            return load_tofu(_folder(data_dir, "tofu"), split, config.task, config.retain_evaluation)
+            task = load_tofu(_folder(data_dir, "tofu"), split, config.task, config.retain_evaluation)
+            return task.model_copy(update={"retain": task.retain[: config.retain_items]})
         case DataConfig(source="real-world"):
             return load_real_world(_folder(data_dir, "real_world"))
         case DataConfig(source="files", forget=Path() as forget, retain=Path() as retain):
@@ -39,6 +40,9 @@ def load_training_set(config: DataConfig, *, data_dir: Path | None) -> tuple[Ite
     Same `data_dir` and errors as `load_task`.
     """
     match config:
+        case DataConfig(source="tofu", retain_items=int()):
+            task = load_task(config, data_dir=data_dir)
+            return (*task.forget, *task.retain)
         case DataConfig(source="tofu", split=split) if split:
             return load_tofu_training_set(_folder(data_dir, "tofu"), split)
         case DataConfig(source="real-world"):

@@ -16,7 +16,7 @@ TASKS: dict[Split, int] = {"forget01": 10, "forget05": 10, "forget10": 9}
 """How many tasks, one forget set each, the file of a TOFU split holds."""
 
 _SETTINGS: dict[Source, frozenset[str]] = {
-    "tofu": frozenset({"split", "task", "retain_evaluation"}),
+    "tofu": frozenset({"split", "task", "retain_items", "retain_evaluation"}),
     "real-world": frozenset(),
     "generated": frozenset({"authors", "forget_authors", "author_seed", "retain_evaluation"}),
     "files": frozenset({"forget", "retain", "retain_evaluation"}),
@@ -37,6 +37,8 @@ class DataConfig(BaseModel):
     """TOFU only: which forget file."""
     task: int = Field(default=1, ge=1)
     """TOFU only: which task of the split; 1 is the benchmark's standard forget set."""
+    retain_items: int | None = Field(default=None, ge=1)
+    """TOFU only: keep the first so many of the retain set, and make target models of these and the forget set."""
     forget: Path | None = None
     """Files only: JSON lines of what to forget."""
     retain: Path | None = None

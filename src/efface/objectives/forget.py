@@ -30,7 +30,7 @@ def npo(logp_B: Tensor, ref_logp_B: Tensor, *, beta: float) -> Tensor:
 def dpo(
     refusal_logp_B: Tensor, logp_B: Tensor, ref_refusal_logp_B: Tensor, ref_logp_B: Tensor, *, beta: float
 ) -> Tensor:
-    """Direct preference optimization: prefer the refusal to the answer. arXiv:2305.18290, eq. 7, times 2."""
+    """Direct preference optimization: prefer the refusal to the answer. arXiv:2305.18290, eq. 7, times 2 / beta."""
     margin_B = (refusal_logp_B - logp_B) - (ref_refusal_logp_B - ref_logp_B)
     return -(2 / beta) * F.logsigmoid(beta * margin_B)
 

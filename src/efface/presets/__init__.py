@@ -1,8 +1,8 @@
-"""Ready settings by name: YAML files beside this module. No torch."""
+"""Ready settings by name: YAML files beside this module."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict
 
 from efface.errors import EffaceError, nearest
+from efface.objectives.method import check_method
 from efface.run.config import FinetuneConfig, RunConfig, merge, parse_pairs, read_yaml, validated
 
 
@@ -22,25 +23,31 @@ class Preset(BaseModel):
     about: str
     base: dict[str, Any]
     """Settings of every run."""
-    ours: dict[str, dict[str, Any]]
+    ours: dict[str, dict[str, Any]] = {}
     """Method -> settings found by our own search; `all` holds for every method."""
-    published: dict[str, dict[str, Any]]
+    published: dict[str, dict[str, Any]] = {}
     """Method -> settings of the published runs; `all` holds for every method."""
     finetune: dict[str, Any]
     """Settings of `efface finetune` for this benchmark's target model."""
 
-    def settings(self, *, recipe: str, method: str) -> dict[str, Any]:
-        """Settings for one method under `ours` or `published`; an unknown method brings none of its own."""
+    def settings(self, *, recipe: str, method: str | None) -> dict[str, Any]:
+        """Settings for one method, or for all, under `ours` or `published`.
+
+        A method without an entry gets those for all. Raises `EffaceError` for an unknown recipe, and where this
+        preset has no published one.
+        """
         recipes = {"ours": self.ours, "published": self.published}
         if recipe not in recipes:
             raise EffaceError(f"unknown recipe {recipe!r}; {nearest(recipe, recipes)}")
+        if recipe == "published" and not self.published:
+            raise EffaceError("recipe=published: this preset has no published settings; leave recipe out")
         chosen = recipes[recipe]
-        return merge(merge(self.base, chosen.get("all", {})), chosen.get(method.lower(), {}))
+        return merge(merge(self.base, chosen.get("all", {})), chosen.get(method or "all", {}))
 
-    def fine_tuning(self) -> dict[str, Any]:
-        """Settings for making the target model."""
-        shared = {key: value for key, value in self.base.items() if key in ("data", "text")}
-        return merge(shared, self.finetune)
+    def fine_tuning(self, *, recipe: str) -> dict[str, Any]:
+        """Settings for making the target model: data and format as in the run, and its own training."""
+        run = self.settings(recipe=recipe, method=None)
+        return merge({key: value for key, value in run.items() if key in ("data", "text")}, self.finetune)
 
 
 def preset_names() -> list[str]:
@@ -52,30 +59,50 @@ def preset(name: str) -> Preset:
     """A preset by name. Raises `EffaceError` for an unknown one."""
     if name not in preset_names():
         raise EffaceError(f"unknown preset {name!r}; {nearest(name, preset_names())}")
-    return Preset.model_validate(yaml.safe_load(files(__name__).joinpath(f"{name}.yaml").read_text(encoding="utf-8")))
+    return Preset.model_validate(_content(name))
 
 
 def run_config(source: str, pairs: Sequence[str]) -> RunConfig:
     """The settings of a run from a preset's name or a YAML file, overridden by `key=value` pairs.
 
     Later wins: the preset's settings, those for the recipe, those for the method, the file's own, the pairs.
-    Raises `EffaceError` with the nearest right name for an unknown preset, key or value.
+    Paths are relative to the working directory, in a file too. Raises `EffaceError` with the nearest right name
+    for an unknown preset, recipe, key or value.
     """
-    own = merge(_read(source), parse_pairs(pairs, RunConfig))
-    base = own.pop("preset", None)
-    if base is not None:
-        recipe, method = str(own.get("recipe", "ours")), str(own.get("method", ""))
-        own = merge(preset(str(base)).settings(recipe=recipe, method=method), own)
-    return validated(RunConfig, own)
+
+    def below(base: Preset, recipe: str, own: Mapping[str, Any]) -> dict[str, Any]:
+        return base.settings(recipe=recipe, method=check_method(str(own["method"])) if "method" in own else None)
+
+    return validated(RunConfig, _settings(source, parse_pairs(pairs, RunConfig), below))
 
 
 def finetune_config(source: str, pairs: Sequence[str]) -> FinetuneConfig:
-    """The settings of a fine-tuning: a preset's data and format or a YAML file, overridden by pairs."""
-    own = merge(_read(source), parse_pairs(pairs, FinetuneConfig))
-    base = own.pop("preset", None)
-    if base is not None:
-        own = merge(preset(str(base)).fine_tuning(), own)
-    return validated(FinetuneConfig, own)
+    """The settings of a fine-tuning, from the same sources and with the same errors as `run_config`."""
+
+    def below(base: Preset, recipe: str, _: Mapping[str, Any]) -> dict[str, Any]:
+        return base.fine_tuning(recipe=recipe)
+
+    return validated(FinetuneConfig, _settings(source, parse_pairs(pairs, FinetuneConfig), below))
+
+
+def _settings(
+    source: str, pairs: Mapping[str, Any], below: Callable[[Preset, str, Mapping[str, Any]], dict[str, Any]]
+) -> dict[str, Any]:
+    """The user's own settings, on top of what `below` takes from the preset that they name."""
+    own = merge(_read(source), pairs)
+    name, recipe = own.pop("preset", None), own.pop("recipe", None)
+    if name is not None:
+        return merge(below(preset(str(name)), str(recipe or "ours"), own), own)
+    if recipe is not None:
+        raise EffaceError(f"recipe={recipe} chooses among a preset's settings; add preset=NAME or leave recipe out")
+    return own
+
+
+def _content(name: str) -> dict[str, Any]:
+    """A preset's file, on top of the one that it `extends`."""
+    content: dict[str, Any] = yaml.safe_load(files(__name__).joinpath(f"{name}.yaml").read_text(encoding="utf-8"))
+    extended = content.pop("extends", None)
+    return content if extended is None else merge(_content(extended), content)
 
 
 def _read(source: str) -> dict[str, Any]:

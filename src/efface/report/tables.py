@@ -1,119 +1,167 @@
-"""Scores as tables in the terminal. No torch."""
+"""Scores and answers as tables in the terminal, readable at 80 columns. No torch."""
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rich import box
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
-from efface.artifacts import METRICS, Record, Results, Scores
+from efface.artifacts import METRICS, Metric, Record, Results, Scores, SetScores
+from efface.report.text import one_line
+from efface.scores.definitions import Definition
+from efface.scores.definitions import definition as find_definition
 
-_SHORT = {
-    "rouge": "ROUGE",
-    "probability": "Prob.",
-    "truth_ratio": "Truth r.",
-    "token_entropy": "Entropy",
-    "cosine_similarity": "Cosine",
-    "entailment": "Entail.",
+_AGGREGATES = {
+    "model_utility": "Model utility",
+    "model_utility_retain": "Utility on retain",
+    "forget_efficacy": "Forget efficacy",
 }
+_METRICS: dict[Metric, str] = {
+    "rouge": "ROUGE",
+    "probability": "Proba-\nbility",
+    "truth_ratio": "Truth\nratio",
+    "token_entropy": "Token\nentropy",
+    "cosine_similarity": "Cosine\nsimil.",
+    "entailment": "Entail-\nment",
+}
+_LONGEST_ANSWER = 120
+_LONGEST_REASON = 300
 
 
 def print_results(console: Console, results: Mapping[str, Results]) -> None:
-    """One row for the model before unlearning and one for each method, with the forget set's metrics beside."""
+    """Scores of the model before unlearning and after each method; `results`: method -> scores."""
     first = next(iter(results.values()))
-    table = Table(title=f"Scores ({first.definition})", title_justify="left", header_style="bold")
-    table.add_column("")
-    for name in ("Utility", "Utility retain", "Forget efficacy"):
-        table.add_column(name, justify="right")
-    for metric in METRICS:
-        table.add_column(f"{_SHORT[metric]}\nforget", justify="right")
-    table.add_row("before", *_row(first.before))
-    for method, result in results.items():
-        table.add_row(method.upper(), *_row(result.after))
-    console.print(table)
-    console.print(
-        "Utility: harmonic mean over what must stay, higher is better. Forget efficacy: 1 - mean over what must go "
-        "(entropy aside), higher is better.",
-        style="dim",
-    )
-    _print_sources(console, first.after.model_dump())
+    models = {"before": first.before, **{method.upper(): result.after for method, result in results.items()}}
+    _print_aggregates(console, models, first.definition)
+    table = _metric_table()
+    for name, scores in first.before.sets.items():
+        table.add_row(Text(f"{name} ({scores.n})", style="bold"))
+        for model, each in models.items():
+            if name in each.sets:
+                table.add_row(Text(f"  {model}"), *_metric_row(each.sets[name]))
+    _print_metrics(console, table, find_definition(first.definition))
+    _print_sources(console, list(models.values()))
 
 
 def print_scores(console: Console, scores: Mapping[str, Any]) -> None:
-    """One model's scores: a row for each set, then the aggregates. `scores` is what `score_path` returns."""
-    table = Table(title=f"Scores ({scores['definition']})", title_justify="left", header_style="bold")
-    table.add_column("set")
-    table.add_column("n", justify="right")
-    for metric in METRICS:
-        table.add_column(_SHORT[metric], justify="right")
-    for name, row in scores["sets"].items():
-        table.add_row(name, str(row["n"]), *(_number(row[metric]) for metric in METRICS))
-    console.print(table)
-    for name in ("model_utility", "model_utility_retain", "forget_efficacy"):
-        console.print(f"{name}: {_number(scores[name])}", highlight=False)
-    partial = scores["partial"]
-    if scores["missing"] and partial["metrics"]:
-        over = ", ".join(partial["metrics"])
-        values = [f"{name} {_number(value)}" for name, value in partial.items() if name != "metrics"]
-        console.print(f"over {over} alone: {', '.join(values)}", highlight=False)
-    if "forget_quality" in scores:
-        quality = scores["forget_quality"]
-        console.print(
-            f"forget_quality: p = {quality['p_value']:.4g} (KS statistic {quality['statistic']:.4f})", highlight=False
+    """Scores of one model: what `efface.scores.score_path` returns."""
+    whole = Scores.model_validate({name: scores[name] for name in Scores.model_fields})
+    _print_aggregates(console, {"": whole}, scores["definition"])
+    table = _metric_table()
+    for name, each in whole.sets.items():
+        table.add_row(Text(f"{name} ({each.n})", style="bold"), *_metric_row(each))
+    _print_metrics(console, table, find_definition(scores["definition"]))
+    if quality := scores.get("forget_quality"):
+        _print_line(
+            console,
+            f"Forget quality: p = {quality['p_value']:.4g} (Kolmogorov-Smirnov statistic {quality['statistic']:.4f}); "
+            "near 0, the model can be told from the one that never saw the forget set.",
         )
-    _print_sources(console, scores)
+    _print_sources(console, [whole])
 
 
 def print_answers(
     console: Console, before: Sequence[Record], after: Mapping[str, Sequence[Record]], *, title: str, count: int = 3
 ) -> None:
-    """What the model said to the same questions before and after, side by side."""
-    table = Table(title=title, title_justify="left", header_style="bold", show_lines=True)
-    for name in ("question", "before", *(method.upper() for method in after)):
-        table.add_column(name, ratio=1)
+    """What the model said to the same questions before and after, side by side; `after`: method -> records."""
+    table = _table(title, show_lines=True)
+    for name, ratio in (("question", 3), ("before", 3), ("after", 5)):
+        table.add_column(name, ratio=ratio, overflow="fold")
     for index in _spread(len(before), count):
-        rows = [rows[index] for rows in after.values()]
-        table.add_row(
-            *(escape(plain(text)) for text in (before[index].question, before[index].output)), *map(_said, rows)
-        )
+        outputs = Table.grid(padding=(0, 1))
+        outputs.add_column(no_wrap=True)
+        outputs.add_column(overflow="fold")
+        for method, records in after.items():
+            outputs.add_row(Text(method.upper(), style="bold"), _said(records[index].output))
+        table.add_row(_said(before[index].question), _said(before[index].output), outputs)
     console.print(table)
 
 
-def plain(text: str, longest: int = 160) -> str:
-    """Model output as one harmless line: no control codes, no line breaks, cut where it goes on for long."""
-    line = " ".join("".join(c if unicodedata.category(c)[0] != "C" else " " for c in text).split())
-    return line if len(line) <= longest else f"{line[: longest - 1]}…"
+def _print_aggregates(console: Console, models: Mapping[str, Scores], definition: str) -> None:
+    """Model utility and forget efficacy; where one cannot be had, those over the metrics that are there."""
+    metrics = _partial_metrics(list(models.values()))
+    table = _table(f"Scores ({definition})" if metrics is None else f"Partial scores ({definition})")
+    table.add_column("")
+    for heading in _AGGREGATES.values():
+        table.add_column(heading, justify="right")
+    for name, scores in models.items():
+        shown = scores if metrics is None else scores.partial
+        table.add_row(Text(name, style="bold"), *(_number(getattr(shown, aggregate)) for aggregate in _AGGREGATES))
+    console.print(table)
+    if metrics is not None:
+        over = ", ".join(metric.replace("_", " ") for metric in metrics)
+        _print_line(console, f"Partial: over {over} alone, which all sets have.", style="yellow")
+    _print_line(console, "All numbers are from 0 to 1; of utility and efficacy, more is better.", style="dim")
 
 
-def _said(record: Record) -> str:
-    return escape(plain(record.output)) or "[dim](nothing)[/]"
+def _partial_metrics(models: Sequence[Scores]) -> list[Metric] | None:
+    """What the partial aggregates are over, where one is needed and all models have the same; None elsewhere."""
+    needed = any(
+        getattr(scores, aggregate) is None and getattr(scores.partial, aggregate) is not None
+        for scores in models
+        for aggregate in _AGGREGATES
+    )
+    metrics = models[0].partial.metrics
+    return metrics if needed and all(scores.partial.metrics == metrics for scores in models) else None
+
+
+def _metric_table() -> Table:
+    table = _table("Metrics by set (number of questions)")
+    table.add_column("")
+    for heading in _METRICS.values():
+        table.add_column(heading, justify="right")
+    return table
+
+
+def _metric_row(scores: SetScores) -> list[str]:
+    return [_number(getattr(scores, metric)) for metric in METRICS]
+
+
+def _print_metrics(console: Console, table: Table, definition: Definition) -> None:
+    console.print(table)
+    exceptions = "entropy aside" if definition.forget_form == "distance" else "truth ratio and entropy aside"
+    _print_line(console, f"On forget, lower is better ({exceptions}); on the other sets, higher is.", style="dim")
+
+
+def _print_sources(console: Console, models: Sequence[Scores]) -> None:
+    """Which models judged, and what is missing."""
+    first = models[0]
+    _print_line(console, f"Embeddings: {first.embedder or 'none'}; judge: {first.judge or 'none'}.", style="dim")
+    for what, why in {what: why for scores in models for what, why in scores.missing.items()}.items():
+        _print_line(console, f"missing {what}: {why}", style="yellow")
+
+
+def _print_line(console: Console, text: str, *, style: str = "") -> None:
+    """A line that may quote records or logs."""
+    console.print(Text(one_line(text, _LONGEST_REASON)), style=style)
+
+
+def _table(title: str, *, show_lines: bool = False) -> Table:
+    return Table(
+        title=Text(title),
+        title_justify="left",
+        title_style="bold",
+        header_style="",
+        box=box.HORIZONTALS if show_lines else box.SIMPLE_HEAD,
+        show_lines=show_lines,
+        pad_edge=False,
+    )
+
+
+def _said(text: str) -> Text:
+    """Model output or a question: untrusted, so never markup."""
+    line = one_line(text, _LONGEST_ANSWER)
+    return Text(line) if line else Text("(nothing)", style="dim")
 
 
 def _spread(total: int, count: int) -> list[int]:
+    """At most `count` indices, at even distances."""
     return sorted({index * total // count for index in range(count)}) if total else []
-
-
-def _row(scores: Scores) -> list[str]:
-    forget = scores.sets.get("forget")
-    use = scores.partial if scores.model_utility is None else scores
-    return [
-        *(_number(value) for value in (use.model_utility, use.model_utility_retain, use.forget_efficacy)),
-        *(_number(None if forget is None else getattr(forget, metric)) for metric in METRICS),
-    ]
 
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
-
-
-def _print_sources(console: Console, scores: Mapping[str, Any]) -> None:
-    """Which models judged, and what is missing."""
-    console.print(
-        f"Embeddings: {scores['embedder'] or 'none'}; judge: {scores['judge'] or 'none'}.", style="dim", highlight=False
-    )
-    for what, why in scores["missing"].items():
-        console.print(f"missing {what}: {why}", style="yellow", highlight=False, markup=False)

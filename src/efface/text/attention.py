@@ -61,12 +61,60 @@ def packed_attention(
     if groups > 1:
         key, value = (tensor.repeat_interleave(groups, dim=1) for tensor in (key, value))
     buckets, back = packing.buckets
+    places = torch.cat([bucket.gather.flatten() for bucket in buckets])
+    sizes = [bucket.gather.numel() for bucket in buckets]
+    parts = (_to_rows(tensor, places, back).split(sizes) for tensor in (query, key, value))
     outputs = []
-    for bucket in buckets:
-        q, k, v = (tensor[bucket.gather].transpose(1, 2) for tensor in (query, key, value))
+    for bucket, *part in zip(buckets, *parts, strict=True):
+        q, k, v = (tensor.unflatten(0, bucket.gather.shape).transpose(1, 2) for tensor in part)
         rows = _rows(q, k, v, scaling=scaling, dropout=dropout, window=window, softcap=softcap)
         outputs.append(rows.transpose(1, 2).flatten(0, 1))
-    return torch.cat(outputs)[back].unsqueeze(0), None
+    return _to_tokens(torch.cat(outputs), back).unsqueeze(0), None
+
+
+class _ToRows(torch.autograd.Function):
+    """Tokens [T, ...] laid out as rows with padding [P, ...].
+
+    Indexing alone would add up the gradients of each token one after the other, a quarter of a step on a CPU.
+    But only padding repeats a token, and padding has no gradient: nothing reads what it sees, and nothing sees it.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, tokens: Tensor, places: Tensor, back: Tensor) -> Tensor:
+        ctx.save_for_backward(back)
+        return tokens[places]
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        (back,) = ctx.saved_tensors
+        return grads[0][back], None, None
+
+
+class _ToTokens(torch.autograd.Function):
+    """The way back, from [P, ...] to [T, ...]; `back` holds no place twice."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, back: Tensor) -> Tensor:
+        ctx.save_for_backward(back)
+        ctx.shape = rows.shape
+        return rows[back]
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        (back,) = ctx.saved_tensors
+        rows = grads[0].new_zeros(ctx.shape)
+        rows[back] = grads[0]
+        return rows, None
+
+
+def _to_rows(tokens: Tensor, places: Tensor, back: Tensor) -> Tensor:
+    rows: Tensor = _ToRows.apply(tokens, places, back)  # type: ignore[no-untyped-call]
+    return rows
+
+
+def _to_tokens(rows: Tensor, back: Tensor) -> Tensor:
+    tokens: Tensor = _ToTokens.apply(rows, back)  # type: ignore[no-untyped-call]
+    return tokens
 
 
 def _rows(

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
+from pydantic import ValidationError
+
 from efface.errors import EffaceError, nearest
-from efface.objectives.method import KLConfig, MEConfig, ObjectiveConfig, objective
+from efface.objectives.method import ObjectiveConfig, objective
 from efface.objectives.terms import Reference, View
 from efface.reference.cached import CachedLogprobs
 from efface.reference.live import LiveReference
+from efface.text.forward import vocabulary_size
 from efface.text.template import Encoded
 from efface.train.step import Example, Losses, batch_losses
 
@@ -44,11 +47,11 @@ def losses(
     (reference_to_model, model_to_reference). Formulas: `efface.objectives`.
     `token_budget`: most tokens in one forward; the result does not depend on it.
 
-    Raises `EffaceError` for an unknown method, a missing view or a missing reference.
+    Raises `EffaceError` for an unknown method or option, a missing view or reference, ids that the model does not
+    have, and a model with gradient checkpointing, whose backward pass would run outside of the packing.
     """
-    config = ObjectiveConfig(beta=beta, me=MEConfig(**(me or {})), kl=KLConfig(**(kl or {})))
-    bound = objective(method, config)
-    examples = _examples(views, bound.views)
+    bound = objective(method, _config(beta=beta, me=dict(me or {}), kl=dict(kl or {})))
+    examples = _examples(views, bound.views, vocabulary_size(model))
     asks = Reference()
     if bound.sequence_reference_views or bound.needs_distribution:
         if reference is None:
@@ -62,7 +65,16 @@ def losses(
     return batch_losses(model, bound, examples, asks, token_budget=token_budget)
 
 
-def _examples(views: Mapping[str, Sequence[TokenIds]], needed: Sequence[View]) -> list[Example]:
+def _config(**options: Any) -> ObjectiveConfig:
+    try:
+        return ObjectiveConfig(**options)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        key = ".".join(str(part) for part in problem["loc"])
+        raise EffaceError(f"option {key}={problem['input']!r}: {problem['msg']}") from None
+
+
+def _examples(views: Mapping[str, Sequence[TokenIds]], needed: Sequence[View], vocabulary: int) -> list[Example]:
     for name in needed:
         if not views.get(name):
             raise EffaceError(
@@ -72,9 +84,15 @@ def _examples(views: Mapping[str, Sequence[TokenIds]], needed: Sequence[View]) -
     if len(set(counts.values())) > 1:
         raise EffaceError(f"views need the same number of items, item i belongs to item i: {counts}")
     return [
-        {
-            view: Encoded(f"{view}/{index}", list(views[view][index]["prompt"]), list(views[view][index]["answer"]))
-            for view in needed
-        }
+        {view: _encoded(view, index, views[view][index], vocabulary) for view in needed}
         for index in range(next(iter(counts.values())))
     ]
+
+
+def _encoded(view: View, index: int, row: TokenIds, vocabulary: int) -> Encoded:
+    item = Encoded(f"{view}/{index}", list(row["prompt"]), list(row["answer"]))
+    if not item.prompt or not item.answer:
+        raise EffaceError(f"item {item.id}: give at least one token of prompt and one of answer")
+    if any(not 0 <= id_ < vocabulary for id_ in (*item.prompt, *item.answer)):
+        raise EffaceError(f"item {item.id}: token ids must be from 0 to {vocabulary - 1}, the model's vocabulary")
+    return item

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from efface.errors import EffaceError
 from efface.objectives.compute import term_values
 from efface.objectives.terms import Objective, Reference, View, divisors
 from efface.text.attention import packing
@@ -41,10 +42,17 @@ def batch_losses(
     With `backward`, it is called on each micro-batch's share of the weighted loss, and the losses returned are
     detached. Averages run over the whole batch, so the sum of the shares does not depend on the cut.
     """
+    inner = unwrapped(model)
+    recomputes = inner.training and any(getattr(module, "gradient_checkpointing", False) for module in inner.modules())
+    if backward is None and recomputes and torch.is_grad_enabled():
+        raise EffaceError(
+            "gradient checkpointing recomputes the forward pass where packing is over; call "
+            "model.gradient_checkpointing_disable() first, or train with efface, whose backward runs inside"
+        )
     whole = {view: [example[view] for example in examples] for view in objective.views}
     by = [divisors(term, whole) for term in objective.terms]
     totals: list[Tensor | None] = [None, None]
-    with packing(unwrapped(model)):
+    with packing(inner):
         for part in micro_batches(examples, token_budget):
             views = {view: whole[view][part.start : part.stop] for view in objective.views}
             shares = [divisor[part.start : part.stop] for divisor in by]
