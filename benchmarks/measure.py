@@ -12,7 +12,8 @@ from typing import Any, Literal
 
 import torch
 
-from efface.objectives.method import ObjectiveConfig, objective
+from efface.objectives.config import ObjectiveConfig
+from efface.objectives.method import objective
 from efface.objectives.terms import Objective, Reference
 from efface.reference.cached import CachedLogprobs
 from efface.reference.live import LiveReference

@@ -20,7 +20,8 @@ import transformers
 
 import efface
 from efface.errors import EffaceError
-from efface.objectives.method import ObjectiveConfig, objective
+from efface.objectives.config import ObjectiveConfig
+from efface.objectives.method import objective
 from efface.train.step import Example
 from measure import PEAK_BYTES_MEANS, Contender, Measured, Setting, measure
 from record import record

@@ -38,7 +38,15 @@ def heavy_after(code: str, *arguments: str) -> set[str]:
 
 @pytest.mark.parametrize(
     "package",
-    ["efface.schema", "efface.artifacts", "efface.data", "efface.scores", "efface.cli"],
+    [
+        "efface.schema",
+        "efface.artifacts",
+        "efface.data",
+        "efface.scores",
+        "efface.run.config",
+        "efface.presets",
+        "efface.cli",
+    ],
 )
 def test_importing_loads_nothing_heavy(package: str) -> None:
     assert heavy_after(IMPORT_ALL_OF, package) == set()

@@ -95,7 +95,7 @@ class ForgetQuality(BaseModel):
 
 
 class Scores(BaseModel):
-    """One model's scores under one definition (`metrics.md`)."""
+    """One model's scores under one definition; `efface.scores.definitions` says what each means."""
 
     model_config = ConfigDict(extra="forbid")
 

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from efface.artifacts import Record, Results
 from efface.data import load_training_set
+from efface.data.refusals import load_refusals
 from efface.errors import EffaceError
 from efface.evaluate.folder import read_sets
 from efface.presets import finetune_config, run_config
@@ -19,6 +20,7 @@ from efface.report.tables import print_answers, print_results
 from efface.run.console import ConsoleReporter
 from efface.run.finetune import finetune
 from efface.run.pipeline import run
+from efface.run.quiet import quiet_libraries
 from efface.schema import Item
 
 METHODS = ("me+gd", "idk+ap", "ga+gd", "idk+gd")
@@ -33,6 +35,7 @@ _SHAPE = {
 }
 
 
+@quiet_libraries()
 def run_demo(out: Path, *, seed: int) -> dict[str, Results]:
     """Run the demo in the folder `out`: `base` (untrained), `target`, and one run folder for each method.
 
@@ -78,11 +81,12 @@ def write_base_model(folder: Path, items: tuple[Item, ...], *, seed: int) -> Non
 
 
 def _tokenizer(items: tuple[Item, ...]) -> Any:
-    """A byte-level BPE tokenizer trained on the items' own texts."""
+    """A byte-level BPE tokenizer trained on the items' own texts and on the refusals."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
     texts = [text for item in items for text in (item.question, item.answer, *item.perturbed_answers)]
+    texts += load_refusals()
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -102,6 +106,8 @@ def _tokenizer(items: tuple[Item, ...]) -> Any:
 
 def _clear(out: Path) -> None:
     """Remove an earlier demo, and nothing else."""
+    if out.exists() and not out.is_dir():
+        raise EffaceError(f"--out {out} is a file; give a folder")
     known = {"base", "target", *METHODS}
     found = {path.name for path in out.iterdir()} if out.is_dir() else set()
     if strangers := found - known:

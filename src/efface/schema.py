@@ -40,7 +40,7 @@ class Item(BaseModel):
 
     @property
     def embedding_target(self) -> str:
-        """What the cosine similarity compares with (`metrics.md`: the long stored answer)."""
+        """What the cosine similarity compares with (the long stored answer)."""
         return self.original_answer or self.answer
 
     @property

@@ -14,7 +14,8 @@ import measure as measuring
 import record as recording
 import step_cost
 from efface.errors import EffaceError
-from efface.objectives.method import METHODS, ObjectiveConfig, objective
+from efface.objectives.config import METHODS, ObjectiveConfig
+from efface.objectives.method import objective
 from efface.text.template import Encoded
 from measure import Measured, Setting, measure
 from shapes import SHAPES, Shape, build_model

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 import huggingface_hub.constants as hub_constants
 import pytest
 
-from efface.errors import EffaceError
 from efface import hub
+from efface.errors import EffaceError
 from efface.evaluate.config import EvaluateConfig
 from efface.evaluate.judges import PAPER_EMBEDDER, PAPER_JUDGE, open_judges
 

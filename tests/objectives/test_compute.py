@@ -9,7 +9,8 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from efface.objectives import compute
-from efface.objectives.method import KLConfig, ObjectiveConfig, objective
+from efface.objectives.config import KLConfig, ObjectiveConfig
+from efface.objectives.method import objective
 from efface.objectives.terms import Reference, divisors
 from efface.reference.live import LiveReference
 from efface.text import forward

@@ -8,15 +8,8 @@ import pytest
 from pydantic import ValidationError
 
 from efface.errors import EffaceError
-from efface.objectives.method import (
-    METHODS,
-    KLConfig,
-    MEConfig,
-    ObjectiveConfig,
-    check_method,
-    fine_tuning,
-    objective,
-)
+from efface.objectives.config import METHODS, KLConfig, MEConfig, ObjectiveConfig, check_method
+from efface.objectives.method import fine_tuning, objective
 from efface.objectives.terms import DistributionTerm
 
 FORGET_VIEWS = {"ga": ["forget"], "npo": ["forget"], "dpo": ["forget_idk", "forget"], "me": ["forget"]}

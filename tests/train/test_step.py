@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM
 
-from efface.objectives.method import METHODS, MEConfig, ObjectiveConfig, fine_tuning, objective
+from efface.objectives.config import METHODS, MEConfig, ObjectiveConfig
+from efface.objectives.method import fine_tuning, objective
 from efface.objectives.terms import Reference
 from efface.reference.cached import CachedLogprobs
 from efface.reference.live import LiveReference

@@ -65,5 +65,5 @@ def _by_task(benchmark: Benchmark, file: str, split: Split) -> dict[int, list[It
 
 
 def _evaluation(name: str, items: list[Item] | tuple[Item, ...]) -> EvaluationSet:
-    """The model's output must entail a forgotten answer, but follow from an answer that is kept (metrics.md)."""
+    """The output must entail a forgotten answer, but follow from an answer that is kept, as in the published code."""
     return EvaluationSet(name=name, items=tuple(items), entailment_premise="output" if name == "forget" else "answer")

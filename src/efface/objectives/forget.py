@@ -8,13 +8,12 @@ Paper: Yuan et al., "A Closer Look at Machine Unlearning for Large Language Mode
 from __future__ import annotations
 
 import math
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-MEDirection = Literal["uniform_to_model", "model_to_uniform"]
+from efface.objectives.config import MEDirection
 
 
 def ga(logp_N: Tensor) -> Tensor:

@@ -1,60 +1,12 @@
-"""Methods by name, their settings, and the objective that both make."""
+"""The objective that a method and its settings make."""
 
 from __future__ import annotations
 
 from functools import partial
 
-from pydantic import BaseModel, ConfigDict, Field
-
-from efface.errors import EffaceError, nearest
 from efface.objectives import forget, retain
-from efface.objectives.terms import Average, DistributionTerm, Objective, SequenceTerm, Term, TokenTerm
-from efface.text.packing import Positions
-
-FORGET = ("ga", "npo", "dpo", "me", "idk")
-RETAIN = ("gd", "kl", "ap")
-METHODS = (*(f"{f}+{r}" for f in FORGET for r in RETAIN), "llmu")
-
-
-class MEConfig(BaseModel):
-    """How the entropy loss is counted; `objectives.md` says what paper and published code do."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    average: Average = "tokens"
-    direction: forget.MEDirection = "uniform_to_model"
-    positions: Positions = "all"
-    padded_length: int = Field(default=500, gt=1)
-    """Row length of `average: padded`: 500 in the published TOFU runs, 300 in the real-world ones."""
-
-
-class KLConfig(BaseModel):
-    """How the KL to the reference is counted."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    positions: Positions = "answer"
-    direction: retain.KLDirection = "reference_to_model"
-
-
-class ObjectiveConfig(BaseModel):
-    """A method's settings; the defaults are the paper's, where it names them."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    beta: float = Field(default=0.1, gt=0)
-    forget_coeff: float = Field(default=1.0, ge=0)
-    retain_coeff: float = Field(default=1.0, ge=0)
-    me: MEConfig = MEConfig()
-    kl: KLConfig = KLConfig()
-
-
-def check_method(name: str) -> str:
-    """The method's name in lower case; raises `EffaceError` for an unknown one."""
-    method = name.lower().replace(" ", "")
-    if method not in METHODS:
-        raise EffaceError(f"unknown method {name!r}; {nearest(method, METHODS)}")
-    return method
+from efface.objectives.config import ObjectiveConfig, check_method
+from efface.objectives.terms import DistributionTerm, Objective, SequenceTerm, Term, TokenTerm
 
 
 def objective(method: str, config: ObjectiveConfig) -> Objective:

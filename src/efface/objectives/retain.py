@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch.nn.functional as F
 from torch import Tensor
 
-KLDirection = Literal["reference_to_model", "model_to_reference"]
+from efface.objectives.config import KLDirection
 
 
 def gd(logp_N: Tensor) -> Tensor:

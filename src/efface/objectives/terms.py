@@ -12,15 +12,13 @@ from typing import Literal, Protocol
 
 from torch import Tensor
 
-from efface.text.packing import Packed, Positions
-from efface.text.template import Encoded
+from efface.objectives.config import Average
+from efface.text.packing import Packed
+from efface.text.template import Encoded, Positions
 
 View = Literal["forget", "forget_idk", "retain", "retain_idk", "forget_mismatch"]
 """Question and answer to forget; the same question and a refusal; the same two for a retain item; a forget
 question with another item's answer."""
-Average = Literal["tokens", "sequences", "padded"]
-"""Divide by the tokens counted; by each sequence's tokens and then by the sequences; or, as the published code
-does for ME, by all positions of rows padded to a fixed length."""
 Views = Mapping[View, Sequence[Encoded]]
 
 

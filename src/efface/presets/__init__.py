@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict
 
 from efface.errors import EffaceError, nearest
-from efface.objectives.method import check_method
+from efface.objectives.config import check_method
 from efface.run.config import FinetuneConfig, RunConfig, merge, parse_pairs, read_yaml, validated
 
 

@@ -28,7 +28,7 @@ _METRICS: dict[Metric, str] = {
     "cosine_similarity": "Cosine\nsimil.",
     "entailment": "Entail-\nment",
 }
-_LONGEST_ANSWER = 120
+_LONGEST_ANSWER = 100
 _LONGEST_REASON = 300
 
 
@@ -71,13 +71,15 @@ def print_answers(
     table = _table(title, show_lines=True)
     for name, ratio in (("question", 3), ("before", 3), ("after", 5)):
         table.add_column(name, ratio=ratio, overflow="fold")
-    for index in _spread(len(before), count):
-        outputs = Table.grid(padding=(0, 1))
-        outputs.add_column(no_wrap=True)
-        outputs.add_column(overflow="fold")
-        for method, records in after.items():
-            outputs.add_row(Text(method.upper(), style="bold"), _said(records[index].output))
-        table.add_row(_said(before[index].question), _said(before[index].output), outputs)
+    said = {method: {record.id: record.output for record in records} for method, records in after.items()}
+    shared = [record for record in before if all(record.id in outputs for outputs in said.values())]
+    for record in _spread(shared, count):
+        cell = Table.grid(padding=(0, 1))
+        cell.add_column(no_wrap=True)
+        cell.add_column(overflow="fold")
+        for method, outputs in said.items():
+            cell.add_row(Text(method.upper(), style="bold"), _said(outputs[record.id]))
+        table.add_row(_said(record.question), _said(record.output), cell)
     console.print(table)
 
 
@@ -158,9 +160,10 @@ def _said(text: str) -> Text:
     return Text(line) if line else Text("(nothing)", style="dim")
 
 
-def _spread(total: int, count: int) -> list[int]:
-    """At most `count` indices, at even distances."""
-    return sorted({index * total // count for index in range(count)}) if total else []
+def _spread(records: Sequence[Record], count: int) -> list[Record]:
+    """At most `count` of the records, at even distances."""
+    count = min(count, len(records))
+    return [records[place * len(records) // count] for place in range(count)]
 
 
 def _number(value: float | None) -> str:

@@ -1,18 +1,20 @@
-"""A run's settings: from YAML and key=value pairs to one checked object. No torch."""
+"""A run's settings: one checked object, and the way there from a YAML file and key=value pairs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import reprlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_core import ErrorDetails
 
 from efface.data.config import DataConfig, parse_data
 from efface.errors import EffaceError, nearest
 from efface.evaluate.config import EvaluateConfig
-from efface.objectives.method import ObjectiveConfig, check_method
+from efface.objectives.config import ObjectiveConfig, check_method
 from efface.scores import definition
 from efface.text.template import TextConfig
 from efface.train.config import TrainConfig
@@ -20,35 +22,44 @@ from efface.train.config import TrainConfig
 Device = Literal["auto", "cpu", "cuda"]
 Config = TypeVar("Config", bound=BaseModel)
 
+PRESET_KEYS = ("preset", "recipe")
+"""What chooses settings and is none itself: a preset's name, and `ours` or `published` for its numbers."""
 
-def _data(value: object) -> object:
+
+def _spelled_out(data: Any) -> Any:
     """`data: tofu-forget01` for short; forget and retain files need no `source`."""
-    if isinstance(value, str):
-        return parse_data(value)
-    if isinstance(value, dict) and "source" not in value and "forget" in value:
-        return {"source": "files", **value}
-    return value
+    if isinstance(data, str):
+        return parse_data(data).model_dump(exclude_defaults=True)
+    if isinstance(data, dict) and "source" not in data and not data.keys().isdisjoint(("forget", "retain")):
+        return {"source": "files", **data}
+    return data
+
+
+def _switched(train: Any) -> Any:
+    """`lora: true` for the paper's adapters, `lora: false` for none."""
+    if isinstance(train, dict) and isinstance(train.get("lora"), bool):
+        return {**train, "lora": {} if train["lora"] else None}
+    return train
 
 
 class RunConfig(ObjectiveConfig):
     """Everything that decides a run of `efface run`; kept as config.yaml in its folder."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     method: str
     model: str
     """A folder, or a name on the Hugging Face hub."""
     data: DataConfig
     seed: int = Field(default=0, ge=0, lt=2**32)
-    recipe: Literal["ours", "published"] = "ours"
-    """Which settings a preset brings: found by our own search, or the published ones."""
     definition: str = "closer-look"
     device: Device = "auto"
     text: TextConfig = TextConfig()
     train: TrainConfig = TrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
 
-    _short_data = field_validator("data", mode="before")(_data)
+    _short_data = field_validator("data", mode="before")(_spelled_out)
+    _short_lora = field_validator("train", mode="before")(_switched)
 
     @field_validator("method")
     @classmethod
@@ -73,86 +84,126 @@ class FinetuneConfig(BaseModel):
     seed: int = Field(default=0, ge=0, lt=2**32)
     device: Device = "auto"
     text: TextConfig = TextConfig()
-    train: TrainConfig = TrainConfig(lr=2e-5)
+    train: TrainConfig = TrainConfig()
 
-    _short_data = field_validator("data", mode="before")(_data)
+    _short_data = field_validator("data", mode="before")(_spelled_out)
+    _short_lora = field_validator("train", mode="before")(_switched)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """A config file's settings. Raises `EffaceError` for one that is missing, damaged or no mapping."""
+    """A config file's settings. Raises `EffaceError` for one that cannot be read, is damaged or no mapping."""
+    if path.is_dir():
+        raise EffaceError(f"{path} is a folder; give a YAML file, such as the config.yaml of a run")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise EffaceError(f"there is no config file {path}; check the path") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise EffaceError(f"cannot read the config file {path}: {error.strerror}; check the path") from error
+    except UnicodeDecodeError as error:
+        raise EffaceError(f"{path} is not UTF-8 text; save it as UTF-8") from error
+    except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        where = f"line {mark.line + 1}: " if mark is not None else ""
-        raise EffaceError(
-            f"{path} is not YAML ({where}{getattr(error, 'problem', error)}); mend or rewrite it"
-        ) from error
-    if not isinstance(content, dict):
+        where = f", line {mark.line + 1}" if mark is not None else ""
+        problem = getattr(error, "problem", None) or error
+        raise EffaceError(f"{path}{where}: not YAML ({problem}); write settings as `key: value`") from error
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise EffaceError(f"{path} must hold settings such as `method: me+gd`, one a line")
     return content
 
 
 def parse_pairs(pairs: Sequence[str], model: type[BaseModel]) -> dict[str, Any]:
-    """`["train.lr=1e-5"]` as `{"train": {"lr": 1e-5}}`; values are read as YAML."""
+    """`["train.lr=1e-5"]` as `{"train": {"lr": "1e-5"}}`; values are read as YAML, a later pair wins.
+
+    What a setting takes as text stays as typed, so that `model=2024` is a folder and no number. Raises
+    `EffaceError` for a pair without `=` and for a key that `model` does not have.
+    """
+    kinds = dotted_keys(model) | dict.fromkeys(PRESET_KEYS, str)
     result: dict[str, Any] = {}
     for pair in pairs:
         key, equals, text = pair.partition("=")
         if not equals or not key:
             raise EffaceError(f"{pair!r} is not a setting; write key=value, such as train.lr=1e-5")
-        if key != "preset" and key not in (keys := set(dotted_keys(model))):
-            raise EffaceError(f"unknown key {key!r}; {nearest(key, keys)}")
-        try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError:
-            value = text
+        if key not in kinds:
+            raise EffaceError(_unknown_key(key, model))
+        value = _value(text, kinds[key])
         for part in reversed(key.split(".")):
             value = {part: value}
         result = merge(result, value)
     return result
 
 
+def _value(text: str, kind: object) -> Any:
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+    takes_text = not {str, Path}.isdisjoint((kind, *get_args(kind)))
+    return text if takes_text and not isinstance(value, str | None) else value
+
+
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """`over` on top of `base`, mapping by mapping; shorthands of `data` are spelled out first."""
+    """`over` on top of `base`, mapping by mapping; data of another source starts anew."""
     result = dict(base)
     for key, value in over.items():
-        old = result.get(key)
-        if key == "data" and isinstance(old, str) and isinstance(value, dict):
-            old = parse_data(old).model_dump(exclude_defaults=True)
-        result[key] = merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+        old, new = result.get(key), value
+        if key == "data" and isinstance(new, dict):
+            old, new = _spelled_out(old), _spelled_out(new)
+            if isinstance(old, dict) and "source" in old and old["source"] != new.get("source", old["source"]):
+                old = None
+        result[key] = merge(old, new) if isinstance(old, dict) and isinstance(new, dict) else new
     return result
 
 
-def dotted_keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
-    """Every key that a config of this class takes, nested ones with dots."""
+def dotted_keys(model: type[BaseModel], prefix: str = "") -> dict[str, object]:
+    """Every key that a config of this class takes, nested ones with dots -> its type."""
+    keys: dict[str, object] = {}
     for name, field in model.model_fields.items():
-        yield prefix + name
-        for kind in (field.annotation, *getattr(field.annotation, "__args__", ())):
+        keys[prefix + name] = field.annotation
+        for kind in (field.annotation, *get_args(field.annotation)):
             if isinstance(kind, type) and issubclass(kind, BaseModel):
-                yield from dotted_keys(kind, f"{prefix}{name}.")
+                keys |= dotted_keys(kind, f"{prefix}{name}.")
+    return keys
 
 
 def validated(model: type[Config], values: Mapping[str, Any]) -> Config:
-    """Check settings. Raises `EffaceError` for the first that is wrong: which, what was given, what is allowed."""
+    """Check settings. Raises `EffaceError` for one that is wrong: which, what was given, what is allowed."""
     try:
         return model.model_validate(dict(values))
     except ValidationError as error:
-        problem = error.errors()[0]
-        key = ".".join(str(part) for part in problem["loc"])
-        if problem["type"] == "extra_forbidden":
-            raise EffaceError(f"unknown key {key!r}; {nearest(key, dotted_keys(model))}") from None
-        if problem["type"] == "missing":
-            raise EffaceError(f"{key} is required; add {key}=... or a line `{key}: ...` to the config") from None
-        cause = problem.get("ctx", {}).get("error")
-        if isinstance(cause, Exception):
-            raise EffaceError(f"{key}: {cause}") from None
-        message = problem["msg"][:1].lower() + problem["msg"][1:]
-        raise EffaceError(f"{key}={problem['input']!r}: {message}") from None
+        # a misspelled key comes first: it may be the reason why another one is missing
+        problem = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
+        raise EffaceError(_sentence(problem, model)) from error
+
+
+def _sentence(problem: ErrorDetails, model: type[BaseModel]) -> str:
+    key, given = ".".join(str(part) for part in problem["loc"]), reprlib.repr(problem["input"])
+    match problem["type"]:
+        case "extra_forbidden":
+            return _unknown_key(key, model)
+        case "missing":
+            return f"{key} is required; add {key}=... or a line `{key}: ...` to the config"
+        case "model_type":
+            inner = [name for name in dotted_keys(model) if name.startswith(f"{key}.")]
+            return f"{key}={given}: it holds settings of its own; give them as {inner[0]}=... and so on"
+        case "value_error":
+            return f"{key}: {problem['ctx']['error']}"
+        case _:
+            return f"{key}={given}: {problem['msg'][:1].lower()}{problem['msg'][1:]}"
+
+
+def _unknown_key(key: str, model: type[BaseModel]) -> str:
+    """Which key is unknown, and what was meant: the same name in another group, or the nearest in its own."""
+    keys = dotted_keys(model)
+    group, _, name = key.rpartition(".")
+    if elsewhere := [repr(full) for full in keys if full.rpartition(".")[2] == name]:
+        return f"unknown key {key!r}; did you mean {' or '.join(elsewhere)}?"
+    while not (beside := [full for full in keys if full.rpartition(".")[0] == group]):
+        group = group.rpartition(".")[0]
+    return f"unknown key {key!r}; {nearest(key, beside)}"
 
 
 def to_yaml(config: BaseModel) -> str:
-    """The resolved settings, every default spelled out."""
-    text: str = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    """The resolved settings, every default spelled out; what a reader looks for comes first."""
+    values = config.model_dump(mode="json")
+    first = {key: values[key] for key in ("method", "model", "data", "seed") if key in values}
+    text: str = yaml.safe_dump(first | values, sort_keys=False, allow_unicode=True)
     return text

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from efface.artifacts import Manifest, Record, Results, write_json, write_text
 from efface.errors import EffaceError
@@ -22,6 +23,11 @@ class RunFolder:
     root: Path
 
     @property
+    def config(self) -> Path:
+        """The run's settings, every default spelled out."""
+        return self.root / "config.yaml"
+
+    @property
     def model(self) -> Path:
         """The unlearned model, an ordinary Hugging Face folder."""
         return self.root / "model"
@@ -32,42 +38,69 @@ class RunFolder:
         return self.root / "metrics.jsonl"
 
     @property
-    def reference(self) -> Path:
-        """The reference's log-probabilities, kept while training may have to go on."""
-        return self.root / "checkpoints" / "reference.json"
+    def checkpoints(self) -> Path:
+        """What training needs to go on; removed when the run is complete."""
+        return self.root / "checkpoints"
 
-    def open(self, config: BaseModel, *, resume: bool) -> None:
-        """Check that a run may be written here, and keep its settings.
+    @property
+    def reference(self) -> Path:
+        """The reference's log-probabilities."""
+        return self.checkpoints / "reference.json"
+
+    def check(self, config: BaseModel, *, resume: bool) -> None:
+        """Check that a run may be written here; writes nothing.
 
         Raises `EffaceError` where the folder holds something else, a run that was not asked to be resumed, or
-        one with other settings.
+        one with other settings, and where it cannot be written.
         """
-        settings = self.root / "config.yaml"
-        text = to_yaml(config)
         if self.root.exists() and not self.root.is_dir():
             raise EffaceError(f"--out {self.root} is a file; give a folder")
-        if settings.is_file():
+        there = next(path for path in (self.root, *self.root.absolute().parents) if path.exists())
+        if not os.access(there, os.W_OK):
+            raise EffaceError(f"--out {self.root}: {there} cannot be written; choose another folder")
+        if self.config.is_file():
             if not resume:
                 raise EffaceError(
                     f"--out {self.root} already holds a run; go on with --resume or choose another folder"
                 )
-            if settings.read_text(encoding="utf-8") != text:
+            if self.config.read_text(encoding="utf-8") != to_yaml(config):
                 raise EffaceError(
-                    f"--resume: {settings} has other settings than these; give the same ones or another --out"
+                    f"--resume: {self.config} has other settings than these; give the same ones or another --out"
                 )
-        elif self.root.is_dir() and any(self.root.iterdir()):
+        elif self.root.is_dir() and any(not path.name.endswith(".partial") for path in self.root.iterdir()):
             raise EffaceError(f"--out {self.root} is not empty and holds no run; choose another folder")
-        else:
-            write_text(settings, text)
+
+    def start(self, config: BaseModel, manifest: Manifest) -> None:
+        """Write the run's settings and its manifest."""
+        write_text(self.config, to_yaml(config))
+        self.write_manifest(manifest)
+
+    def manifest(self) -> Manifest | None:
+        """The manifest of a run that was started here. Raises `EffaceError` for a damaged one."""
+        path = self.root / "manifest.json"
+        if not path.is_file():
+            return None
+        try:
+            return Manifest.model_validate_json(path.read_bytes())
+        except ValidationError as error:
+            raise EffaceError(f"{path} is damaged; start anew in another --out") from error
 
     def write_manifest(self, manifest: Manifest) -> None:
         """Write manifest.json anew."""
         write_json(self.root / "manifest.json", manifest.model_dump())
 
     def append_step(self, log: StepLog) -> None:
-        """Add a line to metrics.jsonl."""
-        with self.metrics.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(log)) + "\n")
+        """Add a line to metrics.jsonl. Raises `EffaceError` when the disk is full."""
+        size = self.metrics.stat().st_size if self.metrics.is_file() else 0
+        try:
+            with self.metrics.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(asdict(log)) + "\n")
+        except OSError as error:
+            if self.metrics.is_file():
+                os.truncate(self.metrics, size)  # no half a line
+            raise EffaceError(
+                f"cannot write {self.metrics}: {error.strerror}; free some space, then go on with --resume"
+            ) from error
 
     def forget_steps_after(self, step: int) -> None:
         """Drop the lines of steps that will be trained again."""

@@ -14,6 +14,7 @@ import torch
 
 import efface
 from efface.artifacts import Manifest
+from efface.errors import EffaceError
 from efface.train.config import TrainConfig
 
 _PACKAGES = ("torch", "transformers", "accelerate", "peft", "tokenizers", "sentence-transformers", "numpy")
@@ -38,10 +39,30 @@ def manifest(
     )
 
 
+def continued(earlier: Manifest, now: Manifest) -> Manifest:
+    """The manifest of a run that goes on: `now`, with the start and the times of `earlier`, and a note.
+
+    Raises `EffaceError` where the model or the data are no longer those that the run was started with.
+    """
+    if earlier.model_sha256 != now.model_sha256:
+        raise EffaceError(f"--resume: model {now.model} has changed since the run started; start anew in another --out")
+    if earlier.data != now.data:
+        raise EffaceError("--resume: the data have changed since the run started; start anew in another --out")
+    before, after = _made_with(earlier), _made_with(now)
+    changed = [f"{name} was {before.get(name)}" for name, value in after.items() if before.get(name) != value]
+    note = ", ".join([f"resumed {now.started}", *changed])
+    kept = {"started": earlier.started, "seconds": earlier.seconds, "notes": [*earlier.notes, note]}
+    return now.model_copy(update=kept)
+
+
 def training_precision(config: TrainConfig, device: torch.device) -> str:
     """Of the forward and backward pass, in words."""
-    bf16 = config.precision == "bf16" or (config.precision == "auto" and device.type == "cuda")
-    return "bf16 autocast" if bf16 else "float32"
+    return "bf16 autocast" if config.bf16_on(device.type) else "float32"
+
+
+def _made_with(made: Manifest) -> dict[str, str | None]:
+    """What may differ between the parts of a run, and change its numbers."""
+    return {"efface": made.efface, "commit": made.commit, "device": made.device, **made.versions}
 
 
 def _versions() -> dict[str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,10 @@ import torch
 from efface.errors import EffaceError
 from efface.hub import UnavailableError, local_copy
 from efface.run.config import Device
-from efface.train.checkpoint import disk_errors
+from efface.train.checkpoint import first_line, folder_written_beside
 from efface.train.config import LoRAConfig
+
+_FILES = ("*.json", "*.jinja", "*.model", "*.txt", "*.safetensors")
 
 
 def model_folder(name: str) -> Path:
@@ -33,9 +34,9 @@ def model_folder(name: str) -> Path:
 
 
 def model_sha256(folder: Path) -> str:
-    """One digest of the settings and weights in a folder, by content and file name."""
+    """One digest of what a model is loaded from: settings, tokenizer, chat template and weights."""
     digest = hashlib.sha256()
-    for path in sorted([folder / "config.json", *folder.glob("*.safetensors")]):
+    for path in sorted(path for pattern in _FILES for path in folder.glob(pattern)):
         digest.update(path.name.encode())
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
@@ -50,7 +51,7 @@ def load_tokenizer(folder: Path) -> Any:
         return AutoTokenizer.from_pretrained(folder)
     except (OSError, ValueError, KeyError) as error:
         raise EffaceError(
-            f"model {folder} has no tokenizer that loads ({_first_line(error)}); save one there"
+            f"model {folder} has no tokenizer that loads ({first_line(error)}); save one there"
         ) from error
 
 
@@ -61,8 +62,14 @@ def load_model(folder: Path, *, dtype: torch.dtype, device: torch.device) -> Any
     try:
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True)
     except Exception as error:  # transformers, safetensors and the model's own code each raise their own
-        raise EffaceError(f"model {folder} does not load as a causal language model: {_first_line(error)}") from error
-    return model.to(device).eval()
+        raise EffaceError(f"model {folder} does not load as a causal language model: {first_line(error)}") from error
+    try:
+        return model.to(device).eval()
+    except torch.OutOfMemoryError as error:
+        raise EffaceError(
+            f"the GPU's memory does not hold model {folder} in {str(dtype).removeprefix('torch.')}; "
+            "use device=cpu or a smaller model"
+        ) from error
 
 
 def device_for(choice: Device) -> torch.device:
@@ -78,12 +85,13 @@ def position_limit(model: Any) -> int | None:
     return int(limit) if limit else None
 
 
-def with_adapters(model: Any, config: LoRAConfig) -> Any:
-    """The model inside PEFT, with LoRA on all linear layers but the head; only the adapters train."""
-    try:
-        from peft import LoraConfig, get_peft_model
-    except ImportError as error:
-        raise EffaceError("train.lora needs PEFT; install it with: pip install 'efface[lora]'") from error
+def with_adapters(model: Any, config: LoRAConfig, *, seed: int) -> Any:
+    """The model inside PEFT, with LoRA on all linear layers but the head; only the adapters train.
+
+    At first the adapters add nothing: `seed` decides the half of their weights that is not zero.
+    """
+    from peft import LoraConfig, get_peft_model
+
     settings = LoraConfig(
         r=config.r,
         lora_alpha=config.alpha,
@@ -91,7 +99,9 @@ def with_adapters(model: Any, config: LoRAConfig) -> Any:
         target_modules="all-linear",
         task_type="CAUSAL_LM",
     )
-    return get_peft_model(model, settings)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return get_peft_model(model, settings)
 
 
 def save_model(model: Any, tokenizer: Any, folder: Path, *, dtype: torch.dtype) -> None:
@@ -100,15 +110,13 @@ def save_model(model: Any, tokenizer: Any, folder: Path, *, dtype: torch.dtype) 
     `dtype` is that of the weights on disk: the one the model came in.
     """
     if hasattr(model, "merge_and_unload"):
-        _written_whole(model.save_pretrained, folder.with_name("adapter"))
+        with folder_written_beside(folder.with_name("adapter")) as beside:
+            model.save_pretrained(beside)
         model = model.merge_and_unload()
     model = model.to(dtype)
-
-    def write(path: Path) -> None:
-        model.save_pretrained(path)
-        tokenizer.save_pretrained(path)
-
-    _written_whole(write, folder)
+    with folder_written_beside(folder) as beside:
+        model.save_pretrained(beside)
+        tokenizer.save_pretrained(beside)
 
 
 def stored_dtype(folder: Path) -> torch.dtype:
@@ -117,18 +125,3 @@ def stored_dtype(folder: Path) -> torch.dtype:
 
     dtype = AutoConfig.from_pretrained(folder).dtype
     return dtype if isinstance(dtype, torch.dtype) else torch.float32
-
-
-def _written_whole(write: Any, folder: Path) -> None:
-    beside = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(beside, ignore_errors=True)
-    try:
-        with disk_errors(folder):
-            write(beside)
-            beside.replace(folder)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

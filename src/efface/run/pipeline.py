@@ -19,12 +19,10 @@ from efface.evaluate.engine import evaluate
 from efface.evaluate.judges import Judges, open_judges
 from efface.objectives.method import objective
 from efface.objectives.terms import Objective, Reference
-from efface.reference.cached import CachedLogprobs
-from efface.reference.live import LiveReference
 from efface.run.card import write_card
 from efface.run.config import RunConfig
 from efface.run.folder import RunFolder
-from efface.run.manifest import manifest, training_precision
+from efface.run.manifest import continued, manifest, training_precision
 from efface.run.models import (
     device_for,
     load_model,
@@ -34,10 +32,11 @@ from efface.run.models import (
     position_limit,
     save_model,
     stored_dtype,
-    with_adapters,
 )
+from efface.run.quiet import quiet_libraries
+from efface.run.reference import reference_for
 from efface.run.reporter import Reporter, Silent
-from efface.run.training import train
+from efface.run.training import check_can_train, train
 from efface.schema import Task
 from efface.scores import score_records
 from efface.text.forward import check_packing
@@ -46,6 +45,9 @@ from efface.train.examples import unlearning_examples
 from efface.train.loop import Trainer
 from efface.train.plan import draws, schedule
 from efface.train.step import Example
+
+Records = dict[str, list[Record]]
+"""Set name -> one record a question."""
 
 
 @dataclass
@@ -57,6 +59,8 @@ class _Run:
     task: Task
     source: Path
     """The folder of the model before unlearning."""
+    original: Any
+    """That model as it was loaded for the first checks; None once it was evaluated."""
     tokenizer: Any
     formatter: Formatter
     judges: Judges
@@ -75,6 +79,7 @@ class _Run:
         self.manifest.seconds[name] = round(time.perf_counter() - start, 3)
 
 
+@quiet_libraries()
 def run(
     config: RunConfig,
     out: Path,
@@ -91,29 +96,33 @@ def run(
     that cannot be used, and for training that diverges.
     """
     this = _prepare(config, RunFolder(out), data_dir, reporter or Silent(), resume=resume)
-    this.out.write_manifest(this.manifest)
     records_before = _records_before(this, before)
-    if not this.out.model.is_dir():
+    if this.out.model.is_dir():
+        this.reporter.stage(f"unlearned already: {this.out.model}")
+    else:
         with this.stage("unlearn", f"unlearning with {config.method}"):
             _unlearn(this, resume=resume)
-    records_after = _records(this, "after", this.out.model, records_before)
+        this.out.write_manifest(this.manifest)
+    records_after = _records_after(this, records_before)
     results = Results(
         definition=config.definition,
         method=config.method,
         before=score_records(records_before, config.definition),
         after=score_records(records_after, config.definition),
     )
-    if torch.cuda.is_available():
-        this.manifest.peak_memory_bytes = torch.cuda.max_memory_allocated()
+    if this.device.type == "cuda":
+        this.manifest.peak_memory_bytes = torch.cuda.max_memory_allocated(this.device)
     this.out.write_manifest(this.manifest)
     write_card(this.out.model, config, this.manifest, results)
     this.out.write_results(results)
-    shutil.rmtree(this.out.root / "checkpoints", ignore_errors=True)
+    shutil.rmtree(this.out.checkpoints, ignore_errors=True)
     return results
 
 
 def _prepare(config: RunConfig, out: RunFolder, data_dir: Path | None, reporter: Reporter, *, resume: bool) -> _Run:
-    """Read and check everything the run needs; the last line is the first to write."""
+    """Read and check everything the run needs; writes nothing."""
+    out.check(config, resume=resume)
+    check_can_train(config.train)
     device = device_for(config.device)
     task = load_task(config.data, data_dir=data_dir)
     for text in task.warnings:
@@ -122,9 +131,8 @@ def _prepare(config: RunConfig, out: RunFolder, data_dir: Path | None, reporter:
     tokenizer = load_tokenizer(source)
     bound = objective(config.method, config)
     model = load_model(source, dtype=_evaluation_dtype(device), device=device)
-    formatter = Formatter(tokenizer, config.text, limit=position_limit(model))
     check_packing(model)
-    del model
+    formatter = Formatter(tokenizer, config.text, limit=position_limit(model))
     steps = unlearning_examples(draws(task, config.train, config.seed), bound.views, formatter)
     if formatter.tokenized_apart:
         reporter.warning(
@@ -134,7 +142,6 @@ def _prepare(config: RunConfig, out: RunFolder, data_dir: Path | None, reporter:
     judges = open_judges(config.evaluate, device)
     for metric, why in judges.missing.items():
         reporter.warning(f"{metric} will be missing: {why}")
-    out.open(config, resume=resume)
     made = manifest(
         seed=config.seed,
         device=device,
@@ -144,91 +151,89 @@ def _prepare(config: RunConfig, out: RunFolder, data_dir: Path | None, reporter:
         model=config.model,
         model_sha256=model_sha256(source),
     )
-    return _Run(config, out, task, source, tokenizer, formatter, judges, device, bound, steps, made, reporter)
+    if earlier := out.manifest():
+        made = continued(earlier, made)
+    return _Run(config, out, task, source, model, tokenizer, formatter, judges, device, bound, steps, made, reporter)
 
 
-def _records_before(this: _Run, given: Mapping[str, Sequence[Record]] | None) -> dict[str, list[Record]]:
+def _records_before(this: _Run, given: Mapping[str, Sequence[Record]] | None) -> Records:
+    """The records of the model before unlearning: those on disk, those given, or made now."""
+    original, this.original = this.original, None
+    if known := _known(this, "before"):
+        this.out.start(this.config, this.manifest)
+        return known
     if given is None:
-        return _records(this, "before", this.source, None)
-    records = {name: list(rows) for name, rows in given.items()}
+        with this.stage("evaluate before", "evaluating before unlearning"):
+            records = _evaluate(this, original, None)
+    else:
+        records = {name: list(rows) for name, rows in given.items()}
+    this.out.start(this.config, this.manifest)
     this.out.write_records("before", records)
     return records
 
 
-def _records(
-    this: _Run, stage: str, folder: Path, before: Mapping[str, Sequence[Record]] | None
-) -> dict[str, list[Record]]:
-    """The records of the model in `folder`: those on disk, or made now."""
-    known = this.out.records(stage, [each.name for each in this.task.evaluation])
-    if known is not None:
+def _records_after(this: _Run, before: Records) -> Records:
+    """The records of the unlearned model as it lies on disk: those on disk, or made now."""
+    if known := _known(this, "after"):
         return known
-    with this.stage(f"evaluate {stage}", f"evaluating {stage} unlearning"):
-        model = load_model(folder, dtype=_evaluation_dtype(this.device), device=this.device)
-        records = evaluate(
-            model,
-            this.formatter,
-            this.task.evaluation,
-            config=this.config.evaluate,
-            judges=this.judges,
-            before=before,
-            progress=this.reporter.scored,
-        )
-        this.out.write_records(stage, records)
-    del model
-    _free()
+    with this.stage("evaluate after", "evaluating after unlearning"):
+        model = load_model(this.out.model, dtype=_evaluation_dtype(this.device), device=this.device)
+        records = _evaluate(this, model, before)
+    this.out.write_records("after", records)
     return records
 
 
-def _unlearn(this: _Run, *, resume: bool) -> None:
-    config = this.config
-    model = load_model(this.source, dtype=torch.float32, device=this.device)
-    if config.train.lora is not None:
-        torch.manual_seed(config.seed)  # the adapter's first weights
-        model = with_adapters(model, config.train.lora)
-    trainer = Trainer(
+def _known(this: _Run, stage: str) -> Records | None:
+    known = this.out.records(stage, [each.name for each in this.task.evaluation])
+    if known is not None:
+        this.reporter.stage(f"evaluated {stage} unlearning already: {this.out.root / 'records' / stage}")
+    return known
+
+
+def _evaluate(this: _Run, model: Any, before: Records | None) -> Records:
+    return evaluate(
         model,
-        this.objective,
-        config.train,
-        schedule(len(this.task.forget), config.train),
-        seed=config.seed,
-        folder=this.out.root,
-        device="cpu" if config.device == "cpu" else None,
+        this.formatter,
+        this.task.evaluation,
+        config=this.config.evaluate,
+        judges=this.judges,
+        before=before,
+        progress=this.reporter.scored,
     )
-    reference = _reference(this, trainer)
-    train(trainer, this.steps, reference, this.out, resume=resume, reporter=this.reporter)
-    save_model(trainer.model, this.tokenizer, this.out.model, dtype=stored_dtype(this.source))
-    del trainer, model, reference
-    _free()
 
 
-def _reference(this: _Run, trainer: Trainer) -> Reference:
-    """What the objective asks of the model before unlearning: computed now, or kept in memory for KL alone.
+def _unlearn(this: _Run, *, resume: bool) -> None:
+    """Train from the source's weights in float32 and save the result in the source's own dtype."""
+    _collect()
 
-    The model in training is still the one before unlearning: checkpoints are loaded later.
-    """
-    lora = this.config.train.lora is not None
-    sequences: CachedLogprobs | None = None
-    if views := this.objective.sequence_reference_views:
-        digest = this.manifest.model_sha256
-        if this.out.reference.is_file():
-            sequences = CachedLogprobs.load(this.out.reference, model_sha256=digest)
-        else:
-            seen = [example[view] for step in this.steps for example in step for view in views]
-            with trainer.accelerator.autocast():
-                sequences = CachedLogprobs.compute(trainer.model, seen, token_budget=trainer.budget)
-            sequences.save(this.out.reference, model_sha256=digest)
-    distribution: LiveReference | None = None
-    if this.objective.needs_distribution:
-        frozen = trainer.model if lora else load_model(this.source, dtype=torch.float32, device=this.device)
-        distribution = LiveReference(frozen, adapter_off=lora)
-    return Reference(sequences=sequences, distribution=distribution)
+    def load() -> Any:
+        return load_model(this.source, dtype=torch.float32, device=this.device)
+
+    def reference(trainer: Trainer) -> Reference:
+        return reference_for(trainer, this.steps, this.out, model_sha256=this.manifest.model_sha256, load=load)
+
+    model = train(
+        load(),
+        this.objective,
+        this.steps,
+        this.config.train,
+        schedule(len(this.task.forget), this.config.train),
+        seed=this.config.seed,
+        folder=this.out,
+        reference=reference,
+        resume=resume,
+        reporter=this.reporter,
+    )
+    save_model(model, this.tokenizer, this.out.model, dtype=stored_dtype(this.source))
+    del model
+    _collect()
+
+
+def _collect() -> None:
+    """Free the models that nobody uses: loaders leave reference cycles, which Python takes apart when it likes."""
+    gc.collect()
+    torch.cuda.empty_cache()
 
 
 def _evaluation_dtype(device: torch.device) -> torch.dtype:
     return torch.bfloat16 if device.type == "cuda" else torch.float32
-
-
-def _free() -> None:
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()

@@ -1,27 +1,63 @@
-"""Training inside a run's folder: metrics.jsonl and going on after a kill."""
+"""Training inside a run's folder: metrics.jsonl, and going on after a kill."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from typing import Any
 
-from efface.objectives.terms import Reference
+from efface.errors import EffaceError
+from efface.objectives.terms import Objective, Reference
 from efface.run.folder import RunFolder
+from efface.run.models import with_adapters
 from efface.run.reporter import Reporter
 from efface.train import checkpoint
+from efface.train.config import TrainConfig
 from efface.train.loop import StepLog, Trainer
+from efface.train.plan import Schedule
 from efface.train.step import Example
 
 
+def check_can_train(config: TrainConfig) -> None:
+    """Refuse early what would fail only once training starts.
+
+    Raises `EffaceError` for several processes, and for packages that the settings ask for and that are missing.
+    """
+    from accelerate.tracking import get_available_trackers
+
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise EffaceError("this version trains in one process; start efface without accelerate launch or torchrun")
+    if config.lora is not None and find_spec("peft") is None:
+        raise EffaceError("train.lora needs PEFT; install it with: pip install 'efface[lora]'")
+    if config.tracker is not None and config.tracker not in map(str, get_available_trackers()):
+        raise EffaceError(
+            f"train.tracker={config.tracker}: its package is not installed; pip install it, or leave it out"
+        )
+
+
 def train(
-    trainer: Trainer,
+    model: Any,
+    objective: Objective,
     steps: Sequence[Sequence[Example]],
-    reference: Reference,
-    folder: RunFolder,
+    config: TrainConfig,
+    plan: Schedule,
     *,
+    seed: int,
+    folder: RunFolder,
+    reference: Callable[[Trainer], Reference],
     resume: bool,
     reporter: Reporter,
-) -> None:
-    """Train, one line of metrics.jsonl a step; on `resume` the lines of steps trained again are dropped first."""
+) -> Any:
+    """Train `model` in place and return it, inside PEFT where adapters are trained.
+
+    `reference` is asked for before the first step, and before a checkpoint is loaded: the trainer's model is then
+    still the one before training. Each step leaves one line in metrics.jsonl; on `resume` the lines of steps
+    that are trained again are dropped first.
+    """
+    if config.lora is not None:
+        model = with_adapters(model, config.lora, seed=seed)
+    trainer = Trainer(model, objective, config, plan, seed=seed, folder=folder.root)
     found = checkpoint.latest(trainer.checkpoints) if resume else None
     folder.forget_steps_after(found[0] if found else 0)
 
@@ -29,4 +65,5 @@ def train(
         folder.append_step(log)
         reporter.step(log)
 
-    trainer.run(steps, reference, resume=resume, on_step=on_step)
+    trainer.run(steps, reference(trainer), resume=resume, on_step=on_step)
+    return trainer.model

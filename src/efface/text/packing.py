@@ -6,15 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-from efface.text.template import Encoded
-
-Positions = Literal["answer", "all"]
-"""Which tokens a loss counts: those of the answer, or every token after the first."""
+from efface.text.template import Encoded, Positions
 
 
 @dataclass(frozen=True)

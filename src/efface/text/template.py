@@ -11,7 +11,7 @@ from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -42,6 +42,10 @@ class TextConfig(BaseModel):
     """`chat` (the model's own template), `llama2`, `llama3`, `plain`, or a string with {question} and {answer}."""
     max_length: int | None = Field(default=None, gt=0)
     """Most tokens of prompt and answer together; by default what the model's positions allow."""
+
+
+Positions = Literal["answer", "all"]
+"""Which tokens a loss or score reads: those of the answer, or every token after the first."""
 
 
 @dataclass(frozen=True)

@@ -25,24 +25,28 @@ def latest(folder: Path) -> tuple[int, Path] | None:
 
 
 def save(accelerator: Any, folder: Path, step: int) -> Path:
-    """Write model, optimizer, schedule and random state of `step`; then drop the older checkpoints.
+    """Write model, optimizer, schedule and what else is registered of `step`; then drop the older checkpoints.
 
     Raises `EffaceError` when the disk is full; the older checkpoint then stays.
     """
     final = folder / f"step-{step:06d}"
-    beside = folder / f".{final.name}.partial"
-    with disk_errors(final):
-        shutil.rmtree(beside, ignore_errors=True)
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            accelerator.save_state(str(beside))
-            beside.replace(final)
-        finally:
-            shutil.rmtree(beside, ignore_errors=True)
+    with folder_written_beside(final) as beside:
+        accelerator.save_state(str(beside))
     for path in folder.glob("step-*"):
         if path != final:
             shutil.rmtree(path)
     return final
+
+
+def load(accelerator: Any, path: Path) -> None:
+    """Read what `save` wrote into the accelerator's model, optimizer and schedule.
+
+    Raises `EffaceError` for a damaged checkpoint.
+    """
+    try:
+        accelerator.load_state(str(path))
+    except Exception as error:  # accelerate, safetensors and torch's unpickler each raise their own
+        raise EffaceError(f"checkpoint {path} does not load ({first_line(error)}); remove it to start anew") from error
 
 
 def keep_trainable_only(accelerator: Any) -> None:
@@ -65,15 +69,33 @@ def keep_trainable_only(accelerator: Any) -> None:
 
 
 @contextmanager
-def disk_errors(path: Path) -> Iterator[None]:
-    """Turn the ways in which torch, safetensors and the system say "cannot write" into one sentence."""
+def folder_written_beside(folder: Path) -> Iterator[Path]:
+    """Yield a path for a new folder beside `folder`; it takes the place of `folder` only when the block succeeds.
+
+    Raises `EffaceError` where writing fails; nothing half-written stays.
+    """
+    beside = folder.with_name(f".{folder.name}.partial")
     try:
-        yield
-    except (OSError, SafetensorError, RuntimeError) as error:
-        writes = isinstance(error, OSError | SafetensorError) or "writ" in str(error).lower()
-        if not writes:
-            raise
-        free = shutil.disk_usage(path.parent if path.parent.exists() else Path.cwd()).free
+        shutil.rmtree(beside, ignore_errors=True)  # what a kill left behind
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        yield beside
+        if folder.is_dir():
+            shutil.rmtree(folder)  # a folder that is not empty cannot be renamed onto
+        beside.replace(folder)
+    except (OSError, SafetensorError, RuntimeError) as error:  # the system's, safetensors' and torch's "disk full"
+        free = shutil.disk_usage(_existing(folder)).free / 2**30
         raise EffaceError(
-            f"cannot write {path} ({free / 2**30:.1f} GiB free): {error}; free some space or choose another --out"
+            f"cannot write {folder} ({free:.1f} GiB free): {first_line(error)}; free some space or choose another --out"
         ) from error
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def first_line(error: Exception) -> str:
+    """An error's message without what follows its first line, such as a C++ backtrace."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _existing(path: Path) -> Path:
+    """The nearest folder above `path` that is there."""
+    return next(parent for parent in path.absolute().parents if parent.is_dir())

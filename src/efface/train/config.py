@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Precision = Literal["auto", "float32", "bf16"]
 Pairing = Literal["resampled", "fixed"]
+Tracker = Literal["aim", "clearml", "comet_ml", "dvclive", "mlflow", "swanlab", "tensorboard", "trackio", "wandb"]
 
 
 class LoRAConfig(BaseModel):
@@ -23,9 +24,9 @@ class LoRAConfig(BaseModel):
 class TrainConfig(BaseModel):
     """AdamW with linear warm-up and linear decay to 0, as in the paper."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    lr: float = Field(default=1e-5, gt=0)
+    lr: float = Field(default=1e-5, gt=0, le=1e30)  # far beyond it, AdamW's own arithmetic overflows
     epochs: int = Field(default=5, gt=0)
     batch_size: int = Field(default=32, gt=0)
     """Forget items in one optimizer step, whatever fits in memory at once."""
@@ -42,8 +43,13 @@ class TrainConfig(BaseModel):
     """Of the forward and backward pass; weights and optimizer state are float32. `auto`: bf16 on CUDA."""
     gradient_checkpointing: bool = False
     token_budget: int | None = Field(default=None, gt=0)
-    """Most tokens in one forward; by default what the free memory allows. Results do not depend on it."""
+    """Most tokens in one forward; by default what the free memory allows. Results do not depend on it, but for
+    rounding and for the masks of LoRA's dropout."""
     checkpoint_every: int | None = Field(default=None, gt=0)
     """Steps between checkpoints; by default an epoch's."""
-    tracker: str | None = None
-    """A tracker of accelerate, such as tensorboard, wandb or trackio, besides metrics.jsonl."""
+    tracker: Tracker | None = None
+    """A tracker of accelerate besides metrics.jsonl."""
+
+    def bf16_on(self, device_type: str) -> bool:
+        """Whether forward and backward pass run in bf16 on a device such as `cuda`."""
+        return self.precision == "bf16" or (self.precision == "auto" and device_type == "cuda")

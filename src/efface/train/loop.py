@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-import math
+import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from efface.errors import EffaceError
 from efface.objectives.terms import Objective, Reference
-from efface.text.forward import unwrapped
+from efface.text.forward import device_of, unwrapped
 from efface.train import checkpoint
 from efface.train.config import TrainConfig
-from efface.train.memory import token_budget
+from efface.train.memory import Budget, estimate
 from efface.train.plan import Schedule
-from efface.train.step import Example, Losses, batch_losses
+from efface.train.step import Example, Losses, batch_losses, micro_batches
 
 
 @dataclass(frozen=True)
 class StepLog:
-    """One line of metrics.jsonl. Losses are unweighted except `loss`; gradients' norm is before clipping."""
+    """One line of metrics.jsonl.
+
+    Losses are unweighted except `loss`, the gradient's norm is that before clipping, and the seconds hold the
+    writing of a checkpoint where one was due.
+    """
 
     step: int
     steps: int
@@ -37,50 +42,27 @@ class StepLog:
 
 
 class Trainer:
-    """Trains `model` in place. Everything that the run must repeat is in the arguments."""
+    """Trains `model` in place, where it lies. Everything that the run must repeat is in the arguments."""
 
     def __init__(
-        self,
-        model: Any,
-        objective: Objective,
-        config: TrainConfig,
-        plan: Schedule,
-        *,
-        seed: int,
-        folder: Path,
-        device: str | None = None,
+        self, model: Any, objective: Objective, config: TrainConfig, plan: Schedule, *, seed: int, folder: Path
     ) -> None:
-        """`folder`: where checkpoints and tracker files go. `device`: `cpu` to leave a GPU alone."""
-        from accelerate import Accelerator
-        from accelerate.utils import set_seed
+        """`folder`: where checkpoints and a tracker's files go."""
         from transformers import get_linear_schedule_with_warmup
 
-        set_seed(seed)
-        cuda = torch.cuda.is_available() and device != "cpu"
-        self.bf16 = config.precision == "bf16" or (config.precision == "auto" and cuda)
-        self.accelerator = Accelerator(
-            mixed_precision="bf16" if self.bf16 else "no",
-            cpu=device == "cpu",
-            log_with=config.tracker,
-            project_dir=str(folder),
-        )
-        if self.accelerator.num_processes > 1:
-            raise EffaceError("this version trains in one process; start efface without accelerate launch or torchrun")
-        optimizer = torch.optim.AdamW(_decay_groups(model, config.weight_decay), lr=config.lr)
-        warm = get_linear_schedule_with_warmup(optimizer, plan.warmup, plan.steps)
-        self.model, self.optimizer, self.scheduler = self.accelerator.prepare(model, optimizer, warm)
-        self.objective, self.config, self.plan = objective, config, plan
+        self.objective, self.config, self.plan, self.seed = objective, config, plan, seed
         self.checkpoints = folder / "checkpoints"
-        if config.lora is not None:
-            checkpoint.keep_trainable_only(self.accelerator)
+        self.device = device_of(model)
         if config.gradient_checkpointing:
             unwrapped(model).gradient_checkpointing_enable({"use_reentrant": False})
-            unwrapped(model).enable_input_require_grads()
-        self.budget = config.token_budget or token_budget(
-            model, self.accelerator.device, bytes_per_value=2 if self.bf16 else 4
-        )
-        if config.tracker is not None:
-            self.accelerator.init_trackers("efface", config=config.model_dump(mode="json"))
+        self.budget = Budget(config.token_budget or estimate(model, config))
+        optimizer = torch.optim.AdamW(_decay_groups(model, config.weight_decay), lr=config.lr)
+        warm = get_linear_schedule_with_warmup(optimizer, plan.warmup, plan.steps)
+        self.accelerator = _accelerator(config, self.device, folder / "tracker")
+        self.model, self.optimizer, self.scheduler = self.accelerator.prepare(model, optimizer, warm)
+        self.accelerator.register_for_checkpointing(self.budget)
+        if config.lora is not None:
+            checkpoint.keep_trainable_only(self.accelerator)
 
     def run(
         self,
@@ -92,58 +74,61 @@ class Trainer:
     ) -> None:
         """Train on the examples of each step, from the last checkpoint if `resume`.
 
-        Raises `EffaceError` when a loss or gradient is not finite: the weights are not updated, and the last
-        checkpoint stays.
+        Raises `EffaceError` when a loss or gradient is not finite: the last checkpoint, which still gave finite
+        ones, stays.
         """
+        cuda = [self.device] if self.device.type == "cuda" else []
+        try:
+            with torch.random.fork_rng(devices=cuda):
+                self._run(steps, reference, on_step or (lambda _: None), resume=resume)
+        finally:
+            self._close()
+
+    def _run(
+        self,
+        steps: Sequence[Sequence[Example]],
+        reference: Reference,
+        on_step: Callable[[StepLog], None],
+        *,
+        resume: bool,
+    ) -> None:
         done = self._resume() if resume else 0
         every = self.config.checkpoint_every or self.plan.per_epoch
         self.model.train()
         for number in range(done + 1, len(steps) + 1):
-            log = self._step(number, steps[number - 1], reference)
-            if on_step is not None:
-                on_step(log)
-            self.accelerator.log({"loss": log.loss, "forget": log.forget, "retain": log.retain}, step=number)
-            if number % every == 0 and number < len(steps):
-                checkpoint.save(self.accelerator, self.checkpoints, number)
-        self.accelerator.end_training()
+            start, examples = time.perf_counter(), steps[number - 1]
+            losses = self._losses_within_memory(number, examples, reference)
+            norm = self._finite_norm(number, examples, losses)
+            if number - 1 > done and (number - 1) % every == 0:
+                # Only now: the finite losses show that the step before has left good weights.
+                checkpoint.save(self.accelerator, self.checkpoints, number - 1)
+            rate = self._update(norm)
+            log = self._log(number, examples, losses, norm=norm, rate=rate, start=start)
+            on_step(log)
+            self.accelerator.log({name: value for name, value in asdict(log).items() if name != "step"}, step=number)
 
     def _resume(self) -> int:
         found = checkpoint.latest(self.checkpoints)
         if found is None:
             return 0
-        self.accelerator.load_state(str(found[1]))
-        return found[0]
+        step, path = found
+        checkpoint.load(self.accelerator, path)
+        return step
 
-    def _step(self, number: int, examples: Sequence[Example], reference: Reference) -> StepLog:
-        start = time.perf_counter()
-        losses = self._losses_within_memory(examples, reference)
-        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
-        norm = torch.nn.utils.get_total_norm(gradients)
-        objective = self.objective
-        loss = objective.forget_coeff * losses.forget.item() + objective.retain_coeff * losses.retain.item()
-        if not (math.isfinite(loss) and math.isfinite(norm.item())):
-            raise EffaceError(self._not_finite(number, examples, losses, norm.item()))
-        if self.config.max_grad_norm is not None:
-            torch.nn.utils.clip_grads_with_norm_(self.model.parameters(), self.config.max_grad_norm, norm)
-        rate = self.scheduler.get_last_lr()[0]
-        self.optimizer.step()
-        self.scheduler.step()
-        return StepLog(
-            step=number,
-            steps=self.plan.steps,
-            loss=loss,
-            forget=losses.forget.item(),
-            retain=losses.retain.item(),
-            grad_norm=norm.item(),
-            lr=rate,
-            tokens=sum(len(sequence) for example in examples for sequence in example.values()),
-            seconds=time.perf_counter() - start,
-        )
+    def _close(self) -> None:
+        """Leave the model as it would come from disk."""
+        self.optimizer.zero_grad()
+        self.accelerator.end_training()
+        for name in ("forward", "_original_forward"):  # `unwrap_model` would take transformers' decorators off, too
+            vars(self.model).pop(name, None)
+        self.model.eval()
 
-    def _losses_within_memory(self, examples: Sequence[Example], reference: Reference) -> Losses:
+    def _losses_within_memory(self, number: int, examples: Sequence[Example], reference: Reference) -> Losses:
         """Losses and gradients of the step; where the GPU's memory runs out, again in smaller parts."""
         while True:
             self.optimizer.zero_grad()
+            # Dropout depends on the seed and the step alone: not on what came before, a kill or a lack of memory.
+            torch.manual_seed(random.Random(f"{self.seed}/{number}/dropout").getrandbits(63))
             try:
                 with self.accelerator.autocast():
                     return batch_losses(
@@ -151,27 +136,82 @@ class Trainer:
                         self.objective,
                         examples,
                         reference,
-                        token_budget=self.budget,
+                        token_budget=self.budget.tokens,
                         backward=self.accelerator.backward,
                     )
             except torch.OutOfMemoryError:
-                if self.budget <= max(len(sequence) for example in examples for sequence in example.values()):
-                    raise EffaceError(
-                        "the GPU's memory does not hold one example; set train.gradient_checkpointing=true, "
-                        "train LoRA adapters (train.lora.r=8) or use a smaller model"
-                    ) from None
-                self.budget //= 2
+                if len(list(micro_batches(examples, self.budget.tokens))) == len(examples):
+                    raise _too_small("one example") from None
+                self.budget.halve(examples)
             torch.cuda.empty_cache()
 
-    def _not_finite(self, number: int, examples: Sequence[Example], losses: Losses, norm: float) -> str:
+    def _finite_norm(self, number: int, examples: Sequence[Example], losses: Losses) -> Tensor:
+        """Norm of the gradient, on its device; refuses to go on with what is not finite."""
+        norm = torch.nn.utils.get_total_norm([p.grad for p in self.model.parameters() if p.grad is not None])
+        if all(value.isfinite() for value in (losses.forget, losses.retain, norm)):
+            return norm
         ids = sorted({sequence.id for example in examples for sequence in example.values()})
         found = checkpoint.latest(self.checkpoints)
         kept = f"the checkpoint of step {found[0]} stays in {found[1]}" if found else "no checkpoint was written yet"
-        return (
-            f"step {number} of {self.plan.steps}: {self.objective.name} is not finite (forget "
-            f"{losses.forget.item():.4g}, retain {losses.retain.item():.4g}, gradient norm {norm:.4g}); {kept}; "
-            f"lower train.lr, or look at the items: {', '.join(ids)}"
+        raise EffaceError(
+            f"step {number} of {self.plan.steps}: {self.objective.name} is not finite (forget {losses.forget:.4g}, "
+            f"retain {losses.retain:.4g}, gradient norm {norm:.4g}); {kept}; lower train.lr, or look at the items: "
+            f"{', '.join(ids)}"
         )
+
+    def _update(self, norm: Tensor) -> float:
+        """Make the optimizer's step; returns its learning rate."""
+        if self.config.max_grad_norm is not None:
+            torch.nn.utils.clip_grads_with_norm_(self.model.parameters(), self.config.max_grad_norm, norm)
+        rate: float = self.scheduler.get_last_lr()[0]
+        try:
+            self.optimizer.step()
+        except torch.OutOfMemoryError:
+            raise _too_small("the optimizer's state") from None
+        self.scheduler.step()
+        return rate
+
+    def _log(
+        self, number: int, examples: Sequence[Example], losses: Losses, *, norm: Tensor, rate: float, start: float
+    ) -> StepLog:
+        forget, retain = losses.forget.item(), losses.retain.item()
+        return StepLog(
+            step=number,
+            steps=self.plan.steps,
+            loss=self.objective.forget_coeff * forget + self.objective.retain_coeff * retain,
+            forget=forget,
+            retain=retain,
+            grad_norm=norm.item(),
+            lr=rate,
+            tokens=sum(len(sequence) for example in examples for sequence in example.values()),
+            seconds=time.perf_counter() - start,
+        )
+
+
+def _accelerator(config: TrainConfig, device: torch.device, folder: Path) -> Any:
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
+
+    # All accelerators of a process share one state, which insists on the first one's precision and device.
+    AcceleratorState._reset_state(reset_partial_state=True)
+    accelerator = Accelerator(
+        mixed_precision="bf16" if config.bf16_on(device.type) else "no",
+        cpu=device.type == "cpu",
+        log_with=config.tracker,
+        project_dir=str(folder),
+    )
+    if config.tracker is not None:
+        settings = config.model_dump(mode="json", exclude_none=True)
+        adapters = {f"lora.{name}": value for name, value in settings.pop("lora", {}).items()}
+        accelerator.init_trackers("efface", config=settings | adapters)
+    return accelerator
+
+
+def _too_small(what: str) -> EffaceError:
+    return EffaceError(
+        f"the GPU's memory does not hold {what}; set train.gradient_checkpointing=true, train LoRA adapters "
+        "(train.lora.r=8) or use a smaller model"
+    )
 
 
 def _decay_groups(model: Any, weight_decay: float) -> list[dict[str, Any]]:

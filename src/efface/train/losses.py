@@ -8,7 +8,8 @@ from typing import Any, TypedDict
 from pydantic import ValidationError
 
 from efface.errors import EffaceError, nearest
-from efface.objectives.method import ObjectiveConfig, objective
+from efface.objectives.config import ObjectiveConfig
+from efface.objectives.method import objective
 from efface.objectives.terms import Reference, View
 from efface.reference.cached import CachedLogprobs
 from efface.reference.live import LiveReference

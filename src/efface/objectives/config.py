@@ -1,0 +1,61 @@
+"""Methods by name and their settings. No torch."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from efface.errors import EffaceError, nearest
+from efface.text.template import Positions
+
+Average = Literal["tokens", "sequences", "padded"]
+"""Divide by the tokens counted; by each sequence's tokens and then by the sequences; or, as the published code
+does for ME, by all positions of rows padded to a fixed length."""
+MEDirection = Literal["uniform_to_model", "model_to_uniform"]
+KLDirection = Literal["reference_to_model", "model_to_reference"]
+
+FORGET = ("ga", "npo", "dpo", "me", "idk")
+RETAIN = ("gd", "kl", "ap")
+METHODS = (*(f"{f}+{r}" for f in FORGET for r in RETAIN), "llmu")
+
+
+class MEConfig(BaseModel):
+    """How the entropy loss is counted. The paper writes model_to_uniform; its code does uniform_to_model, padded."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    average: Average = "tokens"
+    direction: MEDirection = "uniform_to_model"
+    positions: Positions = "all"
+    padded_length: int = Field(default=500, gt=1)
+    """Row length of `average: padded`: 500 in the published TOFU runs, 300 in the real-world ones."""
+
+
+class KLConfig(BaseModel):
+    """How the KL to the reference is counted."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    positions: Positions = "answer"
+    direction: KLDirection = "reference_to_model"
+
+
+class ObjectiveConfig(BaseModel):
+    """A method's settings; the defaults are the paper's, where it names them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    beta: float = Field(default=0.1, gt=0)
+    forget_coeff: float = Field(default=1.0, ge=0)
+    retain_coeff: float = Field(default=1.0, ge=0)
+    me: MEConfig = MEConfig()
+    kl: KLConfig = KLConfig()
+
+
+def check_method(name: str) -> str:
+    """The method's name in lower case; raises `EffaceError` for an unknown one."""
+    method = name.lower().replace(" ", "")
+    if method not in METHODS:
+        raise EffaceError(f"unknown method {name!r}; {nearest(method, METHODS)}")
+    return method

@@ -1,0 +1,33 @@
+"""Keep the libraries underneath from writing between a run's own lines."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """Silence bars for loading and writing weights and notes for developers; bars of downloads stay."""
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+    from transformers.utils import logging as transformers_logging
+
+    bars, hub_bars = transformers_logging.is_progress_bar_enabled(), not are_progress_bars_disabled()
+    accelerate = logging.getLogger("accelerate")
+    level = accelerate.level
+    transformers_logging.disable_progress_bar()  # the hub's, too
+    if hub_bars:
+        enable_progress_bars()
+    accelerate.setLevel(logging.ERROR)  # it reports tied weights at every checkpoint
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # between PEFT and transformers
+            yield
+    finally:
+        accelerate.setLevel(level)
+        if bars:
+            transformers_logging.enable_progress_bar()
+        if not hub_bars:
+            disable_progress_bars()

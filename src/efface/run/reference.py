@@ -1,0 +1,47 @@
+"""What an objective asks of the model before unlearning, inside a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from efface.objectives.terms import Reference
+from efface.reference.cached import CachedLogprobs
+from efface.reference.live import LiveReference
+from efface.run.folder import RunFolder
+from efface.train.loop import Trainer
+from efface.train.step import Example
+
+
+def reference_for(
+    trainer: Trainer,
+    steps: Sequence[Sequence[Example]],
+    folder: RunFolder,
+    *,
+    model_sha256: str,
+    load: Callable[[], Any],
+) -> Reference:
+    """Log-probabilities computed now or found in `folder`; a model in memory for KL alone.
+
+    `trainer.model` must still be the model before unlearning, whose hash is `model_sha256`; `load` loads that
+    model a second time, which only full fine-tuning with KL needs: adapters are switched off instead.
+    """
+    sequences = _logprobs(trainer, steps, folder, model_sha256) if trainer.objective.sequence_reference_views else None
+    distribution: LiveReference | None = None
+    if trainer.objective.needs_distribution:
+        adapters = trainer.config.lora is not None
+        distribution = LiveReference(trainer.model if adapters else load(), adapter_off=adapters)
+    return Reference(sequences, distribution)
+
+
+def _logprobs(
+    trainer: Trainer, steps: Sequence[Sequence[Example]], folder: RunFolder, model_sha256: str
+) -> CachedLogprobs:
+    if folder.reference.is_file():
+        return CachedLogprobs.load(folder.reference, model_sha256=model_sha256)
+    views = trainer.objective.sequence_reference_views
+    seen = [example[view] for step in steps for example in step for view in views]
+    with trainer.accelerator.autocast():  # in the precision that training compares with
+        logprobs = CachedLogprobs.compute(trainer.model, seen, token_budget=trainer.budget.tokens)
+    logprobs.save(folder.reference, model_sha256=model_sha256)
+    return logprobs

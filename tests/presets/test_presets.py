@@ -1,0 +1,89 @@
+"""Presets: every one resolves for every method, and `published` holds the published numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from efface.errors import EffaceError
+from efface.objectives.config import METHODS
+from efface.presets import finetune_config, preset, preset_names, run_config
+from efface.run.config import RunConfig
+
+TOFU = ("tofu-forget01", "tofu-forget05", "tofu-forget10")
+
+
+def run(name: str, *pairs: str) -> RunConfig:
+    return run_config(name, ["model=m", *pairs])
+
+
+def test_names() -> None:
+    assert preset_names() == ["demo", "real-world", *TOFU]
+
+
+@pytest.mark.parametrize("name", preset_names())
+@pytest.mark.parametrize("recipe", ["ours", "published"])
+def test_resolves_for_every_method(name: str, recipe: str) -> None:
+    if recipe == "published" and not preset(name).published:
+        with pytest.raises(EffaceError, match="this preset has no published settings; leave recipe out"):
+            run(name, "method=me+gd", "recipe=published")
+        return
+    for method in METHODS:
+        assert run(name, f"method={method}", f"recipe={recipe}").method == method
+    assert set(getattr(preset(name), recipe)) <= {"all", *METHODS}
+    assert finetune_config(name, ["model=m", f"recipe={recipe}"]).data == run(name, "method=me+gd").data
+
+
+@pytest.mark.parametrize("name", ["real-world", *TOFU])
+@pytest.mark.parametrize("method", METHODS)
+def test_published_settings(name: str, method: str) -> None:
+    """arXiv:2410.08109 and its published code."""
+    config = run(name, f"method={method}", "recipe=published")
+    real_world = name == "real-world"
+    me = method == "me+gd"
+    assert (config.beta, config.retain_coeff) == (0.1, 1.0)
+    assert config.forget_coeff == ((0.5 if real_world else 0.1) if me else 1.0)
+    if me:
+        assert (config.me.average, config.me.padded_length) == ("padded", 300 if real_world else 500)
+        assert config.me.direction == "uniform_to_model"
+    assert config.kl.positions == "all"
+    assert config.text.format == ("llama3" if real_world else "llama2")
+    train = config.train
+    assert train.lr == (5e-6 if me and real_world else 1e-5)
+    assert (train.epochs, train.batch_size, train.weight_decay) == (5, 32, 0.01)
+    assert (train.pairing, train.warmup_steps, train.max_grad_norm) == ("fixed", None, None)
+    assert config.evaluate.new_tokens == 200
+
+
+@pytest.mark.parametrize("name", ["real-world", *TOFU])
+def test_our_settings_count_real_tokens(name: str) -> None:
+    config = run(name, "method=me+gd")
+    assert (config.me.average, config.kl.positions, config.train.pairing) == ("tokens", "answer", "resampled")
+    assert config.text.format == "chat"
+
+
+@pytest.mark.parametrize("name", TOFU)
+def test_each_tofu_preset_forgets_its_own_split(name: str) -> None:
+    assert run(name, "method=me+gd").data.split == name.removeprefix("tofu-")
+    assert str(int(name[-2:])) in preset(name).about
+
+
+def test_method_may_be_written_as_in_the_paper() -> None:
+    assert run("tofu-forget01", "method=ME + GD", "recipe=published").forget_coeff == 0.1
+
+
+def test_what_the_user_gives_comes_last(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("preset: tofu-forget01\nrecipe: published\nmethod: me+gd\nforget_coeff: 0.3\ntrain: {epochs: 3}\n")
+    config = run(str(path), "train.lr=1e-4")
+    assert (config.forget_coeff, config.me.average) == (0.3, "padded")
+    assert (config.train.epochs, config.train.lr, config.train.batch_size) == (3, 1e-4, 32)
+    assert run(str(path), "recipe=ours").me.average == "tokens"
+    assert run(str(path), "preset=tofu-forget10").data.split == "forget10"
+
+
+def test_finetuning_takes_data_and_format_of_the_run() -> None:
+    config = finetune_config("tofu-forget05", ["model=m", "recipe=published", "items=50"])
+    assert (config.data.split, config.text.format, config.items) == ("forget05", "llama2", 50)
+    assert finetune_config("tofu-forget05", ["model=m"]).text.format == "chat"

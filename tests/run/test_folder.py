@@ -1,0 +1,129 @@
+"""A run's folder refuses what is not its own, and never holds half a file."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+
+from efface.artifacts import Manifest
+from efface.errors import EffaceError
+from efface.run.config import FinetuneConfig, RunConfig, read_yaml, validated
+from efface.run.folder import RunFolder
+from efface.train.loop import StepLog
+
+
+@pytest.fixture
+def config(settings):
+    return validated(RunConfig, settings)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return RunFolder(tmp_path / "runs" / "one")
+
+
+def log(step):
+    return StepLog(step=step, steps=9, loss=1.5, forget=1.0, retain=0.5, grad_norm=2.0, lr=1e-5, tokens=9, seconds=0.1)
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_new_or_empty_folder_will_do_and_nothing_is_written(folder, config, resume):
+    folder.check(config, resume=resume)
+    assert not folder.root.exists()
+    folder.root.mkdir(parents=True)
+    folder.check(config, resume=resume)
+    (folder.root / ".config.yaml.partial").write_text("half")  # a kill left it
+    folder.check(config, resume=resume)
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_folder_of_something_else_is_refused(folder, config, resume):
+    folder.root.mkdir(parents=True)
+    (folder.root / "thesis.tex").write_text("")
+    with pytest.raises(EffaceError, match="is not empty and holds no run; choose another folder"):
+        folder.check(config, resume=resume)
+
+
+def test_a_file_is_refused(folder, config):
+    folder.root.parent.mkdir()
+    folder.root.write_text("")
+    with pytest.raises(EffaceError, match="is a file; give a folder"):
+        folder.check(config, resume=False)
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_any_work(folder, config, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(EffaceError, match=f"--out .*one: {folder.root.parent.parent} cannot be written; choose"):
+        folder.check(config, resume=False)
+
+
+def test_a_run_is_only_touched_to_resume_it_with_the_same_settings(folder, config, made):
+    folder.start(config, made)
+    with pytest.raises(EffaceError, match="already holds a run; go on with --resume or choose another folder"):
+        folder.check(config, resume=False)
+    folder.check(config, resume=True)
+    other = config.model_copy(update={"seed": 1})
+    with pytest.raises(EffaceError, match="has other settings than these; give the same ones or another --out"):
+        folder.check(other, resume=True)
+
+
+@pytest.mark.parametrize("kind", [RunConfig, FinetuneConfig])
+def test_config_yaml_read_back_is_the_config(folder, settings, made, kind):
+    values = {key: value for key, value in settings.items() if key in kind.model_fields}
+    values["train"] = values["train"] | {"lora": {"r": 4}, "lr": 1e-5, "max_grad_norm": 0.3}
+    config = validated(kind, values)
+    folder.start(config, made)
+    assert validated(kind, read_yaml(folder.config)) == config
+
+
+def test_the_manifest_comes_back(folder, config, made):
+    assert folder.manifest() is None
+    folder.start(config, made)
+    assert folder.manifest() == made
+    assert Manifest(**json.loads((folder.root / "manifest.json").read_text())) == made
+    (folder.root / "manifest.json").write_text('{"seed": 3}')
+    with pytest.raises(EffaceError, match=r"manifest.json is damaged; start anew in another --out"):
+        folder.manifest()
+
+
+def test_one_line_a_step(folder):
+    folder.root.mkdir(parents=True)
+    for step in (1, 2, 3):
+        folder.append_step(log(step))
+    lines = folder.metrics.read_text().splitlines()
+    assert [StepLog(**json.loads(line)) for line in lines] == [log(1), log(2), log(3)]
+
+
+def test_steps_that_are_trained_again_are_dropped_and_so_is_a_line_cut_short(folder):
+    folder.forget_steps_after(0)  # nothing there yet
+    folder.root.mkdir(parents=True)
+    for step in (1, 2, 3):
+        folder.append_step(log(step))
+    with folder.metrics.open("a") as file:
+        file.write('{"step": 1')
+    folder.forget_steps_after(2)
+    assert [json.loads(line)["step"] for line in folder.metrics.read_text().splitlines()] == [1, 2]
+
+
+def test_a_full_disk_leaves_no_half_line(folder, files_of_at_most):
+    folder.root.mkdir(parents=True)
+    folder.append_step(log(1))
+    whole = folder.metrics.read_text()
+    with files_of_at_most(len(whole) + 20), pytest.raises(EffaceError, match="free some space, then go on with --res"):
+        folder.append_step(log(2))
+    assert folder.metrics.read_text() == whole
+
+
+def test_a_full_disk_leaves_no_half_file(folder, config, made, results, files_of_at_most):
+    folder.start(config, made)
+    with files_of_at_most(30), pytest.raises(EffaceError, match=r"cannot write .*results.json: File too large"):
+        folder.write_results(results(0.5))
+    assert sorted(path.name for path in folder.root.iterdir()) == ["config.yaml", "manifest.json"]
+
+
+def test_records_count_once_every_set_is_there(folder):
+    assert folder.records("before", ["forget", "retain"]) is None
+    folder.write_records("before", {"forget": []})
+    assert folder.records("before", ["forget", "retain"]) is None

@@ -1,0 +1,90 @@
+"""A manifest says what made a run, and a resumed run is of one piece."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+import torch
+
+import efface
+from efface.errors import EffaceError
+from efface.run import manifest as module
+from efface.run.manifest import continued, manifest, training_precision
+from efface.train.config import TrainConfig
+
+CPU = torch.device("cpu")
+
+
+def new(**values):
+    settings = {
+        "seed": 5,
+        "device": CPU,
+        "precision": "float32",
+        "data": {"a.json": "1" * 64},
+        "model": "some/model",
+        "model_sha256": "b" * 64,
+    }
+    return manifest(**settings | values)
+
+
+def test_what_made_a_run(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["efface", "run", "demo"])
+    made = new()
+    assert (made.efface, made.seed, made.command) == (efface.__version__, 5, ["efface", "run", "demo"])
+    assert (made.data, made.model, made.model_sha256) == ({"a.json": "1" * 64}, "some/model", "b" * 64)
+    assert made.versions["python"] == platform.python_version()
+    assert made.versions["torch"] == torch.__version__
+    assert made.versions["transformers"] == version("transformers")
+    assert made.device.startswith("cpu (")
+    assert datetime.fromisoformat(made.started).utcoffset().total_seconds() == 0
+    assert (made.seconds, made.notes) == ({}, [])
+
+
+def test_the_commit_is_that_of_efface_itself(monkeypatch, tmp_path):
+    root = Path(efface.__file__).parents[2]
+    found = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=False)
+    assert new().commit == (found.stdout.strip() or None)
+    monkeypatch.setattr(module.efface, "__file__", str(tmp_path / "site-packages" / "efface" / "__init__.py"))
+    assert new().commit is None  # installed from a wheel
+
+
+@pytest.mark.parametrize(
+    ("precision", "device", "words"),
+    [
+        ("auto", "cpu", "float32"),
+        ("auto", "cuda", "bf16 autocast"),
+        ("float32", "cuda", "float32"),
+        ("bf16", "cpu", "bf16 autocast"),
+    ],
+)
+def test_training_precision(precision, device, words):
+    assert training_precision(TrainConfig(precision=precision), torch.device(device)) == words
+
+
+def test_a_resumed_run_keeps_its_start_and_says_what_changed(made):
+    now = made.model_copy(update={"started": "2026-02-02", "versions": {"python": "3.11.1", "torch": "2.13.0"}})
+    joined = continued(made, now.model_copy(update={"seconds": {}, "command": ["efface", "run", "--resume"]}))
+    assert (joined.started, joined.seconds) == (made.started, made.seconds)
+    assert joined.versions["torch"] == "2.13.0"
+    assert joined.command == ["efface", "run", "--resume"]
+    assert joined.notes == ["resumed 2026-02-02, torch was 2.10.0"]
+    again = continued(joined, now.model_copy(update={"started": "2026-03-03"}))
+    assert again.notes == [*joined.notes, "resumed 2026-03-03"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model_sha256": "c" * 64}, "--resume: model some/model has changed since the run started; start anew"),
+        ({"data": {"forget01.json": "c" * 64}}, "--resume: the data have changed since the run started; start anew"),
+    ],
+)
+def test_another_model_or_other_data_cannot_go_on(made, change, message):
+    with pytest.raises(EffaceError, match=message):
+        continued(made, made.model_copy(update=change))

@@ -1,0 +1,261 @@
+"""Model folders: refused where they cannot be used, hashed by content, written whole and loaded by others."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from efface.errors import EffaceError
+from efface.run import models
+from efface.run.models import (
+    device_for,
+    load_model,
+    load_tokenizer,
+    model_folder,
+    model_sha256,
+    position_limit,
+    save_model,
+    stored_dtype,
+    with_adapters,
+)
+from efface.train.config import LoRAConfig
+
+CPU = torch.device("cpu")
+IDS = torch.tensor([[5, 6, 7, 8]])
+
+
+@pytest.fixture
+def copy(source, tmp_path):
+    return shutil.copytree(source, tmp_path / "copy")
+
+
+def load(folder, dtype=torch.float32):
+    return load_model(folder, dtype=dtype, device=CPU)
+
+
+@torch.no_grad()
+def logits(model):
+    return model.eval()(IDS).logits
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+# Loading
+
+
+def test_a_folder_is_used_where_it_lies(source):
+    assert model_folder(str(source)) == source
+    model = load(source)
+    assert not model.training
+    assert position_limit(model) == 512
+    assert load_tokenizer(source)("a").input_ids
+
+
+@pytest.mark.parametrize(
+    ("missing", "message"),
+    [
+        ("config.json", "has no config.json; give a folder written by save_pretrained"),
+        ("model.safetensors", "has no safetensors weights; convert it"),
+    ],
+)
+def test_a_folder_that_is_no_model(copy, missing, message):
+    (copy / missing).unlink()
+    with pytest.raises(EffaceError, match=f"model {copy} {message}"):
+        model_folder(str(copy))
+
+
+def test_a_folder_that_is_not_there(tmp_path):
+    with pytest.raises(EffaceError, match=r"model: there is no folder .*nowhere; give the folder of a model as model="):
+        model_folder(str(tmp_path / "nowhere"))
+
+
+def test_pickled_weights_are_not_loaded(copy):
+    (copy / "model.safetensors").unlink()
+    torch.save({}, copy / "pytorch_model.bin")
+    with pytest.raises(EffaceError, match="pickled weights are not loaded"):
+        model_folder(str(copy))
+    (copy / "adapter.safetensors").write_bytes(b"")  # even where some safetensors file lies beside
+    with pytest.raises(EffaceError, match="does not load as a causal language model"):
+        load(copy)
+
+
+def test_damaged_weights(copy):
+    (copy / "model.safetensors").write_bytes((copy / "model.safetensors").read_bytes()[:1000])
+    with pytest.raises(EffaceError, match=f"model {copy} does not load as a causal language model: ") as raised:
+        load(copy)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_model_without_a_tokenizer(copy):
+    (copy / "tokenizer.json").unlink()
+    (copy / "tokenizer_config.json").unlink()
+    with pytest.raises(EffaceError, match=f"model {copy} has no tokenizer that loads .*; save one there") as raised:
+        load_tokenizer(copy)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_model_too_large_for_the_gpu(source, monkeypatch):
+    def fails(*_):
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(torch.nn.Module, "to", fails)
+    with pytest.raises(EffaceError, match=r"the GPU's memory does not hold model .* in bfloat16; use device=cpu"):
+        load(source, torch.bfloat16)
+
+
+def test_devices(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert device_for("auto").type == device_for("cpu").type == "cpu"
+    with pytest.raises(EffaceError, match="device=cuda: torch sees no CUDA device here; use device=cpu or auto"):
+        device_for("cuda")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert device_for("auto").type == device_for("cuda").type == "cuda"
+    assert device_for("cpu").type == "cpu"
+
+
+# Hashing
+
+
+def test_the_hash_is_of_the_content(source, copy):
+    assert model_sha256(copy) == model_sha256(source)
+    (copy / "README.md").write_text("a card changes nothing")
+    assert model_sha256(copy) == model_sha256(source)
+
+
+@pytest.mark.parametrize("file", ["config.json", "tokenizer.json", "model.safetensors"])
+def test_whatever_changes_the_model_changes_its_hash(source, copy, file):
+    content = bytearray((copy / file).read_bytes())
+    content[-1] ^= 1
+    (copy / file).write_bytes(content)
+    assert model_sha256(copy) != model_sha256(source)
+
+
+def test_a_renamed_file_changes_the_hash(source, copy):
+    (copy / "model.safetensors").rename(copy / "other.safetensors")
+    assert model_sha256(copy) != model_sha256(source)
+
+
+# Adapters
+
+
+def test_adapters_are_on_all_linear_layers_but_the_head_and_add_nothing_at_first(source):
+    plain = load(source)
+    expected = logits(plain)
+    model = with_adapters(plain, LoRAConfig(r=3), seed=0)
+    assert torch.equal(logits(model), expected)
+    trainable = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+    layers = {name.split(".lora_")[0].rsplit(".", 1)[1] for name in trainable}
+    assert layers == {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
+    settings = model.peft_config["default"]
+    assert (settings.r, settings.lora_alpha, settings.lora_dropout) == (3, 32, 0.05)
+
+
+def test_the_seed_decides_the_adapters_and_nothing_else(source):
+    def first(seed):
+        parameters = with_adapters(load(source), LoRAConfig(), seed=seed).named_parameters()
+        return next(parameter for name, parameter in parameters if "lora_A" in name)
+
+    torch.manual_seed(9)
+    expected = torch.rand(2)
+    torch.manual_seed(9)
+    assert torch.equal(first(1), first(1))
+    assert not torch.equal(first(1), first(2))
+    assert torch.equal(torch.rand(2), expected)
+
+
+# Saving
+
+
+@pytest.fixture
+def changed(source):
+    """The model as training leaves it: in float32, with other weights than it came with."""
+    model = load(source)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(1.1)
+    return model
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_saved_in_its_own_dtype_for_plain_transformers(changed, source, tmp_path, dtype):
+    expected = {name: parameter.to(dtype) for name, parameter in changed.named_parameters()}
+    save_model(changed, load_tokenizer(source), tmp_path / "model", dtype=dtype)
+    assert stored_dtype(tmp_path / "model") == dtype
+    loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "model")
+    assert loaded.dtype == dtype
+    assert all(torch.equal(parameter, expected[name]) for name, parameter in loaded.named_parameters())
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "model")
+    loaded.generate(**tokenizer("Who?", return_tensors="pt"), max_new_tokens=3, do_sample=False)
+
+
+def test_an_ordinary_folder_without_pickles(changed, source, tmp_path):
+    save_model(changed, load_tokenizer(source), tmp_path / "model", dtype=torch.float32)
+    assert names(tmp_path) == ["model"]
+    assert set(names(tmp_path / "model")) >= {"config.json", "model.safetensors", "tokenizer.json"}
+    assert {path.suffix for path in (tmp_path / "model").iterdir()} <= {".json", ".safetensors", ".jinja"}
+
+
+@pytest.fixture
+def adapted(source):
+    """A model whose adapter is no longer nothing."""
+    model = with_adapters(load(source), LoRAConfig(r=2, dropout=0.5), seed=0)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.add_(torch.randn_like(parameter) * 0.1)
+    return model
+
+
+def test_an_adapter_is_merged_and_written_beside(adapted, source, tmp_path):
+    from peft import PeftModel
+
+    expected = logits(adapted).clone()
+    assert not torch.allclose(expected, logits(load(source)), atol=1e-2)
+    save_model(adapted, load_tokenizer(source), tmp_path / "model", dtype=torch.float32)
+    assert names(tmp_path) == ["adapter", "model"]
+    torch.testing.assert_close(logits(AutoModelForCausalLM.from_pretrained(tmp_path / "model")), expected)
+    on_base = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(source), tmp_path / "adapter")
+    torch.testing.assert_close(logits(on_base), expected)
+    assert {path.suffix for path in tmp_path.rglob("*.*")} <= {".json", ".safetensors", ".md", ".jinja"}
+
+
+def test_the_base_of_an_adapter_is_not_changed(adapted, source):
+    base = {name.replace(".base_layer", ""): p for name, p in adapted.get_base_model().named_parameters()}
+    for name, parameter in load(source).named_parameters():
+        assert torch.equal(base[name], parameter)
+
+
+def test_tied_weights_stay_tied(source, tmp_path):
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    shape = load(source).config.to_dict() | {"tie_word_embeddings": True}
+    model = LlamaForCausalLM(LlamaConfig(**shape))
+    expected = logits(model)
+    save_model(model, load_tokenizer(source), tmp_path / "model", dtype=torch.float32)
+    loaded = load(tmp_path / "model")
+    assert loaded.lm_head.weight is loaded.model.embed_tokens.weight
+    assert torch.equal(logits(loaded), expected)
+
+
+@pytest.mark.parametrize("size", [100, 100_000], ids=["nothing fits", "the adapter fits"])
+def test_a_full_disk_leaves_no_model(adapted, source, tmp_path, files_of_at_most, size):
+    tokenizer = load_tokenizer(source)
+    with files_of_at_most(size), pytest.raises(EffaceError, match=r"cannot write .* GiB free\): .*; free some space"):
+        save_model(adapted, tokenizer, tmp_path / "model", dtype=torch.float32)
+    assert names(tmp_path) == (["adapter"] if size == 100_000 else [])
+
+
+def test_an_adapter_that_a_kill_left_alone_is_written_again(adapted, source, tmp_path):
+    (tmp_path / "adapter").mkdir()
+    (tmp_path / "adapter" / "adapter_model.safetensors").write_bytes(b"of a run that was killed before its model")
+    (tmp_path / ".model.partial").mkdir()
+    save_model(adapted, load_tokenizer(source), tmp_path / "model", dtype=torch.float32)
+    assert names(tmp_path) == ["adapter", "model"]
+    assert models.model_sha256(tmp_path / "adapter")
+    assert (tmp_path / "adapter" / "adapter_model.safetensors").stat().st_size > 1000

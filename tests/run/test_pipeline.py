@@ -1,0 +1,429 @@
+"""A whole run: what it leaves, what it refuses, and that a kill at any moment changes nothing."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from transformers import AutoModelForCausalLM
+
+from efface.artifacts import METRICS, read_records
+from efface.errors import EffaceError
+from efface.evaluate.folder import read_sets
+from efface.run import pipeline
+from efface.run.config import RunConfig, merge, read_yaml, validated
+from efface.run.models import load_model, model_sha256
+from efface.run.pipeline import run
+from efface.run.reporter import Silent
+
+
+class Watching(Silent):
+    """Remembers the stages it is told of; dies after a step, as the process would."""
+
+    def __init__(self, dies_after=None):
+        self.stages = []
+        self.warnings = []
+        self.dies_after = dies_after
+
+    def stage(self, text):
+        self.stages.append(text)
+
+    def warning(self, text):
+        self.warnings.append(text)
+
+    def step(self, log):
+        if log.step == self.dies_after:
+            raise KeyboardInterrupt
+
+
+@pytest.fixture
+def config(settings):
+    """The settings of a run, with some changed."""
+
+    def make(**changes):
+        return validated(RunConfig, merge(settings, changes))
+
+    return make
+
+
+def steps(folder):
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    return [{key: value for key, value in json.loads(line).items() if key != "seconds"} for line in lines]
+
+
+def outcome(folder):
+    """Everything that a run is for, byte by byte where it is a file of numbers."""
+    files = [
+        *folder.glob("model/*.*"),
+        *folder.glob("adapter/*.*"),
+        *folder.glob("records/*/*"),
+        folder / "results.json",
+    ]
+    kept = {str(path.relative_to(folder)): path.read_bytes() for path in files if path.suffix != ".md"}
+    return kept | {"steps": steps(folder)}
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def final_weights(folder):
+    return dict(AutoModelForCausalLM.from_pretrained(folder / "model").named_parameters())
+
+
+# What a run leaves
+
+
+@pytest.fixture(scope="module")
+def complete(settings, tmp_path_factory):
+    """One complete run; not to be changed."""
+    out = tmp_path_factory.mktemp("complete") / "run"
+    reporter = Watching()
+    results = run(validated(RunConfig, settings), out, reporter=reporter)
+    return out, results, reporter
+
+
+def test_the_folder(complete):
+    out, _, _ = complete
+    assert names(out) == ["config.yaml", "manifest.json", "metrics.jsonl", "model", "records", "results.json"]
+    assert names(out / "records") == ["after", "before"]
+    assert names(out / "records" / "after") == ["forget.jsonl", "retain.jsonl"]
+    assert {path.suffix for path in (out / "model").iterdir()} <= {".json", ".safetensors", ".md", ".jinja"}
+    assert "README.md" in names(out / "model")
+
+
+def test_results_json_is_as_promised(complete):
+    out, results, _ = complete
+    found = json.loads((out / "results.json").read_text())
+    assert found == results.to_json()
+    assert list(found) == ["schema", "definition", "method", "before", "after"]
+    assert (found["schema"], found["definition"], found["method"]) == (1, "closer-look", "me+gd")
+    aggregates = ["model_utility", "model_utility_retain", "forget_efficacy"]
+    for scores in (found["before"], found["after"]):
+        assert list(scores) == [*aggregates, "partial", "missing", "embedder", "judge", "sets"]
+        assert list(scores["partial"]) == [*aggregates, "metrics"]
+        assert (scores["embedder"], scores["judge"]) == (None, "key-facts")
+        assert "switched off by evaluate.embedder=none" in scores["missing"]["cosine_similarity"]
+        assert set(scores["sets"]) == {"forget", "retain"}
+        for each in scores["sets"].values():
+            assert list(each) == ["n", *METRICS]
+            assert each["n"] == 3
+            assert each["cosine_similarity"] is None
+            assert all(0 <= each[metric] <= 1 for metric in METRICS if metric != "cosine_similarity")
+
+
+def test_config_and_manifest(complete, settings):
+    out, _, _ = complete
+    assert validated(RunConfig, read_yaml(out / "config.yaml")) == validated(RunConfig, settings)
+    made = json.loads((out / "manifest.json").read_text())
+    assert made["seed"] == 0
+    assert made["model"] == settings["model"]
+    assert made["model_sha256"] == model_sha256(Path(settings["model"]))
+    assert [len(digest) for digest in made["data"].values()] == [64]
+    assert made["precision"] == "weights and optimizer float32, training float32, evaluation float32"
+    assert list(made["seconds"]) == ["evaluate before", "unlearn", "evaluate after"]
+    assert made["notes"] == []
+
+
+def test_metrics_and_stages(complete):
+    out, _, reporter = complete
+    assert [line["step"] for line in steps(out)] == list(range(1, 9))
+    assert [line["lr"] for line in steps(out)] == pytest.approx([1e-3 * (8 - n) / 8 for n in range(8)])
+    assert reporter.stages == [
+        "evaluating before unlearning",
+        "unlearning with me+gd",
+        "evaluating after unlearning",
+    ]
+    assert reporter.warnings == ["cosine_similarity will be missing: switched off by evaluate.embedder=none"]
+
+
+def test_records_after_are_of_the_model_on_disk_and_know_the_outputs_before(complete):
+    out, _, _ = complete
+    before, after = (read_sets(out / "records" / stage) for stage in ("before", "after"))
+    assert [record.id for record in before["forget"]] == [record.id for record in after["forget"]]
+    assert before["forget"][0].answer_logprobs != after["forget"][0].answer_logprobs
+    assert {record.set for record in read_records(out / "records" / "after" / "retain.jsonl")} == {"retain"}
+
+
+def test_a_complete_run_resumed_does_nothing_again(complete, config, monkeypatch):
+    out, results, _ = complete
+    whole, seconds = outcome(out), json.loads((out / "manifest.json").read_text())["seconds"]
+    monkeypatch.setattr(pipeline, "evaluate", None)
+    monkeypatch.setattr(pipeline, "train", None)
+    reporter = Watching()
+    assert run(config(), out, resume=True, reporter=reporter) == results
+    assert outcome(out) == whole
+    assert [stage.split(" already: ")[0] for stage in reporter.stages] == [
+        "evaluated before unlearning",
+        "unlearned",
+        "evaluated after unlearning",
+    ]
+    made = json.loads((out / "manifest.json").read_text())
+    assert made["seconds"] == seconds
+    assert [note.split()[0] for note in made["notes"]] == ["resumed"]
+
+
+# Refused before anything is written
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model": "nowhere/at/all"}, "model: nowhere/at/all"),
+        ({"text": {"format": "chat"}}, "the tokenizer has no chat template"),
+        ({"text": {"max_length": 9}}, "the limit is 9"),
+        ({"evaluate": {"new_tokens": 600}}, "evaluate.new_tokens=600 exceed the model's 512 positions"),
+        ({"evaluate": {"embedder": "nobody/nothing"}}, "evaluate.embedder=nobody/nothing"),
+        ({"train": {"tracker": "aim"}}, "train.tracker=aim: its package is not installed"),
+        ({"data": {"forget_authors": 2, "authors": 400}}, "names"),
+    ],
+)
+def test_refused_before_anything_is_written(config, tmp_path, changes, message, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(EffaceError, match=message) as raised:
+        run(config(**changes), tmp_path / "run")
+    assert "\n" not in str(raised.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_architecture_that_cannot_be_packed_is_refused(config, tmp_path, monkeypatch):
+    def refuse(_):
+        raise EffaceError("cannot be packed")
+
+    monkeypatch.setattr(pipeline, "check_packing", refuse)
+    with pytest.raises(EffaceError, match="cannot be packed"):
+        run(config(), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_resuming_with_another_model_of_that_name_is_refused(config, tmp_path, source, model_in):
+    model = model_in(torch.float32)
+    with pytest.raises(KeyboardInterrupt):
+        run(config(model=str(model)), tmp_path / "run", reporter=Watching(dies_after=3))
+    changed = AutoModelForCausalLM.from_pretrained(model)
+    with torch.no_grad():
+        changed.lm_head.weight.add_(1)
+    changed.save_pretrained(model)
+    with pytest.raises(EffaceError, match=r"--resume: model .* has changed since the run started; start anew"):
+        run(config(model=str(model)), tmp_path / "run", resume=True)
+
+
+# The model before unlearning
+
+
+@pytest.fixture
+def loads(monkeypatch):
+    """The folders that models were loaded from, one entry a load."""
+    found = []
+
+    def watched(folder, **settings):
+        found.append(folder.name)
+        return load_model(folder, **settings)
+
+    monkeypatch.setattr(pipeline, "load_model", watched)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("method", "lora", "count"),
+    [("me+gd", None, 2), ("dpo+gd", None, 2), ("npo+kl", None, 3), ("npo+kl", {"r": 2}, 2)],
+    ids=["no reference", "log-probs", "a distribution", "the adapter switched off"],
+)
+def test_only_kl_keeps_a_second_model(config, tmp_path, loads, method, lora, count):
+    """Loaded once to check and evaluate, once to train; the unlearned one as it lies on disk."""
+    train = {"lora": lora, "epochs": 1, "batch_size": 20}
+    run(config(method=method, train=train), tmp_path / "run")
+    assert loads == ["float32"] * count + ["model"]
+
+
+def test_records_made_before_are_not_made_again(complete, config, tmp_path, loads):
+    before = read_sets(complete[0] / "records" / "before")
+    run(config(), tmp_path / "run", before=before)
+    assert outcome(tmp_path / "run") == outcome(complete[0])
+
+
+@pytest.mark.parametrize("lora", [None, {"r": 2, "dropout": 0.5}], ids=["full", "lora"])
+def test_the_first_step_compares_with_the_model_before_unlearning(config, tmp_path, lora):
+    """There nothing is learned yet: NPO is 2/beta log 2, DPO likewise, and the KL is zero."""
+    train = {"lora": lora, "epochs": 1, "batch_size": 10}
+    run(config(method="npo+kl", train=train), tmp_path / "run")
+    first, second = steps(tmp_path / "run")
+    dropout = lora is not None  # B is zero, and so whatever dropout leaves of A is too
+    assert first["forget"] == pytest.approx(2 / 0.1 * math.log(2), abs=1e-4), dropout
+    assert first["retain"] == pytest.approx(0, abs=1e-6)
+    assert second["forget"] != pytest.approx(first["forget"], abs=1e-4)
+    assert second["retain"] > 1e-6
+
+
+def test_the_reference_is_never_computed_from_trained_weights(config, tmp_path):
+    """Even where its file is lost, a resumed run computes it before it loads a checkpoint."""
+    chosen = config(method="npo+gd", train={"checkpoint_every": 1})
+    run(chosen, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        run(chosen, tmp_path / "cut", reporter=Watching(dies_after=4))
+    reference = tmp_path / "cut" / "checkpoints" / "reference.json"
+    kept = reference.read_bytes()
+    reference.unlink()
+    with pytest.raises(KeyboardInterrupt):
+        run(chosen, tmp_path / "cut", resume=True, reporter=Watching(dies_after=6))
+    assert reference.read_bytes() == kept
+    run(chosen, tmp_path / "cut", resume=True)
+    assert outcome(tmp_path / "cut") == outcome(tmp_path / "whole")
+
+
+# Seed and precision
+
+
+def test_the_seed_decides_everything(complete, config, tmp_path):
+    run(config(), tmp_path / "again")
+    assert outcome(tmp_path / "again") == outcome(complete[0])
+    run(config(seed=1), tmp_path / "other")
+    other, first = final_weights(tmp_path / "other"), final_weights(complete[0])
+    assert any(not torch.equal(other[name], first[name]) for name in first)
+
+
+def test_a_bf16_model_is_trained_in_float32_and_saved_in_bf16(config, tmp_path, model_in, monkeypatch):
+    """At lr 1e-5 a bf16 weight near 0.1 would not move at all."""
+    trained = []
+    save = pipeline.save_model
+
+    def watched(model, *arguments, **settings):
+        trained.append({name: p.detach().clone() for name, p in model.named_parameters()})
+        return save(model, *arguments, **settings)
+
+    monkeypatch.setattr(pipeline, "save_model", watched)
+    source = model_in(torch.bfloat16)
+    run(config(model=str(source), train={"lr": 1e-5}), tmp_path / "run")
+    before, after = final_weights(source.parent / "..") if False else _weights(source), trained[0]
+    assert {weight.dtype for weight in after.values()} == {torch.float32}
+    name = "model.layers.0.mlp.up_proj.weight"
+    moved = (after[name] - before[name].float()).abs()
+    assert 0 < float(moved.max()) < 1e-4
+    assert (moved > 0).float().mean() > 0.9
+    saved = final_weights(tmp_path / "run")
+    assert {weight.dtype for weight in saved.values()} == {torch.bfloat16}
+    assert torch.equal(saved[name], after[name].bfloat16())
+
+
+def _weights(folder):
+    return dict(AutoModelForCausalLM.from_pretrained(folder).named_parameters())
+
+
+# What goes wrong on the way
+
+
+def test_divergence_keeps_the_last_checkpoint_and_no_model(config, tmp_path):
+    out = tmp_path / "run"
+    with pytest.raises(EffaceError, match=r"step 2 of 8: me\+gd is not finite .* lower train.lr, or .*: author/00"):
+        run(config(train={"lr": 1e25, "checkpoint_every": 1}), out)
+    assert names(out) == ["config.yaml", "manifest.json", "metrics.jsonl", "records"]
+    assert [line["step"] for line in steps(out)] == [1]
+
+
+@pytest.mark.parametrize(
+    ("size", "file"),
+    [(100, "config.yaml"), (2000, "forget.jsonl"), (300_000, "step-000002"), (800_000, "nothing")],
+)
+def test_a_full_disk_ends_in_a_sentence_and_no_half_file(config, tmp_path, files_of_at_most, size, file):
+    out = tmp_path / "run"
+    if file == "nothing":
+        with files_of_at_most(size):
+            run(config(), out)
+        return
+    with (
+        files_of_at_most(size),
+        pytest.raises(EffaceError, match=f"cannot write .*{file}.*; free some space") as raised,
+    ):
+        run(config(), out)
+    assert "\n" not in str(raised.value)
+    assert not list(tmp_path.rglob("*partial*"))
+    assert not (out / "model").exists()
+    run(config(), out, resume=True)  # once there is space again
+
+
+# Kills
+
+
+def kill_moments(log):
+    """Line -> its number: where an uninterrupted run writes, see `killing.efface`."""
+    return {line: number for number, line in reversed(list(enumerate(log.read_text().splitlines())))}
+
+
+CASES = {
+    "full": {"method": "npo+kl"},
+    "lora": {"method": "dpo+gd", "train": {"lora": {"r": 2, "dropout": 0.3}}},
+}
+MOMENTS = {
+    "full": [
+        "os.rename /records/before/.retain.jsonl.partial",
+        "os.rename /checkpoints/.step-000004.partial",
+        "os.rmdir /checkpoints/step-000004",
+        "os.rename /records/after/.retain.jsonl.partial",
+    ],
+    "lora": [
+        "os.rename /checkpoints/.reference.json.partial",
+        "os.rmdir /checkpoints/step-000002",
+        "open /.model.partial/config.json",
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def never_stopped(child, settings, tmp_path_factory):
+    """For each case: its config file, the folder of a run that was not killed, and the moments of its writes."""
+    made = {}
+
+    def make(case):
+        if case not in made:
+            root = tmp_path_factory.mktemp(case)
+            file, out = root / "config.yaml", root / "whole"
+            file.write_text(yaml.safe_dump(merge(settings, CASES[case])))
+            assert child(["run", str(file), "--out", str(out)], str(out), None, str(root / "log")) == 0
+            made[case] = file, out, kill_moments(root / "log")
+        return made[case]
+
+    return make
+
+
+@pytest.mark.parametrize(("case", "moment"), [(case, moment) for case in CASES for moment in MOMENTS[case]])
+def test_killed_and_resumed_is_the_same_as_never_stopped(never_stopped, child, tmp_path, case, moment):
+    """`kill -9` just before a write. Every moment of these runs was tried once; here are those of each kind."""
+    file, whole, moments = never_stopped(case)
+    out = tmp_path / "run"
+    command = ["run", str(file), "--out", str(out)]
+    assert child(command, str(out), moments[moment], str(tmp_path / "log")) == -signal.SIGKILL
+    assert not (out / "results.json").exists()
+    assert child([*command, "--resume"], str(out), None, str(tmp_path / "log")) == 0
+    assert outcome(out) == outcome(whole)
+    assert names(out) == names(whole)
+    assert not list(out.rglob("*.partial"))
+
+
+def test_the_command_itself_killed_from_outside(never_stopped, child, tmp_path):
+    """Nothing arranged: another process is killed some time after its third step."""
+    file, whole, _ = never_stopped("full")
+    out = tmp_path / "run"
+    command = ["run", str(file), "--out", str(out)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "efface", *command],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    metrics = out / "metrics.jsonl"
+    while process.poll() is None and not (metrics.is_file() and metrics.read_text().count("\n") >= 3):
+        time.sleep(0.001)
+    process.kill()
+    _, complaints = process.communicate()
+    assert process.returncode == -signal.SIGKILL, complaints.decode()
+    assert child([*command, "--resume"], str(out), None, str(tmp_path / "log")) == 0
+    assert outcome(out) == outcome(whole)

@@ -1,0 +1,134 @@
+"""Training in a run's folder: what is refused early, and what stays in memory and on disk."""
+
+from __future__ import annotations
+
+import gc
+import json
+import weakref
+
+import pytest
+import torch
+
+from efface.errors import EffaceError
+from efface.objectives.method import fine_tuning
+from efface.objectives.terms import Reference
+from efface.run import training
+from efface.run.folder import RunFolder
+from efface.run.models import load_model
+from efface.run.reporter import Silent
+from efface.run.training import check_can_train, train
+from efface.text.template import Encoded
+from efface.train.config import LoRAConfig, TrainConfig
+from efface.train.loop import Trainer
+from efface.train.plan import Schedule
+
+STEPS = [[{"retain": Encoded(f"{step}", [5, step], [7, 1])}] for step in range(1, 5)]
+
+
+class Watching(Silent):
+    """Remembers the steps it is told of; dies after `dies_after`, as the process would."""
+
+    def __init__(self, dies_after=None):
+        self.steps = []
+        self.dies_after = dies_after
+
+    def step(self, log):
+        self.steps.append(log.step)
+        if log.step == self.dies_after:
+            raise KeyboardInterrupt
+
+
+@pytest.fixture
+def trained(source, tmp_path):
+    def run(config=TrainConfig(checkpoint_every=1), *, resume=False, reporter=None, reference=lambda _: Reference()):  # noqa: B008
+        (tmp_path / "run").mkdir(exist_ok=True)
+        return train(
+            load_model(source, dtype=torch.float32, device=torch.device("cpu")),
+            fine_tuning(),
+            STEPS,
+            config,
+            Schedule(steps=4, warmup=0, per_epoch=4),
+            seed=0,
+            folder=RunFolder(tmp_path / "run"),
+            reference=reference,
+            resume=resume,
+            reporter=reporter or Silent(),
+        )
+
+    return run
+
+
+def test_several_processes_are_refused(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    check_can_train(TrainConfig())
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(EffaceError, match="trains in one process; start efface without accelerate launch or torchrun"):
+        check_can_train(TrainConfig())
+
+
+def test_missing_packages_are_said_before_any_work(monkeypatch):
+    check_can_train(TrainConfig(lora=LoRAConfig(), tracker="tensorboard"))
+    with pytest.raises(EffaceError, match=r"train.tracker=aim: its package is not installed; "):
+        check_can_train(TrainConfig(tracker="aim"))
+    monkeypatch.setattr(training, "find_spec", lambda name: None)
+    with pytest.raises(EffaceError, match=r"train.lora needs PEFT; install it with: pip install 'efface\[lora\]'"):
+        check_can_train(TrainConfig(lora=LoRAConfig()))
+    check_can_train(TrainConfig())
+
+
+def test_each_step_is_a_line_and_is_reported(trained, tmp_path):
+    reporter = Watching()
+    trained(reporter=reporter)
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == reporter.steps == [1, 2, 3, 4]
+    assert set(lines[0]) == {"step", "steps", "loss", "forget", "retain", "grad_norm", "lr", "tokens", "seconds"}
+
+
+def test_resumed_lines_stand_once(trained, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        trained(reporter=Watching(dies_after=3))  # the checkpoint of step 2 is there
+    reporter = Watching()
+    trained(resume=True, reporter=reporter)
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [1, 2, 3, 4]
+    assert reporter.steps == [3, 4]
+
+
+def test_the_reference_is_asked_for_before_a_checkpoint_is_loaded(trained, source):
+    """It must be the model before training, whatever the checkpoint holds."""
+    asked = []
+
+    def reference(trainer: Trainer) -> Reference:
+        asked.append(trainer.model.lm_head.weight.detach().clone())
+        return Reference()
+
+    before = load_model(source, dtype=torch.float32, device=torch.device("cpu")).lm_head.weight
+    with pytest.raises(KeyboardInterrupt):
+        trained(reporter=Watching(dies_after=3))
+    model = trained(resume=True, reference=reference)
+    assert torch.equal(asked[0], before)
+    assert not torch.equal(model.lm_head.weight, before)
+
+
+def test_with_lora_the_model_comes_back_inside_peft(trained):
+    model = trained(TrainConfig(lora=LoRAConfig(r=2), lr=1e-3))
+    assert hasattr(model, "merge_and_unload")
+    assert any(parameter.abs().sum() > 0 for name, parameter in model.named_parameters() if "lora_B" in name)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_nothing_but_the_model_stays_in_memory(trained, precision):
+    """AdamW's state is twice the model: it must be gone before the model is saved, not when Python collects."""
+    states = []
+
+    def reference(trainer: Trainer) -> Reference:
+        states.append(weakref.ref(trainer.optimizer.optimizer))
+        return Reference()
+
+    gc.disable()
+    try:
+        model = trained(TrainConfig(precision=precision), reference=reference)
+        assert states[0]() is None
+        assert all(parameter.grad is None for parameter in model.parameters())
+    finally:
+        gc.enable()

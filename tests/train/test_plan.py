@@ -1,0 +1,116 @@
+"""The seed decides which items meet in which step; lengths are the published ones."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from efface.schema import Item, Task
+from efface.train.config import TrainConfig
+from efface.train.plan import batches, draws, schedule
+
+
+def items(name: str, count: int) -> tuple[Item, ...]:
+    return tuple(Item(id=f"{name}/{n}", question=f"{name} {n}?", answer=f"{name} {n}.") for n in range(count))
+
+
+def task(forget: int = 10, retain: int = 50) -> Task:
+    refusals = tuple(f"I don't know ({n})." for n in range(40))
+    return Task(
+        name="t", forget=items("forget", forget), retain=items("retain", retain), evaluation=(), refusals=refusals
+    )
+
+
+@pytest.mark.parametrize(
+    ("count", "steps", "warmup", "per_epoch"),
+    [
+        (40, 6, 0, 1),  # TOFU's forget01: floor(5 * 40 / 32) steps, one step an epoch is no warm-up
+        (200, 31, 6, 6),  # forget05
+        (400, 62, 12, 12),  # forget10
+        (64, 10, 2, 2),
+        (63, 9, 0, 1),
+        (7, 1, 0, 1),  # 35 draws, one batch
+        (2, 1, 0, 1),  # fewer draws than a batch are a batch all the same
+    ],
+)
+def test_the_published_schedule(count, steps, warmup, per_epoch):
+    found = schedule(count, TrainConfig())
+    assert (found.steps, found.warmup, found.per_epoch) == (steps, warmup, per_epoch)
+
+
+def test_warm_up_can_be_set():
+    assert schedule(400, TrainConfig(warmup_steps=0)).warmup == 0
+    assert schedule(40, TrainConfig(warmup_steps=3)).warmup == 3
+
+
+@given(count=st.integers(1, 60), epochs=st.integers(1, 5), size=st.integers(1, 40), seed=st.integers(0, 9))
+@settings(deadline=None, derandomize=True, max_examples=80)
+def test_batches_are_whole_and_run_on_over_the_end_of_an_epoch(count, epochs, size, seed):
+    config = TrainConfig(epochs=epochs, batch_size=size)
+    found = batches([str(n) for n in range(count)], config, seed)
+    assert len(found) == schedule(count, config).steps == max(1, count * epochs // size)
+    assert all(len(batch) == size for batch in found) or len(found) == 1
+    drawn = [draw for batch in found for draw in batch]
+    assert [epoch for epoch, _ in drawn] == sorted(epoch for epoch, _ in drawn)
+    for epoch in range(epochs):
+        times = Counter(index for e, index in drawn if e == epoch)
+        assert set(times.values()) <= {1}  # never twice in an epoch
+        if epoch < drawn[-1][0]:
+            assert len(times) == count  # and each once, but where the last epoch is cut short
+
+
+def test_every_epoch_has_its_own_order():
+    found = batches([str(n) for n in range(30)], TrainConfig(epochs=3, batch_size=30), seed=0)
+    orders = [tuple(index for _, index in batch) for batch in found]
+    assert len(set(orders)) == 3
+    assert orders[0] != tuple(range(30))
+
+
+def test_a_seed_gives_the_same_draws_and_another_seed_others():
+    config = TrainConfig(epochs=2, batch_size=5)
+    assert draws(task(), config, 3) == draws(task(), config, 3)
+    first, other = draws(task(), config, 3), draws(task(), config, 4)
+    assert [d.forget.id for step in first for d in step] != [d.forget.id for step in other for d in step]
+    partners = [{d.forget.id: d.retain.id for d in plan[0] + plan[1]} for plan in (first, other)]
+    assert partners[0] != partners[1]
+
+
+def by_epoch(config: TrainConfig, seed: int = 0) -> list[dict[str, tuple[str, str, str]]]:
+    """Forget id -> its partners, one mapping an epoch; the batch is an epoch."""
+    return [
+        {d.forget.id: (d.retain.id, d.forget_refusal, d.retain_refusal) for d in step}
+        for step in draws(task(), config, seed)
+    ]
+
+
+def test_partners_are_drawn_anew_in_every_epoch():
+    first, second, third = by_epoch(TrainConfig(epochs=3, batch_size=10))
+    for a, b in ((first, second), (second, third)):
+        changed = sum(a[id_] != b[id_] for id_ in a)
+        assert changed >= 9
+
+
+def test_fixed_pairing_keeps_those_of_the_first_epoch():
+    resampled = by_epoch(TrainConfig(epochs=3, batch_size=10))
+    fixed = by_epoch(TrainConfig(epochs=3, batch_size=10, pairing="fixed"))
+    assert fixed[0] == fixed[1] == fixed[2] == resampled[0]
+
+
+def test_an_items_partners_depend_on_nothing_but_seed_epoch_and_id():
+    """A forget set cut short, or another batch size, leaves the others' partners as they were."""
+    config = TrainConfig(epochs=1, batch_size=5)
+    whole = {d.forget.id: d for step in draws(task(10), config, 0) for d in step}
+    half = {d.forget.id: d for step in draws(task(5), config, 0) for d in step}
+    assert len(half) == 5
+    assert all(whole[id_] == draw for id_, draw in half.items())
+
+
+def test_all_retain_items_and_refusals_get_their_turn():
+    plan = draws(task(10, retain=8), TrainConfig(epochs=40, batch_size=10), 0)
+    assert {d.retain.id for step in plan for d in step} == {f"retain/{n}" for n in range(8)}
+    assert len({d.forget_refusal for step in plan for d in step}) == 40
+    assert len({d.retain_refusal for step in plan for d in step}) == 40
+    assert any(d.forget_refusal != d.retain_refusal for step in plan for d in step)
