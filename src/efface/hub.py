@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 _SECONDS_TO_CONNECT = 3.0
-_FILES = ["*.json", "*.txt", "*.model", "*.jinja", "*.safetensors"]
+MODEL_FILES = ["*.json", "*.txt", "*.model", "*.jinja", "*.safetensors"]
 """Settings, vocabularies, chat templates and weights; pickled weights are never fetched."""
 
 
@@ -32,7 +32,7 @@ def _cached(name: str) -> Path | None:
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
     try:
-        folder = Path(snapshot_download(name, allow_patterns=_FILES, local_files_only=True))
+        folder = Path(snapshot_download(name, allow_patterns=MODEL_FILES, local_files_only=True))
     except LocalEntryNotFoundError:
         return None
     except HFValidationError as error:
@@ -47,7 +47,7 @@ def _fetched(name: str) -> Path:
 
     try:
         HfApi().model_info(name, timeout=_SECONDS_TO_CONNECT)
-        return Path(snapshot_download(name, allow_patterns=_FILES))
+        return Path(snapshot_download(name, allow_patterns=MODEL_FILES))
     except RepositoryNotFoundError as error:
         raise UnavailableError(f"the hub has no model {name} that is open to you") from error
     except Exception as error:  # the hub client's HTTP library, and so its errors, differ by version

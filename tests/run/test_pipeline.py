@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 import os
@@ -9,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,7 @@ from transformers import AutoModelForCausalLM
 
 from efface.artifacts import METRICS, read_records
 from efface.errors import EffaceError
+from efface.evaluate.engine import evaluate
 from efface.evaluate.folder import read_sets
 from efface.run import pipeline
 from efface.run.config import RunConfig, merge, read_yaml, validated
@@ -76,8 +79,9 @@ def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-def final_weights(folder):
-    return dict(AutoModelForCausalLM.from_pretrained(folder / "model").named_parameters())
+def weights_in(folder):
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    return {name: parameter.detach() for name, parameter in model.named_parameters()}
 
 
 # What a run leaves
@@ -178,13 +182,13 @@ def test_a_complete_run_resumed_does_nothing_again(complete, config, monkeypatch
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"model": "nowhere/at/all"}, "model: nowhere/at/all"),
+        ({"model": "nowhere/at/all"}, "model: 'nowhere/at/all' is neither a folder nor a possible hub name"),
         ({"text": {"format": "chat"}}, "the tokenizer has no chat template"),
         ({"text": {"max_length": 9}}, "the limit is 9"),
         ({"evaluate": {"new_tokens": 600}}, "evaluate.new_tokens=600 exceed the model's 512 positions"),
         ({"evaluate": {"embedder": "nobody/nothing"}}, "evaluate.embedder=nobody/nothing"),
         ({"train": {"tracker": "aim"}}, "train.tracker=aim: its package is not installed"),
-        ({"data": {"forget_authors": 2, "authors": 400}}, "names"),
+        ({"data": {"authors": 400}}, "cannot generate 400 authors"),
     ],
 )
 def test_refused_before_anything_is_written(config, tmp_path, changes, message, monkeypatch):
@@ -222,32 +226,45 @@ def test_resuming_with_another_model_of_that_name_is_refused(config, tmp_path, s
 
 @pytest.fixture
 def loads(monkeypatch):
-    """The folders that models were loaded from, one entry a load."""
-    found = []
+    """One entry a load: the model's folder, and how many models are in memory already."""
+    found, models = [], []
 
     def watched(folder, **settings):
-        found.append(folder.name)
-        return load_model(folder, **settings)
+        found.append((folder.name, sum(model() is not None for model in models)))
+        model = load_model(folder, **settings)
+        models.append(weakref.ref(model.get_input_embeddings()))
+        vars(model)["cycle"] = model  # as loaders leave them, depending on what they have to import
+        return model
 
     monkeypatch.setattr(pipeline, "load_model", watched)
-    return found
+    gc.disable()  # a model must be gone when it is not needed, not when Python collects
+    yield found
+    gc.enable()
 
 
 @pytest.mark.parametrize(
-    ("method", "lora", "count"),
-    [("me+gd", None, 2), ("dpo+gd", None, 2), ("npo+kl", None, 3), ("npo+kl", {"r": 2}, 2)],
+    ("changes", "beside_training"),
+    [
+        ({"method": "me+gd"}, []),
+        ({"method": "dpo+gd"}, []),
+        ({"method": "npo+kl"}, [("float32", 1)]),
+        ({"method": "npo+kl", "train": {"lora": {"r": 2}}}, []),
+    ],
     ids=["no reference", "log-probs", "a distribution", "the adapter switched off"],
 )
-def test_only_kl_keeps_a_second_model(config, tmp_path, loads, method, lora, count):
+def test_only_kl_keeps_a_second_model(config, tmp_path, loads, changes, beside_training):
     """Loaded once to check and evaluate, once to train; the unlearned one as it lies on disk."""
-    train = {"lora": lora, "epochs": 1, "batch_size": 20}
-    run(config(method=method, train=train), tmp_path / "run")
-    assert loads == ["float32"] * count + ["model"]
+    short = merge({"train": {"epochs": 1, "batch_size": 20}}, changes)
+    run(config(**short), tmp_path / "run")
+    assert loads == [("float32", 0), ("float32", 0), *beside_training, ("model", 0)]
 
 
-def test_records_made_before_are_not_made_again(complete, config, tmp_path, loads):
+def test_records_made_before_are_not_made_again(complete, config, tmp_path, monkeypatch):
     before = read_sets(complete[0] / "records" / "before")
+    evaluated = []
+    monkeypatch.setattr(pipeline, "evaluate", lambda *a, **k: (evaluated.append(1), evaluate(*a, **k))[1])
     run(config(), tmp_path / "run", before=before)
+    assert len(evaluated) == 1
     assert outcome(tmp_path / "run") == outcome(complete[0])
 
 
@@ -257,8 +274,7 @@ def test_the_first_step_compares_with_the_model_before_unlearning(config, tmp_pa
     train = {"lora": lora, "epochs": 1, "batch_size": 10}
     run(config(method="npo+kl", train=train), tmp_path / "run")
     first, second = steps(tmp_path / "run")
-    dropout = lora is not None  # B is zero, and so whatever dropout leaves of A is too
-    assert first["forget"] == pytest.approx(2 / 0.1 * math.log(2), abs=1e-4), dropout
+    assert first["forget"] == pytest.approx(2 / 0.1 * math.log(2), abs=1e-4)
     assert first["retain"] == pytest.approx(0, abs=1e-6)
     assert second["forget"] != pytest.approx(first["forget"], abs=1e-4)
     assert second["retain"] > 1e-6
@@ -287,7 +303,7 @@ def test_the_seed_decides_everything(complete, config, tmp_path):
     run(config(), tmp_path / "again")
     assert outcome(tmp_path / "again") == outcome(complete[0])
     run(config(seed=1), tmp_path / "other")
-    other, first = final_weights(tmp_path / "other"), final_weights(complete[0])
+    other, first = weights_in(tmp_path / "other" / "model"), weights_in(complete[0] / "model")
     assert any(not torch.equal(other[name], first[name]) for name in first)
 
 
@@ -303,19 +319,14 @@ def test_a_bf16_model_is_trained_in_float32_and_saved_in_bf16(config, tmp_path, 
     monkeypatch.setattr(pipeline, "save_model", watched)
     source = model_in(torch.bfloat16)
     run(config(model=str(source), train={"lr": 1e-5}), tmp_path / "run")
-    before, after = final_weights(source.parent / "..") if False else _weights(source), trained[0]
+    [after], before, saved = trained, weights_in(source), weights_in(tmp_path / "run" / "model")
     assert {weight.dtype for weight in after.values()} == {torch.float32}
+    assert {weight.dtype for weight in saved.values()} == {torch.bfloat16}
     name = "model.layers.0.mlp.up_proj.weight"
     moved = (after[name] - before[name].float()).abs()
-    assert 0 < float(moved.max()) < 1e-4
+    assert 0 < moved.max() < 1e-4
     assert (moved > 0).float().mean() > 0.9
-    saved = final_weights(tmp_path / "run")
-    assert {weight.dtype for weight in saved.values()} == {torch.bfloat16}
     assert torch.equal(saved[name], after[name].bfloat16())
-
-
-def _weights(folder):
-    return dict(AutoModelForCausalLM.from_pretrained(folder).named_parameters())
 
 
 # What goes wrong on the way
@@ -331,14 +342,10 @@ def test_divergence_keeps_the_last_checkpoint_and_no_model(config, tmp_path):
 
 @pytest.mark.parametrize(
     ("size", "file"),
-    [(100, "config.yaml"), (2000, "forget.jsonl"), (300_000, "step-000002"), (800_000, "nothing")],
+    [(100, "config.yaml"), (2000, "forget.jsonl"), (300_000, "step-000002")],
 )
 def test_a_full_disk_ends_in_a_sentence_and_no_half_file(config, tmp_path, files_of_at_most, size, file):
     out = tmp_path / "run"
-    if file == "nothing":
-        with files_of_at_most(size):
-            run(config(), out)
-        return
     with (
         files_of_at_most(size),
         pytest.raises(EffaceError, match=f"cannot write .*{file}.*; free some space") as raised,
@@ -351,11 +358,6 @@ def test_a_full_disk_ends_in_a_sentence_and_no_half_file(config, tmp_path, files
 
 
 # Kills
-
-
-def kill_moments(log):
-    """Line -> its number: where an uninterrupted run writes, see `killing.efface`."""
-    return {line: number for number, line in reversed(list(enumerate(log.read_text().splitlines())))}
 
 
 CASES = {
@@ -379,7 +381,7 @@ MOMENTS = {
 
 @pytest.fixture(scope="module")
 def never_stopped(child, settings, tmp_path_factory):
-    """For each case: its config file, the folder of a run that was not killed, and the moments of its writes."""
+    """For each case: its config file, and the folder of a run that was not killed."""
     made = {}
 
     def make(case):
@@ -387,8 +389,8 @@ def never_stopped(child, settings, tmp_path_factory):
             root = tmp_path_factory.mktemp(case)
             file, out = root / "config.yaml", root / "whole"
             file.write_text(yaml.safe_dump(merge(settings, CASES[case])))
-            assert child(["run", str(file), "--out", str(out)], str(out), None, str(root / "log")) == 0
-            made[case] = file, out, kill_moments(root / "log")
+            assert child(["run", str(file), "--out", str(out)], str(out), None) == 0
+            made[case] = file, out
         return made[case]
 
     return make
@@ -397,12 +399,12 @@ def never_stopped(child, settings, tmp_path_factory):
 @pytest.mark.parametrize(("case", "moment"), [(case, moment) for case in CASES for moment in MOMENTS[case]])
 def test_killed_and_resumed_is_the_same_as_never_stopped(never_stopped, child, tmp_path, case, moment):
     """`kill -9` just before a write. Every moment of these runs was tried once; here are those of each kind."""
-    file, whole, moments = never_stopped(case)
+    file, whole = never_stopped(case)
     out = tmp_path / "run"
     command = ["run", str(file), "--out", str(out)]
-    assert child(command, str(out), moments[moment], str(tmp_path / "log")) == -signal.SIGKILL
+    assert child(command, str(out), moment) == -signal.SIGKILL
     assert not (out / "results.json").exists()
-    assert child([*command, "--resume"], str(out), None, str(tmp_path / "log")) == 0
+    assert child([*command, "--resume"], str(out), None) == 0
     assert outcome(out) == outcome(whole)
     assert names(out) == names(whole)
     assert not list(out.rglob("*.partial"))
@@ -410,7 +412,7 @@ def test_killed_and_resumed_is_the_same_as_never_stopped(never_stopped, child, t
 
 def test_the_command_itself_killed_from_outside(never_stopped, child, tmp_path):
     """Nothing arranged: another process is killed some time after its third step."""
-    file, whole, _ = never_stopped("full")
+    file, whole = never_stopped("full")
     out = tmp_path / "run"
     command = ["run", str(file), "--out", str(out)]
     process = subprocess.Popen(
@@ -425,5 +427,5 @@ def test_the_command_itself_killed_from_outside(never_stopped, child, tmp_path):
     process.kill()
     _, complaints = process.communicate()
     assert process.returncode == -signal.SIGKILL, complaints.decode()
-    assert child([*command, "--resume"], str(out), None, str(tmp_path / "log")) == 0
+    assert child([*command, "--resume"], str(out), None) == 0
     assert outcome(out) == outcome(whole)

@@ -170,6 +170,20 @@ def test_dropout_is_on_in_training(train):
     assert dropped[-1].loss != plain[-1].loss
 
 
+def test_every_step_draws_masks_of_its_own(train, monkeypatch):
+    seeds = []
+
+    def watched(*arguments, **settings):
+        seeds.append(torch.initial_seed())
+        return batch_losses(*arguments, **settings)
+
+    monkeypatch.setattr(loop, "batch_losses", watched)
+    for seed in (0, 1, 0):
+        train(seed=seed)
+    assert len(set(seeds)) == 12
+    assert seeds[:6] == seeds[12:]
+
+
 def test_the_global_generator_is_left_alone(train):
     torch.manual_seed(5)
     expected = torch.rand(3)

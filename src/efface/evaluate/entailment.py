@@ -56,11 +56,12 @@ class NliJudge:
         from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, pipeline
 
         self.name = name
-        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+        own_code_only = {"local_files_only": True, "trust_remote_code": False}
+        config = AutoConfig.from_pretrained(folder, **own_code_only)
         self._labels = _nli_labels(name, config.id2label)
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(folder, **own_code_only)
         model = AutoModelForSequenceClassification.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
+            folder, **own_code_only, use_safetensors=True, dtype=torch.float32
         )
         self._longest = min(
             tokenizer.model_max_length, getattr(config, "max_position_embeddings", tokenizer.model_max_length)

@@ -79,8 +79,6 @@ class FinetuneConfig(BaseModel):
 
     model: str
     data: DataConfig
-    items: int | None = Field(default=None, gt=0)
-    """Train on so many questions only: those to forget first, then the others."""
     seed: int = Field(default=0, ge=0, lt=2**32)
     device: Device = "auto"
     text: TextConfig = TextConfig()

@@ -20,13 +20,14 @@ from efface.run.models import (
     load_tokenizer,
     model_folder,
     model_sha256,
+    peak_memory,
     position_limit,
     save_model,
     stored_dtype,
 )
 from efface.run.quiet import quiet_libraries
 from efface.run.reporter import Reporter, Silent
-from efface.run.training import check_can_train, train
+from efface.run.training import check_can_train, train, warn_of
 from efface.text.forward import check_packing
 from efface.text.template import Formatter
 from efface.train.examples import fine_tuning_examples
@@ -52,6 +53,7 @@ def finetune(
     folder.check(config, resume=resume)
     check_can_train(config.train)
     device = device_for(config.device)
+    task = load_task(config.data, data_dir=data_dir)
     items = load_training_set(config.data, data_dir=data_dir)
     source = model_folder(config.model)
     tokenizer = load_tokenizer(source)
@@ -59,11 +61,12 @@ def finetune(
     check_packing(model)
     formatter = Formatter(tokenizer, config.text, limit=position_limit(model))
     steps = fine_tuning_examples(items, config.train, config.seed, formatter)
+    warn_of(task, formatter, config.train, items=len(items), reporter=reporter)
     made = manifest(
         seed=config.seed,
         device=device,
         precision=f"weights and optimizer float32, training {training_precision(config.train, device)}",
-        data=load_task(config.data, data_dir=data_dir).sources,
+        data=task.sources,
         model=config.model,
         model_sha256=model_sha256(source),
     )
@@ -72,23 +75,24 @@ def finetune(
     folder.start(config, made)
     if folder.model.is_dir():
         reporter.stage(f"fine-tuned already: {folder.model}")
-        return folder.model
-    reporter.stage(f"fine-tuning on {len(items)} questions")
-    start = time.perf_counter()
-    model = train(
-        model,
-        fine_tuning(),
-        steps,
-        config.train,
-        schedule(len(items), config.train),
-        seed=config.seed,
-        folder=folder,
-        reference=lambda _: Reference(),
-        resume=resume,
-        reporter=reporter,
-    )
-    save_model(model, tokenizer, folder.model, dtype=stored_dtype(source))
-    made.seconds["finetune"] = round(time.perf_counter() - start, 3)
-    folder.write_manifest(made)
+    else:
+        reporter.stage(f"fine-tuning on {len(items)} questions")
+        start = time.perf_counter()
+        model = train(
+            model,
+            fine_tuning(),
+            steps,
+            config.train,
+            schedule(len(items), config.train),
+            seed=config.seed,
+            folder=folder,
+            reference=lambda _: Reference(),
+            resume=resume,
+            reporter=reporter,
+        )
+        save_model(model, tokenizer, folder.model, dtype=stored_dtype(source))
+        made.seconds["finetune"] = round(time.perf_counter() - start, 3)
+        made.peak_memory_bytes = peak_memory(device)
+        folder.write_manifest(made)
     shutil.rmtree(folder.checkpoints, ignore_errors=True)
     return folder.model

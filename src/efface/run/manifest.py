@@ -80,12 +80,13 @@ def _cpu() -> str:
 
 
 def _commit() -> str | None:
-    """The commit of efface's own checkout; None for an installed package."""
+    """The commit of efface's own checkout, `-dirty` where files differ from it; None for an installed package."""
     root = Path(efface.__file__).parents[2]
     if not (root / ".git").exists():
         return None
     try:
-        done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=True)
+        command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+        done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return None
     return done.stdout.strip()

@@ -9,12 +9,10 @@ from typing import Any
 import torch
 
 from efface.errors import EffaceError
-from efface.hub import UnavailableError, local_copy
+from efface.hub import MODEL_FILES, UnavailableError, local_copy
 from efface.run.config import Device
 from efface.train.checkpoint import first_line, folder_written_beside
 from efface.train.config import LoRAConfig
-
-_FILES = ("*.json", "*.jinja", "*.model", "*.txt", "*.safetensors")
 
 
 def model_folder(name: str) -> Path:
@@ -36,7 +34,7 @@ def model_folder(name: str) -> Path:
 def model_sha256(folder: Path) -> str:
     """One digest of what a model is loaded from: settings, tokenizer, chat template and weights."""
     digest = hashlib.sha256()
-    for path in sorted(path for pattern in _FILES for path in folder.glob(pattern)):
+    for path in sorted(path for pattern in MODEL_FILES for path in folder.glob(pattern)):
         digest.update(path.name.encode())
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
@@ -48,7 +46,7 @@ def load_tokenizer(folder: Path) -> Any:
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(folder)
+        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
         raise EffaceError(
             f"model {folder} has no tokenizer that loads ({first_line(error)}); save one there"
@@ -60,7 +58,7 @@ def load_model(folder: Path, *, dtype: torch.dtype, device: torch.device) -> Any
     from transformers import AutoModelForCausalLM
 
     try:
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True)
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True, trust_remote_code=False)
     except Exception as error:  # transformers, safetensors and the model's own code each raise their own
         raise EffaceError(f"model {folder} does not load as a causal language model: {first_line(error)}") from error
     try:
@@ -76,7 +74,10 @@ def device_for(choice: Device) -> torch.device:
     """The device asked for; `auto` is CUDA where there is one."""
     if choice == "cuda" and not torch.cuda.is_available():
         raise EffaceError("device=cuda: torch sees no CUDA device here; use device=cpu or auto")
-    return torch.device("cuda" if choice != "cpu" and torch.cuda.is_available() else "cpu")
+    device = torch.device("cuda" if choice != "cpu" and torch.cuda.is_available() else "cpu")
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    return device
 
 
 def position_limit(model: Any) -> int | None:
@@ -119,9 +120,19 @@ def save_model(model: Any, tokenizer: Any, folder: Path, *, dtype: torch.dtype) 
         tokenizer.save_pretrained(beside)
 
 
+def evaluation_dtype(source: Path, device: torch.device) -> torch.dtype:
+    """What models are evaluated in: on a GPU the dtype they are stored in, on a CPU float32, which it is faster in."""
+    return stored_dtype(source) if device.type == "cuda" else torch.float32
+
+
+def peak_memory(device: torch.device) -> int | None:
+    """Most bytes that a GPU's tensors took since `device_for`; None on a CPU."""
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
+
+
 def stored_dtype(folder: Path) -> torch.dtype:
     """The dtype that a model folder's config names; float32 where it names none."""
     from transformers import AutoConfig
 
-    dtype = AutoConfig.from_pretrained(folder).dtype
+    dtype = AutoConfig.from_pretrained(folder, trust_remote_code=False).dtype
     return dtype if isinstance(dtype, torch.dtype) else torch.float32

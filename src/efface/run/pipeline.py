@@ -25,10 +25,12 @@ from efface.run.folder import RunFolder
 from efface.run.manifest import continued, manifest, training_precision
 from efface.run.models import (
     device_for,
+    evaluation_dtype,
     load_model,
     load_tokenizer,
     model_folder,
     model_sha256,
+    peak_memory,
     position_limit,
     save_model,
     stored_dtype,
@@ -36,7 +38,7 @@ from efface.run.models import (
 from efface.run.quiet import quiet_libraries
 from efface.run.reference import reference_for
 from efface.run.reporter import Reporter, Silent
-from efface.run.training import check_can_train, train
+from efface.run.training import check_can_train, train, warn_of
 from efface.schema import Task
 from efface.scores import score_records
 from efface.text.forward import check_packing
@@ -110,8 +112,7 @@ def run(
         before=score_records(records_before, config.definition),
         after=score_records(records_after, config.definition),
     )
-    if this.device.type == "cuda":
-        this.manifest.peak_memory_bytes = torch.cuda.max_memory_allocated(this.device)
+    this.manifest.peak_memory_bytes = peak_memory(this.device)
     this.out.write_manifest(this.manifest)
     write_card(this.out.model, config, this.manifest, results)
     this.out.write_results(results)
@@ -125,20 +126,14 @@ def _prepare(config: RunConfig, out: RunFolder, data_dir: Path | None, reporter:
     check_can_train(config.train)
     device = device_for(config.device)
     task = load_task(config.data, data_dir=data_dir)
-    for text in task.warnings:
-        reporter.warning(text)
     source = model_folder(config.model)
     tokenizer = load_tokenizer(source)
     bound = objective(config.method, config)
-    model = load_model(source, dtype=_evaluation_dtype(device), device=device)
+    model = load_model(source, dtype=evaluation_dtype(source, device), device=device)
     check_packing(model)
     formatter = Formatter(tokenizer, config.text, limit=position_limit(model))
     steps = unlearning_examples(draws(task, config.train, config.seed), bound.views, formatter)
-    if formatter.tokenized_apart:
-        reporter.warning(
-            f"{len(set(formatter.tokenized_apart))} items were tokenized apart: a token crosses the border between "
-            "their prompt and answer; another text.format avoids it"
-        )
+    warn_of(task, formatter, config.train, items=len(task.forget), reporter=reporter)
     judges = open_judges(config.evaluate, device)
     for metric, why in judges.missing.items():
         reporter.warning(f"{metric} will be missing: {why}")
@@ -146,7 +141,7 @@ def _prepare(config: RunConfig, out: RunFolder, data_dir: Path | None, reporter:
         seed=config.seed,
         device=device,
         precision=f"weights and optimizer float32, training {training_precision(config.train, device)}, "
-        f"evaluation {str(_evaluation_dtype(device)).removeprefix('torch.')}",
+        f"evaluation {str(evaluation_dtype(source, device)).removeprefix('torch.')}",
         data=task.sources,
         model=config.model,
         model_sha256=model_sha256(source),
@@ -177,7 +172,7 @@ def _records_after(this: _Run, before: Records) -> Records:
     if known := _known(this, "after"):
         return known
     with this.stage("evaluate after", "evaluating after unlearning"):
-        model = load_model(this.out.model, dtype=_evaluation_dtype(this.device), device=this.device)
+        model = load_model(this.out.model, dtype=evaluation_dtype(this.source, this.device), device=this.device)
         records = _evaluate(this, model, before)
     this.out.write_records("after", records)
     return records
@@ -233,7 +228,3 @@ def _collect() -> None:
     """Free the models that nobody uses: loaders leave reference cycles, which Python takes apart when it likes."""
     gc.collect()
     torch.cuda.empty_cache()
-
-
-def _evaluation_dtype(device: torch.device) -> torch.dtype:
-    return torch.bfloat16 if device.type == "cuda" else torch.float32

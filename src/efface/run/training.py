@@ -12,10 +12,12 @@ from efface.objectives.terms import Objective, Reference
 from efface.run.folder import RunFolder
 from efface.run.models import with_adapters
 from efface.run.reporter import Reporter
+from efface.schema import Task
+from efface.text.template import Formatter
 from efface.train import checkpoint
 from efface.train.config import TrainConfig
 from efface.train.loop import StepLog, Trainer
-from efface.train.plan import Schedule
+from efface.train.plan import Schedule, schedule
 from efface.train.step import Example
 
 
@@ -33,6 +35,23 @@ def check_can_train(config: TrainConfig) -> None:
     if config.tracker is not None and config.tracker not in map(str, get_available_trackers()):
         raise EffaceError(
             f"train.tracker={config.tracker}: its package is not installed; pip install it, or leave it out"
+        )
+
+
+def warn_of(task: Task, formatter: Formatter, config: TrainConfig, *, items: int, reporter: Reporter) -> None:
+    """Tell what the user should know before training: of the data, of its tokens, of too few steps."""
+    for text in task.warnings:
+        reporter.warning(text)
+    if apart := set(formatter.tokenized_apart):
+        reporter.warning(
+            f"{len(apart)} items were tokenized apart: a token crosses the border between their prompt and answer, or "
+            "their text spells a special token; another text.format may avoid the first"
+        )
+    if items < config.batch_size:
+        steps = schedule(items, config).steps
+        reporter.warning(
+            f"{items} items in batches of {config.batch_size} make {steps} steps in all, which may change little; "
+            "lower train.batch_size or raise train.epochs"
         )
 
 

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from efface.errors import EffaceError
@@ -82,7 +81,7 @@ def folder_written_beside(folder: Path) -> Iterator[Path]:
         if folder.is_dir():
             shutil.rmtree(folder)  # a folder that is not empty cannot be renamed onto
         beside.replace(folder)
-    except (OSError, SafetensorError, RuntimeError) as error:  # the system's, safetensors' and torch's "disk full"
+    except Exception as error:  # torch, safetensors and tokenizers each raise their own when the disk is full
         free = shutil.disk_usage(_existing(folder)).free / 2**30
         raise EffaceError(
             f"cannot write {folder} ({free:.1f} GiB free): {first_line(error)}; free some space or choose another --out"

@@ -6,6 +6,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from efface.errors import EffaceError
 from efface.schema import Item, Task
 from efface.train.config import Pairing, TrainConfig
 
@@ -30,14 +31,20 @@ class Schedule:
 
 
 def schedule(items: int, config: TrainConfig) -> Schedule:
-    """The published schedule: floor(epochs x n / batch) steps, warm-up over floor(n / batch) if more than one."""
+    """The published schedule: floor(epochs x n / batch) steps, warm-up over floor(n / batch) if more than one.
+
+    A run that would warm up to its end, as one of a single epoch, has no warm-up. Raises `EffaceError` for
+    `warmup_steps` that leave no step at the full rate.
+    """
     per_epoch = items // config.batch_size
-    default_warmup = per_epoch if per_epoch > 1 else 0
-    return Schedule(
-        steps=max(1, config.epochs * items // config.batch_size),
-        warmup=default_warmup if config.warmup_steps is None else config.warmup_steps,
-        per_epoch=max(1, per_epoch),
-    )
+    steps = max(1, config.epochs * items // config.batch_size)
+    default = per_epoch if 1 < per_epoch < steps else 0
+    warmup = default if config.warmup_steps is None else config.warmup_steps
+    if warmup >= steps:
+        raise EffaceError(
+            f"train.warmup_steps={warmup} of {steps} steps leaves none at the full rate; lower it, or raise train.epochs"
+        )
+    return Schedule(steps=steps, warmup=warmup, per_epoch=max(1, per_epoch))
 
 
 def batches(ids: Sequence[str], config: TrainConfig, seed: int) -> list[list[tuple[int, int]]]:

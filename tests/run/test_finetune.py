@@ -1,0 +1,153 @@
+"""Fine-tuning makes an ordinary model that knows the answers, and survives a kill."""
+
+from __future__ import annotations
+
+import json
+import signal
+
+import pytest
+import torch
+import yaml
+
+from efface.data import load_training_set
+from efface.errors import EffaceError
+from efface.run import finetune as module
+from efface.run.config import FinetuneConfig, merge, read_yaml, validated
+from efface.run.finetune import finetune
+from efface.run.models import load_model, load_tokenizer, model_sha256
+from efface.run.reporter import Silent
+from efface.text.likelihood import answer_logprobs
+from efface.text.template import Formatter, TextConfig
+
+CPU = torch.device("cpu")
+
+
+class Watching(Silent):
+    """Remembers the stages it is told of."""
+
+    def __init__(self):
+        self.stages = []
+
+    def stage(self, text):
+        self.stages.append(text)
+
+
+@pytest.fixture(scope="module")
+def values(settings):
+    """12 steps on the 30 questions of two authors."""
+    kept = {key: settings[key] for key in ("model", "data", "text", "train")}
+    return merge(kept, {"data": {"authors": 2}, "train": {"epochs": 4, "batch_size": 12, "lr": 3e-3}})
+
+
+@pytest.fixture
+def config(values):
+    def make(**changes):
+        return validated(FinetuneConfig, merge(values, changes))
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def complete(values, tmp_path_factory):
+    """One complete fine-tuning; not to be changed."""
+    out = tmp_path_factory.mktemp("complete") / "run"
+    assert finetune(validated(FinetuneConfig, values), out) == out / "model"
+    return out
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def outcome(folder):
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    steps = [{key: value for key, value in json.loads(line).items() if key != "seconds"} for line in lines]
+    files = {path.name: path.read_bytes() for path in (folder / "model").iterdir()}
+    return files | {"steps": steps}
+
+
+def test_the_folder(complete, values, source):
+    assert names(complete) == ["config.yaml", "manifest.json", "metrics.jsonl", "model"]
+    assert {path.suffix for path in (complete / "model").iterdir()} <= {".json", ".safetensors", ".jinja"}
+    assert validated(FinetuneConfig, read_yaml(complete / "config.yaml")) == validated(FinetuneConfig, values)
+    made = json.loads((complete / "manifest.json").read_text())
+    assert made["model_sha256"] == model_sha256(source)
+    assert list(made["seconds"]) == ["finetune"]
+
+
+def test_it_learns_every_answer(complete, config, source):
+    items = load_training_set(config().data, data_dir=None)
+    formatter = Formatter(load_tokenizer(source), TextConfig(format="plain"))
+    rows = formatter.encode([(item.id, item.question, item.answer) for item in items])
+
+    def mean_logprobs(folder):
+        model = load_model(folder, dtype=torch.float32, device=CPU)
+        return [sum(each) / len(each) for each in answer_logprobs(model, rows, token_budget=2000)]
+
+    before, after = mean_logprobs(source), mean_logprobs(complete / "model")
+    assert len(items) > 12
+    assert all(new > old + 0.5 for old, new in zip(before, after, strict=True))
+
+
+def test_the_seed_decides_everything(complete, config, tmp_path):
+    finetune(config(), tmp_path / "again")
+    assert outcome(tmp_path / "again") == outcome(complete)
+    finetune(config(seed=1), tmp_path / "other")
+    assert outcome(tmp_path / "other")["model.safetensors"] != outcome(complete)["model.safetensors"]
+
+
+def test_adapters_are_merged_and_written_beside(config, tmp_path):
+    finetune(config(train={"lora": {"r": 2}, "epochs": 1}), tmp_path / "run")
+    assert names(tmp_path / "run") == ["adapter", "config.yaml", "manifest.json", "metrics.jsonl", "model"]
+    load_model(tmp_path / "run" / "model", dtype=torch.float32, device=CPU)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model": "no where"}, "model: "),
+        ({"text": {"format": "chat"}}, "the tokenizer has no chat template"),
+        ({"text": {"max_length": 9}}, "the limit is 9"),
+        ({"train": {"tracker": "aim"}}, "train.tracker=aim: its package is not installed"),
+    ],
+)
+def test_refused_before_anything_is_written(config, tmp_path, changes, message):
+    with pytest.raises(EffaceError, match=message):
+        finetune(config(**changes), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_full_disk_ends_in_a_sentence_and_can_be_resumed(complete, config, tmp_path, files_of_at_most):
+    out = tmp_path / "run"
+    with files_of_at_most(300_000), pytest.raises(EffaceError, match=r"cannot write .*step-000002 .*free some space"):
+        finetune(config(), out)
+    assert not list(out.rglob("*partial*"))
+    assert not (out / "model").exists()
+    finetune(config(), out, resume=True)
+    assert outcome(out) == outcome(complete)
+
+
+def test_a_complete_one_resumed_does_nothing_again(config, tmp_path, monkeypatch):
+    out = tmp_path / "run"
+    finetune(config(train={"epochs": 1}), out)
+    whole = outcome(out)
+    monkeypatch.setattr(module, "train", None)
+    reporter = Watching()
+    assert finetune(config(train={"epochs": 1}), out, resume=True, reporter=reporter) == out / "model"
+    assert reporter.stages == [f"fine-tuned already: {out / 'model'}"]
+    assert outcome(out) == whole
+
+
+@pytest.mark.parametrize(
+    "moment",
+    ["open /metrics.jsonl", "os.rename /checkpoints/.step-000004.partial", "os.rmdir /checkpoints/step-000008"],
+)
+def test_killed_and_resumed_is_the_same_as_never_stopped(complete, values, child, tmp_path, moment):
+    """`kill -9` just before a write; every moment of this run was tried once."""
+    file, out = tmp_path / "config.yaml", tmp_path / "run"
+    file.write_text(yaml.safe_dump(values))
+    command = ["finetune", str(file), "--out", str(out)]
+    assert child(command, str(out), moment) == -signal.SIGKILL
+    assert child([*command, "--resume"], str(out), None) == 0
+    assert outcome(out) == outcome(complete)
+    assert names(out) == names(complete)
