@@ -103,10 +103,11 @@ def test_run_again_needs_resume_and_then_has_nothing_to_do(
 
 def test_finetune_makes_a_model(efface: Command, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
-    ran = efface("finetune", "mine.yaml", "items=4", "evaluate=null", "--out", "target")
+    ran = efface("finetune", "mine.yaml", "evaluate=null", "--out", "target")
     assert ran.returncode == 2  # evaluate is no setting of a fine-tuning, and the file has it
     assert "unknown key 'evaluate'" in ran.stderr
-    ran = efface("finetune", "demo", f"model={MODEL}", "items=8", "train.epochs=1", "device=cpu", "--out", "target")
+    few = ["data.authors=2", "data.forget_authors=1", "train.epochs=1", "train.batch_size=20", "train.warmup_steps=0"]
+    ran = efface("finetune", "demo", f"model={MODEL}", *few, "device=cpu", "--out", "target")
     assert (ran.returncode, ran.stderr) == (0, "")
     assert ran.stdout.splitlines()[-1] == "model: target/model"
     assert Path("target/model/model.safetensors").is_file()

@@ -84,6 +84,6 @@ def test_what_the_user_gives_comes_last(tmp_path: Path) -> None:
 
 
 def test_finetuning_takes_data_and_format_of_the_run() -> None:
-    config = finetune_config("tofu-forget05", ["model=m", "recipe=published", "items=50"])
-    assert (config.data.split, config.text.format, config.items) == ("forget05", "llama2", 50)
+    config = finetune_config("tofu-forget05", ["model=m", "recipe=published", "data.retain_items=50"])
+    assert (config.data.split, config.text.format, config.data.retain_items) == ("forget05", "llama2", 50)
     assert finetune_config("tofu-forget05", ["model=m"]).text.format == "chat"

@@ -42,7 +42,7 @@ def schedule(items: int, config: TrainConfig) -> Schedule:
     warmup = default if config.warmup_steps is None else config.warmup_steps
     if warmup >= steps:
         raise EffaceError(
-            f"train.warmup_steps={warmup} of {steps} steps leaves none at the full rate; lower it, or raise train.epochs"
+            f"train.warmup_steps={warmup} of {steps} steps leaves none at the full rate; lower it or raise train.epochs"
         )
     return Schedule(steps=steps, warmup=warmup, per_epoch=max(1, per_epoch))
 
