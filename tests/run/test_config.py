@@ -111,7 +111,7 @@ def test_settings_survive_their_own_yaml() -> None:
         run(
             "train.lr=3e-7", "train.lora=true", "data.forget=f", "data.retain=r", r'text.format="{question}\n{answer}"'
         ),
-        validated(FinetuneConfig, {"model": "m", "data": "real-world", "items": 3}),
+        validated(FinetuneConfig, {"model": "m", "data": "tofu-forget01"}),
     ]
     for config in configs:
         text = to_yaml(config)

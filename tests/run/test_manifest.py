@@ -49,7 +49,9 @@ def test_what_made_a_run(monkeypatch):
 def test_the_commit_is_that_of_efface_itself(monkeypatch, tmp_path):
     root = Path(efface.__file__).parents[2]
     found = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=False)
-    assert new().commit == (found.stdout.strip() or None)
+    commit = new().commit
+    assert commit is None or commit.removesuffix("-dirty") == found.stdout.strip()
+    assert (commit is None) == (found.returncode != 0)
     monkeypatch.setattr(module.efface, "__file__", str(tmp_path / "site-packages" / "efface" / "__init__.py"))
     assert new().commit is None  # installed from a wheel
 

@@ -22,6 +22,7 @@ from efface.run.models import (
     model_sha256,
     peak_memory,
     position_limit,
+    reset_peak_memory,
     save_model,
     stored_dtype,
 )
@@ -53,6 +54,7 @@ def finetune(
     folder.check(config, resume=resume)
     check_can_train(config.train)
     device = device_for(config.device)
+    reset_peak_memory(device)
     task = load_task(config.data, data_dir=data_dir)
     items = load_training_set(config.data, data_dir=data_dir)
     source = model_folder(config.model)

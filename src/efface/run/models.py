@@ -74,10 +74,7 @@ def device_for(choice: Device) -> torch.device:
     """The device asked for; `auto` is CUDA where there is one."""
     if choice == "cuda" and not torch.cuda.is_available():
         raise EffaceError("device=cuda: torch sees no CUDA device here; use device=cpu or auto")
-    device = torch.device("cuda" if choice != "cpu" and torch.cuda.is_available() else "cpu")
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-    return device
+    return torch.device("cuda" if choice != "cpu" and torch.cuda.is_available() else "cpu")
 
 
 def position_limit(model: Any) -> int | None:
@@ -125,8 +122,14 @@ def evaluation_dtype(source: Path, device: torch.device) -> torch.dtype:
     return stored_dtype(source) if device.type == "cuda" else torch.float32
 
 
+def reset_peak_memory(device: torch.device) -> None:
+    """Let `peak_memory` count from here."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
 def peak_memory(device: torch.device) -> int | None:
-    """Most bytes that a GPU's tensors took since `device_for`; None on a CPU."""
+    """Most bytes that a GPU's tensors took since `reset_peak_memory`; None on a CPU."""
     return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
 
 

@@ -32,6 +32,7 @@ from efface.run.models import (
     model_sha256,
     peak_memory,
     position_limit,
+    reset_peak_memory,
     save_model,
     stored_dtype,
 )
@@ -125,6 +126,7 @@ def _prepare(config: RunConfig, out: RunFolder, data_dir: Path | None, reporter:
     out.check(config, resume=resume)
     check_can_train(config.train)
     device = device_for(config.device)
+    reset_peak_memory(device)
     task = load_task(config.data, data_dir=data_dir)
     source = model_folder(config.model)
     tokenizer = load_tokenizer(source)
