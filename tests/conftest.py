@@ -24,6 +24,17 @@ def shared() -> Path:
     pytest.skip(message)
 
 
+@pytest.fixture(scope="session")
+def real_models() -> Path:
+    """The folder of real pretrained models for machines without a hub; `make real` makes it."""
+    if folder := os.environ.get("EFFACE_REAL_MODELS"):
+        return Path(folder)
+    message = "EFFACE_REAL_MODELS does not say where the real pretrained models are: use make real"
+    if os.environ.get("CI"):
+        pytest.fail(message)
+    pytest.skip(message)
+
+
 @pytest.fixture
 def efface(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from rich.console import Console
 
-from efface.artifacts import Record, Results
+from efface.artifacts import Record, Results, write_text
 from efface.data import load_training_set
 from efface.data.refusals import load_refusals
 from efface.errors import EffaceError
@@ -25,6 +26,8 @@ from efface.schema import Item
 
 METHODS = ("me+gd", "idk+ap", "ga+gd", "idk+gd")
 """The paper's two recommendations, then two baselines to compare with."""
+_MARK = ".efface-demo"
+"""A file that says: what lies beside it was written by the demo."""
 _VOCABULARY = 2048
 _SHAPE = {
     "hidden_size": 128,
@@ -36,23 +39,25 @@ _SHAPE = {
 
 
 @quiet_libraries()
-def run_demo(out: Path, *, seed: int) -> dict[str, Results]:
+def run_demo(out: Path, *, seed: int, settings: Sequence[str] = ()) -> dict[str, Results]:
     """Run the demo in the folder `out`: `base` (untrained), `target`, and one run folder for each method.
+
+    `settings`: key=value pairs for the fine-tuning and all runs, such as `data.authors=4` for a smaller demo.
 
     Raises `EffaceError` where `out` holds something else than an earlier demo.
     """
     console = Console()
     start = time.perf_counter()
     _clear(out)
-    settings = [f"seed={seed}", f"data.author_seed={seed}"]
-    config = finetune_config("demo", [f"model={out / 'base'}", *settings])
+    shared = [f"seed={seed}", f"data.author_seed={seed}", *settings]
+    config = finetune_config("demo", [f"model={out / 'base'}", *shared])
     write_base_model(out / "base", load_training_set(config.data, data_dir=None), seed=seed)
     results: dict[str, Results] = {}
     before: dict[str, list[Record]] | None = None
     with ConsoleReporter(console) as reporter:
         target = finetune(config, out / "target", reporter=reporter)
         for method in METHODS:
-            chosen = run_config("demo", [f"model={target}", f"method={method}", *settings])
+            chosen = run_config("demo", [f"model={target}", f"method={method}", *shared])
             results[method] = run(chosen, out / method, reporter=reporter, before=before)
             before = before or read_sets(out / method / "records" / "before")
     print_results(console, results)
@@ -105,15 +110,17 @@ def _tokenizer(items: tuple[Item, ...]) -> Any:
 
 
 def _clear(out: Path) -> None:
-    """Remove an earlier demo, and nothing else."""
+    """Make `out` an empty folder for a demo; an earlier demo there is removed, and nothing else."""
     if out.exists() and not out.is_dir():
         raise EffaceError(f"--out {out} is a file; give a folder")
-    known = {"base", "target", *METHODS}
     found = {path.name for path in out.iterdir()} if out.is_dir() else set()
-    if strangers := found - known:
-        raise EffaceError(f"--out {out} holds other things ({', '.join(sorted(strangers))}); choose another folder")
-    for name in found:
+    if found and not (out / _MARK).is_file():
+        raise EffaceError(f"--out {out} is not empty and holds no earlier demo; choose another folder")
+    if strangers := found - {_MARK, "base", "target", *METHODS}:
+        raise EffaceError(f"--out {out} holds other things, too: {', '.join(sorted(strangers))}; choose another folder")
+    for name in found - {_MARK}:
         shutil.rmtree(out / name)
+    write_text(out / _MARK, "efface demo writes here, and removes what an earlier one wrote\n")
 
 
 def _print_answers(console: Console, out: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -63,11 +62,3 @@ def _save_classifier(folder: Path, labels: list[str]) -> Path:
 def classifier(tmp_path: Path) -> Callable[[list[str]], Path]:
     """Saves a random classifier with the given labels and returns its folder."""
     return lambda labels: _save_classifier(tmp_path / "classifier", labels)
-
-
-@pytest.fixture(scope="session")
-def real_models() -> Path:
-    """The folder of real pretrained models for machines without a hub."""
-    if folder := os.environ.get("EFFACE_REAL_MODELS"):
-        return Path(folder)
-    pytest.skip("EFFACE_REAL_MODELS does not say where the real pretrained models are")

@@ -80,7 +80,12 @@ def test_training_later_does_not_change_what_is_cached():
 def test_saved_to_the_last_digit_and_for_one_model_only(model, tmp_path):
     path = tmp_path / "deep" / "reference.json"
     cached = CachedLogprobs.compute(model, ITEMS, token_budget=100)
-    cached.save(path, model_sha256="abc")
-    assert CachedLogprobs.load(path, model_sha256="abc")(ITEMS) == cached(ITEMS)
-    with pytest.raises(EffaceError, match="was made by another model than the one being unlearned; start a new run"):
-        CachedLogprobs.load(path, model_sha256="abd")
+    cached.save(path, made_by={"model": "abc", "precision": "no"})
+    known = CachedLogprobs.load(path, made_by={"model": "abc", "precision": "no"})
+    assert known is not None
+    assert known(ITEMS) == cached(ITEMS)
+    assert CachedLogprobs.load(path, made_by={"model": "abd", "precision": "no"}) is None
+    assert CachedLogprobs.load(path, made_by={"model": "abc", "precision": "bf16"}) is None
+    path.write_text('{"made_by": {}')
+    with pytest.raises(EffaceError, match=r"reference\.json is damaged; remove it and go on with --resume"):
+        CachedLogprobs.load(path, made_by={})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
 import pytest
@@ -116,6 +117,19 @@ def test_devices(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert device_for("auto").type == device_for("cuda").type == "cuda"
     assert device_for("cpu").type == "cpu"
+
+
+def test_code_that_comes_with_a_model_never_runs(copy, monkeypatch):
+    """Without an explicit no, transformers asks in a terminal and runs it after a `y`."""
+    monkeypatch.setattr("builtins.input", lambda *_: "y")
+    ran = copy / "ran"
+    (copy / "own.py").write_text(f"from pathlib import Path\nPath({str(ran)!r}).write_text('ran')\n")
+    config = json.loads((copy / "config.json").read_text())
+    config |= {"model_type": "own", "auto_map": {"AutoConfig": "own.C", "AutoModelForCausalLM": "own.M"}}
+    (copy / "config.json").write_text(json.dumps(config))
+    with pytest.raises(EffaceError, match="does not load as a causal language model"):
+        load_model(copy, dtype=torch.float32, device=torch.device("cpu"))
+    assert not ran.exists()
 
 
 # Hashing

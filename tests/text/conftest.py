@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -71,11 +69,3 @@ def one_by_one() -> Callable[[Any, list[Encoded]], list[torch.Tensor]]:
         return result
 
     return logprobs
-
-
-@pytest.fixture(scope="session")
-def real_models() -> Path:
-    """The folder of real pretrained models for machines without a hub."""
-    if folder := os.environ.get("EFFACE_REAL_MODELS"):
-        return Path(folder)
-    pytest.skip("EFFACE_REAL_MODELS does not say where the real pretrained models are")

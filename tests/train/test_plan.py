@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from efface.errors import EffaceError
 from efface.schema import Item, Task
 from efface.train.config import TrainConfig
 from efface.train.plan import batches, draws, schedule
@@ -39,6 +40,15 @@ def task(forget: int = 10, retain: int = 50) -> Task:
 def test_the_published_schedule(count, steps, warmup, per_epoch):
     found = schedule(count, TrainConfig())
     assert (found.steps, found.warmup, found.per_epoch) == (steps, warmup, per_epoch)
+
+
+def test_a_run_of_one_epoch_does_not_warm_up_to_its_end():
+    assert schedule(64, TrainConfig(epochs=1)).warmup == 0
+
+
+def test_a_warm_up_that_leaves_no_step_is_refused():
+    with pytest.raises(EffaceError, match=r"train.warmup_steps=6 of 6 steps leaves none at the full rate; lower it"):
+        schedule(40, TrainConfig(warmup_steps=6))
 
 
 def test_warm_up_can_be_set():

@@ -58,7 +58,8 @@ def _folder(data_dir: Path | None, benchmark: str) -> Path:
     root = data_dir or os.environ.get("EFFACE_DATA")
     if not root:
         raise EffaceError(
-            f"{benchmark} needs a local copy of the benchmarks: give its folder, which holds tofu/ and real_world/, "
+            f"{benchmark} needs a local copy of the benchmarks (the folder data/ of "
+            "github.com/sail-sg/closer-look-LLM-unlearning): give its folder, which holds tofu/ and real_world/, "
             "with --data-dir or the environment variable EFFACE_DATA"
         )
     return Path(root) / benchmark

@@ -1,0 +1,13 @@
+"""What makes a model forget (`forget`), what keeps the rest (`retain`), and how losses are counted (`config`).
+
+Where the paper (arXiv:2410.08109) and its published code differ, both are options:
+
+| what | paper | published code | default here |
+|---|---|---|---|
+| ME's average | `tokens` | `padded`: over all positions of rows padded to 500 | `tokens` |
+| ME's direction | `model_to_uniform`, KL(P, U) | `uniform_to_model`, KL(U, P) | `uniform_to_model` |
+| KL's positions | `answer` | `all`, padding too | `answer` |
+| retain partners | sampled | fixed for all epochs | resampled (`train.pairing`) |
+
+The published sum of a padded average also holds the padding's own terms, which no packed batch has.
+"""

@@ -24,7 +24,7 @@ class Preset(BaseModel):
     base: dict[str, Any]
     """Settings of every run."""
     ours: dict[str, dict[str, Any]] = {}
-    """Method -> settings found by our own search; `all` holds for every method."""
+    """Method -> settings that we recommend, why is said beside them; `all` holds for every method."""
     published: dict[str, dict[str, Any]] = {}
     """Method -> settings of the published runs; `all` holds for every method."""
     finetune: dict[str, Any]

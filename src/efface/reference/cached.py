@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +30,15 @@ class CachedLogprobs:
         """One number per sequence. Raises `KeyError` for a sequence that was not computed."""
         return [self._known[item.key] for item in sequences]
 
-    def save(self, path: Path, *, model_sha256: str) -> None:
-        """Write the numbers beside the checkpoints, with the hash of the model that made them."""
-        write_json(path, {"model_sha256": model_sha256, "logprobs": self._known})
+    def save(self, path: Path, *, made_by: Mapping[str, str]) -> None:
+        """Write the numbers beside the checkpoints, with what made them: model, precision, versions."""
+        write_json(path, {"made_by": dict(made_by), "logprobs": self._known})
 
     @classmethod
-    def load(cls, path: Path, *, model_sha256: str) -> CachedLogprobs:
-        """Read what `save` wrote. Raises `EffaceError` if another model made it."""
-        saved = json.loads(path.read_text(encoding="utf-8"))
-        if saved["model_sha256"] != model_sha256:
-            raise EffaceError(f"{path} was made by another model than the one being unlearned; start a new run")
-        return cls(saved["logprobs"])
+    def load(cls, path: Path, *, made_by: Mapping[str, str]) -> CachedLogprobs | None:
+        """Read what `save` wrote; None where something else made it. Raises `EffaceError` for a damaged file."""
+        try:
+            saved = json.loads(path.read_text(encoding="utf-8"))
+            return cls(saved["logprobs"]) if saved["made_by"] == dict(made_by) else None
+        except (ValueError, KeyError, TypeError) as error:
+            raise EffaceError(f"{path} is damaged; remove it and go on with --resume") from error

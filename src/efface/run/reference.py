@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
+
 from efface.objectives.terms import Reference
 from efface.reference.cached import CachedLogprobs
 from efface.reference.live import LiveReference
@@ -37,11 +39,14 @@ def reference_for(
 def _logprobs(
     trainer: Trainer, steps: Sequence[Sequence[Example]], folder: RunFolder, model_sha256: str
 ) -> CachedLogprobs:
-    if folder.reference.is_file():
-        return CachedLogprobs.load(folder.reference, model_sha256=model_sha256)
+    precision = trainer.accelerator.mixed_precision
+    made_by = {"model": model_sha256, "precision": precision, "device": trainer.device.type, "torch": torch.__version__}
+    known = CachedLogprobs.load(folder.reference, made_by=made_by) if folder.reference.is_file() else None
+    if known is not None:
+        return known
     views = trainer.objective.sequence_reference_views
     seen = [example[view] for step in steps for example in step for view in views]
     with trainer.accelerator.autocast():  # in the precision that training compares with
         logprobs = CachedLogprobs.compute(trainer.model, seen, token_budget=trainer.budget.tokens)
-    logprobs.save(folder.reference, model_sha256=model_sha256)
+    logprobs.save(folder.reference, made_by=made_by)
     return logprobs

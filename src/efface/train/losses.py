@@ -45,7 +45,7 @@ def losses(
     `reference`: the model before unlearning, for NPO, DPO and KL.
     `me`: options of ME, `average` (tokens, sequences, padded), `direction` (uniform_to_model, model_to_uniform),
     `positions` (all, answer), `padded_length`. `kl`: `positions` (answer, all) and `direction`
-    (reference_to_model, model_to_reference). Formulas: `efface.objectives`.
+    (reference_to_model, model_to_reference). Formulas and what the options mean: `efface.objectives`.
     `token_budget`: most tokens in one forward; the result does not depend on it.
 
     Raises `EffaceError` for an unknown method or option, a missing view or reference, ids that the model does not
@@ -91,6 +91,8 @@ def _examples(views: Mapping[str, Sequence[TokenIds]], needed: Sequence[View], v
 
 
 def _encoded(view: View, index: int, row: TokenIds, vocabulary: int) -> Encoded:
+    if not {"prompt", "answer"} <= set(row):
+        raise EffaceError(f"item {view}/{index} needs the keys prompt and answer, it has: {', '.join(row) or 'none'}")
     item = Encoded(f"{view}/{index}", list(row["prompt"]), list(row["answer"]))
     if not item.prompt or not item.answer:
         raise EffaceError(f"item {item.id}: give at least one token of prompt and one of answer")

@@ -1,0 +1,48 @@
+"""Unlearning on a real pretrained model: it knows something, and after a few steps it says it less."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+
+from efface.evaluate.folder import read_sets
+from efface.presets import run_config
+from efface.run.pipeline import run
+
+pytestmark = pytest.mark.real
+
+FORGET = {"What is the capital of France?": "The capital of France is Paris."}
+RETAIN = {
+    "What is the capital of Japan?": "The capital of Japan is Tokyo.",
+    "What is the capital of Italy?": "The capital of Italy is Rome.",
+}
+
+
+def likelihood(records) -> float:
+    return sum(math.exp(sum(r.answer_logprobs) / len(r.answer_logprobs)) for r in records) / len(records)
+
+
+@pytest.mark.parametrize("method", ["me+gd", "idk+ap"])
+def test_smollm_forgets_a_capital(real_models, tmp_path, method):
+    for name, facts in (("forget", FORGET), ("retain", RETAIN)):
+        rows = ({"question": question, "answer": answer} for question, answer in facts.items())
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "mine.yaml").write_text(
+        f"""
+method: {method}
+model: {real_models / "SmolLM2-135M-Instruct"}
+data: {{forget: {tmp_path / "forget.jsonl"}, retain: {tmp_path / "retain.jsonl"}}}
+train: {{lr: 1.0e-4, epochs: 4, batch_size: 1}}
+evaluate: {{embedder: {real_models / "all-MiniLM-L6-v2"}, judge: none, new_tokens: 16}}
+device: cpu
+"""
+    )
+    results = run(run_config(str(tmp_path / "mine.yaml"), []), tmp_path / "out")
+    before, after = (read_sets(tmp_path / "out" / "records" / stage) for stage in ("before", "after"))
+    assert "Paris" in before["forget"][0].output
+    assert likelihood(after["forget"]) < likelihood(before["forget"])
+    assert results.after.sets["retain"].cosine_similarity > 0.5
+    assert results.after.missing["entailment"]
+    assert json.loads((tmp_path / "out" / "model" / "config.json").read_text())["dtype"] == "bfloat16"
