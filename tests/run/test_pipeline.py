@@ -280,6 +280,13 @@ def test_the_first_step_compares_with_the_model_before_unlearning(config, tmp_pa
     assert second["retain"] > 1e-6
 
 
+def test_the_reference_is_computed_in_the_precision_of_training(config, tmp_path):
+    """In float32 it would differ from the model's own bf16 log-probs before anything is learned."""
+    run(config(method="npo+gd", train={"precision": "bf16", "epochs": 1, "batch_size": 20}), tmp_path / "run")
+    [first] = steps(tmp_path / "run")
+    assert first["forget"] == pytest.approx(2 / 0.1 * math.log(2), abs=1e-3)
+
+
 def test_the_reference_is_never_computed_from_trained_weights(config, tmp_path):
     """Even where its file is lost, a resumed run computes it before it loads a checkpoint."""
     chosen = config(method="npo+gd", train={"checkpoint_every": 1})

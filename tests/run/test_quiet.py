@@ -39,7 +39,7 @@ def talk_and_fail():
 
 
 def test_notes_for_developers_are_off_and_come_back(caplog):
-    level = logging.getLogger("accelerate").level
+    caplog.set_level(logging.INFO, logger="accelerate")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         with pytest.raises(KeyError):
@@ -47,4 +47,4 @@ def test_notes_for_developers_are_off_and_come_back(caplog):
         warnings.warn("deprecated", FutureWarning, stacklevel=1)
     assert [str(each.message) for each in caught] == ["told", "deprecated"]
     assert caplog.messages == []
-    assert logging.getLogger("accelerate").level == level
+    assert logging.getLogger("accelerate").level == logging.INFO

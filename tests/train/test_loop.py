@@ -258,7 +258,7 @@ RESUMED = {
 
 
 @pytest.mark.parametrize("case", RESUMED)
-@pytest.mark.parametrize("stop_after", [1, 3, 4])
+@pytest.mark.parametrize("stop_after", [1, 4])
 def test_resumed_is_the_same_as_never_stopped(train, tmp_path, case, stop_after):
     config, method, shape = RESUMED[case]
     config = config.model_copy(update={"checkpoint_every": 2})
