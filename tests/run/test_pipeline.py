@@ -376,7 +376,6 @@ CASES = {
 MOMENTS = {
     "full": [
         "os.rename /records/before/.retain.jsonl.partial",
-        "os.rename /checkpoints/.step-000004.partial",
         "os.rmdir /checkpoints/step-000004",
         "os.rename /records/after/.retain.jsonl.partial",
     ],
