@@ -17,11 +17,11 @@ from efface.run.models import (
     load_tokenizer,
     model_folder,
     model_sha256,
-    position_limit,
     save_model,
     stored_dtype,
     with_adapters,
 )
+from efface.text.forward import position_limit
 from efface.train.config import LoRAConfig
 
 CPU = torch.device("cpu")
@@ -233,6 +233,7 @@ def test_an_adapter_is_merged_and_written_beside(adapted, source, tmp_path):
     assert not torch.allclose(expected, logits(load(source)), atol=1e-2)
     save_model(adapted, load_tokenizer(source), tmp_path / "model", dtype=torch.float32)
     assert names(tmp_path) == ["adapter", "model"]
+    assert "More Information Needed" not in (tmp_path / "adapter" / "README.md").read_text()
     torch.testing.assert_close(logits(AutoModelForCausalLM.from_pretrained(tmp_path / "model")), expected)
     on_base = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(source), tmp_path / "adapter")
     torch.testing.assert_close(logits(on_base), expected)

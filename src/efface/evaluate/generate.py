@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from efface.errors import EffaceError
-from efface.text.forward import unwrapped
+from efface.text.forward import position_limit, unwrapped
 from efface.text.template import Formatter
 
 
@@ -53,7 +53,7 @@ def generate(
 
 
 def _check_room(model: Any, longest_prompt: int, new_tokens: int) -> None:
-    positions = getattr(unwrapped(model).config.get_text_config(), "max_position_embeddings", None)
+    positions = position_limit(model)
     if positions is not None and longest_prompt + new_tokens > positions:
         raise EffaceError(
             f"the longest prompt ({longest_prompt} tokens) and evaluate.new_tokens={new_tokens} exceed the model's "

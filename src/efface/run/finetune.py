@@ -21,7 +21,6 @@ from efface.run.models import (
     model_folder,
     model_sha256,
     peak_memory,
-    position_limit,
     reset_peak_memory,
     save_model,
     stored_dtype,
@@ -29,7 +28,7 @@ from efface.run.models import (
 from efface.run.quiet import quiet_libraries
 from efface.run.reporter import Reporter, Silent
 from efface.run.training import check_can_train, train, warn_of
-from efface.text.forward import check_packing
+from efface.text.forward import check_packing, position_limit
 from efface.text.template import Formatter
 from efface.train.examples import fine_tuning_examples
 from efface.train.plan import schedule

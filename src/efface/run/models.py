@@ -14,6 +14,14 @@ from efface.run.config import Device
 from efface.train.checkpoint import first_line, folder_written_beside
 from efface.train.config import LoRAConfig
 
+_ADAPTER_CARD = """---
+library_name: peft
+---
+
+LoRA adapter of the model in `../model`, which has it merged. `../config.yaml` and
+`../manifest.json` tell how it was made.
+"""
+
 
 def model_folder(name: str) -> Path:
     """The local folder of a model: given as one, or fetched from the hub into its cache.
@@ -77,12 +85,6 @@ def device_for(choice: Device) -> torch.device:
     return torch.device("cuda" if choice != "cpu" and torch.cuda.is_available() else "cpu")
 
 
-def position_limit(model: Any) -> int | None:
-    """How many positions a model has, where its config says so."""
-    limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    return int(limit) if limit else None
-
-
 def with_adapters(model: Any, config: LoRAConfig, *, seed: int) -> Any:
     """The model inside PEFT, with LoRA on all linear layers but the head; only the adapters train.
 
@@ -110,6 +112,7 @@ def save_model(model: Any, tokenizer: Any, folder: Path, *, dtype: torch.dtype) 
     if hasattr(model, "merge_and_unload"):
         with folder_written_beside(folder.with_name("adapter")) as beside:
             model.save_pretrained(beside)
+            (beside / "README.md").write_text(_ADAPTER_CARD, encoding="utf-8")  # PEFT's own is an empty form
         model = model.merge_and_unload()
     model = model.to(dtype)
     with folder_written_beside(folder) as beside:

@@ -31,7 +31,6 @@ from efface.run.models import (
     model_folder,
     model_sha256,
     peak_memory,
-    position_limit,
     reset_peak_memory,
     save_model,
     stored_dtype,
@@ -42,7 +41,7 @@ from efface.run.reporter import Reporter, Silent
 from efface.run.training import check_can_train, train, warn_of
 from efface.schema import Task
 from efface.scores import score_records
-from efface.text.forward import check_packing
+from efface.text.forward import check_packing, position_limit
 from efface.text.template import Formatter
 from efface.train.examples import unlearning_examples
 from efface.train.loop import Trainer

@@ -30,6 +30,12 @@ def device_of(model: Any) -> torch.device:
     return device
 
 
+def position_limit(model: Any) -> int | None:
+    """How many positions a model has, in tokens, where its config says so."""
+    limit = getattr(unwrapped(model).config.get_text_config(), "max_position_embeddings", None)
+    return int(limit) if limit else None
+
+
 def hidden_states(model: Any, batch: Packed) -> Tensor:
     """Last hidden states [T, H] of a packed batch; `model` must be inside `packing(model)`."""
     inner = unwrapped(model)
