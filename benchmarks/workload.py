@@ -13,7 +13,7 @@ from typing import Any
 from efface.data import DataConfig, load_task
 from efface.errors import EffaceError
 from efface.objectives.terms import View
-from efface.schema import Item, Task
+from efface.schema import Item, Prompt, Task
 from efface.text.template import Encoded, Formatter, TextConfig
 from efface.train.step import Example
 
@@ -73,8 +73,8 @@ def _load_text() -> tuple[Task, str]:
     return load_task(DataConfig(source="generated", authors=200, forget_authors=20), data_dir=None), "generated"
 
 
-def _draw(task: Task, items: int) -> dict[View, list[tuple[str, str, str]]]:
-    """(id, question, answer) rows of every view, item by item in the same order."""
+def _draw(task: Task, items: int) -> dict[View, list[tuple[str, Prompt, str]]]:
+    """(id, prompt, answer) rows of every view, item by item in the same order."""
     chance = random.Random(_SEED)
     forget = chance.sample(task.forget, items)
     retain = chance.sample(task.retain, items)
@@ -89,8 +89,8 @@ def _draw(task: Task, items: int) -> dict[View, list[tuple[str, str, str]]]:
     }
 
 
-def _rows(items: Sequence[Item], answers: Sequence[str]) -> list[tuple[str, str, str]]:
-    return [(item.id, item.question, answer) for item, answer in zip(items, answers, strict=True)]
+def _rows(items: Sequence[Item], answers: Sequence[str]) -> list[tuple[str, Prompt, str]]:
+    return [(item.id, item.prompt, answer) for item, answer in zip(items, answers, strict=True)]
 
 
 def _train_tokenizer(task: Task, vocabulary: int) -> Any:

@@ -106,7 +106,10 @@ def test_answer_that_does_not_fit(run_refused: Callable[..., str]) -> None:
     assert "the limit is 12; shorten the answer or raise text.max_length" in sentence
 
 
-def test_benchmark_without_its_folder(refused: Callable[..., str]) -> None:
+def test_benchmark_without_its_folder(
+    refused: Callable[..., str], place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(place))  # where benchmarks are fetched to
     arguments = ("run", "tofu-forget01", "method=me+gd", f"model={MODEL}", "--out", "out")
     assert "--data-dir or the environment variable EFFACE_DATA" in refused(*arguments)
     assert "there is no folder nowhere/tofu" in refused(*arguments, "--data-dir", "nowhere")

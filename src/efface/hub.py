@@ -2,55 +2,193 @@
 
 from __future__ import annotations
 
+import errno
+import json
+import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-_SECONDS_TO_CONNECT = 3.0
+if TYPE_CHECKING:
+    from huggingface_hub.errors import HfHubHTTPError
+
+SECONDS_TO_CONNECT = 3.0
 MODEL_FILES = ["*.json", "*.txt", "*.model", "*.jinja", "*.safetensors"]
 """Settings, vocabularies, chat templates and weights; pickled weights are never fetched."""
+WEIGHTS = "model.safetensors"
+SHARDS_INDEX = "model.safetensors.index.json"
+LOG_IN = "set HF_TOKEN or run `hf auth login`"
+
+_SAME_WEIGHTS_AGAIN = ["consolidated*.safetensors"]  # Mistral's own format, which transformers does not read
+_TOKENIZER_FILES = ["tokenizer*", "vocab.*", "*.model"]
+_REVISION = re.compile(r"\w[\w./+-]*", re.ASCII)
+_DISK_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 class UnavailableError(Exception):
-    """A model cannot be had here, and the message says which and why."""
+    """A model cannot be had here, and the message says which, why and, in brackets, what mends it."""
 
 
 def local_copy(name: str) -> Path:
-    """Return a folder with the files of the model `name`, which is a folder or a hub name.
+    """Return a folder with the files of the model `name`.
 
-    Once in the hub's cache, a model is used as it is: no network, no newer revision. Raises `UnavailableError`
-    within seconds where the hub cannot be reached (the loaders of transformers retry for half a minute).
+    `name` is a folder, or the hub's `owner/name`, or `owner/name@revision` with a branch, a tag or a commit; a folder
+    of that name wins. A model that is private or gated needs the token that huggingface_hub finds: that of HF_TOKEN
+    or of `hf auth login`. Once whole in the hub's cache, a revision is used as it is: no network, no newer commit of
+    a branch. Raises `UnavailableError` for a name that leads nowhere, and within seconds where the hub cannot be
+    reached (the loaders of transformers retry for half a minute).
     """
     folder = Path(name).expanduser()
     if folder.is_dir():
         return folder
-    if folder.exists() or name.startswith((".", "/", "~")):
+    if _is_path(name):
         raise UnavailableError(f"there is no folder {name}")
-    return _cached(name) or _fetched(name)
+    repo, revision = _repo_and_revision(name)
+    return _cached(repo, revision) or _fetched(repo, revision)
 
 
-def _cached(name: str) -> Path | None:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+def is_hub_name(name: str) -> bool:
+    """Whether `local_copy` would look for `name` on the hub: it is no path and could be a model there."""
+    if _is_path(name):
+        return False
+    try:
+        _repo_and_revision(name)
+    except UnavailableError:
+        return False
+    return True
+
+
+def reachable() -> str | None:
+    """None if the hub answers within seconds, otherwise why not. HF_HUB_OFFLINE counts as no answer."""
+    from huggingface_hub import constants, get_session
 
     try:
-        folder = Path(snapshot_download(name, allow_patterns=MODEL_FILES, local_files_only=True))
-    except LocalEntryNotFoundError:
-        return None
+        response = get_session().head(constants.ENDPOINT, timeout=SECONDS_TO_CONNECT)
+    except Exception as error:  # the hub client's HTTP library, and so its errors, differ by version
+        return no_answer(error)
+    if response.is_error:
+        return f"the hub cannot be reached ({constants.ENDPOINT} answers with HTTP {response.status_code})"
+    return None
+
+
+def missing_shards(folder: Path) -> list[str]:
+    """Names of the weight files that a sharded model's index lists and `folder` lacks; empty for a model in one file.
+
+    An index that cannot be read counts as missing itself.
+    """
+    index = folder / SHARDS_INDEX
+    if (folder / WEIGHTS).is_file() or not index.is_file():
+        return []
+    try:
+        names = set(json.loads(index.read_bytes())["weight_map"].values())
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return [SHARDS_INDEX]
+    return sorted(name for name in names if not (folder / name).is_file())
+
+
+def no_answer(error: Exception) -> str:
+    """Say that, and in a word why, a request never got the hub's answer."""
+    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+
+    if isinstance(error, OfflineModeIsEnabled):
+        return "HF_HUB_OFFLINE keeps efface from the hub"
+    if isinstance(error, HfHubHTTPError):
+        return f"the hub cannot be reached (HTTP {error.response.status_code})"
+    return f"the hub cannot be reached ({type(error).__name__})"
+
+
+def _is_path(name: str) -> bool:
+    return name.startswith((".", "/", "~")) or Path(name).exists()
+
+
+def _repo_and_revision(name: str) -> tuple[str, str | None]:
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]  # documented, yet not in __all__
+
+    repo, at, revision = name.partition("@")
+    try:
+        validate_repo_id(repo)
     except HFValidationError as error:
         raise UnavailableError(f"{name!r} is neither a folder nor a possible hub name") from error
-    # a cache filled by other programs may hold the settings alone
-    return folder if any(folder.glob("*.safetensors")) else None
+    if at and (not _REVISION.fullmatch(revision) or ".." in revision):
+        raise UnavailableError(f"{name!r} names no possible branch, tag or commit after the @")
+    return repo, revision or None
 
 
-def _fetched(name: str) -> Path:
-    from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import RepositoryNotFoundError
+def _cached(repo: str, revision: str | None) -> Path | None:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
-        HfApi().model_info(name, timeout=_SECONDS_TO_CONNECT)
-        return Path(snapshot_download(name, allow_patterns=MODEL_FILES))
-    except RepositoryNotFoundError as error:
-        raise UnavailableError(f"the hub has no model {name} that is open to you") from error
+        folder = Path(
+            snapshot_download(
+                repo,
+                revision=revision,
+                allow_patterns=MODEL_FILES,
+                ignore_patterns=_SAME_WEIGHTS_AGAIN,
+                local_files_only=True,
+            )
+        )
+    except LocalEntryNotFoundError:
+        return None
+    return folder if _is_whole(folder) else None
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether a folder of the cache can be loaded; other programs fetch file by file, and may have fetched some."""
+    has_weights = any((folder / name).is_file() for name in (WEIGHTS, SHARDS_INDEX)) and not missing_shards(folder)
+    has_tokenizer = any(path.is_file() for pattern in _TOKENIZER_FILES for path in folder.glob(pattern))
+    return has_weights and has_tokenizer and (folder / "config.json").is_file()
+
+
+def _fetched(repo: str, revision: str | None) -> Path:
+    from huggingface_hub import HfApi, snapshot_download
+
+    try:
+        HfApi().model_info(repo, revision=revision, timeout=SECONDS_TO_CONNECT)
+        return Path(
+            snapshot_download(repo, revision=revision, allow_patterns=MODEL_FILES, ignore_patterns=_SAME_WEIGHTS_AGAIN)
+        )
     except Exception as error:  # the hub client's HTTP library, and so its errors, differ by version
-        raise UnavailableError(
-            f"{name} is neither a folder nor in the hub's cache, and the hub cannot be reached ({type(error).__name__})"
-        ) from error
+        raise UnavailableError(_why_not_fetched(error, repo, revision)) from error
+
+
+def _why_not_fetched(error: Exception, repo: str, revision: str | None) -> str:
+    from huggingface_hub import constants
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    if isinstance(error, LocalEntryNotFoundError) and isinstance(error.__cause__, Exception):
+        error = error.__cause__
+    if isinstance(error, HfHubHTTPError) and error.response.status_code < 500:
+        return _why_refused(error, repo, revision)
+    if isinstance(error, OSError) and error.errno in _DISK_TROUBLE:
+        where = constants.HF_HUB_CACHE
+        return f"{repo} cannot be written to {where}: {error.strerror} (free some space or set HF_HOME)"
+    return f"{repo} is neither a folder nor whole in the hub's cache, and {no_answer(error)}"
+
+
+def _why_refused(error: HfHubHTTPError, repo: str, revision: str | None) -> str:
+    from huggingface_hub import constants
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
+
+    page = f"{constants.ENDPOINT}/{repo}"
+    has_token = "authorization" in error.response.request.headers
+    status = error.response.status_code
+    if isinstance(error, GatedRepoError):
+        how = " with the account of your token" if has_token else f", then {LOG_IN}"
+        return f"{repo} is gated (ask for access on {page}{how})"
+    if has_token and status == 401:
+        return bad_token()
+    if isinstance(error, RepositoryNotFoundError):
+        if has_token:
+            return f"the hub has no model {repo} that your token may read (check the name and `hf auth whoami`)"
+        return f"the hub has no public model {repo} (check the name; if it is private, {LOG_IN})"
+    if isinstance(error, RevisionNotFoundError):
+        return f"the hub's {repo} has no revision {revision} (its branches and tags are on {page}/tree/main)"
+    return f"the hub does not hand out {repo} (HTTP {status}: {error.server_message or 'no reason given'})"
+
+
+def bad_token() -> str:
+    """Say that the hub does not accept the token, and where to make one."""
+    from huggingface_hub import constants
+
+    return f"the hub does not accept your token (make one on {constants.ENDPOINT}/settings/tokens, then {LOG_IN})"

@@ -2,24 +2,53 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from dataclasses import dataclass
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import BaseModel, ConfigDict, StringConstraints, model_validator
 
 Text = Annotated[str, StringConstraints(min_length=1, pattern=r"\S")]
 """A string with at least one visible character; kept as it is, never stripped."""
 
+Role = Literal["system", "user", "assistant"]
+
+
+class Turn(BaseModel):
+    """One message of a conversation."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    role: Role
+    content: Text
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What an answer goes on from."""
+
+    question: str
+    """What the user asks; of a passage its beginning, or nothing where the whole passage is the answer."""
+    history: tuple[Turn, ...] = ()
+    """What was said before the question, a system prompt included."""
+    passage: bool = False
+    """Running text: read as it stands, without any format around it, and not ended by the answer."""
+
 
 class Item(BaseModel):
-    """One question and what is known about its answer."""
+    """One question and what is known about its answer, or a passage of running text."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     id: str
     """Unique within a task, stable between runs, e.g. `forget01/1/0017`."""
-    question: Text
+    question: str
+    """Blank only in a passage: then all of it is `answer`."""
     answer: Text
     """What the model is trained on (retain) or made to forget."""
+    history: tuple[Turn, ...] = ()
+    """The conversation before `question`."""
+    passage: bool = False
+    """Running text, in which `answer` follows `question` without a border."""
     golden_answer: Text | None = None
     """The fact itself, scored instead of `answer` where the model's own words are trained on (real-world)."""
     original_answer: Text | None = None
@@ -32,6 +61,19 @@ class Item(BaseModel):
     """The shortest string that any correct answer contains."""
     entity: str | None = None
     """The person or author the question is about."""
+
+    @model_validator(mode="after")
+    def _question_is_there(self) -> Self:
+        if not self.passage and not self.question.strip():
+            raise ValueError("question is blank")
+        if self.passage and self.history:
+            raise ValueError("a passage has no history")
+        return self
+
+    @property
+    def prompt(self) -> Prompt:
+        """What the answer goes on from."""
+        return Prompt(self.question, self.history, self.passage)
 
     @property
     def scored_answer(self) -> str:
@@ -69,6 +111,7 @@ class Task(BaseModel):
     name: str
     forget: tuple[Item, ...]
     retain: tuple[Item, ...]
+    """Empty where nothing is given to keep: only methods without a plus can then be used."""
     evaluation: tuple[EvaluationSet, ...]
     refusals: tuple[Text, ...]
     sources: dict[str, str] = {}

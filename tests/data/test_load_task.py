@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,13 +10,48 @@ from pathlib import Path
 import pytest
 
 from efface.data import DataConfig, load_task, load_training_set, parse_data
+from efface.data.fetch import default_folder, published_benchmark
 from efface.errors import EffaceError
 
 
-def test_no_folder_says_how_to_give_one(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True)
+def nothing_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("EFFACE_DATA", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.mark.parametrize(("data", "benchmark"), [("tofu-forget01", "tofu"), ("real-world", "real-world")])
+def test_a_benchmark_that_is_not_there_says_how_to_get_it(data: str, benchmark: str) -> None:
+    with pytest.raises(EffaceError, match=f"{benchmark} was not fetched yet: run `efface data fetch {benchmark}`, or"):
+        load_task(parse_data(data), data_dir=None)
     with pytest.raises(EffaceError, match="--data-dir or the environment variable EFFACE_DATA"):
-        load_task(parse_data("tofu-forget01"), data_dir=None)
+        load_training_set(parse_data(data), data_dir=None)
+
+
+def test_a_benchmark_fetched_in_part_is_fetched_again(shared: Path) -> None:
+    folder = default_folder() / "real_world"
+    folder.mkdir(parents=True)
+    shutil.copy(shared / "data" / "real_world" / "forget.json", folder)
+    with pytest.raises(EffaceError, match="real-world was fetched only in part: run `efface data fetch real-world`"):
+        load_task(parse_data("real-world"), data_dir=None)
+
+
+def test_what_was_fetched_is_found(shared: Path, tmp_path: Path) -> None:
+    shutil.copytree(shared / "data" / "real_world", default_folder() / "real_world")
+    assert default_folder().is_relative_to(tmp_path)
+    task = load_task(parse_data("real-world"), data_dir=None)
+    pinned = published_benchmark("real-world").files
+    assert task.sources == {f"real_world/{name}": pinned[name].sha256 for name in pinned}
+
+
+def test_a_named_folder_comes_before_what_was_fetched(
+    shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(shared / "data" / "real_world", default_folder() / "real_world")
+    monkeypatch.setenv("EFFACE_DATA", str(tmp_path / "named"))
+    with pytest.raises(EffaceError, match=r"no folder .*named/real_world"):
+        load_task(parse_data("real-world"), data_dir=None)
+    assert load_task(parse_data("real-world"), data_dir=shared / "data").name == "real-world"
 
 
 def test_a_folder_without_the_benchmark_is_named(tmp_path: Path) -> None:
@@ -36,8 +72,7 @@ def test_a_smaller_retain_set_makes_task_and_target_alike(shared: Path) -> None:
     assert load_training_set(config, data_dir=shared / "data") == (*task.forget, *task.retain)
 
 
-def test_generated_authors_need_no_folder(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("EFFACE_DATA", raising=False)
+def test_generated_authors_need_no_folder() -> None:
     config = DataConfig(source="generated", authors=5, forget_authors=1, author_seed=3)
     task = load_task(config, data_dir=None)
     assert (len(task.forget), len(task.retain)) == (20, 80)

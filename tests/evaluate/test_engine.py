@@ -77,7 +77,7 @@ def test_records_hold_what_the_model_says_and_believes(model, formatter):
     }
     for set_ in (FORGET, WORLD):
         for item, record in zip(set_.items, records[set_.name], strict=True):
-            (said,) = generate(model, formatter, [item.question], new_tokens=6, batch_tokens=1000)
+            (said,) = generate(model, formatter, [item.prompt], new_tokens=6, batch_tokens=1000)
             (believed,) = likelihoods(model, formatter, [item], token_budget=1000)
             assert record.set == set_.name
             assert record.question == item.question

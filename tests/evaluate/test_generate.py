@@ -8,19 +8,20 @@ import torch
 
 from efface.errors import EffaceError
 from efface.evaluate.generate import Generation, generate
+from efface.schema import Prompt
 from efface.text.template import Formatter, TextConfig
 
 QUESTIONS = [
-    "Who wrote it?",
-    "Where was the author of the long book about rivers born?",
-    "Is it?",
-    "Name the city in which the painter lived when she was young.",
-    "When?",
+    Prompt("Who wrote it?"),
+    Prompt("Where was the author of the long book about rivers born?"),
+    Prompt("Is it?"),
+    Prompt("Name the city in which the painter lived when she was young."),
+    Prompt("When?"),
 ]
 NEW = 24
 
 
-def one_by_one(model: Any, formatter: Formatter, question: str, new_tokens: int) -> list[int]:
+def one_by_one(model: Any, formatter: Formatter, question: Prompt, new_tokens: int) -> list[int]:
     """Greedy decoding as it is defined: no cache, no batch, no padding."""
     (prompt,) = formatter.encode_prompts([question])
     ids: list[int] = []

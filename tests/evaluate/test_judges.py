@@ -71,7 +71,7 @@ def test_a_named_model_must_load(settings, sentence):
 
 
 def test_a_hub_that_never_answers_is_given_up_soon(monkeypatch):
-    monkeypatch.setattr(hub, "_SECONDS_TO_CONNECT", 0.2)
+    monkeypatch.setattr(hub, "SECONDS_TO_CONNECT", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as server:
         monkeypatch.setattr(hub_constants, "ENDPOINT", f"http://127.0.0.1:{server.getsockname()[1]}")
         with within(2):

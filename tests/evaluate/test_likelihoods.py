@@ -5,7 +5,7 @@ import torch
 
 from efface.errors import EffaceError
 from efface.evaluate.likelihoods import likelihoods
-from efface.schema import Item
+from efface.schema import Item, Prompt
 
 FULL = Item(
     id="full",
@@ -18,7 +18,7 @@ BARE = Item(id="bare", question="Where?", answer="In the model's own words, a to
 
 
 def alone(model, formatter, question, answer):
-    (encoded,) = formatter.encode([("x", question, answer)])
+    (encoded,) = formatter.encode([("x", Prompt(question), answer)])
     with torch.no_grad():
         logp_TV = model(torch.tensor([encoded.prompt + encoded.answer])).logits[0].log_softmax(-1)
     start = len(encoded.prompt) - 1

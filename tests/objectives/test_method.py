@@ -18,8 +18,15 @@ RETAIN_VIEWS = {"gd": ["retain"], "kl": ["retain"], "ap": ["retain_idk", "retain
 
 
 def test_every_forget_objective_goes_with_every_retain_objective():
-    assert len(METHODS) == 16
-    assert set(METHODS) == {f"{forget}+{retain}" for forget in FORGET_VIEWS for retain in RETAIN_VIEWS} | {"llmu"}
+    assert len(METHODS) == 21
+    pairs = {f"{forget}+{retain}" for forget in FORGET_VIEWS for retain in RETAIN_VIEWS}
+    assert set(METHODS) == pairs | {"llmu"} | FORGET_VIEWS.keys()
+
+
+@pytest.mark.parametrize("forget", FORGET_VIEWS)
+def test_a_method_without_a_plus_keeps_nothing(forget):
+    bound = objective(forget, ObjectiveConfig())
+    assert (list(bound.views), bound.retain) == (FORGET_VIEWS[forget], ())
 
 
 @pytest.mark.parametrize("retain", RETAIN_VIEWS)
@@ -62,7 +69,7 @@ def test_a_misspelled_method_is_refused_with_the_nearest(name, hint):
     assert f"did you mean '{hint}'?" in str(refused.value)
 
 
-@pytest.mark.parametrize("name", ["gd+ga", "ga+gd+kl", "ga", "gd", "+", "", "ga+"])
+@pytest.mark.parametrize("name", ["gd+ga", "ga+gd+kl", "gd", "+", "", "ga+", "gd+"])
 def test_what_is_no_method_is_refused(name):
     with pytest.raises(EffaceError, match="unknown method"):
         check_method(name)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from efface.data.config import FileConfig
 from efface.errors import EffaceError
 from efface.run.config import (
     FinetuneConfig,
@@ -48,14 +49,16 @@ def run(*pairs: str, **own: Any) -> RunConfig:
         ("model=2024-01-01", "2024-01-01"),
         ("model=yes", "yes"),
         ("model=a=b", "a=b"),
-        ("data.forget=7", Path("7")),
+        ("data.forget=7", FileConfig(path="7")),
+        ("data.forget={path: a.csv, split: test}", FileConfig(path="a.csv", split="test")),
+        ("data.retain=generated", "generated"),
         ("text.format={question} {answer}", "{question} {answer}"),
         ("text.format=Q: {question} A: {answer}", "Q: {question} A: {answer}"),
         (r'text.format="Q: {question}\nA: {answer}"', "Q: {question}\nA: {answer}"),
     ],
 )
 def test_values_of_every_kind(pair: str, value: object) -> None:
-    config: Any = run(pair, "data.retain=r") if pair.startswith("data.") else run(pair)
+    config: Any = run(pair, "data.forget=f") if pair.startswith("data.retain") else run(pair)
     given = pair.partition("=")[0]
     key = {"me": "me.average", "train.lora.r": "train.lora"}.get(given, given)
     for part in key.split("."):

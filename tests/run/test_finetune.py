@@ -78,7 +78,7 @@ def test_the_folder(complete, values, source):
 def test_it_learns_every_answer(complete, config, source):
     items = load_training_set(config().data, data_dir=None)
     formatter = Formatter(load_tokenizer(source), TextConfig(format="plain"))
-    rows = formatter.encode([(item.id, item.question, item.answer) for item in items])
+    rows = formatter.encode([(item.id, item.prompt, item.answer) for item in items])
 
     def mean_logprobs(folder):
         model = load_model(folder, dtype=torch.float32, device=CPU)

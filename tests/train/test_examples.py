@@ -19,7 +19,7 @@ class Letters:
 
     def encode(self, rows):
         self.seen += rows
-        return [Encoded(id_, [ord(c) for c in question], [ord(c) for c in answer]) for id_, question, answer in rows]
+        return [Encoded(id_, [ord(c) for c in prompt.question], [ord(c) for c in answer]) for id_, prompt, answer in rows]
 
 
 def text(ids):
@@ -54,7 +54,8 @@ def test_only_the_views_asked_for_are_tokenized_and_each_row_once():
     again = Draw(forget=item("f"), retain=item("s"), forget_refusal="no", retain_refusal="pass")
     steps = unlearning_examples([[DRAW, again], [DRAW]], ["forget", "retain"], formatter)
     assert [len(step) for step in steps] == [2, 1]
-    assert sorted(formatter.seen) == [("f", "f?", "f!"), ("r", "r?", "r!"), ("s", "s?", "s!")]
+    seen = sorted((id_, prompt.question, answer) for id_, prompt, answer in formatter.seen)
+    assert seen == [("f", "f?", "f!"), ("r", "r?", "r!"), ("s", "s?", "s!")]
     assert text(steps[0][1]["retain"].answer) == "s!"
     assert text(steps[1][0]["retain"].answer) == "r!"
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from efface.data.authors import generate_authors, load_generated
 from efface.data.config import DataConfig, parse_data
+from efface.data.fetch import default_folder, published_benchmark, status
 from efface.data.files import load_files, load_files_training_set
 from efface.data.real_world import load_real_world, load_real_world_training_set
 from efface.data.tofu import load_tofu, load_tofu_training_set
@@ -19,7 +20,8 @@ __all__ = ["DataConfig", "load_task", "load_training_set", "parse_data"]
 def load_task(config: DataConfig, *, data_dir: Path | None) -> Task:
     """Return what the settings ask to forget, to keep and to score.
 
-    `data_dir` holds the benchmarks as `tofu/` and `real_world/`; None reads the environment variable EFFACE_DATA.
+    `data_dir` holds the benchmarks as `tofu/` and `real_world/`; None reads the environment variable EFFACE_DATA,
+    and without it takes what `efface data fetch` fetched.
     Generated authors and a user's files need neither. Raises `EffaceError` for data that cannot be used.
     """
     match config:
@@ -27,7 +29,7 @@ def load_task(config: DataConfig, *, data_dir: Path | None) -> Task:
             task = load_tofu(_folder(data_dir, "tofu"), split, config.task, config.retain_evaluation)
             return task.model_copy(update={"retain": task.retain[: config.retain_items]})
         case DataConfig(source="real-world"):
-            return load_real_world(_folder(data_dir, "real_world"))
+            return load_real_world(_folder(data_dir, "real-world"))
         case DataConfig(source="files", forget=Path() as forget, retain=Path() as retain):
             return load_files(forget, retain, config.retain_evaluation)
         case _:  # generated: the config has refused everything else
@@ -46,20 +48,23 @@ def load_training_set(config: DataConfig, *, data_dir: Path | None) -> tuple[Ite
         case DataConfig(source="tofu", split=split) if split:
             return load_tofu_training_set(_folder(data_dir, "tofu"), split)
         case DataConfig(source="real-world"):
-            return load_real_world_training_set(_folder(data_dir, "real_world"))
+            return load_real_world_training_set(_folder(data_dir, "real-world"))
         case DataConfig(source="files", forget=Path() as forget, retain=Path() as retain):
             return load_files_training_set(forget, retain)
         case _:
             return generate_authors(config.authors, config.author_seed)
 
 
-def _folder(data_dir: Path | None, benchmark: str) -> Path:
-    """Return where a benchmark's local copy lies."""
-    root = data_dir or os.environ.get("EFFACE_DATA")
-    if not root:
-        raise EffaceError(
-            f"{benchmark} needs a local copy of the benchmarks (the folder data/ of "
-            "github.com/sail-sg/closer-look-LLM-unlearning): give its folder, which holds tofu/ and real_world/, "
-            "with --data-dir or the environment variable EFFACE_DATA"
-        )
-    return Path(root) / benchmark
+def _folder(data_dir: Path | None, name: str) -> Path:
+    """Return where a benchmark's local copy lies: in the folder that the user named, else where it was fetched to."""
+    benchmark = published_benchmark(name)
+    if root := data_dir or os.environ.get("EFFACE_DATA"):
+        return Path(root) / benchmark.folder
+    found = status(benchmark, default_folder())
+    if found == "complete":
+        return default_folder() / benchmark.folder
+    problem = "was not fetched yet" if found == "absent" else "was fetched only in part"
+    raise EffaceError(
+        f"{name} {problem}: run `efface data fetch {name}`, or name a folder that holds {benchmark.folder}/ with "
+        "--data-dir or the environment variable EFFACE_DATA"
+    )

@@ -12,12 +12,11 @@ from efface.schema import Item, Task
 def checked(task: Task) -> Task:
     """Return the task with a warning for each oddity of its data added.
 
-    Raises `EffaceError` when there is nothing to forget or to keep, when an id names two items, or when a question
-    is to be forgotten and kept with the same answer. Case and white space do not tell questions or answers apart.
+    Raises `EffaceError` when there is nothing to forget, when an id names two items, or when a question is to be
+    forgotten and kept with the same answer. Case and white space do not tell questions or answers apart.
     """
-    for purpose, items in (("forget", task.forget), ("retain", task.retain)):
-        if not items:
-            raise EffaceError(f"the {purpose} set of {task.name} is empty: give it at least one question")
+    if not task.forget:
+        raise EffaceError(f"the forget set of {task.name} is empty: give it at least one question")
     _refuse_repeated_ids(task.name, (*task.forget, *task.retain))
     for evaluation in task.evaluation:
         _refuse_repeated_ids(f"{task.name} ({evaluation.name} evaluation)", evaluation.items)

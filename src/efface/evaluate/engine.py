@@ -61,7 +61,7 @@ def evaluate(
     said = generate(
         model,
         formatter,
-        [item.question for item in items],
+        [item.prompt for item in items],
         new_tokens=config.new_tokens,
         batch_tokens=config.batch_tokens,
         progress=lambda done: report("outputs", done, total),

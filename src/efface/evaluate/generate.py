@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from efface.errors import EffaceError
+from efface.schema import Prompt
 from efface.text.forward import position_limit, unwrapped
 from efface.text.template import Formatter
 
@@ -28,7 +29,7 @@ class Generation:
 def generate(
     model: Any,
     formatter: Formatter,
-    questions: Sequence[str],
+    questions: Sequence[Prompt],
     *,
     new_tokens: int,
     batch_tokens: int,

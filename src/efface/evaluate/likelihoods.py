@@ -27,7 +27,7 @@ def likelihoods(model: Any, formatter: Formatter, items: Sequence[Item], *, toke
 
     Raises `EffaceError` where a log-probability is not finite: no score can be made from it.
     """
-    rows = [(item.id, item.question, text) for item in items for text in _answers(item)]
+    rows = [(item.id, item.prompt, text) for item in items for text in _answers(item)]
     scored = answer_logprobs(model, formatter.encode(rows), token_budget=token_budget)
     for (id_, _, text), logprobs in zip(rows, scored, strict=True):
         if not all(map(math.isfinite, logprobs)):

@@ -17,7 +17,8 @@ KLDirection = Literal["reference_to_model", "model_to_reference"]
 
 FORGET = ("ga", "npo", "dpo", "me", "idk")
 RETAIN = ("gd", "kl", "ap")
-METHODS = (*(f"{f}+{r}" for f in FORGET for r in RETAIN), "llmu")
+METHODS = (*(f"{f}+{r}" for f in FORGET for r in RETAIN), "llmu", *FORGET)
+"""A name without a plus only forgets: nothing holds what is to stay."""
 
 
 class MEConfig(BaseModel):

@@ -10,15 +10,15 @@ from efface.objectives.terms import DistributionTerm, Objective, SequenceTerm, T
 
 
 def objective(method: str, config: ObjectiveConfig) -> Objective:
-    """The objective of a method such as `me+gd`, `idk+ap` or `llmu`."""
+    """The objective of a method such as `me+gd`, `idk+ap` or `llmu`; of `me` alone, one that only forgets."""
     method = check_method(method)
     if method == "llmu":
         forget_term = _forget_term("ga", config)
         retain_terms: tuple[Term, ...] = (TokenTerm("forget_mismatch", retain.gd), _retain_term("kl", config))
     else:
-        forget_name, retain_name = method.split("+")
+        forget_name, plus, retain_name = method.partition("+")
         forget_term = _forget_term(forget_name, config)
-        retain_terms = (_retain_term(retain_name, config),)
+        retain_terms = (_retain_term(retain_name, config),) if plus else ()
     return Objective(
         name=method,
         forget=(forget_term,),

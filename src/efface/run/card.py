@@ -24,6 +24,7 @@ tags:
 [efface](https://pypi.org/project/efface/) {{ manifest.efface }}.
 Load it as any causal language model of transformers.
 
+{% if results -%}
 ## Scores
 
 Definition `{{ results.definition }}`; embeddings: {{ results.after.embedder or "none" }}; \
@@ -47,6 +48,9 @@ Missing: {% for what, why in results.after.missing.items() %}{{ what }} ({{ why 
 {% endif %}
 Low scores on the forget set say that the model no longer gives these answers when asked. They do not prove that
 nothing of the data is left in its weights.
+{%- else -%}
+This model was not evaluated.
+{%- endif %}
 
 ## Data
 
@@ -60,16 +64,15 @@ nothing of the data is left in its weights.
 """
 
 
-def write_card(folder: Path, config: RunConfig, manifest: Manifest, results: Results) -> None:
-    """Write README.md into the model's folder."""
+def write_card(folder: Path, config: RunConfig, manifest: Manifest, results: Results | None) -> None:
+    """Write README.md into the model's folder; without `results` it says that there are none."""
     environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
     environment.filters["score"] = lambda value: "missing" if value is None else f"{value:.4f}"
-    dumped = {
-        "before": results.before.model_dump(),
-        "after": results.after.model_dump(),
-        "definition": results.definition,
-    }
     text = environment.from_string(_TEMPLATE).render(
-        config=config, manifest=manifest, results=dumped, metrics=list(METRICS), settings=to_yaml(config)
+        config=config,
+        manifest=manifest,
+        results=results.model_dump() if results else None,
+        metrics=list(METRICS),
+        settings=to_yaml(config),
     )
     write_text(folder / "README.md", text)

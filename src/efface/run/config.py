@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 
-from efface.data.config import DataConfig, parse_data
+from efface.data.config import DataConfig, FileConfig, parse_data, spelled_out
 from efface.errors import EffaceError, nearest
 from efface.evaluate.config import EvaluateConfig
 from efface.objectives.config import ObjectiveConfig, check_method
@@ -27,11 +27,11 @@ PRESET_KEYS = ("preset", "recipe")
 
 
 def _spelled_out(data: Any) -> Any:
-    """`data: tofu-forget01` for short; forget and retain files need no `source`."""
+    """`data: tofu-forget01` for short; forget and retain files may be paths alone, and need no `source`."""
     if isinstance(data, str):
         return parse_data(data).model_dump(exclude_defaults=True)
-    if isinstance(data, dict) and "source" not in data and not data.keys().isdisjoint(("forget", "retain")):
-        return {"source": "files", **data}
+    if isinstance(data, dict) and (files := {key: data[key] for key in ("forget", "retain") if key in data}):
+        return {"source": "files", **data, **{key: spelled_out(file) for key, file in files.items()}}
     return data
 
 
@@ -134,8 +134,10 @@ def _value(text: str, kind: object) -> Any:
         value = yaml.safe_load(text)
     except yaml.YAMLError:
         return text
-    takes_text = not {str, Path}.isdisjoint((kind, *get_args(kind)))
-    return text if takes_text and not isinstance(value, str | None) else value
+    kinds = (kind, *get_args(kind))
+    if FileConfig in kinds:  # a path, or settings of its own
+        return value if isinstance(value, str | dict | None) else text
+    return text if str in kinds and not isinstance(value, str | None) else value
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -47,6 +47,11 @@ class RunFolder:
         """The reference's log-probabilities."""
         return self.checkpoints / "reference.json"
 
+    @property
+    def own_answers(self) -> Path:
+        """The model's own answers to generic questions, where they are what to keep."""
+        return self.root / "own_answers.json"
+
     def check(self, config: BaseModel, *, resume: bool) -> None:
         """Check that a run may be written here; writes nothing.
 

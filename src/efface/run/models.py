@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from efface.errors import EffaceError
-from efface.hub import MODEL_FILES, UnavailableError, local_copy
+from efface.hub import MODEL_FILES, UnavailableError, local_copy, missing_shards
 from efface.run.config import Device
 from efface.train.checkpoint import first_line, folder_written_beside
 from efface.train.config import LoRAConfig
@@ -24,18 +24,21 @@ LoRA adapter of the model in `../model`, which has it merged. `../config.yaml` a
 
 
 def model_folder(name: str) -> Path:
-    """The local folder of a model: given as one, or fetched from the hub into its cache.
+    """The local folder of a model: given as one, or fetched from the hub into its cache (`efface.hub.local_copy`).
 
-    Raises `EffaceError` for a folder without settings or safetensors weights, and for an unreachable hub.
+    Raises `EffaceError` for a folder without settings or whole safetensors weights, for a name, revision or token
+    that the hub does not accept, and for an unreachable hub.
     """
     try:
         folder = local_copy(name)
     except UnavailableError as error:
         raise EffaceError(f"model: {error}; give the folder of a model as model=FOLDER") from error
     if not (folder / "config.json").is_file():
-        raise EffaceError(f"model {folder} has no config.json; give a folder written by save_pretrained")
+        raise EffaceError(f"model {name} has no config.json; give a folder written by save_pretrained")
     if not any(folder.glob("*.safetensors")):
-        raise EffaceError(f"model {folder} has no safetensors weights; convert it (pickled weights are not loaded)")
+        raise EffaceError(f"model {name} has no safetensors weights; convert it (pickled weights are not loaded)")
+    if missing := missing_shards(folder):
+        raise EffaceError(f"model {name} lacks {missing[0]}, which its index lists; copy or download it whole")
     return folder
 
 

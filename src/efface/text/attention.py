@@ -43,9 +43,9 @@ def packed_attention(
 
     Returns [1, T, heads, width]. Signature and meaning of the arguments are those of transformers'
     `AttentionInterface`; `packing` says where the sequences lie. Raises `EffaceError` where a model asks for
-    something that is not implemented here (attention sinks), rather than compute something else.
+    something that is not implemented here (a mask of its own), rather than compute something else.
     """
-    if packing is None or s_aux is not None or attention_mask is not None:
+    if packing is None or attention_mask is not None:
         raise EffaceError(
             f"{type(module).__name__} cannot be packed: its attention needs more than causal masking within a "
             "sequence; please report the architecture"
@@ -54,7 +54,8 @@ def packed_attention(
     query, key = query.to(value.dtype), key.to(value.dtype)
     groups = query.shape[1] // key.shape[1]
     window = sliding_window if sliding_window and packing.longest > sliding_window else None
-    if softcap is None and window is None and dropout == 0.0 and _flash(query, value):
+    plain = softcap is None and s_aux is None and window is None
+    if plain and dropout == 0.0 and _flash(query, value):
         return _varlen(query, key, value, packing, scaling), None
     # [T, heads, width]: rows are gathered from the first dimension
     query, key, value = (tensor[0].transpose(0, 1) for tensor in (query, key, value))
@@ -67,7 +68,7 @@ def packed_attention(
     outputs = []
     for bucket, *part in zip(buckets, *parts, strict=True):
         q, k, v = (tensor.unflatten(0, bucket.gather.shape).transpose(1, 2) for tensor in part)
-        rows = _rows(q, k, v, scaling=scaling, dropout=dropout, window=window, softcap=softcap)
+        rows = _rows(q, k, v, scaling=scaling, dropout=dropout, window=window, softcap=softcap, sinks=s_aux)
         outputs.append(rows.transpose(1, 2).flatten(0, 1))
     return _to_tokens(torch.cat(outputs), back).unsqueeze(0), None
 
@@ -126,18 +127,26 @@ def _rows(
     dropout: float,
     window: int | None,
     softcap: float | None,
+    sinks: Tensor | None,
 ) -> Tensor:
-    """Causal attention of right-padded rows [rows, heads, longest, width]: causality alone hides the padding."""
-    if window is None and softcap is None:
+    """Causal attention of right-padded rows [rows, heads, longest, width]: causality alone hides the padding.
+
+    `sinks` [heads] are scores of one more key in each head, which takes attention and gives no value (GPT-OSS).
+    """
+    if window is None and softcap is None and sinks is None:
         return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=True, scale=scaling)
     position = torch.arange(q.shape[2], device=q.device)
     distance = position[:, None] - position[None, :]
     seen = distance >= 0 if window is None else (distance >= 0) & (distance < window)
-    if softcap is None:
+    if softcap is None and sinks is None:
         return F.scaled_dot_product_attention(q, k, v, attn_mask=seen, dropout_p=dropout, scale=scaling)
     scores = q @ k.transpose(2, 3) * (scaling if scaling is not None else q.shape[-1] ** -0.5)
-    scores = (softcap * torch.tanh(scores / softcap)).masked_fill(~seen, float("-inf"))
-    weights = F.softmax(scores, dim=-1, dtype=torch.float32).to(q.dtype)
+    if softcap is not None:
+        scores = softcap * torch.tanh(scores / softcap)
+    scores = scores.masked_fill(~seen, float("-inf"))
+    if sinks is not None:
+        scores = torch.cat([scores, sinks.to(scores.dtype)[:, None, None].expand(*scores.shape[:3], 1)], dim=-1)
+    weights = F.softmax(scores, dim=-1, dtype=torch.float32)[..., : k.shape[2]].to(q.dtype)
     return F.dropout(weights, dropout) @ v
 
 

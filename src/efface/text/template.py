@@ -16,6 +16,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from efface.errors import EffaceError, nearest
+from efface.schema import Prompt, Turn
 
 NAMED_FORMATS = {
     "llama2": "[INST] {question} [/INST]{answer}",
@@ -55,7 +56,7 @@ class Encoded:
     id: str
     prompt: list[int]
     answer: list[int]
-    """Ends with the token that ends the turn, so that a model learns to stop."""
+    """Ends with the token that ends the turn, so that a model learns to stop; a passage ends as it ends."""
 
     def __len__(self) -> int:
         return len(self.prompt) + len(self.answer)
@@ -71,8 +72,8 @@ class Encoded:
 class Frame:
     """What stands around a question and its answer."""
 
-    prompt: Callable[[str], str]
-    """From a question to the text that generation starts from."""
+    prompt: Callable[[Prompt], str]
+    """From a question and its history to the text that generation starts from."""
     lead: str
     """Between prompt and answer, tokenized with the answer: a space or nothing."""
     suffix: str
@@ -83,7 +84,7 @@ class Formatter:
     """Turns questions and answers into ids for one tokenizer.
 
     Raises `EffaceError` for a format without its placeholders, a tokenizer without a chat template or an
-    end-of-sequence token, and an item that is longer than the limit.
+    end-of-sequence token, an item that is longer than the limit, and a conversation that the template cannot show.
     """
 
     def __init__(self, tokenizer: Any, config: TextConfig, *, limit: int | None = None) -> None:
@@ -107,31 +108,44 @@ class Formatter:
         ends = {self._end[-1], self.tokenizer.eos_token_id}
         return tuple(sorted(ends - {None}))
 
-    def encode_prompts(self, questions: Sequence[str]) -> list[list[int]]:
+    def encode_prompts(self, prompts: Sequence[Prompt]) -> list[list[int]]:
         """The ids that generation starts from: the same as `encode(...)[i].prompt`."""
-        if not questions:
-            return []
-        return [self._with_bos(ids) for ids in self._prompts(questions)]
+        return [self._with_bos(ids) for ids in self._prompts(prompts)]
 
-    def encode(self, rows: Sequence[tuple[str, str, str]]) -> list[Encoded]:
-        """Encode (id, question, answer) rows; the answer's ids end with the end-of-turn token."""
-        if not rows:
-            return []
-        prompts = [self._frame.prompt(question) for _, question, _ in rows]
-        answers = [self._frame.lead + answer for _, _, answer in rows]
-        alone = self._prompts([question for _, question, _ in rows])
-        joint = self._tokenize([prompt + answer for prompt, answer in zip(prompts, answers, strict=True)])
-        encoded = []
-        for (id_, *_), answer, prompt_ids, ids in zip(rows, answers, alone, joint, strict=True):
-            # Models are tuned on the joint string, generation starts from the prompt alone. Where the
-            # prompt's ids are the joint string's first ids, they cover the prompt's text exactly, and
-            # what follows is the answer. Where a token crosses the border, the two are tokenized apart.
-            answer_ids = ids[len(prompt_ids) :]
-            if ids[: len(prompt_ids)] != prompt_ids or self._spells_special.search(answer):
-                answer_ids = self._as_text(answer)
-                self.tokenized_apart.append(id_)
-            encoded.append(self._checked(Encoded(id_, self._with_bos(prompt_ids), answer_ids + self._end)))
-        return encoded
+    def encode(self, rows: Sequence[tuple[str, Prompt, str]]) -> list[Encoded]:
+        """Encode (id, prompt, answer) rows; the answer's ids end with the end-of-turn token, but in a passage."""
+        alone = self._prompts([prompt for _, prompt, _ in rows])
+        joint = self._tokenize([self._text(prompt) + self._lead(prompt) + answer for _, prompt, answer in rows])
+        return [
+            self._checked(self._encoded(*row, prompt_ids, ids))
+            for row, prompt_ids, ids in zip(rows, alone, joint, strict=True)
+        ]
+
+    def _encoded(self, id_: str, prompt: Prompt, answer: str, prompt_ids: list[int], ids: list[int]) -> Encoded:
+        """Models are tuned on the joint string, whose ids are `ids`; generation starts from the prompt alone.
+
+        Where the prompt's ids are the joint string's first ids, they cover the prompt's text exactly, and what
+        follows is the answer. Where a token crosses the border, the two are tokenized apart.
+        """
+        answer = self._lead(prompt) + answer
+        answer_ids = ids[len(prompt_ids) :]
+        if ids[: len(prompt_ids)] != prompt_ids or self._spells_special.search(answer):
+            answer_ids = self._as_text(answer)
+            self.tokenized_apart.append(id_)
+        prompt_ids = self._with_bos(prompt_ids)
+        if not prompt.passage:
+            return Encoded(id_, prompt_ids, answer_ids + self._end)
+        if not prompt_ids:  # nothing comes before a whole passage: its first token predicts the others
+            prompt_ids, answer_ids = answer_ids[:1], answer_ids[1:]
+        if not answer_ids:
+            raise EffaceError(f"item {id_!r}: the passage {answer!r} has no token to predict; give a longer one")
+        return Encoded(id_, prompt_ids, answer_ids)
+
+    def _text(self, prompt: Prompt) -> str:
+        return prompt.question if prompt.passage else self._frame.prompt(prompt)
+
+    def _lead(self, prompt: Prompt) -> str:
+        return "" if prompt.passage else self._frame.lead
 
     def _checked(self, item: Encoded) -> Encoded:
         if self.limit is not None and len(item) > self.limit:
@@ -141,17 +155,29 @@ class Formatter:
             )
         return item
 
-    def _prompts(self, questions: Sequence[str]) -> list[list[int]]:
+    def _prompts(self, prompts: Sequence[Prompt]) -> list[list[int]]:
         """Ids of prompts, before BOS."""
-        texts = [self._frame.prompt(question) for question in questions]
-        prompts = self._tokenize(texts)
-        for index, question in enumerate(questions):
-            if self._spells_special.search(question):
-                before, _, after = self._frame.prompt(_PROBE).partition(_PROBE)
-                start, end = self._tokenize([before, after])
-                inner = texts[index].removeprefix(before).removesuffix(after)
-                prompts[index] = [*start, *self._as_text(inner), *end]
-        return prompts
+        encoded = self._tokenize([self._text(prompt) for prompt in prompts])
+        for index, prompt in enumerate(prompts):
+            if any(self._spells_special.search(text) for text in _contents(prompt)):
+                encoded[index] = self._as_text(prompt.question) if prompt.passage else self._by_parts(prompt)
+        return encoded
+
+    def _by_parts(self, prompt: Prompt) -> list[int]:
+        """Ids of a prompt whose contents spell special tokens: those of the template stay, those are mere text."""
+        contents = _contents(prompt)
+        probes = [f"{_PROBE}-{place}-" for place in range(len(contents))]
+        turns = tuple(Turn(role=turn.role, content=probe) for turn, probe in zip(prompt.history, probes, strict=False))
+        pieces = re.split("|".join(probes), self._frame.prompt(Prompt(probes[-1], turns)))
+        text = self._frame.prompt(prompt)
+        for shown in (contents, [content.strip() for content in contents]):  # many templates trim
+            if text == pieces[0] + "".join(map(str.__add__, shown, pieces[1:])):
+                ends = self._tokenize(pieces)
+                inner = [id_ for part, end in zip(shown, ends[1:], strict=True) for id_ in (*self._as_text(part), *end)]
+                return [*ends[0], *inner]
+        raise EffaceError(
+            f"the chat template rewrites {contents[-1]!r}, which spells a special token; set text.format to a string"
+        )
 
     def _as_text(self, text: str) -> list[int]:
         """Ids of a question or answer where a special token is text like any other: it must not end the turn."""
@@ -159,7 +185,7 @@ class Formatter:
 
     def _tokenize(self, texts: list[str]) -> list[list[int]]:
         # Special tokens are written by the template; BOS is added once by `_with_bos`.
-        return list(self.tokenizer(texts, add_special_tokens=False).input_ids)
+        return list(self.tokenizer(texts, add_special_tokens=False).input_ids) if texts else []
 
     def _with_bos(self, ids: list[int]) -> list[int]:
         return ids if ids[: len(self._bos)] == self._bos else self._bos + ids
@@ -178,19 +204,21 @@ class Formatter:
         return [*ids, self.tokenizer.eos_token_id]
 
 
+def _contents(prompt: Prompt) -> list[str]:
+    return [*(turn.content for turn in prompt.history), prompt.question]
+
+
 def _chat_frame(tokenizer: Any) -> Frame:
     if not tokenizer.chat_template:
         raise EffaceError(
             "the tokenizer has no chat template; set text.format to plain, llama2, llama3 or a string such as "
             "'Question: {question}\\nAnswer: {answer}'"
         )
-
     template = _FIXED_DATE + tokenizer.get_chat_template()
 
-    def render(*turns: str, prompt: bool) -> str:
-        messages = [{"role": role, "content": text} for role, text in zip(("user", "assistant"), turns, strict=False)]
+    def render(turns: Sequence[Turn], *, prompt: bool) -> str:
         text = tokenizer.apply_chat_template(
-            messages,
+            [turn.model_dump() for turn in turns],
             chat_template=template,
             tokenize=False,
             add_generation_prompt=prompt,
@@ -199,14 +227,44 @@ def _chat_frame(tokenizer: Any) -> Frame:
         return str(text)
 
     # What a template writes before and behind an answer is the same for all answers: a probe shows it.
-    before, found, suffix = render("question", _PROBE, prompt=False).rpartition(_PROBE)
+    question = Turn(role="user", content="question")
+    answered = render([question, Turn(role="assistant", content=_PROBE)], prompt=False)
+    before, found, suffix = answered.rpartition(_PROBE)
     if not found:
         raise EffaceError("the tokenizer's chat template leaves the answer out; set text.format to a string instead")
     # Llama-2 and Mistral write a space before an answer that their generation prompt does not end with.
-    space = before.removeprefix(render("question", prompt=True))
-    return Frame(
-        prompt=lambda question: render(question, prompt=True), lead=space if space.isspace() else "", suffix=suffix
-    )
+    space = before.removeprefix(render([question], prompt=True))
+    return Frame(prompt=_conversation(render), lead=space if space.isspace() else "", suffix=suffix)
+
+
+def _conversation(render: Callable[..., str]) -> Callable[[Prompt], str]:
+    """From a prompt to its text; a system turn goes into the first question where the template knows none."""
+    from jinja2 import TemplateError
+
+    def known_system() -> bool:
+        probe = [Turn(role="system", content=_PROBE), Turn(role="user", content="question")]
+        try:
+            return _PROBE in render(probe, prompt=True)
+        except TemplateError:  # Gemma's and others' refuse the role
+            return False
+
+    takes_system = known_system()
+
+    def show(prompt: Prompt) -> str:
+        turns = [*prompt.history, Turn.model_construct(role="user", content=prompt.question)]
+        if turns[0].role == "system" and turns[1].role == "user" and not takes_system:
+            joined = f"{turns[0].content}\n\n{turns[1].content}"
+            turns[:2] = [Turn.model_construct(role="user", content=joined)]
+        try:
+            return render(turns, prompt=True)
+        except TemplateError as error:
+            roles = ", ".join(turn.role for turn in turns)
+            raise EffaceError(
+                f"the chat template refuses a conversation of the roles {roles} ({error}); let user and assistant "
+                "take turns, with at most one system turn before them"
+            ) from error
+
+    return show
 
 
 def _string_frame(format_: str) -> Frame:
@@ -221,4 +279,13 @@ def _string_frame(format_: str) -> Frame:
     # start from a lone space that no prompt ended with in training.
     lead = " " if head.endswith(" ") else ""
     head = head.removesuffix(" ")
-    return Frame(prompt=lambda question: head.replace("{question}", question), lead=lead, suffix=suffix)
+
+    def show(prompt: Prompt) -> str:
+        if prompt.history:
+            raise EffaceError(
+                f"text.format {format_!r} has no place for what was said before a question; use text.format=chat, or "
+                "data without system prompts and earlier turns"
+            )
+        return head.replace("{question}", prompt.question)
+
+    return Frame(prompt=show, lead=lead, suffix=suffix)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from efface.objectives.terms import View
-from efface.schema import Item
+from efface.errors import EffaceError
+from efface.objectives.terms import Objective, View
+from efface.schema import Item, Prompt, Task
 from efface.text.template import Encoded, Formatter
 from efface.train.config import TrainConfig
 from efface.train.plan import Draw, batches
 from efface.train.step import Example
 
-Row = tuple[str, str, str]
+Row = tuple[str, Prompt, str]
 
 
 def unlearning_examples(
@@ -22,14 +23,36 @@ def unlearning_examples(
     return _encode(rows, formatter)
 
 
+def check_task(task: Task, objective: Objective) -> None:
+    """Refuse a method that reads what the data does not hold.
+
+    Raises `EffaceError` for a method that keeps without anything to keep, and for one that puts another answer
+    behind a passage of running text: nobody asked a question there.
+    """
+    reads = set(objective.views)
+    if not task.retain and not reads.isdisjoint(("forget_mismatch", "retain", "retain_idk")):
+        alone = objective.name.partition("+")[0] if objective.name != "llmu" else "ga"
+        raise EffaceError(
+            f"method {objective.name} needs a retain set, and {task.name} has none; give data.retain=FILE, "
+            f"data.retain=generated for the model's own answers to generic questions, or method={alone} to forget only"
+        )
+    answered = {"forget": ("forget_idk", "forget_mismatch"), "retain": ("retain_idk",)}
+    for name, items in (("forget", task.forget), ("retain", task.retain)):
+        passage = next((item for item in items if item.passage), None)
+        if passage is not None and not reads.isdisjoint(answered[name]):
+            raise EffaceError(
+                f"method {objective.name} answers questions in other words, but item {passage.id!r} of the {name} set "
+                "is running text; use me, ga or npo to forget with, and gd or kl to keep with"
+            )
+
+
 def fine_tuning_examples(
     items: Sequence[Item], config: TrainConfig, seed: int, formatter: Formatter
 ) -> list[list[Example]]:
     """The examples of each step of plain fine-tuning: every item as a `retain` view."""
     steps = batches([item.id for item in items], config, seed)
     rows: list[list[dict[View, Row]]] = [
-        [{"retain": (items[index].id, items[index].question, items[index].answer)} for _, index in step]
-        for step in steps
+        [{"retain": (items[index].id, items[index].prompt, items[index].answer)} for _, index in step] for step in steps
     ]
     return _encode(rows, formatter)
 
@@ -37,15 +60,18 @@ def fine_tuning_examples(
 def _row(draw: Draw, view: View) -> Row:
     match view:
         case "forget":
-            return draw.forget.id, draw.forget.question, draw.forget.answer
+            return draw.forget.id, draw.forget.prompt, draw.forget.answer
         case "forget_idk":
-            return draw.forget.id, draw.forget.question, draw.forget_refusal
+            return draw.forget.id, draw.forget.prompt, draw.forget_refusal
+    retain = draw.retain
+    assert retain is not None, "check_task lets no objective read what is not there"
+    match view:
         case "forget_mismatch":
-            return draw.forget.id, draw.forget.question, draw.retain.answer
+            return draw.forget.id, draw.forget.prompt, retain.answer
         case "retain":
-            return draw.retain.id, draw.retain.question, draw.retain.answer
+            return retain.id, retain.prompt, retain.answer
         case "retain_idk":
-            return draw.retain.id, draw.retain.question, draw.retain_refusal
+            return retain.id, retain.prompt, draw.retain_refusal
 
 
 def _encode(steps: Sequence[Sequence[dict[View, Row]]], formatter: Formatter) -> list[list[Example]]:

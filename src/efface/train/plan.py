@@ -16,7 +16,8 @@ class Draw:
     """One forget item of one epoch and its partners."""
 
     forget: Item
-    retain: Item
+    retain: Item | None
+    """None where the task keeps nothing."""
     forget_refusal: str
     retain_refusal: str
 
@@ -69,7 +70,7 @@ def _draw(task: Task, item: Item, epoch: int, pairing: Pairing, seed: int) -> Dr
     chance = random.Random(f"{seed}/{epoch if pairing == 'resampled' else 0}/{item.id}")
     return Draw(
         forget=item,
-        retain=chance.choice(task.retain),
+        retain=chance.choice(task.retain) if task.retain else None,
         forget_refusal=chance.choice(task.refusals),
         retain_refusal=chance.choice(task.refusals),
     )

@@ -1,0 +1,51 @@
+"""`data.retain=generated`: what the model itself answers to generic questions is what it is to keep."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from efface.artifacts import write_json
+from efface.data.generic import first_generic_questions, up_to_last_sentence
+from efface.errors import EffaceError
+from efface.evaluate.generate import generate
+from efface.run.config import RunConfig
+from efface.run.folder import RunFolder
+from efface.run.reporter import Reporter
+from efface.schema import Prompt
+from efface.text.template import Formatter
+
+
+def own_answers(model: Any, formatter: Formatter, config: RunConfig, reporter: Reporter) -> dict[str, str]:
+    """Id of each generic question -> `model`'s greedy answer, cut behind its last sentence where it did not end."""
+    questions = first_generic_questions(config.data.generic_questions)
+    reporter.stage(f"answering {len(questions)} generic questions: the answers are what to keep")
+    said = generate(
+        model,
+        formatter,
+        [Prompt(each.question) for each in questions],
+        new_tokens=config.evaluate.new_tokens,
+        batch_tokens=config.evaluate.batch_tokens,
+        progress=lambda done: reporter.scored("answers", done, len(questions)),
+    )
+    return {
+        question.id: each.text if len(each.token_ids) < config.evaluate.new_tokens else up_to_last_sentence(each.text)
+        for question, each in zip(questions, said, strict=True)
+    }
+
+
+def read_answers(out: RunFolder) -> dict[str, str] | None:
+    """The answers that a run wrote; None where there are none. Raises `EffaceError` for a damaged file."""
+    if not out.own_answers.is_file():
+        return None
+    try:
+        answers: dict[str, str] = json.loads(out.own_answers.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise EffaceError(f"{out.own_answers} is damaged; remove it and go on with --resume") from error
+    return answers
+
+
+def write_answers(out: RunFolder, answers: Mapping[str, str]) -> None:
+    """Keep the answers in the run's folder, so that a run that goes on keeps the same."""
+    write_json(out.own_answers, dict(answers))

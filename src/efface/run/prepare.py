@@ -1,0 +1,127 @@
+"""Everything that a run needs, read and checked before anything is written."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from efface.artifacts import Manifest
+from efface.data import load_task
+from efface.data.config import OWN_ANSWERS
+from efface.data.generic import keep_own_answers
+from efface.objectives.method import objective
+from efface.objectives.terms import Objective
+from efface.run.config import RunConfig
+from efface.run.folder import RunFolder
+from efface.run.manifest import continued, manifest, training_precision
+from efface.run.models import (
+    device_for,
+    evaluation_dtype,
+    load_model,
+    load_tokenizer,
+    model_folder,
+    model_sha256,
+    reset_peak_memory,
+)
+from efface.run.own_answers import own_answers, read_answers, write_answers
+from efface.run.reporter import Reporter
+from efface.run.training import check_can_train, warn_of
+from efface.schema import Task
+from efface.text.forward import check_packing, position_limit
+from efface.text.template import Formatter
+from efface.train.examples import check_task, unlearning_examples
+from efface.train.plan import draws
+from efface.train.step import Example
+
+
+@dataclass
+class Prepared:
+    """What the stages of one run share."""
+
+    config: RunConfig
+    out: RunFolder
+    task: Task
+    own_answers: dict[str, str] | None
+    """Generic question -> the model's own answer, where these are what to keep."""
+    source: Path
+    """The folder of the model before unlearning."""
+    original: Any
+    """That model as it was loaded for the first checks; None once it was evaluated."""
+    tokenizer: Any
+    formatter: Formatter
+    device: torch.device
+    objective: Objective
+    steps: list[list[Example]]
+    manifest: Manifest
+    reporter: Reporter
+
+    def start(self) -> None:
+        """Write what the run was asked to do; from here on, it can be resumed."""
+        self.out.start(self.config, self.manifest)
+        if self.own_answers is not None:
+            write_answers(self.out, self.own_answers)
+
+    @contextmanager
+    def stage(self, name: str, text: str) -> Iterator[None]:
+        """Tell of a stage and add its seconds to the manifest."""
+        self.reporter.stage(text)
+        start = time.perf_counter()
+        yield
+        self.manifest.seconds[name] = round(time.perf_counter() - start, 3)
+
+
+def prepare(config: RunConfig, out: RunFolder, *, data_dir: Path | None, reporter: Reporter, resume: bool) -> Prepared:
+    """Read and check the settings, the data and the model of a run; writes nothing.
+
+    Raises `EffaceError` for whatever cannot be used, and where `out` holds something else.
+    """
+    out.check(config, resume=resume)
+    check_can_train(config.train)
+    device = device_for(config.device)
+    reset_peak_memory(device)
+    task = load_task(config.data, data_dir=data_dir)
+    source = model_folder(config.model)
+    tokenizer = load_tokenizer(source)
+    bound = objective(config.method, config)
+    model = load_model(source, dtype=evaluation_dtype(source, device), device=device)
+    check_packing(model)
+    formatter = Formatter(tokenizer, config.text, limit=position_limit(model))
+    answers = None
+    if config.data.retain == OWN_ANSWERS:
+        answers = read_answers(out) or own_answers(model, formatter, config, reporter)
+        task = keep_own_answers(task, answers, retain_evaluation=config.data.retain_evaluation)
+    check_task(task, bound)
+    steps = unlearning_examples(draws(task, config.train, config.seed), bound.views, formatter)
+    warn_of(task, formatter, config.train, items=len(task.forget), reporter=reporter)
+    made = manifest(
+        seed=config.seed,
+        device=device,
+        precision=f"weights and optimizer float32, training {training_precision(config.train, device)}, "
+        f"evaluation {str(evaluation_dtype(source, device)).removeprefix('torch.')}",
+        data=task.sources,
+        model=config.model,
+        model_sha256=model_sha256(source),
+    )
+    if earlier := out.manifest():
+        made = continued(earlier, made)
+    return Prepared(
+        config=config,
+        out=out,
+        task=task,
+        own_answers=answers,
+        source=source,
+        original=model,
+        tokenizer=tokenizer,
+        formatter=formatter,
+        device=device,
+        objective=bound,
+        steps=steps,
+        manifest=made,
+        reporter=reporter,
+    )

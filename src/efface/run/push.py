@@ -1,0 +1,187 @@
+"""`efface push`: upload the model of a finished run to the hub, in one commit and nothing besides."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from efface import __version__
+from efface.errors import EffaceError
+from efface.hub import LOG_IN, SECONDS_TO_CONNECT, SHARDS_INDEX, WEIGHTS, bad_token, missing_shards, no_answer
+from efface.run.folder import RunFolder
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+
+_CARD = "README.md"
+_TOKENIZER = [
+    "tokenizer*.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.*",
+    "merges.txt",
+    "*.model",
+    "*.jinja",
+    "additional_chat_templates/*.jinja",
+]
+_MODEL = ["config.json", "generation_config.json", "model*.safetensors", SHARDS_INDEX, *_TOKENIZER, _CARD]
+_ADAPTER = ["adapter_config.json", "adapter_model.safetensors", *_TOKENIZER, _CARD]
+"""By name: a folder given by hand may hold anything, the data to forget included."""
+
+
+def push(folder: Path, repo: str, *, private: bool = True, adapter: bool = False, revision: str | None = None) -> str:
+    """Upload a model to the hub as `repo` (`owner/name`) in one commit; returns the URL of its page.
+
+    `folder`: a finished run, or a model's own folder. Weights (safetensors), settings, tokenizer and card are
+    uploaded, and nothing else; weights of an earlier push that transformers would load instead are removed.
+    `private`: how a new repository is made; an existing public one is then refused. `adapter`: the run's LoRA
+    adapter in place of its merged model. `revision`: a branch, made where it is missing; None is the main one.
+
+    Raises `EffaceError` for a folder that is missing, unfinished or not whole, for a name, token or right that the
+    hub does not accept, and where the hub cannot be reached.
+    """
+    source = _adapter_folder(folder) if adapter else _model_folder(folder)
+    files = _files(source, _ADAPTER if adapter else _MODEL)
+    _check_name(repo)
+    _check_token()
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+
+    api = HfApi(library_name="efface", library_version=__version__)
+    try:
+        _make_ready(api, repo, private=private, branch=revision)
+        _commit(api, repo, source, files, branch=revision, is_model=not adapter)
+    except EffaceError:
+        raise
+    except HfHubHTTPError as error:
+        raise EffaceError(f"cannot push to {repo}: {_why_refused(error, repo)}") from error
+    except ValueError as error:  # what the hub finds wrong in the card's header
+        raise EffaceError(f"cannot push {source}: {' '.join(str(error).split())}; mend {_CARD}") from error
+    except Exception as error:  # the hub client's HTTP library, and so its errors, differ by version
+        raise EffaceError(f"cannot push to {repo}: {no_answer(error)}; nothing was committed, push again") from error
+    return f"{api.endpoint}/{repo}" + (f"/tree/{revision}" if revision else "")
+
+
+def _model_folder(folder: Path) -> Path:
+    run = RunFolder(folder)
+    source = folder
+    if _is_run(run):
+        source = run.model
+        has_scores = (folder / "results.json").is_file() and (source / _CARD).is_file()
+        is_scored_run = (folder / "records").is_dir()  # those of `efface unlearn` and `efface finetune` are not
+        if not source.is_dir() or (is_scored_run and not has_scores):
+            raise EffaceError(f"the run in {folder} is not finished; go on with --resume, then push it")
+    if not (source / "config.json").is_file():
+        raise EffaceError(f"{source} holds neither a run nor a model (no config.json); give the folder of one")
+    if not any(source.glob("model*.safetensors")):
+        raise EffaceError(
+            f"{source} has no safetensors weights; save the model as safetensors (pickles are not pushed)"
+        )
+    if missing := missing_shards(source):
+        raise EffaceError(f"{source} lacks {missing[0]}, which its index lists; save or copy the model whole")
+    return source
+
+
+def _adapter_folder(folder: Path) -> Path:
+    run = RunFolder(folder)
+    source = folder
+    if _is_run(run):
+        _model_folder(folder)  # an adapter appears before its run is finished
+        source = folder / "adapter"
+        if not source.is_dir():
+            raise EffaceError(f"the run in {folder} trained no adapter; push its model instead")
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        if not (source / name).is_file():
+            raise EffaceError(f"{source} has no {name}; give the folder of a run with LoRA or of its adapter")
+    return source
+
+
+def _is_run(run: RunFolder) -> bool:
+    if not run.root.is_dir():
+        raise EffaceError(f"there is no folder {run.root}; give that of a finished run or of a model")
+    return run.manifest() is not None
+
+
+def _files(source: Path, patterns: list[str]) -> list[Path]:
+    found = {path for pattern in patterns for path in source.glob(pattern) if path.is_file()}
+    return sorted(path for path in found if not path.name.startswith("."))
+
+
+def _check_name(repo: str) -> None:
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]  # documented, yet not in __all__
+
+    try:
+        validate_repo_id(repo)
+        is_possible = "/" in repo
+    except HFValidationError:
+        is_possible = False
+    if not is_possible:
+        raise EffaceError(
+            f"{repo!r} is no name on the hub; give owner/name in letters, digits and single '-', '_' or '.' within"
+        )
+
+
+def _check_token() -> None:
+    from huggingface_hub import constants, get_token
+
+    if get_token() is None:
+        page = f"{constants.ENDPOINT}/settings/tokens"
+        raise EffaceError(f"to push, the hub asks for a token; make one that may write on {page}, then {LOG_IN}")
+
+
+def _make_ready(api: HfApi, repo: str, *, private: bool, branch: str | None) -> None:
+    """Make the repository and the branch where they are missing."""
+    from huggingface_hub.errors import RepositoryNotFoundError
+
+    try:
+        is_public = not api.model_info(repo, timeout=SECONDS_TO_CONNECT).private
+    except RepositoryNotFoundError:
+        api.create_repo(repo, private=private, exist_ok=True)
+    else:
+        if private and is_public:
+            raise EffaceError(
+                f"{api.endpoint}/{repo} is there already and public; push with --public, choose another name or make "
+                "it private in its settings"
+            )
+    if branch is not None:
+        api.create_branch(repo, branch=branch, exist_ok=True)
+
+
+def _commit(api: HfApi, repo: str, source: Path, files: list[Path], *, branch: str | None, is_model: bool) -> None:
+    """One commit, so that nobody ever loads half a model."""
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete
+
+    names = [path.relative_to(source).as_posix() for path in files]
+    stale = []
+    if is_model:
+        there = api.list_repo_files(repo, revision=branch)
+        stale = [name for name in there if _is_loaded(name) and name not in names]
+    api.create_commit(
+        repo,
+        [
+            *(CommitOperationAdd(name, path) for name, path in zip(names, files, strict=True)),
+            *(CommitOperationDelete(name) for name in stale),
+        ],
+        commit_message=f"{'Model' if is_model else 'Adapter'} pushed with efface {__version__}",
+        revision=branch,
+    )
+
+
+def _is_loaded(name: str) -> bool:
+    """Whether a file of the hub may be weights that transformers loads: one file goes before shards."""
+    return name in (WEIGHTS, SHARDS_INDEX) or (name.startswith("model-") and name.endswith(".safetensors"))
+
+
+def _why_refused(error: HfHubHTTPError, repo: str) -> str:
+    status = error.response.status_code
+    if status >= 500:
+        return f"{no_answer(error)}; push again later"
+    if status == 401:
+        return bad_token()
+    if status in (403, 404):
+        return (
+            f"your token may not write there (see `hf auth whoami`); use one that may, or another owner than {repo!r}"
+        )
+    return f"the hub says {error.server_message or 'no'} (HTTP {status}); mend that or choose another name"

@@ -1,0 +1,65 @@
+"""The generic questions: as many as promised, well-formed, no two alike, spread over the topics from the start."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+
+import pytest
+
+from efface.data.generic import load_generic_questions
+
+QUESTIONS = load_generic_questions()
+TOPICS = {question.topic for question in QUESTIONS}
+
+
+def words(text: str) -> tuple[str, ...]:
+    return tuple(re.findall(r"[\w']+", text.casefold()))
+
+
+def runs(text: str, length: int) -> set[tuple[str, ...]]:
+    """All stretches of `length` words that follow each other in the text."""
+    spoken = words(text)
+    return {spoken[start : start + length] for start in range(len(spoken) - length + 1)}
+
+
+def test_twenty_questions_on_each_of_twenty_topics() -> None:
+    assert len(QUESTIONS) == 400
+    assert Counter(question.topic for question in QUESTIONS) == dict.fromkeys(TOPICS, 20)
+    assert len(TOPICS) == 20
+
+
+def test_ids_say_topic_and_place() -> None:
+    assert {question.id for question in QUESTIONS} == {
+        f"generic/{topic}/{place:02d}" for topic in TOPICS for place in range(1, 21)
+    }
+    assert all(question.id.split("/")[1] == question.topic for question in QUESTIONS)
+
+
+@pytest.mark.parametrize("count", [1, 19, 20, 30, 399])
+def test_any_first_ones_spread_over_the_topics(count: int) -> None:
+    asked = Counter(question.topic for question in QUESTIONS[:count])
+    assert len(asked) == min(count, 20)
+    assert max(asked.values()) - min(asked[topic] for topic in TOPICS) <= 1
+
+
+def test_each_is_one_tidy_line_of_text() -> None:
+    for text in (question.question for question in QUESTIONS):
+        assert text == " ".join(text.split())
+        assert text[0].isupper()
+        assert text[-1] in ".?!"
+        assert 3 <= len(words(text)) <= 50
+
+
+def test_no_two_are_alike() -> None:
+    assert len({words(question.question) for question in QUESTIONS}) == 400
+    seen = Counter(run for question in QUESTIONS for run in runs(question.question, 8))
+    assert [run for run, times in seen.items() if times > 1] == []
+
+
+def test_questions_stay_as_they_were_published() -> None:
+    text = "\n".join(f"{question.id} {question.question}" for question in QUESTIONS)
+    assert (
+        hashlib.sha256(text.encode()).hexdigest() == "8ddb52162b169b3d81f36ab5ed57690fd7b9bb6e6997a766a705882fd57e622d"
+    ), "generic questions changed: runs with retain=generated no longer compare; say so in CHANGELOG.md"

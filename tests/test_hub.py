@@ -1,0 +1,248 @@
+"""Models by name: what is fetched at which revision with which token, what the cache is good for, and what is said."""
+
+from __future__ import annotations
+
+import errno
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from efface.hub import UnavailableError, is_hub_name, local_copy, missing_shards, reachable
+
+NAME = "ada/tiny"
+FILES = {
+    "config.json": b"{}",
+    "tokenizer.json": b"{}",
+    "chat_template.jinja": b"{{ messages }}",
+    "model.safetensors": b"first weights",
+}
+SHARDS = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
+INDEX = json.dumps({"weight_map": {"a": SHARDS[0], "b": SHARDS[1]}}).encode()
+SHARDED = {
+    "config.json": b"{}",
+    "tokenizer.json": b"{}",
+    "model.safetensors.index.json": INDEX,
+    **dict.fromkeys(SHARDS, b"half of it"),
+}
+
+
+@pytest.fixture
+def tiny(hub):
+    return hub.add(NAME, FILES)
+
+
+def content(folder):
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def problem(name):
+    with pytest.raises(UnavailableError) as raised:
+        local_copy(name)
+    assert "\n" not in str(raised.value)
+    return str(raised.value)
+
+
+def downloads(hub):
+    return [request for request in hub.requests if request.startswith("GET") and "/resolve/" in request]
+
+
+# Names
+
+
+def test_a_folder_is_used_where_it_lies_even_with_an_at_in_its_name(hub, tmp_path, monkeypatch):
+    hub.add("ada/tiny", FILES)
+    monkeypatch.chdir(tmp_path)
+    for name in ("ada/tiny", "ada/tiny@v1"):
+        Path(name).mkdir(parents=True)
+        assert local_copy(name) == Path(name)
+        assert not is_hub_name(name)
+    assert hub.requests == []
+
+
+@pytest.mark.parametrize("name", ["ada/tiny", "ada/tiny@v1.0", "ada/tiny@refs/pr/4", "ada/tiny@" + "0a" * 20, "gpt2"])
+def test_what_could_be_on_the_hub(name):
+    assert is_hub_name(name)
+
+
+@pytest.mark.parametrize("name", ["./ada/tiny", "/ada/tiny", "~/tiny", "a/b/c", "two words", "ada/tiny@", "a/b@../x"])
+def test_what_could_not(name):
+    assert not is_hub_name(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("./nowhere", "there is no folder ./nowhere"),
+        ("runs/first/model", "'runs/first/model' is neither a folder nor a possible hub name"),
+        ("ada/tiny@", "'ada/tiny@' names no possible branch, tag or commit after the @"),
+        ("ada/tiny@a..b", "'ada/tiny@a..b' names no possible branch, tag or commit after the @"),
+    ],
+)
+def test_impossible_names_are_refused_without_asking_the_hub(hub, name, sentence):
+    assert problem(name) == sentence
+    assert hub.requests == []
+
+
+# Fetching
+
+
+def test_settings_tokenizer_and_safetensors_are_fetched_and_nothing_else(hub):
+    more = {
+        "pytorch_model.bin": b"cos\nsystem\n(S'touch owned'\ntR.",
+        "model.py": b"print('owned')",
+        "consolidated.safetensors": b"the weights once more",
+        "README.md": b"# Tiny",
+    }
+    hub.add(NAME, {**FILES, **more})
+    assert content(local_copy(NAME)) == FILES
+
+
+def test_each_revision_has_its_own_files_and_is_fetched_once(hub, tiny):
+    first = tiny.branches["main"]
+    second = tiny.commit({**FILES, "model.safetensors": b"second weights"})
+    tiny.branches["v1"] = first
+
+    weights = {name: content(local_copy(name))["model.safetensors"] for name in (NAME, f"{NAME}@v1", f"{NAME}@{first}")}
+    assert weights == {NAME: b"second weights", f"{NAME}@v1": b"first weights", f"{NAME}@{first}": b"first weights"}
+    assert local_copy(f"{NAME}@{second}") == local_copy(NAME)
+
+    tiny.commit({**FILES, "model.safetensors": b"third weights"})
+    hub.requests.clear()
+    for name, expected in weights.items():
+        assert content(local_copy(name))["model.safetensors"] == expected
+    assert hub.requests == []
+
+
+def test_a_model_in_the_cache_needs_no_hub(hub, tiny):
+    local_copy(NAME)
+    hub.broken = True
+    assert content(local_copy(NAME)) == FILES
+
+
+def test_a_sharded_model_comes_whole(hub):
+    hub.add(NAME, SHARDED)
+    folder = local_copy(NAME)
+    assert content(folder) == SHARDED
+    assert missing_shards(folder) == []
+
+
+@pytest.mark.parametrize("lost", [SHARDS[1], "model.safetensors.index.json", "tokenizer.json", "config.json"])
+def test_a_cache_with_a_part_of_a_model_is_filled_up(hub, lost):
+    """Other programs fetch file by file and leave no list of all files."""
+    repo = hub.add(NAME, SHARDED)
+    sha = repo.branches["main"]
+    folder = local_copy(NAME)
+    for listing in folder.parent.parent.glob("trees/*"):
+        listing.unlink()
+    (folder / lost).unlink()
+    hub.requests.clear()
+    assert content(local_copy(NAME)) == SHARDED
+    assert f"GET /api/models/{NAME}" in hub.requests
+    assert folder.name == sha
+
+
+def test_missing_shards(tmp_path):
+    assert missing_shards(tmp_path) == []
+    (tmp_path / "model.safetensors.index.json").write_bytes(INDEX)
+    (tmp_path / SHARDS[0]).write_bytes(b"")
+    assert missing_shards(tmp_path) == [SHARDS[1]]
+    (tmp_path / "model.safetensors.index.json").write_bytes(INDEX[:10])
+    assert missing_shards(tmp_path) == ["model.safetensors.index.json"]
+    (tmp_path / "model.safetensors").write_bytes(b"")  # the one that transformers loads
+    assert missing_shards(tmp_path) == []
+
+
+# Tokens
+
+
+def test_a_private_model_needs_a_token_of_someone_who_may_read_it(hub, monkeypatch):
+    hub.add(NAME, FILES, private=True)
+    hub.users = {"hf_ada": "ada", "hf_bob": "bob"}
+    assert problem(NAME) == (
+        f"the hub has no public model {NAME} (check the name; if it is private, set HF_TOKEN or run `hf auth login`)"
+    )
+    monkeypatch.setenv("HF_TOKEN", "hf_bob")
+    assert problem(NAME) == (
+        f"the hub has no model {NAME} that your token may read (check the name and `hf auth whoami`)"
+    )
+    monkeypatch.setenv("HF_TOKEN", "hf_old")
+    said = problem(NAME)
+    assert said == (
+        f"the hub does not accept your token (make one on {hub.url}/settings/tokens, then set HF_TOKEN or run "
+        "`hf auth login`)"
+    )
+    monkeypatch.setenv("HF_TOKEN", "hf_ada")
+    assert content(local_copy(NAME)) == FILES
+
+
+def test_the_token_of_a_login_counts_too(hub, tmp_path):
+    hub.add(NAME, FILES, private=True)
+    hub.users = {"hf_ada": "ada"}
+    (tmp_path / "no-token").write_text("hf_ada")
+    assert content(local_copy(NAME)) == FILES
+
+
+def test_a_gated_model_says_where_to_ask(hub, monkeypatch):
+    repo = hub.add(NAME, FILES, gated=True)
+    hub.users = {"hf_bob": "bob"}
+    ask = f"{NAME} is gated (ask for access on {hub.url}/{NAME}"
+    assert problem(NAME) == f"{ask}, then set HF_TOKEN or run `hf auth login`)"
+    monkeypatch.setenv("HF_TOKEN", "hf_bob")
+    assert problem(NAME) == f"{ask} with the account of your token)"
+    repo.granted.add("bob")
+    assert content(local_copy(NAME)) == FILES
+
+
+# The hub's other answers, and none
+
+
+def test_an_unknown_model(hub):
+    assert f"the hub has no public model {NAME} (check the name;" in problem(NAME)
+
+
+def test_an_unknown_revision(hub, tiny):
+    local_copy(NAME)  # what another revision left in the cache is not taken for this one
+    assert problem(f"{NAME}@v9") == (
+        f"the hub's {NAME} has no revision v9 (its branches and tags are on {hub.url}/{NAME}/tree/main)"
+    )
+
+
+def test_a_hub_in_trouble(hub, tiny):
+    hub.broken = True
+    assert problem(NAME) == (
+        f"{NAME} is neither a folder nor whole in the hub's cache, and the hub cannot be reached (HTTP 503)"
+    )
+    assert reachable() == f"the hub cannot be reached ({hub.url} answers with HTTP 503)"
+
+
+def test_a_hub_that_is_switched_off(hub, tiny, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert problem(NAME).endswith("nor whole in the hub's cache, and HF_HUB_OFFLINE keeps efface from the hub")
+    assert reachable() == "HF_HUB_OFFLINE keeps efface from the hub"
+    assert hub.requests == []
+
+
+def test_a_hub_that_is_not_there(hub, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:1")
+    start = time.monotonic()
+    assert problem(NAME).endswith("and the hub cannot be reached (ConnectError)")
+    assert reachable() == "the hub cannot be reached (ConnectError)"
+    assert time.monotonic() - start < 3
+
+
+def test_a_hub_that_answers(hub):
+    assert reachable() is None
+    assert hub.requests == ["HEAD /"]
+
+
+def test_a_disk_that_is_full(hub, tiny, monkeypatch, tmp_path):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", full)
+    monkeypatch.setattr("efface.hub._cached", lambda *_: None)
+    where = tmp_path / "hub-cache"
+    expected = f"{NAME} cannot be written to {where}: No space left on device (free some space or set HF_HOME)"
+    assert problem(NAME) == expected
