@@ -57,17 +57,16 @@ def keep_own_answers(task: Task, answers: Mapping[str, str], *, retain_evaluatio
     Every fourth question is not trained on but scored, as the set `retain`: what changes there is what unlearning
     broke. Blank answers are left out. Raises `EffaceError` where too few are left.
     """
-    asked = [question for question in load_generic_questions() if question.id in answers]
     items = [
         (_is_scored(place), _item(question, answers[question.id]))
-        for place, question in enumerate(asked)
-        if answers[question.id].strip()
+        for place, question in enumerate(load_generic_questions())
+        if answers.get(question.id, "").strip()
     ]
     scored = tuple(item for held_out, item in items if held_out)
     retain = tuple(item for held_out, item in items if not held_out)
     if not scored or not retain:
         raise EffaceError(
-            f"data.retain=generated: the model gave an answer to {len(items)} of {len(answers)} generic questions, too "
+            f"data.retain=generated: the model answered {len(items)} generic questions, too "
             "few to keep and to score; give data.retain=FILE, or another text.format if it should have answered"
         )
     evaluation = EvaluationSet(
@@ -77,7 +76,7 @@ def keep_own_answers(task: Task, answers: Mapping[str, str], *, retain_evaluatio
         update={
             "retain": retain,
             "evaluation": (*task.evaluation, evaluation),
-            "sources": {**task.sources, f"own answers to {len(answers)} generic questions": _digest(items)},
+            "sources": {**task.sources, f"own answers to {len(items)} generic questions": _digest(items)},
         }
     )
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from efface.errors import EffaceError, nearest
 from efface.objectives.config import check_method
-from efface.run.config import FinetuneConfig, RunConfig, merge, parse_pairs, read_yaml, validated
+from efface.run.config import EvaluationConfig, FinetuneConfig, RunConfig, merge, parse_pairs, read_yaml, validated
 
 
 class Preset(BaseModel):
@@ -83,6 +83,20 @@ def finetune_config(source: str, pairs: Sequence[str]) -> FinetuneConfig:
         return base.fine_tuning(recipe=recipe)
 
     return validated(FinetuneConfig, _settings(source, parse_pairs(pairs, FinetuneConfig), below))
+
+
+def evaluation_config(source: str, pairs: Sequence[str]) -> EvaluationConfig:
+    """The settings of an evaluation, from the same sources and with the same errors as `run_config`.
+
+    What a preset or file says about training means nothing here and is passed over.
+    """
+
+    def below(base: Preset, recipe: str, _: Mapping[str, Any]) -> dict[str, Any]:
+        return base.settings(recipe=recipe, method=None)
+
+    settings = _settings(source, parse_pairs(pairs, EvaluationConfig), below)
+    training = RunConfig.model_fields.keys() - EvaluationConfig.model_fields.keys()
+    return validated(EvaluationConfig, {key: value for key, value in settings.items() if key not in training})
 
 
 def _settings(

@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 
-from efface.data.config import DataConfig, FileConfig, parse_data, spelled_out
+from efface.data.config import OWN_ANSWERS, DataConfig, FileConfig, parse_data, spelled_out
 from efface.errors import EffaceError, nearest
 from efface.evaluate.config import EvaluateConfig
 from efface.objectives.config import ObjectiveConfig, check_method
@@ -42,6 +42,10 @@ def _switched(train: Any) -> Any:
     return train
 
 
+def _known_definition(name: str) -> str:
+    return definition(name).name
+
+
 class RunConfig(ObjectiveConfig):
     """Everything that decides a run of `efface run`; kept as config.yaml in its folder."""
 
@@ -60,16 +64,12 @@ class RunConfig(ObjectiveConfig):
 
     _short_data = field_validator("data", mode="before")(_spelled_out)
     _short_lora = field_validator("train", mode="before")(_switched)
+    _known_definition = field_validator("definition")(_known_definition)
 
     @field_validator("method")
     @classmethod
     def _known_method(cls, value: str) -> str:
         return check_method(value)
-
-    @field_validator("definition")
-    @classmethod
-    def _known_definition(cls, value: str) -> str:
-        return definition(value).name
 
 
 class FinetuneConfig(BaseModel):
@@ -86,6 +86,32 @@ class FinetuneConfig(BaseModel):
 
     _short_data = field_validator("data", mode="before")(_spelled_out)
     _short_lora = field_validator("train", mode="before")(_switched)
+
+
+class EvaluationConfig(BaseModel):
+    """Everything that decides the scores of one model by `efface evaluate`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str
+    data: DataConfig
+    definition: str = "closer-look"
+    device: Device = "auto"
+    text: TextConfig = TextConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+
+    _short_data = field_validator("data", mode="before")(_spelled_out)
+    _known_definition = field_validator("definition")(_known_definition)
+
+    @field_validator("data")
+    @classmethod
+    def _answers_are_there(cls, value: DataConfig) -> DataConfig:
+        if value.retain == OWN_ANSWERS:
+            raise ValueError(
+                "retain=generated compares a model with itself before unlearning; take that model's answers: "
+                "data.retain=RUN/own_answers.jsonl"
+            )
+        return value
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

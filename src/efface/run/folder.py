@@ -49,8 +49,8 @@ class RunFolder:
 
     @property
     def own_answers(self) -> Path:
-        """The model's own answers to generic questions, where they are what to keep."""
-        return self.root / "own_answers.json"
+        """The model's own answers to generic questions, where they are what to keep: JSON lines like a user's own."""
+        return self.root / "own_answers.jsonl"
 
     def check(self, config: BaseModel, *, resume: bool) -> None:
         """Check that a run may be written here; writes nothing.

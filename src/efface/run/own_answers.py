@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from efface.artifacts import write_json
-from efface.data.generic import first_generic_questions, up_to_last_sentence
+from efface.artifacts import write_text
+from efface.data.generic import first_generic_questions, load_generic_questions, up_to_last_sentence
 from efface.errors import EffaceError
 from efface.evaluate.generate import generate
 from efface.run.config import RunConfig
@@ -39,13 +39,16 @@ def read_answers(out: RunFolder) -> dict[str, str] | None:
     """The answers that a run wrote; None where there are none. Raises `EffaceError` for a damaged file."""
     if not out.own_answers.is_file():
         return None
+    ids = {each.question: each.id for each in load_generic_questions()}
     try:
-        answers: dict[str, str] = json.loads(out.own_answers.read_text(encoding="utf-8"))
-    except ValueError as error:
+        rows = [json.loads(line) for line in out.own_answers.read_text(encoding="utf-8").split("\n") if line]
+        return {ids[row["question"]]: row["answer"] for row in rows}
+    except (ValueError, KeyError, TypeError) as error:
         raise EffaceError(f"{out.own_answers} is damaged; remove it and go on with --resume") from error
-    return answers
 
 
 def write_answers(out: RunFolder, answers: Mapping[str, str]) -> None:
-    """Keep the answers in the run's folder, so that a run that goes on keeps the same."""
-    write_json(out.own_answers, dict(answers))
+    """Keep the answers in the run's folder: a run that goes on keeps the same, and others can take the file."""
+    questions = {each.id: each.question for each in load_generic_questions()}
+    rows = [{"question": questions[id_], "answer": answer} for id_, answer in answers.items() if answer.strip()]
+    write_text(out.own_answers, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))

@@ -44,11 +44,10 @@ def push(folder: Path, repo: str, *, private: bool = True, adapter: bool = False
     source = _adapter_folder(folder) if adapter else _model_folder(folder)
     files = _files(source, _ADAPTER if adapter else _MODEL)
     _check_name(repo)
-    _check_token()
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError
 
-    api = HfApi(library_name="efface", library_version=__version__)
+    api = HfApi(token=_token(), library_name="efface", library_version=__version__)
     try:
         _make_ready(api, repo, private=private, branch=revision)
         _commit(api, repo, source, files, branch=revision, is_model=not adapter)
@@ -57,9 +56,9 @@ def push(folder: Path, repo: str, *, private: bool = True, adapter: bool = False
     except HfHubHTTPError as error:
         raise EffaceError(f"cannot push to {repo}: {_why_refused(error, repo)}") from error
     except ValueError as error:  # what the hub finds wrong in the card's header
-        raise EffaceError(f"cannot push {source}: {' '.join(str(error).split())}; mend {_CARD}") from error
+        raise EffaceError(f"cannot push {source}: {' '.join(str(error).split())}; mend it, then push again") from error
     except Exception as error:  # the hub client's HTTP library, and so its errors, differ by version
-        raise EffaceError(f"cannot push to {repo}: {no_answer(error)}; nothing was committed, push again") from error
+        raise EffaceError(f"cannot push to {repo}: {no_answer(error)}; push again later") from error
     return f"{api.endpoint}/{repo}" + (f"/tree/{revision}" if revision else "")
 
 
@@ -123,12 +122,14 @@ def _check_name(repo: str) -> None:
         )
 
 
-def _check_token() -> None:
+def _token() -> str:
     from huggingface_hub import constants, get_token
 
-    if get_token() is None:
+    token = get_token()
+    if token is None:
         page = f"{constants.ENDPOINT}/settings/tokens"
-        raise EffaceError(f"to push, the hub asks for a token; make one that may write on {page}, then {LOG_IN}")
+        raise EffaceError(f"the hub takes no model without a token; make one that may write on {page}, then {LOG_IN}")
+    return token
 
 
 def _make_ready(api: HfApi, repo: str, *, private: bool, branch: str | None) -> None:
@@ -181,7 +182,8 @@ def _why_refused(error: HfHubHTTPError, repo: str) -> str:
     if status == 401:
         return bad_token()
     if status in (403, 404):
+        owner = repo.partition("/")[0]
         return (
-            f"your token may not write there (see `hf auth whoami`); use one that may, or another owner than {repo!r}"
+            f"your token may not write there (see `hf auth whoami`); use one that may, or another owner than {owner!r}"
         )
     return f"the hub says {error.server_message or 'no'} (HTTP {status}); mend that or choose another name"

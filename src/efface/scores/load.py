@@ -31,12 +31,10 @@ def load(path: Path, *, stage: Stage) -> dict[str, list[Question]]:
 
 
 def _read_folder(path: Path, stage: Stage) -> dict[str, list[Question]]:
-    if (path / "records").is_dir():  # a run's folder: its metrics.jsonl is not a set
-        folder = path / "records" / stage
-    elif (path / stage).is_dir():
-        folder = path / stage
-    else:
-        folder = path
+    # a run's folder, or one of `efface evaluate`: only what lies in records/ is a set
+    folder = path / "records" if (path / "records").is_dir() else path
+    if any((folder / each).is_dir() for each in get_args(Stage)):
+        folder /= stage
     files = {file.stem: file for file in sorted(folder.glob("*.jsonl"))}
     if not files:
         raise EffaceError(
