@@ -30,6 +30,8 @@ class Repo:
     gated: bool = False
     granted: set[str] = field(default_factory=set)
     """Users whom a gated repository is open to, besides its owner."""
+    locked: bool = False
+    """Whether the files are kept back from everybody."""
     commits: dict[str, Files] = field(default_factory=dict)
     branches: dict[str, str] = field(default_factory=dict)
     messages: list[str] = field(default_factory=list)
@@ -171,6 +173,8 @@ class _Handler(BaseHTTPRequestHandler):
         user = self.user()
         if repo.gated and user != repo.owner and user not in repo.granted:
             raise Refusal(401 if user is None else 403, "GatedRepo", f"Access to model {name} is restricted")
+        if repo.locked:
+            raise Refusal(403, message="this repository is locked")
         sha = self.at(repo, revision)
         if path not in repo.commits[sha]:
             raise Refusal(404, "EntryNotFound", "Entry not found")

@@ -130,17 +130,17 @@ def test_a_sharded_model_comes_whole(hub):
 
 @pytest.mark.parametrize("lost", [SHARDS[1], "model.safetensors.index.json", "tokenizer.json", "config.json"])
 def test_a_cache_with_a_part_of_a_model_is_filled_up(hub, lost):
-    """Other programs fetch file by file and leave no list of all files."""
-    repo = hub.add(NAME, SHARDED)
-    sha = repo.branches["main"]
-    folder = local_copy(NAME)
-    for listing in folder.parent.parent.glob("trees/*"):
-        listing.unlink()
-    (folder / lost).unlink()
-    hub.requests.clear()
+    """Other programs fetch file by file, and leave no list of what there is."""
+    from huggingface_hub import hf_hub_download
+
+    hub.add(NAME, SHARDED)
+    for name in SHARDED.keys() - {lost}:
+        hf_hub_download(NAME, name)
     assert content(local_copy(NAME)) == SHARDED
-    assert f"GET /api/models/{NAME}" in hub.requests
-    assert folder.name == sha
+
+    hub.requests.clear()
+    local_copy(NAME)
+    assert hub.requests == []
 
 
 def test_missing_shards(tmp_path):
@@ -200,6 +200,11 @@ def test_a_gated_model_says_where_to_ask(hub, monkeypatch):
 
 def test_an_unknown_model(hub):
     assert f"the hub has no public model {NAME} (check the name;" in problem(NAME)
+
+
+def test_files_that_the_hub_does_not_hand_out(hub, tiny):
+    tiny.locked = True
+    assert problem(NAME) == f"the hub does not hand out {NAME} (HTTP 403: this repository is locked)"
 
 
 def test_an_unknown_revision(hub, tiny):

@@ -44,6 +44,7 @@ def heavy_after(code: str, *arguments: str) -> set[str]:
         "efface.data",
         "efface.scores",
         "efface.run.config",
+        "efface.run.push",
         "efface.presets",
         "efface.cli",
     ],

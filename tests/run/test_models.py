@@ -75,6 +75,28 @@ def test_a_folder_that_is_not_there(tmp_path):
         model_folder(str(tmp_path / "nowhere"))
 
 
+def test_a_sharded_model_that_lacks_a_part(copy):
+    (copy / "model.safetensors").rename(copy / "model-00001-of-00002.safetensors")
+    parts = {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}
+    (copy / "model.safetensors.index.json").write_text(json.dumps({"weight_map": parts}))
+    with pytest.raises(
+        EffaceError, match=f"model {copy} lacks model-00002-of-00002.safetensors, which its index lists"
+    ):
+        model_folder(str(copy))
+
+
+def test_a_model_of_the_hub(hub, source):
+    files = {path.name: path.read_bytes() for path in source.iterdir()}
+    hub.add("ada/tiny", files, private=True)
+    with pytest.raises(EffaceError, match=r"model: the hub has no public model ada/tiny .* set HF_TOKEN or .* model="):
+        model_folder("ada/tiny")
+    hub.repos["ada/tiny"].private = False
+    assert model_sha256(model_folder("ada/tiny@main")) == model_sha256(source)
+    hub.add("ada/pickled", {"config.json": b"{}", "pytorch_model.bin": b""})
+    with pytest.raises(EffaceError, match="model ada/pickled has no safetensors weights; convert it"):
+        model_folder("ada/pickled")
+
+
 def test_pickled_weights_are_not_loaded(copy):
     (copy / "model.safetensors").unlink()
     torch.save({}, copy / "pytorch_model.bin")

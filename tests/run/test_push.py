@@ -12,7 +12,8 @@ from transformers import AutoModelForCausalLM
 
 from efface.artifacts import write_json, write_text
 from efface.errors import EffaceError
-from efface.run.models import load_tokenizer, model_folder, save_model, with_adapters
+from efface.run.adapters import with_adapters, write_adapter
+from efface.run.models import model_folder
 from efface.run.push import push
 from efface.train.config import LoRAConfig
 
@@ -123,15 +124,14 @@ def test_every_file_that_a_tokenizer_or_a_sharded_model_is_made_of(hub, finished
     assert pushed(hub) == content(model)
 
 
-def test_the_adapter_alone(hub, source, made, tmp_path):
-    run = tmp_path / "run"
+def test_the_adapter_alone(hub, finished, source):
     model = with_adapters(AutoModelForCausalLM.from_pretrained(source), LoRAConfig(r=2), seed=0)
-    save_model(model, load_tokenizer(source), run / "model", dtype=torch.float32)
-    write_json(run / "manifest.json", made.model_dump())
-    push(run, REPO, adapter=True)
+    write_adapter(model, finished / "adapter", base="ada/base")
+    push(finished, REPO, adapter=True)
     assert set(pushed(hub)) == {"adapter_config.json", "adapter_model.safetensors", "README.md"}
-    assert pushed(hub) == content(run / "adapter")
-    push(run / "adapter", "ada/second", adapter=True)
+    assert pushed(hub) == content(finished / "adapter")
+    assert hub.repos[REPO].messages[0].startswith("Adapter pushed with efface ")
+    push(finished / "adapter", "ada/second", adapter=True)
     assert hub.repos["ada/second"].files().items() >= pushed(hub).items()
 
 

@@ -22,6 +22,7 @@ from efface.train.config import LoRAConfig, TrainConfig
 from efface.train.loop import Trainer
 from efface.train.plan import Schedule
 
+CPU = torch.device("cpu")
 STEPS = [[{"retain": Encoded(f"{step}", [5, step], [7, 1])}] for step in range(1, 5)]
 
 
@@ -43,7 +44,7 @@ def trained(source, tmp_path):
     def run(config=TrainConfig(checkpoint_every=1), *, resume=False, reporter=None, reference=lambda _: Reference()):  # noqa: B008
         (tmp_path / "run").mkdir(exist_ok=True)
         return train(
-            load_model(source, dtype=torch.float32, device=torch.device("cpu")),
+            load_model(source, dtype=torch.float32, device=CPU),
             fine_tuning(),
             STEPS,
             config,
@@ -60,20 +61,20 @@ def trained(source, tmp_path):
 
 def test_several_processes_are_refused(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "1")
-    check_can_train(TrainConfig())
+    check_can_train(TrainConfig(), CPU)
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(EffaceError, match="trains in one process; start efface without accelerate launch or torchrun"):
-        check_can_train(TrainConfig())
+        check_can_train(TrainConfig(), CPU)
 
 
 def test_missing_packages_are_said_before_any_work(monkeypatch):
-    check_can_train(TrainConfig(lora=LoRAConfig(), tracker="tensorboard"))
+    check_can_train(TrainConfig(lora=LoRAConfig(), tracker="tensorboard"), CPU)
     with pytest.raises(EffaceError, match=r"train.tracker=aim: its package is not installed; "):
-        check_can_train(TrainConfig(tracker="aim"))
+        check_can_train(TrainConfig(tracker="aim"), CPU)
     monkeypatch.setattr(training, "find_spec", lambda name: None)
     with pytest.raises(EffaceError, match=r"train.lora needs PEFT; install it with: pip install 'efface\[lora\]'"):
-        check_can_train(TrainConfig(lora=LoRAConfig()))
-    check_can_train(TrainConfig())
+        check_can_train(TrainConfig(lora=LoRAConfig()), CPU)
+    check_can_train(TrainConfig(), CPU)
 
 
 def test_each_step_is_a_line_and_is_reported(trained, tmp_path):
@@ -102,7 +103,7 @@ def test_the_reference_is_asked_for_before_a_checkpoint_is_loaded(trained, sourc
         asked.append(trainer.model.lm_head.weight.detach().clone())
         return Reference()
 
-    before = load_model(source, dtype=torch.float32, device=torch.device("cpu")).lm_head.weight
+    before = load_model(source, dtype=torch.float32, device=CPU).lm_head.weight
     with pytest.raises(KeyboardInterrupt):
         trained(reporter=Watching(dies_after=3))
     model = trained(resume=True, reference=reference)

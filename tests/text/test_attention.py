@@ -69,6 +69,7 @@ ARCHITECTURES = {
         **SIZES, logits_scaling=8.0, residual_multiplier=0.5, embedding_multiplier=2.0, attention_multiplier=0.3
     ),
     "olmo2": lambda: hf.Olmo2Config(**SIZES),
+    "gpt-oss, window and sinks": lambda: hf.GptOssConfig(**SIZES, head_dim=16, num_local_experts=4, **HALF_SLIDING),
     "smollm3": lambda: hf.SmolLM3Config(**SIZES),
 }
 REFUSED = {
@@ -85,11 +86,6 @@ REFUSED = {
     "llama4": (
         lambda: hf.Llama4TextConfig(**SIZES, head_dim=16, intermediate_size_mlp=48, num_local_experts=2),
         "use chunked_attention",
-    ),
-    # attention sinks
-    "gpt-oss": (
-        lambda: hf.GptOssConfig(**SIZES, head_dim=16, num_local_experts=4),
-        "GptOssAttention cannot be packed",
     ),
     # a window that the model hands over only inside a mask
     "qwen2-moe, window": (
@@ -145,7 +141,7 @@ def packed_gradients(model, items):
     return {name: p.grad.clone() for name, p in model.named_parameters()}
 
 
-@pytest.mark.parametrize("name", ["llama", "gemma2, window and softcap"])
+@pytest.mark.parametrize("name", ["llama", "gemma2, window and softcap", "gpt-oss, window and sinks"])
 def test_gradients_are_those_of_one_by_one(name, random_model, uneven, one_by_one):
     model = random_model(ARCHITECTURES[name]()).double()
     packed = packed_gradients(model, uneven)

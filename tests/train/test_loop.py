@@ -14,7 +14,7 @@ from efface.objectives.method import fine_tuning, objective
 from efface.objectives.terms import Reference
 from efface.reference.cached import CachedLogprobs
 from efface.reference.live import LiveReference
-from efface.run.models import with_adapters
+from efface.run.adapters import with_adapters
 from efface.train import checkpoint, loop
 from efface.train.config import LoRAConfig, TrainConfig
 from efface.train.loop import Trainer

@@ -1,13 +1,13 @@
-"""Turn a row of a JSON-lines file into an `Item`: one set of column names for every source. No torch."""
+"""A row's columns as an `Item`: one set of names for every source. No torch."""
 
 from __future__ import annotations
 
-from efface.data.jsonl import Row
-from efface.schema import Item
+from collections.abc import Mapping
 
-COLUMNS = (
-    "question",
-    "answer",
+from efface.data.rows import Row
+from efface.schema import Item, Prompt
+
+EXTRAS = (
     "golden_answer",
     "original_answer",
     "paraphrased_question",
@@ -17,28 +17,39 @@ COLUMNS = (
     "key_fact",
     "name",
 )
-"""Every column that is read. Only `question` and `answer` must be there; `name` is who the question is about."""
+"""Columns beside a question and its answer that are read where they are there; `name` is whom the question is about."""
 
 
 def to_item(row: Row, id: str) -> Item:
-    """Return the row as an item called `id`.
+    """Return a row with the columns `question` and `answer` as an item called `id`.
 
     Raises `EffaceError` for a column that is missing, blank or no text, or a key fact that its answer lacks.
     """
+    return with_extras(row, id, Prompt(row.text("question")), row.text("answer"))
+
+
+def with_extras(row: Row, id: str, prompt: Prompt, answer: str, names: Mapping[str, str] | None = None) -> Item:
+    """Return the item of this prompt and answer with what the row's other columns say about it.
+
+    `names`: what the file calls the columns of `EXTRAS`, where not so. Raises `EffaceError` as `to_item` does.
+    """
+    column = {name: name for name in EXTRAS} | dict(names or {})
     item = Item(
         id=id,
-        question=row.text("question"),
-        answer=row.text("answer"),
-        golden_answer=row.optional_text("golden_answer"),
-        original_answer=row.optional_text("original_answer"),
-        paraphrased_question=row.optional_text("paraphrased_question"),
-        paraphrased_answer=row.optional_text("paraphrased_answer"),
-        perturbed_answers=(*row.texts("perturbed_answer"), *row.texts("perturbed_answers")),
-        key_fact=row.optional_text("key_fact"),
-        entity=row.optional_text("name"),
+        question=prompt.question,
+        history=prompt.history,
+        answer=answer,
+        golden_answer=row.optional_text(column["golden_answer"]),
+        original_answer=row.optional_text(column["original_answer"]),
+        paraphrased_question=row.optional_text(column["paraphrased_question"]),
+        paraphrased_answer=row.optional_text(column["paraphrased_answer"]),
+        perturbed_answers=(*row.texts(column["perturbed_answer"]), *row.texts(column["perturbed_answers"])),
+        key_fact=row.optional_text(column["key_fact"]),
+        entity=row.optional_text(column["name"]),
     )
     if item.key_fact and item.key_fact.casefold() not in item.scored_answer.casefold():
         raise row.refusal(
-            f"column 'key_fact' ({item.key_fact!r}) does not occur in the answer", "copy it from the answer"
+            f"column {column['key_fact']!r} ({item.key_fact!r}) does not occur in the answer",
+            "copy it from the answer",
         )
     return item

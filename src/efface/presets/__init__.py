@@ -62,8 +62,8 @@ def preset(name: str) -> Preset:
     return Preset.model_validate(_content(name))
 
 
-def run_config(source: str, pairs: Sequence[str]) -> RunConfig:
-    """The settings of a run from a preset's name or a YAML file, overridden by `key=value` pairs.
+def run_config(source: str | None, pairs: Sequence[str]) -> RunConfig:
+    """The settings of a run from a preset's name or a YAML file (or neither), overridden by `key=value` pairs.
 
     Later wins: the preset's settings, those for the recipe, those for the method, the file's own, the pairs.
     Paths are relative to the working directory, in a file too. Raises `EffaceError` with the nearest right name
@@ -76,7 +76,7 @@ def run_config(source: str, pairs: Sequence[str]) -> RunConfig:
     return validated(RunConfig, _settings(source, parse_pairs(pairs, RunConfig), below))
 
 
-def finetune_config(source: str, pairs: Sequence[str]) -> FinetuneConfig:
+def finetune_config(source: str | None, pairs: Sequence[str]) -> FinetuneConfig:
     """The settings of a fine-tuning, from the same sources and with the same errors as `run_config`."""
 
     def below(base: Preset, recipe: str, _: Mapping[str, Any]) -> dict[str, Any]:
@@ -85,7 +85,7 @@ def finetune_config(source: str, pairs: Sequence[str]) -> FinetuneConfig:
     return validated(FinetuneConfig, _settings(source, parse_pairs(pairs, FinetuneConfig), below))
 
 
-def evaluation_config(source: str, pairs: Sequence[str]) -> EvaluationConfig:
+def evaluation_config(source: str | None, pairs: Sequence[str]) -> EvaluationConfig:
     """The settings of an evaluation, from the same sources and with the same errors as `run_config`.
 
     What a preset or file says about training means nothing here and is passed over.
@@ -100,7 +100,7 @@ def evaluation_config(source: str, pairs: Sequence[str]) -> EvaluationConfig:
 
 
 def _settings(
-    source: str, pairs: Mapping[str, Any], below: Callable[[Preset, str, Mapping[str, Any]], dict[str, Any]]
+    source: str | None, pairs: Mapping[str, Any], below: Callable[[Preset, str, Mapping[str, Any]], dict[str, Any]]
 ) -> dict[str, Any]:
     """The user's own settings, on top of what `below` takes from the preset that they name."""
     own = merge(_read(source), pairs)
@@ -119,7 +119,9 @@ def _content(name: str) -> dict[str, Any]:
     return content if extended is None else merge(_content(extended), content)
 
 
-def _read(source: str) -> dict[str, Any]:
+def _read(source: str | None) -> dict[str, Any]:
+    if source is None:
+        return {}
     if source in preset_names():
         return {"preset": source}
     if Path(source).suffix not in (".yaml", ".yml") and not Path(source).exists():

@@ -11,6 +11,7 @@ import torch
 from efface.data import load_task, load_training_set
 from efface.objectives.method import fine_tuning
 from efface.objectives.terms import Reference
+from efface.run.adapters import quantization
 from efface.run.config import FinetuneConfig
 from efface.run.folder import RunFolder
 from efface.run.manifest import continued, manifest, training_precision
@@ -23,7 +24,6 @@ from efface.run.models import (
     peak_memory,
     reset_peak_memory,
     save_model,
-    stored_dtype,
 )
 from efface.run.quiet import quiet_libraries
 from efface.run.reporter import Reporter, Silent
@@ -51,14 +51,14 @@ def finetune(
     reporter = reporter or Silent()
     folder = RunFolder(out)
     folder.check(config, resume=resume)
-    check_can_train(config.train)
     device = device_for(config.device)
+    check_can_train(config.train, device)
     reset_peak_memory(device)
     task = load_task(config.data, data_dir=data_dir)
     items = load_training_set(config.data, data_dir=data_dir)
     source = model_folder(config.model)
     tokenizer = load_tokenizer(source)
-    model = load_model(source, dtype=torch.float32, device=device)
+    model = load_model(source, dtype=torch.float32, device=device, quantization=quantization(config.train, device))
     check_packing(model)
     formatter = Formatter(tokenizer, config.text, limit=position_limit(model))
     steps = fine_tuning_examples(items, config.train, config.seed, formatter)
@@ -91,7 +91,7 @@ def finetune(
             resume=resume,
             reporter=reporter,
         )
-        save_model(model, tokenizer, folder.model, dtype=stored_dtype(source))
+        save_model(model, tokenizer, folder.model, source=source, name=config.model)
         made.seconds["finetune"] = round(time.perf_counter() - start, 3)
         made.peak_memory_bytes = peak_memory(device)
         folder.write_manifest(made)

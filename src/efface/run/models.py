@@ -1,8 +1,9 @@
-"""Models and tokenizers: loading, hashing, adapters, and writing an ordinary Hugging Face folder."""
+"""Models and tokenizers: loading, hashing, and writing an ordinary Hugging Face folder."""
 
 from __future__ import annotations
 
 import hashlib
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +11,11 @@ import torch
 
 from efface.errors import EffaceError
 from efface.hub import MODEL_FILES, UnavailableError, local_copy, missing_shards
+from efface.run.adapters import is_adapted, is_rounded, merged, write_adapter
 from efface.run.config import Device
 from efface.train.checkpoint import first_line, folder_written_beside
-from efface.train.config import LoRAConfig
 
-_ADAPTER_CARD = """---
-library_name: peft
----
-
-LoRA adapter of the model in `../model`, which has it merged. `../config.yaml` and
-`../manifest.json` tell how it was made.
-"""
+_GENERATION = "generation_config.json"
 
 
 def model_folder(name: str) -> Path:
@@ -64,21 +59,26 @@ def load_tokenizer(folder: Path) -> Any:
         ) from error
 
 
-def load_model(folder: Path, *, dtype: torch.dtype, device: torch.device) -> Any:
-    """A causal language model in evaluation mode. Code that comes with a model is not run."""
+def load_model(folder: Path, *, dtype: torch.dtype, device: torch.device, quantization: Any = None) -> Any:
+    """A causal language model in evaluation mode. Code that comes with a model is not run.
+
+    `quantization` rounds its linear layers (`efface.run.adapters.quantization`); `dtype` is that of the rest.
+    """
     from transformers import AutoModelForCausalLM
 
+    rounded = {} if quantization is None else {"quantization_config": quantization, "device_map": {"": device}}
     try:
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True, trust_remote_code=False)
-    except Exception as error:  # transformers, safetensors and the model's own code each raise their own
-        raise EffaceError(f"model {folder} does not load as a causal language model: {first_line(error)}") from error
-    try:
-        return model.to(device).eval()
+        model = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=dtype, use_safetensors=True, trust_remote_code=False, **rounded
+        )
+        return (model if rounded else model.to(device)).eval()
     except torch.OutOfMemoryError as error:
         raise EffaceError(
             f"the GPU's memory does not hold model {folder} in {str(dtype).removeprefix('torch.')}; "
             "use device=cpu or a smaller model"
         ) from error
+    except Exception as error:  # transformers, safetensors and the model's own code each raise their own
+        raise EffaceError(f"model {folder} does not load as a causal language model: {first_line(error)}") from error
 
 
 def device_for(choice: Device) -> torch.device:
@@ -88,39 +88,32 @@ def device_for(choice: Device) -> torch.device:
     return torch.device("cuda" if choice != "cpu" and torch.cuda.is_available() else "cpu")
 
 
-def with_adapters(model: Any, config: LoRAConfig, *, seed: int) -> Any:
-    """The model inside PEFT, with LoRA on all linear layers but the head; only the adapters train.
-
-    At first the adapters add nothing: `seed` decides the half of their weights that is not zero.
-    """
-    from peft import LoraConfig, get_peft_model
-
-    settings = LoraConfig(
-        r=config.r,
-        lora_alpha=config.alpha,
-        lora_dropout=config.dropout,
-        target_modules="all-linear",
-        task_type="CAUSAL_LM",
-    )
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return get_peft_model(model, settings)
-
-
-def save_model(model: Any, tokenizer: Any, folder: Path, *, dtype: torch.dtype) -> None:
+def save_model(model: Any, tokenizer: Any, folder: Path, *, source: Path, name: str) -> None:
     """Write an ordinary Hugging Face folder, whole or not at all; a PEFT model is merged, its adapter beside.
 
-    `dtype` is that of the weights on disk: the one the model came in.
+    `source`: the folder that the model was loaded from, whose dtype and generation settings are kept; `name`: what
+    the user calls it. Adapters of a rounded model are added to the whole weights of `source`, where no second
+    rounding follows. `model` is not to be used afterwards.
     """
-    if hasattr(model, "merge_and_unload"):
-        with folder_written_beside(folder.with_name("adapter")) as beside:
-            model.save_pretrained(beside)
-            (beside / "README.md").write_text(_ADAPTER_CARD, encoding="utf-8")  # PEFT's own is an empty form
-        model = model.merge_and_unload()
+    from transformers import GenerationConfig
+
+    dtype = stored_dtype(source)
+    if is_adapted(model):
+        adapter = folder.with_name("adapter")
+        write_adapter(model, adapter, base=name)
+        if is_rounded(model):
+            model = merged(load_model(source, dtype=dtype, device=torch.device("cpu")), adapter)
+        else:
+            model = model.merge_and_unload()
     model = model.to(dtype)
+    own_generation = (source / _GENERATION).is_file()
+    if own_generation:  # as it came: transformers refuses to write settings that many published models have
+        model.generation_config = GenerationConfig()
     with folder_written_beside(folder) as beside:
         model.save_pretrained(beside)
         tokenizer.save_pretrained(beside)
+        if own_generation:
+            shutil.copyfile(source / _GENERATION, beside / _GENERATION)
 
 
 def evaluation_dtype(source: Path, device: torch.device) -> torch.dtype:

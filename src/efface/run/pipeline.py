@@ -14,10 +14,11 @@ from efface.artifacts import Record, Results
 from efface.evaluate.engine import evaluate
 from efface.evaluate.judges import Judges, open_judges
 from efface.objectives.terms import Reference
+from efface.run.adapters import quantization
 from efface.run.card import write_card
 from efface.run.config import RunConfig
 from efface.run.folder import RunFolder
-from efface.run.models import evaluation_dtype, load_model, peak_memory, save_model, stored_dtype
+from efface.run.models import evaluation_dtype, load_model, peak_memory, save_model
 from efface.run.prepare import Prepared, prepare
 from efface.run.quiet import quiet_libraries
 from efface.run.reference import reference_for
@@ -146,11 +147,12 @@ def _unlearn(this: Prepared, *, resume: bool) -> None:
 
 
 def _train(this: Prepared, *, resume: bool) -> None:
-    """Train from the source's weights in float32 and save the result in the source's own dtype."""
+    """Train from the source's weights, in float32 or rounded, and save the result in the source's own dtype."""
     _collect()
+    rounding = quantization(this.config.train, this.device)
 
     def load() -> Any:
-        return load_model(this.source, dtype=torch.float32, device=this.device)
+        return load_model(this.source, dtype=torch.float32, device=this.device, quantization=rounding)
 
     def reference(trainer: Trainer) -> Reference:
         return reference_for(trainer, this.steps, this.out, model_sha256=this.manifest.model_sha256, load=load)
@@ -167,7 +169,7 @@ def _train(this: Prepared, *, resume: bool) -> None:
         resume=resume,
         reporter=this.reporter,
     )
-    save_model(model, this.tokenizer, this.out.model, dtype=stored_dtype(this.source))
+    save_model(model, this.tokenizer, this.out.model, source=this.source, name=this.config.model)
     del model
     _collect()
 

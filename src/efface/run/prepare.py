@@ -82,8 +82,8 @@ def prepare(config: RunConfig, out: RunFolder, *, data_dir: Path | None, reporte
     Raises `EffaceError` for whatever cannot be used, and where `out` holds something else.
     """
     out.check(config, resume=resume)
-    check_can_train(config.train)
     device = device_for(config.device)
+    check_can_train(config.train, device)
     reset_peak_memory(device)
     task = load_task(config.data, data_dir=data_dir)
     source = model_folder(config.model)

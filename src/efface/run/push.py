@@ -1,4 +1,4 @@
-"""`efface push`: upload the model of a finished run to the hub, in one commit and nothing besides."""
+"""`efface push`: upload the model of a finished run to the hub, in one commit and nothing besides. No torch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from efface import __version__
 from efface.errors import EffaceError
 from efface.hub import LOG_IN, SECONDS_TO_CONNECT, SHARDS_INDEX, WEIGHTS, bad_token, missing_shards, no_answer
-from efface.run.folder import RunFolder
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -63,10 +62,9 @@ def push(folder: Path, repo: str, *, private: bool = True, adapter: bool = False
 
 
 def _model_folder(folder: Path) -> Path:
-    run = RunFolder(folder)
     source = folder
-    if _is_run(run):
-        source = run.model
+    if _is_run(folder):
+        source = folder / "model"
         has_scores = (folder / "results.json").is_file() and (source / _CARD).is_file()
         is_scored_run = (folder / "records").is_dir()  # those of `efface unlearn` and `efface finetune` are not
         if not source.is_dir() or (is_scored_run and not has_scores):
@@ -83,9 +81,8 @@ def _model_folder(folder: Path) -> Path:
 
 
 def _adapter_folder(folder: Path) -> Path:
-    run = RunFolder(folder)
     source = folder
-    if _is_run(run):
+    if _is_run(folder):
         _model_folder(folder)  # an adapter appears before its run is finished
         source = folder / "adapter"
         if not source.is_dir():
@@ -96,10 +93,10 @@ def _adapter_folder(folder: Path) -> Path:
     return source
 
 
-def _is_run(run: RunFolder) -> bool:
-    if not run.root.is_dir():
-        raise EffaceError(f"there is no folder {run.root}; give that of a finished run or of a model")
-    return run.manifest() is not None
+def _is_run(folder: Path) -> bool:
+    if not folder.is_dir():
+        raise EffaceError(f"there is no folder {folder}; give that of a finished run or of a model")
+    return (folder / "manifest.json").is_file()
 
 
 def _files(source: Path, patterns: list[str]) -> list[Path]:

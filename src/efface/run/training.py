@@ -7,10 +7,12 @@ from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from typing import Any
 
+import torch
+
 from efface.errors import EffaceError
 from efface.objectives.terms import Objective, Reference
+from efface.run.adapters import check_rounding, with_adapters
 from efface.run.folder import RunFolder
-from efface.run.models import with_adapters
 from efface.run.reporter import Reporter
 from efface.schema import Task
 from efface.text.template import Formatter
@@ -21,10 +23,11 @@ from efface.train.plan import Schedule, schedule
 from efface.train.step import Example
 
 
-def check_can_train(config: TrainConfig) -> None:
+def check_can_train(config: TrainConfig, device: torch.device) -> None:
     """Refuse early what would fail only once training starts.
 
-    Raises `EffaceError` for several processes, and for packages that the settings ask for and that are missing.
+    Raises `EffaceError` for several processes, and for packages that the settings ask for and that are missing or
+    do not work on `device`.
     """
     from accelerate.tracking import get_available_trackers
 
@@ -32,6 +35,8 @@ def check_can_train(config: TrainConfig) -> None:
         raise EffaceError("this version trains in one process; start efface without accelerate launch or torchrun")
     if config.lora is not None and find_spec("peft") is None:
         raise EffaceError("train.lora needs PEFT; install it with: pip install 'efface[lora]'")
+    if config.lora is not None:
+        check_rounding(config.lora, device)
     if config.tracker is not None and config.tracker not in map(str, get_available_trackers()):
         raise EffaceError(
             f"train.tracker={config.tracker}: its package is not installed; pip install it, or leave it out"

@@ -19,6 +19,8 @@ class LoRAConfig(BaseModel):
     r: int = Field(default=8, gt=0)
     alpha: int = Field(default=32, gt=0)
     dropout: float = Field(default=0.05, ge=0, lt=1)
+    bits: Literal[4, 8] | None = None
+    """Round the base model's weights while training: 4 is NF4, 8 is LLM.int8 of bitsandbytes (extra `quantized`)."""
 
 
 class TrainConfig(BaseModel):

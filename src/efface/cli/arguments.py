@@ -1,0 +1,48 @@
+"""What several commands take, and how they speak."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Settings = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="CONFIG|PRESET|KEY=VALUE",
+        show_default=False,
+        help="A YAML file (paths in it start from the working directory) or a preset (`efface presets` lists them), "
+        "then settings over it, such as train.lr=2e-5; the later wins. A run's config.yaml names them all.",
+    ),
+]
+Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="The run's folder; new or empty.", show_default=False)]
+DataDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-dir",
+        metavar="DIR",
+        envvar="EFFACE_DATA",
+        help="A local copy of the benchmarks, with tofu/ and real_world/ in it.",
+    ),
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on where a run of the same settings was stopped.")]
+
+
+def source_and_pairs(settings: list[str] | None) -> tuple[str | None, list[str]]:
+    """What comes first is a file or a preset, unless it is itself a setting."""
+    given = settings or []
+    first = given[0] if given and "=" not in given[0] else None
+    return first, given[1:] if first is not None else given
+
+
+def examples(*lines: str) -> str:
+    """For the end of a command's help, one a line."""
+    return "\n".join(("\b", "Examples:", *(f"  {line}" for line in lines)))
+
+
+def say(text: str) -> None:
+    """One line on stderr; it may quote data, a log or a path, which may hold anything."""
+    from efface.report.text import one_line
+
+    typer.echo(f"efface: {one_line(text)}", err=True)

@@ -1,0 +1,78 @@
+"""Rows from CSV and TSV. No torch."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from efface.data.rows import Row
+from efface.errors import EffaceError
+
+Record = tuple[int, list[str]]
+"""The line that a record starts on, and its fields."""
+
+
+def parse_csv(source: str, text: str, *, delimiters: str = ",;\t") -> tuple[Row, ...]:
+    """Return one row per record below the header, numbered by the line it starts on.
+
+    The delimiter is the one that cuts the header into most columns. An empty field is null; any other is text.
+    Raises `EffaceError` for a file without rows, columns without a name of their own, quotes that do not match, and
+    a row of another length than the header.
+    """
+    with _long_fields(len(text)):
+        delimiter = max(delimiters, key=lambda each: len(next(_records(source, text, each), (1, []))[1]))
+        (line, header), *records = [*_records(source, text, delimiter)] or [(1, [])]
+    if not records:
+        raise EffaceError(f"{source} is empty; write a line of column names such as question,answer and rows below it")
+    columns = _columns(source, line, header)
+    return tuple(
+        Row(source, line, _values(source, line, columns, fields, delimiter), unit="line") for line, fields in records
+    )
+
+
+def _records(source: str, text: str, delimiter: str) -> Iterator[Record]:
+    """Yield every record that is not a blank line."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    while True:
+        line = reader.line_num + 1
+        try:
+            fields = next(reader, None)
+        except csv.Error as error:
+            raise EffaceError(
+                f"{source}, line {line}: not valid CSV ({error}); close every quote, and double those inside a text"
+            ) from error
+        if fields is None:
+            return
+        if any(field.strip() for field in fields):
+            yield line, fields
+
+
+def _columns(source: str, line: int, header: list[str]) -> list[str]:
+    # pandas writes its index as a first column without a name
+    columns = [name.strip() or f"column {place}" for place, name in enumerate(header, 1)]
+    for name in columns:
+        if columns.count(name) > 1:
+            raise EffaceError(f"{source}, line {line}: two columns are called {name!r}; rename one of them")
+    return columns
+
+
+def _values(source: str, line: int, columns: list[str], fields: list[str], delimiter: str) -> dict[str, object]:
+    if len(fields) != len(columns):
+        raise EffaceError(
+            f"{source}, line {line}: {len(fields)} field(s) where the header has {len(columns)}; put every text that "
+            f"holds {delimiter!r} or a line break in double quotes"
+        )
+    return {column: field or None for column, field in zip(columns, fields, strict=True)}
+
+
+@contextmanager
+def _long_fields(length: int) -> Iterator[None]:
+    """Let a field be as long as the file; Python's limit for the whole process is 128 KiB."""
+    before = csv.field_size_limit()
+    csv.field_size_limit(max(before, length))
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)

@@ -1,0 +1,134 @@
+"""One row of a user's data, whatever file it came from, and the complaints about it. No torch."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from efface.errors import EffaceError
+
+_MISSPELLED = 0.8
+"""Similarity, of 1, from which an unknown column is taken for a misspelled one."""
+
+_ABSENT = object()
+
+
+@dataclass(frozen=True)
+class Row:
+    """Named values and where they stand.
+
+    A column is named as in the file; a dot reaches into an object, and into a list by a number counted from 0
+    (`answers.text.0`), where no column is called so as a whole.
+    """
+
+    source: str
+    number: int
+    """Of the line or row, counted from 1."""
+    values: Mapping[str, object]
+    unit: Literal["line", "row"] = "row"
+
+    def has(self, column: str) -> bool:
+        """Say whether there is such a column, be it null."""
+        return self._found(column) is not _ABSENT
+
+    def value(self, column: str) -> object:
+        """Return what a column holds; None where it is absent or null."""
+        value = self._found(column)
+        return None if value is _ABSENT else value
+
+    def text(self, column: str) -> str:
+        """Return the text of a column that must be there, exactly as stored."""
+        if not self.has(column):
+            raise self.refusal(f"no column {column!r}", self._rename_hint(column))
+        return self.checked(self.value(column), f"column {column!r}")
+
+    def optional_text(self, column: str) -> str | None:
+        """Return the text of a column that may be absent or null."""
+        return None if self.value(column) is None else self.text(column)
+
+    def text_or_blank(self, column: str) -> str:
+        """Return the text of a column that may be absent, null or blank: then nothing."""
+        value = self.value(column)
+        return "" if value is None or (isinstance(value, str) and not value.strip()) else self.text(column)
+
+    def texts(self, column: str) -> tuple[str, ...]:
+        """Return the texts of a column that holds one or a list of them; () where it is absent or null."""
+        value = self.value(column)
+        if value is None:
+            return ()
+        return tuple(self.checked(one, f"column {column!r}") for one in (value if isinstance(value, list) else [value]))
+
+    def integer(self, column: str) -> int:
+        """Return a whole number, be it stored as a number or as text (TOFU writes "1", real-world 1)."""
+        value = self.value(column)
+        try:
+            return int(str(value))
+        except ValueError:
+            problem = f"column {column!r} must hold a whole number, not {value!r}"
+            raise self.refusal(problem, "correct it") from None
+
+    def checked(self, value: object, what: str) -> str:
+        """Return `value` if it is text that can be used; `what` names it in the complaint."""
+        if value is None:
+            raise self.refusal(f"{what} holds nothing", f"fill it in or remove the {self.unit}")
+        if not isinstance(value, str):
+            raise self.refusal(f"{what} must hold text, not {kind(value)}", "turn it into text")
+        if not value.strip():
+            raise self.refusal(f"{what} is blank", f"fill it in or remove the {self.unit}")
+        try:
+            value.encode("utf-8")
+        except UnicodeEncodeError:
+            raise self.refusal(f"{what} holds half a surrogate pair", "write the whole character") from None
+        return value
+
+    def unknown_columns(self, known: Iterable[str]) -> list[str]:
+        """Return the columns that are not `known`; one that looks like a misspelled known one is refused."""
+        known = set(known)
+        unknown = [column for column in self.values if column not in known]
+        for column in unknown:
+            close = difflib.get_close_matches(column.lower(), known - self.values.keys(), n=1, cutoff=_MISSPELLED)
+            if close:
+                raise self.refusal(f"unknown column {column!r}", f"rename it to {close[0]!r} or remove it")
+        return unknown
+
+    def refusal(self, problem: str, remedy: str) -> EffaceError:
+        """Return the error that says where and what is wrong with this row, and what to do."""
+        return EffaceError(f"{self.source}, {self.unit} {self.number}: {problem}; {remedy}")
+
+    def _found(self, column: str) -> object:
+        if column in self.values:
+            return self.values[column]
+        value: object = self.values
+        for part in column.split("."):
+            if isinstance(value, Mapping) and part in value:
+                value = value[part]
+            elif isinstance(value, list) and part.isdecimal() and int(part) < len(value):
+                value = value[int(part)]
+            else:
+                return _ABSENT
+        return value
+
+    def _rename_hint(self, column: str) -> str:
+        close = difflib.get_close_matches(column, self.values, n=1)
+        found = ", ".join(self.values) or "none"
+        return f"rename {close[0]!r} to {column!r}" if close else f"add it (the {self.unit} has: {found})"
+
+
+@dataclass(frozen=True)
+class Table:
+    """All rows of one source, at least one."""
+
+    name: str
+    """As it appears in complaints and in `Task.sources`."""
+    rows: tuple[Row, ...]
+    sha256: str
+    """Of the content: a file's bytes (unpacked, if compressed), or rows as canonical JSON."""
+    warnings: tuple[str, ...] = ()
+
+
+def kind(value: object) -> str:
+    """Say in words what a JSON, Parquet or CSV value is."""
+    names = {type(None): "null", bool: "true or false", int: "a number", float: "a number", str: "text", list: "a list"}
+    return names.get(type(value), "an object" if isinstance(value, Mapping) else f"a {type(value).__name__}")

@@ -1,0 +1,112 @@
+"""LoRA: adapters in a model whose weights are whole or rounded, and the folder they are saved in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from efface.errors import EffaceError
+from efface.hub import is_hub_name
+from efface.text.forward import unwrapped
+from efface.train.checkpoint import first_line, folder_written_beside
+from efface.train.config import LoRAConfig, TrainConfig
+
+_CARD = """---
+library_name: peft
+{base}---
+
+LoRA adapter of `{name}`. `../model` has it merged; `../config.yaml` and `../manifest.json` tell how it was made.
+"""
+
+
+def with_adapters(model: Any, config: LoRAConfig, *, seed: int) -> Any:
+    """The model inside PEFT, with LoRA on all linear layers but the head; only the adapters train.
+
+    At first the adapters add nothing: `seed` decides the half of their weights that is not zero. They are in
+    float32, like everything in a rounded model that is not rounded.
+    """
+    from peft import LoraConfig, get_peft_model
+
+    settings = LoraConfig(
+        r=config.r,
+        lora_alpha=config.alpha,
+        lora_dropout=config.dropout,
+        target_modules="all-linear",
+        task_type="CAUSAL_LM",
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return get_peft_model(model, settings)
+
+
+def is_adapted(model: Any) -> bool:
+    """Whether `model` is one that `with_adapters` returned."""
+    return hasattr(model, "merge_and_unload")
+
+
+def is_rounded(model: Any) -> bool:
+    """Whether the model was loaded with `quantization`, adapted or not."""
+    return getattr(unwrapped(model), "is_quantized", False) is True
+
+
+def quantization(config: TrainConfig, device: torch.device) -> Any:
+    """How transformers shall round the base model of adapters when it loads it; None for whole weights.
+
+    4 bits are NF4 (arXiv:2305.14314), multiplied in the precision of training; 8 bits are LLM.int8
+    (arXiv:2208.07339), multiplied in integers. Head, embeddings and norms stay whole.
+    """
+    from transformers import BitsAndBytesConfig
+
+    match config.lora.bits if config.lora else None:
+        case 4:
+            precision = torch.bfloat16 if config.bf16_on(device.type) else torch.float32
+            return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=precision)
+        case 8:
+            return BitsAndBytesConfig(load_in_8bit=True)
+    return None
+
+
+def check_rounding(config: LoRAConfig, device: torch.device) -> None:
+    """Round a few numbers on `device`. Raises `EffaceError` where bitsandbytes is missing or does not work there."""
+    if config.bits is None:
+        return
+    asked = f"train.lora.bits={config.bits}"
+    try:
+        from bitsandbytes import functional
+
+        numbers = torch.zeros(1, 64, dtype=torch.float16, device=device)
+        if config.bits == 4:
+            functional.quantize_4bit(numbers, quant_type="nf4")
+        else:
+            functional.int8_vectorwise_quant(numbers)
+    except ModuleNotFoundError as error:
+        raise EffaceError(f"{asked} needs bitsandbytes; install it with: pip install 'efface[quantized]'") from error
+    except Exception as error:  # whatever its libraries of each device raise
+        raise EffaceError(
+            f"{asked}: bitsandbytes does not work on {device.type} here ({first_line(error)}); install a version "
+            "that does, or leave train.lora.bits out"
+        ) from error
+
+
+def write_adapter(model: Any, folder: Path, *, base: str) -> None:
+    """Write the adapter of a PEFT model, whole or not at all, as one of the model `base`.
+
+    `base` is the name that the user gave, `owner/name@revision` for one on the hub: what PEFT notes by itself is
+    a path in this machine's cache.
+    """
+    name, _, revision = base.partition("@") if is_hub_name(base) else (base, "", "")
+    settings = model.peft_config["default"]
+    settings.base_model_name_or_path, settings.revision = name, revision or None
+    with folder_written_beside(folder) as beside:
+        model.save_pretrained(beside, save_embedding_layers=False)  # "auto" would ask the hub
+        card = _CARD.format(name=base, base=f"base_model: {name}\n" if is_hub_name(base) else "")
+        (beside / "README.md").write_text(card, encoding="utf-8")  # PEFT's own is an empty form
+
+
+def merged(base: Any, adapter: Path) -> Any:
+    """The model `base` with the adapter in `adapter` added to its weights."""
+    from peft import PeftModel
+
+    return PeftModel.from_pretrained(base, adapter).merge_and_unload()
