@@ -65,7 +65,7 @@ def reachable() -> str | None:
         response = get_session().head(constants.ENDPOINT, timeout=SECONDS_TO_CONNECT)
     except Exception as error:  # the hub client's HTTP library, and so its errors, differ by version
         return no_answer(error)
-    if response.is_error:
+    if response.status_code >= 500:  # a mirror need not have a front page
         return f"the hub cannot be reached ({constants.ENDPOINT} answers with HTTP {response.status_code})"
     return None
 

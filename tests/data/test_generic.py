@@ -8,7 +8,9 @@ from collections import Counter
 
 import pytest
 
-from efface.data.generic import load_generic_questions
+from efface.data.generic import first_generic_questions, keep_own_answers, load_generic_questions, up_to_last_sentence
+from efface.errors import EffaceError
+from efface.schema import EvaluationSet, Item, Task
 
 QUESTIONS = load_generic_questions()
 TOPICS = {question.topic for question in QUESTIONS}
@@ -63,3 +65,53 @@ def test_questions_stay_as_they_were_published() -> None:
     assert (
         hashlib.sha256(text.encode()).hexdigest() == "8ddb52162b169b3d81f36ab5ed57690fd7b9bb6e6997a766a705882fd57e622d"
     ), "generic questions changed: runs with retain=generated no longer compare; say so in CHANGELOG.md"
+
+
+def answers(count):
+    return {each.id: f"Answer to {each.id}." for each in first_generic_questions(count)}
+
+
+def task():
+    forget = (Item(id="f", question="Who?", answer="She."),)
+    sets = (EvaluationSet(name="forget", items=forget, entailment_premise="output"),)
+    return Task(name="mine", forget=forget, retain=(), evaluation=sets, refusals=("no",))
+
+
+def test_one_answer_in_four_is_scored_and_the_others_are_kept():
+    kept = keep_own_answers(task(), answers(200), retain_evaluation=300)
+    assert (len(kept.retain), [len(each.items) for each in kept.evaluation]) == (150, [1, 50])
+    trained, scored = ({item.id for item in items} for items in (kept.retain, kept.evaluation[1].items))
+    assert trained.isdisjoint(scored)
+    assert {id.split("/")[1] for id in scored} == {each.topic for each in load_generic_questions()}
+    assert kept.retain[0].answer == f"Answer to {kept.retain[0].id}."
+    assert kept.evaluation[1].name == "retain"
+
+
+def test_a_blank_answer_is_left_out_and_moves_no_other():
+    whole = answers(40)
+    first = next(iter(whole))
+    before = keep_own_answers(task(), whole, retain_evaluation=300)
+    after = keep_own_answers(task(), whole | {first: " \n"}, retain_evaluation=300)
+    assert [item.id for item in before.retain if item.id != first] == [item.id for item in after.retain]
+    assert before.evaluation[1:] == after.evaluation[1:]
+    assert before.sources != after.sources
+
+
+def test_a_model_that_answers_nothing_keeps_nothing():
+    with pytest.raises(EffaceError, match=r"data\.retain=generated: the model answered 0 generic questions"):
+        keep_own_answers(task(), dict.fromkeys(answers(40), ""), retain_evaluation=300)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("One. Two. Thr", "One. Two."),
+        ("It costs 3.50 eur", "It costs 3.50 eur"),
+        ('He said "No." Then he', 'He said "No."'),
+        ("A list:\n- one\n- tw", "A list:\n- one\n"),
+        ("Whole.", "Whole."),
+        ("", ""),
+    ],
+)
+def test_an_answer_cut_short_ends_with_its_last_sentence(text, expected):
+    assert up_to_last_sentence(text) == expected

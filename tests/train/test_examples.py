@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from efface.schema import Item
+from efface.errors import EffaceError
+from efface.objectives.config import ObjectiveConfig
+from efface.objectives.method import objective
+from efface.schema import Item, Task
 from efface.text.template import Encoded
 from efface.train.config import TrainConfig
-from efface.train.examples import fine_tuning_examples, unlearning_examples
+from efface.train.examples import check_task, fine_tuning_examples, unlearning_examples
 from efface.train.plan import Draw
 
 
@@ -19,7 +22,9 @@ class Letters:
 
     def encode(self, rows):
         self.seen += rows
-        return [Encoded(id_, [ord(c) for c in prompt.question], [ord(c) for c in answer]) for id_, prompt, answer in rows]
+        return [
+            Encoded(id_, [ord(c) for c in prompt.question], [ord(c) for c in answer]) for id_, prompt, answer in rows
+        ]
 
 
 def text(ids):
@@ -67,3 +72,52 @@ def test_fine_tuning_reads_every_item_as_retain():
     assert all(list(example) == ["retain"] for step in steps for example in step)
     assert sorted(ids[:6]) == sorted(ids[6:]) == list("abcdef")
     assert ids[:6] != ids[6:]
+
+
+PASSAGE = Item(id="p", question="", answer="Once upon a time.", passage=True)
+
+
+def task(forget, retain):
+    return Task(name="mine", forget=(forget,), retain=retain, evaluation=(), refusals=("no",))
+
+
+@pytest.mark.parametrize("method", ["me+gd", "ga+kl", "idk+ap", "llmu"])
+def test_a_method_that_keeps_needs_something_to_keep(method):
+    bound = objective(method, ObjectiveConfig())
+    check_task(task(item("f"), (item("r"),)), bound)
+    alone = "ga" if method == "llmu" else method.partition("+")[0]
+    with pytest.raises(EffaceError, match=rf"^method .* needs a retain set, and mine has none; .* method={alone} to"):
+        check_task(task(item("f"), ()), bound)
+
+
+@pytest.mark.parametrize("method", ["me", "ga", "npo", "dpo", "idk"])
+def test_a_method_that_only_forgets_needs_nothing_to_keep(method):
+    bound = objective(method, ObjectiveConfig())
+    check_task(task(item("f"), ()), bound)
+    alone = Draw(forget=item("f"), retain=None, forget_refusal="no", retain_refusal="sorry")
+    [[example]] = unlearning_examples([[alone]], bound.views, Letters())
+    assert set(example) <= {"forget", "forget_idk"}
+
+
+@pytest.mark.parametrize(
+    ("method", "forget", "retain", "refused"),
+    [
+        ("me+gd", PASSAGE, PASSAGE, None),
+        ("npo+kl", PASSAGE, item("r"), None),
+        ("ga+ap", PASSAGE, item("r"), None),
+        ("idk+gd", item("f"), PASSAGE, None),
+        ("idk+gd", PASSAGE, item("r"), "forget"),
+        ("dpo+gd", PASSAGE, item("r"), "forget"),
+        ("llmu", PASSAGE, item("r"), "forget"),
+        ("me+ap", item("f"), PASSAGE, "retain"),
+    ],
+)
+def test_nobody_asked_for_running_text_so_no_refusal_answers_it(method, forget, retain, refused):
+    bound = objective(method, ObjectiveConfig())
+    if refused is None:
+        check_task(task(forget, (retain,)), bound)
+        return
+    with pytest.raises(
+        EffaceError, match=rf"^method .* item 'p' of the {refused} set is running text; use"
+    ):
+        check_task(task(forget, (retain,)), bound)

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from efface.data.authors import generate_authors, load_generated
-from efface.data.config import DataConfig, parse_data
+from efface.data.config import DataConfig, FileConfig, parse_data
 from efface.data.fetch import default_folder, published_benchmark, status
 from efface.data.files import load_files, load_files_training_set
 from efface.data.real_world import load_real_world, load_real_world_training_set
@@ -30,8 +30,13 @@ def load_task(config: DataConfig, *, data_dir: Path | None) -> Task:
             return task.model_copy(update={"retain": task.retain[: config.retain_items]})
         case DataConfig(source="real-world"):
             return load_real_world(_folder(data_dir, "real-world"))
-        case DataConfig(source="files", forget=Path() as forget, retain=Path() as retain):
-            return load_files(forget, retain, config.retain_evaluation)
+        case DataConfig(source="files", forget=FileConfig() as forget):
+            return load_files(
+                forget,
+                _file_to_keep(config),
+                passage_length=config.passage_length,
+                retain_evaluation=config.retain_evaluation,
+            )
         case _:  # generated: the config has refused everything else
             return load_generated(config.authors, config.forget_authors, config.author_seed, config.retain_evaluation)
 
@@ -49,10 +54,15 @@ def load_training_set(config: DataConfig, *, data_dir: Path | None) -> tuple[Ite
             return load_tofu_training_set(_folder(data_dir, "tofu"), split)
         case DataConfig(source="real-world"):
             return load_real_world_training_set(_folder(data_dir, "real-world"))
-        case DataConfig(source="files", forget=Path() as forget, retain=Path() as retain):
-            return load_files_training_set(forget, retain)
+        case DataConfig(source="files", forget=FileConfig() as forget):
+            return load_files_training_set(forget, _file_to_keep(config), passage_length=config.passage_length)
         case _:
             return generate_authors(config.authors, config.author_seed)
+
+
+def _file_to_keep(config: DataConfig) -> FileConfig | None:
+    """None where there is nothing to keep but what a model will answer later (`retain=generated`)."""
+    return config.retain if isinstance(config.retain, FileConfig) else None
 
 
 def _folder(data_dir: Path | None, name: str) -> Path:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,8 @@ def read_hub_dataset(file: FileConfig) -> Table:
     except Exception as error:  # the library raises what its file formats and its HTTP client raise
         raise _why_not_loaded(datasets, file, repo, error) from error
     name = f"{file.path}@{file.revision}" if file.revision else file.path
-    return _table(f"{name}, subset {file.subset}" if file.subset else name, loaded, file.split)
+    table = _table(f"{name}, subset {file.subset}" if file.subset else name, loaded, file.split)
+    return replace(table, is_published=True)
 
 
 def _why_not_loaded(datasets: Any, file: FileConfig, repo: str, error: Exception) -> EffaceError:

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from efface.data.items import to_item
-from efface.data.jsonl import Row, read_jsonl
+from efface.data.readers import read_file
+from efface.data.rows import Row
 from efface.errors import EffaceError
 from efface.schema import Item
 
@@ -28,7 +29,7 @@ class Benchmark:
 
     def rows(self, name: str) -> tuple[Row, ...]:
         """Read `name`.json. Raises `EffaceError` where it is missing or damaged."""
-        file = read_jsonl(self.folder / f"{name}.json")
+        file = read_file(self.folder / f"{name}.json")
         self.sources[f"{self.folder.name}/{name}.json"] = file.sha256
         return file.rows
 

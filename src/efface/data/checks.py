@@ -8,12 +8,17 @@ from collections.abc import Iterable
 from efface.errors import EffaceError
 from efface.schema import Item, Task
 
+Asked = tuple[str, ...]
+_SHOWN = 80
+"""So many characters of a text are shown in a complaint."""
+
 
 def checked(task: Task) -> Task:
     """Return the task with a warning for each oddity of its data added.
 
     Raises `EffaceError` when there is nothing to forget, when an id names two items, or when a question is to be
-    forgotten and kept with the same answer. Case and white space do not tell questions or answers apart.
+    forgotten and kept with the same answer after the same conversation, or a passage to be forgotten and kept. Case
+    and white space do not tell texts apart.
     """
     if not task.forget:
         raise EffaceError(f"the forget set of {task.name} is empty: give it at least one question")
@@ -25,37 +30,38 @@ def checked(task: Task) -> Task:
 
 
 def _refuse_repeated_ids(where: str, items: Iterable[Item]) -> None:
-    id, count = Counter(item.id for item in items).most_common(1)[0]
-    if count > 1:
-        raise EffaceError(f"{where}: {count} items are called {id!r}; ids must be unique")
+    for id, count in Counter(item.id for item in items).most_common(1):
+        if count > 1:
+            raise EffaceError(f"{where}: {count} items are called {id!r}; ids must be unique")
 
 
 def _conflicts(task: Task) -> tuple[str, ...]:
     """Refuse what is both forgotten and kept; warn of questions that are so with different answers."""
-    kept: dict[str, list[Item]] = defaultdict(list)
+    kept: dict[Asked, list[Item]] = defaultdict(list)
     for item in task.retain:
-        kept[_plain(item.question)].append(item)
-    pairs = [(item, twin) for item in task.forget for twin in kept.get(_plain(item.question), ())]
+        kept[_asked(item)].append(item)
+    pairs = [(item, twin) for item in task.forget for twin in kept.get(_asked(item), ())]
     for item, twin in pairs:
         if _plain(item.answer) == _plain(twin.answer):
+            what = "passage" if item.passage else "question with the same answer"
             raise EffaceError(
-                f"{item.id} (to forget) and {twin.id} (to keep) are the same question with the same answer "
-                f"({item.question!r}): remove one of them"
+                f"{item.id} (to forget) and {twin.id} (to keep) are the same {what} "
+                f"({_shown(item)!r}): remove one of them"
             )
     if not pairs:
         return ()
     first, twin = pairs[0]
     return (
         f"{len(pairs)} question(s) stand in both the forget and the retain set, with different answers "
-        f"(first: {first.id} and {twin.id}, {first.question!r})",
+        f"(first: {first.id} and {twin.id}, {_shown(first)!r})",
     )
 
 
 def _repetitions(task: Task) -> tuple[str, ...]:
-    seen: dict[tuple[str, str], Item] = {}
+    seen: dict[tuple[Asked, str], Item] = {}
     pairs = []
     for item in task.forget:
-        twin = seen.setdefault((_plain(item.question), _plain(item.answer)), item)
+        twin = seen.setdefault((_asked(item), _plain(item.answer)), item)
         if twin is not item:
             pairs.append((twin, item))
     if not pairs:
@@ -65,6 +71,17 @@ def _repetitions(task: Task) -> tuple[str, ...]:
         f"{len(pairs)} item(s) of the forget set repeat an earlier one, which then weighs more "
         f"(first: {first.id} and {second.id})",
     )
+
+
+def _asked(item: Item) -> Asked:
+    """What an answer goes on from; a whole passage is its own, since it goes on from nothing."""
+    said = tuple(_plain(turn.content) for turn in item.history)
+    return (*said, _plain(item.question + item.answer if item.passage else item.question))
+
+
+def _shown(item: Item) -> str:
+    text = item.answer if item.passage else item.question
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 def _plain(text: str) -> str:

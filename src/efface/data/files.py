@@ -1,59 +1,79 @@
-"""A user's own questions and answers, as JSON lines. No torch."""
+"""A user's own questions and answers, conversations and documents as a task. No torch."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Literal
 
 from efface.data.checks import checked
-from efface.data.items import COLUMNS, to_item
-from efface.data.jsonl import JsonLines, Row, read_jsonl
+from efface.data.config import FileConfig
+from efface.data.passages import MIN_SCORED, continuation
+from efface.data.readers import read_table
 from efface.data.refusals import load_refusals
 from efface.data.selection import evenly_spread
+from efface.data.shapes import find_shape, ignored_columns
+from efface.errors import EffaceError
 from efface.schema import EvaluationSet, Item, Task
 
+Purpose = Literal["forget", "retain"]
 
-def load_files(forget: Path, retain: Path, retain_evaluation: int) -> Task:
-    """Return the task that forgets the questions of one file and keeps those of the other.
 
-    Every row needs a `question` and an `answer`; `efface.data.items.COLUMNS` are the columns that are read, any
-    other is named in a warning. Ids are `forget/` or `retain/` and the line number. Raises `EffaceError` naming
-    file, line and column for whatever cannot be used.
+def load_files(forget: FileConfig, retain: FileConfig | None, *, passage_length: int, retain_evaluation: int) -> Task:
+    """Return the task that forgets what one file holds and keeps what the other does, if there is another.
+
+    Ids are `forget/` or `retain/`, the number of the line or row, and behind a further slash the number of the
+    passage or turn where a row makes several. A passage is trained on whole, and scored by how it goes on from its
+    first half. `passage_length` is in characters. Columns that are not read are named in a warning. Raises
+    `EffaceError` naming file, line and column for whatever cannot be used.
     """
-    forget_file, retain_file = read_jsonl(forget), read_jsonl(retain)
-    forget_items, retain_items = _items(forget_file, "forget"), _items(retain_file, "retain")
+    forgotten = _Loaded(forget, "forget", passage_length)
+    kept = _Loaded(retain, "retain", passage_length) if retain else None
+    loaded = [forgotten, *([kept] if kept else [])]
+    evaluation = [EvaluationSet(name="forget", items=forgotten.scored(), entailment_premise="output")]
+    if kept:
+        items = evenly_spread(kept.scored(), retain_evaluation)
+        evaluation.append(EvaluationSet(name="retain", items=items, entailment_premise="answer"))
     return checked(
         Task(
             name="files",
-            forget=forget_items,
-            retain=retain_items,
-            evaluation=(
-                EvaluationSet(name="forget", items=forget_items, entailment_premise="output"),
-                EvaluationSet(
-                    name="retain",
-                    items=evenly_spread(retain_items, retain_evaluation),
-                    entailment_premise="answer",
-                ),
-            ),
+            forget=forgotten.items,
+            retain=kept.items if kept else (),
+            evaluation=tuple(evaluation),
             refusals=load_refusals(),
-            sources={str(forget): forget_file.sha256, str(retain): retain_file.sha256},
-            warnings=(*_ignored(forget, forget_file.rows), *_ignored(retain, retain_file.rows)),
+            sources={each.name: each.sha256 for each in loaded},
+            warnings=tuple(warning for each in loaded for warning in each.warnings),
         )
     )
 
 
-def load_files_training_set(forget: Path, retain: Path) -> tuple[Item, ...]:
-    """Return the questions of both files."""
-    return (*_items(read_jsonl(forget), "forget"), *_items(read_jsonl(retain), "retain"))
+def load_files_training_set(forget: FileConfig, retain: FileConfig | None, *, passage_length: int) -> tuple[Item, ...]:
+    """Return the items of both files."""
+    kept = _Loaded(retain, "retain", passage_length).items if retain else ()
+    return (*_Loaded(forget, "forget", passage_length).items, *kept)
 
 
-def _items(file: JsonLines, purpose: Literal["forget", "retain"]) -> tuple[Item, ...]:
-    for row in file.rows:
-        row.unknown_columns(COLUMNS)
-    return tuple(to_item(row, f"{purpose}/{row.line:04d}") for row in file.rows)
+class _Loaded:
+    """One file's items and what is to be said about the file."""
 
+    def __init__(self, file: FileConfig, purpose: Purpose, passage_length: int) -> None:
+        table = read_table(file)
+        shape = find_shape(table, file.columns, f"data.{purpose}")
+        ignored = ignored_columns(table, shape)
+        self.name, self.sha256 = table.name, table.sha256
+        self.items = tuple(
+            item for row in table.rows for item in shape.items(row, f"{purpose}/{row.number:04d}", passage_length)
+        )
+        self.warnings: Sequence[str] = (
+            *table.warnings,
+            *([f"{table.name}: columns not read: {', '.join(ignored)}"] if ignored else []),
+        )
 
-def _ignored(path: Path, rows: Sequence[Row]) -> tuple[str, ...]:
-    columns = sorted({column for row in rows for column in row.unknown_columns(COLUMNS)})
-    return (f"{path}: columns not read: {', '.join(columns)}",) if columns else ()
+    def scored(self) -> tuple[Item, ...]:
+        """What is asked in an evaluation: questions as they are, passages for their second halves."""
+        asked = (continuation(item) if item.passage else item for item in self.items)
+        scored = tuple(item for item in asked if item is not None)
+        if not scored:
+            raise EffaceError(
+                f"{self.name}: no passage is long enough to be scored; give at least one of {MIN_SCORED} characters"
+            )
+        return scored

@@ -25,31 +25,31 @@ def to_item(row: Row, id: str) -> Item:
 
     Raises `EffaceError` for a column that is missing, blank or no text, or a key fact that its answer lacks.
     """
-    return with_extras(row, id, Prompt(row.text("question")), row.text("answer"))
+    names = {name: name for name in EXTRAS}
+    return with_extras(row, id, Prompt(row.text("question")), row.text("answer"), names)
 
 
-def with_extras(row: Row, id: str, prompt: Prompt, answer: str, names: Mapping[str, str] | None = None) -> Item:
+def with_extras(row: Row, id: str, prompt: Prompt, answer: str, names: Mapping[str, str]) -> Item:
     """Return the item of this prompt and answer with what the row's other columns say about it.
 
-    `names`: what the file calls the columns of `EXTRAS`, where not so. Raises `EffaceError` as `to_item` does.
+    `names`: what the file calls the columns of `EXTRAS`. Raises `EffaceError` as `to_item` does.
     """
-    column = {name: name for name in EXTRAS} | dict(names or {})
     item = Item(
         id=id,
         question=prompt.question,
         history=prompt.history,
         answer=answer,
-        golden_answer=row.optional_text(column["golden_answer"]),
-        original_answer=row.optional_text(column["original_answer"]),
-        paraphrased_question=row.optional_text(column["paraphrased_question"]),
-        paraphrased_answer=row.optional_text(column["paraphrased_answer"]),
-        perturbed_answers=(*row.texts(column["perturbed_answer"]), *row.texts(column["perturbed_answers"])),
-        key_fact=row.optional_text(column["key_fact"]),
-        entity=row.optional_text(column["name"]),
+        golden_answer=row.optional_text(names["golden_answer"]),
+        original_answer=row.optional_text(names["original_answer"]),
+        paraphrased_question=row.optional_text(names["paraphrased_question"]),
+        paraphrased_answer=row.optional_text(names["paraphrased_answer"]),
+        perturbed_answers=(*row.texts(names["perturbed_answer"]), *row.texts(names["perturbed_answers"])),
+        key_fact=row.optional_text(names["key_fact"]),
+        entity=row.optional_text(names["name"]),
     )
     if item.key_fact and item.key_fact.casefold() not in item.scored_answer.casefold():
         raise row.refusal(
-            f"column {column['key_fact']!r} ({item.key_fact!r}) does not occur in the answer",
+            f"column {names['key_fact']!r} ({item.key_fact!r}) does not occur in the answer",
             "copy it from the answer",
         )
     return item

@@ -35,13 +35,16 @@ def parse_json(source: str, text: str) -> tuple[Row, ...]:
         if _starts_with_a_whole_line(text):
             return parse_json_lines(source, text)
         raise _not_json(source, error) from error
-    rows = _rows_in(source, value)
+    rows = tuple(_row(source, number, each) for number, each in enumerate(_rows_in(source, value), 1))
     if not rows:
         raise EffaceError(f"{source} is empty; write a list of objects, each with a question and an answer")
-    for number, row in enumerate(rows, 1):
-        if not isinstance(row, dict):
-            raise EffaceError(f"{source}, row {number}: {kind(row)}, not a JSON object; write a list of objects")
-    return tuple(Row(source, number, row) for number, row in enumerate(rows, 1))
+    return rows
+
+
+def _row(source: str, number: int, value: object) -> Row:
+    if not isinstance(value, dict):
+        raise EffaceError(f"{source}, row {number}: {kind(value)}, not a JSON object; write a list of objects")
+    return Row(source, number, value)
 
 
 def _rows_in(source: str, value: object) -> list[object]:

@@ -126,6 +126,8 @@ class Table:
     sha256: str
     """Of the content: a file's bytes (unpacked, if compressed), or rows as canonical JSON."""
     warnings: tuple[str, ...] = ()
+    is_published: bool = False
+    """Whether it is someone else's, whose columns the user cannot rename."""
 
 
 def kind(value: object) -> str:

@@ -97,6 +97,11 @@ def prepare(config: RunConfig, out: RunFolder, *, data_dir: Path | None, reporte
         answers = read_answers(out) or own_answers(model, formatter, config, reporter)
         task = keep_own_answers(task, answers, retain_evaluation=config.data.retain_evaluation)
     check_task(task, bound)
+    if not bound.retain:
+        reporter.warning(
+            f"method {bound.name} only forgets: nothing is kept, and the model will lose more than it was asked to; "
+            f"{bound.name}+gd keeps a retain set, your own or data.retain=generated"
+        )
     steps = unlearning_examples(draws(task, config.train, config.seed), bound.views, formatter)
     warn_of(task, formatter, config.train, items=len(task.forget), reporter=reporter)
     made = manifest(

@@ -83,8 +83,9 @@ class Frame:
 class Formatter:
     """Turns questions and answers into ids for one tokenizer.
 
-    Raises `EffaceError` for a format without its placeholders, a tokenizer without a chat template or an
-    end-of-sequence token, an item that is longer than the limit, and a conversation that the template cannot show.
+    Raises `EffaceError` for a format without its placeholders and a tokenizer without an end-of-sequence token; when
+    it encodes, for a question without a chat template to put it in, an item that is longer than the limit, and a
+    conversation that the template cannot show.
     """
 
     def __init__(self, tokenizer: Any, config: TextConfig, *, limit: int | None = None) -> None:
@@ -210,10 +211,7 @@ def _contents(prompt: Prompt) -> list[str]:
 
 def _chat_frame(tokenizer: Any) -> Frame:
     if not tokenizer.chat_template:
-        raise EffaceError(
-            "the tokenizer has no chat template; set text.format to plain, llama2, llama3 or a string such as "
-            "'Question: {question}\\nAnswer: {answer}'"
-        )
+        return Frame(prompt=_no_template, lead="", suffix="")  # running text needs none
     template = _FIXED_DATE + tokenizer.get_chat_template()
 
     def render(turns: Sequence[Turn], *, prompt: bool) -> str:
@@ -235,6 +233,13 @@ def _chat_frame(tokenizer: Any) -> Frame:
     # Llama-2 and Mistral write a space before an answer that their generation prompt does not end with.
     space = before.removeprefix(render([question], prompt=True))
     return Frame(prompt=_conversation(render), lead=space if space.isspace() else "", suffix=suffix)
+
+
+def _no_template(_: Prompt) -> str:
+    raise EffaceError(
+        "the tokenizer has no chat template; set text.format to plain, llama2, llama3 or a string such as "
+        "'Question: {question}\\nAnswer: {answer}'"
+    )
 
 
 def _conversation(render: Callable[..., str]) -> Callable[[Prompt], str]:

@@ -1,0 +1,205 @@
+"""What the rows of a table are: questions and answers, conversations or documents. No torch."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from efface.data.config import ColumnsConfig
+from efface.data.conversations import exchanges, turns_of
+from efface.data.items import EXTRAS, with_extras
+from efface.data.json_rows import CONVERSATION_COLUMNS
+from efface.data.passages import cut
+from efface.data.rows import Row, Table
+from efface.errors import EffaceError, nearest
+from efface.schema import Item, Prompt, Turn
+
+Kind = Literal["question", "conversation", "document"]
+
+_KINDS: dict[str, Kind] = {"question": "question", "answer": "question", "messages": "conversation", "text": "document"}
+"""Which of our names decide the shape when they are given."""
+_READ: dict[Kind, tuple[str, ...]] = {
+    "conversation": ("messages", "system"),
+    "question": ("question", "answer", "system", *EXTRAS),
+    "document": ("text",),
+}
+"""Our names of the columns that each shape reads."""
+_QUESTIONS = ("question", "prompt", "instruction")
+_ANSWERS = ("answer", "completion", "output")
+"""Plain pairs, TRL's and Alpaca's, in this order."""
+_DOCUMENTS = ("text", "document", "content", "passage")
+_ALPACA_INPUT = {"instruction": "input"}
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How a table's rows become items."""
+
+    kind: Kind
+    names: Mapping[str, str]
+    """Our name of a column -> the file's."""
+
+    def items(self, row: Row, id: str, passage_length: int) -> tuple[Item, ...]:
+        """Return the row as items called `id`, or `id`/1, `id`/2 and so on where there are several."""
+        match self.kind:
+            case "document":
+                texts = cut(row.text(self.names["text"]), passage_length)
+                return tuple(
+                    Item(id=name, question="", answer=text, passage=True)
+                    for name, text in zip(_ids(id, len(texts)), texts, strict=True)
+                )
+            case "conversation":
+                column = self.names["messages"]
+                turns = _after_system(row, self.names["system"], turns_of(row, column))
+                found = exchanges(row, turns, column)
+                return tuple(
+                    Item(id=name, question=prompt.question, history=prompt.history, answer=answer)
+                    for name, (prompt, answer) in zip(_ids(id, len(found)), found, strict=True)
+                )
+            case "question":
+                return (with_extras(row, id, _prompt(row, self.names), _answer(row, self.names["answer"]), self.names),)
+
+
+def find_shape(table: Table, columns: ColumnsConfig, setting: str) -> Shape:
+    """Return the shape that the given columns, else the names in the first row, tell.
+
+    `setting`: where `columns` can be set, such as `data.forget`, to be named in complaints. Raises `EffaceError` for
+    a column that no row has, and where the names do not tell the shape.
+    """
+    given: dict[str, str] = columns.model_dump(exclude_none=True)
+    _check_given(table, given, setting)
+    first = table.rows[0]
+    chosen = next((_KINDS[name] for name in given if name in _KINDS), None)
+    for kind in [chosen] if chosen else _READ:
+        if found := _DECISIVE[kind](first, given):
+            if foreign := [name for name in given if name not in _READ[kind]]:
+                problem = f"{setting}.columns.{foreign[0]}={given[foreign[0]]} means nothing for a {kind}"
+                raise EffaceError(f"{problem}, whose columns are {', '.join(_READ[kind])}: remove it")
+            return Shape(kind, {name: name for name in _READ[kind]} | given | found)
+    raise _unknown_shape(table, given, setting)
+
+
+def ignored_columns(table: Table, shape: Shape) -> list[str]:
+    """Return the columns that the shape does not read, sorted.
+
+    Raises `EffaceError` for one that looks like a misspelled one, if the user can rename it.
+    """
+    read = shape.names.values()
+    known = {column if column in table.rows[0].values else column.partition(".")[0] for column in read}
+    if table.is_published:
+        return sorted({column for row in table.rows for column in row.values} - known)
+    return sorted({column for row in table.rows for column in row.unknown_columns(known)})
+
+
+def _check_given(table: Table, given: Mapping[str, str], setting: str) -> None:
+    for name, column in given.items():
+        if not any(row.has(column) for row in table.rows):
+            problem = f"{setting}.columns.{name}={column}: {table.name} has no such column"
+            raise EffaceError(f"{problem}; {nearest(column, _columns(table))}")
+
+
+def _conversation(row: Row, given: Mapping[str, str]) -> dict[str, str] | None:
+    column = given.get("messages") or _first(row, CONVERSATION_COLUMNS)
+    return {"messages": column} if column else None
+
+
+def _document(row: Row, given: Mapping[str, str]) -> dict[str, str] | None:
+    column = given.get("text") or _first(row, _DOCUMENTS)
+    return {"text": column} if column else None
+
+
+def _question(row: Row, given: Mapping[str, str]) -> dict[str, str] | None:
+    """Both columns by one convention, or a given one with the first that any convention has for the other."""
+    if "question" in given or "answer" in given:
+        question = given.get("question") or _first(row, _QUESTIONS)
+        answer = given.get("answer") or _first(row, _ANSWERS)
+    else:
+        pairs = zip(_QUESTIONS, _ANSWERS, strict=True)
+        question, answer = next((pair for pair in pairs if all(map(row.has, pair))), (None, None))
+    if not question or not answer:
+        return None
+    names = {"question": question, "answer": answer}
+    return {**names, "input": _ALPACA_INPUT[question]} if question in _ALPACA_INPUT else names
+
+
+_DECISIVE: dict[Kind, Callable[[Row, Mapping[str, str]], dict[str, str] | None]] = {
+    "conversation": _conversation,
+    "question": _question,
+    "document": _document,
+}
+"""Return the columns that make a row one of this shape, by our names; None where they are not there."""
+
+
+def _prompt(row: Row, names: Mapping[str, str]) -> Prompt:
+    column = names["question"]
+    if _holds_messages(row, column):
+        turns = _after_system(row, names["system"], turns_of(row, column))
+        if turns[-1].role != "user":
+            raise row.refusal(f"the last message of column {column!r} is not the user's", "end it with the question")
+        return Prompt(turns[-1].content, turns[:-1])
+    question = row.text(column)
+    if "input" in names and (context := row.text_or_blank(names["input"])):
+        question = f"{question}\n\n{context}"
+    return Prompt(question, _after_system(row, names["system"], ()))
+
+
+def _answer(row: Row, column: str) -> str:
+    if not _holds_messages(row, column):
+        return row.text(column)
+    turns = turns_of(row, column)
+    if [turn.role for turn in turns] != ["assistant"]:
+        problem = f"column {column!r} must hold one message, the assistant's"
+        raise row.refusal(problem, "write longer conversations into a column 'messages'")
+    return turns[0].content
+
+
+def _holds_messages(row: Row, column: str) -> bool:
+    value = row.value(column)
+    return isinstance(value, list) and bool(value) and isinstance(value[0], Mapping)
+
+
+def _after_system(row: Row, column: str, turns: tuple[Turn, ...]) -> tuple[Turn, ...]:
+    """Put the system prompt that stands in a column of its own before the turns."""
+    system = row.text_or_blank(column)
+    if not system:
+        return turns
+    if turns and turns[0].role == "system":
+        raise row.refusal(f"column {column!r} and the first message are both system prompts", "remove one of them")
+    return (Turn(role="system", content=system), *turns)
+
+
+def _ids(id: str, count: int) -> list[str]:
+    return [id] if count == 1 else [f"{id}/{number}" for number in range(1, count + 1)]
+
+
+def _first(row: Row, columns: Iterable[str]) -> str | None:
+    return next((column for column in columns if row.has(column)), None)
+
+
+def _columns(table: Table) -> list[str]:
+    return list(dict.fromkeys(column for row in table.rows for column in row.values))
+
+
+def _unknown_shape(table: Table, given: Mapping[str, str], setting: str) -> EffaceError:
+    columns = _columns(table)
+    question = given.get("question") or _first(table.rows[0], _QUESTIONS)
+    answer = given.get("answer") or _first(table.rows[0], _ANSWERS)
+    listed = ", ".join(columns) or "none"
+
+    def assignment(name: str) -> str:
+        close = difflib.get_close_matches(name, columns, n=1)
+        return f"{setting}.columns.{name}={close[0] if close else 'NAME'}"
+
+    if question or answer:
+        there, lacking = ("question", "answer") if question else ("answer", "question")
+        return EffaceError(
+            f"{table.name} has a column for the {there} ({question or answer}), but the names of the others do not "
+            f"tell the {lacking} (columns: {listed}); give {assignment(lacking)}"
+        )
+    return EffaceError(
+        f"{table.name}: the names of its columns ({listed}) do not tell what they hold; give "
+        f"{assignment('question')} and {assignment('answer')}, or {assignment('messages')} for conversations, or "
+        f"{assignment('text')} for documents"
+    )

@@ -1,0 +1,322 @@
+"""Every format that data comes in, and what is said about files that cannot be read."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import socket
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from efface.data.config import FileConfig
+from efface.data.readers import read_table
+from efface.data.rows import Table
+from efface.errors import EffaceError
+
+ROWS = [{"question": "Who?", "answer": "Zoë"}, {"question": "When?", "answer": 'In "May",\nor June'}]
+LINES = "".join(json.dumps(row) + "\n" for row in ROWS)
+CSV = 'question,answer\nWho?,Zoë\nWhen?,"In ""May"",\nor June"\n'
+
+
+def read(path: Path, **settings: Any) -> Table:
+    return read_table(FileConfig(path=str(path), **settings))
+
+
+def written(path: Path, content: str | bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def refusal(path: Path, **settings: Any) -> str:
+    with pytest.raises(EffaceError) as caught:
+        read(path, **settings)
+    return str(caught.value)
+
+
+@pytest.fixture
+def datasets() -> Any:
+    return pytest.importorskip("datasets")
+
+
+# Formats
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "places"),
+    [
+        ("a.jsonl", LINES, [1, 2]),
+        ("a.ndjson", "\n" + LINES, [2, 3]),
+        ("a.json", LINES, [1, 2]),
+        ("a.json", json.dumps(ROWS), [1, 2]),
+        ("a.json", json.dumps({"version": "1.1", "tags": ["x"], "data": ROWS}, indent=1), [1, 2]),
+        ("a", json.dumps(ROWS, indent=1), [1, 2]),
+        ("a.dump", LINES, [1, 2]),
+        ("A.CSV", CSV, [2, 3]),
+        ("a.csv", "\ufeff" + CSV.replace("\n", "\r\n").replace(",\r\nor", ",\nor"), [2, 3]),
+        ("a.csv", 'question;answer\n\nWho?;Zoë\nWhen?;"In ""May"",\nor June"', [3, 4]),
+        ("a.tsv", 'question\tanswer\nWho?\tZoë\nWhen?\t"In ""May"",\nor June"', [2, 3]),
+    ],
+)
+def test_text_formats_give_the_same_rows(tmp_path: Path, name: str, content: str, places: list[int]) -> None:
+    plain = written(tmp_path / name, content)
+    packed = written(tmp_path / f"{name}.gz", gzip.compress(content.encode()))
+    for path in (plain, packed):
+        table = read(path)
+        assert [dict(row.values) for row in table.rows] == ROWS
+        assert [row.number for row in table.rows] == places
+        assert (table.name, table.sha256) == (str(path), hashlib.sha256(content.encode()).hexdigest())
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "part-0"])
+def test_parquet_gives_python_objects(tmp_path: Path, name: str) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    rows = [{"question": "Who?", "messages": [{"role": "user", "content": "Hi"}], "n": 3}, {"question": None}]
+    parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / name)
+    table = read(tmp_path / name)
+    assert [dict(row.values) for row in table.rows] == [rows[0], {"question": None, "messages": None, "n": None}]
+    assert table.sha256 == hashlib.sha256((tmp_path / name).read_bytes()).hexdigest()
+
+
+def test_csv_fields_are_text_and_empty_ones_null(tmp_path: Path) -> None:
+    [row] = read(written(tmp_path / "a.csv", " question,answer,key_fact,\n Who? ,1949,,0\n")).rows
+    assert dict(row.values) == {"question": " Who? ", "answer": "1949", "key_fact": None, "column 4": "0"}
+
+
+def test_a_csv_field_may_be_long(tmp_path: Path) -> None:
+    import csv
+
+    limit = csv.field_size_limit()
+    [row] = read(written(tmp_path / "a.csv", f"text\n{'x' * (limit + 1)}\n")).rows
+    assert len(row.text("text")) == limit + 1
+    assert csv.field_size_limit() == limit
+
+
+def test_a_text_file_is_one_document(tmp_path: Path) -> None:
+    [row] = read(written(tmp_path / "a.md", "\ufeff# Ann\r\n\r\nShe wrote.\n")).rows
+    assert dict(row.values) == {"text": "# Ann\n\nShe wrote.\n"}
+
+
+def test_a_folder_is_its_texts_by_name(tmp_path: Path) -> None:
+    for name in ("b.txt", "a.md", ".hidden.txt", "c.pdf", "inner/d.txt"):
+        written(tmp_path / "docs" / name, f"This is {name}")
+    written(tmp_path / "docs" / "c.txt.gz", gzip.compress(b"This is packed"))
+    table = read(tmp_path / "docs")
+    assert [row.values["text"] for row in table.rows] == ["This is a.md", "This is b.txt", "This is packed"]
+    assert [row.number for row in table.rows] == [1, 2, 3]
+    assert table.warnings == (f"{tmp_path}/docs: not read, being no .txt or .md files: c.pdf, inner",)
+    before = table.sha256
+    assert read(tmp_path / "docs").sha256 == before
+    (tmp_path / "docs" / "b.txt").rename(tmp_path / "docs" / "a.txt")
+    assert read(tmp_path / "docs").sha256 != before
+
+
+def test_a_home_folder_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    written(tmp_path / "a.jsonl", LINES)
+    assert len(read_table(FileConfig(path="~/a.jsonl")).rows) == 2
+
+
+# The library datasets
+
+
+def test_a_saved_dataset(tmp_path: Path, datasets: Any) -> None:
+    datasets.Dataset.from_list([*ROWS, {"question": "x", "answer": "y"}]).select([0, 1]).save_to_disk(tmp_path / "one")
+    table = read(tmp_path / "one")
+    assert [dict(row.values) for row in table.rows] == ROWS
+    assert table.name == str(tmp_path / "one")
+    assert "has no splits: remove split=train" in refusal(tmp_path / "one", split="train")
+
+
+def test_a_saved_dataset_of_several_splits(tmp_path: Path, datasets: Any) -> None:
+    one, two = (datasets.Dataset.from_list([row]) for row in ROWS)
+    datasets.DatasetDict({"train": one, "test": two}).save_to_disk(tmp_path / "both")
+    train, test = (read(tmp_path / "both", split=split) for split in ("train", "test"))
+    assert [dict(row.values) for row in test.rows] == ROWS[1:]
+    assert test.name == f"{tmp_path}/both, split test"
+    assert train.sha256 != test.sha256
+    assert "has several splits; choose one with split=NAME: train, test" in refusal(tmp_path / "both")
+    assert "has no split 'tset': did you mean 'test'?" in refusal(tmp_path / "both", split="tset")
+
+
+def test_the_hash_of_a_dataset_goes_by_its_rows(tmp_path: Path, datasets: Any) -> None:
+    for name, rows in (("a", ROWS), ("b", ROWS), ("c", ROWS[:1])):
+        datasets.Dataset.from_list(rows).save_to_disk(tmp_path / name)
+    a, b, c = (read(tmp_path / name).sha256 for name in "abc")
+    assert a == b != c
+
+
+def test_a_damaged_saved_dataset(tmp_path: Path, datasets: Any) -> None:
+    datasets.Dataset.from_list(ROWS).save_to_disk(tmp_path / "one")
+    next((tmp_path / "one").glob("*.arrow")).write_bytes(b"\0" * 8)
+    assert "looks like a saved dataset but cannot be loaded" in refusal(tmp_path / "one")
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, datasets: Any) -> dict[str, Any]:
+    """What a hub within reach gives for owner/name: set `loaded` to a dataset or an error; `asked` tells the call."""
+    given: dict[str, Any] = {"subsets": ["default"]}
+
+    def load_dataset(path: str, **asked: Any) -> Any:
+        given["asked"] = (path, asked)
+        if isinstance(given["loaded"], Exception):
+            raise given["loaded"]
+        return given["loaded"]
+
+    monkeypatch.setattr("efface.data.arrow_rows.reachable", lambda: None)
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    monkeypatch.setattr(datasets, "get_dataset_config_names", lambda path, revision: given["subsets"])
+    return given
+
+
+def test_a_dataset_of_the_hub(hub: dict[str, Any], datasets: Any) -> None:
+    hub["loaded"] = datasets.DatasetDict(train=datasets.Dataset.from_list(ROWS))
+    table = read_table(FileConfig(path="hf:owner/name", subset="en", revision="v2"))
+    assert hub["asked"] == ("owner/name", {"name": "en", "revision": "v2"})
+    assert [dict(row.values) for row in table.rows] == ROWS
+    assert table.name == "hf:owner/name@v2, subset en, split train"
+
+
+def test_a_dataset_of_the_hub_with_several_splits(hub: dict[str, Any], datasets: Any) -> None:
+    one = datasets.Dataset.from_list(ROWS)
+    hub["loaded"] = datasets.DatasetDict(train=one, test=one)
+    assert "hf:owner/name has several splits; choose one with split=NAME: train, test" in refusal_of_hub()
+    assert "did you mean 'train'?" in refusal_of_hub(split="trian")
+
+
+def test_a_dataset_of_the_hub_with_several_subsets(hub: dict[str, Any]) -> None:
+    hub.update(loaded=ValueError("Config name is missing.\nPlease"), subsets=["en", "de"])
+    assert refusal_of_hub() == "hf:owner/name has several subsets; choose one with subset=NAME: en, de"
+    assert "hf:owner/name has no subset 'enn': did you mean 'en'?" in refusal_of_hub(subset="enn")
+
+
+def test_a_dataset_that_the_hub_does_not_give(hub: dict[str, Any], datasets: Any) -> None:
+    missing = datasets.exceptions.DatasetNotFoundError
+    hub["loaded"] = missing("Dataset 'owner/name' is a gated dataset on the Hub. You must be authenticated.")
+    assert "is a gated dataset on the Hub. You must be authenticated); check the name" in refusal_of_hub()
+    assert "if it is private or gated, set HF_TOKEN or run `hf auth login`" in refusal_of_hub()
+    hub["loaded"] = ConnectionError("Couldn't reach 'owner/name' on the Hub (OfflineModeIsEnabled)")
+    assert "check the connection, and that HF_HUB_OFFLINE is not set" in refusal_of_hub()
+    hub["loaded"] = RuntimeError("Dataset scripts are no longer supported, but found name.py")
+    assert "(Dataset scripts are no longer supported, but found name.py); download its files" in refusal_of_hub()
+    hub["loaded"] = ValueError("Something else\nover two lines")
+    assert "hf:owner/name cannot be loaded (Something else); download" in refusal_of_hub()
+
+
+@pytest.mark.parametrize("name", ["hf:", "hf:name", "hf:a/b/c", "hf:owner/../name", "hf:csv"])
+def test_a_name_that_is_none_of_the_hub(name: str, datasets: Any) -> None:
+    assert f"'{name}' names no dataset; write it as hf:OWNER/NAME" in refusal_of_hub(path=name)
+
+
+def test_a_folder_is_not_taken_for_a_dataset_of_the_hub(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, datasets: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "owner" / "name").mkdir(parents=True)
+    assert "would take the folder owner/name here for it" in refusal_of_hub()
+
+
+def test_a_hub_that_cannot_be_reached_is_said_to_be_so_at_once(monkeypatch: pytest.MonkeyPatch, datasets: Any) -> None:
+    import huggingface_hub.constants
+
+    with socket.create_server(("127.0.0.1", 0)) as server:  # connections wait in its queue for ever
+        endpoint = f"http://127.0.0.1:{server.getsockname()[1]}"
+        monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", endpoint)
+        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+        start = time.monotonic()
+        sentence = refusal_of_hub()
+    assert time.monotonic() - start < 8
+    assert sentence.startswith("hf:owner/name: the hub cannot be reached (")
+    assert sentence.endswith("; check the connection, or set HF_HUB_OFFLINE=1 to use what is cached")
+
+
+def refusal_of_hub(path: str = "hf:owner/name", **settings: Any) -> str:
+    with pytest.raises(EffaceError) as caught:
+        read_table(FileConfig(path=path, **settings))
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+# What cannot be read
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("a.jsonl", b"", "a.jsonl is empty; write one JSON object with a question and an answer per line"),
+        ("a.jsonl", b"\n \n", "a.jsonl is empty"),
+        ("a.jsonl", b'{"question": "Who?"}\n{"question": ', "a.jsonl, line 2: not valid JSON (Expecting value)"),
+        ("a.jsonl", b"[" * 100_000, "a.jsonl, line 1: not valid JSON"),
+        ("a.jsonl", b"[]", "a.jsonl, line 1: a list, not a JSON object; write one object per line"),
+        ("a.jsonl", b'"question"', "a.jsonl, line 1: text, not a JSON object"),
+        ("a.jsonl", b'\n{"answer": "Zo\xeb"}', "a.jsonl, line 2: not UTF-8 text; save the file as UTF-8"),
+        ("a.json", b"", "a.json is empty; write one JSON object"),
+        ("a.json", b"[]", "a.json is empty; write a list of objects"),
+        ("a.json", b"[" * 100_000, "a.json: not valid JSON (it cannot be parsed); write a list of objects"),
+        ("a.json", b'[\n{"a": 1},\n{"a" 2}]', "a.json, line 3: not valid JSON (Expecting ':' delimiter)"),
+        ("a.json", b'{"a": 1}\n{"a" 2}', "a.json, line 2: not valid JSON (Expecting ':' delimiter); write one JSON"),
+        ("a.json", b'[{"a": 1}, "b"]', "a.json, row 2: text, not a JSON object; write a list of objects"),
+        ("a.json", b"7", "a.json holds a number and no rows; write a list of objects"),
+        ("a.json", b'{"x": [{}], "y": [{}]}', "a.json holds several lists of rows (x, y); write each to a file"),
+        ("a.csv", b"", "a.csv is empty; write a line of column names such as question,answer and rows below it"),
+        ("a.csv", b"question,answer\n\n", "a.csv is empty; write a line of column names"),
+        ("a.csv", b"question,answer\nWho?,Ann, Lee", "a.csv, line 2: 3 field(s) where the header has 2; put every"),
+        ("a.csv", b'question,answer\nWho?,"Ann\n\n', "a.csv, line 2: not valid CSV (unexpected end of data); close"),
+        ("a.csv", b'question,answer\n"Who"?,Ann', "a.csv, line 2: not valid CSV (',' expected after '\"'); close"),
+        ("a.csv", b"\na,a\n1,2", "a.csv, line 2: two columns are called 'a'; rename one of them"),
+        ("a.csv", b"a\nZo\xeb", "a.csv, line 2: not UTF-8 text"),
+        ("a.txt", b" \n", "a.txt is empty; fill it in or remove it"),
+        ("a.parquet", b"PAR1", "a.parquet is not a Parquet file that can be read ("),
+        ("a.jsonl.gz", b"{}", "a.jsonl.gz cannot be unpacked (Not a gzipped file (b'{}')); pack it again with gzip"),
+        ("a.xlsx", b"PK", "neither the name nor the content of"),
+    ],
+)
+def test_a_bad_file_is_named(tmp_path: Path, name: str, content: bytes, sentence: str) -> None:
+    assert sentence in refusal(written(tmp_path / name, content))
+
+
+def test_a_truncated_packed_file(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.txt.gz", gzip.compress(b"Ann wrote poems." * 9)[:-9])
+    assert "a.txt.gz cannot be unpacked" in refusal(path)
+
+
+def test_an_empty_parquet_file(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    pytest.importorskip("pyarrow.parquet").write_table(pyarrow.table({"a": []}), tmp_path / "a.parquet")
+    assert "a.parquet is empty; give one that has rows" in refusal(tmp_path / "a.parquet")
+
+
+def test_paths_that_lead_nowhere(tmp_path: Path) -> None:
+    assert refusal(tmp_path / "none.csv") == f"there is no file {tmp_path}/none.csv; check the path"
+    written(tmp_path / "docs" / "a.csv", CSV)
+    sentence = f"the folder {tmp_path}/docs holds no .txt or .md file and no saved dataset; give a file inside it"
+    assert refusal(tmp_path / "docs") == sentence
+    assert "cannot read" in refusal(tmp_path / "docs" / "a.csv" / "b.csv")
+
+
+@pytest.mark.parametrize("setting", ["subset", "split", "revision"])
+def test_settings_of_other_sources_are_refused(tmp_path: Path, setting: str) -> None:
+    path = written(tmp_path / "a.csv", CSV)
+    assert f"{setting}=x means nothing for {path}, which has no {setting}s: remove it" in refusal(path, **{setting: "x"})
+
+
+@pytest.mark.parametrize(
+    ("library", "make"),
+    [
+        ("pyarrow", lambda folder: written(folder / "a.parquet", b"PAR1")),
+        ("datasets", lambda folder: written(folder / "saved" / "dataset_dict.json", "{}").parent),
+    ],
+)
+def test_a_missing_library_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, library: str, make: Callable[[Path], Path]
+) -> None:
+    monkeypatch.setitem(sys.modules, library, None)
+    path = make(tmp_path)
+    assert refusal(path) == f"{path} is read with {library}, which is missing: pip install 'efface[data]'"

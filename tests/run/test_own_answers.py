@@ -1,0 +1,74 @@
+"""A retain set that the model makes itself, and a run that keeps nothing."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from efface.errors import EffaceError
+from efface.evaluate.folder import read_sets
+from efface.run.config import RunConfig, merge, validated
+from efface.run.pipeline import run
+from support.runs import Told
+
+FORGET = [{"question": f"Where is town {n}?", "answer": f"Town {n} is in Turku."} for n in range(4)]
+
+
+@pytest.fixture
+def config(settings, tmp_path):
+    """Settings of a run on one's own questions, of which there are four."""
+    file = tmp_path / "forget.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in FORGET))
+    own = {
+        "data": {"forget": str(file)},
+        "train": {"epochs": 1, "batch_size": 2},
+        "evaluate": {"new_tokens": 4, "limit": None},
+    }
+    return lambda **changes: validated(RunConfig, merge(merge(settings, own), changes))
+
+
+def test_a_model_keeps_its_own_answers(config, tmp_path):
+    told = Told()
+    out = tmp_path / "run"
+    results = run(config(data={"retain": "generated", "generic_questions": 16}), out, reporter=told)
+    assert "answering 16 generic questions: the answers are what to keep" in told.stages
+    rows = [json.loads(line) for line in (out / "own_answers.jsonl").read_text().splitlines()]
+    assert all(set(row) == {"question", "answer"} for row in rows)
+    before = {record.question: record for record in read_sets(out / "records" / "before")["retain"]}
+    assert 1 < len(before) <= 4  # of 16; the tiny model may have nothing to say
+    answers = {row["question"]: row["answer"] for row in rows}
+    # cut at a sentence's end or not: what is scored is what the model said before
+    assert all(record.output.startswith(answers[question]) for question, record in before.items())
+    assert results.before.sets["retain"].rouge == 1.0
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert f"own answers to {len(rows)} generic questions" in manifest["data"]
+
+
+def test_a_run_that_goes_on_keeps_the_same_answers(config, tmp_path, monkeypatch):
+    chosen = config(data={"retain": "generated", "generic_questions": 16})
+    first = run(chosen, tmp_path / "run")
+    monkeypatch.setattr("efface.run.prepare.own_answers", None)  # not asked again
+    told = Told()
+    assert run(chosen, tmp_path / "run", resume=True, reporter=told) == first
+    (tmp_path / "run" / "own_answers.jsonl").write_text("{\n")
+    with pytest.raises(EffaceError, match=r"own_answers\.jsonl is damaged; remove it and go on with --resume"):
+        run(chosen, tmp_path / "run", resume=True)
+
+
+def test_a_run_that_only_forgets_warns(config, tmp_path):
+    told = Told()
+    results = run(config(method="me"), tmp_path / "run", reporter=told)
+    assert any("nothing is kept" in warning for warning in told.warnings)
+    assert results.after.model_utility is None
+    assert results.after.missing["model_utility"].startswith("there is no set to keep")
+    steps = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert all(step["retain"] == 0 for step in steps)
+
+
+def test_a_method_that_keeps_says_what_to_give_it(config, tmp_path):
+    with pytest.raises(
+        EffaceError, match=r"method me\+gd needs a retain set, and files has none; give data\.retain=FILE"
+    ):
+        run(config(), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
