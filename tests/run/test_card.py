@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import yaml
 
@@ -31,6 +33,29 @@ def test_front_matter(card):
     assert body.lstrip().startswith("# Unlearned with me+gd\n")
 
 
+@pytest.mark.parametrize(
+    ("model", "base"), [("some/model", "some/model"), ("some/model@v2", "some/model"), ("/home/ada/model", None)]
+)
+def test_the_card_names_the_hub_model_that_it_was_made_of(tmp_path, card, made, model, base):
+    write_card(tmp_path, card.config, made.model_copy(update={"model": model}), None)
+    text = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert yaml.safe_load(text.split("---\n", 2)[1]).get("base_model") == base
+    assert "This model was not evaluated." in text
+
+
+def test_no_folder_of_this_machine_stands_in_the_card(tmp_path, settings, made):
+    data = {"forget": "/home/ada/request/forget.jsonl", "retain": "kept/retain.csv"}
+    config = validated(RunConfig, settings | {"data": data, "model": "/home/ada/model"})
+    names = ("/home/ada/request/forget.jsonl", "/home/bob/forget.jsonl", "kept/retain.csv")
+    files = {name: digit * 64 for name, digit in zip(names, "abc", strict=True)}
+    write_card(tmp_path, config, made.model_copy(update={"model": "/home/ada/model", "data": files}), None)
+    text = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert "/home" not in text
+    for name, digest in (("forget.jsonl", "a"), ("forget.jsonl", "b"), ("kept/retain.csv", "c")):
+        assert f"- {name}: `{digest * 64}`" in text
+    assert "path: forget.jsonl" in text
+
+
 def test_scores_before_and_after(card):
     text = card()
     assert "Definition `paper`; embeddings: none; judge: key-facts." in text
@@ -53,6 +78,7 @@ def test_hashes_and_settings(card, made):
     assert f"`{made.model}` (sha256 `{made.model_sha256}`)" in text
     assert f"- forget01.json: `{made.data['forget01.json']}`" in text
     block = text.split("```yaml\n")[1].split("```")[0]
-    assert validated(RunConfig, yaml.safe_load(block)) == card.config
+    expected = card.config.model_copy(update={"model": Path(card.config.model).name})
+    assert validated(RunConfig, yaml.safe_load(block)) == expected
     assert "{{" not in text
     assert "{%" not in text
