@@ -6,7 +6,7 @@ import pytest
 
 from efface.data.checks import checked
 from efface.errors import EffaceError
-from efface.schema import EvaluationSet, Item, Task
+from efface.schema import EvaluationSet, Item, Task, Turn
 
 
 def item(id: str, question: str, answer: str) -> Item:
@@ -25,6 +25,15 @@ def task(forget: list[Item], retain: list[Item], *, warnings: tuple[str, ...] = 
     )
 
 
+def passage(id: str, text: str) -> Item:
+    return Item(id=id, question="", answer=text, passage=True)
+
+
+def answered(item: Item, *said: str) -> Item:
+    """The item after a conversation of the user's."""
+    return item.model_copy(update={"history": tuple(Turn(role="user", content=each) for each in said)})
+
+
 KEPT = item("r1", "Where?", "Here")
 FORGOTTEN = item("f1", "Who?", "Ann")
 
@@ -34,11 +43,13 @@ def test_a_sound_task_passes_unchanged() -> None:
     assert checked(sound) == sound
 
 
-def test_nothing_to_forget_or_to_keep_is_refused() -> None:
+def test_nothing_to_forget_is_refused() -> None:
     with pytest.raises(EffaceError, match="the forget set of example is empty"):
         checked(task([], [KEPT]))
-    with pytest.raises(EffaceError, match="the retain set of example is empty"):
-        checked(task([FORGOTTEN], []))
+
+
+def test_nothing_to_keep_is_sound() -> None:
+    assert checked(task([FORGOTTEN], [])) == task([FORGOTTEN], [])
 
 
 @pytest.mark.parametrize(("question", "answer"), [("Where?", "Here"), (" where? ", "HERE")])
@@ -76,3 +87,26 @@ def test_an_item_that_is_forgotten_twice_is_warned_of() -> None:
     [warning] = checked(task([FORGOTTEN, item("f2", "who?", "Ann")], [KEPT])).warnings
     assert warning.startswith("1 item(s) of the forget set repeat an earlier one")
     assert "f1 and f2" in warning
+
+
+def test_passages_are_told_apart_by_their_text() -> None:
+    sound = task([passage("f1", "Ann wrote."), passage("f2", "Bob wrote.")], [passage("r2", "Cid wrote."), KEPT])
+    assert checked(sound).warnings == ()
+
+
+def test_a_passage_to_forget_and_to_keep_is_refused() -> None:
+    text = "Ann wrote poems about the sea. " * 9
+    with pytest.raises(EffaceError, match=r"f1 \(to forget\) and r1 \(to keep\) are the same passage \('Ann .{76}…'\)"):
+        checked(task([passage("f1", text)], [passage("r1", f" {text}")]))
+
+
+def test_a_passage_that_is_forgotten_twice_is_warned_of() -> None:
+    [warning] = checked(task([passage("f1", "Ann wrote."), passage("f2", "Ann  wrote.")], [])).warnings
+    assert warning.startswith("1 item(s) of the forget set repeat an earlier one")
+
+
+def test_a_question_after_another_conversation_is_another_question() -> None:
+    forgotten = answered(item("f1", "And where?", "Here"), "Who is Ann?")
+    assert checked(task([forgotten], [answered(item("r1", "And where?", "Here"), "Who is Bob?")])).warnings == ()
+    with pytest.raises(EffaceError, match="the same question with the same answer"):
+        checked(task([forgotten], [answered(item("r1", "And where?", "here"), "who is Ann?")]))

@@ -1,29 +1,37 @@
-"""A user's own files: what is read, and what is said about what cannot be."""
+"""A user's own files as a task: ids, scores, warnings, and what is said about rows that cannot be used."""
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from efface.data.files import load_files
+from efface.data import DataConfig, load_task, load_training_set
 from efface.errors import EffaceError
 from efface.schema import Task
 
-GOOD = {"question": "Where?", "answer": "Here"}
-
-
-def load(folder: Path, forget: str | bytes, retain: str | bytes = json.dumps(GOOD)) -> Task:
-    """Write both files and load them; at most three retain questions are scored."""
-    for name, content in (("forget", forget), ("retain", retain)):
-        (folder / f"{name}.jsonl").write_bytes(content if isinstance(content, bytes) else content.encode())
-    return load_files(folder / "forget.jsonl", folder / "retain.jsonl", retain_evaluation=3)
+GOOD: dict[str, object] = {"question": "Where?", "answer": "Here"}
 
 
 def lines(*rows: dict[str, object]) -> str:
     return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+def load(folder: Path, forget: str, retain: str = json.dumps(GOOD), **settings: Any) -> Task:
+    """Write both files and load them; at most three retain questions are scored."""
+    for name, content in (("forget", forget), ("retain", retain)):
+        (folder / f"{name}.jsonl").write_bytes(content.encode())
+    return load_from(folder / "forget.jsonl", folder / "retain.jsonl", **settings)
+
+
+def load_from(forget: Path, retain: Path | None = None, **settings: Any) -> Task:
+    config = DataConfig(source="files", forget=forget, retain=retain, retain_evaluation=3, **settings)
+    return load_task(config, data_dir=None)
 
 
 def test_every_column_is_read(tmp_path: Path) -> None:
@@ -31,15 +39,17 @@ def test_every_column_is_read(tmp_path: Path) -> None:
         "question": "Who wrote it?",
         "answer": "It was Ann Lee.",
         "golden_answer": "Ann Lee",
+        "original_answer": "The author was Ann Lee.",
         "paraphrased_question": "By whom?",
         "paraphrased_answer": "Ann Lee did.",
         "perturbed_answers": ["Bob did.", "Cid did."],
         "key_fact": "ann LEE",
     }
-    [item] = load(tmp_path, lines(row)).forget
-    assert item.model_dump(exclude_none=True) == {
+    [item] = load(tmp_path, lines({**row, "name": "Ann"})).forget
+    assert item.model_dump(exclude_none=True, exclude={"history", "passage"}) == {
         **row,
         "id": "forget/0001",
+        "entity": "Ann",
         "perturbed_answers": ("Bob did.", "Cid did."),
     }
 
@@ -77,9 +87,46 @@ def test_sources_are_the_files_hashes(tmp_path: Path) -> None:
     assert len(sources) == 2
 
 
-def test_columns_that_mean_nothing_are_named_in_a_warning(tmp_path: Path) -> None:
-    [warning] = load(tmp_path, lines({"question": "Who?", "answer": "Ann", "topic": 7})).warnings
-    assert warning.endswith("forget.jsonl: columns not read: topic")
+def test_columns_that_mean_nothing_are_named_in_one_warning(tmp_path: Path) -> None:
+    [warning] = load(tmp_path, lines({"question": "Who?", "answer": "Ann", "topic": 7, "id": 3})).warnings
+    assert warning.endswith("forget.jsonl: columns not read: id, topic")
+
+
+@pytest.mark.parametrize("retain", [None, "generated"])
+def test_nothing_need_be_kept(tmp_path: Path, retain: str | None) -> None:
+    (tmp_path / "forget.jsonl").write_text(lines(GOOD))
+    config = DataConfig(source="files", forget=tmp_path / "forget.jsonl", retain=retain)
+    task = load_task(config, data_dir=None)
+    assert task.retain == ()
+    assert [each.name for each in task.evaluation] == ["forget"]
+    assert list(task.sources) == [str(tmp_path / "forget.jsonl")]
+    assert load_training_set(config, data_dir=None) == task.forget
+
+
+def test_passages_are_trained_on_whole_and_scored_by_how_they_go_on(tmp_path: Path) -> None:
+    text = "Ann Lee was born in Turku in 1949. She wrote poems about the sea.\n\nThe end."
+    task = load(tmp_path, lines({"text": text}), passage_length=70)
+    assert [(item.id, item.question, item.answer) for item in task.forget] == [
+        ("forget/0001/1", "", "Ann Lee was born in Turku in 1949. She wrote poems about the sea."),
+        ("forget/0001/2", "", "The end."),
+    ]
+    forget, kept = task.evaluation
+    [scored] = forget.items
+    assert (scored.id, scored.passage) == ("forget/0001/1", True)
+    assert (scored.question, scored.answer) == ("Ann Lee was born in Turku in 1949.", " She wrote poems about the sea.")
+    assert [item.question for item in kept.items] == ["Where?"]
+
+
+def test_passages_that_are_all_too_short_to_be_scored_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(EffaceError, match=r"forget\.jsonl: no passage is long enough to be scored; give at least one"):
+        load(tmp_path, lines({"text": "Ann."}))
+
+
+def test_a_folder_says_what_it_leaves_out(tmp_path: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "a.txt").write_text("Ann Lee was born in Turku.")
+    (tmp_path / "docs" / "b.pdf").write_text("x")
+    assert load_from(tmp_path / "docs").warnings == (f"{tmp_path}/docs: not read, being no .txt or .md files: b.pdf",)
 
 
 @pytest.mark.parametrize(
@@ -90,8 +137,8 @@ def test_columns_that_mean_nothing_are_named_in_a_warning(tmp_path: Path) -> Non
         ({"question": "Who?"}, r"line 2: no column 'answer'; add it \(the line has: question\)"),
         ({"prompt": "Who?", "answer": "Ann"}, r"no column 'question'; add it \(the line has: prompt, answer\)"),
         ({**GOOD, "answer": " \n"}, "line 2: column 'answer' is blank; fill it in or remove the line"),
-        ({**GOOD, "answer": 1949}, "line 2: column 'answer' must hold text, not a number; write it in double quotes"),
-        ({**GOOD, "answer": None}, "column 'answer' must hold text, not null"),
+        ({**GOOD, "answer": 1949}, "line 2: column 'answer' must hold text, not a number; turn it into text"),
+        ({**GOOD, "answer": None}, "column 'answer' holds nothing; fill it in or remove the line"),
         ({**GOOD, "paraphrased_answer": ""}, "column 'paraphrased_answer' is blank"),
         ({**GOOD, "perturbed_answer": ["a", ["b"]]}, "column 'perturbed_answer' must hold text, not a list"),
         ({**GOOD, "key_fact": "There"}, r"column 'key_fact' \('There'\) does not occur in the answer"),
@@ -103,30 +150,104 @@ def test_a_bad_row_is_named(tmp_path: Path, row: dict[str, object], sentence: st
         load(tmp_path, lines({"question": "Why?", "answer": "Because"}, row))
 
 
-@pytest.mark.parametrize(
-    ("content", "sentence"),
-    [
-        (b"", r"forget\.jsonl is empty; write one JSON object"),
-        (b"\n \n", r"forget\.jsonl is empty"),
-        (b'{"question": "Who?", "answer": "Ann"}\n{"question": ', r"line 2: not valid JSON \(Expecting value\)"),
-        (b"[" * 100_000, "line 1: not valid JSON"),
-        (b"[]", "line 1: a list, not a JSON object; write one object per line"),
-        (b'"question"', "line 1: text, not a JSON object"),
-        (b'\n{"question": "Who?", "answer": "Zo\xeb"}', "line 2: not UTF-8 text; save the file as UTF-8"),
-    ],
-)
-def test_a_bad_file_is_named(tmp_path: Path, content: bytes, sentence: str) -> None:
-    with pytest.raises(EffaceError, match=sentence):
-        load(tmp_path, content)
-
-
-def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
-    with pytest.raises(EffaceError, match=r"there is no file .*nowhere\.jsonl; check the path"):
-        load_files(tmp_path / "nowhere.jsonl", tmp_path, retain_evaluation=3)
-    with pytest.raises(EffaceError, match="is a folder; give the JSON-lines file inside it"):
-        load_files(tmp_path, tmp_path, retain_evaluation=3)
+def test_the_setting_to_give_is_that_of_the_file(tmp_path: Path) -> None:
+    with pytest.raises(EffaceError, match=r"retain\.jsonl has .* give data\.retain\.columns\.answer=NAME"):
+        load(tmp_path, lines({"question": "Who?", "answer": "Ann"}), lines({"question": "Who?", "b": "Ann"}))
 
 
 def test_what_is_forgotten_and_kept_alike_is_refused(tmp_path: Path) -> None:
     with pytest.raises(EffaceError, match=r"forget/0001 \(to forget\) and retain/0001 \(to keep\)"):
         load(tmp_path, lines(GOOD), lines(GOOD))
+
+
+# Every format and every shape: rows of a shape, and how many items they make
+
+QUESTIONS: list[dict[str, Any]] = [
+    {"question": "Who wrote it?", "answer": "Ann, or Bob", "key_fact": "Ann"},
+    {"question": "When?", "answer": 'In "May"\nor June', "key_fact": None},
+]
+PROMPTS: list[dict[str, Any]] = [{"prompt": "Who wrote it?", "completion": " Ann did."}]
+ALPACA: list[dict[str, Any]] = [{"instruction": "Translate.", "input": "Ann escribe.", "output": "Ann writes."}]
+CHATS: list[dict[str, Any]] = [
+    {
+        "messages": [
+            {"role": "user", "content": "Who wrote it?"},
+            {"role": "assistant", "content": "Ann."},
+            {"role": "user", "content": "When?"},
+            {"role": "assistant", "content": "In May."},
+        ]
+    }
+]
+TEXTS: list[dict[str, Any]] = [
+    {"text": "Ann Lee wrote poems about the sea."},
+    {"text": "Bob, who did not, wrote prose."},
+]
+SHAPES = {
+    "questions": (QUESTIONS, 2),
+    "prompts": (PROMPTS, 1),
+    "alpaca": (ALPACA, 1),
+    "chats": (CHATS, 2),
+    "texts": (TEXTS, 2),
+}
+
+
+def write_json_lines(path: Path, rows: list[dict[str, Any]]) -> Path:
+    path.with_suffix(".jsonl").write_text(lines(*rows))
+    return path.with_suffix(".jsonl")
+
+
+def write_json(path: Path, rows: list[dict[str, Any]]) -> Path:
+    path.with_suffix(".json").write_text(json.dumps({"data": rows}, indent=2))
+    return path.with_suffix(".json")
+
+
+def write_csv(path: Path, rows: list[dict[str, Any]]) -> Path:
+    with path.with_suffix(".csv").open("w", newline="", encoding="utf-8-sig") as stream:
+        writer = csv.DictWriter(stream, list(rows[0]), delimiter=";")
+        writer.writeheader()
+        writer.writerows(rows)
+    return path.with_suffix(".csv")
+
+
+def write_parquet(path: Path, rows: list[dict[str, Any]]) -> Path:
+    pyarrow = pytest.importorskip("pyarrow")
+    pytest.importorskip("pyarrow.parquet").write_table(pyarrow.Table.from_pylist(rows), path.with_suffix(".parquet"))
+    return path.with_suffix(".parquet")
+
+
+def write_dataset(path: Path, rows: list[dict[str, Any]]) -> Path:
+    pytest.importorskip("datasets").Dataset.from_list(rows).save_to_disk(path)
+    return path
+
+
+def write_texts(path: Path, rows: list[dict[str, Any]]) -> Path:
+    path.mkdir()
+    for number, row in enumerate(rows):
+        (path / f"{number}.txt").write_text(row["text"])
+    return path
+
+
+NESTED = (write_json_lines, write_json, write_parquet, write_dataset)
+
+
+@pytest.mark.parametrize(
+    ("write", "shape"),
+    [
+        *((write, shape) for write in NESTED for shape in SHAPES),
+        *((write_csv, shape) for shape in SHAPES if shape != "chats"),
+        (write_texts, "texts"),
+    ],
+)
+def test_every_format_and_shape(
+    tmp_path: Path, write: Callable[[Path, list[dict[str, Any]]], Path], shape: str
+) -> None:
+    rows, count = SHAPES[shape]
+    reference = load(tmp_path, lines(*rows))
+    assert len(reference.forget) == count
+    task = load_from(write(tmp_path / "mine", rows))
+    without_ids = {"id"}
+    assert [item.model_dump(exclude=without_ids) for item in task.forget] == [
+        item.model_dump(exclude=without_ids) for item in reference.forget
+    ]
+    assert len(task.evaluation[0].items) == count
+    assert task.warnings == ()

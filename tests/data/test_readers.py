@@ -210,7 +210,7 @@ def test_a_dataset_that_the_hub_does_not_give(hub: dict[str, Any], datasets: Any
     assert "hf:owner/name cannot be loaded (Something else); download" in refusal_of_hub()
 
 
-@pytest.mark.parametrize("name", ["hf:", "hf:name", "hf:a/b/c", "hf:owner/../name", "hf:csv"])
+@pytest.mark.parametrize("name", ["hf:", "hf:name", "hf:a/b/c", "hf:owner/../name", "hf:../name", "hf:csv"])
 def test_a_name_that_is_none_of_the_hub(name: str, datasets: Any) -> None:
     assert f"'{name}' names no dataset; write it as hf:OWNER/NAME" in refusal_of_hub(path=name)
 
@@ -304,7 +304,9 @@ def test_paths_that_lead_nowhere(tmp_path: Path) -> None:
 @pytest.mark.parametrize("setting", ["subset", "split", "revision"])
 def test_settings_of_other_sources_are_refused(tmp_path: Path, setting: str) -> None:
     path = written(tmp_path / "a.csv", CSV)
-    assert f"{setting}=x means nothing for {path}, which has no {setting}s: remove it" in refusal(path, **{setting: "x"})
+    assert f"{setting}=x means nothing for {path}, which has no {setting}s: remove it" in refusal(
+        path, **{setting: "x"}
+    )
 
 
 @pytest.mark.parametrize(

@@ -288,7 +288,7 @@ def test_an_adapter_for_peft(architecture, config, source, tmp_path, logits_when
     from peft import PeftModel
 
     out = tmp_path / "run"
-    pipeline.run(config(method=architecture.adapted_with, train={"lora": {"r": 2, "dropout": 0.0}}), out)
+    pipeline.run(config(method=architecture.adapted_with, train={"lora": {"r": 2, "dropout": 0.1}}), out)
     on_base = PeftModel.from_pretrained(hf.AutoModelForCausalLM.from_pretrained(source), out / "adapter")
     merged = hf.AutoModelForCausalLM.from_pretrained(out / "model")
     torch.testing.assert_close(logits(on_base), logits_when_saved[0], rtol=1e-5, atol=1e-5)

@@ -61,7 +61,7 @@ def read_hub_dataset(file: FileConfig) -> Table:
 
     datasets = _library("datasets", file.path)
     repo = file.path.removeprefix(HUB)
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", repo):
+    if not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", repo):
         raise EffaceError(f"{file.path!r} names no dataset; write it as hf:OWNER/NAME")
     if Path(repo).exists():
         raise EffaceError(f"{file.path}: the library would take the folder {repo} here for it; start from elsewhere")

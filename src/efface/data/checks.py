@@ -39,10 +39,10 @@ def _conflicts(task: Task) -> tuple[str, ...]:
     """Refuse what is both forgotten and kept; warn of questions that are so with different answers."""
     kept: dict[Asked, list[Item]] = defaultdict(list)
     for item in task.retain:
-        kept[_asked(item)].append(item)
-    pairs = [(item, twin) for item in task.forget for twin in kept.get(_asked(item), ())]
+        kept[asked(item)].append(item)
+    pairs = [(item, twin) for item in task.forget for twin in kept.get(asked(item), ())]
     for item, twin in pairs:
-        if _plain(item.answer) == _plain(twin.answer):
+        if plain(item.answer) == plain(twin.answer):
             what = "passage" if item.passage else "question with the same answer"
             raise EffaceError(
                 f"{item.id} (to forget) and {twin.id} (to keep) are the same {what} "
@@ -61,7 +61,7 @@ def _repetitions(task: Task) -> tuple[str, ...]:
     seen: dict[tuple[Asked, str], Item] = {}
     pairs = []
     for item in task.forget:
-        twin = seen.setdefault((_asked(item), _plain(item.answer)), item)
+        twin = seen.setdefault((asked(item), plain(item.answer)), item)
         if twin is not item:
             pairs.append((twin, item))
     if not pairs:
@@ -73,10 +73,10 @@ def _repetitions(task: Task) -> tuple[str, ...]:
     )
 
 
-def _asked(item: Item) -> Asked:
+def asked(item: Item) -> Asked:
     """What an answer goes on from; a whole passage is its own, since it goes on from nothing."""
-    said = tuple(_plain(turn.content) for turn in item.history)
-    return (*said, _plain(item.question + item.answer if item.passage else item.question))
+    said = tuple(plain(turn.content) for turn in item.history)
+    return (*said, plain(item.question + item.answer if item.passage else item.question))
 
 
 def _shown(item: Item) -> str:
@@ -84,5 +84,6 @@ def _shown(item: Item) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
+    """The text without what tells nothing apart: case, and how words are spaced."""
     return " ".join(text.casefold().split())

@@ -138,7 +138,7 @@ def spelled_out(file: Any) -> Any:
     return {"path": str(file)} if isinstance(file, str | Path) and file != OWN_ANSWERS else file
 
 
-_SHORTHANDS: dict[str, DataConfig] = {
+SHORTHANDS: dict[str, DataConfig] = {
     **{f"tofu-{split}": DataConfig(source="tofu", split=split) for split in TASKS},
     "real-world": DataConfig(source="real-world"),
     "generated": DataConfig(source="generated"),
@@ -151,8 +151,8 @@ def parse_data(name: str) -> DataConfig:
     Raises `EffaceError` for any other name.
     """
     try:
-        return _SHORTHANDS[name]
+        return SHORTHANDS[name]
     except KeyError:
         raise EffaceError(
-            f"unknown data {name!r}: {nearest(name, _SHORTHANDS)}; your own files go in as source=files"
+            f"unknown data {name!r}: {nearest(name, SHORTHANDS)}; your own files go in as source=files"
         ) from None

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from efface.data.rows import Row, kind
 from efface.schema import Prompt, Role, Turn
 
-_ROLES: dict[object, Role] = {
+_ROLES: dict[str, Role] = {
     "system": "system",
     "user": "user",
     "human": "user",
@@ -52,9 +52,9 @@ def _turn(row: Row, what: str, message: object) -> Turn:
     role = message.get("role", message.get("from"))
     if message.get("tool_calls") or message.get("function_call"):
         raise row.refusal(f"{what} calls a tool, which cannot be read", "remove the conversation")
-    if role not in _ROLES:
-        known = ", ".join(str(each) for each in _ROLES)
-        raise row.refusal(f"{what} has the role {role!r}, which is none of {known}", "remove the conversation")
+    if not isinstance(role, str) or role not in _ROLES:
+        problem = f"{what} has the role {role!r}, which is none of {', '.join(_ROLES)}"
+        raise row.refusal(problem, "remove the conversation")
     content = message.get("content", message.get("value"))
     return Turn(role=_ROLES[role], content=row.checked(_joined(row, what, content), what))
 

@@ -12,7 +12,21 @@ from pydantic import BaseModel, ConfigDict
 
 from efface.errors import EffaceError, nearest
 from efface.objectives.config import check_method
-from efface.run.config import EvaluationConfig, FinetuneConfig, RunConfig, merge, parse_pairs, read_yaml, validated
+from efface.run.config import (
+    Config,
+    EvaluationConfig,
+    FinetuneConfig,
+    LookConfig,
+    RunConfig,
+    merge,
+    parse_pairs,
+    read_yaml,
+    to_yaml,
+    validated,
+)
+
+_STAND_INS = {"method": "me+gd", "model": "path/to/model"}
+"""What a run requires and no preset says, so that the rest can be checked and shown without it."""
 
 
 class Preset(BaseModel):
@@ -29,6 +43,11 @@ class Preset(BaseModel):
     """Method -> settings of the published runs; `all` holds for every method."""
     finetune: dict[str, Any]
     """Settings of `efface finetune` for this benchmark's target model."""
+
+    @property
+    def methods(self) -> list[str]:
+        """The methods that have settings of their own here."""
+        return [method for method in self.ours | self.published if method != "all"]
 
     def settings(self, *, recipe: str, method: str | None) -> dict[str, Any]:
         """Settings for one method, or for all, under `ours` or `published`.
@@ -69,11 +88,7 @@ def run_config(source: str | None, pairs: Sequence[str]) -> RunConfig:
     Paths are relative to the working directory, in a file too. Raises `EffaceError` with the nearest right name
     for an unknown preset, recipe, key or value.
     """
-
-    def below(base: Preset, recipe: str, own: Mapping[str, Any]) -> dict[str, Any]:
-        return base.settings(recipe=recipe, method=check_method(str(own["method"])) if "method" in own else None)
-
-    return validated(RunConfig, _settings(source, parse_pairs(pairs, RunConfig), below))
+    return validated(RunConfig, _settings(source, parse_pairs(pairs, RunConfig), _below_a_run))
 
 
 def finetune_config(source: str | None, pairs: Sequence[str]) -> FinetuneConfig:
@@ -91,12 +106,47 @@ def evaluation_config(source: str | None, pairs: Sequence[str]) -> EvaluationCon
     What a preset or file says about training means nothing here and is passed over.
     """
 
+    return _part_of_a_run(EvaluationConfig, source, pairs)
+
+
+def look_config(source: str | None, pairs: Sequence[str]) -> LookConfig:
+    """The settings of a look at the data, from the same sources and with the same errors as `run_config`.
+
+    What a preset or file says about a run besides means nothing here and is passed over.
+    """
+    return _part_of_a_run(LookConfig, source, pairs)
+
+
+def resolved(name: str, pairs: Sequence[str]) -> str:
+    """A preset's settings for a run as YAML, every default spelled out; what nobody has set yet is a comment.
+
+    `pairs`: `method=`, `recipe=` and any other setting. The text is a config file for the same run. Raises
+    `EffaceError` as `run_config` does.
+    """
+    base = preset(name)
+    settings = _settings(name, parse_pairs(pairs, RunConfig), _below_a_run)
+    unset = {key: stand_in for key, stand_in in _STAND_INS.items() if key not in settings}
+    lines = to_yaml(validated(RunConfig, {**settings, **unset})).splitlines()
+    for key, stand_in in unset.items():
+        lines[lines.index(f"{key}: {stand_in}")] = f"# {key}: {stand_in}  # required; add yours"
+    if "method" in unset and base.methods:
+        lines.insert(0, f"# What all methods share; more comes with method={', '.join(base.methods)}")
+    return "\n".join(lines) + "\n"
+
+
+def _below_a_run(base: Preset, recipe: str, own: Mapping[str, Any]) -> dict[str, Any]:
+    return base.settings(recipe=recipe, method=check_method(str(own["method"])) if "method" in own else None)
+
+
+def _part_of_a_run(kind: type[Config], source: str | None, pairs: Sequence[str]) -> Config:
+    """Settings of `kind`, whose keys are some of a run's: the others are checked in `pairs` alone, and dropped."""
+
     def below(base: Preset, recipe: str, _: Mapping[str, Any]) -> dict[str, Any]:
         return base.settings(recipe=recipe, method=None)
 
-    settings = _settings(source, parse_pairs(pairs, EvaluationConfig), below)
-    training = RunConfig.model_fields.keys() - EvaluationConfig.model_fields.keys()
-    return validated(EvaluationConfig, {key: value for key, value in settings.items() if key not in training})
+    settings = _settings(source, parse_pairs(pairs, kind), below)
+    others = RunConfig.model_fields.keys() - kind.model_fields.keys()
+    return validated(kind, {key: value for key, value in settings.items() if key not in others})
 
 
 def _settings(

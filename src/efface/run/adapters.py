@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from efface.errors import EffaceError
 from efface.hub import is_hub_name
@@ -22,23 +23,54 @@ LoRA adapter of `{name}`. `../model` has it merged; `../config.yaml` and `../man
 
 
 def with_adapters(model: Any, config: LoRAConfig, *, seed: int) -> Any:
-    """The model inside PEFT, with LoRA on all linear layers but the head; only the adapters train.
+    """The model inside PEFT, with LoRA on its linear layers (`_targets`); only the adapters train.
 
     At first the adapters add nothing: `seed` decides the half of their weights that is not zero. They are in
     float32, like everything in a rounded model that is not rounded.
     """
     from peft import LoraConfig, get_peft_model
+    from transformers.pytorch_utils import Conv1D
 
+    targets = _targets(model)
     settings = LoraConfig(
         r=config.r,
         lora_alpha=config.alpha,
         lora_dropout=config.dropout,
-        target_modules="all-linear",
+        target_modules=targets,
+        fan_in_fan_out=isinstance(model.get_submodule(targets[0]), Conv1D),  # GPT-2 keeps its weights transposed
         task_type="CAUSAL_LM",
     )
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return get_peft_model(model, settings)
+
+
+def _targets(model: Any) -> list[str]:
+    """Names of the layers that get adapters: the decoder's linear ones; in a mixture of experts, of attention alone.
+
+    transformers keeps a layer's experts as one parameter. PEFT has adapters for such, but without dropout, and each
+    forward would make the whole weights of all experts anew.
+    """
+    from transformers.pytorch_utils import Conv1D
+
+    decoder = model.get_decoder()
+    within = {id(module) for module in decoder.modules()}
+    experts = {name.split(".")[-3] for name, parameter in decoder.named_parameters() if _is_experts(parameter)}
+    return [
+        name
+        for name, module in model.named_modules()
+        if id(module) in within and isinstance(module, nn.Linear | Conv1D) and experts.isdisjoint(name.split("."))
+    ]
+
+
+def has_experts(model: Any) -> bool:
+    """Whether the model is a mixture of experts."""
+    return any(map(_is_experts, model.get_decoder().parameters()))
+
+
+def _is_experts(parameter: torch.Tensor) -> bool:
+    """Weights of all experts of a layer, [experts, out, in]; nothing else in a decoder has three dimensions."""
+    return parameter.dim() == 3
 
 
 def is_adapted(model: Any) -> bool:

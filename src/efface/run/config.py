@@ -114,6 +114,19 @@ class EvaluationConfig(BaseModel):
         return value
 
 
+class LookConfig(BaseModel):
+    """What `efface data check` and `efface data describe` look at: the data, through a model's eyes if one is named."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    data: DataConfig
+    model: str | None = None
+    text: TextConfig = TextConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+
+    _short_data = field_validator("data", mode="before")(_spelled_out)
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """A config file's settings. Raises `EffaceError` for one that cannot be read, is damaged or no mapping."""
     if path.is_dir():

@@ -16,6 +16,7 @@ from efface.run.config import FinetuneConfig
 from efface.run.folder import RunFolder
 from efface.run.manifest import continued, manifest, training_precision
 from efface.run.models import (
+    check_weights,
     device_for,
     load_model,
     load_tokenizer,
@@ -59,6 +60,7 @@ def finetune(
     source = model_folder(config.model)
     tokenizer = load_tokenizer(source)
     model = load_model(source, dtype=torch.float32, device=device, quantization=quantization(config.train, device))
+    check_weights(source, model, config.train)
     check_packing(model)
     formatter = Formatter(tokenizer, config.text, limit=position_limit(model))
     steps = fine_tuning_examples(items, config.train, config.seed, formatter)

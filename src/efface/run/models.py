@@ -11,11 +11,13 @@ import torch
 
 from efface.errors import EffaceError
 from efface.hub import MODEL_FILES, UnavailableError, local_copy, missing_shards
-from efface.run.adapters import is_adapted, is_rounded, merged, write_adapter
+from efface.run.adapters import has_experts, is_adapted, is_rounded, merged, write_adapter
 from efface.run.config import Device
 from efface.train.checkpoint import first_line, folder_written_beside
+from efface.train.config import TrainConfig
 
 _GENERATION = "generation_config.json"
+_MXFP4 = "mxfp4"
 
 
 def model_folder(name: str) -> Path:
@@ -66,12 +68,18 @@ def load_model(folder: Path, *, dtype: torch.dtype, device: torch.device, quanti
     """
     from transformers import AutoModelForCausalLM
 
-    rounded = {} if quantization is None else {"quantization_config": quantization, "device_map": {"": device}}
     try:
-        model = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=dtype, use_safetensors=True, trust_remote_code=False, **rounded
+        rounding = quantization or _unrounding(folder)
+        model, report = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=dtype,
+            quantization_config=rounding,
+            device_map=None if quantization is None else {"": device},
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
         )
-        return (model if rounded else model.to(device)).eval()
+        model = (model if quantization is not None else model.to(device)).eval()
     except torch.OutOfMemoryError as error:
         raise EffaceError(
             f"the GPU's memory does not hold model {folder} in {str(dtype).removeprefix('torch.')}; "
@@ -79,6 +87,44 @@ def load_model(folder: Path, *, dtype: torch.dtype, device: torch.device, quanti
         ) from error
     except Exception as error:  # transformers, safetensors and the model's own code each raise their own
         raise EffaceError(f"model {folder} does not load as a causal language model: {first_line(error)}") from error
+    if missing := sorted(report["missing_keys"]):  # transformers only warns, and fills in random numbers
+        raise EffaceError(f"model {folder} lacks {len(missing)} of its weights, such as {missing[0]}; copy it whole")
+    return model
+
+
+def _unrounding(folder: Path) -> Any:
+    """What gives GPT-OSS whole weights, which is published in 4 bits alone; None for other models."""
+    from transformers import Mxfp4Config
+
+    return Mxfp4Config(dequantize=True) if _stored_rounding(folder) == _MXFP4 else None
+
+
+def _stored_rounding(folder: Path) -> str | None:
+    """The name of the method by which a model's weights were rounded before they were stored."""
+    from transformers import AutoConfig
+
+    settings = getattr(AutoConfig.from_pretrained(folder, trust_remote_code=False), "quantization_config", None) or {}
+    method: str | None = settings.get("quant_method")
+    return method
+
+
+def check_weights(folder: Path, model: Any, config: TrainConfig) -> None:
+    """Refuse to train weights that are stored rounded, and to round a model most of which would stay whole.
+
+    `model` is that of `folder`. Raises `EffaceError`.
+    """
+    method = _stored_rounding(folder)
+    if method not in (None, _MXFP4):
+        raise EffaceError(
+            f"model {folder} is stored in few bits ({method}), which training cannot change; give the model that it "
+            "was made from, with train.lora.bits=4 where memory is short"
+        )
+    bits = config.lora.bits if config.lora else None
+    if bits is not None and has_experts(model):
+        raise EffaceError(
+            f"train.lora.bits={bits}: bitsandbytes does not round the experts of {type(model).__name__}, which are "
+            "most of it; leave train.lora.bits out"
+        )
 
 
 def device_for(choice: Device) -> torch.device:
@@ -110,7 +156,8 @@ def save_model(model: Any, tokenizer: Any, folder: Path, *, source: Path, name: 
     if own_generation:  # as it came: transformers refuses to write settings that many published models have
         model.generation_config = GenerationConfig()
     with folder_written_beside(folder) as beside:
-        model.save_pretrained(beside)
+        # "original" names are those of the source's file: no good for weights that had to be made whole
+        model.save_pretrained(beside, save_original_format=_unrounding(source) is None)
         tokenizer.save_pretrained(beside)
         if own_generation:
             shutil.copyfile(source / _GENERATION, beside / _GENERATION)

@@ -21,6 +21,7 @@ from efface.run.config import RunConfig
 from efface.run.folder import RunFolder
 from efface.run.manifest import continued, manifest, training_precision
 from efface.run.models import (
+    check_weights,
     device_for,
     evaluation_dtype,
     load_model,
@@ -90,6 +91,7 @@ def prepare(config: RunConfig, out: RunFolder, *, data_dir: Path | None, reporte
     tokenizer = load_tokenizer(source)
     bound = objective(config.method, config)
     model = load_model(source, dtype=evaluation_dtype(source, device), device=device)
+    check_weights(source, model, config.train)
     check_packing(model)
     formatter = Formatter(tokenizer, config.text, limit=position_limit(model))
     answers = None

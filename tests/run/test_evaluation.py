@@ -1,0 +1,78 @@
+"""One model scored as it is: the same records and scores as a run makes of it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from efface.errors import EffaceError
+from efface.evaluate.folder import read_sets
+from efface.run.config import EvaluationConfig, RunConfig, merge, validated
+from efface.run.evaluation import evaluate_model
+from efface.run.pipeline import run, unlearn
+from efface.scores import score_path
+from support.runs import Told
+
+
+@pytest.fixture
+def config(settings):
+    """The part of a run's settings that an evaluation has."""
+    own = {key: value for key, value in settings.items() if key in EvaluationConfig.model_fields}
+    return lambda **changes: validated(EvaluationConfig, merge(own, changes))
+
+
+def test_a_model_has_the_scores_that_a_run_gives_it(config, settings, tmp_path):
+    results = run(validated(RunConfig, settings), tmp_path / "run")
+    before = evaluate_model(config(), tmp_path / "before")
+    assert before == results.before
+    model = str(tmp_path / "run" / "model")
+    earlier = read_sets(tmp_path / "before" / "records")
+    after = evaluate_model(config(model=model, definition="paper"), tmp_path / "after", before=earlier)
+    assert after.sets["forget"].rouge == results.after.sets["forget"].rouge
+    assert read_sets(tmp_path / "after" / "records") == read_sets(tmp_path / "run" / "records" / "after")
+
+
+def test_its_folder_can_be_scored_again(config, tmp_path):
+    told = Told()
+    scores = evaluate_model(config(), tmp_path / "out", reporter=told)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "config.yaml",
+        "manifest.json",
+        "records",
+        "scores.json",
+    ]
+    stored = json.loads((tmp_path / "out" / "scores.json").read_text())
+    assert (stored.pop("schema"), stored.pop("definition")) == (1, "closer-look")
+    assert stored == scores.model_dump()
+    assert score_path(tmp_path / "out")["sets"] == stored["sets"]
+    assert score_path(tmp_path / "out", definition="tofu")["forget_efficacy"] is None
+    assert any("cosine_similarity will be missing" in warning for warning in told.warnings)
+
+
+def test_unlearning_alone_leaves_the_model_of_a_run_and_no_scores(settings, tmp_path):
+    config = validated(RunConfig, settings)
+    run(config, tmp_path / "run")
+    model = unlearn(config, tmp_path / "alone")
+    assert sorted(path.name for path in model.parent.iterdir()) == [
+        "config.yaml",
+        "manifest.json",
+        "metrics.jsonl",
+        "model",
+    ]
+    weights = "model.safetensors"
+    assert (model / weights).read_bytes() == (tmp_path / "run" / "model" / weights).read_bytes()
+    assert "This model was not evaluated." in (model / "README.md").read_text()
+    assert unlearn(config, tmp_path / "alone", resume=True) == model
+
+
+def test_a_model_is_not_compared_with_its_own_answers(config):
+    with pytest.raises(EffaceError, match=r"retain=generated compares a model with itself .* data\.retain=RUN"):
+        config(data={"source": "files", "forget": "f.jsonl", "retain": "generated"})
+
+
+def test_a_folder_that_holds_something_is_refused(config, tmp_path):
+    (tmp_path / "there.txt").write_text("mine")
+    with pytest.raises(EffaceError, match="is not empty and holds no run"):
+        evaluate_model(config(), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["there.txt"]
