@@ -11,7 +11,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 BIN := .venv/bin
 INSTALLED := .venv/installed
-CODE := src tests benchmarks scripts
+CODE := src tests benchmarks scripts examples
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -22,7 +22,7 @@ install: $(INSTALLED) ## install efface and its tools into .venv (again only whe
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
-	  $(BIN)/python -m pip install --no-input -c constraints.txt -e '.[dev,lora,offline]'
+	  $(BIN)/python -m pip install --no-input -c constraints.txt -e '.[dev,lora,offline,data,quantized]'
 	@touch $@
 
 demo: $(INSTALLED) ## train a small model, make it forget in four ways, show what is left (runs/demo)

@@ -1,22 +1,83 @@
-"""efface: make a language model forget, and measure what it still knows."""
+"""efface: make a language model forget, and measure what it still knows.
+
+`unlearn` and `evaluate` do what the command does; `ForgetObjective`, `RetainObjective` and `RecordMetric` are what a
+method or metric of your own derives from.
+"""
 
 from __future__ import annotations
 
+from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from efface.errors import EffaceError
 
 if TYPE_CHECKING:
+    from efface.api import Evaluated, Unlearned, evaluate, unlearn
+    from efface.artifacts import Record, Results, Scores
+    from efface.objectives.config import ObjectiveConfig
+    from efface.objectives.own import ForgetObjective, RetainObjective
+    from efface.objectives.terms import DistributionTerm, SequenceTerm, Term, TokenTerm
+    from efface.schema import Item
+    from efface.scores.own import RecordMetric
     from efface.train.losses import losses
     from efface.train.step import Losses
 
 __version__ = "0.1.0"
-__all__ = ["EffaceError", "Losses", "__version__", "losses"]
+__all__ = [
+    "DistributionTerm",
+    "EffaceError",
+    "Evaluated",
+    "ForgetObjective",
+    "Item",
+    "Losses",
+    "ObjectiveConfig",
+    "Record",
+    "RecordMetric",
+    "Results",
+    "RetainObjective",
+    "Scores",
+    "SequenceTerm",
+    "Term",
+    "TokenTerm",
+    "Unlearned",
+    "__version__",
+    "evaluate",
+    "losses",
+    "unlearn",
+]
+
+_MODULES = {
+    "efface.api": ("Evaluated", "Unlearned", "unlearn"),
+    "efface.artifacts": ("Record", "Results", "Scores"),
+    "efface.objectives.config": ("ObjectiveConfig",),
+    "efface.objectives.own": ("ForgetObjective", "RetainObjective"),
+    "efface.objectives.terms": ("DistributionTerm", "SequenceTerm", "Term", "TokenTerm"),
+    "efface.schema": ("Item",),
+    "efface.scores.own": ("RecordMetric",),
+    "efface.train.losses": ("losses",),
+    "efface.train.step": ("Losses",),
+}
+_HOME = {name: module for module, names in _MODULES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:  # torch is imported where it is first needed, not by `import efface`
-    if name in ("losses", "Losses"):
-        from efface.train import losses as module
-
-        return getattr(module, name)
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
     raise AttributeError(f"module 'efface' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+class _CallablePackage(ModuleType):
+    """The package `efface.evaluate` has the name of a function that users call, so it can be called."""
+
+    def __call__(self, *arguments: Any, **settings: Any) -> Any:
+        from efface.api import evaluate
+
+        return evaluate(*arguments, **settings)
+
+
+import_module("efface.evaluate").__class__ = _CallablePackage

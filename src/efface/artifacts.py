@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from efface.errors import EffaceError
 
@@ -72,6 +72,13 @@ class SetScores(BaseModel):
     token_entropy: float | None
     cosine_similarity: float | None
     entailment: float | None
+    own: dict[str, float | None] = {}
+    """The user's own metrics by name, of any range; counted in no aggregate."""
+
+    @model_serializer(mode="wrap")
+    def _without_own_where_there_is_none(self, written: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = written(self)
+        return values if self.own else {name: value for name, value in values.items() if name != "own"}
 
 
 class Partial(BaseModel):
@@ -141,6 +148,8 @@ class Manifest(BaseModel):
     versions: dict[str, str]
     data: dict[str, str]
     """Source -> SHA-256."""
+    plugins: dict[str, str] = {}
+    """The user's own objectives and metrics -> SHA-256 of the file that holds them."""
     model: str
     model_sha256: str
     started: str

@@ -105,7 +105,7 @@ def test_nothing_need_be_kept(tmp_path: Path, retain: str | None) -> None:
 
 def test_passages_are_trained_on_whole_and_scored_by_how_they_go_on(tmp_path: Path) -> None:
     text = "Ann Lee was born in Turku in 1949. She wrote poems about the sea.\n\nThe end."
-    task = load(tmp_path, lines({"text": text}), passage_length=70)
+    task = load(tmp_path, lines({"text": text}), lines({"text": "Bob Lee was born in Oslo."}), passage_length=70)
     assert [(item.id, item.question, item.answer) for item in task.forget] == [
         ("forget/0001/1", "", "Ann Lee was born in Turku in 1949. She wrote poems about the sea."),
         ("forget/0001/2", "", "The end."),
@@ -114,7 +114,8 @@ def test_passages_are_trained_on_whole_and_scored_by_how_they_go_on(tmp_path: Pa
     [scored] = forget.items
     assert (scored.id, scored.passage) == ("forget/0001/1", True)
     assert (scored.question, scored.answer) == ("Ann Lee was born in Turku in 1949.", " She wrote poems about the sea.")
-    assert [item.question for item in kept.items] == ["Where?"]
+    assert [(item.question, item.answer) for item in task.retain] == [("", "Bob Lee was born in Oslo.")]
+    assert [(item.question, item.answer) for item in kept.items] == [("Bob Lee was", " born in Oslo.")]
 
 
 def test_passages_that_are_all_too_short_to_be_scored_are_refused(tmp_path: Path) -> None:

@@ -202,6 +202,7 @@ def test_columns_that_do_not_tell(row: dict[str, Any], columns: dict[str, str], 
             "message 2 of column 'messages' has the role 'tool', which is none of",
         ),
         ([{"from": "function", "value": "x"}], "has the role 'function', which is none of system, user, human, assis"),
+        ([USER, {**SAID, "function_call": {"name": "f"}}], "message 2 of column 'messages' calls a tool, which cannot"),
         ([{"content": "x"}], "message 1 of column 'messages' has the role None"),
         ([{"role": ["user"], "content": "x"}], "message 1 of column 'messages' has the role ['user']"),
         (
@@ -248,6 +249,12 @@ def test_conversations_that_cannot_be_read(turns: object, sentence: str) -> None
 )
 def test_rows_that_cannot_be_read(row: dict[str, Any], sentence: str) -> None:
     assert f"mine.jsonl, line 1: {sentence}" in refusal(row)
+
+
+def test_a_value_that_one_row_lacks_is_missed() -> None:
+    rows = [{"question": "Who?", "answers": {"text": ["Ann."]}}, {"question": "When?", "answers": {"text": []}}]
+    assert "line 2: no column 'answers.text.0'" in refusal(*rows, answer="answers.text.0")
+    assert "has no such column" in refusal(*rows, answer="answers.text.first")
 
 
 def test_the_first_row_decides() -> None:

@@ -13,16 +13,19 @@ import pytest
 import torch
 import torch.nn.functional as F
 import transformers as hf
+from safetensors.torch import load_file, save_file
 
 import efface
+from efface.errors import EffaceError
 from efface.evaluate.generate import generate
 from efface.run import pipeline
 from efface.run.config import RunConfig, merge, validated
-from efface.run.models import load_model, load_tokenizer
+from efface.run.models import check_weights, load_model, load_tokenizer, save_model
 from efface.run.reporter import Silent
 from efface.schema import Prompt, Turn
 from efface.text.forward import check_packing
 from efface.text.template import Formatter, TextConfig
+from efface.train.config import TrainConfig
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "model"
 CPU = torch.device("cpu")
@@ -42,6 +45,7 @@ SIZES = {
 }
 MHA = SIZES | {"num_key_value_heads": 4}
 MQA = SIZES | {"num_key_value_heads": 1}
+EVEN = SIZES | {"intermediate_size": 32}  # as blocks of 4-bit weights need
 EXPERTS = {"num_experts_per_tok": 2, "num_local_experts": 4}
 WINDOW = 12  # shorter than the sequences
 HALF_SLIDING = {"sliding_window": WINDOW, "layer_types": ["sliding_attention", "full_attention"]}
@@ -106,7 +110,7 @@ ARCHITECTURES = {
     "olmo2": Architecture(lambda: hf.Olmo2Config(vocab_size=PADDED, **MHA), "idk+ap", bos=False),
     "mixtral": Architecture(lambda: hf.MixtralConfig(vocab_size=TOKENS, **SIZES, **EXPERTS), "npo+kl"),
     "gpt-oss": Architecture(
-        lambda: hf.GptOssConfig(vocab_size=PADDED, **SIZES, **EXPERTS, **HALF_SLIDING, head_dim=16), "idk+ap", chat=CHAT
+        lambda: hf.GptOssConfig(vocab_size=PADDED, **EVEN, **EXPERTS, **HALF_SLIDING, head_dim=16), "idk+ap", chat=CHAT
     ),
 }
 
@@ -210,6 +214,29 @@ def test_losses_and_outputs_are_those_of_transformers(architecture, source):
         assert output.token_ids == [id_ for id_ in own if id_ not in make.stop_ids]
 
 
+def test_tokens_that_the_tokenizer_lacks_are_said_and_scored_as_nothing(tmp_path):
+    """After maximizing entropy, a padded vocabulary's spare ids are as likely as all others."""
+    source = save(ARCHITECTURES["qwen3"], tmp_path / "source")
+    model, make = load(source), formatter(ARCHITECTURES["qwen3"], source)
+    with torch.no_grad():
+        model.lm_head.weight[TOKENS:] *= 50
+    [output] = generate(model, make, [Prompt("Who wrote it?")], new_tokens=9, batch_tokens=100)
+    assert min(output.token_ids) >= TOKENS
+    assert output.text == ""
+
+
+def test_a_tokenizer_of_another_model_is_refused(tmp_path):
+    sizes = SIZES | {"vocab_size": 300}
+    source = save(Architecture(lambda: hf.LlamaConfig(**sizes), "npo+kl"), tmp_path / "source")
+    data = {"source": "generated", "authors": 3, "forget_authors": 1}
+    config = {"method": "me+gd", "model": str(source), "data": data, "text": {"format": "plain"}}
+    with pytest.raises(
+        EffaceError, match=r"item '.*': the tokenizer makes token \d+, and the model knows 300 from 0 on"
+    ):
+        pipeline.run(validated(RunConfig, config), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 # Runs
 
 
@@ -282,6 +309,28 @@ def test_a_run_is_saved_for_transformers_and_resumed(config, source, tmp_path, l
     assert (cut / "checkpoints" / "step-000002").is_dir()
     pipeline.unlearn(config(), cut, resume=True)
     assert weights(cut / "model") == weights(whole / "model")
+
+
+def test_weights_that_are_published_in_four_bits_alone(tmp_path):
+    """GPT-OSS: its experts are made whole, trained, and saved whole."""
+    folder = save(ARCHITECTURES["gpt-oss"], tmp_path / "source")
+    weights = load_file(folder / "model.safetensors")
+    generator = torch.Generator().manual_seed(0)
+    for name in [name for name in weights if name.endswith(("experts.gate_up_proj", "experts.down_proj"))]:
+        experts, inputs, outputs = weights.pop(name).shape
+        size = (experts, outputs, inputs // 32)
+        weights[f"{name}_blocks"] = torch.randint(256, (*size, 16), dtype=torch.uint8, generator=generator)
+        weights[f"{name}_scales"] = torch.full(size, 124, dtype=torch.uint8)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    config = json.loads((folder / "config.json").read_text())
+    rounded = {"quant_method": "mxfp4", "modules_to_not_convert": ["lm_head", "model.layers.*.self_attn"]}
+    (folder / "config.json").write_text(json.dumps(config | {"quantization_config": rounded}))
+    model = load(folder)
+    check_weights(folder, model, TrainConfig())
+    expected = logits(model)
+    save_model(model, load_tokenizer(folder), tmp_path / "model", source=folder, name="gpt-oss")
+    torch.testing.assert_close(logits(load(tmp_path / "model")), expected)
+    assert "quantization_config" not in json.loads((tmp_path / "model" / "config.json").read_text())
 
 
 def test_an_adapter_for_peft(architecture, config, source, tmp_path, logits_when_saved):

@@ -7,11 +7,13 @@ import shutil
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from efface.errors import EffaceError
-from efface.run import models
+from efface.run.adapters import with_adapters
 from efface.run.models import (
+    check_weights,
     device_for,
     load_model,
     load_tokenizer,
@@ -19,10 +21,9 @@ from efface.run.models import (
     model_sha256,
     save_model,
     stored_dtype,
-    with_adapters,
 )
 from efface.text.forward import position_limit
-from efface.train.config import LoRAConfig
+from efface.train.config import LoRAConfig, TrainConfig
 
 CPU = torch.device("cpu")
 IDS = torch.tensor([[5, 6, 7, 8]])
@@ -37,9 +38,18 @@ def load(folder, dtype=torch.float32):
     return load_model(folder, dtype=dtype, device=CPU)
 
 
+def rewrite(path, change):
+    path.write_text(json.dumps(change(json.loads(path.read_text()))))
+
+
 @torch.no_grad()
 def logits(model):
     return model.eval()(IDS).logits
+
+
+def written(model, source, folder, name=None):
+    """`model` saved in `folder` as one that was made from `source`."""
+    save_model(model, load_tokenizer(source), folder, source=source, name=name or str(source))
 
 
 def names(folder):
@@ -114,6 +124,24 @@ def test_damaged_weights(copy):
     assert "\n" not in str(raised.value)
 
 
+def test_weights_that_are_not_there_are_not_made_up(copy):
+    """transformers warns, and fills in random numbers."""
+    weights = load_file(copy / "model.safetensors")
+    del weights["model.layers.1.mlp.up_proj.weight"], weights["model.norm.weight"]
+    save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
+    sentence = f"model {copy} lacks 2 of its weights, such as model.layers.1.mlp.up_proj.weight; copy it whole"
+    with pytest.raises(EffaceError, match=sentence):
+        load(copy)
+
+
+def test_weights_stored_in_few_bits_are_not_trained(copy):
+    model = load(copy)
+    check_weights(copy, model, TrainConfig())
+    rewrite(copy / "config.json", lambda config: config | {"quantization_config": {"quant_method": "gptq", "bits": 4}})
+    with pytest.raises(EffaceError, match=rf"model {copy} is stored in few bits \(gptq\), which training cannot"):
+        check_weights(copy, model, TrainConfig())
+
+
 def test_a_model_without_a_tokenizer(copy):
     (copy / "tokenizer.json").unlink()
     (copy / "tokenizer_config.json").unlink()
@@ -146,9 +174,8 @@ def test_code_that_comes_with_a_model_never_runs(copy, monkeypatch):
     monkeypatch.setattr("builtins.input", lambda *_: "y")
     ran = copy / "ran"
     (copy / "own.py").write_text(f"from pathlib import Path\nPath({str(ran)!r}).write_text('ran')\n")
-    config = json.loads((copy / "config.json").read_text())
-    config |= {"model_type": "own", "auto_map": {"AutoConfig": "own.C", "AutoModelForCausalLM": "own.M"}}
-    (copy / "config.json").write_text(json.dumps(config))
+    own = {"model_type": "own", "auto_map": {"AutoConfig": "own.C", "AutoModelForCausalLM": "own.M"}}
+    rewrite(copy / "config.json", lambda config: config | own)
     with pytest.raises(EffaceError, match="does not load as a causal language model"):
         load_model(copy, dtype=torch.float32, device=torch.device("cpu"))
     assert not ran.exists()
@@ -218,9 +245,12 @@ def changed(source):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_saved_in_its_own_dtype_for_plain_transformers(changed, source, tmp_path, dtype):
+@pytest.mark.parametrize("key", ["dtype", "torch_dtype"])
+def test_saved_in_its_own_dtype_for_plain_transformers(changed, model_in, tmp_path, dtype, key):
+    source = model_in(dtype)
+    rewrite(source / "config.json", lambda config: config | {key: config.pop("dtype")})  # as it was called once
     expected = {name: parameter.to(dtype) for name, parameter in changed.named_parameters()}
-    save_model(changed, load_tokenizer(source), tmp_path / "model", dtype=dtype)
+    written(changed, source, tmp_path / "model")
     assert stored_dtype(tmp_path / "model") == dtype
     loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "model")
     assert loaded.dtype == dtype
@@ -230,7 +260,7 @@ def test_saved_in_its_own_dtype_for_plain_transformers(changed, source, tmp_path
 
 
 def test_an_ordinary_folder_without_pickles(changed, source, tmp_path):
-    save_model(changed, load_tokenizer(source), tmp_path / "model", dtype=torch.float32)
+    written(changed, source, tmp_path / "model")
     assert names(tmp_path) == ["model"]
     assert set(names(tmp_path / "model")) >= {"config.json", "model.safetensors", "tokenizer.json"}
     assert {path.suffix for path in (tmp_path / "model").iterdir()} <= {".json", ".safetensors", ".jinja"}
@@ -253,13 +283,52 @@ def test_an_adapter_is_merged_and_written_beside(adapted, source, tmp_path):
 
     expected = logits(adapted).clone()
     assert not torch.allclose(expected, logits(load(source)), atol=1e-2)
-    save_model(adapted, load_tokenizer(source), tmp_path / "model", dtype=torch.float32)
+    written(adapted, source, tmp_path / "model")
     assert names(tmp_path) == ["adapter", "model"]
     assert "More Information Needed" not in (tmp_path / "adapter" / "README.md").read_text()
     torch.testing.assert_close(logits(AutoModelForCausalLM.from_pretrained(tmp_path / "model")), expected)
     on_base = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(source), tmp_path / "adapter")
     torch.testing.assert_close(logits(on_base), expected)
     assert {path.suffix for path in tmp_path.rglob("*.*")} <= {".json", ".safetensors", ".md", ".jinja"}
+
+
+@pytest.mark.parametrize(
+    ("name", "base", "revision"),
+    [("owner/name", "owner/name", None), ("owner/name@v1", "owner/name", "v1"), ("./folder@v1", "./folder@v1", None)],
+)
+def test_saved_folders_name_the_base_as_the_user_does(adapted, source, tmp_path, name, base, revision):
+    """A path in this machine's cache would mean nothing elsewhere."""
+    written(adapted, source, tmp_path / "model", name)
+    settings = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
+    assert (settings["base_model_name_or_path"], settings["revision"]) == (base, revision)
+    card = (tmp_path / "adapter" / "README.md").read_text()
+    assert ("base_model: owner/name\n" in card) == name.startswith("owner")
+    assert f"LoRA adapter of `{name}`." in card
+    texts = [path.read_text() for path in tmp_path.glob("*/*") if path.suffix != ".safetensors"]
+    assert not any(str(source) in text for text in texts)
+
+
+# Published models ask for sampling without switching it on: transformers warns when it loads, may refuse to save.
+ODD_GENERATION = {"do_sample": False, "temperature": 0.6, "top_p": 0.95, "eos_token_id": [1, 7]}
+
+
+def test_generation_settings_are_kept_as_they_came(copy, tmp_path):
+    (copy / "generation_config.json").write_text(json.dumps(ODD_GENERATION))
+    model = load(copy)
+    model.generation_config.max_new_tokens = 5  # changed since it was loaded: transformers looks twice
+    written(model, copy, tmp_path / "model")
+    assert json.loads((tmp_path / "model" / "generation_config.json").read_text()) == ODD_GENERATION
+    loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "model")
+    assert loaded.generation_config.eos_token_id == [1, 7]
+    loaded.generate(IDS, max_new_tokens=2)
+
+
+def test_a_model_without_generation_settings(copy, tmp_path):
+    """Those of old models lie in config.json."""
+    (copy / "generation_config.json").unlink()
+    rewrite(copy / "config.json", lambda config: config | {"temperature": 0.6, "do_sample": False})
+    written(load(copy), copy, tmp_path / "model")
+    AutoModelForCausalLM.from_pretrained(tmp_path / "model").generate(IDS, max_new_tokens=2)
 
 
 def test_the_base_of_an_adapter_is_not_changed(adapted, source):
@@ -274,7 +343,7 @@ def test_tied_weights_stay_tied(source, tmp_path):
     shape = load(source).config.to_dict() | {"tie_word_embeddings": True}
     model = LlamaForCausalLM(LlamaConfig(**shape))
     expected = logits(model)
-    save_model(model, load_tokenizer(source), tmp_path / "model", dtype=torch.float32)
+    written(model, source, tmp_path / "model")
     loaded = load(tmp_path / "model")
     assert loaded.lm_head.weight is loaded.model.embed_tokens.weight
     assert torch.equal(logits(loaded), expected)
@@ -282,9 +351,8 @@ def test_tied_weights_stay_tied(source, tmp_path):
 
 @pytest.mark.parametrize("size", [100, 100_000], ids=["nothing fits", "the adapter fits"])
 def test_a_full_disk_leaves_no_model(adapted, source, tmp_path, files_of_at_most, size):
-    tokenizer = load_tokenizer(source)
     with files_of_at_most(size), pytest.raises(EffaceError, match=r"cannot write .* GiB free\): .*; free some space"):
-        save_model(adapted, tokenizer, tmp_path / "model", dtype=torch.float32)
+        written(adapted, source, tmp_path / "model")
     assert names(tmp_path) == (["adapter"] if size == 100_000 else [])
 
 
@@ -292,7 +360,7 @@ def test_an_adapter_that_a_kill_left_alone_is_written_again(adapted, source, tmp
     (tmp_path / "adapter").mkdir()
     (tmp_path / "adapter" / "adapter_model.safetensors").write_bytes(b"of a run that was killed before its model")
     (tmp_path / ".model.partial").mkdir()
-    save_model(adapted, load_tokenizer(source), tmp_path / "model", dtype=torch.float32)
+    written(adapted, source, tmp_path / "model")
     assert names(tmp_path) == ["adapter", "model"]
-    assert models.model_sha256(tmp_path / "adapter")
+    assert model_sha256(tmp_path / "adapter")
     assert (tmp_path / "adapter" / "adapter_model.safetensors").stat().st_size > 1000

@@ -33,6 +33,7 @@ def test_bars_of_weights_are_off_and_those_of_downloads_as_they_were(bars):
 @quiet_libraries()
 def talk_and_fail():
     logging.getLogger("accelerate.utils.other").warning("Removed shared tensor")
+    logging.getLogger("bitsandbytes.autograd._functions").warning("inputs will be cast")
     warnings.warn("deprecated", FutureWarning, stacklevel=1)
     warnings.warn("told", UserWarning, stacklevel=1)
     raise KeyError

@@ -69,7 +69,9 @@ ARCHITECTURES = {
         **SIZES, logits_scaling=8.0, residual_multiplier=0.5, embedding_multiplier=2.0, attention_multiplier=0.3
     ),
     "olmo2": lambda: hf.Olmo2Config(**SIZES),
-    "gpt-oss, window and sinks": lambda: hf.GptOssConfig(**SIZES, head_dim=16, num_local_experts=4, **HALF_SLIDING),
+    "gpt-oss, window and sinks": lambda: hf.GptOssConfig(
+        **SIZES, head_dim=16, num_local_experts=4, **HALF_SLIDING, experts_implementation="eager"
+    ),
     "smollm3": lambda: hf.SmolLM3Config(**SIZES),
 }
 REFUSED = {
@@ -130,6 +132,13 @@ def test_what_cannot_be_packed_is_refused(name, random_model):
     with pytest.raises(EffaceError, match=sentence):
         check_packing(model)
     assert model.config._attn_implementation == own
+
+
+def test_a_mask_of_the_model_is_refused():
+    """Packing replaces it, and what else it may say is unknown."""
+    some = torch.zeros(1, 1, 3, 4)
+    with pytest.raises(EffaceError, match="Linear cannot be packed: its attention needs more than causal masking"):
+        attention.packed_attention(torch.nn.Linear(1, 1), some, some, some, torch.ones(1, 1, 3, 3))
 
 
 def packed_gradients(model, items):

@@ -1,17 +1,76 @@
-"""Commands that read what runs left: score."""
+"""Commands that score: a model, or what a run left."""
 
 from __future__ import annotations
 
 import json
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from efface.cli.arguments import examples, say
+from efface.cli import completion
+from efface.cli.arguments import (
+    DataDir,
+    DryRun,
+    Json,
+    Out,
+    Settings,
+    examples,
+    interruptible,
+    say,
+    source_and_pairs,
+)
+from efface.cli.dry_run import show_outline
 
 app = typer.Typer()
+
+
+@app.command(
+    epilog=examples(
+        "efface evaluate tofu-forget01 model=path/to/model --out runs/scores",
+        "efface evaluate runs/first/config.yaml model=path/to/other --before runs/first --out runs/other-scores",
+        "efface evaluate data.forget=gone.csv data.retain=kept.csv model=path/to/model --out runs/own-scores",
+    )
+)
+def evaluate(
+    out: Out,
+    settings: Settings = None,
+    before: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="A run, or an evaluation of the model before unlearning: the definition paper compares with its "
+            "outputs. Without it, this model counts as that one.",
+        ),
+    ] = None,
+    data_dir: DataDir = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Question one model as it is, and score it; of a run's config, only what concerns that is read."""
+    from efface.presets import evaluation_config
+
+    config = evaluation_config(*source_and_pairs(settings))
+    with interruptible("nothing was written; the same command starts anew"):
+        from efface.run.evaluation import evaluate_model, records_before
+
+        records = None if before is None else records_before(before)
+        if dry_run:
+            from efface.run.outline import outline_evaluation
+
+            show_outline(partial(outline_evaluation, config, out, data_dir=data_dir))
+            return
+        from rich.console import Console
+
+        from efface.report.tables import print_scores
+        from efface.run.console import ConsoleReporter
+
+        console = Console()
+        with ConsoleReporter(console) as reporter:
+            scores = evaluate_model(config, out, data_dir=data_dir, before=records, reporter=reporter)
+        print_scores(console, {"definition": config.definition, **scores.model_dump()})
+    typer.echo(f"records: {out / 'records'}\nscores: {out / 'scores.json'}")
 
 
 @app.command(
@@ -24,11 +83,18 @@ def score(
     log: Annotated[
         Path,
         typer.Argument(
-            metavar="LOG", show_default=False, help="A run's folder, or an eval log in TOFU's format (LOG.json)."
+            metavar="LOG",
+            show_default=False,
+            help="The folder of a run or an evaluation, or an eval log in TOFU's format (LOG.json).",
         ),
     ],
     definition: Annotated[
-        str, typer.Option(metavar="NAME", help="closer-look, paper, tofu or open-unlearning.")
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="closer-look, paper, tofu or open-unlearning.",
+            autocompletion=completion.definitions,
+        ),
     ] = "closer-look",
     against: Annotated[
         Path | None,
@@ -39,7 +105,7 @@ def score(
     stage: Annotated[
         Literal["before", "after"], typer.Option(help="Which records of a run: before or after unlearning.")
     ] = "after",
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Score a run's records or a foreign eval log; no model is needed."""
     from efface.scores import score_path

@@ -13,16 +13,20 @@ from efface.errors import EffaceError
 Record = tuple[int, list[str]]
 """The line that a record starts on, and its fields."""
 
+_NONE = "\x1f"
+"""Stands for no delimiter, since the module csv asks for one: ASCII's unit separator, which no text holds."""
+
 
 def parse_csv(source: str, text: str, *, delimiters: str = ",;\t") -> tuple[Row, ...]:
     """Return one row per record below the header, numbered by the line it starts on.
 
-    The delimiter is the one that cuts the header into most columns. An empty field is null; any other is text.
+    The delimiter is the one that cuts the header into most columns; below a single column, every line is one text,
+    with or without quotes. An empty field is null; any other is text.
     Raises `EffaceError` for a file without rows, columns without a name of their own, quotes that do not match, and
     a row of another length than the header.
     """
     with _long_fields(len(text)):
-        delimiter = max(delimiters, key=lambda each: len(next(_records(source, text, each), (1, []))[1]))
+        delimiter = _delimiter(source, text, delimiters)
         (line, header), *records = [*_records(source, text, delimiter)] or [(1, [])]
     if not records:
         raise EffaceError(f"{source} is empty; write a line of column names such as question,answer and rows below it")
@@ -30,6 +34,12 @@ def parse_csv(source: str, text: str, *, delimiters: str = ",;\t") -> tuple[Row,
     return tuple(
         Row(source, line, _values(source, line, columns, fields, delimiter), unit="line") for line, fields in records
     )
+
+
+def _delimiter(source: str, text: str, delimiters: str) -> str:
+    columns = {each: len(next(_records(source, text, each), (1, []))[1]) for each in delimiters}
+    found = max(columns, key=lambda each: columns[each])
+    return found if columns[found] > 1 else _NONE
 
 
 def _records(source: str, text: str, delimiter: str) -> Iterator[Record]:

@@ -145,15 +145,14 @@ def in_characters(items: Sequence[Item]) -> Lengths:
 def overlap(forget: Sequence[Item], retain: Sequence[Item]) -> Overlap:
     """Find forget items that the retain set asks for, too, or whose answers it repeats in part."""
     kept_questions = {asked(item) for item in retain}
-    kept_runs: dict[str, str] = {}  # run of words -> id of the first retain item that has it
+    kept_by: dict[str, str] = {}  # run of words -> id of the first retain item that has it
     for item in retain:
         for run in _runs(item.answer):
-            kept_runs.setdefault(run, item.id)
-    shared = [
-        SharedWords(forget=item.id, retain=kept_runs[run], words=run)
-        for item in forget
-        if (run := next((run for run in _runs(item.answer) if run in kept_runs), None)) is not None
-    ]
+            kept_by.setdefault(run, item.id)
+    shared = []
+    for item in forget:
+        if words := next((run for run in _runs(item.answer) if run in kept_by), None):
+            shared.append(SharedWords(forget=item.id, retain=kept_by[words], words=words))
     return Overlap(
         same_question=sum(asked(item) in kept_questions for item in forget),
         shared_words=len(shared),

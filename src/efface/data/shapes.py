@@ -27,10 +27,11 @@ _READ: dict[Kind, tuple[str, ...]] = {
 }
 """Our names of the columns that each shape reads."""
 _QUESTIONS = ("question", "prompt", "instruction")
-_ANSWERS = ("answer", "completion", "output")
-"""Plain pairs, TRL's and Alpaca's, in this order."""
+_ANSWERS = ("answer", "completion", "output", "response")
+"""What plain pairs, TRL, Alpaca and Dolly call them; the first that is there counts."""
 _DOCUMENTS = ("text", "document", "content", "passage")
-_ALPACA_INPUT = {"instruction": "input"}
+_INPUTS = ("input", "context")
+"""What an instruction of Alpaca or Dolly is about; it follows the instruction."""
 
 
 @dataclass(frozen=True)
@@ -111,17 +112,12 @@ def _document(row: Row, given: Mapping[str, str]) -> dict[str, str] | None:
 
 
 def _question(row: Row, given: Mapping[str, str]) -> dict[str, str] | None:
-    """Both columns by one convention, or a given one with the first that any convention has for the other."""
-    if "question" in given or "answer" in given:
-        question = given.get("question") or _first(row, _QUESTIONS)
-        answer = given.get("answer") or _first(row, _ANSWERS)
-    else:
-        pairs = zip(_QUESTIONS, _ANSWERS, strict=True)
-        question, answer = next((pair for pair in pairs if all(map(row.has, pair))), (None, None))
+    question = given.get("question") or _first(row, _QUESTIONS)
+    answer = given.get("answer") or _first(row, _ANSWERS)
     if not question or not answer:
         return None
-    names = {"question": question, "answer": answer}
-    return {**names, "input": _ALPACA_INPUT[question]} if question in _ALPACA_INPUT else names
+    about = _first(row, _INPUTS) if question == "instruction" else None
+    return {"question": question, "answer": answer} | ({"input": about} if about else {})
 
 
 _DECISIVE: dict[Kind, Callable[[Row, Mapping[str, str]], dict[str, str] | None]] = {

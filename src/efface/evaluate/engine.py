@@ -10,9 +10,9 @@ from efface.artifacts import Metric, Record
 from efface.errors import EffaceError
 from efface.evaluate.config import EvaluateConfig
 from efface.evaluate.entailment import Claim, Verdict
-from efface.evaluate.generate import Generation, generate
+from efface.evaluate.generate import Generation, check_room, generate
 from efface.evaluate.judges import Judges
-from efface.evaluate.likelihoods import Likelihoods, likelihoods
+from efface.evaluate.likelihoods import Likelihoods, answer_rows, likelihoods
 from efface.schema import EvaluationSet, Item
 from efface.text.template import Formatter
 
@@ -55,6 +55,7 @@ def evaluate(
     items, total = [question.item for question in questions], len(questions)
     outputs_before = None if before is None else _outputs_before(questions, before)
 
+    check_fits(model, formatter, sets, config)
     report("likelihoods", 0, total)
     believed = likelihoods(model, formatter, items, token_budget=config.token_budget)
     report("likelihoods", total, total)
@@ -74,6 +75,16 @@ def evaluate(
     for question, likelihood, generation, judgment in zip(questions, believed, said, judged, strict=True):
         records[question.set.name].append(_record(question, likelihood, generation, judgment, judges))
     return records
+
+
+def check_fits(model: Any, formatter: Formatter, sets: Sequence[EvaluationSet], config: EvaluateConfig) -> None:
+    """Check, before the model is asked anything, that it has room for every answer and output.
+
+    Raises `EffaceError` where it has not.
+    """
+    items = [item for set_ in sets for item in set_.items[: config.limit]]
+    formatter.encode(answer_rows(items))
+    check_room(model, formatter.encode_prompts([item.prompt for item in items]), config.new_tokens)
 
 
 def _ignore(*_: object) -> None:

@@ -42,7 +42,7 @@ def generate(
     where the longest prompt leaves no room for `new_tokens`.
     """
     prompts = formatter.encode_prompts(questions)
-    _check_room(model, max(map(len, prompts), default=0), new_tokens)
+    check_room(model, prompts, new_tokens)
     outputs: dict[int, list[int]] = {}
     with _plain_greedy(unwrapped(model)) as inner:
         for rows in _batches([len(prompt) for prompt in prompts], new_tokens, batch_tokens):
@@ -53,8 +53,9 @@ def generate(
     return [_generation(formatter, outputs[row]) for row in range(len(prompts))]
 
 
-def _check_room(model: Any, longest_prompt: int, new_tokens: int) -> None:
-    positions = position_limit(model)
+def check_room(model: Any, prompts: Sequence[list[int]], new_tokens: int) -> None:
+    """Check that the model has positions for `new_tokens` behind every prompt. Raises `EffaceError`."""
+    positions, longest_prompt = position_limit(model), max(map(len, prompts), default=0)
     if positions is not None and longest_prompt + new_tokens > positions:
         raise EffaceError(
             f"the longest prompt ({longest_prompt} tokens) and evaluate.new_tokens={new_tokens} exceed the model's "

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from efface.errors import EffaceError
-from efface.schema import Item
+from efface.schema import Item, Prompt
 from efface.text.likelihood import answer_logprobs
 from efface.text.template import Formatter
 
@@ -27,7 +27,7 @@ def likelihoods(model: Any, formatter: Formatter, items: Sequence[Item], *, toke
 
     Raises `EffaceError` where a log-probability is not finite: no score can be made from it.
     """
-    rows = [(item.id, item.prompt, text) for item in items for text in _answers(item)]
+    rows = answer_rows(items)
     scored = answer_logprobs(model, formatter.encode(rows), token_budget=token_budget)
     for (id_, _, text), logprobs in zip(rows, scored, strict=True):
         if not all(map(math.isfinite, logprobs)):
@@ -44,6 +44,11 @@ def likelihoods(model: Any, formatter: Formatter, items: Sequence[Item], *, toke
         )
         for item in items
     ]
+
+
+def answer_rows(items: Sequence[Item]) -> list[tuple[str, Prompt, str]]:
+    """Id, prompt and text of every answer whose likelihood is asked for."""
+    return [(item.id, item.prompt, text) for item in items for text in _answers(item)]
 
 
 def _answers(item: Item) -> list[str]:

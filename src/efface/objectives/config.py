@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import chain
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -17,8 +19,15 @@ KLDirection = Literal["reference_to_model", "model_to_reference"]
 
 FORGET = ("ga", "npo", "dpo", "me", "idk")
 RETAIN = ("gd", "kl", "ap")
-METHODS = (*(f"{f}+{r}" for f in FORGET for r in RETAIN), "llmu", *FORGET)
-"""A name without a plus only forgets: nothing holds what is to stay."""
+LLMU = "llmu"
+
+
+def methods(forget: Iterable[str], retain: Iterable[str]) -> tuple[str, ...]:
+    """Every method of these objectives. A name without a plus only forgets: nothing holds what is to stay."""
+    return (*(f"{f}+{r}" for f in forget for r in retain), LLMU, *forget)
+
+
+METHODS = methods(FORGET, RETAIN)
 
 
 class MEConfig(BaseModel):
@@ -54,9 +63,17 @@ class ObjectiveConfig(BaseModel):
     kl: KLConfig = KLConfig()
 
 
-def check_method(name: str) -> str:
-    """The method's name in lower case; raises `EffaceError` for an unknown one."""
-    method = name.lower().replace(" ", "")
-    if method not in METHODS:
-        raise EffaceError(f"unknown method {name!r}; {nearest(method, METHODS)}")
+def plain_method(name: str) -> str:
+    """A method's name in lower case and without spaces, known or not."""
+    return name.lower().replace(" ", "")
+
+
+def check_method(name: str, *, forget: Iterable[str] = (), retain: Iterable[str] = ()) -> str:
+    """The method's plain name; `forget` and `retain` name the user's own objectives.
+
+    Raises `EffaceError` for an unknown one.
+    """
+    method, known = plain_method(name), methods(tuple(chain(FORGET, forget)), tuple(chain(RETAIN, retain)))
+    if method not in known:
+        raise EffaceError(f"unknown method {name!r}; {nearest(method, known)}")
     return method

@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 from efface.objectives import forget, retain
-from efface.objectives.config import ObjectiveConfig, check_method
+from efface.objectives.config import LLMU, ObjectiveConfig, check_method
+from efface.objectives.own import ForgetObjective, OwnObjective, RetainObjective, own_term
 from efface.objectives.terms import DistributionTerm, Objective, SequenceTerm, Term, TokenTerm
 
 
-def objective(method: str, config: ObjectiveConfig) -> Objective:
-    """The objective of a method such as `me+gd`, `idk+ap` or `llmu`; of `me` alone, one that only forgets."""
-    method = check_method(method)
-    if method == "llmu":
+def objective(method: str, config: ObjectiveConfig, own: Sequence[OwnObjective] = ()) -> Objective:
+    """The objective of a method such as `me+gd`, `idk+ap` or `llmu`; of `me` alone, one that only forgets.
+
+    `own`: the user's objectives, which `method` may name, too. Raises `EffaceError` for an unknown method, and for
+    an own objective whose term cannot be used.
+    """
+    own_forget = {each.name: each for each in own if isinstance(each, ForgetObjective)}
+    own_retain = {each.name: each for each in own if isinstance(each, RetainObjective)}
+    method = check_method(method, forget=own_forget, retain=own_retain)
+    forget_name, _, retain_name = method.partition("+")
+    retain_terms: tuple[Term, ...] = ()
+    if method == LLMU:
         forget_term = _forget_term("ga", config)
-        retain_terms: tuple[Term, ...] = (TokenTerm("forget_mismatch", retain.gd), _retain_term("kl", config))
+        retain_terms = (TokenTerm("forget_mismatch", retain.gd), _retain_term("kl", config))
+    elif forget_name in own_forget:
+        forget_term = own_term(own_forget[forget_name], config)
     else:
-        forget_name, plus, retain_name = method.partition("+")
         forget_term = _forget_term(forget_name, config)
-        retain_terms = (_retain_term(retain_name, config),) if plus else ()
+    if retain_name in own_retain:
+        retain_terms = (own_term(own_retain[retain_name], config),)
+    elif retain_name:
+        retain_terms = (_retain_term(retain_name, config),)
     return Objective(
         name=method,
         forget=(forget_term,),

@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict
 
 from efface.errors import EffaceError, nearest
-from efface.objectives.config import check_method
+from efface.objectives.config import plain_method
 from efface.run.config import (
     Config,
     EvaluationConfig,
@@ -117,6 +117,17 @@ def look_config(source: str | None, pairs: Sequence[str]) -> LookConfig:
     return _part_of_a_run(LookConfig, source, pairs)
 
 
+def config_from(kind: type[Config], values: Mapping[str, Any]) -> Config:
+    """Settings from Python, nested as in a config file; `preset` and `recipe` may be among them.
+
+    `kind`: `RunConfig`, or one whose settings are some of a run's: what the preset says besides is passed over. Same
+    errors as `run_config`.
+    """
+    settings = _settings(None, values, _below_a_run)
+    others = RunConfig.model_fields.keys() - kind.model_fields.keys() - values.keys()
+    return validated(kind, {key: value for key, value in settings.items() if key not in others})
+
+
 def resolved(name: str, pairs: Sequence[str]) -> str:
     """A preset's settings for a run as YAML, every default spelled out; what nobody has set yet is a comment.
 
@@ -135,7 +146,7 @@ def resolved(name: str, pairs: Sequence[str]) -> str:
 
 
 def _below_a_run(base: Preset, recipe: str, own: Mapping[str, Any]) -> dict[str, Any]:
-    return base.settings(recipe=recipe, method=check_method(str(own["method"])) if "method" in own else None)
+    return base.settings(recipe=recipe, method=plain_method(str(own["method"])) if "method" in own else None)
 
 
 def _part_of_a_run(kind: type[Config], source: str | None, pairs: Sequence[str]) -> Config:

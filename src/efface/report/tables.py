@@ -44,6 +44,7 @@ def print_results(console: Console, results: Mapping[str, Results]) -> None:
             if name in each.sets:
                 table.add_row(Text(f"  {model}"), *_metric_row(each.sets[name]))
     _print_metrics(console, table, find_definition(first.definition))
+    _print_own(console, models)
     _print_sources(console, list(models.values()))
 
 
@@ -55,6 +56,7 @@ def print_scores(console: Console, scores: Mapping[str, Any]) -> None:
     for name, each in whole.sets.items():
         table.add_row(Text(f"{name} ({each.n})", style="bold"), *_metric_row(each))
     _print_metrics(console, table, find_definition(scores["definition"]))
+    _print_own(console, {"": whole})
     if quality := scores.get("forget_quality"):
         _print_line(
             console,
@@ -127,6 +129,26 @@ def _print_metrics(console: Console, table: Table, definition: Definition) -> No
     console.print(table)
     exceptions = "entropy aside" if definition.forget_form == "distance" else "truth ratio and entropy aside"
     _print_line(console, f"On forget, lower is better ({exceptions}); on the other sets, higher is.", style="dim")
+
+
+def _print_own(console: Console, models: Mapping[str, Scores]) -> None:
+    """The user's own metrics, where there are some: one line for each set and model."""
+    names = dict.fromkeys(name for scores in models.values() for each in scores.sets.values() for name in each.own)
+    if not names:
+        return
+    table = _table("Own metrics by set (number of questions)")
+    table.add_column("")
+    for name in names:
+        table.add_column(Text(one_line(name)), justify="right", overflow="fold")
+    for name, each in next(iter(models.values())).sets.items():
+        rows = {model: scores.sets[name].own for model, scores in models.items() if name in scores.sets}
+        heading = Text(f"{name} ({each.n})", style="bold")
+        if len(models) > 1:
+            table.add_row(heading)
+        for model, own in rows.items():
+            table.add_row(Text(f"  {model}") if len(models) > 1 else heading, *(_number(own.get(key)) for key in names))
+    console.print(table)
+    _print_line(console, "Means over the questions; utility and efficacy do not count them.", style="dim")
 
 
 def _print_sources(console: Console, models: Sequence[Scores]) -> None:

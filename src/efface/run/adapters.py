@@ -131,6 +131,7 @@ def write_adapter(model: Any, folder: Path, *, base: str) -> None:
     name, _, revision = base.partition("@") if is_hub_name(base) else (base, "", "")
     settings = model.peft_config["default"]
     settings.base_model_name_or_path, settings.revision = name, revision or None
+    settings.target_modules = sorted(settings.target_modules)  # a set until now, whose order differs by process
     with folder_written_beside(folder) as beside:
         model.save_pretrained(beside, save_embedding_layers=False)  # "auto" would ask the hub
         card = _CARD.format(name=base, base=f"base_model: {name}\n" if is_hub_name(base) else "")

@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import ErrorDetails
 
 from efface.data.config import OWN_ANSWERS, DataConfig, FileConfig, parse_data, spelled_out
 from efface.errors import EffaceError, nearest
 from efface.evaluate.config import EvaluateConfig
 from efface.objectives.config import ObjectiveConfig, check_method
+from efface.objectives.own import ForgetObjective, RetainObjective
+from efface.run.plugins import Plugins, own_objectives
 from efface.scores import definition
 from efface.text.template import TextConfig
 from efface.train.config import TrainConfig
@@ -51,6 +53,8 @@ class RunConfig(ObjectiveConfig):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+    plugins: Plugins = ()
+    """Files or modules with objectives and metrics of one's own; in front of `method`, which may name one."""
     method: str
     model: str
     """A folder, or a name on the Hugging Face hub."""
@@ -68,8 +72,13 @@ class RunConfig(ObjectiveConfig):
 
     @field_validator("method")
     @classmethod
-    def _known_method(cls, value: str) -> str:
-        return check_method(value)
+    def _known_method(cls, value: str, info: ValidationInfo) -> str:
+        own = own_objectives(info.data.get("plugins", ()))
+        return check_method(
+            value,
+            forget=[each.name for each in own if isinstance(each, ForgetObjective)],
+            retain=[each.name for each in own if isinstance(each, RetainObjective)],
+        )
 
 
 class FinetuneConfig(BaseModel):
@@ -95,6 +104,8 @@ class EvaluationConfig(BaseModel):
 
     model: str
     data: DataConfig
+    plugins: Plugins = ()
+    """Files or modules with metrics of one's own."""
     definition: str = "closer-look"
     device: Device = "auto"
     text: TextConfig = TextConfig()

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from efface.artifacts import Record, Scores, write_json
+import torch
+
+from efface.artifacts import Manifest, Record, Scores, write_json
 from efface.data import load_task
+from efface.errors import EffaceError
 from efface.evaluate.engine import evaluate
-from efface.evaluate.folder import write_sets
-from efface.evaluate.judges import open_judges
+from efface.evaluate.folder import read_sets, write_sets
+from efface.evaluate.judges import Judges, open_judges
 from efface.run.config import EvaluationConfig
 from efface.run.folder import RunFolder
 from efface.run.manifest import manifest
@@ -23,11 +28,25 @@ from efface.run.models import (
     peak_memory,
     reset_peak_memory,
 )
+from efface.run.plugins import own_metrics
 from efface.run.quiet import quiet_libraries
 from efface.run.reporter import Reporter, Silent
+from efface.schema import Task
 from efface.scores import score_records
-from efface.text.forward import check_packing, position_limit
+from efface.text.forward import check_packing, position_limit, vocabulary_size
 from efface.text.template import Formatter
+
+
+@dataclass
+class Prepared:
+    """An evaluation, ready to start."""
+
+    task: Task
+    model: Any
+    formatter: Formatter
+    judges: Judges
+    device: torch.device
+    manifest: Manifest
 
 
 @quiet_libraries()
@@ -45,8 +64,32 @@ def evaluate_model(
     definition `paper`; None says that this is that model. Everything that can be refused is refused before
     anything is written. Raises `EffaceError` for settings, data or a model that cannot be used.
     """
-    reporter = reporter or Silent()
-    folder = RunFolder(out)
+    reporter, folder = reporter or Silent(), RunFolder(out)
+    this = prepare_evaluation(config, folder, data_dir=data_dir, reporter=reporter)
+    for metric, why in this.judges.missing.items():
+        reporter.warning(f"{metric} will be missing: {why}")
+    reporter.stage(f"evaluating {config.model}")
+    records = evaluate(
+        this.model,
+        this.formatter,
+        this.task.evaluation,
+        config=config.evaluate,
+        judges=this.judges,
+        before=before,
+        progress=reporter.scored,
+    )
+    scores = score_records(records, config.definition, own_metrics(config.plugins))
+    this.manifest.peak_memory_bytes = peak_memory(this.device)
+    folder.start(config, this.manifest)
+    write_sets(out / "records", records)
+    write_json(out / "scores.json", {"schema": 1, "definition": config.definition, **scores.model_dump()})
+    return scores
+
+
+def prepare_evaluation(
+    config: EvaluationConfig, folder: RunFolder, *, data_dir: Path | None, reporter: Reporter
+) -> Prepared:
+    """Read and check all that an evaluation needs; writes nothing. Raises `EffaceError` as `evaluate_model` does."""
     folder.check(config, resume=False)
     device = device_for(config.device)
     reset_peak_memory(device)
@@ -58,31 +101,39 @@ def evaluate_model(
     tokenizer = load_tokenizer(source)
     model = load_model(source, dtype=dtype, device=device)
     check_packing(model)
-    formatter = Formatter(tokenizer, config.text, limit=position_limit(model))
-    judges = open_judges(config.evaluate, device)
-    for metric, why in judges.missing.items():
-        reporter.warning(f"{metric} will be missing: {why}")
     made = manifest(
         seed=0,  # nothing is drawn: decoding is greedy
         device=device,
         precision=f"evaluation {str(dtype).removeprefix('torch.')}",
         data=task.sources,
+        plugins=config.plugins,
         model=config.model,
         model_sha256=model_sha256(source),
     )
-    reporter.stage(f"evaluating {config.model}")
-    records = evaluate(
-        model,
-        formatter,
-        task.evaluation,
-        config=config.evaluate,
-        judges=judges,
-        before=before,
-        progress=reporter.scored,
+    return Prepared(
+        task=task,
+        model=model,
+        formatter=Formatter(tokenizer, config.text, limit=position_limit(model), vocabulary=vocabulary_size(model)),
+        judges=open_judges(config.evaluate, device),
+        device=device,
+        manifest=made,
     )
-    scores = score_records(records, config.definition)
-    made.peak_memory_bytes = peak_memory(device)
-    folder.start(config, made)
-    write_sets(out / "records", records)
-    write_json(out / "scores.json", {"schema": 1, "definition": config.definition, **scores.model_dump()})
-    return scores
+
+
+def records_before(path: Path) -> dict[str, list[Record]]:
+    """The records of the model before unlearning: those that a run made of it, or those of an evaluation of it.
+
+    `path`: the folder of the run or of the evaluation, or the folder that holds the records. Raises `EffaceError`
+    where there are none.
+    """
+    if not path.is_dir():
+        raise EffaceError(f"--before: there is no folder {path}; give a run's or an evaluation's")
+    for folder in (path / "records" / "before", path / "before", path / "records"):
+        if any(folder.glob("*.jsonl")):
+            return read_sets(folder)
+    if (path / "manifest.json").is_file() or not any(path.glob("*.jsonl")):
+        raise EffaceError(
+            f"--before: {path} holds no records of a model before unlearning; give the folder of `efface run`, or of "
+            "`efface evaluate` for that model"
+        )
+    return read_sets(path)

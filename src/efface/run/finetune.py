@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import shutil
 import time
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from efface.artifacts import Manifest
 from efface.data import load_task, load_training_set
 from efface.objectives.method import fine_tuning
 from efface.objectives.terms import Reference
@@ -29,10 +32,27 @@ from efface.run.models import (
 from efface.run.quiet import quiet_libraries
 from efface.run.reporter import Reporter, Silent
 from efface.run.training import check_can_train, train, warn_of
-from efface.text.forward import check_packing, position_limit
+from efface.text.forward import check_packing, position_limit, vocabulary_size
 from efface.text.template import Formatter
 from efface.train.examples import fine_tuning_examples
 from efface.train.plan import schedule
+from efface.train.step import Example
+
+
+@dataclass
+class Prepared:
+    """A fine-tuning, ready to start."""
+
+    items: int
+    """How many are learned."""
+    source: Path
+    """The folder of the model as it came."""
+    model: Any
+    tokenizer: Any
+    formatter: Formatter
+    device: torch.device
+    steps: list[list[Example]]
+    manifest: Manifest
 
 
 @quiet_libraries()
@@ -49,8 +69,38 @@ def finetune(
     Everything that can be refused is refused before anything is written. Raises `EffaceError` where `out` holds
     something else, for settings, data or a model that cannot be used, and for training that diverges.
     """
-    reporter = reporter or Silent()
-    folder = RunFolder(out)
+    reporter, folder = reporter or Silent(), RunFolder(out)
+    this = prepare_finetuning(config, folder, data_dir=data_dir, resume=resume, reporter=reporter)
+    folder.start(config, this.manifest)
+    if folder.model.is_dir():
+        reporter.stage(f"fine-tuned already: {folder.model}")
+    else:
+        reporter.stage(f"fine-tuning on {this.items} questions")
+        start = time.perf_counter()
+        model = train(
+            this.model,
+            fine_tuning(),
+            this.steps,
+            config.train,
+            schedule(this.items, config.train),
+            seed=config.seed,
+            folder=folder,
+            reference=lambda _: Reference(),
+            resume=resume,
+            reporter=reporter,
+        )
+        save_model(model, this.tokenizer, folder.model, source=this.source, name=config.model)
+        this.manifest.seconds["finetune"] = round(time.perf_counter() - start, 3)
+        this.manifest.peak_memory_bytes = peak_memory(this.device)
+        folder.write_manifest(this.manifest)
+    shutil.rmtree(folder.checkpoints, ignore_errors=True)
+    return folder.model
+
+
+def prepare_finetuning(
+    config: FinetuneConfig, folder: RunFolder, *, data_dir: Path | None, resume: bool, reporter: Reporter
+) -> Prepared:
+    """Read and check everything that fine-tuning needs; writes nothing. Raises `EffaceError` as `finetune` does."""
     folder.check(config, resume=resume)
     device = device_for(config.device)
     check_can_train(config.train, device)
@@ -62,7 +112,7 @@ def finetune(
     model = load_model(source, dtype=torch.float32, device=device, quantization=quantization(config.train, device))
     check_weights(source, model, config.train)
     check_packing(model)
-    formatter = Formatter(tokenizer, config.text, limit=position_limit(model))
+    formatter = Formatter(tokenizer, config.text, limit=position_limit(model), vocabulary=vocabulary_size(model))
     steps = fine_tuning_examples(items, config.train, config.seed, formatter)
     warn_of(task, formatter, config.train, items=len(items), reporter=reporter)
     made = manifest(
@@ -75,27 +125,13 @@ def finetune(
     )
     if earlier := folder.manifest():
         made = continued(earlier, made)
-    folder.start(config, made)
-    if folder.model.is_dir():
-        reporter.stage(f"fine-tuned already: {folder.model}")
-    else:
-        reporter.stage(f"fine-tuning on {len(items)} questions")
-        start = time.perf_counter()
-        model = train(
-            model,
-            fine_tuning(),
-            steps,
-            config.train,
-            schedule(len(items), config.train),
-            seed=config.seed,
-            folder=folder,
-            reference=lambda _: Reference(),
-            resume=resume,
-            reporter=reporter,
-        )
-        save_model(model, tokenizer, folder.model, source=source, name=config.model)
-        made.seconds["finetune"] = round(time.perf_counter() - start, 3)
-        made.peak_memory_bytes = peak_memory(device)
-        folder.write_manifest(made)
-    shutil.rmtree(folder.checkpoints, ignore_errors=True)
-    return folder.model
+    return Prepared(
+        items=len(items),
+        source=source,
+        model=model,
+        tokenizer=tokenizer,
+        formatter=formatter,
+        device=device,
+        steps=steps,
+        manifest=made,
+    )

@@ -52,6 +52,16 @@ class RunFolder:
         """The model's own answers to generic questions, where they are what to keep: JSON lines like a user's own."""
         return self.root / "own_answers.jsonl"
 
+    @property
+    def inputs(self) -> Path:
+        """Rows that were given as objects, as JSON lines: what the run is repeated from."""
+        return self.root / "inputs"
+
+    @property
+    def before(self) -> Path:
+        """The model before unlearning where it was given as an object, an ordinary Hugging Face folder."""
+        return self.root / "before"
+
     def check(self, config: BaseModel, *, resume: bool) -> None:
         """Check that a run may be written here; writes nothing.
 
@@ -72,8 +82,12 @@ class RunFolder:
                 raise EffaceError(
                     f"--resume: {self.config} has other settings than these; give the same ones or another --out"
                 )
-        elif self.root.is_dir() and any(not path.name.endswith(".partial") for path in self.root.iterdir()):
+        elif self.root.is_dir() and any(not self._may_come_first(path) for path in self.root.iterdir()):
             raise EffaceError(f"--out {self.root} is not empty and holds no run; choose another folder")
+
+    def _may_come_first(self, path: Path) -> bool:
+        """Whether a folder without a config may hold this: what a kill left behind, or what the library put there."""
+        return path.name.endswith(".partial") or path in (self.inputs, self.before)
 
     def start(self, config: BaseModel, manifest: Manifest) -> None:
         """Write the run's settings and its manifest."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,13 +15,21 @@ import torch
 import efface
 from efface.artifacts import Manifest
 from efface.errors import EffaceError
+from efface.run.plugins import Plugin, hashes
 from efface.train.config import TrainConfig
 
 _PACKAGES = ("torch", "transformers", "accelerate", "peft", "tokenizers", "sentence-transformers", "numpy")
 
 
 def manifest(
-    *, seed: int, device: torch.device, precision: str, data: Mapping[str, str], model: str, model_sha256: str
+    *,
+    seed: int,
+    device: torch.device,
+    precision: str,
+    data: Mapping[str, str],
+    model: str,
+    model_sha256: str,
+    plugins: Iterable[Plugin] = (),
 ) -> Manifest:
     """The manifest of a run that starts now."""
     return Manifest(
@@ -33,6 +41,7 @@ def manifest(
         precision=precision,
         versions={"python": platform.python_version(), **_versions()},
         data=dict(data),
+        plugins=hashes(plugins),
         model=model,
         model_sha256=model_sha256,
         started=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -62,7 +71,7 @@ def training_precision(config: TrainConfig, device: torch.device) -> str:
 
 def _made_with(made: Manifest) -> dict[str, str | None]:
     """What may differ between the parts of a run, and change its numbers."""
-    return {"efface": made.efface, "commit": made.commit, "device": made.device, **made.versions}
+    return {"efface": made.efface, "commit": made.commit, "device": made.device, **made.versions, **made.plugins}
 
 
 def _versions() -> dict[str, str]:

@@ -19,6 +19,7 @@ from efface.run.card import write_card
 from efface.run.config import RunConfig
 from efface.run.folder import RunFolder
 from efface.run.models import evaluation_dtype, load_model, peak_memory, save_model
+from efface.run.plugins import own_metrics
 from efface.run.prepare import Prepared, prepare
 from efface.run.quiet import quiet_libraries
 from efface.run.reference import reference_for
@@ -52,14 +53,16 @@ def run(
     judges = open_judges(config.evaluate, this.device)
     for metric, why in judges.missing.items():
         this.reporter.warning(f"{metric} will be missing: {why}")
+    metrics = own_metrics(config.plugins)
     records_before = _records_before(this, judges, before)
+    scores_before = score_records(records_before, config.definition, metrics)  # now: an own metric may fail
     _unlearn(this, resume=resume)
     records_after = _records_after(this, judges, records_before)
     results = Results(
         definition=config.definition,
         method=config.method,
-        before=score_records(records_before, config.definition),
-        after=score_records(records_after, config.definition),
+        before=scores_before,
+        after=score_records(records_after, config.definition, metrics),
     )
     this.manifest.peak_memory_bytes = peak_memory(this.device)
     this.out.write_manifest(this.manifest)

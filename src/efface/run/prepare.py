@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from efface.data import load_task
 from efface.data.config import OWN_ANSWERS
 from efface.data.generic import keep_own_answers
 from efface.objectives.method import objective
+from efface.objectives.own import try_out
 from efface.objectives.terms import Objective
 from efface.run.config import RunConfig
 from efface.run.folder import RunFolder
@@ -31,10 +32,11 @@ from efface.run.models import (
     reset_peak_memory,
 )
 from efface.run.own_answers import own_answers, read_answers, write_answers
+from efface.run.plugins import own_objectives
 from efface.run.reporter import Reporter
 from efface.run.training import check_can_train, warn_of
 from efface.schema import Task
-from efface.text.forward import check_packing, position_limit
+from efface.text.forward import check_packing, position_limit, vocabulary_size
 from efface.text.template import Formatter
 from efface.train.examples import check_task, unlearning_examples
 from efface.train.plan import draws
@@ -77,10 +79,18 @@ class Prepared:
         self.manifest.seconds[name] = round(time.perf_counter() - start, 3)
 
 
-def prepare(config: RunConfig, out: RunFolder, *, data_dir: Path | None, reporter: Reporter, resume: bool) -> Prepared:
+def prepare(
+    config: RunConfig,
+    out: RunFolder,
+    *,
+    data_dir: Path | None,
+    reporter: Reporter,
+    resume: bool,
+    answer: Callable[[Any, Formatter, RunConfig, Reporter], dict[str, str]] = own_answers,
+) -> Prepared:
     """Read and check the settings, the data and the model of a run; writes nothing.
 
-    Raises `EffaceError` for whatever cannot be used, and where `out` holds something else.
+    `answer` makes the answers to keep for `retain=generated` where the run has none on disk. Raises `EffaceError` for whatever cannot be used, and where `out` holds something else.
     """
     out.check(config, resume=resume)
     device = device_for(config.device)
@@ -89,14 +99,17 @@ def prepare(config: RunConfig, out: RunFolder, *, data_dir: Path | None, reporte
     task = load_task(config.data, data_dir=data_dir)
     source = model_folder(config.model)
     tokenizer = load_tokenizer(source)
-    bound = objective(config.method, config)
+    own = own_objectives(config.plugins)
+    bound = objective(config.method, config, own)
     model = load_model(source, dtype=evaluation_dtype(source, device), device=device)
     check_weights(source, model, config.train)
     check_packing(model)
-    formatter = Formatter(tokenizer, config.text, limit=position_limit(model))
+    if own:
+        try_out(bound, vocabulary=vocabulary_size(model), device=device)
+    formatter = Formatter(tokenizer, config.text, limit=position_limit(model), vocabulary=vocabulary_size(model))
     answers = None
     if config.data.retain == OWN_ANSWERS:
-        answers = read_answers(out) or own_answers(model, formatter, config, reporter)
+        answers = read_answers(out) or answer(model, formatter, config, reporter)
         task = keep_own_answers(task, answers, retain_evaluation=config.data.retain_evaluation)
     check_task(task, bound)
     if not bound.retain:
@@ -112,6 +125,7 @@ def prepare(config: RunConfig, out: RunFolder, *, data_dir: Path | None, reporte
         precision=f"weights and optimizer float32, training {training_precision(config.train, device)}, "
         f"evaluation {str(evaluation_dtype(source, device)).removeprefix('torch.')}",
         data=task.sources,
+        plugins=config.plugins,
         model=config.model,
         model_sha256=model_sha256(source),
     )

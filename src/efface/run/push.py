@@ -40,8 +40,8 @@ def push(folder: Path, repo: str, *, private: bool = True, adapter: bool = False
     Raises `EffaceError` for a folder that is missing, unfinished or not whole, for a name, token or right that the
     hub does not accept, and where the hub cannot be reached.
     """
-    source = _adapter_folder(folder) if adapter else _model_folder(folder)
-    files = _files(source, _ADAPTER if adapter else _MODEL)
+    source = _source(folder, adapter=adapter)
+    files = files_to_push(folder, adapter=adapter)
     _check_name(repo)
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError
@@ -59,6 +59,17 @@ def push(folder: Path, repo: str, *, private: bool = True, adapter: bool = False
     except Exception as error:  # the hub client's HTTP library, and so its errors, differ by version
         raise EffaceError(f"cannot push to {repo}: {no_answer(error)}; push again later") from error
     return f"{api.endpoint}/{repo}" + (f"/tree/{revision}" if revision else "")
+
+
+def files_to_push(folder: Path, *, adapter: bool = False) -> list[Path]:
+    """What `push` would upload, sorted. Raises `EffaceError` for a folder that is missing, unfinished or not whole."""
+    source = _source(folder, adapter=adapter)
+    found = {path for pattern in (_ADAPTER if adapter else _MODEL) for path in source.glob(pattern) if path.is_file()}
+    return sorted(path for path in found if not path.name.startswith("."))
+
+
+def _source(folder: Path, *, adapter: bool) -> Path:
+    return _adapter_folder(folder) if adapter else _model_folder(folder)
 
 
 def _model_folder(folder: Path) -> Path:
@@ -97,11 +108,6 @@ def _is_run(folder: Path) -> bool:
     if not folder.is_dir():
         raise EffaceError(f"there is no folder {folder}; give that of a finished run or of a model")
     return (folder / "manifest.json").is_file()
-
-
-def _files(source: Path, patterns: list[str]) -> list[Path]:
-    found = {path for pattern in patterns for path in source.glob(pattern) if path.is_file()}
-    return sorted(path for path in found if not path.name.startswith("."))
 
 
 def _check_name(repo: str) -> None:

@@ -15,18 +15,21 @@ def quiet_libraries() -> Iterator[None]:
     from transformers.utils import logging as transformers_logging
 
     bars, hub_bars = transformers_logging.is_progress_bar_enabled(), not are_progress_bars_disabled()
-    accelerate = logging.getLogger("accelerate")
-    level = accelerate.level
+    # one reports tied weights at every checkpoint, the other each product in 8 bits
+    talkative = [logging.getLogger(name) for name in ("accelerate", "bitsandbytes")]
+    levels = [logger.level for logger in talkative]
     transformers_logging.disable_progress_bar()  # the hub's, too
     if hub_bars:
         enable_progress_bars()
-    accelerate.setLevel(logging.ERROR)  # it reports tied weights at every checkpoint
+    for logger in talkative:
+        logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # between PEFT and transformers
             yield
     finally:
-        accelerate.setLevel(level)
+        for logger, level in zip(talkative, levels, strict=True):
+            logger.setLevel(level)
         if bars:
             transformers_logging.enable_progress_bar()
         if not hub_bars:

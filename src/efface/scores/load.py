@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
 from efface.artifacts import read_records
 from efface.errors import EffaceError, nearest
 from efface.scores.foreign import read_log
+from efface.scores.own import RecordMetric
 from efface.scores.question import Question
 from efface.scores.records import from_records
 from efface.scores.sets import check_names
@@ -16,21 +18,21 @@ Stage = Literal["before", "after"]
 """Before or after unlearning."""
 
 
-def load(path: Path, *, stage: Stage) -> dict[str, list[Question]]:
-    """Read set -> questions; `stage` matters only where `path` has both.
+def load(path: Path, *, stage: Stage, metrics: Sequence[RecordMetric] = ()) -> dict[str, list[Question]]:
+    """Read set -> questions; `stage` matters only where `path` has both, `metrics` where it has records.
 
     Raises `EffaceError` for what is neither records nor an eval log, and for damage in them.
     """
     if stage not in get_args(Stage):
         raise EffaceError(f"there is no stage {stage!r} of a run; {nearest(stage, get_args(Stage))}")
     if path.is_dir():
-        return _read_folder(path, stage)
+        return _read_folder(path, stage, metrics)
     if not path.exists():
         raise EffaceError(f"{path} does not exist; give a run's folder or the file of an eval log")
     return read_log(path)
 
 
-def _read_folder(path: Path, stage: Stage) -> dict[str, list[Question]]:
+def _read_folder(path: Path, stage: Stage, metrics: Sequence[RecordMetric]) -> dict[str, list[Question]]:
     # a run's folder, or one of `efface evaluate`: only what lies in records/ is a set
     folder = path / "records" if (path / "records").is_dir() else path
     if any((folder / each).is_dir() for each in get_args(Stage)):
@@ -42,10 +44,10 @@ def _read_folder(path: Path, stage: Stage) -> dict[str, list[Question]]:
             "give the folder of a run that has been evaluated, or the file of an eval log"
         )
     check_names(files, where=str(folder))
-    return {name: _read_set(name, file) for name, file in files.items()}
+    return {name: _read_set(name, file, metrics) for name, file in files.items()}
 
 
-def _read_set(name: str, file: Path) -> list[Question]:
+def _read_set(name: str, file: Path, metrics: Sequence[RecordMetric]) -> list[Question]:
     if file.stat().st_size == 0:
         raise EffaceError(f"{file}: the set {name} has no questions; run the evaluation again")
-    return from_records(name, read_records(file), where=str(file))
+    return from_records(name, read_records(file), where=str(file), metrics=metrics)

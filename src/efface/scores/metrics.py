@@ -1,4 +1,4 @@
-"""The six metrics of one evaluation set, and why some of them are missing."""
+"""The six metrics of one evaluation set, and the user's own; and why some of them are missing."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from efface.scores.arithmetic import mean
 from efface.scores.cosine_similarity import cosine_similarity
 from efface.scores.definitions import Definition
 from efface.scores.entailment import entailment
+from efface.scores.own import own_of
 from efface.scores.probability import probability
 from efface.scores.question import Missing, Question
 from efface.scores.rouge import rouge
@@ -24,7 +25,8 @@ class Gap:
     """A metric that a set does not have, because some or all of its questions do not."""
 
     set: str
-    metric: Metric
+    metric: str
+    """One of the six, or the name of an own one."""
     lacking: int
     n: int
     first: str
@@ -51,23 +53,32 @@ def question_metrics(question: Question, *, set_name: str, definition: Definitio
     }
 
 
-def score_set(name: str, questions: Sequence[Question], definition: Definition) -> tuple[SetScores, list[Gap]]:
-    """Average each metric over the questions of one set.
+def score_set(
+    name: str, questions: Sequence[Question], definition: Definition, own: Sequence[str] = ()
+) -> tuple[SetScores, list[Gap]]:
+    """Average each metric over the questions of one set; `own` names the user's metrics.
 
     A metric that only some questions have is null: an average over fewer questions would be another number.
     """
     rows = [question_metrics(question, set_name=name, definition=definition) for question in questions]
-    values: dict[Metric, float | None] = {}
-    gaps = []
-    for metric in METRICS:
-        numbers = [value for row in rows if not isinstance(value := row[metric], Missing)]
-        values[metric] = mean(numbers) if len(numbers) == len(rows) else None
-        if values[metric] is None:
-            gaps.append(_gap(name, metric, questions, [row[metric] for row in rows]))
-    return SetScores(n=len(questions), **values), gaps
+    columns: dict[str, list[float | Missing]] = {metric: [row[metric] for row in rows] for metric in METRICS}
+    columns |= {metric: [own_of(question, metric) for question in questions] for metric in own}
+    means = {metric: _mean(column) for metric, column in columns.items()}
+    gaps = [_gap(name, metric, questions, columns[metric]) for metric, value in means.items() if value is None]
+    scores = SetScores(
+        n=len(questions),
+        **{metric: means[metric] for metric in METRICS},
+        own={metric: means[metric] for metric in own},
+    )
+    return scores, gaps
 
 
-def _gap(name: str, metric: Metric, questions: Sequence[Question], column: list[float | Missing]) -> Gap:
+def _mean(column: Sequence[float | Missing]) -> float | None:
+    numbers = [value for value in column if not isinstance(value, Missing)]
+    return mean(numbers) if len(numbers) == len(column) else None
+
+
+def _gap(name: str, metric: str, questions: Sequence[Question], column: list[float | Missing]) -> Gap:
     missing = [
         (question.id, value) for question, value in zip(questions, column, strict=True) if isinstance(value, Missing)
     ]
@@ -84,7 +95,7 @@ def _gap(name: str, metric: Metric, questions: Sequence[Question], column: list[
 
 def explain(gaps: Iterable[Gap]) -> dict[str, str]:
     """Metric -> one sentence: the sets that lack it, with counts where only some questions do, and why."""
-    by_metric: dict[Metric, dict[str, list[str]]] = {}
+    by_metric: dict[str, dict[str, list[str]]] = {}
     for gap in gaps:
         part = gap.set
         if gap.lacking < gap.n:

@@ -50,6 +50,8 @@ class Question:
     judge: str | None = None
     missing: Mapping[Metric, str] = field(default_factory=dict)
     """Why a metric cannot be made, in the source's own words."""
+    own: Mapping[str, float | Missing] = field(default_factory=dict)
+    """The user's own metrics by name, where a record was there to make them from."""
 
     def __post_init__(self) -> None:
         for logp in (self.answer_logp, self.paraphrase_logp, *self.perturbed_logps):

@@ -7,15 +7,18 @@ from collections.abc import Sequence
 from efface.artifacts import Record
 from efface.errors import EffaceError
 from efface.scores.arithmetic import mean
+from efface.scores.own import RecordMetric, own_score
 from efface.scores.question import LOWEST_LOGP, ROUNDING, Question, check_range
 from efface.scores.token_entropy import normalized_entropy
 
 
-def from_records(name: str, records: Sequence[Record], *, where: str) -> list[Question]:
+def from_records(
+    name: str, records: Sequence[Record], *, where: str, metrics: Sequence[RecordMetric] = ()
+) -> list[Question]:
     """Turn the records of the set `name` into questions; `where` opens the message of an error.
 
-    Raises `EffaceError` for a set without records, a record of another set, an id that comes twice and numbers
-    that cannot be scored.
+    `metrics` are the user's own. Raises `EffaceError` for a set without records, a record of another set, an id that
+    comes twice, numbers that cannot be scored, and an own metric that fails.
     """
     if not records:
         raise EffaceError(f"{where}: the set {name} has no questions; run the evaluation again")
@@ -27,13 +30,13 @@ def from_records(name: str, records: Sequence[Record], *, where: str) -> list[Qu
         if record.id in questions:
             raise EffaceError(f"{here}: this id comes twice; keep one record for each question")
         try:
-            questions[record.id] = _question(record)
+            questions[record.id] = _question(record, metrics)
         except ValueError as error:
             raise EffaceError(f"{here}: {error}; run the evaluation again") from error
     return list(questions.values())
 
 
-def _question(record: Record) -> Question:
+def _question(record: Record, metrics: Sequence[RecordMetric]) -> Question:
     right = record.answer_logprobs if record.paraphrased_logprobs is None else record.paraphrased_logprobs
     return Question(
         id=record.id,
@@ -49,6 +52,7 @@ def _question(record: Record) -> Question:
         embedder=record.embedder,
         judge=record.judge,
         missing=record.missing,
+        own={metric.name: own_score(metric, record) for metric in metrics},
     )
 
 

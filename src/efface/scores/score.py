@@ -14,6 +14,7 @@ from efface.scores.definitions import definition as find_definition
 from efface.scores.forget_quality import forget_quality
 from efface.scores.load import Stage, load
 from efface.scores.metrics import explain, score_set
+from efface.scores.own import RecordMetric
 from efface.scores.question import Question
 from efface.scores.records import from_records
 from efface.scores.sets import FORGET, ORDER, check_names
@@ -25,21 +26,23 @@ def score_path(
     definition: str = "closer-look",
     against: str | Path | None = None,
     stage: Stage = "after",
+    metrics: Sequence[RecordMetric] = (),
 ) -> dict[str, Any]:
     """Score a run's folder, a folder of records or a foreign eval log in TOFU's format; no model is needed.
 
     `against` is the same of a model retrained without the forget set: it adds `forget_quality`, under the truth
-    ratio of `definition`. `stage` says which records of a run's folder are read, in `against` too. Returns the
-    JSON object that `efface score` prints: `definition`, `sets`, `model_utility`, `model_utility_retain`,
-    `forget_efficacy`, `partial`, `missing`, `embedder`, `judge` and, with `against`, `forget_quality`.
+    ratio of `definition`. `stage` says which records of a run's folder are read, in `against` too. `metrics` are the
+    user's own, which a foreign eval log cannot have. Returns the JSON object that `efface score` prints:
+    `definition`, `sets`, `model_utility`, `model_utility_retain`, `forget_efficacy`, `partial`, `missing`,
+    `embedder`, `judge` and, with `against`, `forget_quality`.
 
     Raises `EffaceError` for an unknown definition or stage, for files that are not there, damaged or something
     else, and for an `against` where one of the two has no truth ratios on a forget set.
     """
     rules = find_definition(definition)
-    sets = load(Path(path), stage=stage)
+    sets = load(Path(path), stage=stage, metrics=metrics)
     retrained = None if against is None else load(Path(against), stage=stage)
-    scores = score_questions(sets, rules).model_dump()
+    scores = score_questions(sets, rules, own=[metric.name for metric in metrics]).model_dump()
     result = {"definition": rules.name, "sets": scores.pop("sets"), **scores}
     if against is not None and retrained is not None:
         quality = forget_quality(_forget(sets, path), _forget(retrained, against), rules)
@@ -47,23 +50,27 @@ def score_path(
     return result
 
 
-def score_records(records: Mapping[str, Sequence[Record]], definition: str) -> Scores:
-    """Score set -> records under the definition of that name.
+def score_records(
+    records: Mapping[str, Sequence[Record]], definition: str, metrics: Sequence[RecordMetric] = ()
+) -> Scores:
+    """Score set -> records under the definition of that name, and by the user's own `metrics`.
 
-    Raises `EffaceError` for an unknown definition or set, a set without records, and damaged records.
+    Raises `EffaceError` for an unknown definition or set, a set without records, damaged records, and an own metric
+    that fails.
     """
     rules = find_definition(definition)
     if not records:
         raise EffaceError("the records hold no evaluation set; run the evaluation again")
     check_names(records, where="the records")
-    return score_questions(
-        {name: from_records(name, rows, where="the records") for name, rows in records.items()}, rules
-    )
+    sets = {name: from_records(name, rows, where="the records", metrics=metrics) for name, rows in records.items()}
+    return score_questions(sets, rules, own=[metric.name for metric in metrics])
 
 
-def score_questions(sets: Mapping[str, Sequence[Question]], definition: Definition) -> Scores:
-    """Score set -> questions; what cannot be had is null, and `missing` says why."""
-    scored = {name: score_set(name, sets[name], definition) for name in ORDER if name in sets}
+def score_questions(
+    sets: Mapping[str, Sequence[Question]], definition: Definition, own: Sequence[str] = ()
+) -> Scores:
+    """Score set -> questions; what cannot be had is null, and `missing` says why. `own` names the user's metrics."""
+    scored = {name: score_set(name, sets[name], definition, own) for name in ORDER if name in sets}
     set_scores = {name: scores for name, (scores, _) in scored.items()}
     questions = [question for rows in sets.values() for question in rows]
     return Scores(

@@ -32,7 +32,12 @@ def device_of(model: Any) -> torch.device:
 
 def position_limit(model: Any) -> int | None:
     """How many positions a model has, in tokens, where its config says so."""
-    limit = getattr(unwrapped(model).config.get_text_config(), "max_position_embeddings", None)
+    return positions(unwrapped(model).config)
+
+
+def positions(config: Any) -> int | None:
+    """The same of a model's config alone."""
+    limit = getattr(config.get_text_config(), "max_position_embeddings", None)
     return int(limit) if limit else None
 
 

@@ -84,13 +84,16 @@ class Formatter:
     """Turns questions and answers into ids for one tokenizer.
 
     Raises `EffaceError` for a format without its placeholders and a tokenizer without an end-of-sequence token; when
-    it encodes, for a question without a chat template to put it in, an item that is longer than the limit, and a
-    conversation that the template cannot show.
+    it encodes, for a question without a chat template to put it in, an item that is longer than the limit or has
+    tokens that the model does not know, and a conversation that the template cannot show.
     """
 
-    def __init__(self, tokenizer: Any, config: TextConfig, *, limit: int | None = None) -> None:
-        """`limit`: most positions of the model, in tokens."""
+    def __init__(
+        self, tokenizer: Any, config: TextConfig, *, limit: int | None = None, vocabulary: int | None = None
+    ) -> None:
+        """`limit`: most positions of the model, in tokens; `vocabulary`: how many tokens it knows."""
         self.tokenizer = tokenizer
+        self.vocabulary = vocabulary
         self.limit = min((n for n in (config.max_length, limit) if n is not None), default=None)
         self.tokenized_apart: list[str] = []
         """Ids of items whose prompt and answer were tokenized apart: a token of the joint string crosses the
@@ -153,6 +156,12 @@ class Formatter:
             raise EffaceError(
                 f"item {item.id!r}: question and answer take {len(item)} tokens ({len(item.prompt)} of them the "
                 f"prompt), the limit is {self.limit}; shorten the answer or raise text.max_length"
+            )
+        # not by the tokenizer's size: some hold a token for images, which models without images do not know
+        if self.vocabulary is not None and (largest := max(*item.prompt, *item.answer)) >= self.vocabulary:
+            raise EffaceError(
+                f"item {item.id!r}: the tokenizer makes token {largest}, and the model knows {self.vocabulary} from 0 "
+                "on; give the model its own tokenizer"
             )
         return item
 

@@ -1,0 +1,116 @@
+"""What the shell offers behind TAB. Everything is imported here only when it is asked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
+
+import typer
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+_A_PATH = ("./",)
+
+
+def settings(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Presets, keys such as `train.lr=` and, behind the `=`, values."""
+    kind, given = _config_of(ctx), [str(word) for word in ctx.params.get("settings") or ()]
+    key, equals, _ = incomplete.partition("=")
+    if equals and key:
+        return [f"{key}={value}" for value in _values(kind, key)]
+    if given and incomplete == "=":  # bash takes `key=` for two words
+        return [f"={value}" for value in _values(kind, given[-1])]
+    if len(given) > 1 and given[-1] == "=":
+        return _values(kind, given[-2])
+    return ([] if given else presets(incomplete)) + _keys(kind, incomplete)
+
+
+def presets(incomplete: str) -> list[str]:
+    """Names of presets."""
+    from efface.presets import preset_names
+
+    return [name for name in preset_names() if name.startswith(incomplete)]
+
+
+def definitions(incomplete: str) -> list[str]:
+    """Names of the definitions of scores."""
+    from efface.scores.definitions import DEFINITIONS
+
+    return [name for name in DEFINITIONS if name.startswith(incomplete)]
+
+
+def benchmarks(incomplete: str) -> list[str]:
+    """Names of what can be fetched."""
+    from efface.data.fetch import published
+
+    return [name for name in (*published(), "all") if name.startswith(incomplete)]
+
+
+def _config_of(ctx: typer.Context) -> type[BaseModel]:
+    from efface.run.config import EvaluationConfig, FinetuneConfig, LookConfig, RunConfig
+
+    kinds: dict[str | None, type[BaseModel]] = {
+        "finetune": FinetuneConfig,
+        "evaluate": EvaluationConfig,
+        "check": LookConfig,
+        "describe": LookConfig,
+    }
+    return kinds.get(ctx.info_name, RunConfig)
+
+
+def _keys(kind: type[BaseModel], incomplete: str) -> list[str]:
+    """Keys and their `=`; a lone one comes with its values, or the shell would put a space behind the `=`."""
+    from efface.run.config import PRESET_KEYS, dotted_keys
+
+    keys = dotted_keys(kind)
+    groups = {key for key in keys if any(other.startswith(f"{key}.") for other in keys)} - _named_values().keys()
+    offered = [key for key in (*keys, *PRESET_KEYS) if key not in groups and key.startswith(incomplete)]
+    words = [f"{key}=" for key in offered]
+    return words + [f"{offered[0]}={value}" for value in _values(kind, offered[0])] if len(offered) == 1 else words
+
+
+def _values(kind: type[BaseModel], key: str) -> list[str]:
+    """What a setting may be, or else its default."""
+    from efface.run.config import dotted_keys
+
+    if key in (named := _named_values()):
+        return list(named[key])
+    type_ = dotted_keys(kind).get(key)
+    kinds = (type_, *get_args(type_))
+    if bool in kinds:
+        return ["true", "false"]
+    literals = [each for part in kinds if get_origin(part) is Literal for each in get_args(part)]
+    return [str(each) for each in literals] or _default(kind, key)
+
+
+def _named_values() -> dict[str, tuple[str, ...]]:
+    from efface.data.config import OWN_ANSWERS, SHORTHANDS
+    from efface.objectives.config import METHODS
+    from efface.text.template import NAMED_FORMATS
+
+    return {
+        "method": METHODS,
+        "definition": tuple(definitions("")),
+        "preset": tuple(presets("")),
+        "recipe": ("ours", "published"),
+        "data": tuple(SHORTHANDS),
+        "data.forget": _A_PATH,
+        "data.retain": (OWN_ANSWERS, *_A_PATH),
+        "model": _A_PATH,
+        "text.format": ("chat", *NAMED_FORMATS),
+        "train.lora": ("true", "false"),
+        "evaluate.embedder": ("default", "offline", "none"),
+        "evaluate.judge": ("default", "key-facts", "none"),
+    }
+
+
+def _default(kind: type[BaseModel], key: str) -> list[str]:
+    from pydantic_core import PydanticUndefined
+
+    value: Any = kind
+    for part in key.split("."):
+        fields = getattr(value, "model_fields", {})
+        if part not in fields:
+            return []
+        value = fields[part].default
+    return [] if value is PydanticUndefined else ["null" if value is None else str(value)]

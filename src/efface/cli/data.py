@@ -1,0 +1,161 @@
+"""The commands `data list`, `data fetch`, `data check` and `data describe`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from efface.cli import completion
+from efface.cli.arguments import DataDir, Json, Settings, examples, help_of, interruptible, say, source_and_pairs
+from efface.errors import EffaceError
+
+app = typer.Typer()
+data = typer.Typer()
+app.add_typer(data, name="data")
+
+
+@data.callback(
+    invoke_without_command=True,
+    epilog=examples(
+        "efface data list",
+        "efface data fetch tofu",
+        "efface data check data.forget=gone.csv data.retain=kept.csv",
+        "efface data describe data.forget=gone.csv data.retain=kept.csv model=path/to/model",
+    ),
+)
+def _data(ctx: typer.Context) -> None:
+    """List, fetch, check and describe data."""
+    help_of(ctx)
+
+
+@data.command(name="list", epilog=examples("efface data list", "efface data list --data-dir path/to/benchmarks"))
+def list_(data_dir: DataDir = None) -> None:
+    """Say which data sets there are, where they come from and whether they are here."""
+    from rich.console import Console
+
+    from efface.data.catalog import catalog
+    from efface.report.facts import print_facts
+
+    console = Console()
+    for each in catalog(data_dir):
+        facts = [("about", each.about), ("questions", each.questions), ("use", " or ".join(each.settings))]
+        if each.folder is not None:
+            there = {
+                "complete": f"{each.folder}",
+                "partial": f"only in part, in {each.folder}; `efface data fetch {each.name}` gets the rest",
+                "absent": f"not here; `efface data fetch {each.name}` gets it",
+            }
+            facts.append(("here", there[each.presence]))
+        print_facts(console, each.name, [*facts, ("source", each.source), ("license", each.license)])
+
+
+@data.command(
+    epilog=examples(
+        "efface data fetch tofu",
+        "efface data fetch all --data-dir path/to/benchmarks",
+        "efface data fetch real-world --mirror https://mirror.example.org/efface",
+    )
+)
+def fetch(
+    names: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="NAME...",
+            show_default=False,
+            autocompletion=completion.benchmarks,
+            help="What to fetch, as `efface data list` calls it, or all.",
+        ),
+    ],
+    data_dir: DataDir = None,
+    mirror: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            envvar="EFFACE_MIRROR",
+            help="Where else the same folders lie; HTTPS_PROXY names a proxy.",
+        ),
+    ] = None,
+) -> None:
+    """Download published benchmarks, and check that they are what was published; goes on where it was interrupted."""
+    from efface.data.fetch import default_folder, published, published_benchmark
+    from efface.data.fetch import fetch as fetch_files
+
+    chosen = [*published()] if "all" in names else [*dict.fromkeys(names)]
+    benchmarks = [published_benchmark(name) for name in chosen]
+    with interruptible("the same command goes on from here"):
+        from rich.console import Console
+
+        from efface.report.facts import downloads
+
+        console = Console()
+        for benchmark in benchmarks:
+            with downloads(console, benchmark.folder) as progress:
+                found = fetch_files(benchmark, data_dir or default_folder(), mirror=mirror, progress=progress)
+            kept = f", {len(found.kept)} were there" if found.kept else ""
+            typer.echo(f"{benchmark.name}: {found.folder} ({len(found.downloaded)} files downloaded{kept})")
+
+
+@data.command(
+    epilog=examples(
+        "efface data check data.forget=gone.csv",
+        "efface data check data.forget=gone.csv data.forget.columns.question=prompt",
+        "efface data check mine.yaml",
+        "efface data check tofu-forget01",
+    )
+)
+def check(settings: Settings = None, data_dir: DataDir = None) -> None:
+    """Read data as a run would and say whether it can be used; neither model nor method is needed."""
+    from efface.data import load_task
+    from efface.data.config import OWN_ANSWERS
+    from efface.presets import look_config
+
+    config = look_config(*source_and_pairs(settings))
+    task = load_task(config.data, data_dir=data_dir)
+    for warning in task.warnings:
+        say(f"warning: {warning}")
+    kept = f"{len(task.retain):,}"
+    if config.data.retain == OWN_ANSWERS:
+        kept = f"the model's answers to {config.data.generic_questions} questions"
+    elif not task.retain:
+        kept = "nothing"
+        say(
+            "warning: there is nothing to keep, so only methods that forget alone can be used (me, ga, npo and so on); "
+            "give data.retain=FILE, or data.retain=generated for the model's own answers"
+        )
+    scored = ", ".join(f"{each.name} {len(each.items):,}" for each in task.evaluation)
+    typer.echo(f"{task.name} can be used: {len(task.forget):,} to forget, {kept} to keep; scored: {scored}")
+
+
+@data.command(
+    epilog=examples(
+        "efface data describe data.forget=gone.csv data.retain=kept.csv",
+        "efface data describe tofu-forget01 model=path/to/model",
+        "efface data describe mine.yaml --json",
+    )
+)
+def describe(settings: Settings = None, data_dir: DataDir = None, as_json: Json = False) -> None:
+    """Count, measure and compare what is to be forgotten and kept; with model=..., lengths are in its tokens."""
+    from efface.data import load_task
+    from efface.data.describe import describe as describe_task
+    from efface.presets import look_config
+
+    config = look_config(*source_and_pairs(settings))
+    task = load_task(config.data, data_dir=data_dir)
+    measure = None
+    if config.model is not None:
+        from efface.run.describe import in_tokens
+
+        measure = in_tokens(config.model, config.text)
+    description = describe_task(
+        task, embedder=config.evaluate.embedder, judge=config.evaluate.judge, measure=measure
+    )
+    if as_json:
+        typer.echo(description.model_dump_json(indent=2))
+        return
+    from rich.console import Console
+
+    from efface.report.data_tables import print_description
+
+    print_description(Console(), description.model_dump())

@@ -1,0 +1,52 @@
+"""The command `presets`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from efface.cli import completion
+from efface.cli.arguments import examples
+
+app = typer.Typer()
+
+
+@app.command(
+    epilog=examples(
+        "efface presets",
+        "efface presets tofu-forget01 method=me+gd recipe=published",
+        "efface presets real-world method=idk+ap > mine.yaml",
+    )
+)
+def presets(
+    settings: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="NAME|KEY=VALUE",
+            show_default=False,
+            autocompletion=completion.settings,
+            help="A preset to show, then settings over it, such as method=me+gd or recipe=published.",
+        ),
+    ] = None,
+) -> None:
+    """List the presets, or print one's settings as a config file."""
+    if settings:
+        from efface.presets import resolved
+
+        name, *pairs = settings
+        typer.echo(resolved(name, pairs), nl=False)
+        return
+    from rich.console import Console
+
+    from efface.presets import preset, preset_names
+    from efface.report.facts import print_facts
+
+    console = Console()
+    for name in preset_names():
+        found = preset(name)
+        facts = [("about", found.about)]
+        if found.methods:
+            facts.append(("tuned", f"{', '.join(found.methods)}; other methods take the paper's defaults"))
+        facts.append(("recipes", "ours, published" if found.published else "ours"))
+        print_facts(console, name, facts)

@@ -1,0 +1,32 @@
+"""Names and what is to be said of each, in two columns. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from efface.report.text import one_line
+
+
+def print_facts(console: Console, title: str, facts: Iterable[tuple[str, str]]) -> None:
+    """A title and, below it, each name with its text, wrapped beside it; they may quote data or paths."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, text in facts:
+        grid.add_row(Text(f"  {name}"), Text(one_line(text)))
+    console.print(Text(one_line(title), style="bold"))
+    console.print(grid)
+
+
+def size(count: int) -> str:
+    """A number of bytes with three digits and a unit, such as `1.23 GiB`."""
+    value, unit = float(count), "bytes"
+    for larger in ("KiB", "MiB", "GiB", "TiB"):
+        if value < 999.5:
+            break
+        value, unit = value / 1024, larger
+    return f"{value:.3g} {unit}"

@@ -1,0 +1,205 @@
+"""What the library is given as objects, as files in the run's folder: from there alone the run can be repeated."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+from efface.artifacts import write_text
+from efface.data.config import DataConfig, FileConfig
+from efface.errors import EffaceError, because
+from efface.run.adapters import is_adapted, is_rounded
+from efface.run.folder import RunFolder
+from efface.run.models import model_sha256
+from efface.run.quiet import quiet_libraries
+from efface.train.checkpoint import folder_written_beside
+
+Purpose = Literal["forget", "retain"]
+
+
+class Inputs:
+    """Rows and a model that go into a run's folder before it starts, and leave it where the run is refused."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self._folder = folder
+        self._rows: dict[Purpose, str] = {}
+        self._model: tuple[Any, Any] | None = None
+
+    def model(self, model: Any, tokenizer: Any) -> str:
+        """The setting `model`: as it was given, or the folder where an object will lie.
+
+        Raises `EffaceError` for what is no whole model of transformers, and for an object without its tokenizer.
+        """
+        if isinstance(model, str | os.PathLike):
+            if tokenizer is not None:
+                raise EffaceError("tokenizer= goes with a model object; the folder of a model brings its own")
+            return os.fspath(model)
+        if not hasattr(model, "save_pretrained"):
+            raise EffaceError(
+                f"model is a {type(model).__name__}; give a folder, a name on the hub, or a model of transformers"
+            )
+        if is_adapted(model) or getattr(model, "_hf_peft_config_loaded", False):
+            raise EffaceError("model holds adapters; merge them with merge_and_unload() first")
+        if is_rounded(model):
+            raise EffaceError("model holds rounded weights; give the folder or name of the whole ones")
+        if tokenizer is None:
+            raise EffaceError("model is an object; give its tokenizer, too, as tokenizer=...")
+        self._model = model, tokenizer
+        return str(self._folder.before)
+
+    def data(self, data: Any, forget: Any, retain: Any) -> Any:
+        """The setting `data`, with the files to forget and to keep in it where these were given apart.
+
+        Raises `EffaceError` where nothing or two things are given to forget, and for what are no rows.
+        """
+        files: dict[Purpose, Any] = {"forget": forget, "retain": retain}
+        if all(file is None for file in files.values()):
+            if data is None:
+                raise EffaceError("there is nothing to forget; give forget=FILE or rows, or a benchmark as data=...")
+            return data.model_dump(exclude_defaults=True) if isinstance(data, DataConfig) else data
+        if data is not None and not isinstance(data, Mapping):
+            raise EffaceError("forget= and retain= go with files of your own; leave them out or leave data= out")
+        settings = dict(data or {})
+        for purpose, file in files.items():
+            if file is not None and settings.setdefault(purpose, file) is not file:
+                raise EffaceError(f"{purpose} is given twice, by itself and in data; leave one out")
+        return {key: self._file(key, value) if key in files else value for key, value in settings.items()}
+
+    @contextmanager
+    def written(self, config: BaseModel, *, resume: bool) -> Iterator[None]:
+        """Have everything in the run's folder inside of the block; where no run starts there, nothing stays.
+
+        Raises `EffaceError` where the folder holds something else, and, on `resume`, where other rows or another
+        model are given than those that the run was started with.
+        """
+        self._folder.check(config, resume=resume)
+        self._refuse_strangers(resume=resume)
+        missing = [path for path in (self._folder.root, *self._folder.root.parents) if not path.exists()]
+        try:
+            self._write()
+            yield
+        except BaseException as error:
+            if self._folder.config.is_file():
+                raise
+            self._remove(missing)
+            if isinstance(error, EffaceError):
+                raise EffaceError(self._without_paths(str(error))) from error
+            raise
+
+    def _file(self, purpose: Any, given: Any) -> Any:
+        """The setting `data.forget` or `data.retain`."""
+        if given is None or isinstance(given, str | FileConfig):
+            return given
+        if isinstance(given, os.PathLike):
+            return os.fspath(given)
+        if isinstance(given, Mapping):
+            if "path" not in given:
+                raise EffaceError(
+                    f"{purpose} is a mapping without a path; give settings such as {{'path': ..., 'columns': ...}}, or "
+                    "the rows themselves (of a dataset with splits, one split)"
+                )
+            return dict(given)
+        if not isinstance(given, Iterable):
+            raise EffaceError(f"{purpose} is a {type(given).__name__}; give a path, hf:OWNER/NAME, or rows")
+        self._rows[purpose] = _json_lines(purpose, given)
+        return str(self._path(purpose))
+
+    def _path(self, purpose: Purpose) -> Path:
+        return self._folder.inputs / f"{purpose}.jsonl"
+
+    def _refuse_strangers(self, *, resume: bool) -> None:
+        """Overwrite nothing that another call, or somebody else, has put there."""
+        mine = [self._folder.inputs] if self._rows else []
+        mine += [self._folder.before] if self._model else []
+        for path in mine:
+            if path.exists() and not resume:
+                raise EffaceError(
+                    f"--out {self._folder.root} holds {path.name}/ and no run; remove it or choose another folder"
+                )
+
+    def _write(self) -> None:
+        started = self._folder.config.is_file()
+        for purpose, text in self._rows.items():
+            path = self._path(purpose)
+            if started and path.is_file() and path.read_text(encoding="utf-8") != text:
+                raise EffaceError(f"--resume: {purpose} holds other rows than {path}; give the same ones")
+            write_text(path, text)
+        if self._model is not None and started and self._folder.before.is_dir():
+            _refuse_another(*self._model, self._folder.before)
+        elif self._model is not None:
+            with folder_written_beside(self._folder.before) as beside:
+                _save(*self._model, beside)
+
+    def _remove(self, missing: list[Path]) -> None:
+        """Take away what was written, and the folders made for it."""
+        if self._rows:
+            shutil.rmtree(self._folder.inputs, ignore_errors=True)
+        if self._model:
+            shutil.rmtree(self._folder.before, ignore_errors=True)
+        for path in missing:
+            if path.is_dir() and not any(path.iterdir()):
+                path.rmdir()
+
+    def _without_paths(self, sentence: str) -> str:
+        """Name rows as the caller does: their file is gone."""
+        for purpose in self._rows:
+            sentence = sentence.replace(str(self._path(purpose)), purpose)
+        return sentence
+
+
+def _json_lines(purpose: str, rows: Iterable[Any]) -> str:
+    lines = []
+    for number, row in enumerate(rows, 1):
+        if not isinstance(row, Mapping):
+            raise EffaceError(
+                f"{purpose}: row {number} is a {type(row).__name__}; give mappings such as {{'question': ..., "
+                "'answer': ...} or {'text': ...} (of a data frame: to_dict('records'))"
+            )
+        try:
+            line = json.dumps(dict(row), ensure_ascii=False, allow_nan=False, default=_in_words)
+            lines.append(line.encode().decode())  # half a surrogate pair does not fit into a file
+        except (TypeError, ValueError) as error:
+            raise EffaceError(
+                f"{purpose}: row {number} cannot be written as JSON ({because(error)}); give text, numbers, lists and "
+                "None, and leave other columns out"
+            ) from error
+    if not lines:
+        raise EffaceError(f"{purpose} holds no rows; give one at least")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _in_words(value: object) -> str:
+    if isinstance(value, datetime.date | datetime.time):
+        return value.isoformat()
+    raise TypeError(f"a {type(value).__name__}")
+
+
+def _refuse_another(model: Any, tokenizer: Any, folder: Path) -> None:
+    """Raise `EffaceError` where the model is not the one that was written to `folder`."""
+    with TemporaryDirectory(dir=folder.parent, suffix=".partial") as again:
+        _save(model, tokenizer, Path(again))
+        if model_sha256(Path(again)) != model_sha256(folder):
+            raise EffaceError(f"--resume: the model is not the one in {folder}; give the same one")
+
+
+@quiet_libraries()
+def _save(model: Any, tokenizer: Any, folder: Path) -> None:
+    """Write a model and its tokenizer; the model comes out as it went in."""
+    from transformers import GenerationConfig
+
+    generation, model.generation_config = model.generation_config, GenerationConfig()
+    try:  # transformers refuses to write settings for generation that many published models have
+        model.save_pretrained(folder)
+    finally:
+        model.generation_config = generation
+    generation.to_json_file(folder / "generation_config.json")
+    tokenizer.save_pretrained(folder)

@@ -1,0 +1,199 @@
+"""`--dry-run`: what a run would do. All is read and checked as in the run itself; nothing is trained or written."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from efface.artifacts import Metric
+from efface.data.config import OWN_ANSWERS
+from efface.data.describe import missing_metrics
+from efface.data.generic import first_generic_questions
+from efface.evaluate.config import EvaluateConfig
+from efface.evaluate.engine import check_fits
+from efface.evaluate.judges import Judges, open_judges
+from efface.run.adapters import with_adapters
+from efface.run.config import EvaluationConfig, FinetuneConfig, RunConfig
+from efface.run.evaluation import prepare_evaluation
+from efface.run.finetune import prepare_finetuning
+from efface.run.folder import RunFolder
+from efface.run.manifest import training_precision
+from efface.run.models import stored_dtype
+from efface.run.prepare import prepare
+from efface.run.quiet import quiet_libraries
+from efface.run.reporter import Reporter
+from efface.schema import EvaluationSet
+from efface.text.template import Formatter
+from efface.train.config import TrainConfig
+from efface.train.plan import Schedule, schedule
+from efface.train.step import Example
+
+_BYTES_OF_A_CHECKPOINT = 12
+"""For each trained parameter: itself and AdamW's two moments, in float32."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a model would be trained."""
+
+    method: str
+    plan: Schedule
+    config: TrainConfig
+    trained: int
+    """Parameters that change; with adapters, only theirs."""
+    tokens: int
+    """Read in the forward passes of all steps, those of the reference aside."""
+    longest: int
+    """Tokens of the longest sequence."""
+    precision: str
+
+
+@dataclass(frozen=True)
+class Outline:
+    """What a run would do, and to what."""
+
+    model: str
+    parameters: int
+    data: str
+    """Which data, and how much of it is trained on."""
+    limit: int | None
+    """Most tokens of a sequence."""
+    device: str
+    out: Path
+    bytes_written: int
+    """About; the free space of the disk is `bytes_free`."""
+    bytes_free: int
+    training: Training | None = None
+    scored: dict[str, int] = field(default_factory=dict)
+    """Set -> how many questions; empty where nothing is scored."""
+    missing: dict[Metric, str] = field(default_factory=dict)
+    """Metric that will not be there -> why."""
+    notes: tuple[str, ...] = ()
+
+
+@quiet_libraries()
+def outline_run(
+    config: RunConfig, out: Path, *, data_dir: Path | None, resume: bool, reporter: Reporter, evaluated: bool
+) -> Outline:
+    """What `run`, or `unlearn` where nothing is to be `evaluated`, would do; raises the same `EffaceError`s."""
+    this = prepare(
+        config, RunFolder(out), data_dir=data_dir, reporter=reporter, resume=resume, answer=_questions_for_answers
+    )
+    judges = Judges(None, None)
+    if evaluated:
+        judges = open_judges(config.evaluate, this.device)
+        check_fits(this.original, this.formatter, this.task.evaluation, config.evaluate)
+    parameters = _parameters(this.original)
+    training = _training(config.method, this.original, this.steps, len(this.task.forget), config, this.device)
+    own = "the model's own answers are not there yet: their tokens are counted as if they repeated the questions"
+    return Outline(
+        model=config.model,
+        parameters=parameters,
+        data=f"{this.task.name}: {len(this.task.forget):,} to forget, {len(this.task.retain):,} to keep",
+        limit=this.formatter.limit,
+        device=this.manifest.device,
+        out=out,
+        bytes_written=_bytes_written(parameters, this.source, training),
+        bytes_free=_bytes_free(out),
+        training=training,
+        scored=_scored(this.task.evaluation, config.evaluate) if evaluated else {},
+        missing=_missing(this.task.evaluation, config.evaluate, judges) if evaluated else {},
+        notes=(own,) if config.data.retain == OWN_ANSWERS else (),
+    )
+
+
+@quiet_libraries()
+def outline_finetuning(
+    config: FinetuneConfig, out: Path, *, data_dir: Path | None, resume: bool, reporter: Reporter
+) -> Outline:
+    """What `finetune` would do; raises the same `EffaceError`s."""
+    this = prepare_finetuning(config, RunFolder(out), data_dir=data_dir, resume=resume, reporter=reporter)
+    parameters = _parameters(this.model)
+    training = _training("fine-tuning", this.model, this.steps, this.items, config, this.device)
+    return Outline(
+        model=config.model,
+        parameters=parameters,
+        data=f"{this.items:,} to learn",
+        limit=this.formatter.limit,
+        device=this.manifest.device,
+        out=out,
+        bytes_written=_bytes_written(parameters, this.source, training),
+        bytes_free=_bytes_free(out),
+        training=training,
+    )
+
+
+@quiet_libraries()
+def outline_evaluation(config: EvaluationConfig, out: Path, *, data_dir: Path | None, reporter: Reporter) -> Outline:
+    """What `evaluate_model` would do; raises the same `EffaceError`s."""
+    this = prepare_evaluation(config, RunFolder(out), data_dir=data_dir, reporter=reporter)
+    check_fits(this.model, this.formatter, this.task.evaluation, config.evaluate)
+    return Outline(
+        model=config.model,
+        parameters=_parameters(this.model),
+        data=this.task.name,
+        limit=this.formatter.limit,
+        device=this.manifest.device,
+        out=out,
+        bytes_written=0,
+        bytes_free=_bytes_free(out),
+        scored=_scored(this.task.evaluation, config.evaluate),
+        missing=_missing(this.task.evaluation, config.evaluate, this.judges),
+    )
+
+
+def _questions_for_answers(_model: Any, _formatter: Formatter, config: RunConfig, _: Reporter) -> dict[str, str]:
+    """Texts of about the right number in place of what the model would answer, which takes it minutes."""
+    return {each.id: each.question for each in first_generic_questions(config.data.generic_questions)}
+
+
+def _missing(sets: Sequence[EvaluationSet], config: EvaluateConfig, judges: Judges) -> dict[Metric, str]:
+    return {**missing_metrics(sets, embedder=config.embedder, judge=config.judge), **judges.missing}
+
+
+def _scored(sets: Sequence[EvaluationSet], config: EvaluateConfig) -> dict[str, int]:
+    return {each.name: len(each.items[: config.limit]) for each in sets}
+
+
+def _training(
+    method: str,
+    model: Any,
+    steps: Sequence[Sequence[Example]],
+    items: int,
+    config: RunConfig | FinetuneConfig,
+    device: torch.device,
+) -> Training:
+    """Count what would be trained and read; adapters are put into `model`, to count them, too."""
+    adapted = model if config.train.lora is None else with_adapters(model, config.train.lora, seed=config.seed)
+    lengths = [len(sequence) for step in steps for example in step for sequence in example.values()]
+    return Training(
+        method=method,
+        plan=schedule(items, config.train),
+        config=config.train,
+        trained=sum(parameter.numel() for parameter in adapted.parameters() if parameter.requires_grad),
+        tokens=sum(lengths),
+        longest=max(lengths),
+        precision=training_precision(config.train, device),
+    )
+
+
+def _parameters(model: Any) -> int:
+    count: int = model.num_parameters()  # of rounded weights, which are packed, their true number
+    return count
+
+
+def _bytes_written(parameters: int, source: Path, training: Training) -> int:
+    """The model, and the checkpoints: the last one stays until the next is whole; none follows the last step."""
+    every = training.config.checkpoint_every or training.plan.per_epoch
+    checkpoints = min((training.plan.steps - 1) // every, 2)
+    return parameters * stored_dtype(source).itemsize + checkpoints * training.trained * _BYTES_OF_A_CHECKPOINT
+
+
+def _bytes_free(out: Path) -> int:
+    there = next(path for path in (out, *out.absolute().parents) if path.is_dir())
+    return shutil.disk_usage(there).free
