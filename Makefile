@@ -22,7 +22,7 @@ install: $(INSTALLED) ## install efface and its tools into .venv (again only whe
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
-	  $(BIN)/python -m pip install --no-input -c constraints.txt -e '.[dev,lora,offline,data,quantized]'
+	  $(BIN)/python -m pip install --no-input -c constraints.txt -e '.[dev]'
 	@touch $@
 
 demo: $(INSTALLED) ## train a small model, make it forget in four ways, show what is left (runs/demo)
@@ -67,4 +67,4 @@ pins: ## resolve every dependency anew and write constraints.txt (torch keeps it
 
 clean: ## remove .venv, dist/ and caches (runs/ stays)
 	rm -rf .venv dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
-	find src tests benchmarks scripts -name __pycache__ -prune -exec rm -rf {} +
+	find src tests benchmarks scripts examples -name __pycache__ -prune -exec rm -rf {} +

@@ -10,7 +10,7 @@ grep '^torch==' constraints.txt >"$work/torch.txt"
 build_requirement=$(sed -n 's/^requires = \["\(.*\)"\]$/\1/p' pyproject.toml)
 
 "${PYTHON:-python3}" -m venv "$work/venv"
-"$work/venv/bin/pip" install -q -c "$work/torch.txt" -e '.[dev,lora,offline]' "$build_requirement" editables wheel
+"$work/venv/bin/pip" install -q -c "$work/torch.txt" -e '.[dev]' "$build_requirement" editables wheel
 
 {
   echo '# Every version that `pip install -c constraints.txt` may install. Written by `make pins`.'

@@ -53,8 +53,8 @@ class Unlearned:
     """Scores before and after; None where none were asked for."""
 
     @cached_property
-    def model(self) -> PreTrainedModel:
-        """The unlearned model on the CPU, in evaluation mode and in the dtype that the model came in."""
+    def model(self) -> Any:
+        """The unlearned `PreTrainedModel` on the CPU, in evaluation mode and in the dtype that the model came in."""
         folder = self.folder / "model"
         with quiet_libraries():
             return load_model(folder, dtype=stored_dtype(folder), device=torch.device("cpu"))

@@ -37,13 +37,39 @@ def local_copy(name: str) -> Path:
     a branch. Raises `UnavailableError` for a name that leads nowhere, and within seconds where the hub cannot be
     reached (the loaders of transformers retry for half a minute).
     """
+    return found_here(name) or _fetched(*_repo_and_revision(name))
+
+
+def found_here(name: str) -> Path | None:
+    """Return the folder that `local_copy` would without the network; None where it would ask the hub.
+
+    Raises `UnavailableError` for a name that leads nowhere.
+    """
     folder = Path(name).expanduser()
     if folder.is_dir():
         return folder
     if _is_path(name):
         raise UnavailableError(f"there is no folder {name}")
+    return _cached(*_repo_and_revision(name))
+
+
+def look_up(name: str, folder: Path) -> int:
+    """Write the config.json of a model on the hub into `folder`; return the bytes that `local_copy` would download.
+
+    Raises `UnavailableError`, within seconds, for a model that the hub does not have or does not hand out.
+    """
+    from huggingface_hub import HfApi, hf_hub_download
+    from huggingface_hub.utils import filter_repo_objects
+
     repo, revision = _repo_and_revision(name)
-    return _cached(repo, revision) or _fetched(repo, revision)
+    try:
+        model = HfApi().model_info(repo, revision=revision, files_metadata=True, timeout=SECONDS_TO_CONNECT)
+        hf_hub_download(repo, "config.json", revision=revision, local_dir=folder, etag_timeout=SECONDS_TO_CONNECT)
+    except Exception as error:  # the hub client's HTTP library, and so its errors, differ by version
+        raise UnavailableError(_why_not_fetched(error, repo, revision)) from error
+    sizes = {file.rfilename: file.size or 0 for file in model.siblings or []}
+    wanted = filter_repo_objects(sizes, allow_patterns=MODEL_FILES, ignore_patterns=_SAME_WEIGHTS_AGAIN)
+    return sum(sizes[file] for file in wanted)
 
 
 def is_hub_name(name: str) -> bool:

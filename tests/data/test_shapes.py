@@ -51,6 +51,8 @@ def refusal(*rows: dict[str, Any], **columns: str) -> str:
         ({"instruction": "Who?", "input": "", "output": "Ann."}, PAIR),
         ({"instruction": "Who?", "input": "In 1949.", "output": "Ann."}, [("Who?\n\nIn 1949.", (), "Ann.")]),
         ({"instruction": "Who?", "output": "Ann.", "system": "Be brief."}, TOLD),
+        ({"instruction": "Who?", "context": "In 1949.", "response": "Ann."}, [("Who?\n\nIn 1949.", (), "Ann.")]),
+        ({"prompt": "Who?", "response": "Ann."}, PAIR),
         ({"messages": [USER, SAID]}, PAIR),
         ({"messages": [USER, SAID], "prompt": "Who?", "completion": "x"}, PAIR),
         ({"messages": [USER, SAID], "system": "Be brief."}, TOLD),

@@ -8,7 +8,7 @@ import shutil
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen2MoeConfig, Qwen2MoeForCausalLM
 
 from efface.errors import EffaceError
 from efface.run.adapters import with_adapters
@@ -216,6 +216,16 @@ def test_adapters_are_on_all_linear_layers_but_the_head_and_add_nothing_at_first
     assert layers == {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
     settings = model.peft_config["default"]
     assert (settings.r, settings.lora_alpha, settings.lora_dropout) == (3, 32, 0.05)
+
+
+def test_in_a_mixture_of_experts_adapters_are_on_attention_alone(tmp_path):
+    """PEFT takes the name of a dense layer for the experts of all layers, which it refuses to adapt with dropout."""
+    sizes = {"vocab_size": 60, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+    experts = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 8, "mlp_only_layers": [1]}
+    model = Qwen2MoeForCausalLM(Qwen2MoeConfig(**sizes, **experts, intermediate_size=8))
+    adapted = with_adapters(model, LoRAConfig(), seed=0)
+    trainable = [name for name, parameter in adapted.named_parameters() if parameter.requires_grad]
+    assert {name.split(".lora_")[0].rsplit(".", 2)[1] for name in trainable} == {"self_attn"}
 
 
 def test_the_seed_decides_the_adapters_and_nothing_else(source):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from efface.run.config import FinetuneConfig, RunConfig, merge, validated
 from efface.run.finetune import finetune
 from efface.run.models import load_model
 from efface.run.reporter import Silent
+from efface.run.training import train
 from efface.text.forward import check_packing
 from efface.text.likelihood import answer_logprobs
 from efface.text.template import Encoded
@@ -61,6 +63,20 @@ def config(settings, wide):
         return validated(RunConfig, merge(settings, merge({"model": str(wide), "train": train}, changes)))
 
     return make
+
+
+@pytest.fixture
+def trains(monkeypatch):
+    """For each training: whether the model that it starts from is rounded."""
+    seen = []
+
+    def watched(model, *arguments, **settings):
+        seen.append(is_rounded(model))
+        return train(model, *arguments, **settings)
+
+    monkeypatch.setattr(pipeline, "train", watched)
+    monkeypatch.setattr(sys.modules["efface.run.finetune"], "train", watched)
+    return seen
 
 
 def rounded(folder, bits, precision="float32"):
@@ -117,6 +133,7 @@ def test_four_bits_are_multiplied_in_the_precision_of_training(wide, precision, 
 @torch.no_grad()
 def test_a_rounded_model_is_packed_as_one_by_one(wide, bits):
     model = rounded(wide, bits)
+    model.model.layers[0].input_layernorm.weight[3] = 5  # makes outliers, which 8 bits treat apart
     check_packing(model)
     items = [Encoded(str(n), [0, n + 5], list(range(n + 9, n + 12 + 3 * n))) for n in range(5)]
     packed = answer_logprobs(model, items, token_budget=1000)
@@ -126,9 +143,11 @@ def test_a_rounded_model_is_packed_as_one_by_one(wide, bits):
 
 
 @pytest.mark.parametrize("bits", [4, 8])
-def test_the_reference_is_the_rounded_base(config, tmp_path, bits):
+def test_the_reference_is_the_rounded_base(config, tmp_path, trains, bits):
     """At the first step nothing is learned: NPO is 2/beta log 2 and the KL zero, as against no other model."""
     pipeline.run(config(bits, method="npo+kl", train={"lora": {"dropout": 0.0}}), tmp_path / "run")
+    assert trains == [True]
+    assert f"training float32 on a base in {bits} bits, " in (tmp_path / "run" / "manifest.json").read_text()
     first, *_, last = steps(tmp_path / "run")
     atol = 1e-5 if bits == 4 else 1e-2
     assert first["forget"] == pytest.approx(2 / 0.1 * math.log(2), abs=100 * atol)
@@ -169,11 +188,12 @@ def test_whole_weights_are_saved_with_the_adapter_merged(config, wide, tmp_path,
         assert (cut / file).read_bytes() == (out / file).read_bytes()
 
 
-def test_fine_tuning_on_rounded_weights(config, tmp_path):
+def test_fine_tuning_on_rounded_weights(config, tmp_path, trains):
     made = config(4).model_dump()
     settings = {name: made[name] for name in ("model", "data", "text", "train")}
     folder = finetune(validated(FinetuneConfig, settings), tmp_path / "run")
     assert AutoModelForCausalLM.from_pretrained(folder).dtype == torch.bfloat16
+    assert trains == [True]
     losses = [step["retain"] for step in steps(tmp_path / "run")]
     assert losses[-1] < losses[0]
 
@@ -182,7 +202,7 @@ def test_fine_tuning_on_rounded_weights(config, tmp_path):
 
 
 def test_without_bitsandbytes(config, tmp_path, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "bitsandbytes", None)
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)
     sentence = r"train.lora.bits=4 needs bitsandbytes; install it with: pip install 'efface\[quantized\]'"
     with pytest.raises(EffaceError, match=sentence):
         pipeline.run(config(4), tmp_path / "run")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from typing import Annotated
@@ -9,13 +10,13 @@ from typing import Annotated
 import typer
 
 from efface import __version__
-from efface.cli import runs, scores
-from efface.cli.arguments import examples, say
+from efface.cli import data, presets, push, runs, scores
+from efface.cli.arguments import examples, help_of, say
+from efface.cli.usage import usage_sentence
 from efface.errors import EffaceError
 
 app = typer.Typer(
     name="efface",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -28,9 +29,11 @@ app = typer.Typer(
         "efface demo",
         "efface run tofu-forget01 method=me+gd model=path/to/model --out runs/first",
         "efface score runs/first --json",
+        "efface --install-completion",
     ),
 )
 def options(
+    ctx: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
     debug: Annotated[  # noqa: ARG001 - `main` has taken it away before
         bool, typer.Option("--debug", help="Show the traceback of an error; goes anywhere on the line.")
@@ -40,9 +43,10 @@ def options(
     if version:
         typer.echo(__version__)
         raise typer.Exit
+    help_of(ctx)
 
 
-for group in (runs, scores):
+for group in (runs, scores, data, presets, push):
     app.add_typer(group.app)
 
 
@@ -51,15 +55,24 @@ def main() -> None:
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     debug = len(arguments) < len(sys.argv) - 1
     try:
-        app(args=arguments)
-    except (EffaceError, OSError) as error:
+        code = app(args=arguments, prog_name="efface", standalone_mode=False)
+        sys.stdout.flush()  # here, where a closed pipe can still be caught
+    except BrokenPipeError:  # whoever reads, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    except typer.Abort:  # at a question
+        code = 130
+    except (EffaceError, OSError, typer.TyperException) as error:
         if debug:
             traceback.print_exc()
         say(_sentence(error))
-        sys.exit(2)
+        code = 2
+    sys.exit(code)
 
 
-def _sentence(error: EffaceError | OSError) -> str:
+def _sentence(error: EffaceError | OSError | typer.TyperException) -> str:
+    if isinstance(error, typer.TyperException):
+        return usage_sentence(error)
     if isinstance(error, EffaceError) or error.strerror is None:
         return str(error)
     where = f"{error.filename}: " if error.filename else ""

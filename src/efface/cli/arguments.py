@@ -32,9 +32,7 @@ DataDir = Annotated[
     ),
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on where a run of the same settings was stopped.")]
-DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Read and check everything, say what would be done, and stop.")
-]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Read and check everything, say what would be done, and stop.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
 

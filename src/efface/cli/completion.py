@@ -18,10 +18,10 @@ def settings(ctx: typer.Context, incomplete: str) -> list[str]:
     key, equals, _ = incomplete.partition("=")
     if equals and key:
         return [f"{key}={value}" for value in _values(kind, key)]
-    if given and incomplete == "=":  # bash takes `key=` for two words
-        return [f"={value}" for value in _values(kind, given[-1])]
-    if len(given) > 1 and given[-1] == "=":
-        return _values(kind, given[-2])
+    if given[-1:] == ["="]:  # bash cuts words at `=`, and typer drops one at the end
+        given.pop()
+    if values := [] if not given else _values(kind, given[-1]):
+        return values
     return ([] if given else presets(incomplete)) + _keys(kind, incomplete)
 
 

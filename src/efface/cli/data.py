@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from efface.cli import completion
 from efface.cli.arguments import DataDir, Json, Settings, examples, help_of, interruptible, say, source_and_pairs
-from efface.errors import EffaceError
 
 app = typer.Typer()
 data = typer.Typer()
@@ -32,7 +30,7 @@ def _data(ctx: typer.Context) -> None:
 
 @data.command(name="list", epilog=examples("efface data list", "efface data list --data-dir path/to/benchmarks"))
 def list_(data_dir: DataDir = None) -> None:
-    """Say which data sets there are, where they come from and whether they are here."""
+    """Say which data sets there are, and where."""
     from rich.console import Console
 
     from efface.data.catalog import catalog
@@ -78,7 +76,10 @@ def fetch(
         ),
     ] = None,
 ) -> None:
-    """Download published benchmarks, and check that they are what was published; goes on where it was interrupted."""
+    """Download published benchmarks.
+
+    Each file is checked to be the published one; a fetch that was interrupted goes on when it is started again.
+    """
     from efface.data.fetch import default_folder, published, published_benchmark
     from efface.data.fetch import fetch as fetch_files
 
@@ -87,11 +88,11 @@ def fetch(
     with interruptible("the same command goes on from here"):
         from rich.console import Console
 
-        from efface.report.facts import downloads
+        from efface.cli.downloads import shown_downloads
 
         console = Console()
         for benchmark in benchmarks:
-            with downloads(console, benchmark.folder) as progress:
+            with shown_downloads(console) as progress:
                 found = fetch_files(benchmark, data_dir or default_folder(), mirror=mirror, progress=progress)
             kept = f", {len(found.kept)} were there" if found.kept else ""
             typer.echo(f"{benchmark.name}: {found.folder} ({len(found.downloaded)} files downloaded{kept})")
@@ -106,7 +107,10 @@ def fetch(
     )
 )
 def check(settings: Settings = None, data_dir: DataDir = None) -> None:
-    """Read data as a run would and say whether it can be used; neither model nor method is needed."""
+    """Read data as a run would, and say if it can be used.
+
+    Neither model nor method is needed.
+    """
     from efface.data import load_task
     from efface.data.config import OWN_ANSWERS
     from efface.presets import look_config
@@ -136,7 +140,11 @@ def check(settings: Settings = None, data_dir: DataDir = None) -> None:
     )
 )
 def describe(settings: Settings = None, data_dir: DataDir = None, as_json: Json = False) -> None:
-    """Count, measure and compare what is to be forgotten and kept; with model=..., lengths are in its tokens."""
+    """Count and measure what is to be forgotten and kept.
+
+    It tells lengths (in tokens of model=..., if one is named), repetitions, what forget and retain set share, and what
+    can be scored.
+    """
     from efface.data import load_task
     from efface.data.describe import describe as describe_task
     from efface.presets import look_config
@@ -148,14 +156,12 @@ def describe(settings: Settings = None, data_dir: DataDir = None, as_json: Json 
         from efface.run.describe import in_tokens
 
         measure = in_tokens(config.model, config.text)
-    description = describe_task(
-        task, embedder=config.evaluate.embedder, judge=config.evaluate.judge, measure=measure
-    )
+    description = describe_task(task, embedder=config.evaluate.embedder, judge=config.evaluate.judge, measure=measure)
     if as_json:
         typer.echo(description.model_dump_json(indent=2))
         return
     from rich.console import Console
 
-    from efface.report.data_tables import print_description
+    from efface.cli.description import print_description
 
-    print_description(Console(), description.model_dump())
+    print_description(Console(), description)

@@ -28,6 +28,7 @@ def push(
     repo: Annotated[
         str, typer.Argument(metavar="OWNER/NAME", show_default=False, help="Where on the Hugging Face hub.")
     ],
+    *,
     public: Annotated[
         bool, typer.Option("--public", help="Let everyone see a new repository; otherwise it is private.")
     ] = False,
@@ -39,7 +40,10 @@ def push(
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before uploading.")] = False,
 ) -> None:
-    """Upload a run's model to the Hugging Face hub, with its card and nothing else of the run."""
+    """Upload a run's model to the Hugging Face hub.
+
+    Weights, settings, tokenizer and card go there, and nothing else of the run.
+    """
     from efface.report.facts import size
     from efface.report.text import one_line
     from efface.run.push import files_to_push

@@ -6,7 +6,7 @@ import json
 import warnings
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -23,6 +23,9 @@ from efface.cli.arguments import (
     source_and_pairs,
 )
 from efface.cli.dry_run import show_outline
+
+if TYPE_CHECKING:
+    from efface.scores.own import RecordMetric
 
 app = typer.Typer()
 
@@ -48,7 +51,10 @@ def evaluate(
     data_dir: DataDir = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Question one model as it is, and score it; of a run's config, only what concerns that is read."""
+    """Question one model as it is, and score it.
+
+    Settings are those of a run; what they say of training is passed over.
+    """
     from efface.presets import evaluation_config
 
     config = evaluation_config(*source_and_pairs(settings))
@@ -77,6 +83,7 @@ def evaluate(
     epilog=examples(
         "efface score runs/first --definition tofu",
         "efface score eval_log_aggregated.json --against retrained.json --json",
+        "efface score runs/first --plugin metrics.py",
     )
 )
 def score(
@@ -88,6 +95,7 @@ def score(
             help="The folder of a run or an evaluation, or an eval log in TOFU's format (LOG.json).",
         ),
     ],
+    *,
     definition: Annotated[
         str,
         typer.Option(
@@ -105,13 +113,26 @@ def score(
     stage: Annotated[
         Literal["before", "after"], typer.Option(help="Which records of a run: before or after unlearning.")
     ] = "after",
+    plugin: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE",
+            help="Python code with metrics of your own, which is run: path/to/file.py or package.module, all its "
+            "metrics or, with :Class behind it, one; may be repeated.",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Score a run's records or a foreign eval log; no model is needed."""
     from efface.scores import score_path
 
+    metrics: tuple[RecordMetric, ...] = ()
+    if plugin:
+        from efface.run.plugins import load_plugins, own_metrics
+
+        metrics = own_metrics(load_plugins(plugin))
     with warnings.catch_warnings(record=True) as caught:
-        scores = score_path(log, definition=definition, against=against, stage=stage)
+        scores = score_path(log, definition=definition, against=against, stage=stage, metrics=metrics)
     for warning in caught:
         say(f"warning: {warning.message}")
     if as_json:

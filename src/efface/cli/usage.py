@@ -7,6 +7,8 @@ import re
 import typer
 
 _REWORDED = (
+    (re.compile(r": Value error, "), ": "),
+    (re.compile(r"^Got unexpected extra argument\S* \((.+)\)$"), r"unexpected argument: \1"),
     (re.compile(r"\.? Did you mean (.+)\?$"), r", did you mean \1?"),
     (re.compile(r"option: (\S+)"), r"option '\1'"),
     (re.compile(r" \(Possible options: (.+)\)$"), r", did you mean \1?"),

@@ -113,9 +113,7 @@ def describe(task: Task, *, embedder: str, judge: str, measure: Measure | None =
         evaluation={each.name: _set(each.items, measure) for each in task.evaluation},
         overlap=overlap(task.forget, task.retain),
         missing=missing_metrics(task.evaluation, embedder=embedder, judge=judge),
-        samples=tuple(
-            Sample(set=name, id=item.id, question=item.question, answer=item.answer) for name, item in shown
-        ),
+        samples=tuple(Sample(set=name, id=item.id, question=item.question, answer=item.answer) for name, item in shown),
         warnings=task.warnings,
     )
 

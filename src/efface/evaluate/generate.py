@@ -45,7 +45,7 @@ def generate(
     check_room(model, prompts, new_tokens)
     outputs: dict[int, list[int]] = {}
     with _plain_greedy(unwrapped(model)) as inner:
-        for rows in _batches([len(prompt) for prompt in prompts], new_tokens, batch_tokens):
+        for rows in batches([len(prompt) for prompt in prompts], new_tokens, batch_tokens):
             ended = _decode(inner, [prompts[row] for row in rows], formatter.stop_ids, new_tokens)
             outputs.update(zip(rows, ended, strict=True))
             if progress:
@@ -79,7 +79,7 @@ def _plain_greedy(model: Any) -> Iterator[Any]:
         model.train(was_training)
 
 
-def _batches(lengths: Sequence[int], new_tokens: int, batch_tokens: int) -> Iterator[list[int]]:
+def batches(lengths: Sequence[int], new_tokens: int, batch_tokens: int) -> Iterator[list[int]]:
     """Cut the indices of `lengths` into batches, longest prompts first, so that memory runs out at once or never."""
     waiting = sorted(range(len(lengths)), key=lambda index: -lengths[index])
     while waiting:

@@ -55,16 +55,29 @@ def open_judges(config: EvaluateConfig, device: torch.device | str) -> Judges:
     return Judges(embedder, judge, missing)
 
 
+def embedder_model(name: str) -> str | None:
+    """The folder or hub name that `evaluate.embedder=name` stands for; None where it needs neither."""
+    if name in ("none", "offline"):
+        return None
+    if name == "default":
+        return PAPER_EMBEDDER
+    # as sentence-transformers itself reads a bare name
+    is_bare = "/" not in name and not Path(name).exists()
+    return f"sentence-transformers/{name}" if is_bare else name
+
+
+def judge_model(name: str) -> str | None:
+    """The folder or hub name that `evaluate.judge=name` stands for; None where it needs neither."""
+    if name in ("none", KeyFactJudge.name):
+        return None
+    return PAPER_JUDGE if name == "default" else name
+
+
 def _open_embedder(name: str, device: torch.device | str) -> Embedder:
     if name == "none":
         raise UnavailableError("switched off by evaluate.embedder=none")
-    if name == "offline":
-        return _open_offline(device)
-    if name == "default":
-        return _load(Embedder, PAPER_EMBEDDER, device)
-    # as sentence-transformers itself reads a bare name
-    is_bare = "/" not in name and not Path(name).exists()
-    return _load(Embedder, f"sentence-transformers/{name}" if is_bare else name, device)
+    model = embedder_model(name)
+    return _open_offline(device) if model is None else _load(Embedder, model, device)
 
 
 def _open_offline(device: torch.device | str) -> Embedder:
@@ -82,9 +95,8 @@ def _open_offline(device: torch.device | str) -> Embedder:
 def _open_judge(name: str, device: torch.device | str) -> Judge:
     if name == "none":
         raise UnavailableError("switched off by evaluate.judge=none")
-    if name == KeyFactJudge.name:
-        return KeyFactJudge()
-    return _load(NliJudge, PAPER_JUDGE if name == "default" else name, device)
+    model = judge_model(name)
+    return KeyFactJudge() if model is None else _load(NliJudge, model, device)
 
 
 def _load(opened: Callable[[str, Path, torch.device | str], T], name: str, device: torch.device | str) -> T:

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict
 
+from efface.data.config import SHORTHANDS
 from efface.errors import EffaceError, nearest
 from efface.objectives.config import plain_method
 from efface.run.config import (
@@ -25,6 +26,7 @@ from efface.run.config import (
     validated,
 )
 
+_DATA_FILES = (".csv", ".jsonl", ".md", ".parquet", ".tsv", ".txt")
 _STAND_INS = {"method": "me+gd", "model": "path/to/model"}
 """What a run requires and no preset says, so that the rest can be checked and shown without it."""
 
@@ -105,7 +107,6 @@ def evaluation_config(source: str | None, pairs: Sequence[str]) -> EvaluationCon
 
     What a preset or file says about training means nothing here and is passed over.
     """
-
     return _part_of_a_run(EvaluationConfig, source, pairs)
 
 
@@ -185,6 +186,10 @@ def _read(source: str | None) -> dict[str, Any]:
         return {}
     if source in preset_names():
         return {"preset": source}
+    if source in SHORTHANDS:
+        raise EffaceError(f"{source!r} is neither a preset nor a config file; to use this data, give data={source}")
+    if Path(source).suffix in _DATA_FILES:
+        raise EffaceError(f"{source} is no config file; to use this data, give data.forget={source}")
     if Path(source).suffix not in (".yaml", ".yml") and not Path(source).exists():
         raise EffaceError(f"{source!r} is neither a preset nor a config file; {nearest(source, preset_names())}")
     return read_yaml(Path(source))

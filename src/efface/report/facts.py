@@ -12,13 +12,20 @@ from efface.report.text import one_line
 
 
 def print_facts(console: Console, title: str, facts: Iterable[tuple[str, str]]) -> None:
-    """A title and, below it, each name with its text, wrapped beside it; they may quote data or paths."""
+    """A title and, below it, each name with its text, which may quote data or paths.
+
+    Texts are wrapped beside the names in a terminal; elsewhere, where they are searched or copied, they are lines.
+    """
+    console.print(Text(one_line(title), style="bold"))
+    if not console.is_terminal:
+        for name, text in facts:
+            console.print(Text(f"  {name}: {one_line(text)}"), soft_wrap=True)
+        return
     grid = Table.grid(padding=(0, 2))
     grid.add_column(no_wrap=True)
     grid.add_column(overflow="fold")
     for name, text in facts:
         grid.add_row(Text(f"  {name}"), Text(one_line(text)))
-    console.print(Text(one_line(title), style="bold"))
     console.print(grid)
 
 

@@ -136,7 +136,7 @@ def _print_own(console: Console, models: Mapping[str, Scores]) -> None:
     names = dict.fromkeys(name for scores in models.values() for each in scores.sets.values() for name in each.own)
     if not names:
         return
-    table = _table("Own metrics by set (number of questions)")
+    table = _table("Own metrics by set")
     table.add_column("")
     for name in names:
         table.add_column(Text(one_line(name)), justify="right", overflow="fold")

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 from efface.data.describe import Lengths, Measure, lengths
-from efface.errors import EffaceError
-from efface.run.models import load_tokenizer, model_folder
+from efface.run.models import load_tokenizer, model_config, model_folder
 from efface.run.quiet import quiet_libraries
 from efface.schema import Item
 from efface.text.forward import positions
 from efface.text.template import Formatter, TextConfig
-from efface.train.checkpoint import first_line
 
 
 @quiet_libraries()
@@ -24,7 +20,7 @@ def in_tokens(model: str, text: TextConfig) -> Measure:
     what is returned, for items that the format cannot show.
     """
     source = model_folder(model)
-    limits = [n for n in (text.max_length, positions(_config(source))) if n is not None]
+    limits = [n for n in (text.max_length, positions(model_config(source))) if n is not None]
     formatter = Formatter(load_tokenizer(source), text.model_copy(update={"max_length": None}))
 
     def measure(items: Sequence[Item]) -> Lengths:
@@ -32,12 +28,3 @@ def in_tokens(model: str, text: TextConfig) -> Measure:
         return lengths([len(each) for each in encoded], "tokens", min(limits, default=None))
 
     return measure
-
-
-def _config(folder: Path) -> Any:
-    from transformers import AutoConfig
-
-    try:
-        return AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    except Exception as error:  # transformers and the model's own settings each raise their own
-        raise EffaceError(f"model {folder} has a config.json that does not load: {first_line(error)}") from error

@@ -45,7 +45,7 @@ class Inputs:
             return os.fspath(model)
         if not hasattr(model, "save_pretrained"):
             raise EffaceError(
-                f"model is a {type(model).__name__}; give a folder, a name on the hub, or a model of transformers"
+                f"model is of type {type(model).__name__}; give a folder, a name on the hub, or a model of transformers"
             )
         if is_adapted(model) or getattr(model, "_hf_peft_config_loaded", False):
             raise EffaceError("model holds adapters; merge them with merge_and_unload() first")
@@ -109,7 +109,7 @@ class Inputs:
                 )
             return dict(given)
         if not isinstance(given, Iterable):
-            raise EffaceError(f"{purpose} is a {type(given).__name__}; give a path, hf:OWNER/NAME, or rows")
+            raise EffaceError(f"{purpose} is of type {type(given).__name__}; give a path, hf:OWNER/NAME, or rows")
         self._rows[purpose] = _json_lines(purpose, given)
         return str(self._path(purpose))
 
@@ -161,7 +161,7 @@ def _json_lines(purpose: str, rows: Iterable[Any]) -> str:
     for number, row in enumerate(rows, 1):
         if not isinstance(row, Mapping):
             raise EffaceError(
-                f"{purpose}: row {number} is a {type(row).__name__}; give mappings such as {{'question': ..., "
+                f"{purpose}: row {number} is of type {type(row).__name__}; give mappings such as {{'question': ..., "
                 "'answer': ...} or {'text': ...} (of a data frame: to_dict('records'))"
             )
         try:

@@ -66,7 +66,9 @@ def continued(earlier: Manifest, now: Manifest) -> Manifest:
 
 def training_precision(config: TrainConfig, device: torch.device) -> str:
     """Of the forward and backward pass, in words."""
-    return "bf16 autocast" if config.bf16_on(device.type) else "float32"
+    precision = "bf16 autocast" if config.bf16_on(device.type) else "float32"
+    bits = config.lora.bits if config.lora else None
+    return precision if bits is None else f"{precision} on a base in {bits} bits"
 
 
 def _made_with(made: Manifest) -> dict[str, str | None]:

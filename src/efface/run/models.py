@@ -179,9 +179,17 @@ def peak_memory(device: torch.device) -> int | None:
     return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
 
 
-def stored_dtype(folder: Path) -> torch.dtype:
-    """The dtype that a model folder's config names; float32 where it names none."""
+def model_config(folder: Path) -> Any:
+    """The config.json of a model folder. Raises `EffaceError` for one that does not load."""
     from transformers import AutoConfig
 
-    dtype = AutoConfig.from_pretrained(folder, trust_remote_code=False).dtype
+    try:
+        return AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    except Exception as error:  # transformers and the model's own settings each raise their own
+        raise EffaceError(f"model {folder} has a config.json that does not load: {first_line(error)}") from error
+
+
+def stored_dtype(folder: Path) -> torch.dtype:
+    """The dtype that a model folder's config names; float32 where it names none."""
+    dtype = model_config(folder).dtype
     return dtype if isinstance(dtype, torch.dtype) else torch.float32

@@ -89,7 +89,9 @@ def outline_run(
         judges = open_judges(config.evaluate, this.device)
         check_fits(this.original, this.formatter, this.task.evaluation, config.evaluate)
     parameters = _parameters(this.original)
-    training = _training(config.method, this.original, this.steps, len(this.task.forget), config, this.device)
+    training = _training(
+        config.method, this.original, this.steps, len(this.task.forget), config=config, device=this.device
+    )
     own = "the model's own answers are not there yet: their tokens are counted as if they repeated the questions"
     return Outline(
         model=config.model,
@@ -114,7 +116,7 @@ def outline_finetuning(
     """What `finetune` would do; raises the same `EffaceError`s."""
     this = prepare_finetuning(config, RunFolder(out), data_dir=data_dir, resume=resume, reporter=reporter)
     parameters = _parameters(this.model)
-    training = _training("fine-tuning", this.model, this.steps, this.items, config, this.device)
+    training = _training("fine-tuning", this.model, this.steps, this.items, config=config, device=this.device)
     return Outline(
         model=config.model,
         parameters=parameters,
@@ -165,6 +167,7 @@ def _training(
     model: Any,
     steps: Sequence[Sequence[Example]],
     items: int,
+    *,
     config: RunConfig | FinetuneConfig,
     device: torch.device,
 ) -> Training:

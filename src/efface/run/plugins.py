@@ -106,10 +106,13 @@ def _plugins(given: Any) -> list[Plugin]:
 
 
 def _spec(cls: type) -> str:
-    """How a config file names a class that was given itself; a script is named by its file, for others import it."""
-    script = getattr(sys.modules["__main__"], "__file__", None)
-    place = script if cls.__module__ == "__main__" and script else cls.__module__
-    return f"{place}:{cls.__qualname__}"
+    """How a config file names a class that was given itself.
+
+    A file that belongs to no package is named by its path: another process may not find it by its name.
+    """
+    module = sys.modules.get(cls.__module__)
+    path = None if getattr(module, "__package__", None) else getattr(module, "__file__", None)
+    return f"{path or cls.__module__}:{cls.__qualname__}"
 
 
 def _place_and_class(spec: str) -> tuple[str, str | None]:

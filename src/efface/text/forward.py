@@ -65,6 +65,11 @@ def head(model: Any, hidden: Tensor) -> Tensor:
     return logits if logits.dtype == torch.float64 else logits.float()
 
 
+def chunk_rows(vocabulary: int) -> int:
+    """How many rows `in_chunks` turns into logits at once."""
+    return max(1, _CHUNK_ELEMENTS // vocabulary)
+
+
 def in_chunks(read: Callable[..., Tensor], vocabulary: int, *rows: Tensor) -> Tensor:
     """Apply `read` to slices of `rows` ([N, ...] each) and join the results [N].
 
@@ -72,7 +77,7 @@ def in_chunks(read: Callable[..., Tensor], vocabulary: int, *rows: Tensor) -> Te
     is ever kept: slices are recomputed in the backward pass.
     """
     total = rows[0].shape[0]
-    size = max(1, _CHUNK_ELEMENTS // vocabulary)
+    size = chunk_rows(vocabulary)
     if total <= size:
         return read(*rows)
     slices = zip(*(tensor.split(size) for tensor in rows), strict=True)

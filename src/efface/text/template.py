@@ -158,7 +158,7 @@ class Formatter:
                 f"prompt), the limit is {self.limit}; shorten the answer or raise text.max_length"
             )
         # not by the tokenizer's size: some hold a token for images, which models without images do not know
-        if self.vocabulary is not None and (largest := max(*item.prompt, *item.answer)) >= self.vocabulary:
+        if self.vocabulary is not None and (largest := max([*item.prompt, *item.answer])) >= self.vocabulary:
             raise EffaceError(
                 f"item {item.id!r}: the tokenizer makes token {largest}, and the model knows {self.vocabulary} from 0 "
                 "on; give the model its own tokenizer"

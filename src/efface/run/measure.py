@@ -1,0 +1,196 @@
+"""A few steps and questions of a run, measured here. What they write goes with a temporary folder."""
+
+from __future__ import annotations
+
+import gc
+import os
+import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import Event, Thread
+from typing import Any
+
+import psutil
+import torch
+
+from efface.evaluate.config import EvaluateConfig
+from efface.evaluate.generate import batches, generate
+from efface.evaluate.likelihoods import answer_rows, likelihoods
+from efface.objectives.terms import Objective, Reference
+from efface.report.diagnosis import Measured, MeasuredQuestions, MeasuredSteps, Times
+from efface.run.adapters import quantization
+from efface.run.config import RunConfig
+from efface.run.folder import RunFolder
+from efface.run.models import load_model, peak_memory, reset_peak_memory
+from efface.run.prepare import Prepared, prepare
+from efface.run.reference import reference_for
+from efface.run.reporter import Reporter, Silent
+from efface.run.training import train
+from efface.run.workload import Workload, answers_of_full_length, tokens_of
+from efface.schema import Item
+from efface.train.loop import StepLog, Trainer
+from efface.train.plan import schedule
+from efface.train.step import Example
+
+_QUESTIONS = 8
+"""Whose likelihoods are measured."""
+_ROWS = (2, 16)
+"""Of the two batches from which the time of any batch is made out."""
+_NEW_TOKENS = 16
+_SECONDS_BETWEEN_LOOKS = 0.005
+
+
+def measure(config: RunConfig, *, steps: int, data_dir: Path | None, reporter: Reporter) -> Measured:
+    """Take one optimizer step to warm up and then `steps`, those with the most tokens; ask a few questions before.
+
+    Everything is done as in the run. Raises the `EffaceError`s that the run would raise until then.
+    """
+    with TemporaryDirectory(prefix="efface-") as folder:
+        out = RunFolder(Path(folder) / "run")
+        this = prepare(
+            config, out, data_dir=data_dir, reporter=reporter, resume=False, answer=answers_of_full_length
+        )
+        questions = _ask(this)
+        this.original = None
+        gc.collect()
+        torch.cuda.empty_cache()
+        return Measured(questions=questions, steps=_train(this, steps))
+
+
+def extrapolated(measured: Measured, work: Workload, config: RunConfig, bound: Objective) -> Times:
+    """What the whole run will take."""
+    asked, trained = measured.questions, measured.steps
+    views = bound.sequence_reference_views
+    compared = {example[view].key: len(example[view]) for step in work.steps for example in step for view in views}
+    loads = 2 if bound.needs_distribution and config.train.lora is None else 1
+    reference = sum(compared.values()) / asked.tokens_per_second
+    steps = sum(map(tokens_of, work.steps)) / trained.tokens_per_second
+    likelihoods = sum(work.answers) / asked.tokens_per_second
+    return Times(
+        answers=_generating(asked, work.generic, config.evaluate),
+        unlearning=loads * trained.loading + reference + steps,
+        evaluation=trained.loading + likelihoods + _generating(asked, work.prompts, config.evaluate),
+    )
+
+
+def _generating(asked: MeasuredQuestions, prompts: Sequence[int], config: EvaluateConfig) -> float:
+    """Seconds until every prompt has an output of all its new tokens."""
+    seconds = 0.0
+    for rows in batches(prompts, config.new_tokens, config.batch_tokens):
+        read = len(rows) * prompts[rows[0]] / asked.tokens_per_second
+        seconds += read + config.new_tokens * (asked.decoding + len(rows) * asked.decoding_row)
+    return seconds
+
+
+def _ask(this: Prepared) -> MeasuredQuestions:
+    """Ask the model before unlearning."""
+    this.reporter.stage("measuring likelihoods and outputs of a few questions")
+    config = this.config.evaluate
+    items = [item for each in this.task.evaluation for item in each.items[: config.limit]]
+    items.sort(key=lambda item: -len(item.question))
+    spread = items[:: -(-len(items) // _QUESTIONS)]
+    tokens = sum(len(each) for each in this.formatter.encode(answer_rows(spread)))
+    start = time.perf_counter()
+    likelihoods(this.original, this.formatter, spread, token_budget=config.token_budget)
+    speed = tokens / (time.perf_counter() - start)
+    fewer, more = (min(rows, len(items)) for rows in _ROWS)
+    slow, slower = _decode(this, items[:fewer], speed), _decode(this, items[:more], speed)
+    row = max(slower - slow, 0.0) / (more - fewer) if more > fewer else 0.0
+    return MeasuredQuestions(tokens_per_second=speed, decoding=max(slow - fewer * row, 0.0), decoding_row=row)
+
+
+def _decode(this: Prepared, items: Sequence[Item], speed: float) -> float:
+    """Seconds in which one batch makes one token of each row; `speed`: tokens per second that it reads before."""
+    prompts = [item.prompt for item in items]
+    longest = max(map(len, this.formatter.encode_prompts(prompts)))
+    new_tokens = min(_NEW_TOKENS, this.config.evaluate.new_tokens)
+    whole = len(items) * (longest + new_tokens)
+    start = time.perf_counter()
+    said = generate(this.original, this.formatter, prompts, new_tokens=new_tokens, batch_tokens=whole)
+    seconds = time.perf_counter() - start
+    made = min(max(len(each.token_ids) for each in said) + 1, new_tokens)  # the stop is generated, too
+    return max(seconds - len(items) * longest / speed, seconds / 10) / made
+
+
+def _train(this: Prepared, steps: int) -> MeasuredSteps:
+    """Train on the batches with the most tokens."""
+    this.reporter.stage(f"measuring steps: one to warm up, then {steps}")
+    config, done = this.config.train, _Steps()
+    rounding = quantization(config, this.device)
+
+    def load() -> Any:
+        return load_model(this.source, dtype=torch.float32, device=this.device, quantization=rounding)
+
+    def reference(trainer: Trainer) -> Reference:
+        return reference_for(trainer, chosen, this.out, model_sha256=this.manifest.model_sha256, load=load)
+
+    chosen = _heaviest(this.steps, 1 + steps)
+    with _PeakMemory(this.device) as peak:
+        start = time.perf_counter()
+        model = load()
+        loading = time.perf_counter() - start
+        train(
+            model,
+            this.objective,
+            chosen,
+            config.model_copy(update={"checkpoint_every": len(chosen) + 1, "tracker": None}),
+            schedule(len(this.task.forget), config),
+            seed=this.config.seed,
+            folder=this.out,
+            reference=reference,
+            resume=False,
+            reporter=done,
+        )
+    first, *others = done.logs
+    return MeasuredSteps(
+        loading=loading,
+        first=first.seconds,
+        count=len(others),
+        tokens_per_second=sum(log.tokens for log in others) / sum(log.seconds for log in others),
+        memory=peak.bytes,
+    )
+
+
+def _heaviest(steps: Sequence[list[Example]], count: int) -> list[list[Example]]:
+    """So many steps, the largest first: memory is to peak as in the run. A shorter run starts over."""
+    largest = sorted(steps, key=tokens_of, reverse=True)
+    return [largest[number % len(largest)] for number in range(count)]
+
+
+class _Steps(Silent):
+    """Remembers the steps."""
+
+    def __init__(self) -> None:
+        self.logs: list[StepLog] = []
+
+    def step(self, log: StepLog) -> None:
+        self.logs.append(log)
+
+
+class _PeakMemory(AbstractContextManager["_PeakMemory"]):
+    """Most memory inside of the block: a GPU's tensors, or how far this process grows."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.bytes = 0
+        self._device, self._stop = device, Event()
+        self._watch = Thread(target=self._look, daemon=True)
+
+    def __enter__(self) -> _PeakMemory:
+        reset_peak_memory(self._device)
+        if self._device.type == "cpu":
+            self._process = psutil.Process(os.getpid())
+            self._before = self._process.memory_info().rss
+            self._watch.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._device.type == "cpu":
+            self._stop.set()
+            self._watch.join()
+        self.bytes = peak_memory(self._device) or self.bytes
+
+    def _look(self) -> None:
+        while not self._stop.wait(_SECONDS_BETWEEN_LOOKS):
+            self.bytes = max(self.bytes, self._process.memory_info().rss - self._before)

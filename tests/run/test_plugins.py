@@ -1,0 +1,289 @@
+"""Plug-ins: which classes a setting names, how they are found again, and what is refused."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+import yaml
+
+import efface as package
+from efface.artifacts import SetScores
+from efface.errors import EffaceError
+from efface.run import pipeline
+from efface.run.config import EvaluationConfig, RunConfig, merge, parse_pairs, to_yaml, validated
+from efface.run.pipeline import run
+from efface.run.plugins import load_plugins, own_metrics, own_objectives
+from efface.scores.own import RecordMetric
+
+REQUIRED = {"method": "me+gd", "model": "m", "data": "generated"}
+WRITTEN = """\
+import efface
+from efface import ForgetObjective, RecordMetric
+
+
+class Ascent(ForgetObjective):
+    name = "ascent"
+
+    def term(self, config):
+        return efface.TokenTerm("forget", lambda logp_N: logp_N)
+
+
+class Length(RecordMetric):
+    name = "length"
+
+    def score(self, record):
+        return len(record.output)
+
+
+class _Private(RecordMetric):
+    name = "private"
+
+
+class Helper:
+    pass
+"""
+
+
+class Words(RecordMetric):
+    """Given as a class."""
+
+    name = "words"
+
+    def score(self, record):
+        """How many."""
+        return len(record.output.split())
+
+
+@pytest.fixture
+def written(tmp_path, monkeypatch):
+    """A file with an objective and a metric, `mine.py` in the working directory."""
+    monkeypatch.chdir(tmp_path)
+    return write("mine.py", WRITTEN)
+
+
+def write(name, text):
+    Path(name).parent.mkdir(parents=True, exist_ok=True)
+    Path(name).write_text(dedent(text))
+    return Path(name)
+
+
+def specs(given):
+    return [plugin.spec for plugin in load_plugins(given)]
+
+
+# Which classes
+
+
+def test_a_file_stands_for_what_is_written_in_it(written):
+    assert specs("mine.py") == specs(Path("mine.py")) == ["mine.py:Ascent", "mine.py:Length"]
+    assert specs(["mine.py:Length"]) == ["mine.py:Length"]
+    assert specs(["mine.py:Length", "mine.py"]) == ["mine.py:Length", "mine.py:Ascent"]
+    assert specs(str(written.absolute())) == [f"{written.absolute()}:Ascent", f"{written.absolute()}:Length"]
+    loaded = load_plugins("mine.py")
+    assert [each.name for each in own_objectives(loaded)] == ["ascent"]
+    assert [each.name for each in own_metrics(loaded)] == ["length"]
+    assert load_plugins(loaded) == loaded
+    assert load_plugins(None) == load_plugins([]) == ()
+
+
+def test_a_module_and_a_package_that_shows_those_of_its_modules(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    write(tmp_path / "of_mine" / "metrics.py", WRITTEN)
+    write(tmp_path / "of_mine" / "__init__.py", "from efface import RecordMetric\nfrom of_mine.metrics import Length\n")
+    assert specs("of_mine.metrics") == ["of_mine.metrics:Ascent", "of_mine.metrics:Length"]
+    assert specs("of_mine") == ["of_mine:Length"]
+    assert specs("of_mine.metrics:Length") == ["of_mine.metrics:Length"]
+    from of_mine.metrics import Length  # a class of a package is named by its module, one of a lone file by that
+
+    assert specs(Length) == ["of_mine.metrics:Length"]
+    assert specs([Words]) == [f"{__file__}:Words"]
+
+
+def test_a_file_is_read_as_it_is_now(written):
+    first = load_plugins("mine.py")
+    write("mine.py", WRITTEN.replace("len(record.output)", "2 * len(record.output)"))
+    assert load_plugins("mine.py") == first
+    assert load_plugins("mine.py")[1].sha256 == hashlib.sha256(written.read_bytes()).hexdigest()
+
+
+# In settings
+
+
+def test_a_method_may_name_one_only_where_it_is_given(written):
+    pairs = ["method=Ascent+GD", "plugins=mine.py"]
+    assert validated(RunConfig, merge(REQUIRED, parse_pairs(pairs, RunConfig))).method == "ascent+gd"
+    with pytest.raises(EffaceError, match=r"unknown method 'ascent\+gd'"):
+        validated(RunConfig, REQUIRED | {"method": "ascent+gd"})
+
+
+@pytest.mark.parametrize("kind", [RunConfig, EvaluationConfig])
+@pytest.mark.parametrize("given", ["mine.py", ["mine.py"], ["mine.py:Length", Words]])
+def test_settings_with_plugins_survive_their_own_yaml(written, kind, given):
+    required = {key: value for key, value in REQUIRED.items() if key in kind.model_fields}
+    config = validated(kind, required | {"plugins": given})
+    text = to_yaml(config)
+    assert yaml.safe_load(text)["plugins"] == specs(given)
+    assert validated(kind, yaml.safe_load(text)) == config
+    assert to_yaml(validated(kind, yaml.safe_load(text))) == text
+
+
+def test_without_plugins_nothing_is_loaded():
+    assert validated(RunConfig, REQUIRED).plugins == ()
+    code = (
+        "import sys; from efface.run.config import RunConfig, validated;"
+        f"validated(RunConfig, {REQUIRED!r}); print('torch' in sys.modules)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout == "False\n"
+
+
+# Refused
+
+
+@pytest.mark.parametrize(
+    ("given", "text", "sentence"),
+    [
+        ("none.py", "", "plug-in none.py: there is no such file; paths start from the working directory"),
+        ("no.such.module", "", "plug-in 'no.such.module': no such module is installed; for a file, give path/to"),
+        ("folder/file", "", "plug-in 'folder/file': no such module is installed; for a file, give path/to/file.py"),
+        ("bad.py", "x = 1\ny = z\n", "plug-in bad.py, line 2 does not import (NameError: name 'z' is not defined"),
+        ("bad.py", "x = 1\ny z\n", "plug-in bad.py, line 2 does not import (SyntaxError: invalid syntax"),
+        ("bad.py", "import no_such_thing\n", "plug-in bad.py, line 1 does not import (ModuleNotFoundError: No mod"),
+        ("bad.py", "import sys\nsys.exit('usage: ...')\n", "plug-in bad.py, line 2 does not import (SystemExit: usage"),
+        ("bad.py", "import efface\n", "plug-in bad.py holds no plug-in; derive a class in it from one of efface.Forg"),
+        ("mine.py:Lenth", "", "plug-in mine.py:Lenth: there is no such class; plug-in classes there: Ascent, Length"),
+        ("mine.py:Helper", "", "plug-in mine.py:Helper is no plug-in; derive it from one of efface.ForgetObjective"),
+        ("mine.py:_Private", "", "plug-in mine.py:_Private lacks the method score; write it"),
+        ("__main__:Words", "", "plug-in __main__:Words was written inside a function or a notebook"),
+        ("mine.py:f.<locals>.Words", "", "plug-in mine.py:f.<locals>.Words was written inside a function"),
+        (3, "", "plugins: 3 is no plug-in; give path/to/file.py or package.module, either with :Class behind it, or"),
+        (int, "", "plug-in int is no plug-in; derive it from one of efface.ForgetObjective"),
+    ],
+)
+def test_what_cannot_be_loaded(written, given, text, sentence):
+    if text:
+        write(given, text)
+    with pytest.raises(EffaceError, match=re.escape(sentence)) as refused:
+        load_plugins(given)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        (None, 'has no name; give it one of lower-case letters, digits, - and _, such as name = "own"'),
+        ("WGA", "is called 'WGA'; give it one of lower-case letters"),
+        ("a+b", "is called 'a+b'; give it one of"),
+        (7, "is called 7; give it one of"),
+        ("rouge", "is called 'rouge', as something built in is; give it another name"),
+        ("model_utility", "is called 'model_utility', as something built in is"),
+    ],
+)
+def test_names_that_cannot_be_used(name, sentence):
+    body = {"score": lambda self, record: 1.0} | ({} if name is None else {"name": name})
+    with pytest.raises(EffaceError, match=re.escape(f"plug-in Own {sentence}")):
+        load_plugins(type("Own", (RecordMetric,), body))
+
+
+def test_names_of_built_in_objectives_are_taken(written):
+    for name in ("gd", "me", "llmu"):
+        write("taken.py", WRITTEN.replace("ascent", name))
+        with pytest.raises(EffaceError, match=f"plug-in taken.py:Ascent is called '{name}', as something built in is"):
+            load_plugins("taken.py")
+    write("taken.py", WRITTEN.replace('"ascent"', '"rouge"').replace('"length"', '"gd"'))
+    assert specs("taken.py") == ["taken.py:Ascent", "taken.py:Length"]  # methods and metrics do not meet
+
+
+def test_two_of_one_name(written):
+    write("other.py", WRITTEN)
+    with pytest.raises(EffaceError, match=r"plug-ins mine.py:Ascent and other.py:Ascent are both called 'ascent'; ren"):
+        load_plugins(["mine.py", "other.py"])
+
+
+def test_one_that_cannot_be_made():
+    class Needy(Words):
+        def __init__(self, phrases):
+            self.phrases = phrases
+
+    with pytest.raises(EffaceError, match=r"Needy cannot be made \(TypeError: .*'phrases'\); let it take no arguments"):
+        load_plugins(Needy)
+
+
+# In a run
+
+
+@pytest.fixture
+def short(settings):
+    """Settings of a run of two steps."""
+    return merge(settings, {"train": {"epochs": 1, "batch_size": 10}, "evaluate": {"limit": 2}})
+
+
+def test_a_run_by_command_is_resumed_by_its_config(efface, written, short, tmp_path):
+    Path("run.yaml").write_text(yaml.safe_dump(short | {"method": "ascent+gd", "plugins": ["mine.py"]}))
+    ran = efface("run", "run.yaml", "--out", "out")
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert "Own metrics by set" in ran.stdout
+    results = json.loads(Path("out/results.json").read_text())
+    assert results["method"] == "ascent+gd"
+    for stage in ("before", "after"):
+        for scores in results[stage]["sets"].values():
+            assert SetScores.model_validate(scores).own["length"] >= 0
+    made = json.loads(Path("out/manifest.json").read_text())
+    digest = hashlib.sha256(written.read_bytes()).hexdigest()
+    assert made["plugins"] == {"mine.py:Ascent": digest, "mine.py:Length": digest}
+
+    write("mine.py", WRITTEN + "\n# and another thing\n")
+    ran = efface("run", "out/config.yaml", "--out", "out", "--resume")
+    assert (ran.returncode, ran.stderr) == (0, "")
+    [note] = json.loads(Path("out/manifest.json").read_text())["notes"]
+    assert f"mine.py:Ascent was {digest}" in note
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        (
+            "lambda logp_N: logp_N",
+            "lambda logp_N: logp_N.mean()",
+            "efface: method ascent+gd, forget loss: it gave a te",
+        ),
+        ('"forget", lambda', '"forgotten", lambda', "efface: objective 'ascent' reads ('forgotten',); allowed are one"),
+        ("class Length(", "class Length(Undefined, ", "efface: plug-in mine.py, line 12 does not import (NameError"),
+    ],
+)
+def test_refused_before_anything_is_written(efface, written, short, tmp_path, old, new, sentence):
+    write("mine.py", WRITTEN.replace(old, new))
+    Path("run.yaml").write_text(yaml.safe_dump(short | {"method": "ascent+gd", "plugins": ["mine.py"]}))
+    ran = efface("run", "run.yaml", "--out", "out")
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert ran.stderr.startswith(sentence)
+    assert ran.stderr.count("\n") == 1
+    assert not Path("out").exists()
+
+
+def test_a_metric_fails_before_training(written, short, monkeypatch):
+    write("mine.py", WRITTEN.replace("len(record.output)", "record.outptu"))
+    config = validated(RunConfig, short | {"plugins": ["mine.py:Length"]})
+    monkeypatch.setattr(pipeline, "train", None)
+    with pytest.raises(EffaceError, match=r"metric 'length', set forget, question .*: it failed \(AttributeError: "):
+        run(config, Path("out"))
+    write("mine.py", WRITTEN)  # its records are kept
+    monkeypatch.undo()
+    results = run(validated(RunConfig, short | {"plugins": [f"{written}:Length"]}), Path("out"), resume=True)
+    assert set(results.after.sets["forget"].own) == {"length"}
+
+
+def test_the_same_run_from_a_class_and_from_a_file(written, short):
+    """`ascent` is `ga` under another name: the weights are the same."""
+    run(validated(RunConfig, short | {"method": "ga+gd"}), Path("built-in"))
+    [ascent, _] = load_plugins("mine.py")
+    package.unlearn(out="own", plugins=[ascent.cls], **short | {"method": "ascent+gd"})
+    weights = [(Path(out) / "model" / "model.safetensors").read_bytes() for out in ("built-in", "own")]
+    assert weights[0] == weights[1]
