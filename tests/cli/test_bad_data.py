@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+import socket
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+
+def write_lines(path: Path, rows: Sequence[object]) -> None:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def rows_of(name: str) -> list[dict[str, str]]:
+    return [json.loads(line) for line in Path(name).read_text().splitlines()]
+
+
 def test_missing_file(run_refused: Callable[..., str]) -> None:
     assert run_refused("data.forget=forgt.jsonl") == "there is no file forgt.jsonl; check the path"
 
 
 def test_wrong_column(run_refused: Callable[..., str], place: Path) -> None:
-    write_lines(place / "forget.jsonl", [*FORGET, {"qestion": "Who?", "answer": "She."}])
+    write_lines(place / "forget.jsonl", [*rows_of("forget.jsonl")[:4], {"qestion": "Who?", "answer": "She."}])
     assert "forget.jsonl, line 5: unknown column 'qestion'; rename it to 'question' or remove it" in run_refused()
-    write_lines(place / "forget.jsonl", [*FORGET, {"query": "Who?", "answer": "She."}])
+    write_lines(place / "forget.jsonl", [*rows_of("forget.jsonl")[:4], {"query": "Who?", "answer": "She."}])
     assert "forget.jsonl, line 5: no column 'question'; add it (the line has: query, answer)" in run_refused()
 
 
@@ -24,7 +42,7 @@ def test_empty_forget_set(run_refused: Callable[..., str], place: Path) -> None:
 
 
 def test_same_question_and_answer_to_forget_and_to_keep(run_refused: Callable[..., str], place: Path) -> None:
-    write_lines(place / "retain.jsonl", [*RETAIN, FORGET[2]])
+    write_lines(place / "retain.jsonl", [*rows_of("retain.jsonl"), rows_of("forget.jsonl")[2]])
     sentence = run_refused()
     assert "forget/0003 (to forget) and retain/0005 (to keep) are the same question with the same answer" in sentence
     assert "remove one" in sentence
@@ -36,11 +54,8 @@ def test_answer_that_does_not_fit(run_refused: Callable[..., str]) -> None:
     assert "the limit is 12; shorten the answer or raise text.max_length" in sentence
 
 
-def test_benchmark_without_its_folder(
-    refused: Callable[..., str], place: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(place))  # where benchmarks are fetched to
-    arguments = ("run", "tofu-forget01", "method=me+gd", f"model={MODEL}", "--out", "out")
+def test_benchmark_without_its_folder(refused: Callable[..., str], model: Path) -> None:
+    arguments = ("run", "tofu-forget01", "method=me+gd", f"model={model}", "--out", "out")
     assert "--data-dir or the environment variable EFFACE_DATA" in refused(*arguments)
     assert "there is no folder nowhere/tofu" in refused(*arguments, "--data-dir", "nowhere")
 
@@ -48,11 +63,15 @@ def test_benchmark_without_its_folder(
 # Models
 
 
-def without(place: Path, *names: str) -> str:
-    shutil.copytree(MODEL, place / "model")
-    for name in names:
-        (place / "model" / name).unlink()
-    return "model=model"
+@pytest.fixture
+def without(place: Path, model: Path) -> Callable[..., str]:
+    """Copy the model but for files of these names; return the setting for it."""
+
+    def copy(*names: str) -> str:
+        shutil.copytree(model, place / "model", ignore=shutil.ignore_patterns(*names))
+        return "model=model"
+
+    return copy
 
 
 @pytest.mark.parametrize(
@@ -64,20 +83,20 @@ def without(place: Path, *names: str) -> str:
     ],
 )
 def test_model_folder_that_lacks_a_part(
-    run_refused: Callable[..., str], place: Path, names: list[str], problem: str
+    run_refused: Callable[..., str], without: Callable[..., str], names: list[str], problem: str
 ) -> None:
-    assert problem in run_refused(without(place, *names))
+    assert problem in run_refused(without(*names))
 
 
-def test_pickled_weights_are_not_loaded(run_refused: Callable[..., str], place: Path) -> None:
-    pair = without(place, "model.safetensors")
-    (place / "model" / "pytorch_model.bin").write_bytes(b"cos\nsystem\n(S'touch owned'\ntR.")
+def test_pickled_weights_are_not_loaded(run_refused: Callable[..., str], without: Callable[..., str]) -> None:
+    pair = without("model.safetensors")
+    Path("model/pytorch_model.bin").write_bytes(b"cos\nsystem\n(S'touch owned'\ntR.")
     assert "pickled weights are not loaded" in run_refused(pair)
 
 
-def test_damaged_weights(run_refused: Callable[..., str], place: Path) -> None:
-    pair = without(place)
-    weights = place / "model" / "model.safetensors"
+def test_damaged_weights(run_refused: Callable[..., str], without: Callable[..., str]) -> None:
+    pair = without()
+    weights = Path("model/model.safetensors")
     weights.write_bytes(weights.read_bytes()[:-100])
     assert "model model does not load" in run_refused(pair)
 
@@ -102,9 +121,9 @@ def unreachable_hub(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.usefixtures("unreachable_hub")
-def test_unreachable_hub(run_refused: Callable[..., str]) -> None:
+def test_unreachable_hub(refused: Callable[..., str]) -> None:
     start = time.monotonic()
-    sentence = run_refused("model=someone/some-model-that-is-not-cached")
+    sentence = refused("run", "mine.yaml", "model=someone/some-model-that-is-not-cached", "--out", "out")
     assert time.monotonic() - start < 10
     assert "someone/some-model-that-is-not-cached" in sentence
     assert "the hub cannot be reached" in sentence
@@ -117,8 +136,8 @@ def test_judging_models_that_do_not_load(run_refused: Callable[..., str], key: s
     assert f"evaluate.{key}=.: . cannot be loaded" in run_refused(f"evaluate.{key}=.")
 
 
-def test_judge_that_is_no_judge(run_refused: Callable[..., str]) -> None:
-    sentence = run_refused(f"evaluate.judge={MODEL}")
+def test_judge_that_is_no_judge(run_refused: Callable[..., str], model: Path) -> None:
+    sentence = run_refused(f"evaluate.judge={model}")
     assert "labels texts as LABEL_0, LABEL_1" in sentence
     assert "set evaluate.judge to a model trained for natural-language inference" in sentence
 
@@ -129,5 +148,3 @@ def test_cuda_where_there_is_none(run_refused: Callable[..., str]) -> None:
     if torch.cuda.is_available():
         pytest.skip("this machine has CUDA")
     assert "device=cuda: torch sees no CUDA device" in run_refused("device=cuda")
-
-

@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+import resource
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from efface.presets import preset_names
+
 # Settings
 
 
@@ -65,8 +74,8 @@ def test_config_files_that_cannot_be_read(refused: Callable[..., str]) -> None:
     assert "latin.yaml is not UTF-8 text" in refused("run", "latin.yaml", "--out", "out")
 
 
-def test_finetune_refuses_in_the_same_way(refused: Callable[..., str]) -> None:
-    assert "unknown key 'method'" in refused("finetune", "demo", f"model={MODEL}", "method=me+gd", "--out", "out")
+def test_finetune_refuses_in_the_same_way(refused: Callable[..., str], model: Path) -> None:
+    assert "unknown key 'method'" in refused("finetune", "demo", f"model={model}", "method=me+gd", "--out", "out")
     assert "model is required" in refused("finetune", "demo", "--out", "out")
     assert "there is no folder ./nowhere" in refused("finetune", "demo", "model=./nowhere", "--out", "out")
 
@@ -100,7 +109,7 @@ def full_disk() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-@pytest.mark.usefixtures("full_disk")
+@pytest.mark.usefixtures("place", "full_disk")
 def test_full_disk(efface: Callable[..., subprocess.CompletedProcess[str]]) -> None:
     ran = efface("run", "mine.yaml", "--out", "out")
     assert ran.returncode == 2
@@ -108,5 +117,3 @@ def test_full_disk(efface: Callable[..., subprocess.CompletedProcess[str]]) -> N
     assert "free some space" in ran.stderr
     assert not Path("out/model").exists()
     assert not list(Path("out").rglob("*.partial"))
-
-

@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
 # Scores
 
 
@@ -36,17 +44,25 @@ def test_damaged_records(refused: Callable[..., str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["run", "mine.yaml"], ["run"], ["score"], ["runn"], ["--versoin"], ["score", "x", "--stage", "now"]]
+    ("arguments", "sentence"),
+    [
+        (["run", "mine.yaml"], "missing option '--out'; see `efface run --help`"),
+        (["score"], "missing argument 'LOG'; see `efface score --help`"),
+        (["runn"], "no such command 'runn', did you mean 'run'?"),
+        (["unlern", "mine.yaml"], "no such command 'unlern', did you mean 'unlearn'?"),
+        (["forget"], "no such command 'forget'; see `efface --help`"),
+        (["data", "chek"], "no such command 'chek', did you mean 'check'?"),
+        (["--versoin"], "no such option '--versoin', did you mean --version?"),
+        (["run", "--dryrun", "--out", "out"], "no such option '--dryrun', did you mean --dry-run?"),
+        (["run", "mine.yaml", "--out"], "option '--out' requires an argument"),
+        (["score", "x", "--stage", "now"], "'--stage': 'now' is not one of 'before', 'after'; see `efface score"),
+        (["demo", "--seed", "soon"], "invalid value for '--seed': "),
+        (["score", "x", "y"], "unexpected argument: y; see `efface score --help`"),
+        (["data", "fetch"], "missing argument 'NAME...'; see `efface data fetch --help`"),
+    ],
 )
-def test_wrong_usage(
-    efface: Callable[..., subprocess.CompletedProcess[str]], arguments: list[str], place: Path
-) -> None:
-    before = sorted(place.rglob("*"))
-    ran = efface(*arguments)
-    assert ran.returncode == 2
-    assert "Error: " in ran.stderr
-    assert "Traceback" not in ran.stderr
-    assert sorted(place.rglob("*")) == before
+def test_wrong_usage(refused: Callable[..., str], arguments: list[str], sentence: str) -> None:
+    assert sentence in refused(*arguments)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 from textwrap import dedent
 
@@ -100,10 +101,15 @@ def test_a_module_and_a_package_that_shows_those_of_its_modules(tmp_path, monkey
     assert specs("of_mine.metrics") == ["of_mine.metrics:Ascent", "of_mine.metrics:Length"]
     assert specs("of_mine") == ["of_mine:Length"]
     assert specs("of_mine.metrics:Length") == ["of_mine.metrics:Length"]
-    from of_mine.metrics import Length  # a class of a package is named by its module, one of a lone file by that
 
-    assert specs(Length) == ["of_mine.metrics:Length"]
-    assert specs([Words]) == [f"{__file__}:Words"]
+
+def test_a_class_is_named_by_the_module_of_its_package_or_by_its_lone_file(tmp_path, monkeypatch):
+    """Another process finds installed packages, but not a file beside some script."""
+    monkeypatch.syspath_prepend(tmp_path)
+    write(tmp_path / "in_package" / "__init__.py", WRITTEN)
+    lone = write(tmp_path / "lone_file_of_mine.py", WRITTEN)
+    assert specs(import_module("in_package").Length) == ["in_package:Length"]
+    assert specs(import_module("lone_file_of_mine").Length) == [f"{lone}:Length"]
 
 
 def test_a_file_is_read_as_it_is_now(written):
@@ -271,11 +277,13 @@ def test_refused_before_anything_is_written(efface, written, short, tmp_path, ol
 def test_a_metric_fails_before_training(written, short, monkeypatch):
     write("mine.py", WRITTEN.replace("len(record.output)", "record.outptu"))
     config = validated(RunConfig, short | {"plugins": ["mine.py:Length"]})
-    monkeypatch.setattr(pipeline, "train", None)
-    with pytest.raises(EffaceError, match=r"metric 'length', set forget, question .*: it failed \(AttributeError: "):
+    with (
+        monkeypatch.context() as untrained,
+        pytest.raises(EffaceError, match=r"metric 'length', set forget, question .*: it failed \(AttributeError: "),
+    ):
+        untrained.setattr(pipeline, "train", None)
         run(config, Path("out"))
     write("mine.py", WRITTEN)  # its records are kept
-    monkeypatch.undo()
     results = run(validated(RunConfig, short | {"plugins": [f"{written}:Length"]}), Path("out"), resume=True)
     assert set(results.after.sets["forget"].own) == {"length"}
 

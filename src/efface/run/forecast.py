@@ -18,9 +18,8 @@ from efface.run.config import RunConfig
 from efface.run.workload import Workload, tokens_of
 from efface.text.forward import chunk_rows, unwrapped, vocabulary_size
 from efface.train.checkpoint import first_line
-from efface.train.config import LoRAConfig, TrainConfig
+from efface.train.config import LoRAConfig
 from efface.train.memory import activation_bytes, layer_values, tokens_within
-from efface.train.plan import Schedule
 from efface.train.step import Example, micro_batches
 
 _FLOAT = 4
@@ -77,7 +76,7 @@ def state_of(model: Any, lora: LoRAConfig | None) -> State:
 
 
 def forecast(
-    settings: Any, config: RunConfig, work: Workload, bound: Objective, plan: Schedule, device: torch.device, free: int
+    settings: Any, config: RunConfig, work: Workload, bound: Objective, device: torch.device, free: int
 ) -> Forecast:
     """What the run needs on `device`, of which `free` bytes are free now; `settings`: the model's config.json.
 
@@ -93,7 +92,7 @@ def forecast(
     whole = train.lora.bits is None if train.lora else True
     stored = _stored_bytes(settings)
     evaluated = stored if device.type == "cuda" else _FLOAT
-    every = train.checkpoint_every or plan.per_epoch
+    every = train.checkpoint_every or work.plan.per_epoch
     return Forecast(
         parameters=state.parameters,
         trained=state.trained,
@@ -110,30 +109,32 @@ def forecast(
         evaluation_work=_evaluation_work(settings, work, config.evaluate, evaluated, vocabulary_size(model)),
         loading=state.parameters * _FLOAT if device.type == "cuda" and whole else 0,
         checkpoint=3 * state.trained * _FLOAT,
-        checkpoints=min((plan.steps - 1) // every, 2),
+        checkpoints=min((work.plan.steps - 1) // every, 2),
         saved=state.parameters * stored,
     )
 
 
-def training_with(train: TrainConfig, lora: LoRAConfig | None) -> TrainConfig:
-    """The same training of all weights or of adapters."""
-    return train.model_copy(update={"lora": lora})
-
-
 def _rounded_bytes(model: Any, bits: int) -> dict[int, int]:
     """Id of each weight that bitsandbytes rounds -> its bytes: those of linear layers but the head."""
+    from transformers.pytorch_utils import Conv1D
+
     inner = unwrapped(model)
     head = inner.get_output_embeddings().weight
-    linear = [module.weight for module in inner.modules() if isinstance(module, torch.nn.Linear)]
-    frozen = [weight for weight in linear if weight is not head and not weight.requires_grad]  # no adapter's
-    return {id(weight): _rounded(weight, bits) for weight in frozen}
+    return {
+        id(module.weight): _rounded(module, bits)
+        for module in inner.modules()
+        if isinstance(module, torch.nn.Linear | Conv1D)
+        and module.weight is not head
+        and not module.weight.requires_grad  # as an adapter's
+    }
 
 
-def _rounded(weight: torch.Tensor, bits: int) -> int:
+def _rounded(module: Any, bits: int) -> int:
+    count = module.weight.numel()
     if bits == 8:
-        return weight.numel() + weight.shape[0] * _FLOAT  # a scale for each output
-    blocks = -(-weight.numel() // _BLOCK_OF_4_BITS)
-    return (weight.numel() + 1) // 2 + blocks * _FLOAT + _TABLE_OF_4_BITS
+        outputs: int = module.out_features if isinstance(module, torch.nn.Linear) else module.nf
+        return count + outputs * _FLOAT  # a scale for each output
+    return (count + 1) // 2 - (-count // _BLOCK_OF_4_BITS) * _FLOAT + _TABLE_OF_4_BITS
 
 
 def _multiplied(model: Any) -> int:
@@ -156,7 +157,9 @@ def _logit_bytes(bound: Objective, examples: Sequence[Example], vocabulary: int)
         copies = 3 + term.reference if isinstance(term, DistributionTerm) else 1
         for view in term.views:
             answers = [example[view] for example in examples]
-            count = [counted(term, each) if isinstance(term, DistributionTerm) else len(each.answer) for each in answers]
+            count = [
+                counted(term, each) if isinstance(term, DistributionTerm) else len(each.answer) for each in answers
+            ]
             rows = sum(count)
             kept += copies * rows if rows <= at_once else 0
             largest = max(largest, 2 * rows if rows <= at_once else (copies + 2) * at_once)

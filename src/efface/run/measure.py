@@ -49,9 +49,7 @@ def measure(config: RunConfig, *, steps: int, data_dir: Path | None, reporter: R
     """
     with TemporaryDirectory(prefix="efface-") as folder:
         out = RunFolder(Path(folder) / "run")
-        this = prepare(
-            config, out, data_dir=data_dir, reporter=reporter, resume=False, answer=answers_of_full_length
-        )
+        this = prepare(config, out, data_dir=data_dir, reporter=reporter, resume=False, answer=answers_of_full_length)
         questions = _ask(this)
         this.original = None
         gc.collect()

@@ -65,7 +65,9 @@ def hub_finding() -> Finding:
     why = reachable()
     if why is None:
         return Finding(level="ok", about="hub", text="it can be reached")
-    return Finding(level="warning", about="hub", text=f"{why}; only models and data that are on this machine can be used")
+    return Finding(
+        level="warning", about="hub", text=f"{why}; only models and data that are on this machine can be used"
+    )
 
 
 def benchmark_findings(data_dir: Path | None) -> Iterator[Finding]:

@@ -17,7 +17,7 @@ from efface.run.training import warn_of
 from efface.schema import Prompt, Task
 from efface.text.template import Encoded, Formatter
 from efface.train.examples import check_task, unlearning_examples
-from efface.train.plan import draws
+from efface.train.plan import Schedule, draws, schedule
 from efface.train.step import Example
 
 _SUPPOSED_PROMPT, _SUPPOSED_ANSWER = 64, 64
@@ -36,6 +36,7 @@ class Workload:
     """Tokens of each question with one of its answers, whose likelihood is asked for."""
     generic: list[int]
     """Tokens of each generic question that the model answers before, where its own answers are what to keep."""
+    plan: Schedule
     is_counted: bool
 
 
@@ -63,6 +64,7 @@ def counted(
         prompts=[len(ids) for ids in prompts],
         answers=[len(each) for each in formatter.encode(answer_rows(items))],
         generic=[len(ids) for ids in generic],
+        plan=schedule(len(task.forget), config.train),
         is_counted=True,
     )
 
@@ -76,6 +78,7 @@ def supposed(config: RunConfig, bound: Objective) -> Workload:
         prompts=[_SUPPOSED_PROMPT] * _SUPPOSED_QUESTIONS,
         answers=[len(sequence)] * _SUPPOSED_QUESTIONS,
         generic=[],
+        plan=Schedule(steps=1, warmup=0, per_epoch=1),
         is_counted=False,
     )
 
