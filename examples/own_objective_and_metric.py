@@ -1,7 +1,7 @@
-"""An objective and a metric of your own, in one run. Either of these does the same:
+r"""An objective and a metric of your own, in one run. Either of these does the same:
 
     python examples/own_objective_and_metric.py path/to/model forget.jsonl retain.jsonl
-    efface run method=wga+gd plugins=[examples/own_objective_and_metric.py] \\
+    efface run method=wga+gd plugins=examples/own_objective_and_metric.py \
         model=path/to/model data.forget=forget.jsonl data.retain=retain.jsonl --out runs/wga
 
 A plug-in is code that runs with your rights: efface imports the files that you name, and no others.

@@ -59,7 +59,7 @@ def look_up(name: str, folder: Path) -> int:
     Raises `UnavailableError`, within seconds, for a model that the hub does not have or does not hand out.
     """
     from huggingface_hub import HfApi, hf_hub_download
-    from huggingface_hub.utils import filter_repo_objects
+    from huggingface_hub.utils import filter_repo_objects  # type: ignore[attr-defined]  # as `validate_repo_id`
 
     repo, revision = _repo_and_revision(name)
     try:

@@ -54,6 +54,11 @@ def test_answer_that_does_not_fit(run_refused: Callable[..., str]) -> None:
     assert "the limit is 12; shorten the answer or raise text.max_length" in sentence
 
 
+def test_output_that_does_not_fit(run_refused: Callable[..., str]) -> None:
+    sentence = run_refused("evaluate.new_tokens=510")
+    assert "evaluate.new_tokens=510 exceed the model's 512 positions; set evaluate.new_tokens to" in sentence
+
+
 def test_benchmark_without_its_folder(refused: Callable[..., str], model: Path) -> None:
     arguments = ("run", "tofu-forget01", "method=me+gd", f"model={model}", "--out", "out")
     assert "--data-dir or the environment variable EFFACE_DATA" in refused(*arguments)

@@ -176,7 +176,7 @@ def test_code_that_comes_with_a_model_never_runs(copy, monkeypatch):
     (copy / "own.py").write_text(f"from pathlib import Path\nPath({str(ran)!r}).write_text('ran')\n")
     own = {"model_type": "own", "auto_map": {"AutoConfig": "own.C", "AutoModelForCausalLM": "own.M"}}
     rewrite(copy / "config.json", lambda config: config | own)
-    with pytest.raises(EffaceError, match="does not load as a causal language model"):
+    with pytest.raises(EffaceError, match=f"model {copy} has a config.json that does not load: "):
         load_model(copy, dtype=torch.float32, device=torch.device("cpu"))
     assert not ran.exists()
 
@@ -303,17 +303,22 @@ def test_an_adapter_is_merged_and_written_beside(adapted, source, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "base", "revision"),
-    [("owner/name", "owner/name", None), ("owner/name@v1", "owner/name", "v1"), ("./folder@v1", "./folder@v1", None)],
+    ("name", "base", "revision", "shown"),
+    [
+        ("owner/name", "owner/name", None, "owner/name"),
+        ("owner/name@v1", "owner/name", "v1", "owner/name@v1"),
+        ("./folder@v1", "./folder@v1", None, "folder@v1"),
+        ("/home/me/folder", "/home/me/folder", None, "folder"),
+    ],
 )
-def test_saved_folders_name_the_base_as_the_user_does(adapted, source, tmp_path, name, base, revision):
+def test_saved_folders_name_the_base_as_the_user_does(adapted, source, tmp_path, name, base, revision, shown):
     """A path in this machine's cache would mean nothing elsewhere."""
     written(adapted, source, tmp_path / "model", name)
     settings = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
     assert (settings["base_model_name_or_path"], settings["revision"]) == (base, revision)
     card = (tmp_path / "adapter" / "README.md").read_text()
     assert ("base_model: owner/name\n" in card) == name.startswith("owner")
-    assert f"LoRA adapter of `{name}`." in card
+    assert f"LoRA adapter of `{shown}`." in card
     texts = [path.read_text() for path in tmp_path.glob("*/*") if path.suffix != ".safetensors"]
     assert not any(str(source) in text for text in texts)
 
@@ -336,9 +341,11 @@ def test_generation_settings_are_kept_as_they_came(copy, tmp_path):
 def test_a_model_without_generation_settings(copy, tmp_path):
     """Those of old models lie in config.json."""
     (copy / "generation_config.json").unlink()
-    rewrite(copy / "config.json", lambda config: config | {"temperature": 0.6, "do_sample": False})
+    rewrite(copy / "config.json", lambda config: config | {"temperature": 0.6, "repetition_penalty": 1.5})
     written(load(copy), copy, tmp_path / "model")
-    AutoModelForCausalLM.from_pretrained(tmp_path / "model").generate(IDS, max_new_tokens=2)
+    loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "model")
+    assert loaded.generation_config.repetition_penalty == 1.5
+    loaded.generate(IDS, max_new_tokens=2)
 
 
 def test_the_base_of_an_adapter_is_not_changed(adapted, source):

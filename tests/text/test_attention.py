@@ -47,7 +47,7 @@ ARCHITECTURES = {
     "qwen3": lambda: hf.Qwen3Config(**SIZES, head_dim=16),
     "gemma": lambda: hf.GemmaConfig(**SIZES, head_dim=16),
     "gemma2, window and softcap": lambda: hf.Gemma2Config(
-        **SIZES, head_dim=16, query_pre_attn_scalar=16, **HALF_SLIDING
+        **SIZES, head_dim=16, query_pre_attn_scalar=16, **HALF_SLIDING, attn_implementation="eager"
     ),
     "gemma3, window": lambda: hf.Gemma3TextConfig(**SIZES, head_dim=16, query_pre_attn_scalar=16, **HALF_SLIDING),
     "phi": lambda: hf.PhiConfig(**SIZES),

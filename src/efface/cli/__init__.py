@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import traceback
 from typing import Annotated
@@ -10,7 +9,7 @@ from typing import Annotated
 import typer
 
 from efface import __version__
-from efface.cli import data, presets, push, runs, scores
+from efface.cli import data, doctor, presets, push, runs, scores
 from efface.cli.arguments import examples, help_of, say
 from efface.cli.usage import usage_sentence
 from efface.errors import EffaceError
@@ -46,7 +45,7 @@ def options(
     help_of(ctx)
 
 
-for group in (runs, scores, data, presets, push):
+for group in (runs, scores, data, presets, push, doctor):
     app.add_typer(group.app)
 
 
@@ -56,10 +55,6 @@ def main() -> None:
     debug = len(arguments) < len(sys.argv) - 1
     try:
         code = app(args=arguments, prog_name="efface", standalone_mode=False)
-        sys.stdout.flush()  # here, where a closed pipe can still be caught
-    except BrokenPipeError:  # whoever reads, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 1
     except typer.Abort:  # at a question
         code = 130
     except (EffaceError, OSError, typer.TyperException) as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Literal, get_args, get_origin
 
 import typer
 
@@ -19,8 +19,8 @@ def settings(ctx: typer.Context, incomplete: str) -> list[str]:
     if equals and key:
         return [f"{key}={value}" for value in _values(kind, key)]
     if given[-1:] == ["="]:  # bash cuts words at `=`, and typer drops one at the end
-        given.pop()
-    if values := [] if not given else _values(kind, given[-1]):
+        return _values(kind, given[-2]) if len(given) > 1 else []
+    if given and "=" not in given[-1] and (values := _values(kind, given[-1])):
         return values
     return ([] if given else presets(incomplete)) + _keys(kind, incomplete)
 
@@ -105,12 +105,16 @@ def _named_values() -> dict[str, tuple[str, ...]]:
 
 
 def _default(kind: type[BaseModel], key: str) -> list[str]:
+    from pydantic import BaseModel
     from pydantic_core import PydanticUndefined
 
-    value: Any = kind
-    for part in key.split("."):
-        fields = getattr(value, "model_fields", {})
-        if part not in fields:
-            return []
-        value = fields[part].default
-    return [] if value is PydanticUndefined else ["null" if value is None else str(value)]
+    *groups, name = key.split(".")
+    within: type[BaseModel] | None = kind
+    for group in groups:
+        field = within.model_fields.get(group) if within else None
+        kinds = (field.annotation, *get_args(field.annotation)) if field else ()
+        within = next((each for each in kinds if isinstance(each, type) and issubclass(each, BaseModel)), None)
+    field = within.model_fields.get(name) if within else None
+    if field is None or field.default is PydanticUndefined:
+        return []
+    return ["null" if field.default is None else str(field.default)]

@@ -94,8 +94,8 @@ def fetch(
         for benchmark in benchmarks:
             with shown_downloads(console) as progress:
                 found = fetch_files(benchmark, data_dir or default_folder(), mirror=mirror, progress=progress)
-            kept = f", {len(found.kept)} were there" if found.kept else ""
-            typer.echo(f"{benchmark.name}: {found.folder} ({len(found.downloaded)} files downloaded{kept})")
+            news = f"{len(found.downloaded)} of {len(benchmark.files)} files downloaded"
+            typer.echo(f"{benchmark.name}: {found.folder} ({news})")
 
 
 @data.command(

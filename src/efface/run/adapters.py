@@ -128,13 +128,15 @@ def write_adapter(model: Any, folder: Path, *, base: str) -> None:
     `base` is the name that the user gave, `owner/name@revision` for one on the hub: what PEFT notes by itself is
     a path in this machine's cache.
     """
-    name, _, revision = base.partition("@") if is_hub_name(base) else (base, "", "")
+    on_hub = is_hub_name(base)
+    name, _, revision = base.partition("@") if on_hub else (base, "", "")
     settings = model.peft_config["default"]
     settings.base_model_name_or_path, settings.revision = name, revision or None
     settings.target_modules = sorted(settings.target_modules)  # a set until now, whose order differs by process
     with folder_written_beside(folder) as beside:
         model.save_pretrained(beside, save_embedding_layers=False)  # "auto" would ask the hub
-        card = _CARD.format(name=base, base=f"base_model: {name}\n" if is_hub_name(base) else "")
+        # a card is made to be shown: without the folders of this machine
+        card = _CARD.format(name=base if on_hub else Path(base).name, base=f"base_model: {name}\n" if on_hub else "")
         (beside / "README.md").write_text(card, encoding="utf-8")  # PEFT's own is an empty form
 
 

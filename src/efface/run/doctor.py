@@ -71,7 +71,7 @@ def examine_run(config: RunConfig, *, data_dir: Path | None, steps: int, reporte
     bound = chart.attempt("method", lambda: objective(config.method, config, own_objectives(config.plugins)))
     task = chart.attempt("data", lambda: load_task(config.data, data_dir=data_dir))
     if task is not None:
-        _tell_of_data(chart, task)
+        _tell_of_data(chart, task, config.evaluate.limit)
     model = _find_model(chart, config.model, machine)
     if device is None or bound is None or model is None:
         return Diagnosis(machine=machine, findings=chart.findings)
@@ -146,8 +146,8 @@ class _Run:
     """Bytes of the device's memory."""
 
 
-def _tell_of_data(chart: _Chart, task: Task) -> None:
-    scored = sum(len(each.items) for each in task.evaluation)
+def _tell_of_data(chart: _Chart, task: Task, limit: int | None) -> None:
+    scored = sum(len(each.items[:limit]) for each in task.evaluation)
     kept = f"{len(task.forget):,} to forget, {len(task.retain):,} to keep"
     chart.add("ok", "data", f"{task.name}: {kept}, {scored:,} questions to score")
     for text in task.warnings:
@@ -190,7 +190,7 @@ def _count(chart: _Chart, run: _Run, task: Task) -> Workload | None:
         bare = skeleton(run.model.settings, None)
         limit, vocabulary = positions(run.model.settings), vocabulary_size(bare)
         formatter = Formatter(load_tokenizer(folder), run.config.text, limit=limit, vocabulary=vocabulary)
-        return counted(run.config, task, run.bound, formatter, bare, chart)
+        return counted(run.config, task, run.bound, formatter, model=bare, reporter=chart)
 
     return chart.attempt("text", count)
 
@@ -201,7 +201,7 @@ def _forecasts(run: _Run, work: Workload) -> tuple[Forecast, list[Option]]:
     def with_lora(lora: LoRAConfig | None) -> Forecast:
         train = run.config.train.model_copy(update={"lora": lora})
         config = run.config.model_copy(update={"train": train})
-        return forecast(run.model.settings, config, work, run.bound, run.device, run.free)
+        return forecast(run.model.settings, config, work, run.bound, device=run.device, free=run.free)
 
     ways: list[tuple[str, str, LoRAConfig | None]] = [("all weights", "train.lora=false", None)]
     if find_spec("peft") is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,8 +53,9 @@ def skeleton(settings: Any, lora: LoRAConfig | None) -> Any:
     from transformers import AutoModelForCausalLM
 
     try:
+        own = deepcopy(settings)  # transformers writes the dtype into what it is given
         with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(settings, dtype=torch.float32, trust_remote_code=False)
+            model = AutoModelForCausalLM.from_config(own, dtype=torch.float32, trust_remote_code=False)
     except Exception as error:  # transformers and the model's own code each raise their own
         raise EffaceError(f"its config.json makes no causal language model: {first_line(error)}") from error
     with torch.device("meta"):
@@ -76,7 +78,7 @@ def state_of(model: Any, lora: LoRAConfig | None) -> State:
 
 
 def forecast(
-    settings: Any, config: RunConfig, work: Workload, bound: Objective, device: torch.device, free: int
+    settings: Any, config: RunConfig, work: Workload, bound: Objective, *, device: torch.device, free: int
 ) -> Forecast:
     """What the run needs on `device`, of which `free` bytes are free now; `settings`: the model's config.json.
 
@@ -130,7 +132,7 @@ def _rounded_bytes(model: Any, bits: int) -> dict[int, int]:
 
 
 def _rounded(module: Any, bits: int) -> int:
-    count = module.weight.numel()
+    count: int = module.weight.numel()
     if bits == 8:
         outputs: int = module.out_features if isinstance(module, torch.nn.Linear) else module.nf
         return count + outputs * _FLOAT  # a scale for each output
@@ -156,11 +158,8 @@ def _logit_bytes(bound: Objective, examples: Sequence[Example], vocabulary: int)
     for term in bound.terms:
         copies = 3 + term.reference if isinstance(term, DistributionTerm) else 1
         for view in term.views:
-            answers = [example[view] for example in examples]
-            count = [
-                counted(term, each) if isinstance(term, DistributionTerm) else len(each.answer) for each in answers
-            ]
-            rows = sum(count)
+            read = [example[view] for example in examples]
+            rows = sum(counted(term, each) if isinstance(term, DistributionTerm) else len(each.answer) for each in read)
             kept += copies * rows if rows <= at_once else 0
             largest = max(largest, 2 * rows if rows <= at_once else (copies + 2) * at_once)
     return (kept + largest) * vocabulary * _FLOAT
@@ -171,7 +170,7 @@ def _cache_bytes(settings: Any, prompts: Sequence[int], evaluate: EvaluateConfig
     shape = settings.get_text_config()
     heads = getattr(shape, "num_key_value_heads", None) or shape.num_attention_heads
     width = getattr(shape, "head_dim", None) or shape.hidden_size // shape.num_attention_heads
-    return 2 * shape.num_hidden_layers * heads * width * _largest_batch(prompts, evaluate, evaluate.new_tokens)
+    return 2 * int(shape.num_hidden_layers * heads * width) * _largest_batch(prompts, evaluate, evaluate.new_tokens)
 
 
 def _evaluation_work(settings: Any, work: Workload, evaluate: EvaluateConfig, number: int, vocabulary: int) -> int:

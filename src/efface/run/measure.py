@@ -48,7 +48,7 @@ def measure(config: RunConfig, *, steps: int, data_dir: Path | None, reporter: R
     Everything is done as in the run. Raises the `EffaceError`s that the run would raise until then.
     """
     with TemporaryDirectory(prefix="efface-") as folder:
-        out = RunFolder(Path(folder) / "run")
+        out = RunFolder(Path(folder))
         this = prepare(config, out, data_dir=data_dir, reporter=reporter, resume=False, answer=answers_of_full_length)
         questions = _ask(this)
         this.original = None

@@ -68,8 +68,8 @@ def load_model(folder: Path, *, dtype: torch.dtype, device: torch.device, quanti
     """
     from transformers import AutoModelForCausalLM
 
+    rounding = quantization or _unrounding(folder)
     try:
-        rounding = quantization or _unrounding(folder)
         model, report = AutoModelForCausalLM.from_pretrained(
             folder,
             dtype=dtype,
@@ -79,7 +79,8 @@ def load_model(folder: Path, *, dtype: torch.dtype, device: torch.device, quanti
             trust_remote_code=False,
             output_loading_info=True,
         )
-        model = (model if quantization is not None else model.to(device)).eval()
+        if quantization is None:
+            model = model.to(device)
     except torch.OutOfMemoryError as error:
         raise EffaceError(
             f"the GPU's memory does not hold model {folder} in {str(dtype).removeprefix('torch.')}; "
@@ -89,6 +90,16 @@ def load_model(folder: Path, *, dtype: torch.dtype, device: torch.device, quanti
         raise EffaceError(f"model {folder} does not load as a causal language model: {first_line(error)}") from error
     if missing := sorted(report["missing_keys"]):  # transformers only warns, and fills in random numbers
         raise EffaceError(f"model {folder} lacks {len(missing)} of its weights, such as {missing[0]}; copy it whole")
+    return _as_it_computes(model, dtype).eval()
+
+
+def _as_it_computes(model: Any, dtype: torch.dtype) -> Any:
+    """Mend what some versions of transformers load otherwise than the model was made to compute."""
+    if getattr(model.config.get_text_config(), "attn_logit_softcapping", None) is not None:
+        model.set_attn_implementation("eager")  # sdpa, the default before 5.23, leaves the capping out
+    for parameter in model.parameters():
+        if parameter.dtype == torch.bfloat16 != dtype:  # of weights that had to be made whole
+            parameter.data = parameter.data.to(dtype)
     return model
 
 
@@ -100,10 +111,8 @@ def _unrounding(folder: Path) -> Any:
 
 
 def _stored_rounding(folder: Path) -> str | None:
-    """The name of the method by which a model's weights were rounded before they were stored."""
-    from transformers import AutoConfig
-
-    settings = getattr(AutoConfig.from_pretrained(folder, trust_remote_code=False), "quantization_config", None) or {}
+    """The name of the method by which a model's weights were rounded before they were stored; None for whole ones."""
+    settings = getattr(model_config(folder), "quantization_config", None) or {}
     method: str | None = settings.get("quant_method")
     return method
 
@@ -152,15 +161,16 @@ def save_model(model: Any, tokenizer: Any, folder: Path, *, source: Path, name: 
         else:
             model = model.merge_and_unload()
     model = model.to(dtype)
-    own_generation = (source / _GENERATION).is_file()
-    if own_generation:  # as it came: transformers refuses to write settings that many published models have
-        model.generation_config = GenerationConfig()
+    # transformers may refuse to write settings that many published models have, such as a temperature and no sampling
+    generation, model.generation_config = model.generation_config, GenerationConfig()
     with folder_written_beside(folder) as beside:
         # "original" names are those of the source's file: no good for weights that had to be made whole
         model.save_pretrained(beside, save_original_format=_unrounding(source) is None)
         tokenizer.save_pretrained(beside)
-        if own_generation:
+        if (source / _GENERATION).is_file():
             shutil.copyfile(source / _GENERATION, beside / _GENERATION)
+        else:  # taken from the config.json of an older model
+            generation.to_json_file(beside / _GENERATION)
 
 
 def evaluation_dtype(source: Path, device: torch.device) -> torch.dtype:

@@ -90,7 +90,8 @@ def prepare(
 ) -> Prepared:
     """Read and check the settings, the data and the model of a run; writes nothing.
 
-    `answer` makes the answers to keep for `retain=generated` where the run has none on disk. Raises `EffaceError` for whatever cannot be used, and where `out` holds something else.
+    `answer` makes the answers to keep for `retain=generated` where the run has none on disk. Raises `EffaceError`
+    for whatever cannot be used, and where `out` holds something else.
     """
     out.check(config, resume=resume)
     device = device_for(config.device)

@@ -104,19 +104,25 @@ def _judge(key: str, setting: str, model: str | None, metric: str, *, online: bo
     if model is None:
         return Finding(level="ok", about=key, text=f"{setting}, which needs nothing else")
     try:
-        if found_here(model):
-            return Finding(level="ok", about=key, text=f"{model} is here")
-        if not online:
-            raise UnavailableError(f"{model} is not here, and the hub cannot be reached")
-        with TemporaryDirectory() as folder:
-            look_up(model, Path(folder))
+        return Finding(level="ok", about=key, text=f"{model} {_where(model, online=online)}")
     except UnavailableError as error:
-        if setting == "default":
-            instead = "offline" if key == "embedder" else "key-facts"
-            text = f"{metric} will be missing: {error}; set evaluate.{key} to {instead}, a folder or a hub name"
-            return Finding(level="warning", about=key, text=text)
-        return Finding(level="problem", about=key, text=f"evaluate.{key}={setting}: {error}; give another one or none")
-    return Finding(level="ok", about=key, text=f"{model} comes from the hub when first used")
+        if setting != "default":
+            text = f"evaluate.{key}={setting}: {error}; give another one, or none"
+            return Finding(level="problem", about=key, text=text)
+        instead = "offline" if key == "embedder" else "key-facts"
+        text = f"{metric} will be missing: {error}; set evaluate.{key} to {instead}, a folder or a hub name"
+        return Finding(level="warning", about=key, text=text)
+
+
+def _where(model: str, *, online: bool) -> str:
+    """Where a model is found, in words. Raises `UnavailableError`."""
+    if found_here(model):
+        return "is here"
+    if not online:
+        raise UnavailableError(f"{model} is not here, and the hub cannot be reached")
+    with TemporaryDirectory() as folder:
+        look_up(model, Path(folder))
+    return "comes from the hub when first used"
 
 
 def _versions() -> dict[str, str | None]:
@@ -139,7 +145,7 @@ def _gpus() -> list[Gpu]:
 
 def _has_bf16() -> bool:
     if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return _flags_of_processor(("avx512_bf16", "amx_bf16", "bf16"))
 
 

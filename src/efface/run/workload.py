@@ -41,7 +41,7 @@ class Workload:
 
 
 def counted(
-    config: RunConfig, task: Task, bound: Objective, formatter: Formatter, model: Any, reporter: Reporter
+    config: RunConfig, task: Task, bound: Objective, formatter: Formatter, *, model: Any, reporter: Reporter
 ) -> Workload:
     """The workload of `task`; own answers, not there yet, count as if each took all of `evaluate.new_tokens`.
 

@@ -66,9 +66,7 @@ def score_records(
     return score_questions(sets, rules, own=[metric.name for metric in metrics])
 
 
-def score_questions(
-    sets: Mapping[str, Sequence[Question]], definition: Definition, own: Sequence[str] = ()
-) -> Scores:
+def score_questions(sets: Mapping[str, Sequence[Question]], definition: Definition, own: Sequence[str] = ()) -> Scores:
     """Score set -> questions; what cannot be had is null, and `missing` says why. `own` names the user's metrics."""
     scored = {name: score_set(name, sets[name], definition, own) for name in ORDER if name in sets}
     set_scores = {name: scores for name, (scores, _) in scored.items()}

@@ -81,7 +81,7 @@ def layer_values(model_config: Any) -> int:
 def free_memory(device: torch.device) -> int:
     """Free memory in bytes of a GPU, or of this machine; inside a container that which its limit leaves."""
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
+        return int(torch.cuda.mem_get_info(device)[0])
     free: int = psutil.virtual_memory().available
     try:
         limit = int((_CGROUP / "memory.max").read_text(encoding="ascii"))
@@ -92,7 +92,7 @@ def free_memory(device: torch.device) -> int:
 
 
 def _intermediate(shape: Any) -> int:
-    return getattr(shape, "intermediate_size", None) or 4 * shape.hidden_size
+    return int(getattr(shape, "intermediate_size", None) or 4 * shape.hidden_size)
 
 
 def _idle_file_cache() -> int:

@@ -1,0 +1,74 @@
+"""The command doctor: what is installed, whether a run fits here and what it will take."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from efface.cli.arguments import DataDir, Json, Settings, examples, interruptible, source_and_pairs
+from efface.errors import EffaceError
+
+if TYPE_CHECKING:
+    from efface.report.diagnosis import Diagnosis
+    from efface.run.config import RunConfig
+
+app = typer.Typer()
+
+
+@app.command(
+    epilog=examples(
+        "efface doctor",
+        "efface doctor tofu-forget01 method=me+gd model=path/to/model",
+        "efface doctor mine.yaml train.lora=true --steps 0 --json",
+    )
+)
+def doctor(
+    settings: Settings = None,
+    data_dir: DataDir = None,
+    steps: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Optimizer steps to measure a run on; 0 measures nothing.")
+    ] = 2,
+    as_json: Json = False,
+) -> None:
+    """Look at this machine and, given a run's settings, whether the run fits and what it will take.
+
+    Ends with exit code 2 where something stops the run. Nothing is written.
+    """
+    from efface.presets import run_config
+
+    config = run_config(*source_and_pairs(settings)) if settings else None
+    with interruptible("nothing was written"):
+        found = _examine(config, data_dir=data_dir, steps=steps)
+        if as_json:
+            typer.echo(json.dumps({"schema": 1, **found.model_dump()}, indent=2, allow_nan=False))
+        else:
+            from rich.console import Console
+
+            from efface.report.doctor import print_diagnosis
+
+            print_diagnosis(Console(), found)
+    _refuse(found)
+
+
+def _examine(config: RunConfig | None, *, data_dir: Path | None, steps: int) -> Diagnosis:
+    from efface.run.doctor import examine, examine_run
+
+    if config is None:
+        return examine(data_dir)
+    from rich.console import Console
+
+    from efface.run.console import ConsoleReporter
+
+    with ConsoleReporter(Console(stderr=True)) as reporter:
+        return examine_run(config, data_dir=data_dir, steps=steps, reporter=reporter)
+
+
+def _refuse(found: Diagnosis) -> None:
+    """Raise `EffaceError` with what stops the run, the first of it where it is much."""
+    if not (problems := found.problems):
+        return
+    others = f" ({len(problems) - 1} more above)" if len(problems) > 1 else ""
+    raise EffaceError(f"this run cannot start: {problems[0].text}{others}")

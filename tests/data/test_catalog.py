@@ -1,0 +1,49 @@
+"""Every data set that can be named is in the catalog, with what it takes to use it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from efface.data import load_task
+from efface.data.catalog import catalog
+from efface.data.config import SHORTHANDS, parse_data
+from efface.data.fetch import published
+
+
+def test_every_name_that_can_be_used_is_listed() -> None:
+    listed = catalog(None)
+    assert [each.name for each in listed] == [*published(), "generated", "files"]
+    used = {setting.removeprefix("data=") for each in listed[:-1] for setting in each.settings}
+    assert used == set(SHORTHANDS)
+
+
+def test_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("EFFACE_DATA", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    tofu = catalog(None)[0]
+    assert (tofu.presence, tofu.folder) == ("absent", tmp_path / "efface" / "data" / "tofu")
+    name, file = next(iter(published()["tofu"].files.items()))
+    (tmp_path / "tofu").mkdir()
+    (tmp_path / "tofu" / name).write_bytes(b" " * file.size)
+    assert catalog(tmp_path)[0].presence == "partial"
+
+
+def test_questions_are_those_of_the_data(shared: Path) -> None:
+    questions = {each.name: each.questions for each in catalog(shared / "data")}
+    assert all(each.presence == "complete" for each in catalog(shared / "data"))
+    task = load_task(parse_data("real-world"), data_dir=shared / "data")
+    scored = next(each.items for each in task.evaluation if each.name == "neighbor")
+    counts = len(task.forget), len(task.retain), len(scored)
+    assert questions["real-world"] == "{:,}, of which {} are forgotten, {} kept and {} scored".format(
+        sum(counts), *counts
+    )
+    sizes = []
+    for split in ("forget01", "forget05", "forget10"):
+        task = load_task(parse_data(f"tofu-{split}"), data_dir=shared / "data")
+        assert len(task.forget) + len(task.retain) == 4000
+        sizes.append(len(task.forget))
+    assert questions["tofu"] == "4,000, of which a task forgets {}, {} or {}".format(*sizes)
+    generated = load_task(parse_data("generated"), data_dir=None)
+    assert f"; {len(generated.forget) + len(generated.retain)} unless" in questions["generated"]

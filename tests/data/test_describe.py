@@ -1,0 +1,103 @@
+"""What a task's data hold, counted."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from efface.data.authors import load_generated
+from efface.data.describe import RUN_OF_WORDS, describe, in_characters, lengths, missing_metrics, overlap
+from efface.schema import EvaluationSet, Item, Task, Turn
+
+EIGHT = "one two three four five six seven eight"
+
+
+def item(id: str, question: str = "Where?", answer: str = "Here.", **more: object) -> Item:
+    return Item(id=id, question=question, answer=answer, **more)
+
+
+def evaluated(*items: Item, name: str = "forget") -> EvaluationSet:
+    return EvaluationSet(name=name, items=items, entailment_premise="output")
+
+
+def test_lengths_are_values_that_occur() -> None:
+    found = lengths(range(1, 101), "tokens", limit=97)
+    assert (found.minimum, found.median, found.p95, found.maximum) == (1, 50, 95, 100)
+    assert (found.limit, found.beyond_limit) == (97, 3)
+    alone = lengths([7], "characters")
+    assert (alone.minimum, alone.median, alone.p95, alone.maximum, alone.beyond_limit) == (7, 7, 7, 7, 0)
+
+
+def test_characters_count_all_that_is_said() -> None:
+    talk = item("a", "1234", "56", history=(Turn(role="user", content="abc"), Turn(role="assistant", content="d")))
+    assert in_characters([talk]).maximum == 10
+
+
+def test_sets_are_counted_by_kind() -> None:
+    talk = item("b", history=(Turn(role="system", content="Be brief."),))
+    passage = item("c", question="", answer="Long ago.", passage=True)
+    task = Task(
+        name="t",
+        forget=(item("a"), talk, passage, item("d", " WHERE? ", "here. ")),
+        retain=(),
+        evaluation=(evaluated(item("a")),),
+        refusals=("No.",),
+    )
+    found = describe(task, embedder="none", judge="none")
+    assert found.forget.count == 4
+    assert found.forget.kinds == {"questions": 2, "conversations": 1, "passages": 1}
+    assert found.forget.repeated == 1  # but for case and space; the same question in a conversation is another
+    assert found.retain is None
+    assert found.evaluation["forget"].count == 1
+    assert [sample.id for sample in found.samples] == ["a", "b"]
+
+
+def test_overlap_of_questions_and_of_wording() -> None:
+    forget = [
+        item("f1", "Who?", f"He said {EIGHT}."),
+        item("f2", "What?", "one two three four five six seven"),  # one word short
+        item("f3", "When?", EIGHT.upper().replace(" ", ", ")),
+    ]
+    retain = [item("r1", "who? ", "Ann."), item("r2", "How?", f"{EIGHT} nine"), item("r3", "Why?", EIGHT)]
+    found = overlap(forget, retain)
+    assert (found.same_question, found.shared_words) == (1, 2)
+    assert found.first_shared is not None
+    assert (found.first_shared.forget, found.first_shared.retain) == ("f1", "r2")
+    assert found.first_shared.words == EIGHT
+    assert len(EIGHT.split()) == RUN_OF_WORDS
+
+
+def test_overlap_does_not_compare_all_pairs() -> None:
+    def many(count: int) -> list[Item]:
+        return [item(f"{n}", f"Question {n}?", " ".join(f"w{n}-{word}" for word in range(20))) for n in range(count)]
+
+    start = time.perf_counter()
+    overlap(many(3000), many(3000))
+    assert time.perf_counter() - start < 5  # nine million pairs would take minutes
+
+
+@pytest.mark.parametrize(
+    ("embedder", "judge", "missing"),
+    [
+        ("default", "default", {"truth_ratio"}),
+        ("none", "none", {"truth_ratio", "cosine_similarity", "entailment"}),
+        ("offline", "key-facts", {"truth_ratio", "entailment"}),
+    ],
+)
+def test_what_cannot_be_scored(embedder: str, judge: str, missing: set[str]) -> None:
+    whole = item("a", answer="Here.", perturbed_answers=("There.",), key_fact="Here")
+    sets = (evaluated(whole, item("b")), evaluated(whole, name="retain"))
+    found = missing_metrics(sets, embedder=embedder, judge=judge)
+    assert set(found) == missing
+    assert found["truth_ratio"] == "no wrong answers (perturbed_answers) in forget (1 of 2)"
+    if judge == "key-facts":
+        assert found["entailment"] == "no key fact (key_fact) for the judge key-facts in forget (1 of 2)"
+    assert missing_metrics((evaluated(whole),), embedder="default", judge="key-facts") == {}
+
+
+def test_generated_authors_lack_nothing() -> None:
+    found = describe(load_generated(4, 1, 0, 30), embedder="offline", judge="key-facts")
+    assert (found.forget.count, found.retain and found.retain.count, found.missing) == (20, 60, {})
+    assert {name: each.count for name, each in found.evaluation.items()} == {"forget": 20, "retain": 30}
+    assert found.overlap.same_question == 0

@@ -1,0 +1,98 @@
+"""A dry run's numbers are those of the run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from safetensors import safe_open
+
+from efface.run.config import EvaluationConfig, FinetuneConfig, RunConfig, validated
+from efface.run.finetune import finetune
+from efface.run.outline import Outline, outline_evaluation, outline_finetuning, outline_run
+from efface.run.pipeline import unlearn
+from efface.run.reporter import Silent
+
+MODEL = Path(__file__).parents[1] / "golden" / "model"
+DATA = {"source": "generated", "authors": 3, "forget_authors": 1, "retain_evaluation": 7}
+SHARED = {"model": str(MODEL), "text": {"format": "plain"}, "device": "cpu", "data": DATA}
+RUN = {**SHARED, "method": "npo+kl", "train": {"epochs": 3, "batch_size": 6}}
+JUDGES = {"embedder": "none", "judge": "key-facts", "limit": 5, "new_tokens": 4}
+
+
+def outlined(settings: dict[str, object], out: Path, *, evaluated: bool = False) -> Outline:
+    config = validated(RunConfig, settings)
+    return outline_run(config, out, data_dir=None, resume=False, reporter=Silent(), evaluated=evaluated)
+
+
+def logged(out: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+
+
+def tensors(path: Path) -> int:
+    with safe_open(path, "pt") as file:
+        return sum(file.get_tensor(name).numel() for name in file.keys())  # noqa: SIM118
+
+
+@pytest.mark.parametrize("lora", [None, {"r": 2}])
+def test_unlearning(tmp_path: Path, lora: dict[str, int] | None) -> None:
+    settings = {**RUN, "train": {"epochs": 3, "batch_size": 6, "lora": lora}}
+    planned = outlined(settings, tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+    unlearn(validated(RunConfig, settings), tmp_path / "out")
+    done = logged(tmp_path / "out")
+    assert planned.training is not None
+    assert planned.training.plan.steps == len(done) == done[0]["steps"]
+    assert planned.training.tokens == sum(step["tokens"] for step in done)
+    weights = tmp_path / "out" / "model" / "model.safetensors"
+    assert planned.parameters == tensors(weights)
+    adapter = tmp_path / "out" / "adapter" / "adapter_model.safetensors"
+    assert planned.training.trained == (tensors(adapter) if lora else planned.parameters)
+    assert planned.data == "generated-1-of-3: 20 to forget, 40 to keep"
+    assert (planned.scored, planned.missing) == ({}, {})
+
+
+def test_checkpoints_count_where_there_are_some(tmp_path: Path) -> None:
+    def written(**train: int) -> int:
+        return outlined({**RUN, "train": {"batch_size": 20, **train}}, tmp_path / "out").bytes_written
+
+    one_step = written(epochs=1)
+    parameters = outlined(RUN, tmp_path / "out").parameters
+    assert one_step == parameters * 8  # the golden model is stored in float64
+    checkpoint = parameters * 12
+    assert written(epochs=2) == one_step + checkpoint
+    assert written(epochs=9) == one_step + 2 * checkpoint  # the last stays until the next is whole
+    assert written(epochs=9, checkpoint_every=9) == one_step
+
+
+def test_what_is_scored_and_what_is_missing(tmp_path: Path) -> None:
+    planned = outlined({**RUN, "evaluate": JUDGES}, tmp_path / "out", evaluated=True)
+    assert planned.scored == {"forget": 5, "retain": 5}
+    assert planned.missing == {"cosine_similarity": "switched off by evaluate.embedder=none"}
+    config = validated(EvaluationConfig, {**SHARED, "evaluate": JUDGES})
+    alone = outline_evaluation(config, tmp_path / "out", data_dir=None, reporter=Silent())
+    assert (alone.scored, alone.missing, alone.training) == (planned.scored, planned.missing, None)
+
+
+def test_own_answers_are_not_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def generating(*_: object, **__: object) -> None:
+        raise AssertionError("a dry run asks the model nothing")
+
+    monkeypatch.setattr("efface.run.own_answers.generate", generating)
+    (tmp_path / "forget.jsonl").write_text('{"question": "Who?", "answer": "Ann."}\n')
+    data = {"forget": str(tmp_path / "forget.jsonl"), "retain": "generated", "generic_questions": 40}
+    planned = outlined({**RUN, "data": data}, tmp_path / "out")
+    assert planned.data == "files: 1 to forget, 30 to keep"
+    assert planned.notes
+
+
+def test_fine_tuning(tmp_path: Path) -> None:
+    config = validated(FinetuneConfig, {**SHARED, "train": {"epochs": 2, "batch_size": 20}})
+    planned = outline_finetuning(config, tmp_path / "out", data_dir=None, resume=False, reporter=Silent())
+    assert list(tmp_path.iterdir()) == []
+    finetune(config, tmp_path / "out")
+    done = logged(tmp_path / "out")
+    assert planned.training is not None
+    assert (planned.training.plan.steps, planned.data) == (len(done), "60 to learn")
+    assert planned.training.tokens == sum(step["tokens"] for step in done)
