@@ -178,6 +178,10 @@ def _mismatch_and_kl(batch: MicroBatch) -> Tensor:
     return _cross_entropy(batch, "forget_mismatch") + _kl(batch)
 
 
+def _nothing(batch: MicroBatch) -> Tensor:
+    return next(batch.model.parameters()).new_zeros(())
+
+
 _Loss = Callable[[MicroBatch], Tensor]
 _FORGET: dict[str, _Loss] = {"ga": _ga, "npo": _npo, "dpo": _dpo, "me": _me, "idk": _idk}
 _RETAIN: dict[str, _Loss] = {"gd": _gd, "kl": _kl, "ap": _ap}
@@ -186,5 +190,5 @@ _RETAIN: dict[str, _Loss] = {"gd": _gd, "kl": _kl, "ap": _ap}
 def _losses_of(method: str) -> tuple[_Loss, _Loss]:
     if method == "llmu":
         return _ga, _mismatch_and_kl
-    forget, retain = method.split("+")
-    return _FORGET[forget], _RETAIN[retain]
+    forget, _, retain = method.partition("+")
+    return _FORGET[forget], _RETAIN[retain] if retain else _nothing

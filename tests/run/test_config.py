@@ -140,7 +140,7 @@ def test_same_name_in_two_groups_names_both() -> None:
 
 
 def test_keys_of_the_right_group_are_listed() -> None:
-    with pytest.raises(EffaceError, match=r"'train\.lora\.rnk'; .*allowed: train\.lora\.alpha, train\.lora\.dropout"):
+    with pytest.raises(EffaceError, match=r"'train\.lora\.rnk'; .*allowed: train\.lora\.alpha, train\.lora\.bits"):
         parse_pairs(["train.lora.rnk=3"], RunConfig)
     with pytest.raises(EffaceError, match=r"unknown key 'nothing\.like\.it'; allowed: beta, data, definition"):
         parse_pairs(["nothing.like.it=3"], RunConfig)

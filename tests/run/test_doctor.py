@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from transformers import Qwen3MoeConfig
 
 from efface.report.diagnosis import Diagnosis, Finding
@@ -76,7 +76,6 @@ def test_a_machine_without_the_hub(hub, monkeypatch):
     assert "hf_secret" not in found.model_dump_json()
     assert found.machine.versions["torch"].startswith("2.")
     assert 0 < found.machine.memory_free <= found.machine.memory_total
-    assert os.listdir(found.machine.cache) == [] if Path(found.machine.cache).exists() else True
 
 
 def test_a_machine_with_the_hub(hub):
@@ -113,7 +112,7 @@ def test_what_is_not_installed(hub, monkeypatch):
 def test_a_run_that_fits_is_measured(hub, config):
     found = look(config(), steps=1)
     assert found.problems == []
-    assert of(found, "data").text == "generated-1-of-3: 20 to forget, 40 to keep, 9 questions to score"
+    assert of(found, "data").text == "generated-1-of-3: 20 to forget, 40 to keep, 6 questions to score"
     assert of(found, "model").level == of(found, "memory").level == of(found, "disk").level == "ok"
     assert found.forecast.parameters == 90_864
     assert found.forecast.checkpoints == 2
@@ -139,34 +138,37 @@ def test_ways_to_train(hub, config):
 
 
 def test_a_run_that_does_not_fit(hub, config, monkeypatch):
-    fits = look(config(**{"train.token_budget": 600})).options
-    assert fits[1].training > fits[0].training  # of so small a model, adapters keep more than they save
-    monkeypatch.setattr(doctor, "free_memory", lambda device: fits[0].training + 1)
-    tight = of(look(config(**{"train.token_budget": 600})), "memory")
+    small = {"train.token_budget": 600, "evaluate.limit": 1, "evaluate.token_budget": 32}
+    full, adapters, _ = look(config(**small)).options
+    assert adapters.training > full.training  # of so small a model, adapters keep more than they save
+    monkeypatch.setattr(doctor, "free_memory", lambda device: full.training + 1)
+    tight = of(look(config(**small)), "memory")
     assert tight.level == "warning"
-    adapted = look(config(**{"train.token_budget": 600, "train.lora": {}}), steps=1)
-    assert "train.lora=false needs about" in of(adapted, "memory").text
+    assert "which may be too tight; train.lora=false needs about" in tight.text
+    adapted = look(config(**small, **{"train.lora": {}}), steps=1)
+    assert "are free; train.lora=false needs about" in of(adapted, "memory").text
     assert adapted.problems == [of(adapted, "memory")]
+    assert [each.fits for each in adapted.options] == [True, False, False]
     assert adapted.measured is None
     monkeypatch.setattr(doctor, "free_memory", lambda device: 1000)
     assert "use a machine with more memory or a smaller model" in of(look(config()), "memory").text
 
 
 def test_an_evaluation_that_does_not_fit(hub, config, monkeypatch):
-    small = {"train.token_budget": 512, "evaluate.new_tokens": 64, "evaluate.limit": 9}
-    planned = look(config(**small)).forecast
+    planned = look(config(**{"train.token_budget": 64})).forecast
+    assert planned.evaluation > planned.training
     monkeypatch.setattr(doctor, "free_memory", lambda device: planned.training)
-    if planned.evaluation <= planned.training:
-        monkeypatch.setattr(doctor, "free_memory", lambda device: planned.training)
-        pytest.skip("the shape of the tiny model has changed")
-    assert "lower evaluate.batch_tokens" in of(look(config(**small)), "memory").text
+    found = look(config(**{"train.token_budget": 64}))
+    assert found.problems == [of(found, "memory")]
+    assert "lower evaluate.batch_tokens and evaluate.token_budget" in of(found, "memory").text
 
 
 def test_a_full_disk(hub, config, monkeypatch):
     monkeypatch.setattr(surroundings, "disk_free", lambda folder: 1000)
-    found = look(config())
+    found = look(config(), steps=1)
     assert found.problems == [of(found, "disk")]
     assert "free some space or have --out on another disk" in of(found, "disk").text
+    assert found.measured is None
 
 
 def test_several_things_that_stop_a_run_are_all_told(hub, config):
@@ -180,11 +182,28 @@ def test_several_things_that_stop_a_run_are_all_told(hub, config):
 
 
 def test_a_method_without_its_data_and_a_format_without_its_template(hub, config):
-    Path("../forget.jsonl").write_text('{"question": "Who?", "answer": "Ada."}\n' * 1)
+    Path("../forget.jsonl").write_text('{"question": "Who?", "answer": "Ada."}\n')
     alone = look(config(data={"forget": "../forget.jsonl"}))
     assert "needs a retain set" in of(alone, "text").text
     assert alone.forecast is not None
     assert of(look(config(**{"text.format": "chat"})), "text").level == "problem"
+
+
+def test_outputs_that_are_too_long_for_the_model(hub, config):
+    found = look(config(**{"evaluate.new_tokens": 500}))
+    assert "exceed the model's 512 positions; set evaluate.new_tokens to" in of(found, "text").text
+
+
+def test_what_libraries_raise_becomes_a_finding(hub, config, monkeypatch):
+    def fail(error):
+        def raising(*_, **__):
+            raise error
+
+        monkeypatch.setattr(doctor, "measure", raising)
+        return of(look(config(), steps=1), "steps").text
+
+    assert fail(OSError(28, "No space left on device", "/tmp/x")).startswith("/tmp/x: No space left on device; look")
+    assert fail(torch.OutOfMemoryError()).startswith("the GPU's memory ran out; lower evaluate.batch_tokens")
 
 
 def test_warnings_of_a_run_are_told_once(hub, config):

@@ -5,11 +5,12 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from efface.text.template import Encoded
 from efface.train import memory
-from efface.train.config import TrainConfig
-from efface.train.memory import Budget, estimate
+from efface.train.config import LoRAConfig, TrainConfig
+from efface.train.memory import Budget, activation_bytes, estimate
 from efface.train.step import micro_batches
 
 GIB = 2**30
@@ -72,3 +73,17 @@ def test_kept_in_checkpoints():
     budget = Budget(7)
     budget.load_state_dict(Budget(640).state_dict())
     assert budget.tokens == 640
+
+
+def test_files_that_a_container_keeps_in_memory_make_way(host):
+    (host.cgroup / "memory.max").write_text(f"{3 * GIB}\n")
+    (host.cgroup / "memory.current").write_text(f"{2 * GIB}\n")
+    (host.cgroup / "memory.stat").write_text(f"anon 7\nactive_file 9\ninactive_file {GIB}\nworkingset 3\n")
+    assert memory.free_memory(torch.device("cpu")) == 2 * GIB
+
+
+def test_adapters_drop_inputs_of_their_own(tiny_llama):
+    shape = tiny_llama().config
+    whole = activation_bytes(shape, TrainConfig(), "cpu")
+    assert activation_bytes(shape, TrainConfig(lora=LoRAConfig(dropout=0)), "cpu") == whole
+    assert activation_bytes(shape, TrainConfig(lora=LoRAConfig()), "cpu") == whole + 2 * (6 * 16 + 24) * 4

@@ -110,7 +110,9 @@ class DataConfig(BaseModel):
         for name, field in type(self).model_fields.items():
             foreign = name != "source" and name not in _SETTINGS[self.source]
             if foreign and getattr(self, name) != field.default:
-                raise ValueError(f"{name}={getattr(self, name)} means nothing for source={self.source}: remove it")
+                given = getattr(self, name)
+                shown = given.path if isinstance(given, FileConfig) else given
+                raise ValueError(f"{name}={shown} means nothing for source={self.source}: remove it")
         return self
 
     @model_validator(mode="after")

@@ -85,7 +85,11 @@ def examine_run(config: RunConfig, *, data_dir: Path | None, steps: int, reporte
     _judge_disk(chart, planned, machine)
     measured = times = None
     if work is None or model.folder is None:
-        chart.add("warning", "time", "lengths are supposed and nothing is measured, for model or data are not here yet")
+        chart.add(
+            "warning",
+            "time",
+            "lengths are supposed, and nothing is measured, until model and data are here and can be used",
+        )
     elif steps and not chart.stops:
         measured = chart.attempt("steps", lambda: measure(config, steps=steps, data_dir=data_dir, reporter=chart))
         times = extrapolated(measured, work, config, bound) if measured else None
@@ -112,12 +116,20 @@ class _Chart(Silent):
             self.findings.append(finding)
 
     def attempt(self, about: str, what: Callable[[], _Found]) -> _Found | None:
-        """What `what` returns; None, and a problem, where it raises what a user can mend."""
+        """What `what` returns; None, and a problem, where it cannot be had."""
         try:
             return what()
         except EffaceError as error:
             self.add("problem", about, str(error))
-            return None
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename else ""
+            self.add(
+                "problem", about, f"{where}{error.strerror or error}; look at the path, its rights and the free space"
+            )
+        except torch.OutOfMemoryError:
+            remedy = "lower evaluate.batch_tokens and train.token_budget, or train adapters (train.lora=true)"
+            self.add("problem", about, f"the GPU's memory ran out; {remedy}")
+        return None
 
     def stage(self, text: str) -> None:
         self._reporter.stage(text)

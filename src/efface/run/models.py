@@ -96,9 +96,9 @@ def load_model(folder: Path, *, dtype: torch.dtype, device: torch.device, quanti
 def _as_it_computes(model: Any, dtype: torch.dtype) -> Any:
     """Mend what some versions of transformers load otherwise than the model was made to compute."""
     if getattr(model.config.get_text_config(), "attn_logit_softcapping", None) is not None:
-        model.set_attn_implementation("eager")  # sdpa, the default before 5.23, leaves the capping out
+        model.set_attn_implementation("eager")  # sdpa, the default of 5.17, leaves the capping out
     for parameter in model.parameters():
-        if parameter.dtype == torch.bfloat16 != dtype:  # of weights that had to be made whole
+        if parameter.dtype == torch.bfloat16:  # what 5.17 leaves weights in that had to be made whole
             parameter.data = parameter.data.to(dtype)
     return model
 
