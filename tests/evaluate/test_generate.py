@@ -123,7 +123,7 @@ def test_batches_keep_to_the_token_budget(model, formatter, monkeypatch):
     assert len(shapes) > 1
     assert all(rows == 1 or rows * (width + NEW) <= 100 for rows, width in shapes)
     assert [width for _, width in shapes] == sorted((width for _, width in shapes), reverse=True)
-    assert done[-1] == len(QUESTIONS)
+    assert (done[0], done[-1], len(done)) == (0, len(QUESTIONS), len(shapes) + 1)
 
 
 def test_output_that_does_not_fit_is_refused(model, formatter):

@@ -46,10 +46,12 @@ def generate(
     outputs: dict[int, list[int]] = {}
     with _plain_greedy(unwrapped(model)) as inner:
         for rows in batches([len(prompt) for prompt in prompts], new_tokens, batch_tokens):
+            if progress:  # before the first batch, too, which may take minutes
+                progress(len(outputs))
             ended = _decode(inner, [prompts[row] for row in rows], formatter.stop_ids, new_tokens)
             outputs.update(zip(rows, ended, strict=True))
-            if progress:
-                progress(len(outputs))
+    if progress:
+        progress(len(outputs))
     return [_generation(formatter, outputs[row]) for row in range(len(prompts))]
 
 

@@ -16,21 +16,30 @@ from efface.run.reporter import Reporter
 from efface.schema import Prompt
 from efface.text.template import Formatter
 
+_LONGEST = 64
+"""Tokens of an answer: a few sentences keep a behavior as well as a page does, at a part of the cost."""
+
+
+def longest_answer(config: RunConfig) -> int:
+    """Most tokens of an answer."""
+    return min(_LONGEST, config.evaluate.new_tokens)
+
 
 def own_answers(model: Any, formatter: Formatter, config: RunConfig, reporter: Reporter) -> dict[str, str]:
     """Id of each generic question -> `model`'s greedy answer, cut behind its last sentence where it did not end."""
     questions = first_generic_questions(config.data.generic_questions)
+    new_tokens = longest_answer(config)
     reporter.stage(f"answering {len(questions)} generic questions: the answers are what to keep")
     said = generate(
         model,
         formatter,
         [Prompt(each.question) for each in questions],
-        new_tokens=config.evaluate.new_tokens,
+        new_tokens=new_tokens,
         batch_tokens=config.evaluate.batch_tokens,
         progress=lambda done: reporter.scored("answers", done, len(questions)),
     )
     return {
-        question.id: each.text if len(each.token_ids) < config.evaluate.new_tokens else up_to_last_sentence(each.text)
+        question.id: each.text if len(each.token_ids) < new_tokens else up_to_last_sentence(each.text)
         for question, each in zip(questions, said, strict=True)
     }
 
