@@ -36,7 +36,10 @@ def test_an_unknown_shorthand_names_the_nearest() -> None:
         ({"source": "real-world", "retain_evaluation": 5}, "retain_evaluation=5 means nothing for source=real-world"),
         ({"source": "tofu", "split": "forget01", "forget": "a"}, "forget=a means nothing for source=tofu"),
         ({"source": "files", "retain": "b"}, "source=files needs forget=PATH"),
-        ({"source": "files", "forget": "a", "generic_questions": 9}, "generic_questions means nothing without retain=g"),
+        (
+            {"source": "files", "forget": "a", "generic_questions": 9},
+            "generic_questions means nothing without retain",
+        ),
         ({"source": "generated", "retain": "generated"}, "retain=generated means nothing for source=generated"),
         ({"source": "generated", "authors": 4, "forget_authors": 4}, "forget_authors=4 of authors=4 leaves nobody"),
     ],

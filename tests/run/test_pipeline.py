@@ -23,7 +23,7 @@ from efface.errors import EffaceError
 from efface.evaluate.engine import evaluate
 from efface.evaluate.folder import read_sets
 from efface.reference.cached import CachedLogprobs
-from efface.run import pipeline, prepare
+from efface.run import opened, pipeline
 from efface.run.config import RunConfig, merge, read_yaml, validated
 from efface.run.models import load_model, model_sha256
 from efface.run.pipeline import run
@@ -204,7 +204,7 @@ def test_an_architecture_that_cannot_be_packed_is_refused(config, tmp_path, monk
     def refuse(_):
         raise EffaceError("cannot be packed")
 
-    monkeypatch.setattr(prepare, "check_packing", refuse)
+    monkeypatch.setattr(opened, "check_packing", refuse)
     with pytest.raises(EffaceError, match="cannot be packed"):
         run(config(), tmp_path / "run")
     assert not (tmp_path / "run").exists()
@@ -237,7 +237,7 @@ def loads(monkeypatch):
         vars(model)["cycle"] = model  # as loaders leave them, depending on what they have to import
         return model
 
-    for module in (prepare, pipeline):
+    for module in (opened, pipeline):
         monkeypatch.setattr(module, "load_model", watched)
     gc.disable()  # a model must be gone when it is not needed, not when Python collects
     yield found

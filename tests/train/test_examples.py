@@ -117,7 +117,5 @@ def test_nobody_asked_for_running_text_so_no_refusal_answers_it(method, forget, 
     if refused is None:
         check_task(task(forget, (retain,)), bound)
         return
-    with pytest.raises(
-        EffaceError, match=rf"^method .* item 'p' of the {refused} set is running text; use"
-    ):
+    with pytest.raises(EffaceError, match=rf"^method .* item 'p' of the {refused} set is running text; use"):
         check_task(task(forget, (retain,)), bound)

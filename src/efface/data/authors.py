@@ -165,4 +165,6 @@ def _names(names: Names, authors: int, seed: int) -> list[str]:
 
 
 def _digest(items: Sequence[Item]) -> str:
-    return hashlib.sha256("\n".join(item.model_dump_json(exclude={"history", "passage"}) for item in items).encode()).hexdigest()
+    return hashlib.sha256(
+        "\n".join(item.model_dump_json(exclude={"history", "passage"}) for item in items).encode()
+    ).hexdigest()

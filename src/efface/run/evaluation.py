@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -18,23 +17,13 @@ from efface.evaluate.judges import Judges, open_judges
 from efface.run.config import EvaluationConfig
 from efface.run.folder import RunFolder
 from efface.run.manifest import manifest
-from efface.run.models import (
-    device_for,
-    evaluation_dtype,
-    load_model,
-    load_tokenizer,
-    model_folder,
-    model_sha256,
-    peak_memory,
-    reset_peak_memory,
-)
+from efface.run.models import device_for, evaluation_dtype, peak_memory, reset_peak_memory
+from efface.run.opened import Opened, open_model
 from efface.run.plugins import own_metrics
 from efface.run.quiet import quiet_libraries
 from efface.run.reporter import Reporter, Silent
 from efface.schema import Task
 from efface.scores import score_records
-from efface.text.forward import check_packing, position_limit, vocabulary_size
-from efface.text.template import Formatter
 
 
 @dataclass
@@ -42,8 +31,7 @@ class Prepared:
     """An evaluation, ready to start."""
 
     task: Task
-    model: Any
-    formatter: Formatter
+    opened: Opened
     judges: Judges
     device: torch.device
     manifest: Manifest
@@ -70,8 +58,8 @@ def evaluate_model(
         reporter.warning(f"{metric} will be missing: {why}")
     reporter.stage(f"evaluating {config.model}")
     records = evaluate(
-        this.model,
-        this.formatter,
+        this.opened.model,
+        this.opened.formatter,
         this.task.evaluation,
         config=config.evaluate,
         judges=this.judges,
@@ -96,24 +84,19 @@ def prepare_evaluation(
     task = load_task(config.data, data_dir=data_dir)
     for text in task.warnings:
         reporter.warning(text)
-    source = model_folder(config.model)
-    dtype = evaluation_dtype(source, device)
-    tokenizer = load_tokenizer(source)
-    model = load_model(source, dtype=dtype, device=device)
-    check_packing(model)
+    opened = open_model(config.model, config.text, device=device)
     made = manifest(
         seed=0,  # nothing is drawn: decoding is greedy
         device=device,
-        precision=f"evaluation {str(dtype).removeprefix('torch.')}",
+        precision=f"evaluation {str(evaluation_dtype(opened.source, device)).removeprefix('torch.')}",
         data=task.sources,
         plugins=config.plugins,
         model=config.model,
-        model_sha256=model_sha256(source),
+        model_sha256=opened.sha256,
     )
     return Prepared(
         task=task,
-        model=model,
-        formatter=Formatter(tokenizer, config.text, limit=position_limit(model), vocabulary=vocabulary_size(model)),
+        opened=opened,
         judges=open_judges(config.evaluate, device),
         device=device,
         manifest=made,

@@ -6,7 +6,6 @@ import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -18,22 +17,11 @@ from efface.run.adapters import quantization
 from efface.run.config import FinetuneConfig
 from efface.run.folder import RunFolder
 from efface.run.manifest import continued, manifest, training_precision
-from efface.run.models import (
-    check_weights,
-    device_for,
-    load_model,
-    load_tokenizer,
-    model_folder,
-    model_sha256,
-    peak_memory,
-    reset_peak_memory,
-    save_model,
-)
+from efface.run.models import check_weights, device_for, peak_memory, reset_peak_memory, save_model
+from efface.run.opened import Opened, open_model
 from efface.run.quiet import quiet_libraries
 from efface.run.reporter import Reporter, Silent
 from efface.run.training import check_can_train, train, warn_of
-from efface.text.forward import check_packing, position_limit, vocabulary_size
-from efface.text.template import Formatter
 from efface.train.examples import fine_tuning_examples
 from efface.train.plan import schedule
 from efface.train.step import Example
@@ -45,11 +33,8 @@ class Prepared:
 
     items: int
     """How many are learned."""
-    source: Path
-    """The folder of the model as it came."""
-    model: Any
-    tokenizer: Any
-    formatter: Formatter
+    opened: Opened
+    """The model as it came."""
     device: torch.device
     steps: list[list[Example]]
     manifest: Manifest
@@ -78,7 +63,7 @@ def finetune(
         reporter.stage(f"fine-tuning on {this.items} questions")
         start = time.perf_counter()
         model = train(
-            this.model,
+            this.opened.model,
             fine_tuning(),
             this.steps,
             config.train,
@@ -89,7 +74,7 @@ def finetune(
             resume=resume,
             reporter=reporter,
         )
-        save_model(model, this.tokenizer, folder.model, source=this.source, name=config.model)
+        save_model(model, this.opened.tokenizer, folder.model, source=this.opened.source, name=config.model)
         this.manifest.seconds["finetune"] = round(time.perf_counter() - start, 3)
         this.manifest.peak_memory_bytes = peak_memory(this.device)
         folder.write_manifest(this.manifest)
@@ -107,31 +92,19 @@ def prepare_finetuning(
     reset_peak_memory(device)
     task = load_task(config.data, data_dir=data_dir)
     items = load_training_set(config.data, data_dir=data_dir)
-    source = model_folder(config.model)
-    tokenizer = load_tokenizer(source)
-    model = load_model(source, dtype=torch.float32, device=device, quantization=quantization(config.train, device))
-    check_weights(source, model, config.train)
-    check_packing(model)
-    formatter = Formatter(tokenizer, config.text, limit=position_limit(model), vocabulary=vocabulary_size(model))
-    steps = fine_tuning_examples(items, config.train, config.seed, formatter)
-    warn_of(task, formatter, config.train, items=len(items), reporter=reporter)
+    rounding = quantization(config.train, device)
+    opened = open_model(config.model, config.text, device=device, dtype=torch.float32, rounding=rounding)
+    check_weights(opened.source, opened.model, config.train)
+    steps = fine_tuning_examples(items, config.train, config.seed, opened.formatter)
+    warn_of(task, opened.formatter, config.train, items=len(items), reporter=reporter)
     made = manifest(
         seed=config.seed,
         device=device,
         precision=f"weights and optimizer float32, training {training_precision(config.train, device)}",
         data=task.sources,
         model=config.model,
-        model_sha256=model_sha256(source),
+        model_sha256=opened.sha256,
     )
     if earlier := folder.manifest():
         made = continued(earlier, made)
-    return Prepared(
-        items=len(items),
-        source=source,
-        model=model,
-        tokenizer=tokenizer,
-        formatter=formatter,
-        device=device,
-        steps=steps,
-        manifest=made,
-    )
+    return Prepared(items=len(items), opened=opened, device=device, steps=steps, manifest=made)

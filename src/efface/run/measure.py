@@ -15,7 +15,6 @@ from typing import Any
 import psutil
 import torch
 
-from efface.evaluate.config import EvaluateConfig
 from efface.evaluate.generate import batches, generate
 from efface.evaluate.likelihoods import answer_rows, likelihoods
 from efface.objectives.terms import Objective, Reference
@@ -24,11 +23,12 @@ from efface.run.adapters import quantization
 from efface.run.config import RunConfig
 from efface.run.folder import RunFolder
 from efface.run.models import load_model, peak_memory, reset_peak_memory
+from efface.run.own_answers import answers_of_full_length, longest_answer
 from efface.run.prepare import Prepared, prepare
 from efface.run.reference import reference_for
 from efface.run.reporter import Reporter, Silent
 from efface.run.training import train
-from efface.run.workload import Workload, answers_of_full_length, tokens_of
+from efface.run.workload import Workload, tokens_of
 from efface.schema import Item
 from efface.train.loop import StepLog, Trainer
 from efface.train.plan import schedule
@@ -66,19 +66,20 @@ def extrapolated(measured: Measured, work: Workload, config: RunConfig, bound: O
     reference = sum(compared.values()) / asked.tokens_per_second
     steps = sum(map(tokens_of, work.steps)) / trained.tokens_per_second
     likelihoods = sum(work.answers) / asked.tokens_per_second
+    outputs = _generating(asked, work.prompts, config.evaluate.new_tokens, config.evaluate.batch_tokens)
     return Times(
-        answers=_generating(asked, work.generic, config.evaluate),
+        answers=_generating(asked, work.generic, longest_answer(config), config.evaluate.batch_tokens),
         unlearning=loads * trained.loading + reference + steps,
-        evaluation=trained.loading + likelihoods + _generating(asked, work.prompts, config.evaluate),
+        evaluation=trained.loading + likelihoods + outputs,
     )
 
 
-def _generating(asked: MeasuredQuestions, prompts: Sequence[int], config: EvaluateConfig) -> float:
+def _generating(asked: MeasuredQuestions, prompts: Sequence[int], new_tokens: int, batch_tokens: int) -> float:
     """Seconds until every prompt has an output of all its new tokens."""
     seconds = 0.0
-    for rows in batches(prompts, config.new_tokens, config.batch_tokens):
+    for rows in batches(prompts, new_tokens, batch_tokens):
         read = len(rows) * prompts[rows[0]] / asked.tokens_per_second
-        seconds += read + config.new_tokens * (asked.decoding + len(rows) * asked.decoding_row)
+        seconds += read + new_tokens * (asked.decoding + len(rows) * asked.decoding_row)
     return seconds
 
 

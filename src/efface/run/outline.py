@@ -13,7 +13,6 @@ import torch
 from efface.artifacts import Metric
 from efface.data.config import OWN_ANSWERS
 from efface.data.describe import missing_metrics
-from efface.data.generic import first_generic_questions
 from efface.evaluate.config import EvaluateConfig
 from efface.evaluate.engine import check_fits
 from efface.evaluate.judges import Judges, open_judges
@@ -24,11 +23,11 @@ from efface.run.finetune import prepare_finetuning
 from efface.run.folder import RunFolder
 from efface.run.manifest import training_precision
 from efface.run.models import stored_dtype
+from efface.run.own_answers import answers_of_full_length, longest_answer
 from efface.run.prepare import prepare
 from efface.run.quiet import quiet_libraries
 from efface.run.reporter import Reporter
 from efface.schema import EvaluationSet
-from efface.text.template import Formatter
 from efface.train.config import TrainConfig
 from efface.train.plan import Schedule, schedule
 from efface.train.step import Example
@@ -82,7 +81,7 @@ def outline_run(
 ) -> Outline:
     """What `run`, or `unlearn` where nothing is to be `evaluated`, would do; raises the same `EffaceError`s."""
     this = prepare(
-        config, RunFolder(out), data_dir=data_dir, reporter=reporter, resume=resume, answer=_questions_for_answers
+        config, RunFolder(out), data_dir=data_dir, reporter=reporter, resume=resume, answer=answers_of_full_length
     )
     judges = Judges(None, None)
     if evaluated:
@@ -92,7 +91,7 @@ def outline_run(
     training = _training(
         config.method, this.original, this.steps, len(this.task.forget), config=config, device=this.device
     )
-    own = "the model's own answers are not there yet: their tokens are counted as if they repeated the questions"
+    own = f"the model's own answers are not there yet: each counts as {longest_answer(config)} short words"
     return Outline(
         model=config.model,
         parameters=parameters,
@@ -115,16 +114,16 @@ def outline_finetuning(
 ) -> Outline:
     """What `finetune` would do; raises the same `EffaceError`s."""
     this = prepare_finetuning(config, RunFolder(out), data_dir=data_dir, resume=resume, reporter=reporter)
-    parameters = _parameters(this.model)
-    training = _training("fine-tuning", this.model, this.steps, this.items, config=config, device=this.device)
+    parameters = _parameters(this.opened.model)
+    training = _training("fine-tuning", this.opened.model, this.steps, this.items, config=config, device=this.device)
     return Outline(
         model=config.model,
         parameters=parameters,
         data=f"{this.items:,} to learn",
-        limit=this.formatter.limit,
+        limit=this.opened.formatter.limit,
         device=this.manifest.device,
         out=out,
-        bytes_written=_bytes_written(parameters, this.source, training),
+        bytes_written=_bytes_written(parameters, this.opened.source, training),
         bytes_free=_bytes_free(out),
         training=training,
     )
@@ -134,12 +133,12 @@ def outline_finetuning(
 def outline_evaluation(config: EvaluationConfig, out: Path, *, data_dir: Path | None, reporter: Reporter) -> Outline:
     """What `evaluate_model` would do; raises the same `EffaceError`s."""
     this = prepare_evaluation(config, RunFolder(out), data_dir=data_dir, reporter=reporter)
-    check_fits(this.model, this.formatter, this.task.evaluation, config.evaluate)
+    check_fits(this.opened.model, this.opened.formatter, this.task.evaluation, config.evaluate)
     return Outline(
         model=config.model,
-        parameters=_parameters(this.model),
+        parameters=_parameters(this.opened.model),
         data=this.task.name,
-        limit=this.formatter.limit,
+        limit=this.opened.formatter.limit,
         device=this.manifest.device,
         out=out,
         bytes_written=0,
@@ -147,11 +146,6 @@ def outline_evaluation(config: EvaluationConfig, out: Path, *, data_dir: Path | 
         scored=_scored(this.task.evaluation, config.evaluate),
         missing=_missing(this.task.evaluation, config.evaluate, this.judges),
     )
-
-
-def _questions_for_answers(_model: Any, _formatter: Formatter, config: RunConfig, _: Reporter) -> dict[str, str]:
-    """Texts of about the right number in place of what the model would answer, which takes it minutes."""
-    return {each.id: each.question for each in first_generic_questions(config.data.generic_questions)}
 
 
 def _missing(sets: Sequence[EvaluationSet], config: EvaluateConfig, judges: Judges) -> dict[Metric, str]:

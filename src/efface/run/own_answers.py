@@ -44,6 +44,12 @@ def own_answers(model: Any, formatter: Formatter, config: RunConfig, reporter: R
     }
 
 
+def answers_of_full_length(_model: Any, _formatter: Formatter, config: RunConfig, _: Reporter) -> dict[str, str]:
+    """In place of `own_answers`, which asks the model for minutes: a short word for every new token."""
+    answer = " ".join(["the"] * longest_answer(config))
+    return {each.id: answer for each in first_generic_questions(config.data.generic_questions)}
+
+
 def read_answers(out: RunFolder) -> dict[str, str] | None:
     """The answers that a run wrote; None where there are none. Raises `EffaceError` for a damaged file."""
     if not out.own_answers.is_file():

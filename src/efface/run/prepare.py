@@ -21,22 +21,14 @@ from efface.objectives.terms import Objective
 from efface.run.config import RunConfig
 from efface.run.folder import RunFolder
 from efface.run.manifest import continued, manifest, training_precision
-from efface.run.models import (
-    check_weights,
-    device_for,
-    evaluation_dtype,
-    load_model,
-    load_tokenizer,
-    model_folder,
-    model_sha256,
-    reset_peak_memory,
-)
+from efface.run.models import check_weights, device_for, evaluation_dtype, reset_peak_memory
+from efface.run.opened import open_model
 from efface.run.own_answers import own_answers, read_answers, write_answers
 from efface.run.plugins import own_objectives
 from efface.run.reporter import Reporter
 from efface.run.training import check_can_train, warn_of
 from efface.schema import Task
-from efface.text.forward import check_packing, position_limit, vocabulary_size
+from efface.text.forward import vocabulary_size
 from efface.text.template import Formatter
 from efface.train.examples import check_task, unlearning_examples
 from efface.train.plan import draws
@@ -98,19 +90,15 @@ def prepare(
     check_can_train(config.train, device)
     reset_peak_memory(device)
     task = load_task(config.data, data_dir=data_dir)
-    source = model_folder(config.model)
-    tokenizer = load_tokenizer(source)
     own = own_objectives(config.plugins)
     bound = objective(config.method, config, own)
-    model = load_model(source, dtype=evaluation_dtype(source, device), device=device)
-    check_weights(source, model, config.train)
-    check_packing(model)
+    opened = open_model(config.model, config.text, device=device)
+    check_weights(opened.source, opened.model, config.train)
     if own:
-        try_out(bound, vocabulary=vocabulary_size(model), device=device)
-    formatter = Formatter(tokenizer, config.text, limit=position_limit(model), vocabulary=vocabulary_size(model))
+        try_out(bound, vocabulary=vocabulary_size(opened.model), device=device)
     answers = None
     if config.data.retain == OWN_ANSWERS:
-        answers = read_answers(out) or answer(model, formatter, config, reporter)
+        answers = read_answers(out) or answer(opened.model, opened.formatter, config, reporter)
         task = keep_own_answers(task, answers, retain_evaluation=config.data.retain_evaluation)
     check_task(task, bound)
     if not bound.retain:
@@ -118,17 +106,17 @@ def prepare(
             f"method {bound.name} only forgets: nothing is kept, and the model will lose more than it was asked to; "
             f"{bound.name}+gd keeps a retain set, your own or data.retain=generated"
         )
-    steps = unlearning_examples(draws(task, config.train, config.seed), bound.views, formatter)
-    warn_of(task, formatter, config.train, items=len(task.forget), reporter=reporter)
+    steps = unlearning_examples(draws(task, config.train, config.seed), bound.views, opened.formatter)
+    warn_of(task, opened.formatter, config.train, items=len(task.forget), reporter=reporter)
     made = manifest(
         seed=config.seed,
         device=device,
         precision=f"weights and optimizer float32, training {training_precision(config.train, device)}, "
-        f"evaluation {str(evaluation_dtype(source, device)).removeprefix('torch.')}",
+        f"evaluation {str(evaluation_dtype(opened.source, device)).removeprefix('torch.')}",
         data=task.sources,
         plugins=config.plugins,
         model=config.model,
-        model_sha256=model_sha256(source),
+        model_sha256=opened.sha256,
     )
     if earlier := out.manifest():
         made = continued(earlier, made)
@@ -137,10 +125,10 @@ def prepare(
         out=out,
         task=task,
         own_answers=answers,
-        source=source,
-        original=model,
-        tokenizer=tokenizer,
-        formatter=formatter,
+        source=opened.source,
+        original=opened.model,
+        tokenizer=opened.tokenizer,
+        formatter=opened.formatter,
         device=device,
         objective=bound,
         steps=steps,

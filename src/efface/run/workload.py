@@ -12,6 +12,7 @@ from efface.evaluate.generate import check_room
 from efface.evaluate.likelihoods import answer_rows
 from efface.objectives.terms import Objective
 from efface.run.config import RunConfig
+from efface.run.own_answers import answers_of_full_length
 from efface.run.reporter import Reporter
 from efface.run.training import warn_of
 from efface.schema import Prompt, Task
@@ -43,7 +44,7 @@ class Workload:
 def counted(
     config: RunConfig, task: Task, bound: Objective, formatter: Formatter, *, model: Any, reporter: Reporter
 ) -> Workload:
-    """The workload of `task`; own answers, not there yet, count as if each took all of `evaluate.new_tokens`.
+    """The workload of `task`; own answers, not there yet, count as if each were as long as it may be.
 
     `model` may be one without weights. Raises `EffaceError` for data that the method or the model cannot use.
     """
@@ -81,12 +82,6 @@ def supposed(config: RunConfig, bound: Objective) -> Workload:
         plan=Schedule(steps=1, warmup=0, per_epoch=1),
         is_counted=False,
     )
-
-
-def answers_of_full_length(_model: Any, _formatter: Formatter, config: RunConfig, _: Reporter) -> dict[str, str]:
-    """In place of `own_answers`, which asks the model for minutes: a short word for every new token."""
-    answer = " ".join(["the"] * config.evaluate.new_tokens)
-    return {each.id: answer for each in first_generic_questions(config.data.generic_questions)}
 
 
 def tokens_of(examples: Sequence[Example]) -> int:

@@ -1,0 +1,42 @@
+"""A model as every command needs it: found, loaded, checked, and with the way to put questions to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from efface.run.models import evaluation_dtype, load_model, load_tokenizer, model_folder, model_sha256
+from efface.text.forward import check_packing, position_limit, vocabulary_size
+from efface.text.template import Formatter, TextConfig
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A model that was loaded from a folder."""
+
+    source: Path
+    """That folder."""
+    sha256: str
+    """Of what it was loaded from."""
+    model: Any
+    tokenizer: Any
+    formatter: Formatter
+
+
+def open_model(
+    name: str, text: TextConfig, *, device: torch.device, dtype: torch.dtype | None = None, rounding: Any = None
+) -> Opened:
+    """Load the model `name` onto `device` and check that it can be packed.
+
+    `dtype`: by default that in which models are evaluated. `rounding`: what `adapters.quantization` gave. Raises
+    `EffaceError` for a model that cannot be used.
+    """
+    source = model_folder(name)
+    tokenizer = load_tokenizer(source)
+    model = load_model(source, dtype=dtype or evaluation_dtype(source, device), device=device, quantization=rounding)
+    check_packing(model)
+    formatter = Formatter(tokenizer, text, limit=position_limit(model), vocabulary=vocabulary_size(model))
+    return Opened(source=source, sha256=model_sha256(source), model=model, tokenizer=tokenizer, formatter=formatter)
