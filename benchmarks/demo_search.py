@@ -16,7 +16,7 @@ from pathlib import Path
 
 from efface.data import load_training_set
 from efface.demo import METHODS, write_base_model
-from efface.evaluate.folder import read_sets
+from efface.evaluation.folder import read_sets
 from efface.presets import finetune_config, run_config
 from efface.run.finetune import finetune
 from efface.run.pipeline import run

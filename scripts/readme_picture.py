@@ -1,4 +1,4 @@
-"""Draw the picture of the README from a run's folder: `python scripts/readme_picture.py runs/curie docs/images/run.svg`."""
+"""Draw the picture of the README: `python scripts/readme_picture.py runs/curie docs/images/run.svg`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import matplotlib
 
-from efface.evaluate.folder import read_sets
+from efface.evaluation.folder import read_sets
 
 matplotlib.use("svg")
 matplotlib.rcParams.update({"svg.hashsalt": "efface", "font.size": 10})

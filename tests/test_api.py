@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import json
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -357,22 +356,3 @@ def test_everything_it_promises_is_there() -> None:
     assert set(package.__all__) <= set(dir(package))
     with pytest.raises(AttributeError, match="module 'efface' has no attribute 'unlern'"):
         package.unlern  # noqa: B018
-
-
-def test_evaluate_is_a_function_to_users_and_a_package_inside() -> None:
-    """Whichever of the two is imported first."""
-    code = """
-from efface.evaluate.folder import read_sets
-import efface
-from efface import evaluate
-import efface.evaluate.config as inside
-for function in (efface.evaluate, evaluate):
-    try:
-        function("m", data="nothing")
-    except efface.EffaceError as error:
-        print(inside.__name__, error)
-"""
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert [line.split(":")[0] for line in ran.stdout.splitlines()] == [
-        "efface.evaluate.config unknown data 'nothing'"
-    ] * 2

@@ -7,7 +7,6 @@ method or metric of your own derives from.
 from __future__ import annotations
 
 from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from efface.errors import EffaceError
@@ -48,7 +47,7 @@ __all__ = [
 ]
 
 _MODULES = {
-    "efface.api": ("Evaluated", "Unlearned", "unlearn"),
+    "efface.api": ("Evaluated", "Unlearned", "evaluate", "unlearn"),
     "efface.artifacts": ("Record", "Results", "Scores"),
     "efface.objectives.config": ("ObjectiveConfig",),
     "efface.objectives.own": ("ForgetObjective", "RetainObjective"),
@@ -69,15 +68,3 @@ def __getattr__(name: str) -> Any:  # torch is imported where it is first needed
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
-
-
-class _CallablePackage(ModuleType):
-    """The package `efface.evaluate` has the name of a function that users call, so it can be called."""
-
-    def __call__(self, *arguments: Any, **settings: Any) -> Any:
-        from efface.api import evaluate
-
-        return evaluate(*arguments, **settings)
-
-
-import_module("efface.evaluate").__class__ = _CallablePackage

@@ -19,7 +19,7 @@ import torch
 from efface.artifacts import Record, Results, Scores
 from efface.data.config import DataConfig, FileConfig
 from efface.errors import EffaceError
-from efface.evaluate.folder import read_sets
+from efface.evaluation.folder import read_sets
 from efface.presets import config_from
 from efface.run.config import EvaluationConfig, RunConfig
 from efface.run.evaluation import evaluate_model

@@ -15,7 +15,7 @@ from efface.artifacts import Record, Results, write_text
 from efface.data import load_training_set
 from efface.data.refusals import load_refusals
 from efface.errors import EffaceError
-from efface.evaluate.folder import read_sets
+from efface.evaluation.folder import read_sets
 from efface.presets import finetune_config, run_config
 from efface.report.tables import print_answers, print_results
 from efface.run.console import ConsoleReporter

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 
 import efface
 from efface.errors import EffaceError
-from efface.evaluate.generate import generate
+from efface.evaluation.generate import generate
 from efface.run import pipeline
 from efface.run.config import RunConfig, merge, validated
 from efface.run.models import check_weights, load_model, load_tokenizer, save_model

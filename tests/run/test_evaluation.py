@@ -7,7 +7,7 @@ import json
 import pytest
 
 from efface.errors import EffaceError
-from efface.evaluate.folder import read_sets
+from efface.evaluation.folder import read_sets
 from efface.run.config import EvaluationConfig, RunConfig, merge, validated
 from efface.run.evaluation import evaluate_model
 from efface.run.pipeline import run, unlearn

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from efface.errors import EffaceError
-from efface.evaluate.folder import read_sets
+from efface.evaluation.folder import read_sets
 from efface.run.config import RunConfig, merge, validated
 from efface.run.pipeline import run
 from support.runs import Told

@@ -20,8 +20,8 @@ from transformers import AutoModelForCausalLM
 
 from efface.artifacts import METRICS, read_records
 from efface.errors import EffaceError
-from efface.evaluate.engine import evaluate
-from efface.evaluate.folder import read_sets
+from efface.evaluation.engine import evaluate
+from efface.evaluation.folder import read_sets
 from efface.reference.cached import CachedLogprobs
 from efface.run import opened, pipeline
 from efface.run.config import RunConfig, merge, read_yaml, validated

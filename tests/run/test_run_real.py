@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-from efface.evaluate.folder import read_sets
+from efface.evaluation.folder import read_sets
 from efface.presets import run_config
 from efface.run.pipeline import run
 

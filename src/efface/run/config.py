@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 
 from efface.data.config import OWN_ANSWERS, DataConfig, FileConfig, parse_data, spelled_out
 from efface.errors import EffaceError, nearest
-from efface.evaluate.config import EvaluateConfig
+from efface.evaluation.config import EvaluateConfig
 from efface.objectives.config import ObjectiveConfig, check_method
 from efface.objectives.own import ForgetObjective, RetainObjective
 from efface.run.plugins import Plugins, own_objectives

@@ -13,7 +13,7 @@ import torch
 
 from efface.data import load_task
 from efface.errors import EffaceError
-from efface.evaluate.config import EvaluateConfig
+from efface.evaluation.config import EvaluateConfig
 from efface.hub import UnavailableError, found_here, look_up
 from efface.objectives.method import objective
 from efface.objectives.terms import Objective
@@ -42,8 +42,8 @@ from efface.text.template import Formatter
 from efface.train.config import LoRAConfig
 from efface.train.memory import free_memory
 
-_TIGHT = 0.9
-"""Of what is free: beyond it, a forecast that is a little off decides."""
+_TIGHT = 0.7
+"""Of what is free: a forecast counts tensors, and what is freed in between may hold 1.4 times as much."""
 _Found = TypeVar("_Found")
 
 

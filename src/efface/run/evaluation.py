@@ -11,9 +11,9 @@ import torch
 from efface.artifacts import Manifest, Record, Scores, write_json
 from efface.data import load_task
 from efface.errors import EffaceError
-from efface.evaluate.engine import evaluate
-from efface.evaluate.folder import read_sets, write_sets
-from efface.evaluate.judges import Judges, open_judges
+from efface.evaluation.engine import evaluate
+from efface.evaluation.folder import read_sets, write_sets
+from efface.evaluation.judges import Judges, open_judges
 from efface.run.config import EvaluationConfig
 from efface.run.folder import RunFolder
 from efface.run.manifest import manifest

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 
 from efface.errors import EffaceError
-from efface.evaluate.config import EvaluateConfig
-from efface.evaluate.generate import batches
+from efface.evaluation.config import EvaluateConfig
+from efface.evaluation.generate import batches
 from efface.objectives.terms import DistributionTerm, Objective, counted
 from efface.report.diagnosis import Forecast
 from efface.run.adapters import with_adapters
@@ -82,8 +82,8 @@ def forecast(
 ) -> Forecast:
     """What the run needs on `device`, of which `free` bytes are free now; `settings`: the model's config.json.
 
-    Gradients, weights and optimizer are exact. Activations are those of a dense decoder, a factor of two apart from
-    what other architectures keep.
+    Weights, gradients and optimizer are exact; activations are those of a dense decoder (see `activation_bytes`).
+    Tensors are counted: a process holds more, for memory that is freed is not always given back.
     """
     train = config.train
     model = skeleton(settings, train.lora)

@@ -15,8 +15,8 @@ from typing import Any
 import psutil
 import torch
 
-from efface.evaluate.generate import batches, generate
-from efface.evaluate.likelihoods import answer_rows, likelihoods
+from efface.evaluation.generate import batches, generate
+from efface.evaluation.likelihoods import answer_rows, likelihoods
 from efface.objectives.terms import Objective, Reference
 from efface.report.diagnosis import Measured, MeasuredQuestions, MeasuredSteps, Times
 from efface.run.adapters import quantization

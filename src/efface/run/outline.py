@@ -13,9 +13,9 @@ import torch
 from efface.artifacts import Metric
 from efface.data.config import OWN_ANSWERS
 from efface.data.describe import missing_metrics
-from efface.evaluate.config import EvaluateConfig
-from efface.evaluate.engine import check_fits
-from efface.evaluate.judges import Judges, open_judges
+from efface.evaluation.config import EvaluateConfig
+from efface.evaluation.engine import check_fits
+from efface.evaluation.judges import Judges, open_judges
 from efface.run.adapters import with_adapters
 from efface.run.config import EvaluationConfig, FinetuneConfig, RunConfig
 from efface.run.evaluation import prepare_evaluation

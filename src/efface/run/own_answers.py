@@ -9,7 +9,7 @@ from typing import Any
 from efface.artifacts import write_text
 from efface.data.generic import first_generic_questions, load_generic_questions, up_to_last_sentence
 from efface.errors import EffaceError
-from efface.evaluate.generate import generate
+from efface.evaluation.generate import generate
 from efface.run.config import RunConfig
 from efface.run.folder import RunFolder
 from efface.run.reporter import Reporter

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 
 from efface.artifacts import Record, Results
-from efface.evaluate.engine import evaluate
-from efface.evaluate.judges import Judges, open_judges
+from efface.evaluation.engine import evaluate
+from efface.evaluation.judges import Judges, open_judges
 from efface.objectives.terms import Reference
 from efface.run.adapters import quantization
 from efface.run.card import write_card

@@ -16,8 +16,8 @@ import torch
 
 import efface
 from efface.data.fetch import default_folder, published, status
-from efface.evaluate.config import EvaluateConfig
-from efface.evaluate.judges import embedder_model, judge_model
+from efface.evaluation.config import EvaluateConfig
+from efface.evaluation.judges import embedder_model, judge_model
 from efface.hub import UnavailableError, found_here, look_up, reachable
 from efface.report.diagnosis import Finding, Gpu, Machine
 from efface.train.memory import free_memory

@@ -8,8 +8,8 @@ from typing import Any
 
 from efface.data.config import OWN_ANSWERS
 from efface.data.generic import GenericQuestion, first_generic_questions, keep_own_answers
-from efface.evaluate.generate import check_room
-from efface.evaluate.likelihoods import answer_rows
+from efface.evaluation.generate import check_room
+from efface.evaluation.likelihoods import answer_rows
 from efface.objectives.terms import Objective
 from efface.run.config import RunConfig
 from efface.run.own_answers import answers_of_full_length

@@ -6,7 +6,7 @@ import sys
 import pytest
 from pydantic import ValidationError
 
-from efface.evaluate.config import EvaluateConfig
+from efface.evaluation.config import EvaluateConfig
 
 
 @pytest.mark.parametrize(
@@ -27,5 +27,5 @@ def test_bad_settings_are_refused(settings):
 
 
 def test_settings_and_records_need_no_torch():
-    code = "import sys, efface.evaluate.config, efface.evaluate.folder; assert 'torch' not in sys.modules"
+    code = "import sys, efface.evaluation.config, efface.evaluation.folder; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

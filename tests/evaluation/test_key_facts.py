@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from efface.evaluate.entailment import Claim, Verdict
-from efface.evaluate.key_facts import KeyFactJudge
+from efface.evaluation.entailment import Claim, Verdict
+from efface.evaluation.key_facts import KeyFactJudge
 
 
 def verdict(output: str, key_fact: str | None, premise: str = "output") -> Verdict:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from efface.evaluate.config import EvaluateConfig
-from efface.evaluate.engine import evaluate
-from efface.evaluate.generate import generate
-from efface.evaluate.judges import open_judges
+from efface.evaluation.config import EvaluateConfig
+from efface.evaluation.engine import evaluate
+from efface.evaluation.generate import generate
+from efface.evaluation.judges import open_judges
 from efface.schema import EvaluationSet, Item
 from efface.text.template import Formatter, TextConfig
 

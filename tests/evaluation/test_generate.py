@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from efface.errors import EffaceError
-from efface.evaluate.generate import Generation, generate
+from efface.evaluation.generate import Generation, generate
 from efface.schema import Prompt
 from efface.text.template import Formatter, TextConfig
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from efface.evaluate.entailment import Claim, Verdict
+from efface.evaluation.entailment import Claim, Verdict
 
 
 class KeyFactJudge:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 from efface.artifacts import Metric
 from efface.errors import EffaceError, nearest
-from efface.evaluate.config import EvaluateConfig
-from efface.evaluate.embedding import Embedder
-from efface.evaluate.entailment import Judge, NliJudge
-from efface.evaluate.key_facts import KeyFactJudge
+from efface.evaluation.config import EvaluateConfig
+from efface.evaluation.embedding import Embedder
+from efface.evaluation.entailment import Judge, NliJudge
+from efface.evaluation.key_facts import KeyFactJudge
 from efface.hub import UnavailableError, local_copy
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from efface.errors import EffaceError
-from efface.evaluate.likelihoods import likelihoods
+from efface.evaluation.likelihoods import likelihoods
 from efface.schema import Item, Prompt
 
 FULL = Item(

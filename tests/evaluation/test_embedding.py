@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from efface.evaluate.config import EvaluateConfig
-from efface.evaluate.embedding import Embedder
-from efface.evaluate.judges import open_judges
+from efface.evaluation.config import EvaluateConfig
+from efface.evaluation.embedding import Embedder
+from efface.evaluation.judges import open_judges
 
 
 @pytest.fixture(scope="module")

@@ -8,11 +8,11 @@ from typing import Any
 
 from efface.artifacts import Metric, Record
 from efface.errors import EffaceError
-from efface.evaluate.config import EvaluateConfig
-from efface.evaluate.entailment import Claim, Verdict
-from efface.evaluate.generate import Generation, check_room, generate
-from efface.evaluate.judges import Judges
-from efface.evaluate.likelihoods import Likelihoods, answer_rows, likelihoods
+from efface.evaluation.config import EvaluateConfig
+from efface.evaluation.entailment import Claim, Verdict
+from efface.evaluation.generate import Generation, check_room, generate
+from efface.evaluation.judges import Judges
+from efface.evaluation.likelihoods import Likelihoods, answer_rows, likelihoods
 from efface.schema import EvaluationSet, Item
 from efface.text.template import Formatter
 

@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from efface.errors import EffaceError
-from efface.evaluate.config import EvaluateConfig
-from efface.evaluate.engine import evaluate
-from efface.evaluate.entailment import Verdict
-from efface.evaluate.generate import generate
-from efface.evaluate.judges import Judges
-from efface.evaluate.key_facts import KeyFactJudge
-from efface.evaluate.likelihoods import likelihoods
+from efface.evaluation.config import EvaluateConfig
+from efface.evaluation.engine import evaluate
+from efface.evaluation.entailment import Verdict
+from efface.evaluation.generate import generate
+from efface.evaluation.judges import Judges
+from efface.evaluation.key_facts import KeyFactJudge
+from efface.evaluation.likelihoods import likelihoods
 from efface.schema import EvaluationSet, Item
 
 FORGET = EvaluationSet(

@@ -10,8 +10,8 @@ import pytest
 
 from efface import hub
 from efface.errors import EffaceError
-from efface.evaluate.config import EvaluateConfig
-from efface.evaluate.judges import PAPER_EMBEDDER, PAPER_JUDGE, open_judges
+from efface.evaluation.config import EvaluateConfig
+from efface.evaluation.judges import PAPER_EMBEDDER, PAPER_JUDGE, open_judges
 
 
 @pytest.fixture(autouse=True)
