@@ -37,7 +37,7 @@ class Setting:
     shape: Shape
     method: str
     device: Literal["cpu", "cuda"]
-    dtype: Literal["float32", "bfloat16"]
+    dtype: Literal["float64", "float32", "bfloat16"]
     optimizer: Literal["adamw", "none"]
     checkpointing: bool
     token_budget: int | None
@@ -153,7 +153,7 @@ def _cache(setting: Setting, bound: Objective, examples: Sequence[Example]) -> t
 
 
 def _model(setting: Setting, seed: int) -> Any:
-    dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[setting.dtype]
+    dtype = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16}[setting.dtype]
     return build_model(setting.shape, seed=seed, dtype=dtype, device=torch.device(setting.device))
 
 

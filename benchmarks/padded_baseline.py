@@ -106,8 +106,8 @@ def _count(sequences: Sequence[Encoded]) -> Counts:
 
 def _logits(model: Any, rows: Rows) -> Tensor:
     output = model(input_ids=rows.input_ids, attention_mask=rows.attention_mask, use_cache=False)
-    logits: Tensor = output.logits[:, :-1].float()
-    return logits
+    logits: Tensor = output.logits[:, :-1]
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
 def _answer_nll(logits: Tensor, rows: Rows) -> Tensor:

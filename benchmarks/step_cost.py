@@ -91,7 +91,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--items", type=_positive, default=32, help="forget items of the step (default 32)")
     parser.add_argument("--repeats", type=_positive, default=5, help="timed steps; their median counts (default 5)")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    parser.add_argument("--dtype", choices=("float32", "bfloat16"), help="default: bfloat16 on cuda, float32 on cpu")
+    parser.add_argument(
+        "--dtype", choices=("float64", "float32", "bfloat16"), help="default: bfloat16 on cuda, float32 on cpu"
+    )
     parser.add_argument("--optimizer", choices=("adamw", "none"), help="default: none for 7b, else adamw")
     parser.add_argument("--checkpointing", action="store_true", help="recompute activations, in both")
     parser.add_argument("--token-budget", type=_positive, help="most tokens in one packed forward (default: all)")

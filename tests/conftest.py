@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from hub_server import Hub
+    from support.hub_server import Hub
 
 
 @pytest.fixture(scope="session")
@@ -62,8 +62,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     """A model hub of the test's own, empty, in place of huggingface.co; an empty cache; nobody is logged in."""
     from huggingface_hub import constants
 
-    monkeypatch.syspath_prepend(Path(__file__).parent)
-    from hub_server import serving
+    from support.hub_server import serving
 
     for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
         monkeypatch.delenv(name, raising=False)

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from efface.errors import EffaceError
 from efface.schema import Prompt
-from efface.text.template import NAMED_FORMATS, Formatter, TextConfig
+from efface.text.frames import NAMED_FORMATS
+from efface.text.template import Formatter, TextConfig
 from support.templates import CHATML, GEMMA, LLAMA3, MISTRAL, NO_END, QWEN3, SPECIAL, byte_level, text_of
 
 

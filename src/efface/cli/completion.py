@@ -86,7 +86,7 @@ def _values(kind: type[BaseModel], key: str) -> list[str]:
 def _named_values() -> dict[str, tuple[str, ...]]:
     from efface.data.config import OWN_ANSWERS, SHORTHANDS
     from efface.objectives.config import METHODS
-    from efface.text.template import NAMED_FORMATS
+    from efface.text.frames import NAMED_FORMATS
 
     return {
         "method": METHODS,

@@ -8,30 +8,16 @@ from __future__ import annotations
 import hashlib
 import re
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from efface.errors import EffaceError, nearest
+from efface.errors import EffaceError
 from efface.schema import Prompt, Turn
-
-NAMED_FORMATS = {
-    "llama2": "[INST] {question} [/INST]{answer}",
-    "llama3": (
-        "<|start_header_id|>user<|end_header_id|>\n\n{question}<|eot_id|>"
-        "<|start_header_id|>assistant<|end_header_id|>\n\n{answer}"
-    ),
-    "plain": "Question: {question}\nAnswer: {answer}",
-}
-"""The paper's Llama-2 and Llama-3 formats, and one for models that were never tuned to chat."""
-
-# Some templates print today's date; a fixed one keeps a run the same on every day. The macro hides
-# transformers' function of that name; `+` keeps a newline that the template starts with.
-_FIXED_DATE = "{% macro strftime_now(format) %}26 Jul 2024{% endmacro +%}"
-_PROBE = "efface-probe"
+from efface.text.frames import PROBE, chat_frame, string_frame
 
 
 class TextConfig(BaseModel):
@@ -68,18 +54,6 @@ class Encoded:
         return hashlib.sha256(ids.tobytes()).hexdigest()
 
 
-@dataclass(frozen=True)
-class Frame:
-    """What stands around a question and its answer."""
-
-    prompt: Callable[[Prompt], str]
-    """From a question and its history to the text that generation starts from."""
-    lead: str
-    """Between prompt and answer, tokenized with the answer: a space or nothing."""
-    suffix: str
-    """Behind the answer."""
-
-
 class Formatter:
     """Turns questions and answers into ids for one tokenizer.
 
@@ -100,7 +74,7 @@ class Formatter:
         border, or the item's own text spells a special token."""
         self._special = {id_: token.content for id_, token in tokenizer.added_tokens_decoder.items() if token.special}
         self._spells_special = re.compile("|".join(map(re.escape, self._special.values())) or "(?!)")
-        self._frame = _chat_frame(tokenizer) if config.format == "chat" else _string_frame(config.format)
+        self._frame = chat_frame(tokenizer) if config.format == "chat" else string_frame(config.format)
         self._end = self._end_tokens(self._frame.suffix)
         ids = tokenizer("a").input_ids
         adds_bos = tokenizer.bos_token_id is not None and ids[:1] == [tokenizer.bos_token_id]
@@ -176,7 +150,7 @@ class Formatter:
     def _by_parts(self, prompt: Prompt) -> list[int]:
         """Ids of a prompt whose contents spell special tokens: those of the template stay, those are mere text."""
         contents = _contents(prompt)
-        probes = [f"{_PROBE}-{place}-" for place in range(len(contents))]
+        probes = [f"{PROBE}-{place}-" for place in range(len(contents))]
         turns = tuple(Turn(role=turn.role, content=probe) for turn, probe in zip(prompt.history, probes, strict=False))
         pieces = re.split("|".join(probes), self._frame.prompt(Prompt(probes[-1], turns)))
         text = self._frame.prompt(prompt)
@@ -216,90 +190,3 @@ class Formatter:
 
 def _contents(prompt: Prompt) -> list[str]:
     return [*(turn.content for turn in prompt.history), prompt.question]
-
-
-def _chat_frame(tokenizer: Any) -> Frame:
-    if not tokenizer.chat_template:
-        return Frame(prompt=_no_template, lead="", suffix="")  # running text needs none
-    template = _FIXED_DATE + tokenizer.get_chat_template()
-
-    def render(turns: Sequence[Turn], *, prompt: bool) -> str:
-        text = tokenizer.apply_chat_template(
-            [turn.model_dump() for turn in turns],
-            chat_template=template,
-            tokenize=False,
-            add_generation_prompt=prompt,
-            enable_thinking=False,  # answers are scored, not the thoughts before them
-        )
-        return str(text)
-
-    # What a template writes before and behind an answer is the same for all answers: a probe shows it.
-    question = Turn(role="user", content="question")
-    answered = render([question, Turn(role="assistant", content=_PROBE)], prompt=False)
-    before, found, suffix = answered.rpartition(_PROBE)
-    if not found:
-        raise EffaceError("the tokenizer's chat template leaves the answer out; set text.format to a string instead")
-    # Llama-2 and Mistral write a space before an answer that their generation prompt does not end with.
-    space = before.removeprefix(render([question], prompt=True))
-    return Frame(prompt=_conversation(render), lead=space if space.isspace() else "", suffix=suffix)
-
-
-def _no_template(_: Prompt) -> str:
-    raise EffaceError(
-        "the tokenizer has no chat template; set text.format to plain, llama2, llama3 or a string such as "
-        "'Question: {question}\\nAnswer: {answer}'"
-    )
-
-
-def _conversation(render: Callable[..., str]) -> Callable[[Prompt], str]:
-    """From a prompt to its text; a system turn goes into the first question where the template knows none."""
-    from jinja2 import TemplateError
-
-    def known_system() -> bool:
-        probe = [Turn(role="system", content=_PROBE), Turn(role="user", content="question")]
-        try:
-            return _PROBE in render(probe, prompt=True)
-        except TemplateError:  # Gemma's and others' refuse the role
-            return False
-
-    takes_system = known_system()
-
-    def show(prompt: Prompt) -> str:
-        turns = [*prompt.history, Turn.model_construct(role="user", content=prompt.question)]
-        if turns[0].role == "system" and turns[1].role == "user" and not takes_system:
-            joined = f"{turns[0].content}\n\n{turns[1].content}"
-            turns[:2] = [Turn.model_construct(role="user", content=joined)]
-        try:
-            return render(turns, prompt=True)
-        except TemplateError as error:
-            roles = ", ".join(turn.role for turn in turns)
-            raise EffaceError(
-                f"the chat template refuses a conversation of the roles {roles} ({error}); let user and assistant "
-                "take turns, with at most one system turn before them"
-            ) from error
-
-    return show
-
-
-def _string_frame(format_: str) -> Frame:
-    pattern = NAMED_FORMATS.get(format_, format_)
-    head, _, suffix = pattern.partition("{answer}")
-    if "{question}" not in head or "{answer}" not in pattern:
-        raise EffaceError(
-            f"text.format {format_!r} is neither a known format nor a string with {{question}} and then {{answer}}; "
-            f"{nearest(format_, ['chat', *NAMED_FORMATS])}"
-        )
-    # Tokenizers fuse a space with the word behind it: it belongs to the answer, or generation would
-    # start from a lone space that no prompt ended with in training.
-    lead = " " if head.endswith(" ") else ""
-    head = head.removesuffix(" ")
-
-    def show(prompt: Prompt) -> str:
-        if prompt.history:
-            raise EffaceError(
-                f"text.format {format_!r} has no place for what was said before a question; use text.format=chat, or "
-                "data without system prompts and earlier turns"
-            )
-        return head.replace("{question}", prompt.question)
-
-    return Frame(prompt=show, lead=lead, suffix=suffix)
