@@ -17,6 +17,7 @@ from efface.objectives.method import objective
 from efface.objectives.terms import Objective, Reference
 from efface.reference.cached import CachedLogprobs
 from efface.reference.live import LiveReference
+from efface.text.reading import why_in_rows
 from efface.train.step import Example, Losses, batch_losses
 from padded_baseline import padded_losses
 from shapes import Shape, build_model
@@ -124,6 +125,7 @@ def _packed(setting: Setting, examples: Sequence[Example]) -> _Prepared:
     live = _model(setting, _REFERENCE_SEED).eval() if bound.needs_distribution else None
     reference = Reference(cached, LiveReference(live) if live is not None else None)
     model = _trained(setting)
+    why_in_rows(model)  # found out by forwards of its own, which are no part of a step
 
     def losses() -> Losses:
         return batch_losses(

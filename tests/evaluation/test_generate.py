@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import AutoModelForCausalLM, RwkvConfig
 
 from efface.errors import EffaceError
-from efface.evaluation.generate import Generation, generate
+from efface.evaluation.generate import Generation, batches, generate
 from efface.schema import Prompt
 from efface.text.template import Formatter, TextConfig
 
@@ -147,3 +148,25 @@ def test_adapter_speaks(model, formatter):
     assert adapted.get_base_model().generation_config is own
     assert outputs != plain
     assert outputs == run(adapted.merge_and_unload(), formatter)
+
+
+def test_a_prompt_at_a_time_where_padding_and_other_rows_are_read(formatter):
+    """RWKV reads every token that it is given, whatever the attention mask says, and the states of other rows."""
+    sizes = {"vocab_size": 512, "hidden_size": 32, "attention_hidden_size": 32, "num_hidden_layers": 2}
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = AutoModelForCausalLM.from_config(RwkvConfig(**sizes)).eval()
+    generator = torch.Generator().manual_seed(1)
+    for parameter in model.parameters():
+        if parameter.dim() == 2:
+            parameter.data = torch.randn(parameter.shape, generator=generator) * 0.5
+    expected = [one_by_one(model, formatter, question, 6) for question in QUESTIONS]
+    assert len({tuple(ids) for ids in expected}) > 1
+    assert [output.token_ids for output in run(model, formatter, new_tokens=6)] == expected
+
+
+def test_unpadded_batches_are_of_one_length():
+    lengths = [7, 3, 7, 5, 3, 7]
+    assert list(batches(lengths, 3, 1000, padded=False)) == [[0, 2, 5], [3], [1, 4]]
+    assert list(batches(lengths, 3, 20, padded=False)) == [[0, 2], [5], [3], [1, 4]]
+    assert list(batches(lengths, 3, 1000, padded=True)) == [[0, 2, 5, 3, 1, 4]]

@@ -268,7 +268,7 @@ def test_an_architecture_that_cannot_be_trained_is_found_when_measured(hub, conf
     def refuse(*_):
         raise doctor.EffaceError("packed and separate forwards differ")
 
-    monkeypatch.setattr("efface.run.opened.check_packing", refuse)
+    monkeypatch.setattr("efface.run.opened.why_in_rows", refuse)
     found = look(config(), steps=1)
     assert of(found, "steps").text == "packed and separate forwards differ"
     assert found.measured is None

@@ -204,7 +204,7 @@ def test_an_architecture_that_cannot_be_packed_is_refused(config, tmp_path, monk
     def refuse(_):
         raise EffaceError("cannot be packed")
 
-    monkeypatch.setattr(opened, "check_packing", refuse)
+    monkeypatch.setattr(opened, "why_in_rows", refuse)
     with pytest.raises(EffaceError, match="cannot be packed"):
         run(config(), tmp_path / "run")
     assert not (tmp_path / "run").exists()

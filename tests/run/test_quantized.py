@@ -18,8 +18,8 @@ from efface.run.finetune import finetune
 from efface.run.models import load_model
 from efface.run.reporter import Silent
 from efface.run.training import train
-from efface.text.forward import check_packing
 from efface.text.likelihood import answer_logprobs
+from efface.text.reading import check_reading
 from efface.text.template import Encoded
 from efface.train import memory
 from efface.train.config import LoRAConfig, TrainConfig
@@ -135,7 +135,7 @@ def test_four_bits_are_multiplied_in_the_precision_of_training(wide, precision, 
 def test_a_rounded_model_is_packed_as_one_by_one(wide, bits):
     model = rounded(wide, bits)
     model.model.layers[0].input_layernorm.weight[3] = 5  # makes outliers, which 8 bits treat apart
-    check_packing(model)
+    assert check_reading(model) is None
     items = [Encoded(str(n), [0, n + 5], list(range(n + 9, n + 12 + 3 * n))) for n in range(5)]
     packed = answer_logprobs(model, items, token_budget=1000)
     for item, ours in zip(items, packed, strict=True):

@@ -1,4 +1,4 @@
-"""Packed equals one by one, for every architecture that is let through, and nothing of packing stays behind."""
+"""Packed equals one by one, and nothing of packing stays behind."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import pytest
 import torch
 import transformers as hf
 
-from efface.errors import EffaceError
 from efface.text import attention
-from efface.text.attention import NAME, packing
-from efface.text.forward import check_packing, hidden_states, target_logprobs
+from efface.text.attention import NAME, NotPackedError, packing
+from efface.text.forward import hidden_states, target_logprobs
 from efface.text.likelihood import answer_logprobs
 from efface.text.packing import pack
+from efface.text.reading import check_reading
 
 SIZES = {
     "vocab_size": 97,
@@ -74,41 +74,13 @@ ARCHITECTURES = {
     ),
     "smollm3": lambda: hf.SmolLM3Config(**SIZES),
 }
-REFUSED = {
-    # no named attention to replace
-    "bloom": (lambda: hf.BloomConfig(vocab_size=97, hidden_size=32, n_layer=1, n_head=4), "attention be replaced"),
-    "rwkv": (
-        lambda: hf.RwkvConfig(vocab_size=97, hidden_size=32, attention_hidden_size=32, num_hidden_layers=2),
-        "attention be replaced",
-    ),
-    # tokens mixed outside of attention
-    "mamba": (lambda: hf.MambaConfig(vocab_size=97, hidden_size=32, num_hidden_layers=1), "use linear_attention"),
-    "lfm2": (lambda: hf.Lfm2Config(**SIZES, layer_types=["conv", "full_attention"]), "use conv"),
-    # attention within chunks, of thousands of tokens in the released models
-    "llama4": (
-        lambda: hf.Llama4TextConfig(**SIZES, head_dim=16, intermediate_size_mlp=48, num_local_experts=2),
-        "use chunked_attention",
-    ),
-    # a window that the model hands over only inside a mask
-    "qwen2-moe, window": (
-        lambda: hf.Qwen2MoeConfig(
-            **SIZES,
-            **MOE,
-            shared_expert_intermediate_size=16,
-            use_sliding_window=True,
-            sliding_window=5,
-            max_window_layers=1,
-        ),
-        "packed and separate forwards of Qwen2MoeForCausalLM differ by",
-    ),
-}
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 @torch.no_grad()
 def test_packed_is_one_by_one(name, random_model, uneven, one_by_one):
     model = random_model(ARCHITECTURES[name]())
-    check_packing(model)
+    assert check_reading(model) is None
     packed = answer_logprobs(model, uneven, token_budget=1000)
     alone = one_by_one(model, uneven)
     for ours, own in zip(packed, alone, strict=True):
@@ -124,20 +96,10 @@ def test_these_weights_would_show_a_leak(llama, uneven, one_by_one):
     assert all((a - b).abs().max() > 0.1 for a, b in zip(logp[1:], one_by_one(llama, uneven)[1:], strict=True))
 
 
-@pytest.mark.parametrize("name", REFUSED)
-def test_what_cannot_be_packed_is_refused(name, random_model):
-    config, sentence = REFUSED[name]
-    model = random_model(config())
-    own = model.config._attn_implementation
-    with pytest.raises(EffaceError, match=sentence):
-        check_packing(model)
-    assert model.config._attn_implementation == own
-
-
 def test_a_mask_of_the_model_is_refused():
     """Packing replaces it, and what else it may say is unknown."""
     some = torch.zeros(1, 1, 3, 4)
-    with pytest.raises(EffaceError, match="Linear cannot be packed: its attention needs more than causal masking"):
+    with pytest.raises(NotPackedError, match="Linear cannot be packed: it needs more than causal masking"):
         attention.packed_attention(torch.nn.Linear(1, 1), some, some, some, torch.ones(1, 1, 3, 3))
 
 
@@ -175,7 +137,7 @@ def test_gradient_checkpointing_changes_nothing(llama, uneven, reentrant):
 @torch.no_grad()
 def test_half_precision_is_near(random_model, uneven, one_by_one):
     model = random_model(ARCHITECTURES["qwen3"]()).bfloat16()
-    check_packing(model)
+    assert check_reading(model) is None
     packed = [torch.tensor(row) for row in answer_logprobs(model, uneven, token_budget=1000)]
     assert (torch.cat(packed) - torch.cat(one_by_one(model, uneven))).abs().mean() < 0.02
 
@@ -227,7 +189,7 @@ def test_dropout_is_applied_while_training(random_model, uneven):
 @torch.no_grad()
 def test_on_a_gpu_in_half_precision(name, random_model, uneven, one_by_one):
     model = random_model(ARCHITECTURES[name]()).to("cuda", torch.bfloat16)
-    check_packing(model)
+    assert check_reading(model) is None
     packed = [torch.tensor(row) for row in answer_logprobs(model, uneven, token_budget=1000)]
     alone = torch.cat(one_by_one(model, uneven)).cpu()
     assert (torch.cat(packed) - alone).abs().mean() < 0.05

@@ -8,11 +8,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from efface.errors import EffaceError
 from efface.text import forward
 from efface.text.attention import packing
 from efface.text.forward import (
-    check_packing,
     device_of,
     head,
     hidden_states,
@@ -109,36 +107,3 @@ def test_size_and_place(llama):
     assert vocabulary_size(llama) == 97
     assert device_of(llama) == torch.device("cpu")
     assert unwrapped(llama) is llama
-
-
-def test_a_forward_outside_of_packing_is_a_programming_error(llama, uneven):
-    with pytest.raises(AssertionError, match="needs `with packing"):
-        hidden_states(llama, pack(uneven))
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_check_packing_sees_tokens_mixed_outside_of_attention(llama, dtype):
-    model = llama.to(dtype).train()
-    check_packing(model)
-    model.model.layers[0].mlp.register_forward_hook(lambda module, inputs, output: output + output.cumsum(dim=1))
-    with pytest.raises(EffaceError, match="packed and separate forwards of LlamaForCausalLM differ by"):
-        check_packing(model)
-    assert model.training
-
-
-def test_check_packing_sees_logits_scaled_in_an_unknown_way(llama):
-    llama.register_forward_hook(lambda module, inputs, output: output.__setitem__("logits", output.logits * 1.01))
-    with pytest.raises(EffaceError, match="differ by"):
-        check_packing(llama)
-
-
-def test_check_packing_does_not_pass_what_is_not_a_number(llama):
-    llama.lm_head.weight.data[3] = math.nan
-    with pytest.raises(EffaceError, match="differ by nan"):
-        check_packing(llama)
-
-
-def test_check_packing_under_autocast(llama):
-    llama.set_attn_implementation("eager")  # whose softmax rounds in another place
-    with torch.autocast("cpu", torch.bfloat16):
-        check_packing(llama)

@@ -12,7 +12,11 @@ import torch
 from efface.errors import EffaceError
 from efface.schema import Prompt
 from efface.text.forward import position_limit, unwrapped
+from efface.text.reading import why_in_rows
 from efface.text.template import Formatter
+
+_ALONE = {"rwkv"}
+"""Types of models that transformers decodes rightly a prompt at a time only: it mixes up the states of several."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +48,12 @@ def generate(
     prompts = formatter.encode_prompts(questions)
     check_room(model, prompts, new_tokens)
     outputs: dict[int, list[int]] = {}
+    lengths = [len(prompt) for prompt in prompts]
+    padded = may_be_padded(model)
+    if unwrapped(model).config.model_type in _ALONE:
+        batch_tokens = 1
     with _plain_greedy(unwrapped(model)) as inner:
-        for rows in batches([len(prompt) for prompt in prompts], new_tokens, batch_tokens):
+        for rows in batches(lengths, new_tokens, batch_tokens, padded=padded):
             if progress:  # before the first batch, too, which may take minutes
                 progress(len(outputs))
             ended = _decode(inner, [prompts[row] for row in rows], formatter.stop_ids, new_tokens)
@@ -81,11 +89,22 @@ def _plain_greedy(model: Any) -> Iterator[Any]:
         model.train(was_training)
 
 
-def batches(lengths: Sequence[int], new_tokens: int, batch_tokens: int) -> Iterator[list[int]]:
-    """Cut the indices of `lengths` into batches, longest prompts first, so that memory runs out at once or never."""
+def may_be_padded(model: Any) -> bool:
+    """Whether prompts of different lengths may be asked together: not every architecture hides the padding before."""
+    return why_in_rows(model) is None
+
+
+def batches(lengths: Sequence[int], new_tokens: int, batch_tokens: int, *, padded: bool) -> Iterator[list[int]]:
+    """Cut the indices of `lengths` into batches, longest prompts first, so that memory runs out at once or never.
+
+    Unless they may be `padded`, the prompts of a batch are of one length.
+    """
     waiting = sorted(range(len(lengths)), key=lambda index: -lengths[index])
     while waiting:
-        rows = max(1, batch_tokens // (lengths[waiting[0]] + new_tokens))
+        longest = lengths[waiting[0]]
+        rows = max(1, batch_tokens // (longest + new_tokens))
+        if not padded:
+            rows = min(rows, sum(lengths[index] == longest for index in waiting))
         yield waiting[:rows]
         waiting = waiting[rows:]
 

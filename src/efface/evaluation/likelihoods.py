@@ -23,7 +23,7 @@ class Likelihoods:
 
 
 def likelihoods(model: Any, formatter: Formatter, items: Sequence[Item], *, token_budget: int) -> list[Likelihoods]:
-    """Score every answer of `items` in packed forwards of at most `token_budget` tokens, in input order.
+    """Score every answer of `items` in forwards of at most `token_budget` tokens, in input order.
 
     Raises `EffaceError` where a log-probability is not finite: no score can be made from it.
     """

@@ -37,7 +37,7 @@ def term_values(
     """Each term's share of its loss over the whole optimizer batch, as a scalar with gradient.
 
     `views` holds what the terms read, item by item in the same order; `divisors[t][i]` is what `terms.divisors`
-    gave for term t and item i. `model` must be inside `packing(model)`.
+    gave for term t and item i. `model` must be inside `efface.text.reading.reading(model)`.
     """
     forward = _run(model, views, tuple(dict.fromkeys(view for term in terms for view in term.views)))
     logprobs = _answer_logprobs(forward, terms)

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from efface.text.attention import packing
-from efface.text.forward import head, hidden_states, unwrapped
+from efface.text.forward import head, hidden_states
 from efface.text.packing import Packed
+from efface.text.reading import reading
 
 
 class LiveReference:
@@ -28,7 +28,7 @@ class LiveReference:
     @torch.no_grad()
     def hidden(self, batch: Packed) -> Tensor:
         """Last hidden states [T, H] of a packed batch."""
-        inside = nullcontext() if self._adapter_off else packing(unwrapped(self._model))
+        inside = nullcontext() if self._adapter_off else reading(self._model)
         with self._frozen(), inside:
             return hidden_states(self._model, batch)
 

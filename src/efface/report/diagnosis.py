@@ -149,6 +149,8 @@ class MeasuredQuestions(_Part):
     """Seconds in which generation makes one token of every row, less what each row adds."""
     decoding_row: float
     """Seconds that each row of a batch adds."""
+    padded: bool
+    """Whether prompts of different lengths may stand in one batch."""
 
 
 class Measured(_Part):

@@ -21,6 +21,9 @@ library_name: peft
 LoRA adapter of `{name}`. `../model` has it merged; `../config.yaml` and `../manifest.json` tell how it was made.
 """
 
+_STATE_SPACES = {"falcon_h1", "falcon_mamba", "mamba", "mamba2", "nemotron_h"}
+"""Types of models whose kernels read the weights of `out_proj` without calling it, so that PEFT refuses it."""
+
 
 def with_adapters(model: Any, config: LoRAConfig, *, seed: int) -> Any:
     """The model inside PEFT, with LoRA on its linear layers (`_targets`); only the adapters train.
@@ -49,28 +52,38 @@ def _targets(model: Any) -> list[str]:
     """Names of the layers that get adapters: the decoder's linear ones; in a mixture of experts, of attention alone.
 
     transformers keeps a layer's experts as one parameter. PEFT has adapters for such, but without dropout, and each
-    forward would make the whole weights of all experts anew.
+    forward would make the whole weights of all experts anew. Raises `EffaceError` where no layer is left.
     """
     from transformers.pytorch_utils import Conv1D
 
-    decoder = model.get_decoder()
-    within = {id(module) for module in decoder.modules()}
-    experts = {name.split(".")[-3] for name, parameter in decoder.named_parameters() if _is_experts(parameter)}
-    return [
+    decoder, head = model.get_decoder(), model.get_output_embeddings()
+    within = {id(module) for module in decoder.modules() if module is not head}
+    passed_over = {name.split(".")[-2] for name in _names_of_experts(decoder)}
+    if model.config.model_type in _STATE_SPACES:
+        passed_over.add("out_proj")
+    found = [
         name
         for name, module in model.named_modules()
-        if id(module) in within and isinstance(module, nn.Linear | Conv1D) and experts.isdisjoint(name.split("."))
+        if id(module) in within and isinstance(module, nn.Linear | Conv1D) and passed_over.isdisjoint(name.split("."))
     ]
+    if not found:
+        raise EffaceError(f"train.lora: {type(model).__name__} has no linear layers for adapters; leave train.lora out")
+    return found
 
 
 def has_experts(model: Any) -> bool:
     """Whether the model is a mixture of experts."""
-    return any(map(_is_experts, model.get_decoder().parameters()))
+    return bool(_names_of_experts(model.get_decoder()))
 
 
-def _is_experts(parameter: torch.Tensor) -> bool:
-    """Weights of all experts of a layer, [experts, out, in]; nothing else in a decoder has three dimensions."""
-    return parameter.dim() == 3
+def _names_of_experts(decoder: Any) -> list[str]:
+    """Modules that hold the weights of all experts of a layer as one parameter, [experts, out, in]."""
+    return [
+        name
+        for name, module in decoder.named_modules()
+        if not isinstance(module, nn.Conv1d)
+        and any(each.dim() == 3 and each.shape[0] > 1 for each in module.parameters(recurse=False))
+    ]
 
 
 def is_adapted(model: Any) -> bool:

@@ -84,7 +84,7 @@ def prepare_evaluation(
     task = load_task(config.data, data_dir=data_dir)
     for text in task.warnings:
         reporter.warning(text)
-    opened = open_model(config.model, config.text, device=device)
+    opened = open_model(config.model, config.text, device=device, reporter=reporter)
     made = manifest(
         seed=0,  # nothing is drawn: decoding is greedy
         device=device,

@@ -93,7 +93,9 @@ def prepare_finetuning(
     task = load_task(config.data, data_dir=data_dir)
     items = load_training_set(config.data, data_dir=data_dir)
     rounding = quantization(config.train, device)
-    opened = open_model(config.model, config.text, device=device, dtype=torch.float32, rounding=rounding)
+    opened = open_model(
+        config.model, config.text, device=device, reporter=reporter, dtype=torch.float32, rounding=rounding
+    )
     check_weights(opened.source, opened.model, config.train)
     steps = fine_tuning_examples(items, config.train, config.seed, opened.formatter)
     warn_of(task, opened.formatter, config.train, items=len(items), reporter=reporter)

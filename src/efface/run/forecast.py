@@ -166,10 +166,13 @@ def _logit_bytes(bound: Objective, examples: Sequence[Example], vocabulary: int)
 
 
 def _cache_bytes(settings: Any, prompts: Sequence[int], evaluate: EvaluateConfig) -> int:
-    """Keys and values of the largest batch of generation, in numbers."""
+    """Keys and values of the largest batch of generation, in numbers; states instead of them hardly count."""
     shape = settings.get_text_config()
-    heads = getattr(shape, "num_key_value_heads", None) or shape.num_attention_heads
-    width = getattr(shape, "head_dim", None) or shape.hidden_size // shape.num_attention_heads
+    queries = getattr(shape, "num_attention_heads", None)
+    if not isinstance(queries, int):  # none, or a number for each layer
+        return 0
+    heads = getattr(shape, "num_key_value_heads", None) or queries
+    width = getattr(shape, "head_dim", None) or shape.hidden_size // queries
     return 2 * int(shape.num_hidden_layers * heads * width) * _largest_batch(prompts, evaluate, evaluate.new_tokens)
 
 
@@ -182,7 +185,7 @@ def _evaluation_work(settings: Any, work: Workload, evaluate: EvaluateConfig, nu
 
 def _largest_batch(prompts: Sequence[int], evaluate: EvaluateConfig, new_tokens: int) -> int:
     """Tokens of the largest batch of generation, with `new_tokens` of those it generates."""
-    cut = batches(prompts, evaluate.new_tokens, evaluate.batch_tokens)
+    cut = batches(prompts, evaluate.new_tokens, evaluate.batch_tokens, padded=True)
     return max((len(rows) * (prompts[rows[0]] + new_tokens) for rows in cut), default=0)
 
 

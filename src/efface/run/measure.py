@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 import torch
 
-from efface.evaluation.generate import batches, generate
+from efface.evaluation.generate import batches, generate, may_be_padded
 from efface.evaluation.likelihoods import answer_rows, likelihoods
 from efface.objectives.terms import Objective, Reference
 from efface.report.diagnosis import Measured, MeasuredQuestions, MeasuredSteps, Times
@@ -29,7 +29,7 @@ from efface.run.reference import reference_for
 from efface.run.reporter import Reporter, Silent
 from efface.run.training import train
 from efface.run.workload import Workload, tokens_of
-from efface.schema import Item
+from efface.schema import Prompt
 from efface.train.loop import StepLog, Trainer
 from efface.train.plan import schedule
 from efface.train.step import Example
@@ -77,7 +77,7 @@ def extrapolated(measured: Measured, work: Workload, config: RunConfig, bound: O
 def _generating(asked: MeasuredQuestions, prompts: Sequence[int], new_tokens: int, batch_tokens: int) -> float:
     """Seconds until every prompt has an output of all its new tokens."""
     seconds = 0.0
-    for rows in batches(prompts, new_tokens, batch_tokens):
+    for rows in batches(prompts, new_tokens, batch_tokens, padded=asked.padded):
         read = len(rows) * prompts[rows[0]] / asked.tokens_per_second
         seconds += read + new_tokens * (asked.decoding + len(rows) * asked.decoding_row)
     return seconds
@@ -94,23 +94,30 @@ def _ask(this: Prepared) -> MeasuredQuestions:
     start = time.perf_counter()
     likelihoods(this.original, this.formatter, spread, token_budget=config.token_budget)
     speed = tokens / (time.perf_counter() - start)
-    fewer, more = (min(rows, len(items)) for rows in _ROWS)
-    slow, slower = _decode(this, items[:fewer], speed), _decode(this, items[:more], speed)
-    row = max(slower - slow, 0.0) / (more - fewer) if more > fewer else 0.0
-    return MeasuredQuestions(tokens_per_second=speed, decoding=max(slow - fewer * row, 0.0), decoding_row=row)
+    fewer, more = _ROWS
+    slow, slower = (_decode(this, items[0].prompt, rows, speed) for rows in _ROWS)
+    row = max(slower - slow, 0.0) / (more - fewer)
+    return MeasuredQuestions(
+        tokens_per_second=speed,
+        decoding=max(slow - fewer * row, 0.0),
+        decoding_row=row,
+        padded=may_be_padded(this.original),
+    )
 
 
-def _decode(this: Prepared, items: Sequence[Item], speed: float) -> float:
-    """Seconds in which one batch makes one token of each row; `speed`: tokens per second that it reads before."""
-    prompts = [item.prompt for item in items]
-    longest = max(map(len, this.formatter.encode_prompts(prompts)))
+def _decode(this: Prepared, prompt: Prompt, rows: int, speed: float) -> float:
+    """Seconds in which a batch of one prompt over and over makes one token of each row.
+
+    `speed`: tokens per second that are read before.
+    """
+    [ids] = this.formatter.encode_prompts([prompt])
     new_tokens = min(_NEW_TOKENS, this.config.evaluate.new_tokens)
-    whole = len(items) * (longest + new_tokens)
+    whole = rows * (len(ids) + new_tokens)
     start = time.perf_counter()
-    said = generate(this.original, this.formatter, prompts, new_tokens=new_tokens, batch_tokens=whole)
+    said = generate(this.original, this.formatter, [prompt] * rows, new_tokens=new_tokens, batch_tokens=whole)
     seconds = time.perf_counter() - start
-    made = min(max(len(each.token_ids) for each in said) + 1, new_tokens)  # the stop is generated, too
-    return max(seconds - len(items) * longest / speed, seconds / 10) / made
+    made = min(len(said[0].token_ids) + 1, new_tokens)  # the stop is generated, too
+    return max(seconds - rows * len(ids) / speed, seconds / 10) / made
 
 
 def _train(this: Prepared, steps: int) -> MeasuredSteps:

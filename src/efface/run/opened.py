@@ -9,7 +9,9 @@ from typing import Any
 import torch
 
 from efface.run.models import evaluation_dtype, load_model, load_tokenizer, model_folder, model_sha256
-from efface.text.forward import check_packing, position_limit, vocabulary_size
+from efface.run.reporter import Reporter
+from efface.text.forward import position_limit, vocabulary_size
+from efface.text.reading import why_in_rows
 from efface.text.template import Formatter, TextConfig
 
 
@@ -27,9 +29,15 @@ class Opened:
 
 
 def open_model(
-    name: str, text: TextConfig, *, device: torch.device, dtype: torch.dtype | None = None, rounding: Any = None
+    name: str,
+    text: TextConfig,
+    *,
+    device: torch.device,
+    reporter: Reporter,
+    dtype: torch.dtype | None = None,
+    rounding: Any = None,
 ) -> Opened:
-    """Load the model `name` onto `device` and check that it can be packed.
+    """Load the model `name` onto `device` and check that it gives the same logits to many sequences as to one.
 
     `dtype`: by default that in which models are evaluated. `rounding`: what `adapters.quantization` gave. Raises
     `EffaceError` for a model that cannot be used.
@@ -37,6 +45,7 @@ def open_model(
     source = model_folder(name)
     tokenizer = load_tokenizer(source)
     model = load_model(source, dtype=dtype or evaluation_dtype(source, device), device=device, quantization=rounding)
-    check_packing(model)
+    if why := why_in_rows(model):
+        reporter.warning(f"{why}; its sequences are padded to rows of like length, which takes longer")
     formatter = Formatter(tokenizer, text, limit=position_limit(model), vocabulary=vocabulary_size(model))
     return Opened(source=source, sha256=model_sha256(source), model=model, tokenizer=tokenizer, formatter=formatter)

@@ -92,7 +92,7 @@ def prepare(
     task = load_task(config.data, data_dir=data_dir)
     own = own_objectives(config.plugins)
     bound = objective(config.method, config, own)
-    opened = open_model(config.model, config.text, device=device)
+    opened = open_model(config.model, config.text, device=device, reporter=reporter)
     check_weights(opened.source, opened.model, config.train)
     if own:
         try_out(bound, vocabulary=vocabulary_size(opened.model), device=device)

@@ -24,6 +24,10 @@ from efface.text.packing import Layout
 NAME = "efface_packed"
 
 
+class NotPackedError(EffaceError):
+    """A model whose sequences cannot be packed; the message says which and why."""
+
+
 def packed_attention(
     module: torch.nn.Module,
     query: Tensor,
@@ -42,13 +46,12 @@ def packed_attention(
     """Causal self-attention of packed sequences; query, key, value are [1, heads, T, width].
 
     Returns [1, T, heads, width]. Signature and meaning of the arguments are those of transformers'
-    `AttentionInterface`; `packing` says where the sequences lie. Raises `EffaceError` where a model asks for
+    `AttentionInterface`; `packing` says where the sequences lie. Raises `NotPackedError` where a model asks for
     something that is not implemented here (a mask of its own), rather than compute something else.
     """
     if packing is None or attention_mask is not None:
-        raise EffaceError(
-            f"{type(module).__name__} cannot be packed: its attention needs more than causal masking within a "
-            "sequence; please report the architecture"
+        raise NotPackedError(
+            f"{type(module).__name__} cannot be packed: it needs more than causal masking within a sequence"
         )
     # Under autocast, norms of queries and keys in float32 weights give float32 back.
     query, key = query.to(value.dtype), key.to(value.dtype)
@@ -181,7 +184,7 @@ def _varlen(query: Tensor, key: Tensor, value: Tensor, packing: Layout, scaling:
 def packing(model: Any) -> Iterator[None]:
     """Let `model` attend within packed sequences; its own attention comes back at the end.
 
-    Raises `EffaceError` for an architecture that does not look its attention up by name. Backward passes that
+    Raises `NotPackedError` for an architecture that does not look its attention up by name. Backward passes that
     recompute activations (gradient checkpointing) belong inside too.
     """
     from transformers import AttentionInterface
@@ -190,9 +193,9 @@ def packing(model: Any) -> Iterator[None]:
     own = model.config._attn_implementation
     model.set_attn_implementation(NAME)
     if model.config._attn_implementation != NAME:  # transformers only logs a warning
-        raise EffaceError(
-            f"{type(model).__name__} cannot be packed: transformers does not let its attention be replaced; "
-            "choose a model of another architecture"
+        model.set_attn_implementation(own)  # of a part of the model, which may let it be replaced
+        raise NotPackedError(
+            f"{type(model).__name__} cannot be packed: transformers does not let its attention be replaced"
         )
     try:
         yield

@@ -1,4 +1,4 @@
-"""One packed forward: last hidden states, and the head where it is read."""
+"""Forwards of many sequences: last hidden states, and the head where it is read."""
 
 from __future__ import annotations
 
@@ -10,10 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from efface.errors import EffaceError
-from efface.text.attention import NAME, packing
-from efface.text.packing import Packed, pack
-from efface.text.template import Encoded
+from efface.text.attention import NAME
+from efface.text.packing import Packed
 
 _CHUNK_ELEMENTS = 1 << 26
 """Logits computed at once: 256 MiB in float32. More than this is cut and recomputed in the backward pass."""
@@ -42,10 +40,17 @@ def positions(config: Any) -> int | None:
 
 
 def hidden_states(model: Any, batch: Packed) -> Tensor:
-    """Last hidden states [T, H] of a packed batch; `model` must be inside `packing(model)`."""
+    """Last hidden states [T, H] of a packed batch; `model` must be inside `efface.text.reading.reading(model)`.
+
+    Where that did not replace its attention, the model reads the sequences padded to rows of like length. What pads
+    stands behind each sequence: in a causal model nothing sees it.
+    """
     inner = unwrapped(model)
-    assert inner.config._attn_implementation == NAME, "hidden_states needs `with packing(model)`"
-    backbone = inner.base_model
+    backbone = inner.base_model if inner.base_model is not inner else inner.model  # Llama 4 misnames its own
+    if inner.config._attn_implementation != NAME:
+        buckets, back = batch.layout.buckets
+        rows = [backbone(input_ids=batch.input_ids[0, bucket.gather], use_cache=False) for bucket in buckets]
+        return torch.cat([row.last_hidden_state.flatten(0, 1) for row in rows])[back]
     output = backbone(input_ids=batch.input_ids, position_ids=batch.position_ids, use_cache=False, packing=batch.layout)
     states: Tensor = output.last_hidden_state[0]
     return states
@@ -58,10 +63,13 @@ def head(model: Any, hidden: Tensor) -> Tensor:
     config = inner.config.get_text_config()
     if (scale := getattr(config, "logit_scale", None)) is not None:  # Cohere
         logits = logits * scale
+    if (factor := getattr(config, "lm_head_multiplier", None)) is not None:  # Falcon-H1
+        logits = logits * factor
     if (scaling := getattr(config, "logits_scaling", None)) is not None:  # Granite
         logits = logits / scaling
-    if (cap := getattr(config, "final_logit_softcapping", None)) is not None:  # Gemma 2, 3
-        logits = cap * torch.tanh(logits / cap)
+    for name in ("final_logit_softcapping", "logits_soft_cap", "output_logit_soft_cap"):  # Gemma, RecurrentGemma, xLSTM
+        if (cap := getattr(config, name, None)) is not None:
+            logits = cap * torch.tanh(logits / cap)
     return logits if logits.dtype == torch.float64 else logits.float()
 
 
@@ -98,52 +106,3 @@ def target_logprobs(model: Any, hidden: Tensor, targets: Tensor) -> Tensor:
         return -F.cross_entropy(head(model, rows), ids, reduction="none")
 
     return in_chunks(read, vocabulary_size(model), hidden, targets)
-
-
-def check_packing(model: Any) -> None:
-    """Compare a packed forward with the model's own, on a dozen tokens.
-
-    Raises `EffaceError` where they differ: an architecture that mixes tokens outside of attention, scales its
-    logits in a way unknown here, or ignores position ids. Better no result than a wrong one.
-    """
-    inner = unwrapped(model)
-    kinds = getattr(inner.config.get_text_config(), "layer_types", None) or ()
-    # named, not only measured: a dozen tokens cannot show what happens in chunks of thousands
-    if unknown := set(kinds) - {"full_attention", "sliding_attention"}:
-        raise EffaceError(
-            f"{type(inner).__name__} cannot be packed: its layers use {', '.join(sorted(unknown))}, and only full and "
-            "sliding attention are known here; choose a model of another architecture"
-        )
-    own, ours = _two_forwards(model)
-    # half precision rounds differently from kernel to kernel; a leak between sequences is far larger
-    exact = {inner.dtype, own.dtype} <= {torch.float32, torch.float64} and not _rounds_inputs(inner)
-    largest = float((own - ours).abs().max())
-    if not largest <= (1e-4 if exact else 0.1) * float(own.abs().max()):
-        raise EffaceError(
-            f"packed and separate forwards of {type(inner).__name__} differ by {largest:.2g}; this architecture is "
-            "not supported yet: please report it"
-        )
-
-
-def _rounds_inputs(model: Any) -> bool:
-    """LLM.int8 multiplies in half precision and chooses by all of a batch what to round."""
-    return getattr(model, "is_loaded_in_8bit", False) is True
-
-
-@torch.no_grad()
-def _two_forwards(model: Any) -> tuple[Tensor, Tensor]:
-    """Logits of two short sequences, each alone in the model's own forward, and packed."""
-    inner = unwrapped(model)
-    device = device_of(model)
-    # Ids in the middle of the vocabulary: the first are often special tokens, whose logits half precision blurs.
-    start = vocabulary_size(model) // 3
-    ids = [list(range(start, start + 5)), list(range(start + 5, start + 14))]
-    items = [Encoded(str(n), row[:2], row[2:]) for n, row in enumerate(ids)]
-    was_training = model.training
-    model.eval()
-    try:
-        own = torch.cat([inner(torch.tensor([row], device=device), use_cache=False).logits[0] for row in ids])
-        with packing(inner):
-            return own, head(model, hidden_states(model, pack(items, device)))
-    finally:
-        model.train(was_training)

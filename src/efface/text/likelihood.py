@@ -1,4 +1,4 @@
-"""Log-probabilities of answers, packed: what evaluation records and references keep."""
+"""Log-probabilities of answers, many at once: what evaluation records and references keep."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-from efface.text.attention import packing
-from efface.text.forward import device_of, hidden_states, target_logprobs, unwrapped
+from efface.text.forward import device_of, hidden_states, target_logprobs
 from efface.text.packing import pack, token_batches
+from efface.text.reading import reading
 from efface.text.template import Encoded
 
 
@@ -24,7 +24,7 @@ def answer_logprobs(model: Any, sequences: Sequence[Encoded], *, token_budget: i
     was_training = model.training
     model.eval()
     try:
-        with packing(unwrapped(model)):
+        with reading(model):
             for group in token_batches(sequences, token_budget):
                 batch = pack([sequences[index] for index in group], device)
                 reads = batch.reads("answer")

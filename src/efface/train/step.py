@@ -12,8 +12,8 @@ from torch import Tensor
 from efface.errors import EffaceError
 from efface.objectives.compute import term_values
 from efface.objectives.terms import Objective, Reference, View, divisors
-from efface.text.attention import packing
 from efface.text.forward import unwrapped
+from efface.text.reading import reading
 from efface.text.template import Encoded
 
 Example = Mapping[View, Encoded]
@@ -37,7 +37,7 @@ def batch_losses(
     token_budget: int | None = None,
     backward: Callable[[Tensor], None] | None = None,
 ) -> Losses:
-    """Losses of all `examples` as one optimizer batch, in packed forwards of at most `token_budget` tokens.
+    """Losses of all `examples` as one optimizer batch, in forwards of at most `token_budget` tokens.
 
     With `backward`, it is called on each micro-batch's share of the weighted loss, and the losses returned are
     detached. Averages run over the whole batch, so the sum of the shares does not depend on the cut.
@@ -52,7 +52,7 @@ def batch_losses(
     whole = {view: [example[view] for example in examples] for view in objective.views}
     by = [divisors(term, whole) for term in objective.terms]
     totals: list[Tensor | None] = [None, None]
-    with packing(inner):
+    with reading(model):
         for part in micro_batches(examples, token_budget):
             views = {view: whole[view][part.start : part.stop] for view in objective.views}
             shares = [divisor[part.start : part.stop] for divisor in by]

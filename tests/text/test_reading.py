@@ -1,0 +1,201 @@
+"""What cannot be packed is read in rows, with the same results; what neither way reads rightly is refused."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+import transformers as hf
+
+from efface.errors import EffaceError
+from efface.text import reading
+from efface.text.attention import NAME
+from efface.text.forward import hidden_states, target_logprobs
+from efface.text.likelihood import answer_logprobs
+from efface.text.packing import pack
+from efface.text.reading import check_reading, why_in_rows
+
+SIZES = {
+    "vocab_size": 97,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 128,
+}
+EXPERTS = {"moe_intermediate_size": 16, "num_experts": 4, "num_experts_per_tok": 2}
+LINEAR = {
+    "linear_num_value_heads": 4,
+    "linear_num_key_heads": 2,
+    "linear_key_head_dim": 16,
+    "linear_value_head_dim": 16,
+    "layer_types": ["linear_attention", "full_attention"],
+}
+MAMBA = {"mamba_d_ssm": 64, "mamba_n_heads": 4, "mamba_d_head": 16, "mamba_d_state": 8, "mamba_n_groups": 1}
+IN_ROWS = {
+    # no named attention to replace
+    "bloom": (lambda: hf.BloomConfig(vocab_size=97, hidden_size=32, n_layer=2, n_head=4), "attention be replaced"),
+    "falcon, alibi": (
+        lambda: hf.FalconConfig(vocab_size=97, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, alibi=True),
+        "attention be replaced",
+    ),
+    "rwkv": (
+        lambda: hf.RwkvConfig(vocab_size=97, hidden_size=32, attention_hidden_size=32, num_hidden_layers=2),
+        "attention be replaced",
+    ),
+    # tokens mixed outside of attention
+    "mamba": (lambda: hf.MambaConfig(vocab_size=97, hidden_size=32, num_hidden_layers=2), "layers of linear_attention"),
+    "qwen3.5": (lambda: hf.Qwen3_5TextConfig(**SIZES, **LINEAR, head_dim=16), "layers of linear_attention"),
+    "lfm2": (lambda: hf.Lfm2Config(**SIZES, layer_types=["conv", "full_attention"]), "layers of conv"),
+    "falcon-h1": (
+        lambda: hf.FalconH1Config(**SIZES, **MAMBA, head_dim=16, lm_head_multiplier=0.5),
+        "layers of hybrid",
+    ),
+    "recurrent-gemma, its logits capped": (
+        lambda: hf.RecurrentGemmaConfig(
+            vocab_size=97, hidden_size=32, num_hidden_layers=3, intermediate_size=48, num_attention_heads=4
+        ),
+        "layers of linear_attention",
+    ),
+    # attention within chunks, of thousands of tokens in the released models
+    "llama4": (
+        lambda: hf.Llama4TextConfig(**SIZES, head_dim=16, intermediate_size_mlp=48, num_local_experts=2),
+        "layers of chunked_attention",
+    ),
+    # a mask of the model's own
+    "stablelm": (lambda: hf.StableLmConfig(**SIZES), "more than causal masking within a sequence"),
+    # a window that the model hands over only inside of a mask, too long for a dozen tokens to show it
+    "qwen2-moe, window": (
+        lambda: hf.Qwen2MoeConfig(
+            **SIZES,
+            **EXPERTS,
+            shared_expert_intermediate_size=16,
+            use_sliding_window=True,
+            sliding_window=30,
+            max_window_layers=1,
+        ),
+        "hides its sliding window in a mask",
+    ),
+    # positions of its own, counted along the packed row
+    "bart": (
+        lambda: hf.BartConfig(
+            vocab_size=97, d_model=32, decoder_layers=2, decoder_attention_heads=4, decoder_ffn_dim=48
+        ),
+        "its logits differ by",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", IN_ROWS)
+def test_rows_are_one_by_one(name, random_model, uneven, one_by_one):
+    config, why = IN_ROWS[name]
+    model = random_model(config())
+    own = model.config._attn_implementation
+    assert why in check_reading(model)
+    with torch.no_grad():
+        ours = answer_logprobs(model, uneven, token_budget=1000)
+        for row, alone in zip(ours, one_by_one(model, uneven), strict=True):
+            torch.testing.assert_close(torch.tensor(row), alone, atol=2e-5, rtol=0)
+    assert model.config._attn_implementation == own
+
+
+@pytest.mark.parametrize("name", ["bloom", "qwen3.5"])
+def test_gradients_are_those_of_one_by_one(name, random_model, uneven, one_by_one):
+    model = random_model(IN_ROWS[name][0]()).double()
+    batch = pack(uneven)
+    reads = batch.reads("answer")
+    with reading.reading(model):
+        target_logprobs(model, hidden_states(model, batch)[reads.rows], reads.targets).sum().backward()
+    ours = {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
+    model.zero_grad()
+    torch.cat(one_by_one(model, uneven)).sum().backward()
+    for parameter_name, parameter in model.named_parameters():
+        scale = float(parameter.grad.abs().max())
+        torch.testing.assert_close(ours[parameter_name], parameter.grad, atol=1e-5 * scale, rtol=0)
+
+
+def test_rows_are_of_like_length(llama, uneven):
+    """Padding costs little: no row is much longer than its sequence."""
+    seen = []
+    llama.model.register_forward_pre_hook(
+        lambda _, __, inputs: seen.append(inputs["input_ids"].shape), with_kwargs=True
+    )
+    hidden_states(llama, pack(uneven))
+    assert seen == [(4, 12), (2, 40)]
+
+
+def test_what_can_be_packed_is(llama):
+    assert why_in_rows(llama) is None
+    with reading.reading(llama):
+        assert llama.config._attn_implementation == NAME
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_tokens_mixed_outside_of_attention_are_seen(llama, dtype):
+    model = llama.to(dtype).train()
+    assert check_reading(model) is None
+    mixing = model.model.layers[0].mlp.register_forward_hook(lambda _, __, output: output + output.cumsum(dim=1))
+    assert "LlamaForCausalLM cannot be packed: its logits differ by" in check_reading(model)
+    mixing.remove()
+    model.model.layers[0].mlp.register_forward_hook(lambda _, __, output: output + output.flip(1))
+    with pytest.raises(
+        EffaceError, match=r"LlamaForCausalLM cannot be used: its logits differ by .* padding behind them"
+    ):
+        check_reading(model)
+    assert model.training
+
+
+def test_logits_scaled_in_an_unknown_way_are_seen(llama):
+    llama.register_forward_hook(lambda module, inputs, output: output.__setitem__("logits", output.logits * 1.01))
+    with pytest.raises(EffaceError, match="choose a causal language model of another architecture"):
+        check_reading(llama)
+
+
+def test_what_is_not_a_number_does_not_pass(llama):
+    llama.lm_head.weight.data[3] = math.nan
+    with pytest.raises(EffaceError, match="differ by nan"):
+        check_reading(llama)
+
+
+def test_under_autocast(llama):
+    llama.set_attn_implementation("eager")  # whose softmax rounds in another place
+    with torch.autocast("cpu", torch.bfloat16):
+        assert check_reading(llama) is None
+
+
+@pytest.mark.parametrize(
+    ("config", "sentence"),
+    [
+        (lambda: hf.BertConfig(**SIZES), "BertLMHeadModel cannot be used: its logits differ by"),
+        (
+            lambda: hf.RemBertConfig(**SIZES, input_embedding_size=16, output_embedding_size=24),
+            r"RemBertForCausalLM cannot be used: its backbone or head fails alone \(RuntimeError: mat1",
+        ),
+    ],
+)
+def test_what_is_no_causal_model_or_built_otherwise_is_refused(random_model, config, sentence):
+    with pytest.raises(EffaceError, match=sentence):
+        check_reading(random_model(config()))
+
+
+def test_found_out_once_for_an_architecture(random_model, monkeypatch):
+    config = hf.LlamaConfig(**SIZES | {"intermediate_size": 49})
+    asked = []
+    monkeypatch.setattr(reading, "check_reading", lambda model: asked.append(model) or "because")
+    first, second = random_model(config), random_model(config)
+    assert why_in_rows(first) == why_in_rows(second) == "because"
+    assert asked == [first]
+    other = random_model(hf.LlamaConfig(**SIZES | {"intermediate_size": 50}))
+    why_in_rows(other)
+    assert asked == [first, other]
+
+
+def test_out_of_memory_is_no_reason(llama, monkeypatch):
+    def full(*_):
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(reading, "hidden_states", full)
+    with pytest.raises(torch.OutOfMemoryError):
+        check_reading(llama)
