@@ -17,7 +17,6 @@ def main(model: str, forget: str, retain: str, out: str, **settings: Any) -> Non
     """Unlearn into the folder `out`; `settings` are those of a config file, such as train={"lr": 1e-5}."""
     done = efface.unlearn(model, forget=forget, retain=retain, method="me+gd", out=out, **settings)
 
-    assert done.results is not None  # there are scores unless scores=False
     for name, scores in (("before", done.results.before), ("after", done.results.after)):
         asked = scores.sets["forget"]
         print(f"{name}: ROUGE on forget {asked.rouge:.3f}, utility {scores.partial.model_utility:.3f}")

@@ -60,10 +60,12 @@ _MODULES = {
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 
 
-def __getattr__(name: str) -> Any:  # torch is imported where it is first needed, not by `import efface`
-    if name in _HOME:
-        return getattr(import_module(_HOME[name]), name)
-    raise AttributeError(f"module 'efface' has no attribute {name!r}")
+if not TYPE_CHECKING:  # or misspelled names would pass
+
+    def __getattr__(name: str) -> Any:  # torch is imported where it is first needed, not by `import efface`
+        if name in _HOME:
+            return getattr(import_module(_HOME[name]), name)
+        raise AttributeError(f"module 'efface' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

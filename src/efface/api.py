@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import warnings
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -28,7 +29,6 @@ from efface.run.inputs import Inputs
 from efface.run.models import load_model, load_tokenizer, stored_dtype
 from efface.run.pipeline import run
 from efface.run.pipeline import unlearn as run_without_scores
-from efface.run.plugins import PluginClass
 from efface.run.quiet import quiet_libraries
 from efface.run.reporter import Reporter, Silent
 
@@ -40,7 +40,8 @@ Rows = Iterable[Mapping[str, Any]]
 File = StrPath | Mapping[str, Any] | FileConfig | Rows
 """A path or `hf:OWNER/NAME`; the same with columns and so on, as under `data.forget` in a config; or rows."""
 Data = str | Mapping[str, Any] | DataConfig
-PluginSpec = StrPath | PluginClass
+PluginSpec = StrPath | type[object]
+"""A file or module, or a class that derives from one of efface's; so wide for mypy, which joins those of a list."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,8 +50,14 @@ class Unlearned:
 
     folder: Path
     """The run's folder, as `efface run` writes it: model/, records/, results.json, config.yaml and so on."""
-    results: Results | None = field(repr=False)
-    """Scores before and after; None where none were asked for."""
+    _results: Results | None = field(repr=False)
+
+    @property
+    def results(self) -> Results:
+        """Scores before and after. Raises `EffaceError` where none were asked for."""
+        if self._results is None:
+            raise EffaceError(f"{self.folder} was made with scores=False; score its model with efface.evaluate")
+        return self._results
 
     @cached_property
     def model(self) -> Any:
@@ -148,7 +155,7 @@ def unlearn(
         start = run if scores else run_without_scores
         with inputs.written(config, resume=resume):
             results = start(config, folder, data_dir=_path(data_dir), resume=resume, reporter=reporter or _Warning())
-    done = Unlearned(folder, results if isinstance(results, Results) else None)
+    done = Unlearned(folder.absolute(), results if isinstance(results, Results) else None)
     if out is None:
         _remove_with(done, folder)
     return done
@@ -192,7 +199,7 @@ def evaluate(
             found = evaluate_model(
                 config, folder, data_dir=_path(data_dir), before=before, reporter=reporter or _Warning()
             )
-    done = Evaluated(folder, found)
+    done = Evaluated(folder.absolute(), found)
     if out is None:
         _remove_with(done, folder)
     return done
@@ -202,13 +209,16 @@ class _Warning(Silent):
     """Tells nobody but of what deserves a warning."""
 
     def warning(self, text: str) -> None:
-        """Warn as Python libraries do."""
-        warnings.warn(text, UserWarning, stacklevel=2)
+        """Warn as Python libraries do: at the line that called efface."""
+        level, frame = 1, sys._getframe()
+        while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in ("efface", "contextlib"):
+            level, frame = level + 1, frame.f_back
+        warnings.warn(text, UserWarning, stacklevel=level)
 
 
 @contextmanager
 def _folder(out: StrPath | None, *, resume: bool) -> Iterator[Path]:
-    """The run's folder; a temporary one goes where the run fails."""
+    """The run's folder; a temporary one goes where the run fails, unless it got as far as a checkpoint."""
     if out is not None:
         yield Path(out)
         return
@@ -217,8 +227,10 @@ def _folder(out: StrPath | None, *, resume: bool) -> Iterator[Path]:
     temporary = Path(mkdtemp(prefix="efface-"))
     try:
         yield temporary
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
+    except BaseException as error:
+        diverged = isinstance(error, EffaceError) and RunFolder(temporary).checkpoints.is_dir()
+        if not diverged:
+            shutil.rmtree(temporary, ignore_errors=True)
         raise
 
 

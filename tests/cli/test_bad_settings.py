@@ -54,7 +54,7 @@ def test_source_that_is_neither_preset_nor_file(refused: Callable[..., str]) -> 
         ("trian: {lr: 1.0e-5}", "unknown key 'trian'; did you mean 'train'?"),
         ("train: {lrr: 1.0e-5}", "unknown key 'train.lrr'; did you mean 'train.lr'?"),
         ("metod: me+gd", "unknown key 'metod'; did you mean 'method'?"),
-        ("model: m", "method is required; add method=... or a line `method: ...`"),
+        ("model: m", "method is required; give one such as method=me+gd"),
         ("method: me+gd\nmodel: [", "other.yaml, line 2: not YAML"),
         ("\t- {", "other.yaml, line 1: not YAML"),
         ("just words", "other.yaml must hold settings such as `method: me+gd`, one a line"),
@@ -76,7 +76,10 @@ def test_config_files_that_cannot_be_read(refused: Callable[..., str]) -> None:
 
 def test_finetune_refuses_in_the_same_way(refused: Callable[..., str], model: Path) -> None:
     assert "unknown key 'method'" in refused("finetune", "demo", f"model={model}", "method=me+gd", "--out", "out")
-    assert "model is required" in refused("finetune", "demo", "--out", "out")
+    assert refused("finetune", "demo", "--out", "out").startswith("model is required; give a folder or a name")
+    assert refused("data", "check") == (
+        "data is required; give a file as data.forget=FILE, or a benchmark such as data=tofu-forget01"
+    )
     assert "there is no folder ./nowhere" in refused("finetune", "demo", "model=./nowhere", "--out", "out")
 
 

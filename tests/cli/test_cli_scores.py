@@ -97,3 +97,17 @@ class Talkative(RecordMetric):
     ran = efface("score", str(tmp_path), "--plugin", "nowhere.py")
     assert (ran.returncode, ran.stdout) == (2, "")
     assert "plug-in nowhere.py: there is no such file" in ran.stderr
+    (tmp_path / "objective.py").write_text(
+        "import efface\nclass O(efface.ForgetObjective):\n    name = 'o'\n    def term(self, config): ...\n"
+    )
+    ran = efface("score", str(tmp_path), "--plugin", str(tmp_path / "objective.py"))
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert "objective.py holds no metric; derive a class in it from efface.RecordMetric" in ran.stderr
+
+
+def test_a_run_without_scores_has_none(efface: Command, tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").touch()
+    (tmp_path / "metrics.jsonl").touch()
+    ran = efface("score", str(tmp_path))
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert "holds no records, for its model was not evaluated; do so with efface evaluate first" in ran.stderr

@@ -143,6 +143,14 @@ def test_records_before_must_cover_every_question(model, formatter):
         run(model, formatter, before=before)
 
 
+def test_records_before_must_be_of_the_same_questions(model, formatter):
+    """Ids of a user's own files are numbers of lines: records of another file have the same."""
+    before = run(model, formatter)
+    before["forget"][1] = before["forget"][1].model_copy(update={"question": "Another?"})
+    with pytest.raises(EffaceError, match=r"have other words for question 'f/1' of set 'forget'"):
+        run(model, formatter, before=before)
+
+
 def test_progress_counts_questions_by_stage(model, formatter):
     heard: list[tuple[str, int, int]] = []
     run(model, formatter, progress=lambda *event: heard.append(event))

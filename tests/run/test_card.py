@@ -56,6 +56,46 @@ def test_no_folder_of_this_machine_stands_in_the_card(tmp_path, settings, made):
     assert "path: forget.jsonl" in text
 
 
+def test_files_that_are_there_appear_by_name(tmp_path, settings, made, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    plugin = Path("private/clients/my.py")
+    plugin.parent.mkdir(parents=True)
+    plugin.write_text(
+        "import efface\nclass M(efface.RecordMetric):\n    name = 'mine'\n    def score(self, record): ...\n"
+    )
+    data = {name: f"private/clients/{name}.jsonl" for name in ("forget", "retain")}
+    for path in data.values():
+        Path(path).touch()
+    config = validated(RunConfig, settings | {"data": data, "plugins": [str(plugin)]})
+    made = made.model_copy(update={"data": dict.fromkeys(data.values(), "a" * 64)})
+    write_card(tmp_path, config, made, None)
+    text = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert "private" not in text
+    assert "- forget.jsonl: `" in text
+    assert "- my.py:M" in text
+
+
+def test_a_model_from_memory_and_an_adapter(tmp_path, card, made):
+    folder = tmp_path / "run" / "adapter"
+    folder.mkdir(parents=True)
+    made = made.model_copy(update={"model": str(tmp_path / "run" / "before")})
+    write_card(folder, card.config, made, None, library="peft")
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    assert "library_name: peft\n" in text
+    assert f"A model in memory (sha256 `{made.model_sha256}`) after unlearning with" in text
+    assert "This is the LoRA adapter alone: load it onto that model with PEFT." in text
+
+
+def test_own_metrics(tmp_path, card, made, results):
+    found = results(0.5)
+    for scores in found.after.sets.values():
+        scores.own.update(declines=0.25, broken=None)
+    write_card(tmp_path, card.config, made, found)
+    text = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert "| set | broken | declines |" in text
+    assert "| forget (7) | missing | 0.2500 |" in text
+
+
 def test_scores_before_and_after(card):
     text = card()
     assert "Definition `paper`; embeddings: none; judge: key-facts." in text

@@ -71,7 +71,7 @@ def test_what_is_scored_and_what_is_missing(tmp_path: Path) -> None:
     assert planned.scored == {"forget": 5, "retain": 5}
     assert planned.missing == {"cosine_similarity": "switched off by evaluate.embedder=none"}
     config = validated(EvaluationConfig, {**SHARED, "evaluate": JUDGES})
-    alone = outline_evaluation(config, tmp_path / "out", data_dir=None, reporter=Silent())
+    alone = outline_evaluation(config, tmp_path / "out", data_dir=None, before=None, reporter=Silent())
     assert (alone.scored, alone.missing, alone.training) == (planned.scored, planned.missing, None)
 
 

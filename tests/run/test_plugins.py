@@ -18,8 +18,9 @@ import efface as package
 from efface.artifacts import SetScores
 from efface.errors import EffaceError
 from efface.run.config import EvaluationConfig, RunConfig, merge, parse_pairs, to_yaml, validated
-from efface.run.pipeline import run
+from efface.run.pipeline import run, unlearn
 from efface.run.plugins import load_plugins, own_metrics, own_objectives
+from efface.run.reporter import Silent
 from efface.scores.own import RecordMetric
 
 REQUIRED = {"method": "me+gd", "model": "m", "data": "generated"}
@@ -271,6 +272,57 @@ def test_refused_before_anything_is_written(efface, written, short, tmp_path, ol
     assert ran.stderr.startswith(sentence)
     assert ran.stderr.count("\n") == 1
     assert not Path("out").exists()
+
+
+def test_training_does_not_go_on_with_another_objective(written, short):
+    config = short | {"method": "ascent+gd", "plugins": ["mine.py"], "train": {**short["train"], "epochs": 2}}
+
+    class Dying(Silent):
+        def step(self, log):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        unlearn(validated(RunConfig, config), Path("out"), reporter=Dying())
+    write("mine.py", WRITTEN.replace("lambda logp_N: logp_N", "lambda logp_N: 100 * logp_N"))
+    with pytest.raises(EffaceError, match=r"--resume: mine\.py:Ascent has changed since the run started; start"):
+        unlearn(validated(RunConfig, config), Path("out"), resume=True)
+    write("mine.py", WRITTEN)
+    unlearn(validated(RunConfig, config), Path("out"), resume=True)
+
+
+def test_an_objective_that_the_method_does_not_name_is_warned_of(written, short):
+    warned = []
+
+    class Listening(Silent):
+        def warning(self, text):
+            warned.append(text)
+
+    unlearn(validated(RunConfig, short | {"plugins": ["mine.py"]}), Path("out"), reporter=Listening())
+    assert "method me+gd does not use the plug-in ascent" in warned
+
+
+def test_classes_that_a_function_makes_are_all_used():
+    def make(called, value):
+        class Made(RecordMetric):
+            name = called
+
+            def score(self, record):
+                return value
+
+        return Made
+
+    both = load_plugins([make("one", 1.0), make("two", 2.0)])
+    assert [(each.name, each.score(None)) for each in own_metrics(both)] == [("one", 1.0), ("two", 2.0)]
+    assert load_plugins(both) == both
+    with pytest.raises(EffaceError, match="are both called 'one'; rename one"):
+        load_plugins([make("one", 1.0), make("one", 2.0)])
+
+
+def test_a_module_that_fails_to_import(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    write(tmp_path / "broken_module_of_mine.py", "1 / 0\n")
+    with pytest.raises(EffaceError, match=r"plug-in broken_module_of_mine does not import \(ZeroDivisionError"):
+        load_plugins("broken_module_of_mine")
 
 
 def test_a_metric_fails_before_training(written, short):

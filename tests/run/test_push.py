@@ -133,6 +133,11 @@ def test_the_adapter_alone(hub, finished, source):
     assert hub.repos[REPO].messages[0].startswith("Adapter pushed with efface ")
     push(finished / "adapter", "ada/second", adapter=True)
     assert hub.repos["ada/second"].files().items() >= pushed(hub).items()
+    write_adapter(model, finished / "adapter", base="/home/ada/base")
+    assert refused(hub, finished, "ada/third", adapter=True) == (
+        f"{finished / 'adapter'} is an adapter for /home/ada/base, which only this machine has; push the run's model "
+        "instead, or write that model's name on the hub as base_model_name_or_path into its adapter_config.json"
+    )
 
 
 def test_a_branch_is_made_and_the_main_one_stays(hub, finished):
@@ -190,6 +195,14 @@ def test_an_unfinished_run(hub, finished, lost):
 def test_a_run_without_a_model(hub, unlearned):
     shutil.rmtree(unlearned / "model")
     assert "is not finished; go on with --resume" in refused(hub, unlearned, REPO)
+
+
+def test_an_evaluation_has_no_model(hub, unlearned):
+    shutil.rmtree(unlearned / "model")
+    write_json(unlearned / "scores.json", {})
+    assert refused(hub, unlearned, REPO) == (
+        f"{unlearned} is an evaluation and holds no model; push the run or the model that it scored"
+    )
 
 
 def test_a_run_without_an_adapter(hub, finished):

@@ -23,6 +23,7 @@ from efface.cli.arguments import (
     source_and_pairs,
 )
 from efface.cli.dry_run import show_outline
+from efface.errors import EffaceError
 
 if TYPE_CHECKING:
     from efface.scores.own import RecordMetric
@@ -53,7 +54,7 @@ def evaluate(
 ) -> None:
     """Question one model as it is, and score it.
 
-    Settings are those of a run; what they say of training is passed over.
+    Settings are those of a run; what a preset or a file says of training is passed over.
     """
     from efface.presets import evaluation_config
 
@@ -65,7 +66,7 @@ def evaluate(
         if dry_run:
             from efface.run.outline import outline_evaluation
 
-            show_outline(partial(outline_evaluation, config, out, data_dir=data_dir))
+            show_outline(partial(outline_evaluation, config, out, data_dir=data_dir, before=records))
             return
         from rich.console import Console
 
@@ -131,6 +132,8 @@ def score(
         from efface.run.plugins import load_plugins, own_metrics
 
         metrics = own_metrics(load_plugins(plugin))
+        if not metrics:
+            raise EffaceError(f"--plugin {plugin[0]} holds no metric; derive a class in it from efface.RecordMetric")
     with warnings.catch_warnings(record=True) as caught:
         scores = score_path(log, definition=definition, against=against, stage=stage, metrics=metrics)
     for warning in caught:

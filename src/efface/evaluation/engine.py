@@ -51,7 +51,7 @@ def evaluate(
     log-probability, or where `before` lacks a question.
     """
     report = progress or _ignore
-    questions = [_Question(set_, item) for set_ in sets for item in set_.items[: config.limit]]
+    questions = _asked(sets, config)
     items, total = [question.item for question in questions], len(questions)
     outputs_before = None if before is None else _outputs_before(questions, before)
 
@@ -77,6 +77,11 @@ def evaluate(
     return records
 
 
+def check_before(sets: Sequence[EvaluationSet], before: Mapping[str, Sequence[Record]], config: EvaluateConfig) -> None:
+    """Check that records from before unlearning answer every question. Raises `EffaceError` for one that is lacking."""
+    _outputs_before(_asked(sets, config), before)
+
+
 def check_fits(model: Any, formatter: Formatter, sets: Sequence[EvaluationSet], config: EvaluateConfig) -> None:
     """Check, before the model is asked anything, that it has room for every answer and output.
 
@@ -91,16 +96,25 @@ def _ignore(*_: object) -> None:
     pass
 
 
+def _asked(sets: Sequence[EvaluationSet], config: EvaluateConfig) -> list[_Question]:
+    return [_Question(set_, item) for set_ in sets for item in set_.items[: config.limit]]
+
+
 def _outputs_before(questions: Sequence[_Question], before: Mapping[str, Sequence[Record]]) -> list[str]:
-    known = {(name, record.id): record.output for name, records in before.items() for record in records}
-    try:
-        return [known[question.set.name, question.item.id] for question in questions]
-    except KeyError as error:
-        name, id_ = error.args[0]
-        raise EffaceError(
-            f"the records from before unlearning lack question {id_!r} of set {name!r}; "
-            "evaluate both models on the same sets with the same evaluate.limit"
-        ) from None
+    known = {(name, record.id): record for name, records in before.items() for record in records}
+    outputs = []
+    for question in questions:
+        name, item = question.set.name, question.item
+        record = known.get((name, item.id))
+        # ids of a user's own files are the numbers of their lines: another file has the same
+        if record is None or (record.question, record.answer) != (item.question, item.scored_answer):
+            problem = "lack" if record is None else "have other words for"
+            raise EffaceError(
+                f"the records from before unlearning {problem} question {item.id!r} of set {name!r}; "
+                "evaluate both models on the same sets with the same evaluate.limit"
+            )
+        outputs.append(record.output)
+    return outputs
 
 
 def _judge(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from jinja2 import Environment, StrictUndefined
@@ -11,10 +11,11 @@ from jinja2 import Environment, StrictUndefined
 from efface.artifacts import METRICS, Manifest, Results, write_text
 from efface.hub import is_hub_name
 from efface.run.config import RunConfig, to_yaml
+from efface.run.folder import RunFolder
 
 _TEMPLATE = """\
 ---
-library_name: transformers
+library_name: {{ library }}
 pipeline_tag: text-generation
 tags:
 - machine-unlearning
@@ -26,9 +27,13 @@ base_model: {{ base_model }}
 
 # Unlearned with {{ config.method }}
 
-`{{ model }}` (sha256 `{{ manifest.model_sha256 }}`) after unlearning with
+{{ model }} (sha256 `{{ manifest.model_sha256 }}`) after unlearning with
 [efface](https://pypi.org/project/efface/) {{ manifest.efface }}.
+{% if library == "peft" -%}
+This is the LoRA adapter alone: load it onto that model with PEFT.
+{%- else -%}
 Load it as any causal language model of transformers.
+{%- endif %}
 
 {% if results -%}
 ## Scores
@@ -48,6 +53,15 @@ judge: {{ results.after.judge or "none" }}.
 {% for name, scores in results.after.sets.items() -%}
 | {{ name }} ({{ scores.n }}) |{% for metric in metrics %} {{ scores[metric] | score }} |{% endfor %}
 {% endfor %}
+{%- if own %}
+Metrics of the user's own: {{ own | join(", ") }}.
+
+| set | {{ own | join(" | ") }} |
+|---|{{ "---|" * (own | length) }}
+{% for name, scores in results.after.sets.items() -%}
+| {{ name }} ({{ scores.n }}) |{% for metric in own %} {{ scores.own.get(metric) | score }} |{% endfor %}
+{% endfor %}
+{%- endif %}
 {%- if results.after.missing %}
 Missing: {% for what, why in results.after.missing.items() %}{{ what }} ({{ why }}){{ "; " if not loop.last }}\
 {% endfor %}.
@@ -70,8 +84,15 @@ This model was not evaluated.
 """
 
 
-def write_card(folder: Path, config: RunConfig, manifest: Manifest, results: Results | None) -> None:
-    """Write README.md into the model's folder; without `results` it says that there are none.
+def write_card(
+    folder: Path,
+    config: RunConfig,
+    manifest: Manifest,
+    results: Results | None,
+    *,
+    library: Literal["transformers", "peft"] = "transformers",
+) -> None:
+    """Write README.md into the folder of a model or of an adapter (`peft`); without `results` it says so.
 
     A card is made to be shown: files appear by name, without the folders of the machine that it was made on.
     """
@@ -79,19 +100,34 @@ def write_card(folder: Path, config: RunConfig, manifest: Manifest, results: Res
     environment.filters["score"] = lambda value: "missing" if value is None else f"{value:.4f}"
     text = environment.from_string(_TEMPLATE).render(
         config=config,
+        library=library,
         manifest=manifest,
-        model=_without_folders(manifest.model),
+        model=_model(manifest.model, folder),
         base_model=manifest.model.partition("@")[0] if is_hub_name(manifest.model) else None,
         data=[(_without_folders(source), digest) for source, digest in manifest.data.items()],
         results=results.model_dump() if results else None,
         metrics=list(METRICS),
+        own=sorted({name for each in results.after.sets.values() for name in each.own}) if results else [],
         settings=yaml.safe_dump(_without_folders(yaml.safe_load(to_yaml(config))), sort_keys=False, allow_unicode=True),
     )
     write_text(folder / "README.md", text)
 
 
+def _model(name: str, folder: Path) -> str:
+    """What was unlearned; a model given from Python lies in the run's folder only to be loaded from there."""
+    given = RunFolder(folder.parent).before
+    return "A model in memory" if Path(name).absolute() == given.absolute() else f"`{_without_folders(name)}`"
+
+
 def _without_folders(value: Any) -> Any:
-    """The value with every absolute path in it cut to its last part."""
+    """The value with every path in it cut to its last part: all absolute ones, and others where they lead somewhere."""
     if isinstance(value, dict):
         return {key: _without_folders(inner) for key, inner in value.items()}
-    return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
+    if isinstance(value, list):
+        return [_without_folders(inner) for inner in value]
+    if not isinstance(value, str):
+        return value
+    place, colon, name = value.rpartition(":")  # a plug-in's file and class
+    if colon and Path(place).is_file():
+        return f"{Path(place).name}:{name}"
+    return Path(value).name if Path(value).is_absolute() or Path(value).exists() else value

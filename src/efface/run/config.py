@@ -28,6 +28,13 @@ PRESET_KEYS = ("preset", "recipe")
 """What chooses settings and is none itself: a preset's name, and `ours` or `published` for its numbers."""
 
 
+_HOW_TO_GIVE = {
+    "data": "give a file as data.forget=FILE, or a benchmark such as data=tofu-forget01",
+    "model": "give a folder or a name on the hub as model=MODEL",
+    "method": "give one such as method=me+gd",
+}
+
+
 def _spelled_out(data: Any) -> Any:
     """`data: tofu-forget01` for short; forget and retain files may be paths alone, and need no `source`."""
     if isinstance(data, str):
@@ -230,7 +237,7 @@ def _sentence(problem: ErrorDetails, model: type[BaseModel]) -> str:
         case "extra_forbidden":
             return _unknown_key(key, model)
         case "missing":
-            return f"{key} is required; add {key}=... or a line `{key}: ...` to the config"
+            return f"{key} is required; {_HOW_TO_GIVE.get(key, f'add {key}=... or a line `{key}: ...` to the config')}"
         case "model_type":
             inner = [name for name in dotted_keys(model) if name.startswith(f"{key}.")]
             return f"{key}={given}: it holds settings of its own; give them as {inner[0]}=... and so on"

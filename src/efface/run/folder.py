@@ -33,6 +33,11 @@ class RunFolder:
         return self.root / "model"
 
     @property
+    def adapter(self) -> Path:
+        """The LoRA adapter alone, where one was trained."""
+        return self.root / "adapter"
+
+    @property
     def metrics(self) -> Path:
         """One line per optimizer step."""
         return self.root / "metrics.jsonl"
@@ -78,7 +83,7 @@ class RunFolder:
                 raise EffaceError(
                     f"--out {self.root} already holds a run; go on with --resume or choose another folder"
                 )
-            if self.config.read_text(encoding="utf-8") != to_yaml(config):
+            if self.config.read_bytes() != to_yaml(config).encode():
                 raise EffaceError(
                     f"--resume: {self.config} has other settings than these; give the same ones or another --out"
                 )

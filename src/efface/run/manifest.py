@@ -15,6 +15,7 @@ import torch
 import efface
 from efface.artifacts import Manifest
 from efface.errors import EffaceError
+from efface.objectives.own import OwnObjective
 from efface.run.plugins import Plugin, hashes
 from efface.train.config import TrainConfig
 
@@ -62,6 +63,16 @@ def continued(earlier: Manifest, now: Manifest) -> Manifest:
     note = ", ".join([f"resumed {now.started}", *changed])
     kept = {"started": earlier.started, "seconds": earlier.seconds, "notes": [*earlier.notes, note]}
     return now.model_copy(update=kept)
+
+
+def check_objectives(earlier: Manifest, plugins: Iterable[Plugin]) -> None:
+    """Refuse to go on training with an objective of the user's own whose file has changed: half a loss is none.
+
+    A metric may change, and so may anything once the training is over. Raises `EffaceError`.
+    """
+    for spec, digest in hashes(each for each in plugins if issubclass(each.cls, OwnObjective)).items():
+        if earlier.plugins.get(spec, digest) != digest:
+            raise EffaceError(f"--resume: {spec} has changed since the run started; start anew in another --out")
 
 
 def training_precision(config: TrainConfig, device: torch.device) -> str:

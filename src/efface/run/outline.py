@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from efface.artifacts import Metric
+from efface.artifacts import Metric, Record
 from efface.data.config import OWN_ANSWERS
 from efface.data.describe import missing_metrics
 from efface.evaluation.config import EvaluateConfig
-from efface.evaluation.engine import check_fits
+from efface.evaluation.engine import check_before, check_fits
 from efface.evaluation.judges import Judges, open_judges
 from efface.run.adapters import with_adapters
 from efface.run.config import EvaluationConfig, FinetuneConfig, RunConfig
@@ -27,6 +26,7 @@ from efface.run.own_answers import answers_of_full_length, longest_answer
 from efface.run.prepare import prepare
 from efface.run.quiet import quiet_libraries
 from efface.run.reporter import Reporter
+from efface.run.surroundings import disk_free
 from efface.schema import EvaluationSet
 from efface.train.config import TrainConfig
 from efface.train.plan import Schedule, schedule
@@ -100,7 +100,7 @@ def outline_run(
         device=this.manifest.device,
         out=out,
         bytes_written=_bytes_written(parameters, this.source, training),
-        bytes_free=_bytes_free(out),
+        bytes_free=disk_free(out),
         training=training,
         scored=_scored(this.task.evaluation, config.evaluate) if evaluated else {},
         missing=_missing(this.task.evaluation, config.evaluate, judges) if evaluated else {},
@@ -124,15 +124,24 @@ def outline_finetuning(
         device=this.manifest.device,
         out=out,
         bytes_written=_bytes_written(parameters, this.opened.source, training),
-        bytes_free=_bytes_free(out),
+        bytes_free=disk_free(out),
         training=training,
     )
 
 
 @quiet_libraries()
-def outline_evaluation(config: EvaluationConfig, out: Path, *, data_dir: Path | None, reporter: Reporter) -> Outline:
+def outline_evaluation(
+    config: EvaluationConfig,
+    out: Path,
+    *,
+    data_dir: Path | None,
+    before: Mapping[str, Sequence[Record]] | None,
+    reporter: Reporter,
+) -> Outline:
     """What `evaluate_model` would do; raises the same `EffaceError`s."""
     this = prepare_evaluation(config, RunFolder(out), data_dir=data_dir, reporter=reporter)
+    if before is not None:
+        check_before(this.task.evaluation, before, config.evaluate)
     check_fits(this.opened.model, this.opened.formatter, this.task.evaluation, config.evaluate)
     return Outline(
         model=config.model,
@@ -142,7 +151,7 @@ def outline_evaluation(config: EvaluationConfig, out: Path, *, data_dir: Path | 
         device=this.manifest.device,
         out=out,
         bytes_written=0,
-        bytes_free=_bytes_free(out),
+        bytes_free=disk_free(out),
         scored=_scored(this.task.evaluation, config.evaluate),
         missing=_missing(this.task.evaluation, config.evaluate, this.judges),
     )
@@ -189,8 +198,3 @@ def _bytes_written(parameters: int, source: Path, training: Training) -> int:
     every = training.config.checkpoint_every or training.plan.per_epoch
     checkpoints = min((training.plan.steps - 1) // every, 2)
     return parameters * stored_dtype(source).itemsize + checkpoints * training.trained * _BYTES_OF_A_CHECKPOINT
-
-
-def _bytes_free(out: Path) -> int:
-    there = next(path for path in (out, *out.absolute().parents) if path.is_dir())
-    return shutil.disk_usage(there).free

@@ -64,11 +64,7 @@ def run(
         before=scores_before,
         after=score_records(records_after, config.definition, metrics),
     )
-    this.manifest.peak_memory_bytes = peak_memory(this.device)
-    this.out.write_manifest(this.manifest)
-    write_card(this.out.model, config, this.manifest, results)
-    this.out.write_results(results)
-    shutil.rmtree(this.out.checkpoints, ignore_errors=True)
+    _finish(this, results)
     return results
 
 
@@ -86,11 +82,20 @@ def unlearn(
     this.original = None
     this.start()
     _unlearn(this, resume=resume)
+    _finish(this, None)
+    return this.out.model
+
+
+def _finish(this: Prepared, results: Results | None) -> None:
+    """Write what tells of the whole run, the results last: they say that it is complete."""
     this.manifest.peak_memory_bytes = peak_memory(this.device)
     this.out.write_manifest(this.manifest)
-    write_card(this.out.model, config, this.manifest, None)
+    write_card(this.out.model, this.config, this.manifest, results)
+    if this.out.adapter.is_dir():
+        write_card(this.out.adapter, this.config, this.manifest, results, library="peft")
+    if results is not None:
+        this.out.write_results(results)
     shutil.rmtree(this.out.checkpoints, ignore_errors=True)
-    return this.out.model
 
 
 def _records_before(this: Prepared, judges: Judges, given: Mapping[str, Sequence[Record]] | None) -> Records:

@@ -61,7 +61,11 @@ def load_plugins(given: Any) -> tuple[Plugin, ...]:
     if given is None:
         return ()
     several = given if isinstance(given, list | tuple) else [given]
-    found = {plugin.spec: plugin for each in several for plugin in _plugins(each)}
+    found: dict[object, Plugin] = {}  # what is given twice counts once
+    for each in several:
+        for plugin in _plugins(each):
+            # a file that is read again makes its classes anew; classes of one place may differ, as a function's do
+            found[plugin.spec if isinstance(each, str | Path) else plugin.cls] = plugin
     _refuse_shared_names(found.values())
     return tuple(found.values())
 

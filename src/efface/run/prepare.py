@@ -20,7 +20,7 @@ from efface.objectives.own import try_out
 from efface.objectives.terms import Objective
 from efface.run.config import RunConfig
 from efface.run.folder import RunFolder
-from efface.run.manifest import continued, manifest, training_precision
+from efface.run.manifest import check_objectives, continued, manifest, training_precision
 from efface.run.models import check_weights, device_for, evaluation_dtype, reset_peak_memory
 from efface.run.opened import open_model
 from efface.run.own_answers import own_answers, read_answers, write_answers
@@ -101,6 +101,8 @@ def prepare(
         answers = read_answers(out) or answer(opened.model, opened.formatter, config, reporter)
         task = keep_own_answers(task, answers, retain_evaluation=config.data.retain_evaluation)
     check_task(task, bound)
+    if unused := [each.name for each in own if each.name not in bound.name.split("+")]:
+        reporter.warning(f"method {bound.name} does not use the plug-in {', '.join(unused)}")
     if not bound.retain:
         reporter.warning(
             f"method {bound.name} only forgets: nothing is kept, and the model will lose more than it was asked to; "
@@ -119,6 +121,8 @@ def prepare(
         model_sha256=opened.sha256,
     )
     if earlier := out.manifest():
+        if not out.model.is_dir():
+            check_objectives(earlier, config.plugins)
         made = continued(earlier, made)
     return Prepared(
         config=config,

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from efface import __version__
 from efface.errors import EffaceError
-from efface.hub import LOG_IN, SECONDS_TO_CONNECT, SHARDS_INDEX, WEIGHTS, bad_token, missing_shards, no_answer
+from efface.hub import (
+    LOG_IN,
+    SECONDS_TO_CONNECT,
+    SHARDS_INDEX,
+    WEIGHTS,
+    bad_token,
+    is_hub_name,
+    missing_shards,
+    no_answer,
+)
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -76,6 +86,8 @@ def _model_folder(folder: Path) -> Path:
     source = folder
     if _is_run(folder):
         source = folder / "model"
+        if (folder / "scores.json").is_file() and not source.is_dir():
+            raise EffaceError(f"{folder} is an evaluation and holds no model; push the run or the model that it scored")
         has_scores = (folder / "results.json").is_file() and (source / _CARD).is_file()
         is_scored_run = (folder / "records").is_dir()  # those of `efface unlearn` and `efface finetune` are not
         if not source.is_dir() or (is_scored_run and not has_scores):
@@ -101,6 +113,12 @@ def _adapter_folder(folder: Path) -> Path:
     for name in ("adapter_config.json", "adapter_model.safetensors"):
         if not (source / name).is_file():
             raise EffaceError(f"{source} has no {name}; give the folder of a run with LoRA or of its adapter")
+    base = json.loads((source / "adapter_config.json").read_bytes()).get("base_model_name_or_path")
+    if not is_hub_name(base or ""):
+        raise EffaceError(
+            f"{source} is an adapter for {base}, which only this machine has; push the run's model instead, or write "
+            "that model's name on the hub as base_model_name_or_path into its adapter_config.json"
+        )
     return source
 
 

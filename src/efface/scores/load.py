@@ -35,6 +35,8 @@ def load(path: Path, *, stage: Stage, metrics: Sequence[RecordMetric] = ()) -> d
 def _read_folder(path: Path, stage: Stage, metrics: Sequence[RecordMetric]) -> dict[str, list[Question]]:
     # a run's folder, or one of `efface evaluate`: only what lies in records/ is a set
     folder = path / "records" if (path / "records").is_dir() else path
+    if folder is path and (path / "manifest.json").is_file():
+        raise EffaceError(f"{path} holds no records, for its model was not evaluated; do so with efface evaluate first")
     if any((folder / each).is_dir() for each in get_args(Stage)):
         folder /= stage
     files = {file.stem: file for file in sorted(folder.glob("*.jsonl"))}
