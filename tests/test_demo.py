@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -41,3 +44,14 @@ def test_demo_removes_nothing_that_it_did_not_write(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(EffaceError, match="is a file; give a folder"):
         run_demo(tmp_path / "file", seed=0)
+
+
+def test_the_command(efface: Callable[..., subprocess.CompletedProcess[str]], monkeypatch: pytest.MonkeyPatch):
+    asked = []
+    monkeypatch.setattr("efface.demo.run_demo", lambda out, seed: asked.append((out, seed)))
+    assert efface("demo").returncode == 0
+    assert efface("demo", "--seed", "3", "--out", "third").returncode == 0
+    assert asked == [(Path("runs/demo"), 0), (Path("third"), 3)]
+    ran = efface("demo", "--seed", "-1")
+    assert ran.returncode == 2
+    assert "--seed" in ran.stderr

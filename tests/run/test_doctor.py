@@ -171,6 +171,35 @@ def test_a_full_disk(hub, config, monkeypatch):
     assert found.measured is None
 
 
+def test_memory_of_the_host_that_weights_pass_through(hub, config, monkeypatch):
+    forecast = doctor.forecast
+    monkeypatch.setattr(doctor, "forecast", lambda *a, **k: forecast(*a, **k).model_copy(update={"loading": 2**50}))
+    problem = [each.text for each in look(config()).problems]
+    assert len(problem) == 1
+    assert problem[0].startswith("its weights go through 1.02e+03 TiB of the host's memory, of which ")
+    assert problem[0].endswith("are free; close other programs or use a machine with more")
+
+
+def test_a_cache_without_room_for_a_model(hub, config, source, monkeypatch):
+    hub.add("ada/tiny", {path.name: path.read_bytes() for path in source.iterdir()})
+    monkeypatch.setattr(surroundings, "disk_free", lambda folder: 1000)
+    problem = of(look(config(model="ada/tiny")), "model")
+    assert problem.level == "problem"
+    assert problem.text.startswith("ada/tiny takes ")
+    assert problem.text.endswith("has 0.977 KiB free; free some space or set HF_HOME")
+
+
+def test_an_embedder_that_is_not_installed_and_a_judge_out_of_reach(hub, config, monkeypatch):
+    monkeypatch.setattr(surroundings, "find_spec", lambda name: None)
+    hub.broken = True
+    found = look(config(**{"evaluate.embedder": "offline", "evaluate.judge": "ada/judge"}))
+    assert of(found, "embedder").text == "evaluate.embedder=offline is not installed; pip install 'efface[offline]'"
+    assert of(found, "judge").text == (
+        "evaluate.judge=ada/judge: ada/judge is not here, and the hub cannot be reached; give another one, or none"
+    )
+    assert {each.about for each in found.problems} == {"embedder", "judge"}
+
+
 def test_several_things_that_stop_a_run_are_all_told(hub, config):
     found = look(config(model="./nowhere", **{"data": "tofu-forget01", "evaluate.judge": "./no-judge"}), steps=1)
     problems = {each.about: each.text for each in found.problems}

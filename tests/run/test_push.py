@@ -197,6 +197,14 @@ def test_a_run_without_a_model(hub, unlearned):
     assert "is not finished; go on with --resume" in refused(hub, unlearned, REPO)
 
 
+def test_whatever_else_the_hub_says(hub, finished):
+    hub.full = True
+    assert refused(hub, finished, REPO) == (
+        f"cannot push to {REPO}: the hub says Private storage limit reached (HTTP 402); mend that or choose another "
+        "name"
+    )
+
+
 def test_an_evaluation_has_no_model(hub, unlearned):
     shutil.rmtree(unlearned / "model")
     write_json(unlearned / "scores.json", {})

@@ -163,3 +163,13 @@ def test_not_json(tmp_path: Path, content: bytes) -> None:
 
 def test_output_is_json(make_block: Block, write_log: Write) -> None:
     json.dumps(score_path(write_log({"eval_log.json": make_block()})), allow_nan=False)
+
+
+def test_a_file_that_cannot_be_read(write_log: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(*_: object, **__: object) -> str:
+        raise PermissionError(13, "Permission denied")
+
+    log = write_log({})
+    monkeypatch.setattr(Path, "read_text", denied)
+    with pytest.raises(EffaceError, match=r"cannot read .*: Permission denied; give a file that can be read"):
+        read_log(log)

@@ -29,6 +29,12 @@ def test_stages(run: Path) -> None:
     assert score_path(run)["sets"]["forget"]["rouge"] == 0.0
 
 
+def test_what_is_no_text_is_refused(run: Path) -> None:
+    (run / "records" / "after" / "forget.jsonl").write_bytes(b"\xff\xfe")
+    with pytest.raises(EffaceError, match=r"cannot read records .*forget\.jsonl: .*utf-8.*; run the evaluation again"):
+        score_path(run)
+
+
 def test_folders_inside_a_run(run: Path) -> None:
     assert score_path(run / "records") == score_path(str(run)) == score_path(run / "records" / "after")
     assert score_path(run / "records" / "before") == score_path(run, stage="before")

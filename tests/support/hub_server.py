@@ -67,6 +67,8 @@ class Hub:
     """Method and path of every request, in order."""
     broken: bool = False
     """Answer every request with 503."""
+    full: bool = False
+    """Make no new repository."""
 
     def add(self, name: str, files: Files, **settings: Any) -> Repo:
         """A new repository with one commit."""
@@ -157,7 +159,7 @@ class _Handler(BaseHTTPRequestHandler):
     def info(self, name: str, revision: str = "main") -> object:
         repo = self.readable(name)
         sha = self.at(repo, revision)
-        siblings = [{"rfilename": path} for path in repo.commits[sha]]
+        siblings = [{"rfilename": path, "size": len(content)} for path, content in repo.commits[sha].items()]
         return {"id": name, "sha": sha, "private": repo.private, "gated": repo.gated, "siblings": siblings}
 
     def tree(self, name: str, revision: str) -> object:
@@ -185,6 +187,8 @@ class _Handler(BaseHTTPRequestHandler):
     # Writing
 
     def create(self) -> object:
+        if self.hub.full:
+            raise Refusal(402, message="Private storage limit reached")
         wanted = json.loads(self.body)
         name = f"{wanted['organization']}/{wanted['name']}"
         if self.user() != wanted["organization"]:

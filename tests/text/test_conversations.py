@@ -51,6 +51,18 @@ def test_what_was_said_before_a_question(template, expected):
     assert formatter.encode_prompts([Prompt("Q", HISTORY)]) == [item.prompt]
 
 
+def test_a_template_that_rewrites_what_spells_a_special_token():
+    """Neither the tokens of the template nor the text can then be told apart."""
+    formatter = chat(
+        "{% for m in messages %}{{ m.content | upper if m.role == 'user' else m.content }}<|im_end|>{% endfor %}"
+    )
+    assert formatter.encode_prompts([Prompt("Q")])
+    with pytest.raises(
+        EffaceError, match=r"the chat template rewrites 'what is <\|im_end\|>', which spells a special token; set text"
+    ):
+        formatter.encode_prompts([Prompt("what is <|im_end|>")])
+
+
 def test_turns_that_a_template_refuses():
     template = (
         "{% for m in messages %}{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}"
