@@ -1,0 +1,80 @@
+"""What the doctor prints: a GPU, a reference and copies, times, and texts beside their names in a terminal."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from efface.report.diagnosis import Diagnosis, Gpu, Machine
+from efface.report.doctor import _duration, _fit, _forecast_facts, print_diagnosis
+from efface.report.facts import print_facts, size
+
+MACHINE = Machine(
+    versions={"torch": "2.13", "peft": None},
+    processor="CPU",
+    cores=4,
+    threads=2,
+    bf16=True,
+    gpus=[Gpu(name="H100", free=70 * 2**30, total=80 * 2**30)],
+    memory_free=2**30,
+    memory_total=2**31,
+    disk_free=2**40,
+    cache="cache",
+    cache_free=2**40,
+    token=True,
+)
+
+
+def printed(show, *, terminal: bool) -> str:
+    text = io.StringIO()
+    show(Console(file=text, width=40, force_terminal=terminal, color_system=None))
+    return text.getvalue()
+
+
+def test_a_machine_with_a_gpu():
+    found = Diagnosis(machine=MACHINE, findings=[])
+    lines = printed(lambda console: print_diagnosis(console, found), terminal=False).splitlines()
+    assert "  peft: not installed" in lines
+    assert "  GPU: H100, 70 GiB of 80 GiB free, with bf16" in lines
+    assert "  processor: CPU, 4 cores, 2 threads in use" in lines  # bf16 is said of the GPU
+    assert "  hub token: set" in lines
+
+
+def test_copies_and_a_reference_are_told_where_there_are_some(forecast):
+    plain = dict(_forecast_facts(forecast(copies=0, reference=0), None))
+    more = dict(_forecast_facts(forecast(copies=2**20, reference=2**21), None))
+    assert more.keys() - plain.keys() == {"bf16 copies", "reference"}
+    assert (more["bf16 copies"], more["reference"]) == ("1 MiB", "2 MiB")
+
+
+@pytest.fixture
+def forecast():
+    from efface.report.diagnosis import Forecast
+
+    numbers = {name: 1 for name, field in Forecast.model_fields.items()}
+    return lambda **given: Forecast(**numbers | given)
+
+
+def test_in_a_terminal_texts_are_wrapped_beside_their_names():
+    facts = [("name", "a text of many words that does not fit into forty columns"), ("b", "\x1b[31mred")]
+    lines = printed(lambda console: print_facts(console, "Title", facts), terminal=True).splitlines()
+    assert lines[0] == "Title"
+    assert lines[1].startswith("  name  a text of many words")
+    assert lines[2].startswith("        ")
+    assert "\x1b" not in lines[-1]
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0 bytes"), (1000, "0.977 KiB"), (1536, "1.5 KiB"), (80 * 2**30, "80 GiB"), (5e15, "4.55e+03 TiB")],
+)
+def test_sizes(count, text):
+    assert size(count) == text
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(3.21, "3.2 s"), (61, "1 min 1 s"), (7500, "2 h 5 min")])
+def test_durations(seconds, text):
+    assert _duration(seconds) == text
+    assert (_fit(True), _fit(False)) == ("fits", "does not fit")
