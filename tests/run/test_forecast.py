@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig
+from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, MambaConfig
 
 from efface.errors import EffaceError
 from efface.objectives.compute import term_values
@@ -113,6 +113,15 @@ def test_cache_is_that_of_a_real_batch(shape: Any) -> None:
     with torch.no_grad():
         cache = AutoModelForCausalLM.from_config(shape)(torch.zeros(2, 8, dtype=torch.long)).past_key_values
     assert planned.cache == sum(layer.keys.nbytes + layer.values.nbytes for layer in cache.layers)
+
+
+@pytest.mark.parametrize("lora", [None, LoRAConfig(r=4)], ids=["full", "lora"])
+def test_a_model_without_attention_is_forecast(lora: LoRAConfig | None) -> None:
+    shape = MambaConfig(vocab_size=97, hidden_size=64, num_hidden_layers=2)
+    planned = forecast_of(shape, train={"lora": lora and lora.model_dump()})
+    assert planned.cache == 0
+    assert planned.trained == state_of(skeleton(shape, lora), lora).trained
+    assert planned.training > planned.weights
 
 
 # What is estimated
