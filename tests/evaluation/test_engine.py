@@ -151,6 +151,17 @@ def test_records_before_must_be_of_the_same_questions(model, formatter):
         run(model, formatter, before=before)
 
 
+def test_judges_that_do_not_fit_beside_the_model(model, formatter):
+    class Large(Recorder):
+        def cosines(self, *_):
+            raise torch.OutOfMemoryError
+
+    with pytest.raises(
+        EffaceError, match="memory does not hold the models that judge outputs beside this one; set eva"
+    ):
+        run(model, formatter, judges=Judges(Large(), Recorder()))
+
+
 def test_progress_counts_questions_by_stage(model, formatter):
     heard: list[tuple[str, int, int]] = []
     run(model, formatter, progress=lambda *event: heard.append(event))

@@ -8,6 +8,7 @@ import torch
 from transformers import AutoModelForCausalLM, RwkvConfig
 
 from efface.errors import EffaceError
+from efface.evaluation import generate as generate_module
 from efface.evaluation.generate import Generation, batches, generate
 from efface.schema import Prompt
 from efface.text.template import Formatter, TextConfig
@@ -125,6 +126,40 @@ def test_batches_keep_to_the_token_budget(model, formatter, monkeypatch):
     assert all(rows == 1 or rows * (width + NEW) <= 100 for rows, width in shapes)
     assert [width for _, width in shapes] == sorted((width for _, width in shapes), reverse=True)
     assert (done[0], done[-1], len(done)) == (0, len(QUESTIONS), len(shapes) + 1)
+
+
+def out_of_memory_above(limit: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Let the model stand for one on a GPU that holds so many rows; gives how many were asked each time."""
+    rows: list[int] = []
+    decode = generate_module._decode
+
+    def fails(model: Any, prompts: list[list[int]], *others: Any) -> list[list[int]]:
+        rows.append(len(prompts))
+        if len(prompts) > limit:
+            raise torch.OutOfMemoryError
+        return decode(model, prompts, *others)
+
+    monkeypatch.setattr(generate_module, "_decode", fails)
+    return rows
+
+
+def test_the_memory_of_the_gpu_changes_nothing(model, formatter, monkeypatch):
+    expected = run(model, formatter)
+    rows = out_of_memory_above(2, monkeypatch)
+    done: list[int] = []
+    assert run(model, formatter, progress=done.append) == expected
+    assert rows == [5, 3, 2, 2, 1]
+    assert done == [0, 5]
+
+
+def test_a_question_that_does_not_fit_into_memory_is_said(model, formatter, monkeypatch):
+    rows = out_of_memory_above(0, monkeypatch)
+    sentence = (
+        rf"memory does not hold evaluate.new_tokens={NEW} behind .* evaluate.batch_tokens is; lower evaluate.new_t"
+    )
+    with pytest.raises(EffaceError, match=sentence):
+        run(model, formatter)
+    assert rows == [5, 3, 2, 1]
 
 
 def test_output_that_does_not_fit_is_refused(model, formatter):

@@ -134,11 +134,15 @@ def test_weights_that_are_not_there_are_not_made_up(copy):
         load(copy)
 
 
-def test_weights_stored_in_few_bits_are_not_trained(copy):
+@pytest.mark.parametrize(
+    ("method", "stored"),
+    [("gptq", {"quant_method": "gptq", "bits": 4}), ("bitsandbytes", {"load_in_8bit": True})],  # named since 2023 only
+)
+def test_weights_stored_in_few_bits_are_not_trained(copy, method, stored):
     model = load(copy)
     check_weights(copy, model, TrainConfig())
-    rewrite(copy / "config.json", lambda config: config | {"quantization_config": {"quant_method": "gptq", "bits": 4}})
-    with pytest.raises(EffaceError, match=rf"model {copy} is stored in few bits \(gptq\), which training cannot"):
+    rewrite(copy / "config.json", lambda config: config | {"quantization_config": stored})
+    with pytest.raises(EffaceError, match=rf"model {copy} is stored in few bits \({method}\), which training cannot"):
         check_weights(copy, model, TrainConfig())
 
 

@@ -8,12 +8,20 @@ import sys
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, MixtralConfig
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MixtralConfig,
+)
 
 from efface.errors import EffaceError
 from efface.run import pipeline
 from efface.run.adapters import check_rounding, is_rounded, quantization, with_adapters
-from efface.run.config import FinetuneConfig, RunConfig, merge, validated
+from efface.run.config import EvaluationConfig, FinetuneConfig, RunConfig, merge, validated
+from efface.run.evaluation import evaluate_model
 from efface.run.finetune import finetune
 from efface.run.models import load_model
 from efface.run.reporter import Silent
@@ -27,6 +35,7 @@ from efface.train.config import LoRAConfig, TrainConfig
 bitsandbytes = pytest.importorskip("bitsandbytes")
 
 CPU = torch.device("cpu")
+IDS = torch.tensor([[5, 60, 7, 8, 90, 11, 12, 13]])
 LINEAR = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
 SIZES = {
     "vocab_size": 512,
@@ -86,7 +95,7 @@ def rounded(folder, bits, precision="float32"):
 
 @torch.no_grad()
 def logits(model):
-    return model.eval()(torch.tensor([[5, 60, 7, 8, 90, 11, 12, 13]])).logits.clone()
+    return model.eval()(IDS).logits.clone()
 
 
 def steps(folder):
@@ -197,6 +206,98 @@ def test_fine_tuning_on_rounded_weights(config, tmp_path, trains):
     assert trains == [True]
     losses = [step["retain"] for step in steps(tmp_path / "run")]
     assert losses[-1] < losses[0]
+
+
+@torch.no_grad()
+def test_four_bits_have_the_same_gradients_before_and_after_an_evaluation(wide):
+    """bitsandbytes packs them anew in evaluation mode, on some CPUs, for a kernel without gradients."""
+    model = with_adapters(rounded(wide, 4), LoRAConfig(r=2, dropout=0.0), seed=0)
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            parameter.fill_(0.02)
+
+    def gradients():
+        model.train().zero_grad()
+        with torch.enable_grad():
+            model(IDS).logits.square().sum().backward()
+        return [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+
+    before = gradients()
+    model.eval()(IDS)
+    for ours, earlier in zip(gradients(), before, strict=True):
+        torch.testing.assert_close(ours, earlier)
+
+
+# Models that are stored rounded
+
+
+STORED = {
+    "8 bits": {"load_in_8bit": True},
+    "4 bits": {"load_in_4bit": True},
+    "4 bits in bf16": {"load_in_4bit": True, "bnb_4bit_quant_storage": torch.bfloat16},
+}
+
+
+@pytest.fixture
+def stored(wide, tmp_path):
+    """The folder of the model as bitsandbytes rounds it, with its tokenizer."""
+
+    def make(how):
+        folder = tmp_path / "stored"
+        settings = BitsAndBytesConfig(**STORED[how])
+        AutoModelForCausalLM.from_pretrained(wide, quantization_config=settings).save_pretrained(folder)
+        AutoTokenizer.from_pretrained(wide).save_pretrained(folder)
+        return folder
+
+    return make
+
+
+@pytest.mark.parametrize("how", STORED)
+def test_a_model_stored_rounded_computes_what_plain_transformers_does(stored, wide, how):
+    folder = stored(how)
+    model = load_model(folder, dtype=torch.float32, device=CPU)
+    assert is_rounded(model)
+    plain = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    plain.train(how != "8 bits")  # 4 bits are packed anew in evaluation mode, 8 are multiplied otherwise in training
+    with torch.no_grad():
+        plain = plain(IDS).logits
+    assert check_reading(model) is None
+    assert torch.equal(logits(model), plain)
+    change = (plain - logits(load_model(wide, dtype=torch.float32, device=CPU))).abs().max()
+    assert 1e-4 < change < 0.5 * plain.abs().max()
+
+
+@pytest.mark.parametrize("how", STORED)
+def test_a_model_stored_rounded_is_evaluated_and_not_trained(settings, stored, wide, tmp_path, how):
+    own = {key: value for key, value in settings.items() if key in EvaluationConfig.model_fields}
+    folder = str(stored(how))
+    scores, whole = (
+        evaluate_model(validated(EvaluationConfig, own | {"model": name}), tmp_path / number)
+        for number, name in (("rounded", folder), ("whole", str(wide)))
+    )
+    for name, ours in scores.sets.items():
+        assert ours.probability == pytest.approx(whole.sets[name].probability, rel=0.5)
+        assert ours.probability != whole.sets[name].probability
+    with pytest.raises(EffaceError, match=rf"{folder} is stored in few bits \(bitsandbytes\), which training cannot"):
+        pipeline.run(validated(RunConfig, settings | {"model": folder}), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("how", "sentence"),
+    [
+        ("8 bits", r"stores model.layers.0.mlp.down_proj.SCB, which the layer in its config.json does not have, "),
+        ("4 bits", r"stores model.layers.0.mlp.down_proj.weight as \[4096, 1\], where its .* wants \[64, 128\]; give"),
+    ],
+)
+def test_a_config_that_does_not_tell_of_rounding(stored, how, sentence):
+    folder = stored(how)
+    config = json.loads((folder / "config.json").read_text())
+    del config["quantization_config"]
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(EffaceError, match=f"model {folder} {sentence}") as raised:
+        load_model(folder, dtype=torch.float32, device=CPU)
+    assert "\n" not in str(raised.value)
 
 
 # Refused before anything is written

@@ -14,13 +14,15 @@ from efface.objectives.method import fine_tuning
 from efface.objectives.terms import Reference
 from efface.run import training
 from efface.run.folder import RunFolder
-from efface.run.models import load_model
+from efface.run.models import load_model, load_tokenizer
 from efface.run.reporter import Silent
-from efface.run.training import check_can_train, train
-from efface.text.template import Encoded
+from efface.run.training import check_can_train, train, warn_of
+from efface.schema import Prompt, Task
+from efface.text.template import Encoded, Formatter, TextConfig
 from efface.train.config import LoRAConfig, TrainConfig
 from efface.train.loop import Trainer
 from efface.train.plan import Schedule
+from support.runs import Told
 
 CPU = torch.device("cpu")
 STEPS = [[{"retain": Encoded(f"{step}", [5, step], [7, 1])}] for step in range(1, 5)]
@@ -75,6 +77,22 @@ def test_missing_packages_are_said_before_any_work(monkeypatch):
     with pytest.raises(EffaceError, match=r"train.lora needs PEFT; install it with: pip install 'efface\[lora\]'"):
         check_can_train(TrainConfig(lora=LoRAConfig()), CPU)
     check_can_train(TrainConfig(), CPU)
+
+
+def test_items_that_had_to_be_tokenized_apart_are_counted(source):
+    formatter = Formatter(load_tokenizer(source), TextConfig(format="plain"))
+    told = Told()
+    task = Task(name="own", forget=(), retain=(), evaluation=(), refusals=())
+    warn_of(task, formatter, TrainConfig(), items=100, reporter=told)
+    assert told.warnings == []
+    spelled = formatter.tokenizer.eos_token
+    formatter.encode([(id_, Prompt("Who?"), f"It is {spelled}.") for id_ in ("one", "two", "two")])
+    warn_of(task, formatter, TrainConfig(), items=100, reporter=told)
+    [warning] = told.warnings
+    assert warning.startswith(
+        "2 items were tokenized apart: a token crosses the border between their prompt and answer"
+    )
+    assert warning.endswith("another text.format may avoid the first")
 
 
 def test_each_step_is_a_line_and_is_reported(trained, tmp_path):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from efface.errors import EffaceError
+from efface.text import likelihood
 from efface.text.likelihood import answer_logprobs
 from efface.text.template import Encoded
 
@@ -15,6 +17,41 @@ def test_the_budget_changes_nothing(llama, uneven, one_by_one, token_budget):
         alone = one_by_one(llama, uneven)
     for ours, own in zip(answer_logprobs(llama, uneven, token_budget=token_budget), alone, strict=True):
         assert ours == pytest.approx(own.tolist(), abs=1e-5)
+
+
+@pytest.fixture
+def holds(monkeypatch):
+    """Let the model stand for one on a GPU that holds so many sequences at once."""
+
+    def at_most(limit):
+        real = likelihood.hidden_states
+
+        def fails(model, batch):
+            if len(batch.sequences) > limit:
+                raise torch.OutOfMemoryError
+            return real(model, batch)
+
+        monkeypatch.setattr(likelihood, "hidden_states", fails)
+
+    return at_most
+
+
+def test_the_memory_of_the_gpu_changes_nothing(llama, uneven, holds):
+    expected = answer_logprobs(llama, uneven, token_budget=10_000)
+    holds(2)
+    for ours, whole in zip(answer_logprobs(llama, uneven, token_budget=10_000), expected, strict=True):
+        assert ours == pytest.approx(whole, abs=1e-5)
+
+
+def test_a_sequence_that_does_not_fit_is_named(llama, uneven, holds):
+    holds(0)
+    llama.train()
+    sentence = (
+        "memory does not hold the 40 tokens of item '3' alone, whatever train.token_budget or evaluate.token_budget"
+    )
+    with pytest.raises(EffaceError, match=sentence):
+        answer_logprobs(llama, uneven, token_budget=10_000)
+    assert llama.training
 
 
 def test_only_the_answer_is_scored(llama):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import random
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -255,6 +257,25 @@ RESUMED = {
     "lora": (TRAIN.model_copy(update={"lora": LORA}), "me+gd", {}),
     "lora with references": (TRAIN.model_copy(update={"lora": LORA}), "npo+kl", {"reference": cached_and_live}),
 }
+
+
+def test_the_global_generators_go_on_as_if_nothing_was_trained(train):
+    """A checkpoint holds their states as they were in another process."""
+
+    def drawn():
+        return random.random(), np.random.random(), torch.rand(()).item()
+
+    def seeded(number):
+        random.seed(number)
+        np.random.seed(number)
+        torch.manual_seed(number)
+
+    train(stop_after=5)
+    seeded(7)
+    expected = drawn()
+    seeded(7)
+    train(resume=True)
+    assert drawn() == expected
 
 
 @pytest.mark.parametrize("case", RESUMED)

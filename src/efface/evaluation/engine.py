@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from efface.artifacts import Metric, Record
 from efface.errors import EffaceError
 from efface.evaluation.config import EvaluateConfig
@@ -68,7 +70,13 @@ def evaluate(
         progress=lambda done: report("outputs", done, total),
     )
     report("judges", 0, total)
-    judged = _judge(questions, [generation.text for generation in said], outputs_before, judges)
+    try:
+        judged = _judge(questions, [generation.text for generation in said], outputs_before, judges)
+    except torch.OutOfMemoryError as error:
+        raise EffaceError(
+            "the GPU's memory does not hold the models that judge outputs beside this one; set evaluate.embedder=none "
+            "or evaluate.judge=key-facts, or use device=cpu"
+        ) from error
     report("judges", total, total)
 
     records: dict[str, list[Record]] = {set_.name: [] for set_ in sets}

@@ -11,6 +11,7 @@ import torch
 
 from efface.errors import EffaceError
 from efface.schema import Prompt
+from efface.text.fitting import in_parts_that_fit
 from efface.text.forward import position_limit, unwrapped
 from efface.text.reading import why_in_rows
 from efface.text.template import Formatter
@@ -43,24 +44,37 @@ def generate(
 
     A row ends at any of `formatter.stop_ids` or after `new_tokens`; that bound, the same for every prompt, is
     what keeps a collapsed model finite. `progress` is told how many questions are done. Raises `EffaceError`
-    where the longest prompt leaves no room for `new_tokens`.
+    where the longest prompt leaves no room for `new_tokens`, or the GPU's memory none for one question.
     """
     prompts = formatter.encode_prompts(questions)
     check_room(model, prompts, new_tokens)
     outputs: dict[int, list[int]] = {}
-    lengths = [len(prompt) for prompt in prompts]
     padded = may_be_padded(model)
     if unwrapped(model).config.model_type in _ALONE:
         batch_tokens = 1
+
+    def decode(rows: list[int]) -> list[list[int]]:
+        return _decode(inner, [prompts[row] for row in rows], formatter.stop_ids, new_tokens)
+
+    def named(row: int) -> str:
+        return _one_alone(prompts[row], new_tokens)
+
+    groups = batches([len(prompt) for prompt in prompts], new_tokens, batch_tokens, padded=padded)
+    if progress:  # before the first batch, too, which may take minutes
+        progress(0)
     with _plain_greedy(unwrapped(model)) as inner:
-        for rows in batches(lengths, new_tokens, batch_tokens, padded=padded):
-            if progress:  # before the first batch, too, which may take minutes
-                progress(len(outputs))
-            ended = _decode(inner, [prompts[row] for row in rows], formatter.stop_ids, new_tokens)
+        for rows, ended in in_parts_that_fit(groups, decode, named=named):
             outputs.update(zip(rows, ended, strict=True))
-    if progress:
-        progress(len(outputs))
+            if progress:
+                progress(len(outputs))
     return [_generation(formatter, outputs[row]) for row in range(len(prompts))]
+
+
+def _one_alone(prompt: list[int], new_tokens: int) -> str:
+    return (
+        f"evaluate.new_tokens={new_tokens} behind a single prompt of {len(prompt)} tokens, whatever "
+        "evaluate.batch_tokens is; lower evaluate.new_tokens, use a smaller model or device=cpu"
+    )
 
 
 def check_room(model: Any, prompts: Sequence[list[int]], new_tokens: int) -> None:

@@ -92,7 +92,7 @@ def is_adapted(model: Any) -> bool:
 
 
 def is_rounded(model: Any) -> bool:
-    """Whether the model was loaded with `quantization`, adapted or not."""
+    """Whether the model was loaded with `quantization` or from rounded weights, adapted or not."""
     return getattr(unwrapped(model), "is_quantized", False) is True
 
 

@@ -64,22 +64,25 @@ def load_tokenizer(folder: Path) -> Any:
 def load_model(folder: Path, *, dtype: torch.dtype, device: torch.device, quantization: Any = None) -> Any:
     """A causal language model in evaluation mode. Code that comes with a model is not run.
 
-    `quantization` rounds its linear layers (`efface.run.adapters.quantization`); `dtype` is that of the rest.
+    `quantization` rounds its linear layers (`efface.run.adapters.quantization`); what is stored rounded stays
+    so, and the rest of such a model in its own dtype. Raises `EffaceError` for what would not load as it was stored.
     """
     from transformers import AutoModelForCausalLM
 
     rounding = quantization or _unrounding(folder)
+    stays_rounded = quantization is not None or _stored_rounding(folder) not in (None, _MXFP4)
     try:
         model, report = AutoModelForCausalLM.from_pretrained(
             folder,
             dtype=dtype,
-            quantization_config=rounding,
-            device_map=None if quantization is None else {"": device},
+            device_map={"": device} if stays_rounded else None,
             use_safetensors=True,
             trust_remote_code=False,
             output_loading_info=True,
+            ignore_mismatched_sizes=True,  # `_check_loaded` tells which they are
+            **({} if rounding is None else {"quantization_config": rounding}),  # None would hide that of the folder
         )
-        if quantization is None:
+        if not stays_rounded:
             model = model.to(device)
     except torch.OutOfMemoryError as error:
         raise EffaceError(
@@ -88,15 +91,40 @@ def load_model(folder: Path, *, dtype: torch.dtype, device: torch.device, quanti
         ) from error
     except Exception as error:  # transformers, safetensors and the model's own code each raise their own
         raise EffaceError(f"model {folder} does not load as a causal language model: {first_line(error)}") from error
-    if missing := sorted(report["missing_keys"]):  # transformers only warns, and fills in random numbers
-        raise EffaceError(f"model {folder} lacks {len(missing)} of its weights, such as {missing[0]}; copy it whole")
+    _check_loaded(folder, model, report)
     return _as_it_computes(model, dtype).eval()
 
 
+def _check_loaded(folder: Path, model: Any, report: Any) -> None:
+    """Refuse what transformers only warns of: weights that are not there, of another shape, or for other layers."""
+    from transformers.pytorch_utils import Conv1D
+
+    if mismatched := sorted(report["mismatched_keys"]):
+        name, stored, wanted = mismatched[0]
+        raise EffaceError(
+            f"model {folder} stores {name} as {list(stored)}, where its config.json wants {list(wanted)}; give the "
+            "config.json that it was saved with"
+        )
+    if missing := sorted(report["missing_keys"]):
+        raise EffaceError(f"model {folder} lacks {len(missing)} of its weights, such as {missing[0]}; copy it whole")
+    linear = tuple(f"{name}." for name, module in model.named_modules() if isinstance(module, torch.nn.Linear | Conv1D))
+    if strange := sorted(name for name in report["unexpected_keys"] if name.startswith(linear)):
+        raise EffaceError(
+            f"model {folder} stores {strange[0]}, which the layer in its config.json does not have, and would compute "
+            "something else; give the config.json that it was saved with"
+        )
+
+
 def _as_it_computes(model: Any, dtype: torch.dtype) -> Any:
-    """Mend what some versions of transformers load otherwise than the model was made to compute."""
+    """Mend what some versions of transformers and bitsandbytes load otherwise than the model was made to compute."""
     if getattr(model.config.get_text_config(), "attn_logit_softcapping", None) is not None:
         model.set_attn_implementation("eager")  # sdpa, the default of 5.17, leaves the capping out
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            # else 0.50 packs 4 bits anew in the first forward in evaluation mode, for a kernel without gradients
+            module.support_avx512bf16_for_cpu = False
+    if is_rounded(model):  # numbers of fewer bits may lie in any dtype
+        return model
     for parameter in model.parameters():
         if parameter.dtype == torch.bfloat16:  # what 5.17 leaves weights in that had to be made whole
             parameter.data = parameter.data.to(dtype)
@@ -112,9 +140,8 @@ def _unrounding(folder: Path) -> Any:
 
 def _stored_rounding(folder: Path) -> str | None:
     """The name of the method by which a model's weights were rounded before they were stored; None for whole ones."""
-    settings = getattr(model_config(folder), "quantization_config", None) or {}
-    method: str | None = settings.get("quant_method")
-    return method
+    settings = getattr(model_config(folder), "quantization_config", None)
+    return str(settings.get("quant_method", "bitsandbytes")) if settings else None  # once, it was the only one
 
 
 def check_weights(folder: Path, model: Any, config: TrainConfig) -> None:

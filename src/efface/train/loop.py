@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -77,9 +79,8 @@ class Trainer:
         Raises `EffaceError` when a loss or gradient is not finite: the last checkpoint, which still gave finite
         ones, stays.
         """
-        cuda = [self.device] if self.device.type == "cuda" else []
         try:
-            with torch.random.fork_rng(devices=cuda):
+            with _randomness_kept(self.device):
                 self._run(steps, reference, on_step or (lambda _: None), resume=resume)
         finally:
             self._close()
@@ -186,6 +187,18 @@ class Trainer:
             tokens=sum(len(sequence) for example in examples for sequence in example.values()),
             seconds=time.perf_counter() - start,
         )
+
+
+@contextmanager
+def _randomness_kept(device: torch.device) -> Iterator[None]:
+    """Give the global generators of Python, numpy and torch their states back: a checkpoint brings others."""
+    python, numpy = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
 
 
 def _accelerator(config: TrainConfig, device: torch.device, folder: Path) -> Any:
