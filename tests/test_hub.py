@@ -234,7 +234,7 @@ def test_a_hub_that_is_not_there(hub, monkeypatch):
     start = time.monotonic()
     assert problem(NAME).endswith("and the hub cannot be reached (ConnectError)")
     assert reachable() == "the hub cannot be reached (ConnectError)"
-    assert time.monotonic() - start < 3
+    assert time.monotonic() - start < 15
 
 
 def test_a_hub_that_answers(hub):
