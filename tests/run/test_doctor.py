@@ -123,6 +123,11 @@ def test_a_run_that_fits_is_measured(hub, config):
     assert times.answers == 0
 
 
+def test_a_short_run_is_not_measured_for_longer_than_it_takes(hub, config):
+    found = look(config(**{"train.epochs": 1, "train.batch_size": 7}), steps=5)
+    assert found.measured.steps.count == 1  # it has two
+
+
 def test_nothing_is_measured_unless_asked(hub, config):
     found = look(config())
     assert found.problems == []

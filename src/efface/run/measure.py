@@ -45,7 +45,8 @@ _SECONDS_BETWEEN_LOOKS = 0.005
 def measure(config: RunConfig, *, steps: int, data_dir: Path | None, reporter: Reporter) -> Measured:
     """Take one optimizer step to warm up and then `steps`, those with the most tokens; ask a few questions before.
 
-    Everything is done as in the run. Raises the `EffaceError`s that the run would raise until then.
+    A run of few steps is not measured for longer than it takes, but for one step after the first. Everything is done as
+    in the run. Raises the `EffaceError`s that the run would raise until then.
     """
     with TemporaryDirectory(prefix="efface-") as folder:
         out = RunFolder(Path(folder))
@@ -54,7 +55,7 @@ def measure(config: RunConfig, *, steps: int, data_dir: Path | None, reporter: R
         this.original = None
         gc.collect()
         torch.cuda.empty_cache()
-        return Measured(questions=questions, steps=_train(this, steps))
+        return Measured(questions=questions, steps=_train(this, max(1, min(steps, len(this.steps) - 1))))
 
 
 def extrapolated(measured: Measured, work: Workload, config: RunConfig, bound: Objective) -> Times:
