@@ -26,23 +26,14 @@ from efface.schema import Prompt, Turn
 from efface.text.reading import check_reading
 from efface.text.template import Formatter, TextConfig
 from efface.train.config import TrainConfig
+from support.sizes import DENSE, LINEAR
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "model"
 CPU = torch.device("cpu")
 TOKENS = 512  # of the tokenizer
 PADDED = 544
 
-SIZES = {
-    "hidden_size": 32,
-    "intermediate_size": 48,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "max_position_embeddings": 256,
-    "pad_token_id": 1,
-    "bos_token_id": 0,
-    "eos_token_id": 1,
-}
+SIZES = DENSE | {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 1}
 MHA = SIZES | {"num_key_value_heads": 4}
 MQA = SIZES | {"num_key_value_heads": 1}
 EVEN = SIZES | {"intermediate_size": 32}  # as blocks of 4-bit weights need
@@ -52,13 +43,6 @@ HALF_SLIDING = {"sliding_window": WINDOW, "layer_types": ["sliding_attention", "
 GEMMA = HALF_SLIDING | {"head_dim": 16, "query_pre_attn_scalar": 16, "tie_word_embeddings": True}
 GPT2 = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 256, "bos_token_id": 1, "eos_token_id": 1}
 NEOX = {name: value for name, value in SIZES.items() if name != "num_key_value_heads"}
-LINEAR = {
-    "linear_num_value_heads": 4,
-    "linear_num_key_heads": 2,
-    "linear_key_head_dim": 16,
-    "linear_value_head_dim": 16,
-    "layer_types": ["linear_attention", "full_attention"],
-}
 SEES_IMAGES = {
     "hidden_size": 16,
     "intermediate_size": 16,

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from efface.text.template import Encoded
+from support.sizes import DENSE
 
 VOCABULARY = 97
 
@@ -34,17 +35,7 @@ def random_model() -> Callable[[Any], Any]:
 def llama() -> Any:
     from transformers import LlamaConfig
 
-    return _random_model(
-        LlamaConfig(
-            vocab_size=VOCABULARY,
-            hidden_size=32,
-            intermediate_size=48,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            num_key_value_heads=2,
-            max_position_embeddings=128,
-        )
-    )
+    return _random_model(LlamaConfig(vocab_size=VOCABULARY, **DENSE))
 
 
 @pytest.fixture(scope="session")

@@ -14,19 +14,9 @@ from efface.text.forward import hidden_states, target_logprobs
 from efface.text.likelihood import answer_logprobs
 from efface.text.packing import pack
 from efface.text.reading import check_reading
+from support.sizes import DENSE
 
-SIZES = {
-    "vocab_size": 97,
-    "hidden_size": 32,
-    "intermediate_size": 48,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "max_position_embeddings": 128,
-    "pad_token_id": 0,
-    "bos_token_id": 1,
-    "eos_token_id": 2,
-}
+SIZES = DENSE | {"vocab_size": 97, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
 NO_DROPOUT = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
 MOE = {"moe_intermediate_size": 16, "num_experts": 4, "num_experts_per_tok": 2}
 HALF_SLIDING = {"sliding_window": 5, "layer_types": ["sliding_attention", "full_attention"]}
