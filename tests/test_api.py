@@ -111,6 +111,36 @@ def test_a_split_of_a_dataset_with_a_date(here: Path) -> None:
     assert [record.question for record in found.records["forget"]] == [row["question"] for row in FORGET]
 
 
+NAMED = {"columns": {"question": "Frage", "answer": "Antwort"}}
+GERMAN = [{"Frage": row["question"], "Antwort": row["answer"]} for row in FORGET]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"forget": {"rows": GERMAN, **NAMED}},
+        {"data": {"forget": {"rows": iter(GERMAN), **NAMED}}},
+        {"data": {"forget": FORGET}},
+        {"data": {"forget": {"path": Path("f.jsonl")}}},
+        {"data": {"forget": Path("f.jsonl"), "retain": None}},
+        {"forget": {"path": Path("f.jsonl")}},
+    ],
+)
+def test_rows_and_paths_in_every_place(given: dict[str, Any]) -> None:
+    lines("f.jsonl", FORGET)
+    found = package.evaluate(MODEL, out="out", **given, **SCORED)
+    assert [record.question for record in found.records["forget"]] == [row["question"] for row in FORGET]
+
+
+def test_a_data_frame() -> None:
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(
+        [{**row, "n": None, "key_fact": fact} for row, fact in zip(FORGET, ["T", *"." * 7], strict=True)]
+    )
+    found = package.evaluate(MODEL, forget=frame, out="out", **SCORED)
+    assert [record.question for record in found.records["forget"]] == [row["question"] for row in FORGET]
+
+
 @pytest.mark.parametrize(
     "row", [{"messages": [{"role": "user", "content": "Hi?"}, {"role": "assistant", "content": "Yo."}]}]
 )
@@ -143,9 +173,12 @@ def test_a_model_object_is_left_as_it_was_and_stands_for_its_folder(loaded: tupl
     model, tokenizer = loaded
     model.generation_config.update(temperature=0.3, do_sample=False)  # as published models have it, and refused on save
     given = {name: value.clone() for name, value in model.state_dict().items()}
+    settled = dict(vars(model.config))
     done = package.unlearn(model, tokenizer=tokenizer, forget=FORGET, retain=RETAIN, out="object", **SETTINGS)
     assert all(torch.equal(value, given[name]) for name, value in model.state_dict().items())
     assert model.generation_config.temperature == 0.3
+    assert model.config.dtype == torch.bfloat16
+    assert vars(model.config) == settled
     settings = json.loads(Path("object/model/generation_config.json").read_text())
     assert settings["temperature"] == 0.3
     made = json.loads(Path("object/manifest.json").read_text())
@@ -265,16 +298,31 @@ def test_another_model_object_is_refused_and_the_first_one_stays(loaded: tuple[A
         ({"forget": None, "retain": None}, "there is nothing to forget; give forget=FILE or rows, or a benchmark"),
         ({"forget": None}, "data: source=files needs forget=PATH"),
         ({"data": "tofu-forget01"}, "forget= and retain= go with files of your own; leave them out or leave data="),
+        ({"data": {"forget": FORGET}, "retain": None}, "forget is given twice, by itself and in data; leave one out"),
+        ({"data": 3, "forget": None, "retain": None}, "data=3: it holds settings of its own"),
         ({"data": {"retain": "r.jsonl"}}, "retain is given twice, by itself and in data; leave one out"),
         ({"forget": [{"question": "Why?"}]}, r"^forget\b.*answer"),
-        ({"forget": [*FORGET, {"question": " ", "answer": "a"}]}, r"^forget, line 9: column 'question' is blank"),
+        (
+            {"forget": [*FORGET, {"question": " ", "answer": "a"}]},
+            r"^forget, row 9: column 'question' is blank; fill it in or remove the row$",
+        ),
         ({"forget": "none.jsonl"}, "there is no file none.jsonl"),
         ({"forget": ["What?"]}, "forget: row 1 is of type str; give mappings such as"),
         ({"forget": []}, "forget holds no rows; give one at least"),
-        ({"forget": [{"text": float("nan")}]}, r"forget: row 1 cannot be written as JSON \(ValueError: Out of range"),
-        ({"retain": [{"text": b"a"}]}, r"retain: row 1 cannot be written as JSON \(TypeError: a bytes\); give text"),
-        ({"retain": [{"text": "a\ud800"}]}, r"retain: row 1 cannot be written as JSON \(UnicodeEncodeError: "),
-        ({"retain": {"train": []}}, r"retain is a mapping without a path; give settings such as"),
+        ({"forget": [{"text": float("nan")}]}, "^forget, row 1: column 'text' holds nothing; fill it in or remove"),
+        ({"retain": [{"text": b"a"}]}, r"retain: row 1, column 'text': cannot be written as JSON \(TypeError: a bytes"),
+        ({"retain": {"train": []}}, "retain is a mapping, which must hold either a path or rows, such as {'rows': "),
+        ({"retain": {"rows": [], "path": "a"}}, "retain is a mapping, which must hold either a path or rows"),
+        ({"retain": {"path": RETAIN}}, "retain: its path is of type list; give rows as 'rows'"),
+        (
+            {"forget": GERMAN},
+            r"^forget: the names of its columns \(Frage, Antwort\) do not tell what they hold; give columns.question="
+            r"NAME and columns.answer=NAME, .* \(settings go beside the rows: forget={'rows': \.\.\., 'columns': {",
+        ),
+        (
+            {"retain": {"rows": RETAIN, "columns": {"answer": "anwser"}}},
+            "^columns.answer=anwser: retain has no such column; did you mean 'answer'?",
+        ),
         ({"retain": 3}, "retain is of type int; give a path, hf:OWNER/NAME, or rows"),
         ({"retain": None}, r"method me\+gd needs a retain set"),
         ({"model": 3}, "model is of type int; give a folder, a name on the hub, or a model of transformers"),
@@ -299,10 +347,36 @@ def test_refused_model_objects(here: Path, loaded: tuple[Any, Any]) -> None:
     adapted = peft.get_peft_model(fresh, peft.LoraConfig(r=2, target_modules="all-linear"))
     with pytest.raises(EffaceError, match="model holds adapters; merge them with merge_and_unload"):
         package.evaluate(adapted, tokenizer=tokenizer, forget=FORGET)
+    with pytest.raises(
+        EffaceError, match="tokenizer is of type str; give that of the model, as AutoTokenizer loads it"
+    ):
+        package.evaluate(model, tokenizer=str(MODEL), forget=FORGET)  # type: ignore[arg-type]
+    with pytest.raises(EffaceError, match=f"model is of type {type(tokenizer).__name__}; give a folder, a name on"):
+        package.evaluate(tokenizer, tokenizer=tokenizer, forget=FORGET)
     with pytest.raises(EffaceError, match=r"evaluate.new_tokens=9999 exceed the model's .* positions"):
         package.evaluate(
             model, tokenizer=tokenizer, forget=FORGET, out="out", text=SETTINGS["text"], evaluate={"new_tokens": 9999}
         )
+    assert list(here.iterdir()) == temporary_folders(here) == []
+
+
+@pytest.mark.parametrize(
+    "kind", ["LlamaModel", "LlamaForSequenceClassification", "BertForMaskedLM", "T5ForConditionalGeneration"]
+)
+def test_models_that_write_no_text(here: Path, loaded: tuple[Any, Any], kind: str) -> None:
+    import transformers
+
+    made = getattr(transformers, kind)
+    small = {
+        "hidden_size": 8,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 1,
+        "intermediate_size": 8,
+        "vocab_size": 9,
+    }
+    sentence = f"model is of type {kind}, which is no causal language model; load it with AutoModelForCausalLM"
+    with pytest.raises(EffaceError, match=sentence):
+        package.evaluate(made(made.config_class(**small)), tokenizer=loaded[1], forget=FORGET)
     assert list(here.iterdir()) == temporary_folders(here) == []
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import torch
 
@@ -36,9 +36,20 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 StrPath = str | os.PathLike[str]
-Rows = Iterable[Mapping[str, Any]]
+
+
+class DataFrame(Protocol):
+    """Rows as pandas keeps them; efface itself does not need pandas."""
+
+    def iterrows(self) -> Iterable[Any]:
+        """Each row."""
+        ...
+
+
+Rows = Iterable[Mapping[str, Any]] | DataFrame
 File = StrPath | Mapping[str, Any] | FileConfig | Rows
-"""A path or `hf:OWNER/NAME`; the same with columns and so on, as under `data.forget` in a config; or rows."""
+"""A path or `hf:OWNER/NAME`; rows; or a mapping of either, as `path` or `rows`, with `columns` and so on beside it, as
+under `data.forget` in a config."""
 Data = str | Mapping[str, Any] | DataConfig
 PluginSpec = StrPath | type[object]
 """A file or module, or a class that derives from one of efface's; so wide for mypy, which joins those of a list."""
@@ -122,12 +133,14 @@ def unlearn(
 
     `model`: a folder, a name on the Hugging Face hub, or a model of transformers with its `tokenizer`. An object is
     not changed: it is written to `out`/before, and the run starts from there; a path spares that copy.
-    `forget`, `retain`: what to forget and what to keep. A file or folder, `hf:OWNER/NAME`, a mapping such as
-    {"path": ..., "columns": {"question": "q"}}, or rows: an iterable of mappings with `question` and `answer`,
-    `messages`, or `text`, such as a list or a split of a dataset. Rows are kept in `out`/inputs. `retain` may also be
-    "generated", for the model's own answers to generic questions, or None, for methods that only forget.
+    `forget`, `retain`: what to forget and what to keep. A file or folder, `hf:OWNER/NAME`, or rows: a data frame of
+    pandas, or an iterable of mappings with `question` and `answer`, `messages`, or `text`, such as a list or a split
+    of a dataset. Columns with other names go beside it: {"path": ..., "columns": {"question": "Frage", "answer":
+    "Antwort"}} or {"rows": rows, "columns": ...}. Rows are kept in `out`/inputs. `retain` may also be "generated",
+    for the model's own answers to generic questions, or None, for methods that only forget.
     `data`: a benchmark instead, such as "tofu-forget01", or further settings of the data such as
-    {"passage_length": 500}. `data_dir`: where the benchmarks lie, if not where `efface data fetch` puts them.
+    {"passage_length": 500}, in which `forget` and `retain` may stand, too. `data_dir`: where the benchmarks lie, if
+    not where `efface data fetch` puts them.
     `method`: `me+gd`, `idk+ap`, `npo+gd` and so on, or one of your own.
     `plugins`: objectives and metrics of your own: classes, "path/to/file.py" or "package.module", where `:Class`
     behind it takes one of several. They are code that runs with your rights.

@@ -28,7 +28,7 @@ def test_wrong_column(run_refused: Callable[..., str], place: Path) -> None:
     write_lines(place / "forget.jsonl", [*rows_of("forget.jsonl")[:4], {"qestion": "Who?", "answer": "She."}])
     assert "forget.jsonl, line 5: unknown column 'qestion'; rename it to 'question' or remove it" in run_refused()
     write_lines(place / "forget.jsonl", [*rows_of("forget.jsonl")[:4], {"query": "Who?", "answer": "She."}])
-    assert "forget.jsonl, line 5: no column 'question'; add it (the line has: query, answer)" in run_refused()
+    assert "forget.jsonl, line 5: no column 'question'; add it (the row has: query, answer)" in run_refused()
 
 
 def test_empty_column(run_refused: Callable[..., str], place: Path) -> None:

@@ -154,7 +154,7 @@ def test_check_warns(efface: Command, place: Path) -> None:
         (["tofu-forget01"], "tofu was not fetched yet: run `efface data fetch tofu`"),
         (["forget.jsonl"], "forget.jsonl is no config file; to use this data, give data.forget=forget.jsonl"),
         (["generated"], "'generated' is neither a preset nor a config file; to use this data, give data=generated"),
-        ([], "data is required"),
+        ([], "data is required; give a file as data.forget=FILE"),
         (["data=tofo"], "unknown data 'tofo'"),
         (["data=generated", "train.lr=1"], "unknown key 'train.lr'"),
         (["data=generated", "data.authors=1"], "forget_authors=2 of authors=1 leaves nobody to keep"),
@@ -164,7 +164,89 @@ def test_refusals(refused: Callable[..., str], command: str, settings: list[str]
     assert sentence in refused("data", command, *settings)
 
 
+def test_check_tokenizes_for_a_model(
+    efface: Command, refused: Callable[..., str], place: Path, model: Path, tmp_path: Path
+) -> None:
+    pairs = ("data.forget=forget.jsonl", "data.retain=retain.jsonl", "text.format=plain", f"model={model}")
+    ran = efface("data", "check", *pairs, "evaluate.new_tokens=4")
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert ran.stdout.startswith("files can be used: 4 to forget")
+    long = "word " * 600
+    for name, row, limit in (
+        ("forget", {"answer": long}, "1"),
+        ("retain", {"answer": long}, "1"),  # trained on and not scored
+        ("forget", {"answer": "a", "perturbed_answers": [long]}, "9"),
+    ):
+        whole = (place / f"{name}.jsonl").read_text()
+        (place / f"{name}.jsonl").write_text(whole + json.dumps({"question": "Why?", **row}) + "\n")
+        sentence = refused("data", "check", *pairs, "evaluate.new_tokens=4", f"evaluate.limit={limit}")
+        assert f"item '{name}/0005': question and answer take" in sentence
+        assert efface("data", "check", *pairs[:2]).returncode == 0
+        (place / f"{name}.jsonl").write_text(whole)
+    assert "exceed the model's 512 positions" in refused("data", "check", *pairs, "evaluate.new_tokens=510")
+    assert "there is no folder ./nowhere" in refused("data", "check", "mine.yaml", "model=./nowhere")
+
+
+def test_check_says_what_to_give_and_where(refused: Callable[..., str], place: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    split = datasets.Dataset.from_list([{"question": "Who?", "answer": "Ann."}])
+    datasets.DatasetDict(train=split, test=split).save_to_disk(place / "both")
+    sentence = refused("data", "check", "data.forget=forget.jsonl", "data.retain=both")
+    assert sentence == "both has several splits; choose one with data.retain.split=NAME: train, test"
+
+
 # describe
+
+
+def test_describe_warns_as_check_does(efface: Command, place: Path) -> None:
+    (place / "forget.jsonl").write_text('{"question": "Who?", "answer": "n/a", "page": 3}\n')
+    described, checked = (efface("data", command, "data.forget=forget.jsonl") for command in ("describe", "check"))
+    assert described.returncode == 0
+    assert len(described.stderr.splitlines()) == 3
+    assert described.stderr == checked.stderr
+    assert efface("data", "describe", "data.forget=forget.jsonl", "--json").stderr == ""
+
+
+def test_describe_shows_what_is_said_before(efface: Command, place: Path) -> None:
+    turns = [{"role": "system", "content": "Be brief. " * 20}]
+    for number in range(4):
+        turns += [{"role": "user", "content": f"Who {number}?"}, {"role": "assistant", "content": f"Ann {number}."}]
+    (place / "forget.jsonl").write_text(json.dumps({"messages": turns}) + "\n")
+    (place / "retain.jsonl").write_text(json.dumps({"messages": [*turns[:1], *turns[-2:]]}) + "\n")
+    pairs = ("data.forget=forget.jsonl", "data.retain=retain.jsonl")
+    lines = efface("data", "describe", *pairs).stdout.splitlines()
+    assert "  items: 1 conversation with 4 answers" in lines
+    assert "  items: 1 conversation" in lines
+    start = lines.index("retain/0001 (to keep)")
+    [system] = [line for line in lines[start:] if line.startswith("  system: ")]
+    assert len(system) == len("  system: ") + 80
+    assert lines[start + 2 :] == ["  question: Who 3?", "  answer: Ann 3."]
+    (place / "retain.jsonl").write_text(json.dumps({"prompt": turns[:-1], "completion": "Bob."}) + "\n")
+    lines = efface("data", "describe", *pairs).stdout.splitlines()
+    assert lines[lines.index("retain/0001 (to keep)") + 2 :] == [
+        "  earlier: 2 messages not shown here",
+        "  user: Who 1?",
+        "  assistant: Ann 1.",
+        "  user: Who 2?",
+        "  assistant: Ann 2.",
+        "  question: Who 3?",
+        "  answer: Bob.",
+    ]
+
+
+@pytest.mark.parametrize(("more", "told"), [(["x", "y"], "2 a question"), ([], "0 to 2 a question")])
+def test_describe_counts_wrong_answers(efface: Command, place: Path, more: list[str], told: str) -> None:
+    rows = [
+        {"question": f"{n}?", "answer": "a", "perturbed_answers": wrong} for n, wrong in enumerate((["x", "y"], more))
+    ]
+    (place / "forget.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    lines = efface("data", "describe", "data.forget=forget.jsonl").stdout.splitlines()
+    assert f"  wrong answers: {told}" in lines
+    assert "  items: 2 questions" in lines
+    (place / "forget.jsonl").write_text(json.dumps({"question": "Who?", "answer": "Ann."}) + "\n")
+    lines = efface("data", "describe", "data.forget=forget.jsonl").stdout.splitlines()
+    assert "  items: 1 question" in lines
+    assert not any(line.startswith("  wrong answers") for line in lines)
 
 
 def test_describe_in_characters_and_in_tokens(efface: Command) -> None:
@@ -174,6 +256,7 @@ def test_describe_in_characters_and_in_tokens(efface: Command) -> None:
     assert "files, to forget" in lines
     assert any(line.startswith("  tokens: ") and line.endswith("none beyond the limit of 512") for line in lines)
     assert "  truth_ratio: no wrong answers (perturbed_answers) in forget (4 of 4), retain (4 of 4)" in lines
+    assert "What can be scored, as far as the data goes" in lines
     assert "  rouge: yes" in lines
     assert "  answer: Author 0 was born in Turku." in lines
     lines = efface("data", "describe", "data.forget=forget.jsonl").stdout.splitlines()

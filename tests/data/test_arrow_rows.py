@@ -18,7 +18,7 @@ ROWS = [{"question": "Who?", "answer": "Zoë"}, {"question": "When?", "answer": 
 
 
 def read(path: Path, **settings: Any) -> Table:
-    return read_table(FileConfig(path=str(path), **settings))
+    return read_table(FileConfig(path=str(path), **settings), "data.forget")
 
 
 def refusal(path: Path, **settings: Any) -> str:
@@ -37,7 +37,7 @@ def test_a_saved_dataset(tmp_path: Path, datasets: Any) -> None:
     table = read(tmp_path / "one")
     assert [dict(row.values) for row in table.rows] == ROWS
     assert table.name == str(tmp_path / "one")
-    assert "has no splits: remove split=train" in refusal(tmp_path / "one", split="train")
+    assert "has no splits: remove data.forget.split=train" in refusal(tmp_path / "one", split="train")
 
 
 def test_a_saved_dataset_of_several_splits(tmp_path: Path, datasets: Any) -> None:
@@ -47,7 +47,7 @@ def test_a_saved_dataset_of_several_splits(tmp_path: Path, datasets: Any) -> Non
     assert [dict(row.values) for row in test.rows] == ROWS[1:]
     assert test.name == f"{tmp_path}/both, split test"
     assert train.sha256 != test.sha256
-    assert "has several splits; choose one with split=NAME: train, test" in refusal(tmp_path / "both")
+    assert "has several splits; choose one with data.forget.split=NAME: train, test" in refusal(tmp_path / "both")
     assert "has no split 'tset': did you mean 'test'?" in refusal(tmp_path / "both", split="tset")
 
 
@@ -84,7 +84,7 @@ def hub(monkeypatch: pytest.MonkeyPatch, datasets: Any) -> dict[str, Any]:
 
 def test_a_dataset_of_the_hub(hub: dict[str, Any], datasets: Any) -> None:
     hub["loaded"] = datasets.DatasetDict(train=datasets.Dataset.from_list(ROWS))
-    table = read_table(FileConfig(path="hf:owner/name", subset="en", revision="v2"))
+    table = read_table(FileConfig(path="hf:owner/name", subset="en", revision="v2"), "data.forget")
     assert hub["asked"] == ("owner/name", {"name": "en", "revision": "v2"})
     assert [dict(row.values) for row in table.rows] == ROWS
     assert table.name == "hf:owner/name@v2, subset en, split train"
@@ -94,13 +94,13 @@ def test_a_dataset_of_the_hub(hub: dict[str, Any], datasets: Any) -> None:
 def test_a_dataset_of_the_hub_with_several_splits(hub: dict[str, Any], datasets: Any) -> None:
     one = datasets.Dataset.from_list(ROWS)
     hub["loaded"] = datasets.DatasetDict(train=one, test=one)
-    assert "hf:owner/name has several splits; choose one with split=NAME: train, test" in refusal_of_hub()
+    assert "hf:owner/name has several splits; choose one with data.forget.split=NAME: train, test" in refusal_of_hub()
     assert "did you mean 'train'?" in refusal_of_hub(split="trian")
 
 
 def test_a_dataset_of_the_hub_with_several_subsets(hub: dict[str, Any]) -> None:
     hub.update(loaded=ValueError("Config name is missing.\nPlease"), subsets=["en", "de"])
-    assert refusal_of_hub() == "hf:owner/name has several subsets; choose one with subset=NAME: en, de"
+    assert refusal_of_hub() == "hf:owner/name has several subsets; choose one with data.forget.subset=NAME: en, de"
     assert "hf:owner/name has no subset 'enn': did you mean 'en'?" in refusal_of_hub(subset="enn")
 
 
@@ -146,6 +146,6 @@ def test_a_hub_that_cannot_be_reached_is_said_to_be_so_at_once(monkeypatch: pyte
 
 def refusal_of_hub(path: str = "hf:owner/name", **settings: Any) -> str:
     with pytest.raises(EffaceError) as caught:
-        read_table(FileConfig(path=path, **settings))
+        read_table(FileConfig(path=path, **settings), "data.forget")
     assert "\n" not in str(caught.value)
     return str(caught.value)

@@ -53,6 +53,38 @@ def test_sets_are_counted_by_kind() -> None:
     assert [sample.id for sample in found.samples] == ["a", "b"]
 
 
+def test_answers_in_a_conversation_are_counted_and_so_are_conversations() -> None:
+    user, said = Turn(role="user", content="Where?"), Turn(role="assistant", content="Here.")
+    talk = [item("forget/0001/1"), item("forget/0001/2", "Sure?", "Yes.", history=(user, said))]
+    told = item("forget/0002", history=(Turn(role="system", content="Be brief."),))
+    asked = item("forget/0003", "What?")
+    task = Task(name="t", forget=(*talk, told, asked), retain=(), evaluation=(evaluated(*talk),), refusals=("No.",))
+    found = describe(task, embedder="none", judge="none", samples=2)
+    assert (found.forget.kinds, found.forget.conversations) == ({"conversations": 3, "questions": 1}, 2)
+    assert (found.evaluation["forget"].kinds, found.evaluation["forget"].conversations) == ({"conversations": 2}, 1)
+    assert [sample.history for sample in found.samples] == [(), (user, said)]
+
+
+def test_prompts_that_hold_a_conversation_are_one_each() -> None:
+    before = (Turn(role="user", content="Hi."), Turn(role="assistant", content="Hello."))
+    items = [item("forget/0001", history=before), item("forget/0002", history=before), item("forget/0003")]
+    task = Task(name="t", forget=tuple(items), retain=(), evaluation=(evaluated(*items),), refusals=("No.",))
+    found = describe(task, embedder="none", judge="none").forget
+    assert (found.kinds, found.conversations) == ({"conversations": 2, "questions": 1}, 2)
+
+
+def test_wrong_answers_are_counted() -> None:
+    some = [item("a", perturbed_answers=("x", "y", "z")), item("b", "Who?", perturbed_answers=("x",))]
+    task = Task(
+        name="t", forget=tuple(some), retain=(item("c", "How?"),), evaluation=(evaluated(*some),), refusals=("No.",)
+    )
+    found = describe(task, embedder="none", judge="none")
+    assert found.forget.wrong_answers is not None
+    assert (found.forget.wrong_answers.minimum, found.forget.wrong_answers.maximum) == (1, 3)
+    assert found.retain is not None
+    assert found.retain.wrong_answers is None
+
+
 def test_overlap_of_questions_and_of_wording() -> None:
     forget = [
         item("f1", "Who?", f"He said {EIGHT}."),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +57,72 @@ def test_every_column_is_read(tmp_path: Path) -> None:
 def test_wrong_answers_are_one_text_or_a_list(tmp_path: Path, wrong: object) -> None:
     [item] = load(tmp_path, lines({"question": "Who?", "answer": "Ann", "perturbed_answer": wrong})).forget
     assert item.perturbed_answers == ("Bob did.",)
+
+
+def with_wrong_answers(folder: Path, cell: str) -> Path:
+    with (folder / "a.csv").open("w", newline="") as stream:
+        csv.writer(stream).writerows([["question", "answer", "perturbed_answers"], ["Who?", "Ann", cell]])
+    return folder / "a.csv"
+
+
+@pytest.mark.parametrize(
+    ("cell", "expected"),
+    [
+        ('["Bob, or", "Cid \\"C\\""]', ("Bob, or", 'Cid "C"')),
+        (' ["Bob"]', ("Bob",)),
+        ("[]", ()),
+        ("", ()),
+        ("Bob; Cid", ("Bob; Cid",)),
+        ("Bob [sic]", ("Bob [sic]",)),
+    ],
+)
+def test_a_cell_of_csv_holds_a_list_as_json(tmp_path: Path, cell: str, expected: tuple[str, ...]) -> None:
+    [item] = load_from(with_wrong_answers(tmp_path, cell)).forget
+    assert item.perturbed_answers == expected
+
+
+@pytest.mark.parametrize("cell", ["['Bob', 'Cid']", '["Bob"', "[Bob]"])
+def test_a_cell_that_looks_like_a_list_and_is_none(tmp_path: Path, cell: str) -> None:
+    path = with_wrong_answers(tmp_path, cell)
+    sentence = (
+        r"a\.csv, line 2: column 'perturbed_answers' begins with \[ and is no list as JSON; write it as \[\"one\""
+    )
+    with pytest.raises(EffaceError, match=sentence):
+        load_from(path)
+    path = with_wrong_answers(tmp_path, '["Bob", 3]')
+    with pytest.raises(EffaceError, match="column 'perturbed_answers' must hold text, not a number"):
+        load_from(path)
+
+
+def test_windows_line_breaks_in_a_cell(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(b'question,answer,key_fact\r\n"Who?\r\nAnd when?","Ann,\r\nin May","Ann,\r\nin"\r\n')
+    [item] = load_from(path).forget
+    assert (item.question, item.answer, item.key_fact) == ("Who?\nAnd when?", "Ann,\nin May", "Ann,\nin")
+    (tmp_path / "a.txt").write_bytes(b"Ann wrote poems.\r\n\r\nShe was born in Turku.\r\n")
+    assert load_from(tmp_path / "a.txt").forget[0].answer == "Ann wrote poems.\n\nShe was born in Turku."
+
+
+def test_placeholders_for_no_answer_are_counted(tmp_path: Path) -> None:
+    answers = ["Ann", "NaN", "none ", "Null", "N/A", "-", "None of them", "Null Island"]
+    rows = [{"question": f"{place}?", "answer": answer} for place, answer in enumerate(answers)]
+    [warning] = load(tmp_path, lines(*rows)).warnings
+    assert "forget.jsonl: 5 answer(s) look like placeholders for none (first: 'NaN' in line 2); remove" in warning
+
+
+def test_what_messages_hold_besides_is_named_in_one_warning(tmp_path: Path) -> None:
+    thought = {"role": "assistant", "content": "Ann.", "reasoning_content": "Hm."}
+    [warning] = load(tmp_path, lines(*[{"messages": [{"role": "user", "content": "Who?"}, thought]}])).warnings
+    assert warning.endswith("forget.jsonl: not read in its messages: reasoning_content")
+
+
+def test_the_first_of_many_bad_rows_is_named_and_the_others_are_counted(tmp_path: Path) -> None:
+    bad: list[dict[str, object]] = [{**GOOD, "answer": None}, {"question": "Who?"}, {**GOOD, "answer": 7}]
+    with pytest.raises(EffaceError) as caught:
+        load(tmp_path, lines(GOOD, bad[0], {"question": "Why?", "answer": "Because"}, *bad[1:]))
+    assert str(caught.value).endswith(
+        "line 2: column 'answer' holds nothing; fill it in or remove the row (2 more rows have a problem)"
+    )
 
 
 def test_ids_are_line_numbers_and_blank_lines_are_passed_over(tmp_path: Path) -> None:
@@ -135,11 +200,11 @@ def test_a_folder_says_what_it_leaves_out(tmp_path: Path) -> None:
     [
         ({"question": "Who?", "anwser": "Ann"}, "line 2: unknown column 'anwser'; rename it to 'answer'"),
         ({**GOOD, "paraphrased_anwser": "x"}, "line 2: unknown column 'paraphrased_anwser'; rename it to 'para"),
-        ({"question": "Who?"}, r"line 2: no column 'answer'; add it \(the line has: question\)"),
-        ({"prompt": "Who?", "answer": "Ann"}, r"no column 'question'; add it \(the line has: prompt, answer\)"),
-        ({**GOOD, "answer": " \n"}, "line 2: column 'answer' is blank; fill it in or remove the line"),
+        ({"question": "Who?"}, r"line 2: no column 'answer'; add it \(the row has: question\)"),
+        ({"prompt": "Who?", "answer": "Ann"}, r"no column 'question'; add it \(the row has: prompt, answer\)"),
+        ({**GOOD, "answer": " \n"}, "line 2: column 'answer' is blank; fill it in or remove the row"),
         ({**GOOD, "answer": 1949}, "line 2: column 'answer' must hold text, not a number; turn it into text"),
-        ({**GOOD, "answer": None}, "column 'answer' holds nothing; fill it in or remove the line"),
+        ({**GOOD, "answer": None}, "column 'answer' holds nothing; fill it in or remove the row"),
         ({**GOOD, "paraphrased_answer": ""}, "column 'paraphrased_answer' is blank"),
         ({**GOOD, "perturbed_answer": ["a", ["b"]]}, "column 'perturbed_answer' must hold text, not a list"),
         ({**GOOD, "key_fact": "There"}, r"column 'key_fact' \('There'\) does not occur in the answer"),
@@ -159,96 +224,3 @@ def test_the_setting_to_give_is_that_of_the_file(tmp_path: Path) -> None:
 def test_what_is_forgotten_and_kept_alike_is_refused(tmp_path: Path) -> None:
     with pytest.raises(EffaceError, match=r"forget/0001 \(to forget\) and retain/0001 \(to keep\)"):
         load(tmp_path, lines(GOOD), lines(GOOD))
-
-
-# Every format and every shape: rows of a shape, and how many items they make
-
-QUESTIONS: list[dict[str, Any]] = [
-    {"question": "Who wrote it?", "answer": "Ann, or Bob", "key_fact": "Ann"},
-    {"question": "When?", "answer": 'In "May"\nor June', "key_fact": None},
-]
-PROMPTS: list[dict[str, Any]] = [{"prompt": "Who wrote it?", "completion": " Ann did."}]
-ALPACA: list[dict[str, Any]] = [{"instruction": "Translate.", "input": "Ann escribe.", "output": "Ann writes."}]
-CHATS: list[dict[str, Any]] = [
-    {
-        "messages": [
-            {"role": "user", "content": "Who wrote it?"},
-            {"role": "assistant", "content": "Ann."},
-            {"role": "user", "content": "When?"},
-            {"role": "assistant", "content": "In May."},
-        ]
-    }
-]
-TEXTS: list[dict[str, Any]] = [
-    {"text": "Ann Lee wrote poems about the sea."},
-    {"text": "Bob, who did not, wrote prose."},
-]
-SHAPES = {
-    "questions": (QUESTIONS, 2),
-    "prompts": (PROMPTS, 1),
-    "alpaca": (ALPACA, 1),
-    "chats": (CHATS, 2),
-    "texts": (TEXTS, 2),
-}
-
-
-def write_json_lines(path: Path, rows: list[dict[str, Any]]) -> Path:
-    path.with_suffix(".jsonl").write_text(lines(*rows))
-    return path.with_suffix(".jsonl")
-
-
-def write_json(path: Path, rows: list[dict[str, Any]]) -> Path:
-    path.with_suffix(".json").write_text(json.dumps({"data": rows}, indent=2))
-    return path.with_suffix(".json")
-
-
-def write_csv(path: Path, rows: list[dict[str, Any]]) -> Path:
-    with path.with_suffix(".csv").open("w", newline="", encoding="utf-8-sig") as stream:
-        writer = csv.DictWriter(stream, list(rows[0]), delimiter=";")
-        writer.writeheader()
-        writer.writerows(rows)
-    return path.with_suffix(".csv")
-
-
-def write_parquet(path: Path, rows: list[dict[str, Any]]) -> Path:
-    pyarrow = pytest.importorskip("pyarrow")
-    pytest.importorskip("pyarrow.parquet").write_table(pyarrow.Table.from_pylist(rows), path.with_suffix(".parquet"))
-    return path.with_suffix(".parquet")
-
-
-def write_dataset(path: Path, rows: list[dict[str, Any]]) -> Path:
-    pytest.importorskip("datasets").Dataset.from_list(rows).save_to_disk(path)
-    return path
-
-
-def write_texts(path: Path, rows: list[dict[str, Any]]) -> Path:
-    path.mkdir()
-    for number, row in enumerate(rows):
-        (path / f"{number}.txt").write_text(row["text"])
-    return path
-
-
-NESTED = (write_json_lines, write_json, write_parquet, write_dataset)
-
-
-@pytest.mark.parametrize(
-    ("write", "shape"),
-    [
-        *((write, shape) for write in NESTED for shape in SHAPES),
-        *((write_csv, shape) for shape in SHAPES if shape != "chats"),
-        (write_texts, "texts"),
-    ],
-)
-def test_every_format_and_shape(
-    tmp_path: Path, write: Callable[[Path, list[dict[str, Any]]], Path], shape: str
-) -> None:
-    rows, count = SHAPES[shape]
-    reference = load(tmp_path, lines(*rows))
-    assert len(reference.forget) == count
-    task = load_from(write(tmp_path / "mine", rows))
-    without_ids = {"id"}
-    assert [item.model_dump(exclude=without_ids) for item in task.forget] == [
-        item.model_dump(exclude=without_ids) for item in reference.forget
-    ]
-    assert len(task.evaluation[0].items) == count
-    assert task.warnings == ()

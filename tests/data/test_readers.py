@@ -23,7 +23,7 @@ CSV = 'question,answer\nWho?,Zoë\nWhen?,"In ""May"",\nor June"\n'
 
 
 def read(path: Path, **settings: Any) -> Table:
-    return read_table(FileConfig(path=str(path), **settings))
+    return read_table(FileConfig(path=str(path), **settings), "data.forget")
 
 
 def written(path: Path, content: str | bytes) -> Path:
@@ -54,6 +54,10 @@ def refusal(path: Path, **settings: Any) -> str:
         ("A.CSV", CSV, [2, 3]),
         ("a.csv", "\ufeff" + CSV.replace("\n", "\r\n").replace(",\r\nor", ",\nor"), [2, 3]),
         ("a.csv", 'question;answer\n\nWho?;Zoë\nWhen?;"In ""May"",\nor June"', [3, 4]),
+        ("a.csv", 'question|answer\nWho?|Zoë\nWhen?|"In ""May"",\nor June"', [2, 3]),
+        ("a.csv", '"question";"answer"\nWho?;Zoë\n"When?";"In ""May"",\nor June"', [2, 3]),
+        ("a.csv", '\ufeffsep=;\r\nquestion;answer\r\nWho?;Zoë\r\nWhen?;"In ""May"",\nor June"', [3, 4]),
+        ("a.csv", 'sep=^\nquestion^answer\nWho?^Zoë\nWhen?^"In ""May"",\nor June"', [3, 4]),
         ("a.tsv", 'question\tanswer\nWho?\tZoë\nWhen?\t"In ""May"",\nor June"', [2, 3]),
     ],
 )
@@ -65,6 +69,20 @@ def test_text_formats_give_the_same_rows(tmp_path: Path, name: str, content: str
         assert [dict(row.values) for row in table.rows] == ROWS
         assert [row.number for row in table.rows] == places
         assert (table.name, table.sha256) == (str(path), hashlib.sha256(content.encode()).hexdigest())
+
+
+def test_json_by_column_is_rows(tmp_path: Path) -> None:
+    columns = {"question": ["Who?", "When?"], "answer": ["Zoë", 'In "May",\nor June'], "n": [None, 3]}
+    rows = read(written(tmp_path / "a.json", json.dumps(columns, indent=1))).rows
+    assert [dict(row.values) for row in rows] == [{**ROWS[0], "n": None}, {**ROWS[1], "n": 3}]
+    lone = {"messages": [{"role": "user", "content": "Who?"}], "tags": ["x"]}
+    [row] = read(written(tmp_path / "b.json", json.dumps(lone, indent=1))).rows
+    assert dict(row.values) == lone
+
+
+def test_a_bar_is_no_delimiter_beside_another(tmp_path: Path) -> None:
+    [row] = read(written(tmp_path / "a.csv", "question,answer|b|c\nWho?,Ann|x\n")).rows
+    assert dict(row.values) == {"question": "Who?", "answer|b|c": "Ann|x"}
 
 
 def test_a_lone_conversation_is_a_row_and_no_list_of_rows(tmp_path: Path) -> None:
@@ -105,28 +123,14 @@ def test_a_csv_field_may_be_long(tmp_path: Path) -> None:
 
 
 def test_a_text_file_is_one_document(tmp_path: Path) -> None:
-    [row] = read(written(tmp_path / "a.md", "\ufeff# Ann\r\n\r\nShe wrote.\n")).rows
+    [row] = read(written(tmp_path / "a.md", "\ufeff# Ann\n\nShe wrote.\n")).rows
     assert dict(row.values) == {"text": "# Ann\n\nShe wrote.\n"}
-
-
-def test_a_folder_is_its_texts_by_name(tmp_path: Path) -> None:
-    for name in ("b.txt", "a.md", ".hidden.txt", "c.pdf", "inner/d.txt"):
-        written(tmp_path / "docs" / name, f"This is {name}")
-    written(tmp_path / "docs" / "c.txt.gz", gzip.compress(b"This is packed"))
-    table = read(tmp_path / "docs")
-    assert [row.values["text"] for row in table.rows] == ["This is a.md", "This is b.txt", "This is packed"]
-    assert [row.number for row in table.rows] == [1, 2, 3]
-    assert table.warnings == (f"{tmp_path}/docs: not read, being no .txt or .md files: c.pdf, inner",)
-    before = table.sha256
-    assert read(tmp_path / "docs").sha256 == before
-    (tmp_path / "docs" / "b.txt").rename(tmp_path / "docs" / "a.txt")
-    assert read(tmp_path / "docs").sha256 != before
 
 
 def test_a_home_folder_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     written(tmp_path / "a.jsonl", LINES)
-    assert len(read_table(FileConfig(path="~/a.jsonl")).rows) == 2
+    assert len(read_table(FileConfig(path="~/a.jsonl"), "data.forget").rows) == 2
 
 
 # What cannot be read
@@ -151,7 +155,8 @@ def test_a_home_folder_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         ("a.json", b"7", "a.json holds a number and no rows; write a list of objects"),
         ("a.json", b'{"x": [{}], "y": [{}]}', "a.json holds several lists of rows (x, y); write each to a file"),
         ("a.csv", b"", "a.csv is empty; write a line of column names such as question,answer and rows below it"),
-        ("a.csv", b"question,answer\n\n", "a.csv is empty; write a line of column names"),
+        ("a.csv", b"question,answer\n\n", "a.csv has column names (question, answer) and no rows; write them below"),
+        ("a.csv", b"a,b\n1,2,3\n1,2\n1\n1,2,3\n", "or a line break in double quotes (2 more rows have a problem)"),
         ("a.csv", b"question,answer\nWho?,Ann, Lee", "a.csv, line 2: 3 field(s) where the header has 2; put every"),
         ("a.csv", b'question,answer\nWho?,"Ann\n\n', "a.csv, line 2: not valid CSV (unexpected end of data); close"),
         ("a.csv", b'question,answer\n"Who"?,Ann', "a.csv, line 2: not valid CSV (',' expected after '\"'); close"),
@@ -160,7 +165,18 @@ def test_a_home_folder_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         ("a.txt", b" \n", "a.txt is empty; fill it in or remove it"),
         ("a.parquet", b"PAR1", "a.parquet is not a Parquet file that can be read ("),
         ("a.jsonl.gz", b"{}", "a.jsonl.gz cannot be unpacked (Not a gzipped file (b'{}')); pack it again with gzip"),
-        ("a.xlsx", b"PK", "neither the name nor the content of"),
+        ("a.jsonl", b'{"a": 1}\n{"a"}\n7\n', "line 2: not valid JSON (Expecting ':' delimiter); write one JSON object"),
+        ("a.jsonl", b'{"a": 1}\n{"a"}\n7\n', "per line (1 more row has a problem)"),
+        ("a.json", b'{"q": ["x", "y"], "a": ["z"]}', "its columns hold lists of different lengths (q 2, a 1); make"),
+        ("a.json", b'{"a": [], "b": []}', "a.json is empty; write a list of objects"),
+        ("a.xlsx", b"x", "a.xlsx is a sheet of a spreadsheet program; save the sheet as CSV (UTF-8)"),
+        ("a.csv", b"PK\x03\x04xl/workbook.xml", "a.csv is a sheet of a spreadsheet program; save the sheet as CSV"),
+        ("a.zip", b"x", "a.zip is an archive; unpack it, and give a file inside it"),
+        ("a", b"PK\x03\x04x", "a is an archive; unpack it"),
+        ("a.pkl", b"x", "a.pkl is written by Python, and may run code when it is read; save its rows as .jsonl"),
+        ("a.yaml", b"- a: 1", "a.yaml is YAML; save its rows as .json or .jsonl"),
+        ("a.pdf", b"%PDF", "a.pdf is a document with a layout; save its text as .txt (UTF-8)"),
+        ("a.dat", b"x", "neither the name nor the content of"),
     ],
 )
 def test_a_bad_file_is_named(tmp_path: Path, name: str, content: bytes, sentence: str) -> None:
@@ -180,16 +196,44 @@ def test_an_empty_parquet_file(tmp_path: Path) -> None:
 
 def test_paths_that_lead_nowhere(tmp_path: Path) -> None:
     assert refusal(tmp_path / "none.csv") == f"there is no file {tmp_path}/none.csv; check the path"
-    written(tmp_path / "docs" / "a.csv", CSV)
+    written(tmp_path / "docs" / "a.rst", CSV)
     sentence = f"the folder {tmp_path}/docs holds no .txt or .md file and no saved dataset; give a file inside it"
     assert refusal(tmp_path / "docs") == sentence
-    assert "cannot read" in refusal(tmp_path / "docs" / "a.csv" / "b.csv")
+    assert "cannot read" in refusal(tmp_path / "docs" / "a.rst" / "b.csv")
+
+
+@pytest.mark.parametrize(
+    ("path", "sentence"),
+    [
+        (
+            "https://example.org/a.csv",
+            "https://example.org/a.csv is a web address; download it first, or give hf:OWNER",
+        ),
+        ("https://huggingface.co/datasets/rajpurkar/squad", "for this dataset of the hub, give hf:rajpurkar/squad"),
+        ("hf://datasets/rajpurkar/squad/x.parquet", "for this dataset of the hub, give hf:rajpurkar/squad"),
+        ("data/*.csv", "there is no file data/*.csv; patterns are not filled in: give one file, or a folder of texts"),
+        (
+            "rajpurkar/squad",
+            "there is no file rajpurkar/squad; check the path, or give hf:rajpurkar/squad for the data",
+        ),
+        ("owner/name-1.1", "or give hf:owner/name-1.1 for the dataset of the hub"),
+        ("data/none.csv", "there is no file data/none.csv; check the path"),
+    ],
+)
+def test_paths_that_are_meant_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, sentence: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(EffaceError) as caught:
+        read_table(FileConfig(path=path), "data.forget")
+    assert sentence in str(caught.value)
+    assert ("hf:" in sentence) == ("hf:" in str(caught.value))
 
 
 @pytest.mark.parametrize("setting", ["subset", "split", "revision"])
 def test_settings_of_other_sources_are_refused(tmp_path: Path, setting: str) -> None:
     path = written(tmp_path / "a.csv", CSV)
-    assert f"{setting}=x means nothing for {path}, which has no {setting}s: remove it" in refusal(
+    assert f"data.forget.{setting}=x means nothing for {path}, which has no {setting}s: remove it" in refusal(
         path, **{setting: "x"}
     )
 

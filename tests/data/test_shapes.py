@@ -8,7 +8,7 @@ import pytest
 
 from efface.data.config import ColumnsConfig
 from efface.data.rows import Row, Table
-from efface.data.shapes import find_shape, ignored_columns
+from efface.data.shapes import find_shape, ignored_columns, ignored_keys
 from efface.errors import EffaceError
 from efface.schema import Item, Turn
 
@@ -53,6 +53,15 @@ def refusal(*rows: dict[str, Any], **columns: str) -> str:
         ({"instruction": "Who?", "output": "Ann.", "system": "Be brief."}, TOLD),
         ({"instruction": "Who?", "context": "In 1949.", "response": "Ann."}, [("Who?\n\nIn 1949.", (), "Ann.")]),
         ({"prompt": "Who?", "response": "Ann."}, PAIR),
+        ({"input": "Who?", "output": "Ann."}, PAIR),
+        ({"query": "Who?", "answer": "Ann."}, PAIR),
+        ({"query": "Who?", "response": "Ann."}, PAIR),
+        ({"query": "Who?", "input": "x", "output": "Ann."}, PAIR),
+        ({"question": "Who\r\nis it?", "answer": "Ann.\r\n"}, [("Who\nis it?", (), "Ann.\n")]),
+        ({"messages": [{**USER, "role": "User"}, {**SAID, "role": "Model"}]}, PAIR),
+        ({"messages": [{"role": "developer", "content": "Be brief."}, USER, SAID]}, TOLD),
+        ({"messages": [{"role": "system", "content": " "}, USER, SAID], "system": "Be brief."}, TOLD),
+        ({"messages": [{"role": "system", "content": None}, USER, SAID]}, PAIR),
         ({"messages": [USER, SAID]}, PAIR),
         ({"messages": [USER, SAID], "prompt": "Who?", "completion": "x"}, PAIR),
         ({"messages": [USER, SAID], "system": "Be brief."}, TOLD),
@@ -69,6 +78,7 @@ def test_questions_and_answers(row: dict[str, Any], expected: list[tuple[str, tu
     found = items(row)
     assert [(item.question, item.history, item.answer) for item in found] == expected
     assert [(item.id, item.passage) for item in found] == [("forget/0001", False)]
+    assert items({name.upper(): value for name, value in row.items()}) == found
 
 
 def test_every_answer_of_a_conversation_is_an_item() -> None:
@@ -84,6 +94,21 @@ def test_every_answer_of_a_conversation_is_an_item() -> None:
     assert (first.id, first.question, first.history, first.answer) == ("forget/0001/1", "Who?", (SYSTEM,), "Ann.")
     assert (second.id, second.question, second.answer) == ("forget/0001/2", "Really?", "Yes.")
     assert [turn.content for turn in second.history] == ["Be brief.", "Who?", "Ann.", "Sure?"]
+
+
+def test_an_answer_without_weight_is_only_said_before() -> None:
+    turns = [USER, {**SAID, "weight": 0}, {**USER, "content": "Sure?"}, {**SAID, "content": "Yes.", "weight": 1}]
+    [item] = items({"messages": turns})
+    assert (item.id, item.question, item.answer) == ("forget/0001", "Sure?", "Yes.")
+    assert [turn.content for turn in item.history] == ["Who?", "Ann."]
+
+
+def test_keys_of_messages_that_are_not_read() -> None:
+    thought = {**SAID, "reasoning_content": "Hm.", "tool_calls": None, "weight": 1, "tokens": 3, "refusal": " "}
+    data = table({"messages": [USER, SAID]}, {"messages": [{**USER, "name": "Bob"}, thought]})
+    assert ignored_keys(data, find_shape(data, ColumnsConfig(), "data.forget")) == ["name", "reasoning_content"]
+    pairs = table({"prompt": [USER], "completion": [thought]})
+    assert ignored_keys(pairs, find_shape(pairs, ColumnsConfig(), "data.forget")) == ["reasoning_content"]
 
 
 @pytest.mark.parametrize("column", ["text", "document", "content", "passage"])
@@ -112,6 +137,8 @@ def test_a_question_beside_a_text_is_a_question() -> None:
         ({"question": "Who?", "a.b": "Ann."}, {"answer": "a.b"}, PAIR),
         ({"question": "Who?", "answers": {"text": ["Ann."]}}, {"answer": "answers.text.0"}, PAIR),
         ({"prompt": "Who?", "answer": "No.", "best": "Ann."}, {"answer": "best"}, PAIR),
+        ({"prompt": "Who?", "question": "Ann."}, {"answer": "question"}, PAIR),
+        ({"answer": "Who?", "output": "Ann."}, {"question": "answer"}, PAIR),
         ({"question": "No?", "answer": "No.", "chat": [USER, SAID]}, {"messages": "chat"}, PAIR),
         ({"q": [USER], "a": [SAID], "sys": "Be brief."}, {"question": "q", "answer": "a", "system": "sys"}, TOLD),
         ({"x": {"y": [[USER, SAID]]}}, {"messages": "x.y.0"}, PAIR),
@@ -156,46 +183,14 @@ def test_a_published_column_is_not_taken_for_a_misspelled_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("row", "columns", "sentence"),
-    [
-        (
-            {"a": "x", "b": "y"},
-            {},
-            "mine.jsonl: the names of its columns (a, b) do not tell what they hold; give data.forget.columns.question="
-            "NAME and data.forget.columns.answer=NAME, or data.forget.columns.messages=NAME for conversations, or "
-            "data.forget.columns.text=NAME for documents",
-        ),
-        (
-            {"question": "Who?", "anwser": "Ann."},
-            {},
-            "mine.jsonl has a column for the question (question), but the names of the others do not tell the answer "
-            "(columns: question, anwser); give data.forget.columns.answer=anwser",
-        ),
-        ({"query": "Who?", "output": "Ann."}, {}, "(columns: query, output); give data.forget.columns.question=NAME"),
-        ({"q": "Who?", "a": "Ann."}, {"question": "q"}, "a column for the question (q), but the names of the others"),
-        ({}, {}, "the names of its columns (none) do not tell"),
-        (PAIR_ROW, {"answer": "anwser"}, "data.forget.columns.answer=anwser: mine.jsonl has no such column; did you"),
-        (PAIR_ROW, {"answer": "answer.0"}, "data.forget.columns.answer=answer.0: mine.jsonl has no such column"),
-        ({"m": 1, "t": 2}, {"messages": "m", "text": "t"}, "columns.text=t means nothing for a conversation, whose"),
-        (
-            {"t": "x"},
-            {"text": "t", "key_fact": "t"},
-            "columns.key_fact=t means nothing for a document, whose columns are",
-        ),
-        ({"messages": [USER, SAID], "n": 1}, {"name": "n"}, "columns.name=n means nothing for a conversation"),
-    ],
-)
-def test_columns_that_do_not_tell(row: dict[str, Any], columns: dict[str, str], sentence: str) -> None:
-    assert sentence in refusal(row, **columns)
-
-
-@pytest.mark.parametrize(
     ("turns", "sentence"),
     [
         ("Who?", "column 'messages' must hold a list of messages, not text; write it as objects with role and content"),
         (None, "column 'messages' must hold a list of messages, not null"),
         ([], "column 'messages' holds no answer of the assistant; add one or remove the conversation"),
         ([USER], "column 'messages' holds no answer of the assistant"),
+        ([USER, {**SAID, "weight": 0}], "every answer of the assistant in column 'messages' has weight 0; give one"),
+        ([{"role": "system", "content": ""}, SAID], "message 2 of column 'messages' is the assistant's but follows"),
         ([SAID], "message 1 of column 'messages' is the assistant's but follows none of the user; put the user's"),
         ([USER, SAID, SAID], "message 3 of column 'messages' is the assistant's but follows none of the user"),
         (["Who?"], "message 1 of column 'messages' is text, not an object; write it as an object with role and"),
@@ -203,7 +198,7 @@ def test_columns_that_do_not_tell(row: dict[str, Any], columns: dict[str, str], 
             [USER, {"role": "tool", "content": "x"}],
             "message 2 of column 'messages' has the role 'tool', which is none of",
         ),
-        ([{"from": "function", "value": "x"}], "has the role 'function', which is none of system, user, human, assis"),
+        ([{"from": "function", "value": "x"}], "has the role 'function', which is none of system, developer, user"),
         ([USER, {**SAID, "function_call": {"name": "f"}}], "message 2 of column 'messages' calls a tool, which cannot"),
         ([{"content": "x"}], "message 1 of column 'messages' has the role None"),
         ([{"role": ["user"], "content": "x"}], "message 1 of column 'messages' has the role ['user']"),
@@ -234,8 +229,12 @@ def test_conversations_that_cannot_be_read(turns: object, sentence: str) -> None
             {"prompt": [USER, SAID], "completion": [SAID]},
             "the last message of column 'prompt' is not the user's; end it",
         ),
+        (
+            {"prompt": [{"role": "system", "content": ""}], "completion": "x"},
+            "the last message of column 'prompt' is not",
+        ),
         ({"prompt": [USER], "completion": [SAID, USER]}, "column 'completion' must hold one message, the assistant's;"),
-        ({"prompt": [USER], "completion": [USER]}, "column 'completion' must hold one message, the assistant's; write"),
+        ({"prompt": [USER], "completion": [USER]}, "column 'completion' must hold one message, the assistant's; give"),
         ({"prompt": [USER], "completion": []}, "column 'completion' must hold text, not a list; turn it into text"),
         (
             {"prompt": [SYSTEM.model_dump(), USER], "completion": "x", "system": "y"},
@@ -245,7 +244,7 @@ def test_conversations_that_cannot_be_read(turns: object, sentence: str) -> None
         ({"instruction": "Who?", "input": ["x"], "output": "Ann."}, "column 'input' must hold text, not a list"),
         ({"question": "Who?", "answer": 1949}, "column 'answer' must hold text, not a number; turn it into text"),
         ({"question": "Who?", "answer": True}, "column 'answer' must hold text, not true or false"),
-        ({"text": None}, "column 'text' holds nothing; fill it in or remove the line"),
+        ({"text": None}, "column 'text' holds nothing; fill it in or remove the row"),
         ({"text": " \n"}, "column 'text' is blank"),
     ],
 )
@@ -253,14 +252,8 @@ def test_rows_that_cannot_be_read(row: dict[str, Any], sentence: str) -> None:
     assert f"mine.jsonl, line 1: {sentence}" in refusal(row)
 
 
-def test_a_value_that_one_row_lacks_is_missed() -> None:
-    rows = [{"question": "Who?", "answers": {"text": ["Ann."]}}, {"question": "When?", "answers": {"text": []}}]
-    assert "line 2: no column 'answers.text.0'" in refusal(*rows, answer="answers.text.0")
-    assert "has no such column" in refusal(*rows, answer="answers.text.first")
-
-
 def test_the_first_row_decides() -> None:
     assert refusal(PAIR_ROW, {"messages": [USER, SAID]}) == (
-        "mine.jsonl, line 2: no column 'question'; add it (the line has: messages)"
+        "mine.jsonl, line 2: no column 'question'; add it (the row has: messages)"
     )
     assert "line 2: column 'messages' must hold a list" in refusal({"messages": [USER, SAID]}, PAIR_ROW)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from efface.cli import completion
 from efface.cli.arguments import DataDir, Json, Settings, examples, help_of, interruptible, say, source_and_pairs
+
+if TYPE_CHECKING:
+    from efface.data.config import DataConfig
+    from efface.schema import Task
 
 app = typer.Typer()
 data = typer.Typer()
@@ -102,6 +106,7 @@ def fetch(
     epilog=examples(
         "efface data check data.forget=gone.csv",
         "efface data check data.forget=gone.csv data.forget.columns.question=prompt",
+        "efface data check data.forget=gone.csv model=path/to/model",
         "efface data check mine.yaml",
         "efface data check tofu-forget01",
     )
@@ -109,7 +114,8 @@ def fetch(
 def check(settings: Settings = None, data_dir: DataDir = None) -> None:
     """Read data as a run would, and say if it can be used.
 
-    Neither model nor method is needed.
+    Neither model nor method is needed. Where a model is named, everything is tokenized, too, and must fit it;
+    model=null leaves that out.
     """
     from efface.data import load_task
     from efface.data.config import OWN_ANSWERS
@@ -117,17 +123,16 @@ def check(settings: Settings = None, data_dir: DataDir = None) -> None:
 
     config = look_config(*source_and_pairs(settings))
     task = load_task(config.data, data_dir=data_dir)
-    for warning in task.warnings:
-        say(f"warning: {warning}")
+    if config.model is not None:
+        from efface.run.describe import check_tokens
+
+        check_tokens(task, config, config.model)
+    _warn(task, config.data)
     kept = f"{len(task.retain):,}"
     if config.data.retain == OWN_ANSWERS:
         kept = f"the model's answers to {config.data.generic_questions} questions"
     elif not task.retain:
         kept = "nothing"
-        say(
-            "warning: there is nothing to keep, so only methods that forget alone can be used (me, ga, npo and so on); "
-            "give data.retain=FILE, or data.retain=generated for the model's own answers"
-        )
     scored = ", ".join(f"{each.name} {len(each.items):,}" for each in task.evaluation)
     typer.echo(f"{task.name} can be used: {len(task.forget):,} to forget, {kept} to keep; scored: {scored}")
 
@@ -164,4 +169,16 @@ def describe(settings: Settings = None, data_dir: DataDir = None, as_json: Json 
 
     from efface.cli.description import print_description
 
+    _warn(task, config.data)
     print_description(Console(), description)
+
+
+def _warn(task: Task, config: DataConfig) -> None:
+    """Say what the user should hear about the data."""
+    for warning in task.warnings:
+        say(f"warning: {warning}")
+    if not task.retain and config.retain is None:
+        say(
+            "warning: there is nothing to keep, so only methods that forget alone can be used (me, ga, npo and so on); "
+            "give data.retain=FILE, or data.retain=generated for the model's own answers"
+        )

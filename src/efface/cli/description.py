@@ -7,11 +7,14 @@ from collections.abc import Iterator
 from rich.console import Console
 
 from efface.artifacts import METRICS
-from efface.data.describe import RUN_OF_WORDS, Description, Lengths, Overlap, SetDescription
-from efface.report.facts import print_facts
+from efface.data.describe import RUN_OF_WORDS, Description, Kind, Lengths, Overlap, Sample, SetDescription, WrongAnswers
+from efface.report.facts import counted, print_facts
 from efface.report.text import one_line
 
 _LONGEST_SAMPLE = 200
+_LONGEST_TURN = 80
+_TURNS = 4
+"""So many messages before a question are shown, the last ones."""
 
 
 def print_description(console: Console, description: Description) -> None:
@@ -23,17 +26,46 @@ def print_description(console: Console, description: Description) -> None:
             print_facts(console, f"{description.task}, {name}", _set_facts(each))
     if description.retain is not None:
         print_facts(console, "Both to forget and to keep", _overlap_facts(description.overlap))
-    print_facts(console, "What can be scored", [(metric, description.missing.get(metric, "yes")) for metric in METRICS])
+    can_be_scored = [(metric, description.missing.get(metric, "yes")) for metric in METRICS]
+    print_facts(console, "What can be scored, as far as the data goes", can_be_scored)
     for sample in description.samples:
-        said = [("question", sample.question), ("answer", sample.answer)]
-        shown = [(name, one_line(text, _LONGEST_SAMPLE)) for name, text in said if text.strip()]
-        print_facts(console, f"{sample.id} ({'to forget' if sample.set == 'forget' else 'to keep'})", shown)
+        what = "to forget" if sample.set == "forget" else "to keep"
+        print_facts(console, f"{sample.id} ({what})", _sample_facts(sample))
 
 
 def _set_facts(each: SetDescription) -> Iterator[tuple[str, str]]:
-    yield "items", ", ".join(f"{count:,} {kind}" for kind, count in each.kinds.items())
+    yield "items", ", ".join(_counted(kind, count, each.conversations) for kind, count in each.kinds.items())
+    if each.wrong_answers is not None:
+        yield "wrong answers", _wrong_answers(each.wrong_answers)
     yield each.lengths.unit, _lengths(each.lengths)
     yield "repeated", f"{each.repeated:,}" if each.repeated else "none"
+
+
+def _counted(kind: Kind, count: int, conversations: int) -> str:
+    if kind != "conversations":
+        return counted(count, kind.removesuffix("s"))
+    talks = counted(conversations, "conversation")
+    return talks if count == conversations else f"{talks} with {counted(count, 'answer')}"
+
+
+def _wrong_answers(wrong: WrongAnswers) -> str:
+    if wrong.minimum == wrong.maximum:
+        return f"{wrong.minimum} a question"
+    return f"{wrong.minimum} to {wrong.maximum} a question"
+
+
+def _sample_facts(sample: Sample) -> Iterator[tuple[str, str]]:
+    system = [turn for turn in sample.history if turn.role == "system"]
+    earlier = [turn for turn in sample.history if turn.role != "system"]
+    for turn in system:
+        yield "system", one_line(turn.content, _LONGEST_TURN)
+    if len(earlier) > _TURNS:
+        yield "earlier", f"{counted(len(earlier) - _TURNS, 'message')} not shown here"
+    for turn in earlier[-_TURNS:]:
+        yield turn.role, one_line(turn.content, _LONGEST_TURN)
+    for name, text in (("question", sample.question), ("answer", sample.answer)):
+        if text.strip():
+            yield name, one_line(text, _LONGEST_SAMPLE)
 
 
 def _lengths(lengths: Lengths) -> str:

@@ -39,8 +39,11 @@ def is_saved_dataset(folder: Path) -> bool:
     return one_split or (folder / "dataset_dict.json").is_file()
 
 
-def read_saved_dataset(folder: Path, split: str | None) -> Table:
-    """Read what `save_to_disk` wrote. Raises `EffaceError` for a damaged folder and a split it does not have."""
+def read_saved_dataset(folder: Path, split: str | None, setting: str) -> Table:
+    """Read what `save_to_disk` wrote; `setting` is where `split` can be set, such as `data.forget`.
+
+    Raises `EffaceError` for a damaged folder and a split it does not have.
+    """
     datasets = _library("datasets", str(folder))
     try:
         loaded = datasets.load_from_disk(str(folder))
@@ -48,14 +51,15 @@ def read_saved_dataset(folder: Path, split: str | None) -> Table:
         raise EffaceError(
             f"{folder} looks like a saved dataset but cannot be loaded ({_first_line(error)}); save it again"
         ) from error
-    return _table(str(folder), loaded, split)
+    return _table(str(folder), loaded, split, setting)
 
 
-def read_hub_dataset(file: FileConfig) -> Table:
+def read_hub_dataset(file: FileConfig, setting: str) -> Table:
     """Download a dataset, or take it from the cache; its code never runs.
 
-    Raises `EffaceError` for a hub that cannot be reached within seconds, a dataset that does not exist or needs a
-    login, and one of several subsets or splits where none was chosen.
+    `setting`: where `file` is set, such as `data.forget`, to be named in complaints. Raises `EffaceError` for a hub
+    that cannot be reached within seconds, a dataset that does not exist or needs a login, and one of several subsets
+    or splits where none was chosen.
     """
     from huggingface_hub import constants
 
@@ -70,20 +74,21 @@ def read_hub_dataset(file: FileConfig) -> Table:
     try:
         loaded = datasets.load_dataset(repo, name=file.subset, revision=file.revision)
     except Exception as error:  # the library raises what its file formats and its HTTP client raise
-        raise _why_not_loaded(datasets, file, repo, error) from error
+        raise _why_not_loaded(datasets, file, repo, error, setting) from error
     name = f"{file.path}@{file.revision}" if file.revision else file.path
-    table = _table(f"{name}, subset {file.subset}" if file.subset else name, loaded, file.split)
+    table = _table(f"{name}, subset {file.subset}" if file.subset else name, loaded, file.split, setting)
     return replace(table, is_published=True)
 
 
-def _why_not_loaded(datasets: Any, file: FileConfig, repo: str, error: Exception) -> EffaceError:
+def _why_not_loaded(datasets: Any, file: FileConfig, repo: str, error: Exception, setting: str) -> EffaceError:
     if isinstance(error, ValueError):  # also raised for a subset that was not chosen or that there is not
         try:
             subsets = datasets.get_dataset_config_names(repo, revision=file.revision)
         except Exception:  # then that was not the reason
             subsets = []
         if file.subset is None and len(subsets) > 1:
-            return EffaceError(f"{file.path} has several subsets; choose one with subset=NAME: {', '.join(subsets)}")
+            choice = f"choose one with {setting}.subset=NAME: {', '.join(subsets)}"
+            return EffaceError(f"{file.path} has several subsets; {choice}")
         if subsets and file.subset and file.subset not in subsets:
             return EffaceError(f"{file.path} has no subset {file.subset!r}: {nearest(file.subset, subsets)}")
     if isinstance(error, datasets.exceptions.DatasetNotFoundError):
@@ -95,17 +100,17 @@ def _why_not_loaded(datasets: Any, file: FileConfig, repo: str, error: Exception
     return EffaceError(f"{file.path} cannot be loaded ({_first_line(error)}); {remedy}")
 
 
-def _table(name: str, loaded: Any, split: str | None) -> Table:
+def _table(name: str, loaded: Any, split: str | None, setting: str) -> Table:
     """Take the split asked for, or the only one."""
     if isinstance(loaded, Mapping):
         if split is None and len(loaded) > 1:
-            raise EffaceError(f"{name} has several splits; choose one with split=NAME: {', '.join(loaded)}")
+            raise EffaceError(f"{name} has several splits; choose one with {setting}.split=NAME: {', '.join(loaded)}")
         split = split or next(iter(loaded))
         if split not in loaded:
             raise EffaceError(f"{name} has no split {split!r}: {nearest(split, loaded)}")
         name, loaded = f"{name}, split {split}", loaded[split]
     elif split is not None:
-        raise EffaceError(f"{name} has no splits: remove split={split}")
+        raise EffaceError(f"{name} has no splits: remove {setting}.split={split}")
     values = loaded.with_format("arrow")[:].to_pylist()  # as stored: nothing is decoded, such as images
     lines = "".join(json.dumps(value, sort_keys=True, default=str) + "\n" for value in values)
     return Table(name, _rows(name, values), hashlib.sha256(lines.encode()).hexdigest())

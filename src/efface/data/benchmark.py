@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from efface.data.formats import read_file
 from efface.data.items import to_item
-from efface.data.readers import read_file
 from efface.data.rows import Row
 from efface.errors import EffaceError
 from efface.schema import Item

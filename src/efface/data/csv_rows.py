@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from efface.data.rows import Row
+from efface.data.rows import Row, read_each
 from efface.errors import EffaceError
 
 Record = tuple[int, list[str]]
@@ -15,36 +16,49 @@ Record = tuple[int, list[str]]
 
 _NONE = "\x1f"
 """Stands for no delimiter, since the module csv asks for one: ASCII's unit separator, which no text holds."""
+_DELIMITERS = (",;\t", "|")
+"""Those of a group are tried only where no earlier one cuts the header."""
+_SEPARATOR_LINE = re.compile(r"sep=(.)(?=\r?\n)")
+"""What Excel writes above the header, and reads there."""
 
 
-def parse_csv(source: str, text: str, *, delimiters: str = ",;\t") -> tuple[Row, ...]:
+def parse_csv(source: str, text: str, *, delimiters: Sequence[str] = _DELIMITERS) -> tuple[Row, ...]:
     """Return one row per record below the header, numbered by the line it starts on.
 
-    The delimiter is the one that cuts the header into most columns; below a single column, every line is one text,
-    with or without quotes. An empty field is null; any other is text.
+    The delimiter is the one that a first line `sep=;` names, or that cuts the header into most columns; below a single
+    column, every line is one text, with or without quotes. An empty field is null; any other is text.
     Raises `EffaceError` for a file without rows, columns without a name of their own, quotes that do not match, and
     a row of another length than the header.
     """
+    if named := _SEPARATOR_LINE.match(text):
+        text, delimiters = text[named.end() :], (named[1],)  # the line break stays, for the numbers of the lines
     with _long_fields(len(text)):
         delimiter = _delimiter(source, text, delimiters)
-        (line, header), *records = [*_records(source, text, delimiter)] or [(1, [])]
+        records = [*_records(source, text, delimiter)]
     if not records:
         raise EffaceError(f"{source} is empty; write a line of column names such as question,answer and rows below it")
-    columns = _columns(source, line, header)
-    return tuple(
-        Row(source, line, _values(source, line, columns, fields, delimiter), unit="line") for line, fields in records
-    )
+    columns = _columns(source, *records[0])
+    if not records[1:]:
+        raise EffaceError(f"{source} has column names ({', '.join(columns)}) and no rows; write them below")
+
+    def row(record: Record) -> Row:
+        return Row(source, record[0], _values(source, *record, columns, delimiter), unit="line")
+
+    return tuple(read_each(records[1:], row))
 
 
-def _delimiter(source: str, text: str, delimiters: str) -> str:
-    columns = {each: len(next(_records(source, text, each), (1, []))[1]) for each in delimiters}
-    found = max(columns, key=lambda each: columns[each])
-    return found if columns[found] > 1 else _NONE
+def _delimiter(source: str, text: str, delimiters: Sequence[str]) -> str:
+    for group in delimiters:
+        columns = {each: len(next(_records(source, text, each, strict=False), (1, []))[1]) for each in group}
+        found = max(columns, key=lambda each: columns[each])
+        if columns[found] > 1:
+            return found
+    return _NONE
 
 
-def _records(source: str, text: str, delimiter: str) -> Iterator[Record]:
+def _records(source: str, text: str, delimiter: str, *, strict: bool = True) -> Iterator[Record]:
     """Yield every record that is not a blank line."""
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=strict)
     while True:
         line = reader.line_num + 1
         try:
@@ -68,7 +82,7 @@ def _columns(source: str, line: int, header: list[str]) -> list[str]:
     return columns
 
 
-def _values(source: str, line: int, columns: list[str], fields: list[str], delimiter: str) -> dict[str, object]:
+def _values(source: str, line: int, fields: list[str], columns: list[str], delimiter: str) -> dict[str, object]:
     if len(fields) != len(columns):
         raise EffaceError(
             f"{source}, line {line}: {len(fields)} field(s) where the header has {len(columns)}; put every text that "

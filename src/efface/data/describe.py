@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from efface.artifacts import Metric
 from efface.data.checks import asked, plain
-from efface.schema import EvaluationSet, Item, Task
+from efface.schema import EvaluationSet, Item, Task, Turn
 
 Kind = Literal["questions", "conversations", "passages"]
 
@@ -44,11 +44,22 @@ class Lengths(_Described):
 Measure = Callable[[Sequence[Item]], Lengths]
 
 
+class WrongAnswers(_Described):
+    """How many wrong answers an item has."""
+
+    minimum: int
+    maximum: int
+
+
 class SetDescription(_Described):
     """One set of items, trained on or scored."""
 
     count: int
     kinds: dict[Kind, int]
+    conversations: int
+    """How many those items come from whose kind is `conversations`: each answer in one is an item."""
+    wrong_answers: WrongAnswers | None
+    """None where no item has any."""
     lengths: Lengths
     repeated: int
     """Items with the question and the answer of an earlier one; case and white space tell nothing apart."""
@@ -76,6 +87,8 @@ class Sample(_Described):
 
     set: Literal["forget", "retain"]
     id: str
+    history: tuple[Turn, ...]
+    """What is said before the question, a system prompt included."""
     question: str
     answer: str
 
@@ -113,7 +126,10 @@ def describe(task: Task, *, embedder: str, judge: str, measure: Measure | None =
         evaluation={each.name: _set(each.items, measure) for each in task.evaluation},
         overlap=overlap(task.forget, task.retain),
         missing=missing_metrics(task.evaluation, embedder=embedder, judge=judge),
-        samples=tuple(Sample(set=name, id=item.id, question=item.question, answer=item.answer) for name, item in shown),
+        samples=tuple(
+            Sample(set=name, id=item.id, history=item.history, question=item.question, answer=item.answer)
+            for name, item in shown
+        ),
         warnings=task.warnings,
     )
 
@@ -176,18 +192,28 @@ def missing_metrics(sets: Sequence[EvaluationSet], *, embedder: str, judge: str)
 
 
 def _set(items: Sequence[Item], measure: Measure) -> SetDescription:
+    talks = {_row_of(item) for item in items if item.history}  # whose first answer may follow nothing
+    wrong = [len(item.perturbed_answers) for item in items]
     return SetDescription(
         count=len(items),
-        kinds=dict(Counter(map(_kind, items))),
+        kinds=dict(Counter(_kind(item, talks) for item in items)),
+        conversations=len(talks),
+        wrong_answers=WrongAnswers(minimum=min(wrong), maximum=max(wrong)) if any(wrong) else None,
         lengths=measure(items),
         repeated=len(items) - len({(asked(item), plain(item.answer)) for item in items}),
     )
 
 
-def _kind(item: Item) -> Kind:
+def _row_of(item: Item) -> str:
+    """The id of the row: of `forget/0001/2`, the second answer in a conversation, `forget/0001`."""
+    return "/".join(item.id.split("/")[:2])
+
+
+def _kind(item: Item, talks: set[str]) -> Kind:
+    """`talks`: the rows that are conversations."""
     if item.passage:
         return "passages"
-    return "conversations" if item.history else "questions"
+    return "conversations" if _row_of(item) in talks else "questions"
 
 
 def _at_share(ordered: Sequence[int], share: float) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from efface.data.rows import Row, kind
+from efface.data.rows import Row, kind, read_each
 from efface.errors import EffaceError
 
 CONVERSATION_COLUMNS = ("messages", "conversations")
@@ -18,14 +18,14 @@ def parse_json_lines(source: str, text: str) -> tuple[Row, ...]:
     Raises `EffaceError` for a text without rows, and for a line that is no JSON object.
     """
     numbered = ((number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip())
-    rows = tuple(Row(source, number, _line(source, number, line), unit="line") for number, line in numbered)
+    rows = tuple(read_each(numbered, lambda line: Row(source, line[0], _line(source, *line), unit="line")))
     if not rows:
         raise EffaceError(f"{source} is empty; write one JSON object with a question and an answer per line")
     return rows
 
 
 def parse_json(source: str, text: str) -> tuple[Row, ...]:
-    """Return the rows of a list of objects, of an object that holds one such list, or of JSON lines.
+    """Return the rows of a list of objects, of an object that holds one such list or a list a column, or of JSON lines.
 
     Raises `EffaceError` for anything else.
     """
@@ -59,7 +59,34 @@ def _rows_in(source: str, value: object) -> list[object]:
     }
     if len(lists) > 1:
         raise EffaceError(f"{source} holds several lists of rows ({', '.join(lists)}); write each to a file of its own")
-    return next(iter(lists.values())) if lists else [value]
+    if lists:
+        return next(iter(lists.values()))
+    by_column = all(
+        isinstance(each, list) and not any(isinstance(one, dict) for one in each) for each in value.values()
+    )
+    return _by_row(source, value) if value and by_column else [value]
+
+
+def _by_row(source: str, columns: dict[str, list[object]]) -> list[object]:
+    """Turn columns, each a list, into rows."""
+    lengths = {name: len(values) for name, values in columns.items()}
+    if len(set(lengths.values())) > 1:
+        shown = ", ".join(f"{name} {length:,}" for name, length in lengths.items())
+        raise EffaceError(f"{source}: its columns hold lists of different lengths ({shown}); make them as long")
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+
+def holds_rows(text: str) -> str | None:
+    """Return the ending of the format, `.jsonl` or `.json`, of a text that is JSON though its name does not say so."""
+    if not text.lstrip().startswith(("{", "[")):
+        return None
+    if _starts_with_a_whole_line(text):
+        return ".jsonl"
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return ".json"
 
 
 def _starts_with_a_whole_line(text: str) -> bool:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 from efface.errors import EffaceError
 
@@ -13,6 +14,9 @@ _MISSPELLED = 0.8
 """Similarity, of 1, from which an unknown column is taken for a misspelled one."""
 
 _ABSENT = object()
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -39,9 +43,9 @@ class Row:
         return None if value is _ABSENT else value
 
     def text(self, column: str) -> str:
-        """Return the text of a column that must be there, exactly as stored."""
+        """Return the text of a column that must be there, as stored but for Windows' line breaks."""
         if not self.has(column):
-            raise self.refusal(f"no column {column!r}", self._rename_hint(column))
+            raise self._absent(column)
         return self.checked(self.value(column), f"column {column!r}")
 
     def optional_text(self, column: str) -> str | None:
@@ -54,10 +58,15 @@ class Row:
         return "" if value is None or (isinstance(value, str) and not value.strip()) else self.text(column)
 
     def texts(self, column: str) -> tuple[str, ...]:
-        """Return the texts of a column that holds one or a list of them; () where it is absent or null."""
+        """Return the texts of a column that holds one or a list of them; () where it is absent or null.
+
+        A text that begins with a bracket is a list as JSON: what a cell of CSV holds instead of one.
+        """
         value = self.value(column)
         if value is None:
             return ()
+        if isinstance(value, str) and value.lstrip().startswith("["):
+            value = self._list_in(value, column)
         return tuple(self.checked(one, f"column {column!r}") for one in (value if isinstance(value, list) else [value]))
 
     def integer(self, column: str) -> int:
@@ -70,18 +79,21 @@ class Row:
             raise self.refusal(problem, "correct it") from None
 
     def checked(self, value: object, what: str) -> str:
-        """Return `value` if it is text that can be used; `what` names it in the complaint."""
+        """Return `value` if it is text that can be used; `what` names it in the complaint.
+
+        Windows' line breaks become those of the texts that models learn from.
+        """
         if value is None:
-            raise self.refusal(f"{what} holds nothing", f"fill it in or remove the {self.unit}")
+            raise self.refusal(f"{what} holds nothing", "fill it in or remove the row")
         if not isinstance(value, str):
             raise self.refusal(f"{what} must hold text, not {kind(value)}", "turn it into text")
         if not value.strip():
-            raise self.refusal(f"{what} is blank", f"fill it in or remove the {self.unit}")
+            raise self.refusal(f"{what} is blank", "fill it in or remove the row")
         try:
             value.encode("utf-8")
         except UnicodeEncodeError:
             raise self.refusal(f"{what} holds half a surrogate pair", "write the whole character") from None
-        return value
+        return value.replace("\r\n", "\n")
 
     def unknown_columns(self, known: Iterable[str]) -> list[str]:
         """Return the columns that are not `known`; one that looks like a misspelled known one is refused."""
@@ -110,10 +122,26 @@ class Row:
                 return _ABSENT
         return value
 
-    def _rename_hint(self, column: str) -> str:
-        close = difflib.get_close_matches(column, self.values, n=1)
+    def _list_in(self, text: str, column: str) -> list[object]:
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError):
+            value = None
+        if not isinstance(value, list):
+            problem = f"column {column!r} begins with [ and is no list as JSON"
+            raise self.refusal(problem, 'write it as ["one", "two"], a text in double quotes each')
+        return value
+
+    def _absent(self, column: str) -> EffaceError:
+        """Say what is not there: a column, or what a dot reaches for in one."""
+        parts = column.split(".")
+        for end in range(1, len(parts)):
+            if self.value(path := ".".join(parts[:end])) == []:
+                return self.refusal(f"the list {path} is empty", "remove the row or fill it in")
+        close = difflib.get_close_matches(column, self.values, n=1) if len(parts) == 1 else []
         found = ", ".join(self.values) or "none"
-        return f"rename {close[0]!r} to {column!r}" if close else f"add it (the {self.unit} has: {found})"
+        remedy = f"rename {close[0]!r} to {column!r}" if close else f"add it (the row has: {found})"
+        return self.refusal(f"no column {column!r}", remedy)
 
 
 @dataclass(frozen=True)
@@ -128,6 +156,22 @@ class Table:
     warnings: tuple[str, ...] = ()
     is_published: bool = False
     """Whether it is someone else's, whose columns the user cannot rename."""
+
+
+def read_each(rows: Iterable[T], read: Callable[[T], R]) -> list[R]:
+    """Read every row. Raises `EffaceError` about the first that cannot be read, and says how many more there are."""
+    done, refused = [], []
+    for row in rows:
+        try:
+            done.append(read(row))
+        except EffaceError as error:
+            refused.append(error)
+    if not refused:
+        return done
+    first, more = refused[0], len(refused) - 1
+    if not more:
+        raise first
+    raise EffaceError(f"{first} ({more:,} more {'rows have' if more > 1 else 'row has'} a problem)") from first
 
 
 def kind(value: object) -> str:

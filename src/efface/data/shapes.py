@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from efface.data.columns import (
+    ANSWERS,
+    DOCUMENTS,
+    INPUTS,
+    QUESTIONS,
+    columns_of,
+    first_of,
+    refuse_lone_message,
+    spelled,
+    unknown_shape,
+)
 from efface.data.config import ColumnsConfig
-from efface.data.conversations import exchanges, turns_of
+from efface.data.conversations import exchanges, messages_of, unread_keys
 from efface.data.items import EXTRAS, with_extras
 from efface.data.json_rows import CONVERSATION_COLUMNS
 from efface.data.passages import cut
@@ -26,12 +36,6 @@ _READ: dict[Kind, tuple[str, ...]] = {
     "document": ("text",),
 }
 """Our names of the columns that each shape reads."""
-_QUESTIONS = ("question", "prompt", "instruction")
-_ANSWERS = ("answer", "completion", "output", "response")
-"""What plain pairs, TRL, Alpaca and Dolly call them; the first that is there counts."""
-_DOCUMENTS = ("text", "document", "content", "passage")
-_INPUTS = ("input", "context")
-"""What an instruction of Alpaca or Dolly is about; it follows the instruction."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +57,9 @@ class Shape:
                 )
             case "conversation":
                 column = self.names["messages"]
-                turns = _after_system(row, self.names["system"], turns_of(row, column))
-                found = exchanges(row, turns, column)
+                messages = messages_of(row, column)
+                before = _system(row, self.names["system"], tuple(message.turn for message in messages))
+                found = exchanges(row, column, messages, before)
                 return tuple(
                     Item(id=name, question=prompt.question, history=prompt.history, answer=answer)
                     for name, (prompt, answer) in zip(_ids(id, len(found)), found, strict=True)
@@ -64,7 +69,7 @@ class Shape:
 
 
 def find_shape(table: Table, columns: ColumnsConfig, setting: str) -> Shape:
-    """Return the shape that the given columns, else the names in the first row, tell.
+    """Return the shape that the given columns, else the names in the first row, tell; in whatever capitals.
 
     `setting`: where `columns` can be set, such as `data.forget`, to be named in complaints. Raises `EffaceError` for
     a column that no row has, and where the names do not tell the shape.
@@ -78,8 +83,9 @@ def find_shape(table: Table, columns: ColumnsConfig, setting: str) -> Shape:
             if foreign := [name for name in given if name not in _READ[kind]]:
                 problem = f"{setting}.columns.{foreign[0]}={given[foreign[0]]} means nothing for a {kind}"
                 raise EffaceError(f"{problem}, whose columns are {', '.join(_READ[kind])}: remove it")
-            return Shape(kind, {name: name for name in _READ[kind]} | given | found)
-    raise _unknown_shape(table, given, setting)
+            there = columns_of(table)
+            return Shape(kind, {name: spelled(there, name) for name in _READ[kind]} | given | found)
+    raise unknown_shape(table, given, setting)
 
 
 def ignored_columns(table: Table, shape: Shape) -> list[str]:
@@ -94,29 +100,41 @@ def ignored_columns(table: Table, shape: Shape) -> list[str]:
     return sorted({column for row in table.rows for column in row.unknown_columns(known)})
 
 
+def ignored_keys(table: Table, shape: Shape) -> list[str]:
+    """Return the keys of messages that hold text and are not read, sorted."""
+    columns = [shape.names[name] for name in ("messages", "question", "answer") if name in shape.names]
+    values = (row.value(column) for row in table.rows for column in columns)
+    return sorted({key for value in values for key in unread_keys(value)})
+
+
 def _check_given(table: Table, given: Mapping[str, str], setting: str) -> None:
     for name, column in given.items():
         if not any(row.has(column) for row in table.rows):
             problem = f"{setting}.columns.{name}={column}: {table.name} has no such column"
-            raise EffaceError(f"{problem}; {nearest(column, _columns(table))}")
+            raise EffaceError(f"{problem}; {nearest(column, columns_of(table))}")
+    if "question" in given and given["question"] == given.get("answer"):
+        column = given["question"]
+        raise EffaceError(f"{setting}.columns.question and .answer are both {column}; give a column of its own to each")
 
 
 def _conversation(row: Row, given: Mapping[str, str]) -> dict[str, str] | None:
-    column = given.get("messages") or _first(row, CONVERSATION_COLUMNS)
+    column = given.get("messages") or first_of(row, CONVERSATION_COLUMNS)
     return {"messages": column} if column else None
 
 
 def _document(row: Row, given: Mapping[str, str]) -> dict[str, str] | None:
-    column = given.get("text") or _first(row, _DOCUMENTS)
+    if "text" not in given:
+        refuse_lone_message(row)
+    column = given.get("text") or first_of(row, DOCUMENTS)
     return {"text": column} if column else None
 
 
 def _question(row: Row, given: Mapping[str, str]) -> dict[str, str] | None:
-    question = given.get("question") or _first(row, _QUESTIONS)
-    answer = given.get("answer") or _first(row, _ANSWERS)
+    question = given.get("question") or first_of(row, (name for name in QUESTIONS if name != given.get("answer")))
+    answer = given.get("answer") or first_of(row, (name for name in ANSWERS if name != given.get("question")))
     if not question or not answer:
         return None
-    about = _first(row, _INPUTS) if question == "instruction" else None
+    about = first_of(row, INPUTS) if question.lower() == "instruction" else None
     return {"question": question, "answer": answer} | ({"input": about} if about else {})
 
 
@@ -131,23 +149,23 @@ _DECISIVE: dict[Kind, Callable[[Row, Mapping[str, str]], dict[str, str] | None]]
 def _prompt(row: Row, names: Mapping[str, str]) -> Prompt:
     column = names["question"]
     if _holds_messages(row, column):
-        turns = _after_system(row, names["system"], turns_of(row, column))
-        if turns[-1].role != "user":
+        turns = tuple(message.turn for message in messages_of(row, column))
+        if not turns or turns[-1].role != "user":
             raise row.refusal(f"the last message of column {column!r} is not the user's", "end it with the question")
-        return Prompt(turns[-1].content, turns[:-1])
+        return Prompt(turns[-1].content, (*_system(row, names["system"], turns), *turns[:-1]))
     question = row.text(column)
     if "input" in names and (context := row.text_or_blank(names["input"])):
         question = f"{question}\n\n{context}"
-    return Prompt(question, _after_system(row, names["system"], ()))
+    return Prompt(question, _system(row, names["system"], ()))
 
 
 def _answer(row: Row, column: str) -> str:
     if not _holds_messages(row, column):
         return row.text(column)
-    turns = turns_of(row, column)
+    turns = [message.turn for message in messages_of(row, column)]
     if [turn.role for turn in turns] != ["assistant"]:
         problem = f"column {column!r} must hold one message, the assistant's"
-        raise row.refusal(problem, "write longer conversations into a column 'messages'")
+        raise row.refusal(problem, "give a column of whole conversations as columns.messages")
     return turns[0].content
 
 
@@ -156,46 +174,15 @@ def _holds_messages(row: Row, column: str) -> bool:
     return isinstance(value, list) and bool(value) and isinstance(value[0], Mapping)
 
 
-def _after_system(row: Row, column: str, turns: tuple[Turn, ...]) -> tuple[Turn, ...]:
-    """Put the system prompt that stands in a column of its own before the turns."""
+def _system(row: Row, column: str, turns: tuple[Turn, ...]) -> tuple[Turn, ...]:
+    """Return the system prompt that stands in a column of its own, if there is one; it comes before the turns."""
     system = row.text_or_blank(column)
     if not system:
-        return turns
+        return ()
     if turns and turns[0].role == "system":
         raise row.refusal(f"column {column!r} and the first message are both system prompts", "remove one of them")
-    return (Turn(role="system", content=system), *turns)
+    return (Turn(role="system", content=system),)
 
 
 def _ids(id: str, count: int) -> list[str]:
     return [id] if count == 1 else [f"{id}/{number}" for number in range(1, count + 1)]
-
-
-def _first(row: Row, columns: Iterable[str]) -> str | None:
-    return next((column for column in columns if row.has(column)), None)
-
-
-def _columns(table: Table) -> list[str]:
-    return list(dict.fromkeys(column for row in table.rows for column in row.values))
-
-
-def _unknown_shape(table: Table, given: Mapping[str, str], setting: str) -> EffaceError:
-    columns = _columns(table)
-    question = given.get("question") or _first(table.rows[0], _QUESTIONS)
-    answer = given.get("answer") or _first(table.rows[0], _ANSWERS)
-    listed = ", ".join(columns) or "none"
-
-    def assignment(name: str) -> str:
-        close = difflib.get_close_matches(name, columns, n=1)
-        return f"{setting}.columns.{name}={close[0] if close else 'NAME'}"
-
-    if question or answer:
-        there, lacking = ("question", "answer") if question else ("answer", "question")
-        return EffaceError(
-            f"{table.name} has a column for the {there} ({question or answer}), but the names of the others do not "
-            f"tell the {lacking} (columns: {listed}); give {assignment(lacking)}"
-        )
-    return EffaceError(
-        f"{table.name}: the names of its columns ({listed}) do not tell what they hold; give "
-        f"{assignment('question')} and {assignment('answer')}, or {assignment('messages')} for conversations, or "
-        f"{assignment('text')} for documents"
-    )

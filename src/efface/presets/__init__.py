@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict
 
 from efface.data.config import SHORTHANDS
+from efface.data.formats import DOCUMENTS, TABLES, format_of
 from efface.errors import EffaceError, nearest
 from efface.objectives.config import plain_method
 from efface.run.config import (
@@ -26,7 +27,6 @@ from efface.run.config import (
     validated,
 )
 
-_DATA_FILES = (".csv", ".jsonl", ".md", ".parquet", ".tsv", ".txt")
 _STAND_INS = {"method": "me+gd", "model": "path/to/model"}
 """What a run requires and no preset says, so that the rest can be checked and shown without it."""
 
@@ -188,7 +188,7 @@ def _read(source: str | None) -> dict[str, Any]:
         return {"preset": source}
     if source in SHORTHANDS:
         raise EffaceError(f"{source!r} is neither a preset nor a config file; to use this data, give data={source}")
-    if Path(source).suffix in _DATA_FILES:
+    if format_of(Path(source)) in (*TABLES, *DOCUMENTS):
         raise EffaceError(f"{source} is no config file; to use this data, give data.forget={source}")
     if Path(source).suffix not in (".yaml", ".yml") and not Path(source).exists():
         raise EffaceError(f"{source!r} is neither a preset nor a config file; {nearest(source, preset_names())}")

@@ -29,6 +29,11 @@ def print_facts(console: Console, title: str, facts: Iterable[tuple[str, str]]) 
     console.print(grid)
 
 
+def counted(count: int, one: str) -> str:
+    """A number of things, such as `1 question` or `1,200 questions`; `one` is what a single thing is called."""
+    return f"{count:,} {one}{'' if count == 1 else 's'}"
+
+
 def size(count: int) -> str:
     """A number of bytes with three digits and a unit, such as `1.23 GiB`."""
     value, unit = float(count), "bytes"

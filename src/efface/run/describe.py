@@ -1,14 +1,19 @@
-"""How many tokens of a model the items of a task take, for `efface data describe`."""
+"""A task's data through the eyes of a model, for `efface data describe` and `efface data check`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from efface.data.describe import Lengths, Measure, lengths
+from efface.errors import EffaceError
+from efface.evaluation.generate import check_room
+from efface.evaluation.likelihoods import answer_rows
+from efface.run.config import LookConfig
+from efface.run.forecast import skeleton
 from efface.run.models import load_tokenizer, model_config, model_folder
 from efface.run.quiet import quiet_libraries
-from efface.schema import Item
-from efface.text.forward import positions
+from efface.schema import Item, Task
+from efface.text.forward import position_limit, positions, vocabulary_size
 from efface.text.template import Formatter, TextConfig
 
 
@@ -28,3 +33,22 @@ def in_tokens(model: str, text: TextConfig) -> Measure:
         return lengths([len(each) for each in encoded], "tokens", min(limits, default=None))
 
     return measure
+
+
+@quiet_libraries()
+def check_tokens(task: Task, config: LookConfig, model: str) -> None:
+    """Tokenize what a run of `model` would, whatever its method; raises `EffaceError` for what would be refused.
+
+    Of the model, only settings and tokenizer are read.
+    """
+    source = model_folder(model)
+    try:
+        shape = skeleton(model_config(source), None)
+    except EffaceError as error:
+        raise EffaceError(f"model {model}: {error}") from error
+    limit, vocabulary = position_limit(shape), vocabulary_size(shape)
+    formatter = Formatter(load_tokenizer(source), config.text, limit=limit, vocabulary=vocabulary)
+    formatter.encode([(item.id, item.prompt, item.answer) for item in (*task.forget, *task.retain)])
+    scored = [item for each in task.evaluation for item in each.items[: config.evaluate.limit]]
+    formatter.encode(answer_rows(scored))
+    check_room(shape, formatter.encode_prompts([item.prompt for item in scored]), config.evaluate.new_tokens)

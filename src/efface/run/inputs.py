@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import datetime
-import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,7 +14,8 @@ from pydantic import BaseModel
 
 from efface.artifacts import write_text
 from efface.data.config import DataConfig, FileConfig
-from efface.errors import EffaceError, because
+from efface.data.python_rows import json_lines
+from efface.errors import EffaceError
 from efface.run.adapters import is_adapted, is_rounded
 from efface.run.folder import RunFolder
 from efface.run.models import model_sha256
@@ -37,22 +36,18 @@ class Inputs:
     def model(self, model: Any, tokenizer: Any) -> str:
         """The setting `model`: as it was given, or the folder where an object will lie.
 
-        Raises `EffaceError` for what is no whole model of transformers, and for an object without its tokenizer.
+        Raises `EffaceError` for what is no whole model of transformers that writes text, and for an object without
+        its tokenizer.
         """
         if isinstance(model, str | os.PathLike):
             if tokenizer is not None:
                 raise EffaceError("tokenizer= goes with a model object; the folder of a model brings its own")
             return os.fspath(model)
-        if not hasattr(model, "save_pretrained"):
-            raise EffaceError(
-                f"model is of type {type(model).__name__}; give a folder, a name on the hub, or a model of transformers"
-            )
         if is_adapted(model) or getattr(model, "_hf_peft_config_loaded", False):
             raise EffaceError("model holds adapters; merge them with merge_and_unload() first")
         if is_rounded(model):
             raise EffaceError("model holds rounded weights; give the folder or name of the whole ones")
-        if tokenizer is None:
-            raise EffaceError("model is an object; give its tokenizer, too, as tokenizer=...")
+        _check_objects(model, tokenizer)
         self._model = model, tokenizer
         return str(self._folder.before)
 
@@ -61,18 +56,23 @@ class Inputs:
 
         Raises `EffaceError` where nothing or two things are given to forget, and for what are no rows.
         """
-        files: dict[Purpose, Any] = {"forget": forget, "retain": retain}
-        if all(file is None for file in files.values()):
-            if data is None:
-                raise EffaceError("there is nothing to forget; give forget=FILE or rows, or a benchmark as data=...")
-            return data.model_dump(exclude_defaults=True) if isinstance(data, DataConfig) else data
+        given = {key: file for key, file in (("forget", forget), ("retain", retain)) if file is not None}
+        if data is None and not given:
+            raise EffaceError("there is nothing to forget; give forget=FILE or rows, or a benchmark as data=...")
+        if isinstance(data, DataConfig):
+            data = data.model_dump(exclude_defaults=True)
+        if data is not None and not given and not isinstance(data, Mapping):
+            return data
         if data is not None and not isinstance(data, Mapping):
             raise EffaceError("forget= and retain= go with files of your own; leave them out or leave data= out")
         settings = dict(data or {})
-        for purpose, file in files.items():
-            if file is not None and settings.setdefault(purpose, file) is not file:
+        for purpose, file in given.items():
+            if settings.get(purpose) is not None:
                 raise EffaceError(f"{purpose} is given twice, by itself and in data; leave one out")
-        return {key: self._file(key, value) if key in files else value for key, value in settings.items()}
+            settings[purpose] = file
+        return {
+            key: self._file(key, value) if key in ("forget", "retain") else value for key, value in settings.items()
+        }
 
     @contextmanager
     def written(self, config: BaseModel, *, resume: bool) -> Iterator[None]:
@@ -101,17 +101,18 @@ class Inputs:
             return given
         if isinstance(given, os.PathLike):
             return os.fspath(given)
-        if isinstance(given, Mapping):
-            if "path" not in given:
-                raise EffaceError(
-                    f"{purpose} is a mapping without a path; give settings such as {{'path': ..., 'columns': ...}}, or "
-                    "the rows themselves (of a dataset with splits, one split)"
-                )
-            return dict(given)
-        if not isinstance(given, Iterable):
-            raise EffaceError(f"{purpose} is of type {type(given).__name__}; give a path, hf:OWNER/NAME, or rows")
-        self._rows[purpose] = _json_lines(purpose, given)
-        return str(self._path(purpose))
+        settings = dict(given) if isinstance(given, Mapping) else {"rows": given}
+        if ("path" in settings) == ("rows" in settings):
+            raise EffaceError(
+                f"{purpose} is a mapping, which must hold either a path or rows, such as {{'rows': [...], 'columns': "
+                "{'question': ...}}; put a lone row into a list, and of a dataset with splits give one"
+            )
+        if "rows" in settings:
+            self._rows[purpose] = json_lines(purpose, settings.pop("rows"))
+            return {**settings, "path": str(self._path(purpose))}
+        if not isinstance(settings["path"], str | os.PathLike):
+            raise EffaceError(f"{purpose}: its path is of type {type(settings['path']).__name__}; give rows as 'rows'")
+        return {**settings, "path": os.fspath(settings["path"])}
 
     def _path(self, purpose: Purpose) -> Path:
         return self._folder.inputs / f"{purpose}.jsonl"
@@ -150,37 +151,34 @@ class Inputs:
                 path.rmdir()
 
     def _without_paths(self, sentence: str) -> str:
-        """Name rows as the caller does: their file is gone."""
+        """Name rows, and the settings that name their columns, as the caller does: the file of the rows is gone."""
         for purpose in self._rows:
-            sentence = sentence.replace(str(self._path(purpose)), purpose)
+            path, columns = str(self._path(purpose)), f"data.{purpose}.columns."
+            sentence = sentence.replace(f"{path}, line ", f"{purpose}, row ").replace(path, purpose)
+            if columns in sentence:
+                sentence = sentence.replace(columns, "columns.")
+                sentence += f" (settings go beside the rows: {purpose}={{'rows': ..., 'columns': {{'question': ...}}}})"
         return sentence
 
 
-def _json_lines(purpose: str, rows: Iterable[Any]) -> str:
-    lines = []
-    for number, row in enumerate(rows, 1):
-        if not isinstance(row, Mapping):
-            raise EffaceError(
-                f"{purpose}: row {number} is of type {type(row).__name__}; give mappings such as {{'question': ..., "
-                "'answer': ...} or {'text': ...} (of a data frame: to_dict('records'))"
-            )
-        try:
-            line = json.dumps(dict(row), ensure_ascii=False, allow_nan=False, default=_in_words)
-            lines.append(line.encode().decode())  # half a surrogate pair does not fit into a file
-        except (TypeError, ValueError) as error:
-            raise EffaceError(
-                f"{purpose}: row {number} cannot be written as JSON ({because(error)}); give text, numbers, lists and "
-                "None, and leave other columns out"
-            ) from error
-    if not lines:
-        raise EffaceError(f"{purpose} holds no rows; give one at least")
-    return "".join(f"{line}\n" for line in lines)
+def _check_objects(model: Any, tokenizer: Any) -> None:
+    """Raise `EffaceError` for objects that are no language model of transformers and its tokenizer."""
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-
-def _in_words(value: object) -> str:
-    if isinstance(value, datetime.date | datetime.time):
-        return value.isoformat()
-    raise TypeError(f"a {type(value).__name__}")
+    name = type(model).__name__
+    if not isinstance(model, PreTrainedModel):
+        raise EffaceError(f"model is of type {name}; give a folder, a name on the hub, or a model of transformers")
+    writes = model.can_generate() and model.get_output_embeddings() is not None
+    if not writes or getattr(model.config, "is_encoder_decoder", False):
+        raise EffaceError(
+            f"model is of type {name}, which is no causal language model; load it with AutoModelForCausalLM"
+        )
+    if tokenizer is None:
+        raise EffaceError("model is an object; give its tokenizer, too, as tokenizer=...")
+    if not isinstance(tokenizer, PreTrainedTokenizerBase):
+        raise EffaceError(
+            f"tokenizer is of type {type(tokenizer).__name__}; give that of the model, as AutoTokenizer loads it"
+        )
 
 
 def _refuse_another(model: Any, tokenizer: Any, folder: Path) -> None:
@@ -197,9 +195,12 @@ def _save(model: Any, tokenizer: Any, folder: Path) -> None:
     from transformers import GenerationConfig
 
     generation, model.generation_config = model.generation_config, GenerationConfig()
+    settings = dict(vars(model.config))
     try:  # transformers refuses to write settings for generation that many published models have
         model.save_pretrained(folder)
-    finally:
+    finally:  # and writes into the model's own settings: its dtype as a text
         model.generation_config = generation
+        vars(model.config).clear()
+        vars(model.config).update(settings)
     generation.to_json_file(folder / "generation_config.json")
     tokenizer.save_pretrained(folder)
