@@ -49,5 +49,5 @@ def test_smollm_knows_paris_and_minilm_agrees(real_models):
         assert record.entailment_label == "entailment"
         assert record.cosine_answer > 0.6
         assert sum(record.answer_logprobs) > sum(record.perturbed_logprobs[0])
-        (alone,) = generate(model, formatter, [item.question], new_tokens=24, batch_tokens=1)
+        (alone,) = generate(model, formatter, [item.prompt], new_tokens=24, batch_tokens=1)
         assert (record.output, record.output_token_ids) == (alone.text, alone.token_ids)
