@@ -128,7 +128,7 @@ def unlearn(
             out="runs/ada",
             train={"lr": 1e-5},
         )
-        print(done.results.after.forget_efficacy)
+        print(done.results.after.partial.forget_efficacy)  # over the metrics that this data allows
         done.model.generate(...)
 
     `model`: a folder, a name on the Hugging Face hub, or a model of transformers with its `tokenizer`. An object is

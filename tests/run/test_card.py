@@ -105,12 +105,24 @@ def test_scores_before_and_after(card):
     assert "| forget (7) |" + " 0.8750 |" * 6 in text
     assert "| retain (7) |" + " 0.8750 |" * 6 in text
     assert "Missing" not in text
+    assert "artial" not in text
 
 
 def test_what_could_not_be_had_is_said(card):
     text = card(None)
-    assert "| model utility | 0.2500 | missing |" in text
+    assert "| model utility, partial | 0.2500 | missing |" in text
     assert "Missing: cosine_similarity (no embedder | here)." in text
+
+
+def test_partial_aggregates_where_metrics_are_missing(tmp_path, card, made, results):
+    """Data of one's own seldom has wrong answers: then these are all there are."""
+    found = results(None)
+    found.after.partial = found.after.partial.model_copy(update={"forget_efficacy": 0.75, "metrics": ["rouge"]})
+    write_card(tmp_path, card.config, made, found)
+    text = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert "| forget efficacy, partial | 0.2500 | 0.7500 |" in text
+    assert "| model utility (retain), partial | 0.2500 | missing |" in text
+    assert "\nPartial: over rouge alone, which all sets have.\n\n| set |" in text
 
 
 def test_hashes_and_settings(card, made):

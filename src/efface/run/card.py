@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -43,10 +44,12 @@ judge: {{ results.after.judge or "none" }}.
 
 | | before | after |
 |---|---|---|
-| model utility | {{ results.before.model_utility | score }} | {{ results.after.model_utility | score }} |
-| model utility (retain) | {{ results.before.model_utility_retain | score }} | \
-{{ results.after.model_utility_retain | score }} |
-| forget efficacy | {{ results.before.forget_efficacy | score }} | {{ results.after.forget_efficacy | score }} |
+{% for name, before, after in aggregates -%}
+| {{ name }} | {{ before | score }} | {{ after | score }} |
+{% endfor %}
+{%- if partial %}
+Partial: over {{ partial | join(", ") }} alone, which all sets have.
+{% endif -%}
 
 | set | {{ metrics | join(" | ") }} |
 |---|{{ "---|" * (metrics | length) }}
@@ -106,11 +109,24 @@ def write_card(
         base_model=manifest.model.partition("@")[0] if is_hub_name(manifest.model) else None,
         data=[(_without_folders(source), digest) for source, digest in manifest.data.items()],
         results=results.model_dump() if results else None,
+        aggregates=_aggregates(results) if results else [],
+        partial=results.after.partial.metrics if results and results.after.model_utility is None else [],
         metrics=list(METRICS),
         own=sorted({name for each in results.after.sets.values() for name in each.own}) if results else [],
         settings=yaml.safe_dump(_without_folders(yaml.safe_load(to_yaml(config))), sort_keys=False, allow_unicode=True),
     )
     write_text(folder / "README.md", text)
+
+
+def _aggregates(results: Results) -> Iterator[tuple[str, float | None, float | None]]:
+    """Name of each aggregate, its value before and after: over the metrics that are there, where some are missing."""
+    for key in ("model_utility", "model_utility_retain", "forget_efficacy"):
+        name = key.replace("_", " ").replace("utility retain", "utility (retain)")
+        stages = (results.before, results.after)
+        if results.after.model_utility is None:
+            name, stages = f"{name}, partial", (results.before.partial, results.after.partial)
+        before, after = (getattr(scores, key) for scores in stages)
+        yield name, before, after
 
 
 def _model(name: str, folder: Path) -> str:
