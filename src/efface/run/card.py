@@ -9,7 +9,7 @@ from typing import Any, Literal
 import yaml
 from jinja2 import Environment, StrictUndefined
 
-from efface.artifacts import METRICS, Manifest, Results, write_text
+from efface.artifacts import METRICS, Manifest, Partial, Results, Scores, write_text
 from efface.hub import is_hub_name
 from efface.run.config import RunConfig, to_yaml
 from efface.run.folder import RunFolder
@@ -46,11 +46,10 @@ judge: {{ results.after.judge or "none" }}.
 |---|---|---|
 {% for name, before, after in aggregates -%}
 | {{ name }} | {{ before | score }} | {{ after | score }} |
-{% endfor %}
-{%- if partial %}
+{% endfor -%}
+{% if partial %}
 Partial: over {{ partial | join(", ") }} alone, which all sets have.
-{% endif -%}
-
+{% endif %}
 | set | {{ metrics | join(" | ") }} |
 |---|{{ "---|" * (metrics | length) }}
 {% for name, scores in results.after.sets.items() -%}
@@ -120,13 +119,14 @@ def write_card(
 
 def _aggregates(results: Results) -> Iterator[tuple[str, float | None, float | None]]:
     """Name of each aggregate, its value before and after: over the metrics that are there, where some are missing."""
-    for key in ("model_utility", "model_utility_retain", "forget_efficacy"):
-        name = key.replace("_", " ").replace("utility retain", "utility (retain)")
-        stages = (results.before, results.after)
-        if results.after.model_utility is None:
-            name, stages = f"{name}, partial", (results.before.partial, results.after.partial)
-        before, after = (getattr(scores, key) for scores in stages)
-        yield name, before, after
+    before: Scores | Partial = results.before
+    after: Scores | Partial = results.after
+    kind = ""
+    if results.after.model_utility is None:
+        before, after, kind = results.before.partial, results.after.partial, ", partial"
+    yield f"model utility{kind}", before.model_utility, after.model_utility
+    yield f"model utility (retain){kind}", before.model_utility_retain, after.model_utility_retain
+    yield f"forget efficacy{kind}", before.forget_efficacy, after.forget_efficacy
 
 
 def _model(name: str, folder: Path) -> str:
