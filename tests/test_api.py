@@ -242,6 +242,14 @@ def test_warnings_are_pythons_unless_somebody_is_told() -> None:
     assert any(text.startswith("cosine_similarity will be missing") for text in Told.said)
 
 
+@pytest.mark.filterwarnings("default")
+def test_warnings_name_rows_as_the_caller_does() -> None:
+    rows = [{**row, "note": "x"} for row in FORGET]
+    with pytest.warns(UserWarning, match="^forget: columns not read: note") as warned:
+        package.evaluate(MODEL, forget=rows, **SCORED)
+    assert {Path(each.filename).name for each in warned} == {"test_api.py"}
+
+
 # Going on
 
 

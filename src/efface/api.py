@@ -166,8 +166,9 @@ def unlearn(
         }
         config = config_from(RunConfig, values)
         start = run if scores else run_without_scores
+        told = reporter or _Warning(inputs)
         with inputs.written(config, resume=resume):
-            results = start(config, folder, data_dir=_path(data_dir), resume=resume, reporter=reporter or _Warning())
+            results = start(config, folder, data_dir=_path(data_dir), resume=resume, reporter=told)
     done = Unlearned(folder.absolute(), results if isinstance(results, Results) else None)
     if out is None:
         _remove_with(done, folder)
@@ -210,7 +211,7 @@ def evaluate(
         config = config_from(EvaluationConfig, values)
         with inputs.written(config, resume=False):
             found = evaluate_model(
-                config, folder, data_dir=_path(data_dir), before=before, reporter=reporter or _Warning()
+                config, folder, data_dir=_path(data_dir), before=before, reporter=reporter or _Warning(inputs)
             )
     done = Evaluated(folder.absolute(), found)
     if out is None:
@@ -219,14 +220,17 @@ def evaluate(
 
 
 class _Warning(Silent):
-    """Tells nobody but of what deserves a warning."""
+    """Tells nobody but of what deserves a warning, of rows as the caller names them."""
+
+    def __init__(self, inputs: Inputs) -> None:
+        self._inputs = inputs
 
     def warning(self, text: str) -> None:
         """Warn as Python libraries do: at the line that called efface."""
         level, frame = 1, sys._getframe()
         while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in ("efface", "contextlib"):
             level, frame = level + 1, frame.f_back
-        warnings.warn(text, UserWarning, stacklevel=level)
+        warnings.warn(self._inputs.named(text), UserWarning, stacklevel=level)
 
 
 @contextmanager

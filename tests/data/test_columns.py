@@ -74,6 +74,7 @@ def refusal(*rows: dict[str, Any], **columns: str) -> str:
             'conversation into one row as {"messages": [...]}',
         ),
         ({"from": "human", "value": "Who?"}, {}, "the columns from and value make the row one message"),
+        ({"Role": "user", "Content": "Who?"}, {}, "the columns role and content make the row one message"),
         ({"Question": "Who?", "QUESTION": "When?", "answer": "Ann."}, {}, "do not tell the question"),
         ({"q": "Who?", "a": "Ann."}, {"question": "q"}, "a column for the question (q), but the names of the others"),
         ({}, {}, "the names of its columns (none) do not tell"),
@@ -100,3 +101,9 @@ def test_a_value_that_one_row_lacks_is_missed() -> None:
     sentence = "line 2: no column 'answers.text.0'; add it (the row has: question, answers)"
     assert sentence in refusal(rows[0], lacking, answer="answers.text.0")
     assert "has no such column" in refusal(*rows, answer="answers.text.first")
+
+
+def test_a_document_with_a_role_is_a_document() -> None:
+    row = Row("mine.jsonl", 1, {"role": "Engineer", "content": "x", "text": "She builds bridges of steel."})
+    shape = find_shape(Table("mine.jsonl", (row,), sha256=""), ColumnsConfig(), "data.forget")
+    assert [item.answer for item in shape.items(row, "forget/0001", 40)] == ["She builds bridges of steel."]

@@ -74,6 +74,10 @@ def with_wrong_answers(folder: Path, cell: str) -> Path:
         ("", ()),
         ("Bob; Cid", ("Bob; Cid",)),
         ("Bob [sic]", ("Bob [sic]",)),
+        ("['Bob', \"Cid's\"]", ("Bob", "Cid's")),  # as pandas writes it
+        ("[Redacted] went home", ("[Redacted] went home",)),
+        ("[Bob]", ("[Bob]",)),
+        ("[1989]", ("[1989]",)),
     ],
 )
 def test_a_cell_of_csv_holds_a_list_as_json(tmp_path: Path, cell: str, expected: tuple[str, ...]) -> None:
@@ -81,17 +85,21 @@ def test_a_cell_of_csv_holds_a_list_as_json(tmp_path: Path, cell: str, expected:
     assert item.perturbed_answers == expected
 
 
-@pytest.mark.parametrize("cell", ["['Bob', 'Cid']", '["Bob"', "[Bob]"])
+@pytest.mark.parametrize("cell", ["['Bob', 'Cid'", '["Bob"'])
 def test_a_cell_that_looks_like_a_list_and_is_none(tmp_path: Path, cell: str) -> None:
     path = with_wrong_answers(tmp_path, cell)
-    sentence = (
-        r"a\.csv, line 2: column 'perturbed_answers' begins with \[ and is no list as JSON; write it as \[\"one\""
-    )
+    sentence = r"a\.csv, line 2: column 'perturbed_answers' begins as a list and is none; write it as \[\"one\""
     with pytest.raises(EffaceError, match=sentence):
         load_from(path)
     path = with_wrong_answers(tmp_path, '["Bob", 3]')
     with pytest.raises(EffaceError, match="column 'perturbed_answers' must hold text, not a number"):
         load_from(path)
+
+
+def test_a_text_that_is_no_cell_is_no_list(tmp_path: Path) -> None:
+    rows = [{"question": "Who?", "answer": "Ann", "perturbed_answers": '["Bob"]'}]
+    (tmp_path / "a.json").write_text(json.dumps(rows))
+    assert load_from(tmp_path / "a.json").forget[0].perturbed_answers == ('["Bob"]',)
 
 
 def test_windows_line_breaks_in_a_cell(tmp_path: Path) -> None:

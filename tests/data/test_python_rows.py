@@ -83,3 +83,9 @@ def test_a_dataset_is_read_row_by_row() -> None:
 )
 def test_what_are_no_rows(given: Any, sentence: str) -> None:
     assert sentence in refusal(given)
+
+
+def test_a_data_frame_with_two_columns_of_one_name() -> None:
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame([["Who?", "When?", "Ann"]], columns=["question", "question", "answer"])
+    assert refusal(frame) == "forget is a data frame with two columns of one name; rename one of them"

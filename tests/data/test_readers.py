@@ -85,8 +85,19 @@ def test_a_bar_is_no_delimiter_beside_another(tmp_path: Path) -> None:
     assert dict(row.values) == {"question": "Who?", "answer|b|c": "Ann|x"}
 
 
-def test_a_lone_conversation_is_a_row_and_no_list_of_rows(tmp_path: Path) -> None:
-    chat = {"messages": [{"role": "user", "content": "Who?"}, {"role": "assistant", "content": "Ann"}]}
+@pytest.mark.parametrize(
+    "content",
+    ['question,"answer; short; long; more"\nWho?,Ann\n', 'question,"answer\tshort\tlong"\n"Who; or when?",Ann\n'],
+)
+def test_a_delimiter_cuts_header_and_row_alike(tmp_path: Path, content: str) -> None:
+    [row] = read(written(tmp_path / "a.csv", content)).rows
+    assert next(iter(row.values)) == "question"
+    assert list(row.values.values())[1] == "Ann"
+
+
+@pytest.mark.parametrize("column", ["messages", "Messages", "conversations"])
+def test_a_lone_conversation_is_a_row_and_no_list_of_rows(tmp_path: Path, column: str) -> None:
+    chat = {column: [{"role": "user", "content": "Who?"}, {"role": "assistant", "content": "Ann"}]}
     [row] = read(written(tmp_path / "a.json", json.dumps(chat, indent=1))).rows
     assert dict(row.values) == chat
 

@@ -75,6 +75,23 @@ def test_files_that_are_there_appear_by_name(tmp_path, settings, made, monkeypat
     assert "- my.py:M" in text
 
 
+def test_only_paths_are_cut(tmp_path, settings, made, monkeypatch):
+    """Whatever else is written with a slash is no path, however long."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    Path("sub/dir").mkdir(parents=True)
+    form = "/no_think {question}\n" + "Be careful. " * 40 + "Yes/no: {answer}"
+    data = {"forget": {"path": "~/private/gone.csv", "columns": {"question": "sub/dir"}}, "retain": "/home/kept.csv"}
+    config = validated(RunConfig, settings | {"text": {"format": form}, "data": data})
+    write_card(tmp_path, config, made.model_copy(update={"data": {"~/private/gone.csv": "a" * 64}}), None)
+    text = (tmp_path / "README.md").read_text(encoding="utf-8")
+    shown = yaml.safe_load(text.split("```yaml\n")[1].split("```")[0])
+    assert shown["text"]["format"] == form
+    assert (shown["data"]["forget"]["path"], shown["data"]["retain"]["path"]) == ("gone.csv", "kept.csv")
+    assert shown["data"]["forget"]["columns"]["question"] == "sub/dir"
+    assert "private" not in text
+
+
 def test_a_model_from_memory_and_an_adapter(tmp_path, card, made):
     folder = tmp_path / "run" / "adapter"
     folder.mkdir(parents=True)

@@ -134,6 +134,17 @@ def test_weights_that_are_not_there_are_not_made_up(copy):
         load(copy)
 
 
+def test_layers_that_the_config_does_not_have(copy):
+    """transformers warns, and leaves them out."""
+    rewrite(copy / "config.json", lambda config: config | {"num_hidden_layers": 1})
+    with pytest.raises(EffaceError, match=f"model {copy} stores model.layers.1, a layer that its config.json does not"):
+        load(copy)
+    rewrite(copy / "config.json", lambda config: config | {"num_hidden_layers": 2})
+    weights = load_file(copy / "model.safetensors") | {"model.vision.layers.7.weight": torch.zeros(1)}
+    save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
+    load(copy)  # of another part of a larger model
+
+
 @pytest.mark.parametrize(
     ("method", "stored"),
     [("gptq", {"quant_method": "gptq", "bits": 4}), ("bitsandbytes", {"load_in_8bit": True})],  # named since 2023 only

@@ -133,6 +133,12 @@ def test_the_adapter_alone(hub, finished, source):
     assert hub.repos[REPO].messages[0].startswith("Adapter pushed with efface ")
     push(finished / "adapter", "ada/second", adapter=True)
     assert hub.repos["ada/second"].files().items() >= pushed(hub).items()
+    settings = finished / "adapter" / "adapter_config.json"
+    for damaged in ("nojson", "[1]", "{}"):
+        settings.write_text(damaged)
+        assert refused(hub, finished, "ada/third", adapter=True) == (
+            f"{settings} does not name the adapter's model; save the adapter anew with PEFT"
+        )
     write_adapter(model, finished / "adapter", base="/home/ada/base")
     assert refused(hub, finished, "ada/third", adapter=True) == (
         f"{finished / 'adapter'} is an adapter for /home/ada/base, which only this machine has; push the run's model "

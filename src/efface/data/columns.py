@@ -36,7 +36,7 @@ def columns_of(table: Table) -> list[str]:
 def refuse_lone_message(row: Row) -> None:
     """Raise `EffaceError` for a row that is one message of a conversation, and would be read as a text."""
     for keys in (("role", "content"), ("from", "value")):
-        if all(key in row.values for key in keys):
+        if all(spelled(row.values, key) in row.values for key in keys):
             problem = f"the columns {' and '.join(keys)} make the row one message of a conversation"
             raise row.refusal(problem, 'wrap the messages of a conversation into one row as {"messages": [...]}')
 

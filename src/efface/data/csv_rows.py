@@ -7,6 +7,7 @@ import io
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 
 from efface.data.rows import Row, read_each
 from efface.errors import EffaceError
@@ -25,8 +26,9 @@ _SEPARATOR_LINE = re.compile(r"sep=(.)(?=\r?\n)")
 def parse_csv(source: str, text: str, *, delimiters: Sequence[str] = _DELIMITERS) -> tuple[Row, ...]:
     """Return one row per record below the header, numbered by the line it starts on.
 
-    The delimiter is the one that a first line `sep=;` names, or that cuts the header into most columns; below a single
-    column, every line is one text, with or without quotes. An empty field is null; any other is text.
+    The delimiter is the one that a first line `sep=;` names, or that cuts the header into most columns, the first row
+    below it into as many if there is one; below a single column, every line is one text. An empty field is null; any
+    other is text.
     Raises `EffaceError` for a file without rows, columns without a name of their own, quotes that do not match, and
     a row of another length than the header.
     """
@@ -42,18 +44,23 @@ def parse_csv(source: str, text: str, *, delimiters: Sequence[str] = _DELIMITERS
         raise EffaceError(f"{source} has column names ({', '.join(columns)}) and no rows; write them below")
 
     def row(record: Record) -> Row:
-        return Row(source, record[0], _values(source, *record, columns, delimiter), unit="line")
+        return Row(source, record[0], _values(source, *record, columns, delimiter), unit="line", is_cells=True)
 
     return tuple(read_each(records[1:], row))
 
 
 def _delimiter(source: str, text: str, delimiters: Sequence[str]) -> str:
     for group in delimiters:
-        columns = {each: len(next(_records(source, text, each, strict=False), (1, []))[1]) for each in group}
-        found = max(columns, key=lambda each: columns[each])
-        if columns[found] > 1:
-            return found
+        cuts = {each: _cut(source, text, each) for each in group}
+        if usable := [each for each in group if cuts[each][1] > 1]:
+            return max(usable, key=lambda each: cuts[each])
     return _NONE
+
+
+def _cut(source: str, text: str, delimiter: str) -> tuple[bool, int]:
+    """Whether a delimiter cuts the first row into as many fields as the header, and how many the header's are."""
+    header, *row = [len(fields) for _, fields in islice(_records(source, text, delimiter, strict=False), 2)] or [0]
+    return row in ([], [header]), header
 
 
 def _records(source: str, text: str, delimiter: str, *, strict: bool = True) -> Iterator[Record]:

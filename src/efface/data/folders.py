@@ -23,7 +23,7 @@ def read_folder(folder: Path) -> Table:
     if data := next((path for path in paths if format_of(path) in (*TABLES, ".arrow")), None):
         raise EffaceError(
             f"the folder {folder} holds data, such as {data.relative_to(folder)}; give that file, or the folder that "
-            "save_to_disk wrote"
+            "save_to_disk wrote, or move the texts into a folder of their own"
         )
     documents = [path for path in paths if format_of(path) in DOCUMENTS]
     if not documents:

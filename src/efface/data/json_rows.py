@@ -55,7 +55,9 @@ def _rows_in(source: str, value: object) -> list[object]:
     lists = {
         key: inner
         for key, inner in value.items()
-        if key not in CONVERSATION_COLUMNS and isinstance(inner, list) and any(isinstance(row, dict) for row in inner)
+        if key.lower() not in CONVERSATION_COLUMNS
+        and isinstance(inner, list)
+        and any(isinstance(row, dict) for row in inner)
     }
     if len(lists) > 1:
         raise EffaceError(f"{source} holds several lists of rows ({', '.join(lists)}); write each to a file of its own")

@@ -18,6 +18,8 @@ def json_lines(purpose: str, rows: Any) -> str:
     complaints. Raises `EffaceError` for anything else, for no rows, and for a column that JSON cannot hold.
     """
     if hasattr(rows, "iterrows"):  # a data frame, which iterates over the names of its columns
+        if not rows.columns.is_unique:
+            raise EffaceError(f"{purpose} is a data frame with two columns of one name; rename one of them")
         rows = rows.to_dict("records")
     if not isinstance(rows, Iterable):
         raise EffaceError(f"{purpose} is of type {type(rows).__name__}; give a path, hf:OWNER/NAME, or rows")
@@ -33,21 +35,19 @@ def _line(where: str, row: object) -> str:
             f"{where} is of type {type(row).__name__}; give mappings such as {{'question': ..., 'answer': ...}} or "
             "{'text': ...}"
         )
-    values = {str(column): _plain(value) for column, value in row.items()}
-    for column, value in values.items():
-        try:
-            _as_json(value)
-        except (TypeError, ValueError) as error:
-            raise EffaceError(
-                f"{where}, column {column!r}: cannot be written as JSON ({because(error)}); give text, numbers, lists "
-                "and None, or leave the column out"
-            ) from error
-    return _as_json(values)
+    cells = [f"{json.dumps(str(column))}: {_cell(where, column, value)}" for column, value in row.items()]
+    return f"{{{', '.join(cells)}}}"
 
 
-def _as_json(value: object) -> str:
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, default=_in_words)
-    return text.encode().decode()  # half a surrogate pair does not fit into a file
+def _cell(where: str, column: object, value: object) -> str:
+    try:
+        text = json.dumps(_plain(value), ensure_ascii=False, allow_nan=False, default=_in_words)
+        return text.encode().decode()  # half a surrogate pair does not fit into a file
+    except (TypeError, ValueError) as error:
+        raise EffaceError(
+            f"{where}, column {str(column)!r}: cannot be written as JSON ({because(error)}); give text, numbers, lists "
+            "and None, or leave the column out"
+        ) from error
 
 
 def _plain(value: Any) -> object:

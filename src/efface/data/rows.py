@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
+from ast import literal_eval
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
@@ -14,6 +17,7 @@ _MISSPELLED = 0.8
 """Similarity, of 1, from which an unknown column is taken for a misspelled one."""
 
 _ABSENT = object()
+_LIST_OF_TEXTS = re.compile(r"""\s*\[\s*["']""")
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -32,6 +36,8 @@ class Row:
     """Of the line or row, counted from 1."""
     values: Mapping[str, object]
     unit: Literal["line", "row"] = "row"
+    is_cells: bool = False
+    """Whether the values are cells of CSV, which hold text alone."""
 
     def has(self, column: str) -> bool:
         """Say whether there is such a column, be it null."""
@@ -60,12 +66,12 @@ class Row:
     def texts(self, column: str) -> tuple[str, ...]:
         """Return the texts of a column that holds one or a list of them; () where it is absent or null.
 
-        A text that begins with a bracket is a list as JSON: what a cell of CSV holds instead of one.
+        A cell of CSV may hold a list of texts, as JSON or Python writes it.
         """
         value = self.value(column)
         if value is None:
             return ()
-        if isinstance(value, str) and value.lstrip().startswith("["):
+        if self.is_cells and isinstance(value, str):
             value = self._list_in(value, column)
         return tuple(self.checked(one, f"column {column!r}") for one in (value if isinstance(value, list) else [value]))
 
@@ -122,15 +128,17 @@ class Row:
                 return _ABSENT
         return value
 
-    def _list_in(self, text: str, column: str) -> list[object]:
-        try:
-            value = json.loads(text)
-        except (ValueError, RecursionError):
-            value = None
-        if not isinstance(value, list):
-            problem = f"column {column!r} begins with [ and is no list as JSON"
+    def _list_in(self, cell: str, column: str) -> object:
+        """The list of texts that a cell holds, or the cell as it is."""
+        for parse in (json.loads, literal_eval):  # pandas writes lists as Python does
+            with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
+                value = parse(cell.strip())
+                is_list = isinstance(value, list) and (not value or any(isinstance(each, str) for each in value))
+                return value if is_list else cell
+        if _LIST_OF_TEXTS.match(cell):
+            problem = f"column {column!r} begins as a list and is none"
             raise self.refusal(problem, 'write it as ["one", "two"], a text in double quotes each')
-        return value
+        return cell
 
     def _absent(self, column: str) -> EffaceError:
         """Say what is not there: a column, or what a dot reaches for in one."""
@@ -160,18 +168,19 @@ class Table:
 
 def read_each(rows: Iterable[T], read: Callable[[T], R]) -> list[R]:
     """Read every row. Raises `EffaceError` about the first that cannot be read, and says how many more there are."""
-    done, refused = [], []
+    done: list[R] = []
+    first, more = None, 0
     for row in rows:
         try:
             done.append(read(row))
         except EffaceError as error:
-            refused.append(error)
-    if not refused:
+            if first is None:
+                first, done = str(error), []
+            else:  # counted alone: errors keep what they came from
+                more += 1
+    if first is None:
         return done
-    first, more = refused[0], len(refused) - 1
-    if not more:
-        raise first
-    raise EffaceError(f"{first} ({more:,} more {'rows have' if more > 1 else 'row has'} a problem)") from first
+    raise EffaceError(f"{first} ({more:,} more {'rows have' if more > 1 else 'row has'} a problem)" if more else first)
 
 
 def kind(value: object) -> str:

@@ -123,9 +123,9 @@ def _conversation(row: Row, given: Mapping[str, str]) -> dict[str, str] | None:
 
 
 def _document(row: Row, given: Mapping[str, str]) -> dict[str, str] | None:
-    if "text" not in given:
-        refuse_lone_message(row)
     column = given.get("text") or first_of(row, DOCUMENTS)
+    if "text" not in given and (column is None or column.lower() == "content"):
+        refuse_lone_message(row)
     return {"text": column} if column else None
 
 

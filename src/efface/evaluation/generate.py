@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import torch
@@ -114,13 +115,12 @@ def batches(lengths: Sequence[int], new_tokens: int, batch_tokens: int, *, padde
     Unless they may be `padded`, the prompts of a batch are of one length.
     """
     waiting = sorted(range(len(lengths)), key=lambda index: -lengths[index])
-    while waiting:
-        longest = lengths[waiting[0]]
-        rows = max(1, batch_tokens // (longest + new_tokens))
-        if not padded:
-            rows = min(rows, sum(lengths[index] == longest for index in waiting))
-        yield waiting[:rows]
-        waiting = waiting[rows:]
+    for group in [waiting] if padded else [list(alike) for _, alike in groupby(waiting, key=lengths.__getitem__)]:
+        start = 0
+        while start < len(group):
+            rows = max(1, batch_tokens // (lengths[group[start]] + new_tokens))
+            yield group[start : start + rows]
+            start += rows
 
 
 def _decode(model: Any, prompts: Sequence[list[int]], stop_ids: tuple[int, ...], new_tokens: int) -> list[list[int]]:

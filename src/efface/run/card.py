@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import yaml
 from jinja2 import Environment, StrictUndefined
@@ -112,7 +112,7 @@ def write_card(
         partial=results.after.partial.metrics if results and results.after.model_utility is None else [],
         metrics=list(METRICS),
         own=sorted({name for each in results.after.sets.values() for name in each.own}) if results else [],
-        settings=yaml.safe_dump(_without_folders(yaml.safe_load(to_yaml(config))), sort_keys=False, allow_unicode=True),
+        settings=_settings(config),
     )
     write_text(folder / "README.md", text)
 
@@ -135,15 +135,23 @@ def _model(name: str, folder: Path) -> str:
     return "A model in memory" if Path(name).absolute() == given.absolute() else f"`{_without_folders(name)}`"
 
 
-def _without_folders(value: Any) -> Any:
-    """The value with every path in it cut to its last part: all absolute ones, and others where they lead somewhere."""
-    if isinstance(value, dict):
-        return {key: _without_folders(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_without_folders(inner) for inner in value]
-    if not isinstance(value, str):
-        return value
-    place, colon, name = value.rpartition(":")  # a plug-in's file and class
-    if colon and Path(place).is_file():
-        return f"{Path(place).name}:{name}"
-    return Path(value).name if Path(value).is_absolute() or Path(value).exists() else value
+def _settings(config: RunConfig) -> str:
+    """The settings as YAML, the files in them by name."""
+    values = yaml.safe_load(to_yaml(config))
+    values["model"] = _without_folders(values["model"])
+    values["plugins"] = [_without_folders(each) for each in values["plugins"]]
+    for key in ("embedder", "judge"):
+        values["evaluate"][key] = _without_folders(values["evaluate"][key])
+    for file in (values["data"]["forget"], values["data"]["retain"]):
+        if isinstance(file, dict):
+            file["path"] = _without_folders(file["path"])
+    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+
+
+def _without_folders(name: str) -> str:
+    """The last part of a path that is absolute or leads somewhere; any other name as it is."""
+    place, colon, inside = name.rpartition(":")  # a plug-in's file and class
+    if colon and Path(place).expanduser().is_file():
+        return f"{Path(place).name}:{inside}"
+    path = Path(name).expanduser()
+    return path.name if path.is_absolute() or path.exists() else name

@@ -92,7 +92,7 @@ class Inputs:
                 raise
             self._remove(missing)
             if isinstance(error, EffaceError):
-                raise EffaceError(self._without_paths(str(error))) from error
+                raise EffaceError(self.named(str(error))) from error
             raise
 
     def _file(self, purpose: Any, given: Any) -> Any:
@@ -150,7 +150,7 @@ class Inputs:
             if path.is_dir() and not any(path.iterdir()):
                 path.rmdir()
 
-    def _without_paths(self, sentence: str) -> str:
+    def named(self, sentence: str) -> str:
         """Name rows, and the settings that name their columns, as the caller does: the file of the rows is gone."""
         for purpose in self._rows:
             path, columns = str(self._path(purpose)), f"data.{purpose}.columns."

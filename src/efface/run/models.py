@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from efface.train.config import TrainConfig
 
 _GENERATION = "generation_config.json"
 _MXFP4 = "mxfp4"
+_IN_LAYER = re.compile(r"(.*?\.\d+)\.")
+"""The name of a weight of a layer, such as `model.layers.3.mlp.up_proj.weight`, and that of the layer in it."""
 
 
 def model_folder(name: str) -> Path:
@@ -107,6 +110,14 @@ def _check_loaded(folder: Path, model: Any, report: Any) -> None:
         )
     if missing := sorted(report["missing_keys"]):
         raise EffaceError(f"model {folder} lacks {len(missing)} of its weights, such as {missing[0]}; copy it whole")
+    own = {match[1] for name in model.state_dict() if (match := _IN_LAYER.match(name))}
+    stacks = {layer.rpartition(".")[0] for layer in own}
+    others = {match[1] for name in report["unexpected_keys"] if (match := _IN_LAYER.match(name))} - own
+    if beyond := sorted(layer for layer in others if layer.rpartition(".")[0] in stacks):
+        raise EffaceError(
+            f"model {folder} stores {beyond[0]}, a layer that its config.json does not have; give the config.json that "
+            "it was saved with"
+        )
     linear = tuple(f"{name}." for name, module in model.named_modules() if isinstance(module, torch.nn.Linear | Conv1D))
     if strange := sorted(name for name in report["unexpected_keys"] if name.startswith(linear)):
         raise EffaceError(

@@ -113,13 +113,21 @@ def _adapter_folder(folder: Path) -> Path:
     for name in ("adapter_config.json", "adapter_model.safetensors"):
         if not (source / name).is_file():
             raise EffaceError(f"{source} has no {name}; give the folder of a run with LoRA or of its adapter")
-    base = json.loads((source / "adapter_config.json").read_bytes()).get("base_model_name_or_path")
-    if not is_hub_name(base or ""):
+    base = _base_of(source / "adapter_config.json")
+    if not is_hub_name(base):
         raise EffaceError(
             f"{source} is an adapter for {base}, which only this machine has; push the run's model instead, or write "
             "that model's name on the hub as base_model_name_or_path into its adapter_config.json"
         )
     return source
+
+
+def _base_of(settings: Path) -> str:
+    """The model that an adapter is for."""
+    try:
+        return str(json.loads(settings.read_bytes())["base_model_name_or_path"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise EffaceError(f"{settings} does not name the adapter's model; save the adapter anew with PEFT") from error
 
 
 def _is_run(folder: Path) -> bool:
