@@ -144,7 +144,8 @@ def unlearn(
     `method`: `me+gd`, `idk+ap`, `npo+gd` and so on, or one of your own.
     `plugins`: objectives and metrics of your own: classes, "path/to/file.py" or "package.module", where `:Class`
     behind it takes one of several. They are code that runs with your rights.
-    `out`: the run's folder, new or empty; None makes a temporary one that lives as long as what is returned.
+    `out`: the run's folder, new or empty; None makes a temporary one that lives as long as what is returned (training
+    that diverges leaves it, with the last checkpoint).
     `scores`: False only trains. `resume`: go on where a run of the same settings was stopped in `out`.
     `reporter`: told of stages, steps and warnings (`efface.run.reporter.Reporter`); without one, warnings are
     Python's.
