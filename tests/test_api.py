@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import math
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,8 @@ from efface.run import inputs
 from efface.run.config import RunConfig, read_yaml, validated
 from efface.run.models import model_sha256
 from efface.run.reporter import Silent
+from efface.train.loop import Trainer
+from efface.train.step import Losses
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
@@ -225,6 +228,25 @@ def test_a_temporary_folder_lives_as_long_as_what_is_returned(here: Path) -> Non
         package.unlearn(MODEL, forget=FORGET, method="mee")
     assert temporary_folders(here) == []
     assert list(here.iterdir()) == []
+
+
+def test_training_that_diverges_leaves_its_checkpoint(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sentence names it."""
+    finite = Trainer._finite_norm
+
+    def diverging(self: Trainer, number: int, examples: Any, losses: Any) -> torch.Tensor:
+        if number == 3:
+            losses = Losses(losses.forget * math.inf, losses.retain)
+        return finite(self, number, examples, losses)
+
+    monkeypatch.setattr(Trainer, "_finite_norm", diverging)
+    settings = SETTINGS | {"train": {"lr": 1e-3, "epochs": 3, "batch_size": 8, "checkpoint_every": 1}}
+    with pytest.raises(EffaceError, match="the checkpoint of step 1 stays in ") as raised:
+        package.unlearn(MODEL, forget=FORGET, method="ga", scores=False, **settings)
+    [folder] = temporary_folders(here)
+    kept = str(raised.value).split(" stays in ")[1].split(";")[0]
+    assert Path(kept).is_dir()
+    assert Path(kept).is_relative_to(folder)
 
 
 @pytest.mark.filterwarnings("default")
