@@ -210,6 +210,16 @@ def test_an_architecture_that_cannot_be_packed_is_refused(config, tmp_path, monk
     assert not (tmp_path / "run").exists()
 
 
+def test_a_model_that_fills_the_memory_is_refused(config, tmp_path, monkeypatch):
+    def full(_):
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(opened, "why_in_rows", full)
+    with pytest.raises(EffaceError, match="but not a dozen tokens beside it; use device=cpu or a smaller model"):
+        run(config(), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_resuming_with_another_model_of_that_name_is_refused(config, tmp_path, source, model_in):
     model = model_in(torch.float32)
     with pytest.raises(KeyboardInterrupt):

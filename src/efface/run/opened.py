@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from efface.errors import EffaceError
 from efface.run.models import evaluation_dtype, load_model, load_tokenizer, model_folder, model_sha256
 from efface.run.reporter import Reporter
 from efface.text.forward import position_limit, vocabulary_size
@@ -45,7 +46,13 @@ def open_model(
     source = model_folder(name)
     tokenizer = load_tokenizer(source)
     model = load_model(source, dtype=dtype or evaluation_dtype(source, device), device=device, quantization=rounding)
-    if why := why_in_rows(model):
+    try:
+        why = why_in_rows(model)
+    except torch.OutOfMemoryError as error:
+        raise EffaceError(
+            f"the GPU's memory holds model {name}, but not a dozen tokens beside it; use device=cpu or a smaller model"
+        ) from error
+    if why is not None:
         reporter.warning(f"{why}; its sequences are padded to rows of like length, which takes longer")
     formatter = Formatter(tokenizer, text, limit=position_limit(model), vocabulary=vocabulary_size(model))
     return Opened(source=source, sha256=model_sha256(source), model=model, tokenizer=tokenizer, formatter=formatter)
