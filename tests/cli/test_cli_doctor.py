@@ -34,7 +34,7 @@ def test_a_run_that_can_start(efface: Command, place: Path) -> None:
     ran = efface("doctor", "mine.yaml", "--steps", "1")
     assert ran.returncode == 0
     assert sorted(place.rglob("*")) == before
-    for part in ("  in training: about ", ", measured ", "Ways to train", "Time, from 1 steps", "  in all: at most "):
+    for part in ("  in training: about ", ", measured ", "Ways to train", "Time, from 1 step\n", "  in all: at most "):
         assert part in ran.stdout
     assert "measuring steps" in ran.stderr
 

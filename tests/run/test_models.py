@@ -143,6 +143,9 @@ def test_layers_that_the_config_does_not_have(copy):
     weights = load_file(copy / "model.safetensors") | {"model.vision.layers.7.weight": torch.zeros(1)}
     save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
     load(copy)  # of another part of a larger model
+    further = {f"model.layers.2.{name}": torch.zeros(1) for name in ("mlp.up_proj.weight", "eh_proj.weight")}
+    save_file(load_file(copy / "model.safetensors") | further, copy / "model.safetensors", metadata={"format": "pt"})
+    load(copy)  # a layer that predicts further tokens
 
 
 @pytest.mark.parametrize(

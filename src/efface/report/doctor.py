@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from rich.console import Console
 
 from efface.report.diagnosis import Diagnosis, Forecast, Machine, Measured, Times
-from efface.report.facts import print_facts, size
+from efface.report.facts import counted, print_facts, size
 
 
 def print_diagnosis(console: Console, found: Diagnosis) -> None:
@@ -20,7 +20,8 @@ def print_diagnosis(console: Console, found: Diagnosis) -> None:
         ways = ((each.name, f"{size(each.training)}, {_fit(each.fits)} ({each.setting})") for each in found.options)
         print_facts(console, "Ways to train", ways)
     if found.measured is not None and found.times is not None:
-        print_facts(console, f"Time, from {found.measured.steps.count} steps", _time_facts(found.measured, found.times))
+        steps = counted(found.measured.steps.count, "step")
+        print_facts(console, f"Time, from {steps}", _time_facts(found.measured, found.times))
 
 
 def _machine_facts(machine: Machine) -> Iterator[tuple[str, str]]:
@@ -51,7 +52,7 @@ def _forecast_facts(forecast: Forecast, measured: Measured | None) -> Iterator[t
     yield "in training", f"about {size(forecast.training)}{compared}"
     cache = f"weights {size(forecast.evaluated_weights)}, keys and values {size(forecast.cache)}"
     yield "in evaluation", f"about {size(forecast.evaluation)} ({cache})"
-    checkpoints = f"{forecast.checkpoints} checkpoints of {size(forecast.checkpoint)}"
+    checkpoints = f"{counted(forecast.checkpoints, 'checkpoint')} of {size(forecast.checkpoint)}"
     yield "disk", f"{size(forecast.disk)} at most ({checkpoints}, model {size(forecast.saved)})"
 
 

@@ -27,7 +27,6 @@ Config = TypeVar("Config", bound=BaseModel)
 PRESET_KEYS = ("preset", "recipe")
 """What chooses settings and is none itself: a preset's name, and `ours` or `published` for its numbers."""
 
-
 _HOW_TO_GIVE = {
     "data": "give a file as data.forget=FILE, or a benchmark such as data=tofu-forget01",
     "model": "give a folder or a name on the hub as model=MODEL",

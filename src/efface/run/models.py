@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
+from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,8 @@ from efface.train.config import TrainConfig
 
 _GENERATION = "generation_config.json"
 _MXFP4 = "mxfp4"
-_IN_LAYER = re.compile(r"(.*?\.\d+)\.")
-"""The name of a weight of a layer, such as `model.layers.3.mlp.up_proj.weight`, and that of the layer in it."""
+_IN_LAYER = re.compile(r"(.*?)\.(\d+)\.(.*)")
+"""The name of a weight of a layer, such as `model.layers.3.mlp.up_proj.weight`: its stack, its number and the rest."""
 
 
 def model_folder(name: str) -> Path:
@@ -110,10 +112,7 @@ def _check_loaded(folder: Path, model: Any, report: Any) -> None:
         )
     if missing := sorted(report["missing_keys"]):
         raise EffaceError(f"model {folder} lacks {len(missing)} of its weights, such as {missing[0]}; copy it whole")
-    own = {match[1] for name in model.state_dict() if (match := _IN_LAYER.match(name))}
-    stacks = {layer.rpartition(".")[0] for layer in own}
-    others = {match[1] for name in report["unexpected_keys"] if (match := _IN_LAYER.match(name))} - own
-    if beyond := sorted(layer for layer in others if layer.rpartition(".")[0] in stacks):
+    if beyond := _layers_beyond(model, report["unexpected_keys"]):
         raise EffaceError(
             f"model {folder} stores {beyond[0]}, a layer that its config.json does not have; give the config.json that "
             "it was saved with"
@@ -124,6 +123,20 @@ def _check_loaded(folder: Path, model: Any, report: Any) -> None:
             f"model {folder} stores {strange[0]}, which the layer in its config.json does not have, and would compute "
             "something else; give the config.json that it was saved with"
         )
+
+
+def _layers_beyond(model: Any, unexpected: Iterable[str]) -> list[str]:
+    """Stored layers that are made as the model's own are, and that it does not have.
+
+    Others may follow for good reasons: those that predict further tokens (DeepSeek, GLM) have weights of their own.
+    """
+    own = [match.groups() for name in model.state_dict() if (match := _IN_LAYER.match(name))]
+    layers, weights = {(stack, number) for stack, number, _ in own}, {(stack, rest) for stack, _, rest in own}
+    others: dict[tuple[str, str], set[tuple[str, str]]] = defaultdict(set)
+    for name in unexpected:
+        if (match := _IN_LAYER.match(name)) and (match[1], match[2]) not in layers:
+            others[match[1], match[2]].add((match[1], match[3]))
+    return sorted(f"{stack}.{number}" for (stack, number), made_of in others.items() if made_of <= weights)
 
 
 def _as_it_computes(model: Any, dtype: torch.dtype) -> Any:
