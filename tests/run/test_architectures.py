@@ -276,6 +276,16 @@ def test_a_tokenizer_of_another_model_is_refused(tmp_path):
 # Runs
 
 
+class Listening(Silent):
+    """Remembers the warnings."""
+
+    def __init__(self):
+        self.warned = []
+
+    def warning(self, text):
+        self.warned.append(text)
+
+
 class Dying(Silent):
     """Dies after the third step, as the process would."""
 
@@ -331,9 +341,11 @@ def weights(folder):
     return (folder / "model.safetensors").read_bytes()
 
 
-def test_a_run_is_saved_for_transformers_and_resumed(config, source, tmp_path, logits_when_saved):
+def test_a_run_is_saved_for_transformers_and_resumed(architecture, config, source, tmp_path, logits_when_saved):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    pipeline.run(config(), whole)
+    listening = Listening()
+    pipeline.run(config(), whole, reporter=listening)
+    assert any("padded to rows of like length" in text for text in listening.warned) == architecture.rows
     unlearned = plain(whole / "model")
     torch.testing.assert_close(logits(unlearned), logits_when_saved[0], rtol=1e-5, atol=1e-5)
     original = load(source)
@@ -375,6 +387,12 @@ def test_an_adapter_for_peft(architecture, config, source, tmp_path, logits_when
 
     out = tmp_path / "run"
     pipeline.run(config(method=architecture.adapted_with, train={"lora": {"r": 2, "dropout": 0.1}}), out)
+    assert not {"lm_head", "embed_out"} & set(
+        json.loads((out / "adapter" / "adapter_config.json").read_text())["target_modules"]
+    )
+    card = (out / "adapter" / "README.md").read_text()
+    assert f"# Unlearned with {architecture.adapted_with}" in card
+    assert "This is the LoRA adapter alone" in card
     on_base = PeftModel.from_pretrained(plain(source), out / "adapter")
     merged = plain(out / "model")
     torch.testing.assert_close(logits(on_base), logits_when_saved[0], rtol=1e-5, atol=1e-5)

@@ -67,6 +67,9 @@ def test_a_run_is_only_touched_to_resume_it_with_the_same_settings(folder, confi
     other = config.model_copy(update={"seed": 1})
     with pytest.raises(EffaceError, match="has other settings than these; give the same ones or another --out"):
         folder.check(other, resume=True)
+    folder.config.write_bytes(b"\xff\xfe")
+    with pytest.raises(EffaceError, match="has other settings than these; give the same ones or another --out"):
+        folder.check(config, resume=True)
 
 
 @pytest.mark.parametrize("kind", [RunConfig, FinetuneConfig])

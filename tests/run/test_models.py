@@ -148,6 +148,12 @@ def test_layers_that_the_config_does_not_have(copy):
     load(copy)  # a layer that predicts further tokens
 
 
+def test_adapters_need_linear_layers():
+    bare = LlamaForCausalLM(LlamaConfig(vocab_size=60, hidden_size=16, num_hidden_layers=0, num_attention_heads=2))
+    with pytest.raises(EffaceError, match="LlamaForCausalLM has no linear layers for adapters; leave train.lora out"):
+        with_adapters(bare, LoRAConfig(), seed=0)
+
+
 @pytest.mark.parametrize(
     ("method", "stored"),
     [("gptq", {"quant_method": "gptq", "bits": 4}), ("bitsandbytes", {"load_in_8bit": True})],  # named since 2023 only

@@ -73,6 +73,8 @@ def test_what_is_scored_and_what_is_missing(tmp_path: Path) -> None:
     config = validated(EvaluationConfig, {**SHARED, "evaluate": JUDGES})
     alone = outline_evaluation(config, tmp_path / "out", data_dir=None, before=None, reporter=Silent())
     assert (alone.scored, alone.missing, alone.training) == (planned.scored, planned.missing, None)
+    with pytest.raises(EffaceError, match="the records from before unlearning lack question"):
+        outline_evaluation(config, tmp_path / "out", data_dir=None, before={"forget": []}, reporter=Silent())
 
 
 def test_own_answers_are_not_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -151,6 +152,15 @@ def test_own_attention_comes_back(llama, own):
     with pytest.raises(KeyboardInterrupt), packing(llama):
         raise KeyboardInterrupt
     assert llama.config._attn_implementation == own
+
+
+def test_own_attention_comes_back_where_it_could_be_replaced_in_part():
+    """As of GOT-OCR's two parts, whose common config then says that nothing was."""
+    asked = []
+    model = SimpleNamespace(config=SimpleNamespace(_attn_implementation="sdpa"), set_attn_implementation=asked.append)
+    with pytest.raises(NotPackedError, match="transformers does not let its attention be replaced"), packing(model):
+        pass
+    assert asked == [NAME, "sdpa"]
 
 
 def test_a_saved_model_does_not_know_about_packing(llama, tmp_path):
