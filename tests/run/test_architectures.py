@@ -387,9 +387,8 @@ def test_an_adapter_for_peft(architecture, config, source, tmp_path, logits_when
 
     out = tmp_path / "run"
     pipeline.run(config(method=architecture.adapted_with, train={"lora": {"r": 2, "dropout": 0.1}}), out)
-    assert not {"lm_head", "embed_out"} & set(
-        json.loads((out / "adapter" / "adapter_config.json").read_text())["target_modules"]
-    )
+    targets = json.loads((out / "adapter" / "adapter_config.json").read_text())["target_modules"]
+    assert not {"lm_head", "embed_out"} & set(targets)
     card = (out / "adapter" / "README.md").read_text()
     assert f"# Unlearned with {architecture.adapted_with}" in card
     assert "This is the LoRA adapter alone" in card

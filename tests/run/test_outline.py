@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from safetensors import safe_open
 
+from efface.errors import EffaceError
 from efface.run.config import EvaluationConfig, FinetuneConfig, RunConfig, validated
 from efface.run.finetune import finetune
 from efface.run.outline import Outline, outline_evaluation, outline_finetuning, outline_run
