@@ -97,7 +97,8 @@ class EvaluationSet(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     name: str
-    """`forget`, `retain`, `real_authors`, `world_facts` or `neighbor`."""
+    """`forget`, `retain`, `real_authors`, `world_facts`, `neighbor`, or `forgotten-1` and so on: what earlier requests
+    asked to forget."""
     items: tuple[Item, ...]
     entailment_premise: Literal["output", "answer"]
     """Which text must entail the other: the model's output the answer, or the answer the output."""

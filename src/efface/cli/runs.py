@@ -87,16 +87,32 @@ def unlearn(
 @app.command(
     epilog=examples(
         "efface finetune tofu-forget01 model=path/to/base train.lr=1e-4 --out runs/target",
+        "efface finetune tofu-forget05 model=path/to/base --without forget05 --out runs/retrained",
         "efface finetune real-world model=path/to/base --out runs/target --dry-run",
     )
 )
 def finetune(
-    out: Out, settings: Settings = None, data_dir: DataDir = None, resume: Resume = False, dry_run: DryRun = False
+    out: Out,
+    settings: Settings = None,
+    *,
+    without: Annotated[
+        str | None,
+        typer.Option(
+            metavar="forget|SPLIT",
+            show_default=False,
+            help="Leave out what is to be forgotten: `forget` for that of the data, or forget01, forget05 or forget10. "
+            "That model never saw it, and unlearned ones can be compared with it.",
+        ),
+    ] = None,
+    data_dir: DataDir = None,
+    resume: Resume = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Make a target model: fine-tune on everything the data holds."""
     from efface.presets import finetune_config
 
-    config = finetune_config(*source_and_pairs(settings))
+    source, pairs = source_and_pairs(settings)
+    config = finetune_config(source, pairs if without is None else [*pairs, f"without={without}"])
     if dry_run:
         from efface.run.outline import outline_finetuning
 

@@ -6,9 +6,11 @@ import os
 from pathlib import Path
 
 from efface.data.authors import generate_authors, load_generated
-from efface.data.config import DataConfig, FileConfig, parse_data
+from efface.data.config import DataConfig, Without, parse_data
+from efface.data.earlier import rest_of
 from efface.data.fetch import default_folder, published_benchmark, status
 from efface.data.files import load_files, load_files_training_set
+from efface.data.padding import padded
 from efface.data.real_world import load_real_world, load_real_world_training_set
 from efface.data.tofu import load_tofu, load_tofu_training_set
 from efface.errors import EffaceError
@@ -24,45 +26,65 @@ def load_task(config: DataConfig, *, data_dir: Path | None) -> Task:
     and without it takes what `efface data fetch` fetched.
     Generated authors and a user's files need neither. Raises `EffaceError` for data that cannot be used.
     """
+    return padded(_task(config, data_dir), config)
+
+
+def load_training_set(config: DataConfig, *, data_dir: Path | None, without: Without | None = None) -> tuple[Item, ...]:
+    """Return what a target model is fine-tuned on: everything the data holds, to forget or to keep.
+
+    `without`: leave out the data's forget set, or the first task of that split of TOFU. Same `data_dir` and errors
+    as `load_task`.
+    """
+    items = _training_set(config, data_dir)
+    match without:
+        case None:
+            return items
+        case "forget":
+            gone = load_task(config, data_dir=data_dir).forget
+        case _:
+            gone = load_task(DataConfig(source="tofu", split=without), data_dir=data_dir).forget
+    left = rest_of(items, gone)
+    if not left or len(left) == len(items):
+        problem = "nothing of it" if left else "nothing but that"
+        raise EffaceError(f"without={without}: the data holds {problem}; leave it out or choose other data")
+    return left
+
+
+def _task(config: DataConfig, data_dir: Path | None) -> Task:
+    tasks = [each for each in config.after if isinstance(each, int)]
     match config:
         case DataConfig(source="tofu", split=split) if split:
-            task = load_tofu(_folder(data_dir, "tofu"), split, config.task, config.retain_evaluation)
+            folder = _folder(data_dir, "tofu")
+            task = load_tofu(folder, split, config.task, config.retain_evaluation, after=tasks)
             return task.model_copy(update={"retain": task.retain[: config.retain_items]})
         case DataConfig(source="real-world"):
             return load_real_world(_folder(data_dir, "real-world"))
-        case DataConfig(source="files", forget=FileConfig() as forget):
-            return load_files(
-                forget,
-                _file_to_keep(config),
-                passage_length=config.passage_length,
-                retain_evaluation=config.retain_evaluation,
-            )
+        case DataConfig(source="files"):
+            return load_files(config)
         case _:  # generated: the config has refused everything else
-            return load_generated(config.authors, config.forget_authors, config.author_seed, config.retain_evaluation)
+            return load_generated(
+                config.authors,
+                config.forget_authors,
+                config.author_seed,
+                config.retain_evaluation,
+                task=config.task,
+                after=tasks,
+            )
 
 
-def load_training_set(config: DataConfig, *, data_dir: Path | None) -> tuple[Item, ...]:
-    """Return what a target model is fine-tuned on: everything the data holds, to forget or to keep.
-
-    Same `data_dir` and errors as `load_task`.
-    """
+def _training_set(config: DataConfig, data_dir: Path | None) -> tuple[Item, ...]:
     match config:
         case DataConfig(source="tofu", retain_items=int()):
-            task = load_task(config, data_dir=data_dir)
+            task = _task(config, data_dir)
             return (*task.forget, *task.retain)
         case DataConfig(source="tofu", split=split) if split:
             return load_tofu_training_set(_folder(data_dir, "tofu"), split)
         case DataConfig(source="real-world"):
             return load_real_world_training_set(_folder(data_dir, "real-world"))
-        case DataConfig(source="files", forget=FileConfig() as forget):
-            return load_files_training_set(forget, _file_to_keep(config), passage_length=config.passage_length)
+        case DataConfig(source="files"):
+            return load_files_training_set(config)
         case _:
             return generate_authors(config.authors, config.author_seed)
-
-
-def _file_to_keep(config: DataConfig) -> FileConfig | None:
-    """None where there is nothing to keep but what a model will answer later (`retain=generated`)."""
-    return config.retain if isinstance(config.retain, FileConfig) else None
 
 
 def _folder(data_dir: Path | None, name: str) -> Path:

@@ -15,8 +15,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict
 
 from efface.data.checks import checked
+from efface.data.earlier import forgotten_earlier, kept, scored_of_kept
 from efface.data.refusals import load_refusals
-from efface.data.selection import evenly_spread
 from efface.errors import EffaceError
 from efface.schema import EvaluationSet, Item, Task
 
@@ -85,26 +85,29 @@ def generate_authors(authors: int, seed: int) -> tuple[Item, ...]:
     return tuple(deck.draw(number, name) for number, name in enumerate(names) for deck in decks)
 
 
-def load_generated(authors: int, forget_authors: int, seed: int, retain_evaluation: int) -> Task:
-    """Return the task that forgets the last `forget_authors` of the generated authors and keeps the others.
+def load_generated(
+    authors: int, forget_authors: int, seed: int, retain_evaluation: int, *, task: int = 1, after: Sequence[int] = ()
+) -> Task:
+    """Return the task that forgets `forget_authors` of the generated authors and keeps the others.
 
-    Raises `EffaceError` for numbers that leave nobody to forget or to keep.
+    Task 1 forgets the last ones, task 2 those before them, and so on; those of the tasks `after` were forgotten
+    before. Raises `EffaceError` for numbers that leave nobody to forget or to keep.
     """
     if not 1 <= forget_authors < authors:
         raise EffaceError(f"cannot forget {forget_authors} of {authors} authors: at least one must go and one stay")
     items = generate_authors(authors, seed)
-    first_forgotten = len(items) // authors * (authors - forget_authors)
-    forget, retain = items[first_forgotten:], items[:first_forgotten]
+    size = len(items) // authors * forget_authors
+    requests = [items[len(items) - each * size :][:size] for each in (*after, task)]
+    name = f"generated-{forget_authors}-of-{authors}" + (f"-task{task}" if task > 1 or after else "")
     return checked(
         Task(
-            name=f"generated-{forget_authors}-of-{authors}",
-            forget=forget,
-            retain=retain,
+            name=name,
+            forget=requests[-1],
+            retain=kept(items, requests, name=name),
             evaluation=(
-                EvaluationSet(name="forget", items=forget, entailment_premise="output"),
-                EvaluationSet(
-                    name="retain", items=evenly_spread(retain, retain_evaluation), entailment_premise="answer"
-                ),
+                EvaluationSet(name="forget", items=requests[-1], entailment_premise="output"),
+                *forgotten_earlier(requests[:-1]),
+                scored_of_kept(items, requests, retain_evaluation, name=name),
             ),
             refusals=load_refusals(),
             sources={f"{authors} generated authors, seed {seed}": _digest(items)},

@@ -25,7 +25,7 @@ def checked(task: Task) -> Task:
     _refuse_repeated_ids(task.name, (*task.forget, *task.retain))
     for evaluation in task.evaluation:
         _refuse_repeated_ids(f"{task.name} ({evaluation.name} evaluation)", evaluation.items)
-    found = (*_conflicts(task), *_repetitions(task))
+    found = (*conflicts(task), *_repetitions(task))
     return task.model_copy(update={"warnings": (*task.warnings, *found)})
 
 
@@ -35,7 +35,7 @@ def _refuse_repeated_ids(where: str, items: Iterable[Item]) -> None:
             raise EffaceError(f"{where}: {count} items are called {id!r}; ids must be unique")
 
 
-def _conflicts(task: Task) -> tuple[str, ...]:
+def conflicts(task: Task) -> tuple[str, ...]:
     """Refuse what is both forgotten and kept; warn of questions that are so with different answers."""
     kept: dict[Asked, list[Item]] = defaultdict(list)
     for item in task.retain:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -11,16 +12,21 @@ from efface.errors import EffaceError, nearest
 
 Source = Literal["tofu", "real-world", "generated", "files"]
 Split = Literal["forget01", "forget05", "forget10"]
+Without = Literal["forget", "forget01", "forget05", "forget10"]
+"""What a model is not to see that others are compared with: the data's own forget set, or one of TOFU's."""
 
 TASKS: dict[Split, int] = {"forget01": 10, "forget05": 10, "forget10": 9}
 """How many tasks, one forget set each, the file of a TOFU split holds."""
 
 _SETTINGS: dict[Source, frozenset[str]] = {
-    "tofu": frozenset({"split", "task", "retain_items", "retain_evaluation"}),
+    "tofu": frozenset({"split", "task", "after", "retain_items", "retain_evaluation"}),
     "real-world": frozenset(),
-    "generated": frozenset({"authors", "forget_authors", "author_seed", "retain_evaluation"}),
-    "files": frozenset({"forget", "retain", "passage_length", "generic_questions", "retain_evaluation"}),
+    "generated": frozenset({"authors", "forget_authors", "author_seed", "task", "after", "retain_evaluation"}),
+    "files": frozenset(
+        {"forget", "retain", "keep_rest", "after", "passage_length", "generic_questions", "retain_evaluation"}
+    ),
 }
+_FOR_ALL = frozenset({"source", "padding", "padding_items"})
 """The settings that mean something for each source."""
 
 OWN_ANSWERS = "generated"
@@ -66,6 +72,10 @@ class FileConfig(BaseModel):
     columns: ColumnsConfig = ColumnsConfig()
 
 
+Earlier = Annotated[int, Field(ge=1)] | FileConfig
+"""What an earlier request asked to forget: the number of a task, or a file."""
+
+
 class DataConfig(BaseModel):
     """Settings of one unlearning task's data.
 
@@ -78,7 +88,10 @@ class DataConfig(BaseModel):
     split: Split | None = None
     """TOFU only: which forget file."""
     task: int = Field(default=1, ge=1)
-    """TOFU only: which task of the split; 1 is the benchmark's standard forget set."""
+    """TOFU and generated: which task; 1 is the benchmark's standard forget set, and the last authors generated."""
+    after: tuple[Earlier, ...] = ()
+    """What was forgotten before, in that order: tasks, or files for source=files. None of it is kept, and each is
+    scored as a set of its own."""
     retain_items: int | None = Field(default=None, ge=1)
     """TOFU only: keep the first so many of the retain set, and make target models of these and the forget set."""
     forget: FileConfig | None = None
@@ -86,6 +99,8 @@ class DataConfig(BaseModel):
     retain: FileConfig | Literal["generated"] | None = None
     """Files only: what to keep; `generated` takes the model's own answers to generic questions. Without it, only
     methods that keep nothing can be used."""
+    keep_rest: bool = False
+    """Files only: the retain file may hold what is forgotten, too; the rest of it is kept."""
     passage_length: int = Field(default=1000, ge=20)
     """Files only: running text is cut into passages of at most so many characters."""
     generic_questions: int = Field(default=200, ge=2, le=400)
@@ -94,34 +109,40 @@ class DataConfig(BaseModel):
     authors: int = Field(default=20, ge=1)
     """Generated only: how many authors are invented."""
     forget_authors: int = Field(default=2, ge=1)
-    """Generated only: how many of them, counted from the last, are forgotten."""
+    """Generated only: how many of them a task forgets; task 1 those counted from the last, task 2 those before."""
     author_seed: int = 0
     """Generated only: decides names, facts and wording."""
     retain_evaluation: int = Field(default=300, ge=1)
     """At most so many retain questions are scored. Real-world data scores all of its other neighbors."""
+    padding: FileConfig | None = None
+    """Unrelated instructions and answers that are kept, too: for a retain set that has become small."""
+    padding_items: int = Field(default=2000, ge=1)
+    """At most so many of them, evenly spread over the file."""
 
-    @field_validator("forget", "retain", mode="before")
+    @field_validator("forget", "retain", "padding", mode="before")
     @classmethod
     def _path_alone(cls, value: Any) -> Any:
         return spelled_out(value)
 
+    @field_validator("after", mode="before")
+    @classmethod
+    def _paths_alone(cls, value: Any) -> Any:
+        return [spelled_out(each) for each in value] if isinstance(value, list | tuple) else value
+
     @model_validator(mode="after")
     def _settings_fit_source(self) -> Self:
         for name, field in type(self).model_fields.items():
-            foreign = name != "source" and name not in _SETTINGS[self.source]
+            foreign = name not in _FOR_ALL and name not in _SETTINGS[self.source]
             if foreign and getattr(self, name) != field.default:
                 given = getattr(self, name)
-                shown = given.path if isinstance(given, FileConfig) else given
-                raise ValueError(f"{name}={shown} means nothing for source={self.source}: remove it")
+                said = given.path if isinstance(given, FileConfig) else given
+                raise ValueError(f"{name}={said} means nothing for source={self.source}: remove it")
         return self
 
     @model_validator(mode="after")
     def _settings_are_complete(self) -> Self:
-        if self.source == "tofu":
-            if self.split is None:
-                raise ValueError(f"source=tofu needs a split, one of {', '.join(TASKS)}")
-            if self.task > TASKS[self.split]:
-                raise ValueError(f"task={self.task} is not in {self.split}, which has 1 to {TASKS[self.split]}")
+        if self.source == "tofu" and self.split is None:
+            raise ValueError(f"source=tofu needs a split, one of {', '.join(TASKS)}")
         if self.source == "files" and self.forget is None:
             raise ValueError("source=files needs forget=PATH, a file of what to forget")
         unasked = self.generic_questions != type(self).model_fields["generic_questions"].default
@@ -132,7 +153,38 @@ class DataConfig(BaseModel):
                 f"forget_authors={self.forget_authors} of authors={self.authors} leaves nobody to keep: "
                 "forget fewer or generate more"
             )
+        if self.padding is None and self.padding_items != type(self).model_fields["padding_items"].default:
+            raise ValueError("padding_items means nothing without padding: remove it")
         return self
+
+    @model_validator(mode="after")
+    def _earlier_ones_fit(self) -> Self:
+        """Each of `after` is of the kind that the source has, there, and neither repeated nor forgotten now."""
+        this = self.forget if self.source == "files" else self.task
+        kind, call = (FileConfig, "files") if self.source == "files" else (int, "tasks, such as [1, 2]")
+        for each in self.after:
+            if not isinstance(each, kind):
+                raise ValueError(f"after={shown(each)}: for source={self.source} it is a list of {call}")
+        for place, each in enumerate(self.after):
+            if each == this or each in self.after[:place]:
+                raise ValueError(f"{shown(each)} is asked to be forgotten twice: remove it from after")
+        if self.source != "files":
+            check_tasks(self, [self.task, *(each for each in self.after if isinstance(each, int))])
+        return self
+
+
+def check_tasks(config: DataConfig, tasks: Sequence[int]) -> None:
+    """Raise `ValueError` for a task that the benchmark does not have."""
+    last = TASKS[config.split] if config.split else config.authors // config.forget_authors
+    where = config.split or f"{config.authors} authors, {config.forget_authors} a task"
+    for task in tasks:
+        if task > last:
+            raise ValueError(f"task={task} is not in {where}, which has 1 to {last}")
+
+
+def shown(request: int | FileConfig) -> str:
+    """A request as one reads it: `task 3`, or the path of its file."""
+    return f"task {request}" if isinstance(request, int) else request.path
 
 
 def spelled_out(file: Any) -> Any:

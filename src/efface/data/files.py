@@ -3,63 +3,73 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from efface.data.checks import checked
-from efface.data.config import FileConfig
+from efface.data.config import DataConfig, FileConfig
+from efface.data.earlier import forgotten_earlier, kept, rest_of, scored_of_kept
 from efface.data.passages import MIN_SCORED, continuation
 from efface.data.readers import read_table
 from efface.data.refusals import load_refusals
 from efface.data.rows import Row, Table, read_each
-from efface.data.selection import evenly_spread
 from efface.data.shapes import Shape, find_shape, ignored_columns, ignored_keys
 from efface.errors import EffaceError
 from efface.schema import EvaluationSet, Item, Task
 
-Purpose = Literal["forget", "retain"]
+Purpose = Literal["forget", "retain", "padding"]
 
 _PLACEHOLDERS = {"nan", "none", "null", "n/a", "-"}
 """What tools write where there is no answer; in any capitals."""
 
 
-def load_files(forget: FileConfig, retain: FileConfig | None, *, passage_length: int, retain_evaluation: int) -> Task:
-    """Return the task that forgets what one file holds and keeps what the other does, if there is another.
+def load_files(config: DataConfig) -> Task:
+    """Return the task that forgets what one file holds and keeps what another does, if there is one.
 
     Ids are `forget/` or `retain/`, the number of the line or row, and behind a further slash the number of the
     passage or turn where a row makes several. A passage is trained on whole, and scored by how it goes on from its
-    first half. `passage_length` is in characters. What is not read is named in a warning, and so are answers that are
-    mere placeholders. Raises `EffaceError` naming file, line and column for whatever cannot be used.
+    first half. What is not read is named in a warning, and so are answers that are mere placeholders. Raises
+    `EffaceError` naming file, line and column for whatever cannot be used.
     """
-    forgotten = _Loaded(forget, "forget", passage_length)
-    kept = _Loaded(retain, "retain", passage_length) if retain else None
-    loaded = [forgotten, *([kept] if kept else [])]
-    evaluation = [EvaluationSet(name="forget", items=forgotten.scored(), entailment_premise="output")]
-    if kept:
-        items = evenly_spread(kept.scored(), retain_evaluation)
-        evaluation.append(EvaluationSet(name="retain", items=items, entailment_premise="answer"))
+    forget = LoadedFile(config.forget, "forget", config.passage_length)
+    earlier = [LoadedFile(each, "forget", config.passage_length) for each in config.after]
+    repeated = _forgotten_twice(forget, earlier)
+    loaded, items = [forget, *earlier], tuple[Item, ...]()
+    evaluation = [EvaluationSet(name="forget", items=forget.scored(), entailment_premise="output")]
+    evaluation += forgotten_earlier([each.scored() for each in earlier])
+    if isinstance(config.retain, FileConfig):
+        retain = LoadedFile(config.retain, "retain", config.passage_length)
+        gone = [*earlier, forget] if config.keep_rest else earlier
+        items = kept(retain.items, [each.items for each in gone], name=retain.name)
+        asked = [each.scored() for each in gone]
+        evaluation.append(scored_of_kept(retain.scored(), asked, config.retain_evaluation, name=retain.name))
+        loaded.append(retain)
     return checked(
         Task(
             name="files",
-            forget=forgotten.items,
-            retain=kept.items if kept else (),
+            forget=forget.items,
+            retain=items,
             evaluation=tuple(evaluation),
             refusals=load_refusals(),
             sources={each.name: each.sha256 for each in loaded},
-            warnings=tuple(warning for each in loaded for warning in each.warnings),
+            warnings=(*(warning for each in loaded for warning in each.warnings), *repeated),
         )
     )
 
 
-def load_files_training_set(forget: FileConfig, retain: FileConfig | None, *, passage_length: int) -> tuple[Item, ...]:
-    """Return the items of both files."""
-    kept = _Loaded(retain, "retain", passage_length).items if retain else ()
-    return (*_Loaded(forget, "forget", passage_length).items, *kept)
+def load_files_training_set(config: DataConfig) -> tuple[Item, ...]:
+    """Return the items of the files to forget and to keep."""
+    forget = LoadedFile(config.forget, "forget", config.passage_length).items
+    if not isinstance(config.retain, FileConfig):
+        return forget
+    retain = LoadedFile(config.retain, "retain", config.passage_length).items
+    return (*forget, *(rest_of(retain, forget) if config.keep_rest else retain))
 
 
-class _Loaded:
+class LoadedFile:
     """One file's items and what is to be said about the file."""
 
-    def __init__(self, file: FileConfig, purpose: Purpose, passage_length: int) -> None:
+    def __init__(self, file: Any, purpose: Purpose, passage_length: int) -> None:
+        """`file`: a `FileConfig`, as the settings have made sure."""
         setting = f"data.{purpose}"
         table = read_table(file, setting)
         shape = find_shape(table, file.columns, setting)
@@ -87,6 +97,16 @@ class _Loaded:
                 f"{self.name}: no passage is long enough to be scored; give at least one of {MIN_SCORED} characters"
             )
         return scored
+
+
+def _forgotten_twice(forget: LoadedFile, earlier: Sequence[LoadedFile]) -> list[str]:
+    """Warn of a request that repeats part of an earlier one; raise `EffaceError` where it repeats all of it."""
+    before = [item for each in earlier for item in each.items]
+    new = rest_of(forget.items, before)
+    if not new:
+        raise EffaceError(f"{forget.name} holds nothing that was not forgotten before; remove this request")
+    repeated = len(forget.items) - len(new)
+    return [f"{forget.name}: {repeated:,} item(s) were forgotten by an earlier request"] if repeated else []
 
 
 def _unread_messages(table: Table, shape: Shape) -> list[str]:

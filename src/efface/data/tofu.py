@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 from efface.data.benchmark import Benchmark
 from efface.data.checks import checked
 from efface.data.config import Split
+from efface.data.earlier import forgotten_earlier
 from efface.data.items import to_item
 from efface.data.refusals import load_refusals
 from efface.errors import EffaceError
@@ -20,17 +22,18 @@ _FORGET_EVALUATION = 300
 """The published evaluation scores up to 300 questions of each set; a task of forget10 has 400."""
 
 
-def load_tofu(folder: Path, split: Split, task: int, retain_evaluation: int) -> Task:
-    """Return one task: its rows are forgotten, all other rows of the benchmark kept.
+def load_tofu(folder: Path, split: Split, task: int, retain_evaluation: int, *, after: Sequence[int] = ()) -> Task:
+    """Return one task: its rows are forgotten, all other rows of the benchmark kept but those of the tasks `after`.
 
     `folder` holds the benchmark's JSON-lines files. Raises `EffaceError` where one is missing or damaged.
     """
     benchmark = Benchmark(folder)
     tasks = _by_task(benchmark, split, split)
     perturbed = _by_task(benchmark, f"{split}_perturbed", split)
-    if task not in tasks or task not in perturbed:
-        raise EffaceError(f"{folder}: {split}.json and {split}_perturbed.json must both have rows of task {task}")
-    not_yet_unlearned = [item for other, items in tasks.items() if other != task for item in items]
+    for each in (task, *after):
+        if each not in tasks or each not in perturbed:
+            raise EffaceError(f"{folder}: {split}.json and {split}_perturbed.json must both have rows of task {each}")
+    not_yet_unlearned = [item for other, items in tasks.items() if other not in (task, *after) for item in items]
     return checked(
         Task(
             name=f"tofu-{split}-task{task}",
@@ -38,6 +41,7 @@ def load_tofu(folder: Path, split: Split, task: int, retain_evaluation: int) -> 
             retain=(*benchmark.items(_NEVER_FORGOTTEN[split]), *not_yet_unlearned),
             evaluation=(
                 _evaluation("forget", perturbed[task][:_FORGET_EVALUATION]),
+                *forgotten_earlier([perturbed[each][:_FORGET_EVALUATION] for each in after]),
                 _evaluation("retain", benchmark.items("retain_perturbed")[:retain_evaluation]),
                 _evaluation("real_authors", benchmark.items("real_authors_perturbed")),
                 _evaluation("world_facts", benchmark.items("world_facts_perturbed")),

@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import ErrorDetails
 
-from efface.data.config import OWN_ANSWERS, DataConfig, FileConfig, parse_data, spelled_out
+from efface.data.config import OWN_ANSWERS, DataConfig, FileConfig, Without, parse_data, spelled_out
 from efface.errors import EffaceError, nearest
 from efface.evaluation.config import EvaluateConfig
 from efface.objectives.config import ObjectiveConfig, check_method
@@ -94,6 +94,9 @@ class FinetuneConfig(BaseModel):
 
     model: str
     data: DataConfig
+    without: Without | None = None
+    """Leave out what is to be forgotten: that of the data (`forget`), or TOFU's forget set of this name. The model then
+    never sees it, and others can be compared with it."""
     seed: int = Field(default=0, ge=0, lt=2**32)
     device: Device = "auto"
     text: TextConfig = TextConfig()
@@ -110,6 +113,10 @@ class EvaluationConfig(BaseModel):
 
     model: str
     data: DataConfig
+    weights: Literal["stored", "random"] = "stored"
+    """`random`: an untrained model of the same kind, which knows nothing; to compare others with."""
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    """Decides random weights, and nothing else: decoding is greedy."""
     plugins: Plugins = ()
     """Files or modules with metrics of one's own."""
     definition: str = "closer-look"

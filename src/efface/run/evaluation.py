@@ -84,9 +84,10 @@ def prepare_evaluation(
     task = load_task(config.data, data_dir=data_dir)
     for text in task.warnings:
         reporter.warning(text)
-    opened = open_model(config.model, config.text, device=device, reporter=reporter)
+    drawn = config.seed if config.weights == "random" else None
+    opened = open_model(config.model, config.text, device=device, reporter=reporter, random_seed=drawn)
     made = manifest(
-        seed=0,  # nothing is drawn: decoding is greedy
+        seed=config.seed,
         device=device,
         precision=f"evaluation {str(evaluation_dtype(opened.source, device)).removeprefix('torch.')}",
         data=task.sources,
@@ -94,6 +95,8 @@ def prepare_evaluation(
         model=config.model,
         model_sha256=opened.sha256,
     )
+    if drawn is not None:
+        made.notes.append(f"untrained weights of seed {drawn} in place of the model's own")
     return Prepared(
         task=task,
         opened=opened,

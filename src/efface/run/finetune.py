@@ -49,7 +49,7 @@ def finetune(
     resume: bool = False,
     reporter: Reporter | None = None,
 ) -> Path:
-    """Fine-tune on everything the data holds; returns the model's folder, `out`/model.
+    """Fine-tune on everything the data holds, or on all but what `config.without` names; returns `out`/model.
 
     Everything that can be refused is refused before anything is written. Raises `EffaceError` where `out` holds
     something else, for settings, data or a model that cannot be used, and for training that diverges.
@@ -91,7 +91,7 @@ def prepare_finetuning(
     check_can_train(config.train, device)
     reset_peak_memory(device)
     task = load_task(config.data, data_dir=data_dir)
-    items = load_training_set(config.data, data_dir=data_dir)
+    items = load_training_set(config.data, data_dir=data_dir, without=config.without)
     rounding = quantization(config.train, device)
     opened = open_model(
         config.model, config.text, device=device, reporter=reporter, dtype=torch.float32, rounding=rounding

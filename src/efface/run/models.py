@@ -100,6 +100,22 @@ def load_model(folder: Path, *, dtype: torch.dtype, device: torch.device, quanti
     return _as_it_computes(model, dtype).eval()
 
 
+def random_model(folder: Path, *, dtype: torch.dtype, device: torch.device, seed: int) -> Any:
+    """A model of the same architecture and size with untrained weights, in evaluation mode.
+
+    Raises `EffaceError` where transformers cannot make one.
+    """
+    from transformers import AutoModelForCausalLM
+
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        try:
+            model = AutoModelForCausalLM.from_config(model_config(folder), dtype=torch.float32, trust_remote_code=False)
+        except Exception as error:  # the model's own code raises what it likes
+            raise EffaceError(f"weights=random: {folder} cannot be made anew: {first_line(error)}") from error
+    return _as_it_computes(model.to(device=device, dtype=dtype), dtype).eval()
+
+
 def _check_loaded(folder: Path, model: Any, report: Any) -> None:
     """Refuse what transformers only warns of: weights that are not there, of another shape, or for other layers."""
     from transformers.pytorch_utils import Conv1D

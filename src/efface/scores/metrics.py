@@ -15,7 +15,7 @@ from efface.scores.own import own_of
 from efface.scores.probability import probability
 from efface.scores.question import Missing, Question
 from efface.scores.rouge import rouge
-from efface.scores.sets import FORGET, WITH_OPTIONS
+from efface.scores.sets import FORGET, WITH_OPTIONS, is_forgotten
 from efface.scores.token_entropy import token_entropy
 from efface.scores.truth_ratio import truth_ratio
 
@@ -43,7 +43,7 @@ def question_metrics(question: Question, *, set_name: str, definition: Definitio
         "probability": probability(question, over_options=set_name in WITH_OPTIONS, log_epsilon=definition.log_epsilon),
         "truth_ratio": truth_ratio(
             question,
-            forget_form=definition.forget_form if set_name == FORGET else None,
+            forget_form=definition.forget_form if set_name == FORGET or is_forgotten(set_name) else None,
             wrong_answers=definition.wrong_answers,
             log_epsilon=definition.log_epsilon,
         ),

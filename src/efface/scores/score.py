@@ -17,7 +17,7 @@ from efface.scores.metrics import explain, score_set
 from efface.scores.own import RecordMetric
 from efface.scores.question import Question
 from efface.scores.records import from_records
-from efface.scores.sets import FORGET, ORDER, check_names
+from efface.scores.sets import FORGET, check_names, ordered
 
 
 def score_path(
@@ -68,7 +68,7 @@ def score_records(
 
 def score_questions(sets: Mapping[str, Sequence[Question]], definition: Definition, own: Sequence[str] = ()) -> Scores:
     """Score set -> questions; what cannot be had is null, and `missing` says why. `own` names the user's metrics."""
-    scored = {name: score_set(name, sets[name], definition, own) for name in ORDER if name in sets}
+    scored = {name: score_set(name, sets[name], definition, own) for name in ordered(sets)}
     set_scores = {name: scores for name, (scores, _) in scored.items()}
     questions = [question for rows in sets.values() for question in rows]
     return Scores(
