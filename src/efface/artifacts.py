@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, ValidationError, model_serializer
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from efface.errors import EffaceError
 
@@ -117,21 +117,46 @@ class Scores(BaseModel):
     sets: dict[str, SetScores]
 
 
+class EpochScores(BaseModel):
+    """The scores at the end of an epoch."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    epoch: int
+    """Counted from 1."""
+    step: int
+    """How many optimizer steps were made."""
+    scores: Scores
+
+
+class Trajectory(BaseModel):
+    """The scores epoch by epoch."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    epochs: list[EpochScores]
+    best: int | None
+    """The epoch with the highest harmonic mean of model utility and forget efficacy (partial ones where the whole are
+    missing), the earlier one of equals; None where one of the two cannot be had."""
+    kept: int
+    """The epoch whose model the run left."""
+
+
 class Results(BaseModel):
     """`results.json` of a run: the same scores before and after unlearning."""
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[1] = Field(default=1, alias="schema")
     definition: str
     method: str
     before: Scores
     after: Scores
+    trajectory: Trajectory | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """As written to results.json, where the version's key is `schema`."""
-        body = self.model_dump()
-        return {"schema": body.pop("schema_version"), **body}
+        """As written to results.json; what was not asked for is left out."""
+        return self.model_dump(by_alias=True, exclude={"trajectory"} if self.trajectory is None else None)
 
 
 class Manifest(BaseModel):
@@ -158,6 +183,40 @@ class Manifest(BaseModel):
     """Stage -> wall-clock seconds."""
     peak_memory_bytes: int | None = None
     notes: list[str] = []
+
+
+class TaskScore(BaseModel):
+    """One model's score on one task, or group of tasks, of lm-evaluation-harness."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    metric: str
+    """In the library's words, with its filter behind a comma where it has a name: `exact_match,flexible-extract`."""
+    value: float
+    standard_error: float | None
+    """None where the library gives none, as for a single question."""
+    n: int
+    """Number of questions; of a group, of all its tasks."""
+    num_fewshot: int | None
+    """Examples before each question; None where the tasks of a group differ in it."""
+
+
+class Downstream(BaseModel):
+    """`downstream.json`: what a model can do elsewhere, by lm-evaluation-harness."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+    schema_version: Literal[1] = 1
+    lm_eval: str
+    """Version of the library, on which its tasks depend, too."""
+    average: float
+    """Arithmetic mean of the tasks' values, a group counting once; means something where all of them are shares."""
+    tasks: dict[str, TaskScore]
+
+    def to_json(self) -> dict[str, Any]:
+        """As written to downstream.json, where the version's key is `schema`."""
+        body = self.model_dump()
+        return {"schema": body.pop("schema_version"), **body}
 
 
 @contextmanager

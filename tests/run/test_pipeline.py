@@ -24,6 +24,7 @@ from efface.evaluation.engine import evaluate
 from efface.evaluation.folder import read_sets
 from efface.reference.cached import CachedLogprobs
 from efface.run import opened, pipeline
+from efface.run import records as run_records
 from efface.run.config import RunConfig, merge, read_yaml, validated
 from efface.run.models import load_model, model_sha256
 from efface.run.pipeline import run
@@ -162,7 +163,7 @@ def test_records_after_are_of_the_model_on_disk_and_know_the_outputs_before(comp
 def test_a_complete_run_resumed_does_nothing_again(complete, config, monkeypatch):
     out, results, _ = complete
     whole, seconds = outcome(out), json.loads((out / "manifest.json").read_text())["seconds"]
-    monkeypatch.setattr(pipeline, "evaluate", None)
+    monkeypatch.setattr(run_records, "evaluate", None)
     monkeypatch.setattr(pipeline, "train", None)
     reporter = Watching()
     assert run(config(), out, resume=True, reporter=reporter) == results
@@ -247,7 +248,7 @@ def loads(monkeypatch):
         vars(model)["cycle"] = model  # as loaders leave them, depending on what they have to import
         return model
 
-    for module in (opened, pipeline):
+    for module in (opened, pipeline, run_records):
         monkeypatch.setattr(module, "load_model", watched)
     gc.disable()  # a model must be gone when it is not needed, not when Python collects
     yield found
@@ -274,7 +275,7 @@ def test_only_kl_keeps_a_second_model(config, tmp_path, loads, changes, beside_t
 def test_records_made_before_are_not_made_again(complete, config, tmp_path, monkeypatch):
     before = read_sets(complete[0] / "records" / "before")
     evaluated = []
-    monkeypatch.setattr(pipeline, "evaluate", lambda *a, **k: (evaluated.append(1), evaluate(*a, **k))[1])
+    monkeypatch.setattr(run_records, "evaluate", lambda *a, **k: (evaluated.append(1), evaluate(*a, **k))[1])
     run(config(), tmp_path / "run", before=before)
     assert len(evaluated) == 1
     assert outcome(tmp_path / "run") == outcome(complete[0])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -72,7 +72,7 @@ class FileConfig(BaseModel):
     columns: ColumnsConfig = ColumnsConfig()
 
 
-Earlier = Annotated[int, Field(ge=1)] | FileConfig
+Earlier = int | FileConfig
 """What an earlier request asked to forget: the number of a task, or a file."""
 
 
@@ -178,7 +178,7 @@ def check_tasks(config: DataConfig, tasks: Sequence[int]) -> None:
     last = TASKS[config.split] if config.split else config.authors // config.forget_authors
     where = config.split or f"{config.authors} authors, {config.forget_authors} a task"
     for task in tasks:
-        if task > last:
+        if not 1 <= task <= last:
             raise ValueError(f"task={task} is not in {where}, which has 1 to {last}")
 
 

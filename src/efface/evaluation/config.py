@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 ModelName = Annotated[str, StringConstraints(min_length=1, pattern=r"\S")]
 
@@ -28,3 +28,14 @@ class EvaluateConfig(BaseModel):
     """Likelihoods put at most so many tokens through the model at once."""
     limit: int | None = Field(default=None, gt=0)
     """Score only the first so many questions of each set."""
+    every: Literal["epoch"] | None = None
+    """Runs only: score the model after every epoch, too."""
+    keep: Literal["last", "best"] = "last"
+    """Runs only, with `every`: which epoch's model the run leaves; the best has the highest harmonic mean of model
+    utility and forget efficacy (partial ones where the whole are missing), the earlier one of equals."""
+
+    @model_validator(mode="after")
+    def _best_of_several(self) -> Self:
+        if self.keep == "best" and self.every is None:
+            raise ValueError("keep=best chooses among epochs that are scored; add evaluate.every=epoch")
+        return self

@@ -5,10 +5,10 @@ from __future__ import annotations
 import reprlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, Self, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
 from efface.data.config import OWN_ANSWERS, DataConfig, FileConfig, Without, parse_data, spelled_out
@@ -17,6 +17,7 @@ from efface.evaluation.config import EvaluateConfig
 from efface.objectives.config import ObjectiveConfig, check_method
 from efface.objectives.own import ForgetObjective, RetainObjective
 from efface.run.plugins import Plugins, own_objectives
+from efface.scenarios.continual import ContinualConfig, request_data, with_first_request
 from efface.scores import definition
 from efface.text.template import TextConfig
 from efface.train.config import TrainConfig
@@ -65,6 +66,10 @@ class RunConfig(ObjectiveConfig):
     model: str
     """A folder, or a name on the Hugging Face hub."""
     data: DataConfig
+    reference: str | None = None
+    """The model that NPO, DPO and KL compare with, a folder or a name on the hub; by default that before unlearning."""
+    continual: ContinualConfig | None = None
+    """Several requests, one after another; `data` is then that of the first."""
     seed: int = Field(default=0, ge=0, lt=2**32)
     definition: str = "closer-look"
     device: Device = "auto"
@@ -75,6 +80,32 @@ class RunConfig(ObjectiveConfig):
     _short_data = field_validator("data", mode="before")(_spelled_out)
     _short_lora = field_validator("train", mode="before")(_switched)
     _known_definition = field_validator("definition")(_known_definition)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _data_of_the_first_request(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or not isinstance(values.get("continual"), dict | ContinualConfig):
+            return values
+        try:
+            queue = ContinualConfig.model_validate(values["continual"])
+        except ValidationError:
+            return values  # which the field itself says better
+        data = _spelled_out(values.get("data", {}))
+        data = data.model_dump(exclude_defaults=True) if isinstance(data, DataConfig) else data
+        return {**values, "data": with_first_request(data, queue.requests)} if isinstance(data, dict) else values
+
+    @model_validator(mode="after")
+    def _requests_are_there(self) -> Self:
+        if self.continual is not None:
+            if self.reference is not None:
+                raise ValueError("reference means nothing beside continual; set continual.reference=first or previous")
+            if self.data.after:
+                raise ValueError("data.after means nothing beside continual.requests; put them all into the requests")
+            try:
+                request_data(self.data, self.continual.requests)
+            except ValidationError as error:
+                raise ValueError(f"continual.requests: {error.errors()[0]['ctx']['error']}") from error
+        return self
 
     @field_validator("method")
     @classmethod
@@ -248,7 +279,7 @@ def _sentence(problem: ErrorDetails, model: type[BaseModel]) -> str:
             inner = [name for name in dotted_keys(model) if name.startswith(f"{key}.")]
             return f"{key}={given}: it holds settings of its own; give them as {inner[0]}=... and so on"
         case "value_error":
-            return f"{key}: {problem['ctx']['error']}"
+            return f"{key}: {problem['ctx']['error']}" if key else str(problem["ctx"]["error"])
         case _:
             return f"{key}={given}: {problem['msg'][:1].lower()}{problem['msg'][1:]}"
 

@@ -53,6 +53,11 @@ class RunFolder:
         return self.checkpoints / "reference.json"
 
     @property
+    def snapshots(self) -> Path:
+        """The weights at the end of each epoch, where these are to be scored; they go with the checkpoints."""
+        return self.checkpoints / "epochs"
+
+    @property
     def own_answers(self) -> Path:
         """The model's own answers to generic questions, where they are what to keep: JSON lines like a user's own."""
         return self.root / "own_answers.jsonl"

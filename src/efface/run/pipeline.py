@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,26 +10,26 @@ from typing import Any
 import torch
 
 from efface.artifacts import Record, Results
-from efface.evaluation.engine import evaluate
-from efface.evaluation.judges import Judges, open_judges
+from efface.errors import EffaceError
+from efface.evaluation.judges import open_judges
 from efface.objectives.terms import Reference
 from efface.run.adapters import quantization
 from efface.run.card import write_card
 from efface.run.config import RunConfig
 from efface.run.folder import RunFolder
-from efface.run.models import evaluation_dtype, load_model, peak_memory, save_model
+from efface.run.models import load_model, peak_memory, save_model
 from efface.run.plugins import own_metrics
 from efface.run.prepare import Prepared, prepare
 from efface.run.quiet import quiet_libraries
+from efface.run.records import collect, records_after, records_before
 from efface.run.reference import reference_for
 from efface.run.reporter import Reporter, Silent
+from efface.run.snapshots import Snapshots
 from efface.run.training import train
+from efface.run.trajectory import check_best, score_epochs
 from efface.scores import score_records
 from efface.train.loop import Trainer
 from efface.train.plan import schedule
-
-Records = dict[str, list[Record]]
-"""Set name -> one record a question."""
 
 
 @quiet_libraries()
@@ -50,19 +49,23 @@ def run(
     that cannot be used, and for training that diverges.
     """
     this = prepare(config, RunFolder(out), data_dir=data_dir, reporter=reporter or Silent(), resume=resume)
+    check_best(config, this.task)
     judges = open_judges(config.evaluate, this.device)
     for metric, why in judges.missing.items():
         this.reporter.warning(f"{metric} will be missing: {why}")
     metrics = own_metrics(config.plugins)
-    records_before = _records_before(this, judges, before)
-    scores_before = score_records(records_before, config.definition, metrics)  # now: an own metric may fail
-    _unlearn(this, resume=resume)
-    records_after = _records_after(this, judges, records_before)
+    asked_before = records_before(this, judges, before)
+    scores_before = score_records(asked_before, config.definition, metrics)  # now: an own metric may fail
+    snapshots = this.snapshots
+    _unlearn(this, resume=resume, snapshots=snapshots)
+    trajectory = None if snapshots is None else score_epochs(this, snapshots, judges, asked_before)
+    asked_after = records_after(this, judges, asked_before)
     results = Results(
         definition=config.definition,
         method=config.method,
         before=scores_before,
-        after=score_records(records_after, config.definition, metrics),
+        after=score_records(asked_after, config.definition, metrics),
+        trajectory=trajectory,
     )
     _finish(this, results)
     return results
@@ -78,10 +81,12 @@ def unlearn(
     reporter: Reporter | None = None,
 ) -> Path:
     """Unlearn without evaluating; returns the model's folder, `out`/model. Same errors as `run`."""
+    if config.evaluate.keep == "best":
+        raise EffaceError("evaluate.keep=best needs scores of every epoch; use efface run, or keep=last")
     this = prepare(config, RunFolder(out), data_dir=data_dir, reporter=reporter or Silent(), resume=resume)
     this.original = None
     this.start()
-    _unlearn(this, resume=resume)
+    _unlearn(this, resume=resume, snapshots=None)
     _finish(this, None)
     return this.out.model
 
@@ -98,75 +103,33 @@ def _finish(this: Prepared, results: Results | None) -> None:
     shutil.rmtree(this.out.checkpoints, ignore_errors=True)
 
 
-def _records_before(this: Prepared, judges: Judges, given: Mapping[str, Sequence[Record]] | None) -> Records:
-    """The records of the model before unlearning: those on disk, those given, or made now."""
-    original, this.original = this.original, None
-    if known := _known(this, "before"):
-        this.start()
-        return known
-    if given is None:
-        with this.stage("evaluate before", "evaluating before unlearning"):
-            records = _evaluate(this, judges, original, None)
-    else:
-        records = {name: list(rows) for name, rows in given.items()}
-    this.start()
-    this.out.write_records("before", records)
-    return records
-
-
-def _records_after(this: Prepared, judges: Judges, before: Records) -> Records:
-    """The records of the unlearned model as it lies on disk: those on disk, or made now."""
-    if known := _known(this, "after"):
-        return known
-    with this.stage("evaluate after", "evaluating after unlearning"):
-        model = load_model(this.out.model, dtype=evaluation_dtype(this.source, this.device), device=this.device)
-        records = _evaluate(this, judges, model, before)
-    this.out.write_records("after", records)
-    return records
-
-
-def _known(this: Prepared, stage: str) -> Records | None:
-    known = this.out.records(stage, [each.name for each in this.task.evaluation])
-    if known is not None:
-        this.reporter.stage(f"evaluated {stage} unlearning already: {this.out.root / 'records' / stage}")
-    return known
-
-
-def _evaluate(this: Prepared, judges: Judges, model: Any, before: Records | None) -> Records:
-    return evaluate(
-        model,
-        this.formatter,
-        this.task.evaluation,
-        config=this.config.evaluate,
-        judges=judges,
-        before=before,
-        progress=this.reporter.scored,
-    )
-
-
-def _unlearn(this: Prepared, *, resume: bool) -> None:
+def _unlearn(this: Prepared, *, resume: bool, snapshots: Snapshots | None) -> None:
     """Leave the unlearned model in the run's folder, unless it is there already."""
     if this.out.model.is_dir():
         this.reporter.stage(f"unlearned already: {this.out.model}")
         return
     with this.stage("unlearn", f"unlearning with {this.config.method}"):
-        _train(this, resume=resume)
+        _train(this, resume=resume, snapshots=snapshots)
     this.out.write_manifest(this.manifest)
 
 
-def _train(this: Prepared, *, resume: bool) -> None:
+def _train(this: Prepared, *, resume: bool, snapshots: Snapshots | None) -> None:
     """Train from the source's weights, in float32 or rounded, and save the result in the source's own dtype."""
-    _collect()
+    collect()
     rounding = quantization(this.config.train, this.device)
 
-    def load() -> Any:
-        return load_model(this.source, dtype=torch.float32, device=this.device, quantization=rounding)
+    def load(folder: Path) -> Any:
+        return load_model(folder, dtype=torch.float32, device=this.device, quantization=rounding)
 
     def reference(trainer: Trainer) -> Reference:
-        return reference_for(trainer, this.steps, this.out, model_sha256=this.manifest.model_sha256, load=load)
+        folder, sha256 = this.reference
+        another = this.config.reference is not None
+        return reference_for(
+            trainer, this.steps, this.out, model_sha256=sha256, load=lambda: load(folder), another=another
+        )
 
     model = train(
-        load(),
+        load(this.source),
         this.objective,
         this.steps,
         this.config.train,
@@ -176,13 +139,8 @@ def _train(this: Prepared, *, resume: bool) -> None:
         reference=reference,
         resume=resume,
         reporter=this.reporter,
+        snapshots=snapshots,
     )
     save_model(model, this.tokenizer, this.out.model, source=this.source, name=this.config.model)
     del model
-    _collect()
-
-
-def _collect() -> None:
-    """Free the models that nobody uses: loaders leave reference cycles, which Python takes apart when it likes."""
-    gc.collect()
-    torch.cuda.empty_cache()
+    collect()

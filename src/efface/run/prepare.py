@@ -15,23 +15,33 @@ from efface.artifacts import Manifest
 from efface.data import load_task
 from efface.data.config import OWN_ANSWERS
 from efface.data.generic import keep_own_answers
+from efface.errors import EffaceError
 from efface.objectives.method import objective
 from efface.objectives.own import try_out
 from efface.objectives.terms import Objective
 from efface.run.config import RunConfig
 from efface.run.folder import RunFolder
 from efface.run.manifest import check_objectives, continued, manifest, training_precision
-from efface.run.models import check_weights, device_for, evaluation_dtype, reset_peak_memory
-from efface.run.opened import open_model
+from efface.run.models import (
+    check_weights,
+    device_for,
+    evaluation_dtype,
+    load_tokenizer,
+    model_folder,
+    model_sha256,
+    reset_peak_memory,
+)
+from efface.run.opened import Opened, open_model
 from efface.run.own_answers import own_answers, read_answers, write_answers
 from efface.run.plugins import own_objectives
 from efface.run.reporter import Reporter
+from efface.run.snapshots import Snapshots
 from efface.run.training import check_can_train, warn_of
 from efface.schema import Task
 from efface.text.forward import vocabulary_size
 from efface.text.template import Formatter
 from efface.train.examples import check_task, unlearning_examples
-from efface.train.plan import draws
+from efface.train.plan import draws, epoch_ends
 from efface.train.step import Example
 
 
@@ -46,6 +56,8 @@ class Prepared:
     """Generic question -> the model's own answer, where these are what to keep."""
     source: Path
     """The folder of the model before unlearning."""
+    reference: tuple[Path, str]
+    """The folder of the model that objectives compare with, and its hash."""
     original: Any
     """That model as it was loaded for the first checks; None once it was evaluated."""
     tokenizer: Any
@@ -61,6 +73,14 @@ class Prepared:
         self.out.start(self.config, self.manifest)
         if self.own_answers is not None:
             write_answers(self.out, self.own_answers)
+
+    @property
+    def snapshots(self) -> Snapshots | None:
+        """Where the weights of each epoch go until they are scored, if they are to be."""
+        if self.config.evaluate.every is None:
+            return None
+        ends = epoch_ends(len(self.task.forget), self.config.train)
+        return Snapshots(self.out.snapshots, ends, self.config, self.source)
 
     @contextmanager
     def stage(self, name: str, text: str) -> Iterator[None]:
@@ -85,6 +105,10 @@ def prepare(
     `answer` makes the answers to keep for `retain=generated` where the run has none on disk. Raises `EffaceError`
     for whatever cannot be used, and where `out` holds something else.
     """
+    if config.continual is not None:
+        raise EffaceError(
+            "continual holds several requests, and this takes one; use efface run"
+        )
     out.check(config, resume=resume)
     device = device_for(config.device)
     check_can_train(config.train, device)
@@ -96,6 +120,7 @@ def prepare(
     check_weights(opened.source, opened.model, config.train)
     if own:
         try_out(bound, vocabulary=vocabulary_size(opened.model), device=device)
+    reference = _reference(config, opened)
     answers = None
     if config.data.retain == OWN_ANSWERS:
         answers = read_answers(out) or answer(opened.model, opened.formatter, config, reporter)
@@ -120,6 +145,8 @@ def prepare(
         model=config.model,
         model_sha256=opened.sha256,
     )
+    if config.reference is not None:
+        made.notes.append(f"compared with {config.reference} (sha256 {reference[1]})")
     if earlier := out.manifest():
         if not out.model.is_dir():
             check_objectives(earlier, config.plugins)
@@ -130,6 +157,7 @@ def prepare(
         task=task,
         own_answers=answers,
         source=opened.source,
+        reference=reference,
         original=opened.model,
         tokenizer=opened.tokenizer,
         formatter=opened.formatter,
@@ -139,3 +167,16 @@ def prepare(
         manifest=made,
         reporter=reporter,
     )
+
+
+def _reference(config: RunConfig, opened: Opened) -> tuple[Path, str]:
+    """Folder and hash of the model to compare with. Raises `EffaceError` for one that reads other tokens."""
+    if config.reference is None:
+        return opened.source, opened.sha256
+    folder = model_folder(config.reference)
+    if load_tokenizer(folder).get_vocab() != opened.tokenizer.get_vocab():
+        raise EffaceError(
+            f"reference {config.reference} has another vocabulary than model {config.model}; give a model that reads "
+            "the same tokens, such as the one that it was made from"
+        )
+    return folder, model_sha256(folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import torch
@@ -22,22 +23,31 @@ def reference_for(
     *,
     model_sha256: str,
     load: Callable[[], Any],
+    another: bool = False,
 ) -> Reference:
     """Log-probabilities computed now or found in `folder`; a model in memory for KL alone.
 
-    `trainer.model` must still be the model before unlearning, whose hash is `model_sha256`; `load` loads that
-    model a second time, which only full fine-tuning with KL needs: adapters are switched off instead.
+    `trainer.model` must still be the model before unlearning. `load` loads the reference, whose hash is
+    `model_sha256`: that model a second time, which only full fine-tuning with KL needs, for adapters are switched off
+    instead; or `another` model.
     """
-    sequences = _logprobs(trainer, steps, folder, model_sha256) if trainer.objective.sequence_reference_views else None
+    objective = trainer.objective
+    live = cache(load)
+    asked = live if another else lambda: trainer.model
+    sequences = _logprobs(trainer, steps, folder, model_sha256, asked) if objective.sequence_reference_views else None
     distribution: LiveReference | None = None
-    if trainer.objective.needs_distribution:
-        adapters = trainer.config.lora is not None
-        distribution = LiveReference(trainer.model if adapters else load(), adapter_off=adapters)
+    if objective.needs_distribution:
+        adapters = trainer.config.lora is not None and not another
+        distribution = LiveReference(trainer.model if adapters else live(), adapter_off=adapters)
     return Reference(sequences, distribution)
 
 
 def _logprobs(
-    trainer: Trainer, steps: Sequence[Sequence[Example]], folder: RunFolder, model_sha256: str
+    trainer: Trainer,
+    steps: Sequence[Sequence[Example]],
+    folder: RunFolder,
+    model_sha256: str,
+    reference: Callable[[], Any],
 ) -> CachedLogprobs:
     precision = trainer.accelerator.mixed_precision
     made_by = {"model": model_sha256, "precision": precision, "device": trainer.device.type, "torch": torch.__version__}
@@ -47,6 +57,6 @@ def _logprobs(
     views = trainer.objective.sequence_reference_views
     seen = [example[view] for step in steps for example in step for view in views]
     with trainer.accelerator.autocast():  # in the precision that training compares with
-        logprobs = CachedLogprobs.compute(trainer.model, seen, token_budget=trainer.budget.tokens)
+        logprobs = CachedLogprobs.compute(reference(), seen, token_budget=trainer.budget.tokens)
     logprobs.save(folder.reference, made_by=made_by)
     return logprobs

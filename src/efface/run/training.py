@@ -14,6 +14,7 @@ from efface.objectives.terms import Objective, Reference
 from efface.run.adapters import check_rounding, with_adapters
 from efface.run.folder import RunFolder
 from efface.run.reporter import Reporter
+from efface.run.snapshots import Snapshots
 from efface.schema import Task
 from efface.text.template import Formatter
 from efface.train import checkpoint
@@ -72,12 +73,13 @@ def train(
     reference: Callable[[Trainer], Reference],
     resume: bool,
     reporter: Reporter,
+    snapshots: Snapshots | None = None,
 ) -> Any:
     """Train `model` in place and return it, inside PEFT where adapters are trained.
 
     `reference` is asked for before the first step, and before a checkpoint is loaded: the trainer's model is then
     still the one before training. Each step leaves one line in metrics.jsonl; on `resume` the lines of steps
-    that are trained again are dropped first.
+    that are trained again are dropped first. `snapshots` keeps the weights at the end of each epoch.
     """
     if config.lora is not None:
         model = with_adapters(model, config.lora, seed=seed)
@@ -86,6 +88,10 @@ def train(
     folder.forget_steps_after(found[0] if found else 0)
 
     def on_step(log: StepLog) -> None:
+        if (
+            snapshots is not None
+        ):  # before the next step may write a checkpoint, from which this one would not come again
+            snapshots.take(trainer.model, log.step)
         folder.append_step(log)
         reporter.step(log)
 

@@ -48,6 +48,13 @@ def schedule(items: int, config: TrainConfig) -> Schedule:
     return Schedule(steps=steps, warmup=warmup, per_epoch=max(1, per_epoch))
 
 
+def epoch_ends(items: int, config: TrainConfig) -> dict[int, int]:
+    """Step -> the epoch that ends with it, or in the middle of the next one; the last step ends the last epoch."""
+    ends = {epoch * items // config.batch_size: epoch for epoch in range(1, config.epochs + 1)}
+    ends.pop(0, None)
+    return {**ends, schedule(items, config).steps: config.epochs}
+
+
 def batches(ids: Sequence[str], config: TrainConfig, seed: int) -> list[list[tuple[int, int]]]:
     """(epoch, index) of each item of each step: every epoch in its own order, batches run on over its end."""
     stream: list[tuple[int, int]] = []

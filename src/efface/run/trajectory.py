@@ -1,0 +1,49 @@
+"""`evaluate.every: epoch`: the scores epoch by epoch, and the best one's model."""
+
+from __future__ import annotations
+
+from efface.artifacts import EpochScores, Trajectory
+from efface.errors import EffaceError
+from efface.evaluation.judges import Judges
+from efface.run.config import RunConfig
+from efface.run.plugins import own_metrics
+from efface.run.prepare import Prepared
+from efface.run.records import Records, records_of_epoch
+from efface.run.snapshots import Snapshots
+from efface.schema import Task
+from efface.scores import definition, score_records
+from efface.scores.sets import KEPT
+from efface.scores.trajectory import best
+
+
+def score_epochs(this: Prepared, snapshots: Snapshots, judges: Judges, before: Records) -> Trajectory:
+    """Score the model of every epoch; leave that of the best one in the run's folder, where it was asked for."""
+    metrics, last = own_metrics(this.config.plugins), max(snapshots.ends.values())
+    # the last one first, while its model is the one in the run's folder
+    records = {epoch: records_of_epoch(this, judges, before, epoch) for epoch in (last, *snapshots.ends.values())}
+    scored = [
+        EpochScores(epoch=epoch, step=step, scores=score_records(records[epoch], this.config.definition, metrics))
+        for step, epoch in snapshots.ends.items()
+    ]
+    place = best([each.scores for each in scored])
+    chosen = None if place is None else scored[place].epoch
+    kept = chosen if chosen is not None and this.config.evaluate.keep == "best" else last
+    if kept != last:
+        snapshots.rebuild(kept, this.out.model, tokenizer=this.tokenizer, device=this.device)
+    this.out.write_records("after", records[kept])
+    return Trajectory(epochs=scored, best=chosen, kept=kept)
+
+
+def check_best(config: RunConfig, task: Task) -> None:
+    """Raise `EffaceError` where the best epoch is asked for, and the scores could not tell which it is."""
+    if config.evaluate.keep == "last":
+        return
+    problem = None
+    if not definition(config.definition).efficacy_metrics:
+        problem = f"the definition {config.definition} has no forget efficacy"
+    elif all(each.name not in KEPT for each in task.evaluation):
+        problem = f"{task.name} has no set to keep"
+    if problem:
+        raise EffaceError(
+            f"evaluate.keep=best compares model utility and forget efficacy, and {problem}; use evaluate.keep=last"
+        )
