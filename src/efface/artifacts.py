@@ -159,6 +159,30 @@ class Results(BaseModel):
         return self.model_dump(by_alias=True, exclude={"trajectory"} if self.trajectory is None else None)
 
 
+class ContinualResults(BaseModel):
+    """`results.json` of a queue of requests: what each forget set scores over time."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+    schema_version: Literal[1] = Field(default=1, alias="schema")
+    definition: str
+    method: str
+    requests: list[str]
+    """What was asked to be forgotten, in order."""
+    before: Scores
+    """Of the first model: the sets to keep, and the forget set of every request as `forgotten-1` and so on."""
+    after: list[Scores]
+    """After each request: `forget` is what it asked for, `forgotten-1` and so on what earlier ones did."""
+    metrics: list[Metric]
+    """What the efficacies below are made of: those of the definition that all these sets have."""
+    forget_efficacy: list[list[float | None]]
+    """One row a request: its forget set before all requests, then after each; null after those that came before it."""
+
+    def to_json(self) -> dict[str, Any]:
+        """As written to results.json."""
+        return self.model_dump(by_alias=True)
+
+
 class Manifest(BaseModel):
     """What made a run, so that it can be repeated."""
 

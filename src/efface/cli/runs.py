@@ -11,6 +11,7 @@ import typer
 
 from efface.cli.arguments import DataDir, DryRun, Out, Resume, Settings, examples, interruptible, source_and_pairs
 from efface.cli.dry_run import show_outline
+from efface.cli.requests import run_requests
 
 if TYPE_CHECKING:
     from efface.run.config import RunConfig
@@ -25,16 +26,20 @@ _RESUMED = "go on with --resume"
         "efface run tofu-forget01 method=me+gd model=path/to/model --out runs/first",
         "efface run tofu-forget05 recipe=published method=idk+ap model=path/to/model --out runs/second",
         "efface run data.forget=gone.csv data.retain=kept.csv method=me+gd model=path/to/model --out runs/own",
+        "efface run tofu-continual-forget01 method=me+gd model=path/to/model --out runs/queue",
         "efface run mine.yaml seed=1 --out runs/third --dry-run",
     )
 )
 def run(
     out: Out, settings: Settings = None, data_dir: DataDir = None, resume: Resume = False, dry_run: DryRun = False
 ) -> None:
-    """Unlearn, and evaluate before and after."""
+    """Unlearn, and evaluate before and after; several requests in turn where continual.requests has them."""
     from efface.presets import run_config
 
     config = run_config(*source_and_pairs(settings))
+    if config.continual is not None:
+        run_requests(config, out, data_dir=data_dir, resume=resume, dry_run=dry_run)
+        return
     if dry_run:
         from efface.run.outline import outline_run
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from efface.artifacts import METRICS, Metric, Record, Results, Scores, SetScores
+from efface.report.parts import plain_table, print_line, print_sources, shown_number
 from efface.report.text import one_line
 from efface.scores.definitions import Definition
 from efface.scores.definitions import definition as find_definition
@@ -29,7 +29,6 @@ _METRICS: dict[Metric, str] = {
     "entailment": "Entail-\nment",
 }
 _LONGEST_ANSWER = 100
-_LONGEST_REASON = 300
 
 
 def print_results(console: Console, results: Mapping[str, Results]) -> None:
@@ -45,7 +44,7 @@ def print_results(console: Console, results: Mapping[str, Results]) -> None:
                 table.add_row(Text(f"  {model}"), *_metric_row(each.sets[name]))
     _print_metrics(console, table, find_definition(first.definition))
     _print_own(console, models)
-    _print_sources(console, list(models.values()))
+    print_sources(console, list(models.values()))
 
 
 def print_scores(console: Console, scores: Mapping[str, Any]) -> None:
@@ -58,19 +57,19 @@ def print_scores(console: Console, scores: Mapping[str, Any]) -> None:
     _print_metrics(console, table, find_definition(scores["definition"]))
     _print_own(console, {"": whole})
     if quality := scores.get("forget_quality"):
-        _print_line(
+        print_line(
             console,
             f"Forget quality: p = {quality['p_value']:.4g} (Kolmogorov-Smirnov statistic {quality['statistic']:.4f}); "
             "near 0, the model can be told from the one that never saw the forget set.",
         )
-    _print_sources(console, [whole])
+    print_sources(console, [whole])
 
 
 def print_answers(
     console: Console, before: Sequence[Record], after: Mapping[str, Sequence[Record]], *, title: str, count: int = 3
 ) -> None:
     """What the model said to the same questions before and after, side by side; `after`: method -> records."""
-    table = _table(title, show_lines=True)
+    table = plain_table(title, show_lines=True)
     for name, ratio in (("question", 3), ("before", 3), ("after", 5)):
         table.add_column(name, ratio=ratio, overflow="fold")
     said = {method: {record.id: record.output for record in records} for method, records in after.items()}
@@ -88,18 +87,18 @@ def print_answers(
 def _print_aggregates(console: Console, models: Mapping[str, Scores], definition: str) -> None:
     """Model utility and forget efficacy; where one cannot be had, those over the metrics that are there."""
     metrics = _partial_metrics(list(models.values()))
-    table = _table(f"Scores ({definition})" if metrics is None else f"Partial scores ({definition})")
+    table = plain_table(f"Scores ({definition})" if metrics is None else f"Partial scores ({definition})")
     table.add_column("")
     for heading in _AGGREGATES.values():
         table.add_column(heading, justify="right")
     for name, scores in models.items():
         shown = scores if metrics is None else scores.partial
-        table.add_row(Text(name, style="bold"), *(_number(getattr(shown, aggregate)) for aggregate in _AGGREGATES))
+        table.add_row(Text(name, style="bold"), *(shown_number(getattr(shown, aggregate)) for aggregate in _AGGREGATES))
     console.print(table)
     if metrics is not None:
         over = ", ".join(metric.replace("_", " ") for metric in metrics)
-        _print_line(console, f"Partial: over {over} alone, which all sets have.", style="yellow")
-    _print_line(console, "All numbers are from 0 to 1; of utility and efficacy, more is better.", style="dim")
+        print_line(console, f"Partial: over {over} alone, which all sets have.", style="yellow")
+    print_line(console, "All numbers are from 0 to 1; of utility and efficacy, more is better.", style="dim")
 
 
 def _partial_metrics(models: Sequence[Scores]) -> list[Metric] | None:
@@ -114,7 +113,7 @@ def _partial_metrics(models: Sequence[Scores]) -> list[Metric] | None:
 
 
 def _metric_table() -> Table:
-    table = _table("Metrics by set (number of questions)")
+    table = plain_table("Metrics by set (number of questions)")
     table.add_column("")
     for heading in _METRICS.values():
         table.add_column(heading, justify="right")
@@ -122,13 +121,13 @@ def _metric_table() -> Table:
 
 
 def _metric_row(scores: SetScores) -> list[str]:
-    return [_number(getattr(scores, metric)) for metric in METRICS]
+    return [shown_number(getattr(scores, metric)) for metric in METRICS]
 
 
 def _print_metrics(console: Console, table: Table, definition: Definition) -> None:
     console.print(table)
     exceptions = "entropy aside" if definition.forget_form == "distance" else "truth ratio and entropy aside"
-    _print_line(console, f"On forget, lower is better ({exceptions}); on the other sets, higher is.", style="dim")
+    print_line(console, f"On forget, lower is better ({exceptions}); on the other sets, higher is.", style="dim")
 
 
 def _print_own(console: Console, models: Mapping[str, Scores]) -> None:
@@ -136,7 +135,7 @@ def _print_own(console: Console, models: Mapping[str, Scores]) -> None:
     names = dict.fromkeys(name for scores in models.values() for each in scores.sets.values() for name in each.own)
     if not names:
         return
-    table = _table("Own metrics by set")
+    table = plain_table("Own metrics by set")
     table.add_column("")
     for name in names:
         table.add_column(Text(one_line(name)), justify="right", overflow="fold")
@@ -146,34 +145,11 @@ def _print_own(console: Console, models: Mapping[str, Scores]) -> None:
         if len(models) > 1:
             table.add_row(heading)
         for model, own in rows.items():
-            table.add_row(Text(f"  {model}") if len(models) > 1 else heading, *(_number(own.get(key)) for key in names))
+            table.add_row(
+                Text(f"  {model}") if len(models) > 1 else heading, *(shown_number(own.get(key)) for key in names)
+            )
     console.print(table)
-    _print_line(console, "Means over the questions; utility and efficacy do not count them.", style="dim")
-
-
-def _print_sources(console: Console, models: Sequence[Scores]) -> None:
-    """Which models judged, and what is missing."""
-    first = models[0]
-    _print_line(console, f"Embeddings: {first.embedder or 'none'}; judge: {first.judge or 'none'}.", style="dim")
-    for what, why in {what: why for scores in models for what, why in scores.missing.items()}.items():
-        _print_line(console, f"missing {what}: {why}", style="yellow")
-
-
-def _print_line(console: Console, text: str, *, style: str = "") -> None:
-    """A line that may quote records or logs."""
-    console.print(Text(one_line(text, _LONGEST_REASON)), style=style)
-
-
-def _table(title: str, *, show_lines: bool = False) -> Table:
-    return Table(
-        title=Text(title),
-        title_justify="left",
-        title_style="bold",
-        header_style="",
-        box=box.HORIZONTALS if show_lines else box.SIMPLE_HEAD,
-        show_lines=show_lines,
-        pad_edge=False,
-    )
+    print_line(console, "Means over the questions; utility and efficacy do not count them.", style="dim")
 
 
 def _said(text: str) -> Text:
@@ -186,7 +162,3 @@ def _spread(records: Sequence[Record], count: int) -> list[Record]:
     """At most `count` of the records, at even distances."""
     count = min(count, len(records))
     return [records[place * len(records) // count] for place in range(count)]
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"

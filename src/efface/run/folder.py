@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
-from efface.artifacts import Manifest, Record, Results, write_json, write_text
+from efface.artifacts import ContinualResults, Manifest, Record, Results, write_json, write_text
 from efface.errors import EffaceError
 from efface.evaluation.folder import read_sets, write_sets
 from efface.run.config import to_yaml
@@ -97,7 +97,7 @@ class RunFolder:
 
     def _may_come_first(self, path: Path) -> bool:
         """Whether a folder without a config may hold this: what a kill left behind, or what the library put there."""
-        return path.name.endswith(".partial") or path in (self.inputs, self.before)
+        return path.name.endswith(".partial") or path in (self.inputs, self.before, self.own_answers)
 
     def start(self, config: BaseModel, manifest: Manifest) -> None:
         """Write the run's settings and its manifest."""
@@ -148,7 +148,17 @@ class RunFolder:
         """Write the records of `before` or `after`."""
         write_sets(self.root / "records" / stage, records)
 
-    def write_results(self, results: Results) -> None:
+    def results(self) -> Results | None:
+        """The results of a complete run; None for one that is not. Raises `EffaceError` for a damaged file."""
+        path = self.root / "results.json"
+        if not path.is_file():
+            return None
+        try:
+            return Results.model_validate_json(path.read_bytes())
+        except ValidationError as error:
+            raise EffaceError(f"{path} is damaged; start anew in another --out") from error
+
+    def write_results(self, results: Results | ContinualResults) -> None:
         """Write results.json: the run is complete."""
         write_json(self.root / "results.json", results.to_json())
 

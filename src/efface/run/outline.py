@@ -24,6 +24,8 @@ from efface.run.manifest import training_precision
 from efface.run.models import stored_dtype
 from efface.run.own_answers import answers_of_full_length, longest_answer
 from efface.run.prepare import prepare
+from efface.run.prepare_queue import prepare_queue
+from efface.run.queue_folder import QueueFolder
 from efface.run.quiet import quiet_libraries
 from efface.run.reporter import Reporter
 from efface.run.surroundings import disk_free
@@ -105,6 +107,41 @@ def outline_run(
         scored=_scored(this.task.evaluation, config.evaluate) if evaluated else {},
         missing=_missing(this.task.evaluation, config.evaluate, judges) if evaluated else {},
         notes=(own,) if config.data.retain == OWN_ANSWERS else (),
+    )
+
+
+@quiet_libraries()
+def outline_queue(config: RunConfig, out: Path, *, data_dir: Path | None, resume: bool, reporter: Reporter) -> Outline:
+    """What `run_queue` would do; raises the same `EffaceError`s. Numbers are those of the first request's run."""
+    folder = QueueFolder(out)
+    this = prepare_queue(
+        config, folder, data_dir=data_dir, resume=resume, reporter=reporter, answer=answers_of_full_length
+    )
+    opened, first = this.open(reporter), this.tasks[0]
+    judges = open_judges(config.evaluate, this.device)
+    sets = [each for task in this.tasks for each in task.evaluation]
+    parameters = _parameters(opened.model)
+    training = _training(
+        config.method, opened.model, this.steps[0], len(first.forget), config=config, device=this.device
+    )
+    done = sum(folder.request(number).results() is not None for number in range(1, len(this.tasks) + 1))
+    steps = sum(len(each) for each in this.steps)
+    return Outline(
+        model=config.model,
+        parameters=parameters,
+        data=f"{first.name}: {len(first.forget):,} to forget, {len(first.retain):,} to keep",
+        limit=opened.formatter.limit,
+        device=this.manifest.device,
+        out=out,
+        bytes_written=_bytes_written(parameters, opened.source, training),
+        bytes_free=disk_free(out),
+        training=training,
+        scored=_scored(this.tasks[-1].evaluation, config.evaluate),
+        missing=_missing(sets, config.evaluate, judges),
+        notes=(
+            f"{len(this.tasks)} requests, {done} of them done, {steps:,} steps in all; the steps shown are those of the "
+            "first, the sets those of the last",
+        ),
     )
 
 

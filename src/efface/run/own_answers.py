@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from efface.artifacts import write_text
@@ -15,6 +15,9 @@ from efface.run.folder import RunFolder
 from efface.run.reporter import Reporter
 from efface.schema import Prompt
 from efface.text.template import Formatter
+
+Answering = Callable[[Any, Formatter, RunConfig, Reporter], dict[str, str]]
+"""Makes the answers to keep: `own_answers`, or what stands in for it."""
 
 _LONGEST = 64
 """Tokens of an answer: a few sentences keep a behavior as well as a page does, at a part of the cost."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +32,7 @@ from efface.run.models import (
     reset_peak_memory,
 )
 from efface.run.opened import Opened, open_model
-from efface.run.own_answers import own_answers, read_answers, write_answers
+from efface.run.own_answers import Answering, own_answers, read_answers, write_answers
 from efface.run.plugins import own_objectives
 from efface.run.reporter import Reporter
 from efface.run.snapshots import Snapshots
@@ -98,7 +98,7 @@ def prepare(
     data_dir: Path | None,
     reporter: Reporter,
     resume: bool,
-    answer: Callable[[Any, Formatter, RunConfig, Reporter], dict[str, str]] = own_answers,
+    answer: Answering = own_answers,
 ) -> Prepared:
     """Read and check the settings, the data and the model of a run; writes nothing.
 
@@ -106,9 +106,7 @@ def prepare(
     for whatever cannot be used, and where `out` holds something else.
     """
     if config.continual is not None:
-        raise EffaceError(
-            "continual holds several requests, and this takes one; use efface run"
-        )
+        raise EffaceError("continual holds several requests, and this takes one; use efface run")
     out.check(config, resume=resume)
     device = device_for(config.device)
     check_can_train(config.train, device)

@@ -41,3 +41,17 @@ class Silent:
 
     def scored(self, what: str, done: int, total: int) -> None:
         """Say nothing."""
+
+
+class Once:
+    """Hands everything on, but each warning only the first time."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        self.stage, self.step, self.scored = reporter.stage, reporter.step, reporter.scored
+        self._warn, self._said = reporter.warning, set[str]()
+
+    def warning(self, text: str) -> None:
+        """Hand it on unless it was said before."""
+        if text not in self._said:
+            self._said.add(text)
+            self._warn(text)

@@ -1,0 +1,83 @@
+"""Requests that are unlearned in turn: what `efface run` does with several, and the command `request add`."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from efface.cli.arguments import DataDir, DryRun, examples, help_of, interruptible
+from efface.cli.dry_run import show_outline
+
+if TYPE_CHECKING:
+    from efface.run.config import RunConfig
+
+app = typer.Typer()
+request = typer.Typer()
+app.add_typer(request, name="request")
+
+
+@request.callback(
+    invoke_without_command=True,
+    epilog=examples("efface request add runs/queue gone.csv", "efface request add runs/queue 4"),
+)
+def _request(ctx: typer.Context) -> None:
+    """Add a request to those that a run has unlearned."""
+    help_of(ctx)
+
+
+@request.command(
+    epilog=examples(
+        "efface request add runs/queue gone.csv",
+        "efface request add runs/queue 4 --dry-run",
+    )
+)
+def add(
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", show_default=False, help="The folder of a run with continual.requests.")
+    ],
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="REQUEST",
+            show_default=False,
+            help="What to forget now: a file like those before, or the number of a task of the run's benchmark.",
+        ),
+    ],
+    data_dir: DataDir = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Unlearn one more request, from the model that the last one left.
+
+    Requests that were interrupted before are finished first.
+    """
+    from efface.data.config import FileConfig
+    from efface.run.queue import with_request
+
+    asked = int(what) if what.isdecimal() else FileConfig(path=what)
+    run_requests(with_request(run, asked), run, data_dir=data_dir, resume=True, dry_run=dry_run)
+
+
+def run_requests(config: RunConfig, out: Path, *, data_dir: Path | None, resume: bool, dry_run: bool) -> None:
+    """Unlearn the requests of `config` that are not done yet, and show how all of them stand."""
+    if dry_run:
+        from efface.run.outline import outline_queue
+
+        show_outline(partial(outline_queue, config, out, data_dir=data_dir, resume=resume))
+        return
+    with interruptible("go on with efface run ... --resume"):
+        from rich.console import Console
+
+        from efface.report.continual import print_continual
+        from efface.run.console import ConsoleReporter
+        from efface.run.queue import run_queue
+        from efface.run.queue_folder import QueueFolder
+
+        console = Console()
+        with ConsoleReporter(console) as reporter:
+            results = run_queue(config, out, data_dir=data_dir, resume=resume, reporter=reporter)
+        print_continual(console, results)
+    last = out / "requests" / QueueFolder(out).request(len(results.requests)).root.name
+    typer.echo(f"model: {last / 'model'}\nscores: {out / 'results.json'}")

@@ -1,0 +1,166 @@
+"""Everything that a queue of requests needs, read and checked before anything is written."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from efface.artifacts import Manifest
+from efface.data import load_task
+from efface.data.config import OWN_ANSWERS, DataConfig, shown
+from efface.data.generic import keep_own_answers
+from efface.errors import EffaceError
+from efface.evaluation.engine import check_fits
+from efface.objectives.method import objective
+from efface.run.config import RunConfig
+from efface.run.manifest import manifest, training_precision
+from efface.run.models import check_weights, device_for
+from efface.run.opened import Opened, open_model
+from efface.run.own_answers import Answering, own_answers, read_answers, write_answers
+from efface.run.plugins import own_metrics, own_objectives
+from efface.run.queue_folder import QueueFolder
+from efface.run.reporter import Reporter
+from efface.run.training import check_can_train
+from efface.run.trajectory import check_best
+from efface.scenarios.continual import ContinualConfig, Request, request_data
+from efface.schema import Task
+from efface.scores.own import RecordMetric
+from efface.train.examples import check_task, unlearning_examples
+from efface.train.plan import draws
+from efface.train.step import Example
+
+
+@dataclass
+class Queue:
+    """What the requests share."""
+
+    config: RunConfig
+    settings: ContinualConfig
+    folder: QueueFolder
+    data: tuple[DataConfig, ...]
+    """Of each request, in order."""
+    tasks: list[Task]
+    steps: list[list[list[Example]]]
+    """Of each request: what each step trains on."""
+    device: torch.device
+    opened: Opened | None
+    """The first model; None once it was evaluated."""
+    own_answers: dict[str, str] | None
+    manifest: Manifest
+
+    @property
+    def own_metrics(self) -> Sequence[RecordMetric]:
+        """The user's."""
+        return own_metrics(self.config.plugins)
+
+    def start(self) -> None:
+        """Write what the queue was asked to do; from here on, it can be resumed."""
+        self.folder.start(self.config, self.manifest)
+        if self.own_answers is not None:
+            write_answers(self.folder, self.own_answers)
+
+    def seconds(self, stage: str, start: float) -> None:
+        """Add what has passed since `start` to the manifest."""
+        self.manifest.seconds[stage] = round(time.perf_counter() - start, 3)
+        self.folder.write_manifest(self.manifest)
+
+    def open(self, reporter: Reporter) -> Opened:
+        """The first model, once more where it was let go."""
+        return self.opened or open_model(self.config.model, self.config.text, device=self.device, reporter=reporter)
+
+    def config_of(self, number: int) -> RunConfig:
+        """The settings of one request's run, counted from 1: from the model that the one before it left."""
+        first = number == 1
+        previous = self.config.model if first else str(self.folder.request(number - 1).model)
+        reference = self.config.model if self.settings.reference == "first" and not first else None
+        changes = {"model": previous, "data": self.data[number - 1], "reference": reference, "continual": None}
+        return self.config.model_copy(update=changes)
+
+
+def prepare_queue(
+    config: RunConfig,
+    folder: QueueFolder,
+    *,
+    data_dir: Path | None,
+    resume: bool,
+    reporter: Reporter,
+    answer: Answering = own_answers,
+) -> Queue:
+    """Read and check the settings, all requests and the model; writes nothing.
+
+    `answer` is as in `prepare`. Raises `EffaceError` as a run does.
+    """
+    settings = config.continual
+    if settings is None:
+        raise EffaceError("there are no requests; set continual.requests, such as [1, 2] or [first.csv, second.csv]")
+    folder.check_queue(config, settings, resume=resume)
+    device = device_for(config.device)
+    check_can_train(config.train, device)
+    data = request_data(config.data, settings.requests)
+    tasks = [_loaded(each, request, data_dir) for each, request in zip(data, settings.requests, strict=True)]
+    opened = open_model(config.model, config.text, device=device, reporter=reporter)
+    check_weights(opened.source, opened.model, config.train)
+    answers = None
+    if config.data.retain == OWN_ANSWERS:
+        answers = read_answers(folder) or answer(opened.model, opened.formatter, config, reporter)
+        tasks = [keep_own_answers(task, answers, retain_evaluation=config.data.retain_evaluation) for task in tasks]
+    steps = [_steps(task, config, opened) for task in tasks]
+    made = manifest(
+        seed=config.seed,
+        device=device,
+        precision=f"training {training_precision(config.train, device)}; each request has a manifest of its own",
+        data={name: digest for task in tasks for name, digest in task.sources.items()},
+        plugins=config.plugins,
+        model=config.model,
+        model_sha256=opened.sha256,
+    )
+    return Queue(
+        config=config,
+        settings=settings,
+        folder=folder,
+        data=data,
+        tasks=tasks,
+        steps=steps,
+        device=device,
+        opened=opened,
+        own_answers=answers,
+        manifest=_continued(folder, made),
+    )
+
+
+def _loaded(data: DataConfig, request: Request, data_dir: Path | None) -> Task:
+    """The task of one request. Raises `EffaceError` that names it."""
+    try:
+        return load_task(data, data_dir=data_dir)
+    except EffaceError as error:
+        raise EffaceError(f"request {len(data.after) + 1} ({shown(request)}): {error}") from error
+
+
+def _steps(task: Task, config: RunConfig, opened: Opened) -> list[list[Example]]:
+    """What one request's run would train on. Raises `EffaceError` where it does not fit the method or the model."""
+    bound = objective(config.method, config, own_objectives(config.plugins))
+    check_task(task, bound)
+    check_best(config, task)
+    check_fits(opened.model, opened.formatter, task.evaluation, config.evaluate)
+    return unlearning_examples(draws(task, config.train, config.seed), bound.views, opened.formatter)
+
+
+def _continued(folder: QueueFolder, made: Manifest) -> Manifest:
+    """The manifest of a queue that goes on keeps its start and times. Raises `EffaceError` for another first model."""
+    earlier = folder.manifest()
+    if earlier is None:
+        return made
+    if earlier.model_sha256 != made.model_sha256:
+        raise EffaceError(
+            f"--resume: model {made.model} has changed since the queue started; start anew in another --out"
+        )
+    kept = {
+        "started": earlier.started,
+        "seconds": earlier.seconds,
+        "notes": [*earlier.notes, f"resumed {made.started}"],
+    }
+    return made.model_copy(update=kept)
