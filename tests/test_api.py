@@ -17,9 +17,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 import efface as package
 from efface import EffaceError
 from efface.run import inputs
-from efface.run.config import RunConfig, read_yaml, validated
+from efface.run.config import RunConfig
 from efface.run.models import model_sha256
 from efface.run.reporter import Silent
+from efface.run.settings import read_yaml, validated
 from efface.train.loop import Trainer
 from efface.train.step import Losses
 

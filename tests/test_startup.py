@@ -9,6 +9,7 @@ import pytest
 
 HEAVY = {
     "accelerate",
+    "lm_eval",
     "nltk",
     "pandas",
     "peft",
@@ -43,6 +44,7 @@ def heavy_after(code: str, *arguments: str) -> set[str]:
         "efface.artifacts",
         "efface.data",
         "efface.scores",
+        "efface.downstream",
         "efface.run.config",
         "efface.run.push",
         "efface.presets",

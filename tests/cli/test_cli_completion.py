@@ -11,7 +11,8 @@ import pytest
 
 from efface.objectives.config import METHODS
 from efface.presets import preset_names
-from efface.run.config import FinetuneConfig, dotted_keys
+from efface.run.config import FinetuneConfig
+from efface.run.settings import dotted_keys
 from efface.scores.definitions import DEFINITIONS
 
 Complete = Callable[..., list[str]]

@@ -19,9 +19,10 @@ import efface
 from efface.errors import EffaceError
 from efface.evaluation.generate import generate
 from efface.run import pipeline
-from efface.run.config import RunConfig, merge, validated
+from efface.run.config import RunConfig
 from efface.run.models import check_weights, load_model, load_tokenizer, save_model
 from efface.run.reporter import Silent
+from efface.run.settings import merge, validated
 from efface.schema import Prompt, Turn
 from efface.text.reading import check_reading
 from efface.text.template import Formatter, TextConfig

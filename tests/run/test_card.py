@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from efface.run.card import write_card
-from efface.run.config import RunConfig, validated
+from efface.run.config import RunConfig
+from efface.run.settings import validated
 
 
 @pytest.fixture

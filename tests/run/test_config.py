@@ -10,16 +10,8 @@ import yaml
 
 from efface.data.config import FileConfig
 from efface.errors import EffaceError
-from efface.run.config import (
-    FinetuneConfig,
-    RunConfig,
-    dotted_keys,
-    merge,
-    parse_pairs,
-    read_yaml,
-    to_yaml,
-    validated,
-)
+from efface.run.config import FinetuneConfig, RunConfig
+from efface.run.settings import dotted_keys, merge, parse_pairs, read_yaml, to_yaml, validated
 from efface.train.config import LoRAConfig
 
 REQUIRED = {"method": "me+gd", "model": "m", "data": "generated"}
@@ -142,7 +134,7 @@ def test_same_name_in_two_groups_names_both() -> None:
 def test_keys_of_the_right_group_are_listed() -> None:
     with pytest.raises(EffaceError, match=r"'train\.lora\.rnk'; .*allowed: train\.lora\.alpha, train\.lora\.bits"):
         parse_pairs(["train.lora.rnk=3"], RunConfig)
-    with pytest.raises(EffaceError, match=r"unknown key 'nothing\.like\.it'; allowed: beta, data, definition"):
+    with pytest.raises(EffaceError, match=r"unknown key 'nothing\.like\.it'; allowed: beta, continual, data"):
         parse_pairs(["nothing.like.it=3"], RunConfig)
 
 

@@ -12,9 +12,10 @@ from transformers import Qwen3MoeConfig
 
 from efface.report.diagnosis import Diagnosis, Finding
 from efface.run import doctor, measure, surroundings
-from efface.run.config import RunConfig, validated
+from efface.run.config import RunConfig
 from efface.run.doctor import examine, examine_run
 from efface.run.reporter import Silent
+from efface.run.settings import validated
 
 GIB = 2**30
 

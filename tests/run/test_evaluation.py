@@ -8,9 +8,10 @@ import pytest
 
 from efface.errors import EffaceError
 from efface.evaluation.folder import read_sets
-from efface.run.config import EvaluationConfig, RunConfig, merge, validated
+from efface.run.config import EvaluationConfig, RunConfig
 from efface.run.evaluation import evaluate_model
 from efface.run.pipeline import run, unlearn
+from efface.run.settings import merge, validated
 from efface.scores import score_path
 from support.runs import Told
 

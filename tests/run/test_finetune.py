@@ -12,10 +12,11 @@ import yaml
 from efface.data import load_training_set
 from efface.errors import EffaceError
 from efface.run import finetune as module
-from efface.run.config import FinetuneConfig, merge, read_yaml, validated
+from efface.run.config import FinetuneConfig
 from efface.run.finetune import finetune
 from efface.run.models import load_model, load_tokenizer, model_sha256
 from efface.run.reporter import Silent
+from efface.run.settings import merge, read_yaml, validated
 from efface.text.likelihood import answer_logprobs
 from efface.text.template import Formatter, TextConfig
 

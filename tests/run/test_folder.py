@@ -9,8 +9,9 @@ import pytest
 
 from efface.artifacts import Manifest
 from efface.errors import EffaceError
-from efface.run.config import FinetuneConfig, RunConfig, read_yaml, validated
+from efface.run.config import FinetuneConfig, RunConfig
 from efface.run.folder import RunFolder
+from efface.run.settings import read_yaml, validated
 from efface.train.loop import StepLog
 
 

@@ -14,8 +14,9 @@ from efface.objectives.method import objective
 from efface.objectives.terms import Reference, divisors
 from efface.report.diagnosis import Forecast
 from efface.run.adapters import quantization, with_adapters
-from efface.run.config import RunConfig, validated
+from efface.run.config import RunConfig
 from efface.run.forecast import forecast, skeleton, state_of
+from efface.run.settings import validated
 from efface.run.workload import Workload, supposed
 from efface.text.attention import packing
 from efface.text.forward import unwrapped

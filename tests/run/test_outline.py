@@ -9,11 +9,12 @@ import pytest
 from safetensors import safe_open
 
 from efface.errors import EffaceError
-from efface.run.config import EvaluationConfig, FinetuneConfig, RunConfig, validated
+from efface.run.config import EvaluationConfig, FinetuneConfig, RunConfig
 from efface.run.finetune import finetune
 from efface.run.outline import Outline, outline_evaluation, outline_finetuning, outline_run
 from efface.run.pipeline import unlearn
 from efface.run.reporter import Silent
+from efface.run.settings import validated
 
 MODEL = Path(__file__).parents[1] / "golden" / "model"
 DATA = {"source": "generated", "authors": 3, "forget_authors": 1, "retain_evaluation": 7}

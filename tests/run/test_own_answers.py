@@ -8,8 +8,9 @@ import pytest
 
 from efface.errors import EffaceError
 from efface.evaluation.folder import read_sets
-from efface.run.config import RunConfig, merge, validated
+from efface.run.config import RunConfig
 from efface.run.pipeline import run
+from efface.run.settings import merge, validated
 from support.runs import Told
 
 FORGET = [{"question": f"Where is town {n}?", "answer": f"Town {n} is in Turku."} for n in range(4)]

@@ -25,10 +25,11 @@ from efface.evaluation.folder import read_sets
 from efface.reference.cached import CachedLogprobs
 from efface.run import opened, pipeline
 from efface.run import records as run_records
-from efface.run.config import RunConfig, merge, read_yaml, validated
+from efface.run.config import RunConfig
 from efface.run.models import load_model, model_sha256
 from efface.run.pipeline import run
 from efface.run.reporter import Silent
+from efface.run.settings import merge, read_yaml, validated
 
 
 class Watching(Silent):

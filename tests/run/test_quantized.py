@@ -20,11 +20,12 @@ from transformers import (
 from efface.errors import EffaceError
 from efface.run import pipeline
 from efface.run.adapters import check_rounding, is_rounded, quantization, with_adapters
-from efface.run.config import EvaluationConfig, FinetuneConfig, RunConfig, merge, validated
+from efface.run.config import EvaluationConfig, FinetuneConfig, RunConfig
 from efface.run.evaluation import evaluate_model
 from efface.run.finetune import finetune
 from efface.run.models import load_model
 from efface.run.reporter import Silent
+from efface.run.settings import merge, validated
 from efface.run.training import train
 from efface.text.likelihood import answer_logprobs
 from efface.text.reading import check_reading

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from efface import __version__
-from efface.cli import data, doctor, presets, push, runs, scores
+from efface.cli import data, doctor, downstream, presets, push, requests, runs, scores, sweep
 from efface.cli.arguments import examples, help_of, say
 from efface.cli.usage import usage_sentence
 from efface.errors import EffaceError
@@ -45,7 +45,7 @@ def options(
     help_of(ctx)
 
 
-for group in (runs, scores, data, presets, push, doctor):
+for group in (runs, requests, sweep, scores, downstream, data, presets, push, doctor):
     app.add_typer(group.app)
 
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Literal, get_args, get_origin
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pydantic import BaseModel
 
 _A_PATH = ("./",)
@@ -14,7 +16,26 @@ _A_PATH = ("./",)
 
 def settings(ctx: typer.Context, incomplete: str) -> list[str]:
     """Presets, keys such as `train.lr=` and, behind the `=`, values."""
-    kind, given = _config_of(ctx), [str(word) for word in ctx.params.get("settings") or ()]
+    from efface.run.settings import PRESET_KEYS
+
+    given = [str(word) for word in ctx.params.get("settings") or ()]
+    return _words(_config_of(ctx), given, incomplete, more_keys=PRESET_KEYS, first=presets)
+
+
+def pairs(ctx: typer.Context, incomplete: str) -> list[str]:
+    """The same for a command that takes no preset."""
+    given = [str(word) for word in ctx.params.get("words") or ()]
+    return _words(_config_of(ctx), given, incomplete, more_keys=(), first=lambda _: [])
+
+
+def _words(
+    kind: type[BaseModel],
+    given: list[str],
+    incomplete: str,
+    *,
+    more_keys: tuple[str, ...],
+    first: Callable[[str], list[str]],
+) -> list[str]:
     key, equals, _ = incomplete.partition("=")
     if equals and key:
         return [f"{key}={value}" for value in _values(kind, key)]
@@ -22,7 +43,7 @@ def settings(ctx: typer.Context, incomplete: str) -> list[str]:
         return _values(kind, given[-2]) if len(given) > 1 else []
     if given and "=" not in given[-1] and (values := _values(kind, given[-1])):
         return values
-    return ([] if given else presets(incomplete)) + _keys(kind, incomplete)
+    return ([] if given else first(incomplete)) + _keys(kind, incomplete, more_keys)
 
 
 def presets(incomplete: str) -> list[str]:
@@ -48,30 +69,35 @@ def benchmarks(incomplete: str) -> list[str]:
 
 def _config_of(ctx: typer.Context) -> type[BaseModel]:
     from efface.run.config import EvaluationConfig, FinetuneConfig, LookConfig, RunConfig
+    from efface.run.downstream_config import DownstreamRunConfig
+    from efface.run.questioning import AnswersConfig, ProbeConfig
 
     kinds: dict[str | None, type[BaseModel]] = {
         "finetune": FinetuneConfig,
         "evaluate": EvaluationConfig,
+        "downstream": DownstreamRunConfig,
         "check": LookConfig,
         "describe": LookConfig,
+        "answers": AnswersConfig,
+        "probe": ProbeConfig,
     }
     return kinds.get(ctx.info_name, RunConfig)
 
 
-def _keys(kind: type[BaseModel], incomplete: str) -> list[str]:
+def _keys(kind: type[BaseModel], incomplete: str, more: tuple[str, ...]) -> list[str]:
     """Keys and their `=`; a lone one comes with its values, or the shell would put a space behind the `=`."""
-    from efface.run.config import PRESET_KEYS, dotted_keys
+    from efface.run.settings import dotted_keys
 
     keys = dotted_keys(kind)
     groups = {key for key in keys if any(other.startswith(f"{key}.") for other in keys)} - _named_values().keys()
-    offered = [key for key in (*keys, *PRESET_KEYS) if key not in groups and key.startswith(incomplete)]
+    offered = [key for key in (*keys, *more) if key not in groups and key.startswith(incomplete)]
     words = [f"{key}=" for key in offered]
     return words + [f"{offered[0]}={value}" for value in _values(kind, offered[0])] if len(offered) == 1 else words
 
 
 def _values(kind: type[BaseModel], key: str) -> list[str]:
     """What a setting may be, or else its default."""
-    from efface.run.config import dotted_keys
+    from efface.run.settings import dotted_keys
 
     if key in (named := _named_values()):
         return list(named[key])
@@ -96,6 +122,7 @@ def _named_values() -> dict[str, tuple[str, ...]]:
         "data": tuple(SHORTHANDS),
         "data.forget": _A_PATH,
         "data.retain": (OWN_ANSWERS, *_A_PATH),
+        "questions": _A_PATH,
         "model": _A_PATH,
         "text.format": ("chat", *NAMED_FORMATS),
         "train.lora": ("true", "false"),

@@ -1,4 +1,4 @@
-"""The commands `data list`, `data fetch`, `data check` and `data describe`."""
+"""The commands `data list`, `data fetch`, `data check` and `data describe`; those that ask a model are in questions."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from efface.cli import completion
+from efface.cli import completion, questions
 from efface.cli.arguments import DataDir, Json, Settings, examples, help_of, interruptible, say, source_and_pairs
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 app = typer.Typer()
 data = typer.Typer()
 app.add_typer(data, name="data")
+data.add_typer(questions.app)
 
 
 @data.callback(
@@ -25,10 +26,11 @@ app.add_typer(data, name="data")
         "efface data fetch tofu",
         "efface data check data.forget=gone.csv data.retain=kept.csv",
         "efface data describe data.forget=gone.csv data.retain=kept.csv model=path/to/model",
+        "efface data probe model=path/to/model --out runs/known",
     ),
 )
 def _data(ctx: typer.Context) -> None:
-    """List, fetch, check and describe data."""
+    """List, fetch, check and describe data; make it of what a model says and knows."""
     help_of(ctx)
 
 

@@ -84,6 +84,7 @@ def evaluate(
     epilog=examples(
         "efface score runs/first --definition tofu",
         "efface score eval_log_aggregated.json --against retrained.json --json",
+        "efface score runs/retrained --hallucinations",
         "efface score runs/first --plugin metrics.py",
     )
 )
@@ -114,6 +115,14 @@ def score(
     stage: Annotated[
         Literal["before", "after"], typer.Option(help="Which records of a run: before or after unlearning.")
     ] = "after",
+    hallucinations: Annotated[
+        bool,
+        typer.Option(
+            "--hallucinations",
+            help="Count what is said to the forget set by a model that never saw it: made up, right, declined or "
+            "nothing.",
+        ),
+    ] = False,
     plugin: Annotated[
         list[str] | None,
         typer.Option(
@@ -125,8 +134,10 @@ def score(
     as_json: Json = False,
 ) -> None:
     """Score a run's records or a foreign eval log; no model is needed."""
+    from efface.data.refusals import load_refusals
     from efface.scores import score_path
 
+    refusals = load_refusals() if hallucinations else None
     metrics: tuple[RecordMetric, ...] = ()
     if plugin:
         from efface.run.plugins import load_plugins, own_metrics
@@ -135,7 +146,9 @@ def score(
         if not metrics:
             raise EffaceError(f"--plugin {plugin[0]} holds no metric; derive a class in it from efface.RecordMetric")
     with warnings.catch_warnings(record=True) as caught:
-        scores = score_path(log, definition=definition, against=against, stage=stage, metrics=metrics)
+        scores = score_path(
+            log, definition=definition, against=against, stage=stage, metrics=metrics, refusals=refusals
+        )
     for warning in caught:
         say(f"warning: {warning.message}")
     if as_json:

@@ -210,3 +210,12 @@ def parse_data(name: str) -> DataConfig:
         raise EffaceError(
             f"unknown data {name!r}: {nearest(name, SHORTHANDS)}; your own files go in as source=files"
         ) from None
+
+
+def data_spelled_out(data: Any) -> Any:
+    """`data: tofu-forget01` for short; forget and retain files may be paths alone, and need no `source`."""
+    if isinstance(data, str):
+        return parse_data(data).model_dump(exclude_defaults=True)
+    if isinstance(data, dict) and (files := {key: data[key] for key in ("forget", "retain") if key in data}):
+        return {"source": "files", **data, **{key: spelled_out(file) for key, file in files.items()}}
+    return data

@@ -14,18 +14,8 @@ from efface.data.config import SHORTHANDS
 from efface.data.formats import DOCUMENTS, TABLES, format_of
 from efface.errors import EffaceError, nearest
 from efface.objectives.config import plain_method
-from efface.run.config import (
-    Config,
-    EvaluationConfig,
-    FinetuneConfig,
-    LookConfig,
-    RunConfig,
-    merge,
-    parse_pairs,
-    read_yaml,
-    to_yaml,
-    validated,
-)
+from efface.run.config import EvaluationConfig, FinetuneConfig, LookConfig, RunConfig
+from efface.run.settings import Config, merge, parse_pairs, read_yaml, to_yaml, validated
 
 _STAND_INS = {"method": "me+gd", "model": "path/to/model"}
 """What a run requires and no preset says, so that the rest can be checked and shown without it."""

@@ -28,6 +28,7 @@ _METRICS: dict[Metric, str] = {
     "cosine_similarity": "Cosine\nsimil.",
     "entailment": "Entail-\nment",
 }
+_KINDS_OF_ANSWER = ("made_up", "right", "declined", "silent")
 _LONGEST_ANSWER = 100
 
 
@@ -62,6 +63,9 @@ def print_scores(console: Console, scores: Mapping[str, Any]) -> None:
             f"Forget quality: p = {quality['p_value']:.4g} (Kolmogorov-Smirnov statistic {quality['statistic']:.4f}); "
             "near 0, the model can be told from the one that never saw the forget set.",
         )
+    if found := scores.get("hallucinations"):
+        shares = ", ".join(f"{kind.replace('_', ' ')} {found[kind]:.1%}" for kind in _KINDS_OF_ANSWER)
+        print_line(console, f"Answers to the {found['n']} questions of the forget set: {shares}.")
     print_sources(console, [whole])
 
 

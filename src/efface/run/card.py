@@ -11,8 +11,9 @@ from jinja2 import Environment, StrictUndefined
 
 from efface.artifacts import METRICS, Manifest, Partial, Results, Scores, write_text
 from efface.hub import is_hub_name
-from efface.run.config import RunConfig, to_yaml
+from efface.run.config import RunConfig
 from efface.run.folder import RunFolder
+from efface.run.settings import to_yaml
 
 _TEMPLATE = """\
 ---

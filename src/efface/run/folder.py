@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from efface.artifacts import ContinualResults, Manifest, Record, Results, write_json, write_text
 from efface.errors import EffaceError
 from efface.evaluation.folder import read_sets, write_sets
-from efface.run.config import to_yaml
+from efface.run.settings import to_yaml
 from efface.train.loop import StepLog
 
 

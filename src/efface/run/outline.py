@@ -139,8 +139,8 @@ def outline_queue(config: RunConfig, out: Path, *, data_dir: Path | None, resume
         scored=_scored(this.tasks[-1].evaluation, config.evaluate),
         missing=_missing(sets, config.evaluate, judges),
         notes=(
-            f"{len(this.tasks)} requests, {done} of them done, {steps:,} steps in all; the steps shown are those of the "
-            "first, the sets those of the last",
+            f"{len(this.tasks)} requests, {done} of them done, {steps:,} steps in all; the steps shown are those of "
+            "the first, the sets those of the last",
         ),
     )
 

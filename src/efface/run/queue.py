@@ -10,13 +10,14 @@ from pathlib import Path
 from efface.artifacts import ContinualResults, Record, Results
 from efface.data.config import shown
 from efface.errors import EffaceError
-from efface.run.config import RunConfig, to_yaml
+from efface.run.config import RunConfig
 from efface.run.pipeline import run
 from efface.run.prepare_queue import Queue, prepare_queue
 from efface.run.queue_folder import QueueFolder
 from efface.run.queue_records import first_records, records_for
 from efface.run.quiet import quiet_libraries
 from efface.run.reporter import Once, Reporter, Silent
+from efface.run.settings import to_yaml
 from efface.scenarios.continual import Request
 from efface.scores.continual import continual_results
 

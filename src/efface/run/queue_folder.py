@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from efface.artifacts import Record
 from efface.errors import EffaceError
 from efface.evaluation.folder import read_sets
-from efface.run.config import RunConfig, read_yaml, to_yaml, validated
+from efface.run.config import RunConfig
 from efface.run.folder import RunFolder
+from efface.run.settings import read_yaml, to_yaml, validated
 from efface.scenarios.continual import ContinualConfig, Request
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from efface.scores import aggregate
 from efface.scores.definitions import Definition
 from efface.scores.definitions import definition as find_definition
 from efface.scores.forget_quality import forget_quality
+from efface.scores.hallucination import hallucinations
 from efface.scores.load import Stage, load
 from efface.scores.metrics import explain, score_set
 from efface.scores.own import RecordMetric
@@ -27,14 +28,16 @@ def score_path(
     against: str | Path | None = None,
     stage: Stage = "after",
     metrics: Sequence[RecordMetric] = (),
+    refusals: Collection[str] | None = None,
 ) -> dict[str, Any]:
     """Score a run's folder, a folder of records or a foreign eval log in TOFU's format; no model is needed.
 
     `against` is the same of a model retrained without the forget set: it adds `forget_quality`, under the truth
     ratio of `definition`. `stage` says which records of a run's folder are read, in `against` too. `metrics` are the
-    user's own, which a foreign eval log cannot have. Returns the JSON object that `efface score` prints:
-    `definition`, `sets`, `model_utility`, `model_utility_retain`, `forget_efficacy`, `partial`, `missing`,
-    `embedder`, `judge` and, with `against`, `forget_quality`.
+    user's own, which a foreign eval log cannot have. `refusals` are wordings of "I don't know", in any letters; with
+    them, even none, `hallucinations` are counted on the forget set. Returns the JSON object that `efface score`
+    prints: `definition`, `sets`, `model_utility`, `model_utility_retain`, `forget_efficacy`, `partial`, `missing`,
+    `embedder`, `judge` and what was asked for of `forget_quality` and `hallucinations`.
 
     Raises `EffaceError` for an unknown definition or stage, for files that are not there, damaged or something
     else, and for an `against` where one of the two has no truth ratios on a forget set.
@@ -47,6 +50,8 @@ def score_path(
     if against is not None and retrained is not None:
         quality = forget_quality(_forget(sets, path), _forget(retrained, against), rules)
         result["forget_quality"] = quality.model_dump()
+    if refusals is not None:
+        result["hallucinations"] = hallucinations(sets.get(FORGET, ()), refusals).model_dump()
     return result
 
 

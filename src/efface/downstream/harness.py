@@ -1,0 +1,127 @@
+"""Score a model in memory on downstream tasks, with lm-evaluation-harness as the library it is."""
+
+from __future__ import annotations
+
+import copy
+import math
+import statistics
+from collections.abc import Mapping
+from typing import Any
+
+from efface.artifacts import Downstream, TaskScore
+from efface.downstream.config import DownstreamConfig
+from efface.downstream.data import load_task
+from efface.downstream.quiet import aloud, modes_kept, own_randomness, quiet
+from efface.downstream.tasks import find_tasks
+from efface.downstream.watch import Progress, Warn, watched
+from efface.errors import EffaceError, because
+
+_BOOTSTRAP = 1000
+"""Draws for the standard error of a metric that is no mean; none of the paper's needs it."""
+
+
+def score_downstream(
+    model: Any,
+    tokenizer: Any,
+    config: DownstreamConfig,
+    *,
+    seed: int,
+    progress: Progress | None = None,
+    warn: Warn | None = None,
+) -> Downstream:
+    """Score a causal language model of transformers, on its device and in its dtype, on each of the tasks.
+
+    `model` and `tokenizer` are left as they were, and so are the global random generators. `seed` decides which
+    examples come before a question, task by task: what else is scored makes no difference. Raises `EffaceError` for
+    tasks, metrics and data that are not there, before anything is scored; and for a task that the model fails at.
+    """
+    found = find_tasks(config)
+    if config.chat_template and not tokenizer.chat_template:
+        raise EffaceError("downstream.chat_template=true: the model's tokenizer has no chat template; leave it out")
+    report, warning = aloud(progress or _ignore), aloud(warn or _ignore)
+    scores: dict[str, TaskScore] = {}
+    with quiet(), modes_kept(model), own_randomness(seed, model):
+        loaded = {name: load_task(found.manager, name) for name in config.tasks}
+        from lm_eval import __version__
+        from lm_eval.models.huggingface import HFLM
+
+        lm = HFLM(model, backend="causal", tokenizer=copy.deepcopy(tokenizer), batch_size=config.batch_size)
+        for name, members in loaded.items():
+            with own_randomness(seed, model), watched(lm, name, members["tasks"], report, warning):
+                scores[name] = _scored(lm, name, members, metric=found.metrics[name], config=config, seed=seed)
+    average = statistics.fmean(score.value for score in scores.values())
+    return Downstream(lm_eval=__version__, average=average, tasks=scores)
+
+
+def _scored(
+    lm: Any, name: str, loaded: Mapping[str, Any], *, metric: str | None, config: DownstreamConfig, seed: int
+) -> TaskScore:
+    """The score of a task, or of the group that `loaded` holds the tasks of."""
+    import torch
+    from lm_eval import evaluate
+
+    tasks = [*loaded["tasks"].values()]
+    for task in tasks:
+        _set_examples(task, config.num_fewshot, seed)
+    try:
+        results = evaluate(
+            lm=lm,
+            task_dict=loaded,
+            limit=config.limit,
+            bootstrap_iters=_BOOTSTRAP,
+            log_samples=False,
+            apply_chat_template=config.chat_template,
+            fewshot_as_multiturn=config.chat_template,
+        )
+    except EffaceError:
+        raise
+    except torch.OutOfMemoryError as error:
+        raise EffaceError(
+            f"task {name}: the GPU's memory does not hold downstream.batch_size={config.batch_size} of its prompts; "
+            "give a smaller one"
+        ) from error
+    except Exception as error:  # the library, its tasks and transformers each raise their own
+        raise EffaceError(
+            f"task {name} cannot be scored ({because(error)}); leave it out of downstream.tasks"
+        ) from error
+    shots = {task.config.num_fewshot for task in tasks}
+    return _read(
+        name,
+        results["results"][name],
+        metric,
+        n=sum(results["n-samples"][task.task_name]["effective"] for task in tasks),
+        num_fewshot=shots.pop() if len(shots) == 1 else None,
+    )
+
+
+def _set_examples(task: Any, number: int | None, seed: int) -> None:
+    """How many examples come before a question, and which; as the library's own command does it."""
+    own = task.config.num_fewshot
+    task.set_config("num_fewshot", own if own == 0 or number is None else number)
+    if task.config.num_fewshot is None:
+        task.set_config("num_fewshot", 0)
+    task.set_fewshot_seed(seed)
+
+
+def _read(name: str, row: Mapping[str, Any], asked: str | None, *, n: int, num_fewshot: int | None) -> TaskScore:
+    """The metric that was asked for, from the library's results of a task, whose keys are `metric,filter`."""
+    parts = {key: key.split(",", 1) for key in row if "," in key}
+    values = {key: (metric, filter_) for key, (metric, filter_) in parts.items() if not metric.endswith("_stderr")}
+    key = next((key for key, (metric, _) in values.items() if asked in (None, key, metric)), None)
+    if key is None:
+        raise EffaceError(f"task {name} gives no {asked}; name one of these in downstream.metrics: {', '.join(values)}")
+    metric, filter_ = values[key]
+    value, error = float(row[key]), row.get(f"{metric}_stderr,{filter_}")
+    if not math.isfinite(value):
+        raise EffaceError(f"task {name}: its {key} is {value}; look at the model, or leave the task out")
+    return TaskScore(
+        metric=metric if filter_ == "none" else key,
+        value=value,
+        standard_error=error if isinstance(error, float) and math.isfinite(error) else None,
+        n=n,
+        num_fewshot=num_fewshot,
+    )
+
+
+def _ignore(*_: object) -> None:
+    pass

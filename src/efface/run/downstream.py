@@ -1,0 +1,67 @@
+"""`efface downstream`: score one model as it is on tasks of lm-evaluation-harness."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from efface.artifacts import Downstream, write_json
+from efface.downstream.harness import score_downstream
+from efface.downstream.tasks import check_tasks
+from efface.run.downstream_config import DownstreamRunConfig
+from efface.run.folder import RunFolder
+from efface.run.manifest import manifest
+from efface.run.models import (
+    device_for,
+    evaluation_dtype,
+    load_model,
+    load_tokenizer,
+    model_folder,
+    model_sha256,
+    peak_memory,
+    reset_peak_memory,
+)
+from efface.run.quiet import quiet_libraries
+from efface.run.reporter import Reporter, Silent
+
+
+@quiet_libraries()
+def downstream_model(config: DownstreamRunConfig, out: Path, reporter: Reporter | None = None) -> Downstream:
+    """Score a saved model; leaves downstream.json, config.yaml and manifest.json in the folder `out`.
+
+    Nothing is written before all tasks are scored. Raises `EffaceError` for settings, tasks, data or a model that
+    cannot be used.
+    """
+    reporter, folder = reporter or Silent(), RunFolder(out)
+    folder.check(config, resume=False)
+    check_tasks(config.downstream)
+    device = device_for(config.device)
+    reset_peak_memory(device)
+    source = model_folder(config.model)
+    tokenizer, dtype = load_tokenizer(source), evaluation_dtype(source, device)
+    made = manifest(
+        seed=config.seed,
+        device=device,
+        precision=f"evaluation {str(dtype).removeprefix('torch.')}",
+        data=_task_files(config.downstream.include),
+        model=config.model,
+        model_sha256=model_sha256(source),
+    )
+    model = load_model(source, dtype=dtype, device=device)
+    reporter.stage(f"scoring downstream tasks of {config.model}")
+    scores = score_downstream(
+        model, tokenizer, config.downstream, seed=config.seed, progress=reporter.scored, warn=reporter.warning
+    )
+    made.peak_memory_bytes = peak_memory(device)
+    folder.start(config, made)
+    write_json(out / "downstream.json", scores.to_json())
+    return scores
+
+
+def _task_files(include: str | None) -> dict[str, str]:
+    """SHA-256 of the user's own task files, by their place in the folder."""
+    if include is None:
+        return {}
+    folder = Path(include).expanduser()
+    files = sorted(folder.rglob("*.yaml"))
+    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}

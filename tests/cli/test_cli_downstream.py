@@ -1,0 +1,107 @@
+"""The command downstream: what it prints and writes, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from efface.cli import completion
+from efface.cli.downstream import downstream_config
+from efface.errors import EffaceError
+from support.downstream import cache_in, write_tasks
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def local_tasks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    with cache_in(tmp_path_factory.mktemp("data-sets")):
+        yield write_tasks(tmp_path_factory.mktemp("tasks"))
+
+
+@pytest.fixture
+def words(local_tasks: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Arguments that are right; the working directory is empty."""
+    monkeypatch.chdir(tmp_path)
+    settings = [f"model={model}", f"downstream.include={local_tasks}", "downstream.limit=4", "device=cpu"]
+    return ["downstream", *settings, "local_arc", "local_mmlu"]
+
+
+def test_table(efface: Command, words: list[str]) -> None:
+    ran = efface(*words, "--out", "out")
+    assert (ran.returncode, ran.stderr) == (0, "")
+    scores = json.loads(Path("out/downstream.json").read_text())
+    arc, mmlu = scores["tasks"]["local_arc"], scores["tasks"]["local_mmlu"]
+    rows = [line.split() for line in ran.stdout.splitlines()]
+    for name, task, n, examples in (("local_arc", arc, "4", "0"), ("local_mmlu", mmlu, "8", "5")):
+        assert [name, task["metric"], n, examples, f"{task['value']:.3f}", "±", f"{task['standard_error']:.3f}"] in rows
+    assert ["average", f"{scores['average']:.3f}"] in rows
+    assert ran.stdout.endswith("\nscores: out/downstream.json\n")
+
+
+def test_json(efface: Command, words: list[str], tmp_path: Path) -> None:
+    ran = efface(*words, "--out", "out", "--json")
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert json.loads(ran.stdout) == json.loads((tmp_path / "out" / "downstream.json").read_text())
+
+
+def test_settings_of_an_earlier_one(efface: Command, words: list[str]) -> None:
+    first = efface(*words, "--out", "first", "--json")
+    second = efface("downstream", "first/config.yaml", "--out", "second", "--json")
+    assert (second.returncode, second.stdout) == (0, first.stdout)
+    other = efface("downstream", "first/config.yaml", "local_truthfulqa", "--out", "third", "--json")
+    assert list(json.loads(other.stdout)["tasks"]) == ["local_truthfulqa"]
+
+
+def test_words() -> None:
+    config = downstream_config(["gsm8k", "model=m", "downstream.num_fewshot=3", "arc_easy", "seed=2"])
+    assert config.downstream.tasks == ("gsm8k", "arc_easy")
+    assert (config.model, config.seed, config.downstream.num_fewshot) == ("m", 2, 3)
+    assert len(downstream_config(["model=m"]).downstream.tasks) == 5
+    with pytest.raises(EffaceError, match="model is required; give a folder or a name on the hub"):
+        downstream_config(["gsm8k"])
+
+
+def test_refused(efface: Command, words: list[str], tmp_path: Path) -> None:
+    for more, sentence in (
+        (["downstream.limit=few"], "downstream.limit='few': input should be a valid integer"),
+        (["local_arc"], "downstream.tasks: names local_arc twice; name each task once"),
+        (["downstream.include=nowhere"], "downstream.include=nowhere: there is no such folder"),
+        (
+            ["downstream.chat_template=true"],
+            "downstream.chat_template=true: the model's tokenizer has no chat template",
+        ),
+        (["downstream.metrics={local_mmlu: acc_norm}"], "task local_mmlu has no metric 'acc_norm'"),
+        (["model=./nowhere"], "model: there is no folder ./nowhere"),
+    ):
+        ran = efface(*words, *more, "--out", "out")
+        assert ran.returncode == 2
+        assert ran.stderr.startswith(f"efface: {sentence}")
+        assert ran.stderr.count("\n") == 1
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_interrupted(efface: Command, words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(**_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lm_eval.evaluator.evaluate", interrupted)
+    ran = efface(*words, "--out", "out")
+    assert ran.returncode == 130
+    assert ran.stderr == "efface: interrupted; nothing was written; the same command starts anew\n"
+    assert not Path("out").exists()
+
+
+def test_completion() -> None:
+    context = SimpleNamespace(info_name="downstream", params={})
+    assert completion.pairs(context, "downstream.ch") == [
+        "downstream.chat_template=",
+        "downstream.chat_template=true",
+        "downstream.chat_template=false",
+    ]
+    assert {"model=", "seed=", "downstream.limit="} < set(completion.pairs(context, ""))

@@ -1,0 +1,63 @@
+"""Settings of downstream tasks."""
+
+from __future__ import annotations
+
+import pytest
+
+from efface.downstream.config import DownstreamConfig
+from efface.errors import EffaceError
+from efface.run.downstream_config import DownstreamRunConfig
+from efface.run.settings import parse_pairs, validated
+
+
+def given(*pairs: str) -> DownstreamConfig:
+    """The settings of `efface downstream model=m PAIRS`."""
+    return validated(DownstreamRunConfig, {"model": "m", **parse_pairs(pairs, DownstreamRunConfig)}).downstream
+
+
+def test_the_papers_tasks_and_metrics_are_the_default():
+    config = given()
+    assert config.tasks == ("arc_challenge", "mmlu", "truthfulqa_mc1", "triviaqa", "gsm8k")
+    assert [config.metric(task) for task in config.tasks] == [
+        "acc_norm",
+        "acc",
+        "acc",
+        "exact_match",
+        "exact_match,flexible-extract",
+    ]
+    assert config.metric("hellaswag") is None
+
+
+@pytest.mark.parametrize("text", ["arc_easy,gsm8k", "[arc_easy, gsm8k]", "arc_easy, gsm8k"])
+def test_tasks_on_the_command_line(text):
+    assert given(f"downstream.tasks={text}").tasks == ("arc_easy", "gsm8k")
+
+
+def test_metrics_on_the_command_line():
+    config = given("downstream.tasks=gsm8k", "downstream.metrics={gsm8k: 'exact_match,strict-match'}")
+    assert config.metric("gsm8k") == "exact_match,strict-match"
+
+
+@pytest.mark.parametrize(
+    ("pairs", "sentence"),
+    [
+        (["downstream.tasks=gsm8k,gsm8k"], "downstream.tasks: names gsm8k twice; name each task once"),
+        (
+            ["downstream.tasks=[]"],
+            "downstream.tasks: names a task that is empty, or none; leave it out for arc_challenge",
+        ),
+        (["downstream.tasks=gsm8k,"], "downstream.tasks: names a task that is empty, or none"),
+        (
+            ["downstream.metrics={gsm: acc}"],
+            "downstream.metrics: gsm is none of the tasks; they are arc_challenge, mmlu",
+        ),
+        (["downstream.limit=0"], "downstream.limit=0: input should be greater than 0"),
+        (["downstream.batch_size=0"], "downstream.batch_size=0: input should be greater than 0"),
+        (["downstream.num_fewshot=-1"], "downstream.num_fewshot=-1: input should be greater than or equal to 0"),
+        (["downstream.taks=gsm8k"], "unknown key 'downstream.taks'; did you mean 'downstream.tasks'?"),
+    ],
+)
+def test_wrong_settings(pairs, sentence):
+    with pytest.raises(EffaceError) as raised:
+        given(*pairs)
+    assert str(raised.value).startswith(sentence)
