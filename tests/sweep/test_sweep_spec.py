@@ -1,0 +1,207 @@
+"""What a spec may say, what its combinations are, and what is refused in which words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from efface.errors import EffaceError
+from efface.presets import finetune_config, run_config
+from efface.sweep.spec import SweepSpec, evaluation_of, nested, points, read_spec, target_config
+
+Spec = Callable[..., SweepSpec]
+
+
+def test_every_combination_the_first_key_slowest(spec: Spec) -> None:
+    content = {
+        "settings": {"model": "m", "preset": "tofu-forget01"},
+        "grid": {"method": ["npo+gd", "me+gd"], "train.lr": ["1e-5", 5e-5], "seed": [0, 1]},
+    }
+    found = points(spec(content), target=None)
+    assert [str(point) for point in found[:3]] == [
+        "method=npo+gd train.lr=1e-5 seed=0",
+        "method=npo+gd train.lr=1e-5 seed=1",
+        "method=npo+gd train.lr=5e-05 seed=0",
+    ]
+    assert len(found) == 8
+    assert {(each.config.method, each.config.train.lr, each.config.seed) for each in found} == {
+        (method, lr, seed) for method in ("npo+gd", "me+gd") for lr in (1e-5, 5e-5) for seed in (0, 1)
+    }
+
+
+def test_combinations_are_resolved_as_runs_are(spec: Spec) -> None:
+    content = {
+        "settings": {"model": "m", "train": {"epochs": 3}},
+        "grid": {"preset": ["tofu-forget01", "tofu-forget05"], "recipe": ["ours", "published"], "method": ["me+gd"]},
+    }
+    for point in points(spec(content), target=None):
+        pairs = [f"{key}={value}" for key, value in point.values.items()]
+        assert point.config == run_config(None, [*pairs, "model=m", "train.epochs=3"])
+
+
+def test_no_grid_is_one_run(spec: Spec) -> None:
+    (point,) = points(spec({"settings": {"model": "m", "preset": "demo", "method": "ga+gd"}}), target=None)
+    assert str(point) == "ga+gd"
+    assert point.config == run_config("demo", ["model=m", "method=ga+gd"])
+
+
+def test_pairs_override_the_settings(spec: Spec) -> None:
+    content = {"settings": {"model": "m", "preset": "demo", "method": "ga+gd", "train": {"epochs": 3, "lr": 1e-3}}}
+    (point,) = points(spec(content, "train.epochs=7", "model=2024"), target=None)
+    assert (point.config.train.epochs, point.config.train.lr, point.config.model) == (7, 1e-3, "2024")
+
+
+def test_additions_for_some_combinations(spec: Spec) -> None:
+    content = {
+        "settings": {"model": "m", "preset": "demo", "forget_coeff": 0.5},
+        "grid": {"method": ["me+gd", "idk+ap"], "seed": [0, 1]},
+        "per": [
+            {"when": {"method": "me+gd"}, "then": {"forget_coeff": 0.2, "train.lr": 2e-3}},
+            {"when": {"method": "me+gd", "seed": 1}, "then": {"train": {"epochs": 9}}},
+        ],
+    }
+    found = {str(point): point.config for point in points(spec(content), target=None)}
+    assert [each.forget_coeff for each in found.values()] == [0.2, 0.2, 0.5, 0.5]
+    assert [each.train.lr for each in found.values()] == [2e-3, 2e-3, 3e-4, 3e-4]
+    assert [each.train.epochs for each in found.values()] == [20, 9, 20, 20]
+
+
+def test_a_group_of_settings_may_be_varied_on_top(spec: Spec) -> None:
+    content = {
+        "settings": {"model": "m", "method": "ga+gd", "data": {"retain_evaluation": 5}},
+        "grid": {"data": [{"source": "generated"}, {"source": "tofu", "split": "forget05"}]},
+    }
+    found = [point.config.data for point in points(spec(content), target=None)]
+    assert [(each.source, each.retain_evaluation) for each in found] == [("generated", 5), ("tofu", 5)]
+    with pytest.raises(EffaceError, match="data is in the grid and among the settings"):  # which would be lost
+        spec({**content, "grid": {"data": ["generated"]}})
+
+
+def test_the_target_is_the_model_of_those_that_name_none(spec: Spec) -> None:
+    content = {"settings": {"preset": "demo", "method": "ga+gd"}, "grid": {"seed": [0]}}
+    assert points(spec(content), target="made/here")[0].config.model == "made/here"
+    assert points(spec(content, "model=other"), target="made/here")[0].config.model == "other"
+
+
+def test_target_is_resolved_as_a_fine_tuning(spec: Spec) -> None:
+    assert target_config(spec({})) is None
+    own = {"preset": "tofu-forget05", "recipe": "published", "model": "m", "train": {"lr": 1e-4}}
+    expected = finetune_config("tofu-forget05", ["recipe=published", "model=m", "train.lr=1e-4"])
+    assert target_config(spec({"target": own})) == expected
+    plain = {"model": "m", "data": "generated"}
+    assert target_config(spec({"target": plain})) == finetune_config(None, ["model=m", "data=generated"])
+
+
+def test_evaluation_of_a_run(spec: Spec) -> None:
+    pairs = ["model=m", "method=ga+gd", "seed=3", "evaluate.every=epoch", "evaluate.keep=best", "evaluate.limit=4"]
+    run = run_config("demo", [*pairs, "definition=paper", "device=cpu"])
+    found = evaluation_of(run)
+    assert (found.model, found.data, found.text, found.definition) == ("m", run.data, run.text, "paper")
+    assert (found.seed, found.device) == (0, "cpu")
+    assert (found.evaluate.every, found.evaluate.keep, found.evaluate.limit) == (None, "last", 4)
+
+
+def test_nested() -> None:
+    assert nested({"train.lr": 1, "train.lora.r": 2, "seed": 3}) == {"train": {"lr": 1, "lora": {"r": 2}}, "seed": 3}
+
+
+RUN = {"model": "m", "preset": "demo", "method": "ga+gd"}
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (
+            {"gird": {}},
+            "unknown key 'gird'; did you mean 'grid'? allowed: grid, keep_models, lines, per, settings, target",
+        ),
+        ({"grid": {"seed": 3}}, "grid: seed: 3 is no list of values; give one, such as [0, 1]"),
+        ({"grid": {"seed": []}}, "grid: seed: [] is no list of values; give one, such as [0, 1]"),
+        ({"grid": [1]}, "grid=[1]: input should be a valid dictionary"),
+        ({"lines": ["before"]}, "lines.0='before': input should be 'retrained' or 'random'"),
+        ({"per": [{"then": {"seed": 1}}]}, "per.0.when is required"),
+        (
+            {"grid": {"train.lrr": [1]}},
+            "grid: unknown key 'train.lrr'; did you mean 'train.lr'?",
+        ),
+        (
+            {"settings": {**RUN, "train": {"lr": 1}}, "grid": {"train.lr": [1, 2]}},
+            "train.lr is in the grid and among the settings; leave it out of one of them",
+        ),
+        (
+            {"grid": {"method": ["ga"]}, "per": [{"when": {"methud": "ga"}, "then": {"seed": 1}}]},
+            "per: when methud is not in the grid; did you mean 'method'? allowed: method",
+        ),
+        (
+            {"grid": {"method": ["ga", "me"]}, "per": [{"when": {"method": "idk"}, "then": {"seed": 1}}]},
+            "per: when method=idk is in no combination; the grid has ga, me",
+        ),
+        (
+            {"grid": {"method": ["ga"], "train.lr": [1]}, "per": [{"when": {"method": "ga"}, "then": {"train.lr": 2}}]},
+            "per: train.lr is in the grid and in a `then`; leave it out of one of them",
+        ),
+    ],
+)
+def test_specs_that_are_refused(spec: Spec, tmp_path: Path, content: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(EffaceError) as error:
+        spec(content)
+    assert str(error.value).startswith(f"{tmp_path / 'sweep.yaml'}: {sentence}")
+
+
+def test_pairs_that_are_refused(spec: Spec) -> None:
+    content = {"settings": RUN, "grid": {"seed": [0, 1]}}
+    with pytest.raises(EffaceError, match="seed is in the grid and among the settings; leave it out of one of them"):
+        spec(content, "seed=3")
+    with pytest.raises(EffaceError, match=r"^unknown key 'grid\.seed'; did you mean 'seed'\?"):
+        spec(content, "grid.seed=3")
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ({"settings": RUN, "grid": {"train.lr": [1, -1]}}, "train.lr=-1: train.lr=-1: input should be greater than 0"),
+        ({"settings": RUN, "grid": {"seed": [0, "x"]}}, "seed=x: seed='x': input should be a valid integer"),
+        ({"settings": {**RUN, "train": {"lrr": 1}}}, "unknown key 'train.lrr'; did you mean 'train.lr'?"),
+        (
+            {"settings": {"model": "m"}, "grid": {"preset": ["tofu"]}},
+            "preset=tofu: unknown preset 'tofu'; allowed: demo",
+        ),
+        (
+            {"settings": {**RUN, "continual": {"requests": [1, 2]}}},
+            "continual: a sweep makes single requests; make a queue with efface run",
+        ),
+        (
+            {"settings": RUN, "grid": {"seed": [0]}, "per": [{"when": {"seed": 0}, "then": {"train.lrr": 1}}]},
+            "seed=0: unknown key 'train.lrr'",
+        ),
+    ],
+)
+def test_combinations_that_are_refused(spec: Spec, content: dict[str, Any], sentence: str) -> None:
+    read = spec(content)
+    with pytest.raises(EffaceError) as error:
+        points(read, target=None)
+    assert str(error.value).startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    ("target", "sentence"),
+    [
+        ({"preset": "demo"}, "target: model is required"),
+        ({"preset": "dema", "model": "m"}, "target: unknown preset 'dema'; did you mean 'demo'?"),
+        ({"recipe": "ours", "model": "m", "data": "generated"}, "target: unknown key 'recipe'"),
+        ({"preset": "demo", "model": "m", "method": "ga"}, "target: unknown key 'method'"),
+    ],
+)
+def test_targets_that_are_refused(spec: Spec, target: dict[str, Any], sentence: str) -> None:
+    read = spec({"target": target})
+    with pytest.raises(EffaceError) as error:
+        target_config(read)
+    assert str(error.value).startswith(sentence)
+
+
+def test_files_that_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(EffaceError, match=r"cannot read the config file .*nowhere\.yaml"):
+        read_spec(tmp_path / "nowhere.yaml", [])
