@@ -1,7 +1,7 @@
 """efface: make a language model forget, and measure what it still knows.
 
-`unlearn` and `evaluate` do what the command does; `ForgetObjective`, `RetainObjective` and `RecordMetric` are what a
-method or metric of your own derives from.
+`unlearn`, `unlearn_in_turn` and `evaluate` do what the command does; `ForgetObjective`, `RetainObjective` and
+`RecordMetric` are what a method or metric of your own derives from.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from efface.errors import EffaceError
 
 if TYPE_CHECKING:
-    from efface.api import Evaluated, Unlearned, evaluate, unlearn
-    from efface.artifacts import Record, Results, Scores
+    from efface.api import Evaluated, Unlearned, UnlearnedInTurn, evaluate, unlearn, unlearn_in_turn
+    from efface.artifacts import ContinualResults, Record, Results, Scores
     from efface.objectives.config import ObjectiveConfig
     from efface.objectives.own import ForgetObjective, RetainObjective
     from efface.objectives.terms import DistributionTerm, SequenceTerm, Term, TokenTerm
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "ContinualResults",
     "DistributionTerm",
     "EffaceError",
     "Evaluated",
@@ -40,15 +41,17 @@ __all__ = [
     "Term",
     "TokenTerm",
     "Unlearned",
+    "UnlearnedInTurn",
     "__version__",
     "evaluate",
     "losses",
     "unlearn",
+    "unlearn_in_turn",
 ]
 
 _MODULES = {
-    "efface.api": ("Evaluated", "Unlearned", "evaluate", "unlearn"),
-    "efface.artifacts": ("Record", "Results", "Scores"),
+    "efface.api": ("Evaluated", "Unlearned", "UnlearnedInTurn", "evaluate", "unlearn", "unlearn_in_turn"),
+    "efface.artifacts": ("ContinualResults", "Record", "Results", "Scores"),
     "efface.objectives.config": ("ObjectiveConfig",),
     "efface.objectives.own": ("ForgetObjective", "RetainObjective"),
     "efface.objectives.terms": ("DistributionTerm", "SequenceTerm", "Term", "TokenTerm"),

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from efface.errors import EffaceError
+from efface.writing import write_text
 
 Metric = Literal["rouge", "probability", "truth_ratio", "token_entropy", "cosine_similarity", "entailment"]
 METRICS: tuple[Metric, ...] = (
@@ -142,73 +141,6 @@ class Trajectory(BaseModel):
     """The epoch whose model the run left."""
 
 
-class Results(BaseModel):
-    """`results.json` of a run: the same scores before and after unlearning."""
-
-    model_config = ConfigDict(extra="forbid", populate_by_name=True)
-
-    schema_version: Literal[1] = Field(default=1, alias="schema")
-    definition: str
-    method: str
-    before: Scores
-    after: Scores
-    trajectory: Trajectory | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """As written to results.json; what was not asked for is left out."""
-        return self.model_dump(by_alias=True, exclude={"trajectory"} if self.trajectory is None else None)
-
-
-class ContinualResults(BaseModel):
-    """`results.json` of a queue of requests: what each forget set scores over time."""
-
-    model_config = ConfigDict(extra="forbid", populate_by_name=True)
-
-    schema_version: Literal[1] = Field(default=1, alias="schema")
-    definition: str
-    method: str
-    requests: list[str]
-    """What was asked to be forgotten, in order."""
-    before: Scores
-    """Of the first model: the sets to keep, and the forget set of every request as `forgotten-1` and so on."""
-    after: list[Scores]
-    """After each request: `forget` is what it asked for, `forgotten-1` and so on what earlier ones did."""
-    metrics: list[Metric]
-    """What the efficacies below are made of: those of the definition that all these sets have."""
-    forget_efficacy: list[list[float | None]]
-    """One row a request: its forget set before all requests, then after each; null after those that came before it."""
-
-    def to_json(self) -> dict[str, Any]:
-        """As written to results.json."""
-        return self.model_dump(by_alias=True)
-
-
-class Manifest(BaseModel):
-    """What made a run, so that it can be repeated."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    efface: str
-    commit: str | None
-    command: list[str]
-    seed: int
-    device: str
-    precision: str
-    versions: dict[str, str]
-    data: dict[str, str]
-    """Source -> SHA-256."""
-    plugins: dict[str, str] = {}
-    """The user's own objectives and metrics -> SHA-256 of the file that holds them."""
-    model: str
-    model_sha256: str
-    started: str
-    """UTC, ISO 8601."""
-    seconds: dict[str, float] = {}
-    """Stage -> wall-clock seconds."""
-    peak_memory_bytes: int | None = None
-    notes: list[str] = []
-
-
 class TaskScore(BaseModel):
     """One model's score on one task, or group of tasks, of lm-evaluation-harness."""
 
@@ -230,7 +162,7 @@ class Downstream(BaseModel):
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[1] = Field(default=1, alias="schema")
     lm_eval: str
     """Version of the library, on which its tasks depend, too."""
     average: float
@@ -238,39 +170,90 @@ class Downstream(BaseModel):
     tasks: dict[str, TaskScore]
 
     def to_json(self) -> dict[str, Any]:
-        """As written to downstream.json, where the version's key is `schema`."""
-        body = self.model_dump()
-        return {"schema": body.pop("schema_version"), **body}
+        """As written to downstream.json."""
+        return self.model_dump(by_alias=True)
 
 
-@contextmanager
-def written_beside(path: Path) -> Iterator[Path]:
-    """Yield a path beside `path` to write to; rename it onto `path` only when the block succeeds.
+class DownstreamResults(BaseModel):
+    """The same tasks before and after unlearning."""
 
-    Raises `EffaceError` when the disk is full or the folder cannot be written; nothing half-written stays.
-    """
-    beside = path.with_name(f".{path.name}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield beside
-        beside.replace(path)
-    except OSError as error:
-        raise EffaceError(
-            f"cannot write {path}: {error.strerror or error}; free some space or choose another --out"
-        ) from error
-    finally:
-        beside.unlink(missing_ok=True)
+    model_config = ConfigDict(extra="forbid")
+
+    before: Downstream
+    after: Downstream
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a whole text file, or nothing."""
-    with written_beside(path) as beside:
-        beside.write_text(text, encoding="utf-8")
+class Results(BaseModel):
+    """`results.json` of a run: the same scores before and after unlearning."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+    schema_version: Literal[1] = Field(default=1, alias="schema")
+    definition: str
+    method: str
+    before: Scores
+    after: Scores
+    trajectory: Trajectory | None = None
+    downstream: DownstreamResults | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """As written to results.json; what was not asked for is left out."""
+        unasked = {name for name in ("trajectory", "downstream") if getattr(self, name) is None}
+        return self.model_dump(by_alias=True, exclude=unasked)
 
 
-def write_json(path: Path, value: object) -> None:
-    """Write a JSON file, or nothing. NaN is refused: a score that cannot be had is null."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+class ContinualResults(BaseModel):
+    """`results.json` of a queue of requests: what each forget set scores over time."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+    schema_version: Literal[1] = Field(default=1, alias="schema")
+    definition: str
+    method: str
+    requests: list[str]
+    """What was asked to be forgotten, in order."""
+    before: Scores
+    """Of the first model: the sets to keep, and the forget set of every request as `forgotten-1` and so on."""
+    after: list[Scores]
+    """After each request: `forget` is what it asked for, `forgotten-1` and so on what earlier ones did."""
+    metrics: list[Metric]
+    """What the efficacies below are made of: those of the definition that all these sets have."""
+    forget_efficacy: list[list[float | None]]
+    """One row a request: its forget set before all requests, then after each; null after those that came before it."""
+    downstream: list[Downstream] = []
+    """Before all requests, then after each; empty where it was not asked for."""
+
+    def to_json(self) -> dict[str, Any]:
+        """As written to results.json; what was not asked for is left out."""
+        return self.model_dump(by_alias=True, exclude=None if self.downstream else {"downstream"})
+
+
+class Manifest(BaseModel):
+    """What made a run, so that it can be repeated."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    efface: str
+    commit: str | None
+    command: list[str]
+    seed: int
+    device: str
+    precision: str
+    versions: dict[str, str]
+    data: dict[str, str]
+    """Source -> SHA-256."""
+    plugins: dict[str, str] = {}
+    """The user's own objectives and metrics -> SHA-256 of the file that holds them."""
+    tasks: dict[str, str] = {}
+    """The user's own downstream task files, by their place in their folder -> SHA-256."""
+    model: str
+    model_sha256: str
+    started: str
+    """UTC, ISO 8601."""
+    seconds: dict[str, float] = {}
+    """Stage -> wall-clock seconds."""
+    peak_memory_bytes: int | None = None
+    notes: list[str] = []
 
 
 def write_records(path: Path, records: Iterable[Record]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from efface.artifacts import Record, Results, write_text
+from efface.artifacts import Record, Results
 from efface.data import load_training_set
 from efface.data.refusals import load_refusals
 from efface.errors import EffaceError
@@ -23,6 +23,7 @@ from efface.run.finetune import finetune
 from efface.run.pipeline import run
 from efface.run.quiet import quiet_libraries
 from efface.schema import Item
+from efface.writing import write_text
 
 METHODS = ("me+gd", "idk+ap", "ga+gd", "idk+gd")
 """The paper's two recommendations, then two baselines to compare with."""

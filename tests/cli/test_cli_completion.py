@@ -38,7 +38,7 @@ def bash(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
 
 def test_commands(bash: Complete) -> None:
     assert bash("un") == ["unlearn"]
-    assert {"list", "fetch", "check", "describe"} == set(bash("data", ""))
+    assert {"list", "fetch", "check", "describe", "answers", "probe"} == set(bash("data", ""))
 
 
 def test_presets_and_keys(bash: Complete) -> None:
@@ -47,7 +47,7 @@ def test_presets_and_keys(bash: Complete) -> None:
     assert {"train.lr=", "method=", "data.forget=", "recipe="} < set(offered)
     assert "train=" not in offered  # holds settings of its own
     assert not set(preset_names()) & set(bash("run", "demo", ""))
-    assert bash("presets", "tofu-") == ["tofu-forget01", "tofu-forget05", "tofu-forget10"]
+    assert bash("presets", "tofu-f") == ["tofu-forget01", "tofu-forget05", "tofu-forget10"]
 
 
 def test_keys_are_those_of_the_command(bash: Complete) -> None:
@@ -55,6 +55,15 @@ def test_keys_are_those_of_the_command(bash: Complete) -> None:
     assert set(bash("finetune", "train.")) == {f"{key}=" for key in dotted_keys(FinetuneConfig) if "train." in key}
     assert bash("evaluate", "train.") == bash("data", "check", "train.") == []
     assert "evaluate.judge=" in bash("data", "describe", "evaluate.")
+
+
+def test_keys_of_commands_that_take_no_preset(bash: Complete) -> None:
+    assert not {*preset_names(), "preset=", "recipe=", "method="} & set(bash("data", "probe", ""))
+    assert bash("data", "probe", "se") == ["seed=", "seed=0"]
+    assert bash("data", "answers", "se") == []
+    assert bash("data", "answers", "evaluate.new") == ["evaluate.new_tokens=", "evaluate.new_tokens=200"]
+    assert bash("data", "answers", "model=x", "questions", "=") == ["./"]
+    assert "questions.columns.answer=" in bash("data", "probe", "model=x", "questions.columns.")
 
 
 def test_lone_key_comes_with_its_values(bash: Complete) -> None:

@@ -39,7 +39,7 @@ def test_table(efface: Command, words: list[str]) -> None:
     arc, mmlu = scores["tasks"]["local_arc"], scores["tasks"]["local_mmlu"]
     rows = [line.split() for line in ran.stdout.splitlines()]
     for name, task, n, examples in (("local_arc", arc, "4", "0"), ("local_mmlu", mmlu, "8", "5")):
-        assert [name, task["metric"], n, examples, f"{task['value']:.3f}", "±", f"{task['standard_error']:.3f}"] in rows
+        assert [name, task["metric"], n, examples, f"{task['value']:.3f}±{task['standard_error']:.3f}"] in rows
     assert ["average", f"{scores['average']:.3f}"] in rows
     assert ran.stdout.endswith("\nscores: out/downstream.json\n")
 
@@ -95,6 +95,37 @@ def test_interrupted(efface: Command, words: list[str], monkeypatch: pytest.Monk
     assert ran.returncode == 130
     assert ran.stderr == "efface: interrupted; nothing was written; the same command starts anew\n"
     assert not Path("out").exists()
+
+
+@pytest.fixture
+def run_words(local_tasks: Path) -> list[str]:
+    """Settings of a run that asks for two tasks."""
+    return ["downstream.tasks=local_arc,local_mmlu", f"downstream.include={local_tasks}", "downstream.limit=4"]
+
+
+def test_a_run_shows_the_average_and_the_tasks(efface: Command, place: Path, run_words: list[str]) -> None:
+    ran = efface("run", "mine.yaml", *run_words, "--out", "out")
+    assert (ran.returncode, ran.stderr) == (0, "")
+    found = json.loads((place / "out" / "results.json").read_text())["downstream"]
+    before, after = (f"{found[stage]['average']:.3f}" for stage in ("before", "after"))
+    rows = [line.split() for line in ran.stdout.splitlines()]
+    assert ["average", before, after] in rows
+    assert [row[-1] for row in rows if row[:1] in (["before"], ["ME+GD"])][:2] == [before, after]
+    assert "scoring downstream tasks before unlearning" in ran.stdout
+
+
+def test_a_dry_run_names_the_tasks(efface: Command, place: Path, run_words: list[str]) -> None:
+    ran = efface("run", "mine.yaml", *run_words, "--out", "out", "--dry-run")
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert "  downstream: local_arc, local_mmlu\n" in ran.stdout
+    without = efface("unlearn", "mine.yaml", *run_words, "--out", "out", "--dry-run")
+    assert "local_arc" not in without.stdout
+    assert not (place / "out").exists()
+
+
+def test_a_run_refuses_tasks_that_are_not_there(run_refused: Callable[..., str]) -> None:
+    assert run_refused("downstream.tasks=arc_chalenge").startswith("there is no task 'arc_chalenge'; did you mean arc_")
+    assert run_refused("downstream.tasks=gsm8k,gsm8k") == "downstream.tasks: names gsm8k twice; name each task once"
 
 
 def test_completion() -> None:

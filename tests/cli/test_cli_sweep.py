@@ -81,9 +81,8 @@ def test_sweep_prints_one_table(done: str, here: Path) -> None:
     assert "• 4 runs, 0 of them done already" in lines
     assert "• run 3 of 4: method=ga+gd seed=0" in lines
     assert sum(line.startswith("Partial scores (closer-look)") for line in lines) == 1
-    rows = [
-        line.split()[0] for line in lines if line.startswith("  ") and ("±" in line or line.rstrip().endswith(" 1"))
-    ]
+    table = lines[lines.index("• to compare with: random") + 1 :]
+    rows = [line.split()[0] for line in table if line.rstrip().endswith((" 1", " 2"))]
     assert rows == ["before", "random", "me+gd", "ga+gd"]
     assert lines[-2:] == ["runs: all/runs.jsonl", "table: all/table.json"]
 

@@ -6,8 +6,9 @@ import pytest
 
 from efface.downstream.config import DownstreamConfig
 from efface.errors import EffaceError
+from efface.presets import run_config
 from efface.run.downstream_config import DownstreamRunConfig
-from efface.run.settings import parse_pairs, validated
+from efface.run.settings import parse_pairs, read_yaml, to_yaml, validated
 
 
 def given(*pairs: str) -> DownstreamConfig:
@@ -36,6 +37,23 @@ def test_tasks_on_the_command_line(text):
 def test_metrics_on_the_command_line():
     config = given("downstream.tasks=gsm8k", "downstream.metrics={gsm8k: 'exact_match,strict-match'}")
     assert config.metric("gsm8k") == "exact_match,strict-match"
+
+
+def asked(*pairs: str) -> DownstreamConfig | None:
+    """The settings of `efface run real-world method=me+gd model=m PAIRS`."""
+    return run_config("real-world", ["method=me+gd", "model=m", *pairs]).downstream
+
+
+def test_a_run_asks_for_them_with_one_word(tmp_path):
+    assert asked() is None
+    assert asked("downstream=true") == DownstreamConfig()
+    assert asked("downstream.tasks=gsm8k") == asked("downstream=true", "downstream.tasks=gsm8k")
+    assert asked("downstream.limit=9", "downstream=false") is None
+    with pytest.raises(EffaceError, match="downstream='gsm8k': it holds settings of its own; give them as downstream"):
+        asked("downstream=gsm8k")
+    (tmp_path / "mine.yaml").write_text(to_yaml(run_config("real-world", ["method=ga", "model=m", "downstream=true"])))
+    assert read_yaml(tmp_path / "mine.yaml")["downstream"]["tasks"] == list(DownstreamConfig().tasks)
+    assert run_config(str(tmp_path / "mine.yaml"), []).downstream == DownstreamConfig()
 
 
 @pytest.mark.parametrize(

@@ -19,11 +19,20 @@ from efface.evaluation.config import EvaluateConfig
         {"embedder": " "},
         {"judge": ""},
         {"embeder": "offline"},
+        {"every": "step"},
+        {"every": "epoch", "keep": "first"},
     ],
 )
 def test_bad_settings_are_refused(settings):
     with pytest.raises(ValidationError):
         EvaluateConfig(**settings)
+
+
+def test_the_best_epoch_is_chosen_among_those_that_are_scored():
+    with pytest.raises(ValidationError, match=r"keep=best chooses among epochs .*; add evaluate\.every=epoch"):
+        EvaluateConfig(keep="best")
+    assert EvaluateConfig(every="epoch", keep="best").keep == "best"
+    assert (EvaluateConfig().every, EvaluateConfig().keep) == (None, "last")
 
 
 def test_settings_and_records_need_no_torch():

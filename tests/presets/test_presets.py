@@ -12,6 +12,7 @@ from efface.presets import finetune_config, preset, preset_names, run_config
 from efface.run.config import RunConfig
 
 TOFU = ("tofu-forget01", "tofu-forget05", "tofu-forget10")
+CONTINUAL = ("tofu-continual-forget01", "tofu-continual-forget05", "tofu-continual-forget10")
 
 
 def run(name: str, *pairs: str) -> RunConfig:
@@ -19,7 +20,7 @@ def run(name: str, *pairs: str) -> RunConfig:
 
 
 def test_names() -> None:
-    assert preset_names() == ["demo", "real-world", *TOFU]
+    assert preset_names() == ["demo", "real-world", *CONTINUAL, *TOFU]
 
 
 @pytest.mark.parametrize("name", preset_names())
@@ -35,7 +36,7 @@ def test_resolves_for_every_method(name: str, recipe: str) -> None:
     assert finetune_config(name, ["model=m", f"recipe={recipe}"]).data == run(name, "method=me+gd").data
 
 
-@pytest.mark.parametrize("name", ["real-world", *TOFU])
+@pytest.mark.parametrize("name", ["real-world", *CONTINUAL, *TOFU])
 @pytest.mark.parametrize("method", METHODS)
 def test_published_settings(name: str, method: str) -> None:
     """arXiv:2410.08109 and its published code."""
@@ -43,7 +44,7 @@ def test_published_settings(name: str, method: str) -> None:
     real_world = name == "real-world"
     me = method == "me+gd"
     assert (config.beta, config.retain_coeff) == (0.1, 1.0)
-    assert config.forget_coeff == ((0.5 if real_world else 0.1) if me else 1.0)
+    assert config.forget_coeff == (({"real-world": 0.5} | dict.fromkeys(TOFU, 0.1)).get(name, 1.0) if me else 1.0)
     if me:
         assert (config.me.average, config.me.padded_length) == ("padded", 300 if real_world else 500)
         assert config.me.direction == "uniform_to_model"
@@ -56,7 +57,7 @@ def test_published_settings(name: str, method: str) -> None:
     assert config.evaluate.new_tokens == 200
 
 
-@pytest.mark.parametrize("name", ["real-world", *TOFU])
+@pytest.mark.parametrize("name", ["real-world", *CONTINUAL, *TOFU])
 def test_our_settings_count_real_tokens(name: str) -> None:
     config = run(name, "method=me+gd")
     assert (config.me.average, config.kl.positions, config.train.pairing) == ("tokens", "answer", "resampled")
@@ -67,6 +68,37 @@ def test_our_settings_count_real_tokens(name: str) -> None:
 def test_each_tofu_preset_forgets_its_own_split(name: str) -> None:
     assert run(name, "method=me+gd").data.split == name.removeprefix("tofu-")
     assert str(int(name[-2:])) in preset(name).about
+
+
+@pytest.mark.parametrize("name", CONTINUAL)
+@pytest.mark.parametrize("recipe", ["ours", "published"])
+def test_each_continual_preset_forgets_all_tasks_in_turn(name: str, recipe: str) -> None:
+    config = run(name, "method=npo+gd", f"recipe={recipe}")
+    assert config.data.split == name.removeprefix("tofu-continual-")
+    assert config.continual is not None
+    assert config.continual.requests == tuple(range(1, 10 if name.endswith("forget10") else 11))
+    assert config.continual.reference == "previous"
+    alone = run(name.replace("continual-", ""), "method=npo+gd", f"recipe={recipe}")
+    assert config.model_copy(update={"continual": None}) == alone
+    assert run(name, "method=npo+gd", "continual.reference=first").continual.reference == "first"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("method", "lr"), [("me+gd", 5e-6), ("idk+ap", 1e-5), ("ga+gd", 1e-5), ("dpo+kl", 1e-5), ("npo+gd", 1e-5)]
+)
+def test_real_world_rates_are_those_published(method: str, lr: float) -> None:
+    for recipe in ("ours", "published"):
+        train = run("real-world", f"method={method}", f"recipe={recipe}").train
+        assert (train.lr, train.epochs, train.batch_size, train.weight_decay) == (lr, 5, 32, 0.01)
+
+
+@pytest.mark.parametrize("name", [*CONTINUAL, *TOFU])
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("recipe", ["ours", "published"])
+def test_tofu_is_unlearned_at_the_published_rate(name: str, method: str, recipe: str) -> None:
+    train = run(name, f"method={method}", f"recipe={recipe}").train
+    assert (train.lr, train.epochs, train.batch_size, train.weight_decay) == (1e-5, 5, 32, 0.01)
+    assert (train.warmup_steps, train.max_grad_norm, train.lora) == (None, None, None)
 
 
 def test_method_may_be_written_as_in_the_paper() -> None:

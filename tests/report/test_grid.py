@@ -109,6 +109,34 @@ def test_seeds_with_other_metrics_have_no_partial_aggregates() -> None:
     assert group.rows[0].partial is None
 
 
+def test_downstream_average_is_shown_where_there_is_one() -> None:
+    def scored(seed: int, downstream: float | None) -> Entry:
+        values = {"method": "ga", "seed": seed}
+        return Entry("g", "paper", values, scores(0.5), downstream=downstream)
+
+    line = Entry("g", "paper", {}, scores(0.1), line="random")
+    found = grid_table([line, scored(0, 0.25), scored(1, 0.35)], [])
+    without, row = found.groups[0].rows
+    assert without.downstream is None
+    assert row.downstream is not None
+    assert (row.downstream.mean, row.downstream.spread) == (pytest.approx(0.3), pytest.approx(0.070711, abs=1e-6))
+    text = printed(found)
+    assert "Downstream" in text
+    assert "0.300 ± 0.071" in text
+    assert max(map(len, text.splitlines())) <= 80
+    (group,) = grid_table([scored(0, 0.25), scored(1, None)], []).groups
+    assert group.rows[0].downstream is None
+    assert "Downstream" not in printed(grid_table([scored(0, None)], []))
+
+
+def test_queues_say_how_many_requests() -> None:
+    queue = Entry("g", "paper", {"method": "ga"}, scores(0.5), requests=10)
+    text = printed(grid_table([queue], []))
+    assert text.startswith("Scores after 10 requests (paper)")
+    assert "Forget efficacy is that of the last request's own set." in text
+    assert "request" not in printed(grid_table([entry(method="ga")], []))
+
+
 def test_failures_are_counted_and_told() -> None:
     failed = entry(method="ga", seed=1, error=HOSTILE)
     lost = Entry("g", "paper", {}, None, "no room", line="random")

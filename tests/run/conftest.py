@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import importlib
 import multiprocessing
 import os
 import resource
@@ -17,6 +19,15 @@ import torch
 from efface.artifacts import METRICS, Manifest, Partial, Results, Scores, SetScores
 
 HERE = Path(__file__).parent
+HEAVY = (
+    "efface.demo",
+    "accelerate.tracking",
+    "peft",
+    "rouge_score.rouge_scorer",
+    "transformers.generation.utils",
+    "transformers.models.llama.modeling_llama",
+)
+"""What a run imports on its way."""
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -63,6 +74,29 @@ def settings(source: Path) -> dict[str, Any]:
     }
 
 
+@pytest.fixture(scope="session")
+def queue_settings(settings: dict[str, Any]) -> dict[str, Any]:
+    """Three requests of 4 steps each, and the model of each is kept."""
+    return {
+        **settings,
+        "method": "npo+kl",
+        "data": {**settings["data"], "authors": 4},
+        "train": {**settings["train"], "epochs": 1},
+        "continual": {"requests": [1, 2, 3], "keep_models": "all"},
+    }
+
+
+@pytest.fixture(scope="module")
+def quick_collection() -> Iterator[None]:
+    """Runs collect garbage often, which takes half a second with all that the libraries hold: leave that out."""
+    for name in HEAVY:
+        importlib.import_module(name)
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 @pytest.fixture
 def files_of_at_most() -> Callable[[int], AbstractContextManager[None]]:
     """As on a disk that fills up: no write goes beyond so many bytes of a file."""
@@ -88,8 +122,7 @@ def child() -> Iterator[Callable[..., int]]:
     sys.path.insert(0, str(HERE))
     os.environ["OMP_NUM_THREADS"] = "1"
     context = multiprocessing.get_context("forkserver")
-    heavy = ["efface.demo", "accelerate.tracking", "peft", "rouge_score.rouge_scorer"]
-    context.set_forkserver_preload(["killing", *heavy, "transformers.models.llama.modeling_llama"])
+    context.set_forkserver_preload(["killing", *HEAVY])
 
     import killing
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -26,6 +27,7 @@ def efface(arguments: list[str], folder: str, moment: str | None) -> None:
 
     from efface.cli import main
 
+    gc.freeze()  # runs collect garbage often, which takes long with all that was imported
     sys.argv = ["efface", *arguments]
     sys.addaudithook(watch)
     main()

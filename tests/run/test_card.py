@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from efface.artifacts import Downstream, DownstreamResults, TaskScore
+from efface.downstream.config import DownstreamConfig
 from efface.run.card import write_card
 from efface.run.config import RunConfig
 from efface.run.settings import validated
@@ -57,6 +59,36 @@ def test_no_folder_of_this_machine_stands_in_the_card(tmp_path, settings, made):
     assert "path: forget.jsonl" in text
 
 
+def test_files_of_earlier_requests_padding_and_reference_appear_by_name(tmp_path, settings, made):
+    """Of a queue's settings, and of those that each request of it is run with."""
+    files = {name: f"/home/ada/{name}.csv" for name in ("forget", "retain", "first", "padding")}
+    data = {"forget": files["forget"], "retain": files["retain"], "padding": files["padding"]}
+    alone = {"data": {**data, "after": [files["first"]]}, "reference": "/home/ada/target"}
+    queue = {"data": data, "continual": {"requests": [files["forget"], {"path": files["first"]}]}}
+    for changes in (alone, queue):
+        config = validated(RunConfig, settings | {"model": "/home/ada/model"} | changes)
+        write_card(tmp_path, config, made.model_copy(update={"model": "/home/ada/model", "data": {}}), None)
+        text = (tmp_path / "README.md").read_text(encoding="utf-8")
+        assert "/home" not in text
+        shown = yaml.safe_load(text.split("```yaml\n")[1].split("```")[0])
+        assert shown["data"]["padding"]["path"] == "padding.csv"
+        if changes is alone:
+            assert ([each["path"] for each in shown["data"]["after"]], shown["reference"]) == (["first.csv"], "target")
+        else:
+            assert [each["path"] for each in shown["continual"]["requests"]] == ["forget.csv", "first.csv"]
+
+
+def test_tasks_and_hub_names_stay_as_they_are(tmp_path, settings, made):
+    data = {"source": "tofu", "split": "forget01", "task": 3, "after": [1, 2]}
+    data["padding"] = {"path": "hf:tatsu-lab/alpaca"}
+    config = validated(RunConfig, settings | {"data": data, "reference": "locuslab/tofu_ft_llama2-7b"})
+    write_card(tmp_path, config, made, None)
+    text = (tmp_path / "README.md").read_text(encoding="utf-8")
+    shown = yaml.safe_load(text.split("```yaml\n")[1].split("```")[0])
+    assert (shown["data"]["after"], shown["reference"]) == ([1, 2], "locuslab/tofu_ft_llama2-7b")
+    assert shown["data"]["padding"]["path"] == "hf:tatsu-lab/alpaca"
+
+
 def test_files_that_are_there_appear_by_name(tmp_path, settings, made, monkeypatch):
     monkeypatch.chdir(tmp_path)
     plugin = Path("private/clients/my.py")
@@ -104,6 +136,22 @@ def test_a_model_from_memory_and_an_adapter(tmp_path, card, made):
     assert "This is the LoRA adapter alone: load it onto that model with PEFT." in text
 
 
+def test_downstream_tasks(tmp_path, card, made, results):
+    def scores(value):
+        task = TaskScore(metric="acc_norm", value=value, standard_error=None, n=32, num_fewshot=0)
+        return Downstream(lm_eval="0.4.13", average=value, tasks={"arc_challenge": task})
+
+    found = results(0.5)
+    found.downstream = DownstreamResults(before=scores(0.75), after=scores(0.625))
+    settings = card.config.model_copy(update={"downstream": DownstreamConfig(include="/home/ada/tasks")})
+    write_card(tmp_path, settings, made, found)
+    text = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert "| forget efficacy | 0.2500 | 0.5000 |\n| downstream tasks, average | 0.7500 | 0.6250 |\n" in text
+    assert "\n\nDownstream tasks, by lm-evaluation-harness 0.4.13:\n\n| task | metric |" in text
+    assert "|\n| arc_challenge (32) | acc_norm | 0.7500 | 0.6250 |\n\n| set |" in text
+    assert "include: tasks\n" in text
+
+
 def test_own_metrics(tmp_path, card, made, results):
     found = results(0.5)
     for scores in found.after.sets.values():
@@ -124,6 +172,7 @@ def test_scores_before_and_after(card):
     assert "| retain (7) |" + " 0.8750 |" * 6 in text
     assert "Missing" not in text
     assert "artial" not in text
+    assert "ownstream" not in text.partition("## Settings")[0]
 
 
 def test_what_could_not_be_had_is_said(card):

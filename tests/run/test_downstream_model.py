@@ -53,7 +53,7 @@ def test_its_folder_says_what_made_the_scores(config, local_tasks, tmp_path):
     assert json.loads((out / "downstream.json").read_text()) == scores.to_json()
     made = Manifest.model_validate_json((out / "manifest.json").read_bytes())
     file = (local_tasks / "local_arc.yaml").read_bytes()
-    assert made.data["local_arc.yaml"] == hashlib.sha256(file).hexdigest()
+    assert made.tasks["local_arc.yaml"] == hashlib.sha256(file).hexdigest()
     assert (made.seed, made.precision, made.model) == (3, "evaluation float32", config().model)
     again = validated(DownstreamRunConfig, read_yaml(out / "config.yaml"))
     assert again == config()

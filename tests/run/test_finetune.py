@@ -9,7 +9,7 @@ import pytest
 import torch
 import yaml
 
-from efface.data import load_training_set
+from efface.data import load_task, load_training_set
 from efface.errors import EffaceError
 from efface.run import finetune as module
 from efface.run.config import FinetuneConfig
@@ -103,6 +103,24 @@ def test_adapters_are_merged_and_written_beside(config, tmp_path):
     load_model(tmp_path / "run" / "model", dtype=torch.float32, device=CPU)
 
 
+def test_a_model_made_without_the_forget_set_never_sees_it(config, tmp_path, monkeypatch):
+    seen = []
+    train = module.train
+
+    def watched(model, objective, steps, *arguments, **settings):
+        seen.extend(sequence.id for step in steps for example in step for sequence in example.values())
+        return train(model, objective, steps, *arguments, **settings)
+
+    monkeypatch.setattr(module, "train", watched)
+    chosen = config(without="forget", train={"epochs": 1, "batch_size": 20})
+    finetune(chosen, tmp_path / "run")
+    data = chosen.data
+    forget = {item.id for item in load_task(data, data_dir=None).forget}
+    assert sorted(seen) == sorted({item.id for item in load_training_set(data, data_dir=None)} - forget)
+    assert len(forget) == len(seen) == 20
+    assert read_yaml(tmp_path / "run" / "config.yaml")["without"] == "forget"
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -110,9 +128,12 @@ def test_adapters_are_merged_and_written_beside(config, tmp_path):
         ({"text": {"format": "chat"}}, "the tokenizer has no chat template"),
         ({"text": {"max_length": 9}}, "the limit is 9"),
         ({"train": {"tracker": "aim"}}, "train.tracker=aim: its package is not installed"),
+        ({"without": "forget05"}, "tofu"),
     ],
 )
-def test_refused_before_anything_is_written(config, tmp_path, changes, message):
+def test_refused_before_anything_is_written(config, tmp_path, monkeypatch, changes, message):
+    monkeypatch.delenv("EFFACE_DATA", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     with pytest.raises(EffaceError, match=message):
         finetune(config(**changes), tmp_path / "run")
     assert not (tmp_path / "run").exists()

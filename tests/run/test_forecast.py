@@ -208,6 +208,34 @@ def test_disk_holds_the_last_checkpoint_until_the_next_is_whole() -> None:
     assert planned().checkpoint == 12 * planned().trained
 
 
+def test_disk_holds_what_each_epoch_but_the_last_trained_until_it_is_scored() -> None:
+    shape = SHAPES["wide"]
+    config = run_config()
+    steps = supposed(config, objective(config.method, config)).steps
+
+    def planned(**settings: Any) -> Forecast:
+        work = Workload(steps, [5], [8], [], Schedule(steps=10, warmup=0, per_epoch=4), is_counted=True)
+        train = {"checkpoint_every": 9, "epochs": 3, **settings.pop("train", {})}
+        return forecast_of(shape, work=work, train=train, **settings)
+
+    plain, each = planned(), planned(evaluate={"every": "epoch"})
+    assert (plain.epochs, each.epochs) == (0, 2 * 4 * each.trained)
+    assert each.disk == plain.disk + each.saved + each.epochs
+    assert planned(evaluate={"every": "epoch"}, train={"epochs": 1}).disk == plain.disk
+    assert planned(evaluate={"every": "epoch"}, train={"epochs": 40}).epochs == 9 * 4 * each.trained  # no step, no end
+
+
+@pytest.mark.parametrize("method", ["ga+kl", "npo+gd"])
+@pytest.mark.parametrize("lora", [None, {"r": 4}])
+def test_a_reference_of_its_own_takes_memory_where_distributions_are_compared(method: str, lora: Any) -> None:
+    def reference(**settings: Any) -> int:
+        return forecast_of(SHAPES["wide"], method=method, train={"lora": lora}, **settings).reference
+
+    whole = 4 * forecast_of(SHAPES["wide"]).parameters
+    assert reference(reference="other/model") == (whole if method == "ga+kl" else 0)
+    assert reference() == (whole if method == "ga+kl" and lora is None else 0)
+
+
 def test_settings_stay_as_they_were() -> None:
     shape = LlamaConfig.from_dict({**SHAPES["wide"].to_dict(), "dtype": "bfloat16"})
     planned = forecast_of(shape)

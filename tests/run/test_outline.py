@@ -68,6 +68,31 @@ def test_checkpoints_count_where_there_are_some(tmp_path: Path) -> None:
     assert written(epochs=9, checkpoint_every=9) == one_step
 
 
+@pytest.mark.parametrize("lora", [None, {"r": 2}])
+def test_epochs_that_wait_for_their_scores_count(tmp_path: Path, lora: dict[str, int] | None) -> None:
+    """What was trained by the end of each epoch but the last, and one whole model."""
+
+    def planned(*, evaluated: bool = True, **evaluate: str) -> Outline:
+        train = {"batch_size": 20, "epochs": 3, "lora": lora}
+        settings = {**RUN, "train": train, "evaluate": {**JUDGES, **evaluate}}
+        return outlined(settings, tmp_path / "out", evaluated=evaluated)
+
+    without, found = planned(), planned(every="epoch")
+    assert found.training is not None
+    kept = 2 * found.training.trained * (4 if lora else 8)  # the golden model is stored in float64
+    assert found.bytes_written == without.bytes_written + found.parameters * 8 + kept
+    assert planned(every="epoch", evaluated=False).bytes_written == without.bytes_written
+
+
+def test_the_best_epoch_is_refused_as_in_the_run(tmp_path: Path) -> None:
+    settings = {**RUN, "evaluate": {**JUDGES, "every": "epoch", "keep": "best"}}
+    outlined(settings, tmp_path / "out", evaluated=True)
+    with pytest.raises(EffaceError, match="the definition tofu has no forget efficacy"):
+        outlined({**settings, "definition": "tofu"}, tmp_path / "out", evaluated=True)
+    with pytest.raises(EffaceError, match="keep=best needs scores of every epoch; use efface run"):
+        outlined(settings, tmp_path / "out")
+
+
 def test_what_is_scored_and_what_is_missing(tmp_path: Path) -> None:
     planned = outlined({**RUN, "evaluate": JUDGES}, tmp_path / "out", evaluated=True)
     assert planned.scored == {"forget": 5, "retain": 5}
@@ -100,3 +125,9 @@ def test_fine_tuning(tmp_path: Path) -> None:
     assert planned.training is not None
     assert (planned.training.plan.steps, planned.data) == (len(done), "60 to learn")
     assert planned.training.tokens == sum(step["tokens"] for step in done)
+
+
+def test_fine_tuning_without_the_forget_set(tmp_path: Path) -> None:
+    config = validated(FinetuneConfig, {**SHARED, "without": "forget", "train": {"epochs": 1, "batch_size": 20}})
+    planned = outline_finetuning(config, tmp_path / "out", data_dir=None, resume=False, reporter=Silent())
+    assert planned.data == "40 to learn"

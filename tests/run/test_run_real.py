@@ -10,6 +10,7 @@ import pytest
 from efface.evaluation.folder import read_sets
 from efface.presets import run_config
 from efface.run.pipeline import run
+from support.downstream import cache_in, write_tasks
 
 pytestmark = pytest.mark.real
 
@@ -25,7 +26,13 @@ def likelihood(records) -> float:
     return sum(math.exp(sum(r.answer_logprobs) / len(r.answer_logprobs)) for r in records) / len(records)
 
 
-def test_smollm_forgets_a_capital(real_models, tmp_path):
+@pytest.fixture
+def local_tasks(tmp_path):
+    with cache_in(tmp_path / "data-sets"):
+        yield write_tasks(tmp_path / "tasks")
+
+
+def test_smollm_forgets_a_capital(real_models, local_tasks, tmp_path):
     for name, facts in (("forget", FORGET), ("retain", RETAIN)):
         rows = ({"question": question, "answer": answer} for question, answer in facts.items())
         (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -36,6 +43,7 @@ model: {real_models / "SmolLM2-135M-Instruct"}
 data: {{forget: {tmp_path / "forget.jsonl"}, retain: {tmp_path / "retain.jsonl"}}}
 train: {{lr: 1.0e-4, epochs: 8, batch_size: 1}}
 evaluate: {{embedder: {real_models / "all-MiniLM-L6-v2"}, judge: none, new_tokens: 16}}
+downstream: {{tasks: [local_arc, local_triviaqa], include: {local_tasks}, limit: 16}}
 device: cpu
 """
     )
@@ -45,4 +53,6 @@ device: cpu
     assert likelihood(after["forget"]) < likelihood(before["forget"])
     assert results.after.sets["retain"].cosine_similarity > 0.5
     assert results.after.missing["entailment"]
+    assert results.downstream.before.tasks["local_triviaqa"].value > 0.5
+    assert results.downstream.after.tasks["local_arc"].value > 0.25
     assert json.loads((tmp_path / "out" / "model" / "config.json").read_text())["dtype"] == "bfloat16"

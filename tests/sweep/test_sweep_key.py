@@ -92,6 +92,22 @@ def test_files_that_serve_twice() -> None:
     assert len({of("b.csv", retain="a.csv"), of("b.csv", retain="b.csv"), of(retain="b.csv")}) == 3
 
 
+def test_queues_of_requests() -> None:
+    def of(*requests: Any, **continual: Any) -> RunConfig:
+        data = {"source": "generated", "authors": 9} if isinstance(requests[0], int) else {"retain": "b.csv"}
+        return validated(RunConfig, {**RUN, "data": data, "continual": {"requests": list(requests), **continual}})
+
+    two = of(1, 2)
+    different = [of(1, 2, 3), of(1, 3, 2), of(1), of(1, 2, reference="first"), run(data=two.data)]
+    assert len({key(each, OF) for each in [two, *different]}) == 6
+    assert key(of(1, 2, keep_models="all"), OF) == key(two, OF)
+    assert before_key(of(1, 2, reference="first"), OF) == before_key(two, OF)
+    assert len({before_key(each, OF) for each in (two, of(1, 2, 3), of(1, 3, 2), of(2, 1))}) == 4
+    moved = replace(OF, data={"c.csv": "2" * 64, "x/b.csv": "3" * 64})
+    there = validated(RunConfig, {**RUN, "data": {"retain": "x/b.csv"}, "continual": {"requests": ["c.csv"]}})
+    assert key(there, moved) == key(of("a.csv"), OF)
+
+
 def test_own_answers_are_left_to_what_decides_them() -> None:
     own = run(data={"retain": "generated"})
     planned, made = replace(OF, data={"a.csv": "2" * 64}), {"a.csv": "2" * 64, "own answers to 8 questions": "5" * 64}

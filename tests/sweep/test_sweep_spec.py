@@ -69,6 +69,24 @@ def test_additions_for_some_combinations(spec: Spec) -> None:
     assert [each.train.epochs for each in found.values()] == [20, 9, 20, 20]
 
 
+def test_combinations_that_are_no_runs(spec: Spec) -> None:
+    content = {
+        "settings": {"model": "m", "preset": "tofu-continual-forget01"},
+        "grid": {"method": ["npo+gd", "me+gd"], "continual.reference": ["previous", "first"], "seed": [0, 1]},
+        "exclude": [{"method": "me+gd", "continual.reference": "first"}, {"seed": 1}],
+    }
+    found = points(spec(content), target=None)
+    assert [str(point) for point in found] == [
+        "method=npo+gd continual.reference=previous seed=0",
+        "method=npo+gd continual.reference=first seed=0",
+        "method=me+gd continual.reference=previous seed=0",
+    ]
+    queues = [point.config.continual for point in found]
+    assert [(each.reference, len(each.requests)) for each in queues if each] == [
+        ("previous", 10), ("first", 10), ("previous", 10),
+    ]  # fmt: skip
+
+
 def test_a_group_of_settings_may_be_varied_on_top(spec: Spec) -> None:
     content = {
         "settings": {"model": "m", "method": "ga+gd", "data": {"retain_evaluation": 5}},
@@ -91,6 +109,10 @@ def test_target_is_resolved_as_a_fine_tuning(spec: Spec) -> None:
     own = {"preset": "tofu-forget05", "recipe": "published", "model": "m", "train": {"lr": 1e-4}}
     expected = finetune_config("tofu-forget05", ["recipe=published", "model=m", "train.lr=1e-4"])
     assert target_config(spec({"target": own})) == expected
+    assert target_config(spec({"target": own}, "target.model=2024", "target.train.epochs=9", "seed=3")) == (
+        finetune_config("tofu-forget05", ["recipe=published", "model=2024", "train.lr=1e-4", "train.epochs=9"])
+    )
+    assert target_config(spec({}, "target.model=m", "target.data=generated")) is not None
     plain = {"model": "m", "data": "generated"}
     assert target_config(spec({"target": plain})) == finetune_config(None, ["model=m", "data=generated"])
 
@@ -116,7 +138,7 @@ RUN = {"model": "m", "preset": "demo", "method": "ga+gd"}
     [
         (
             {"gird": {}},
-            "unknown key 'gird'; did you mean 'grid'? allowed: grid, keep_models, lines, per, settings, target",
+            "unknown key 'gird'; did you mean 'grid'? allowed: exclude, grid, keep_models, lines, ",
         ),
         ({"grid": {"seed": 3}}, "grid: seed: 3 is no list of values; give one, such as [0, 1]"),
         ({"grid": {"seed": []}}, "grid: seed: [] is no list of values; give one, such as [0, 1]"),
@@ -133,11 +155,17 @@ RUN = {"model": "m", "preset": "demo", "method": "ga+gd"}
         ),
         (
             {"grid": {"method": ["ga"]}, "per": [{"when": {"methud": "ga"}, "then": {"seed": 1}}]},
-            "per: when methud is not in the grid; did you mean 'method'? allowed: method",
+            "per: methud is not in the grid; did you mean 'method'? allowed: method",
         ),
         (
             {"grid": {"method": ["ga", "me"]}, "per": [{"when": {"method": "idk"}, "then": {"seed": 1}}]},
-            "per: when method=idk is in no combination; the grid has ga, me",
+            "per: method=idk is in no combination; the grid has ga, me",
+        ),
+        ({"exclude": [{}]}, "exclude.0={}: dictionary should have at least 1 item"),
+        ({"grid": {"seed": [0]}, "exclude": [{"sed": 0}]}, "exclude: sed is not in the grid; did you mean 'seed'?"),
+        (
+            {"grid": {"seed": [0, 1]}, "exclude": [{"seed": 2}]},
+            "exclude: seed=2 is in no combination; the grid has 0, 1",
         ),
         (
             {"grid": {"method": ["ga"], "train.lr": [1]}, "per": [{"when": {"method": "ga"}, "then": {"train.lr": 2}}]},
@@ -157,6 +185,8 @@ def test_pairs_that_are_refused(spec: Spec) -> None:
         spec(content, "seed=3")
     with pytest.raises(EffaceError, match=r"^unknown key 'grid\.seed'; did you mean 'seed'\?"):
         spec(content, "grid.seed=3")
+    with pytest.raises(EffaceError, match=r"^target: unknown key 'method'"):
+        spec(content, "target.method=ga")
 
 
 @pytest.mark.parametrize(
@@ -170,8 +200,8 @@ def test_pairs_that_are_refused(spec: Spec) -> None:
             "preset=tofu: unknown preset 'tofu'; allowed: demo",
         ),
         (
-            {"settings": {**RUN, "continual": {"requests": [1, 2]}}},
-            "continual: a sweep makes single requests; make a queue with efface run",
+            {"settings": RUN, "grid": {"seed": [0]}, "exclude": [{"seed": 0}]},
+            "exclude: no combination is left; leave some in",
         ),
         (
             {"settings": RUN, "grid": {"seed": [0]}, "per": [{"when": {"seed": 0}, "then": {"train.lrr": 1}}]},
@@ -189,7 +219,7 @@ def test_combinations_that_are_refused(spec: Spec, content: dict[str, Any], sent
 @pytest.mark.parametrize(
     ("target", "sentence"),
     [
-        ({"preset": "demo"}, "target: model is required"),
+        ({"preset": "demo"}, "target: model is required; give the model to fine-tune as target.model=MODEL"),
         ({"preset": "dema", "model": "m"}, "target: unknown preset 'dema'; did you mean 'demo'?"),
         ({"recipe": "ours", "model": "m", "data": "generated"}, "target: unknown key 'recipe'"),
         ({"preset": "demo", "model": "m", "method": "ga"}, "target: unknown key 'method'"),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from efface.errors import EffaceError
 from efface.schema import Item, Task
 from efface.train.config import TrainConfig
-from efface.train.plan import batches, draws, schedule
+from efface.train.plan import batches, draws, earlier_epochs, epoch_ends, schedule
 
 
 def items(name: str, count: int) -> tuple[Item, ...]:
@@ -70,6 +70,38 @@ def test_batches_are_whole_and_run_on_over_the_end_of_an_epoch(count, epochs, si
         assert set(times.values()) <= {1}  # never twice in an epoch
         if epoch < drawn[-1][0]:
             assert len(times) == count  # and each once, but where the last epoch is cut short
+
+
+@pytest.mark.parametrize(
+    ("count", "epochs", "ends"),
+    [
+        (40, 5, {1: 1, 2: 2, 3: 3, 5: 4, 6: 5}),  # TOFU's forget01: 40, 80, 120, 160 and 200 draws in batches of 32
+        (200, 5, {6: 1, 12: 2, 18: 3, 25: 4, 31: 5}),
+        (400, 5, {12: 1, 25: 2, 37: 3, 50: 4, 62: 5}),
+        (64, 2, {2: 1, 4: 2}),
+        (20, 5, {1: 3, 2: 4, 3: 5}),  # two epochs end before the first step does: the last of them is told
+        (2, 5, {1: 5}),
+        (100, 1, {3: 1}),
+    ],
+)
+def test_epochs_end_with_the_last_step_that_is_wholly_theirs(count, epochs, ends):
+    assert epoch_ends(count, TrainConfig(epochs=epochs)) == ends
+
+
+@given(count=st.integers(1, 60), epochs=st.integers(1, 8), size=st.integers(1, 40))
+@settings(deadline=None, derandomize=True, max_examples=80)
+def test_the_last_step_ends_the_last_epoch_and_no_epoch_ends_twice(count, epochs, size):
+    config = TrainConfig(epochs=epochs, batch_size=size, warmup_steps=0)
+    ends, plan = epoch_ends(count, config), schedule(count, config)
+    assert (max(ends), ends[max(ends)]) == (plan.steps, epochs)
+    assert sorted(ends) == list(ends)
+    assert sorted(ends.values()) == sorted(set(ends.values())) == list(ends.values())
+    assert earlier_epochs(plan, config) == len(ends) - 1
+    drawn = batches([str(n) for n in range(count)], config, seed=0)
+    for step, epoch in ends.items():
+        if step < plan.steps:
+            assert max(each for each, _ in drawn[step - 1]) < epoch  # of later epochs, nothing is learned yet
+            assert any(each >= epoch for each, _ in drawn[step])  # the next step begins one
 
 
 def test_every_epoch_has_its_own_order():

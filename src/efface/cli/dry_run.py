@@ -44,6 +44,8 @@ def _facts(outline: Outline) -> Iterator[tuple[str, str]]:
         yield "scored", ", ".join(f"{name} {count:,}" for name, count in outline.scored.items())
     for metric, why in outline.missing.items():
         yield "missing", f"{metric}: {why}"
+    if outline.downstream:
+        yield "downstream", ", ".join(outline.downstream)
     yield "device", outline.device
     yield "out", f"{outline.out}: {_space(outline)}"
     for note in outline.notes:

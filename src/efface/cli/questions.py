@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from efface.run.known import Report
 
 app = typer.Typer()
+_SHARED = ("text.", "device=")
+"""Settings that a run on what was found needs, too."""
 
 Words = Annotated[
     list[str] | None,
@@ -111,7 +113,7 @@ def probe(
             _print_counts(Console(), found.report)
         write_probe(found, out)
     if not as_json:
-        typer.echo(_what_next(found.report, out))
+        typer.echo(_what_next(found.report, out, [word for word in words or () if word.startswith(_SHARED)]))
 
 
 def _settings(words: list[str] | None, kind: type[Any]) -> dict[str, Any]:
@@ -141,10 +143,11 @@ def _print_counts(console: Any, report: Report) -> None:
     console.print(table)
 
 
-def _what_next(report: Report, out: Path) -> str:
+def _what_next(report: Report, out: Path, pairs: list[str]) -> str:
+    """What was made, and the command that takes it, with `pairs`."""
     parts = report.split.model_dump() if report.split else {}
     forget, keep, score = (len(names) for names in parts.values())
-    words = ["efface", "run", "real-world", "--data-dir", str(out), f"model={report.model}", "method=me+gd"]
+    words = ["efface", "run", "real-world", "--data-dir", str(out), f"model={report.model}", *pairs, "method=me+gd"]
     return (
         f"data: {out} ({forget:,} entities to forget, {keep:,} to keep, {score:,} to score)\n"
         f"report: {out / 'probe.json'}\nnext: {shlex.join([*words, '--out', f'{out}-run'])}"

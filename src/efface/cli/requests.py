@@ -51,23 +51,29 @@ def add(
 ) -> None:
     """Unlearn one more request, from the model that the last one left.
 
-    Requests that were interrupted before are finished first.
+    Requests that were interrupted before are finished first; the same command again goes on with its own.
     """
     from efface.data.config import FileConfig
     from efface.run.queue import with_request
 
     asked = int(what) if what.isdecimal() else FileConfig(path=what)
-    run_requests(with_request(run, asked), run, data_dir=data_dir, resume=True, dry_run=dry_run)
+    config = with_request(run, asked)
+    run_requests(config, run, data_dir=data_dir, resume=True, dry_run=dry_run, remedy="go on with the same command")
 
 
-def run_requests(config: RunConfig, out: Path, *, data_dir: Path | None, resume: bool, dry_run: bool) -> None:
-    """Unlearn the requests of `config` that are not done yet, and show how all of them stand."""
+def run_requests(
+    config: RunConfig, out: Path, *, data_dir: Path | None, resume: bool, dry_run: bool, remedy: str
+) -> None:
+    """Unlearn the requests of `config` that are not done yet, and show how all of them stand.
+
+    `remedy`: how to go on where the user interrupts it.
+    """
     if dry_run:
         from efface.run.outline import outline_queue
 
         show_outline(partial(outline_queue, config, out, data_dir=data_dir, resume=resume))
         return
-    with interruptible("go on with efface run ... --resume"):
+    with interruptible(remedy):
         from rich.console import Console
 
         from efface.report.continual import print_continual
@@ -79,5 +85,5 @@ def run_requests(config: RunConfig, out: Path, *, data_dir: Path | None, resume:
         with ConsoleReporter(console) as reporter:
             results = run_queue(config, out, data_dir=data_dir, resume=resume, reporter=reporter)
         print_continual(console, results)
-    last = out / "requests" / QueueFolder(out).request(len(results.requests)).root.name
-    typer.echo(f"model: {last / 'model'}\nscores: {out / 'results.json'}")
+    last = QueueFolder(out).request(len(results.requests)).root.name
+    typer.echo(f"model: {out / 'requests' / last / 'model'}\nscores: {out / 'results.json'}")

@@ -38,7 +38,7 @@ def run(
 
     config = run_config(*source_and_pairs(settings))
     if config.continual is not None:
-        run_requests(config, out, data_dir=data_dir, resume=resume, dry_run=dry_run)
+        run_requests(config, out, data_dir=data_dir, resume=resume, dry_run=dry_run, remedy=_RESUMED)
         return
     if dry_run:
         from efface.run.outline import outline_run

@@ -23,7 +23,7 @@ app = typer.Typer()
     epilog=examples(
         "efface sweep sweep.yaml --out runs/all",
         "efface sweep sweep.yaml device=cpu --out runs/all --dry-run",
-        "efface sweep sweep.yaml --out runs/all --json > all.json",
+        "efface sweep sweep.yaml target.model=path/to/base --out runs/all --json > all.json",
     )
 )
 def sweep(
@@ -51,7 +51,8 @@ def sweep(
             metavar="KEY=VALUE",
             show_default=False,
             autocompletion=completion.pairs,
-            help="Settings of every run, over those in SPEC, such as train.epochs=3.",
+            help="Settings of every run, over those in SPEC, such as train.epochs=3; with `target.` in front, settings "
+            "of the model that they start from.",
         ),
     ] = None,
     *,

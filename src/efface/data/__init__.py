@@ -32,18 +32,17 @@ def load_task(config: DataConfig, *, data_dir: Path | None) -> Task:
 def load_training_set(config: DataConfig, *, data_dir: Path | None, without: Without | None = None) -> tuple[Item, ...]:
     """Return what a target model is fine-tuned on: everything the data holds, to forget or to keep.
 
-    `without`: leave out the data's forget set, or the first task of that split of TOFU. Same `data_dir` and errors
-    as `load_task`.
+    `without`: leave out the data's forget set and what was forgotten before it, or the first task of that split of
+    TOFU. Same `data_dir` and errors as `load_task`.
     """
     items = _training_set(config, data_dir)
     match without:
         case None:
             return items
         case "forget":
-            gone = load_task(config, data_dir=data_dir).forget
+            left = _task(config, data_dir).retain
         case _:
-            gone = load_task(DataConfig(source="tofu", split=without), data_dir=data_dir).forget
-    left = rest_of(items, gone)
+            left = rest_of(items, _task(DataConfig(source="tofu", split=without), data_dir).forget)
     if not left or len(left) == len(items):
         problem = "nothing of it" if left else "nothing but that"
         raise EffaceError(f"without={without}: the data holds {problem}; leave it out or choose other data")

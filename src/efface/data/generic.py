@@ -74,7 +74,7 @@ def keep_own_answers(task: Task, answers: Mapping[str, str], *, retain_evaluatio
     )
     return task.model_copy(
         update={
-            "retain": retain,
+            "retain": (*retain, *task.retain),  # padding
             "evaluation": (*task.evaluation, evaluation),
             "sources": {**task.sources, f"own answers to {len(items)} generic questions": _digest(items)},
         }

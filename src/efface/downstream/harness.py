@@ -20,6 +20,12 @@ _BOOTSTRAP = 1000
 """Draws for the standard error of a metric that is no mean; none of the paper's needs it."""
 
 
+def check_template(config: DownstreamConfig, tokenizer: Any) -> None:
+    """Raise `EffaceError` where a chat template is asked for, and the tokenizer has none."""
+    if config.chat_template and not tokenizer.chat_template:
+        raise EffaceError("downstream.chat_template=true: the model's tokenizer has no chat template; leave it out")
+
+
 def score_downstream(
     model: Any,
     tokenizer: Any,
@@ -36,8 +42,7 @@ def score_downstream(
     tasks, metrics and data that are not there, before anything is scored; and for a task that the model fails at.
     """
     found = find_tasks(config)
-    if config.chat_template and not tokenizer.chat_template:
-        raise EffaceError("downstream.chat_template=true: the model's tokenizer has no chat template; leave it out")
+    check_template(config, tokenizer)
     report, warning = aloud(progress or _ignore), aloud(warn or _ignore)
     scores: dict[str, TaskScore] = {}
     with quiet(), modes_kept(model), own_randomness(seed, model):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -35,6 +36,15 @@ def check_tasks(config: DownstreamConfig) -> None:
     find_tasks(config)
 
 
+def task_files(config: DownstreamConfig | None) -> dict[str, str]:
+    """SHA-256 of the user's own task files and the code beside them, by their place in the folder `include`."""
+    if config is None or config.include is None:
+        return {}
+    folder = Path(config.include).expanduser()
+    files = sorted(path for path in folder.rglob("*") if path.suffix in (".yaml", ".py") and path.is_file())
+    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
 def find_tasks(config: DownstreamConfig) -> Found:
     """The tasks of `config`. Raises `EffaceError` as `check_tasks` does."""
     if find_spec("lm_eval") is None:
@@ -64,7 +74,7 @@ def _manager(config: DownstreamConfig) -> Any:
         raise EffaceError(f"downstream.include={folder} holds no task; give a folder with task files (*.yaml)")
     if all(not any(_unknown(alone.task_index, name)) for name in config.tasks):
         return alone
-    return TaskManager(include_path=str(folder))
+    return _both(str(folder), tuple(task_files(config).items()))
 
 
 @functools.cache
@@ -72,6 +82,14 @@ def _built_in() -> Any:
     from lm_eval.tasks import TaskManager
 
     return TaskManager()
+
+
+@functools.cache
+def _both(folder: str, _files: tuple[tuple[str, str], ...]) -> Any:
+    """The library's tasks and those of a folder, read again when its files have changed."""
+    from lm_eval.tasks import TaskManager
+
+    return TaskManager(include_path=folder)
 
 
 def _readable(folder: Path) -> Path:

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from efface.artifacts import write_json
 from efface.errors import EffaceError
 from efface.text.likelihood import answer_logprobs
 from efface.text.template import Encoded
+from efface.writing import write_json
 
 
 class CachedLogprobs:

@@ -5,48 +5,73 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
-from efface.artifacts import ContinualResults, Scores
+from efface.artifacts import ContinualResults, Metric
+from efface.report.downstream import tasks_of
 from efface.report.parts import plain_table, print_line, print_sources, shown_number
 from efface.report.text import one_line
+from efface.scores.continual import Utility, utility
 
-_LONGEST_NAME = 20
+_LONGEST_NAME = 17
+_COLUMNS = 11
+"""So many times fit side by side into 80 columns; further ones come below."""
 
 
 def print_continual(console: Console, results: ContinualResults) -> None:
     """Forget efficacy of each request's set over time, and the utility that is left."""
-    whole = all(each.model_utility is not None for each in (results.before, *results.after))
-    found = plain_table(f"{results.method.upper()}: before all requests (0) and after each ({results.definition})")
-    found.add_column("")
-    for time in range(len(results.after) + 1):
-        found.add_column(str(time), justify="right")
-    found.add_row(Text("Forget efficacy", style="bold"))
-    for place, (request, row) in enumerate(zip(results.requests, results.forget_efficacy, strict=True), 1):
-        name = Text(f"  {place}: {one_line(request, _LONGEST_NAME)}")
-        found.add_row(
-            name, *("" if value is None and place > time else _short(value) for time, value in enumerate(row))
-        )
-    for heading, retain in (("Model utility", False), ("  on retain", True)):
-        found.add_row(Text(heading, style="" if retain else "bold"), *_utilities(results, whole=whole, retain=retain))
-    console.print(found)
-    over = ", ".join(metric.replace("_", " ") for metric in results.metrics) or "no metric"
     print_line(
-        console, f"Forget efficacy over {over}; of a request's own set, from the time that it was made.", style="dim"
+        console,
+        f"{results.method.upper()}: before all requests (0) and after each ({results.definition})",
+        style="bold",
     )
-    if not whole:
-        shared = ", ".join(metric.replace("_", " ") for metric in results.after[-1].partial.metrics)
-        print_line(console, f"Utility is partial: over {shared} alone, which all sets have.", style="yellow")
+    kept, times = utility(results), range(len(results.after) + 1)
+    for start in times[::_COLUMNS]:
+        console.print(_table(results, kept, times[start : start + _COLUMNS]))
+    print_line(
+        console,
+        f"Forget efficacy over {_names(results.metrics)}; of a request's own set, from the time that it was made.",
+        style="dim",
+    )
+    if kept.metrics and any(each.model_utility is None for each in (results.before, *results.after)):
+        print_line(
+            console, f"Utility is partial: over {_names(kept.metrics)}, which all sets to keep have.", style="yellow"
+        )
+    if results.downstream:
+        print_line(console, f"Downstream: the average of {tasks_of(results.downstream[0])}.", style="dim")
     print_line(console, "All numbers are from 0 to 1, and more is better.", style="dim")
     print_sources(console, [results.before, results.after[0]])
 
 
-def _utilities(results: ContinualResults, *, whole: bool, retain: bool) -> list[str]:
-    models: Sequence[Scores] = (results.before, *results.after)
-    shown = models if whole else [each.partial for each in models]
-    return [_short(each.model_utility_retain if retain else each.model_utility) for each in shown]
+def _table(results: ContinualResults, kept: Utility, times: Sequence[int]) -> Table:
+    found = plain_table("")
+    found.padding = (0, 0)
+    found.add_column("", no_wrap=True)
+    for time in times:
+        found.add_column(str(time), justify="right", no_wrap=True)
+    found.add_row(Text("Forget efficacy", style="bold"))
+    for place, (request, row) in enumerate(zip(results.requests, results.forget_efficacy, strict=True), 1):
+        if times[0] == 0 or place <= times[-1]:
+            cells = ("" if 0 < time < place else _short(row[time]) for time in times)
+            found.add_row(Text(f"  {place}: {_name(request)}"), *cells)
+    found.add_row(Text("Model utility", style="bold"), *(_short(kept.whole[time]) for time in times))
+    found.add_row(Text("  on retain"), *(_short(kept.retain[time]) for time in times))
+    if results.downstream:
+        found.add_row(Text("Downstream", style="bold"), *(_short(results.downstream[time].average) for time in times))
+    return found
+
+
+def _name(request: str) -> str:
+    """Of a long path its end, which tells files apart."""
+    line = one_line(request)
+    return line if len(line) <= _LONGEST_NAME else f"…{line[1 - _LONGEST_NAME :]}"
+
+
+def _names(metrics: Sequence[Metric]) -> str:
+    return ", ".join(metric.replace("_", " ") for metric in metrics) or "no metric"
 
 
 def _short(value: float | None) -> str:
-    """Without the leading 0, so that ten requests fit side by side."""
-    return shown_number(value).removeprefix("0")
+    """Four characters, so that ten requests fit side by side."""
+    return shown_number(value).removeprefix("0")[:4]

@@ -88,6 +88,8 @@ class Forecast(_Part):
     """How many lie on disk at once, at most."""
     saved: int
     """The unlearned model on disk."""
+    epochs: int = 0
+    """What was trained by the end of each epoch but the last, on disk until it is scored."""
 
     @computed_field  # type: ignore[prop-decorator]  # as pydantic documents it
     @property
@@ -111,8 +113,13 @@ class Forecast(_Part):
     @computed_field  # type: ignore[prop-decorator]
     @property
     def disk(self) -> int:
-        """Most space that the run takes: the last checkpoint stays until the next one, or the model, is whole."""
-        return max(self.checkpoints * self.checkpoint, min(self.checkpoints, 1) * self.checkpoint + self.saved)
+        """Most space that the run takes: the last checkpoint stays until the next one, or the model, is whole.
+
+        Each epoch's model lies beside that of the run while it is scored.
+        """
+        models = self.saved * (2 if self.epochs else 1)
+        end = min(self.checkpoints, 1) * self.checkpoint + models
+        return max(self.checkpoints * self.checkpoint, end) + self.epochs
 
 
 class Option(_Part):
@@ -168,13 +175,15 @@ class Times(_Part):
     unlearning: float
     """Loading, reference and steps; no checkpoints."""
     evaluation: float
-    """Each of the two; at most, for it counts all new tokens of every output, and no judges."""
+    """Each; at most, for it counts all new tokens of every output, and no judges."""
+    evaluations: int = 2
+    """Before and after, and after each epoch where that was asked for."""
 
     @computed_field  # type: ignore[prop-decorator]
     @property
     def total(self) -> float:
         """At most."""
-        return self.answers + self.unlearning + 2 * self.evaluation
+        return self.answers + self.unlearning + self.evaluations * self.evaluation
 
 
 class Diagnosis(_Part):

@@ -53,7 +53,8 @@ def _forecast_facts(forecast: Forecast, measured: Measured | None) -> Iterator[t
     cache = f"weights {size(forecast.evaluated_weights)}, keys and values {size(forecast.cache)}"
     yield "in evaluation", f"about {size(forecast.evaluation)} ({cache})"
     checkpoints = f"{counted(forecast.checkpoints, 'checkpoint')} of {size(forecast.checkpoint)}"
-    yield "disk", f"{size(forecast.disk)} at most ({checkpoints}, model {size(forecast.saved)})"
+    epochs = f", epochs {size(forecast.epochs)}" if forecast.epochs else ""
+    yield "disk", f"{size(forecast.disk)} at most ({checkpoints}, model {size(forecast.saved)}{epochs})"
 
 
 def _time_facts(measured: Measured, times: Times) -> Iterator[tuple[str, str]]:

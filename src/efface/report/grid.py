@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from efface.artifacts import Metric, Partial, Scores
+from efface.report.parts import plain_table, print_line, shown_number
 from efface.report.text import one_line
 
 _AGGREGATES = {
@@ -42,6 +41,8 @@ class Entry:
     """What it is called where it is no run of the grid, but compared with."""
     requests: int | None = None
     """How many requests were unlearned in turn; None for a single one."""
+    downstream: float | None = None
+    """Average over downstream tasks, where they were scored."""
 
 
 class _Part(BaseModel):
@@ -80,6 +81,8 @@ class Row(Aggregates):
     seeds: list[Any]
     partial: PartialAggregates | None
     """None where the seeds do not have the same metrics."""
+    downstream: Spread | None
+    """Average over downstream tasks; None where they were not scored."""
     failed: list[str]
     """Of those that failed: seed and why."""
 
@@ -133,11 +136,11 @@ def print_grid(console: Console, found: GridTable) -> None:
     for group in found.groups:
         _print_group(console, group)
     for failure in found.failures:
-        console.print(Text(one_line(f"failed: {failure}")), style="red", soft_wrap=True)
+        print_line(console, f"failed: {failure}", style="red")
     for note in found.notes:
-        console.print(Text(one_line(f"note: {note}")), style="yellow", soft_wrap=True)
+        print_line(console, f"note: {note}", style="yellow")
     spread = "after ± the standard deviation over seeds" if _has_spread(found) else "of one seed each"
-    console.print(Text(f"From 0 to 1; of utility and efficacy, more is better; {spread}."), style="dim")
+    print_line(console, f"From 0 to 1; of utility and efficacy, more is better; {spread}.", style="dim")
 
 
 def named(values: Mapping[str, Any]) -> str:
@@ -153,23 +156,28 @@ def shown(value: Any) -> str:
 def _print_group(console: Console, group: Group) -> None:
     metrics = _partial_metrics(group.rows)
     kind = "Scores" if metrics is None else "Partial scores"
-    title = one_line(f"{kind} ({group.definition})" + (f": {named(group.where)}" if group.where else ""))
-    table = Table(title=Text(title), title_justify="left", title_style="bold", header_style="", box=box.SIMPLE_HEAD)
+    when = "" if group.requests is None else f" after {group.requests} requests"
+    title = f"{kind}{when} ({group.definition})" + (f": {named(group.where)}" if group.where else "")
+    table = plain_table(one_line(title))
     keys = list(dict.fromkeys(key for row in group.rows for key in row.settings))
     for key in keys:
         table.add_column(Text(key), overflow="fold")
-    for heading in (*_AGGREGATES.values(), "n"):
+    downstream = any(row.downstream for row in group.rows)
+    for heading in (*_AGGREGATES.values(), *(["Downstream"] if downstream else []), "n"):
         table.add_column(heading, justify="right")
     for row in group.rows:
         names = [shown(row.settings[key]) for key in keys] if row.line is None else [row.line, *[""] * (len(keys) - 1)]
         means = row if metrics is None else row.partial
         numbers = [_number(getattr(means, aggregate, None)) for aggregate in _AGGREGATES]
+        numbers += [_number(row.downstream)] if downstream else []
         count = f"{row.n}, {len(row.failed)} failed" if row.failed else str(row.n)
         table.add_row(*(Text(one_line(name)) for name in names), *numbers, count)
     console.print(table)
     if metrics is not None:
         over = ", ".join(metric.replace("_", " ") for metric in metrics)
-        console.print(Text(f"Partial: over {over} alone, which all sets have."), style="yellow")
+        print_line(console, f"Partial: over {over} alone, which all sets have.", style="yellow")
+    if group.requests is not None:
+        print_line(console, "Forget efficacy is that of the last request's own set.", style="dim")
 
 
 def _partial_metrics(rows: Sequence[Row]) -> list[Metric] | None:
@@ -186,8 +194,9 @@ def _partial_metrics(rows: Sequence[Row]) -> list[Metric] | None:
 
 def _number(value: Spread | None) -> str:
     if value is None:
-        return "-"
-    return f"{value.mean:.3f}" if value.spread is None else f"{value.mean:.3f} ± {value.spread:.3f}"
+        return shown_number(None)
+    spread = "" if value.spread is None else f" ± {shown_number(value.spread)}"
+    return f"{shown_number(value.mean)}{spread}"
 
 
 def _has_spread(found: GridTable) -> bool:
@@ -213,6 +222,7 @@ def _row(entries: Sequence[Entry], where: Sequence[str]) -> Row:
         n=len(scores),
         seeds=[entry.values[SEED] for entry in entries if entry.scores is not None and SEED in entry.values],
         partial=_partial([each.partial for each in scores]),
+        downstream=_spread([entry.downstream for entry in entries if entry.scores is not None]),
         failed=failed,
         **_means(scores),
     )

@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from efface.artifacts import METRICS, Metric, Record, Results, Scores, SetScores
+from efface.artifacts import METRICS, Downstream, Metric, Record, Results, Scores, SetScores
+from efface.report.downstream import print_downstream
 from efface.report.parts import plain_table, print_line, print_sources, shown_number
 from efface.report.text import one_line
 from efface.scores.definitions import Definition
@@ -36,7 +37,10 @@ def print_results(console: Console, results: Mapping[str, Results]) -> None:
     """Scores of the model before unlearning and after each method; `results`: method -> scores."""
     first = next(iter(results.values()))
     models = {"before": first.before, **{method.upper(): result.after for method, result in results.items()}}
-    _print_aggregates(console, models, first.definition)
+    downstream = _downstream(results)
+    _print_aggregates(console, models, first.definition, downstream)
+    if downstream:
+        print_downstream(console, downstream)
     table = _metric_table()
     for name, scores in first.before.sets.items():
         table.add_row(Text(f"{name} ({scores.n})", style="bold"))
@@ -51,7 +55,7 @@ def print_results(console: Console, results: Mapping[str, Results]) -> None:
 def print_scores(console: Console, scores: Mapping[str, Any]) -> None:
     """Scores of one model: what `efface.scores.score_path` returns."""
     whole = Scores.model_validate({name: scores[name] for name in Scores.model_fields})
-    _print_aggregates(console, {"": whole}, scores["definition"])
+    _print_aggregates(console, {"": whole}, scores["definition"], {})
     table = _metric_table()
     for name, each in whole.sets.items():
         table.add_row(Text(f"{name} ({each.n})", style="bold"), *_metric_row(each))
@@ -88,16 +92,34 @@ def print_answers(
     console.print(table)
 
 
-def _print_aggregates(console: Console, models: Mapping[str, Scores], definition: str) -> None:
-    """Model utility and forget efficacy; where one cannot be had, those over the metrics that are there."""
+def _downstream(results: Mapping[str, Results]) -> dict[str, Downstream]:
+    """The scores on downstream tasks of the same models, where all of them have some."""
+    found = {method.upper(): result.downstream for method, result in results.items() if result.downstream}
+    if len(found) < len(results):
+        return {}
+    return {"before": next(iter(found.values())).before, **{name: each.after for name, each in found.items()}}
+
+
+def _print_aggregates(
+    console: Console, models: Mapping[str, Scores], definition: str, downstream: Mapping[str, Downstream]
+) -> None:
+    """Model utility and forget efficacy; where one cannot be had, those over the metrics that are there.
+
+    Beside them the average of `downstream`, where there is one: model -> its scores.
+    """
     metrics = _partial_metrics(list(models.values()))
     table = plain_table(f"Scores ({definition})" if metrics is None else f"Partial scores ({definition})")
     table.add_column("")
     for heading in _AGGREGATES.values():
         table.add_column(heading, justify="right")
+    if downstream:
+        table.add_column("Downstream", justify="right")
     for name, scores in models.items():
         shown = scores if metrics is None else scores.partial
-        table.add_row(Text(name, style="bold"), *(shown_number(getattr(shown, aggregate)) for aggregate in _AGGREGATES))
+        values = [getattr(shown, aggregate) for aggregate in _AGGREGATES]
+        if downstream:
+            values.append(downstream[name].average)
+        table.add_row(Text(name, style="bold"), *map(shown_number, values))
     console.print(table)
     if metrics is not None:
         over = ", ".join(metric.replace("_", " ") for metric in metrics)

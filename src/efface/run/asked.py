@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from efface.artifacts import write_text
 from efface.data.generic import up_to_last_sentence
 from efface.data.questions import Question, Questions, load_questions, rows_with
 from efface.errors import EffaceError
@@ -19,6 +18,7 @@ from efface.run.questioning import AnswersConfig, AskingConfig
 from efface.run.quiet import quiet_libraries
 from efface.run.reporter import Reporter, Silent
 from efface.schema import Item
+from efface.writing import write_text
 
 _LINES = (".jsonl", ".ndjson", ".json")
 """Endings of files that efface reads as JSON lines."""

@@ -9,11 +9,12 @@ from typing import Literal
 import yaml
 from jinja2 import Environment, StrictUndefined
 
-from efface.artifacts import METRICS, Manifest, Partial, Results, Scores, write_text
+from efface.artifacts import METRICS, Manifest, Partial, Results, Scores
 from efface.hub import is_hub_name
 from efface.run.config import RunConfig
 from efface.run.folder import RunFolder
 from efface.run.settings import to_yaml
+from efface.writing import write_text
 
 _TEMPLATE = """\
 ---
@@ -51,6 +52,16 @@ judge: {{ results.after.judge or "none" }}.
 {% if partial %}
 Partial: over {{ partial | join(", ") }} alone, which all sets have.
 {% endif %}
+{%- if results.downstream %}
+Downstream tasks, by lm-evaluation-harness {{ results.downstream.after.lm_eval }}:
+
+| task | metric | before | after |
+|---|---|---|---|
+{% for name, score in results.downstream.after.tasks.items() -%}
+| {{ name }} ({{ score.n }}) | {{ score.metric }} | {{ results.downstream.before.tasks[name].value | score }} | \
+{{ score.value | score }} |
+{% endfor %}
+{%- endif %}
 | set | {{ metrics | join(" | ") }} |
 |---|{{ "---|" * (metrics | length) }}
 {% for name, scores in results.after.sets.items() -%}
@@ -128,6 +139,8 @@ def _aggregates(results: Results) -> Iterator[tuple[str, float | None, float | N
     yield f"model utility{kind}", before.model_utility, after.model_utility
     yield f"model utility (retain){kind}", before.model_utility_retain, after.model_utility_retain
     yield f"forget efficacy{kind}", before.forget_efficacy, after.forget_efficacy
+    if tasks := results.downstream:
+        yield "downstream tasks, average", tasks.before.average, tasks.after.average
 
 
 def _model(name: str, folder: Path) -> str:
@@ -143,8 +156,14 @@ def _settings(config: RunConfig) -> str:
     values["plugins"] = [_without_folders(each) for each in values["plugins"]]
     for key in ("embedder", "judge"):
         values["evaluate"][key] = _without_folders(values["evaluate"][key])
-    for file in (values["data"]["forget"], values["data"]["retain"]):
-        if isinstance(file, dict):
+    if values["downstream"] and values["downstream"]["include"] is not None:
+        values["downstream"]["include"] = _without_folders(values["downstream"]["include"])
+    if values["reference"] is not None:
+        values["reference"] = _without_folders(values["reference"])
+    data, queue = values["data"], values["continual"]
+    requests = queue["requests"] if queue else ()
+    for file in (data["forget"], data["retain"], data["padding"], *data["after"], *requests):
+        if isinstance(file, dict):  # others are numbers, or say where data come from that are no file
             file["path"] = _without_folders(file["path"])
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
 

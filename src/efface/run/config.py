@@ -7,6 +7,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from efface.data.config import OWN_ANSWERS, DataConfig, Without, data_spelled_out
+from efface.downstream.config import DownstreamConfig
 from efface.evaluation.config import EvaluateConfig
 from efface.objectives.config import ObjectiveConfig, check_method
 from efface.objectives.own import ForgetObjective, RetainObjective
@@ -26,6 +27,11 @@ def _switched(train: Any) -> Any:
     return train
 
 
+def _asked(downstream: Any) -> Any:
+    """`true` for the paper's five tasks, `false` for none."""
+    return ({} if downstream else None) if isinstance(downstream, bool) else downstream
+
+
 def _known_definition(name: str) -> str:
     return definition(name).name
 
@@ -40,20 +46,23 @@ class RunConfig(ObjectiveConfig):
     method: str
     model: str
     """A folder, or a name on the Hugging Face hub."""
+    continual: ContinualConfig | None = None
+    """Several requests, one after another; `data` is then that of the first."""
     data: DataConfig
     reference: str | None = None
     """The model that NPO, DPO and KL compare with, a folder or a name on the hub; by default that before unlearning."""
-    continual: ContinualConfig | None = None
-    """Several requests, one after another; `data` is then that of the first."""
     seed: int = Field(default=0, ge=0, lt=2**32)
     definition: str = "closer-look"
     device: Device = "auto"
     text: TextConfig = TextConfig()
     train: TrainConfig = TrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
+    downstream: DownstreamConfig | None = None
+    """What `efface run` also scores before and after, by lm-evaluation-harness; `true` for the paper's five tasks."""
 
     _short_data = field_validator("data", mode="before")(data_spelled_out)
     _short_lora = field_validator("train", mode="before")(_switched)
+    _short_downstream = field_validator("downstream", mode="before")(_asked)
     _known_definition = field_validator("definition")(_known_definition)
 
     @model_validator(mode="before")
@@ -101,8 +110,8 @@ class FinetuneConfig(BaseModel):
     model: str
     data: DataConfig
     without: Without | None = None
-    """Leave out what is to be forgotten: that of the data (`forget`), or TOFU's forget set of this name. The model then
-    never sees it, and others can be compared with it."""
+    """Leave out what is to be forgotten: that of the data, now and before (`forget`), or TOFU's set of that name. That
+    model never sees it, and others can be compared with it."""
     seed: int = Field(default=0, ge=0, lt=2**32)
     device: Device = "auto"
     text: TextConfig = TextConfig()

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
-from efface.artifacts import Downstream, write_json
+from efface.artifacts import Downstream
 from efface.downstream.harness import score_downstream
-from efface.downstream.tasks import check_tasks
+from efface.downstream.tasks import check_tasks, task_files
 from efface.run.downstream_config import DownstreamRunConfig
 from efface.run.folder import RunFolder
 from efface.run.manifest import manifest
@@ -23,6 +22,7 @@ from efface.run.models import (
 )
 from efface.run.quiet import quiet_libraries
 from efface.run.reporter import Reporter, Silent
+from efface.writing import write_json
 
 
 @quiet_libraries()
@@ -43,7 +43,8 @@ def downstream_model(config: DownstreamRunConfig, out: Path, reporter: Reporter 
         seed=config.seed,
         device=device,
         precision=f"evaluation {str(dtype).removeprefix('torch.')}",
-        data=_task_files(config.downstream.include),
+        data={},
+        tasks=task_files(config.downstream),
         model=config.model,
         model_sha256=model_sha256(source),
     )
@@ -56,12 +57,3 @@ def downstream_model(config: DownstreamRunConfig, out: Path, reporter: Reporter 
     folder.start(config, made)
     write_json(out / "downstream.json", scores.to_json())
     return scores
-
-
-def _task_files(include: str | None) -> dict[str, str]:
-    """SHA-256 of the user's own task files, by their place in the folder."""
-    if include is None:
-        return {}
-    folder = Path(include).expanduser()
-    files = sorted(folder.rglob("*.yaml"))
-    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from efface.artifacts import Manifest, Record, Scores, write_json
+from efface.artifacts import Manifest, Record, Scores
 from efface.data import load_task
 from efface.errors import EffaceError
 from efface.evaluation.engine import evaluate
@@ -24,6 +24,7 @@ from efface.run.quiet import quiet_libraries
 from efface.run.reporter import Reporter, Silent
 from efface.schema import Task
 from efface.scores import score_records
+from efface.writing import write_json
 
 
 @dataclass

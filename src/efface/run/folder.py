@@ -9,11 +9,12 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
-from efface.artifacts import ContinualResults, Manifest, Record, Results, write_json, write_text
+from efface.artifacts import ContinualResults, Downstream, Manifest, Record, Results
 from efface.errors import EffaceError
 from efface.evaluation.folder import read_sets, write_sets
 from efface.run.settings import to_yaml
 from efface.train.loop import StepLog
+from efface.writing import write_json, write_text
 
 
 @dataclass(frozen=True)
@@ -147,6 +148,23 @@ class RunFolder:
     def write_records(self, stage: str, records: dict[str, list[Record]]) -> None:
         """Write the records of `before` or `after`."""
         write_sets(self.root / "records" / stage, records)
+
+    def downstream(self, stage: str) -> Downstream | None:
+        """The scores on downstream tasks `before` or `after`, if they are there. Raises `EffaceError` if damaged."""
+        path = self._downstream(stage)
+        if not path.is_file():
+            return None
+        try:
+            return Downstream.model_validate_json(path.read_bytes())
+        except ValidationError as error:
+            raise EffaceError(f"{path} is damaged; remove it, and the tasks are scored again") from error
+
+    def write_downstream(self, stage: str, scores: Downstream) -> None:
+        """Write the scores on downstream tasks `before` or `after`."""
+        write_json(self._downstream(stage), scores.to_json())
+
+    def _downstream(self, stage: str) -> Path:
+        return self.root / f"downstream-{stage}.json"
 
     def results(self) -> Results | None:
         """The results of a complete run; None for one that is not. Raises `EffaceError` for a damaged file."""

@@ -21,6 +21,7 @@ from efface.text.forward import chunk_rows, unwrapped, vocabulary_size
 from efface.train.checkpoint import first_line
 from efface.train.config import LoRAConfig
 from efface.train.memory import activation_bytes, layer_values, tokens_within
+from efface.train.plan import earlier_epochs
 from efface.train.step import Example, micro_batches
 
 _FLOAT = 4
@@ -93,6 +94,7 @@ def forecast(
     parts = [step[part.start : part.stop] for step in work.steps for part in micro_batches(step, budget)]
     whole = train.lora.bits is None if train.lora else True
     stored = _stored_bytes(settings)
+    snapshots = earlier_epochs(work.plan, train) if config.evaluate.every else 0
     evaluated = stored if device.type == "cuda" else _FLOAT
     every = train.checkpoint_every or work.plan.per_epoch
     return Forecast(
@@ -102,7 +104,7 @@ def forecast(
         gradients=state.gradients,
         optimizer=state.optimizer,
         copies=2 * _multiplied(model) if whole and train.bf16_on(device.type) else 0,
-        reference=state.parameters * _FLOAT if bound.needs_distribution and train.lora is None else 0,
+        reference=_reference_bytes(state, config) if bound.needs_distribution else 0,
         tokens=max(map(tokens_of, parts)),
         activations_per_token=per_token,
         logits=max(_logit_bytes(bound, part, vocabulary_size(model)) for part in parts),
@@ -113,7 +115,15 @@ def forecast(
         checkpoint=3 * state.trained * _FLOAT,
         checkpoints=min((work.plan.steps - 1) // every, 2),
         saved=state.parameters * stored,
+        epochs=snapshots * state.trained * (stored if train.lora is None else _FLOAT),
     )
+
+
+def _reference_bytes(state: State, config: RunConfig) -> int:
+    """Of a model beside the trained one; where it is that without its adapters, there is none."""
+    if config.train.lora is None:
+        return state.weights
+    return 0 if config.reference is None else state.weights - state.trained * _FLOAT
 
 
 def _rounded_bytes(model: Any, bits: int) -> dict[int, int]:

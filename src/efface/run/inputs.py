@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel
 
-from efface.artifacts import write_text
 from efface.data.config import DataConfig, FileConfig
 from efface.data.python_rows import json_lines
 from efface.errors import EffaceError
@@ -21,8 +20,7 @@ from efface.run.folder import RunFolder
 from efface.run.models import model_sha256
 from efface.run.quiet import quiet_libraries
 from efface.train.checkpoint import folder_written_beside
-
-Purpose = Literal["forget", "retain"]
+from efface.writing import write_text
 
 
 class Inputs:
@@ -30,7 +28,8 @@ class Inputs:
 
     def __init__(self, folder: RunFolder) -> None:
         self._folder = folder
-        self._rows: dict[Purpose, str] = {}
+        self._rows: dict[str, str] = {}
+        """What they are for, `forget`, `retain` or `request-1` and so on -> the rows as JSON lines."""
         self._model: tuple[Any, Any] | None = None
 
     def model(self, model: Any, tokenizer: Any) -> str:
@@ -74,6 +73,17 @@ class Inputs:
             key: self._file(key, value) if key in ("forget", "retain") else value for key, value in settings.items()
         }
 
+    def requests(self, requests: Sequence[Any]) -> list[Any]:
+        """The setting `continual.requests`. Raises `EffaceError` for what is neither a number, a file nor rows."""
+        if not isinstance(requests, list | tuple):
+            raise EffaceError(
+                f"requests is of type {type(requests).__name__}; give a list, of files, rows or numbers of tasks"
+            )
+        return [
+            each if isinstance(each, int) else self._file(f"request-{number}", each)
+            for number, each in enumerate(requests, 1)
+        ]
+
     @contextmanager
     def written(self, config: BaseModel, *, resume: bool) -> Iterator[None]:
         """Have everything in the run's folder inside of the block; where no run starts there, nothing stays.
@@ -95,8 +105,8 @@ class Inputs:
                 raise EffaceError(self.named(str(error))) from error
             raise
 
-    def _file(self, purpose: Any, given: Any) -> Any:
-        """The setting `data.forget` or `data.retain`."""
+    def _file(self, purpose: str, given: Any) -> Any:
+        """The setting `data.forget` or `data.retain`, or one of `continual.requests`."""
         if given is None or isinstance(given, str | FileConfig):
             return given
         if isinstance(given, os.PathLike):
@@ -114,7 +124,7 @@ class Inputs:
             raise EffaceError(f"{purpose}: its path is of type {type(settings['path']).__name__}; give rows as 'rows'")
         return {**settings, "path": os.fspath(settings["path"])}
 
-    def _path(self, purpose: Purpose) -> Path:
+    def _path(self, purpose: str) -> Path:
         return self._folder.inputs / f"{purpose}.jsonl"
 
     def _refuse_strangers(self, *, resume: bool) -> None:
@@ -153,7 +163,10 @@ class Inputs:
     def named(self, sentence: str) -> str:
         """Name rows, and the settings that name their columns, as the caller does: the file of the rows is gone."""
         for purpose in self._rows:
-            path, columns = str(self._path(purpose)), f"data.{purpose}.columns."
+            path = str(self._path(purpose))
+            columns = f"data.{'retain' if purpose == 'retain' else 'forget'}.columns."
+            if path not in sentence and purpose not in ("forget", "retain"):
+                continue  # what is said of data.forget is said of another request
             sentence = sentence.replace(f"{path}, line ", f"{purpose}, row ").replace(path, purpose)
             if columns in sentence:
                 sentence = sentence.replace(columns, "columns.")

@@ -98,7 +98,6 @@ def outcome(question: Question, answer: str, believed: Likelihoods) -> Outcome:
     item = question.item
     if item.key_fact is None or item.entity is None or not believed.perturbed:
         raise ValueError(f"{item.id} cannot be judged: it lacks a key fact, an entity or wrong answers")
-    [verdict] = KeyFactJudge().verdicts([Claim(answer, item.scored_answer, item.key_fact, "output")])
     golden, wrong = mean(believed.answer), [mean(logprobs) for logprobs in believed.perturbed]
     return Outcome(
         id=item.id,
@@ -110,9 +109,15 @@ def outcome(question: Question, answer: str, believed: Likelihoods) -> Outcome:
         answer=answer,
         golden_logprob=golden,
         wrong_logprobs=wrong,
-        says_fact=verdict.label == "entailment",
+        says_fact=says(answer, item.key_fact),
         prefers_golden=golden > max(wrong),
     )
+
+
+def says(text: str, key_fact: str) -> bool:
+    """Whether the key fact stands in a text, as the judge key-facts looks for it."""
+    [verdict] = KeyFactJudge().verdicts([Claim(text, key_fact, key_fact, "output")])
+    return verdict.label == "entailment"
 
 
 def count(outcomes: Sequence[Outcome]) -> Counts:

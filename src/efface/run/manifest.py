@@ -19,7 +19,7 @@ from efface.objectives.own import OwnObjective
 from efface.run.plugins import Plugin, hashes
 from efface.train.config import TrainConfig
 
-_PACKAGES = ("torch", "transformers", "accelerate", "peft", "tokenizers", "sentence-transformers", "numpy")
+_PACKAGES = ("torch", "transformers", "accelerate", "peft", "tokenizers", "sentence-transformers", "lm-eval", "numpy")
 
 
 def manifest(
@@ -31,6 +31,7 @@ def manifest(
     model: str,
     model_sha256: str,
     plugins: Iterable[Plugin] = (),
+    tasks: Mapping[str, str] | None = None,
 ) -> Manifest:
     """The manifest of a run that starts now."""
     return Manifest(
@@ -43,6 +44,7 @@ def manifest(
         versions={"python": platform.python_version(), **_versions()},
         data=dict(data),
         plugins=hashes(plugins),
+        tasks=dict(tasks or {}),
         model=model,
         model_sha256=model_sha256,
         started=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -58,11 +60,20 @@ def continued(earlier: Manifest, now: Manifest) -> Manifest:
         raise EffaceError(f"--resume: model {now.model} has changed since the run started; start anew in another --out")
     if earlier.data != now.data:
         raise EffaceError("--resume: the data have changed since the run started; start anew in another --out")
+    check_task_files(earlier, now)
     before, after = _made_with(earlier), _made_with(now)
     changed = [f"{name} was {before.get(name)}" for name, value in after.items() if before.get(name) != value]
     note = ", ".join([f"resumed {now.started}", *changed])
     kept = {"started": earlier.started, "seconds": earlier.seconds, "notes": [*earlier.notes, note]}
     return now.model_copy(update=kept)
+
+
+def check_task_files(earlier: Manifest, now: Manifest) -> None:
+    """Refuse to compare scores before and after on tasks that are no longer the same. Raises `EffaceError`."""
+    if earlier.tasks != now.tasks:
+        raise EffaceError(
+            "--resume: files in downstream.include have changed since the run started; start anew in another --out"
+        )
 
 
 def check_objectives(earlier: Manifest, plugins: Iterable[Plugin]) -> None:

@@ -31,7 +31,7 @@ from efface.run.training import train
 from efface.run.workload import Workload, tokens_of
 from efface.schema import Prompt
 from efface.train.loop import StepLog, Trainer
-from efface.train.plan import schedule
+from efface.train.plan import earlier_epochs, schedule
 from efface.train.step import Example
 
 _QUESTIONS = 8
@@ -63,7 +63,8 @@ def extrapolated(measured: Measured, work: Workload, config: RunConfig, bound: O
     asked, trained = measured.questions, measured.steps
     views = bound.sequence_reference_views
     compared = {example[view].key: len(example[view]) for step in work.steps for example in step for view in views}
-    loads = 2 if bound.needs_distribution and config.train.lora is None else 1
+    beside = bound.needs_distribution and (config.train.lora is None or config.reference is not None)
+    loads = 2 if beside else 1
     reference = sum(compared.values()) / asked.tokens_per_second
     steps = sum(map(tokens_of, work.steps)) / trained.tokens_per_second
     likelihoods = sum(work.answers) / asked.tokens_per_second
@@ -72,6 +73,7 @@ def extrapolated(measured: Measured, work: Workload, config: RunConfig, bound: O
         answers=_generating(asked, work.generic, longest_answer(config), config.evaluate.batch_tokens),
         unlearning=loads * trained.loading + reference + steps,
         evaluation=trained.loading + likelihoods + outputs,
+        evaluations=2 + (earlier_epochs(work.plan, config.train) if config.evaluate.every else 0),
     )
 
 

@@ -29,9 +29,10 @@ from efface.run.queue_folder import QueueFolder
 from efface.run.quiet import quiet_libraries
 from efface.run.reporter import Reporter
 from efface.run.surroundings import disk_free
+from efface.run.trajectory import check_best
 from efface.schema import EvaluationSet
 from efface.train.config import TrainConfig
-from efface.train.plan import Schedule, schedule
+from efface.train.plan import Schedule, earlier_epochs, schedule
 from efface.train.step import Example
 
 _BYTES_OF_A_CHECKPOINT = 12
@@ -74,6 +75,8 @@ class Outline:
     """Set -> how many questions; empty where nothing is scored."""
     missing: dict[Metric, str] = field(default_factory=dict)
     """Metric that will not be there -> why."""
+    downstream: tuple[str, ...] = ()
+    """Tasks that are scored before and after."""
     notes: tuple[str, ...] = ()
 
 
@@ -85,6 +88,7 @@ def outline_run(
     this = prepare(
         config, RunFolder(out), data_dir=data_dir, reporter=reporter, resume=resume, answer=answers_of_full_length
     )
+    check_best(config, this.task if evaluated else None)
     judges = Judges(None, None)
     if evaluated:
         judges = open_judges(config.evaluate, this.device)
@@ -101,18 +105,19 @@ def outline_run(
         limit=this.formatter.limit,
         device=this.manifest.device,
         out=out,
-        bytes_written=_bytes_written(parameters, this.source, training),
+        bytes_written=_bytes_written(parameters, this.source, training, epochs=evaluated and _by_epoch(config)),
         bytes_free=disk_free(out),
         training=training,
         scored=_scored(this.task.evaluation, config.evaluate) if evaluated else {},
         missing=_missing(this.task.evaluation, config.evaluate, judges) if evaluated else {},
+        downstream=config.downstream.tasks if evaluated and config.downstream else (),
         notes=(own,) if config.data.retain == OWN_ANSWERS else (),
     )
 
 
 @quiet_libraries()
 def outline_queue(config: RunConfig, out: Path, *, data_dir: Path | None, resume: bool, reporter: Reporter) -> Outline:
-    """What `run_queue` would do; raises the same `EffaceError`s. Numbers are those of the first request's run."""
+    """What `run_queue` would do; raises the same `EffaceError`s. The training is that of the first request's run."""
     folder = QueueFolder(out)
     this = prepare_queue(
         config, folder, data_dir=data_dir, resume=resume, reporter=reporter, answer=answers_of_full_length
@@ -126,6 +131,7 @@ def outline_queue(config: RunConfig, out: Path, *, data_dir: Path | None, resume
     )
     done = sum(folder.request(number).results() is not None for number in range(1, len(this.tasks) + 1))
     steps = sum(len(each) for each in this.steps)
+    kept = len(this.tasks) if this.settings.keep_models == "all" else min(len(this.tasks), 2)  # the last until the next
     return Outline(
         model=config.model,
         parameters=parameters,
@@ -133,11 +139,12 @@ def outline_queue(config: RunConfig, out: Path, *, data_dir: Path | None, resume
         limit=opened.formatter.limit,
         device=this.manifest.device,
         out=out,
-        bytes_written=_bytes_written(parameters, opened.source, training),
+        bytes_written=_bytes_written(parameters, opened.source, training, models=kept, epochs=_by_epoch(config)),
         bytes_free=disk_free(out),
         training=training,
         scored=_scored(this.tasks[-1].evaluation, config.evaluate),
         missing=_missing(sets, config.evaluate, judges),
+        downstream=config.downstream.tasks if config.downstream else (),
         notes=(
             f"{len(this.tasks)} requests, {done} of them done, {steps:,} steps in all; the steps shown are those of "
             "the first, the sets those of the last",
@@ -230,8 +237,19 @@ def _parameters(model: Any) -> int:
     return count
 
 
-def _bytes_written(parameters: int, source: Path, training: Training) -> int:
-    """The model, and the checkpoints: the last one stays until the next is whole; none follows the last step."""
+def _by_epoch(config: RunConfig) -> bool:
+    return config.evaluate.every is not None
+
+
+def _bytes_written(parameters: int, source: Path, training: Training, *, models: int = 1, epochs: bool = False) -> int:
+    """The models, and the checkpoints: the last one stays until the next is whole; none follows the last step.
+
+    With `epochs`, what was trained by the end of each but the last, and the model of one of them while it is scored.
+    """
     every = training.config.checkpoint_every or training.plan.per_epoch
     checkpoints = min((training.plan.steps - 1) // every, 2)
-    return parameters * stored_dtype(source).itemsize + checkpoints * training.trained * _BYTES_OF_A_CHECKPOINT
+    number = stored_dtype(source).itemsize
+    snapshots = earlier_epochs(training.plan, training.config) if epochs else 0
+    kept = snapshots * training.trained * (number if training.config.lora is None else torch.float32.itemsize)
+    at_once = models + min(snapshots, 1)
+    return at_once * parameters * number + checkpoints * training.trained * _BYTES_OF_A_CHECKPOINT + kept

@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from efface.artifacts import write_text
 from efface.data.generic import first_generic_questions, load_generic_questions, up_to_last_sentence
 from efface.errors import EffaceError
 from efface.evaluation.generate import generate
@@ -15,6 +14,7 @@ from efface.run.folder import RunFolder
 from efface.run.reporter import Reporter
 from efface.schema import Prompt
 from efface.text.template import Formatter
+from efface.writing import write_text
 
 Answering = Callable[[Any, Formatter, RunConfig, Reporter], dict[str, str]]
 """Makes the answers to keep: `own_answers`, or what stands in for it."""

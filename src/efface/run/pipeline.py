@@ -9,13 +9,13 @@ from typing import Any
 
 import torch
 
-from efface.artifacts import Record, Results
-from efface.errors import EffaceError
+from efface.artifacts import Downstream, Record, Results
 from efface.evaluation.judges import open_judges
 from efface.objectives.terms import Reference
 from efface.run.adapters import quantization
 from efface.run.card import write_card
 from efface.run.config import RunConfig
+from efface.run.downstream_stages import downstream_before, downstream_results
 from efface.run.folder import RunFolder
 from efface.run.models import load_model, peak_memory, save_model
 from efface.run.plugins import own_metrics
@@ -41,12 +41,13 @@ def run(
     resume: bool = False,
     reporter: Reporter | None = None,
     before: Mapping[str, Sequence[Record]] | None = None,
+    downstream: Downstream | None = None,
 ) -> Results:
     """Unlearn and evaluate before and after, in the folder `out`.
 
-    `before`: records of the same model under the same settings, where they were already made. Everything that
-    can be refused is refused before anything is written. Raises `EffaceError` for settings, data or a model
-    that cannot be used, and for training that diverges.
+    `before`: records of the same model under the same settings, where they were already made; `downstream`: its
+    scores on downstream tasks, likewise. Everything that can be refused is refused before anything is written. Raises
+    `EffaceError` for settings, data or a model that cannot be used, and for training that diverges.
     """
     this = prepare(config, RunFolder(out), data_dir=data_dir, reporter=reporter or Silent(), resume=resume)
     check_best(config, this.task)
@@ -54,6 +55,7 @@ def run(
     for metric, why in judges.missing.items():
         this.reporter.warning(f"{metric} will be missing: {why}")
     metrics = own_metrics(config.plugins)
+    tasks_before = downstream_before(this, downstream)
     asked_before = records_before(this, judges, before)
     scores_before = score_records(asked_before, config.definition, metrics)  # now: an own metric may fail
     snapshots = this.snapshots
@@ -66,6 +68,7 @@ def run(
         before=scores_before,
         after=score_records(asked_after, config.definition, metrics),
         trajectory=trajectory,
+        downstream=downstream_results(this, tasks_before),
     )
     _finish(this, results)
     return results
@@ -81,8 +84,7 @@ def unlearn(
     reporter: Reporter | None = None,
 ) -> Path:
     """Unlearn without evaluating; returns the model's folder, `out`/model. Same errors as `run`."""
-    if config.evaluate.keep == "best":
-        raise EffaceError("evaluate.keep=best needs scores of every epoch; use efface run, or keep=last")
+    check_best(config, None)
     this = prepare(config, RunFolder(out), data_dir=data_dir, reporter=reporter or Silent(), resume=resume)
     this.original = None
     this.start()
@@ -124,9 +126,12 @@ def _train(this: Prepared, *, resume: bool, snapshots: Snapshots | None) -> None
     def reference(trainer: Trainer) -> Reference:
         folder, sha256 = this.reference
         another = this.config.reference is not None
-        return reference_for(
+        found = reference_for(
             trainer, this.steps, this.out, model_sha256=sha256, load=lambda: load(folder), another=another
         )
+        if another:
+            collect()  # one that only gave log-probabilities
+        return found
 
     model = train(
         load(this.source),

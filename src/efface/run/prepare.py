@@ -15,6 +15,8 @@ from efface.artifacts import Manifest
 from efface.data import load_task
 from efface.data.config import OWN_ANSWERS
 from efface.data.generic import keep_own_answers
+from efface.downstream.harness import check_template
+from efface.downstream.tasks import check_tasks, task_files
 from efface.errors import EffaceError
 from efface.objectives.method import objective
 from efface.objectives.own import try_out
@@ -27,6 +29,7 @@ from efface.run.models import (
     device_for,
     evaluation_dtype,
     load_tokenizer,
+    model_config,
     model_folder,
     model_sha256,
     reset_peak_memory,
@@ -111,14 +114,18 @@ def prepare(
     device = device_for(config.device)
     check_can_train(config.train, device)
     reset_peak_memory(device)
+    if config.downstream is not None:
+        check_tasks(config.downstream)
     task = load_task(config.data, data_dir=data_dir)
     own = own_objectives(config.plugins)
     bound = objective(config.method, config, own)
     opened = open_model(config.model, config.text, device=device, reporter=reporter)
     check_weights(opened.source, opened.model, config.train)
+    if config.downstream is not None:
+        check_template(config.downstream, opened.tokenizer)
     if own:
         try_out(bound, vocabulary=vocabulary_size(opened.model), device=device)
-    reference = _reference(config, opened)
+    reference = _reference(config, opened, bound)
     answers = None
     if config.data.retain == OWN_ANSWERS:
         answers = read_answers(out) or answer(opened.model, opened.formatter, config, reporter)
@@ -140,14 +147,18 @@ def prepare(
         f"evaluation {str(evaluation_dtype(opened.source, device)).removeprefix('torch.')}",
         data=task.sources,
         plugins=config.plugins,
+        tasks=task_files(config.downstream),
         model=config.model,
         model_sha256=opened.sha256,
     )
     if config.reference is not None:
         made.notes.append(f"compared with {config.reference} (sha256 {reference[1]})")
+        if not bound.sequence_reference_views and not bound.needs_distribution:
+            reporter.warning(f"method {bound.name} compares with no model; reference={config.reference} is not used")
     if earlier := out.manifest():
         if not out.model.is_dir():
             check_objectives(earlier, config.plugins)
+            _check_reference(config, earlier, made)
         made = continued(earlier, made)
     return Prepared(
         config=config,
@@ -167,7 +178,7 @@ def prepare(
     )
 
 
-def _reference(config: RunConfig, opened: Opened) -> tuple[Path, str]:
+def _reference(config: RunConfig, opened: Opened, bound: Objective) -> tuple[Path, str]:
     """Folder and hash of the model to compare with. Raises `EffaceError` for one that reads other tokens."""
     if config.reference is None:
         return opened.source, opened.sha256
@@ -177,4 +188,18 @@ def _reference(config: RunConfig, opened: Opened) -> tuple[Path, str]:
             f"reference {config.reference} has another vocabulary than model {config.model}; give a model that reads "
             "the same tokens, such as the one that it was made from"
         )
+    here, there = vocabulary_size(opened.model), model_config(folder).get_text_config().vocab_size
+    if bound.needs_distribution and here != there:
+        raise EffaceError(
+            f"reference {config.reference} gives {there} logits and model {config.model} {here}, and {bound.name} "
+            "compares all of them; give a model that was not resized"
+        )
     return folder, model_sha256(folder)
+
+
+def _check_reference(config: RunConfig, earlier: Manifest, now: Manifest) -> None:
+    """Refuse to go on training beside another reference than before. Raises `EffaceError`."""
+    if not set(now.notes) <= set(earlier.notes):
+        raise EffaceError(
+            f"--resume: reference {config.reference} has changed since the run started; start anew in another --out"
+        )

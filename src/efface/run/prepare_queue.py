@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,22 +14,28 @@ from efface.artifacts import Manifest
 from efface.data import load_task
 from efface.data.config import OWN_ANSWERS, DataConfig, shown
 from efface.data.generic import keep_own_answers
+from efface.downstream.harness import check_template
+from efface.downstream.tasks import check_tasks, task_files
 from efface.errors import EffaceError
 from efface.evaluation.engine import check_fits
 from efface.objectives.method import objective
+from efface.objectives.own import try_out
+from efface.objectives.terms import Objective
 from efface.run.config import RunConfig
-from efface.run.manifest import manifest, training_precision
+from efface.run.manifest import check_task_files, manifest, training_precision
 from efface.run.models import check_weights, device_for
 from efface.run.opened import Opened, open_model
 from efface.run.own_answers import Answering, own_answers, read_answers, write_answers
 from efface.run.plugins import own_metrics, own_objectives
 from efface.run.queue_folder import QueueFolder
 from efface.run.reporter import Reporter
+from efface.run.settings import to_yaml
 from efface.run.training import check_can_train
 from efface.run.trajectory import check_best
 from efface.scenarios.continual import ContinualConfig, Request, request_data
 from efface.schema import Task
 from efface.scores.own import RecordMetric
+from efface.text.forward import vocabulary_size
 from efface.train.examples import check_task, unlearning_examples
 from efface.train.plan import draws
 from efface.train.step import Example
@@ -63,9 +70,13 @@ class Queue:
         if self.own_answers is not None:
             write_answers(self.folder, self.own_answers)
 
-    def seconds(self, stage: str, start: float) -> None:
-        """Add what has passed since `start` to the manifest."""
-        self.manifest.seconds[stage] = round(time.perf_counter() - start, 3)
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Add what this takes to the manifest."""
+        start = time.perf_counter()
+        yield
+        before = self.manifest.seconds.get(name, 0)
+        self.manifest.seconds[name] = round(before + time.perf_counter() - start, 3)
         self.folder.write_manifest(self.manifest)
 
     def open(self, reporter: Reporter) -> Opened:
@@ -79,6 +90,22 @@ class Queue:
         reference = self.config.model if self.settings.reference == "first" and not first else None
         changes = {"model": previous, "data": self.data[number - 1], "reference": reference, "continual": None}
         return self.config.model_copy(update=changes)
+
+    def name_of(self, number: int) -> str:
+        """What to call a request, counted from 1."""
+        return f"request {number} of {len(self.tasks)} ({shown(self.settings.requests[number - 1])})"
+
+    def check_next(self) -> None:
+        """Raise `EffaceError` where the first request that is not done cannot start, or go on, from what lies here."""
+        number = next((n for n in range(1, len(self.tasks) + 1) if self.folder.request(n).results() is None), None)
+        if number is None:
+            return
+        config, what = self.config_of(number), self.name_of(number)
+        if number > 1 and not self.folder.request(number - 1).model.is_dir():
+            raise EffaceError(f"{config.model} is not there, and {what} starts from it; start anew in another --out")
+        started = self.folder.request(number).config
+        if started.is_file() and started.read_bytes() != to_yaml(config).encode():
+            raise EffaceError(f"{what} was started in another place; go on with {self.folder.root} where it lay")
 
 
 def prepare_queue(
@@ -97,28 +124,37 @@ def prepare_queue(
     settings = config.continual
     if settings is None:
         raise EffaceError("there are no requests; set continual.requests, such as [1, 2] or [first.csv, second.csv]")
-    folder.check_queue(config, settings, resume=resume)
+    folder.check(config, resume=resume)
     device = device_for(config.device)
     check_can_train(config.train, device)
+    if config.downstream is not None:
+        check_tasks(config.downstream)
     data = request_data(config.data, settings.requests)
     tasks = [_loaded(each, request, data_dir) for each, request in zip(data, settings.requests, strict=True)]
     opened = open_model(config.model, config.text, device=device, reporter=reporter)
     check_weights(opened.source, opened.model, config.train)
+    if config.downstream is not None:
+        check_template(config.downstream, opened.tokenizer)
+    own = own_objectives(config.plugins)
+    bound = objective(config.method, config, own)
+    if own:
+        try_out(bound, vocabulary=vocabulary_size(opened.model), device=device)
     answers = None
     if config.data.retain == OWN_ANSWERS:
         answers = read_answers(folder) or answer(opened.model, opened.formatter, config, reporter)
         tasks = [keep_own_answers(task, answers, retain_evaluation=config.data.retain_evaluation) for task in tasks]
-    steps = [_steps(task, config, opened) for task in tasks]
+    steps = [_steps(task, bound, config, opened) for task in tasks]
     made = manifest(
         seed=config.seed,
         device=device,
         precision=f"training {training_precision(config.train, device)}; each request has a manifest of its own",
         data={name: digest for task in tasks for name, digest in task.sources.items()},
         plugins=config.plugins,
+        tasks=task_files(config.downstream),
         model=config.model,
         model_sha256=opened.sha256,
     )
-    return Queue(
+    this = Queue(
         config=config,
         settings=settings,
         folder=folder,
@@ -130,6 +166,8 @@ def prepare_queue(
         own_answers=answers,
         manifest=_continued(folder, made),
     )
+    this.check_next()
+    return this
 
 
 def _loaded(data: DataConfig, request: Request, data_dir: Path | None) -> Task:
@@ -140,9 +178,8 @@ def _loaded(data: DataConfig, request: Request, data_dir: Path | None) -> Task:
         raise EffaceError(f"request {len(data.after) + 1} ({shown(request)}): {error}") from error
 
 
-def _steps(task: Task, config: RunConfig, opened: Opened) -> list[list[Example]]:
+def _steps(task: Task, bound: Objective, config: RunConfig, opened: Opened) -> list[list[Example]]:
     """What one request's run would train on. Raises `EffaceError` where it does not fit the method or the model."""
-    bound = objective(config.method, config, own_objectives(config.plugins))
     check_task(task, bound)
     check_best(config, task)
     check_fits(opened.model, opened.formatter, task.evaluation, config.evaluate)
@@ -150,7 +187,10 @@ def _steps(task: Task, config: RunConfig, opened: Opened) -> list[list[Example]]
 
 
 def _continued(folder: QueueFolder, made: Manifest) -> Manifest:
-    """The manifest of a queue that goes on keeps its start and times. Raises `EffaceError` for another first model."""
+    """The manifest of a queue that goes on keeps its start and times.
+
+    Raises `EffaceError` where the first model or the data of earlier requests are no longer the same.
+    """
     earlier = folder.manifest()
     if earlier is None:
         return made
@@ -158,6 +198,9 @@ def _continued(folder: QueueFolder, made: Manifest) -> Manifest:
         raise EffaceError(
             f"--resume: model {made.model} has changed since the queue started; start anew in another --out"
         )
+    if changed := [name for name, digest in earlier.data.items() if made.data.get(name) != digest]:
+        raise EffaceError(f"--resume: {changed[0]} has changed since the queue started; start anew in another --out")
+    check_task_files(earlier, made)
     kept = {
         "started": earlier.started,
         "seconds": earlier.seconds,

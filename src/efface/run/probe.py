@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from efface import __version__
+from efface.data.checks import plain
 from efface.data.known_facts import load_known_facts
 from efface.data.questions import SETTING, Question, Questions, load_questions, rows_with
 from efface.errors import EffaceError
@@ -15,7 +16,7 @@ from efface.evaluation.generate import check_room
 from efface.evaluation.likelihoods import Likelihoods, answer_rows, likelihoods
 from efface.report.facts import counted
 from efface.run.asked import check_writable, own_words, warn
-from efface.run.known import Report, by_kind, count, outcome, split, too_few
+from efface.run.known import Report, by_kind, count, outcome, says, split, too_few
 from efface.run.models import device_for
 from efface.run.opened import Opened, open_model
 from efface.run.questioning import ProbeConfig
@@ -53,6 +54,7 @@ def probe(config: ProbeConfig, *, reporter: Reporter | None = None) -> Probe:
     reporter = reporter or Silent()
     asked = load_known_facts() if config.questions is None else load_questions(config.questions)
     _check_columns(asked)
+    _check_questions(asked)
     warn(asked, reporter)
     opened = open_model(config.model, config.text, device=device_for(config.device), reporter=reporter)
     items = [each.item for each in asked.questions]
@@ -80,9 +82,10 @@ def probe(config: ProbeConfig, *, reporter: Reporter | None = None) -> Probe:
 def write_probe(found: Probe, out: Path) -> None:
     """Write the folder `out`: the report as probe.json, and real_world/ in the form of the real-world people.
 
-    Everything appears at once or not at all. Raises `EffaceError` where the model knows too few entities for the three
-    sets.
+    Everything appears at once or not at all. Raises `EffaceError` where something is there already, and where the model
+    knows too few entities for the three sets.
     """
+    check_new_folder(out)
     report = found.report
     if report.split is None:
         raise too_few(report)
@@ -140,4 +143,26 @@ def _check_columns(asked: Questions) -> None:
             raise EffaceError(
                 f"{asked.source}: {counted(len(lacking), 'question')} without {column} (first: "
                 f"{lacking[0].question!r}); add the column, {what}, or name yours as {SETTING}.columns.{column}=NAME"
+            )
+
+
+def _check_questions(asked: Questions) -> None:
+    """Raise `EffaceError` for what would prove nothing, or what the scenario's files cannot hold."""
+    about: dict[str, Item] = {}
+    for item in (each.item for each in asked.questions):
+        if item.history:
+            raise EffaceError(
+                f"{asked.source}: something is said before the question {item.question!r}, and the real-world scenario "
+                "has questions alone; remove the system prompt and earlier messages"
+            )
+        if item.key_fact and says(item.question, item.key_fact):
+            raise EffaceError(
+                f"{asked.source}: the question {item.question!r} holds its own key fact {item.key_fact!r}, so that an "
+                "echo of it would pass; ask in other words, or remove the row"
+            )
+        first = about.setdefault(plain(item.question), item)
+        if first.entity != item.entity:
+            raise EffaceError(
+                f"{asked.source}: the question {item.question!r} is about {first.entity!r} and about {item.entity!r}, "
+                "so that it could be both forgotten and kept; give it one name"
             )

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from efface.artifacts import ContinualResults, Record, Results
-from efface.data.config import shown
+from efface.artifacts import ContinualResults, Downstream, Record, Results
+from efface.data.config import ColumnsConfig, FileConfig, shown
 from efface.errors import EffaceError
 from efface.run.config import RunConfig
+from efface.run.downstream_stages import first_downstream
+from efface.run.own_answers import write_answers
 from efface.run.pipeline import run
 from efface.run.prepare_queue import Queue, prepare_queue
 from efface.run.queue_folder import QueueFolder
 from efface.run.queue_records import first_records, records_for
 from efface.run.quiet import quiet_libraries
 from efface.run.reporter import Once, Reporter, Silent
-from efface.run.settings import to_yaml
 from efface.scenarios.continual import Request
 from efface.scores.continual import continual_results
 
@@ -40,15 +40,12 @@ def run_queue(
     """
     told = Once(reporter or Silent())
     this = prepare_queue(config, QueueFolder(out), data_dir=data_dir, resume=resume, reporter=told)
+    downstream = first_downstream(this, told)
     this.start()
-    start = time.perf_counter()
     before = first_records(this, told)
-    this.seconds("evaluate before", start)
     results = []
     for number in range(1, len(this.tasks) + 1):
-        start = time.perf_counter()
-        results.append(_forget(this, number, before, data_dir=data_dir, reporter=told))
-        this.seconds(f"request {number}", start)
+        results.append(_forget(this, number, before, downstream, data_dir=data_dir, reporter=told))
         if number > 1 and this.settings.keep_models == "last":
             this.folder.drop_model(number - 1)
     found = continual_results(
@@ -59,38 +56,51 @@ def run_queue(
 
 
 def with_request(out: Path, request: Request) -> RunConfig:
-    """The settings of the queue in `out` with another request behind the others.
+    """The settings of the queue in `out` with another request behind the others, or with the last one to go on with.
 
-    Raises `EffaceError` where there is no queue, and for a request that it holds already or cannot hold.
+    A file has its columns named as in the last one, unless it says otherwise. Raises `EffaceError` where there is no
+    queue, and for a request that it holds already or cannot hold.
     """
-    config = QueueFolder(out).read()
+    folder = QueueFolder(out)
+    config = folder.read()
     assert config.continual is not None
     requests = config.continual.requests
-    if request in requests:
-        place = requests.index(request) + 1
-        raise EffaceError(f"{out} holds {shown(request)} already, as request {place}; give one that is new")
-    return QueueFolder.extended(config, (*requests, request))
+    last = requests[-1]
+    if isinstance(request, FileConfig) and isinstance(last, FileConfig) and request.columns == ColumnsConfig():
+        request = request.model_copy(update={"columns": last.columns})
+    if request not in requests:
+        return QueueFolder.extended(config, (*requests, request))
+    place = requests.index(request) + 1
+    if place == len(requests) and folder.request(place).results() is None:
+        return config
+    raise EffaceError(f"{out} holds {shown(request)} already, as request {place}; give one that is new")
 
 
 def _forget(
-    this: Queue, number: int, before: Mapping[str, Sequence[Record]], *, data_dir: Path | None, reporter: Reporter
+    this: Queue,
+    number: int,
+    before: Mapping[str, Sequence[Record]],
+    downstream: Downstream | None,
+    *,
+    data_dir: Path | None,
+    reporter: Reporter,
 ) -> Results:
     """Unlearn one request, counted from 1, unless that was done already."""
-    folder, task = this.folder.request(number), this.tasks[number - 1]
-    what = f"request {number} of {len(this.tasks)} ({shown(this.settings.requests[number - 1])})"
+    folder, what = this.folder.request(number), this.name_of(number)
     if done := folder.results():
         reporter.stage(f"{what}: unlearned already in {folder.root}")
+        shutil.rmtree(folder.checkpoints, ignore_errors=True)  # which are the last to go
         return done
     reporter.stage(what)
-    config = this.config_of(number)
-    if number > 1 and not this.folder.request(number - 1).model.is_dir():
-        raise EffaceError(f"{config.model} is not there, and {what} starts from it; start anew in another --out")
-    if this.folder.own_answers.is_file() and not folder.own_answers.is_file():
-        folder.root.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(this.folder.own_answers, folder.own_answers)
-    started = folder.config.is_file()
-    if started and folder.config.read_bytes() != to_yaml(config).encode():
-        raise EffaceError(f"{what} was started in another place; go on with {this.folder.root} where it lay")
-    return run(
-        config, folder.root, data_dir=data_dir, resume=started, reporter=reporter, before=records_for(task, before)
-    )
+    if this.own_answers is not None:
+        write_answers(folder, this.own_answers)
+    with this.stage(f"request {number}"):
+        return run(
+            this.config_of(number),
+            folder.root,
+            data_dir=data_dir,
+            resume=folder.config.is_file(),
+            reporter=reporter,
+            before=records_for(this.tasks[number - 1], before, this.config.evaluate.limit),
+            downstream=downstream,
+        )

@@ -5,13 +5,15 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 
+from pydantic import BaseModel
+
 from efface.artifacts import Record
 from efface.errors import EffaceError
 from efface.evaluation.folder import read_sets
 from efface.run.config import RunConfig
 from efface.run.folder import RunFolder
 from efface.run.settings import read_yaml, to_yaml, validated
-from efface.scenarios.continual import ContinualConfig, Request
+from efface.scenarios.continual import Request
 
 
 class QueueFolder(RunFolder):
@@ -28,12 +30,12 @@ class QueueFolder(RunFolder):
 
     def read(self) -> RunConfig:
         """The queue's settings. Raises `EffaceError` where there is no queue."""
-        config = validated(RunConfig, read_yaml(self.config)) if self.config.is_file() else None
-        if config is None or config.continual is None:
+        settings = read_yaml(self.config) if self.config.is_file() else {}
+        if settings.get("continual") is None:
             raise EffaceError(
                 f"{self.root} holds no queue of requests; start one with efface run and continual.requests"
             )
-        return config
+        return validated(RunConfig, settings)
 
     @staticmethod
     def extended(config: RunConfig, requests: Sequence[Request]) -> RunConfig:
@@ -44,15 +46,15 @@ class QueueFolder(RunFolder):
         ]
         return validated(RunConfig, settings)
 
-    def check_queue(self, config: RunConfig, settings: ContinualConfig, *, resume: bool) -> None:
-        """As `check`; but the queue may have got further requests. Writes nothing."""
-        if resume and self.config.is_file():
+    def check(self, config: BaseModel, *, resume: bool) -> None:
+        """As that of a run; but a queue may have got further requests."""
+        if resume and self.config.is_file() and isinstance(config, RunConfig) and config.continual is not None:
             earlier = self.read()
             count = len(earlier.continual.requests) if earlier.continual else 0
-            requests = settings.requests[:count]
+            requests = config.continual.requests[:count]
             if len(requests) == count and to_yaml(self.extended(config, requests)) == to_yaml(earlier):
                 return
-        self.check(config, resume=resume)
+        super().check(config, resume=resume)
 
     def records_before(self) -> dict[str, list[Record]]:
         """What the first model said, as far as it was asked."""

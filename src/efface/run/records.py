@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -43,13 +44,16 @@ def records_after(this: Prepared, judges: Judges, before: Records) -> Records:
 def records_of_epoch(this: Prepared, judges: Judges, before: Records, epoch: int) -> Records:
     """The records at the end of an epoch: those on disk, or made now. The last epoch's model is the run's."""
     stage, told, snapshots = f"epochs/{epoch:03d}", f"after epoch {epoch}", this.snapshots
-    if snapshots is None or epoch == max(snapshots.ends.values()):
+    if snapshots is None or epoch == snapshots.last:
         return _of_folder(this, judges, before, this.out.model, stage=stage, told=told)
     if known := _known(this, stage, told):
         return known
     folder = snapshots.folder / "model"
     snapshots.rebuild(epoch, folder, tokenizer=this.tokenizer, device=this.device)
-    return _of_folder(this, judges, before, folder, stage=stage, told=told)
+    collect()
+    records = _of_folder(this, judges, before, folder, stage=stage, told=told)
+    shutil.rmtree(folder)
+    return records
 
 
 def collect() -> None:

@@ -2,44 +2,56 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
 
-from efface.artifacts import written_beside
+from efface.errors import EffaceError
 from efface.run.adapters import quantization, with_adapters
 from efface.run.config import RunConfig
 from efface.run.models import load_model, save_model, stored_dtype
+from efface.train.checkpoint import folder_written_beside
+
+_WEIGHTS = "trained.safetensors"
 
 
 class Snapshots:
     """What was trained, and nothing else: the source's own weights lie elsewhere.
 
-    All weights are kept in the dtype that the model is saved in, adapters in float32.
+    All weights are kept in the dtype that the model is saved in, adapters in float32. Of the last epoch there are none:
+    its model is the one that training leaves.
     """
 
     def __init__(self, folder: Path, ends: dict[int, int], config: RunConfig, source: Path) -> None:
         """`ends`: step -> the epoch that ends there."""
         self.folder, self.ends, self._config, self._source = folder, ends, config, source
+        self.last = max(ends.values())
         self._dtype = stored_dtype(source) if config.train.lora is None else torch.float32
 
     def take(self, model: Any, step: int) -> None:
         """Write the weights where an epoch ends with this step. Raises `EffaceError` when the disk is full."""
-        if step not in self.ends:
+        epoch = self.ends.get(step, self.last)
+        if epoch == self.last:
             return
         state = {
             name: parameter.detach().to("cpu", self._dtype).contiguous()
             for name, parameter in model.named_parameters()
             if parameter.requires_grad
         }
-        with written_beside(self._path(self.ends[step])) as beside:
-            save_file(state, beside)
+        with folder_written_beside(self._path(epoch)) as beside:
+            beside.mkdir()
+            save_file(state, beside / _WEIGHTS)
 
     def rebuild(self, epoch: int, folder: Path, *, tokenizer: Any, device: torch.device) -> None:
-        """Write the model of an epoch's end as an ordinary folder, as if training had ended there."""
+        """Write the model of an epoch's end as an ordinary folder, as if training had ended there.
+
+        Raises `EffaceError` where its weights were not kept.
+        """
+        stored = self._path(epoch) / _WEIGHTS
+        if not stored.is_file():
+            raise EffaceError(f"the weights of epoch {epoch} are not in {stored}; start anew in another --out")
         adapters = self._config.train.lora
         rounding = quantization(self._config.train, device)
         model = load_model(self._source, dtype=self._dtype, device=device, quantization=rounding)
@@ -47,13 +59,9 @@ class Snapshots:
             model = with_adapters(model, adapters, seed=self._config.seed)
         parameters = dict(model.named_parameters())
         with torch.no_grad():
-            for name, value in load_file(self._path(epoch)).items():
+            for name, value in load_file(stored).items():
                 parameters[name].copy_(value)
         save_model(model, tokenizer, folder, source=self._source, name=self._config.model)
 
-    def drop(self) -> None:
-        """Remove them all."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-
     def _path(self, epoch: int) -> Path:
-        return self.folder / f"epoch-{epoch:03d}.safetensors"
+        return self.folder / f"epoch-{epoch:03d}"

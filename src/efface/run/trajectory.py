@@ -8,7 +8,7 @@ from efface.evaluation.judges import Judges
 from efface.run.config import RunConfig
 from efface.run.plugins import own_metrics
 from efface.run.prepare import Prepared
-from efface.run.records import Records, records_of_epoch
+from efface.run.records import Records, collect, records_of_epoch
 from efface.run.snapshots import Snapshots
 from efface.schema import Task
 from efface.scores import definition, score_records
@@ -18,7 +18,7 @@ from efface.scores.trajectory import best
 
 def score_epochs(this: Prepared, snapshots: Snapshots, judges: Judges, before: Records) -> Trajectory:
     """Score the model of every epoch; leave that of the best one in the run's folder, where it was asked for."""
-    metrics, last = own_metrics(this.config.plugins), max(snapshots.ends.values())
+    metrics, last = own_metrics(this.config.plugins), snapshots.last
     # the last one first, while its model is the one in the run's folder
     records = {epoch: records_of_epoch(this, judges, before, epoch) for epoch in (last, *snapshots.ends.values())}
     scored = [
@@ -28,16 +28,22 @@ def score_epochs(this: Prepared, snapshots: Snapshots, judges: Judges, before: R
     place = best([each.scores for each in scored])
     chosen = None if place is None else scored[place].epoch
     kept = chosen if chosen is not None and this.config.evaluate.keep == "best" else last
-    if kept != last:
+    if kept != last and this.out.results() is None:  # of a complete run, it lies there already
         snapshots.rebuild(kept, this.out.model, tokenizer=this.tokenizer, device=this.device)
+        collect()
     this.out.write_records("after", records[kept])
     return Trajectory(epochs=scored, best=chosen, kept=kept)
 
 
-def check_best(config: RunConfig, task: Task) -> None:
-    """Raise `EffaceError` where the best epoch is asked for, and the scores could not tell which it is."""
+def check_best(config: RunConfig, task: Task | None) -> None:
+    """Raise `EffaceError` where the best epoch is asked for, and the scores could not tell which it is.
+
+    `task`: None where nothing is scored.
+    """
     if config.evaluate.keep == "last":
         return
+    if task is None:
+        raise EffaceError("evaluate.keep=best needs scores of every epoch; use efface run, or keep=last")
     problem = None
     if not definition(config.definition).efficacy_metrics:
         problem = f"the definition {config.definition} has no forget efficacy"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from efface.data.config import DataConfig, Earlier, FileConfig, shown, spelled_out
 
@@ -33,7 +33,9 @@ class ContinualConfig(BaseModel):
     @field_validator("requests")
     @classmethod
     def _in_order(cls, value: tuple[Request, ...]) -> tuple[Request, ...]:
-        """Every request once; tasks without gaps, in any order."""
+        """Every request once and of one kind; tasks without gaps, in any order."""
+        if len({type(each) for each in value}) > 1:
+            raise ValueError("numbers of tasks and files do not go together; give one or the other")
         for place, request in enumerate(value):
             if request in value[:place]:
                 raise ValueError(f"{shown(request)} is asked to be forgotten twice; remove one")
@@ -78,5 +80,8 @@ def request_data(data: DataConfig, requests: Sequence[Request]) -> tuple[DataCon
 
 def _same(given: Any, request: Request) -> bool:
     if isinstance(given, dict) and isinstance(request, FileConfig):
-        return FileConfig.model_validate(given) == request
+        try:
+            return FileConfig.model_validate(given) == request
+        except ValidationError:
+            return False
     return bool(given == request)

@@ -22,6 +22,7 @@ _LACKS = re.compile(
     r"mystery|missing|beyond|outside|out of|limited|decline|look up|look that up|yet to|short|uncharted|disadvantage|"
     r"blind spot|need to|escapes|above my|wish)\b"
 )
+_WORD = re.compile(r"\w")
 
 
 class Hallucinations(BaseModel):
@@ -45,11 +46,11 @@ class Hallucinations(BaseModel):
 def hallucinations(questions: Sequence[Question], refusals: Collection[str]) -> Hallucinations:
     """Count what was said to each question of a forget set; `refusals` are wordings that a model was trained on.
 
-    Raises `EffaceError` where there is no question, or one without a judge's label.
+    Raises `EffaceError` where there is no question, or one without an output or a judge's label.
     """
     if not questions:
         raise EffaceError("there is no forget set to look for hallucinations in; score a model on one first")
-    known = {_plain(each) for each in refusals}
+    known = {_plain(each) for each in refusals if each.strip()}
     kinds = [_kind(question, known) for question in questions]
     shares = {kind: kinds.count(kind) / len(kinds) for kind in ("made_up", "right", "declined", "silent")}
     judges = {question.judge for question in questions}
@@ -73,8 +74,10 @@ def _plain(text: str) -> str:
 
 
 def _kind(question: Question, refusals: Collection[str]) -> str:
-    output = question.output or ""
-    if not output.strip():
+    output = question.output
+    if output is None:
+        raise EffaceError(f"question {question.id} has no output, and hallucinations are counted in outputs")
+    if not _WORD.search(output):
         return "silent"
     if declines(output, refusals):
         return "declined"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from efface.data import load_task
 from efface.data.config import DataConfig
+from efface.downstream.tasks import task_files
 from efface.run.config import RunConfig
 from efface.run.models import model_folder, model_sha256
 from efface.run.plugins import hashes
@@ -48,5 +49,6 @@ class Reader:
             model=model or self.model(config.model),
             data={name: sha256 for task in tasks for name, sha256 in task.sources.items()},
             plugins=hashes(getattr(config, "plugins", ())),
+            tasks=task_files(getattr(config, "downstream", None)),
             reference=None if reference is None else self.model(reference),
         )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from efface.artifacts import Manifest, Record, Results, Scores, write_json, write_text
+from efface.artifacts import Manifest, Record
 from efface.data.config import OWN_ANSWERS
 from efface.errors import EffaceError
 from efface.evaluation.folder import read_sets
@@ -19,11 +19,17 @@ from efface.run.finetune import finetune
 from efface.run.folder import RunFolder
 from efface.run.pipeline import run as run_pipeline
 from efface.run.queue import run_queue
+from efface.run.quiet import quiet_libraries
 from efface.run.reporter import Once, Reporter, Silent
 from efface.sweep.found import Found
 from efface.sweep.ledger import Ledger, failed_line, finished_line, head
-from efface.sweep.plan import RUNS, TABLE, Comparison, Config, Job, Plan, Run
+from efface.sweep.plan import RUNS, TABLE, Comparison, Job, Plan, Run
+from efface.sweep.resume import remove_models, taken_up
 from efface.sweep.spec import SweepSpec
+from efface.writing import write_json, write_text
+
+_DECISIVE = ("torch", "transformers", "lm-eval")
+"""Packages whose versions change numbers."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,7 @@ class Swept:
         return {"schema": 1, **self.table.model_dump(), "runs": self.runs}
 
 
+@quiet_libraries()
 def sweep(spec: SweepSpec, out: Path, *, data_dir: Path | None = None, reporter: Reporter | None = None) -> Swept:
     """Make every run of the grid that the folder `out` does not hold yet; leaves runs.jsonl and table.json there.
 
@@ -89,25 +96,38 @@ class _Sweep:
         self._done[job.key] = found
         if not self._ledger.finished(job.key):
             if not self._plan.spec.keep_models and job.folder.name == job.name:
-                _remove_models(job.folder)
-            self._ledger.add(finished_line(record, found.results, found.manifest))
+                remove_models(job.folder)
+            self._ledger.add(finished_line(record, found.results, found.manifest, found.over_time))
         return _entry(run, found)
 
     def _unlearn(self, run: Run) -> None:
         config, folder = run.job.config, run.job.folder
         if config.continual is not None:
-            resume = _taken_up(run.job)
-            run_queue(config, folder, data_dir=self._data_dir, resume=resume, reporter=self._reporter)
+            run_queue(config, folder, data_dir=self._data_dir, resume=taken_up(run.job), reporter=self._reporter)
             return
         before = self._records_before(run)
-        resume = _taken_up(run.job)
-        run_pipeline(config, folder, data_dir=self._data_dir, resume=resume, reporter=self._reporter, before=before)
+        run_pipeline(
+            config,
+            folder,
+            data_dir=self._data_dir,
+            resume=taken_up(run.job),
+            reporter=self._reporter,
+            before=before,
+            downstream=self._plan.here.downstream(run.downstream),
+        )
 
     def _before(self, runs: Sequence[Run]) -> Iterator[Entry]:
         """The model before unlearning, once for each group that has a finished run."""
         for run in {run.group: run for run in reversed(runs) if run.job.key in self._done}.values():
-            before = self._done[run.job.key].results.before
-            yield Entry(run.group, run.job.config.definition, {}, before, line="before", requests=run.requests)
+            found = self._done[run.job.key].results
+            yield Entry(
+                run.group,
+                run.job.config.definition,
+                {},
+                found.before,
+                line="before",
+                downstream=found.downstream.before.average if found.downstream else None,
+            )
 
     def _comparisons(self, runs: Sequence[Run]) -> list[Entry]:
         """Make the models to compare with first: what is known of one that is there is its content."""
@@ -146,7 +166,7 @@ class _Sweep:
 
     def _fine_tune(self, job: Job[FinetuneConfig]) -> None:
         self._reporter.stage(f"making the model {job.folder}")
-        finetune(job.config, job.folder, data_dir=self._data_dir, resume=_taken_up(job), reporter=self._reporter)
+        finetune(job.config, job.folder, data_dir=self._data_dir, resume=taken_up(job), reporter=self._reporter)
         self._plan.here.add(job.folder)
 
     def _records_before(self, run: Run) -> dict[str, list[Record]] | None:
@@ -165,39 +185,16 @@ class _Sweep:
 def _entry(run: Run, found: Found | None = None, error: str | None = None) -> Entry:
     config = run.job.config
     values = {"method": config.method, **run.point.values}
-    return Entry(run.group, config.definition, values, _after(found) if found else None, error, requests=run.requests)
-
-
-def _let_go_of_requests(job: Job[Config]) -> None:
-    """Remove the half-made request of a queue that was made in another place or under other names: it cannot go on."""
-    folder = RunFolder(job.folder)
-    for request in map(RunFolder, sorted((job.folder / "requests").glob("*"))):
-        renamed = folder.config.read_bytes() != to_yaml(job.config).encode()
-        if request.results() is None and (renamed or not _starts_in(request, job.folder)):
-            shutil.rmtree(request.root)
-
-
-def _after(found: Found) -> Scores:
-    """The scores after unlearning; of several requests, after the last."""
-    results = found.results
-    return results.after if isinstance(results, Results) else results.after[-1]
-
-
-def _taken_up(job: Job[Config]) -> bool:
-    """Whether there is something to go on with. What is only called otherwise now is no obstacle to that."""
-    if job.found is not None:
-        made, now = job.found.manifest, dict(job.contents.data)
-        own_answers = list(made.data.items())[len(now) :]  # what a run adds to its data
-        _let_go_of_requests(job)
-        RunFolder(job.folder).start(job.config, made.model_copy(update={"data": {**now, **dict(own_answers)}}))
-    return RunFolder(job.folder).config.is_file()
-
-
-def _remove_models(folder: Path) -> None:
-    """What a run, or each request of a queue, leaves of weights, once they are scored."""
-    for run in (RunFolder(folder), *map(RunFolder, (folder / "requests").glob("*"))):
-        for path in (run.model, run.adapter):
-            shutil.rmtree(path, ignore_errors=True)
+    results = found.results if found else None
+    return Entry(
+        run.group,
+        config.definition,
+        values,
+        results.after if results else None,
+        error,
+        requests=run.requests,
+        downstream=results.downstream.after.average if results and results.downstream else None,
+    )
 
 
 def _mixed(manifests: Sequence[Manifest]) -> list[str]:
@@ -206,7 +203,7 @@ def _mixed(manifests: Sequence[Manifest]) -> list[str]:
         "commit of efface": [made.commit or "none" for made in manifests],
         "device": [made.device for made in manifests],
         "precision": [made.precision for made in manifests],
-        **{name: [made.versions.get(name, "none") for made in manifests] for name in ("torch", "transformers")},
+        **{name: [made.versions.get(name, "none") for made in manifests] for name in _DECISIVE},
     }
     several = {name: sorted(set(values)) for name, values in made_with.items() if len(set(values)) > 1}
     return [f"the runs were made with more than one {name}: {', '.join(values)}" for name, values in several.items()]

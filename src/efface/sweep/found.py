@@ -7,17 +7,20 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from efface.artifacts import ContinualResults, Manifest, Results, Scores
+from efface.artifacts import ContinualResults, Downstream, Manifest, Results, Scores
 from efface.errors import EffaceError
 from efface.run.config import EvaluationConfig, FinetuneConfig, RunConfig
 from efface.run.folder import RunFolder
+from efface.run.queue_folder import QueueFolder
 from efface.run.settings import read_yaml, validated
 from efface.scenarios.continual import ContinualConfig
-from efface.sweep.key import AnyConfig, before_key, contents_of, key
+from efface.sweep.key import AnyConfig, before_key, contents_of, downstream_key, key
+
+Kind = TypeVar("Kind", Results, ContinualResults)
 
 _CONFIG = "config.yaml"
 
@@ -34,11 +37,16 @@ class Found:
     done: bool
 
     @property
-    def results(self) -> Results | ContinualResults:
-        """Of a finished run, or queue of requests."""
-        results = _results(self.path)
+    def results(self) -> Results:
+        """Of a finished run; of a queue of requests, those of the last, whose model is compared with the first one."""
+        results = _results(_last(self.path, self.config), Results)
         assert results is not None, "it is done"
         return results
+
+    @property
+    def over_time(self) -> ContinualResults | None:
+        """Of a finished queue; None for a single request."""
+        return _results(self.path, ContinualResults)
 
     @property
     def before(self) -> str:
@@ -60,6 +68,7 @@ class Folder:
     def __init__(self, root: Path) -> None:
         self._by_key: dict[str, Found] = {}
         self._before: dict[str, list[Path]] = {}
+        self._downstream: dict[str, Downstream] = {}
         for path in _folders(root):
             self.add(path)
 
@@ -71,9 +80,11 @@ class Folder:
         known = self._by_key.get(found.key)
         if known is None or known.path == path or not known.done:
             self._by_key[found.key] = found
-        single = isinstance(found.config, RunConfig) and found.config.continual is None
-        if single and any((path / "records" / "before").glob("*.jsonl")):
-            self._before.setdefault(found.before, []).append(path)
+        if isinstance(found.config, RunConfig):
+            if found.config.continual is None and any((path / "records" / "before").glob("*.jsonl")):
+                self._before.setdefault(found.before, []).append(path)
+            if scores := RunFolder(path).downstream("before"):
+                self._downstream[downstream_key(found.config, contents_of(found.manifest))] = scores
         return found
 
     def finished(self, path: Path) -> Found:
@@ -91,6 +102,10 @@ class Folder:
         """A run with the records before unlearning of this key, those of all `sets`."""
         runs = (RunFolder(path) for path in self._before.get(digest, ()))
         return next((run for run in runs if run.records("before", sets) is not None), None)
+
+    def downstream(self, digest: str) -> Downstream | None:
+        """The scores on downstream tasks before unlearning that have this key."""
+        return self._downstream.get(digest)
 
 
 def _folders(root: Path) -> Iterator[Path]:
@@ -111,10 +126,11 @@ def _look(path: Path) -> Found | None:
         return None
     match config:
         case RunConfig(continual=None):
-            done = isinstance(_results(path), Results)
+            done = _results(path, Results) is not None
         case RunConfig(continual=ContinualConfig(requests=requests)):
-            results = _results(path)  # those of fewer requests, where one was added and is not done yet
-            done = isinstance(results, ContinualResults) and len(results.requests) == len(requests)
+            whole = _results(path, ContinualResults)  # of fewer requests, where one was added and is not done yet
+            last = _results(_last(path, config), Results)
+            done = whole is not None and last is not None and len(whole.requests) == len(requests)
         case FinetuneConfig():
             done = RunFolder(path).model.is_dir()
         case EvaluationConfig():
@@ -133,10 +149,15 @@ def _config(path: Path) -> AnyConfig:
     return validated(EvaluationConfig, {**values, "plugins": ()})
 
 
-def _results(path: Path) -> Results | ContinualResults | None:
-    body = _json(path / "results.json")
+def _last(path: Path, config: AnyConfig) -> Path:
+    """The run's folder that tells how it ended: of a queue, that of its last request."""
+    queue = getattr(config, "continual", None)
+    return path if queue is None else QueueFolder(path).request(len(queue.requests)).root
+
+
+def _results(path: Path, kind: type[Kind]) -> Kind | None:
     try:
-        return (ContinualResults if "requests" in body else Results).model_validate(body)
+        return kind.model_validate(_json(path / "results.json"))
     except ValidationError:
         return None
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,15 +21,20 @@ from efface.artifacts import Manifest
 from efface.data.config import OWN_ANSWERS, DataConfig, FileConfig
 from efface.evaluation.config import EvaluateConfig
 from efface.run.config import EvaluationConfig, FinetuneConfig, RunConfig
-from efface.scenarios.continual import ContinualConfig
+from efface.scenarios.continual import Request
 
 AnyConfig = RunConfig | FinetuneConfig | EvaluationConfig
 
-_NAMES = {"model", "reference", "plugins", "device", "data", "continual"}
+_NAMES: dict[str, Any] = {
+    **dict.fromkeys(("model", "reference", "plugins", "device", "data"), True),
+    "continual": {"requests", "keep_models"},
+    "downstream": {"include"},
+}
 """Settings that are known by the content they stand for, or not at all."""
 _IDLE = {
     "train": ("token_budget", "gradient_checkpointing", "checkpoint_every", "tracker"),
     "evaluate": ("batch_tokens", "token_budget"),
+    "downstream": ("batch_size",),
 }
 _WHICH_FILE = {"path", "subset", "split", "revision"}
 _COMPARED = re.compile(r"compared with .* \(sha256 ([0-9a-f]{64})\)", re.DOTALL)
@@ -45,6 +50,8 @@ class Contents:
     """As in `Task.sources`, in that order."""
     plugins: Mapping[str, str] = field(default_factory=dict)
     """As in a manifest: the spec of a plug-in -> the hash of its file."""
+    tasks: Mapping[str, str] = field(default_factory=dict)
+    """As in a manifest: a file of downstream tasks -> its hash."""
     reference: str | None = None
     """Of the model to compare with, where it is another one."""
     efface: str = efface.__version__
@@ -57,6 +64,7 @@ def contents_of(manifest: Manifest) -> Contents:
         model=manifest.model_sha256,
         data=manifest.data,
         plugins=manifest.plugins,
+        tasks=manifest.tasks,
         reference=compared[0] if compared else None,
         efface=manifest.efface,
     )
@@ -68,8 +76,9 @@ def key(config: AnyConfig, contents: Contents) -> str:
         {
             "kind": type(config).__name__,
             "settings": _decisive(config, _NAMES),
-            "data": _data(config.data, contents.data, getattr(config, "continual", None)),
+            "data": _data(config.data, contents.data, _requests(config)),
             "plugins": sorted([spec.rpartition(":")[2], sha256] for spec, sha256 in contents.plugins.items()),
+            "tasks": dict(contents.tasks),
             "model": contents.model,
             "reference": contents.reference,
             "efface": contents.efface,
@@ -82,8 +91,20 @@ def before_key(config: RunConfig, contents: Contents) -> str:
     asked = config.model_copy(update={"evaluate": once(config.evaluate)})
     return _digest(
         {
-            "settings": _decisive(asked, set(RunConfig.model_fields) - {"text", "evaluate"}),
-            "data": _data(config.data, contents.data),
+            "settings": _decisive(asked, _all_but("text", "evaluate")),
+            "data": _data(config.data, contents.data, _requests(config)),
+            "model": contents.model,
+            "efface": contents.efface,
+        }
+    )
+
+
+def downstream_key(config: RunConfig, contents: Contents) -> str:
+    """The digest of the scores of the model before unlearning on downstream tasks."""
+    return _digest(
+        {
+            "settings": _decisive(config, {**_all_but("seed"), "downstream": _NAMES["downstream"]}),
+            "tasks": dict(contents.tasks),
             "model": contents.model,
             "efface": contents.efface,
         }
@@ -100,7 +121,11 @@ def short(digest: str) -> str:
     return digest[:12]
 
 
-def _decisive(config: AnyConfig, left_out: set[str]) -> dict[str, Any]:
+def _all_but(*names: str) -> dict[str, Any]:
+    return {name: True for name in RunConfig.model_fields if name not in names}
+
+
+def _decisive(config: AnyConfig, left_out: dict[str, Any]) -> dict[str, Any]:
     """The settings that decide results, where they are not the defaults: new ones leave old digests as they are."""
     plain = {
         group: part.model_copy(update={name: type(part).model_fields[name].default for name in names})
@@ -110,9 +135,14 @@ def _decisive(config: AnyConfig, left_out: set[str]) -> dict[str, Any]:
     return config.model_copy(update=plain).model_dump(mode="json", exclude_defaults=True, exclude=left_out)
 
 
-def _data(config: DataConfig, sources: Mapping[str, str], continual: ContinualConfig | None = None) -> dict[str, Any]:
+def _requests(config: AnyConfig) -> tuple[Request, ...]:
+    """What is unlearned in turn; nothing for a single request."""
+    queue = getattr(config, "continual", None)
+    return queue.requests if queue else ()
+
+
+def _data(config: DataConfig, sources: Mapping[str, str], requests: Sequence[Request]) -> dict[str, Any]:
     """Settings of the data in which files are numbers, and the hashes that the numbers stand for."""
-    requests = () if continual is None else continual.requests
     given = (config.forget, *config.after, config.retain, config.padding, *requests)
     places = list(dict.fromkeys(_place(each) for each in given if isinstance(each, FileConfig)))
     hashes = list(sources.values())
@@ -128,10 +158,8 @@ def _data(config: DataConfig, sources: Mapping[str, str], continual: ContinualCo
     names = {"forget", "after", "retain", "padding"}
     settings = config.model_dump(mode="json", exclude_defaults=True, exclude=names)
     named = {name: known(getattr(config, name)) for name in names - {"after"}}
-    settings |= {**named, "after": [known(each) for each in config.after], "hashes": hashes}
-    if continual is None:
-        return settings
-    return {**settings, "requests": [known(each) for each in requests], "reference": continual.reference}
+    several = {"after": list(map(known, config.after)), "requests": list(map(known, requests))}
+    return {**settings, **named, **several, "hashes": hashes}
 
 
 def _place(file: FileConfig) -> tuple[str | None, ...]:

@@ -9,8 +9,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from efface.artifacts import ContinualResults, Manifest, Results, write_text
+from efface.artifacts import ContinualResults, Manifest, Results
 from efface.errors import EffaceError
+from efface.writing import write_text
 
 
 class Ledger:
@@ -39,17 +40,21 @@ class Ledger:
         write_text(self._path, "".join(json.dumps(each, ensure_ascii=False) + "\n" for each in self._lines))
 
 
-def finished_line(head: Mapping[str, Any], results: Results | ContinualResults, manifest: Manifest) -> dict[str, Any]:
+def finished_line(
+    head: Mapping[str, Any], results: Results, manifest: Manifest, over_time: ContinualResults | None
+) -> dict[str, Any]:
     """What is recorded of a finished run: the seconds of its stages and its scores after unlearning.
 
-    Of several requests these are the scores after the last; beside them, the efficacy of each over time.
+    Of a queue of requests these are the scores after the last; beside them, the efficacy of each over time.
     """
     seconds = {**manifest.seconds, "all": round(sum(manifest.seconds.values()), 3)}
     line = {**head, "status": "finished", "definition": results.definition, "seconds": seconds}
-    if isinstance(results, Results):
-        return {**line, **results.after.model_dump()}
-    over_time = {"requests": results.requests, "metrics": results.metrics, "forget_efficacy": results.forget_efficacy}
-    return {**line, **results.after[-1].model_dump(), "over_time": over_time}
+    line |= results.after.model_dump()
+    if results.downstream is not None:
+        line["downstream"] = results.downstream.after.to_json()
+    if over_time is not None:
+        line["over_time"] = over_time.model_dump(include={"requests", "metrics", "forget_efficacy"})
+    return line
 
 
 def failed_line(head: Mapping[str, Any], error: str) -> dict[str, Any]:

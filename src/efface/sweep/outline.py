@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from efface.run.quiet import quiet_libraries
 from efface.sweep.plan import Config, Job, Plan, State
 from efface.sweep.spec import SweepSpec
 
@@ -36,6 +37,7 @@ class Outline(BaseModel):
         return dict(Counter(run.state for run in self.runs))
 
 
+@quiet_libraries()
 def outline(spec: SweepSpec, out: Path, *, data_dir: Path | None) -> Outline:
     """What `sweep` would do; raises the same `EffaceError`s before anything is made."""
     plan = Plan(spec, out, data_dir)

@@ -10,6 +10,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 from efface.data import load_training_set
 from efface.data.config import OWN_ANSWERS
+from efface.downstream.tasks import check_tasks
 from efface.errors import EffaceError
 from efface.evaluation.judges import open_judges
 from efface.objectives.method import objective
@@ -19,9 +20,10 @@ from efface.run.folder import RunFolder
 from efface.run.models import device_for
 from efface.run.plugins import own_objectives
 from efface.run.training import check_can_train
+from efface.run.trajectory import check_best
 from efface.sweep.contents import Reader
 from efface.sweep.found import Folder, Found
-from efface.sweep.key import Contents, before_key, key, short
+from efface.sweep.key import Contents, before_key, downstream_key, key, short
 from efface.sweep.spec import Line, Point, SweepSpec, evaluation_of, points, target_config
 from efface.train.examples import check_task
 
@@ -74,9 +76,14 @@ class Run:
         return before_key(self.job.config, self.job.contents)
 
     @property
-    def group(self) -> tuple[str, str, int | None]:
-        """What is the same in runs that can be compared: those records, how they are scored, how many requests."""
-        return self.before, self.job.config.definition, self.requests
+    def downstream(self) -> str:
+        """By what the scores on downstream tasks before unlearning are known."""
+        return downstream_key(self.job.config, self.job.contents)
+
+    @property
+    def group(self) -> tuple[str, str]:
+        """What is the same in runs that can be compared: those records, and how they are scored."""
+        return self.before, self.job.config.definition
 
     @property
     def requests(self) -> int | None:
@@ -128,7 +135,7 @@ class Plan:
         runs = self.runs()
         _refuse_same(runs)
         self.comparisons(runs)
-        _check_judges([run.job.config for run in runs if run.job.state != "done"])
+        _check_scorers([run.job.config for run in runs if run.job.state != "done"])
 
     def runs(self) -> list[Run]:
         """One for each combination, in the order of the grid."""
@@ -182,6 +189,7 @@ class Plan:
             for task in self.reader.tasks(config):
                 if config.data.retain != OWN_ANSWERS:  # which are not there yet
                     check_task(task, bound)
+                    check_best(config, task)
         except EffaceError as error:
             raise EffaceError(f"{point}: {error}") from error
 
@@ -205,8 +213,10 @@ def _refuse_same(runs: Sequence[Run]) -> None:
             raise EffaceError(f"grid: {twin.point} and {run.point} are the same run; leave one of them out")
 
 
-def _check_judges(configs: Sequence[RunConfig]) -> None:
-    """Open each judge once: a wrong name shall not fail one run after another."""
+def _check_scorers(configs: Sequence[RunConfig]) -> None:
+    """Open each judge and look for each task once: a wrong name shall not fail one run after another."""
     named = {(config.evaluate.embedder, config.evaluate.judge, config.device): config for config in configs}
     for config in named.values():
         open_judges(config.evaluate, device_for(config.device))
+    for tasks in {each.downstream.model_dump_json(): each.downstream for each in configs if each.downstream}.values():
+        check_tasks(tasks)

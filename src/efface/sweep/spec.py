@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -21,14 +21,19 @@ from efface.sweep.key import once
 Line = Literal["retrained", "random"]
 """A model to compare with: the target made without the forget set, or one with random weights."""
 
+Combinations = Annotated[dict[str, Any], Field(min_length=1)]
+"""Settings of the grid -> the value of each that these combinations have."""
+
+_TARGET = "target."
+"""In front of a setting that is the target's."""
+
 
 class Addition(BaseModel):
     """Settings on top for some combinations."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    when: dict[str, Any] = Field(min_length=1)
-    """Settings of the grid -> the value of each that these combinations have."""
+    when: Combinations
     then: dict[str, Any] = Field(min_length=1)
     """Settings as in a config file; dots reach into groups."""
 
@@ -44,6 +49,8 @@ class SweepSpec(BaseModel):
     """Settings of every run, as in a config file."""
     grid: dict[str, list[Any]] = {}
     """Setting, with dots -> the values that it takes. Every combination is a run; without a grid, there is one."""
+    exclude: tuple[Combinations, ...] = ()
+    """Combinations that are no runs."""
     per: tuple[Addition, ...] = ()
     lines: tuple[Line, ...] = ()
     """What to compare with, besides the model before unlearning."""
@@ -77,16 +84,20 @@ class Point:
 
 
 def read_spec(path: Path, pairs: Sequence[str]) -> SweepSpec:
-    """The spec of a sweep; `key=value` pairs override its `settings`.
+    """The spec of a sweep; `key=value` pairs override its `settings`, and `target.key=value` those of its target.
 
     Raises `EffaceError` for a file that is no spec, a setting that the grid varies and something else fixes, and
-    additions for combinations that there are not.
+    where combinations are named that there are not.
     """
-    overrides = parse_pairs(pairs, RunConfig)
+    settings = parse_pairs([pair for pair in pairs if not pair.startswith(_TARGET)], RunConfig)
+    target = _target_pairs([pair.removeprefix(_TARGET) for pair in pairs if pair.startswith(_TARGET)])
     content = read_yaml(path)
     try:
         spec = validated(SweepSpec, content)
-        spec = spec.model_copy(update={"settings": merge(spec.settings, overrides)})
+        changes = {"settings": merge(spec.settings, settings)}
+        if target:
+            changes["target"] = merge(spec.target or {}, target)
+        spec = spec.model_copy(update=changes)
         _check(spec)
     except EffaceError as error:
         raise EffaceError(f"{path}: {error}") from error
@@ -100,18 +111,24 @@ def points(spec: SweepSpec, *, target: str | None) -> tuple[Point, ...]:
     which combination.
     """
     combinations = [dict(zip(spec.grid, values, strict=True)) for values in product(*spec.grid.values())]
-    return tuple(Point(values, _resolved(spec, values, target)) for values in combinations)
+    wanted = [each for each in combinations if not any(_are(each, excluded) for excluded in spec.exclude)]
+    if not wanted:
+        raise EffaceError("exclude: no combination is left; leave some in")
+    return tuple(Point(values, _resolved(spec, values, target)) for values in wanted)
 
 
 def target_config(spec: SweepSpec) -> FinetuneConfig | None:
     """The settings of the target, resolved as those of `efface finetune`. Raises `EffaceError` as that does."""
     if spec.target is None:
         return None
-    own, below = dict(spec.target), dict[str, Any]()
+    own = dict(spec.target)
+    below: dict[str, Any] = {}
     try:
         if "preset" in own:
             found, recipe = preset(str(own.pop("preset"))), str(own.pop("recipe", "ours"))
             below = found.fine_tuning(recipe=recipe)
+        if "model" not in own:
+            raise EffaceError("model is required; give the model to fine-tune as target.model=MODEL")
         return validated(FinetuneConfig, merge(below, own))
     except EffaceError as error:
         raise EffaceError(f"target: {error}") from error
@@ -145,7 +162,7 @@ def nested(settings: Mapping[str, Any]) -> dict[str, Any]:
 def _resolved(spec: SweepSpec, values: Mapping[str, Any], target: str | None) -> RunConfig:
     settings = merge(spec.settings, nested(values))
     for each in spec.per:
-        if all(values[key] == value for key, value in each.when.items()):
+        if _are(values, each.when):
             settings = merge(settings, nested(each.then))
     if target is not None:
         settings = {"model": target, **settings}
@@ -158,6 +175,17 @@ def _resolved(spec: SweepSpec, values: Mapping[str, Any], target: str | None) ->
     return config
 
 
+def _target_pairs(pairs: Sequence[str]) -> dict[str, Any]:
+    try:
+        return parse_pairs(pairs, FinetuneConfig)
+    except EffaceError as error:
+        raise EffaceError(f"target: {error}") from error
+
+
+def _are(values: Mapping[str, Any], combinations: Mapping[str, Any]) -> bool:
+    return all(values[key] == value for key, value in combinations.items())
+
+
 def _check(spec: SweepSpec) -> None:
     known = (*dotted_keys(RunConfig), *PRESET_KEYS)
     for key in spec.grid:
@@ -165,18 +193,22 @@ def _check(spec: SweepSpec) -> None:
             raise EffaceError(f"grid: unknown key {key!r}; {nearest(key, known)}")
         if _fixes(spec.settings, key, spec.grid[key]):
             raise EffaceError(f"{key} is in the grid and among the settings; leave it out of one of them")
+    for excluded in spec.exclude:
+        _check_combinations(spec, "exclude", excluded)
     for each in spec.per:
-        for key, value in each.when.items():
-            if key not in spec.grid:
-                raise EffaceError(f"per: when {key} is not in the grid; {nearest(key, spec.grid)}")
-            if value not in spec.grid[key]:
-                raise EffaceError(
-                    f"per: when {key}={shown(value)} is in no combination; the grid has "
-                    f"{', '.join(map(shown, spec.grid[key]))}"
-                )
+        _check_combinations(spec, "per", each.when)
         for key in spec.grid:
             if _fixes(nested(each.then), key, spec.grid[key]):
                 raise EffaceError(f"per: {key} is in the grid and in a `then`; leave it out of one of them")
+
+
+def _check_combinations(spec: SweepSpec, where: str, values: Mapping[str, Any]) -> None:
+    for key, value in values.items():
+        if key not in spec.grid:
+            raise EffaceError(f"{where}: {key} is not in the grid; {nearest(key, spec.grid)}")
+        if value not in spec.grid[key]:
+            there = ", ".join(map(shown, spec.grid[key]))
+            raise EffaceError(f"{where}: {key}={shown(value)} is in no combination; the grid has {there}")
 
 
 def _fixes(settings: Mapping[str, Any], key: str, values: Sequence[Any]) -> bool:

@@ -55,6 +55,11 @@ def epoch_ends(items: int, config: TrainConfig) -> dict[int, int]:
     return {**ends, schedule(items, config).steps: config.epochs}
 
 
+def earlier_epochs(plan: Schedule, config: TrainConfig) -> int:
+    """How many of `epoch_ends` come before the last step."""
+    return min(config.epochs, plan.steps) - 1
+
+
 def batches(ids: Sequence[str], config: TrainConfig, seed: int) -> list[list[tuple[int, int]]]:
     """(epoch, index) of each item of each step: every epoch in its own order, batches run on over its end."""
     stream: list[tuple[int, int]] = []

@@ -1,0 +1,173 @@
+"""Gather the runs of docs/reproduction.md and draw them.
+
+python scripts/reproduction.py gather runs/forget01 docs/reproduction/forget01.json
+python scripts/reproduction.py table docs/reproduction/forget01.json
+python scripts/reproduction.py trajectories docs/reproduction/forget01.json docs/images/trajectories.svg
+python scripts/reproduction.py continual docs/reproduction/continual.json docs/images/continual.svg
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import yaml
+
+matplotlib.use("svg")
+matplotlib.rcParams.update({"svg.hashsalt": "efface", "font.size": 9})
+
+_SETTINGS = ("lr", "epochs", "batch_size", "precision")
+_EVALUATION = ("limit", "new_tokens", "embedder", "judge")
+_UNTARGETED, _TARGETED = ("ga", "npo", "me"), ("dpo", "idk")
+_ORDER = ("ga+gd", "ga+kl", "npo+gd", "npo+kl", "me+gd", "dpo+gd", "dpo+kl", "idk+gd", "idk+kl", "idk+ap")
+_COLORS = dict(zip(_ORDER, matplotlib.colormaps["tab10"].colors, strict=True))  # type: ignore[attr-defined]
+
+
+def gather(root: Path, out: Path) -> None:
+    """Every finished run, queue and evaluation under `root`, without what only its machine knows: names of folders."""
+    models = [*_finished(root)]
+    models.sort(key=lambda each: (each["kind"], each.get("method", ""), json.dumps(each["settings"], sort_keys=True)))
+    out.write_text(json.dumps({"schema": 1, "models": models}, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def table(source: Path) -> None:
+    """The runs as rows of a Markdown table."""
+    print(
+        "| method | lr | forget coeff. | model utility | forget efficacy | forget: ROUGE / probability / truth ratio |"
+    )
+    print("|---|---|---|---|---|---|")
+    models = _models(source)
+    for scores in [each["before"] for each in models if each["kind"] == "run"][:1]:
+        print(_row("before", "", "", scores))
+    for each in (each for each in models if each["kind"] == "evaluation"):
+        print(_row(each["name"], "", "", each["after"]))
+    for each in _runs(models):
+        settings = each["settings"]
+        print(_row(each["method"].upper(), f"{settings['lr']:g}", f"{settings['forget_coeff']:g}", each["after"]))
+
+
+def trajectories(source: Path, out: Path) -> None:
+    """Model utility against forget efficacy, epoch by epoch: untargeted methods on the left, targeted on the right."""
+    from matplotlib import pyplot
+
+    figure, both = pyplot.subplots(1, 2, figsize=(10, 4.2), sharex=True, sharey=True)
+    models = _models(source)
+    for axes, objectives, title in zip(both, (_UNTARGETED, _TARGETED), ("untargeted", "targeted"), strict=True):
+        runs = [each for each in _runs(models) if each["method"].partition("+")[0] in objectives]
+        for each in runs:
+            points = [_point(each["before"]), *(_point(epoch["scores"]) for epoch in each["trajectory"]["epochs"])]
+            color = _COLORS[each["method"]]
+            axes.plot(*zip(*points, strict=True), "-o", color=color, markersize=4, label=each["method"].upper())
+            axes.plot(*points[-1], "o", color=color, markersize=8)
+        axes.plot(*_point(runs[0]["before"]), "k*", markersize=11, label="before")
+        for each in (each for each in models if each["kind"] == "evaluation"):
+            dashes = "--" if each["name"] == "retrained" else ":"
+            axes.axvline(_point(each["after"])[0], color="0.5", linestyle=dashes, linewidth=1, label=each["name"])
+        axes.set(title=title, xlabel="forget efficacy", xlim=(0, 1.02), ylim=(-0.02, 1))
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=7, loc="lower left")
+    both[0].set_ylabel("model utility")
+    figure.tight_layout()
+    figure.savefig(out, metadata={"Date": None}, facecolor="white")
+
+
+def continual(source: Path, out: Path) -> None:
+    """Over the requests: model utility, the newest forget set's efficacy, and that of the first one."""
+    from matplotlib import pyplot
+
+    figure, panels = pyplot.subplots(1, 3, figsize=(10, 3.4), sharey=True)
+    titles = ("model utility", "forget efficacy: the newest request", "forget efficacy: the first request")
+    for each in (each for each in _models(source) if each["kind"] == "queue"):
+        times = range(len(each["after"]) + 1)
+        efficacy = each["forget_efficacy"]
+        newest = [None, *(efficacy[time - 1][time] for time in times[1:])]
+        lines = ([_point(each["before"])[1], *(_point(scores)[1] for scores in each["after"])], newest, efficacy[0])
+        for axes, line in zip(panels, lines, strict=True):
+            axes.plot(times, line, "-o", markersize=4, label=each["name"])
+    for axes, title in zip(panels, titles, strict=True):
+        axes.set(title=title, xlabel="requests unlearned", ylim=(-0.02, 1))
+        axes.grid(alpha=0.3)
+    panels[0].legend(fontsize=7)
+    figure.tight_layout()
+    figure.savefig(out, metadata={"Date": None}, facecolor="white")
+
+
+def _finished(root: Path) -> Iterator[dict[str, Any]]:
+    for path in sorted(root.rglob("config.yaml")):
+        folder, config = path.parent, yaml.safe_load(path.read_text(encoding="utf-8"))
+        if folder.parent.name == "requests":
+            continue
+        if (folder / "results.json").is_file():
+            yield _run(folder, config)
+        elif (folder / "scores.json").is_file():
+            name = "random weights" if config["weights"] == "random" else "retrained"
+            common = _common(folder, config)
+            yield {"kind": "evaluation", "name": name, **common, "after": _json(folder / "scores.json")}
+
+
+def _run(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
+    results, common = _json(folder / "results.json"), _common(folder, config)
+    queue = config["continual"]
+    name = config["method"].upper()
+    if queue is not None and config["method"].startswith(("npo", "dpo")):
+        name += f", reference {queue['reference']}"
+    return {"kind": "run" if queue is None else "queue", "name": name, **common, **results}
+
+
+def _common(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
+    manifest, train = _json(folder / "manifest.json"), config.get("train", {})
+    settings = {key: config[key] for key in ("forget_coeff", "seed", "definition") if key in config}
+    settings |= {key: train[key] for key in _SETTINGS if key in train}
+    made = {key: manifest[key] for key in ("efface", "commit", "device", "precision", "versions", "seconds")}
+    data = {key: config["data"][key] for key in ("source", "split", "task")}
+    evaluate = {key: config["evaluate"][key] for key in _EVALUATION}
+    return {"data": data, "settings": settings, "evaluate": evaluate, "made": made}
+
+
+def _models(source: Path) -> list[dict[str, Any]]:
+    models: list[dict[str, Any]] = _json(source)["models"]
+    return models
+
+
+def _runs(models: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One after the other as in the paper's tables."""
+    runs = [each for each in models if each["kind"] == "run"]
+    return sorted(runs, key=lambda each: (_ORDER.index(each["method"]), each["settings"]["lr"]))
+
+
+def _json(path: Path) -> Any:
+    return json.loads(path.read_bytes())
+
+
+def _aggregates(scores: dict[str, Any]) -> dict[str, float]:
+    """The whole ones, or where a metric is missing those over the metrics that are there."""
+    whole = scores["model_utility"] is not None and scores["forget_efficacy"] is not None
+    found: dict[str, float] = scores if whole else scores["partial"]
+    return found
+
+
+def _point(scores: dict[str, Any]) -> tuple[float, float]:
+    found = _aggregates(scores)
+    return found["forget_efficacy"], found["model_utility"]
+
+
+def _row(name: str, lr: str, coefficient: str, scores: dict[str, Any]) -> str:
+    efficacy, utility = _point(scores)
+    forget = scores["sets"]["forget"]
+    said = " / ".join(f"{forget[metric]:.2f}" for metric in ("rouge", "probability", "truth_ratio"))
+    return f"| {name} | {lr} | {coefficient} | {utility:.3f} | {efficacy:.3f} | {said} |"
+
+
+_COMMANDS: dict[str, Callable[..., None]] = {
+    "gather": gather,
+    "table": table,
+    "trajectories": trajectories,
+    "continual": continual,
+}
+
+if __name__ == "__main__":
+    _COMMANDS[sys.argv[1]](*map(Path, sys.argv[2:]))

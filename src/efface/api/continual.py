@@ -1,0 +1,109 @@
+"""`efface.unlearn_in_turn`: the command `efface run` with several requests, as a function."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from efface.api.common import AsWarnings, Data, File, PluginSpec, StrPath, folder_for, path_of, remove_with
+from efface.api.unlearning import Unlearned
+from efface.artifacts import ContinualResults, Record, Results
+from efface.presets import config_from
+from efface.run.config import RunConfig
+from efface.run.inputs import Inputs
+from efface.run.queue import run_queue
+from efface.run.queue_folder import QueueFolder
+from efface.run.reporter import Reporter
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True, eq=False)
+class UnlearnedInTurn:
+    """What `unlearn_in_turn` leaves. It lies in `folder`, and is read when it is asked for."""
+
+    folder: Path
+    """The folder of all requests, as `efface run` writes it: requests/01 and so on, results.json, config.yaml."""
+    results: ContinualResults = field(repr=False)
+    """What every forget set scores over time."""
+
+    @cached_property
+    def last(self) -> Unlearned:
+        """The run of the last request: its scores, its records, and the model that has forgotten everything."""
+        run = QueueFolder(self.folder).request(len(self.results.requests))
+        results = run.results()
+        assert isinstance(results, Results), "it is done"
+        return Unlearned(run.root, results)
+
+    @property
+    def model(self) -> Any:
+        """The `PreTrainedModel` that has forgotten everything, as `Unlearned.model`."""
+        return self.last.model
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The model's tokenizer."""
+        return self.last.tokenizer
+
+    @cached_property
+    def records_before(self) -> dict[str, list[Record]]:
+        """What the first model said: set name -> one record a question; `forgotten-1` is the first forget set."""
+        return QueueFolder(self.folder).records_before()
+
+
+def unlearn_in_turn(
+    model: StrPath | PreTrainedModel,
+    *,
+    requests: Sequence[int | File],
+    retain: File | Literal["generated"] | None = None,
+    data: Data | None = None,
+    reference: Literal["previous", "first"] = "previous",
+    keep_models: Literal["last", "all"] = "last",
+    method: str = "me+gd",
+    out: StrPath | None = None,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    plugins: PluginSpec | Sequence[PluginSpec] = (),
+    data_dir: StrPath | None = None,
+    resume: bool = False,
+    reporter: Reporter | None = None,
+    **settings: Any,
+) -> UnlearnedInTurn:
+    """Make a model forget one request after another, and score after each what all of them asked for.
+
+        done = efface.unlearn_in_turn("path/to/model", requests=["a.csv", "b.csv"], retain="keep.csv", out="runs/all")
+        done.results.forget_efficacy    # one row a request: its forget set before, and after each request
+        done.model.generate(...)
+
+    `requests`: what to forget, in order: files or rows, as `forget` of `unlearn`, or numbers of the tasks of a
+    benchmark that `data` names. What is not yet forgotten is kept, beside `retain`.
+    `resume`: go on in `out`, where the same call was stopped, or where `requests` holds further ones at its end.
+    `reference`: what NPO, DPO and KL compare with, the model that the last request left or the one before all.
+    `keep_models`: "all" keeps the model of every request. Everything else is as in `unlearn`.
+
+    Raises `EffaceError` for whatever cannot be used, for a request that was made before and for one that leaves
+    nothing to keep, before anything is written; and for training that diverges.
+    """
+    with folder_for(out, resume=resume) as folder:
+        inputs = Inputs(QueueFolder(folder))
+        asked = inputs.requests(requests)
+        values = {
+            "model": inputs.model(model, tokenizer),
+            "data": inputs.data({} if data is None else data, None, retain),
+            "continual": {"requests": asked, "reference": reference, "keep_models": keep_models},
+            "method": method,
+            "plugins": plugins,
+            **settings,
+        }
+        config = config_from(RunConfig, values)
+        with inputs.written(config, resume=resume):
+            results = run_queue(
+                config, folder, data_dir=path_of(data_dir), resume=resume, reporter=reporter or AsWarnings(inputs)
+            )
+    done = UnlearnedInTurn(folder.absolute(), results)
+    if out is None:
+        remove_with(done, folder)
+    return done

@@ -1,0 +1,80 @@
+"""`efface.evaluate`: the command `efface evaluate` as a function."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from efface.api.common import AsWarnings, Data, File, PluginSpec, StrPath, folder_for, path_of, remove_with
+from efface.artifacts import Record, Scores
+from efface.evaluation.folder import read_sets
+from efface.presets import config_from
+from efface.run.config import EvaluationConfig
+from efface.run.evaluation import evaluate_model
+from efface.run.folder import RunFolder
+from efface.run.inputs import Inputs
+from efface.run.reporter import Reporter
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluated:
+    """What `evaluate` leaves. The records lie in `folder`, and are read when they are asked for."""
+
+    folder: Path
+    """The evaluation's folder, as `efface evaluate` writes it: records/, scores.json, config.yaml, manifest.json."""
+    scores: Scores = field(repr=False)
+
+    @cached_property
+    def records(self) -> dict[str, list[Record]]:
+        """Set name -> one record a question."""
+        return read_sets(self.folder / "records")
+
+
+def evaluate(
+    model: StrPath | PreTrainedModel,
+    *,
+    forget: File | None = None,
+    retain: File | None = None,
+    data: Data | None = None,
+    out: StrPath | None = None,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    plugins: PluginSpec | Sequence[PluginSpec] = (),
+    data_dir: StrPath | None = None,
+    before: Mapping[str, Sequence[Record]] | None = None,
+    reporter: Reporter | None = None,
+    **settings: Any,
+) -> Evaluated:
+    """Score a model as it is: what `efface evaluate` does.
+
+        found = efface.evaluate("path/to/model", data="tofu-forget01", evaluate={"limit": 50})
+        print(found.scores.sets["forget"].rouge)
+
+    Everything is as in `unlearn`, but for what concerns training. `before`: records of the model before unlearning
+    on the same questions, by set name, for the cosine similarity of the definition `paper`; None says that this is
+    that model. Every score is in [0, 1], but for metrics of your own.
+
+    Raises `EffaceError` for whatever cannot be used, before anything is written.
+    """
+    with folder_for(out, resume=False) as folder:
+        inputs = Inputs(RunFolder(folder))
+        values = {
+            "model": inputs.model(model, tokenizer),
+            "data": inputs.data(data, forget, retain),
+            "plugins": plugins,
+            **settings,
+        }
+        config = config_from(EvaluationConfig, values)
+        with inputs.written(config, resume=False):
+            found = evaluate_model(
+                config, folder, data_dir=path_of(data_dir), before=before, reporter=reporter or AsWarnings(inputs)
+            )
+    done = Evaluated(folder.absolute(), found)
+    if out is None:
+        remove_with(done, folder)
+    return done

@@ -1,0 +1,80 @@
+"""Downstream tasks within a run, and within a queue of requests: before unlearning and after."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from efface.artifacts import Downstream, DownstreamResults
+from efface.downstream.harness import score_downstream
+from efface.evaluation.engine import check_fits
+from efface.run.config import RunConfig
+from efface.run.models import evaluation_dtype, load_model
+from efface.run.prepare import Prepared
+from efface.run.prepare_queue import Queue
+from efface.run.records import collect
+from efface.run.reporter import Reporter
+
+
+def downstream_before(this: Prepared, given: Downstream | None) -> Downstream | None:
+    """The scores of the model before unlearning: those on disk, those given, or made now; None if not asked for.
+
+    To be called before its records are made: data sets that cannot be had are then refused before anything is written.
+    """
+    if this.config.downstream is None:
+        return None
+    if known := _known(this, "before"):
+        return known
+    if given is None:
+        check_fits(this.original, this.formatter, this.task.evaluation, this.config.evaluate)
+        with this.stage("downstream before", "scoring downstream tasks before unlearning"):
+            given = _scored(this.original, this.tokenizer, this.config, this.reporter)
+    this.start()
+    this.out.write_downstream("before", given)
+    return given
+
+
+def downstream_results(this: Prepared, before: Downstream | None) -> DownstreamResults | None:
+    """`before` beside the scores of the model as it lies in the run's folder: those on disk, or made now."""
+    if before is None:
+        return None
+    after = _known(this, "after")
+    if after is None:
+        with this.stage("downstream after", "scoring downstream tasks after unlearning"):
+            model = load_model(this.out.model, dtype=evaluation_dtype(this.source, this.device), device=this.device)
+            after = _scored(model, this.tokenizer, this.config, this.reporter)
+            del model
+            collect()
+        this.out.write_downstream("after", after)
+    return DownstreamResults(before=before, after=after)
+
+
+def first_downstream(this: Queue, reporter: Reporter) -> Downstream | None:
+    """The scores of the model before all requests: those on disk, or made now; None if not asked for.
+
+    To be called before its records are made, as `downstream_before`.
+    """
+    if this.config.downstream is None:
+        return None
+    if known := this.folder.downstream("before"):
+        return known
+    reporter.stage("scoring downstream tasks before the requests")
+    opened = this.open(reporter)
+    with this.stage("downstream before"):
+        scores = _scored(opened.model, opened.tokenizer, this.config, reporter)
+        this.start()
+    this.folder.write_downstream("before", scores)
+    return scores
+
+
+def _known(this: Prepared, stage: str) -> Downstream | None:
+    known = this.out.downstream(stage)
+    if known is not None:
+        this.reporter.stage(f"scored downstream tasks {stage} unlearning already: {this.out.root}")
+    return known
+
+
+def _scored(model: Any, tokenizer: Any, config: RunConfig, reporter: Reporter) -> Downstream:
+    assert config.downstream is not None
+    return score_downstream(
+        model, tokenizer, config.downstream, seed=config.seed, progress=reporter.scored, warn=reporter.warning
+    )

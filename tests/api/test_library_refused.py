@@ -1,0 +1,160 @@
+"""efface as a library: what is refused, and nothing stays behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from transformers import AutoModelForCausalLM
+
+import efface as package
+from efface import EffaceError
+from efface.run import inputs
+from support.library import (
+    FORGET,
+    GERMAN,
+    MODEL,
+    RETAIN,
+    SETTINGS,
+    temporary_folders,
+)
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"trian": {"lr": 1}}, r"unknown key 'trian'; did you mean 'train'\?"),
+        ({"train": {"lrr": 1}}, r"unknown key 'train.lrr'; did you mean 'train.lr'\?"),
+        ({"train": {"lr": -1}}, "train.lr=-1: input should be greater than 0"),
+        ({"method": "me+gdd"}, r"unknown method 'me\+gdd'; did you mean 'me\+gd'\?"),
+        ({"preset": "tofu-forgt01"}, r"unknown preset 'tofu-forgt01'; did you mean 'tofu-forget01'\?"),
+        ({"recipe": "ours"}, "recipe=ours chooses among a preset's settings"),
+        ({"plugins": "none.py"}, "plug-in none.py: there is no such file"),
+        ({"forget": None, "retain": None}, "there is nothing to forget; give forget=FILE or rows, or a benchmark"),
+        ({"forget": None}, "data: source=files needs forget=PATH"),
+        ({"data": "tofu-forget01"}, "forget= and retain= go with files of your own; leave them out or leave data="),
+        ({"data": {"forget": FORGET}, "retain": None}, "forget is given twice, by itself and in data; leave one out"),
+        ({"data": 3, "forget": None, "retain": None}, "data=3: it holds settings of its own"),
+        ({"data": {"retain": "r.jsonl"}}, "retain is given twice, by itself and in data; leave one out"),
+        ({"forget": [{"question": "Why?"}]}, r"^forget\b.*answer"),
+        (
+            {"forget": [*FORGET, {"question": " ", "answer": "a"}]},
+            r"^forget, row 9: column 'question' is blank; fill it in or remove the row$",
+        ),
+        ({"forget": "none.jsonl"}, "there is no file none.jsonl"),
+        ({"forget": ["What?"]}, "forget: row 1 is of type str; give mappings such as"),
+        ({"forget": []}, "forget holds no rows; give one at least"),
+        ({"forget": [{"text": float("nan")}]}, "^forget, row 1: column 'text' holds nothing; fill it in or remove"),
+        ({"retain": [{"text": b"a"}]}, r"retain: row 1, column 'text': cannot be written as JSON \(TypeError: a bytes"),
+        ({"retain": {"train": []}}, "retain is a mapping, which must hold either a path or rows, such as {'rows': "),
+        ({"retain": {"rows": [], "path": "a"}}, "retain is a mapping, which must hold either a path or rows"),
+        ({"retain": {"path": RETAIN}}, "retain: its path is of type list; give rows as 'rows'"),
+        (
+            {"forget": GERMAN},
+            r"^forget: the names of its columns \(Frage, Antwort\) do not tell what they hold; give columns.question="
+            r"NAME and columns.answer=NAME, .* \(settings go beside the rows: forget={'rows': \.\.\., 'columns': {",
+        ),
+        (
+            {"retain": {"rows": RETAIN, "columns": {"answer": "anwser"}}},
+            "^columns.answer=anwser: retain has no such column; did you mean 'answer'?",
+        ),
+        ({"retain": 3}, "retain is of type int; give a path, hf:OWNER/NAME, or rows"),
+        ({"retain": None}, r"method me\+gd needs a retain set"),
+        ({"model": 3}, "model is of type int; give a folder, a name on the hub, or a model of transformers"),
+        ({"model": "no/such/model"}, "model: 'no/such/model' is neither a folder nor a possible hub name"),
+        ({"tokenizer": 3}, "tokenizer= goes with a model object; the folder of a model brings its own"),
+    ],
+)
+@pytest.mark.parametrize("out", ["deep/down", None])
+def test_refused(here: Path, given: dict[str, Any], sentence: str, out: str | None) -> None:
+    with pytest.raises(EffaceError, match=sentence) as refused:
+        package.unlearn(out=out, **{"model": MODEL, "forget": FORGET, "retain": RETAIN} | SETTINGS | given)
+    assert "\n" not in str(refused.value)
+    assert list(here.iterdir()) == temporary_folders(here) == []
+
+
+def test_refused_model_objects(here: Path, loaded: tuple[Any, Any]) -> None:
+    peft = pytest.importorskip("peft")
+    model, tokenizer = loaded
+    with pytest.raises(EffaceError, match="model is an object; give its tokenizer, too, as tokenizer="):
+        package.evaluate(model, forget=FORGET)
+    fresh = AutoModelForCausalLM.from_pretrained(MODEL)
+    adapted = peft.get_peft_model(fresh, peft.LoraConfig(r=2, target_modules="all-linear"))
+    with pytest.raises(EffaceError, match="model holds adapters; merge them with merge_and_unload"):
+        package.evaluate(adapted, tokenizer=tokenizer, forget=FORGET)
+    with pytest.raises(
+        EffaceError, match="tokenizer is of type str; give that of the model, as AutoTokenizer loads it"
+    ):
+        package.evaluate(model, tokenizer=str(MODEL), forget=FORGET)  # type: ignore[arg-type]
+    with pytest.raises(EffaceError, match=f"model is of type {type(tokenizer).__name__}; give a folder, a name on"):
+        package.evaluate(tokenizer, tokenizer=tokenizer, forget=FORGET)
+    with pytest.raises(EffaceError, match=r"evaluate.new_tokens=9999 exceed the model's .* positions"):
+        package.evaluate(
+            model, tokenizer=tokenizer, forget=FORGET, out="out", text=SETTINGS["text"], evaluate={"new_tokens": 9999}
+        )
+    assert list(here.iterdir()) == temporary_folders(here) == []
+
+
+@pytest.mark.parametrize(
+    "kind", ["LlamaModel", "LlamaForSequenceClassification", "BertForMaskedLM", "T5ForConditionalGeneration"]
+)
+def test_models_that_write_no_text(here: Path, loaded: tuple[Any, Any], kind: str) -> None:
+    import transformers
+
+    made = getattr(transformers, kind)
+    small = {
+        "hidden_size": 8,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 1,
+        "intermediate_size": 8,
+        "vocab_size": 9,
+    }
+    sentence = f"model is of type {kind}, which is no causal language model; load it with AutoModelForCausalLM"
+    with pytest.raises(EffaceError, match=sentence):
+        package.evaluate(made(made.config_class(**small)), tokenizer=loaded[1], forget=FORGET)
+    assert list(here.iterdir()) == temporary_folders(here) == []
+
+
+def test_what_an_evaluation_does_not_take(here: Path) -> None:
+    for given, sentence in (
+        ({"train": {"lr": 1}}, "unknown key 'train'"),
+        ({"retain": "generated"}, "data: retain=generated compares a model with itself before unlearning"),
+    ):
+        with pytest.raises(EffaceError, match=sentence):
+            package.evaluate(MODEL, forget=FORGET, **given)  # type: ignore[arg-type]
+    with pytest.raises(EffaceError, match="resume=True goes on in a run's folder; name it with out="):
+        package.unlearn(MODEL, forget=FORGET, resume=True)
+
+
+def test_a_folder_of_something_else_stays_as_it_is(here: Path) -> None:
+    (here / "out" / "inputs").mkdir(parents=True)
+    (here / "out" / "inputs" / "forget.jsonl").write_text("mine")
+    with pytest.raises(EffaceError, match="--out out holds inputs/ and no run; remove it or choose another folder"):
+        package.unlearn(MODEL, forget=FORGET, method="me", out="out", **SETTINGS)
+    (here / "out" / "thesis.tex").touch()
+    for resume in (False, True):
+        with pytest.raises(EffaceError, match="is not empty and holds no run"):
+            package.unlearn(MODEL, forget=FORGET, method="me", out="out", resume=resume, **SETTINGS)
+    assert (here / "out" / "inputs" / "forget.jsonl").read_text() == "mine"
+
+
+def test_a_folder_that_was_there_stays_empty(here: Path) -> None:
+    (here / "out").mkdir()
+    with pytest.raises(EffaceError, match="needs a retain set"):
+        package.unlearn(MODEL, forget=FORGET, out="out", **SETTINGS)
+    assert list((here / "out").iterdir()) == []
+
+
+def test_stopped_while_the_model_is_written(
+    here: Path, loaded: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(inputs, "_save", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        package.unlearn(loaded[0], tokenizer=loaded[1], forget=FORGET, method="me", out="a/b", **SETTINGS)
+    assert list(here.iterdir()) == []

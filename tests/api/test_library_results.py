@@ -1,0 +1,106 @@
+"""efface as a library: what comes out, and warnings."""
+
+from __future__ import annotations
+
+import gc
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import PreTrainedModel
+
+import efface as package
+from efface import EffaceError
+from efface.run.reporter import Silent
+from efface.train.loop import Trainer
+from efface.train.step import Losses
+from support.library import (
+    FORGET,
+    MODEL,
+    RETAIN,
+    SCORED,
+    SETTINGS,
+    temporary_folders,
+)
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+
+
+def test_results_are_typed_and_the_model_is_the_unlearned_one() -> None:
+    done = package.unlearn(MODEL, forget=FORGET, retain=RETAIN, out="out", **SETTINGS)
+    assert done.folder == Path("out").absolute()
+    assert isinstance(done.results, package.Results)
+    assert isinstance(done.results.after, package.Scores)
+    assert done.results.to_json() == json.loads(Path("out/results.json").read_text())
+    assert {stage: {name: len(rows) for name, rows in sets.items()} for stage, sets in done.records.items()} == {
+        "before": {"forget": 8, "retain": 9},
+        "after": {"forget": 8, "retain": 9},
+    }
+    assert isinstance(done.model, PreTrainedModel)
+    assert not done.model.training
+    assert done.model is done.model
+    assert done.tokenizer.decode(done.tokenizer("Turku").input_ids, skip_special_tokens=True) == "Turku"
+    found = package.evaluate(done.model, tokenizer=done.tokenizer, forget=FORGET, retain=RETAIN, **SCORED)
+    assert found.scores == done.results.after
+    assert isinstance(found.records["forget"][0], package.Record)
+    compared = package.evaluate("out/model", forget=FORGET, retain=RETAIN, before=done.records["before"], **SCORED)
+    assert compared.scores == found.scores
+
+
+def test_a_temporary_folder_lives_as_long_as_what_is_returned(here: Path) -> None:
+    done = package.unlearn(MODEL, forget=FORGET, method="me", scores=False, **SETTINGS)
+    assert temporary_folders(here) == [done.folder]
+    model = done.model
+    del done
+    gc.collect()
+    assert temporary_folders(here) == []
+    assert model(torch.tensor([[3, 4]])).logits.isfinite().all()
+    with pytest.raises(EffaceError, match="unknown method"):
+        package.unlearn(MODEL, forget=FORGET, method="mee")
+    assert temporary_folders(here) == []
+    assert list(here.iterdir()) == []
+
+
+def test_training_that_diverges_leaves_its_checkpoint(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sentence names it."""
+    finite = Trainer._finite_norm
+
+    def diverging(self: Trainer, number: int, examples: Any, losses: Any) -> torch.Tensor:
+        if number == 3:
+            losses = Losses(losses.forget * math.inf, losses.retain)
+        return finite(self, number, examples, losses)
+
+    monkeypatch.setattr(Trainer, "_finite_norm", diverging)
+    settings = SETTINGS | {"train": {"lr": 1e-3, "epochs": 3, "batch_size": 8, "checkpoint_every": 1}}
+    with pytest.raises(EffaceError, match="the checkpoint of step 1 stays in ") as raised:
+        package.unlearn(MODEL, forget=FORGET, method="ga", scores=False, **settings)
+    [folder] = temporary_folders(here)
+    kept = str(raised.value).split(" stays in ")[1].split(";")[0]
+    assert Path(kept).is_dir()
+    assert Path(kept).is_relative_to(folder)
+
+
+@pytest.mark.filterwarnings("default")
+def test_warnings_are_pythons_unless_somebody_is_told() -> None:
+    with pytest.warns(UserWarning, match="cosine_similarity will be missing: switched off"):
+        package.evaluate(MODEL, forget=FORGET, **SCORED)
+
+    class Told(Silent):
+        said: list[str] = []  # noqa: RUF012 - one object
+
+        def warning(self, text: str) -> None:
+            self.said.append(text)
+
+    package.evaluate(MODEL, forget=FORGET, reporter=Told(), **SCORED)
+    assert any(text.startswith("cosine_similarity will be missing") for text in Told.said)
+
+
+@pytest.mark.filterwarnings("default")
+def test_warnings_name_rows_as_the_caller_does() -> None:
+    rows = [{**row, "note": "x"} for row in FORGET]
+    with pytest.warns(UserWarning, match="^forget: columns not read: note") as warned:
+        package.evaluate(MODEL, forget=rows, **SCORED)
+    assert {Path(each.filename).name for each in warned} == {"test_library_results.py"}

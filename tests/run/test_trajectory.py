@@ -1,0 +1,229 @@
+"""`evaluate.every: epoch`: each epoch's scores are those of its model, and the best one's model is left."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import json
+import signal
+import weakref
+
+import pytest
+import yaml
+
+from efface.errors import EffaceError
+from efface.evaluation.folder import read_sets
+from efface.run import opened, pipeline, snapshots, trajectory
+from efface.run import records as run_records
+from efface.run.config import EvaluationConfig, RunConfig
+from efface.run.evaluation import evaluate_model
+from efface.run.folder import RunFolder
+from efface.run.models import load_model, load_tokenizer, save_model
+from efface.run.pipeline import run, unlearn
+from efface.run.settings import merge, validated
+from efface.run.snapshots import Snapshots
+from efface.run.trajectory import check_best
+from efface.schema import EvaluationSet, Item, Task
+from support.runs import Told
+
+pytestmark = pytest.mark.usefixtures("quick_collection")
+EVERY = {"every": "epoch", "limit": 2, "new_tokens": 3}
+
+
+@pytest.fixture(scope="module")
+def values(settings):
+    """3 epochs of 4 steps each, scored after each."""
+    return merge(settings, {"train": {"epochs": 3}, "evaluate": EVERY})
+
+
+@pytest.fixture
+def config(values):
+    return lambda **changes: validated(RunConfig, merge(values, changes))
+
+
+@pytest.fixture(scope="module")
+def complete(values, tmp_path_factory):
+    """A run that leaves its last epoch's model, with a copy of the model in memory after each step."""
+    out, copies = tmp_path_factory.mktemp("complete") / "run", {}
+    take = Snapshots.take
+
+    def watched(self, model, step):
+        copies[step] = copy.deepcopy(model)
+        take(self, model, step)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Snapshots, "take", watched)
+        results = run(validated(RunConfig, values), out)
+    return out, results, copies
+
+
+def files(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix != ".md"}
+
+
+def outcome(folder):
+    made = {name: files(folder / name) for name in ("model", "adapter") if (folder / name).is_dir()}
+    records = {str(path.relative_to(folder)): path.read_bytes() for path in folder.glob("records/**/*.jsonl")}
+    return {**made, "records": records, "results": json.loads((folder / "results.json").read_text())}
+
+
+def test_it_is_the_run_without_it_and_its_trajectory_beside(complete, config, tmp_path):
+    out, results, _ = complete
+    plain = run(config(evaluate={"every": None}), tmp_path / "plain")
+    assert results.model_copy(update={"trajectory": None}) == plain
+    assert plain.trajectory is None
+    assert "trajectory" not in json.loads((tmp_path / "plain" / "results.json").read_text())
+    mine, other = outcome(out), outcome(tmp_path / "plain")
+    assert mine["model"] == other["model"]
+    assert {name: mine["records"][name] for name in other["records"]} == other["records"]
+    assert sorted(mine["records"].keys() - other["records"].keys()) == [
+        f"records/epochs/00{epoch}/{name}.jsonl" for epoch in (1, 2, 3) for name in ("forget", "retain")
+    ]
+    assert results.to_json() == mine["results"]
+
+
+def test_each_epochs_scores_are_those_of_its_model(complete, values, source, tmp_path):
+    out, results, copies = complete
+    found = results.trajectory
+    assert [(each.epoch, each.step) for each in found.epochs] == [(1, 4), (2, 8), (3, 12)]
+    assert found.kept == 3
+    assert found.epochs[-1].scores == results.after
+    model = tmp_path / "by-hand"
+    save_model(copies[4], load_tokenizer(source), model, source=source, name="by-hand")
+    own = {key: value for key, value in values.items() if key in EvaluationConfig.model_fields}
+    evaluate = {key: value for key, value in values["evaluate"].items() if key != "every"}
+    alone = validated(EvaluationConfig, {**own, "evaluate": evaluate, "model": str(model)})
+    before = read_sets(out / "records" / "before")
+    assert evaluate_model(alone, tmp_path / "scores", before=before) == found.epochs[0].scores
+    assert read_sets(tmp_path / "scores" / "records") == read_sets(out / "records" / "epochs" / "001")
+    assert found.epochs[0].scores != found.epochs[1].scores != found.epochs[2].scores
+
+
+@pytest.mark.parametrize("lora", [None, {"r": 2, "dropout": 0.3}], ids=["full", "lora"])
+def test_the_best_epochs_model_is_left_and_scored(config, complete, source, tmp_path, monkeypatch, lora):
+    copies, take = {}, Snapshots.take
+
+    def watched(self, model, step):
+        copies[step] = copy.deepcopy(model)
+        take(self, model, step)
+
+    monkeypatch.setattr(Snapshots, "take", watched)
+    monkeypatch.setattr(trajectory, "best", lambda scores: 1 if len(scores) == 3 else None)
+    out = tmp_path / "run"
+    chosen = config(train={"lora": lora}, evaluate={"keep": "best"})
+    results = run(chosen, out)
+    assert (results.trajectory.best, results.trajectory.kept) == (2, 2)
+    assert results.after == results.trajectory.epochs[1].scores != results.trajectory.epochs[2].scores
+    assert read_sets(out / "records" / "after") == read_sets(out / "records" / "epochs" / "002")
+    save_model(copies[8], load_tokenizer(source), tmp_path / "then" / "model", source=source, name=str(source))
+    for name in ("model", "adapter") if lora else ("model",):
+        assert files(out / name) == files(tmp_path / "then" / name)
+        assert (out / name / "README.md").is_file()
+    assert not (out / "checkpoints").exists()
+
+    whole = outcome(out)
+    monkeypatch.setattr(run_records, "evaluate", None)  # a complete run does nothing again
+    monkeypatch.setattr(pipeline, "train", None)
+    assert run(chosen, out, resume=True) == results
+    assert outcome(out) == whole
+
+
+def test_last_is_kept_where_it_was_not_asked_for_the_best(complete):
+    _, results, _ = complete
+    found = results.trajectory
+    assert found.best in (1, 2, 3)
+    assert found.kept == 3
+
+
+def test_only_one_model_at_a_time_is_in_memory(config, tmp_path, monkeypatch):
+    found, models = [], []
+
+    def watched(folder, **settings):
+        found.append((folder.name, sum(model() is not None for model in models)))
+        model = load_model(folder, **settings)
+        models.append(weakref.ref(model.get_input_embeddings()))
+        vars(model)["cycle"] = model  # as loaders leave them, depending on what they have to import
+        return model
+
+    for module in (opened, pipeline, run_records, snapshots):
+        monkeypatch.setattr(module, "load_model", watched)
+    monkeypatch.setattr(trajectory, "best", lambda _: 0)
+    gc.disable()
+    try:
+        run(config(train={"epochs": 2}, evaluate={"keep": "best"}), tmp_path / "run")
+    finally:
+        gc.enable()
+    rebuilt = [("float32", 0), ("model", 0)]
+    assert found == [("float32", 0), ("float32", 0), ("model", 0), *rebuilt, ("float32", 0)]
+
+
+MOMENTS = [
+    "os.rename /checkpoints/epochs/.epoch-002.partial",
+    "os.rmdir /model",  # to make room for the best one's
+    "os.rmdir /checkpoints",  # when all is there
+]
+
+
+@pytest.fixture(scope="module")
+def never_stopped(child, values, tmp_path_factory):
+    """The config file and the folder of a run that leaves the first epoch's model, for this model utters no answer."""
+    root = tmp_path_factory.mktemp("killed")
+    file, out = root / "config.yaml", root / "whole"
+    changes = {"train": {"lora": {"r": 2, "dropout": 0.3}, "lr": 3e-2}, "evaluate": {"keep": "best"}}
+    file.write_text(yaml.safe_dump(merge(values, changes)))
+    assert child(["run", str(file), "--out", str(out)], str(out), None) == 0
+    return file, out
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_killed_and_resumed_gives_the_same_trajectory(never_stopped, child, tmp_path, moment):
+    file, whole = never_stopped
+    assert RunFolder(whole).results().trajectory.kept < 3
+    out = tmp_path / "run"
+    command = ["run", str(file), "--out", str(out)]
+    assert child(command, str(out), moment) == -signal.SIGKILL
+    assert child([*command, "--resume"], str(out), None) == 0
+    assert outcome(out) == outcome(whole)
+    assert not (out / "checkpoints").exists()
+    assert not list(out.rglob("*.partial"))
+
+
+# Refused before anything is written
+
+
+def task(*sets: str) -> Task:
+    item = Item(id="1", question="Who?", answer="Ann.")
+    evaluation = tuple(EvaluationSet(name=name, items=(item,), entailment_premise="output") for name in sets)
+    return Task(name="mine", forget=(item,), retain=(), evaluation=evaluation, refusals=("No.",))
+
+
+def test_the_best_cannot_be_told_without_both_scores(config):
+    chosen = config(evaluate={"keep": "best"})
+    check_best(chosen, task("forget", "neighbor"))
+    with pytest.raises(EffaceError, match=r"keep=best compares .*, and mine has no set to keep; use evaluate"):
+        check_best(chosen, task("forget", "forgotten-1"))
+    with pytest.raises(EffaceError, match="and the definition tofu has no forget efficacy; use evaluate"):
+        check_best(config(definition="tofu", evaluate={"keep": "best"}), task("forget", "retain"))
+    with pytest.raises(EffaceError, match="keep=best needs scores of every epoch; use efface run, or keep=last"):
+        check_best(chosen, None)
+    check_best(config(definition="tofu"), task("forget"))
+
+
+def test_refused_before_anything_is_written(config, tmp_path):
+    with pytest.raises(EffaceError, match="the definition tofu has no forget efficacy"):
+        run(config(definition="tofu", evaluate={"keep": "best"}), tmp_path / "run")
+    with pytest.raises(EffaceError, match="needs scores of every epoch"):
+        unlearn(config(evaluate={"keep": "best"}), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_warning_told_once_is_not_told_again():
+    from efface.run.reporter import Once
+
+    told = Told()
+    once = Once(told)
+    for text in ("one", "two", "one"):
+        once.warning(text)
+        once.stage(text)
+    assert (told.warnings, told.stages) == (["one", "two"], ["one", "two", "one"])
+    assert (once.step, once.scored) == (told.step, told.scored)

@@ -1,0 +1,211 @@
+"""A sweep of queues: several requests in turn are one run."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from efface.artifacts import ContinualResults
+from efface.errors import EffaceError
+from efface.run.queue import run_queue, with_request
+from efface.sweep.engine import Swept, sweep
+from efface.sweep.outline import outline
+from efface.sweep.spec import SweepSpec
+from support.runs import Told
+from support.sweeps import DyingIn, Spec, lines, made, results, trained
+
+
+@pytest.fixture(scope="module")
+def queue(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings of two requests."""
+    data = {**settings["data"], "authors": 4}
+    return {**settings, "data": data, "continual": {"requests": [1, 2]}}
+
+
+@pytest.fixture(scope="module")
+def grid(queue: dict[str, Any]) -> dict[str, Any]:
+    """A spec of three queues."""
+    return {
+        "settings": {key: value for key, value in queue.items() if key != "method"},
+        "grid": {"method": ["npo+gd", "me+gd"], "continual.reference": ["previous", "first"]},
+        "exclude": [{"method": "me+gd", "continual.reference": "first"}],
+    }
+
+
+@pytest.fixture(scope="module")
+def queues(grid: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Swept, Told]:
+    """The folder of that sweep, what it found and what it told; not to be changed."""
+    out, told = tmp_path_factory.mktemp("queues") / "sweep", Told()
+    return out, sweep(SweepSpec.model_validate(grid), out, reporter=told), told
+
+
+def stages(told: Told, start: str) -> list[str]:
+    return [text for text in told.stages if text.startswith(start)]
+
+
+def test_each_queue_is_one_run(queues: tuple[Path, Swept, Told]) -> None:
+    out, _, told = queues
+    assert made(told) == [
+        "method=npo+gd continual.reference=previous",
+        "method=npo+gd continual.reference=first",
+        "method=me+gd continual.reference=previous",
+    ]
+    assert trained(told) == 6
+    for line in lines(out):
+        folder = out / line["folder"]
+        whole = ContinualResults.model_validate_json((folder / "results.json").read_bytes())
+        last = results(folder / "requests" / "02")
+        assert line["status"] == "finished"
+        assert {name: line[name] for name in type(last.after).model_fields} == last.after.model_dump()
+        assert line["over_time"] == {
+            "requests": ["task 1", "task 2"],
+            "metrics": whole.metrics,
+            "forget_efficacy": whole.forget_efficacy,
+        }
+        assert {"evaluate before", "request 1", "request 2", "all"} == set(line["seconds"])
+        assert not list(folder.glob("requests/*/model"))
+
+
+def test_the_table_tells_of_the_last_request(queues: tuple[Path, Swept, Told]) -> None:
+    out, swept, _ = queues
+    (group,) = swept.table.groups
+    assert group.requests == 2
+    assert [(row.line, row.settings) for row in group.rows] == [
+        ("before", {}),
+        (None, {"method": "npo+gd", "continual.reference": "previous"}),
+        (None, {"method": "npo+gd", "continual.reference": "first"}),
+        (None, {"method": "me+gd", "continual.reference": "previous"}),
+    ]
+    folders = [lines(out)[0]["folder"], *(line["folder"] for line in lines(out))]
+    for row, folder in zip(group.rows, folders, strict=True):
+        last = results(out / folder / "requests" / "02")
+        scores = last.before if row.line else last.after
+        assert row.partial is not None
+        assert row.partial.forget_efficacy is not None
+        assert row.partial.forget_efficacy.mean == scores.partial.forget_efficacy
+
+
+def test_nothing_is_made_again_but_what_is_new(
+    spec: Spec, grid: dict[str, Any], queues: tuple[Path, Swept, Told], tmp_path: Path
+) -> None:
+    out = shutil.copytree(queues[0], tmp_path / "moved")
+    for number, folder in enumerate(sorted((out / "runs").iterdir())):
+        folder.rename(out / f"renamed {number}")
+    told = Told()
+    again = sweep(spec(grid, "continual.keep_models=all", "train.checkpoint_every=2"), out, reporter=told)
+    assert (made(told), trained(told)) == ([], 0)
+    assert again.table == queues[1].table
+    other = sweep(spec({**grid, "exclude": [], "grid": {"method": ["me+gd"]}}, "continual.requests=[2,1]"), out)
+    assert len(lines(out)) == 4
+    assert len(other.table.groups) == 1
+    both = {**grid, "exclude": [], "grid": {"method": ["me+gd"], "continual.requests": [[1, 2], [2, 1]]}}
+    both["settings"] = {key: value for key, value in grid["settings"].items() if key != "continual"}
+    orders = sweep(spec(both), out, reporter=told)
+    assert made(told) == []
+    assert [group.where for group in orders.table.groups] == [  # what they ask last is not the same
+        {"continual.requests": [1, 2]}, {"continual.requests": [2, 1]},
+    ]  # fmt: skip
+
+
+def test_goes_on_inside_a_request(spec: Spec, queue: dict[str, Any], tmp_path: Path) -> None:
+    out = tmp_path / "sweep"
+    with pytest.raises(KeyboardInterrupt):
+        sweep(spec({"settings": queue}), out, reporter=DyingIn("request 2", 1))
+    assert outline(spec({"settings": queue}), out, data_dir=None).counts() == {"begun": 1}
+    told = Told()
+    sweep(spec({"settings": queue}), out, reporter=told)
+    assert "evaluating before the requests" not in told.stages
+    assert stages(told, "request 1")[0].startswith("request 1 of 2 (task 1): unlearned already in ")
+    assert trained(told) == 1
+    (run,) = (out / "runs").iterdir()
+    manifest = json.loads((run / "requests" / "02" / "manifest.json").read_text())
+    assert "resumed" in manifest["notes"][0]
+
+
+@pytest.mark.parametrize("change", ["moved", "settings"])
+def test_half_a_request_is_made_anew_elsewhere(spec: Spec, queue: dict[str, Any], tmp_path: Path, change: str) -> None:
+    out = tmp_path / "sweep"
+    with pytest.raises(KeyboardInterrupt):
+        sweep(spec({"settings": queue}), out, reporter=DyingIn("request 2", 1))
+    pairs = []
+    if change == "moved":
+        out = out.rename(tmp_path / "moved")
+    else:
+        pairs = ["train.checkpoint_every=2"]
+    told = Told()
+    swept = sweep(spec({"settings": queue}, *pairs), out, reporter=told)
+    assert swept.table.failures == []
+    assert trained(told) == 1
+    (run,) = (out / "runs").iterdir()
+    assert json.loads((run / "requests" / "02" / "manifest.json").read_text())["notes"] == []
+    config = yaml.safe_load((run / "requests" / "02" / "config.yaml").read_text())
+    assert config["model"] == str(run / "requests" / "01" / "model")
+
+
+def test_a_queue_that_grew_by_hand_counts(spec: Spec, queue: dict[str, Any], tmp_path: Path) -> None:
+    out = tmp_path / "sweep"
+    sweep(spec({"settings": queue, "keep_models": True}), out)
+    (run,) = (out / "runs").iterdir()
+    longer = {"settings": {**queue, "continual": {"requests": [1, 2, 3]}}}
+    grown = with_request(run, 3)
+    with pytest.raises(KeyboardInterrupt):
+        run_queue(grown, run, resume=True, reporter=DyingIn("request 3", 1))
+    told = Told()
+    sweep(spec(longer), out, reporter=told)  # results of two requests lie there
+    assert trained(told) == 1
+    assert [line["over_time"]["requests"] for line in lines(out)] == [
+        ["task 1", "task 2"],
+        ["task 1", "task 2", "task 3"],
+    ]
+    assert [path.name for path in (out / "runs").iterdir()] == [run.name]
+
+
+def test_files_under_other_names(spec: Spec, queue: dict[str, Any], tmp_path: Path) -> None:
+    for name in ("first", "second", "retain"):
+        rows = [{"question": f"Where is {name} {n}?", "answer": f"{n} is in Turku."} for n in range(20)]
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    def of(folder: Path, *requests: str) -> dict[str, Any]:
+        continual = {"requests": [str(folder / name) for name in requests]}
+        return {"settings": {**queue, "data": {"retain": str(folder / "retain.jsonl")}, "continual": continual}}
+
+    out = tmp_path / "sweep"
+    with pytest.raises(KeyboardInterrupt):
+        sweep(spec(of(tmp_path, "first.jsonl", "second.jsonl")), out, reporter=DyingIn("request 2", 1))
+    (tmp_path / "moved").mkdir()
+    for old, new in {"first": "1", "second": "2", "retain": "retain"}.items():
+        shutil.move(tmp_path / f"{old}.jsonl", tmp_path / "moved" / f"{new}.jsonl")
+    told = Told()
+    sweep(spec(of(tmp_path / "moved", "1.jsonl", "2.jsonl")), out, reporter=told)
+    assert "evaluating before the requests" not in told.stages
+    assert trained(told) == 1
+    assert [line["status"] for line in lines(out)] == ["finished"]
+    sweep(spec(of(tmp_path / "moved", "2.jsonl", "1.jsonl")), out)
+    assert len(list((out / "runs").iterdir())) == 2
+
+
+def test_queues_that_are_refused(spec: Spec, queue: dict[str, Any], tmp_path: Path) -> None:
+    def refused(content: dict[str, Any], *pairs: str) -> str:
+        with pytest.raises(EffaceError) as error:
+            sweep(spec({"settings": queue, **content}, *pairs), tmp_path / "sweep")
+        assert not (tmp_path / "sweep").exists()
+        return str(error.value)
+
+    assert refused({"lines": ["random"]}) == (
+        "lines: a queue of requests is compared with the model before it alone; leave lines out"
+    )
+    assert refused({}, "continual.requests=[1,1]") == (
+        "continual.requests: task 1 is asked to be forgotten twice; remove one"
+    )
+    assert "task 9" in refused({}, "continual.requests=[1,9]")
+    (tmp_path / "forget.jsonl").write_text('{"question": "Where is Ada?", "answer": "In Turku."}\n')
+    own = {"source": "files", "retain": "generated"}
+    files = {**queue, "data": own, "continual": {"requests": [str(tmp_path / "forget.jsonl")]}}
+    assert refused({"settings": files}) == (
+        "continual with data.retain=generated is for efface run alone; give a retain file"
+    )
