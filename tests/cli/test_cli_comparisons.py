@@ -46,9 +46,9 @@ def test_hallucinations_are_counted_and_their_judge_is_named(efface: Command, tm
     assert found == {"n": 4, "made_up": 0.25, "right": 0.25, "declined": 0.25, "silent": 0.25, "judge": "key-facts"}
     ran = efface("score", str(tmp_path), "--hallucinations")
     shown = " ".join(ran.stdout.split())
-    assert "Answers to the 4 questions of the forget set: made up 25.0%, right 25.0%, declined 25.0%" in shown
+    assert "The 4 answers on the forget set, judged by key-facts: made up 25.0%, right 25.0%, declined 25.0%" in shown
     assert "key-facts" in shown
-    assert "Answers to the" not in efface("score", str(tmp_path)).stdout
+    assert "answers on the forget set" not in efface("score", str(tmp_path)).stdout
     assert "hallucinations" not in json.loads(efface("score", str(tmp_path), "--json").stdout)
 
 

@@ -69,7 +69,7 @@ def print_scores(console: Console, scores: Mapping[str, Any]) -> None:
         )
     if found := scores.get("hallucinations"):
         shares = ", ".join(f"{kind.replace('_', ' ')} {found[kind]:.1%}" for kind in _KINDS_OF_ANSWER)
-        print_line(console, f"Answers to the {found['n']} questions of the forget set: {shares}.")
+        print_line(console, f"The {found['n']} answers on the forget set, judged by {found['judge']}: {shares}.")
     print_sources(console, [whole])
 
 

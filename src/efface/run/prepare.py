@@ -15,31 +15,26 @@ from efface.artifacts import Manifest
 from efface.data import load_task
 from efface.data.config import OWN_ANSWERS
 from efface.data.generic import keep_own_answers
-from efface.downstream.harness import check_template
-from efface.downstream.tasks import check_tasks, task_files
+from efface.downstream.tasks import task_files
 from efface.errors import EffaceError
-from efface.objectives.method import objective
-from efface.objectives.own import try_out
 from efface.objectives.terms import Objective
+from efface.run.checked import checked_device, checked_model
 from efface.run.config import RunConfig
 from efface.run.folder import RunFolder
 from efface.run.manifest import check_objectives, continued, manifest, training_precision
 from efface.run.models import (
-    check_weights,
-    device_for,
     evaluation_dtype,
     load_tokenizer,
     model_config,
     model_folder,
     model_sha256,
-    reset_peak_memory,
 )
-from efface.run.opened import Opened, open_model
+from efface.run.opened import Opened
 from efface.run.own_answers import Answering, own_answers, read_answers, write_answers
 from efface.run.plugins import own_objectives
 from efface.run.reporter import Reporter
 from efface.run.snapshots import Snapshots
-from efface.run.training import check_can_train, warn_of
+from efface.run.training import warn_of
 from efface.schema import Task
 from efface.text.forward import vocabulary_size
 from efface.text.template import Formatter
@@ -110,56 +105,18 @@ def prepare(
     """
     if config.continual is not None:
         raise EffaceError("continual holds several requests, and this takes one; use efface run")
-    out.check(config, resume=resume)
-    device = device_for(config.device)
-    check_can_train(config.train, device)
-    reset_peak_memory(device)
-    if config.downstream is not None:
-        check_tasks(config.downstream)
+    device = checked_device(config, out, resume=resume)
     task = load_task(config.data, data_dir=data_dir)
-    own = own_objectives(config.plugins)
-    bound = objective(config.method, config, own)
-    opened = open_model(config.model, config.text, device=device, reporter=reporter)
-    check_weights(opened.source, opened.model, config.train)
-    if config.downstream is not None:
-        check_template(config.downstream, opened.tokenizer)
-    if own:
-        try_out(bound, vocabulary=vocabulary_size(opened.model), device=device)
+    opened, bound = checked_model(config, device, reporter)
     reference = _reference(config, opened, bound)
     answers = None
     if config.data.retain == OWN_ANSWERS:
         answers = read_answers(out) or answer(opened.model, opened.formatter, config, reporter)
         task = keep_own_answers(task, answers, retain_evaluation=config.data.retain_evaluation)
     check_task(task, bound)
-    if unused := [each.name for each in own if each.name not in bound.name.split("+")]:
-        reporter.warning(f"method {bound.name} does not use the plug-in {', '.join(unused)}")
-    if not bound.retain:
-        reporter.warning(
-            f"method {bound.name} only forgets: nothing is kept, and the model will lose more than it was asked to; "
-            f"{bound.name}+gd keeps a retain set, your own or data.retain=generated"
-        )
+    _warn_of_method(config, bound, reporter)
     steps = unlearning_examples(draws(task, config.train, config.seed), bound.views, opened.formatter)
     warn_of(task, opened.formatter, config.train, items=len(task.forget), reporter=reporter)
-    made = manifest(
-        seed=config.seed,
-        device=device,
-        precision=f"weights and optimizer float32, training {training_precision(config.train, device)}, "
-        f"evaluation {str(evaluation_dtype(opened.source, device)).removeprefix('torch.')}",
-        data=task.sources,
-        plugins=config.plugins,
-        tasks=task_files(config.downstream),
-        model=config.model,
-        model_sha256=opened.sha256,
-    )
-    if config.reference is not None:
-        made.notes.append(f"compared with {config.reference} (sha256 {reference[1]})")
-        if not bound.sequence_reference_views and not bound.needs_distribution:
-            reporter.warning(f"method {bound.name} compares with no model; reference={config.reference} is not used")
-    if earlier := out.manifest():
-        if not out.model.is_dir():
-            check_objectives(earlier, config.plugins)
-            _check_reference(config, earlier, made)
-        made = continued(earlier, made)
     return Prepared(
         config=config,
         out=out,
@@ -173,9 +130,49 @@ def prepare(
         device=device,
         objective=bound,
         steps=steps,
-        manifest=made,
+        manifest=_manifest(config, out, task, opened, device=device, reference=reference),
         reporter=reporter,
     )
+
+
+def _warn_of_method(config: RunConfig, bound: Objective, reporter: Reporter) -> None:
+    """Tell of settings that the method passes over, and of a method that keeps nothing."""
+    own = own_objectives(config.plugins)
+    if unused := [each.name for each in own if each.name not in bound.name.split("+")]:
+        reporter.warning(f"method {bound.name} does not use the plug-in {', '.join(unused)}")
+    if not bound.retain:
+        reporter.warning(
+            f"method {bound.name} only forgets: nothing is kept, and the model will lose more than it was asked to; "
+            f"{bound.name}+gd keeps a retain set, your own or data.retain=generated"
+        )
+    if config.reference is not None and not bound.sequence_reference_views and not bound.needs_distribution:
+        reporter.warning(f"method {bound.name} compares with no model; reference={config.reference} is not used")
+
+
+def _manifest(
+    config: RunConfig, out: RunFolder, task: Task, opened: Opened, *, device: torch.device, reference: tuple[Path, str]
+) -> Manifest:
+    """What makes this run; of one that goes on, with its start and times. Raises `EffaceError` where it changed."""
+    made = manifest(
+        seed=config.seed,
+        device=device,
+        precision=f"weights and optimizer float32, training {training_precision(config.train, device)}, "
+        f"evaluation {str(evaluation_dtype(opened.source, device)).removeprefix('torch.')}",
+        data=task.sources,
+        plugins=config.plugins,
+        tasks=task_files(config.downstream),
+        model=config.model,
+        model_sha256=opened.sha256,
+    )
+    if config.reference is not None:
+        made.notes.append(f"compared with {config.reference} (sha256 {reference[1]})")
+    earlier = out.manifest()
+    if earlier is None:
+        return made
+    if not out.model.is_dir():
+        check_objectives(earlier, config.plugins)
+        _check_reference(config, earlier, made)
+    return continued(earlier, made)
 
 
 def _reference(config: RunConfig, opened: Opened, bound: Objective) -> tuple[Path, str]:

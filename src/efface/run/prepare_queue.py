@@ -14,28 +14,23 @@ from efface.artifacts import Manifest
 from efface.data import load_task
 from efface.data.config import OWN_ANSWERS, DataConfig, shown
 from efface.data.generic import keep_own_answers
-from efface.downstream.harness import check_template
-from efface.downstream.tasks import check_tasks, task_files
+from efface.downstream.tasks import task_files
 from efface.errors import EffaceError
 from efface.evaluation.engine import check_fits
-from efface.objectives.method import objective
-from efface.objectives.own import try_out
 from efface.objectives.terms import Objective
+from efface.run.checked import checked_device, checked_model
 from efface.run.config import RunConfig
 from efface.run.manifest import check_task_files, manifest, training_precision
-from efface.run.models import check_weights, device_for
 from efface.run.opened import Opened, open_model
 from efface.run.own_answers import Answering, own_answers, read_answers, write_answers
-from efface.run.plugins import own_metrics, own_objectives
+from efface.run.plugins import own_metrics
 from efface.run.queue_folder import QueueFolder
 from efface.run.reporter import Reporter
 from efface.run.settings import to_yaml
-from efface.run.training import check_can_train
 from efface.run.trajectory import check_best
 from efface.scenarios.continual import ContinualConfig, Request, request_data
 from efface.schema import Task
 from efface.scores.own import RecordMetric
-from efface.text.forward import vocabulary_size
 from efface.train.examples import check_task, unlearning_examples
 from efface.train.plan import draws
 from efface.train.step import Example
@@ -124,36 +119,15 @@ def prepare_queue(
     settings = config.continual
     if settings is None:
         raise EffaceError("there are no requests; set continual.requests, such as [1, 2] or [first.csv, second.csv]")
-    folder.check(config, resume=resume)
-    device = device_for(config.device)
-    check_can_train(config.train, device)
-    if config.downstream is not None:
-        check_tasks(config.downstream)
+    device = checked_device(config, folder, resume=resume)
     data = request_data(config.data, settings.requests)
     tasks = [_loaded(each, request, data_dir) for each, request in zip(data, settings.requests, strict=True)]
-    opened = open_model(config.model, config.text, device=device, reporter=reporter)
-    check_weights(opened.source, opened.model, config.train)
-    if config.downstream is not None:
-        check_template(config.downstream, opened.tokenizer)
-    own = own_objectives(config.plugins)
-    bound = objective(config.method, config, own)
-    if own:
-        try_out(bound, vocabulary=vocabulary_size(opened.model), device=device)
+    opened, bound = checked_model(config, device, reporter)
     answers = None
     if config.data.retain == OWN_ANSWERS:
         answers = read_answers(folder) or answer(opened.model, opened.formatter, config, reporter)
         tasks = [keep_own_answers(task, answers, retain_evaluation=config.data.retain_evaluation) for task in tasks]
     steps = [_steps(task, bound, config, opened) for task in tasks]
-    made = manifest(
-        seed=config.seed,
-        device=device,
-        precision=f"training {training_precision(config.train, device)}; each request has a manifest of its own",
-        data={name: digest for task in tasks for name, digest in task.sources.items()},
-        plugins=config.plugins,
-        tasks=task_files(config.downstream),
-        model=config.model,
-        model_sha256=opened.sha256,
-    )
     this = Queue(
         config=config,
         settings=settings,
@@ -164,10 +138,24 @@ def prepare_queue(
         device=device,
         opened=opened,
         own_answers=answers,
-        manifest=_continued(folder, made),
+        manifest=_continued(folder, _manifest(config, tasks, opened, device)),
     )
     this.check_next()
     return this
+
+
+def _manifest(config: RunConfig, tasks: Sequence[Task], opened: Opened, device: torch.device) -> Manifest:
+    """What makes this queue; each request has a manifest of its own."""
+    return manifest(
+        seed=config.seed,
+        device=device,
+        precision=f"training {training_precision(config.train, device)}; each request has a manifest of its own",
+        data={name: digest for task in tasks for name, digest in task.sources.items()},
+        plugins=config.plugins,
+        tasks=task_files(config.downstream),
+        model=config.model,
+        model_sha256=opened.sha256,
+    )
 
 
 def _loaded(data: DataConfig, request: Request, data_dir: Path | None) -> Task:
