@@ -196,9 +196,11 @@ def test_adapters_go_with_their_models(queues, queue_settings, tmp_path):
     changes = merge(CASES["first with adapters"], {"continual": {"keep_models": "last"}})
     run_queue(validated(RunConfig, merge(queue_settings, changes)), tmp_path / "all")
     folders = [tmp_path / "all" / "requests" / name for name in ("01", "02")]
-    assert [(each / "adapter").is_dir() for each in folders] == [False, True]
+    assert [(each / "adapter").is_dir() for each in folders] == [False, False]  # the second stands on the first
     _, out, _ = queues("first with adapters")
-    assert same(weights(folders[1] / "adapter"), weights(out / "requests" / "02" / "adapter"))
+    kept = [out / "requests" / name for name in ("01", "02")]
+    assert all((each / "adapter").is_dir() and (each / "model").is_dir() for each in kept)
+    assert same(weights(folders[1] / "model"), weights(kept[1] / "model"))
 
 
 def test_a_finished_queue_resumed_does_nothing_again(complete, monkeypatch):

@@ -24,8 +24,8 @@ class QueueFolder(RunFolder):
         return RunFolder(self.root.absolute() / "requests" / f"{number:02d}")
 
     def drop_model(self, number: int) -> None:
-        """Remove the model that a request left."""
-        for folder in (self.request(number).model, self.request(number).adapter):
+        """Remove the model that a request left, and the next one's adapter, which stands on it."""
+        for folder in (self.request(number).model, self.request(number).adapter, self.request(number + 1).adapter):
             shutil.rmtree(folder, ignore_errors=True)
 
     def read(self) -> RunConfig:
