@@ -51,7 +51,7 @@ def table(source: Path) -> None:
 
 
 def trajectories(source: Path, out: Path) -> None:
-    """Model utility against forget efficacy, epoch by epoch: untargeted methods on the left, targeted on the right."""
+    """Model utility against forget efficacy, epoch by epoch where those were scored; untargeted, then targeted."""
     from matplotlib import pyplot
 
     figure, both = pyplot.subplots(1, 2, figsize=(10, 4.2), sharex=True, sharey=True)
@@ -59,17 +59,20 @@ def trajectories(source: Path, out: Path) -> None:
     for axes, objectives, title in zip(both, (_UNTARGETED, _TARGETED), ("untargeted", "targeted"), strict=True):
         runs = [each for each in _runs(models) if each["method"].partition("+")[0] in objectives]
         for each in runs:
-            points = [_point(each["before"]), *(_point(epoch["scores"]) for epoch in each["trajectory"]["epochs"])]
+            epochs = [epoch["scores"] for epoch in each["trajectory"]["epochs"]] if "trajectory" in each else []
             color = _COLORS[each["method"]]
-            axes.plot(*zip(*points, strict=True), "-o", color=color, markersize=4, label=each["method"].upper())
-            axes.plot(*points[-1], "o", color=color, markersize=8)
+            if epochs:
+                points = [_point(scores) for scores in (each["before"], *epochs)]
+                axes.plot(*zip(*points, strict=True), "-o", color=color, markersize=4)
+            marker = {"marker": "o"} if epochs else {"marker": "s", "fillstyle": "none"}
+            axes.plot(*_point(each["after"]), linestyle="", color=color, markersize=8, label=each["name"], **marker)
         axes.plot(*_point(runs[0]["before"]), "k*", markersize=11, label="before")
         for each in (each for each in models if each["kind"] == "evaluation"):
             dashes = "--" if each["name"] == "retrained" else ":"
             axes.axvline(_point(each["after"])[0], color="0.5", linestyle=dashes, linewidth=1, label=each["name"])
-        axes.set(title=title, xlabel="forget efficacy", xlim=(0, 1.02), ylim=(-0.02, 1))
+        axes.set(title=title, xlabel="forget efficacy", xlim=(0, 1.02), ylim=(-0.02, 0.65))
         axes.grid(alpha=0.3)
-        axes.legend(fontsize=7, loc="lower left")
+        axes.legend(fontsize=7, loc="upper left")
     both[0].set_ylabel("model utility")
     figure.tight_layout()
     figure.savefig(out, metadata={"Date": None}, facecolor="white")
