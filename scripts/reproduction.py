@@ -72,7 +72,7 @@ def trajectories(source: Path, out: Path) -> None:
             axes.axvline(_point(each["after"])[0], color="0.5", linestyle=dashes, linewidth=1, label=each["name"])
         axes.set(title=title, xlabel="forget efficacy", xlim=(0, 1.02), ylim=(-0.02, 0.65))
         axes.grid(alpha=0.3)
-        axes.legend(fontsize=7, loc="upper left")
+        axes.legend(fontsize=7, loc="lower left")
     both[0].set_ylabel("model utility")
     figure.tight_layout()
     figure.savefig(out, metadata={"Date": None}, facecolor="white")

@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import resource
 import sys
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -17,6 +18,8 @@ import pytest
 import torch
 
 from efface.artifacts import METRICS, Manifest, Partial, Results, Scores, SetScores
+from efface.run import opened, pipeline, records, snapshots
+from efface.run.models import load_model
 
 HERE = Path(__file__).parent
 HEAVY = (
@@ -174,3 +177,22 @@ def made() -> Manifest:
         started="2026-01-01T00:00:00+00:00",
         seconds={"evaluate before": 1.5},
     )
+
+
+@pytest.fixture
+def loads(monkeypatch):
+    """One entry a load: the model's folder, and how many models are in memory already."""
+    found, models = [], []
+
+    def watched(folder, **settings):
+        found.append((folder.name, sum(model() is not None for model in models)))
+        model = load_model(folder, **settings)
+        models.append(weakref.ref(model.get_input_embeddings()))
+        vars(model)["cycle"] = model  # as loaders leave them, depending on what they have to import
+        return model
+
+    for module in (opened, pipeline, records, snapshots):
+        monkeypatch.setattr(module, "load_model", watched)
+    gc.disable()  # a model must be gone when it is not needed, not when Python collects
+    yield found
+    gc.enable()

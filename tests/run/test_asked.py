@@ -15,9 +15,8 @@ from efface.evaluation.generate import Generation
 from efface.run import asked as module
 from efface.run.asked import answer_questions
 from efface.run.questioning import AnswersConfig
-from efface.run.settings import merge, validated
 from support.runs import Told
-from support.taught import KNOWN, knowing
+from support.taught import KNOWN, asking, knowing
 
 
 @pytest.fixture(scope="module")
@@ -30,15 +29,7 @@ def config(model: Path, tmp_path: Path) -> Any:
     """Settings for asking `KNOWN`, or other rows."""
 
     def make(rows: Any = KNOWN, **changes: Any) -> AnswersConfig:
-        (tmp_path / "asked.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-        values = {
-            "model": str(model),
-            "questions": {"path": str(tmp_path / "asked.jsonl")},
-            "device": "cpu",
-            "text": {"format": "plain"},
-            "evaluate": {"new_tokens": 40},
-        }
-        return validated(AnswersConfig, merge(values, changes))
+        return asking(AnswersConfig, model, rows, tmp_path, **changes)
 
     return make
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import math
 import os
@@ -10,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-import weakref
 from pathlib import Path
 
 import pytest
@@ -26,7 +24,7 @@ from efface.reference.cached import CachedLogprobs
 from efface.run import opened, pipeline
 from efface.run import records as run_records
 from efface.run.config import RunConfig
-from efface.run.models import load_model, model_sha256
+from efface.run.models import model_sha256
 from efface.run.pipeline import run
 from efface.run.reporter import Silent
 from efface.run.settings import merge, read_yaml, validated
@@ -235,25 +233,6 @@ def test_resuming_with_another_model_of_that_name_is_refused(config, tmp_path, s
 
 
 # The model before unlearning
-
-
-@pytest.fixture
-def loads(monkeypatch):
-    """One entry a load: the model's folder, and how many models are in memory already."""
-    found, models = [], []
-
-    def watched(folder, **settings):
-        found.append((folder.name, sum(model() is not None for model in models)))
-        model = load_model(folder, **settings)
-        models.append(weakref.ref(model.get_input_embeddings()))
-        vars(model)["cycle"] = model  # as loaders leave them, depending on what they have to import
-        return model
-
-    for module in (opened, pipeline, run_records):
-        monkeypatch.setattr(module, "load_model", watched)
-    gc.disable()  # a model must be gone when it is not needed, not when Python collects
-    yield found
-    gc.enable()
 
 
 @pytest.mark.parametrize(

@@ -18,9 +18,9 @@ from efface.run.models import load_model, load_tokenizer
 from efface.run.pipeline import run
 from efface.run.probe import probe, write_probe
 from efface.run.questioning import ProbeConfig
-from efface.run.settings import merge, validated
+from efface.run.settings import validated
 from support.runs import Told
-from support.taught import HALF_KNOWN, KNOWN, knowing
+from support.taught import HALF_KNOWN, KNOWN, asking, knowing
 
 ROWS = [*HALF_KNOWN, *KNOWN]
 FILES = ("forget", "forget_perturbed", "neighbor", "neighbor_perturbed")
@@ -36,15 +36,7 @@ def config(model: Path, tmp_path: Path) -> Any:
     """Settings for probing with `ROWS`, or others."""
 
     def make(rows: Any = ROWS, **changes: Any) -> ProbeConfig:
-        (tmp_path / "asked.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-        values = {
-            "model": str(model),
-            "questions": {"path": str(tmp_path / "asked.jsonl")},
-            "device": "cpu",
-            "text": {"format": "plain"},
-            "evaluate": {"new_tokens": 40},
-        }
-        return validated(ProbeConfig, merge(values, changes))
+        return asking(ProbeConfig, model, rows, tmp_path, **changes)
 
     return make
 

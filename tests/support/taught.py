@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 
+from efface.run.settings import Config, merge, validated
 from efface.schema import Prompt
 from efface.text.template import Encoded, Formatter, TextConfig
 
@@ -82,3 +85,16 @@ def knowing(folder: Path) -> Path:
     """Save in `folder` a model that knows what is `KNOWN`, and each of `HALF_KNOWN` in a way that does not count."""
     facts = {str(row["question"]): f"{row['answer']} So they say." for row in KNOWN}
     return teach(folder, facts | {str(row["question"]): text for row, text in zip(HALF_KNOWN, _SAYS, strict=True)})
+
+
+def asking(kind: type[Config], model: Path, rows: Any, folder: Path, /, **changes: Any) -> Config:
+    """Settings for asking the model these rows, which are written into `folder`."""
+    (folder / "asked.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    values = {
+        "model": str(model),
+        "questions": {"path": str(folder / "asked.jsonl")},
+        "device": "cpu",
+        "text": {"format": "plain"},
+        "evaluate": {"new_tokens": 40},
+    }
+    return validated(kind, merge(values, changes))
