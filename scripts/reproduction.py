@@ -92,7 +92,7 @@ def continual(source: Path, out: Path) -> None:
         for axes, line in zip(panels, lines, strict=True):
             axes.plot(times, line, "-o", markersize=4, label=each["name"])
     for axes, title in zip(panels, titles, strict=True):
-        axes.set(title=title, xlabel="requests unlearned", ylim=(-0.02, 1))
+        axes.set(title=title, xlabel="requests unlearned", xlim=(-0.1, times[-1] + 0.1), xticks=times, ylim=(-0.02, 1))
         axes.grid(alpha=0.3)
     panels[0].legend(fontsize=7)
     figure.tight_layout()
