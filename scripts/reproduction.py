@@ -9,8 +9,9 @@ python scripts/reproduction.py continual docs/reproduction/continual.json docs/i
 from __future__ import annotations
 
 import json
+import statistics
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,19 +36,18 @@ def gather(root: Path, out: Path) -> None:
 
 
 def table(source: Path) -> None:
-    """The runs as rows of a Markdown table."""
-    print(
-        "| method | lr | forget coeff. | model utility | forget efficacy | forget: ROUGE / probability / truth ratio |"
-    )
-    print("|---|---|---|---|---|---|")
+    """The runs as rows of a Markdown table: means over seeds, with the standard deviation behind the sign."""
+    print("| | seeds | lr | forget coefficient | model utility | forget efficacy | ROUGE / probability / truth ratio |")
+    print("|---|---|---|---|---|---|---|")
     models = _models(source)
-    for scores in [each["before"] for each in models if each["kind"] == "run"][:1]:
-        print(_row("before", "", "", scores))
+    groups = _by_method(models)
+    print(_row(("before", "", "", ""), [next(iter(groups.values()))[0]["before"]]))
     for each in (each for each in models if each["kind"] == "evaluation"):
-        print(_row(each["name"], "", "", each["after"]))
-    for each in _runs(models):
-        settings = each["settings"]
-        print(_row(each["method"].upper(), f"{settings['lr']:g}", f"{settings['forget_coeff']:g}", each["after"]))
+        print(_row((each["name"], "", "", ""), [each["after"]]))
+    for method, runs in groups.items():
+        settings = runs[0]["settings"]
+        head = (method.upper(), str(len(runs)), f"{settings['lr']:g}", f"{settings['forget_coeff']:g}")
+        print(_row(head, [each["after"] for each in runs]))
 
 
 def trajectories(source: Path, out: Path) -> None:
@@ -57,15 +57,13 @@ def trajectories(source: Path, out: Path) -> None:
     figure, both = pyplot.subplots(1, 2, figsize=(10, 4.2), sharex=True, sharey=True)
     models = _models(source)
     for axes, objectives, title in zip(both, (_UNTARGETED, _TARGETED), ("untargeted", "targeted"), strict=True):
-        runs = [each for each in _runs(models) if each["method"].partition("+")[0] in objectives]
-        for each in runs:
-            epochs = [epoch["scores"] for epoch in each["trajectory"]["epochs"]] if "trajectory" in each else []
-            color = _COLORS[each["method"]]
-            if epochs:
-                points = [_point(scores) for scores in (each["before"], *epochs)]
-                axes.plot(*zip(*points, strict=True), "-o", color=color, markersize=4)
-            marker = {"marker": "o"} if epochs else {"marker": "s", "fillstyle": "none"}
-            axes.plot(*_point(each["after"]), linestyle="", color=color, markersize=8, label=each["name"], **marker)
+        groups = {name: runs for name, runs in _by_method(models).items() if name.partition("+")[0] in objectives}
+        for method, runs in groups.items():
+            color, label = _COLORS[method], method.upper()
+            for each in sorted(runs, key=lambda run: "trajectory" not in run):
+                _draw_run(axes, each, color, label)
+                label = None
+        runs = next(iter(groups.values()))
         axes.plot(*_point(runs[0]["before"]), "k*", markersize=11, label="before")
         for each in (each for each in models if each["kind"] == "evaluation"):
             dashes = "--" if each["name"] == "retrained" else ":"
@@ -136,10 +134,23 @@ def _models(source: Path) -> list[dict[str, Any]]:
     return models
 
 
-def _runs(models: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """One after the other as in the paper's tables."""
-    runs = [each for each in models if each["kind"] == "run"]
-    return sorted(runs, key=lambda each: (_ORDER.index(each["method"]), each["settings"]["lr"]))
+def _by_method(models: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Method -> its runs, one for each seed; in the order of the paper's tables."""
+    groups: dict[str, list[dict[str, Any]]] = {method: [] for method in _ORDER}
+    for each in models:
+        if each["kind"] == "run":
+            groups[each["method"]].append(each)
+    return {method: runs for method, runs in groups.items() if runs}
+
+
+def _draw_run(axes: Any, run: dict[str, Any], color: Any, label: str | None) -> None:
+    """A line with a dot for each epoch where these were scored, and the end."""
+    epochs = [epoch["scores"] for epoch in run["trajectory"]["epochs"]] if "trajectory" in run else []
+    if epochs:
+        points = [_point(scores) for scores in (run["before"], *epochs)]
+        axes.plot(*zip(*points, strict=True), "-o", color=color, markersize=4)
+    marker = {"marker": "o"} if epochs else {"marker": "s", "fillstyle": "none"}
+    axes.plot(*_point(run["after"]), linestyle="", color=color, markersize=8, label=label, **marker)
 
 
 def _json(path: Path) -> Any:
@@ -158,11 +169,17 @@ def _point(scores: dict[str, Any]) -> tuple[float, float]:
     return found["forget_efficacy"], found["model_utility"]
 
 
-def _row(name: str, lr: str, coefficient: str, scores: dict[str, Any]) -> str:
-    efficacy, utility = _point(scores)
-    forget = scores["sets"]["forget"]
-    said = " / ".join(f"{forget[metric]:.2f}" for metric in ("rouge", "probability", "truth_ratio"))
-    return f"| {name} | {lr} | {coefficient} | {utility:.3f} | {efficacy:.3f} | {said} |"
+def _row(head: Sequence[str], scores: Sequence[dict[str, Any]]) -> str:
+    points = [_point(each) for each in scores]
+    efficacy, utility = (_mean([point[axis] for point in points]) for axis in (0, 1))
+    sets = [each["sets"]["forget"] for each in scores]
+    said = [statistics.fmean(each[metric] for each in sets) for metric in ("rouge", "probability", "truth_ratio")]
+    return f"| {' | '.join(head)} | {utility} | {efficacy} | {' / '.join(f'{value:.2f}' for value in said)} |"
+
+
+def _mean(values: Sequence[float]) -> str:
+    mean = f"{statistics.fmean(values):.3f}"
+    return f"{mean} ± {statistics.stdev(values):.3f}" if len(values) > 1 else mean
 
 
 _COMMANDS: dict[str, Callable[..., None]] = {
