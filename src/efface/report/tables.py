@@ -13,6 +13,7 @@ from efface.artifacts import METRICS, Downstream, Metric, Record, Results, Score
 from efface.report.downstream import print_downstream
 from efface.report.parts import plain_table, print_line, print_sources, shown_number
 from efface.report.text import one_line
+from efface.report.trajectory import print_trajectory
 from efface.scores.definitions import Definition
 from efface.scores.definitions import definition as find_definition
 
@@ -39,6 +40,9 @@ def print_results(console: Console, results: Mapping[str, Results]) -> None:
     models = {"before": first.before, **{method.upper(): result.after for method, result in results.items()}}
     downstream = _downstream(results)
     _print_aggregates(console, models, first.definition, downstream)
+    for method, result in results.items():
+        if result.trajectory is not None:
+            print_trajectory(console, method, result.trajectory)
     if downstream:
         print_downstream(console, downstream)
     table = _metric_table()

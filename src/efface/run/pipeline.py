@@ -60,8 +60,10 @@ def run(
     scores_before = score_records(asked_before, config.definition, metrics)  # now: an own metric may fail
     snapshots = this.snapshots
     _unlearn(this, resume=resume, snapshots=snapshots)
-    trajectory = None if snapshots is None else score_epochs(this, snapshots, judges, asked_before)
-    asked_after = records_after(this, judges, asked_before)
+    if snapshots is None:
+        trajectory, asked_after = None, records_after(this, judges, asked_before)
+    else:
+        trajectory, asked_after = score_epochs(this, snapshots, judges, asked_before)
     results = Results(
         definition=config.definition,
         method=config.method,

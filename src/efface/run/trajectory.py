@@ -16,11 +16,15 @@ from efface.scores.sets import KEPT
 from efface.scores.trajectory import best
 
 
-def score_epochs(this: Prepared, snapshots: Snapshots, judges: Judges, before: Records) -> Trajectory:
-    """Score the model of every epoch; leave that of the best one in the run's folder, where it was asked for."""
+def score_epochs(this: Prepared, snapshots: Snapshots, judges: Judges, before: Records) -> tuple[Trajectory, Records]:
+    """Score the model of every epoch; leave that of the best one in the run's folder, where it was asked for.
+
+    Returns the scores, and the records of the model that is left.
+    """
     metrics, last = own_metrics(this.config.plugins), snapshots.last
     # the last one first, while its model is the one in the run's folder
-    records = {epoch: records_of_epoch(this, judges, before, epoch) for epoch in (last, *snapshots.ends.values())}
+    order = dict.fromkeys((last, *snapshots.ends.values()))
+    records = {epoch: records_of_epoch(this, judges, before, epoch) for epoch in order}
     scored = [
         EpochScores(epoch=epoch, step=step, scores=score_records(records[epoch], this.config.definition, metrics))
         for step, epoch in snapshots.ends.items()
@@ -32,7 +36,7 @@ def score_epochs(this: Prepared, snapshots: Snapshots, judges: Judges, before: R
         snapshots.rebuild(kept, this.out.model, tokenizer=this.tokenizer, device=this.device)
         collect()
     this.out.write_records("after", records[kept])
-    return Trajectory(epochs=scored, best=chosen, kept=kept)
+    return Trajectory(epochs=scored, best=chosen, kept=kept), records[kept]
 
 
 def check_best(config: RunConfig, task: Task | None) -> None:
