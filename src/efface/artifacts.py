@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -239,6 +239,8 @@ class Manifest(BaseModel):
     seed: int
     device: str
     precision: str
+    optimizer: str | None = None
+    """`adamw` or `adamw8bit`, which a resumed run goes on with; None where nothing is trained, or all by `adamw`."""
     versions: dict[str, str]
     data: dict[str, str]
     """Source -> SHA-256."""
@@ -262,19 +264,29 @@ def write_records(path: Path, records: Iterable[Record]) -> None:
 
 
 def read_records(path: Path) -> list[Record]:
-    """Read what `write_records` wrote; a damaged line is refused by number."""
-    records = []
+    """Read what `write_records` wrote; a damaged line is refused by number, and so is a file without any."""
+    records = list(stream_records(path))
+    if not records:
+        raise EffaceError(f"{path} holds no records; run the evaluation again")
+    return records
+
+
+def stream_records(path: Path) -> Iterator[Record]:
+    """Read what `write_records` wrote, holding one record at a time; a damaged line is refused."""
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open(encoding="utf-8") as file:
+            for number, line in enumerate(file, 1):
+                yield _record(path, number, line)
     except (OSError, UnicodeDecodeError) as error:
         raise EffaceError(f"cannot read records {path}: {error}; run the evaluation again") from error
-    for number, line in enumerate(text.removesuffix("\n").split("\n"), 1):  # not splitlines: texts hold U+2028
-        try:
-            records.append(Record.model_validate_json(line))
-        except ValidationError as error:
-            problem = error.errors()[0]
-            where = ".".join(str(part) for part in problem["loc"]) or "line"
-            raise EffaceError(
-                f"{path}, line {number}: not an efface record ({where}: {problem['msg']}); run the evaluation again"
-            ) from error
-    return records
+
+
+def _record(path: Path, number: int, line: str) -> Record:
+    try:
+        return Record.model_validate_json(line)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(str(part) for part in problem["loc"]) or "line"
+        raise EffaceError(
+            f"{path}, line {number}: not an efface record ({where}: {problem['msg']}); run the evaluation again"
+        ) from error

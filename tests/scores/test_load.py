@@ -83,10 +83,10 @@ def test_damaged_records(run: Path, make_record: Make) -> None:
         load(run, stage="after")
     path.write_text('{"set": "forget"')
     with pytest.raises(EffaceError, match=r"forget\.jsonl, line 1: not an efface record"):
-        load(run, stage="after")
+        score_path(run)
     write_records(path, [make_record(set="retain")])
     with pytest.raises(EffaceError, match=r"forget\.jsonl, set forget, question q0: .* belongs to the set retain"):
-        load(run, stage="after")
+        score_path(run)
     path.rename(path.with_name("forgett.jsonl"))
     with pytest.raises(EffaceError, match=r"'forgett' is no evaluation set; did you mean 'forget'\?"):
         load(run, stage="after")

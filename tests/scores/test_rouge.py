@@ -1,7 +1,15 @@
 from __future__ import annotations
 
+from hypothesis import given
+from hypothesis import strategies as st
+from rouge_score.rouge_scorer import RougeScorer
+
 from efface.scores.question import Missing, Question
-from efface.scores.rouge import rouge
+from efface.scores.rouge import common_length, rouge, rouge_l_recall
+
+THEIRS = RougeScorer(["rougeL"], use_stemmer=True)
+WORDS = st.sampled_from(["Running", "runs", "a", "b", "the", "flies", "flying", "é", "ß", "x1", "-", "it's", "\n", "İ"])
+TEXTS = st.lists(WORDS, max_size=90).map(" ".join) | st.text(max_size=40)
 
 
 def score(answer: str, output: str) -> float | Missing:
@@ -34,3 +42,19 @@ def test_without_either_it_is_missing() -> None:
 def test_an_answer_in_another_script_is_missing_and_not_zero() -> None:
     assert score("奥斯陆", "奥斯陆") == Missing("the answer has no letter a-z or digit, and ROUGE counts only those")
     assert score("Осло 1985", "1985") == 1.0
+
+
+@given(answer=TEXTS, output=TEXTS)
+def test_numbers_are_those_of_rouge_score(answer: str, output: str) -> None:
+    assert rouge_l_recall(answer, output) == THEIRS.score(answer, output)["rougeL"].recall
+
+
+@given(one=st.lists(st.sampled_from("abc"), max_size=80), other=st.lists(st.sampled_from("abc"), max_size=80))
+def test_common_length_is_that_of_the_table(one: list[str], other: list[str]) -> None:
+    lengths = [0] * (len(other) + 1)
+    for token in one:
+        row = [0]
+        for place, said in enumerate(other):
+            row.append(lengths[place] + 1 if token == said else max(lengths[place + 1], row[-1]))
+        lengths = row
+    assert common_length(one, other) == lengths[-1]

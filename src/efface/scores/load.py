@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
-from efface.artifacts import read_records
+from efface.artifacts import stream_records
 from efface.errors import EffaceError, nearest
 from efface.scores.foreign import read_log
 from efface.scores.own import RecordMetric
@@ -18,10 +18,11 @@ Stage = Literal["before", "after"]
 """Before or after unlearning."""
 
 
-def load(path: Path, *, stage: Stage, metrics: Sequence[RecordMetric] = ()) -> dict[str, list[Question]]:
-    """Read set -> questions; `stage` matters only where `path` has both, `metrics` where it has records.
+def load(path: Path, *, stage: Stage, metrics: Sequence[RecordMetric] = ()) -> dict[str, Iterable[Question]]:
+    """Find set -> questions; `stage` matters only where `path` has both, `metrics` where it has records.
 
-    Raises `EffaceError` for what is neither records nor an eval log, and for damage in them.
+    Records are read one at a time, while the questions are iterated over, which can be done once. Raises `EffaceError`
+    for what is neither records nor an eval log, and for damage in them; in records, where it comes to it.
     """
     if stage not in get_args(Stage):
         raise EffaceError(f"there is no stage {stage!r} of a run; {nearest(stage, get_args(Stage))}")
@@ -29,10 +30,10 @@ def load(path: Path, *, stage: Stage, metrics: Sequence[RecordMetric] = ()) -> d
         return _read_folder(path, stage, metrics)
     if not path.exists():
         raise EffaceError(f"{path} does not exist; give a run's folder or the file of an eval log")
-    return read_log(path)
+    return {**read_log(path)}
 
 
-def _read_folder(path: Path, stage: Stage, metrics: Sequence[RecordMetric]) -> dict[str, list[Question]]:
+def _read_folder(path: Path, stage: Stage, metrics: Sequence[RecordMetric]) -> dict[str, Iterable[Question]]:
     # a run's folder, or one of `efface evaluate`: only what lies in records/ is a set
     folder = path / "records" if (path / "records").is_dir() else path
     if folder is path and (path / "manifest.json").is_file():
@@ -49,7 +50,7 @@ def _read_folder(path: Path, stage: Stage, metrics: Sequence[RecordMetric]) -> d
     return {name: _read_set(name, file, metrics) for name, file in files.items()}
 
 
-def _read_set(name: str, file: Path, metrics: Sequence[RecordMetric]) -> list[Question]:
+def _read_set(name: str, file: Path, metrics: Sequence[RecordMetric]) -> Iterable[Question]:
     if file.stat().st_size == 0:
         raise EffaceError(f"{file}: the set {name} has no questions; run the evaluation again")
-    return from_records(name, read_records(file), where=str(file), metrics=metrics)
+    return from_records(name, stream_records(file), where=str(file), metrics=metrics)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from efface.artifacts import METRICS, Metric, SetScores
 from efface.scores.arithmetic import mean
@@ -35,6 +36,16 @@ class Gap:
     """The most frequent one."""
 
 
+@dataclass(frozen=True)
+class ScoredSet:
+    """What is left of a set's questions."""
+
+    scores: SetScores
+    gaps: list[Gap]
+    embedders: set[str]
+    judges: set[str]
+
+
 def question_metrics(question: Question, *, set_name: str, definition: Definition) -> dict[Metric, float | Missing]:
     """The six metrics of one question, each in [0, 1]."""
     recall = rouge(question)
@@ -53,44 +64,59 @@ def question_metrics(question: Question, *, set_name: str, definition: Definitio
     }
 
 
-def score_set(
-    name: str, questions: Sequence[Question], definition: Definition, own: Sequence[str] = ()
-) -> tuple[SetScores, list[Gap]]:
-    """Average each metric over the questions of one set; `own` names the user's metrics.
+def score_set(name: str, questions: Iterable[Question], definition: Definition, own: Sequence[str] = ()) -> ScoredSet:
+    """Average each metric over the questions of one set, holding one at a time; `own` names the user's metrics.
 
     A metric that only some questions have is null: an average over fewer questions would be another number.
     """
-    rows = [question_metrics(question, set_name=name, definition=definition) for question in questions]
-    columns: dict[str, list[float | Missing]] = {metric: [row[metric] for row in rows] for metric in METRICS}
-    columns |= {metric: [own_of(question, metric) for question in questions] for metric in own}
-    means = {metric: _mean(column) for metric, column in columns.items()}
-    gaps = [_gap(name, metric, questions, columns[metric]) for metric, value in means.items() if value is None]
+    columns: dict[str, _Column] = {metric: _Column() for metric in (*METRICS, *own)}
+    embedders, judges, n = set(), set(), 0
+    for question in questions:
+        n += 1
+        six = question_metrics(question, set_name=name, definition=definition)
+        for metric, value in (*six.items(), *((each, own_of(question, each)) for each in own)):
+            columns[metric].add(question.id, value)
+        embedders.add(question.embedder)
+        judges.add(question.judge)
     scores = SetScores(
-        n=len(questions),
-        **{metric: means[metric] for metric in METRICS},
-        own={metric: means[metric] for metric in own},
+        n=n,
+        **{metric: columns[metric].mean() for metric in METRICS},
+        own={metric: columns[metric].mean() for metric in own},
     )
-    return scores, gaps
-
-
-def _mean(column: Sequence[float | Missing]) -> float | None:
-    numbers = [value for value in column if not isinstance(value, Missing)]
-    return mean(numbers) if len(numbers) == len(column) else None
-
-
-def _gap(name: str, metric: str, questions: Sequence[Question], column: list[float | Missing]) -> Gap:
-    missing = [
-        (question.id, value) for question, value in zip(questions, column, strict=True) if isinstance(value, Missing)
-    ]
-    reasons = Counter(value.reason for _, value in missing)
-    return Gap(
-        set=name,
-        metric=metric,
-        lacking=len(missing),
-        n=len(questions),
-        first=missing[0][0],
-        reason=reasons.most_common(1)[0][0],
+    return ScoredSet(
+        scores=scores,
+        gaps=[column.gap(name, metric, n) for metric, column in columns.items() if column.lacking],
+        embedders={each for each in embedders if each is not None},
+        judges={each for each in judges if each is not None},
     )
+
+
+@dataclass
+class _Column:
+    """One metric, question by question: all that is kept of each."""
+
+    numbers: array[float] = field(default_factory=lambda: array("d"))
+    first: str = ""
+    """Id of the first question that lacks it."""
+    reasons: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def lacking(self) -> int:
+        return self.reasons.total()
+
+    def add(self, question: str, value: float | Missing) -> None:
+        if not isinstance(value, Missing):
+            self.numbers.append(value)
+            return
+        self.first = self.first if self.reasons else question
+        self.reasons[value.reason] += 1
+
+    def mean(self) -> float | None:
+        return None if self.reasons else mean(self.numbers)
+
+    def gap(self, name: str, metric: str, n: int) -> Gap:
+        reason = self.reasons.most_common(1)[0][0]
+        return Gap(set=name, metric=metric, lacking=self.lacking, n=n, first=self.first, reason=reason)
 
 
 def explain(gaps: Iterable[Gap]) -> dict[str, str]:

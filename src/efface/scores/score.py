@@ -44,6 +44,8 @@ def score_path(
     """
     rules = find_definition(definition)
     sets = load(Path(path), stage=stage, metrics=metrics)
+    if FORGET in sets and (against is not None or refusals is not None):
+        sets[FORGET] = list(sets[FORGET])  # read again below
     retrained = None if against is None else load(Path(against), stage=stage)
     scores = score_questions(sets, rules, own=[metric.name for metric in metrics]).model_dump()
     result = {"definition": rules.name, "sets": scores.pop("sets"), **scores}
@@ -51,7 +53,7 @@ def score_path(
         quality = forget_quality(_forget(sets, path), _forget(retrained, against), rules)
         result["forget_quality"] = quality.model_dump()
     if refusals is not None:
-        result["hallucinations"] = hallucinations(sets.get(FORGET, ()), refusals).model_dump()
+        result["hallucinations"] = hallucinations([*sets.get(FORGET, ())], refusals).model_dump()
     return result
 
 
@@ -71,29 +73,31 @@ def score_records(
     return score_questions(sets, rules, own=[metric.name for metric in metrics])
 
 
-def score_questions(sets: Mapping[str, Sequence[Question]], definition: Definition, own: Sequence[str] = ()) -> Scores:
-    """Score set -> questions; what cannot be had is null, and `missing` says why. `own` names the user's metrics."""
+def score_questions(sets: Mapping[str, Iterable[Question]], definition: Definition, own: Sequence[str] = ()) -> Scores:
+    """Score set -> questions, each iterated over once; what cannot be had is null, and `missing` says why.
+
+    `own` names the user's metrics.
+    """
     scored = {name: score_set(name, sets[name], definition, own) for name in ordered(sets)}
-    set_scores = {name: scores for name, (scores, _) in scored.items()}
-    questions = [question for rows in sets.values() for question in rows]
+    set_scores = {name: each.scores for name, each in scored.items()}
     return Scores(
         model_utility=aggregate.whole_model_utility(set_scores, definition),
         model_utility_retain=aggregate.model_utility_retain(set_scores, definition.utility_metrics),
         forget_efficacy=aggregate.forget_efficacy(set_scores.get(FORGET), definition.efficacy_metrics),
         partial=aggregate.partial(set_scores, definition),
         missing={
-            **explain(gap for _, gaps in scored.values() for gap in gaps),
+            **explain(gap for each in scored.values() for gap in each.gaps),
             **aggregate.explain_aggregates(set_scores, definition),
         },
-        embedder=_the_one("embedding model", (question.embedder for question in questions)),
-        judge=_the_one("judge", (question.judge for question in questions)),
+        embedder=_the_one("embedding model", (name for each in scored.values() for name in each.embedders)),
+        judge=_the_one("judge", (name for each in scored.values() for name in each.judges)),
         sets=set_scores,
     )
 
 
-def _the_one(what: str, names: Iterable[str | None]) -> str | None:
+def _the_one(what: str, names: Iterable[str]) -> str | None:
     """The one name among `names`; None where there is none."""
-    found = sorted({name for name in names if name is not None})
+    found = sorted(set(names))
     if len(found) > 1:
         raise EffaceError(
             f"the records come from more than one {what} ({', '.join(found)}), so their scores do not compare; "
@@ -102,7 +106,7 @@ def _the_one(what: str, names: Iterable[str | None]) -> str | None:
     return found[0] if found else None
 
 
-def _forget(sets: Mapping[str, list[Question]], path: str | Path) -> list[Question]:
+def _forget(sets: Mapping[str, Iterable[Question]], path: str | Path) -> list[Question]:
     if FORGET not in sets:
         raise EffaceError(f"{path} has no forget set, and forget quality compares two; score without `against`")
-    return sets[FORGET]
+    return list(sets[FORGET])
