@@ -14,6 +14,7 @@ from efface.evaluation.config import EvaluateConfig
     [
         {"new_tokens": 0},
         {"batch_tokens": -1},
+        {"precision": "float16"},
         {"token_budget": 0},
         {"limit": 0},
         {"embedder": " "},

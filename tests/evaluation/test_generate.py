@@ -8,8 +8,10 @@ import torch
 from transformers import AutoModelForCausalLM, RwkvConfig
 
 from efface.errors import EffaceError
+from efface.evaluation import decode as decode_module
 from efface.evaluation import generate as generate_module
 from efface.evaluation.generate import Generation, batches, generate
+from efface.evaluation.room import cached_numbers
 from efface.schema import Prompt
 from efface.text.template import Formatter, TextConfig
 
@@ -113,13 +115,13 @@ def test_collapsed_model_stays_within_its_budget(model, formatter):
 
 def test_batches_keep_to_the_token_budget(model, formatter, monkeypatch):
     shapes = []
-    original = type(model).generate
+    original = decode_module.greedy
 
-    def spy(self: Any, *, input_ids: torch.Tensor, **settings: Any) -> Any:
-        shapes.append(input_ids.shape)
-        return original(self, input_ids=input_ids, **settings)
+    def spy(model: Any, prompts: list[list[int]], **settings: Any) -> Any:
+        shapes.append((len(prompts), max(map(len, prompts))))
+        return original(model, prompts, **settings)
 
-    monkeypatch.setattr(type(model), "generate", spy)
+    monkeypatch.setattr(decode_module, "greedy", spy)
     done: list[int] = []
     run(model, formatter, batch_tokens=100, progress=done.append)
     assert len(shapes) > 1
@@ -128,18 +130,38 @@ def test_batches_keep_to_the_token_budget(model, formatter, monkeypatch):
     assert (done[0], done[-1], len(done)) == (0, len(QUESTIONS), len(shapes) + 1)
 
 
+def test_batches_follow_the_free_memory_unless_told_how_large(model, formatter, monkeypatch):
+    rows: list[int] = []
+    original = decode_module.greedy
+
+    def spy(model: Any, prompts: list[list[int]], **settings: Any) -> Any:
+        rows.append(len(prompts))
+        return original(model, prompts, **settings)
+
+    monkeypatch.setattr(decode_module, "greedy", spy)
+    expected = run(model, formatter)
+    longest = max(map(len, formatter.encode_prompts(QUESTIONS)))
+    two_rows = 1 << (2 * (longest + NEW)).bit_length()
+    free = two_rows * cached_numbers(model.config) * 4 * 2
+    monkeypatch.setattr(generate_module, "free_memory", lambda device: free)
+    assert run(model, formatter, batch_tokens=None) == expected
+    assert rows[0] == 5
+    assert 1 < rows[1] < 5
+    assert sum(rows) == 10
+
+
 def out_of_memory_above(limit: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Let the model stand for one on a GPU that holds so many rows; gives how many were asked each time."""
     rows: list[int] = []
-    decode = generate_module._decode
+    original = decode_module.greedy
 
-    def fails(model: Any, prompts: list[list[int]], *others: Any) -> list[list[int]]:
+    def fails(model: Any, prompts: list[list[int]], **settings: Any) -> list[list[int]]:
         rows.append(len(prompts))
         if len(prompts) > limit:
             raise torch.OutOfMemoryError
-        return decode(model, prompts, *others)
+        return original(model, prompts, **settings)
 
-    monkeypatch.setattr(generate_module, "_decode", fails)
+    monkeypatch.setattr(decode_module, "greedy", fails)
     return rows
 
 

@@ -12,6 +12,7 @@ from efface.objectives import compute
 from efface.objectives.config import KLConfig, ObjectiveConfig
 from efface.objectives.method import objective
 from efface.objectives.terms import Reference, divisors
+from efface.reference.cached import CachedLogprobs
 from efface.reference.live import LiveReference
 from efface.text import forward
 from efface.text.attention import packing
@@ -40,22 +41,52 @@ def reference():
     return AutoModelForCausalLM.from_pretrained(GOLDEN / "reference", dtype=torch.float64)
 
 
-def evaluated(model, method, reference=None, **settings):
+def evaluated(model, method, reference=None, *, views=VIEWS, **settings):
     bound = objective(method, ObjectiveConfig(**settings))
-    by = [divisors(term, VIEWS) for term in bound.terms]
+    by = [divisors(term, views) for term in bound.terms]
     with packing(forward.unwrapped(model)):
-        return compute.term_values(model, bound.terms, VIEWS, by, reference or Reference())
+        return compute.term_values(model, bound.terms, views, by, reference or Reference())
+
+
+def related(view, index, answer):
+    """All questions begin with the same three tokens, as those of a chat do; a question is the same in all views."""
+    side = 5 if view.startswith("forget") else 6
+    return Encoded(f"{view}/{index}", [2, 3, 4, side, 10 + index, 20], answer)
+
+
+RELATED = {
+    "forget": [related("forget", 0, [30, 31, 32, 33]), related("forget", 1, [30, 34])],
+    "forget_idk": [related("forget_idk", 0, [40, 41, 1]), related("forget_idk", 1, [42, 1])],
+    "retain": [related("retain", 0, [50, 51, 52]), related("retain", 1, [53, 54, 55, 56, 57])],
+    "retain_idk": [related("retain_idk", 0, [50, 41, 1]), related("retain_idk", 1, [53, 54])],
+    "forget_mismatch": [related("forget_mismatch", 0, [30, 34]), related("forget_mismatch", 1, [30, 31, 32, 33])],
+}
+
+
+@pytest.fixture
+def nothing_shared(monkeypatch):
+    """Pack every token of every sequence anew, from when it is called on."""
+
+    def anew(self, ids):
+        start = len(self.place)
+        self.place.update(((-2 - at, token), at) for at, token in enumerate(ids, start))
+        return list(range(start, len(self.place)))
+
+    return lambda: monkeypatch.setattr("efface.text.packing._Beginnings.add", anew)
 
 
 @pytest.mark.parametrize(
-    ("method", "tokens", "logits"),
+    ("method", "views", "tokens", "logits"),
     [
-        ("ga+gd", 28 + 34, 22 + 28),  # answers alone
-        ("idk+ap", 16 + 34 + 18, 10 + 28 + 12),
-        ("me+gd", 28 + 34, 26 + 28),  # every token of forget but the first two
+        ("ga+gd", VIEWS, 28 + 34, 22 + 28),  # answers alone
+        ("idk+ap", VIEWS, 16 + 34 + 18, 10 + 28 + 12),
+        ("me+gd", VIEWS, 28 + 34, 26 + 28),  # every token of forget but the first two
+        # the four questions take 3 + 5 + 5 tokens; of five tokens of refusals, three are those of answers
+        ("idk+ap", RELATED, 13 + 5 + 8 + 2, 5 + 8 + 5),
+        ("me+gd", RELATED, 13 + 6 + 8, 7 + 6 + 8),  # every distinct token of forget but the first
     ],
 )
-def test_one_forward_of_the_views_needed_and_the_head_where_it_is_read(model, monkeypatch, method, tokens, logits):
+def test_one_forward_of_what_is_needed_and_the_head_where_it_is_read(model, monkeypatch, method, views, tokens, logits):
     forwarded, rows = [], []
     own_states, own_head = compute.hidden_states, forward.head
 
@@ -70,7 +101,7 @@ def test_one_forward_of_the_views_needed_and_the_head_where_it_is_read(model, mo
     monkeypatch.setattr(compute, "hidden_states", counting_states)
     monkeypatch.setattr(compute, "head", counting_head)
     monkeypatch.setattr(forward, "head", counting_head)
-    evaluated(model, method)
+    evaluated(model, method, views=views)
     assert forwarded == [tokens]
     assert sum(rows) == logits
 
@@ -80,6 +111,27 @@ def values_and_gradients(model, method, reference, **settings):
     values = evaluated(model, method, reference, **settings)
     torch.stack(values).sum().backward()
     return values, {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize(
+    ("method", "settings"),
+    [
+        ("idk+ap", {}),
+        ("dpo+gd", {}),
+        ("llmu", {}),
+        ("me+kl", {"kl": KLConfig(positions="all")}),
+        ("me+gd", {"me": {"average": "sequences"}}),
+    ],
+)
+def test_what_sequences_share_changes_nothing(model, reference, nothing_shared, method, settings):
+    before = CachedLogprobs.compute(reference, [*RELATED["forget"], *RELATED["forget_idk"]], token_budget=1000)
+    asks = Reference(before, LiveReference(reference))
+    values, gradients = values_and_gradients(model, method, asks, views=RELATED, **settings)
+    nothing_shared()
+    apart, apart_gradients = values_and_gradients(model, method, asks, views=RELATED, **settings)
+    torch.testing.assert_close(torch.stack(values), torch.stack(apart), atol=0, rtol=1e-10)
+    for name, gradient in apart_gradients.items():  # norms are computed in float32
+        torch.testing.assert_close(gradients[name], gradient, atol=1e-6 * float(gradient.abs().max()), rtol=0)
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,10 @@ from transformers import AutoModelForCausalLM
 from efface.reference.live import LiveReference
 from efface.text.attention import packing
 from efface.text.forward import unwrapped
-from efface.text.packing import pack
 from efface.text.template import Encoded
 
 GOLDEN = Path(__file__).parents[1] / "golden"
-BATCH = pack([Encoded("a", [5, 6, 7], [8, 9]), Encoded("b", [40], [41, 42, 43, 1])])
+ITEMS = [Encoded("a", [5, 6, 7], [8, 9]), Encoded("b", [40], [41, 42, 43, 1])]
 
 
 def base():
@@ -30,15 +29,18 @@ def adapted():
     return get_peft_model(base(), settings)
 
 
-def logits(reference):
-    return reference.head(reference.hidden(BATCH))
+def logits(reference, positions="all"):
+    return reference.head(reference.rows(ITEMS, positions))
 
 
-def test_the_logits_are_the_models_own():
+@pytest.mark.parametrize("positions", ["answer", "all"])
+def test_the_logits_are_the_models_own(positions):
     model = base().eval()
     with torch.no_grad():
-        rows = [model(torch.tensor([item.prompt + item.answer])).logits[0] for item in BATCH.sequences]
-    torch.testing.assert_close(logits(LiveReference(model)), torch.cat(rows))
+        rows = [model(torch.tensor([item.prompt + item.answer])).logits[0, :-1] for item in ITEMS]
+    if positions == "answer":
+        rows = [row[-len(item.answer) :] for row, item in zip(rows, ITEMS, strict=True)]
+    torch.testing.assert_close(logits(LiveReference(model), positions), torch.cat(rows))
 
 
 @pytest.mark.parametrize("training", [False, True])
@@ -75,5 +77,5 @@ def test_dropout_is_off_and_no_gradient_is_kept(adapted):
 def test_the_mode_comes_back_after_an_error(adapted):
     adapted.train()
     with pytest.raises(AttributeError), packing(unwrapped(adapted)):
-        LiveReference(adapted, adapter_off=True).hidden(None)
+        LiveReference(adapted, adapter_off=True).rows([None], "all")
     assert adapted.training

@@ -49,6 +49,24 @@ def uneven() -> list[Encoded]:
 
 
 @pytest.fixture(scope="session")
+def related(uneven: list[Encoded]) -> list[Encoded]:
+    """Sequences that begin alike, and others between them."""
+    question, other = uneven[3].answer[:9], [*uneven[3].answer[:4], 5, 6]
+    answer, wrong = uneven[1].answer[:12], [*uneven[1].answer[:3], 7, 8, 9]
+    return [
+        uneven[2],
+        Encoded("right", question, answer),
+        Encoded("refusal", question, [4, 5]),
+        Encoded("other question", other, answer),
+        Encoded("wrong", question, wrong),
+        Encoded("cut short", question, answer[:5]),
+        Encoded("again", question, answer),
+        Encoded("the border elsewhere", [*question, *answer[:2]], answer[2:]),
+        uneven[0],
+    ]
+
+
+@pytest.fixture(scope="session")
 def one_by_one() -> Callable[[Any, list[Encoded]], list[torch.Tensor]]:
     """Log-probs of each answer token from the model's own forward and attention, a sequence at a time."""
 

@@ -6,17 +6,43 @@ import pytest
 import torch
 
 from efface.errors import EffaceError
-from efface.text import likelihood
+from efface.text import likelihood, reading
 from efface.text.likelihood import answer_logprobs
 from efface.text.template import Encoded
 
 
 @pytest.mark.parametrize("token_budget", [1, 30, 10_000])
-def test_the_budget_changes_nothing(llama, uneven, one_by_one, token_budget):
+def test_the_budget_changes_nothing(llama, uneven, related, one_by_one, token_budget):
     with torch.no_grad():
-        alone = one_by_one(llama, uneven)
-    for ours, own in zip(answer_logprobs(llama, uneven, token_budget=token_budget), alone, strict=True):
+        alone = one_by_one(llama, uneven + related)
+    for ours, own in zip(answer_logprobs(llama, uneven + related, token_budget=token_budget), alone, strict=True):
         assert ours == pytest.approx(own.tolist(), abs=1e-5)
+
+
+ANSWERS = [
+    Encoded(f"{question}/{answer}", [question] * 10, [5, 6, 10 + answer, 4, 4])
+    for answer in range(4)
+    for question in (20, 21, 22)
+]
+"""Four answers to each of three questions, which take 24 tokens of which 14 are predicted, or 60 if read apart."""
+
+
+@pytest.mark.parametrize(
+    ("why", "forwards", "heads"),
+    [(None, [48, 24], [28, 14]), ("its layers mix tokens", [45, 45, 45, 45], [11, 13, 13, 11])],
+    ids=["packed", "in rows"],
+)
+def test_answers_share_their_question_and_the_budget_counts_it_once(llama, monkeypatch, why, forwards, heads):
+    monkeypatch.setattr(likelihood, "why_in_rows", lambda model: why)
+    monkeypatch.setattr(reading, "why_in_rows", lambda model: why)
+    read, scored = [], []
+    llama.model.register_forward_pre_hook(
+        lambda _, __, inputs: read.append(inputs["input_ids"].numel()), with_kwargs=True
+    )
+    llama.lm_head.register_forward_pre_hook(lambda _, inputs: scored.append(inputs[0].shape[0]))
+    answer_logprobs(llama, ANSWERS, token_budget=48)
+    assert read == forwards
+    assert scored == heads
 
 
 @pytest.fixture

@@ -2,20 +2,38 @@
 
 from __future__ import annotations
 
+from itertools import chain, pairwise
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from efface.text.packing import Layout, pack, token_batches
+from efface.text.packing import pack, together, token_batches
 from efface.text.template import Encoded
 
 TWO = [Encoded("a", [10, 11], [12, 13, 14]), Encoded("b", [20], [21])]
+FOUR = [
+    Encoded("right", [10, 11], [12, 13]),
+    Encoded("other", [20], [21]),
+    Encoded("wrong", [10, 11], [12, 14, 15]),
+    Encoded("again", [10, 11], [12, 13]),
+]
+"""What begins as an earlier one does."""
 lengths = st.lists(st.integers(2, 300), min_size=1, max_size=12)
+_few = st.lists(st.integers(0, 1), min_size=1, max_size=6)
+alike = st.lists(st.tuples(_few, _few).map(lambda ids: Encoded("x", *ids)), min_size=1, max_size=10)
+"""Of two tokens alone, so that many begin as others do."""
 
 
 def sequences_of(sizes: list[int]) -> list[Encoded]:
-    return [Encoded(str(index), [0], [1] * (size - 1)) for index, size in enumerate(sizes)]
+    """No two begin alike."""
+    return [Encoded(str(index), [index], [1] * (size - 1)) for index, size in enumerate(sizes)]
+
+
+def beginnings(sequences: list[Encoded]) -> set[tuple[int, ...]]:
+    whole = [(*item.prompt, *item.answer) for item in sequences]
+    return {ids[:end] for ids in whole for end in range(1, len(ids) + 1)}
 
 
 def test_sequences_lie_one_behind_the_other():
@@ -25,6 +43,27 @@ def test_sequences_lie_one_behind_the_other():
     assert batch.layout.lengths == (5, 2)
     assert batch.layout.offsets.tolist() == [0, 5, 7]
     assert batch.layout.longest == 5
+
+
+def test_what_sequences_begin_with_lies_in_the_row_once():
+    batch = pack(FOUR)
+    assert batch.input_ids.tolist() == [[10, 11, 12, 13, 20, 21, 14, 15]]
+    assert batch.position_ids.tolist() == [[0, 1, 2, 3, 0, 1, 3, 4]]
+    assert batch.places == ([0, 1, 2, 3], [4, 5], [0, 1, 2, 6, 7], [0, 1, 2, 3])
+    assert batch.layout.lengths == (4, 2, 5)  # nothing of the last one is its own
+    assert batch.layout.own == (4, 2, 2)
+    assert batch.layout.shares
+    assert not pack(TWO).layout.shares
+
+
+@given(alike)
+@settings(deadline=None, derandomize=True, max_examples=100)
+def test_a_row_holds_each_beginning_once_and_every_sequence_whole(sequences):
+    batch = pack(sequences)
+    assert batch.input_ids.shape == batch.position_ids.shape == (1, len(beginnings(sequences)))
+    for item, places in zip(sequences, batch.places, strict=True):
+        assert batch.input_ids[0, places].tolist() == item.prompt + item.answer
+        assert batch.position_ids[0, places].tolist() == list(range(len(item)))
 
 
 def test_answer_reads_predict_each_answer_token_from_the_one_before():
@@ -44,10 +83,35 @@ def test_all_reads_predict_every_token_but_the_first_of_its_sequence():
 
 def test_reads_of_some_sequences_are_numbered_among_themselves():
     reads = pack([*TWO, TWO[0]]).reads("answer", range(1, 3))
-    assert reads.rows.tolist() == [5, 8, 9, 10]
+    assert reads.rows.tolist() == [5, 1, 2, 3]
     assert reads.targets.tolist() == [21, 12, 13, 14]
     assert reads.sequence.tolist() == [0, 1, 1, 1]
     assert reads.counts == [1, 3]
+
+
+def test_reads_that_predict_the_same_are_known():
+    reads = pack(FOUR).reads("answer")
+    assert reads.rows.tolist() == [1, 2, 4, 1, 2, 6, 1, 2]
+    assert reads.targets.tolist() == [12, 13, 21, 12, 14, 15, 12, 13]  # two of them from one row
+    assert reads.first.tolist() == [0, 1, 2, 4, 5]
+    assert reads.of.tolist() == [0, 1, 2, 0, 3, 4, 0, 1]
+    assert reads.counts == [2, 1, 3, 2]
+
+
+@given(alike, st.sampled_from(["answer", "all"]))
+@settings(deadline=None, derandomize=True, max_examples=100)
+def test_reads_are_those_of_each_sequence(sequences, positions):
+    batch = pack(sequences)
+    reads = batch.reads(positions)
+    whole = [[*item.prompt, *item.answer] for item in sequences]
+    first = [len(item.prompt) if positions == "answer" else 1 for item in sequences]
+    assert reads.targets.tolist() == list(chain(*(ids[start:] for ids, start in zip(whole, first, strict=True))))
+    rows = [places[start - 1 : -1] for places, start in zip(batch.places, first, strict=True)]
+    assert reads.rows.tolist() == list(chain(*rows))
+    assert torch.equal(reads.rows[reads.first][reads.of], reads.rows)
+    assert torch.equal(reads.targets[reads.first][reads.of], reads.targets)
+    read = {tuple(ids[: end + 1]) for ids, start in zip(whole, first, strict=True) for end in range(start, len(ids))}
+    assert len(reads.first) == len(read)
 
 
 @pytest.mark.parametrize("item", [Encoded("x/7", [], [1]), Encoded("x/7", [1], [])], ids=["no prompt", "no answer"])
@@ -61,34 +125,54 @@ def test_nothing_to_pack_is_refused():
         pack([])
 
 
-@given(lengths)
-@settings(deadline=None, derandomize=True, max_examples=50)
-def test_rows_for_attention_bring_every_token_back_to_its_place(sizes):
-    layout = pack(sequences_of(sizes)).layout
-    token = torch.arange(sum(sizes))
-    owner = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes))
-    buckets, back = layout.buckets
-    assert torch.equal(torch.cat([token[bucket.gather].flatten() for bucket in buckets])[back], token)
-    seen = []
-    for bucket in buckets:
-        for row in bucket.gather:
-            sequence = int(owner[row[0]])
-            start = int(layout.offsets[sequence])
-            # a row starts with its whole sequence, in order: causal attention then cannot see the padding behind
-            assert torch.equal(row[: sizes[sequence]], token[start : start + sizes[sequence]])
-            seen.append(sequence)
-    assert sorted(seen) == list(range(len(sizes)))
+@given(lengths.map(sequences_of) | alike)
+@settings(deadline=None, derandomize=True, max_examples=100)
+def test_rows_for_attention_hold_every_sequence_whole_and_bring_every_token_back(sequences):
+    batch = pack(sequences)
+    buckets, spread = batch.layout.rows
+    token = torch.arange(batch.input_ids.shape[1])
+    assert torch.equal(spread.places, torch.cat([bucket.gather.flatten() for bucket in buckets]))
+    assert torch.equal(spread.places[spread.back], token)
+    rows = [row.tolist() for bucket in buckets for row in bucket.gather]
+    assert len(rows) == len(batch.layout.sequences)
+    for places in batch.layout.sequences:
+        # first in its row, in order: causal attention then cannot see the padding behind
+        assert places in [row[: len(places)] for row in rows]
+    assert {place for places in batch.layout.sequences for place in places} == set(token.tolist())
+
+
+@given(lengths.map(sequences_of) | alike, st.sampled_from(["rows", "whole"]))
+@settings(deadline=None, derandomize=True, max_examples=100)
+def test_the_holders_of_a_token_are_all_its_places_but_padding(sequences, laid_out):
+    layout = pack(sequences).layout
+    spread = layout.rows[1] if laid_out == "rows" else layout.whole
+    assert (spread.starts is not None) == layout.shares
+    holders = [[place] for place in spread.holders.tolist()]
+    if spread.starts is not None:
+        holders = [part.tolist() for part in spread.holders.tensor_split(spread.starts[1:])]
+    assert sum(map(len, holders)) == sum(layout.lengths) == len(set(chain(*holders)))
+    for token, places in enumerate(holders):
+        assert {int(spread.places[place]) for place in places} == {token}
+        assert len(places) == sum(token in sequence for sequence in layout.sequences)
+        assert int(spread.back[token]) in places
+
+
+def test_whole_sequences_lie_as_their_offsets_say():
+    layout = pack(FOUR).layout
+    assert layout.whole.places.tolist() == [0, 1, 2, 3, 4, 5, 0, 1, 2, 6, 7]
+    assert layout.whole.back.tolist() == [0, 1, 2, 3, 4, 5, 9, 10]
+    assert layout.offsets.tolist() == [0, 4, 6, 11]
 
 
 @given(lengths)
 @settings(deadline=None, derandomize=True, max_examples=50)
 def test_padding_stays_within_a_half_and_a_few_tokens(sizes):
-    buckets, _ = pack(sequences_of(sizes)).layout.buckets
+    buckets, _ = pack(sequences_of(sizes)).layout.rows
     assert sum(bucket.gather.numel() for bucket in buckets) <= sum(1.5 * size + 16 for size in sizes)
 
 
 def test_one_long_sequence_does_not_pad_the_short_ones():
-    buckets, _ = Layout((10, 400, 11, 12), torch.tensor([0, 10, 410, 421, 433], dtype=torch.int32)).buckets
+    buckets, _ = pack(sequences_of([10, 400, 11, 12])).layout.rows
     assert [tuple(bucket.gather.shape) for bucket in buckets] == [(3, 12), (1, 400)]
 
 
@@ -108,3 +192,34 @@ def test_token_batches_take_every_sequence_once_within_the_budget(sizes, budget)
 def test_a_token_batch_may_fill_the_budget():
     assert list(token_batches(sequences_of([4, 6, 5]), 10)) == [[1], [2, 0]]
     assert list(token_batches(sequences_of([4, 6, 5]), 11)) == [[1, 2], [0]]
+
+
+def test_the_same_prompt_comes_together_longest_first():
+    asked = [("b", 2), ("a", 3), ("b", 5), ("a", 1), ("c", 4)]
+    sequences = [Encoded(prompt, [ord(prompt)], [1] * count) for prompt, count in asked]
+    assert together(sequences) == [2, 0, 4, 1, 3]
+    in_order = [sequences[index] for index in together(sequences)]
+    assert together(in_order) == [0, 1, 2, 3, 4]
+    assert [index for group in token_batches(sequences, 6) for index in group] == together(sequences)
+
+
+@given(alike, st.integers(1, 30), st.booleans())
+@settings(deadline=None, derandomize=True, max_examples=100)
+def test_token_batches_count_what_the_model_reads(sequences, budget, shared):
+    def fits(group):
+        items = [sequences[index] for index in group]
+        whole = sum(map(len, items))
+        return len(beginnings(items)) <= budget and whole <= 4 * budget if shared else whole <= budget
+
+    groups = list(token_batches(sequences, budget, shared=shared))
+    assert [index for group in groups for index in group] == together(sequences)
+    assert all(fits(group) or len(group) == 1 for group in groups)
+    # no group could have taken the next sequence too
+    assert not any(fits([*group, after[0]]) for group, after in pairwise(groups))
+
+
+def test_a_long_prompt_of_many_short_answers_is_bounded():
+    """Attention holds it for each of them."""
+    sequences = [Encoded(str(index), [0] * 50, [index, 1]) for index in range(40)]
+    groups = list(token_batches(sequences, 100, shared=True))
+    assert [len(group) for group in groups] == [7, 7, 7, 7, 7, 5]

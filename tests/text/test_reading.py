@@ -75,31 +75,31 @@ IN_ROWS = {
 
 
 @pytest.mark.parametrize("name", IN_ROWS)
-def test_rows_are_one_by_one(name, random_model, uneven, one_by_one):
+def test_rows_are_one_by_one(name, random_model, uneven, related, one_by_one):
     config, why = IN_ROWS[name]
     model = random_model(config())
     own = model.config._attn_implementation
     assert why in check_reading(model)
     with torch.no_grad():
-        ours = answer_logprobs(model, uneven, token_budget=1000)
-        for row, alone in zip(ours, one_by_one(model, uneven), strict=True):
+        ours = answer_logprobs(model, uneven + related, token_budget=1000)
+        for row, alone in zip(ours, one_by_one(model, uneven + related), strict=True):
             torch.testing.assert_close(torch.tensor(row), alone, atol=2e-5, rtol=0)
     assert model.config._attn_implementation == own
 
 
 @pytest.mark.parametrize("name", ["bloom", "qwen3.5"])
-def test_gradients_are_those_of_one_by_one(name, random_model, uneven, one_by_one):
+def test_gradients_are_those_of_one_by_one(name, random_model, related, one_by_one):
     model = random_model(IN_ROWS[name][0]()).double()
-    batch = pack(uneven)
+    batch = pack(related)
     reads = batch.reads("answer")
     with reading.reading(model):
         target_logprobs(model, hidden_states(model, batch)[reads.rows], reads.targets).sum().backward()
     ours = {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
     model.zero_grad()
-    torch.cat(one_by_one(model, uneven)).sum().backward()
+    torch.cat(one_by_one(model, related)).sum().backward()
     for parameter_name, parameter in model.named_parameters():
-        scale = float(parameter.grad.abs().max())
-        torch.testing.assert_close(ours[parameter_name], parameter.grad, atol=1e-5 * scale, rtol=0)
+        scale = float(parameter.grad.abs().max())  # Qwen 3.5 computes some of it in float32
+        torch.testing.assert_close(ours[parameter_name], parameter.grad, atol=5e-5 * scale, rtol=0)
 
 
 def test_rows_are_of_like_length(llama, uneven):

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+Precision = Literal["auto", "float32", "bf16"]
 ModelName = Annotated[str, StringConstraints(min_length=1, pattern=r"\S")]
 
 
@@ -22,8 +23,11 @@ class EvaluateConfig(BaseModel):
     judge: ModelName = "default"
     """`default` (the paper's, or none where it cannot be had), `key-facts`, `none`, or a folder or hub name of
     an NLI model that must load."""
-    batch_tokens: int = Field(default=32_768, gt=0)
-    """Generation keeps at most so many tokens in its cache: rows x (longest prompt + new_tokens)."""
+    precision: Precision = "auto"
+    """Of the model that is questioned; `auto`: on a GPU that which it is stored in, on a CPU float32."""
+    batch_tokens: int | None = Field(default=None, gt=0)
+    """Generation keeps at most so many tokens in its cache: rows x (longest prompt + new_tokens); by default as many as
+    fit into half of the free memory."""
     token_budget: int = Field(default=8_192, gt=0)
     """Likelihoods put at most so many tokens through the model at once."""
     limit: int | None = Field(default=None, gt=0)

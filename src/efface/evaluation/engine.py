@@ -15,6 +15,7 @@ from efface.evaluation.entailment import Claim, Verdict
 from efface.evaluation.generate import Generation, check_room, generate
 from efface.evaluation.judges import Judges
 from efface.evaluation.likelihoods import Likelihoods, answer_rows, likelihoods
+from efface.processes import shared
 from efface.schema import EvaluationSet, Item
 from efface.text.template import Formatter
 
@@ -71,7 +72,7 @@ def evaluate(
     )
     report("judges", 0, total)
     try:
-        judged = _judge(questions, [generation.text for generation in said], outputs_before, judges)
+        judged = _judged(questions, [generation.text for generation in said], outputs_before, judges)
     except torch.OutOfMemoryError as error:
         raise EffaceError(
             "the GPU's memory does not hold the models that judge outputs beside this one; set evaluate.embedder=none "
@@ -123,6 +124,18 @@ def _outputs_before(questions: Sequence[_Question], before: Mapping[str, Sequenc
             )
         outputs.append(record.output)
     return outputs
+
+
+def _judged(
+    questions: Sequence[_Question], outputs: Sequence[str], before: Sequence[str] | None, judges: Judges
+) -> list[_Judgment]:
+    """Judge every output; of several processes, each has the models judge its part."""
+
+    def judge(mine: list[int]) -> list[_Judgment]:
+        said_before = None if before is None else [before[number] for number in mine]
+        return _judge([questions[number] for number in mine], [outputs[number] for number in mine], said_before, judges)
+
+    return shared(len(questions), judge)
 
 
 def _judge(

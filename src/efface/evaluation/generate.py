@@ -10,10 +10,13 @@ from typing import Any
 
 import torch
 
+from efface import processes
 from efface.errors import EffaceError
+from efface.evaluation.room import batch_tokens_for
 from efface.schema import Prompt
 from efface.text.fitting import in_parts_that_fit
-from efface.text.forward import position_limit, unwrapped
+from efface.text.forward import device_of, position_limit, unwrapped
+from efface.text.memory import free_memory
 from efface.text.reading import why_in_rows
 from efface.text.template import Formatter
 
@@ -38,37 +41,72 @@ def generate(
     questions: Sequence[Prompt],
     *,
     new_tokens: int,
-    batch_tokens: int,
+    batch_tokens: int | None,
     progress: Callable[[int], None] | None = None,
 ) -> list[Generation]:
     """Answer each question greedily, in input order.
 
     A row ends at any of `formatter.stop_ids` or after `new_tokens`; that bound, the same for every prompt, is
-    what keeps a collapsed model finite. `progress` is told how many questions are done. Raises `EffaceError`
-    where the longest prompt leaves no room for `new_tokens`, or the GPU's memory none for one question.
+    what keeps a collapsed model finite. `batch_tokens`: at most so many tokens have keys and values in memory, rows x
+    (longest prompt + `new_tokens`); None for what fits. `progress` is told how many questions are done. Several
+    processes answer a part each, and get all. Raises `EffaceError` where the longest prompt leaves no room for
+    `new_tokens`, or the GPU's memory none for one question.
     """
     prompts = formatter.encode_prompts(questions)
     check_room(model, prompts, new_tokens)
+    told = progress or _ignore
+
+    def answer(mine: list[int]) -> list[list[int]]:
+        asked = [prompts[number] for number in mine]
+
+        def others_too(done: int) -> None:
+            told(min(done * processes.count(), len(prompts)))
+
+        return _answer(
+            model, asked, formatter.stop_ids, new_tokens=new_tokens, batch_tokens=batch_tokens, progress=others_too
+        )
+
+    return [_generation(formatter, ids) for ids in processes.shared(len(prompts), answer)]
+
+
+def _answer(
+    model: Any,
+    prompts: Sequence[list[int]],
+    stop_ids: tuple[int, ...],
+    *,
+    new_tokens: int,
+    batch_tokens: int | None,
+    progress: Callable[[int], None],
+) -> list[list[int]]:
+    """The ids generated behind each prompt."""
     outputs: dict[int, list[int]] = {}
     padded = may_be_padded(model)
-    if unwrapped(model).config.model_type in _ALONE:
-        batch_tokens = 1
+    continued = _decoder(unwrapped(model), padded=padded)
 
     def decode(rows: list[int]) -> list[list[int]]:
-        return _decode(inner, [prompts[row] for row in rows], formatter.stop_ids, new_tokens)
+        return continued(inner, [prompts[row] for row in rows], stop_ids=stop_ids, new_tokens=new_tokens)
 
     def named(row: int) -> str:
         return _one_alone(prompts[row], new_tokens)
 
-    groups = batches([len(prompt) for prompt in prompts], new_tokens, batch_tokens, padded=padded)
-    if progress:  # before the first batch, too, which may take minutes
-        progress(0)
+    together = tokens_together(model, batch_tokens)
+    groups = batches([len(prompt) for prompt in prompts], new_tokens, together, padded=padded)
+    progress(0)  # before the first batch, too, which may take minutes
     with _plain_greedy(unwrapped(model)) as inner:
         for rows, ended in in_parts_that_fit(groups, decode, named=named):
             outputs.update(zip(rows, ended, strict=True))
-            if progress:
-                progress(len(outputs))
-    return [_generation(formatter, outputs[row]) for row in range(len(prompts))]
+            progress(len(outputs))
+    return [outputs[row] for row in range(len(prompts))]
+
+
+def _ignore(_: int) -> None:
+    pass
+
+
+def _decoder(model: Any, *, padded: bool) -> Callable[..., list[list[int]]]:
+    from efface.evaluation import decode  # which imports much of transformers
+
+    return decode.greedy if padded and decode.can_decode(model) else _generate
 
 
 def _one_alone(prompt: list[int], new_tokens: int) -> str:
@@ -86,6 +124,15 @@ def check_room(model: Any, prompts: Sequence[list[int]], new_tokens: int) -> Non
             f"the longest prompt ({longest_prompt} tokens) and evaluate.new_tokens={new_tokens} exceed the model's "
             f"{positions} positions; set evaluate.new_tokens to {max(positions - longest_prompt, 1)} or less"
         )
+
+
+def tokens_together(model: Any, asked: int | None) -> int:
+    """The `batch_tokens` that `generate` keeps to now, where it is `asked` for so many, or with None for what fits."""
+    config, device = unwrapped(model).config, device_of(model)
+    if config.model_type in _ALONE:
+        return 1
+    free = free_memory(device)
+    return batch_tokens_for(asked, config, dtype=unwrapped(model).dtype, device_type=device.type, free=free)
 
 
 @contextmanager
@@ -123,7 +170,8 @@ def batches(lengths: Sequence[int], new_tokens: int, batch_tokens: int, *, padde
             start += rows
 
 
-def _decode(model: Any, prompts: Sequence[list[int]], stop_ids: tuple[int, ...], new_tokens: int) -> list[list[int]]:
+def _generate(model: Any, prompts: Sequence[list[int]], *, stop_ids: Sequence[int], new_tokens: int) -> list[list[int]]:
+    """What `greedy` does, by transformers, for any model; all rows are computed until the last has ended."""
     from transformers import GenerationConfig
 
     width = max(map(len, prompts))
@@ -143,7 +191,7 @@ def _decode(model: Any, prompts: Sequence[list[int]], stop_ids: tuple[int, ...],
     return [_until_stop(row, stop_ids) for row in grown_BT[:, width:].tolist()]
 
 
-def _until_stop(ids: list[int], stop_ids: tuple[int, ...]) -> list[int]:
+def _until_stop(ids: list[int], stop_ids: Sequence[int]) -> list[int]:
     end = next((place for place, id_ in enumerate(ids) if id_ in stop_ids), len(ids))
     return ids[:end]
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from efface.objectives.terms import DistributionTerm, Reference, SequenceTerm, Term, TokenTerm, View, Views
 from efface.text.forward import device_of, head, hidden_states, in_chunks, target_logprobs, vocabulary_size
-from efface.text.packing import Packed, pack
+from efface.text.packing import Packed, moved, pack
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class _Forward:
     model: Any
     batch: Packed
     hidden: Tensor
-    """[T, H]"""
+    """[T, H], tokens that several sequences begin with once"""
     spans: Mapping[View, range]
     """Which sequences of the batch belong to each view."""
 
@@ -49,7 +49,7 @@ def term_values(
             loss_B = torch.stack([term.loss(part).sum() for part in logprobs[term.view]])
         else:
             loss_B = _distribution_loss(term, forward, views[term.view], reference)
-        values.append((loss_B / loss_B.new_tensor(by)).sum())
+        values.append((loss_B / _like(loss_B, by)).sum())
     return values
 
 
@@ -69,7 +69,8 @@ def _answer_logprobs(forward: _Forward, terms: Sequence[Term]) -> dict[View, tup
     result: dict[View, tuple[Tensor, ...]] = {}
     for view in wanted:
         reads = forward.batch.reads("answer", forward.spans[view])
-        logp_N = target_logprobs(forward.model, forward.hidden[reads.rows], reads.targets)
+        rows, targets = reads.rows[reads.first], reads.targets[reads.first]
+        logp_N = target_logprobs(forward.model, forward.hidden[rows], targets)[reads.of]
         result[view] = logp_N.split(reads.counts)
     return result
 
@@ -81,7 +82,7 @@ def _sequence_loss(
     sums = [torch.stack([part.sum() for part in logprobs[view]]) for view in term.views]
     if term.reference:
         assert reference.sequences is not None, "the objective asks for the reference's sequence log-probs"
-        sums += [sums[0].new_tensor(reference.sequences(views[view])) for view in term.views]
+        sums += [_like(sums[0], reference.sequences(views[view])) for view in term.views]
     return term.loss(*sums)
 
 
@@ -90,11 +91,10 @@ def _distribution_loss(
 ) -> Tensor:
     """Summed loss of each sequence [B] of a term over whole next-token distributions."""
     reads = forward.batch.reads(term.positions, forward.spans[term.view])
-    rows = [forward.hidden[reads.rows]]
+    rows = [forward.hidden[reads.rows[reads.first]]]
     if term.reference:
         assert reference.distribution is not None, "the objective asks for the reference's distribution"
-        alone = pack(sequences, forward.hidden.device)
-        rows.append(reference.distribution.hidden(alone)[alone.reads(term.positions).rows])
+        rows.append(reference.distribution.rows(sequences, term.positions)[reads.first])
 
     def read(mine: Tensor, *theirs: Tensor) -> Tensor:
         logits = [head(forward.model, mine)]
@@ -102,5 +102,10 @@ def _distribution_loss(
             logits.append(reference.distribution.head(theirs[0]))
         return term.loss(*logits)
 
-    loss_N = in_chunks(read, vocabulary_size(forward.model), *rows)
+    loss_N = in_chunks(read, vocabulary_size(forward.model), *rows)[reads.of]
     return loss_N.new_zeros(len(reads.counts)).index_add(0, reads.sequence, loss_N)
+
+
+def _like(other: Tensor, values: Sequence[float]) -> Tensor:
+    """Numbers in the dtype and on the device of another tensor."""
+    return moved(torch.tensor(values, dtype=other.dtype), other.device)

@@ -13,7 +13,6 @@ from typing import Literal, Protocol
 from torch import Tensor
 
 from efface.objectives.config import Average
-from efface.text.packing import Packed
 from efface.text.template import Encoded, Positions
 
 View = Literal["forget", "forget_idk", "retain", "retain_idk", "forget_mismatch"]
@@ -25,8 +24,8 @@ Views = Mapping[View, Sequence[Encoded]]
 class Distribution(Protocol):
     """The model before unlearning, asked for whole next-token distributions."""
 
-    def hidden(self, batch: Packed) -> Tensor:
-        """Its last hidden states [T, H] of a packed batch."""
+    def rows(self, sequences: Sequence[Encoded], positions: Positions) -> Tensor:
+        """Its last hidden states [N, H] where `positions` reads, sequence by sequence, on the device of training."""
         ...
 
     def head(self, hidden: Tensor) -> Tensor:
@@ -123,9 +122,15 @@ class Objective:
         return tuple(dict.fromkeys(view for term in terms for view in term.views))
 
     @property
+    def distribution_reads(self) -> tuple[tuple[View, Positions], ...]:
+        """Views whose sequences need the reference's distribution, and at which of their tokens."""
+        terms = (term for term in self.terms if isinstance(term, DistributionTerm) and term.reference)
+        return tuple(dict.fromkeys((term.view, term.positions) for term in terms))
+
+    @property
     def needs_distribution(self) -> bool:
         """Whether some term compares with the reference's whole distribution."""
-        return any(isinstance(term, DistributionTerm) and term.reference for term in self.terms)
+        return bool(self.distribution_reads)
 
 
 def counted(term: DistributionTerm | TokenTerm, item: Encoded) -> int:

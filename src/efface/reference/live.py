@@ -1,17 +1,18 @@
-"""The reference as a model in memory: for KL, and for comparing with other implementations."""
+"""The reference as a model in memory: another one, or the one in training with its adapter switched off."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from efface.text.forward import head, hidden_states
-from efface.text.packing import Packed
+from efface.text.forward import device_of, head, hidden_states
+from efface.text.packing import pack
 from efface.text.reading import reading
+from efface.text.template import Encoded, Positions
 
 
 class LiveReference:
@@ -26,11 +27,12 @@ class LiveReference:
         self._adapter_off = adapter_off
 
     @torch.no_grad()
-    def hidden(self, batch: Packed) -> Tensor:
-        """Last hidden states [T, H] of a packed batch."""
+    def rows(self, sequences: Sequence[Encoded], positions: Positions) -> Tensor:
+        """Last hidden states [N, H] where `positions` reads, sequence by sequence: one packed forward."""
+        batch = pack(sequences, device_of(self._model))
         inside = nullcontext() if self._adapter_off else reading(self._model)
         with self._frozen(), inside:
-            return hidden_states(self._model, batch)
+            return hidden_states(self._model, batch)[batch.reads(positions).rows]
 
     @torch.no_grad()
     def head(self, hidden: Tensor) -> Tensor:

@@ -2,8 +2,8 @@
 
 On CUDA in half precision it is torch's variable-length flash attention. Elsewhere sequences of like length
 are laid out as rows for attention alone: its cost grows with real tokens too, and every other layer of the
-model still sees the packed row. A dense [T, T] mask, which transformers would build from position ids, costs
-the square of the whole batch.
+model still sees the packed row. Either way a token that several sequences share is laid out in each of them.
+A dense [T, T] mask, which transformers would build from position ids, costs the square of the whole batch.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from efface.errors import EffaceError
-from efface.text.packing import Layout
+from efface.text.packing import Layout, Spread
 
 NAME = "efface_packed"
 
@@ -58,43 +58,48 @@ def packed_attention(
     groups = query.shape[1] // key.shape[1]
     window = sliding_window if sliding_window and packing.longest > sliding_window else None
     plain = softcap is None and s_aux is None and window is None
-    if plain and dropout == 0.0 and _flash(query, value):
-        return _varlen(query, key, value, packing, scaling), None
+    flash = plain and dropout == 0.0 and _flash(query, value)
     # [T, heads, width]: rows are gathered from the first dimension
     query, key, value = (tensor[0].transpose(0, 1) for tensor in (query, key, value))
     if groups > 1:
         key, value = (tensor.repeat_interleave(groups, dim=1) for tensor in (key, value))
-    buckets, back = packing.buckets
-    places = torch.cat([bucket.gather.flatten() for bucket in buckets])
+    if flash:
+        return _varlen(query, key, value, packing, scaling).unsqueeze(0), None
+    buckets, spread = packing.rows
     sizes = [bucket.gather.numel() for bucket in buckets]
-    parts = (_to_rows(tensor, places, back).split(sizes) for tensor in (query, key, value))
+    parts = (_lay_out(tensor, spread).split(sizes) for tensor in (query, key, value))
     outputs = []
     for bucket, *part in zip(buckets, *parts, strict=True):
         q, k, v = (tensor.unflatten(0, bucket.gather.shape).transpose(1, 2) for tensor in part)
         rows = _rows(q, k, v, scaling=scaling, dropout=dropout, window=window, softcap=softcap, sinks=s_aux)
         outputs.append(rows.transpose(1, 2).flatten(0, 1))
-    return _to_tokens(torch.cat(outputs), back).unsqueeze(0), None
+    return _take_back(torch.cat(outputs), spread).unsqueeze(0), None
 
 
-class _ToRows(torch.autograd.Function):
-    """Tokens [T, ...] laid out as rows with padding [P, ...].
+class _LayOut(torch.autograd.Function):
+    """Tokens [T, ...] laid out [P, ...], a token at each place where a sequence holds it.
 
-    Indexing alone would add up the gradients of each token one after the other, a quarter of a step on a CPU.
-    But only padding repeats a token, and padding has no gradient: nothing reads what it sees, and nothing sees it.
+    Indexing alone would add up the gradients of each token one after the other, a quarter of a step on a CPU, and in
+    any order on a GPU. Here each token sums over its places. Padding has no gradient: nothing reads what it sees, and
+    nothing sees it.
     """
 
     @staticmethod
-    def forward(ctx: Any, tokens: Tensor, places: Tensor, back: Tensor) -> Tensor:
-        ctx.save_for_backward(back)
+    def forward(ctx: Any, tokens: Tensor, places: Tensor, holders: Tensor, starts: Tensor | None) -> Tensor:
+        ctx.save_for_backward(holders, starts)
         return tokens[places]
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        (back,) = ctx.saved_tensors
-        return grads[0][back], None, None
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
+        holders, starts = ctx.saved_tensors
+        grad = grads[0]
+        if starts is None:
+            return grad[holders], None, None, None
+        summed = F.embedding_bag(holders, grad.flatten(1), starts, mode="sum")
+        return summed.unflatten(1, grad.shape[1:]), None, None, None
 
 
-class _ToTokens(torch.autograd.Function):
+class _TakeBack(torch.autograd.Function):
     """The way back, from [P, ...] to [T, ...]; `back` holds no place twice."""
 
     @staticmethod
@@ -111,13 +116,13 @@ class _ToTokens(torch.autograd.Function):
         return rows, None
 
 
-def _to_rows(tokens: Tensor, places: Tensor, back: Tensor) -> Tensor:
-    rows: Tensor = _ToRows.apply(tokens, places, back)  # type: ignore[no-untyped-call]
+def _lay_out(tokens: Tensor, spread: Spread) -> Tensor:
+    rows: Tensor = _LayOut.apply(tokens, spread.places, spread.holders, spread.starts)  # type: ignore[no-untyped-call]
     return rows
 
 
-def _to_tokens(rows: Tensor, back: Tensor) -> Tensor:
-    tokens: Tensor = _ToTokens.apply(rows, back)  # type: ignore[no-untyped-call]
+def _take_back(rows: Tensor, spread: Spread) -> Tensor:
+    tokens: Tensor = _TakeBack.apply(rows, spread.back)  # type: ignore[no-untyped-call]
     return tokens
 
 
@@ -168,16 +173,16 @@ def _causal() -> dict[str, Any]:
 
 
 def _varlen(query: Tensor, key: Tensor, value: Tensor, packing: Layout, scaling: float | None) -> Tensor:
+    """[T, heads, width] of each."""
     from torch.nn.attention.varlen import varlen_attn
 
-    groups = query.shape[1] // key.shape[1]
-    if groups > 1:
-        key, value = (tensor.repeat_interleave(groups, dim=1) for tensor in (key, value))
-    q, k, v = (tensor[0].transpose(0, 1).contiguous() for tensor in (query, key, value))
+    q, k, v = (
+        _lay_out(tensor, packing.whole) if packing.shares else tensor.contiguous() for tensor in (query, key, value)
+    )
     longest = packing.longest
     out = varlen_attn(q, k, v, packing.offsets, packing.offsets, longest, longest, scale=scaling, **_causal())
     assert isinstance(out, Tensor)
-    return out.unsqueeze(0)
+    return _take_back(out, packing.whole) if packing.shares else out
 
 
 @contextmanager

@@ -48,9 +48,9 @@ def hidden_states(model: Any, batch: Packed) -> Tensor:
     inner = unwrapped(model)
     backbone = inner.base_model if inner.base_model is not inner else inner.model  # Llama 4 misnames its own
     if inner.config._attn_implementation != NAME:
-        buckets, back = batch.layout.buckets
+        buckets, spread = batch.layout.rows
         rows = [backbone(input_ids=batch.input_ids[0, bucket.gather], use_cache=False) for bucket in buckets]
-        return torch.cat([row.last_hidden_state.flatten(0, 1) for row in rows])[back]
+        return torch.cat([row.last_hidden_state.flatten(0, 1) for row in rows])[spread.back]
     output = backbone(input_ids=batch.input_ids, position_ids=batch.position_ids, use_cache=False, packing=batch.layout)
     states: Tensor = output.last_hidden_state[0]
     return states
@@ -59,8 +59,12 @@ def hidden_states(model: Any, batch: Packed) -> Tensor:
 def head(model: Any, hidden: Tensor) -> Tensor:
     """Logits [N, V] of hidden states [N, H], in float32 or wider, scaled as the architecture wants."""
     inner = unwrapped(model)
-    logits: Tensor = inner.get_output_embeddings()(hidden)
-    config = inner.config.get_text_config()
+    return logits_of(inner.get_output_embeddings(), inner.config, hidden)
+
+
+def logits_of(output: Callable[[Tensor], Tensor], config: Any, hidden: Tensor) -> Tensor:
+    """The same from a model's output embeddings and its config alone."""
+    logits, config = output(hidden), config.get_text_config()
     if (scale := getattr(config, "logit_scale", None)) is not None:  # Cohere
         logits = logits * scale
     if (factor := getattr(config, "lm_head_multiplier", None)) is not None:  # Falcon-H1

@@ -7,10 +7,11 @@ from typing import Any
 
 import torch
 
+from efface import processes
 from efface.text.fitting import in_parts_that_fit
 from efface.text.forward import device_of, hidden_states, target_logprobs
 from efface.text.packing import pack, token_batches
-from efface.text.reading import reading
+from efface.text.reading import reading, why_in_rows
 from efface.text.template import Encoded
 
 
@@ -18,16 +19,19 @@ from efface.text.template import Encoded
 def answer_logprobs(model: Any, sequences: Sequence[Encoded], *, token_budget: int) -> list[list[float]]:
     """Natural-log probability of each answer token, in the order of `sequences`.
 
-    At most `token_budget` tokens go through the model at once, and fewer where the GPU's memory does not hold them.
+    What several sequences begin with, as the answers to one question do, goes through the model once if they are read
+    together. At most `token_budget` tokens go through it at once, and fewer where the GPU's memory does not hold them.
+    Several processes read a part each, and get all.
     Dropout is off meanwhile. Raises `EffaceError` where memory does not hold one sequence.
     """
-    result: list[list[float]] = [[] for _ in sequences]
+    found: dict[int, list[float]] = {}
     device = device_of(model)
 
     def read(group: list[int]) -> list[list[float]]:
         batch = pack([sequences[index] for index in group], device)
         reads = batch.reads("answer")
-        logprobs = target_logprobs(model, hidden_states(model, batch)[reads.rows], reads.targets)
+        rows, targets = reads.rows[reads.first], reads.targets[reads.first]
+        logprobs = target_logprobs(model, hidden_states(model, batch)[rows], targets)[reads.of]
         return [part.tolist() for part in logprobs.cpu().split(reads.counts)]
 
     def named(index: int) -> str:
@@ -40,9 +44,19 @@ def answer_logprobs(model: Any, sequences: Sequence[Encoded], *, token_budget: i
     model.eval()
     try:
         with reading(model):
-            for group, logprobs in in_parts_that_fit(token_batches(sequences, token_budget), read, named=named):
-                for index, values in zip(group, logprobs, strict=True):
-                    result[index] = values
+            for group, logprobs in in_parts_that_fit(_mine(model, sequences, token_budget), read, named=named):
+                found.update(zip(group, logprobs, strict=True))
     finally:
         model.train(was_training)
-    return result
+    for others in processes.gather(found):
+        found.update(others)
+    return [found[index] for index in range(len(sequences))]
+
+
+def _mine(model: Any, sequences: Sequence[Encoded], token_budget: int) -> list[list[int]]:
+    """The batches of this process; all have as many: they make each forward together where the model is in shards."""
+    count = processes.count()
+    even = -(-sum(map(len, sequences)) // count)
+    groups = list(token_batches(sequences, min(token_budget, max(even, 1)), shared=why_in_rows(model) is None))
+    turns = -(-len(groups) // count)
+    return [groups[min(turn * count + processes.rank(), len(groups) - 1)] for turn in range(turns)]

@@ -1,0 +1,218 @@
+"""Cached states with a frozen head are the live reference, to the last digits, and stay it while the model trains."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from io import BytesIO
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+import transformers as hf
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
+
+from efface.errors import EffaceError
+from efface.objectives.config import KLConfig, ObjectiveConfig
+from efface.objectives.method import objective
+from efface.objectives.terms import Reference
+from efface.reference import states as module
+from efface.reference.live import LiveReference
+from efface.reference.states import CachedStates, bytes_of
+from efface.text.template import Encoded
+from efface.train.step import batch_losses
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+MADE_BY = {"model": "abc", "precision": "no"}
+SIZES = {
+    "vocab_size": 97,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "pad_token_id": 0,
+}
+CONFIGS = {
+    "untied": lambda: hf.LlamaConfig(**SIZES),
+    "tied": lambda: hf.LlamaConfig(**SIZES, tie_word_embeddings=True),
+    "softcap, tied": lambda: hf.Gemma2Config(**SIZES, head_dim=8, final_logit_softcapping=0.5),
+    "scaled": lambda: hf.GraniteConfig(**SIZES, logits_scaling=0.125),
+    "biased": lambda: hf.PhiConfig(**SIZES | {"num_key_value_heads": 4}),
+}
+
+
+def built(name, dtype):
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        model = AutoModelForCausalLM.from_config(CONFIGS[name](), dtype=dtype)
+        with torch.no_grad():  # as initialized, logits hardly differ, and biases are zero
+            for weight in model.parameters():
+                weight.add_(torch.randn_like(weight), alpha=0.1)
+    return model
+
+
+def items(count=6):
+    chance = torch.Generator().manual_seed(7)
+
+    def ids():
+        return torch.randint(1, 97, (int(torch.randint(1, 9, (), generator=chance)),), generator=chance).tolist()
+
+    return [Encoded(str(number), ids(), ids()) for number in range(count)]
+
+
+ITEMS = items()
+EXAMPLES = [{"forget": item, "retain": other} for item, other in zip(ITEMS, ITEMS[::-1], strict=True)]
+
+
+def cached(model, path, *, positions="answer", sequences=ITEMS, budget=20):
+    reads = [(item, positions) for item in sequences]
+    return CachedStates.compute(model, reads, path / "states.safetensors", token_budget=budget, made_by=MADE_BY)
+
+
+def trained(model, distribution, positions, *, steps, budget=None):
+    """Losses of each step of gradient descent, and the last gradient."""
+    bound = objective("ga+kl", ObjectiveConfig(kl=KLConfig(positions=positions)))
+    descent = torch.optim.SGD(model.parameters(), lr=1e-2)
+    losses = []
+    for _ in range(steps):
+        descent.zero_grad()
+        found = batch_losses(
+            model,
+            bound,
+            EXAMPLES,
+            Reference(distribution=distribution),
+            token_budget=budget,
+            backward=torch.Tensor.backward,
+        )
+        losses.append((found.forget.item(), found.retain.item()))
+        gradient = torch.cat([weight.grad.flatten() for weight in model.parameters()])
+        descent.step()
+    return losses, gradient
+
+
+@pytest.mark.parametrize("positions", ["answer", "all"])
+@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize(("dtype", "most"), [(torch.float64, 1e-12), (torch.float32, 1e-6)], ids=["64", "32"])
+def test_losses_and_gradients_are_those_of_a_live_model(name, dtype, most, positions, tmp_path):
+    """While the head in training moves away from the frozen one; micro-batches are not those of the cache."""
+    model = built(name, dtype)
+    copy = deepcopy(model)
+    ours, gradient = trained(model, cached(model, tmp_path, positions=positions), positions, steps=4, budget=45)
+    live, expected = trained(copy, LiveReference(deepcopy(copy)), positions, steps=4, budget=45)
+    assert ours[-1][1] > 1e-4
+    torch.testing.assert_close(torch.tensor(ours), torch.tensor(live), rtol=most, atol=most)
+    assert (gradient - expected).norm() <= most * expected.norm()
+
+
+@pytest.mark.parametrize("name", ["untied", "tied"])
+def test_training_does_not_change_the_head(name, tmp_path):
+    model = built(name, torch.float32)
+    reference = cached(model, tmp_path)
+    states = reference.rows(ITEMS, "answer")
+    before = reference.head(states)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(1)
+    assert torch.equal(reference.head(states), before)
+    assert not before.requires_grad
+
+
+def test_adapters_leave_the_head_alone_so_it_is_shared_and_dropout_is_off(tmp_path):
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(0)
+    settings = LoraConfig(r=2, lora_dropout=0.9, target_modules="all-linear", init_lora_weights=False)
+    model = get_peft_model(built("tied", torch.float64), settings).train()
+    reference = cached(model, tmp_path, positions="all")
+    assert model.training
+    assert reference._head._output is model.get_base_model().get_output_embeddings()
+    torch.testing.assert_close(reference.rows(ITEMS, "all"), LiveReference(model).rows(ITEMS, "all"))
+
+
+def test_under_autocast_it_is_the_same_at_half_the_size(tmp_path):
+    """The head would round its input and its weights at every call."""
+    model = built("softcap, tied", torch.float32)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        reference = cached(model, tmp_path, budget=1000)
+        live = LiveReference(model)
+        states = reference.rows(ITEMS, "answer")
+        assert torch.equal(reference.head(states), live.head(live.rows(ITEMS, "answer")))
+        tokens = sum(len(item.answer) for item in ITEMS)
+        assert bytes_of(model, [(item, "answer") for item in ITEMS]) == tokens * 32 * 2
+    assert states.dtype == reference._head._output.weight.dtype == torch.bfloat16
+    assert bytes_of(model, [(item, "answer") for item in ITEMS]) == tokens * 32 * 4
+
+
+def test_each_content_lies_in_the_file_once_as_widely_as_it_is_read(tmp_path):
+    model = built("tied", torch.float32)
+    first, second, *_ = (item for item in ITEMS if len(item.prompt) > 2)
+    again = Encoded("again", first.prompt, first.answer)
+    reads = [(first, "all"), (again, "answer"), (second, "answer")]
+    path = tmp_path / "deep" / "states.safetensors"
+    reference = CachedStates.compute(model, reads, path, token_budget=1000, made_by=MADE_BY)
+    stored = load_file(path)
+    assert {key: len(value) for key, value in stored.items()} == {
+        first.key: len(first) - 1,
+        second.key: len(second.answer),
+    }
+    assert sum(value.nbytes for value in stored.values()) == bytes_of(model, reads)
+    assert [each.name for each in path.parent.iterdir()] == [path.name]
+    live = LiveReference(model)
+    torch.testing.assert_close(reference.rows([again, first], "all"), live.rows([again, first], "all"))
+    torch.testing.assert_close(reference.rows([second, again], "answer"), live.rows([second, again], "answer"))
+    with pytest.raises(KeyError):
+        reference.rows([second], "all")
+    with pytest.raises(KeyError):
+        reference.rows([Encoded(first.id, first.prompt, [5])], "answer")
+
+
+class Counting(BytesIO):
+    written = 0
+
+    def write(self, data):
+        self.written += memoryview(data).nbytes
+        return super().write(data)
+
+
+def test_forwards_keep_to_the_token_budget_and_what_one_gave_is_written_before_the_next(monkeypatch):
+    model, file, seen, own = built("tied", torch.float32), Counting(), [], module.hidden_states
+
+    def watched(model, batch):
+        seen.append((batch.input_ids.shape[1], file.written))
+        return own(model, batch)
+
+    monkeypatch.setattr(module, "hidden_states", watched)
+    wanted = module._widest((item, "answer") for item in ITEMS)
+    module._write(file, module._states(model, wanted, 20), wanted, MADE_BY)
+    tokens, written = zip(*seen, strict=True)
+    assert len(tokens) > 2
+    assert max(tokens) <= 20
+    assert sum(tokens) == sum(map(len, ITEMS))
+    assert written[0] == 0
+    assert all(more > less for less, more in pairwise(written))
+
+
+def test_read_again_only_where_the_same_made_it(tmp_path):
+    model = built("softcap, tied", torch.float32)
+    path = tmp_path / "states.safetensors"
+    reference = cached(model, tmp_path)
+    again = CachedStates.load(path, model, made_by=MADE_BY)
+    assert again is not None
+    states = again.rows(ITEMS, "answer")
+    assert torch.equal(states, reference.rows(ITEMS, "answer"))
+    assert torch.equal(again.head(states), reference.head(states))
+    assert CachedStates.load(path, model, made_by=MADE_BY | {"precision": "bf16"}) is None
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(EffaceError, match=r"states\.safetensors is damaged; remove it and go on with --resume"):
+        CachedStates.load(path, model, made_by=MADE_BY)
+
+
+def test_what_cannot_be_computed_leaves_no_file(tmp_path, monkeypatch):
+    model = built("tied", torch.float32)
+    monkeypatch.setattr(module, "pack", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        cached(model.train(), tmp_path)
+    assert not list(tmp_path.iterdir())
+    assert model.training
