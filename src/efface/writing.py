@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all. Of several processes, the first writes, and the others wait for it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from efface.errors import EffaceError
+from efface.processes import by_first
 
 
 @contextmanager
@@ -31,8 +32,12 @@ def written_beside(path: Path) -> Iterator[Path]:
 
 def write_text(path: Path, text: str) -> None:
     """Write a whole text file, or nothing."""
-    with written_beside(path) as beside:
-        beside.write_text(text, encoding="utf-8")
+
+    def write() -> None:
+        with written_beside(path) as beside:
+            beside.write_text(text, encoding="utf-8")
+
+    by_first(write)
 
 
 def write_json(path: Path, value: object) -> None:

@@ -6,6 +6,7 @@ import csv
 import json
 from dataclasses import replace
 from functools import cache
+from itertools import count
 
 import pytest
 import torch
@@ -42,19 +43,22 @@ def setting(method: str, **changes) -> Setting:
 
 
 def examples(method: str) -> list[dict[str, Encoded]]:
-    chance = torch.Generator().manual_seed(5)
+    """Of which no two begin alike: what they share would be read once."""
+    chance, number = torch.Generator().manual_seed(5), count()
 
     def sequence(name: str) -> Encoded:
         lengths = torch.randint(2, 18, (2,), generator=chance).tolist()
         prompt, answer = (torch.randint(0, 97, (length,), generator=chance).tolist() for length in lengths)
-        return Encoded(name, prompt, answer)
+        return Encoded(name, [next(number), *prompt[1:]], answer)
 
     views = objective(method, ObjectiveConfig()).views
     return [{view: sequence(f"{view}/{index}") for view in views} for index in range(ITEMS)]
 
 
 def views_tokens(rows: list[dict[str, Encoded]], *views: str) -> int:
-    return sum(len(row[view]) for row in rows for view in views or row)
+    """Tokens to be read: what several sequences begin with is read once."""
+    sequences = [(*row[view].prompt, *row[view].answer) for row in rows for view in views or row]
+    return len({sequence[:end] for sequence in sequences for end in range(1, len(sequence) + 1)})
 
 
 @cache
@@ -80,17 +84,16 @@ def test_forwards_and_tokens_of_one_step(method):
     forwards = sum(MODEL_FORWARDS[part] + REFERENCE_FORWARDS.get(part, 0) for part in parts)
     assert padded.forwards == MICRO_BATCHES * forwards
     assert padded.tokens == forwards * ITEMS * 500
-    live = parts[-1] in ("kl", "llmu")
-    assert packed.forwards == 1 + live
-    assert packed.tokens == views_tokens(rows) + (views_tokens(rows, "retain") if live else 0)
-    assert (packed.reference_seconds is not None) == (parts[0] in ("npo", "dpo"))
+    assert packed.forwards == 1
+    assert packed.tokens == views_tokens(rows)
+    assert (packed.reference_seconds is not None) == any(part in REFERENCE_FORWARDS for part in parts)
     assert padded.reference_seconds is None
 
 
 @pytest.mark.parametrize("method", ["me+gd", "dpo+kl"])
 def test_padded_gradients_are_packed_gradients(method):
     gradients = []
-    for prepare in (measuring._packed, measuring._padded):
+    for prepare in (measuring.packed, measuring._padded):
         prepared = prepare(setting(method), examples(method))
         prepared.losses()
         gradients.append(torch.cat([weight.grad.flatten() for weight in prepared.model.parameters()]))
@@ -109,9 +112,9 @@ def test_settings_leave_the_loss_alone(changes):
 
 def test_optimizer_moves_the_weights_only_where_asked():
     for optimizer, moves in (("adamw", True), ("none", False)):
-        prepared = measuring._packed(setting("me+gd"), examples("me+gd"))
+        prepared = measuring.packed(setting("me+gd"), examples("me+gd"))
         before = prepared.model.lm_head.weight.detach().clone()
-        measuring._step(prepared, setting("me+gd", optimizer=optimizer))()
+        measuring.step_of(prepared, setting("me+gd", optimizer=optimizer))()
         assert torch.equal(before, prepared.model.lm_head.weight) != moves
 
 
@@ -185,8 +188,8 @@ PADDED = replace(
 def measured(monkeypatch, generated):
     """Stand in for the slow parts: the text, and measuring in processes of their own."""
     results = {"packed": PACKED, "padded": PADDED}
-    monkeypatch.setattr(step_cost, "_workload", lambda options: generated)
-    monkeypatch.setattr(step_cost, "_isolated", lambda contender, setting, rows: results[contender])
+    monkeypatch.setattr(step_cost, "workload_of", lambda options: generated)
+    monkeypatch.setattr(step_cost, "measure_alone", lambda contender, setting, rows: results[contender])
     return results
 
 

@@ -78,7 +78,7 @@ def test_values(bash: Complete) -> None:
     assert bash("run", "method", "=", "idk") == [name for name in METHODS if name.startswith("idk")]
     assert bash("run", "definition", "=", "o") == ["open-unlearning"]
     assert bash("run", "data", "=", "real") == ["real-world"]
-    assert bash("run", "train.gradient_checkpointing", "=", "") == ["true", "false"]
+    assert bash("run", "train.gradient_checkpointing", "=", "") == ["true", "false", "auto"]
     assert bash("run", "train.nonsense", "=", "") == []
 
 

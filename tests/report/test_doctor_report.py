@@ -7,8 +7,8 @@ import io
 import pytest
 from rich.console import Console
 
-from efface.report.diagnosis import Diagnosis, Gpu, Machine
-from efface.report.doctor import _duration, _fit, _forecast_facts, print_diagnosis
+from efface.report.diagnosis import Diagnosis, Gpu, Machine, Option
+from efface.report.doctor import _duration, _forecast_facts, print_diagnosis
 from efface.report.facts import print_facts, size
 
 MACHINE = Machine(
@@ -49,12 +49,33 @@ def test_copies_and_a_reference_are_told_where_there_are_some(forecast):
     assert (more["bf16 copies"], more["reference"]) == ("1 MiB", "2 MiB")
 
 
+def test_precision_and_layers_that_are_computed_again(forecast):
+    facts = dict(_forecast_facts(forecast(precision="weights bf16", checkpointing=True, tokens=1200), None))
+    assert facts["precision"] == "weights bf16"
+    assert "1 bytes for each of 1,200 tokens at once, layers computed again" in facts["activations"]
+    assert "states of the reference 2 KiB" in dict(_forecast_facts(forecast(states=2048), None))["disk"]
+    assert "again" not in dict(_forecast_facts(forecast(), None))["activations"]
+
+
+def test_ways_to_train_with_what_each_needs():
+    sizes = {"weights": 2**30, "gradients": 2**21, "optimizer": 2**22, "activations": 2**23, "tokens": 512}
+    ways = [
+        Option(name="one", setting="a=b", training=2**31, fits=True, chosen=True, checkpointing=True, **sizes),
+        Option(name="two", setting="c=d", training=2**32, fits=False, chosen=False, checkpointing=False, **sizes),
+    ]
+    found = Diagnosis(machine=MACHINE, findings=[], options=ways)
+    lines = printed(lambda console: print_diagnosis(console, found), terminal=False).splitlines()
+    parts = "weights 1 GiB, gradients 2 MiB, AdamW 4 MiB, activations 8 MiB of 512 tokens at once"
+    assert lines[-2] == f"  one: 2 GiB, fits, chosen (a=b): {parts}, layers computed again"
+    assert lines[-1] == f"  two: 4 GiB, does not fit (c=d): {parts}"
+
+
 @pytest.fixture
 def forecast():
     from efface.report.diagnosis import Forecast
 
-    numbers = {name: 1 for name, field in Forecast.model_fields.items()}
-    return lambda **given: Forecast(**numbers | given)
+    numbers = dict.fromkeys(Forecast.model_fields, 1)
+    return lambda **given: Forecast(**numbers | {"precision": "float32", "checkpointing": False} | given)
 
 
 def test_in_a_terminal_texts_are_wrapped_beside_their_names():
@@ -77,4 +98,3 @@ def test_sizes(count, text):
 @pytest.mark.parametrize(("seconds", "text"), [(3.21, "3.2 s"), (61, "1 min 1 s"), (7500, "2 h 5 min")])
 def test_durations(seconds, text):
     assert _duration(seconds) == text
-    assert (_fit(True), _fit(False)) == ("fits", "does not fit")

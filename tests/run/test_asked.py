@@ -130,7 +130,7 @@ def test_warnings_about_the_file_are_told(config: Any, tmp_path: Path, monkeypat
     ],
 )
 def test_refusals(config: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str, changes: Any, sentence: str):
-    monkeypatch.setattr("efface.evaluation.generate._decode", None)  # nothing may be asked
+    monkeypatch.setattr("efface.evaluation.generate._decoder", None)  # nothing may be asked
     (tmp_path / "there.jsonl").write_text("kept")
     settings = config(**changes)
     with pytest.raises(EffaceError) as refused:

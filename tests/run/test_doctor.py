@@ -11,11 +11,12 @@ import torch
 from transformers import Qwen3MoeConfig
 
 from efface.report.diagnosis import Diagnosis, Finding
-from efface.run import doctor, measure, surroundings
+from efface.run import doctor, measure, settled, surroundings
 from efface.run.config import RunConfig
 from efface.run.doctor import examine, examine_run
 from efface.run.reporter import Silent
 from efface.run.settings import validated
+from efface.train import optimizer
 
 GIB = 2**30
 
@@ -136,23 +137,60 @@ def test_nothing_is_measured_unless_asked(hub, config):
     assert (found.measured, found.times) == (None, None)
 
 
+ALL, EIGHT = "train.lora=false train.optimizer=adamw", "train.lora=false train.optimizer=adamw8bit"
+
+
+@pytest.fixture(autouse=True)
+def everything_is_installed(monkeypatch):
+    for module in (doctor, settled, optimizer):
+        monkeypatch.setattr(module, "why_not_8bit", lambda device: None)
+
+
 def test_ways_to_train(hub, config):
     found = look(config(**{"train.lora": {"r": 4, "bits": 4}}))
-    assert [each.setting for each in found.options] == ["train.lora=false", "train.lora=true", "train.lora.bits=4"]
-    assert found.options[2].training == found.forecast.training
+    assert [each.setting for each in found.options] == [ALL, EIGHT, "train.lora=true", "train.lora.bits=4"]
+    whole, small, adapters, rounded = found.options
+    assert rounded.training == found.forecast.training
+    assert [each.chosen for each in found.options] == [False, False, False, True]
     assert all(each.fits for each in found.options)
+    assert (small.weights, small.gradients) == (whole.weights / 2, whole.gradients / 2)
+    assert small.optimizer < 0.4 * whole.optimizer  # some tensors are too small for 8 bits
+    assert small.activations == whole.activations / 2
+    assert adapters.gradients < 0.2 * whole.gradients
+    assert adapters.training - adapters.weights - adapters.gradients - adapters.optimizer >= adapters.activations
+
+
+def test_ways_that_are_not_to_be_had(hub, config, monkeypatch):
+    assert EIGHT not in [each.setting for each in look(config(**{"train.precision": "float32"})).options]
+    monkeypatch.setattr(doctor, "why_not_8bit", lambda device: "torchao")
+    monkeypatch.setattr(doctor, "find_spec", lambda name: None)
+    assert [each.setting for each in look(config()).options] == [ALL]
+
+
+def test_an_optimizer_that_is_not_to_be_had(hub, config, monkeypatch):
+    monkeypatch.setattr(optimizer, "why_not_8bit", lambda device: "torchao, which is not installed")
+    found = look(config(**{"train.optimizer": "adamw8bit"}))
+    assert of(found, "training").text == "train.optimizer=adamw8bit needs torchao, which is not installed"
+    assert found.forecast is None
+
+
+def test_what_was_asked_for_by_name_is_chosen(hub, config):
+    found = look(config(**{"train.optimizer": "adamw8bit"}))
+    assert [each.setting for each in found.options if each.chosen] == [EIGHT]
+    assert found.forecast.precision == "weights bf16 with stochastic rounding, AdamW states 8 bit, training bf16"
 
 
 def test_a_run_that_does_not_fit(hub, config, monkeypatch):
-    small = {"train.token_budget": 600, "evaluate.limit": 1, "evaluate.token_budget": 32}
+    small = {"train.token_budget": 600, "evaluate.limit": 1, "evaluate.token_budget": 32, "train.precision": "float32"}
+    small["train.gradient_checkpointing"] = False
     full, adapters, _ = look(config(**small)).options
     assert adapters.training > full.training  # of so small a model, adapters keep more than they save
     monkeypatch.setattr(doctor, "free_memory", lambda device: full.training + 1)
     tight = of(look(config(**small)), "memory")
     assert tight.level == "warning"
-    assert "which may be too tight; train.lora=false needs about" in tight.text
+    assert f"which may be too tight; {ALL} needs about" in tight.text
     adapted = look(config(**small, **{"train.lora": {}}), steps=1)
-    assert "are free; train.lora=false needs about" in of(adapted, "memory").text
+    assert f"are free; {ALL} needs about" in of(adapted, "memory").text
     assert adapted.problems == [of(adapted, "memory")]
     assert [each.fits for each in adapted.options] == [True, False, False]
     assert adapted.measured is None
@@ -296,7 +334,7 @@ def test_experts_are_not_offered_in_four_bits(hub, config, source, tmp_path):
     for name in ("tokenizer.json", "tokenizer_config.json", "model.safetensors"):
         (folder / name).symlink_to(source / name)
     found = look(config(model=str(folder)))
-    assert [each.setting for each in found.options] == ["train.lora=false", "train.lora=true"]
+    assert [each.setting for each in found.options] == [ALL, EIGHT, "train.lora=true"]
 
 
 def test_an_architecture_that_cannot_be_trained_is_found_when_measured(hub, config, monkeypatch):

@@ -34,6 +34,23 @@ def test_a_model_has_the_scores_that_a_run_gives_it(config, settings, tmp_path):
     assert read_sets(tmp_path / "after" / "records") == read_sets(tmp_path / "run" / "records" / "after")
 
 
+def test_models_are_questioned_in_the_precision_asked_for(config, settings, tmp_path):
+    in_half = {"evaluate": {"precision": "bf16"}}
+    run(validated(RunConfig, merge(settings, in_half)), tmp_path / "run")
+    assert json.loads((tmp_path / "run" / "manifest.json").read_text())["precision"].endswith(", evaluation bfloat16")
+    records = {}
+    for stage, model in (("before", settings["model"]), ("after", str(tmp_path / "run" / "model"))):
+        evaluate_model(config(model=model, **in_half), tmp_path / stage)
+        records[stage] = read_sets(tmp_path / stage / "records")["forget"]
+        made = read_sets(tmp_path / "run" / "records" / stage)["forget"]
+        assert [each.answer_logprobs for each in made] == [each.answer_logprobs for each in records[stage]]
+    assert json.loads((tmp_path / "before" / "manifest.json").read_text())["precision"] == "evaluation bfloat16"
+    evaluate_model(config(), tmp_path / "whole")
+    assert json.loads((tmp_path / "whole" / "manifest.json").read_text())["precision"] == "evaluation float32"
+    whole = read_sets(tmp_path / "whole" / "records")["forget"]
+    assert all(a.answer_logprobs != b.answer_logprobs for a, b in zip(whole, records["before"], strict=True))
+
+
 def test_its_folder_can_be_scored_again(config, tmp_path):
     told = Told()
     scores = evaluate_model(config(), tmp_path / "out", reporter=told)

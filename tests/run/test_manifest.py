@@ -15,8 +15,8 @@ import torch
 import efface
 from efface.errors import EffaceError
 from efface.run import manifest as module
-from efface.run.manifest import continued, manifest, training_precision
-from efface.train.config import TrainConfig
+from efface.run.manifest import continued, manifest, precision, training_precision
+from efface.train.config import LoRAConfig, TrainConfig
 
 CPU = torch.device("cpu")
 
@@ -67,6 +67,29 @@ def test_the_commit_is_that_of_efface_itself(monkeypatch, tmp_path):
 )
 def test_training_precision(precision, device, words):
     assert training_precision(TrainConfig(precision=precision), torch.device(device)) == words
+
+
+@pytest.mark.parametrize(
+    ("train", "device", "words"),
+    [
+        (TrainConfig(), "cpu", "weights and optimizer float32, training float32"),
+        (TrainConfig(), "cuda", "weights and optimizer float32, training bf16 autocast"),
+        (
+            TrainConfig(optimizer="adamw8bit"),
+            "cuda",
+            "weights bf16 with stochastic rounding, AdamW states 8 bit, training bf16",
+        ),
+        (TrainConfig(lora=LoRAConfig()), "cpu", "adapters and optimizer float32, training float32"),
+        (TrainConfig(lora=LoRAConfig()), "cuda", "adapters and optimizer float32, base bf16, training bf16 autocast"),
+        (
+            TrainConfig(lora=LoRAConfig(bits=4)),
+            "cuda",
+            "adapters and optimizer float32, training bf16 autocast on a base in 4 bits",
+        ),
+    ],
+)
+def test_precision_of_all_that_training_keeps(train, device, words):
+    assert precision(train, torch.device(device)) == words
 
 
 def test_a_resumed_run_keeps_its_start_and_says_what_changed(made):

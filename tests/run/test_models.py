@@ -15,6 +15,7 @@ from efface.run.adapters import with_adapters
 from efface.run.models import (
     check_weights,
     device_for,
+    evaluated_in,
     load_model,
     load_tokenizer,
     model_folder,
@@ -54,6 +55,22 @@ def written(model, source, folder, name=None):
 
 def names(folder):
     return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("precision", "stored", "on_cpu", "on_cuda"),
+    [
+        ("auto", torch.bfloat16, torch.float32, torch.bfloat16),
+        ("auto", torch.float16, torch.float32, torch.float16),
+        ("auto", None, torch.float32, torch.float32),
+        ("float32", torch.bfloat16, torch.float32, torch.float32),
+        ("bf16", torch.float32, torch.bfloat16, torch.bfloat16),
+    ],
+)
+def test_what_a_model_is_evaluated_in(precision, stored, on_cpu, on_cuda):
+    settings = LlamaConfig(dtype=stored)
+    assert evaluated_in(settings, CPU, precision) == on_cpu
+    assert evaluated_in(settings, torch.device("cuda"), precision) == on_cuda
 
 
 # Loading

@@ -240,12 +240,13 @@ def test_resuming_with_another_model_of_that_name_is_refused(config, tmp_path, s
     [
         ({"method": "me+gd"}, []),
         ({"method": "dpo+gd"}, []),
-        ({"method": "npo+kl"}, [("float32", 1)]),
+        ({"method": "npo+kl"}, []),
+        ({"method": "npo+kl", "train": {"kl_reference": "live"}}, [("float32", 1)]),
         ({"method": "npo+kl", "train": {"lora": {"r": 2}}}, []),
     ],
-    ids=["no reference", "log-probs", "a distribution", "the adapter switched off"],
+    ids=["no reference", "log-probs", "hidden states", "a model", "the adapter switched off"],
 )
-def test_only_kl_keeps_a_second_model(config, tmp_path, loads, changes, beside_training):
+def test_only_a_live_kl_keeps_a_second_model(config, tmp_path, loads, changes, beside_training):
     """Loaded once to check and evaluate, once to train; the unlearned one as it lies on disk."""
     short = merge({"train": {"epochs": 1, "batch_size": 20}}, changes)
     run(config(**short), tmp_path / "run")
@@ -368,6 +369,7 @@ CASES = {
 MOMENTS = {
     "full": [
         "os.rename /records/before/.retain.jsonl.partial",
+        "os.rename /checkpoints/.reference.safetensors.partial",
         "os.rmdir /checkpoints/step-000004",
         "os.rename /records/after/.retain.jsonl.partial",
     ],

@@ -329,7 +329,7 @@ def test_a_module_that_fails_to_import(tmp_path, monkeypatch):
 def test_a_metric_fails_before_training(written, short):
     write("mine.py", WRITTEN.replace("len(record.output)", "record.outptu"))
     config = validated(RunConfig, short | {"plugins": ["mine.py:Length"]})
-    with pytest.raises(EffaceError, match=r"metric 'length', set forget, question .*: it failed \(AttributeError: "):
+    with pytest.raises(EffaceError, match=r"metric 'length', set retain, question .*: it failed \(AttributeError: "):
         run(config, Path("out"))
     assert sorted(path.name for path in Path("out").iterdir()) == ["config.yaml", "manifest.json", "records"]
     write("mine.py", WRITTEN)  # its records are kept

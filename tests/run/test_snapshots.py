@@ -36,9 +36,9 @@ def taken(monkeypatch):
     copies = {}
     take = Snapshots.take
 
-    def watched(self, model, step):
-        copies[step] = copy.deepcopy(model)
-        take(self, model, step)
+    def watched(self, placement, step):
+        copies[step] = copy.deepcopy(placement.model)
+        take(self, placement, step)
 
     monkeypatch.setattr(Snapshots, "take", watched)
     return copies

@@ -53,6 +53,7 @@ def trained(source, tmp_path):
             Schedule(steps=4, warmup=0, per_epoch=4),
             seed=0,
             folder=RunFolder(tmp_path / "run"),
+            device=CPU,
             reference=reference,
             resume=resume,
             reporter=reporter or Silent(),
@@ -61,12 +62,11 @@ def trained(source, tmp_path):
     return run
 
 
-def test_several_processes_are_refused(monkeypatch):
-    monkeypatch.setenv("WORLD_SIZE", "1")
-    check_can_train(TrainConfig(), CPU)
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(EffaceError, match="trains in one process; start efface without accelerate launch or torchrun"):
-        check_can_train(TrainConfig(), CPU)
+def test_rounded_weights_cannot_be_sharded():
+    check_can_train(TrainConfig(sharding="fsdp2"), CPU)
+    check_can_train(TrainConfig(sharding="fsdp2", lora=LoRAConfig()), CPU)
+    with pytest.raises(EffaceError, match=r"train.sharding=fsdp2 cannot lay rounded weights .* leave one of the two"):
+        check_can_train(TrainConfig(sharding="fsdp2", lora=LoRAConfig(bits=8)), CPU)
 
 
 def test_missing_packages_are_said_before_any_work(monkeypatch):
@@ -141,7 +141,7 @@ def test_nothing_but_the_model_stays_in_memory(trained, precision):
     states = []
 
     def reference(trainer: Trainer) -> Reference:
-        states.append(weakref.ref(trainer.optimizer.optimizer))
+        states.append(weakref.ref(trainer.optimizer))
         return Reference()
 
     gc.disable()

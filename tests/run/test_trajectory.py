@@ -45,9 +45,9 @@ def complete(values, tmp_path_factory):
     out, copies = tmp_path_factory.mktemp("complete") / "run", {}
     take = Snapshots.take
 
-    def watched(self, model, step):
-        copies[step] = copy.deepcopy(model)
-        take(self, model, step)
+    def watched(self, placement, step):
+        copies[step] = copy.deepcopy(placement.model)
+        take(self, placement, step)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Snapshots, "take", watched)
@@ -101,9 +101,9 @@ def test_each_epochs_scores_are_those_of_its_model(complete, values, source, tmp
 def test_the_best_epochs_model_is_left_and_scored(config, complete, source, tmp_path, monkeypatch, lora):
     copies, take = {}, Snapshots.take
 
-    def watched(self, model, step):
-        copies[step] = copy.deepcopy(model)
-        take(self, model, step)
+    def watched(self, placement, step):
+        copies[step] = copy.deepcopy(placement.model)
+        take(self, placement, step)
 
     monkeypatch.setattr(Snapshots, "take", watched)
     monkeypatch.setattr(trajectory, "best", lambda scores: 1 if len(scores) == 3 else None)

@@ -48,6 +48,7 @@ def test_what_changes_no_result(changes: dict[str, Any]) -> None:
         {"train": {"lora": {}}},
         {"train": {"precision": "bf16"}},
         {"evaluate": {"limit": 3}},
+        {"evaluate": {"precision": "bf16"}},
         {"evaluate": {"every": "epoch"}},
         {"text": {"format": "plain"}},
         {"definition": "paper"},

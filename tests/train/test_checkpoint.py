@@ -11,9 +11,13 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from safetensors import SafetensorError
+from safetensors.torch import load_file
 
 from efface.errors import EffaceError
+from efface.run.adapters import with_adapters
 from efface.train import checkpoint
+from efface.train.config import LoRAConfig
+from efface.train.placement import Placement
 
 
 @contextmanager
@@ -29,16 +33,17 @@ def files_of_at_most(size):
 
 @pytest.fixture
 def prepared(tiny_llama):
-    """An accelerator with a model and an optimizer that has made a step."""
+    """An accelerator, and a model in place whose optimizer has made a step; adapters alone are trained if `lora`."""
 
-    def make(**shape):
+    def make(*, lora=None, **shape):
         AcceleratorState._reset_state(reset_partial_state=True)
-        accelerator = Accelerator(cpu=True)
         model = tiny_llama(**shape)
-        model, optimizer = accelerator.prepare(model, torch.optim.AdamW(model.parameters(), lr=0.1))
-        model(torch.tensor([[1, 2, 3]])).logits.square().sum().backward()
-        optimizer.step()
-        return accelerator, model
+        placement = Placement(model if lora is None else with_adapters(model, lora, seed=0))
+        trained = [parameter for parameter in placement.model.parameters() if parameter.requires_grad]
+        placement.optimizer = torch.optim.AdamW(trained, lr=0.1)
+        placement.model(torch.tensor([[1, 2, 3]])).logits.square().sum().backward()
+        placement.optimizer.step()
+        return Accelerator(cpu=True), placement
 
     return make
 
@@ -65,48 +70,50 @@ def test_the_newest_whole_one_counts(tmp_path):
 
 @pytest.mark.parametrize("tied", [False, True])
 def test_saved_and_loaded(tmp_path, prepared, tied):
-    accelerator, model = prepared(tied=tied)
+    accelerator, placement = prepared(tied=tied)
+    model = placement.model
     saved = weights(model)
-    path = checkpoint.save(accelerator, tmp_path, 3)
+    path = checkpoint.save(accelerator, placement, tmp_path, 3)
     assert path == tmp_path / "step-000003"
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.zero_()
-    checkpoint.load(accelerator, path)
+    checkpoint.load(accelerator, placement, path)
     assert_equal(weights(model), saved)
     assert (model.lm_head.weight is model.model.embed_tokens.weight) == tied
 
 
 def test_only_the_last_one_is_kept(tmp_path, prepared):
-    accelerator, _ = prepared()
+    accelerator, placement = prepared()
     for step in (2, 4, 4):  # the second 4 is as after a kill between a rename and what follows
-        checkpoint.save(accelerator, tmp_path, step)
+        checkpoint.save(accelerator, placement, tmp_path, step)
     assert names(tmp_path) == ["step-000004"]
 
 
 def test_what_a_kill_left_behind_is_in_nobodys_way(tmp_path, prepared):
-    accelerator, _ = prepared()
+    accelerator, placement = prepared()
     (tmp_path / ".step-000002.partial").mkdir()
     (tmp_path / ".step-000002.partial" / "model.safetensors").write_bytes(b"half")
-    checkpoint.load(accelerator, checkpoint.save(accelerator, tmp_path, 2))
+    checkpoint.load(accelerator, placement, checkpoint.save(accelerator, placement, tmp_path, 2))
     assert names(tmp_path) == ["step-000002"]
 
 
 @pytest.mark.parametrize("size", [0, 5_000, 30_000], ids=["nothing fits", "no weights", "no optimizer state"])
 def test_a_full_disk_leaves_the_older_one(tmp_path, prepared, size):
-    accelerator, model = prepared()
+    accelerator, placement = prepared()
+    model = placement.model
     saved = weights(model)
-    checkpoint.save(accelerator, tmp_path, 2)
+    checkpoint.save(accelerator, placement, tmp_path, 2)
     with torch.no_grad():
         model.lm_head.weight.add_(1)
     with files_of_at_most(size), pytest.raises(EffaceError) as raised:
-        checkpoint.save(accelerator, tmp_path, 4)
+        checkpoint.save(accelerator, placement, tmp_path, 4)
     message = str(raised.value)
     assert message.startswith(f"cannot write {tmp_path / 'step-000004'} (")
     assert message.endswith("free some space or choose another --out")
     assert "\n" not in message
     assert names(tmp_path) == ["step-000002"]
-    checkpoint.load(accelerator, tmp_path / "step-000002")
+    checkpoint.load(accelerator, placement, tmp_path / "step-000002")
     assert_equal(weights(model), saved)
 
 
@@ -162,36 +169,28 @@ def test_a_folder_takes_the_place_of_an_older_one(tmp_path):
 
 
 @pytest.mark.parametrize("damage", [lambda path: path.write_bytes(path.read_bytes()[:100]), Path.unlink])
-@pytest.mark.parametrize("file", ["model.safetensors", "optimizer.bin"])
+@pytest.mark.parametrize("file", ["trained.safetensors", "optimizer.pt"])
 def test_a_damaged_one_is_named(tmp_path, prepared, file, damage):
-    accelerator, _ = prepared()
-    path = checkpoint.save(accelerator, tmp_path, 2)
+    accelerator, placement = prepared()
+    path = checkpoint.save(accelerator, placement, tmp_path, 2)
     damage(path / file)
     with pytest.raises(EffaceError, match=f"checkpoint {path} does not load .*; remove it to start anew") as raised:
-        checkpoint.load(accelerator, path)
+        checkpoint.load(accelerator, placement, path)
     assert "\n" not in str(raised.value)
 
 
-def test_adapters_are_all_that_is_kept(tmp_path, tiny_llama):
-    from peft import LoraConfig, get_peft_model
-
-    AcceleratorState._reset_state(reset_partial_state=True)
-    accelerator = Accelerator(cpu=True)
-    model = get_peft_model(tiny_llama(), LoraConfig(r=2, target_modules="all-linear", task_type="CAUSAL_LM"))
-    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    model, _ = accelerator.prepare(model, torch.optim.AdamW(trainable))
-    checkpoint.keep_trainable_only(accelerator)
-    with torch.no_grad():
-        for parameter in trainable:
-            parameter.normal_()
+def test_adapters_are_all_that_is_kept(tmp_path, prepared):
+    accelerator, placement = prepared(lora=LoRAConfig(r=2))
+    model = placement.model
     saved = weights(model)
-    path = checkpoint.save(accelerator, tmp_path, 1)
-    kept = checkpoint.load_file(path / "trainable.safetensors")
+    path = checkpoint.save(accelerator, placement, tmp_path, 1)
+    kept = load_file(path / "trained.safetensors")
     assert not (path / "model.safetensors").exists()
-    assert len(kept) == len(trainable) == 2 * 2 * 7
+    assert len(kept) == 2 * 2 * 7
     assert all("lora_" in name for name in kept)
     with torch.no_grad():
-        for parameter in trainable:
-            parameter.zero_()
-    checkpoint.load(accelerator, path)
+        for name, parameter in model.named_parameters():
+            if "lora_" in name:
+                parameter.zero_()
+    checkpoint.load(accelerator, placement, path)
     assert_equal(weights(model), saved)

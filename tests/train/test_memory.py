@@ -1,4 +1,4 @@
-"""The token budget follows the free memory and the model's shape."""
+"""The token budget follows the free memory and the model's shape; layers are computed again where it is short."""
 
 from __future__ import annotations
 
@@ -7,13 +7,18 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from efface.text import memory as free_memory
 from efface.text.template import Encoded
 from efface.train import memory
 from efface.train.config import LoRAConfig, TrainConfig
-from efface.train.memory import Budget, activation_bytes, estimate
+from efface.train.memory import Budget, activation_bytes, added_bytes, budget_for, budget_within, copied_bytes, fits
 from efface.train.step import micro_batches
 
 GIB = 2**30
+PER_TOKEN = 2 * (10 * 16 + 5 * 24) * 4
+"""Layers x values x bytes of the tiny model."""
+RECOMPUTED = (2 * 16 + 10 * 16 + 5 * 24) * 4
+"""The inputs of its layers, and all of one."""
 
 
 @pytest.fixture
@@ -21,58 +26,151 @@ def host(monkeypatch, tmp_path):
     """Set the host's free memory; no container unless the test writes its files into the folder returned."""
 
     def free(size):
-        monkeypatch.setattr(memory.psutil, "virtual_memory", lambda: SimpleNamespace(available=size))
+        monkeypatch.setattr(free_memory.psutil, "virtual_memory", lambda: SimpleNamespace(available=size))
 
-    monkeypatch.setattr(memory, "_CGROUP", tmp_path)
+    monkeypatch.setattr(free_memory, "_CGROUP", tmp_path)
     free(8 * GIB)
     return SimpleNamespace(free=free, cgroup=tmp_path)
 
 
+def tokens(model, config=None):
+    return budget_for(model, config or TrainConfig()).tokens
+
+
 def test_by_hand(host, tiny_llama):
     model = tiny_llama()
-    weights = sum(p.numel() for p in model.parameters())
-    per_token = 2 * (10 * 16 + 5 * 24) * 4  # layers x values x bytes
-    assert estimate(model, TrainConfig()) == (8 * GIB - 12 * weights) // 2 // per_token
+    weights, tensors = sum(p.numel() for p in model.parameters()), len(list(model.parameters()))
+    assert tokens(model) == (8 * GIB - 12 * weights - 4 * tensors) // 2 // PER_TOKEN
+    config = TrainConfig(gradient_checkpointing=True)
+    assert tokens(model, config) == (8 * GIB - 12 * weights - 4 * tensors) // 2 // RECOMPUTED
 
 
-def test_half_precision_and_recomputing_leave_room_for_more(host, tiny_llama):
+def test_half_precision_leaves_room_for_twice_as_much(host, tiny_llama):
     model = tiny_llama()
-    full = estimate(model, TrainConfig())
-    assert estimate(model, TrainConfig(precision="bf16")) == pytest.approx(2 * full, abs=2)
-    assert estimate(model, TrainConfig(gradient_checkpointing=True)) > 1.5 * full
+    full = tokens(model)
+    copies = sum(p.numel() for p in model.parameters() if p.ndim == 2) * 2 - 61 * 16 * 2  # of all but the embeddings
+    assert copied_bytes(model) == copies
+    assert tokens(model, TrainConfig(precision="bf16")) == pytest.approx(2 * full - copies / PER_TOKEN, abs=2)
+
+
+def test_what_is_half_already_is_not_copied(tiny_llama):
+    config = TrainConfig(optimizer="adamw8bit")
+    model = tiny_llama(dtype=torch.bfloat16)
+    weights, tensors = sum(p.numel() for p in model.parameters()), len(list(model.parameters()))
+    assert added_bytes(model, config, "cpu") == 3 * 2 * weights + 4 * tensors  # too small for moments of 8 bits
+
+
+def test_weights_on_their_way_to_a_gpu_count(host, tiny_llama, monkeypatch):
+    model = tiny_llama()
+    monkeypatch.setattr(memory, "free_memory", lambda device: 8 * GIB)
+    here = budget_for(model, TrainConfig(precision="bf16"), torch.device("cpu")).tokens
+    there = budget_for(model, TrainConfig(precision="bf16"), torch.device("cuda")).tokens
+    assert here - there == pytest.approx(sum(p.nbytes for p in model.parameters()) / PER_TOKEN, abs=1)
+
+
+def test_shards_are_one_process_s_part(host, tiny_llama, monkeypatch):
+    model, config = tiny_llama(), TrainConfig(sharding="fsdp2")
+    alone = tokens(model, config)
+    monkeypatch.setattr(memory.processes, "count", lambda: 4)
+    monkeypatch.setattr(memory.processes, "gather", lambda free: [free, free - 2 * PER_TOKEN * 1000])
+    saved = added_bytes(model, config, "cpu") * 3 / 4
+    assert tokens(model, config) == pytest.approx(alone + saved / 2 / PER_TOKEN - 1000, abs=1)
 
 
 def test_a_container_limit_counts(host, tiny_llama):
     model = tiny_llama()
-    full = estimate(model, TrainConfig())
+    full = tokens(model)
     (host.cgroup / "memory.max").write_text("max\n")
     (host.cgroup / "memory.current").write_text("123\n")
-    assert estimate(model, TrainConfig()) == full
+    assert tokens(model) == full
     (host.cgroup / "memory.max").write_text(f"{3 * GIB}\n")
     (host.cgroup / "memory.current").write_text(f"{GIB}\n")
-    assert estimate(model, TrainConfig()) == pytest.approx(full / 4, rel=1e-3)
+    assert tokens(model) == pytest.approx(full / 4, rel=1e-3)
 
 
 def test_never_so_small_that_nothing_gets_done(host, tiny_llama):
     host.free(1000)
-    assert estimate(tiny_llama(), TrainConfig()) == 512
+    assert tokens(tiny_llama()) == 512
 
 
 def test_halving_starts_from_what_there_is_to_cut():
     """A budget far beyond the batch would otherwise be tried again and again with the same single part."""
-    examples = [{"retain": Encoded(str(n), [1] * 5, [1] * 5)} for n in range(8)]
+    examples = equal_examples(8)
     budget = Budget(1_000_000)
-    parts = []
-    for _ in range(3):
-        budget.halve(examples)
-        parts.append(len(list(micro_batches(examples, budget.tokens))))
-    assert parts == [2, 4, 8]
+    found = []
+    while budget.smaller(examples):
+        found.append(len(list(micro_batches(examples, budget.tokens))))
+    assert found == [2, 4, 8]
+    assert not budget.checkpointing
+
+
+def equal_examples(count):
+    return [{"retain": Encoded(str(n), [1] * 5, [1] * 5)} for n in range(count)]
+
+
+def test_what_does_not_fit_alone_is_computed_again():
+    examples = equal_examples(2)
+    budget = Budget(20, room=10_000, checkpointed=30)
+    tried = []
+    while budget.smaller(examples):
+        tried.append((budget.tokens, budget.checkpointing))
+    assert tried == [(10, False), (30, True), (10, True)]
+    assert not budget.smaller(examples)
+
+
+@pytest.mark.parametrize(
+    ("asked", "room", "largest", "on"),
+    [
+        ("auto", 600, 100, False),
+        ("auto", 600, 600, False),
+        ("auto", 600, 601, True),
+        ("auto", 511, 100, True),  # so few that steps would take longer for it
+        (False, 10, 1000, False),
+        (True, 10_000, 100, True),
+    ],
+)
+def test_layers_are_computed_again_where_an_example_would_not_fit(tiny_llama, asked, room, largest, on):
+    shape = tiny_llama().config
+    budget = budget_within(2 * room * PER_TOKEN, shape, TrainConfig(gradient_checkpointing=asked), "cpu")
+    budget.fit(largest)
+    assert budget.checkpointing is on
+    assert budget.tokens == max(512, room * PER_TOKEN // RECOMPUTED if on else room)
+
+
+def test_a_given_budget_stays_with_layers_computed_again(tiny_llama):
+    config = TrainConfig(token_budget=700)
+    budget = budget_within(2 * 600 * PER_TOKEN, tiny_llama().config, config, "cpu")
+    budget.fit(650)
+    assert (budget.tokens, budget.checkpointing) == (700, True)
+
+
+def test_layers_of_a_model(tiny_llama):
+    model = tiny_llama()
+    budget = Budget(10, room=0, checkpointed=20)
+    budget.apply(model)
+    assert not model.is_gradient_checkpointing
+    budget.fit(0)
+    for _ in range(2):
+        budget.apply(model)
+        assert model.is_gradient_checkpointing
+
+
+def test_least_that_fits(tiny_llama):
+    shape = tiny_llama().config
+    assert fits(2 * 512 * RECOMPUTED, shape, TrainConfig(), "cpu")
+    assert not fits(2 * 512 * RECOMPUTED - 2, shape, TrainConfig(), "cpu")
+    assert not fits(2 * 512 * PER_TOKEN - 2, shape, TrainConfig(gradient_checkpointing=False), "cpu")
 
 
 def test_kept_in_checkpoints():
+    found = Budget(640, room=0, checkpointed=900)
+    found.fit(1)
     budget = Budget(7)
-    budget.load_state_dict(Budget(640).state_dict())
-    assert budget.tokens == 640
+    budget.load_state_dict(found.state_dict())
+    assert (budget.tokens, budget.checkpointing) == (900, True)
+    budget = Budget(7)
+    budget.load_state_dict({"tokens": 640})  # as an older version wrote it
+    assert (budget.tokens, budget.checkpointing) == (640, False)
 
 
 def test_files_that_a_container_keeps_in_memory_make_way(host):
@@ -84,6 +182,9 @@ def test_files_that_a_container_keeps_in_memory_make_way(host):
 
 def test_adapters_drop_inputs_of_their_own(tiny_llama):
     shape = tiny_llama().config
-    whole = activation_bytes(shape, TrainConfig(), "cpu")
-    assert activation_bytes(shape, TrainConfig(lora=LoRAConfig(dropout=0)), "cpu") == whole
-    assert activation_bytes(shape, TrainConfig(lora=LoRAConfig()), "cpu") == whole + 2 * (6 * 16 + 24) * 4
+
+    def kept(config):
+        return activation_bytes(shape, config, "cpu", checkpointing=False)
+
+    assert kept(TrainConfig()) == kept(TrainConfig(lora=LoRAConfig(dropout=0))) == PER_TOKEN
+    assert kept(TrainConfig(lora=LoRAConfig())) == PER_TOKEN + 2 * (6 * 16 + 24) * 4

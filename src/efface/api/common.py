@@ -13,6 +13,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any, Protocol
 
+from efface import processes
 from efface.data.config import DataConfig, FileConfig
 from efface.errors import EffaceError
 from efface.run.folder import RunFolder
@@ -56,6 +57,8 @@ class AsWarnings(Silent):
 @contextmanager
 def folder_for(out: StrPath | None, *, resume: bool) -> Iterator[Path]:
     """The run's folder; a temporary one goes where the run fails, unless it got as far as a checkpoint."""
+    if processes.started() > 1:
+        raise EffaceError("the library works in one process; let several of them work on the command `efface run`")
     if out is not None:
         yield Path(out)
         return

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from efface import __version__
+from efface import __version__, processes
 from efface.cli import data, doctor, downstream, presets, push, requests, runs, scores, sweep
 from efface.cli.arguments import examples, help_of, say
 from efface.cli.usage import usage_sentence
 from efface.errors import EffaceError
+
+_OF_SEVERAL = {"evaluate", "finetune", "run", "unlearn"}
+"""Commands that several processes may work on."""
 
 app = typer.Typer(
     name="efface",
@@ -42,6 +47,11 @@ def options(
     if version:
         typer.echo(__version__)
         raise typer.Exit
+    if processes.started() > 1 and ctx.invoked_subcommand not in _OF_SEVERAL:
+        raise EffaceError(
+            f"efface {ctx.invoked_subcommand or ''} works in one process; start it without torchrun and accelerate "
+            f"launch (several may work on {', '.join(sorted(_OF_SEVERAL))})"
+        )
     help_of(ctx)
 
 
@@ -53,6 +63,9 @@ def main() -> None:
     """Run the command; what the user can mend is one sentence on stderr and exit code 2."""
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     debug = len(arguments) < len(sys.argv) - 1
+    tells = processes.started() == 1 or os.environ.get("RANK") == "0"
+    if not tells:  # what all processes say is said once
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - until the process ends
     try:
         code = app(args=arguments, prog_name="efface", standalone_mode=False)
     except typer.Abort:  # at a question
@@ -60,7 +73,8 @@ def main() -> None:
     except (EffaceError, OSError, typer.TyperException) as error:
         if debug:
             traceback.print_exc()
-        say(_sentence(error))
+        if tells or isinstance(error, processes.ProcessError):
+            say(_sentence(error))
         code = 2
     sys.exit(code)
 

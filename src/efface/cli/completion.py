@@ -103,10 +103,9 @@ def _values(kind: type[BaseModel], key: str) -> list[str]:
         return list(named[key])
     type_ = dotted_keys(kind).get(key)
     kinds = (type_, *get_args(type_))
-    if bool in kinds:
-        return ["true", "false"]
-    literals = [each for part in kinds if get_origin(part) is Literal for each in get_args(part)]
-    return [str(each) for each in literals] or _default(kind, key)
+    switches = ["true", "false"] if bool in kinds else []
+    literals = [str(each) for part in kinds if get_origin(part) is Literal for each in get_args(part)]
+    return switches + literals or _default(kind, key)
 
 
 def _named_values() -> dict[str, tuple[str, ...]]:

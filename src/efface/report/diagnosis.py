@@ -59,6 +59,8 @@ class Machine(_Part):
 class Forecast(_Part):
     """What a run needs, from the shapes of its model and the lengths of its data."""
 
+    precision: str
+    """Of what is trained and of training, in words."""
     parameters: int
     trained: int
     """How many of these parameters change, adapters included."""
@@ -70,9 +72,11 @@ class Forecast(_Part):
     copies: int
     """Half-precision copies of the weights, which autocast keeps during a step."""
     reference: int
-    """A second model, where the method compares with its whole distribution."""
+    """Where the method compares with whole distributions: a second model, or the head of the first one."""
     tokens: int
     """Of the largest forward with gradients."""
+    checkpointing: bool
+    """Whether layers keep their inputs alone and are computed again in the backward pass."""
     activations_per_token: int
     logits: int
     """Logits and what the losses keep of them."""
@@ -90,6 +94,8 @@ class Forecast(_Part):
     """The unlearned model on disk."""
     epochs: int = 0
     """What was trained by the end of each epoch but the last, on disk until it is scored."""
+    states: int = 0
+    """Last hidden states of the model that KL compares with, on disk until the run is complete."""
 
     @computed_field  # type: ignore[prop-decorator]  # as pydantic documents it
     @property
@@ -119,7 +125,7 @@ class Forecast(_Part):
         """
         models = self.saved * (2 if self.epochs else 1)
         end = min(self.checkpoints, 1) * self.checkpoint + models
-        return max(self.checkpoints * self.checkpoint, end) + self.epochs
+        return max(self.checkpoints * self.checkpoint, end) + self.epochs + self.states
 
 
 class Option(_Part):
@@ -128,9 +134,19 @@ class Option(_Part):
     name: str
     setting: str
     """That chooses it."""
+    weights: int
+    gradients: int
+    optimizer: int
+    activations: int
+    tokens: int
+    """Of the largest forward, whose activations these are."""
+    checkpointing: bool
+    """As in `Forecast`."""
     training: int
-    """Most memory of the device."""
+    """Most memory of the device, with all else that training needs."""
     fits: bool
+    chosen: bool
+    """Whether the run as it is configured trains so."""
 
 
 class MeasuredSteps(_Part):
@@ -158,6 +174,8 @@ class MeasuredQuestions(_Part):
     """Seconds that each row of a batch adds."""
     padded: bool
     """Whether prompts of different lengths may stand in one batch."""
+    batch_tokens: int
+    """Of one batch, at most: rows x (longest prompt + new tokens)."""
 
 
 class Measured(_Part):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from rich.console import Console
 
-from efface.report.diagnosis import Diagnosis, Forecast, Machine, Measured, Times
+from efface.report.diagnosis import Diagnosis, Forecast, Machine, Measured, Option, Times
 from efface.report.facts import counted, print_facts, size
 
 
@@ -17,8 +17,7 @@ def print_diagnosis(console: Console, found: Diagnosis) -> None:
     if found.forecast is not None:
         print_facts(console, "Memory and disk, forecast", _forecast_facts(found.forecast, found.measured))
     if found.options:
-        ways = ((each.name, f"{size(each.training)}, {_fit(each.fits)} ({each.setting})") for each in found.options)
-        print_facts(console, "Ways to train", ways)
+        print_facts(console, "Ways to train", map(_way, found.options))
     if found.measured is not None and found.times is not None:
         steps = counted(found.measured.steps.count, "step")
         print_facts(console, f"Time, from {steps}", _time_facts(found.measured, found.times))
@@ -38,6 +37,7 @@ def _machine_facts(machine: Machine) -> Iterator[tuple[str, str]]:
 
 
 def _forecast_facts(forecast: Forecast, measured: Measured | None) -> Iterator[tuple[str, str]]:
+    yield "precision", forecast.precision
     yield "weights", f"{size(forecast.weights)} ({forecast.parameters:,} parameters, {forecast.trained:,} trained)"
     yield "gradients", size(forecast.gradients)
     yield "AdamW", size(forecast.optimizer)
@@ -45,7 +45,7 @@ def _forecast_facts(forecast: Forecast, measured: Measured | None) -> Iterator[t
         yield "bf16 copies", size(forecast.copies)
     if forecast.reference:
         yield "reference", size(forecast.reference)
-    each = f"{size(forecast.activations_per_token)} for each of {forecast.tokens:,} tokens at once"
+    each = f"{size(forecast.activations_per_token)} for each of {_at_once(forecast)}"
     yield "activations", f"{size(forecast.activations)} ({each})"
     yield "logits", size(forecast.logits)
     compared = f", measured {size(measured.steps.memory)}" if measured else ""
@@ -54,7 +54,8 @@ def _forecast_facts(forecast: Forecast, measured: Measured | None) -> Iterator[t
     yield "in evaluation", f"about {size(forecast.evaluation)} ({cache})"
     checkpoints = f"{counted(forecast.checkpoints, 'checkpoint')} of {size(forecast.checkpoint)}"
     epochs = f", epochs {size(forecast.epochs)}" if forecast.epochs else ""
-    yield "disk", f"{size(forecast.disk)} at most ({checkpoints}, model {size(forecast.saved)}{epochs})"
+    states = f", states of the reference {size(forecast.states)}" if forecast.states else ""
+    yield "disk", f"{size(forecast.disk)} at most ({checkpoints}, model {size(forecast.saved)}{epochs}{states})"
 
 
 def _time_facts(measured: Measured, times: Times) -> Iterator[tuple[str, str]]:
@@ -67,8 +68,19 @@ def _time_facts(measured: Measured, times: Times) -> Iterator[tuple[str, str]]:
     yield "in all", f"at most {_duration(times.total)}"
 
 
-def _fit(fits: bool) -> str:
-    return "fits" if fits else "does not fit"
+def _way(option: Option) -> tuple[str, str]:
+    """A way to train and what it needs."""
+    parts = f"weights {size(option.weights)}, gradients {size(option.gradients)}, AdamW {size(option.optimizer)}"
+    parts += f", activations {size(option.activations)} of {_at_once(option)}"
+    fit = "fits" if option.fits else "does not fit"
+    chosen = ", chosen" if option.chosen else ""
+    return option.name, f"{size(option.training)}, {fit}{chosen} ({option.setting}): {parts}"
+
+
+def _at_once(needs: Forecast | Option) -> str:
+    """The size of the largest forward."""
+    how = ", layers computed again" if needs.checkpointing else ""
+    return f"{needs.tokens:,} tokens at once{how}"
 
 
 def _duration(seconds: float) -> str:

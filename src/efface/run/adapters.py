@@ -29,7 +29,7 @@ def with_adapters(model: Any, config: LoRAConfig, *, seed: int) -> Any:
     """The model inside PEFT, with LoRA on its linear layers (`_targets`); only the adapters train.
 
     At first the adapters add nothing: `seed` decides the half of their weights that is not zero. They are in
-    float32, like everything in a rounded model that is not rounded.
+    float32, whatever the model is in.
     """
     from peft import LoraConfig, get_peft_model
     from transformers.pytorch_utils import Conv1D
@@ -94,6 +94,12 @@ def is_adapted(model: Any) -> bool:
 def is_rounded(model: Any) -> bool:
     """Whether the model was loaded with `quantization` or from rounded weights, adapted or not."""
     return getattr(unwrapped(model), "is_quantized", False) is True
+
+
+def is_exact(model: Any, dtype: torch.dtype) -> bool:
+    """Whether the base of an adapted model holds the numbers that were stored in `dtype`, none of them rounded."""
+    held = unwrapped(model).get_input_embeddings().weight.dtype
+    return not is_rounded(model) and held in (dtype, torch.float32)
 
 
 def quantization(config: TrainConfig, device: torch.device) -> Any:

@@ -34,7 +34,8 @@ def checked_model(config: RunConfig, device: torch.device, reporter: Reporter) -
     """The model to train and what trains it. Raises `EffaceError` where one cannot be used, or not with the other."""
     own = own_objectives(config.plugins)
     bound = objective(config.method, config, own)
-    opened = open_model(config.model, config.text, device=device, reporter=reporter)
+    precision = config.evaluate.precision
+    opened = open_model(config.model, config.text, device=device, reporter=reporter, precision=precision)
     check_weights(opened.source, opened.model, config.train)
     if config.downstream is not None:
         check_template(config.downstream, opened.tokenizer)

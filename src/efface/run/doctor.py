@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,6 +27,7 @@ from efface.run.models import device_for, load_tokenizer, model_config, model_fo
 from efface.run.plugins import own_objectives
 from efface.run.quiet import quiet_libraries
 from efface.run.reporter import Reporter, Silent
+from efface.run.settled import settled
 from efface.run.surroundings import (
     benchmark_findings,
     extras_findings,
@@ -38,12 +39,15 @@ from efface.run.training import check_can_train
 from efface.run.workload import Workload, counted, supposed
 from efface.schema import Task
 from efface.text.forward import positions, vocabulary_size
+from efface.text.memory import free_memory
 from efface.text.template import Formatter
-from efface.train.config import LoRAConfig
-from efface.train.memory import free_memory
+from efface.train.config import LoRAConfig, TrainConfig
+from efface.train.optimizer import why_not_8bit
 
 _TIGHT = 0.7
 """Of what is free: a forecast counts tensors, and what is freed in between may hold 1.4 times as much."""
+_TOLD = ("weights", "gradients", "optimizer", "activations", "tokens", "checkpointing", "training")
+"""Of a forecast, for each way to train."""
 _Found = TypeVar("_Found")
 
 
@@ -75,6 +79,10 @@ def examine_run(config: RunConfig, *, data_dir: Path | None, steps: int, reporte
     model = _find_model(chart, config.model, machine)
     if device is None or bound is None or model is None:
         return Diagnosis(machine=machine, findings=chart.findings)
+    train = chart.attempt("training", lambda: settled(config.train, model.settings, device, earlier=None))
+    if train is None:
+        return Diagnosis(machine=machine, findings=chart.findings)
+    config = config.model_copy(update={"train": train})
     run = _Run(config, bound, model, device, free_memory(device))
     work = None if task is None else _count(chart, run, task)
     ways = chart.attempt("model", lambda: _forecasts(run, work or supposed(config, bound)))
@@ -208,24 +216,47 @@ def _count(chart: _Chart, run: _Run, task: Task) -> Workload | None:
 
 
 def _forecasts(run: _Run, work: Workload) -> tuple[Forecast, list[Option]]:
-    """What the run needs as it is configured, and what the other ways to train would."""
+    """What the run needs as it is configured, and what each way to train would."""
+    config = run.config
 
-    def with_lora(lora: LoRAConfig | None) -> Forecast:
-        train = run.config.train.model_copy(update={"lora": lora})
-        config = run.config.model_copy(update={"train": train})
-        return forecast(run.model.settings, config, work, run.bound, device=run.device, free=run.free)
+    def planned(train: TrainConfig) -> Forecast:
+        changed = config.model_copy(update={"train": train})
+        return forecast(run.model.settings, changed, work, run.bound, device=run.device, free=run.free)
 
-    ways: list[tuple[str, str, LoRAConfig | None]] = [("all weights", "train.lora=false", None)]
-    if find_spec("peft") is not None:
-        adapters = (run.config.train.lora or LoRAConfig()).model_copy(update={"bits": None})
-        ways.append(("adapters", "train.lora=true", adapters))
-        if not has_experts(skeleton(run.model.settings, None)):  # which cannot be rounded
-            ways.append(("adapters, base in 4 bits", "train.lora.bits=4", adapters.model_copy(update={"bits": 4})))
     options = []
-    for name, setting, lora in ways:
-        needed = with_lora(lora).training
-        options.append(Option(name=name, setting=setting, training=needed, fits=needed <= run.free))
-    return with_lora(run.config.train.lora), options
+    for name, setting, train in _ways(run):
+        needed = planned(train)
+        option = Option(
+            name=name,
+            setting=setting,
+            fits=needed.training <= run.free,
+            chosen=_kind(train) == _kind(config.train),
+            **{field: getattr(needed, field) for field in _TOLD},
+        )
+        options.append(option)
+    return planned(config.train), options
+
+
+def _ways(run: _Run) -> Iterator[tuple[str, str, TrainConfig]]:
+    """Name, settings and configuration of each way to train that is to be had here."""
+    train = run.config.train
+    whole = train.model_copy(update={"lora": None, "optimizer": "adamw"})
+    yield "all weights", "train.lora=false train.optimizer=adamw", whole
+    if train.precision != "float32" and train.sharding == "none" and why_not_8bit(run.device) is None:
+        small = whole.model_copy(update={"optimizer": "adamw8bit"})
+        yield "all weights in bf16, AdamW in 8 bits", "train.lora=false train.optimizer=adamw8bit", small
+    if find_spec("peft") is None:
+        return
+    lora = (train.lora or LoRAConfig()).model_copy(update={"bits": None})
+    yield "adapters", "train.lora=true", whole.model_copy(update={"lora": lora})
+    if not has_experts(skeleton(run.model.settings, None)):  # which cannot be rounded
+        rounded = lora.model_copy(update={"bits": 4})
+        yield "adapters, base in 4 bits", "train.lora.bits=4", whole.model_copy(update={"lora": rounded})
+
+
+def _kind(train: TrainConfig) -> tuple[object, ...]:
+    """What the ways to train differ in."""
+    return train.optimizer, train.lora is None, train.lora and train.lora.bits
 
 
 def _judge_memory(chart: _Chart, run: _Run, planned: Forecast, options: list[Option], machine: Machine) -> None:

@@ -39,8 +39,9 @@ def downstream_results(this: Prepared, before: Downstream | None) -> DownstreamR
         return None
     after = _known(this, "after")
     if after is None:
+        dtype = evaluation_dtype(this.source, this.device, this.config.evaluate.precision)
         with this.stage("downstream after", "scoring downstream tasks after unlearning"):
-            model = load_model(this.out.model, dtype=evaluation_dtype(this.source, this.device), device=this.device)
+            model = load_model(this.out.model, dtype=dtype, device=this.device)
             after = _scored(model, this.tokenizer, this.config, this.reporter)
             del model
             collect()

@@ -17,7 +17,7 @@ from efface.evaluation.judges import Judges, open_judges
 from efface.run.config import EvaluationConfig
 from efface.run.folder import RunFolder
 from efface.run.manifest import manifest
-from efface.run.models import device_for, evaluation_dtype, peak_memory, reset_peak_memory
+from efface.run.models import device_for, peak_memory, reset_peak_memory
 from efface.run.opened import Opened, open_model
 from efface.run.plugins import own_metrics
 from efface.run.quiet import quiet_libraries
@@ -86,11 +86,18 @@ def prepare_evaluation(
     for text in task.warnings:
         reporter.warning(text)
     drawn = config.seed if config.weights == "random" else None
-    opened = open_model(config.model, config.text, device=device, reporter=reporter, random_seed=drawn)
+    opened = open_model(
+        config.model,
+        config.text,
+        device=device,
+        reporter=reporter,
+        precision=config.evaluate.precision,
+        random_seed=drawn,
+    )
     made = manifest(
         seed=config.seed,
         device=device,
-        precision=f"evaluation {str(evaluation_dtype(opened.source, device)).removeprefix('torch.')}",
+        precision=f"evaluation {str(opened.model.dtype).removeprefix('torch.')}",
         data=task.sources,
         plugins=config.plugins,
         model=config.model,

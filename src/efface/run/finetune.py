@@ -16,13 +16,24 @@ from efface.objectives.terms import Reference
 from efface.run.adapters import quantization
 from efface.run.config import FinetuneConfig
 from efface.run.folder import RunFolder
-from efface.run.manifest import continued, manifest, training_precision
-from efface.run.models import check_weights, device_for, peak_memory, reset_peak_memory, save_model
+from efface.run.manifest import continued, manifest, precision
+from efface.run.models import (
+    check_weights,
+    device_for,
+    model_config,
+    model_folder,
+    peak_memory,
+    reset_peak_memory,
+    save_model,
+)
 from efface.run.opened import Opened, open_model
 from efface.run.quiet import quiet_libraries
 from efface.run.reporter import Reporter, Silent
-from efface.run.training import check_can_train, train, warn_of
+from efface.run.settled import settled
+from efface.run.training import check_can_train, loading_device, train, warn_of
+from efface.train.config import TrainConfig
 from efface.train.examples import fine_tuning_examples
+from efface.train.optimizer import weights_dtype
 from efface.train.plan import schedule
 from efface.train.step import Example
 
@@ -36,6 +47,8 @@ class Prepared:
     opened: Opened
     """The model as it came."""
     device: torch.device
+    train: TrainConfig
+    """How to train, with the optimizer that was settled on."""
     steps: list[list[Example]]
     manifest: Manifest
 
@@ -66,10 +79,11 @@ def finetune(
             this.opened.model,
             fine_tuning(),
             this.steps,
-            config.train,
+            this.train,
             schedule(this.items, config.train),
             seed=config.seed,
             folder=folder,
+            device=this.device,
             reference=lambda _: Reference(),
             resume=resume,
             reporter=reporter,
@@ -92,21 +106,23 @@ def prepare_finetuning(
     reset_peak_memory(device)
     task = load_task(config.data, data_dir=data_dir)
     items = load_training_set(config.data, data_dir=data_dir, without=config.without)
-    rounding = quantization(config.train, device)
-    opened = open_model(
-        config.model, config.text, device=device, reporter=reporter, dtype=torch.float32, rounding=rounding
-    )
+    earlier = folder.manifest()
+    how = settled(config.train, model_config(model_folder(config.model)), device, earlier=earlier)
+    dtype, rounding = weights_dtype(how, device.type), quantization(how, device)
+    place = loading_device(how, device)
+    opened = open_model(config.model, config.text, device=place, reporter=reporter, dtype=dtype, rounding=rounding)
     check_weights(opened.source, opened.model, config.train)
     steps = fine_tuning_examples(items, config.train, config.seed, opened.formatter)
     warn_of(task, opened.formatter, config.train, items=len(items), reporter=reporter)
     made = manifest(
         seed=config.seed,
         device=device,
-        precision=f"weights and optimizer float32, training {training_precision(config.train, device)}",
+        precision=precision(how, device),
+        optimizer=how.optimizer,
         data=task.sources,
         model=config.model,
         model_sha256=opened.sha256,
     )
-    if earlier := folder.manifest():
+    if earlier:
         made = continued(earlier, made)
-    return Prepared(items=len(items), opened=opened, device=device, steps=steps, manifest=made)
+    return Prepared(items=len(items), opened=opened, device=device, train=how, steps=steps, manifest=made)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
+from efface import processes
 from efface.artifacts import ContinualResults, Downstream, Manifest, Record, Results
 from efface.errors import EffaceError
 from efface.evaluation.folder import read_sets, write_sets
@@ -52,6 +53,11 @@ class RunFolder:
     def reference(self) -> Path:
         """The reference's log-probabilities."""
         return self.checkpoints / "reference.json"
+
+    @property
+    def states(self) -> Path:
+        """The reference's last hidden states."""
+        return self.checkpoints / "reference.safetensors"
 
     @property
     def snapshots(self) -> Path:
@@ -101,7 +107,8 @@ class RunFolder:
         return path.name.endswith(".partial") or path in (self.inputs, self.before, self.own_answers)
 
     def start(self, config: BaseModel, manifest: Manifest) -> None:
-        """Write the run's settings and its manifest."""
+        """Write the run's settings and its manifest, once every process has checked the folder."""
+        processes.barrier()
         write_text(self.config, to_yaml(config))
         self.write_manifest(manifest)
 
@@ -121,6 +128,8 @@ class RunFolder:
 
     def append_step(self, log: StepLog) -> None:
         """Add a line to metrics.jsonl. Raises `EffaceError` when the disk is full."""
+        if not processes.is_first():
+            return
         size = self.metrics.stat().st_size if self.metrics.is_file() else 0
         try:
             with self.metrics.open("a", encoding="utf-8") as file:

@@ -12,20 +12,26 @@ import torch
 from efface.errors import EffaceError
 from efface.evaluation.config import EvaluateConfig
 from efface.evaluation.generate import batches
+from efface.evaluation.room import batch_tokens_for, cached_numbers
 from efface.objectives.terms import DistributionTerm, Objective, counted
 from efface.report.diagnosis import Forecast
 from efface.run.adapters import with_adapters
 from efface.run.config import RunConfig
+from efface.run.manifest import precision
+from efface.run.models import evaluated_in
 from efface.run.workload import Workload, tokens_of
 from efface.text.forward import chunk_rows, unwrapped, vocabulary_size
 from efface.train.checkpoint import first_line
-from efface.train.config import LoRAConfig
-from efface.train.memory import activation_bytes, layer_values, tokens_within
+from efface.train.config import LoRAConfig, TrainConfig
+from efface.train.memory import activation_bytes, budget_within, copied_bytes, layer_values
+from efface.train.optimizer import state_bytes, weights_dtype
 from efface.train.plan import earlier_epochs
 from efface.train.step import Example, micro_batches
 
 _FLOAT = 4
-"""Bytes; what is trained is in float32."""
+"""Bytes of a number in float32."""
+_HALF = 2
+"""In bf16."""
 _BLOCK_OF_4_BITS = 64
 """Weights that share a scale in NF4."""
 _TABLE_OF_4_BITS = 16 * _FLOAT
@@ -44,9 +50,16 @@ class State:
     gradients: int
     optimizer: int
     """Two moments of each trained number, and a step counter a tensor."""
+    copies: int
+    """In half precision, which autocast makes of what is whole."""
+
+    @property
+    def total(self) -> int:
+        """All of it."""
+        return self.weights + self.gradients + self.optimizer + self.copies
 
 
-def skeleton(settings: Any, lora: LoRAConfig | None) -> Any:
+def skeleton(settings: Any, lora: LoRAConfig | None, *, dtype: torch.dtype = torch.float32) -> Any:
     """The model of a config.json, inside PEFT if `lora`, without any numbers: on torch's meta device.
 
     Raises `EffaceError` for settings of anything else than a causal language model.
@@ -56,25 +69,35 @@ def skeleton(settings: Any, lora: LoRAConfig | None) -> Any:
     try:
         own = deepcopy(settings)  # transformers writes the dtype into what it is given
         with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(own, dtype=torch.float32, trust_remote_code=False)
+            model = AutoModelForCausalLM.from_config(own, dtype=dtype, trust_remote_code=False)
     except Exception as error:  # transformers and the model's own code each raise their own
         raise EffaceError(f"its config.json makes no causal language model: {first_line(error)}") from error
     with torch.device("meta"):
         return model if lora is None else with_adapters(model, lora, seed=0)
 
 
-def state_of(model: Any, lora: LoRAConfig | None) -> State:
-    """Count a `skeleton` that was made with the same `lora`."""
-    rounded = _rounded_bytes(model, lora.bits) if lora and lora.bits else {}
-    named = dict(model.named_parameters())
-    trained = [parameter.numel() for parameter in named.values() if parameter.requires_grad]
-    adapters = sum(trained) if lora else 0
+def training_state(settings: Any, train: TrainConfig, device_type: str) -> State:
+    """What training on a device such as `cuda` keeps of the model of a config.json; `train.optimizer` is settled.
+
+    Raises `EffaceError` as `skeleton` does.
+    """
+    return state_of(skeleton(settings, train.lora, dtype=weights_dtype(train, device_type)), train, device_type)
+
+
+def state_of(model: Any, train: TrainConfig, device_type: str) -> State:
+    """Count a `skeleton` that was made with the adapters of `train`, in `weights_dtype`."""
+    bits = train.lora.bits if train.lora else None
+    rounded = _rounded_bytes(model, bits) if bits else {}
+    parameters = list(model.parameters())
+    trained = [parameter for parameter in parameters if parameter.requires_grad]
+    count = sum(parameter.numel() for parameter in trained)
     return State(
-        parameters=sum(parameter.numel() for parameter in named.values()) - adapters,
-        trained=sum(trained),
-        weights=sum(rounded.get(id(each), each.numel() * _FLOAT) for each in named.values()),
-        gradients=sum(trained) * _FLOAT,
-        optimizer=(2 * sum(trained) + len(trained)) * _FLOAT,
+        parameters=sum(parameter.numel() for parameter in parameters) - (count if train.lora else 0),
+        trained=count,
+        weights=sum(rounded.get(id(each), each.nbytes) for each in parameters),
+        gradients=sum(each.nbytes for each in trained),
+        optimizer=sum(state_bytes(each, train) for each in trained),
+        copies=copied_bytes(model, rounded) if train.bf16_on(device_type) else 0,
     )
 
 
@@ -84,46 +107,85 @@ def forecast(
     """What the run needs on `device`, of which `free` bytes are free now; `settings`: the model's config.json.
 
     Weights, gradients and optimizer are exact; activations are those of a dense decoder (see `activation_bytes`).
-    Tensors are counted: a process holds more, for memory that is freed is not always given back.
+    Tensors are counted: a process holds more, for memory that is freed is not always given back. The optimizer of
+    `config` is settled (`efface.run.settled`).
     """
     train = config.train
-    model = skeleton(settings, train.lora)
-    state = state_of(model, train.lora)
-    per_token = activation_bytes(settings, train, device.type)
-    budget = train.token_budget or tokens_within(free - state.weights, trained=state.trained, per_token=per_token)
-    parts = [step[part.start : part.stop] for step in work.steps for part in micro_batches(step, budget)]
+    dtype, half = weights_dtype(train, device.type), train.bf16_on(device.type)
+    model = skeleton(settings, train.lora, dtype=dtype)
+    state = state_of(model, train, device.type)
+    budget = budget_within(free - state.total, settings, train, device.type)
+    budget.fit(max(tokens_of([example]) for step in work.steps for example in step))
+    parts = [step[part.start : part.stop] for step in work.steps for part in micro_batches(step, budget.tokens)]
     whole = train.lora.bits is None if train.lora else True
     stored = _stored_bytes(settings)
     snapshots = earlier_epochs(work.plan, train) if config.evaluate.every else 0
-    evaluated = stored if device.type == "cuda" else _FLOAT
+    evaluated = evaluated_in(settings, device, config.evaluate.precision).itemsize
+    evaluate = _with_batch_tokens(config.evaluate, settings, device, free=free - state.parameters * evaluated)
     every = train.checkpoint_every or work.plan.per_epoch
     return Forecast(
+        precision=precision(train, device),
         parameters=state.parameters,
         trained=state.trained,
         weights=state.weights,
         gradients=state.gradients,
         optimizer=state.optimizer,
-        copies=2 * _multiplied(model) if whole and train.bf16_on(device.type) else 0,
-        reference=_reference_bytes(state, config) if bound.needs_distribution else 0,
+        copies=state.copies,
+        reference=_reference_bytes(model, state, config, half) if bound.needs_distribution else 0,
         tokens=max(map(tokens_of, parts)),
-        activations_per_token=per_token,
+        checkpointing=budget.checkpointing,
+        activations_per_token=activation_bytes(settings, train, device.type, checkpointing=budget.checkpointing),
         logits=max(_logit_bytes(bound, part, vocabulary_size(model)) for part in parts),
         evaluated_weights=state.parameters * evaluated,
-        cache=_cache_bytes(settings, work.prompts, config.evaluate) * evaluated,
-        evaluation_work=_evaluation_work(settings, work, config.evaluate, evaluated, vocabulary_size(model)),
-        loading=state.parameters * _FLOAT if device.type == "cuda" and whole else 0,
-        checkpoint=3 * state.trained * _FLOAT,
+        cache=_cache_bytes(settings, work.prompts, evaluate) * evaluated,
+        evaluation_work=_evaluation_work(settings, work, evaluate, evaluated, vocabulary_size(model)),
+        loading=state.parameters * dtype.itemsize if device.type == "cuda" and whole else 0,
+        checkpoint=state.gradients + state.optimizer,
         checkpoints=min((work.plan.steps - 1) // every, 2),
         saved=state.parameters * stored,
         epochs=snapshots * state.trained * (stored if train.lora is None else _FLOAT),
+        states=0 if asks_live(config) else _state_bytes(bound, work, _HALF if half else dtype.itemsize, _width(model)),
     )
 
 
-def _reference_bytes(state: State, config: RunConfig) -> int:
-    """Of a model beside the trained one; where it is that without its adapters, there is none."""
-    if config.train.lora is None:
-        return state.weights
-    return 0 if config.reference is None else state.weights - state.trained * _FLOAT
+def asks_live(config: RunConfig) -> bool:
+    """Whether KL asks a model at each step; the disk is taken to have room for states where it need not."""
+    train = config.train
+    switched_off = train.lora is not None and config.reference is None
+    return train.kl_reference == "live" or (train.kl_reference == "auto" and switched_off)
+
+
+def _reference_bytes(model: Any, state: State, config: RunConfig, half: bool) -> int:
+    """Of what KL compares with beside the model in training: another model, or the copy of a head that changes.
+
+    Where it is the same model without its adapters, there is none.
+    """
+    train = config.train
+    if asks_live(config):
+        if train.lora is None:
+            return state.weights
+        return 0 if config.reference is None else state.weights - state.gradients  # which are as large as the adapters
+    head = unwrapped(model).get_output_embeddings().weight
+    stays = train.lora is not None and config.reference is None
+    number = _HALF if half else head.element_size()
+    return 0 if stays and number == head.element_size() else int(head.numel()) * number
+
+
+def _state_bytes(bound: Objective, work: Workload, number: int, width: int) -> int:
+    """On disk: a last hidden state for each token that KL reads, of each distinct sequence."""
+    wanted: dict[str, int] = {}
+    for step in work.steps:
+        for example in step:
+            for view, positions in bound.distribution_reads:
+                item = example[view]
+                count = len(item.answer) if positions == "answer" else len(item) - 1
+                wanted[item.key] = max(count, wanted.get(item.key, 0))
+    return sum(wanted.values()) * width * number
+
+
+def _width(model: Any) -> int:
+    """Numbers in a last hidden state."""
+    return int(unwrapped(model).get_output_embeddings().weight.shape[1])
 
 
 def _rounded_bytes(model: Any, bits: int) -> dict[int, int]:
@@ -149,13 +211,6 @@ def _rounded(module: Any, bits: int) -> int:
     return (count + 1) // 2 - (-count // _BLOCK_OF_4_BITS) * _FLOAT + _TABLE_OF_4_BITS
 
 
-def _multiplied(model: Any) -> int:
-    """Numbers in matrices that tokens are multiplied with, which autocast copies: all but the embeddings."""
-    inner = unwrapped(model)
-    lookup, head = inner.get_input_embeddings().weight, inner.get_output_embeddings().weight
-    return sum(each.numel() for each in inner.parameters() if each.ndim >= 2 and (each is not lookup or each is head))
-
-
 def _logit_bytes(bound: Objective, examples: Sequence[Example], vocabulary: int) -> int:
     """Logits of one forward: what each loss keeps for its backward pass, and what the largest of them makes there.
 
@@ -175,15 +230,16 @@ def _logit_bytes(bound: Objective, examples: Sequence[Example], vocabulary: int)
     return (kept + largest) * vocabulary * _FLOAT
 
 
+def _with_batch_tokens(evaluate: EvaluateConfig, settings: Any, device: torch.device, *, free: int) -> EvaluateConfig:
+    """`evaluate` with the number of tokens that generation will take where `free` bytes are left beside the model."""
+    dtype = evaluated_in(settings, device, evaluate.precision)
+    found = batch_tokens_for(evaluate.batch_tokens, settings, dtype=dtype, device_type=device.type, free=free)
+    return evaluate.model_copy(update={"batch_tokens": found})
+
+
 def _cache_bytes(settings: Any, prompts: Sequence[int], evaluate: EvaluateConfig) -> int:
     """Keys and values of the largest batch of generation, in numbers; states instead of them hardly count."""
-    shape = settings.get_text_config()
-    queries = getattr(shape, "num_attention_heads", None)
-    if not isinstance(queries, int):  # none, or a number for each layer
-        return 0
-    heads = getattr(shape, "num_key_value_heads", None) or queries
-    width = getattr(shape, "head_dim", None) or shape.hidden_size // queries
-    return 2 * int(shape.num_hidden_layers * heads * width) * _largest_batch(prompts, evaluate, evaluate.new_tokens)
+    return cached_numbers(settings) * _largest_batch(prompts, evaluate, evaluate.new_tokens)
 
 
 def _evaluation_work(settings: Any, work: Workload, evaluate: EvaluateConfig, number: int, vocabulary: int) -> int:
@@ -195,6 +251,7 @@ def _evaluation_work(settings: Any, work: Workload, evaluate: EvaluateConfig, nu
 
 def _largest_batch(prompts: Sequence[int], evaluate: EvaluateConfig, new_tokens: int) -> int:
     """Tokens of the largest batch of generation, with `new_tokens` of those it generates."""
+    assert evaluate.batch_tokens is not None  # see `_with_batch_tokens`
     cut = batches(prompts, evaluate.new_tokens, evaluate.batch_tokens, padded=True)
     return max((len(rows) * (prompts[rows[0]] + new_tokens) for rows in cut), default=0)
 

@@ -13,13 +13,24 @@ from pathlib import Path
 import torch
 
 import efface
+from efface import processes
 from efface.artifacts import Manifest
 from efface.errors import EffaceError
 from efface.objectives.own import OwnObjective
 from efface.run.plugins import Plugin, hashes
 from efface.train.config import TrainConfig
 
-_PACKAGES = ("torch", "transformers", "accelerate", "peft", "tokenizers", "sentence-transformers", "lm-eval", "numpy")
+_PACKAGES = (
+    "torch",
+    "transformers",
+    "accelerate",
+    "peft",
+    "tokenizers",
+    "sentence-transformers",
+    "lm-eval",
+    "numpy",
+    "torchao",
+)
 
 
 def manifest(
@@ -30,6 +41,7 @@ def manifest(
     data: Mapping[str, str],
     model: str,
     model_sha256: str,
+    optimizer: str | None = None,
     plugins: Iterable[Plugin] = (),
     tasks: Mapping[str, str] | None = None,
 ) -> Manifest:
@@ -39,8 +51,9 @@ def manifest(
         commit=_commit(),
         command=sys.argv,
         seed=seed,
-        device=torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu(),
+        device=_named(device),
         precision=precision,
+        optimizer=optimizer,
         versions={"python": platform.python_version(), **_versions()},
         data=dict(data),
         plugins=hashes(plugins),
@@ -88,9 +101,22 @@ def check_objectives(earlier: Manifest, plugins: Iterable[Plugin]) -> None:
 
 def training_precision(config: TrainConfig, device: torch.device) -> str:
     """Of the forward and backward pass, in words."""
+    if config.optimizer == "adamw8bit":
+        return "bf16"
     precision = "bf16 autocast" if config.bf16_on(device.type) else "float32"
     bits = config.lora.bits if config.lora else None
     return precision if bits is None else f"{precision} on a base in {bits} bits"
+
+
+def precision(config: TrainConfig, device: torch.device) -> str:
+    """Of what is trained, its optimizer, and the forward and backward pass, in words; `optimizer` is settled."""
+    if config.optimizer == "adamw8bit":
+        kept = "weights bf16 with stochastic rounding, AdamW states 8 bit"
+    elif config.lora is not None and config.lora.bits is None and config.bf16_on(device.type):
+        kept = "adapters and optimizer float32, base bf16"
+    else:
+        kept = f"{'weights' if config.lora is None else 'adapters'} and optimizer float32"
+    return f"{kept}, training {training_precision(config, device)}"
 
 
 def _made_with(made: Manifest) -> dict[str, str | None]:
@@ -106,6 +132,12 @@ def _versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def _named(device: torch.device) -> str:
+    """The device, and how many processes have one each."""
+    one = torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu()
+    return one if processes.count() == 1 else f"{processes.count()} processes, each on {one}"
 
 
 def _cpu() -> str:

@@ -15,13 +15,14 @@ from typing import Any
 import psutil
 import torch
 
-from efface.evaluation.generate import batches, generate, may_be_padded
+from efface.evaluation.generate import batches, generate, may_be_padded, tokens_together
 from efface.evaluation.likelihoods import answer_rows, likelihoods
 from efface.objectives.terms import Objective, Reference
 from efface.report.diagnosis import Measured, MeasuredQuestions, MeasuredSteps, Times
 from efface.run.adapters import quantization
 from efface.run.config import RunConfig
 from efface.run.folder import RunFolder
+from efface.run.forecast import asks_live
 from efface.run.models import load_model, peak_memory, reset_peak_memory
 from efface.run.own_answers import answers_of_full_length, longest_answer
 from efface.run.prepare import Prepared, prepare
@@ -31,6 +32,7 @@ from efface.run.training import train
 from efface.run.workload import Workload, tokens_of
 from efface.schema import Prompt
 from efface.train.loop import StepLog, Trainer
+from efface.train.optimizer import weights_dtype
 from efface.train.plan import earlier_epochs, schedule
 from efface.train.step import Example
 
@@ -61,26 +63,29 @@ def measure(config: RunConfig, *, steps: int, data_dir: Path | None, reporter: R
 def extrapolated(measured: Measured, work: Workload, config: RunConfig, bound: Objective) -> Times:
     """What the whole run will take."""
     asked, trained = measured.questions, measured.steps
-    views = bound.sequence_reference_views
+    live = bound.needs_distribution and asks_live(config)
+    cached = () if live else (view for view, _ in bound.distribution_reads)
+    views = {*bound.sequence_reference_views, *cached}
     compared = {example[view].key: len(example[view]) for step in work.steps for example in step for view in views}
-    beside = bound.needs_distribution and (config.train.lora is None or config.reference is not None)
-    loads = 2 if beside else 1
+    again = live and config.train.lora is None
+    another = config.reference is not None and bool(views or live)
+    loads = 2 if again or another else 1
     reference = sum(compared.values()) / asked.tokens_per_second
     steps = sum(map(tokens_of, work.steps)) / trained.tokens_per_second
     likelihoods = sum(work.answers) / asked.tokens_per_second
-    outputs = _generating(asked, work.prompts, config.evaluate.new_tokens, config.evaluate.batch_tokens)
+    outputs = _generating(asked, work.prompts, config.evaluate.new_tokens)
     return Times(
-        answers=_generating(asked, work.generic, longest_answer(config), config.evaluate.batch_tokens),
+        answers=_generating(asked, work.generic, longest_answer(config)),
         unlearning=loads * trained.loading + reference + steps,
         evaluation=trained.loading + likelihoods + outputs,
         evaluations=2 + (earlier_epochs(work.plan, config.train) if config.evaluate.every else 0),
     )
 
 
-def _generating(asked: MeasuredQuestions, prompts: Sequence[int], new_tokens: int, batch_tokens: int) -> float:
+def _generating(asked: MeasuredQuestions, prompts: Sequence[int], new_tokens: int) -> float:
     """Seconds until every prompt has an output of all its new tokens."""
     seconds = 0.0
-    for rows in batches(prompts, new_tokens, batch_tokens, padded=asked.padded):
+    for rows in batches(prompts, new_tokens, asked.batch_tokens, padded=asked.padded):
         read = len(rows) * prompts[rows[0]] / asked.tokens_per_second
         seconds += read + new_tokens * (asked.decoding + len(rows) * asked.decoding_row)
     return seconds
@@ -105,6 +110,7 @@ def _ask(this: Prepared) -> MeasuredQuestions:
         decoding=max(slow - fewer * row, 0.0),
         decoding_row=row,
         padded=may_be_padded(this.original),
+        batch_tokens=tokens_together(this.original, config.batch_tokens),
     )
 
 
@@ -126,11 +132,11 @@ def _decode(this: Prepared, prompt: Prompt, rows: int, speed: float) -> float:
 def _train(this: Prepared, steps: int) -> MeasuredSteps:
     """Train on the batches with the most tokens."""
     this.reporter.stage(f"measuring steps: one to warm up, then {steps}")
-    config, done = this.config.train, _Steps()
-    rounding = quantization(config, this.device)
+    config, done = this.train, _Steps()
+    dtype, rounding = weights_dtype(config, this.device.type), quantization(config, this.device)
 
     def load() -> Any:
-        return load_model(this.source, dtype=torch.float32, device=this.device, quantization=rounding)
+        return load_model(this.source, dtype=dtype, device=this.device, quantization=rounding)
 
     def reference(trainer: Trainer) -> Reference:
         return reference_for(trainer, chosen, this.out, model_sha256=this.manifest.model_sha256, load=load)
@@ -148,6 +154,7 @@ def _train(this: Prepared, steps: int) -> MeasuredSteps:
             schedule(len(this.task.forget), config),
             seed=this.config.seed,
             folder=this.out,
+            device=this.device,
             reference=reference,
             resume=False,
             reporter=done,

@@ -12,10 +12,13 @@ from typing import Any
 
 import torch
 
+from efface import processes
 from efface.errors import EffaceError
+from efface.evaluation.config import Precision
 from efface.hub import MODEL_FILES, UnavailableError, local_copy, missing_shards
-from efface.run.adapters import has_experts, is_adapted, is_rounded, merged, write_adapter
+from efface.run.adapters import has_experts, is_adapted, is_exact, is_rounded, merged, write_adapter
 from efface.run.config import Device
+from efface.text.threads import limit_threads
 from efface.train.checkpoint import first_line, folder_written_beside
 from efface.train.config import TrainConfig
 
@@ -204,26 +207,44 @@ def check_weights(folder: Path, model: Any, config: TrainConfig) -> None:
 
 
 def device_for(choice: Device) -> torch.device:
-    """The device asked for; `auto` is CUDA where there is one."""
+    """The device asked for, where several processes of one run then meet; `auto` is CUDA where there is one.
+
+    Each process of a machine has a GPU of its own. Raises `EffaceError` where there is none, or too few.
+    """
+    limit_threads()
     if choice == "cuda" and not torch.cuda.is_available():
         raise EffaceError("device=cuda: torch sees no CUDA device here; use device=cpu or auto")
-    return torch.device("cuda" if choice != "cpu" and torch.cuda.is_available() else "cpu")
+    cuda = choice != "cpu" and torch.cuda.is_available()
+    if cuda and processes.started() > 1 and processes.local_rank() >= torch.cuda.device_count():
+        raise EffaceError(
+            f"process {processes.local_rank()} of this machine has no GPU of its own, there are "
+            f"{torch.cuda.device_count()}; start as many processes as GPUs, or set device=cpu"
+        )
+    processes.connect("cuda" if cuda else "cpu")
+    if not cuda:
+        return torch.device("cpu")
+    return torch.device("cuda", processes.local_rank()) if processes.count() > 1 else torch.device("cuda")
 
 
 def save_model(model: Any, tokenizer: Any, folder: Path, *, source: Path, name: str) -> None:
     """Write an ordinary Hugging Face folder, whole or not at all; a PEFT model is merged, its adapter beside.
 
     `source`: the folder that the model was loaded from, whose dtype and generation settings are kept; `name`: what
-    the user calls it. Adapters of a rounded model are added to the whole weights of `source`, where no second
-    rounding follows. `model` is not to be used afterwards.
+    the user calls it. Adapters of a model that was rounded, to few bits or from another dtype, are added to the
+    weights of `source`, where no second rounding follows. `model` is not to be used afterwards. Of several processes,
+    the first one's is written.
     """
+    processes.by_first(lambda: _save_model(model, tokenizer, folder, source=source, name=name))
+
+
+def _save_model(model: Any, tokenizer: Any, folder: Path, *, source: Path, name: str) -> None:
     from transformers import GenerationConfig
 
     dtype = stored_dtype(source)
     if is_adapted(model):
         adapter = folder.with_name("adapter")
         write_adapter(model, adapter, base=name)
-        if is_rounded(model):
+        if not is_exact(model, dtype):
             model = merged(load_model(source, dtype=dtype, device=torch.device("cpu")), adapter)
         else:
             model = model.merge_and_unload()
@@ -240,9 +261,16 @@ def save_model(model: Any, tokenizer: Any, folder: Path, *, source: Path, name: 
             generation.to_json_file(beside / _GENERATION)
 
 
-def evaluation_dtype(source: Path, device: torch.device) -> torch.dtype:
-    """What models are evaluated in: on a GPU the dtype they are stored in, on a CPU float32, which it is faster in."""
-    return stored_dtype(source) if device.type == "cuda" else torch.float32
+def evaluation_dtype(source: Path, device: torch.device, precision: Precision = "auto") -> torch.dtype:
+    """What the model of a folder is evaluated in, where `evaluate.precision` is `precision`."""
+    return evaluated_in(model_config(source), device, precision)
+
+
+def evaluated_in(settings: Any, device: torch.device, precision: Precision) -> torch.dtype:
+    """The same of a model's config.json: by default the dtype it is stored in on a GPU, float32 on a CPU."""
+    if precision == "auto":
+        return _dtype_of(settings) if device.type == "cuda" else torch.float32
+    return torch.bfloat16 if precision == "bf16" else torch.float32
 
 
 def reset_peak_memory(device: torch.device) -> None:
@@ -268,5 +296,8 @@ def model_config(folder: Path) -> Any:
 
 def stored_dtype(folder: Path) -> torch.dtype:
     """The dtype that a model folder's config names; float32 where it names none."""
-    dtype = model_config(folder).dtype
-    return dtype if isinstance(dtype, torch.dtype) else torch.float32
+    return _dtype_of(model_config(folder))
+
+
+def _dtype_of(settings: Any) -> torch.dtype:
+    return settings.dtype if isinstance(settings.dtype, torch.dtype) else torch.float32

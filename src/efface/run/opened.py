@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from efface.errors import EffaceError
+from efface.evaluation.config import Precision
 from efface.run.models import evaluation_dtype, load_model, load_tokenizer, model_folder, model_sha256, random_model
 from efface.run.reporter import Reporter
 from efface.text.forward import position_limit, vocabulary_size
@@ -36,18 +37,19 @@ def open_model(
     device: torch.device,
     reporter: Reporter,
     dtype: torch.dtype | None = None,
+    precision: Precision = "auto",
     rounding: Any = None,
     random_seed: int | None = None,
 ) -> Opened:
     """Load the model `name` onto `device` and check that it gives the same logits to many sequences as to one.
 
-    `dtype`: by default that in which models are evaluated. `rounding`: what `adapters.quantization` gave.
-    `random_seed`: give the model untrained weights instead of its own. Raises `EffaceError` for a model that cannot
-    be used.
+    `dtype`: by default that in which models are evaluated with `precision`. `rounding`: what `adapters.quantization`
+    gave. `random_seed`: give the model untrained weights instead of its own. Raises `EffaceError` for a model that
+    cannot be used.
     """
     source = model_folder(name)
     tokenizer = load_tokenizer(source)
-    kind = dtype or evaluation_dtype(source, device)
+    kind = dtype or evaluation_dtype(source, device, precision)
     if random_seed is None:
         model = load_model(source, dtype=kind, device=device, quantization=rounding)
     else:

@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from efface.artifacts import Downstream, Record, Results
 from efface.evaluation.judges import open_judges
 from efface.objectives.terms import Reference
@@ -25,10 +23,11 @@ from efface.run.records import collect, records_after, records_before
 from efface.run.reference import reference_for
 from efface.run.reporter import Reporter, Silent
 from efface.run.snapshots import Snapshots
-from efface.run.training import train
+from efface.run.training import loading_device, train
 from efface.run.trajectory import check_best, score_epochs
 from efface.scores import score_records
 from efface.train.loop import Trainer
+from efface.train.optimizer import weights_dtype
 from efface.train.plan import schedule
 
 
@@ -118,18 +117,26 @@ def _unlearn(this: Prepared, *, resume: bool, snapshots: Snapshots | None) -> No
 
 
 def _train(this: Prepared, *, resume: bool, snapshots: Snapshots | None) -> None:
-    """Train from the source's weights, in float32 or rounded, and save the result in the source's own dtype."""
+    """Train from the source's weights and save the result in the source's own dtype."""
     collect()
-    rounding = quantization(this.config.train, this.device)
+    rounding = quantization(this.train, this.device)
+    dtype = weights_dtype(this.train, this.device.type)
 
     def load(folder: Path) -> Any:
-        return load_model(folder, dtype=torch.float32, device=this.device, quantization=rounding)
+        place = loading_device(this.train, this.device)
+        return load_model(folder, dtype=dtype, device=place, quantization=rounding)
 
     def reference(trainer: Trainer) -> Reference:
         folder, sha256 = this.reference
         another = this.config.reference is not None
         found = reference_for(
-            trainer, this.steps, this.out, model_sha256=sha256, load=lambda: load(folder), another=another
+            trainer,
+            this.steps,
+            this.out,
+            model_sha256=sha256,
+            load=lambda: load(folder),
+            another=another,
+            reporter=this.reporter,
         )
         if another:
             collect()  # one that only gave log-probabilities
@@ -139,10 +146,11 @@ def _train(this: Prepared, *, resume: bool, snapshots: Snapshots | None) -> None
         load(this.source),
         this.objective,
         this.steps,
-        this.config.train,
+        this.train,
         schedule(len(this.task.forget), this.config.train),
         seed=this.config.seed,
         folder=this.out,
+        device=this.device,
         reference=reference,
         resume=resume,
         reporter=this.reporter,

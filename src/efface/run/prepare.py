@@ -21,9 +21,8 @@ from efface.objectives.terms import Objective
 from efface.run.checked import checked_device, checked_model
 from efface.run.config import RunConfig
 from efface.run.folder import RunFolder
-from efface.run.manifest import check_objectives, continued, manifest, training_precision
+from efface.run.manifest import check_objectives, continued, manifest, precision
 from efface.run.models import (
-    evaluation_dtype,
     load_tokenizer,
     model_config,
     model_folder,
@@ -33,11 +32,13 @@ from efface.run.opened import Opened
 from efface.run.own_answers import Answering, own_answers, read_answers, write_answers
 from efface.run.plugins import own_objectives
 from efface.run.reporter import Reporter
+from efface.run.settled import settled
 from efface.run.snapshots import Snapshots
 from efface.run.training import warn_of
 from efface.schema import Task
 from efface.text.forward import vocabulary_size
 from efface.text.template import Formatter
+from efface.train.config import TrainConfig
 from efface.train.examples import check_task, unlearning_examples
 from efface.train.plan import draws, epoch_ends
 from efface.train.step import Example
@@ -71,6 +72,11 @@ class Prepared:
         self.out.start(self.config, self.manifest)
         if self.own_answers is not None:
             write_answers(self.out, self.own_answers)
+
+    @property
+    def train(self) -> TrainConfig:
+        """How to train, with the optimizer that was settled on."""
+        return self.config.train.model_copy(update={"optimizer": self.manifest.optimizer})
 
     @property
     def snapshots(self) -> Snapshots | None:
@@ -153,11 +159,13 @@ def _manifest(
     config: RunConfig, out: RunFolder, task: Task, opened: Opened, *, device: torch.device, reference: tuple[Path, str]
 ) -> Manifest:
     """What makes this run; of one that goes on, with its start and times. Raises `EffaceError` where it changed."""
+    earlier = out.manifest()
+    train = settled(config.train, model_config(opened.source), device, earlier=earlier)
     made = manifest(
         seed=config.seed,
         device=device,
-        precision=f"weights and optimizer float32, training {training_precision(config.train, device)}, "
-        f"evaluation {str(evaluation_dtype(opened.source, device)).removeprefix('torch.')}",
+        precision=f"{precision(train, device)}, evaluation {str(opened.model.dtype).removeprefix('torch.')}",
+        optimizer=train.optimizer,
         data=task.sources,
         plugins=config.plugins,
         tasks=task_files(config.downstream),
@@ -166,7 +174,6 @@ def _manifest(
     )
     if config.reference is not None:
         made.notes.append(f"compared with {config.reference} (sha256 {reference[1]})")
-    earlier = out.manifest()
     if earlier is None:
         return made
     if not out.model.is_dir():

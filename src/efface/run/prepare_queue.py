@@ -76,7 +76,10 @@ class Queue:
 
     def open(self, reporter: Reporter) -> Opened:
         """The first model, once more where it was let go."""
-        return self.opened or open_model(self.config.model, self.config.text, device=self.device, reporter=reporter)
+        config = self.config
+        return self.opened or open_model(
+            config.model, config.text, device=self.device, reporter=reporter, precision=config.evaluate.precision
+        )
 
     def config_of(self, number: int) -> RunConfig:
         """The settings of one request's run, counted from 1: from the model that the one before it left."""

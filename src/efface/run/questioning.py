@@ -16,8 +16,9 @@ class AskingConfig(BaseModel):
 
     new_tokens: int = Field(default=200, gt=0)
     """Most tokens of an answer; one that is longer ends behind its last whole sentence."""
-    batch_tokens: int = Field(default=32_768, gt=0)
-    """Generation keeps at most so many tokens in its cache: rows x (longest prompt + new_tokens)."""
+    batch_tokens: int | None = Field(default=None, gt=0)
+    """Generation keeps at most so many tokens in its cache: rows x (longest prompt + new_tokens); by default as many as
+    fit into half of the free memory."""
 
 
 class ProbingConfig(AskingConfig):

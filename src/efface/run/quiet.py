@@ -15,8 +15,9 @@ def quiet_libraries() -> Iterator[None]:
     from transformers.utils import logging as transformers_logging
 
     bars, hub_bars = transformers_logging.is_progress_bar_enabled(), not are_progress_bars_disabled()
-    # one reports tied weights at every checkpoint, the other each product in 8 bits
-    talkative = [logging.getLogger(name) for name in ("accelerate", "bitsandbytes")]
+    # tied weights at every checkpoint; each product in 8 bits; kernels for other machines, and how they are registered
+    names = ("accelerate", "bitsandbytes", "torchao", "torch.utils._pytree")
+    talkative = [logging.getLogger(name) for name in names]
     levels = [logger.level for logger in talkative]
     transformers_logging.disable_progress_bar()  # the hub's, too
     if hub_bars:
@@ -26,6 +27,7 @@ def quiet_libraries() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # between PEFT and transformers
+            warnings.filterwarnings("ignore", ".*_stable_hash_for_caching")  # between torch and torchao
             yield
     finally:
         for logger, level in zip(talkative, levels, strict=True):

@@ -52,7 +52,7 @@ def records_of_epoch(this: Prepared, judges: Judges, before: Records, epoch: int
     snapshots.rebuild(epoch, folder, tokenizer=this.tokenizer, device=this.device)
     collect()
     records = _of_folder(this, judges, before, folder, stage=stage, told=told)
-    shutil.rmtree(folder)
+    shutil.rmtree(folder, ignore_errors=True)  # several processes do
     return records
 
 
@@ -65,8 +65,9 @@ def collect() -> None:
 def _of_folder(this: Prepared, judges: Judges, before: Records, folder: Path, *, stage: str, told: str) -> Records:
     if known := _known(this, stage, told):
         return known
+    dtype = evaluation_dtype(this.source, this.device, this.config.evaluate.precision)
     with this.stage(f"evaluate {told.removesuffix(' unlearning')}", f"evaluating {told}"):
-        model = load_model(folder, dtype=evaluation_dtype(this.source, this.device), device=this.device)
+        model = load_model(folder, dtype=dtype, device=this.device)
         records = _evaluate(this, judges, model, before)
         del model
         collect()

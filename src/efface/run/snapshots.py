@@ -9,10 +9,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from efface.errors import EffaceError
+from efface.processes import by_first
 from efface.run.adapters import quantization, with_adapters
 from efface.run.config import RunConfig
 from efface.run.models import load_model, save_model, stored_dtype
 from efface.train.checkpoint import folder_written_beside
+from efface.train.placement import Placement
 
 _WEIGHTS = "trained.safetensors"
 
@@ -30,25 +32,28 @@ class Snapshots:
         self.last = max(ends.values())
         self._dtype = stored_dtype(source) if config.train.lora is None else torch.float32
 
-    def take(self, model: Any, step: int) -> None:
+    def take(self, placement: Placement, step: int) -> None:
         """Write the weights where an epoch ends with this step. Raises `EffaceError` when the disk is full."""
         epoch = self.ends.get(step, self.last)
         if epoch == self.last:
             return
-        state = {
-            name: parameter.detach().to("cpu", self._dtype).contiguous()
-            for name, parameter in model.named_parameters()
-            if parameter.requires_grad
-        }
-        with folder_written_beside(self._path(epoch)) as beside:
-            beside.mkdir()
-            save_file(state, beside / _WEIGHTS)
+        state = {name: value.to("cpu", self._dtype) for name, value in placement.trained().items()}
+
+        def write() -> None:
+            with folder_written_beside(self._path(epoch)) as beside:
+                beside.mkdir()
+                save_file(state, beside / _WEIGHTS)
+
+        by_first(write)
 
     def rebuild(self, epoch: int, folder: Path, *, tokenizer: Any, device: torch.device) -> None:
         """Write the model of an epoch's end as an ordinary folder, as if training had ended there.
 
         Raises `EffaceError` where its weights were not kept.
         """
+        by_first(lambda: self._rebuild(epoch, folder, tokenizer, device))
+
+    def _rebuild(self, epoch: int, folder: Path, tokenizer: Any, device: torch.device) -> None:
         stored = self._path(epoch) / _WEIGHTS
         if not stored.is_file():
             raise EffaceError(f"the weights of epoch {epoch} are not in {stored}; start anew in another --out")

@@ -20,13 +20,14 @@ from efface.evaluation.config import EvaluateConfig
 from efface.evaluation.judges import embedder_model, judge_model
 from efface.hub import UnavailableError, found_here, look_up, reachable
 from efface.report.diagnosis import Finding, Gpu, Machine
-from efface.train.memory import free_memory
+from efface.text.memory import free_memory
 
-_PACKAGES = ("torch", "transformers", "accelerate", "peft", "datasets", "bitsandbytes")
+_PACKAGES = ("torch", "transformers", "accelerate", "peft", "datasets", "bitsandbytes", "torchao")
 _EXTRAS = {
     "peft": ("lora", "train.lora"),
     "datasets": ("data", "Parquet files and datasets of the hub"),
     "bitsandbytes": ("quantized", "train.lora.bits"),
+    "torchao": ("lowmem", "train.optimizer=adamw8bit"),
 }
 """Package -> the extra that brings it, and what needs it."""
 

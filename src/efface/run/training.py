@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from typing import Any
 
 import torch
 
+from efface import processes
 from efface.errors import EffaceError
 from efface.objectives.terms import Objective, Reference
 from efface.run.adapters import check_rounding, with_adapters
@@ -27,13 +27,16 @@ from efface.train.step import Example
 def check_can_train(config: TrainConfig, device: torch.device) -> None:
     """Refuse early what would fail only once training starts.
 
-    Raises `EffaceError` for several processes, and for packages that the settings ask for and that are missing or
-    do not work on `device`.
+    Raises `EffaceError` for settings that exclude each other, and for packages that the settings ask for and that
+    are missing or do not work on `device`.
     """
     from accelerate.tracking import get_available_trackers
 
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise EffaceError("this version trains in one process; start efface without accelerate launch or torchrun")
+    if config.sharding != "none" and config.lora is not None and config.lora.bits is not None:
+        raise EffaceError(
+            f"train.sharding={config.sharding} cannot lay rounded weights (train.lora.bits) over processes; leave one "
+            "of the two out"
+        )
     if config.lora is not None and find_spec("peft") is None:
         raise EffaceError("train.lora needs PEFT; install it with: pip install 'efface[lora]'")
     if config.lora is not None:
@@ -61,6 +64,11 @@ def warn_of(task: Task, formatter: Formatter, config: TrainConfig, *, items: int
         )
 
 
+def loading_device(config: TrainConfig, device: torch.device) -> torch.device:
+    """Where a model is loaded that is to be trained on `device`: one for shards may be larger than that."""
+    return torch.device("cpu") if config.sharding != "none" and processes.count() > 1 else device
+
+
 def train(
     model: Any,
     objective: Objective,
@@ -70,6 +78,7 @@ def train(
     *,
     seed: int,
     folder: RunFolder,
+    device: torch.device,
     reference: Callable[[Trainer], Reference],
     resume: bool,
     reporter: Reporter,
@@ -83,7 +92,7 @@ def train(
     """
     if config.lora is not None:
         model = with_adapters(model, config.lora, seed=seed)
-    trainer = Trainer(model, objective, config, plan, seed=seed, folder=folder.root)
+    trainer = Trainer(model, objective, config, plan, seed=seed, folder=folder.root, device=device)
     found = checkpoint.latest(trainer.checkpoints) if resume else None
     folder.forget_steps_after(found[0] if found else 0)
 
@@ -91,9 +100,9 @@ def train(
         if (
             snapshots is not None
         ):  # before the next step may write a checkpoint, from which this one would not come again
-            snapshots.take(trainer.model, log.step)
+            snapshots.take(trainer.placement, log.step)
         folder.append_step(log)
         reporter.step(log)
 
     trainer.run(steps, reference(trainer), resume=resume, on_step=on_step)
-    return trainer.model
+    return trainer.placement.gathered()

@@ -32,7 +32,7 @@ _NAMES: dict[str, Any] = {
 }
 """Settings that are known by the content they stand for, or not at all."""
 _IDLE = {
-    "train": ("token_budget", "gradient_checkpointing", "checkpoint_every", "tracker"),
+    "train": ("token_budget", "gradient_checkpointing", "checkpoint_every", "kl_reference", "tracker"),
     "evaluate": ("batch_tokens", "token_budget"),
     "downstream": ("batch_size",),
 }

@@ -7,14 +7,15 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from safetensors.torch import load_file, save_file
-
+from efface import processes
 from efface.errors import EffaceError
 
+if TYPE_CHECKING:
+    from efface.train.placement import Placement
+
 _NAME = re.compile(r"step-(\d+)")
-_TRAINABLE = "trainable.safetensors"
 
 
 def latest(folder: Path) -> tuple[int, Path] | None:
@@ -23,71 +24,69 @@ def latest(folder: Path) -> tuple[int, Path] | None:
     return max(found, default=None)
 
 
-def save(accelerator: Any, folder: Path, step: int) -> Path:
-    """Write model, optimizer, schedule and what else is registered of `step`; then drop the older checkpoints.
+def save(accelerator: Any, placement: Placement, folder: Path, step: int) -> Path:
+    """Write what is trained, its optimizer, the schedule and what else is registered; then drop the older checkpoints.
 
-    Raises `EffaceError` when the disk is full; the older checkpoint then stays.
+    What is not trained, such as the base of adapters, never changes and is left out. Raises `EffaceError` when the disk
+    is full; the older checkpoint then stays.
     """
     final = folder / f"step-{step:06d}"
-    with folder_written_beside(final) as beside:
+    with folder_written_beside(final, by_all=True) as beside:
         accelerator.save_state(str(beside))
-    for path in folder.glob("step-*"):
-        if path != final:
-            shutil.rmtree(path)
+        placement.save(beside)
+    if processes.is_first():
+        for path in folder.glob("step-*"):
+            if path != final:
+                shutil.rmtree(path)
     return final
 
 
-def load(accelerator: Any, path: Path) -> None:
-    """Read what `save` wrote into the accelerator's model, optimizer and schedule.
+def load(accelerator: Any, placement: Placement, path: Path) -> None:
+    """Read what `save` wrote into the placement's model and optimizer and the accelerator's schedule.
 
-    Raises `EffaceError` for a damaged checkpoint.
+    The number of processes may be another one. Raises `EffaceError` for a damaged checkpoint.
     """
     try:
         accelerator.load_state(str(path))
+        placement.load(path)
     except Exception as error:  # accelerate, safetensors and torch's unpickler each raise their own
         raise EffaceError(f"checkpoint {path} does not load ({first_line(error)}); remove it to start anew") from error
 
 
-def keep_trainable_only(accelerator: Any) -> None:
-    """Let checkpoints hold the adapter alone: the base model of a LoRA run never changes."""
-
-    def write(models: list[Any], weights: list[Any], folder: str) -> None:
-        weights.clear()  # tells accelerate that the models are taken care of
-        (model,) = models
-        state = {name: p.detach().contiguous() for name, p in model.named_parameters() if p.requires_grad}
-        save_file(state, Path(folder) / _TRAINABLE)
-
-    def read(models: list[Any], folder: str) -> None:
-        model = models.pop()
-        parameters = dict(model.named_parameters())
-        for name, value in load_file(Path(folder) / _TRAINABLE).items():
-            parameters[name].data.copy_(value)
-
-    accelerator.register_save_state_pre_hook(write)
-    accelerator.register_load_state_pre_hook(read)
-
-
 @contextmanager
-def folder_written_beside(folder: Path) -> Iterator[Path]:
+def folder_written_beside(folder: Path, *, by_all: bool = False) -> Iterator[Path]:
     """Yield a path for a new folder beside `folder`; it takes the place of `folder` only when the block succeeds.
 
-    Raises `EffaceError` where writing fails; nothing half-written stays.
+    Of several processes, one writes it, inside `processes.by_first`; or all of them do, `by_all`. Raises `EffaceError`
+    where writing fails; nothing half-written stays.
     """
     beside = folder.with_name(f".{folder.name}.partial")
+    acts = not by_all or processes.is_first()
     try:
-        shutil.rmtree(beside, ignore_errors=True)  # what a kill left behind
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        if acts:
+            shutil.rmtree(beside, ignore_errors=True)  # what a kill left behind
+            folder.parent.mkdir(parents=True, exist_ok=True)
+        if by_all:
+            processes.barrier()
         yield beside
-        if folder.is_dir():
-            shutil.rmtree(folder)  # a folder that is not empty cannot be renamed onto
-        beside.replace(folder)
+        if by_all:
+            processes.barrier()
+        if acts:
+            if folder.is_dir():
+                shutil.rmtree(folder)  # a folder that is not empty cannot be renamed onto
+            beside.replace(folder)
+    except processes.ProcessError:
+        raise
     except Exception as error:  # torch, safetensors and tokenizers each raise their own when the disk is full
         free = shutil.disk_usage(_existing(folder)).free / 2**30
         raise EffaceError(
             f"cannot write {folder} ({free:.1f} GiB free): {first_line(error)}; free some space or choose another --out"
         ) from error
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        if acts:
+            shutil.rmtree(beside, ignore_errors=True)
+    if by_all:
+        processes.barrier()
 
 
 def first_line(error: Exception) -> str:

@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
+import json
+import math
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from efface import processes
 from efface.errors import EffaceError
 from efface.objectives.terms import Objective, Reference
-from efface.text.forward import device_of, unwrapped
+from efface.text.forward import device_of
 from efface.train import checkpoint
 from efface.train.config import TrainConfig
-from efface.train.memory import Budget, estimate
+from efface.train.memory import budget_for
+from efface.train.optimizer import make_optimizer
+from efface.train.placement import placed
 from efface.train.plan import Schedule
-from efface.train.step import Example, Losses, batch_losses, micro_batches
+from efface.train.step import Example, Losses, batch_losses, tokens_of
+from efface.writing import written_beside
+
+_SMALLER = "token_budget.json"
+"""Beside the checkpoints: what one of several processes found to fit, for the run to go on with."""
 
 
 @dataclass(frozen=True)
@@ -43,28 +52,45 @@ class StepLog:
     seconds: float
 
 
+class _Numbers(NamedTuple):
+    """What is read back from the device in a step."""
+
+    forget: float
+    retain: float
+    norm: float
+
+
 class Trainer:
-    """Trains `model` in place, where it lies. Everything that the run must repeat is in the arguments."""
+    """Trains `model` in place, where it lies. Everything that the run must repeat is in the arguments.
+
+    Several processes train one model: each step's examples are shared out, and its gradients meet.
+    """
 
     def __init__(
-        self, model: Any, objective: Objective, config: TrainConfig, plan: Schedule, *, seed: int, folder: Path
+        self,
+        model: Any,
+        objective: Objective,
+        config: TrainConfig,
+        plan: Schedule,
+        *,
+        seed: int,
+        folder: Path,
+        device: torch.device | None = None,
     ) -> None:
-        """`folder`: where checkpoints and a tracker's files go."""
+        """`folder`: where checkpoints and a tracker's files go; `device`: of the shards, by default the model's."""
         from transformers import get_linear_schedule_with_warmup
 
         self.objective, self.config, self.plan, self.seed = objective, config, plan, seed
         self.checkpoints = folder / "checkpoints"
-        self.device = device_of(model)
-        if config.gradient_checkpointing:
-            unwrapped(model).gradient_checkpointing_enable({"use_reentrant": False})
-        self.budget = Budget(config.token_budget or estimate(model, config))
-        optimizer = torch.optim.AdamW(_decay_groups(model, config.weight_decay), lr=config.lr)
-        warm = get_linear_schedule_with_warmup(optimizer, plan.warmup, plan.steps)
+        place = device or device_of(model)
+        self.budget = budget_for(model, config, place)
+        self.placement = placed(model, config, place)
+        self.model, self.device = self.placement.model, self.placement.device
+        self.optimizer = make_optimizer(self.model, config)
+        self.placement.optimizer = self.optimizer
+        self.scheduler = get_linear_schedule_with_warmup(self.optimizer, plan.warmup, plan.steps)
         self.accelerator = _accelerator(config, self.device, folder / "tracker")
-        self.model, self.optimizer, self.scheduler = self.accelerator.prepare(model, optimizer, warm)
-        self.accelerator.register_for_checkpointing(self.budget)
-        if config.lora is not None:
-            checkpoint.keep_trainable_only(self.accelerator)
+        self.accelerator.register_for_checkpointing(self.scheduler, self.budget)
 
     def run(
         self,
@@ -93,43 +119,45 @@ class Trainer:
         *,
         resume: bool,
     ) -> None:
+        self.budget.fit(max(tokens_of(example) for step in steps for example in step))
         done = self._resume() if resume else 0
+        self.budget.apply(self.model)
         every = self.config.checkpoint_every or self.plan.per_epoch
         self.model.train()
         for number in range(done + 1, len(steps) + 1):
             start, examples = time.perf_counter(), steps[number - 1]
             losses = self._losses_within_memory(number, examples, reference)
-            norm = self._finite_norm(number, examples, losses)
+            norm = self.placement.norm()
+            read = self._finite(number, examples, losses, norm)
             if number - 1 > done and (number - 1) % every == 0:
                 # Only now: the finite losses show that the step before has left good weights.
-                checkpoint.save(self.accelerator, self.checkpoints, number - 1)
-            rate = self._update(norm)
-            log = self._log(number, examples, losses, norm=norm, rate=rate, start=start)
+                checkpoint.save(self.accelerator, self.placement, self.checkpoints, number - 1)
+            rate = self._update(number, norm)
+            log = self._log(number, examples, read, rate=rate, start=start)
             on_step(log)
             self.accelerator.log({name: value for name, value in asdict(log).items() if name != "step"}, step=number)
 
     def _resume(self) -> int:
         found = checkpoint.latest(self.checkpoints)
-        if found is None:
-            return 0
-        step, path = found
-        checkpoint.load(self.accelerator, path)
-        return step
+        if found is not None:
+            checkpoint.load(self.accelerator, self.placement, found[1])
+        if (smaller := self.checkpoints / _SMALLER).is_file():
+            self.budget.load_state_dict(json.loads(smaller.read_text(encoding="utf-8")))
+        return found[0] if found else 0
 
     def _close(self) -> None:
         """Leave the model as it would come from disk."""
         self.optimizer.zero_grad()
-        self.accelerator.end_training()
-        for name in ("forward", "_original_forward"):  # `unwrap_model` would take transformers' decorators off, too
-            vars(self.model).pop(name, None)
+        for tracker in self.accelerator.trackers:  # `end_training` would part the processes, too
+            tracker.finish()
         self.model.eval()
 
     def _losses_within_memory(self, number: int, examples: Sequence[Example], reference: Reference) -> Losses:
         """Losses and gradients of the step; where the GPU's memory runs out, again in smaller parts."""
         while True:
             self.optimizer.zero_grad()
-            # Dropout depends on the seed and the step alone: not on what came before, a kill or a lack of memory.
-            torch.manual_seed(random.Random(f"{self.seed}/{number}/dropout").getrandbits(63))
+            # Not on what came before, a kill or a lack of memory. The masks of several processes differ.
+            self._seed(f"{number}/dropout" + (f"/{processes.rank()}" if processes.rank() else ""))
             try:
                 with self.accelerator.autocast():
                     return batch_losses(
@@ -139,32 +167,54 @@ class Trainer:
                         reference,
                         token_budget=self.budget.tokens,
                         backward=self.accelerator.backward,
+                        placement=self.placement,
                     )
             except torch.OutOfMemoryError:
-                if len(list(micro_batches(examples, self.budget.tokens))) == len(examples):
+                if not self.budget.smaller(examples):
                     raise _too_small("one example") from None
-                self.budget.halve(examples)
+            if processes.count() > 1:
+                self._leave_smaller()
+            self.budget.apply(self.model)
             torch.cuda.empty_cache()
 
-    def _finite_norm(self, number: int, examples: Sequence[Example], losses: Losses) -> Tensor:
-        """Norm of the gradient, on its device; refuses to go on with what is not finite."""
-        norm = torch.nn.utils.get_total_norm([p.grad for p in self.model.parameters() if p.grad is not None])
-        if all(value.isfinite() for value in (losses.forget, losses.retain, norm)):
-            return norm
+    def _seed(self, purpose: str) -> None:
+        """Let what torch draws next depend on the run's seed and on this alone."""
+        torch.manual_seed(random.Random(f"{self.seed}/{purpose}").getrandbits(63))
+
+    def _leave_smaller(self) -> None:
+        """End this process, whose partners wait in the middle of a step: none of them can repeat it alone."""
+        self.checkpoints.mkdir(parents=True, exist_ok=True)
+        with written_beside(self.checkpoints / _SMALLER) as beside:
+            beside.write_text(json.dumps(self.budget.state_dict()), encoding="utf-8")
+        raise processes.ProcessError(
+            f"process {processes.rank()} of {processes.count()} ran out of its GPU's memory; go on with --resume, "
+            f"which puts at most {self.budget.tokens} tokens through the model at once, or set train.token_budget lower"
+        )
+
+    def _finite(self, number: int, examples: Sequence[Example], losses: Losses, norm: Tensor) -> _Numbers:
+        """The step's losses and gradient norm as numbers; refuses to go on with what is not finite.
+
+        The one time in a step that a GPU is waited for: while it updates the weights, the next batch is packed.
+        """
+        read = _Numbers(*torch.stack([losses.forget, losses.retain, norm]).tolist())
+        if all(map(math.isfinite, (read.forget, read.retain, read.norm))):
+            return read
         ids = sorted({sequence.id for example in examples for sequence in example.values()})
         found = checkpoint.latest(self.checkpoints)
         kept = f"the checkpoint of step {found[0]} stays in {found[1]}" if found else "no checkpoint was written yet"
         raise EffaceError(
-            f"step {number} of {self.plan.steps}: {self.objective.name} is not finite (forget {losses.forget:.4g}, "
-            f"retain {losses.retain:.4g}, gradient norm {norm:.4g}); {kept}; lower train.lr, or look at the items: "
+            f"step {number} of {self.plan.steps}: {self.objective.name} is not finite (forget {read.forget:.4g}, "
+            f"retain {read.retain:.4g}, gradient norm {read.norm:.4g}); {kept}; lower train.lr, or look at the items: "
             f"{', '.join(ids)}"
         )
 
-    def _update(self, norm: Tensor) -> float:
+    def _update(self, number: int, norm: Tensor) -> float:
         """Make the optimizer's step; returns its learning rate."""
         if self.config.max_grad_norm is not None:
             torch.nn.utils.clip_grads_with_norm_(self.model.parameters(), self.config.max_grad_norm, norm)
-        rate: float = self.scheduler.get_last_lr()[0]
+        rate = float(self.scheduler.get_last_lr()[0])
+        # 8-bit AdamW rounds by chance: in a resumed run as in one that never stopped, and alike in all processes
+        self._seed(f"{number}/rounding")
         try:
             self.optimizer.step()
         except torch.OutOfMemoryError:
@@ -172,19 +222,16 @@ class Trainer:
         self.scheduler.step()
         return rate
 
-    def _log(
-        self, number: int, examples: Sequence[Example], losses: Losses, *, norm: Tensor, rate: float, start: float
-    ) -> StepLog:
-        forget, retain = losses.forget.item(), losses.retain.item()
+    def _log(self, number: int, examples: Sequence[Example], read: _Numbers, *, rate: float, start: float) -> StepLog:
         return StepLog(
             step=number,
             steps=self.plan.steps,
-            loss=self.objective.forget_coeff * forget + self.objective.retain_coeff * retain,
-            forget=forget,
-            retain=retain,
-            grad_norm=norm.item(),
+            loss=self.objective.forget_coeff * read.forget + self.objective.retain_coeff * read.retain,
+            forget=read.forget,
+            retain=read.retain,
+            grad_norm=read.norm,
             lr=rate,
-            tokens=sum(len(sequence) for example in examples for sequence in example.values()),
+            tokens=sum(map(tokens_of, examples)),
             seconds=time.perf_counter() - start,
         )
 
@@ -222,15 +269,6 @@ def _accelerator(config: TrainConfig, device: torch.device, folder: Path) -> Any
 
 def _too_small(what: str) -> EffaceError:
     return EffaceError(
-        f"the GPU's memory does not hold {what}; set train.gradient_checkpointing=true, train LoRA adapters "
-        "(train.lora.r=8) or use a smaller model"
+        f"the GPU's memory does not hold {what}; train adapters (train.lora=true, train.lora.bits=4 for less), set "
+        "train.optimizer=adamw8bit or use a smaller model; efface doctor tells what fits"
     )
-
-
-def _decay_groups(model: Any, weight_decay: float) -> list[dict[str, Any]]:
-    """Matrices decay, biases and norms do not, as in transformers' trainer."""
-    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    return [
-        {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": weight_decay},
-        {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0},
-    ]

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from efface import processes
 from efface.errors import EffaceError
 from efface.objectives.compute import term_values
 from efface.objectives.terms import Objective, Reference, View, divisors
 from efface.text.forward import unwrapped
 from efface.text.reading import reading
 from efface.text.template import Encoded
+from efface.train.placement import Placement
 
 Example = Mapping[View, Encoded]
 """What one forget item and its partners bring: one sequence for each view that the objective reads."""
@@ -28,6 +32,15 @@ class Losses:
     retain: Tensor
 
 
+@dataclass(frozen=True)
+class Part:
+    """What goes through a model at once."""
+
+    examples: Sequence[Example]
+    divisors: Sequence[Sequence[float]]
+    """For each term, by what the loss of each example is divided."""
+
+
 def batch_losses(
     model: Any,
     objective: Objective,
@@ -36,12 +49,80 @@ def batch_losses(
     *,
     token_budget: int | None = None,
     backward: Callable[[Tensor], None] | None = None,
+    placement: Placement | None = None,
 ) -> Losses:
     """Losses of all `examples` as one optimizer batch, in forwards of at most `token_budget` tokens.
 
     With `backward`, it is called on each micro-batch's share of the weighted loss, and the losses returned are
-    detached. Averages run over the whole batch, so the sum of the shares does not depend on the cut.
+    detached. Averages run over the whole batch, so the sum of the shares does not depend on the cut. `placement`: how
+    `model` lies over several processes, each of which reads its part of `examples` and gets the losses of all of them.
     """
+    _check_recomputing(model, backward)
+    placed = placement or Placement(model)
+    cut = parts(objective, examples, token_budget, rank=processes.rank(), count=processes.count())
+    totals: list[Tensor | None] = [None, None]
+    with reading(model):
+        for number, part in enumerate(cut, 1):
+            with placed.accumulating(last=number == len(cut)):
+                sides = placed.forward(partial(_sides, objective, part, reference))
+                if backward is not None:
+                    coefficients = (objective.forget_coeff, objective.retain_coeff)
+                    weighted = [c * side for c, side in zip(coefficients, sides, strict=True) if side is not None]
+                    # the processes' gradients are averaged, and the shares of the loss are to be added up
+                    backward(torch.stack(weighted).sum() * processes.count())
+                    sides = [None if side is None else side.detach() for side in sides]
+            totals = [_total([v for v in pair if v is not None]) for pair in zip(totals, sides, strict=True)]
+    zero = torch.zeros((), device=placed.device)
+    forget, retain = (zero if total is None else total for total in totals)
+    if processes.count() > 1:
+        forget, retain = placed.total(torch.stack([forget, retain]))
+    return Losses(forget, retain)
+
+
+def parts(
+    objective: Objective, examples: Sequence[Example], token_budget: int | None, *, rank: int = 0, count: int = 1
+) -> list[Part]:
+    """What process `rank` of `count` reads of an optimizer batch, in forwards of at most `token_budget` tokens.
+
+    Every example is read by one of them. All have the same number of parts, since they meet in each: one that has
+    nothing left reads the shortest example with no weight.
+    """
+    views = {view: [example[view] for example in examples] for view in objective.views}
+    by = [divisors(term, views) for term in objective.terms]
+    shares = shared_out([tokens_of(example) for example in examples], count)
+    cut = [list(micro_batches([examples[index] for index in share], token_budget)) for share in shares]
+    mine = [shares[rank][part.start : part.stop] for part in cut[rank]]
+    found = [Part([examples[i] for i in part], [[divisor[i] for i in part] for divisor in by]) for part in mine]
+    shortest = min(examples, key=tokens_of)
+    idle = Part([shortest], [[math.inf]] * len(by))
+    return found + [idle] * (max(map(len, cut)) - len(found))
+
+
+def shared_out(sizes: Sequence[int], count: int) -> list[list[int]]:
+    """Which of the `sizes` each of `count` processes gets: rising indices, and about the same size for all."""
+    shares: list[list[int]] = [[] for _ in range(count)]
+    loads = [0] * count
+    for index in sorted(range(len(sizes)), key=lambda index: -sizes[index]):
+        lightest = loads.index(min(loads))
+        shares[lightest].append(index)
+        loads[lightest] += sizes[index]
+    return [sorted(share) for share in shares]
+
+
+def tokens_of(example: Example) -> int:
+    """Tokens of all its views."""
+    return sum(len(sequence) for sequence in example.values())
+
+
+def _sides(objective: Objective, part: Part, reference: Reference, model: Any) -> list[Tensor | None]:
+    """The part's share of the forget and of the retain loss; None for a side without terms."""
+    views = {view: [example[view] for example in part.examples] for view in objective.views}
+    values = term_values(model, objective.terms, views, part.divisors, reference)
+    forget = len(objective.forget)
+    return [_total(values[:forget]), _total(values[forget:])]
+
+
+def _check_recomputing(model: Any, backward: Callable[[Tensor], None] | None) -> None:
     inner = unwrapped(model)
     recomputes = inner.training and any(getattr(module, "gradient_checkpointing", False) for module in inner.modules())
     if backward is None and recomputes and torch.is_grad_enabled():
@@ -49,30 +130,13 @@ def batch_losses(
             "gradient checkpointing recomputes the forward pass where packing is over; call "
             "model.gradient_checkpointing_disable() first, or train with efface, whose backward runs inside"
         )
-    whole = {view: [example[view] for example in examples] for view in objective.views}
-    by = [divisors(term, whole) for term in objective.terms]
-    totals: list[Tensor | None] = [None, None]
-    with reading(model):
-        for part in micro_batches(examples, token_budget):
-            views = {view: whole[view][part.start : part.stop] for view in objective.views}
-            shares = [divisor[part.start : part.stop] for divisor in by]
-            values = term_values(model, objective.terms, views, shares, reference)
-            sides = [_total(values[: len(objective.forget)]), _total(values[len(objective.forget) :])]
-            if backward is not None:
-                coefficients = (objective.forget_coeff, objective.retain_coeff)
-                weighted = [c * side for c, side in zip(coefficients, sides, strict=True) if side is not None]
-                backward(torch.stack(weighted).sum())
-                sides = [None if side is None else side.detach() for side in sides]
-            totals = [_total([v for v in pair if v is not None]) for pair in zip(totals, sides, strict=True)]
-    zero = torch.zeros(())
-    return Losses(*(zero if total is None else total for total in totals))
 
 
 def micro_batches(examples: Sequence[Example], token_budget: int | None) -> Iterator[range]:
     """Consecutive examples whose views hold at most `token_budget` tokens together; a larger one goes alone."""
     start, tokens = 0, 0
     for index, example in enumerate(examples):
-        size = sum(len(sequence) for sequence in example.values())
+        size = tokens_of(example)
         if token_budget is not None and index > start and tokens + size > token_budget:
             yield range(start, index)
             start, tokens = index, 0

@@ -1,0 +1,161 @@
+"""Several processes that work on one run: who this one is, and what all of them do together.
+
+They are those of `torchrun` or `accelerate launch`, and all run the same program: whatever is collective here must be
+reached by each of them. Until `connect`, and in a process started alone, this one is the only one and nothing waits.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from efface.errors import EffaceError
+
+T = TypeVar("T")
+
+
+class ProcessError(EffaceError):
+    """What went wrong in one of several processes; each that sees it tells it."""
+
+
+@dataclass
+class _Group:
+    """The processes that are connected; `host` is torch's group for messages between them."""
+
+    rank: int = 0
+    count: int = 1
+    host: Any = None
+
+
+_group = _Group()
+
+
+def started() -> int:
+    """How many processes the launcher started, connected or not."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def count() -> int:
+    """How many processes are connected."""
+    return _group.count
+
+
+def rank() -> int:
+    """Which of them this is, from 0."""
+    return _group.rank
+
+
+def local_rank() -> int:
+    """Which of those on its machine this is: the number of its GPU."""
+    return int(os.environ.get("LOCAL_RANK", "0"))
+
+
+def is_first() -> bool:
+    """Whether this is the process that writes files."""
+    return _group.rank == 0
+
+
+def connect(device_type: str) -> None:
+    """Find the other processes, once; `device_type` decides how tensors travel: NCCL for `cuda`, else gloo."""
+    global _group  # noqa: PLW0603 - a process belongs to one group, as in torch.distributed
+    if started() == 1 or _group.host is not None:
+        return
+    import torch.distributed as dist
+
+    if not dist.is_initialized():
+        if device_type == "cuda":
+            import torch
+
+            torch.cuda.set_device(local_rank())
+        dist.init_process_group("cpu:gloo,cuda:nccl" if device_type == "cuda" else "gloo")
+    _group = _Group(dist.get_rank(), dist.get_world_size(), dist.new_group(backend="gloo"))
+    _listen(_stopped)
+
+
+def barrier() -> None:
+    """Wait for all processes."""
+    gather(None)
+
+
+def gather(value: T) -> list[T]:
+    """What each process gives, in the order of their ranks: the same list for all."""
+    if _group.count == 1:
+        return [value]
+    import torch.distributed as dist
+
+    found: list[Any] = [None] * _group.count
+    with losing_none():
+        dist.all_gather_object(found, value, group=_group.host)
+    return found
+
+
+def by_first(work: Callable[[], None]) -> None:
+    """Let the first process do this alone; the others wait until it is done."""
+    if is_first():
+        with _alone():
+            work()
+    barrier()
+
+
+def shared(total: int, work: Callable[[list[int]], Sequence[T]]) -> list[T]:
+    """Results of `total` pieces of work, in order, of which each process does its part.
+
+    `work` takes numbers of pieces, rising, and gives one result for each.
+    """
+    mine = list(range(_group.rank, total, _group.count))
+    done = gather(list(work(mine)))
+    return [done[number % _group.count][number // _group.count] for number in range(total)]
+
+
+@contextmanager
+def losing_none() -> Iterator[None]:
+    """Say it in words where another process ends while this one waits for it. Raises `ProcessError`."""
+    try:
+        yield
+    except RuntimeError as error:
+        if _group.count > 1 and _is_loss(error):
+            _listen(signal.SIG_DFL)  # the launcher will stop this one, too, which has then said what there is to say
+            raise ProcessError(
+                f"process {_group.rank} of {_group.count} lost another one, which ended or does not answer; look at "
+                "what that one said, then go on with --resume"
+            ) from error
+        raise
+
+
+def _is_loss(error: RuntimeError) -> bool:
+    """Whether a collective failed for want of a partner: gloo has no type of error of its own."""
+    import torch.distributed as dist
+
+    words = ("gloo", "Connection closed", "Connection reset", "Broken pipe", "Timed out", "NCCL")
+    return isinstance(error, dist.DistError) or any(word in str(error) for word in words)
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Inside, this process is the only one."""
+    global _group  # noqa: PLW0603
+    whole, _group = _group, _Group()
+    try:
+        yield
+    finally:
+        _group = whole
+
+
+def _listen(handler: Any) -> None:
+    """Let a launcher's signal to stop be handled so, where Python lets it be."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, handler)
+
+
+def _stopped(*_: object) -> None:
+    """The launcher stops the others where one process ends."""
+    _listen(signal.SIG_DFL)
+    raise ProcessError(
+        f"process {_group.rank} of {_group.count} was told to stop, as when another one ended; look at what that one "
+        "said, then go on with --resume"
+    )

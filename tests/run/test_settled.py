@@ -1,0 +1,87 @@
+"""One optimizer for a whole run, by what fits into the memory of a GPU."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from transformers import LlamaConfig
+
+from efface.artifacts import Manifest
+from efface.errors import EffaceError
+from efface.run import settled as module
+from efface.run.forecast import training_state
+from efface.run.settled import chosen, settled
+from efface.train import optimizer
+from efface.train.config import LoRAConfig, TrainConfig
+from efface.train.memory import activation_bytes
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+GIB = 2**30
+AUTO = TrainConfig()
+LLAMA_2_7B = LlamaConfig(hidden_size=4096, intermediate_size=11008, num_hidden_layers=32, num_attention_heads=32)
+
+
+@pytest.fixture(autouse=True)
+def everything_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    for each in (module, optimizer):
+        monkeypatch.setattr(each, "why_not_8bit", lambda device: None)
+
+
+@pytest.mark.parametrize(("free", "kind"), [(79, "adamw8bit"), (139, "adamw")])
+def test_seven_billion_parameters(free: int, kind: str) -> None:
+    assert chosen(AUTO, LLAMA_2_7B, CUDA, free=free * GIB) == kind
+
+
+def test_the_border() -> None:
+    """Weights, gradients, moments and copies, and twice the smallest forward."""
+    state = training_state(LLAMA_2_7B, TrainConfig(optimizer="adamw"), "cuda")
+    smallest = 2 * 512 * activation_bytes(LLAMA_2_7B, AUTO, "cuda", checkpointing=True)
+    least = 16 * state.parameters + state.copies + smallest
+    assert state.total + smallest == pytest.approx(least, rel=1e-6)
+    assert chosen(AUTO, LLAMA_2_7B, CUDA, free=state.total + smallest) == "adamw"
+    assert chosen(AUTO, LLAMA_2_7B, CUDA, free=state.total + smallest - 2) == "adamw8bit"
+
+
+@pytest.mark.parametrize(
+    ("train", "device"),
+    [
+        (AUTO, CPU),
+        (TrainConfig(lora=LoRAConfig()), CUDA),
+        (TrainConfig(precision="float32"), CUDA),
+        (TrainConfig(sharding="fsdp2"), CUDA),
+        (TrainConfig(optimizer="adamw"), CUDA),
+    ],
+    ids=["cpu", "adapters", "float32", "shards", "by name"],
+)
+def test_float32_states_stay(train: TrainConfig, device: torch.device) -> None:
+    assert chosen(train, LLAMA_2_7B, device, free=0) == "adamw"
+
+
+def test_without_torchao(monkeypatch: pytest.MonkeyPatch) -> None:
+    for each in (module, optimizer):
+        monkeypatch.setattr(each, "why_not_8bit", lambda device: "torchao")
+    assert settled(AUTO, LLAMA_2_7B, CPU, earlier=None).optimizer == "adamw"
+    assert chosen(AUTO, LLAMA_2_7B, CUDA, free=0) == "adamw"
+    with pytest.raises(EffaceError, match="adamw8bit needs torchao"):
+        settled(TrainConfig(optimizer="adamw8bit"), LLAMA_2_7B, CPU, earlier=None)
+
+
+@pytest.mark.parametrize(("noted", "kind"), [("adamw8bit", "adamw8bit"), ("adamw", "adamw"), (None, "adamw")])
+def test_a_resumed_run_keeps_what_it_was_started_with(made: Manifest, noted: str | None, kind: str) -> None:
+    earlier = made.model_copy(update={"optimizer": noted})
+    assert settled(AUTO, LLAMA_2_7B, CPU, earlier=earlier).optimizer == kind
+
+
+def test_processes_find_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    def found(train: TrainConfig, settings: Any, device: torch.device, *, free: int) -> str:
+        asked.append(free)
+        return "adamw"
+
+    monkeypatch.setattr(module, "chosen", found)
+    monkeypatch.setattr(module.processes, "gather", lambda free: [free, 7])
+    settled(AUTO, LLAMA_2_7B, CPU, earlier=None)
+    assert asked == [7]

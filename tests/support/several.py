@@ -1,0 +1,157 @@
+"""What each of several processes does in `tests/train/test_processes.py`: trainings of a tiny model, in turn.
+
+Started by torchrun with a folder, in which every case leaves the weights and the logs of its end.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from efface import processes
+from efface.objectives.config import ObjectiveConfig
+from efface.objectives.method import objective
+from efface.objectives.terms import Objective, Reference
+from efface.reference.cached import CachedLogprobs
+from efface.reference.live import LiveReference
+from efface.run.adapters import with_adapters
+from efface.text.template import Encoded
+from efface.train.config import LoRAConfig, TrainConfig
+from efface.train.loop import StepLog, Trainer
+from efface.train.plan import Schedule
+
+PLAN = Schedule(steps=20, warmup=2, per_epoch=5)
+VOCABULARY = 61
+LORA = LoRAConfig(r=2, dropout=0)
+CASES: dict[str, tuple[str, TrainConfig, torch.dtype]] = {
+    "idk+ap float64": ("idk+ap", TrainConfig(lr=1e-3), torch.float64),
+    "npo+kl float64 in parts": ("npo+kl", TrainConfig(lr=1e-3, token_budget=40), torch.float64),
+    "me+gd float64 clipped": ("me+gd", TrainConfig(lr=1e-3, max_grad_norm=0.1), torch.float64),
+    "me+gd float32": ("me+gd", TrainConfig(lr=1e-3), torch.float32),
+    "lora float64": ("dpo+gd", TrainConfig(lr=1e-3, lora=LORA), torch.float64),
+    "recomputed float64": ("ga+gd", TrainConfig(lr=1e-3, gradient_checkpointing=True), torch.float64),
+}
+FEW = "few examples float64"
+"""A batch of three: with four processes, one has nothing to read."""
+KILLED_AT = 7
+
+
+def model(dtype: torch.dtype, *, lora: LoRAConfig | None = None) -> Any:
+    """The same tiny Llama in every process; tied, which shards must not take apart."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=16,
+        intermediate_size=24,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        max_position_embeddings=64,
+        tie_word_embeddings=True,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        made = LlamaForCausalLM(config)
+    for module in list(made.modules()):
+        for name, child in list(module.named_children()):
+            if type(child).__name__ == "LlamaRMSNorm":  # which computes in float32 whatever the dtype
+                setattr(module, name, torch.nn.RMSNorm(config.hidden_size, eps=config.rms_norm_eps))
+    made = made.to(dtype).eval()
+    return made if lora is None else with_adapters(made, lora, seed=0)
+
+
+def steps(bound: Objective, batch: int) -> list[list[dict[Any, Encoded]]]:
+    """Twenty steps of random examples."""
+    generator = torch.Generator().manual_seed(0)
+
+    def ids(high: int) -> list[int]:
+        size = int(torch.randint(1, high, (), generator=generator))
+        return torch.randint(0, VOCABULARY, (size,), generator=generator).tolist()
+
+    return [
+        [{view: Encoded(f"{step}/{view}/{n}", ids(8), ids(12)) for view in bound.views} for n in range(batch)]
+        for step in range(1, PLAN.steps + 1)
+    ]
+
+
+def train(
+    method: str,
+    config: TrainConfig,
+    dtype: torch.dtype,
+    folder: Path,
+    *,
+    batch: int = 7,
+    stop_at: int | None = None,
+    die_at: int | None = None,
+    resume: bool = False,
+) -> tuple[dict[str, torch.Tensor], list[StepLog]]:
+    """Train once; the weights, whole, in the first process, and the log of each step.
+
+    `stop_at`: end as if killed after this step, all processes alike; `die_at`: only the last process ends, at once.
+    """
+    bound = objective(method, ObjectiveConfig(forget_coeff=0.1))
+    trainer = Trainer(model(dtype, lora=config.lora), bound, config, PLAN, seed=0, folder=folder)
+    logs: list[StepLog] = []
+
+    def on_step(log: StepLog) -> None:
+        logs.append(log)
+        if log.step == die_at and processes.rank() == processes.count() - 1:
+            os._exit(3)
+        if log.step == stop_at:
+            raise KeyboardInterrupt
+
+    rows = steps(bound, batch)
+    before = model(dtype)
+    seen = [example[view] for step in rows for example in step for view in bound.sequence_reference_views]
+    reference = Reference(
+        CachedLogprobs.compute(before, seen, token_budget=200) if seen else None,
+        LiveReference(before) if bound.needs_distribution else None,
+    )
+    with suppress(KeyboardInterrupt):
+        trainer.run(rows, reference, resume=resume, on_step=on_step)
+    gathered = trainer.placement.gathered()
+    return {name: each.detach().clone() for name, each in gathered.named_parameters() if each.requires_grad}, logs
+
+
+def all_cases(folder: Path, sharding: str) -> None:
+    """Every case, and one that is killed and goes on."""
+    for name, (method, config, dtype) in CASES.items():
+        placed = config.model_copy(update={"sharding": sharding})
+        write(folder, name, *train(method, placed, dtype, folder / "runs" / name))
+    plain = TrainConfig(lr=1e-3, sharding=sharding, checkpoint_every=3)
+    write(folder, FEW, *train("ga+gd", plain, torch.float64, folder / "runs" / "few", batch=3))
+    killed = folder / "runs" / "killed"
+    train("ga+gd", plain, torch.float64, killed, stop_at=KILLED_AT)
+    write(folder, "resumed", *train("ga+gd", plain, torch.float64, killed, resume=True))
+
+
+def write(folder: Path, name: str, weights: dict[str, torch.Tensor], logs: list[StepLog]) -> None:
+    """Leave what the first process has."""
+    if processes.is_first():
+        save_file(weights, folder / f"{name}.safetensors")
+        (folder / f"{name}.json").write_text(json.dumps([asdict(log) for log in logs]), encoding="utf-8")
+    processes.barrier()
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    folder, sharding, what = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+    processes.connect("cpu")
+    if what == "dies":
+        config = TrainConfig(lr=1e-3, sharding=sharding, checkpoint_every=3)
+        train("ga+gd", config, torch.float64, folder, die_at=KILLED_AT)
+    else:
+        all_cases(folder, sharding)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+"""What processes do together, where there is one; several are in tests/train and tests/run."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from efface import processes
+from efface.errors import EffaceError
+from efface.processes import ProcessError
+
+
+def test_one_process_is_all_of_them_and_waits_for_nobody(monkeypatch):
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    processes.connect("cpu")
+    assert (processes.started(), processes.count(), processes.rank(), processes.is_first()) == (1, 1, 0, True)
+    assert processes.gather("mine") == ["mine"]
+    done = []
+    processes.by_first(lambda: done.append(1))
+    assert done == [1]
+
+
+def test_started_by_a_launcher_but_not_connected_it_is_alone(monkeypatch):
+    """A library call in a foreign program must not wait for partners that never come."""
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    assert (processes.started(), processes.count()) == (4, 1)
+    processes.barrier()
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize("total", [0, 1, 2, 7])
+def test_work_is_shared_out_and_comes_back_in_order(monkeypatch, count, total):
+    seen = []
+
+    def of(rank):
+        monkeypatch.setattr(processes, "_group", processes._Group(rank, count))
+        mine = list(range(rank, total, count))
+        seen.extend(mine)
+        return [number * 10 for number in mine]
+
+    parts = [of(rank) for rank in range(count)]
+    monkeypatch.setattr(processes, "gather", lambda _: parts)
+    assert processes.shared(total, lambda mine: [number * 10 for number in mine]) == [10 * n for n in range(total)]
+    assert sorted(seen) == list(range(total))
+
+
+@pytest.mark.parametrize("words", ["[gloo/transport/tcp/pair.cc:547] Connection closed by peer", "NCCL error"])
+def test_a_lost_partner_is_said_in_words(monkeypatch, words):
+    def loses():
+        with processes.losing_none():
+            raise RuntimeError(words)
+
+    with pytest.raises(RuntimeError, match=re.escape(words)):
+        loses()  # alone, it is something else
+    monkeypatch.setattr(processes, "_group", processes._Group(1, 2))
+    with pytest.raises(ProcessError, match=r"process 1 of 2 lost another one, .* go on with --resume"):
+        loses()
+    assert issubclass(ProcessError, EffaceError)
+
+
+def test_other_errors_stay_what_they_are(monkeypatch):
+    monkeypatch.setattr(processes, "_group", processes._Group(1, 2))
+    with pytest.raises(RuntimeError, match="shapes"), processes.losing_none():
+        raise RuntimeError("shapes do not match")
