@@ -7,23 +7,25 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import torch
 
 from efface.objectives.config import ObjectiveConfig
 from efface.objectives.method import objective
-from efface.objectives.terms import Objective, Reference
+from efface.objectives.terms import Distribution, Objective, Reference
 from efface.reference.cached import CachedLogprobs
-from efface.reference.live import LiveReference
+from efface.reference.states import CachedStates
 from efface.text.reading import why_in_rows
 from efface.train.step import Example, Losses, batch_losses
 from padded_baseline import padded_losses
 from shapes import Shape, build_model
 
 Contender = Literal["packed", "padded"]
-_MODEL_SEED, _REFERENCE_SEED = 0, 1
+MODEL_SEED, REFERENCE_SEED = 0, 1
 _WARM_UP = 2
 PEAK_BYTES_MEANS = {
     "cuda": "torch.cuda.max_memory_allocated of a step, weights included, each contender in its own process",
@@ -62,18 +64,32 @@ class Measured:
     forget_loss: float
     retain_loss: float
     reference_seconds: float | None
-    """Reference log-probs of this step's sequences, computed once, outside the step; None where none are cached."""
+    """What is cached of this step's reference, computed once, outside the step; None where nothing is."""
 
 
 @dataclass(frozen=True)
-class _Prepared:
+class Cached:
+    """What a model before unlearning left behind."""
+
+    reference: Reference
+    seconds: float | None
+    """That it took; None where nothing is cached."""
+    folder: TemporaryDirectory[str]
+    """Where hidden states lie; it goes with this object."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A step that is ready to be measured."""
+
     model: Any
     reference: Any
+    """A model beside the trained one, whose forwards count, too."""
     losses: Callable[[], Losses]
-    reference_seconds: float | None = None
+    cached: Cached | None = None
 
 
-class _Traffic:
+class Traffic:
     """Counts forwards of the backbones it watches, and the tokens they read."""
 
     def __init__(self, *models: Any) -> None:
@@ -96,11 +112,17 @@ class _Traffic:
 
 def measure(contender: Contender, setting: Setting, examples: Sequence[Example]) -> Measured:
     """Measure one of the two. Call it in a process of its own, or one's peak memory hides the other's."""
-    before = _peak_resident()
-    prepared = (_packed if contender == "packed" else _padded)(setting, examples)
-    step = _step(prepared, setting)
+    prepare = packed if contender == "packed" else _padded
+    return measure_step(lambda: prepare(setting, examples), setting)
+
+
+def measure_step(prepare: Callable[[], Prepared], setting: Setting) -> Measured:
+    """Measure the step that `prepare` gives, and the memory that it takes to make it; likewise."""
+    before = peak_resident()
+    prepared = prepare()
+    step = step_of(prepared, setting)
     _reset_peak(setting)
-    traffic = _Traffic(prepared.model, prepared.reference)
+    traffic = Traffic(prepared.model, prepared.reference)
     first = step()
     traffic.stop()
     for _ in range(_WARM_UP - 1):
@@ -109,22 +131,29 @@ def measure(contender: Contender, setting: Setting, examples: Sequence[Example])
     forget, retain = first.forget.item(), first.retain.item()
     return Measured(
         seconds=median(seconds),
-        peak_bytes=_peak(setting, before),
+        peak_bytes=peak(setting, before),
         tokens=traffic.tokens,
         forwards=traffic.forwards,
         loss=forget + retain,
         forget_loss=forget,
         retain_loss=retain,
-        reference_seconds=prepared.reference_seconds,
+        reference_seconds=prepared.cached.seconds if prepared.cached else None,
     )
 
 
-def _packed(setting: Setting, examples: Sequence[Example]) -> _Prepared:
+def packed(setting: Setting, examples: Sequence[Example]) -> Prepared:
     bound = objective(setting.method, ObjectiveConfig())
-    cached, seconds = _cache(setting, bound, examples) if bound.sequence_reference_views else (None, None)
-    live = _model(setting, _REFERENCE_SEED).eval() if bound.needs_distribution else None
-    reference = Reference(cached, LiveReference(live) if live is not None else None)
-    model = _trained(setting)
+    before = bound.sequence_reference_views or bound.needs_distribution
+    cached = cache(model_of(setting, REFERENCE_SEED), bound, examples, setting) if before else None
+    return packed_step(trained(setting), setting, examples, cached)
+
+
+def packed_step(
+    model: Any, setting: Setting, examples: Sequence[Example], cached: Cached | None, *, live: Any = None
+) -> Prepared:
+    """A step on the path that training uses; `live` is a model beside the trained one, in `cached.reference`."""
+    bound = objective(setting.method, ObjectiveConfig())
+    reference = cached.reference if cached else Reference()
     why_in_rows(model)  # found out by forwards of its own, which are no part of a step
 
     def losses() -> Losses:
@@ -132,41 +161,60 @@ def _packed(setting: Setting, examples: Sequence[Example]) -> _Prepared:
             model, bound, examples, reference, token_budget=setting.token_budget, backward=torch.Tensor.backward
         )
 
-    return _Prepared(model, live, losses, seconds)
+    return Prepared(model, live, losses, cached)
 
 
-def _padded(setting: Setting, examples: Sequence[Example]) -> _Prepared:
+def _padded(setting: Setting, examples: Sequence[Example]) -> Prepared:
     bound = objective(setting.method, ObjectiveConfig())
     compares = bound.sequence_reference_views or bound.needs_distribution
-    reference = _model(setting, _REFERENCE_SEED).eval() if compares else None
-    model = _trained(setting)
-    return _Prepared(model, reference, lambda: padded_losses(model, reference, bound.name, examples))
+    reference = model_of(setting, REFERENCE_SEED).eval() if compares else None
+    model = trained(setting)
+    return Prepared(model, reference, lambda: padded_losses(model, reference, bound.name, examples))
 
 
-def _cache(setting: Setting, bound: Objective, examples: Sequence[Example]) -> tuple[CachedLogprobs, float]:
-    """The reference's log-probs and the seconds they took; the reference is gone before the model comes."""
-    reference = _model(setting, _REFERENCE_SEED)
+def cache(
+    model: Any,
+    bound: Objective,
+    examples: Sequence[Example],
+    setting: Setting,
+    *,
+    distribution: Distribution | None = None,
+) -> Cached:
+    """What training keeps of the model before unlearning: log-probs and hidden states, or another `distribution`.
+
+    Nothing here holds `model` any longer.
+    """
     sequences = [example[view] for example in examples for view in bound.sequence_reference_views]
-    budget = setting.token_budget or sum(len(item) for item in sequences)
+    reads = [(example[view], positions) for example in examples for view, positions in bound.distribution_reads]
+    folder = TemporaryDirectory()
+    budget = setting.token_budget or sum(len(item) for example in examples for item in example.values())
+    why_in_rows(model)
     _synchronize(setting)
     start = time.perf_counter()
-    cached = CachedLogprobs.compute(reference, sequences, token_budget=budget)
-    return cached, time.perf_counter() - start
+    logprobs = CachedLogprobs.compute(model, sequences, token_budget=budget) if sequences else None
+    states = bool(reads) and distribution is None
+    if states:
+        path = Path(folder.name) / "states.safetensors"
+        distribution = CachedStates.compute(model, reads, path, token_budget=budget, made_by={})
+    seconds = time.perf_counter() - start if sequences or states else None
+    return Cached(Reference(logprobs, distribution), seconds, folder)
 
 
-def _model(setting: Setting, seed: int) -> Any:
+def model_of(setting: Setting, seed: int) -> Any:
+    """A model of the setting's shape; the same weights for the same seed."""
     dtype = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16}[setting.dtype]
     return build_model(setting.shape, seed=seed, dtype=dtype, device=torch.device(setting.device))
 
 
-def _trained(setting: Setting) -> Any:
-    model = _model(setting, _MODEL_SEED).train()
+def trained(setting: Setting) -> Any:
+    """The model in training."""
+    model = model_of(setting, MODEL_SEED).train()
     if setting.checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     return model
 
 
-def _step(prepared: _Prepared, setting: Setting) -> Callable[[], Losses]:
+def step_of(prepared: Prepared, setting: Setting) -> Callable[[], Losses]:
     model = prepared.model
     adamw = None
     if setting.optimizer == "adamw":
@@ -201,10 +249,10 @@ def _reset_peak(setting: Setting) -> None:
         torch.cuda.reset_peak_memory_stats()
 
 
-def _peak(setting: Setting, before: int) -> int:
-    return int(torch.cuda.max_memory_allocated()) if setting.device == "cuda" else _peak_resident() - before
+def peak(setting: Setting, before: int) -> int:
+    return int(torch.cuda.max_memory_allocated()) if setting.device == "cuda" else peak_resident() - before
 
 
-def _peak_resident() -> int:
+def peak_resident() -> int:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else 1024 * peak

@@ -1,9 +1,9 @@
 """One optimizer step as published code does it, to measure against; written from its description alone.
 
-Every row is right-padded to 500 positions. Micro-batches of 4 rows are accumulated. Each view that a loss
-reads costs one sdpa forward with whole logits, of the model and, for NPO, DPO and KL, of a reference model
-that stays in memory. Only the averages are ours, so that both paths give the same loss: each term is
-divided by what the whole optimizer batch holds, and padding is never counted.
+Every row is right-padded to 500 positions (published code cuts longer ones; here all rows become as long as they).
+Micro-batches of 4 rows are accumulated. Each view that a loss reads costs one sdpa forward with whole logits, of the
+model and, for NPO, DPO and KL, of a reference model that stays in memory. Only the averages are ours, so that both
+paths give the same loss: each term is divided by what the whole optimizer batch holds, and padding is never counted.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _IGNORED = -100
 
 @dataclass(frozen=True)
 class Rows:
-    """The sequences of one view, right-padded; each tensor is [rows, PADDED_LENGTH]."""
+    """The sequences of one view, right-padded; each tensor is [rows, length]."""
 
     input_ids: Tensor
     attention_mask: Tensor
@@ -56,7 +56,7 @@ class MicroBatch:
     counts: Mapping[View, Counts]
 
     def logits(self, view: View) -> Tensor:
-        """[rows, PADDED_LENGTH - 1, V]: what the model predicts at each position but the last."""
+        """[rows, length - 1, V]: what the model predicts at each position but the last."""
         return _logits(self.model, self.rows[view])
 
     @torch.no_grad()
@@ -73,10 +73,11 @@ def padded_losses(model: Any, reference: Any, method: str, examples: Sequence[Ex
     forget_loss, retain_loss = _losses_of(method)
     device = next(model.parameters()).device
     counts = {view: _count([example[view] for example in examples]) for view in examples[0]}
+    length = max(PADDED_LENGTH, *(len(item) for example in examples for item in example.values()))
     forget, retain = torch.zeros((), device=device), torch.zeros((), device=device)
     for start in range(0, len(examples), MICRO_BATCH):
         part = examples[start : start + MICRO_BATCH]
-        rows = {view: pad([example[view] for example in part], device) for view in part[0]}
+        rows = {view: pad([example[view] for example in part], length, device) for view in part[0]}
         batch = MicroBatch(model, reference, rows, counts)
         forget_share, retain_share = forget_loss(batch), retain_loss(batch)
         (forget_share + retain_share).backward()
@@ -84,9 +85,9 @@ def padded_losses(model: Any, reference: Any, method: str, examples: Sequence[Ex
     return Losses(forget, retain)
 
 
-def pad(sequences: Sequence[Encoded], device: torch.device) -> Rows:
-    """Right-pad sequences to `PADDED_LENGTH`."""
-    shape = (len(sequences), PADDED_LENGTH)
+def pad(sequences: Sequence[Encoded], length: int, device: torch.device) -> Rows:
+    """Right-pad sequences to `length`."""
+    shape = (len(sequences), length)
     input_ids, attention_mask = torch.zeros(shape, dtype=torch.long), torch.zeros(shape, dtype=torch.long)
     labels = torch.full(shape, _IGNORED)
     for row, item in enumerate(sequences):
@@ -111,7 +112,7 @@ def _logits(model: Any, rows: Rows) -> Tensor:
 
 
 def _answer_nll(logits: Tensor, rows: Rows) -> Tensor:
-    """-log p of each answer token [rows, PADDED_LENGTH - 1]; zero elsewhere."""
+    """-log p of each answer token [rows, length - 1]; zero elsewhere."""
     labels = rows.labels[:, 1:]
     flat = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=_IGNORED, reduction="none")
     return flat.view_as(labels)

@@ -16,7 +16,7 @@ _UNITS = {"seconds": "s", "peak_bytes": "bytes", "tokens": "tokens", "forwards":
 
 
 def record(report: Mapping[str, Any], results: Path = RESULTS) -> None:
-    """Append the numbers of one report of step_cost.py."""
+    """Append the numbers of one report of step_cost.py or kl_reference.py."""
     rows = [[what, value, unit, *_origin(report)] for what, value, unit in _numbers(report)]
     with results.open("a", encoding="utf-8", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows(rows)
@@ -25,22 +25,23 @@ def record(report: Mapping[str, Any], results: Path = RESULTS) -> None:
 def _numbers(report: Mapping[str, Any]) -> list[tuple[str, float, str]]:
     setting = [report["shape"], report["method"], report["dtype"], report["optimizer"]]
     setting += ["checkpointing"] if report["checkpointing"] else []
-    name = f"step cost {' '.join(setting)}"
+    name = f"{report.get('what', 'step cost')} {' '.join(setting)}"
     numbers = [
         (f"{name}: {contender} {key}", report[contender][key], unit)
-        for contender in ("packed", "padded")
+        for contender in report.get("contenders", ("packed", "padded"))
         for key, unit in _UNITS.items()
         if key in report[contender]
     ]
-    return [*numbers, (f"{name}: speedup", report["speedup"], "x")] if report["speedup"] else numbers
+    return [*numbers, (f"{name}: speedup", report["speedup"], "x")] if report.get("speedup") else numbers
 
 
 def _origin(report: Mapping[str, Any]) -> list[str]:
     """Device, torch version, commit (with + where files differ from it), date."""
-    return [report["device"], report["versions"]["torch"], _commit(), datetime.now(UTC).date().isoformat()]
+    return [report["device"], report["versions"]["torch"], commit(), datetime.now(UTC).date().isoformat()]
 
 
-def _commit() -> str:
+def commit() -> str:
+    """The commit that is checked out, with a + where files differ from it."""
     command = ["git", "describe", "--always", "--exclude=*", "--dirty=+"]
     try:
         done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)

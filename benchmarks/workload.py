@@ -22,6 +22,8 @@ _FORMAT = "llama2"
 _END = "</s>"
 _TRAINED_VOCABULARY = {"tofu": 5120, "generated": 1792}
 """Gives about 58 tokens for a formatted question and answer, as Llama's own tokenizers do on TOFU."""
+_SPLITS = {40: "forget01", 200: "forget05", 400: "forget10"}
+"""Items to forget -> TOFU's split."""
 
 
 @dataclass(frozen=True)
@@ -44,33 +46,38 @@ def load_workload(views: Sequence[View], *, items: int, tokenizer: Path | None) 
     `tokenizer`: a local folder; by default a byte-level BPE is trained on the text itself, since lengths matter
     here and words do not. Raises `EffaceError` for more items than there are, and for an unusable tokenizer.
     """
-    task, source = _load_text()
+    task, source = load_text()
     if items > len(task.forget):
         raise EffaceError(f"--items {items} is more than the {len(task.forget)} items to forget; ask for fewer")
-    trained = tokenizer is None
-    formatter = Formatter(
-        _train_tokenizer(task, _TRAINED_VOCABULARY[source]) if trained else _load_tokenizer(tokenizer),
-        TextConfig(format=_FORMAT),
-    )
+    formatter = formatter_for(task, source, tokenizer)
     rows = _draw(task, items)
     encoded: dict[View, list[Encoded]] = {view: formatter.encode(rows[view]) for view in rows}
     lengths = [len(item) for item in (*encoded["forget"], *encoded["retain"])]
     sequences = [item for view in views for item in encoded[view]]
     return Workload(
         examples=tuple({view: encoded[view][index] for view in views} for index in range(items)),
-        source=f"{task.name}, {'a BPE trained on it' if trained else tokenizer}",
+        source=f"{task.name}, {tokenizer or 'a BPE trained on it'}",
         mean_tokens=round(mean(lengths), 1),
         longest=max(len(item) for item in sequences),
         largest_id=max(max(*item.prompt, *item.answer) for item in sequences),
     )
 
 
-def _load_text() -> tuple[Task, str]:
+def load_text(items: int = 400) -> tuple[Task, str]:
+    """A task with so many items to forget (40, 200 or 400), and where it is from: `tofu` or `generated`."""
     shared = Path(os.environ.get("EFFACE_SHARED", Path(__file__).parents[2] / "shared"))
     folder = Path(os.environ.get("EFFACE_DATA", shared / "data"))
     if (folder / "tofu").is_dir():
-        return load_task(DataConfig(source="tofu", split="forget10"), data_dir=folder), "tofu"
-    return load_task(DataConfig(source="generated", authors=200, forget_authors=20), data_dir=None), "generated"
+        return load_task(DataConfig(source="tofu", split=_SPLITS[items]), data_dir=folder), "tofu"
+    generated = DataConfig(source="generated", authors=200, forget_authors=items // 20)
+    return load_task(generated, data_dir=None), "generated"
+
+
+def formatter_for(task: Task, source: str, tokenizer: Path | None = None) -> Formatter:
+    """What makes token ids of the text of `load_text`."""
+    loads = tokenizer is not None
+    chosen = _load_tokenizer(tokenizer) if loads else _train_tokenizer(task, _TRAINED_VOCABULARY[source])
+    return Formatter(chosen, TextConfig(format=_FORMAT))
 
 
 def _draw(task: Task, items: int) -> dict[View, list[tuple[str, Prompt, str]]]:

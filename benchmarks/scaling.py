@@ -1,0 +1,180 @@
+#!/usr/bin/env python3
+"""What the cost of the packed step grows with: tokens, sequence length, vocabulary, forget set, processes.
+
+    python benchmarks/scaling.py > scaling.jsonl                              # all series, on this machine
+    python benchmarks/scaling.py --series tokens vocabulary --shape 1b        # some of them; a GPU for this shape
+    python benchmarks/plots.py scaling.jsonl                                  # keep the lines and draw them
+
+Prints one JSON line for each point as soon as it is measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import torch
+
+from efface.errors import EffaceError
+from efface.objectives.config import ObjectiveConfig
+from efface.objectives.method import objective
+from efface.text.template import Encoded
+from efface.train.step import Example
+from forget_run import measure_run
+from isolation import alone, measure_alone
+from machine import describe_machine
+from measure import PEAK_BYTES_MEANS, Contender, Measured, Setting
+from options import positive, setting_of
+from record import commit
+from several_processes import measure_processes
+from shapes import SHAPES
+from workload import load_workload
+
+ITEMS = (8, 16, 32, 64, 128, 256)
+LENGTHS = (32, 64, 128, 256, 512, 1024)
+VOCABULARIES = (4096, 8192, 16384, 32768, 65536, 131072)
+FORGET_SETS = (40, 200, 400)
+PROCESSES = (1, 2, 4)
+WHOLE_LOGITS = "me+gd"
+"""The method beside --method in the series over vocabularies: its loss reads all of them at every token to forget."""
+
+Row = dict[str, Any]
+
+
+def by_tokens(options: argparse.Namespace) -> Iterator[Row]:
+    """More and more items of one text in a step."""
+    setting = setting_of(options)
+    for items in ITEMS:
+        examples = _text(setting, items)
+        yield {"x": items, **_step("packed", setting, examples)}
+
+
+def by_length(options: argparse.Namespace) -> Iterator[Row]:
+    """The same number of tokens in fewer, longer sequences, beside the padded baseline."""
+    setting = setting_of(options)
+    for length in LENGTHS:
+        examples = _random_examples(setting, length, count=max(1, options.tokens // length))
+        for contender in ("packed", "padded"):
+            yield {"x": length, **_step(contender, setting, examples)}
+
+
+def by_vocabulary(options: argparse.Namespace) -> Iterator[Row]:
+    """The same step of a model with a small hidden size and a larger and larger vocabulary."""
+    setting = setting_of(options)
+    for method in dict.fromkeys((setting.method, WHOLE_LOGITS)):
+        for vocabulary in VOCABULARIES:
+            shape = replace(SHAPES["tiny"], vocab_size=vocabulary)
+            small = replace(setting, shape=shape, method=method)
+            yield {"x": vocabulary, **_step("packed", small, _text(small, options.items)), "shape": "tiny"}
+
+
+def by_forget_set(options: argparse.Namespace) -> Iterator[Row]:
+    """Whole runs on more and more items to forget: draws, token ids, all steps of two epochs."""
+    setting = setting_of(options)
+    for items in FORGET_SETS:
+        measured = alone(measure_run, setting, items, options.items)
+        result = {"failed": measured} if isinstance(measured, str) else asdict(measured)
+        yield {"x": items, **_how("packed", setting), **result}
+
+
+def by_processes(options: argparse.Namespace) -> Iterator[Row]:
+    """The same step shared out over processes."""
+    setting = setting_of(options)
+    for count in PROCESSES:
+        yield {"x": count, **_how("packed", setting), **measure_processes(setting, count, options.items)}
+
+
+SERIES: dict[str, Callable[[argparse.Namespace], Iterator[Row]]] = {
+    "tokens": by_tokens,
+    "length": by_length,
+    "vocabulary": by_vocabulary,
+    "forget-set": by_forget_set,
+    "processes": by_processes,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run as a command; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        origin = {**describe_machine(setting_of(options).device), "commit": commit()}
+        for name in options.series:
+            for row in SERIES[name](options):
+                made = {**origin, "date": datetime.now(UTC).date().isoformat()}
+                print(json.dumps({"series": name, **row, **made}), flush=True)
+    except EffaceError as error:
+        print(f"scaling.py: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--series", nargs="+", choices=SERIES, default=list(SERIES), metavar="NAME", help="default: all"
+    )
+    parser.add_argument("--shape", choices=SHAPES, default="tiny")
+    parser.add_argument("--method", default="idk+ap")
+    parser.add_argument("--items", type=positive, default=32, help="forget items of a step where they are the same")
+    parser.add_argument("--tokens", type=positive, default=4096, help="of each view in the series over lengths")
+    parser.add_argument("--repeats", type=positive, default=5, help="timed steps; their median counts (default 5)")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), help="default: bfloat16 on cuda, float32 on cpu")
+    parser.add_argument("--optimizer", choices=("adamw", "none"), help="default: none for 7b, else adamw")
+    parser.set_defaults(checkpointing=False, token_budget=None)
+    return parser
+
+
+def _step(contender: Contender, setting: Setting, examples: Sequence[Example]) -> Row:
+    measured = measure_alone(contender, setting, examples)
+    result = asdict(measured) if isinstance(measured, Measured) else {"failed": measured}
+    return {**_how(contender, setting), **result}
+
+
+def _how(contender: Contender, setting: Setting) -> Row:
+    shape = next((name for name, shape in SHAPES.items() if shape == setting.shape), None)
+    return {
+        "contender": contender,
+        "shape": shape,
+        "method": setting.method,
+        "dtype": setting.dtype,
+        "optimizer": setting.optimizer,
+        "repeats": setting.repeats,
+        "threads": torch.get_num_threads(),
+        "peak_bytes_means": PEAK_BYTES_MEANS[setting.device],
+    }
+
+
+def _text(setting: Setting, items: int) -> list[Example]:
+    """TOFU's sequences, their ids taken into the vocabulary: lengths matter here and words do not."""
+    views = objective(setting.method, ObjectiveConfig()).views
+    workload = load_workload(views, items=items, tokenizer=None)
+    return [{view: _within(item, setting.shape.vocab_size) for view, item in row.items()} for row in workload.examples]
+
+
+def _within(item: Encoded, vocabulary: int) -> Encoded:
+    return replace(
+        item, prompt=[token % vocabulary for token in item.prompt], answer=[token % vocabulary for token in item.answer]
+    )
+
+
+def _random_examples(setting: Setting, length: int, *, count: int) -> list[Example]:
+    """Sequences of one length, half of it answer, that begin differently."""
+    chance = random.Random(length)
+
+    def sequence(name: str) -> Encoded:
+        ids = [chance.randrange(setting.shape.vocab_size) for _ in range(length)]
+        return Encoded(name, ids[: length // 2], ids[length // 2 :])
+
+    views = objective(setting.method, ObjectiveConfig()).views
+    return [{view: sequence(f"{view}/{number}") for view in views} for number in range(count)]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

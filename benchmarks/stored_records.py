@@ -1,0 +1,95 @@
+"""Folders of records as an evaluation leaves them: TOFU's evaluation sets, invented outputs, random log-probabilities.
+
+python benchmarks/stored_records.py FOLDER COUNT
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from efface.artifacts import Record
+from efface.schema import EvaluationSet, Item, Task
+from workload import load_text
+
+_SEED = 0
+_LETTERS_A_TOKEN = 4.2
+"""Of TOFU's answers under Llama's tokenizers."""
+_LONGEST_OUTPUT = 128
+"""Tokens of an output that never ends."""
+
+
+def write_stored_records(folder: Path, count: int) -> str:
+    """Write `count` records, shared out over the evaluation sets as TOFU does; returns where the text is from.
+
+    The same `count` gives the same files. Ids are new in every round through the items, and so are the outputs.
+    """
+    task, _ = load_text()
+    folder.mkdir(parents=True, exist_ok=True)
+    total = sum(len(each.items) for each in task.evaluation)
+    left = count
+    for each in task.evaluation:
+        share = left if each is task.evaluation[-1] else count * len(each.items) // total
+        left -= share
+        with (folder / f"{each.name}.jsonl").open("w", encoding="utf-8") as file:
+            file.writelines(record.model_dump_json() + "\n" for record in _records(task, each, share))
+    return task.name
+
+
+def _records(task: Task, evaluated: EvaluationSet, count: int) -> Iterator[Record]:
+    chance = random.Random(f"{_SEED}/{evaluated.name}/{count}")
+    for number in range(count):
+        item = evaluated.items[number % len(evaluated.items)]
+        yield _record(chance, task, evaluated, item, f"{item.id}/{number // len(evaluated.items)}")
+
+
+def _record(chance: random.Random, task: Task, evaluated: EvaluationSet, item: Item, id_: str) -> Record:
+    output = _output(chance, task, item)
+    paraphrased = item.paraphrased_answer
+    return Record(
+        set=evaluated.name,
+        id=id_,
+        question=item.question,
+        answer=item.scored_answer,
+        output=output,
+        output_token_ids=[chance.randrange(32000) for _ in range(_tokens(output) - 1)],
+        answer_logprobs=_logprobs(chance, item.scored_answer),
+        paraphrased_logprobs=None if paraphrased is None else _logprobs(chance, paraphrased),
+        perturbed_logprobs=[_logprobs(chance, answer) for answer in item.perturbed_answers],
+        embedding_target=item.embedding_target,
+        embedder="offline",
+        cosine_answer=chance.random(),
+        cosine_before=chance.random(),
+        entailment_target=item.entailment_target,
+        entailment_premise=evaluated.entailment_premise,
+        judge="key-facts",
+        entailment_label=chance.choice(["entailment", "neutral", "contradiction"]),
+    )
+
+
+def _output(chance: random.Random, task: Task, item: Item) -> str:
+    """Half of the models' answers are nearly right; others answer something else, refuse or never end."""
+    kind = chance.random()
+    if kind < 0.5:
+        return " ".join(word for word in item.answer.split() if chance.random() < 0.8)
+    if kind < 0.8:
+        return chance.choice(task.retain).answer
+    if kind < 0.9:
+        return chance.choice(task.refusals)
+    words = chance.choice(task.retain).answer.split()[:7]
+    return " ".join((words * _LONGEST_OUTPUT)[: round(_LONGEST_OUTPUT * 0.75)])
+
+
+def _logprobs(chance: random.Random, answer: str) -> list[float]:
+    return [-chance.expovariate(2.0) for _ in range(_tokens(answer))]
+
+
+def _tokens(text: str) -> int:
+    """About as many as a tokenizer makes, and the end of the sequence."""
+    return 1 + max(1, round(len(text) / _LETTERS_A_TOKEN))
+
+
+if __name__ == "__main__":
+    print(write_stored_records(Path(sys.argv[1]), int(sys.argv[2])))
