@@ -351,3 +351,15 @@ def test_the_largest_batches_are_measured():
     steps = [[{"retain": [0] * size}] for size in (3, 9, 5)]
     chosen = measure._heaviest(steps, 4)
     assert [len(step[0]["retain"]) for step in chosen] == [9, 5, 3, 9]
+
+
+@pytest.mark.parametrize(("half", "told"), [(0.01, True), (0.018, False)])
+def test_a_processor_that_is_faster_in_bf16(hub, config, monkeypatch, half, told):
+    monkeypatch.setattr(surroundings, "_has_bf16", lambda: True)
+    seconds = {torch.float32: 0.02, torch.bfloat16: half}
+    monkeypatch.setattr(surroundings, "_seconds_of_product", seconds.__getitem__)
+    found = [finding.text for finding in look(config()).findings if finding.about == "precision"]
+    assert [text.partition(":")[0] for text in found] == (
+        ["this processor multiplies 2.0 times as fast in bf16"] if told else []
+    )
+    assert not any(finding.about == "precision" for finding in look(config(**{"train.precision": "bf16"})).findings)

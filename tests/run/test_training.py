@@ -13,6 +13,8 @@ from efface.errors import EffaceError
 from efface.objectives.method import fine_tuning
 from efface.objectives.terms import Reference
 from efface.run import training
+from efface.run.checked import checked_device
+from efface.run.config import RunConfig
 from efface.run.folder import RunFolder
 from efface.run.models import load_model, load_tokenizer
 from efface.run.reporter import Silent
@@ -67,6 +69,14 @@ def test_rounded_weights_cannot_be_sharded():
     check_can_train(TrainConfig(sharding="fsdp2", lora=LoRAConfig()), CPU)
     with pytest.raises(EffaceError, match=r"train.sharding=fsdp2 cannot lay rounded weights .* leave one of the two"):
         check_can_train(TrainConfig(sharding="fsdp2", lora=LoRAConfig(bits=8)), CPU)
+
+
+def test_downstream_tasks_are_scored_in_one_process(monkeypatch, tmp_path):
+    config = RunConfig(data="generated", method="ga", model="nobody/asks", downstream=True)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr("efface.run.models.processes.connect", lambda _: None)
+    with pytest.raises(EffaceError, match="downstream tasks are scored in one process; leave downstream out"):
+        checked_device(config, RunFolder(tmp_path / "run"), resume=False)
 
 
 def test_missing_packages_are_said_before_any_work(monkeypatch):

@@ -27,9 +27,9 @@ from efface.text.template import Encoded
 from efface.train.config import LoRAConfig, TrainConfig
 from efface.train.loop import StepLog, Trainer
 from efface.train.plan import Schedule
+from support.tiny import VOCABULARY, llama
 
 PLAN = Schedule(steps=20, warmup=2, per_epoch=5)
-VOCABULARY = 61
 LORA = LoRAConfig(r=2, dropout=0)
 CASES: dict[str, tuple[str, TrainConfig, torch.dtype]] = {
     "idk+ap float64": ("idk+ap", TrainConfig(lr=1e-3), torch.float64),
@@ -46,26 +46,11 @@ KILLED_AT = 7
 
 def model(dtype: torch.dtype, *, lora: LoRAConfig | None = None) -> Any:
     """The same tiny Llama in every process; tied, which shards must not take apart."""
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    config = LlamaConfig(
-        vocab_size=VOCABULARY,
-        hidden_size=16,
-        intermediate_size=24,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        max_position_embeddings=64,
-        tie_word_embeddings=True,
-    )
-    with torch.random.fork_rng():
-        torch.manual_seed(1)
-        made = LlamaForCausalLM(config)
+    made = llama(tied=True, dtype=dtype)
     for module in list(made.modules()):
         for name, child in list(module.named_children()):
             if type(child).__name__ == "LlamaRMSNorm":  # which computes in float32 whatever the dtype
-                setattr(module, name, torch.nn.RMSNorm(config.hidden_size, eps=config.rms_norm_eps))
-    made = made.to(dtype).eval()
+                setattr(module, name, torch.nn.RMSNorm(len(child.weight), child.variance_epsilon, dtype=dtype))
     return made if lora is None else with_adapters(made, lora, seed=0)
 
 

@@ -11,8 +11,7 @@ import torch
 from efface.objectives.terms import View
 from efface.text.template import Encoded
 from efface.train.step import Example
-
-VOCABULARY = 61
+from support.tiny import VOCABULARY, llama
 
 
 @pytest.fixture(autouse=True)
@@ -28,24 +27,7 @@ def one_thread() -> Iterator[None]:
 def tiny_llama() -> Callable[..., Any]:
     """A Llama with weights from a seed; the same at every call."""
 
-    def make(*, tied: bool = False, dtype: torch.dtype = torch.float32) -> Any:
-        from transformers import LlamaConfig, LlamaForCausalLM
-
-        config = LlamaConfig(
-            vocab_size=VOCABULARY,
-            hidden_size=16,
-            intermediate_size=24,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            num_key_value_heads=1,
-            max_position_embeddings=64,
-            tie_word_embeddings=tied,
-        )
-        with torch.random.fork_rng():
-            torch.manual_seed(1)
-            return LlamaForCausalLM(config).to(dtype).eval()
-
-    return make
+    return llama
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import traceback
@@ -63,6 +64,8 @@ def main() -> None:
     """Run the command; what the user can mend is one sentence on stderr and exit code 2."""
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     debug = len(arguments) < len(sys.argv) - 1
+    for name in ("torchao", "torch.utils._pytree"):  # of kernels for other machines, as soon as they are imported
+        logging.getLogger(name).setLevel(logging.ERROR)
     tells = processes.started() == 1 or os.environ.get("RANK") == "0"
     if not tells:  # what all processes say is said once
         sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - until the process ends

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -40,9 +39,9 @@ def me(logits_NV: Tensor, *, direction: MEDirection) -> Tensor:
     `uniform_to_model` is KL(U || P), as in the published code; `model_to_uniform` is KL(P || U), as in the paper.
     """
     log_size = math.log(logits_NV.shape[-1])
-    if direction == "uniform_to_model":
-        return torch.logsumexp(logits_NV, dim=-1) - logits_NV.mean(dim=-1) - log_size
     logp_NV = F.log_softmax(logits_NV, dim=-1)
+    if direction == "uniform_to_model":
+        return -logp_NV.mean(dim=-1) - log_size
     return (logp_NV.exp() * logp_NV).sum(dim=-1) + log_size
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import torch
 
+from efface import processes
 from efface.downstream.harness import check_template
 from efface.downstream.tasks import check_tasks
+from efface.errors import EffaceError
 from efface.objectives.method import objective
 from efface.objectives.own import try_out
 from efface.objectives.terms import Objective
@@ -26,6 +28,11 @@ def checked_device(config: RunConfig, folder: RunFolder, *, resume: bool) -> tor
     check_can_train(config.train, device)
     reset_peak_memory(device)
     if config.downstream is not None:
+        if processes.started() > 1:
+            raise EffaceError(
+                "downstream tasks are scored in one process; leave downstream out, and score the model that the run "
+                "leaves with efface downstream"
+            )
         check_tasks(config.downstream)
     return device
 

@@ -30,6 +30,7 @@ from efface.run.reporter import Reporter, Silent
 from efface.run.settled import settled
 from efface.run.surroundings import (
     benchmark_findings,
+    bf16_finding,
     extras_findings,
     hub_finding,
     judge_findings,
@@ -72,6 +73,8 @@ def examine_run(config: RunConfig, *, data_dir: Path | None, steps: int, reporte
     device = chart.attempt("device", lambda: device_for(config.device))
     if device is not None:
         chart.attempt("training", lambda: check_can_train(config.train, device))
+        if device.type == "cpu" and not config.train.bf16_on("cpu") and (faster := bf16_finding()) is not None:
+            chart.findings.append(faster)
     bound = chart.attempt("method", lambda: objective(config.method, config, own_objectives(config.plugins)))
     task = chart.attempt("data", lambda: load_task(config.data, data_dir=data_dir))
     if task is not None:

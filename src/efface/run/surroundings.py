@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+import time
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -23,6 +24,7 @@ from efface.report.diagnosis import Finding, Gpu, Machine
 from efface.text.memory import free_memory
 
 _PACKAGES = ("torch", "transformers", "accelerate", "peft", "datasets", "bitsandbytes", "torchao")
+_WORTH_A_SETTING = 1.5
 _EXTRAS = {
     "peft": ("lora", "train.lora"),
     "datasets": ("data", "Parquet files and datasets of the hub"),
@@ -59,6 +61,28 @@ def extras_findings(machine: Machine) -> Iterator[Finding]:
         if machine.versions[package] is None:
             text = f"not installed; {use} need it: pip install 'efface[{extra}]'"
             yield Finding(level="warning", about=package, text=text)
+
+
+def bf16_finding() -> Finding | None:
+    """How much faster the processor multiplies in bf16, where that is worth a setting: measured in milliseconds."""
+    if torch.cuda.is_available() or not _has_bf16():
+        return None
+    gain = _seconds_of_product(torch.float32) / _seconds_of_product(torch.bfloat16)
+    if gain < _WORTH_A_SETTING:
+        return None
+    text = f"this processor multiplies {gain:.1f} times as fast in bf16: train.precision=bf16 evaluate.precision=bf16"
+    return Finding(level="ok", about="precision", text=f"{text}; answers change a little")
+
+
+def _seconds_of_product(dtype: torch.dtype) -> float:
+    """Of two matrices of 1,024 x 1,024: the fastest of a few."""
+    one, other = torch.ones(1024, 1024, dtype=dtype), torch.ones(1024, 1024, dtype=dtype)
+    found = []
+    for _ in range(5):
+        start = time.perf_counter()
+        one @ other
+        found.append(time.perf_counter() - start)
+    return min(found)
 
 
 def hub_finding() -> Finding:

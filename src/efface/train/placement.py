@@ -108,7 +108,10 @@ class Replicated(Placement):
     def __init__(self, model: Any) -> None:
         super().__init__(model)
         self._door = nn.parallel.DistributedDataParallel(
-            _Door(model), device_ids=[self.device] if self.device.type == "cuda" else None
+            _Door(model),
+            device_ids=[self.device] if self.device.type == "cuda" else None,
+            broadcast_buffers=False,  # they do not change
+            gradient_as_bucket_view=True,  # or each gradient would lie in memory twice
         )
 
     def forward(self, compute: Callable[[Any], T]) -> T:
