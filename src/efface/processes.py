@@ -119,7 +119,7 @@ def losing_none() -> Iterator[None]:
         yield
     except RuntimeError as error:
         if _group.count > 1 and _is_loss(error):
-            _listen(signal.SIG_DFL)  # the launcher will stop this one, too, which has then said what there is to say
+            _listen(signal.SIG_IGN)  # the launcher stops this one, too: not before it has said so, and ended by itself
             raise ProcessError(
                 f"process {_group.rank} of {_group.count} lost another one, which ended or does not answer; look at "
                 "what that one said, then go on with --resume"
@@ -154,7 +154,7 @@ def _listen(handler: Any) -> None:
 
 def _stopped(*_: object) -> None:
     """The launcher stops the others where one process ends."""
-    _listen(signal.SIG_DFL)
+    _listen(signal.SIG_IGN)
     raise ProcessError(
         f"process {_group.rank} of {_group.count} was told to stop, as when another one ended; look at what that one "
         "said, then go on with --resume"
