@@ -1,0 +1,91 @@
+"""The command leaderboard: several models side by side."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from efface.cli import completion
+from efface.cli.arguments import Json, examples
+from efface.errors import EffaceError
+
+app = typer.Typer()
+
+
+@app.command(
+    epilog=examples(
+        "efface leaderboard runs",
+        "efface leaderboard runs published/eval_log_aggregated.json --definition tofu --format markdown",
+        "efface leaderboard runs/first runs/second --differences",
+        "efface leaderboard runs/first --differences --format csv > changed.csv",
+    )
+)
+def leaderboard(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="DIR...",
+            show_default=False,
+            help="Folders to look through for runs, evaluations and eval logs in TOFU's format; or these themselves.",
+        ),
+    ],
+    *,
+    definition: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME", help="closer-look, paper, tofu or open-unlearning.", autocompletion=completion.definitions
+        ),
+    ] = "closer-look",
+    differences: Annotated[
+        bool,
+        typer.Option(
+            "--differences",
+            help="Which questions changed most between two models, or before and after a single run.",
+        ),
+    ] = False,
+    draws: Annotated[
+        int, typer.Option(metavar="N", min=100, max=10_000, help="Resamples of the questions behind the intervals.")
+    ] = 1000,
+    form: Annotated[
+        Literal["markdown", "csv", "latex"] | None,
+        typer.Option("--format", help="Print one table in this format and nothing else."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Rank runs and eval logs, with confidence intervals and the Pareto front; no model is needed.
+
+    What was asked other questions, or scored by another judge, has a table of its own.
+    """
+    if as_json and form is not None:
+        raise EffaceError("--json and --format exclude each other; give one of them")
+    from rich.console import Console
+
+    from efface.scores import leaderboard as scores
+
+    if differences:
+        from efface.report.differences import flat_differences, print_differences
+
+        changed = scores.compare(paths, definition=definition)
+        if as_json:
+            _print_json(changed.model_dump(by_alias=True))
+        elif form is not None:
+            typer.echo(flat_differences(form, changed), nl=False)
+        else:
+            print_differences(Console(), changed)
+        return
+    from efface.report.leaderboard import flat_leaderboard, print_leaderboard
+
+    found = scores.leaderboard(paths, definition=definition, draws=draws)
+    if as_json:
+        _print_json(found.model_dump(by_alias=True))
+    elif form is not None:
+        typer.echo(flat_leaderboard(form, found), nl=False)
+    else:
+        print_leaderboard(Console(), found)
+
+
+def _print_json(found: object) -> None:
+    typer.echo(json.dumps(found, indent=2, allow_nan=False))

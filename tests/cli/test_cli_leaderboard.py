@@ -1,0 +1,65 @@
+"""The command leaderboard."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from support.answered import answered, write_run
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    for number in (2, 3):
+        write_run(tmp_path / f"run{number}", answered(1), answered(number))
+    return tmp_path
+
+
+def test_a_folder_is_ranked(efface: Command, runs: Path) -> None:
+    ran = efface("leaderboard", str(runs), "--draws", "100", "--json")
+    assert (ran.returncode, ran.stderr) == (0, "")
+    found = json.loads(ran.stdout)
+    assert (found["schema"], found["level"], found["draws"]) == (1, 0.95, 100)
+    (board,) = found["boards"]
+    assert [row["rank"] for row in board["rows"]] == [1, 2]
+    assert {row["name"] for row in board["rows"]} == {"run2", "run3"}
+    assert set(board["rows"][0]["sets"]["retain"]["rouge"]) == {"value", "low", "high"}
+    shown = efface("leaderboard", str(runs), "--draws", "100")
+    assert shown.returncode == 0
+    assert "Leaderboard (closer-look)" in shown.stdout
+    other = efface("leaderboard", str(runs), "--definition", "paper", "--format", "csv")
+    assert other.stdout.startswith("board,rank,rank_best,rank_worst,name")
+    assert other.stdout.count("\n") == 3
+
+
+def test_differences(efface: Command, runs: Path) -> None:
+    arguments = ("leaderboard", str(runs / "run2"), str(runs / "run3"), "--differences")
+    found = json.loads(efface(*arguments, "--json").stdout)
+    assert (found["first"], found["second"]) == (str(runs / "run2"), str(runs / "run3"))
+    assert len(found["questions"]) == 28
+    assert "Questions that changed most" in efface(*arguments).stdout
+    assert efface(*arguments, "--format", "latex").stdout.startswith("\\begin{tabular}")
+    assert "run2 (before)" in efface("leaderboard", str(runs / "run2"), "--differences").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([], "there is no run, evaluation or eval log that can be scored"),
+        (["--json", "--format", "csv"], "--json and --format exclude each other"),
+        (["--definition", "tofuu"], "there is no definition 'tofuu' of scores; did you mean 'tofu'?"),
+        (["--draws", "5"], "draws"),
+        (["--differences"], "here are 0"),
+    ],
+)
+def test_bad_usage_is_one_sentence(efface: Command, tmp_path: Path, arguments: list[str], sentence: str) -> None:
+    ran = efface("leaderboard", str(tmp_path), *arguments)
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert ran.stderr.count("\n") == 1
+    assert sentence in ran.stderr
