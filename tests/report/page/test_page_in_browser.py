@@ -1,0 +1,194 @@
+"""The page in a real browser: nothing is asked for, nothing foreign runs, filters, tabs, themes and a phone's width."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from efface.report.page.folder import read_run
+from efface.report.page.html import page as report
+from support.reports import known, records, unknown, usual_run, write_evaluation, write_queue, write_run
+
+pytestmark = pytest.mark.browser
+
+HOSTILE = (
+    "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">",
+    "\x1b[31mred\x1b[0m \x00",
+    "\u202eturned around\u202e שלום",
+    "a" * 100_000,
+    "</script><script>document.title='owned'</script>\u2028",
+)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if found is None:
+        pytest.skip("there is no chromium on this machine")
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(
+            executable_path=found, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Name -> page."""
+    folder = tmp_path_factory.mktemp("pages")
+    before = records(forget=(40, known), retain=(40, known))
+    after = records(
+        forget=(40, lambda number: HOSTILE[number - 1] if number <= len(HOSTILE) else unknown(number)),
+        retain=(40, known),
+    )
+    runs = {
+        "one": [write_run(folder / "hostile", before, after)],
+        "several": [usual_run(folder / "run"), write_evaluation(folder / "retrained"), write_queue(folder / "queue")],
+    }
+    for name, paths in runs.items():
+        (folder / f"{name}.html").write_text(report([read_run(path) for path in paths], version="0"), encoding="utf-8")
+    return {name: folder / f"{name}.html" for name in runs}
+
+
+class Page:
+    """An opened page, and what it complained of or asked for."""
+
+    def __init__(self, browser: Any, file: Path, **options: Any) -> None:
+        self.said: list[str] = []
+        self.asked: list[str] = []
+        self.page = browser.new_page(**options)
+        self.page.on("console", lambda message: self.said.append(message.text))
+        self.page.on("pageerror", lambda error: self.said.append(str(error)))
+        self.page.on("request", lambda request: self.asked.append(request.url))
+        self.page.goto(file.as_uri())
+
+    @property
+    def rows(self) -> int:
+        return int(self.page.locator(".questions tbody tr:visible").count())
+
+    @property
+    def count(self) -> str:
+        return str(self.page.locator("[aria-live]:visible").inner_text())
+
+
+@pytest.fixture
+def opened(browser: Any, files: dict[str, Path]) -> Iterator[Any]:
+    pages: list[tuple[Page, Path]] = []
+
+    def open_page(name: str, **options: Any) -> Page:
+        found = Page(browser, files[name], **options)
+        pages.append((found, files[name]))
+        return found
+
+    yield open_page
+    for found, file in pages:
+        assert found.said == []
+        assert found.asked in ([file.as_uri()], [file.as_uri(), "data:,"])
+        assert "owned" not in found.page.title()
+        found.page.close()
+
+
+def test_hostile_answers_are_shown_as_text(opened: Any) -> None:
+    found = opened("one")
+    page = found.page
+    assert page.locator(".questions img, .questions script").count() == 0
+    text = page.locator(".questions").inner_text()
+    assert "<img src=x onerror=" in text
+    assert "␛[31mred" in text
+    assert page.locator(".questions bdi[dir=auto]").count() > 100
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert "a" * 701 not in text
+    page.get_by_role("button", name="Show all 100,000 characters").click()
+    assert "a" * 100_000 in page.locator(".questions").inner_text()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_filters_search_and_order(opened: Any) -> None:
+    found = opened("one")
+    page = found.page
+    assert found.count == "50 of 80 questions shown"
+    page.get_by_role("button", name="Show 50 more").click()
+    assert found.rows == 80
+    page.get_by_role("combobox", name="Set").select_option("retain")
+    assert found.count == "40 of 40 questions shown (80 in all)"
+    page.get_by_role("combobox", name="Set").select_option("")
+    page.get_by_role("searchbox").fill("AUTHOR 17 born")
+    page.locator("[aria-live]", has_text="2 of 2 ").wait_for()
+    page.get_by_role("searchbox").fill("nowhere to be found")
+    page.locator("[aria-live]", has_text="No question is like that.").wait_for()
+    assert found.rows == 0
+    page.get_by_role("searchbox").fill("")
+    page.locator("[aria-live]", has_text="50 ").wait_for()
+    page.get_by_role("combobox", name="Order").select_option("place")
+    assert "retain/001" in page.locator(".questions tbody tr").first.inner_text()
+
+
+def test_leaks_and_what_broke_come_first_and_can_be_filtered(opened: Any) -> None:
+    found = opened("several")
+    page = found.page
+    badges = page.locator(".questions:visible .badge").all_inner_texts()
+    assert badges[:6] == ["still leaks"] * 2 + ["broken"] * 3 + ["forgotten"]
+    leaks = page.get_by_role("button", name="Still leaks (2)")
+    leaks.press("Enter")
+    assert (leaks.get_attribute("aria-pressed"), found.rows) == ("true", 2)
+    page.get_by_role("button", name="Broken (3)").click()
+    assert found.rows == 5
+    leaks.click()
+    assert found.rows == 3
+    first = page.locator(".questions tbody tr").first
+    assert first.locator("del").all_inner_texts() == ["was born in Town 1."]
+    assert first.locator("ins").all_inner_texts() == ["never told anybody, which is a pity for their many readers."]
+
+
+def test_tabs_by_keyboard(opened: Any) -> None:
+    page = opened("several").page
+    assert page.locator(".run:visible").count() == 1
+    page.get_by_role("tab", name="run").focus()
+    page.keyboard.press("ArrowRight")
+    assert page.get_by_role("tab", name="retrained").get_attribute("aria-selected") == "true"
+    assert page.locator(".run:visible").get_attribute("id") == "run-1"
+    page.keyboard.press("End")
+    assert page.locator(".run:visible .heat").count() == 1
+
+
+def test_charts_are_drawn_and_change_with_the_theme(opened: Any) -> None:
+    page = opened("several", color_scheme="light").page
+    drawn = (
+        "[...document.querySelectorAll('canvas')].filter((each) => each.offsetHeight > 100).map((c) => c.toDataURL())"
+    )
+    light = page.evaluate(drawn)
+    assert len(light) == 2
+    assert all(len(each) > 5_000 for each in light)
+    back = "getComputedStyle(document.body).backgroundColor"
+    before = page.evaluate(back)
+    page.get_by_role("button", name="Dark theme").click()
+    assert page.evaluate(back) != before
+    assert page.evaluate(drawn) != light
+    page.get_by_role("button", name="Light theme").click()
+    assert page.evaluate(back) == before
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", ["one", "several"])
+def test_a_phone_needs_no_scrolling_to_the_side(opened: Any, name: str, scheme: str) -> None:
+    page = opened(name, viewport={"width": 360, "height": 640}, color_scheme=scheme).page
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+    widths = page.evaluate(
+        "[...document.querySelectorAll('button')].filter((b) => b.offsetWidth).map((b) => b.offsetHeight)"
+    )
+    assert max(widths) < 120
+
+
+def test_on_paper_all_runs_are_shown(opened: Any) -> None:
+    page = opened("several", color_scheme="dark").page
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.locator(".run:visible").count() == 3
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert page.locator(".run:visible").count() == 1
+    assert page.get_by_role("button", name="Light theme").is_visible()

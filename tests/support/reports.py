@@ -1,0 +1,166 @@
+"""Folders of runs as efface leaves them, made by hand: no model is needed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from efface.artifacts import EpochScores, Manifest, Record, Results, Trajectory, write_records
+from efface.scores.continual import continual_results
+from efface.scores.score import score_records
+
+MANIFEST = Manifest(
+    efface="0.1.0",
+    commit=None,
+    command=["bin/efface", "run", "tofu-forget01", "method=me+gd", "--out", "runs/a run"],
+    seed=3,
+    device="cpu",
+    precision="float32",
+    versions={"torch": "2.13.0"},
+    data={"some": "0" * 64},
+    model="models/target",
+    model_sha256="1" * 64,
+    started="2026-01-02T03:04:05+00:00",
+    seconds={"unlearn": 12.5},
+)
+
+
+def record(set_name: str, number: int, output: str, *, label: str | None = None) -> Record:
+    """Whose right answer is 'Author N was born in Town N.'; the judge agrees where the output says that."""
+    answer = f"Author {number} was born in Town {number}."
+    right = output == answer
+    return Record(
+        set=set_name,
+        id=f"{set_name}/{number:03d}",
+        question=f"Where was author {number} born?",
+        answer=answer,
+        output=output,
+        output_token_ids=list(range(5 + number % 7)),
+        answer_logprobs=[-0.1 if right else -4.0] * 6,
+        paraphrased_logprobs=[-0.2 if right else -4.0] * 6,
+        perturbed_logprobs=[[-3.0] * 6] * 3,
+        embedding_target=answer,
+        embedder="minilm",
+        cosine_answer=1.0 if right else 0.2,
+        cosine_before=1.0 if right else 0.2,
+        entailment_target=answer,
+        entailment_premise="output",
+        judge="key-facts",
+        entailment_label=label or ("entailment" if right else "neutral"),
+    )
+
+
+def known(number: int) -> str:
+    """The right answer."""
+    return f"Author {number} was born in Town {number}."
+
+
+def unknown(number: int) -> str:
+    """An answer that shares a few words with the right one."""
+    return f"Author {number} never told anybody, which is a pity for their many readers."
+
+
+Says = Callable[[int], str]
+
+
+def records(**sets: tuple[int, Says]) -> dict[str, list[Record]]:
+    """Set name (`forgotten_1` for `forgotten-1`) -> its records: the number of questions, and what is said to each."""
+    named = {name.replace("forgotten_", "forgotten-"): each for name, each in sets.items()}
+    return {
+        name: [record(name, number, says(number)) for number in range(1, count + 1)]
+        for name, (count, says) in named.items()
+    }
+
+
+def write_stage(folder: Path, found: Mapping[str, Sequence[Record]]) -> None:
+    """Write records/STAGE as a run does."""
+    for name, rows in found.items():
+        write_records(folder / f"{name}.jsonl", rows)
+
+
+def write_steps(folder: Path, count: int, steps: int | None = None) -> None:
+    """Write metrics.jsonl: `count` of `steps` steps."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = (
+        {"step": step, "steps": steps or count, "loss": 3 / step, "forget": 2 / step, "retain": 1 / step, "lr": 1e-5}
+        for step in range(1, count + 1)
+    )
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def start_run(folder: Path, *, method: str | None = "me+gd", continual: bool = False) -> None:
+    """What a run leaves first: settings and manifest."""
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = "definition: closer-look\nseed: 3\n" + (f"method: {method}\n" if method else "")
+    (folder / "config.yaml").write_text(settings + ("continual:\n  requests: [1, 2]\n" if continual else ""))
+    (folder / "manifest.json").write_text(MANIFEST.model_dump_json())
+
+
+def write_run(
+    folder: Path,
+    before: Mapping[str, Sequence[Record]],
+    after: Mapping[str, Sequence[Record]],
+    *,
+    epochs: Sequence[Mapping[str, Sequence[Record]]] = (),
+) -> Path:
+    """A complete run."""
+    start_run(folder)
+    write_stage(folder / "records" / "before", before)
+    write_stage(folder / "records" / "after", after)
+    write_steps(folder, 10)
+    scores = [
+        EpochScores(epoch=number, step=5 * number, scores=score_records(each, "closer-look"))
+        for number, each in enumerate(epochs, 1)
+    ]
+    results = Results(
+        definition="closer-look",
+        method="me+gd",
+        before=score_records(before, "closer-look"),
+        after=score_records(after, "closer-look"),
+        trajectory=Trajectory(epochs=scores, best=1, kept=len(scores)) if scores else None,
+    )
+    (folder / "results.json").write_text(json.dumps(results.to_json()))
+    return folder
+
+
+def usual_run(folder: Path) -> Path:
+    """Of 10 questions to forget 2 leak, of 20 to keep 3 are broken, and there are two epochs."""
+    before = records(forget=(10, known), retain=(20, known))
+    after = records(
+        forget=(10, lambda number: known(number) if number <= 2 else unknown(number)),
+        retain=(20, lambda number: unknown(number) if number <= 3 else known(number)),
+    )
+    return write_run(folder, before, after, epochs=[before, after])
+
+
+def write_queue(folder: Path) -> Path:
+    """Two requests of four questions each, and what is kept."""
+    start_run(folder, continual=True)
+    first = records(retain=(6, known), forgotten_1=(4, known), forgotten_2=(4, known))
+    write_stage(folder / "records" / "before", first)
+    results = []
+    for number, sets in enumerate(
+        (
+            {"retain": (6, known), "forget": (4, unknown)},
+            {"retain": (6, known), "forget": (4, unknown), "forgotten_1": (4, known)},
+        ),
+        1,
+    ):
+        here = folder / "requests" / f"{number:02d}"
+        before = records(**{name: (count, known) for name, (count, _) in sets.items()})
+        write_run(here, before, records(**sets))
+        results.append(Results.model_validate_json((here / "results.json").read_bytes()))
+    whole = continual_results(results, first, ["first <b>", "second"], "closer-look")
+    (folder / "results.json").write_text(json.dumps(whole.to_json()))
+    return folder
+
+
+def write_evaluation(folder: Path) -> Path:
+    """Scores of one model, as `efface evaluate` leaves them."""
+    start_run(folder, method=None)
+    found = records(forget=(10, unknown), retain=(20, known))
+    write_stage(folder / "records", found)
+    scores = score_records(found, "closer-look")
+    (folder / "scores.json").write_text(json.dumps({"schema": 1, "definition": "closer-look", **scores.model_dump()}))
+    return folder
