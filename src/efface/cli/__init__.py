@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from efface import __version__, processes
-from efface.cli import data, doctor, downstream, presets, push, requests, runs, scores, sweep
+from efface.cli import chat, data, doctor, downstream, leaderboard, presets, push, report, requests, runs, scores, sweep
 from efface.cli.arguments import examples, help_of, say
 from efface.cli.usage import usage_sentence
 from efface.errors import EffaceError
@@ -56,7 +56,7 @@ def options(
     help_of(ctx)
 
 
-for group in (runs, requests, sweep, scores, downstream, data, presets, push, doctor):
+for group in (runs, requests, sweep, scores, report, leaderboard, downstream, data, presets, push, doctor, chat):
     app.add_typer(group.app)
 
 
