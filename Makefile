@@ -1,7 +1,7 @@
 # What a developer types; `make help` lists it.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test real gpu lint format types imports startup wheel hooks pins clean
+.PHONY: help install demo test real gpu lint format types imports startup docs wheel hooks pins clean
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3 || command -v python)
 MODELS ?= $(HOME)/.cache/efface-test-models
@@ -55,6 +55,9 @@ imports: $(INSTALLED) ## who may import whom (import-linter)
 
 startup: $(INSTALLED) ## `efface --help` answers within half a second
 	$(BIN)/python scripts/check_startup.py $(BIN)/efface
+
+docs: $(INSTALLED) ## the documentation as a site, in build/site; a broken link is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 wheel: ## build a wheel into dist/, install it in a fresh environment elsewhere and run it
 	PYTHON='$(PYTHON)' scripts/check_wheel.sh

@@ -1,0 +1,107 @@
+"""Draw what each objective did in the runs of docs/reproduction.md.
+
+python scripts/method_pictures.py docs/reproduction/forget01.json docs/images/methods
+
+One picture for each objective to forget or to keep, of every method that has it: model utility against forget
+efficacy, and the metrics of the forget set and of the retain set. Several seeds are drawn as their mean.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("svg")
+matplotlib.rcParams.update({"svg.hashsalt": "efface", "svg.fonttype": "none", "font.size": 10})
+OBJECTIVES = ("ga", "npo", "dpo", "me", "idk", "gd", "kl", "ap")
+_ORDER = ("ga", "npo", "me", "dpo", "idk")
+_COLORS = ("#0f766e", "#d97706", "#7c3aed", "#be123c", "#2563eb")
+_MARKERS = "osD^v"
+_METRICS = {
+    "rouge": "ROUGE",
+    "probability": "probability",
+    "truth_ratio": "truth ratio",
+    "token_entropy": "token entropy",
+    "cosine_similarity": "cosine similarity",
+}
+_SETS = {"forget": "what to forget", "retain": "what to keep"}
+Effect = dict[str, list[dict[str, float]]]
+
+
+def effects(models: Sequence[Mapping[str, Any]], objective: str) -> Effect:
+    """Method -> before, scored epochs (seed 0) and the end (mean over seeds), for each method with this objective.
+
+    One point holds `utility`, `efficacy` and `SET.METRIC`, each in [0, 1].
+    """
+    runs: dict[str, list[Mapping[str, Any]]] = {}
+    for each in models:
+        if each["kind"] == "run" and objective in each["method"].split("+"):
+            runs.setdefault(each["method"], []).append(each)
+    ordered = sorted(runs, key=lambda method: (_ORDER.index(method.split("+")[0]), method))
+    return {method: _line(runs[method]) for method in ordered}
+
+
+def draw(effect: Effect, out: Path) -> None:
+    """Write one picture."""
+    from matplotlib import pyplot
+
+    figure, panels = pyplot.subplots(1, 3, figsize=(10.5, 4), width_ratios=(1.25, 1, 1))
+    for place, (method, points) in enumerate(effect.items()):
+        look = {"color": _COLORS[place], "marker": _MARKERS[place]}
+        line = [[point[axis] for point in points] for axis in ("efficacy", "utility")]
+        panels[0].plot(*line, "-", linewidth=1.2, markersize=3, **look)
+        panels[0].plot(line[0][-1], line[1][-1], linestyle="", markersize=9, label=method.upper(), **look)
+        for axes, name in zip(panels[1:], _SETS, strict=True):
+            rows = [row + (place - (len(effect) - 1) / 2) * 0.16 for row in range(len(_METRICS))]
+            values = [points[-1][f"{name}.{metric}"] for metric in _METRICS]
+            axes.plot(values, rows, linestyle="", markersize=7, clip_on=False, **look)
+    _finish(panels, next(iter(effect.values()))[0])
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="lower center", ncols=len(effect) + 1, frameon=False)
+    figure.tight_layout(rect=(0, 0.07, 1, 1))
+    figure.savefig(out, metadata={"Date": None}, facecolor="white")
+    pyplot.close(figure)
+
+
+def _line(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:
+    epochs = [each["scores"] for run in runs if "trajectory" in run for each in run["trajectory"]["epochs"]]
+    ends = [_point(run["after"]) for run in runs]
+    end = {name: statistics.fmean(each[name] for each in ends) for name in ends[0]}
+    return [_point(runs[0]["before"]), *map(_point, epochs[:-1]), end]
+
+
+def _point(scores: Mapping[str, Any]) -> dict[str, float]:
+    found = {f"{name}.{metric}": scores["sets"][name][metric] for name in _SETS for metric in _METRICS}
+    partial = scores["partial"]
+    return {"utility": partial["model_utility"], "efficacy": partial["forget_efficacy"], **found}
+
+
+def _finish(panels: Sequence[Any], before: Mapping[str, float]) -> None:
+    panels[0].plot(before["efficacy"], before["utility"], "k*", markersize=12, label="before")
+    panels[0].set(xlabel="forget efficacy", ylabel="model utility", xlim=(0, 1), ylim=(-0.02, 0.6), title="as a whole")
+    for axes, (name, title) in zip(panels[1:], _SETS.items(), strict=True):
+        values = [before[f"{name}.{metric}"] for metric in _METRICS]
+        axes.plot(values, range(len(_METRICS)), "k*", markersize=10, clip_on=False)
+        labels = list(_METRICS.values()) if name == "forget" else [""] * len(_METRICS)
+        axes.set_yticks(range(len(_METRICS)), labels)
+        axes.set(xlim=(0, 1), ylim=(len(_METRICS) - 0.5, -0.5), title=title)
+    for axes in panels:
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+
+
+def main(source: Path, folder: Path) -> None:
+    """Draw all pictures into `folder`."""
+    models = json.loads(source.read_text(encoding="utf-8"))["models"]
+    folder.mkdir(parents=True, exist_ok=True)
+    for objective in OBJECTIVES:
+        draw(effects(models, objective), folder / f"{objective}.svg")
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:3]))
