@@ -40,7 +40,7 @@ def lines(text: str) -> list[list[str]]:
 
 def test_run_and_add(queue: Path, one: tuple[Path, str], efface: Command) -> None:
     out, said = one
-    assert said.endswith("model: out/requests/01/model\nscores: out/results.json\n")
+    assert said.endswith("model: out/requests/01/model\nscores: out/results.json\nnext: efface report out\n")
     assert [line for line in lines(said) if line[:2] == ["1:", "gone1.jsonl"]]
     assert (out / "requests" / "01" / "model").is_dir()
 
@@ -53,7 +53,7 @@ def test_run_and_add(queue: Path, one: tuple[Path, str], efface: Command) -> Non
 
     ran = efface("request", "add", "out", "gone2.jsonl")
     assert (ran.returncode, ran.stderr) == (0, "")
-    assert ran.stdout.endswith("model: out/requests/02/model\nscores: out/results.json\n")
+    assert ran.stdout.endswith("model: out/requests/02/model\nscores: out/results.json\nnext: efface report out\n")
     results = json.loads((out / "results.json").read_text())
     assert results["requests"] == ["gone1.jsonl", "gone2.jsonl"]
     [first] = [line for line in lines(ran.stdout) if line[:2] == ["1:", "gone1.jsonl"]]

@@ -81,6 +81,7 @@ def test_run_prints_stages_losses_scores_and_what_deserves_a_warning(finished: t
     assert any(line.startswith(" ME+GD ") for line in lines)
     assert "model: out/model" in lines
     assert "scores: out/results.json" in lines
+    assert lines[-1] == "next: efface report out"
 
 
 @pytest.mark.usefixtures("finished", "here")

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 import torch
 
+from efface import processes
 from efface.errors import EffaceError
 from efface.objectives.config import ObjectiveConfig
 from efface.objectives.method import fine_tuning, objective
 from efface.objectives.terms import Reference
+from efface.processes import ProcessError
 from efface.reference.cached import CachedLogprobs
 from efface.reference.live import LiveReference
 from efface.run.adapters import with_adapters
@@ -411,6 +413,23 @@ def test_one_example_that_does_not_fit_is_said_to_be(train, monkeypatch):
     with pytest.raises(EffaceError, match="memory does not hold one example; train adapters"):
         train()
     assert 2 <= len(calls) <= 5  # three examples cannot be cut more often, and then checkpointing is tried
+
+
+def test_one_of_several_processes_without_memory_leaves_a_smaller_budget_to_go_on_with(train, tmp_path, monkeypatch):
+    """In the middle of a step its partners wait for it: it cannot repeat the step alone."""
+
+    def fails(*_, **__):
+        context.setattr(processes, "_group", processes._Group(1, 2))
+        raise torch.OutOfMemoryError
+
+    with monkeypatch.context() as context:
+        context.setattr(loop, "batch_losses", fails)
+        with pytest.raises(ProcessError, match=r"process 1 of 2 ran out of its GPU's memory; go on with --resume"):
+            train()
+    kept = json.loads((tmp_path / "checkpoints" / "token_budget.json").read_text())["tokens"]
+    _, trainer, logs = train(resume=True)
+    assert trainer.budget.tokens == kept < 200
+    assert len(logs) == 6
 
 
 def test_no_room_for_the_optimizer_is_said_too(train, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -87,3 +88,4 @@ def run_requests(
         print_continual(console, results)
     last = QueueFolder(out).request(len(results.requests)).root.name
     typer.echo(f"model: {out / 'requests' / last / 'model'}\nscores: {out / 'results.json'}")
+    typer.echo(f"next: {shlex.join(['efface', 'report', str(out)])}")

@@ -57,6 +57,7 @@ def run(
             results = run_pipeline(config, out, data_dir=data_dir, resume=resume, reporter=reporter)
         print_results(console, {config.method: results})
     typer.echo(f"model: {out / 'model'}\nscores: {out / 'results.json'}")
+    typer.echo(f"next: {shlex.join(['efface', 'report', str(out)])}")
 
 
 @app.command(
