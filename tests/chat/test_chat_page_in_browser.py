@@ -111,6 +111,7 @@ def test_a_conversation(browser: Any, server: ChatServer, talker: Talker) -> Non
     here.page.locator(".pair").nth(1).wait_for()
     here.until("Both answers are whole.")
     here.page.locator(".side summary").first.click()
+    here.page.locator("tbody tr").nth(2).wait_for()  # rows come with the event that the click leads to
     assert here.page.locator("tbody tr").count() == 3
     assert "1.500" in here.page.inner_text("tbody")
     assert "12.5%" in here.page.inner_text("tbody")

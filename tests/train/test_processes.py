@@ -33,15 +33,6 @@ def torchrun(count: int, folder: Path, sharding: str, what: str) -> subprocess.C
     )
 
 
-@pytest.fixture(scope="module", params=WAYS, ids=[f"{count} {sharding}" for count, sharding in WAYS])
-def several_ran(request, tmp_path_factory):
-    count, sharding = request.param
-    folder = tmp_path_factory.mktemp("several") / "cases"
-    done = torchrun(count, folder, sharding, "all")
-    assert done.returncode == 0, done.stderr[-3000:]
-    return folder
-
-
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
     """Weights and logs of the same trainings in this process, made once."""
@@ -53,27 +44,33 @@ def alone(tmp_path_factory):
     return made
 
 
-@pytest.mark.parametrize("case", [*several.CASES, several.FEW, "resumed"])
-def test_the_same_weights_and_losses_after_twenty_steps(several_ran, alone, case):
-    weights, logs = alone[case]
-    theirs = load_file(several_ran / f"{case}.safetensors")
-    assert theirs.keys() == weights.keys()
-    exact = "float32" not in case
-    gap = max(float((theirs[name] - weights[name]).abs().max()) for name in weights)
-    assert gap < (1e-9 if exact else 1e-5)
-    rows = json.loads((several_ran / f"{case}.json").read_text(encoding="utf-8"))
-    done = several.KILLED_AT - 1 if case == "resumed" else 0  # the last checkpoint before the kill
-    assert [row["step"] for row in rows] == list(range(done + 1, 21))
-    for row, log in zip(rows, logs[done:], strict=True):
-        assert row["tokens"] == log.tokens  # no example lost, none twice
-        for name in ("loss", "forget", "retain", "grad_norm"):
-            assert row[name] == pytest.approx(getattr(log, name), rel=1e-9 if exact else 1e-5, abs=1e-9)
+def assert_like_one_process(name, weights, logs, theirs, rows):
+    """`logs` are those of the last steps, if the training was cut before."""
+    exact = "float32" not in name
+    assert theirs.keys() == weights.keys(), name
+    gap = max(float((theirs[each] - weights[each]).abs().max()) for each in weights)
+    assert gap < (1e-9 if exact else 1e-5), name
+    assert [row["step"] for row in rows] == [log.step for log in logs], name
+    for row, log in zip(rows, logs, strict=True):
+        assert row["tokens"] == log.tokens
+        for term in ("loss", "forget", "retain", "grad_norm"):
+            assert row[term] == pytest.approx(getattr(log, term), rel=1e-9 if exact else 1e-5, abs=1e-9), name
 
 
-def test_one_process_goes_on_where_several_stopped(several_ran, alone):
-    config = TrainConfig(lr=1e-3, checkpoint_every=3, sharding="fsdp2")
-    resumed, logs = several.train("ga+gd", config, torch.float64, several_ran / "runs" / "killed", resume=True)
-    assert [log.step for log in logs] == [19, 20]
+# One test for each way, not one for each case: whichever worker gets it, the processes are started once.
+@pytest.mark.parametrize(("count", "sharding"), WAYS)
+def test_the_same_weights_and_losses_after_twenty_steps(tmp_path, alone, count, sharding):
+    folder = tmp_path / "cases"
+    done = torchrun(count, folder, sharding, "all")
+    assert done.returncode == 0, done.stderr[-3000:]
+    for name, (weights, logs) in alone.items():
+        rows = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+        seen = logs[several.KILLED_AT - 1 :] if name == "resumed" else logs  # from the last checkpoint before the kill
+        assert_like_one_process(name, weights, seen, load_file(folder / f"{name}.safetensors"), rows)
+
+    config = TrainConfig(lr=1e-3, checkpoint_every=3, sharding=sharding)
+    resumed, logs = several.train("ga+gd", config, torch.float64, folder / "runs" / "killed", resume=True)
+    assert [log.step for log in logs] == [19, 20]  # one process goes on where several stopped
     weights, _ = alone["resumed"]
     assert max(float((resumed[name] - weights[name]).abs().max()) for name in weights) < 1e-9
 
