@@ -14,7 +14,6 @@ from efface.errors import EffaceError
 from efface.run.adapters import with_adapters
 from efface.run.models import (
     check_weights,
-    device_for,
     evaluated_in,
     load_model,
     load_tokenizer,
@@ -200,16 +199,6 @@ def test_a_model_too_large_for_the_gpu(source, monkeypatch):
     monkeypatch.setattr(torch.nn.Module, "to", fails)
     with pytest.raises(EffaceError, match=r"the GPU's memory does not hold model .* in bfloat16; use device=cpu"):
         load(source, torch.bfloat16)
-
-
-def test_devices(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert device_for("auto").type == device_for("cpu").type == "cpu"
-    with pytest.raises(EffaceError, match="device=cuda: torch sees no CUDA device here; use device=cpu or auto"):
-        device_for("cuda")
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert device_for("auto").type == device_for("cuda").type == "cuda"
-    assert device_for("cpu").type == "cpu"
 
 
 def test_code_that_comes_with_a_model_never_runs(copy, monkeypatch):

@@ -74,7 +74,7 @@ def test_rounded_weights_cannot_be_sharded():
 def test_downstream_tasks_are_scored_in_one_process(monkeypatch, tmp_path):
     config = RunConfig(data="generated", method="ga", model="nobody/asks", downstream=True)
     monkeypatch.setenv("WORLD_SIZE", "2")
-    monkeypatch.setattr("efface.run.models.processes.connect", lambda _: None)
+    monkeypatch.setattr("efface.processes.connect", lambda _: None)
     with pytest.raises(EffaceError, match="downstream tasks are scored in one process; leave downstream out"):
         checked_device(config, RunFolder(tmp_path / "run"), resume=False)
 

@@ -8,10 +8,13 @@ from typing import Any
 import pytest
 import torch
 
-from efface.objectives.terms import View
+from efface.objectives.terms import Reference, View
+from efface.run.adapters import with_adapters
 from efface.text.template import Encoded
+from efface.train.loop import Trainer
 from efface.train.step import Example
 from support.tiny import VOCABULARY, llama
+from support.trained import GA_GD, PLAN, TRAIN, Killed
 
 
 @pytest.fixture(autouse=True)
@@ -47,3 +50,47 @@ def random_steps() -> Callable[..., list[list[Example]]]:
         ]
 
     return make
+
+
+@pytest.fixture
+def train(tmp_path, tiny_llama, random_steps):
+    """Train the tiny model, one call a training; gives the model, its trainer and the log of each step."""
+
+    def run(
+        config=TRAIN,
+        bound=GA_GD,
+        *,
+        seed=0,
+        plan=PLAN,
+        steps=None,
+        stop_after=None,
+        resume=False,
+        folder=tmp_path,
+        reference=Reference(),  # noqa: B008 - frozen
+        on_trainer=None,
+        **shape,
+    ):
+        model = tiny_llama(**shape)
+        if config.lora is not None:
+            model = with_adapters(model, config.lora, seed=seed)
+        trainer = Trainer(model, bound, config, plan, seed=seed, folder=folder)
+        if on_trainer is not None:
+            on_trainer(trainer)
+        logs = []
+
+        def on_step(log):
+            logs.append(log)
+            if log.step == stop_after:
+                raise Killed
+
+        if steps is None:
+            steps = random_steps(plan.steps, 3, *bound.views)
+        if callable(reference):
+            reference = reference(trainer, steps)
+        try:
+            trainer.run(steps, reference, resume=resume, on_step=on_step)
+        except Killed:
+            assert stop_after is not None
+        return model, trainer, logs
+
+    return run

@@ -16,7 +16,8 @@ from efface.chat.presets import Preset
 from efface.chat.question import MOST_NEW_TOKENS, SIDES, Asked, Side, prompt_for
 from efface.errors import EffaceError
 from efface.run.config import Device
-from efface.run.models import device_for, evaluation_dtype, load_model, load_tokenizer, model_folder, model_sha256
+from efface.run.devices import device_for
+from efface.run.models import evaluation_dtype, load_model, load_tokenizer, model_folder, model_sha256
 from efface.run.reporter import Reporter
 from efface.text.forward import position_limit, vocabulary_size
 from efface.text.template import Formatter

@@ -12,7 +12,7 @@ from efface.data.questions import Question, Questions, load_questions, rows_with
 from efface.errors import EffaceError
 from efface.evaluation.generate import Generation, generate
 from efface.report.facts import counted
-from efface.run.models import device_for
+from efface.run.devices import device_for
 from efface.run.opened import Opened, open_model
 from efface.run.questioning import AnswersConfig, AskingConfig
 from efface.run.quiet import quiet_libraries

@@ -12,8 +12,9 @@ from efface.objectives.method import objective
 from efface.objectives.own import try_out
 from efface.objectives.terms import Objective
 from efface.run.config import RunConfig
+from efface.run.devices import device_for, reset_peak_memory
 from efface.run.folder import RunFolder
-from efface.run.models import check_weights, device_for, reset_peak_memory
+from efface.run.models import check_weights
 from efface.run.opened import Opened, open_model
 from efface.run.plugins import own_objectives
 from efface.run.reporter import Reporter

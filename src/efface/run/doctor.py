@@ -21,9 +21,10 @@ from efface.report.diagnosis import Diagnosis, Finding, Forecast, Level, Machine
 from efface.report.facts import size
 from efface.run.adapters import has_experts
 from efface.run.config import RunConfig
+from efface.run.devices import device_for
 from efface.run.forecast import forecast, skeleton
 from efface.run.measure import extrapolated, measure
-from efface.run.models import device_for, load_tokenizer, model_config, model_folder
+from efface.run.models import load_tokenizer, model_config, model_folder
 from efface.run.plugins import own_objectives
 from efface.run.quiet import quiet_libraries
 from efface.run.reporter import Reporter, Silent

@@ -7,19 +7,11 @@ from pathlib import Path
 from efface.artifacts import Downstream
 from efface.downstream.harness import score_downstream
 from efface.downstream.tasks import check_tasks, task_files
+from efface.run.devices import device_for, peak_memory, reset_peak_memory
 from efface.run.downstream_config import DownstreamRunConfig
 from efface.run.folder import RunFolder
 from efface.run.manifest import manifest
-from efface.run.models import (
-    device_for,
-    evaluation_dtype,
-    load_model,
-    load_tokenizer,
-    model_folder,
-    model_sha256,
-    peak_memory,
-    reset_peak_memory,
-)
+from efface.run.models import evaluation_dtype, load_model, load_tokenizer, model_folder, model_sha256
 from efface.run.quiet import quiet_libraries
 from efface.run.reporter import Reporter, Silent
 from efface.writing import write_json

@@ -15,9 +15,9 @@ from efface.evaluation.engine import evaluate
 from efface.evaluation.folder import read_sets, write_sets
 from efface.evaluation.judges import Judges, open_judges
 from efface.run.config import EvaluationConfig
+from efface.run.devices import device_for, peak_memory, reset_peak_memory
 from efface.run.folder import RunFolder
 from efface.run.manifest import manifest
-from efface.run.models import device_for, peak_memory, reset_peak_memory
 from efface.run.opened import Opened, open_model
 from efface.run.plugins import own_metrics
 from efface.run.quiet import quiet_libraries

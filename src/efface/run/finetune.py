@@ -15,17 +15,10 @@ from efface.objectives.method import fine_tuning
 from efface.objectives.terms import Reference
 from efface.run.adapters import quantization
 from efface.run.config import FinetuneConfig
+from efface.run.devices import device_for, peak_memory, reset_peak_memory
 from efface.run.folder import RunFolder
 from efface.run.manifest import continued, manifest, precision
-from efface.run.models import (
-    check_weights,
-    device_for,
-    model_config,
-    model_folder,
-    peak_memory,
-    reset_peak_memory,
-    save_model,
-)
+from efface.run.models import check_weights, model_config, model_folder, save_model
 from efface.run.opened import Opened, open_model
 from efface.run.quiet import quiet_libraries
 from efface.run.reporter import Reporter, Silent

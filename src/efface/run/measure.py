@@ -21,9 +21,10 @@ from efface.objectives.terms import Objective, Reference
 from efface.report.diagnosis import Measured, MeasuredQuestions, MeasuredSteps, Times
 from efface.run.adapters import quantization
 from efface.run.config import RunConfig
+from efface.run.devices import peak_memory, reset_peak_memory
 from efface.run.folder import RunFolder
 from efface.run.forecast import asks_live
-from efface.run.models import load_model, peak_memory, reset_peak_memory
+from efface.run.models import load_model
 from efface.run.own_answers import answers_of_full_length, longest_answer
 from efface.run.prepare import Prepared, prepare
 from efface.run.reference import reference_for

@@ -17,8 +17,6 @@ from efface.errors import EffaceError
 from efface.evaluation.config import Precision
 from efface.hub import MODEL_FILES, UnavailableError, local_copy, missing_shards
 from efface.run.adapters import has_experts, is_adapted, is_exact, is_rounded, merged, write_adapter
-from efface.run.config import Device
-from efface.text.threads import limit_threads
 from efface.train.checkpoint import first_line, folder_written_beside
 from efface.train.config import TrainConfig
 
@@ -206,26 +204,6 @@ def check_weights(folder: Path, model: Any, config: TrainConfig) -> None:
         )
 
 
-def device_for(choice: Device) -> torch.device:
-    """The device asked for, where several processes of one run then meet; `auto` is CUDA where there is one.
-
-    Each process of a machine has a GPU of its own. Raises `EffaceError` where there is none, or too few.
-    """
-    limit_threads()
-    if choice == "cuda" and not torch.cuda.is_available():
-        raise EffaceError("device=cuda: torch sees no CUDA device here; use device=cpu or auto")
-    cuda = choice != "cpu" and torch.cuda.is_available()
-    if cuda and processes.started() > 1 and processes.local_rank() >= torch.cuda.device_count():
-        raise EffaceError(
-            f"process {processes.local_rank()} of this machine has no GPU of its own, there are "
-            f"{torch.cuda.device_count()}; start as many processes as GPUs, or set device=cpu"
-        )
-    processes.connect("cuda" if cuda else "cpu")
-    if not cuda:
-        return torch.device("cpu")
-    return torch.device("cuda", processes.local_rank()) if processes.count() > 1 else torch.device("cuda")
-
-
 def save_model(model: Any, tokenizer: Any, folder: Path, *, source: Path, name: str) -> None:
     """Write an ordinary Hugging Face folder, whole or not at all; a PEFT model is merged, its adapter beside.
 
@@ -271,17 +249,6 @@ def evaluated_in(settings: Any, device: torch.device, precision: Precision) -> t
     if precision == "auto":
         return _dtype_of(settings) if device.type == "cuda" else torch.float32
     return torch.bfloat16 if precision == "bf16" else torch.float32
-
-
-def reset_peak_memory(device: torch.device) -> None:
-    """Let `peak_memory` count from here."""
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-
-
-def peak_memory(device: torch.device) -> int | None:
-    """Most bytes that a GPU's tensors took since `reset_peak_memory`; None on a CPU."""
-    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
 
 
 def model_config(folder: Path) -> Any:

@@ -13,9 +13,10 @@ from efface.objectives.terms import Reference
 from efface.run.adapters import quantization
 from efface.run.card import write_card
 from efface.run.config import RunConfig
+from efface.run.devices import peak_memory
 from efface.run.downstream_stages import downstream_before, downstream_results
 from efface.run.folder import RunFolder
-from efface.run.models import load_model, peak_memory, save_model
+from efface.run.models import load_model, save_model
 from efface.run.plugins import own_metrics
 from efface.run.prepare import Prepared, prepare
 from efface.run.quiet import quiet_libraries

@@ -16,8 +16,8 @@ from efface.evaluation.generate import check_room
 from efface.evaluation.likelihoods import Likelihoods, answer_rows, likelihoods
 from efface.report.facts import counted
 from efface.run.asked import check_writable, own_words, warn
+from efface.run.devices import device_for
 from efface.run.known import Report, by_kind, count, outcome, says, split, too_few
-from efface.run.models import device_for
 from efface.run.opened import Opened, open_model
 from efface.run.questioning import ProbeConfig
 from efface.run.quiet import quiet_libraries

@@ -16,8 +16,8 @@ from efface.evaluation.judges import open_judges
 from efface.objectives.method import objective
 from efface.report.grid import named
 from efface.run.config import EvaluationConfig, FinetuneConfig, RunConfig
+from efface.run.devices import device_for
 from efface.run.folder import RunFolder
-from efface.run.models import device_for
 from efface.run.plugins import own_objectives
 from efface.run.training import check_can_train
 from efface.run.trajectory import check_best

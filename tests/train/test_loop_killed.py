@@ -1,0 +1,138 @@
+"""Trainings that are killed or diverge: what stays, and how they go on."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from efface.errors import EffaceError
+from efface.objectives.config import ObjectiveConfig
+from efface.objectives.method import objective
+from efface.train import checkpoint, loop
+from efface.train.config import TrainConfig
+from efface.train.memory import Budget
+from efface.train.plan import Schedule
+from efface.train.step import batch_losses
+from support.trained import GA_GD, LORA, TRAIN, assert_equal, cached_and_live, weights
+
+# Kills
+
+
+def test_checkpoints_come_once_an_epoch_or_as_told(train, monkeypatch, tmp_path):
+    saved = []
+    save = checkpoint.save
+    monkeypatch.setattr(checkpoint, "save", lambda a, p, f, step: (saved.append(step), save(a, p, f, step)))
+    train(plan=Schedule(steps=7, warmup=0, per_epoch=3))
+    assert saved == [3, 6]
+    saved.clear()
+    train(TRAIN.model_copy(update={"checkpoint_every": 2}), folder=tmp_path / "other")
+    assert saved == [2, 4]  # none at the end: the model itself is saved there
+
+
+RESUMED = {
+    "full": (TRAIN, "ga+gd", {}),
+    "tied": (TRAIN, "ga+gd", {"tied": True}),
+    "clipped": (TRAIN.model_copy(update={"max_grad_norm": 0.1}), "idk+ap", {}),
+    "bf16": (TRAIN.model_copy(update={"precision": "bf16"}), "me+gd", {}),
+    "lora": (TRAIN.model_copy(update={"lora": LORA}), "me+gd", {}),
+    "lora with references": (TRAIN.model_copy(update={"lora": LORA}), "npo+kl", {"reference": cached_and_live}),
+}
+
+
+def test_the_global_generators_go_on_as_if_nothing_was_trained(train):
+    """A checkpoint holds their states as they were in another process."""
+
+    def drawn():
+        return random.random(), np.random.random(), torch.rand(()).item()
+
+    def seeded(number):
+        random.seed(number)
+        np.random.seed(number)
+        torch.manual_seed(number)
+
+    train(stop_after=5)
+    seeded(7)
+    expected = drawn()
+    seeded(7)
+    train(resume=True)
+    assert drawn() == expected
+
+
+@pytest.mark.parametrize("case", RESUMED)
+@pytest.mark.parametrize("stop_after", [1, 4])
+def test_resumed_is_the_same_as_never_stopped(train, tmp_path, case, stop_after):
+    config, method, shape = RESUMED[case]
+    config = config.model_copy(update={"checkpoint_every": 2})
+    bound = objective(method, ObjectiveConfig())
+    whole, _, whole_logs = train(config, bound, folder=tmp_path / "whole", **shape)
+    train(config, bound, folder=tmp_path / "cut", stop_after=stop_after, **shape)
+    torch.manual_seed(stop_after)  # whatever another process did before
+    resumed, _, logs = train(config, bound, folder=tmp_path / "cut", resume=True, **shape)
+    assert_equal(weights(resumed), weights(whole))
+    done = (stop_after - 1) // 2 * 2  # killed before the checkpoint of its last step
+    same = [replace(log, seconds=0) for log in whole_logs[done:]]
+    assert [replace(log, seconds=0) for log in logs] == same
+
+
+def test_a_resumed_run_cuts_its_batches_as_before(train, monkeypatch):
+    """Free memory differs from hour to hour; dropout masks and the last digits depend on the cut."""
+    config = TRAIN.model_copy(update={"lora": LORA, "checkpoint_every": 2})
+    monkeypatch.setattr(loop, "budget_for", lambda *_: Budget(60))
+    train(config, stop_after=3)
+    monkeypatch.setattr(loop, "budget_for", lambda *_: Budget(10_000))
+    assert train(config, resume=True)[1].budget.tokens == 60
+
+
+# Divergence
+
+
+def test_nan_stops_before_the_step(train, tmp_path, monkeypatch):
+    """The sentence names step, objective and items; the last checkpoint stays and loads."""
+    config = TRAIN.model_copy(update={"checkpoint_every": 2})
+    good = weights(train(config, stop_after=4, folder=tmp_path / "good")[0])
+    calls = 0
+
+    def poisoned(*arguments, **settings):
+        nonlocal calls
+        calls += 1
+        losses = batch_losses(*arguments, **settings)
+        return replace(losses, forget=losses.forget * float("nan")) if calls == 5 else losses
+
+    monkeypatch.setattr(loop, "batch_losses", poisoned)
+    seen = []
+    with pytest.raises(EffaceError) as raised:
+        train(config, on_trainer=seen.append)
+    message = str(raised.value)
+    kept = tmp_path / "checkpoints" / "step-000002"
+    assert message.startswith("step 5 of 6: ga+gd is not finite (forget nan, retain ")
+    assert f"the checkpoint of step 2 stays in {kept}; lower train.lr, or look at the items: " in message
+    assert all(f"5/{view}/{n}" in message for view in GA_GD.views for n in range(3))
+    assert "4/forget" not in message
+    assert "\n" not in message
+    assert_equal(weights(seen[0].model), good)
+    assert [path.name for path in kept.parent.iterdir()] == ["step-000002"]
+    monkeypatch.setattr(loop, "batch_losses", batch_losses)
+    resumed = train(config, resume=True)[0]
+    assert_equal(weights(resumed), weights(train(config, folder=tmp_path / "whole")[0]))
+
+
+def test_an_infinite_gradient_stops_too(train, monkeypatch):
+    def exploding(model, *arguments, **settings):
+        losses = batch_losses(model, *arguments, **settings)
+        next(model.parameters()).grad[0, 0] = float("inf")
+        return losses
+
+    monkeypatch.setattr(loop, "batch_losses", exploding)
+    with pytest.raises(EffaceError, match=r"step 1 of 6: ga\+gd is not finite .*gradient norm inf.*no checkpoint was"):
+        train()
+
+
+def test_a_checkpoint_is_one_that_gave_finite_losses(train, tmp_path):
+    """An absurd learning rate leaves finite weights whose losses are not: these are no good checkpoint."""
+    with pytest.raises(EffaceError, match=r"step 2 of 6: ga\+gd is not finite .*; no checkpoint was written yet"):
+        train(TrainConfig(lr=1e25, checkpoint_every=1), plan=Schedule(6, 0, 1))
+    assert not (tmp_path / "checkpoints").exists()
