@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from efface.chat.decoding import Choice, Step
 from efface.chat.presets import Preset
 from efface.chat.server import ChatServer
 from efface.schema import Prompt
+from support.browser import OpenedPage, chromium
 
 pytestmark = pytest.mark.browser
 
@@ -48,17 +48,11 @@ class Talker:
         pass
 
 
-class Opened:
-    """The page, what it complained of, and what it asked for."""
+class Opened(OpenedPage):
+    """The page of a conversation."""
 
     def __init__(self, browser: Any, server: ChatServer, **options: Any) -> None:
-        self.said: list[str] = []
-        self.asked: list[str] = []
-        self.page = browser.new_page(**options)
-        self.page.on("console", lambda message: self.said.append(message.text))
-        self.page.on("pageerror", lambda error: self.said.append(str(error)))
-        self.page.on("request", lambda request: self.asked.append(request.url))
-        self.page.goto(server.url)
+        super().__init__(browser, server.url, **options)
         self.page.wait_for_selector("#presets button", state="attached")
         self.status = self.page.locator("#status")
 
@@ -71,16 +65,8 @@ class Opened:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if found is None:
-        pytest.skip("there is no chromium on this machine")
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(
-            executable_path=found, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        )
-        yield browser
-        browser.close()
+    with chromium() as found:
+        yield found
 
 
 @pytest.fixture
