@@ -95,7 +95,7 @@ class _LayOut(torch.autograd.Function):
         grad = grads[0]
         if starts is None:
             return grad[holders], None, None, None
-        summed = F.embedding_bag(holders, grad.flatten(1), starts, mode="sum")
+        summed = F.embedding_bag(holders, grad.flatten(1).contiguous(), starts, mode="sum")
         return summed.unflatten(1, grad.shape[1:]), None, None, None
 
 
