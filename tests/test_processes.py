@@ -63,3 +63,13 @@ def test_other_errors_stay_what_they_are(monkeypatch):
     monkeypatch.setattr(processes, "_group", processes._Group(1, 2))
     with pytest.raises(RuntimeError, match="shapes"), processes.losing_none():
         raise RuntimeError("shapes do not match")
+
+
+def test_a_number_of_processes_without_a_launcher_is_said(monkeypatch):
+    """As on a cluster that sets WORLD_SIZE for its own reasons."""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for name in ("RANK", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(ProcessError, match=r"^WORLD_SIZE=2 says .* they do not find each other \(.*RANK.*unset WORLD"):
+        processes.connect("cpu")
+    assert processes.count() == 1

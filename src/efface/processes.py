@@ -61,7 +61,10 @@ def is_first() -> bool:
 
 
 def connect(device_type: str) -> None:
-    """Find the other processes, once; `device_type` decides how tensors travel: NCCL for `cuda`, else gloo."""
+    """Find the other processes, once; `device_type` decides how tensors travel: NCCL for `cuda`, else gloo.
+
+    Raises `ProcessError` where they do not find each other.
+    """
     global _group  # noqa: PLW0603 - a process belongs to one group, as in torch.distributed
     if started() == 1 or _group.host is not None:
         return
@@ -72,7 +75,14 @@ def connect(device_type: str) -> None:
             import torch
 
             torch.cuda.set_device(local_rank())
-        dist.init_process_group("cpu:gloo,cuda:nccl" if device_type == "cuda" else "gloo")
+        try:
+            dist.init_process_group("cpu:gloo,cuda:nccl" if device_type == "cuda" else "gloo")
+        except (ValueError, RuntimeError) as error:
+            problem = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise ProcessError(
+                f"WORLD_SIZE={started()} says that this is one of several processes, and they do not find each other "
+                f"({problem}); start efface by torchrun or accelerate launch, or unset WORLD_SIZE"
+            ) from error
     _group = _Group(dist.get_rank(), dist.get_world_size(), dist.new_group(backend="gloo"))
     _listen(_stopped)
 

@@ -158,3 +158,11 @@ def test_stopped_while_the_model_is_written(
     with pytest.raises(KeyboardInterrupt):
         package.unlearn(loaded[0], tokenizer=loaded[1], forget=FORGET, method="me", out="a/b", **SETTINGS)
     assert list(here.iterdir()) == []
+
+
+def test_the_library_works_in_one_process(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each process would have a temporary folder of its own."""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(EffaceError, match=r"the library works in one process; .* the command `efface run`"):
+        package.unlearn(MODEL, forget=FORGET, retain=RETAIN, method="me+gd", **SETTINGS)
+    assert list(here.iterdir()) == []

@@ -9,6 +9,7 @@ import weakref
 import pytest
 import torch
 
+from efface import processes
 from efface.errors import EffaceError
 from efface.objectives.method import fine_tuning
 from efface.objectives.terms import Reference
@@ -18,11 +19,11 @@ from efface.run.config import RunConfig
 from efface.run.folder import RunFolder
 from efface.run.models import load_model, load_tokenizer
 from efface.run.reporter import Silent
-from efface.run.training import check_can_train, train, warn_of
+from efface.run.training import check_can_train, loading_device, train, warn_of
 from efface.schema import Prompt, Task
 from efface.text.template import Encoded, Formatter, TextConfig
 from efface.train.config import LoRAConfig, TrainConfig
-from efface.train.loop import Trainer
+from efface.train.loop import StepLog, Trainer
 from efface.train.plan import Schedule
 from support.runs import Told
 
@@ -69,6 +70,26 @@ def test_rounded_weights_cannot_be_sharded():
     check_can_train(TrainConfig(sharding="fsdp2", lora=LoRAConfig()), CPU)
     with pytest.raises(EffaceError, match=r"train.sharding=fsdp2 cannot lay rounded weights .* leave one of the two"):
         check_can_train(TrainConfig(sharding="fsdp2", lora=LoRAConfig(bits=8)), CPU)
+
+
+def test_a_model_for_shards_is_loaded_in_the_hosts_memory(monkeypatch):
+    """It may be larger than a card; in one process there are no shards."""
+    card, sharded = torch.device("cuda"), TrainConfig(sharding="fsdp2")
+    assert loading_device(sharded, card) == card
+    monkeypatch.setattr(processes, "_group", processes._Group(1, 2))
+    assert loading_device(sharded, card) == CPU
+    assert loading_device(TrainConfig(), card) == card
+
+
+def test_only_the_first_process_writes_steps(tmp_path, monkeypatch):
+    log = StepLog(1, 1, 0.0, 0.0, 0.0, grad_norm=0.0, lr=0.0, tokens=1, seconds=0.0)
+    folder = RunFolder(tmp_path)
+    monkeypatch.setattr(processes, "_group", processes._Group(1, 2))
+    folder.append_step(log)
+    assert not folder.metrics.exists()
+    monkeypatch.setattr(processes, "_group", processes._Group(0, 2))
+    folder.append_step(log)
+    assert len(folder.metrics.read_text().splitlines()) == 1
 
 
 def test_downstream_tasks_are_scored_in_one_process(monkeypatch, tmp_path):

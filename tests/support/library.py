@@ -47,4 +47,5 @@ def weights(folder: Path | str) -> bytes:
 
 
 def temporary_folders(here: Path) -> list[Path]:
-    return list((here.parent / "temporary").iterdir())
+    """Those that efface made: torch makes one for what it compiles, wherever that is first imported."""
+    return list((here.parent / "temporary").glob("efface-*"))

@@ -66,7 +66,7 @@ def main() -> None:
     debug = len(arguments) < len(sys.argv) - 1
     for name in ("torchao", "torch.utils._pytree"):  # of kernels for other machines, as soon as they are imported
         logging.getLogger(name).setLevel(logging.ERROR)
-    tells = processes.started() == 1 or os.environ.get("RANK") == "0"
+    tells = processes.started() == 1 or os.environ.get("RANK", "0") == "0"
     if not tells:  # what all processes say is said once
         sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - until the process ends
     try:
