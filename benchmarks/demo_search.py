@@ -14,11 +14,11 @@ import json
 import shutil
 from pathlib import Path
 
+from efface.commands.finetune import finetune
+from efface.config.presets import finetune_config, run_config
 from efface.data import load_training_set
 from efface.demo import METHODS, write_base_model
-from efface.evaluation.folder import read_sets
-from efface.presets import finetune_config, run_config
-from efface.run.finetune import finetune
+from efface.evaluation.record_files import read_sets
 from efface.run.pipeline import run
 
 

@@ -17,7 +17,7 @@ from efface.train.config import TrainConfig
 from efface.train.examples import unlearning_examples
 from efface.train.loop import StepLog, Trainer
 from efface.train.optimizer import weights_dtype
-from efface.train.plan import draws, schedule
+from efface.train.sampler import draws, schedule
 from efface.train.step import Example
 from measure import Setting
 from shapes import build_model

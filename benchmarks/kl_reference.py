@@ -13,10 +13,10 @@ from typing import Any, Literal
 import torch
 
 from efface.errors import EffaceError
+from efface.models.lora import with_adapters
 from efface.objectives.config import ObjectiveConfig
 from efface.objectives.method import objective
 from efface.reference.live import LiveReference
-from efface.run.adapters import with_adapters
 from efface.train.config import LoRAConfig
 from efface.train.step import Example
 from isolation import alone

@@ -17,9 +17,9 @@ import torch
 from efface.objectives.config import ObjectiveConfig
 from efface.objectives.method import objective
 from efface.objectives.terms import Distribution, Objective, Reference
-from efface.reference.cached import CachedLogprobs
-from efface.reference.states import CachedStates
-from efface.text.reading import why_in_rows
+from efface.packing.support import why_in_rows
+from efface.reference.hidden_states import CachedStates
+from efface.reference.logprobs import CachedLogprobs
 from efface.train.step import Example, Losses, batch_losses
 from padded_baseline import padded_losses
 from shapes import Shape, build_model

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from efface.objectives.terms import View
-from efface.text.template import Encoded
+from efface.text.formatter import Encoded
 from efface.train.step import Example, Losses
 
 PADDED_LENGTH = 500

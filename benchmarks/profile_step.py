@@ -21,7 +21,7 @@ from torch.profiler import ProfilerActivity, profile
 
 import measure as measuring
 from efface.errors import EffaceError
-from efface.text.forward import unwrapped
+from efface.packing.forward import unwrapped
 from machine import describe_machine
 from measure import Setting
 from options import add_step_options, setting_of, workload_of

@@ -24,7 +24,7 @@ import torch
 from efface.errors import EffaceError
 from efface.objectives.config import ObjectiveConfig
 from efface.objectives.method import objective
-from efface.text.template import Encoded
+from efface.text.formatter import Encoded
 from efface.train.step import Example
 from forget_run import measure_run
 from isolation import alone, measure_alone

@@ -19,13 +19,13 @@ from typing import Any
 import torch
 
 import measure as measuring
-from efface import processes
+from efface import distributed
 from efface.objectives.config import ObjectiveConfig
 from efface.objectives.method import objective
 from efface.objectives.terms import Reference
 from efface.train.config import TrainConfig
 from efface.train.loop import StepLog, Trainer
-from efface.train.plan import Schedule
+from efface.train.sampler import Schedule
 from efface.train.step import tokens_of
 from measure import Setting
 from shapes import SHAPES, build_model
@@ -61,8 +61,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     options = parser.parse_args()
-    processes.connect(options.device)
-    device = torch.device(options.device, processes.local_rank()) if options.device == "cuda" else torch.device("cpu")
+    distributed.connect(options.device)
+    device = torch.device(options.device, distributed.local_rank()) if options.device == "cuda" else torch.device("cpu")
     bound = objective(options.method, ObjectiveConfig())
     examples = load_workload(bound.views, items=options.items, tokenizer=None).examples
     before = measuring.peak_resident()
@@ -76,11 +76,11 @@ def main() -> None:
     peak = torch.cuda.max_memory_allocated() if options.device == "cuda" else measuring.peak_resident() - before
     row = {
         "seconds": median(log.seconds for log in logs[_WARM_UP:]),
-        "peak_bytes": max(processes.gather(peak)),
+        "peak_bytes": max(distributed.gather(peak)),
         "tokens": sum(map(tokens_of, examples)),
         "threads": torch.get_num_threads(),
     }
-    if processes.is_first():
+    if distributed.is_first():
         print(json.dumps(row))
 
 

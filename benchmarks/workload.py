@@ -14,7 +14,7 @@ from efface.data import DataConfig, load_task
 from efface.errors import EffaceError
 from efface.objectives.terms import View
 from efface.schema import Item, Prompt, Task
-from efface.text.template import Encoded, Formatter, TextConfig
+from efface.text.formatter import Encoded, Formatter, TextConfig
 from efface.train.step import Example
 
 _SEED = 0

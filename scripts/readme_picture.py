@@ -10,7 +10,7 @@ from typing import Any
 
 import matplotlib
 
-from efface.evaluation.folder import read_sets
+from efface.evaluation.record_files import read_sets
 
 matplotlib.use("svg")
 matplotlib.rcParams.update({"svg.hashsalt": "efface", "font.size": 10})

@@ -6,26 +6,26 @@ import re
 
 import pytest
 
-from efface import processes
+from efface import distributed
+from efface.distributed import ProcessError
 from efface.errors import EffaceError
-from efface.processes import ProcessError
 
 
 def test_one_process_is_all_of_them_and_waits_for_nobody(monkeypatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
-    processes.connect("cpu")
-    assert (processes.started(), processes.count(), processes.rank(), processes.is_first()) == (1, 1, 0, True)
-    assert processes.gather("mine") == ["mine"]
+    distributed.connect("cpu")
+    assert (distributed.started(), distributed.count(), distributed.rank(), distributed.is_first()) == (1, 1, 0, True)
+    assert distributed.gather("mine") == ["mine"]
     done = []
-    processes.by_first(lambda: done.append(1))
+    distributed.by_first(lambda: done.append(1))
     assert done == [1]
 
 
 def test_started_by_a_launcher_but_not_connected_it_is_alone(monkeypatch):
     """A library call in a foreign program must not wait for partners that never come."""
     monkeypatch.setenv("WORLD_SIZE", "4")
-    assert (processes.started(), processes.count()) == (4, 1)
-    processes.barrier()
+    assert (distributed.started(), distributed.count()) == (4, 1)
+    distributed.barrier()
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
@@ -34,34 +34,34 @@ def test_work_is_shared_out_and_comes_back_in_order(monkeypatch, count, total):
     seen = []
 
     def of(rank):
-        monkeypatch.setattr(processes, "_group", processes._Group(rank, count))
+        monkeypatch.setattr(distributed, "_group", distributed._Group(rank, count))
         mine = list(range(rank, total, count))
         seen.extend(mine)
         return [number * 10 for number in mine]
 
     parts = [of(rank) for rank in range(count)]
-    monkeypatch.setattr(processes, "gather", lambda _: parts)
-    assert processes.shared(total, lambda mine: [number * 10 for number in mine]) == [10 * n for n in range(total)]
+    monkeypatch.setattr(distributed, "gather", lambda _: parts)
+    assert distributed.shared(total, lambda mine: [number * 10 for number in mine]) == [10 * n for n in range(total)]
     assert sorted(seen) == list(range(total))
 
 
 @pytest.mark.parametrize("words", ["[gloo/transport/tcp/pair.cc:547] Connection closed by peer", "NCCL error"])
 def test_a_lost_partner_is_said_in_words(monkeypatch, words):
     def loses():
-        with processes.losing_none():
+        with distributed.losing_none():
             raise RuntimeError(words)
 
     with pytest.raises(RuntimeError, match=re.escape(words)):
         loses()  # alone, it is something else
-    monkeypatch.setattr(processes, "_group", processes._Group(1, 2))
+    monkeypatch.setattr(distributed, "_group", distributed._Group(1, 2))
     with pytest.raises(ProcessError, match=r"process 1 of 2 lost another one, .* go on with --resume"):
         loses()
     assert issubclass(ProcessError, EffaceError)
 
 
 def test_other_errors_stay_what_they_are(monkeypatch):
-    monkeypatch.setattr(processes, "_group", processes._Group(1, 2))
-    with pytest.raises(RuntimeError, match="shapes"), processes.losing_none():
+    monkeypatch.setattr(distributed, "_group", distributed._Group(1, 2))
+    with pytest.raises(RuntimeError, match="shapes"), distributed.losing_none():
         raise RuntimeError("shapes do not match")
 
 
@@ -71,5 +71,5 @@ def test_a_number_of_processes_without_a_launcher_is_said(monkeypatch):
     for name in ("RANK", "MASTER_ADDR", "MASTER_PORT"):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(ProcessError, match=r"^WORLD_SIZE=2 says .* they do not find each other \(.*RANK.*unset WORLD"):
-        processes.connect("cpu")
-    assert processes.count() == 1
+        distributed.connect("cpu")
+    assert distributed.count() == 1

@@ -45,9 +45,9 @@ def heavy_after(code: str, *arguments: str) -> set[str]:
         "efface.data",
         "efface.scores",
         "efface.downstream",
-        "efface.run.config",
-        "efface.run.push",
-        "efface.presets",
+        "efface.config.commands",
+        "efface.commands.push",
+        "efface.config.presets",
         "efface.cli",
     ],
 )

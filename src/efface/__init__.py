@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from efface.api import Evaluated, Unlearned, UnlearnedInTurn, evaluate, unlearn, unlearn_in_turn
     from efface.artifacts import ContinualResults, Record, Results, Scores
     from efface.objectives.config import ObjectiveConfig
-    from efface.objectives.own import ForgetObjective, RetainObjective
+    from efface.objectives.custom import ForgetObjective, RetainObjective
     from efface.objectives.terms import DistributionTerm, SequenceTerm, Term, TokenTerm
     from efface.schema import Item
-    from efface.scores.own import RecordMetric
+    from efface.scores.custom import RecordMetric
     from efface.train.losses import losses
     from efface.train.step import Losses
 
@@ -53,10 +53,10 @@ _MODULES = {
     "efface.api": ("Evaluated", "Unlearned", "UnlearnedInTurn", "evaluate", "unlearn", "unlearn_in_turn"),
     "efface.artifacts": ("ContinualResults", "Record", "Results", "Scores"),
     "efface.objectives.config": ("ObjectiveConfig",),
-    "efface.objectives.own": ("ForgetObjective", "RetainObjective"),
+    "efface.objectives.custom": ("ForgetObjective", "RetainObjective"),
     "efface.objectives.terms": ("DistributionTerm", "SequenceTerm", "Term", "TokenTerm"),
     "efface.schema": ("Item",),
-    "efface.scores.own": ("RecordMetric",),
+    "efface.scores.custom": ("RecordMetric",),
     "efface.train.losses": ("losses",),
     "efface.train.step": ("Losses",),
 }

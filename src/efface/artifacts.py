@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
+from efface.atomic import write_text
 from efface.errors import EffaceError
-from efface.writing import write_text
 
 Metric = Literal["rouge", "probability", "truth_ratio", "token_entropy", "cosine_similarity", "entailment"]
 METRICS: tuple[Metric, ...] = (

@@ -12,18 +12,18 @@ import torch
 from rich.console import Console
 
 from efface.artifacts import Record, Results
+from efface.atomic import write_text
+from efface.commands.finetune import finetune
+from efface.config.presets import finetune_config, run_config
 from efface.data import load_training_set
-from efface.data.refusals import load_refusals
+from efface.data.sources.refusals import load_refusals
 from efface.errors import EffaceError
-from efface.evaluation.folder import read_sets
-from efface.presets import finetune_config, run_config
-from efface.report.tables import print_answers, print_results
-from efface.run.console import ConsoleReporter
-from efface.run.finetune import finetune
+from efface.evaluation.record_files import read_sets
+from efface.progress.console import ConsoleReporter
+from efface.progress.quiet_libraries import quiet_libraries
+from efface.report.results import print_answers, print_results
 from efface.run.pipeline import run
-from efface.run.quiet import quiet_libraries
 from efface.schema import Item
-from efface.writing import write_text
 
 METHODS = ("me+gd", "idk+ap", "ga+gd", "idk+gd")
 """The paper's two recommendations, then two baselines to compare with."""

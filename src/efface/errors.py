@@ -25,3 +25,8 @@ def nearest(name: str, allowed: Iterable[str]) -> str:
     close = difflib.get_close_matches(name.lower(), choices, n=1, cutoff=0.5)
     hint = f"did you mean {close[0]!r}? " if close else ""
     return f"{hint}allowed: {', '.join(choices)}"
+
+
+def first_line(error: Exception) -> str:
+    """An error's message without what follows its first line, such as a C++ backtrace."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -12,9 +12,9 @@ import pytest
 import torch
 
 import efface as package
-from efface.run.config import RunConfig
-from efface.run.models import model_sha256
-from efface.run.settings import read_yaml, validated
+from efface.config.commands import RunConfig
+from efface.config.parse import read_yaml, validated
+from efface.models.load import model_sha256
 from support.library import (
     FORGET,
     GERMAN,

@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM
 
 import efface as package
 from efface import EffaceError
-from efface.run import inputs
+from efface.api import inputs
 from support.library import (
     FORGET,
     GERMAN,

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 
 import efface as package
 from efface import EffaceError
-from efface.run.reporter import Silent
+from efface.progress.reporter import Silent
 from efface.train.loop import Trainer
 from efface.train.step import Losses
 from support.library import (

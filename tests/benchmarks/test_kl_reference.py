@@ -14,7 +14,7 @@ import torch
 import kl_reference
 import measure as measuring
 import record as recording
-from efface.text.template import Encoded
+from efface.text.formatter import Encoded
 from kl_reference import WAYS, measure_way, name, states_bytes
 from measure import Measured, Setting
 from shapes import Shape

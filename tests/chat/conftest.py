@@ -12,13 +12,13 @@ import pytest
 import torch
 
 from efface.artifacts import Manifest, Record
-from efface.chat.models import Chat
-from efface.chat.presets import Preset
-from efface.run.config import RunConfig
+from efface.chat.session import Chat
+from efface.chat.suggestions import Preset
+from efface.config.commands import RunConfig
+from efface.models.load import model_sha256
 from efface.run.folder import RunFolder
-from efface.run.models import model_sha256
 from efface.schema import Prompt, Turn
-from efface.text.template import Formatter, TextConfig
+from efface.text.formatter import Formatter, TextConfig
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "model"
 HISTORY = (Turn(role="user", content="Hello."), Turn(role="assistant", content="Hello!"))

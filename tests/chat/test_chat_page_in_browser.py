@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from efface.chat.decoding import Choice, Step
-from efface.chat.presets import Preset
 from efface.chat.server import ChatServer
+from efface.chat.stream import Choice, Step
+from efface.chat.suggestions import Preset
 from efface.schema import Prompt
 from support.browser import OpenedPage, chromium
 

@@ -7,12 +7,12 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, RwkvConfig
 
-from efface.chat import decoding
-from efface.chat.decoding import Step, answer
+from efface.chat import stream
+from efface.chat.stream import Step, answer
 from efface.errors import EffaceError
 from efface.evaluation.generate import generate
 from efface.schema import Prompt
-from efface.text.template import Formatter, TextConfig
+from efface.text.formatter import Formatter, TextConfig
 from support.templates import byte_level
 
 QUESTIONS = [Prompt("Who wrote it?"), Prompt("Where was the author of the long book about rivers born?"), Prompt("Is?")]
@@ -94,7 +94,7 @@ class Scripted:
 
 
 def script(monkeypatch: pytest.MonkeyPatch, logits: list[torch.Tensor]) -> None:
-    monkeypatch.setattr(decoding, "_Reader", lambda *_: Scripted(logits))
+    monkeypatch.setattr(stream, "_Reader", lambda *_: Scripted(logits))
 
 
 def test_characters_come_whole(monkeypatch):

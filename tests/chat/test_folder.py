@@ -6,7 +6,7 @@ import shutil
 import pytest
 import yaml
 
-from efface.chat.folder import read_run
+from efface.chat.load_run import read_run
 from efface.errors import EffaceError
 
 

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from efface.chat import models
-from efface.chat.folder import read_run
-from efface.chat.models import open_chat
-from efface.chat.question import Asked
+from efface.chat import session
+from efface.chat.load_run import read_run
+from efface.chat.messages import Asked
+from efface.chat.session import open_chat
 from efface.errors import EffaceError
 from efface.evaluation.generate import generate
-from efface.run.reporter import Silent
+from efface.progress.reporter import Silent
 from efface.schema import Prompt
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "model"
@@ -44,7 +44,7 @@ def test_each_model_goes_on_from_its_own_words(talking):
 
 
 def test_one_question_at_a_time(talking, monkeypatch):
-    monkeypatch.setattr(models, "_PATIENCE", 0.01)
+    monkeypatch.setattr(session, "_PATIENCE", 0.01)
     first = talking.ask(WHO)
     next(first)
     with pytest.raises(EffaceError, match="another question is being answered"):
@@ -66,7 +66,7 @@ def test_too_little_memory_is_said(talking, monkeypatch):
         raise torch.OutOfMemoryError
         yield
 
-    monkeypatch.setattr(models, "answer", fails)
+    monkeypatch.setattr(session, "answer", fails)
     with pytest.raises(EffaceError, match="memory does not hold this conversation"):
         next(talking.ask(WHO))
     monkeypatch.undo()

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import json
 
-from efface.chat.presets import presets_of
+from efface.chat.suggestions import presets_of
 from efface.data.config import DataConfig
-from efface.evaluation.folder import write_sets
+from efface.evaluation.record_files import write_sets
 from efface.schema import Turn
 
 NONE = DataConfig.model_validate({"source": "files", "forget": {"path": "gone.jsonl"}})

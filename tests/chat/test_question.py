@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from efface.chat.presets import Preset
-from efface.chat.question import Asked, prompt_for
+from efface.chat.messages import Asked, prompt_for
+from efface.chat.suggestions import Preset
 from efface.errors import EffaceError
 from efface.schema import Prompt, Turn
 

@@ -12,9 +12,9 @@ from importlib import resources
 
 import pytest
 
-from efface.chat.decoding import Choice, Step
-from efface.chat.question import Asked
+from efface.chat.messages import Asked
 from efface.chat.server import ChatServer, serve
+from efface.chat.stream import Choice, Step
 from efface.errors import EffaceError
 
 FACTS = {"facts": "a run", "new_tokens": 5, "temperature": 0, "seed": 0}

@@ -5,8 +5,8 @@ import io
 import pytest
 from rich.console import Console
 
-from efface.chat.decoding import Choice, Step
-from efface.chat.question import Asked
+from efface.chat.messages import Asked
+from efface.chat.stream import Choice, Step
 from efface.chat.terminal import Terminal, harmless
 
 SETTINGS = Asked.model_construct(preset=None, question=None, earlier=(), new_tokens=6, temperature=0.0, seed=0)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from efface.presets import preset_names
+from efface.config.presets import preset_names
 
 # Settings
 

@@ -9,10 +9,10 @@ from collections.abc import Callable
 
 import pytest
 
+from efface.config.commands import FinetuneConfig
+from efface.config.parse import dotted_keys
+from efface.config.presets import preset_names
 from efface.objectives.config import METHODS
-from efface.presets import preset_names
-from efface.run.config import FinetuneConfig
-from efface.run.settings import dotted_keys
 from efface.scores.definitions import DEFINITIONS
 
 Complete = Callable[..., list[str]]

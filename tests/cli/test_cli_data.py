@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from efface.data.fetch import PublishedBenchmark, PublishedFile
+from efface.data.sources.download import PublishedBenchmark, PublishedFile
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 pytestmark = pytest.mark.usefixtures("place")
@@ -43,7 +43,7 @@ def mirror(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyP
             for name, content in contents.items()
         },
     )
-    monkeypatch.setattr("efface.data.fetch.published", lambda: {"people": people})
+    monkeypatch.setattr("efface.data.sources.download.published", lambda: {"people": people})
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(root))) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -85,7 +85,7 @@ def test_fetch_puts_the_files_where_runs_look(efface: Command, place: Path, mirr
 def test_fetch_goes_on_where_it_was_interrupted(
     efface: Command, place: Path, mirror: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from efface.data import fetch as fetching
+    from efface.data.sources import download as fetching
 
     download = fetching._download
 

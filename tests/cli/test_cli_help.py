@@ -14,8 +14,8 @@ import typer.main
 
 import efface as package
 from efface.cli import app
-from efface.data.fetch import published
-from efface.presets import evaluation_config, finetune_config, look_config, preset_names, resolved, run_config
+from efface.config.presets import evaluation_config, finetune_config, look_config, preset_names, resolved, run_config
+from efface.data.sources.download import published
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 ROOT: Any = typer.main.get_command(app)

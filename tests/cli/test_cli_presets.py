@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from efface.presets import preset, preset_names, run_config
+from efface.config.presets import preset, preset_names, run_config
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 

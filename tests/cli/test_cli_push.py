@@ -24,7 +24,7 @@ def pushed(place: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> list[di
         calls.append({"folder": str(folder), "repo": repo, **settings})
         return f"https://hub.example/{repo}"
 
-    monkeypatch.setattr("efface.run.push.push", push)
+    monkeypatch.setattr("efface.commands.push.push", push)
     return calls
 
 

@@ -61,7 +61,7 @@ def test_answers_say_what_was_left_out(efface: Command, monkeypatch: pytest.Monk
     from efface.evaluation.generate import Generation
 
     said = [Generation([], ""), *[Generation([5], "Yes.")] * 9]
-    monkeypatch.setattr("efface.run.asked.generate", lambda *_, **__: said)
+    monkeypatch.setattr("efface.commands.answers.generate", lambda *_, **__: said)
     ran = efface("data", "answers", "asked.jsonl", "model=model", *PAIRS, "--out", "said.jsonl")
     assert "nothing was said to 1 question (first: 'Where is tower A?'): left out" in ran.stdout + ran.stderr
     assert ran.stdout.splitlines()[-1] == "answers: said.jsonl (9 of 10 questions)"
@@ -179,7 +179,7 @@ def test_probe_writes_into_no_folder_that_is_in_use(refused: Refused, place: Pat
 
 @pytest.mark.parametrize(
     ("command", "slow"),
-    [("answers", "efface.run.asked.answer_questions"), ("probe", "efface.run.probe.probe")],
+    [("answers", "efface.commands.answers.answer_questions"), ("probe", "efface.commands.probe.probe")],
 )
 def test_interrupted(efface: Command, place: Path, monkeypatch: pytest.MonkeyPatch, command: str, slow: str) -> None:
     def interrupted(*_: object, **__: object) -> None:

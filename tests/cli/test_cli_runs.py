@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from efface.presets import run_config
+from efface.config.presets import run_config
 
 MODEL = Path(__file__).parents[1] / "golden" / "model"
 Command = Callable[..., subprocess.CompletedProcess[str]]

@@ -123,10 +123,10 @@ def test_interrupted(efface: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("efface.sweep.engine.finetune", interrupted)
+    monkeypatch.setattr("efface.sweep.sweep.finetune", interrupted)
     ran = efface("sweep", "sweep.yaml", "--out", "interrupted")
     assert (ran.returncode, ran.stderr) == (130, "efface: interrupted; the same command goes on\n")
-    monkeypatch.setattr("efface.sweep.outline.Plan", interrupted)
+    monkeypatch.setattr("efface.sweep.dry_run.Plan", interrupted)
     ran = efface("sweep", "sweep.yaml", "--out", "interrupted", "--dry-run")
     assert (ran.returncode, ran.stderr) == (130, "efface: interrupted; nothing was written\n")
 

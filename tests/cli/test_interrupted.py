@@ -11,18 +11,18 @@ import pytest
 COMMANDS = {
     "evaluate": (
         ["evaluate", "mine.yaml", "--out", "out"],
-        "efface.run.evaluation.evaluate_model",
+        "efface.commands.evaluate.evaluate_model",
         "nothing was written; the same command starts anew",
     ),
     "dry run": (
         ["run", "mine.yaml", "--out", "out", "--dry-run"],
-        "efface.run.outline.outline_run",
+        "efface.preflight.dry_run.outline_run",
         "nothing was written",
     ),
-    "doctor": (["doctor", "mine.yaml"], "efface.run.doctor.examine_run", "nothing was written"),
+    "doctor": (["doctor", "mine.yaml"], "efface.preflight.doctor.examine_run", "nothing was written"),
     "push": (
         ["push", "mine", "ada/forgot", "--yes"],
-        "efface.run.push.push",
+        "efface.commands.push.push",
         "whether it was pushed, the hub's page tells",
     ),
     "demo": (["demo"], "efface.demo.run_demo", "the next demo starts anew"),

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from efface.data.config import FileConfig
-from efface.data.readers import read_table
-from efface.data.rows import Table
+from efface.data.readers.read import read_table
+from efface.data.readers.table import Table
 from efface.errors import EffaceError
 
 ROWS = [{"question": "Who?", "answer": "Zoë"}, {"question": "When?", "answer": "In May"}]
@@ -76,7 +76,7 @@ def hub(monkeypatch: pytest.MonkeyPatch, datasets: Any) -> dict[str, Any]:
             raise given["loaded"]
         return given["loaded"]
 
-    monkeypatch.setattr("efface.data.arrow_rows.reachable", lambda: None)
+    monkeypatch.setattr("efface.data.readers.arrow.reachable", lambda: None)
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
     monkeypatch.setattr(datasets, "get_dataset_config_names", lambda path, revision: given["subsets"])
     return given

@@ -9,8 +9,14 @@ from statistics import mean
 import pytest
 from rouge_score import rouge_scorer
 
-from efface.data.authors import MAX_AUTHORS, Attribute, generate_authors, load_generated, load_material
-from efface.data.refusals import load_refusals
+from efface.data.sources.generated_authors import (
+    MAX_AUTHORS,
+    Attribute,
+    generate_authors,
+    load_generated,
+    load_material,
+)
+from efface.data.sources.refusals import load_refusals
 from efface.errors import EffaceError
 
 ATTRIBUTES = load_material().attributes

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from efface.data import load_task
-from efface.data.catalog import catalog
 from efface.data.config import SHORTHANDS, parse_data
-from efface.data.fetch import published
+from efface.data.sources.catalog import catalog
+from efface.data.sources.download import published
 
 
 def test_every_name_that_can_be_used_is_listed() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from efface.data.checks import checked
+from efface.data.task_checks import checked
 from efface.errors import EffaceError
 from efface.schema import EvaluationSet, Item, Task, Turn
 

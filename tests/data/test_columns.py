@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from efface.data.config import ColumnsConfig
-from efface.data.rows import Row, Table
-from efface.data.shapes import find_shape, ignored_columns
+from efface.data.readers.row_types import find_shape, ignored_columns
+from efface.data.readers.table import Row, Table
 from efface.errors import EffaceError
 
 USER, SAID = {"role": "user", "content": "Who?"}, {"role": "assistant", "content": "Ann."}

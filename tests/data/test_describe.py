@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from efface.data.authors import load_generated
 from efface.data.describe import RUN_OF_WORDS, describe, in_characters, lengths, missing_metrics, overlap
+from efface.data.sources.generated_authors import load_generated
 from efface.schema import EvaluationSet, Item, Task, Turn
 
 EIGHT = "one two three four five six seven eight"

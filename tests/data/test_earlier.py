@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
+from efface.config.continual import request_data
 from efface.data import load_task
 from efface.data.config import DataConfig, Split
-from efface.data.earlier import kept, rest_of, scored_of_kept
+from efface.data.subsets import kept, rest_of, scored_of_kept
 from efface.errors import EffaceError
-from efface.scenarios.continual import request_data
 from efface.schema import Item, Task
 
 Write = Callable[[str, list[dict[str, str]]], str]

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from efface.data.fetch import (
+from efface.data.sources.download import (
     PublishedBenchmark,
     PublishedFile,
     default_folder,
@@ -156,7 +156,7 @@ def test_progress_counts_the_bytes_of_the_file(benchmark: PublishedBenchmark, tm
 def test_nothing_is_printed(server: Server, benchmark: PublishedBenchmark, tmp_path: Path) -> None:
     server.broken[path("one.json")] = 1
     script = (  # in a process of its own: pooch's logger holds on to the stderr that it was imported under
-        "import sys; from pathlib import Path; from efface.data.fetch import PublishedBenchmark, fetch; "
+        "import sys; from pathlib import Path; from efface.data.sources.download import PublishedBenchmark, fetch; "
         "fetch(PublishedBenchmark.model_validate_json(sys.argv[1]), Path(sys.argv[2]))"
     )
     arguments = [sys.executable, "-c", script, benchmark.model_dump_json(), str(tmp_path)]
@@ -240,7 +240,7 @@ def test_a_refused_connection(benchmark: PublishedBenchmark, tmp_path: Path) -> 
 
 
 def test_a_silent_server(benchmark: PublishedBenchmark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("efface.data.fetch._SECONDS_OF_SILENCE", 0.05)
+    monkeypatch.setattr("efface.data.sources.download._SECONDS_OF_SILENCE", 0.05)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         sentence = refusal(benchmark, tmp_path, f"http://127.0.0.1:{silent.getsockname()[1]}")
     assert "no answer in time" in sentence
@@ -386,7 +386,7 @@ def test_the_default_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
 
 def test_listing_needs_no_download_libraries() -> None:
     script = (
-        "import sys; from efface.data.fetch import *; status(published()['tofu'], default_folder()); "
+        "import sys; from efface.data.sources.download import *; status(published()['tofu'], default_folder()); "
         "assert not {'pooch', 'requests', 'torch'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", script], check=True)

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from efface.data.config import FileConfig
-from efface.data.readers import read_table
-from efface.data.rows import Table
+from efface.data.readers.read import read_table
+from efface.data.readers.table import Table
 from efface.errors import EffaceError
 
 ROWS = [{"question": "Who?", "answer": "Ann"}, {"question": "When?", "answer": "In May"}]

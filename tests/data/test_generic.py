@@ -8,7 +8,12 @@ from collections import Counter
 
 import pytest
 
-from efface.data.generic import first_generic_questions, keep_own_answers, load_generic_questions, up_to_last_sentence
+from efface.data.sources.generic_questions import (
+    first_generic_questions,
+    keep_own_answers,
+    load_generic_questions,
+    up_to_last_sentence,
+)
 from efface.errors import EffaceError
 from efface.schema import EvaluationSet, Item, Task
 

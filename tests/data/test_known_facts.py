@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from efface.data.known_facts import Attribute, Kind, _differ, load_kinds, load_known_facts
+from efface.data.sources.known_facts import Attribute, Kind, _differ, load_kinds, load_known_facts
 from efface.schema import Item
 
 KINDS = load_kinds()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from efface.data import DataConfig, load_task, load_training_set, parse_data
-from efface.data.fetch import default_folder, published_benchmark
+from efface.data.sources.download import default_folder, published_benchmark
 from efface.errors import EffaceError
 
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
+from efface.config.continual import request_data
 from efface.data import load_task
 from efface.data.config import DataConfig
-from efface.data.generic import first_generic_questions, keep_own_answers
+from efface.data.sources.generic_questions import first_generic_questions, keep_own_answers
 from efface.errors import EffaceError
-from efface.scenarios.continual import request_data
 from efface.schema import Task
 
 AUTHORS: dict[str, Any] = {"source": "generated", "authors": 3, "forget_authors": 1}

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from efface.data.python_rows import json_lines
+from efface.data.readers.python_rows import json_lines
 from efface.errors import EffaceError
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from efface.data.config import DataConfig, FileConfig
-from efface.data.files import load_files
-from efface.data.questions import Questions, load_questions, rows_with
+from efface.data.question_files import Questions, load_questions, rows_with
+from efface.data.sources.user_files import load_files
 from efface.errors import EffaceError
 
 Asked = Callable[..., Questions]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from efface.data.real_world import load_real_world, load_real_world_training_set
+from efface.data.sources.real_world import load_real_world, load_real_world_training_set
 
 
 def test_twenty_people_each_are_forgotten_kept_and_scored(shared: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from efface.data.refusals import load_refusals
+from efface.data.sources.refusals import load_refusals
 
 
 def words(text: str) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from efface.data.config import Split
-from efface.data.tofu import load_tofu, load_tofu_training_set
+from efface.data.sources.tofu import load_tofu, load_tofu_training_set
 from efface.errors import EffaceError
 from efface.schema import Item
 

@@ -6,10 +6,10 @@ import datasets
 import pytest
 from huggingface_hub import constants
 
-from efface.downstream import data
+from efface.downstream import load_data
 from efface.downstream.config import DownstreamConfig
-from efface.downstream.data import load_task
 from efface.downstream.harness import score_downstream
+from efface.downstream.load_data import load_task
 from efface.errors import EffaceError
 
 
@@ -36,7 +36,7 @@ def online(monkeypatch):
 
 @pytest.fixture
 def hub_that(monkeypatch):
-    return lambda answer: monkeypatch.setattr(data, "reachable", lambda: answer)
+    return lambda answer: monkeypatch.setattr(load_data, "reachable", lambda: answer)
 
 
 def refused(manager: Manager) -> str:

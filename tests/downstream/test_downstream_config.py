@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from efface.config.downstream_command import DownstreamRunConfig
+from efface.config.parse import parse_pairs, read_yaml, to_yaml, validated
+from efface.config.presets import run_config
 from efface.downstream.config import DownstreamConfig
 from efface.errors import EffaceError
-from efface.presets import run_config
-from efface.run.downstream_config import DownstreamRunConfig
-from efface.run.settings import parse_pairs, read_yaml, to_yaml, validated
 
 
 def given(*pairs: str) -> DownstreamConfig:

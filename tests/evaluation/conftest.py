@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from efface.text.template import Formatter, TextConfig
+from efface.text.formatter import Formatter, TextConfig
 
 _GOLDEN = Path(__file__).parents[1] / "golden" / "model"
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 import transformers as hf
 
-from efface.evaluation import decode
-from efface.evaluation.decode import can_decode, greedy, period
-from efface.text.template import Formatter, TextConfig
+from efface.evaluation import greedy_decoder
+from efface.evaluation.greedy_decoder import can_decode, greedy, period
+from efface.text.formatter import Formatter, TextConfig
 from support.sizes import DENSE, LINEAR
 
 SIZES = DENSE | {
@@ -83,7 +83,7 @@ def test_rows_that_run_on_are_cut_at_the_limit():
 @pytest.fixture
 def guessing(monkeypatch):
     """As on a GPU."""
-    monkeypatch.setattr(decode, "_guesses_pay", lambda model: True)
+    monkeypatch.setattr(greedy_decoder, "_guesses_pay", lambda model: True)
 
 
 def going_round(length: int) -> Any:
@@ -113,14 +113,16 @@ def test_a_loop_is_read_in_one_forward(length, forwards, guessing):
 def test_a_row_that_leaves_its_loop_is_computed_to_its_end(config, guessing, monkeypatch):
     model, new_tokens = random_model(config), 72
     expected = [alone(model, prompt, new_tokens) for prompt in PROMPTS]
-    monkeypatch.setattr(decode, "period", lambda ids: 1)  # each row is thought to say its last token over and over
+    monkeypatch.setattr(
+        greedy_decoder, "period", lambda ids: 1
+    )  # each row is thought to say its last token over and over
     rows = rows_of(model)
     assert greedy(model, PROMPTS, stop_ids=(), new_tokens=new_tokens) == expected
     assert rows == [6] * (new_tokens + 1)  # guessed once
 
 
 def test_guesses_are_read_in_parts_that_keep_their_logits_small(guessing, monkeypatch):
-    monkeypatch.setattr(decode, "_LOGITS_AT_ONCE", 2 * 110 * 320 + 1)
+    monkeypatch.setattr(greedy_decoder, "_LOGITS_AT_ONCE", 2 * 110 * 320 + 1)
     model = going_round(3)
     rows = rows_of(model)
     found = greedy(model, [[0], [1, 1], [2], [0, 0, 0], [1]], stop_ids=(), new_tokens=150)

@@ -7,12 +7,12 @@ import torch
 
 from efface.errors import EffaceError
 from efface.evaluation.config import EvaluateConfig
-from efface.evaluation.engine import evaluate
-from efface.evaluation.entailment import Verdict
+from efface.evaluation.evaluate import evaluate
 from efface.evaluation.generate import generate
 from efface.evaluation.judges import Judges
-from efface.evaluation.key_facts import KeyFactJudge
+from efface.evaluation.key_fact_judge import KeyFactJudge
 from efface.evaluation.likelihoods import likelihoods
+from efface.evaluation.nli_judge import Verdict
 from efface.schema import EvaluationSet, Item
 
 FORGET = EvaluationSet(

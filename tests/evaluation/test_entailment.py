@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from efface.errors import EffaceError
-from efface.evaluation.entailment import Claim, NliJudge, Verdict
+from efface.evaluation.nli_judge import Claim, NliJudge, Verdict
 
 LABELS = ["ENTAILMENT", "Neutral", " contradiction"]
 

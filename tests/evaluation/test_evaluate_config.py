@@ -37,5 +37,5 @@ def test_the_best_epoch_is_chosen_among_those_that_are_scored():
 
 
 def test_settings_and_records_need_no_torch():
-    code = "import sys, efface.evaluation.config, efface.evaluation.folder; assert 'torch' not in sys.modules"
+    code = "import sys, efface.evaluation.config, efface.evaluation.record_files; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

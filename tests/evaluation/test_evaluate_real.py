@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from efface.evaluation.config import EvaluateConfig
-from efface.evaluation.engine import evaluate
+from efface.evaluation.evaluate import evaluate
 from efface.evaluation.generate import generate
 from efface.evaluation.judges import open_judges
 from efface.schema import EvaluationSet, Item
-from efface.text.template import Formatter, TextConfig
+from efface.text.formatter import Formatter, TextConfig
 
 pytestmark = pytest.mark.real
 

@@ -4,7 +4,7 @@ import pytest
 
 from efface.artifacts import Record
 from efface.errors import EffaceError
-from efface.evaluation.folder import read_sets, write_sets
+from efface.evaluation.record_files import read_sets, write_sets
 
 
 def record(set_: str, id_: str) -> Record:

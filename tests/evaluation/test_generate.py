@@ -8,12 +8,12 @@ import torch
 from transformers import AutoModelForCausalLM, RwkvConfig
 
 from efface.errors import EffaceError
-from efface.evaluation import decode as decode_module
 from efface.evaluation import generate as generate_module
+from efface.evaluation import greedy_decoder as decode_module
 from efface.evaluation.generate import Generation, batches, generate
-from efface.evaluation.room import cached_numbers
+from efface.evaluation.kv_cache import cached_numbers
 from efface.schema import Prompt
-from efface.text.template import Formatter, TextConfig
+from efface.text.formatter import Formatter, TextConfig
 
 QUESTIONS = [
     Prompt("Who wrote it?"),

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from efface.evaluation.entailment import Claim, Verdict
-from efface.evaluation.key_facts import KeyFactJudge
+from efface.evaluation.key_fact_judge import KeyFactJudge
+from efface.evaluation.nli_judge import Claim, Verdict
 
 
 def verdict(output: str, key_fact: str | None, premise: str = "output") -> Verdict:

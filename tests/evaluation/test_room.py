@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import DynamicCache, GPT2Config, LlamaConfig, LlamaForCausalLM, MambaConfig
 
-from efface.evaluation.room import batch_tokens_for, cached_numbers
+from efface.evaluation.kv_cache import batch_tokens_for, cached_numbers
 from support.sizes import DENSE
 
 LLAMA = LlamaConfig(**DENSE, vocab_size=64)  # 2 layers x 2 heads x 8 numbers, keys and values: 64 a token

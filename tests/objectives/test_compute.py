@@ -12,11 +12,11 @@ from efface.objectives import compute
 from efface.objectives.config import KLConfig, ObjectiveConfig
 from efface.objectives.method import objective
 from efface.objectives.terms import Reference, divisors
-from efface.reference.cached import CachedLogprobs
+from efface.packing import forward
+from efface.packing.attention import packing
 from efface.reference.live import LiveReference
-from efface.text import forward
-from efface.text.attention import packing
-from efface.text.template import Encoded
+from efface.reference.logprobs import CachedLogprobs
+from efface.text.formatter import Encoded
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 LENGTHS = {"forget": (7, 21), "forget_idk": (11, 5), "retain": (30, 4), "retain_idk": (9, 9), "forget_mismatch": (6, 6)}
@@ -72,7 +72,7 @@ def nothing_shared(monkeypatch):
         self.place.update(((-2 - at, token), at) for at, token in enumerate(ids, start))
         return list(range(start, len(self.place)))
 
-    return lambda: monkeypatch.setattr("efface.text.packing._Beginnings.add", anew)
+    return lambda: monkeypatch.setattr("efface.packing.packed_batch._Beginnings.add", anew)
 
 
 @pytest.mark.parametrize(

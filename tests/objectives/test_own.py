@@ -11,10 +11,10 @@ from transformers import AutoModelForCausalLM
 
 from efface.errors import EffaceError
 from efface.objectives.config import METHODS, ObjectiveConfig
+from efface.objectives.custom import ForgetObjective, RetainObjective, try_out
 from efface.objectives.method import objective
-from efface.objectives.own import ForgetObjective, RetainObjective, try_out
 from efface.objectives.terms import DistributionTerm, Reference, SequenceTerm, TokenTerm
-from efface.text.template import Encoded
+from efface.text.formatter import Encoded
 from efface.train.step import batch_losses
 
 GOLDEN = Path(__file__).parents[1] / "golden"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from efface.objectives.terms import DistributionTerm, SequenceTerm, TokenTerm, counted, divisors
-from efface.text.template import Encoded
+from efface.text.formatter import Encoded
 
 VIEWS = {
     "forget": [Encoded("a", [1, 2], [3, 4, 5]), Encoded("b", [1, 2, 3, 4], [5])],

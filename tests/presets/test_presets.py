@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from efface.config.commands import RunConfig
+from efface.config.presets import finetune_config, preset, preset_names, run_config
 from efface.errors import EffaceError
 from efface.objectives.config import METHODS
-from efface.presets import finetune_config, preset, preset_names, run_config
-from efface.run.config import RunConfig
 
 TOFU = ("tofu-forget01", "tofu-forget05", "tofu-forget10")
 CONTINUAL = ("tofu-continual-forget01", "tofu-continual-forget05", "tofu-continual-forget10")

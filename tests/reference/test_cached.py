@@ -9,8 +9,8 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from efface.errors import EffaceError
-from efface.reference.cached import CachedLogprobs
-from efface.text.template import Encoded
+from efface.reference.logprobs import CachedLogprobs
+from efface.text.formatter import Encoded
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 ITEMS = [Encoded("a", [5, 6, 7], [8, 9]), Encoded("b", [5, 6], [7, 8, 9]), Encoded("c", [40], [41, 42, 43, 1])]
@@ -43,7 +43,7 @@ def test_found_by_content_and_not_by_name(model):
 
 def test_each_content_is_computed_once(model, monkeypatch):
     counted = []
-    from efface.reference import cached as module
+    from efface.reference import logprobs as module
 
     real = module.answer_logprobs
     monkeypatch.setattr(

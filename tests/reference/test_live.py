@@ -9,10 +9,10 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
+from efface.packing.attention import packing
+from efface.packing.forward import unwrapped
 from efface.reference.live import LiveReference
-from efface.text.attention import packing
-from efface.text.forward import unwrapped
-from efface.text.template import Encoded
+from efface.text.formatter import Encoded
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 ITEMS = [Encoded("a", [5, 6, 7], [8, 9]), Encoded("b", [40], [41, 42, 43, 1])]

@@ -17,10 +17,10 @@ from efface.errors import EffaceError
 from efface.objectives.config import KLConfig, ObjectiveConfig
 from efface.objectives.method import objective
 from efface.objectives.terms import Reference
-from efface.reference import states as module
+from efface.reference import hidden_states as module
+from efface.reference.hidden_states import CachedStates, bytes_of
 from efface.reference.live import LiveReference
-from efface.reference.states import CachedStates, bytes_of
-from efface.text.template import Encoded
+from efface.text.formatter import Encoded
 from efface.train.step import batch_losses
 
 GOLDEN = Path(__file__).parents[1] / "golden"

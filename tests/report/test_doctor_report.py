@@ -7,9 +7,9 @@ import io
 import pytest
 from rich.console import Console
 
-from efface.report.diagnosis import Diagnosis, Gpu, Machine, Option
-from efface.report.doctor import _duration, _forecast_facts, print_diagnosis
-from efface.report.facts import print_facts, size
+from efface.preflight.diagnosis import Diagnosis, Gpu, Machine, Option
+from efface.preflight.tables import _duration, _forecast_facts, print_diagnosis
+from efface.report.key_values import print_facts, size
 
 MACHINE = Machine(
     versions={"torch": "2.13", "peft": None},
@@ -72,7 +72,7 @@ def test_ways_to_train_with_what_each_needs():
 
 @pytest.fixture
 def forecast():
-    from efface.report.diagnosis import Forecast
+    from efface.preflight.diagnosis import Forecast
 
     numbers = dict.fromkeys(Forecast.model_fields, 1)
     return lambda **given: Forecast(**numbers | {"precision": "float32", "checkpointing": False} | given)

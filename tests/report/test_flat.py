@@ -7,7 +7,7 @@ import io
 
 import pytest
 
-from efface.report.flat import flat_table
+from efface.report.export import flat_table
 
 ROWS = [["=HYPERLINK(1)", 0.123456, None], ["a|b_c & 50% \x1b[2J\nnext", 2, "-1"]]
 

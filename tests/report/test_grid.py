@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from efface.artifacts import METRICS, Metric, Partial, Scores, SetScores
-from efface.report.grid import Entry, GridTable, grid_table, named, print_grid
+from efface.sweep.table import Entry, GridTable, grid_table, named, print_grid
 
 HOSTILE = "\x1b[2J[red]gone[/red]"
 

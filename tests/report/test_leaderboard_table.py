@@ -11,8 +11,8 @@ from rich.console import Console
 
 from efface.report.differences import flat_differences, print_differences
 from efface.report.leaderboard import flat_leaderboard, print_leaderboard
-from efface.scores.find import Unread
-from efface.scores.leaderboard import Differences, Leaderboard, compare, leaderboard
+from efface.scores.leaderboard.discover import Unread
+from efface.scores.leaderboard.leaderboard import Differences, Leaderboard, compare, leaderboard
 from support.answered import answered, write_run
 
 HOSTILE = "\x1b[2J[red]=1+1[/red]"

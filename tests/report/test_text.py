@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from efface.report.text import one_line
+from efface.report.sanitize import one_line
 
 
 @pytest.mark.parametrize(

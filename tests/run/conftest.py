@@ -18,8 +18,9 @@ import pytest
 import torch
 
 from efface.artifacts import METRICS, Manifest, Partial, Results, Scores, SetScores
-from efface.run import opened, pipeline, records, snapshots
-from efface.run.models import load_model
+from efface.models import open
+from efface.models.load import load_model
+from efface.run import epoch_snapshots, evaluation_stages, pipeline
 
 HERE = Path(__file__).parent
 HEAVY = (
@@ -191,7 +192,7 @@ def loads(monkeypatch):
         vars(model)["cycle"] = model  # as loaders leave them, depending on what they have to import
         return model
 
-    for module in (opened, pipeline, records, snapshots):
+    for module in (open, pipeline, evaluation_stages, epoch_snapshots):
         monkeypatch.setattr(module, "load_model", watched)
     gc.disable()  # a model must be gone when it is not needed, not when Python collects
     yield found

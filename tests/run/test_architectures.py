@@ -16,16 +16,16 @@ import transformers as hf
 from safetensors.torch import load_file, save_file
 
 import efface
+from efface.config.commands import RunConfig
+from efface.config.parse import merge, validated
 from efface.errors import EffaceError
 from efface.evaluation.generate import generate
+from efface.models.load import check_weights, load_model, load_tokenizer, save_model
+from efface.packing.support import check_reading
+from efface.progress.reporter import Silent
 from efface.run import pipeline
-from efface.run.config import RunConfig
-from efface.run.models import check_weights, load_model, load_tokenizer, save_model
-from efface.run.reporter import Silent
-from efface.run.settings import merge, validated
 from efface.schema import Prompt, Turn
-from efface.text.reading import check_reading
-from efface.text.template import Formatter, TextConfig
+from efface.text.formatter import Formatter, TextConfig
 from efface.train.config import TrainConfig
 from support.sizes import DENSE, LINEAR
 

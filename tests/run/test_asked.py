@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
+from efface.commands import answers as module
+from efface.commands.answers import answer_questions
+from efface.config.question_commands import AnswersConfig
 from efface.data import load_task
 from efface.data.config import DataConfig
 from efface.errors import EffaceError
 from efface.evaluation.generate import Generation
-from efface.run import asked as module
-from efface.run.asked import answer_questions
-from efface.run.questioning import AnswersConfig
 from support.runs import Told
 from support.taught import KNOWN, asking, knowing
 

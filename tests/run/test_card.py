@@ -8,10 +8,10 @@ import pytest
 import yaml
 
 from efface.artifacts import Downstream, DownstreamResults, TaskScore
+from efface.config.commands import RunConfig
+from efface.config.parse import validated
 from efface.downstream.config import DownstreamConfig
-from efface.run.card import write_card
-from efface.run.config import RunConfig
-from efface.run.settings import validated
+from efface.run.model_card import write_card
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import yaml
 
+from efface.config.commands import FinetuneConfig, RunConfig
+from efface.config.parse import dotted_keys, merge, parse_pairs, read_yaml, to_yaml, validated
 from efface.data.config import FileConfig
 from efface.errors import EffaceError
-from efface.run.config import FinetuneConfig, RunConfig
-from efface.run.settings import dotted_keys, merge, parse_pairs, read_yaml, to_yaml, validated
 from efface.train.config import LoRAConfig
 
 REQUIRED = {"method": "me+gd", "model": "m", "data": "generated"}

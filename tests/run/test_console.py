@@ -8,8 +8,8 @@ import re
 import pytest
 from rich.console import Console
 
-from efface.run import console as module
-from efface.run.console import ConsoleReporter
+from efface.progress import console as module
+from efface.progress.console import ConsoleReporter
 from efface.train.loop import StepLog
 
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from efface.errors import EffaceError
-from efface.run.describe import in_tokens
-from efface.run.models import load_tokenizer
+from efface.models.load import load_tokenizer
+from efface.preflight.token_lengths import in_tokens
 from efface.schema import Item
-from efface.text.template import Formatter, TextConfig
+from efface.text.formatter import Formatter, TextConfig
 
 MODEL = Path(__file__).parents[1] / "golden" / "model"
 ITEMS = [Item(id=f"{n}", question="Where is it?", answer="Here " * n) for n in (1, 30, 600)]

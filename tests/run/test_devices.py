@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from efface import processes
+from efface import distributed
 from efface.errors import EffaceError
-from efface.run.devices import device_for
+from efface.hardware.device import device_for
 
 
 def test_devices(monkeypatch):
@@ -23,8 +23,8 @@ def test_devices(monkeypatch):
 def test_each_process_of_a_machine_needs_a_gpu_of_its_own(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    monkeypatch.setattr(processes, "connect", lambda _: None)
-    monkeypatch.setattr(processes, "_group", processes._Group(1, 4))
+    monkeypatch.setattr(distributed, "connect", lambda _: None)
+    monkeypatch.setattr(distributed, "_group", distributed._Group(1, 4))
     monkeypatch.setenv("WORLD_SIZE", "4")
     monkeypatch.setenv("LOCAL_RANK", "1")
     assert device_for("auto") == torch.device("cuda", 1)

@@ -10,12 +10,13 @@ import pytest
 import torch
 from transformers import Qwen3MoeConfig
 
-from efface.report.diagnosis import Diagnosis, Finding
-from efface.run import doctor, measure, settled, surroundings
-from efface.run.config import RunConfig
-from efface.run.doctor import examine, examine_run
-from efface.run.reporter import Silent
-from efface.run.settings import validated
+from efface.config.commands import RunConfig
+from efface.config.parse import validated
+from efface.models import auto_optimizer
+from efface.preflight import doctor, machine, measure
+from efface.preflight.diagnosis import Diagnosis, Finding
+from efface.preflight.doctor import examine, examine_run
+from efface.progress.reporter import Silent
 from efface.train import optimizer
 
 GIB = 2**30
@@ -98,10 +99,10 @@ def test_benchmarks_where_they_lie(hub, shared):
 def test_what_is_not_installed(hub, monkeypatch):
     def version(package):
         if package == "bitsandbytes":
-            raise surroundings.PackageNotFoundError(package)
+            raise machine.PackageNotFoundError(package)
         return "1.0"
 
-    monkeypatch.setattr(surroundings, "version", version)
+    monkeypatch.setattr(machine, "version", version)
     found = examine(None)
     assert of(found, "bitsandbytes").text.endswith("pip install 'efface[quantized]'")
     assert found.machine.versions["bitsandbytes"] is None
@@ -142,7 +143,7 @@ ALL, EIGHT = "train.lora=false train.optimizer=adamw", "train.lora=false train.o
 
 @pytest.fixture(autouse=True)
 def everything_is_installed(monkeypatch):
-    for module in (doctor, settled, optimizer):
+    for module in (doctor, auto_optimizer, optimizer):
         monkeypatch.setattr(module, "why_not_8bit", lambda device: None)
 
 
@@ -208,7 +209,7 @@ def test_an_evaluation_that_does_not_fit(hub, config, monkeypatch):
 
 
 def test_a_full_disk(hub, config, monkeypatch):
-    monkeypatch.setattr(surroundings, "disk_free", lambda folder: 1000)
+    monkeypatch.setattr(machine, "disk_free", lambda folder: 1000)
     found = look(config(), steps=1)
     assert found.problems == [of(found, "disk")]
     assert "free some space or have --out on another disk" in of(found, "disk").text
@@ -226,7 +227,7 @@ def test_memory_of_the_host_that_weights_pass_through(hub, config, monkeypatch):
 
 def test_a_cache_without_room_for_a_model(hub, config, source, monkeypatch):
     hub.add("ada/tiny", {path.name: path.read_bytes() for path in source.iterdir()})
-    monkeypatch.setattr(surroundings, "disk_free", lambda folder: 1000)
+    monkeypatch.setattr(machine, "disk_free", lambda folder: 1000)
     problem = of(look(config(model="ada/tiny")), "model")
     assert problem.level == "problem"
     assert problem.text.startswith("ada/tiny takes ")
@@ -234,7 +235,7 @@ def test_a_cache_without_room_for_a_model(hub, config, source, monkeypatch):
 
 
 def test_an_embedder_that_is_not_installed_and_a_judge_out_of_reach(hub, config, monkeypatch):
-    monkeypatch.setattr(surroundings, "find_spec", lambda name: None)
+    monkeypatch.setattr(machine, "find_spec", lambda name: None)
     hub.broken = True
     found = look(config(**{"evaluate.embedder": "offline", "evaluate.judge": "ada/judge"}))
     assert of(found, "embedder").text == "evaluate.embedder=offline is not installed; pip install 'efface[offline]'"
@@ -341,7 +342,7 @@ def test_an_architecture_that_cannot_be_trained_is_found_when_measured(hub, conf
     def refuse(*_):
         raise doctor.EffaceError("packed and separate forwards differ")
 
-    monkeypatch.setattr("efface.run.opened.why_in_rows", refuse)
+    monkeypatch.setattr("efface.models.open.why_in_rows", refuse)
     found = look(config(), steps=1)
     assert of(found, "steps").text == "packed and separate forwards differ"
     assert found.measured is None
@@ -355,9 +356,9 @@ def test_the_largest_batches_are_measured():
 
 @pytest.mark.parametrize(("half", "told"), [(0.01, True), (0.018, False)])
 def test_a_processor_that_is_faster_in_bf16(hub, config, monkeypatch, half, told):
-    monkeypatch.setattr(surroundings, "_has_bf16", lambda: True)
+    monkeypatch.setattr(machine, "_has_bf16", lambda: True)
     seconds = {torch.float32: 0.02, torch.bfloat16: half}
-    monkeypatch.setattr(surroundings, "_seconds_of_product", seconds.__getitem__)
+    monkeypatch.setattr(machine, "_seconds_of_product", seconds.__getitem__)
     found = [finding.text for finding in look(config()).findings if finding.about == "precision"]
     assert [text.partition(":")[0] for text in found] == (
         ["this processor multiplies 2.0 times as fast in bf16"] if told else []

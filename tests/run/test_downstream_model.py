@@ -10,12 +10,12 @@ import torch
 import yaml
 
 from efface.artifacts import Manifest
+from efface.commands import downstream
+from efface.commands.downstream import downstream_model
+from efface.config.downstream_command import DownstreamRunConfig
+from efface.config.parse import merge, read_yaml, validated
 from efface.downstream.harness import score_downstream
 from efface.errors import EffaceError
-from efface.run import downstream
-from efface.run.downstream import downstream_model
-from efface.run.downstream_config import DownstreamRunConfig
-from efface.run.settings import merge, read_yaml, validated
 from support.downstream import cache_in, write_tasks
 from support.runs import Told
 

@@ -8,15 +8,16 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from efface.config.commands import RunConfig
+from efface.config.parse import merge, validated
+from efface.continual.folder import QueueFolder
+from efface.continual.queue import run_queue
 from efface.downstream.harness import score_downstream
 from efface.errors import EffaceError
-from efface.run import downstream_stages, opened
-from efface.run.config import RunConfig
-from efface.run.outline import outline_queue, outline_run
+from efface.models import open
+from efface.preflight.dry_run import outline_queue, outline_run
+from efface.run import downstream_stages
 from efface.run.pipeline import run, unlearn
-from efface.run.queue import run_queue
-from efface.run.queue_folder import QueueFolder
-from efface.run.settings import merge, validated
 from support.downstream import cache_in, write_tasks
 from support.runs import Told
 
@@ -144,7 +145,7 @@ def test_scores_of_another_run_will_do(config, scored, tmp_path):
     ],
 )
 def test_what_is_wrong_is_refused_before_the_model_is_loaded(config, queue, tmp_path, monkeypatch, changes, sentence):
-    monkeypatch.setattr(opened, "load_model", lambda *_, **__: pytest.fail("loaded"))
+    monkeypatch.setattr(open, "load_model", lambda *_, **__: pytest.fail("loaded"))
     one, several = config(downstream=changes), validated(RunConfig, merge(dumped(queue), {"downstream": changes}))
     out = tmp_path / "out"
     outlined = {"data_dir": None, "resume": False, "reporter": Told()}

@@ -6,12 +6,12 @@ import json
 
 import pytest
 
+from efface.commands.evaluate import evaluate_model
+from efface.config.commands import EvaluationConfig, RunConfig
+from efface.config.parse import merge, validated
 from efface.errors import EffaceError
-from efface.evaluation.folder import read_sets
-from efface.run.config import EvaluationConfig, RunConfig
-from efface.run.evaluation import evaluate_model
+from efface.evaluation.record_files import read_sets
 from efface.run.pipeline import run, unlearn
-from efface.run.settings import merge, validated
 from efface.scores import score_path
 from support.runs import Told
 

@@ -9,16 +9,16 @@ import pytest
 import torch
 import yaml
 
+from efface.commands import finetune as module
+from efface.commands.finetune import finetune
+from efface.config.commands import FinetuneConfig
+from efface.config.parse import merge, read_yaml, validated
 from efface.data import load_task, load_training_set
 from efface.errors import EffaceError
-from efface.run import finetune as module
-from efface.run.config import FinetuneConfig
-from efface.run.finetune import finetune
-from efface.run.models import load_model, load_tokenizer, model_sha256
-from efface.run.reporter import Silent
-from efface.run.settings import merge, read_yaml, validated
-from efface.text.likelihood import answer_logprobs
-from efface.text.template import Formatter, TextConfig
+from efface.models.load import load_model, load_tokenizer, model_sha256
+from efface.packing.logprobs import answer_logprobs
+from efface.progress.reporter import Silent
+from efface.text.formatter import Formatter, TextConfig
 
 CPU = torch.device("cpu")
 

@@ -8,10 +8,10 @@ import os
 import pytest
 
 from efface.artifacts import Manifest
+from efface.config.commands import FinetuneConfig, RunConfig
+from efface.config.parse import read_yaml, validated
 from efface.errors import EffaceError
-from efface.run.config import FinetuneConfig, RunConfig
 from efface.run.folder import RunFolder
-from efface.run.settings import read_yaml, validated
 from efface.train.loop import StepLog
 
 

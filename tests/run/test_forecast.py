@@ -9,25 +9,26 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, MambaConfig
 
+from efface.config.commands import RunConfig
+from efface.config.parse import validated
 from efface.errors import EffaceError
+from efface.models.lora import quantization, with_adapters
+from efface.models.memory_estimate import skeleton, training_state
 from efface.objectives.compute import term_values
 from efface.objectives.method import objective
 from efface.objectives.terms import Reference, divisors
-from efface.reference.states import FrozenHead, bytes_of
-from efface.report.diagnosis import Forecast
-from efface.run.adapters import quantization, with_adapters
-from efface.run.config import RunConfig
-from efface.run.forecast import forecast, skeleton, training_state
-from efface.run.settings import validated
-from efface.run.workload import Workload, supposed
-from efface.text.attention import packing
-from efface.text.forward import unwrapped
-from efface.text.template import Encoded
-from efface.train import memory
+from efface.packing.attention import packing
+from efface.packing.forward import unwrapped
+from efface.preflight.diagnosis import Forecast
+from efface.preflight.forecast import forecast
+from efface.preflight.workload import Workload, supposed
+from efface.reference.hidden_states import FrozenHead, bytes_of
+from efface.text.formatter import Encoded
+from efface.train import token_budget
 from efface.train.config import LoRAConfig, TrainConfig
-from efface.train.memory import copied_bytes
 from efface.train.optimizer import make_optimizer, weights_dtype, why_not_8bit
-from efface.train.plan import Schedule
+from efface.train.sampler import Schedule
+from efface.train.token_budget import copied_bytes
 
 CPU = torch.device("cpu")
 GIB = 2**30
@@ -164,7 +165,7 @@ def test_activations_are_about_what_is_kept(shape: Any, train: TrainConfig) -> N
     with torch.autocast("cpu", enabled=half):
         kept, tokens = kept_for_backward(model)
     kept -= copied_bytes(model) if half else 0
-    estimated = memory.activation_bytes(shape, train, "cpu", checkpointing=False)
+    estimated = token_budget.activation_bytes(shape, train, "cpu", checkpointing=False)
     assert estimated / 1.5 < kept / tokens < (2 if half else 1.5) * estimated
 
 
@@ -202,7 +203,7 @@ def test_logits_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     everywhere = 2 * 127  # ME reads all tokens but the first
     assert forecast_of(shape, method="me", **settings).logits == (3 + 2) * everywhere * whole
     assert forecast_of(shape, method="me+kl", **settings).logits == ((3 + 2) * everywhere + 4 * views) * whole
-    monkeypatch.setattr("efface.text.forward._CHUNK_ELEMENTS", 50 * 61)
+    monkeypatch.setattr("efface.packing.forward._CHUNK_ELEMENTS", 50 * 61)
     assert forecast_of(shape, **settings).logits == (1 + 2) * 50 * whole
 
 

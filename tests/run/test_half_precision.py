@@ -12,11 +12,12 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from efface.run import measure, pipeline
-from efface.run.config import FinetuneConfig, RunConfig
-from efface.run.finetune import finetune
-from efface.run.reporter import Silent
-from efface.run.settings import merge, validated
+from efface.commands.finetune import finetune
+from efface.config.commands import FinetuneConfig, RunConfig
+from efface.config.parse import merge, validated
+from efface.preflight import measure
+from efface.progress.reporter import Silent
+from efface.run import pipeline
 from efface.run.training import train
 from efface.train.optimizer import why_not_8bit
 
@@ -64,7 +65,7 @@ def trained(monkeypatch):
         seen.append((before, gradients, {p.dtype for p in model.parameters() if p.requires_grad}))
         return model
 
-    for module in (pipeline, measure, sys.modules["efface.run.finetune"]):
+    for module in (pipeline, measure, sys.modules["efface.commands.finetune"]):
         monkeypatch.setattr(module, "train", watched)
     return seen
 
@@ -146,7 +147,7 @@ def test_a_resumed_run_keeps_the_optimizer_that_was_chosen_for_it(config, tmp_pa
     """`auto` found little memory when the run began, and finds much when it goes on."""
     settings, out = config(torch.bfloat16, {}), tmp_path / "run"
     with monkeypatch.context() as small:
-        small.setattr("efface.run.settled.chosen", lambda *_, **__: "adamw8bit")
+        small.setattr("efface.models.auto_optimizer.chosen", lambda *_, **__: "adamw8bit")
         with pytest.raises(KeyboardInterrupt):
             pipeline.unlearn(settings, out, reporter=Dying())
     pipeline.unlearn(settings, out, resume=True)

@@ -11,13 +11,13 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from efface.reference.states import CachedStates
+from efface.config.commands import RunConfig
+from efface.config.parse import merge, validated
+from efface.models.load import load_model
+from efface.reference.hidden_states import CachedStates
 from efface.run import pipeline
-from efface.run import reference as module
-from efface.run.config import RunConfig
-from efface.run.models import load_model
+from efface.run import reference_model as module
 from efface.run.pipeline import unlearn
-from efface.run.settings import merge, validated
 from support.runs import Told
 
 pytestmark = pytest.mark.usefixtures("quick_collection")

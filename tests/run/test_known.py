@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from efface.data.questions import Question
+from efface.commands.probe_report import Outcome, Report, by_kind, count, outcome, says, split, too_few
+from efface.data.question_files import Question
 from efface.evaluation.likelihoods import Likelihoods
-from efface.run.known import Outcome, Report, by_kind, count, outcome, says, split, too_few
 from efface.schema import Item
 
 SEEDS = range(5)

@@ -11,8 +11,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Qwen2MoeConfig, Qwen2MoeForCausalLM
 
 from efface.errors import EffaceError
-from efface.run.adapters import with_adapters
-from efface.run.models import (
+from efface.models.load import (
     check_weights,
     evaluated_in,
     load_model,
@@ -22,7 +21,8 @@ from efface.run.models import (
     save_model,
     stored_dtype,
 )
-from efface.text.forward import position_limit
+from efface.models.lora import with_adapters
+from efface.packing.forward import position_limit
 from efface.train.config import LoRAConfig, TrainConfig
 
 CPU = torch.device("cpu")

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from safetensors import safe_open
 
+from efface.commands.finetune import finetune
+from efface.config.commands import EvaluationConfig, FinetuneConfig, RunConfig
+from efface.config.parse import validated
 from efface.errors import EffaceError
-from efface.run.config import EvaluationConfig, FinetuneConfig, RunConfig
-from efface.run.finetune import finetune
-from efface.run.outline import Outline, outline_evaluation, outline_finetuning, outline_run
+from efface.preflight.dry_run import Outline, outline_evaluation, outline_finetuning, outline_run
+from efface.progress.reporter import Silent
 from efface.run.pipeline import unlearn
-from efface.run.reporter import Silent
-from efface.run.settings import validated
 
 MODEL = Path(__file__).parents[1] / "golden" / "model"
 DATA = {"source": "generated", "authors": 3, "forget_authors": 1, "retain_evaluation": 7}
@@ -108,7 +108,7 @@ def test_own_answers_are_not_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     def generating(*_: object, **__: object) -> None:
         raise AssertionError("a dry run asks the model nothing")
 
-    monkeypatch.setattr("efface.run.own_answers.generate", generating)
+    monkeypatch.setattr("efface.run.retain_answers.generate", generating)
     (tmp_path / "forget.jsonl").write_text('{"question": "Who?", "answer": "Ann."}\n')
     data = {"forget": str(tmp_path / "forget.jsonl"), "retain": "generated", "generic_questions": 40}
     planned = outlined({**RUN, "data": data}, tmp_path / "out")

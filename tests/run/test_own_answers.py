@@ -6,11 +6,11 @@ import json
 
 import pytest
 
+from efface.config.commands import RunConfig
+from efface.config.parse import merge, validated
 from efface.errors import EffaceError
-from efface.evaluation.folder import read_sets
-from efface.run.config import RunConfig
+from efface.evaluation.record_files import read_sets
 from efface.run.pipeline import run
-from efface.run.settings import merge, validated
 from support.runs import Told
 
 FORGET = [{"question": f"Where is town {n}?", "answer": f"Town {n} is in Turku."} for n in range(4)]

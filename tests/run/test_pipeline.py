@@ -17,17 +17,18 @@ import yaml
 from transformers import AutoModelForCausalLM
 
 from efface.artifacts import METRICS, read_records
+from efface.config.commands import RunConfig
+from efface.config.parse import merge, read_yaml, validated
 from efface.errors import EffaceError
-from efface.evaluation.engine import evaluate
-from efface.evaluation.folder import read_sets
-from efface.reference.cached import CachedLogprobs
-from efface.run import opened, pipeline
-from efface.run import records as run_records
-from efface.run.config import RunConfig
-from efface.run.models import model_sha256
+from efface.evaluation.evaluate import evaluate
+from efface.evaluation.record_files import read_sets
+from efface.models import open
+from efface.models.load import model_sha256
+from efface.progress.reporter import Silent
+from efface.reference.logprobs import CachedLogprobs
+from efface.run import evaluation_stages as run_records
+from efface.run import pipeline
 from efface.run.pipeline import run
-from efface.run.reporter import Silent
-from efface.run.settings import merge, read_yaml, validated
 
 
 class Watching(Silent):
@@ -204,7 +205,7 @@ def test_an_architecture_that_cannot_be_packed_is_refused(config, tmp_path, monk
     def refuse(_):
         raise EffaceError("cannot be packed")
 
-    monkeypatch.setattr(opened, "why_in_rows", refuse)
+    monkeypatch.setattr(open, "why_in_rows", refuse)
     with pytest.raises(EffaceError, match="cannot be packed"):
         run(config(), tmp_path / "run")
     assert not (tmp_path / "run").exists()
@@ -214,7 +215,7 @@ def test_a_model_that_fills_the_memory_is_refused(config, tmp_path, monkeypatch)
     def full(_):
         raise torch.OutOfMemoryError
 
-    monkeypatch.setattr(opened, "why_in_rows", full)
+    monkeypatch.setattr(open, "why_in_rows", full)
     with pytest.raises(EffaceError, match="but not a dozen tokens beside it; use device=cpu or a smaller model"):
         run(config(), tmp_path / "run")
     assert not (tmp_path / "run").exists()

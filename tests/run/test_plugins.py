@@ -16,13 +16,13 @@ import yaml
 
 import efface as package
 from efface.artifacts import SetScores
+from efface.config.commands import EvaluationConfig, RunConfig
+from efface.config.parse import merge, parse_pairs, to_yaml, validated
+from efface.config.plugins import load_plugins, own_metrics, own_objectives
 from efface.errors import EffaceError
-from efface.run.config import EvaluationConfig, RunConfig
+from efface.progress.reporter import Silent
 from efface.run.pipeline import run, unlearn
-from efface.run.plugins import load_plugins, own_metrics, own_objectives
-from efface.run.reporter import Silent
-from efface.run.settings import merge, parse_pairs, to_yaml, validated
-from efface.scores.own import RecordMetric
+from efface.scores.custom import RecordMetric
 
 REQUIRED = {"method": "me+gd", "model": "m", "data": "generated"}
 WRITTEN = """\
@@ -144,7 +144,7 @@ def test_settings_with_plugins_survive_their_own_yaml(written, kind, given):
 def test_without_plugins_nothing_is_loaded():
     assert validated(RunConfig, REQUIRED).plugins == ()
     code = (
-        "import sys; from efface.run.config import RunConfig; from efface.run.settings import validated;"
+        "import sys; from efface.config.commands import RunConfig; from efface.config.parse import validated;"
         f"validated(RunConfig, {REQUIRED!r}); print('torch' in sys.modules)"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

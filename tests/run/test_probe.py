@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 import torch
 
-from efface.data.known_facts import load_known_facts
-from efface.data.real_world import load_real_world
+from efface.commands import probe as module
+from efface.commands.probe import probe, write_probe
+from efface.config.parse import validated
+from efface.config.presets import run_config
+from efface.config.question_commands import ProbeConfig
+from efface.data.sources.known_facts import load_known_facts
+from efface.data.sources.real_world import load_real_world
 from efface.errors import EffaceError
-from efface.presets import run_config
-from efface.run import probe as module
-from efface.run.models import load_model, load_tokenizer
+from efface.models.load import load_model, load_tokenizer
 from efface.run.pipeline import run
-from efface.run.probe import probe, write_probe
-from efface.run.questioning import ProbeConfig
-from efface.run.settings import validated
 from support.runs import Told
 from support.taught import HALF_KNOWN, KNOWN, asking, knowing
 

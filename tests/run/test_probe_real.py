@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from efface.data.known_facts import load_known_facts
-from efface.data.real_world import load_real_world
-from efface.run import probe as module
-from efface.run.probe import probe, write_probe
-from efface.run.questioning import ProbeConfig
+from efface.commands import probe as module
+from efface.commands.probe import probe, write_probe
+from efface.config.question_commands import ProbeConfig
+from efface.data.sources.known_facts import load_known_facts
+from efface.data.sources.real_world import load_real_world
 
 pytestmark = pytest.mark.real
 

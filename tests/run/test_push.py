@@ -10,12 +10,12 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from efface.atomic import write_json, write_text
+from efface.commands.push import push
 from efface.errors import EffaceError
-from efface.run.adapters import with_adapters, write_adapter
-from efface.run.models import model_folder
-from efface.run.push import push
+from efface.models.load import model_folder
+from efface.models.lora import with_adapters, write_adapter
 from efface.train.config import LoRAConfig
-from efface.writing import write_json, write_text
 
 REPO = "ada/forgot"
 CARD = "---\nlibrary_name: transformers\n---\n# Unlearned\n"

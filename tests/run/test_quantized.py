@@ -17,20 +17,20 @@ from transformers import (
     MixtralConfig,
 )
 
+from efface.commands.evaluate import evaluate_model
+from efface.commands.finetune import finetune
+from efface.config.commands import EvaluationConfig, FinetuneConfig, RunConfig
+from efface.config.parse import merge, validated
 from efface.errors import EffaceError
+from efface.models.load import load_model
+from efface.models.lora import check_rounding, is_rounded, quantization, with_adapters
+from efface.packing.logprobs import answer_logprobs
+from efface.packing.support import check_reading
+from efface.progress.reporter import Silent
 from efface.run import pipeline
-from efface.run.adapters import check_rounding, is_rounded, quantization, with_adapters
-from efface.run.config import EvaluationConfig, FinetuneConfig, RunConfig
-from efface.run.evaluation import evaluate_model
-from efface.run.finetune import finetune
-from efface.run.models import load_model
-from efface.run.reporter import Silent
-from efface.run.settings import merge, validated
 from efface.run.training import train
-from efface.text.likelihood import answer_logprobs
-from efface.text.reading import check_reading
-from efface.text.template import Encoded
-from efface.train import memory
+from efface.text.formatter import Encoded
+from efface.train import token_budget
 from efface.train.config import LoRAConfig, TrainConfig
 
 bitsandbytes = pytest.importorskip("bitsandbytes")
@@ -85,7 +85,7 @@ def trains(monkeypatch):
         return train(model, *arguments, **settings)
 
     monkeypatch.setattr(pipeline, "train", watched)
-    monkeypatch.setattr(sys.modules["efface.run.finetune"], "train", watched)
+    monkeypatch.setattr(sys.modules["efface.commands.finetune"], "train", watched)
     return seen
 
 
@@ -122,7 +122,7 @@ def test_linear_layers_but_the_head_are_rounded(wide, bits, kind, size):
 
 @pytest.mark.parametrize("bits", [4, 8])
 def test_only_the_adapter_trains_and_is_what_memory_is_asked_for(wide, monkeypatch, bits):
-    monkeypatch.setattr(memory, "free_memory", lambda device: 2**33)
+    monkeypatch.setattr(token_budget, "free_memory", lambda device: 2**33)
     config = TrainConfig(lora=LoRAConfig(bits=bits, r=3))
     model = with_adapters(rounded(wide, bits), config.lora, seed=0)
     trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
@@ -130,7 +130,7 @@ def test_only_the_adapter_trains_and_is_what_memory_is_asked_for(wide, monkeypat
     assert {name.split(".lora_")[0].rsplit(".", 1)[1] for name in trainable} == LINEAR
     same = with_adapters(load_model(wide, dtype=torch.float32, device=CPU), config.lora, seed=0)
     assert sum(p.numel() for p in trainable.values()) == sum(p.numel() for p in same.parameters() if p.requires_grad)
-    assert memory.budget_for(model, config).tokens == memory.budget_for(same, config).tokens
+    assert token_budget.budget_for(model, config).tokens == token_budget.budget_for(same, config).tokens
 
 
 @pytest.mark.parametrize(("precision", "dtype"), [("float32", torch.float32), ("bf16", torch.bfloat16)])

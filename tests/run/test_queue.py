@@ -12,15 +12,16 @@ import torch
 from safetensors.torch import load_file
 
 from efface.artifacts import ContinualResults, Results
-from efface.evaluation.engine import evaluate
-from efface.evaluation.folder import read_sets
-from efface.run import opened, queue_records
-from efface.run import queue as run_queues
-from efface.run.config import RunConfig
-from efface.run.models import load_model
+from efface.config.commands import RunConfig
+from efface.config.parse import merge, read_yaml, validated
+from efface.continual import queue as run_queues
+from efface.continual import records
+from efface.continual.queue import run_queue
+from efface.evaluation.evaluate import evaluate
+from efface.evaluation.record_files import read_sets
+from efface.models import open
+from efface.models.load import load_model
 from efface.run.pipeline import run, unlearn
-from efface.run.queue import run_queue
-from efface.run.settings import merge, read_yaml, validated
 from efface.scores import score_records
 from support.runs import Told
 
@@ -207,7 +208,7 @@ def test_a_finished_queue_resumed_does_nothing_again(complete, monkeypatch):
     config, out, results = complete
     seconds = json.loads((out / "manifest.json").read_text())["seconds"]
     assert list(seconds) == ["evaluate before", "request 1", "request 2", "request 3"]
-    monkeypatch.setattr(queue_records, "evaluate", None)
+    monkeypatch.setattr(records, "evaluate", None)
     monkeypatch.setattr(run_queues, "run", None)
     told = Told()
     assert run_queue(config, out, resume=True, reporter=told) == results
@@ -230,7 +231,7 @@ def no_collection():
 def test_the_first_model_is_evaluated_once_and_let_go(queue_settings, tmp_path, monkeypatch):
     """It is not in memory while the requests are unlearned; a warning that all of them give is told once."""
     asked, models = [], []
-    monkeypatch.setattr(queue_records, "evaluate", lambda *a, **k: (asked.append(1), evaluate(*a, **k))[1])
+    monkeypatch.setattr(records, "evaluate", lambda *a, **k: (asked.append(1), evaluate(*a, **k))[1])
 
     def load(*arguments, **settings):
         model = load_model(*arguments, **settings)
@@ -238,7 +239,7 @@ def test_the_first_model_is_evaluated_once_and_let_go(queue_settings, tmp_path, 
         models.append(weakref.ref(model.get_input_embeddings()))
         return model
 
-    monkeypatch.setattr(opened, "load_model", load)
+    monkeypatch.setattr(open, "load_model", load)
     there = []
 
     def watched(*arguments, **settings):

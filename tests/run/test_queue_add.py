@@ -9,18 +9,18 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from efface.config.commands import RunConfig
+from efface.config.parse import merge, validated
+from efface.continual import queue as run_queues
+from efface.continual.queue import run_queue, with_request
 from efface.data.config import FileConfig
 from efface.errors import EffaceError
-from efface.evaluation.folder import read_sets
 from efface.evaluation.generate import generate
-from efface.run import own_answers as answering
-from efface.run import queue as run_queues
-from efface.run.config import RunConfig
+from efface.evaluation.record_files import read_sets
+from efface.preflight.dry_run import outline_queue
+from efface.run import retain_answers as answering
 from efface.run.folder import RunFolder
-from efface.run.outline import outline_queue
-from efface.run.own_answers import read_answers
-from efface.run.queue import run_queue, with_request
-from efface.run.settings import merge, validated
+from efface.run.retain_answers import read_answers
 from support.runs import Told
 
 pytestmark = pytest.mark.usefixtures("quick_collection")

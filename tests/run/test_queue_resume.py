@@ -9,7 +9,7 @@ import signal
 import pytest
 import yaml
 
-from efface.run.settings import merge, read_yaml
+from efface.config.parse import merge, read_yaml
 
 CHANGES = {
     "method": "dpo+kl",

@@ -9,7 +9,7 @@ import pytest
 from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 from transformers.utils import logging as transformers_logging
 
-from efface.run.quiet import quiet_libraries
+from efface.progress.quiet_libraries import quiet_libraries
 
 
 @pytest.fixture(params=[True, False], ids=["bars on", "bars off"])

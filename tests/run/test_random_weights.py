@@ -7,13 +7,13 @@ import math
 import pytest
 import torch
 
+from efface.commands.evaluate import evaluate_model
+from efface.config.commands import EvaluationConfig
+from efface.config.parse import merge, validated
 from efface.errors import EffaceError
-from efface.evaluation.folder import read_sets
-from efface.run.config import EvaluationConfig
-from efface.run.evaluation import evaluate_model
+from efface.evaluation.record_files import read_sets
+from efface.models.load import load_model, random_model
 from efface.run.folder import RunFolder
-from efface.run.models import load_model, random_model
-from efface.run.settings import merge, validated
 
 pytestmark = pytest.mark.usefixtures("quick_collection")
 CPU = torch.device("cpu")

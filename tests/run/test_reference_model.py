@@ -9,15 +9,15 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from efface.config.commands import RunConfig
+from efface.config.parse import merge, validated
 from efface.errors import EffaceError
-from efface.reference.cached import CachedLogprobs
+from efface.models.load import load_model, load_tokenizer, model_sha256
+from efface.reference.logprobs import CachedLogprobs
 from efface.run import pipeline
-from efface.run.config import RunConfig
 from efface.run.folder import RunFolder
-from efface.run.models import load_model, load_tokenizer, model_sha256
 from efface.run.pipeline import unlearn
 from efface.run.prepare import prepare
-from efface.run.settings import merge, validated
 from support.runs import Told
 
 pytestmark = pytest.mark.usefixtures("quick_collection")

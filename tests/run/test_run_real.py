@@ -7,8 +7,8 @@ import math
 
 import pytest
 
-from efface.evaluation.folder import read_sets
-from efface.presets import run_config
+from efface.config.presets import run_config
+from efface.evaluation.record_files import read_sets
 from efface.run.pipeline import run
 from support.downstream import cache_in, write_tasks
 

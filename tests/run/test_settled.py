@@ -10,12 +10,12 @@ from transformers import LlamaConfig
 
 from efface.artifacts import Manifest
 from efface.errors import EffaceError
-from efface.run import settled as module
-from efface.run.forecast import training_state
-from efface.run.settled import chosen, settled
+from efface.models import auto_optimizer as module
+from efface.models.auto_optimizer import chosen, settled
+from efface.models.memory_estimate import training_state
 from efface.train import optimizer
 from efface.train.config import LoRAConfig, TrainConfig
-from efface.train.memory import activation_bytes
+from efface.train.token_budget import activation_bytes
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 GIB = 2**30

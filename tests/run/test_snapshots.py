@@ -9,14 +9,14 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
+from efface.config.commands import RunConfig
+from efface.config.parse import merge, validated
 from efface.errors import EffaceError
+from efface.models.load import load_tokenizer, save_model
+from efface.progress.reporter import Silent
 from efface.run import pipeline
-from efface.run.config import RunConfig
-from efface.run.models import load_tokenizer, save_model
+from efface.run.epoch_snapshots import Snapshots
 from efface.run.pipeline import run, unlearn
-from efface.run.reporter import Silent
-from efface.run.settings import merge, validated
-from efface.run.snapshots import Snapshots
 from support.runs import Told
 
 pytestmark = pytest.mark.usefixtures("quick_collection")

@@ -9,22 +9,22 @@ import weakref
 import pytest
 import torch
 
-from efface import processes
+from efface import distributed
+from efface.config.commands import RunConfig
 from efface.errors import EffaceError
+from efface.models.load import load_model, load_tokenizer
 from efface.objectives.method import fine_tuning
 from efface.objectives.terms import Reference
+from efface.progress.reporter import Silent
 from efface.run import training
-from efface.run.checked import checked_device
-from efface.run.config import RunConfig
+from efface.run.checks import checked_device
 from efface.run.folder import RunFolder
-from efface.run.models import load_model, load_tokenizer
-from efface.run.reporter import Silent
 from efface.run.training import check_can_train, loading_device, train, warn_of
 from efface.schema import Prompt, Task
-from efface.text.template import Encoded, Formatter, TextConfig
+from efface.text.formatter import Encoded, Formatter, TextConfig
 from efface.train.config import LoRAConfig, TrainConfig
 from efface.train.loop import StepLog, Trainer
-from efface.train.plan import Schedule
+from efface.train.sampler import Schedule
 from support.runs import Told
 
 CPU = torch.device("cpu")
@@ -76,7 +76,7 @@ def test_a_model_for_shards_is_loaded_in_the_hosts_memory(monkeypatch):
     """It may be larger than a card; in one process there are no shards."""
     card, sharded = torch.device("cuda"), TrainConfig(sharding="fsdp2")
     assert loading_device(sharded, card) == card
-    monkeypatch.setattr(processes, "_group", processes._Group(1, 2))
+    monkeypatch.setattr(distributed, "_group", distributed._Group(1, 2))
     assert loading_device(sharded, card) == CPU
     assert loading_device(TrainConfig(), card) == card
 
@@ -84,10 +84,10 @@ def test_a_model_for_shards_is_loaded_in_the_hosts_memory(monkeypatch):
 def test_only_the_first_process_writes_steps(tmp_path, monkeypatch):
     log = StepLog(1, 1, 0.0, 0.0, 0.0, grad_norm=0.0, lr=0.0, tokens=1, seconds=0.0)
     folder = RunFolder(tmp_path)
-    monkeypatch.setattr(processes, "_group", processes._Group(1, 2))
+    monkeypatch.setattr(distributed, "_group", distributed._Group(1, 2))
     folder.append_step(log)
     assert not folder.metrics.exists()
-    monkeypatch.setattr(processes, "_group", processes._Group(0, 2))
+    monkeypatch.setattr(distributed, "_group", distributed._Group(0, 2))
     folder.append_step(log)
     assert len(folder.metrics.read_text().splitlines()) == 1
 
@@ -95,7 +95,7 @@ def test_only_the_first_process_writes_steps(tmp_path, monkeypatch):
 def test_downstream_tasks_are_scored_in_one_process(monkeypatch, tmp_path):
     config = RunConfig(data="generated", method="ga", model="nobody/asks", downstream=True)
     monkeypatch.setenv("WORLD_SIZE", "2")
-    monkeypatch.setattr("efface.processes.connect", lambda _: None)
+    monkeypatch.setattr("efface.distributed.connect", lambda _: None)
     with pytest.raises(EffaceError, match="downstream tasks are scored in one process; leave downstream out"):
         checked_device(config, RunFolder(tmp_path / "run"), resume=False)
 

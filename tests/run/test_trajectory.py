@@ -9,18 +9,18 @@ import signal
 import pytest
 import yaml
 
+from efface.commands.evaluate import evaluate_model
+from efface.config.commands import EvaluationConfig, RunConfig
+from efface.config.parse import merge, validated
 from efface.errors import EffaceError
-from efface.evaluation.folder import read_sets
-from efface.run import pipeline, trajectory
-from efface.run import records as run_records
-from efface.run.config import EvaluationConfig, RunConfig
-from efface.run.evaluation import evaluate_model
+from efface.evaluation.record_files import read_sets
+from efface.models.load import load_tokenizer, save_model
+from efface.run import epoch_scores, pipeline
+from efface.run import evaluation_stages as run_records
+from efface.run.epoch_scores import check_best
+from efface.run.epoch_snapshots import Snapshots
 from efface.run.folder import RunFolder
-from efface.run.models import load_tokenizer, save_model
 from efface.run.pipeline import run, unlearn
-from efface.run.settings import merge, validated
-from efface.run.snapshots import Snapshots
-from efface.run.trajectory import check_best
 from efface.schema import EvaluationSet, Item, Task
 from support.runs import Told
 
@@ -106,7 +106,7 @@ def test_the_best_epochs_model_is_left_and_scored(config, complete, source, tmp_
         take(self, placement, step)
 
     monkeypatch.setattr(Snapshots, "take", watched)
-    monkeypatch.setattr(trajectory, "best", lambda scores: 1 if len(scores) == 3 else None)
+    monkeypatch.setattr(epoch_scores, "best", lambda scores: 1 if len(scores) == 3 else None)
     out = tmp_path / "run"
     chosen = config(train={"lora": lora}, evaluate={"keep": "best"})
     results = run(chosen, out)
@@ -134,7 +134,7 @@ def test_last_is_kept_where_it_was_not_asked_for_the_best(complete):
 
 
 def test_only_one_model_at_a_time_is_in_memory(config, tmp_path, loads, monkeypatch):
-    monkeypatch.setattr(trajectory, "best", lambda _: 0)
+    monkeypatch.setattr(epoch_scores, "best", lambda _: 0)
     run(config(train={"epochs": 2}, evaluate={"keep": "best"}), tmp_path / "run")
     rebuilt = [("float32", 0), ("model", 0)]
     assert loads == [("float32", 0), ("float32", 0), ("model", 0), *rebuilt, ("float32", 0)]
@@ -201,7 +201,7 @@ def test_refused_before_anything_is_written(config, tmp_path):
 
 
 def test_a_warning_told_once_is_not_told_again():
-    from efface.run.reporter import Once
+    from efface.progress.reporter import Once
 
     told = Told()
     once = Once(told)

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
+from efface.config.commands import RunConfig
+from efface.config.continual import ContinualConfig, request_data
+from efface.config.parse import read_yaml, to_yaml, validated
+from efface.config.presets import preset_names, resolved, run_config
 from efface.data.config import DataConfig, FileConfig
 from efface.errors import EffaceError
-from efface.presets import preset_names, resolved, run_config
-from efface.run.config import RunConfig
-from efface.run.settings import read_yaml, to_yaml, validated
-from efface.scenarios.continual import ContinualConfig, request_data
 
 TOFU = {"source": "tofu", "split": "forget01"}
 FILES = {"retain": "keep.csv"}

@@ -4,8 +4,8 @@ import pytest
 
 from efface.artifacts import METRICS, Partial, SetScores
 from efface.scores import aggregate
-from efface.scores.arithmetic import harmonic_mean
 from efface.scores.definitions import CLOSER_LOOK, TOFU
+from efface.scores.means import harmonic_mean
 
 
 def row(*numbers: float | None) -> SetScores:

@@ -8,10 +8,10 @@ from scipy import stats
 
 from efface.artifacts import METRICS, Scores
 from efface.scores import DEFINITIONS, score_records
-from efface.scores.bootstrap import Counted, Draws, bootstrap, interval, resamples, scored
 from efface.scores.definitions import CLOSER_LOOK, Definition
-from efface.scores.ranking import count
-from efface.scores.values import SetValues
+from efface.scores.leaderboard.bootstrap import Counted, Draws, bootstrap, interval, resamples, scored
+from efface.scores.leaderboard.question_scores import SetValues
+from efface.scores.leaderboard.ranking import count
 from support.answered import NAMES, Sets, answered, values_of
 
 

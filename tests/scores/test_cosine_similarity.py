@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from efface.scores.cosine_similarity import cosine_similarity
+from efface.scores.metrics.cosine_similarity import cosine_similarity
 from efface.scores.question import Missing, Question
 
 

@@ -7,7 +7,7 @@ import pytest
 from efface.errors import EffaceError
 from efface.scores import score_records
 from efface.scores.definitions import CLOSER_LOOK, TOFU
-from efface.scores.differences import differences
+from efface.scores.leaderboard.differences import differences
 from support.answered import answered, values_of
 
 NAMES = ("retain", "forget")

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from efface.scores.entailment import entailment
+from efface.scores.metrics.entailment import entailment
 from efface.scores.question import Missing, Question
 
 

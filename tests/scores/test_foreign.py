@@ -10,7 +10,7 @@ import pytest
 
 from efface.errors import EffaceError
 from efface.scores import score_path
-from efface.scores.foreign import read_log
+from efface.scores.from_tofu_log import read_log
 
 Block = Callable[..., dict[str, Any]]
 Write = Callable[[Any], Path]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from efface.artifacts import Record, write_records
-from efface.data.refusals import load_refusals
+from efface.data.sources.refusals import load_refusals
 from efface.errors import EffaceError
 from efface.scores import score_path
 from efface.scores.hallucination import Hallucinations, declines, hallucinations

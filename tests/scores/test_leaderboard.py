@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from efface.artifacts import ContinualResults, write_records
+from efface.atomic import write_json
 from efface.errors import EffaceError
 from efface.scores import score_path, score_records
 from efface.scores.definitions import CLOSER_LOOK
-from efface.scores.find import Source, Unread, find, read
-from efface.scores.foreign import SETS
-from efface.scores.leaderboard import compare, leaderboard
-from efface.writing import write_json
+from efface.scores.from_tofu_log import SETS
+from efface.scores.leaderboard.discover import Source, Unread, find, read
+from efface.scores.leaderboard.leaderboard import compare, leaderboard
 from support.answered import Sets, answered, write_run
 
 

@@ -13,7 +13,7 @@ import pytest
 from efface.artifacts import METRICS, Record, SetScores, write_records
 from efface.errors import EffaceError
 from efface.scores import score_path, score_records
-from efface.scores.own import RecordMetric
+from efface.scores.custom import RecordMetric
 
 Make = Callable[..., Record]
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from efface.scores.probability import probability
+from efface.scores.metrics.probability import probability
 from efface.scores.question import Missing, Question
 
 NONE = -math.inf

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from efface.scores import score_records
-from efface.scores.arithmetic import harmonic_mean
 from efface.scores.definitions import CLOSER_LOOK, TOFU
-from efface.scores.ranking import Board, Contestant, board
+from efface.scores.leaderboard.ranking import Board, Contestant, board
+from efface.scores.means import harmonic_mean
 from support.answered import Sets, answered, values_of
 
 KNOWS = {"answer_logprobs": [-0.1], "cosine_answer": 0.9, "entailment_label": "entailment"}

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 
+from efface.scores.metrics.rouge import common_length, rouge, rouge_l_recall
 from efface.scores.question import Missing, Question
-from efface.scores.rouge import common_length, rouge, rouge_l_recall
 
 THEIRS = RougeScorer(["rougeL"], use_stemmer=True)
 WORDS = st.sampled_from(["Running", "runs", "a", "b", "the", "flies", "flying", "é", "ß", "x1", "-", "it's", "\n", "İ"])

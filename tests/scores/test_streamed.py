@@ -12,9 +12,9 @@ from efface.artifacts import Record, read_records, stream_records, write_records
 from efface.errors import EffaceError
 from efface.scores import score_path
 from efface.scores.definitions import CLOSER_LOOK
-from efface.scores.metrics import score_set
+from efface.scores.from_records import from_records
 from efface.scores.question import Question
-from efface.scores.records import from_records
+from efface.scores.set_scores import score_set
 
 Make = Callable[..., Record]
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from efface.scores.metrics.token_entropy import normalized_entropy, token_entropy
 from efface.scores.question import Missing, Question
-from efface.scores.token_entropy import normalized_entropy, token_entropy
 
 
 def test_by_hand() -> None:

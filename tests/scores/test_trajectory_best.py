@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from efface.artifacts import Partial, Scores
-from efface.scores.trajectory import best
+from efface.scores.best_epoch import best
 
 Pair = tuple[float | None, float | None]
 

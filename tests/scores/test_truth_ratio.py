@@ -5,8 +5,8 @@ import math
 import pytest
 
 from efface.scores.definitions import CLOSER_LOOK, OPEN_UNLEARNING, PAPER, TOFU, Definition
+from efface.scores.metrics.truth_ratio import truth_ratio
 from efface.scores.question import Missing, Question
-from efface.scores.truth_ratio import truth_ratio
 
 
 def score(definition: Definition, right: float, *wrongs: float, forget: bool) -> float | Missing:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from efface.scores.values import SetValues, aligned, why_apart
+from efface.scores.leaderboard.question_scores import SetValues, aligned, why_apart
 from support.answered import NAMES, answered, values_of
 
 

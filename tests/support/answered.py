@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from efface.artifacts import Record, Results, write_records
+from efface.atomic import write_json
 from efface.scores import score_records
 from efface.scores.definitions import CLOSER_LOOK, Definition
-from efface.scores.records import from_records
-from efface.scores.values import SetValues, set_values
-from efface.writing import write_json
+from efface.scores.from_records import from_records
+from efface.scores.leaderboard.question_scores import SetValues, set_values
 
 Sets = dict[str, list[Record]]
 NAMES = ("retain", "real_authors", "world_facts", "forget")

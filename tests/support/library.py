@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from efface.run.reporter import Silent
+from efface.progress.reporter import Silent
 
 MODEL = Path(__file__).parents[1] / "golden" / "model"
 SETTINGS: dict[str, Any] = {

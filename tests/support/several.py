@@ -16,17 +16,17 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from efface import processes
+from efface import distributed
+from efface.models.lora import with_adapters
 from efface.objectives.config import ObjectiveConfig
 from efface.objectives.method import objective
 from efface.objectives.terms import Objective, Reference
-from efface.reference.cached import CachedLogprobs
 from efface.reference.live import LiveReference
-from efface.run.adapters import with_adapters
-from efface.text.template import Encoded
+from efface.reference.logprobs import CachedLogprobs
+from efface.text.formatter import Encoded
 from efface.train.config import LoRAConfig, TrainConfig
 from efface.train.loop import StepLog, Trainer
-from efface.train.plan import Schedule
+from efface.train.sampler import Schedule
 from support.tiny import VOCABULARY, llama
 
 PLAN = Schedule(steps=20, warmup=2, per_epoch=5)
@@ -89,7 +89,7 @@ def train(
 
     def on_step(log: StepLog) -> None:
         logs.append(log)
-        if log.step == die_at and processes.rank() == processes.count() - 1:
+        if log.step == die_at and distributed.rank() == distributed.count() - 1:
             os._exit(3)
         if log.step == stop_at:
             raise KeyboardInterrupt
@@ -121,16 +121,16 @@ def all_cases(folder: Path, sharding: str) -> None:
 
 def write(folder: Path, name: str, weights: dict[str, torch.Tensor], logs: list[StepLog]) -> None:
     """Leave what the first process has."""
-    if processes.is_first():
+    if distributed.is_first():
         save_file(weights, folder / f"{name}.safetensors")
         (folder / f"{name}.json").write_text(json.dumps([asdict(log) for log in logs]), encoding="utf-8")
-    processes.barrier()
+    distributed.barrier()
 
 
 def main() -> None:
     torch.set_num_threads(1)
     folder, sharding, what = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
-    processes.connect("cpu")
+    distributed.connect("cpu")
     if what == "dies":
         config = TrainConfig(lr=1e-3, sharding=sharding, checkpoint_every=3)
         train("ga+gd", config, torch.float64, folder, die_at=KILLED_AT)

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from efface.run.settings import Config, merge, validated
+from efface.config.parse import Config, merge, validated
 from efface.schema import Prompt
-from efface.text.template import Encoded, Formatter, TextConfig
+from efface.text.formatter import Encoded, Formatter, TextConfig
 
 _GOLDEN = Path(__file__).parents[1] / "golden" / "model"
 _STEPS = 100

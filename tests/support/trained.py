@@ -7,10 +7,10 @@ import torch
 from efface.objectives.config import ObjectiveConfig
 from efface.objectives.method import objective
 from efface.objectives.terms import Reference
-from efface.reference.cached import CachedLogprobs
 from efface.reference.live import LiveReference
+from efface.reference.logprobs import CachedLogprobs
 from efface.train.config import LoRAConfig, TrainConfig
-from efface.train.plan import Schedule
+from efface.train.sampler import Schedule
 
 PLAN = Schedule(steps=6, warmup=2, per_epoch=3)
 TRAIN = TrainConfig(lr=1e-2)

@@ -12,8 +12,8 @@ import pytest
 import torch
 import yaml
 
-from efface.sweep.engine import Swept, sweep
 from efface.sweep.spec import SweepSpec, read_spec
+from efface.sweep.sweep import Swept, sweep
 from support.runs import Told
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "model"

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from efface.config.presets import finetune_config, run_config
 from efface.objectives.config import METHODS
-from efface.presets import finetune_config, run_config
-from efface.sweep.outline import outline
+from efface.sweep.dry_run import outline
 from efface.sweep.spec import points, read_spec, target_config
 
 READY = Path(__file__).parents[2] / "examples" / "sweeps"

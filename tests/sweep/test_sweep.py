@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from efface.evaluation.folder import read_sets
+from efface.evaluation.record_files import read_sets
 from efface.run.folder import RunFolder
-from efface.sweep.engine import Swept
+from efface.sweep.sweep import Swept
 from support.runs import Told
 from support.sweeps import lines, made, results
 

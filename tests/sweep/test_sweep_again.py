@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from efface.sweep.engine import Swept, sweep
+from efface.sweep.sweep import Swept, sweep
 from support.runs import Told
 from support.sweeps import Spec, lines, made, trained
 
@@ -61,7 +61,7 @@ def test_another_target_lies_beside_the_first(spec: Spec, content: dict[str, Any
 
 
 def test_a_run_by_hand_counts_and_keeps_its_model(spec: Spec, settings: dict[str, Any], tmp_path: Path) -> None:
-    from efface.run.config import RunConfig
+    from efface.config.commands import RunConfig
     from efface.run.pipeline import run
 
     out = tmp_path / "sweep"

@@ -11,11 +11,11 @@ import pytest
 import yaml
 
 from efface.artifacts import ContinualResults
+from efface.continual.queue import run_queue, with_request
 from efface.errors import EffaceError
-from efface.run.queue import run_queue, with_request
-from efface.sweep.engine import Swept, sweep
-from efface.sweep.outline import outline
+from efface.sweep.dry_run import outline
 from efface.sweep.spec import SweepSpec
+from efface.sweep.sweep import Swept, sweep
 from support.runs import Told
 from support.sweeps import DyingIn, Spec, lines, made, results, trained
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from efface.errors import EffaceError
-from efface.sweep.engine import Swept, sweep
-from efface.sweep.outline import outline
+from efface.sweep.dry_run import outline
+from efface.sweep.sweep import Swept, sweep
 from support.runs import Told
 from support.sweeps import Spec, lines, made
 
@@ -45,7 +45,7 @@ def test_a_line_that_fails_stops_nothing(
 
     shutil.rmtree(copied / "lines")
     shutil.rmtree(next((copied / "targets").glob("retrained-*")))
-    monkeypatch.setattr("efface.sweep.engine.finetune", refuse)
+    monkeypatch.setattr("efface.sweep.sweep.finetune", refuse)
     told = Told()
     swept = sweep(spec(content), copied, reporter=told)
     assert swept.table.failures == ["retrained: no room"]
@@ -60,7 +60,7 @@ def test_lines_need_a_run_that_got_far_enough(
     def refuse(*_: Any, **__: Any) -> None:
         raise EffaceError("no room")
 
-    monkeypatch.setattr("efface.sweep.engine.run_pipeline", refuse)
+    monkeypatch.setattr("efface.sweep.sweep.run_pipeline", refuse)
     swept = sweep(spec({"settings": settings, "lines": ["random"]}), tmp_path / "sweep")
     assert swept.table.failures == [
         "random: no run to compare with got as far as the records before unlearning; see why first",

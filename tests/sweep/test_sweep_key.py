@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from efface.artifacts import Manifest
-from efface.run.config import EvaluationConfig, FinetuneConfig, RunConfig
-from efface.run.settings import merge, validated
-from efface.sweep.key import Contents, before_key, contents_of, key
+from efface.config.commands import EvaluationConfig, FinetuneConfig, RunConfig
+from efface.config.parse import merge, validated
+from efface.sweep.run_key import Contents, before_key, contents_of, key
 
 RUN: dict[str, Any] = {
     "method": "me+gd",

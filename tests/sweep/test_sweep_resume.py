@@ -11,7 +11,7 @@ import pytest
 
 from efface.errors import EffaceError
 from efface.run.folder import RunFolder
-from efface.sweep.engine import Swept, sweep
+from efface.sweep.sweep import Swept, sweep
 from support.runs import Told
 from support.sweeps import DyingIn, Spec, lines, made
 

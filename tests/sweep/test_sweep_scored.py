@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from efface.errors import EffaceError
-from efface.sweep.engine import sweep
-from efface.sweep.outline import outline
+from efface.sweep.dry_run import outline
+from efface.sweep.sweep import sweep
 from support.downstream import cache_in, write_tasks
 from support.runs import Told
 from support.sweeps import Spec, lines, made, results, trained

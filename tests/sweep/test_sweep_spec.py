@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from efface.config.presets import finetune_config, run_config
 from efface.errors import EffaceError
-from efface.presets import finetune_config, run_config
 from efface.sweep.spec import SweepSpec, evaluation_of, nested, points, read_spec, target_config
 
 Spec = Callable[..., SweepSpec]

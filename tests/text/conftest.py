@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from efface.text.template import Encoded
+from efface.text.formatter import Encoded
 from support.sizes import DENSE
 
 VOCABULARY = 97

@@ -13,13 +13,13 @@ import transformers as hf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from efface.text import attention
-from efface.text.attention import NAME, NotPackedError, packing
-from efface.text.forward import hidden_states, target_logprobs
-from efface.text.likelihood import answer_logprobs
-from efface.text.packing import pack
-from efface.text.reading import check_reading
-from efface.text.template import Encoded
+from efface.packing import attention
+from efface.packing.attention import NAME, NotPackedError, packing
+from efface.packing.forward import hidden_states, target_logprobs
+from efface.packing.logprobs import answer_logprobs
+from efface.packing.packed_batch import pack
+from efface.packing.support import check_reading
+from efface.text.formatter import Encoded
 from support.sizes import DENSE
 
 SIZES = DENSE | {"vocab_size": 97, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}

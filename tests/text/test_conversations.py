@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from efface.errors import EffaceError
 from efface.schema import Prompt, Turn
-from efface.text.template import Formatter, TextConfig
+from efface.text.formatter import Formatter, TextConfig
 from support.templates import CHATML, GEMMA, byte_level, text_of
 
 HISTORY = (

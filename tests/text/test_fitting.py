@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from efface.errors import EffaceError
-from efface.text.fitting import in_parts_that_fit
+from efface.packing.oom_retry import in_parts_that_fit
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from efface.text import forward
-from efface.text.attention import packing
-from efface.text.forward import (
+from efface.packing import forward
+from efface.packing.attention import packing
+from efface.packing.forward import (
     device_of,
     head,
     hidden_states,
@@ -19,7 +19,7 @@ from efface.text.forward import (
     unwrapped,
     vocabulary_size,
 )
-from efface.text.packing import pack
+from efface.packing.packed_batch import pack
 
 
 def gradients_and_values(model, items):

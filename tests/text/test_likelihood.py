@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from efface.errors import EffaceError
-from efface.text import likelihood, reading
-from efface.text.likelihood import answer_logprobs
-from efface.text.template import Encoded
+from efface.packing import logprobs, support
+from efface.packing.logprobs import answer_logprobs
+from efface.text.formatter import Encoded
 
 
 @pytest.mark.parametrize("token_budget", [1, 30, 10_000])
@@ -33,8 +33,8 @@ ANSWERS = [
     ids=["packed", "in rows"],
 )
 def test_answers_share_their_question_and_the_budget_counts_it_once(llama, monkeypatch, why, forwards, heads):
-    monkeypatch.setattr(likelihood, "why_in_rows", lambda model: why)
-    monkeypatch.setattr(reading, "why_in_rows", lambda model: why)
+    monkeypatch.setattr(logprobs, "why_in_rows", lambda model: why)
+    monkeypatch.setattr(support, "why_in_rows", lambda model: why)
     read, scored = [], []
     llama.model.register_forward_pre_hook(
         lambda _, __, inputs: read.append(inputs["input_ids"].numel()), with_kwargs=True
@@ -50,14 +50,14 @@ def holds(monkeypatch):
     """Let the model stand for one on a GPU that holds so many sequences at once."""
 
     def at_most(limit):
-        real = likelihood.hidden_states
+        real = logprobs.hidden_states
 
         def fails(model, batch):
             if len(batch.sequences) > limit:
                 raise torch.OutOfMemoryError
             return real(model, batch)
 
-        monkeypatch.setattr(likelihood, "hidden_states", fails)
+        monkeypatch.setattr(logprobs, "hidden_states", fails)
 
     return at_most
 

@@ -9,8 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from efface.text.packing import pack, together, token_batches
-from efface.text.template import Encoded
+from efface.packing.packed_batch import pack, together, token_batches
+from efface.text.formatter import Encoded
 
 TWO = [Encoded("a", [10, 11], [12, 13, 14]), Encoded("b", [20], [21])]
 FOUR = [

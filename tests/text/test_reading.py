@@ -9,12 +9,12 @@ import torch
 import transformers as hf
 
 from efface.errors import EffaceError
-from efface.text import reading
-from efface.text.attention import NAME
-from efface.text.forward import hidden_states, target_logprobs
-from efface.text.likelihood import answer_logprobs
-from efface.text.packing import pack
-from efface.text.reading import check_reading, why_in_rows
+from efface.packing import support
+from efface.packing.attention import NAME
+from efface.packing.forward import hidden_states, target_logprobs
+from efface.packing.logprobs import answer_logprobs
+from efface.packing.packed_batch import pack
+from efface.packing.support import check_reading, why_in_rows
 from support.sizes import DENSE, LINEAR
 
 SIZES = DENSE | {"vocab_size": 97}
@@ -92,7 +92,7 @@ def test_gradients_are_those_of_one_by_one(name, random_model, related, one_by_o
     model = random_model(IN_ROWS[name][0]()).double()
     batch = pack(related)
     reads = batch.reads("answer")
-    with reading.reading(model):
+    with support.reading(model):
         target_logprobs(model, hidden_states(model, batch)[reads.rows], reads.targets).sum().backward()
     ours = {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
     model.zero_grad()
@@ -114,7 +114,7 @@ def test_rows_are_of_like_length(llama, uneven):
 
 def test_what_can_be_packed_is(llama):
     assert why_in_rows(llama) is None
-    with reading.reading(llama):
+    with support.reading(llama):
         assert llama.config._attn_implementation == NAME
 
 
@@ -169,7 +169,7 @@ def test_what_is_no_causal_model_or_built_otherwise_is_refused(random_model, con
 def test_found_out_once_for_an_architecture(random_model, monkeypatch):
     config = hf.LlamaConfig(**SIZES | {"intermediate_size": 49})
     asked = []
-    monkeypatch.setattr(reading, "check_reading", lambda model: asked.append(model) or "because")
+    monkeypatch.setattr(support, "check_reading", lambda model: asked.append(model) or "because")
     first, second = random_model(config), random_model(config)
     assert why_in_rows(first) == why_in_rows(second) == "because"
     assert asked == [first]
@@ -182,6 +182,6 @@ def test_out_of_memory_is_no_reason(llama, monkeypatch):
     def full(*_):
         raise torch.OutOfMemoryError
 
-    monkeypatch.setattr(reading, "hidden_states", full)
+    monkeypatch.setattr(support, "hidden_states", full)
     with pytest.raises(torch.OutOfMemoryError):
         check_reading(llama)

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from efface.errors import EffaceError
 from efface.schema import Prompt
-from efface.text.frames import NAMED_FORMATS
-from efface.text.template import Formatter, TextConfig
+from efface.text.formatter import Formatter, TextConfig
+from efface.text.prompt_format import NAMED_FORMATS
 from support.templates import CHATML, GEMMA, LLAMA3, MISTRAL, NO_END, QWEN3, SPECIAL, byte_level, text_of
 
 

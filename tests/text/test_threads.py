@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from efface.text.threads import cpu_quota, limit_threads, threads_within
+from efface.hardware.threads import cpu_quota, limit_threads, threads_within
 
 
 def system(root: Path, groups: str, **files: str) -> Path:

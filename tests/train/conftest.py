@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
+from efface.models.lora import with_adapters
 from efface.objectives.terms import Reference, View
-from efface.run.adapters import with_adapters
-from efface.text.template import Encoded
+from efface.text.formatter import Encoded
 from efface.train.loop import Trainer
 from efface.train.step import Example
 from support.tiny import VOCABULARY, llama

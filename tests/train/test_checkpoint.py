@@ -14,10 +14,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from efface.errors import EffaceError
-from efface.run.adapters import with_adapters
+from efface.models.lora import with_adapters
 from efface.train import checkpoint
 from efface.train.config import LoRAConfig
-from efface.train.placement import Placement
+from efface.train.parallel import Placement
 
 
 @contextmanager

@@ -8,10 +8,10 @@ from efface.errors import EffaceError
 from efface.objectives.config import ObjectiveConfig
 from efface.objectives.method import objective
 from efface.schema import Item, Task
-from efface.text.template import Encoded
+from efface.text.formatter import Encoded
 from efface.train.config import TrainConfig
 from efface.train.examples import check_task, fine_tuning_examples, unlearning_examples
-from efface.train.plan import Draw
+from efface.train.sampler import Draw
 
 
 class Letters:

@@ -11,7 +11,7 @@ from efface.objectives.method import fine_tuning
 from efface.objectives.terms import Reference
 from efface.train import loop
 from efface.train.config import LoRAConfig, TrainConfig
-from efface.train.plan import Schedule
+from efface.train.sampler import Schedule
 from efface.train.step import batch_losses
 from support.trained import GA_GD, LORA, TRAIN, assert_equal, largest_difference, weights
 

@@ -14,9 +14,9 @@ from efface.objectives.config import ObjectiveConfig
 from efface.objectives.method import objective
 from efface.train import checkpoint, loop
 from efface.train.config import TrainConfig
-from efface.train.memory import Budget
-from efface.train.plan import Schedule
+from efface.train.sampler import Schedule
 from efface.train.step import batch_losses
+from efface.train.token_budget import Budget
 from support.trained import GA_GD, LORA, TRAIN, assert_equal, cached_and_live, weights
 
 # Kills

@@ -7,12 +7,12 @@ import json
 import pytest
 import torch
 
-from efface import processes
+from efface import distributed
+from efface.distributed import ProcessError
 from efface.errors import EffaceError
-from efface.processes import ProcessError
 from efface.train import loop
-from efface.train.memory import Budget
 from efface.train.step import batch_losses
+from efface.train.token_budget import Budget
 from support.trained import LORA, TRAIN, assert_equal, largest_difference, weights
 
 
@@ -75,7 +75,7 @@ def test_one_of_several_processes_without_memory_leaves_a_smaller_budget_to_go_o
     """In the middle of a step its partners wait for it: it cannot repeat the step alone."""
 
     def fails(*_, **__):
-        context.setattr(processes, "_group", processes._Group(1, 2))
+        context.setattr(distributed, "_group", distributed._Group(1, 2))
         raise torch.OutOfMemoryError
 
     with monkeypatch.context() as context:

@@ -90,8 +90,8 @@ def test_padded_average_is_the_token_sum_over_padded_positions(models):
 @pytest.mark.parametrize("view", sorted(NUMBERS["sum_log_probs"]))
 @pytest.mark.parametrize("index", [0, 1], ids=["model", "reference"])
 def test_sequence_logprobs(models, view, index):
-    from efface.text.likelihood import answer_logprobs
-    from efface.text.template import Encoded
+    from efface.packing.logprobs import answer_logprobs
+    from efface.text.formatter import Encoded
 
     items = [Encoded(str(n), row["prompt"], row["answer"]) for n, row in enumerate(NUMBERS["views"][view])]
     sums = [sum(values) for values in answer_logprobs(models[index], items, token_budget=100)]

@@ -7,12 +7,20 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from efface.text import memory as free_memory
-from efface.text.template import Encoded
-from efface.train import memory
+from efface.hardware import memory as free_memory
+from efface.text.formatter import Encoded
+from efface.train import token_budget
 from efface.train.config import LoRAConfig, TrainConfig
-from efface.train.memory import Budget, activation_bytes, added_bytes, budget_for, budget_within, copied_bytes, fits
 from efface.train.step import micro_batches
+from efface.train.token_budget import (
+    Budget,
+    activation_bytes,
+    added_bytes,
+    budget_for,
+    budget_within,
+    copied_bytes,
+    fits,
+)
 
 GIB = 2**30
 PER_TOKEN = 2 * (10 * 16 + 5 * 24) * 4
@@ -62,7 +70,7 @@ def test_what_is_half_already_is_not_copied(tiny_llama):
 
 def test_weights_on_their_way_to_a_gpu_count(host, tiny_llama, monkeypatch):
     model = tiny_llama()
-    monkeypatch.setattr(memory, "free_memory", lambda device: 8 * GIB)
+    monkeypatch.setattr(token_budget, "free_memory", lambda device: 8 * GIB)
     here = budget_for(model, TrainConfig(precision="bf16"), torch.device("cpu")).tokens
     there = budget_for(model, TrainConfig(precision="bf16"), torch.device("cuda")).tokens
     assert here - there == pytest.approx(sum(p.nbytes for p in model.parameters()) / PER_TOKEN, abs=1)
@@ -71,8 +79,8 @@ def test_weights_on_their_way_to_a_gpu_count(host, tiny_llama, monkeypatch):
 def test_shards_are_one_process_s_part(host, tiny_llama, monkeypatch):
     model, config = tiny_llama(), TrainConfig(sharding="fsdp2")
     alone = tokens(model, config)
-    monkeypatch.setattr(memory.processes, "count", lambda: 4)
-    monkeypatch.setattr(memory.processes, "gather", lambda free: [free, free - 2 * PER_TOKEN * 1000])
+    monkeypatch.setattr(token_budget.processes, "count", lambda: 4)
+    monkeypatch.setattr(token_budget.processes, "gather", lambda free: [free, free - 2 * PER_TOKEN * 1000])
     saved = added_bytes(model, config, "cpu") * 3 / 4
     assert tokens(model, config) == pytest.approx(alone + saved / 2 / PER_TOKEN - 1000, abs=1)
 
@@ -177,7 +185,7 @@ def test_files_that_a_container_keeps_in_memory_make_way(host):
     (host.cgroup / "memory.max").write_text(f"{3 * GIB}\n")
     (host.cgroup / "memory.current").write_text(f"{2 * GIB}\n")
     (host.cgroup / "memory.stat").write_text(f"anon 7\nactive_file 9\ninactive_file {GIB}\nworkingset 3\n")
-    assert memory.free_memory(torch.device("cpu")) == 2 * GIB
+    assert token_budget.free_memory(torch.device("cpu")) == 2 * GIB
 
 
 def test_adapters_drop_inputs_of_their_own(tiny_llama):

@@ -19,7 +19,7 @@ from efface.train import checkpoint, optimizer
 from efface.train.config import LoRAConfig, TrainConfig
 from efface.train.loop import Trainer
 from efface.train.optimizer import check_optimizer, make_optimizer, state_bytes, weights_dtype, why_not_8bit
-from efface.train.plan import Schedule
+from efface.train.sampler import Schedule
 
 CPU = torch.device("cpu")
 EIGHT = TrainConfig(optimizer="adamw8bit", lr=1e-5)

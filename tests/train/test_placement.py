@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from efface.errors import EffaceError
-from efface.train import placement
-from efface.train.placement import Placement, Sharded
+from efface.train import parallel
+from efface.train.parallel import Placement, Sharded
 
 
 def test_a_model_that_is_read_in_rows_cannot_be_sharded(tiny_llama, monkeypatch):
     """Its processes would make other numbers of forwards, and wait for each other forever."""
-    monkeypatch.setattr(placement, "why_in_rows", lambda _: "Model cannot be packed: it has other layers")
+    monkeypatch.setattr(parallel, "why_in_rows", lambda _: "Model cannot be packed: it has other layers")
     with pytest.raises(
         EffaceError, match=r"^Model cannot be packed: it has other layers, so that .* leave train.shard"
     ):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from efface.errors import EffaceError
 from efface.schema import Item, Task
 from efface.train.config import TrainConfig
-from efface.train.plan import batches, draws, earlier_epochs, epoch_ends, schedule
+from efface.train.sampler import batches, draws, earlier_epochs, epoch_ends, schedule
 
 
 def items(name: str, count: int) -> tuple[Item, ...]:

@@ -14,9 +14,9 @@ from transformers import AutoModelForCausalLM
 from efface.objectives.config import METHODS, MEConfig, ObjectiveConfig
 from efface.objectives.method import fine_tuning, objective
 from efface.objectives.terms import Reference
-from efface.reference.cached import CachedLogprobs
 from efface.reference.live import LiveReference
-from efface.text.template import Encoded
+from efface.reference.logprobs import CachedLogprobs
+from efface.text.formatter import Encoded
 from efface.train.step import batch_losses, micro_batches
 
 GOLDEN = Path(__file__).parents[1] / "golden"

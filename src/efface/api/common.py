@@ -13,12 +13,12 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any, Protocol
 
-from efface import processes
+from efface import distributed
+from efface.api.inputs import Inputs
 from efface.data.config import DataConfig, FileConfig
 from efface.errors import EffaceError
+from efface.progress.reporter import Silent
 from efface.run.folder import RunFolder
-from efface.run.inputs import Inputs
-from efface.run.reporter import Silent
 
 StrPath = str | os.PathLike[str]
 
@@ -57,7 +57,7 @@ class AsWarnings(Silent):
 @contextmanager
 def folder_for(out: StrPath | None, *, resume: bool) -> Iterator[Path]:
     """The run's folder; a temporary one goes where the run fails, unless it got as far as a checkpoint."""
-    if processes.started() > 1:
+    if distributed.started() > 1:
         raise EffaceError("the library works in one process; let several of them work on the command `efface run`")
     if out is not None:
         yield Path(out)

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from efface.api.common import AsWarnings, Data, File, PluginSpec, StrPath, folder_for, path_of, remove_with
+from efface.api.inputs import Inputs
 from efface.api.unlearning import Unlearned
 from efface.artifacts import ContinualResults, Record, Results
-from efface.presets import config_from
-from efface.run.config import RunConfig
-from efface.run.inputs import Inputs
-from efface.run.queue import run_queue
-from efface.run.queue_folder import QueueFolder
-from efface.run.reporter import Reporter
+from efface.config.commands import RunConfig
+from efface.config.presets import config_from
+from efface.continual.folder import QueueFolder
+from efface.continual.queue import run_queue
+from efface.progress.reporter import Reporter
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from efface.api.common import AsWarnings, Data, File, PluginSpec, StrPath, folder_for, path_of, remove_with
+from efface.api.inputs import Inputs
 from efface.artifacts import Record, Scores
-from efface.evaluation.folder import read_sets
-from efface.presets import config_from
-from efface.run.config import EvaluationConfig
-from efface.run.evaluation import evaluate_model
+from efface.commands.evaluate import evaluate_model
+from efface.config.commands import EvaluationConfig
+from efface.config.presets import config_from
+from efface.evaluation.record_files import read_sets
+from efface.progress.reporter import Reporter
 from efface.run.folder import RunFolder
-from efface.run.inputs import Inputs
-from efface.run.reporter import Reporter
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 from efface.api.common import AsWarnings, Data, File, PluginSpec, StrPath, folder_for, path_of, remove_with
+from efface.api.inputs import Inputs
 from efface.artifacts import Record, Results
+from efface.config.commands import RunConfig
+from efface.config.presets import config_from
 from efface.errors import EffaceError
-from efface.evaluation.folder import read_sets
-from efface.presets import config_from
-from efface.run.config import RunConfig
+from efface.evaluation.record_files import read_sets
+from efface.models.load import load_model, load_tokenizer, stored_dtype
+from efface.progress.quiet_libraries import quiet_libraries
+from efface.progress.reporter import Reporter
 from efface.run.folder import RunFolder
-from efface.run.inputs import Inputs
-from efface.run.models import load_model, load_tokenizer, stored_dtype
 from efface.run.pipeline import run
 from efface.run.pipeline import unlearn as run_without_scores
-from efface.run.quiet import quiet_libraries
-from efface.run.reporter import Reporter
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -106,7 +106,7 @@ def unlearn(
     `out`: the run's folder, new or empty; None makes a temporary one that lives as long as what is returned (training
     that diverges leaves it, with the last checkpoint).
     `scores`: False only trains. `resume`: go on where a run of the same settings was stopped in `out`.
-    `reporter`: told of stages, steps and warnings (`efface.run.reporter.Reporter`); without one, warnings are
+    `reporter`: told of stages, steps and warnings (`efface.progress.reporter.Reporter`); without one, warnings are
     Python's.
     `settings`: all that a config file may hold, nested in the same way: train={"lr": 1e-5, "epochs": 5} (epochs
     over the forget set), text={"format": "plain"}, evaluate={"embedder": "none"}, seed=1, device="cpu",

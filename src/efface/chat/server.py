@@ -19,9 +19,9 @@ from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
-from efface.chat.decoding import Choice, Step
-from efface.chat.models import Chat
-from efface.chat.question import MOST_NEW_TOKENS, Asked, Side
+from efface.chat.messages import MOST_NEW_TOKENS, Asked, Side
+from efface.chat.session import Chat
+from efface.chat.stream import Choice, Step
 from efface.errors import EffaceError
 
 _LONGEST_BODY = 1 << 20

@@ -11,11 +11,11 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from efface.chat.decoding import Choice, Step
-from efface.chat.models import Chat
-from efface.chat.question import SIDES, Asked, Exchange, Side
+from efface.chat.messages import SIDES, Asked, Exchange, Side
+from efface.chat.session import Chat
+from efface.chat.stream import Choice, Step
 from efface.errors import EffaceError
-from efface.report.text import one_line
+from efface.report.sanitize import one_line
 
 _TWO_COLUMNS = 80
 _SHOWN_LIKELY = 5

@@ -11,10 +11,10 @@ from typing import Annotated
 
 import typer
 
-from efface import __version__, processes
-from efface.cli import chat, data, doctor, downstream, leaderboard, presets, push, report, requests, runs, scores, sweep
-from efface.cli.arguments import examples, help_of, say
-from efface.cli.usage import usage_sentence
+from efface import __version__, distributed
+from efface.cli import chat, data, doctor, downstream, evaluate, leaderboard, presets, push, report, request, run, sweep
+from efface.cli.options import examples, help_of, say
+from efface.cli.usage_errors import usage_sentence
 from efface.errors import EffaceError
 
 _OF_SEVERAL = {"evaluate", "finetune", "run", "unlearn"}
@@ -48,7 +48,7 @@ def options(
     if version:
         typer.echo(__version__)
         raise typer.Exit
-    if processes.started() > 1 and ctx.invoked_subcommand not in _OF_SEVERAL:
+    if distributed.started() > 1 and ctx.invoked_subcommand not in _OF_SEVERAL:
         raise EffaceError(
             f"efface {ctx.invoked_subcommand or ''} works in one process; start it without torchrun and accelerate "
             f"launch (several may work on {', '.join(sorted(_OF_SEVERAL))})"
@@ -56,7 +56,7 @@ def options(
     help_of(ctx)
 
 
-for group in (runs, requests, sweep, scores, report, leaderboard, downstream, data, presets, push, doctor, chat):
+for group in (run, request, sweep, evaluate, report, leaderboard, downstream, data, presets, push, doctor, chat):
     app.add_typer(group.app)
 
 
@@ -66,7 +66,7 @@ def main() -> None:
     debug = len(arguments) < len(sys.argv) - 1
     for name in ("torchao", "torch.utils._pytree"):  # of kernels for other machines, as soon as they are imported
         logging.getLogger(name).setLevel(logging.ERROR)
-    tells = processes.started() == 1 or os.environ.get("RANK", "0") == "0"
+    tells = distributed.started() == 1 or os.environ.get("RANK", "0") == "0"
     if not tells:  # what all processes say is said once
         sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - until the process ends
     try:
@@ -76,7 +76,7 @@ def main() -> None:
     except (EffaceError, OSError, typer.TyperException) as error:
         if debug:
             traceback.print_exc()
-        if tells or isinstance(error, processes.ProcessError):
+        if tells or isinstance(error, distributed.ProcessError):
             say(_sentence(error))
         code = 2
     sys.exit(code)

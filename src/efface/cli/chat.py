@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from efface.cli.arguments import DataDir, examples, interruptible, say
+from efface.cli.options import DataDir, examples, interruptible, say
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from efface.chat.folder import UnlearnedRun
-    from efface.chat.models import Chat
-    from efface.chat.question import Asked
+    from efface.chat.load_run import UnlearnedRun
+    from efface.chat.messages import Asked
+    from efface.chat.session import Chat
 
 app = typer.Typer()
 Device = Literal["auto", "cpu", "cuda"]
@@ -63,7 +63,7 @@ def chat(
     with interruptible("nothing was written"):
         from rich.console import Console
 
-        from efface.chat.folder import read_run
+        from efface.chat.load_run import read_run
 
         found = read_run(run)
         settings = _settings(found, new_tokens, temperature, seed)
@@ -77,7 +77,7 @@ def chat(
 
 def _settings(found: UnlearnedRun, new_tokens: int | None, temperature: float, seed: int) -> Asked:
     """All of a question but the question."""
-    from efface.chat.question import MOST_NEW_TOKENS, Asked
+    from efface.chat.messages import MOST_NEW_TOKENS, Asked
 
     most = new_tokens or min(found.settings.evaluate.new_tokens, MOST_NEW_TOKENS)
     return Asked.model_construct(
@@ -93,10 +93,10 @@ def _open(
     device: Device,
     data_dir: Path | None,
 ) -> Chat:
-    from efface.chat.models import open_chat
-    from efface.chat.presets import presets_of
-    from efface.run.console import ConsoleReporter
-    from efface.run.quiet import quiet_libraries
+    from efface.chat.session import open_chat
+    from efface.chat.suggestions import presets_of
+    from efface.progress.console import ConsoleReporter
+    from efface.progress.quiet_libraries import quiet_libraries
 
     with quiet_libraries(), ConsoleReporter(console) as reporter:
         presets = presets_of(found.settings.data, found.records, data_dir)

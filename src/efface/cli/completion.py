@@ -16,7 +16,7 @@ _A_PATH = ("./",)
 
 def settings(ctx: typer.Context, incomplete: str) -> list[str]:
     """Presets, keys such as `train.lr=` and, behind the `=`, values."""
-    from efface.run.settings import PRESET_KEYS
+    from efface.config.parse import PRESET_KEYS
 
     given = [str(word) for word in ctx.params.get("settings") or ()]
     return _words(_config_of(ctx), given, incomplete, more_keys=PRESET_KEYS, first=presets)
@@ -48,7 +48,7 @@ def _words(
 
 def presets(incomplete: str) -> list[str]:
     """Names of presets."""
-    from efface.presets import preset_names
+    from efface.config.presets import preset_names
 
     return [name for name in preset_names() if name.startswith(incomplete)]
 
@@ -62,15 +62,15 @@ def definitions(incomplete: str) -> list[str]:
 
 def benchmarks(incomplete: str) -> list[str]:
     """Names of what can be fetched."""
-    from efface.data.fetch import published
+    from efface.data.sources.download import published
 
     return [name for name in (*published(), "all") if name.startswith(incomplete)]
 
 
 def _config_of(ctx: typer.Context) -> type[BaseModel]:
-    from efface.run.config import EvaluationConfig, FinetuneConfig, LookConfig, RunConfig
-    from efface.run.downstream_config import DownstreamRunConfig
-    from efface.run.questioning import AnswersConfig, ProbeConfig
+    from efface.config.commands import EvaluationConfig, FinetuneConfig, LookConfig, RunConfig
+    from efface.config.downstream_command import DownstreamRunConfig
+    from efface.config.question_commands import AnswersConfig, ProbeConfig
 
     kinds: dict[str | None, type[BaseModel]] = {
         "finetune": FinetuneConfig,
@@ -86,7 +86,7 @@ def _config_of(ctx: typer.Context) -> type[BaseModel]:
 
 def _keys(kind: type[BaseModel], incomplete: str, more: tuple[str, ...]) -> list[str]:
     """Keys and their `=`; a lone one comes with its values, or the shell would put a space behind the `=`."""
-    from efface.run.settings import dotted_keys
+    from efface.config.parse import dotted_keys
 
     keys = dotted_keys(kind)
     groups = {key for key in keys if any(other.startswith(f"{key}.") for other in keys)} - _named_values().keys()
@@ -97,7 +97,7 @@ def _keys(kind: type[BaseModel], incomplete: str, more: tuple[str, ...]) -> list
 
 def _values(kind: type[BaseModel], key: str) -> list[str]:
     """What a setting may be, or else its default."""
-    from efface.run.settings import dotted_keys
+    from efface.config.parse import dotted_keys
 
     if key in (named := _named_values()):
         return list(named[key])
@@ -111,7 +111,7 @@ def _values(kind: type[BaseModel], key: str) -> list[str]:
 def _named_values() -> dict[str, tuple[str, ...]]:
     from efface.data.config import OWN_ANSWERS, SHORTHANDS
     from efface.objectives.config import METHODS
-    from efface.text.frames import NAMED_FORMATS
+    from efface.text.prompt_format import NAMED_FORMATS
 
     return {
         "method": METHODS,

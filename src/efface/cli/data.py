@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from efface.cli import completion, questions
-from efface.cli.arguments import DataDir, Json, Settings, examples, help_of, interruptible, say, source_and_pairs
+from efface.cli import completion, data_ask
+from efface.cli.options import DataDir, Json, Settings, examples, help_of, interruptible, say, source_and_pairs
 
 if TYPE_CHECKING:
     from efface.data.config import DataConfig
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 app = typer.Typer()
 data = typer.Typer()
 app.add_typer(data, name="data")
-data.add_typer(questions.app)
+data.add_typer(data_ask.app)
 
 
 @data.callback(
@@ -39,8 +39,8 @@ def list_(data_dir: DataDir = None) -> None:
     """Say which data sets there are, and where."""
     from rich.console import Console
 
-    from efface.data.catalog import catalog
-    from efface.report.facts import print_facts
+    from efface.data.sources.catalog import catalog
+    from efface.report.key_values import print_facts
 
     console = Console()
     for each in catalog(data_dir):
@@ -86,15 +86,15 @@ def fetch(
 
     Each file is checked to be the published one; a fetch that was interrupted goes on when it is started again.
     """
-    from efface.data.fetch import default_folder, published, published_benchmark
-    from efface.data.fetch import fetch as fetch_files
+    from efface.data.sources.download import default_folder, published, published_benchmark
+    from efface.data.sources.download import fetch as fetch_files
 
     chosen = [*published()] if "all" in names else [*dict.fromkeys(names)]
     benchmarks = [published_benchmark(name) for name in chosen]
     with interruptible("the same command goes on from here"):
         from rich.console import Console
 
-        from efface.cli.downloads import shown_downloads
+        from efface.cli.download_bars import shown_downloads
 
         console = Console()
         for benchmark in benchmarks:
@@ -119,14 +119,14 @@ def check(settings: Settings = None, data_dir: DataDir = None) -> None:
     Neither model nor method is needed. Where a model is named, everything is tokenized, too, and must fit it;
     model=null leaves that out.
     """
+    from efface.config.presets import look_config
     from efface.data import load_task
     from efface.data.config import OWN_ANSWERS
-    from efface.presets import look_config
 
     config = look_config(*source_and_pairs(settings))
     task = load_task(config.data, data_dir=data_dir)
     if config.model is not None:
-        from efface.run.describe import check_tokens
+        from efface.preflight.token_lengths import check_tokens
 
         check_tokens(task, config, config.model)
     _warn(task, config.data)
@@ -152,15 +152,15 @@ def describe(settings: Settings = None, data_dir: DataDir = None, as_json: Json 
     It tells lengths (in tokens of model=..., if one is named), repetitions, what forget and retain set share, and what
     can be scored.
     """
+    from efface.config.presets import look_config
     from efface.data import load_task
     from efface.data.describe import describe as describe_task
-    from efface.presets import look_config
 
     config = look_config(*source_and_pairs(settings))
     task = load_task(config.data, data_dir=data_dir)
     measure = None
     if config.model is not None:
-        from efface.run.describe import in_tokens
+        from efface.preflight.token_lengths import in_tokens
 
         measure = in_tokens(config.model, config.text)
     description = describe_task(task, embedder=config.evaluate.embedder, judge=config.evaluate.judge, measure=measure)
@@ -169,7 +169,7 @@ def describe(settings: Settings = None, data_dir: DataDir = None, as_json: Json 
         return
     from rich.console import Console
 
-    from efface.cli.description import print_description
+    from efface.cli.data_description import print_description
 
     _warn(task, config.data)
     print_description(Console(), description)

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from efface.cli.arguments import DataDir, Json, Settings, examples, interruptible, source_and_pairs
+from efface.cli.options import DataDir, Json, Settings, examples, interruptible, source_and_pairs
 from efface.errors import EffaceError
 
 if TYPE_CHECKING:
-    from efface.report.diagnosis import Diagnosis
-    from efface.run.config import RunConfig
+    from efface.config.commands import RunConfig
+    from efface.preflight.diagnosis import Diagnosis
 
 app = typer.Typer()
 
@@ -37,7 +37,7 @@ def doctor(
 
     Ends with exit code 2 where something stops the run. Nothing is written.
     """
-    from efface.presets import run_config
+    from efface.config.presets import run_config
 
     config = run_config(*source_and_pairs(settings)) if settings else None
     with interruptible("nothing was written"):
@@ -47,20 +47,20 @@ def doctor(
         else:
             from rich.console import Console
 
-            from efface.report.doctor import print_diagnosis
+            from efface.preflight.tables import print_diagnosis
 
             print_diagnosis(Console(), found)
     _refuse(found)
 
 
 def _examine(config: RunConfig | None, *, data_dir: Path | None, steps: int) -> Diagnosis:
-    from efface.run.doctor import examine, examine_run
+    from efface.preflight.doctor import examine, examine_run
 
     if config is None:
         return examine(data_dir)
     from rich.console import Console
 
-    from efface.run.console import ConsoleReporter
+    from efface.progress.console import ConsoleReporter
 
     with ConsoleReporter(Console(stderr=True)) as reporter:
         return examine_run(config, data_dir=data_dir, steps=steps, reporter=reporter)

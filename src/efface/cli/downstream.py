@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from efface.cli import completion
-from efface.cli.arguments import Json, Out, examples, interruptible
+from efface.cli.options import Json, Out, examples, interruptible
 
 if TYPE_CHECKING:
-    from efface.run.downstream_config import DownstreamRunConfig
+    from efface.config.downstream_command import DownstreamRunConfig
 
 app = typer.Typer()
 
@@ -49,9 +49,9 @@ def downstream(
     with interruptible("nothing was written; the same command starts anew"):
         from rich.console import Console
 
+        from efface.commands.downstream import downstream_model
+        from efface.progress.console import ConsoleReporter
         from efface.report.downstream import print_downstream
-        from efface.run.console import ConsoleReporter
-        from efface.run.downstream import downstream_model
 
         console = Console()
         with nullcontext() if as_json else ConsoleReporter(console) as reporter:
@@ -65,8 +65,8 @@ def downstream(
 
 def downstream_config(words: list[str]) -> DownstreamRunConfig:
     """The settings that the command's words stand for. Raises `EffaceError` for what they cannot mean."""
-    from efface.run.downstream_config import DownstreamRunConfig
-    from efface.run.settings import merge, parse_pairs, read_yaml, validated
+    from efface.config.downstream_command import DownstreamRunConfig
+    from efface.config.parse import merge, parse_pairs, read_yaml, validated
 
     values = {}
     if words and "=" not in words[0] and Path(words[0]).is_file():

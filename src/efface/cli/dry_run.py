@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Protocol
 
-from efface.cli.arguments import interruptible
+from efface.cli.options import interruptible
 
 if TYPE_CHECKING:
-    from efface.run.outline import Outline, Training
-    from efface.run.reporter import Reporter
+    from efface.preflight.dry_run import Outline, Training
+    from efface.progress.reporter import Reporter
 
 
 class Outlining(Protocol):
-    """One of the functions of `efface.run.outline`, given all but whom to warn."""
+    """One of the functions of `efface.preflight.dry_run`, given all but whom to warn."""
 
     def __call__(self, *, reporter: Reporter) -> Outline:
         """Read and check everything."""
@@ -25,8 +25,8 @@ def show_outline(outlining: Outlining) -> None:
     with interruptible("nothing was written"):
         from rich.console import Console
 
-        from efface.report.facts import print_facts
-        from efface.run.console import ConsoleReporter
+        from efface.progress.console import ConsoleReporter
+        from efface.report.key_values import print_facts
 
         console = Console()
         with ConsoleReporter(console) as reporter:
@@ -65,7 +65,7 @@ def _training_facts(training: Training) -> Iterator[tuple[str, str]]:
 
 
 def _space(outline: Outline) -> str:
-    from efface.report.facts import size
+    from efface.report.key_values import size
 
     free = f"{size(outline.bytes_free)} free"
     if outline.training is None:

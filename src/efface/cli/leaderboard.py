@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from efface.cli import completion
-from efface.cli.arguments import Json, examples
+from efface.cli.options import Json, examples
 from efface.errors import EffaceError
 
 app = typer.Typer()
@@ -63,7 +63,7 @@ def leaderboard(
         raise EffaceError("--json and --format exclude each other; give one of them")
     from rich.console import Console
 
-    from efface.scores import leaderboard as scores
+    from efface.scores.leaderboard import leaderboard as scores
 
     if differences:
         from efface.report.differences import flat_differences, print_differences

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from efface.cli import completion
-from efface.cli.arguments import examples
+from efface.cli.options import examples
 
 app = typer.Typer()
 
@@ -32,15 +32,15 @@ def presets(
 ) -> None:
     """List the presets, or print one's settings as a config file."""
     if settings:
-        from efface.presets import resolved
+        from efface.config.presets import resolved
 
         name, *pairs = settings
         typer.echo(resolved(name, pairs), nl=False)
         return
     from rich.console import Console
 
-    from efface.presets import preset, preset_names
-    from efface.report.facts import print_facts
+    from efface.config.presets import preset, preset_names
+    from efface.report.key_values import print_facts
 
     console = Console()
     for name in preset_names():

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from efface.cli.arguments import examples, interruptible
+from efface.cli.options import examples, interruptible
 from efface.errors import EffaceError
 
 app = typer.Typer()
@@ -44,10 +44,10 @@ def push(
 
     Weights, settings, tokenizer and card go there, and nothing else of the run.
     """
-    from efface.report.facts import size
-    from efface.report.text import one_line
-    from efface.run.push import files_to_push
-    from efface.run.push import push as push_model
+    from efface.commands.push import files_to_push
+    from efface.commands.push import push as push_model
+    from efface.report.key_values import size
+    from efface.report.sanitize import one_line
 
     files = files_to_push(run, adapter=adapter)
     total = sum(file.stat().st_size for file in files)

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from efface import __version__
-from efface.cli.arguments import examples
+from efface.cli.options import examples
 from efface.errors import EffaceError
 
 app = typer.Typer()
@@ -61,7 +61,7 @@ def report(
     """Show what was forgotten and what broke, as one page."""
     if out is not None:
         _check(out, form)
-    from efface.report.page.folder import read_run
+    from efface.report.page.load_run import read_run
 
     found = [read_run(run) for run in _different(runs)]
     if form == "html":
@@ -70,13 +70,13 @@ def report(
         text = page(found, version=__version__)
         out = out or (runs[0] if len(found) == 1 else Path()) / "report.html"
     else:
-        from efface.report.page.papers import papers, spreadsheet
+        from efface.report.page.paper_tables import papers, spreadsheet
 
         text = spreadsheet(found) if form == "csv" else papers(found, form)
     if out is None:
         typer.echo(text, nl=False)
         return
-    from efface.writing import write_text
+    from efface.atomic import write_text
 
     write_text(out, text)
     typer.echo(f"report: {out}")

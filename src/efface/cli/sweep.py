@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from efface.cli import completion
-from efface.cli.arguments import DataDir, Json, examples, interruptible
+from efface.cli.options import DataDir, Json, examples, interruptible
 
 if TYPE_CHECKING:
-    from efface.sweep.outline import Outline
+    from efface.sweep.dry_run import Outline
     from efface.sweep.spec import SweepSpec
 
 app = typer.Typer()
@@ -80,10 +80,10 @@ def sweep(
 def _sweep(spec: SweepSpec, out: Path, data_dir: Path | None, *, as_json: bool) -> None:
     from rich.console import Console
 
-    from efface.report.grid import print_grid
-    from efface.run.console import ConsoleReporter
-    from efface.sweep.engine import sweep as make
+    from efface.progress.console import ConsoleReporter
     from efface.sweep.plan import RUNS, TABLE
+    from efface.sweep.sweep import sweep as make
+    from efface.sweep.table import print_grid
 
     with ConsoleReporter(Console(stderr=as_json)) as reporter:
         made = make(spec, out, data_dir=data_dir, reporter=reporter)
@@ -97,7 +97,7 @@ def _sweep(spec: SweepSpec, out: Path, data_dir: Path | None, *, as_json: bool) 
 
 
 def _outline(spec: SweepSpec, out: Path, data_dir: Path | None, *, as_json: bool) -> None:
-    from efface.sweep.outline import outline
+    from efface.sweep.dry_run import outline
 
     found = outline(spec, out, data_dir=data_dir)
     if as_json:
@@ -105,13 +105,13 @@ def _outline(spec: SweepSpec, out: Path, data_dir: Path | None, *, as_json: bool
         return
     from rich.console import Console
 
-    from efface.report.facts import print_facts
+    from efface.report.key_values import print_facts
 
     print_facts(Console(), "Dry run: nothing was trained or written", _facts(found))
 
 
 def _facts(found: Outline) -> Iterator[tuple[str, str]]:
-    from efface.report.facts import counted
+    from efface.report.key_values import counted
 
     states = ", ".join(f"{count} {state}" for state, count in found.counts().items())
     yield "in all", f"{counted(len(found.runs), 'run')}: {states}"

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from efface.data.authors import generate_authors, load_generated
 from efface.data.config import DataConfig, Without, parse_data
-from efface.data.earlier import rest_of
-from efface.data.fetch import default_folder, published_benchmark, status
-from efface.data.files import load_files, load_files_training_set
-from efface.data.padding import padded
-from efface.data.real_world import load_real_world, load_real_world_training_set
-from efface.data.tofu import load_tofu, load_tofu_training_set
+from efface.data.extra_retain import padded
+from efface.data.sources.download import default_folder, published_benchmark, status
+from efface.data.sources.generated_authors import generate_authors, load_generated
+from efface.data.sources.real_world import load_real_world, load_real_world_training_set
+from efface.data.sources.tofu import load_tofu, load_tofu_training_set
+from efface.data.sources.user_files import load_files, load_files_training_set
+from efface.data.subsets import rest_of
 from efface.errors import EffaceError
 from efface.schema import Item, Task
 

@@ -11,7 +11,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from efface.artifacts import Metric
-from efface.data.checks import asked, plain
+from efface.data.task_checks import asked, plain
 from efface.schema import EvaluationSet, Item, Task, Turn
 
 Kind = Literal["questions", "conversations", "passages"]

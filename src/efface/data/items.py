@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from efface.data.rows import Row
+from efface.data.readers.table import Row
 from efface.schema import Item, Prompt
 
 EXTRAS = (

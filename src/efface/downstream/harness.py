@@ -10,10 +10,10 @@ from typing import Any
 
 from efface.artifacts import Downstream, TaskScore
 from efface.downstream.config import DownstreamConfig
-from efface.downstream.data import load_task
-from efface.downstream.quiet import aloud, modes_kept, own_randomness, quiet
+from efface.downstream.isolation import aloud, modes_kept, own_randomness, quiet
+from efface.downstream.load_data import load_task
+from efface.downstream.progress import Progress, Warn, watched
 from efface.downstream.tasks import find_tasks
-from efface.downstream.watch import Progress, Warn, watched
 from efface.errors import EffaceError, because
 
 _BOOTSTRAP = 1000

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from efface.downstream.config import DownstreamConfig
-from efface.downstream.quiet import quiet
+from efface.downstream.isolation import quiet
 from efface.errors import EffaceError, nearest
 
 

@@ -10,15 +10,15 @@ from typing import Any
 
 import torch
 
-from efface import processes
+from efface import distributed
 from efface.errors import EffaceError
-from efface.evaluation.room import batch_tokens_for
+from efface.evaluation.kv_cache import batch_tokens_for
+from efface.hardware.memory import free_memory
+from efface.packing.forward import device_of, position_limit, unwrapped
+from efface.packing.oom_retry import in_parts_that_fit
+from efface.packing.support import why_in_rows
 from efface.schema import Prompt
-from efface.text.fitting import in_parts_that_fit
-from efface.text.forward import device_of, position_limit, unwrapped
-from efface.text.memory import free_memory
-from efface.text.reading import why_in_rows
-from efface.text.template import Formatter
+from efface.text.formatter import Formatter
 
 _ALONE = {"rwkv"}
 """Types of models that transformers decodes rightly a prompt at a time only: it mixes up the states of several."""
@@ -60,13 +60,13 @@ def generate(
         asked = [prompts[number] for number in mine]
 
         def others_too(done: int) -> None:
-            told(min(done * processes.count(), len(prompts)))
+            told(min(done * distributed.count(), len(prompts)))
 
         return _answer(
             model, asked, formatter.stop_ids, new_tokens=new_tokens, batch_tokens=batch_tokens, progress=others_too
         )
 
-    return [_generation(formatter, ids) for ids in processes.shared(len(prompts), answer)]
+    return [_generation(formatter, ids) for ids in distributed.shared(len(prompts), answer)]
 
 
 def _answer(
@@ -104,7 +104,7 @@ def _ignore(_: int) -> None:
 
 
 def _decoder(model: Any, *, padded: bool) -> Callable[..., list[list[int]]]:
-    from efface.evaluation import decode  # which imports much of transformers
+    from efface.evaluation import greedy_decoder as decode  # which imports much of transformers
 
     return decode.greedy if padded and decode.can_decode(model) else _generate
 

@@ -11,8 +11,8 @@ from efface.artifacts import Metric
 from efface.errors import EffaceError, nearest
 from efface.evaluation.config import EvaluateConfig
 from efface.evaluation.embedding import Embedder
-from efface.evaluation.entailment import Judge, NliJudge
-from efface.evaluation.key_facts import KeyFactJudge
+from efface.evaluation.key_fact_judge import KeyFactJudge
+from efface.evaluation.nli_judge import Judge, NliJudge
 from efface.hub import UnavailableError, local_copy
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from efface.errors import EffaceError
+from efface.packing.logprobs import answer_logprobs
 from efface.schema import Item, Prompt
-from efface.text.likelihood import answer_logprobs
-from efface.text.template import Formatter
+from efface.text.formatter import Formatter
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from efface.objectives.terms import DistributionTerm, Reference, SequenceTerm, Term, TokenTerm, View, Views
-from efface.text.forward import device_of, head, hidden_states, in_chunks, target_logprobs, vocabulary_size
-from efface.text.packing import Packed, moved, pack
+from efface.packing.forward import device_of, head, hidden_states, in_chunks, target_logprobs, vocabulary_size
+from efface.packing.packed_batch import Packed, moved, pack
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def term_values(
     """Each term's share of its loss over the whole optimizer batch, as a scalar with gradient.
 
     `views` holds what the terms read, item by item in the same order; `divisors[t][i]` is what `terms.divisors`
-    gave for term t and item i. `model` must be inside `efface.text.reading.reading(model)`.
+    gave for term t and item i. `model` must be inside `efface.packing.support.reading(model)`.
     """
     forward = _run(model, views, tuple(dict.fromkeys(view for term in terms for view in term.views)))
     logprobs = _answer_logprobs(forward, terms)

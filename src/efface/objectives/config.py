@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from efface.errors import EffaceError, nearest
-from efface.text.template import Positions
+from efface.text.formatter import Positions
 
 Average = Literal["tokens", "sequences", "padded"]
 """Divide by the tokens counted; by each sequence's tokens and then by the sequences; or, as the published code

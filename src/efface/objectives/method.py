@@ -7,7 +7,7 @@ from functools import partial
 
 from efface.objectives import forget, retain
 from efface.objectives.config import LLMU, ObjectiveConfig, check_method
-from efface.objectives.own import ForgetObjective, OwnObjective, RetainObjective, own_term
+from efface.objectives.custom import ForgetObjective, OwnObjective, RetainObjective, own_term
 from efface.objectives.terms import DistributionTerm, Objective, SequenceTerm, Term, TokenTerm
 
 

@@ -13,7 +13,7 @@ from typing import Literal, Protocol
 from torch import Tensor
 
 from efface.objectives.config import Average
-from efface.text.template import Encoded, Positions
+from efface.text.formatter import Encoded, Positions
 
 View = Literal["forget", "forget_idk", "retain", "retain_idk", "forget_mismatch"]
 """Question and answer to forget; the same question and a refusal; the same two for a retain item; a forget

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from efface.text.forward import device_of, head, hidden_states
-from efface.text.packing import pack
-from efface.text.reading import reading
-from efface.text.template import Encoded, Positions
+from efface.packing.forward import device_of, head, hidden_states
+from efface.packing.packed_batch import pack
+from efface.packing.support import reading
+from efface.text.formatter import Encoded, Positions
 
 
 class LiveReference:

@@ -10,8 +10,8 @@ from rich.text import Text
 
 from efface.artifacts import ContinualResults, Metric
 from efface.report.downstream import tasks_of
-from efface.report.parts import plain_table, print_line, print_sources, shown_number
-from efface.report.text import one_line
+from efface.report.rich_tables import plain_table, print_line, print_sources, shown_number
+from efface.report.sanitize import one_line
 from efface.scores.continual import Utility, utility
 
 _LONGEST_NAME = 17

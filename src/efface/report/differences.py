@@ -9,11 +9,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from efface.report.flat import Cell, Format, flat_table
-from efface.report.parts import plain_table, print_line
-from efface.report.text import one_line
-from efface.scores.differences import Difference
-from efface.scores.leaderboard import Differences
+from efface.report.export import Cell, Format, flat_table
+from efface.report.rich_tables import plain_table, print_line
+from efface.report.sanitize import one_line
+from efface.scores.leaderboard.differences import Difference
+from efface.scores.leaderboard.leaderboard import Differences
 
 _SHOWN = 20
 _LONGEST = 160

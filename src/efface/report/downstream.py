@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.text import Text
 
 from efface.artifacts import Downstream, TaskScore
-from efface.report.parts import plain_table, print_line, shown_number
-from efface.report.text import one_line
+from efface.report.rich_tables import plain_table, print_line, shown_number
+from efface.report.sanitize import one_line
 
 
 def print_downstream(console: Console, models: Mapping[str, Downstream]) -> None:

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.text import Text
 
-from efface.report.flat import Cell, Format, flat_table
-from efface.report.parts import plain_table, print_line, shown_number
-from efface.report.text import one_line
-from efface.scores.bootstrap import Interval
-from efface.scores.leaderboard import Leaderboard
-from efface.scores.ranking import Board, Row
+from efface.report.export import Cell, Format, flat_table
+from efface.report.rich_tables import plain_table, print_line, shown_number
+from efface.report.sanitize import one_line
+from efface.scores.leaderboard.bootstrap import Interval
+from efface.scores.leaderboard.leaderboard import Leaderboard
+from efface.scores.leaderboard.ranking import Board, Row
 
 _AGGREGATES = {
     "model_utility": "Model\nutility",

@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from efface.artifacts import Downstream, DownstreamResults
+from efface.config.commands import RunConfig
 from efface.downstream.harness import score_downstream
-from efface.evaluation.engine import check_fits
-from efface.run.config import RunConfig
-from efface.run.models import evaluation_dtype, load_model
+from efface.evaluation.evaluate import check_fits
+from efface.models.load import evaluation_dtype, load_model
+from efface.progress.reporter import Reporter
+from efface.run.evaluation_stages import collect
 from efface.run.prepare import Prepared
-from efface.run.prepare_queue import Queue
-from efface.run.records import collect
-from efface.run.reporter import Reporter
 
 
 def downstream_before(this: Prepared, given: Downstream | None) -> Downstream | None:
@@ -27,7 +26,7 @@ def downstream_before(this: Prepared, given: Downstream | None) -> Downstream | 
     if given is None:
         check_fits(this.original, this.formatter, this.task.evaluation, this.config.evaluate)
         with this.stage("downstream before", "scoring downstream tasks before unlearning"):
-            given = _scored(this.original, this.tokenizer, this.config, this.reporter)
+            given = score_model(this.original, this.tokenizer, this.config, this.reporter)
     this.start()
     this.out.write_downstream("before", given)
     return given
@@ -42,29 +41,11 @@ def downstream_results(this: Prepared, before: Downstream | None) -> DownstreamR
         dtype = evaluation_dtype(this.source, this.device, this.config.evaluate.precision)
         with this.stage("downstream after", "scoring downstream tasks after unlearning"):
             model = load_model(this.out.model, dtype=dtype, device=this.device)
-            after = _scored(model, this.tokenizer, this.config, this.reporter)
+            after = score_model(model, this.tokenizer, this.config, this.reporter)
             del model
             collect()
         this.out.write_downstream("after", after)
     return DownstreamResults(before=before, after=after)
-
-
-def first_downstream(this: Queue, reporter: Reporter) -> Downstream | None:
-    """The scores of the model before all requests: those on disk, or made now; None if not asked for.
-
-    To be called before its records are made, as `downstream_before`.
-    """
-    if this.config.downstream is None:
-        return None
-    if known := this.folder.downstream("before"):
-        return known
-    reporter.stage("scoring downstream tasks before the requests")
-    opened = this.open(reporter)
-    with this.stage("downstream before"):
-        scores = _scored(opened.model, opened.tokenizer, this.config, reporter)
-        this.start()
-    this.folder.write_downstream("before", scores)
-    return scores
 
 
 def _known(this: Prepared, stage: str) -> Downstream | None:
@@ -74,7 +55,7 @@ def _known(this: Prepared, stage: str) -> Downstream | None:
     return known
 
 
-def _scored(model: Any, tokenizer: Any, config: RunConfig, reporter: Reporter) -> Downstream:
+def score_model(model: Any, tokenizer: Any, config: RunConfig, reporter: Reporter) -> Downstream:
     assert config.downstream is not None
     return score_downstream(
         model, tokenizer, config.downstream, seed=config.seed, progress=reporter.scored, warn=reporter.warning

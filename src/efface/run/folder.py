@@ -9,13 +9,13 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
-from efface import processes
+from efface import distributed
 from efface.artifacts import ContinualResults, Downstream, Manifest, Record, Results
+from efface.atomic import write_json, write_text
+from efface.config.parse import to_yaml
 from efface.errors import EffaceError
-from efface.evaluation.folder import read_sets, write_sets
-from efface.run.settings import to_yaml
+from efface.evaluation.record_files import read_sets, write_sets
 from efface.train.loop import StepLog
-from efface.writing import write_json, write_text
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class RunFolder:
 
     def start(self, config: BaseModel, manifest: Manifest) -> None:
         """Write the run's settings and its manifest, once every process has checked the folder."""
-        processes.barrier()
+        distributed.barrier()
         write_text(self.config, to_yaml(config))
         self.write_manifest(manifest)
 
@@ -128,7 +128,7 @@ class RunFolder:
 
     def append_step(self, log: StepLog) -> None:
         """Add a line to metrics.jsonl. Raises `EffaceError` when the disk is full."""
-        if not processes.is_first():
+        if not distributed.is_first():
             return
         size = self.metrics.stat().st_size if self.metrics.is_file() else 0
         try:

@@ -13,11 +13,11 @@ from pathlib import Path
 import torch
 
 import efface
-from efface import processes
+from efface import distributed
 from efface.artifacts import Manifest
+from efface.config.plugins import Plugin, hashes
 from efface.errors import EffaceError
-from efface.objectives.own import OwnObjective
-from efface.run.plugins import Plugin, hashes
+from efface.objectives.custom import OwnObjective
 from efface.train.config import TrainConfig
 
 _PACKAGES = (
@@ -137,7 +137,7 @@ def _versions() -> dict[str, str]:
 def _named(device: torch.device) -> str:
     """The device, and how many processes have one each."""
     one = torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu()
-    return one if processes.count() == 1 else f"{processes.count()} processes, each on {one}"
+    return one if distributed.count() == 1 else f"{distributed.count()} processes, each on {one}"
 
 
 def _cpu() -> str:

@@ -8,28 +8,28 @@ from pathlib import Path
 from typing import Any
 
 from efface.artifacts import Downstream, Record, Results
+from efface.config.commands import RunConfig
+from efface.config.plugins import own_metrics
 from efface.evaluation.judges import open_judges
+from efface.hardware.device import peak_memory
+from efface.models.load import load_model, save_model
+from efface.models.lora import quantization
 from efface.objectives.terms import Reference
-from efface.run.adapters import quantization
-from efface.run.card import write_card
-from efface.run.config import RunConfig
-from efface.run.devices import peak_memory
+from efface.progress.quiet_libraries import quiet_libraries
+from efface.progress.reporter import Reporter, Silent
 from efface.run.downstream_stages import downstream_before, downstream_results
+from efface.run.epoch_scores import check_best, score_epochs
+from efface.run.epoch_snapshots import Snapshots
+from efface.run.evaluation_stages import collect, records_after, records_before
 from efface.run.folder import RunFolder
-from efface.run.models import load_model, save_model
-from efface.run.plugins import own_metrics
+from efface.run.model_card import write_card
 from efface.run.prepare import Prepared, prepare
-from efface.run.quiet import quiet_libraries
-from efface.run.records import collect, records_after, records_before
-from efface.run.reference import reference_for
-from efface.run.reporter import Reporter, Silent
-from efface.run.snapshots import Snapshots
+from efface.run.reference_model import reference_for
 from efface.run.training import loading_device, train
-from efface.run.trajectory import check_best, score_epochs
 from efface.scores import score_records
 from efface.train.loop import Trainer
 from efface.train.optimizer import weights_dtype
-from efface.train.plan import schedule
+from efface.train.sampler import schedule
 
 
 @quiet_libraries()

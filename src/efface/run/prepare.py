@@ -12,35 +12,35 @@ from typing import Any
 import torch
 
 from efface.artifacts import Manifest
+from efface.config.commands import RunConfig
+from efface.config.plugins import own_objectives
 from efface.data import load_task
 from efface.data.config import OWN_ANSWERS
-from efface.data.generic import keep_own_answers
+from efface.data.sources.generic_questions import keep_own_answers
 from efface.downstream.tasks import task_files
 from efface.errors import EffaceError
-from efface.objectives.terms import Objective
-from efface.run.checked import checked_device, checked_model
-from efface.run.config import RunConfig
-from efface.run.folder import RunFolder
-from efface.run.manifest import check_objectives, continued, manifest, precision
-from efface.run.models import (
+from efface.models.auto_optimizer import settled
+from efface.models.load import (
     load_tokenizer,
     model_config,
     model_folder,
     model_sha256,
 )
-from efface.run.opened import Opened
-from efface.run.own_answers import Answering, own_answers, read_answers, write_answers
-from efface.run.plugins import own_objectives
-from efface.run.reporter import Reporter
-from efface.run.settled import settled
-from efface.run.snapshots import Snapshots
+from efface.models.open import Opened
+from efface.objectives.terms import Objective
+from efface.packing.forward import vocabulary_size
+from efface.progress.reporter import Reporter
+from efface.run.checks import checked_device, checked_model
+from efface.run.epoch_snapshots import Snapshots
+from efface.run.folder import RunFolder
+from efface.run.manifest import check_objectives, continued, manifest, precision
+from efface.run.retain_answers import Answering, own_answers, read_answers, write_answers
 from efface.run.training import warn_of
 from efface.schema import Task
-from efface.text.forward import vocabulary_size
-from efface.text.template import Formatter
+from efface.text.formatter import Formatter
 from efface.train.config import TrainConfig
 from efface.train.examples import check_task, unlearning_examples
-from efface.train.plan import draws, epoch_ends
+from efface.train.sampler import draws, epoch_ends
 from efface.train.step import Example
 
 

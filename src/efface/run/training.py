@@ -8,19 +8,19 @@ from typing import Any
 
 import torch
 
-from efface import processes
+from efface import distributed
 from efface.errors import EffaceError
+from efface.models.lora import check_rounding, with_adapters
 from efface.objectives.terms import Objective, Reference
-from efface.run.adapters import check_rounding, with_adapters
+from efface.progress.reporter import Reporter
+from efface.run.epoch_snapshots import Snapshots
 from efface.run.folder import RunFolder
-from efface.run.reporter import Reporter
-from efface.run.snapshots import Snapshots
 from efface.schema import Task
-from efface.text.template import Formatter
+from efface.text.formatter import Formatter
 from efface.train import checkpoint
 from efface.train.config import TrainConfig
 from efface.train.loop import StepLog, Trainer
-from efface.train.plan import Schedule, schedule
+from efface.train.sampler import Schedule, schedule
 from efface.train.step import Example
 
 
@@ -66,7 +66,7 @@ def warn_of(task: Task, formatter: Formatter, config: TrainConfig, *, items: int
 
 def loading_device(config: TrainConfig, device: torch.device) -> torch.device:
     """Where a model is loaded that is to be trained on `device`: one for shards may be larger than that."""
-    return torch.device("cpu") if config.sharding != "none" and processes.count() > 1 else device
+    return torch.device("cpu") if config.sharding != "none" and distributed.count() > 1 else device
 
 
 def train(

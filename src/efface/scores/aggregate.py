@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from efface.artifacts import METRICS, Metric, Partial, SetScores
-from efface.scores.arithmetic import harmonic_mean, mean
 from efface.scores.definitions import Definition
+from efface.scores.means import harmonic_mean, mean
 from efface.scores.sets import FORGET, KEPT
 
 RETAIN = "retain"

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from efface.artifacts import METRICS, ContinualResults, Downstream, Metric, Record, Results, SetScores
 from efface.scores.aggregate import forget_efficacy, kept_sets, model_utility, model_utility_retain
+from efface.scores.custom import RecordMetric
 from efface.scores.definitions import definition as find_definition
-from efface.scores.own import RecordMetric
 from efface.scores.score import score_records
 from efface.scores.sets import FORGET
 

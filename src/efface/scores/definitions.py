@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from efface.artifacts import METRICS, Metric
 from efface.errors import EffaceError, nearest
-from efface.scores.cosine_similarity import CosineTarget
-from efface.scores.truth_ratio import ForgetForm, WrongAnswers
+from efface.scores.metrics.cosine_similarity import CosineTarget
+from efface.scores.metrics.truth_ratio import ForgetForm, WrongAnswers
 
 
 @dataclass(frozen=True, kw_only=True)

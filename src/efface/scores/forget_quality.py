@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from efface.artifacts import ForgetQuality
 from efface.errors import EffaceError
 from efface.scores.definitions import Definition
+from efface.scores.metrics.truth_ratio import question_log_ratio
 from efface.scores.question import Missing, Question
-from efface.scores.truth_ratio import question_log_ratio
 
 
 def forget_quality(forget: Sequence[Question], retrained: Sequence[Question], definition: Definition) -> ForgetQuality:

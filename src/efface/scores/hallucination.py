@@ -11,9 +11,9 @@ from collections.abc import Collection, Sequence
 from pydantic import BaseModel, ConfigDict
 
 from efface.errors import EffaceError
-from efface.scores.entailment import entailment
+from efface.scores.metrics.entailment import entailment
+from efface.scores.metrics.rouge import rouge
 from efface.scores.question import Missing, Question
-from efface.scores.rouge import rouge
 
 _OPENS = re.compile(r"^\W*(?:but |and |well,? |unfortunately,? |sorry,? )*(?:i|my|that|this is|sorry)\b")
 """How one speaks of oneself, or of the question."""

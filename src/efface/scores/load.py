@@ -8,10 +8,10 @@ from typing import Literal, get_args
 
 from efface.artifacts import stream_records
 from efface.errors import EffaceError, nearest
-from efface.scores.foreign import read_log
-from efface.scores.own import RecordMetric
+from efface.scores.custom import RecordMetric
+from efface.scores.from_records import from_records
+from efface.scores.from_tofu_log import read_log
 from efface.scores.question import Question
-from efface.scores.records import from_records
 from efface.scores.sets import check_names
 
 Stage = Literal["before", "after"]

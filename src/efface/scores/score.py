@@ -9,15 +9,15 @@ from typing import Any
 from efface.artifacts import Record, Scores
 from efface.errors import EffaceError
 from efface.scores import aggregate
+from efface.scores.custom import RecordMetric
 from efface.scores.definitions import Definition
 from efface.scores.definitions import definition as find_definition
 from efface.scores.forget_quality import forget_quality
+from efface.scores.from_records import from_records
 from efface.scores.hallucination import hallucinations
 from efface.scores.load import Stage, load
-from efface.scores.metrics import explain, score_set
-from efface.scores.own import RecordMetric
 from efface.scores.question import Question
-from efface.scores.records import from_records
+from efface.scores.set_scores import explain, score_set
 from efface.scores.sets import FORGET, check_names, ordered
 
 

@@ -8,23 +8,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
+from efface.config.commands import EvaluationConfig, FinetuneConfig, RunConfig
+from efface.config.plugins import own_objectives
 from efface.data import load_training_set
 from efface.data.config import OWN_ANSWERS
 from efface.downstream.tasks import check_tasks
 from efface.errors import EffaceError
 from efface.evaluation.judges import open_judges
+from efface.hardware.device import device_for
 from efface.objectives.method import objective
-from efface.report.grid import named
-from efface.run.config import EvaluationConfig, FinetuneConfig, RunConfig
-from efface.run.devices import device_for
+from efface.run.epoch_scores import check_best
 from efface.run.folder import RunFolder
-from efface.run.plugins import own_objectives
 from efface.run.training import check_can_train
-from efface.run.trajectory import check_best
-from efface.sweep.contents import Reader
-from efface.sweep.found import Folder, Found
-from efface.sweep.key import Contents, before_key, downstream_key, key, short
+from efface.sweep.content_hashes import Reader
+from efface.sweep.index import Folder, Found
+from efface.sweep.run_key import Contents, before_key, downstream_key, key, short
 from efface.sweep.spec import Line, Point, SweepSpec, evaluation_of, points, target_config
+from efface.sweep.table import named
 from efface.train.examples import check_task
 
 RUNS, TABLE = "runs.jsonl", "table.json"

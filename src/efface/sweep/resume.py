@@ -5,10 +5,10 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from efface.run.config import FinetuneConfig, RunConfig
+from efface.config.commands import FinetuneConfig, RunConfig
+from efface.config.parse import read_yaml, to_yaml
+from efface.continual.folder import QueueFolder
 from efface.run.folder import RunFolder
-from efface.run.queue_folder import QueueFolder
-from efface.run.settings import read_yaml, to_yaml
 from efface.sweep.plan import Job
 
 

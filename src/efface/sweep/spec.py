@@ -10,13 +10,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from efface.config.commands import EvaluationConfig, FinetuneConfig, RunConfig
+from efface.config.parse import PRESET_KEYS, dotted_keys, merge, parse_pairs, read_yaml, validated
+from efface.config.presets import config_from, preset
 from efface.data.config import OWN_ANSWERS
 from efface.errors import EffaceError, nearest
-from efface.presets import config_from, preset
-from efface.report.grid import SEED, named, shown
-from efface.run.config import EvaluationConfig, FinetuneConfig, RunConfig
-from efface.run.settings import PRESET_KEYS, dotted_keys, merge, parse_pairs, read_yaml, validated
-from efface.sweep.key import once
+from efface.sweep.run_key import once
+from efface.sweep.table import SEED, named, shown
 
 Line = Literal["retrained", "random"]
 """A model to compare with: the target made without the forget set, or one with random weights."""

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from efface.errors import EffaceError
 from efface.objectives.terms import Objective, View
 from efface.schema import Item, Prompt, Task
-from efface.text.template import Encoded, Formatter
+from efface.text.formatter import Encoded, Formatter
 from efface.train.config import TrainConfig
-from efface.train.plan import Draw, batches
+from efface.train.sampler import Draw, batches
 from efface.train.step import Example
 
 Row = tuple[str, Prompt, str]

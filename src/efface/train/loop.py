@@ -16,18 +16,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from efface import processes
+from efface import distributed
+from efface.atomic import written_beside
 from efface.errors import EffaceError
 from efface.objectives.terms import Objective, Reference
-from efface.text.forward import device_of
+from efface.packing.forward import device_of
 from efface.train import checkpoint
 from efface.train.config import TrainConfig
-from efface.train.memory import budget_for
 from efface.train.optimizer import make_optimizer
-from efface.train.placement import placed
-from efface.train.plan import Schedule
+from efface.train.parallel import placed
+from efface.train.sampler import Schedule
 from efface.train.step import Example, Losses, batch_losses, tokens_of
-from efface.writing import written_beside
+from efface.train.token_budget import budget_for
 
 _SMALLER = "token_budget.json"
 """Beside the checkpoints: what one of several processes found to fit, for the run to go on with."""
@@ -157,7 +157,7 @@ class Trainer:
         while True:
             self.optimizer.zero_grad()
             # Not on what came before, a kill or a lack of memory. The masks of several processes differ.
-            self._seed(f"{number}/dropout" + (f"/{processes.rank()}" if processes.rank() else ""))
+            self._seed(f"{number}/dropout" + (f"/{distributed.rank()}" if distributed.rank() else ""))
             try:
                 with self.accelerator.autocast():
                     return batch_losses(
@@ -172,7 +172,7 @@ class Trainer:
             except torch.OutOfMemoryError:
                 if not self.budget.smaller(examples):
                     raise _too_small("one example") from None
-            if processes.count() > 1:
+            if distributed.count() > 1:
                 self._leave_smaller()
             self.budget.apply(self.model)
             torch.cuda.empty_cache()
@@ -186,8 +186,8 @@ class Trainer:
         self.checkpoints.mkdir(parents=True, exist_ok=True)
         with written_beside(self.checkpoints / _SMALLER) as beside:
             beside.write_text(json.dumps(self.budget.state_dict()), encoding="utf-8")
-        raise processes.ProcessError(
-            f"process {processes.rank()} of {processes.count()} ran out of its GPU's memory; go on with --resume, "
+        raise distributed.ProcessError(
+            f"process {distributed.rank()} of {distributed.count()} ran out of its GPU's memory; go on with --resume, "
             f"which puts at most {self.budget.tokens} tokens through the model at once, or set train.token_budget lower"
         )
 

@@ -11,10 +11,10 @@ from efface.errors import EffaceError, nearest
 from efface.objectives.config import ObjectiveConfig
 from efface.objectives.method import objective
 from efface.objectives.terms import Reference, View
-from efface.reference.cached import CachedLogprobs
+from efface.packing.forward import vocabulary_size
 from efface.reference.live import LiveReference
-from efface.text.forward import vocabulary_size
-from efface.text.template import Encoded
+from efface.reference.logprobs import CachedLogprobs
+from efface.text.formatter import Encoded
 from efface.train.step import Example, Losses, batch_losses
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from efface.errors import EffaceError
-from efface.text.forward import device_of
+from efface.packing.forward import device_of
 from efface.train.config import TrainConfig
 
 _BLOCK = 256

@@ -11,14 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from efface import processes
+from efface import distributed
 from efface.errors import EffaceError
 from efface.objectives.compute import term_values
 from efface.objectives.terms import Objective, Reference, View, divisors
-from efface.text.forward import unwrapped
-from efface.text.reading import reading
-from efface.text.template import Encoded
-from efface.train.placement import Placement
+from efface.packing.forward import unwrapped
+from efface.packing.support import reading
+from efface.text.formatter import Encoded
+from efface.train.parallel import Placement
 
 Example = Mapping[View, Encoded]
 """What one forget item and its partners bring: one sequence for each view that the objective reads."""
@@ -59,7 +59,7 @@ def batch_losses(
     """
     _check_recomputing(model, backward)
     placed = placement or Placement(model)
-    cut = parts(objective, examples, token_budget, rank=processes.rank(), count=processes.count())
+    cut = parts(objective, examples, token_budget, rank=distributed.rank(), count=distributed.count())
     totals: list[Tensor | None] = [None, None]
     with reading(model):
         for number, part in enumerate(cut, 1):
@@ -69,12 +69,12 @@ def batch_losses(
                     coefficients = (objective.forget_coeff, objective.retain_coeff)
                     weighted = [c * side for c, side in zip(coefficients, sides, strict=True) if side is not None]
                     # the processes' gradients are averaged, and the shares of the loss are to be added up
-                    backward(torch.stack(weighted).sum() * processes.count())
+                    backward(torch.stack(weighted).sum() * distributed.count())
                     sides = [None if side is None else side.detach() for side in sides]
             totals = [_total([v for v in pair if v is not None]) for pair in zip(totals, sides, strict=True)]
     zero = torch.zeros((), device=placed.device)
     forget, retain = (zero if total is None else total for total in totals)
-    if processes.count() > 1:
+    if distributed.count() > 1:
         forget, retain = placed.total(torch.stack([forget, retain]))
     return Losses(forget, retain)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from efface.errors import EffaceError
-from efface.report.page.folder import read_run
+from efface.report.page.load_run import read_run
 from support.reports import (
     known,
     records,

@@ -13,8 +13,8 @@ from typing import Any
 import yaml
 
 from efface.artifacts import Record
-from efface.report.page.folder import read_run
 from efface.report.page.html import page
+from efface.report.page.load_run import read_run
 from support.reports import (
     known,
     record,

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from efface.report.page.folder import read_run
 from efface.report.page.html import page as report
+from efface.report.page.load_run import read_run
 from support.browser import OpenedPage, chromium
 from support.reports import known, records, unknown, usual_run, write_evaluation, write_queue, write_run
 

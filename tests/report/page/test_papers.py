@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from efface.report.page.folder import read_run
-from efface.report.page.papers import papers, spreadsheet
+from efface.report.page.load_run import read_run
+from efface.report.page.paper_tables import papers, spreadsheet
 from support.reports import known, records, start_run, usual_run, write_queue, write_run, write_stage
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from efface.report.page.folder import read_run
-from efface.report.page.questions import Row, Verdict, right, rows
-from efface.report.page.questions_data import as_data, longest
+from efface.report.page.load_run import read_run
+from efface.report.page.question_data import as_data, longest
+from efface.report.page.question_rows import Row, Verdict, right, rows
 from support.reports import usual_run, write_evaluation, write_queue
 
 RIGHT, WRONG = (0.9, 0.9, 0.9, 0.9, 0.9, 1.0), (0.1, 0.1, 0.1, 0.9, 0.1, 0.0)

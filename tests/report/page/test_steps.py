@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from pathlib import Path
 
-from efface.report.page.steps import Step, read_steps, thinned
+from efface.report.page.loss_curve import Step, read_steps, thinned
 
 
 def test_what_is_not_finite_is_left_open(tmp_path: Path) -> None:

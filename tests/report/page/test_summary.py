@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from efface.report.page.charts import points
-from efface.report.page.folder import read_run
-from efface.report.page.questions import rows
+from efface.report.page.chart_data import points
+from efface.report.page.load_run import read_run
+from efface.report.page.question_rows import rows
 from efface.report.page.summary import Summary, aggregates, partial_metrics, scores_of, summarize
 from support.reports import (
     Says,

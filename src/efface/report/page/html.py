@@ -12,11 +12,12 @@ from importlib.resources import files
 from typing import Any
 
 from efface.artifacts import METRICS
-from efface.report.page import charts, tables
-from efface.report.page.folder import Run
-from efface.report.page.questions import RIGHT_ROUGE, Row, rows
-from efface.report.page.questions_data import as_data, longest
-from efface.report.page.steps import thinned
+from efface.report.page import chart_data, tables
+from efface.report.page.load_run import Run
+from efface.report.page.loss_curve import thinned
+from efface.report.page.question_data import as_data, longest
+from efface.report.page.question_rows import RIGHT_ROUGE, Row, rows
+from efface.report.page.sanitize import clean, in_script
 from efface.report.page.summary import (
     AGGREGATE_NAMES,
     METRIC_NAMES,
@@ -26,8 +27,7 @@ from efface.report.page.summary import (
     scores_of,
     summarize,
 )
-from efface.report.page.texts import clean, in_script
-from efface.report.parts import shown_number
+from efface.report.rich_tables import shown_number
 from efface.scores.continual import utility
 
 _ASSETS = files("efface.report.page") / "assets"
@@ -43,7 +43,7 @@ class _View:
     run: Run
     summary: Summary
     rows: Sequence[Row]
-    points: Sequence[charts.Point]
+    points: Sequence[chart_data.Point]
 
 
 def page(runs: Sequence[Run], *, version: str) -> str:
@@ -81,17 +81,17 @@ def page(runs: Sequence[Run], *, version: str) -> str:
 
 def _view(name: str, run: Run, *, partial: bool) -> _View:
     found = rows(run)
-    return _View(name, run, summarize(run, found), found, charts.points(run, partial=partial))
+    return _View(name, run, summarize(run, found), found, chart_data.points(run, partial=partial))
 
 
 def _data(views: Sequence[_View], limit: int | None) -> dict[str, object]:
     return {
         "metrics": [METRIC_NAMES[metric] for metric in METRICS],
-        "plane": charts.plane([(view.name, view.points) for view in views]),
+        "plane": chart_data.plane([(view.name, view.points) for view in views]),
         "runs": [
             {
                 "single": view.run.kind == "evaluation",
-                "curves": charts.curves(view.run),
+                "curves": chart_data.curves(view.run),
                 "rows": as_data(view.rows, limit),
             }
             for view in views

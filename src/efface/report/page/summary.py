@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from efface.artifacts import ContinualResults, Metric, Scores
-from efface.report.facts import counted
-from efface.report.page.folder import Run
-from efface.report.page.questions import Row, right
-from efface.scores.arithmetic import mean
+from efface.report.key_values import counted
+from efface.report.page.load_run import Run
+from efface.report.page.question_rows import Row, right
 from efface.scores.continual import utility
+from efface.scores.means import mean
 
 METRIC_NAMES: dict[Metric, str] = {
     "rouge": "ROUGE",

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from efface.artifacts import METRICS, ContinualResults, Downstream, Results, SetScores
-from efface.report.page.folder import Run
+from efface.report.page.load_run import Run
 from efface.report.page.summary import AGGREGATE_NAMES, METRIC_NAMES, aggregates, scores_of
-from efface.report.parts import shown_number
+from efface.report.rich_tables import shown_number
 from efface.scores.sets import ordered
 
 

@@ -1,0 +1,133 @@
+"""`efface evaluate`: question one model as it is, and score it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from efface.artifacts import Manifest, Record, Scores
+from efface.atomic import write_json
+from efface.config.commands import EvaluationConfig
+from efface.config.plugins import own_metrics
+from efface.data import load_task
+from efface.errors import EffaceError
+from efface.evaluation.evaluate import evaluate
+from efface.evaluation.judges import Judges, open_judges
+from efface.evaluation.record_files import read_sets, write_sets
+from efface.hardware.device import device_for, peak_memory, reset_peak_memory
+from efface.models.open import Opened, open_model
+from efface.progress.quiet_libraries import quiet_libraries
+from efface.progress.reporter import Reporter, Silent
+from efface.run.folder import RunFolder
+from efface.run.manifest import manifest
+from efface.schema import Task
+from efface.scores import score_records
+
+
+@dataclass
+class Prepared:
+    """An evaluation, ready to start."""
+
+    task: Task
+    opened: Opened
+    judges: Judges
+    device: torch.device
+    manifest: Manifest
+
+
+@quiet_libraries()
+def evaluate_model(
+    config: EvaluationConfig,
+    out: Path,
+    *,
+    data_dir: Path | None = None,
+    before: Mapping[str, Sequence[Record]] | None = None,
+    reporter: Reporter | None = None,
+) -> Scores:
+    """Score a model on the evaluation sets of its data; leaves records and scores.json in the folder `out`.
+
+    `before`: records of the model before unlearning on the same questions, for the cosine similarity of the
+    definition `paper`; None says that this is that model. Everything that can be refused is refused before
+    anything is written. Raises `EffaceError` for settings, data or a model that cannot be used.
+    """
+    reporter, folder = reporter or Silent(), RunFolder(out)
+    this = prepare_evaluation(config, folder, data_dir=data_dir, reporter=reporter)
+    for metric, why in this.judges.missing.items():
+        reporter.warning(f"{metric} will be missing: {why}")
+    reporter.stage(f"evaluating {config.model}")
+    records = evaluate(
+        this.opened.model,
+        this.opened.formatter,
+        this.task.evaluation,
+        config=config.evaluate,
+        judges=this.judges,
+        before=before,
+        progress=reporter.scored,
+    )
+    scores = score_records(records, config.definition, own_metrics(config.plugins))
+    this.manifest.peak_memory_bytes = peak_memory(this.device)
+    folder.start(config, this.manifest)
+    write_sets(out / "records", records)
+    write_json(out / "scores.json", {"schema": 1, "definition": config.definition, **scores.model_dump()})
+    return scores
+
+
+def prepare_evaluation(
+    config: EvaluationConfig, folder: RunFolder, *, data_dir: Path | None, reporter: Reporter
+) -> Prepared:
+    """Read and check all that an evaluation needs; writes nothing. Raises `EffaceError` as `evaluate_model` does."""
+    folder.check(config, resume=False)
+    device = device_for(config.device)
+    reset_peak_memory(device)
+    task = load_task(config.data, data_dir=data_dir)
+    for text in task.warnings:
+        reporter.warning(text)
+    drawn = config.seed if config.weights == "random" else None
+    opened = open_model(
+        config.model,
+        config.text,
+        device=device,
+        reporter=reporter,
+        precision=config.evaluate.precision,
+        random_seed=drawn,
+    )
+    made = manifest(
+        seed=config.seed,
+        device=device,
+        precision=f"evaluation {str(opened.model.dtype).removeprefix('torch.')}",
+        data=task.sources,
+        plugins=config.plugins,
+        model=config.model,
+        model_sha256=opened.sha256,
+    )
+    if drawn is not None:
+        made.notes.append(f"untrained weights of seed {drawn} in place of the model's own")
+    return Prepared(
+        task=task,
+        opened=opened,
+        judges=open_judges(config.evaluate, device),
+        device=device,
+        manifest=made,
+    )
+
+
+def records_before(path: Path) -> dict[str, list[Record]]:
+    """The records of the model before unlearning: those that a run made of it, or those of an evaluation of it.
+
+    `path`: the folder of the run or of the evaluation, or the folder that holds the records. Raises `EffaceError`
+    where there are none.
+    """
+    if not path.is_dir():
+        raise EffaceError(f"--before: there is no folder {path}; give a run's or an evaluation's")
+    for folder in (path / "records" / "before", path / "before", path / "records"):
+        if any(folder.glob("*.jsonl")):
+            return read_sets(folder)
+    if (path / "manifest.json").is_file() or not any(path.glob("*.jsonl")):
+        raise EffaceError(
+            f"--before: {path} holds no records of a model before unlearning; give the folder of `efface run`, or of "
+            "`efface evaluate` for that model"
+        )
+    return read_sets(path)

@@ -1,0 +1,168 @@
+"""`efface data probe`: find what a model really knows, as data for the real-world scenario."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from efface import __version__
+from efface.atomic import folder_written_beside
+from efface.commands.answers import check_writable, own_words, warn
+from efface.commands.probe_report import Report, by_kind, count, outcome, says, split, too_few
+from efface.config.question_commands import ProbeConfig
+from efface.data.question_files import SETTING, Question, Questions, load_questions, rows_with
+from efface.data.sources.known_facts import load_known_facts
+from efface.data.task_checks import plain
+from efface.errors import EffaceError
+from efface.evaluation.generate import check_room
+from efface.evaluation.likelihoods import Likelihoods, answer_rows, likelihoods
+from efface.hardware.device import device_for
+from efface.models.open import Opened, open_model
+from efface.progress.quiet_libraries import quiet_libraries
+from efface.progress.reporter import Reporter, Silent
+from efface.report.key_values import counted
+from efface.schema import Item
+
+_TRAINED = ("name", "question", "answer", "golden_answer", "key_fact")
+"""Columns of what is only trained on, as the real-world people have them; the other files have all."""
+_PART = 64
+"""So many questions are weighed before progress is told: a few forwards."""
+_NEEDED: dict[str, tuple[str, Callable[[Item], object]]] = {
+    "name": ("whom or what a question is about", lambda item: item.entity),
+    "key_fact": ("the part that any right answer contains", lambda item: item.key_fact),
+    "perturbed_answers": ("a list of wrong answers", lambda item: item.perturbed_answers),
+}
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a model said to every question."""
+
+    questions: tuple[Question, ...]
+    report: Report
+    """Its outcomes are in the order of the questions."""
+
+
+@quiet_libraries()
+def probe(config: ProbeConfig, *, reporter: Reporter | None = None) -> Probe:
+    """Ask a model every question, and weigh its right answer against the wrong ones; writes nothing.
+
+    Raises `EffaceError` for a file, settings or a model that cannot be used.
+    """
+    reporter = reporter or Silent()
+    asked = load_known_facts() if config.questions is None else load_questions(config.questions)
+    _check_columns(asked)
+    _check_questions(asked)
+    warn(asked, reporter)
+    opened = open_model(config.model, config.text, device=device_for(config.device), reporter=reporter)
+    items = [each.item for each in asked.questions]
+    prompts = opened.formatter.encode_prompts([item.prompt for item in items])
+    check_room(opened.model, prompts, config.evaluate.new_tokens)
+    reporter.stage(f"asking {config.model} {counted(len(items), 'question')}")
+    believed = _believed(opened, items, config.evaluate.token_budget, reporter)
+    words = own_words(opened, items, config.evaluate, reporter)
+    outcomes = [outcome(*each) for each in zip(asked.questions, words, believed, strict=True)]
+    report = Report(
+        efface=__version__,
+        model=config.model,
+        model_sha256=opened.sha256,
+        questions=asked.source,
+        questions_sha256=asked.sha256,
+        settings=config.model_dump(mode="json"),
+        total=count(outcomes),
+        kinds={kind: count(each) for kind, each in by_kind(outcomes).items()},
+        split=split(outcomes, config.seed),
+        outcomes=outcomes,
+    )
+    return Probe(asked.questions, report)
+
+
+def write_probe(found: Probe, out: Path) -> None:
+    """Write the folder `out`: the report as probe.json, and real_world/ in the form of the real-world people.
+
+    Everything appears at once or not at all. Raises `EffaceError` where something is there already, and where the model
+    knows too few entities for the three sets.
+    """
+    check_new_folder(out)
+    report = found.report
+    if report.split is None:
+        raise too_few(report)
+    known = [
+        (question, each.answer) for question, each in zip(found.questions, report.outcomes, strict=True) if each.known
+    ]
+
+    def about(names: Sequence[str]) -> list[tuple[Question, str]]:
+        return [(question, answer) for question, answer in known if question.item.entity in names]
+
+    forget, neighbor, scored = map(about, (report.split.forget, report.split.neighbor, report.split.neighbor_perturbed))
+    files = {
+        "forget": rows_with(forget, _TRAINED),
+        "forget_perturbed": rows_with(forget),
+        "neighbor": rows_with(neighbor, _TRAINED),
+        "neighbor_perturbed": rows_with(scored),
+    }
+    with folder_written_beside(out) as beside:
+        (beside / "real_world").mkdir(parents=True)
+        for name, text in files.items():
+            (beside / "real_world" / f"{name}.json").write_text(text, encoding="utf-8")
+        (beside / "probe.json").write_text(in_json(report) + "\n", encoding="utf-8")
+
+
+def in_json(report: Report) -> str:
+    """The report as it is written to probe.json."""
+    return json.dumps(report.to_json(), indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def check_new_folder(out: Path) -> None:
+    """Check that the folder `out` may be made. Raises `EffaceError` where something is there already."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise EffaceError(f"--out {out} is already there and not an empty folder; choose another")
+    check_writable(out)
+
+
+def _believed(opened: Opened, items: Sequence[Item], token_budget: int, reporter: Reporter) -> list[Likelihoods]:
+    """How likely the model holds right and wrong answers, a part of the questions after the other."""
+    weighed = [item.model_copy(update={"paraphrased_answer": None}) for item in items]
+    opened.formatter.encode(answer_rows(weighed))  # what is too long is refused before the first is read
+    believed: list[Likelihoods] = []
+    reporter.scored("likelihoods", 0, len(items))
+    for start in range(0, len(items), _PART):
+        part = weighed[start : start + _PART]
+        believed += likelihoods(opened.model, opened.formatter, part, token_budget=token_budget)
+        reporter.scored("likelihoods", len(believed), len(items))
+    return believed
+
+
+def _check_columns(asked: Questions) -> None:
+    """Raise `EffaceError` where a question lacks what it takes to say whether the model knows the answer."""
+    for column, (what, value) in _NEEDED.items():
+        lacking = [each.item for each in asked.questions if not value(each.item)]
+        if lacking:
+            raise EffaceError(
+                f"{asked.source}: {counted(len(lacking), 'question')} without {column} (first: "
+                f"{lacking[0].question!r}); add the column, {what}, or name yours as {SETTING}.columns.{column}=NAME"
+            )
+
+
+def _check_questions(asked: Questions) -> None:
+    """Raise `EffaceError` for what would prove nothing, or what the scenario's files cannot hold."""
+    about: dict[str, Item] = {}
+    for item in (each.item for each in asked.questions):
+        if item.history:
+            raise EffaceError(
+                f"{asked.source}: something is said before the question {item.question!r}, and the real-world scenario "
+                "has questions alone; remove the system prompt and earlier messages"
+            )
+        if item.key_fact and says(item.question, item.key_fact):
+            raise EffaceError(
+                f"{asked.source}: the question {item.question!r} holds its own key fact {item.key_fact!r}, so that an "
+                "echo of it would pass; ask in other words, or remove the row"
+            )
+        first = about.setdefault(plain(item.question), item)
+        if first.entity != item.entity:
+            raise EffaceError(
+                f"{asked.source}: the question {item.question!r} is about {first.entity!r} and about {item.entity!r}, "
+                "so that it could be both forgotten and kept; give it one name"
+            )

@@ -1,0 +1,185 @@
+"""Ready settings by name: YAML files beside this module."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict
+
+from efface.config.commands import EvaluationConfig, FinetuneConfig, LookConfig, RunConfig
+from efface.config.parse import Config, merge, parse_pairs, read_yaml, to_yaml, validated
+from efface.data.config import SHORTHANDS
+from efface.data.readers.file_formats import DOCUMENTS, TABLES, format_of
+from efface.errors import EffaceError, nearest
+from efface.objectives.config import plain_method
+
+_STAND_INS = {"method": "me+gd", "model": "path/to/model"}
+"""What a run requires and no preset says, so that the rest can be checked and shown without it."""
+
+
+class Preset(BaseModel):
+    """A benchmark's settings, and per recipe and method what is added to them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    about: str
+    base: dict[str, Any]
+    """Settings of every run."""
+    ours: dict[str, dict[str, Any]] = {}
+    """Method -> settings that we recommend, why is said beside them; `all` holds for every method."""
+    published: dict[str, dict[str, Any]] = {}
+    """Method -> settings of the published runs; `all` holds for every method."""
+    finetune: dict[str, Any]
+    """Settings of `efface finetune` for this benchmark's target model."""
+
+    @property
+    def methods(self) -> list[str]:
+        """The methods that have settings of their own here."""
+        return [method for method in self.ours | self.published if method != "all"]
+
+    def settings(self, *, recipe: str, method: str | None) -> dict[str, Any]:
+        """Settings for one method, or for all, under `ours` or `published`.
+
+        A method without an entry gets those for all. Raises `EffaceError` for an unknown recipe, and where this
+        preset has no published one.
+        """
+        recipes = {"ours": self.ours, "published": self.published}
+        if recipe not in recipes:
+            raise EffaceError(f"unknown recipe {recipe!r}; {nearest(recipe, recipes)}")
+        if recipe == "published" and not self.published:
+            raise EffaceError("recipe=published: this preset has no published settings; leave recipe out")
+        chosen = recipes[recipe]
+        return merge(merge(self.base, chosen.get("all", {})), chosen.get(method or "all", {}))
+
+    def fine_tuning(self, *, recipe: str) -> dict[str, Any]:
+        """Settings for making the target model: data and format as in the run, and its own training."""
+        run = self.settings(recipe=recipe, method=None)
+        return merge({key: value for key, value in run.items() if key in ("data", "text")}, self.finetune)
+
+
+def preset_names() -> list[str]:
+    """All presets, sorted."""
+    return sorted(path.name.removesuffix(".yaml") for path in files(__name__).iterdir() if path.name.endswith(".yaml"))
+
+
+def preset(name: str) -> Preset:
+    """A preset by name. Raises `EffaceError` for an unknown one."""
+    if name not in preset_names():
+        raise EffaceError(f"unknown preset {name!r}; {nearest(name, preset_names())}")
+    return Preset.model_validate(_content(name))
+
+
+def run_config(source: str | None, pairs: Sequence[str]) -> RunConfig:
+    """The settings of a run from a preset's name or a YAML file (or neither), overridden by `key=value` pairs.
+
+    Later wins: the preset's settings, those for the recipe, those for the method, the file's own, the pairs.
+    Paths are relative to the working directory, in a file too. Raises `EffaceError` with the nearest right name
+    for an unknown preset, recipe, key or value.
+    """
+    return validated(RunConfig, _settings(source, parse_pairs(pairs, RunConfig), _below_a_run))
+
+
+def finetune_config(source: str | None, pairs: Sequence[str]) -> FinetuneConfig:
+    """The settings of a fine-tuning, from the same sources and with the same errors as `run_config`."""
+
+    def below(base: Preset, recipe: str, _: Mapping[str, Any]) -> dict[str, Any]:
+        return base.fine_tuning(recipe=recipe)
+
+    return validated(FinetuneConfig, _settings(source, parse_pairs(pairs, FinetuneConfig), below))
+
+
+def evaluation_config(source: str | None, pairs: Sequence[str]) -> EvaluationConfig:
+    """The settings of an evaluation, from the same sources and with the same errors as `run_config`.
+
+    What a preset or file says about training means nothing here and is passed over.
+    """
+    return _part_of_a_run(EvaluationConfig, source, pairs)
+
+
+def look_config(source: str | None, pairs: Sequence[str]) -> LookConfig:
+    """The settings of a look at the data, from the same sources and with the same errors as `run_config`.
+
+    What a preset or file says about a run besides means nothing here and is passed over.
+    """
+    return _part_of_a_run(LookConfig, source, pairs)
+
+
+def config_from(kind: type[Config], values: Mapping[str, Any]) -> Config:
+    """Settings from Python, nested as in a config file; `preset` and `recipe` may be among them.
+
+    `kind`: `RunConfig`, or one whose settings are some of a run's: what the preset says besides is passed over. Same
+    errors as `run_config`.
+    """
+    settings = _settings(None, values, _below_a_run)
+    others = RunConfig.model_fields.keys() - kind.model_fields.keys() - values.keys()
+    return validated(kind, {key: value for key, value in settings.items() if key not in others})
+
+
+def resolved(name: str, pairs: Sequence[str]) -> str:
+    """A preset's settings for a run as YAML, every default spelled out; what nobody has set yet is a comment.
+
+    `pairs`: `method=`, `recipe=` and any other setting. The text is a config file for the same run. Raises
+    `EffaceError` as `run_config` does.
+    """
+    base = preset(name)
+    settings = _settings(name, parse_pairs(pairs, RunConfig), _below_a_run)
+    unset = {key: stand_in for key, stand_in in _STAND_INS.items() if key not in settings}
+    lines = to_yaml(validated(RunConfig, {**settings, **unset})).splitlines()
+    for key, stand_in in unset.items():
+        lines[lines.index(f"{key}: {stand_in}")] = f"# {key}: {stand_in}  # required; add yours"
+    if "method" in unset and base.methods:
+        lines.insert(0, f"# What all methods share; more comes with method={', '.join(base.methods)}")
+    return "\n".join(lines) + "\n"
+
+
+def _below_a_run(base: Preset, recipe: str, own: Mapping[str, Any]) -> dict[str, Any]:
+    return base.settings(recipe=recipe, method=plain_method(str(own["method"])) if "method" in own else None)
+
+
+def _part_of_a_run(kind: type[Config], source: str | None, pairs: Sequence[str]) -> Config:
+    """Settings of `kind`, whose keys are some of a run's: the others are checked in `pairs` alone, and dropped."""
+
+    def below(base: Preset, recipe: str, _: Mapping[str, Any]) -> dict[str, Any]:
+        return base.settings(recipe=recipe, method=None)
+
+    settings = _settings(source, parse_pairs(pairs, kind), below)
+    others = RunConfig.model_fields.keys() - kind.model_fields.keys()
+    return validated(kind, {key: value for key, value in settings.items() if key not in others})
+
+
+def _settings(
+    source: str | None, pairs: Mapping[str, Any], below: Callable[[Preset, str, Mapping[str, Any]], dict[str, Any]]
+) -> dict[str, Any]:
+    """The user's own settings, on top of what `below` takes from the preset that they name."""
+    own = merge(_read(source), pairs)
+    name, recipe = own.pop("preset", None), own.pop("recipe", None)
+    if name is not None:
+        return merge(below(preset(str(name)), str(recipe or "ours"), own), own)
+    if recipe is not None:
+        raise EffaceError(f"recipe={recipe} chooses among a preset's settings; add preset=NAME or leave recipe out")
+    return own
+
+
+def _content(name: str) -> dict[str, Any]:
+    """A preset's file, on top of the one that it `extends`."""
+    content: dict[str, Any] = yaml.safe_load(files(__name__).joinpath(f"{name}.yaml").read_text(encoding="utf-8"))
+    extended = content.pop("extends", None)
+    return content if extended is None else merge(_content(extended), content)
+
+
+def _read(source: str | None) -> dict[str, Any]:
+    if source is None:
+        return {}
+    if source in preset_names():
+        return {"preset": source}
+    if source in SHORTHANDS:
+        raise EffaceError(f"{source!r} is neither a preset nor a config file; to use this data, give data={source}")
+    if format_of(Path(source)) in (*TABLES, *DOCUMENTS):
+        raise EffaceError(f"{source} is no config file; to use this data, give data.forget={source}")
+    if Path(source).suffix not in (".yaml", ".yml") and not Path(source).exists():
+        raise EffaceError(f"{source!r} is neither a preset nor a config file; {nearest(source, preset_names())}")
+    return read_yaml(Path(source))

@@ -1,0 +1,1 @@
+"""Requests unlearned one after another; each is a run."""

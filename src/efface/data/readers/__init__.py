@@ -1,0 +1,1 @@
+"""A user's files, folders and datasets as rows. No torch."""

@@ -1,0 +1,1 @@
+"""Models: found, loaded, adapted, saved; and what training them keeps in memory."""

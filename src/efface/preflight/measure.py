@@ -1,0 +1,213 @@
+"""A few steps and questions of a run, measured here. What they write goes with a temporary folder."""
+
+from __future__ import annotations
+
+import gc
+import os
+import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import Event, Thread
+from typing import Any
+
+import psutil
+import torch
+
+from efface.config.commands import RunConfig
+from efface.evaluation.generate import batches, generate, may_be_padded, tokens_together
+from efface.evaluation.likelihoods import answer_rows, likelihoods
+from efface.hardware.device import peak_memory, reset_peak_memory
+from efface.models.load import load_model
+from efface.models.lora import quantization
+from efface.objectives.terms import Objective, Reference
+from efface.preflight.diagnosis import Measured, MeasuredQuestions, MeasuredSteps, Times
+from efface.preflight.forecast import asks_live
+from efface.preflight.workload import Workload, tokens_of
+from efface.progress.reporter import Reporter, Silent
+from efface.run.folder import RunFolder
+from efface.run.prepare import Prepared, prepare
+from efface.run.reference_model import reference_for
+from efface.run.retain_answers import answers_of_full_length, longest_answer
+from efface.run.training import train
+from efface.schema import Prompt
+from efface.train.loop import StepLog, Trainer
+from efface.train.optimizer import weights_dtype
+from efface.train.sampler import earlier_epochs, schedule
+from efface.train.step import Example
+
+_QUESTIONS = 8
+"""Whose likelihoods are measured."""
+_ROWS = (2, 16)
+"""Of the two batches from which the time of any batch is made out."""
+_NEW_TOKENS = 16
+_SECONDS_BETWEEN_LOOKS = 0.005
+
+
+def measure(config: RunConfig, *, steps: int, data_dir: Path | None, reporter: Reporter) -> Measured:
+    """Take one optimizer step to warm up and then `steps`, those with the most tokens; ask a few questions before.
+
+    A run of few steps is not measured for longer than it takes, but for one step after the first. Everything is done as
+    in the run. Raises the `EffaceError`s that the run would raise until then.
+    """
+    with TemporaryDirectory(prefix="efface-") as folder:
+        out = RunFolder(Path(folder))
+        this = prepare(config, out, data_dir=data_dir, reporter=reporter, resume=False, answer=answers_of_full_length)
+        questions = _ask(this)
+        this.original = None
+        gc.collect()
+        torch.cuda.empty_cache()
+        return Measured(questions=questions, steps=_train(this, max(1, min(steps, len(this.steps) - 1))))
+
+
+def extrapolated(measured: Measured, work: Workload, config: RunConfig, bound: Objective) -> Times:
+    """What the whole run will take."""
+    asked, trained = measured.questions, measured.steps
+    live = bound.needs_distribution and asks_live(config)
+    cached = () if live else (view for view, _ in bound.distribution_reads)
+    views = {*bound.sequence_reference_views, *cached}
+    compared = {example[view].key: len(example[view]) for step in work.steps for example in step for view in views}
+    again = live and config.train.lora is None
+    another = config.reference is not None and bool(views or live)
+    loads = 2 if again or another else 1
+    reference = sum(compared.values()) / asked.tokens_per_second
+    steps = sum(map(tokens_of, work.steps)) / trained.tokens_per_second
+    likelihoods = sum(work.answers) / asked.tokens_per_second
+    outputs = _generating(asked, work.prompts, config.evaluate.new_tokens)
+    return Times(
+        answers=_generating(asked, work.generic, longest_answer(config)),
+        unlearning=loads * trained.loading + reference + steps,
+        evaluation=trained.loading + likelihoods + outputs,
+        evaluations=2 + (earlier_epochs(work.plan, config.train) if config.evaluate.every else 0),
+    )
+
+
+def _generating(asked: MeasuredQuestions, prompts: Sequence[int], new_tokens: int) -> float:
+    """Seconds until every prompt has an output of all its new tokens."""
+    seconds = 0.0
+    for rows in batches(prompts, new_tokens, asked.batch_tokens, padded=asked.padded):
+        read = len(rows) * prompts[rows[0]] / asked.tokens_per_second
+        seconds += read + new_tokens * (asked.decoding + len(rows) * asked.decoding_row)
+    return seconds
+
+
+def _ask(this: Prepared) -> MeasuredQuestions:
+    """Ask the model before unlearning."""
+    this.reporter.stage("measuring likelihoods and outputs of a few questions")
+    config = this.config.evaluate
+    items = [item for each in this.task.evaluation for item in each.items[: config.limit]]
+    items.sort(key=lambda item: -len(item.question))
+    spread = items[:: -(-len(items) // _QUESTIONS)]
+    tokens = sum(len(each) for each in this.formatter.encode(answer_rows(spread)))
+    start = time.perf_counter()
+    likelihoods(this.original, this.formatter, spread, token_budget=config.token_budget)
+    speed = tokens / (time.perf_counter() - start)
+    fewer, more = _ROWS
+    slow, slower = (_decode(this, items[0].prompt, rows, speed) for rows in _ROWS)
+    row = max(slower - slow, 0.0) / (more - fewer)
+    return MeasuredQuestions(
+        tokens_per_second=speed,
+        decoding=max(slow - fewer * row, 0.0),
+        decoding_row=row,
+        padded=may_be_padded(this.original),
+        batch_tokens=tokens_together(this.original, config.batch_tokens),
+    )
+
+
+def _decode(this: Prepared, prompt: Prompt, rows: int, speed: float) -> float:
+    """Seconds in which a batch of one prompt over and over makes one token of each row.
+
+    `speed`: tokens per second that are read before.
+    """
+    [ids] = this.formatter.encode_prompts([prompt])
+    new_tokens = min(_NEW_TOKENS, this.config.evaluate.new_tokens)
+    whole = rows * (len(ids) + new_tokens)
+    start = time.perf_counter()
+    said = generate(this.original, this.formatter, [prompt] * rows, new_tokens=new_tokens, batch_tokens=whole)
+    seconds = time.perf_counter() - start
+    made = min(len(said[0].token_ids) + 1, new_tokens)  # the stop is generated, too
+    return max(seconds - rows * len(ids) / speed, seconds / 10) / made
+
+
+def _train(this: Prepared, steps: int) -> MeasuredSteps:
+    """Train on the batches with the most tokens."""
+    this.reporter.stage(f"measuring steps: one to warm up, then {steps}")
+    config, done = this.train, _Steps()
+    dtype, rounding = weights_dtype(config, this.device.type), quantization(config, this.device)
+
+    def load() -> Any:
+        return load_model(this.source, dtype=dtype, device=this.device, quantization=rounding)
+
+    def reference(trainer: Trainer) -> Reference:
+        return reference_for(trainer, chosen, this.out, model_sha256=this.manifest.model_sha256, load=load)
+
+    chosen = _heaviest(this.steps, 1 + steps)
+    with _PeakMemory(this.device) as peak:
+        start = time.perf_counter()
+        model = load()
+        loading = time.perf_counter() - start
+        train(
+            model,
+            this.objective,
+            chosen,
+            config.model_copy(update={"checkpoint_every": len(chosen) + 1, "tracker": None}),
+            schedule(len(this.task.forget), config),
+            seed=this.config.seed,
+            folder=this.out,
+            device=this.device,
+            reference=reference,
+            resume=False,
+            reporter=done,
+        )
+    first, *others = done.logs
+    return MeasuredSteps(
+        loading=loading,
+        first=first.seconds,
+        count=len(others),
+        tokens_per_second=sum(log.tokens for log in others) / sum(log.seconds for log in others),
+        memory=peak.bytes,
+    )
+
+
+def _heaviest(steps: Sequence[list[Example]], count: int) -> list[list[Example]]:
+    """So many steps, the largest first: memory is to peak as in the run. A shorter run starts over."""
+    largest = sorted(steps, key=tokens_of, reverse=True)
+    return [largest[number % len(largest)] for number in range(count)]
+
+
+class _Steps(Silent):
+    """Remembers the steps."""
+
+    def __init__(self) -> None:
+        self.logs: list[StepLog] = []
+
+    def step(self, log: StepLog) -> None:
+        self.logs.append(log)
+
+
+class _PeakMemory(AbstractContextManager["_PeakMemory"]):
+    """Most memory inside of the block: a GPU's tensors, or how far this process grows."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.bytes = 0
+        self._device, self._stop = device, Event()
+        self._watch = Thread(target=self._look, daemon=True)
+
+    def __enter__(self) -> _PeakMemory:
+        reset_peak_memory(self._device)
+        if self._device.type == "cpu":
+            self._process = psutil.Process(os.getpid())
+            self._before = self._process.memory_info().rss
+            self._watch.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._device.type == "cpu":
+            self._stop.set()
+            self._watch.join()
+        self.bytes = peak_memory(self._device) or self.bytes
+
+    def _look(self) -> None:
+        while not self._stop.wait(_SECONDS_BETWEEN_LOOKS):
+            self.bytes = max(self.bytes, self._process.memory_info().rss - self._before)

@@ -1,0 +1,89 @@
+"""What goes through the model in a run, in tokens: counted where data and tokenizer are here, supposed elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from efface.config.commands import RunConfig
+from efface.data.config import OWN_ANSWERS
+from efface.data.sources.generic_questions import GenericQuestion, first_generic_questions, keep_own_answers
+from efface.evaluation.generate import check_room
+from efface.evaluation.likelihoods import answer_rows
+from efface.objectives.terms import Objective
+from efface.progress.reporter import Reporter
+from efface.run.retain_answers import answers_of_full_length
+from efface.run.training import warn_of
+from efface.schema import Prompt, Task
+from efface.text.formatter import Encoded, Formatter
+from efface.train.examples import check_task, unlearning_examples
+from efface.train.sampler import Schedule, draws, schedule
+from efface.train.step import Example
+
+_SUPPOSED_PROMPT, _SUPPOSED_ANSWER = 64, 64
+_SUPPOSED_QUESTIONS = 1_000
+
+
+@dataclass(frozen=True)
+class Workload:
+    """The sequences of a run."""
+
+    steps: list[list[Example]]
+    """Of the optimizer, in order; of a supposed workload, one."""
+    prompts: list[int]
+    """Tokens of each question that is scored."""
+    answers: list[int]
+    """Tokens of each question with one of its answers, whose likelihood is asked for."""
+    generic: list[int]
+    """Tokens of each generic question that the model answers before, where its own answers are what to keep."""
+    plan: Schedule
+    is_counted: bool
+
+
+def counted(
+    config: RunConfig, task: Task, bound: Objective, formatter: Formatter, *, model: Any, reporter: Reporter
+) -> Workload:
+    """The workload of `task`; own answers, not there yet, count as if each were as long as it may be.
+
+    `model` may be one without weights. Raises `EffaceError` for data that the method or the model cannot use.
+    """
+    asked: list[GenericQuestion] = []
+    if config.data.retain == OWN_ANSWERS:
+        asked = [*first_generic_questions(config.data.generic_questions)]
+        answers = answers_of_full_length(model, formatter, config, reporter)
+        task = keep_own_answers(task, answers, retain_evaluation=config.data.retain_evaluation)
+    check_task(task, bound)
+    steps = unlearning_examples(draws(task, config.train, config.seed), bound.views, formatter)
+    warn_of(task, formatter, config.train, items=len(task.forget), reporter=reporter)
+    generic = formatter.encode_prompts([Prompt(each.question) for each in asked])
+    items = [item for each in task.evaluation for item in each.items[: config.evaluate.limit]]
+    prompts = formatter.encode_prompts([item.prompt for item in items])
+    check_room(model, prompts, config.evaluate.new_tokens)
+    return Workload(
+        steps=steps,
+        prompts=[len(ids) for ids in prompts],
+        answers=[len(each) for each in formatter.encode(answer_rows(items))],
+        generic=[len(ids) for ids in generic],
+        plan=schedule(len(task.forget), config.train),
+        is_counted=True,
+    )
+
+
+def supposed(config: RunConfig, bound: Objective) -> Workload:
+    """A step and an evaluation of 64 tokens in every question and answer."""
+    sequence = Encoded("supposed", [0] * _SUPPOSED_PROMPT, [0] * _SUPPOSED_ANSWER)
+    example: Example = dict.fromkeys(bound.views, sequence)
+    return Workload(
+        steps=[[example] * config.train.batch_size],
+        prompts=[_SUPPOSED_PROMPT] * _SUPPOSED_QUESTIONS,
+        answers=[len(sequence)] * _SUPPOSED_QUESTIONS,
+        generic=[],
+        plan=Schedule(steps=1, warmup=0, per_epoch=1),
+        is_counted=False,
+    )
+
+
+def tokens_of(examples: Sequence[Example]) -> int:
+    """Tokens that the examples bring, in all their views."""
+    return sum(len(sequence) for example in examples for sequence in example.values())

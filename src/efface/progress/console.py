@@ -1,0 +1,99 @@
+"""A run in the terminal: progress bars where there is a terminal, plain lines where there is none."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TextColumn, TimeRemainingColumn
+from rich.table import Column
+from rich.text import Text
+
+from efface.report.sanitize import one_line
+
+if TYPE_CHECKING:
+    from efface.train.loop import StepLog
+
+_SECONDS_BETWEEN_LINES = 15
+_TRAINING = "step"
+
+
+class ConsoleReporter:
+    """Shows stages, loss terms, tokens/s and time left. Use it as a context manager."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._progress = Progress(
+            TextColumn("{task.description}", markup=False),
+            MofNCompleteColumn(),
+            BarColumn(bar_width=None, table_column=Column(ratio=1)),  # what the rest leaves
+            TextColumn("{task.fields[detail]}", markup=False),
+            TimeRemainingColumn(compact=True),
+            TextColumn("left"),
+            console=console,
+            transient=True,
+            expand=True,
+            disable=not console.is_terminal,
+            speed_estimate_period=3600,  # a step may take minutes, and an estimate needs two
+        )
+        self._task: Task | None = None
+        self._last_line = 0.0
+
+    def __enter__(self) -> ConsoleReporter:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._drop_bar()
+        self._progress.stop()
+
+    def stage(self, text: str) -> None:
+        """Print a line; what follows belongs to it."""
+        self._drop_bar()
+        self._line("•", "cyan", text)
+
+    def warning(self, text: str) -> None:
+        """Print a warning."""
+        self._line("warning:", "yellow", text)
+
+    def step(self, log: StepLog) -> None:
+        """Show losses (unweighted but for the first) and speed of an optimizer step."""
+        speed = f"{log.tokens / log.seconds:,.0f} tokens/s"
+        losses = f"loss {log.loss:.3g} forget {log.forget:.3g} retain {log.retain:.3g}"
+        task = self._show(_TRAINING, log.step, log.steps, f"{losses} {speed}")
+        if task.finished:
+            self._drop_bar()
+            self._line(" ", "", _words(task))
+
+    def scored(self, what: str, done: int, total: int) -> None:
+        """Show how far an evaluation is."""
+        self._show(what, done, total, "questions")
+
+    def _show(self, name: str, done: int, total: int, detail: str) -> Task:
+        if self._task is None or self._task.description != name:
+            self._drop_bar()
+            id_ = self._progress.add_task(name, total=total, detail=detail)
+            self._task = self._progress.tasks[self._progress.task_ids.index(id_)]
+        self._progress.update(self._task.id, completed=done, total=total, detail=detail)
+        now = time.monotonic()
+        if self._progress.disable and not self._task.finished and now - self._last_line > _SECONDS_BETWEEN_LINES:
+            left = self._task.time_remaining
+            words = "" if left is None else f", {timedelta(seconds=round(left))} left"
+            self._line(" ", "", f"{_words(self._task)}{words}")
+        return self._task
+
+    def _line(self, mark: str, style: str, text: str) -> None:
+        """One line, however long: a log is searched by lines."""
+        self._console.print(Text.assemble((mark, style), " ", one_line(text)), soft_wrap=True)
+        self._last_line = time.monotonic()
+
+    def _drop_bar(self) -> None:
+        if self._task is not None:
+            self._progress.remove_task(self._task.id)
+            self._task = None
+
+
+def _words(task: Task) -> str:
+    return f"{task.description} {task.completed:.0f}/{task.total:.0f} {task.fields['detail']}"

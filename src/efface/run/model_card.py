@@ -1,0 +1,177 @@
+"""The model card: what was forgotten, how, and what it scored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from jinja2 import Environment, StrictUndefined
+
+from efface.artifacts import METRICS, Manifest, Partial, Results, Scores
+from efface.atomic import write_text
+from efface.config.commands import RunConfig
+from efface.config.parse import to_yaml
+from efface.hub import is_hub_name
+from efface.run.folder import RunFolder
+
+_TEMPLATE = """\
+---
+library_name: {{ library }}
+pipeline_tag: text-generation
+tags:
+- machine-unlearning
+- efface
+{% if base_model -%}
+base_model: {{ base_model }}
+{% endif -%}
+---
+
+# Unlearned with {{ config.method }}
+
+{{ model }} (sha256 `{{ manifest.model_sha256 }}`) after unlearning with
+[efface](https://pypi.org/project/efface/) {{ manifest.efface }}.
+{% if library == "peft" -%}
+This is the LoRA adapter alone: load it onto that model with PEFT.
+{%- else -%}
+Load it as any causal language model of transformers.
+{%- endif %}
+
+{% if results -%}
+## Scores
+
+Definition `{{ results.definition }}`; embeddings: {{ results.after.embedder or "none" }}; \
+judge: {{ results.after.judge or "none" }}.
+
+| | before | after |
+|---|---|---|
+{% for name, before, after in aggregates -%}
+| {{ name }} | {{ before | score }} | {{ after | score }} |
+{% endfor -%}
+{% if partial %}
+Partial: over {{ partial | join(", ") }} alone, which all sets have.
+{% endif %}
+{%- if results.downstream %}
+Downstream tasks, by lm-evaluation-harness {{ results.downstream.after.lm_eval }}:
+
+| task | metric | before | after |
+|---|---|---|---|
+{% for name, score in results.downstream.after.tasks.items() -%}
+| {{ name }} ({{ score.n }}) | {{ score.metric }} | {{ results.downstream.before.tasks[name].value | score }} | \
+{{ score.value | score }} |
+{% endfor %}
+{%- endif %}
+| set | {{ metrics | join(" | ") }} |
+|---|{{ "---|" * (metrics | length) }}
+{% for name, scores in results.after.sets.items() -%}
+| {{ name }} ({{ scores.n }}) |{% for metric in metrics %} {{ scores[metric] | score }} |{% endfor %}
+{% endfor %}
+{%- if own %}
+Metrics of the user's own: {{ own | join(", ") }}.
+
+| set | {{ own | join(" | ") }} |
+|---|{{ "---|" * (own | length) }}
+{% for name, scores in results.after.sets.items() -%}
+| {{ name }} ({{ scores.n }}) |{% for metric in own %} {{ scores.own.get(metric) | score }} |{% endfor %}
+{% endfor %}
+{%- endif %}
+{%- if results.after.missing %}
+Missing: {% for what, why in results.after.missing.items() %}{{ what }} ({{ why }}){{ "; " if not loop.last }}\
+{% endfor %}.
+{% endif %}
+Low scores on the forget set say that the model no longer gives these answers when asked. They do not prove that
+nothing of the data is left in its weights.
+{%- else -%}
+This model was not evaluated.
+{%- endif %}
+
+## Data
+
+{% for source, digest in data -%}
+- {{ source }}: `{{ digest }}`
+{% endfor %}
+## Settings
+
+```yaml
+{{ settings }}```
+"""
+
+
+def write_card(
+    folder: Path,
+    config: RunConfig,
+    manifest: Manifest,
+    results: Results | None,
+    *,
+    library: Literal["transformers", "peft"] = "transformers",
+) -> None:
+    """Write README.md into the folder of a model or of an adapter (`peft`); without `results` it says so.
+
+    A card is made to be shown: files appear by name, without the folders of the machine that it was made on.
+    """
+    environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
+    environment.filters["score"] = lambda value: "missing" if value is None else f"{value:.4f}"
+    text = environment.from_string(_TEMPLATE).render(
+        config=config,
+        library=library,
+        manifest=manifest,
+        model=_model(manifest.model, folder),
+        base_model=manifest.model.partition("@")[0] if is_hub_name(manifest.model) else None,
+        data=[(_without_folders(source), digest) for source, digest in manifest.data.items()],
+        results=results.model_dump() if results else None,
+        aggregates=_aggregates(results) if results else [],
+        partial=results.after.partial.metrics if results and results.after.model_utility is None else [],
+        metrics=list(METRICS),
+        own=sorted({name for each in results.after.sets.values() for name in each.own}) if results else [],
+        settings=_settings(config),
+    )
+    write_text(folder / "README.md", text)
+
+
+def _aggregates(results: Results) -> Iterator[tuple[str, float | None, float | None]]:
+    """Name of each aggregate, its value before and after: over the metrics that are there, where some are missing."""
+    before: Scores | Partial = results.before
+    after: Scores | Partial = results.after
+    kind = ""
+    if results.after.model_utility is None:
+        before, after, kind = results.before.partial, results.after.partial, ", partial"
+    yield f"model utility{kind}", before.model_utility, after.model_utility
+    yield f"model utility (retain){kind}", before.model_utility_retain, after.model_utility_retain
+    yield f"forget efficacy{kind}", before.forget_efficacy, after.forget_efficacy
+    if tasks := results.downstream:
+        yield "downstream tasks, average", tasks.before.average, tasks.after.average
+
+
+def _model(name: str, folder: Path) -> str:
+    """What was unlearned; a model given from Python lies in the run's folder only to be loaded from there."""
+    given = RunFolder(folder.parent).before
+    return "A model in memory" if Path(name).absolute() == given.absolute() else f"`{_without_folders(name)}`"
+
+
+def _settings(config: RunConfig) -> str:
+    """The settings as YAML, the files in them by name."""
+    values = yaml.safe_load(to_yaml(config))
+    values["model"] = _without_folders(values["model"])
+    values["plugins"] = [_without_folders(each) for each in values["plugins"]]
+    for key in ("embedder", "judge"):
+        values["evaluate"][key] = _without_folders(values["evaluate"][key])
+    if values["downstream"] and values["downstream"]["include"] is not None:
+        values["downstream"]["include"] = _without_folders(values["downstream"]["include"])
+    if values["reference"] is not None:
+        values["reference"] = _without_folders(values["reference"])
+    data, queue = values["data"], values["continual"]
+    requests = queue["requests"] if queue else ()
+    for file in (data["forget"], data["retain"], data["padding"], *data["after"], *requests):
+        if isinstance(file, dict):  # others are numbers, or say where data come from that are no file
+            file["path"] = _without_folders(file["path"])
+    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+
+
+def _without_folders(name: str) -> str:
+    """The last part of a path that is absolute or leads somewhere; any other name as it is."""
+    place, colon, inside = name.rpartition(":")  # a plug-in's file and class
+    if colon and Path(place).expanduser().is_file():
+        return f"{Path(place).name}:{inside}"
+    path = Path(name).expanduser()
+    return path.name if path.is_absolute() or path.exists() else name

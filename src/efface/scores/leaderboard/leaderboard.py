@@ -1,0 +1,129 @@
+"""All that was found in some folders, in boards of models that compare."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from efface.errors import EffaceError
+from efface.scores.definitions import Definition
+from efface.scores.definitions import definition as find_definition
+from efface.scores.leaderboard.bootstrap import DRAWS, LEVEL
+from efface.scores.leaderboard.differences import Difference, differences
+from efface.scores.leaderboard.discover import Source, Unread, before, find, read
+from efface.scores.leaderboard.question_scores import why_apart
+from efface.scores.leaderboard.ranking import Board, Contestant, board
+
+
+class Leaderboard(BaseModel):
+    """What `efface leaderboard` prints."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    schema_version: Literal[1] = Field(default=1, alias="schema")
+    level: float = LEVEL
+    """Of all intervals."""
+    draws: int
+    seed: int
+    boards: list[Board]
+    """The one with most models first."""
+    unread: list[Unread]
+
+
+class Differences(BaseModel):
+    """What `efface leaderboard --differences` prints."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    schema_version: Literal[1] = Field(default=1, alias="schema")
+    definition: str
+    first: str
+    second: str
+    questions: list[Difference]
+    """The largest change first."""
+
+
+def leaderboard(
+    paths: Sequence[Path], *, definition: str = "closer-look", draws: int = DRAWS, seed: int = 0
+) -> Leaderboard:
+    """Score and rank every run, evaluation and eval log in `paths`, with intervals of `draws` resamples.
+
+    Raises `EffaceError` for an unknown definition, a path that does not exist, and where nothing can be scored.
+    """
+    rules = find_definition(definition)
+    models, unread = _read_all(paths, rules)
+    groups = sorted(_groups(models), key=lambda group: -len(group))
+    boards = [
+        board(group, rules, draws=draws, seed=seed, apart=_apart(group[0], groups[0]) if place else None)
+        for place, group in enumerate(groups)
+    ]
+    return Leaderboard(draws=draws, seed=seed, boards=boards, unread=unread)
+
+
+def compare(paths: Sequence[Path], *, definition: str = "closer-look") -> Differences:
+    """Which questions two models answer differently; of a single run, the models before and after unlearning.
+
+    Raises `EffaceError` where `paths` hold neither, and where the two do not compare.
+    """
+    rules = find_definition(definition)
+    sources: list[Source] = []
+    for each in find(paths):
+        if isinstance(each, Unread):
+            raise EffaceError(f"{each.path} cannot be compared: {each.reason}")
+        sources.append(each)
+    if len(sources) == 1:
+        sources = [before(sources[0]), sources[0]]
+    if len(sources) != 2:
+        raise EffaceError(
+            f"differences are those between two models, and here are {len(sources)}; give two runs or logs, or one run"
+        )
+    first, second = (read(source, rules) for source in sources)
+    return Differences(
+        definition=rules.name,
+        first=first.name,
+        second=second.name,
+        questions=differences(first.sets, second.sets, rules),
+    )
+
+
+def _read_all(paths: Sequence[Path], rules: Definition) -> tuple[list[Contestant], list[Unread]]:
+    models: list[Contestant] = []
+    unread: list[Unread] = []
+    for source in find(paths):
+        if isinstance(source, Unread):
+            unread.append(source)
+            continue
+        try:
+            models.append(read(source, rules))
+        except EffaceError as error:
+            unread.append(Unread(path=str(source.path), reason=str(error).removeprefix(f"{source.path}: ")))
+    if not models:
+        where = ", ".join(map(str, paths))
+        why = f" ({unread[0].path}: {unread[0].reason})" if unread else ""
+        raise EffaceError(
+            f"{where}: there is no run, evaluation or eval log that can be scored{why}; make one with efface run, or "
+            "give another folder"
+        )
+    return models, unread
+
+
+def _groups(models: Sequence[Contestant]) -> list[list[Contestant]]:
+    """Each model with the first ones that it compares with."""
+    groups: list[list[Contestant]] = []
+    for model in models:
+        for group in groups:
+            if all(why_apart(model.sets, other.sets) is None for other in group):
+                group.append(model)
+                break
+        else:
+            groups.append([model])
+    return groups
+
+
+def _apart(model: Contestant, group: Sequence[Contestant]) -> str | None:
+    """Why a model is not one of the group."""
+    reasons = ((why_apart(model.sets, other.sets), other.name) for other in group)
+    return next((f"{model.name} {reason}, as {name}" for reason, name in reasons if reason), None)

@@ -1,0 +1,1 @@
+"""The six metrics of one question. No torch."""

@@ -1,0 +1,53 @@
+"""`--dry-run`: what a sweep would make, and what is there."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from efface.progress.quiet_libraries import quiet_libraries
+from efface.sweep.plan import Config, Job, Plan, State
+from efface.sweep.spec import SweepSpec
+
+
+class Planned(BaseModel):
+    """One job."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    what: str
+    state: State
+    folder: str | None
+    """Where it is; None where nothing is there yet."""
+
+
+class Outline(BaseModel):
+    """All jobs of a sweep, in their order."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    target: Planned | None
+    runs: list[Planned]
+    lines: list[Planned]
+
+    def counts(self) -> dict[State, int]:
+        """How many runs there are in each state."""
+        return dict(Counter(run.state for run in self.runs))
+
+
+@quiet_libraries()
+def outline(spec: SweepSpec, out: Path, *, data_dir: Path | None) -> Outline:
+    """What `sweep` would do; raises the same `EffaceError`s before anything is made."""
+    plan = Plan(spec, out, data_dir)
+    runs = plan.runs()
+    return Outline(
+        target=_planned("target", plan.target) if plan.target else None,
+        runs=[_planned(str(run.point), run.job) for run in runs],
+        lines=[_planned(str(each), each.job) for each in plan.comparisons(runs)],
+    )
+
+
+def _planned(what: str, job: Job[Config]) -> Planned:
+    return Planned(what=what, state=job.state, folder=str(job.folder) if job.found else None)
