@@ -18,7 +18,7 @@ from efface.commands.finetune import finetune
 from efface.config.presets import finetune_config, run_config
 from efface.data import load_training_set
 from efface.demo import METHODS, write_base_model
-from efface.evaluation.record_files import read_sets
+from efface.evaluation.record_files import read_record_sets
 from efface.run.pipeline import run
 
 
@@ -50,7 +50,7 @@ def main() -> None:
         folder = options.out / "run"
         shutil.rmtree(folder, ignore_errors=True)
         results = run(config, folder, before=before)
-        before = before or read_sets(folder / "records" / "before")
+        before = before or read_record_sets(folder / "records" / "before")
         scores = {stage: getattr(results, stage).model_dump() for stage in ("before", "after")}
         print(json.dumps({"seed": options.seed, "method": method, "settings": pairs, **scores}), flush=True)
 

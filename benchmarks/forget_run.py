@@ -17,7 +17,7 @@ from efface.train.config import TrainConfig
 from efface.train.examples import unlearning_examples
 from efface.train.loop import StepLog, Trainer
 from efface.train.optimizer import weights_dtype
-from efface.train.sampler import draws, schedule
+from efface.train.sampler import sample_batches, schedule
 from efface.train.step import Example
 from measure import Setting
 from shapes import build_model
@@ -54,13 +54,13 @@ def measure_run(setting: Setting, items: int, batch_size: int) -> MeasuredRun:
     config = TrainConfig(
         epochs=_EPOCHS,
         batch_size=batch_size,
-        checkpoint_every=10**9,
+        save_steps=10**9,
         precision="bf16" if setting.dtype == "bfloat16" else "float32",
         optimizer="adamw" if setting.optimizer == "adamw" else "adamw8bit",
     )
     before = measuring.peak_resident()
     start = time.perf_counter()
-    planned = draws(task, config, 0)
+    planned = sample_batches(task, config, 0)
     drawn = time.perf_counter()
     steps = unlearning_examples(planned, bound.views, formatter)
     tokenized = time.perf_counter()

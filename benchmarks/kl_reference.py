@@ -13,7 +13,7 @@ from typing import Any, Literal
 import torch
 
 from efface.errors import EffaceError
-from efface.models.lora import with_adapters
+from efface.models.lora import add_adapters
 from efface.objectives.config import ObjectiveConfig
 from efface.objectives.method import objective
 from efface.reference.live import LiveReference
@@ -98,7 +98,7 @@ def prepare(trains: Trained, way: Way, setting: Setting, examples: Sequence[Exam
 
 def _adapted(setting: Setting) -> Any:
     """The model in training with adapters that are not zero, without dropout."""
-    model = with_adapters(trained(setting), LoRAConfig(dropout=0.0), seed=0)
+    model = add_adapters(trained(setting), LoRAConfig(dropout=0.0), seed=0)
     chance = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for key, weight in model.named_parameters():

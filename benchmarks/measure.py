@@ -17,8 +17,8 @@ import torch
 from efface.objectives.config import ObjectiveConfig
 from efface.objectives.method import objective
 from efface.objectives.terms import Distribution, Objective, Reference
-from efface.packing.support import why_in_rows
-from efface.reference.hidden_states import CachedStates
+from efface.packing.support import packing_unsupported_reason
+from efface.reference.hidden_states import CachedHiddenStates
 from efface.reference.logprobs import CachedLogprobs
 from efface.train.step import Example, Losses, batch_losses
 from padded_baseline import padded_losses
@@ -43,7 +43,7 @@ class Setting:
     dtype: Literal["float64", "float32", "bfloat16"]
     optimizer: Literal["adamw", "none"]
     checkpointing: bool
-    token_budget: int | None
+    max_tokens_per_forward: int | None
     """Most tokens in one packed forward; None: all of the step's."""
     repeats: int
 
@@ -154,11 +154,16 @@ def packed_step(
     """A step on the path that training uses; `live` is a model beside the trained one, in `cached.reference`."""
     bound = objective(setting.method, ObjectiveConfig())
     reference = cached.reference if cached else Reference()
-    why_in_rows(model)  # found out by forwards of its own, which are no part of a step
+    packing_unsupported_reason(model)  # found out by forwards of its own, which are no part of a step
 
     def losses() -> Losses:
         return batch_losses(
-            model, bound, examples, reference, token_budget=setting.token_budget, backward=torch.Tensor.backward
+            model,
+            bound,
+            examples,
+            reference,
+            max_tokens_per_forward=setting.max_tokens_per_forward,
+            backward=torch.Tensor.backward,
         )
 
     return Prepared(model, live, losses, cached)
@@ -187,15 +192,15 @@ def cache(
     sequences = [example[view] for example in examples for view in bound.sequence_reference_views]
     reads = [(example[view], positions) for example in examples for view, positions in bound.distribution_reads]
     folder = TemporaryDirectory()
-    budget = setting.token_budget or sum(len(item) for example in examples for item in example.values())
-    why_in_rows(model)
+    budget = setting.max_tokens_per_forward or sum(len(item) for example in examples for item in example.values())
+    packing_unsupported_reason(model)
     _synchronize(setting)
     start = time.perf_counter()
-    logprobs = CachedLogprobs.compute(model, sequences, token_budget=budget) if sequences else None
+    logprobs = CachedLogprobs.compute(model, sequences, max_tokens_per_forward=budget) if sequences else None
     states = bool(reads) and distribution is None
     if states:
         path = Path(folder.name) / "states.safetensors"
-        distribution = CachedStates.compute(model, reads, path, token_budget=budget, made_by={})
+        distribution = CachedHiddenStates.compute(model, reads, path, max_tokens_per_forward=budget, made_by={})
     seconds = time.perf_counter() - start if sequences or states else None
     return Cached(Reference(logprobs, distribution), seconds, folder)
 

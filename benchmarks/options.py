@@ -52,7 +52,7 @@ def setting_of(options: argparse.Namespace) -> Setting:
         dtype=options.dtype or ("bfloat16" if device == "cuda" else "float32"),
         optimizer=options.optimizer or ("none" if options.shape == "7b" else "adamw"),
         checkpointing=options.checkpointing,
-        token_budget=options.token_budget,
+        max_tokens_per_forward=options.max_tokens_per_forward,
         repeats=options.repeats,
     )
 

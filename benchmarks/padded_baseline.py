@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from efface.objectives.terms import View
-from efface.text.formatter import Encoded
+from efface.text.formatter import TokenizedSequence
 from efface.train.step import Example, Losses
 
 PADDED_LENGTH = 500
@@ -85,7 +85,7 @@ def padded_losses(model: Any, reference: Any, method: str, examples: Sequence[Ex
     return Losses(forget, retain)
 
 
-def pad(sequences: Sequence[Encoded], length: int, device: torch.device) -> Rows:
+def pad(sequences: Sequence[TokenizedSequence], length: int, device: torch.device) -> Rows:
     """Right-pad sequences to `length`."""
     shape = (len(sequences), length)
     input_ids, attention_mask = torch.zeros(shape, dtype=torch.long), torch.zeros(shape, dtype=torch.long)
@@ -97,7 +97,7 @@ def pad(sequences: Sequence[Encoded], length: int, device: torch.device) -> Rows
     return Rows(input_ids.to(device), attention_mask.to(device), labels.to(device))
 
 
-def _count(sequences: Sequence[Encoded]) -> Counts:
+def _count(sequences: Sequence[TokenizedSequence]) -> Counts:
     return Counts(
         sequences=len(sequences),
         answer_tokens=sum(len(item.answer) for item in sequences),

@@ -21,7 +21,7 @@ from torch.profiler import ProfilerActivity, profile
 
 import measure as measuring
 from efface.errors import EffaceError
-from efface.packing.forward import unwrapped
+from efface.packing.forward import unwrap_peft
 from machine import describe_machine
 from measure import Setting
 from options import add_step_options, setting_of, workload_of
@@ -125,7 +125,7 @@ def _against_the_machine(model: Any, tokens: int, seconds: float, rate: float) -
 
     The head counts at every token, as is customary, though it is read at few; `share_of_rate_layers` leaves it out.
     """
-    inner = unwrapped(model)
+    inner = unwrap_peft(model)
     table, head = inner.get_input_embeddings().weight, inner.get_output_embeddings().weight
     weights = sum(weight.numel() for weight in inner.parameters())
     layers = weights - table.numel() - (0 if head is table else head.numel())

@@ -24,7 +24,7 @@ import torch
 from efface.errors import EffaceError
 from efface.objectives.config import ObjectiveConfig
 from efface.objectives.method import objective
-from efface.text.formatter import Encoded
+from efface.text.formatter import TokenizedSequence
 from efface.train.step import Example
 from forget_run import measure_run
 from isolation import alone, measure_alone
@@ -127,7 +127,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), help="default: bfloat16 on cuda, float32 on cpu")
     parser.add_argument("--optimizer", choices=("adamw", "none"), help="default: none for 7b, else adamw")
-    parser.set_defaults(checkpointing=False, token_budget=None)
+    parser.set_defaults(checkpointing=False, max_tokens_per_forward=None)
     return parser
 
 
@@ -158,7 +158,7 @@ def _text(setting: Setting, items: int) -> list[Example]:
     return [{view: _within(item, setting.shape.vocab_size) for view, item in row.items()} for row in workload.examples]
 
 
-def _within(item: Encoded, vocabulary: int) -> Encoded:
+def _within(item: TokenizedSequence, vocabulary: int) -> TokenizedSequence:
     return replace(
         item, prompt=[token % vocabulary for token in item.prompt], answer=[token % vocabulary for token in item.answer]
     )
@@ -168,9 +168,9 @@ def _random_examples(setting: Setting, length: int, *, count: int) -> list[Examp
     """Sequences of one length, half of it answer, that begin differently."""
     chance = random.Random(length)
 
-    def sequence(name: str) -> Encoded:
+    def sequence(name: str) -> TokenizedSequence:
         ids = [chance.randrange(setting.shape.vocab_size) for _ in range(length)]
-        return Encoded(name, ids[: length // 2], ids[length // 2 :])
+        return TokenizedSequence(name, ids[: length // 2], ids[length // 2 :])
 
     views = objective(setting.method, ObjectiveConfig()).views
     return [{view: sequence(f"{view}/{number}") for view in views} for number in range(count)]

@@ -61,7 +61,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     options = parser.parse_args()
-    distributed.connect(options.device)
+    distributed.init_process_group(options.device)
     device = torch.device(options.device, distributed.local_rank()) if options.device == "cuda" else torch.device("cpu")
     bound = objective(options.method, ObjectiveConfig())
     examples = load_workload(bound.views, items=options.items, tokenizer=None).examples
@@ -70,17 +70,17 @@ def main() -> None:
     count = _WARM_UP + options.repeats
     logs: list[StepLog] = []
     with tempfile.TemporaryDirectory(prefix="efface-") as folder:
-        config = TrainConfig(checkpoint_every=count + 1)
+        config = TrainConfig(save_steps=count + 1)
         trainer = Trainer(model, bound, config, Schedule(count, 0, count), seed=0, folder=Path(folder))
         trainer.run([list(examples)] * count, Reference(), on_step=logs.append)
     peak = torch.cuda.max_memory_allocated() if options.device == "cuda" else measuring.peak_resident() - before
     row = {
         "seconds": median(log.seconds for log in logs[_WARM_UP:]),
-        "peak_bytes": max(distributed.gather(peak)),
+        "peak_bytes": max(distributed.all_gather(peak)),
         "tokens": sum(map(tokens_of, examples)),
         "threads": torch.get_num_threads(),
     }
-    if distributed.is_first():
+    if distributed.is_main_process():
         print(json.dumps(row))
 
 

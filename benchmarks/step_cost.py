@@ -60,7 +60,7 @@ def describe(setting: Setting, workload: Workload) -> dict[str, Any]:
         "dtype": setting.dtype,
         "optimizer": setting.optimizer,
         "checkpointing": setting.checkpointing,
-        "token_budget": setting.token_budget,
+        "max_tokens_per_forward": setting.max_tokens_per_forward,
         "items": len(workload.examples),
         "repeats": setting.repeats,
         "text": {"source": workload.source, "mean_tokens": workload.mean_tokens, "longest": workload.longest},

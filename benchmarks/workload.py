@@ -14,7 +14,7 @@ from efface.data import DataConfig, load_task
 from efface.errors import EffaceError
 from efface.objectives.terms import View
 from efface.schema import Item, Prompt, Task
-from efface.text.formatter import Encoded, Formatter, TextConfig
+from efface.text.formatter import PromptFormatter, TextConfig, TokenizedSequence
 from efface.train.step import Example
 
 _SEED = 0
@@ -51,7 +51,7 @@ def load_workload(views: Sequence[View], *, items: int, tokenizer: Path | None) 
         raise EffaceError(f"--items {items} is more than the {len(task.forget)} items to forget; ask for fewer")
     formatter = formatter_for(task, source, tokenizer)
     rows = _draw(task, items)
-    encoded: dict[View, list[Encoded]] = {view: formatter.encode(rows[view]) for view in rows}
+    encoded: dict[View, list[TokenizedSequence]] = {view: formatter.encode(rows[view]) for view in rows}
     lengths = [len(item) for item in (*encoded["forget"], *encoded["retain"])]
     sequences = [item for view in views for item in encoded[view]]
     return Workload(
@@ -69,15 +69,15 @@ def load_text(items: int = 400) -> tuple[Task, str]:
     folder = Path(os.environ.get("EFFACE_DATA", shared / "data"))
     if (folder / "tofu").is_dir():
         return load_task(DataConfig(source="tofu", split=_SPLITS[items]), data_dir=folder), "tofu"
-    generated = DataConfig(source="generated", authors=200, forget_authors=items // 20)
+    generated = DataConfig(source="synthetic-authors", authors=200, forget_authors=items // 20)
     return load_task(generated, data_dir=None), "generated"
 
 
-def formatter_for(task: Task, source: str, tokenizer: Path | None = None) -> Formatter:
+def formatter_for(task: Task, source: str, tokenizer: Path | None = None) -> PromptFormatter:
     """What makes token ids of the text of `load_text`."""
     loads = tokenizer is not None
     chosen = _load_tokenizer(tokenizer) if loads else _train_tokenizer(task, _TRAINED_VOCABULARY[source])
-    return Formatter(chosen, TextConfig(format=_FORMAT))
+    return PromptFormatter(chosen, TextConfig(format=_FORMAT))
 
 
 def _draw(task: Task, items: int) -> dict[View, list[tuple[str, Prompt, str]]]:

@@ -47,7 +47,7 @@ def main(model: str, forget: str, retain: str) -> None:
     """Forget by weighted gradient ascent, and say how often the model declines, before and after."""
     done = efface.unlearn(model, forget=forget, retain=retain, method="wga+gd", plugins=[WGA, Declines])
     for stage in (done.results.before, done.results.after):
-        print({name: scores.own["declines"] for name, scores in stage.sets.items()})
+        print({name: scores.custom["declines"] for name, scores in stage.sets.items()})
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import Any
 
 import matplotlib
 
-from efface.evaluation.record_files import read_sets
+from efface.evaluation.record_files import read_record_sets
 
 matplotlib.use("svg")
 matplotlib.rcParams.update({"svg.hashsalt": "efface", "font.size": 10})
@@ -27,7 +27,7 @@ def main(run: Path, out: Path) -> None:
 
     figure, (scores, answers) = pyplot.subplots(1, 2, figsize=(11, 4), width_ratios=(1, 1.7))
     _draw_scores(scores, json.loads((run / "results.json").read_text(encoding="utf-8")))
-    _draw_answers(answers, *(read_sets(run / "records" / stage) for stage in ("before", "after")))
+    _draw_answers(answers, *(read_record_sets(run / "records" / stage) for stage in ("before", "after")))
     figure.tight_layout()
     figure.savefig(out, metadata={"Date": None}, facecolor="white")
 

@@ -22,7 +22,7 @@ matplotlib.use("svg")
 matplotlib.rcParams.update({"svg.hashsalt": "efface", "font.size": 9})
 
 _SETTINGS = ("lr", "epochs", "batch_size", "precision")
-_EVALUATION = ("limit", "new_tokens", "embedder", "judge")
+_EVALUATION = ("limit", "max_new_tokens", "embedder", "judge")
 _UNTARGETED, _TARGETED = ("ga", "npo", "me"), ("dpo", "idk")
 _ORDER = ("ga+gd", "ga+kl", "npo+gd", "npo+kl", "me+gd", "dpo+gd", "dpo+kl", "idk+gd", "idk+kl", "idk+ap")
 _COLORS = dict(zip(_ORDER, matplotlib.colormaps["tab10"].colors, strict=True))  # type: ignore[attr-defined]

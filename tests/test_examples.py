@@ -18,7 +18,7 @@ OWN = ROOT / "examples" / "own_objective_and_metric.py"
 SETTINGS: dict[str, Any] = {
     "text": {"format": "plain"},
     "train": {"lr": 1e-3, "epochs": 1, "batch_size": 4},
-    "evaluate": {"embedder": "none", "judge": "none", "new_tokens": 4},
+    "evaluate": {"embedder": "none", "judge": "none", "max_new_tokens": 4},
     "device": "cpu",
 }
 
@@ -61,7 +61,7 @@ def test_own_objective_and_metric_by_command(
     assert (ran.returncode, ran.stderr) == (0, "")
     results = json.loads(Path("runs/wga/results.json").read_text())
     assert results["method"] == "wga+gd"
-    assert results["after"]["sets"]["forget"]["own"] == {"declines": 0.0}
+    assert results["after"]["sets"]["forget"]["custom"] == {"declines": 0.0}
 
 
 def test_declines_counts_refusals() -> None:

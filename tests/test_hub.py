@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from efface.hub import UnavailableError, is_hub_name, local_copy, missing_shards, reachable
+from efface.hub import UnavailableError, is_hub_name, missing_shards, resolve_model, why_unreachable
 
 NAME = "ada/tiny"
 FILES = {
@@ -39,7 +39,7 @@ def content(folder):
 
 def problem(name):
     with pytest.raises(UnavailableError) as raised:
-        local_copy(name)
+        resolve_model(name)
     assert "\n" not in str(raised.value)
     return str(raised.value)
 
@@ -56,7 +56,7 @@ def test_a_folder_is_used_where_it_lies_even_with_an_at_in_its_name(hub, tmp_pat
     monkeypatch.chdir(tmp_path)
     for name in ("ada/tiny", "ada/tiny@v1"):
         Path(name).mkdir(parents=True)
-        assert local_copy(name) == Path(name)
+        assert resolve_model(name) == Path(name)
         assert not is_hub_name(name)
     assert hub.requests == []
 
@@ -96,7 +96,7 @@ def test_settings_tokenizer_and_safetensors_are_fetched_and_nothing_else(hub):
         "README.md": b"# Tiny",
     }
     hub.add(NAME, {**FILES, **more})
-    assert content(local_copy(NAME)) == FILES
+    assert content(resolve_model(NAME)) == FILES
 
 
 def test_each_revision_has_its_own_files_and_is_fetched_once(hub, tiny):
@@ -104,26 +104,28 @@ def test_each_revision_has_its_own_files_and_is_fetched_once(hub, tiny):
     second = tiny.commit({**FILES, "model.safetensors": b"second weights"})
     tiny.branches["v1"] = first
 
-    weights = {name: content(local_copy(name))["model.safetensors"] for name in (NAME, f"{NAME}@v1", f"{NAME}@{first}")}
+    weights = {
+        name: content(resolve_model(name))["model.safetensors"] for name in (NAME, f"{NAME}@v1", f"{NAME}@{first}")
+    }
     assert weights == {NAME: b"second weights", f"{NAME}@v1": b"first weights", f"{NAME}@{first}": b"first weights"}
-    assert local_copy(f"{NAME}@{second}") == local_copy(NAME)
+    assert resolve_model(f"{NAME}@{second}") == resolve_model(NAME)
 
     tiny.commit({**FILES, "model.safetensors": b"third weights"})
     hub.requests.clear()
     for name, expected in weights.items():
-        assert content(local_copy(name))["model.safetensors"] == expected
+        assert content(resolve_model(name))["model.safetensors"] == expected
     assert hub.requests == []
 
 
 def test_a_model_in_the_cache_needs_no_hub(hub, tiny):
-    local_copy(NAME)
+    resolve_model(NAME)
     hub.broken = True
-    assert content(local_copy(NAME)) == FILES
+    assert content(resolve_model(NAME)) == FILES
 
 
 def test_a_sharded_model_comes_whole(hub):
     hub.add(NAME, SHARDED)
-    folder = local_copy(NAME)
+    folder = resolve_model(NAME)
     assert content(folder) == SHARDED
     assert missing_shards(folder) == []
 
@@ -136,10 +138,10 @@ def test_a_cache_with_a_part_of_a_model_is_filled_up(hub, lost):
     hub.add(NAME, SHARDED)
     for name in SHARDED.keys() - {lost}:
         hf_hub_download(NAME, name)
-    assert content(local_copy(NAME)) == SHARDED
+    assert content(resolve_model(NAME)) == SHARDED
 
     hub.requests.clear()
-    local_copy(NAME)
+    resolve_model(NAME)
     assert hub.requests == []
 
 
@@ -174,14 +176,14 @@ def test_a_private_model_needs_a_token_of_someone_who_may_read_it(hub, monkeypat
         "`hf auth login`)"
     )
     monkeypatch.setenv("HF_TOKEN", "hf_ada")
-    assert content(local_copy(NAME)) == FILES
+    assert content(resolve_model(NAME)) == FILES
 
 
 def test_the_token_of_a_login_counts_too(hub, tmp_path):
     hub.add(NAME, FILES, private=True)
     hub.users = {"hf_ada": "ada"}
     (tmp_path / "no-token").write_text("hf_ada")
-    assert content(local_copy(NAME)) == FILES
+    assert content(resolve_model(NAME)) == FILES
 
 
 def test_a_gated_model_says_where_to_ask(hub, monkeypatch):
@@ -192,7 +194,7 @@ def test_a_gated_model_says_where_to_ask(hub, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf_bob")
     assert problem(NAME) == f"{ask} with the account of your token)"
     repo.granted.add("bob")
-    assert content(local_copy(NAME)) == FILES
+    assert content(resolve_model(NAME)) == FILES
 
 
 # The hub's other answers, and none
@@ -208,7 +210,7 @@ def test_files_that_the_hub_does_not_hand_out(hub, tiny):
 
 
 def test_an_unknown_revision(hub, tiny):
-    local_copy(NAME)  # what another revision left in the cache is not taken for this one
+    resolve_model(NAME)  # what another revision left in the cache is not taken for this one
     assert problem(f"{NAME}@v9") == (
         f"the hub's {NAME} has no revision v9 (its branches and tags are on {hub.url}/{NAME}/tree/main)"
     )
@@ -219,13 +221,13 @@ def test_a_hub_in_trouble(hub, tiny):
     assert problem(NAME) == (
         f"{NAME} is neither a folder nor whole in the hub's cache, and the hub cannot be reached (HTTP 503)"
     )
-    assert reachable() == f"the hub cannot be reached ({hub.url} answers with HTTP 503)"
+    assert why_unreachable() == f"the hub cannot be reached ({hub.url} answers with HTTP 503)"
 
 
 def test_a_hub_that_is_switched_off(hub, tiny, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     assert problem(NAME).endswith("nor whole in the hub's cache, and HF_HUB_OFFLINE keeps efface from the hub")
-    assert reachable() == "HF_HUB_OFFLINE keeps efface from the hub"
+    assert why_unreachable() == "HF_HUB_OFFLINE keeps efface from the hub"
     assert hub.requests == []
 
 
@@ -233,12 +235,12 @@ def test_a_hub_that_is_not_there(hub, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:1")
     start = time.monotonic()
     assert problem(NAME).endswith("and the hub cannot be reached (ConnectError)")
-    assert reachable() == "the hub cannot be reached (ConnectError)"
+    assert why_unreachable() == "the hub cannot be reached (ConnectError)"
     assert time.monotonic() - start < 15
 
 
 def test_a_hub_that_answers(hub):
-    assert reachable() is None
+    assert why_unreachable() is None
     assert hub.requests == ["HEAD /"]
 
 
@@ -247,7 +249,7 @@ def test_a_disk_that_is_full(hub, tiny, monkeypatch, tmp_path):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", full)
-    monkeypatch.setattr("efface.hub._cached", lambda *_: None)
+    monkeypatch.setattr("efface.hub._find_cached", lambda *_: None)
     where = tmp_path / "hub-cache"
     expected = f"{NAME} cannot be written to {where}: No space left on device (free some space or set HF_HOME)"
     assert problem(NAME) == expected

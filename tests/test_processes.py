@@ -7,24 +7,29 @@ import re
 import pytest
 
 from efface import distributed
-from efface.distributed import ProcessError
+from efface.distributed import DistributedError
 from efface.errors import EffaceError
 
 
 def test_one_process_is_all_of_them_and_waits_for_nobody(monkeypatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
-    distributed.connect("cpu")
-    assert (distributed.started(), distributed.count(), distributed.rank(), distributed.is_first()) == (1, 1, 0, True)
-    assert distributed.gather("mine") == ["mine"]
+    distributed.init_process_group("cpu")
+    assert (
+        distributed.launched_world_size(),
+        distributed.world_size(),
+        distributed.rank(),
+        distributed.is_main_process(),
+    ) == (1, 1, 0, True)
+    assert distributed.all_gather("mine") == ["mine"]
     done = []
-    distributed.by_first(lambda: done.append(1))
+    distributed.on_main_process(lambda: done.append(1))
     assert done == [1]
 
 
 def test_started_by_a_launcher_but_not_connected_it_is_alone(monkeypatch):
     """A library call in a foreign program must not wait for partners that never come."""
     monkeypatch.setenv("WORLD_SIZE", "4")
-    assert (distributed.started(), distributed.count()) == (4, 1)
+    assert (distributed.launched_world_size(), distributed.world_size()) == (4, 1)
     distributed.barrier()
 
 
@@ -40,28 +45,30 @@ def test_work_is_shared_out_and_comes_back_in_order(monkeypatch, count, total):
         return [number * 10 for number in mine]
 
     parts = [of(rank) for rank in range(count)]
-    monkeypatch.setattr(distributed, "gather", lambda _: parts)
-    assert distributed.shared(total, lambda mine: [number * 10 for number in mine]) == [10 * n for n in range(total)]
+    monkeypatch.setattr(distributed, "all_gather", lambda _: parts)
+    assert distributed.map_over_ranks(total, lambda mine: [number * 10 for number in mine]) == [
+        10 * n for n in range(total)
+    ]
     assert sorted(seen) == list(range(total))
 
 
 @pytest.mark.parametrize("words", ["[gloo/transport/tcp/pair.cc:547] Connection closed by peer", "NCCL error"])
 def test_a_lost_partner_is_said_in_words(monkeypatch, words):
     def loses():
-        with distributed.losing_none():
+        with distributed.explain_lost_peer():
             raise RuntimeError(words)
 
     with pytest.raises(RuntimeError, match=re.escape(words)):
         loses()  # alone, it is something else
     monkeypatch.setattr(distributed, "_group", distributed._Group(1, 2))
-    with pytest.raises(ProcessError, match=r"process 1 of 2 lost another one, .* go on with --resume"):
+    with pytest.raises(DistributedError, match=r"process 1 of 2 lost another one, .* go on with --resume"):
         loses()
-    assert issubclass(ProcessError, EffaceError)
+    assert issubclass(DistributedError, EffaceError)
 
 
 def test_other_errors_stay_what_they_are(monkeypatch):
     monkeypatch.setattr(distributed, "_group", distributed._Group(1, 2))
-    with pytest.raises(RuntimeError, match="shapes"), distributed.losing_none():
+    with pytest.raises(RuntimeError, match="shapes"), distributed.explain_lost_peer():
         raise RuntimeError("shapes do not match")
 
 
@@ -70,6 +77,8 @@ def test_a_number_of_processes_without_a_launcher_is_said(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     for name in ("RANK", "MASTER_ADDR", "MASTER_PORT"):
         monkeypatch.delenv(name, raising=False)
-    with pytest.raises(ProcessError, match=r"^WORLD_SIZE=2 says .* they do not find each other \(.*RANK.*unset WORLD"):
-        distributed.connect("cpu")
-    assert distributed.count() == 1
+    with pytest.raises(
+        DistributedError, match=r"^WORLD_SIZE=2 says .* they do not find each other \(.*RANK.*unset WORLD"
+    ):
+        distributed.init_process_group("cpu")
+    assert distributed.world_size() == 1

@@ -1,6 +1,6 @@
 """efface: make a language model forget, and measure what it still knows.
 
-`unlearn`, `unlearn_in_turn` and `evaluate` do what the command does; `ForgetObjective`, `RetainObjective` and
+`unlearn`, `unlearn_continually` and `evaluate` do what the command does; `ForgetObjective`, `RetainObjective` and
 `RecordMetric` are what a method or metric of your own derives from.
 """
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from efface.errors import EffaceError
 
 if TYPE_CHECKING:
-    from efface.api import Evaluated, Unlearned, UnlearnedInTurn, evaluate, unlearn, unlearn_in_turn
+    from efface.api import Evaluated, Unlearned, UnlearnedContinually, evaluate, unlearn, unlearn_continually
     from efface.artifacts import ContinualResults, Record, Results, Scores
     from efface.objectives.config import ObjectiveConfig
     from efface.objectives.custom import ForgetObjective, RetainObjective
@@ -41,16 +41,16 @@ __all__ = [
     "Term",
     "TokenTerm",
     "Unlearned",
-    "UnlearnedInTurn",
+    "UnlearnedContinually",
     "__version__",
     "evaluate",
     "losses",
     "unlearn",
-    "unlearn_in_turn",
+    "unlearn_continually",
 ]
 
 _MODULES = {
-    "efface.api": ("Evaluated", "Unlearned", "UnlearnedInTurn", "evaluate", "unlearn", "unlearn_in_turn"),
+    "efface.api": ("Evaluated", "Unlearned", "UnlearnedContinually", "evaluate", "unlearn", "unlearn_continually"),
     "efface.artifacts": ("ContinualResults", "Record", "Results", "Scores"),
     "efface.objectives.config": ("ObjectiveConfig",),
     "efface.objectives.custom": ("ForgetObjective", "RetainObjective"),

@@ -6,10 +6,19 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from efface.atomic import write_text
 from efface.errors import EffaceError
+from efface.renamed import SCORE_KEYS
 
 Metric = Literal["rouge", "probability", "truth_ratio", "token_entropy", "cosine_similarity", "entailment"]
 METRICS: tuple[Metric, ...] = (
@@ -71,13 +80,20 @@ class SetScores(BaseModel):
     token_entropy: float | None
     cosine_similarity: float | None
     entailment: float | None
-    own: dict[str, float | None] = {}
-    """The user's own metrics by name, of any range; counted in no aggregate."""
+    custom: dict[str, float | None] = {}
+    """Custom metrics by name, of any range; counted in no aggregate."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _current_keys(cls, values: Any) -> Any:
+        return (
+            {SCORE_KEYS.get(key, key): value for key, value in values.items()} if isinstance(values, dict) else values
+        )
 
     @model_serializer(mode="wrap")
-    def _without_own_where_there_is_none(self, written: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _omit_custom_if_empty(self, written: SerializerFunctionWrapHandler) -> dict[str, Any]:
         values: dict[str, Any] = written(self)
-        return values if self.own else {name: value for name, value in values.items() if name != "own"}
+        return values if self.custom else {name: value for name, value in values.items() if name != "custom"}
 
 
 class Partial(BaseModel):

@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from efface import distributed
-from efface.distributed import by_first
+from efface.distributed import on_main_process
 from efface.errors import EffaceError, first_line
 
 
 @contextmanager
-def written_beside(path: Path) -> Iterator[Path]:
+def atomic_file(path: Path) -> Iterator[Path]:
     """Yield a path beside `path` to write to; rename it onto `path` only when the block succeeds.
 
     Raises `EffaceError` when the disk is full or the folder cannot be written; nothing half-written stays.
@@ -36,10 +36,10 @@ def write_text(path: Path, text: str) -> None:
     """Write a whole text file, or nothing."""
 
     def write() -> None:
-        with written_beside(path) as beside:
+        with atomic_file(path) as beside:
             beside.write_text(text, encoding="utf-8")
 
-    by_first(write)
+    on_main_process(write)
 
 
 def write_json(path: Path, value: object) -> None:
@@ -48,14 +48,14 @@ def write_json(path: Path, value: object) -> None:
 
 
 @contextmanager
-def folder_written_beside(folder: Path, *, by_all: bool = False) -> Iterator[Path]:
+def atomic_folder(folder: Path, *, by_all: bool = False) -> Iterator[Path]:
     """Yield a path for a new folder beside `folder`; it takes the place of `folder` only when the block succeeds.
 
     Of several processes, one writes it, inside `processes.by_first`; or all of them do, `by_all`. Raises `EffaceError`
     where writing fails; nothing half-written stays.
     """
     beside = folder.with_name(f".{folder.name}.partial")
-    acts = not by_all or distributed.is_first()
+    acts = not by_all or distributed.is_main_process()
     try:
         if acts:
             shutil.rmtree(beside, ignore_errors=True)  # what a kill left behind
@@ -69,10 +69,10 @@ def folder_written_beside(folder: Path, *, by_all: bool = False) -> Iterator[Pat
             if folder.is_dir():
                 shutil.rmtree(folder)  # a folder that is not empty cannot be renamed onto
             beside.replace(folder)
-    except distributed.ProcessError:
+    except distributed.DistributedError:
         raise
     except Exception as error:  # torch, safetensors and tokenizers each raise their own when the disk is full
-        free = shutil.disk_usage(_existing(folder)).free / 2**30
+        free = shutil.disk_usage(_nearest_existing(folder)).free / 2**30
         raise EffaceError(
             f"cannot write {folder} ({free:.1f} GiB free): {first_line(error)}; free some space or choose another --out"
         ) from error
@@ -83,6 +83,6 @@ def folder_written_beside(folder: Path, *, by_all: bool = False) -> Iterator[Pat
         distributed.barrier()
 
 
-def _existing(path: Path) -> Path:
+def _nearest_existing(path: Path) -> Path:
     """The nearest folder above `path` that is there."""
     return next(parent for parent in path.absolute().parents if parent.is_dir())

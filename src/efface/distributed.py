@@ -1,7 +1,7 @@
 """Several processes that work on one run: who this one is, and what all of them do together.
 
 They are those of `torchrun` or `accelerate launch`, and all run the same program: whatever is collective here must be
-reached by each of them. Until `connect`, and in a process started alone, this one is the only one and nothing waits.
+reached by each of them. Until `init_process_group`, and in a process started alone, this one is the only one and nothing waits.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from efface.errors import EffaceError
 T = TypeVar("T")
 
 
-class ProcessError(EffaceError):
+class DistributedError(EffaceError):
     """What went wrong in one of several processes; each that sees it tells it."""
 
 
@@ -35,12 +35,12 @@ class _Group:
 _group = _Group()
 
 
-def started() -> int:
+def launched_world_size() -> int:
     """How many processes the launcher started, connected or not."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
-def count() -> int:
+def world_size() -> int:
     """How many processes are connected."""
     return _group.count
 
@@ -55,18 +55,18 @@ def local_rank() -> int:
     return int(os.environ.get("LOCAL_RANK", "0"))
 
 
-def is_first() -> bool:
+def is_main_process() -> bool:
     """Whether this is the process that writes files."""
     return _group.rank == 0
 
 
-def connect(device_type: str) -> None:
+def init_process_group(device_type: str) -> None:
     """Find the other processes, once; `device_type` decides how tensors travel: NCCL for `cuda`, else gloo.
 
-    Raises `ProcessError` where they do not find each other.
+    Raises `DistributedError` where they do not find each other.
     """
     global _group  # noqa: PLW0603 - a process belongs to one group, as in torch.distributed
-    if started() == 1 or _group.host is not None:
+    if launched_world_size() == 1 or _group.host is not None:
         return
     import torch.distributed as dist
 
@@ -79,65 +79,67 @@ def connect(device_type: str) -> None:
             dist.init_process_group("cpu:gloo,cuda:nccl" if device_type == "cuda" else "gloo")
         except (ValueError, RuntimeError) as error:
             problem = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise ProcessError(
-                f"WORLD_SIZE={started()} says that this is one of several processes, and they do not find each other "
+            raise DistributedError(
+                f"WORLD_SIZE={launched_world_size()} says that this is one of several processes, and they do not find each other "
                 f"({problem}); start efface by torchrun or accelerate launch, or unset WORLD_SIZE"
             ) from error
     _group = _Group(dist.get_rank(), dist.get_world_size(), dist.new_group(backend="gloo"))
-    _listen(_stopped)
+    _on_sigterm(_raise_stopped)
 
 
 def barrier() -> None:
     """Wait for all processes."""
-    gather(None)
+    all_gather(None)
 
 
-def gather(value: T) -> list[T]:
+def all_gather(value: T) -> list[T]:
     """What each process gives, in the order of their ranks: the same list for all."""
     if _group.count == 1:
         return [value]
     import torch.distributed as dist
 
     found: list[Any] = [None] * _group.count
-    with losing_none():
+    with explain_lost_peer():
         dist.all_gather_object(found, value, group=_group.host)
     return found
 
 
-def by_first(work: Callable[[], None]) -> None:
+def on_main_process(work: Callable[[], None]) -> None:
     """Let the first process do this alone; the others wait until it is done."""
-    if is_first():
-        with _alone():
+    if is_main_process():
+        with _as_only_process():
             work()
     barrier()
 
 
-def shared(total: int, work: Callable[[list[int]], Sequence[T]]) -> list[T]:
+def map_over_ranks(total: int, work: Callable[[list[int]], Sequence[T]]) -> list[T]:
     """Results of `total` pieces of work, in order, of which each process does its part.
 
     `work` takes numbers of pieces, rising, and gives one result for each.
     """
     mine = list(range(_group.rank, total, _group.count))
-    done = gather(list(work(mine)))
+    done = all_gather(list(work(mine)))
     return [done[number % _group.count][number // _group.count] for number in range(total)]
 
 
 @contextmanager
-def losing_none() -> Iterator[None]:
-    """Say it in words where another process ends while this one waits for it. Raises `ProcessError`."""
+def explain_lost_peer() -> Iterator[None]:
+    """Say it in words where another process ends while this one waits for it. Raises `DistributedError`."""
     try:
         yield
     except RuntimeError as error:
-        if _group.count > 1 and _is_loss(error):
-            _listen(signal.SIG_IGN)  # the launcher stops this one, too: not before it has said so, and ended by itself
-            raise ProcessError(
+        if _group.count > 1 and _is_lost_peer(error):
+            _on_sigterm(
+                signal.SIG_IGN
+            )  # the launcher stops this one, too: not before it has said so, and ended by itself
+            raise DistributedError(
                 f"process {_group.rank} of {_group.count} lost another one, which ended or does not answer; look at "
                 "what that one said, then go on with --resume"
             ) from error
         raise
 
 
-def _is_loss(error: RuntimeError) -> bool:
+def _is_lost_peer(error: RuntimeError) -> bool:
     """Whether a collective failed for want of a partner: gloo has no type of error of its own."""
     import torch.distributed as dist
 
@@ -146,7 +148,7 @@ def _is_loss(error: RuntimeError) -> bool:
 
 
 @contextmanager
-def _alone() -> Iterator[None]:
+def _as_only_process() -> Iterator[None]:
     """Inside, this process is the only one."""
     global _group  # noqa: PLW0603
     whole, _group = _group, _Group()
@@ -156,16 +158,16 @@ def _alone() -> Iterator[None]:
         _group = whole
 
 
-def _listen(handler: Any) -> None:
+def _on_sigterm(handler: Any) -> None:
     """Let a launcher's signal to stop be handled so, where Python lets it be."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, handler)
 
 
-def _stopped(*_: object) -> None:
+def _raise_stopped(*_: object) -> None:
     """The launcher stops the others where one process ends."""
-    _listen(signal.SIG_IGN)
-    raise ProcessError(
+    _on_sigterm(signal.SIG_IGN)
+    raise DistributedError(
         f"process {_group.rank} of {_group.count} was told to stop, as when another one ended; look at what that one "
         "said, then go on with --resume"
     )

@@ -13,13 +13,13 @@ class EffaceError(Exception):
     """
 
 
-def because(error: BaseException) -> str:
+def summarize_error(error: BaseException) -> str:
     """Kind and first line of an error that somebody else's code raised, for the brackets of a sentence."""
     text = (str(error).strip().splitlines() or [""])[0]
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def nearest(name: str, allowed: Iterable[str]) -> str:
+def suggest(name: str, allowed: Iterable[str]) -> str:
     """Name the allowed value closest to `name` (", did you mean 'x'?") and list all that are allowed."""
     choices = sorted(allowed)
     close = difflib.get_close_matches(name.lower(), choices, n=1, cutoff=0.5)

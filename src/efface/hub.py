@@ -18,7 +18,7 @@ WEIGHTS = "model.safetensors"
 SHARDS_INDEX = "model.safetensors.index.json"
 LOG_IN = "set HF_TOKEN or run `hf auth login`"
 
-_SAME_WEIGHTS_AGAIN = ["consolidated*.safetensors"]  # Mistral's own format, which transformers does not read
+_DUPLICATE_WEIGHTS = ["consolidated*.safetensors"]  # Mistral's own format, which transformers does not read
 _TOKENIZER_FILES = ["tokenizer*", "vocab.*", "*.model"]
 _REVISION = re.compile(r"\w[\w./+-]*", re.ASCII)
 _DISK_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
@@ -28,7 +28,7 @@ class UnavailableError(Exception):
     """A model cannot be had here, and the message says which, why and, in brackets, what mends it."""
 
 
-def local_copy(name: str) -> Path:
+def resolve_model(name: str) -> Path:
     """Return a folder with the files of the model `name`.
 
     `name` is a folder, or the hub's `owner/name`, or `owner/name@revision` with a branch, a tag or a commit; a folder
@@ -37,11 +37,11 @@ def local_copy(name: str) -> Path:
     a branch. Raises `UnavailableError` for a name that leads nowhere, and within seconds where the hub cannot be
     reached (the loaders of transformers retry for half a minute).
     """
-    return found_here(name) or _fetched(*_repo_and_revision(name))
+    return resolve_local_model(name) or _download(*_repo_and_revision(name))
 
 
-def found_here(name: str) -> Path | None:
-    """Return the folder that `local_copy` would without the network; None where it would ask the hub.
+def resolve_local_model(name: str) -> Path | None:
+    """Return the folder that `resolve_model` would without the network; None where it would ask the hub.
 
     Raises `UnavailableError` for a name that leads nowhere.
     """
@@ -50,11 +50,11 @@ def found_here(name: str) -> Path | None:
         return folder
     if _is_path(name):
         raise UnavailableError(f"there is no folder {name}")
-    return _cached(*_repo_and_revision(name))
+    return _find_cached(*_repo_and_revision(name))
 
 
-def look_up(name: str, folder: Path) -> int:
-    """Write the config.json of a model on the hub into `folder`; return the bytes that `local_copy` would download.
+def fetch_model_config(name: str, folder: Path) -> int:
+    """Write the config.json of a model on the hub into `folder`; return the bytes that `resolve_model` would download.
 
     Raises `UnavailableError`, within seconds, for a model that the hub does not have or does not hand out.
     """
@@ -68,12 +68,12 @@ def look_up(name: str, folder: Path) -> int:
     except Exception as error:  # the hub client's HTTP library, and so its errors, differ by version
         raise UnavailableError(_why_not_fetched(error, repo, revision)) from error
     sizes = {file.rfilename: file.size or 0 for file in model.siblings or []}
-    wanted = filter_repo_objects(sizes, allow_patterns=MODEL_FILES, ignore_patterns=_SAME_WEIGHTS_AGAIN)
+    wanted = filter_repo_objects(sizes, allow_patterns=MODEL_FILES, ignore_patterns=_DUPLICATE_WEIGHTS)
     return sum(sizes[file] for file in wanted)
 
 
 def is_hub_name(name: str) -> bool:
-    """Whether `local_copy` would look for `name` on the hub: it is no path and could be a model there."""
+    """Whether `resolve_model` would look for `name` on the hub: it is no path and could be a model there."""
     if _is_path(name):
         return False
     try:
@@ -83,14 +83,14 @@ def is_hub_name(name: str) -> bool:
     return True
 
 
-def reachable() -> str | None:
+def why_unreachable() -> str | None:
     """None if the hub answers within seconds, otherwise why not. HF_HUB_OFFLINE counts as no answer."""
     from huggingface_hub import constants, get_session
 
     try:
         response = get_session().head(constants.ENDPOINT, timeout=SECONDS_TO_CONNECT)
     except Exception as error:  # the hub client's HTTP library, and so its errors, differ by version
-        return no_answer(error)
+        return explain_no_answer(error)
     if response.status_code >= 500:  # a mirror need not have a front page
         return f"the hub cannot be reached ({constants.ENDPOINT} answers with HTTP {response.status_code})"
     return None
@@ -111,7 +111,7 @@ def missing_shards(folder: Path) -> list[str]:
     return sorted(name for name in names if not (folder / name).is_file())
 
 
-def no_answer(error: Exception) -> str:
+def explain_no_answer(error: Exception) -> str:
     """Say that, and in a word why, a request never got the hub's answer."""
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
@@ -140,7 +140,7 @@ def _repo_and_revision(name: str) -> tuple[str, str | None]:
     return repo, revision or None
 
 
-def _cached(repo: str, revision: str | None) -> Path | None:
+def _find_cached(repo: str, revision: str | None) -> Path | None:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
@@ -150,29 +150,29 @@ def _cached(repo: str, revision: str | None) -> Path | None:
                 repo,
                 revision=revision,
                 allow_patterns=MODEL_FILES,
-                ignore_patterns=_SAME_WEIGHTS_AGAIN,
+                ignore_patterns=_DUPLICATE_WEIGHTS,
                 local_files_only=True,
             )
         )
     except LocalEntryNotFoundError:
         return None
-    return folder if _is_whole(folder) else None
+    return folder if _is_complete(folder) else None
 
 
-def _is_whole(folder: Path) -> bool:
+def _is_complete(folder: Path) -> bool:
     """Whether a folder of the cache can be loaded; other programs fetch file by file, and may have fetched some."""
     has_weights = any((folder / name).is_file() for name in (WEIGHTS, SHARDS_INDEX)) and not missing_shards(folder)
     has_tokenizer = any(path.is_file() for pattern in _TOKENIZER_FILES for path in folder.glob(pattern))
     return has_weights and has_tokenizer and (folder / "config.json").is_file()
 
 
-def _fetched(repo: str, revision: str | None) -> Path:
+def _download(repo: str, revision: str | None) -> Path:
     from huggingface_hub import HfApi, snapshot_download
 
     try:
         HfApi().model_info(repo, revision=revision, timeout=SECONDS_TO_CONNECT)
         return Path(
-            snapshot_download(repo, revision=revision, allow_patterns=MODEL_FILES, ignore_patterns=_SAME_WEIGHTS_AGAIN)
+            snapshot_download(repo, revision=revision, allow_patterns=MODEL_FILES, ignore_patterns=_DUPLICATE_WEIGHTS)
         )
     except Exception as error:  # the hub client's HTTP library, and so its errors, differ by version
         raise UnavailableError(_why_not_fetched(error, repo, revision)) from error
@@ -189,7 +189,7 @@ def _why_not_fetched(error: Exception, repo: str, revision: str | None) -> str:
     if isinstance(error, OSError) and error.errno in _DISK_TROUBLE:
         where = constants.HF_HUB_CACHE
         return f"{repo} cannot be written to {where}: {error.strerror} (free some space or set HF_HOME)"
-    return f"{repo} is neither a folder nor whole in the hub's cache, and {no_answer(error)}"
+    return f"{repo} is neither a folder nor whole in the hub's cache, and {explain_no_answer(error)}"
 
 
 def _why_refused(error: HfHubHTTPError, repo: str, revision: str | None) -> str:
@@ -203,7 +203,7 @@ def _why_refused(error: HfHubHTTPError, repo: str, revision: str | None) -> str:
         how = " with the account of your token" if has_token else f", then {LOG_IN}"
         return f"{repo} is gated (ask for access on {page}{how})"
     if has_token and status == 401:
-        return bad_token()
+        return invalid_token()
     if isinstance(error, RepositoryNotFoundError):
         if has_token:
             return f"the hub has no model {repo} that your token may read (check the name and `hf auth whoami`)"
@@ -213,7 +213,7 @@ def _why_refused(error: HfHubHTTPError, repo: str, revision: str | None) -> str:
     return f"the hub does not hand out {repo} (HTTP {status}: {error.server_message or 'no reason given'})"
 
 
-def bad_token() -> str:
+def invalid_token() -> str:
     """Say that the hub does not accept the token, and where to make one."""
     from huggingface_hub import constants
 

@@ -24,7 +24,7 @@ def weights(folder: str, request: int) -> bytes:
 
 
 def test_rows_and_files_make_the_same_as_the_command(efface: Callable[..., subprocess.CompletedProcess[str]]) -> None:
-    done = package.unlearn_in_turn(requests=[FIRST, Path(lines("second.jsonl", SECOND))], out="rows", **GIVEN)
+    done = package.unlearn_continually(requests=[FIRST, Path(lines("second.jsonl", SECOND))], out="rows", **GIVEN)
     assert isinstance(done.results, package.ContinualResults)
     assert [len(row) for row in done.results.forget_efficacy] == [3, 3]
     assert {name: len(rows) for name, rows in done.records_before.items()} == {
@@ -43,16 +43,16 @@ def test_rows_and_files_make_the_same_as_the_command(efface: Callable[..., subpr
 
 
 def test_more_requests_later_and_after_a_stop() -> None:
-    whole = package.unlearn_in_turn(requests=[FIRST, SECOND], out="whole", **GIVEN)
+    whole = package.unlearn_continually(requests=[FIRST, SECOND], out="whole", **GIVEN)
     with pytest.raises(KeyboardInterrupt):
-        package.unlearn_in_turn(requests=[FIRST], out="parts", reporter=DiesAfter(1), **GIVEN)
-    package.unlearn_in_turn(requests=[FIRST], out="parts", resume=True, **GIVEN)
+        package.unlearn_continually(requests=[FIRST], out="parts", reporter=DiesAfter(1), **GIVEN)
+    package.unlearn_continually(requests=[FIRST], out="parts", resume=True, **GIVEN)
     first = Path("parts/inputs/request-1.jsonl").read_bytes()
     with pytest.raises(EffaceError, match="--resume: request-1 holds other rows than"):
-        package.unlearn_in_turn(requests=[SECOND, FIRST], out="parts", resume=True, **GIVEN)
+        package.unlearn_continually(requests=[SECOND, FIRST], out="parts", resume=True, **GIVEN)
     assert Path("parts/inputs/request-1.jsonl").read_bytes() == first
     assert names(Path("parts/inputs")) == {"request-1.jsonl", "retain.jsonl"}
-    parts = package.unlearn_in_turn(requests=[FIRST, SECOND], out="parts", resume=True, **GIVEN)
+    parts = package.unlearn_continually(requests=[FIRST, SECOND], out="parts", resume=True, **GIVEN)
     assert weights("parts", 2) == weights("whole", 2)
     assert parts.results.forget_efficacy == whole.results.forget_efficacy
 
@@ -76,6 +76,6 @@ def test_more_requests_later_and_after_a_stop() -> None:
 )
 def test_refused_in_turn(here: Path, given: dict[str, Any], sentence: str) -> None:
     with pytest.raises(EffaceError, match=sentence) as refused:
-        package.unlearn_in_turn(out="out", **GIVEN | given)
+        package.unlearn_continually(out="out", **GIVEN | given)
     assert "\n" not in str(refused.value)
     assert list(here.iterdir()) == []

@@ -13,7 +13,7 @@ import torch
 
 import efface as package
 from efface.config.commands import RunConfig
-from efface.config.parse import read_yaml, validated
+from efface.config.parse import read_yaml, validate_config
 from efface.models.load import model_sha256
 from support.library import (
     FORGET,
@@ -97,7 +97,7 @@ def test_conversations(row: dict[str, Any]) -> None:
 
 
 def test_data_by_name_as_a_mapping_and_beside_files() -> None:
-    few = {"source": "generated", "authors": 2, "forget_authors": 1}
+    few = {"source": "synthetic-authors", "authors": 2, "forget_authors": 1}
     assert package.evaluate(MODEL, data=few, **SCORED | {"evaluate": SCORED["evaluate"] | {"limit": 2}})
     text = [{"text": "One sentence of a long passage that is not to be known. " * 12}]
     found = package.evaluate(MODEL, forget=text, data={"passage_length": 100}, **SCORED)
@@ -109,7 +109,7 @@ def test_a_preset_and_its_recipe(here: Path) -> None:
         MODEL, preset="demo", data={"authors": 2, "forget_authors": 1}, method="IDK+AP", scores=False, out="out",
         train={"epochs": 1, "batch_size": 20}, device="cpu",
     )  # fmt: skip
-    config = validated(RunConfig, read_yaml(done.folder / "config.yaml"))
+    config = validate_config(RunConfig, read_yaml(done.folder / "config.yaml"))
     assert (config.method, config.forget_coeff, config.train.lr, config.train.epochs) == ("idk+ap", 0.1, 3e-4, 1)
 
 

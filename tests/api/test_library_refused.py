@@ -91,9 +91,14 @@ def test_refused_model_objects(here: Path, loaded: tuple[Any, Any]) -> None:
         package.evaluate(model, tokenizer=str(MODEL), forget=FORGET)  # type: ignore[arg-type]
     with pytest.raises(EffaceError, match=f"model is of type {type(tokenizer).__name__}; give a folder, a name on"):
         package.evaluate(tokenizer, tokenizer=tokenizer, forget=FORGET)
-    with pytest.raises(EffaceError, match=r"evaluate.new_tokens=9999 exceed the model's .* positions"):
+    with pytest.raises(EffaceError, match=r"evaluate.max_new_tokens=9999 exceed the model's .* positions"):
         package.evaluate(
-            model, tokenizer=tokenizer, forget=FORGET, out="out", text=SETTINGS["text"], evaluate={"new_tokens": 9999}
+            model,
+            tokenizer=tokenizer,
+            forget=FORGET,
+            out="out",
+            text=SETTINGS["text"],
+            evaluate={"max_new_tokens": 9999},
         )
     assert list(here.iterdir()) == temporary_folders(here) == []
 
@@ -121,7 +126,7 @@ def test_models_that_write_no_text(here: Path, loaded: tuple[Any, Any], kind: st
 def test_what_an_evaluation_does_not_take(here: Path) -> None:
     for given, sentence in (
         ({"train": {"lr": 1}}, "unknown key 'train'"),
-        ({"retain": "generated"}, "data: retain=generated compares a model with itself before unlearning"),
+        ({"retain": "model-answers"}, "data: retain=model-answers compares a model with itself before unlearning"),
     ):
         with pytest.raises(EffaceError, match=sentence):
             package.evaluate(MODEL, forget=FORGET, **given)  # type: ignore[arg-type]

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 
 import efface as package
 from efface import EffaceError
-from efface.progress.reporter import Silent
+from efface.progress.reporter import SilentReporter
 from efface.train.loop import Trainer
 from efface.train.step import Losses
 from support.library import (
@@ -74,7 +74,7 @@ def test_training_that_diverges_leaves_its_checkpoint(here: Path, monkeypatch: p
         return finite(self, number, examples, losses, norm)
 
     monkeypatch.setattr(Trainer, "_finite", diverging)
-    settings = SETTINGS | {"train": {"lr": 1e-3, "epochs": 3, "batch_size": 8, "checkpoint_every": 1}}
+    settings = SETTINGS | {"train": {"lr": 1e-3, "epochs": 3, "batch_size": 8, "save_steps": 1}}
     with pytest.raises(EffaceError, match="the checkpoint of step 1 stays in ") as raised:
         package.unlearn(MODEL, forget=FORGET, method="ga", scores=False, **settings)
     [folder] = temporary_folders(here)
@@ -88,10 +88,10 @@ def test_warnings_are_pythons_unless_somebody_is_told() -> None:
     with pytest.warns(UserWarning, match="cosine_similarity will be missing: switched off"):
         package.evaluate(MODEL, forget=FORGET, **SCORED)
 
-    class Told(Silent):
+    class Told(SilentReporter):
         said: list[str] = []  # noqa: RUF012 - one object
 
-        def warning(self, text: str) -> None:
+        def on_warning(self, text: str) -> None:
             self.said.append(text)
 
     package.evaluate(MODEL, forget=FORGET, reporter=Told(), **SCORED)

@@ -31,7 +31,7 @@ def test_a_run_goes_on_from_its_rows_and_object(loaded: tuple[Any, Any], kind: s
         {"model": MODEL} if kind == "path" else dict(zip(("model", "tokenizer"), loaded, strict=True))
     )
     given = model | {"forget": FORGET, "retain": RETAIN} | SETTINGS
-    given["train"] = given["train"] | {"checkpoint_every": 1, "epochs": 2}
+    given["train"] = given["train"] | {"save_steps": 1, "epochs": 2}
     whole = package.unlearn(out="whole", **given)
     with pytest.raises(KeyboardInterrupt):
         package.unlearn(out="cut", reporter=DiesAfter(3), **given)

@@ -14,7 +14,7 @@ import torch
 import kl_reference
 import measure as measuring
 import record as recording
-from efface.text.formatter import Encoded
+from efface.text.formatter import TokenizedSequence
 from kl_reference import WAYS, measure_way, name, states_bytes
 from measure import Measured, Setting
 from shapes import Shape
@@ -32,18 +32,25 @@ def one_step(monkeypatch):
 
 def setting(**changes) -> Setting:
     plain = Setting(
-        SHAPE, "dpo+kl", "cpu", "float64", optimizer="adamw", checkpointing=False, token_budget=None, repeats=1
+        SHAPE,
+        "dpo+kl",
+        "cpu",
+        "float64",
+        optimizer="adamw",
+        checkpointing=False,
+        max_tokens_per_forward=None,
+        repeats=1,
     )
     return replace(plain, **changes)
 
 
-def examples() -> list[dict[str, Encoded]]:
+def examples() -> list[dict[str, TokenizedSequence]]:
     """Of which no two begin alike: what they share would be read once."""
     chance, number = torch.Generator().manual_seed(5), count()
 
-    def sequence(view: str) -> Encoded:
+    def sequence(view: str) -> TokenizedSequence:
         prompt, answer = (torch.randint(0, 97, (length,), generator=chance).tolist() for length in (4, 7))
-        return Encoded(view, [next(number), *prompt], answer)
+        return TokenizedSequence(view, [next(number), *prompt], answer)
 
     return [{view: sequence(view) for view in VIEWS} for _ in range(4)]
 

@@ -10,7 +10,7 @@ import torch
 from torch.autograd import DeviceType
 
 import profile_step
-from efface.text.formatter import Encoded
+from efface.text.formatter import TokenizedSequence
 from shapes import SHAPES, Shape, build_model
 from step_parts import BETWEEN, OTHER, by_group, group_of
 from workload import Workload
@@ -98,7 +98,7 @@ def test_weights_that_are_counted(shape):
 
 def test_report_of_a_real_step(monkeypatch, capsys):
     rows = tuple(
-        {view: Encoded(f"{view}/{n}", [n, 5, 6], [7, n]) for view in ("forget_idk", "retain", "retain_idk")}
+        {view: TokenizedSequence(f"{view}/{n}", [n, 5, 6], [7, n]) for view in ("forget_idk", "retain", "retain_idk")}
         for n in range(4)
     )
     monkeypatch.setitem(SHAPES, "tiny", TIED)

@@ -17,7 +17,7 @@ import step_cost
 from efface.errors import EffaceError
 from efface.objectives.config import METHODS, ObjectiveConfig
 from efface.objectives.method import objective
-from efface.text.formatter import Encoded
+from efface.text.formatter import TokenizedSequence
 from measure import Measured, Setting, measure
 from shapes import SHAPES, Shape, build_model
 from workload import load_workload
@@ -37,25 +37,25 @@ def one_step(monkeypatch):
 
 def setting(method: str, **changes) -> Setting:
     plain = Setting(
-        SHAPE, method, "cpu", "float32", optimizer="adamw", checkpointing=False, token_budget=None, repeats=1
+        SHAPE, method, "cpu", "float32", optimizer="adamw", checkpointing=False, max_tokens_per_forward=None, repeats=1
     )
     return replace(plain, **changes)
 
 
-def examples(method: str) -> list[dict[str, Encoded]]:
+def examples(method: str) -> list[dict[str, TokenizedSequence]]:
     """Of which no two begin alike: what they share would be read once."""
     chance, number = torch.Generator().manual_seed(5), count()
 
-    def sequence(name: str) -> Encoded:
+    def sequence(name: str) -> TokenizedSequence:
         lengths = torch.randint(2, 18, (2,), generator=chance).tolist()
         prompt, answer = (torch.randint(0, 97, (length,), generator=chance).tolist() for length in lengths)
-        return Encoded(name, [next(number), *prompt[1:]], answer)
+        return TokenizedSequence(name, [next(number), *prompt[1:]], answer)
 
     views = objective(method, ObjectiveConfig()).views
     return [{view: sequence(f"{view}/{index}") for view in views} for index in range(ITEMS)]
 
 
-def views_tokens(rows: list[dict[str, Encoded]], *views: str) -> int:
+def views_tokens(rows: list[dict[str, TokenizedSequence]], *views: str) -> int:
     """Tokens to be read: what several sequences begin with is read once."""
     sequences = [(*row[view].prompt, *row[view].answer) for row in rows for view in views or row]
     return len({sequence[:end] for sequence in sequences for end in range(1, len(sequence) + 1)})
@@ -101,13 +101,13 @@ def test_padded_gradients_are_packed_gradients(method):
     assert (packed - padded).norm() < 1e-5 * packed.norm()
 
 
-@pytest.mark.parametrize("changes", [{"token_budget": 60}, {"checkpointing": True}, {"optimizer": "none"}])
+@pytest.mark.parametrize("changes", [{"max_tokens_per_forward": 60}, {"checkpointing": True}, {"optimizer": "none"}])
 def test_settings_leave_the_loss_alone(changes):
     rows = examples("idk+ap")
     plain, changed = (measure("packed", setting("idk+ap", **more), rows) for more in ({}, changes))
     assert changed.loss == pytest.approx(plain.loss, rel=1e-6)
     assert changed.tokens == plain.tokens
-    assert (changed.forwards > 1) == ("token_budget" in changes)
+    assert (changed.forwards > 1) == ("max_tokens_per_forward" in changes)
 
 
 def test_optimizer_moves_the_weights_only_where_asked():

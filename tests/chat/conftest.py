@@ -13,19 +13,19 @@ import torch
 
 from efface.artifacts import Manifest, Record
 from efface.chat.session import Chat
-from efface.chat.suggestions import Preset
+from efface.chat.suggestions import SuggestedQuestion
 from efface.config.commands import RunConfig
 from efface.models.load import model_sha256
 from efface.run.folder import RunFolder
 from efface.schema import Prompt, Turn
-from efface.text.formatter import Formatter, TextConfig
+from efface.text.formatter import PromptFormatter, TextConfig
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "model"
 HISTORY = (Turn(role="user", content="Hello."), Turn(role="assistant", content="Hello!"))
 PRESETS = (
-    Preset("forget", Prompt("Who wrote it?"), "Ada did."),
-    Preset("retain", Prompt("Where is Turku?", HISTORY), "In Finland."),
-    Preset("beyond", Prompt("Once upon a", passage=True), None),
+    SuggestedQuestion("forget", Prompt("Who wrote it?"), "Ada did."),
+    SuggestedQuestion("retain", Prompt("Where is Turku?", HISTORY), "In Finland."),
+    SuggestedQuestion("beyond", Prompt("Once upon a", passage=True), None),
 )
 TEMPLATE = (
     "{% for m in messages %}{{ m.role + ': ' + m.content + '\n' }}{% endfor %}"
@@ -56,10 +56,10 @@ def other(model: Any) -> Any:
 
 
 @pytest.fixture
-def formatter(model: Any) -> Formatter:
+def formatter(model: Any) -> PromptFormatter:
     from transformers import AutoTokenizer
 
-    return Formatter(AutoTokenizer.from_pretrained(GOLDEN), TextConfig(format="plain"), limit=512)
+    return PromptFormatter(AutoTokenizer.from_pretrained(GOLDEN), TextConfig(format="plain"), limit=512)
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def talking(model: Any, other: Any) -> Chat:
 
     tokenizer = AutoTokenizer.from_pretrained(GOLDEN)
     tokenizer.chat_template = TEMPLATE
-    formatter = Formatter(tokenizer, TextConfig(), limit=512)
+    formatter = PromptFormatter(tokenizer, TextConfig(), limit=512)
     return Chat({"before": model, "after": other}, formatter, PRESETS, keeps_turns=True)
 
 
@@ -80,9 +80,9 @@ def run_folder(tmp_path: Path, other: Any) -> Path:
         {
             "method": "me+gd",
             "model": str(GOLDEN),
-            "data": {"source": "generated", "authors": 3, "forget_authors": 1, "retain_evaluation": 3},
+            "data": {"source": "synthetic-authors", "authors": 3, "forget_authors": 1, "retain_evaluation": 3},
             "text": {"format": "plain"},
-            "evaluate": {"new_tokens": 5},
+            "evaluate": {"max_new_tokens": 5},
         }
     )
     manifest = Manifest(

@@ -49,7 +49,7 @@ def test_serves_a_page_until_ctrl_c(efface: Command, run_folder: Path, monkeypat
     ran = efface("chat", str(run_folder), "--device", "cpu", "--seed", "3")
     assert (ran.returncode, ran.stderr) == (0, "")
     assert re.fullmatch(r"chat: http://127\.0\.0\.1:\d+/[\w-]{32}/ \(Ctrl-C ends it\)", ran.stdout.splitlines()[-1])
-    assert (told[0]["new_tokens"], told[0]["seed"]) == (5, 3)
+    assert (told[0]["max_new_tokens"], told[0]["seed"]) == (5, 3)
     assert told[0]["facts"].startswith(str(run_folder))
     assert ran.stdout.count("\n") == 3
 

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from efface.chat.server import ChatServer
-from efface.chat.stream import Choice, Step
-from efface.chat.suggestions import Preset
+from efface.chat.stream import TokenChoice, TokenStep
+from efface.chat.suggestions import SuggestedQuestion
 from efface.schema import Prompt
 from support.browser import OpenedPage, chromium
 
 pytestmark = pytest.mark.browser
 
-FACTS = {"facts": "a <b>run</b>", "new_tokens": 5, "temperature": 0, "seed": 0}
+FACTS = {"facts": "a <b>run</b>", "max_new_tokens": 5, "temperature": 0, "seed": 0}
 HOSTILE = (
     "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">",
     "\x1b[31mred\x1b[0m \x00",
@@ -32,17 +32,20 @@ class Talker:
     keeps_turns = True
 
     def __init__(self, words: tuple[str, ...], pause: float = 0) -> None:
-        self.presets = (Preset("forget", Prompt(f"Who? {HOSTILE[0]}"), "Ada."), Preset("beyond", Prompt("Why?"), None))
+        self.presets = (
+            SuggestedQuestion("forget", Prompt(f"Who? {HOSTILE[0]}"), "Ada."),
+            SuggestedQuestion("beyond", Prompt("Why?"), None),
+        )
         self.words, self.pause, self.asked = words, pause, list[Any]()
 
     def ask(self, asked: Any) -> Iterator[Any]:
         self.asked.append(asked)
         for place, word in enumerate(self.words, 1):
             time.sleep(self.pause)
-            choice = Choice(word[:100], 0.125)
+            choice = TokenChoice(word[:100], 0.125)
             whole = "".join(self.words) if place == len(self.words) else None
             for side in ("before", "after"):
-                yield side, Step(word, choice, (choice,), 1.5, whole)
+                yield side, TokenStep(word, choice, (choice,), 1.5, whole)
 
     def wait(self) -> None:
         pass

@@ -8,23 +8,23 @@ import torch
 from transformers import AutoModelForCausalLM, RwkvConfig
 
 from efface.chat import stream
-from efface.chat.stream import Step, answer
+from efface.chat.stream import TokenStep, stream_answer
 from efface.errors import EffaceError
 from efface.evaluation.generate import generate
 from efface.schema import Prompt
-from efface.text.formatter import Formatter, TextConfig
+from efface.text.formatter import PromptFormatter, TextConfig
 from support.templates import byte_level
 
 QUESTIONS = [Prompt("Who wrote it?"), Prompt("Where was the author of the long book about rivers born?"), Prompt("Is?")]
 NEW = 24
 
 
-def steps_of(model: Any, formatter: Formatter, question: Prompt, **settings: Any) -> list[Step]:
+def steps_of(model: Any, formatter: PromptFormatter, question: Prompt, **settings: Any) -> list[TokenStep]:
     [prompt] = formatter.encode_prompts([question])
-    return [*answer(model, formatter, prompt, **{"new_tokens": NEW, **settings})]
+    return [*stream_answer(model, formatter, prompt, **{"max_new_tokens": NEW, **settings})]
 
 
-def said(steps: list[Step]) -> str:
+def said(steps: list[TokenStep]) -> str:
     """The whole answer, which is also what its parts make."""
     assert [step.answer for step in steps[:-1]] == [None] * (len(steps) - 1)
     whole = steps[-1].answer
@@ -36,8 +36,8 @@ def said(steps: list[Step]) -> str:
 def test_greedy_text_is_that_of_the_evaluation(model, formatter, stops):
     if stops:
         formatter.tokenizer.eos_token = formatter.tokenizer.convert_ids_to_tokens(71)  # which the model does say
-        formatter = Formatter(formatter.tokenizer, TextConfig(format="plain"))
-    expected = generate(model, formatter, QUESTIONS, new_tokens=NEW, batch_tokens=10_000)
+        formatter = PromptFormatter(formatter.tokenizer, TextConfig(format="plain"))
+    expected = generate(model, formatter, QUESTIONS, max_new_tokens=NEW, max_cache_tokens=10_000)
     found = [steps_of(model, formatter, question) for question in QUESTIONS]
     assert [said(steps) for steps in found] == [each.text for each in expected]
     assert len({each.text for each in expected}) > 1
@@ -57,13 +57,13 @@ def test_a_model_without_keys_and_values_reads_all_anew(formatter):
     for parameter in model.parameters():
         if parameter.dim() == 2:
             parameter.data = torch.randn(parameter.shape, generator=generator) * 0.5
-    [expected] = generate(model, formatter, QUESTIONS[:1], new_tokens=6, batch_tokens=10_000)
-    assert said(steps_of(model, formatter, QUESTIONS[0], new_tokens=6)) == expected.text
+    [expected] = generate(model, formatter, QUESTIONS[:1], max_new_tokens=6, max_cache_tokens=10_000)
+    assert said(steps_of(model, formatter, QUESTIONS[0], max_new_tokens=6)) == expected.text
 
 
 def test_what_might_have_come_is_the_models_distribution(model, formatter):
     [prompt] = formatter.encode_prompts(QUESTIONS[:1])
-    first = next(answer(model, formatter, prompt, new_tokens=2))
+    first = next(stream_answer(model, formatter, prompt, max_new_tokens=2))
     with torch.no_grad():
         logprobs = model(torch.tensor([prompt])).logits[0, -1].double().log_softmax(-1)
     values, ids = logprobs.exp().sort(descending=True)
@@ -98,38 +98,38 @@ def script(monkeypatch: pytest.MonkeyPatch, logits: list[torch.Tensor]) -> None:
 
 
 def test_characters_come_whole(monkeypatch):
-    formatter = Formatter(byte_level(), TextConfig(format="plain"))
+    formatter = PromptFormatter(byte_level(), TextConfig(format="plain"))
     text = "é 日本 🙂!"
     ids = formatter.tokenizer(text).input_ids
     assert len(ids) == len(text.encode())
     script(monkeypatch, list(torch.eye(len(formatter.tokenizer))[[*ids, formatter.stop_ids[0]]]))
-    steps = [*answer(None, formatter, [0], new_tokens=50)]
+    steps = [*stream_answer(None, formatter, [0], max_new_tokens=50)]
     assert [step.text for step in steps if step.text] == list(text)
     assert said(steps) == text
     assert steps[-1].chosen.token == "</s>"
 
 
 def test_half_a_character_at_the_end_is_shown_as_such(monkeypatch):
-    formatter = Formatter(byte_level(), TextConfig(format="plain"))
+    formatter = PromptFormatter(byte_level(), TextConfig(format="plain"))
     ids = formatter.tokenizer("aé").input_ids[:2]
     script(monkeypatch, list(torch.eye(len(formatter.tokenizer))[ids]))
-    steps = [*answer(None, formatter, [0], new_tokens=2)]
+    steps = [*stream_answer(None, formatter, [0], max_new_tokens=2)]
     assert ([step.text for step in steps], said(steps)) == (["a", "\ufffd"], "a\ufffd")
 
 
 def test_entropy_of_total_ignorance_is_the_logarithm_of_the_vocabulary(monkeypatch):
-    formatter = Formatter(byte_level(), TextConfig(format="plain"))
+    formatter = PromptFormatter(byte_level(), TextConfig(format="plain"))
     size = len(formatter.tokenizer)
     script(monkeypatch, [torch.zeros(size)])
-    [step] = answer(None, formatter, [0], new_tokens=1)
+    [step] = stream_answer(None, formatter, [0], max_new_tokens=1)
     assert step.entropy == pytest.approx(math.log(size), rel=1e-6)
     script(monkeypatch, [torch.tensor([0.0] + [-math.inf] * (size - 1))])
-    [step] = answer(None, formatter, [0], new_tokens=1)
+    [step] = stream_answer(None, formatter, [0], max_new_tokens=1)
     assert step.entropy == 0
 
 
 def test_a_damaged_model_is_said(monkeypatch):
-    formatter = Formatter(byte_level(), TextConfig(format="plain"))
+    formatter = PromptFormatter(byte_level(), TextConfig(format="plain"))
     script(monkeypatch, [torch.full((len(formatter.tokenizer),), math.nan)])
     with pytest.raises(EffaceError, match="no finite numbers"):
-        next(answer(None, formatter, [0], new_tokens=1))
+        next(stream_answer(None, formatter, [0], max_new_tokens=1))

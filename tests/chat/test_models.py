@@ -7,16 +7,16 @@ import pytest
 import torch
 
 from efface.chat import session
-from efface.chat.load_run import read_run
-from efface.chat.messages import Asked
+from efface.chat.load_run import load_unlearned_run
+from efface.chat.messages import ChatRequest
 from efface.chat.session import open_chat
 from efface.errors import EffaceError
 from efface.evaluation.generate import generate
-from efface.progress.reporter import Silent
+from efface.progress.reporter import SilentReporter
 from efface.schema import Prompt
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "model"
-WHO = Asked(question="Who wrote it?", new_tokens=6)
+WHO = ChatRequest(question="Who wrote it?", max_new_tokens=6)
 
 
 def answers(chat, asked):
@@ -27,7 +27,9 @@ def test_both_answer_in_turn_as_each_would_alone(talking, model, other):
     steps = [*talking.ask(WHO)]
     assert [side for side, _ in steps] == ["before", "after"] * 6
     for side, each in (("before", model), ("after", other)):
-        [expected] = generate(each, talking._formatter, [Prompt("Who wrote it?")], new_tokens=6, batch_tokens=10_000)
+        [expected] = generate(
+            each, talking._formatter, [Prompt("Who wrote it?")], max_new_tokens=6, max_cache_tokens=10_000
+        )
         assert [step.answer for name, step in steps if name == side][-1] == expected.text
     assert len(set(answers(talking, WHO).values())) == 2
 
@@ -36,7 +38,7 @@ def test_each_model_goes_on_from_its_own_words(talking):
     earlier = [{"question": "Hello?", "before": "Yes.", "after": "No, never."}]
     same = [{"question": "Hello?", "before": "Yes.", "after": "Yes."}]
     one, two = (
-        answers(talking, Asked.model_validate({"question": "Why?", "new_tokens": 8, "earlier": each}))
+        answers(talking, ChatRequest.model_validate({"question": "Why?", "max_new_tokens": 8, "earlier": each}))
         for each in (earlier, same)
     )
     assert one["before"] == two["before"]
@@ -54,11 +56,11 @@ def test_one_question_at_a_time(talking, monkeypatch):
 
 
 def test_an_answer_ends_where_the_models_positions_do(talking):
-    long = Asked(question="a " * 200, new_tokens=1000)
+    long = ChatRequest(question="a " * 200, max_new_tokens=1000)
     count = sum(1 for side, _ in talking.ask(long) if side == "before")
     assert 0 < count < 400
     with pytest.raises(EffaceError, match=r"take \S+ tokens, and the models read 512; start a new conversation"):
-        next(talking.ask(Asked(question="a " * 2000, new_tokens=1)))
+        next(talking.ask(ChatRequest(question="a " * 2000, max_new_tokens=1)))
 
 
 def test_too_little_memory_is_said(talking, monkeypatch):
@@ -66,7 +68,7 @@ def test_too_little_memory_is_said(talking, monkeypatch):
         raise torch.OutOfMemoryError
         yield
 
-    monkeypatch.setattr(session, "answer", fails)
+    monkeypatch.setattr(session, "stream_answer", fails)
     with pytest.raises(EffaceError, match="memory does not hold this conversation"):
         next(talking.ask(WHO))
     monkeypatch.undo()
@@ -74,7 +76,9 @@ def test_too_little_memory_is_said(talking, monkeypatch):
 
 
 def opened(folder, **settings):
-    return open_chat(read_run(folder), [], **{"before": None, "device": "cpu", "reporter": Silent(), **settings})
+    return open_chat(
+        load_unlearned_run(folder), [], **{"before": None, "device": "cpu", "reporter": SilentReporter(), **settings}
+    )
 
 
 def test_the_models_of_a_run(run_folder, model, other):
@@ -82,7 +86,9 @@ def test_the_models_of_a_run(run_folder, model, other):
     assert not chat.keeps_turns
     found = answers(chat, WHO)
     for side, each in (("before", model), ("after", other)):
-        [expected] = generate(each, chat._formatter, [Prompt("Who wrote it?")], new_tokens=6, batch_tokens=10_000)
+        [expected] = generate(
+            each, chat._formatter, [Prompt("Who wrote it?")], max_new_tokens=6, max_cache_tokens=10_000
+        )
         assert found[side] == expected.text
 
 

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import json
 
-from efface.chat.suggestions import presets_of
+from efface.chat.suggestions import suggested_questions
 from efface.data.config import DataConfig
-from efface.evaluation.record_files import write_sets
+from efface.evaluation.record_files import write_record_sets
 from efface.schema import Turn
 
 NONE = DataConfig.model_validate({"source": "files", "forget": {"path": "gone.jsonl"}})
@@ -15,8 +15,8 @@ def grouped(presets):
 
 
 def test_a_few_of_each_group_with_their_answers(tmp_path):
-    data = DataConfig(source="generated", authors=4, forget_authors=1, retain_evaluation=40)
-    found = grouped(presets_of(data, tmp_path, None))
+    data = DataConfig(source="synthetic-authors", authors=4, forget_authors=1, retain_evaluation=40)
+    found = grouped(suggested_questions(data, tmp_path, None))
     assert {name: len(each) for name, each in found.items()} == {"forget": 8, "retain": 8, "beyond": 8}
     assert len({each.prompt.question for group in found.values() for each in group}) == 24
     assert all(each.answer for name in ("forget", "retain") for each in found[name])
@@ -24,10 +24,10 @@ def test_a_few_of_each_group_with_their_answers(tmp_path):
 
 
 def test_nothing_of_the_run_lies_beyond(tmp_path):
-    [first, *_] = [each.prompt.question for each in presets_of(NONE, tmp_path, None)]
+    [first, *_] = [each.prompt.question for each in suggested_questions(NONE, tmp_path, None)]
     (tmp_path / "forget.csv").write_text(f"question,answer\n{first},It is.\n")
     data = DataConfig.model_validate({"source": "files", "forget": {"path": str(tmp_path / "forget.csv")}})
-    found = grouped(presets_of(data, tmp_path / "none", None))
+    found = grouped(suggested_questions(data, tmp_path / "none", None))
     assert [each.prompt.question for each in found["forget"]] == [first]
     assert len(found["beyond"]) == 8
     assert first not in {each.prompt.question for each in found["beyond"]}
@@ -41,17 +41,17 @@ def test_a_conversation_keeps_its_beginning(tmp_path):
     ]
     (tmp_path / "forget.jsonl").write_text(json.dumps({"messages": messages}) + "\n")
     data = DataConfig.model_validate({"source": "files", "forget": {"path": str(tmp_path / "forget.jsonl")}})
-    [only] = grouped(presets_of(data, tmp_path / "none", None))["forget"]
+    [only] = grouped(suggested_questions(data, tmp_path / "none", None))["forget"]
     assert (only.prompt.history, only.answer) == ((Turn(role="system", content="Be brief."),), "Ada.")
 
 
 def test_without_the_data_what_was_asked_is_offered(tmp_path, record):
     records = {name: [record(name, number) for number in range(10)] for name in ("forget", "retain", "world_facts")}
-    write_sets(tmp_path, records)
-    found = grouped(presets_of(NONE, tmp_path, None))
+    write_record_sets(tmp_path, records)
+    found = grouped(suggested_questions(NONE, tmp_path, None))
     assert [len(each) for each in found.values()] == [8, 8, 2 + 8]
     assert found["forget"][0].prompt.question == "forget question 0?"
     assert found["forget"][0].answer == "forget answer 0"
     assert found["forget"][-1].prompt.question == "forget question 8?"
-    nothing = grouped(presets_of(NONE, tmp_path / "none", None))
+    nothing = grouped(suggested_questions(NONE, tmp_path / "none", None))
     assert [len(each) for each in nothing.values()] == [0, 0, 8]

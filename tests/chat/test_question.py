@@ -3,13 +3,13 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from efface.chat.messages import Asked, prompt_for
-from efface.chat.suggestions import Preset
+from efface.chat.messages import ChatRequest, prompt_for
+from efface.chat.suggestions import SuggestedQuestion
 from efface.errors import EffaceError
 from efface.schema import Prompt, Turn
 
 BEGAN = (Turn(role="system", content="Be brief."),)
-PRESETS = [Preset("forget", Prompt("Who?", BEGAN), None)]
+PRESETS = [SuggestedQuestion("forget", Prompt("Who?", BEGAN), None)]
 EARLIER = [
     {"question": "First?", "before": "One.", "after": " "},
     {"question": "Second?", "before": "Two.", "after": "Zwei."},
@@ -17,7 +17,7 @@ EARLIER = [
 
 
 def asked(**fields):
-    return Asked.model_validate({"new_tokens": 5, **fields})
+    return ChatRequest.model_validate({"max_new_tokens": 5, **fields})
 
 
 def turns(prompt):
@@ -56,8 +56,8 @@ def test_a_preset_that_is_not_there():
         {"question": "  "},
         {"question": "a" * 8001},
         {"earlier": EARLIER, "preset": 0},
-        {"question": "a", "new_tokens": 0},
-        {"question": "a", "new_tokens": 1025},
+        {"question": "a", "max_new_tokens": 0},
+        {"question": "a", "max_new_tokens": 1025},
         {"question": "a", "temperature": -1},
         {"question": "a", "temperature": float("nan")},
         {"question": "a", "seed": -1},

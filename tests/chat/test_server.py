@@ -12,15 +12,15 @@ from importlib import resources
 
 import pytest
 
-from efface.chat.messages import Asked
+from efface.chat.messages import ChatRequest
 from efface.chat.server import ChatServer, serve
-from efface.chat.stream import Choice, Step
+from efface.chat.stream import TokenChoice, TokenStep
 from efface.errors import EffaceError
 
-FACTS = {"facts": "a run", "new_tokens": 5, "temperature": 0, "seed": 0}
+FACTS = {"facts": "a run", "max_new_tokens": 5, "temperature": 0, "seed": 0}
 HOSTILE = "<script>alert(1)</script>\x1b[31m \u202e\u2028 <img src=x onerror=alert(2)>"
 JSON = {"Content-Type": "application/json"}
-WHO = {"question": "Who wrote it?", "new_tokens": 6}
+WHO = {"question": "Who wrote it?", "max_new_tokens": 6}
 
 
 @contextmanager
@@ -71,13 +71,13 @@ class Talker:
         self.text, self.count, self.told, self.ended = text, count, 0, threading.Event()
 
     def ask(self, _):
-        choice = Choice(self.text, 0.5)
+        choice = TokenChoice(self.text, 0.5)
         try:
             for number in range(self.count):
                 self.told += 1
                 time.sleep(0.01)
                 last = number == self.count - 1
-                yield "before", Step(self.text, choice, (choice,), 0.25, self.text if last else None)
+                yield "before", TokenStep(self.text, choice, (choice,), 0.25, self.text if last else None)
         finally:
             self.ended.set()
 
@@ -123,7 +123,7 @@ def test_both_answers_come_token_by_token(server, talking):
     assert (status, headers.get_content_type()) == (200, "application/x-ndjson")
     found = lines(content)
     assert [line["side"] for line in found] == ["before", "after"] * 6
-    steps = [*talking.ask(Asked.model_validate(WHO))]
+    steps = [*talking.ask(ChatRequest.model_validate(WHO))]
     assert [line["text"] for line in found] == [step.text for _, step in steps]
     assert [line.get("answer") for line in found] == [step.answer for _, step in steps]
     assert [line["entropy"] for line in found] == pytest.approx([step.entropy for _, step in steps], abs=1e-4)
@@ -132,9 +132,9 @@ def test_both_answers_come_token_by_token(server, talking):
 
 
 def test_presets_by_number(server):
-    whole = [line.get("answer") for line in lines(ask(server, {"preset": 0, "new_tokens": 6})[2])]
+    whole = [line.get("answer") for line in lines(ask(server, {"preset": 0, "max_new_tokens": 6})[2])]
     assert whole == [line.get("answer") for line in lines(ask(server, WHO)[2])]
-    [error] = lines(ask(server, {"preset": 3, "new_tokens": 6})[2])
+    [error] = lines(ask(server, {"preset": 3, "max_new_tokens": 6})[2])
     assert error == {"error": "there is no preset question 3; there are 3"}
 
 
@@ -173,9 +173,9 @@ def test_another_site_may_not_ask(server):
     ("body", "status", "sentence"),
     [
         (b"{", 400, b"JSON"),
-        ({"new_tokens": 5}, 400, b"there is no question"),
-        ({"question": "a", "new_tokens": 10**9}, 400, b"new_tokens: "),
-        ({"question": "a" * 9000, "new_tokens": 5}, 400, b"question: "),
+        ({"max_new_tokens": 5}, 400, b"there is no question"),
+        ({"question": "a", "max_new_tokens": 10**9}, 400, b"max_new_tokens: "),
+        ({"question": "a" * 9000, "max_new_tokens": 5}, 400, b"question: "),
     ],
 )
 def test_questions_are_bounded(server, body, status, sentence):

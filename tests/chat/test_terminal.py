@@ -5,11 +5,13 @@ import io
 import pytest
 from rich.console import Console
 
-from efface.chat.messages import Asked
-from efface.chat.stream import Choice, Step
+from efface.chat.messages import ChatRequest
+from efface.chat.stream import TokenChoice, TokenStep
 from efface.chat.terminal import Terminal, harmless
 
-SETTINGS = Asked.model_construct(preset=None, question=None, earlier=(), new_tokens=6, temperature=0.0, seed=0)
+SETTINGS = ChatRequest.model_construct(
+    preset=None, question=None, earlier=(), max_new_tokens=6, temperature=0.0, seed=0
+)
 
 
 def talk(chat, *words, width=100):
@@ -36,12 +38,12 @@ class Heard:
 
     def ask(self, asked):
         self.asked.append(asked)
-        choice = Choice(self.text, 0.5)
+        choice = TokenChoice(self.text, 0.5)
         for side in ("before", "after"):
-            yield side, Step(f"{side} says {self.text}", choice, (choice,), 1.5, None)
+            yield side, TokenStep(f"{side} says {self.text}", choice, (choice,), 1.5, None)
             if self.interrupt:
                 raise KeyboardInterrupt
-            yield side, Step("", choice, (choice,), 0.5, f"{side} says {self.text}")
+            yield side, TokenStep("", choice, (choice,), 0.5, f"{side} says {self.text}")
 
 
 @pytest.fixture

@@ -35,7 +35,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: Path) -> Path:
         "text": {"format": "plain"},
         "device": "cpu",
         "train": {"epochs": 1, "batch_size": 2},
-        "evaluate": {"new_tokens": 4, "embedder": "none", "judge": "none"},
+        "evaluate": {"max_new_tokens": 4, "embedder": "none", "judge": "none"},
     }
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(settings))
     return tmp_path

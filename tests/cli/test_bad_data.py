@@ -55,8 +55,8 @@ def test_answer_that_does_not_fit(run_refused: Callable[..., str]) -> None:
 
 
 def test_output_that_does_not_fit(run_refused: Callable[..., str]) -> None:
-    sentence = run_refused("evaluate.new_tokens=510")
-    assert "evaluate.new_tokens=510 exceed the model's 512 positions; set evaluate.new_tokens to" in sentence
+    sentence = run_refused("evaluate.max_new_tokens=510")
+    assert "evaluate.max_new_tokens=510 exceed the model's 512 positions; set evaluate.max_new_tokens to" in sentence
 
 
 def test_benchmark_without_its_folder(refused: Callable[..., str], model: Path) -> None:

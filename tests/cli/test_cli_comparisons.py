@@ -12,7 +12,7 @@ import pytest
 from efface.artifacts import Record, write_records
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
-FINETUNE = ("finetune", "data=generated", "text.format=plain", "device=cpu", "train.batch_size=20")
+FINETUNE = ("finetune", "data=synthetic-authors", "text.format=plain", "device=cpu", "train.batch_size=20")
 
 
 def record(number: int, output: str, judge: str | None = "key-facts") -> Record:
@@ -91,7 +91,7 @@ def test_a_bad_without_is_refused(refused: Callable[..., str], model: Path) -> N
 @pytest.mark.parametrize(
     ("pair", "said"),
     [
-        ("evaluate.keep=best", "keep=best chooses among epochs that are scored; add evaluate.every=epoch"),
+        ("evaluate.select_epoch=best", "keep=best chooses among epochs that are scored; add evaluate.every=epoch"),
         ("evaluate.every=step", "evaluate.every"),
         ("reference=no/where/there", "'no/where/there' is neither a folder nor"),
     ],

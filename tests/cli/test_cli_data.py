@@ -58,7 +58,7 @@ def test_list_says_where_everything_is(efface: Command, place: Path) -> None:
     ran = efface("data", "list")
     assert (ran.returncode, ran.stderr) == (0, "")
     lines = ran.stdout.splitlines()
-    assert [line for line in lines if not line.startswith(" ")] == ["tofu", "real-world", "generated", "files"]
+    assert [line for line in lines if not line.startswith(" ")] == ["tofu", "real-world", "synthetic-authors", "files"]
     assert "  here: not here; `efface data fetch tofu` gets it" in lines
     assert "  use: data=tofu-forget01 or data=tofu-forget05 or data=tofu-forget10" in lines
 
@@ -128,7 +128,10 @@ def test_check_needs_neither_model_nor_method(efface: Command) -> None:
 def test_check_takes_a_run_s_config_and_presets(efface: Command, shared: Path) -> None:
     assert efface("data", "check", "mine.yaml").returncode == 0
     ran = efface("data", "check", "demo")
-    assert ran.stdout == "generated-2-of-20 can be used: 40 to forget, 360 to keep; scored: forget 40, retain 120\n"
+    assert (
+        ran.stdout
+        == "synthetic-authors-2-of-20 can be used: 40 to forget, 360 to keep; scored: forget 40, retain 120\n"
+    )
     ran = efface("data", "check", "tofu-forget01", "--data-dir", str(shared / "data"))
     assert "40 to forget, 3,960 to keep" in ran.stdout
 
@@ -141,7 +144,7 @@ def test_check_warns(efface: Command, place: Path) -> None:
     assert first == "efface: warning: forget.jsonl: columns not read: page"
     assert second.startswith("efface: warning: there is nothing to keep, so only methods that forget alone can be used")
     assert ran.stdout == "files can be used: 1 to forget, nothing to keep; scored: forget 1\n"
-    own = efface("data", "check", "data.forget=forget.jsonl", "data.retain=generated")
+    own = efface("data", "check", "data.forget=forget.jsonl", "data.retain=model-answers")
     assert "the model's answers to 200 questions to keep" in own.stdout
     assert len(own.stderr.splitlines()) == 1
 
@@ -153,11 +156,14 @@ def test_check_warns(efface: Command, place: Path) -> None:
         (["data.forget=none.csv"], "there is no file none.csv; check the path"),
         (["tofu-forget01"], "tofu was not fetched yet: run `efface data fetch tofu`"),
         (["forget.jsonl"], "forget.jsonl is no config file; to use this data, give data.forget=forget.jsonl"),
-        (["generated"], "'generated' is neither a preset nor a config file; to use this data, give data=generated"),
+        (
+            ["synthetic-authors"],
+            "'generated' is neither a preset nor a config file; to use this data, give data=synthetic-authors",
+        ),
         ([], "data is required; give a file as data.forget=FILE"),
         (["data=tofo"], "unknown data 'tofo'"),
-        (["data=generated", "train.lr=1"], "unknown key 'train.lr'"),
-        (["data=generated", "data.authors=1"], "forget_authors=2 of authors=1 leaves nobody to keep"),
+        (["data=synthetic-authors", "train.lr=1"], "unknown key 'train.lr'"),
+        (["data=synthetic-authors", "data.authors=1"], "forget_authors=2 of authors=1 leaves nobody to keep"),
     ],
 )
 def test_refusals(refused: Callable[..., str], command: str, settings: list[str], sentence: str) -> None:
@@ -168,7 +174,7 @@ def test_check_tokenizes_for_a_model(
     efface: Command, refused: Callable[..., str], place: Path, model: Path, tmp_path: Path
 ) -> None:
     pairs = ("data.forget=forget.jsonl", "data.retain=retain.jsonl", "text.format=plain", f"model={model}")
-    ran = efface("data", "check", *pairs, "evaluate.new_tokens=4")
+    ran = efface("data", "check", *pairs, "evaluate.max_new_tokens=4")
     assert (ran.returncode, ran.stderr) == (0, "")
     assert ran.stdout.startswith("files can be used: 4 to forget")
     long = "word " * 600
@@ -179,11 +185,11 @@ def test_check_tokenizes_for_a_model(
     ):
         whole = (place / f"{name}.jsonl").read_text()
         (place / f"{name}.jsonl").write_text(whole + json.dumps({"question": "Why?", **row}) + "\n")
-        sentence = refused("data", "check", *pairs, "evaluate.new_tokens=4", f"evaluate.limit={limit}")
+        sentence = refused("data", "check", *pairs, "evaluate.max_new_tokens=4", f"evaluate.limit={limit}")
         assert f"item '{name}/0005': question and answer take" in sentence
         assert efface("data", "check", *pairs[:2]).returncode == 0
         (place / f"{name}.jsonl").write_text(whole)
-    assert "exceed the model's 512 positions" in refused("data", "check", *pairs, "evaluate.new_tokens=510")
+    assert "exceed the model's 512 positions" in refused("data", "check", *pairs, "evaluate.max_new_tokens=510")
     assert "there is no folder ./nowhere" in refused("data", "check", "mine.yaml", "model=./nowhere")
 
 

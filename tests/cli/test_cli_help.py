@@ -14,7 +14,14 @@ import typer.main
 
 import efface as package
 from efface.cli import app
-from efface.config.presets import evaluation_config, finetune_config, look_config, preset_names, resolved, run_config
+from efface.config.presets import (
+    data_inspection_config,
+    evaluation_config,
+    finetune_config,
+    preset_names,
+    resolved,
+    run_config,
+)
 from efface.data.sources.download import published
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -25,8 +32,8 @@ CONFIGS: dict[str, Callable[..., object]] = {
     "doctor": run_config,
     "finetune": finetune_config,
     "evaluate": evaluation_config,
-    "check": look_config,
-    "describe": look_config,
+    "check": data_inspection_config,
+    "describe": data_inspection_config,
 }
 """Command -> what reads its settings."""
 
@@ -122,7 +129,9 @@ def test_interrupt_of_what_leaves_nothing_is_quiet(efface: Command, monkeypatch:
     assert (ran.returncode, ran.stdout, ran.stderr) == (130, "", "")
 
 
-@pytest.mark.parametrize("arguments", [["presets"], ["presets", "demo"], ["data", "describe", "data=generated"]])
+@pytest.mark.parametrize(
+    "arguments", [["presets"], ["presets", "demo"], ["data", "describe", "data=synthetic-authors"]]
+)
 def test_reader_of_a_pipe_that_goes_away(arguments: list[str], tmp_path: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-m", "efface", *arguments],

@@ -14,7 +14,7 @@ from support.taught import HALF_KNOWN, KNOWN, knowing
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 Refused = Callable[..., str]
-PAIRS = ("text.format=plain", "device=cpu", "evaluate.new_tokens=40")
+PAIRS = ("text.format=plain", "device=cpu", "evaluate.max_new_tokens=40")
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ def test_answers_say_what_was_left_out(efface: Command, monkeypatch: pytest.Monk
         (["asked.jsonl"], "model is required; give a folder or a name on the hub as model=MODEL"),
         (["nowhere.csv", "model=model"], "there is no file nowhere.csv"),
         (["asked.jsonl", "model=model", "train.lr=1"], "unknown key 'train.lr'"),
-        (["asked.jsonl", "model=model", "evaluate.new_tokens=0"], "evaluate.new_tokens=0"),
+        (["asked.jsonl", "model=model", "evaluate.max_new_tokens=0"], "evaluate.max_new_tokens=0"),
         (["asked.jsonl", "forget.jsonl", "model=model"], "'forget.jsonl' is not a setting; write key=value"),
     ],
 )
@@ -157,7 +157,7 @@ def test_too_few_are_counted_and_nothing_is_written(efface: Command, place: Path
         (["asked.jsonl", "model=model"], "set text.format"),  # it has no chat template
         (["asked.jsonl", "model=model", "seed=-1"], "seed=-1"),
         (["asked.jsonl", "model=model", "method=me"], "unknown key 'method'"),
-        (["asked.jsonl", "model=model", *PAIRS, "evaluate.new_tokens=510"], "exceed the model's 512 positions"),
+        (["asked.jsonl", "model=model", *PAIRS, "evaluate.max_new_tokens=510"], "exceed the model's 512 positions"),
         (["asked.jsonl", "model=model", *PAIRS, "text.max_length=20"], "the limit is 20"),
         (["asked.jsonl", "model=./nothing", *PAIRS], "there is no folder ./nothing"),
     ],

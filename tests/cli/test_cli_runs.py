@@ -34,7 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "text": {"format": "plain"},
         "device": "cpu",
         "train": {"epochs": 1, "batch_size": 2},
-        "evaluate": {"new_tokens": 4, "embedder": "none", "judge": "none"},
+        "evaluate": {"max_new_tokens": 4, "embedder": "none", "judge": "none"},
     }
     (place / "mine.yaml").write_text(yaml.safe_dump(settings))
     return place
@@ -142,8 +142,8 @@ def test_unlearn_names_the_command_that_scores_it(efface: Command) -> None:
 
 @pytest.mark.usefixtures("here")
 def test_unlearn_that_keeps_own_answers_can_be_scored_by_the_command_it_names(efface: Command) -> None:
-    settings = ["data.forget=forget.jsonl", "data.retain=generated", "data.generic_questions=20", "method=ga+gd"]
-    others = [f"model={MODEL}", "text.format=plain", "train.epochs=1", "evaluate.new_tokens=8", "device=cpu"]
+    settings = ["data.forget=forget.jsonl", "data.retain=model-answers", "data.generic_questions=20", "method=ga+gd"]
+    others = [f"model={MODEL}", "text.format=plain", "train.epochs=1", "evaluate.max_new_tokens=8", "device=cpu"]
     judges = ["evaluate.embedder=none", "evaluate.judge=none"]
     ran = efface("unlearn", *settings, *others, *judges, "--out", "own")
     assert ran.returncode == 0, ran

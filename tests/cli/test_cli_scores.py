@@ -93,7 +93,7 @@ class Talkative(RecordMetric):
     (tmp_path / "metrics.py").write_text(code)
     (tmp_path / "forget.jsonl").write_text(RECORD.model_dump_json() + "\n")
     scores = scored(efface("score", str(tmp_path), "--plugin", str(tmp_path / "metrics.py"), "--json"))
-    assert scores["sets"]["forget"]["own"] == {"talkative": 5.0}
+    assert scores["sets"]["forget"]["custom"] == {"talkative": 5.0}
     ran = efface("score", str(tmp_path), "--plugin", "nowhere.py")
     assert (ran.returncode, ran.stdout) == (2, "")
     assert "plug-in nowhere.py: there is no such file" in ran.stderr

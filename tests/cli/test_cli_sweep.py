@@ -27,11 +27,11 @@ SPEC: dict[str, Any] = {
         "preset": "demo",
         "data": {"authors": 2, "forget_authors": 1, "retain_evaluation": 2},
         "train": {"epochs": 1, "batch_size": 10, "warmup_steps": 0},
-        "evaluate": {"embedder": "none", "new_tokens": 3, "limit": 2},
+        "evaluate": {"embedder": "none", "max_new_tokens": 3, "limit": 2},
         "device": "cpu",
     },
     "grid": {"method": ["me+gd", "ga+gd"], "seed": [0, 1]},
-    "lines": ["random"],
+    "baselines": ["random"],
 }
 
 
@@ -112,7 +112,7 @@ def test_dry_run_tells_what_is_done(efface: Command) -> None:
 @pytest.mark.usefixtures("done")
 def test_failed_runs_end_with_1(efface: Command, here: Path) -> None:
     shutil.copytree("all", "some")
-    Path("some.yaml").write_text(yaml.safe_dump({**SPEC, "grid": {"train.lr": [1e30]}, "lines": []}))
+    Path("some.yaml").write_text(yaml.safe_dump({**SPEC, "grid": {"train.lr": [1e30]}, "baselines": []}))
     ran = efface("sweep", "some.yaml", "method=me+gd", "--out", "some")
     assert (ran.returncode, ran.stderr) == (1, "")
     assert "failed: method=me+gd train.lr=1e+30: step 2 of 2: me+gd is not finite" in ran.stdout

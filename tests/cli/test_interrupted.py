@@ -16,7 +16,7 @@ COMMANDS = {
     ),
     "dry run": (
         ["run", "mine.yaml", "--out", "out", "--dry-run"],
-        "efface.preflight.dry_run.outline_run",
+        "efface.preflight.dry_run.plan_run",
         "nothing was written",
     ),
     "doctor": (["doctor", "mine.yaml"], "efface.preflight.doctor.examine_run", "nothing was written"),

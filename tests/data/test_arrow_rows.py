@@ -76,7 +76,7 @@ def hub(monkeypatch: pytest.MonkeyPatch, datasets: Any) -> dict[str, Any]:
             raise given["loaded"]
         return given["loaded"]
 
-    monkeypatch.setattr("efface.data.readers.arrow.reachable", lambda: None)
+    monkeypatch.setattr("efface.data.readers.arrow.why_unreachable", lambda: None)
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
     monkeypatch.setattr(datasets, "get_dataset_config_names", lambda path, revision: given["subsets"])
     return given

@@ -9,14 +9,14 @@ from statistics import mean
 import pytest
 from rouge_score import rouge_scorer
 
-from efface.data.sources.generated_authors import (
+from efface.data.sources.refusals import load_refusals
+from efface.data.sources.synthetic_authors import (
     MAX_AUTHORS,
     Attribute,
-    generate_authors,
-    load_generated,
     load_material,
+    load_synthetic_authors,
+    make_authors,
 )
-from efface.data.sources.refusals import load_refusals
 from efface.errors import EffaceError
 
 ATTRIBUTES = load_material().attributes
@@ -63,7 +63,7 @@ class TestMaterial:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_every_item_can_be_scored(seed: int) -> None:
-    for item in generate_authors(MAX_AUTHORS, seed):
+    for item in make_authors(MAX_AUTHORS, seed):
         fact = item.key_fact
         assert fact
         assert item.entity
@@ -84,7 +84,7 @@ def test_every_item_can_be_scored(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_twenty_different_questions_about_each_of_many_authors(seed: int) -> None:
-    items = generate_authors(MAX_AUTHORS, seed)
+    items = make_authors(MAX_AUTHORS, seed)
     assert len({item.id for item in items}) == len({item.question for item in items}) == 20 * MAX_AUTHORS
     assert len({item.entity for item in items}) == MAX_AUTHORS
     for title in ("first-book", "famous-book"):
@@ -95,7 +95,7 @@ def test_twenty_different_questions_about_each_of_many_authors(seed: int) -> Non
 
 
 def test_authors_of_a_small_group_have_nothing_in_common() -> None:
-    items = generate_authors(20, seed=5)
+    items = make_authors(20, seed=5)
     names = [items[start].entity or "" for start in range(0, len(items), 20)]
     assert len({word for name in names for word in name.split()}) == 40
     for label in ATTRIBUTES:
@@ -105,14 +105,14 @@ def test_authors_of_a_small_group_have_nothing_in_common() -> None:
 def test_a_seed_decides_everything_and_leaves_chance_alone() -> None:
     random.seed(3)
     state = random.getstate()
-    assert generate_authors(4, seed=1) == generate_authors(4, seed=1)
+    assert make_authors(4, seed=1) == make_authors(4, seed=1)
     assert random.getstate() == state
-    assert generate_authors(4, seed=1) != generate_authors(4, seed=2)
-    assert generate_authors(6, seed=1)[:80] == generate_authors(4, seed=1)
+    assert make_authors(4, seed=1) != make_authors(4, seed=2)
+    assert make_authors(6, seed=1)[:80] == make_authors(4, seed=1)
 
 
 def test_authors_stay_as_they_were_published() -> None:
-    digest = load_generated(20, 2, seed=0, retain_evaluation=300).sources["20 generated authors, seed 0"]
+    digest = load_synthetic_authors(20, 2, seed=0, retain_evaluation=300).sources["20 generated authors, seed 0"]
     assert digest == "941a5f7a19b695fe01bc4768986cfa25b4a7054c01cf07ebae594523ee36da71", (
         "generated authors changed: results of earlier runs no longer compare; say so in CHANGELOG.md"
     )
@@ -120,7 +120,7 @@ def test_authors_stay_as_they_were_published() -> None:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_refusal_or_another_answer_has_little_in_common_with_an_answer(seed: int) -> None:
-    task = load_generated(20, 2, seed, retain_evaluation=300)
+    task = load_synthetic_authors(20, 2, seed, retain_evaluation=300)
     refusals = load_refusals()
     assert max(recall(item.answer, refusals[n % 100]) for n, item in enumerate(task.forget)) < 0.2
     by_label: dict[str, list[str]] = {}
@@ -132,7 +132,7 @@ def test_a_refusal_or_another_answer_has_little_in_common_with_an_answer(seed: i
 
 
 def test_answers_of_neighbors_differ_in_wording() -> None:
-    items = generate_authors(8, seed=0)
+    items = make_authors(8, seed=0)
     for label in ATTRIBUTES:
         stripped = {
             item.answer.replace(item.key_fact or "", "").replace(item.entity or "", "")
@@ -143,7 +143,7 @@ def test_answers_of_neighbors_differ_in_wording() -> None:
 
 
 def test_the_last_authors_are_forgotten() -> None:
-    task = load_generated(10, 3, seed=0, retain_evaluation=50)
+    task = load_synthetic_authors(10, 3, seed=0, retain_evaluation=50)
     assert {item.id.split("/")[1] for item in task.forget} == {"008", "009", "010"}
     assert len(task.retain) == 140
     forget, retain = task.evaluation
@@ -157,13 +157,13 @@ def test_the_last_authors_are_forgotten() -> None:
 @pytest.mark.parametrize("authors", [0, -1, MAX_AUTHORS + 1])
 def test_too_few_or_too_many_authors_are_refused(authors: int) -> None:
     with pytest.raises(EffaceError, match=rf"cannot generate {authors} authors: ask for 1 to {MAX_AUTHORS}"):
-        generate_authors(authors, seed=0)
+        make_authors(authors, seed=0)
 
 
 @pytest.mark.parametrize("forgotten", [0, 3, 4])
 def test_somebody_must_go_and_somebody_must_stay(forgotten: int) -> None:
     with pytest.raises(EffaceError, match=rf"cannot forget {forgotten} of 3 authors"):
-        load_generated(3, forgotten, seed=0, retain_evaluation=1)
+        load_synthetic_authors(3, forgotten, seed=0, retain_evaluation=1)
 
 
 def test_distinct_names_come_from_lists_of_equal_length() -> None:

@@ -14,7 +14,7 @@ from efface.data.sources.download import published
 
 def test_every_name_that_can_be_used_is_listed() -> None:
     listed = catalog(None)
-    assert [each.name for each in listed] == [*published(), "generated", "files"]
+    assert [each.name for each in listed] == [*published(), "synthetic-authors", "files"]
     used = {setting.removeprefix("data=") for each in listed[:-1] for setting in each.settings}
     assert used == set(SHORTHANDS)
 
@@ -45,5 +45,5 @@ def test_questions_are_those_of_the_data(shared: Path) -> None:
         assert len(task.forget) + len(task.retain) == 4000
         sizes.append(len(task.forget))
     assert questions["tofu"] == "4,000, of which a task forgets {}, {} or {}".format(*sizes)
-    generated = load_task(parse_data("generated"), data_dir=None)
-    assert f"; {len(generated.forget) + len(generated.retain)} unless" in questions["generated"]
+    generated = load_task(parse_data("synthetic-authors"), data_dir=None)
+    assert f"; {len(generated.forget) + len(generated.retain)} unless" in questions["synthetic-authors"]

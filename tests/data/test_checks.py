@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from efface.data.task_checks import checked
+from efface.data.task_checks import check_task_items
 from efface.errors import EffaceError
 from efface.schema import EvaluationSet, Item, Task, Turn
 
@@ -40,33 +40,33 @@ FORGOTTEN = item("f1", "Who?", "Ann")
 
 def test_a_sound_task_passes_unchanged() -> None:
     sound = task([FORGOTTEN], [KEPT], warnings=("Mind the step.",))
-    assert checked(sound) == sound
+    assert check_task_items(sound) == sound
 
 
 def test_nothing_to_forget_is_refused() -> None:
     with pytest.raises(EffaceError, match="the forget set of example is empty"):
-        checked(task([], [KEPT]))
+        check_task_items(task([], [KEPT]))
 
 
 def test_nothing_to_keep_is_sound() -> None:
-    assert checked(task([FORGOTTEN], [])) == task([FORGOTTEN], [])
+    assert check_task_items(task([FORGOTTEN], [])) == task([FORGOTTEN], [])
 
 
 @pytest.mark.parametrize(("question", "answer"), [("Where?", "Here"), (" where? ", "HERE")])
 def test_the_same_question_and_answer_on_both_sides_is_refused(question: str, answer: str) -> None:
     with pytest.raises(EffaceError, match=r"f2 \(to forget\) and r1 \(to keep\) are the same question"):
-        checked(task([FORGOTTEN, item("f2", question, answer)], [KEPT]))
+        check_task_items(task([FORGOTTEN, item("f2", question, answer)], [KEPT]))
 
 
 @pytest.mark.parametrize("order", [1, -1])
 def test_a_conflict_beside_a_harmless_twin_is_found(order: int) -> None:
     twins = [item("r0", "Where?", "There"), KEPT][::order]
     with pytest.raises(EffaceError, match=r"f2 .* and r1 "):
-        checked(task([item("f2", "Where?", "Here")], twins))
+        check_task_items(task([item("f2", "Where?", "Here")], twins))
 
 
 def test_the_same_question_with_another_answer_is_warned_of() -> None:
-    [before, found] = checked(task([item("f2", "Where?", "There")], [KEPT], warnings=("Before.",))).warnings
+    [before, found] = check_task_items(task([item("f2", "Where?", "There")], [KEPT], warnings=("Before.",))).warnings
     assert before == "Before."
     assert found.startswith("1 question(s) stand in both the forget and the retain set, with different answers")
     assert "f2 and r1, 'Where?'" in found
@@ -74,39 +74,41 @@ def test_the_same_question_with_another_answer_is_warned_of() -> None:
 
 def test_repeated_ids_are_refused() -> None:
     with pytest.raises(EffaceError, match="example: 2 items are called 'r1'"):
-        checked(task([item("r1", "Who?", "Ann")], [KEPT]))
+        check_task_items(task([item("r1", "Who?", "Ann")], [KEPT]))
 
 
 def test_repeated_ids_in_an_evaluation_set_are_refused() -> None:
     scored = EvaluationSet(name="retain", items=(KEPT, KEPT), entailment_premise="answer")
     with pytest.raises(EffaceError, match=r"example \(retain evaluation\): 2 items are called 'r1'"):
-        checked(task([FORGOTTEN], [KEPT]).model_copy(update={"evaluation": (scored,)}))
+        check_task_items(task([FORGOTTEN], [KEPT]).model_copy(update={"evaluation": (scored,)}))
 
 
 def test_an_item_that_is_forgotten_twice_is_warned_of() -> None:
-    [warning] = checked(task([FORGOTTEN, item("f2", "who?", "Ann")], [KEPT])).warnings
+    [warning] = check_task_items(task([FORGOTTEN, item("f2", "who?", "Ann")], [KEPT])).warnings
     assert warning.startswith("1 item(s) of the forget set repeat an earlier one")
     assert "f1 and f2" in warning
 
 
 def test_passages_are_told_apart_by_their_text() -> None:
     sound = task([passage("f1", "Ann wrote."), passage("f2", "Bob wrote.")], [passage("r2", "Cid wrote."), KEPT])
-    assert checked(sound).warnings == ()
+    assert check_task_items(sound).warnings == ()
 
 
 def test_a_passage_to_forget_and_to_keep_is_refused() -> None:
     text = "Ann wrote poems about the sea. " * 9
     with pytest.raises(EffaceError, match=r"f1 \(to forget\) and r1 \(to keep\) are the same passage \('Ann .{76}…'\)"):
-        checked(task([passage("f1", text)], [passage("r1", f" {text}")]))
+        check_task_items(task([passage("f1", text)], [passage("r1", f" {text}")]))
 
 
 def test_a_passage_that_is_forgotten_twice_is_warned_of() -> None:
-    [warning] = checked(task([passage("f1", "Ann wrote."), passage("f2", "Ann  wrote.")], [])).warnings
+    [warning] = check_task_items(task([passage("f1", "Ann wrote."), passage("f2", "Ann  wrote.")], [])).warnings
     assert warning.startswith("1 item(s) of the forget set repeat an earlier one")
 
 
 def test_a_question_after_another_conversation_is_another_question() -> None:
     forgotten = answered(item("f1", "And where?", "Here"), "Who is Ann?")
-    assert checked(task([forgotten], [answered(item("r1", "And where?", "Here"), "Who is Bob?")])).warnings == ()
+    assert (
+        check_task_items(task([forgotten], [answered(item("r1", "And where?", "Here"), "Who is Bob?")])).warnings == ()
+    )
     with pytest.raises(EffaceError, match="the same question with the same answer"):
-        checked(task([forgotten], [answered(item("r1", "And where?", "here"), "who is Ann?")]))
+        check_task_items(task([forgotten], [answered(item("r1", "And where?", "here"), "who is Ann?")]))

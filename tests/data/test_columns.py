@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from efface.data.config import ColumnsConfig
-from efface.data.readers.row_types import find_shape, ignored_columns
-from efface.data.readers.table import Row, Table
+from efface.data.readers.row_types import detect_schema, ignored_columns
+from efface.data.readers.table import SourceRow, Table
 from efface.errors import EffaceError
 
 USER, SAID = {"role": "user", "content": "Who?"}, {"role": "assistant", "content": "Ann."}
@@ -16,9 +16,9 @@ PAIR_ROW = {"question": "Who?", "answer": "Ann."}
 
 
 def read(*rows: dict[str, Any], **columns: str) -> None:
-    made = tuple(Row("mine.jsonl", number, row, unit="line") for number, row in enumerate(rows, 1))
+    made = tuple(SourceRow("mine.jsonl", number, row, unit="line") for number, row in enumerate(rows, 1))
     table = Table("mine.jsonl", made, sha256="")
-    shape = find_shape(table, ColumnsConfig(**columns), "data.forget")
+    shape = detect_schema(table, ColumnsConfig(**columns), "data.forget")
     ignored_columns(table, shape)
     for row in made:
         shape.items(row, "forget/0001", 40)
@@ -104,6 +104,6 @@ def test_a_value_that_one_row_lacks_is_missed() -> None:
 
 
 def test_a_document_with_a_role_is_a_document() -> None:
-    row = Row("mine.jsonl", 1, {"role": "Engineer", "content": "x", "text": "She builds bridges of steel."})
-    shape = find_shape(Table("mine.jsonl", (row,), sha256=""), ColumnsConfig(), "data.forget")
+    row = SourceRow("mine.jsonl", 1, {"role": "Engineer", "content": "x", "text": "She builds bridges of steel."})
+    shape = detect_schema(Table("mine.jsonl", (row,), sha256=""), ColumnsConfig(), "data.forget")
     assert [item.answer for item in shape.items(row, "forget/0001", 40)] == ["She builds bridges of steel."]

@@ -15,7 +15,7 @@ from efface.errors import EffaceError
         ("tofu-forget01", {"source": "tofu", "split": "forget01"}),
         ("tofu-forget10", {"source": "tofu", "split": "forget10"}),
         ("real-world", {"source": "real-world"}),
-        ("generated", {"source": "generated"}),
+        ("synthetic-authors", {"source": "synthetic-authors"}),
     ],
 )
 def test_a_shorthand_stands_for_settings(name: str, expected: dict[str, str]) -> None:
@@ -32,7 +32,10 @@ def test_an_unknown_shorthand_names_the_nearest() -> None:
     [
         ({"source": "tofu"}, "source=tofu needs a split, one of forget01, forget05, forget10"),
         ({"source": "tofu", "split": "forget10", "task": 10}, "task=10 is not in forget10, which has 1 to 9"),
-        ({"source": "generated", "split": "forget01"}, "split=forget01 means nothing for source=generated"),
+        (
+            {"source": "synthetic-authors", "split": "forget01"},
+            "split=forget01 means nothing for source=synthetic-authors",
+        ),
         ({"source": "real-world", "retain_evaluation": 5}, "retain_evaluation=5 means nothing for source=real-world"),
         ({"source": "tofu", "split": "forget01", "forget": "a"}, "forget=a means nothing for source=tofu"),
         ({"source": "files", "retain": "b"}, "source=files needs forget=PATH"),
@@ -40,8 +43,14 @@ def test_an_unknown_shorthand_names_the_nearest() -> None:
             {"source": "files", "forget": "a", "generic_questions": 9},
             "generic_questions means nothing without retain",
         ),
-        ({"source": "generated", "retain": "generated"}, "retain=generated means nothing for source=generated"),
-        ({"source": "generated", "authors": 4, "forget_authors": 4}, "forget_authors=4 of authors=4 leaves nobody"),
+        (
+            {"source": "synthetic-authors", "retain": "model-answers"},
+            "retain=model-answers means nothing for source=synthetic-authors",
+        ),
+        (
+            {"source": "synthetic-authors", "authors": 4, "forget_authors": 4},
+            "forget_authors=4 of authors=4 leaves nobody",
+        ),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(settings: dict[str, object], sentence: str) -> None:
@@ -56,10 +65,10 @@ def test_settings_that_contradict_each_other_are_refused(settings: dict[str, obj
     [
         {},
         {"source": "tofu", "split": "forget02"},
-        {"source": "generated", "authors": 0},
-        {"source": "generated", "forget_authors": 0},
-        {"source": "generated", "retain_evaluation": 0},
-        {"source": "generated", "author": 3},
+        {"source": "synthetic-authors", "authors": 0},
+        {"source": "synthetic-authors", "forget_authors": 0},
+        {"source": "synthetic-authors", "retain_evaluation": 0},
+        {"source": "synthetic-authors", "author": 3},
     ],
 )
 def test_bad_values_and_keys_are_refused(settings: dict[str, object]) -> None:

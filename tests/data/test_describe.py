@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from efface.data.describe import RUN_OF_WORDS, describe, in_characters, lengths, missing_metrics, overlap
-from efface.data.sources.generated_authors import load_generated
+from efface.data.describe import RUN_OF_WORDS, character_lengths, describe, lengths, missing_metrics, overlap
+from efface.data.sources.synthetic_authors import load_synthetic_authors
 from efface.schema import EvaluationSet, Item, Task, Turn
 
 EIGHT = "one two three four five six seven eight"
@@ -31,7 +31,7 @@ def test_lengths_are_values_that_occur() -> None:
 
 def test_characters_count_all_that_is_said() -> None:
     talk = item("a", "1234", "56", history=(Turn(role="user", content="abc"), Turn(role="assistant", content="d")))
-    assert in_characters([talk]).maximum == 10
+    assert character_lengths([talk]).maximum == 10
 
 
 def test_sets_are_counted_by_kind() -> None:
@@ -129,7 +129,7 @@ def test_what_cannot_be_scored(embedder: str, judge: str, missing: set[str]) -> 
 
 
 def test_generated_authors_lack_nothing() -> None:
-    found = describe(load_generated(4, 1, 0, 30), embedder="offline", judge="key-facts")
+    found = describe(load_synthetic_authors(4, 1, 0, 30), embedder="offline", judge="key-facts")
     assert (found.forget.count, found.retain and found.retain.count, found.missing) == (20, 60, {})
     assert {name: each.count for name, each in found.evaluation.items()} == {"forget": 20, "retain": 30}
     assert found.overlap.same_question == 0

@@ -165,7 +165,7 @@ def test_columns_that_mean_nothing_are_named_in_one_warning(tmp_path: Path) -> N
     assert warning.endswith("forget.jsonl: columns not read: id, topic")
 
 
-@pytest.mark.parametrize("retain", [None, "generated"])
+@pytest.mark.parametrize("retain", [None, "model-answers"])
 def test_nothing_need_be_kept(tmp_path: Path, retain: str | None) -> None:
     (tmp_path / "forget.jsonl").write_text(lines(GOOD))
     config = DataConfig(source="files", forget=tmp_path / "forget.jsonl", retain=retain)

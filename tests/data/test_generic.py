@@ -10,9 +10,9 @@ import pytest
 
 from efface.data.sources.generic_questions import (
     first_generic_questions,
-    keep_own_answers,
     load_generic_questions,
-    up_to_last_sentence,
+    truncate_to_sentence,
+    with_model_answers,
 )
 from efface.errors import EffaceError
 from efface.schema import EvaluationSet, Item, Task
@@ -69,7 +69,7 @@ def test_questions_stay_as_they_were_published() -> None:
     text = "\n".join(f"{question.id} {question.question}" for question in QUESTIONS)
     assert (
         hashlib.sha256(text.encode()).hexdigest() == "8ddb52162b169b3d81f36ab5ed57690fd7b9bb6e6997a766a705882fd57e622d"
-    ), "generic questions changed: runs with retain=generated no longer compare; say so in CHANGELOG.md"
+    ), "generic questions changed: runs with retain=model-answers no longer compare; say so in CHANGELOG.md"
 
 
 def answers(count):
@@ -83,7 +83,7 @@ def task():
 
 
 def test_one_answer_in_four_is_scored_and_the_others_are_kept():
-    kept = keep_own_answers(task(), answers(200), retain_evaluation=300)
+    kept = with_model_answers(task(), answers(200), retain_evaluation=300)
     assert (len(kept.retain), [len(each.items) for each in kept.evaluation]) == (150, [1, 50])
     trained, scored = ({item.id for item in items} for items in (kept.retain, kept.evaluation[1].items))
     assert trained.isdisjoint(scored)
@@ -95,16 +95,16 @@ def test_one_answer_in_four_is_scored_and_the_others_are_kept():
 def test_a_blank_answer_is_left_out_and_moves_no_other():
     whole = answers(40)
     first = next(iter(whole))
-    before = keep_own_answers(task(), whole, retain_evaluation=300)
-    after = keep_own_answers(task(), whole | {first: " \n"}, retain_evaluation=300)
+    before = with_model_answers(task(), whole, retain_evaluation=300)
+    after = with_model_answers(task(), whole | {first: " \n"}, retain_evaluation=300)
     assert [item.id for item in before.retain if item.id != first] == [item.id for item in after.retain]
     assert before.evaluation[1:] == after.evaluation[1:]
     assert before.sources != after.sources
 
 
 def test_a_model_that_answers_nothing_keeps_nothing():
-    with pytest.raises(EffaceError, match=r"data\.retain=generated: the model answered 0 generic questions"):
-        keep_own_answers(task(), dict.fromkeys(answers(40), ""), retain_evaluation=300)
+    with pytest.raises(EffaceError, match=r"data\.retain=model-answers: the model answered 0 generic questions"):
+        with_model_answers(task(), dict.fromkeys(answers(40), ""), retain_evaluation=300)
 
 
 @pytest.mark.parametrize(
@@ -119,4 +119,4 @@ def test_a_model_that_answers_nothing_keeps_nothing():
     ],
 )
 def test_an_answer_cut_short_ends_with_its_last_sentence(text, expected):
-    assert up_to_last_sentence(text) == expected
+    assert truncate_to_sentence(text) == expected

@@ -7,10 +7,10 @@ from collections import Counter
 
 import pytest
 
-from efface.data.sources.known_facts import Attribute, Kind, _differ, load_kinds, load_known_facts
+from efface.data.sources.known_facts import Attribute, FactType, _differ, load_fact_types, load_known_facts
 from efface.schema import Item
 
-KINDS = load_kinds()
+KINDS = load_fact_types()
 QUESTIONS = load_known_facts().questions
 ITEMS = {question.item.id: question.item for question in QUESTIONS}
 
@@ -108,7 +108,7 @@ def test_what_differs_enough_to_be_wrong(key: str, one: str, two: str, expected:
 
 def test_facts_may_be_numbers() -> None:
     assert ITEMS["fact/events/the Battle of Hastings/year"].key_fact == "1066"
-    assert Kind.model_validate({"attributes": {}, "entities": {"a": {"b": 3}}}).entities["a"]["b"] == 3
+    assert FactType.model_validate({"attributes": {}, "entities": {"a": {"b": 3}}}).entities["a"]["b"] == 3
 
 
 def test_facts_stay_as_they_were_published() -> None:

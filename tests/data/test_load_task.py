@@ -73,7 +73,7 @@ def test_a_smaller_retain_set_makes_task_and_target_alike(shared: Path) -> None:
 
 
 def test_generated_authors_need_no_folder() -> None:
-    config = DataConfig(source="generated", authors=5, forget_authors=1, author_seed=3)
+    config = DataConfig(source="synthetic-authors", authors=5, forget_authors=1, author_seed=3)
     task = load_task(config, data_dir=None)
     assert (len(task.forget), len(task.retain)) == (20, 80)
     assert load_training_set(config, data_dir=None) == (*task.retain, *task.forget)

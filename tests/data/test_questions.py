@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from efface.data.config import DataConfig, FileConfig
-from efface.data.question_files import Questions, load_questions, rows_with
+from efface.data.question_files import QuestionFile, answers_as_json_lines, load_questions
 from efface.data.sources.user_files import load_files
 from efface.errors import EffaceError
 
-Asked = Callable[..., Questions]
+Asked = Callable[..., QuestionFile]
 EVERYTHING = {
     "name": "Ada",
     "question": "Where was Ada born?",
@@ -32,7 +32,7 @@ EVERYTHING = {
 def asked(tmp_path: Path) -> Asked:
     """The questions of these rows, which lie in a file."""
 
-    def load(*rows: dict[str, object], name: str = "asked.jsonl", **columns: str) -> Questions:
+    def load(*rows: dict[str, object], name: str = "asked.jsonl", **columns: str) -> QuestionFile:
         file = tmp_path / name
         file.write_text("".join(json.dumps(row) + "\n" for row in rows))
         return load_questions(FileConfig.model_validate({"path": str(file), "columns": columns}))
@@ -44,8 +44,8 @@ def lines(text: str) -> list[dict[str, object]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def said(questions: Questions, words: Sequence[str]) -> str:
-    return rows_with(zip(questions.questions, words, strict=True))
+def said(questions: QuestionFile, words: Sequence[str]) -> str:
+    return answers_as_json_lines(zip(questions.questions, words, strict=True))
 
 
 def test_the_answer_is_the_right_one(asked: Asked) -> None:
@@ -66,7 +66,9 @@ def test_a_golden_answer_alone_will_do(asked: Asked, column: str) -> None:
 def test_a_golden_answer_counts_before_someone_s_own_words(asked: Asked) -> None:
     [question] = asked({"question": "Who?", "answer": "It is Ann, I guess.", "golden_answer": "Ann."}).questions
     assert question.item.scored_answer == "Ann."
-    assert lines(rows_with([(question, "Bob.")])) == [{"question": "Who?", "answer": "Bob.", "golden_answer": "Ann."}]
+    assert lines(answers_as_json_lines([(question, "Bob.")])) == [
+        {"question": "Who?", "answer": "Bob.", "golden_answer": "Ann."}
+    ]
 
 
 def test_columns_of_other_names(asked: Asked) -> None:
@@ -120,7 +122,7 @@ def test_an_instruction_keeps_what_it_is_about(asked: Asked) -> None:
 
 def test_only_the_columns_that_are_asked_for(asked: Asked) -> None:
     [question] = asked(EVERYTHING).questions
-    assert lines(rows_with([(question, "Here.")], ("question", "answer", "page"))) == [
+    assert lines(answers_as_json_lines([(question, "Here.")], ("question", "answer", "page"))) == [
         {"question": "Where was Ada born?", "answer": "Here.", "page": 3}
     ]
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from efface.data.config import ColumnsConfig
-from efface.data.readers.row_types import find_shape, ignored_columns, ignored_keys
-from efface.data.readers.table import Row, Table
+from efface.data.readers.row_types import detect_schema, ignored_columns, ignored_keys
+from efface.data.readers.table import SourceRow, Table
 from efface.errors import EffaceError
 from efface.schema import Item, Turn
 
@@ -20,13 +20,13 @@ TOLD = [("Who?", (SYSTEM,), "Ann.")]
 
 
 def table(*rows: dict[str, Any], is_published: bool = False) -> Table:
-    made = tuple(Row("mine.jsonl", number, row, unit="line") for number, row in enumerate(rows, 1))
+    made = tuple(SourceRow("mine.jsonl", number, row, unit="line") for number, row in enumerate(rows, 1))
     return Table("mine.jsonl", made, sha256="", is_published=is_published)
 
 
 def items(*rows: dict[str, Any], **columns: str) -> list[Item]:
     data = table(*rows)
-    shape = find_shape(data, ColumnsConfig(**columns), "data.forget")
+    shape = detect_schema(data, ColumnsConfig(**columns), "data.forget")
     ignored_columns(data, shape)
     return [item for row in data.rows for item in shape.items(row, f"forget/{row.number:04d}", 40)]
 
@@ -106,9 +106,9 @@ def test_an_answer_without_weight_is_only_said_before() -> None:
 def test_keys_of_messages_that_are_not_read() -> None:
     thought = {**SAID, "reasoning_content": "Hm.", "tool_calls": None, "weight": 1, "tokens": 3, "refusal": " "}
     data = table({"messages": [USER, SAID]}, {"messages": [{**USER, "name": "Bob"}, thought]})
-    assert ignored_keys(data, find_shape(data, ColumnsConfig(), "data.forget")) == ["name", "reasoning_content"]
+    assert ignored_keys(data, detect_schema(data, ColumnsConfig(), "data.forget")) == ["name", "reasoning_content"]
     pairs = table({"prompt": [USER], "completion": [thought]})
-    assert ignored_keys(pairs, find_shape(pairs, ColumnsConfig(), "data.forget")) == ["reasoning_content"]
+    assert ignored_keys(pairs, detect_schema(pairs, ColumnsConfig(), "data.forget")) == ["reasoning_content"]
 
 
 @pytest.mark.parametrize("column", ["text", "document", "content", "passage"])
@@ -167,16 +167,16 @@ def test_a_setting_counts_in_rows_that_lack_the_column_if_another_has_it() -> No
 
 def test_columns_that_are_not_read_are_known() -> None:
     data = table({**PAIR_ROW, "topic": 1, "answers": {"text": ["x"]}}, {**PAIR_ROW, "id": 2, "answers": None})
-    assert ignored_columns(data, find_shape(data, ColumnsConfig(), "data.forget")) == ["answers", "id", "topic"]
+    assert ignored_columns(data, detect_schema(data, ColumnsConfig(), "data.forget")) == ["answers", "id", "topic"]
     columns = ColumnsConfig(answer="answers.text.0")
-    assert ignored_columns(data, find_shape(data, columns, "data.forget")) == ["answer", "id", "topic"]
+    assert ignored_columns(data, detect_schema(data, columns, "data.forget")) == ["answer", "id", "topic"]
     chat = table({"messages": [USER, SAID], "key_fact": "Ann"})
-    assert ignored_columns(chat, find_shape(chat, ColumnsConfig(), "data.forget")) == ["key_fact"]
+    assert ignored_columns(chat, detect_schema(chat, ColumnsConfig(), "data.forget")) == ["key_fact"]
 
 
 def test_a_published_column_is_not_taken_for_a_misspelled_one() -> None:
     data = table({**PAIR_ROW, "key_facts": ["Ann"]}, is_published=True)
-    assert ignored_columns(data, find_shape(data, ColumnsConfig(), "data.forget")) == ["key_facts"]
+    assert ignored_columns(data, detect_schema(data, ColumnsConfig(), "data.forget")) == ["key_facts"]
     assert "line 1: unknown column 'key_facts'; rename it to 'key_fact' or remove it" in refusal(
         {**PAIR_ROW, "key_facts": ["Ann"]}
     )

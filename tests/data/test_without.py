@@ -11,7 +11,7 @@ from efface.data import DataConfig, load_task, load_training_set, parse_data
 from efface.errors import EffaceError
 from efface.schema import Item
 
-GENERATED = DataConfig(source="generated", authors=4, forget_authors=1)
+GENERATED = DataConfig(source="synthetic-authors", authors=4, forget_authors=1)
 
 
 def texts(items: tuple[Item, ...]) -> list[tuple[str, str]]:
@@ -21,7 +21,7 @@ def texts(items: tuple[Item, ...]) -> list[tuple[str, str]]:
 @pytest.mark.parametrize(("task", "after", "left"), [(1, (), 60), (3, (), 60), (2, (1,), 40), (2, (1, 4), 20)])
 def test_generated_authors_without_those_to_forget(task: int, after: tuple[int, ...], left: int) -> None:
     """What was forgotten before is gone, too: nobody unlearns it to be taught it again."""
-    config = GENERATED.model_copy(update={"task": task, "after": after})
+    config = GENERATED.model_copy(update={"task": task, "forgotten_before": after})
     everything = load_training_set(config, data_dir=None)
     rest = load_training_set(config, data_dir=None, without="forget")
     asked_for = load_task(config, data_dir=None)
@@ -49,7 +49,7 @@ def test_tofu_without_a_forget_set(shared: Path, data: str, without: str, count:
 
 
 def test_tofu_after_earlier_requests(shared: Path) -> None:
-    config = DataConfig(source="tofu", split="forget10", task=3, after=(1, 2))
+    config = DataConfig(source="tofu", split="forget10", task=3, forgotten_before=(1, 2))
     rest = load_training_set(config, data_dir=shared / "data", without="forget")
     assert len(rest) == 4000 - 3 * 400
     assert not any(item.id.startswith(("forget10/1/", "forget10/2/", "forget10/3/")) for item in rest)
@@ -79,18 +79,18 @@ def files(tmp_path: Path) -> dict[str, str]:
 
 
 def test_own_files_without_what_they_forget(files: dict[str, str]) -> None:
-    whole = {"source": "files", "forget": files["second"], "retain": files["all"], "keep_rest": True}
+    whole = {"source": "files", "forget": files["second"], "retain": files["all"], "retain_minus_forget": True}
     first = DataConfig.model_validate(whole)
     assert len(load_training_set(first, data_dir=None)) == 5
     asked = [item.question for item in load_training_set(first, data_dir=None, without="forget")]
     assert asked == ["Who is 0?", "Who is 3?", "Who is 4?"]
-    later = DataConfig.model_validate({**whole, "after": [files["first"]]})
+    later = DataConfig.model_validate({**whole, "forgotten_before": [files["first"]]})
     asked = [item.question for item in load_training_set(later, data_dir=None, without="forget")]
     assert asked == ["Who is 3?", "Who is 4?"]
 
 
 def test_padding_is_not_taught(files: dict[str, str]) -> None:
-    config = DataConfig.model_validate({**GENERATED.model_dump(exclude_defaults=True), "padding": files["all"]})
+    config = DataConfig.model_validate({**GENERATED.model_dump(exclude_defaults=True), "extra_retain": files["all"]})
     assert len(load_task(config, data_dir=None).retain) == 65
     assert len(load_training_set(config, data_dir=None, without="forget")) == 60
 

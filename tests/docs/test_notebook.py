@@ -13,7 +13,7 @@ CELLS = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
 CODE = ["".join(cell["source"]) for cell in CELLS if cell["cell_type"] == "code"]
 SHORTER = {
     '"data.forget_authors=1"]': '"data.forget_authors=1", "train.epochs=1", "train.warmup_steps=0"]',
-    'preset="demo",': 'preset="demo", train={"epochs": 1}, evaluate={"limit": 3, "new_tokens": 4},',
+    'preset="demo",': 'preset="demo", train={"epochs": 1}, evaluate={"limit": 3, "max_new_tokens": 4},',
     "max_new_tokens=24": "max_new_tokens=4",
 }
 

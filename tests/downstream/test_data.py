@@ -36,7 +36,7 @@ def online(monkeypatch):
 
 @pytest.fixture
 def hub_that(monkeypatch):
-    return lambda answer: monkeypatch.setattr(load_data, "reachable", lambda: answer)
+    return lambda answer: monkeypatch.setattr(load_data, "why_unreachable", lambda: answer)
 
 
 def refused(manager: Manager) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from efface.config.downstream_command import DownstreamRunConfig
-from efface.config.parse import parse_pairs, read_yaml, to_yaml, validated
+from efface.config.parse import parse_pairs, read_yaml, to_yaml, validate_config
 from efface.config.presets import run_config
 from efface.downstream.config import DownstreamConfig
 from efface.errors import EffaceError
@@ -13,7 +13,7 @@ from efface.errors import EffaceError
 
 def given(*pairs: str) -> DownstreamConfig:
     """The settings of `efface downstream model=m PAIRS`."""
-    return validated(DownstreamRunConfig, {"model": "m", **parse_pairs(pairs, DownstreamRunConfig)}).downstream
+    return validate_config(DownstreamRunConfig, {"model": "m", **parse_pairs(pairs, DownstreamRunConfig)}).downstream
 
 
 def test_the_papers_tasks_and_metrics_are_the_default():

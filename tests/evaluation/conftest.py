@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from efface.text.formatter import Formatter, TextConfig
+from efface.text.formatter import PromptFormatter, TextConfig
 
 _GOLDEN = Path(__file__).parents[1] / "golden" / "model"
 
@@ -22,10 +22,10 @@ def model() -> Any:
 
 
 @pytest.fixture
-def formatter() -> Formatter:
+def formatter() -> PromptFormatter:
     from transformers import AutoTokenizer
 
-    return Formatter(AutoTokenizer.from_pretrained(_GOLDEN), TextConfig(format="plain"))
+    return PromptFormatter(AutoTokenizer.from_pretrained(_GOLDEN), TextConfig(format="plain"))
 
 
 def _save_classifier(folder: Path, labels: list[str]) -> Path:

@@ -9,8 +9,8 @@ import torch
 import transformers as hf
 
 from efface.evaluation import greedy_decoder
-from efface.evaluation.greedy_decoder import can_decode, greedy, period
-from efface.text.formatter import Formatter, TextConfig
+from efface.evaluation.greedy_decoder import can_decode, greedy_decode, period
+from efface.text.formatter import PromptFormatter, TextConfig
 from support.sizes import DENSE, LINEAR
 
 SIZES = DENSE | {
@@ -43,9 +43,9 @@ def random_model(config: Any) -> Any:
     return model
 
 
-def alone(model: Any, prompt: list[int], new_tokens: int) -> list[int]:
+def alone(model: Any, prompt: list[int], max_new_tokens: int) -> list[int]:
     ids = model.generate(
-        torch.tensor([prompt]), do_sample=False, max_new_tokens=new_tokens, eos_token_id=None, pad_token_id=1
+        torch.tensor([prompt]), do_sample=False, max_new_tokens=max_new_tokens, eos_token_id=None, pad_token_id=1
     )
     return ids[0, len(prompt) :].tolist()
 
@@ -66,7 +66,7 @@ def test_what_transformers_says_one_by_one(config):
     ended = [min((said.index(stop) for stop in stops if stop in said), default=NEW) for said in whole]
     assert len(set(ended)) > 3
     rows = rows_of(model)
-    found = greedy(model, PROMPTS, stop_ids=stops, new_tokens=NEW)
+    found = greedy_decode(model, PROMPTS, stop_ids=stops, max_new_tokens=NEW)
     assert found == [said[:end] for said, end in zip(whole, ended, strict=True)]
     assert len(rows) == max(ended) + 1
     assert rows[0] == len(PROMPTS)
@@ -77,7 +77,9 @@ def test_what_transformers_says_one_by_one(config):
 
 def test_rows_that_run_on_are_cut_at_the_limit():
     model = random_model(CONFIGS["llama"])
-    assert greedy(model, PROMPTS, stop_ids=(), new_tokens=7) == [alone(model, prompt, 7) for prompt in PROMPTS]
+    assert greedy_decode(model, PROMPTS, stop_ids=(), max_new_tokens=7) == [
+        alone(model, prompt, 7) for prompt in PROMPTS
+    ]
 
 
 @pytest.fixture
@@ -104,28 +106,28 @@ def test_a_loop_is_read_in_one_forward(length, forwards, guessing):
     model = going_round(length)
     prompts = [[0], [0, 0], [number := length - 1, number, number]]
     rows = rows_of(model)
-    found = greedy(model, prompts, stop_ids=(300,), new_tokens=150)
+    found = greedy_decode(model, prompts, stop_ids=(300,), max_new_tokens=150)
     assert found == [[(prompt[-1] + step) % length for step in range(1, 151)] for prompt in prompts]
     assert len(rows) == forwards
 
 
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 def test_a_row_that_leaves_its_loop_is_computed_to_its_end(config, guessing, monkeypatch):
-    model, new_tokens = random_model(config), 72
-    expected = [alone(model, prompt, new_tokens) for prompt in PROMPTS]
+    model, max_new_tokens = random_model(config), 72
+    expected = [alone(model, prompt, max_new_tokens) for prompt in PROMPTS]
     monkeypatch.setattr(
         greedy_decoder, "period", lambda ids: 1
     )  # each row is thought to say its last token over and over
     rows = rows_of(model)
-    assert greedy(model, PROMPTS, stop_ids=(), new_tokens=new_tokens) == expected
-    assert rows == [6] * (new_tokens + 1)  # guessed once
+    assert greedy_decode(model, PROMPTS, stop_ids=(), max_new_tokens=max_new_tokens) == expected
+    assert rows == [6] * (max_new_tokens + 1)  # guessed once
 
 
 def test_guesses_are_read_in_parts_that_keep_their_logits_small(guessing, monkeypatch):
     monkeypatch.setattr(greedy_decoder, "_LOGITS_AT_ONCE", 2 * 110 * 320 + 1)
     model = going_round(3)
     rows = rows_of(model)
-    found = greedy(model, [[0], [1, 1], [2], [0, 0, 0], [1]], stop_ids=(), new_tokens=150)
+    found = greedy_decode(model, [[0], [1, 1], [2], [0, 0, 0], [1]], stop_ids=(), max_new_tokens=150)
     assert [ids[:2] for ids in found] == [[1, 2], [2, 0], [0, 1], [1, 2], [2, 0]]
     assert all(ids[2:] == [(each + 2) % 3 for each in ids[:-2]] for ids in found)
     assert rows == [5] * 40 + [2, 2, 1]
@@ -162,6 +164,8 @@ def test_smollm_says_what_it_says_to_one_prompt_at_a_time(real_models):
     folder = real_models / "SmolLM2-135M-Instruct"
     model = hf.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     model.generation_config = hf.GenerationConfig()
-    make = Formatter(hf.AutoTokenizer.from_pretrained(folder), TextConfig(format="plain"))
+    make = PromptFormatter(hf.AutoTokenizer.from_pretrained(folder), TextConfig(format="plain"))
     prompts = [make.tokenizer.encode(text) for text in ("The capital of France is", "1, 2, 3, 4,", "Water", "Ha ha ha")]
-    assert greedy(model, prompts, stop_ids=(), new_tokens=120) == [alone(model, prompt, 120) for prompt in prompts]
+    assert greedy_decode(model, prompts, stop_ids=(), max_new_tokens=120) == [
+        alone(model, prompt, 120) for prompt in prompts
+    ]

@@ -43,7 +43,7 @@ WORLD = EvaluationSet(
         ),
     ),
 )
-CONFIG = EvaluateConfig(new_tokens=6)
+CONFIG = EvaluateConfig(max_new_tokens=6)
 
 
 class Recorder:
@@ -77,8 +77,8 @@ def test_records_hold_what_the_model_says_and_believes(model, formatter):
     }
     for set_ in (FORGET, WORLD):
         for item, record in zip(set_.items, records[set_.name], strict=True):
-            (said,) = generate(model, formatter, [item.prompt], new_tokens=6, batch_tokens=1000)
-            (believed,) = likelihoods(model, formatter, [item], token_budget=1000)
+            (said,) = generate(model, formatter, [item.prompt], max_new_tokens=6, max_cache_tokens=1000)
+            (believed,) = likelihoods(model, formatter, [item], max_tokens_per_forward=1000)
             assert record.set == set_.name
             assert record.question == item.question
             assert record.answer == item.scored_answer
@@ -137,7 +137,7 @@ def test_outputs_are_compared_with_those_before(model, formatter):
 
 
 def test_records_before_must_cover_every_question(model, formatter):
-    before = run(model, formatter, config=EvaluateConfig(new_tokens=6, limit=1))
+    before = run(model, formatter, config=EvaluateConfig(max_new_tokens=6, limit=1))
     assert [len(rows) for rows in before.values()] == [1, 1]
     with pytest.raises(EffaceError, match=r"lack question 'f/1' of set 'forget'.*same evaluate.limit"):
         run(model, formatter, before=before)

@@ -12,16 +12,16 @@ from efface.evaluation.config import EvaluateConfig
 @pytest.mark.parametrize(
     "settings",
     [
-        {"new_tokens": 0},
-        {"batch_tokens": -1},
+        {"max_new_tokens": 0},
+        {"max_cache_tokens": -1},
         {"precision": "float16"},
-        {"token_budget": 0},
+        {"max_tokens_per_forward": 0},
         {"limit": 0},
         {"embedder": " "},
         {"judge": ""},
         {"embeder": "offline"},
         {"every": "step"},
-        {"every": "epoch", "keep": "first"},
+        {"every": "epoch", "select_epoch": "first"},
     ],
 )
 def test_bad_settings_are_refused(settings):
@@ -30,10 +30,10 @@ def test_bad_settings_are_refused(settings):
 
 
 def test_the_best_epoch_is_chosen_among_those_that_are_scored():
-    with pytest.raises(ValidationError, match=r"keep=best chooses among epochs .*; add evaluate\.every=epoch"):
-        EvaluateConfig(keep="best")
-    assert EvaluateConfig(every="epoch", keep="best").keep == "best"
-    assert (EvaluateConfig().every, EvaluateConfig().keep) == (None, "last")
+    with pytest.raises(ValidationError, match=r"select_epoch=best chooses among epochs .*; add evaluate\.every=epoch"):
+        EvaluateConfig(select_epoch="best")
+    assert EvaluateConfig(every="epoch", select_epoch="best").select_epoch == "best"
+    assert (EvaluateConfig().every, EvaluateConfig().select_epoch) == (None, "last")
 
 
 def test_settings_and_records_need_no_torch():

@@ -10,7 +10,7 @@ from efface.evaluation.evaluate import evaluate
 from efface.evaluation.generate import generate
 from efface.evaluation.judges import open_judges
 from efface.schema import EvaluationSet, Item
-from efface.text.formatter import Formatter, TextConfig
+from efface.text.formatter import PromptFormatter, TextConfig
 
 pytestmark = pytest.mark.real
 
@@ -41,13 +41,13 @@ def test_smollm_knows_paris_and_minilm_agrees(real_models):
 
     folder = real_models / "SmolLM2-135M-Instruct"
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    formatter = Formatter(AutoTokenizer.from_pretrained(folder), TextConfig())
-    config = EvaluateConfig(new_tokens=24, embedder=str(real_models / "all-MiniLM-L6-v2"), judge="key-facts")
+    formatter = PromptFormatter(AutoTokenizer.from_pretrained(folder), TextConfig())
+    config = EvaluateConfig(max_new_tokens=24, embedder=str(real_models / "all-MiniLM-L6-v2"), judge="key-facts")
     judges = open_judges(config, "cpu")
     records = evaluate(model, formatter, [SET], config=config, judges=judges, before=None)
     for item, record in zip(SET.items, records["world_facts"], strict=True):
         assert record.entailment_label == "entailment"
         assert record.cosine_answer > 0.6
         assert sum(record.answer_logprobs) > sum(record.perturbed_logprobs[0])
-        (alone,) = generate(model, formatter, [item.prompt], new_tokens=24, batch_tokens=1)
+        (alone,) = generate(model, formatter, [item.prompt], max_new_tokens=24, max_cache_tokens=1)
         assert (record.output, record.output_token_ids) == (alone.text, alone.token_ids)

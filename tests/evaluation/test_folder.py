@@ -4,7 +4,7 @@ import pytest
 
 from efface.artifacts import Record
 from efface.errors import EffaceError
-from efface.evaluation.record_files import read_sets, write_sets
+from efface.evaluation.record_files import read_record_sets, write_record_sets
 
 
 def record(set_: str, id_: str) -> Record:
@@ -35,25 +35,25 @@ RECORDS = {"forget": [record("forget", "2"), record("forget", "1")], "retain": [
 
 def test_what_is_written_is_read(tmp_path):
     folder = tmp_path / "records" / "after"
-    write_sets(folder, RECORDS)
-    write_sets(folder, RECORDS)
+    write_record_sets(folder, RECORDS)
+    write_record_sets(folder, RECORDS)
     assert sorted(path.name for path in folder.iterdir()) == ["forget.jsonl", "retain.jsonl"]
-    assert read_sets(folder) == RECORDS
+    assert read_record_sets(folder) == RECORDS
 
 
 def test_records_of_another_evaluation_are_not_mixed_in(tmp_path):
-    write_sets(tmp_path, {"world_facts": [record("world_facts", "1")]})
+    write_record_sets(tmp_path, {"world_facts": [record("world_facts", "1")]})
     with pytest.raises(EffaceError, match=r"other sets \(world_facts.jsonl\); remove them"):
-        write_sets(tmp_path, RECORDS)
+        write_record_sets(tmp_path, RECORDS)
 
 
 def test_an_empty_folder_is_refused(tmp_path):
     with pytest.raises(EffaceError, match=r"no records in .*nowhere; run the evaluation first"):
-        read_sets(tmp_path / "nowhere")
+        read_record_sets(tmp_path / "nowhere")
 
 
 def test_a_damaged_file_is_named(tmp_path):
-    write_sets(tmp_path, RECORDS)
+    write_record_sets(tmp_path, RECORDS)
     (tmp_path / "retain.jsonl").write_text("{", encoding="utf-8")
     with pytest.raises(EffaceError, match=r"retain.jsonl, line 1"):
-        read_sets(tmp_path)
+        read_record_sets(tmp_path)

@@ -10,10 +10,10 @@ from transformers import AutoModelForCausalLM, RwkvConfig
 from efface.errors import EffaceError
 from efface.evaluation import generate as generate_module
 from efface.evaluation import greedy_decoder as decode_module
-from efface.evaluation.generate import Generation, batches, generate
-from efface.evaluation.kv_cache import cached_numbers
+from efface.evaluation.generate import Generation, generate, length_batches
+from efface.evaluation.kv_cache import cache_elements_per_token
 from efface.schema import Prompt
-from efface.text.formatter import Formatter, TextConfig
+from efface.text.formatter import PromptFormatter, TextConfig
 
 QUESTIONS = [
     Prompt("Who wrote it?"),
@@ -25,12 +25,12 @@ QUESTIONS = [
 NEW = 24
 
 
-def one_by_one(model: Any, formatter: Formatter, question: Prompt, new_tokens: int) -> list[int]:
+def one_by_one(model: Any, formatter: PromptFormatter, question: Prompt, max_new_tokens: int) -> list[int]:
     """Greedy decoding as it is defined: no cache, no batch, no padding."""
     (prompt,) = formatter.encode_prompts([question])
     ids: list[int] = []
     with torch.no_grad():
-        while len(ids) < new_tokens:
+        while len(ids) < max_new_tokens:
             best = int(model(torch.tensor([prompt + ids])).logits[0, -1].argmax())
             if best in formatter.stop_ids:
                 break
@@ -38,21 +38,21 @@ def one_by_one(model: Any, formatter: Formatter, question: Prompt, new_tokens: i
     return ids
 
 
-def stopping_at(formatter: Formatter, token_id: int) -> Formatter:
+def stopping_at(formatter: PromptFormatter, token_id: int) -> PromptFormatter:
     tokenizer = formatter.tokenizer
     tokenizer.eos_token = tokenizer.convert_ids_to_tokens(token_id)
-    return Formatter(tokenizer, TextConfig(format="plain"))
+    return PromptFormatter(tokenizer, TextConfig(format="plain"))
 
 
-def run(model: Any, formatter: Formatter, **settings: Any) -> list[Generation]:
-    return generate(model, formatter, QUESTIONS, **{"new_tokens": NEW, "batch_tokens": 10_000, **settings})
+def run(model: Any, formatter: PromptFormatter, **settings: Any) -> list[Generation]:
+    return generate(model, formatter, QUESTIONS, **{"max_new_tokens": NEW, "max_cache_tokens": 10_000, **settings})
 
 
-@pytest.mark.parametrize("batch_tokens", [1, 80, 10_000], ids=["rows alone", "two at a time", "all at once"])
-def test_batches_say_what_single_prompts_say(model, formatter, batch_tokens):
+@pytest.mark.parametrize("max_cache_tokens", [1, 80, 10_000], ids=["rows alone", "two at a time", "all at once"])
+def test_batches_say_what_single_prompts_say(model, formatter, max_cache_tokens):
     expected = [one_by_one(model, formatter, question, NEW) for question in QUESTIONS]
     assert len({tuple(ids) for ids in expected}) > 1
-    outputs = run(model, formatter, batch_tokens=batch_tokens)
+    outputs = run(model, formatter, max_cache_tokens=max_cache_tokens)
     assert [output.token_ids for output in outputs] == expected
     assert [output.text for output in outputs] == [formatter.tokenizer.decode(ids) for ids in expected]
 
@@ -69,7 +69,7 @@ def test_output_may_be_empty_and_costs_one_forward(model, formatter):
     forwards = []
     model.register_forward_hook(lambda *_: forwards.append(1))
     formatter = stopping_at(formatter, first)
-    assert generate(model, formatter, QUESTIONS[:1], new_tokens=NEW, batch_tokens=100) == [Generation([], "")]
+    assert generate(model, formatter, QUESTIONS[:1], max_new_tokens=NEW, max_cache_tokens=100) == [Generation([], "")]
     assert len(forwards) == 1
 
 
@@ -110,20 +110,20 @@ def test_dropout_is_off_meanwhile_and_the_mode_comes_back(model, formatter, trai
 def test_collapsed_model_stays_within_its_budget(model, formatter):
     model.lm_head.weight.data.zero_()  # all logits are equal: the first token, for ever
     formatter = stopping_at(formatter, 5)
-    assert all(output.token_ids == [0] * 40 for output in run(model, formatter, new_tokens=40))
+    assert all(output.token_ids == [0] * 40 for output in run(model, formatter, max_new_tokens=40))
 
 
 def test_batches_keep_to_the_token_budget(model, formatter, monkeypatch):
     shapes = []
-    original = decode_module.greedy
+    original = decode_module.greedy_decode
 
     def spy(model: Any, prompts: list[list[int]], **settings: Any) -> Any:
         shapes.append((len(prompts), max(map(len, prompts))))
         return original(model, prompts, **settings)
 
-    monkeypatch.setattr(decode_module, "greedy", spy)
+    monkeypatch.setattr(decode_module, "greedy_decode", spy)
     done: list[int] = []
-    run(model, formatter, batch_tokens=100, progress=done.append)
+    run(model, formatter, max_cache_tokens=100, progress=done.append)
     assert len(shapes) > 1
     assert all(rows == 1 or rows * (width + NEW) <= 100 for rows, width in shapes)
     assert [width for _, width in shapes] == sorted((width for _, width in shapes), reverse=True)
@@ -132,19 +132,19 @@ def test_batches_keep_to_the_token_budget(model, formatter, monkeypatch):
 
 def test_batches_follow_the_free_memory_unless_told_how_large(model, formatter, monkeypatch):
     rows: list[int] = []
-    original = decode_module.greedy
+    original = decode_module.greedy_decode
 
     def spy(model: Any, prompts: list[list[int]], **settings: Any) -> Any:
         rows.append(len(prompts))
         return original(model, prompts, **settings)
 
-    monkeypatch.setattr(decode_module, "greedy", spy)
+    monkeypatch.setattr(decode_module, "greedy_decode", spy)
     expected = run(model, formatter)
     longest = max(map(len, formatter.encode_prompts(QUESTIONS)))
     two_rows = 1 << (2 * (longest + NEW)).bit_length()
-    free = two_rows * cached_numbers(model.config) * 4 * 2
+    free = two_rows * cache_elements_per_token(model.config) * 4 * 2
     monkeypatch.setattr(generate_module, "free_memory", lambda device: free)
-    assert run(model, formatter, batch_tokens=None) == expected
+    assert run(model, formatter, max_cache_tokens=None) == expected
     assert rows[0] == 5
     assert 1 < rows[1] < 5
     assert sum(rows) == 10
@@ -153,7 +153,7 @@ def test_batches_follow_the_free_memory_unless_told_how_large(model, formatter, 
 def out_of_memory_above(limit: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Let the model stand for one on a GPU that holds so many rows; gives how many were asked each time."""
     rows: list[int] = []
-    original = decode_module.greedy
+    original = decode_module.greedy_decode
 
     def fails(model: Any, prompts: list[list[int]], **settings: Any) -> list[list[int]]:
         rows.append(len(prompts))
@@ -161,7 +161,7 @@ def out_of_memory_above(limit: int, monkeypatch: pytest.MonkeyPatch) -> list[int
             raise torch.OutOfMemoryError
         return original(model, prompts, **settings)
 
-    monkeypatch.setattr(decode_module, "greedy", fails)
+    monkeypatch.setattr(decode_module, "greedy_decode", fails)
     return rows
 
 
@@ -176,9 +176,7 @@ def test_the_memory_of_the_gpu_changes_nothing(model, formatter, monkeypatch):
 
 def test_a_question_that_does_not_fit_into_memory_is_said(model, formatter, monkeypatch):
     rows = out_of_memory_above(0, monkeypatch)
-    sentence = (
-        rf"memory does not hold evaluate.new_tokens={NEW} behind .* evaluate.batch_tokens is; lower evaluate.new_t"
-    )
+    sentence = rf"memory does not hold evaluate.max_new_tokens={NEW} behind .* evaluate.max_cache_tokens is; lower evaluate.new_t"
     with pytest.raises(EffaceError, match=sentence):
         run(model, formatter)
     assert rows == [5, 3, 2, 1]
@@ -187,12 +185,14 @@ def test_a_question_that_does_not_fit_into_memory_is_said(model, formatter, monk
 def test_output_that_does_not_fit_is_refused(model, formatter):
     longest = max(map(len, formatter.encode_prompts(QUESTIONS)))
     room = 512 - longest
-    with pytest.raises(EffaceError, match=rf"{longest} tokens.*512 positions; set evaluate.new_tokens to {room} or"):
-        run(model, formatter, new_tokens=room + 1)
+    with pytest.raises(
+        EffaceError, match=rf"{longest} tokens.*512 positions; set evaluate.max_new_tokens to {room} or"
+    ):
+        run(model, formatter, max_new_tokens=room + 1)
 
 
 def test_no_question_has_no_answer(model, formatter):
-    assert generate(model, formatter, [], new_tokens=3, batch_tokens=10) == []
+    assert generate(model, formatter, [], max_new_tokens=3, max_cache_tokens=10) == []
 
 
 def test_adapter_speaks(model, formatter):
@@ -219,11 +219,11 @@ def test_a_prompt_at_a_time_where_padding_and_other_rows_are_read(formatter):
             parameter.data = torch.randn(parameter.shape, generator=generator) * 0.5
     expected = [one_by_one(model, formatter, question, 6) for question in QUESTIONS]
     assert len({tuple(ids) for ids in expected}) > 1
-    assert [output.token_ids for output in run(model, formatter, new_tokens=6)] == expected
+    assert [output.token_ids for output in run(model, formatter, max_new_tokens=6)] == expected
 
 
 def test_unpadded_batches_are_of_one_length():
     lengths = [7, 3, 7, 5, 3, 7]
-    assert list(batches(lengths, 3, 1000, padded=False)) == [[0, 2, 5], [3], [1, 4]]
-    assert list(batches(lengths, 3, 20, padded=False)) == [[0, 2], [5], [3], [1, 4]]
-    assert list(batches(lengths, 3, 1000, padded=True)) == [[0, 2, 5, 3, 1, 4]]
+    assert list(length_batches(lengths, 3, 1000, padded=False)) == [[0, 2, 5], [3], [1, 4]]
+    assert list(length_batches(lengths, 3, 20, padded=False)) == [[0, 2], [5], [3], [1, 4]]
+    assert list(length_batches(lengths, 3, 1000, padded=True)) == [[0, 2, 5, 3, 1, 4]]

@@ -25,9 +25,9 @@ def alone(model, formatter, question, answer):
     return [float(logp_TV[start + place, id_]) for place, id_ in enumerate(encoded.answer)]
 
 
-@pytest.mark.parametrize("token_budget", [1, 10_000])
-def test_every_answer_gets_its_own_logprobs(model, formatter, token_budget):
-    full, bare = likelihoods(model, formatter, [FULL, BARE], token_budget=token_budget)
+@pytest.mark.parametrize("max_tokens_per_forward", [1, 10_000])
+def test_every_answer_gets_its_own_logprobs(model, formatter, max_tokens_per_forward):
+    full, bare = likelihoods(model, formatter, [FULL, BARE], max_tokens_per_forward=max_tokens_per_forward)
     assert full.answer == pytest.approx(alone(model, formatter, FULL.question, FULL.answer), abs=1e-5)
     assert full.paraphrased == pytest.approx(alone(model, formatter, FULL.question, FULL.paraphrased_answer), abs=1e-5)
     assert len(full.perturbed) == 2
@@ -41,4 +41,4 @@ def test_every_answer_gets_its_own_logprobs(model, formatter, token_budget):
 def test_broken_weights_are_named_instead_of_written_down(model, formatter):
     model.lm_head.weight.data.fill_(float("nan"))
     with pytest.raises(EffaceError, match=r"not a number for the answer 'A poet wrote it.' of item 'full'"):
-        likelihoods(model, formatter, [FULL], token_budget=1000)
+        likelihoods(model, formatter, [FULL], max_tokens_per_forward=1000)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import DynamicCache, GPT2Config, LlamaConfig, LlamaForCausalLM, MambaConfig
 
-from efface.evaluation.kv_cache import batch_tokens_for, cached_numbers
+from efface.evaluation.kv_cache import cache_elements_per_token, max_cache_tokens_for
 from support.sizes import DENSE
 
 LLAMA = LlamaConfig(**DENSE, vocab_size=64)  # 2 layers x 2 heads x 8 numbers, keys and values: 64 a token
@@ -14,16 +14,20 @@ GIB = 2**30
 
 
 def found(free, *, config=LLAMA, dtype=torch.float32, device="cpu", asked=None):
-    return batch_tokens_for(asked, config, dtype=dtype, device_type=device, free=free)
+    return max_cache_tokens_for(asked, config, dtype=dtype, device_type=device, free=free)
 
 
 def test_what_a_token_takes_is_what_the_cache_of_transformers_holds():
     cache = DynamicCache(config=LLAMA)
     with torch.no_grad():
         LlamaForCausalLM(LLAMA)(torch.tensor([[1, 2, 3]]), past_key_values=cache)
-    assert 3 * cached_numbers(LLAMA) == sum(layer.keys.numel() + layer.values.numel() for layer in cache.layers) == 192
-    assert cached_numbers(GPT2Config(n_embd=32, n_layer=3, n_head=4)) == 2 * 3 * 32
-    assert cached_numbers(MambaConfig()) == 0
+    assert (
+        3 * cache_elements_per_token(LLAMA)
+        == sum(layer.keys.numel() + layer.values.numel() for layer in cache.layers)
+        == 192
+    )
+    assert cache_elements_per_token(GPT2Config(n_embd=32, n_layer=3, n_head=4)) == 2 * 3 * 32
+    assert cache_elements_per_token(MambaConfig()) == 0
 
 
 def test_half_of_the_free_memory_in_powers_of_two():

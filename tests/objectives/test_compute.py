@@ -13,10 +13,10 @@ from efface.objectives.config import KLConfig, ObjectiveConfig
 from efface.objectives.method import objective
 from efface.objectives.terms import Reference, divisors
 from efface.packing import forward
-from efface.packing.attention import packing
+from efface.packing.attention import packed_attention_enabled
 from efface.reference.live import LiveReference
 from efface.reference.logprobs import CachedLogprobs
-from efface.text.formatter import Encoded
+from efface.text.formatter import TokenizedSequence
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 LENGTHS = {"forget": (7, 21), "forget_idk": (11, 5), "retain": (30, 4), "retain_idk": (9, 9), "forget_mismatch": (6, 6)}
@@ -25,7 +25,7 @@ LENGTHS = {"forget": (7, 21), "forget_idk": (11, 5), "retain": (30, 4), "retain_
 def encoded(view, index, length):
     generator = torch.Generator().manual_seed(length + index)
     ids = torch.randint(2, 512, (length,), generator=generator).tolist()
-    return Encoded(f"{view}/{index}", ids[:3], ids[3:])
+    return TokenizedSequence(f"{view}/{index}", ids[:3], ids[3:])
 
 
 VIEWS = {view: [encoded(view, i, n) for i, n in enumerate(lengths)] for view, lengths in LENGTHS.items()}
@@ -44,14 +44,14 @@ def reference():
 def evaluated(model, method, reference=None, *, views=VIEWS, **settings):
     bound = objective(method, ObjectiveConfig(**settings))
     by = [divisors(term, views) for term in bound.terms]
-    with packing(forward.unwrapped(model)):
+    with packed_attention_enabled(forward.unwrap_peft(model)):
         return compute.term_values(model, bound.terms, views, by, reference or Reference())
 
 
 def related(view, index, answer):
     """All questions begin with the same three tokens, as those of a chat do; a question is the same in all views."""
     side = 5 if view.startswith("forget") else 6
-    return Encoded(f"{view}/{index}", [2, 3, 4, side, 10 + index, 20], answer)
+    return TokenizedSequence(f"{view}/{index}", [2, 3, 4, side, 10 + index, 20], answer)
 
 
 RELATED = {
@@ -72,7 +72,7 @@ def nothing_shared(monkeypatch):
         self.place.update(((-2 - at, token), at) for at, token in enumerate(ids, start))
         return list(range(start, len(self.place)))
 
-    return lambda: monkeypatch.setattr("efface.packing.packed_batch._Beginnings.add", anew)
+    return lambda: monkeypatch.setattr("efface.packing.packed_batch.PrefixTrie.add", anew)
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,9 @@ def values_and_gradients(model, method, reference, **settings):
     ],
 )
 def test_what_sequences_share_changes_nothing(model, reference, nothing_shared, method, settings):
-    before = CachedLogprobs.compute(reference, [*RELATED["forget"], *RELATED["forget_idk"]], token_budget=1000)
+    before = CachedLogprobs.compute(
+        reference, [*RELATED["forget"], *RELATED["forget_idk"]], max_tokens_per_forward=1000
+    )
     asks = Reference(before, LiveReference(reference))
     values, gradients = values_and_gradients(model, method, asks, views=RELATED, **settings)
     nothing_shared()

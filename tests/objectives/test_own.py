@@ -11,10 +11,10 @@ from transformers import AutoModelForCausalLM
 
 from efface.errors import EffaceError
 from efface.objectives.config import METHODS, ObjectiveConfig
-from efface.objectives.custom import ForgetObjective, RetainObjective, try_out
+from efface.objectives.custom import ForgetObjective, RetainObjective, check_custom_objective
 from efface.objectives.method import objective
 from efface.objectives.terms import DistributionTerm, Reference, SequenceTerm, TokenTerm
-from efface.text.formatter import Encoded
+from efface.text.formatter import TokenizedSequence
 from efface.train.step import batch_losses
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -77,14 +77,14 @@ def test_own_names_are_among_those_suggested():
     assert "wga+gd'" not in str(refused.value).partition(";")[2]
 
 
-@pytest.mark.parametrize("token_budget", [None, 1])
-def test_values_and_gradients_on_the_path_that_training_uses(token_budget):
+@pytest.mark.parametrize("max_tokens_per_forward", [None, 1])
+def test_values_and_gradients_on_the_path_that_training_uses(max_tokens_per_forward):
     """Against the model's own forward: the mean over all answer tokens, weights without a gradient."""
     model = AutoModelForCausalLM.from_pretrained(GOLDEN / "model", dtype=torch.float64)
-    items = [Encoded(str(n), [5 + n, 9, 4], list(range(20, 20 + length))) for n, length in enumerate((3, 8))]
+    items = [TokenizedSequence(str(n), [5 + n, 9, 4], list(range(20, 20 + length))) for n, length in enumerate((3, 8))]
     bound = objective("wga+twice", ObjectiveConfig(beta=0.5), (Weighted(), Tether()))
     examples = [{"forget": item, "retain": item} for item in items]
-    result = batch_losses(model, bound, examples, Reference(), token_budget=token_budget)
+    result = batch_losses(model, bound, examples, Reference(), max_tokens_per_forward=max_tokens_per_forward)
     logp = torch.cat([_logprobs(model, item) for item in items])
     weighted = (logp.detach().exp().sqrt() * logp).mean()
     assert result.forget.item() == pytest.approx(weighted.item(), rel=1e-9)
@@ -145,7 +145,7 @@ def test_a_term_that_cannot_be_used(term, sentence):
 def test_a_loss_that_cannot_be_used(loss, sentence):
     bound = objective("own+gd", ObjectiveConfig(), (own(TokenTerm("forget", loss)),))
     with pytest.raises(EffaceError, match=re.escape("method own+gd, forget loss: ")) as refused:
-        try_out(bound, vocabulary=11, device=CPU)
+        check_custom_objective(bound, vocabulary=11, device=CPU)
     assert sentence in str(refused.value)
     assert "\n" not in str(refused.value)
 
@@ -160,10 +160,10 @@ def test_losses_are_tried_on_what_training_would_give_them():
     pair = SequenceTerm(("forget_idk", "forget"), watched, reference=True)
     whole = DistributionTerm("retain", watched, positions="all", reference=True)
     for term in (TokenTerm("forget", watched), pair, whole):
-        try_out(objective("own", ObjectiveConfig(), (own(term),)), vocabulary=7, device=CPU)
+        check_custom_objective(objective("own", ObjectiveConfig(), (own(term),)), vocabulary=7, device=CPU)
     assert seen == [[(3,)], [(3,)] * 4, [(3, 7)] * 2]
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_no_built_in_loss_would_be_refused(method):
-    try_out(objective(method, ObjectiveConfig()), vocabulary=7, device=CPU)
+    check_custom_objective(objective(method, ObjectiveConfig()), vocabulary=7, device=CPU)

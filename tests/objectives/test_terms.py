@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from efface.objectives.terms import DistributionTerm, SequenceTerm, TokenTerm, counted, divisors
-from efface.text.formatter import Encoded
+from efface.objectives.terms import DistributionTerm, SequenceTerm, TokenTerm, counted_tokens, divisors
+from efface.text.formatter import TokenizedSequence
 
 VIEWS = {
-    "forget": [Encoded("a", [1, 2], [3, 4, 5]), Encoded("b", [1, 2, 3, 4], [5])],
-    "retain": [Encoded("c", [1], [2, 3]), Encoded("d", [1], [2])],
+    "forget": [TokenizedSequence("a", [1, 2], [3, 4, 5]), TokenizedSequence("b", [1, 2, 3, 4], [5])],
+    "retain": [TokenizedSequence("c", [1], [2, 3]), TokenizedSequence("d", [1], [2])],
 }
 
 
@@ -26,9 +26,9 @@ def over(positions, average="tokens", padded_length=None):
 
 def test_tokens_are_those_of_the_answer_or_all_but_the_first():
     first, second = VIEWS["forget"]
-    assert [counted(over("answer"), first), counted(over("all"), first)] == [3, 4]
-    assert [counted(over("answer"), second), counted(over("all"), second)] == [1, 4]
-    assert counted(TokenTerm("forget", lambda logp: logp), second) == 1
+    assert [counted_tokens(over("answer"), first), counted_tokens(over("all"), first)] == [3, 4]
+    assert [counted_tokens(over("answer"), second), counted_tokens(over("all"), second)] == [1, 4]
+    assert counted_tokens(TokenTerm("forget", lambda logp: logp), second) == 1
 
 
 @pytest.mark.parametrize(

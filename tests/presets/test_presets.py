@@ -54,7 +54,7 @@ def test_published_settings(name: str, method: str) -> None:
     assert train.lr == (5e-6 if me and real_world else 1e-5)
     assert (train.epochs, train.batch_size, train.weight_decay) == (5, 32, 0.01)
     assert (train.pairing, train.warmup_steps, train.max_grad_norm) == ("fixed", None, None)
-    assert config.evaluate.new_tokens == 200
+    assert config.evaluate.max_new_tokens == 200
 
 
 @pytest.mark.parametrize("name", ["real-world", *CONTINUAL, *TOFU])

@@ -9,13 +9,13 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
-from efface.packing.attention import packing
-from efface.packing.forward import unwrapped
+from efface.packing.attention import packed_attention_enabled
+from efface.packing.forward import unwrap_peft
 from efface.reference.live import LiveReference
-from efface.text.formatter import Encoded
+from efface.text.formatter import TokenizedSequence
 
 GOLDEN = Path(__file__).parents[1] / "golden"
-ITEMS = [Encoded("a", [5, 6, 7], [8, 9]), Encoded("b", [40], [41, 42, 43, 1])]
+ITEMS = [TokenizedSequence("a", [5, 6, 7], [8, 9]), TokenizedSequence("b", [40], [41, 42, 43, 1])]
 
 
 def base():
@@ -46,7 +46,7 @@ def test_the_logits_are_the_models_own(positions):
 @pytest.mark.parametrize("training", [False, True])
 def test_the_adapter_switched_off_is_the_base(adapted, training):
     adapted.train(training)
-    with packing(unwrapped(adapted)):  # it is asked in the middle of a training step
+    with packed_attention_enabled(unwrap_peft(adapted)):  # it is asked in the middle of a training step
         found = logits(LiveReference(adapted, adapter_off=True))
     torch.testing.assert_close(found, logits(LiveReference(base())))
     assert adapted.training == training
@@ -55,7 +55,7 @@ def test_the_adapter_switched_off_is_the_base(adapted, training):
 def test_the_adapter_is_back_afterwards(adapted):
     adapted.eval()
     with_adapter = logits(LiveReference(adapted))
-    with packing(unwrapped(adapted)):
+    with packed_attention_enabled(unwrap_peft(adapted)):
         logits(LiveReference(adapted, adapter_off=True))
     torch.testing.assert_close(logits(LiveReference(adapted)), with_adapter)
     assert not torch.allclose(with_adapter, logits(LiveReference(base())))
@@ -76,6 +76,6 @@ def test_dropout_is_off_and_no_gradient_is_kept(adapted):
 
 def test_the_mode_comes_back_after_an_error(adapted):
     adapted.train()
-    with pytest.raises(AttributeError), packing(unwrapped(adapted)):
+    with pytest.raises(AttributeError), packed_attention_enabled(unwrap_peft(adapted)):
         LiveReference(adapted, adapter_off=True).rows([None], "all")
     assert adapted.training

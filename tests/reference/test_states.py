@@ -18,9 +18,9 @@ from efface.objectives.config import KLConfig, ObjectiveConfig
 from efface.objectives.method import objective
 from efface.objectives.terms import Reference
 from efface.reference import hidden_states as module
-from efface.reference.hidden_states import CachedStates, bytes_of
+from efface.reference.hidden_states import CachedHiddenStates, bytes_of
 from efface.reference.live import LiveReference
-from efface.text.formatter import Encoded
+from efface.text.formatter import TokenizedSequence
 from efface.train.step import batch_losses
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -59,7 +59,7 @@ def items(count=6):
     def ids():
         return torch.randint(1, 97, (int(torch.randint(1, 9, (), generator=chance)),), generator=chance).tolist()
 
-    return [Encoded(str(number), ids(), ids()) for number in range(count)]
+    return [TokenizedSequence(str(number), ids(), ids()) for number in range(count)]
 
 
 ITEMS = items()
@@ -68,7 +68,9 @@ EXAMPLES = [{"forget": item, "retain": other} for item, other in zip(ITEMS, ITEM
 
 def cached(model, path, *, positions="answer", sequences=ITEMS, budget=20):
     reads = [(item, positions) for item in sequences]
-    return CachedStates.compute(model, reads, path / "states.safetensors", token_budget=budget, made_by=MADE_BY)
+    return CachedHiddenStates.compute(
+        model, reads, path / "states.safetensors", max_tokens_per_forward=budget, made_by=MADE_BY
+    )
 
 
 def trained(model, distribution, positions, *, steps, budget=None):
@@ -83,7 +85,7 @@ def trained(model, distribution, positions, *, steps, budget=None):
             bound,
             EXAMPLES,
             Reference(distribution=distribution),
-            token_budget=budget,
+            max_tokens_per_forward=budget,
             backward=torch.Tensor.backward,
         )
         losses.append((found.forget.item(), found.retain.item()))
@@ -148,10 +150,10 @@ def test_under_autocast_it_is_the_same_at_half_the_size(tmp_path):
 def test_each_content_lies_in_the_file_once_as_widely_as_it_is_read(tmp_path):
     model = built("tied", torch.float32)
     first, second, *_ = (item for item in ITEMS if len(item.prompt) > 2)
-    again = Encoded("again", first.prompt, first.answer)
+    again = TokenizedSequence("again", first.prompt, first.answer)
     reads = [(first, "all"), (again, "answer"), (second, "answer")]
     path = tmp_path / "deep" / "states.safetensors"
-    reference = CachedStates.compute(model, reads, path, token_budget=1000, made_by=MADE_BY)
+    reference = CachedHiddenStates.compute(model, reads, path, max_tokens_per_forward=1000, made_by=MADE_BY)
     stored = load_file(path)
     assert {key: len(value) for key, value in stored.items()} == {
         first.key: len(first) - 1,
@@ -165,7 +167,7 @@ def test_each_content_lies_in_the_file_once_as_widely_as_it_is_read(tmp_path):
     with pytest.raises(KeyError):
         reference.rows([second], "all")
     with pytest.raises(KeyError):
-        reference.rows([Encoded(first.id, first.prompt, [5])], "answer")
+        reference.rows([TokenizedSequence(first.id, first.prompt, [5])], "answer")
 
 
 class Counting(BytesIO):
@@ -198,15 +200,15 @@ def test_read_again_only_where_the_same_made_it(tmp_path):
     model = built("softcap, tied", torch.float32)
     path = tmp_path / "states.safetensors"
     reference = cached(model, tmp_path)
-    again = CachedStates.load(path, model, made_by=MADE_BY)
+    again = CachedHiddenStates.load(path, model, made_by=MADE_BY)
     assert again is not None
     states = again.rows(ITEMS, "answer")
     assert torch.equal(states, reference.rows(ITEMS, "answer"))
     assert torch.equal(again.head(states), reference.head(states))
-    assert CachedStates.load(path, model, made_by=MADE_BY | {"precision": "bf16"}) is None
+    assert CachedHiddenStates.load(path, model, made_by=MADE_BY | {"precision": "bf16"}) is None
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(EffaceError, match=r"states\.safetensors is damaged; remove it and go on with --resume"):
-        CachedStates.load(path, model, made_by=MADE_BY)
+        CachedHiddenStates.load(path, model, made_by=MADE_BY)
 
 
 def test_what_cannot_be_computed_leaves_no_file(tmp_path, monkeypatch):

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from efface.report.differences import flat_differences, print_differences
 from efface.report.leaderboard import flat_leaderboard, print_leaderboard
-from efface.scores.leaderboard.discover import Unread
+from efface.scores.leaderboard.discover import UnreadableSource
 from efface.scores.leaderboard.leaderboard import Differences, Leaderboard, compare, leaderboard
 from support.answered import answered, write_run
 
@@ -51,7 +51,7 @@ def test_boards_one_after_another(found: Leaderboard) -> None:
         assert f"{row.harmonic_mean.low:.3f}-{row.harmonic_mean.high:.3f}" in text
     assert [row.ranks for row in found.boards[0].rows] == [(1, 2), (1, 2)]
     assert text.count(" 1-2 ") == 2
-    assert text.count("*") == 1 + sum(row.front for board in found.boards for row in board.rows)
+    assert text.count("*") == 1 + sum(row.pareto_optimal for board in found.boards for row in board.rows)
     assert "Questions: retain 7, real_authors 7, world_facts 7, forget 7." in text
     assert "95% of 100 resamples" in text
     assert "Partial" not in text
@@ -61,7 +61,7 @@ def test_boards_one_after_another(found: Leaderboard) -> None:
 def test_what_a_reader_should_know(runs: Path) -> None:
     found = leaderboard([runs], definition="tofu", draws=100)
     assert "No ranks: utility and efficacy cannot both be had (tofu)." in printed(print_leaderboard, found)
-    unread = [Unread(path=f"a{number}", reason=HOSTILE) for number in range(12)]
+    unread = [UnreadableSource(path=f"a{number}", reason=HOSTILE) for number in range(12)]
     text = printed(print_leaderboard, found.model_copy(update={"unread": unread}))
     assert "not read: a9: [2J[red]=1+1[/red]" in text
     assert "not read: 2 more, which --json lists" in text

@@ -23,7 +23,7 @@ def scores(forget: dict[str, float | None], retain: dict[str, float | None]) -> 
         missing={},
         embedder=None,
         judge=None,
-        sets={name: SetScores(n=4, **six, own=own) for name, own in sets.items()},
+        sets={name: SetScores(n=4, **six, custom=own) for name, own in sets.items()},
     )
 
 
@@ -41,7 +41,7 @@ def rows(function: Any, *arguments: Any) -> list[list[str]]:
 
 def test_before_and_after_of_each_set() -> None:
     before, after = scores({"declines": 0.25, "words": 12.0}, {"declines": 0.0, "words": None}), scores({}, {})
-    after.sets["forget"].own = {"declines": 0.75, "words": 3.5}
+    after.sets["forget"].custom = {"declines": 0.75, "words": 3.5}
     shown = rows(print_results, {"me+gd": Results(definition="paper", method="me+gd", before=before, after=after)})
     assert ["declines", "words"] in shown
     forget, retain = shown.index(["forget", "(4)"]), shown.index(["retain", "(4)"])

@@ -71,10 +71,10 @@ def settings(source: Path) -> dict[str, Any]:
     return {
         "method": "me+gd",
         "model": str(source),
-        "data": {"source": "generated", "authors": 3, "forget_authors": 1, "retain_evaluation": 3},
+        "data": {"source": "synthetic-authors", "authors": 3, "forget_authors": 1, "retain_evaluation": 3},
         "text": {"format": "plain"},
-        "train": {"lr": 1e-3, "epochs": 2, "batch_size": 5, "warmup_steps": 0, "checkpoint_every": 2},
-        "evaluate": {"embedder": "none", "judge": "key-facts", "new_tokens": 3, "limit": 3},
+        "train": {"lr": 1e-3, "epochs": 2, "batch_size": 5, "warmup_steps": 0, "save_steps": 2},
+        "evaluate": {"embedder": "none", "judge": "key-facts", "max_new_tokens": 3, "limit": 3},
     }
 
 

@@ -17,15 +17,15 @@ from safetensors.torch import load_file, save_file
 
 import efface
 from efface.config.commands import RunConfig
-from efface.config.parse import merge, validated
+from efface.config.parse import merge_settings, validate_config
 from efface.errors import EffaceError
 from efface.evaluation.generate import generate
-from efface.models.load import check_weights, load_model, load_tokenizer, save_model
-from efface.packing.support import check_reading
-from efface.progress.reporter import Silent
+from efface.models.load import check_trainable_weights, load_model, load_tokenizer, save_model
+from efface.packing.support import check_packing
+from efface.progress.reporter import SilentReporter
 from efface.run import pipeline
 from efface.schema import Prompt, Turn
-from efface.text.formatter import Formatter, TextConfig
+from efface.text.formatter import PromptFormatter, TextConfig
 from efface.train.config import TrainConfig
 from support.sizes import DENSE, LINEAR
 
@@ -189,7 +189,7 @@ def form(architecture):
 
 
 def formatter(architecture, folder):
-    return Formatter(load_tokenizer(folder), form(architecture))
+    return PromptFormatter(load_tokenizer(folder), form(architecture))
 
 
 def plain(folder):
@@ -233,7 +233,7 @@ def test_losses_and_outputs_are_those_of_transformers(architecture, source):
     with torch.no_grad():
         for parameter in reference.parameters():
             parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.02)
-    assert (check_reading(model) is not None) == architecture.rows
+    assert (check_packing(model) is not None) == architecture.rows
     sequences = views(make)
     rows = {name: [{"prompt": it.prompt, "answer": it.answer} for it in items] for name, items in sequences.items()}
     with torch.no_grad():
@@ -242,7 +242,7 @@ def test_losses_and_outputs_are_those_of_transformers(architecture, source):
     torch.testing.assert_close((ours.forget, ours.retain), (npo, kl), rtol=1e-4, atol=1e-6)
 
     asked = [Prompt("Who wrote it?"), Prompt("Where is the house of the old painter?"), Prompt("Why?")]
-    said = generate(model, make, asked, new_tokens=9, batch_tokens=1000)
+    said = generate(model, make, asked, max_new_tokens=9, max_cache_tokens=1000)
     assert len({tuple(output.token_ids) for output in said}) > 1
     for prompt, output in zip(make.encode_prompts(asked), said, strict=True):
         own = model.generate(
@@ -257,7 +257,7 @@ def test_tokens_that_the_tokenizer_lacks_are_said_and_scored_as_nothing(tmp_path
     model, make = load(source), formatter(ARCHITECTURES["qwen3"], source)
     with torch.no_grad():
         model.lm_head.weight[TOKENS:] *= 50
-    [output] = generate(model, make, [Prompt("Who wrote it?")], new_tokens=9, batch_tokens=100)
+    [output] = generate(model, make, [Prompt("Who wrote it?")], max_new_tokens=9, max_cache_tokens=100)
     assert min(output.token_ids) >= TOKENS
     assert output.text == ""
 
@@ -265,32 +265,32 @@ def test_tokens_that_the_tokenizer_lacks_are_said_and_scored_as_nothing(tmp_path
 def test_a_tokenizer_of_another_model_is_refused(tmp_path):
     sizes = SIZES | {"vocab_size": 300}
     source = save(Architecture(lambda: hf.LlamaConfig(**sizes), "npo+kl"), tmp_path / "source")
-    data = {"source": "generated", "authors": 3, "forget_authors": 1}
+    data = {"source": "synthetic-authors", "authors": 3, "forget_authors": 1}
     config = {"method": "me+gd", "model": str(source), "data": data, "text": {"format": "plain"}}
     with pytest.raises(
         EffaceError, match=r"item '.*': the tokenizer makes token \d+, and the model knows 300 from 0 on"
     ):
-        pipeline.run(validated(RunConfig, config), tmp_path / "run")
+        pipeline.run(validate_config(RunConfig, config), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
 # Runs
 
 
-class Listening(Silent):
+class Listening(SilentReporter):
     """Remembers the warnings."""
 
     def __init__(self):
         self.warned = []
 
-    def warning(self, text):
+    def on_warning(self, text):
         self.warned.append(text)
 
 
-class Dying(Silent):
+class Dying(SilentReporter):
     """Dies after the third step, as the process would."""
 
-    def step(self, log):
+    def on_step(self, log):
         if log.step == 3:
             raise KeyboardInterrupt
 
@@ -311,10 +311,10 @@ def config(architecture, source, tmp_path):
             "model": str(source),
             "data": {"forget": str(tmp_path / "forget.jsonl"), "retain": str(tmp_path / "retain.jsonl")},
             "text": form(architecture).model_dump(),
-            "train": {"lr": 3e-3, "epochs": 2, "batch_size": 2, "warmup_steps": 0, "checkpoint_every": 1},
-            "evaluate": {"embedder": "none", "judge": "key-facts", "new_tokens": 3, "limit": 2},
+            "train": {"lr": 3e-3, "epochs": 2, "batch_size": 2, "warmup_steps": 0, "save_steps": 1},
+            "evaluate": {"embedder": "none", "judge": "key-facts", "max_new_tokens": 3, "limit": 2},
         }
-        return validated(RunConfig, merge(settings, changes))
+        return validate_config(RunConfig, merge_settings(settings, changes))
 
     return make
 
@@ -376,7 +376,7 @@ def test_weights_that_are_published_in_four_bits_alone(tmp_path):
     (folder / "config.json").write_text(json.dumps(config | {"quantization_config": rounded}))
     model = load(folder)
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
-    check_weights(folder, model, TrainConfig())
+    check_trainable_weights(folder, model, TrainConfig())
     expected = logits(model)
     save_model(model, load_tokenizer(folder), tmp_path / "model", source=folder, name="gpt-oss")
     torch.testing.assert_close(logits(load(tmp_path / "model")), expected)

@@ -66,7 +66,7 @@ def test_batches_change_nothing(config: Any, tmp_path: Path) -> None:
     """Greedy, in the order of the questions, however many are asked at once and however long they are."""
     rows = [{**row, "question": f"{'Now, ' * number}{row['question']}"} for number, row in enumerate(KNOWN)]
     for name, batch in (("together", 32_768), ("alone", 1)):
-        settings = config(rows, evaluate={"batch_tokens": batch})
+        settings = config(rows, evaluate={"max_cache_tokens": batch})
         answer_questions(settings, tmp_path / f"{name}.jsonl")
     assert (tmp_path / "together.jsonl").read_text() == (tmp_path / "alone.jsonl").read_text()
     assert [row["name"] for row in rows_in(tmp_path / "alone.jsonl")] == [row["name"] for row in KNOWN]
@@ -110,7 +110,7 @@ def test_warnings_about_the_file_are_told(config: Any, tmp_path: Path, monkeypat
 
     monkeypatch.setattr(module, "load_questions", warned)
     told = Told()
-    answer_questions(config(KNOWN[:1], evaluate={"new_tokens": 2}), tmp_path / "said.jsonl", reporter=told)
+    answer_questions(config(KNOWN[:1], evaluate={"max_new_tokens": 2}), tmp_path / "said.jsonl", reporter=told)
     assert told.warnings == ["hear this"]
 
 
@@ -126,7 +126,11 @@ def test_warnings_about_the_file_are_told(config: Any, tmp_path: Path, monkeypat
         ("said.jsonl", {"questions": {"columns": {"answer": "Antwort"}}}, "questions.columns.answer=Antwort"),
         ("said.jsonl", {"model": "./nowhere"}, "there is no folder ./nowhere"),
         ("said.jsonl", {"text": {"format": "chat"}}, "text.format"),
-        ("said.jsonl", {"evaluate": {"new_tokens": 510}}, "evaluate.new_tokens=510 exceed the model's 512 positions"),
+        (
+            "said.jsonl",
+            {"evaluate": {"max_new_tokens": 510}},
+            "evaluate.max_new_tokens=510 exceed the model's 512 positions",
+        ),
     ],
 )
 def test_refusals(config: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str, changes: Any, sentence: str):

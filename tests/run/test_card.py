@@ -9,14 +9,14 @@ import yaml
 
 from efface.artifacts import Downstream, DownstreamResults, TaskScore
 from efface.config.commands import RunConfig
-from efface.config.parse import validated
+from efface.config.parse import validate_config
 from efface.downstream.config import DownstreamConfig
 from efface.run.model_card import write_card
 
 
 @pytest.fixture
 def card(tmp_path, settings, made, results):
-    config = validated(RunConfig, settings)
+    config = validate_config(RunConfig, settings)
 
     def write(value=0.875):
         write_card(tmp_path, config, made, results(value))
@@ -48,7 +48,7 @@ def test_the_card_names_the_hub_model_that_it_was_made_of(tmp_path, card, made, 
 
 def test_no_folder_of_this_machine_stands_in_the_card(tmp_path, settings, made):
     data = {"forget": "/home/ada/request/forget.jsonl", "retain": "kept/retain.csv"}
-    config = validated(RunConfig, settings | {"data": data, "model": "/home/ada/model"})
+    config = validate_config(RunConfig, settings | {"data": data, "model": "/home/ada/model"})
     names = ("/home/ada/request/forget.jsonl", "/home/bob/forget.jsonl", "kept/retain.csv")
     files = {name: digit * 64 for name, digit in zip(names, "abc", strict=True)}
     write_card(tmp_path, config, made.model_copy(update={"model": "/home/ada/model", "data": files}), None)
@@ -61,17 +61,17 @@ def test_no_folder_of_this_machine_stands_in_the_card(tmp_path, settings, made):
 
 def test_files_of_earlier_requests_padding_and_reference_appear_by_name(tmp_path, settings, made):
     """Of a queue's settings, and of those that each request of it is run with."""
-    files = {name: f"/home/ada/{name}.csv" for name in ("forget", "retain", "first", "padding")}
-    data = {"forget": files["forget"], "retain": files["retain"], "padding": files["padding"]}
-    alone = {"data": {**data, "after": [files["first"]]}, "reference": "/home/ada/target"}
+    files = {name: f"/home/ada/{name}.csv" for name in ("forget", "retain", "first", "extra_retain")}
+    data = {"forget": files["forget"], "retain": files["retain"], "extra_retain": files["extra_retain"]}
+    alone = {"data": {**data, "forgotten_before": [files["first"]]}, "reference": "/home/ada/target"}
     queue = {"data": data, "continual": {"requests": [files["forget"], {"path": files["first"]}]}}
     for changes in (alone, queue):
-        config = validated(RunConfig, settings | {"model": "/home/ada/model"} | changes)
+        config = validate_config(RunConfig, settings | {"model": "/home/ada/model"} | changes)
         write_card(tmp_path, config, made.model_copy(update={"model": "/home/ada/model", "data": {}}), None)
         text = (tmp_path / "README.md").read_text(encoding="utf-8")
         assert "/home" not in text
         shown = yaml.safe_load(text.split("```yaml\n")[1].split("```")[0])
-        assert shown["data"]["padding"]["path"] == "padding.csv"
+        assert shown["data"]["extra_retain"]["path"] == "padding.csv"
         if changes is alone:
             assert ([each["path"] for each in shown["data"]["after"]], shown["reference"]) == (["first.csv"], "target")
         else:
@@ -79,14 +79,14 @@ def test_files_of_earlier_requests_padding_and_reference_appear_by_name(tmp_path
 
 
 def test_tasks_and_hub_names_stay_as_they_are(tmp_path, settings, made):
-    data = {"source": "tofu", "split": "forget01", "task": 3, "after": [1, 2]}
-    data["padding"] = {"path": "hf:tatsu-lab/alpaca"}
-    config = validated(RunConfig, settings | {"data": data, "reference": "locuslab/tofu_ft_llama2-7b"})
+    data = {"source": "tofu", "split": "forget01", "task": 3, "forgotten_before": [1, 2]}
+    data["extra_retain"] = {"path": "hf:tatsu-lab/alpaca"}
+    config = validate_config(RunConfig, settings | {"data": data, "reference": "locuslab/tofu_ft_llama2-7b"})
     write_card(tmp_path, config, made, None)
     text = (tmp_path / "README.md").read_text(encoding="utf-8")
     shown = yaml.safe_load(text.split("```yaml\n")[1].split("```")[0])
     assert (shown["data"]["after"], shown["reference"]) == ([1, 2], "locuslab/tofu_ft_llama2-7b")
-    assert shown["data"]["padding"]["path"] == "hf:tatsu-lab/alpaca"
+    assert shown["data"]["extra_retain"]["path"] == "hf:tatsu-lab/alpaca"
 
 
 def test_files_that_are_there_appear_by_name(tmp_path, settings, made, monkeypatch):
@@ -99,7 +99,7 @@ def test_files_that_are_there_appear_by_name(tmp_path, settings, made, monkeypat
     data = {name: f"private/clients/{name}.jsonl" for name in ("forget", "retain")}
     for path in data.values():
         Path(path).touch()
-    config = validated(RunConfig, settings | {"data": data, "plugins": [str(plugin)]})
+    config = validate_config(RunConfig, settings | {"data": data, "plugins": [str(plugin)]})
     made = made.model_copy(update={"data": dict.fromkeys(data.values(), "a" * 64)})
     write_card(tmp_path, config, made, None)
     text = (tmp_path / "README.md").read_text(encoding="utf-8")
@@ -115,7 +115,7 @@ def test_only_paths_are_cut(tmp_path, settings, made, monkeypatch):
     Path("sub/dir").mkdir(parents=True)
     form = "/no_think {question}\n" + "Be careful. " * 40 + "Yes/no: {answer}"
     data = {"forget": {"path": "~/private/gone.csv", "columns": {"question": "sub/dir"}}, "retain": "/home/kept.csv"}
-    config = validated(RunConfig, settings | {"text": {"format": form}, "data": data})
+    config = validate_config(RunConfig, settings | {"text": {"format": form}, "data": data})
     write_card(tmp_path, config, made.model_copy(update={"data": {"~/private/gone.csv": "a" * 64}}), None)
     text = (tmp_path / "README.md").read_text(encoding="utf-8")
     shown = yaml.safe_load(text.split("```yaml\n")[1].split("```")[0])
@@ -198,6 +198,6 @@ def test_hashes_and_settings(card, made):
     assert f"- forget01.json: `{made.data['forget01.json']}`" in text
     block = text.split("```yaml\n")[1].split("```")[0]
     expected = card.config.model_copy(update={"model": Path(card.config.model).name})
-    assert validated(RunConfig, yaml.safe_load(block)) == expected
+    assert validate_config(RunConfig, yaml.safe_load(block)) == expected
     assert "{{" not in text
     assert "{%" not in text

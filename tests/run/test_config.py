@@ -9,16 +9,16 @@ import pytest
 import yaml
 
 from efface.config.commands import FinetuneConfig, RunConfig
-from efface.config.parse import dotted_keys, merge, parse_pairs, read_yaml, to_yaml, validated
+from efface.config.parse import dotted_keys, merge_settings, parse_pairs, read_yaml, to_yaml, validate_config
 from efface.data.config import FileConfig
 from efface.errors import EffaceError
 from efface.train.config import LoRAConfig
 
-REQUIRED = {"method": "me+gd", "model": "m", "data": "generated"}
+REQUIRED = {"method": "me+gd", "model": "m", "data": "synthetic-authors"}
 
 
 def run(*pairs: str, **own: Any) -> RunConfig:
-    return validated(RunConfig, merge(REQUIRED | own, parse_pairs(pairs, RunConfig)))
+    return validate_config(RunConfig, merge_settings(REQUIRED | own, parse_pairs(pairs, RunConfig)))
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def run(*pairs: str, **own: Any) -> RunConfig:
         ("model=a=b", "a=b"),
         ("data.forget=7", FileConfig(path="7")),
         ("data.forget={path: a.csv, split: test}", FileConfig(path="a.csv", split="test")),
-        ("data.retain=generated", "generated"),
+        ("data.retain=model-answers", "model-answers"),
         ("text.format={question} {answer}", "{question} {answer}"),
         ("text.format=Q: {question} A: {answer}", "Q: {question} A: {answer}"),
         (r'text.format="Q: {question}\nA: {answer}"', "Q: {question}\nA: {answer}"),
@@ -72,14 +72,22 @@ def test_lora_on_its_own_keeps_what_follows() -> None:
 @pytest.mark.parametrize(
     ("below", "pairs", "expected"),
     [
-        ({"source": "generated", "authors": 9}, ["data=tofu-forget05"], {"source": "tofu", "split": "forget05"}),
+        (
+            {"source": "synthetic-authors", "authors": 9},
+            ["data=tofu-forget05"],
+            {"source": "tofu", "split": "forget05"},
+        ),
         ("tofu-forget05", ["data.task=2"], {"source": "tofu", "split": "forget05", "task": 2}),
         ("tofu-forget05", ["data.task=2", "data=tofu-forget10"], {"source": "tofu", "split": "forget10"}),
         ("tofu-forget05", ["data=tofu-forget10", "data.task=2"], {"source": "tofu", "split": "forget10", "task": 2}),
         ("tofu-forget05", ["data.split=forget10"], {"source": "tofu", "split": "forget10"}),
         # another source starts anew, whatever the order
-        ("tofu-forget05", ["data.source=generated"], {"source": "generated"}),
-        ("tofu-forget05", ["data.authors=9", "data.source=generated"], {"source": "generated", "authors": 9}),
+        ("tofu-forget05", ["data.source=synthetic-authors"], {"source": "synthetic-authors"}),
+        (
+            "tofu-forget05",
+            ["data.authors=9", "data.source=synthetic-authors"],
+            {"source": "synthetic-authors", "authors": 9},
+        ),
         ("tofu-forget05", ["data.forget=f", "data.retain=r"], {"source": "files", "forget": "f", "retain": "r"}),
         ({"forget": "f", "retain": "r"}, ["data.retain=s"], {"source": "files", "forget": "f", "retain": "s"}),
     ],
@@ -89,7 +97,7 @@ def test_data_over_data(below: object, pairs: list[str], expected: dict[str, obj
 
 
 def test_data_that_contradicts_its_source_is_refused() -> None:
-    with pytest.raises(EffaceError, match="split=forget01 means nothing for source=generated"):
+    with pytest.raises(EffaceError, match="split=forget01 means nothing for source=synthetic-authors"):
         run("data.split=forget01")
 
 
@@ -106,12 +114,12 @@ def test_settings_survive_their_own_yaml() -> None:
         run(
             "train.lr=3e-7", "train.lora=true", "data.forget=f", "data.retain=r", r'text.format="{question}\n{answer}"'
         ),
-        validated(FinetuneConfig, {"model": "m", "data": "tofu-forget01"}),
+        validate_config(FinetuneConfig, {"model": "m", "data": "tofu-forget01"}),
     ]
     for config in configs:
         text = to_yaml(config)
-        assert validated(type(config), yaml.safe_load(text)) == config
-        assert to_yaml(validated(type(config), yaml.safe_load(text))) == text
+        assert validate_config(type(config), yaml.safe_load(text)) == config
+        assert to_yaml(validate_config(type(config), yaml.safe_load(text))) == text
     assert to_yaml(configs[0]).startswith("method: me+gd\nmodel: m\ndata:\n")
 
 
@@ -123,7 +131,7 @@ def test_values_are_not_spilled_whole() -> None:
 
 def test_misspelled_key_is_named_before_the_missing_one() -> None:
     with pytest.raises(EffaceError, match="unknown key 'metod'; did you mean 'method'"):
-        validated(RunConfig, {"metod": "me+gd", "model": "m", "data": "generated"})
+        validate_config(RunConfig, {"metod": "me+gd", "model": "m", "data": "synthetic-authors"})
 
 
 def test_same_name_in_two_groups_names_both() -> None:

@@ -34,15 +34,15 @@ def told(*, terminal: bool, width: int = 80, steps: int = 4, done: int = 4) -> l
     file = io.StringIO()
     console = Console(file=file, force_terminal=terminal, width=width, _environ={"TERM": "xterm"})
     with ConsoleReporter(console) as reporter:
-        reporter.stage("unlearning with me+gd")
+        reporter.on_stage("unlearning with me+gd")
         for number in range(1, done + 1):
-            reporter.step(step(number, steps))
+            reporter.on_step(step(number, steps))
             reporter._progress.refresh()
-        reporter.stage("evaluating after unlearning")
+        reporter.on_stage("evaluating after unlearning")
         for part, part_done in (("likelihoods", 0), ("likelihoods", 557), ("outputs", 100), ("outputs", 557)):
-            reporter.scored(part, part_done, 557)
+            reporter.on_progress(part, part_done, 557)
             reporter._progress.refresh()
-        reporter.warning("\x1b[2J[red]odd[/red]\nname " + "x" * 100)
+        reporter.on_warning("\x1b[2J[red]odd[/red]\nname " + "x" * 100)
     return [line.rstrip() for line in re.split(r"[\r\n]+", CONTROL.sub("", file.getvalue())) if line.strip()]
 
 

@@ -23,7 +23,7 @@ def test_devices(monkeypatch):
 def test_each_process_of_a_machine_needs_a_gpu_of_its_own(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    monkeypatch.setattr(distributed, "connect", lambda _: None)
+    monkeypatch.setattr(distributed, "init_process_group", lambda _: None)
     monkeypatch.setattr(distributed, "_group", distributed._Group(1, 4))
     monkeypatch.setenv("WORLD_SIZE", "4")
     monkeypatch.setenv("LOCAL_RANK", "1")

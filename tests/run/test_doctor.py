@@ -11,12 +11,12 @@ import torch
 from transformers import Qwen3MoeConfig
 
 from efface.config.commands import RunConfig
-from efface.config.parse import validated
+from efface.config.parse import validate_config
 from efface.models import auto_optimizer
 from efface.preflight import doctor, machine, measure
 from efface.preflight.diagnosis import Diagnosis, Finding
 from efface.preflight.doctor import examine, examine_run
-from efface.progress.reporter import Silent
+from efface.progress.reporter import SilentReporter
 from efface.train import optimizer
 
 GIB = 2**30
@@ -48,13 +48,13 @@ def config(settings):
             for each in groups:
                 group = group.setdefault(each, {})
             group[name] = value
-        return validated(RunConfig, values)
+        return validate_config(RunConfig, values)
 
     return make
 
 
 def look(config: RunConfig, steps: int = 0, data_dir: Path | None = None) -> Diagnosis:
-    return examine_run(config, data_dir=data_dir, steps=steps, reporter=Silent())
+    return examine_run(config, data_dir=data_dir, steps=steps, reporter=SilentReporter())
 
 
 def of(found: Diagnosis, about: str) -> Finding:
@@ -115,7 +115,7 @@ def test_what_is_not_installed(hub, monkeypatch):
 def test_a_run_that_fits_is_measured(hub, config):
     found = look(config(), steps=1)
     assert found.problems == []
-    assert of(found, "data").text == "generated-1-of-3: 20 to forget, 40 to keep, 6 questions to score"
+    assert of(found, "data").text == "synthetic-authors-1-of-3: 20 to forget, 40 to keep, 6 questions to score"
     assert of(found, "model").level == of(found, "memory").level == of(found, "disk").level == "ok"
     assert found.forecast.parameters == 90_864
     assert found.forecast.checkpoints == 2
@@ -163,13 +163,13 @@ def test_ways_to_train(hub, config):
 
 def test_ways_that_are_not_to_be_had(hub, config, monkeypatch):
     assert EIGHT not in [each.setting for each in look(config(**{"train.precision": "float32"})).options]
-    monkeypatch.setattr(doctor, "why_not_8bit", lambda device: "torchao")
+    monkeypatch.setattr(doctor, "adamw8bit_unsupported_reason", lambda device: "torchao")
     monkeypatch.setattr(doctor, "find_spec", lambda name: None)
     assert [each.setting for each in look(config()).options] == [ALL]
 
 
 def test_an_optimizer_that_is_not_to_be_had(hub, config, monkeypatch):
-    monkeypatch.setattr(optimizer, "why_not_8bit", lambda device: "torchao, which is not installed")
+    monkeypatch.setattr(optimizer, "adamw8bit_unsupported_reason", lambda device: "torchao, which is not installed")
     found = look(config(**{"train.optimizer": "adamw8bit"}))
     assert of(found, "training").text == "train.optimizer=adamw8bit needs torchao, which is not installed"
     assert found.forecast is None
@@ -182,7 +182,12 @@ def test_what_was_asked_for_by_name_is_chosen(hub, config):
 
 
 def test_a_run_that_does_not_fit(hub, config, monkeypatch):
-    small = {"train.token_budget": 600, "evaluate.limit": 1, "evaluate.token_budget": 32, "train.precision": "float32"}
+    small = {
+        "train.max_tokens_per_forward": 600,
+        "evaluate.limit": 1,
+        "evaluate.max_tokens_per_forward": 32,
+        "train.precision": "float32",
+    }
     small["train.gradient_checkpointing"] = False
     full, adapters, _ = look(config(**small)).options
     assert adapters.training > full.training  # of so small a model, adapters keep more than they save
@@ -200,12 +205,12 @@ def test_a_run_that_does_not_fit(hub, config, monkeypatch):
 
 
 def test_an_evaluation_that_does_not_fit(hub, config, monkeypatch):
-    planned = look(config(**{"train.token_budget": 64})).forecast
+    planned = look(config(**{"train.max_tokens_per_forward": 64})).forecast
     assert planned.evaluation > planned.training
     monkeypatch.setattr(doctor, "free_memory", lambda device: planned.training)
-    found = look(config(**{"train.token_budget": 64}))
+    found = look(config(**{"train.max_tokens_per_forward": 64}))
     assert found.problems == [of(found, "memory")]
-    assert "lower evaluate.batch_tokens and evaluate.token_budget" in of(found, "memory").text
+    assert "lower evaluate.max_cache_tokens and evaluate.max_tokens_per_forward" in of(found, "memory").text
 
 
 def test_a_full_disk(hub, config, monkeypatch):
@@ -264,8 +269,8 @@ def test_a_method_without_its_data_and_a_format_without_its_template(hub, config
 
 
 def test_outputs_that_are_too_long_for_the_model(hub, config):
-    found = look(config(**{"evaluate.new_tokens": 500}))
-    assert "exceed the model's 512 positions; set evaluate.new_tokens to" in of(found, "text").text
+    found = look(config(**{"evaluate.max_new_tokens": 500}))
+    assert "exceed the model's 512 positions; set evaluate.max_new_tokens to" in of(found, "text").text
 
 
 def test_what_libraries_raise_becomes_a_finding(hub, config, monkeypatch):
@@ -277,7 +282,7 @@ def test_what_libraries_raise_becomes_a_finding(hub, config, monkeypatch):
         return of(look(config(), steps=1), "steps").text
 
     assert fail(OSError(28, "No space left on device", "/tmp/x")).startswith("/tmp/x: No space left on device; look")
-    assert fail(torch.OutOfMemoryError()).startswith("the GPU's memory ran out; lower evaluate.batch_tokens")
+    assert fail(torch.OutOfMemoryError()).startswith("the GPU's memory ran out; lower evaluate.max_cache_tokens")
 
 
 def test_warnings_of_a_run_are_told_once(hub, config):
@@ -312,7 +317,7 @@ def test_a_gated_model(hub, config):
 
 def test_own_answers_are_counted_in_full(hub, config):
     Path("../forget.jsonl").write_text('{"question": "Who?", "answer": "Ada."}\n')
-    data = {"forget": "../forget.jsonl", "retain": "generated", "generic_questions": 8}
+    data = {"forget": "../forget.jsonl", "retain": "model-answers", "generic_questions": 8}
     found = look(config(data=data, **{"train.batch_size": 1}), steps=1)
     assert found.problems == []
     assert found.times.answers > 0
@@ -342,7 +347,7 @@ def test_an_architecture_that_cannot_be_trained_is_found_when_measured(hub, conf
     def refuse(*_):
         raise doctor.EffaceError("packed and separate forwards differ")
 
-    monkeypatch.setattr("efface.models.open.why_in_rows", refuse)
+    monkeypatch.setattr("efface.models.open.packing_unsupported_reason", refuse)
     found = look(config(), steps=1)
     assert of(found, "steps").text == "packed and separate forwards differ"
     assert found.measured is None

@@ -13,7 +13,7 @@ from efface.artifacts import Manifest
 from efface.commands import downstream
 from efface.commands.downstream import downstream_model
 from efface.config.downstream_command import DownstreamRunConfig
-from efface.config.parse import merge, read_yaml, validated
+from efface.config.parse import merge_settings, read_yaml, validate_config
 from efface.downstream.harness import score_downstream
 from efface.errors import EffaceError
 from support.downstream import cache_in, write_tasks
@@ -34,7 +34,7 @@ def config(source, local_tasks):
         "device": "cpu",
         "downstream": {"tasks": ["local_arc", "local_gsm8k"], "include": str(local_tasks), "limit": 6},
     }
-    return lambda **changes: validated(DownstreamRunConfig, merge(own, changes))
+    return lambda **changes: validate_config(DownstreamRunConfig, merge_settings(own, changes))
 
 
 def test_a_saved_model_scores_as_it_does_in_memory(config, source, tmp_path):
@@ -55,7 +55,7 @@ def test_its_folder_says_what_made_the_scores(config, local_tasks, tmp_path):
     file = (local_tasks / "local_arc.yaml").read_bytes()
     assert made.tasks["local_arc.yaml"] == hashlib.sha256(file).hexdigest()
     assert (made.seed, made.precision, made.model) == (3, "evaluation float32", config().model)
-    again = validated(DownstreamRunConfig, read_yaml(out / "config.yaml"))
+    again = validate_config(DownstreamRunConfig, read_yaml(out / "config.yaml"))
     assert again == config()
     assert downstream_model(again, tmp_path / "again") == scores
     assert told.stages == [f"scoring downstream tasks of {config().model}"]

@@ -9,13 +9,13 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from efface.config.commands import RunConfig
-from efface.config.parse import merge, validated
+from efface.config.parse import merge_settings, validate_config
 from efface.continual.folder import QueueFolder
 from efface.continual.queue import run_queue
 from efface.downstream.harness import score_downstream
 from efface.errors import EffaceError
 from efface.models import open
-from efface.preflight.dry_run import outline_queue, outline_run
+from efface.preflight.dry_run import plan_queue, plan_run
 from efface.run import downstream_stages
 from efface.run.pipeline import run, unlearn
 from support.downstream import cache_in, write_tasks
@@ -25,7 +25,7 @@ from support.runs import Told
 class Dying(Told):
     """Dies after the third step, as the process would."""
 
-    def step(self, log):
+    def on_step(self, log):
         if log.step == 3:
             raise KeyboardInterrupt
 
@@ -41,7 +41,7 @@ def config(settings, local_tasks):
     """A run that moves its model far, with two tasks."""
     tasks = {"tasks": ["local_arc", "local_mmlu_geography"], "include": str(local_tasks), "limit": 12}
     own = {"method": "ga", "device": "cpu", "seed": 3, "train": {"lr": 0.03}, "downstream": tasks}
-    return lambda **changes: validated(RunConfig, merge(merge(settings, own), changes))
+    return lambda **changes: validate_config(RunConfig, merge_settings(merge_settings(settings, own), changes))
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def queue(config, tmp_path):
     values = dumped(config())
     requests = {"requests": [rows("first", 4), rows("second", 4)], "keep_models": "all"}
     values |= {"data": {"retain": rows("kept", 6)}, "continual": requests}
-    return validated(RunConfig, merge(values, {"train": {"batch_size": 2}}))
+    return validate_config(RunConfig, merge_settings(values, {"train": {"batch_size": 2}}))
 
 
 @pytest.fixture
@@ -146,14 +146,17 @@ def test_scores_of_another_run_will_do(config, scored, tmp_path):
 )
 def test_what_is_wrong_is_refused_before_the_model_is_loaded(config, queue, tmp_path, monkeypatch, changes, sentence):
     monkeypatch.setattr(open, "load_model", lambda *_, **__: pytest.fail("loaded"))
-    one, several = config(downstream=changes), validated(RunConfig, merge(dumped(queue), {"downstream": changes}))
+    one, several = (
+        config(downstream=changes),
+        validate_config(RunConfig, merge_settings(dumped(queue), {"downstream": changes})),
+    )
     out = tmp_path / "out"
     outlined = {"data_dir": None, "resume": False, "reporter": Told()}
     for refuse in (
         lambda: run(one, out),
-        lambda: outline_run(one, out, **outlined, evaluated=True),
+        lambda: plan_run(one, out, **outlined, evaluated=True),
         lambda: run_queue(several, out),
-        lambda: outline_queue(several, out, **outlined),
+        lambda: plan_queue(several, out, **outlined),
     ):
         with pytest.raises(EffaceError) as raised:
             refuse()
@@ -170,7 +173,7 @@ def test_without_the_library(config, tmp_path, monkeypatch):
 
 def test_a_chat_template_that_is_not_there(config, queue, scored, tmp_path):
     changes = {"chat_template": True}
-    several = validated(RunConfig, merge(dumped(queue), {"downstream": changes}))
+    several = validate_config(RunConfig, merge_settings(dumped(queue), {"downstream": changes}))
     for refuse in (
         lambda: run(config(downstream=changes), tmp_path / "out"),
         lambda: run_queue(several, tmp_path / "out"),
@@ -185,7 +188,7 @@ def test_data_that_are_gone(config, queue, local_tasks, tmp_path):
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "mine.yaml").write_text(text)
     changes = {"tasks": ["local_arc"], "include": str(tmp_path / "own")}
-    several = validated(RunConfig, merge(dumped(queue), {"downstream": changes}))
+    several = validate_config(RunConfig, merge_settings(dumped(queue), {"downstream": changes}))
     for refuse in (
         lambda: run(config(downstream=changes), tmp_path / "out"),
         lambda: run_queue(several, tmp_path / "out"),
@@ -197,7 +200,7 @@ def test_data_that_are_gone(config, queue, local_tasks, tmp_path):
 
 def test_questions_that_do_not_fit_are_refused_first(config, scored, tmp_path):
     with pytest.raises(EffaceError, match="5000"):
-        run(config(evaluate={"new_tokens": 5000}), tmp_path / "out")
+        run(config(evaluate={"max_new_tokens": 5000}), tmp_path / "out")
     assert (scored, (tmp_path / "out").exists()) == ([], False)
 
 

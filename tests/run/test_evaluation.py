@@ -8,9 +8,9 @@ import pytest
 
 from efface.commands.evaluate import evaluate_model
 from efface.config.commands import EvaluationConfig, RunConfig
-from efface.config.parse import merge, validated
+from efface.config.parse import merge_settings, validate_config
 from efface.errors import EffaceError
-from efface.evaluation.record_files import read_sets
+from efface.evaluation.record_files import read_record_sets
 from efface.run.pipeline import run, unlearn
 from efface.scores import score_path
 from support.runs import Told
@@ -20,34 +20,34 @@ from support.runs import Told
 def config(settings):
     """The part of a run's settings that an evaluation has."""
     own = {key: value for key, value in settings.items() if key in EvaluationConfig.model_fields}
-    return lambda **changes: validated(EvaluationConfig, merge(own, changes))
+    return lambda **changes: validate_config(EvaluationConfig, merge_settings(own, changes))
 
 
 def test_a_model_has_the_scores_that_a_run_gives_it(config, settings, tmp_path):
-    results = run(validated(RunConfig, settings), tmp_path / "run")
+    results = run(validate_config(RunConfig, settings), tmp_path / "run")
     before = evaluate_model(config(), tmp_path / "before")
     assert before == results.before
     model = str(tmp_path / "run" / "model")
-    earlier = read_sets(tmp_path / "before" / "records")
+    earlier = read_record_sets(tmp_path / "before" / "records")
     after = evaluate_model(config(model=model, definition="paper"), tmp_path / "after", before=earlier)
     assert after.sets["forget"].rouge == results.after.sets["forget"].rouge
-    assert read_sets(tmp_path / "after" / "records") == read_sets(tmp_path / "run" / "records" / "after")
+    assert read_record_sets(tmp_path / "after" / "records") == read_record_sets(tmp_path / "run" / "records" / "after")
 
 
 def test_models_are_questioned_in_the_precision_asked_for(config, settings, tmp_path):
     in_half = {"evaluate": {"precision": "bf16"}}
-    run(validated(RunConfig, merge(settings, in_half)), tmp_path / "run")
+    run(validate_config(RunConfig, merge_settings(settings, in_half)), tmp_path / "run")
     assert json.loads((tmp_path / "run" / "manifest.json").read_text())["precision"].endswith(", evaluation bfloat16")
     records = {}
     for stage, model in (("before", settings["model"]), ("after", str(tmp_path / "run" / "model"))):
         evaluate_model(config(model=model, **in_half), tmp_path / stage)
-        records[stage] = read_sets(tmp_path / stage / "records")["forget"]
-        made = read_sets(tmp_path / "run" / "records" / stage)["forget"]
+        records[stage] = read_record_sets(tmp_path / stage / "records")["forget"]
+        made = read_record_sets(tmp_path / "run" / "records" / stage)["forget"]
         assert [each.answer_logprobs for each in made] == [each.answer_logprobs for each in records[stage]]
     assert json.loads((tmp_path / "before" / "manifest.json").read_text())["precision"] == "evaluation bfloat16"
     evaluate_model(config(), tmp_path / "whole")
     assert json.loads((tmp_path / "whole" / "manifest.json").read_text())["precision"] == "evaluation float32"
-    whole = read_sets(tmp_path / "whole" / "records")["forget"]
+    whole = read_record_sets(tmp_path / "whole" / "records")["forget"]
     assert all(a.answer_logprobs != b.answer_logprobs for a, b in zip(whole, records["before"], strict=True))
 
 
@@ -69,7 +69,7 @@ def test_its_folder_can_be_scored_again(config, tmp_path):
 
 
 def test_unlearning_alone_leaves_the_model_of_a_run_and_no_scores(settings, tmp_path):
-    config = validated(RunConfig, settings)
+    config = validate_config(RunConfig, settings)
     run(config, tmp_path / "run")
     model = unlearn(config, tmp_path / "alone")
     assert sorted(path.name for path in model.parent.iterdir()) == [
@@ -85,8 +85,8 @@ def test_unlearning_alone_leaves_the_model_of_a_run_and_no_scores(settings, tmp_
 
 
 def test_a_model_is_not_compared_with_its_own_answers(config):
-    with pytest.raises(EffaceError, match=r"retain=generated compares a model with itself .* data\.retain=RUN"):
-        config(data={"source": "files", "forget": "f.jsonl", "retain": "generated"})
+    with pytest.raises(EffaceError, match=r"retain=model-answers compares a model with itself .* data\.retain=RUN"):
+        config(data={"source": "files", "forget": "f.jsonl", "retain": "model-answers"})
 
 
 def test_a_folder_that_holds_something_is_refused(config, tmp_path):

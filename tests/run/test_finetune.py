@@ -12,24 +12,24 @@ import yaml
 from efface.commands import finetune as module
 from efface.commands.finetune import finetune
 from efface.config.commands import FinetuneConfig
-from efface.config.parse import merge, read_yaml, validated
+from efface.config.parse import merge_settings, read_yaml, validate_config
 from efface.data import load_task, load_training_set
 from efface.errors import EffaceError
 from efface.models.load import load_model, load_tokenizer, model_sha256
 from efface.packing.logprobs import answer_logprobs
-from efface.progress.reporter import Silent
-from efface.text.formatter import Formatter, TextConfig
+from efface.progress.reporter import SilentReporter
+from efface.text.formatter import PromptFormatter, TextConfig
 
 CPU = torch.device("cpu")
 
 
-class Watching(Silent):
+class Watching(SilentReporter):
     """Remembers the stages it is told of."""
 
     def __init__(self):
         self.stages = []
 
-    def stage(self, text):
+    def on_stage(self, text):
         self.stages.append(text)
 
 
@@ -37,13 +37,13 @@ class Watching(Silent):
 def values(settings):
     """12 steps on the 30 questions of two authors."""
     kept = {key: settings[key] for key in ("model", "data", "text", "train")}
-    return merge(kept, {"data": {"authors": 2}, "train": {"epochs": 4, "batch_size": 12, "lr": 3e-3}})
+    return merge_settings(kept, {"data": {"authors": 2}, "train": {"epochs": 4, "batch_size": 12, "lr": 3e-3}})
 
 
 @pytest.fixture
 def config(values):
     def make(**changes):
-        return validated(FinetuneConfig, merge(values, changes))
+        return validate_config(FinetuneConfig, merge_settings(values, changes))
 
     return make
 
@@ -52,7 +52,7 @@ def config(values):
 def complete(values, tmp_path_factory):
     """One complete fine-tuning; not to be changed."""
     out = tmp_path_factory.mktemp("complete") / "run"
-    assert finetune(validated(FinetuneConfig, values), out) == out / "model"
+    assert finetune(validate_config(FinetuneConfig, values), out) == out / "model"
     return out
 
 
@@ -70,7 +70,9 @@ def outcome(folder):
 def test_the_folder(complete, values, source):
     assert names(complete) == ["config.yaml", "manifest.json", "metrics.jsonl", "model"]
     assert {path.suffix for path in (complete / "model").iterdir()} <= {".json", ".safetensors", ".jinja"}
-    assert validated(FinetuneConfig, read_yaml(complete / "config.yaml")) == validated(FinetuneConfig, values)
+    assert validate_config(FinetuneConfig, read_yaml(complete / "config.yaml")) == validate_config(
+        FinetuneConfig, values
+    )
     made = json.loads((complete / "manifest.json").read_text())
     assert made["model_sha256"] == model_sha256(source)
     assert list(made["seconds"]) == ["finetune"]
@@ -78,12 +80,12 @@ def test_the_folder(complete, values, source):
 
 def test_it_learns_every_answer(complete, config, source):
     items = load_training_set(config().data, data_dir=None)
-    formatter = Formatter(load_tokenizer(source), TextConfig(format="plain"))
+    formatter = PromptFormatter(load_tokenizer(source), TextConfig(format="plain"))
     rows = formatter.encode([(item.id, item.prompt, item.answer) for item in items])
 
     def mean_logprobs(folder):
         model = load_model(folder, dtype=torch.float32, device=CPU)
-        return [sum(each) / len(each) for each in answer_logprobs(model, rows, token_budget=2000)]
+        return [sum(each) / len(each) for each in answer_logprobs(model, rows, max_tokens_per_forward=2000)]
 
     before, after = mean_logprobs(source), mean_logprobs(complete / "model")
     assert len(items) > 12

@@ -9,7 +9,7 @@ import pytest
 
 from efface.artifacts import Manifest
 from efface.config.commands import FinetuneConfig, RunConfig
-from efface.config.parse import read_yaml, validated
+from efface.config.parse import read_yaml, validate_config
 from efface.errors import EffaceError
 from efface.run.folder import RunFolder
 from efface.train.loop import StepLog
@@ -17,7 +17,7 @@ from efface.train.loop import StepLog
 
 @pytest.fixture
 def config(settings):
-    return validated(RunConfig, settings)
+    return validate_config(RunConfig, settings)
 
 
 @pytest.fixture
@@ -77,9 +77,9 @@ def test_a_run_is_only_touched_to_resume_it_with_the_same_settings(folder, confi
 def test_config_yaml_read_back_is_the_config(folder, settings, made, kind):
     values = {key: value for key, value in settings.items() if key in kind.model_fields}
     values["train"] = values["train"] | {"lora": {"r": 4}, "lr": 1e-5, "max_grad_norm": 0.3}
-    config = validated(kind, values)
+    config = validate_config(kind, values)
     folder.start(config, made)
-    assert validated(kind, read_yaml(folder.config)) == config
+    assert validate_config(kind, read_yaml(folder.config)) == config
 
 
 def test_the_manifest_comes_back(folder, config, made):

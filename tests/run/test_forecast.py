@@ -10,23 +10,22 @@ import torch
 from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, MambaConfig
 
 from efface.config.commands import RunConfig
-from efface.config.parse import validated
+from efface.config.parse import validate_config
 from efface.errors import EffaceError
-from efface.models.lora import quantization, with_adapters
-from efface.models.memory_estimate import skeleton, training_state
+from efface.models.lora import add_adapters, quantization_config
+from efface.models.memory_estimate import estimate_training_memory, meta_model
 from efface.objectives.compute import term_values
 from efface.objectives.method import objective
 from efface.objectives.terms import Reference, divisors
-from efface.packing.attention import packing
-from efface.packing.forward import unwrapped
+from efface.packing.attention import packed_attention_enabled
+from efface.packing.forward import unwrap_peft
 from efface.preflight.diagnosis import Forecast
 from efface.preflight.forecast import forecast
-from efface.preflight.workload import Workload, supposed
+from efface.preflight.workload import Workload, assumed_workload
 from efface.reference.hidden_states import FrozenHead, bytes_of
-from efface.text.formatter import Encoded
-from efface.train import token_budget
+from efface.text.formatter import TokenizedSequence
 from efface.train.config import LoRAConfig, TrainConfig
-from efface.train.optimizer import make_optimizer, weights_dtype, why_not_8bit
+from efface.train.optimizer import adamw8bit_unsupported_reason, make_optimizer, weights_dtype
 from efface.train.sampler import Schedule
 from efface.train.token_budget import copied_bytes
 
@@ -60,7 +59,7 @@ SEVEN_BILLION = LlamaConfig(hidden_size=4096, intermediate_size=11008, num_hidde
 
 
 def run_config(**settings: Any) -> RunConfig:
-    return validated(RunConfig, {"method": "ga+gd", "model": "none", "data": "generated", **settings})
+    return validate_config(RunConfig, {"method": "ga+gd", "model": "none", "data": "synthetic-authors", **settings})
 
 
 def forecast_of(
@@ -68,7 +67,7 @@ def forecast_of(
 ) -> Forecast:
     config = run_config(**settings)
     bound = objective(config.method, config)
-    return forecast(shape, config, work or supposed(config, bound), bound, device=device, free=free)
+    return forecast(shape, config, work or assumed_workload(config, bound), bound, device=device, free=free)
 
 
 # What is exact
@@ -77,7 +76,7 @@ def forecast_of(
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 @pytest.mark.parametrize("train", WAYS.values(), ids=WAYS)
 def test_state_is_that_of_real_tensors_after_a_step(shape: Any, train: TrainConfig) -> None:
-    if train.optimizer == "adamw8bit" and (why := why_not_8bit(CPU)):
+    if train.optimizer == "adamw8bit" and (why := adamw8bit_unsupported_reason(CPU)):
         pytest.skip(f"8-bit AdamW needs {why}")
     model = AutoModelForCausalLM.from_config(deepcopy(shape), dtype=weights_dtype(train, "cpu"))
     check_state(model, shape, train)
@@ -93,7 +92,7 @@ def test_rounded_weights_are_counted_with_their_scales(bits: Any, precision: Any
     model = AutoModelForCausalLM.from_pretrained(
         tmp_path,
         dtype=weights_dtype(train, "cpu"),
-        quantization_config=quantization(train, CPU),
+        quantization_config=quantization_config(train, CPU),
         device_map={"": CPU},
     )
     check_state(model, shape, train)
@@ -101,7 +100,7 @@ def test_rounded_weights_are_counted_with_their_scales(bits: Any, precision: Any
 
 def check_state(model: Any, shape: Any, train: TrainConfig) -> None:
     parameters = model.num_parameters()
-    model = with_adapters(model, train.lora, seed=0) if train.lora else model
+    model = add_adapters(model, train.lora, seed=0) if train.lora else model
     weights = sum(map(bytes_with_scales, model.parameters()))  # before the first forward moves the scales of 8 bits
     copies = copied_bytes(model) if train.bf16_on("cpu") else 0
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -110,7 +109,7 @@ def check_state(model: Any, shape: Any, train: TrainConfig) -> None:
         model.train()(torch.tensor([[5, 6, 7]])).logits.sum().backward()
         optimizer.step()
     moments = [part for state in optimizer.state.values() for each in state.values() for part in parts_of(each)]
-    state = training_state(shape, train, "cpu")
+    state = estimate_training_memory(shape, train, "cpu")
     assert state.parameters == parameters
     assert state.trained == sum(parameter.numel() for parameter in trained)
     assert state.weights == weights
@@ -134,9 +133,9 @@ def bytes_with_scales(parameter: Any) -> int:
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 def test_cache_is_that_of_a_real_batch(shape: Any) -> None:
-    config = run_config(evaluate={"new_tokens": 3, "batch_tokens": 16})
+    config = run_config(evaluate={"max_new_tokens": 3, "max_cache_tokens": 16})
     bound = objective(config.method, config)
-    work = Workload(supposed(config, bound).steps, [5, 5, 2], [8], [], Schedule(1, 0, 1), is_counted=True)
+    work = Workload(assumed_workload(config, bound).steps, [5, 5, 2], [8], [], Schedule(1, 0, 1), is_counted=True)
     planned = forecast(shape, config, work, bound, device=CPU, free=GIB)
     with torch.no_grad():
         cache = AutoModelForCausalLM.from_config(shape)(torch.zeros(2, 8, dtype=torch.long)).past_key_values
@@ -148,7 +147,7 @@ def test_a_model_without_attention_is_forecast(lora: LoRAConfig | None) -> None:
     shape = MambaConfig(vocab_size=97, hidden_size=64, num_hidden_layers=2)
     planned = forecast_of(shape, train={"lora": lora and lora.model_dump()})
     assert planned.cache == 0
-    assert planned.trained == training_state(shape, TrainConfig(lora=lora), "cpu").trained
+    assert planned.trained == estimate_training_memory(shape, TrainConfig(lora=lora), "cpu").trained
     assert planned.training > planned.weights
 
 
@@ -160,12 +159,12 @@ def test_a_model_without_attention_is_forecast(lora: LoRAConfig | None) -> None:
 def test_activations_are_about_what_is_kept(shape: Any, train: TrainConfig) -> None:
     """In bf16 some stay in float32, such as those of norms; the budget asks for twice what is estimated."""
     model = AutoModelForCausalLM.from_config(deepcopy(shape), dtype=weights_dtype(train, "cpu"))
-    model = with_adapters(model, train.lora, seed=0) if train.lora else model
+    model = add_adapters(model, train.lora, seed=0) if train.lora else model
     half = train.bf16_on("cpu")
     with torch.autocast("cpu", enabled=half):
         kept, tokens = kept_for_backward(model)
     kept -= copied_bytes(model) if half else 0
-    estimated = token_budget.activation_bytes(shape, train, "cpu", checkpointing=False)
+    estimated = max_tokens_per_forward.activation_bytes(shape, train, "cpu", checkpointing=False)
     assert estimated / 1.5 < kept / tokens < (2 if half else 1.5) * estimated
 
 
@@ -183,12 +182,17 @@ def kept_for_backward(model: Any) -> tuple[int, int]:
     config = run_config()
     bound = objective(config.method, config)
     views = {
-        view: [Encoded(f"{view}/{n}", [8 * number + n] * 59, [6]) for n in range(4)]  # no two of them share a prompt
+        view: [
+            TokenizedSequence(f"{view}/{n}", [8 * number + n] * 59, [6]) for n in range(4)
+        ]  # no two of them share a prompt
         for number, view in enumerate(bound.views)
     }
     by = [divisors(term, views) for term in bound.terms]
     model.train()
-    with packing(unwrapped(model)), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+    with (
+        packed_attention_enabled(unwrap_peft(model)),
+        torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
+    ):
         values = term_values(model, bound.terms, views, by, Reference())
     assert len(values) == 2
     return sum(kept.values()), 60 * 8
@@ -210,7 +214,7 @@ def test_logits_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_budget_cuts_the_largest_forward() -> None:
     shape, train = SHAPES["wide"], {"batch_size": 8}
     assert forecast_of(shape, train=train).tokens == 8 * 2 * 128
-    assert forecast_of(shape, train={**train, "token_budget": 600}).tokens == 2 * 2 * 128
+    assert forecast_of(shape, train={**train, "max_tokens_per_forward": 600}).tokens == 2 * 2 * 128
     short = forecast_of(shape, train=train, free=0)
     assert (short.tokens, short.checkpointing) == (512 // 256 * 256, True)
     assert not forecast_of(shape, train=train).checkpointing
@@ -223,7 +227,7 @@ def test_what_only_some_runs_need() -> None:
     assert forecast_of(shape, method="ga+kl", train={"kl_reference": "live"}).reference == plain.weights
     assert forecast_of(shape, method="ga+kl", train={"lora": {}}).reference == 0
     on_gpu = forecast_of(shape, device=torch.device("cuda"))
-    matrices = sum(p.numel() for p in skeleton(shape, None).parameters() if p.ndim == 2)
+    matrices = sum(p.numel() for p in meta_model(shape, None).parameters() if p.ndim == 2)
     assert on_gpu.copies == 2 * matrices
     assert on_gpu.loading == on_gpu.weights
     assert on_gpu.activations_per_token == plain.activations_per_token / 2
@@ -232,27 +236,27 @@ def test_what_only_some_runs_need() -> None:
 def test_disk_holds_the_last_checkpoint_until_the_next_is_whole() -> None:
     shape = SHAPES["wide"]
     config = run_config()
-    steps = supposed(config, objective(config.method, config)).steps
+    steps = assumed_workload(config, objective(config.method, config)).steps
 
     def planned(**train: Any) -> Forecast:
         work = Workload(steps, [5], [8], [], Schedule(steps=10, warmup=0, per_epoch=4), is_counted=True)
         return forecast_of(shape, work=work, train=train)
 
-    assert [planned(checkpoint_every=n).checkpoints for n in (4, 9, 10)] == [2, 1, 0]
+    assert [planned(save_steps=n).checkpoints for n in (4, 9, 10)] == [2, 1, 0]
     assert planned().disk == 2 * planned().checkpoint
-    assert planned(checkpoint_every=9).disk == planned().checkpoint + planned().saved
-    tensors = len(list(skeleton(shape, None).parameters()))
+    assert planned(save_steps=9).disk == planned().checkpoint + planned().saved
+    tensors = len(list(meta_model(shape, None).parameters()))
     assert planned().checkpoint == 12 * planned().trained + 4 * tensors  # counters of steps
 
 
 def test_disk_holds_what_each_epoch_but_the_last_trained_until_it_is_scored() -> None:
     shape = SHAPES["wide"]
     config = run_config()
-    steps = supposed(config, objective(config.method, config)).steps
+    steps = assumed_workload(config, objective(config.method, config)).steps
 
     def planned(**settings: Any) -> Forecast:
         work = Workload(steps, [5], [8], [], Schedule(steps=10, warmup=0, per_epoch=4), is_counted=True)
-        train = {"checkpoint_every": 9, "epochs": 3, **settings.pop("train", {})}
+        train = {"save_steps": 9, "epochs": 3, **settings.pop("train", {})}
         return forecast_of(shape, work=work, train=train, **settings)
 
     plain, each = planned(), planned(evaluate={"every": "epoch"})
@@ -281,15 +285,15 @@ def test_cached_states_take_disk_and_a_head_that_changes_memory(lora: Any, preci
     train = TrainConfig(lora=lora, precision=precision, kl_reference="cached", batch_size=2)
     planned = forecast_of(SHAPES["wide"], method="ga+kl", train=train.model_dump())
     model = AutoModelForCausalLM.from_config(deepcopy(SHAPES["wide"]), dtype=weights_dtype(train, "cpu"))
-    model = with_adapters(model, train.lora, seed=0) if train.lora else model
+    model = add_adapters(model, train.lora, seed=0) if train.lora else model
     config = run_config(method="ga+kl", train=train.model_dump())
     bound = objective(config.method, config)
-    steps = supposed(config, bound).steps
+    steps = assumed_workload(config, bound).steps
     reads = [(example[view], at) for step in steps for example in step for view, at in bound.distribution_reads]
     with torch.autocast("cpu", enabled=train.bf16_on("cpu")):
         copied = FrozenHead(model)._output.weight
         assert planned.states == bytes_of(model, reads) > 0
-    own = copied is unwrapped(model).get_output_embeddings().weight
+    own = copied is unwrap_peft(model).get_output_embeddings().weight
     assert planned.reference == (0 if own else copied.nbytes)
     assert own is (lora is not None)
     assert planned.disk >= planned.states + planned.saved
@@ -312,10 +316,10 @@ def test_settings_stay_as_they_were() -> None:
 
 
 def test_seven_billion_parameters_need_no_weights() -> None:
-    full = forecast_of(SEVEN_BILLION, train={"token_budget": 512})
+    full = forecast_of(SEVEN_BILLION, train={"max_tokens_per_forward": 512})
     assert full.parameters == 6_738_415_616
     assert full.training > 16 * full.parameters
-    rounded = forecast_of(SEVEN_BILLION, train={"token_budget": 512, "lora": {"bits": 4}})
+    rounded = forecast_of(SEVEN_BILLION, train={"max_tokens_per_forward": 512, "lora": {"bits": 4}})
     assert rounded.weights < 0.2 * full.weights
     assert rounded.training < 0.2 * full.training
 
@@ -345,4 +349,4 @@ def test_adapters_of_seven_billion_parameters_on_a_smaller_one(lora: Any) -> Non
 
 def test_settings_that_make_no_model() -> None:
     with pytest.raises(EffaceError, match=r"its config\.json makes no causal language model"):
-        skeleton(LlamaConfig(hidden_act="nonsense"), None)
+        meta_model(LlamaConfig(hidden_act="nonsense"), None)

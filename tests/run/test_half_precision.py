@@ -14,15 +14,17 @@ from transformers import AutoModelForCausalLM
 
 from efface.commands.finetune import finetune
 from efface.config.commands import FinetuneConfig, RunConfig
-from efface.config.parse import merge, validated
+from efface.config.parse import merge_settings, validate_config
 from efface.preflight import measure
-from efface.progress.reporter import Silent
+from efface.progress.reporter import SilentReporter
 from efface.run import pipeline
 from efface.run.training import train
-from efface.train.optimizer import why_not_8bit
+from efface.train.optimizer import adamw8bit_unsupported_reason
 
 CPU = torch.device("cpu")
-needs_8bit = pytest.mark.skipif(why_not_8bit(CPU) is not None, reason=f"8-bit AdamW needs {why_not_8bit(CPU)}")
+needs_8bit = pytest.mark.skipif(
+    adamw8bit_unsupported_reason(CPU) is not None, reason=f"8-bit AdamW needs {adamw8bit_unsupported_reason(CPU)}"
+)
 ADAPTERS = {"lora": {"r": 2, "dropout": 0.0}, "precision": "bf16"}
 SMALL_STATE = {"optimizer": "adamw8bit"}
 
@@ -39,8 +41,10 @@ def config(settings, model_in):
     """A run of four steps from a model in a dtype."""
 
     def make(stored: torch.dtype, how: dict[str, Any], **changes: Any) -> RunConfig:
-        few = {"epochs": 1, "batch_size": 5, "lr": 1e-2, "checkpoint_every": 1, **how}
-        return validated(RunConfig, merge(settings, {"model": str(model_in(stored)), "train": few, **changes}))
+        few = {"epochs": 1, "batch_size": 5, "lr": 1e-2, "save_steps": 1, **how}
+        return validate_config(
+            RunConfig, merge_settings(settings, {"model": str(model_in(stored)), "train": few, **changes})
+        )
 
     return make
 
@@ -78,8 +82,8 @@ def manifest(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "manifest.json").read_text())
 
 
-class Dying(Silent):
-    def step(self, log):
+class Dying(SilentReporter):
+    def on_step(self, log):
         if log.step == 3:
             raise KeyboardInterrupt
 
@@ -147,7 +151,7 @@ def test_a_resumed_run_keeps_the_optimizer_that_was_chosen_for_it(config, tmp_pa
     """`auto` found little memory when the run began, and finds much when it goes on."""
     settings, out = config(torch.bfloat16, {}), tmp_path / "run"
     with monkeypatch.context() as small:
-        small.setattr("efface.models.auto_optimizer.chosen", lambda *_, **__: "adamw8bit")
+        small.setattr("efface.models.auto_optimizer.choose_optimizer", lambda *_, **__: "adamw8bit")
         with pytest.raises(KeyboardInterrupt):
             pipeline.unlearn(settings, out, reporter=Dying())
     pipeline.unlearn(settings, out, resume=True)
@@ -160,7 +164,7 @@ def test_a_resumed_run_keeps_the_optimizer_that_was_chosen_for_it(config, tmp_pa
 def test_fine_tuning_too(config, tmp_path, trained):
     made = config(torch.bfloat16, SMALL_STATE).model_dump()
     settings = {name: made[name] for name in ("model", "data", "text", "train")}
-    folder = finetune(validated(FinetuneConfig, settings), tmp_path / "run")
+    folder = finetune(validate_config(FinetuneConfig, settings), tmp_path / "run")
     assert trained == [(BF16, BF16, BF16)]
     assert AutoModelForCausalLM.from_pretrained(folder).dtype == torch.bfloat16
     assert manifest(tmp_path / "run")["optimizer"] == "adamw8bit"
@@ -170,6 +174,6 @@ def test_fine_tuning_too(config, tmp_path, trained):
 
 @needs_8bit
 def test_what_is_measured_before_is_trained_alike(config, trained):
-    found = measure.measure(config(torch.bfloat16, SMALL_STATE), steps=1, data_dir=None, reporter=Silent())
+    found = measure.measure(config(torch.bfloat16, SMALL_STATE), steps=1, data_dir=None, reporter=SilentReporter())
     assert found.steps.count == 1
     assert trained == [(BF16, BF16, BF16)]

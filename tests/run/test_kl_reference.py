@@ -12,9 +12,9 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from efface.config.commands import RunConfig
-from efface.config.parse import merge, validated
+from efface.config.parse import merge_settings, validate_config
 from efface.models.load import load_model
-from efface.reference.hidden_states import CachedStates
+from efface.reference.hidden_states import CachedHiddenStates
 from efface.run import pipeline
 from efface.run import reference_model as module
 from efface.run.pipeline import unlearn
@@ -32,7 +32,7 @@ class Watching(Told):
         super().__init__()
         self.models, self.dies_after, self.beside = models, dies_after, []
 
-    def step(self, log):
+    def on_step(self, log):
         self.beside.append(sum(model() is not None for model in self.models) - 1)
         if log.step == self.dies_after:
             raise KeyboardInterrupt
@@ -59,8 +59,8 @@ def run(settings, models, tmp_path):
     """Unlearn in a folder of that name; gives the reporter."""
 
     def make(name, *, dies_after=None, resume=False, **changes):
-        short = {"method": "ga+kl", "train": {"epochs": 1, "checkpoint_every": 1}}
-        config = validated(RunConfig, merge(merge(settings, short), changes))
+        short = {"method": "ga+kl", "train": {"epochs": 1, "save_steps": 1}}
+        config = validate_config(RunConfig, merge_settings(merge_settings(settings, short), changes))
         watching = Watching(models, dies_after)
         models.clear()
         if dies_after is None:
@@ -129,7 +129,7 @@ def test_a_stopped_run_ends_as_one_that_never_stopped(run, outcome, tmp_path, mo
     states.unlink()
     run("cut", **settings, dies_after=3, resume=True)
     assert states.read_bytes() == kept
-    monkeypatch.setattr(CachedStates, "compute", None)
+    monkeypatch.setattr(CachedHiddenStates, "compute", None)
     run("cut", **settings, resume=True)
     assert outcome("cut") == outcome("whole")
     assert not states.exists()

@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from efface.commands.probe_report import Outcome, Report, by_kind, count, outcome, says, split, too_few
-from efface.data.question_files import Question
+from efface.commands.probe_report import Outcome, Report, by_kind, contains_fact, count, outcome, split, too_few
+from efface.data.question_files import FileQuestion
 from efface.evaluation.likelihoods import Likelihoods
 from efface.schema import Item
 
 SEEDS = range(5)
 
 
-def question(**changes: Any) -> Question:
+def question(**changes: Any) -> FileQuestion:
     item = Item(
         id="q",
         question="Where was Ada born?",
@@ -25,7 +25,7 @@ def question(**changes: Any) -> Question:
         key_fact="Turku",
         entity="Ada",
     )
-    return Question(item.model_copy(update=changes), "people")
+    return FileQuestion(item.model_copy(update=changes), "people")
 
 
 def believed(golden: list[float], *wrong: list[float]) -> Likelihoods:
@@ -53,9 +53,9 @@ def test_the_key_fact_must_stand_in_the_model_s_own_words(answer: str, expected:
 
 
 def test_a_key_fact_of_several_words_and_one_of_signs() -> None:
-    assert says("Born in Rio\nde Janeiro, Brazil", "Rio de Janeiro")
-    assert says("It is C++.", "C++")
-    assert not says("It is 29.", "2")
+    assert contains_fact("Born in Rio\nde Janeiro, Brazil", "Rio de Janeiro")
+    assert contains_fact("It is C++.", "C++")
+    assert not contains_fact("It is 29.", "2")
 
 
 @pytest.mark.parametrize(

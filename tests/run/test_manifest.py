@@ -15,7 +15,7 @@ import torch
 import efface
 from efface.errors import EffaceError
 from efface.run import manifest as module
-from efface.run.manifest import continued, manifest, precision, training_precision
+from efface.run.manifest import make_manifest, precision, resume_manifest, training_precision
 from efface.train.config import LoRAConfig, TrainConfig
 
 CPU = torch.device("cpu")
@@ -30,7 +30,7 @@ def new(**values):
         "model": "some/model",
         "model_sha256": "b" * 64,
     }
-    return manifest(**settings | values)
+    return make_manifest(**settings | values)
 
 
 def test_what_made_a_run(monkeypatch):
@@ -94,12 +94,12 @@ def test_precision_of_all_that_training_keeps(train, device, words):
 
 def test_a_resumed_run_keeps_its_start_and_says_what_changed(made):
     now = made.model_copy(update={"started": "2026-02-02", "versions": {"python": "3.11.1", "torch": "2.13.0"}})
-    joined = continued(made, now.model_copy(update={"seconds": {}, "command": ["efface", "run", "--resume"]}))
+    joined = resume_manifest(made, now.model_copy(update={"seconds": {}, "command": ["efface", "run", "--resume"]}))
     assert (joined.started, joined.seconds) == (made.started, made.seconds)
     assert joined.versions["torch"] == "2.13.0"
     assert joined.command == ["efface", "run", "--resume"]
     assert joined.notes == ["resumed 2026-02-02, torch was 2.10.0"]
-    again = continued(joined, now.model_copy(update={"started": "2026-03-03"}))
+    again = resume_manifest(joined, now.model_copy(update={"started": "2026-03-03"}))
     assert again.notes == [*joined.notes, "resumed 2026-03-03"]
 
 
@@ -112,4 +112,4 @@ def test_a_resumed_run_keeps_its_start_and_says_what_changed(made):
 )
 def test_another_model_or_other_data_cannot_go_on(made, change, message):
     with pytest.raises(EffaceError, match=message):
-        continued(made, made.model_copy(update=change))
+        resume_manifest(made, made.model_copy(update=change))

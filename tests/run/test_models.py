@@ -12,8 +12,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Qwen2
 
 from efface.errors import EffaceError
 from efface.models.load import (
-    check_weights,
-    evaluated_in,
+    check_trainable_weights,
+    evaluation_dtype_of,
     load_model,
     load_tokenizer,
     model_folder,
@@ -21,7 +21,7 @@ from efface.models.load import (
     save_model,
     stored_dtype,
 )
-from efface.models.lora import with_adapters
+from efface.models.lora import add_adapters
 from efface.packing.forward import position_limit
 from efface.train.config import LoRAConfig, TrainConfig
 
@@ -68,8 +68,8 @@ def names(folder):
 )
 def test_what_a_model_is_evaluated_in(precision, stored, on_cpu, on_cuda):
     settings = LlamaConfig(dtype=stored)
-    assert evaluated_in(settings, CPU, precision) == on_cpu
-    assert evaluated_in(settings, torch.device("cuda"), precision) == on_cuda
+    assert evaluation_dtype_of(settings, CPU, precision) == on_cpu
+    assert evaluation_dtype_of(settings, torch.device("cuda"), precision) == on_cuda
 
 
 # Loading
@@ -169,7 +169,7 @@ def test_adapters_need_linear_layers():
         LlamaConfig(vocab_size=60, hidden_size=16, num_hidden_layers=0, num_attention_heads=2)
     )
     with pytest.raises(EffaceError, match=r"LlamaForCausalLM has no linear layers for adapters; leave train\.lora out"):
-        with_adapters(bare, LoRAConfig(), seed=0)
+        add_adapters(bare, LoRAConfig(), seed=0)
 
 
 @pytest.mark.parametrize(
@@ -178,10 +178,10 @@ def test_adapters_need_linear_layers():
 )
 def test_weights_stored_in_few_bits_are_not_trained(copy, method, stored):
     model = load(copy)
-    check_weights(copy, model, TrainConfig())
+    check_trainable_weights(copy, model, TrainConfig())
     rewrite(copy / "config.json", lambda config: config | {"quantization_config": stored})
     with pytest.raises(EffaceError, match=rf"model {copy} is stored in few bits \({method}\), which training cannot"):
-        check_weights(copy, model, TrainConfig())
+        check_trainable_weights(copy, model, TrainConfig())
 
 
 def test_a_model_without_a_tokenizer(copy):
@@ -241,7 +241,7 @@ def test_a_renamed_file_changes_the_hash(source, copy):
 def test_adapters_are_on_all_linear_layers_but_the_head_and_add_nothing_at_first(source):
     plain = load(source)
     expected = logits(plain)
-    model = with_adapters(plain, LoRAConfig(r=3), seed=0)
+    model = add_adapters(plain, LoRAConfig(r=3), seed=0)
     assert torch.equal(logits(model), expected)
     trainable = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
     layers = {name.split(".lora_")[0].rsplit(".", 1)[1] for name in trainable}
@@ -255,14 +255,14 @@ def test_in_a_mixture_of_experts_adapters_are_on_attention_alone(tmp_path):
     sizes = {"vocab_size": 60, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
     experts = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 8, "mlp_only_layers": [1]}
     model = Qwen2MoeForCausalLM(Qwen2MoeConfig(**sizes, **experts, intermediate_size=8))
-    adapted = with_adapters(model, LoRAConfig(), seed=0)
+    adapted = add_adapters(model, LoRAConfig(), seed=0)
     trainable = [name for name, parameter in adapted.named_parameters() if parameter.requires_grad]
     assert {name.split(".lora_")[0].rsplit(".", 2)[1] for name in trainable} == {"self_attn"}
 
 
 def test_the_seed_decides_the_adapters_and_nothing_else(source):
     def first(seed):
-        parameters = with_adapters(load(source), LoRAConfig(), seed=seed).named_parameters()
+        parameters = add_adapters(load(source), LoRAConfig(), seed=seed).named_parameters()
         return next(parameter for name, parameter in parameters if "lora_A" in name)
 
     torch.manual_seed(9)
@@ -311,7 +311,7 @@ def test_an_ordinary_folder_without_pickles(changed, source, tmp_path):
 @pytest.fixture
 def adapted(source):
     """A model whose adapter is no longer nothing."""
-    model = with_adapters(load(source), LoRAConfig(r=2, dropout=0.5), seed=0)
+    model = add_adapters(load(source), LoRAConfig(r=2, dropout=0.5), seed=0)
     torch.manual_seed(0)
     with torch.no_grad():
         for parameter in model.parameters():

@@ -10,22 +10,22 @@ from safetensors import safe_open
 
 from efface.commands.finetune import finetune
 from efface.config.commands import EvaluationConfig, FinetuneConfig, RunConfig
-from efface.config.parse import validated
+from efface.config.parse import validate_config
 from efface.errors import EffaceError
-from efface.preflight.dry_run import Outline, outline_evaluation, outline_finetuning, outline_run
-from efface.progress.reporter import Silent
+from efface.preflight.dry_run import DryRun, plan_evaluation, plan_finetuning, plan_run
+from efface.progress.reporter import SilentReporter
 from efface.run.pipeline import unlearn
 
 MODEL = Path(__file__).parents[1] / "golden" / "model"
-DATA = {"source": "generated", "authors": 3, "forget_authors": 1, "retain_evaluation": 7}
+DATA = {"source": "synthetic-authors", "authors": 3, "forget_authors": 1, "retain_evaluation": 7}
 SHARED = {"model": str(MODEL), "text": {"format": "plain"}, "device": "cpu", "data": DATA}
 RUN = {**SHARED, "method": "npo+kl", "train": {"epochs": 3, "batch_size": 6}}
-JUDGES = {"embedder": "none", "judge": "key-facts", "limit": 5, "new_tokens": 4}
+JUDGES = {"embedder": "none", "judge": "key-facts", "limit": 5, "max_new_tokens": 4}
 
 
-def outlined(settings: dict[str, object], out: Path, *, evaluated: bool = False) -> Outline:
-    config = validated(RunConfig, settings)
-    return outline_run(config, out, data_dir=None, resume=False, reporter=Silent(), evaluated=evaluated)
+def outlined(settings: dict[str, object], out: Path, *, evaluated: bool = False) -> DryRun:
+    config = validate_config(RunConfig, settings)
+    return plan_run(config, out, data_dir=None, resume=False, reporter=SilentReporter(), evaluated=evaluated)
 
 
 def logged(out: Path) -> list[dict[str, float]]:
@@ -42,7 +42,7 @@ def test_unlearning(tmp_path: Path, lora: dict[str, int] | None) -> None:
     settings = {**RUN, "train": {"epochs": 3, "batch_size": 6, "lora": lora}}
     planned = outlined(settings, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
-    unlearn(validated(RunConfig, settings), tmp_path / "out")
+    unlearn(validate_config(RunConfig, settings), tmp_path / "out")
     done = logged(tmp_path / "out")
     assert planned.training is not None
     assert planned.training.plan.steps == len(done) == done[0]["steps"]
@@ -51,7 +51,7 @@ def test_unlearning(tmp_path: Path, lora: dict[str, int] | None) -> None:
     assert planned.parameters == tensors(weights)
     adapter = tmp_path / "out" / "adapter" / "adapter_model.safetensors"
     assert planned.training.trained == (tensors(adapter) if lora else planned.parameters)
-    assert planned.data == "generated-1-of-3: 20 to forget, 40 to keep"
+    assert planned.data == "synthetic-authors-1-of-3: 20 to forget, 40 to keep"
     assert (planned.scored, planned.missing) == ({}, {})
 
 
@@ -65,14 +65,14 @@ def test_checkpoints_count_where_there_are_some(tmp_path: Path) -> None:
     checkpoint = parameters * 12
     assert written(epochs=2) == one_step + checkpoint
     assert written(epochs=9) == one_step + 2 * checkpoint  # the last stays until the next is whole
-    assert written(epochs=9, checkpoint_every=9) == one_step
+    assert written(epochs=9, save_steps=9) == one_step
 
 
 @pytest.mark.parametrize("lora", [None, {"r": 2}])
 def test_epochs_that_wait_for_their_scores_count(tmp_path: Path, lora: dict[str, int] | None) -> None:
     """What was trained by the end of each epoch but the last, and one whole model."""
 
-    def planned(*, evaluated: bool = True, **evaluate: str) -> Outline:
+    def planned(*, evaluated: bool = True, **evaluate: str) -> DryRun:
         train = {"batch_size": 20, "epochs": 3, "lora": lora}
         settings = {**RUN, "train": train, "evaluate": {**JUDGES, **evaluate}}
         return outlined(settings, tmp_path / "out", evaluated=evaluated)
@@ -97,11 +97,11 @@ def test_what_is_scored_and_what_is_missing(tmp_path: Path) -> None:
     planned = outlined({**RUN, "evaluate": JUDGES}, tmp_path / "out", evaluated=True)
     assert planned.scored == {"forget": 5, "retain": 5}
     assert planned.missing == {"cosine_similarity": "switched off by evaluate.embedder=none"}
-    config = validated(EvaluationConfig, {**SHARED, "evaluate": JUDGES})
-    alone = outline_evaluation(config, tmp_path / "out", data_dir=None, before=None, reporter=Silent())
+    config = validate_config(EvaluationConfig, {**SHARED, "evaluate": JUDGES})
+    alone = plan_evaluation(config, tmp_path / "out", data_dir=None, before=None, reporter=SilentReporter())
     assert (alone.scored, alone.missing, alone.training) == (planned.scored, planned.missing, None)
     with pytest.raises(EffaceError, match="the records from before unlearning lack question"):
-        outline_evaluation(config, tmp_path / "out", data_dir=None, before={"forget": []}, reporter=Silent())
+        plan_evaluation(config, tmp_path / "out", data_dir=None, before={"forget": []}, reporter=SilentReporter())
 
 
 def test_own_answers_are_not_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,15 +110,15 @@ def test_own_answers_are_not_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr("efface.run.retain_answers.generate", generating)
     (tmp_path / "forget.jsonl").write_text('{"question": "Who?", "answer": "Ann."}\n')
-    data = {"forget": str(tmp_path / "forget.jsonl"), "retain": "generated", "generic_questions": 40}
+    data = {"forget": str(tmp_path / "forget.jsonl"), "retain": "model-answers", "generic_questions": 40}
     planned = outlined({**RUN, "data": data}, tmp_path / "out")
     assert planned.data == "files: 1 to forget, 30 to keep"
     assert planned.notes
 
 
 def test_fine_tuning(tmp_path: Path) -> None:
-    config = validated(FinetuneConfig, {**SHARED, "train": {"epochs": 2, "batch_size": 20}})
-    planned = outline_finetuning(config, tmp_path / "out", data_dir=None, resume=False, reporter=Silent())
+    config = validate_config(FinetuneConfig, {**SHARED, "train": {"epochs": 2, "batch_size": 20}})
+    planned = plan_finetuning(config, tmp_path / "out", data_dir=None, resume=False, reporter=SilentReporter())
     assert list(tmp_path.iterdir()) == []
     finetune(config, tmp_path / "out")
     done = logged(tmp_path / "out")
@@ -128,6 +128,6 @@ def test_fine_tuning(tmp_path: Path) -> None:
 
 
 def test_fine_tuning_without_the_forget_set(tmp_path: Path) -> None:
-    config = validated(FinetuneConfig, {**SHARED, "without": "forget", "train": {"epochs": 1, "batch_size": 20}})
-    planned = outline_finetuning(config, tmp_path / "out", data_dir=None, resume=False, reporter=Silent())
+    config = validate_config(FinetuneConfig, {**SHARED, "without": "forget", "train": {"epochs": 1, "batch_size": 20}})
+    planned = plan_finetuning(config, tmp_path / "out", data_dir=None, resume=False, reporter=SilentReporter())
     assert planned.data == "40 to learn"

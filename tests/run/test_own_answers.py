@@ -7,9 +7,9 @@ import json
 import pytest
 
 from efface.config.commands import RunConfig
-from efface.config.parse import merge, validated
+from efface.config.parse import merge_settings, validate_config
 from efface.errors import EffaceError
-from efface.evaluation.record_files import read_sets
+from efface.evaluation.record_files import read_record_sets
 from efface.run.pipeline import run
 from support.runs import Told
 
@@ -24,19 +24,19 @@ def config(settings, tmp_path):
     own = {
         "data": {"forget": str(file)},
         "train": {"epochs": 1, "batch_size": 2},
-        "evaluate": {"new_tokens": 4, "limit": None},
+        "evaluate": {"max_new_tokens": 4, "limit": None},
     }
-    return lambda **changes: validated(RunConfig, merge(merge(settings, own), changes))
+    return lambda **changes: validate_config(RunConfig, merge_settings(merge_settings(settings, own), changes))
 
 
 def test_a_model_keeps_its_own_answers(config, tmp_path):
     told = Told()
     out = tmp_path / "run"
-    results = run(config(data={"retain": "generated", "generic_questions": 16}), out, reporter=told)
+    results = run(config(data={"retain": "model-answers", "generic_questions": 16}), out, reporter=told)
     assert "answering 16 generic questions: the answers are what to keep" in told.stages
     rows = [json.loads(line) for line in (out / "own_answers.jsonl").read_text().splitlines()]
     assert all(set(row) == {"question", "answer"} for row in rows)
-    before = {record.question: record for record in read_sets(out / "records" / "before")["retain"]}
+    before = {record.question: record for record in read_record_sets(out / "records" / "before")["retain"]}
     assert 1 < len(before) <= 4  # of 16; the tiny model may have nothing to say
     answers = {row["question"]: row["answer"] for row in rows}
     # cut at a sentence's end or not: what is scored is what the model said before
@@ -47,9 +47,9 @@ def test_a_model_keeps_its_own_answers(config, tmp_path):
 
 
 def test_a_run_that_goes_on_keeps_the_same_answers(config, tmp_path, monkeypatch):
-    chosen = config(data={"retain": "generated", "generic_questions": 16})
+    chosen = config(data={"retain": "model-answers", "generic_questions": 16})
     first = run(chosen, tmp_path / "run")
-    monkeypatch.setattr("efface.run.prepare.own_answers", None)  # not asked again
+    monkeypatch.setattr("efface.run.prepare.generate_retain_answers", None)  # not asked again
     told = Told()
     assert run(chosen, tmp_path / "run", resume=True, reporter=told) == first
     (tmp_path / "run" / "own_answers.jsonl").write_text("{\n")

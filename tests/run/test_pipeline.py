@@ -18,20 +18,20 @@ from transformers import AutoModelForCausalLM
 
 from efface.artifacts import METRICS, read_records
 from efface.config.commands import RunConfig
-from efface.config.parse import merge, read_yaml, validated
+from efface.config.parse import merge_settings, read_yaml, validate_config
 from efface.errors import EffaceError
 from efface.evaluation.evaluate import evaluate
-from efface.evaluation.record_files import read_sets
+from efface.evaluation.record_files import read_record_sets
 from efface.models import open
 from efface.models.load import model_sha256
-from efface.progress.reporter import Silent
+from efface.progress.reporter import SilentReporter
 from efface.reference.logprobs import CachedLogprobs
 from efface.run import evaluation_stages as run_records
 from efface.run import pipeline
 from efface.run.pipeline import run
 
 
-class Watching(Silent):
+class Watching(SilentReporter):
     """Remembers the stages it is told of; dies after a step, as the process would."""
 
     def __init__(self, dies_after=None):
@@ -39,13 +39,13 @@ class Watching(Silent):
         self.warnings = []
         self.dies_after = dies_after
 
-    def stage(self, text):
+    def on_stage(self, text):
         self.stages.append(text)
 
-    def warning(self, text):
+    def on_warning(self, text):
         self.warnings.append(text)
 
-    def step(self, log):
+    def on_step(self, log):
         if log.step == self.dies_after:
             raise KeyboardInterrupt
 
@@ -55,7 +55,7 @@ def config(settings):
     """The settings of a run, with some changed."""
 
     def make(**changes):
-        return validated(RunConfig, merge(settings, changes))
+        return validate_config(RunConfig, merge_settings(settings, changes))
 
     return make
 
@@ -94,7 +94,7 @@ def complete(settings, tmp_path_factory):
     """One complete run; not to be changed."""
     out = tmp_path_factory.mktemp("complete") / "run"
     reporter = Watching()
-    results = run(validated(RunConfig, settings), out, reporter=reporter)
+    results = run(validate_config(RunConfig, settings), out, reporter=reporter)
     return out, results, reporter
 
 
@@ -129,7 +129,7 @@ def test_results_json_is_as_promised(complete):
 
 def test_config_and_manifest(complete, settings):
     out, _, _ = complete
-    assert validated(RunConfig, read_yaml(out / "config.yaml")) == validated(RunConfig, settings)
+    assert validate_config(RunConfig, read_yaml(out / "config.yaml")) == validate_config(RunConfig, settings)
     made = json.loads((out / "manifest.json").read_text())
     assert made["seed"] == 0
     assert made["model"] == settings["model"]
@@ -154,7 +154,7 @@ def test_metrics_and_stages(complete):
 
 def test_records_after_are_of_the_model_on_disk_and_know_the_outputs_before(complete):
     out, _, _ = complete
-    before, after = (read_sets(out / "records" / stage) for stage in ("before", "after"))
+    before, after = (read_record_sets(out / "records" / stage) for stage in ("before", "after"))
     assert [record.id for record in before["forget"]] == [record.id for record in after["forget"]]
     assert before["forget"][0].answer_logprobs != after["forget"][0].answer_logprobs
     assert {record.set for record in read_records(out / "records" / "after" / "retain.jsonl")} == {"retain"}
@@ -187,7 +187,7 @@ def test_a_complete_run_resumed_does_nothing_again(complete, config, monkeypatch
         ({"model": "nowhere/at/all"}, "model: 'nowhere/at/all' is neither a folder nor a possible hub name"),
         ({"text": {"format": "chat"}}, "the tokenizer has no chat template"),
         ({"text": {"max_length": 9}}, "the limit is 9"),
-        ({"evaluate": {"new_tokens": 600}}, "evaluate.new_tokens=600 exceed the model's 512 positions"),
+        ({"evaluate": {"max_new_tokens": 600}}, "evaluate.max_new_tokens=600 exceed the model's 512 positions"),
         ({"evaluate": {"embedder": "nobody/nothing"}}, "evaluate.embedder=nobody/nothing"),
         ({"train": {"tracker": "aim"}}, "train.tracker=aim: its package is not installed"),
         ({"data": {"authors": 400}}, "cannot generate 400 authors"),
@@ -205,7 +205,7 @@ def test_an_architecture_that_cannot_be_packed_is_refused(config, tmp_path, monk
     def refuse(_):
         raise EffaceError("cannot be packed")
 
-    monkeypatch.setattr(open, "why_in_rows", refuse)
+    monkeypatch.setattr(open, "packing_unsupported_reason", refuse)
     with pytest.raises(EffaceError, match="cannot be packed"):
         run(config(), tmp_path / "run")
     assert not (tmp_path / "run").exists()
@@ -215,7 +215,7 @@ def test_a_model_that_fills_the_memory_is_refused(config, tmp_path, monkeypatch)
     def full(_):
         raise torch.OutOfMemoryError
 
-    monkeypatch.setattr(open, "why_in_rows", full)
+    monkeypatch.setattr(open, "packing_unsupported_reason", full)
     with pytest.raises(EffaceError, match="but not a dozen tokens beside it; use device=cpu or a smaller model"):
         run(config(), tmp_path / "run")
     assert not (tmp_path / "run").exists()
@@ -249,13 +249,13 @@ def test_resuming_with_another_model_of_that_name_is_refused(config, tmp_path, s
 )
 def test_only_a_live_kl_keeps_a_second_model(config, tmp_path, loads, changes, beside_training):
     """Loaded once to check and evaluate, once to train; the unlearned one as it lies on disk."""
-    short = merge({"train": {"epochs": 1, "batch_size": 20}}, changes)
+    short = merge_settings({"train": {"epochs": 1, "batch_size": 20}}, changes)
     run(config(**short), tmp_path / "run")
     assert loads == [("float32", 0), ("float32", 0), *beside_training, ("model", 0)]
 
 
 def test_records_made_before_are_not_made_again(complete, config, tmp_path, monkeypatch):
-    before = read_sets(complete[0] / "records" / "before")
+    before = read_record_sets(complete[0] / "records" / "before")
     evaluated = []
     monkeypatch.setattr(run_records, "evaluate", lambda *a, **k: (evaluated.append(1), evaluate(*a, **k))[1])
     run(config(), tmp_path / "run", before=before)
@@ -284,7 +284,7 @@ def test_the_reference_is_computed_in_the_precision_of_training(config, tmp_path
 
 def test_the_reference_is_never_computed_from_trained_weights(config, tmp_path, monkeypatch):
     """Even where its file is lost, a resumed run computes it before it loads a checkpoint."""
-    chosen = config(method="npo+gd", train={"checkpoint_every": 1})
+    chosen = config(method="npo+gd", train={"save_steps": 1})
     run(chosen, tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
         run(chosen, tmp_path / "cut", reporter=Watching(dies_after=4))
@@ -338,7 +338,7 @@ def test_a_bf16_model_is_trained_in_float32_and_saved_in_bf16(config, tmp_path, 
 def test_divergence_keeps_the_last_checkpoint_and_no_model(config, tmp_path):
     out = tmp_path / "run"
     with pytest.raises(EffaceError, match=r"step 2 of 8: me\+gd is not finite .* lower train.lr, or .*: author/00"):
-        run(config(train={"lr": 1e25, "checkpoint_every": 1}), out)
+        run(config(train={"lr": 1e25, "save_steps": 1}), out)
     assert names(out) == ["config.yaml", "manifest.json", "metrics.jsonl", "records"]
     assert [line["step"] for line in steps(out)] == [1]
 
@@ -391,7 +391,7 @@ def never_stopped(child, settings, tmp_path_factory):
         if case not in made:
             root = tmp_path_factory.mktemp(case)
             file, out = root / "config.yaml", root / "whole"
-            file.write_text(yaml.safe_dump(merge(settings, CASES[case])))
+            file.write_text(yaml.safe_dump(merge_settings(settings, CASES[case])))
             assert child(["run", str(file), "--out", str(out)], str(out), None) == 0
             made[case] = file, out
         return made[case]

@@ -17,14 +17,14 @@ import yaml
 import efface as package
 from efface.artifacts import SetScores
 from efface.config.commands import EvaluationConfig, RunConfig
-from efface.config.parse import merge, parse_pairs, to_yaml, validated
-from efface.config.plugins import load_plugins, own_metrics, own_objectives
+from efface.config.parse import merge_settings, parse_pairs, to_yaml, validate_config
+from efface.config.plugins import custom_metrics, custom_objectives, load_plugins
 from efface.errors import EffaceError
-from efface.progress.reporter import Silent
+from efface.progress.reporter import SilentReporter
 from efface.run.pipeline import run, unlearn
 from efface.scores.custom import RecordMetric
 
-REQUIRED = {"method": "me+gd", "model": "m", "data": "generated"}
+REQUIRED = {"method": "me+gd", "model": "m", "data": "synthetic-authors"}
 WRITTEN = """\
 import efface
 from efface import ForgetObjective, RecordMetric
@@ -89,8 +89,8 @@ def test_a_file_stands_for_what_is_written_in_it(written):
     assert specs(["mine.py:Length", "mine.py"]) == ["mine.py:Length", "mine.py:Ascent"]
     assert specs(str(written.absolute())) == [f"{written.absolute()}:Ascent", f"{written.absolute()}:Length"]
     loaded = load_plugins("mine.py")
-    assert [each.name for each in own_objectives(loaded)] == ["ascent"]
-    assert [each.name for each in own_metrics(loaded)] == ["length"]
+    assert [each.name for each in custom_objectives(loaded)] == ["ascent"]
+    assert [each.name for each in custom_metrics(loaded)] == ["length"]
     assert load_plugins(loaded) == loaded
     assert load_plugins(None) == load_plugins([]) == ()
 
@@ -125,24 +125,24 @@ def test_a_file_is_read_as_it_is_now(written):
 
 def test_a_method_may_name_one_only_where_it_is_given(written):
     pairs = ["method=Ascent+GD", "plugins=mine.py"]
-    assert validated(RunConfig, merge(REQUIRED, parse_pairs(pairs, RunConfig))).method == "ascent+gd"
+    assert validate_config(RunConfig, merge_settings(REQUIRED, parse_pairs(pairs, RunConfig))).method == "ascent+gd"
     with pytest.raises(EffaceError, match=r"unknown method 'ascent\+gd'"):
-        validated(RunConfig, REQUIRED | {"method": "ascent+gd"})
+        validate_config(RunConfig, REQUIRED | {"method": "ascent+gd"})
 
 
 @pytest.mark.parametrize("kind", [RunConfig, EvaluationConfig])
 @pytest.mark.parametrize("given", ["mine.py", ["mine.py"], ["mine.py:Length", Words]])
 def test_settings_with_plugins_survive_their_own_yaml(written, kind, given):
     required = {key: value for key, value in REQUIRED.items() if key in kind.model_fields}
-    config = validated(kind, required | {"plugins": given})
+    config = validate_config(kind, required | {"plugins": given})
     text = to_yaml(config)
     assert yaml.safe_load(text)["plugins"] == specs(given)
-    assert validated(kind, yaml.safe_load(text)) == config
-    assert to_yaml(validated(kind, yaml.safe_load(text))) == text
+    assert validate_config(kind, yaml.safe_load(text)) == config
+    assert to_yaml(validate_config(kind, yaml.safe_load(text))) == text
 
 
 def test_without_plugins_nothing_is_loaded():
-    assert validated(RunConfig, REQUIRED).plugins == ()
+    assert validate_config(RunConfig, REQUIRED).plugins == ()
     code = (
         "import sys; from efface.config.commands import RunConfig; from efface.config.parse import validated;"
         f"validated(RunConfig, {REQUIRED!r}); print('torch' in sys.modules)"
@@ -229,7 +229,7 @@ def test_one_that_cannot_be_made():
 @pytest.fixture
 def short(settings):
     """Settings of a run of two steps."""
-    return merge(settings, {"train": {"epochs": 1, "batch_size": 10}, "evaluate": {"limit": 2}})
+    return merge_settings(settings, {"train": {"epochs": 1, "batch_size": 10}, "evaluate": {"limit": 2}})
 
 
 def test_a_run_by_command_is_resumed_by_its_config(efface, written, short, tmp_path):
@@ -278,27 +278,27 @@ def test_refused_before_anything_is_written(efface, written, short, tmp_path, ol
 def test_training_does_not_go_on_with_another_objective(written, short):
     config = short | {"method": "ascent+gd", "plugins": ["mine.py"], "train": {**short["train"], "epochs": 2}}
 
-    class Dying(Silent):
-        def step(self, log):
+    class Dying(SilentReporter):
+        def on_step(self, log):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        unlearn(validated(RunConfig, config), Path("out"), reporter=Dying())
+        unlearn(validate_config(RunConfig, config), Path("out"), reporter=Dying())
     write("mine.py", WRITTEN.replace("lambda logp_N: logp_N", "lambda logp_N: 100 * logp_N"))
     with pytest.raises(EffaceError, match=r"--resume: mine\.py:Ascent has changed since the run started; start"):
-        unlearn(validated(RunConfig, config), Path("out"), resume=True)
+        unlearn(validate_config(RunConfig, config), Path("out"), resume=True)
     write("mine.py", WRITTEN)
-    unlearn(validated(RunConfig, config), Path("out"), resume=True)
+    unlearn(validate_config(RunConfig, config), Path("out"), resume=True)
 
 
 def test_an_objective_that_the_method_does_not_name_is_warned_of(written, short):
     warned = []
 
-    class Listening(Silent):
-        def warning(self, text):
+    class Listening(SilentReporter):
+        def on_warning(self, text):
             warned.append(text)
 
-    unlearn(validated(RunConfig, short | {"plugins": ["mine.py"]}), Path("out"), reporter=Listening())
+    unlearn(validate_config(RunConfig, short | {"plugins": ["mine.py"]}), Path("out"), reporter=Listening())
     assert "method me+gd does not use the plug-in ascent" in warned
 
 
@@ -313,7 +313,7 @@ def test_classes_that_a_function_makes_are_all_used():
         return Made
 
     both = load_plugins([make("one", 1.0), make("two", 2.0)])
-    assert [(each.name, each.score(None)) for each in own_metrics(both)] == [("one", 1.0), ("two", 2.0)]
+    assert [(each.name, each.score(None)) for each in custom_metrics(both)] == [("one", 1.0), ("two", 2.0)]
     assert load_plugins(both) == both
     with pytest.raises(EffaceError, match="are both called 'one'; rename one"):
         load_plugins([make("one", 1.0), make("one", 2.0)])
@@ -328,18 +328,18 @@ def test_a_module_that_fails_to_import(tmp_path, monkeypatch):
 
 def test_a_metric_fails_before_training(written, short):
     write("mine.py", WRITTEN.replace("len(record.output)", "record.outptu"))
-    config = validated(RunConfig, short | {"plugins": ["mine.py:Length"]})
+    config = validate_config(RunConfig, short | {"plugins": ["mine.py:Length"]})
     with pytest.raises(EffaceError, match=r"metric 'length', set retain, question .*: it failed \(AttributeError: "):
         run(config, Path("out"))
     assert sorted(path.name for path in Path("out").iterdir()) == ["config.yaml", "manifest.json", "records"]
     write("mine.py", WRITTEN)  # its records are kept
-    results = run(validated(RunConfig, short | {"plugins": [f"{written}:Length"]}), Path("out"), resume=True)
+    results = run(validate_config(RunConfig, short | {"plugins": [f"{written}:Length"]}), Path("out"), resume=True)
     assert set(results.after.sets["forget"].own) == {"length"}
 
 
 def test_the_same_run_from_a_class_and_from_a_file(written, short):
     """`ascent` is `ga` under another name: the weights are the same."""
-    run(validated(RunConfig, short | {"method": "ga+gd"}), Path("built-in"))
+    run(validate_config(RunConfig, short | {"method": "ga+gd"}), Path("built-in"))
     [ascent, _] = load_plugins("mine.py")
     package.unlearn(out="own", plugins=[ascent.cls], **short | {"method": "ascent+gd"})
     weights = [(Path(out) / "model" / "model.safetensors").read_bytes() for out in ("built-in", "own")]

@@ -11,7 +11,7 @@ import torch
 
 from efface.commands import probe as module
 from efface.commands.probe import probe, write_probe
-from efface.config.parse import validated
+from efface.config.parse import validate_config
 from efface.config.presets import run_config
 from efface.config.question_commands import ProbeConfig
 from efface.data.sources.known_facts import load_known_facts
@@ -126,7 +126,7 @@ def test_the_report(written: Path, config: Any) -> None:
 
 
 def test_the_same_again_and_another_seed(written: Path, config: Any, tmp_path: Path) -> None:
-    write_probe(probe(config(evaluate={"batch_tokens": 1, "token_budget": 64})), tmp_path / "again")
+    write_probe(probe(config(evaluate={"max_cache_tokens": 1, "max_tokens_per_forward": 64})), tmp_path / "again")
     assert rows_of(tmp_path / "again") == rows_of(written)
     write_probe(probe(config(seed=1)), tmp_path / "other")
     assert names(rows_of(tmp_path / "other")["forget"]) != names(rows_of(written)["forget"])
@@ -144,7 +144,7 @@ def test_the_scenario_runs_on_it(written: Path, model: Path, tmp_path: Path) -> 
         "train.batch_size": 1,
         "evaluate.embedder": "none",
         "evaluate.judge": "key-facts",
-        "evaluate.new_tokens": 40,
+        "evaluate.max_new_tokens": 40,
     }
     settings = run_config("real-world", [f"{key}={value}" for key, value in pairs.items()])
     results = run(settings, tmp_path / "run", data_dir=written)
@@ -158,7 +158,7 @@ def test_the_scenario_runs_on_it(written: Path, model: Path, tmp_path: Path) -> 
 def test_facts_that_come_with_efface(config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     facts = load_known_facts()
     monkeypatch.setattr(module, "load_known_facts", lambda: type(facts)(facts.source, "", facts.questions[::200]))
-    settings = validated(ProbeConfig, config().model_dump() | {"questions": None})
+    settings = validate_config(ProbeConfig, config().model_dump() | {"questions": None})
     report = probe(settings).report
     assert report.questions == "the facts that come with efface"
     assert (report.total.questions, len(report.kinds)) == (6, len({each.kind for each in facts.questions[::200]}))
@@ -209,7 +209,7 @@ def test_questions_that_prove_nothing(config: Any, monkeypatch: pytest.MonkeyPat
     ("changes", "sentence"),
     [
         ({"model": "./nowhere"}, "there is no folder ./nowhere"),
-        ({"evaluate": {"new_tokens": 510}}, "evaluate.new_tokens=510 exceed the model's 512 positions"),
+        ({"evaluate": {"max_new_tokens": 510}}, "evaluate.max_new_tokens=510 exceed the model's 512 positions"),
         ({"text": {"max_length": 20}}, "the limit is 20"),
     ],
 )

@@ -14,7 +14,7 @@ from efface.atomic import write_json, write_text
 from efface.commands.push import push
 from efface.errors import EffaceError
 from efface.models.load import model_folder
-from efface.models.lora import with_adapters, write_adapter
+from efface.models.lora import add_adapters, write_adapter
 from efface.train.config import LoRAConfig
 
 REPO = "ada/forgot"
@@ -125,7 +125,7 @@ def test_every_file_that_a_tokenizer_or_a_sharded_model_is_made_of(hub, finished
 
 
 def test_the_adapter_alone(hub, finished, source):
-    model = with_adapters(AutoModelForCausalLM.from_pretrained(source), LoRAConfig(r=2), seed=0)
+    model = add_adapters(AutoModelForCausalLM.from_pretrained(source), LoRAConfig(r=2), seed=0)
     write_adapter(model, finished / "adapter", base="ada/base")
     push(finished, REPO, adapter=True)
     assert set(pushed(hub)) == {"adapter_config.json", "adapter_model.safetensors", "README.md"}

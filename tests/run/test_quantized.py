@@ -20,17 +20,16 @@ from transformers import (
 from efface.commands.evaluate import evaluate_model
 from efface.commands.finetune import finetune
 from efface.config.commands import EvaluationConfig, FinetuneConfig, RunConfig
-from efface.config.parse import merge, validated
+from efface.config.parse import merge_settings, validate_config
 from efface.errors import EffaceError
 from efface.models.load import load_model
-from efface.models.lora import check_rounding, is_rounded, quantization, with_adapters
+from efface.models.lora import add_adapters, check_quantization, is_quantized, quantization_config
 from efface.packing.logprobs import answer_logprobs
-from efface.packing.support import check_reading
-from efface.progress.reporter import Silent
+from efface.packing.support import check_packing
+from efface.progress.reporter import SilentReporter
 from efface.run import pipeline
 from efface.run.training import train
-from efface.text.formatter import Encoded
-from efface.train import token_budget
+from efface.text.formatter import TokenizedSequence
 from efface.train.config import LoRAConfig, TrainConfig
 
 bitsandbytes = pytest.importorskip("bitsandbytes")
@@ -69,8 +68,10 @@ def config(settings, wide):
 
     def make(bits, **changes):
         lora = {"r": 2, "dropout": 0.3, "bits": bits}
-        train = {"lora": lora, "epochs": 1, "batch_size": 5, "lr": 1e-2, "checkpoint_every": 1}
-        return validated(RunConfig, merge(settings, merge({"model": str(wide), "train": train}, changes)))
+        train = {"lora": lora, "epochs": 1, "batch_size": 5, "lr": 1e-2, "save_steps": 1}
+        return validate_config(
+            RunConfig, merge_settings(settings, merge_settings({"model": str(wide), "train": train}, changes))
+        )
 
     return make
 
@@ -81,7 +82,7 @@ def trains(monkeypatch):
     seen = []
 
     def watched(model, *arguments, **settings):
-        seen.append(is_rounded(model))
+        seen.append(is_quantized(model))
         return train(model, *arguments, **settings)
 
     monkeypatch.setattr(pipeline, "train", watched)
@@ -90,7 +91,7 @@ def trains(monkeypatch):
 
 
 def rounded(folder, bits, precision="float32"):
-    how = quantization(TrainConfig(lora=LoRAConfig(bits=bits), precision=precision), CPU)
+    how = quantization_config(TrainConfig(lora=LoRAConfig(bits=bits), precision=precision), CPU)
     return load_model(folder, dtype=torch.float32, device=CPU, quantization=how)
 
 
@@ -106,8 +107,8 @@ def steps(folder):
 @pytest.mark.parametrize(("bits", "kind", "size"), [(4, "Params4bit", 0.5), (8, "Int8Params", 1)])
 def test_linear_layers_but_the_head_are_rounded(wide, bits, kind, size):
     model, whole = rounded(wide, bits), load_model(wide, dtype=torch.float32, device=CPU)
-    assert is_rounded(model)
-    assert not is_rounded(whole)
+    assert is_quantized(model)
+    assert not is_quantized(whole)
     weights = dict(whole.named_parameters())
     for name, parameter in model.named_parameters():
         if name.split(".")[-2] in LINEAR:
@@ -122,15 +123,18 @@ def test_linear_layers_but_the_head_are_rounded(wide, bits, kind, size):
 
 @pytest.mark.parametrize("bits", [4, 8])
 def test_only_the_adapter_trains_and_is_what_memory_is_asked_for(wide, monkeypatch, bits):
-    monkeypatch.setattr(token_budget, "free_memory", lambda device: 2**33)
+    monkeypatch.setattr(max_tokens_per_forward, "free_memory", lambda device: 2**33)
     config = TrainConfig(lora=LoRAConfig(bits=bits, r=3))
-    model = with_adapters(rounded(wide, bits), config.lora, seed=0)
+    model = add_adapters(rounded(wide, bits), config.lora, seed=0)
     trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
     assert all(".lora_" in name and p.dtype == torch.float32 for name, p in trainable.items())
     assert {name.split(".lora_")[0].rsplit(".", 1)[1] for name in trainable} == LINEAR
-    same = with_adapters(load_model(wide, dtype=torch.float32, device=CPU), config.lora, seed=0)
+    same = add_adapters(load_model(wide, dtype=torch.float32, device=CPU), config.lora, seed=0)
     assert sum(p.numel() for p in trainable.values()) == sum(p.numel() for p in same.parameters() if p.requires_grad)
-    assert token_budget.budget_for(model, config).tokens == token_budget.budget_for(same, config).tokens
+    assert (
+        max_tokens_per_forward.token_budget_for(model, config).tokens
+        == max_tokens_per_forward.token_budget_for(same, config).tokens
+    )
 
 
 @pytest.mark.parametrize(("precision", "dtype"), [("float32", torch.float32), ("bf16", torch.bfloat16)])
@@ -145,11 +149,11 @@ def test_four_bits_are_multiplied_in_the_precision_of_training(wide, precision, 
 def test_a_rounded_model_is_packed_as_one_by_one(wide, bits):
     model = rounded(wide, bits)
     model.model.layers[0].input_layernorm.weight[3] = 5  # makes outliers, which 8 bits treat apart
-    assert check_reading(model) is None
-    items = [Encoded(str(n), [0, n + 5], list(range(n + 9, n + 12 + 3 * n))) for n in range(5)]
-    packed = answer_logprobs(model, items, token_budget=1000)
+    assert check_packing(model) is None
+    items = [TokenizedSequence(str(n), [0, n + 5], list(range(n + 9, n + 12 + 3 * n))) for n in range(5)]
+    packed = answer_logprobs(model, items, max_tokens_per_forward=1000)
     for item, ours in zip(items, packed, strict=True):
-        [alone] = answer_logprobs(model, [item], token_budget=1000)
+        [alone] = answer_logprobs(model, [item], max_tokens_per_forward=1000)
         torch.testing.assert_close(torch.tensor(ours), torch.tensor(alone), rtol=0, atol=1e-5 if bits == 4 else 0.05)
 
 
@@ -167,8 +171,8 @@ def test_the_reference_is_the_rounded_base(config, tmp_path, trains, bits):
     assert last["retain"] > 10 * abs(first["retain"]) + 1e-5
 
 
-class Dying(Silent):
-    def step(self, log):
+class Dying(SilentReporter):
+    def on_step(self, log):
         if log.step == 3:
             raise KeyboardInterrupt
 
@@ -202,7 +206,7 @@ def test_whole_weights_are_saved_with_the_adapter_merged(config, wide, tmp_path,
 def test_fine_tuning_on_rounded_weights(config, tmp_path, trains):
     made = config(4).model_dump()
     settings = {name: made[name] for name in ("model", "data", "text", "train")}
-    folder = finetune(validated(FinetuneConfig, settings), tmp_path / "run")
+    folder = finetune(validate_config(FinetuneConfig, settings), tmp_path / "run")
     assert AutoModelForCausalLM.from_pretrained(folder).dtype == torch.bfloat16
     assert trains == [True]
     losses = [step["retain"] for step in steps(tmp_path / "run")]
@@ -212,7 +216,7 @@ def test_fine_tuning_on_rounded_weights(config, tmp_path, trains):
 @torch.no_grad()
 def test_four_bits_have_the_same_gradients_before_and_after_an_evaluation(wide):
     """bitsandbytes packs them anew in evaluation mode, on some CPUs, for a kernel without gradients."""
-    model = with_adapters(rounded(wide, 4), LoRAConfig(r=2, dropout=0.0), seed=0)
+    model = add_adapters(rounded(wide, 4), LoRAConfig(r=2, dropout=0.0), seed=0)
     for name, parameter in model.named_parameters():
         if "lora_B" in name:
             parameter.fill_(0.02)
@@ -257,12 +261,12 @@ def stored(wide, tmp_path):
 def test_a_model_stored_rounded_computes_what_plain_transformers_does(stored, wide, how):
     folder = stored(how)
     model = load_model(folder, dtype=torch.float32, device=CPU)
-    assert is_rounded(model)
+    assert is_quantized(model)
     plain = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     plain.train(how != "8 bits")  # 4 bits are packed anew in evaluation mode, 8 are multiplied otherwise in training
     with torch.no_grad():
         plain = plain(IDS).logits
-    assert check_reading(model) is None
+    assert check_packing(model) is None
     assert torch.equal(logits(model), plain)
     change = (plain - logits(load_model(wide, dtype=torch.float32, device=CPU))).abs().max()
     assert 1e-4 < change < 0.5 * plain.abs().max()
@@ -273,14 +277,14 @@ def test_a_model_stored_rounded_is_evaluated_and_not_trained(settings, stored, w
     own = {key: value for key, value in settings.items() if key in EvaluationConfig.model_fields}
     folder = str(stored(how))
     scores, whole = (
-        evaluate_model(validated(EvaluationConfig, own | {"model": name}), tmp_path / number)
+        evaluate_model(validate_config(EvaluationConfig, own | {"model": name}), tmp_path / number)
         for number, name in (("rounded", folder), ("whole", str(wide)))
     )
     for name, ours in scores.sets.items():
         assert ours.probability == pytest.approx(whole.sets[name].probability, rel=0.5)
         assert ours.probability != whole.sets[name].probability
     with pytest.raises(EffaceError, match=rf"{folder} is stored in few bits \(bitsandbytes\), which training cannot"):
-        pipeline.run(validated(RunConfig, settings | {"model": folder}), tmp_path / "run")
+        pipeline.run(validate_config(RunConfig, settings | {"model": folder}), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -317,11 +321,11 @@ def test_a_device_that_bitsandbytes_does_not_know(monkeypatch, bits, function):
     def fails(*_, **__):
         raise NotImplementedError("no kernel\nbacktrace")
 
-    check_rounding(LoRAConfig(bits=bits), CPU)
+    check_quantization(LoRAConfig(bits=bits), CPU)
     monkeypatch.setattr(bitsandbytes.functional, function, fails)
     with pytest.raises(EffaceError, match=rf"train.lora.bits={bits}: .* does not work on cpu here \(no kernel\); inst"):
-        check_rounding(LoRAConfig(bits=bits), CPU)
-    check_rounding(LoRAConfig(), CPU)
+        check_quantization(LoRAConfig(bits=bits), CPU)
+    check_quantization(LoRAConfig(), CPU)
 
 
 def test_experts_would_stay_whole(config, source, tmp_path):

@@ -13,12 +13,12 @@ from safetensors.torch import load_file
 
 from efface.artifacts import ContinualResults, Results
 from efface.config.commands import RunConfig
-from efface.config.parse import merge, read_yaml, validated
+from efface.config.parse import merge_settings, read_yaml, validate_config
 from efface.continual import queue as run_queues
 from efface.continual import records
 from efface.continual.queue import run_queue
 from efface.evaluation.evaluate import evaluate
-from efface.evaluation.record_files import read_sets
+from efface.evaluation.record_files import read_record_sets
 from efface.models import open
 from efface.models.load import load_model
 from efface.run.pipeline import run, unlearn
@@ -59,7 +59,7 @@ def queues(queue_settings, tmp_path_factory):
 
     def make(case):
         if case not in made:
-            config = validated(RunConfig, merge(queue_settings, CASES[case]))
+            config = validate_config(RunConfig, merge_settings(queue_settings, CASES[case]))
             out = tmp_path_factory.mktemp("queue") / "all"
             made[case] = config, out, run_queue(config, out)
         return made[case]
@@ -85,10 +85,10 @@ def test_a_queue_is_a_chain_of_single_runs(queues, tmp_path, case):
         single = {
             **config.model_dump(mode="json", exclude={"continual", "data"}),
             "model": model,
-            "data": {**config.data.model_dump(exclude={"task"}), "task": task, "after": requests[:place]},
+            "data": {**config.data.model_dump(exclude={"task"}), "task": task, "forgotten_before": requests[:place]},
             "reference": config.model if config.continual.reference == "first" and place else None,
         }
-        left = unlearn(validated(RunConfig, single), tmp_path / str(task))
+        left = unlearn(validate_config(RunConfig, single), tmp_path / str(task))
         assert same(weights(left), weights(out / "requests" / f"{task:02d}" / "model"))
         model = str(left)
 
@@ -115,7 +115,7 @@ def test_every_forget_set_is_scored_again_after_each_request(complete):
     _, out, _ = complete
     whose = {"forget": [4, 3, 2], "forgotten-1": [None, 4, 4], "forgotten-2": [None, None, 3]}
     for number in (1, 2, 3):
-        records = read_sets(out / "requests" / f"{number:02d}" / "records" / "after")
+        records = read_record_sets(out / "requests" / f"{number:02d}" / "records" / "after")
         expected = {name: authors[number - 1] for name, authors in whose.items() if authors[number - 1]}
         assert records.keys() == expected.keys() | {"retain"}
         for name, who in expected.items():
@@ -130,12 +130,12 @@ def test_the_matrix_is_made_of_the_records_on_disk(complete):
     _, out, results = complete
     metrics = ["rouge", "probability", "truth_ratio", "entailment"]
     assert results.metrics == metrics
-    first = read_sets(out / "records" / "before")
+    first = read_record_sets(out / "records" / "before")
     assert len(results.forget_efficacy) == 3
     for request, row in enumerate(results.forget_efficacy, 1):
         found = [first[f"forgotten-{request}"]]
         for time in range(1, 4):
-            records = read_sets(out / "requests" / f"{time:02d}" / "records" / "after")
+            records = read_record_sets(out / "requests" / f"{time:02d}" / "records" / "after")
             found.append(records["forget"] if time == request else records.get(f"forgotten-{request}"))
         assert len(row) == 4
         for value, records in zip(row, found, strict=True):
@@ -158,16 +158,16 @@ def test_results_json_is_as_promised(complete):
     for number, after in enumerate(results.after, 1):
         folder = out / "requests" / f"{number:02d}"
         assert after == Results.model_validate_json((folder / "results.json").read_text()).after
-        assert after == score_records(read_sets(folder / "records" / "after"), "closer-look")
+        assert after == score_records(read_record_sets(folder / "records" / "after"), "closer-look")
 
 
 def test_each_request_is_compared_with_the_model_before_all_of_them(complete):
     """As a single run that is given the first model's records would be; they are made once, whatever asks for them."""
     _, out, results = complete
-    first = read_sets(out / "records" / "before")
+    first = read_record_sets(out / "records" / "before")
     assert first.keys() == {"retain", "forgotten-1", "forgotten-2", "forgotten-3"}
     for number in (1, 2, 3):
-        before = read_sets(out / "requests" / f"{number:02d}" / "records" / "before")
+        before = read_record_sets(out / "requests" / f"{number:02d}" / "records" / "before")
         named = {f"forgotten-{number}" if name == "forget" else name: rows for name, rows in before.items()}
         for name, rows in named.items():
             known = {record.id: record.output for record in first[name]}
@@ -187,15 +187,15 @@ def test_the_folder_and_the_models(queue_settings, complete, tmp_path):
     ]
     assert [(out / "requests" / name / "model").is_dir() for name in ("01", "02", "03")] == [True] * 3
     changes = {"continual": {"keep_models": "last"}}
-    assert run_queue(validated(RunConfig, merge(queue_settings, changes)), tmp_path / "all") == results
+    assert run_queue(validate_config(RunConfig, merge_settings(queue_settings, changes)), tmp_path / "all") == results
     left = [(tmp_path / "all" / "requests" / name / "model").is_dir() for name in ("01", "02", "03")]
     assert left == [False, False, True]
     assert not list(tmp_path.rglob("checkpoints"))
 
 
 def test_adapters_go_with_their_models(queues, queue_settings, tmp_path):
-    changes = merge(CASES["first with adapters"], {"continual": {"keep_models": "last"}})
-    run_queue(validated(RunConfig, merge(queue_settings, changes)), tmp_path / "all")
+    changes = merge_settings(CASES["first with adapters"], {"continual": {"keep_models": "last"}})
+    run_queue(validate_config(RunConfig, merge_settings(queue_settings, changes)), tmp_path / "all")
     folders = [tmp_path / "all" / "requests" / name for name in ("01", "02")]
     assert [(each / "adapter").is_dir() for each in folders] == [False, False]  # the second stands on the first
     _, out, _ = queues("first with adapters")
@@ -248,6 +248,8 @@ def test_the_first_model_is_evaluated_once_and_let_go(queue_settings, tmp_path, 
 
     monkeypatch.setattr(run_queues, "run", watched)
     told = Told()
-    run_queue(validated(RunConfig, merge(queue_settings, CASES["first"])), tmp_path / "all", reporter=told)
+    run_queue(
+        validate_config(RunConfig, merge_settings(queue_settings, CASES["first"])), tmp_path / "all", reporter=told
+    )
     assert (len(asked), there) == (3, [0, 0])  # once for each set
     assert len(told.warnings) == len(set(told.warnings)) > 0

@@ -10,14 +10,14 @@ import torch
 from safetensors.torch import load_file
 
 from efface.config.commands import RunConfig
-from efface.config.parse import merge, validated
+from efface.config.parse import merge_settings, validate_config
 from efface.continual import queue as run_queues
-from efface.continual.queue import run_queue, with_request
+from efface.continual.queue import append_request, run_queue
 from efface.data.config import FileConfig
 from efface.errors import EffaceError
 from efface.evaluation.generate import generate
-from efface.evaluation.record_files import read_sets
-from efface.preflight.dry_run import outline_queue
+from efface.evaluation.record_files import read_record_sets
+from efface.preflight.dry_run import plan_queue
 from efface.run import retain_answers as answering
 from efface.run.folder import RunFolder
 from efface.run.retain_answers import read_answers
@@ -50,7 +50,7 @@ def config(queue_settings):
     """The settings of a queue, with some changed."""
 
     def make(**changes):
-        return validated(RunConfig, merge(queue_settings, {"method": "npo+gd", **changes}))
+        return validate_config(RunConfig, merge_settings(queue_settings, {"method": "npo+gd", **changes}))
 
     return make
 
@@ -69,7 +69,7 @@ def files(queue_settings, tmp_path):
             "train": {"epochs": 1, "batch_size": 4},
             "continual": {"requests": [*gone, *requests]},
         }
-        return validated(RunConfig, merge(settings, changes))
+        return validate_config(RunConfig, merge_settings(settings, changes))
 
     return make
 
@@ -98,12 +98,12 @@ def test_a_queue_that_got_another_request_is_as_if_it_had_been_there(config, tmp
     whole = run_queue(config(continual={**settings, "requests": [1, 2, 3]}), tmp_path / "whole")
     added = tmp_path / "added"
     run_queue(config(continual={**settings, "requests": [1, 2]}), added)
-    longer = with_request(added, 3)
+    longer = append_request(added, 3)
     assert longer == config(continual={**settings, "requests": [1, 2, 3]})
     assert run_queue(longer, added, resume=True) == whole
     one, other = (weights(folder / "requests" / "03") for folder in (tmp_path / "whole", added))
     assert all(torch.equal(one[name], other[name]) for name in one)
-    assert read_sets(added / "records" / "before") == read_sets(tmp_path / "whole" / "records" / "before")
+    assert read_record_sets(added / "records" / "before") == read_record_sets(tmp_path / "whole" / "records" / "before")
     assert (added / "config.yaml").read_bytes() == (tmp_path / "whole" / "config.yaml").read_bytes()
     made = json.loads((added / "manifest.json").read_text())
     assert list(made["seconds"]) == ["evaluate before", "request 1", "request 2", "request 3"]
@@ -114,26 +114,26 @@ def test_a_request_that_is_not_done_can_be_asked_for_again(config, tmp_path, mon
     out = tmp_path / "all"
     run_queue(config(continual={"requests": [1]}), out)
     with pytest.raises(EffaceError, match="holds task 1 already, as request 1; give one that is new"):
-        with_request(out, 1)
+        append_request(out, 1)
 
     def killed(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(run_queues, "run", killed)
     with pytest.raises(KeyboardInterrupt):
-        run_queue(with_request(out, 2), out, resume=True)
-    assert with_request(out, 2).continual.requests == (1, 2)
+        run_queue(append_request(out, 2), out, resume=True)
+    assert append_request(out, 2).continual.requests == (1, 2)
     with pytest.raises(EffaceError, match="holds task 1 already"):
-        with_request(out, 1)
+        append_request(out, 1)
     with pytest.raises(EffaceError, match="task 4 is there and task 3 is not; leave no task out"):
-        with_request(out, 4)
+        append_request(out, 4)
 
 
 def test_a_further_file_has_the_columns_of_the_last_one(files, made, tmp_path):
     out = tmp_path / "all"
     columns = {"question": "asked", "answer": "said"}
     RunFolder(out).start(files({"path": "other.csv", "columns": columns}), made)
-    assert with_request(out, FileConfig(path="new.csv")).continual.requests[-1] == FileConfig(
+    assert append_request(out, FileConfig(path="new.csv")).continual.requests[-1] == FileConfig(
         path="new.csv", columns=columns
     )
 
@@ -141,10 +141,10 @@ def test_a_further_file_has_the_columns_of_the_last_one(files, made, tmp_path):
 def test_a_folder_without_a_queue(config, tmp_path):
     message = "holds no queue of requests; start one with efface run and continual.requests"
     with pytest.raises(EffaceError, match=message):
-        with_request(tmp_path, 1)
+        append_request(tmp_path, 1)
     (tmp_path / "config.yaml").write_text("model: a\nwithout: null\n")
     with pytest.raises(EffaceError, match=message):
-        with_request(tmp_path, 1)
+        append_request(tmp_path, 1)
 
 
 # Files, and what is kept
@@ -156,16 +156,16 @@ def test_the_rest_of_the_file_is_kept_and_scored_within_the_limit(files, tmp_pat
     results = run_queue(files(), out)
     before, kept = (
         [
-            [record.id for record in read_sets(out / "requests" / number / "records" / stage)["retain"]]
+            [record.id for record in read_record_sets(out / "requests" / number / "records" / stage)["retain"]]
             for number in ("01", "02")
         ]
         for stage in ("before", "after")
     )
     assert kept == [["retain/0005", "retain/0006", "retain/0007"], ["retain/0009", "retain/0010", "retain/0011"]]
     assert before == kept
-    assert [record.id for record in read_sets(out / "records" / "before")["retain"]] == [*kept[0], *kept[1]]
+    assert [record.id for record in read_record_sets(out / "records" / "before")["retain"]] == [*kept[0], *kept[1]]
     assert results.requests == [str(tmp_path / f"gone{n}.jsonl") for n in (0, 1)]
-    longer = run_queue(with_request(out, FileConfig(path=write(tmp_path / "more.jsonl", facts(8)))), out, resume=True)
+    longer = run_queue(append_request(out, FileConfig(path=write(tmp_path / "more.jsonl", facts(8)))), out, resume=True)
     assert [each.sets["retain"].n for each in longer.after] == [3, 3, 3]
 
 
@@ -173,14 +173,15 @@ def test_the_first_models_own_answers_are_kept_by_all(files, tmp_path, monkeypat
     """No other model is asked for any."""
     out, asked = tmp_path / "all", []
     monkeypatch.setattr(answering, "generate", lambda *a, **k: (asked.append(1), generate(*a, **k))[1])
-    run_queue(files(data={"retain": "generated", "generic_questions": 8}, method="npo+kl"), out)
+    run_queue(files(data={"retain": "model-answers", "generic_questions": 8}, method="npo+kl"), out)
     folders = [RunFolder(out), *(RunFolder(out / "requests" / n) for n in ("01", "02"))]
     assert asked == [1]
     first, *others = (read_answers(folder) for folder in folders)
     assert first
     assert others == [first, first]
     answers = [
-        {record.answer for record in read_sets(folder.root / "records" / "before")["retain"]} for folder in folders
+        {record.answer for record in read_record_sets(folder.root / "records" / "before")["retain"]}
+        for folder in folders
     ]
     assert answers[0] <= set(first.values())
     assert answers == [answers[0]] * 3
@@ -191,7 +192,9 @@ def test_the_first_models_own_answers_are_kept_by_all(files, tmp_path, monkeypat
 
 def test_a_request_that_leaves_nothing_to_keep(config, files, refused, tmp_path):
     said = refused(config(continual={"requests": [1, 2, 3, 4]}))
-    assert said.startswith("request 4 (task 4): generated-1-of-4-task4: after 4 request(s), nothing is left to keep")
+    assert said.startswith(
+        "request 4 (task 4): synthetic-authors-1-of-4-task4: after 4 request(s), nothing is left to keep"
+    )
     said = refused(files(write(tmp_path / "rest.jsonl", facts(*range(8, 12)))))
     assert "request 3 (" in said
     assert "keep.jsonl: after 3 request(s), nothing is left to keep; forget less or keep more" in said
@@ -236,7 +239,7 @@ def test_the_model_to_go_on_from_is_gone(config, refused, tmp_path):
     out = tmp_path / "all"
     run_queue(config(continual={"requests": [1, 2]}), out)
     shutil.rmtree(out / "requests" / "02" / "model")
-    said = refused(with_request(out, 3), resume=True)
+    said = refused(append_request(out, 3), resume=True)
     assert "requests/02/model is not there, and request 3 of 3 (task 3) starts from it" in said
 
 
@@ -256,7 +259,7 @@ def test_a_configuration_without_requests_is_no_queue(config, refused):
 def test_a_dry_run_counts_the_models_that_lie_there_at_once(config, tmp_path):
     """Two while the next one is made, or all; it writes nothing."""
     last, every = (
-        outline_queue(
+        plan_queue(
             config(continual={"keep_models": keep}), tmp_path / "all", data_dir=None, resume=False, reporter=Told()
         )
         for keep in ("last", "all")

@@ -9,7 +9,7 @@ import signal
 import pytest
 import yaml
 
-from efface.config.parse import merge, read_yaml
+from efface.config.parse import merge_settings, read_yaml
 
 CHANGES = {
     "method": "dpo+kl",
@@ -44,7 +44,7 @@ def never_stopped(child, queue_settings, tmp_path_factory):
     """The config file and the folder of a queue that was not killed."""
     root = tmp_path_factory.mktemp("queue")
     file, out = root / "config.yaml", root / "whole"
-    file.write_text(yaml.safe_dump(merge(queue_settings, CHANGES)))
+    file.write_text(yaml.safe_dump(merge_settings(queue_settings, CHANGES)))
     assert child(["run", str(file), "--out", str(out)], str(out), None) == 0
     return file, out
 

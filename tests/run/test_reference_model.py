@@ -10,7 +10,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from efface.config.commands import RunConfig
-from efface.config.parse import merge, validated
+from efface.config.parse import merge_settings, validate_config
 from efface.errors import EffaceError
 from efface.models.load import load_model, load_tokenizer, model_sha256
 from efface.reference.logprobs import CachedLogprobs
@@ -37,20 +37,20 @@ def other(tmp_path_factory):
 @pytest.fixture
 def config(settings):
     """Two steps."""
-    base = merge(settings, {"train": {"epochs": 1, "batch_size": 10}})
-    return lambda **changes: validated(RunConfig, merge(base, changes))
+    base = merge_settings(settings, {"train": {"epochs": 1, "batch_size": 10}})
+    return lambda **changes: validate_config(RunConfig, merge_settings(base, changes))
 
 
 @pytest.fixture
 def compared(monkeypatch):
     """What the objective was given to compare with."""
-    given, make = [], pipeline.reference_for
+    given, make = [], pipeline.make_reference
 
     def watched(*arguments, **settings):
         given.append(make(*arguments, **settings))
         return given[-1]
 
-    monkeypatch.setattr(pipeline, "reference_for", watched)
+    monkeypatch.setattr(pipeline, "make_reference", watched)
     return given
 
 
@@ -69,7 +69,7 @@ def test_log_probs_are_those_of_the_reference(config, source, other, compared, t
     model = load_model(other if another else source, dtype=torch.float32, device=CPU)
     views = this.objective.sequence_reference_views
     seen = [example[view] for step in this.steps for example in step for view in views]
-    expected = CachedLogprobs.compute(model, seen, token_budget=10_000)(seen)
+    expected = CachedLogprobs.compute(model, seen, max_tokens_per_forward=10_000)(seen)
     assert compared[0].sequences(seen) == pytest.approx(expected, rel=1e-5)
 
 
@@ -107,7 +107,7 @@ def test_a_method_that_compares_with_nothing_says_so(config, other, tmp_path):
 
 def test_one_that_changed_on_the_way_is_refused(config, other, tmp_path):
     class Dies(Told):
-        def step(self, log):
+        def on_step(self, log):
             raise KeyboardInterrupt
 
     reference = tmp_path / "reference"

@@ -8,7 +8,7 @@ import math
 import pytest
 
 from efface.config.presets import run_config
-from efface.evaluation.record_files import read_sets
+from efface.evaluation.record_files import read_record_sets
 from efface.run.pipeline import run
 from support.downstream import cache_in, write_tasks
 
@@ -42,13 +42,13 @@ method: me+gd
 model: {real_models / "SmolLM2-135M-Instruct"}
 data: {{forget: {tmp_path / "forget.jsonl"}, retain: {tmp_path / "retain.jsonl"}}}
 train: {{lr: 1.0e-4, epochs: 8, batch_size: 1}}
-evaluate: {{embedder: {real_models / "all-MiniLM-L6-v2"}, judge: none, new_tokens: 16}}
+evaluate: {{embedder: {real_models / "all-MiniLM-L6-v2"}, judge: none, max_new_tokens: 16}}
 downstream: {{tasks: [local_arc, local_triviaqa], include: {local_tasks}, limit: 16}}
 device: cpu
 """
     )
     results = run(run_config(str(tmp_path / "mine.yaml"), []), tmp_path / "out")
-    before, after = (read_sets(tmp_path / "out" / "records" / stage) for stage in ("before", "after"))
+    before, after = (read_record_sets(tmp_path / "out" / "records" / stage) for stage in ("before", "after"))
     assert "Paris" in before["forget"][0].output
     assert likelihood(after["forget"]) < likelihood(before["forget"])
     assert results.after.sets["retain"].cosine_similarity > 0.5

@@ -11,8 +11,8 @@ from transformers import LlamaConfig
 from efface.artifacts import Manifest
 from efface.errors import EffaceError
 from efface.models import auto_optimizer as module
-from efface.models.auto_optimizer import chosen, settled
-from efface.models.memory_estimate import training_state
+from efface.models.auto_optimizer import choose_optimizer, resolve_optimizer
+from efface.models.memory_estimate import estimate_training_memory
 from efface.train import optimizer
 from efface.train.config import LoRAConfig, TrainConfig
 from efface.train.token_budget import activation_bytes
@@ -31,17 +31,17 @@ def everything_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(("free", "kind"), [(79, "adamw8bit"), (139, "adamw")])
 def test_seven_billion_parameters(free: int, kind: str) -> None:
-    assert chosen(AUTO, LLAMA_2_7B, CUDA, free=free * GIB) == kind
+    assert choose_optimizer(AUTO, LLAMA_2_7B, CUDA, free=free * GIB) == kind
 
 
 def test_the_border() -> None:
     """Weights, gradients, moments and copies, and twice the smallest forward."""
-    state = training_state(LLAMA_2_7B, TrainConfig(optimizer="adamw"), "cuda")
+    state = estimate_training_memory(LLAMA_2_7B, TrainConfig(optimizer="adamw"), "cuda")
     smallest = 2 * 512 * activation_bytes(LLAMA_2_7B, AUTO, "cuda", checkpointing=True)
     least = 16 * state.parameters + state.copies + smallest
     assert state.total + smallest == pytest.approx(least, rel=1e-6)
-    assert chosen(AUTO, LLAMA_2_7B, CUDA, free=state.total + smallest) == "adamw"
-    assert chosen(AUTO, LLAMA_2_7B, CUDA, free=state.total + smallest - 2) == "adamw8bit"
+    assert choose_optimizer(AUTO, LLAMA_2_7B, CUDA, free=state.total + smallest) == "adamw"
+    assert choose_optimizer(AUTO, LLAMA_2_7B, CUDA, free=state.total + smallest - 2) == "adamw8bit"
 
 
 @pytest.mark.parametrize(
@@ -56,22 +56,22 @@ def test_the_border() -> None:
     ids=["cpu", "adapters", "float32", "shards", "by name"],
 )
 def test_float32_states_stay(train: TrainConfig, device: torch.device) -> None:
-    assert chosen(train, LLAMA_2_7B, device, free=0) == "adamw"
+    assert choose_optimizer(train, LLAMA_2_7B, device, free=0) == "adamw"
 
 
 def test_without_torchao(monkeypatch: pytest.MonkeyPatch) -> None:
     for each in (module, optimizer):
         monkeypatch.setattr(each, "why_not_8bit", lambda device: "torchao")
-    assert settled(AUTO, LLAMA_2_7B, CPU, earlier=None).optimizer == "adamw"
-    assert chosen(AUTO, LLAMA_2_7B, CUDA, free=0) == "adamw"
+    assert resolve_optimizer(AUTO, LLAMA_2_7B, CPU, earlier=None).optimizer == "adamw"
+    assert choose_optimizer(AUTO, LLAMA_2_7B, CUDA, free=0) == "adamw"
     with pytest.raises(EffaceError, match="adamw8bit needs torchao"):
-        settled(TrainConfig(optimizer="adamw8bit"), LLAMA_2_7B, CPU, earlier=None)
+        resolve_optimizer(TrainConfig(optimizer="adamw8bit"), LLAMA_2_7B, CPU, earlier=None)
 
 
 @pytest.mark.parametrize(("noted", "kind"), [("adamw8bit", "adamw8bit"), ("adamw", "adamw"), (None, "adamw")])
 def test_a_resumed_run_keeps_what_it_was_started_with(made: Manifest, noted: str | None, kind: str) -> None:
     earlier = made.model_copy(update={"optimizer": noted})
-    assert settled(AUTO, LLAMA_2_7B, CPU, earlier=earlier).optimizer == kind
+    assert resolve_optimizer(AUTO, LLAMA_2_7B, CPU, earlier=earlier).optimizer == kind
 
 
 def test_processes_find_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,7 +81,7 @@ def test_processes_find_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
         asked.append(free)
         return "adamw"
 
-    monkeypatch.setattr(module, "chosen", found)
+    monkeypatch.setattr(module, "choose_optimizer", found)
     monkeypatch.setattr(module.processes, "gather", lambda free: [free, 7])
-    settled(AUTO, LLAMA_2_7B, CPU, earlier=None)
+    resolve_optimizer(AUTO, LLAMA_2_7B, CPU, earlier=None)
     assert asked == [7]

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from efface.cli import main
 
 SETTINGS = [
-    "data.source=generated",
+    "data.source=synthetic-authors",
     "data.authors=6",
     "data.forget_authors=2",
     "method=dpo+kl",
@@ -23,7 +23,7 @@ SETTINGS = [
     "train.epochs=2",
     "train.batch_size=8",
     "train.lr=1e-3",
-    "evaluate.new_tokens=8",
+    "evaluate.max_new_tokens=8",
     "evaluate.embedder=none",
     "evaluate.judge=key-facts",
     "evaluate.every=epoch",

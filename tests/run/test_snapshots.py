@@ -10,12 +10,12 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from efface.config.commands import RunConfig
-from efface.config.parse import merge, validated
+from efface.config.parse import merge_settings, validate_config
 from efface.errors import EffaceError
 from efface.models.load import load_tokenizer, save_model
-from efface.progress.reporter import Silent
+from efface.progress.reporter import SilentReporter
 from efface.run import pipeline
-from efface.run.epoch_snapshots import Snapshots
+from efface.run.epoch_snapshots import EpochSnapshots
 from efface.run.pipeline import run, unlearn
 from support.runs import Told
 
@@ -25,22 +25,22 @@ pytestmark = pytest.mark.usefixtures("quick_collection")
 @pytest.fixture
 def config(settings):
     """3 epochs of 4 steps each, scored after each."""
-    evaluate = {"every": "epoch", "limit": 1, "new_tokens": 2}
-    base = merge(settings, {"train": {"epochs": 3}, "evaluate": evaluate})
-    return lambda **changes: validated(RunConfig, merge(base, changes))
+    evaluate = {"every": "epoch", "limit": 1, "max_new_tokens": 2}
+    base = merge_settings(settings, {"train": {"epochs": 3}, "evaluate": evaluate})
+    return lambda **changes: validate_config(RunConfig, merge_settings(base, changes))
 
 
 @pytest.fixture
 def taken(monkeypatch):
     """Step -> a copy of the model as it is in memory when the step is over."""
     copies = {}
-    take = Snapshots.take
+    take = EpochSnapshots.take
 
     def watched(self, placement, step):
         copies[step] = copy.deepcopy(placement.model)
         take(self, placement, step)
 
-    monkeypatch.setattr(Snapshots, "take", watched)
+    monkeypatch.setattr(EpochSnapshots, "take", watched)
     return copies
 
 
@@ -76,7 +76,7 @@ def test_what_lies_on_disk(config, tmp_path, taken):
     epochs, lies, stored = tmp_path / "run" / "checkpoints" / "epochs", {}, {}
 
     class Looking(Told):
-        def stage(self, text):
+        def on_stage(self, text):
             lies[text] = {path.name for path in epochs.glob("*")}
             stored.update({path.parent.name: load_file(path) for path in epochs.glob("epoch-*/*")})
 
@@ -137,12 +137,12 @@ def test_a_tied_head_stays_tied(config, tmp_path, source, taken, rebuilt):
 def test_what_a_kill_lost_is_taken_again(config, tmp_path, taken):
     """Killed between the last step of an epoch and the checkpoint that holds it: from step 6, it comes again."""
 
-    class Dies(Silent):
-        def step(self, log):
+    class Dies(SilentReporter):
+        def on_step(self, log):
             if log.step == 8:
                 raise KeyboardInterrupt
 
-    chosen = config(train={"checkpoint_every": 3})
+    chosen = config(train={"save_steps": 3})
     with pytest.raises(KeyboardInterrupt):
         run(chosen, tmp_path / "run", reporter=Dies())
     first = trained(taken[8])
@@ -153,7 +153,7 @@ def test_what_a_kill_lost_is_taken_again(config, tmp_path, taken):
 
 
 def test_a_full_disk_ends_in_a_sentence(config, tmp_path, files_of_at_most):
-    out, chosen = tmp_path / "run", config(train={"checkpoint_every": 12})
+    out, chosen = tmp_path / "run", config(train={"save_steps": 12})
     with (
         files_of_at_most(300_000),
         pytest.raises(EffaceError, match=r"cannot write .*epoch-001 .*free some space") as raised,

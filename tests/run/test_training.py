@@ -15,30 +15,30 @@ from efface.errors import EffaceError
 from efface.models.load import load_model, load_tokenizer
 from efface.objectives.method import fine_tuning
 from efface.objectives.terms import Reference
-from efface.progress.reporter import Silent
+from efface.progress.reporter import SilentReporter
 from efface.run import training
-from efface.run.checks import checked_device
+from efface.run.checks import check_settings
 from efface.run.folder import RunFolder
-from efface.run.training import check_can_train, loading_device, train, warn_of
+from efface.run.training import check_can_train, loading_device, train, warn_before_training
 from efface.schema import Prompt, Task
-from efface.text.formatter import Encoded, Formatter, TextConfig
+from efface.text.formatter import PromptFormatter, TextConfig, TokenizedSequence
 from efface.train.config import LoRAConfig, TrainConfig
 from efface.train.loop import StepLog, Trainer
 from efface.train.sampler import Schedule
 from support.runs import Told
 
 CPU = torch.device("cpu")
-STEPS = [[{"retain": Encoded(f"{step}", [5, step], [7, 1])}] for step in range(1, 5)]
+STEPS = [[{"retain": TokenizedSequence(f"{step}", [5, step], [7, 1])}] for step in range(1, 5)]
 
 
-class Watching(Silent):
+class Watching(SilentReporter):
     """Remembers the steps it is told of; dies after `dies_after`, as the process would."""
 
     def __init__(self, dies_after=None):
         self.steps = []
         self.dies_after = dies_after
 
-    def step(self, log):
+    def on_step(self, log):
         self.steps.append(log.step)
         if log.step == self.dies_after:
             raise KeyboardInterrupt
@@ -46,7 +46,7 @@ class Watching(Silent):
 
 @pytest.fixture
 def trained(source, tmp_path):
-    def run(config=TrainConfig(checkpoint_every=1), *, resume=False, reporter=None, reference=lambda _: Reference()):  # noqa: B008
+    def run(config=TrainConfig(save_steps=1), *, resume=False, reporter=None, reference=lambda _: Reference()):  # noqa: B008
         (tmp_path / "run").mkdir(exist_ok=True)
         return train(
             load_model(source, dtype=torch.float32, device=CPU),
@@ -59,7 +59,7 @@ def trained(source, tmp_path):
             device=CPU,
             reference=reference,
             resume=resume,
-            reporter=reporter or Silent(),
+            reporter=reporter or SilentReporter(),
         )
 
     return run
@@ -93,11 +93,11 @@ def test_only_the_first_process_writes_steps(tmp_path, monkeypatch):
 
 
 def test_downstream_tasks_are_scored_in_one_process(monkeypatch, tmp_path):
-    config = RunConfig(data="generated", method="ga", model="nobody/asks", downstream=True)
+    config = RunConfig(data="synthetic-authors", method="ga", model="nobody/asks", downstream=True)
     monkeypatch.setenv("WORLD_SIZE", "2")
-    monkeypatch.setattr("efface.distributed.connect", lambda _: None)
+    monkeypatch.setattr("efface.distributed.init_process_group", lambda _: None)
     with pytest.raises(EffaceError, match="downstream tasks are scored in one process; leave downstream out"):
-        checked_device(config, RunFolder(tmp_path / "run"), resume=False)
+        check_settings(config, RunFolder(tmp_path / "run"), resume=False)
 
 
 def test_missing_packages_are_said_before_any_work(monkeypatch):
@@ -111,14 +111,14 @@ def test_missing_packages_are_said_before_any_work(monkeypatch):
 
 
 def test_items_that_had_to_be_tokenized_apart_are_counted(source):
-    formatter = Formatter(load_tokenizer(source), TextConfig(format="plain"))
+    formatter = PromptFormatter(load_tokenizer(source), TextConfig(format="plain"))
     told = Told()
     task = Task(name="own", forget=(), retain=(), evaluation=(), refusals=())
-    warn_of(task, formatter, TrainConfig(), items=100, reporter=told)
+    warn_before_training(task, formatter, TrainConfig(), items=100, reporter=told)
     assert told.warnings == []
     spelled = formatter.tokenizer.eos_token
     formatter.encode([(id_, Prompt("Who?"), f"It is {spelled}.") for id_ in ("one", "two", "two")])
-    warn_of(task, formatter, TrainConfig(), items=100, reporter=told)
+    warn_before_training(task, formatter, TrainConfig(), items=100, reporter=told)
     [warning] = told.warnings
     assert warning.startswith(
         "2 items were tokenized apart: a token crosses the border between their prompt and answer"

@@ -11,47 +11,47 @@ import yaml
 
 from efface.commands.evaluate import evaluate_model
 from efface.config.commands import EvaluationConfig, RunConfig
-from efface.config.parse import merge, validated
+from efface.config.parse import merge_settings, validate_config
 from efface.errors import EffaceError
-from efface.evaluation.record_files import read_sets
+from efface.evaluation.record_files import read_record_sets
 from efface.models.load import load_tokenizer, save_model
 from efface.run import epoch_scores, pipeline
 from efface.run import evaluation_stages as run_records
 from efface.run.epoch_scores import check_best
-from efface.run.epoch_snapshots import Snapshots
+from efface.run.epoch_snapshots import EpochSnapshots
 from efface.run.folder import RunFolder
 from efface.run.pipeline import run, unlearn
 from efface.schema import EvaluationSet, Item, Task
 from support.runs import Told
 
 pytestmark = pytest.mark.usefixtures("quick_collection")
-EVERY = {"every": "epoch", "limit": 2, "new_tokens": 3}
+EVERY = {"every": "epoch", "limit": 2, "max_new_tokens": 3}
 
 
 @pytest.fixture(scope="module")
 def values(settings):
     """3 epochs of 4 steps each, scored after each."""
-    return merge(settings, {"train": {"epochs": 3}, "evaluate": EVERY})
+    return merge_settings(settings, {"train": {"epochs": 3}, "evaluate": EVERY})
 
 
 @pytest.fixture
 def config(values):
-    return lambda **changes: validated(RunConfig, merge(values, changes))
+    return lambda **changes: validate_config(RunConfig, merge_settings(values, changes))
 
 
 @pytest.fixture(scope="module")
 def complete(values, tmp_path_factory):
     """A run that leaves its last epoch's model, with a copy of the model in memory after each step."""
     out, copies = tmp_path_factory.mktemp("complete") / "run", {}
-    take = Snapshots.take
+    take = EpochSnapshots.take
 
     def watched(self, placement, step):
         copies[step] = copy.deepcopy(placement.model)
         take(self, placement, step)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Snapshots, "take", watched)
-        results = run(validated(RunConfig, values), out)
+        patch.setattr(EpochSnapshots, "take", watched)
+        results = run(validate_config(RunConfig, values), out)
     return out, results, copies
 
 
@@ -90,29 +90,29 @@ def test_each_epochs_scores_are_those_of_its_model(complete, values, source, tmp
     save_model(copies[4], load_tokenizer(source), model, source=source, name="by-hand")
     own = {key: value for key, value in values.items() if key in EvaluationConfig.model_fields}
     evaluate = {key: value for key, value in values["evaluate"].items() if key != "every"}
-    alone = validated(EvaluationConfig, {**own, "evaluate": evaluate, "model": str(model)})
-    before = read_sets(out / "records" / "before")
+    alone = validate_config(EvaluationConfig, {**own, "evaluate": evaluate, "model": str(model)})
+    before = read_record_sets(out / "records" / "before")
     assert evaluate_model(alone, tmp_path / "scores", before=before) == found.epochs[0].scores
-    assert read_sets(tmp_path / "scores" / "records") == read_sets(out / "records" / "epochs" / "001")
+    assert read_record_sets(tmp_path / "scores" / "records") == read_record_sets(out / "records" / "epochs" / "001")
     assert found.epochs[0].scores != found.epochs[1].scores != found.epochs[2].scores
 
 
 @pytest.mark.parametrize("lora", [None, {"r": 2, "dropout": 0.3}], ids=["full", "lora"])
 def test_the_best_epochs_model_is_left_and_scored(config, complete, source, tmp_path, monkeypatch, lora):
-    copies, take = {}, Snapshots.take
+    copies, take = {}, EpochSnapshots.take
 
     def watched(self, placement, step):
         copies[step] = copy.deepcopy(placement.model)
         take(self, placement, step)
 
-    monkeypatch.setattr(Snapshots, "take", watched)
+    monkeypatch.setattr(EpochSnapshots, "take", watched)
     monkeypatch.setattr(epoch_scores, "best", lambda scores: 1 if len(scores) == 3 else None)
     out = tmp_path / "run"
     chosen = config(train={"lora": lora}, evaluate={"keep": "best"})
     results = run(chosen, out)
     assert (results.trajectory.best, results.trajectory.kept) == (2, 2)
     assert results.after == results.trajectory.epochs[1].scores != results.trajectory.epochs[2].scores
-    assert read_sets(out / "records" / "after") == read_sets(out / "records" / "epochs" / "002")
+    assert read_record_sets(out / "records" / "after") == read_record_sets(out / "records" / "epochs" / "002")
     save_model(copies[8], load_tokenizer(source), tmp_path / "then" / "model", source=source, name=str(source))
     for name in ("model", "adapter") if lora else ("model",):
         assert files(out / name) == files(tmp_path / "then" / name)
@@ -153,7 +153,7 @@ def never_stopped(child, values, tmp_path_factory):
     root = tmp_path_factory.mktemp("killed")
     file, out = root / "config.yaml", root / "whole"
     changes = {"train": {"lora": {"r": 2, "dropout": 0.3}, "lr": 3e-2}, "evaluate": {"keep": "best"}}
-    file.write_text(yaml.safe_dump(merge(values, changes)))
+    file.write_text(yaml.safe_dump(merge_settings(values, changes)))
     assert child(["run", str(file), "--out", str(out)], str(out), None) == 0
     return file, out
 
@@ -201,12 +201,12 @@ def test_refused_before_anything_is_written(config, tmp_path):
 
 
 def test_a_warning_told_once_is_not_told_again():
-    from efface.progress.reporter import Once
+    from efface.progress.reporter import OnceReporter
 
     told = Told()
-    once = Once(told)
+    once = OnceReporter(told)
     for text in ("one", "two", "one"):
-        once.warning(text)
-        once.stage(text)
+        once.on_warning(text)
+        once.on_stage(text)
     assert (told.warnings, told.stages) == (["one", "two"], ["one", "two", "one"])
-    assert (once.step, once.scored) == (told.step, told.scored)
+    assert (once.on_step, once.on_progress) == (told.on_step, told.on_progress)

@@ -8,7 +8,7 @@ import pytest
 
 from efface.config.commands import RunConfig
 from efface.config.continual import ContinualConfig, request_data
-from efface.config.parse import read_yaml, to_yaml, validated
+from efface.config.parse import read_yaml, to_yaml, validate_config
 from efface.config.presets import preset_names, resolved, run_config
 from efface.data.config import DataConfig, FileConfig
 from efface.errors import EffaceError
@@ -19,13 +19,13 @@ FILES = {"retain": "keep.csv"}
 
 def queue(data: Any, requests: Any, **settings: Any) -> RunConfig:
     values = {"model": "a", "method": "me+gd", "data": data, "continual": {"requests": requests, **settings}}
-    return validated(RunConfig, values)
+    return validate_config(RunConfig, values)
 
 
 def test_tasks_may_come_in_any_order() -> None:
     config = queue("tofu-forget01", [2, 3, 1])
     assert config.data.task == 2
-    assert [(each.task, each.after) for each in request_data(config.data, config.continual.requests)] == [
+    assert [(each.task, each.forgotten_before) for each in request_data(config.data, config.continual.requests)] == [
         (2, ()),
         (3, (2,)),
         (1, (2, 3)),
@@ -36,15 +36,15 @@ def test_files_are_kept_the_rest_of() -> None:
     config = queue(FILES, ["one.csv", {"path": "two.csv", "columns": {"answer": "said"}}])
     one, two = FileConfig(path="one.csv"), FileConfig(path="two.csv", columns={"answer": "said"})
     assert config.continual.requests == (one, two)
-    assert (config.data.source, config.data.forget, config.data.keep_rest) == ("files", one, True)
+    assert (config.data.source, config.data.forget, config.data.retain_minus_forget) == ("files", one, True)
     data = request_data(config.data, config.continual.requests)
-    assert [(each.forget, each.after) for each in data] == [(one, ()), (two, (one,))]
-    assert {(each.retain, each.keep_rest) for each in data} == {(FileConfig(path="keep.csv"), True)}
-    assert not queue({**FILES, "keep_rest": False}, ["one.csv"]).data.keep_rest
+    assert [(each.forget, each.forgotten_before) for each in data] == [(one, ()), (two, (one,))]
+    assert {(each.retain, each.retain_minus_forget) for each in data} == {(FileConfig(path="keep.csv"), True)}
+    assert not queue({**FILES, "retain_minus_forget": False}, ["one.csv"]).data.retain_minus_forget
 
 
 def test_everything_else_is_the_same_for_all_requests() -> None:
-    data = DataConfig(**TOFU, retain_items=7, retain_evaluation=5, padding="more.jsonl", padding_items=3)
+    data = DataConfig(**TOFU, retain_items=7, retain_evaluation=5, extra_retain="more.jsonl", extra_retain_items=3)
     for each in request_data(data, (1, 2, 3)):
         assert each.model_dump(exclude={"task", "after"}) == data.model_dump(exclude={"task", "after"})
 
@@ -59,9 +59,17 @@ def test_everything_else_is_the_same_for_all_requests() -> None:
         (TOFU, [*range(1, 12)], "continual.requests: task=11 is not in forget01, which has 1 to 10"),
         ({**TOFU, "split": "forget10"}, [*range(1, 11)], "continual.requests: task=10 is not in forget10, which has 1"),
         ({**TOFU, "task": 2}, [1, 2], "data.task and continual.requests name two different first requests; leave out"),
-        ({**TOFU, "after": [2]}, [1], "data.after means nothing beside continual.requests; put them all into"),
+        (
+            {**TOFU, "forgotten_before": [2]},
+            [1],
+            "data.forgotten_before means nothing beside continual.requests; put them all into",
+        ),
         (TOFU, ["one.csv"], "data: forget=one.csv means nothing for source=tofu: remove it"),
-        ({"source": "generated"}, [*range(1, 12)], "continual.requests: task=11 is not in 20 authors, 2 a task"),
+        (
+            {"source": "synthetic-authors"},
+            [*range(1, 12)],
+            "continual.requests: task=11 is not in 20 authors, 2 a task",
+        ),
         ("real-world", [1, 2], "continual.requests: task=2 means nothing for source=real-world"),
         (FILES, ["a.csv", "a.csv"], "continual.requests: a.csv is asked to be forgotten twice; remove one"),
         (FILES, ["a.csv", 2], "continual.requests: numbers of tasks and files do not go together; give one or"),
@@ -79,7 +87,7 @@ def test_refused_with_the_settings(data: Any, requests: list[Any], message: str)
 
 def test_another_reference_goes_into_the_queue() -> None:
     with pytest.raises(EffaceError, match=r"reference means nothing beside continual; set continual\.reference"):
-        validated(RunConfig, {**queue(TOFU, [1]).model_dump(), "reference": "b"})
+        validate_config(RunConfig, {**queue(TOFU, [1]).model_dump(), "reference": "b"})
     with pytest.raises(EffaceError, match=r"continual\.reference='frist': input should be 'previous' or 'first'"):
         queue(TOFU, [1], reference="frist")
 
@@ -88,7 +96,7 @@ def test_another_reference_goes_into_the_queue() -> None:
 def test_settings_come_back_from_their_file(tmp_path: Any, data: Any, requests: list[Any]) -> None:
     config = queue(data, requests)
     (tmp_path / "config.yaml").write_text(to_yaml(config))
-    assert validated(RunConfig, read_yaml(tmp_path / "config.yaml")) == config
+    assert validate_config(RunConfig, read_yaml(tmp_path / "config.yaml")) == config
 
 
 @pytest.mark.parametrize(("split", "tasks"), [("forget01", 10), ("forget05", 10), ("forget10", 9)])

@@ -9,13 +9,13 @@ from scipy import stats
 from efface.artifacts import METRICS, Scores
 from efface.scores import DEFINITIONS, score_records
 from efface.scores.definitions import CLOSER_LOOK, Definition
-from efface.scores.leaderboard.bootstrap import Counted, Draws, bootstrap, interval, resamples, scored
+from efface.scores.leaderboard.bootstrap import CountedMetrics, Draws, bootstrap, interval, resamples, scored
 from efface.scores.leaderboard.question_scores import SetValues
 from efface.scores.leaderboard.ranking import count
 from support.answered import NAMES, Sets, answered, values_of
 
 
-def counted(models: list[dict[str, SetValues]], definition: Definition = CLOSER_LOOK) -> Counted:
+def counted(models: list[dict[str, SetValues]], definition: Definition = CLOSER_LOOK) -> CountedMetrics:
     return count([{name: each.scores() for name, each in model.items()} for model in models], definition)
 
 

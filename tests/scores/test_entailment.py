@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from efface.scores.metrics.entailment import entailment
-from efface.scores.question import Missing, Question
+from efface.scores.question import Missing, QuestionLikelihoods
 
 
 @pytest.mark.parametrize(
@@ -18,11 +18,13 @@ from efface.scores.question import Missing, Question
     ],
 )
 def test_label_and_rouge(label: str, rouge: float, score: float) -> None:
-    assert entailment(Question(id="q", label=label), rouge) == score
+    assert entailment(QuestionLikelihoods(id="q", label=label), rouge) == score
 
 
 def test_missing() -> None:
-    assert entailment(Question(id="q", missing={"entailment": "no NLI model"}), 1.0) == Missing("no NLI model")
-    assert entailment(Question(id="q", label="neutral"), Missing("there are no texts")) == Missing(
+    assert entailment(QuestionLikelihoods(id="q", missing={"entailment": "no NLI model"}), 1.0) == Missing(
+        "no NLI model"
+    )
+    assert entailment(QuestionLikelihoods(id="q", label="neutral"), Missing("there are no texts")) == Missing(
         "it needs ROUGE, and there are no texts"
     )

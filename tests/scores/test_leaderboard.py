@@ -14,7 +14,7 @@ from efface.errors import EffaceError
 from efface.scores import score_path, score_records
 from efface.scores.definitions import CLOSER_LOOK
 from efface.scores.from_tofu_log import SETS
-from efface.scores.leaderboard.discover import Source, Unread, find, read
+from efface.scores.leaderboard.discover import Source, UnreadableSource, find_sources, read_source
 from efface.scores.leaderboard.leaderboard import compare, leaderboard
 from support.answered import Sets, answered, write_run
 
@@ -115,14 +115,14 @@ def test_a_queue_is_its_last_request(tmp_path: Path) -> None:
         forget_efficacy=[],
     )
     write_json(queue / "results.json", results.to_json())
-    (source,) = find([tmp_path])
+    (source,) = find_sources([tmp_path])
     assert isinstance(source, Source)
     assert (source.name, source.kind, source.method) == ("queue", "queue", "me+gd")
-    assert read(source, CLOSER_LOOK).sets["retain"].outputs == tuple(row.output for row in answered(2)["retain"])
+    assert read_source(source, CLOSER_LOOK).sets["retain"].outputs == tuple(row.output for row in answered(2)["retain"])
 
 
 def test_a_path_is_taken_once(folder: Path) -> None:
-    sources = [each for each in find([folder, folder / "one"]) if isinstance(each, Source)]
+    sources = [each for each in find_sources([folder, folder / "one"]) if isinstance(each, Source)]
     names = [each.name for each in sources]
     assert len(names) == len(set(names)) == 6
     assert str(folder / "one") in names
@@ -169,7 +169,7 @@ def test_differences_of_two_or_of_one(folder: Path) -> None:
 
 
 def test_unread_is_no_source(folder: Path) -> None:
-    assert {type(each) for each in find([folder / "begun"])} == {Unread}
+    assert {type(each) for each in find_sources([folder / "begun"])} == {UnreadableSource}
 
 
 def test_published_logs(shared: Path) -> None:
@@ -178,7 +178,7 @@ def test_published_logs(shared: Path) -> None:
     assert [row.name for row in board.rows] == ["llama2-7b-retain90.json", "llama2-7b-full.json"]
     assert len(found.unread) == 2
     (pair,) = board.pairs
-    assert pair.told_apart
+    assert pair.significant
     for row in board.rows:
         log = shared / "golden" / "eval_logs" / row.name
         plain = score_path(log)["partial"]

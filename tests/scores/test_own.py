@@ -54,7 +54,7 @@ def records(make_record: Make) -> dict[str, list[Record]]:
 
 def test_means_and_why_one_is_missing(records: dict[str, list[Record]]) -> None:
     scores = score_records(records, "closer-look", [Length()])
-    assert {name: each.own for name, each in scores.sets.items()} == {
+    assert {name: each.custom for name, each in scores.sets.items()} == {
         "retain": {"length": 3.0},
         "forget": {"length": None},
     }
@@ -65,23 +65,23 @@ def test_nothing_else_changes(records: dict[str, list[Record]]) -> None:
     without = score_records(records, "closer-look").model_dump()
     whole = score_records(records, "closer-look", [Length()]).model_dump()
     for name in records:
-        assert list(whole["sets"][name]) == ["n", *METRICS, "own"]
-        del whole["sets"][name]["own"]
+        assert list(whole["sets"][name]) == ["n", *METRICS, "custom"]
+        del whole["sets"][name]["custom"]
     del whole["missing"]["length"]
     assert whole == without
 
 
 def test_scores_with_and_without_come_back_from_json() -> None:
     plain = SetScores(n=1, **dict.fromkeys(METRICS, 0.5))
-    mine = plain.model_copy(update={"own": {"length": 3.0, "odd": None}})
+    mine = plain.model_copy(update={"custom": {"length": 3.0, "odd": None}})
     for scores in (plain, mine):
         assert SetScores.model_validate_json(scores.model_dump_json()) == scores
-    assert "own" not in json.loads(plain.model_dump_json())
+    assert "custom" not in json.loads(plain.model_dump_json())
 
 
 @pytest.mark.parametrize(("value", "number"), [(True, 1.0), (3, 3.0), (-2.5, -2.5)])
 def test_numbers_of_every_kind(records: dict[str, list[Record]], value: object, number: float) -> None:
-    assert score_records(records, "tofu", [giving(value)]).sets["forget"].own == {"odd": number}
+    assert score_records(records, "tofu", [giving(value)]).sets["forget"].custom == {"odd": number}
 
 
 @pytest.mark.parametrize(
@@ -103,11 +103,11 @@ def test_score_path_takes_them_for_records(records: dict[str, list[Record]], tmp
     for name, rows in records.items():
         write_records(tmp_path / "records" / "after" / f"{name}.jsonl", rows)
     scores = score_path(tmp_path, metrics=[Length()], against=tmp_path)
-    assert scores["sets"]["retain"]["own"] == {"length": 3.0}
-    assert "own" not in score_path(tmp_path)["sets"]["retain"]
+    assert scores["sets"]["retain"]["custom"] == {"length": 3.0}
+    assert "custom" not in score_path(tmp_path)["sets"]["retain"]
 
 
 def test_a_foreign_log_has_none(make_block: Callable[..., Any], write_log: Callable[[Any], Path]) -> None:
     scores = score_path(write_log({"eval_log_forget.json": make_block()}), metrics=[Length()])
-    assert scores["sets"]["forget"]["own"] == {"length": None}
+    assert scores["sets"]["forget"]["custom"] == {"length": None}
     assert scores["missing"]["length"] == "forget: an eval log has no records, and own metrics are made of records"

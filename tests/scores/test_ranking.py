@@ -6,7 +6,7 @@ import pytest
 
 from efface.scores import score_records
 from efface.scores.definitions import CLOSER_LOOK, TOFU
-from efface.scores.leaderboard.ranking import Board, Contestant, board
+from efface.scores.leaderboard.ranking import Board, ScoredModel, board
 from efface.scores.means import harmonic_mean
 from support.answered import Sets, answered, values_of
 
@@ -21,7 +21,7 @@ def model(seed: int, kept: dict[str, object], forget: dict[str, object], n: int 
 
 def ranked(models: dict[str, Sets], definition: object = CLOSER_LOOK, draws: int = 300) -> Board:
     contestants = [
-        Contestant(name=name, kind="run", method=None, sets=values_of(sets, definition))  # type: ignore[arg-type]
+        ScoredModel(name=name, kind="run", method=None, sets=values_of(sets, definition))  # type: ignore[arg-type]
         for name, sets in models.items()
     ]
     return board(contestants, definition, draws=draws, seed=0)  # type: ignore[arg-type]
@@ -66,7 +66,7 @@ def test_equal_models_share_a_rank_and_cannot_be_told_apart(found: Board) -> Non
     assert ranks["good"] == ranks["twin"] == (1, (1, 2))
     assert sorted(rank for rank, _ in ranks.values() if rank) == [1, 1, 3, 4, 5]
     (pair,) = [each for each in found.pairs if {each.first, each.second} == {"good", "twin"}]
-    assert (pair.difference.low, pair.difference.high, pair.told_apart) == (0, 0, False)
+    assert (pair.difference.low, pair.difference.high, pair.significant) == (0, 0, False)
     assert len(found.pairs) == 10
 
 
@@ -86,7 +86,7 @@ def test_a_paired_difference_is_surer_than_two_intervals() -> None:
     assert [row.ranks for row in found.rows] == [(1, 1), (2, 2)]
     assert [row.name for row in found.rows] == ["one", "worse"]
     (pair,) = found.pairs
-    assert pair.told_apart
+    assert pair.significant
     assert pair.difference.high < 0
 
 
@@ -98,7 +98,7 @@ def test_front_is_what_no_other_beats_in_both(found: Board) -> None:
     assert utility["collapsed"] < utility["before"] == utility["good"]
     assert efficacy["before"] < efficacy["good"] == efficacy["weak"] < efficacy["collapsed"]
     assert utility["weak"] < utility["good"]
-    assert {name: row.front for name, row in rows.items()} == {
+    assert {name: row.pareto_optimal for name, row in rows.items()} == {
         "collapsed": True, "before": False, "weak": False, "good": True, "twin": True,
     }  # fmt: skip
 
@@ -118,7 +118,7 @@ def test_partial_where_one_model_lacks_a_metric() -> None:
 
 def test_without_efficacy_there_are_no_ranks() -> None:
     found = ranked({"low": model(1, FORGETS, KNOWS), "high": model(2, KNOWS, KNOWS)}, TOFU)
-    assert [(row.name, row.rank, row.ranks, row.front) for row in found.rows] == [
+    assert [(row.name, row.rank, row.ranks, row.pareto_optimal) for row in found.rows] == [
         ("high", None, None, False),
         ("low", None, None, False),
     ]

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from efface.scores.leaderboard.question_scores import SetValues, aligned, why_apart
+from efface.scores.leaderboard.question_scores import SetValues, aligned, why_not_comparable
 from support.answered import NAMES, answered, values_of
 
 
@@ -40,11 +40,11 @@ def named(sets: dict[str, SetValues]) -> dict[str, SetValues]:
 
 def test_what_was_asked_the_same_compares() -> None:
     one, other = values_of(answered(1)), values_of(answered(2))
-    assert why_apart(one, other) is None
-    assert why_apart(one, named(other)) is None
-    assert why_apart(named(one), other) is None
+    assert why_not_comparable(one, other) is None
+    assert why_not_comparable(one, named(other)) is None
+    assert why_not_comparable(named(one), other) is None
     backwards = {name: aligned(other[name], other[name].keys[::-1]) for name in reversed(NAMES)}
-    assert why_apart(one, backwards) is None
+    assert why_not_comparable(one, backwards) is None
 
 
 @pytest.mark.parametrize(
@@ -61,5 +61,5 @@ def test_what_was_asked_the_same_compares() -> None:
     ],
 )
 def test_why_two_do_not_compare(other: dict, reason: str | None) -> None:
-    found = why_apart(values_of(answered(1)), values_of(other))
+    found = why_not_comparable(values_of(answered(1)), values_of(other))
     assert found is None if reason is None else (found or "").startswith(reason)

@@ -6,13 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-from efface.progress.reporter import Silent
+from efface.progress.reporter import SilentReporter
 
 MODEL = Path(__file__).parents[1] / "golden" / "model"
 SETTINGS: dict[str, Any] = {
     "text": {"format": "plain"},
     "train": {"lr": 1e-3, "epochs": 1, "batch_size": 4},
-    "evaluate": {"embedder": "none", "judge": "none", "new_tokens": 4},
+    "evaluate": {"embedder": "none", "judge": "none", "max_new_tokens": 4},
     "device": "cpu",
 }
 SCORED: dict[str, Any] = {key: SETTINGS[key] for key in ("text", "evaluate", "device")}
@@ -22,13 +22,13 @@ NAMED = {"columns": {"question": "Frage", "answer": "Antwort"}}
 GERMAN = [{"Frage": row["question"], "Antwort": row["answer"]} for row in FORGET]
 
 
-class DiesAfter(Silent):
+class DiesAfter(SilentReporter):
     """Dies after a step, as the process would."""
 
     def __init__(self, step: int) -> None:
         self.last = step
 
-    def step(self, log: Any) -> None:
+    def on_step(self, log: Any) -> None:
         if log.step == self.last:
             raise KeyboardInterrupt
 

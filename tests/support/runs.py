@@ -9,14 +9,14 @@ class Told:
     def __init__(self):
         self.stages, self.warnings = [], []
 
-    def stage(self, text):
+    def on_stage(self, text):
         self.stages.append(text)
 
-    def warning(self, text):
+    def on_warning(self, text):
         self.warnings.append(text)
 
-    def step(self, log):
+    def on_step(self, log):
         pass
 
-    def scored(self, what, done, total):
+    def on_progress(self, what, done, total):
         pass

@@ -17,13 +17,13 @@ import torch
 from safetensors.torch import save_file
 
 from efface import distributed
-from efface.models.lora import with_adapters
+from efface.models.lora import add_adapters
 from efface.objectives.config import ObjectiveConfig
 from efface.objectives.method import objective
 from efface.objectives.terms import Objective, Reference
 from efface.reference.live import LiveReference
 from efface.reference.logprobs import CachedLogprobs
-from efface.text.formatter import Encoded
+from efface.text.formatter import TokenizedSequence
 from efface.train.config import LoRAConfig, TrainConfig
 from efface.train.loop import StepLog, Trainer
 from efface.train.sampler import Schedule
@@ -33,7 +33,7 @@ PLAN = Schedule(steps=20, warmup=2, per_epoch=5)
 LORA = LoRAConfig(r=2, dropout=0)
 CASES: dict[str, tuple[str, TrainConfig, torch.dtype]] = {
     "idk+ap float64": ("idk+ap", TrainConfig(lr=1e-3), torch.float64),
-    "npo+kl float64 in parts": ("npo+kl", TrainConfig(lr=1e-3, token_budget=40), torch.float64),
+    "npo+kl float64 in parts": ("npo+kl", TrainConfig(lr=1e-3, max_tokens_per_forward=40), torch.float64),
     "me+gd float64 clipped": ("me+gd", TrainConfig(lr=1e-3, max_grad_norm=0.1), torch.float64),
     "me+gd float32": ("me+gd", TrainConfig(lr=1e-3), torch.float32),
     "lora float64": ("dpo+gd", TrainConfig(lr=1e-3, lora=LORA), torch.float64),
@@ -51,10 +51,10 @@ def model(dtype: torch.dtype, *, lora: LoRAConfig | None = None) -> Any:
         for name, child in list(module.named_children()):
             if type(child).__name__ == "LlamaRMSNorm":  # which computes in float32 whatever the dtype
                 setattr(module, name, torch.nn.RMSNorm(len(child.weight), child.variance_epsilon, dtype=dtype))
-    return made if lora is None else with_adapters(made, lora, seed=0)
+    return made if lora is None else add_adapters(made, lora, seed=0)
 
 
-def steps(bound: Objective, batch: int) -> list[list[dict[Any, Encoded]]]:
+def steps(bound: Objective, batch: int) -> list[list[dict[Any, TokenizedSequence]]]:
     """Twenty steps of random examples."""
     generator = torch.Generator().manual_seed(0)
 
@@ -63,7 +63,7 @@ def steps(bound: Objective, batch: int) -> list[list[dict[Any, Encoded]]]:
         return torch.randint(0, VOCABULARY, (size,), generator=generator).tolist()
 
     return [
-        [{view: Encoded(f"{step}/{view}/{n}", ids(8), ids(12)) for view in bound.views} for n in range(batch)]
+        [{view: TokenizedSequence(f"{step}/{view}/{n}", ids(8), ids(12)) for view in bound.views} for n in range(batch)]
         for step in range(1, PLAN.steps + 1)
     ]
 
@@ -89,7 +89,7 @@ def train(
 
     def on_step(log: StepLog) -> None:
         logs.append(log)
-        if log.step == die_at and distributed.rank() == distributed.count() - 1:
+        if log.step == die_at and distributed.rank() == distributed.world_size() - 1:
             os._exit(3)
         if log.step == stop_at:
             raise KeyboardInterrupt
@@ -98,7 +98,7 @@ def train(
     before = model(dtype)
     seen = [example[view] for step in rows for example in step for view in bound.sequence_reference_views]
     reference = Reference(
-        CachedLogprobs.compute(before, seen, token_budget=200) if seen else None,
+        CachedLogprobs.compute(before, seen, max_tokens_per_forward=200) if seen else None,
         LiveReference(before) if bound.needs_distribution else None,
     )
     with suppress(KeyboardInterrupt):
@@ -112,7 +112,7 @@ def all_cases(folder: Path, sharding: str) -> None:
     for name, (method, config, dtype) in CASES.items():
         placed = config.model_copy(update={"sharding": sharding})
         write(folder, name, *train(method, placed, dtype, folder / "runs" / name))
-    plain = TrainConfig(lr=1e-3, sharding=sharding, checkpoint_every=3)
+    plain = TrainConfig(lr=1e-3, sharding=sharding, save_steps=3)
     write(folder, FEW, *train("ga+gd", plain, torch.float64, folder / "runs" / "few", batch=3))
     killed = folder / "runs" / "killed"
     train("ga+gd", plain, torch.float64, killed, stop_at=KILLED_AT)
@@ -121,7 +121,7 @@ def all_cases(folder: Path, sharding: str) -> None:
 
 def write(folder: Path, name: str, weights: dict[str, torch.Tensor], logs: list[StepLog]) -> None:
     """Leave what the first process has."""
-    if distributed.is_first():
+    if distributed.is_main_process():
         save_file(weights, folder / f"{name}.safetensors")
         (folder / f"{name}.json").write_text(json.dumps([asdict(log) for log in logs]), encoding="utf-8")
     distributed.barrier()
@@ -130,9 +130,9 @@ def write(folder: Path, name: str, weights: dict[str, torch.Tensor], logs: list[
 def main() -> None:
     torch.set_num_threads(1)
     folder, sharding, what = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
-    distributed.connect("cpu")
+    distributed.init_process_group("cpu")
     if what == "dies":
-        config = TrainConfig(lr=1e-3, sharding=sharding, checkpoint_every=3)
+        config = TrainConfig(lr=1e-3, sharding=sharding, save_steps=3)
         train("ga+gd", config, torch.float64, folder, die_at=KILLED_AT)
     else:
         all_cases(folder, sharding)

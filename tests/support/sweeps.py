@@ -22,7 +22,7 @@ class DyingIn(Told):
         super().__init__()
         self.run, self.at = run, step
 
-    def step(self, log: Any) -> None:
+    def on_step(self, log: Any) -> None:
         here = [text for text in self.stages if text.startswith(("run ", "making ", "request "))]
         if here and self.run in here[-1] and log.step == self.at:
             raise KeyboardInterrupt

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from efface.config.parse import Config, merge, validated
+from efface.config.parse import Config, merge_settings, validate_config
 from efface.schema import Prompt
-from efface.text.formatter import Encoded, Formatter, TextConfig
+from efface.text.formatter import PromptFormatter, TextConfig, TokenizedSequence
 
 _GOLDEN = Path(__file__).parents[1] / "golden" / "model"
 _STEPS = 100
@@ -26,7 +26,7 @@ def teach(folder: Path, facts: Mapping[str, str]) -> Path:
     model = AutoModelForCausalLM.from_pretrained(_GOLDEN, dtype=torch.float32)
     model.generation_config.max_new_tokens = 3  # a model's own settings must not matter
     rows = [(question, Prompt(question), answer) for question, answer in facts.items()]
-    ids_BT, labels_BT = _rows(Formatter(tokenizer, TextConfig(format="plain")).encode(rows))
+    ids_BT, labels_BT = _rows(PromptFormatter(tokenizer, TextConfig(format="plain")).encode(rows))
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
     for _ in range(_STEPS):
         logits_BTV = model(input_ids=ids_BT).logits
@@ -38,7 +38,7 @@ def teach(folder: Path, facts: Mapping[str, str]) -> Path:
     return folder
 
 
-def _rows(encoded: list[Encoded]) -> tuple[torch.Tensor, torch.Tensor]:
+def _rows(encoded: list[TokenizedSequence]) -> tuple[torch.Tensor, torch.Tensor]:
     """Ids and labels, padded behind: causal models do not see what follows."""
     width = max(map(len, encoded))
     ids = [each.prompt + each.answer + [0] * (width - len(each)) for each in encoded]
@@ -95,6 +95,6 @@ def asking(kind: type[Config], model: Path, rows: Any, folder: Path, /, **change
         "questions": {"path": str(folder / "asked.jsonl")},
         "device": "cpu",
         "text": {"format": "plain"},
-        "evaluate": {"new_tokens": 40},
+        "evaluate": {"max_new_tokens": 40},
     }
-    return validated(kind, merge(values, changes))
+    return validate_config(kind, merge_settings(values, changes))

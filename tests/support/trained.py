@@ -41,5 +41,5 @@ def cached_and_live(trainer, steps):
     needed = [example[view] for step in steps for example in step for view in views]
     adapters = trainer.config.lora is not None
     assert adapters, "only adapters can be switched off"
-    sequences = CachedLogprobs.compute(trainer.model, needed, token_budget=100) if needed else None
+    sequences = CachedLogprobs.compute(trainer.model, needed, max_tokens_per_forward=100) if needed else None
     return Reference(sequences, LiveReference(trainer.model, adapter_off=True))

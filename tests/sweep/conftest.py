@@ -13,7 +13,7 @@ import torch
 import yaml
 
 from efface.sweep.spec import SweepSpec, read_spec
-from efface.sweep.sweep import Swept, sweep
+from efface.sweep.sweep import SweepResult, sweep
 from support.runs import Told
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "model"
@@ -50,10 +50,10 @@ def settings(base: Path) -> dict[str, Any]:
     return {
         "method": "me+gd",
         "model": str(base),
-        "data": {"source": "generated", "authors": 2, "forget_authors": 1, "retain_evaluation": 2},
+        "data": {"source": "synthetic-authors", "authors": 2, "forget_authors": 1, "retain_evaluation": 2},
         "text": {"format": "plain"},
-        "train": {"lr": 1e-3, "epochs": 1, "batch_size": 10, "warmup_steps": 0, "checkpoint_every": 1},
-        "evaluate": {"embedder": "none", "judge": "key-facts", "new_tokens": 3, "limit": 2},
+        "train": {"lr": 1e-3, "epochs": 1, "batch_size": 10, "warmup_steps": 0, "save_steps": 1},
+        "evaluate": {"embedder": "none", "judge": "key-facts", "max_new_tokens": 3, "limit": 2},
         "device": "cpu",
     }
 
@@ -67,7 +67,7 @@ def content(settings: dict[str, Any]) -> dict[str, Any]:
         "target": learned,
         "settings": shared,
         "grid": {"method": ["me+gd", "ga+gd"], "seed": [0, 1]},
-        "lines": ["retrained", "random"],
+        "baselines": ["retrained", "random"],
     }
 
 
@@ -84,13 +84,13 @@ def spec(tmp_path: Path) -> Callable[..., SweepSpec]:
 
 
 @pytest.fixture(scope="session")
-def complete(content: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Swept, Told]:
+def complete(content: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, SweepResult, Told]:
     """The folder of the complete sweep, what it found and what it told; not to be changed."""
     out, told = tmp_path_factory.mktemp("complete") / "sweep", Told()
     return out, sweep(SweepSpec.model_validate(content), out, reporter=told), told
 
 
 @pytest.fixture
-def copied(complete: tuple[Path, Swept, Told], tmp_path: Path) -> Path:
+def copied(complete: tuple[Path, SweepResult, Told], tmp_path: Path) -> Path:
     """A copy of that folder, elsewhere."""
     return shutil.copytree(complete[0], tmp_path / "copied")

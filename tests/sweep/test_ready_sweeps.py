@@ -9,8 +9,8 @@ import pytest
 
 from efface.config.presets import finetune_config, run_config
 from efface.objectives.config import METHODS
-from efface.sweep.dry_run import outline
-from efface.sweep.spec import points, read_spec, target_config
+from efface.sweep.dry_run import dry_run_sweep
+from efface.sweep.spec import combinations, read_spec, target_config
 
 READY = Path(__file__).parents[2] / "examples" / "sweeps"
 MODEL = Path(__file__).parents[1] / "golden" / "model"
@@ -19,7 +19,7 @@ PAPER = ("ga+gd", "ga+kl", "npo+gd", "npo+kl", "me+gd", "dpo+gd", "dpo+kl", "idk
 
 def test_the_papers_grid() -> None:
     spec = read_spec(READY / "tofu.yaml", ["target.model=m", "text.format=llama2", "target.text.format=llama2"])
-    found = points(spec, target="made")
+    found = combinations(spec, target="made")
     methods = Counter(point.config.method for point in found)
     assert methods == dict.fromkeys((*PAPER, "idk+kl"), 9)
     assert methods.keys() <= set(METHODS)
@@ -27,13 +27,13 @@ def test_the_papers_grid() -> None:
         pairs = [f"{key}={value}" for key, value in point.values.items()]
         assert point.config == run_config(None, [*pairs, "model=made", "text.format=llama2"])
     assert target_config(spec) == finetune_config("tofu-forget01", ["model=m", "text.format=llama2"])
-    assert spec.lines == ("retrained", "random")
+    assert spec.baselines == ("retrained", "random")
 
 
 def test_the_continual_queue() -> None:
     spec = read_spec(READY / "continual.yaml", ["target.model=m"])
     queues = Counter()
-    for point in points(spec, target="made"):
+    for point in combinations(spec, target="made"):
         queue = point.config.continual
         assert queue is not None
         assert queue.requests == tuple(range(1, 11))
@@ -51,8 +51,8 @@ def test_the_continual_queue() -> None:
 @pytest.mark.parametrize(("name", "runs", "lines"), [("tofu", 90, 6), ("continual", 12, 0)])
 def test_on_the_data(shared: Path, tmp_path: Path, name: str, runs: int, lines: int) -> None:
     pairs = [f"target.model={MODEL}", "evaluate.embedder=none", "evaluate.judge=none", "device=cpu"]
-    found = outline(read_spec(READY / f"{name}.yaml", pairs), tmp_path / "all", data_dir=shared / "data")
+    found = dry_run_sweep(read_spec(READY / f"{name}.yaml", pairs), tmp_path / "all", data_dir=shared / "data")
     assert found.target is not None
     assert found.counts() == {"to make": runs}
-    assert len(found.lines) == lines
+    assert len(found.baselines) == lines
     assert not (tmp_path / "all").exists()

@@ -6,18 +6,18 @@ import json
 from pathlib import Path
 from typing import Any
 
-from efface.sweep.sweep import Swept, sweep
+from efface.sweep.sweep import SweepResult, sweep
 from support.runs import Told
 from support.sweeps import Spec, lines, made, trained
 
 
 def test_all_of_it_is_found_in_a_folder_that_was_moved_and_renamed(
-    spec: Spec, content: dict[str, Any], complete: tuple[Path, Swept, Told], copied: Path
+    spec: Spec, content: dict[str, Any], complete: tuple[Path, SweepResult, Told], copied: Path
 ) -> None:
     (copied / "elsewhere").mkdir()
     for number, folder in enumerate(sorted((copied / "runs").iterdir())):
         folder.rename(copied / "elsewhere" / f"renamed {number}")
-    for part in ("targets", "lines"):
+    for part in ("targets", "baselines"):
         for folder in (copied / part).iterdir():
             folder.rename(copied / f"other {part} {folder.name[:6]}")
     told = Told()
@@ -33,26 +33,35 @@ def test_all_of_it_is_found_in_a_folder_that_was_moved_and_renamed(
 
 def test_what_changes_no_result_makes_nothing_again(spec: Spec, content: dict[str, Any], copied: Path) -> None:
     told = Told()
-    idle = ["device=auto", "train.token_budget=900", "train.checkpoint_every=2", "train.gradient_checkpointing=true"]
-    sweep(spec(content, *idle, "evaluate.batch_tokens=999", "evaluate.token_budget=999"), copied, reporter=told)
+    idle = [
+        "device=auto",
+        "train.max_tokens_per_forward=900",
+        "train.save_steps=2",
+        "train.gradient_checkpointing=true",
+    ]
+    sweep(
+        spec(content, *idle, "evaluate.max_cache_tokens=999", "evaluate.max_tokens_per_forward=999"),
+        copied,
+        reporter=told,
+    )
     assert trained(told) == 0
 
 
 def test_another_spec_shares_what_it_has_in_common(spec: Spec, content: dict[str, Any], copied: Path) -> None:
-    other = {**content, "grid": {"seed": [1], "method": ["idk+gd", "ga+gd"]}, "lines": []}
+    other = {**content, "grid": {"seed": [1], "method": ["idk+gd", "ga+gd"]}, "baselines": []}
     told = Told()
     swept = sweep(spec(other), copied, reporter=told)
     assert made(told) == ["seed=1 method=idk+gd"]
     assert told.stages.count("evaluating before unlearning") == 0
     assert len(lines(copied)) == 5
     (group,) = swept.table.groups
-    assert [(row.line, row.settings.get("method"), row.n) for row in group.rows] == [
+    assert [(row.baseline, row.settings.get("method"), row.n) for row in group.rows] == [
         ("before", None, 1), (None, "idk+gd", 1), (None, "ga+gd", 1),
     ]  # fmt: skip
 
 
 def test_another_target_lies_beside_the_first(spec: Spec, content: dict[str, Any], copied: Path) -> None:
-    other = {**content, "target": {**content["target"], "seed": 7}, "lines": [], "grid": {"method": ["ga+gd"]}}
+    other = {**content, "target": {**content["target"], "seed": 7}, "baselines": [], "grid": {"method": ["ga+gd"]}}
     told = Told()
     sweep(spec(other), copied, reporter=told)
     assert len(list((copied / "targets").glob("target-*"))) == 2
@@ -116,7 +125,7 @@ def test_every_kind_of_run_is_found_again(
     kinds: dict[str, dict[str, Any]] = {
         "plug-ins": {"plugins": "mine.py", "method": "ascent+gd"},
         "reference": {"method": "npo+gd", "reference": str(base)},
-        "padding": {"data": {**settings["data"], "padding": "padding.jsonl"}},
+        "extra_retain": {"data": {**settings["data"], "extra_retain": "padding.jsonl"}},
     }
     for kind, changes in kinds.items():
         told = Told()

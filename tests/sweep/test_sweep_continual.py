@@ -11,11 +11,11 @@ import pytest
 import yaml
 
 from efface.artifacts import ContinualResults
-from efface.continual.queue import run_queue, with_request
+from efface.continual.queue import append_request, run_queue
 from efface.errors import EffaceError
-from efface.sweep.dry_run import outline
+from efface.sweep.dry_run import dry_run_sweep
 from efface.sweep.spec import SweepSpec
-from efface.sweep.sweep import Swept, sweep
+from efface.sweep.sweep import SweepResult, sweep
 from support.runs import Told
 from support.sweeps import DyingIn, Spec, lines, made, results, trained
 
@@ -38,7 +38,7 @@ def grid(queue: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def queues(grid: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Swept, Told]:
+def queues(grid: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, SweepResult, Told]:
     """The folder of that sweep, what it found and what it told; not to be changed."""
     out, told = tmp_path_factory.mktemp("queues") / "sweep", Told()
     return out, sweep(SweepSpec.model_validate(grid), out, reporter=told), told
@@ -48,7 +48,7 @@ def stages(told: Told, start: str) -> list[str]:
     return [text for text in told.stages if text.startswith(start)]
 
 
-def test_each_queue_is_one_run(queues: tuple[Path, Swept, Told]) -> None:
+def test_each_queue_is_one_run(queues: tuple[Path, SweepResult, Told]) -> None:
     out, _, told = queues
     assert made(told) == [
         "method=npo+gd continual.reference=previous",
@@ -71,11 +71,11 @@ def test_each_queue_is_one_run(queues: tuple[Path, Swept, Told]) -> None:
         assert not list(folder.glob("requests/*/model"))
 
 
-def test_the_table_tells_of_the_last_request(queues: tuple[Path, Swept, Told]) -> None:
+def test_the_table_tells_of_the_last_request(queues: tuple[Path, SweepResult, Told]) -> None:
     out, swept, _ = queues
     (group,) = swept.table.groups
     assert group.requests == 2
-    assert [(row.line, row.settings) for row in group.rows] == [
+    assert [(row.baseline, row.settings) for row in group.rows] == [
         ("before", {}),
         (None, {"method": "npo+gd", "continual.reference": "previous"}),
         (None, {"method": "npo+gd", "continual.reference": "first"}),
@@ -84,20 +84,20 @@ def test_the_table_tells_of_the_last_request(queues: tuple[Path, Swept, Told]) -
     folders = [lines(out)[0]["folder"], *(line["folder"] for line in lines(out))]
     for row, folder in zip(group.rows, folders, strict=True):
         last = results(out / folder / "requests" / "02")
-        scores = last.before if row.line else last.after
+        scores = last.before if row.baseline else last.after
         assert row.partial is not None
         assert row.partial.forget_efficacy is not None
         assert row.partial.forget_efficacy.mean == scores.partial.forget_efficacy
 
 
 def test_nothing_is_made_again_but_what_is_new(
-    spec: Spec, grid: dict[str, Any], queues: tuple[Path, Swept, Told], tmp_path: Path
+    spec: Spec, grid: dict[str, Any], queues: tuple[Path, SweepResult, Told], tmp_path: Path
 ) -> None:
     out = shutil.copytree(queues[0], tmp_path / "moved")
     for number, folder in enumerate(sorted((out / "runs").iterdir())):
         folder.rename(out / f"renamed {number}")
     told = Told()
-    again = sweep(spec(grid, "continual.keep_models=all", "train.checkpoint_every=2"), out, reporter=told)
+    again = sweep(spec(grid, "continual.keep_models=all", "train.save_steps=2"), out, reporter=told)
     assert (made(told), trained(told)) == ([], 0)
     assert again.table == queues[1].table
     other = sweep(spec({**grid, "exclude": [], "grid": {"method": ["me+gd"]}}, "continual.requests=[2,1]"), out)
@@ -116,7 +116,7 @@ def test_goes_on_inside_a_request(spec: Spec, queue: dict[str, Any], tmp_path: P
     out = tmp_path / "sweep"
     with pytest.raises(KeyboardInterrupt):
         sweep(spec({"settings": queue}), out, reporter=DyingIn("request 2", 1))
-    assert outline(spec({"settings": queue}), out, data_dir=None).counts() == {"begun": 1}
+    assert dry_run_sweep(spec({"settings": queue}), out, data_dir=None).counts() == {"begun": 1}
     told = Told()
     sweep(spec({"settings": queue}), out, reporter=told)
     assert "evaluating before the requests" not in told.stages
@@ -136,7 +136,7 @@ def test_half_a_request_is_made_anew_elsewhere(spec: Spec, queue: dict[str, Any]
     if change == "moved":
         out = out.rename(tmp_path / "moved")
     else:
-        pairs = ["train.checkpoint_every=2"]
+        pairs = ["train.save_steps=2"]
     told = Told()
     swept = sweep(spec({"settings": queue}, *pairs), out, reporter=told)
     assert swept.table.failures == []
@@ -152,7 +152,7 @@ def test_a_queue_that_grew_by_hand_counts(spec: Spec, queue: dict[str, Any], tmp
     sweep(spec({"settings": queue, "keep_models": True}), out)
     (run,) = (out / "runs").iterdir()
     longer = {"settings": {**queue, "continual": {"requests": [1, 2, 3]}}}
-    grown = with_request(run, 3)
+    grown = append_request(run, 3)
     with pytest.raises(KeyboardInterrupt):
         run_queue(grown, run, resume=True, reporter=DyingIn("request 3", 1))
     told = Told()
@@ -196,16 +196,16 @@ def test_queues_that_are_refused(spec: Spec, queue: dict[str, Any], tmp_path: Pa
         assert not (tmp_path / "sweep").exists()
         return str(error.value)
 
-    assert refused({"lines": ["random"]}) == (
-        "lines: a queue of requests is compared with the model before it alone; leave lines out"
+    assert refused({"baselines": ["random"]}) == (
+        "baselines: a queue of requests is compared with the model before it alone; leave baselines out"
     )
     assert refused({}, "continual.requests=[1,1]") == (
         "continual.requests: task 1 is asked to be forgotten twice; remove one"
     )
     assert "task 9" in refused({}, "continual.requests=[1,9]")
     (tmp_path / "forget.jsonl").write_text('{"question": "Where is Ada?", "answer": "In Turku."}\n')
-    own = {"source": "files", "retain": "generated"}
+    own = {"source": "files", "retain": "model-answers"}
     files = {**queue, "data": own, "continual": {"requests": [str(tmp_path / "forget.jsonl")]}}
     assert refused({"settings": files}) == (
-        "continual with data.retain=generated is for efface run alone; give a retain file"
+        "continual with data.retain=model-answers is for efface run alone; give a retain file"
     )

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from efface.errors import EffaceError
-from efface.sweep.dry_run import outline
-from efface.sweep.sweep import Swept, sweep
+from efface.sweep.dry_run import dry_run_sweep
+from efface.sweep.sweep import SweepResult, sweep
 from support.runs import Told
 from support.sweeps import Spec, lines, made
 
@@ -38,19 +38,19 @@ def test_a_run_that_fails_stops_nothing(spec: Spec, settings: dict[str, Any], tm
 
 
 def test_a_line_that_fails_stops_nothing(
-    spec: Spec, content: dict[str, Any], complete: tuple[Path, Swept, Told], copied: Path, monkeypatch: Any
+    spec: Spec, content: dict[str, Any], complete: tuple[Path, SweepResult, Told], copied: Path, monkeypatch: Any
 ) -> None:
     def refuse(*_: Any, **__: Any) -> None:
         raise EffaceError("no room")
 
-    shutil.rmtree(copied / "lines")
+    shutil.rmtree(copied / "baselines")
     shutil.rmtree(next((copied / "targets").glob("retrained-*")))
     monkeypatch.setattr("efface.sweep.sweep.finetune", refuse)
     told = Told()
     swept = sweep(spec(content), copied, reporter=told)
     assert swept.table.failures == ["retrained: no room"]
     assert "retrained failed: no room" in told.warnings
-    rows = {row.line: row.n for row in swept.table.groups[0].rows}
+    rows = {row.baseline: row.n for row in swept.table.groups[0].rows}
     assert (rows["retrained"], rows["random"]) == (0, 1)
 
 
@@ -61,7 +61,7 @@ def test_lines_need_a_run_that_got_far_enough(
         raise EffaceError("no room")
 
     monkeypatch.setattr("efface.sweep.sweep.run_pipeline", refuse)
-    swept = sweep(spec({"settings": settings, "lines": ["random"]}), tmp_path / "sweep")
+    swept = sweep(spec({"settings": settings, "baselines": ["random"]}), tmp_path / "sweep")
     assert swept.table.failures == [
         "random: no run to compare with got as far as the records before unlearning; see why first",
         "method=me+gd: no room",
@@ -75,7 +75,7 @@ def test_nothing_is_written_where_something_is_refused(spec: Spec, content: dict
         with pytest.raises(EffaceError) as error:
             sweep(spec({**content, **changed}, *pairs), out)
         with pytest.raises(EffaceError) as same:
-            outline(spec({**content, **changed}, *pairs), out, data_dir=None)
+            dry_run_sweep(spec({**content, **changed}, *pairs), out, data_dir=None)
         assert str(same.value) == str(error.value)
         assert not out.exists()
         return str(error.value)
@@ -88,11 +88,11 @@ def test_nothing_is_written_where_something_is_refused(spec: Spec, content: dict
     assert "there is no folder /nowhere" in refused({"target": {**content["target"], "model": "/nowhere"}})
     same = {"method": ["me+gd", "ME+GD"]}
     assert refused({"grid": same}) == "grid: method=me+gd and method=ME+GD are the same run; leave one of them out"
-    unused = refused({"lines": []}, f"model={content['target']['model']}")
+    unused = refused({"baselines": []}, f"model={content['target']['model']}")
     assert unused == "target: nothing starts from it, for the settings name a model; leave one of them out"
-    without = {"target": None, "lines": ["retrained"]}
+    without = {"target": None, "baselines": ["retrained"]}
     assert refused(without, f"model={content['target']['model']}") == (
-        "lines: retrained is a target made without the forget set; say in target how to make it"
+        "baselines: retrained is a target made without the forget set; say in target how to make it"
     )
     assert refused({"target": None}) == (
         "method=me+gd seed=0: model is required; give a folder or a name on the hub as model=MODEL"
@@ -110,7 +110,7 @@ def test_folders_that_are_none(spec: Spec, content: dict[str, Any], tmp_path: Pa
 
 
 def test_outline(spec: Spec, content: dict[str, Any], copied: Path, tmp_path: Path) -> None:
-    fresh = outline(spec(content), tmp_path / "none", data_dir=None)
+    fresh = dry_run_sweep(spec(content), tmp_path / "none", data_dir=None)
     assert not (tmp_path / "none").exists()
     assert fresh.target is not None
     assert fresh.target.state == "to make"
@@ -122,8 +122,8 @@ def test_outline(spec: Spec, content: dict[str, Any], copied: Path, tmp_path: Pa
     (run, *_) = (copied / "runs").glob("me+gd-*")
     (run / "results.json").unlink()
     before = sorted(copied.rglob("*"))
-    found = outline(spec(content), copied, data_dir=None)
+    found = dry_run_sweep(spec(content), copied, data_dir=None)
     assert sorted(copied.rglob("*")) == before
     assert found.counts() in ({"done": 3, "begun": 1}, {"begun": 1, "done": 3})
-    assert [line.what for line in found.lines] == ["retrained", "random"]
+    assert [line.what for line in found.baselines] == ["retrained", "random"]
     assert {line.state for line in found.lines} == {"done"}

@@ -9,7 +9,7 @@ import pytest
 
 from efface.artifacts import Manifest
 from efface.config.commands import EvaluationConfig, FinetuneConfig, RunConfig
-from efface.config.parse import merge, validated
+from efface.config.parse import merge_settings, validate_config
 from efface.sweep.run_key import Contents, before_key, contents_of, key
 
 RUN: dict[str, Any] = {
@@ -21,7 +21,7 @@ OF = Contents(model="1" * 64, data={"a.csv": "2" * 64, "b.csv": "3" * 64}, plugi
 
 
 def run(**changes: Any) -> RunConfig:
-    return validated(RunConfig, merge(RUN, changes))
+    return validate_config(RunConfig, merge_settings(RUN, changes))
 
 
 @pytest.mark.parametrize(
@@ -29,9 +29,9 @@ def run(**changes: Any) -> RunConfig:
     [
         {"model": "elsewhere/the-same"},
         {"device": "cpu"},
-        {"train": {"token_budget": 100}},
-        {"train": {"checkpoint_every": 3, "tracker": "tensorboard", "gradient_checkpointing": True}},
-        {"evaluate": {"batch_tokens": 100, "token_budget": 100}},
+        {"train": {"max_tokens_per_forward": 100}},
+        {"train": {"save_steps": 3, "tracker": "tensorboard", "gradient_checkpointing": True}},
+        {"evaluate": {"max_cache_tokens": 100, "max_tokens_per_forward": 100}},
         {"train": {"lr": 1e-5}},  # the default
     ],
 )
@@ -87,7 +87,7 @@ def test_names_of_files_and_plugins_are_no_matter() -> None:
 
 def test_files_that_serve_twice() -> None:
     def of(*after: str, retain: str) -> str:
-        changes: dict[str, Any] = {"retain": retain, "after": list(after), "keep_rest": True}
+        changes: dict[str, Any] = {"retain": retain, "forgotten_before": list(after), "retain_minus_forget": True}
         return key(run(data=changes), OF)
 
     assert len({of("b.csv", retain="a.csv"), of("b.csv", retain="b.csv"), of(retain="b.csv")}) == 3
@@ -95,8 +95,8 @@ def test_files_that_serve_twice() -> None:
 
 def test_queues_of_requests() -> None:
     def of(*requests: Any, **continual: Any) -> RunConfig:
-        data = {"source": "generated", "authors": 9} if isinstance(requests[0], int) else {"retain": "b.csv"}
-        return validated(RunConfig, {**RUN, "data": data, "continual": {"requests": list(requests), **continual}})
+        data = {"source": "synthetic-authors", "authors": 9} if isinstance(requests[0], int) else {"retain": "b.csv"}
+        return validate_config(RunConfig, {**RUN, "data": data, "continual": {"requests": list(requests), **continual}})
 
     two = of(1, 2)
     different = [of(1, 2, 3), of(1, 3, 2), of(1), of(1, 2, reference="first"), run(data=two.data)]
@@ -105,15 +105,15 @@ def test_queues_of_requests() -> None:
     assert before_key(of(1, 2, reference="first"), OF) == before_key(two, OF)
     assert len({before_key(each, OF) for each in (two, of(1, 2, 3), of(1, 3, 2), of(2, 1))}) == 4
     moved = replace(OF, data={"c.csv": "2" * 64, "x/b.csv": "3" * 64})
-    there = validated(RunConfig, {**RUN, "data": {"retain": "x/b.csv"}, "continual": {"requests": ["c.csv"]}})
+    there = validate_config(RunConfig, {**RUN, "data": {"retain": "x/b.csv"}, "continual": {"requests": ["c.csv"]}})
     assert key(there, moved) == key(of("a.csv"), OF)
 
 
 def test_own_answers_are_left_to_what_decides_them() -> None:
-    own = run(data={"retain": "generated"})
+    own = run(data={"retain": "model-answers"})
     planned, made = replace(OF, data={"a.csv": "2" * 64}), {"a.csv": "2" * 64, "own answers to 8 questions": "5" * 64}
     assert key(own, replace(planned, data=made)) == key(own, planned)
-    assert key(run(data={"retain": "generated", "generic_questions": 9}), planned) != key(own, planned)
+    assert key(run(data={"retain": "model-answers", "generic_questions": 9}), planned) != key(own, planned)
 
 
 def test_records_before_unlearning() -> None:
@@ -123,7 +123,7 @@ def test_records_before_unlearning() -> None:
         {"train": {"lr": 2e-5, "lora": {}}},
         {"definition": "paper"},
         {"beta": 0.5},
-        {"evaluate": {"every": "epoch", "keep": "best"}},
+        {"evaluate": {"every": "epoch", "select_epoch": "best"}},
     ]
     assert {before_key(run(**changes), OF) for changes in shared} == {before_key(run(), OF)}
     of = [
@@ -133,16 +133,20 @@ def test_records_before_unlearning() -> None:
     ]
     assert len({before_key(run(), each) for each in [OF, *of]}) == 4
     assert before_key(run(), replace(OF, plugins={}, reference="9" * 64)) == before_key(run(), OF)
-    for changes in ({"text": {"format": "plain"}}, {"evaluate": {"new_tokens": 3}}, {"data": {"retain_evaluation": 3}}):
+    for changes in (
+        {"text": {"format": "plain"}},
+        {"evaluate": {"max_new_tokens": 3}},
+        {"data": {"retain_evaluation": 3}},
+    ):
         assert before_key(run(**changes), OF) != before_key(run(), OF)
 
 
 def test_other_kinds_of_jobs() -> None:
-    shared = {"model": "m", "data": "generated"}
-    target = validated(FinetuneConfig, shared)
-    without = validated(FinetuneConfig, {**shared, "without": "forget"})
-    stored = validated(EvaluationConfig, shared)
-    random = validated(EvaluationConfig, {**shared, "weights": "random"})
+    shared = {"model": "m", "data": "synthetic-authors"}
+    target = validate_config(FinetuneConfig, shared)
+    without = validate_config(FinetuneConfig, {**shared, "without": "forget"})
+    stored = validate_config(EvaluationConfig, shared)
+    random = validate_config(EvaluationConfig, {**shared, "weights": "random"})
     assert len({key(each, OF) for each in (target, without, stored, random)}) == 4
 
 

@@ -11,13 +11,13 @@ import pytest
 
 from efface.errors import EffaceError
 from efface.run.folder import RunFolder
-from efface.sweep.sweep import Swept, sweep
+from efface.sweep.sweep import SweepResult, sweep
 from support.runs import Told
 from support.sweeps import DyingIn, Spec, lines, made
 
 
 def test_goes_on_inside_the_target_and_inside_a_run(
-    spec: Spec, content: dict[str, Any], complete: tuple[Path, Swept, Told], tmp_path: Path
+    spec: Spec, content: dict[str, Any], complete: tuple[Path, SweepResult, Told], tmp_path: Path
 ) -> None:
     out = tmp_path / "sweep"
     with pytest.raises(KeyboardInterrupt):
@@ -28,7 +28,7 @@ def test_goes_on_inside_the_target_and_inside_a_run(
     assert len(lines(out)) == 1
     begun.rename(out / "half of one")
     told = Told()
-    swept = sweep(spec(content, "train.checkpoint_every=2"), out, reporter=told)  # no other results: no other run
+    swept = sweep(spec(content, "train.save_steps=2"), out, reporter=told)  # no other results: no other run
     assert made(told)[0] == "method=me+gd seed=1"
     assert len(made(told)) == 3
     assert "evaluating before unlearning" not in told.stages
@@ -63,9 +63,9 @@ def test_damaged_lines(spec: Spec, content: dict[str, Any], copied: Path) -> Non
 
 
 def test_half_an_evaluation_is_made_anew(
-    spec: Spec, content: dict[str, Any], complete: tuple[Path, Swept, Told], copied: Path
+    spec: Spec, content: dict[str, Any], complete: tuple[Path, SweepResult, Told], copied: Path
 ) -> None:
-    (line,) = (copied / "lines").glob("random-*")
+    (line,) = (copied / "baselines").glob("random-*")
     (line / "scores.json").unlink()
     told = Told()
     assert sweep(spec(content), copied, reporter=told).table == complete[1].table
@@ -93,7 +93,7 @@ def test_data_under_another_name_is_the_same(spec: Spec, settings: dict[str, Any
 
 def test_own_answers_to_keep(spec: Spec, settings: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / "forget.jsonl").write_text('{"question": "Where is Ada?", "answer": "In Turku."}\n')
-    data = {"forget": str(tmp_path / "forget.jsonl"), "retain": "generated", "generic_questions": 8}
+    data = {"forget": str(tmp_path / "forget.jsonl"), "retain": "model-answers", "generic_questions": 8}
     content = {"settings": {**settings, "data": data}, "grid": {"seed": [0, 1]}}
     out, told = tmp_path / "sweep", Told()
     with pytest.raises(KeyboardInterrupt):
@@ -107,5 +107,7 @@ def test_own_answers_to_keep(spec: Spec, settings: dict[str, Any], tmp_path: Pat
     told = Told()
     sweep(spec(content, "train.epochs=2"), out, reporter=told)
     assert made(told) == []
-    with pytest.raises(EffaceError, match=r"^lines: with data\.retain=generated a model is scored on its own answers"):
-        sweep(spec({**content, "lines": ["random"]}), tmp_path / "other")
+    with pytest.raises(
+        EffaceError, match=r"^lines: with data\.retain=model-answers a model is scored on its own answers"
+    ):
+        sweep(spec({**content, "baselines": ["random"]}), tmp_path / "other")

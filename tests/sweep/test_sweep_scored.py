@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from efface.errors import EffaceError
-from efface.sweep.dry_run import outline
+from efface.sweep.dry_run import dry_run_sweep
 from efface.sweep.sweep import sweep
 from support.downstream import cache_in, write_tasks
 from support.runs import Told
@@ -80,7 +80,7 @@ def test_downstream_tasks_before_are_scored_once(
     assert (len(made(told)), told.stages.count(BEFORE)) == (2, 1)
     with Path(moved, "local_arc.yaml").open("a") as file:
         file.write("# changed\n")
-    assert outline(spec(content, *again), out, data_dir=None).counts() == {"to make": 2}
+    assert dry_run_sweep(spec(content, *again), out, data_dir=None).counts() == {"to make": 2}
 
 
 def test_queues_with_downstream_tasks(spec: Spec, scored: dict[str, Any], tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from efface.config.presets import finetune_config, run_config
 from efface.errors import EffaceError
-from efface.sweep.spec import SweepSpec, evaluation_of, nested, points, read_spec, target_config
+from efface.sweep.spec import SweepSpec, combinations, evaluation_of, nested, read_spec, target_config
 
 Spec = Callable[..., SweepSpec]
 
@@ -20,7 +20,7 @@ def test_every_combination_the_first_key_slowest(spec: Spec) -> None:
         "settings": {"model": "m", "preset": "tofu-forget01"},
         "grid": {"method": ["npo+gd", "me+gd"], "train.lr": ["1e-5", 5e-5], "seed": [0, 1]},
     }
-    found = points(spec(content), target=None)
+    found = combinations(spec(content), target=None)
     assert [str(point) for point in found[:3]] == [
         "method=npo+gd train.lr=1e-5 seed=0",
         "method=npo+gd train.lr=1e-5 seed=1",
@@ -37,20 +37,20 @@ def test_combinations_are_resolved_as_runs_are(spec: Spec) -> None:
         "settings": {"model": "m", "train": {"epochs": 3}},
         "grid": {"preset": ["tofu-forget01", "tofu-forget05"], "recipe": ["ours", "published"], "method": ["me+gd"]},
     }
-    for point in points(spec(content), target=None):
+    for point in combinations(spec(content), target=None):
         pairs = [f"{key}={value}" for key, value in point.values.items()]
         assert point.config == run_config(None, [*pairs, "model=m", "train.epochs=3"])
 
 
 def test_no_grid_is_one_run(spec: Spec) -> None:
-    (point,) = points(spec({"settings": {"model": "m", "preset": "demo", "method": "ga+gd"}}), target=None)
+    (point,) = combinations(spec({"settings": {"model": "m", "preset": "demo", "method": "ga+gd"}}), target=None)
     assert str(point) == "ga+gd"
     assert point.config == run_config("demo", ["model=m", "method=ga+gd"])
 
 
 def test_pairs_override_the_settings(spec: Spec) -> None:
     content = {"settings": {"model": "m", "preset": "demo", "method": "ga+gd", "train": {"epochs": 3, "lr": 1e-3}}}
-    (point,) = points(spec(content, "train.epochs=7", "model=2024"), target=None)
+    (point,) = combinations(spec(content, "train.epochs=7", "model=2024"), target=None)
     assert (point.config.train.epochs, point.config.train.lr, point.config.model) == (7, 1e-3, "2024")
 
 
@@ -58,12 +58,12 @@ def test_additions_for_some_combinations(spec: Spec) -> None:
     content = {
         "settings": {"model": "m", "preset": "demo", "forget_coeff": 0.5},
         "grid": {"method": ["me+gd", "idk+ap"], "seed": [0, 1]},
-        "per": [
-            {"when": {"method": "me+gd"}, "then": {"forget_coeff": 0.2, "train.lr": 2e-3}},
-            {"when": {"method": "me+gd", "seed": 1}, "then": {"train": {"epochs": 9}}},
+        "overrides": [
+            {"where": {"method": "me+gd"}, "settings": {"forget_coeff": 0.2, "train.lr": 2e-3}},
+            {"where": {"method": "me+gd", "seed": 1}, "settings": {"train": {"epochs": 9}}},
         ],
     }
-    found = {str(point): point.config for point in points(spec(content), target=None)}
+    found = {str(point): point.config for point in combinations(spec(content), target=None)}
     assert [each.forget_coeff for each in found.values()] == [0.2, 0.2, 0.5, 0.5]
     assert [each.train.lr for each in found.values()] == [2e-3, 2e-3, 3e-4, 3e-4]
     assert [each.train.epochs for each in found.values()] == [20, 9, 20, 20]
@@ -75,7 +75,7 @@ def test_combinations_that_are_no_runs(spec: Spec) -> None:
         "grid": {"method": ["npo+gd", "me+gd"], "continual.reference": ["previous", "first"], "seed": [0, 1]},
         "exclude": [{"method": "me+gd", "continual.reference": "first"}, {"seed": 1}],
     }
-    found = points(spec(content), target=None)
+    found = combinations(spec(content), target=None)
     assert [str(point) for point in found] == [
         "method=npo+gd continual.reference=previous seed=0",
         "method=npo+gd continual.reference=first seed=0",
@@ -90,18 +90,18 @@ def test_combinations_that_are_no_runs(spec: Spec) -> None:
 def test_a_group_of_settings_may_be_varied_on_top(spec: Spec) -> None:
     content = {
         "settings": {"model": "m", "method": "ga+gd", "data": {"retain_evaluation": 5}},
-        "grid": {"data": [{"source": "generated"}, {"source": "tofu", "split": "forget05"}]},
+        "grid": {"data": [{"source": "synthetic-authors"}, {"source": "tofu", "split": "forget05"}]},
     }
-    found = [point.config.data for point in points(spec(content), target=None)]
-    assert [(each.source, each.retain_evaluation) for each in found] == [("generated", 5), ("tofu", 5)]
+    found = [point.config.data for point in combinations(spec(content), target=None)]
+    assert [(each.source, each.retain_evaluation) for each in found] == [("synthetic-authors", 5), ("tofu", 5)]
     with pytest.raises(EffaceError, match="data is in the grid and among the settings"):  # which would be lost
-        spec({**content, "grid": {"data": ["generated"]}})
+        spec({**content, "grid": {"data": ["synthetic-authors"]}})
 
 
 def test_the_target_is_the_model_of_those_that_name_none(spec: Spec) -> None:
     content = {"settings": {"preset": "demo", "method": "ga+gd"}, "grid": {"seed": [0]}}
-    assert points(spec(content), target="made/here")[0].config.model == "made/here"
-    assert points(spec(content, "model=other"), target="made/here")[0].config.model == "other"
+    assert combinations(spec(content), target="made/here")[0].config.model == "made/here"
+    assert combinations(spec(content, "model=other"), target="made/here")[0].config.model == "other"
 
 
 def test_target_is_resolved_as_a_fine_tuning(spec: Spec) -> None:
@@ -112,18 +112,25 @@ def test_target_is_resolved_as_a_fine_tuning(spec: Spec) -> None:
     assert target_config(spec({"target": own}, "target.model=2024", "target.train.epochs=9", "seed=3")) == (
         finetune_config("tofu-forget05", ["recipe=published", "model=2024", "train.lr=1e-4", "train.epochs=9"])
     )
-    assert target_config(spec({}, "target.model=m", "target.data=generated")) is not None
-    plain = {"model": "m", "data": "generated"}
-    assert target_config(spec({"target": plain})) == finetune_config(None, ["model=m", "data=generated"])
+    assert target_config(spec({}, "target.model=m", "target.data=synthetic-authors")) is not None
+    plain = {"model": "m", "data": "synthetic-authors"}
+    assert target_config(spec({"target": plain})) == finetune_config(None, ["model=m", "data=synthetic-authors"])
 
 
 def test_evaluation_of_a_run(spec: Spec) -> None:
-    pairs = ["model=m", "method=ga+gd", "seed=3", "evaluate.every=epoch", "evaluate.keep=best", "evaluate.limit=4"]
+    pairs = [
+        "model=m",
+        "method=ga+gd",
+        "seed=3",
+        "evaluate.every=epoch",
+        "evaluate.select_epoch=best",
+        "evaluate.limit=4",
+    ]
     run = run_config("demo", [*pairs, "definition=paper", "device=cpu"])
     found = evaluation_of(run)
     assert (found.model, found.data, found.text, found.definition) == ("m", run.data, run.text, "paper")
     assert (found.seed, found.device) == (0, "cpu")
-    assert (found.evaluate.every, found.evaluate.keep, found.evaluate.limit) == (None, "last", 4)
+    assert (found.evaluate.every, found.evaluate.select_epoch, found.evaluate.limit) == (None, "last", 4)
 
 
 def test_nested() -> None:
@@ -138,13 +145,13 @@ RUN = {"model": "m", "preset": "demo", "method": "ga+gd"}
     [
         (
             {"gird": {}},
-            "unknown key 'gird'; did you mean 'grid'? allowed: exclude, grid, keep_models, lines, ",
+            "unknown key 'gird'; did you mean 'grid'? allowed: baselines, exclude, grid, keep_models, ",
         ),
         ({"grid": {"seed": 3}}, "grid: seed: 3 is no list of values; give one, such as [0, 1]"),
         ({"grid": {"seed": []}}, "grid: seed: [] is no list of values; give one, such as [0, 1]"),
         ({"grid": [1]}, "grid=[1]: input should be a valid dictionary"),
-        ({"lines": ["before"]}, "lines.0='before': input should be 'retrained' or 'random'"),
-        ({"per": [{"then": {"seed": 1}}]}, "per.0.when is required"),
+        ({"baselines": ["before"]}, "baselines.0='before': input should be 'retrained' or 'random'"),
+        ({"overrides": [{"settings": {"seed": 1}}]}, "overrides.0.where is required"),
         (
             {"grid": {"train.lrr": [1]}},
             "grid: unknown key 'train.lrr'; did you mean 'train.lr'?",
@@ -154,12 +161,12 @@ RUN = {"model": "m", "preset": "demo", "method": "ga+gd"}
             "train.lr is in the grid and among the settings; leave it out of one of them",
         ),
         (
-            {"grid": {"method": ["ga"]}, "per": [{"when": {"methud": "ga"}, "then": {"seed": 1}}]},
-            "per: methud is not in the grid; did you mean 'method'? allowed: method",
+            {"grid": {"method": ["ga"]}, "overrides": [{"where": {"methud": "ga"}, "settings": {"seed": 1}}]},
+            "overrides: methud is not in the grid; did you mean 'method'? allowed: method",
         ),
         (
-            {"grid": {"method": ["ga", "me"]}, "per": [{"when": {"method": "idk"}, "then": {"seed": 1}}]},
-            "per: method=idk is in no combination; the grid has ga, me",
+            {"grid": {"method": ["ga", "me"]}, "overrides": [{"where": {"method": "idk"}, "settings": {"seed": 1}}]},
+            "overrides: method=idk is in no combination; the grid has ga, me",
         ),
         ({"exclude": [{}]}, "exclude.0={}: dictionary should have at least 1 item"),
         ({"grid": {"seed": [0]}, "exclude": [{"sed": 0}]}, "exclude: sed is not in the grid; did you mean 'seed'?"),
@@ -168,8 +175,11 @@ RUN = {"model": "m", "preset": "demo", "method": "ga+gd"}
             "exclude: seed=2 is in no combination; the grid has 0, 1",
         ),
         (
-            {"grid": {"method": ["ga"], "train.lr": [1]}, "per": [{"when": {"method": "ga"}, "then": {"train.lr": 2}}]},
-            "per: train.lr is in the grid and in a `then`; leave it out of one of them",
+            {
+                "grid": {"method": ["ga"], "train.lr": [1]},
+                "overrides": [{"where": {"method": "ga"}, "settings": {"train.lr": 2}}],
+            },
+            "overrides: train.lr is in the grid and in a `then`; leave it out of one of them",
         ),
     ],
 )
@@ -204,7 +214,11 @@ def test_pairs_that_are_refused(spec: Spec) -> None:
             "exclude: no combination is left; leave some in",
         ),
         (
-            {"settings": RUN, "grid": {"seed": [0]}, "per": [{"when": {"seed": 0}, "then": {"train.lrr": 1}}]},
+            {
+                "settings": RUN,
+                "grid": {"seed": [0]},
+                "overrides": [{"where": {"seed": 0}, "settings": {"train.lrr": 1}}],
+            },
             "seed=0: unknown key 'train.lrr'",
         ),
     ],
@@ -212,7 +226,7 @@ def test_pairs_that_are_refused(spec: Spec) -> None:
 def test_combinations_that_are_refused(spec: Spec, content: dict[str, Any], sentence: str) -> None:
     read = spec(content)
     with pytest.raises(EffaceError) as error:
-        points(read, target=None)
+        combinations(read, target=None)
     assert str(error.value).startswith(sentence)
 
 
@@ -221,7 +235,7 @@ def test_combinations_that_are_refused(spec: Spec, content: dict[str, Any], sent
     [
         ({"preset": "demo"}, "target: model is required; give the model to fine-tune as target.model=MODEL"),
         ({"preset": "dema", "model": "m"}, "target: unknown preset 'dema'; did you mean 'demo'?"),
-        ({"recipe": "ours", "model": "m", "data": "generated"}, "target: unknown key 'recipe'"),
+        ({"recipe": "ours", "model": "m", "data": "synthetic-authors"}, "target: unknown key 'recipe'"),
         ({"preset": "demo", "model": "m", "method": "ga"}, "target: unknown key 'method'"),
     ],
 )

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from efface.text.formatter import Encoded
+from efface.text.formatter import TokenizedSequence
 from support.sizes import DENSE
 
 VOCABULARY = 97
@@ -41,36 +41,36 @@ def llama() -> Any:
 
 
 @pytest.fixture(scope="session")
-def uneven() -> list[Encoded]:
+def uneven() -> list[TokenizedSequence]:
     """Sequences of 2 to 40 tokens; prompts of one token, so that every position but the first is scored."""
     generator = torch.Generator().manual_seed(0)
     rows = [torch.randint(3, VOCABULARY, (n,), generator=generator).tolist() for n in (2, 23, 7, 40, 2, 12)]
-    return [Encoded(str(index), row[:1], row[1:]) for index, row in enumerate(rows)]
+    return [TokenizedSequence(str(index), row[:1], row[1:]) for index, row in enumerate(rows)]
 
 
 @pytest.fixture(scope="session")
-def related(uneven: list[Encoded]) -> list[Encoded]:
+def related(uneven: list[TokenizedSequence]) -> list[TokenizedSequence]:
     """Sequences that begin alike, and others between them."""
     question, other = uneven[3].answer[:9], [*uneven[3].answer[:4], 5, 6]
     answer, wrong = uneven[1].answer[:12], [*uneven[1].answer[:3], 7, 8, 9]
     return [
         uneven[2],
-        Encoded("right", question, answer),
-        Encoded("refusal", question, [4, 5]),
-        Encoded("other question", other, answer),
-        Encoded("wrong", question, wrong),
-        Encoded("cut short", question, answer[:5]),
-        Encoded("again", question, answer),
-        Encoded("the border elsewhere", [*question, *answer[:2]], answer[2:]),
+        TokenizedSequence("right", question, answer),
+        TokenizedSequence("refusal", question, [4, 5]),
+        TokenizedSequence("other question", other, answer),
+        TokenizedSequence("wrong", question, wrong),
+        TokenizedSequence("cut short", question, answer[:5]),
+        TokenizedSequence("again", question, answer),
+        TokenizedSequence("the border elsewhere", [*question, *answer[:2]], answer[2:]),
         uneven[0],
     ]
 
 
 @pytest.fixture(scope="session")
-def one_by_one() -> Callable[[Any, list[Encoded]], list[torch.Tensor]]:
+def one_by_one() -> Callable[[Any, list[TokenizedSequence]], list[torch.Tensor]]:
     """Log-probs of each answer token from the model's own forward and attention, a sequence at a time."""
 
-    def logprobs(model: Any, items: list[Encoded]) -> list[torch.Tensor]:
+    def logprobs(model: Any, items: list[TokenizedSequence]) -> list[torch.Tensor]:
         result = []
         for item in items:
             ids = torch.tensor([item.prompt + item.answer], device=model.device)

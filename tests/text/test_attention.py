@@ -14,12 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from efface.packing import attention
-from efface.packing.attention import NAME, NotPackedError, packing
+from efface.packing.attention import NAME, PackingUnsupportedError, packed_attention_enabled
 from efface.packing.forward import hidden_states, target_logprobs
 from efface.packing.logprobs import answer_logprobs
 from efface.packing.packed_batch import pack
-from efface.packing.support import check_reading
-from efface.text.formatter import Encoded
+from efface.packing.support import check_packing
+from efface.text.formatter import TokenizedSequence
 from support.sizes import DENSE
 
 SIZES = DENSE | {"vocab_size": 97, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
@@ -76,8 +76,8 @@ ARCHITECTURES = {
 @torch.no_grad()
 def test_packed_is_one_by_one(name, random_model, uneven, related, one_by_one):
     model = random_model(ARCHITECTURES[name]())
-    assert check_reading(model) is None
-    packed = answer_logprobs(model, uneven + related, token_budget=1000)
+    assert check_packing(model) is None
+    packed = answer_logprobs(model, uneven + related, max_tokens_per_forward=1000)
     alone = one_by_one(model, uneven + related)
     for ours, own in zip(packed, alone, strict=True):
         torch.testing.assert_close(torch.tensor(ours), own, atol=1e-5, rtol=0)
@@ -86,7 +86,7 @@ def test_packed_is_one_by_one(name, random_model, uneven, related, one_by_one):
 _few = st.lists(st.integers(3, 4), min_size=1, max_size=8)
 
 
-@given(st.lists(st.tuples(_few, _few).map(lambda ids: Encoded("x", *ids)), min_size=1, max_size=7))
+@given(st.lists(st.tuples(_few, _few).map(lambda ids: TokenizedSequence("x", *ids)), min_size=1, max_size=7))
 @settings(deadline=None, derandomize=True, max_examples=25)
 @pytest.mark.parametrize("name", ["llama", "mistral, window", "gpt2", "gemma2, window and softcap"])
 @torch.no_grad()
@@ -96,12 +96,12 @@ def test_any_that_begin_alike_are_one_by_one(name, doubles, one_by_one, sequence
     # Gemma 2 softens its scores in float32, in both
     atol = 1e-5 if model.config.model_type == "gemma2" else 1e-10
     own = [model.base_model(torch.tensor([item.prompt + item.answer])).last_hidden_state[0] for item in sequences]
-    with packing(model):
+    with packed_attention_enabled(model):
         batch = pack(sequences)
         ours = hidden_states(model, batch)
     for places, alone in zip(batch.places, own, strict=True):
         torch.testing.assert_close(ours[places], alone, atol=atol, rtol=0)
-    logprobs = answer_logprobs(model, sequences, token_budget=20)
+    logprobs = answer_logprobs(model, sequences, max_tokens_per_forward=20)
     for packed, alone in zip(logprobs, one_by_one(model, sequences), strict=True):
         torch.testing.assert_close(torch.tensor(packed, dtype=torch.float64), alone, atol=atol, rtol=0)
 
@@ -117,7 +117,7 @@ def doubles(random_model):
 def test_layers_see_what_sequences_begin_with_once(llama, related):
     seen = []
     llama.model.layers[1].mlp.register_forward_hook(lambda _, inputs, output: seen.append(output.shape[1]))
-    with packing(llama):
+    with packed_attention_enabled(llama):
         hidden_states(llama, pack(related))
     whole = [tuple(item.prompt + item.answer) for item in related]
     assert seen == [len({ids[:end] for ids in whole for end in range(1, len(ids) + 1)})]
@@ -136,13 +136,13 @@ def test_these_weights_would_show_a_leak(llama, uneven, one_by_one):
 def test_a_mask_of_the_model_is_refused():
     """Packing replaces it, and what else it may say is unknown."""
     some = torch.zeros(1, 1, 3, 4)
-    with pytest.raises(NotPackedError, match="Linear cannot be packed: it needs more than causal masking"):
+    with pytest.raises(PackingUnsupportedError, match="Linear cannot be packed: it needs more than causal masking"):
         attention.packed_attention(torch.nn.Linear(1, 1), some, some, some, torch.ones(1, 1, 3, 3))
 
 
 def packed_gradients(model, items):
     model.zero_grad()
-    with packing(model):
+    with packed_attention_enabled(model):
         batch = pack(items, model.device)
         reads = batch.reads("answer")
         target_logprobs(model, hidden_states(model, batch)[reads.rows], reads.targets).sum().backward()
@@ -201,8 +201,8 @@ def test_gradient_checkpointing_changes_nothing(llama, uneven, reentrant):
 @torch.no_grad()
 def test_half_precision_is_near(random_model, uneven, one_by_one):
     model = random_model(ARCHITECTURES["qwen3"]()).bfloat16()
-    assert check_reading(model) is None
-    packed = [torch.tensor(row) for row in answer_logprobs(model, uneven, token_budget=1000)]
+    assert check_packing(model) is None
+    packed = [torch.tensor(row) for row in answer_logprobs(model, uneven, max_tokens_per_forward=1000)]
     assert (torch.cat(packed) - torch.cat(one_by_one(model, uneven))).abs().mean() < 0.02
 
 
@@ -212,17 +212,17 @@ def test_under_autocast_attention_runs_in_half_precision(random_model, uneven, m
     monkeypatch.setattr(attention, "_flash", lambda query, value: bool(seen.append((query.dtype, value.dtype))))
     model = random_model(ARCHITECTURES["qwen3"]())  # norms its queries with float32 weights
     with torch.autocast("cpu", torch.bfloat16):
-        answer_logprobs(model, uneven, token_budget=1000)
+        answer_logprobs(model, uneven, max_tokens_per_forward=1000)
     assert set(seen) == {(torch.bfloat16, torch.bfloat16)}
 
 
 @pytest.mark.parametrize("own", ["sdpa", "eager"])
 def test_own_attention_comes_back(llama, own):
     llama.set_attn_implementation(own)
-    with packing(llama):
+    with packed_attention_enabled(llama):
         assert llama.config._attn_implementation == NAME
     assert llama.config._attn_implementation == own
-    with pytest.raises(KeyboardInterrupt), packing(llama):
+    with pytest.raises(KeyboardInterrupt), packed_attention_enabled(llama):
         raise KeyboardInterrupt
     assert llama.config._attn_implementation == own
 
@@ -231,13 +231,16 @@ def test_own_attention_comes_back_where_it_could_be_replaced_in_part():
     """As of GOT-OCR's two parts, whose common config then says that nothing was."""
     asked = []
     model = SimpleNamespace(config=SimpleNamespace(_attn_implementation="sdpa"), set_attn_implementation=asked.append)
-    with pytest.raises(NotPackedError, match="transformers does not let its attention be replaced"), packing(model):
+    with (
+        pytest.raises(PackingUnsupportedError, match="transformers does not let its attention be replaced"),
+        packed_attention_enabled(model),
+    ):
         pass
     assert asked == [NAME, "sdpa"]
 
 
 def test_a_saved_model_does_not_know_about_packing(llama, tmp_path):
-    with packing(llama):
+    with packed_attention_enabled(llama):
         llama.save_pretrained(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     assert NAME not in json.dumps(config)
@@ -248,7 +251,7 @@ def test_dropout_is_applied_while_training(random_model, uneven):
     batch = pack(uneven)
 
     def hidden():
-        with packing(model), torch.no_grad():
+        with packed_attention_enabled(model), torch.no_grad():
             return hidden_states(model, batch)
 
     assert torch.equal(hidden(), hidden())
@@ -262,8 +265,8 @@ def test_dropout_is_applied_while_training(random_model, uneven):
 @torch.no_grad()
 def test_on_a_gpu_in_half_precision(name, random_model, uneven, related, one_by_one):
     model = random_model(ARCHITECTURES[name]()).to("cuda", torch.bfloat16)
-    assert check_reading(model) is None
-    packed = [torch.tensor(row) for row in answer_logprobs(model, uneven + related, token_budget=1000)]
+    assert check_packing(model) is None
+    packed = [torch.tensor(row) for row in answer_logprobs(model, uneven + related, max_tokens_per_forward=1000)]
     alone = torch.cat(one_by_one(model, uneven + related)).cpu()
     assert (torch.cat(packed) - alone).abs().mean() < 0.05
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from efface.errors import EffaceError
 from efface.schema import Prompt, Turn
-from efface.text.formatter import Formatter, TextConfig
+from efface.text.formatter import PromptFormatter, TextConfig
 from support.templates import CHATML, GEMMA, byte_level, text_of
 
 HISTORY = (
@@ -19,7 +19,7 @@ HISTORY = (
 
 
 def chat(template, **tokenizer):
-    return Formatter(byte_level(template=template, **tokenizer), TextConfig())
+    return PromptFormatter(byte_level(template=template, **tokenizer), TextConfig())
 
 
 @pytest.mark.parametrize(
@@ -88,14 +88,14 @@ def test_a_special_token_in_what_was_said_before_is_text():
 
 
 def test_a_string_format_has_no_place_for_earlier_turns():
-    formatter = Formatter(byte_level(), TextConfig(format="plain"))
+    formatter = PromptFormatter(byte_level(), TextConfig(format="plain"))
     with pytest.raises(EffaceError, match=r"text\.format 'plain' has no place for what was said before a question"):
         formatter.encode_prompts([Prompt("Q", HISTORY)])
 
 
 @pytest.mark.parametrize("adds_bos", [True, False], ids=["BOS", "no BOS"])
 def test_a_passage_is_read_as_it_stands(adds_bos):
-    formatter = Formatter(byte_level(adds_bos=adds_bos), TextConfig(format="plain"))
+    formatter = PromptFormatter(byte_level(adds_bos=adds_bos), TextConfig(format="plain"))
     whole, halved = formatter.encode(
         [("1", Prompt("", passage=True), "Once."), ("2", Prompt("On", passage=True), "ce.")]
     )
@@ -108,7 +108,7 @@ def test_a_passage_is_read_as_it_stands(adds_bos):
 
 
 def test_a_passage_needs_no_chat_template_but_a_question_does():
-    formatter = Formatter(byte_level(), TextConfig())
+    formatter = PromptFormatter(byte_level(), TextConfig())
     (item,) = formatter.encode([("1", Prompt("", passage=True), "Once upon")])
     assert len(item) == 9
     with pytest.raises(EffaceError, match=r"no chat template; set text\.format to plain"):
@@ -116,7 +116,7 @@ def test_a_passage_needs_no_chat_template_but_a_question_does():
 
 
 def test_a_special_token_in_a_passage_is_text():
-    formatter = Formatter(byte_level(adds_bos=True), TextConfig(format="plain"))
+    formatter = PromptFormatter(byte_level(adds_bos=True), TextConfig(format="plain"))
     (item,) = formatter.encode([("1", Prompt("a</s>", passage=True), "b<s>")])
     special = set(formatter.tokenizer.all_special_ids)
     assert [id_ in special for id_ in item.prompt + item.answer].count(True) == 1
@@ -124,7 +124,7 @@ def test_a_special_token_in_a_passage_is_text():
 
 
 def test_a_passage_of_one_token_has_nothing_to_predict():
-    formatter = Formatter(byte_level(), TextConfig(format="plain"))
+    formatter = PromptFormatter(byte_level(), TextConfig(format="plain"))
     with pytest.raises(EffaceError, match="item '1': the passage 'a' has no token to predict"):
         formatter.encode([("1", Prompt("", passage=True), "a")])
 
@@ -141,4 +141,4 @@ def test_wherever_a_passage_is_cut_it_is_the_same_text(text, data):
     assert text_of(formatter, item.prompt + item.answer) == f"<s>{text}"
 
 
-FORMATTER = Formatter(byte_level(adds_bos=True, merges=[("]", "A"), ("b", "c")]), TextConfig(format="plain"))
+FORMATTER = PromptFormatter(byte_level(adds_bos=True, merges=[("]", "A"), ("b", "c")]), TextConfig(format="plain"))

@@ -9,14 +9,14 @@ import torch
 import torch.nn.functional as F
 
 from efface.packing import forward
-from efface.packing.attention import packing
+from efface.packing.attention import packed_attention_enabled
 from efface.packing.forward import (
     device_of,
     head,
     hidden_states,
-    in_chunks,
+    map_in_chunks,
     target_logprobs,
-    unwrapped,
+    unwrap_peft,
     vocabulary_size,
 )
 from efface.packing.packed_batch import pack
@@ -24,7 +24,7 @@ from efface.packing.packed_batch import pack
 
 def gradients_and_values(model, items):
     model.zero_grad()
-    with packing(model):
+    with packed_attention_enabled(model):
         batch = pack(items)
         reads = batch.reads("answer")
         logp = target_logprobs(model, hidden_states(model, batch)[reads.rows], reads.targets)
@@ -76,9 +76,9 @@ def test_pieces_of_several_tensors_stay_aligned(monkeypatch):
         return rows.sum(-1) * numbers
 
     expected = mine.sum(-1) * theirs
-    assert torch.equal(in_chunks(read, 10, mine, theirs), expected)
+    assert torch.equal(map_in_chunks(read, 10, mine, theirs), expected)
     with torch.no_grad():
-        assert torch.equal(in_chunks(read, 10, mine, theirs), expected)
+        assert torch.equal(map_in_chunks(read, 10, mine, theirs), expected)
 
 
 def test_target_logprobs_are_log_softmax(llama):
@@ -106,4 +106,4 @@ def test_logits_are_single_precision_or_wider(llama, dtype, wanted):
 def test_size_and_place(llama):
     assert vocabulary_size(llama) == 97
     assert device_of(llama) == torch.device("cpu")
-    assert unwrapped(llama) is llama
+    assert unwrap_peft(llama) is llama

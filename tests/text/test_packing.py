@@ -9,29 +9,29 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from efface.packing.packed_batch import pack, together, token_batches
-from efface.text.formatter import Encoded
+from efface.packing.packed_batch import pack, prompt_order, token_batches
+from efface.text.formatter import TokenizedSequence
 
-TWO = [Encoded("a", [10, 11], [12, 13, 14]), Encoded("b", [20], [21])]
+TWO = [TokenizedSequence("a", [10, 11], [12, 13, 14]), TokenizedSequence("b", [20], [21])]
 FOUR = [
-    Encoded("right", [10, 11], [12, 13]),
-    Encoded("other", [20], [21]),
-    Encoded("wrong", [10, 11], [12, 14, 15]),
-    Encoded("again", [10, 11], [12, 13]),
+    TokenizedSequence("right", [10, 11], [12, 13]),
+    TokenizedSequence("other", [20], [21]),
+    TokenizedSequence("wrong", [10, 11], [12, 14, 15]),
+    TokenizedSequence("again", [10, 11], [12, 13]),
 ]
 """What begins as an earlier one does."""
 lengths = st.lists(st.integers(2, 300), min_size=1, max_size=12)
 _few = st.lists(st.integers(0, 1), min_size=1, max_size=6)
-alike = st.lists(st.tuples(_few, _few).map(lambda ids: Encoded("x", *ids)), min_size=1, max_size=10)
+alike = st.lists(st.tuples(_few, _few).map(lambda ids: TokenizedSequence("x", *ids)), min_size=1, max_size=10)
 """Of two tokens alone, so that many begin as others do."""
 
 
-def sequences_of(sizes: list[int]) -> list[Encoded]:
+def sequences_of(sizes: list[int]) -> list[TokenizedSequence]:
     """No two begin alike."""
-    return [Encoded(str(index), [index], [1] * (size - 1)) for index, size in enumerate(sizes)]
+    return [TokenizedSequence(str(index), [index], [1] * (size - 1)) for index, size in enumerate(sizes)]
 
 
-def beginnings(sequences: list[Encoded]) -> set[tuple[int, ...]]:
+def beginnings(sequences: list[TokenizedSequence]) -> set[tuple[int, ...]]:
     whole = [(*item.prompt, *item.answer) for item in sequences]
     return {ids[:end] for ids in whole for end in range(1, len(ids) + 1)}
 
@@ -114,7 +114,9 @@ def test_reads_are_those_of_each_sequence(sequences, positions):
     assert len(reads.first) == len(read)
 
 
-@pytest.mark.parametrize("item", [Encoded("x/7", [], [1]), Encoded("x/7", [1], [])], ids=["no prompt", "no answer"])
+@pytest.mark.parametrize(
+    "item", [TokenizedSequence("x/7", [], [1]), TokenizedSequence("x/7", [1], [])], ids=["no prompt", "no answer"]
+)
 def test_a_sequence_without_prompt_or_answer_is_refused_by_name(item):
     with pytest.raises(ValueError, match="'x/7' needs at least one token of prompt and one of answer"):
         pack([TWO[0], item])
@@ -196,11 +198,11 @@ def test_a_token_batch_may_fill_the_budget():
 
 def test_the_same_prompt_comes_together_longest_first():
     asked = [("b", 2), ("a", 3), ("b", 5), ("a", 1), ("c", 4)]
-    sequences = [Encoded(prompt, [ord(prompt)], [1] * count) for prompt, count in asked]
-    assert together(sequences) == [2, 0, 4, 1, 3]
-    in_order = [sequences[index] for index in together(sequences)]
-    assert together(in_order) == [0, 1, 2, 3, 4]
-    assert [index for group in token_batches(sequences, 6) for index in group] == together(sequences)
+    sequences = [TokenizedSequence(prompt, [ord(prompt)], [1] * count) for prompt, count in asked]
+    assert prompt_order(sequences) == [2, 0, 4, 1, 3]
+    in_order = [sequences[index] for index in prompt_order(sequences)]
+    assert prompt_order(in_order) == [0, 1, 2, 3, 4]
+    assert [index for group in token_batches(sequences, 6) for index in group] == prompt_order(sequences)
 
 
 @given(alike, st.integers(1, 30), st.booleans())
@@ -212,7 +214,7 @@ def test_token_batches_count_what_the_model_reads(sequences, budget, shared):
         return len(beginnings(items)) <= budget and whole <= 4 * budget if shared else whole <= budget
 
     groups = list(token_batches(sequences, budget, shared=shared))
-    assert [index for group in groups for index in group] == together(sequences)
+    assert [index for group in groups for index in group] == prompt_order(sequences)
     assert all(fits(group) or len(group) == 1 for group in groups)
     # no group could have taken the next sequence too
     assert not any(fits([*group, after[0]]) for group, after in pairwise(groups))
@@ -220,6 +222,6 @@ def test_token_batches_count_what_the_model_reads(sequences, budget, shared):
 
 def test_a_long_prompt_of_many_short_answers_is_bounded():
     """Attention holds it for each of them."""
-    sequences = [Encoded(str(index), [0] * 50, [index, 1]) for index in range(40)]
+    sequences = [TokenizedSequence(str(index), [0] * 50, [index, 1]) for index in range(40)]
     groups = list(token_batches(sequences, 100, shared=True))
     assert [len(group) for group in groups] == [7, 7, 7, 7, 7, 5]

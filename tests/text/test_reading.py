@@ -14,7 +14,7 @@ from efface.packing.attention import NAME
 from efface.packing.forward import hidden_states, target_logprobs
 from efface.packing.logprobs import answer_logprobs
 from efface.packing.packed_batch import pack
-from efface.packing.support import check_reading, why_in_rows
+from efface.packing.support import check_packing, packing_unsupported_reason
 from support.sizes import DENSE, LINEAR
 
 SIZES = DENSE | {"vocab_size": 97}
@@ -79,9 +79,9 @@ def test_rows_are_one_by_one(name, random_model, uneven, related, one_by_one):
     config, why = IN_ROWS[name]
     model = random_model(config())
     own = model.config._attn_implementation
-    assert why in check_reading(model)
+    assert why in check_packing(model)
     with torch.no_grad():
-        ours = answer_logprobs(model, uneven + related, token_budget=1000)
+        ours = answer_logprobs(model, uneven + related, max_tokens_per_forward=1000)
         for row, alone in zip(ours, one_by_one(model, uneven + related), strict=True):
             torch.testing.assert_close(torch.tensor(row), alone, atol=2e-5, rtol=0)
     assert model.config._attn_implementation == own
@@ -92,7 +92,7 @@ def test_gradients_are_those_of_one_by_one(name, random_model, related, one_by_o
     model = random_model(IN_ROWS[name][0]()).double()
     batch = pack(related)
     reads = batch.reads("answer")
-    with support.reading(model):
+    with support.packed_or_padded(model):
         target_logprobs(model, hidden_states(model, batch)[reads.rows], reads.targets).sum().backward()
     ours = {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
     model.zero_grad()
@@ -113,42 +113,42 @@ def test_rows_are_of_like_length(llama, uneven):
 
 
 def test_what_can_be_packed_is(llama):
-    assert why_in_rows(llama) is None
-    with support.reading(llama):
+    assert packing_unsupported_reason(llama) is None
+    with support.packed_or_padded(llama):
         assert llama.config._attn_implementation == NAME
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_tokens_mixed_outside_of_attention_are_seen(llama, dtype):
     model = llama.to(dtype).train()
-    assert check_reading(model) is None
+    assert check_packing(model) is None
     mixing = model.model.layers[0].mlp.register_forward_hook(lambda _, __, output: output + output.cumsum(dim=1))
-    assert "LlamaForCausalLM cannot be packed: its logits differ by" in check_reading(model)
+    assert "LlamaForCausalLM cannot be packed: its logits differ by" in check_packing(model)
     mixing.remove()
     model.model.layers[0].mlp.register_forward_hook(lambda _, __, output: output + output.flip(1))
     with pytest.raises(
         EffaceError, match=r"LlamaForCausalLM cannot be used: its logits differ by .* padding behind them"
     ):
-        check_reading(model)
+        check_packing(model)
     assert model.training
 
 
 def test_logits_scaled_in_an_unknown_way_are_seen(llama):
     llama.register_forward_hook(lambda module, inputs, output: output.__setitem__("logits", output.logits * 1.01))
     with pytest.raises(EffaceError, match="choose a causal language model of another architecture"):
-        check_reading(llama)
+        check_packing(llama)
 
 
 def test_what_is_not_a_number_does_not_pass(llama):
     llama.lm_head.weight.data[3] = math.nan
     with pytest.raises(EffaceError, match="differ by nan"):
-        check_reading(llama)
+        check_packing(llama)
 
 
 def test_under_autocast(llama):
     llama.set_attn_implementation("eager")  # whose softmax rounds in another place
     with torch.autocast("cpu", torch.bfloat16):
-        assert check_reading(llama) is None
+        assert check_packing(llama) is None
 
 
 @pytest.mark.parametrize(
@@ -163,18 +163,18 @@ def test_under_autocast(llama):
 )
 def test_what_is_no_causal_model_or_built_otherwise_is_refused(random_model, config, sentence):
     with pytest.raises(EffaceError, match=sentence):
-        check_reading(random_model(config()))
+        check_packing(random_model(config()))
 
 
 def test_found_out_once_for_an_architecture(random_model, monkeypatch):
     config = hf.LlamaConfig(**SIZES | {"intermediate_size": 49})
     asked = []
-    monkeypatch.setattr(support, "check_reading", lambda model: asked.append(model) or "because")
+    monkeypatch.setattr(support, "check_packing", lambda model: asked.append(model) or "because")
     first, second = random_model(config), random_model(config)
-    assert why_in_rows(first) == why_in_rows(second) == "because"
+    assert packing_unsupported_reason(first) == packing_unsupported_reason(second) == "because"
     assert asked == [first]
     other = random_model(hf.LlamaConfig(**SIZES | {"intermediate_size": 50}))
-    why_in_rows(other)
+    packing_unsupported_reason(other)
     assert asked == [first, other]
 
 
@@ -184,4 +184,4 @@ def test_out_of_memory_is_no_reason(llama, monkeypatch):
 
     monkeypatch.setattr(support, "hidden_states", full)
     with pytest.raises(torch.OutOfMemoryError):
-        check_reading(llama)
+        check_packing(llama)

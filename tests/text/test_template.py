@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from efface.errors import EffaceError
 from efface.schema import Prompt
-from efface.text.formatter import Formatter, TextConfig
+from efface.text.formatter import PromptFormatter, TextConfig
 from efface.text.prompt_format import NAMED_FORMATS
 from support.templates import CHATML, GEMMA, LLAMA3, MISTRAL, NO_END, QWEN3, SPECIAL, byte_level, text_of
 
@@ -67,7 +67,7 @@ CHATS = {
 @cache
 def chat_formatter(name):
     chat = CHATS[name]
-    return Formatter(byte_level(eos=chat.eos, template=chat.template, adds_bos=chat.adds_bos), TextConfig())
+    return PromptFormatter(byte_level(eos=chat.eos, template=chat.template, adds_bos=chat.adds_bos), TextConfig())
 
 
 @pytest.mark.parametrize("name", CHATS)
@@ -85,7 +85,7 @@ def test_chat_templates(name):
 @pytest.mark.parametrize("writes_bos", [True, False], ids=["template writes BOS", "template writes none"])
 def test_one_bos_where_the_model_is_used_to_one(adds_bos, writes_bos):
     template = NO_END if not writes_bos else "{{ bos_token }}" + NO_END
-    formatter = Formatter(byte_level(template=template, adds_bos=adds_bos), TextConfig())
+    formatter = PromptFormatter(byte_level(template=template, adds_bos=adds_bos), TextConfig())
     (item,) = formatter.encode([("1", Prompt("Q"), "A")])
     bos = formatter.tokenizer.bos_token_id
     expected = 1 if adds_bos or writes_bos else 0
@@ -96,7 +96,7 @@ def test_one_bos_where_the_model_is_used_to_one(adds_bos, writes_bos):
 
 
 def test_a_bos_that_is_also_the_eos_is_not_doubled():
-    formatter = Formatter(byte_level(bos="</s>", adds_bos=True), TextConfig(format="plain"))
+    formatter = PromptFormatter(byte_level(bos="</s>", adds_bos=True), TextConfig(format="plain"))
     (item,) = formatter.encode([("1", Prompt("Q"), "A")])
     assert text_of(formatter, item.prompt + item.answer) == "</s>Question: Q\nAnswer: A</s>"
 
@@ -117,14 +117,14 @@ def test_a_bos_that_is_also_the_eos_is_not_doubled():
     ],
 )
 def test_string_formats(format_, prompt, answer):
-    formatter = Formatter(byte_level(), TextConfig(format=format_))
+    formatter = PromptFormatter(byte_level(), TextConfig(format=format_))
     (item,) = formatter.encode([("1", Prompt("Q"), "A")])
     assert (text_of(formatter, item.prompt), text_of(formatter, item.answer)) == (prompt, answer)
     assert formatter.encode_prompts([Prompt("Q")]) == [item.prompt]
 
 
 def test_braces_in_a_question_are_text():
-    formatter = Formatter(byte_level(), TextConfig(format="llama2"))
+    formatter = PromptFormatter(byte_level(), TextConfig(format="llama2"))
     (item,) = formatter.encode([("1", Prompt("{answer} {question} {0}"), "{question}")])
     assert text_of(formatter, item.prompt + item.answer) == "[INST] {answer} {question} {0} [/INST]{question}</s>"
 
@@ -133,7 +133,7 @@ MERGES = [("]", "A"), ("b", "c")]
 
 
 def test_an_answer_is_tokenized_with_its_prompt_where_no_token_crosses_the_border():
-    formatter = Formatter(byte_level(merges=[("Ġ", "b"), *MERGES]), TextConfig(format="{question}:{answer}"))
+    formatter = PromptFormatter(byte_level(merges=[("Ġ", "b"), *MERGES]), TextConfig(format="{question}:{answer}"))
     (item,) = formatter.encode([("1", Prompt("Q"), " bc")])
     joint = formatter.tokenizer("Q: bc", add_special_tokens=False).input_ids
     assert item.prompt + item.answer[:-1] == joint
@@ -142,7 +142,7 @@ def test_an_answer_is_tokenized_with_its_prompt_where_no_token_crosses_the_borde
 
 
 def test_a_token_across_the_border_is_cut_and_reported():
-    formatter = Formatter(byte_level(merges=MERGES), TextConfig(format="llama2"))
+    formatter = PromptFormatter(byte_level(merges=MERGES), TextConfig(format="llama2"))
     items = formatter.encode([("one", Prompt("Q"), "Abc"), ("two", Prompt("Q"), "bc"), ("three", Prompt("Q"), "A")])
     assert formatter.tokenized_apart == ["one", "three"]
     tokens = [formatter.tokenizer.convert_ids_to_tokens(item.answer) for item in items]
@@ -156,7 +156,7 @@ def test_a_token_across_the_border_is_cut_and_reported():
 
 def test_an_answer_that_starts_like_the_prompt_ends_keeps_the_border():
     """Ids equal to the prompt's first ones do not shift the border to an earlier place."""
-    formatter = Formatter(byte_level(merges=[("?", "?")]), TextConfig(format="{question}{answer}"))
+    formatter = PromptFormatter(byte_level(merges=[("?", "?")]), TextConfig(format="{question}{answer}"))
     odd, even = formatter.encode([("odd", Prompt("a???"), "?b"), ("even", Prompt("a??"), "??b")])
     assert [text_of(formatter, item.answer) for item in (odd, even)] == ["?b</s>", "??b</s>"]
     assert formatter.tokenized_apart == ["odd"]
@@ -208,12 +208,12 @@ def test_any_text_comes_through_between_what_the_template_writes(name, question,
     ["{{ strftime_now('%d %b %Y') }}", "{{ date_string if date_string is defined else strftime_now('%d %b %Y') }}"],
 )
 def test_a_template_that_prints_the_date_prints_the_same_one_every_day(date):
-    formatter = Formatter(byte_level(template=f"Today: {date}\n" + NO_END), TextConfig())
+    formatter = PromptFormatter(byte_level(template=f"Today: {date}\n" + NO_END), TextConfig())
     assert text_of(formatter, formatter.encode_prompts([Prompt("Q")])[0]) == "Today: 26 Jul 2024\nuser: Q\nassistant:"
 
 
 def test_a_newline_that_a_template_starts_with_stays():
-    formatter = Formatter(byte_level(template="\n" + NO_END), TextConfig())
+    formatter = PromptFormatter(byte_level(template="\n" + NO_END), TextConfig())
     assert text_of(formatter, formatter.encode_prompts([Prompt("Q")])[0]) == "\nuser: Q\nassistant:"
 
 
@@ -227,7 +227,7 @@ def test_nothing_gives_nothing():
 )
 def test_what_does_not_fit_is_refused_by_id(limits):
     config = TextConfig(format="{question}:{answer}", max_length=limits.get("config"))
-    formatter = Formatter(byte_level(), config, limit=limits.get("model"))
+    formatter = PromptFormatter(byte_level(), config, limit=limits.get("model"))
     assert len(formatter.encode([("fits", Prompt("12345"), "67890")])[0]) == 12
     with pytest.raises(EffaceError, match=r"item 'long/3': .* 13 tokens \(6 of them the prompt\), the limit is 12"):
         formatter.encode([("fits", Prompt("12345"), "67890"), ("long/3", Prompt("12345"), "678901")])
@@ -245,7 +245,7 @@ def test_what_does_not_fit_is_refused_by_id(limits):
 )
 def test_a_format_without_its_placeholders_is_refused(format_, message):
     with pytest.raises(EffaceError) as refused:
-        Formatter(byte_level(), TextConfig(format=format_))
+        PromptFormatter(byte_level(), TextConfig(format=format_))
     assert message in str(refused.value)
     assert repr(format_) in str(refused.value)
 
@@ -253,20 +253,20 @@ def test_a_format_without_its_placeholders_is_refused(format_, message):
 def test_a_chat_template_that_leaves_answers_out_is_refused():
     template = "{% for m in messages if m.role == 'user' %}{{ m.content }}{% endfor %}"
     with pytest.raises(EffaceError, match="leaves the answer out"):
-        Formatter(byte_level(template=template), TextConfig())
+        PromptFormatter(byte_level(template=template), TextConfig())
 
 
 def test_a_tokenizer_without_eos_is_refused_unless_the_template_ends_the_turn():
     tokenizer = byte_level(template=CHATML)
     tokenizer.eos_token = None
     with pytest.raises(EffaceError, match="no end-of-sequence token"):
-        Formatter(tokenizer, TextConfig(format="plain"))
-    (end,) = Formatter(tokenizer, TextConfig()).stop_ids
+        PromptFormatter(tokenizer, TextConfig(format="plain"))
+    (end,) = PromptFormatter(tokenizer, TextConfig()).stop_ids
     assert tokenizer.convert_ids_to_tokens(end) == "<|im_end|>"
 
 
 def test_the_key_of_a_sequence_is_its_content():
-    formatter = Formatter(byte_level(), TextConfig(format="{question}{answer}"))
+    formatter = PromptFormatter(byte_level(), TextConfig(format="{question}{answer}"))
     first, same, moved = formatter.encode(
         [("1", Prompt("ab"), "c"), ("2", Prompt("ab"), "c"), ("3", Prompt("a"), "bc")]
     )
@@ -284,7 +284,7 @@ def test_smollm_chats_as_its_template_says(real_models):
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(real_models / "SmolLM2-135M-Instruct")
-    formatter = Formatter(tokenizer, TextConfig())
+    formatter = PromptFormatter(tokenizer, TextConfig())
     question, answer = "What is the capital of France?", "The capital of France is Paris."
     (item,) = formatter.encode([("1", Prompt(question), answer)])
     turns = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from efface.models.lora import with_adapters
+from efface.models.lora import add_adapters
 from efface.objectives.terms import Reference, View
-from efface.text.formatter import Encoded
+from efface.text.formatter import TokenizedSequence
 from efface.train.loop import Trainer
 from efface.train.step import Example
 from support.tiny import VOCABULARY, llama
@@ -45,7 +45,7 @@ def random_steps() -> Callable[..., list[list[Example]]]:
             return torch.randint(0, VOCABULARY, (size,), generator=generator).tolist()
 
         return [
-            [{view: Encoded(f"{step}/{view}/{n}", ids(8), ids(12)) for view in views} for n in range(batch)]
+            [{view: TokenizedSequence(f"{step}/{view}/{n}", ids(8), ids(12)) for view in views} for n in range(batch)]
             for step in range(1, steps + 1)
         ]
 
@@ -72,7 +72,7 @@ def train(tmp_path, tiny_llama, random_steps):
     ):
         model = tiny_llama(**shape)
         if config.lora is not None:
-            model = with_adapters(model, config.lora, seed=seed)
+            model = add_adapters(model, config.lora, seed=seed)
         trainer = Trainer(model, bound, config, plan, seed=seed, folder=folder)
         if on_trainer is not None:
             on_trainer(trainer)

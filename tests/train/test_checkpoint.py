@@ -14,10 +14,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from efface.errors import EffaceError
-from efface.models.lora import with_adapters
+from efface.models.lora import add_adapters
 from efface.train import checkpoint
 from efface.train.config import LoRAConfig
-from efface.train.parallel import Placement
+from efface.train.parallel import ParallelModel
 
 
 @contextmanager
@@ -38,7 +38,7 @@ def prepared(tiny_llama):
     def make(*, lora=None, **shape):
         AcceleratorState._reset_state(reset_partial_state=True)
         model = tiny_llama(**shape)
-        placement = Placement(model if lora is None else with_adapters(model, lora, seed=0))
+        placement = ParallelModel(model if lora is None else add_adapters(model, lora, seed=0))
         trained = [parameter for parameter in placement.model.parameters() if parameter.requires_grad]
         placement.optimizer = torch.optim.AdamW(trained, lr=0.1)
         placement.model(torch.tensor([[1, 2, 3]])).logits.square().sum().backward()
@@ -118,7 +118,7 @@ def test_a_full_disk_leaves_the_older_one(tmp_path, prepared, size):
 
 
 def fail_half_way(folder, error):
-    with checkpoint.folder_written_beside(folder) as beside:
+    with checkpoint.atomic_folder(folder) as beside:
         beside.mkdir()
         (beside / "half").write_text("half")
         raise error
@@ -146,7 +146,7 @@ def test_a_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").write_text("")
     with (
         pytest.raises(EffaceError, match=r"cannot write .*file/new"),
-        checkpoint.folder_written_beside(tmp_path / "file" / "new"),
+        checkpoint.atomic_folder(tmp_path / "file" / "new"),
     ):
         pass
 
@@ -161,7 +161,7 @@ def test_a_folder_takes_the_place_of_an_older_one(tmp_path):
     """A kill between two folders of one save leaves the first; it is then written again."""
     (tmp_path / "adapter").mkdir()
     (tmp_path / "adapter" / "old").write_text("")
-    with checkpoint.folder_written_beside(tmp_path / "adapter") as beside:
+    with checkpoint.atomic_folder(tmp_path / "adapter") as beside:
         beside.mkdir()
         (beside / "new").write_text("")
     assert names(tmp_path) == ["adapter"]

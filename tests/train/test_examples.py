@@ -8,10 +8,10 @@ from efface.errors import EffaceError
 from efface.objectives.config import ObjectiveConfig
 from efface.objectives.method import objective
 from efface.schema import Item, Task
-from efface.text.formatter import Encoded
+from efface.text.formatter import TokenizedSequence
 from efface.train.config import TrainConfig
 from efface.train.examples import check_task, fine_tuning_examples, unlearning_examples
-from efface.train.sampler import Draw
+from efface.train.sampler import SampledPair
 
 
 class Letters:
@@ -23,7 +23,8 @@ class Letters:
     def encode(self, rows):
         self.seen += rows
         return [
-            Encoded(id_, [ord(c) for c in prompt.question], [ord(c) for c in answer]) for id_, prompt, answer in rows
+            TokenizedSequence(id_, [ord(c) for c in prompt.question], [ord(c) for c in answer])
+            for id_, prompt, answer in rows
         ]
 
 
@@ -35,7 +36,7 @@ def item(name):
     return Item(id=name, question=f"{name}?", answer=f"{name}!")
 
 
-DRAW = Draw(forget=item("f"), retain=item("r"), forget_refusal="no", retain_refusal="sorry")
+DRAW = SampledPair(forget=item("f"), retain=item("r"), forget_refusal="no", retain_refusal="sorry")
 
 
 @pytest.mark.parametrize(
@@ -56,7 +57,7 @@ def test_a_view(view, id_, question, answer):
 
 def test_only_the_views_asked_for_are_tokenized_and_each_row_once():
     formatter = Letters()
-    again = Draw(forget=item("f"), retain=item("s"), forget_refusal="no", retain_refusal="pass")
+    again = SampledPair(forget=item("f"), retain=item("s"), forget_refusal="no", retain_refusal="pass")
     steps = unlearning_examples([[DRAW, again], [DRAW]], ["forget", "retain"], formatter)
     assert [len(step) for step in steps] == [2, 1]
     seen = sorted((id_, prompt.question, answer) for id_, prompt, answer in formatter.seen)
@@ -94,7 +95,7 @@ def test_a_method_that_keeps_needs_something_to_keep(method):
 def test_a_method_that_only_forgets_needs_nothing_to_keep(method):
     bound = objective(method, ObjectiveConfig())
     check_task(task(item("f"), ()), bound)
-    alone = Draw(forget=item("f"), retain=None, forget_refusal="no", retain_refusal="sorry")
+    alone = SampledPair(forget=item("f"), retain=None, forget_refusal="no", retain_refusal="sorry")
     [[example]] = unlearning_examples([[alone]], bound.views, Letters())
     assert set(example) <= {"forget", "forget_idk"}
 

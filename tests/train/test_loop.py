@@ -113,16 +113,16 @@ def test_the_global_generator_is_left_alone(train):
 
 
 def test_micro_batches_give_the_same_weights(train):
-    whole = weights(train(TRAIN.model_copy(update={"token_budget": 10_000}))[0])
+    whole = weights(train(TRAIN.model_copy(update={"max_tokens_per_forward": 10_000}))[0])
     for budget in (1, 60):
-        cut = weights(train(TRAIN.model_copy(update={"token_budget": budget}))[0])
+        cut = weights(train(TRAIN.model_copy(update={"max_tokens_per_forward": budget}))[0])
         assert largest_difference(cut, whole) < 1e-5
 
 
 def test_micro_batches_give_the_same_weights_to_1e_9_in_double_precision(train):
     plan = Schedule(steps=20, warmup=2, per_epoch=5)
     whole, cut = (
-        weights(train(TRAIN.model_copy(update={"token_budget": n}), plan=plan, dtype=torch.float64)[0])
+        weights(train(TRAIN.model_copy(update={"max_tokens_per_forward": n}), plan=plan, dtype=torch.float64)[0])
         for n in (10_000, 1)
     )
     assert largest_difference(cut, whole) < 1e-9
@@ -144,7 +144,7 @@ def test_each_step_sees_its_own_examples_and_each_once(train, random_steps, monk
 
     monkeypatch.setattr(loop, "batch_losses", watched)
     steps = random_steps(6, 3, *GA_GD.views)
-    train(steps=steps, stop_after=4, config=TRAIN.model_copy(update={"checkpoint_every": 3}))
+    train(steps=steps, stop_after=4, config=TRAIN.model_copy(update={"save_steps": 3}))
     train(steps=steps, resume=True)
     ids = [[example["forget"].id for example in step] for step in steps]
     assert seen == [*ids[:4], *ids[3:]]

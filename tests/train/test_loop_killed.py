@@ -16,7 +16,7 @@ from efface.train import checkpoint, loop
 from efface.train.config import TrainConfig
 from efface.train.sampler import Schedule
 from efface.train.step import batch_losses
-from efface.train.token_budget import Budget
+from efface.train.token_budget import TokenBudget
 from support.trained import GA_GD, LORA, TRAIN, assert_equal, cached_and_live, weights
 
 # Kills
@@ -29,7 +29,7 @@ def test_checkpoints_come_once_an_epoch_or_as_told(train, monkeypatch, tmp_path)
     train(plan=Schedule(steps=7, warmup=0, per_epoch=3))
     assert saved == [3, 6]
     saved.clear()
-    train(TRAIN.model_copy(update={"checkpoint_every": 2}), folder=tmp_path / "other")
+    train(TRAIN.model_copy(update={"save_steps": 2}), folder=tmp_path / "other")
     assert saved == [2, 4]  # none at the end: the model itself is saved there
 
 
@@ -66,7 +66,7 @@ def test_the_global_generators_go_on_as_if_nothing_was_trained(train):
 @pytest.mark.parametrize("stop_after", [1, 4])
 def test_resumed_is_the_same_as_never_stopped(train, tmp_path, case, stop_after):
     config, method, shape = RESUMED[case]
-    config = config.model_copy(update={"checkpoint_every": 2})
+    config = config.model_copy(update={"save_steps": 2})
     bound = objective(method, ObjectiveConfig())
     whole, _, whole_logs = train(config, bound, folder=tmp_path / "whole", **shape)
     train(config, bound, folder=tmp_path / "cut", stop_after=stop_after, **shape)
@@ -80,10 +80,10 @@ def test_resumed_is_the_same_as_never_stopped(train, tmp_path, case, stop_after)
 
 def test_a_resumed_run_cuts_its_batches_as_before(train, monkeypatch):
     """Free memory differs from hour to hour; dropout masks and the last digits depend on the cut."""
-    config = TRAIN.model_copy(update={"lora": LORA, "checkpoint_every": 2})
-    monkeypatch.setattr(loop, "budget_for", lambda *_: Budget(60))
+    config = TRAIN.model_copy(update={"lora": LORA, "save_steps": 2})
+    monkeypatch.setattr(loop, "token_budget_for", lambda *_: TokenBudget(60))
     train(config, stop_after=3)
-    monkeypatch.setattr(loop, "budget_for", lambda *_: Budget(10_000))
+    monkeypatch.setattr(loop, "token_budget_for", lambda *_: TokenBudget(10_000))
     assert train(config, resume=True)[1].budget.tokens == 60
 
 
@@ -92,7 +92,7 @@ def test_a_resumed_run_cuts_its_batches_as_before(train, monkeypatch):
 
 def test_nan_stops_before_the_step(train, tmp_path, monkeypatch):
     """The sentence names step, objective and items; the last checkpoint stays and loads."""
-    config = TRAIN.model_copy(update={"checkpoint_every": 2})
+    config = TRAIN.model_copy(update={"save_steps": 2})
     good = weights(train(config, stop_after=4, folder=tmp_path / "good")[0])
     calls = 0
 
@@ -134,5 +134,5 @@ def test_an_infinite_gradient_stops_too(train, monkeypatch):
 def test_a_checkpoint_is_one_that_gave_finite_losses(train, tmp_path):
     """An absurd learning rate leaves finite weights whose losses are not: these are no good checkpoint."""
     with pytest.raises(EffaceError, match=r"step 2 of 6: ga\+gd is not finite .*; no checkpoint was written yet"):
-        train(TrainConfig(lr=1e25, checkpoint_every=1), plan=Schedule(6, 0, 1))
+        train(TrainConfig(lr=1e25, save_steps=1), plan=Schedule(6, 0, 1))
     assert not (tmp_path / "checkpoints").exists()

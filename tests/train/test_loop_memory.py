@@ -8,28 +8,33 @@ import pytest
 import torch
 
 from efface import distributed
-from efface.distributed import ProcessError
+from efface.distributed import DistributedError
 from efface.errors import EffaceError
 from efface.train import loop
 from efface.train.step import batch_losses
-from efface.train.token_budget import Budget
+from efface.train.token_budget import TokenBudget
 from support.trained import LORA, TRAIN, assert_equal, largest_difference, weights
 
 
 def out_of_memory_above(limit, calls):
     """A stand-in for a GPU that holds so many tokens of a micro-batch."""
 
-    def fails(model, bound, examples, reference, *, token_budget, backward, placement):
-        calls.append(token_budget)
+    def fails(model, bound, examples, reference, *, max_tokens_per_forward, backward, placement):
+        calls.append(max_tokens_per_forward)
 
         def backward_within_memory(loss):
             backward(loss)
-            parts = -(-sum(len(s) for e in examples for s in e.values()) // token_budget)
+            parts = -(-sum(len(s) for e in examples for s in e.values()) // max_tokens_per_forward)
             if parts < limit:
                 raise torch.OutOfMemoryError
 
         return batch_losses(
-            model, bound, examples, reference, token_budget=token_budget, backward=backward_within_memory
+            model,
+            bound,
+            examples,
+            reference,
+            max_tokens_per_forward=max_tokens_per_forward,
+            backward=backward_within_memory,
         )
 
     return fails
@@ -47,7 +52,7 @@ def test_out_of_memory_repeats_the_step_in_smaller_parts(train, tmp_path, monkey
 
 
 def test_dropout_masks_are_drawn_again_when_a_step_is_repeated(train, tmp_path, monkeypatch):
-    config = TRAIN.model_copy(update={"lora": LORA, "token_budget": 1})
+    config = TRAIN.model_copy(update={"lora": LORA, "max_tokens_per_forward": 1})
     plain = weights(train(config, folder=tmp_path / "plain")[0])
     calls = []
 
@@ -59,7 +64,7 @@ def test_dropout_masks_are_drawn_again_when_a_step_is_repeated(train, tmp_path, 
         return losses
 
     monkeypatch.setattr(loop, "batch_losses", fails_once)
-    monkeypatch.setattr(Budget, "smaller", lambda *_: True)
+    monkeypatch.setattr(TokenBudget, "smaller", lambda *_: True)
     assert_equal(weights(train(config)[0]), plain)
 
 
@@ -80,7 +85,7 @@ def test_one_of_several_processes_without_memory_leaves_a_smaller_budget_to_go_o
 
     with monkeypatch.context() as context:
         context.setattr(loop, "batch_losses", fails)
-        with pytest.raises(ProcessError, match=r"process 1 of 2 ran out of its GPU's memory; go on with --resume"):
+        with pytest.raises(DistributedError, match=r"process 1 of 2 ran out of its GPU's memory; go on with --resume"):
             train()
     kept = json.loads((tmp_path / "checkpoints" / "token_budget.json").read_text())["tokens"]
     _, trainer, logs = train(resume=True)

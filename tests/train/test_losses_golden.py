@@ -30,14 +30,21 @@ def tolerance(name: str) -> float:
     return 1e-5 if name in FLOAT32_CROSS_ENTROPY else 1e-6
 
 
-@pytest.mark.parametrize("token_budget", [None, 60, 1], ids=["one forward", "two items", "one item at a time"])
+@pytest.mark.parametrize(
+    "max_tokens_per_forward", [None, 60, 1], ids=["one forward", "two items", "one item at a time"]
+)
 @pytest.mark.parametrize("method", METHODS)
-def test_method(models, method, token_budget):
+def test_method(models, method, max_tokens_per_forward):
     model, reference = models
     golden = NUMBERS["losses"][method]
     model.zero_grad()
     result = efface.losses(
-        model, NUMBERS["views"], method, beta=NUMBERS["beta"], reference=reference, token_budget=token_budget
+        model,
+        NUMBERS["views"],
+        method,
+        beta=NUMBERS["beta"],
+        reference=reference,
+        max_tokens_per_forward=max_tokens_per_forward,
     )
     (result.forget + result.retain).backward()
     norm = torch.stack([p.grad.norm() for p in model.parameters() if p.grad is not None]).norm()
@@ -91,10 +98,10 @@ def test_padded_average_is_the_token_sum_over_padded_positions(models):
 @pytest.mark.parametrize("index", [0, 1], ids=["model", "reference"])
 def test_sequence_logprobs(models, view, index):
     from efface.packing.logprobs import answer_logprobs
-    from efface.text.formatter import Encoded
+    from efface.text.formatter import TokenizedSequence
 
-    items = [Encoded(str(n), row["prompt"], row["answer"]) for n, row in enumerate(NUMBERS["views"][view])]
-    sums = [sum(values) for values in answer_logprobs(models[index], items, token_budget=100)]
+    items = [TokenizedSequence(str(n), row["prompt"], row["answer"]) for n, row in enumerate(NUMBERS["views"][view])]
+    sums = [sum(values) for values in answer_logprobs(models[index], items, max_tokens_per_forward=100)]
     assert sums == pytest.approx(NUMBERS["sum_log_probs"][view][["model", "reference"][index]], rel=1e-6)
 
 

@@ -8,18 +8,17 @@ import pytest
 import torch
 
 from efface.hardware import memory as free_memory
-from efface.text.formatter import Encoded
-from efface.train import token_budget
+from efface.text.formatter import TokenizedSequence
 from efface.train.config import LoRAConfig, TrainConfig
-from efface.train.step import micro_batches
+from efface.train.step import split_by_tokens
 from efface.train.token_budget import (
-    Budget,
+    TokenBudget,
     activation_bytes,
     added_bytes,
-    budget_for,
-    budget_within,
     copied_bytes,
     fits,
+    token_budget_for,
+    token_budget_within,
 )
 
 GIB = 2**30
@@ -42,7 +41,7 @@ def host(monkeypatch, tmp_path):
 
 
 def tokens(model, config=None):
-    return budget_for(model, config or TrainConfig()).tokens
+    return token_budget_for(model, config or TrainConfig()).tokens
 
 
 def test_by_hand(host, tiny_llama):
@@ -70,17 +69,17 @@ def test_what_is_half_already_is_not_copied(tiny_llama):
 
 def test_weights_on_their_way_to_a_gpu_count(host, tiny_llama, monkeypatch):
     model = tiny_llama()
-    monkeypatch.setattr(token_budget, "free_memory", lambda device: 8 * GIB)
-    here = budget_for(model, TrainConfig(precision="bf16"), torch.device("cpu")).tokens
-    there = budget_for(model, TrainConfig(precision="bf16"), torch.device("cuda")).tokens
+    monkeypatch.setattr(max_tokens_per_forward, "free_memory", lambda device: 8 * GIB)
+    here = token_budget_for(model, TrainConfig(precision="bf16"), torch.device("cpu")).tokens
+    there = token_budget_for(model, TrainConfig(precision="bf16"), torch.device("cuda")).tokens
     assert here - there == pytest.approx(sum(p.nbytes for p in model.parameters()) / PER_TOKEN, abs=1)
 
 
 def test_shards_are_one_process_s_part(host, tiny_llama, monkeypatch):
     model, config = tiny_llama(), TrainConfig(sharding="fsdp2")
     alone = tokens(model, config)
-    monkeypatch.setattr(token_budget.processes, "count", lambda: 4)
-    monkeypatch.setattr(token_budget.processes, "gather", lambda free: [free, free - 2 * PER_TOKEN * 1000])
+    monkeypatch.setattr(max_tokens_per_forward.processes, "count", lambda: 4)
+    monkeypatch.setattr(max_tokens_per_forward.processes, "gather", lambda free: [free, free - 2 * PER_TOKEN * 1000])
     saved = added_bytes(model, config, "cpu") * 3 / 4
     assert tokens(model, config) == pytest.approx(alone + saved / 2 / PER_TOKEN - 1000, abs=1)
 
@@ -104,21 +103,21 @@ def test_never_so_small_that_nothing_gets_done(host, tiny_llama):
 def test_halving_starts_from_what_there_is_to_cut():
     """A budget far beyond the batch would otherwise be tried again and again with the same single part."""
     examples = equal_examples(8)
-    budget = Budget(1_000_000)
+    budget = TokenBudget(1_000_000)
     found = []
     while budget.smaller(examples):
-        found.append(len(list(micro_batches(examples, budget.tokens))))
+        found.append(len(list(split_by_tokens(examples, budget.tokens))))
     assert found == [2, 4, 8]
     assert not budget.checkpointing
 
 
 def equal_examples(count):
-    return [{"retain": Encoded(str(n), [1] * 5, [1] * 5)} for n in range(count)]
+    return [{"retain": TokenizedSequence(str(n), [1] * 5, [1] * 5)} for n in range(count)]
 
 
 def test_what_does_not_fit_alone_is_computed_again():
     examples = equal_examples(2)
-    budget = Budget(20, room=10_000, checkpointed=30)
+    budget = TokenBudget(20, room=10_000, checkpointed=30)
     tried = []
     while budget.smaller(examples):
         tried.append((budget.tokens, budget.checkpointing))
@@ -139,22 +138,22 @@ def test_what_does_not_fit_alone_is_computed_again():
 )
 def test_layers_are_computed_again_where_an_example_would_not_fit(tiny_llama, asked, room, largest, on):
     shape = tiny_llama().config
-    budget = budget_within(2 * room * PER_TOKEN, shape, TrainConfig(gradient_checkpointing=asked), "cpu")
+    budget = token_budget_within(2 * room * PER_TOKEN, shape, TrainConfig(gradient_checkpointing=asked), "cpu")
     budget.fit(largest)
     assert budget.checkpointing is on
     assert budget.tokens == max(512, room * PER_TOKEN // RECOMPUTED if on else room)
 
 
 def test_a_given_budget_stays_with_layers_computed_again(tiny_llama):
-    config = TrainConfig(token_budget=700)
-    budget = budget_within(2 * 600 * PER_TOKEN, tiny_llama().config, config, "cpu")
+    config = TrainConfig(max_tokens_per_forward=700)
+    budget = token_budget_within(2 * 600 * PER_TOKEN, tiny_llama().config, config, "cpu")
     budget.fit(650)
     assert (budget.tokens, budget.checkpointing) == (700, True)
 
 
 def test_layers_of_a_model(tiny_llama):
     model = tiny_llama()
-    budget = Budget(10, room=0, checkpointed=20)
+    budget = TokenBudget(10, room=0, checkpointed=20)
     budget.apply(model)
     assert not model.is_gradient_checkpointing
     budget.fit(0)
@@ -171,12 +170,12 @@ def test_least_that_fits(tiny_llama):
 
 
 def test_kept_in_checkpoints():
-    found = Budget(640, room=0, checkpointed=900)
+    found = TokenBudget(640, room=0, checkpointed=900)
     found.fit(1)
-    budget = Budget(7)
+    budget = TokenBudget(7)
     budget.load_state_dict(found.state_dict())
     assert (budget.tokens, budget.checkpointing) == (900, True)
-    budget = Budget(7)
+    budget = TokenBudget(7)
     budget.load_state_dict({"tokens": 640})  # as an older version wrote it
     assert (budget.tokens, budget.checkpointing) == (640, False)
 
@@ -185,7 +184,7 @@ def test_files_that_a_container_keeps_in_memory_make_way(host):
     (host.cgroup / "memory.max").write_text(f"{3 * GIB}\n")
     (host.cgroup / "memory.current").write_text(f"{2 * GIB}\n")
     (host.cgroup / "memory.stat").write_text(f"anon 7\nactive_file 9\ninactive_file {GIB}\nworkingset 3\n")
-    assert token_budget.free_memory(torch.device("cpu")) == 2 * GIB
+    assert max_tokens_per_forward.free_memory(torch.device("cpu")) == 2 * GIB
 
 
 def test_adapters_drop_inputs_of_their_own(tiny_llama):

@@ -18,12 +18,20 @@ from efface.objectives.terms import Reference
 from efface.train import checkpoint, optimizer
 from efface.train.config import LoRAConfig, TrainConfig
 from efface.train.loop import Trainer
-from efface.train.optimizer import check_optimizer, make_optimizer, state_bytes, weights_dtype, why_not_8bit
+from efface.train.optimizer import (
+    adamw8bit_unsupported_reason,
+    check_optimizer,
+    make_optimizer,
+    state_bytes,
+    weights_dtype,
+)
 from efface.train.sampler import Schedule
 
 CPU = torch.device("cpu")
 EIGHT = TrainConfig(optimizer="adamw8bit", lr=1e-5)
-needs_8bit = pytest.mark.skipif(why_not_8bit(CPU) is not None, reason=f"8-bit AdamW needs {why_not_8bit(CPU)}")
+needs_8bit = pytest.mark.skipif(
+    adamw8bit_unsupported_reason(CPU) is not None, reason=f"8-bit AdamW needs {adamw8bit_unsupported_reason(CPU)}"
+)
 
 
 class Matrices(nn.Module):
@@ -163,7 +171,7 @@ def test_a_resumed_run_ends_as_if_it_had_not_stopped(
     monkeypatch.setattr("torchao.optim.adam._AdamBase._new_buffer", in_small_blocks)
     plan = Schedule(steps=6, warmup=2, per_epoch=2)
     steps = random_steps(6, 3, "retain")
-    config = TrainConfig(lr=1e-2, optimizer="adamw8bit", checkpoint_every=2)
+    config = TrainConfig(lr=1e-2, optimizer="adamw8bit", save_steps=2)
 
     def train(folder: Any, count: int, *, resume: bool = False) -> tuple[Trainer, list[float]]:
         model = tiny_llama(dtype=torch.bfloat16)
@@ -204,13 +212,13 @@ def test_without_a_compiler(device: str, variable: str, compiler: str, monkeypat
     monkeypatch.setattr(optimizer, "find_spec", lambda name: object())
     monkeypatch.setattr(optimizer.shutil, "which", lambda name: name if name in there else None)
     monkeypatch.delenv(variable, raising=False)
-    why = why_not_8bit(torch.device(device))
+    why = adamw8bit_unsupported_reason(torch.device(device))
     assert why is not None
     assert compiler in why
     assert why.endswith(f"install one, or name another in {variable}")
     there.append("my-compiler")
     monkeypatch.setenv(variable, "my-compiler")
-    assert why_not_8bit(torch.device(device)) is None
+    assert adamw8bit_unsupported_reason(torch.device(device)) is None
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from efface.errors import EffaceError
 from efface.schema import Item, Task
 from efface.train.config import TrainConfig
-from efface.train.sampler import batches, draws, earlier_epochs, epoch_ends, schedule
+from efface.train.sampler import earlier_epochs, epoch_batches, epoch_ends, sample_batches, schedule
 
 
 def items(name: str, count: int) -> tuple[Item, ...]:
@@ -60,7 +60,7 @@ def test_warm_up_can_be_set():
 @settings(deadline=None, derandomize=True, max_examples=80)
 def test_batches_are_whole_and_run_on_over_the_end_of_an_epoch(count, epochs, size, seed):
     config = TrainConfig(epochs=epochs, batch_size=size)
-    found = batches([str(n) for n in range(count)], config, seed)
+    found = epoch_batches([str(n) for n in range(count)], config, seed)
     assert len(found) == schedule(count, config).steps == max(1, count * epochs // size)
     assert all(len(batch) == size for batch in found) or len(found) == 1
     drawn = [draw for batch in found for draw in batch]
@@ -97,7 +97,7 @@ def test_the_last_step_ends_the_last_epoch_and_no_epoch_ends_twice(count, epochs
     assert sorted(ends) == list(ends)
     assert sorted(ends.values()) == sorted(set(ends.values())) == list(ends.values())
     assert earlier_epochs(plan, config) == len(ends) - 1
-    drawn = batches([str(n) for n in range(count)], config, seed=0)
+    drawn = epoch_batches([str(n) for n in range(count)], config, seed=0)
     for step, epoch in ends.items():
         if step < plan.steps:
             assert max(each for each, _ in drawn[step - 1]) < epoch  # of later epochs, nothing is learned yet
@@ -105,7 +105,7 @@ def test_the_last_step_ends_the_last_epoch_and_no_epoch_ends_twice(count, epochs
 
 
 def test_every_epoch_has_its_own_order():
-    found = batches([str(n) for n in range(30)], TrainConfig(epochs=3, batch_size=30), seed=0)
+    found = epoch_batches([str(n) for n in range(30)], TrainConfig(epochs=3, batch_size=30), seed=0)
     orders = [tuple(index for _, index in batch) for batch in found]
     assert len(set(orders)) == 3
     assert orders[0] != tuple(range(30))
@@ -113,8 +113,8 @@ def test_every_epoch_has_its_own_order():
 
 def test_a_seed_gives_the_same_draws_and_another_seed_others():
     config = TrainConfig(epochs=2, batch_size=5)
-    assert draws(task(), config, 3) == draws(task(), config, 3)
-    first, other = draws(task(), config, 3), draws(task(), config, 4)
+    assert sample_batches(task(), config, 3) == sample_batches(task(), config, 3)
+    first, other = sample_batches(task(), config, 3), sample_batches(task(), config, 4)
     assert [d.forget.id for step in first for d in step] != [d.forget.id for step in other for d in step]
     partners = [{d.forget.id: d.retain.id for d in plan[0] + plan[1]} for plan in (first, other)]
     assert partners[0] != partners[1]
@@ -124,7 +124,7 @@ def by_epoch(config: TrainConfig, seed: int = 0) -> list[dict[str, tuple[str, st
     """Forget id -> its partners, one mapping an epoch; the batch is an epoch."""
     return [
         {d.forget.id: (d.retain.id, d.forget_refusal, d.retain_refusal) for d in step}
-        for step in draws(task(), config, seed)
+        for step in sample_batches(task(), config, seed)
     ]
 
 
@@ -144,14 +144,14 @@ def test_fixed_pairing_keeps_those_of_the_first_epoch():
 def test_an_items_partners_depend_on_nothing_but_seed_epoch_and_id():
     """A forget set cut short, or another batch size, leaves the others' partners as they were."""
     config = TrainConfig(epochs=1, batch_size=5)
-    whole = {d.forget.id: d for step in draws(task(10), config, 0) for d in step}
-    half = {d.forget.id: d for step in draws(task(5), config, 0) for d in step}
+    whole = {d.forget.id: d for step in sample_batches(task(10), config, 0) for d in step}
+    half = {d.forget.id: d for step in sample_batches(task(5), config, 0) for d in step}
     assert len(half) == 5
     assert all(whole[id_] == draw for id_, draw in half.items())
 
 
 def test_all_retain_items_and_refusals_get_their_turn():
-    plan = draws(task(10, retain=8), TrainConfig(epochs=40, batch_size=10), 0)
+    plan = sample_batches(task(10, retain=8), TrainConfig(epochs=40, batch_size=10), 0)
     assert {d.retain.id for step in plan for d in step} == {f"retain/{n}" for n in range(8)}
     assert len({d.forget_refusal for step in plan for d in step}) == 40
     assert len({d.retain_refusal for step in plan for d in step}) == 40

@@ -68,7 +68,7 @@ def test_the_same_weights_and_losses_after_twenty_steps(tmp_path, alone, count, 
         seen = logs[several.KILLED_AT - 1 :] if name == "resumed" else logs  # from the last checkpoint before the kill
         assert_like_one_process(name, weights, seen, load_file(folder / f"{name}.safetensors"), rows)
 
-    config = TrainConfig(lr=1e-3, checkpoint_every=3, sharding=sharding)
+    config = TrainConfig(lr=1e-3, save_steps=3, sharding=sharding)
     resumed, logs = several.train("ga+gd", config, torch.float64, folder / "runs" / "killed", resume=True)
     assert [log.step for log in logs] == [19, 20]  # one process goes on where several stopped
     weights, _ = alone["resumed"]

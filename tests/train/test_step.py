@@ -16,8 +16,8 @@ from efface.objectives.method import fine_tuning, objective
 from efface.objectives.terms import Reference
 from efface.reference.live import LiveReference
 from efface.reference.logprobs import CachedLogprobs
-from efface.text.formatter import Encoded
-from efface.train.step import batch_losses, micro_batches
+from efface.text.formatter import TokenizedSequence
+from efface.train.step import batch_losses, split_by_tokens
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 VIEWS = ("forget", "forget_idk", "retain", "retain_idk", "forget_mismatch")
@@ -38,13 +38,16 @@ def examples_of(seed, count, views=VIEWS):
     def ids(size):
         return torch.randint(2, 512, (size,), generator=generator).tolist()
 
-    return [{view: Encoded(f"{view}/{n}", ids(draw(1, 20)), ids(draw(1, 30))) for view in views} for n in range(count)]
+    return [
+        {view: TokenizedSequence(f"{view}/{n}", ids(draw(1, 20)), ids(draw(1, 30))) for view in views}
+        for n in range(count)
+    ]
 
 
 def reference_of(bound, examples, dtype):
     before = model("reference", dtype)
     needed = [example[view] for example in examples for view in bound.sequence_reference_views]
-    cached = CachedLogprobs.compute(before, needed, token_budget=1000) if needed else None
+    cached = CachedLogprobs.compute(before, needed, max_tokens_per_forward=1000) if needed else None
     return Reference(cached, LiveReference(before) if bound.needs_distribution else None)
 
 
@@ -52,7 +55,9 @@ def losses_and_gradients(bound, examples, budget, dtype=torch.float64):
     trained = model("model", dtype)
     trained.zero_grad()
     reference = reference_of(bound, examples, dtype)
-    losses = batch_losses(trained, bound, examples, reference, token_budget=budget, backward=torch.Tensor.backward)
+    losses = batch_losses(
+        trained, bound, examples, reference, max_tokens_per_forward=budget, backward=torch.Tensor.backward
+    )
     return losses, torch.cat([p.grad.flatten() for p in trained.parameters()])
 
 
@@ -135,7 +140,7 @@ def test_backward_is_called_on_each_share_and_the_losses_come_back_detached():
     examples = examples_of(6, 4, bound.views)
     shares = []
     losses = batch_losses(
-        model("model", torch.float64), bound, examples, Reference(), token_budget=1, backward=shares.append
+        model("model", torch.float64), bound, examples, Reference(), max_tokens_per_forward=1, backward=shares.append
     )
     assert len(shares) == 4
     assert all(share.requires_grad and share.dim() == 0 for share in shares)
@@ -151,7 +156,7 @@ def test_without_backward_the_losses_carry_the_gradient():
     _, expected = losses_and_gradients(bound, examples, None)
     trained = model("model", torch.float64)
     trained.zero_grad()
-    losses = batch_losses(trained, bound, examples, Reference(), token_budget=60)
+    losses = batch_losses(trained, bound, examples, Reference(), max_tokens_per_forward=60)
     (losses.forget + losses.retain).backward()
     torch.testing.assert_close(torch.cat([p.grad.flatten() for p in trained.parameters()]), expected)
 
@@ -171,10 +176,13 @@ def test_fine_tuning_has_no_forget_loss():
 @settings(deadline=None, derandomize=True, max_examples=100)
 def test_micro_batches_cover_all_examples_in_order_within_the_budget(sizes, budget):
     examples = [
-        {view: Encoded("x", [0], [1] * (size - 1)) for view, size in zip(("forget", "retain"), pair, strict=True)}
+        {
+            view: TokenizedSequence("x", [0], [1] * (size - 1))
+            for view, size in zip(("forget", "retain"), pair, strict=True)
+        }
         for pair in sizes
     ]
-    parts = list(micro_batches(examples, budget))
+    parts = list(split_by_tokens(examples, budget))
     assert [index for part in parts for index in part] == list(range(len(sizes)))
     tokens = [sum(sum(sizes[index]) for index in part) for part in parts]
     if budget is None:

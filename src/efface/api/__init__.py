@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from efface.api.continual import UnlearnedInTurn, unlearn_in_turn
+from efface.api.continual import UnlearnedContinually, unlearn_continually
 from efface.api.evaluating import Evaluated, evaluate
 from efface.api.unlearning import Unlearned, unlearn
 
-__all__ = ["Evaluated", "Unlearned", "UnlearnedInTurn", "evaluate", "unlearn", "unlearn_in_turn"]
+__all__ = ["Evaluated", "Unlearned", "UnlearnedContinually", "evaluate", "unlearn", "unlearn_continually"]

@@ -17,7 +17,7 @@ from efface import distributed
 from efface.api.inputs import Inputs
 from efface.data.config import DataConfig, FileConfig
 from efface.errors import EffaceError
-from efface.progress.reporter import Silent
+from efface.progress.reporter import SilentReporter
 from efface.run.folder import RunFolder
 
 StrPath = str | os.PathLike[str]
@@ -40,13 +40,13 @@ PluginSpec = StrPath | type[object]
 """A file or module, or a class that derives from one of efface's; so wide for mypy, which joins those of a list."""
 
 
-class AsWarnings(Silent):
+class WarningsReporter(SilentReporter):
     """Tells nobody but of what deserves a warning, of rows as the caller names them."""
 
     def __init__(self, inputs: Inputs) -> None:
         self._inputs = inputs
 
-    def warning(self, text: str) -> None:
+    def on_warning(self, text: str) -> None:
         """Warn as Python libraries do: at the line that called efface."""
         level, frame = 1, sys._getframe()
         while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in ("efface", "contextlib"):
@@ -57,7 +57,7 @@ class AsWarnings(Silent):
 @contextmanager
 def folder_for(out: StrPath | None, *, resume: bool) -> Iterator[Path]:
     """The run's folder; a temporary one goes where the run fails, unless it got as far as a checkpoint."""
-    if distributed.started() > 1:
+    if distributed.launched_world_size() > 1:
         raise EffaceError("the library works in one process; let several of them work on the command `efface run`")
     if out is not None:
         yield Path(out)

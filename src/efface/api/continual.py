@@ -1,4 +1,4 @@
-"""`efface.unlearn_in_turn`: the command `efface run` with several requests, as a function."""
+"""`efface.unlearn_continually`: the command `efface run` with several requests, as a function."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from efface.api.common import AsWarnings, Data, File, PluginSpec, StrPath, folder_for, path_of, remove_with
+from efface.api.common import Data, File, PluginSpec, StrPath, WarningsReporter, folder_for, path_of, remove_with
 from efface.api.inputs import Inputs
 from efface.api.unlearning import Unlearned
 from efface.artifacts import ContinualResults, Record, Results
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class UnlearnedInTurn:
-    """What `unlearn_in_turn` leaves. It lies in `folder`, and is read when it is asked for."""
+class UnlearnedContinually:
+    """What `unlearn_continually` leaves. It lies in `folder`, and is read when it is asked for."""
 
     folder: Path
     """The folder of all requests, as `efface run` writes it: requests/01 and so on, results.json, config.yaml."""
@@ -55,11 +55,11 @@ class UnlearnedInTurn:
         return QueueFolder(self.folder).records_before()
 
 
-def unlearn_in_turn(
+def unlearn_continually(
     model: StrPath | PreTrainedModel,
     *,
     requests: Sequence[int | File],
-    retain: File | Literal["generated"] | None = None,
+    retain: File | Literal["model-answers"] | None = None,
     data: Data | None = None,
     reference: Literal["previous", "first"] = "previous",
     keep_models: Literal["last", "all"] = "last",
@@ -71,10 +71,10 @@ def unlearn_in_turn(
     resume: bool = False,
     reporter: Reporter | None = None,
     **settings: Any,
-) -> UnlearnedInTurn:
+) -> UnlearnedContinually:
     """Make a model forget one request after another, and score after each what all of them asked for.
 
-        done = efface.unlearn_in_turn("path/to/model", requests=["a.csv", "b.csv"], retain="keep.csv", out="runs/all")
+        done = efface.unlearn_continually("path/to/model", requests=["a.csv", "b.csv"], retain="keep.csv", out="runs/all")
         done.results.forget_efficacy    # one row a request: its forget set before, and after each request
         done.model.generate(...)
 
@@ -101,9 +101,9 @@ def unlearn_in_turn(
         config = config_from(RunConfig, values)
         with inputs.written(config, resume=resume):
             results = run_queue(
-                config, folder, data_dir=path_of(data_dir), resume=resume, reporter=reporter or AsWarnings(inputs)
+                config, folder, data_dir=path_of(data_dir), resume=resume, reporter=reporter or WarningsReporter(inputs)
             )
-    done = UnlearnedInTurn(folder.absolute(), results)
+    done = UnlearnedContinually(folder.absolute(), results)
     if out is None:
         remove_with(done, folder)
     return done

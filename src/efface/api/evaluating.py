@@ -8,13 +8,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from efface.api.common import AsWarnings, Data, File, PluginSpec, StrPath, folder_for, path_of, remove_with
+from efface.api.common import Data, File, PluginSpec, StrPath, WarningsReporter, folder_for, path_of, remove_with
 from efface.api.inputs import Inputs
 from efface.artifacts import Record, Scores
 from efface.commands.evaluate import evaluate_model
 from efface.config.commands import EvaluationConfig
 from efface.config.presets import config_from
-from efface.evaluation.record_files import read_sets
+from efface.evaluation.record_files import read_record_sets
 from efface.progress.reporter import Reporter
 from efface.run.folder import RunFolder
 
@@ -33,7 +33,7 @@ class Evaluated:
     @cached_property
     def records(self) -> dict[str, list[Record]]:
         """Set name -> one record a question."""
-        return read_sets(self.folder / "records")
+        return read_record_sets(self.folder / "records")
 
 
 def evaluate(
@@ -72,7 +72,7 @@ def evaluate(
         config = config_from(EvaluationConfig, values)
         with inputs.written(config, resume=False):
             found = evaluate_model(
-                config, folder, data_dir=path_of(data_dir), before=before, reporter=reporter or AsWarnings(inputs)
+                config, folder, data_dir=path_of(data_dir), before=before, reporter=reporter or WarningsReporter(inputs)
             )
     done = Evaluated(folder.absolute(), found)
     if out is None:

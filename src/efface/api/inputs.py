@@ -12,12 +12,12 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from efface.atomic import folder_written_beside, write_text
+from efface.atomic import atomic_folder, write_text
 from efface.data.config import DataConfig, FileConfig
 from efface.data.readers.python_rows import json_lines
 from efface.errors import EffaceError
 from efface.models.load import model_sha256
-from efface.models.lora import is_adapted, is_rounded
+from efface.models.lora import has_adapters, is_quantized
 from efface.progress.quiet_libraries import quiet_libraries
 from efface.run.folder import RunFolder
 
@@ -41,9 +41,9 @@ class Inputs:
             if tokenizer is not None:
                 raise EffaceError("tokenizer= goes with a model object; the folder of a model brings its own")
             return os.fspath(model)
-        if is_adapted(model) or getattr(model, "_hf_peft_config_loaded", False):
+        if has_adapters(model) or getattr(model, "_hf_peft_config_loaded", False):
             raise EffaceError("model holds adapters; merge them with merge_and_unload() first")
-        if is_rounded(model):
+        if is_quantized(model):
             raise EffaceError("model holds rounded weights; give the folder or name of the whole ones")
         _check_objects(model, tokenizer)
         self._model = model, tokenizer
@@ -146,7 +146,7 @@ class Inputs:
         if self._model is not None and started and self._folder.before.is_dir():
             _refuse_another(*self._model, self._folder.before)
         elif self._model is not None:
-            with folder_written_beside(self._folder.before) as beside:
+            with atomic_folder(self._folder.before) as beside:
                 _save(*self._model, beside)
 
     def _remove(self, missing: list[Path]) -> None:

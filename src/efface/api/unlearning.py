@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
-from efface.api.common import AsWarnings, Data, File, PluginSpec, StrPath, folder_for, path_of, remove_with
+from efface.api.common import Data, File, PluginSpec, StrPath, WarningsReporter, folder_for, path_of, remove_with
 from efface.api.inputs import Inputs
 from efface.artifacts import Record, Results
 from efface.config.commands import RunConfig
 from efface.config.presets import config_from
 from efface.errors import EffaceError
-from efface.evaluation.record_files import read_sets
+from efface.evaluation.record_files import read_record_sets
 from efface.models.load import load_model, load_tokenizer, stored_dtype
 from efface.progress.quiet_libraries import quiet_libraries
 from efface.progress.reporter import Reporter
@@ -59,14 +59,14 @@ class Unlearned:
     def records(self) -> dict[str, dict[str, list[Record]]]:
         """`before` and `after` -> set name -> one record a question; empty without scores."""
         stages = {stage: self.folder / "records" / stage for stage in ("before", "after")}
-        return {stage: read_sets(folder) for stage, folder in stages.items() if folder.is_dir()}
+        return {stage: read_record_sets(folder) for stage, folder in stages.items() if folder.is_dir()}
 
 
 def unlearn(
     model: StrPath | PreTrainedModel,
     *,
     forget: File | None = None,
-    retain: File | Literal["generated"] | None = None,
+    retain: File | Literal["model-answers"] | None = None,
     data: Data | None = None,
     method: str = "me+gd",
     out: StrPath | None = None,
@@ -95,7 +95,7 @@ def unlearn(
     `forget`, `retain`: what to forget and what to keep. A file or folder, `hf:OWNER/NAME`, or rows: a data frame of
     pandas, or an iterable of mappings with `question` and `answer`, `messages`, or `text`, such as a list or a split
     of a dataset. Columns with other names go beside it: {"path": ..., "columns": {"question": "Frage", "answer":
-    "Antwort"}} or {"rows": rows, "columns": ...}. Rows are kept in `out`/inputs. `retain` may also be "generated",
+    "Antwort"}} or {"rows": rows, "columns": ...}. Rows are kept in `out`/inputs. `retain` may also be "model-answers",
     for the model's own answers to generic questions, or None, for methods that only forget.
     `data`: a benchmark instead, such as "tofu-forget01", or further settings of the data such as
     {"passage_length": 500}, in which `forget` and `retain` may stand, too. `data_dir`: where the benchmarks lie, if
@@ -126,7 +126,7 @@ def unlearn(
         }
         config = config_from(RunConfig, values)
         start = run if scores else run_without_scores
-        told = reporter or AsWarnings(inputs)
+        told = reporter or WarningsReporter(inputs)
         with inputs.written(config, resume=resume):
             results = start(config, folder, data_dir=path_of(data_dir), resume=resume, reporter=told)
     done = Unlearned(folder.absolute(), results if isinstance(results, Results) else None)

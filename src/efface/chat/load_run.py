@@ -8,8 +8,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, field_validator
 
-from efface.config.parse import read_yaml, validated
-from efface.data.config import DataConfig, data_spelled_out
+from efface.config.parse import read_saved_settings, validate_config
+from efface.data.config import DataConfig, expand_data
 from efface.errors import EffaceError
 from efface.evaluation.config import EvaluateConfig
 from efface.run.folder import RunFolder
@@ -28,7 +28,7 @@ class RunSettings(BaseModel):
     evaluate: EvaluateConfig = EvaluateConfig()
     continual: dict[str, Any] | None = None
 
-    _short_data = field_validator("data", mode="before")(data_spelled_out)
+    _short_data = field_validator("data", mode="before")(expand_data)
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class UnlearnedRun:
     """Of a queue: the last request that left a model, counted from 1."""
 
 
-def read_run(folder: Path) -> UnlearnedRun:
+def load_unlearned_run(folder: Path) -> UnlearnedRun:
     """What lies in `folder`. Raises `EffaceError` for a folder that is no run, damaged or without a model."""
     root = RunFolder(folder)
     settings = _settings(root)
@@ -72,14 +72,14 @@ def read_run(folder: Path) -> UnlearnedRun:
 def _settings(root: RunFolder) -> RunSettings:
     if not root.config.is_file():
         raise EffaceError(f"{root.root} holds no run (no config.yaml); give the folder that efface run made as --out")
-    values = read_yaml(root.config)
+    values = read_saved_settings(root.config)
     if "method" not in values:
         raise EffaceError(
             f"{root.root} holds no unlearning (no method in its config.yaml), and so no model before and after; give "
             "the folder of efface run"
         )
     try:
-        return validated(RunSettings, values)
+        return validate_config(RunSettings, values)
     except EffaceError as error:
         raise EffaceError(f"{root.config} is damaged: {error}") from error
 

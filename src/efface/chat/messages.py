@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from efface.chat.suggestions import Preset
+from efface.chat.suggestions import SuggestedQuestion
 from efface.errors import EffaceError
 from efface.schema import Prompt, Turn
 
@@ -18,8 +18,8 @@ MOST_NEW_TOKENS = 1024
 _LONGEST_QUESTION = 8_000
 _LONGEST_ANSWER = 100_000
 
-_Asked = Annotated[str, StringConstraints(min_length=1, max_length=_LONGEST_QUESTION, pattern=r"\S")]
-_Said = Annotated[str, StringConstraints(max_length=_LONGEST_ANSWER)]
+_UserText = Annotated[str, StringConstraints(min_length=1, max_length=_LONGEST_QUESTION, pattern=r"\S")]
+_ModelText = Annotated[str, StringConstraints(max_length=_LONGEST_ANSWER)]
 
 
 class Exchange(BaseModel):
@@ -27,21 +27,21 @@ class Exchange(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    question: _Said
-    before: _Said
-    after: _Said
+    question: _ModelText
+    before: _ModelText
+    after: _ModelText
 
 
-class Asked(BaseModel):
+class ChatRequest(BaseModel):
     """One question to both models, and what was said before it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     preset: int | None = Field(default=None, ge=0)
     """The question to begin a conversation with, counted from 0; with `question`, that which it began with."""
-    question: _Asked | None = None
+    question: _UserText | None = None
     earlier: tuple[Exchange, ...] = ()
-    new_tokens: int = Field(gt=0, le=MOST_NEW_TOKENS)
+    max_new_tokens: int = Field(gt=0, le=MOST_NEW_TOKENS)
     temperature: float = Field(default=0.0, ge=0, le=2)
     seed: int = Field(default=0, ge=0, lt=2**32)
 
@@ -52,7 +52,7 @@ class Asked(BaseModel):
         return self
 
 
-def prompt_for(side: Side, asked: Asked, presets: Sequence[Preset], *, keeps_turns: bool) -> Prompt:
+def prompt_for(side: Side, asked: ChatRequest, presets: Sequence[SuggestedQuestion], *, keeps_turns: bool) -> Prompt:
     """What one model is asked: behind what it itself said, where the text format `keeps_turns`.
 
     Exchanges in which it said nothing are left out. Raises `EffaceError` for a preset that is not there.

@@ -19,9 +19,9 @@ from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
-from efface.chat.messages import MOST_NEW_TOKENS, Asked, Side
+from efface.chat.messages import MOST_NEW_TOKENS, ChatRequest, Side
 from efface.chat.session import Chat
-from efface.chat.stream import Choice, Step
+from efface.chat.stream import TokenChoice, TokenStep
 from efface.errors import EffaceError
 
 _LONGEST_BODY = 1 << 20
@@ -141,7 +141,7 @@ class _Handler(BaseHTTPRequestHandler):
             return None
         return name
 
-    def _question(self) -> Asked | None:
+    def _question(self) -> ChatRequest | None:
         """What is asked; None, and refused, where it cannot be."""
         length = self.headers.get("Content-Length", "")
         if not length.isdecimal() or int(length) > _LONGEST_BODY:
@@ -151,14 +151,14 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "a question is JSON")
             return None
         try:
-            return Asked.model_validate_json(self.rfile.read(int(length)))
+            return ChatRequest.model_validate_json(self.rfile.read(int(length)))
         except ValidationError as error:
             problem = error.errors()[0]
             where = ".".join(map(str, problem["loc"]))
             self._refuse(HTTPStatus.BAD_REQUEST, f"{where}: {problem['msg']}" if where else problem["msg"])
             return None
 
-    def _answer(self, asked: Asked) -> None:
+    def _answer(self, asked: ChatRequest) -> None:
         """Write a line for each token, until both answers end; where nobody reads any more, writing fails."""
         try:
             with closing(self._here.chat.ask(asked)) as steps:
@@ -225,7 +225,7 @@ def _of_chat(chat: Chat) -> dict[str, Any]:
     }
 
 
-def _of_step(side: Side, step: Step) -> dict[str, Any]:
+def _of_step(side: Side, step: TokenStep) -> dict[str, Any]:
     """A line; `answer` is there in a side's last one."""
     line = {
         "side": side,
@@ -237,7 +237,7 @@ def _of_step(side: Side, step: Step) -> dict[str, Any]:
     return line if step.answer is None else {**line, "answer": step.answer}
 
 
-def _pair(choice: Choice) -> list[str | float]:
+def _pair(choice: TokenChoice) -> list[str | float]:
     return [choice.token, round(choice.probability, 6)]
 
 

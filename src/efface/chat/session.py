@@ -11,16 +11,16 @@ from typing import Any
 import torch
 
 from efface.chat.load_run import UnlearnedRun
-from efface.chat.messages import MOST_NEW_TOKENS, SIDES, Asked, Side, prompt_for
-from efface.chat.stream import Step, answer
-from efface.chat.suggestions import Preset
+from efface.chat.messages import MOST_NEW_TOKENS, SIDES, ChatRequest, Side, prompt_for
+from efface.chat.stream import TokenStep, stream_answer
+from efface.chat.suggestions import SuggestedQuestion
 from efface.errors import EffaceError
 from efface.hardware import Device
 from efface.hardware.device import device_for
 from efface.models.load import evaluation_dtype, load_model, load_tokenizer, model_folder, model_sha256
 from efface.packing.forward import position_limit, vocabulary_size
 from efface.progress.reporter import Reporter
-from efface.text.formatter import Formatter
+from efface.text.formatter import PromptFormatter
 
 _PATIENCE = 5.0
 """Seconds until an answer that is being written must have ended, as it does when whoever asked has left."""
@@ -30,13 +30,18 @@ class Chat:
     """Two models that answer the same questions, one question at a time."""
 
     def __init__(
-        self, models: dict[Side, Any], formatter: Formatter, presets: Sequence[Preset], *, keeps_turns: bool
+        self,
+        models: dict[Side, Any],
+        formatter: PromptFormatter,
+        presets: Sequence[SuggestedQuestion],
+        *,
+        keeps_turns: bool,
     ) -> None:
         self.presets, self.keeps_turns = tuple(presets), keeps_turns
         self._models, self._formatter = models, formatter
         self._answering = threading.Lock()
 
-    def ask(self, asked: Asked) -> Generator[tuple[Side, Step], None, None]:
+    def ask(self, asked: ChatRequest) -> Generator[tuple[Side, TokenStep], None, None]:
         """Both answers, in turn a token each; close the iterator to stop them.
 
         Raises `EffaceError` for a question that does not fit, a model that breaks, and while another is answered.
@@ -44,11 +49,11 @@ class Chat:
         prompts = {side: self._ids(side, asked) for side in SIDES}
         with self._alone():
             answers = {
-                side: answer(
+                side: stream_answer(
                     self._models[side],
                     self._formatter,
                     prompts[side],
-                    new_tokens=min(asked.new_tokens, self._room(prompts[side])),
+                    max_new_tokens=min(asked.max_new_tokens, self._room(prompts[side])),
                     temperature=asked.temperature,
                     seed=asked.seed,
                 )
@@ -66,7 +71,7 @@ class Chat:
         if self._answering.acquire(timeout=_PATIENCE):
             self._answering.release()
 
-    def _ids(self, side: Side, asked: Asked) -> list[int]:
+    def _ids(self, side: Side, asked: ChatRequest) -> list[int]:
         prompt = prompt_for(side, asked, self.presets, keeps_turns=self.keeps_turns)
         [ids] = self._formatter.encode_prompts([prompt])
         if self._room(ids) < 1:
@@ -97,7 +102,7 @@ class Chat:
 
 
 def open_chat(
-    run: UnlearnedRun, presets: Sequence[Preset], *, before: str | None, device: Device, reporter: Reporter
+    run: UnlearnedRun, presets: Sequence[SuggestedQuestion], *, before: str | None, device: Device, reporter: Reporter
 ) -> Chat:
     """Load both models as the run evaluated them. `before`: where the first one lies, if not where the run found it.
 
@@ -105,13 +110,15 @@ def open_chat(
     """
     name, on = before or run.settings.model, device_for(device)
     source = _source(name, run)
-    reporter.stage(f"loading the model before: {name}")
+    reporter.on_stage(f"loading the model before: {name}")
     dtype = evaluation_dtype(source, on, run.settings.evaluate.precision)
     first = load_model(source, dtype=dtype, device=on)
-    reporter.stage(f"loading the model after: {run.after}")
+    reporter.on_stage(f"loading the model after: {run.after}")
     models: dict[Side, Any] = {"before": first, "after": load_model(run.after, dtype=dtype, device=on)}
     text = run.settings.text.model_copy(update={"max_length": None})  # which is about what is trained on
-    formatter = Formatter(load_tokenizer(source), text, limit=position_limit(first), vocabulary=vocabulary_size(first))
+    formatter = PromptFormatter(
+        load_tokenizer(source), text, limit=position_limit(first), vocabulary=vocabulary_size(first)
+    )
     formatter.encode_prompts([each.prompt for each in presets[:1]])  # a model without a chat template is refused here
     return Chat(models, formatter, presets, keeps_turns=text.format == "chat")
 

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from efface.errors import EffaceError
 from efface.evaluation.greedy_decoder import can_decode
-from efface.packing.forward import device_of, unwrapped
-from efface.text.formatter import Formatter
+from efface.packing.forward import device_of, unwrap_peft
+from efface.text.formatter import PromptFormatter
 
 _LIKELY = 10
 """Tokens that are told at each place."""
@@ -21,7 +21,7 @@ _HALF = "\N{REPLACEMENT CHARACTER}"
 
 
 @dataclass(frozen=True)
-class Choice:
+class TokenChoice:
     """A token that may come next."""
 
     token: str
@@ -30,13 +30,13 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Step:
+class TokenStep:
     """One more token of an answer."""
 
     text: str
     """What the answer grows by; nothing while a character is not whole."""
-    chosen: Choice
-    likely: tuple[Choice, ...]
+    chosen: TokenChoice
+    likely: tuple[TokenChoice, ...]
     """The most likely tokens, falling."""
     entropy: float
     """Of the whole distribution over the vocabulary, in nats."""
@@ -44,10 +44,16 @@ class Step:
     """In the last step alone: the whole answer, special tokens removed."""
 
 
-def answer(
-    model: Any, formatter: Formatter, prompt: Sequence[int], *, new_tokens: int, temperature: float = 0.0, seed: int = 0
-) -> Iterator[Step]:
-    """What `model`, in evaluation mode, says behind `prompt`: at least one step, at most `new_tokens`.
+def stream_answer(
+    model: Any,
+    formatter: PromptFormatter,
+    prompt: Sequence[int],
+    *,
+    max_new_tokens: int,
+    temperature: float = 0.0,
+    seed: int = 0,
+) -> Iterator[TokenStep]:
+    """What `model`, in evaluation mode, says behind `prompt`: at least one step, at most `max_new_tokens`.
 
     Greedy at `temperature` 0, with the text that `efface.evaluation.generate` gives; else drawn with `seed`.
     Probabilities and entropies are the model's own, whatever the temperature. The step that chooses one of
@@ -56,7 +62,7 @@ def answer(
     reader, draw = _Reader(model, prompt), torch.Generator().manual_seed(seed)
     said: list[int] = []
     shown = ""
-    for left in reversed(range(new_tokens)):
+    for left in reversed(range(max_new_tokens)):
         logits_V = reader.logits()
         probabilities_V = _probabilities(logits_V)
         id_ = _chosen(logits_V, temperature, draw)
@@ -68,7 +74,7 @@ def answer(
         whole = text if ends else text.rstrip(_HALF)
         grown = whole.removeprefix(shown) if whole.startswith(shown) else ""
         shown += grown
-        yield Step(
+        yield TokenStep(
             text=grown,
             chosen=_choice(formatter, id_, probabilities_V),
             likely=tuple(_choice(formatter, each, probabilities_V) for each in _most_likely(probabilities_V)),
@@ -85,7 +91,7 @@ class _Reader:
     def __init__(self, model: Any, ids: Sequence[int]) -> None:
         from transformers import DynamicCache
 
-        self.ids, self._model, self._read = list(ids), unwrapped(model), 0
+        self.ids, self._model, self._read = list(ids), unwrap_peft(model), 0
         cached = can_decode(self._model)
         self._cache = DynamicCache(config=self._model.config.get_text_config(decoder=True)) if cached else None
 
@@ -128,6 +134,6 @@ def _most_likely(probabilities_V: Tensor) -> list[int]:
     return ids
 
 
-def _choice(formatter: Formatter, id_: int, probabilities_V: Tensor) -> Choice:
+def _choice(formatter: PromptFormatter, id_: int, probabilities_V: Tensor) -> TokenChoice:
     text = formatter.tokenizer.decode([id_], skip_special_tokens=False, clean_up_tokenization_spaces=False)
-    return Choice(text, float(probabilities_V[id_]))
+    return TokenChoice(text, float(probabilities_V[id_]))

@@ -12,7 +12,7 @@ from efface.data.config import DataConfig
 from efface.data.sources.generic_questions import load_generic_questions
 from efface.data.sources.known_facts import load_known_facts
 from efface.errors import EffaceError
-from efface.evaluation.record_files import read_sets
+from efface.evaluation.record_files import read_record_sets
 from efface.schema import Prompt
 
 Group = Literal["forget", "retain", "beyond"]
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Preset:
+class SuggestedQuestion:
     """A question that is offered."""
 
     group: Group
@@ -32,20 +32,20 @@ class Preset:
     """The right one, where it is known."""
 
 
-def presets_of(data: DataConfig, records: Path, data_dir: Path | None) -> tuple[Preset, ...]:
+def suggested_questions(data: DataConfig, records: Path, data_dir: Path | None) -> tuple[SuggestedQuestion, ...]:
     """A few questions of each group: from the data, or where that cannot be had, from the records in a folder."""
-    found: dict[str, list[Preset]] = {}
+    found: dict[str, list[SuggestedQuestion]] = {}
     for name, each in [*_scored(data, data_dir), *_recorded(records)]:
         found.setdefault(name, []).append(each)
-    groups: dict[Group, list[Preset]] = {"forget": [], "retain": [], "beyond": []}
+    groups: dict[Group, list[SuggestedQuestion]] = {"forget": [], "retain": [], "beyond": []}
     for name, presets in found.items():
-        groups[_group(name)] += _spread(_once(presets), _OF_EACH if name not in _BEYOND else _OF_EACH // 4)
-    offered = [*_spread(groups["forget"], _OF_EACH), *_spread(groups["retain"], _OF_EACH)]
+        groups[_group(name)] += _evenly_spaced(_once(presets), _OF_EACH if name not in _BEYOND else _OF_EACH // 4)
+    offered = [*_evenly_spaced(groups["forget"], _OF_EACH), *_evenly_spaced(groups["retain"], _OF_EACH)]
     known = {each.prompt.question for presets in found.values() for each in presets}
-    return (*offered, *groups["beyond"], *_everybody(known))
+    return (*offered, *groups["beyond"], *_all_sources(known))
 
 
-def _scored(data: DataConfig, data_dir: Path | None) -> Iterable[tuple[str, Preset]]:
+def _scored(data: DataConfig, data_dir: Path | None) -> Iterable[tuple[str, SuggestedQuestion]]:
     """Every question that the run scores, with its set's name; none where the data cannot be had any more."""
     try:
         task = load_task(data, data_dir=data_dir)
@@ -53,26 +53,26 @@ def _scored(data: DataConfig, data_dir: Path | None) -> Iterable[tuple[str, Pres
         return
     for each in task.evaluation:
         for item in each.items:
-            yield each.name, Preset(_group(each.name), item.prompt, item.scored_answer)
+            yield each.name, SuggestedQuestion(_group(each.name), item.prompt, item.scored_answer)
 
 
-def _recorded(folder: Path) -> Iterable[tuple[str, Preset]]:
+def _recorded(folder: Path) -> Iterable[tuple[str, SuggestedQuestion]]:
     """Every question that was asked; a record does not tell what was said before it."""
     if not any(folder.glob("*.jsonl")):
         return
-    for name, records in read_sets(folder).items():
+    for name, records in read_record_sets(folder).items():
         for record in records:
             if record.question.strip():
-                yield name, Preset(_group(name), Prompt(record.question), record.answer)
+                yield name, SuggestedQuestion(_group(name), Prompt(record.question), record.answer)
 
 
-def _everybody(known: Set[str]) -> list[Preset]:
+def _all_sources(known: Set[str]) -> list[SuggestedQuestion]:
     """Of the questions that come with efface, but those that the run knows."""
     facts = [each.item for each in load_known_facts().questions if each.item.question not in known]
     generic = [each.question for each in load_generic_questions() if each.question not in known]
     return [
-        *(Preset("beyond", item.prompt, item.answer) for item in _spread(facts, _FACTS)),
-        *(Preset("beyond", Prompt(question), None) for question in _spread(generic, _GENERIC)),
+        *(SuggestedQuestion("beyond", item.prompt, item.answer) for item in _evenly_spaced(facts, _FACTS)),
+        *(SuggestedQuestion("beyond", Prompt(question), None) for question in _evenly_spaced(generic, _GENERIC)),
     ]
 
 
@@ -82,15 +82,15 @@ def _group(name: str) -> Group:
     return "beyond" if name in _BEYOND else "retain"
 
 
-def _once(presets: Iterable[Preset]) -> list[Preset]:
+def _once(presets: Iterable[SuggestedQuestion]) -> list[SuggestedQuestion]:
     """Each question the first time: the data's comes before the record's."""
-    first: dict[str, Preset] = {}
+    first: dict[str, SuggestedQuestion] = {}
     for each in presets:
         first.setdefault(each.prompt.question, each)
     return list(first.values())
 
 
-def _spread(items: Sequence[T], count: int) -> list[T]:
+def _evenly_spaced(items: Sequence[T], count: int) -> list[T]:
     """At most `count`, at even distances, the first one included."""
     count = min(count, len(items))
     return [items[place * len(items) // count] for place in range(count)]

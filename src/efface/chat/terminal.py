@@ -11,9 +11,9 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from efface.chat.messages import SIDES, Asked, Exchange, Side
+from efface.chat.messages import SIDES, ChatRequest, Exchange, Side
 from efface.chat.session import Chat
-from efface.chat.stream import Choice, Step
+from efface.chat.stream import TokenChoice, TokenStep
 from efface.errors import EffaceError
 from efface.report.sanitize import one_line
 
@@ -29,10 +29,10 @@ HELP = (
 class Terminal:
     """A conversation of one person with both models."""
 
-    def __init__(self, chat: Chat, console: Console, settings: Asked, read: Callable[[], str]) -> None:
+    def __init__(self, chat: Chat, console: Console, settings: ChatRequest, read: Callable[[], str]) -> None:
         """`settings`: all but the question; `read`: gives a line, or raises `EOFError`."""
         self._chat, self._console, self._settings, self._read = chat, console, settings, read
-        self._steps: dict[Side, list[Step]] = {}
+        self._steps: dict[Side, list[TokenStep]] = {}
         self._earlier: tuple[Exchange, ...] = ()
         self._began: int | None = None
 
@@ -162,7 +162,7 @@ def harmless(text: str) -> str:
     return "\n".join(map(one_line, text.splitlines()))
 
 
-def _shown(choice: Choice) -> str:
+def _shown(choice: TokenChoice) -> str:
     """A token and its probability; blanks are to be seen."""
     token = choice.token.replace("\n", "⏎").replace("\t", "⇥").replace(" ", "␣")
     return f"{one_line(token) or '∅'} {choice.probability:.1%}"

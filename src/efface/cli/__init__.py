@@ -48,7 +48,7 @@ def options(
     if version:
         typer.echo(__version__)
         raise typer.Exit
-    if distributed.started() > 1 and ctx.invoked_subcommand not in _OF_SEVERAL:
+    if distributed.launched_world_size() > 1 and ctx.invoked_subcommand not in _OF_SEVERAL:
         raise EffaceError(
             f"efface {ctx.invoked_subcommand or ''} works in one process; start it without torchrun and accelerate "
             f"launch (several may work on {', '.join(sorted(_OF_SEVERAL))})"
@@ -66,7 +66,7 @@ def main() -> None:
     debug = len(arguments) < len(sys.argv) - 1
     for name in ("torchao", "torch.utils._pytree"):  # of kernels for other machines, as soon as they are imported
         logging.getLogger(name).setLevel(logging.ERROR)
-    tells = distributed.started() == 1 or os.environ.get("RANK", "0") == "0"
+    tells = distributed.launched_world_size() == 1 or os.environ.get("RANK", "0") == "0"
     if not tells:  # what all processes say is said once
         sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - until the process ends
     try:
@@ -76,7 +76,7 @@ def main() -> None:
     except (EffaceError, OSError, typer.TyperException) as error:
         if debug:
             traceback.print_exc()
-        if tells or isinstance(error, distributed.ProcessError):
+        if tells or isinstance(error, distributed.DistributedError):
             say(_sentence(error))
         code = 2
     sys.exit(code)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from efface.chat.load_run import UnlearnedRun
-    from efface.chat.messages import Asked
+    from efface.chat.messages import ChatRequest
     from efface.chat.session import Chat
 
 app = typer.Typer()
@@ -46,7 +46,7 @@ def chat(
         str | None,
         typer.Option(metavar="MODEL", help="The model before, where it no longer is where the run found it."),
     ] = None,
-    new_tokens: Annotated[
+    max_new_tokens: Annotated[
         int | None, typer.Option(metavar="N", min=1, max=1024, help="Most tokens of an answer; by default the run's.")
     ] = None,
     temperature: Annotated[
@@ -63,10 +63,10 @@ def chat(
     with interruptible("nothing was written"):
         from rich.console import Console
 
-        from efface.chat.load_run import read_run
+        from efface.chat.load_run import load_unlearned_run
 
-        found = read_run(run)
-        settings = _settings(found, new_tokens, temperature, seed)
+        found = load_unlearned_run(run)
+        settings = _settings(found, max_new_tokens, temperature, seed)
         console = Console()
         talking = _open(console, found, before=before, device=device, data_dir=data_dir)
         if terminal:
@@ -75,13 +75,13 @@ def chat(
             _serve(talking, run, found, settings, host=host, port=port)
 
 
-def _settings(found: UnlearnedRun, new_tokens: int | None, temperature: float, seed: int) -> Asked:
+def _settings(found: UnlearnedRun, max_new_tokens: int | None, temperature: float, seed: int) -> ChatRequest:
     """All of a question but the question."""
-    from efface.chat.messages import MOST_NEW_TOKENS, Asked
+    from efface.chat.messages import MOST_NEW_TOKENS, ChatRequest
 
-    most = new_tokens or min(found.settings.evaluate.new_tokens, MOST_NEW_TOKENS)
-    return Asked.model_construct(
-        preset=None, question=None, earlier=(), new_tokens=most, temperature=temperature, seed=seed
+    most = max_new_tokens or min(found.settings.evaluate.max_new_tokens, MOST_NEW_TOKENS)
+    return ChatRequest.model_construct(
+        preset=None, question=None, earlier=(), max_new_tokens=most, temperature=temperature, seed=seed
     )
 
 
@@ -94,16 +94,16 @@ def _open(
     data_dir: Path | None,
 ) -> Chat:
     from efface.chat.session import open_chat
-    from efface.chat.suggestions import presets_of
+    from efface.chat.suggestions import suggested_questions
     from efface.progress.console import ConsoleReporter
     from efface.progress.quiet_libraries import quiet_libraries
 
     with quiet_libraries(), ConsoleReporter(console) as reporter:
-        presets = presets_of(found.settings.data, found.records, data_dir)
+        presets = suggested_questions(found.settings.data, found.records, data_dir)
         return open_chat(found, presets, before=before, device=device, reporter=reporter)
 
 
-def _talk(talking: Chat, console: Console, settings: Asked) -> None:
+def _talk(talking: Chat, console: Console, settings: ChatRequest) -> None:
     from contextlib import suppress
 
     from efface.chat.terminal import Terminal
@@ -113,12 +113,12 @@ def _talk(talking: Chat, console: Console, settings: Asked) -> None:
     Terminal(talking, console, settings, lambda: input("> ")).talk()
 
 
-def _serve(talking: Chat, run: Path, found: UnlearnedRun, settings: Asked, *, host: str, port: int) -> None:
+def _serve(talking: Chat, run: Path, found: UnlearnedRun, settings: ChatRequest, *, host: str, port: int) -> None:
     from efface.chat.server import ChatServer, serve
 
     facts = {
         "facts": _facts(run, found),
-        "new_tokens": settings.new_tokens,
+        "max_new_tokens": settings.max_new_tokens,
         "temperature": settings.temperature,
         "seed": settings.seed,
     }

@@ -68,7 +68,7 @@ def benchmarks(incomplete: str) -> list[str]:
 
 
 def _config_of(ctx: typer.Context) -> type[BaseModel]:
-    from efface.config.commands import EvaluationConfig, FinetuneConfig, LookConfig, RunConfig
+    from efface.config.commands import DataInspectionConfig, EvaluationConfig, FinetuneConfig, RunConfig
     from efface.config.downstream_command import DownstreamRunConfig
     from efface.config.question_commands import AnswersConfig, ProbeConfig
 
@@ -76,8 +76,8 @@ def _config_of(ctx: typer.Context) -> type[BaseModel]:
         "finetune": FinetuneConfig,
         "evaluate": EvaluationConfig,
         "downstream": DownstreamRunConfig,
-        "check": LookConfig,
-        "describe": LookConfig,
+        "check": DataInspectionConfig,
+        "describe": DataInspectionConfig,
         "answers": AnswersConfig,
         "probe": ProbeConfig,
     }
@@ -109,7 +109,7 @@ def _values(kind: type[BaseModel], key: str) -> list[str]:
 
 
 def _named_values() -> dict[str, tuple[str, ...]]:
-    from efface.data.config import OWN_ANSWERS, SHORTHANDS
+    from efface.data.config import MODEL_ANSWERS, SHORTHANDS
     from efface.objectives.config import METHODS
     from efface.text.prompt_format import NAMED_FORMATS
 
@@ -120,7 +120,7 @@ def _named_values() -> dict[str, tuple[str, ...]]:
         "recipe": ("ours", "published"),
         "data": tuple(SHORTHANDS),
         "data.forget": _A_PATH,
-        "data.retain": (OWN_ANSWERS, *_A_PATH),
+        "data.retain": (MODEL_ANSWERS, *_A_PATH),
         "questions": _A_PATH,
         "model": _A_PATH,
         "text.format": ("chat", *NAMED_FORMATS),

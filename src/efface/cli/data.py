@@ -40,7 +40,7 @@ def list_(data_dir: DataDir = None) -> None:
     from rich.console import Console
 
     from efface.data.sources.catalog import catalog
-    from efface.report.key_values import print_facts
+    from efface.report.key_values import print_key_values
 
     console = Console()
     for each in catalog(data_dir):
@@ -52,7 +52,7 @@ def list_(data_dir: DataDir = None) -> None:
                 "absent": f"not here; `efface data fetch {each.name}` gets it",
             }
             facts.append(("here", there[each.presence]))
-        print_facts(console, each.name, [*facts, ("source", each.source), ("license", each.license)])
+        print_key_values(console, each.name, [*facts, ("source", each.source), ("license", each.license)])
 
 
 @data.command(
@@ -119,11 +119,11 @@ def check(settings: Settings = None, data_dir: DataDir = None) -> None:
     Neither model nor method is needed. Where a model is named, everything is tokenized, too, and must fit it;
     model=null leaves that out.
     """
-    from efface.config.presets import look_config
+    from efface.config.presets import data_inspection_config
     from efface.data import load_task
-    from efface.data.config import OWN_ANSWERS
+    from efface.data.config import MODEL_ANSWERS
 
-    config = look_config(*source_and_pairs(settings))
+    config = data_inspection_config(*source_and_pairs(settings))
     task = load_task(config.data, data_dir=data_dir)
     if config.model is not None:
         from efface.preflight.token_lengths import check_tokens
@@ -131,7 +131,7 @@ def check(settings: Settings = None, data_dir: DataDir = None) -> None:
         check_tokens(task, config, config.model)
     _warn(task, config.data)
     kept = f"{len(task.retain):,}"
-    if config.data.retain == OWN_ANSWERS:
+    if config.data.retain == MODEL_ANSWERS:
         kept = f"the model's answers to {config.data.generic_questions} questions"
     elif not task.retain:
         kept = "nothing"
@@ -152,17 +152,17 @@ def describe(settings: Settings = None, data_dir: DataDir = None, as_json: Json 
     It tells lengths (in tokens of model=..., if one is named), repetitions, what forget and retain set share, and what
     can be scored.
     """
-    from efface.config.presets import look_config
+    from efface.config.presets import data_inspection_config
     from efface.data import load_task
     from efface.data.describe import describe as describe_task
 
-    config = look_config(*source_and_pairs(settings))
+    config = data_inspection_config(*source_and_pairs(settings))
     task = load_task(config.data, data_dir=data_dir)
     measure = None
     if config.model is not None:
-        from efface.preflight.token_lengths import in_tokens
+        from efface.preflight.token_lengths import token_lengths
 
-        measure = in_tokens(config.model, config.text)
+        measure = token_lengths(config.model, config.text)
     description = describe_task(task, embedder=config.evaluate.embedder, judge=config.evaluate.judge, measure=measure)
     if as_json:
         typer.echo(description.model_dump_json(indent=2))
@@ -182,5 +182,5 @@ def _warn(task: Task, config: DataConfig) -> None:
     if not task.retain and config.retain is None:
         say(
             "warning: there is nothing to keep, so only methods that forget alone can be used (me, ga, npo and so on); "
-            "give data.retain=FILE, or data.retain=generated for the model's own answers"
+            "give data.retain=FILE, or data.retain=model-answers for the model's own answers"
         )

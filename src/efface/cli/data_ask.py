@@ -26,7 +26,7 @@ Words = Annotated[
         show_default=False,
         autocompletion=completion.pairs,
         help="A file of questions and right answers, whatever else data.forget could be; then settings: model=, "
-        "text.format=, evaluate.new_tokens= and, for other names of columns, questions.columns.answer= and so on.",
+        "text.format=, evaluate.max_new_tokens= and, for other names of columns, questions.columns.answer= and so on.",
     ),
 ]
 
@@ -35,7 +35,7 @@ Words = Annotated[
     epilog=examples(
         "efface data answers people.csv model=path/to/model --out answers.jsonl",
         "efface data answers people.jsonl questions.columns.answer=fact model=path/to/model --out answers.jsonl",
-        "efface run data.forget=answers.jsonl data.retain=generated method=me+gd model=path/to/model --out runs/own",
+        "efface run data.forget=answers.jsonl data.retain=model-answers method=me+gd model=path/to/model --out runs/own",
     )
 )
 def answers(
@@ -48,35 +48,35 @@ def answers(
 
     The file can be used as data.forget or data.retain; it is scored by the right answers.
     """
-    from efface.config.parse import validated
+    from efface.config.parse import validate_config
     from efface.config.question_commands import AnswersConfig
 
     values = _settings(words, AnswersConfig)
     if "questions" not in values:
         raise EffaceError("no questions: give a file of questions and right answers, such as people.csv, first")
-    config = validated(AnswersConfig, values)
+    config = validate_config(AnswersConfig, values)
     with interruptible("nothing was written; the same command starts anew"):
         from rich.console import Console
 
         from efface.commands.answers import answer_questions
         from efface.progress.console import ConsoleReporter
-        from efface.report.key_values import counted
+        from efface.report.key_values import pluralize
         from efface.report.sanitize import one_line
 
         with ConsoleReporter(Console()) as reporter:
             done = answer_questions(config, out, reporter=reporter)
             if done.blank:
                 first = one_line(done.blank[0], 80)
-                reporter.warning(
-                    f"nothing was said to {counted(len(done.blank), 'question')} (first: {first!r}): left out"
+                reporter.on_warning(
+                    f"nothing was said to {pluralize(len(done.blank), 'question')} (first: {first!r}): left out"
                 )
-    typer.echo(f"answers: {out} ({done.questions - len(done.blank):,} of {counted(done.questions, 'question')})")
+    typer.echo(f"answers: {out} ({done.questions - len(done.blank):,} of {pluralize(done.questions, 'question')})")
 
 
 @app.command(
     epilog=examples(
         "efface data probe model=path/to/model --out runs/known",
-        "efface data probe facts.jsonl model=path/to/model evaluate.new_tokens=100 --out runs/known",
+        "efface data probe facts.jsonl model=path/to/model evaluate.max_new_tokens=100 --out runs/known",
         "efface run real-world --data-dir runs/known model=path/to/model method=me+gd --out runs/first",
     )
 )
@@ -93,14 +93,14 @@ def probe(
     QUESTIONS, it is asked well-known facts that come with efface. Two in three of the entities that it knows are to be
     forgotten and kept, the others to be scored.
     """
-    from efface.config.parse import validated
+    from efface.config.parse import validate_config
     from efface.config.question_commands import ProbeConfig
 
-    config = validated(ProbeConfig, _settings(words, ProbeConfig))
+    config = validate_config(ProbeConfig, _settings(words, ProbeConfig))
     with interruptible("nothing was written; the same command starts anew"):
         from rich.console import Console
 
-        from efface.commands.probe import check_new_folder, in_json, write_probe
+        from efface.commands.probe import check_new_folder, to_json_text, write_probe
         from efface.commands.probe import probe as ask
         from efface.progress.console import ConsoleReporter
 
@@ -108,7 +108,7 @@ def probe(
         with ConsoleReporter(Console(stderr=as_json)) as reporter:
             found = ask(config, reporter=reporter)
         if as_json:
-            typer.echo(in_json(found.report))
+            typer.echo(to_json_text(found.report))
         else:
             _print_counts(Console(), found.report)
         write_probe(found, out)
@@ -118,11 +118,11 @@ def probe(
 
 def _settings(words: list[str] | None, kind: type[Any]) -> dict[str, Any]:
     """What the words on the command line set: a file of questions comes first, if there is one."""
-    from efface.config.parse import merge, parse_pairs
+    from efface.config.parse import merge_settings, parse_pairs
 
     source, pairs = source_and_pairs(words)
     first = {} if source is None else {"questions": {"path": source}}
-    return merge(first, parse_pairs(pairs, kind))
+    return merge_settings(first, parse_pairs(pairs, kind))
 
 
 def _print_counts(console: Any, report: Report) -> None:

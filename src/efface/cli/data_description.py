@@ -7,8 +7,17 @@ from collections.abc import Iterator
 from rich.console import Console
 
 from efface.artifacts import METRICS
-from efface.data.describe import RUN_OF_WORDS, Description, Kind, Lengths, Overlap, Sample, SetDescription, WrongAnswers
-from efface.report.key_values import counted, print_facts
+from efface.data.describe import (
+    RUN_OF_WORDS,
+    Description,
+    ItemType,
+    Lengths,
+    Overlap,
+    Sample,
+    SetDescription,
+    WrongAnswers,
+)
+from efface.report.key_values import pluralize, print_key_values
 from efface.report.sanitize import one_line
 
 _LONGEST_SAMPLE = 200
@@ -23,29 +32,29 @@ def print_description(console: Console, description: Description) -> None:
     scored = {f"scored: {name}": each for name, each in description.evaluation.items()}
     for name, each in (trained | scored).items():
         if each is not None:
-            print_facts(console, f"{description.task}, {name}", _set_facts(each))
+            print_key_values(console, f"{description.task}, {name}", _set_facts(each))
     if description.retain is not None:
-        print_facts(console, "Both to forget and to keep", _overlap_facts(description.overlap))
+        print_key_values(console, "Both to forget and to keep", _overlap_facts(description.overlap))
     can_be_scored = [(metric, description.missing.get(metric, "yes")) for metric in METRICS]
-    print_facts(console, "What can be scored, as far as the data goes", can_be_scored)
+    print_key_values(console, "What can be scored, as far as the data goes", can_be_scored)
     for sample in description.samples:
         what = "to forget" if sample.set == "forget" else "to keep"
-        print_facts(console, f"{sample.id} ({what})", _sample_facts(sample))
+        print_key_values(console, f"{sample.id} ({what})", _sample_facts(sample))
 
 
 def _set_facts(each: SetDescription) -> Iterator[tuple[str, str]]:
-    yield "items", ", ".join(_counted(kind, count, each.conversations) for kind, count in each.kinds.items())
+    yield "items", ", ".join(_count_facts(kind, count, each.conversations) for kind, count in each.kinds.items())
     if each.wrong_answers is not None:
         yield "wrong answers", _wrong_answers(each.wrong_answers)
     yield each.lengths.unit, _lengths(each.lengths)
     yield "repeated", f"{each.repeated:,}" if each.repeated else "none"
 
 
-def _counted(kind: Kind, count: int, conversations: int) -> str:
+def _count_facts(kind: ItemType, count: int, conversations: int) -> str:
     if kind != "conversations":
-        return counted(count, kind.removesuffix("s"))
-    talks = counted(conversations, "conversation")
-    return talks if count == conversations else f"{talks} with {counted(count, 'answer')}"
+        return pluralize(count, kind.removesuffix("s"))
+    talks = pluralize(conversations, "conversation")
+    return talks if count == conversations else f"{talks} with {pluralize(count, 'answer')}"
 
 
 def _wrong_answers(wrong: WrongAnswers) -> str:
@@ -60,7 +69,7 @@ def _sample_facts(sample: Sample) -> Iterator[tuple[str, str]]:
     for turn in system:
         yield "system", one_line(turn.content, _LONGEST_TURN)
     if len(earlier) > _TURNS:
-        yield "earlier", f"{counted(len(earlier) - _TURNS, 'message')} not shown here"
+        yield "earlier", f"{pluralize(len(earlier) - _TURNS, 'message')} not shown here"
     for turn in earlier[-_TURNS:]:
         yield turn.role, one_line(turn.content, _LONGEST_TURN)
     for name, text in (("question", sample.question), ("answer", sample.answer)):

@@ -8,33 +8,33 @@ from typing import TYPE_CHECKING, Protocol
 from efface.cli.options import interruptible
 
 if TYPE_CHECKING:
-    from efface.preflight.dry_run import Outline, Training
+    from efface.preflight.dry_run import DryRun, Training
     from efface.progress.reporter import Reporter
 
 
-class Outlining(Protocol):
+class DryRunWatcher(Protocol):
     """One of the functions of `efface.preflight.dry_run`, given all but whom to warn."""
 
-    def __call__(self, *, reporter: Reporter) -> Outline:
+    def __call__(self, *, reporter: Reporter) -> DryRun:
         """Read and check everything."""
         ...
 
 
-def show_outline(outlining: Outlining) -> None:
+def show_dry_run(outlining: DryRunWatcher) -> None:
     """Tell what would be done, to what, and what will be missing."""
     with interruptible("nothing was written"):
         from rich.console import Console
 
         from efface.progress.console import ConsoleReporter
-        from efface.report.key_values import print_facts
+        from efface.report.key_values import print_key_values
 
         console = Console()
         with ConsoleReporter(console) as reporter:
             outline = outlining(reporter=reporter)
-        print_facts(console, "Dry run: nothing was trained or written", _facts(outline))
+        print_key_values(console, "Dry run: nothing was trained or written", _facts(outline))
 
 
-def _facts(outline: Outline) -> Iterator[tuple[str, str]]:
+def _facts(outline: DryRun) -> Iterator[tuple[str, str]]:
     limit = "" if outline.limit is None else f", up to {outline.limit:,} tokens at once"
     yield "model", f"{outline.model}: {outline.parameters:,} parameters{limit}"
     yield "data", outline.data
@@ -64,11 +64,11 @@ def _training_facts(training: Training) -> Iterator[tuple[str, str]]:
     yield "tokens", f"{training.tokens:,} in all steps; the longest sequence has {training.longest:,}"
 
 
-def _space(outline: Outline) -> str:
-    from efface.report.key_values import size
+def _space(outline: DryRun) -> str:
+    from efface.report.key_values import format_bytes
 
-    free = f"{size(outline.bytes_free)} free"
+    free = f"{format_bytes(outline.bytes_free)} free"
     if outline.training is None:
         return free
-    needed = f"{size(outline.bytes_written)} for model and checkpoints"
+    needed = f"{format_bytes(outline.bytes_written)} for model and checkpoints"
     return f"{needed}, {free}" if outline.bytes_written < outline.bytes_free else f"{needed}, but only {free}"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from efface.cli import completion
-from efface.cli.dry_run import show_outline
+from efface.cli.dry_run import show_dry_run
 from efface.cli.options import (
     DataDir,
     DryRun,
@@ -64,9 +64,9 @@ def evaluate(
 
         records = None if before is None else records_before(before)
         if dry_run:
-            from efface.preflight.dry_run import outline_evaluation
+            from efface.preflight.dry_run import plan_evaluation
 
-            show_outline(partial(outline_evaluation, config, out, data_dir=data_dir, before=records))
+            show_dry_run(partial(plan_evaluation, config, out, data_dir=data_dir, before=records))
             return
         from rich.console import Console
 
@@ -140,9 +140,9 @@ def score(
     refusals = load_refusals() if hallucinations else None
     metrics: tuple[RecordMetric, ...] = ()
     if plugin:
-        from efface.config.plugins import load_plugins, own_metrics
+        from efface.config.plugins import custom_metrics, load_plugins
 
-        metrics = own_metrics(load_plugins(plugin))
+        metrics = custom_metrics(load_plugins(plugin))
         if not metrics:
             raise EffaceError(f"--plugin {plugin[0]} holds no metric; derive a class in it from efface.RecordMetric")
     with warnings.catch_warnings(record=True) as caught:

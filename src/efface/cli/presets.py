@@ -40,7 +40,7 @@ def presets(
     from rich.console import Console
 
     from efface.config.presets import preset, preset_names
-    from efface.report.key_values import print_facts
+    from efface.report.key_values import print_key_values
 
     console = Console()
     for name in preset_names():
@@ -49,4 +49,4 @@ def presets(
         if found.methods:
             facts.append(("tuned", f"{', '.join(found.methods)}; other methods take the paper's defaults"))
         facts.append(("recipes", "ours, published" if found.published else "ours"))
-        print_facts(console, name, facts)
+        print_key_values(console, name, facts)

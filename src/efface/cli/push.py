@@ -46,15 +46,17 @@ def push(
     """
     from efface.commands.push import files_to_push
     from efface.commands.push import push as push_model
-    from efface.report.key_values import size
+    from efface.report.key_values import format_bytes
     from efface.report.sanitize import one_line
 
     files = files_to_push(run, adapter=adapter)
     total = sum(file.stat().st_size for file in files)
     where = f"{repo}, branch {revision}" if revision else repo
-    typer.echo(one_line(f"{size(total)} go to {where}, {'for everyone to see' if public else 'private if it is new'}:"))
+    typer.echo(
+        one_line(f"{format_bytes(total)} go to {where}, {'for everyone to see' if public else 'private if it is new'}:")
+    )
     for file in files:
-        typer.echo(one_line(f"  {file} ({size(file.stat().st_size)})"))
+        typer.echo(one_line(f"  {file} ({format_bytes(file.stat().st_size)})"))
     if not yes:
         if not sys.stdin.isatty():
             raise EffaceError("nothing was pushed, as there is no terminal to ask; say --yes to push without asking")

@@ -61,9 +61,9 @@ def report(
     """Show what was forgotten and what broke, as one page."""
     if out is not None:
         _check(out, form)
-    from efface.report.page.load_run import read_run
+    from efface.report.page.load_run import load_report_run
 
-    found = [read_run(run) for run in _different(runs)]
+    found = [load_report_run(run) for run in _different(runs)]
     if form == "html":
         from efface.report.page.html import page
 

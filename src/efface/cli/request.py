@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from efface.cli.dry_run import show_outline
+from efface.cli.dry_run import show_dry_run
 from efface.cli.options import DataDir, DryRun, examples, help_of, interruptible
 
 if TYPE_CHECKING:
@@ -54,11 +54,11 @@ def add(
 
     Requests that were interrupted before are finished first; the same command again goes on with its own.
     """
-    from efface.continual.queue import with_request
+    from efface.continual.queue import append_request
     from efface.data.config import FileConfig
 
     asked = int(what) if what.isdecimal() else FileConfig(path=what)
-    config = with_request(run, asked)
+    config = append_request(run, asked)
     run_requests(config, run, data_dir=data_dir, resume=True, dry_run=dry_run, remedy="go on with the same command")
 
 
@@ -70,9 +70,9 @@ def run_requests(
     `remedy`: how to go on where the user interrupts it.
     """
     if dry_run:
-        from efface.preflight.dry_run import outline_queue
+        from efface.preflight.dry_run import plan_queue
 
-        show_outline(partial(outline_queue, config, out, data_dir=data_dir, resume=resume))
+        show_dry_run(partial(plan_queue, config, out, data_dir=data_dir, resume=resume))
         return
     with interruptible(remedy):
         from rich.console import Console

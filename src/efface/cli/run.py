@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from efface.cli.dry_run import show_outline
+from efface.cli.dry_run import show_dry_run
 from efface.cli.options import DataDir, DryRun, Out, Resume, Settings, examples, interruptible, source_and_pairs
 from efface.cli.request import run_requests
 
@@ -41,9 +41,9 @@ def run(
         run_requests(config, out, data_dir=data_dir, resume=resume, dry_run=dry_run, remedy=_RESUMED)
         return
     if dry_run:
-        from efface.preflight.dry_run import outline_run
+        from efface.preflight.dry_run import plan_run
 
-        show_outline(partial(outline_run, config, out, data_dir=data_dir, resume=resume, evaluated=True))
+        show_dry_run(partial(plan_run, config, out, data_dir=data_dir, resume=resume, evaluated=True))
         return
     with interruptible(_RESUMED):
         from rich.console import Console
@@ -62,7 +62,7 @@ def run(
 
 @app.command(
     epilog=examples(
-        "efface unlearn data.forget=gone.csv data.retain=generated method=me+gd model=path/to/model --out runs/gone",
+        "efface unlearn data.forget=gone.csv data.retain=model-answers method=me+gd model=path/to/model --out runs/gone",
         "efface unlearn mine.yaml train.lora=true --out runs/adapted",
         "efface unlearn mine.yaml train.lora=true --out runs/adapted --resume",
     )
@@ -75,9 +75,9 @@ def unlearn(
 
     config = run_config(*source_and_pairs(settings))
     if dry_run:
-        from efface.preflight.dry_run import outline_run
+        from efface.preflight.dry_run import plan_run
 
-        show_outline(partial(outline_run, config, out, data_dir=data_dir, resume=resume, evaluated=False))
+        show_dry_run(partial(plan_run, config, out, data_dir=data_dir, resume=resume, evaluated=False))
         return
     with interruptible(_RESUMED):
         from rich.console import Console
@@ -120,9 +120,9 @@ def finetune(
     source, pairs = source_and_pairs(settings)
     config = finetune_config(source, pairs if without is None else [*pairs, f"without={without}"])
     if dry_run:
-        from efface.preflight.dry_run import outline_finetuning
+        from efface.preflight.dry_run import plan_finetuning
 
-        show_outline(partial(outline_finetuning, config, out, data_dir=data_dir, resume=resume))
+        show_dry_run(partial(plan_finetuning, config, out, data_dir=data_dir, resume=resume))
         return
     with interruptible(_RESUMED):
         from rich.console import Console
@@ -156,10 +156,10 @@ def demo(
 
 def _evaluation_of(config: RunConfig, out: Path, data_dir: Path | None) -> str:
     """The command that scores what `unlearn` left in `out`."""
-    from efface.data.config import OWN_ANSWERS
+    from efface.data.config import MODEL_ANSWERS
 
     words = ["efface", "evaluate", str(out / "config.yaml"), f"model={out / 'model'}"]
-    if config.data.retain == OWN_ANSWERS:
+    if config.data.retain == MODEL_ANSWERS:
         words.append(f"data.retain={out / 'own_answers.jsonl'}")
         default = type(config.data).model_fields["generic_questions"].default
         if config.data.generic_questions != default:  # which means nothing beside a file

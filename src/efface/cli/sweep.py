@@ -13,7 +13,7 @@ from efface.cli import completion
 from efface.cli.options import DataDir, Json, examples, interruptible
 
 if TYPE_CHECKING:
-    from efface.sweep.dry_run import Outline
+    from efface.sweep.dry_run import SweepPlanSummary
     from efface.sweep.spec import SweepSpec
 
 app = typer.Typer()
@@ -83,37 +83,37 @@ def _sweep(spec: SweepSpec, out: Path, data_dir: Path | None, *, as_json: bool) 
     from efface.progress.console import ConsoleReporter
     from efface.sweep.plan import RUNS, TABLE
     from efface.sweep.sweep import sweep as make
-    from efface.sweep.table import print_grid
+    from efface.sweep.table import print_sweep_table
 
     with ConsoleReporter(Console(stderr=as_json)) as reporter:
         made = make(spec, out, data_dir=data_dir, reporter=reporter)
     if as_json:
         typer.echo(json.dumps(made.to_json(), indent=2, allow_nan=False))
     else:
-        print_grid(Console(), made.table)
+        print_sweep_table(Console(), made.table)
         typer.echo(f"runs: {out / RUNS}\ntable: {out / TABLE}")
     if made.table.failures:
         raise typer.Exit(1)
 
 
 def _outline(spec: SweepSpec, out: Path, data_dir: Path | None, *, as_json: bool) -> None:
-    from efface.sweep.dry_run import outline
+    from efface.sweep.dry_run import dry_run_sweep
 
-    found = outline(spec, out, data_dir=data_dir)
+    found = dry_run_sweep(spec, out, data_dir=data_dir)
     if as_json:
         typer.echo(json.dumps({"schema": 1, **found.model_dump()}, indent=2))
         return
     from rich.console import Console
 
-    from efface.report.key_values import print_facts
+    from efface.report.key_values import print_key_values
 
-    print_facts(Console(), "Dry run: nothing was trained or written", _facts(found))
+    print_key_values(Console(), "Dry run: nothing was trained or written", _facts(found))
 
 
-def _facts(found: Outline) -> Iterator[tuple[str, str]]:
-    from efface.report.key_values import counted
+def _facts(found: SweepPlanSummary) -> Iterator[tuple[str, str]]:
+    from efface.report.key_values import pluralize
 
     states = ", ".join(f"{count} {state}" for state, count in found.counts().items())
-    yield "in all", f"{counted(len(found.runs), 'run')}: {states}"
-    for each in ([found.target] if found.target else []) + found.runs + found.lines:
+    yield "in all", f"{pluralize(len(found.runs), 'run')}: {states}"
+    for each in ([found.target] if found.target else []) + found.runs + found.baselines:
         yield each.state, each.what + (f": {each.folder}" if each.folder else "")

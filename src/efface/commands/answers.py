@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from efface.atomic import write_text
-from efface.config.question_commands import AnswersConfig, AskingConfig
-from efface.data.question_files import Question, Questions, load_questions, rows_with
-from efface.data.sources.generic_questions import up_to_last_sentence
+from efface.config.question_commands import AnswerGenerationConfig, AnswersConfig
+from efface.data.question_files import FileQuestion, QuestionFile, answers_as_json_lines, load_questions
+from efface.data.sources.generic_questions import truncate_to_sentence
 from efface.errors import EffaceError
 from efface.evaluation.generate import Generation, generate
 from efface.hardware.device import device_for
-from efface.models.open import Opened, open_model
+from efface.models.open import OpenedModel, open_model
 from efface.progress.quiet_libraries import quiet_libraries
-from efface.progress.reporter import Reporter, Silent
-from efface.report.key_values import counted
+from efface.progress.reporter import Reporter, SilentReporter
+from efface.report.key_values import pluralize
 from efface.schema import Item
 
 _LINES = (".jsonl", ".ndjson", ".json")
@@ -25,7 +25,7 @@ _LINES = (".jsonl", ".ndjson", ".json")
 
 
 @dataclass(frozen=True)
-class Answered:
+class AnswersReport:
     """What became of the questions."""
 
     questions: int
@@ -34,7 +34,7 @@ class Answered:
 
 
 @quiet_libraries()
-def answer_questions(config: AnswersConfig, out: Path, *, reporter: Reporter | None = None) -> Answered:
+def answer_questions(config: AnswersConfig, out: Path, *, reporter: Reporter | None = None) -> AnswersReport:
     """Ask a model every question of a file and write `out`: a file of the same questions with its own words.
 
     Each line of JSON has the model's `answer`, the right answer as `golden_answer`, and what else the question's row
@@ -42,21 +42,23 @@ def answer_questions(config: AnswersConfig, out: Path, *, reporter: Reporter | N
     is refused before the model is asked. Raises `EffaceError` for a file, settings or a model that cannot be used, and
     where the model has nothing to say.
     """
-    reporter = reporter or Silent()
+    reporter = reporter or SilentReporter()
     check_new_file(out)
     questions = load_questions(config.questions)
     warn(questions, reporter)
     opened = open_model(config.model, config.text, device=device_for(config.device), reporter=reporter)
     items = [each.item for each in questions.questions]
-    reporter.stage(f"asking {config.model} {counted(len(items), 'question')}")
-    words = own_words(opened, items, config.evaluate, reporter)
-    said = answered(questions.questions, words, config.model)
-    write_text(out, rows_with(said))
+    reporter.on_stage(f"asking {config.model} {pluralize(len(items), 'question')}")
+    words = generate_answers(opened, items, config.evaluate, reporter)
+    said = non_blank_answers(questions.questions, words, config.model)
+    write_text(out, answers_as_json_lines(said))
     silent = (item.question for item, text in zip(items, words, strict=True) if not text)
-    return Answered(questions=len(items), blank=tuple(silent))
+    return AnswersReport(questions=len(items), blank=tuple(silent))
 
 
-def own_words(opened: Opened, items: Sequence[Item], config: AskingConfig, reporter: Reporter) -> list[str]:
+def generate_answers(
+    opened: OpenedModel, items: Sequence[Item], config: AnswerGenerationConfig, reporter: Reporter
+) -> list[str]:
     """The model's greedy answer to each question, without white space around it; perhaps nothing.
 
     An answer that did not end in time ends behind its last whole sentence, if it has one. Raises `EffaceError` where
@@ -66,14 +68,16 @@ def own_words(opened: Opened, items: Sequence[Item], config: AskingConfig, repor
         opened.model,
         opened.formatter,
         [item.prompt for item in items],
-        new_tokens=config.new_tokens,
-        batch_tokens=config.batch_tokens,
-        progress=lambda done: reporter.scored("answers", done, len(items)),
+        max_new_tokens=config.max_new_tokens,
+        max_cache_tokens=config.max_cache_tokens,
+        progress=lambda done: reporter.on_progress("answers", done, len(items)),
     )
-    return [_whole(each, config.new_tokens) for each in said]
+    return [_complete_text(each, config.max_new_tokens) for each in said]
 
 
-def answered(questions: Sequence[Question], words: Sequence[str], model: str) -> list[tuple[Question, str]]:
+def non_blank_answers(
+    questions: Sequence[FileQuestion], words: Sequence[str], model: str
+) -> list[tuple[FileQuestion, str]]:
     """The questions to which the model said something, with that. Raises `EffaceError` where there is none."""
     said = [(question, text) for question, text in zip(questions, words, strict=True) if text]
     if not said:
@@ -84,10 +88,10 @@ def answered(questions: Sequence[Question], words: Sequence[str], model: str) ->
     return said
 
 
-def warn(questions: Questions, reporter: Reporter) -> None:
+def warn(questions: QuestionFile, reporter: Reporter) -> None:
     """Say what the user should hear about a file of questions."""
     for text in questions.warnings:
-        reporter.warning(text)
+        reporter.on_warning(text)
 
 
 def check_new_file(out: Path) -> None:
@@ -106,6 +110,6 @@ def check_writable(out: Path) -> None:
         raise EffaceError(f"--out {out}: {there} is no folder that can be written to; choose another place")
 
 
-def _whole(said: Generation, new_tokens: int) -> str:
-    text = said.text if len(said.token_ids) < new_tokens else up_to_last_sentence(said.text)
+def _complete_text(said: Generation, max_new_tokens: int) -> str:
+    text = said.text if len(said.token_ids) < max_new_tokens else truncate_to_sentence(said.text)
     return text.strip()

@@ -12,9 +12,9 @@ from efface.downstream.tasks import check_tasks, task_files
 from efface.hardware.device import device_for, peak_memory, reset_peak_memory
 from efface.models.load import evaluation_dtype, load_model, load_tokenizer, model_folder, model_sha256
 from efface.progress.quiet_libraries import quiet_libraries
-from efface.progress.reporter import Reporter, Silent
+from efface.progress.reporter import Reporter, SilentReporter
 from efface.run.folder import RunFolder
-from efface.run.manifest import manifest
+from efface.run.manifest import make_manifest
 
 
 @quiet_libraries()
@@ -24,14 +24,14 @@ def downstream_model(config: DownstreamRunConfig, out: Path, reporter: Reporter 
     Nothing is written before all tasks are scored. Raises `EffaceError` for settings, tasks, data or a model that
     cannot be used.
     """
-    reporter, folder = reporter or Silent(), RunFolder(out)
+    reporter, folder = reporter or SilentReporter(), RunFolder(out)
     folder.check(config, resume=False)
     check_tasks(config.downstream)
     device = device_for(config.device)
     reset_peak_memory(device)
     source = model_folder(config.model)
     tokenizer, dtype = load_tokenizer(source), evaluation_dtype(source, device)
-    made = manifest(
+    made = make_manifest(
         seed=config.seed,
         device=device,
         precision=f"evaluation {str(dtype).removeprefix('torch.')}",
@@ -41,9 +41,9 @@ def downstream_model(config: DownstreamRunConfig, out: Path, reporter: Reporter 
         model_sha256=model_sha256(source),
     )
     model = load_model(source, dtype=dtype, device=device)
-    reporter.stage(f"scoring downstream tasks of {config.model}")
+    reporter.on_stage(f"scoring downstream tasks of {config.model}")
     scores = score_downstream(
-        model, tokenizer, config.downstream, seed=config.seed, progress=reporter.scored, warn=reporter.warning
+        model, tokenizer, config.downstream, seed=config.seed, progress=reporter.on_progress, warn=reporter.on_warning
     )
     made.peak_memory_bytes = peak_memory(device)
     folder.start(config, made)

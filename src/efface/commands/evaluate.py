@@ -11,28 +11,28 @@ import torch
 from efface.artifacts import Manifest, Record, Scores
 from efface.atomic import write_json
 from efface.config.commands import EvaluationConfig
-from efface.config.plugins import own_metrics
+from efface.config.plugins import custom_metrics
 from efface.data import load_task
 from efface.errors import EffaceError
 from efface.evaluation.evaluate import evaluate
 from efface.evaluation.judges import Judges, open_judges
-from efface.evaluation.record_files import read_sets, write_sets
+from efface.evaluation.record_files import read_record_sets, write_record_sets
 from efface.hardware.device import device_for, peak_memory, reset_peak_memory
-from efface.models.open import Opened, open_model
+from efface.models.open import OpenedModel, open_model
 from efface.progress.quiet_libraries import quiet_libraries
-from efface.progress.reporter import Reporter, Silent
+from efface.progress.reporter import Reporter, SilentReporter
 from efface.run.folder import RunFolder
-from efface.run.manifest import manifest
+from efface.run.manifest import make_manifest
 from efface.schema import Task
 from efface.scores import score_records
 
 
 @dataclass
-class Prepared:
+class EvaluationSetup:
     """An evaluation, ready to start."""
 
     task: Task
-    opened: Opened
+    opened: OpenedModel
     judges: Judges
     device: torch.device
     manifest: Manifest
@@ -53,11 +53,11 @@ def evaluate_model(
     definition `paper`; None says that this is that model. Everything that can be refused is refused before
     anything is written. Raises `EffaceError` for settings, data or a model that cannot be used.
     """
-    reporter, folder = reporter or Silent(), RunFolder(out)
+    reporter, folder = reporter or SilentReporter(), RunFolder(out)
     this = prepare_evaluation(config, folder, data_dir=data_dir, reporter=reporter)
     for metric, why in this.judges.missing.items():
-        reporter.warning(f"{metric} will be missing: {why}")
-    reporter.stage(f"evaluating {config.model}")
+        reporter.on_warning(f"{metric} will be missing: {why}")
+    reporter.on_stage(f"evaluating {config.model}")
     records = evaluate(
         this.opened.model,
         this.opened.formatter,
@@ -65,26 +65,26 @@ def evaluate_model(
         config=config.evaluate,
         judges=this.judges,
         before=before,
-        progress=reporter.scored,
+        progress=reporter.on_progress,
     )
-    scores = score_records(records, config.definition, own_metrics(config.plugins))
+    scores = score_records(records, config.definition, custom_metrics(config.plugins))
     this.manifest.peak_memory_bytes = peak_memory(this.device)
     folder.start(config, this.manifest)
-    write_sets(out / "records", records)
+    write_record_sets(out / "records", records)
     write_json(out / "scores.json", {"schema": 1, "definition": config.definition, **scores.model_dump()})
     return scores
 
 
 def prepare_evaluation(
     config: EvaluationConfig, folder: RunFolder, *, data_dir: Path | None, reporter: Reporter
-) -> Prepared:
+) -> EvaluationSetup:
     """Read and check all that an evaluation needs; writes nothing. Raises `EffaceError` as `evaluate_model` does."""
     folder.check(config, resume=False)
     device = device_for(config.device)
     reset_peak_memory(device)
     task = load_task(config.data, data_dir=data_dir)
     for text in task.warnings:
-        reporter.warning(text)
+        reporter.on_warning(text)
     drawn = config.seed if config.weights == "random" else None
     opened = open_model(
         config.model,
@@ -94,7 +94,7 @@ def prepare_evaluation(
         precision=config.evaluate.precision,
         random_seed=drawn,
     )
-    made = manifest(
+    made = make_manifest(
         seed=config.seed,
         device=device,
         precision=f"evaluation {str(opened.model.dtype).removeprefix('torch.')}",
@@ -105,7 +105,7 @@ def prepare_evaluation(
     )
     if drawn is not None:
         made.notes.append(f"untrained weights of seed {drawn} in place of the model's own")
-    return Prepared(
+    return EvaluationSetup(
         task=task,
         opened=opened,
         judges=open_judges(config.evaluate, device),
@@ -124,10 +124,10 @@ def records_before(path: Path) -> dict[str, list[Record]]:
         raise EffaceError(f"--before: there is no folder {path}; give a run's or an evaluation's")
     for folder in (path / "records" / "before", path / "before", path / "records"):
         if any(folder.glob("*.jsonl")):
-            return read_sets(folder)
+            return read_record_sets(folder)
     if (path / "manifest.json").is_file() or not any(path.glob("*.jsonl")):
         raise EffaceError(
             f"--before: {path} holds no records of a model before unlearning; give the folder of `efface run`, or of "
             "`efface evaluate` for that model"
         )
-    return read_sets(path)
+    return read_record_sets(path)

@@ -13,17 +13,17 @@ from efface.artifacts import Manifest
 from efface.config.commands import FinetuneConfig
 from efface.data import load_task, load_training_set
 from efface.hardware.device import device_for, peak_memory, reset_peak_memory
-from efface.models.auto_optimizer import settled
-from efface.models.load import check_weights, model_config, model_folder, save_model
-from efface.models.lora import quantization
-from efface.models.open import Opened, open_model
+from efface.models.auto_optimizer import resolve_optimizer
+from efface.models.load import check_trainable_weights, model_config, model_folder, save_model
+from efface.models.lora import quantization_config
+from efface.models.open import OpenedModel, open_model
 from efface.objectives.method import fine_tuning
 from efface.objectives.terms import Reference
 from efface.progress.quiet_libraries import quiet_libraries
-from efface.progress.reporter import Reporter, Silent
+from efface.progress.reporter import Reporter, SilentReporter
 from efface.run.folder import RunFolder
-from efface.run.manifest import continued, manifest, precision
-from efface.run.training import check_can_train, loading_device, train, warn_of
+from efface.run.manifest import make_manifest, precision, resume_manifest
+from efface.run.training import check_can_train, loading_device, train, warn_before_training
 from efface.train.config import TrainConfig
 from efface.train.examples import fine_tuning_examples
 from efface.train.optimizer import weights_dtype
@@ -32,12 +32,12 @@ from efface.train.step import Example
 
 
 @dataclass
-class Prepared:
+class FinetuneSetup:
     """A fine-tuning, ready to start."""
 
     items: int
     """How many are learned."""
-    opened: Opened
+    opened: OpenedModel
     """The model as it came."""
     device: torch.device
     train: TrainConfig
@@ -60,13 +60,13 @@ def finetune(
     Everything that can be refused is refused before anything is written. Raises `EffaceError` where `out` holds
     something else, for settings, data or a model that cannot be used, and for training that diverges.
     """
-    reporter, folder = reporter or Silent(), RunFolder(out)
+    reporter, folder = reporter or SilentReporter(), RunFolder(out)
     this = prepare_finetuning(config, folder, data_dir=data_dir, resume=resume, reporter=reporter)
     folder.start(config, this.manifest)
     if folder.model.is_dir():
-        reporter.stage(f"fine-tuned already: {folder.model}")
+        reporter.on_stage(f"fine-tuned already: {folder.model}")
     else:
-        reporter.stage(f"fine-tuning on {this.items} questions")
+        reporter.on_stage(f"fine-tuning on {this.items} questions")
         start = time.perf_counter()
         model = train(
             this.opened.model,
@@ -91,7 +91,7 @@ def finetune(
 
 def prepare_finetuning(
     config: FinetuneConfig, folder: RunFolder, *, data_dir: Path | None, resume: bool, reporter: Reporter
-) -> Prepared:
+) -> FinetuneSetup:
     """Read and check everything that fine-tuning needs; writes nothing. Raises `EffaceError` as `finetune` does."""
     folder.check(config, resume=resume)
     device = device_for(config.device)
@@ -100,14 +100,14 @@ def prepare_finetuning(
     task = load_task(config.data, data_dir=data_dir)
     items = load_training_set(config.data, data_dir=data_dir, without=config.without)
     earlier = folder.manifest()
-    how = settled(config.train, model_config(model_folder(config.model)), device, earlier=earlier)
-    dtype, rounding = weights_dtype(how, device.type), quantization(how, device)
+    how = resolve_optimizer(config.train, model_config(model_folder(config.model)), device, earlier=earlier)
+    dtype, rounding = weights_dtype(how, device.type), quantization_config(how, device)
     place = loading_device(how, device)
     opened = open_model(config.model, config.text, device=place, reporter=reporter, dtype=dtype, rounding=rounding)
-    check_weights(opened.source, opened.model, config.train)
+    check_trainable_weights(opened.source, opened.model, config.train)
     steps = fine_tuning_examples(items, config.train, config.seed, opened.formatter)
-    warn_of(task, opened.formatter, config.train, items=len(items), reporter=reporter)
-    made = manifest(
+    warn_before_training(task, opened.formatter, config.train, items=len(items), reporter=reporter)
+    made = make_manifest(
         seed=config.seed,
         device=device,
         precision=precision(how, device),
@@ -117,5 +117,5 @@ def prepare_finetuning(
         model_sha256=opened.sha256,
     )
     if earlier:
-        made = continued(earlier, made)
-    return Prepared(items=len(items), opened=opened, device=device, train=how, steps=steps, manifest=made)
+        made = resume_manifest(earlier, made)
+    return FinetuneSetup(items=len(items), opened=opened, device=device, train=how, steps=steps, manifest=made)

@@ -8,21 +8,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from efface import __version__
-from efface.atomic import folder_written_beside
-from efface.commands.answers import check_writable, own_words, warn
-from efface.commands.probe_report import Report, by_kind, count, outcome, says, split, too_few
+from efface.atomic import atomic_folder
+from efface.commands.answers import check_writable, generate_answers, warn
+from efface.commands.probe_report import Report, by_kind, contains_fact, count, outcome, split, too_few
 from efface.config.question_commands import ProbeConfig
-from efface.data.question_files import SETTING, Question, Questions, load_questions, rows_with
+from efface.data.question_files import SETTING, FileQuestion, QuestionFile, answers_as_json_lines, load_questions
 from efface.data.sources.known_facts import load_known_facts
-from efface.data.task_checks import plain
+from efface.data.task_checks import normalized
 from efface.errors import EffaceError
-from efface.evaluation.generate import check_room
+from efface.evaluation.generate import check_position_limit
 from efface.evaluation.likelihoods import Likelihoods, answer_rows, likelihoods
 from efface.hardware.device import device_for
-from efface.models.open import Opened, open_model
+from efface.models.open import OpenedModel, open_model
 from efface.progress.quiet_libraries import quiet_libraries
-from efface.progress.reporter import Reporter, Silent
-from efface.report.key_values import counted
+from efface.progress.reporter import Reporter, SilentReporter
+from efface.report.key_values import pluralize
 from efface.schema import Item
 
 _TRAINED = ("name", "question", "answer", "golden_answer", "key_fact")
@@ -40,7 +40,7 @@ _NEEDED: dict[str, tuple[str, Callable[[Item], object]]] = {
 class Probe:
     """What a model said to every question."""
 
-    questions: tuple[Question, ...]
+    questions: tuple[FileQuestion, ...]
     report: Report
     """Its outcomes are in the order of the questions."""
 
@@ -51,7 +51,7 @@ def probe(config: ProbeConfig, *, reporter: Reporter | None = None) -> Probe:
 
     Raises `EffaceError` for a file, settings or a model that cannot be used.
     """
-    reporter = reporter or Silent()
+    reporter = reporter or SilentReporter()
     asked = load_known_facts() if config.questions is None else load_questions(config.questions)
     _check_columns(asked)
     _check_questions(asked)
@@ -59,10 +59,10 @@ def probe(config: ProbeConfig, *, reporter: Reporter | None = None) -> Probe:
     opened = open_model(config.model, config.text, device=device_for(config.device), reporter=reporter)
     items = [each.item for each in asked.questions]
     prompts = opened.formatter.encode_prompts([item.prompt for item in items])
-    check_room(opened.model, prompts, config.evaluate.new_tokens)
-    reporter.stage(f"asking {config.model} {counted(len(items), 'question')}")
-    believed = _believed(opened, items, config.evaluate.token_budget, reporter)
-    words = own_words(opened, items, config.evaluate, reporter)
+    check_position_limit(opened.model, prompts, config.evaluate.max_new_tokens)
+    reporter.on_stage(f"asking {config.model} {pluralize(len(items), 'question')}")
+    believed = _likelihoods(opened, items, config.evaluate.max_tokens_per_forward, reporter)
+    words = generate_answers(opened, items, config.evaluate, reporter)
     outcomes = [outcome(*each) for each in zip(asked.questions, words, believed, strict=True)]
     report = Report(
         efface=__version__,
@@ -93,24 +93,24 @@ def write_probe(found: Probe, out: Path) -> None:
         (question, each.answer) for question, each in zip(found.questions, report.outcomes, strict=True) if each.known
     ]
 
-    def about(names: Sequence[str]) -> list[tuple[Question, str]]:
+    def about(names: Sequence[str]) -> list[tuple[FileQuestion, str]]:
         return [(question, answer) for question, answer in known if question.item.entity in names]
 
     forget, neighbor, scored = map(about, (report.split.forget, report.split.neighbor, report.split.neighbor_perturbed))
     files = {
-        "forget": rows_with(forget, _TRAINED),
-        "forget_perturbed": rows_with(forget),
-        "neighbor": rows_with(neighbor, _TRAINED),
-        "neighbor_perturbed": rows_with(scored),
+        "forget": answers_as_json_lines(forget, _TRAINED),
+        "forget_perturbed": answers_as_json_lines(forget),
+        "neighbor": answers_as_json_lines(neighbor, _TRAINED),
+        "neighbor_perturbed": answers_as_json_lines(scored),
     }
-    with folder_written_beside(out) as beside:
+    with atomic_folder(out) as beside:
         (beside / "real_world").mkdir(parents=True)
         for name, text in files.items():
             (beside / "real_world" / f"{name}.json").write_text(text, encoding="utf-8")
-        (beside / "probe.json").write_text(in_json(report) + "\n", encoding="utf-8")
+        (beside / "probe.json").write_text(to_json_text(report) + "\n", encoding="utf-8")
 
 
-def in_json(report: Report) -> str:
+def to_json_text(report: Report) -> str:
     """The report as it is written to probe.json."""
     return json.dumps(report.to_json(), indent=2, ensure_ascii=False, allow_nan=False)
 
@@ -122,31 +122,33 @@ def check_new_folder(out: Path) -> None:
     check_writable(out)
 
 
-def _believed(opened: Opened, items: Sequence[Item], token_budget: int, reporter: Reporter) -> list[Likelihoods]:
+def _likelihoods(
+    opened: OpenedModel, items: Sequence[Item], max_tokens_per_forward: int, reporter: Reporter
+) -> list[Likelihoods]:
     """How likely the model holds right and wrong answers, a part of the questions after the other."""
     weighed = [item.model_copy(update={"paraphrased_answer": None}) for item in items]
     opened.formatter.encode(answer_rows(weighed))  # what is too long is refused before the first is read
     believed: list[Likelihoods] = []
-    reporter.scored("likelihoods", 0, len(items))
+    reporter.on_progress("likelihoods", 0, len(items))
     for start in range(0, len(items), _PART):
         part = weighed[start : start + _PART]
-        believed += likelihoods(opened.model, opened.formatter, part, token_budget=token_budget)
-        reporter.scored("likelihoods", len(believed), len(items))
+        believed += likelihoods(opened.model, opened.formatter, part, max_tokens_per_forward=max_tokens_per_forward)
+        reporter.on_progress("likelihoods", len(believed), len(items))
     return believed
 
 
-def _check_columns(asked: Questions) -> None:
+def _check_columns(asked: QuestionFile) -> None:
     """Raise `EffaceError` where a question lacks what it takes to say whether the model knows the answer."""
     for column, (what, value) in _NEEDED.items():
         lacking = [each.item for each in asked.questions if not value(each.item)]
         if lacking:
             raise EffaceError(
-                f"{asked.source}: {counted(len(lacking), 'question')} without {column} (first: "
+                f"{asked.source}: {pluralize(len(lacking), 'question')} without {column} (first: "
                 f"{lacking[0].question!r}); add the column, {what}, or name yours as {SETTING}.columns.{column}=NAME"
             )
 
 
-def _check_questions(asked: Questions) -> None:
+def _check_questions(asked: QuestionFile) -> None:
     """Raise `EffaceError` for what would prove nothing, or what the scenario's files cannot hold."""
     about: dict[str, Item] = {}
     for item in (each.item for each in asked.questions):
@@ -155,12 +157,12 @@ def _check_questions(asked: Questions) -> None:
                 f"{asked.source}: something is said before the question {item.question!r}, and the real-world scenario "
                 "has questions alone; remove the system prompt and earlier messages"
             )
-        if item.key_fact and says(item.question, item.key_fact):
+        if item.key_fact and contains_fact(item.question, item.key_fact):
             raise EffaceError(
                 f"{asked.source}: the question {item.question!r} holds its own key fact {item.key_fact!r}, so that an "
                 "echo of it would pass; ask in other words, or remove the row"
             )
-        first = about.setdefault(plain(item.question), item)
+        first = about.setdefault(normalized(item.question), item)
         if first.entity != item.entity:
             raise EffaceError(
                 f"{asked.source}: the question {item.question!r} is about {first.entity!r} and about {item.entity!r}, "

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from efface.data.question_files import Question
+from efface.data.question_files import FileQuestion
 from efface.errors import EffaceError
 from efface.evaluation.key_fact_judge import KeyFactJudge
 from efface.evaluation.likelihoods import Likelihoods
@@ -90,7 +90,7 @@ class Report(_Reported):
         return {"schema": body.pop("schema_version"), **body}
 
 
-def outcome(question: Question, answer: str, believed: Likelihoods) -> Outcome:
+def outcome(question: FileQuestion, answer: str, believed: Likelihoods) -> Outcome:
     """Judge what a model said to a question and believes of its answers.
 
     The question must have a key fact, an entity and a wrong answer.
@@ -109,12 +109,12 @@ def outcome(question: Question, answer: str, believed: Likelihoods) -> Outcome:
         answer=answer,
         golden_logprob=golden,
         wrong_logprobs=wrong,
-        says_fact=says(answer, item.key_fact),
+        says_fact=contains_fact(answer, item.key_fact),
         prefers_golden=golden > max(wrong),
     )
 
 
-def says(text: str, key_fact: str) -> bool:
+def contains_fact(text: str, key_fact: str) -> bool:
     """Whether the key fact stands in a text, as the judge key-facts looks for it."""
     [verdict] = KeyFactJudge().verdicts([Claim(text, key_fact, key_fact, "output")])
     return verdict.label == "entailment"

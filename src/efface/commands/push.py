@@ -13,10 +13,10 @@ from efface.hub import (
     SECONDS_TO_CONNECT,
     SHARDS_INDEX,
     WEIGHTS,
-    bad_token,
+    explain_no_answer,
+    invalid_token,
     is_hub_name,
     missing_shards,
-    no_answer,
 )
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def push(folder: Path, repo: str, *, private: bool = True, adapter: bool = False
     except ValueError as error:  # what the hub finds wrong in the card's header
         raise EffaceError(f"cannot push {source}: {' '.join(str(error).split())}; mend it, then push again") from error
     except Exception as error:  # the hub client's HTTP library, and so its errors, differ by version
-        raise EffaceError(f"cannot push to {repo}: {no_answer(error)}; push again later") from error
+        raise EffaceError(f"cannot push to {repo}: {explain_no_answer(error)}; push again later") from error
     return f"{api.endpoint}/{repo}" + (f"/tree/{revision}" if revision else "")
 
 
@@ -207,9 +207,9 @@ def _is_loaded(name: str) -> bool:
 def _why_refused(error: HfHubHTTPError, repo: str) -> str:
     status = error.response.status_code
     if status >= 500:
-        return f"{no_answer(error)}; push again later"
+        return f"{explain_no_answer(error)}; push again later"
     if status == 401:
-        return bad_token()
+        return invalid_token()
     if status in (403, 404):
         owner = repo.partition("/")[0]
         return (

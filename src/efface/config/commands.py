@@ -7,8 +7,8 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from efface.config.continual import ContinualConfig, request_data, with_first_request
-from efface.config.plugins import Plugins, own_objectives
-from efface.data.config import OWN_ANSWERS, DataConfig, Without, data_spelled_out
+from efface.config.plugins import Plugins, custom_objectives
+from efface.data.config import MODEL_ANSWERS, DataConfig, Without, expand_data
 from efface.downstream.config import DownstreamConfig
 from efface.evaluation.config import EvaluateConfig
 from efface.hardware import Device
@@ -19,14 +19,14 @@ from efface.text.formatter import TextConfig
 from efface.train.config import TrainConfig
 
 
-def _switched(train: Any) -> Any:
+def _expand_lora(train: Any) -> Any:
     """`lora: true` for the paper's adapters, `lora: false` for none."""
     if isinstance(train, dict) and isinstance(train.get("lora"), bool):
         return {**train, "lora": {} if train["lora"] else None}
     return train
 
 
-def _asked(downstream: Any) -> Any:
+def _expand_downstream(downstream: Any) -> Any:
     """`true` for the paper's five tasks, `false` for none."""
     return ({} if downstream else None) if isinstance(downstream, bool) else downstream
 
@@ -59,9 +59,9 @@ class RunConfig(ObjectiveConfig):
     downstream: DownstreamConfig | None = None
     """What `efface run` also scores before and after, by lm-evaluation-harness; `true` for the paper's five tasks."""
 
-    _short_data = field_validator("data", mode="before")(data_spelled_out)
-    _short_lora = field_validator("train", mode="before")(_switched)
-    _short_downstream = field_validator("downstream", mode="before")(_asked)
+    _short_data = field_validator("data", mode="before")(expand_data)
+    _short_lora = field_validator("train", mode="before")(_expand_lora)
+    _short_downstream = field_validator("downstream", mode="before")(_expand_downstream)
     _known_definition = field_validator("definition")(_known_definition)
 
     @model_validator(mode="before")
@@ -73,7 +73,7 @@ class RunConfig(ObjectiveConfig):
             queue = ContinualConfig.model_validate(values["continual"])
         except ValidationError:
             return values  # which the field itself says better
-        data = data_spelled_out(values.get("data", {}))
+        data = expand_data(values.get("data", {}))
         data = data.model_dump(exclude_defaults=True) if isinstance(data, DataConfig) else data
         return {**values, "data": with_first_request(data, queue.requests)} if isinstance(data, dict) else values
 
@@ -82,8 +82,10 @@ class RunConfig(ObjectiveConfig):
         if self.continual is not None:
             if self.reference is not None:
                 raise ValueError("reference means nothing beside continual; set continual.reference=first or previous")
-            if self.data.after:
-                raise ValueError("data.after means nothing beside continual.requests; put them all into the requests")
+            if self.data.forgotten_before:
+                raise ValueError(
+                    "data.forgotten_before means nothing beside continual.requests; put them all into the requests"
+                )
             try:
                 request_data(self.data, self.continual.requests)
             except ValidationError as error:
@@ -93,7 +95,7 @@ class RunConfig(ObjectiveConfig):
     @field_validator("method")
     @classmethod
     def _known_method(cls, value: str, info: ValidationInfo) -> str:
-        own = own_objectives(info.data.get("plugins", ()))
+        own = custom_objectives(info.data.get("plugins", ()))
         return check_method(
             value,
             forget=[each.name for each in own if isinstance(each, ForgetObjective)],
@@ -116,8 +118,8 @@ class FinetuneConfig(BaseModel):
     text: TextConfig = TextConfig()
     train: TrainConfig = TrainConfig()
 
-    _short_data = field_validator("data", mode="before")(data_spelled_out)
-    _short_lora = field_validator("train", mode="before")(_switched)
+    _short_data = field_validator("data", mode="before")(expand_data)
+    _short_lora = field_validator("train", mode="before")(_expand_lora)
 
 
 class EvaluationConfig(BaseModel):
@@ -138,21 +140,21 @@ class EvaluationConfig(BaseModel):
     text: TextConfig = TextConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
 
-    _short_data = field_validator("data", mode="before")(data_spelled_out)
+    _short_data = field_validator("data", mode="before")(expand_data)
     _known_definition = field_validator("definition")(_known_definition)
 
     @field_validator("data")
     @classmethod
     def _answers_are_there(cls, value: DataConfig) -> DataConfig:
-        if value.retain == OWN_ANSWERS:
+        if value.retain == MODEL_ANSWERS:
             raise ValueError(
-                "retain=generated compares a model with itself before unlearning; take that model's answers: "
+                "retain=model-answers compares a model with itself before unlearning; take that model's answers: "
                 "data.retain=RUN/own_answers.jsonl"
             )
         return value
 
 
-class LookConfig(BaseModel):
+class DataInspectionConfig(BaseModel):
     """What `efface data check` and `efface data describe` look at: the data, through a model's eyes if one is named."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -162,4 +164,4 @@ class LookConfig(BaseModel):
     text: TextConfig = TextConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
 
-    _short_data = field_validator("data", mode="before")(data_spelled_out)
+    _short_data = field_validator("data", mode="before")(expand_data)

@@ -11,8 +11,9 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from efface.data.config import FileConfig, data_spelled_out
-from efface.errors import EffaceError, nearest
+from efface.data.config import FileConfig, expand_data
+from efface.errors import EffaceError, suggest
+from efface.renamed import SETTING_VALUES, SWEEP_KEYS, current_settings, renamed_to
 
 Config = TypeVar("Config", bound=BaseModel)
 
@@ -46,6 +47,22 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return content
 
 
+def read_saved_settings(path: Path) -> dict[str, Any]:
+    """The settings of a config.yaml that efface wrote, this version or an earlier one.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Nested settings under their current names.
+
+    Raises:
+        EffaceError: As `read_yaml`.
+
+    """
+    return current_settings(read_yaml(path))
+
+
 def parse_pairs(pairs: Sequence[str], model: type[BaseModel]) -> dict[str, Any]:
     """`["train.lr=1e-5"]` as `{"train": {"lr": "1e-5"}}`; values are read as YAML, a later pair wins.
 
@@ -63,7 +80,7 @@ def parse_pairs(pairs: Sequence[str], model: type[BaseModel]) -> dict[str, Any]:
         value = _value(text, kinds[key])
         for part in reversed(key.split(".")):
             value = {part: value}
-        result = merge(result, value)
+        result = merge_settings(result, value)
     return result
 
 
@@ -78,16 +95,16 @@ def _value(text: str, kind: object) -> Any:
     return text if str in kinds and not isinstance(value, str | None) else value
 
 
-def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+def merge_settings(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """`over` on top of `base`, mapping by mapping; data of another source starts anew."""
     result = dict(base)
     for key, value in over.items():
         old, new = result.get(key), value
         if key == "data" and isinstance(new, dict):
-            old, new = data_spelled_out(old), data_spelled_out(new)
+            old, new = expand_data(old), expand_data(new)
             if isinstance(old, dict) and "source" in old and old["source"] != new.get("source", old["source"]):
                 old = None
-        result[key] = merge(old, new) if isinstance(old, dict) and isinstance(new, dict) else new
+        result[key] = merge_settings(old, new) if isinstance(old, dict) and isinstance(new, dict) else new
     return result
 
 
@@ -102,14 +119,25 @@ def dotted_keys(model: type[BaseModel], prefix: str = "") -> dict[str, object]:
     return keys
 
 
-def validated(model: type[Config], values: Mapping[str, Any]) -> Config:
+def validate_config(model: type[Config], values: Mapping[str, Any]) -> Config:
     """Check settings. Raises `EffaceError` for one that is wrong: which, what was given, what is allowed."""
+    _refuse_renamed_values(values)
     try:
         return model.model_validate(dict(values))
     except ValidationError as error:
         # a misspelled key comes first: it may be the reason why another one is missing
         problem = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
         raise EffaceError(_sentence(problem, model)) from error
+
+
+def _refuse_renamed_values(values: Mapping[str, Any]) -> None:
+    """Refuse a value that has another name now, where it would be taken for the path of a file."""
+    for key, old in SETTING_VALUES:
+        given: Any = values
+        for part in key.split("."):
+            given = given.get(part) if isinstance(given, Mapping) else None
+        if given == old and not Path(old).exists():
+            raise EffaceError(f"{key}={old} is now called {renamed_to(key, old)}")
 
 
 def _sentence(problem: ErrorDetails, model: type[BaseModel]) -> str:
@@ -132,11 +160,21 @@ def _unknown_key(key: str, model: type[BaseModel]) -> str:
     """Which key is unknown, and what was meant: the same name in another group, or the nearest in its own."""
     keys = dotted_keys(model)
     group, _, name = key.rpartition(".")
+    if new := renamed_to(key) or _renamed_in_sweep(key, keys):
+        return f"{key!r} is now called {new!r}"
     if elsewhere := [repr(full) for full in keys if full.rpartition(".")[2] == name]:
         return f"unknown key {key!r}; did you mean {' or '.join(elsewhere)}?"
     while not (beside := [full for full in keys if full.rpartition(".")[0] == group]):
         group = group.rpartition(".")[0]
-    return f"unknown key {key!r}; {nearest(key, beside)}"
+    return f"unknown key {key!r}; {suggest(key, beside)}"
+
+
+def _renamed_in_sweep(key: str, keys: Mapping[str, object]) -> str | None:
+    """The current name of a key of a sweep's spec, where `keys` are those of one."""
+    group, _, name = key.rpartition(".")
+    new = SWEEP_KEYS.get(name, "")
+    inside = ".".join(part for part in f"{group}.{new}".split(".") if part and not part.isdecimal())
+    return new if new and inside in keys else None
 
 
 def to_yaml(config: BaseModel) -> str:

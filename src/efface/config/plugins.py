@@ -21,12 +21,12 @@ from typing import Annotated, Any
 from pydantic import PlainSerializer, PlainValidator
 
 from efface.artifacts import METRICS, Partial
-from efface.errors import EffaceError, because
+from efface.errors import EffaceError, summarize_error
 from efface.objectives.config import FORGET, LLMU, RETAIN
-from efface.objectives.custom import ForgetObjective, OwnObjective, RetainObjective
+from efface.objectives.custom import CustomObjective, ForgetObjective, RetainObjective
 from efface.scores.custom import RecordMetric
 
-PluginClass = type[OwnObjective] | type[RecordMetric]
+PluginClass = type[CustomObjective] | type[RecordMetric]
 
 _BASES = (ForgetObjective, RetainObjective, RecordMetric)
 _NAMES = ", ".join(f"efface.{base.__name__}" for base in _BASES)
@@ -78,12 +78,12 @@ Plugins = Annotated[
 """A setting: given as what `load_plugins` takes, written as what it can find again."""
 
 
-def own_objectives(plugins: Iterable[Plugin]) -> tuple[OwnObjective, ...]:
+def custom_objectives(plugins: Iterable[Plugin]) -> tuple[CustomObjective, ...]:
     """The objectives among the plug-ins."""
-    return tuple(plugin.cls() for plugin in plugins if issubclass(plugin.cls, OwnObjective))
+    return tuple(plugin.cls() for plugin in plugins if issubclass(plugin.cls, CustomObjective))
 
 
-def own_metrics(plugins: Iterable[Plugin]) -> tuple[RecordMetric, ...]:
+def custom_metrics(plugins: Iterable[Plugin]) -> tuple[RecordMetric, ...]:
     """The metrics among the plug-ins."""
     return tuple(plugin.cls() for plugin in plugins if issubclass(plugin.cls, RecordMetric))
 
@@ -168,7 +168,7 @@ def _does_not_import(what: str, path: Path | None, error: BaseException) -> Effa
     lines = [frame.lineno for frame in frames if path is not None and Path(frame.filename) == path.absolute()]
     line = error.lineno if isinstance(error, SyntaxError) else lines[-1] if lines else None
     where = f", line {line}" if line else ""
-    return EffaceError(f"plug-in {what}{where} does not import ({because(error)}); correct it there")
+    return EffaceError(f"plug-in {what}{where} does not import ({summarize_error(error)}); correct it there")
 
 
 def _named(module: ModuleType, where: str, name: str) -> type:
@@ -217,7 +217,9 @@ def _checked(cls: type, here: str) -> PluginClass:
     try:
         cls()
     except Exception as error:  # the user's code raises what it likes
-        raise EffaceError(f"plug-in {here} cannot be made ({because(error)}); let it take no arguments") from error
+        raise EffaceError(
+            f"plug-in {here} cannot be made ({summarize_error(error)}); let it take no arguments"
+        ) from error
     return cls
 
 

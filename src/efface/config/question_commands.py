@@ -4,29 +4,29 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from efface.data.config import FileConfig, spelled_out
+from efface.data.config import FileConfig, expand_path
 from efface.hardware import Device
 from efface.text.formatter import TextConfig
 
 
-class AskingConfig(BaseModel):
+class AnswerGenerationConfig(BaseModel):
     """How a model answers."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    new_tokens: int = Field(default=200, gt=0)
+    max_new_tokens: int = Field(default=200, gt=0)
     """Most tokens of an answer; one that is longer ends behind its last whole sentence."""
-    batch_tokens: int | None = Field(default=None, gt=0)
-    """Generation keeps at most so many tokens in its cache: rows x (longest prompt + new_tokens); by default as many as
+    max_cache_tokens: int | None = Field(default=None, gt=0)
+    """Generation keeps at most so many tokens in its cache: rows x (longest prompt + max_new_tokens); by default as many as
     fit into half of the free memory."""
 
 
-class ProbingConfig(AskingConfig):
+class ProbeGenerationConfig(AnswerGenerationConfig):
     """How a model answers, and says how likely it holds other answers."""
 
-    new_tokens: int = Field(default=64, gt=0)
+    max_new_tokens: int = Field(default=64, gt=0)
     """Most tokens of an answer: what a model knows, it says in its first sentences."""
-    token_budget: int = Field(default=8_192, gt=0)
+    max_tokens_per_forward: int = Field(default=8_192, gt=0)
     """Likelihoods put at most so many tokens through the model at once."""
 
 
@@ -39,9 +39,9 @@ class AnswersConfig(BaseModel):
     questions: FileConfig
     device: Device = "auto"
     text: TextConfig = TextConfig()
-    evaluate: AskingConfig = AskingConfig()
+    evaluate: AnswerGenerationConfig = AnswerGenerationConfig()
 
-    _short_questions = field_validator("questions", mode="before")(spelled_out)
+    _short_questions = field_validator("questions", mode="before")(expand_path)
 
 
 class ProbeConfig(BaseModel):
@@ -56,6 +56,6 @@ class ProbeConfig(BaseModel):
     """Decides what is to be forgotten, kept and scored."""
     device: Device = "auto"
     text: TextConfig = TextConfig()
-    evaluate: ProbingConfig = ProbingConfig()
+    evaluate: ProbeGenerationConfig = ProbeGenerationConfig()
 
-    _short_questions = field_validator("questions", mode="before")(spelled_out)
+    _short_questions = field_validator("questions", mode="before")(expand_path)

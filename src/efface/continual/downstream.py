@@ -17,7 +17,7 @@ def first_downstream(this: Queue, reporter: Reporter) -> Downstream | None:
         return None
     if known := this.folder.downstream("before"):
         return known
-    reporter.stage("scoring downstream tasks before the requests")
+    reporter.on_stage("scoring downstream tasks before the requests")
     opened = this.open(reporter)
     with this.stage("downstream before"):
         scores = score_model(opened.model, opened.tokenizer, this.config, reporter)

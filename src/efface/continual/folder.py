@@ -9,10 +9,10 @@ from pydantic import BaseModel
 
 from efface.artifacts import Record
 from efface.config.commands import RunConfig
-from efface.config.continual import Request
-from efface.config.parse import read_yaml, to_yaml, validated
+from efface.config.parse import read_saved_settings, to_yaml, validate_config
+from efface.data.config import ForgetRequest
 from efface.errors import EffaceError
-from efface.evaluation.record_files import read_sets
+from efface.evaluation.record_files import read_record_sets
 from efface.run.folder import RunFolder
 
 
@@ -30,21 +30,21 @@ class QueueFolder(RunFolder):
 
     def read(self) -> RunConfig:
         """The queue's settings. Raises `EffaceError` where there is no queue."""
-        settings = read_yaml(self.config) if self.config.is_file() else {}
+        settings = read_saved_settings(self.config) if self.config.is_file() else {}
         if settings.get("continual") is None:
             raise EffaceError(
                 f"{self.root} holds no queue of requests; start one with efface run and continual.requests"
             )
-        return validated(RunConfig, settings)
+        return validate_config(RunConfig, settings)
 
     @staticmethod
-    def extended(config: RunConfig, requests: Sequence[Request]) -> RunConfig:
+    def extended(config: RunConfig, requests: Sequence[ForgetRequest]) -> RunConfig:
         """The settings with these requests. Raises `EffaceError` where they do not go together."""
         settings = config.model_dump(mode="json")
         settings["continual"]["requests"] = [
             each if isinstance(each, int) else each.model_dump(mode="json") for each in requests
         ]
-        return validated(RunConfig, settings)
+        return validate_config(RunConfig, settings)
 
     def check(self, config: BaseModel, *, resume: bool) -> None:
         """As that of a run; but a queue may have got further requests."""
@@ -59,4 +59,4 @@ class QueueFolder(RunFolder):
     def records_before(self) -> dict[str, list[Record]]:
         """What the first model said, as far as it was asked."""
         folder = self.root / "records" / "before"
-        return read_sets(folder) if any(folder.glob("*.jsonl")) else {}
+        return read_record_sets(folder) if any(folder.glob("*.jsonl")) else {}

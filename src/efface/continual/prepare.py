@@ -12,27 +12,27 @@ import torch
 
 from efface.artifacts import Manifest
 from efface.config.commands import RunConfig
-from efface.config.continual import ContinualConfig, Request, request_data
-from efface.config.parse import to_yaml
-from efface.config.plugins import own_metrics
+from efface.config.continual import ContinualConfig, request_data
+from efface.config.parse import read_saved_settings
+from efface.config.plugins import custom_metrics
 from efface.continual.folder import QueueFolder
 from efface.data import load_task
-from efface.data.config import OWN_ANSWERS, DataConfig, shown
-from efface.data.sources.generic_questions import keep_own_answers
+from efface.data.config import MODEL_ANSWERS, DataConfig, ForgetRequest, request_name
+from efface.data.sources.generic_questions import with_model_answers
 from efface.downstream.tasks import task_files
 from efface.errors import EffaceError
-from efface.evaluation.evaluate import check_fits
-from efface.models.open import Opened, open_model
+from efface.evaluation.evaluate import check_lengths
+from efface.models.open import OpenedModel, open_model
 from efface.objectives.terms import Objective
 from efface.progress.reporter import Reporter
-from efface.run.checks import checked_device, checked_model
+from efface.run.checks import check_settings, open_trainable_model
 from efface.run.epoch_scores import check_best
-from efface.run.manifest import check_task_files, manifest, training_precision
-from efface.run.retain_answers import Answering, own_answers, read_answers, write_answers
+from efface.run.manifest import check_task_files, make_manifest, training_precision
+from efface.run.retain_answers import RetainAnswerer, generate_retain_answers, read_answers, write_answers
 from efface.schema import Task
 from efface.scores.custom import RecordMetric
 from efface.train.examples import check_task, unlearning_examples
-from efface.train.sampler import draws
+from efface.train.sampler import sample_batches
 from efface.train.step import Example
 
 
@@ -49,7 +49,7 @@ class Queue:
     steps: list[list[list[Example]]]
     """Of each request: what each step trains on."""
     device: torch.device
-    opened: Opened | None
+    opened: OpenedModel | None
     """The first model; None once it was evaluated."""
     own_answers: dict[str, str] | None
     manifest: Manifest
@@ -57,7 +57,7 @@ class Queue:
     @property
     def own_metrics(self) -> Sequence[RecordMetric]:
         """The user's."""
-        return own_metrics(self.config.plugins)
+        return custom_metrics(self.config.plugins)
 
     def start(self) -> None:
         """Write what the queue was asked to do; from here on, it can be resumed."""
@@ -74,7 +74,7 @@ class Queue:
         self.manifest.seconds[name] = round(before + time.perf_counter() - start, 3)
         self.folder.write_manifest(self.manifest)
 
-    def open(self, reporter: Reporter) -> Opened:
+    def open(self, reporter: Reporter) -> OpenedModel:
         """The first model, once more where it was let go."""
         config = self.config
         return self.opened or open_model(
@@ -91,7 +91,7 @@ class Queue:
 
     def name_of(self, number: int) -> str:
         """What to call a request, counted from 1."""
-        return f"request {number} of {len(self.tasks)} ({shown(self.settings.requests[number - 1])})"
+        return f"request {number} of {len(self.tasks)} ({request_name(self.settings.requests[number - 1])})"
 
     def check_next(self) -> None:
         """Raise `EffaceError` where the first request that is not done cannot start, or go on, from what lies here."""
@@ -102,7 +102,7 @@ class Queue:
         if number > 1 and not self.folder.request(number - 1).model.is_dir():
             raise EffaceError(f"{config.model} is not there, and {what} starts from it; start anew in another --out")
         started = self.folder.request(number).config
-        if started.is_file() and started.read_bytes() != to_yaml(config).encode():
+        if started.is_file() and read_saved_settings(started) != config.model_dump(mode="json"):
             raise EffaceError(f"{what} was started in another place; go on with {self.folder.root} where it lay")
 
 
@@ -113,7 +113,7 @@ def prepare_queue(
     data_dir: Path | None,
     resume: bool,
     reporter: Reporter,
-    answer: Answering = own_answers,
+    answer: RetainAnswerer = generate_retain_answers,
 ) -> Queue:
     """Read and check the settings, all requests and the model; writes nothing.
 
@@ -122,14 +122,14 @@ def prepare_queue(
     settings = config.continual
     if settings is None:
         raise EffaceError("there are no requests; set continual.requests, such as [1, 2] or [first.csv, second.csv]")
-    device = checked_device(config, folder, resume=resume)
+    device = check_settings(config, folder, resume=resume)
     data = request_data(config.data, settings.requests)
     tasks = [_loaded(each, request, data_dir) for each, request in zip(data, settings.requests, strict=True)]
-    opened, bound = checked_model(config, device, reporter)
+    opened, bound = open_trainable_model(config, device, reporter)
     answers = None
-    if config.data.retain == OWN_ANSWERS:
+    if config.data.retain == MODEL_ANSWERS:
         answers = read_answers(folder) or answer(opened.model, opened.formatter, config, reporter)
-        tasks = [keep_own_answers(task, answers, retain_evaluation=config.data.retain_evaluation) for task in tasks]
+        tasks = [with_model_answers(task, answers, retain_evaluation=config.data.retain_evaluation) for task in tasks]
     steps = [_steps(task, bound, config, opened) for task in tasks]
     this = Queue(
         config=config,
@@ -147,9 +147,9 @@ def prepare_queue(
     return this
 
 
-def _manifest(config: RunConfig, tasks: Sequence[Task], opened: Opened, device: torch.device) -> Manifest:
+def _manifest(config: RunConfig, tasks: Sequence[Task], opened: OpenedModel, device: torch.device) -> Manifest:
     """What makes this queue; each request has a manifest of its own."""
-    return manifest(
+    return make_manifest(
         seed=config.seed,
         device=device,
         precision=f"training {training_precision(config.train, device)}; each request has a manifest of its own",
@@ -161,20 +161,20 @@ def _manifest(config: RunConfig, tasks: Sequence[Task], opened: Opened, device: 
     )
 
 
-def _loaded(data: DataConfig, request: Request, data_dir: Path | None) -> Task:
+def _loaded(data: DataConfig, request: ForgetRequest, data_dir: Path | None) -> Task:
     """The task of one request. Raises `EffaceError` that names it."""
     try:
         return load_task(data, data_dir=data_dir)
     except EffaceError as error:
-        raise EffaceError(f"request {len(data.after) + 1} ({shown(request)}): {error}") from error
+        raise EffaceError(f"request {len(data.forgotten_before) + 1} ({request_name(request)}): {error}") from error
 
 
-def _steps(task: Task, bound: Objective, config: RunConfig, opened: Opened) -> list[list[Example]]:
+def _steps(task: Task, bound: Objective, config: RunConfig, opened: OpenedModel) -> list[list[Example]]:
     """What one request's run would train on. Raises `EffaceError` where it does not fit the method or the model."""
     check_task(task, bound)
     check_best(config, task)
-    check_fits(opened.model, opened.formatter, task.evaluation, config.evaluate)
-    return unlearning_examples(draws(task, config.train, config.seed), bound.views, opened.formatter)
+    check_lengths(opened.model, opened.formatter, task.evaluation, config.evaluate)
+    return unlearning_examples(sample_batches(task, config.train, config.seed), bound.views, opened.formatter)
 
 
 def _continued(folder: QueueFolder, made: Manifest) -> Manifest:

@@ -8,15 +8,14 @@ from pathlib import Path
 
 from efface.artifacts import ContinualResults, Downstream, Record, Results
 from efface.config.commands import RunConfig
-from efface.config.continual import Request
 from efface.continual.downstream import first_downstream
 from efface.continual.folder import QueueFolder
 from efface.continual.prepare import Queue, prepare_queue
 from efface.continual.records import first_records, records_for
-from efface.data.config import ColumnsConfig, FileConfig, shown
+from efface.data.config import ColumnsConfig, FileConfig, ForgetRequest, request_name
 from efface.errors import EffaceError
 from efface.progress.quiet_libraries import quiet_libraries
-from efface.progress.reporter import Once, Reporter, Silent
+from efface.progress.reporter import OnceReporter, Reporter, SilentReporter
 from efface.run.pipeline import run
 from efface.run.retain_answers import write_answers
 from efface.scores.continual import continual_results
@@ -38,24 +37,24 @@ def run_queue(
     All requests are read and checked before anything is written. Raises `EffaceError` as `pipeline.run` does, and
     where a request was made before, or leaves nothing to keep.
     """
-    told = Once(reporter or Silent())
+    told = OnceReporter(reporter or SilentReporter())
     this = prepare_queue(config, QueueFolder(out), data_dir=data_dir, resume=resume, reporter=told)
     downstream = first_downstream(this, told)
     this.start()
     before = first_records(this, told)
     results = []
     for number in range(1, len(this.tasks) + 1):
-        results.append(_forget(this, number, before, downstream, data_dir=data_dir, reporter=told))
+        results.append(_unlearn_request(this, number, before, downstream, data_dir=data_dir, reporter=told))
         if number > 1 and this.settings.keep_models == "last":
             this.folder.drop_model(number - 1)
     found = continual_results(
-        results, before, [shown(each) for each in this.settings.requests], config.definition, this.own_metrics
+        results, before, [request_name(each) for each in this.settings.requests], config.definition, this.own_metrics
     )
     this.folder.write_results(found)
     return found
 
 
-def with_request(out: Path, request: Request) -> RunConfig:
+def append_request(out: Path, request: ForgetRequest) -> RunConfig:
     """The settings of the queue in `out` with another request behind the others, or with the last one to go on with.
 
     A file has its columns named as in the last one, unless it says otherwise. Raises `EffaceError` where there is no
@@ -73,10 +72,10 @@ def with_request(out: Path, request: Request) -> RunConfig:
     place = requests.index(request) + 1
     if place == len(requests) and folder.request(place).results() is None:
         return config
-    raise EffaceError(f"{out} holds {shown(request)} already, as request {place}; give one that is new")
+    raise EffaceError(f"{out} holds {request_name(request)} already, as request {place}; give one that is new")
 
 
-def _forget(
+def _unlearn_request(
     this: Queue,
     number: int,
     before: Mapping[str, Sequence[Record]],
@@ -88,10 +87,10 @@ def _forget(
     """Unlearn one request, counted from 1, unless that was done already."""
     folder, what = this.folder.request(number), this.name_of(number)
     if done := folder.results():
-        reporter.stage(f"{what}: unlearned already in {folder.root}")
+        reporter.on_stage(f"{what}: unlearned already in {folder.root}")
         shutil.rmtree(folder.checkpoints, ignore_errors=True)  # which are the last to go
         return done
-    reporter.stage(what)
+    reporter.on_stage(what)
     if this.own_answers is not None:
         write_answers(folder, this.own_answers)
     with this.stage(f"request {number}"):

@@ -9,7 +9,7 @@ from efface.continual.prepare import Queue
 from efface.evaluation.evaluate import evaluate
 from efface.evaluation.judges import open_judges
 from efface.progress.reporter import Reporter
-from efface.run.evaluation_stages import collect
+from efface.run.evaluation_stages import free_models
 from efface.schema import EvaluationSet, Item, Task
 from efface.scores.sets import FORGET, is_forgotten
 
@@ -27,10 +27,10 @@ def first_records(this: Queue, reporter: Reporter) -> Records:
     missing = [each for each in missing if each.items]
     if missing:
         with this.stage("evaluate before"):
-            reporter.stage("evaluating before the requests")
+            reporter.on_stage("evaluating before the requests")
             known = _evaluate(this, missing, known, reporter)
     this.opened = None
-    collect()
+    free_models()
     return known
 
 
@@ -61,7 +61,7 @@ def _evaluate(this: Queue, missing: Sequence[EvaluationSet], known: Records, rep
             config=this.config.evaluate.model_copy(update={"limit": None}),
             judges=judges,
             before=None,
-            progress=reporter.scored,
+            progress=reporter.on_progress,
         )
         known = {**known, each.name: [*known.get(each.name, ()), *made[each.name]]}
         this.folder.write_records("before", known)

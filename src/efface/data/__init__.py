@@ -6,13 +6,13 @@ import os
 from pathlib import Path
 
 from efface.data.config import DataConfig, Without, parse_data
-from efface.data.extra_retain import padded
+from efface.data.extra_retain import add_extra_retain
 from efface.data.sources.download import default_folder, published_benchmark, status
-from efface.data.sources.generated_authors import generate_authors, load_generated
 from efface.data.sources.real_world import load_real_world, load_real_world_training_set
+from efface.data.sources.synthetic_authors import load_synthetic_authors, make_authors
 from efface.data.sources.tofu import load_tofu, load_tofu_training_set
 from efface.data.sources.user_files import load_files, load_files_training_set
-from efface.data.subsets import rest_of
+from efface.data.subsets import exclude_items
 from efface.errors import EffaceError
 from efface.schema import Item, Task
 
@@ -26,7 +26,7 @@ def load_task(config: DataConfig, *, data_dir: Path | None) -> Task:
     and without it takes what `efface data fetch` fetched.
     Generated authors and a user's files need neither. Raises `EffaceError` for data that cannot be used.
     """
-    return padded(_task(config, data_dir), config)
+    return add_extra_retain(_task(config, data_dir), config)
 
 
 def load_training_set(config: DataConfig, *, data_dir: Path | None, without: Without | None = None) -> tuple[Item, ...]:
@@ -42,7 +42,7 @@ def load_training_set(config: DataConfig, *, data_dir: Path | None, without: Wit
         case "forget":
             left = _task(config, data_dir).retain
         case _:
-            left = rest_of(items, _task(DataConfig(source="tofu", split=without), data_dir).forget)
+            left = exclude_items(items, _task(DataConfig(source="tofu", split=without), data_dir).forget)
     if not left or len(left) == len(items):
         problem = "nothing of it" if left else "nothing but that"
         raise EffaceError(f"without={without}: the data holds {problem}; leave it out or choose other data")
@@ -50,7 +50,7 @@ def load_training_set(config: DataConfig, *, data_dir: Path | None, without: Wit
 
 
 def _task(config: DataConfig, data_dir: Path | None) -> Task:
-    tasks = [each for each in config.after if isinstance(each, int)]
+    tasks = [each for each in config.forgotten_before if isinstance(each, int)]
     match config:
         case DataConfig(source="tofu", split=split) if split:
             folder = _folder(data_dir, "tofu")
@@ -60,8 +60,8 @@ def _task(config: DataConfig, data_dir: Path | None) -> Task:
             return load_real_world(_folder(data_dir, "real-world"))
         case DataConfig(source="files"):
             return load_files(config)
-        case _:  # generated: the config has refused everything else
-            return load_generated(
+        case _:  # synthetic authors: the config has refused everything else
+            return load_synthetic_authors(
                 config.authors,
                 config.forget_authors,
                 config.author_seed,
@@ -83,7 +83,7 @@ def _training_set(config: DataConfig, data_dir: Path | None) -> tuple[Item, ...]
         case DataConfig(source="files"):
             return load_files_training_set(config)
         case _:
-            return generate_authors(config.authors, config.author_seed)
+            return make_authors(config.authors, config.author_seed)
 
 
 def _folder(data_dir: Path | None, name: str) -> Path:

@@ -8,9 +8,9 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from efface.errors import EffaceError, nearest
+from efface.errors import EffaceError, suggest
 
-Source = Literal["tofu", "real-world", "generated", "files"]
+Source = Literal["tofu", "real-world", "synthetic-authors", "files"]
 Split = Literal["forget01", "forget05", "forget10"]
 Without = Literal["forget", "forget01", "forget05", "forget10"]
 """What a model is not to see that others are compared with: the data's own forget set, or one of TOFU's."""
@@ -19,17 +19,27 @@ TASKS: dict[Split, int] = {"forget01": 10, "forget05": 10, "forget10": 9}
 """How many tasks, one forget set each, the file of a TOFU split holds."""
 
 _SETTINGS: dict[Source, frozenset[str]] = {
-    "tofu": frozenset({"split", "task", "after", "retain_items", "retain_evaluation"}),
+    "tofu": frozenset({"split", "task", "forgotten_before", "retain_items", "retain_evaluation"}),
     "real-world": frozenset(),
-    "generated": frozenset({"authors", "forget_authors", "author_seed", "task", "after", "retain_evaluation"}),
+    "synthetic-authors": frozenset(
+        {"authors", "forget_authors", "author_seed", "task", "forgotten_before", "retain_evaluation"}
+    ),
     "files": frozenset(
-        {"forget", "retain", "keep_rest", "after", "passage_length", "generic_questions", "retain_evaluation"}
+        {
+            "forget",
+            "retain",
+            "retain_minus_forget",
+            "forgotten_before",
+            "passage_length",
+            "generic_questions",
+            "retain_evaluation",
+        }
     ),
 }
-_FOR_ALL = frozenset({"source", "padding", "padding_items"})
+_FOR_ALL = frozenset({"source", "extra_retain", "extra_retain_items"})
 """The settings that mean something for each source."""
 
-OWN_ANSWERS = "generated"
+MODEL_ANSWERS = "model-answers"
 """In place of a retain file: the model's own answers to generic questions."""
 
 
@@ -72,8 +82,8 @@ class FileConfig(BaseModel):
     columns: ColumnsConfig = ColumnsConfig()
 
 
-Earlier = int | FileConfig
-"""What an earlier request asked to forget: the number of a task, or a file."""
+ForgetRequest = int | FileConfig
+"""What one request asks to forget: the number of a task of the data, or a file."""
 
 
 class DataConfig(BaseModel):
@@ -89,22 +99,22 @@ class DataConfig(BaseModel):
     """TOFU only: which forget file."""
     task: int = Field(default=1, ge=1)
     """TOFU and generated: which task; 1 is the benchmark's standard forget set, and the last authors generated."""
-    after: tuple[Earlier, ...] = ()
+    forgotten_before: tuple[ForgetRequest, ...] = ()
     """What was forgotten before, in that order: tasks, or files for source=files. None of it is kept, and each is
     scored as a set of its own."""
     retain_items: int | None = Field(default=None, ge=1)
     """TOFU only: keep the first so many of the retain set, and make target models of these and the forget set."""
     forget: FileConfig | None = None
     """Files only: what to forget; a path alone will do."""
-    retain: FileConfig | Literal["generated"] | None = None
-    """Files only: what to keep; `generated` takes the model's own answers to generic questions. Without it, only
+    retain: FileConfig | Literal["model-answers"] | None = None
+    """Files only: what to keep; `model-answers` takes the model's own answers to generic questions. Without it, only
     methods that keep nothing can be used."""
-    keep_rest: bool = False
+    retain_minus_forget: bool = False
     """Files only: the retain file may hold what is forgotten, too; the rest of it is kept."""
     passage_length: int = Field(default=1000, ge=20)
     """Files only: running text is cut into passages of at most so many characters."""
     generic_questions: int = Field(default=200, ge=2, le=400)
-    """Files only, with retain=generated: how many questions the model answers; every fourth is not trained on, but
+    """Files only, with retain=model-answers: how many questions the model answers; every fourth is not trained on, but
     scored."""
     authors: int = Field(default=20, ge=1)
     """Generated only: how many authors are invented."""
@@ -114,20 +124,20 @@ class DataConfig(BaseModel):
     """Generated only: decides names, facts and wording."""
     retain_evaluation: int = Field(default=300, ge=1)
     """At most so many retain questions are scored. Real-world data scores all of its other neighbors."""
-    padding: FileConfig | None = None
+    extra_retain: FileConfig | None = None
     """Unrelated instructions and answers that are kept, too: for a retain set that has become small."""
-    padding_items: int = Field(default=2000, ge=1)
+    extra_retain_items: int = Field(default=2000, ge=1)
     """At most so many of them, evenly spread over the file."""
 
-    @field_validator("forget", "retain", "padding", mode="before")
+    @field_validator("forget", "retain", "extra_retain", mode="before")
     @classmethod
     def _path_alone(cls, value: Any) -> Any:
-        return spelled_out(value)
+        return expand_path(value)
 
-    @field_validator("after", mode="before")
+    @field_validator("forgotten_before", mode="before")
     @classmethod
     def _paths_alone(cls, value: Any) -> Any:
-        return [spelled_out(each) for each in value] if isinstance(value, list | tuple) else value
+        return [expand_path(each) for each in value] if isinstance(value, list | tuple) else value
 
     @model_validator(mode="after")
     def _settings_fit_source(self) -> Self:
@@ -146,30 +156,37 @@ class DataConfig(BaseModel):
         if self.source == "files" and self.forget is None:
             raise ValueError("source=files needs forget=PATH, a file of what to forget")
         unasked = self.generic_questions != type(self).model_fields["generic_questions"].default
-        if unasked and self.retain != OWN_ANSWERS:
-            raise ValueError("generic_questions means nothing without retain=generated: remove it")
-        if self.source == "generated" and self.forget_authors >= self.authors:
+        if unasked and self.retain != MODEL_ANSWERS:
+            raise ValueError("generic_questions means nothing without retain=model-answers: remove it")
+        if self.source == "synthetic-authors" and self.forget_authors >= self.authors:
             raise ValueError(
                 f"forget_authors={self.forget_authors} of authors={self.authors} leaves nobody to keep: "
                 "forget fewer or generate more"
             )
-        if self.padding is None and self.padding_items != type(self).model_fields["padding_items"].default:
-            raise ValueError("padding_items means nothing without padding: remove it")
+        if (
+            self.extra_retain is None
+            and self.extra_retain_items != type(self).model_fields["extra_retain_items"].default
+        ):
+            raise ValueError("extra_retain_items means nothing without extra_retain: remove it")
         return self
 
     @model_validator(mode="after")
     def _earlier_ones_fit(self) -> Self:
-        """Each of `after` is of the kind that the source has, there, and neither repeated nor forgotten now."""
+        """Each of `forgotten_before` is of the kind that the source has, there, and neither repeated nor forgotten now."""
         this = self.forget if self.source == "files" else self.task
         kind, call = (FileConfig, "files") if self.source == "files" else (int, "tasks, such as [1, 2]")
-        for each in self.after:
+        for each in self.forgotten_before:
             if not isinstance(each, kind):
-                raise ValueError(f"after={shown(each)}: for source={self.source} it is a list of {call}")
-        for place, each in enumerate(self.after):
-            if each == this or each in self.after[:place]:
-                raise ValueError(f"{shown(each)} is asked to be forgotten twice: remove it from after")
+                raise ValueError(
+                    f"forgotten_before={request_name(each)}: for source={self.source} it is a list of {call}"
+                )
+        for place, each in enumerate(self.forgotten_before):
+            if each == this or each in self.forgotten_before[:place]:
+                raise ValueError(
+                    f"{request_name(each)} is asked to be forgotten twice: remove it from forgotten_before"
+                )
         if self.source != "files":
-            check_tasks(self, [self.task, *(each for each in self.after if isinstance(each, int))])
+            check_tasks(self, [self.task, *(each for each in self.forgotten_before if isinstance(each, int))])
         return self
 
 
@@ -182,25 +199,25 @@ def check_tasks(config: DataConfig, tasks: Sequence[int]) -> None:
             raise ValueError(f"task={task} is not in {where}, which has 1 to {last}")
 
 
-def shown(request: int | FileConfig) -> str:
+def request_name(request: int | FileConfig) -> str:
     """A request as one reads it: `task 3`, or the path of its file."""
     return f"task {request}" if isinstance(request, int) else request.path
 
 
-def spelled_out(file: Any) -> Any:
+def expand_path(file: Any) -> Any:
     """A path alone as the settings it stands for; anything else as it is."""
-    return {"path": str(file)} if isinstance(file, str | Path) and file != OWN_ANSWERS else file
+    return {"path": str(file)} if isinstance(file, str | Path) and file != MODEL_ANSWERS else file
 
 
 SHORTHANDS: dict[str, DataConfig] = {
     **{f"tofu-{split}": DataConfig(source="tofu", split=split) for split in TASKS},
     "real-world": DataConfig(source="real-world"),
-    "generated": DataConfig(source="generated"),
+    "synthetic-authors": DataConfig(source="synthetic-authors"),
 }
 
 
 def parse_data(name: str) -> DataConfig:
-    """Return the settings that a shorthand such as `tofu-forget01`, `real-world` or `generated` stands for.
+    """Return the settings that a shorthand such as `tofu-forget01`, `real-world` or `synthetic-authors` stands for.
 
     Raises `EffaceError` for any other name.
     """
@@ -208,14 +225,14 @@ def parse_data(name: str) -> DataConfig:
         return SHORTHANDS[name]
     except KeyError:
         raise EffaceError(
-            f"unknown data {name!r}: {nearest(name, SHORTHANDS)}; your own files go in as source=files"
+            f"unknown data {name!r}: {suggest(name, SHORTHANDS)}; your own files go in as source=files"
         ) from None
 
 
-def data_spelled_out(data: Any) -> Any:
+def expand_data(data: Any) -> Any:
     """`data: tofu-forget01` for short; forget and retain files may be paths alone, and need no `source`."""
     if isinstance(data, str):
         return parse_data(data).model_dump(exclude_defaults=True)
     if isinstance(data, dict) and (files := {key: data[key] for key in ("forget", "retain") if key in data}):
-        return {"source": "files", **data, **{key: spelled_out(file) for key, file in files.items()}}
+        return {"source": "files", **data, **{key: expand_path(file) for key, file in files.items()}}
     return data

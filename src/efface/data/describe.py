@@ -11,10 +11,10 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from efface.artifacts import Metric
-from efface.data.task_checks import asked, plain
+from efface.data.task_checks import normalized, normalized_prompt
 from efface.schema import EvaluationSet, Item, Task, Turn
 
-Kind = Literal["questions", "conversations", "passages"]
+ItemType = Literal["questions", "conversations", "passages"]
 
 RUN_OF_WORDS = 8
 """Two answers that share so many words in a row say the same thing, or come from the same text."""
@@ -22,11 +22,11 @@ RUN_OF_WORDS = 8
 _WORD = re.compile(r"\w+")
 
 
-class _Described(BaseModel):
+class _DescriptionPart(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Lengths(_Described):
+class Lengths(_DescriptionPart):
     """How long the items of a set are, prompt and answer together."""
 
     unit: Literal["characters", "tokens"]
@@ -44,18 +44,18 @@ class Lengths(_Described):
 Measure = Callable[[Sequence[Item]], Lengths]
 
 
-class WrongAnswers(_Described):
+class WrongAnswers(_DescriptionPart):
     """How many wrong answers an item has."""
 
     minimum: int
     maximum: int
 
 
-class SetDescription(_Described):
+class SetDescription(_DescriptionPart):
     """One set of items, trained on or scored."""
 
     count: int
-    kinds: dict[Kind, int]
+    kinds: dict[ItemType, int]
     conversations: int
     """How many those items come from whose kind is `conversations`: each answer in one is an item."""
     wrong_answers: WrongAnswers | None
@@ -65,7 +65,7 @@ class SetDescription(_Described):
     """Items with the question and the answer of an earlier one; case and white space tell nothing apart."""
 
 
-class SharedWords(_Described):
+class SharedWords(_DescriptionPart):
     """A forget and a retain item whose answers share `RUN_OF_WORDS` words in a row."""
 
     forget: str
@@ -73,7 +73,7 @@ class SharedWords(_Described):
     words: str
 
 
-class Overlap(_Described):
+class Overlap(_DescriptionPart):
     """What is to be forgotten and yet stands in what is to be kept. Both numbers count forget items."""
 
     same_question: int
@@ -82,7 +82,7 @@ class Overlap(_Described):
     first_shared: SharedWords | None
 
 
-class Sample(_Described):
+class Sample(_DescriptionPart):
     """An item as the model is to see it."""
 
     set: Literal["forget", "retain"]
@@ -93,7 +93,7 @@ class Sample(_Described):
     answer: str
 
 
-class Description(_Described):
+class Description(_DescriptionPart):
     """What `efface data describe` tells, and prints as JSON."""
 
     task: str
@@ -114,7 +114,7 @@ def describe(task: Task, *, embedder: str, judge: str, measure: Measure | None =
     `embedder` and `judge` are those of `EvaluateConfig`; `measure` says how long items are, by default in
     characters; `samples` is how many of the first items of the forget and of the retain set are shown.
     """
-    measure = measure or in_characters
+    measure = measure or character_lengths
     shown: tuple[tuple[Literal["forget", "retain"], Item], ...] = (
         *(("forget", item) for item in task.forget[:samples]),
         *(("retain", item) for item in task.retain[:samples]),
@@ -148,7 +148,7 @@ def lengths(values: Sequence[int], unit: Literal["characters", "tokens"], limit:
     )
 
 
-def in_characters(items: Sequence[Item]) -> Lengths:
+def character_lengths(items: Sequence[Item]) -> Lengths:
     """Lengths of everything that is said in each item, without what a chat template adds."""
     return lengths(
         [sum(len(turn.content) for turn in item.history) + len(item.question) + len(item.answer) for item in items],
@@ -158,7 +158,7 @@ def in_characters(items: Sequence[Item]) -> Lengths:
 
 def overlap(forget: Sequence[Item], retain: Sequence[Item]) -> Overlap:
     """Find forget items that the retain set asks for, too, or whose answers it repeats in part."""
-    kept_questions = {asked(item) for item in retain}
+    kept_questions = {normalized_prompt(item) for item in retain}
     kept_by: dict[str, str] = {}  # run of words -> id of the first retain item that has it
     for item in retain:
         for run in _runs(item.answer):
@@ -168,7 +168,7 @@ def overlap(forget: Sequence[Item], retain: Sequence[Item]) -> Overlap:
         if words := next((run for run in _runs(item.answer) if run in kept_by), None):
             shared.append(SharedWords(forget=item.id, retain=kept_by[words], words=words))
     return Overlap(
-        same_question=sum(asked(item) in kept_questions for item in forget),
+        same_question=sum(normalized_prompt(item) in kept_questions for item in forget),
         shared_words=len(shared),
         first_shared=shared[0] if shared else None,
     )
@@ -196,11 +196,11 @@ def _set(items: Sequence[Item], measure: Measure) -> SetDescription:
     wrong = [len(item.perturbed_answers) for item in items]
     return SetDescription(
         count=len(items),
-        kinds=dict(Counter(_kind(item, talks) for item in items)),
+        kinds=dict(Counter(_item_type(item, talks) for item in items)),
         conversations=len(talks),
         wrong_answers=WrongAnswers(minimum=min(wrong), maximum=max(wrong)) if any(wrong) else None,
         lengths=measure(items),
-        repeated=len(items) - len({(asked(item), plain(item.answer)) for item in items}),
+        repeated=len(items) - len({(normalized_prompt(item), normalized(item.answer)) for item in items}),
     )
 
 
@@ -209,7 +209,7 @@ def _row_of(item: Item) -> str:
     return "/".join(item.id.split("/")[:2])
 
 
-def _kind(item: Item, talks: set[str]) -> Kind:
+def _item_type(item: Item, talks: set[str]) -> ItemType:
     """`talks`: the rows that are conversations."""
     if item.passage:
         return "passages"

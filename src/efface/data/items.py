@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from efface.data.readers.table import Row
+from efface.data.readers.table import SourceRow
 from efface.schema import Item, Prompt
 
 EXTRAS = (
@@ -20,7 +20,7 @@ EXTRAS = (
 """Columns beside a question and its answer that are read where they are there; `name` is whom the question is about."""
 
 
-def to_item(row: Row, id: str) -> Item:
+def to_item(row: SourceRow, id: str) -> Item:
     """Return a row with the columns `question` and `answer` as an item called `id`.
 
     Raises `EffaceError` for a column that is missing, blank or no text, or a key fact that its answer lacks.
@@ -29,7 +29,7 @@ def to_item(row: Row, id: str) -> Item:
     return with_extras(row, id, Prompt(row.text("question")), row.text("answer"), names)
 
 
-def with_extras(row: Row, id: str, prompt: Prompt, answer: str, names: Mapping[str, str]) -> Item:
+def with_extras(row: SourceRow, id: str, prompt: Prompt, answer: str, names: Mapping[str, str]) -> Item:
     """Return the item of this prompt and answer with what the row's other columns say about it.
 
     `names`: what the file calls the columns of `EXTRAS`. Raises `EffaceError` as `to_item` does.

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from efface.data.config import ColumnsConfig, FileConfig
-from efface.data.readers.columns import ANSWERS, columns_of, first_of, spelled
+from efface.data.readers.columns import ANSWERS, column_names, first_of, match_column
 from efface.data.readers.python_rows import json_lines
 from efface.data.readers.read import read_table
-from efface.data.readers.row_types import find_shape, ignored_columns
-from efface.data.readers.table import Row, Table, read_each
+from efface.data.readers.row_types import detect_schema, ignored_columns
+from efface.data.readers.table import SourceRow, Table, read_each
 from efface.errors import EffaceError
 from efface.schema import Item
 
@@ -19,7 +19,7 @@ SETTING = "questions"
 
 
 @dataclass(frozen=True)
-class Question:
+class FileQuestion:
     """One question; its item's `scored_answer` is the right answer."""
 
     item: Item
@@ -30,24 +30,24 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Questions:
+class QuestionFile:
     """All questions of one source, at least one."""
 
     source: str
     """The file, or what else they come from."""
     sha256: str
-    questions: tuple[Question, ...]
+    questions: tuple[FileQuestion, ...]
     warnings: tuple[str, ...] = ()
 
 
-def load_questions(file: FileConfig) -> Questions:
+def load_questions(file: FileConfig) -> QuestionFile:
     """Read questions with their answers; where there is no column of answers, `golden_answer` is it.
 
     A column `kind` says what sort of thing each question is about. Raises `EffaceError` naming file, line and column
     for whatever cannot be used, conversations and documents included.
     """
     table = read_table(file, SETTING)
-    shape = find_shape(table, _columns(table, file.columns), SETTING)
+    shape = detect_schema(table, _columns(table, file.columns), SETTING)
     if shape.kind != "question":
         raise EffaceError(
             f"{table.name} holds {shape.kind}s, and only questions can be asked; give a file with the columns question "
@@ -55,16 +55,16 @@ def load_questions(file: FileConfig) -> Questions:
         )
     others = ignored_columns(table, shape)
 
-    def question(row: Row) -> Question:
+    def question(row: SourceRow) -> FileQuestion:
         [item] = shape.items(row, f"question/{row.number:04d}", 1)
         kind = row.text_or_blank(kind_column).strip()
-        return Question(item, kind, {column: row.value(column) for column in others if row.has(column)})
+        return FileQuestion(item, kind, {column: row.value(column) for column in others if row.has(column)})
 
-    kind_column = spelled(columns_of(table), "kind")
-    return Questions(table.name, table.sha256, tuple(read_each(table.rows, question)), table.warnings)
+    kind_column = match_column(column_names(table), "kind")
+    return QuestionFile(table.name, table.sha256, tuple(read_each(table.rows, question)), table.warnings)
 
 
-def rows_with(said: Iterable[tuple[Question, str]], columns: Iterable[str] | None = None) -> str:
+def answers_as_json_lines(said: Iterable[tuple[FileQuestion, str]], columns: Iterable[str] | None = None) -> str:
     """Return JSON lines in the form of the real-world people: each question with what a model said to it.
 
     `answer` is the model's own words, `golden_answer` the right answer, and the question's other columns stay.
@@ -79,14 +79,14 @@ def rows_with(said: Iterable[tuple[Question, str]], columns: Iterable[str] | Non
 
 def _columns(table: Table, given: ColumnsConfig) -> ColumnsConfig:
     """The columns that the user gave; `golden_answer` is the answer where there is no other."""
-    there = columns_of(table)
-    golden = given.golden_answer or spelled(there, "golden_answer")
+    there = column_names(table)
+    golden = given.golden_answer or match_column(there, "golden_answer")
     if given.answer or first_of(table.rows[0], ANSWERS) or golden not in there:
         return given
     return given.model_copy(update={"answer": golden})
 
 
-def _row(question: Question, answer: str) -> dict[str, object]:
+def _row(question: FileQuestion, answer: str) -> dict[str, object]:
     item = question.item
     turns = [turn.model_dump() for turn in item.history]
     values = {

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from efface.data.selection import evenly_spread
-from efface.data.task_checks import asked, plain
+from efface.data.selection import evenly_spaced
+from efface.data.task_checks import normalized, normalized_prompt
 from efface.errors import EffaceError
 from efface.schema import EvaluationSet, Item
 
 
-def forgotten_earlier(requests: Iterable[Sequence[Item]]) -> tuple[EvaluationSet, ...]:
+def forgotten_before_sets(requests: Iterable[Sequence[Item]]) -> tuple[EvaluationSet, ...]:
     """The scored items of each earlier request, in order, as the sets `forgotten-1`, `forgotten-2` and so on."""
     return tuple(
         EvaluationSet(name=f"forgotten-{number}", items=tuple(items), entailment_premise="output")
@@ -18,15 +18,15 @@ def forgotten_earlier(requests: Iterable[Sequence[Item]]) -> tuple[EvaluationSet
     )
 
 
-def rest_of(items: Iterable[Item], gone: Iterable[Item]) -> tuple[Item, ...]:
+def exclude_items(items: Iterable[Item], gone: Iterable[Item]) -> tuple[Item, ...]:
     """Those of `items` that say something else than each of `gone`; case and white space tell nothing apart."""
-    said = {(asked(item), plain(item.answer)) for item in gone}
-    return tuple(item for item in items if (asked(item), plain(item.answer)) not in said)
+    said = {(normalized_prompt(item), normalized(item.answer)) for item in gone}
+    return tuple(item for item in items if (normalized_prompt(item), normalized(item.answer)) not in said)
 
 
-def kept(items: Iterable[Item], requests: Sequence[Sequence[Item]], *, name: str) -> tuple[Item, ...]:
+def remaining_retain(items: Iterable[Item], requests: Sequence[Sequence[Item]], *, name: str) -> tuple[Item, ...]:
     """What is left of `items` after all the requests. Raises `EffaceError` where nothing is; `name` is the task's."""
-    left = rest_of(items, [item for each in requests for item in each])
+    left = exclude_items(items, [item for each in requests for item in each])
     if not left:
         raise EffaceError(
             f"{name}: after {len(requests)} request(s), nothing is left to keep; forget less or keep more"
@@ -34,7 +34,7 @@ def kept(items: Iterable[Item], requests: Sequence[Sequence[Item]], *, name: str
     return left
 
 
-def scored_of_kept(
+def retain_evaluation_set(
     items: Iterable[Item], requests: Sequence[Sequence[Item]], count: int, *, name: str
 ) -> EvaluationSet:
     """The set `retain`: at most `count` of what is left, evenly spread.
@@ -43,7 +43,7 @@ def scored_of_kept(
     are those of the same questions. Raises `EffaceError` where none is left.
     """
     first, *others = requests or [()]
-    left = rest_of(evenly_spread(rest_of(items, first), count), [item for each in others for item in each])
+    left = exclude_items(evenly_spaced(exclude_items(items, first), count), [item for each in others for item in each])
     if not left:
         raise EffaceError(
             f"{name}: after {len(requests)} requests, none of the {count} questions to keep is left to be scored; "

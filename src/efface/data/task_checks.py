@@ -8,12 +8,12 @@ from collections.abc import Iterable
 from efface.errors import EffaceError
 from efface.schema import Item, Task
 
-Asked = tuple[str, ...]
+PromptKey = tuple[str, ...]
 _SHOWN = 80
 """So many characters of a text are shown in a complaint."""
 
 
-def checked(task: Task) -> Task:
+def check_task_items(task: Task) -> Task:
     """Return the task with a warning for each oddity of its data added.
 
     Raises `EffaceError` when there is nothing to forget, when an id names two items, or when a question is to be
@@ -37,12 +37,12 @@ def _refuse_repeated_ids(where: str, items: Iterable[Item]) -> None:
 
 def conflicts(task: Task) -> tuple[str, ...]:
     """Refuse what is both forgotten and kept; warn of questions that are so with different answers."""
-    kept: dict[Asked, list[Item]] = defaultdict(list)
+    kept: dict[PromptKey, list[Item]] = defaultdict(list)
     for item in task.retain:
-        kept[asked(item)].append(item)
-    pairs = [(item, twin) for item in task.forget for twin in kept.get(asked(item), ())]
+        kept[normalized_prompt(item)].append(item)
+    pairs = [(item, twin) for item in task.forget for twin in kept.get(normalized_prompt(item), ())]
     for item, twin in pairs:
-        if plain(item.answer) == plain(twin.answer):
+        if normalized(item.answer) == normalized(twin.answer):
             what = "passage" if item.passage else "question with the same answer"
             raise EffaceError(
                 f"{item.id} (to forget) and {twin.id} (to keep) are the same {what} "
@@ -58,10 +58,10 @@ def conflicts(task: Task) -> tuple[str, ...]:
 
 
 def _repetitions(task: Task) -> tuple[str, ...]:
-    seen: dict[tuple[Asked, str], Item] = {}
+    seen: dict[tuple[PromptKey, str], Item] = {}
     pairs = []
     for item in task.forget:
-        twin = seen.setdefault((asked(item), plain(item.answer)), item)
+        twin = seen.setdefault((normalized_prompt(item), normalized(item.answer)), item)
         if twin is not item:
             pairs.append((twin, item))
     if not pairs:
@@ -73,10 +73,10 @@ def _repetitions(task: Task) -> tuple[str, ...]:
     )
 
 
-def asked(item: Item) -> Asked:
+def normalized_prompt(item: Item) -> PromptKey:
     """What an answer goes on from; a whole passage is its own, since it goes on from nothing."""
-    said = tuple(plain(turn.content) for turn in item.history)
-    return (*said, plain(item.question + item.answer if item.passage else item.question))
+    said = tuple(normalized(turn.content) for turn in item.history)
+    return (*said, normalized(item.question + item.answer if item.passage else item.question))
 
 
 def _shown(item: Item) -> str:
@@ -84,6 +84,6 @@ def _shown(item: Item) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
-def plain(text: str) -> str:
+def normalized(text: str) -> str:
     """The text without what tells nothing apart: case, and how words are spaced."""
     return " ".join(text.casefold().split())

@@ -10,11 +10,11 @@ from typing import Any
 
 from efface.artifacts import Downstream, TaskScore
 from efface.downstream.config import DownstreamConfig
-from efface.downstream.isolation import aloud, modes_kept, own_randomness, quiet
+from efface.downstream.isolation import isolated_randomness, preserve_modes, quiet, with_output
 from efface.downstream.load_data import load_task
-from efface.downstream.progress import Progress, Warn, watched
+from efface.downstream.progress import Progress, Warn, track_requests
 from efface.downstream.tasks import find_tasks
-from efface.errors import EffaceError, because
+from efface.errors import EffaceError, summarize_error
 
 _BOOTSTRAP = 1000
 """Draws for the standard error of a metric that is no mean; none of the paper's needs it."""
@@ -43,16 +43,16 @@ def score_downstream(
     """
     found = find_tasks(config)
     check_template(config, tokenizer)
-    report, warning = aloud(progress or _ignore), aloud(warn or _ignore)
+    report, warning = with_output(progress or _ignore), with_output(warn or _ignore)
     scores: dict[str, TaskScore] = {}
-    with quiet(), modes_kept(model), own_randomness(seed, model):
+    with quiet(), preserve_modes(model), isolated_randomness(seed, model):
         loaded = {name: load_task(found.manager, name) for name in config.tasks}
         from lm_eval import __version__
         from lm_eval.models.huggingface import HFLM
 
         lm = HFLM(model, backend="causal", tokenizer=copy.deepcopy(tokenizer), batch_size=config.batch_size)
         for name, members in loaded.items():
-            with own_randomness(seed, model), watched(lm, name, members["tasks"], report, warning):
+            with isolated_randomness(seed, model), track_requests(lm, name, members["tasks"], report, warning):
                 scores[name] = _scored(lm, name, members, metric=found.metrics[name], config=config, seed=seed)
     average = statistics.fmean(score.value for score in scores.values())
     return Downstream(lm_eval=__version__, average=average, tasks=scores)
@@ -87,7 +87,7 @@ def _scored(
         ) from error
     except Exception as error:  # the library, its tasks and transformers each raise their own
         raise EffaceError(
-            f"task {name} cannot be scored ({because(error)}); leave it out of downstream.tasks"
+            f"task {name} cannot be scored ({summarize_error(error)}); leave it out of downstream.tasks"
         ) from error
     shots = {task.config.num_fewshot for task in tasks}
     return _read(

@@ -54,7 +54,7 @@ def _in_one_process() -> Iterator[None]:
             os.environ[name] = before
 
 
-def aloud(tell: Callable[..., None]) -> Callable[..., None]:
+def with_output(tell: Callable[..., None]) -> Callable[..., None]:
     """`tell`, to be called within `quiet` and heard all the same."""
     out, err = sys.stdout, sys.stderr
 
@@ -66,7 +66,7 @@ def aloud(tell: Callable[..., None]) -> Callable[..., None]:
 
 
 @contextmanager
-def own_randomness(seed: int, model: Any) -> Iterator[None]:
+def isolated_randomness(seed: int, model: Any) -> Iterator[None]:
     """Python's, numpy's and torch's global generators start at `seed`, and afterwards are as they were before."""
     import numpy as np
     import torch
@@ -84,7 +84,7 @@ def own_randomness(seed: int, model: Any) -> Iterator[None]:
 
 
 @contextmanager
-def modes_kept(model: Any) -> Iterator[None]:
+def preserve_modes(model: Any) -> Iterator[None]:
     """Whatever switches the model to evaluation, each of its modules ends in the mode that it had."""
     modes = [(module, module.training) for module in model.modules()]
     try:

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from efface.errors import EffaceError, because
-from efface.hub import reachable
+from efface.errors import EffaceError, summarize_error
+from efface.hub import why_unreachable
 
 
 def load_task(manager: Any, name: str) -> dict[str, Any]:
@@ -20,7 +20,7 @@ def load_task(manager: Any, name: str) -> dict[str, Any]:
         with _offline():
             return _loaded(manager, name)
     except Exception as error:  # the library, its tasks, datasets and the hub's client each raise their own
-        lacking, unanswered = error, reachable()
+        lacking, unanswered = error, why_unreachable()
     if unanswered is None:
         try:
             return _loaded(manager, name)
@@ -28,11 +28,13 @@ def load_task(manager: Any, name: str) -> dict[str, Any]:
             lacking = error
     if isinstance(lacking, ConnectionError):
         raise EffaceError(
-            f"task {name}: its data set is not on this machine ({unanswered or because(lacking)}); go to where the "
+            f"task {name}: its data set is not on this machine ({unanswered or summarize_error(lacking)}); go to where the "
             "hub can be reached, or copy the cache of `datasets` from there and set HF_DATASETS_OFFLINE=1, or name "
             "tasks with data of your own, in downstream.include=FOLDER"
         ) from lacking
-    raise EffaceError(f"task {name} does not load ({because(lacking)}); look at its file and its data") from lacking
+    raise EffaceError(
+        f"task {name} does not load ({summarize_error(lacking)}); look at its file and its data"
+    ) from lacking
 
 
 def _loaded(manager: Any, name: str) -> dict[str, Any]:

@@ -18,7 +18,7 @@ Warn = Callable[[str], None]
 
 
 @contextmanager
-def watched(lm: Any, name: str, tasks: Mapping[str, Any], progress: Progress, warn: Warn) -> Iterator[None]:
+def track_requests(lm: Any, name: str, tasks: Mapping[str, Any], progress: Progress, warn: Warn) -> Iterator[None]:
     """Tell how far a task is, refuse answers that are no numbers, and warn where prompts were cut.
 
     `lm`: the library's model; `tasks`: the tasks of the task or group `name`. Raises `EffaceError`.

@@ -15,11 +15,11 @@ import yaml
 
 from efface.downstream.config import DownstreamConfig
 from efface.downstream.isolation import quiet
-from efface.errors import EffaceError, nearest
+from efface.errors import EffaceError, suggest
 
 
 @dataclass(frozen=True)
-class Found:
+class ResolvedTasks:
     """Tasks that are there."""
 
     manager: Any
@@ -45,7 +45,7 @@ def task_files(config: DownstreamConfig | None) -> dict[str, str]:
     return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def find_tasks(config: DownstreamConfig) -> Found:
+def find_tasks(config: DownstreamConfig) -> ResolvedTasks:
     """The tasks of `config`. Raises `EffaceError` as `check_tasks` does."""
     if find_spec("lm_eval") is None:
         raise EffaceError(
@@ -56,7 +56,7 @@ def find_tasks(config: DownstreamConfig) -> Found:
         for name in config.tasks:
             for unknown, group in _unknown(manager.task_index, name):
                 raise EffaceError(_no_such_task(manager, unknown, group))
-        return Found(manager, {name: _metric(manager, name, config.metric(name)) for name in config.tasks})
+        return ResolvedTasks(manager, {name: _metric(manager, name, config.metric(name)) for name in config.tasks})
 
 
 def _manager(config: DownstreamConfig) -> Any:
@@ -139,15 +139,15 @@ def _metric(manager: Any, name: str, asked: str | None) -> str | None:
     elif _made_by_code(settings):
         return asked
     else:
-        metrics = [each["metric"] for each in _list_of(settings.get("metric_list"))] or _usual(settings)
+        metrics = [each["metric"] for each in _list_of(settings.get("metric_list"))] or _default_metric(settings)
         filters = [each["name"] for each in _list_of(settings.get("filter_list"))] or ["none"]
     if asked is None:
         return metrics[0]
     metric, comma, filter_ = asked.partition(",")
     if metric not in metrics:
-        raise EffaceError(f"task {name} has no metric {metric!r}; {nearest(metric, metrics)}")
+        raise EffaceError(f"task {name} has no metric {metric!r}; {suggest(metric, metrics)}")
     if comma and filters and filter_ not in filters:
-        raise EffaceError(f"task {name} has no filter {filter_!r}; {nearest(filter_, filters)}")
+        raise EffaceError(f"task {name} has no filter {filter_!r}; {suggest(filter_, filters)}")
     return asked
 
 
@@ -158,7 +158,7 @@ def _made_by_code(settings: Mapping[str, Any]) -> bool:
     return any("/" in str(each.get("metric")) for each in _list_of(settings.get("metric_list")))
 
 
-def _usual(settings: Mapping[str, Any]) -> list[str]:
+def _default_metric(settings: Mapping[str, Any]) -> list[str]:
     """What the library computes for a task that lists no metric."""
     from lm_eval.api.registry import DEFAULT_METRIC_REGISTRY
 

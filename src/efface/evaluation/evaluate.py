@@ -9,22 +9,22 @@ from typing import Any
 import torch
 
 from efface.artifacts import Metric, Record
-from efface.distributed import shared
+from efface.distributed import map_over_ranks
 from efface.errors import EffaceError
 from efface.evaluation.config import EvaluateConfig
-from efface.evaluation.generate import Generation, check_room, generate
+from efface.evaluation.generate import Generation, check_position_limit, generate
 from efface.evaluation.judges import Judges
 from efface.evaluation.likelihoods import Likelihoods, answer_rows, likelihoods
 from efface.evaluation.nli_judge import Claim, Verdict
 from efface.schema import EvaluationSet, Item
-from efface.text.formatter import Formatter
+from efface.text.formatter import PromptFormatter
 
 Progress = Callable[[str, int, int], None]
 """Told the stage (`likelihoods`, `outputs`, `judges`), how many questions are done, and of how many."""
 
 
 @dataclass(frozen=True)
-class _Question:
+class _SetItem:
     set: EvaluationSet
     item: Item
 
@@ -38,7 +38,7 @@ class _Judgment:
 
 def evaluate(
     model: Any,
-    formatter: Formatter,
+    formatter: PromptFormatter,
     sets: Sequence[EvaluationSet],
     *,
     config: EvaluateConfig,
@@ -54,20 +54,20 @@ def evaluate(
     log-probability, or where `before` lacks a question.
     """
     report = progress or _ignore
-    questions = _asked(sets, config)
+    questions = _set_items(sets, config)
     items, total = [question.item for question in questions], len(questions)
     outputs_before = None if before is None else _outputs_before(questions, before)
 
-    check_fits(model, formatter, sets, config)
+    check_lengths(model, formatter, sets, config)
     report("likelihoods", 0, total)
-    believed = likelihoods(model, formatter, items, token_budget=config.token_budget)
+    believed = likelihoods(model, formatter, items, max_tokens_per_forward=config.max_tokens_per_forward)
     report("likelihoods", total, total)
     said = generate(
         model,
         formatter,
         [item.prompt for item in items],
-        new_tokens=config.new_tokens,
-        batch_tokens=config.batch_tokens,
+        max_new_tokens=config.max_new_tokens,
+        max_cache_tokens=config.max_cache_tokens,
         progress=lambda done: report("outputs", done, total),
     )
     report("judges", 0, total)
@@ -86,30 +86,34 @@ def evaluate(
     return records
 
 
-def check_before(sets: Sequence[EvaluationSet], before: Mapping[str, Sequence[Record]], config: EvaluateConfig) -> None:
+def check_before_records(
+    sets: Sequence[EvaluationSet], before: Mapping[str, Sequence[Record]], config: EvaluateConfig
+) -> None:
     """Check that records from before unlearning answer every question. Raises `EffaceError` for one that is lacking."""
-    _outputs_before(_asked(sets, config), before)
+    _outputs_before(_set_items(sets, config), before)
 
 
-def check_fits(model: Any, formatter: Formatter, sets: Sequence[EvaluationSet], config: EvaluateConfig) -> None:
+def check_lengths(
+    model: Any, formatter: PromptFormatter, sets: Sequence[EvaluationSet], config: EvaluateConfig
+) -> None:
     """Check, before the model is asked anything, that it has room for every answer and output.
 
     Raises `EffaceError` where it has not.
     """
     items = [item for set_ in sets for item in set_.items[: config.limit]]
     formatter.encode(answer_rows(items))
-    check_room(model, formatter.encode_prompts([item.prompt for item in items]), config.new_tokens)
+    check_position_limit(model, formatter.encode_prompts([item.prompt for item in items]), config.max_new_tokens)
 
 
 def _ignore(*_: object) -> None:
     pass
 
 
-def _asked(sets: Sequence[EvaluationSet], config: EvaluateConfig) -> list[_Question]:
-    return [_Question(set_, item) for set_ in sets for item in set_.items[: config.limit]]
+def _set_items(sets: Sequence[EvaluationSet], config: EvaluateConfig) -> list[_SetItem]:
+    return [_SetItem(set_, item) for set_ in sets for item in set_.items[: config.limit]]
 
 
-def _outputs_before(questions: Sequence[_Question], before: Mapping[str, Sequence[Record]]) -> list[str]:
+def _outputs_before(questions: Sequence[_SetItem], before: Mapping[str, Sequence[Record]]) -> list[str]:
     known = {(name, record.id): record for name, records in before.items() for record in records}
     outputs = []
     for question in questions:
@@ -127,7 +131,7 @@ def _outputs_before(questions: Sequence[_Question], before: Mapping[str, Sequenc
 
 
 def _judged(
-    questions: Sequence[_Question], outputs: Sequence[str], before: Sequence[str] | None, judges: Judges
+    questions: Sequence[_SetItem], outputs: Sequence[str], before: Sequence[str] | None, judges: Judges
 ) -> list[_Judgment]:
     """Judge every output; of several processes, each has the models judge its part."""
 
@@ -135,11 +139,11 @@ def _judged(
         said_before = None if before is None else [before[number] for number in mine]
         return _judge([questions[number] for number in mine], [outputs[number] for number in mine], said_before, judges)
 
-    return shared(len(questions), judge)
+    return map_over_ranks(len(questions), judge)
 
 
 def _judge(
-    questions: Sequence[_Question], outputs: Sequence[str], before: Sequence[str] | None, judges: Judges
+    questions: Sequence[_SetItem], outputs: Sequence[str], before: Sequence[str] | None, judges: Judges
 ) -> list[_Judgment]:
     if not questions:
         return []
@@ -162,7 +166,7 @@ def _judge(
 
 
 def _record(
-    question: _Question, likelihood: Likelihoods, generation: Generation, judgment: _Judgment, judges: Judges
+    question: _SetItem, likelihood: Likelihoods, generation: Generation, judgment: _Judgment, judges: Judges
 ) -> Record:
     item = question.item
     missing: dict[Metric, str] = {}

@@ -12,15 +12,15 @@ import torch
 
 from efface import distributed
 from efface.errors import EffaceError
-from efface.evaluation.kv_cache import batch_tokens_for
+from efface.evaluation.kv_cache import max_cache_tokens_for
 from efface.hardware.memory import free_memory
-from efface.packing.forward import device_of, position_limit, unwrapped
-from efface.packing.oom_retry import in_parts_that_fit
-from efface.packing.support import why_in_rows
+from efface.packing.forward import device_of, position_limit, unwrap_peft
+from efface.packing.oom_retry import map_with_oom_backoff
+from efface.packing.support import packing_unsupported_reason
 from efface.schema import Prompt
-from efface.text.formatter import Formatter
+from efface.text.formatter import PromptFormatter
 
-_ALONE = {"rwkv"}
+_UNBATCHED = {"rwkv"}
 """Types of models that transformers decodes rightly a prompt at a time only: it mixes up the states of several."""
 
 
@@ -29,7 +29,7 @@ class Generation:
     """What a model said to one prompt."""
 
     token_ids: list[int]
-    """As generated, without the token that ended it; at most `new_tokens`, perhaps none."""
+    """As generated, without the token that ended it; at most `max_new_tokens`, perhaps none."""
     text: str
     """The ids decoded, special tokens removed, not stripped."""
 
@@ -37,36 +37,41 @@ class Generation:
 @torch.no_grad()
 def generate(
     model: Any,
-    formatter: Formatter,
+    formatter: PromptFormatter,
     questions: Sequence[Prompt],
     *,
-    new_tokens: int,
-    batch_tokens: int | None,
+    max_new_tokens: int,
+    max_cache_tokens: int | None,
     progress: Callable[[int], None] | None = None,
 ) -> list[Generation]:
     """Answer each question greedily, in input order.
 
-    A row ends at any of `formatter.stop_ids` or after `new_tokens`; that bound, the same for every prompt, is
-    what keeps a collapsed model finite. `batch_tokens`: at most so many tokens have keys and values in memory, rows x
-    (longest prompt + `new_tokens`); None for what fits. `progress` is told how many questions are done. Several
+    A row ends at any of `formatter.stop_ids` or after `max_new_tokens`; that bound, the same for every prompt, is
+    what keeps a collapsed model finite. `max_cache_tokens`: at most so many tokens have keys and values in memory, rows x
+    (longest prompt + `max_new_tokens`); None for what fits. `progress` is told how many questions are done. Several
     processes answer a part each, and get all. Raises `EffaceError` where the longest prompt leaves no room for
-    `new_tokens`, or the GPU's memory none for one question.
+    `max_new_tokens`, or the GPU's memory none for one question.
     """
     prompts = formatter.encode_prompts(questions)
-    check_room(model, prompts, new_tokens)
+    check_position_limit(model, prompts, max_new_tokens)
     told = progress or _ignore
 
     def answer(mine: list[int]) -> list[list[int]]:
         asked = [prompts[number] for number in mine]
 
         def others_too(done: int) -> None:
-            told(min(done * distributed.count(), len(prompts)))
+            told(min(done * distributed.world_size(), len(prompts)))
 
         return _answer(
-            model, asked, formatter.stop_ids, new_tokens=new_tokens, batch_tokens=batch_tokens, progress=others_too
+            model,
+            asked,
+            formatter.stop_ids,
+            max_new_tokens=max_new_tokens,
+            max_cache_tokens=max_cache_tokens,
+            progress=others_too,
         )
 
-    return [_generation(formatter, ids) for ids in distributed.shared(len(prompts), answer)]
+    return [_generation(formatter, ids) for ids in distributed.map_over_ranks(len(prompts), answer)]
 
 
 def _answer(
@@ -74,26 +79,26 @@ def _answer(
     prompts: Sequence[list[int]],
     stop_ids: tuple[int, ...],
     *,
-    new_tokens: int,
-    batch_tokens: int | None,
+    max_new_tokens: int,
+    max_cache_tokens: int | None,
     progress: Callable[[int], None],
 ) -> list[list[int]]:
     """The ids generated behind each prompt."""
     outputs: dict[int, list[int]] = {}
-    padded = may_be_padded(model)
-    continued = _decoder(unwrapped(model), padded=padded)
+    padded = supports_left_padding(model)
+    continued = _decoder(unwrap_peft(model), padded=padded)
 
     def decode(rows: list[int]) -> list[list[int]]:
-        return continued(inner, [prompts[row] for row in rows], stop_ids=stop_ids, new_tokens=new_tokens)
+        return continued(inner, [prompts[row] for row in rows], stop_ids=stop_ids, max_new_tokens=max_new_tokens)
 
     def named(row: int) -> str:
-        return _one_alone(prompts[row], new_tokens)
+        return _describe_row(prompts[row], max_new_tokens)
 
-    together = tokens_together(model, batch_tokens)
-    groups = batches([len(prompt) for prompt in prompts], new_tokens, together, padded=padded)
+    together = resolve_max_cache_tokens(model, max_cache_tokens)
+    groups = length_batches([len(prompt) for prompt in prompts], max_new_tokens, together, padded=padded)
     progress(0)  # before the first batch, too, which may take minutes
-    with _plain_greedy(unwrapped(model)) as inner:
-        for rows, ended in in_parts_that_fit(groups, decode, named=named):
+    with _default_generation_config(unwrap_peft(model)) as inner:
+        for rows, ended in map_with_oom_backoff(groups, decode, named=named):
             outputs.update(zip(rows, ended, strict=True))
             progress(len(outputs))
     return [outputs[row] for row in range(len(prompts))]
@@ -106,37 +111,37 @@ def _ignore(_: int) -> None:
 def _decoder(model: Any, *, padded: bool) -> Callable[..., list[list[int]]]:
     from efface.evaluation import greedy_decoder as decode  # which imports much of transformers
 
-    return decode.greedy if padded and decode.can_decode(model) else _generate
+    return decode.greedy_decode if padded and decode.can_decode(model) else _generate
 
 
-def _one_alone(prompt: list[int], new_tokens: int) -> str:
+def _describe_row(prompt: list[int], max_new_tokens: int) -> str:
     return (
-        f"evaluate.new_tokens={new_tokens} behind a single prompt of {len(prompt)} tokens, whatever "
-        "evaluate.batch_tokens is; lower evaluate.new_tokens, use a smaller model or device=cpu"
+        f"evaluate.max_new_tokens={max_new_tokens} behind a single prompt of {len(prompt)} tokens, whatever "
+        "evaluate.max_cache_tokens is; lower evaluate.max_new_tokens, use a smaller model or device=cpu"
     )
 
 
-def check_room(model: Any, prompts: Sequence[list[int]], new_tokens: int) -> None:
-    """Check that the model has positions for `new_tokens` behind every prompt. Raises `EffaceError`."""
+def check_position_limit(model: Any, prompts: Sequence[list[int]], max_new_tokens: int) -> None:
+    """Check that the model has positions for `max_new_tokens` behind every prompt. Raises `EffaceError`."""
     positions, longest_prompt = position_limit(model), max(map(len, prompts), default=0)
-    if positions is not None and longest_prompt + new_tokens > positions:
+    if positions is not None and longest_prompt + max_new_tokens > positions:
         raise EffaceError(
-            f"the longest prompt ({longest_prompt} tokens) and evaluate.new_tokens={new_tokens} exceed the model's "
-            f"{positions} positions; set evaluate.new_tokens to {max(positions - longest_prompt, 1)} or less"
+            f"the longest prompt ({longest_prompt} tokens) and evaluate.max_new_tokens={max_new_tokens} exceed the model's "
+            f"{positions} positions; set evaluate.max_new_tokens to {max(positions - longest_prompt, 1)} or less"
         )
 
 
-def tokens_together(model: Any, asked: int | None) -> int:
-    """The `batch_tokens` that `generate` keeps to now, where it is `asked` for so many, or with None for what fits."""
-    config, device = unwrapped(model).config, device_of(model)
-    if config.model_type in _ALONE:
+def resolve_max_cache_tokens(model: Any, asked: int | None) -> int:
+    """The `max_cache_tokens` that `generate` keeps to now, where it is `asked` for so many, or with None for what fits."""
+    config, device = unwrap_peft(model).config, device_of(model)
+    if config.model_type in _UNBATCHED:
         return 1
     free = free_memory(device)
-    return batch_tokens_for(asked, config, dtype=unwrapped(model).dtype, device_type=device.type, free=free)
+    return max_cache_tokens_for(asked, config, dtype=unwrap_peft(model).dtype, device_type=device.type, free=free)
 
 
 @contextmanager
-def _plain_greedy(model: Any) -> Iterator[Any]:
+def _default_generation_config(model: Any) -> Iterator[Any]:
     """Switch dropout off, and the model's own generation settings: they add sampling flags and penalties."""
     from transformers import GenerationConfig
 
@@ -151,12 +156,14 @@ def _plain_greedy(model: Any) -> Iterator[Any]:
         model.train(was_training)
 
 
-def may_be_padded(model: Any) -> bool:
+def supports_left_padding(model: Any) -> bool:
     """Whether prompts of different lengths may be asked together: not every architecture hides the padding before."""
-    return why_in_rows(model) is None
+    return packing_unsupported_reason(model) is None
 
 
-def batches(lengths: Sequence[int], new_tokens: int, batch_tokens: int, *, padded: bool) -> Iterator[list[int]]:
+def length_batches(
+    lengths: Sequence[int], max_new_tokens: int, max_cache_tokens: int, *, padded: bool
+) -> Iterator[list[int]]:
     """Cut the indices of `lengths` into batches, longest prompts first, so that memory runs out at once or never.
 
     Unless they may be `padded`, the prompts of a batch are of one length.
@@ -165,12 +172,14 @@ def batches(lengths: Sequence[int], new_tokens: int, batch_tokens: int, *, padde
     for group in [waiting] if padded else [list(alike) for _, alike in groupby(waiting, key=lengths.__getitem__)]:
         start = 0
         while start < len(group):
-            rows = max(1, batch_tokens // (lengths[group[start]] + new_tokens))
+            rows = max(1, max_cache_tokens // (lengths[group[start]] + max_new_tokens))
             yield group[start : start + rows]
             start += rows
 
 
-def _generate(model: Any, prompts: Sequence[list[int]], *, stop_ids: Sequence[int], new_tokens: int) -> list[list[int]]:
+def _generate(
+    model: Any, prompts: Sequence[list[int]], *, stop_ids: Sequence[int], max_new_tokens: int
+) -> list[list[int]]:
     """What `greedy` does, by transformers, for any model; all rows are computed until the last has ended."""
     from transformers import GenerationConfig
 
@@ -180,7 +189,7 @@ def _generate(model: Any, prompts: Sequence[list[int]], *, stop_ids: Sequence[in
     mask_BT = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts])
     settings = GenerationConfig(
         do_sample=False,
-        max_new_tokens=new_tokens,
+        max_new_tokens=max_new_tokens,
         use_cache=True,
         eos_token_id=list(stop_ids),
         pad_token_id=pad_id,
@@ -188,14 +197,14 @@ def _generate(model: Any, prompts: Sequence[list[int]], *, stop_ids: Sequence[in
     grown_BT = model.generate(
         input_ids=ids_BT.to(model.device), attention_mask=mask_BT.to(model.device), generation_config=settings
     )
-    return [_until_stop(row, stop_ids) for row in grown_BT[:, width:].tolist()]
+    return [_cut_at_stop(row, stop_ids) for row in grown_BT[:, width:].tolist()]
 
 
-def _until_stop(ids: list[int], stop_ids: Sequence[int]) -> list[int]:
+def _cut_at_stop(ids: list[int], stop_ids: Sequence[int]) -> list[int]:
     end = next((place for place, id_ in enumerate(ids) if id_ in stop_ids), len(ids))
     return ids[:end]
 
 
-def _generation(formatter: Formatter, ids: list[int]) -> Generation:
+def _generation(formatter: PromptFormatter, ids: list[int]) -> Generation:
     text = formatter.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
     return Generation(ids, text)

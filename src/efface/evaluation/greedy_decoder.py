@@ -30,10 +30,10 @@ _STAYING = 0.75
 
 
 def can_decode(model: Any) -> bool:
-    """Whether `greedy` says what transformers' own `generate` says for `model`, which is not inside PEFT.
+    """Whether `greedy_decode` says what transformers' own `generate` says for `model`, which is not inside PEFT.
 
     It does where generation is nothing but forwards with a cache of keys and values, from which rows can be taken
-    out. Ask only where sequences may be padded (`efface.packing.support.why_in_rows`).
+    out. Ask only where sequences may be padded (`efface.packing.support.packing_unsupported_reason`).
     """
     kind, own = type(model), GenerationMixin
     if any(getattr(kind, name, None) is not getattr(own, name, None) for name in _OVERRIDDEN):
@@ -45,26 +45,28 @@ def can_decode(model: Any) -> bool:
 
 
 @torch.no_grad()
-def greedy(model: Any, prompts: Sequence[list[int]], *, stop_ids: Sequence[int], new_tokens: int) -> list[list[int]]:
+def greedy_decode(
+    model: Any, prompts: Sequence[list[int]], *, stop_ids: Sequence[int], max_new_tokens: int
+) -> list[list[int]]:
     """The most likely continuation of each prompt, token by token, in the order of `prompts`.
 
     `model` must be in evaluation mode and one that `can_decode` accepts. A row ends before any of `stop_ids` or after
-    `new_tokens`. A model that has lost its language says the same few words up to the limit: on a GPU, where the end of
+    `max_new_tokens`. A model that has lost its language says the same few words up to the limit: on a GPU, where the end of
     a row repeats itself (`period`), the rest is guessed and read in one forward, and the row ends if that is what the
     model says. Nothing makes a loop go on for certain: models whose weights were disturbed left some after 100 rounds.
     """
     said: list[list[int]] = [[] for _ in prompts]
-    rows, batch = list(range(len(prompts))), _Batch(model, prompts, new_tokens)
+    rows, batch = list(range(len(prompts))), _Batch(model, prompts, max_new_tokens)
     running, guessed, guessing = set(rows), set[int](), _guesses_pay(model)
     with getattr(model, "_optimize_model_for_decode", nullcontext)():  # of mixtures of experts on a GPU
-        for step in range(1, new_tokens + 1):
+        for step in range(1, max_new_tokens + 1):
             for row, id_ in zip(rows, batch.step(), strict=True):
                 if row in running and id_ in stop_ids:
                     running.discard(row)
                 elif row in running:
                     said[row].append(id_)
-            if guessing and step % _LOOKED_EVERY == 0 and new_tokens - step >= _REPEATED:
-                guesses = {row: guess for row in running - guessed if (guess := _guess(said[row], new_tokens))}
+            if guessing and step % _LOOKED_EVERY == 0 and max_new_tokens - step >= _REPEATED:
+                guesses = {row: guess for row in running - guessed if (guess := _guess(said[row], max_new_tokens))}
                 guessed |= guesses.keys()  # once: what left one loop leaves the next
                 for row in _right(model, prompts, guesses, step):
                     said[row] = guesses[row]
@@ -82,11 +84,11 @@ def _guesses_pay(model: Any) -> bool:
     return bool(model.device.type != "cpu")
 
 
-def _guess(ids: Sequence[int], new_tokens: int) -> list[int]:
-    """All `new_tokens` if the loop at the end of `ids` goes on; nothing where there is none."""
+def _guess(ids: Sequence[int], max_new_tokens: int) -> list[int]:
+    """All `max_new_tokens` if the loop at the end of `ids` goes on; nothing where there is none."""
     length = period(ids)
     guess = list(ids) if length else []
-    while length and len(guess) < new_tokens:
+    while length and len(guess) < max_new_tokens:
         guess.append(guess[-length])
     return guess
 
@@ -99,7 +101,7 @@ def _right(model: Any, prompts: Sequence[list[int]], guesses: dict[int, list[int
         unsure = len(guesses[waiting[0]]) - known
         size = max(1, _LOGITS_AT_ONCE // (unsure * vocabulary_size(model)))
         rows, waiting = waiting[:size], waiting[size:]
-        ids, mask, positions = _padded([prompts[row] + guesses[row][:-1] for row in rows])
+        ids, mask, positions = _left_padded([prompts[row] + guesses[row][:-1] for row in rows])
         best = model(
             input_ids=ids.to(model.device),
             attention_mask=mask.to(model.device),
@@ -121,7 +123,7 @@ def period(ids: Sequence[int]) -> int | None:
     return next((length for length in lengths if ids[-_REPEATED - length : -length] == end), None)
 
 
-def _padded(rows: Sequence[list[int]]) -> tuple[Tensor, Tensor, Tensor]:
+def _left_padded(rows: Sequence[list[int]]) -> tuple[Tensor, Tensor, Tensor]:
     """Ids, mask and positions [rows, longest], padded in front: any valid id does, for the mask hides it."""
     longest = max(map(len, rows))
     ids = torch.tensor([[0] * (longest - len(row)) + row for row in rows])
@@ -132,12 +134,12 @@ def _padded(rows: Sequence[list[int]]) -> tuple[Tensor, Tensor, Tensor]:
 class _Batch:
     """Left-padded rows on their way through the model."""
 
-    def __init__(self, model: Any, prompts: Sequence[list[int]], new_tokens: int) -> None:
+    def __init__(self, model: Any, prompts: Sequence[list[int]], max_new_tokens: int) -> None:
         self.model, self.width = model, max(map(len, prompts))
-        ids, mask, positions = _padded(prompts)
-        mask = F.pad(mask, (0, new_tokens), value=1)
+        ids, mask, positions = _left_padded(prompts)
+        mask = F.pad(mask, (0, max_new_tokens), value=1)
         self.ids, self.mask, self.positions = (each.to(model.device) for each in (ids, mask, positions))
-        self.cache = _cache(model, self.width + new_tokens)
+        self.cache = _cache(model, self.width + max_new_tokens)
 
     def step(self) -> list[int]:
         """The next token of each row, which is also put behind it."""
@@ -163,11 +165,11 @@ class _Batch:
 
 def _cache(model: Any, room: int) -> Any:
     cache = DynamicCache(config=model.config.get_text_config(decoder=True))
-    cache.layers = [_Roomy(room) if type(layer) is DynamicLayer else layer for layer in cache.layers]
+    cache.layers = [_PreallocatedLayer(room) if type(layer) is DynamicLayer else layer for layer in cache.layers]
     return cache
 
 
-class _Roomy(DynamicLayer):  # type: ignore[misc]
+class _PreallocatedLayer(DynamicLayer):  # type: ignore[misc]
     """Keys and values [rows, heads, room, width] with room for all that will come.
 
     The layer of transformers is copied for every token: a third of the time of 40 rows of SmolLM2-135M on a CPU.

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from efface.artifacts import Metric
-from efface.errors import EffaceError, nearest
+from efface.errors import EffaceError, suggest
 from efface.evaluation.config import EvaluateConfig
 from efface.evaluation.embedding import Embedder
 from efface.evaluation.key_fact_judge import KeyFactJudge
 from efface.evaluation.nli_judge import Judge, NliJudge
-from efface.hub import UnavailableError, local_copy
+from efface.hub import UnavailableError, resolve_model
 
 if TYPE_CHECKING:
     import torch
@@ -100,7 +100,7 @@ def _open_judge(name: str, device: torch.device | str) -> Judge:
 
 
 def _load(opened: Callable[[str, Path, torch.device | str], T], name: str, device: torch.device | str) -> T:
-    folder = local_copy(name)
+    folder = resolve_model(name)
     try:
         return opened(name, folder, device)
     except EffaceError:
@@ -118,5 +118,5 @@ def _reason(key: str, name: str, instead: str, error: UnavailableError) -> str:
         return f"{error}; set evaluate.{key} to {instead}, a folder or a hub name"
     words: Sequence[str] = ("default", instead, "none")
     raise EffaceError(
-        f"evaluate.{key}={name}: {error}; give a folder, a hub name or a word ({nearest(name, words)})"
+        f"evaluate.{key}={name}: {error}; give a folder, a hub name or a word ({suggest(name, words)})"
     ) from error

@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 
-_MOST = {"cuda": 1 << 18, "cpu": 1 << 15}
+_UPPER_BOUND = {"cuda": 1 << 18, "cpu": 1 << 15}
 """Where memory is no limit: about a thousand outputs of 200 tokens on a GPU, a hundred on a CPU."""
 
 
-def cached_numbers(model_config: Any) -> int:
+def cache_elements_per_token(model_config: Any) -> int:
     """Numbers that the keys and values of one token are; 0 for a model that is not known to keep any."""
     shape = model_config.get_text_config()
     queries = getattr(shape, "num_attention_heads", None)
@@ -21,15 +21,17 @@ def cached_numbers(model_config: Any) -> int:
     return 2 * int(shape.num_hidden_layers * heads * width)
 
 
-def batch_tokens_for(asked: int | None, model_config: Any, *, dtype: torch.dtype, device_type: str, free: int) -> int:
-    """`evaluate.batch_tokens`, or where that is None what `free` bytes beside the loaded model of this `dtype` allow.
+def max_cache_tokens_for(
+    asked: int | None, model_config: Any, *, dtype: torch.dtype, device_type: str, free: int
+) -> int:
+    """`evaluate.max_cache_tokens`, or where that is None what `free` bytes beside the loaded model of this `dtype` allow.
 
     Keys and values take at most half of them. It is a power of two, so that batches are not cut another way, and
     their numbers rounded another way, because a little memory more is free.
     """
     if asked is not None:
         return asked
-    most = _MOST.get(device_type, _MOST["cpu"])
-    bytes_each = cached_numbers(model_config) * dtype.itemsize
+    most = _UPPER_BOUND.get(device_type, _UPPER_BOUND["cpu"])
+    bytes_each = cache_elements_per_token(model_config) * dtype.itemsize
     fitting = max(1, free // 2 // bytes_each) if bytes_each else most
     return min(most, 1 << (fitting.bit_length() - 1))

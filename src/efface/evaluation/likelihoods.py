@@ -10,7 +10,7 @@ from typing import Any
 from efface.errors import EffaceError
 from efface.packing.logprobs import answer_logprobs
 from efface.schema import Item, Prompt
-from efface.text.formatter import Formatter
+from efface.text.formatter import PromptFormatter
 
 
 @dataclass(frozen=True)
@@ -22,13 +22,15 @@ class Likelihoods:
     perturbed: list[list[float]]
 
 
-def likelihoods(model: Any, formatter: Formatter, items: Sequence[Item], *, token_budget: int) -> list[Likelihoods]:
-    """Score every answer of `items` in forwards of at most `token_budget` tokens, in input order.
+def likelihoods(
+    model: Any, formatter: PromptFormatter, items: Sequence[Item], *, max_tokens_per_forward: int
+) -> list[Likelihoods]:
+    """Score every answer of `items` in forwards of at most `max_tokens_per_forward` tokens, in input order.
 
     Raises `EffaceError` where a log-probability is not finite: no score can be made from it.
     """
     rows = answer_rows(items)
-    scored = answer_logprobs(model, formatter.encode(rows), token_budget=token_budget)
+    scored = answer_logprobs(model, formatter.encode(rows), max_tokens_per_forward=max_tokens_per_forward)
     for (id_, _, text), logprobs in zip(rows, scored, strict=True):
         if not all(map(math.isfinite, logprobs)):
             raise EffaceError(

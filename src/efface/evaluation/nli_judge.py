@@ -58,7 +58,7 @@ class NliJudge:
         self.name = name
         own_code_only = {"local_files_only": True, "trust_remote_code": False}
         config = AutoConfig.from_pretrained(folder, **own_code_only)
-        self._labels = _nli_labels(name, config.id2label)
+        self._labels = _label_ids(name, config.id2label)
         tokenizer = AutoTokenizer.from_pretrained(folder, **own_code_only)
         model = AutoModelForSequenceClassification.from_pretrained(
             folder, **own_code_only, use_safetensors=True, dtype=torch.float32
@@ -85,7 +85,7 @@ def _pair(claim: Claim) -> dict[str, str]:
     return {"text": claim.target, "text_pair": claim.output}
 
 
-def _nli_labels(name: str, id2label: dict[int, str]) -> dict[str, Label]:
+def _label_ids(name: str, id2label: dict[int, str]) -> dict[str, Label]:
     """Map the model's own spelling of its labels to ours."""
     labels = {label: label.strip().lower() for label in id2label.values()}
     known = set(get_args(Label))

@@ -9,7 +9,7 @@ from efface.artifacts import Record, read_records, write_records
 from efface.errors import EffaceError
 
 
-def write_sets(folder: Path, records: Mapping[str, Sequence[Record]]) -> None:
+def write_record_sets(folder: Path, records: Mapping[str, Sequence[Record]]) -> None:
     """Write each set's records to `folder`/SET.jsonl, each file whole or not at all.
 
     Raises `EffaceError` where the folder holds records of other sets: they would be read back as if they
@@ -24,8 +24,8 @@ def write_sets(folder: Path, records: Mapping[str, Sequence[Record]]) -> None:
         write_records(folder / f"{name}.jsonl", rows)
 
 
-def read_sets(folder: Path) -> dict[str, list[Record]]:
-    """Read what `write_sets` wrote, by set name.
+def read_record_sets(folder: Path) -> dict[str, list[Record]]:
+    """Read what `write_record_sets` wrote, by set name.
 
     Raises `EffaceError` where there is nothing to read or a file is damaged.
     """

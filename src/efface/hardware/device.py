@@ -19,15 +19,15 @@ def device_for(choice: Device) -> torch.device:
     if choice == "cuda" and not torch.cuda.is_available():
         raise EffaceError("device=cuda: torch sees no CUDA device here; use device=cpu or auto")
     cuda = choice != "cpu" and torch.cuda.is_available()
-    if cuda and distributed.started() > 1 and distributed.local_rank() >= torch.cuda.device_count():
+    if cuda and distributed.launched_world_size() > 1 and distributed.local_rank() >= torch.cuda.device_count():
         raise EffaceError(
             f"process {distributed.local_rank()} of this machine has no GPU of its own, there are "
             f"{torch.cuda.device_count()}; start as many processes as GPUs, or set device=cpu"
         )
-    distributed.connect("cuda" if cuda else "cpu")
+    distributed.init_process_group("cuda" if cuda else "cpu")
     if not cuda:
         return torch.device("cpu")
-    return torch.device("cuda", distributed.local_rank()) if distributed.count() > 1 else torch.device("cuda")
+    return torch.device("cuda", distributed.local_rank()) if distributed.world_size() > 1 else torch.device("cuda")
 
 
 def reset_peak_memory(device: torch.device) -> None:

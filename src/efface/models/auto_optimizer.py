@@ -9,13 +9,15 @@ import torch
 from efface import distributed
 from efface.artifacts import Manifest
 from efface.hardware.memory import free_memory
-from efface.models.memory_estimate import training_state
+from efface.models.memory_estimate import estimate_training_memory
 from efface.train.config import Optimizer, TrainConfig
-from efface.train.optimizer import check_optimizer, why_not_8bit
+from efface.train.optimizer import adamw8bit_unsupported_reason, check_optimizer
 from efface.train.token_budget import fits
 
 
-def settled(train: TrainConfig, settings: Any, device: torch.device, *, earlier: Manifest | None) -> TrainConfig:
+def resolve_optimizer(
+    train: TrainConfig, settings: Any, device: torch.device, *, earlier: Manifest | None
+) -> TrainConfig:
     """`train` with the optimizer to use in the place of `auto`; `settings`: the model's config.json.
 
     A run that goes on keeps that of its `earlier` manifest: memory may be free now that was not then. All processes
@@ -24,22 +26,22 @@ def settled(train: TrainConfig, settings: Any, device: torch.device, *, earlier:
     if earlier is not None:
         optimizer: str = earlier.optimizer or "adamw"
     else:
-        free = min(distributed.gather(_free_for_training(device)))
-        optimizer = chosen(train, settings, device, free=free)
+        free = min(distributed.all_gather(_free_for_training(device)))
+        optimizer = choose_optimizer(train, settings, device, free=free)
     found = train.model_copy(update={"optimizer": optimizer})
     check_optimizer(found, device)
     return found
 
 
-def chosen(train: TrainConfig, settings: Any, device: torch.device, *, free: int) -> Optimizer:
+def choose_optimizer(train: TrainConfig, settings: Any, device: torch.device, *, free: int) -> Optimizer:
     """What `train.optimizer` stands for where `free` bytes of a device are free."""
     if train.optimizer != "auto":
         return train.optimizer
     may_be_8bit = device.type == "cuda" and train.lora is None and train.precision != "float32"
-    if not may_be_8bit or train.sharding != "none" or why_not_8bit(device) is not None:
+    if not may_be_8bit or train.sharding != "none" or adamw8bit_unsupported_reason(device) is not None:
         return "adamw"
     whole = train.model_copy(update={"optimizer": "adamw"})
-    left = free - training_state(settings, whole, device.type).total
+    left = free - estimate_training_memory(settings, whole, device.type).total
     return "adamw" if fits(left, settings, whole, device.type) else "adamw8bit"
 
 

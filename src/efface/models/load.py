@@ -13,11 +13,18 @@ from typing import Any
 import torch
 
 from efface import distributed
-from efface.atomic import folder_written_beside
+from efface.atomic import atomic_folder
 from efface.errors import EffaceError, first_line
 from efface.evaluation.config import Precision
-from efface.hub import MODEL_FILES, UnavailableError, local_copy, missing_shards
-from efface.models.lora import has_experts, is_adapted, is_exact, is_rounded, merged, write_adapter
+from efface.hub import MODEL_FILES, UnavailableError, missing_shards, resolve_model
+from efface.models.lora import (
+    has_adapters,
+    has_experts,
+    is_quantized,
+    is_unquantized_base,
+    merge_adapter,
+    write_adapter,
+)
 from efface.train.config import TrainConfig
 
 _GENERATION = "generation_config.json"
@@ -27,13 +34,13 @@ _IN_LAYER = re.compile(r"(.*?)\.(\d+)\.(.*)")
 
 
 def model_folder(name: str) -> Path:
-    """The local folder of a model: given as one, or fetched from the hub into its cache (`efface.hub.local_copy`).
+    """The local folder of a model: given as one, or fetched from the hub into its cache (`efface.hub.resolve_model`).
 
     Raises `EffaceError` for a folder without settings or whole safetensors weights, for a name, revision or token
     that the hub does not accept, and for an unreachable hub.
     """
     try:
-        folder = local_copy(name)
+        folder = resolve_model(name)
     except UnavailableError as error:
         raise EffaceError(f"model: {error}; give the folder of a model as model=FOLDER") from error
     if not (folder / "config.json").is_file():
@@ -70,13 +77,13 @@ def load_tokenizer(folder: Path) -> Any:
 def load_model(folder: Path, *, dtype: torch.dtype, device: torch.device, quantization: Any = None) -> Any:
     """A causal language model in evaluation mode. Code that comes with a model is not run.
 
-    `quantization` rounds its linear layers (`efface.models.lora.quantization`); what is stored rounded stays
+    `quantization` rounds its linear layers (`efface.models.lora.quantization_config`); what is stored rounded stays
     so, and the rest of such a model in its own dtype. Raises `EffaceError` for what would not load as it was stored.
     """
     from transformers import AutoModelForCausalLM
 
-    rounding = quantization or _unrounding(folder)
-    stays_rounded = quantization is not None or _stored_rounding(folder) not in (None, _MXFP4)
+    rounding = quantization or _dequantization_config(folder)
+    stays_rounded = quantization is not None or _stored_quantization(folder) not in (None, _MXFP4)
     try:
         model, report = AutoModelForCausalLM.from_pretrained(
             folder,
@@ -98,7 +105,7 @@ def load_model(folder: Path, *, dtype: torch.dtype, device: torch.device, quanti
     except Exception as error:  # transformers, safetensors and the model's own code each raise their own
         raise EffaceError(f"model {folder} does not load as a causal language model: {first_line(error)}") from error
     _check_loaded(folder, model, report)
-    return _as_it_computes(model, dtype).eval()
+    return _fix_loaded_model(model, dtype).eval()
 
 
 def random_model(folder: Path, *, dtype: torch.dtype, device: torch.device, seed: int) -> Any:
@@ -114,7 +121,7 @@ def random_model(folder: Path, *, dtype: torch.dtype, device: torch.device, seed
             model = AutoModelForCausalLM.from_config(model_config(folder), dtype=torch.float32, trust_remote_code=False)
         except Exception as error:  # the model's own code raises what it likes
             raise EffaceError(f"weights=random: {folder} cannot be made anew: {first_line(error)}") from error
-    return _as_it_computes(model.to(device=device, dtype=dtype), dtype).eval()
+    return _fix_loaded_model(model.to(device=device, dtype=dtype), dtype).eval()
 
 
 def _check_loaded(folder: Path, model: Any, report: Any) -> None:
@@ -129,7 +136,7 @@ def _check_loaded(folder: Path, model: Any, report: Any) -> None:
         )
     if missing := sorted(report["missing_keys"]):
         raise EffaceError(f"model {folder} lacks {len(missing)} of its weights, such as {missing[0]}; copy it whole")
-    if beyond := _layers_beyond(model, report["unexpected_keys"]):
+    if beyond := _extra_layers(model, report["unexpected_keys"]):
         raise EffaceError(
             f"model {folder} stores {beyond[0]}, a layer that its config.json does not have; give the config.json that "
             "it was saved with"
@@ -142,7 +149,7 @@ def _check_loaded(folder: Path, model: Any, report: Any) -> None:
         )
 
 
-def _layers_beyond(model: Any, unexpected: Iterable[str]) -> list[str]:
+def _extra_layers(model: Any, unexpected: Iterable[str]) -> list[str]:
     """Stored layers that are made as the model's own are, and that it does not have.
 
     Others may follow for good reasons: those that predict further tokens (DeepSeek, GLM) have weights of their own.
@@ -156,7 +163,7 @@ def _layers_beyond(model: Any, unexpected: Iterable[str]) -> list[str]:
     return sorted(f"{stack}.{number}" for (stack, number), made_of in others.items() if made_of <= weights)
 
 
-def _as_it_computes(model: Any, dtype: torch.dtype) -> Any:
+def _fix_loaded_model(model: Any, dtype: torch.dtype) -> Any:
     """Mend what some versions of transformers and bitsandbytes load otherwise than the model was made to compute."""
     if getattr(model.config.get_text_config(), "attn_logit_softcapping", None) is not None:
         model.set_attn_implementation("eager")  # sdpa, the default of 5.17, leaves the capping out
@@ -164,7 +171,7 @@ def _as_it_computes(model: Any, dtype: torch.dtype) -> Any:
         if hasattr(module, "support_avx512bf16_for_cpu"):
             # else 0.50 packs 4 bits anew in the first forward in evaluation mode, for a kernel without gradients
             module.support_avx512bf16_for_cpu = False
-    if is_rounded(model):  # numbers of fewer bits may lie in any dtype
+    if is_quantized(model):  # numbers of fewer bits may lie in any dtype
         return model
     for parameter in model.parameters():
         if parameter.dtype == torch.bfloat16:  # what 5.17 leaves weights in that had to be made whole
@@ -172,25 +179,25 @@ def _as_it_computes(model: Any, dtype: torch.dtype) -> Any:
     return model
 
 
-def _unrounding(folder: Path) -> Any:
+def _dequantization_config(folder: Path) -> Any:
     """What gives GPT-OSS whole weights, which is published in 4 bits alone; None for other models."""
     from transformers import Mxfp4Config
 
-    return Mxfp4Config(dequantize=True) if _stored_rounding(folder) == _MXFP4 else None
+    return Mxfp4Config(dequantize=True) if _stored_quantization(folder) == _MXFP4 else None
 
 
-def _stored_rounding(folder: Path) -> str | None:
+def _stored_quantization(folder: Path) -> str | None:
     """The name of the method by which a model's weights were rounded before they were stored; None for whole ones."""
     settings = getattr(model_config(folder), "quantization_config", None)
     return str(settings.get("quant_method", "bitsandbytes")) if settings else None  # once, it was the only one
 
 
-def check_weights(folder: Path, model: Any, config: TrainConfig) -> None:
+def check_trainable_weights(folder: Path, model: Any, config: TrainConfig) -> None:
     """Refuse to train weights that are stored rounded, and to round a model most of which would stay whole.
 
     `model` is that of `folder`. Raises `EffaceError`.
     """
-    method = _stored_rounding(folder)
+    method = _stored_quantization(folder)
     if method not in (None, _MXFP4):
         raise EffaceError(
             f"model {folder} is stored in few bits ({method}), which training cannot change; give the model that it "
@@ -212,26 +219,26 @@ def save_model(model: Any, tokenizer: Any, folder: Path, *, source: Path, name: 
     weights of `source`, where no second rounding follows. `model` is not to be used afterwards. Of several processes,
     the first one's is written.
     """
-    distributed.by_first(lambda: _save_model(model, tokenizer, folder, source=source, name=name))
+    distributed.on_main_process(lambda: _save_model(model, tokenizer, folder, source=source, name=name))
 
 
 def _save_model(model: Any, tokenizer: Any, folder: Path, *, source: Path, name: str) -> None:
     from transformers import GenerationConfig
 
     dtype = stored_dtype(source)
-    if is_adapted(model):
+    if has_adapters(model):
         adapter = folder.with_name("adapter")
         write_adapter(model, adapter, base=name)
-        if not is_exact(model, dtype):
-            model = merged(load_model(source, dtype=dtype, device=torch.device("cpu")), adapter)
+        if not is_unquantized_base(model, dtype):
+            model = merge_adapter(load_model(source, dtype=dtype, device=torch.device("cpu")), adapter)
         else:
             model = model.merge_and_unload()
     model = model.to(dtype)
     # transformers may refuse to write settings that many published models have, such as a temperature and no sampling
     generation, model.generation_config = model.generation_config, GenerationConfig()
-    with folder_written_beside(folder) as beside:
+    with atomic_folder(folder) as beside:
         # "original" names are those of the source's file: no good for weights that had to be made whole
-        model.save_pretrained(beside, save_original_format=_unrounding(source) is None)
+        model.save_pretrained(beside, save_original_format=_dequantization_config(source) is None)
         tokenizer.save_pretrained(beside)
         if (source / _GENERATION).is_file():
             shutil.copyfile(source / _GENERATION, beside / _GENERATION)
@@ -241,10 +248,10 @@ def _save_model(model: Any, tokenizer: Any, folder: Path, *, source: Path, name:
 
 def evaluation_dtype(source: Path, device: torch.device, precision: Precision = "auto") -> torch.dtype:
     """What the model of a folder is evaluated in, where `evaluate.precision` is `precision`."""
-    return evaluated_in(model_config(source), device, precision)
+    return evaluation_dtype_of(model_config(source), device, precision)
 
 
-def evaluated_in(settings: Any, device: torch.device, precision: Precision) -> torch.dtype:
+def evaluation_dtype_of(settings: Any, device: torch.device, precision: Precision) -> torch.dtype:
     """The same of a model's config.json: by default the dtype it is stored in on a GPU, float32 on a CPU."""
     if precision == "auto":
         return _dtype_of(settings) if device.type == "cuda" else torch.float32

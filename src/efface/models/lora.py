@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from efface.atomic import folder_written_beside
+from efface.atomic import atomic_folder
 from efface.errors import EffaceError, first_line
 from efface.hub import is_hub_name
-from efface.packing.forward import unwrapped
+from efface.packing.forward import unwrap_peft
 from efface.train.config import LoRAConfig, TrainConfig
 
 _CARD = """---
@@ -25,8 +25,8 @@ _STATE_SPACES = {"falcon_h1", "falcon_mamba", "mamba", "mamba2", "nemotron_h"}
 """Types of models whose kernels read the weights of `out_proj` without calling it, so that PEFT refuses it."""
 
 
-def with_adapters(model: Any, config: LoRAConfig, *, seed: int) -> Any:
-    """The model inside PEFT, with LoRA on its linear layers (`_targets`); only the adapters train.
+def add_adapters(model: Any, config: LoRAConfig, *, seed: int) -> Any:
+    """The model inside PEFT, with LoRA on its linear layers (`_target_modules`); only the adapters train.
 
     At first the adapters add nothing: `seed` decides the half of their weights that is not zero. They are in
     float32, whatever the model is in.
@@ -34,7 +34,7 @@ def with_adapters(model: Any, config: LoRAConfig, *, seed: int) -> Any:
     from peft import LoraConfig, get_peft_model
     from transformers.pytorch_utils import Conv1D
 
-    targets = _targets(model)
+    targets = _target_modules(model)
     settings = LoraConfig(
         r=config.r,
         lora_alpha=config.alpha,
@@ -48,7 +48,7 @@ def with_adapters(model: Any, config: LoRAConfig, *, seed: int) -> Any:
         return get_peft_model(model, settings)
 
 
-def _targets(model: Any) -> list[str]:
+def _target_modules(model: Any) -> list[str]:
     """Names of the layers that get adapters: the decoder's linear ones; in a mixture of experts, of attention alone.
 
     transformers keeps a layer's experts as one parameter. PEFT has adapters for such, but without dropout, and each
@@ -58,7 +58,7 @@ def _targets(model: Any) -> list[str]:
 
     decoder, head = model.get_decoder(), model.get_output_embeddings()
     within = {id(module) for module in decoder.modules() if module is not head}
-    passed_over = {name.split(".")[-2] for name in _names_of_experts(decoder)}
+    passed_over = {name.split(".")[-2] for name in _expert_modules(decoder)}
     if model.config.model_type in _STATE_SPACES:
         passed_over.add("out_proj")
     found = [
@@ -73,10 +73,10 @@ def _targets(model: Any) -> list[str]:
 
 def has_experts(model: Any) -> bool:
     """Whether the model is a mixture of experts."""
-    return bool(_names_of_experts(model.get_decoder()))
+    return bool(_expert_modules(model.get_decoder()))
 
 
-def _names_of_experts(decoder: Any) -> list[str]:
+def _expert_modules(decoder: Any) -> list[str]:
     """Modules that hold the weights of all experts of a layer as one parameter, [experts, out, in]."""
     return [
         name
@@ -86,23 +86,23 @@ def _names_of_experts(decoder: Any) -> list[str]:
     ]
 
 
-def is_adapted(model: Any) -> bool:
-    """Whether `model` is one that `with_adapters` returned."""
+def has_adapters(model: Any) -> bool:
+    """Whether `model` is one that `add_adapters` returned."""
     return hasattr(model, "merge_and_unload")
 
 
-def is_rounded(model: Any) -> bool:
-    """Whether the model was loaded with `quantization` or from rounded weights, adapted or not."""
-    return getattr(unwrapped(model), "is_quantized", False) is True
+def is_quantized(model: Any) -> bool:
+    """Whether the model was loaded with `quantization_config` or from rounded weights, adapted or not."""
+    return getattr(unwrap_peft(model), "is_quantized", False) is True
 
 
-def is_exact(model: Any, dtype: torch.dtype) -> bool:
+def is_unquantized_base(model: Any, dtype: torch.dtype) -> bool:
     """Whether the base of an adapted model holds the numbers that were stored in `dtype`, none of them rounded."""
-    held = unwrapped(model).get_input_embeddings().weight.dtype
-    return not is_rounded(model) and held in (dtype, torch.float32)
+    held = unwrap_peft(model).get_input_embeddings().weight.dtype
+    return not is_quantized(model) and held in (dtype, torch.float32)
 
 
-def quantization(config: TrainConfig, device: torch.device) -> Any:
+def quantization_config(config: TrainConfig, device: torch.device) -> Any:
     """How transformers shall round the base model of adapters when it loads it; None for whole weights.
 
     4 bits are NF4 (arXiv:2305.14314), multiplied in the precision of training; 8 bits are LLM.int8
@@ -119,7 +119,7 @@ def quantization(config: TrainConfig, device: torch.device) -> Any:
     return None
 
 
-def check_rounding(config: LoRAConfig, device: torch.device) -> None:
+def check_quantization(config: LoRAConfig, device: torch.device) -> None:
     """Round a few numbers on `device`. Raises `EffaceError` where bitsandbytes is missing or does not work there."""
     if config.bits is None:
         return
@@ -152,14 +152,14 @@ def write_adapter(model: Any, folder: Path, *, base: str) -> None:
     settings = model.peft_config["default"]
     settings.base_model_name_or_path, settings.revision = name, revision or None
     settings.target_modules = sorted(settings.target_modules)  # a set until now, whose order differs by process
-    with folder_written_beside(folder) as beside:
+    with atomic_folder(folder) as beside:
         model.save_pretrained(beside, save_embedding_layers=False)  # "auto" would ask the hub
         # a card is made to be shown: without the folders of this machine
         card = _CARD.format(name=base if on_hub else Path(base).name, base=f"base_model: {name}\n" if on_hub else "")
         (beside / "README.md").write_text(card, encoding="utf-8")  # PEFT's own is an empty form
 
 
-def merged(base: Any, adapter: Path) -> Any:
+def merge_adapter(base: Any, adapter: Path) -> Any:
     """The model `base` with the adapter in `adapter` added to its weights."""
     from peft import PeftModel
 

@@ -9,24 +9,24 @@ from typing import Any
 import torch
 
 from efface.errors import EffaceError, first_line
-from efface.models.lora import with_adapters
-from efface.packing.forward import unwrapped
+from efface.models.lora import add_adapters
+from efface.packing.forward import unwrap_peft
 from efface.train.config import LoRAConfig, TrainConfig
 from efface.train.optimizer import state_bytes, weights_dtype
 from efface.train.token_budget import copied_bytes
 
-_FLOAT = 4
+_FLOAT32_BYTES = 4
 """Bytes of a number in float32."""
-_BLOCK_OF_4_BITS = 64
+_NF4_BLOCK = 64
 """Weights that share a scale in NF4."""
 
 
-_TABLE_OF_4_BITS = 16 * _FLOAT
+_NF4_TABLE_BYTES = 16 * _FLOAT32_BYTES
 """The numbers that 4 bits stand for, kept beside each matrix."""
 
 
 @dataclass(frozen=True)
-class State:
+class TrainingMemory:
     """What stays in memory from one step to the next, in bytes, and how many numbers it is of."""
 
     parameters: int
@@ -46,7 +46,7 @@ class State:
         return self.weights + self.gradients + self.optimizer + self.copies
 
 
-def skeleton(settings: Any, lora: LoRAConfig | None, *, dtype: torch.dtype = torch.float32) -> Any:
+def meta_model(settings: Any, lora: LoRAConfig | None, *, dtype: torch.dtype = torch.float32) -> Any:
     """The model of a config.json, inside PEFT if `lora`, without any numbers: on torch's meta device.
 
     Raises `EffaceError` for settings of anything else than a causal language model.
@@ -60,25 +60,27 @@ def skeleton(settings: Any, lora: LoRAConfig | None, *, dtype: torch.dtype = tor
     except Exception as error:  # transformers and the model's own code each raise their own
         raise EffaceError(f"its config.json makes no causal language model: {first_line(error)}") from error
     with torch.device("meta"):
-        return model if lora is None else with_adapters(model, lora, seed=0)
+        return model if lora is None else add_adapters(model, lora, seed=0)
 
 
-def training_state(settings: Any, train: TrainConfig, device_type: str) -> State:
+def estimate_training_memory(settings: Any, train: TrainConfig, device_type: str) -> TrainingMemory:
     """What training on a device such as `cuda` keeps of the model of a config.json; `train.optimizer` is settled.
 
-    Raises `EffaceError` as `skeleton` does.
+    Raises `EffaceError` as `meta_model` does.
     """
-    return state_of(skeleton(settings, train.lora, dtype=weights_dtype(train, device_type)), train, device_type)
+    return count_training_memory(
+        meta_model(settings, train.lora, dtype=weights_dtype(train, device_type)), train, device_type
+    )
 
 
-def state_of(model: Any, train: TrainConfig, device_type: str) -> State:
-    """Count a `skeleton` that was made with the adapters of `train`, in `weights_dtype`."""
+def count_training_memory(model: Any, train: TrainConfig, device_type: str) -> TrainingMemory:
+    """Count a `meta_model` that was made with the adapters of `train`, in `weights_dtype`."""
     bits = train.lora.bits if train.lora else None
-    rounded = _rounded_bytes(model, bits) if bits else {}
+    rounded = _quantized_bytes(model, bits) if bits else {}
     parameters = list(model.parameters())
     trained = [parameter for parameter in parameters if parameter.requires_grad]
     count = sum(parameter.numel() for parameter in trained)
-    return State(
+    return TrainingMemory(
         parameters=sum(parameter.numel() for parameter in parameters) - (count if train.lora else 0),
         trained=count,
         weights=sum(rounded.get(id(each), each.nbytes) for each in parameters),
@@ -88,14 +90,14 @@ def state_of(model: Any, train: TrainConfig, device_type: str) -> State:
     )
 
 
-def _rounded_bytes(model: Any, bits: int) -> dict[int, int]:
+def _quantized_bytes(model: Any, bits: int) -> dict[int, int]:
     """Id of each weight that bitsandbytes rounds -> its bytes: those of linear layers but the head."""
     from transformers.pytorch_utils import Conv1D
 
-    inner = unwrapped(model)
+    inner = unwrap_peft(model)
     head = inner.get_output_embeddings().weight
     return {
-        id(module.weight): _rounded(module, bits)
+        id(module.weight): _quantized_layer_bytes(module, bits)
         for module in inner.modules()
         if isinstance(module, torch.nn.Linear | Conv1D)
         and module.weight is not head
@@ -103,9 +105,9 @@ def _rounded_bytes(model: Any, bits: int) -> dict[int, int]:
     }
 
 
-def _rounded(module: Any, bits: int) -> int:
+def _quantized_layer_bytes(module: Any, bits: int) -> int:
     count: int = module.weight.numel()
     if bits == 8:
         outputs: int = module.out_features if isinstance(module, torch.nn.Linear) else module.nf
-        return count + outputs * _FLOAT  # a scale for each output
-    return (count + 1) // 2 - (-count // _BLOCK_OF_4_BITS) * _FLOAT + _TABLE_OF_4_BITS
+        return count + outputs * _FLOAT32_BYTES  # a scale for each output
+    return (count + 1) // 2 - (-count // _NF4_BLOCK) * _FLOAT32_BYTES + _NF4_TABLE_BYTES

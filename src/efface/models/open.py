@@ -12,13 +12,13 @@ from efface.errors import EffaceError
 from efface.evaluation.config import Precision
 from efface.models.load import evaluation_dtype, load_model, load_tokenizer, model_folder, model_sha256, random_model
 from efface.packing.forward import position_limit, vocabulary_size
-from efface.packing.support import why_in_rows
+from efface.packing.support import packing_unsupported_reason
 from efface.progress.reporter import Reporter
-from efface.text.formatter import Formatter, TextConfig
+from efface.text.formatter import PromptFormatter, TextConfig
 
 
 @dataclass(frozen=True)
-class Opened:
+class OpenedModel:
     """A model that was loaded from a folder."""
 
     source: Path
@@ -27,7 +27,7 @@ class Opened:
     """Of what it was loaded from."""
     model: Any
     tokenizer: Any
-    formatter: Formatter
+    formatter: PromptFormatter
 
 
 def open_model(
@@ -40,7 +40,7 @@ def open_model(
     precision: Precision = "auto",
     rounding: Any = None,
     random_seed: int | None = None,
-) -> Opened:
+) -> OpenedModel:
     """Load the model `name` onto `device` and check that it gives the same logits to many sequences as to one.
 
     `dtype`: by default that in which models are evaluated with `precision`. `rounding`: what `adapters.quantization`
@@ -55,12 +55,14 @@ def open_model(
     else:
         model = random_model(source, dtype=kind, device=device, seed=random_seed)
     try:
-        why = why_in_rows(model)
+        why = packing_unsupported_reason(model)
     except torch.OutOfMemoryError as error:
         raise EffaceError(
             f"the GPU's memory holds model {name}, but not a dozen tokens beside it; use device=cpu or a smaller model"
         ) from error
     if why is not None:
-        reporter.warning(f"{why}; its sequences are padded to rows of like length, which takes longer")
-    formatter = Formatter(tokenizer, text, limit=position_limit(model), vocabulary=vocabulary_size(model))
-    return Opened(source=source, sha256=model_sha256(source), model=model, tokenizer=tokenizer, formatter=formatter)
+        reporter.on_warning(f"{why}; its sequences are padded to rows of like length, which takes longer")
+    formatter = PromptFormatter(tokenizer, text, limit=position_limit(model), vocabulary=vocabulary_size(model))
+    return OpenedModel(
+        source=source, sha256=model_sha256(source), model=model, tokenizer=tokenizer, formatter=formatter
+    )

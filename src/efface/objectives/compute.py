@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from efface.objectives.terms import DistributionTerm, Reference, SequenceTerm, Term, TokenTerm, View, Views
-from efface.packing.forward import device_of, head, hidden_states, in_chunks, target_logprobs, vocabulary_size
-from efface.packing.packed_batch import Packed, moved, pack
+from efface.packing.forward import device_of, head, hidden_states, map_in_chunks, target_logprobs, vocabulary_size
+from efface.packing.packed_batch import PackedBatch, pack, to_device
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class _Forward:
     """What one packed forward left behind."""
 
     model: Any
-    batch: Packed
+    batch: PackedBatch
     hidden: Tensor
     """[T, H], tokens that several sequences begin with once"""
     spans: Mapping[View, range]
@@ -37,7 +37,7 @@ def term_values(
     """Each term's share of its loss over the whole optimizer batch, as a scalar with gradient.
 
     `views` holds what the terms read, item by item in the same order; `divisors[t][i]` is what `terms.divisors`
-    gave for term t and item i. `model` must be inside `efface.packing.support.reading(model)`.
+    gave for term t and item i. `model` must be inside `efface.packing.support.packed_or_padded(model)`.
     """
     forward = _run(model, views, tuple(dict.fromkeys(view for term in terms for view in term.views)))
     logprobs = _answer_logprobs(forward, terms)
@@ -102,10 +102,10 @@ def _distribution_loss(
             logits.append(reference.distribution.head(theirs[0]))
         return term.loss(*logits)
 
-    loss_N = in_chunks(read, vocabulary_size(forward.model), *rows)[reads.of]
+    loss_N = map_in_chunks(read, vocabulary_size(forward.model), *rows)[reads.of]
     return loss_N.new_zeros(len(reads.counts)).index_add(0, reads.sequence, loss_N)
 
 
 def _like(other: Tensor, values: Sequence[float]) -> Tensor:
     """Numbers in the dtype and on the device of another tensor."""
-    return moved(torch.tensor(values, dtype=other.dtype), other.device)
+    return to_device(torch.tensor(values, dtype=other.dtype), other.device)

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from efface.errors import EffaceError, nearest
+from efface.errors import EffaceError, suggest
 from efface.text.formatter import Positions
 
 Average = Literal["tokens", "sequences", "padded"]
@@ -75,5 +75,5 @@ def check_method(name: str, *, forget: Iterable[str] = (), retain: Iterable[str]
     """
     method, known = plain_method(name), methods(tuple(chain(FORGET, forget)), tuple(chain(RETAIN, retain)))
     if method not in known:
-        raise EffaceError(f"unknown method {name!r}; {nearest(method, known)}")
+        raise EffaceError(f"unknown method {name!r}; {suggest(method, known)}")
     return method

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
-from efface.errors import EffaceError, because
+from efface.errors import EffaceError, summarize_error
 from efface.objectives.config import Average, ObjectiveConfig
 from efface.text.formatter import Positions
 
@@ -19,7 +19,7 @@ _ROWS = 3
 """How many made-up tokens, sequences or positions a loss is tried on."""
 
 
-class OwnObjective(ABC):
+class CustomObjective(ABC):
     """What `ForgetObjective` and `RetainObjective` share; derive from one of these."""
 
     name: ClassVar[str]
@@ -37,7 +37,7 @@ class OwnObjective(ABC):
         ...
 
 
-class ForgetObjective(OwnObjective):
+class ForgetObjective(CustomObjective):
     """What makes a model forget, in front of the plus of a method: `wga+gd`, or `wga` alone.
 
     A class without arguments, found by `plugins=`:
@@ -52,11 +52,11 @@ class ForgetObjective(OwnObjective):
     """
 
 
-class RetainObjective(OwnObjective):
+class RetainObjective(CustomObjective):
     """What keeps the rest as it was, behind the plus of a method: `me+mine`. Otherwise as `ForgetObjective`."""
 
 
-def own_term(objective: OwnObjective, config: ObjectiveConfig) -> Term:
+def custom_term(objective: CustomObjective, config: ObjectiveConfig) -> Term:
     """The term of a user's objective, checked as far as can be without a model.
 
     Raises `EffaceError` that names the objective for anything else than a term, and for one that reads what there
@@ -68,7 +68,7 @@ def own_term(objective: OwnObjective, config: ObjectiveConfig) -> Term:
     try:
         term = objective.term(config)
     except Exception as error:  # the user's code raises what it likes
-        raise EffaceError(f"{here}: its method term failed ({because(error)}); correct it") from error
+        raise EffaceError(f"{here}: its method term failed ({summarize_error(error)}); correct it") from error
     if not isinstance(term, TokenTerm | SequenceTerm | DistributionTerm):
         raise EffaceError(
             f"{here}: its method term gave {type(term).__name__}; let it return a TokenTerm, a SequenceTerm or a "
@@ -89,7 +89,7 @@ def _check_counting(here: str, positions: str, average: str, padded_length: int 
         raise EffaceError(f"{here}: average='padded' needs padded_length, such as 500")
 
 
-def try_out(method: Objective, *, vocabulary: int, device: torch.device) -> None:
+def check_custom_objective(method: Objective, *, vocabulary: int, device: torch.device) -> None:
     """Compute each loss of a method once on a few made-up rows, on the device and with the vocabulary of the run.
 
     Raises `EffaceError` where a loss fails, does not give one finite number a row, or does not depend on the model:
@@ -99,13 +99,15 @@ def try_out(method: Objective, *, vocabulary: int, device: torch.device) -> None
         for term in terms:
             here = f"method {method.name}, {side} loss"
             try:
-                loss = term.loss(*_made_up(term, vocabulary, device))
+                loss = term.loss(*_random_inputs(term, vocabulary, device))
             except Exception as error:  # the user's code raises what it likes
-                raise EffaceError(f"{here}: it failed on {_ROWS} rows ({because(error)}); correct it") from error
+                raise EffaceError(
+                    f"{here}: it failed on {_ROWS} rows ({summarize_error(error)}); correct it"
+                ) from error
             _check_loss(here, loss)
 
 
-def _made_up(term: Term, vocabulary: int, device: torch.device) -> list[Tensor]:
+def _random_inputs(term: Term, vocabulary: int, device: torch.device) -> list[Tensor]:
     """Inputs of a loss for `_ROWS` rows, as `efface.objectives.compute` would give them."""
     import torch
 

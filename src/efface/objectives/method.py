@@ -7,11 +7,11 @@ from functools import partial
 
 from efface.objectives import forget, retain
 from efface.objectives.config import LLMU, ObjectiveConfig, check_method
-from efface.objectives.custom import ForgetObjective, OwnObjective, RetainObjective, own_term
+from efface.objectives.custom import CustomObjective, ForgetObjective, RetainObjective, custom_term
 from efface.objectives.terms import DistributionTerm, Objective, SequenceTerm, Term, TokenTerm
 
 
-def objective(method: str, config: ObjectiveConfig, own: Sequence[OwnObjective] = ()) -> Objective:
+def objective(method: str, config: ObjectiveConfig, own: Sequence[CustomObjective] = ()) -> Objective:
     """The objective of a method such as `me+gd`, `idk+ap` or `llmu`; of `me` alone, one that only forgets.
 
     `own`: the user's objectives, which `method` may name, too. Raises `EffaceError` for an unknown method, and for
@@ -26,11 +26,11 @@ def objective(method: str, config: ObjectiveConfig, own: Sequence[OwnObjective] 
         forget_term = _forget_term("ga", config)
         retain_terms = (TokenTerm("forget_mismatch", retain.gd), _retain_term("kl", config))
     elif forget_name in own_forget:
-        forget_term = own_term(own_forget[forget_name], config)
+        forget_term = custom_term(own_forget[forget_name], config)
     else:
         forget_term = _forget_term(forget_name, config)
     if retain_name in own_retain:
-        retain_terms = (own_term(own_retain[retain_name], config),)
+        retain_terms = (custom_term(own_retain[retain_name], config),)
     elif retain_name:
         retain_terms = (_retain_term(retain_name, config),)
     return Objective(

@@ -13,18 +13,18 @@ from typing import Literal, Protocol
 from torch import Tensor
 
 from efface.objectives.config import Average
-from efface.text.formatter import Encoded, Positions
+from efface.text.formatter import Positions, TokenizedSequence
 
 View = Literal["forget", "forget_idk", "retain", "retain_idk", "forget_mismatch"]
 """Question and answer to forget; the same question and a refusal; the same two for a retain item; a forget
 question with another item's answer."""
-Views = Mapping[View, Sequence[Encoded]]
+Views = Mapping[View, Sequence[TokenizedSequence]]
 
 
 class Distribution(Protocol):
     """The model before unlearning, asked for whole next-token distributions."""
 
-    def rows(self, sequences: Sequence[Encoded], positions: Positions) -> Tensor:
+    def rows(self, sequences: Sequence[TokenizedSequence], positions: Positions) -> Tensor:
         """Its last hidden states [N, H] where `positions` reads, sequence by sequence, on the device of training."""
         ...
 
@@ -36,7 +36,7 @@ class Distribution(Protocol):
 class SequenceLogprobs(Protocol):
     """The model before unlearning, asked for log p(answer | question) of whole sequences."""
 
-    def __call__(self, sequences: Sequence[Encoded]) -> Sequence[float]:
+    def __call__(self, sequences: Sequence[TokenizedSequence]) -> Sequence[float]:
         """One number per sequence: the sum over the answer's tokens."""
         ...
 
@@ -133,7 +133,7 @@ class Objective:
         return bool(self.distribution_reads)
 
 
-def counted(term: DistributionTerm | TokenTerm, item: Encoded) -> int:
+def counted_tokens(term: DistributionTerm | TokenTerm, item: TokenizedSequence) -> int:
     """How many of an item's tokens the term counts."""
     if isinstance(term, DistributionTerm) and term.positions == "all":
         return len(item) - 1
@@ -148,7 +148,7 @@ def divisors(term: Term, views: Views) -> list[float]:
     items = views[term.views[0]]
     if isinstance(term, SequenceTerm):
         return [float(len(items))] * len(items)
-    tokens = [counted(term, item) for item in items]
+    tokens = [counted_tokens(term, item) for item in items]
     average = term.average if isinstance(term, DistributionTerm) else "tokens"
     if average == "tokens":
         return [float(sum(tokens))] * len(items)

@@ -19,12 +19,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from efface.errors import EffaceError
-from efface.packing.packed_batch import Layout, Spread
+from efface.packing.packed_batch import GatherPlan, Layout
 
 NAME = "efface_packed"
 
 
-class NotPackedError(EffaceError):
+class PackingUnsupportedError(EffaceError):
     """A model whose sequences cannot be packed; the message says which and why."""
 
 
@@ -46,11 +46,11 @@ def packed_attention(
     """Causal self-attention of packed sequences; query, key, value are [1, heads, T, width].
 
     Returns [1, T, heads, width]. Signature and meaning of the arguments are those of transformers'
-    `AttentionInterface`; `packing` says where the sequences lie. Raises `NotPackedError` where a model asks for
+    `AttentionInterface`; `packed_attention_enabled` says where the sequences lie. Raises `PackingUnsupportedError` where a model asks for
     something that is not implemented here (a mask of its own), rather than compute something else.
     """
     if packing is None or attention_mask is not None:
-        raise NotPackedError(
+        raise PackingUnsupportedError(
             f"{type(module).__name__} cannot be packed: it needs more than causal masking within a sequence"
         )
     # Under autocast, norms of queries and keys in float32 weights give float32 back.
@@ -67,16 +67,16 @@ def packed_attention(
         return _varlen(query, key, value, packing, scaling).unsqueeze(0), None
     buckets, spread = packing.rows
     sizes = [bucket.gather.numel() for bucket in buckets]
-    parts = (_lay_out(tensor, spread).split(sizes) for tensor in (query, key, value))
+    parts = (_gather(tensor, spread).split(sizes) for tensor in (query, key, value))
     outputs = []
     for bucket, *part in zip(buckets, *parts, strict=True):
         q, k, v = (tensor.unflatten(0, bucket.gather.shape).transpose(1, 2) for tensor in part)
-        rows = _rows(q, k, v, scaling=scaling, dropout=dropout, window=window, softcap=softcap, sinks=s_aux)
+        rows = _row_attention(q, k, v, scaling=scaling, dropout=dropout, window=window, softcap=softcap, sinks=s_aux)
         outputs.append(rows.transpose(1, 2).flatten(0, 1))
-    return _take_back(torch.cat(outputs), spread).unsqueeze(0), None
+    return _gather_back(torch.cat(outputs), spread).unsqueeze(0), None
 
 
-class _LayOut(torch.autograd.Function):
+class _Gather(torch.autograd.Function):
     """Tokens [T, ...] laid out [P, ...], a token at each place where a sequence holds it.
 
     Indexing alone would add up the gradients of each token one after the other, a quarter of a step on a CPU, and in
@@ -99,7 +99,7 @@ class _LayOut(torch.autograd.Function):
         return summed.unflatten(1, grad.shape[1:]), None, None, None
 
 
-class _TakeBack(torch.autograd.Function):
+class _GatherBack(torch.autograd.Function):
     """The way back, from [P, ...] to [T, ...]; `back` holds no place twice."""
 
     @staticmethod
@@ -116,17 +116,17 @@ class _TakeBack(torch.autograd.Function):
         return rows, None
 
 
-def _lay_out(tokens: Tensor, spread: Spread) -> Tensor:
-    rows: Tensor = _LayOut.apply(tokens, spread.places, spread.holders, spread.starts)  # type: ignore[no-untyped-call]
+def _gather(tokens: Tensor, spread: GatherPlan) -> Tensor:
+    rows: Tensor = _Gather.apply(tokens, spread.places, spread.holders, spread.starts)  # type: ignore[no-untyped-call]
     return rows
 
 
-def _take_back(rows: Tensor, spread: Spread) -> Tensor:
-    tokens: Tensor = _TakeBack.apply(rows, spread.back)  # type: ignore[no-untyped-call]
+def _gather_back(rows: Tensor, spread: GatherPlan) -> Tensor:
+    tokens: Tensor = _GatherBack.apply(rows, spread.back)  # type: ignore[no-untyped-call]
     return tokens
 
 
-def _rows(
+def _row_attention(
     q: Tensor,
     k: Tensor,
     v: Tensor,
@@ -177,19 +177,19 @@ def _varlen(query: Tensor, key: Tensor, value: Tensor, packing: Layout, scaling:
     from torch.nn.attention.varlen import varlen_attn
 
     q, k, v = (
-        _lay_out(tensor, packing.whole) if packing.shares else tensor.contiguous() for tensor in (query, key, value)
+        _gather(tensor, packing.whole) if packing.shares else tensor.contiguous() for tensor in (query, key, value)
     )
     longest = packing.longest
     out = varlen_attn(q, k, v, packing.offsets, packing.offsets, longest, longest, scale=scaling, **_causal())
     assert isinstance(out, Tensor)
-    return _take_back(out, packing.whole) if packing.shares else out
+    return _gather_back(out, packing.whole) if packing.shares else out
 
 
 @contextmanager
-def packing(model: Any) -> Iterator[None]:
+def packed_attention_enabled(model: Any) -> Iterator[None]:
     """Let `model` attend within packed sequences; its own attention comes back at the end.
 
-    Raises `NotPackedError` for an architecture that does not look its attention up by name. Backward passes that
+    Raises `PackingUnsupportedError` for an architecture that does not look its attention up by name. Backward passes that
     recompute activations (gradient checkpointing) belong inside too.
     """
     from transformers import AttentionInterface
@@ -199,7 +199,7 @@ def packing(model: Any) -> Iterator[None]:
     model.set_attn_implementation(NAME)
     if model.config._attn_implementation != NAME:  # transformers only logs a warning
         model.set_attn_implementation(own)  # of a part of the model, which may let it be replaced
-        raise NotPackedError(
+        raise PackingUnsupportedError(
             f"{type(model).__name__} cannot be packed: transformers does not let its attention be replaced"
         )
     try:

@@ -11,41 +11,41 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from efface.packing.attention import NAME
-from efface.packing.packed_batch import Packed
+from efface.packing.packed_batch import PackedBatch
 
 _CHUNK_ELEMENTS = 1 << 26
 """Logits computed at once: 256 MiB in float32. More than this is cut and recomputed in the backward pass."""
 
 
-def unwrapped(model: Any) -> Any:
+def unwrap_peft(model: Any) -> Any:
     """The transformers model inside a PEFT wrapper, its adapter still in place."""
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
 def device_of(model: Any) -> torch.device:
     """Where the model's token embeddings lie, and so where its inputs go."""
-    device: torch.device = unwrapped(model).get_input_embeddings().weight.device
+    device: torch.device = unwrap_peft(model).get_input_embeddings().weight.device
     return device
 
 
 def position_limit(model: Any) -> int | None:
     """How many positions a model has, in tokens, where its config says so."""
-    return positions(unwrapped(model).config)
+    return max_positions(unwrap_peft(model).config)
 
 
-def positions(config: Any) -> int | None:
+def max_positions(config: Any) -> int | None:
     """The same of a model's config alone."""
     limit = getattr(config.get_text_config(), "max_position_embeddings", None)
     return int(limit) if limit else None
 
 
-def hidden_states(model: Any, batch: Packed) -> Tensor:
-    """Last hidden states [T, H] of a packed batch; `model` must be inside `efface.packing.support.reading(model)`.
+def hidden_states(model: Any, batch: PackedBatch) -> Tensor:
+    """Last hidden states [T, H] of a packed batch; `model` must be inside `efface.packing.support.packed_or_padded(model)`.
 
     Where that did not replace its attention, the model reads the sequences padded to rows of like length. What pads
     stands behind each sequence: in a causal model nothing sees it.
     """
-    inner = unwrapped(model)
+    inner = unwrap_peft(model)
     backbone = inner.base_model if inner.base_model is not inner else inner.model  # Llama 4 misnames its own
     if inner.config._attn_implementation != NAME:
         buckets, spread = batch.layout.rows
@@ -58,7 +58,7 @@ def hidden_states(model: Any, batch: Packed) -> Tensor:
 
 def head(model: Any, hidden: Tensor) -> Tensor:
     """Logits [N, V] of hidden states [N, H], in float32 or wider, scaled as the architecture wants."""
-    inner = unwrapped(model)
+    inner = unwrap_peft(model)
     return logits_of(inner.get_output_embeddings(), inner.config, hidden)
 
 
@@ -78,11 +78,11 @@ def logits_of(output: Callable[[Tensor], Tensor], config: Any, hidden: Tensor) -
 
 
 def chunk_rows(vocabulary: int) -> int:
-    """How many rows `in_chunks` turns into logits at once."""
+    """How many rows `map_in_chunks` turns into logits at once."""
     return max(1, _CHUNK_ELEMENTS // vocabulary)
 
 
-def in_chunks(read: Callable[..., Tensor], vocabulary: int, *rows: Tensor) -> Tensor:
+def map_in_chunks(read: Callable[..., Tensor], vocabulary: int, *rows: Tensor) -> Tensor:
     """Apply `read` to slices of `rows` ([N, ...] each) and join the results [N].
 
     `read` turns a slice into logits [n, V] and those into [n]. Where N x V is large, no whole [N, V] tensor
@@ -100,7 +100,7 @@ def in_chunks(read: Callable[..., Tensor], vocabulary: int, *rows: Tensor) -> Te
 
 def vocabulary_size(model: Any) -> int:
     """K: how many tokens the head scores, padding of the vocabulary included."""
-    return int(unwrapped(model).get_output_embeddings().weight.shape[0])
+    return int(unwrap_peft(model).get_output_embeddings().weight.shape[0])
 
 
 def target_logprobs(model: Any, hidden: Tensor, targets: Tensor) -> Tensor:
@@ -109,4 +109,4 @@ def target_logprobs(model: Any, hidden: Tensor, targets: Tensor) -> Tensor:
     def read(rows: Tensor, ids: Tensor) -> Tensor:
         return -F.cross_entropy(head(model, rows), ids, reduction="none")
 
-    return in_chunks(read, vocabulary_size(model), hidden, targets)
+    return map_in_chunks(read, vocabulary_size(model), hidden, targets)

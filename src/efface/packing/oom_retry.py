@@ -12,7 +12,7 @@ from efface.errors import EffaceError
 T = TypeVar("T")
 
 
-def in_parts_that_fit(
+def map_with_oom_backoff(
     groups: Iterable[list[int]], read: Callable[[list[int]], list[T]], *, named: Callable[[int], str]
 ) -> Iterator[tuple[list[int], list[T]]]:
     """Yield each group of indices, as given, with what `read` gives for it.

@@ -16,14 +16,14 @@ from itertools import accumulate, chain
 import torch
 from torch import Tensor
 
-from efface.text.formatter import Encoded, Positions
+from efface.text.formatter import Positions, TokenizedSequence
 
-_LAID_OUT = 4
+_MAX_EXPANSION = 4
 """How many budgets of tokens a batch holds at most, every sequence counted whole: as attention lays them out."""
 
 
 @dataclass(frozen=True)
-class Spread:
+class GatherPlan:
     """Tokens of a packed row laid out for attention, each sequence whole."""
 
     places: Tensor
@@ -41,7 +41,7 @@ class Bucket:
     """Sequences of like length, laid out as rows for attention alone."""
 
     gather: Tensor
-    """[rows, longest]: index into the packed row; padding as in `Spread.places`."""
+    """[rows, longest]: index into the packed row; padding as in `GatherPlan.places`."""
 
 
 @dataclass(frozen=True)
@@ -73,22 +73,22 @@ class Layout:
     @cached_property
     def offsets(self) -> Tensor:
         """[sequences + 1] int32, cumulative lengths."""
-        return moved(torch.tensor([0, *accumulate(self.lengths)], dtype=torch.int32), self.device)
+        return to_device(torch.tensor([0, *accumulate(self.lengths)], dtype=torch.int32), self.device)
 
     @cached_property
-    def whole(self) -> Spread:
+    def whole(self) -> GatherPlan:
         """Sequences one behind the other, as `offsets` counts them."""
         at = torch.arange(sum(self.lengths))
         return self._spread(torch.tensor(list(chain(*self.sequences))), list(at.split(list(self.lengths))))
 
     @cached_property
-    def rows(self) -> tuple[tuple[Bucket, ...], Spread]:
+    def rows(self) -> tuple[tuple[Bucket, ...], GatherPlan]:
         """Sequences as rows of like length, and the same rows one behind the other."""
         lengths = self.lengths
         buckets: list[Tensor] = []
         at = [torch.empty(0)] * len(lengths)
         done = 0
-        for group in _alike(sorted(range(len(lengths)), key=lengths.__getitem__), lengths):
+        for group in _length_buckets(sorted(range(len(lengths)), key=lengths.__getitem__), lengths):
             width = lengths[group[-1]]
             gather = torch.zeros(len(group), width, dtype=torch.long)
             for row, sequence in enumerate(group):
@@ -97,9 +97,9 @@ class Layout:
             buckets.append(gather)
             done += gather.numel()
         spread = self._spread(torch.cat([gather.flatten() for gather in buckets]), at)
-        return tuple(Bucket(moved(gather, self.device)) for gather in buckets), spread
+        return tuple(Bucket(to_device(gather, self.device)) for gather in buckets), spread
 
-    def _spread(self, places: Tensor, at: list[Tensor]) -> Spread:
+    def _spread(self, places: Tensor, at: list[Tensor]) -> GatherPlan:
         """`at`: of each sequence, where its tokens were put."""
         back = torch.cat([each[len(each) - own :] for each, own in zip(at, self.own, strict=True)])
         holders, starts = back, None
@@ -107,11 +107,13 @@ class Layout:
             token = torch.tensor(list(chain(*self.sequences)))
             holders = torch.cat(at)[token.argsort(stable=True)]
             counts = token.bincount()
-            starts = moved(counts.cumsum(0) - counts, self.device)
-        return Spread(moved(places, self.device), moved(back, self.device), moved(holders, self.device), starts)
+            starts = to_device(counts.cumsum(0) - counts, self.device)
+        return GatherPlan(
+            to_device(places, self.device), to_device(back, self.device), to_device(holders, self.device), starts
+        )
 
 
-def _alike(by_length: list[int], lengths: tuple[int, ...]) -> Iterator[list[int]]:
+def _length_buckets(by_length: list[int], lengths: tuple[int, ...]) -> Iterator[list[int]]:
     """Split sequences, shortest first, into groups whose longest is at most a half longer than the shortest."""
     group: list[int] = []
     for sequence in by_length:
@@ -123,7 +125,7 @@ def _alike(by_length: list[int], lengths: tuple[int, ...]) -> Iterator[list[int]
 
 
 @dataclass(frozen=True)
-class Reads:
+class TargetPositions:
     """Positions of a packed row at which the head is applied, and what each should predict."""
 
     rows: Tensor
@@ -141,10 +143,10 @@ class Reads:
 
 
 @dataclass(frozen=True)
-class Packed:
+class PackedBatch:
     """Sequences in one row, what they begin with in common once: what a model reads in one forward."""
 
-    sequences: tuple[Encoded, ...]
+    sequences: tuple[TokenizedSequence, ...]
     input_ids: Tensor
     """[1, T]"""
     position_ids: Tensor
@@ -153,7 +155,7 @@ class Packed:
     """Where in the row the tokens of each sequence lie."""
     layout: Layout
 
-    def reads(self, positions: Positions, sequences: range | None = None) -> Reads:
+    def reads(self, positions: Positions, sequences: range | None = None) -> TargetPositions:
         """Reads of some sequences (all by default), in order."""
         chosen = range(len(self.sequences)) if sequences is None else sequences
         predicted: list[int] = []
@@ -170,17 +172,17 @@ class Packed:
             first_read.setdefault(place, index)
         number = {place: index for index, place in enumerate(first_read)}
         device = self.input_ids.device
-        return Reads(
-            rows=moved(torch.tensor(rows), device),
-            targets=self.input_ids[0, moved(torch.tensor(predicted), device)],
-            sequence=moved(torch.repeat_interleave(torch.tensor(counts)), device),
+        return TargetPositions(
+            rows=to_device(torch.tensor(rows), device),
+            targets=self.input_ids[0, to_device(torch.tensor(predicted), device)],
+            sequence=to_device(torch.repeat_interleave(torch.tensor(counts)), device),
             counts=counts,
-            first=moved(torch.tensor(list(first_read.values())), device),
-            of=moved(torch.tensor([number[place] for place in predicted]), device),
+            first=to_device(torch.tensor(list(first_read.values())), device),
+            of=to_device(torch.tensor([number[place] for place in predicted]), device),
         )
 
 
-class _Beginnings:
+class PrefixTrie:
     """What sequences begin with, each beginning once: a causal model has to read as many tokens."""
 
     def __init__(self) -> None:
@@ -210,7 +212,7 @@ class _Beginnings:
         return 0
 
 
-def pack(sequences: Sequence[Encoded], device: torch.device | str = "cpu") -> Packed:
+def pack(sequences: Sequence[TokenizedSequence], device: torch.device | str = "cpu") -> PackedBatch:
     """Put sequences one behind the other, in the order given, each without what an earlier one begins with too.
 
     Raises `ValueError` for no sequence at all, or one with an empty prompt or answer: a loss over it has no meaning.
@@ -220,7 +222,7 @@ def pack(sequences: Sequence[Encoded], device: torch.device | str = "cpu") -> Pa
             raise ValueError(f"sequence {item.id!r} needs at least one token of prompt and one of answer")
     if not sequences:
         raise ValueError("nothing to pack")
-    beginnings = _Beginnings()
+    beginnings = PrefixTrie()
     places, own = [], []
     positions: list[int] = []
     for item in sequences:
@@ -229,10 +231,10 @@ def pack(sequences: Sequence[Encoded], device: torch.device | str = "cpu") -> Pa
         own.append(len(beginnings) - before)
         positions += range(len(item) - own[-1], len(item))
     attending = [index for index, count in enumerate(own) if count]
-    return Packed(
+    return PackedBatch(
         sequences=tuple(sequences),
-        input_ids=moved(torch.tensor([[token for _, token in beginnings.place]]), device),
-        position_ids=moved(torch.tensor([positions]), device),
+        input_ids=to_device(torch.tensor([[token for _, token in beginnings.place]]), device),
+        position_ids=to_device(torch.tensor([positions]), device),
         places=tuple(places),
         layout=Layout(
             tuple(places[index] for index in attending), tuple(own[index] for index in attending), torch.device(device)
@@ -240,14 +242,14 @@ def pack(sequences: Sequence[Encoded], device: torch.device | str = "cpu") -> Pa
     )
 
 
-def moved(tensor: Tensor, device: torch.device | str) -> Tensor:
+def to_device(tensor: Tensor, device: torch.device | str) -> Tensor:
     """A tensor of the CPU on `device`, without waiting for what a GPU still does."""
     if torch.device(device).type != "cuda":
         return tensor.to(device)
     return tensor.pin_memory().to(device, non_blocking=True)
 
 
-def together(sequences: Sequence[Encoded]) -> list[int]:
+def prompt_order(sequences: Sequence[TokenizedSequence]) -> list[int]:
     """Indices of sequences, the longest first, but behind each come all others with the same prompt."""
     by_prompt: dict[tuple[int, ...], list[int]] = {}
     for index in sorted(range(len(sequences)), key=lambda i: -len(sequences[i])):
@@ -255,19 +257,19 @@ def together(sequences: Sequence[Encoded]) -> list[int]:
     return list(chain.from_iterable(by_prompt.values()))
 
 
-def token_batches(sequences: Sequence[Encoded], budget: int, *, shared: bool = False) -> Iterator[list[int]]:
-    """Indices of sequences, in the order of `together`, in groups of at most `budget` tokens (a longer one goes alone).
+def token_batches(sequences: Sequence[TokenizedSequence], budget: int, *, shared: bool = False) -> Iterator[list[int]]:
+    """Indices of sequences, in the order of `prompt_order`, in groups of at most `budget` tokens (a longer one goes alone).
 
     With `shared`, which is for packed models alone, what several sequences of a group begin with counts once.
     """
-    most = _LAID_OUT * budget if shared else budget
+    most = _MAX_EXPANSION * budget if shared else budget
     group: list[int] = []
-    beginnings, whole = _Beginnings(), 0
-    for index in together(sequences):
+    beginnings, whole = PrefixTrie(), 0
+    for index in prompt_order(sequences):
         ids = [*sequences[index].prompt, *sequences[index].answer]
         if group and (len(beginnings) + beginnings.new(ids) > budget or whole + len(ids) > most):
             yield group
-            group, beginnings, whole = [], _Beginnings(), 0
+            group, beginnings, whole = [], PrefixTrie(), 0
         group.append(index)
         beginnings.add(ids)
         whole += len(ids)

@@ -174,7 +174,7 @@ class MeasuredQuestions(_Part):
     """Seconds that each row of a batch adds."""
     padded: bool
     """Whether prompts of different lengths may stand in one batch."""
-    batch_tokens: int
+    max_cache_tokens: int
     """Of one batch, at most: rows x (longest prompt + new tokens)."""
 
 

@@ -12,20 +12,20 @@ from typing import Any, TypeVar
 import torch
 
 from efface.config.commands import RunConfig
-from efface.config.plugins import own_objectives
+from efface.config.plugins import custom_objectives
 from efface.data import load_task
 from efface.errors import EffaceError
 from efface.evaluation.config import EvaluateConfig
 from efface.hardware.device import device_for
 from efface.hardware.memory import free_memory
-from efface.hub import UnavailableError, found_here, look_up
-from efface.models.auto_optimizer import settled
+from efface.hub import UnavailableError, fetch_model_config, resolve_local_model
+from efface.models.auto_optimizer import resolve_optimizer
 from efface.models.load import load_tokenizer, model_config, model_folder
 from efface.models.lora import has_experts
-from efface.models.memory_estimate import skeleton
+from efface.models.memory_estimate import meta_model
 from efface.objectives.method import objective
 from efface.objectives.terms import Objective
-from efface.packing.forward import positions, vocabulary_size
+from efface.packing.forward import max_positions, vocabulary_size
 from efface.preflight.diagnosis import Diagnosis, Finding, Forecast, Level, Machine, Option
 from efface.preflight.forecast import forecast
 from efface.preflight.machine import (
@@ -33,30 +33,30 @@ from efface.preflight.machine import (
     bf16_finding,
     extras_findings,
     hub_finding,
+    inspect_machine,
     judge_findings,
-    look_around,
 )
 from efface.preflight.measure import extrapolated, measure
-from efface.preflight.workload import Workload, counted, supposed
+from efface.preflight.workload import Workload, assumed_workload, measured_workload
 from efface.progress.quiet_libraries import quiet_libraries
-from efface.progress.reporter import Reporter, Silent
-from efface.report.key_values import size
+from efface.progress.reporter import Reporter, SilentReporter
+from efface.report.key_values import format_bytes
 from efface.run.training import check_can_train
 from efface.schema import Task
-from efface.text.formatter import Formatter
+from efface.text.formatter import PromptFormatter
 from efface.train.config import LoRAConfig, TrainConfig
-from efface.train.optimizer import why_not_8bit
+from efface.train.optimizer import adamw8bit_unsupported_reason
 
 _TIGHT = 0.7
 """Of what is free: a forecast counts tensors, and what is freed in between may hold 1.4 times as much."""
-_TOLD = ("weights", "gradients", "optimizer", "activations", "tokens", "checkpointing", "training")
+_OPTION_FIELDS = ("weights", "gradients", "optimizer", "activations", "tokens", "checkpointing", "training")
 """Of a forecast, for each way to train."""
-_Found = TypeVar("_Found")
+_T = TypeVar("_T")
 
 
 def examine(data_dir: Path | None) -> Diagnosis:
     """Look at this machine alone: what is installed, free, and at hand. Nothing is downloaded."""
-    machine = look_around()
+    machine = inspect_machine()
     hub = hub_finding()
     findings = [*extras_findings(machine), hub, *benchmark_findings(data_dir)]
     findings += judge_findings(EvaluateConfig(), online=hub.level == "ok")
@@ -70,27 +70,27 @@ def examine_run(config: RunConfig, *, data_dir: Path | None, steps: int, reporte
     Whatever cannot be used becomes a finding. Of a model on the hub, only the config.json is read; nothing stays on
     disk.
     """
-    chart, machine, hub = _Chart(reporter), look_around(), hub_finding()
+    chart, machine, hub = _Findings(reporter), inspect_machine(), hub_finding()
     chart.findings += [hub, *judge_findings(config.evaluate, online=hub.level == "ok")]
     device = chart.attempt("device", lambda: device_for(config.device))
     if device is not None:
         chart.attempt("training", lambda: check_can_train(config.train, device))
         if device.type == "cpu" and not config.train.bf16_on("cpu") and (faster := bf16_finding()) is not None:
             chart.findings.append(faster)
-    bound = chart.attempt("method", lambda: objective(config.method, config, own_objectives(config.plugins)))
+    bound = chart.attempt("method", lambda: objective(config.method, config, custom_objectives(config.plugins)))
     task = chart.attempt("data", lambda: load_task(config.data, data_dir=data_dir))
     if task is not None:
-        _tell_of_data(chart, task, config.evaluate.limit)
+        _data_finding(chart, task, config.evaluate.limit)
     model = _find_model(chart, config.model, machine)
     if device is None or bound is None or model is None:
         return Diagnosis(machine=machine, findings=chart.findings)
-    train = chart.attempt("training", lambda: settled(config.train, model.settings, device, earlier=None))
+    train = chart.attempt("training", lambda: resolve_optimizer(config.train, model.settings, device, earlier=None))
     if train is None:
         return Diagnosis(machine=machine, findings=chart.findings)
     config = config.model_copy(update={"train": train})
     run = _Run(config, bound, model, device, free_memory(device))
     work = None if task is None else _count(chart, run, task)
-    ways = chart.attempt("model", lambda: _forecasts(run, work or supposed(config, bound)))
+    ways = chart.attempt("model", lambda: _forecasts(run, work or assumed_workload(config, bound)))
     if ways is None:
         return Diagnosis(machine=machine, findings=chart.findings)
     planned, options = ways
@@ -111,7 +111,7 @@ def examine_run(config: RunConfig, *, data_dir: Path | None, steps: int, reporte
     )
 
 
-class _Chart(Silent):
+class _Findings(SilentReporter):
     """What was found so far; as a reporter, it takes warnings as findings and hands stages on."""
 
     def __init__(self, reporter: Reporter) -> None:
@@ -128,7 +128,7 @@ class _Chart(Silent):
         if finding not in self.findings:  # what is measured is checked again
             self.findings.append(finding)
 
-    def attempt(self, about: str, what: Callable[[], _Found]) -> _Found | None:
+    def attempt(self, about: str, what: Callable[[], _T]) -> _T | None:
         """What `what` returns; None, and a problem, where it cannot be had."""
         try:
             return what()
@@ -140,14 +140,16 @@ class _Chart(Silent):
                 "problem", about, f"{where}{error.strerror or error}; look at the path, its rights and the free space"
             )
         except torch.OutOfMemoryError:
-            remedy = "lower evaluate.batch_tokens and train.token_budget, or train adapters (train.lora=true)"
+            remedy = (
+                "lower evaluate.max_cache_tokens and train.max_tokens_per_forward, or train adapters (train.lora=true)"
+            )
             self.add("problem", about, f"the GPU's memory ran out; {remedy}")
         return None
 
-    def stage(self, text: str) -> None:
-        self._reporter.stage(text)
+    def on_stage(self, text: str) -> None:
+        self._reporter.on_stage(text)
 
-    def warning(self, text: str) -> None:
+    def on_warning(self, text: str) -> None:
         self.add("warning", "run", text)
 
 
@@ -171,51 +173,55 @@ class _Run:
     """Bytes of the device's memory."""
 
 
-def _tell_of_data(chart: _Chart, task: Task, limit: int | None) -> None:
+def _data_finding(chart: _Findings, task: Task, limit: int | None) -> None:
     scored = sum(len(each.items[:limit]) for each in task.evaluation)
     kept = f"{len(task.forget):,} to forget, {len(task.retain):,} to keep"
     chart.add("ok", "data", f"{task.name}: {kept}, {scored:,} questions to score")
     for text in task.warnings:
-        chart.warning(text)
+        chart.on_warning(text)
 
 
-def _find_model(chart: _Chart, name: str, machine: Machine) -> _Model | None:
+def _find_model(chart: _Findings, name: str, machine: Machine) -> _Model | None:
     """The model in its folder or the cache; of one on the hub, the settings."""
     try:
-        if found_here(name) is not None:
-            return chart.attempt("model", lambda: _model_here(chart, name))
+        if resolve_local_model(name) is not None:
+            return chart.attempt("model", lambda: _local_model(chart, name))
         with TemporaryDirectory() as place:
-            download = look_up(name, Path(place))
+            download = fetch_model_config(name, Path(place))
             settings = chart.attempt("model", lambda: model_config(Path(place)))
     except UnavailableError as error:
         chart.add("problem", "model", f"{error}; give the folder of a model as model=FOLDER")
         return None
     if download > machine.cache_free:
-        short = f"{name} takes {size(download)}, and {machine.cache} has {size(machine.cache_free)} free"
+        short = (
+            f"{name} takes {format_bytes(download)}, and {machine.cache} has {format_bytes(machine.cache_free)} free"
+        )
         chart.add("problem", "model", f"{short}; free some space or set HF_HOME")
     else:
-        chart.add("ok", "model", f"{name} is on the hub; a run will download {size(download)} to {machine.cache}")
+        chart.add(
+            "ok", "model", f"{name} is on the hub; a run will download {format_bytes(download)} to {machine.cache}"
+        )
     return None if settings is None else _Model(settings, None)
 
 
-def _model_here(chart: _Chart, name: str) -> _Model:
+def _local_model(chart: _Findings, name: str) -> _Model:
     folder = model_folder(name)
     found = _Model(model_config(folder), folder)
     chart.add("ok", "model", f"{name} is here" if Path(name) == folder else f"{name} is in {folder}")
     return found
 
 
-def _count(chart: _Chart, run: _Run, task: Task) -> Workload | None:
+def _count(chart: _Findings, run: _Run, task: Task) -> Workload | None:
     """The run's sequences, where the tokenizer is here."""
     folder = run.model.folder
     if folder is None:
         return None
 
     def count() -> Workload:
-        bare = skeleton(run.model.settings, None)
-        limit, vocabulary = positions(run.model.settings), vocabulary_size(bare)
-        formatter = Formatter(load_tokenizer(folder), run.config.text, limit=limit, vocabulary=vocabulary)
-        return counted(run.config, task, run.bound, formatter, model=bare, reporter=chart)
+        bare = meta_model(run.model.settings, None)
+        limit, vocabulary = max_positions(run.model.settings), vocabulary_size(bare)
+        formatter = PromptFormatter(load_tokenizer(folder), run.config.text, limit=limit, vocabulary=vocabulary)
+        return measured_workload(run.config, task, run.bound, formatter, model=bare, reporter=chart)
 
     return chart.attempt("text", count)
 
@@ -229,32 +235,32 @@ def _forecasts(run: _Run, work: Workload) -> tuple[Forecast, list[Option]]:
         return forecast(run.model.settings, changed, work, run.bound, device=run.device, free=run.free)
 
     options = []
-    for name, setting, train in _ways(run):
+    for name, setting, train in _training_options(run):
         needed = planned(train)
         option = Option(
             name=name,
             setting=setting,
             fits=needed.training <= run.free,
             chosen=_kind(train) == _kind(config.train),
-            **{field: getattr(needed, field) for field in _TOLD},
+            **{field: getattr(needed, field) for field in _OPTION_FIELDS},
         )
         options.append(option)
     return planned(config.train), options
 
 
-def _ways(run: _Run) -> Iterator[tuple[str, str, TrainConfig]]:
+def _training_options(run: _Run) -> Iterator[tuple[str, str, TrainConfig]]:
     """Name, settings and configuration of each way to train that is to be had here."""
     train = run.config.train
     whole = train.model_copy(update={"lora": None, "optimizer": "adamw"})
     yield "all weights", "train.lora=false train.optimizer=adamw", whole
-    if train.precision != "float32" and train.sharding == "none" and why_not_8bit(run.device) is None:
+    if train.precision != "float32" and train.sharding == "none" and adamw8bit_unsupported_reason(run.device) is None:
         small = whole.model_copy(update={"optimizer": "adamw8bit"})
         yield "all weights in bf16, AdamW in 8 bits", "train.lora=false train.optimizer=adamw8bit", small
     if find_spec("peft") is None:
         return
     lora = (train.lora or LoRAConfig()).model_copy(update={"bits": None})
     yield "adapters", "train.lora=true", whole.model_copy(update={"lora": lora})
-    if not has_experts(skeleton(run.model.settings, None)):  # which cannot be rounded
+    if not has_experts(meta_model(run.model.settings, None)):  # which cannot be rounded
         rounded = lora.model_copy(update={"bits": 4})
         yield "adapters, base in 4 bits", "train.lora.bits=4", whole.model_copy(update={"lora": rounded})
 
@@ -264,24 +270,24 @@ def _kind(train: TrainConfig) -> tuple[object, ...]:
     return train.optimizer, train.lora is None, train.lora and train.lora.bits
 
 
-def _judge_memory(chart: _Chart, run: _Run, planned: Forecast, options: list[Option], machine: Machine) -> None:
+def _judge_memory(chart: _Findings, run: _Run, planned: Forecast, options: list[Option], machine: Machine) -> None:
     needed = max(planned.training, planned.evaluation)
-    about = f"about {size(planned.training)} in training and {size(planned.evaluation)} in evaluation"
+    about = f"about {format_bytes(planned.training)} in training and {format_bytes(planned.evaluation)} in evaluation"
     if needed <= _TIGHT * run.free:
-        chart.add("ok", "memory", f"{about}; {size(run.free)} are free")
+        chart.add("ok", "memory", f"{about}; {format_bytes(run.free)} are free")
     elif needed <= run.free:
         chart.add(
-            "warning", "memory", f"{about}, and {size(run.free)} are free, which may be too tight; {_advice(options)}"
+            "warning",
+            "memory",
+            f"{about}, and {format_bytes(run.free)} are free, which may be too tight; {_advice(options)}",
         )
     elif planned.training <= run.free:
-        remedy = "lower evaluate.batch_tokens and evaluate.token_budget"
-        chart.add("problem", "memory", f"{about}, but only {size(run.free)} are free; {remedy}")
+        remedy = "lower evaluate.max_cache_tokens and evaluate.max_tokens_per_forward"
+        chart.add("problem", "memory", f"{about}, but only {format_bytes(run.free)} are free; {remedy}")
     else:
-        chart.add("problem", "memory", f"{about}, but only {size(run.free)} are free; {_advice(options)}")
+        chart.add("problem", "memory", f"{about}, but only {format_bytes(run.free)} are free; {_advice(options)}")
     if planned.loading > machine.memory_free:
-        short = (
-            f"its weights go through {size(planned.loading)} of the host's memory, of which {size(machine.memory_free)}"
-        )
+        short = f"its weights go through {format_bytes(planned.loading)} of the host's memory, of which {format_bytes(machine.memory_free)}"
         chart.add("problem", "memory", f"{short} are free; close other programs or use a machine with more")
 
 
@@ -289,12 +295,14 @@ def _advice(options: list[Option]) -> str:
     """The way to train that needs least, if it fits."""
     least = min(options, key=lambda option: option.training)
     if least.fits:
-        return f"{least.setting} needs about {size(least.training)} in training"
+        return f"{least.setting} needs about {format_bytes(least.training)} in training"
     return "use a machine with more memory or a smaller model"
 
 
-def _judge_disk(chart: _Chart, planned: Forecast, machine: Machine) -> None:
-    needed = f"{size(planned.disk)} for checkpoints and model, {size(machine.disk_free)} free in this folder"
+def _judge_disk(chart: _Findings, planned: Forecast, machine: Machine) -> None:
+    needed = (
+        f"{format_bytes(planned.disk)} for checkpoints and model, {format_bytes(machine.disk_free)} free in this folder"
+    )
     if planned.disk <= machine.disk_free:
         chart.add("ok", "disk", needed)
     else:

@@ -15,21 +15,21 @@ from efface.commands.finetune import prepare_finetuning
 from efface.config.commands import EvaluationConfig, FinetuneConfig, RunConfig
 from efface.continual.folder import QueueFolder
 from efface.continual.prepare import prepare_queue
-from efface.data.config import OWN_ANSWERS
+from efface.data.config import MODEL_ANSWERS
 from efface.data.describe import missing_metrics
 from efface.evaluation.config import EvaluateConfig
-from efface.evaluation.evaluate import check_before, check_fits
+from efface.evaluation.evaluate import check_before_records, check_lengths
 from efface.evaluation.judges import Judges, open_judges
 from efface.hardware.memory import disk_free
 from efface.models.load import stored_dtype
-from efface.models.lora import with_adapters
+from efface.models.lora import add_adapters
 from efface.progress.quiet_libraries import quiet_libraries
 from efface.progress.reporter import Reporter
 from efface.run.epoch_scores import check_best
 from efface.run.folder import RunFolder
 from efface.run.manifest import training_precision
 from efface.run.prepare import prepare
-from efface.run.retain_answers import answers_of_full_length, longest_answer
+from efface.run.retain_answers import longest_answer, longest_possible_answers
 from efface.schema import EvaluationSet
 from efface.train.config import TrainConfig
 from efface.train.sampler import Schedule, earlier_epochs, schedule
@@ -56,7 +56,7 @@ class Training:
 
 
 @dataclass(frozen=True)
-class Outline:
+class DryRun:
     """What a run would do, and to what."""
 
     model: str
@@ -81,24 +81,24 @@ class Outline:
 
 
 @quiet_libraries()
-def outline_run(
+def plan_run(
     config: RunConfig, out: Path, *, data_dir: Path | None, resume: bool, reporter: Reporter, evaluated: bool
-) -> Outline:
+) -> DryRun:
     """What `run`, or `unlearn` where nothing is to be `evaluated`, would do; raises the same `EffaceError`s."""
     this = prepare(
-        config, RunFolder(out), data_dir=data_dir, reporter=reporter, resume=resume, answer=answers_of_full_length
+        config, RunFolder(out), data_dir=data_dir, reporter=reporter, resume=resume, answer=longest_possible_answers
     )
     check_best(config, this.task if evaluated else None)
     judges = Judges(None, None)
     if evaluated:
         judges = open_judges(config.evaluate, this.device)
-        check_fits(this.original, this.formatter, this.task.evaluation, config.evaluate)
+        check_lengths(this.original, this.formatter, this.task.evaluation, config.evaluate)
     parameters = _parameters(this.original)
     training = _training(
         config.method, this.original, this.steps, len(this.task.forget), config=config, device=this.device
     )
     own = f"the model's own answers are not there yet: each counts as {longest_answer(config)} short words"
-    return Outline(
+    return DryRun(
         model=config.model,
         parameters=parameters,
         data=f"{this.task.name}: {len(this.task.forget):,} to forget, {len(this.task.retain):,} to keep",
@@ -111,16 +111,16 @@ def outline_run(
         scored=_scored(this.task.evaluation, config.evaluate) if evaluated else {},
         missing=_missing(this.task.evaluation, config.evaluate, judges) if evaluated else {},
         downstream=config.downstream.tasks if evaluated and config.downstream else (),
-        notes=(own,) if config.data.retain == OWN_ANSWERS else (),
+        notes=(own,) if config.data.retain == MODEL_ANSWERS else (),
     )
 
 
 @quiet_libraries()
-def outline_queue(config: RunConfig, out: Path, *, data_dir: Path | None, resume: bool, reporter: Reporter) -> Outline:
+def plan_queue(config: RunConfig, out: Path, *, data_dir: Path | None, resume: bool, reporter: Reporter) -> DryRun:
     """What `run_queue` would do; raises the same `EffaceError`s. The training is that of the first request's run."""
     folder = QueueFolder(out)
     this = prepare_queue(
-        config, folder, data_dir=data_dir, resume=resume, reporter=reporter, answer=answers_of_full_length
+        config, folder, data_dir=data_dir, resume=resume, reporter=reporter, answer=longest_possible_answers
     )
     opened, first = this.open(reporter), this.tasks[0]
     judges = open_judges(config.evaluate, this.device)
@@ -132,7 +132,7 @@ def outline_queue(config: RunConfig, out: Path, *, data_dir: Path | None, resume
     done = sum(folder.request(number).results() is not None for number in range(1, len(this.tasks) + 1))
     steps = sum(len(each) for each in this.steps)
     kept = len(this.tasks) if this.settings.keep_models == "all" else min(len(this.tasks), 2)  # the last until the next
-    return Outline(
+    return DryRun(
         model=config.model,
         parameters=parameters,
         data=f"{first.name}: {len(first.forget):,} to forget, {len(first.retain):,} to keep",
@@ -153,14 +153,14 @@ def outline_queue(config: RunConfig, out: Path, *, data_dir: Path | None, resume
 
 
 @quiet_libraries()
-def outline_finetuning(
+def plan_finetuning(
     config: FinetuneConfig, out: Path, *, data_dir: Path | None, resume: bool, reporter: Reporter
-) -> Outline:
+) -> DryRun:
     """What `finetune` would do; raises the same `EffaceError`s."""
     this = prepare_finetuning(config, RunFolder(out), data_dir=data_dir, resume=resume, reporter=reporter)
     parameters = _parameters(this.opened.model)
     training = _training("fine-tuning", this.opened.model, this.steps, this.items, config=config, device=this.device)
-    return Outline(
+    return DryRun(
         model=config.model,
         parameters=parameters,
         data=f"{this.items:,} to learn",
@@ -174,20 +174,20 @@ def outline_finetuning(
 
 
 @quiet_libraries()
-def outline_evaluation(
+def plan_evaluation(
     config: EvaluationConfig,
     out: Path,
     *,
     data_dir: Path | None,
     before: Mapping[str, Sequence[Record]] | None,
     reporter: Reporter,
-) -> Outline:
+) -> DryRun:
     """What `evaluate_model` would do; raises the same `EffaceError`s."""
     this = prepare_evaluation(config, RunFolder(out), data_dir=data_dir, reporter=reporter)
     if before is not None:
-        check_before(this.task.evaluation, before, config.evaluate)
-    check_fits(this.opened.model, this.opened.formatter, this.task.evaluation, config.evaluate)
-    return Outline(
+        check_before_records(this.task.evaluation, before, config.evaluate)
+    check_lengths(this.opened.model, this.opened.formatter, this.task.evaluation, config.evaluate)
+    return DryRun(
         model=config.model,
         parameters=_parameters(this.opened.model),
         data=this.task.name,
@@ -219,7 +219,7 @@ def _training(
     device: torch.device,
 ) -> Training:
     """Count what would be trained and read; adapters are put into `model`, to count them, too."""
-    adapted = model if config.train.lora is None else with_adapters(model, config.train.lora, seed=config.seed)
+    adapted = model if config.train.lora is None else add_adapters(model, config.train.lora, seed=config.seed)
     lengths = [len(sequence) for step in steps for example in step for sequence in example.values()]
     return Training(
         method=method,
@@ -246,7 +246,7 @@ def _bytes_written(parameters: int, source: Path, training: Training, *, models:
 
     With `epochs`, what was trained by the end of each but the last, and the model of one of them while it is scored.
     """
-    every = training.config.checkpoint_every or training.plan.per_epoch
+    every = training.config.save_steps or training.plan.per_epoch
     checkpoints = min((training.plan.steps - 1) // every, 2)
     number = stored_dtype(source).itemsize
     snapshots = earlier_epochs(training.plan, training.config) if epochs else 0

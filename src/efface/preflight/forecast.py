@@ -9,19 +9,19 @@ import torch
 
 from efface.config.commands import RunConfig
 from efface.evaluation.config import EvaluateConfig
-from efface.evaluation.generate import batches
-from efface.evaluation.kv_cache import batch_tokens_for, cached_numbers
-from efface.models.load import evaluated_in
-from efface.models.memory_estimate import State, skeleton, state_of
-from efface.objectives.terms import DistributionTerm, Objective, counted
-from efface.packing.forward import chunk_rows, unwrapped, vocabulary_size
+from efface.evaluation.generate import length_batches
+from efface.evaluation.kv_cache import cache_elements_per_token, max_cache_tokens_for
+from efface.models.load import evaluation_dtype_of
+from efface.models.memory_estimate import TrainingMemory, count_training_memory, meta_model
+from efface.objectives.terms import DistributionTerm, Objective, counted_tokens
+from efface.packing.forward import chunk_rows, unwrap_peft, vocabulary_size
 from efface.preflight.diagnosis import Forecast
-from efface.preflight.workload import Workload, tokens_of
+from efface.preflight.workload import Workload, total_tokens
 from efface.run.manifest import precision
 from efface.train.optimizer import weights_dtype
 from efface.train.sampler import earlier_epochs
-from efface.train.step import Example, micro_batches
-from efface.train.token_budget import activation_bytes, budget_within, layer_values
+from efface.train.step import Example, split_by_tokens
+from efface.train.token_budget import activation_bytes, layer_values, token_budget_within
 
 _FLOAT = 4
 """Bytes of a number in float32."""
@@ -40,17 +40,17 @@ def forecast(
     """
     train = config.train
     dtype, half = weights_dtype(train, device.type), train.bf16_on(device.type)
-    model = skeleton(settings, train.lora, dtype=dtype)
-    state = state_of(model, train, device.type)
-    budget = budget_within(free - state.total, settings, train, device.type)
-    budget.fit(max(tokens_of([example]) for step in work.steps for example in step))
-    parts = [step[part.start : part.stop] for step in work.steps for part in micro_batches(step, budget.tokens)]
+    model = meta_model(settings, train.lora, dtype=dtype)
+    state = count_training_memory(model, train, device.type)
+    budget = token_budget_within(free - state.total, settings, train, device.type)
+    budget.fit(max(total_tokens([example]) for step in work.steps for example in step))
+    parts = [step[part.start : part.stop] for step in work.steps for part in split_by_tokens(step, budget.tokens)]
     whole = train.lora.bits is None if train.lora else True
     stored = _stored_bytes(settings)
     snapshots = earlier_epochs(work.plan, train) if config.evaluate.every else 0
-    evaluated = evaluated_in(settings, device, config.evaluate.precision).itemsize
-    evaluate = _with_batch_tokens(config.evaluate, settings, device, free=free - state.parameters * evaluated)
-    every = train.checkpoint_every or work.plan.per_epoch
+    evaluated = evaluation_dtype_of(settings, device, config.evaluate.precision).itemsize
+    evaluate = _with_max_cache_tokens(config.evaluate, settings, device, free=free - state.parameters * evaluated)
+    every = train.save_steps or work.plan.per_epoch
     return Forecast(
         precision=precision(train, device),
         parameters=state.parameters,
@@ -60,7 +60,7 @@ def forecast(
         optimizer=state.optimizer,
         copies=state.copies,
         reference=_reference_bytes(model, state, config, half) if bound.needs_distribution else 0,
-        tokens=max(map(tokens_of, parts)),
+        tokens=max(map(total_tokens, parts)),
         checkpointing=budget.checkpointing,
         activations_per_token=activation_bytes(settings, train, device.type, checkpointing=budget.checkpointing),
         logits=max(_logit_bytes(bound, part, vocabulary_size(model)) for part in parts),
@@ -72,28 +72,30 @@ def forecast(
         checkpoints=min((work.plan.steps - 1) // every, 2),
         saved=state.parameters * stored,
         epochs=snapshots * state.trained * (stored if train.lora is None else _FLOAT),
-        states=0 if asks_live(config) else _state_bytes(bound, work, _HALF if half else dtype.itemsize, _width(model)),
+        states=0
+        if uses_live_reference(config)
+        else _state_bytes(bound, work, _HALF if half else dtype.itemsize, _width(model)),
     )
 
 
-def asks_live(config: RunConfig) -> bool:
+def uses_live_reference(config: RunConfig) -> bool:
     """Whether KL asks a model at each step; the disk is taken to have room for states where it need not."""
     train = config.train
     switched_off = train.lora is not None and config.reference is None
     return train.kl_reference == "live" or (train.kl_reference == "auto" and switched_off)
 
 
-def _reference_bytes(model: Any, state: State, config: RunConfig, half: bool) -> int:
+def _reference_bytes(model: Any, state: TrainingMemory, config: RunConfig, half: bool) -> int:
     """Of what KL compares with beside the model in training: another model, or the copy of a head that changes.
 
     Where it is the same model without its adapters, there is none.
     """
     train = config.train
-    if asks_live(config):
+    if uses_live_reference(config):
         if train.lora is None:
             return state.weights
         return 0 if config.reference is None else state.weights - state.gradients  # which are as large as the adapters
-    head = unwrapped(model).get_output_embeddings().weight
+    head = unwrap_peft(model).get_output_embeddings().weight
     stays = train.lora is not None and config.reference is None
     number = _HALF if half else head.element_size()
     return 0 if stays and number == head.element_size() else int(head.numel()) * number
@@ -113,7 +115,7 @@ def _state_bytes(bound: Objective, work: Workload, number: int, width: int) -> i
 
 def _width(model: Any) -> int:
     """Numbers in a last hidden state."""
-    return int(unwrapped(model).get_output_embeddings().weight.shape[1])
+    return int(unwrap_peft(model).get_output_embeddings().weight.shape[1])
 
 
 def _logit_bytes(bound: Objective, examples: Sequence[Example], vocabulary: int) -> int:
@@ -129,36 +131,40 @@ def _logit_bytes(bound: Objective, examples: Sequence[Example], vocabulary: int)
         copies = 3 + term.reference if isinstance(term, DistributionTerm) else 1
         for view in term.views:
             read = [example[view] for example in examples]
-            rows = sum(counted(term, each) if isinstance(term, DistributionTerm) else len(each.answer) for each in read)
+            rows = sum(
+                counted_tokens(term, each) if isinstance(term, DistributionTerm) else len(each.answer) for each in read
+            )
             kept += copies * rows if rows <= at_once else 0
             largest = max(largest, 2 * rows if rows <= at_once else (copies + 2) * at_once)
     return (kept + largest) * vocabulary * _FLOAT
 
 
-def _with_batch_tokens(evaluate: EvaluateConfig, settings: Any, device: torch.device, *, free: int) -> EvaluateConfig:
+def _with_max_cache_tokens(
+    evaluate: EvaluateConfig, settings: Any, device: torch.device, *, free: int
+) -> EvaluateConfig:
     """`evaluate` with the number of tokens that generation will take where `free` bytes are left beside the model."""
-    dtype = evaluated_in(settings, device, evaluate.precision)
-    found = batch_tokens_for(evaluate.batch_tokens, settings, dtype=dtype, device_type=device.type, free=free)
-    return evaluate.model_copy(update={"batch_tokens": found})
+    dtype = evaluation_dtype_of(settings, device, evaluate.precision)
+    found = max_cache_tokens_for(evaluate.max_cache_tokens, settings, dtype=dtype, device_type=device.type, free=free)
+    return evaluate.model_copy(update={"max_cache_tokens": found})
 
 
 def _cache_bytes(settings: Any, prompts: Sequence[int], evaluate: EvaluateConfig) -> int:
     """Keys and values of the largest batch of generation, in numbers; states instead of them hardly count."""
-    return cached_numbers(settings) * _largest_batch(prompts, evaluate, evaluate.new_tokens)
+    return cache_elements_per_token(settings) * _largest_batch(prompts, evaluate, evaluate.max_new_tokens)
 
 
 def _evaluation_work(settings: Any, work: Workload, evaluate: EvaluateConfig, number: int, vocabulary: int) -> int:
-    likelihoods = max(min(sum(work.answers), evaluate.token_budget), max(work.answers, default=0))
+    likelihoods = max(min(sum(work.answers), evaluate.max_tokens_per_forward), max(work.answers, default=0))
     tokens = max(likelihoods, _largest_batch(work.prompts, evaluate, 0))
     logits = 2 * min(likelihoods, chunk_rows(vocabulary)) * vocabulary * _FLOAT
     return tokens * layer_values(settings) * number + logits
 
 
-def _largest_batch(prompts: Sequence[int], evaluate: EvaluateConfig, new_tokens: int) -> int:
-    """Tokens of the largest batch of generation, with `new_tokens` of those it generates."""
-    assert evaluate.batch_tokens is not None  # see `_with_batch_tokens`
-    cut = batches(prompts, evaluate.new_tokens, evaluate.batch_tokens, padded=True)
-    return max((len(rows) * (prompts[rows[0]] + new_tokens) for rows in cut), default=0)
+def _largest_batch(prompts: Sequence[int], evaluate: EvaluateConfig, max_new_tokens: int) -> int:
+    """Tokens of the largest batch of generation, with `max_new_tokens` of those it generates."""
+    assert evaluate.max_cache_tokens is not None  # see `_with_max_cache_tokens`
+    cut = length_batches(prompts, evaluate.max_new_tokens, evaluate.max_cache_tokens, padded=True)
+    return max((len(rows) * (prompts[rows[0]] + max_new_tokens) for rows in cut), default=0)
 
 
 def _stored_bytes(settings: Any) -> int:

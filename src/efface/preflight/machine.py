@@ -19,7 +19,7 @@ from efface.data.sources.download import default_folder, published, status
 from efface.evaluation.config import EvaluateConfig
 from efface.evaluation.judges import embedder_model, judge_model
 from efface.hardware.memory import disk_free, free_memory
-from efface.hub import UnavailableError, found_here, look_up, reachable
+from efface.hub import UnavailableError, fetch_model_config, resolve_local_model, why_unreachable
 from efface.preflight.diagnosis import Finding, Gpu, Machine
 
 _PACKAGES = ("torch", "transformers", "accelerate", "peft", "datasets", "bitsandbytes", "torchao")
@@ -33,7 +33,7 @@ _EXTRAS = {
 """Package -> the extra that brings it, and what needs it."""
 
 
-def look_around() -> Machine:
+def inspect_machine() -> Machine:
     """What can be said of this machine without the network."""
     from huggingface_hub import constants, get_token
 
@@ -86,7 +86,7 @@ def _seconds_of_product(dtype: torch.dtype) -> float:
 
 def hub_finding() -> Finding:
     """Whether the hub answers, within seconds."""
-    why = reachable()
+    why = why_unreachable()
     if why is None:
         return Finding(level="ok", about="hub", text="it can be reached")
     return Finding(
@@ -134,12 +134,12 @@ def _judge(key: str, setting: str, model: str | None, metric: str, *, online: bo
 
 def _where(model: str, *, online: bool) -> str:
     """Where a model is found, in words. Raises `UnavailableError`."""
-    if found_here(model):
+    if resolve_local_model(model):
         return "is here"
     if not online:
         raise UnavailableError(f"{model} is not here, and the hub cannot be reached")
     with TemporaryDirectory() as folder:
-        look_up(model, Path(folder))
+        fetch_model_config(model, Path(folder))
     return "comes from the hub when first used"
 
 

@@ -16,20 +16,20 @@ import psutil
 import torch
 
 from efface.config.commands import RunConfig
-from efface.evaluation.generate import batches, generate, may_be_padded, tokens_together
+from efface.evaluation.generate import generate, length_batches, resolve_max_cache_tokens, supports_left_padding
 from efface.evaluation.likelihoods import answer_rows, likelihoods
 from efface.hardware.device import peak_memory, reset_peak_memory
 from efface.models.load import load_model
-from efface.models.lora import quantization
+from efface.models.lora import quantization_config
 from efface.objectives.terms import Objective, Reference
 from efface.preflight.diagnosis import Measured, MeasuredQuestions, MeasuredSteps, Times
-from efface.preflight.forecast import asks_live
-from efface.preflight.workload import Workload, tokens_of
-from efface.progress.reporter import Reporter, Silent
+from efface.preflight.forecast import uses_live_reference
+from efface.preflight.workload import Workload, total_tokens
+from efface.progress.reporter import Reporter, SilentReporter
 from efface.run.folder import RunFolder
 from efface.run.prepare import Prepared, prepare
-from efface.run.reference_model import reference_for
-from efface.run.retain_answers import answers_of_full_length, longest_answer
+from efface.run.reference_model import make_reference
+from efface.run.retain_answers import longest_answer, longest_possible_answers
 from efface.run.training import train
 from efface.schema import Prompt
 from efface.train.loop import StepLog, Trainer
@@ -53,8 +53,8 @@ def measure(config: RunConfig, *, steps: int, data_dir: Path | None, reporter: R
     """
     with TemporaryDirectory(prefix="efface-") as folder:
         out = RunFolder(Path(folder))
-        this = prepare(config, out, data_dir=data_dir, reporter=reporter, resume=False, answer=answers_of_full_length)
-        questions = _ask(this)
+        this = prepare(config, out, data_dir=data_dir, reporter=reporter, resume=False, answer=longest_possible_answers)
+        questions = _time_evaluation(this)
         this.original = None
         gc.collect()
         torch.cuda.empty_cache()
@@ -64,7 +64,7 @@ def measure(config: RunConfig, *, steps: int, data_dir: Path | None, reporter: R
 def extrapolated(measured: Measured, work: Workload, config: RunConfig, bound: Objective) -> Times:
     """What the whole run will take."""
     asked, trained = measured.questions, measured.steps
-    live = bound.needs_distribution and asks_live(config)
+    live = bound.needs_distribution and uses_live_reference(config)
     cached = () if live else (view for view, _ in bound.distribution_reads)
     views = {*bound.sequence_reference_views, *cached}
     compared = {example[view].key: len(example[view]) for step in work.steps for example in step for view in views}
@@ -72,36 +72,36 @@ def extrapolated(measured: Measured, work: Workload, config: RunConfig, bound: O
     another = config.reference is not None and bool(views or live)
     loads = 2 if again or another else 1
     reference = sum(compared.values()) / asked.tokens_per_second
-    steps = sum(map(tokens_of, work.steps)) / trained.tokens_per_second
+    steps = sum(map(total_tokens, work.steps)) / trained.tokens_per_second
     likelihoods = sum(work.answers) / asked.tokens_per_second
-    outputs = _generating(asked, work.prompts, config.evaluate.new_tokens)
+    outputs = _time_generation(asked, work.prompts, config.evaluate.max_new_tokens)
     return Times(
-        answers=_generating(asked, work.generic, longest_answer(config)),
+        answers=_time_generation(asked, work.generic, longest_answer(config)),
         unlearning=loads * trained.loading + reference + steps,
         evaluation=trained.loading + likelihoods + outputs,
         evaluations=2 + (earlier_epochs(work.plan, config.train) if config.evaluate.every else 0),
     )
 
 
-def _generating(asked: MeasuredQuestions, prompts: Sequence[int], new_tokens: int) -> float:
+def _time_generation(asked: MeasuredQuestions, prompts: Sequence[int], max_new_tokens: int) -> float:
     """Seconds until every prompt has an output of all its new tokens."""
     seconds = 0.0
-    for rows in batches(prompts, new_tokens, asked.batch_tokens, padded=asked.padded):
+    for rows in length_batches(prompts, max_new_tokens, asked.max_cache_tokens, padded=asked.padded):
         read = len(rows) * prompts[rows[0]] / asked.tokens_per_second
-        seconds += read + new_tokens * (asked.decoding + len(rows) * asked.decoding_row)
+        seconds += read + max_new_tokens * (asked.decoding + len(rows) * asked.decoding_row)
     return seconds
 
 
-def _ask(this: Prepared) -> MeasuredQuestions:
+def _time_evaluation(this: Prepared) -> MeasuredQuestions:
     """Ask the model before unlearning."""
-    this.reporter.stage("measuring likelihoods and outputs of a few questions")
+    this.reporter.on_stage("measuring likelihoods and outputs of a few questions")
     config = this.config.evaluate
     items = [item for each in this.task.evaluation for item in each.items[: config.limit]]
     items.sort(key=lambda item: -len(item.question))
     spread = items[:: -(-len(items) // _QUESTIONS)]
     tokens = sum(len(each) for each in this.formatter.encode(answer_rows(spread)))
     start = time.perf_counter()
-    likelihoods(this.original, this.formatter, spread, token_budget=config.token_budget)
+    likelihoods(this.original, this.formatter, spread, max_tokens_per_forward=config.max_tokens_per_forward)
     speed = tokens / (time.perf_counter() - start)
     fewer, more = _ROWS
     slow, slower = (_decode(this, items[0].prompt, rows, speed) for rows in _ROWS)
@@ -110,8 +110,8 @@ def _ask(this: Prepared) -> MeasuredQuestions:
         tokens_per_second=speed,
         decoding=max(slow - fewer * row, 0.0),
         decoding_row=row,
-        padded=may_be_padded(this.original),
-        batch_tokens=tokens_together(this.original, config.batch_tokens),
+        padded=supports_left_padding(this.original),
+        max_cache_tokens=resolve_max_cache_tokens(this.original, config.max_cache_tokens),
     )
 
 
@@ -121,26 +121,28 @@ def _decode(this: Prepared, prompt: Prompt, rows: int, speed: float) -> float:
     `speed`: tokens per second that are read before.
     """
     [ids] = this.formatter.encode_prompts([prompt])
-    new_tokens = min(_NEW_TOKENS, this.config.evaluate.new_tokens)
-    whole = rows * (len(ids) + new_tokens)
+    max_new_tokens = min(_NEW_TOKENS, this.config.evaluate.max_new_tokens)
+    whole = rows * (len(ids) + max_new_tokens)
     start = time.perf_counter()
-    said = generate(this.original, this.formatter, [prompt] * rows, new_tokens=new_tokens, batch_tokens=whole)
+    said = generate(
+        this.original, this.formatter, [prompt] * rows, max_new_tokens=max_new_tokens, max_cache_tokens=whole
+    )
     seconds = time.perf_counter() - start
-    made = min(len(said[0].token_ids) + 1, new_tokens)  # the stop is generated, too
+    made = min(len(said[0].token_ids) + 1, max_new_tokens)  # the stop is generated, too
     return max(seconds - rows * len(ids) / speed, seconds / 10) / made
 
 
 def _train(this: Prepared, steps: int) -> MeasuredSteps:
     """Train on the batches with the most tokens."""
-    this.reporter.stage(f"measuring steps: one to warm up, then {steps}")
+    this.reporter.on_stage(f"measuring steps: one to warm up, then {steps}")
     config, done = this.train, _Steps()
-    dtype, rounding = weights_dtype(config, this.device.type), quantization(config, this.device)
+    dtype, rounding = weights_dtype(config, this.device.type), quantization_config(config, this.device)
 
     def load() -> Any:
         return load_model(this.source, dtype=dtype, device=this.device, quantization=rounding)
 
     def reference(trainer: Trainer) -> Reference:
-        return reference_for(trainer, chosen, this.out, model_sha256=this.manifest.model_sha256, load=load)
+        return make_reference(trainer, chosen, this.out, model_sha256=this.manifest.model_sha256, load=load)
 
     chosen = _heaviest(this.steps, 1 + steps)
     with _PeakMemory(this.device) as peak:
@@ -151,7 +153,7 @@ def _train(this: Prepared, steps: int) -> MeasuredSteps:
             model,
             this.objective,
             chosen,
-            config.model_copy(update={"checkpoint_every": len(chosen) + 1, "tracker": None}),
+            config.model_copy(update={"save_steps": len(chosen) + 1, "tracker": None}),
             schedule(len(this.task.forget), config),
             seed=this.config.seed,
             folder=this.out,
@@ -172,17 +174,17 @@ def _train(this: Prepared, steps: int) -> MeasuredSteps:
 
 def _heaviest(steps: Sequence[list[Example]], count: int) -> list[list[Example]]:
     """So many steps, the largest first: memory is to peak as in the run. A shorter run starts over."""
-    largest = sorted(steps, key=tokens_of, reverse=True)
+    largest = sorted(steps, key=total_tokens, reverse=True)
     return [largest[number % len(largest)] for number in range(count)]
 
 
-class _Steps(Silent):
+class _Steps(SilentReporter):
     """Remembers the steps."""
 
     def __init__(self) -> None:
         self.logs: list[StepLog] = []
 
-    def step(self, log: StepLog) -> None:
+    def on_step(self, log: StepLog) -> None:
         self.logs.append(log)
 
 

@@ -7,20 +7,20 @@ from collections.abc import Iterator
 from rich.console import Console
 
 from efface.preflight.diagnosis import Diagnosis, Forecast, Machine, Measured, Option, Times
-from efface.report.key_values import counted, print_facts, size
+from efface.report.key_values import format_bytes, pluralize, print_key_values
 
 
 def print_diagnosis(console: Console, found: Diagnosis) -> None:
     """The machine, what was looked at, and of a run the memory, the disk and the time that it takes."""
-    print_facts(console, "This machine", _machine_facts(found.machine))
-    print_facts(console, "Checks", ((f"{each.level:7} {each.about}", each.text) for each in found.findings))
+    print_key_values(console, "This machine", _machine_facts(found.machine))
+    print_key_values(console, "Checks", ((f"{each.level:7} {each.about}", each.text) for each in found.findings))
     if found.forecast is not None:
-        print_facts(console, "Memory and disk, forecast", _forecast_facts(found.forecast, found.measured))
+        print_key_values(console, "Memory and disk, forecast", _forecast_facts(found.forecast, found.measured))
     if found.options:
-        print_facts(console, "Ways to train", map(_way, found.options))
+        print_key_values(console, "Ways to train", map(_way, found.options))
     if found.measured is not None and found.times is not None:
-        steps = counted(found.measured.steps.count, "step")
-        print_facts(console, f"Time, from {steps}", _time_facts(found.measured, found.times))
+        steps = pluralize(found.measured.steps.count, "step")
+        print_key_values(console, f"Time, from {steps}", _time_facts(found.measured, found.times))
 
 
 def _machine_facts(machine: Machine) -> Iterator[tuple[str, str]]:
@@ -28,34 +28,40 @@ def _machine_facts(machine: Machine) -> Iterator[tuple[str, str]]:
         yield package, version or "not installed"
     bf16 = "with" if machine.bf16 else "without"
     for gpu in machine.gpus:
-        yield "GPU", f"{gpu.name}, {size(gpu.free)} of {size(gpu.total)} free, {bf16} bf16"
+        yield "GPU", f"{gpu.name}, {format_bytes(gpu.free)} of {format_bytes(gpu.total)} free, {bf16} bf16"
     processor = f"{machine.processor}, {machine.cores} cores, {machine.threads} threads in use"
     yield "processor", processor if machine.gpus else f"{processor}, {bf16} bf16"
-    yield "memory", f"{size(machine.memory_free)} of {size(machine.memory_total)} free"
-    yield "disk", f"{size(machine.disk_free)} free here, {size(machine.cache_free)} in {machine.cache}"
+    yield "memory", f"{format_bytes(machine.memory_free)} of {format_bytes(machine.memory_total)} free"
+    yield "disk", f"{format_bytes(machine.disk_free)} free here, {format_bytes(machine.cache_free)} in {machine.cache}"
     yield "hub token", "set" if machine.token else "none; only private and gated models need one"
 
 
 def _forecast_facts(forecast: Forecast, measured: Measured | None) -> Iterator[tuple[str, str]]:
     yield "precision", forecast.precision
-    yield "weights", f"{size(forecast.weights)} ({forecast.parameters:,} parameters, {forecast.trained:,} trained)"
-    yield "gradients", size(forecast.gradients)
-    yield "AdamW", size(forecast.optimizer)
+    yield (
+        "weights",
+        f"{format_bytes(forecast.weights)} ({forecast.parameters:,} parameters, {forecast.trained:,} trained)",
+    )
+    yield "gradients", format_bytes(forecast.gradients)
+    yield "AdamW", format_bytes(forecast.optimizer)
     if forecast.copies:
-        yield "bf16 copies", size(forecast.copies)
+        yield "bf16 copies", format_bytes(forecast.copies)
     if forecast.reference:
-        yield "reference", size(forecast.reference)
-    each = f"{size(forecast.activations_per_token)} for each of {_at_once(forecast)}"
-    yield "activations", f"{size(forecast.activations)} ({each})"
-    yield "logits", size(forecast.logits)
-    compared = f", measured {size(measured.steps.memory)}" if measured else ""
-    yield "in training", f"about {size(forecast.training)}{compared}"
-    cache = f"weights {size(forecast.evaluated_weights)}, keys and values {size(forecast.cache)}"
-    yield "in evaluation", f"about {size(forecast.evaluation)} ({cache})"
-    checkpoints = f"{counted(forecast.checkpoints, 'checkpoint')} of {size(forecast.checkpoint)}"
-    epochs = f", epochs {size(forecast.epochs)}" if forecast.epochs else ""
-    states = f", states of the reference {size(forecast.states)}" if forecast.states else ""
-    yield "disk", f"{size(forecast.disk)} at most ({checkpoints}, model {size(forecast.saved)}{epochs}{states})"
+        yield "reference", format_bytes(forecast.reference)
+    each = f"{format_bytes(forecast.activations_per_token)} for each of {_at_once(forecast)}"
+    yield "activations", f"{format_bytes(forecast.activations)} ({each})"
+    yield "logits", format_bytes(forecast.logits)
+    compared = f", measured {format_bytes(measured.steps.memory)}" if measured else ""
+    yield "in training", f"about {format_bytes(forecast.training)}{compared}"
+    cache = f"weights {format_bytes(forecast.evaluated_weights)}, keys and values {format_bytes(forecast.cache)}"
+    yield "in evaluation", f"about {format_bytes(forecast.evaluation)} ({cache})"
+    checkpoints = f"{pluralize(forecast.checkpoints, 'checkpoint')} of {format_bytes(forecast.checkpoint)}"
+    epochs = f", epochs {format_bytes(forecast.epochs)}" if forecast.epochs else ""
+    states = f", states of the reference {format_bytes(forecast.states)}" if forecast.states else ""
+    yield (
+        "disk",
+        f"{format_bytes(forecast.disk)} at most ({checkpoints}, model {format_bytes(forecast.saved)}{epochs}{states})",
+    )
 
 
 def _time_facts(measured: Measured, times: Times) -> Iterator[tuple[str, str]]:
@@ -70,11 +76,11 @@ def _time_facts(measured: Measured, times: Times) -> Iterator[tuple[str, str]]:
 
 def _way(option: Option) -> tuple[str, str]:
     """A way to train and what it needs."""
-    parts = f"weights {size(option.weights)}, gradients {size(option.gradients)}, AdamW {size(option.optimizer)}"
-    parts += f", activations {size(option.activations)} of {_at_once(option)}"
+    parts = f"weights {format_bytes(option.weights)}, gradients {format_bytes(option.gradients)}, AdamW {format_bytes(option.optimizer)}"
+    parts += f", activations {format_bytes(option.activations)} of {_at_once(option)}"
     fit = "fits" if option.fits else "does not fit"
     chosen = ", chosen" if option.chosen else ""
-    return option.name, f"{size(option.training)}, {fit}{chosen} ({option.setting}): {parts}"
+    return option.name, f"{format_bytes(option.training)}, {fit}{chosen} ({option.setting}): {parts}"
 
 
 def _at_once(needs: Forecast | Option) -> str:

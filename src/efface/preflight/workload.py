@@ -7,22 +7,22 @@ from dataclasses import dataclass
 from typing import Any
 
 from efface.config.commands import RunConfig
-from efface.data.config import OWN_ANSWERS
-from efface.data.sources.generic_questions import GenericQuestion, first_generic_questions, keep_own_answers
-from efface.evaluation.generate import check_room
+from efface.data.config import MODEL_ANSWERS
+from efface.data.sources.generic_questions import GenericQuestion, first_generic_questions, with_model_answers
+from efface.evaluation.generate import check_position_limit
 from efface.evaluation.likelihoods import answer_rows
 from efface.objectives.terms import Objective
 from efface.progress.reporter import Reporter
-from efface.run.retain_answers import answers_of_full_length
-from efface.run.training import warn_of
+from efface.run.retain_answers import longest_possible_answers
+from efface.run.training import warn_before_training
 from efface.schema import Prompt, Task
-from efface.text.formatter import Encoded, Formatter
+from efface.text.formatter import PromptFormatter, TokenizedSequence
 from efface.train.examples import check_task, unlearning_examples
-from efface.train.sampler import Schedule, draws, schedule
+from efface.train.sampler import Schedule, sample_batches, schedule
 from efface.train.step import Example
 
 _SUPPOSED_PROMPT, _SUPPOSED_ANSWER = 64, 64
-_SUPPOSED_QUESTIONS = 1_000
+_ASSUMED_QUESTIONS = 1_000
 
 
 @dataclass(frozen=True)
@@ -41,25 +41,25 @@ class Workload:
     is_counted: bool
 
 
-def counted(
-    config: RunConfig, task: Task, bound: Objective, formatter: Formatter, *, model: Any, reporter: Reporter
+def measured_workload(
+    config: RunConfig, task: Task, bound: Objective, formatter: PromptFormatter, *, model: Any, reporter: Reporter
 ) -> Workload:
     """The workload of `task`; own answers, not there yet, count as if each were as long as it may be.
 
     `model` may be one without weights. Raises `EffaceError` for data that the method or the model cannot use.
     """
     asked: list[GenericQuestion] = []
-    if config.data.retain == OWN_ANSWERS:
+    if config.data.retain == MODEL_ANSWERS:
         asked = [*first_generic_questions(config.data.generic_questions)]
-        answers = answers_of_full_length(model, formatter, config, reporter)
-        task = keep_own_answers(task, answers, retain_evaluation=config.data.retain_evaluation)
+        answers = longest_possible_answers(model, formatter, config, reporter)
+        task = with_model_answers(task, answers, retain_evaluation=config.data.retain_evaluation)
     check_task(task, bound)
-    steps = unlearning_examples(draws(task, config.train, config.seed), bound.views, formatter)
-    warn_of(task, formatter, config.train, items=len(task.forget), reporter=reporter)
+    steps = unlearning_examples(sample_batches(task, config.train, config.seed), bound.views, formatter)
+    warn_before_training(task, formatter, config.train, items=len(task.forget), reporter=reporter)
     generic = formatter.encode_prompts([Prompt(each.question) for each in asked])
     items = [item for each in task.evaluation for item in each.items[: config.evaluate.limit]]
     prompts = formatter.encode_prompts([item.prompt for item in items])
-    check_room(model, prompts, config.evaluate.new_tokens)
+    check_position_limit(model, prompts, config.evaluate.max_new_tokens)
     return Workload(
         steps=steps,
         prompts=[len(ids) for ids in prompts],
@@ -70,20 +70,20 @@ def counted(
     )
 
 
-def supposed(config: RunConfig, bound: Objective) -> Workload:
+def assumed_workload(config: RunConfig, bound: Objective) -> Workload:
     """A step and an evaluation of 64 tokens in every question and answer."""
-    sequence = Encoded("supposed", [0] * _SUPPOSED_PROMPT, [0] * _SUPPOSED_ANSWER)
+    sequence = TokenizedSequence("supposed", [0] * _SUPPOSED_PROMPT, [0] * _SUPPOSED_ANSWER)
     example: Example = dict.fromkeys(bound.views, sequence)
     return Workload(
         steps=[[example] * config.train.batch_size],
-        prompts=[_SUPPOSED_PROMPT] * _SUPPOSED_QUESTIONS,
-        answers=[len(sequence)] * _SUPPOSED_QUESTIONS,
+        prompts=[_SUPPOSED_PROMPT] * _ASSUMED_QUESTIONS,
+        answers=[len(sequence)] * _ASSUMED_QUESTIONS,
         generic=[],
         plan=Schedule(steps=1, warmup=0, per_epoch=1),
         is_counted=False,
     )
 
 
-def tokens_of(examples: Sequence[Example]) -> int:
+def total_tokens(examples: Sequence[Example]) -> int:
     """Tokens that the examples bring, in all their views."""
     return sum(len(sequence) for example in examples for sequence in example.values())

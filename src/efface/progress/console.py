@@ -49,16 +49,16 @@ class ConsoleReporter:
         self._drop_bar()
         self._progress.stop()
 
-    def stage(self, text: str) -> None:
+    def on_stage(self, text: str) -> None:
         """Print a line; what follows belongs to it."""
         self._drop_bar()
         self._line("•", "cyan", text)
 
-    def warning(self, text: str) -> None:
+    def on_warning(self, text: str) -> None:
         """Print a warning."""
         self._line("warning:", "yellow", text)
 
-    def step(self, log: StepLog) -> None:
+    def on_step(self, log: StepLog) -> None:
         """Show losses (unweighted but for the first) and speed of an optimizer step."""
         speed = f"{log.tokens / log.seconds:,.0f} tokens/s"
         losses = f"loss {log.loss:.3g} forget {log.forget:.3g} retain {log.retain:.3g}"
@@ -67,7 +67,7 @@ class ConsoleReporter:
             self._drop_bar()
             self._line(" ", "", _words(task))
 
-    def scored(self, what: str, done: int, total: int) -> None:
+    def on_progress(self, what: str, done: int, total: int) -> None:
         """Show how far an evaluation is."""
         self._show(what, done, total, "questions")
 

@@ -16,22 +16,22 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from efface import distributed
-from efface.atomic import written_beside
+from efface.atomic import atomic_file
 from efface.errors import EffaceError
-from efface.packing.forward import device_of, hidden_states, logits_of, unwrapped
-from efface.packing.oom_retry import in_parts_that_fit
-from efface.packing.packed_batch import moved, pack, token_batches
-from efface.packing.support import reading, why_in_rows
-from efface.text.formatter import Encoded, Positions
+from efface.packing.forward import device_of, hidden_states, logits_of, unwrap_peft
+from efface.packing.oom_retry import map_with_oom_backoff
+from efface.packing.packed_batch import pack, to_device, token_batches
+from efface.packing.support import packed_or_padded, packing_unsupported_reason
+from efface.text.formatter import Positions, TokenizedSequence
 
-Read = tuple[Encoded, Positions]
+HiddenStateRead = tuple[TokenizedSequence, Positions]
 """A sequence, and at which of its tokens a loss reads the next-token distribution."""
 
 _DTYPES = {torch.bfloat16: "BF16", torch.float16: "F16", torch.float32: "F32", torch.float64: "F64"}
 """As safetensors names them."""
 
 
-class CachedStates:
+class CachedHiddenStates:
     """Last hidden states of the model before unlearning, in a file, and a frozen copy of its head.
 
     The head on them gives the model's own distributions, at H numbers a token instead of V. The states are read from
@@ -45,18 +45,24 @@ class CachedStates:
 
     @classmethod
     def compute(
-        cls, model: Any, reads: Iterable[Read], path: Path, *, token_budget: int, made_by: Mapping[str, str]
-    ) -> CachedStates:
-        """Write the states of the distinct sequences to `path`, in forwards of at most `token_budget` tokens.
+        cls,
+        model: Any,
+        reads: Iterable[HiddenStateRead],
+        path: Path,
+        *,
+        max_tokens_per_forward: int,
+        made_by: Mapping[str, str],
+    ) -> CachedHiddenStates:
+        """Write the states of the distinct sequences to `path`, in forwards of at most `max_tokens_per_forward` tokens.
 
         Dropout is off meanwhile; `model` is not needed afterwards. Of several processes, the first writes. `made_by`:
         what made them, as model, precision and versions. Raises `EffaceError` where memory does not hold one sequence,
         or the disk all of them.
         """
         wanted = _widest(reads)
-        states = _states(model, wanted, token_budget)
-        if distributed.is_first():
-            with written_beside(path) as beside, beside.open("wb") as file:
+        states = _states(model, wanted, max_tokens_per_forward)
+        if distributed.is_main_process():
+            with atomic_file(path) as beside, beside.open("wb") as file:
                 _write(file, states, wanted, made_by)
         else:
             deque(states, maxlen=0)  # the same forwards: a model in shards needs all processes for each
@@ -64,7 +70,7 @@ class CachedStates:
         return cls(path, FrozenHead(model))
 
     @classmethod
-    def load(cls, path: Path, model: Any, *, made_by: Mapping[str, str]) -> CachedStates | None:
+    def load(cls, path: Path, model: Any, *, made_by: Mapping[str, str]) -> CachedHiddenStates | None:
         """Read what `compute` wrote with the same `model`; None where something else made it.
 
         Raises `EffaceError` for a damaged file.
@@ -75,18 +81,18 @@ class CachedStates:
             raise EffaceError(f"{path} is damaged; remove it and go on with --resume") from error
         return found if found._file.metadata() == dict(made_by) else None
 
-    def rows(self, sequences: Sequence[Encoded], positions: Positions) -> Tensor:
+    def rows(self, sequences: Sequence[TokenizedSequence], positions: Positions) -> Tensor:
         """States [N, H] where `positions` reads, sequence by sequence, on the head's device.
 
         Raises `KeyError` for a sequence that was not computed, or not at all those tokens.
         """
-        return moved(torch.cat([self._read(item, positions) for item in sequences]), self._head.device)
+        return to_device(torch.cat([self._read(item, positions) for item in sequences]), self._head.device)
 
     def head(self, hidden: Tensor) -> Tensor:
         """Logits [N, V] of states [N, H]."""
         return self._head(hidden)
 
-    def _read(self, item: Encoded, positions: Positions) -> Tensor:
+    def _read(self, item: TokenizedSequence, positions: Positions) -> Tensor:
         count = _count(item, positions)
         try:
             states: Tensor = self._file.get_tensor(item.key)
@@ -101,7 +107,7 @@ class FrozenHead:
     """A model's output embeddings as they are now, with the scaling of its logits."""
 
     def __init__(self, model: Any) -> None:
-        inner = unwrapped(model)
+        inner = unwrap_peft(model)
         self._config = inner.config
         self._output = _frozen(inner.get_output_embeddings())
 
@@ -117,34 +123,34 @@ class FrozenHead:
         return logits_of(self._output, self._config, hidden)
 
 
-def bytes_of(model: Any, reads: Iterable[Read]) -> int:
+def bytes_of(model: Any, reads: Iterable[HiddenStateRead]) -> int:
     """What the states of these sequences take on disk, in bytes."""
-    weight = unwrapped(model).get_output_embeddings().weight
+    weight = unwrap_peft(model).get_output_embeddings().weight
     rows = sum(count for _, count in _widest(reads).values())
-    return rows * int(weight.shape[1]) * _multiplied_in(weight).itemsize
+    return rows * int(weight.shape[1]) * _matmul_dtype(weight).itemsize
 
 
 def _frozen(output: Any) -> Any:
     """Output embeddings that training does not change: those themselves where it never does, else a copy."""
-    dtype = _multiplied_in(output.weight)
+    dtype = _matmul_dtype(output.weight)
     if output.weight.dtype == dtype and not any(each.requires_grad for each in output.parameters()):
         return output
     return deepcopy(output).to(dtype).requires_grad_(False)
 
 
-def _multiplied_in(tensor: Tensor) -> torch.dtype:
+def _matmul_dtype(tensor: Tensor) -> torch.dtype:
     """In which dtype a linear layer multiplies `tensor` here: under autocast not its own."""
     kind = tensor.device.type
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else tensor.dtype
 
 
-def _count(item: Encoded, positions: Positions) -> int:
+def _count(item: TokenizedSequence, positions: Positions) -> int:
     return len(item.answer) if positions == "answer" else len(item) - 1
 
 
-def _widest(reads: Iterable[Read]) -> dict[str, tuple[Encoded, int]]:
+def _widest(reads: Iterable[HiddenStateRead]) -> dict[str, tuple[TokenizedSequence, int]]:
     """Each distinct sequence by its key, and how many of its last tokens are read at most."""
-    wanted: dict[str, tuple[Encoded, int]] = {}
+    wanted: dict[str, tuple[TokenizedSequence, int]] = {}
     for item, positions in reads:
         _, known = wanted.get(item.key, (item, 0))
         wanted[item.key] = item, max(known, _count(item, positions))
@@ -152,7 +158,9 @@ def _widest(reads: Iterable[Read]) -> dict[str, tuple[Encoded, int]]:
 
 
 @torch.no_grad()
-def _states(model: Any, wanted: Mapping[str, tuple[Encoded, int]], token_budget: int) -> Iterator[tuple[str, Tensor]]:
+def _states(
+    model: Any, wanted: Mapping[str, tuple[TokenizedSequence, int]], max_tokens_per_forward: int
+) -> Iterator[tuple[str, Tensor]]:
     """Keys and states [count, H] on the CPU, forward by forward."""
     keys, device = list(wanted), device_of(model)
     items, counts = [item for item, _ in wanted.values()], [count for _, count in wanted.values()]
@@ -162,21 +170,21 @@ def _states(model: Any, wanted: Mapping[str, tuple[Encoded, int]], token_budget:
         reads = batch.reads("all")
         parts = hidden_states(model, batch)[reads.rows].split(reads.counts)
         kept = torch.cat([part[-counts[index] :] for index, part in zip(group, parts, strict=True)])
-        split = kept.to(_multiplied_in(kept)).cpu().split([counts[index] for index in group])
+        split = kept.to(_matmul_dtype(kept)).cpu().split([counts[index] for index in group])
         return [(keys[index], states) for index, states in zip(group, split, strict=True)]
 
     def named(index: int) -> str:
         return (
-            f"the {len(items[index])} tokens of item {items[index].id!r} alone, whatever train.token_budget is; "
+            f"the {len(items[index])} tokens of item {items[index].id!r} alone, whatever train.max_tokens_per_forward is; "
             "use a smaller model or device=cpu"
         )
 
     was_training = model.training
     model.eval()
     try:
-        with reading(model):
-            groups = token_batches(items, token_budget, shared=why_in_rows(model) is None)
-            for _, found in in_parts_that_fit(groups, read, named=named):
+        with packed_or_padded(model):
+            groups = token_batches(items, max_tokens_per_forward, shared=packing_unsupported_reason(model) is None)
+            for _, found in map_with_oom_backoff(groups, read, named=named):
                 yield from found
     finally:
         model.train(was_training)
@@ -185,7 +193,7 @@ def _states(model: Any, wanted: Mapping[str, tuple[Encoded, int]], token_budget:
 def _write(
     file: BinaryIO,
     states: Iterator[tuple[str, Tensor]],
-    wanted: Mapping[str, tuple[Encoded, int]],
+    wanted: Mapping[str, tuple[TokenizedSequence, int]],
     made_by: Mapping[str, str],
 ) -> None:
     """A safetensors file, each tensor as it comes: its own writer wants all of them in memory at once."""

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from efface.packing.forward import device_of, head, hidden_states
 from efface.packing.packed_batch import pack
-from efface.packing.support import reading
-from efface.text.formatter import Encoded, Positions
+from efface.packing.support import packed_or_padded
+from efface.text.formatter import Positions, TokenizedSequence
 
 
 class LiveReference:
@@ -27,10 +27,10 @@ class LiveReference:
         self._adapter_off = adapter_off
 
     @torch.no_grad()
-    def rows(self, sequences: Sequence[Encoded], positions: Positions) -> Tensor:
+    def rows(self, sequences: Sequence[TokenizedSequence], positions: Positions) -> Tensor:
         """Last hidden states [N, H] where `positions` reads, sequence by sequence: one packed forward."""
         batch = pack(sequences, device_of(self._model))
-        inside = nullcontext() if self._adapter_off else reading(self._model)
+        inside = nullcontext() if self._adapter_off else packed_or_padded(self._model)
         with self._frozen(), inside:
             return hidden_states(self._model, batch)[batch.reads(positions).rows]
 

@@ -10,7 +10,7 @@ from typing import Any
 from efface.atomic import write_json
 from efface.errors import EffaceError
 from efface.packing.logprobs import answer_logprobs
-from efface.text.formatter import Encoded
+from efface.text.formatter import TokenizedSequence
 
 
 class CachedLogprobs:
@@ -20,13 +20,15 @@ class CachedLogprobs:
         self._known = known
 
     @classmethod
-    def compute(cls, model: Any, sequences: Sequence[Encoded], *, token_budget: int) -> CachedLogprobs:
+    def compute(
+        cls, model: Any, sequences: Sequence[TokenizedSequence], *, max_tokens_per_forward: int
+    ) -> CachedLogprobs:
         """One packed pass over the distinct sequences; the model is not needed afterwards."""
         distinct = list({item.key: item for item in sequences}.values())
-        logprobs = answer_logprobs(model, distinct, token_budget=token_budget)
+        logprobs = answer_logprobs(model, distinct, max_tokens_per_forward=max_tokens_per_forward)
         return cls({item.key: sum(values) for item, values in zip(distinct, logprobs, strict=True)})
 
-    def __call__(self, sequences: Sequence[Encoded]) -> list[float]:
+    def __call__(self, sequences: Sequence[TokenizedSequence]) -> list[float]:
         """One number per sequence. Raises `KeyError` for a sequence that was not computed."""
         return [self._known[item.key] for item in sequences]
 

@@ -11,7 +11,7 @@ from rich.text import Text
 from efface.report.sanitize import one_line
 
 
-def print_facts(console: Console, title: str, facts: Iterable[tuple[str, str]]) -> None:
+def print_key_values(console: Console, title: str, facts: Iterable[tuple[str, str]]) -> None:
     """A title and, below it, each name with its text, which may quote data or paths.
 
     Texts are wrapped beside the names in a terminal; elsewhere, where they are searched or copied, they are lines.
@@ -29,12 +29,12 @@ def print_facts(console: Console, title: str, facts: Iterable[tuple[str, str]]) 
     console.print(grid)
 
 
-def counted(count: int, one: str) -> str:
+def pluralize(count: int, one: str) -> str:
     """A number of things, such as `1 question` or `1,200 questions`; `one` is what a single thing is called."""
     return f"{count:,} {one}{'' if count == 1 else 's'}"
 
 
-def size(count: int) -> str:
+def format_bytes(count: int) -> str:
     """A number of bytes with three digits and a unit, such as `1.23 GiB`."""
     value, unit = float(count), "bytes"
     for larger in ("KiB", "MiB", "GiB", "TiB"):

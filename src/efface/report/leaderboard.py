@@ -12,7 +12,7 @@ from efface.report.rich_tables import plain_table, print_line, shown_number
 from efface.report.sanitize import one_line
 from efface.scores.leaderboard.bootstrap import Interval
 from efface.scores.leaderboard.leaderboard import Leaderboard
-from efface.scores.leaderboard.ranking import Board, Row
+from efface.scores.leaderboard.ranking import Board, RankedModel
 
 _AGGREGATES = {
     "model_utility": "Model\nutility",
@@ -85,16 +85,16 @@ def _print_board(console: Console, board: Board) -> None:
         print_line(console, f"No ranks: utility and efficacy cannot both be had ({board.definition}).", style="yellow")
 
 
-def _rank(row: Row, between: str) -> str:
+def _rank(row: RankedModel, between: str) -> str:
     """The rank, the star of the front, and the ranks that cannot be told apart."""
-    mark = "*" if row.front else ""
+    mark = "*" if row.pareto_optimal else ""
     if row.rank is None or row.ranks is None:
         return f"-{mark}"
     best, worst = row.ranks
     return f"{row.rank}{mark}" + (f"{between}{best}-{worst}" if best < worst else "")
 
 
-def _method(row: Row) -> str:
+def _method(row: RankedModel) -> str:
     return row.kind if row.method is None else row.method.upper() + (" (queue)" if row.kind == "queue" else "")
 
 
@@ -102,15 +102,15 @@ def _lines(found: Interval | None) -> str:
     return shown_number(None) if found is None else f"{found.value:.3f}\n{found.low:.3f}-{found.high:.3f}"
 
 
-def _flat_row(row: Row) -> Sequence[Cell]:
+def _flat_row(row: RankedModel) -> Sequence[Cell]:
     found = [getattr(row, aggregate) for aggregate in _AGGREGATES]
     intervals = ["-" if each is None else f"{each.value:.3f} ({each.low:.3f}-{each.high:.3f})" for each in found]
     return [_rank(row, "; "), row.name, _method(row), *intervals]
 
 
-def _csv_row(number: int, row: Row) -> Sequence[Cell]:
+def _csv_row(number: int, row: RankedModel) -> Sequence[Cell]:
     best, worst = row.ranks or (None, None)
-    cells: list[Cell] = [number, row.rank, best, worst, row.name, row.kind, row.method, str(row.front).lower()]
+    cells: list[Cell] = [number, row.rank, best, worst, row.name, row.kind, row.method, str(row.pareto_optimal).lower()]
     for aggregate in _AGGREGATES:
         found = getattr(row, aggregate)
         cells += [None] * 3 if found is None else [found.value, found.low, found.high]

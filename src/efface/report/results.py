@@ -162,7 +162,7 @@ def _print_metrics(console: Console, table: Table, definition: Definition) -> No
 
 def _print_own(console: Console, models: Mapping[str, Scores]) -> None:
     """The user's own metrics, where there are some: one line for each set and model."""
-    names = dict.fromkeys(name for scores in models.values() for each in scores.sets.values() for name in each.own)
+    names = dict.fromkeys(name for scores in models.values() for each in scores.sets.values() for name in each.custom)
     if not names:
         return
     table = plain_table("Own metrics by set")
@@ -170,7 +170,7 @@ def _print_own(console: Console, models: Mapping[str, Scores]) -> None:
     for name in names:
         table.add_column(Text(one_line(name)), justify="right", overflow="fold")
     for name, each in next(iter(models.values())).sets.items():
-        rows = {model: scores.sets[name].own for model, scores in models.items() if name in scores.sets}
+        rows = {model: scores.sets[name].custom for model, scores in models.items() if name in scores.sets}
         heading = Text(f"{name} ({each.n})", style="bold")
         if len(models) > 1:
             table.add_row(heading)

@@ -7,10 +7,10 @@ from typing import Any
 from efface.artifacts import Downstream, DownstreamResults
 from efface.config.commands import RunConfig
 from efface.downstream.harness import score_downstream
-from efface.evaluation.evaluate import check_fits
+from efface.evaluation.evaluate import check_lengths
 from efface.models.load import evaluation_dtype, load_model
 from efface.progress.reporter import Reporter
-from efface.run.evaluation_stages import collect
+from efface.run.evaluation_stages import free_models
 from efface.run.prepare import Prepared
 
 
@@ -24,7 +24,7 @@ def downstream_before(this: Prepared, given: Downstream | None) -> Downstream | 
     if known := _known(this, "before"):
         return known
     if given is None:
-        check_fits(this.original, this.formatter, this.task.evaluation, this.config.evaluate)
+        check_lengths(this.original, this.formatter, this.task.evaluation, this.config.evaluate)
         with this.stage("downstream before", "scoring downstream tasks before unlearning"):
             given = score_model(this.original, this.tokenizer, this.config, this.reporter)
     this.start()
@@ -43,7 +43,7 @@ def downstream_results(this: Prepared, before: Downstream | None) -> DownstreamR
             model = load_model(this.out.model, dtype=dtype, device=this.device)
             after = score_model(model, this.tokenizer, this.config, this.reporter)
             del model
-            collect()
+            free_models()
         this.out.write_downstream("after", after)
     return DownstreamResults(before=before, after=after)
 
@@ -51,12 +51,12 @@ def downstream_results(this: Prepared, before: Downstream | None) -> DownstreamR
 def _known(this: Prepared, stage: str) -> Downstream | None:
     known = this.out.downstream(stage)
     if known is not None:
-        this.reporter.stage(f"scored downstream tasks {stage} unlearning already: {this.out.root}")
+        this.reporter.on_stage(f"scored downstream tasks {stage} unlearning already: {this.out.root}")
     return known
 
 
 def score_model(model: Any, tokenizer: Any, config: RunConfig, reporter: Reporter) -> Downstream:
     assert config.downstream is not None
     return score_downstream(
-        model, tokenizer, config.downstream, seed=config.seed, progress=reporter.scored, warn=reporter.warning
+        model, tokenizer, config.downstream, seed=config.seed, progress=reporter.on_progress, warn=reporter.on_warning
     )

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from efface.artifacts import EpochScores, Trajectory
 from efface.config.commands import RunConfig
-from efface.config.plugins import own_metrics
+from efface.config.plugins import custom_metrics
 from efface.errors import EffaceError
 from efface.evaluation.judges import Judges
-from efface.run.epoch_snapshots import Snapshots
-from efface.run.evaluation_stages import Records, collect, records_of_epoch
+from efface.run.epoch_snapshots import EpochSnapshots
+from efface.run.evaluation_stages import Records, free_models, records_of_epoch
 from efface.run.prepare import Prepared
 from efface.schema import Task
 from efface.scores import definition, score_records
@@ -16,12 +16,14 @@ from efface.scores.best_epoch import best
 from efface.scores.sets import KEPT
 
 
-def score_epochs(this: Prepared, snapshots: Snapshots, judges: Judges, before: Records) -> tuple[Trajectory, Records]:
+def score_epochs(
+    this: Prepared, snapshots: EpochSnapshots, judges: Judges, before: Records
+) -> tuple[Trajectory, Records]:
     """Score the model of every epoch; leave that of the best one in the run's folder, where it was asked for.
 
     Returns the scores, and the records of the model that is left.
     """
-    metrics, last = own_metrics(this.config.plugins), snapshots.last
+    metrics, last = custom_metrics(this.config.plugins), snapshots.last
     # the last one first, while its model is the one in the run's folder
     order = dict.fromkeys((last, *snapshots.ends.values()))
     records = {epoch: records_of_epoch(this, judges, before, epoch) for epoch in order}
@@ -31,10 +33,10 @@ def score_epochs(this: Prepared, snapshots: Snapshots, judges: Judges, before: R
     ]
     place = best([each.scores for each in scored])
     chosen = None if place is None else scored[place].epoch
-    kept = chosen if chosen is not None and this.config.evaluate.keep == "best" else last
+    kept = chosen if chosen is not None and this.config.evaluate.select_epoch == "best" else last
     if kept != last and this.out.results() is None:  # of a complete run, it lies there already
         snapshots.rebuild(kept, this.out.model, tokenizer=this.tokenizer, device=this.device)
-        collect()
+        free_models()
     this.out.write_records("after", records[kept])
     return Trajectory(epochs=scored, best=chosen, kept=kept), records[kept]
 
@@ -44,10 +46,12 @@ def check_best(config: RunConfig, task: Task | None) -> None:
 
     `task`: None where nothing is scored.
     """
-    if config.evaluate.keep == "last":
+    if config.evaluate.select_epoch == "last":
         return
     if task is None:
-        raise EffaceError("evaluate.keep=best needs scores of every epoch; use efface run, or keep=last")
+        raise EffaceError(
+            "evaluate.select_epoch=best needs scores of every epoch; use efface run, or evaluate.select_epoch=last"
+        )
     problem = None
     if not definition(config.definition).efficacy_metrics:
         problem = f"the definition {config.definition} has no forget efficacy"
@@ -55,5 +59,5 @@ def check_best(config: RunConfig, task: Task | None) -> None:
         problem = f"{task.name} has no set to keep"
     if problem:
         raise EffaceError(
-            f"evaluate.keep=best compares model utility and forget efficacy, and {problem}; use evaluate.keep=last"
+            f"evaluate.select_epoch=best compares model utility and forget efficacy, and {problem}; use evaluate.select_epoch=last"
         )

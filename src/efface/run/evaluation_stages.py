@@ -50,13 +50,13 @@ def records_of_epoch(this: Prepared, judges: Judges, before: Records, epoch: int
         return known
     folder = snapshots.folder / "model"
     snapshots.rebuild(epoch, folder, tokenizer=this.tokenizer, device=this.device)
-    collect()
+    free_models()
     records = _of_folder(this, judges, before, folder, stage=stage, told=told)
     shutil.rmtree(folder, ignore_errors=True)  # several processes do
     return records
 
 
-def collect() -> None:
+def free_models() -> None:
     """Free the models that nobody uses: loaders leave reference cycles, which Python takes apart when it likes."""
     gc.collect()
     torch.cuda.empty_cache()
@@ -70,7 +70,7 @@ def _of_folder(this: Prepared, judges: Judges, before: Records, folder: Path, *,
         model = load_model(folder, dtype=dtype, device=this.device)
         records = _evaluate(this, judges, model, before)
         del model
-        collect()
+        free_models()
     this.out.write_records(stage, records)
     return records
 
@@ -78,7 +78,7 @@ def _of_folder(this: Prepared, judges: Judges, before: Records, folder: Path, *,
 def _known(this: Prepared, stage: str, told: str) -> Records | None:
     known = this.out.records(stage, [each.name for each in this.task.evaluation])
     if known is not None:
-        this.reporter.stage(f"evaluated {told} already: {this.out.root / 'records' / stage}")
+        this.reporter.on_stage(f"evaluated {told} already: {this.out.root / 'records' / stage}")
     return known
 
 
@@ -90,5 +90,5 @@ def _evaluate(this: Prepared, judges: Judges, model: Any, before: Records | None
         config=this.config.evaluate,
         judges=judges,
         before=before,
-        progress=this.reporter.scored,
+        progress=this.reporter.on_progress,
     )

@@ -12,9 +12,9 @@ from pydantic import BaseModel, ValidationError
 from efface import distributed
 from efface.artifacts import ContinualResults, Downstream, Manifest, Record, Results
 from efface.atomic import write_json, write_text
-from efface.config.parse import to_yaml
+from efface.config.parse import read_saved_settings, to_yaml
 from efface.errors import EffaceError
-from efface.evaluation.record_files import read_sets, write_sets
+from efface.evaluation.record_files import read_record_sets, write_record_sets
 from efface.train.loop import StepLog
 
 
@@ -95,7 +95,7 @@ class RunFolder:
                 raise EffaceError(
                     f"--out {self.root} already holds a run; go on with --resume or choose another folder"
                 )
-            if self.config.read_bytes() != to_yaml(config).encode():
+            if read_saved_settings(self.config) != config.model_dump(mode="json"):
                 raise EffaceError(
                     f"--resume: {self.config} has other settings than these; give the same ones or another --out"
                 )
@@ -128,7 +128,7 @@ class RunFolder:
 
     def append_step(self, log: StepLog) -> None:
         """Add a line to metrics.jsonl. Raises `EffaceError` when the disk is full."""
-        if not distributed.is_first():
+        if not distributed.is_main_process():
             return
         size = self.metrics.stat().st_size if self.metrics.is_file() else 0
         try:
@@ -152,11 +152,11 @@ class RunFolder:
         folder = self.root / "records" / stage
         if not all((folder / f"{name}.jsonl").is_file() for name in sets):
             return None
-        return read_sets(folder)
+        return read_record_sets(folder)
 
     def write_records(self, stage: str, records: dict[str, list[Record]]) -> None:
         """Write the records of `before` or `after`."""
-        write_sets(self.root / "records" / stage, records)
+        write_record_sets(self.root / "records" / stage, records)
 
     def downstream(self, stage: str) -> Downstream | None:
         """The scores on downstream tasks `before` or `after`, if they are there. Raises `EffaceError` if damaged."""

@@ -17,7 +17,7 @@ from efface import distributed
 from efface.artifacts import Manifest
 from efface.config.plugins import Plugin, hashes
 from efface.errors import EffaceError
-from efface.objectives.custom import OwnObjective
+from efface.objectives.custom import CustomObjective
 from efface.train.config import TrainConfig
 
 _PACKAGES = (
@@ -33,7 +33,7 @@ _PACKAGES = (
 )
 
 
-def manifest(
+def make_manifest(
     *,
     seed: int,
     device: torch.device,
@@ -64,7 +64,7 @@ def manifest(
     )
 
 
-def continued(earlier: Manifest, now: Manifest) -> Manifest:
+def resume_manifest(earlier: Manifest, now: Manifest) -> Manifest:
     """The manifest of a run that goes on: `now`, with the start and the times of `earlier`, and a note.
 
     Raises `EffaceError` where the model or the data are no longer those that the run was started with.
@@ -94,7 +94,7 @@ def check_objectives(earlier: Manifest, plugins: Iterable[Plugin]) -> None:
 
     A metric may change, and so may anything once the training is over. Raises `EffaceError`.
     """
-    for spec, digest in hashes(each for each in plugins if issubclass(each.cls, OwnObjective)).items():
+    for spec, digest in hashes(each for each in plugins if issubclass(each.cls, CustomObjective)).items():
         if earlier.plugins.get(spec, digest) != digest:
             raise EffaceError(f"--resume: {spec} has changed since the run started; start anew in another --out")
 
@@ -137,7 +137,7 @@ def _versions() -> dict[str, str]:
 def _named(device: torch.device) -> str:
     """The device, and how many processes have one each."""
     one = torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu()
-    return one if distributed.count() == 1 else f"{distributed.count()} processes, each on {one}"
+    return one if distributed.world_size() == 1 else f"{distributed.world_size()} processes, each on {one}"
 
 
 def _cpu() -> str:

@@ -73,7 +73,7 @@ Metrics of the user's own: {{ own | join(", ") }}.
 | set | {{ own | join(" | ") }} |
 |---|{{ "---|" * (own | length) }}
 {% for name, scores in results.after.sets.items() -%}
-| {{ name }} ({{ scores.n }}) |{% for metric in own %} {{ scores.own.get(metric) | score }} |{% endfor %}
+| {{ name }} ({{ scores.n }}) |{% for metric in own %} {{ scores.custom.get(metric) | score }} |{% endfor %}
 {% endfor %}
 {%- endif %}
 {%- if results.after.missing %}
@@ -123,7 +123,7 @@ def write_card(
         aggregates=_aggregates(results) if results else [],
         partial=results.after.partial.metrics if results and results.after.model_utility is None else [],
         metrics=list(METRICS),
-        own=sorted({name for each in results.after.sets.values() for name in each.own}) if results else [],
+        own=sorted({name for each in results.after.sets.values() for name in each.custom}) if results else [],
         settings=_settings(config),
     )
     write_text(folder / "README.md", text)

@@ -9,22 +9,22 @@ from typing import Any
 
 from efface.artifacts import Downstream, Record, Results
 from efface.config.commands import RunConfig
-from efface.config.plugins import own_metrics
+from efface.config.plugins import custom_metrics
 from efface.evaluation.judges import open_judges
 from efface.hardware.device import peak_memory
 from efface.models.load import load_model, save_model
-from efface.models.lora import quantization
+from efface.models.lora import quantization_config
 from efface.objectives.terms import Reference
 from efface.progress.quiet_libraries import quiet_libraries
-from efface.progress.reporter import Reporter, Silent
+from efface.progress.reporter import Reporter, SilentReporter
 from efface.run.downstream_stages import downstream_before, downstream_results
 from efface.run.epoch_scores import check_best, score_epochs
-from efface.run.epoch_snapshots import Snapshots
-from efface.run.evaluation_stages import collect, records_after, records_before
+from efface.run.epoch_snapshots import EpochSnapshots
+from efface.run.evaluation_stages import free_models, records_after, records_before
 from efface.run.folder import RunFolder
 from efface.run.model_card import write_card
 from efface.run.prepare import Prepared, prepare
-from efface.run.reference_model import reference_for
+from efface.run.reference_model import make_reference
 from efface.run.training import loading_device, train
 from efface.scores import score_records
 from efface.train.loop import Trainer
@@ -49,12 +49,12 @@ def run(
     scores on downstream tasks, likewise. Everything that can be refused is refused before anything is written. Raises
     `EffaceError` for settings, data or a model that cannot be used, and for training that diverges.
     """
-    this = prepare(config, RunFolder(out), data_dir=data_dir, reporter=reporter or Silent(), resume=resume)
+    this = prepare(config, RunFolder(out), data_dir=data_dir, reporter=reporter or SilentReporter(), resume=resume)
     check_best(config, this.task)
     judges = open_judges(config.evaluate, this.device)
     for metric, why in judges.missing.items():
-        this.reporter.warning(f"{metric} will be missing: {why}")
-    metrics = own_metrics(config.plugins)
+        this.reporter.on_warning(f"{metric} will be missing: {why}")
+    metrics = custom_metrics(config.plugins)
     tasks_before = downstream_before(this, downstream)
     asked_before = records_before(this, judges, before)
     scores_before = score_records(asked_before, config.definition, metrics)  # now: an own metric may fail
@@ -87,7 +87,7 @@ def unlearn(
 ) -> Path:
     """Unlearn without evaluating; returns the model's folder, `out`/model. Same errors as `run`."""
     check_best(config, None)
-    this = prepare(config, RunFolder(out), data_dir=data_dir, reporter=reporter or Silent(), resume=resume)
+    this = prepare(config, RunFolder(out), data_dir=data_dir, reporter=reporter or SilentReporter(), resume=resume)
     this.original = None
     this.start()
     _unlearn(this, resume=resume, snapshots=None)
@@ -107,20 +107,20 @@ def _finish(this: Prepared, results: Results | None) -> None:
     shutil.rmtree(this.out.checkpoints, ignore_errors=True)
 
 
-def _unlearn(this: Prepared, *, resume: bool, snapshots: Snapshots | None) -> None:
+def _unlearn(this: Prepared, *, resume: bool, snapshots: EpochSnapshots | None) -> None:
     """Leave the unlearned model in the run's folder, unless it is there already."""
     if this.out.model.is_dir():
-        this.reporter.stage(f"unlearned already: {this.out.model}")
+        this.reporter.on_stage(f"unlearned already: {this.out.model}")
         return
     with this.stage("unlearn", f"unlearning with {this.config.method}"):
         _train(this, resume=resume, snapshots=snapshots)
     this.out.write_manifest(this.manifest)
 
 
-def _train(this: Prepared, *, resume: bool, snapshots: Snapshots | None) -> None:
+def _train(this: Prepared, *, resume: bool, snapshots: EpochSnapshots | None) -> None:
     """Train from the source's weights and save the result in the source's own dtype."""
-    collect()
-    rounding = quantization(this.train, this.device)
+    free_models()
+    rounding = quantization_config(this.train, this.device)
     dtype = weights_dtype(this.train, this.device.type)
 
     def load(folder: Path) -> Any:
@@ -130,7 +130,7 @@ def _train(this: Prepared, *, resume: bool, snapshots: Snapshots | None) -> None
     def reference(trainer: Trainer) -> Reference:
         folder, sha256 = this.reference
         another = this.config.reference is not None
-        found = reference_for(
+        found = make_reference(
             trainer,
             this.steps,
             this.out,
@@ -140,7 +140,7 @@ def _train(this: Prepared, *, resume: bool, snapshots: Snapshots | None) -> None
             reporter=this.reporter,
         )
         if another:
-            collect()  # one that only gave log-probabilities
+            free_models()  # one that only gave log-probabilities
         return found
 
     model = train(
@@ -159,4 +159,4 @@ def _train(this: Prepared, *, resume: bool, snapshots: Snapshots | None) -> None
     )
     save_model(model, this.tokenizer, this.out.model, source=this.source, name=this.config.model)
     del model
-    collect()
+    free_models()

@@ -13,34 +13,34 @@ import torch
 
 from efface.artifacts import Manifest
 from efface.config.commands import RunConfig
-from efface.config.plugins import own_objectives
+from efface.config.plugins import custom_objectives
 from efface.data import load_task
-from efface.data.config import OWN_ANSWERS
-from efface.data.sources.generic_questions import keep_own_answers
+from efface.data.config import MODEL_ANSWERS
+from efface.data.sources.generic_questions import with_model_answers
 from efface.downstream.tasks import task_files
 from efface.errors import EffaceError
-from efface.models.auto_optimizer import settled
+from efface.models.auto_optimizer import resolve_optimizer
 from efface.models.load import (
     load_tokenizer,
     model_config,
     model_folder,
     model_sha256,
 )
-from efface.models.open import Opened
+from efface.models.open import OpenedModel
 from efface.objectives.terms import Objective
 from efface.packing.forward import vocabulary_size
 from efface.progress.reporter import Reporter
-from efface.run.checks import checked_device, checked_model
-from efface.run.epoch_snapshots import Snapshots
+from efface.run.checks import check_settings, open_trainable_model
+from efface.run.epoch_snapshots import EpochSnapshots
 from efface.run.folder import RunFolder
-from efface.run.manifest import check_objectives, continued, manifest, precision
-from efface.run.retain_answers import Answering, own_answers, read_answers, write_answers
-from efface.run.training import warn_of
+from efface.run.manifest import check_objectives, make_manifest, precision, resume_manifest
+from efface.run.retain_answers import RetainAnswerer, generate_retain_answers, read_answers, write_answers
+from efface.run.training import warn_before_training
 from efface.schema import Task
-from efface.text.formatter import Formatter
+from efface.text.formatter import PromptFormatter
 from efface.train.config import TrainConfig
 from efface.train.examples import check_task, unlearning_examples
-from efface.train.sampler import draws, epoch_ends
+from efface.train.sampler import epoch_ends, sample_batches
 from efface.train.step import Example
 
 
@@ -60,7 +60,7 @@ class Prepared:
     original: Any
     """That model as it was loaded for the first checks; None once it was evaluated."""
     tokenizer: Any
-    formatter: Formatter
+    formatter: PromptFormatter
     device: torch.device
     objective: Objective
     steps: list[list[Example]]
@@ -79,17 +79,17 @@ class Prepared:
         return self.config.train.model_copy(update={"optimizer": self.manifest.optimizer})
 
     @property
-    def snapshots(self) -> Snapshots | None:
+    def snapshots(self) -> EpochSnapshots | None:
         """Where the weights of each epoch go until they are scored, if they are to be."""
         if self.config.evaluate.every is None:
             return None
         ends = epoch_ends(len(self.task.forget), self.config.train)
-        return Snapshots(self.out.snapshots, ends, self.config, self.source)
+        return EpochSnapshots(self.out.snapshots, ends, self.config, self.source)
 
     @contextmanager
     def stage(self, name: str, text: str) -> Iterator[None]:
         """Tell of a stage and add its seconds to the manifest."""
-        self.reporter.stage(text)
+        self.reporter.on_stage(text)
         start = time.perf_counter()
         yield
         self.manifest.seconds[name] = round(time.perf_counter() - start, 3)
@@ -102,27 +102,27 @@ def prepare(
     data_dir: Path | None,
     reporter: Reporter,
     resume: bool,
-    answer: Answering = own_answers,
+    answer: RetainAnswerer = generate_retain_answers,
 ) -> Prepared:
     """Read and check the settings, the data and the model of a run; writes nothing.
 
-    `answer` makes the answers to keep for `retain=generated` where the run has none on disk. Raises `EffaceError`
+    `answer` makes the answers to keep for `retain=model-answers` where the run has none on disk. Raises `EffaceError`
     for whatever cannot be used, and where `out` holds something else.
     """
     if config.continual is not None:
         raise EffaceError("continual holds several requests, and this takes one; use efface run")
-    device = checked_device(config, out, resume=resume)
+    device = check_settings(config, out, resume=resume)
     task = load_task(config.data, data_dir=data_dir)
-    opened, bound = checked_model(config, device, reporter)
+    opened, bound = open_trainable_model(config, device, reporter)
     reference = _reference(config, opened, bound)
     answers = None
-    if config.data.retain == OWN_ANSWERS:
+    if config.data.retain == MODEL_ANSWERS:
         answers = read_answers(out) or answer(opened.model, opened.formatter, config, reporter)
-        task = keep_own_answers(task, answers, retain_evaluation=config.data.retain_evaluation)
+        task = with_model_answers(task, answers, retain_evaluation=config.data.retain_evaluation)
     check_task(task, bound)
     _warn_of_method(config, bound, reporter)
-    steps = unlearning_examples(draws(task, config.train, config.seed), bound.views, opened.formatter)
-    warn_of(task, opened.formatter, config.train, items=len(task.forget), reporter=reporter)
+    steps = unlearning_examples(sample_batches(task, config.train, config.seed), bound.views, opened.formatter)
+    warn_before_training(task, opened.formatter, config.train, items=len(task.forget), reporter=reporter)
     return Prepared(
         config=config,
         out=out,
@@ -143,25 +143,31 @@ def prepare(
 
 def _warn_of_method(config: RunConfig, bound: Objective, reporter: Reporter) -> None:
     """Tell of settings that the method passes over, and of a method that keeps nothing."""
-    own = own_objectives(config.plugins)
+    own = custom_objectives(config.plugins)
     if unused := [each.name for each in own if each.name not in bound.name.split("+")]:
-        reporter.warning(f"method {bound.name} does not use the plug-in {', '.join(unused)}")
+        reporter.on_warning(f"method {bound.name} does not use the plug-in {', '.join(unused)}")
     if not bound.retain:
-        reporter.warning(
+        reporter.on_warning(
             f"method {bound.name} only forgets: nothing is kept, and the model will lose more than it was asked to; "
-            f"{bound.name}+gd keeps a retain set, your own or data.retain=generated"
+            f"{bound.name}+gd keeps a retain set, your own or data.retain=model-answers"
         )
     if config.reference is not None and not bound.sequence_reference_views and not bound.needs_distribution:
-        reporter.warning(f"method {bound.name} compares with no model; reference={config.reference} is not used")
+        reporter.on_warning(f"method {bound.name} compares with no model; reference={config.reference} is not used")
 
 
 def _manifest(
-    config: RunConfig, out: RunFolder, task: Task, opened: Opened, *, device: torch.device, reference: tuple[Path, str]
+    config: RunConfig,
+    out: RunFolder,
+    task: Task,
+    opened: OpenedModel,
+    *,
+    device: torch.device,
+    reference: tuple[Path, str],
 ) -> Manifest:
     """What makes this run; of one that goes on, with its start and times. Raises `EffaceError` where it changed."""
     earlier = out.manifest()
-    train = settled(config.train, model_config(opened.source), device, earlier=earlier)
-    made = manifest(
+    train = resolve_optimizer(config.train, model_config(opened.source), device, earlier=earlier)
+    made = make_manifest(
         seed=config.seed,
         device=device,
         precision=f"{precision(train, device)}, evaluation {str(opened.model.dtype).removeprefix('torch.')}",
@@ -179,10 +185,10 @@ def _manifest(
     if not out.model.is_dir():
         check_objectives(earlier, config.plugins)
         _check_reference(config, earlier, made)
-    return continued(earlier, made)
+    return resume_manifest(earlier, made)
 
 
-def _reference(config: RunConfig, opened: Opened, bound: Objective) -> tuple[Path, str]:
+def _reference(config: RunConfig, opened: OpenedModel, bound: Objective) -> tuple[Path, str]:
     """Folder and hash of the model to compare with. Raises `EffaceError` for one that reads other tokens."""
     if config.reference is None:
         return opened.source, opened.sha256

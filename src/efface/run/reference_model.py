@@ -11,28 +11,28 @@ import torch
 
 from efface import distributed
 from efface.objectives.terms import Reference
-from efface.progress.reporter import Reporter, Silent
-from efface.reference.hidden_states import CachedStates, Read, bytes_of
+from efface.progress.reporter import Reporter, SilentReporter
+from efface.reference.hidden_states import CachedHiddenStates, HiddenStateRead, bytes_of
 from efface.reference.live import LiveReference
 from efface.reference.logprobs import CachedLogprobs
-from efface.report.key_values import size
+from efface.report.key_values import format_bytes
 from efface.run.folder import RunFolder
 from efface.train import checkpoint
 from efface.train.loop import Trainer
 from efface.train.step import Example
 
 T = TypeVar("T")
-_OF_THE_DISK = 2
+_DISK_SHARE = 2
 """States take at most this part of what is free: checkpoints and the model come after them."""
 
 
-class _Reads(Protocol):
+class _ForwardWithReference(Protocol):
     """Reads with the model before unlearning: gives what `compute` makes of it."""
 
     def __call__(self, compute: Callable[[Any], T]) -> T: ...
 
 
-def reference_for(
+def make_reference(
     trainer: Trainer,
     steps: Sequence[Sequence[Example]],
     folder: RunFolder,
@@ -53,7 +53,7 @@ def reference_for(
     def with_another(compute: Callable[[Any], T]) -> T:
         return compute(beside())
 
-    read: _Reads = with_another if another else trainer.placement.read
+    read: _ForwardWithReference = with_another if another else trainer.placement.read
     made_by = _made_by(trainer, model_sha256)
     with trainer.accelerator.autocast():  # in the precision that training compares with
         sequences = _logprobs(trainer, steps, folder, made_by, read) if objective.sequence_reference_views else None
@@ -61,7 +61,7 @@ def reference_for(
             return Reference(sequences)
         views, switched_off = objective.distribution_reads, trainer.config.lora is not None and not another
         reads = [(example[view], at) for step in steps for example in step for view, at in views]
-        way = _way(trainer, reads, folder, switched_off=switched_off, reporter=reporter or Silent())
+        way = _kl_mode(trainer, reads, folder, switched_off=switched_off, reporter=reporter or SilentReporter())
         if way == "cached":
             return Reference(sequences, _states(trainer, reads, folder, made_by, read))
     return Reference(sequences, LiveReference(trainer.model if switched_off else beside(), adapter_off=switched_off))
@@ -78,20 +78,24 @@ def _made_by(trainer: Trainer, model_sha256: str) -> dict[str, str]:
 
 
 def _logprobs(
-    trainer: Trainer, steps: Sequence[Sequence[Example]], folder: RunFolder, made_by: dict[str, str], read: _Reads
+    trainer: Trainer,
+    steps: Sequence[Sequence[Example]],
+    folder: RunFolder,
+    made_by: dict[str, str],
+    read: _ForwardWithReference,
 ) -> CachedLogprobs:
     known = CachedLogprobs.load(folder.reference, made_by=made_by) if folder.reference.is_file() else None
     if known is not None:
         return known
     views = trainer.objective.sequence_reference_views
     seen = [example[view] for step in steps for example in step for view in views]
-    logprobs = read(lambda model: CachedLogprobs.compute(model, seen, token_budget=trainer.budget.tokens))
+    logprobs = read(lambda model: CachedLogprobs.compute(model, seen, max_tokens_per_forward=trainer.budget.tokens))
     logprobs.save(folder.reference, made_by=made_by)
     return logprobs
 
 
-def _way(
-    trainer: Trainer, reads: Sequence[Read], folder: RunFolder, *, switched_off: bool, reporter: Reporter
+def _kl_mode(
+    trainer: Trainer, reads: Sequence[HiddenStateRead], folder: RunFolder, *, switched_off: bool, reporter: Reporter
 ) -> Literal["cached", "live"]:
     """How KL is to ask, from the settings or from what is free; a run that goes on asks as it did before."""
     chosen = trainer.config.kl_reference
@@ -103,23 +107,29 @@ def _way(
         return "cached"
     if checkpoint.latest(trainer.checkpoints) is not None:  # written by a run without that file
         return "live"
-    needed, free = bytes_of(trainer.model, reads), distributed.gather(shutil.disk_usage(folder.root).free)[0]
-    if needed <= free // _OF_THE_DISK:
+    needed, free = bytes_of(trainer.model, reads), distributed.all_gather(shutil.disk_usage(folder.root).free)[0]
+    if needed <= free // _DISK_SHARE:
         return "cached"
-    reporter.warning(
-        f"KL compares with a second model in memory: the states of the first would take {size(needed)} of the "
-        f"{size(free)} that {folder.root} has free; train.kl_reference=cached writes them all the same"
+    reporter.on_warning(
+        f"KL compares with a second model in memory: the states of the first would take {format_bytes(needed)} of the "
+        f"{format_bytes(free)} that {folder.root} has free; train.kl_reference=cached writes them all the same"
     )
     return "live"
 
 
 def _states(
-    trainer: Trainer, reads: Sequence[Read], folder: RunFolder, made_by: dict[str, str], read: _Reads
-) -> CachedStates:
+    trainer: Trainer,
+    reads: Sequence[HiddenStateRead],
+    folder: RunFolder,
+    made_by: dict[str, str],
+    read: _ForwardWithReference,
+) -> CachedHiddenStates:
     path = folder.states
     if path.is_file():
-        known = read(lambda model: CachedStates.load(path, model, made_by=made_by))
+        known = read(lambda model: CachedHiddenStates.load(path, model, made_by=made_by))
         if known is not None:
             return known
     budget = trainer.budget.tokens
-    return read(lambda model: CachedStates.compute(model, reads, path, token_budget=budget, made_by=made_by))
+    return read(
+        lambda model: CachedHiddenStates.compute(model, reads, path, max_tokens_per_forward=budget, made_by=made_by)
+    )

@@ -1,4 +1,4 @@
-"""`data.retain=generated`: what the model itself answers to generic questions is what it is to keep."""
+"""`data.retain=model-answers`: what the model itself answers to generic questions is what it is to keep."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Any
 
 from efface.atomic import write_text
 from efface.config.commands import RunConfig
-from efface.data.sources.generic_questions import first_generic_questions, load_generic_questions, up_to_last_sentence
+from efface.data.sources.generic_questions import first_generic_questions, load_generic_questions, truncate_to_sentence
 from efface.errors import EffaceError
 from efface.evaluation.generate import generate
 from efface.progress.reporter import Reporter
 from efface.run.folder import RunFolder
 from efface.schema import Prompt
-from efface.text.formatter import Formatter
+from efface.text.formatter import PromptFormatter
 
-Answering = Callable[[Any, Formatter, RunConfig, Reporter], dict[str, str]]
-"""Makes the answers to keep: `own_answers`, or what stands in for it."""
+RetainAnswerer = Callable[[Any, PromptFormatter, RunConfig, Reporter], dict[str, str]]
+"""Makes the answers to keep: `generate_retain_answers`, or what stands in for it."""
 
 _LONGEST = 64
 """Tokens of an answer: a few sentences keep a behavior as well as a page does, at a part of the cost."""
@@ -25,30 +25,34 @@ _LONGEST = 64
 
 def longest_answer(config: RunConfig) -> int:
     """Most tokens of an answer."""
-    return min(_LONGEST, config.evaluate.new_tokens)
+    return min(_LONGEST, config.evaluate.max_new_tokens)
 
 
-def own_answers(model: Any, formatter: Formatter, config: RunConfig, reporter: Reporter) -> dict[str, str]:
+def generate_retain_answers(
+    model: Any, formatter: PromptFormatter, config: RunConfig, reporter: Reporter
+) -> dict[str, str]:
     """Id of each generic question -> `model`'s greedy answer, cut behind its last sentence where it did not end."""
     questions = first_generic_questions(config.data.generic_questions)
-    new_tokens = longest_answer(config)
-    reporter.stage(f"answering {len(questions)} generic questions: the answers are what to keep")
+    max_new_tokens = longest_answer(config)
+    reporter.on_stage(f"answering {len(questions)} generic questions: the answers are what to keep")
     said = generate(
         model,
         formatter,
         [Prompt(each.question) for each in questions],
-        new_tokens=new_tokens,
-        batch_tokens=config.evaluate.batch_tokens,
-        progress=lambda done: reporter.scored("answers", done, len(questions)),
+        max_new_tokens=max_new_tokens,
+        max_cache_tokens=config.evaluate.max_cache_tokens,
+        progress=lambda done: reporter.on_progress("answers", done, len(questions)),
     )
     return {
-        question.id: each.text if len(each.token_ids) < new_tokens else up_to_last_sentence(each.text)
+        question.id: each.text if len(each.token_ids) < max_new_tokens else truncate_to_sentence(each.text)
         for question, each in zip(questions, said, strict=True)
     }
 
 
-def answers_of_full_length(_model: Any, _formatter: Formatter, config: RunConfig, _: Reporter) -> dict[str, str]:
-    """In place of `own_answers`, which asks the model for minutes: a short word for every new token."""
+def longest_possible_answers(
+    _model: Any, _formatter: PromptFormatter, config: RunConfig, _: Reporter
+) -> dict[str, str]:
+    """In place of `generate_retain_answers`, which asks the model for minutes: a short word for every new token."""
     answer = " ".join(["the"] * longest_answer(config))
     return {each.id: answer for each in first_generic_questions(config.data.generic_questions)}
 

@@ -10,13 +10,13 @@ import torch
 
 from efface import distributed
 from efface.errors import EffaceError
-from efface.models.lora import check_rounding, with_adapters
+from efface.models.lora import add_adapters, check_quantization
 from efface.objectives.terms import Objective, Reference
 from efface.progress.reporter import Reporter
-from efface.run.epoch_snapshots import Snapshots
+from efface.run.epoch_snapshots import EpochSnapshots
 from efface.run.folder import RunFolder
 from efface.schema import Task
-from efface.text.formatter import Formatter
+from efface.text.formatter import PromptFormatter
 from efface.train import checkpoint
 from efface.train.config import TrainConfig
 from efface.train.loop import StepLog, Trainer
@@ -40,25 +40,27 @@ def check_can_train(config: TrainConfig, device: torch.device) -> None:
     if config.lora is not None and find_spec("peft") is None:
         raise EffaceError("train.lora needs PEFT; install it with: pip install 'efface[lora]'")
     if config.lora is not None:
-        check_rounding(config.lora, device)
+        check_quantization(config.lora, device)
     if config.tracker is not None and config.tracker not in map(str, get_available_trackers()):
         raise EffaceError(
             f"train.tracker={config.tracker}: its package is not installed; pip install it, or leave it out"
         )
 
 
-def warn_of(task: Task, formatter: Formatter, config: TrainConfig, *, items: int, reporter: Reporter) -> None:
+def warn_before_training(
+    task: Task, formatter: PromptFormatter, config: TrainConfig, *, items: int, reporter: Reporter
+) -> None:
     """Tell what the user should know before training: of the data, of its tokens, of too few steps."""
     for text in task.warnings:
-        reporter.warning(text)
+        reporter.on_warning(text)
     if apart := set(formatter.tokenized_apart):
-        reporter.warning(
+        reporter.on_warning(
             f"{len(apart)} items were tokenized apart: a token crosses the border between their prompt and answer, or "
             "their text spells a special token; another text.format may avoid the first"
         )
     if items < config.batch_size:
         steps = schedule(items, config).steps
-        reporter.warning(
+        reporter.on_warning(
             f"{items} items in batches of {config.batch_size} make {steps} steps in all, which may change little; "
             "lower train.batch_size or raise train.epochs"
         )
@@ -66,7 +68,7 @@ def warn_of(task: Task, formatter: Formatter, config: TrainConfig, *, items: int
 
 def loading_device(config: TrainConfig, device: torch.device) -> torch.device:
     """Where a model is loaded that is to be trained on `device`: one for shards may be larger than that."""
-    return torch.device("cpu") if config.sharding != "none" and distributed.count() > 1 else device
+    return torch.device("cpu") if config.sharding != "none" and distributed.world_size() > 1 else device
 
 
 def train(
@@ -82,7 +84,7 @@ def train(
     reference: Callable[[Trainer], Reference],
     resume: bool,
     reporter: Reporter,
-    snapshots: Snapshots | None = None,
+    snapshots: EpochSnapshots | None = None,
 ) -> Any:
     """Train `model` in place and return it, inside PEFT where adapters are trained.
 
@@ -91,7 +93,7 @@ def train(
     that are trained again are dropped first. `snapshots` keeps the weights at the end of each epoch.
     """
     if config.lora is not None:
-        model = with_adapters(model, config.lora, seed=seed)
+        model = add_adapters(model, config.lora, seed=seed)
     trainer = Trainer(model, objective, config, plan, seed=seed, folder=folder.root, device=device)
     found = checkpoint.latest(trainer.checkpoints) if resume else None
     folder.forget_steps_after(found[0] if found else 0)
@@ -102,7 +104,7 @@ def train(
         ):  # before the next step may write a checkpoint, from which this one would not come again
             snapshots.take(trainer.placement, log.step)
         folder.append_step(log)
-        reporter.step(log)
+        reporter.on_step(log)
 
     trainer.run(steps, reference(trainer), resume=resume, on_step=on_step)
     return trainer.placement.gathered()

@@ -1,4 +1,4 @@
-"""A metric of the user's own: a small class that makes a number of one record."""
+"""A custom metric: a small class that computes a number from one record."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from abc import ABC, abstractmethod
 from typing import ClassVar
 
 from efface.artifacts import Record
-from efface.errors import EffaceError, because
-from efface.scores.question import Missing, Question
+from efface.errors import EffaceError, summarize_error
+from efface.scores.question import Missing, QuestionLikelihoods
 
 
 class RecordMetric(ABC):
@@ -40,13 +40,13 @@ class RecordMetric(ABC):
         ...
 
 
-def own_score(metric: RecordMetric, record: Record) -> float | Missing:
+def custom_score(metric: RecordMetric, record: Record) -> float | Missing:
     """What a user's metric makes of one record. Raises `EffaceError` where it fails or gives no finite number."""
     here = f"metric {metric.name!r}, set {record.set}, question {record.id}"
     try:
         value = metric.score(record)
     except Exception as error:  # the user's code raises what it likes
-        raise EffaceError(f"{here}: it failed ({because(error)}); correct its method score") from error
+        raise EffaceError(f"{here}: it failed ({summarize_error(error)}); correct its method score") from error
     if value is None:
         return Missing("the metric gives none")
     if not isinstance(value, numbers.Real) or not math.isfinite(value):
@@ -54,6 +54,8 @@ def own_score(metric: RecordMetric, record: Record) -> float | Missing:
     return float(value)
 
 
-def own_of(question: Question, metric: str) -> float | Missing:
+def custom_score_of(question: QuestionLikelihoods, metric: str) -> float | Missing:
     """A user's metric of one question, or why it is not there."""
-    return question.own.get(metric, Missing("an eval log has no records, and own metrics are made of records"))
+    return question.custom.get(
+        metric, Missing("an eval log has no records, and custom metrics are computed from records")
+    )

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from efface.artifacts import METRICS, Metric
-from efface.errors import EffaceError, nearest
+from efface.errors import EffaceError, suggest
 from efface.scores.metrics.cosine_similarity import CosineTarget
 from efface.scores.metrics.truth_ratio import ForgetForm, WrongAnswers
 
@@ -90,5 +90,5 @@ DEFINITIONS = {each.name: each for each in (CLOSER_LOOK, PAPER, TOFU, OPEN_UNLEA
 def definition(name: str) -> Definition:
     """Find a definition by name; raises `EffaceError` that names the nearest."""
     if name not in DEFINITIONS:
-        raise EffaceError(f"there is no definition {name!r} of scores; {nearest(name, DEFINITIONS)}")
+        raise EffaceError(f"there is no definition {name!r} of scores; {suggest(name, DEFINITIONS)}")
     return DEFINITIONS[name]

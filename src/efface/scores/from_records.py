@@ -7,15 +7,15 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from efface.artifacts import Record
 from efface.errors import EffaceError
-from efface.scores.custom import RecordMetric, own_score
+from efface.scores.custom import RecordMetric, custom_score
 from efface.scores.means import mean
 from efface.scores.metrics.token_entropy import normalized_entropy
-from efface.scores.question import LOWEST_LOGP, ROUNDING, Question, check_range
+from efface.scores.question import LOWEST_LOGP, ROUNDING, QuestionLikelihoods, check_range
 
 
 def from_records(
     name: str, records: Iterable[Record], *, where: str, metrics: Sequence[RecordMetric] = ()
-) -> Iterator[Question]:
+) -> Iterator[QuestionLikelihoods]:
     """Turn the records of the set `name` into questions, one at a time; `where` opens the message of an error.
 
     `metrics` are the user's own. Raises `EffaceError` for a set without records, a record of another set, an id that
@@ -38,9 +38,9 @@ def from_records(
         raise EffaceError(f"{where}: the set {name} has no questions; run the evaluation again")
 
 
-def _question(record: Record, metrics: Sequence[RecordMetric]) -> Question:
+def _question(record: Record, metrics: Sequence[RecordMetric]) -> QuestionLikelihoods:
     right = record.answer_logprobs if record.paraphrased_logprobs is None else record.paraphrased_logprobs
-    return Question(
+    return QuestionLikelihoods(
         id=record.id,
         output=record.output,
         answer=record.answer,
@@ -54,7 +54,7 @@ def _question(record: Record, metrics: Sequence[RecordMetric]) -> Question:
         embedder=record.embedder,
         judge=record.judge,
         missing=record.missing,
-        own={metric.name: own_score(metric, record) for metric in metrics},
+        custom={metric.name: custom_score(metric, record) for metric in metrics},
     )
 
 

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from efface.errors import EffaceError, nearest
-from efface.scores.question import LOWEST_LOGP, ROUNDING, Question, check_range
+from efface.errors import EffaceError, suggest
+from efface.scores.question import LOWEST_LOGP, ROUNDING, QuestionLikelihoods, check_range
 
 T = TypeVar("T")
 
@@ -29,7 +29,7 @@ SETS = {
 HELP = "give an eval_log_aggregated.json as TOFU writes it"
 
 
-def read_log(path: Path) -> dict[str, list[Question]]:
+def read_log(path: Path) -> dict[str, list[QuestionLikelihoods]]:
     """Read all sets of one log; questions come in the order of their indices.
 
     Raises `EffaceError` that names file, set, column and question for anything that is not such a log.
@@ -37,7 +37,7 @@ def read_log(path: Path) -> dict[str, list[Question]]:
     log = _parse(path)
     for name, block in log.items():
         if name not in SETS:
-            raise EffaceError(f"{path}: {name!r} is no set of a TOFU eval log; {nearest(name, SETS)}")
+            raise EffaceError(f"{path}: {name!r} is no set of a TOFU eval log; {suggest(name, SETS)}")
         if not isinstance(block, dict):
             raise EffaceError(f"{path}, {name}: a set is an object of columns, not {reprlib.repr(block)}; {HELP}")
     return {SETS[name]: _questions(block, f"{path}, {name}") for name, block in log.items()}
@@ -55,7 +55,7 @@ def _parse(path: Path) -> dict[str, Any]:
     return log
 
 
-def _questions(block: dict[str, Any], where: str) -> list[Question]:
+def _questions(block: dict[str, Any], where: str) -> list[QuestionLikelihoods]:
     columns: dict[str, dict[int, Any]] = {
         name: _column(block[name], read, f"{where}, {name}") for name, read in COLUMNS.items() if name in block
     }
@@ -80,9 +80,9 @@ def _questions(block: dict[str, Any], where: str) -> list[Question]:
     return questions
 
 
-def _question(index: int, row: dict[str, Any]) -> Question:
+def _question(index: int, row: dict[str, Any]) -> QuestionLikelihoods:
     output, answer = row.get("generated_text", (None, None))
-    return Question(
+    return QuestionLikelihoods(
         id=str(index),
         output=output,
         answer=answer,

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from efface.errors import EffaceError
 from efface.scores.metrics.entailment import entailment
 from efface.scores.metrics.rouge import rouge
-from efface.scores.question import Missing, Question
+from efface.scores.question import Missing, QuestionLikelihoods
 
 _OPENS = re.compile(r"^\W*(?:but |and |well,? |unfortunately,? |sorry,? )*(?:i|my|that|this is|sorry)\b")
 """How one speaks of oneself, or of the question."""
@@ -43,7 +43,7 @@ class Hallucinations(BaseModel):
     """Which model or rule told right from wrong."""
 
 
-def hallucinations(questions: Sequence[Question], refusals: Collection[str]) -> Hallucinations:
+def hallucinations(questions: Sequence[QuestionLikelihoods], refusals: Collection[str]) -> Hallucinations:
     """Count what was said to each question of a forget set; `refusals` are wordings that a model was trained on.
 
     Raises `EffaceError` where there is no question, or one without an output or a judge's label.
@@ -73,7 +73,7 @@ def _plain(text: str) -> str:
     return " ".join(text.replace("’", "'").casefold().split())
 
 
-def _kind(question: Question, refusals: Collection[str]) -> str:
+def _kind(question: QuestionLikelihoods, refusals: Collection[str]) -> str:
     output = question.output
     if output is None:
         raise EffaceError(f"question {question.id} has no output, and hallucinations are counted in outputs")

@@ -7,25 +7,25 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from efface.artifacts import stream_records
-from efface.errors import EffaceError, nearest
+from efface.errors import EffaceError, suggest
 from efface.scores.custom import RecordMetric
 from efface.scores.from_records import from_records
 from efface.scores.from_tofu_log import read_log
-from efface.scores.question import Question
+from efface.scores.question import QuestionLikelihoods
 from efface.scores.sets import check_names
 
 Stage = Literal["before", "after"]
 """Before or after unlearning."""
 
 
-def load(path: Path, *, stage: Stage, metrics: Sequence[RecordMetric] = ()) -> dict[str, Iterable[Question]]:
+def load(path: Path, *, stage: Stage, metrics: Sequence[RecordMetric] = ()) -> dict[str, Iterable[QuestionLikelihoods]]:
     """Find set -> questions; `stage` matters only where `path` has both, `metrics` where it has records.
 
     Records are read one at a time, while the questions are iterated over, which can be done once. Raises `EffaceError`
     for what is neither records nor an eval log, and for damage in them; in records, where it comes to it.
     """
     if stage not in get_args(Stage):
-        raise EffaceError(f"there is no stage {stage!r} of a run; {nearest(stage, get_args(Stage))}")
+        raise EffaceError(f"there is no stage {stage!r} of a run; {suggest(stage, get_args(Stage))}")
     if path.is_dir():
         return _read_folder(path, stage, metrics)
     if not path.exists():
@@ -33,7 +33,7 @@ def load(path: Path, *, stage: Stage, metrics: Sequence[RecordMetric] = ()) -> d
     return {**read_log(path)}
 
 
-def _read_folder(path: Path, stage: Stage, metrics: Sequence[RecordMetric]) -> dict[str, Iterable[Question]]:
+def _read_folder(path: Path, stage: Stage, metrics: Sequence[RecordMetric]) -> dict[str, Iterable[QuestionLikelihoods]]:
     # a run's folder, or one of `efface evaluate`: only what lies in records/ is a set
     folder = path / "records" if (path / "records").is_dir() else path
     if folder is path and (path / "manifest.json").is_file():
@@ -50,7 +50,7 @@ def _read_folder(path: Path, stage: Stage, metrics: Sequence[RecordMetric]) -> d
     return {name: _read_set(name, file, metrics) for name, file in files.items()}
 
 
-def _read_set(name: str, file: Path, metrics: Sequence[RecordMetric]) -> Iterable[Question]:
+def _read_set(name: str, file: Path, metrics: Sequence[RecordMetric]) -> Iterable[QuestionLikelihoods]:
     if file.stat().st_size == 0:
         raise EffaceError(f"{file}: the set {name} has no questions; run the evaluation again")
     return from_records(name, stream_records(file), where=str(file), metrics=metrics)

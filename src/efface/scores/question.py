@@ -25,7 +25,7 @@ class Missing:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Question:
+class QuestionLikelihoods:
     """What one model said and believes about one question; None where the source does not say.
 
     Log-probabilities are natural logs, averaged over the tokens of one answer. Raises `ValueError` for numbers
@@ -50,7 +50,7 @@ class Question:
     judge: str | None = None
     missing: Mapping[Metric, str] = field(default_factory=dict)
     """Why a metric cannot be made, in the source's own words."""
-    own: Mapping[str, float | Missing] = field(default_factory=dict)
+    custom: Mapping[str, float | Missing] = field(default_factory=dict)
     """The user's own metrics by name, where a record was there to make them from."""
 
     def __post_init__(self) -> None:

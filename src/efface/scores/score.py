@@ -16,7 +16,7 @@ from efface.scores.forget_quality import forget_quality
 from efface.scores.from_records import from_records
 from efface.scores.hallucination import hallucinations
 from efface.scores.load import Stage, load
-from efface.scores.question import Question
+from efface.scores.question import QuestionLikelihoods
 from efface.scores.set_scores import explain, score_set
 from efface.scores.sets import FORGET, check_names, ordered
 
@@ -47,7 +47,7 @@ def score_path(
     if FORGET in sets and (against is not None or refusals is not None):
         sets[FORGET] = list(sets[FORGET])  # read again below
     retrained = None if against is None else load(Path(against), stage=stage)
-    scores = score_questions(sets, rules, own=[metric.name for metric in metrics]).model_dump()
+    scores = score_questions(sets, rules, custom=[metric.name for metric in metrics]).model_dump()
     result = {"definition": rules.name, "sets": scores.pop("sets"), **scores}
     if against is not None and retrained is not None:
         quality = forget_quality(_forget(sets, path), _forget(retrained, against), rules)
@@ -60,9 +60,9 @@ def score_path(
 def score_records(
     records: Mapping[str, Sequence[Record]], definition: str, metrics: Sequence[RecordMetric] = ()
 ) -> Scores:
-    """Score set -> records under the definition of that name, and by the user's own `metrics`.
+    """Score set -> records under the definition of that name, and by the custom `metrics`.
 
-    Raises `EffaceError` for an unknown definition or set, a set without records, damaged records, and an own metric
+    Raises `EffaceError` for an unknown definition or set, a set without records, damaged records, and a custom metric
     that fails.
     """
     rules = find_definition(definition)
@@ -70,15 +70,17 @@ def score_records(
         raise EffaceError("the records hold no evaluation set; run the evaluation again")
     check_names(records, where="the records")
     sets = {name: from_records(name, rows, where="the records", metrics=metrics) for name, rows in records.items()}
-    return score_questions(sets, rules, own=[metric.name for metric in metrics])
+    return score_questions(sets, rules, custom=[metric.name for metric in metrics])
 
 
-def score_questions(sets: Mapping[str, Iterable[Question]], definition: Definition, own: Sequence[str] = ()) -> Scores:
+def score_questions(
+    sets: Mapping[str, Iterable[QuestionLikelihoods]], definition: Definition, custom: Sequence[str] = ()
+) -> Scores:
     """Score set -> questions, each iterated over once; what cannot be had is null, and `missing` says why.
 
-    `own` names the user's metrics.
+    `custom` names the custom metrics.
     """
-    scored = {name: score_set(name, sets[name], definition, own) for name in ordered(sets)}
+    scored = {name: score_set(name, sets[name], definition, custom) for name in ordered(sets)}
     set_scores = {name: each.scores for name, each in scored.items()}
     return Scores(
         model_utility=aggregate.whole_model_utility(set_scores, definition),
@@ -106,7 +108,7 @@ def _the_one(what: str, names: Iterable[str]) -> str | None:
     return found[0] if found else None
 
 
-def _forget(sets: Mapping[str, Iterable[Question]], path: str | Path) -> list[Question]:
+def _forget(sets: Mapping[str, Iterable[QuestionLikelihoods]], path: str | Path) -> list[QuestionLikelihoods]:
     if FORGET not in sets:
         raise EffaceError(f"{path} has no forget set, and forget quality compares two; score without `against`")
     return list(sets[FORGET])

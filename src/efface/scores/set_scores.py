@@ -1,4 +1,4 @@
-"""The six metrics of one evaluation set, and the user's own; and why some of them are missing."""
+"""The six metrics of one evaluation set, and custom metrics; and why some of them are missing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from efface.artifacts import METRICS, Metric, SetScores
-from efface.scores.custom import own_of
+from efface.scores.custom import custom_score_of
 from efface.scores.definitions import Definition
 from efface.scores.means import mean
 from efface.scores.metrics.cosine_similarity import cosine_similarity
@@ -17,7 +17,7 @@ from efface.scores.metrics.probability import probability
 from efface.scores.metrics.rouge import rouge
 from efface.scores.metrics.token_entropy import token_entropy
 from efface.scores.metrics.truth_ratio import truth_ratio
-from efface.scores.question import Missing, Question
+from efface.scores.question import Missing, QuestionLikelihoods
 from efface.scores.sets import FORGET, WITH_OPTIONS, is_forgotten
 
 
@@ -27,7 +27,7 @@ class Gap:
 
     set: str
     metric: str
-    """One of the six, or the name of an own one."""
+    """One of the six, or the name of a custom metric."""
     lacking: int
     n: int
     first: str
@@ -46,7 +46,9 @@ class ScoredSet:
     judges: set[str]
 
 
-def question_metrics(question: Question, *, set_name: str, definition: Definition) -> dict[Metric, float | Missing]:
+def question_metrics(
+    question: QuestionLikelihoods, *, set_name: str, definition: Definition
+) -> dict[Metric, float | Missing]:
     """The six metrics of one question, each in [0, 1]."""
     recall = rouge(question)
     return {
@@ -64,24 +66,26 @@ def question_metrics(question: Question, *, set_name: str, definition: Definitio
     }
 
 
-def score_set(name: str, questions: Iterable[Question], definition: Definition, own: Sequence[str] = ()) -> ScoredSet:
-    """Average each metric over the questions of one set, holding one at a time; `own` names the user's metrics.
+def score_set(
+    name: str, questions: Iterable[QuestionLikelihoods], definition: Definition, custom: Sequence[str] = ()
+) -> ScoredSet:
+    """Average each metric over the questions of one set, holding one at a time; `custom` names the custom metrics.
 
     A metric that only some questions have is null: an average over fewer questions would be another number.
     """
-    columns: dict[str, _Column] = {metric: _Column() for metric in (*METRICS, *own)}
+    columns: dict[str, _Column] = {metric: _Column() for metric in (*METRICS, *custom)}
     embedders, judges, n = set(), set(), 0
     for question in questions:
         n += 1
         six = question_metrics(question, set_name=name, definition=definition)
-        for metric, value in (*six.items(), *((each, own_of(question, each)) for each in own)):
+        for metric, value in (*six.items(), *((each, custom_score_of(question, each)) for each in custom)):
             columns[metric].add(question.id, value)
         embedders.add(question.embedder)
         judges.add(question.judge)
     scores = SetScores(
         n=n,
         **{metric: columns[metric].mean() for metric in METRICS},
-        own={metric: columns[metric].mean() for metric in own},
+        custom={metric: columns[metric].mean() for metric in custom},
     )
     return ScoredSet(
         scores=scores,

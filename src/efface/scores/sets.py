@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from efface.errors import EffaceError, nearest
+from efface.errors import EffaceError, suggest
 
 FORGET = "forget"
 """What the model should no longer know."""
@@ -44,4 +44,4 @@ def check_names(names: Iterable[str], *, where: str) -> None:
     """
     for name in names:
         if name not in ORDER and not is_forgotten(name):
-            raise EffaceError(f"{where}: {name!r} is no evaluation set; {nearest(name, ORDER)}")
+            raise EffaceError(f"{where}: {name!r} is no evaluation set; {suggest(name, ORDER)}")

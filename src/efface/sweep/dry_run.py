@@ -23,14 +23,14 @@ class Planned(BaseModel):
     """Where it is; None where nothing is there yet."""
 
 
-class Outline(BaseModel):
+class SweepPlanSummary(BaseModel):
     """All jobs of a sweep, in their order."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     target: Planned | None
     runs: list[Planned]
-    lines: list[Planned]
+    baselines: list[Planned]
 
     def counts(self) -> dict[State, int]:
         """How many runs there are in each state."""
@@ -38,14 +38,14 @@ class Outline(BaseModel):
 
 
 @quiet_libraries()
-def outline(spec: SweepSpec, out: Path, *, data_dir: Path | None) -> Outline:
+def dry_run_sweep(spec: SweepSpec, out: Path, *, data_dir: Path | None) -> SweepPlanSummary:
     """What `sweep` would do; raises the same `EffaceError`s before anything is made."""
     plan = Plan(spec, out, data_dir)
     runs = plan.runs()
-    return Outline(
+    return SweepPlanSummary(
         target=_planned("target", plan.target) if plan.target else None,
         runs=[_planned(str(run.point), run.job) for run in runs],
-        lines=[_planned(str(each), each.job) for each in plan.comparisons(runs)],
+        baselines=[_planned(str(each), each.job) for each in plan.comparisons(runs)],
     )
 
 

@@ -14,19 +14,19 @@ from pydantic import ValidationError
 from efface.artifacts import ContinualResults, Downstream, Manifest, Results, Scores
 from efface.config.commands import EvaluationConfig, FinetuneConfig, RunConfig
 from efface.config.continual import ContinualConfig
-from efface.config.parse import read_yaml, validated
+from efface.config.parse import read_saved_settings, validate_config
 from efface.continual.folder import QueueFolder
 from efface.errors import EffaceError
 from efface.run.folder import RunFolder
 from efface.sweep.run_key import AnyConfig, before_key, contents_of, downstream_key, key
 
-Kind = TypeVar("Kind", Results, ContinualResults)
+ResultsT = TypeVar("ResultsT", Results, ContinualResults)
 
 _CONFIG = "config.yaml"
 
 
 @dataclass(frozen=True)
-class Found:
+class IndexedRun:
     """A run, fine-tuning or evaluation, finished or begun."""
 
     path: Path
@@ -62,19 +62,19 @@ class Found:
         return scores
 
 
-class Folder:
+class SweepIndex:
     """All that a sweep's folder holds, by key."""
 
     def __init__(self, root: Path) -> None:
-        self._by_key: dict[str, Found] = {}
+        self._by_key: dict[str, IndexedRun] = {}
         self._before: dict[str, list[Path]] = {}
         self._downstream: dict[str, Downstream] = {}
         for path in _folders(root):
             self.add(path)
 
-    def add(self, path: Path) -> Found | None:
+    def add(self, path: Path) -> IndexedRun | None:
         """Take note of what lies in `path`; None where that is nothing one can tell."""
-        found = _look(path)
+        found = _index_folder(path)
         if found is None:
             return None
         known = self._by_key.get(found.key)
@@ -87,14 +87,14 @@ class Folder:
                 self._downstream[downstream_key(found.config, contents_of(found.manifest))] = scores
         return found
 
-    def finished(self, path: Path) -> Found:
+    def finished(self, path: Path) -> IndexedRun:
         """Take note of what was just finished in `path`."""
         found = self.add(path)
         assert found is not None, "it was just written"
         assert found.done, path
         return found
 
-    def get(self, digest: str) -> Found | None:
+    def get(self, digest: str) -> IndexedRun | None:
         """What has this key; the finished one of several."""
         return self._by_key.get(digest)
 
@@ -117,7 +117,7 @@ def _folders(root: Path) -> Iterator[Path]:
             yield Path(here)
 
 
-def _look(path: Path) -> Found | None:
+def _index_folder(path: Path) -> IndexedRun | None:
     try:
         config, manifest = _config(path), RunFolder(path).manifest()
     except EffaceError:
@@ -135,18 +135,18 @@ def _look(path: Path) -> Found | None:
             done = RunFolder(path).model.is_dir()
         case EvaluationConfig():
             done = _scores(path) is not None
-    return Found(path, config, manifest, key(config, contents_of(manifest)), done)
+    return IndexedRun(path, config, manifest, key(config, contents_of(manifest)), done)
 
 
 def _config(path: Path) -> AnyConfig:
     """The settings in a folder, without importing plug-ins: their code may be gone, or no longer be what it was."""
-    values = read_yaml(path / _CONFIG)
+    values = read_saved_settings(path / _CONFIG)
     if "method" in values:
-        known = validated(RunConfig, {**values, "method": "ga", "plugins": ()})
+        known = validate_config(RunConfig, {**values, "method": "ga", "plugins": ()})
         return known.model_copy(update={"method": values["method"]})
     if "train" in values:
-        return validated(FinetuneConfig, values)
-    return validated(EvaluationConfig, {**values, "plugins": ()})
+        return validate_config(FinetuneConfig, values)
+    return validate_config(EvaluationConfig, {**values, "plugins": ()})
 
 
 def _last(path: Path, config: AnyConfig) -> Path:
@@ -155,7 +155,7 @@ def _last(path: Path, config: AnyConfig) -> Path:
     return path if queue is None else QueueFolder(path).request(len(queue.requests)).root
 
 
-def _results(path: Path, kind: type[Kind]) -> Kind | None:
+def _results(path: Path, kind: type[ResultsT]) -> ResultsT | None:
     try:
         return kind.model_validate(_json(path / "results.json"))
     except ValidationError:

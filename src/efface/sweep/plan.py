@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
 from efface.config.commands import EvaluationConfig, FinetuneConfig, RunConfig
-from efface.config.plugins import own_objectives
+from efface.config.plugins import custom_objectives
 from efface.data import load_training_set
-from efface.data.config import OWN_ANSWERS
+from efface.data.config import MODEL_ANSWERS
 from efface.downstream.tasks import check_tasks
 from efface.errors import EffaceError
 from efface.evaluation.judges import open_judges
@@ -21,15 +21,15 @@ from efface.run.epoch_scores import check_best
 from efface.run.folder import RunFolder
 from efface.run.training import check_can_train
 from efface.sweep.content_hashes import Reader
-from efface.sweep.index import Folder, Found
+from efface.sweep.index import IndexedRun, SweepIndex
 from efface.sweep.run_key import Contents, before_key, downstream_key, key, short
-from efface.sweep.spec import Line, Point, SweepSpec, evaluation_of, points, target_config
-from efface.sweep.table import named
+from efface.sweep.spec import Baseline, Combination, SweepSpec, combinations, evaluation_of, target_config
+from efface.sweep.table import combination_name
 from efface.train.examples import check_task
 
 RUNS, TABLE = "runs.jsonl", "table.json"
-Part = Literal["runs", "targets", "lines"]
-_WRITTEN = {RUNS, TABLE, "runs", "targets", "lines"}
+Part = Literal["runs", "targets", "baselines"]
+_WRITTEN = {RUNS, TABLE, "runs", "targets", "baselines"}
 """What a sweep leaves in its folder."""
 
 State = Literal["done", "begun", "to make"]
@@ -47,7 +47,7 @@ class Job(Generic[Config]):
     """What its folder is called, unless somebody renamed it."""
     folder: Path
     """Where it is, or will be."""
-    found: Found | None
+    found: IndexedRun | None
     """What there is of it."""
 
     @property
@@ -67,7 +67,7 @@ class Job(Generic[Config]):
 class Run:
     """A run of the grid."""
 
-    point: Point
+    point: Combination
     job: Job[RunConfig]
 
     @property
@@ -96,7 +96,7 @@ class Run:
 class Comparison:
     """A model to compare the runs of a group with."""
 
-    name: Line
+    name: Baseline
     where: Mapping[str, Any]
     """What all runs of the group have in common of the grid."""
     run: Run
@@ -106,7 +106,7 @@ class Comparison:
     """What makes the model, where it has to be made."""
 
     def __str__(self) -> str:
-        return f"{self.name} ({named(self.where)})" if self.where else self.name
+        return f"{self.name} ({combination_name(self.where)})" if self.where else self.name
 
 
 class Plan:
@@ -119,14 +119,14 @@ class Plan:
     def __init__(self, spec: SweepSpec, out: Path, data_dir: Path | None) -> None:
         """Raises `EffaceError` for a folder, a target or a combination that cannot be used."""
         _check_out(out)
-        self.spec, self.out, self.reader, self.here = spec, out, Reader(data_dir), Folder(out)
+        self.spec, self.out, self.reader, self.here = spec, out, Reader(data_dir), SweepIndex(out)
         self._made_here: set[str] = set()
         config = target_config(spec)
         self._target = None if config is None else self._fine_tuning(config, "target")
         model = None if self._target is None else str(self._target.model)
-        self._points = points(spec, target=model)
+        self._points = combinations(spec, target=model)
         needed = any(point.config.model == model for point in self._points)
-        if self._target is not None and not needed and "retrained" not in spec.lines:
+        if self._target is not None and not needed and "retrained" not in spec.baselines:
             raise EffaceError("target: nothing starts from it, for the settings name a model; leave one of them out")
         self.target = self._target if needed else None
         """What runs start from, where it comes from here."""
@@ -142,27 +142,29 @@ class Plan:
         return [Run(point, self._job(point.config, "runs", point.config.method)) for point in self._points]
 
     def comparisons(self, runs: Sequence[Run]) -> list[Comparison]:
-        """The lines of each group of runs."""
+        """The baselines of each group of runs."""
         groups: dict[object, list[Run]] = {}
         for run in runs:
             groups.setdefault(run.group, []).append(run)
-        return [self._comparison(line, group) for group in groups.values() for line in self.spec.lines]
+        return [self._comparison(baseline, group) for group in groups.values() for baseline in self.spec.baselines]
 
-    def _comparison(self, line: Line, group: Sequence[Run]) -> Comparison:
+    def _comparison(self, baseline: Baseline, group: Sequence[Run]) -> Comparison:
         run, *others = group
         config, source = evaluation_of(run.job.config), None
-        if line == "random":
+        if baseline == "random":
             config = config.model_copy(update={"weights": "random"})
         else:
             source = self._retraining(run.job.config)
             config = config.model_copy(update={"model": str(source.model)})
         values = run.point.values.items()
         where = {key: value for key, value in values if all(each.point.values[key] == value for each in others)}
-        return Comparison(line, where, run, self._job(config, "lines", line), source)
+        return Comparison(baseline, where, run, self._job(config, "baselines", baseline), source)
 
     def _retraining(self, config: RunConfig) -> Job[FinetuneConfig]:
         if self._target is None:
-            raise EffaceError("lines: retrained is a target made without the forget set; say in target how to make it")
+            raise EffaceError(
+                "baselines: retrained is a target made without the forget set; say in target how to make it"
+            )
         load_training_set(config.data, data_dir=self.reader.data_dir, without="forget")
         retrained = self._target.config.model_copy(update={"data": config.data, "without": "forget"})
         return self._fine_tuning(retrained, "retrained")
@@ -180,14 +182,14 @@ class Plan:
         found, name = self.here.get(digest), f"{name}-{short(digest)}"
         return Job(config, contents, digest, name, found.path if found else self.out / part / name, found)
 
-    def _check(self, point: Point) -> None:
+    def _check(self, point: Combination) -> None:
         """Refuse what `efface run` would refuse without looking into the model."""
         config = point.config
         try:
             check_can_train(config.train, device_for(config.device))
-            bound = objective(config.method, config, own_objectives(config.plugins))
+            bound = objective(config.method, config, custom_objectives(config.plugins))
             for task in self.reader.tasks(config):
-                if config.data.retain != OWN_ANSWERS:  # which are not there yet
+                if config.data.retain != MODEL_ANSWERS:  # which are not there yet
                     check_task(task, bound)
                     check_best(config, task)
         except EffaceError as error:

@@ -12,12 +12,12 @@ from efface.run.folder import RunFolder
 from efface.sweep.plan import Job
 
 
-def taken_up(job: Job[RunConfig] | Job[FinetuneConfig]) -> bool:
+def resume_folder(job: Job[RunConfig] | Job[FinetuneConfig]) -> bool:
     """Whether there is something to go on with. What is only called otherwise now is no obstacle to that."""
     folder = RunFolder(job.folder)
     if job.found is not None:
         if isinstance(job.config, RunConfig) and job.config.continual is not None:
-            _let_go_of_half_a_request(job.config, len(job.config.continual.requests), QueueFolder(job.folder))
+            _drop_partial_request(job.config, len(job.config.continual.requests), QueueFolder(job.folder))
         made, now = job.found.manifest, dict(job.contents.data)
         own_answers = list(made.data.items())[len(now) :]  # what a run adds to its data
         folder.start(job.config, made.model_copy(update={"data": {**now, **dict(own_answers)}}))
@@ -31,7 +31,7 @@ def remove_models(folder: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _let_go_of_half_a_request(config: RunConfig, requests: int, queue: QueueFolder) -> None:
+def _drop_partial_request(config: RunConfig, requests: int, queue: QueueFolder) -> None:
     """Remove the request that was interrupted, to make it anew, where its settings name what has other names now."""
     half = next((n for n in range(1, requests + 1) if queue.request(n).results() is None), None)
     if half is None or not queue.request(half).config.is_file():

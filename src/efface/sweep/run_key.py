@@ -19,25 +19,24 @@ from pydantic import BaseModel
 import efface
 from efface.artifacts import Manifest
 from efface.config.commands import EvaluationConfig, FinetuneConfig, RunConfig
-from efface.config.continual import Request
-from efface.data.config import OWN_ANSWERS, DataConfig, FileConfig
+from efface.data.config import MODEL_ANSWERS, DataConfig, FileConfig, ForgetRequest
 from efface.evaluation.config import EvaluateConfig
 
 AnyConfig = RunConfig | FinetuneConfig | EvaluationConfig
 
-_NAMES: dict[str, Any] = {
+_IDENTIFIED_BY_CONTENT: dict[str, Any] = {
     **dict.fromkeys(("model", "reference", "plugins", "device", "data"), True),
     "continual": {"requests", "keep_models"},
     "downstream": {"include"},
 }
 """Settings that are known by the content they stand for, or not at all."""
-_IDLE = {
-    "train": ("token_budget", "gradient_checkpointing", "checkpoint_every", "kl_reference", "tracker"),
-    "evaluate": ("batch_tokens", "token_budget"),
+_WITHOUT_EFFECT = {
+    "train": ("max_tokens_per_forward", "gradient_checkpointing", "save_steps", "kl_reference", "tracker"),
+    "evaluate": ("max_cache_tokens", "max_tokens_per_forward"),
     "downstream": ("batch_size",),
 }
 _WHICH_FILE = {"path", "subset", "split", "revision"}
-_COMPARED = re.compile(r"compared with .* \(sha256 ([0-9a-f]{64})\)", re.DOTALL)
+_REFERENCE_NOTE = re.compile(r"compared with .* \(sha256 ([0-9a-f]{64})\)", re.DOTALL)
 """How a manifest tells the hash of a reference of its own."""
 
 
@@ -59,7 +58,7 @@ class Contents:
 
 def contents_of(manifest: Manifest) -> Contents:
     """What a run was made of."""
-    compared = [match[1] for note in manifest.notes if (match := _COMPARED.fullmatch(note))]
+    compared = [match[1] for note in manifest.notes if (match := _REFERENCE_NOTE.fullmatch(note))]
     return Contents(
         model=manifest.model_sha256,
         data=manifest.data,
@@ -75,7 +74,7 @@ def key(config: AnyConfig, contents: Contents) -> str:
     return _digest(
         {
             "kind": type(config).__name__,
-            "settings": _decisive(config, _NAMES),
+            "settings": _decisive(config, _IDENTIFIED_BY_CONTENT),
             "data": _data(config.data, contents.data, _requests(config)),
             "plugins": sorted([spec.rpartition(":")[2], sha256] for spec, sha256 in contents.plugins.items()),
             "tasks": dict(contents.tasks),
@@ -88,7 +87,7 @@ def key(config: AnyConfig, contents: Contents) -> str:
 
 def before_key(config: RunConfig, contents: Contents) -> str:
     """The digest of the records of the model before unlearning."""
-    asked = config.model_copy(update={"evaluate": once(config.evaluate)})
+    asked = config.model_copy(update={"evaluate": without_epochs(config.evaluate)})
     return _digest(
         {
             "settings": _decisive(asked, _all_but("text", "evaluate")),
@@ -103,7 +102,7 @@ def downstream_key(config: RunConfig, contents: Contents) -> str:
     """The digest of the scores of the model before unlearning on downstream tasks."""
     return _digest(
         {
-            "settings": _decisive(config, {**_all_but("seed"), "downstream": _NAMES["downstream"]}),
+            "settings": _decisive(config, {**_all_but("seed"), "downstream": _IDENTIFIED_BY_CONTENT["downstream"]}),
             "tasks": dict(contents.tasks),
             "model": contents.model,
             "efface": contents.efface,
@@ -111,9 +110,9 @@ def downstream_key(config: RunConfig, contents: Contents) -> str:
     )
 
 
-def once(evaluate: EvaluateConfig) -> EvaluateConfig:
+def without_epochs(evaluate: EvaluateConfig) -> EvaluateConfig:
     """How a model that no run trains is questioned: it has no epochs."""
-    return evaluate.model_copy(update={"every": None, "keep": "last"})
+    return evaluate.model_copy(update={"every": None, "select_epoch": "last"})
 
 
 def short(digest: str) -> str:
@@ -129,24 +128,24 @@ def _decisive(config: AnyConfig, left_out: dict[str, Any]) -> dict[str, Any]:
     """The settings that decide results, where they are not the defaults: new ones leave old digests as they are."""
     plain = {
         group: part.model_copy(update={name: type(part).model_fields[name].default for name in names})
-        for group, names in _IDLE.items()
+        for group, names in _WITHOUT_EFFECT.items()
         if isinstance(part := getattr(config, group, None), BaseModel)
     }
     return config.model_copy(update=plain).model_dump(mode="json", exclude_defaults=True, exclude=left_out)
 
 
-def _requests(config: AnyConfig) -> tuple[Request, ...]:
+def _requests(config: AnyConfig) -> tuple[ForgetRequest, ...]:
     """What is unlearned in turn; nothing for a single request."""
     queue = getattr(config, "continual", None)
     return queue.requests if queue else ()
 
 
-def _data(config: DataConfig, sources: Mapping[str, str], requests: Sequence[Request]) -> dict[str, Any]:
+def _data(config: DataConfig, sources: Mapping[str, str], requests: Sequence[ForgetRequest]) -> dict[str, Any]:
     """Settings of the data in which files are numbers, and the hashes that the numbers stand for."""
-    given = (config.forget, *config.after, config.retain, config.padding, *requests)
+    given = (config.forget, *config.forgotten_before, config.retain, config.extra_retain, *requests)
     places = list(dict.fromkeys(_place(each) for each in given if isinstance(each, FileConfig)))
     hashes = list(sources.values())
-    if config.retain == OWN_ANSWERS:  # which come last, and only a run knows them: its model and settings decide them
+    if config.retain == MODEL_ANSWERS:  # which come last, and only a run knows them: its model and settings decide them
         hashes = hashes[: len(places)]
 
     def known(value: Any) -> Any:
@@ -155,10 +154,10 @@ def _data(config: DataConfig, sources: Mapping[str, str], requests: Sequence[Req
         settings = value.model_dump(mode="json", exclude_defaults=True, exclude=_WHICH_FILE)
         return {**settings, "file": places.index(_place(value))}
 
-    names = {"forget", "after", "retain", "padding"}
+    names = {"forget", "forgotten_before", "retain", "extra_retain"}
     settings = config.model_dump(mode="json", exclude_defaults=True, exclude=names)
-    named = {name: known(getattr(config, name)) for name in names - {"after"}}
-    several = {"after": list(map(known, config.after)), "requests": list(map(known, requests))}
+    named = {name: known(getattr(config, name)) for name in names - {"forgotten_before"}}
+    several = {"forgotten_before": list(map(known, config.forgotten_before)), "requests": list(map(known, requests))}
     return {**settings, **named, **several, "hashes": hashes}
 
 

@@ -14,7 +14,7 @@ from efface.atomic import write_text
 from efface.errors import EffaceError
 
 
-class Ledger:
+class RunLog:
     """The lines of a file that grows. A line that a kill cut short is dropped, and its run recorded again."""
 
     def __init__(self, path: Path) -> None:

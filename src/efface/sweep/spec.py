@@ -11,30 +11,30 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from efface.config.commands import EvaluationConfig, FinetuneConfig, RunConfig
-from efface.config.parse import PRESET_KEYS, dotted_keys, merge, parse_pairs, read_yaml, validated
+from efface.config.parse import PRESET_KEYS, dotted_keys, merge_settings, parse_pairs, read_yaml, validate_config
 from efface.config.presets import config_from, preset
-from efface.data.config import OWN_ANSWERS
-from efface.errors import EffaceError, nearest
-from efface.sweep.run_key import once
-from efface.sweep.table import SEED, named, shown
+from efface.data.config import MODEL_ANSWERS
+from efface.errors import EffaceError, suggest
+from efface.sweep.run_key import without_epochs
+from efface.sweep.table import SEED, combination_name, display_value
 
-Line = Literal["retrained", "random"]
+Baseline = Literal["retrained", "random"]
 """A model to compare with: the target made without the forget set, or one with random weights."""
 
-Combinations = Annotated[dict[str, Any], Field(min_length=1)]
+GridValues = Annotated[dict[str, Any], Field(min_length=1)]
 """Settings of the grid -> the value of each that these combinations have."""
 
 _TARGET = "target."
 """In front of a setting that is the target's."""
 
 
-class Addition(BaseModel):
+class Override(BaseModel):
     """Settings on top for some combinations."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    when: Combinations
-    then: dict[str, Any] = Field(min_length=1)
+    where: GridValues
+    settings: dict[str, Any] = Field(min_length=1)
     """Settings as in a config file; dots reach into groups."""
 
 
@@ -49,10 +49,10 @@ class SweepSpec(BaseModel):
     """Settings of every run, as in a config file."""
     grid: dict[str, list[Any]] = {}
     """Setting, with dots -> the values that it takes. Every combination is a run; without a grid, there is one."""
-    exclude: tuple[Combinations, ...] = ()
+    exclude: tuple[GridValues, ...] = ()
     """Combinations that are no runs."""
-    per: tuple[Addition, ...] = ()
-    lines: tuple[Line, ...] = ()
+    overrides: tuple[Override, ...] = ()
+    baselines: tuple[Baseline, ...] = ()
     """What to compare with, besides the model before unlearning."""
     keep_models: bool = False
     """Keep the model of each run, too; otherwise its scores and records alone."""
@@ -62,17 +62,17 @@ class SweepSpec(BaseModel):
     def _lists_of_values(cls, value: Any) -> Any:
         for key, values in value.items() if isinstance(value, dict) else ():
             if not isinstance(values, list) or not values:
-                raise ValueError(f"{key}: {shown(values)} is no list of values; give one, such as [0, 1]")
+                raise ValueError(f"{key}: {display_value(values)} is no list of values; give one, such as [0, 1]")
         return value
 
-    @field_validator("lines")
+    @field_validator("baselines")
     @classmethod
-    def _once(cls, value: tuple[Line, ...]) -> tuple[Line, ...]:
+    def _once(cls, value: tuple[Baseline, ...]) -> tuple[Baseline, ...]:
         return tuple(dict.fromkeys(value))
 
 
 @dataclass(frozen=True)
-class Point:
+class Combination:
     """One combination of the grid."""
 
     values: Mapping[str, Any]
@@ -80,7 +80,7 @@ class Point:
     config: RunConfig
 
     def __str__(self) -> str:
-        return named(self.values) or self.config.method
+        return combination_name(self.values) or self.config.method
 
 
 def read_spec(path: Path, pairs: Sequence[str]) -> SweepSpec:
@@ -93,10 +93,10 @@ def read_spec(path: Path, pairs: Sequence[str]) -> SweepSpec:
     target = _target_pairs([pair.removeprefix(_TARGET) for pair in pairs if pair.startswith(_TARGET)])
     content = read_yaml(path)
     try:
-        spec = validated(SweepSpec, content)
-        changes = {"settings": merge(spec.settings, settings)}
+        spec = validate_config(SweepSpec, content)
+        changes = {"settings": merge_settings(spec.settings, settings)}
         if target:
-            changes["target"] = merge(spec.target or {}, target)
+            changes["target"] = merge_settings(spec.target or {}, target)
         spec = spec.model_copy(update=changes)
         _check(spec)
     except EffaceError as error:
@@ -104,7 +104,7 @@ def read_spec(path: Path, pairs: Sequence[str]) -> SweepSpec:
     return spec
 
 
-def points(spec: SweepSpec, *, target: str | None) -> tuple[Point, ...]:
+def combinations(spec: SweepSpec, *, target: str | None) -> tuple[Combination, ...]:
     """Every combination with its settings, resolved as those of `efface run`, the first key of the grid slowest.
 
     `target`: the model of those that name none. Raises `EffaceError` for settings that cannot be used, and says of
@@ -114,7 +114,7 @@ def points(spec: SweepSpec, *, target: str | None) -> tuple[Point, ...]:
     wanted = [each for each in combinations if not any(_are(each, excluded) for excluded in spec.exclude)]
     if not wanted:
         raise EffaceError("exclude: no combination is left; leave some in")
-    return tuple(Point(values, _resolved(spec, values, target)) for values in wanted)
+    return tuple(Combination(values, _resolved(spec, values, target)) for values in wanted)
 
 
 def target_config(spec: SweepSpec) -> FinetuneConfig | None:
@@ -129,7 +129,7 @@ def target_config(spec: SweepSpec) -> FinetuneConfig | None:
             below = found.fine_tuning(recipe=recipe)
         if "model" not in own:
             raise EffaceError("model is required; give the model to fine-tune as target.model=MODEL")
-        return validated(FinetuneConfig, merge(below, own))
+        return validate_config(FinetuneConfig, merge_settings(below, own))
     except EffaceError as error:
         raise EffaceError(f"target: {error}") from error
 
@@ -137,15 +137,17 @@ def target_config(spec: SweepSpec) -> FinetuneConfig | None:
 def evaluation_of(config: RunConfig) -> EvaluationConfig:
     """How the models of such a run are scored. Raises `EffaceError` for what only a run can be scored on."""
     if config.continual is not None:
-        raise EffaceError("lines: a queue of requests is compared with the model before it alone; leave lines out")
-    if config.data.retain == OWN_ANSWERS:
         raise EffaceError(
-            "lines: with data.retain=generated a model is scored on its own answers, and others do not compare; give "
-            "a retain file, or leave lines out"
+            "baselines: a queue of requests is compared with the model before it alone; leave baselines out"
+        )
+    if config.data.retain == MODEL_ANSWERS:
+        raise EffaceError(
+            "baselines: with data.retain=model-answers a model is scored on its own answers, and others do not compare; give "
+            "a retain file, or leave baselines out"
         )
     shared = EvaluationConfig.model_fields.keys() & RunConfig.model_fields.keys() - {SEED}
     values = {name: getattr(config, name) for name in shared}
-    return EvaluationConfig(**{**values, "evaluate": once(config.evaluate)})
+    return EvaluationConfig(**{**values, "evaluate": without_epochs(config.evaluate)})
 
 
 def nested(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -155,23 +157,23 @@ def nested(settings: Mapping[str, Any]) -> dict[str, Any]:
         value = given
         for part in reversed(key.split(".")):
             value = {part: value}
-        result = merge(result, value)
+        result = merge_settings(result, value)
     return result
 
 
 def _resolved(spec: SweepSpec, values: Mapping[str, Any], target: str | None) -> RunConfig:
-    settings = merge(spec.settings, nested(values))
-    for each in spec.per:
-        if _are(values, each.when):
-            settings = merge(settings, nested(each.then))
+    settings = merge_settings(spec.settings, nested(values))
+    for each in spec.overrides:
+        if _are(values, each.where):
+            settings = merge_settings(settings, nested(each.settings))
     if target is not None:
         settings = {"model": target, **settings}
     try:
         config = config_from(RunConfig, settings)
-        if config.continual is not None and config.data.retain == OWN_ANSWERS:
-            raise EffaceError("continual with data.retain=generated is for efface run alone; give a retain file")
+        if config.continual is not None and config.data.retain == MODEL_ANSWERS:
+            raise EffaceError("continual with data.retain=model-answers is for efface run alone; give a retain file")
     except EffaceError as error:
-        raise EffaceError(f"{named(values)}: {error}" if values else str(error)) from error
+        raise EffaceError(f"{combination_name(values)}: {error}" if values else str(error)) from error
     return config
 
 
@@ -190,25 +192,27 @@ def _check(spec: SweepSpec) -> None:
     known = (*dotted_keys(RunConfig), *PRESET_KEYS)
     for key in spec.grid:
         if key not in known:
-            raise EffaceError(f"grid: unknown key {key!r}; {nearest(key, known)}")
+            raise EffaceError(f"grid: unknown key {key!r}; {suggest(key, known)}")
         if _fixes(spec.settings, key, spec.grid[key]):
             raise EffaceError(f"{key} is in the grid and among the settings; leave it out of one of them")
     for excluded in spec.exclude:
         _check_combinations(spec, "exclude", excluded)
-    for each in spec.per:
-        _check_combinations(spec, "per", each.when)
+    for each in spec.overrides:
+        _check_combinations(spec, "overrides", each.where)
         for key in spec.grid:
-            if _fixes(nested(each.then), key, spec.grid[key]):
-                raise EffaceError(f"per: {key} is in the grid and in a `then`; leave it out of one of them")
+            if _fixes(nested(each.settings), key, spec.grid[key]):
+                raise EffaceError(
+                    f"overrides: {key} is in the grid and in the settings of an override; leave it out of one of them"
+                )
 
 
 def _check_combinations(spec: SweepSpec, where: str, values: Mapping[str, Any]) -> None:
     for key, value in values.items():
         if key not in spec.grid:
-            raise EffaceError(f"{where}: {key} is not in the grid; {nearest(key, spec.grid)}")
+            raise EffaceError(f"{where}: {key} is not in the grid; {suggest(key, spec.grid)}")
         if value not in spec.grid[key]:
-            there = ", ".join(map(shown, spec.grid[key]))
-            raise EffaceError(f"{where}: {key}={shown(value)} is in no combination; the grid has {there}")
+            there = ", ".join(map(display_value, spec.grid[key]))
+            raise EffaceError(f"{where}: {key}={display_value(value)} is in no combination; the grid has {there}")
 
 
 def _fixes(settings: Mapping[str, Any], key: str, values: Sequence[Any]) -> bool:

@@ -14,29 +14,29 @@ from efface.commands.evaluate import evaluate_model
 from efface.commands.finetune import finetune
 from efface.config.commands import FinetuneConfig
 from efface.continual.queue import run_queue
-from efface.data.config import OWN_ANSWERS
+from efface.data.config import MODEL_ANSWERS
 from efface.errors import EffaceError
-from efface.evaluation.record_files import read_sets
+from efface.evaluation.record_files import read_record_sets
 from efface.progress.quiet_libraries import quiet_libraries
-from efface.progress.reporter import Once, Reporter, Silent
+from efface.progress.reporter import OnceReporter, Reporter, SilentReporter
 from efface.run.folder import RunFolder
 from efface.run.pipeline import run as run_pipeline
-from efface.sweep.index import Found
+from efface.sweep.index import IndexedRun
 from efface.sweep.plan import RUNS, TABLE, Comparison, Job, Plan, Run
-from efface.sweep.resume import remove_models, taken_up
-from efface.sweep.run_log import Ledger, failed_line, finished_line, head
+from efface.sweep.resume import remove_models, resume_folder
+from efface.sweep.run_log import RunLog, failed_line, finished_line, head
 from efface.sweep.spec import SweepSpec
-from efface.sweep.table import Entry, GridTable, grid_table
+from efface.sweep.table import Entry, SweepTable, sweep_table
 
 _DECISIVE = ("torch", "transformers", "lm-eval")
 """Packages whose versions change numbers."""
 
 
 @dataclass(frozen=True)
-class Swept:
+class SweepResult:
     """What a sweep found."""
 
-    table: GridTable
+    table: SweepTable
     runs: list[dict[str, Any]]
     """The line of each run in runs.jsonl."""
 
@@ -46,37 +46,37 @@ class Swept:
 
 
 @quiet_libraries()
-def sweep(spec: SweepSpec, out: Path, *, data_dir: Path | None = None, reporter: Reporter | None = None) -> Swept:
+def sweep(spec: SweepSpec, out: Path, *, data_dir: Path | None = None, reporter: Reporter | None = None) -> SweepResult:
     """Make every run of the grid that the folder `out` does not hold yet; leaves runs.jsonl and table.json there.
 
     Everything is resolved and checked before anything is written. A run that fails is recorded and the sweep goes on;
     the next call tries it again. Raises `EffaceError` for a spec, data or a model that cannot be used, and where the
     target cannot be made.
     """
-    return _Sweep(Plan(spec, out, data_dir), Once(reporter or Silent())).make()
+    return _Sweep(Plan(spec, out, data_dir), OnceReporter(reporter or SilentReporter())).make()
 
 
 class _Sweep:
     """One call."""
 
-    def __init__(self, plan: Plan, reporter: Once) -> None:
+    def __init__(self, plan: Plan, reporter: OnceReporter) -> None:
         self._plan, self._reporter = plan, reporter
         self._data_dir = plan.reader.data_dir
-        self._ledger = Ledger(plan.out / RUNS)
-        self._done: dict[str, Found] = {}
+        self._ledger = RunLog(plan.out / RUNS)
+        self._done: dict[str, IndexedRun] = {}
         """Key -> finished run."""
 
-    def make(self) -> Swept:
+    def make(self) -> SweepResult:
         """Make it all."""
         if self._plan.target is not None and self._plan.target.state != "done":
             self._fine_tune(self._plan.target)
         runs = self._plan.runs()
         done = sum(run.job.state == "done" for run in runs)
-        self._reporter.stage(f"{len(runs)} runs, {done} of them done already")
+        self._reporter.on_stage(f"{len(runs)} runs, {done} of them done already")
         entries = [self._run(run, f"run {number} of {len(runs)}") for number, run in enumerate(runs, 1)]
-        lines = [*self._before(runs), *self._comparisons(runs)]
-        table = grid_table([*lines, *entries], _mixed([found.manifest for found in self._done.values()]))
-        swept = Swept(table, [self._ledger.line(run.job.key) for run in runs])
+        baselines = [*self._before(runs), *self._comparisons(runs)]
+        table = sweep_table([*baselines, *entries], _mixed([found.manifest for found in self._done.values()]))
+        swept = SweepResult(table, [self._ledger.line(run.job.key) for run in runs])
         write_json(self._plan.out / TABLE, swept.to_json())
         return swept
 
@@ -84,11 +84,11 @@ class _Sweep:
         job = run.job
         record = head(job.key, run.point.values, job.config, job.folder.relative_to(self._plan.out).as_posix())
         if job.state != "done":
-            self._reporter.stage(f"{where}: {run.point}")
+            self._reporter.on_stage(f"{where}: {run.point}")
             try:
                 self._unlearn(run)
             except EffaceError as error:
-                self._reporter.warning(f"{run.point} failed: {error}")
+                self._reporter.on_warning(f"{run.point} failed: {error}")
                 self._plan.here.add(job.folder)  # its records before unlearning may be whole
                 self._ledger.add(failed_line(record, str(error)))
                 return _entry(run, error=str(error))
@@ -103,14 +103,14 @@ class _Sweep:
     def _unlearn(self, run: Run) -> None:
         config, folder = run.job.config, run.job.folder
         if config.continual is not None:
-            run_queue(config, folder, data_dir=self._data_dir, resume=taken_up(run.job), reporter=self._reporter)
+            run_queue(config, folder, data_dir=self._data_dir, resume=resume_folder(run.job), reporter=self._reporter)
             return
         before = self._records_before(run)
         run_pipeline(
             config,
             folder,
             data_dir=self._data_dir,
-            resume=taken_up(run.job),
+            resume=resume_folder(run.job),
             reporter=self._reporter,
             before=before,
             downstream=self._plan.here.downstream(run.downstream),
@@ -125,7 +125,7 @@ class _Sweep:
                 run.job.config.definition,
                 {},
                 found.before,
-                line="before",
+                baseline="before",
                 downstream=found.downstream.before.average if found.downstream else None,
             )
 
@@ -150,39 +150,39 @@ class _Sweep:
             except EffaceError as error:
                 failure = str(error)
         if failure is not None:
-            self._reporter.warning(f"{each} failed: {failure}")
-        return Entry(each.run.group, job.config.definition, {}, scores, error=failure, line=each.name)
+            self._reporter.on_warning(f"{each} failed: {failure}")
+        return Entry(each.run.group, job.config.definition, {}, scores, error=failure, baseline=each.name)
 
-    def _evaluated(self, each: Comparison) -> Found:
+    def _evaluated(self, each: Comparison) -> IndexedRun:
         job = each.job
         if job.state != "done":
             before = self._records_before(each.run)
             if before is None:
                 raise EffaceError("no run to compare with got as far as the records before unlearning; see why first")
-            self._reporter.stage(f"to compare with: {each}")
+            self._reporter.on_stage(f"to compare with: {each}")
             shutil.rmtree(job.folder, ignore_errors=True)  # half of an evaluation is none
             evaluate_model(job.config, job.folder, data_dir=self._data_dir, before=before, reporter=self._reporter)
         return self._plan.here.finished(job.folder)
 
     def _fine_tune(self, job: Job[FinetuneConfig]) -> None:
-        self._reporter.stage(f"making the model {job.folder}")
-        finetune(job.config, job.folder, data_dir=self._data_dir, resume=taken_up(job), reporter=self._reporter)
+        self._reporter.on_stage(f"making the model {job.folder}")
+        finetune(job.config, job.folder, data_dir=self._data_dir, resume=resume_folder(job), reporter=self._reporter)
         self._plan.here.add(job.folder)
 
     def _records_before(self, run: Run) -> dict[str, list[Record]] | None:
         """Those that another run made of the same model and questions; its own answers to keep come with them."""
         data = run.job.config.data
         sets = [each.name for each in self._plan.reader.task(data).evaluation]
-        source = self._plan.here.before(run.before, [*sets, "retain"] if data.retain == OWN_ANSWERS else sets)
+        source = self._plan.here.before(run.before, [*sets, "retain"] if data.retain == MODEL_ANSWERS else sets)
         if source is None:
             return None
         own = RunFolder(run.job.folder).own_answers
         if source.own_answers.is_file() and not own.is_file():
             write_text(own, source.own_answers.read_text(encoding="utf-8"))
-        return read_sets(source.root / "records" / "before")
+        return read_record_sets(source.root / "records" / "before")
 
 
-def _entry(run: Run, found: Found | None = None, error: str | None = None) -> Entry:
+def _entry(run: Run, found: IndexedRun | None = None, error: str | None = None) -> Entry:
     config = run.job.config
     values = {"method": config.method, **run.point.values}
     results = found.results if found else None

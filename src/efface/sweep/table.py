@@ -37,7 +37,7 @@ class Entry:
     scores: Scores | None
     """None where it failed."""
     error: str | None = None
-    line: str | None = None
+    baseline: str | None = None
     """What it is called where it is no run of the grid, but compared with."""
     requests: int | None = None
     """How many requests were unlearned in turn; None for a single one."""
@@ -71,10 +71,10 @@ class PartialAggregates(Aggregates):
     metrics: list[Metric]
 
 
-class Row(Aggregates):
-    """A combination of the grid without its seeds, or a line to compare with."""
+class SummaryRow(Aggregates):
+    """A combination of the grid without its seeds, or a baseline."""
 
-    line: str | None
+    baseline: str | None
     settings: dict[str, Any]
     n: int
     """So many seeds are in the means."""
@@ -95,10 +95,10 @@ class Group(_Part):
     definition: str
     requests: int | None
     """Where several were unlearned in turn, how many: scores are those after the last."""
-    rows: list[Row]
+    rows: list[SummaryRow]
 
 
-class GridTable(_Part):
+class SweepTable(_Part):
     """Everything that a sweep found."""
 
     groups: list[Group]
@@ -107,18 +107,18 @@ class GridTable(_Part):
 
     @property
     def failures(self) -> list[str]:
-        """One sentence for each run and line that failed."""
+        """One sentence for each run and baseline that failed."""
         return [failure for group in self.groups for row in group.rows for failure in row.failed]
 
 
-def grid_table(entries: Sequence[Entry], notes: Sequence[str]) -> GridTable:
-    """Put the entries into groups, in the order of the runs and lines first, and average over seeds."""
-    runs = [entry for entry in entries if entry.line is None]
+def sweep_table(entries: Sequence[Entry], notes: Sequence[str]) -> SweepTable:
+    """Put the entries into groups, in the order of the runs and baselines first, and average over seeds."""
+    runs = [entry for entry in entries if entry.baseline is None]
     varied = [key for key in dict.fromkeys(key for run in runs for key in run.values) if _differ(runs, key)]
     groups: list[Group] = []
     for name in dict.fromkeys(run.group for run in runs):
         members = [entry for entry in entries if entry.group == name]
-        own = [entry for entry in members if entry.line is None]
+        own = [entry for entry in members if entry.baseline is None]
         where = [key for key in varied if key != SEED and not _differ(own, key)]
         groups.append(
             Group(
@@ -128,10 +128,10 @@ def grid_table(entries: Sequence[Entry], notes: Sequence[str]) -> GridTable:
                 rows=[_row(each, where) for each in _rows(members)],
             )
         )
-    return GridTable(groups=groups, notes=list(notes))
+    return SweepTable(groups=groups, notes=list(notes))
 
 
-def print_grid(console: Console, found: GridTable) -> None:
+def print_sweep_table(console: Console, found: SweepTable) -> None:
     """One table for each group; where an aggregate cannot be had, the partial ones, and over which metrics."""
     for group in found.groups:
         _print_group(console, group)
@@ -143,12 +143,12 @@ def print_grid(console: Console, found: GridTable) -> None:
     print_line(console, f"From 0 to 1; of utility and efficacy, more is better; {spread}.", style="dim")
 
 
-def named(values: Mapping[str, Any]) -> str:
+def combination_name(values: Mapping[str, Any]) -> str:
     """A combination in words, such as `method=me+gd seed=0`."""
-    return " ".join(f"{key}={shown(value)}" for key, value in values.items())
+    return " ".join(f"{key}={display_value(value)}" for key, value in values.items())
 
 
-def shown(value: Any) -> str:
+def display_value(value: Any) -> str:
     """A setting's value as one types it."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
@@ -157,7 +157,7 @@ def _print_group(console: Console, group: Group) -> None:
     metrics = _partial_metrics(group.rows)
     kind = "Scores" if metrics is None else "Partial scores"
     when = "" if group.requests is None else f" after {group.requests} requests"
-    title = f"{kind}{when} ({group.definition})" + (f": {named(group.where)}" if group.where else "")
+    title = f"{kind}{when} ({group.definition})" + (f": {combination_name(group.where)}" if group.where else "")
     table = plain_table(one_line(title))
     keys = list(dict.fromkeys(key for row in group.rows for key in row.settings))
     for key in keys:
@@ -166,7 +166,11 @@ def _print_group(console: Console, group: Group) -> None:
     for heading in (*_AGGREGATES.values(), *(["Downstream"] if downstream else []), "n"):
         table.add_column(heading, justify="right")
     for row in group.rows:
-        names = [shown(row.settings[key]) for key in keys] if row.line is None else [row.line, *[""] * (len(keys) - 1)]
+        names = (
+            [display_value(row.settings[key]) for key in keys]
+            if row.baseline is None
+            else [row.baseline, *[""] * (len(keys) - 1)]
+        )
         means = row if metrics is None else row.partial
         numbers = [_number(getattr(means, aggregate, None)) for aggregate in _AGGREGATES]
         numbers += [_number(row.downstream)] if downstream else []
@@ -180,7 +184,7 @@ def _print_group(console: Console, group: Group) -> None:
         print_line(console, "Forget efficacy is that of the last request's own set.", style="dim")
 
 
-def _partial_metrics(rows: Sequence[Row]) -> list[Metric] | None:
+def _partial_metrics(rows: Sequence[SummaryRow]) -> list[Metric] | None:
     """What the partial aggregates are over, where one is needed and all rows have the same; None elsewhere."""
     there = [row for row in rows if row.n]
     needed = any(
@@ -199,25 +203,29 @@ def _number(value: Spread | None) -> str:
     return f"{shown_number(value.mean)}{spread}"
 
 
-def _has_spread(found: GridTable) -> bool:
+def _has_spread(found: SweepTable) -> bool:
     return any(row.n > 1 for group in found.groups for row in group.rows)
 
 
 def _rows(members: Sequence[Entry]) -> list[list[Entry]]:
-    """The entries of each row: one line, or one combination in all its seeds."""
+    """The entries of each row: one baseline, or one combination in all its seeds."""
     rows: dict[tuple[str | None, str], list[Entry]] = {}
-    for entry in sorted(members, key=lambda each: each.line is None):
-        rows.setdefault((entry.line, _identity(_without_seed(entry))), []).append(entry)
+    for entry in sorted(members, key=lambda each: each.baseline is None):
+        rows.setdefault((entry.baseline, _identity(_without_seed(entry))), []).append(entry)
     return list(rows.values())
 
 
-def _row(entries: Sequence[Entry], where: Sequence[str]) -> Row:
+def _row(entries: Sequence[Entry], where: Sequence[str]) -> SummaryRow:
     first = entries[0]
     scores = [entry.scores for entry in entries if entry.scores is not None]
-    settings = {} if first.line else {key: v for key, v in _without_seed(first).items() if key not in where}
-    failed = [f"{entry.line or named(entry.values)}: {entry.error}" for entry in entries if entry.error is not None]
-    return Row(
-        line=first.line,
+    settings = {} if first.baseline else {key: v for key, v in _without_seed(first).items() if key not in where}
+    failed = [
+        f"{entry.baseline or combination_name(entry.values)}: {entry.error}"
+        for entry in entries
+        if entry.error is not None
+    ]
+    return SummaryRow(
+        baseline=first.baseline,
         settings=settings,
         n=len(scores),
         seeds=[entry.values[SEED] for entry in entries if entry.scores is not None and SEED in entry.values],

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from efface.errors import EffaceError
 from efface.schema import Prompt, Turn
-from efface.text.prompt_format import PROBE, chat_frame, string_frame
+from efface.text.prompt_format import PROBE, chat_prompt_format, string_prompt_format
 
 
 class TextConfig(BaseModel):
@@ -36,7 +36,7 @@ Positions = Literal["answer", "all"]
 
 
 @dataclass(frozen=True)
-class Encoded:
+class TokenizedSequence:
     """One question and one answer as token ids; the model reads `prompt + answer`."""
 
     id: str
@@ -54,7 +54,7 @@ class Encoded:
         return hashlib.sha256(ids.tobytes()).hexdigest()
 
 
-class Formatter:
+class PromptFormatter:
     """Turns questions and answers into ids for one tokenizer.
 
     Raises `EffaceError` for a format without its placeholders and a tokenizer without an end-of-sequence token; when
@@ -74,7 +74,7 @@ class Formatter:
         border, or the item's own text spells a special token."""
         self._special = {id_: token.content for id_, token in tokenizer.added_tokens_decoder.items() if token.special}
         self._spells_special = re.compile("|".join(map(re.escape, self._special.values())) or "(?!)")
-        self._frame = chat_frame(tokenizer) if config.format == "chat" else string_frame(config.format)
+        self._frame = chat_prompt_format(tokenizer) if config.format == "chat" else string_prompt_format(config.format)
         self._end = self._end_tokens(self._frame.suffix)
         ids = tokenizer("a").input_ids
         adds_bos = tokenizer.bos_token_id is not None and ids[:1] == [tokenizer.bos_token_id]
@@ -90,7 +90,7 @@ class Formatter:
         """The ids that generation starts from: the same as `encode(...)[i].prompt`."""
         return [self._with_bos(ids) for ids in self._prompts(prompts)]
 
-    def encode(self, rows: Sequence[tuple[str, Prompt, str]]) -> list[Encoded]:
+    def encode(self, rows: Sequence[tuple[str, Prompt, str]]) -> list[TokenizedSequence]:
         """Encode (id, prompt, answer) rows; the answer's ids end with the end-of-turn token, but in a passage."""
         alone = self._prompts([prompt for _, prompt, _ in rows])
         joint = self._tokenize([self._text(prompt) + self._lead(prompt) + answer for _, prompt, answer in rows])
@@ -99,7 +99,9 @@ class Formatter:
             for row, prompt_ids, ids in zip(rows, alone, joint, strict=True)
         ]
 
-    def _encoded(self, id_: str, prompt: Prompt, answer: str, prompt_ids: list[int], ids: list[int]) -> Encoded:
+    def _encoded(
+        self, id_: str, prompt: Prompt, answer: str, prompt_ids: list[int], ids: list[int]
+    ) -> TokenizedSequence:
         """Models are tuned on the joint string, whose ids are `ids`; generation starts from the prompt alone.
 
         Where the prompt's ids are the joint string's first ids, they cover the prompt's text exactly, and what
@@ -112,12 +114,12 @@ class Formatter:
             self.tokenized_apart.append(id_)
         prompt_ids = self._with_bos(prompt_ids)
         if not prompt.passage:
-            return Encoded(id_, prompt_ids, answer_ids + self._end)
+            return TokenizedSequence(id_, prompt_ids, answer_ids + self._end)
         if not prompt_ids:  # nothing comes before a whole passage: its first token predicts the others
             prompt_ids, answer_ids = answer_ids[:1], answer_ids[1:]
         if not answer_ids:
             raise EffaceError(f"item {id_!r}: the passage {answer!r} has no token to predict; give a longer one")
-        return Encoded(id_, prompt_ids, answer_ids)
+        return TokenizedSequence(id_, prompt_ids, answer_ids)
 
     def _text(self, prompt: Prompt) -> str:
         return prompt.question if prompt.passage else self._frame.prompt(prompt)
@@ -125,7 +127,7 @@ class Formatter:
     def _lead(self, prompt: Prompt) -> str:
         return "" if prompt.passage else self._frame.lead
 
-    def _checked(self, item: Encoded) -> Encoded:
+    def _checked(self, item: TokenizedSequence) -> TokenizedSequence:
         if self.limit is not None and len(item) > self.limit:
             raise EffaceError(
                 f"item {item.id!r}: question and answer take {len(item)} tokens ({len(item.prompt)} of them the "

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from efface.errors import EffaceError, nearest
+from efface.errors import EffaceError, suggest
 from efface.schema import Prompt, Turn
 
 NAMED_FORMATS = {
@@ -27,7 +27,7 @@ PROBE = "efface-probe"
 
 
 @dataclass(frozen=True)
-class Frame:
+class PromptFormat:
     """What stands around a question and its answer."""
 
     prompt: Callable[[Prompt], str]
@@ -38,10 +38,10 @@ class Frame:
     """Behind the answer."""
 
 
-def chat_frame(tokenizer: Any) -> Frame:
+def chat_prompt_format(tokenizer: Any) -> PromptFormat:
     """The frame of the tokenizer's own chat template. Raises `EffaceError` for one that leaves the answer out."""
     if not tokenizer.chat_template:
-        return Frame(prompt=_no_template, lead="", suffix="")  # running text needs none
+        return PromptFormat(prompt=_no_template, lead="", suffix="")  # running text needs none
     template = _FIXED_DATE + tokenizer.get_chat_template()
 
     def render(turns: Sequence[Turn], *, prompt: bool) -> str:
@@ -62,7 +62,7 @@ def chat_frame(tokenizer: Any) -> Frame:
         raise EffaceError("the tokenizer's chat template leaves the answer out; set text.format to a string instead")
     # Llama-2 and Mistral write a space before an answer that their generation prompt does not end with.
     space = before.removeprefix(render([question], prompt=True))
-    return Frame(prompt=_conversation(render), lead=space if space.isspace() else "", suffix=suffix)
+    return PromptFormat(prompt=_conversation(render), lead=space if space.isspace() else "", suffix=suffix)
 
 
 def _no_template(_: Prompt) -> str:
@@ -102,14 +102,14 @@ def _conversation(render: Callable[..., str]) -> Callable[[Prompt], str]:
     return show
 
 
-def string_frame(format_: str) -> Frame:
+def string_prompt_format(format_: str) -> PromptFormat:
     """The frame of a known format or a string. Raises `EffaceError` for one without its placeholders."""
     pattern = NAMED_FORMATS.get(format_, format_)
     head, _, suffix = pattern.partition("{answer}")
     if "{question}" not in head or "{answer}" not in pattern:
         raise EffaceError(
             f"text.format {format_!r} is neither a known format nor a string with {{question}} and then {{answer}}; "
-            f"{nearest(format_, ['chat', *NAMED_FORMATS])}"
+            f"{suggest(format_, ['chat', *NAMED_FORMATS])}"
         )
     # Tokenizers fuse a space with the word behind it: it belongs to the answer, or generation would
     # start from a lone space that no prompt ended with in training.
@@ -124,4 +124,4 @@ def string_frame(format_: str) -> Frame:
             )
         return head.replace("{question}", prompt.question)
 
-    return Frame(prompt=show, lead=lead, suffix=suffix)
+    return PromptFormat(prompt=show, lead=lead, suffix=suffix)

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from efface import distributed
-from efface.atomic import folder_written_beside
+from efface.atomic import atomic_folder
 from efface.errors import EffaceError, first_line
 
 if TYPE_CHECKING:
-    from efface.train.parallel import Placement
+    from efface.train.parallel import ParallelModel
 
 _NAME = re.compile(r"step-(\d+)")
 
@@ -23,24 +23,24 @@ def latest(folder: Path) -> tuple[int, Path] | None:
     return max(found, default=None)
 
 
-def save(accelerator: Any, placement: Placement, folder: Path, step: int) -> Path:
+def save(accelerator: Any, placement: ParallelModel, folder: Path, step: int) -> Path:
     """Write what is trained, its optimizer, the schedule and what else is registered; then drop the older checkpoints.
 
     What is not trained, such as the base of adapters, never changes and is left out. Raises `EffaceError` when the disk
     is full; the older checkpoint then stays.
     """
     final = folder / f"step-{step:06d}"
-    with folder_written_beside(final, by_all=True) as beside:
+    with atomic_folder(final, by_all=True) as beside:
         accelerator.save_state(str(beside))
         placement.save(beside)
-    if distributed.is_first():
+    if distributed.is_main_process():
         for path in folder.glob("step-*"):
             if path != final:
                 shutil.rmtree(path)
     return final
 
 
-def load(accelerator: Any, placement: Placement, path: Path) -> None:
+def load(accelerator: Any, placement: ParallelModel, path: Path) -> None:
     """Read what `save` wrote into the placement's model and optimizer and the accelerator's schedule.
 
     The number of processes may be another one. Raises `EffaceError` for a damaged checkpoint.

@@ -51,7 +51,7 @@ class TrainConfig(BaseModel):
     `auto`: the first where it fits or adapters are trained, else, on CUDA, the second; decided once a run."""
     gradient_checkpointing: bool | Literal["auto"] = "auto"
     """Keep a layer's input alone and compute the layer again in the backward pass. `auto`: where memory is short."""
-    token_budget: int | None = Field(default=None, gt=0)
+    max_tokens_per_forward: int | None = Field(default=None, gt=0)
     """Most tokens in one forward; by default what the free memory allows. Results do not depend on it, but for
     rounding and for the masks of LoRA's dropout."""
     sharding: Literal["none", "fsdp2"] = "none"
@@ -60,7 +60,7 @@ class TrainConfig(BaseModel):
     """What gives KL the distributions of the model before unlearning: its last hidden states, `cached` in a file once;
     or a `live` model at every step, which with adapters is the one in training with those switched off. `auto`: live
     with adapters on that model, else cached where the disk allows. Results do not depend on it, but for rounding."""
-    checkpoint_every: int | None = Field(default=None, gt=0)
+    save_steps: int | None = Field(default=None, gt=0)
     """Steps between checkpoints; by default an epoch's."""
     tracker: Tracker | None = None
     """A tracker of accelerate besides metrics.jsonl."""

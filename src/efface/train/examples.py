@@ -7,16 +7,16 @@ from collections.abc import Sequence
 from efface.errors import EffaceError
 from efface.objectives.terms import Objective, View
 from efface.schema import Item, Prompt, Task
-from efface.text.formatter import Encoded, Formatter
+from efface.text.formatter import PromptFormatter, TokenizedSequence
 from efface.train.config import TrainConfig
-from efface.train.sampler import Draw, batches
+from efface.train.sampler import SampledPair, epoch_batches
 from efface.train.step import Example
 
-Row = tuple[str, Prompt, str]
+PromptAnswer = tuple[str, Prompt, str]
 
 
 def unlearning_examples(
-    draws: Sequence[Sequence[Draw]], views: Sequence[View], formatter: Formatter
+    draws: Sequence[Sequence[SampledPair]], views: Sequence[View], formatter: PromptFormatter
 ) -> list[list[Example]]:
     """The examples of each step, holding the views asked for and no others."""
     rows = [[{view: _row(draw, view) for view in views} for draw in step] for step in draws]
@@ -34,7 +34,7 @@ def check_task(task: Task, objective: Objective) -> None:
         alone = objective.name.partition("+")[0] if objective.name != "llmu" else "ga"
         raise EffaceError(
             f"method {objective.name} needs a retain set, and {task.name} has none; give data.retain=FILE, "
-            f"data.retain=generated for the model's own answers to generic questions, or method={alone} to forget only"
+            f"data.retain=model-answers for the model's own answers to generic questions, or method={alone} to forget only"
         )
     answered = {"forget": ("forget_idk", "forget_mismatch"), "retain": ("retain_idk",)}
     for name, items in (("forget", task.forget), ("retain", task.retain)):
@@ -47,17 +47,17 @@ def check_task(task: Task, objective: Objective) -> None:
 
 
 def fine_tuning_examples(
-    items: Sequence[Item], config: TrainConfig, seed: int, formatter: Formatter
+    items: Sequence[Item], config: TrainConfig, seed: int, formatter: PromptFormatter
 ) -> list[list[Example]]:
     """The examples of each step of plain fine-tuning: every item as a `retain` view."""
-    steps = batches([item.id for item in items], config, seed)
-    rows: list[list[dict[View, Row]]] = [
+    steps = epoch_batches([item.id for item in items], config, seed)
+    rows: list[list[dict[View, PromptAnswer]]] = [
         [{"retain": (items[index].id, items[index].prompt, items[index].answer)} for _, index in step] for step in steps
     ]
     return _encode(rows, formatter)
 
 
-def _row(draw: Draw, view: View) -> Row:
+def _row(draw: SampledPair, view: View) -> PromptAnswer:
     match view:
         case "forget":
             return draw.forget.id, draw.forget.prompt, draw.forget.answer
@@ -74,7 +74,7 @@ def _row(draw: Draw, view: View) -> Row:
             return retain.id, retain.prompt, draw.retain_refusal
 
 
-def _encode(steps: Sequence[Sequence[dict[View, Row]]], formatter: Formatter) -> list[list[Example]]:
+def _encode(steps: Sequence[Sequence[dict[View, PromptAnswer]]], formatter: PromptFormatter) -> list[list[Example]]:
     distinct = list(dict.fromkeys(row for step in steps for example in step for row in example.values()))
-    encoded: dict[Row, Encoded] = dict(zip(distinct, formatter.encode(distinct), strict=True))
+    encoded: dict[PromptAnswer, TokenizedSequence] = dict(zip(distinct, formatter.encode(distinct), strict=True))
     return [[{view: encoded[row] for view, row in example.items()} for example in step] for step in steps]

@@ -17,17 +17,17 @@ import torch
 from torch import Tensor
 
 from efface import distributed
-from efface.atomic import written_beside
+from efface.atomic import atomic_file
 from efface.errors import EffaceError
 from efface.objectives.terms import Objective, Reference
 from efface.packing.forward import device_of
 from efface.train import checkpoint
 from efface.train.config import TrainConfig
 from efface.train.optimizer import make_optimizer
-from efface.train.parallel import placed
+from efface.train.parallel import parallelize
 from efface.train.sampler import Schedule
 from efface.train.step import Example, Losses, batch_losses, tokens_of
-from efface.train.token_budget import budget_for
+from efface.train.token_budget import token_budget_for
 
 _SMALLER = "token_budget.json"
 """Beside the checkpoints: what one of several processes found to fit, for the run to go on with."""
@@ -83,8 +83,8 @@ class Trainer:
         self.objective, self.config, self.plan, self.seed = objective, config, plan, seed
         self.checkpoints = folder / "checkpoints"
         place = device or device_of(model)
-        self.budget = budget_for(model, config, place)
-        self.placement = placed(model, config, place)
+        self.budget = token_budget_for(model, config, place)
+        self.placement = parallelize(model, config, place)
         self.model, self.device = self.placement.model, self.placement.device
         self.optimizer = make_optimizer(self.model, config)
         self.placement.optimizer = self.optimizer
@@ -122,7 +122,7 @@ class Trainer:
         self.budget.fit(max(tokens_of(example) for step in steps for example in step))
         done = self._resume() if resume else 0
         self.budget.apply(self.model)
-        every = self.config.checkpoint_every or self.plan.per_epoch
+        every = self.config.save_steps or self.plan.per_epoch
         self.model.train()
         for number in range(done + 1, len(steps) + 1):
             start, examples = time.perf_counter(), steps[number - 1]
@@ -165,14 +165,14 @@ class Trainer:
                         self.objective,
                         examples,
                         reference,
-                        token_budget=self.budget.tokens,
+                        max_tokens_per_forward=self.budget.tokens,
                         backward=self.accelerator.backward,
                         placement=self.placement,
                     )
             except torch.OutOfMemoryError:
                 if not self.budget.smaller(examples):
                     raise _too_small("one example") from None
-            if distributed.count() > 1:
+            if distributed.world_size() > 1:
                 self._leave_smaller()
             self.budget.apply(self.model)
             torch.cuda.empty_cache()
@@ -184,11 +184,11 @@ class Trainer:
     def _leave_smaller(self) -> None:
         """End this process, whose partners wait in the middle of a step: none of them can repeat it alone."""
         self.checkpoints.mkdir(parents=True, exist_ok=True)
-        with written_beside(self.checkpoints / _SMALLER) as beside:
+        with atomic_file(self.checkpoints / _SMALLER) as beside:
             beside.write_text(json.dumps(self.budget.state_dict()), encoding="utf-8")
-        raise distributed.ProcessError(
-            f"process {distributed.rank()} of {distributed.count()} ran out of its GPU's memory; go on with --resume, "
-            f"which puts at most {self.budget.tokens} tokens through the model at once, or set train.token_budget lower"
+        raise distributed.DistributedError(
+            f"process {distributed.rank()} of {distributed.world_size()} ran out of its GPU's memory; go on with --resume, "
+            f"which puts at most {self.budget.tokens} tokens through the model at once, or set train.max_tokens_per_forward lower"
         )
 
     def _finite(self, number: int, examples: Sequence[Example], losses: Losses, norm: Tensor) -> _Numbers:

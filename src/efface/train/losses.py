@@ -7,14 +7,14 @@ from typing import Any, TypedDict
 
 from pydantic import ValidationError
 
-from efface.errors import EffaceError, nearest
+from efface.errors import EffaceError, suggest
 from efface.objectives.config import ObjectiveConfig
 from efface.objectives.method import objective
 from efface.objectives.terms import Reference, View
 from efface.packing.forward import vocabulary_size
 from efface.reference.live import LiveReference
 from efface.reference.logprobs import CachedLogprobs
-from efface.text.formatter import Encoded
+from efface.text.formatter import TokenizedSequence
 from efface.train.step import Example, Losses, batch_losses
 
 
@@ -34,7 +34,7 @@ def losses(
     reference: Any = None,
     me: Mapping[str, Any] | None = None,
     kl: Mapping[str, Any] | None = None,
-    token_budget: int | None = None,
+    max_tokens_per_forward: int | None = None,
 ) -> Losses:
     """The unweighted forget and retain losses of `method`, as scalars with gradient.
 
@@ -46,7 +46,7 @@ def losses(
     `me`: options of ME, `average` (tokens, sequences, padded), `direction` (uniform_to_model, model_to_uniform),
     `positions` (all, answer), `padded_length`. `kl`: `positions` (answer, all) and `direction`
     (reference_to_model, model_to_reference). Formulas and what the options mean: `efface.objectives`.
-    `token_budget`: most tokens in one forward; the result does not depend on it.
+    `max_tokens_per_forward`: most tokens in one forward; the result does not depend on it.
 
     Raises `EffaceError` for an unknown method or option, a missing view or reference, ids that the model does not
     have, and a model with gradient checkpointing, whose backward pass would run outside of the packing.
@@ -58,12 +58,12 @@ def losses(
         if reference is None:
             raise EffaceError(f"method {bound.name!r} compares with a reference model; give reference=")
         needed = [example[view] for example in examples for view in bound.sequence_reference_views]
-        budget = token_budget or sum(len(item) for item in needed) or 1
+        budget = max_tokens_per_forward or sum(len(item) for item in needed) or 1
         asks = Reference(
-            sequences=CachedLogprobs.compute(reference, needed, token_budget=budget),
+            sequences=CachedLogprobs.compute(reference, needed, max_tokens_per_forward=budget),
             distribution=LiveReference(reference),
         )
-    return batch_losses(model, bound, examples, asks, token_budget=token_budget)
+    return batch_losses(model, bound, examples, asks, max_tokens_per_forward=max_tokens_per_forward)
 
 
 def _config(**options: Any) -> ObjectiveConfig:
@@ -79,7 +79,7 @@ def _examples(views: Mapping[str, Sequence[TokenIds]], needed: Sequence[View], v
     for name in needed:
         if not views.get(name):
             raise EffaceError(
-                f"view {name!r} is missing or empty; {nearest(name, views) if views else 'no view given'}"
+                f"view {name!r} is missing or empty; {suggest(name, views) if views else 'no view given'}"
             )
     counts = {name: len(views[name]) for name in needed}
     if len(set(counts.values())) > 1:
@@ -90,10 +90,10 @@ def _examples(views: Mapping[str, Sequence[TokenIds]], needed: Sequence[View], v
     ]
 
 
-def _encoded(view: View, index: int, row: TokenIds, vocabulary: int) -> Encoded:
+def _encoded(view: View, index: int, row: TokenIds, vocabulary: int) -> TokenizedSequence:
     if not {"prompt", "answer"} <= set(row):
         raise EffaceError(f"item {view}/{index} needs the keys prompt and answer, it has: {', '.join(row) or 'none'}")
-    item = Encoded(f"{view}/{index}", list(row["prompt"]), list(row["answer"]))
+    item = TokenizedSequence(f"{view}/{index}", list(row["prompt"]), list(row["answer"]))
     if not item.prompt or not item.answer:
         raise EffaceError(f"item {item.id}: give at least one token of prompt and one of answer")
     if any(not 0 <= id_ < vocabulary for id_ in (*item.prompt, *item.answer)):

@@ -68,7 +68,7 @@ def state_bytes(parameter: torch.Tensor, config: TrainConfig) -> int:
     return 2 * moment + _STEP_COUNTER
 
 
-def why_not_8bit(device: torch.device) -> str | None:
+def adamw8bit_unsupported_reason(device: torch.device) -> str | None:
     """What 8-bit AdamW lacks here, with what to do; None where it can be used."""
     if find_spec("torchao") is None:
         return "torchao, which is not installed; install it with: pip install 'efface[lowmem]'"
@@ -81,5 +81,5 @@ def why_not_8bit(device: torch.device) -> str | None:
 
 def check_optimizer(config: TrainConfig, device: torch.device) -> None:
     """Refuse an optimizer that is not there. Raises `EffaceError`."""
-    if config.optimizer == "adamw8bit" and (why := why_not_8bit(device)):
+    if config.optimizer == "adamw8bit" and (why := adamw8bit_unsupported_reason(device)):
         raise EffaceError(f"train.optimizer=adamw8bit needs {why}")

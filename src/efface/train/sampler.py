@@ -12,7 +12,7 @@ from efface.train.config import Pairing, TrainConfig
 
 
 @dataclass(frozen=True)
-class Draw:
+class SampledPair:
     """One forget item of one epoch and its partners."""
 
     forget: Item
@@ -60,7 +60,7 @@ def earlier_epochs(plan: Schedule, config: TrainConfig) -> int:
     return min(config.epochs, plan.steps) - 1
 
 
-def batches(ids: Sequence[str], config: TrainConfig, seed: int) -> list[list[tuple[int, int]]]:
+def epoch_batches(ids: Sequence[str], config: TrainConfig, seed: int) -> list[list[tuple[int, int]]]:
     """(epoch, index) of each item of each step: every epoch in its own order, batches run on over its end."""
     stream: list[tuple[int, int]] = []
     for epoch in range(config.epochs):
@@ -72,15 +72,17 @@ def batches(ids: Sequence[str], config: TrainConfig, seed: int) -> list[list[tup
     return [stream[step * size : (step + 1) * size] for step in range(steps)]
 
 
-def draws(task: Task, config: TrainConfig, seed: int) -> list[list[Draw]]:
+def sample_batches(task: Task, config: TrainConfig, seed: int) -> list[list[SampledPair]]:
     """The draws of each step. An item's partners depend on the seed, the epoch and its id only."""
-    steps = batches([item.id for item in task.forget], config, seed)
-    return [[_draw(task, task.forget[index], epoch, config.pairing, seed) for epoch, index in step] for step in steps]
+    steps = epoch_batches([item.id for item in task.forget], config, seed)
+    return [
+        [_sample_pair(task, task.forget[index], epoch, config.pairing, seed) for epoch, index in step] for step in steps
+    ]
 
 
-def _draw(task: Task, item: Item, epoch: int, pairing: Pairing, seed: int) -> Draw:
+def _sample_pair(task: Task, item: Item, epoch: int, pairing: Pairing, seed: int) -> SampledPair:
     chance = random.Random(f"{seed}/{epoch if pairing == 'resampled' else 0}/{item.id}")
-    return Draw(
+    return SampledPair(
         forget=item,
         retain=chance.choice(task.retain) if task.retain else None,
         forget_refusal=chance.choice(task.refusals),

@@ -15,12 +15,12 @@ from efface import distributed
 from efface.errors import EffaceError
 from efface.objectives.compute import term_values
 from efface.objectives.terms import Objective, Reference, View, divisors
-from efface.packing.forward import unwrapped
-from efface.packing.support import reading
-from efface.text.formatter import Encoded
-from efface.train.parallel import Placement
+from efface.packing.forward import unwrap_peft
+from efface.packing.support import packed_or_padded
+from efface.text.formatter import TokenizedSequence
+from efface.train.parallel import ParallelModel
 
-Example = Mapping[View, Encoded]
+Example = Mapping[View, TokenizedSequence]
 """What one forget item and its partners bring: one sequence for each view that the objective reads."""
 
 
@@ -33,7 +33,7 @@ class Losses:
 
 
 @dataclass(frozen=True)
-class Part:
+class MicroBatch:
     """What goes through a model at once."""
 
     examples: Sequence[Example]
@@ -47,21 +47,23 @@ def batch_losses(
     examples: Sequence[Example],
     reference: Reference,
     *,
-    token_budget: int | None = None,
+    max_tokens_per_forward: int | None = None,
     backward: Callable[[Tensor], None] | None = None,
-    placement: Placement | None = None,
+    placement: ParallelModel | None = None,
 ) -> Losses:
-    """Losses of all `examples` as one optimizer batch, in forwards of at most `token_budget` tokens.
+    """Losses of all `examples` as one optimizer batch, in forwards of at most `max_tokens_per_forward` tokens.
 
     With `backward`, it is called on each micro-batch's share of the weighted loss, and the losses returned are
     detached. Averages run over the whole batch, so the sum of the shares does not depend on the cut. `placement`: how
     `model` lies over several processes, each of which reads its part of `examples` and gets the losses of all of them.
     """
     _check_recomputing(model, backward)
-    placed = placement or Placement(model)
-    cut = parts(objective, examples, token_budget, rank=distributed.rank(), count=distributed.count())
+    placed = placement or ParallelModel(model)
+    cut = micro_batches_of_rank(
+        objective, examples, max_tokens_per_forward, rank=distributed.rank(), count=distributed.world_size()
+    )
     totals: list[Tensor | None] = [None, None]
-    with reading(model):
+    with packed_or_padded(model):
         for number, part in enumerate(cut, 1):
             with placed.accumulating(last=number == len(cut)):
                 sides = placed.forward(partial(_sides, objective, part, reference))
@@ -69,36 +71,41 @@ def batch_losses(
                     coefficients = (objective.forget_coeff, objective.retain_coeff)
                     weighted = [c * side for c, side in zip(coefficients, sides, strict=True) if side is not None]
                     # the processes' gradients are averaged, and the shares of the loss are to be added up
-                    backward(torch.stack(weighted).sum() * distributed.count())
+                    backward(torch.stack(weighted).sum() * distributed.world_size())
                     sides = [None if side is None else side.detach() for side in sides]
             totals = [_total([v for v in pair if v is not None]) for pair in zip(totals, sides, strict=True)]
     zero = torch.zeros((), device=placed.device)
     forget, retain = (zero if total is None else total for total in totals)
-    if distributed.count() > 1:
+    if distributed.world_size() > 1:
         forget, retain = placed.total(torch.stack([forget, retain]))
     return Losses(forget, retain)
 
 
-def parts(
-    objective: Objective, examples: Sequence[Example], token_budget: int | None, *, rank: int = 0, count: int = 1
-) -> list[Part]:
-    """What process `rank` of `count` reads of an optimizer batch, in forwards of at most `token_budget` tokens.
+def micro_batches_of_rank(
+    objective: Objective,
+    examples: Sequence[Example],
+    max_tokens_per_forward: int | None,
+    *,
+    rank: int = 0,
+    count: int = 1,
+) -> list[MicroBatch]:
+    """What process `rank` of `count` reads of an optimizer batch, in forwards of at most `max_tokens_per_forward` tokens.
 
     Every example is read by one of them. All have the same number of parts, since they meet in each: one that has
     nothing left reads the shortest example with no weight.
     """
     views = {view: [example[view] for example in examples] for view in objective.views}
     by = [divisors(term, views) for term in objective.terms]
-    shares = shared_out([tokens_of(example) for example in examples], count)
-    cut = [list(micro_batches([examples[index] for index in share], token_budget)) for share in shares]
+    shares = balance_by_tokens([tokens_of(example) for example in examples], count)
+    cut = [list(split_by_tokens([examples[index] for index in share], max_tokens_per_forward)) for share in shares]
     mine = [shares[rank][part.start : part.stop] for part in cut[rank]]
-    found = [Part([examples[i] for i in part], [[divisor[i] for i in part] for divisor in by]) for part in mine]
+    found = [MicroBatch([examples[i] for i in part], [[divisor[i] for i in part] for divisor in by]) for part in mine]
     shortest = min(examples, key=tokens_of)
-    idle = Part([shortest], [[math.inf]] * len(by))
+    idle = MicroBatch([shortest], [[math.inf]] * len(by))
     return found + [idle] * (max(map(len, cut)) - len(found))
 
 
-def shared_out(sizes: Sequence[int], count: int) -> list[list[int]]:
+def balance_by_tokens(sizes: Sequence[int], count: int) -> list[list[int]]:
     """Which of the `sizes` each of `count` processes gets: rising indices, and about the same size for all."""
     shares: list[list[int]] = [[] for _ in range(count)]
     loads = [0] * count
@@ -114,7 +121,7 @@ def tokens_of(example: Example) -> int:
     return sum(len(sequence) for sequence in example.values())
 
 
-def _sides(objective: Objective, part: Part, reference: Reference, model: Any) -> list[Tensor | None]:
+def _sides(objective: Objective, part: MicroBatch, reference: Reference, model: Any) -> list[Tensor | None]:
     """The part's share of the forget and of the retain loss; None for a side without terms."""
     views = {view: [example[view] for example in part.examples] for view in objective.views}
     values = term_values(model, objective.terms, views, part.divisors, reference)
@@ -123,7 +130,7 @@ def _sides(objective: Objective, part: Part, reference: Reference, model: Any) -
 
 
 def _check_recomputing(model: Any, backward: Callable[[Tensor], None] | None) -> None:
-    inner = unwrapped(model)
+    inner = unwrap_peft(model)
     recomputes = inner.training and any(getattr(module, "gradient_checkpointing", False) for module in inner.modules())
     if backward is None and recomputes and torch.is_grad_enabled():
         raise EffaceError(
@@ -132,12 +139,12 @@ def _check_recomputing(model: Any, backward: Callable[[Tensor], None] | None) ->
         )
 
 
-def micro_batches(examples: Sequence[Example], token_budget: int | None) -> Iterator[range]:
-    """Consecutive examples whose views hold at most `token_budget` tokens together; a larger one goes alone."""
+def split_by_tokens(examples: Sequence[Example], max_tokens_per_forward: int | None) -> Iterator[range]:
+    """Consecutive examples whose views hold at most `max_tokens_per_forward` tokens together; a larger one goes alone."""
     start, tokens = 0, 0
     for index, example in enumerate(examples):
         size = tokens_of(example)
-        if token_budget is not None and index > start and tokens + size > token_budget:
+        if max_tokens_per_forward is not None and index > start and tokens + size > max_tokens_per_forward:
             yield range(start, index)
             start, tokens = index, 0
         tokens += size

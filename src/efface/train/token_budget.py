@@ -10,7 +10,7 @@ import torch
 
 from efface import distributed
 from efface.hardware.memory import free_memory
-from efface.packing.forward import device_of, unwrapped
+from efface.packing.forward import device_of, unwrap_peft
 from efface.train.config import TrainConfig
 from efface.train.optimizer import state_bytes
 from efface.train.step import Example, tokens_of
@@ -19,7 +19,7 @@ _SMALLEST = 512
 _HALF_PRECISION = 2
 
 
-class Budget:
+class TokenBudget:
     """Most tokens in one forward, and whether it keeps the inputs of layers alone (gradient checkpointing).
 
     Kept in checkpoints: another cut rounds differently and draws other dropout masks, so a resumed run needs the
@@ -54,7 +54,7 @@ class Budget:
     def apply(self, model: Any) -> None:
         """Switch checkpointing on in `model` if it is to be; asked again, nothing changes."""
         if self.checkpointing:
-            unwrapped(model).gradient_checkpointing_enable({"use_reentrant": False})
+            unwrap_peft(model).gradient_checkpointing_enable({"use_reentrant": False})
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps."""
@@ -72,7 +72,7 @@ class Budget:
         return True
 
 
-def budget_for(model: Any, config: TrainConfig, device: torch.device | None = None) -> Budget:
+def token_budget_for(model: Any, config: TrainConfig, device: torch.device | None = None) -> TokenBudget:
     """The budget of a model that was not trained yet; the same in all processes, each of which must ask.
 
     `device`: where the model or its shards will lie, by default where it lies, whole.
@@ -81,29 +81,29 @@ def budget_for(model: Any, config: TrainConfig, device: torch.device | None = No
     """
     here = device_of(model)
     device = device or here
-    share = distributed.count() if config.sharding == "fsdp2" else 1
+    share = distributed.world_size() if config.sharding == "fsdp2" else 1
     weights = 0 if device.type == here.type else sum(each.nbytes for each in model.parameters())
     needed = (weights + added_bytes(model, config, device.type)) // share
-    free = min(distributed.gather(free_memory(device) - needed))
-    return budget_within(free, unwrapped(model).config, config, device.type)
+    free = min(distributed.all_gather(free_memory(device) - needed))
+    return token_budget_within(free, unwrap_peft(model).config, config, device.type)
 
 
-def budget_within(free: int, model_config: Any, config: TrainConfig, device_type: str) -> Budget:
-    """The budget that `free` bytes allow for activations, twice over; `Budget.fit` it to the examples."""
+def token_budget_within(free: int, model_config: Any, config: TrainConfig, device_type: str) -> TokenBudget:
+    """The budget that `free` bytes allow for activations, twice over; `TokenBudget.fit` it to the examples."""
 
     def room(*, checkpointing: bool) -> int:
         each = activation_bytes(model_config, config, device_type, checkpointing=checkpointing)
         return max(0, free) // 2 // each
 
     def tokens(*, checkpointing: bool) -> int:
-        return config.token_budget or max(_SMALLEST, room(checkpointing=checkpointing))
+        return config.max_tokens_per_forward or max(_SMALLEST, room(checkpointing=checkpointing))
 
     if config.gradient_checkpointing is False:
-        return Budget(tokens(checkpointing=False))
+        return TokenBudget(tokens(checkpointing=False))
     plain, saving = tokens(checkpointing=False), tokens(checkpointing=True)
     if config.gradient_checkpointing == "auto":
-        return Budget(plain, room=room(checkpointing=False), checkpointed=saving)
-    budget = Budget(plain, room=0, checkpointed=saving)
+        return TokenBudget(plain, room=room(checkpointing=False), checkpointed=saving)
+    budget = TokenBudget(plain, room=0, checkpointed=saving)
     budget.fit(0)
     return budget
 
@@ -126,7 +126,7 @@ def copied_bytes(model: Any, rounded: Collection[int] = ()) -> int:
 
     `rounded`: ids of weights to leave out. Those that are rounded in truth are no floats.
     """
-    inner = unwrapped(model)
+    inner = unwrap_peft(model)
     lookup, head = inner.get_input_embeddings().weight, inner.get_output_embeddings().weight
     multiplied = (each for each in inner.parameters() if each.ndim >= 2 and (each is not lookup or each is head))
     whole = (each for each in multiplied if each.dtype == torch.float32 and id(each) not in rounded)

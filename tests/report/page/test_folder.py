@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from efface.errors import EffaceError
-from efface.report.page.load_run import read_run
+from efface.report.page.load_run import load_report_run
 from support.reports import (
     known,
     records,
@@ -23,7 +23,7 @@ from support.reports import (
 
 def refused(path: Path) -> str:
     with pytest.raises(EffaceError) as caught:
-        read_run(path)
+        load_report_run(path)
     sentence = str(caught.value)
     assert "\n" not in sentence
     assert ";" in sentence, "what to do"
@@ -31,7 +31,7 @@ def refused(path: Path) -> str:
 
 
 def test_a_whole_run(tmp_path: Path) -> None:
-    run = read_run(usual_run(tmp_path / "run"))
+    run = load_report_run(usual_run(tmp_path / "run"))
     assert (run.kind, run.method, run.unfinished) == ("run", "me+gd", None)
     assert run.before is not None
     assert run.after is not None
@@ -47,7 +47,7 @@ def test_a_whole_run(tmp_path: Path) -> None:
 
 def test_a_run_without_its_records_still_has_scores(tmp_path: Path) -> None:
     shutil.rmtree(usual_run(tmp_path / "run") / "records")
-    run = read_run(tmp_path / "run")
+    run = load_report_run(tmp_path / "run")
     assert run.after is not None
     assert not run.records["after"]
 
@@ -58,7 +58,7 @@ def test_a_run_that_trains(tmp_path: Path) -> None:
     write_steps(tmp_path, 3, steps=9)
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"step": 4, "ste')  # another process is writing
-    run = read_run(tmp_path)
+    run = load_report_run(tmp_path)
     assert run.unfinished == "Step 3 of 9 was the last one when this report was made."
     assert run.before is not None
     assert run.before.model_utility is not None
@@ -71,7 +71,7 @@ def test_epochs_so_far(tmp_path: Path) -> None:
     stage = records(forget=(4, known), retain=(4, known))
     for name in ("before", "epochs/001"):
         write_stage(tmp_path / "records" / name, stage)
-    run = read_run(tmp_path)
+    run = load_report_run(tmp_path)
     assert [each.epoch for each in run.epochs] == [1]
     assert run.epochs[0].scores == run.before
 
@@ -80,31 +80,31 @@ def test_a_model_that_was_not_evaluated_and_one_that_will_be(tmp_path: Path) -> 
     start_run(tmp_path)
     write_steps(tmp_path, 3)
     (tmp_path / "model").mkdir()
-    assert "efface evaluate" in (read_run(tmp_path).unfinished or "")
+    assert "efface evaluate" in (load_report_run(tmp_path).unfinished or "")
     write_stage(tmp_path / "records" / "before", records(forget=(4, known), retain=(4, known)))
-    assert read_run(tmp_path).unfinished == "It was trained, and scores are still to come."
+    assert load_report_run(tmp_path).unfinished == "It was trained, and scores are still to come."
 
 
 def test_a_queue(tmp_path: Path) -> None:
-    run = read_run(write_queue(tmp_path))
+    run = load_report_run(write_queue(tmp_path))
     assert run.queue is not None
     assert run.queue.requests == ["first <b>", "second"]
     assert len(run.steps) == 20
     assert list(run.records["after"]) == ["forget", "forgotten-1", "retain"]
     (tmp_path / "results.json").unlink()
-    going = read_run(tmp_path)
+    going = load_report_run(tmp_path)
     assert going.queue is not None
     assert going.queue.forget_efficacy == run.queue.forget_efficacy
     assert "2" in (going.unfinished or "")
     shutil.rmtree(tmp_path / "requests")
-    begun = read_run(tmp_path)
+    begun = load_report_run(tmp_path)
     assert begun.queue is None
     assert begun.before is not None
     assert set(begun.records["before"]) == {"retain", "forgotten-1", "forgotten-2"}
 
 
 def test_an_evaluation(tmp_path: Path) -> None:
-    run = read_run(write_evaluation(tmp_path))
+    run = load_report_run(write_evaluation(tmp_path))
     assert (run.kind, run.before) == ("evaluation", None)
     assert run.after is not None
     (tmp_path / "scores.json").unlink()

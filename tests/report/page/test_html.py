@@ -14,7 +14,7 @@ import yaml
 
 from efface.artifacts import Record
 from efface.report.page.html import page
-from efface.report.page.load_run import read_run
+from efface.report.page.load_run import load_report_run
 from support.reports import (
     known,
     record,
@@ -58,7 +58,7 @@ class Elements(HTMLParser):
 
 
 def shown(*paths: Path) -> Elements:
-    return Elements(page([read_run(path) for path in paths], version="1.2.3"))
+    return Elements(page([load_report_run(path) for path in paths], version="1.2.3"))
 
 
 def data(found: Elements) -> Any:
@@ -86,7 +86,7 @@ def test_it_asks_nobody_and_runs_nothing_else(tmp_path: Path) -> None:
 
 
 def test_the_numbers_of_a_run(tmp_path: Path) -> None:
-    run = read_run(usual_run(tmp_path / "first"))
+    run = load_report_run(usual_run(tmp_path / "first"))
     assert run.before is not None
     assert run.after is not None
     found = shown(tmp_path / "first")
@@ -141,7 +141,7 @@ def test_a_thousand_questions_are_small(tmp_path: Path) -> None:
 
     sets = {"forget": (400, long), "retain": (600, long)}
     path = write_run(tmp_path, records(**sets), records(**{name: (count, longer) for name, (count, _) in sets.items()}))
-    text = page([read_run(path)], version="1.2.3")
+    text = page([load_report_run(path)], version="1.2.3")
     assert len(json.loads(Elements(text).within["script"][0])["runs"][0]["rows"]) == 1000
     assert len(text.encode()) < 3e6
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from efface.report.page.html import page as report
-from efface.report.page.load_run import read_run
+from efface.report.page.load_run import load_report_run
 from support.browser import OpenedPage, chromium
 from support.reports import known, records, unknown, usual_run, write_evaluation, write_queue, write_run
 
@@ -44,7 +44,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "several": [usual_run(folder / "run"), write_evaluation(folder / "retrained"), write_queue(folder / "queue")],
     }
     for name, paths in runs.items():
-        (folder / f"{name}.html").write_text(report([read_run(path) for path in paths], version="0"), encoding="utf-8")
+        (folder / f"{name}.html").write_text(
+            report([load_report_run(path) for path in paths], version="0"), encoding="utf-8"
+        )
     return {name: folder / f"{name}.html" for name in runs}
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from efface.report.page.load_run import read_run
+from efface.report.page.load_run import load_report_run
 from efface.report.page.paper_tables import papers, spreadsheet
 from support.reports import known, records, start_run, usual_run, write_queue, write_run, write_stage
 
@@ -18,7 +18,7 @@ def lines(text: str) -> list[dict[str, str]]:
 
 
 def test_markdown(tmp_path: Path) -> None:
-    run = read_run(usual_run(tmp_path / "a|b_c`"))
+    run = load_report_run(usual_run(tmp_path / "a|b_c`"))
     assert run.after is not None
     text = papers([run], "markdown")
     assert (
@@ -30,7 +30,7 @@ def test_markdown(tmp_path: Path) -> None:
 
 
 def test_latex(tmp_path: Path) -> None:
-    text = papers([read_run(usual_run(tmp_path / "50%_&{x}\\"))], "latex")
+    text = papers([load_report_run(usual_run(tmp_path / "50%_&{x}\\"))], "latex")
     assert "50\\%\\_\\&\\{x\\}\\textbackslash{} & after & ME+GD & " in text
     assert text.count("\\toprule") == text.count("\\bottomrule") == text.count("\\end{tabular}") == 2
     comments = [line for line in text.splitlines() if "50%" in line]
@@ -44,7 +44,9 @@ def test_no_cell_is_a_formula(tmp_path: Path, start: str) -> None:
         return f'{start}HYPERLINK("x","y"),\n{number}'
 
     before = records(forget=(2, known), retain=(2, known))
-    found = lines(spreadsheet([read_run(write_run(tmp_path, before, records(forget=(2, said), retain=(2, known))))]))
+    found = lines(
+        spreadsheet([load_report_run(write_run(tmp_path, before, records(forget=(2, said), retain=(2, known))))])
+    )
     outputs = [line["output"] for line in found if line["set"] == "forget" and line["stage"] == "after" and line["id"]]
     assert outputs
     assert all(output.startswith("'") for output in outputs)
@@ -52,7 +54,7 @@ def test_no_cell_is_a_formula(tmp_path: Path, start: str) -> None:
 
 
 def test_the_spreadsheet_has_models_sets_and_questions(tmp_path: Path) -> None:
-    run = read_run(usual_run(tmp_path / "one"))
+    run = load_report_run(usual_run(tmp_path / "one"))
     assert run.after is not None
     found = lines(spreadsheet([run]))
     models = [line for line in found if not line["set"]]
@@ -70,7 +72,7 @@ def test_the_spreadsheet_has_models_sets_and_questions(tmp_path: Path) -> None:
 
 
 def test_a_queue_and_partial_scores(tmp_path: Path) -> None:
-    found = lines(spreadsheet([read_run(write_queue(tmp_path))]))
+    found = lines(spreadsheet([load_report_run(write_queue(tmp_path))]))
     assert [line["stage"] for line in found if not line["set"]] == ["before", "after request 1", "after"]
 
 
@@ -82,7 +84,7 @@ def test_unfinished_and_partial_are_said(tmp_path: Path) -> None:
         for name, rows in known_.items()
     }
     write_stage(tmp_path / "records" / "before", without)
-    run = read_run(tmp_path)
+    run = load_report_run(tmp_path)
     for text in (papers([run], "markdown"), papers([run], "latex")):
         assert "Unfinished: Training had not begun." in text
         assert "Utility and efficacy are partial: over ROUGE, Probability" in text

@@ -6,16 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from efface.report.page.load_run import read_run
+from efface.report.page.load_run import load_report_run
 from efface.report.page.question_data import as_data, longest
-from efface.report.page.question_rows import Row, Verdict, right, rows
+from efface.report.page.question_rows import QuestionRow, Verdict, question_rows, right
 from support.reports import usual_run, write_evaluation, write_queue
 
 RIGHT, WRONG = (0.9, 0.9, 0.9, 0.9, 0.9, 1.0), (0.1, 0.1, 0.1, 0.9, 0.1, 0.0)
 
 
-def row(set_name: str, before: tuple[float, ...] | None, after: tuple[float, ...] | None, text: str = "said") -> Row:
-    return Row(set_name, "id", "asked", "right", before and text, after and text, before, after)
+def row(
+    set_name: str, before: tuple[float, ...] | None, after: tuple[float, ...] | None, text: str = "said"
+) -> QuestionRow:
+    return QuestionRow(set_name, "id", "asked", "right", before and text, after and text, before, after)
 
 
 @pytest.mark.parametrize(
@@ -59,7 +61,7 @@ def test_what_leaks_or_broke_comes_first() -> None:
 
 
 def test_the_questions_of_a_run(tmp_path: Path) -> None:
-    found = rows(read_run(usual_run(tmp_path)))
+    found = question_rows(load_report_run(usual_run(tmp_path)))
     assert len(found) == 30
     verdicts = [each.verdict for each in found]
     assert {each: verdicts.count(each) for each in ("leaks", "forgotten", "broken", "kept")} == {
@@ -72,7 +74,7 @@ def test_the_questions_of_a_run(tmp_path: Path) -> None:
 
 
 def test_a_queue_shows_its_last_request_and_the_first_model(tmp_path: Path) -> None:
-    found = rows(read_run(write_queue(tmp_path)))
+    found = question_rows(load_report_run(write_queue(tmp_path)))
     assert [(each.set, each.verdict) for each in found if each.to_forget] == [
         *[("forget", "forgotten")] * 4,
         *[("forgotten-1", "leaks")] * 4,
@@ -80,7 +82,7 @@ def test_a_queue_shows_its_last_request_and_the_first_model(tmp_path: Path) -> N
 
 
 def test_a_single_model_has_nothing_before(tmp_path: Path) -> None:
-    found = rows(read_run(write_evaluation(tmp_path)))
+    found = question_rows(load_report_run(write_evaluation(tmp_path)))
     assert {each.before for each in found} == {None}
     assert as_data(found[:1], None)[0][5] is None
     assert as_data([row("retain", None, RIGHT, " said ")], None)[0][4] == [(1, "said")]

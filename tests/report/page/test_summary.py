@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from efface.report.page.chart_data import points
-from efface.report.page.load_run import read_run
-from efface.report.page.question_rows import rows
+from efface.report.page.load_run import load_report_run
+from efface.report.page.question_rows import question_rows
 from efface.report.page.summary import Summary, aggregates, partial_metrics, scores_of, summarize
 from support.reports import (
     Says,
@@ -25,8 +25,8 @@ from support.reports import (
 def summary(path: Path, forget: Says = known, retain: Says = known) -> Summary:
     """After unlearning it says this; before, it knew everything."""
     before = records(forget=(20, known), retain=(20, known))
-    run = read_run(write_run(path, before, records(forget=(20, forget), retain=(20, retain))))
-    return summarize(run, rows(run))
+    run = load_report_run(write_run(path, before, records(forget=(20, forget), retain=(20, retain))))
+    return summarize(run, question_rows(run))
 
 
 def test_it_forgot_and_kept_the_rest(tmp_path: Path) -> None:
@@ -58,8 +58,8 @@ def test_it_forgot_in_part(tmp_path: Path) -> None:
 
 def test_who_knew_nothing_could_not_forget(tmp_path: Path) -> None:
     stage = records(forget=(20, unknown), retain=(20, unknown))
-    run = read_run(write_run(tmp_path, stage, stage))
-    found = summarize(run, rows(run))
+    run = load_report_run(write_run(tmp_path, stage, stage))
+    found = summarize(run, question_rows(run))
     assert found.forgot == "There was little to forget: none of the 20 questions was answered rightly before."
     assert found.kept.endswith("so little could break.")
     assert found.good == (None, None)
@@ -68,23 +68,23 @@ def test_who_knew_nothing_could_not_forget(tmp_path: Path) -> None:
 def test_what_cannot_be_said_yet(tmp_path: Path) -> None:
     start_run(tmp_path)
     write_steps(tmp_path, 3, steps=9)
-    run = read_run(tmp_path)
-    found = summarize(run, rows(run))
+    run = load_report_run(tmp_path)
+    found = summarize(run, question_rows(run))
     assert found.forgot == "It cannot be said yet: did it forget?"
     assert found.good == (None, None)
     assert aggregates(run, partial=False) == {}
 
 
 def test_a_single_model(tmp_path: Path) -> None:
-    run = read_run(write_evaluation(tmp_path))
-    found = summarize(run, rows(run))
+    run = load_report_run(write_evaluation(tmp_path))
+    found = summarize(run, question_rows(run))
     assert found.forgot == "It answers 0 of the 10 questions to forget rightly."
     assert found.kept == "It answers 20 of the 20 questions to keep rightly."
     assert [each.kind for each in points(run, partial=False)] == ["model"]
 
 
 def test_the_path_from_before_to_after(tmp_path: Path) -> None:
-    run = read_run(usual_run(tmp_path))
+    run = load_report_run(usual_run(tmp_path))
     assert run.after is not None
     found = points(run, partial=False)
     assert [each.label for each in found] == ["before", "epoch 1", "epoch 2", "after"]
@@ -92,7 +92,7 @@ def test_the_path_from_before_to_after(tmp_path: Path) -> None:
 
 
 def test_a_queue_has_the_mean_of_what_was_asked(tmp_path: Path) -> None:
-    run = read_run(write_queue(tmp_path))
+    run = load_report_run(write_queue(tmp_path))
     assert run.queue is not None
     first, second = run.queue.forget_efficacy
     found = aggregates(run, partial=False)
@@ -106,13 +106,13 @@ def test_a_queue_has_the_mean_of_what_was_asked(tmp_path: Path) -> None:
 
 def test_partial_scores_where_a_metric_is_missing(tmp_path: Path) -> None:
     whole = records(forget=(4, known), retain=(4, known))
-    run = read_run(write_run(tmp_path / "whole", whole, whole))
+    run = load_report_run(write_run(tmp_path / "whole", whole, whole))
     assert partial_metrics([scores for _, scores in scores_of(run)]) is None
     without = {
         name: [each.model_copy(update={"judge": None, "entailment_label": None}) for each in rows]
         for name, rows in whole.items()
     }
-    run = read_run(write_run(tmp_path / "without", without, without))
+    run = load_report_run(write_run(tmp_path / "without", without, without))
     assert partial_metrics([scores for _, scores in scores_of(run)]) == [
         ["rouge", "probability", "truth_ratio", "token_entropy", "cosine_similarity"]
     ]

@@ -175,7 +175,7 @@ async function ask(question, number = null) {
   if (!run.keeps_turns) forget();
   if (number !== null) began = number;
   const body = { preset: began, question, earlier };
-  for (const name of ["new_tokens", "temperature", "seed"]) body[name] = at(name).valueAsNumber;
+  for (const name of ["max_new_tokens", "temperature", "seed"]) body[name] = at(name).valueAsNumber;
   const panels = showQuestion(shown, number);
   busy(true);
   tell("Both models answer …");
@@ -215,8 +215,8 @@ async function start() {
   const response = await fetch("run");
   run = await response.json();
   at("facts").textContent = run.facts;
-  at("new_tokens").max = run.most_new_tokens;
-  for (const name of ["new_tokens", "temperature", "seed"]) at(name).value = run[name];
+  at("max_new_tokens").max = run.most_new_tokens;
+  for (const name of ["max_new_tokens", "temperature", "seed"]) at(name).value = run[name];
   showPresets();
   if (!run.keeps_turns) tell("This run's text format has no place for earlier turns: every question stands alone.");
 }

@@ -10,14 +10,14 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict
 
-from efface.config.commands import EvaluationConfig, FinetuneConfig, LookConfig, RunConfig
-from efface.config.parse import Config, merge, parse_pairs, read_yaml, to_yaml, validated
+from efface.config.commands import DataInspectionConfig, EvaluationConfig, FinetuneConfig, RunConfig
+from efface.config.parse import Config, merge_settings, parse_pairs, read_yaml, to_yaml, validate_config
 from efface.data.config import SHORTHANDS
 from efface.data.readers.file_formats import DOCUMENTS, TABLES, format_of
-from efface.errors import EffaceError, nearest
+from efface.errors import EffaceError, suggest
 from efface.objectives.config import plain_method
 
-_STAND_INS = {"method": "me+gd", "model": "path/to/model"}
+_PLACEHOLDERS = {"method": "me+gd", "model": "path/to/model"}
 """What a run requires and no preset says, so that the rest can be checked and shown without it."""
 
 
@@ -49,16 +49,16 @@ class Preset(BaseModel):
         """
         recipes = {"ours": self.ours, "published": self.published}
         if recipe not in recipes:
-            raise EffaceError(f"unknown recipe {recipe!r}; {nearest(recipe, recipes)}")
+            raise EffaceError(f"unknown recipe {recipe!r}; {suggest(recipe, recipes)}")
         if recipe == "published" and not self.published:
             raise EffaceError("recipe=published: this preset has no published settings; leave recipe out")
         chosen = recipes[recipe]
-        return merge(merge(self.base, chosen.get("all", {})), chosen.get(method or "all", {}))
+        return merge_settings(merge_settings(self.base, chosen.get("all", {})), chosen.get(method or "all", {}))
 
     def fine_tuning(self, *, recipe: str) -> dict[str, Any]:
         """Settings for making the target model: data and format as in the run, and its own training."""
         run = self.settings(recipe=recipe, method=None)
-        return merge({key: value for key, value in run.items() if key in ("data", "text")}, self.finetune)
+        return merge_settings({key: value for key, value in run.items() if key in ("data", "text")}, self.finetune)
 
 
 def preset_names() -> list[str]:
@@ -69,7 +69,7 @@ def preset_names() -> list[str]:
 def preset(name: str) -> Preset:
     """A preset by name. Raises `EffaceError` for an unknown one."""
     if name not in preset_names():
-        raise EffaceError(f"unknown preset {name!r}; {nearest(name, preset_names())}")
+        raise EffaceError(f"unknown preset {name!r}; {suggest(name, preset_names())}")
     return Preset.model_validate(_content(name))
 
 
@@ -80,7 +80,7 @@ def run_config(source: str | None, pairs: Sequence[str]) -> RunConfig:
     Paths are relative to the working directory, in a file too. Raises `EffaceError` with the nearest right name
     for an unknown preset, recipe, key or value.
     """
-    return validated(RunConfig, _settings(source, parse_pairs(pairs, RunConfig), _below_a_run))
+    return validate_config(RunConfig, _settings(source, parse_pairs(pairs, RunConfig), _run_defaults))
 
 
 def finetune_config(source: str | None, pairs: Sequence[str]) -> FinetuneConfig:
@@ -89,7 +89,7 @@ def finetune_config(source: str | None, pairs: Sequence[str]) -> FinetuneConfig:
     def below(base: Preset, recipe: str, _: Mapping[str, Any]) -> dict[str, Any]:
         return base.fine_tuning(recipe=recipe)
 
-    return validated(FinetuneConfig, _settings(source, parse_pairs(pairs, FinetuneConfig), below))
+    return validate_config(FinetuneConfig, _settings(source, parse_pairs(pairs, FinetuneConfig), below))
 
 
 def evaluation_config(source: str | None, pairs: Sequence[str]) -> EvaluationConfig:
@@ -97,15 +97,15 @@ def evaluation_config(source: str | None, pairs: Sequence[str]) -> EvaluationCon
 
     What a preset or file says about training means nothing here and is passed over.
     """
-    return _part_of_a_run(EvaluationConfig, source, pairs)
+    return _from_run_settings(EvaluationConfig, source, pairs)
 
 
-def look_config(source: str | None, pairs: Sequence[str]) -> LookConfig:
+def data_inspection_config(source: str | None, pairs: Sequence[str]) -> DataInspectionConfig:
     """The settings of a look at the data, from the same sources and with the same errors as `run_config`.
 
     What a preset or file says about a run besides means nothing here and is passed over.
     """
-    return _part_of_a_run(LookConfig, source, pairs)
+    return _from_run_settings(DataInspectionConfig, source, pairs)
 
 
 def config_from(kind: type[Config], values: Mapping[str, Any]) -> Config:
@@ -114,9 +114,9 @@ def config_from(kind: type[Config], values: Mapping[str, Any]) -> Config:
     `kind`: `RunConfig`, or one whose settings are some of a run's: what the preset says besides is passed over. Same
     errors as `run_config`.
     """
-    settings = _settings(None, values, _below_a_run)
+    settings = _settings(None, values, _run_defaults)
     others = RunConfig.model_fields.keys() - kind.model_fields.keys() - values.keys()
-    return validated(kind, {key: value for key, value in settings.items() if key not in others})
+    return validate_config(kind, {key: value for key, value in settings.items() if key not in others})
 
 
 def resolved(name: str, pairs: Sequence[str]) -> str:
@@ -126,9 +126,9 @@ def resolved(name: str, pairs: Sequence[str]) -> str:
     `EffaceError` as `run_config` does.
     """
     base = preset(name)
-    settings = _settings(name, parse_pairs(pairs, RunConfig), _below_a_run)
-    unset = {key: stand_in for key, stand_in in _STAND_INS.items() if key not in settings}
-    lines = to_yaml(validated(RunConfig, {**settings, **unset})).splitlines()
+    settings = _settings(name, parse_pairs(pairs, RunConfig), _run_defaults)
+    unset = {key: stand_in for key, stand_in in _PLACEHOLDERS.items() if key not in settings}
+    lines = to_yaml(validate_config(RunConfig, {**settings, **unset})).splitlines()
     for key, stand_in in unset.items():
         lines[lines.index(f"{key}: {stand_in}")] = f"# {key}: {stand_in}  # required; add yours"
     if "method" in unset and base.methods:
@@ -136,11 +136,11 @@ def resolved(name: str, pairs: Sequence[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _below_a_run(base: Preset, recipe: str, own: Mapping[str, Any]) -> dict[str, Any]:
+def _run_defaults(base: Preset, recipe: str, own: Mapping[str, Any]) -> dict[str, Any]:
     return base.settings(recipe=recipe, method=plain_method(str(own["method"])) if "method" in own else None)
 
 
-def _part_of_a_run(kind: type[Config], source: str | None, pairs: Sequence[str]) -> Config:
+def _from_run_settings(kind: type[Config], source: str | None, pairs: Sequence[str]) -> Config:
     """Settings of `kind`, whose keys are some of a run's: the others are checked in `pairs` alone, and dropped."""
 
     def below(base: Preset, recipe: str, _: Mapping[str, Any]) -> dict[str, Any]:
@@ -148,17 +148,17 @@ def _part_of_a_run(kind: type[Config], source: str | None, pairs: Sequence[str])
 
     settings = _settings(source, parse_pairs(pairs, kind), below)
     others = RunConfig.model_fields.keys() - kind.model_fields.keys()
-    return validated(kind, {key: value for key, value in settings.items() if key not in others})
+    return validate_config(kind, {key: value for key, value in settings.items() if key not in others})
 
 
 def _settings(
     source: str | None, pairs: Mapping[str, Any], below: Callable[[Preset, str, Mapping[str, Any]], dict[str, Any]]
 ) -> dict[str, Any]:
     """The user's own settings, on top of what `below` takes from the preset that they name."""
-    own = merge(_read(source), pairs)
+    own = merge_settings(_read(source), pairs)
     name, recipe = own.pop("preset", None), own.pop("recipe", None)
     if name is not None:
-        return merge(below(preset(str(name)), str(recipe or "ours"), own), own)
+        return merge_settings(below(preset(str(name)), str(recipe or "ours"), own), own)
     if recipe is not None:
         raise EffaceError(f"recipe={recipe} chooses among a preset's settings; add preset=NAME or leave recipe out")
     return own
@@ -168,7 +168,7 @@ def _content(name: str) -> dict[str, Any]:
     """A preset's file, on top of the one that it `extends`."""
     content: dict[str, Any] = yaml.safe_load(files(__name__).joinpath(f"{name}.yaml").read_text(encoding="utf-8"))
     extended = content.pop("extends", None)
-    return content if extended is None else merge(_content(extended), content)
+    return content if extended is None else merge_settings(_content(extended), content)
 
 
 def _read(source: str | None) -> dict[str, Any]:
@@ -181,5 +181,5 @@ def _read(source: str | None) -> dict[str, Any]:
     if format_of(Path(source)) in (*TABLES, *DOCUMENTS):
         raise EffaceError(f"{source} is no config file; to use this data, give data.forget={source}")
     if Path(source).suffix not in (".yaml", ".yml") and not Path(source).exists():
-        raise EffaceError(f"{source!r} is neither a preset nor a config file; {nearest(source, preset_names())}")
+        raise EffaceError(f"{source!r} is neither a preset nor a config file; {suggest(source, preset_names())}")
     return read_yaml(Path(source))

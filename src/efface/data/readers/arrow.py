@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from efface.data.config import FileConfig
-from efface.data.readers.table import Row, Table
-from efface.errors import EffaceError, nearest
-from efface.hub import LOG_IN, reachable
+from efface.data.readers.table import SourceRow, Table
+from efface.errors import EffaceError, suggest
+from efface.hub import LOG_IN, why_unreachable
 
 HUB = "hf:"
 """What the name of a dataset on the hub starts with."""
 
 
-def parse_parquet(source: str, content: bytes) -> tuple[Row, ...]:
+def parse_parquet(source: str, content: bytes) -> tuple[SourceRow, ...]:
     """Return the rows of a Parquet file as Python objects.
 
     Raises `EffaceError` for a damaged file, and where pyarrow is not installed.
@@ -69,7 +69,7 @@ def read_hub_dataset(file: FileConfig, setting: str) -> Table:
         raise EffaceError(f"{file.path!r} names no dataset; write it as hf:OWNER/NAME")
     if Path(repo).exists():
         raise EffaceError(f"{file.path}: the library would take the folder {repo} here for it; start from elsewhere")
-    if not constants.HF_HUB_OFFLINE and (why := reachable()):
+    if not constants.HF_HUB_OFFLINE and (why := why_unreachable()):
         raise EffaceError(f"{file.path}: {why}; check the connection, or set HF_HUB_OFFLINE=1 to use what is cached")
     try:
         loaded = datasets.load_dataset(repo, name=file.subset, revision=file.revision)
@@ -90,7 +90,7 @@ def _why_not_loaded(datasets: Any, file: FileConfig, repo: str, error: Exception
             choice = f"choose one with {setting}.subset=NAME: {', '.join(subsets)}"
             return EffaceError(f"{file.path} has several subsets; {choice}")
         if subsets and file.subset and file.subset not in subsets:
-            return EffaceError(f"{file.path} has no subset {file.subset!r}: {nearest(file.subset, subsets)}")
+            return EffaceError(f"{file.path} has no subset {file.subset!r}: {suggest(file.subset, subsets)}")
     if isinstance(error, datasets.exceptions.DatasetNotFoundError):
         remedy = f"check the name and the revision; if it is private or gated, {LOG_IN}"
     elif isinstance(error, ConnectionError):
@@ -107,7 +107,7 @@ def _table(name: str, loaded: Any, split: str | None, setting: str) -> Table:
             raise EffaceError(f"{name} has several splits; choose one with {setting}.split=NAME: {', '.join(loaded)}")
         split = split or next(iter(loaded))
         if split not in loaded:
-            raise EffaceError(f"{name} has no split {split!r}: {nearest(split, loaded)}")
+            raise EffaceError(f"{name} has no split {split!r}: {suggest(split, loaded)}")
         name, loaded = f"{name}, split {split}", loaded[split]
     elif split is not None:
         raise EffaceError(f"{name} has no splits: remove {setting}.split={split}")
@@ -116,10 +116,10 @@ def _table(name: str, loaded: Any, split: str | None, setting: str) -> Table:
     return Table(name, _rows(name, values), hashlib.sha256(lines.encode()).hexdigest())
 
 
-def _rows(source: str, values: list[dict[str, object]]) -> tuple[Row, ...]:
+def _rows(source: str, values: list[dict[str, object]]) -> tuple[SourceRow, ...]:
     if not values:
         raise EffaceError(f"{source} is empty; give one that has rows")
-    return tuple(Row(source, number, value) for number, value in enumerate(values, 1))
+    return tuple(SourceRow(source, number, value) for number, value in enumerate(values, 1))
 
 
 def _library(name: str, source: str) -> Any:

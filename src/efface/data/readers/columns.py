@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection, Iterable, Mapping
 
-from efface.data.readers.table import Row, Table
+from efface.data.readers.table import SourceRow, Table
 from efface.errors import EffaceError
 
 QUESTIONS = ("question", "prompt", "instruction", "query", "input")
@@ -16,39 +16,39 @@ INPUTS = ("input", "context")
 """What an instruction of Alpaca or Dolly is about; it follows the instruction."""
 
 
-def spelled(columns: Collection[str], name: str) -> str:
+def match_column(columns: Collection[str], name: str) -> str:
     """Return what a file calls our column `name`: in other capitals, if only one column is called so."""
     alike = [column for column in columns if column.lower() == name]
     return alike[0] if name not in columns and len(alike) == 1 else name
 
 
-def first_of(row: Row, names: Iterable[str]) -> str | None:
+def first_of(row: SourceRow, names: Iterable[str]) -> str | None:
     """Return the first of these columns of ours that a row has, as the file spells it."""
-    found = (spelled(row.values, name) for name in names)
+    found = (match_column(row.values, name) for name in names)
     return next((column for column in found if row.has(column)), None)
 
 
-def columns_of(table: Table) -> list[str]:
+def column_names(table: Table) -> list[str]:
     """Return every column that a row has, in order."""
     return list(dict.fromkeys(column for row in table.rows for column in row.values))
 
 
-def refuse_lone_message(row: Row) -> None:
+def refuse_lone_message(row: SourceRow) -> None:
     """Raise `EffaceError` for a row that is one message of a conversation, and would be read as a text."""
     for keys in (("role", "content"), ("from", "value")):
-        if all(spelled(row.values, key) in row.values for key in keys):
+        if all(match_column(row.values, key) in row.values for key in keys):
             problem = f"the columns {' and '.join(keys)} make the row one message of a conversation"
             raise row.refusal(problem, 'wrap the messages of a conversation into one row as {"messages": [...]}')
 
 
-def unknown_shape(table: Table, given: Mapping[str, str], setting: str) -> EffaceError:
+def unknown_columns_error(table: Table, given: Mapping[str, str], setting: str) -> EffaceError:
     """Return the error about columns that do not tell what they hold, with the settings that would.
 
     `given`: our names of columns -> the file's, as far as the user gave them; `setting`: such as `data.forget`.
     """
     question = given.get("question") or first_of(table.rows[0], QUESTIONS)
     answer = given.get("answer") or first_of(table.rows[0], ANSWERS)
-    listed = ", ".join(columns_of(table)) or "none"
+    listed = ", ".join(column_names(table)) or "none"
     if question or answer:
         there, lacking = ("question", "answer") if question else ("answer", "question")
         return EffaceError(
@@ -67,7 +67,7 @@ def unknown_shape(table: Table, given: Mapping[str, str], setting: str) -> Effac
 
 def _likely(table: Table, given: Mapping[str, str], name: str) -> str:
     """The column that may be meant, down to the text in it; NAME where none is alike."""
-    columns = [column for column in columns_of(table) if column not in given.values()]
+    columns = [column for column in column_names(table) if column not in given.values()]
     if name == "answer" and {"chosen", "rejected"} <= set(columns):  # pairs for DPO
         return "chosen"
     close = difflib.get_close_matches(name, columns, n=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from efface.data.readers.table import Row, kind
+from efface.data.readers.table import SourceRow, type_name
 from efface.errors import EffaceError
 from efface.schema import Prompt, Role, Turn
 
@@ -34,7 +34,7 @@ class Message:
     """Whether an answer is one to learn from: OpenAI's weight 0 says that it only goes into the history."""
 
 
-def messages_of(row: Row, column: str) -> tuple[Message, ...]:
+def messages_of(row: SourceRow, column: str) -> tuple[Message, ...]:
     """Return the messages that a column holds, without blank system prompts.
 
     A message has `role` and `content` (text, or a list of parts with `type: text`), or ShareGPT's `from` and
@@ -42,14 +42,14 @@ def messages_of(row: Row, column: str) -> tuple[Message, ...]:
     """
     value = row.value(column)
     if not isinstance(value, list):
-        problem = f"column {column!r} must hold a list of messages, not {kind(value)}"
+        problem = f"column {column!r} must hold a list of messages, not {type_name(value)}"
         raise row.refusal(problem, "write it as objects with role and content")
     found = (_message(row, column, place, each) for place, each in enumerate(value, 1))
     return tuple(message for message in found if message is not None)
 
 
 def exchanges(
-    row: Row, column: str, messages: Sequence[Message], before: tuple[Turn, ...]
+    row: SourceRow, column: str, messages: Sequence[Message], before: tuple[Turn, ...]
 ) -> tuple[tuple[Prompt, str], ...]:
     """Return every answer of the assistant with what it goes on from; a last question without answer is left out.
 
@@ -77,10 +77,12 @@ def unread_keys(messages: object) -> set[str]:
     return texts - _KEYS
 
 
-def _message(row: Row, column: str, place: int, message: object) -> Message | None:
+def _message(row: SourceRow, column: str, place: int, message: object) -> Message | None:
     what = f"message {place} of column {column!r}"
     if not isinstance(message, Mapping):
-        raise row.refusal(f"{what} is {kind(message)}, not an object", "write it as an object with role and content")
+        raise row.refusal(
+            f"{what} is {type_name(message)}, not an object", "write it as an object with role and content"
+        )
     if message.get("tool_calls") or message.get("function_call"):
         raise row.refusal(f"{what} calls a tool, which cannot be read", "remove the conversation")
     role, content = _role(row, what, message), message.get("content", message.get("value"))
@@ -90,7 +92,7 @@ def _message(row: Row, column: str, place: int, message: object) -> Message | No
     return Message(place, turn, is_target=message.get("weight") != 0)
 
 
-def _role(row: Row, what: str, message: Mapping[object, object]) -> Role:
+def _role(row: SourceRow, what: str, message: Mapping[object, object]) -> Role:
     role = message.get("role", message.get("from"))
     if not isinstance(role, str) or role.lower() not in _ROLES:
         problem = f"{what} has the role {role!r}, which is none of {', '.join(_ROLES)}"
@@ -98,21 +100,21 @@ def _role(row: Row, what: str, message: Mapping[object, object]) -> Role:
     return _ROLES[role.lower()]
 
 
-def _without_answers(row: Row, column: str, messages: Sequence[Message]) -> EffaceError:
+def _without_answers(row: SourceRow, column: str, messages: Sequence[Message]) -> EffaceError:
     if any(message.turn.role == "assistant" for message in messages):
         problem = f"every answer of the assistant in column {column!r} has weight 0"
         return row.refusal(problem, "give one another weight or remove the conversation")
     return row.refusal(f"column {column!r} holds no answer of the assistant", "add one or remove the conversation")
 
 
-def _joined(row: Row, what: str, content: object) -> object:
+def _joined(row: SourceRow, what: str, content: object) -> object:
     """Join the parts of a content that is a list."""
     if not isinstance(content, list):
         return content
     texts = []
     for part in content:
         if not isinstance(part, Mapping) or part.get("type") != "text":
-            found = part.get("type") if isinstance(part, Mapping) else kind(part)
+            found = part.get("type") if isinstance(part, Mapping) else type_name(part)
             raise row.refusal(f"{what} holds a part that is no text ({found})", "remove the conversation")
         texts.append(row.checked(part.get("text"), what))
     return "".join(texts)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 
-from efface.data.readers.table import Row, read_each
+from efface.data.readers.table import SourceRow, read_each
 from efface.errors import EffaceError
 
 Record = tuple[int, list[str]]
@@ -23,7 +23,7 @@ _SEPARATOR_LINE = re.compile(r"sep=(.)(?=\r?\n)")
 """What Excel writes above the header, and reads there."""
 
 
-def parse_csv(source: str, text: str, *, delimiters: Sequence[str] = _DELIMITERS) -> tuple[Row, ...]:
+def parse_csv(source: str, text: str, *, delimiters: Sequence[str] = _DELIMITERS) -> tuple[SourceRow, ...]:
     """Return one row per record below the header, numbered by the line it starts on.
 
     The delimiter is the one that a first line `sep=;` names, or that cuts the header into most columns, the first row
@@ -43,8 +43,8 @@ def parse_csv(source: str, text: str, *, delimiters: Sequence[str] = _DELIMITERS
     if not records[1:]:
         raise EffaceError(f"{source} has column names ({', '.join(columns)}) and no rows; write them below")
 
-    def row(record: Record) -> Row:
-        return Row(source, record[0], _values(source, *record, columns, delimiter), unit="line", is_cells=True)
+    def row(record: Record) -> SourceRow:
+        return SourceRow(source, record[0], _values(source, *record, columns, delimiter), unit="line", is_cells=True)
 
     return tuple(read_each(records[1:], row))
 

@@ -13,18 +13,18 @@ from efface.data.readers.arrow import parse_parquet
 from efface.data.readers.csv_file import parse_csv
 from efface.data.readers.json_file import holds_rows, parse_json, parse_json_lines
 from efface.data.readers.path_hints import other_format, where_instead
-from efface.data.readers.table import Row, Table
+from efface.data.readers.table import SourceRow, Table
 from efface.errors import EffaceError
 
 
-def _parse_document(source: str, text: str) -> tuple[Row, ...]:
+def _parse_document(source: str, text: str) -> tuple[SourceRow, ...]:
     """Return a whole text as one row."""
     if not text.strip():
         raise EffaceError(f"{source} is empty; fill it in or remove it")
-    return (Row(source, 1, {"text": text}),)
+    return (SourceRow(source, 1, {"text": text}),)
 
 
-_PARSERS: dict[str, Callable[[str, str], tuple[Row, ...]]] = {
+_PARSERS: dict[str, Callable[[str, str], tuple[SourceRow, ...]]] = {
     ".jsonl": parse_json_lines,
     ".ndjson": parse_json_lines,
     ".json": parse_json,
@@ -93,7 +93,7 @@ def decoded(path: Path, content: bytes) -> str:
         raise EffaceError(f"{path}, line {line}: not UTF-8 text; save the file as UTF-8") from error
 
 
-def _parser_for(path: Path, content: bytes) -> Callable[[str, str], tuple[Row, ...]]:
+def _parser_for(path: Path, content: bytes) -> Callable[[str, str], tuple[SourceRow, ...]]:
     if content.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"["):
         return parse_json
     endings = ", ".join([*_PARSERS, _PARQUET])

@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import json
 
-from efface.data.readers.table import Row, kind, read_each
+from efface.data.readers.table import SourceRow, read_each, type_name
 from efface.errors import EffaceError
 
 CONVERSATION_COLUMNS = ("messages", "conversations")
 """What chat data calls its list of messages: a lone object that has it is a row and no list of rows."""
 
 
-def parse_json_lines(source: str, text: str) -> tuple[Row, ...]:
+def parse_json_lines(source: str, text: str) -> tuple[SourceRow, ...]:
     """Return one row per line that holds a JSON object; blank lines are passed over.
 
     Lines end at a line feed only, since texts may hold the other characters that Unicode calls line breaks.
     Raises `EffaceError` for a text without rows, and for a line that is no JSON object.
     """
     numbered = ((number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip())
-    rows = tuple(read_each(numbered, lambda line: Row(source, line[0], _line(source, *line), unit="line")))
+    rows = tuple(read_each(numbered, lambda line: SourceRow(source, line[0], _line(source, *line), unit="line")))
     if not rows:
         raise EffaceError(f"{source} is empty; write one JSON object with a question and an answer per line")
     return rows
 
 
-def parse_json(source: str, text: str) -> tuple[Row, ...]:
+def parse_json(source: str, text: str) -> tuple[SourceRow, ...]:
     """Return the rows of a list of objects, of an object that holds one such list or a list a column, or of JSON lines.
 
     Raises `EffaceError` for anything else.
@@ -41,17 +41,17 @@ def parse_json(source: str, text: str) -> tuple[Row, ...]:
     return rows
 
 
-def _row(source: str, number: int, value: object) -> Row:
+def _row(source: str, number: int, value: object) -> SourceRow:
     if not isinstance(value, dict):
-        raise EffaceError(f"{source}, row {number}: {kind(value)}, not a JSON object; write a list of objects")
-    return Row(source, number, value)
+        raise EffaceError(f"{source}, row {number}: {type_name(value)}, not a JSON object; write a list of objects")
+    return SourceRow(source, number, value)
 
 
 def _rows_in(source: str, value: object) -> list[object]:
     if isinstance(value, list):
         return value
     if not isinstance(value, dict):
-        raise EffaceError(f"{source} holds {kind(value)} and no rows; write a list of objects")
+        raise EffaceError(f"{source} holds {type_name(value)} and no rows; write a list of objects")
     lists = {
         key: inner
         for key, inner in value.items()
@@ -106,7 +106,7 @@ def _line(source: str, number: int, line: str) -> dict[str, object]:
         problem = error.msg if isinstance(error, json.JSONDecodeError) else "it cannot be parsed"
         raise EffaceError(f"{where}: not valid JSON ({problem}); write one JSON object per line") from error
     if not isinstance(value, dict):
-        raise EffaceError(f"{where}: {kind(value)}, not a JSON object; write one object per line")
+        raise EffaceError(f"{where}: {type_name(value)}, not a JSON object; write one object per line")
     return value
 
 

@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from efface.errors import EffaceError, because
+from efface.errors import EffaceError, summarize_error
 
 
 def json_lines(purpose: str, rows: Any) -> str:
@@ -45,7 +45,7 @@ def _cell(where: str, column: object, value: object) -> str:
         return text.encode().decode()  # half a surrogate pair does not fit into a file
     except (TypeError, ValueError) as error:
         raise EffaceError(
-            f"{where}, column {str(column)!r}: cannot be written as JSON ({because(error)}); give text, numbers, lists "
+            f"{where}, column {str(column)!r}: cannot be written as JSON ({summarize_error(error)}); give text, numbers, lists "
             "and None, or leave the column out"
         ) from error
 

@@ -14,23 +14,28 @@ from efface.data.readers.columns import (
     DOCUMENTS,
     INPUTS,
     QUESTIONS,
-    columns_of,
+    column_names,
     first_of,
+    match_column,
     refuse_lone_message,
-    spelled,
-    unknown_shape,
+    unknown_columns_error,
 )
 from efface.data.readers.conversations import exchanges, messages_of, unread_keys
 from efface.data.readers.json_file import CONVERSATION_COLUMNS
-from efface.data.readers.table import Row, Table
-from efface.errors import EffaceError, nearest
+from efface.data.readers.table import SourceRow, Table
+from efface.errors import EffaceError, suggest
 from efface.schema import Item, Prompt, Turn
 
-Kind = Literal["question", "conversation", "document"]
+RowType = Literal["question", "conversation", "document"]
 
-_KINDS: dict[str, Kind] = {"question": "question", "answer": "question", "messages": "conversation", "text": "document"}
+_ROW_TYPES: dict[str, RowType] = {
+    "question": "question",
+    "answer": "question",
+    "messages": "conversation",
+    "text": "document",
+}
 """Which of our names decide the shape when they are given."""
-_READ: dict[Kind, tuple[str, ...]] = {
+_READERS: dict[RowType, tuple[str, ...]] = {
     "conversation": ("messages", "system"),
     "question": ("question", "answer", "system", *EXTRAS),
     "document": ("text",),
@@ -39,14 +44,14 @@ _READ: dict[Kind, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True)
-class Shape:
+class RowSchema:
     """How a table's rows become items."""
 
-    kind: Kind
+    kind: RowType
     names: Mapping[str, str]
     """Our name of a column -> the file's."""
 
-    def items(self, row: Row, id: str, passage_length: int) -> tuple[Item, ...]:
+    def items(self, row: SourceRow, id: str, passage_length: int) -> tuple[Item, ...]:
         """Return the row as items called `id`, or `id`/1, `id`/2 and so on where there are several."""
         match self.kind:
             case "document":
@@ -68,7 +73,7 @@ class Shape:
                 return (with_extras(row, id, _prompt(row, self.names), _answer(row, self.names["answer"]), self.names),)
 
 
-def find_shape(table: Table, columns: ColumnsConfig, setting: str) -> Shape:
+def detect_schema(table: Table, columns: ColumnsConfig, setting: str) -> RowSchema:
     """Return the shape that the given columns, else the names in the first row, tell; in whatever capitals.
 
     `setting`: where `columns` can be set, such as `data.forget`, to be named in complaints. Raises `EffaceError` for
@@ -77,18 +82,18 @@ def find_shape(table: Table, columns: ColumnsConfig, setting: str) -> Shape:
     given: dict[str, str] = columns.model_dump(exclude_none=True)
     _check_given(table, given, setting)
     first = table.rows[0]
-    chosen = next((_KINDS[name] for name in given if name in _KINDS), None)
-    for kind in [chosen] if chosen else _READ:
+    chosen = next((_ROW_TYPES[name] for name in given if name in _ROW_TYPES), None)
+    for kind in [chosen] if chosen else _READERS:
         if found := _DECISIVE[kind](first, given):
-            if foreign := [name for name in given if name not in _READ[kind]]:
+            if foreign := [name for name in given if name not in _READERS[kind]]:
                 problem = f"{setting}.columns.{foreign[0]}={given[foreign[0]]} means nothing for a {kind}"
-                raise EffaceError(f"{problem}, whose columns are {', '.join(_READ[kind])}: remove it")
-            there = columns_of(table)
-            return Shape(kind, {name: spelled(there, name) for name in _READ[kind]} | given | found)
-    raise unknown_shape(table, given, setting)
+                raise EffaceError(f"{problem}, whose columns are {', '.join(_READERS[kind])}: remove it")
+            there = column_names(table)
+            return RowSchema(kind, {name: match_column(there, name) for name in _READERS[kind]} | given | found)
+    raise unknown_columns_error(table, given, setting)
 
 
-def ignored_columns(table: Table, shape: Shape) -> list[str]:
+def ignored_columns(table: Table, shape: RowSchema) -> list[str]:
     """Return the columns that the shape does not read, sorted.
 
     Raises `EffaceError` for one that looks like a misspelled one, if the user can rename it.
@@ -100,7 +105,7 @@ def ignored_columns(table: Table, shape: Shape) -> list[str]:
     return sorted({column for row in table.rows for column in row.unknown_columns(known)})
 
 
-def ignored_keys(table: Table, shape: Shape) -> list[str]:
+def ignored_keys(table: Table, shape: RowSchema) -> list[str]:
     """Return the keys of messages that hold text and are not read, sorted."""
     columns = [shape.names[name] for name in ("messages", "question", "answer") if name in shape.names]
     values = (row.value(column) for row in table.rows for column in columns)
@@ -111,25 +116,25 @@ def _check_given(table: Table, given: Mapping[str, str], setting: str) -> None:
     for name, column in given.items():
         if not any(row.has(column) for row in table.rows):
             problem = f"{setting}.columns.{name}={column}: {table.name} has no such column"
-            raise EffaceError(f"{problem}; {nearest(column, columns_of(table))}")
+            raise EffaceError(f"{problem}; {suggest(column, column_names(table))}")
     if "question" in given and given["question"] == given.get("answer"):
         column = given["question"]
         raise EffaceError(f"{setting}.columns.question and .answer are both {column}; give a column of its own to each")
 
 
-def _conversation(row: Row, given: Mapping[str, str]) -> dict[str, str] | None:
+def _conversation(row: SourceRow, given: Mapping[str, str]) -> dict[str, str] | None:
     column = given.get("messages") or first_of(row, CONVERSATION_COLUMNS)
     return {"messages": column} if column else None
 
 
-def _document(row: Row, given: Mapping[str, str]) -> dict[str, str] | None:
+def _document(row: SourceRow, given: Mapping[str, str]) -> dict[str, str] | None:
     column = given.get("text") or first_of(row, DOCUMENTS)
     if "text" not in given and (column is None or column.lower() == "content"):
         refuse_lone_message(row)
     return {"text": column} if column else None
 
 
-def _question(row: Row, given: Mapping[str, str]) -> dict[str, str] | None:
+def _question(row: SourceRow, given: Mapping[str, str]) -> dict[str, str] | None:
     question = given.get("question") or first_of(row, (name for name in QUESTIONS if name != given.get("answer")))
     answer = given.get("answer") or first_of(row, (name for name in ANSWERS if name != given.get("question")))
     if not question or not answer:
@@ -138,7 +143,7 @@ def _question(row: Row, given: Mapping[str, str]) -> dict[str, str] | None:
     return {"question": question, "answer": answer} | ({"input": about} if about else {})
 
 
-_DECISIVE: dict[Kind, Callable[[Row, Mapping[str, str]], dict[str, str] | None]] = {
+_DECISIVE: dict[RowType, Callable[[SourceRow, Mapping[str, str]], dict[str, str] | None]] = {
     "conversation": _conversation,
     "question": _question,
     "document": _document,
@@ -146,7 +151,7 @@ _DECISIVE: dict[Kind, Callable[[Row, Mapping[str, str]], dict[str, str] | None]]
 """Return the columns that make a row one of this shape, by our names; None where they are not there."""
 
 
-def _prompt(row: Row, names: Mapping[str, str]) -> Prompt:
+def _prompt(row: SourceRow, names: Mapping[str, str]) -> Prompt:
     column = names["question"]
     if _holds_messages(row, column):
         turns = tuple(message.turn for message in messages_of(row, column))
@@ -159,7 +164,7 @@ def _prompt(row: Row, names: Mapping[str, str]) -> Prompt:
     return Prompt(question, _system(row, names["system"], ()))
 
 
-def _answer(row: Row, column: str) -> str:
+def _answer(row: SourceRow, column: str) -> str:
     if not _holds_messages(row, column):
         return row.text(column)
     turns = [message.turn for message in messages_of(row, column)]
@@ -169,12 +174,12 @@ def _answer(row: Row, column: str) -> str:
     return turns[0].content
 
 
-def _holds_messages(row: Row, column: str) -> bool:
+def _holds_messages(row: SourceRow, column: str) -> bool:
     value = row.value(column)
     return isinstance(value, list) and bool(value) and isinstance(value[0], Mapping)
 
 
-def _system(row: Row, column: str, turns: tuple[Turn, ...]) -> tuple[Turn, ...]:
+def _system(row: SourceRow, column: str, turns: tuple[Turn, ...]) -> tuple[Turn, ...]:
     """Return the system prompt that stands in a column of its own, if there is one; it comes before the turns."""
     system = row.text_or_blank(column)
     if not system:

@@ -24,7 +24,7 @@ R = TypeVar("R")
 
 
 @dataclass(frozen=True)
-class Row:
+class SourceRow:
     """Named values and where they stand.
 
     A column is named as in the file; a dot reaches into an object, and into a list by a number counted from 0
@@ -92,7 +92,7 @@ class Row:
         if value is None:
             raise self.refusal(f"{what} holds nothing", "fill it in or remove the row")
         if not isinstance(value, str):
-            raise self.refusal(f"{what} must hold text, not {kind(value)}", "turn it into text")
+            raise self.refusal(f"{what} must hold text, not {type_name(value)}", "turn it into text")
         if not value.strip():
             raise self.refusal(f"{what} is blank", "fill it in or remove the row")
         try:
@@ -158,7 +158,7 @@ class Table:
 
     name: str
     """As it appears in complaints and in `Task.sources`."""
-    rows: tuple[Row, ...]
+    rows: tuple[SourceRow, ...]
     sha256: str
     """Of the content: a file's bytes (unpacked, if compressed), or rows as canonical JSON."""
     warnings: tuple[str, ...] = ()
@@ -183,7 +183,7 @@ def read_each(rows: Iterable[T], read: Callable[[T], R]) -> list[R]:
     raise EffaceError(f"{first} ({more:,} more {'rows have' if more > 1 else 'row has'} a problem)" if more else first)
 
 
-def kind(value: object) -> str:
+def type_name(value: object) -> str:
     """Say in words what a JSON, Parquet or CSV value is."""
     names = {type(None): "null", bool: "true or false", int: "a number", float: "a number", str: "text", list: "a list"}
     return names.get(type(value), "an object" if isinstance(value, Mapping) else f"a {type(value).__name__}")

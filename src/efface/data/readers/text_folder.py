@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 
 from efface.data.readers.file_formats import DOCUMENTS, TABLES, content_of, decoded, format_of, misnamed
-from efface.data.readers.table import Row, Table
+from efface.data.readers.table import SourceRow, Table
 from efface.errors import EffaceError
 
 _NAMED = 5
@@ -28,7 +28,7 @@ def read_folder(folder: Path) -> Table:
     documents = [path for path in paths if format_of(path) in DOCUMENTS]
     if not documents:
         raise EffaceError(f"the folder {folder} holds no .txt or .md file and no saved dataset; give a file inside it")
-    rows: list[Row] = []
+    rows: list[SourceRow] = []
     blank, warnings, digest = [], [], hashlib.sha256()
     for path in documents:
         content = content_of(path)
@@ -36,7 +36,7 @@ def read_folder(folder: Path) -> Table:
         digest.update(_line(folder, path, content))
         warnings += misnamed(path, text)
         if text.strip():
-            rows.append(Row(str(path), len(rows) + 1, {"text": text}))
+            rows.append(SourceRow(str(path), len(rows) + 1, {"text": text}))
         else:
             blank.append(path)
     if not rows:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from efface.data.items import to_item
 from efface.data.readers.file_formats import read_file
-from efface.data.readers.table import Row
+from efface.data.readers.table import SourceRow
 from efface.errors import EffaceError
 from efface.schema import Item
 
@@ -27,7 +27,7 @@ class Benchmark:
                 "benchmarks, which holds tofu/ and real_world/"
             )
 
-    def rows(self, name: str) -> tuple[Row, ...]:
+    def rows(self, name: str) -> tuple[SourceRow, ...]:
         """Read `name`.json. Raises `EffaceError` where it is missing or damaged."""
         file = read_file(self.folder / f"{name}.json")
         self.sources[f"{self.folder.name}/{name}.json"] = file.sha256

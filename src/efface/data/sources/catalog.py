@@ -8,7 +8,7 @@ from typing import Literal
 
 from efface.data.config import SHORTHANDS, DataConfig
 from efface.data.sources.download import default_folder, published, status
-from efface.data.sources.generated_authors import MAX_AUTHORS, load_material
+from efface.data.sources.synthetic_authors import MAX_AUTHORS, load_material
 
 Presence = Literal["complete", "partial", "absent"]
 
@@ -18,7 +18,7 @@ class DataSet:
     """One source of data as `efface data list` tells of it."""
 
     name: str
-    """What `efface data fetch` calls it; `generated` and `files` need no fetching."""
+    """What `efface data fetch` calls it; `synthetic-authors` and `files` need no fetching."""
     about: str
     settings: tuple[str, ...]
     """What `data=` may be to use it."""
@@ -57,12 +57,12 @@ def catalog(data_dir: Path | None) -> tuple[DataSet, ...]:
 
 
 def _generated() -> DataSet:
-    defaults = DataConfig(source="generated")
+    defaults = DataConfig(source="synthetic-authors")
     per_author = len(load_material().attributes)
     return DataSet(
-        name="generated",
+        name="synthetic-authors",
         about=f"authors made up from word lists, up to {MAX_AUTHORS}, with paraphrases, wrong answers and key facts",
-        settings=_shorthands("generated"),
+        settings=_shorthands("synthetic-authors"),
         questions=f"{per_author} an author; {per_author * defaults.authors} unless data.authors says otherwise",
         source="efface itself",
         license="that of efface",
@@ -76,7 +76,7 @@ def _files() -> DataSet:
         name="files",
         about="your own questions and answers, conversations or documents: JSON lines, JSON, CSV, TSV, Parquet, text, "
         "a folder of texts, a saved dataset, or hf:OWNER/NAME",
-        settings=("data.forget=FILE data.retain=FILE", "data.forget=FILE data.retain=generated"),
+        settings=("data.forget=FILE data.retain=FILE", "data.forget=FILE data.retain=model-answers"),
         questions="as many as you have",
         source="you",
         license="yours",

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, BinaryIO, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
-from efface.errors import EffaceError, nearest
+from efface.errors import EffaceError, suggest
 
 if TYPE_CHECKING:
     from requests import RequestException
@@ -78,7 +78,7 @@ def published_benchmark(name: str) -> PublishedBenchmark:
     try:
         return published()[name]
     except KeyError:
-        raise EffaceError(f"unknown benchmark {name!r}: {nearest(name, published())}") from None
+        raise EffaceError(f"unknown benchmark {name!r}: {suggest(name, published())}") from None
 
 
 def default_folder() -> Path:

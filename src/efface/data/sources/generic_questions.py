@@ -11,7 +11,7 @@ from importlib import resources
 
 import yaml
 
-from efface.data.selection import evenly_spread
+from efface.data.selection import evenly_spaced
 from efface.errors import EffaceError
 from efface.schema import EvaluationSet, Item, Task
 
@@ -51,7 +51,7 @@ def first_generic_questions(count: int) -> tuple[GenericQuestion, ...]:
     return load_generic_questions()[:count]
 
 
-def keep_own_answers(task: Task, answers: Mapping[str, str], *, retain_evaluation: int) -> Task:
+def with_model_answers(task: Task, answers: Mapping[str, str], *, retain_evaluation: int) -> Task:
     """The task with a model's own answers to keep: id of a generic question -> answer.
 
     Every fourth question is not trained on but scored, as the set `retain`: what changes there is what unlearning
@@ -66,11 +66,11 @@ def keep_own_answers(task: Task, answers: Mapping[str, str], *, retain_evaluatio
     retain = tuple(item for held_out, item in items if not held_out)
     if not scored or not retain:
         raise EffaceError(
-            f"data.retain=generated: the model answered {len(items)} generic questions, too "
+            f"data.retain=model-answers: the model answered {len(items)} generic questions, too "
             "few to keep and to score; give data.retain=FILE, or another text.format if it should have answered"
         )
     evaluation = EvaluationSet(
-        name="retain", items=evenly_spread(scored, retain_evaluation), entailment_premise="answer"
+        name="retain", items=evenly_spaced(scored, retain_evaluation), entailment_premise="answer"
     )
     return task.model_copy(
         update={
@@ -81,7 +81,7 @@ def keep_own_answers(task: Task, answers: Mapping[str, str], *, retain_evaluatio
     )
 
 
-def up_to_last_sentence(text: str) -> str:
+def truncate_to_sentence(text: str) -> str:
     """The text without the sentence that was cut short; all of it where there is no whole one."""
     ends = [match.end() for match in _SENTENCE_END.finditer(text)]
     return text[: ends[-1]] if ends else text

@@ -12,7 +12,7 @@ from typing import Literal
 import yaml
 from pydantic import BaseModel, ConfigDict
 
-from efface.data.question_files import Question, Questions
+from efface.data.question_files import FileQuestion, QuestionFile
 from efface.schema import Item
 
 _WRONG_ANSWERS = 5
@@ -35,7 +35,7 @@ class Attribute(BaseModel):
         return fact.rsplit(maxsplit=1)[-1] if self.key == "last word" else fact
 
 
-class Kind(BaseModel):
+class FactType(BaseModel):
     """Entities of one kind: what can be asked of them, and entity -> attribute -> fact."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -45,30 +45,30 @@ class Kind(BaseModel):
 
 
 @cache
-def load_kinds() -> dict[str, Kind]:
+def load_fact_types() -> dict[str, FactType]:
     """Read `known_facts.yaml`."""
     text = resources.files("efface.data.sources").joinpath("known_facts.yaml").read_text(encoding="utf-8")
-    return {name: Kind.model_validate(kind) for name, kind in yaml.safe_load(text).items()}
+    return {name: FactType.model_validate(kind) for name, kind in yaml.safe_load(text).items()}
 
 
 @cache
-def load_known_facts() -> Questions:
+def load_known_facts() -> QuestionFile:
     """Return a question for every fact, kind after kind and entity after entity, always the same.
 
     An item's `key_fact` occurs in its answer and paraphrased answer, in none of its five wrong answers, which put
     facts of other entities into the words of the answer, and not in its questions.
     """
     questions = tuple(
-        Question(_item(label, kind, name, attribute), label)
-        for label, kind in load_kinds().items()
+        FileQuestion(_item(label, kind, name, attribute), label)
+        for label, kind in load_fact_types().items()
         for name, facts in kind.entities.items()
         for attribute in facts
     )
     digest = hashlib.sha256("\n".join(each.item.model_dump_json() for each in questions).encode()).hexdigest()
-    return Questions("the facts that come with efface", digest, questions)
+    return QuestionFile("the facts that come with efface", digest, questions)
 
 
-def _item(label: str, kind: Kind, name: str, attribute: str) -> Item:
+def _item(label: str, kind: FactType, name: str, attribute: str) -> Item:
     wording = kind.attributes[attribute]
     fact, id_ = str(kind.entities[name][attribute]), f"fact/{label}/{name}/{attribute}"
     others = {str(facts[attribute]) for facts in kind.entities.values() if attribute in facts}

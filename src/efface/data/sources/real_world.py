@@ -6,7 +6,7 @@ from pathlib import Path
 
 from efface.data.sources.benchmark_files import Benchmark
 from efface.data.sources.refusals import load_refusals
-from efface.data.task_checks import checked
+from efface.data.task_checks import check_task_items
 from efface.schema import EvaluationSet, Item, Task
 
 
@@ -16,7 +16,7 @@ def load_real_world(folder: Path) -> Task:
     `folder` holds the benchmark's JSON-lines files. Raises `EffaceError` where one is missing or damaged.
     """
     benchmark = Benchmark(folder)
-    return checked(
+    return check_task_items(
         Task(
             name="real-world",
             forget=benchmark.items("forget"),

@@ -10,8 +10,8 @@ from efface.data.config import Split
 from efface.data.items import to_item
 from efface.data.sources.benchmark_files import Benchmark
 from efface.data.sources.refusals import load_refusals
-from efface.data.subsets import forgotten_earlier
-from efface.data.task_checks import checked
+from efface.data.subsets import forgotten_before_sets
+from efface.data.task_checks import check_task_items
 from efface.errors import EffaceError
 from efface.schema import EvaluationSet, Item, Task
 
@@ -34,14 +34,14 @@ def load_tofu(folder: Path, split: Split, task: int, retain_evaluation: int, *, 
         if each not in tasks or each not in perturbed:
             raise EffaceError(f"{folder}: {split}.json and {split}_perturbed.json must both have rows of task {each}")
     not_yet_unlearned = [item for other, items in tasks.items() if other not in (task, *after) for item in items]
-    return checked(
+    return check_task_items(
         Task(
             name=f"tofu-{split}-task{task}",
             forget=tuple(tasks[task]),
             retain=(*benchmark.items(_NEVER_FORGOTTEN[split]), *not_yet_unlearned),
             evaluation=(
                 _evaluation("forget", perturbed[task][:_FORGET_EVALUATION]),
-                *forgotten_earlier([perturbed[each][:_FORGET_EVALUATION] for each in after]),
+                *forgotten_before_sets([perturbed[each][:_FORGET_EVALUATION] for each in after]),
                 _evaluation("retain", benchmark.items("retain_perturbed")[:retain_evaluation]),
                 _evaluation("real_authors", benchmark.items("real_authors_perturbed")),
                 _evaluation("world_facts", benchmark.items("world_facts_perturbed")),

@@ -8,15 +8,15 @@ from typing import Any, Literal
 from efface.data.config import DataConfig, FileConfig
 from efface.data.passages import MIN_SCORED, continuation
 from efface.data.readers.read import read_table
-from efface.data.readers.row_types import Shape, find_shape, ignored_columns, ignored_keys
-from efface.data.readers.table import Row, Table, read_each
+from efface.data.readers.row_types import RowSchema, detect_schema, ignored_columns, ignored_keys
+from efface.data.readers.table import SourceRow, Table, read_each
 from efface.data.sources.refusals import load_refusals
-from efface.data.subsets import forgotten_earlier, kept, rest_of, scored_of_kept
-from efface.data.task_checks import checked
+from efface.data.subsets import exclude_items, forgotten_before_sets, remaining_retain, retain_evaluation_set
+from efface.data.task_checks import check_task_items
 from efface.errors import EffaceError
 from efface.schema import EvaluationSet, Item, Task
 
-Purpose = Literal["forget", "retain", "padding"]
+Purpose = Literal["forget", "retain", "extra_retain"]
 
 _PLACEHOLDERS = {"nan", "none", "null", "n/a", "-"}
 """What tools write where there is no answer; in any capitals."""
@@ -31,19 +31,19 @@ def load_files(config: DataConfig) -> Task:
     `EffaceError` naming file, line and column for whatever cannot be used.
     """
     forget = LoadedFile(config.forget, "forget", config.passage_length)
-    earlier = [LoadedFile(each, "forget", config.passage_length) for each in config.after]
+    earlier = [LoadedFile(each, "forget", config.passage_length) for each in config.forgotten_before]
     repeated = _forgotten_twice(forget, earlier)
     loaded, items = [forget, *earlier], tuple[Item, ...]()
     evaluation = [EvaluationSet(name="forget", items=forget.scored(), entailment_premise="output")]
-    evaluation += forgotten_earlier([each.scored() for each in earlier])
+    evaluation += forgotten_before_sets([each.scored() for each in earlier])
     if isinstance(config.retain, FileConfig):
         retain = LoadedFile(config.retain, "retain", config.passage_length)
-        gone = [*earlier, forget] if config.keep_rest else earlier
-        items = kept(retain.items, [each.items for each in gone], name=retain.name)
+        gone = [*earlier, forget] if config.retain_minus_forget else earlier
+        items = remaining_retain(retain.items, [each.items for each in gone], name=retain.name)
         asked = [each.scored() for each in gone]
-        evaluation.append(scored_of_kept(retain.scored(), asked, config.retain_evaluation, name=retain.name))
+        evaluation.append(retain_evaluation_set(retain.scored(), asked, config.retain_evaluation, name=retain.name))
         loaded.append(retain)
-    return checked(
+    return check_task_items(
         Task(
             name="files",
             forget=forget.items,
@@ -62,7 +62,7 @@ def load_files_training_set(config: DataConfig) -> tuple[Item, ...]:
     if not isinstance(config.retain, FileConfig):
         return forget
     retain = LoadedFile(config.retain, "retain", config.passage_length).items
-    return (*forget, *(rest_of(retain, forget) if config.keep_rest else retain))
+    return (*forget, *(exclude_items(retain, forget) if config.retain_minus_forget else retain))
 
 
 class LoadedFile:
@@ -72,11 +72,11 @@ class LoadedFile:
         """`file`: a `FileConfig`, as the settings have made sure."""
         setting = f"data.{purpose}"
         table = read_table(file, setting)
-        shape = find_shape(table, file.columns, setting)
+        shape = detect_schema(table, file.columns, setting)
         ignored = ignored_columns(table, shape)
         self.name, self.sha256 = table.name, table.sha256
 
-        def items_of(row: Row) -> tuple[Item, ...]:
+        def items_of(row: SourceRow) -> tuple[Item, ...]:
             return shape.items(row, f"{purpose}/{row.number:04d}", passage_length)
 
         items = read_each(table.rows, items_of)
@@ -102,14 +102,14 @@ class LoadedFile:
 def _forgotten_twice(forget: LoadedFile, earlier: Sequence[LoadedFile]) -> list[str]:
     """Warn of a request that repeats part of an earlier one; raise `EffaceError` where it repeats all of it."""
     before = [item for each in earlier for item in each.items]
-    new = rest_of(forget.items, before)
+    new = exclude_items(forget.items, before)
     if not new:
         raise EffaceError(f"{forget.name} holds nothing that was not forgotten before; remove this request")
     repeated = len(forget.items) - len(new)
     return [f"{forget.name}: {repeated:,} item(s) were forgotten by an earlier request"] if repeated else []
 
 
-def _unread_messages(table: Table, shape: Shape) -> list[str]:
+def _unread_messages(table: Table, shape: RowSchema) -> list[str]:
     keys = ignored_keys(table, shape)
     return [f"{table.name}: not read in its messages: {', '.join(keys)}"] if keys else []
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from efface.report.page.load_run import Run
+from efface.report.page.load_run import ReportRun
 from efface.report.page.loss_curve import thinned
 from efface.report.page.summary import aggregates
 
@@ -21,7 +21,7 @@ class Point:
     efficacy: float
 
 
-def points(run: Run, *, partial: bool) -> list[Point]:
+def points(run: ReportRun, *, partial: bool) -> list[Point]:
     """The run's models in order, as far as both numbers are there."""
     found = []
     for stage, each in aggregates(run, partial=partial).items():
@@ -46,7 +46,7 @@ def plane(named: Sequence[tuple[str, Sequence[Point]]]) -> list[dict[str, object
     ]
 
 
-def curves(run: Run) -> dict[str, list[float | None]] | None:
+def curves(run: ReportRun) -> dict[str, list[float | None]] | None:
     """The loss terms over the steps, for the script; None where nothing was trained."""
     steps = thinned(run.steps)
     if not steps:

@@ -13,10 +13,10 @@ from typing import Any
 
 from efface.artifacts import METRICS
 from efface.report.page import chart_data, tables
-from efface.report.page.load_run import Run
+from efface.report.page.load_run import ReportRun
 from efface.report.page.loss_curve import thinned
 from efface.report.page.question_data import as_data, longest
-from efface.report.page.question_rows import RIGHT_ROUGE, Row, rows
+from efface.report.page.question_rows import RIGHT_ROUGE, QuestionRow, question_rows
 from efface.report.page.sanitize import clean, in_script
 from efface.report.page.summary import (
     AGGREGATE_NAMES,
@@ -40,13 +40,13 @@ class _View:
     """What the template shows of one run."""
 
     name: str
-    run: Run
+    run: ReportRun
     summary: Summary
-    rows: Sequence[Row]
+    rows: Sequence[QuestionRow]
     points: Sequence[chart_data.Point]
 
 
-def page(runs: Sequence[Run], *, version: str) -> str:
+def page(runs: Sequence[ReportRun], *, version: str) -> str:
     """One whole HTML document about the runs, most important things first; `version` is that of efface."""
     from jinja2 import Environment, StrictUndefined
 
@@ -79,8 +79,8 @@ def page(runs: Sequence[Run], *, version: str) -> str:
     )
 
 
-def _view(name: str, run: Run, *, partial: bool) -> _View:
-    found = rows(run)
+def _view(name: str, run: ReportRun, *, partial: bool) -> _View:
+    found = question_rows(run)
     return _View(name, run, summarize(run, found), found, chart_data.points(run, partial=partial))
 
 
@@ -106,7 +106,7 @@ def _side_by_side(views: Sequence[_View], *, partial: bool) -> tables.Table | No
     return tables.side_by_side({view.name: view.run for view in views}, bad, partial=partial)
 
 
-def _about(run: Run) -> dict[str, object]:
+def _about(run: ReportRun) -> dict[str, object]:
     """Which definition and models scored, and what is missing."""
     models = [scores for _, scores in scores_of(run)]
     if run.queue is not None:
@@ -120,7 +120,7 @@ def _about(run: Run) -> dict[str, object]:
     }
 
 
-def _heat(run: Run) -> Mapping[str, Any] | None:
+def _heat(run: ReportRun) -> Mapping[str, Any] | None:
     """The continual matrix: of each request its efficacy over time; and the utility that is left."""
     if run.queue is None:
         return None
@@ -133,7 +133,7 @@ def _heat(run: Run) -> Mapping[str, Any] | None:
     }
 
 
-def _repeated(run: Run) -> dict[str, str]:
+def _repeated(run: ReportRun) -> dict[str, str]:
     """The manifest as JSON, the command that was given, and the one that repeats the run."""
     command = "evaluate" if run.kind == "evaluation" else "run"
     manifest = run.manifest

@@ -25,7 +25,7 @@ _Read = TypeVar("_Read", bound=BaseModel)
 
 
 @dataclass(frozen=True)
-class Run:
+class ReportRun:
     """What lies in a folder of `efface run` or `efface evaluate`; what is not there yet is empty."""
 
     path: Path
@@ -52,7 +52,7 @@ class Run:
         return self.results if isinstance(self.results, ContinualResults) else None
 
 
-def read_run(path: Path) -> Run:
+def load_report_run(path: Path) -> ReportRun:
     """Read what lies in the folder. Raises `EffaceError` for what is no run, damaged, or has nothing to show yet."""
     if not path.is_dir():
         wrong = "is a file" if path.exists() else "does not exist"
@@ -64,7 +64,7 @@ def read_run(path: Path) -> Run:
             f"{path / 'config.yaml'} names no definition of scores; give the folder of a run that unlearns"
         )
     method = settings.get("method")
-    start = Run(path=path, kind="run", definition=definition, settings=text, manifest=_manifest(path))
+    start = ReportRun(path=path, kind="run", definition=definition, settings=text, manifest=_manifest(path))
     if not isinstance(method, str):
         return _evaluation(start)
     run = (_queue if settings.get("continual") else _run)(replace(start, method=method))
@@ -89,7 +89,7 @@ def _settings(path: Path) -> tuple[dict[str, Any], str]:
     return settings, text
 
 
-def _evaluation(start: Run) -> Run:
+def _evaluation(start: ReportRun) -> ReportRun:
     path = start.path
     values = _json(path / "scores.json")
     if values is None:
@@ -100,7 +100,7 @@ def _evaluation(start: Run) -> Run:
     return replace(start, kind="evaluation", after=scores, records={"after": _records(path / "records")})
 
 
-def _run(start: Run) -> Run:
+def _run(start: ReportRun) -> ReportRun:
     path = start.path
     records = {stage: _records(path / "records" / stage) for stage in ("before", "after")}
     found = replace(start, steps=read_steps(path / "metrics.jsonl"), records=records)
@@ -112,7 +112,7 @@ def _run(start: Run) -> Run:
     return replace(found, before=results.before, after=results.after, results=results, epochs=epochs)
 
 
-def _so_far(found: Run) -> Run:
+def _so_far(found: ReportRun) -> ReportRun:
     before, after = (
         score_records(records, found.definition) if (records := found.records[stage]) else None
         for stage in ("before", "after")
@@ -126,7 +126,7 @@ def _so_far(found: Run) -> Run:
     )
 
 
-def _to_come(found: Run) -> str:
+def _to_come(found: ReportRun) -> str:
     if (found.path / "model").is_dir() and not found.records["before"]:
         return "The model was not scored; efface evaluate can do that."
     if found.steps and found.steps[-1].step < found.steps[-1].steps:
@@ -144,7 +144,7 @@ def _epochs(folder: Path, definition: str, steps: Sequence[Step]) -> list[EpochS
     return found
 
 
-def _queue(start: Run) -> Run:
+def _queue(start: ReportRun) -> ReportRun:
     path = start.path
     folders = sorted(each for each in (path / "requests").glob("*") if each.name.isdecimal())
     done = [each for each in folders if (each / "results.json").is_file()]
@@ -169,7 +169,7 @@ def _queue(start: Run) -> Run:
     )
 
 
-def _so_far_of_queue(start: Run, done: Sequence[Path], first: Records) -> ContinualResults | None:
+def _so_far_of_queue(start: ReportRun, done: Sequence[Path], first: Records) -> ContinualResults | None:
     """The results of the requests that are through, as far as the first model was asked."""
     known = [each for number, each in enumerate(done, 1) if f"forgotten-{number}" in first]
     results = [_valid(Results, each / "results.json", _json(each / "results.json") or {}) for each in known]

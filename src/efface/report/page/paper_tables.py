@@ -9,8 +9,8 @@ from typing import Literal, cast
 from efface.artifacts import METRICS, SetScores
 from efface.report.export import Cell, flat_table
 from efface.report.page import tables
-from efface.report.page.load_run import Run
-from efface.report.page.question_rows import Row, rows
+from efface.report.page.load_run import ReportRun
+from efface.report.page.question_rows import QuestionRow, question_rows
 from efface.report.page.summary import (
     AGGREGATE_NAMES,
     METRIC_NAMES,
@@ -25,7 +25,7 @@ _FACTS = ("run", "method", "definition", "unfinished", "stage", "set", "id", "n"
 _TEXTS = ("verdict", "question", "answer", "output")
 
 
-def papers(runs: Sequence[Run], form: Literal["markdown", "latex"]) -> str:
+def papers(runs: Sequence[ReportRun], form: Literal["markdown", "latex"]) -> str:
     """The aggregates of all runs and the metrics of each, as tables with a line above; LaTeX needs booktabs."""
     named = dict(zip(tables.names_of(runs), runs, strict=True))
     partial = partial_metrics([scores for run in runs for _, scores in scores_of(run)])
@@ -40,16 +40,16 @@ def papers(runs: Sequence[Run], form: Literal["markdown", "latex"]) -> str:
     return "\n".join(parts)
 
 
-def spreadsheet(runs: Sequence[Run]) -> str:
+def spreadsheet(runs: Sequence[ReportRun]) -> str:
     """One CSV table: a row for each model, epoch or request, for each set, and for each question.
 
     Text that a spreadsheet would take for a formula opens with an apostrophe.
     """
     partial = partial_metrics([scores for run in runs for _, scores in scores_of(run)]) is not None
     scored = [each for run in runs for _, scores in scores_of(run) for each in scores.sets.values()]
-    own = dict.fromkeys(f"own_{key}" for each in scored for key in each.own)
+    custom = dict.fromkeys(f"custom_{key}" for each in scored for key in each.custom)
     shared = [f"partial_{name}" for name in AGGREGATE_NAMES] if partial else []
-    columns = [*_FACTS, *AGGREGATE_NAMES, *shared, *METRICS, *own, *_TEXTS]
+    columns = [*_FACTS, *AGGREGATE_NAMES, *shared, *METRICS, *custom, *_TEXTS]
     lines = []
     for name, run in zip(tables.names_of(runs), runs, strict=True):
         facts = {"run": name, "method": run.method, "definition": run.definition, "unfinished": run.unfinished}
@@ -57,7 +57,7 @@ def spreadsheet(runs: Sequence[Run]) -> str:
     return flat_table("csv", columns, cast(list[list[Cell]], lines))
 
 
-def _lines(run: Run, *, partial: bool) -> Iterable[dict[str, object]]:
+def _lines(run: ReportRun, *, partial: bool) -> Iterable[dict[str, object]]:
     whole, shared = aggregates(run, partial=False), aggregates(run, partial=True)
     for stage, numbers in whole.items():
         values: dict[str, object] = {"stage": "" if run.kind == "evaluation" else stage, **asdict(numbers)}
@@ -67,16 +67,16 @@ def _lines(run: Run, *, partial: bool) -> Iterable[dict[str, object]]:
     for stage, scores in scores_of(run):
         for name, each in scores.sets.items():
             yield {"stage": stage, "set": name, "n": each.n, **_metrics(each)}
-    for row in rows(run):
+    for row in question_rows(run):
         yield from _questions(row, single=run.kind == "evaluation")
 
 
 def _metrics(scores: SetScores) -> dict[str, object]:
     six: dict[str, object] = {metric: getattr(scores, metric) for metric in METRICS}
-    return six | {f"own_{name}": value for name, value in scores.own.items()}
+    return six | {f"custom_{name}": value for name, value in scores.custom.items()}
 
 
-def _questions(row: Row, *, single: bool) -> Iterable[dict[str, object]]:
+def _questions(row: QuestionRow, *, single: bool) -> Iterable[dict[str, object]]:
     shared = {"set": row.set, "id": row.id, "verdict": row.verdict, "question": row.question, "answer": row.answer}
     for stage, output, scores in (
         ("before", row.before, row.before_scores),
@@ -86,8 +86,8 @@ def _questions(row: Row, *, single: bool) -> Iterable[dict[str, object]]:
             yield {**shared, "stage": stage, "output": output, **dict(zip(METRICS, scores, strict=True))}
 
 
-def _bad(runs: Mapping[str, Run]) -> dict[str, tuple[int, int]]:
-    found = {name: summarize(run, rows(run)) for name, run in runs.items()}
+def _bad(runs: Mapping[str, ReportRun]) -> dict[str, tuple[int, int]]:
+    found = {name: summarize(run, question_rows(run)) for name, run in runs.items()}
     return {name: (each.forget.bad, each.keep.bad) for name, each in found.items()}
 
 

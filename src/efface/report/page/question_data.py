@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from efface.report.page.question_rows import Row, Values
+from efface.report.page.question_rows import QuestionRow, Values
 from efface.report.page.sanitize import clean, differences
 
 _MOST_CHARACTERS = 2_500_000
@@ -12,7 +12,7 @@ _MOST_CHARACTERS = 2_500_000
 _LIMITS = (20_000, 5_000, 1_000, 300)
 
 
-def longest(runs: Sequence[Sequence[Row]]) -> int | None:
+def longest(runs: Sequence[Sequence[QuestionRow]]) -> int | None:
     """How many characters of a text the page holds; None for all."""
     lengths = [len(text) for rows in runs for row in rows for text in _texts(row)]
     if sum(lengths) <= _MOST_CHARACTERS:
@@ -21,13 +21,13 @@ def longest(runs: Sequence[Sequence[Row]]) -> int | None:
     return next(fitting, _LIMITS[-1])
 
 
-def as_data(rows: Sequence[Row], limit: int | None) -> list[list[object]]:
+def as_data(rows: Sequence[QuestionRow], limit: int | None) -> list[list[object]]:
     """What matters most first: set, id, question, answer, differences, scores before and after, verdict, place."""
     order = sorted(range(len(rows)), key=lambda place: -rows[place].weight)
     return [_data(rows[place], place, limit) for place in order]
 
 
-def _data(row: Row, place: int, limit: int | None) -> list[object]:
+def _data(row: QuestionRow, place: int, limit: int | None) -> list[object]:
     return [
         row.set,
         clean(row.id),
@@ -41,7 +41,7 @@ def _data(row: Row, place: int, limit: int | None) -> list[object]:
     ]
 
 
-def _said(row: Row, limit: int | None) -> object:
+def _said(row: QuestionRow, limit: int | None) -> object:
     """The differences of both outputs, or of the only one."""
     before, after = (None if text is None else _cut(text, limit) for text in (row.before, row.after))
     if before is not None and after is not None:
@@ -56,7 +56,7 @@ def _cut(text: str, limit: int | None) -> str:
     return f"{clean(text[:limit])} … [{len(text) - limit:,} more characters: see the run's records]"
 
 
-def _texts(row: Row) -> list[str]:
+def _texts(row: QuestionRow) -> list[str]:
     return [row.question, row.answer, row.before or "", row.after or ""]
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from efface.artifacts import METRICS, Record
-from efface.report.page.load_run import Run
+from efface.report.page.load_run import ReportRun
 from efface.scores.definitions import Definition
 from efface.scores.definitions import definition as find_definition
 from efface.scores.from_records import from_records
@@ -27,7 +27,7 @@ Values = tuple[float | None, ...]
 
 
 @dataclass(frozen=True)
-class Row:
+class QuestionRow:
     """One question. Of a run that is not through, or of a single model, one side is None."""
 
     set: str
@@ -68,7 +68,7 @@ def right(scores: Values) -> bool:
     return (of["rouge"] or 0) >= RIGHT_ROUGE if of["entailment"] is None else of["entailment"] == 1
 
 
-def rows(run: Run) -> list[Row]:
+def question_rows(run: ReportRun) -> list[QuestionRow]:
     """One row a question, in the order of sets and records."""
     rules = find_definition(run.definition)
     before, after = (run.records.get(stage, {}) for stage in ("before", "after"))
@@ -83,11 +83,11 @@ def rows(run: Run) -> list[Row]:
 
 def _row(
     name: str, key: str, records: tuple[Mapping[str, Record], ...], scores: Mapping[str, Mapping[str, Values]]
-) -> Row:
+) -> QuestionRow:
     before, after = (each.get(key) for each in records)
     asked = before or after
     assert asked is not None  # the key is of one of them
-    return Row(
+    return QuestionRow(
         set=name,
         id=key,
         question=asked.question,

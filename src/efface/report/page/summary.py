@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from efface.artifacts import ContinualResults, Metric, Scores
-from efface.report.key_values import counted
-from efface.report.page.load_run import Run
-from efface.report.page.question_rows import Row, right
+from efface.report.key_values import pluralize
+from efface.report.page.load_run import ReportRun
+from efface.report.page.question_rows import QuestionRow, right
 from efface.scores.continual import utility
 from efface.scores.means import mean
 
@@ -79,7 +79,7 @@ class Aggregates:
     forget_efficacy: float | None
 
 
-def aggregates(run: Run, *, partial: bool) -> dict[str, Aggregates]:
+def aggregates(run: ReportRun, *, partial: bool) -> dict[str, Aggregates]:
     """Stage -> aggregates, as far as there are some: `before`, each epoch or request, and `after`."""
     if run.queue is not None:
         return _of_queue(run.queue)
@@ -103,13 +103,13 @@ def _of_queue(queue: ContinualResults) -> dict[str, Aggregates]:
     return found
 
 
-def scores_of(run: Run) -> list[tuple[str, Scores]]:
+def scores_of(run: ReportRun) -> list[tuple[str, Scores]]:
     """Stage -> scores, as far as they are there; a single model's stage is blank."""
     stages = (("before", run.before), ("" if run.kind == "evaluation" else "after", run.after))
     return [(stage, scores) for stage, scores in stages if scores is not None]
 
 
-def summarize(run: Run, rows: Sequence[Row]) -> Summary:
+def summarize(run: ReportRun, rows: Sequence[QuestionRow]) -> Summary:
     """Count and say what became of the questions."""
     forget, keep = _count(row for row in rows if row.to_forget), _count(row for row in rows if not row.to_forget)
     single = run.kind == "evaluation"
@@ -128,7 +128,7 @@ def summarize(run: Run, rows: Sequence[Row]) -> Summary:
     )
 
 
-def _count(rows: Iterable[Row]) -> Count:
+def _count(rows: Iterable[QuestionRow]) -> Count:
     there = list(rows)
     knew = sum(each.before_scores is not None and right(each.before_scores) for each in there)
     return Count(n=len(there), knew=knew, bad=sum(each.verdict in ("leaks", "broken") for each in there))
@@ -139,9 +139,9 @@ def _forgot(forget: Count, *, single: bool) -> str:
         return "There is no forget set, so nothing says what it forgot."
     share = _share(forget.bad, forget.n)
     if single:
-        return f"It answers {forget.bad:,} of the {counted(forget.n, 'question')} to forget rightly."
+        return f"It answers {forget.bad:,} of the {pluralize(forget.n, 'question')} to forget rightly."
     if not forget.knew:
-        return f"There was little to forget: none of the {counted(forget.n, 'question')} was answered rightly before."
+        return f"There was little to forget: none of the {pluralize(forget.n, 'question')} was answered rightly before."
     verdict = (
         "It forgot"
         if share <= _FEW
@@ -150,7 +150,7 @@ def _forgot(forget: Count, *, single: bool) -> str:
         else ("It did not forget")
     )
     return (
-        f"{verdict}: of {counted(forget.n, 'question')} to forget, it answered {forget.knew:,} rightly before "
+        f"{verdict}: of {pluralize(forget.n, 'question')} to forget, it answered {forget.knew:,} rightly before "
         f"and {forget.bad:,} after."
     )
 
@@ -159,7 +159,9 @@ def _kept(keep: Count) -> str:
     if not keep.n:
         return "There is no set to keep, so nothing says what broke."
     if not keep.knew:
-        return f"None of the {counted(keep.n, 'question')} to keep was answered rightly before, so little could break."
+        return (
+            f"None of the {pluralize(keep.n, 'question')} to keep was answered rightly before, so little could break."
+        )
     share = _share(keep.bad, keep.knew)
     verdict = (
         "It kept the rest"
@@ -169,15 +171,15 @@ def _kept(keep: Count) -> str:
         else ("It broke most of the rest")
     )
     return (
-        f"{verdict}: of {counted(keep.n, 'question')} to keep, {keep.knew:,} were answered rightly before; "
+        f"{verdict}: of {pluralize(keep.n, 'question')} to keep, {keep.knew:,} were answered rightly before; "
         f"{keep.bad:,} of these no longer are."
     )
 
 
-def _known(rows: Sequence[Row]) -> str:
+def _known(rows: Sequence[QuestionRow]) -> str:
     kept = [row for row in rows if not row.to_forget]
     known = sum(row.verdict == "kept" for row in kept)
-    return f"It answers {known:,} of the {counted(len(kept), 'question')} to keep rightly."
+    return f"It answers {known:,} of the {pluralize(len(kept), 'question')} to keep rightly."
 
 
 def _share(part: int, whole: int) -> float:

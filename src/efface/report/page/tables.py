@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from efface.artifacts import METRICS, ContinualResults, Downstream, Results, SetScores
-from efface.report.page.load_run import Run
+from efface.report.page.load_run import ReportRun
 from efface.report.page.summary import AGGREGATE_NAMES, METRIC_NAMES, aggregates, scores_of
 from efface.report.rich_tables import shown_number
 from efface.scores.sets import ordered
@@ -22,13 +22,13 @@ class Table:
     names: int = 1
 
 
-def names_of(runs: Sequence[Run]) -> list[str]:
+def names_of(runs: Sequence[ReportRun]) -> list[str]:
     """What each run is called: the name of its folder or, where that is not its own, the whole path."""
     short = [run.path.absolute().name for run in runs]
     return [name if short.count(name) == 1 else str(run.path) for name, run in zip(short, runs, strict=True)]
 
 
-def side_by_side(runs: Mapping[str, Run], bad: Mapping[str, tuple[int, int]], *, partial: bool) -> Table:
+def side_by_side(runs: Mapping[str, ReportRun], bad: Mapping[str, tuple[int, int]], *, partial: bool) -> Table:
     """The aggregates of every run, and how many questions leak or broke."""
     rows = []
     for name, run in runs.items():
@@ -42,21 +42,21 @@ def side_by_side(runs: Mapping[str, Run], bad: Mapping[str, tuple[int, int]], *,
     return Table("Runs side by side", headings, rows, names=3)
 
 
-def metrics_by_set(run: Run) -> Table:
-    """The six metrics and the user's own of every set, before and after."""
+def metrics_by_set(run: ReportRun) -> Table:
+    """The six metrics and the custom metrics of every set, before and after."""
     models = scores_of(run)
     names = ordered({name for _, scores in models for name in scores.sets})
-    own = list(dict.fromkeys(key for _, scores in models for each in scores.sets.values() for key in each.own))
+    custom = list(dict.fromkeys(key for _, scores in models for each in scores.sets.values() for key in each.custom))
     rows = [
-        [name, str(each.n), stage, *_metrics(each, own)]
+        [name, str(each.n), stage, *_metrics(each, custom)]
         for name in names
         for stage, scores in models
         if (each := scores.sets.get(name))
     ]
-    return Table("Metrics per set", ["Set", "Questions", "Stage", *METRIC_NAMES.values(), *own], rows, names=3)
+    return Table("Metrics per set", ["Set", "Questions", "Stage", *METRIC_NAMES.values(), *custom], rows, names=3)
 
 
-def downstream(run: Run) -> Table | None:
+def downstream(run: ReportRun) -> Table | None:
     """Tasks of lm-evaluation-harness, where the run has some."""
     models: dict[str, Downstream] = {}
     if isinstance(run.results, ContinualResults) and run.results.downstream:
@@ -75,8 +75,8 @@ def downstream(run: Run) -> Table | None:
     return Table(title, ["Task", "Metric", "Questions", "Before", "After"], rows)
 
 
-def _metrics(scores: SetScores, own: Sequence[str]) -> list[str]:
+def _metrics(scores: SetScores, custom: Sequence[str]) -> list[str]:
     return [
         *(shown_number(getattr(scores, metric)) for metric in METRICS),
-        *(shown_number(scores.own.get(name)) for name in own),
+        *(shown_number(scores.custom.get(name)) for name in custom),
     ]

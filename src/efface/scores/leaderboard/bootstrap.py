@@ -35,7 +35,7 @@ class Interval(BaseModel):
 
 
 @dataclass(frozen=True)
-class Counted:
+class CountedMetrics:
     """What the aggregates of a board are made of; the same for all its models."""
 
     utility: tuple[Metric, ...]
@@ -65,7 +65,7 @@ class Draws:
 
 
 def bootstrap(
-    models: Sequence[Mapping[str, SetValues]], definition: Definition, counted: Counted, *, draws: int, seed: int
+    models: Sequence[Mapping[str, SetValues]], definition: Definition, counted: CountedMetrics, *, draws: int, seed: int
 ) -> Draws:
     """Score all models in the same `draws` resamples; set -> values of each model, questions in the same order."""
     random = np.random.default_rng(seed)
@@ -84,7 +84,7 @@ def scored(
     counts: Mapping[str, Array],
     models: Sequence[Mapping[str, SetValues]],
     definition: Definition,
-    counted: Counted,
+    counted: CountedMetrics,
 ) -> Draws:
     """The scores where each question counts as often as `counts` says: set -> [D, n], each row sums to n.
 

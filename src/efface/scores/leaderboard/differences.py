@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from efface.artifacts import METRICS, Metric
 from efface.errors import EffaceError
 from efface.scores.definitions import Definition
-from efface.scores.leaderboard.question_scores import SetValues, aligned, why_apart
+from efface.scores.leaderboard.question_scores import SetValues, aligned, why_not_comparable
 from efface.scores.sets import FORGET, is_forgotten, ordered
 
 _LEAKS: tuple[Metric, ...] = ("rouge", "probability")
@@ -53,7 +53,7 @@ def differences(
 
     Raises `EffaceError` where they were not asked the same, and where they share no metric on any set.
     """
-    if reason := why_apart(second, first):
+    if reason := why_not_comparable(second, first):
         raise EffaceError(f"the two do not compare: the second one {reason}; give two that were asked the same")
     found: list[Difference] = []
     for name in ordered(first):

@@ -15,7 +15,7 @@ from efface.scores.definitions import Definition
 from efface.scores.from_records import from_records
 from efface.scores.from_tofu_log import read_log
 from efface.scores.leaderboard.question_scores import SetValues, set_values
-from efface.scores.leaderboard.ranking import Contestant, Kind
+from efface.scores.leaderboard.ranking import ScoredModel, SourceType
 from efface.scores.sets import ORDER, check_names, ordered
 
 _RESULTS: TypeAdapter[Results | ContinualResults] = TypeAdapter(Results | ContinualResults)
@@ -23,7 +23,7 @@ _NO_LOGS = {"table.json"}
 """What efface itself leaves beside runs: the table of a sweep."""
 
 
-class Unread(BaseModel):
+class UnreadableSource(BaseModel):
     """Something that looks like a run or a log, and is none that can be scored."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -39,11 +39,11 @@ class Source:
     name: str
     path: Path
     """The folder of records, SET.jsonl, or a log."""
-    kind: Kind
+    kind: SourceType
     method: str | None = None
 
 
-def find(paths: Sequence[Path]) -> Iterator[Source | Unread]:
+def find_sources(paths: Sequence[Path]) -> Iterator[Source | UnreadableSource]:
     """Look through folders, in the order of names; a path may also be a run or a log itself.
 
     What lies in a run's folder belongs to it, and folders with a dot in front are passed over. Names are paths within
@@ -59,10 +59,10 @@ def find(paths: Sequence[Path]) -> Iterator[Source | Unread]:
             place = Path(source.path).resolve()
             if place not in seen:
                 seen.add(place)
-                yield source if len(paths) > 1 or isinstance(source, Unread) else _within(source, root)
+                yield source if len(paths) > 1 or isinstance(source, UnreadableSource) else _within(source, root)
 
 
-def read(source: Source, definition: Definition) -> Contestant:
+def read_source(source: Source, definition: Definition) -> ScoredModel:
     """Score every question of one model. Raises `EffaceError` where something is damaged or missing."""
     if source.kind == "log":
         sets = {name: set_values(name, rows, definition) for name, rows in read_log(source.path).items()}
@@ -78,12 +78,12 @@ def read(source: Source, definition: Definition) -> Contestant:
     ):
         if len(models) > 1:
             raise EffaceError(f"{source.path}: its records come from more than one {what}; evaluate all sets with one")
-    return Contestant(
+    return ScoredModel(
         name=source.name, kind=source.kind, method=source.method, sets={name: sets[name] for name in ordered(sets)}
     )
 
 
-def before(source: Source) -> Source:
+def before_source(source: Source) -> Source:
     """The model that a run started from. Raises `EffaceError` for what is no run."""
     folder = source.path.parent / "before"
     if source.kind not in ("run", "queue") or not folder.is_dir():
@@ -91,7 +91,7 @@ def before(source: Source) -> Source:
     return replace(source, name=f"{source.name} (before)", path=folder, method=None)
 
 
-def _walk(root: Path) -> Iterator[Source | Unread]:
+def _walk(root: Path) -> Iterator[Source | UnreadableSource]:
     for here, inside, files in os.walk(root):
         inside[:] = sorted(name for name in inside if not name.startswith("."))
         found = _folder(Path(here), set(files))
@@ -110,7 +110,7 @@ def _log(path: Path) -> Iterable[Source]:
     return [Source(str(path), path, "log")]
 
 
-def _folder(path: Path, files: set[str]) -> Source | Unread | None:
+def _folder(path: Path, files: set[str]) -> Source | UnreadableSource | None:
     """What a folder is, by the files in it; None for one that is nothing by itself."""
     if "results.json" in files:
         return _run(path)
@@ -119,15 +119,17 @@ def _folder(path: Path, files: set[str]) -> Source | Unread | None:
     if any(f"{name}.jsonl" in files for name in ORDER):
         return Source(str(path), path, "evaluation")
     if {"config.yaml", "manifest.json"} <= files:
-        return Unread(path=str(path), reason="it is not finished, or its model was not evaluated (no results.json)")
+        return UnreadableSource(
+            path=str(path), reason="it is not finished, or its model was not evaluated (no results.json)"
+        )
     return None
 
 
-def _run(path: Path) -> Source | Unread:
+def _run(path: Path) -> Source | UnreadableSource:
     try:
         results = _RESULTS.validate_json((path / "results.json").read_bytes())
     except (OSError, ValidationError):
-        return Unread(path=str(path), reason="its results.json is damaged, or not that of a run")
+        return UnreadableSource(path=str(path), reason="its results.json is damaged, or not that of a run")
     if isinstance(results, Results):
         return Source(str(path), path / "records" / "after", "run", results.method)
     last = path / "requests" / f"{len(results.requests):02d}"

@@ -13,9 +13,9 @@ from efface.scores.definitions import Definition
 from efface.scores.definitions import definition as find_definition
 from efface.scores.leaderboard.bootstrap import DRAWS, LEVEL
 from efface.scores.leaderboard.differences import Difference, differences
-from efface.scores.leaderboard.discover import Source, Unread, before, find, read
-from efface.scores.leaderboard.question_scores import why_apart
-from efface.scores.leaderboard.ranking import Board, Contestant, board
+from efface.scores.leaderboard.discover import Source, UnreadableSource, before_source, find_sources, read_source
+from efface.scores.leaderboard.question_scores import why_not_comparable
+from efface.scores.leaderboard.ranking import Board, ScoredModel, board
 
 
 class Leaderboard(BaseModel):
@@ -30,7 +30,7 @@ class Leaderboard(BaseModel):
     seed: int
     boards: list[Board]
     """The one with most models first."""
-    unread: list[Unread]
+    unread: list[UnreadableSource]
 
 
 class Differences(BaseModel):
@@ -70,17 +70,17 @@ def compare(paths: Sequence[Path], *, definition: str = "closer-look") -> Differ
     """
     rules = find_definition(definition)
     sources: list[Source] = []
-    for each in find(paths):
-        if isinstance(each, Unread):
+    for each in find_sources(paths):
+        if isinstance(each, UnreadableSource):
             raise EffaceError(f"{each.path} cannot be compared: {each.reason}")
         sources.append(each)
     if len(sources) == 1:
-        sources = [before(sources[0]), sources[0]]
+        sources = [before_source(sources[0]), sources[0]]
     if len(sources) != 2:
         raise EffaceError(
             f"differences are those between two models, and here are {len(sources)}; give two runs or logs, or one run"
         )
-    first, second = (read(source, rules) for source in sources)
+    first, second = (read_source(source, rules) for source in sources)
     return Differences(
         definition=rules.name,
         first=first.name,
@@ -89,17 +89,17 @@ def compare(paths: Sequence[Path], *, definition: str = "closer-look") -> Differ
     )
 
 
-def _read_all(paths: Sequence[Path], rules: Definition) -> tuple[list[Contestant], list[Unread]]:
-    models: list[Contestant] = []
-    unread: list[Unread] = []
-    for source in find(paths):
-        if isinstance(source, Unread):
+def _read_all(paths: Sequence[Path], rules: Definition) -> tuple[list[ScoredModel], list[UnreadableSource]]:
+    models: list[ScoredModel] = []
+    unread: list[UnreadableSource] = []
+    for source in find_sources(paths):
+        if isinstance(source, UnreadableSource):
             unread.append(source)
             continue
         try:
-            models.append(read(source, rules))
+            models.append(read_source(source, rules))
         except EffaceError as error:
-            unread.append(Unread(path=str(source.path), reason=str(error).removeprefix(f"{source.path}: ")))
+            unread.append(UnreadableSource(path=str(source.path), reason=str(error).removeprefix(f"{source.path}: ")))
     if not models:
         where = ", ".join(map(str, paths))
         why = f" ({unread[0].path}: {unread[0].reason})" if unread else ""
@@ -110,12 +110,12 @@ def _read_all(paths: Sequence[Path], rules: Definition) -> tuple[list[Contestant
     return models, unread
 
 
-def _groups(models: Sequence[Contestant]) -> list[list[Contestant]]:
+def _groups(models: Sequence[ScoredModel]) -> list[list[ScoredModel]]:
     """Each model with the first ones that it compares with."""
-    groups: list[list[Contestant]] = []
+    groups: list[list[ScoredModel]] = []
     for model in models:
         for group in groups:
-            if all(why_apart(model.sets, other.sets) is None for other in group):
+            if all(why_not_comparable(model.sets, other.sets) is None for other in group):
                 group.append(model)
                 break
         else:
@@ -123,7 +123,7 @@ def _groups(models: Sequence[Contestant]) -> list[list[Contestant]]:
     return groups
 
 
-def _apart(model: Contestant, group: Sequence[Contestant]) -> str | None:
+def _apart(model: ScoredModel, group: Sequence[ScoredModel]) -> str | None:
     """Why a model is not one of the group."""
-    reasons = ((why_apart(model.sets, other.sets), other.name) for other in group)
+    reasons = ((why_not_comparable(model.sets, other.sets), other.name) for other in group)
     return next((f"{model.name} {reason}, as {name}" for reason, name in reasons if reason), None)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from efface.artifacts import METRICS, Metric, SetScores
 from efface.scores.definitions import Definition
 from efface.scores.means import mean
-from efface.scores.question import Missing, Question
+from efface.scores.question import Missing, QuestionLikelihoods
 from efface.scores.set_scores import question_metrics
 
 Array: TypeAlias = NDArray[np.float64]
@@ -74,7 +74,7 @@ class SetValues:
 
 
 def set_values(
-    name: str, questions: Iterable[Question], definition: Definition, asked: Mapping[str, str] | None = None
+    name: str, questions: Iterable[QuestionLikelihoods], definition: Definition, asked: Mapping[str, str] | None = None
 ) -> SetValues:
     """Score each question of the set `name`; `asked`: id -> the question's text, filled while `questions` are read."""
     ids, answers, outputs, rows = [], [], [], []
@@ -115,7 +115,7 @@ def aligned(values: SetValues, keys: tuple[Key, ...]) -> SetValues:
     )
 
 
-def why_apart(one: Mapping[str, SetValues], other: Mapping[str, SetValues]) -> str | None:
+def why_not_comparable(one: Mapping[str, SetValues], other: Mapping[str, SetValues]) -> str | None:
     """Why the scores of two models do not compare, to go behind "it"; None where they do."""
     if set(one) != set(other):
         return f"has the sets {', '.join(one)}, and not {', '.join(other)}"

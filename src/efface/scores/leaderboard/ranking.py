@@ -12,41 +12,41 @@ from pydantic import BaseModel, ConfigDict
 from efface.artifacts import METRICS, Metric, SetScores
 from efface.scores import aggregate
 from efface.scores.definitions import Definition
-from efface.scores.leaderboard.bootstrap import Counted, Draws, Interval, bootstrap, interval
+from efface.scores.leaderboard.bootstrap import CountedMetrics, Draws, Interval, bootstrap, interval
 from efface.scores.leaderboard.question_scores import Array, SetValues, aligned
 from efface.scores.means import harmonic_mean
 from efface.scores.sets import FORGET, ordered
 
-Kind = Literal["run", "queue", "evaluation", "log"]
+SourceType = Literal["run", "queue", "evaluation", "log"]
 
 
-class _Part(BaseModel):
+class _FrozenModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Contestant(_Part):
+class ScoredModel(_FrozenModel):
     """One model that was scored."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
     name: str
-    kind: Kind
+    kind: SourceType
     """A queue of requests is scored after its last one, a log is foreign."""
     method: str | None
     sets: Mapping[str, SetValues]
 
 
-class Row(_Part):
+class RankedModel(_FrozenModel):
     """One model's place on a board."""
 
     name: str
-    kind: Kind
+    kind: SourceType
     method: str | None
     rank: int | None
     """From 1; by `harmonic_mean`, and None where it cannot be had. Equal ones share a rank."""
     ranks: tuple[int, int] | None
     """The best and the worst rank among models that this one cannot be told from."""
-    front: bool
+    pareto_optimal: bool
     """No other model has more of utility or efficacy, and not less of the other."""
     model_utility: Interval | None
     forget_efficacy: Interval | None
@@ -55,17 +55,17 @@ class Row(_Part):
     sets: dict[str, dict[Metric, Interval | None]]
 
 
-class Pair(_Part):
+class Pair(_FrozenModel):
     """How much more the first has of the harmonic mean than the second, resampled together."""
 
     first: str
     second: str
     difference: Interval
-    told_apart: bool
+    significant: bool
     """The interval does not hold 0."""
 
 
-class Board(_Part):
+class Board(_FrozenModel):
     """Models that can be compared."""
 
     definition: str
@@ -75,13 +75,13 @@ class Board(_Part):
     """What utility and efficacy are over where one of the whole is missing for a model; None where none is."""
     apart: str | None
     """Why these are not on the first board."""
-    rows: list[Row]
+    rows: list[RankedModel]
     """The best first."""
     pairs: list[Pair]
 
 
 def board(
-    models: Sequence[Contestant], definition: Definition, *, draws: int, seed: int, apart: str | None = None
+    models: Sequence[ScoredModel], definition: Definition, *, draws: int, seed: int, apart: str | None = None
 ) -> Board:
     """Rank models that `why_apart` tells apart in nothing."""
     first = models[0].sets
@@ -92,7 +92,7 @@ def board(
     counted = count(scores, definition)
     points = [_aggregates(each, definition, counted) for each in scores]
     drawn = bootstrap(sets, definition, counted, draws=draws, seed=seed)
-    found = _Found(scores, points, drawn, _pairs(models, [both for _, _, both in points], drawn))
+    found = _Bootstrapped(scores, points, drawn, _pairs(models, [both for _, _, both in points], drawn))
     return Board(
         definition=definition.name,
         questions={name: len(first[name].ids) for name in names},
@@ -103,7 +103,7 @@ def board(
     )
 
 
-def count(models: Sequence[Mapping[str, SetScores]], definition: Definition) -> Counted:
+def count(models: Sequence[Mapping[str, SetScores]], definition: Definition) -> CountedMetrics:
     """The definition's metrics where all models have the whole aggregates, else those that all sets of all have."""
     whole = all(
         aggregate.whole_model_utility(sets, definition) is not None
@@ -114,17 +114,17 @@ def count(models: Sequence[Mapping[str, SetScores]], definition: Definition) -> 
         for sets in models
     )
     if whole:
-        return Counted(definition.utility_metrics, definition.efficacy_metrics, None)
+        return CountedMetrics(definition.utility_metrics, definition.efficacy_metrics, None)
     partials = [aggregate.partial(sets, definition).metrics for sets in models]
     shared: tuple[Metric, ...] = tuple(each for each in METRICS if all(each in metrics for metrics in partials))
-    return Counted(shared, tuple(each for each in definition.efficacy_metrics if each in shared), shared)
+    return CountedMetrics(shared, tuple(each for each in definition.efficacy_metrics if each in shared), shared)
 
 
 Aggregates = tuple[float | None, float | None, float | None]
 """Model utility, forget efficacy and the harmonic mean of the two."""
 
 
-def _aggregates(sets: Mapping[str, SetScores], definition: Definition, counted: Counted) -> Aggregates:
+def _aggregates(sets: Mapping[str, SetScores], definition: Definition, counted: CountedMetrics) -> Aggregates:
     utility = aggregate.model_utility(aggregate.kept_sets(sets, definition), counted.utility)
     efficacy = aggregate.forget_efficacy(sets.get(FORGET), counted.efficacy)
     both = None if utility is None or efficacy is None else harmonic_mean([utility, efficacy])
@@ -132,7 +132,7 @@ def _aggregates(sets: Mapping[str, SetScores], definition: Definition, counted: 
 
 
 @dataclass(frozen=True)
-class _Found:
+class _Bootstrapped:
     """Of all models, in the same order."""
 
     scores: list[dict[str, SetScores]]
@@ -141,19 +141,19 @@ class _Found:
     pairs: list[Pair]
 
 
-def _row(model: Contestant, place: int, found: _Found) -> Row:
+def _row(model: ScoredModel, place: int, found: _Bootstrapped) -> RankedModel:
     utility, efficacy, both = found.points[place]
-    apart = [pair for pair in found.pairs if pair.told_apart and model.name in (pair.first, pair.second)]
+    apart = [pair for pair in found.pairs if pair.significant and model.name in (pair.first, pair.second)]
     better = sum((pair.difference.value > 0) == (pair.second == model.name) for pair in apart)
     above = sum(each is not None and both is not None and each > both for _, _, each in found.points)
     drawn = found.drawn
-    return Row(
+    return RankedModel(
         name=model.name,
         kind=model.kind,
         method=model.method,
         rank=None if both is None else 1 + above,
         ranks=None if both is None else (1 + better, len(found.points) - (len(apart) - better)),
-        front=_on_front(place, found.points),
+        pareto_optimal=_is_pareto_optimal(place, found.points),
         model_utility=_interval(utility, drawn.model_utility, place),
         forget_efficacy=_interval(efficacy, drawn.forget_efficacy, place),
         harmonic_mean=_interval(both, drawn.harmonic_mean, place),
@@ -171,7 +171,7 @@ def _interval(value: float | None, drawn_DR: Array | None, place: int) -> Interv
     return None if value is None or drawn_DR is None else interval(value, drawn_DR[:, place])
 
 
-def _on_front(place: int, points: Sequence[Aggregates]) -> bool:
+def _is_pareto_optimal(place: int, points: Sequence[Aggregates]) -> bool:
     utility, efficacy, _ = points[place]
     if utility is None or efficacy is None:
         return False
@@ -179,7 +179,7 @@ def _on_front(place: int, points: Sequence[Aggregates]) -> bool:
     return not any(u >= utility and e >= efficacy and (u, e) != (utility, efficacy) for u, e in there)
 
 
-def _pairs(models: Sequence[Contestant], points: Sequence[float | None], drawn: Draws) -> list[Pair]:
+def _pairs(models: Sequence[ScoredModel], points: Sequence[float | None], drawn: Draws) -> list[Pair]:
     both_DR = drawn.harmonic_mean
     found = []
     for one, other in combinations(range(len(models)), 2):
@@ -192,13 +192,13 @@ def _pairs(models: Sequence[Contestant], points: Sequence[float | None], drawn: 
                 first=models[one].name,
                 second=models[other].name,
                 difference=difference,
-                told_apart=not difference.low <= 0 <= difference.high,
+                significant=not difference.low <= 0 <= difference.high,
             )
         )
     return found
 
 
-def _order(row: Row) -> tuple[float, ...]:
+def _order(row: RankedModel) -> tuple[float, ...]:
     """The best first; where there are no ranks, by utility and then efficacy."""
     numbers = (row.harmonic_mean, row.model_utility, row.forget_efficacy)
     return tuple(1.0 if each is None else -each.value for each in numbers)

@@ -15,8 +15,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict
 
 from efface.data.sources.refusals import load_refusals
-from efface.data.subsets import forgotten_earlier, kept, scored_of_kept
-from efface.data.task_checks import checked
+from efface.data.subsets import forgotten_before_sets, remaining_retain, retain_evaluation_set
+from efface.data.task_checks import check_task_items
 from efface.errors import EffaceError
 from efface.schema import EvaluationSet, Item, Task
 
@@ -70,7 +70,7 @@ def load_material() -> Material:
     return Material.model_validate(yaml.safe_load(text))
 
 
-def generate_authors(authors: int, seed: int) -> tuple[Item, ...]:
+def make_authors(authors: int, seed: int) -> tuple[Item, ...]:
     """Return 20 questions for each author, one per attribute, author after author.
 
     The same seed gives the same authors; the first ones do not depend on how many are asked for. Each item's
@@ -85,7 +85,7 @@ def generate_authors(authors: int, seed: int) -> tuple[Item, ...]:
     return tuple(deck.draw(number, name) for number, name in enumerate(names) for deck in decks)
 
 
-def load_generated(
+def load_synthetic_authors(
     authors: int, forget_authors: int, seed: int, retain_evaluation: int, *, task: int = 1, after: Sequence[int] = ()
 ) -> Task:
     """Return the task that forgets `forget_authors` of the generated authors and keeps the others.
@@ -95,19 +95,19 @@ def load_generated(
     """
     if not 1 <= forget_authors < authors:
         raise EffaceError(f"cannot forget {forget_authors} of {authors} authors: at least one must go and one stay")
-    items = generate_authors(authors, seed)
+    items = make_authors(authors, seed)
     size = len(items) // authors * forget_authors
     requests = [items[len(items) - each * size :][:size] for each in (*after, task)]
-    name = f"generated-{forget_authors}-of-{authors}" + (f"-task{task}" if task > 1 or after else "")
-    return checked(
+    name = f"synthetic-authors-{forget_authors}-of-{authors}" + (f"-task{task}" if task > 1 or after else "")
+    return check_task_items(
         Task(
             name=name,
             forget=requests[-1],
-            retain=kept(items, requests, name=name),
+            retain=remaining_retain(items, requests, name=name),
             evaluation=(
                 EvaluationSet(name="forget", items=requests[-1], entailment_premise="output"),
-                *forgotten_earlier(requests[:-1]),
-                scored_of_kept(items, requests, retain_evaluation, name=name),
+                *forgotten_before_sets(requests[:-1]),
+                retain_evaluation_set(items, requests, retain_evaluation, name=name),
             ),
             refusals=load_refusals(),
             sources={f"{authors} generated authors, seed {seed}": _digest(items)},
