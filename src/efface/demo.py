@@ -19,6 +19,7 @@ from efface.data import load_training_set
 from efface.data.sources.refusals import load_refusals
 from efface.errors import EffaceError
 from efface.evaluation.record_files import read_record_sets
+from efface.folders import RunPaths
 from efface.progress.console import ConsoleReporter
 from efface.progress.quiet_libraries import quiet_libraries
 from efface.report.results import print_answers, print_results
@@ -60,7 +61,7 @@ def run_demo(out: Path, *, seed: int, settings: Sequence[str] = ()) -> dict[str,
         for method in METHODS:
             chosen = run_config("demo", [f"model={target}", f"method={method}", *shared])
             results[method] = run(chosen, out / method, reporter=reporter, before=before)
-            before = before or read_record_sets(out / method / "records" / "before")
+            before = before or read_record_sets(RunPaths(out / method).records("before"))
     print_results(console, results)
     _print_answers(console, out)
     console.print(f"{time.perf_counter() - start:.0f} s; runs in {out}", highlight=False)
@@ -125,7 +126,7 @@ def _clear(out: Path) -> None:
 
 
 def _print_answers(console: Console, out: Path) -> None:
-    records = {method: read_record_sets(out / method / "records" / "after") for method in METHODS}
-    before = read_record_sets(out / METHODS[0] / "records" / "before")
+    records = {method: read_record_sets(RunPaths(out / method).records("after")) for method in METHODS}
+    before = read_record_sets(RunPaths(out / METHODS[0]).records("before"))
     for name, title in (("forget", "To be forgotten"), ("retain", "To be kept")):
         print_answers(console, before[name], {method: sets[name] for method, sets in records.items()}, title=title)

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from efface.errors import EffaceError
+from efface.errors import EffaceError, first_line
 
 T = TypeVar("T")
 
@@ -78,7 +78,7 @@ def init_process_group(device_type: str) -> None:
         try:
             dist.init_process_group("cpu:gloo,cuda:nccl" if device_type == "cuda" else "gloo")
         except (ValueError, RuntimeError) as error:
-            problem = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            problem = first_line(error)
             raise DistributedError(
                 f"WORLD_SIZE={launched_world_size()} says that this is one of several processes, and they do not find each other "
                 f"({problem}); start efface by torchrun or accelerate launch, or unset WORLD_SIZE"

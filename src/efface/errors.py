@@ -13,20 +13,33 @@ class EffaceError(Exception):
     """
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, without its last full stop; the error's type where it has no message.
+
+    What follows may be a C++ backtrace.
+    """
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".") if lines else type(error).__name__
+
+
 def summarize_error(error: BaseException) -> str:
-    """Kind and first line of an error that somebody else's code raised, for the brackets of a sentence."""
-    text = (str(error).strip().splitlines() or [""])[0]
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    """Type and first line of an error that other code raised, for the brackets of a message."""
+    kind, text = type(error).__name__, first_line(error)
+    return kind if text == kind else f"{kind}: {text}"
 
 
 def suggest(name: str, allowed: Iterable[str]) -> str:
-    """Name the allowed value closest to `name` (", did you mean 'x'?") and list all that are allowed."""
+    """Help for a name that is not allowed.
+
+    Args:
+        name: What was given.
+        allowed: All names that can be used.
+
+    Returns:
+        `did you mean 'x'? allowed: x, y`, without the question where no name is close.
+
+    """
     choices = sorted(allowed)
     close = difflib.get_close_matches(name.lower(), choices, n=1, cutoff=0.5)
     hint = f"did you mean {close[0]!r}? " if close else ""
     return f"{hint}allowed: {', '.join(choices)}"
-
-
-def first_line(error: Exception) -> str:
-    """An error's message without what follows its first line, such as a C++ backtrace."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

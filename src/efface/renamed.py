@@ -40,6 +40,9 @@ SWEEP_KEYS: dict[str, str] = {
 SCORE_KEYS: dict[str, str] = {"own": "custom"}
 """Key of a set's scores in results.json and scores.json, old -> new."""
 
+FILES: dict[str, str] = {"own_answers.jsonl": "model_answers.jsonl"}
+"""Name of a file in a run's folder, old -> new."""
+
 
 def current_settings(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """The settings of a config.yaml that efface wrote, under their current names.
@@ -55,11 +58,12 @@ def current_settings(settings: Mapping[str, Any], prefix: str = "") -> dict[str,
     renamed: dict[str, Any] = {}
     for name, value in settings.items():
         key = SETTINGS.get(prefix + name, prefix + name)
+        current = value
         if isinstance(value, Mapping):
-            value = current_settings(value, f"{key}.")
+            current = current_settings(value, f"{key}.")
         elif isinstance(value, str):
-            value = SETTING_VALUES.get((key, value), value)
-        renamed[key.removeprefix(prefix)] = value
+            current = SETTING_VALUES.get((key, value), value)
+        renamed[key.removeprefix(prefix)] = current
     return renamed
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, StringConstraints, model_validator
+from pydantic import ConfigDict, Field, StringConstraints, model_validator
+
+from efface.frozen import FrozenModel
 
 Text = Annotated[str, StringConstraints(min_length=1, pattern=r"\S")]
 """A string with at least one visible character; kept as it is, never stripped."""
@@ -13,10 +15,10 @@ Text = Annotated[str, StringConstraints(min_length=1, pattern=r"\S")]
 Role = Literal["system", "user", "assistant"]
 
 
-class Turn(BaseModel):
+class Turn(FrozenModel):
     """One message of a conversation."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(strict=True)
 
     role: Role
     content: Text
@@ -34,10 +36,10 @@ class Prompt:
     """Running text: read as it stands, without any format around it, and not ended by the answer."""
 
 
-class Item(BaseModel):
+class Item(FrozenModel):
     """One question and what is known about its answer, or a passage of running text."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(strict=True)
 
     id: str
     """Unique within a task, stable between runs, e.g. `forget01/1/0017`."""
@@ -91,10 +93,10 @@ class Item(BaseModel):
         return self.original_answer or self.scored_answer
 
 
-class EvaluationSet(BaseModel):
+class EvaluationSet(FrozenModel):
     """Questions that are scored together."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(strict=True)
 
     name: str
     """`forget`, `retain`, `real_authors`, `world_facts`, `neighbor`, or `forgotten-1` and so on: what earlier requests
@@ -104,10 +106,10 @@ class EvaluationSet(BaseModel):
     """Which text must entail the other: the model's output the answer, or the answer the output."""
 
 
-class Task(BaseModel):
+class Task(FrozenModel):
     """Everything that one unlearning request needs."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(strict=True)
 
     name: str
     forget: tuple[Item, ...]
@@ -115,7 +117,7 @@ class Task(BaseModel):
     """Empty where nothing is given to keep: only methods without a plus can then be used."""
     evaluation: tuple[EvaluationSet, ...]
     refusals: tuple[Text, ...]
-    sources: dict[str, str] = {}
+    sources: dict[str, str] = Field(default={})
     """File name (or generator and seed) -> SHA-256 of its content; goes into the manifest."""
     warnings: tuple[str, ...] = ()
     """What the user should hear about this data, one sentence each."""

@@ -148,7 +148,7 @@ def test_unlearn_that_keeps_own_answers_can_be_scored_by_the_command_it_names(ef
     ran = efface("unlearn", *settings, *others, *judges, "--out", "own")
     assert ran.returncode == 0, ran
     following = ran.stdout.splitlines()[-1].removeprefix("next: efface ").split()
-    assert "data.retain=own/own_answers.jsonl" in following
+    assert "data.retain=own/model_answers.jsonl" in following
     assert efface(*following).returncode == 0
 
 

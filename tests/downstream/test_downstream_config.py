@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from efface.config.downstream_command import DownstreamRunConfig
+from efface.config.commands import DownstreamRunConfig
 from efface.config.parse import parse_pairs, read_yaml, to_yaml, validate_config
 from efface.config.presets import run_config
 from efface.downstream.config import DownstreamConfig

@@ -12,7 +12,7 @@ import yaml
 from efface.artifacts import Manifest
 from efface.commands import downstream
 from efface.commands.downstream import downstream_model
-from efface.config.downstream_command import DownstreamRunConfig
+from efface.config.commands import DownstreamRunConfig
 from efface.config.parse import merge_settings, read_yaml, validate_config
 from efface.downstream.harness import score_downstream
 from efface.errors import EffaceError

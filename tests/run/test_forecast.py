@@ -164,7 +164,7 @@ def test_activations_are_about_what_is_kept(shape: Any, train: TrainConfig) -> N
     with torch.autocast("cpu", enabled=half):
         kept, tokens = kept_for_backward(model)
     kept -= copied_bytes(model) if half else 0
-    estimated = max_tokens_per_forward.activation_bytes(shape, train, "cpu", checkpointing=False)
+    estimated = token_budget.activation_bytes(shape, train, "cpu", checkpointing=False)
     assert estimated / 1.5 < kept / tokens < (2 if half else 1.5) * estimated
 
 

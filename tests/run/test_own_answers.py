@@ -34,7 +34,7 @@ def test_a_model_keeps_its_own_answers(config, tmp_path):
     out = tmp_path / "run"
     results = run(config(data={"retain": "model-answers", "generic_questions": 16}), out, reporter=told)
     assert "answering 16 generic questions: the answers are what to keep" in told.stages
-    rows = [json.loads(line) for line in (out / "own_answers.jsonl").read_text().splitlines()]
+    rows = [json.loads(line) for line in (out / "model_answers.jsonl").read_text().splitlines()]
     assert all(set(row) == {"question", "answer"} for row in rows)
     before = {record.question: record for record in read_record_sets(out / "records" / "before")["retain"]}
     assert 1 < len(before) <= 4  # of 16; the tiny model may have nothing to say
@@ -52,8 +52,8 @@ def test_a_run_that_goes_on_keeps_the_same_answers(config, tmp_path, monkeypatch
     monkeypatch.setattr("efface.run.prepare.generate_retain_answers", None)  # not asked again
     told = Told()
     assert run(chosen, tmp_path / "run", resume=True, reporter=told) == first
-    (tmp_path / "run" / "own_answers.jsonl").write_text("{\n")
-    with pytest.raises(EffaceError, match=r"own_answers\.jsonl is damaged; remove it and go on with --resume"):
+    (tmp_path / "run" / "model_answers.jsonl").write_text("{\n")
+    with pytest.raises(EffaceError, match=r"model_answers\.jsonl is damaged; remove it and go on with --resume"):
         run(chosen, tmp_path / "run", resume=True)
 
 

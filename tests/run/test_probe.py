@@ -11,9 +11,9 @@ import torch
 
 from efface.commands import probe as module
 from efface.commands.probe import probe, write_probe
+from efface.config.commands import ProbeConfig
 from efface.config.parse import validate_config
 from efface.config.presets import run_config
-from efface.config.question_commands import ProbeConfig
 from efface.data.sources.known_facts import load_known_facts
 from efface.data.sources.real_world import load_real_world
 from efface.errors import EffaceError

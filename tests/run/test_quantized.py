@@ -123,7 +123,7 @@ def test_linear_layers_but_the_head_are_rounded(wide, bits, kind, size):
 
 @pytest.mark.parametrize("bits", [4, 8])
 def test_only_the_adapter_trains_and_is_what_memory_is_asked_for(wide, monkeypatch, bits):
-    monkeypatch.setattr(max_tokens_per_forward, "free_memory", lambda device: 2**33)
+    monkeypatch.setattr(token_budget, "free_memory", lambda device: 2**33)
     config = TrainConfig(lora=LoRAConfig(bits=bits, r=3))
     model = add_adapters(rounded(wide, bits), config.lora, seed=0)
     trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
@@ -131,10 +131,7 @@ def test_only_the_adapter_trains_and_is_what_memory_is_asked_for(wide, monkeypat
     assert {name.split(".lora_")[0].rsplit(".", 1)[1] for name in trainable} == LINEAR
     same = add_adapters(load_model(wide, dtype=torch.float32, device=CPU), config.lora, seed=0)
     assert sum(p.numel() for p in trainable.values()) == sum(p.numel() for p in same.parameters() if p.requires_grad)
-    assert (
-        max_tokens_per_forward.token_budget_for(model, config).tokens
-        == max_tokens_per_forward.token_budget_for(same, config).tokens
-    )
+    assert token_budget.token_budget_for(model, config).tokens == token_budget.token_budget_for(same, config).tokens
 
 
 @pytest.mark.parametrize(("precision", "dtype"), [("float32", torch.float32), ("bf16", torch.bfloat16)])

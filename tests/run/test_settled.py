@@ -82,6 +82,6 @@ def test_processes_find_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
         return "adamw"
 
     monkeypatch.setattr(module, "choose_optimizer", found)
-    monkeypatch.setattr(module.processes, "gather", lambda free: [free, 7])
+    monkeypatch.setattr(module.distributed, "all_gather", lambda free: [free, 7])
     resolve_optimizer(AUTO, LLAMA_2_7B, CPU, earlier=None)
     assert asked == [7]

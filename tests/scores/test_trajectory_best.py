@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from efface.artifacts import Partial, Scores
-from efface.scores.best_epoch import best
+from efface.scores.aggregate import best
 
 Pair = tuple[float | None, float | None]
 

@@ -103,7 +103,7 @@ def test_own_answers_to_keep(spec: Spec, settings: dict[str, Any], tmp_path: Pat
     sweep(spec(content, "train.epochs=3"), out, reporter=told)
     assert made(told) == ["seed=1", "seed=0", "seed=1"]
     assert not any(text.startswith("answering") for text in told.stages)
-    assert len({(run / "own_answers.jsonl").read_bytes() for run in (out / "runs").iterdir()}) == 1
+    assert len({(run / "model_answers.jsonl").read_bytes() for run in (out / "runs").iterdir()}) == 1
     told = Told()
     sweep(spec(content, "train.epochs=2"), out, reporter=told)
     assert made(told) == []

@@ -69,7 +69,7 @@ def test_what_is_half_already_is_not_copied(tiny_llama):
 
 def test_weights_on_their_way_to_a_gpu_count(host, tiny_llama, monkeypatch):
     model = tiny_llama()
-    monkeypatch.setattr(max_tokens_per_forward, "free_memory", lambda device: 8 * GIB)
+    monkeypatch.setattr(token_budget, "free_memory", lambda device: 8 * GIB)
     here = token_budget_for(model, TrainConfig(precision="bf16"), torch.device("cpu")).tokens
     there = token_budget_for(model, TrainConfig(precision="bf16"), torch.device("cuda")).tokens
     assert here - there == pytest.approx(sum(p.nbytes for p in model.parameters()) / PER_TOKEN, abs=1)
@@ -78,8 +78,8 @@ def test_weights_on_their_way_to_a_gpu_count(host, tiny_llama, monkeypatch):
 def test_shards_are_one_process_s_part(host, tiny_llama, monkeypatch):
     model, config = tiny_llama(), TrainConfig(sharding="fsdp2")
     alone = tokens(model, config)
-    monkeypatch.setattr(max_tokens_per_forward.processes, "count", lambda: 4)
-    monkeypatch.setattr(max_tokens_per_forward.processes, "gather", lambda free: [free, free - 2 * PER_TOKEN * 1000])
+    monkeypatch.setattr(token_budget.distributed, "world_size", lambda: 4)
+    monkeypatch.setattr(token_budget.distributed, "all_gather", lambda free: [free, free - 2 * PER_TOKEN * 1000])
     saved = added_bytes(model, config, "cpu") * 3 / 4
     assert tokens(model, config) == pytest.approx(alone + saved / 2 / PER_TOKEN - 1000, abs=1)
 
@@ -184,7 +184,7 @@ def test_files_that_a_container_keeps_in_memory_make_way(host):
     (host.cgroup / "memory.max").write_text(f"{3 * GIB}\n")
     (host.cgroup / "memory.current").write_text(f"{2 * GIB}\n")
     (host.cgroup / "memory.stat").write_text(f"anon 7\nactive_file 9\ninactive_file {GIB}\nworkingset 3\n")
-    assert max_tokens_per_forward.free_memory(torch.device("cpu")) == 2 * GIB
+    assert token_budget.free_memory(torch.device("cpu")) == 2 * GIB
 
 
 def test_adapters_drop_inputs_of_their_own(tiny_llama):

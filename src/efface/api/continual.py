@@ -35,7 +35,7 @@ class UnlearnedContinually:
     def last(self) -> Unlearned:
         """The run of the last request: its scores, its records, and the model that has forgotten everything."""
         run = QueueFolder(self.folder).request(len(self.results.requests))
-        results = run.results()
+        results = run.read_results()
         assert isinstance(results, Results), "it is done"
         return Unlearned(run.root, results)
 

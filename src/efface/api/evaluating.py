@@ -15,6 +15,7 @@ from efface.commands.evaluate import evaluate_model
 from efface.config.commands import EvaluationConfig
 from efface.config.presets import config_from
 from efface.evaluation.record_files import read_record_sets
+from efface.folders import RunPaths
 from efface.progress.reporter import Reporter
 from efface.run.folder import RunFolder
 
@@ -33,7 +34,7 @@ class Evaluated:
     @cached_property
     def records(self) -> dict[str, list[Record]]:
         """Set name -> one record a question."""
-        return read_record_sets(self.folder / "records")
+        return read_record_sets(RunPaths(self.folder).records_root)
 
 
 def evaluate(

@@ -17,6 +17,7 @@ from efface.config.commands import RunConfig
 from efface.config.presets import config_from
 from efface.errors import EffaceError
 from efface.evaluation.record_files import read_record_sets
+from efface.folders import STAGES, RunPaths
 from efface.models.load import load_model, load_tokenizer, stored_dtype
 from efface.progress.quiet_libraries import quiet_libraries
 from efface.progress.reporter import Reporter
@@ -46,19 +47,19 @@ class Unlearned:
     @cached_property
     def model(self) -> Any:
         """The unlearned `PreTrainedModel` on the CPU, in evaluation mode and in the dtype that the model came in."""
-        folder = self.folder / "model"
+        folder = RunPaths(self.folder).model
         with quiet_libraries():
             return load_model(folder, dtype=stored_dtype(folder), device=torch.device("cpu"))
 
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """The model's tokenizer."""
-        return load_tokenizer(self.folder / "model")
+        return load_tokenizer(RunPaths(self.folder).model)
 
     @cached_property
     def records(self) -> dict[str, dict[str, list[Record]]]:
         """`before` and `after` -> set name -> one record a question; empty without scores."""
-        stages = {stage: self.folder / "records" / stage for stage in ("before", "after")}
+        stages = {stage: RunPaths(self.folder).records(stage) for stage in STAGES}
         return {stage: read_record_sets(folder) for stage, folder in stages.items() if folder.is_dir()}
 
 

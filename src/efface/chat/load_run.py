@@ -12,6 +12,7 @@ from efface.config.parse import read_saved_settings, validate_config
 from efface.data.config import DataConfig, expand_data
 from efface.errors import EffaceError
 from efface.evaluation.config import EvaluateConfig
+from efface.folders import QueuePaths
 from efface.run.folder import RunFolder
 from efface.text.formatter import TextConfig
 
@@ -57,14 +58,14 @@ def load_unlearned_run(folder: Path) -> UnlearnedRun:
         settings = settings.model_copy(update={"data": _settings(last).data})
     if not last.model.is_dir():
         raise EffaceError(f"the run in {folder} has no unlearned model yet; go on with it by --resume, then chat")
-    manifest = root.manifest()
+    manifest = root.read_manifest()
     if manifest is None:
         raise EffaceError(f"{folder} has no manifest.json, which says what the model before was; copy the run whole")
     return UnlearnedRun(
         settings=settings,
         sha256=manifest.model_sha256,
         after=last.model,
-        records=last.root / "records" / "before",
+        records=last.records("before"),
         request=request,
     )
 
@@ -86,7 +87,7 @@ def _settings(root: RunFolder) -> RunSettings:
 
 def _last_request(root: RunFolder) -> tuple[RunFolder, int]:
     """The last request of a queue that left a model, and its number."""
-    for path in sorted((root.root / "requests").glob("[0-9]*"), reverse=True):
-        if (request := RunFolder(path)).model.is_dir():
-            return request, int(path.name)
+    for request in reversed(QueuePaths(root.root).requests()):
+        if request.model.is_dir():
+            return RunFolder(request.root), int(request.root.name)
     raise EffaceError(f"the queue in {root.root} has no unlearned model yet; go on with it by --resume, then chat")

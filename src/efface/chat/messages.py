@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
 from efface.chat.suggestions import SuggestedQuestion
 from efface.errors import EffaceError
+from efface.frozen import FrozenModel
 from efface.schema import Prompt, Turn
 
 Side = Literal["before", "after"]
@@ -22,20 +23,18 @@ _UserText = Annotated[str, StringConstraints(min_length=1, max_length=_LONGEST_Q
 _ModelText = Annotated[str, StringConstraints(max_length=_LONGEST_ANSWER)]
 
 
-class Exchange(BaseModel):
+class Exchange(FrozenModel):
     """A question that was asked, and what each model said."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     question: _ModelText
     before: _ModelText
     after: _ModelText
 
 
-class ChatRequest(BaseModel):
+class ChatRequest(FrozenModel):
     """One question to both models, and what was said before it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(allow_inf_nan=False)
 
     preset: int | None = Field(default=None, ge=0)
     """The question to begin a conversation with, counted from 0; with `question`, that which it began with."""

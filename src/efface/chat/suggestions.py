@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -14,6 +14,7 @@ from efface.data.sources.known_facts import load_known_facts
 from efface.errors import EffaceError
 from efface.evaluation.record_files import read_record_sets
 from efface.schema import Prompt
+from efface.spacing import evenly_spaced
 
 Group = Literal["forget", "retain", "beyond"]
 _OF_EACH = 8
@@ -39,8 +40,8 @@ def suggested_questions(data: DataConfig, records: Path, data_dir: Path | None) 
         found.setdefault(name, []).append(each)
     groups: dict[Group, list[SuggestedQuestion]] = {"forget": [], "retain": [], "beyond": []}
     for name, presets in found.items():
-        groups[_group(name)] += _evenly_spaced(_once(presets), _OF_EACH if name not in _BEYOND else _OF_EACH // 4)
-    offered = [*_evenly_spaced(groups["forget"], _OF_EACH), *_evenly_spaced(groups["retain"], _OF_EACH)]
+        groups[_group(name)] += evenly_spaced(_once(presets), _OF_EACH if name not in _BEYOND else _OF_EACH // 4)
+    offered = [*evenly_spaced(groups["forget"], _OF_EACH), *evenly_spaced(groups["retain"], _OF_EACH)]
     known = {each.prompt.question for presets in found.values() for each in presets}
     return (*offered, *groups["beyond"], *_all_sources(known))
 
@@ -71,8 +72,8 @@ def _all_sources(known: Set[str]) -> list[SuggestedQuestion]:
     facts = [each.item for each in load_known_facts().questions if each.item.question not in known]
     generic = [each.question for each in load_generic_questions() if each.question not in known]
     return [
-        *(SuggestedQuestion("beyond", item.prompt, item.answer) for item in _evenly_spaced(facts, _FACTS)),
-        *(SuggestedQuestion("beyond", Prompt(question), None) for question in _evenly_spaced(generic, _GENERIC)),
+        *(SuggestedQuestion("beyond", item.prompt, item.answer) for item in evenly_spaced(facts, _FACTS)),
+        *(SuggestedQuestion("beyond", Prompt(question), None) for question in evenly_spaced(generic, _GENERIC)),
     ]
 
 
@@ -88,9 +89,3 @@ def _once(presets: Iterable[SuggestedQuestion]) -> list[SuggestedQuestion]:
     for each in presets:
         first.setdefault(each.prompt.question, each)
     return list(first.values())
-
-
-def _evenly_spaced(items: Sequence[T], count: int) -> list[T]:
-    """At most `count`, at even distances, the first one included."""
-    count = min(count, len(items))
-    return [items[place * len(items) // count] for place in range(count)]

@@ -68,9 +68,15 @@ def benchmarks(incomplete: str) -> list[str]:
 
 
 def _config_of(ctx: typer.Context) -> type[BaseModel]:
-    from efface.config.commands import DataInspectionConfig, EvaluationConfig, FinetuneConfig, RunConfig
-    from efface.config.downstream_command import DownstreamRunConfig
-    from efface.config.question_commands import AnswersConfig, ProbeConfig
+    from efface.config.commands import (
+        AnswersConfig,
+        DataInspectionConfig,
+        DownstreamRunConfig,
+        EvaluationConfig,
+        FinetuneConfig,
+        ProbeConfig,
+        RunConfig,
+    )
 
     kinds: dict[str | None, type[BaseModel]] = {
         "finetune": FinetuneConfig,

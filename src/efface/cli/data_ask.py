@@ -48,8 +48,8 @@ def answers(
 
     The file can be used as data.forget or data.retain; it is scored by the right answers.
     """
+    from efface.config.commands import AnswersConfig
     from efface.config.parse import validate_config
-    from efface.config.question_commands import AnswersConfig
 
     values = _settings(words, AnswersConfig)
     if "questions" not in values:
@@ -93,8 +93,8 @@ def probe(
     QUESTIONS, it is asked well-known facts that come with efface. Two in three of the entities that it knows are to be
     forgotten and kept, the others to be scored.
     """
+    from efface.config.commands import ProbeConfig
     from efface.config.parse import validate_config
-    from efface.config.question_commands import ProbeConfig
 
     config = validate_config(ProbeConfig, _settings(words, ProbeConfig))
     with interruptible("nothing was written; the same command starts anew"):

@@ -13,7 +13,7 @@ from efface.cli import completion
 from efface.cli.options import Json, Out, examples, interruptible
 
 if TYPE_CHECKING:
-    from efface.config.downstream_command import DownstreamRunConfig
+    from efface.config.commands import DownstreamRunConfig
 
 app = typer.Typer()
 
@@ -65,7 +65,7 @@ def downstream(
 
 def downstream_config(words: list[str]) -> DownstreamRunConfig:
     """The settings that the command's words stand for. Raises `EffaceError` for what they cannot mean."""
-    from efface.config.downstream_command import DownstreamRunConfig
+    from efface.config.commands import DownstreamRunConfig
     from efface.config.parse import merge_settings, parse_pairs, read_yaml, validate_config
 
     values = {}

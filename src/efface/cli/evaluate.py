@@ -24,6 +24,7 @@ from efface.cli.options import (
     source_and_pairs,
 )
 from efface.errors import EffaceError
+from efface.folders import RunPaths
 
 if TYPE_CHECKING:
     from efface.scores.custom import RecordMetric
@@ -77,7 +78,7 @@ def evaluate(
         with ConsoleReporter(console) as reporter:
             scores = evaluate_model(config, out, data_dir=data_dir, before=records, reporter=reporter)
         print_scores(console, {"definition": config.definition, **scores.model_dump()})
-    typer.echo(f"records: {out / 'records'}\nscores: {out / 'scores.json'}")
+    typer.echo(f"records: {RunPaths(out).records_root}\nscores: {RunPaths(out).scores}")
 
 
 @app.command(

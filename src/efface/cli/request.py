@@ -11,6 +11,7 @@ import typer
 
 from efface.cli.dry_run import show_dry_run
 from efface.cli.options import DataDir, DryRun, examples, help_of, interruptible
+from efface.folders import QueuePaths
 
 if TYPE_CHECKING:
     from efface.config.commands import RunConfig
@@ -77,7 +78,6 @@ def run_requests(
     with interruptible(remedy):
         from rich.console import Console
 
-        from efface.continual.folder import QueueFolder
         from efface.continual.queue import run_queue
         from efface.progress.console import ConsoleReporter
         from efface.report.continual import print_continual
@@ -86,6 +86,6 @@ def run_requests(
         with ConsoleReporter(console) as reporter:
             results = run_queue(config, out, data_dir=data_dir, resume=resume, reporter=reporter)
         print_continual(console, results)
-    last = QueueFolder(out).request(len(results.requests)).root.name
-    typer.echo(f"model: {out / 'requests' / last / 'model'}\nscores: {out / 'results.json'}")
+    paths = QueuePaths(out)
+    typer.echo(f"model: {paths.request(len(results.requests)).model}\nscores: {paths.results}")
     typer.echo(f"next: {shlex.join(['efface', 'report', str(out)])}")

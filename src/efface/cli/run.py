@@ -12,6 +12,7 @@ import typer
 from efface.cli.dry_run import show_dry_run
 from efface.cli.options import DataDir, DryRun, Out, Resume, Settings, examples, interruptible, source_and_pairs
 from efface.cli.request import run_requests
+from efface.folders import RunPaths
 
 if TYPE_CHECKING:
     from efface.config.commands import RunConfig
@@ -56,7 +57,7 @@ def run(
         with ConsoleReporter(console) as reporter:
             results = run_pipeline(config, out, data_dir=data_dir, resume=resume, reporter=reporter)
         print_results(console, {config.method: results})
-    typer.echo(f"model: {out / 'model'}\nscores: {out / 'results.json'}")
+    typer.echo(f"model: {RunPaths(out).model}\nscores: {RunPaths(out).results}")
     typer.echo(f"next: {shlex.join(['efface', 'report', str(out)])}")
 
 
@@ -158,9 +159,9 @@ def _evaluation_of(config: RunConfig, out: Path, data_dir: Path | None) -> str:
     """The command that scores what `unlearn` left in `out`."""
     from efface.data.config import MODEL_ANSWERS
 
-    words = ["efface", "evaluate", str(out / "config.yaml"), f"model={out / 'model'}"]
+    words = ["efface", "evaluate", str(RunPaths(out).config), f"model={RunPaths(out).model}"]
     if config.data.retain == MODEL_ANSWERS:
-        words.append(f"data.retain={out / 'own_answers.jsonl'}")
+        words.append(f"data.retain={out / 'model_answers.jsonl'}")
         default = type(config.data).model_fields["generic_questions"].default
         if config.data.generic_questions != default:  # which means nothing beside a file
             words.append(f"data.generic_questions={default}")

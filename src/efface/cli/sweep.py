@@ -80,8 +80,8 @@ def sweep(
 def _sweep(spec: SweepSpec, out: Path, data_dir: Path | None, *, as_json: bool) -> None:
     from rich.console import Console
 
+    from efface.folders import SweepPaths
     from efface.progress.console import ConsoleReporter
-    from efface.sweep.plan import RUNS, TABLE
     from efface.sweep.sweep import sweep as make
     from efface.sweep.table import print_sweep_table
 
@@ -91,7 +91,8 @@ def _sweep(spec: SweepSpec, out: Path, data_dir: Path | None, *, as_json: bool) 
         typer.echo(json.dumps(made.to_json(), indent=2, allow_nan=False))
     else:
         print_sweep_table(Console(), made.table)
-        typer.echo(f"runs: {out / RUNS}\ntable: {out / TABLE}")
+        paths = SweepPaths(out)
+        typer.echo(f"runs: {paths.log}\ntable: {paths.table}")
     if made.table.failures:
         raise typer.Exit(1)
 

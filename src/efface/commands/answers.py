@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from efface.atomic import write_text
-from efface.config.question_commands import AnswerGenerationConfig, AnswersConfig
+from efface.config.commands import AnswerGenerationConfig, AnswersConfig
 from efface.data.question_files import FileQuestion, QuestionFile, answers_as_json_lines, load_questions
 from efface.data.sources.generic_questions import truncate_to_sentence
 from efface.errors import EffaceError

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from efface.artifacts import Downstream
 from efface.atomic import write_json
-from efface.config.downstream_command import DownstreamRunConfig
+from efface.config.commands import DownstreamRunConfig
 from efface.downstream.harness import score_downstream
 from efface.downstream.tasks import check_tasks, task_files
 from efface.hardware.device import device_for, peak_memory, reset_peak_memory
@@ -47,5 +47,5 @@ def downstream_model(config: DownstreamRunConfig, out: Path, reporter: Reporter 
     )
     made.peak_memory_bytes = peak_memory(device)
     folder.start(config, made)
-    write_json(out / "downstream.json", scores.to_json())
+    write_json(folder.downstream(), scores.to_json())
     return scores

@@ -17,6 +17,7 @@ from efface.errors import EffaceError
 from efface.evaluation.evaluate import evaluate
 from efface.evaluation.judges import Judges, open_judges
 from efface.evaluation.record_files import read_record_sets, write_record_sets
+from efface.folders import RunPaths
 from efface.hardware.device import device_for, peak_memory, reset_peak_memory
 from efface.models.open import OpenedModel, open_model
 from efface.progress.quiet_libraries import quiet_libraries
@@ -70,8 +71,8 @@ def evaluate_model(
     scores = score_records(records, config.definition, custom_metrics(config.plugins))
     this.manifest.peak_memory_bytes = peak_memory(this.device)
     folder.start(config, this.manifest)
-    write_record_sets(out / "records", records)
-    write_json(out / "scores.json", {"schema": 1, "definition": config.definition, **scores.model_dump()})
+    write_record_sets(folder.records_root, records)
+    write_json(folder.scores, {"schema": 1, "definition": config.definition, **scores.model_dump()})
     return scores
 
 
@@ -122,10 +123,11 @@ def records_before(path: Path) -> dict[str, list[Record]]:
     """
     if not path.is_dir():
         raise EffaceError(f"--before: there is no folder {path}; give a run's or an evaluation's")
-    for folder in (path / "records" / "before", path / "before", path / "records"):
+    paths = RunPaths(path)
+    for folder in (paths.records("before"), path / "before", paths.records_root):
         if any(folder.glob("*.jsonl")):
             return read_record_sets(folder)
-    if (path / "manifest.json").is_file() or not any(path.glob("*.jsonl")):
+    if paths.manifest.is_file() or not any(path.glob("*.jsonl")):
         raise EffaceError(
             f"--before: {path} holds no records of a model before unlearning; give the folder of `efface run`, or of "
             "`efface evaluate` for that model"

@@ -99,7 +99,7 @@ def prepare_finetuning(
     reset_peak_memory(device)
     task = load_task(config.data, data_dir=data_dir)
     items = load_training_set(config.data, data_dir=data_dir, without=config.without)
-    earlier = folder.manifest()
+    earlier = folder.read_manifest()
     how = resolve_optimizer(config.train, model_config(model_folder(config.model)), device, earlier=earlier)
     dtype, rounding = weights_dtype(how, device.type), quantization_config(how, device)
     place = loading_device(how, device)

@@ -11,7 +11,7 @@ from efface import __version__
 from efface.atomic import atomic_folder
 from efface.commands.answers import check_writable, generate_answers, warn
 from efface.commands.probe_report import Report, by_kind, contains_fact, count, outcome, split, too_few
-from efface.config.question_commands import ProbeConfig
+from efface.config.commands import ProbeConfig
 from efface.data.question_files import SETTING, FileQuestion, QuestionFile, answers_as_json_lines, load_questions
 from efface.data.sources.known_facts import load_known_facts
 from efface.data.task_checks import normalized

@@ -6,18 +6,19 @@ import random
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 
 from efface.data.question_files import FileQuestion
 from efface.errors import EffaceError
 from efface.evaluation.key_fact_judge import KeyFactJudge
 from efface.evaluation.likelihoods import Likelihoods
 from efface.evaluation.nli_judge import Claim
+from efface.frozen import FrozenModel
 from efface.scores.means import mean
 
 
-class _Reported(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+class _Reported(FrozenModel):
+    model_config = ConfigDict(allow_inf_nan=False)
 
 
 class Outcome(_Reported):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from efface import __version__
 from efface.errors import EffaceError
+from efface.folders import RunPaths
 from efface.hub import (
     LOG_IN,
     SECONDS_TO_CONNECT,
@@ -85,11 +86,12 @@ def _source(folder: Path, *, adapter: bool) -> Path:
 def _model_folder(folder: Path) -> Path:
     source = folder
     if _is_run(folder):
-        source = folder / "model"
-        if (folder / "scores.json").is_file() and not source.is_dir():
+        paths = RunPaths(folder)
+        source = paths.model
+        if paths.scores.is_file() and not source.is_dir():
             raise EffaceError(f"{folder} is an evaluation and holds no model; push the run or the model that it scored")
-        has_scores = (folder / "results.json").is_file() and (source / _CARD).is_file()
-        is_scored_run = (folder / "records").is_dir()  # those of `efface unlearn` and `efface finetune` are not
+        has_scores = paths.results.is_file() and (source / _CARD).is_file()
+        is_scored_run = paths.records_root.is_dir()  # those of `efface unlearn` and `efface finetune` are not
         if not source.is_dir() or (is_scored_run and not has_scores):
             raise EffaceError(f"the run in {folder} is not finished; go on with --resume, then push it")
     if not (source / "config.json").is_file():
@@ -107,7 +109,7 @@ def _adapter_folder(folder: Path) -> Path:
     source = folder
     if _is_run(folder):
         _model_folder(folder)  # an adapter appears before its run is finished
-        source = folder / "adapter"
+        source = RunPaths(folder).adapter
         if not source.is_dir():
             raise EffaceError(f"the run in {folder} trained no adapter; push its model instead")
     for name in ("adapter_config.json", "adapter_model.safetensors"):
@@ -133,7 +135,7 @@ def _base_of(settings: Path) -> str:
 def _is_run(folder: Path) -> bool:
     if not folder.is_dir():
         raise EffaceError(f"there is no folder {folder}; give that of a finished run or of a model")
-    return (folder / "manifest.json").is_file()
+    return RunPaths(folder).manifest.is_file()
 
 
 def _check_name(repo: str) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from efface.config.continual import ContinualConfig, request_data, with_first_request
 from efface.config.plugins import Plugins, custom_objectives
-from efface.data.config import MODEL_ANSWERS, DataConfig, Without, expand_data
+from efface.data.config import MODEL_ANSWERS, DataConfig, FileConfig, Without, expand_data, expand_path
 from efface.downstream.config import DownstreamConfig
 from efface.evaluation.config import EvaluateConfig
+from efface.frozen import FrozenModel
 from efface.hardware import Device
 from efface.objectives.config import ObjectiveConfig, check_method
 from efface.objectives.custom import ForgetObjective, RetainObjective
@@ -38,7 +39,7 @@ def _known_definition(name: str) -> str:
 class RunConfig(ObjectiveConfig):
     """Everything that decides a run of `efface run`; kept as config.yaml in its folder."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(allow_inf_nan=False)
 
     plugins: Plugins = ()
     """Files or modules with objectives and metrics of one's own; in front of `method`, which may name one."""
@@ -103,10 +104,8 @@ class RunConfig(ObjectiveConfig):
         )
 
 
-class FinetuneConfig(BaseModel):
+class FinetuneConfig(FrozenModel):
     """Everything that decides a target model of `efface finetune`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: str
     data: DataConfig
@@ -122,10 +121,8 @@ class FinetuneConfig(BaseModel):
     _short_lora = field_validator("train", mode="before")(_expand_lora)
 
 
-class EvaluationConfig(BaseModel):
+class EvaluationConfig(FrozenModel):
     """Everything that decides the scores of one model by `efface evaluate`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: str
     data: DataConfig
@@ -149,15 +146,13 @@ class EvaluationConfig(BaseModel):
         if value.retain == MODEL_ANSWERS:
             raise ValueError(
                 "retain=model-answers compares a model with itself before unlearning; take that model's answers: "
-                "data.retain=RUN/own_answers.jsonl"
+                "data.retain=RUN/model_answers.jsonl"
             )
         return value
 
 
-class DataInspectionConfig(BaseModel):
+class DataInspectionConfig(FrozenModel):
     """What `efface data check` and `efface data describe` look at: the data, through a model's eyes if one is named."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     data: DataConfig
     model: str | None = None
@@ -165,3 +160,60 @@ class DataInspectionConfig(BaseModel):
     evaluate: EvaluateConfig = EvaluateConfig()
 
     _short_data = field_validator("data", mode="before")(expand_data)
+
+
+class DownstreamRunConfig(FrozenModel):
+    """Everything that decides the scores of one model by `efface downstream`."""
+
+    model: str
+    """A folder, or a name on the Hugging Face hub."""
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    """Decides which examples come before a question."""
+    device: Device = "auto"
+    downstream: DownstreamConfig = DownstreamConfig()
+
+
+class AnswerGenerationConfig(FrozenModel):
+    """How a model answers."""
+
+    max_new_tokens: int = Field(default=200, gt=0)
+    """Most tokens of an answer; one that is longer ends behind its last whole sentence."""
+    max_cache_tokens: int | None = Field(default=None, gt=0)
+    """Generation keeps at most so many tokens in its cache: rows x (longest prompt + max_new_tokens); by default as many as
+    fit into half of the free memory."""
+
+
+class ProbeGenerationConfig(AnswerGenerationConfig):
+    """How a model answers, and says how likely it holds other answers."""
+
+    max_new_tokens: int = Field(default=64, gt=0)
+    """Most tokens of an answer: what a model knows, it says in its first sentences."""
+    max_tokens_per_forward: int = Field(default=8_192, gt=0)
+    """Likelihoods put at most so many tokens through the model at once."""
+
+
+class AnswersConfig(FrozenModel):
+    """Everything that decides what `efface data answers` writes."""
+
+    model: str
+    questions: FileConfig
+    device: Device = "auto"
+    text: TextConfig = TextConfig()
+    evaluate: AnswerGenerationConfig = AnswerGenerationConfig()
+
+    _short_questions = field_validator("questions", mode="before")(expand_path)
+
+
+class ProbeConfig(FrozenModel):
+    """Everything that decides what `efface data probe` finds and writes."""
+
+    model: str
+    questions: FileConfig | None = None
+    """None: the facts that come with efface."""
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    """Decides what is to be forgotten, kept and scored."""
+    device: Device = "auto"
+    text: TextConfig = TextConfig()
+    evaluate: ProbeGenerationConfig = ProbeGenerationConfig()
+
+    _short_questions = field_validator("questions", mode="before")(expand_path)

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator
 
 from efface.data.config import DataConfig, FileConfig, ForgetRequest, expand_path, request_name
+from efface.frozen import FrozenModel
 
 
-class ContinualConfig(BaseModel):
+class ContinualConfig(FrozenModel):
     """Settings of a queue of requests."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     requests: tuple[ForgetRequest, ...] = Field(min_length=1)
     """In their order: numbers of tasks, or files for source=files."""

@@ -15,7 +15,7 @@ def first_downstream(this: Queue, reporter: Reporter) -> Downstream | None:
     """
     if this.config.downstream is None:
         return None
-    if known := this.folder.downstream("before"):
+    if known := this.folder.read_downstream("before"):
         return known
     reporter.on_stage("scoring downstream tasks before the requests")
     opened = this.open(reporter)

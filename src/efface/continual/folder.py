@@ -13,15 +13,16 @@ from efface.config.parse import read_saved_settings, to_yaml, validate_config
 from efface.data.config import ForgetRequest
 from efface.errors import EffaceError
 from efface.evaluation.record_files import read_record_sets
+from efface.folders import QueuePaths
 from efface.run.folder import RunFolder
 
 
-class QueueFolder(RunFolder):
+class QueueFolder(RunFolder, QueuePaths):
     """Paths of one queue."""
 
     def request(self, number: int) -> RunFolder:
         """The run's folder of a request, counted from 1."""
-        return RunFolder(self.root.absolute() / "requests" / f"{number:02d}")
+        return RunFolder(super().request(number).root.absolute())
 
     def drop_model(self, number: int) -> None:
         """Remove the model that a request left, and the next one's adapter, which stands on it."""
@@ -58,5 +59,4 @@ class QueueFolder(RunFolder):
 
     def records_before(self) -> dict[str, list[Record]]:
         """What the first model said, as far as it was asked."""
-        folder = self.root / "records" / "before"
-        return read_record_sets(folder) if any(folder.glob("*.jsonl")) else {}
+        return read_record_sets(self.records("before")) if self.has_records("before") else {}

@@ -95,7 +95,7 @@ class Queue:
 
     def check_next(self) -> None:
         """Raise `EffaceError` where the first request that is not done cannot start, or go on, from what lies here."""
-        number = next((n for n in range(1, len(self.tasks) + 1) if self.folder.request(n).results() is None), None)
+        number = next((n for n in range(1, len(self.tasks) + 1) if self.folder.request(n).read_results() is None), None)
         if number is None:
             return
         config, what = self.config_of(number), self.name_of(number)
@@ -182,7 +182,7 @@ def _continued(folder: QueueFolder, made: Manifest) -> Manifest:
 
     Raises `EffaceError` where the first model or the data of earlier requests are no longer the same.
     """
-    earlier = folder.manifest()
+    earlier = folder.read_manifest()
     if earlier is None:
         return made
     if earlier.model_sha256 != made.model_sha256:

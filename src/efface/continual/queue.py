@@ -70,7 +70,7 @@ def append_request(out: Path, request: ForgetRequest) -> RunConfig:
     if request not in requests:
         return QueueFolder.extended(config, (*requests, request))
     place = requests.index(request) + 1
-    if place == len(requests) and folder.request(place).results() is None:
+    if place == len(requests) and folder.request(place).read_results() is None:
         return config
     raise EffaceError(f"{out} holds {request_name(request)} already, as request {place}; give one that is new")
 
@@ -86,7 +86,7 @@ def _unlearn_request(
 ) -> Results:
     """Unlearn one request, counted from 1, unless that was done already."""
     folder, what = this.folder.request(number), this.name_of(number)
-    if done := folder.results():
+    if done := folder.read_results():
         reporter.on_stage(f"{what}: unlearned already in {folder.root}")
         shutil.rmtree(folder.checkpoints, ignore_errors=True)  # which are the last to go
         return done

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from efface.errors import EffaceError, suggest
+from efface.frozen import FrozenModel
 
 Source = Literal["tofu", "real-world", "synthetic-authors", "files"]
 Split = Literal["forget01", "forget05", "forget10"]
@@ -43,10 +44,8 @@ MODEL_ANSWERS = "model-answers"
 """In place of a retain file: the model's own answers to generic questions."""
 
 
-class ColumnsConfig(BaseModel):
+class ColumnsConfig(FrozenModel):
     """What a file calls its columns, where it does not use the names here; a dot reaches into a column."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     question: str | None = None
     answer: str | None = None
@@ -65,10 +64,8 @@ class ColumnsConfig(BaseModel):
     name: str | None = None
 
 
-class FileConfig(BaseModel):
+class FileConfig(FrozenModel):
     """Where questions and answers, conversations or documents lie."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     path: str
     """A file (JSON lines, JSON, CSV, TSV, Parquet, text), a folder of text files, a saved dataset, or
@@ -86,13 +83,11 @@ ForgetRequest = int | FileConfig
 """What one request asks to forget: the number of a task of the data, or a file."""
 
 
-class DataConfig(BaseModel):
+class DataConfig(FrozenModel):
     """Settings of one unlearning task's data.
 
     Settings that contradict each other raise pydantic's `ValidationError`, whose message is one sentence.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     source: Source
     split: Split | None = None

@@ -8,10 +8,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
-
 from efface.artifacts import Metric
 from efface.data.task_checks import normalized, normalized_prompt
+from efface.frozen import FrozenModel
 from efface.schema import EvaluationSet, Item, Task, Turn
 
 ItemType = Literal["questions", "conversations", "passages"]
@@ -22,11 +21,7 @@ RUN_OF_WORDS = 8
 _WORD = re.compile(r"\w+")
 
 
-class _DescriptionPart(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Lengths(_DescriptionPart):
+class Lengths(FrozenModel):
     """How long the items of a set are, prompt and answer together."""
 
     unit: Literal["characters", "tokens"]
@@ -44,14 +39,14 @@ class Lengths(_DescriptionPart):
 Measure = Callable[[Sequence[Item]], Lengths]
 
 
-class WrongAnswers(_DescriptionPart):
+class WrongAnswers(FrozenModel):
     """How many wrong answers an item has."""
 
     minimum: int
     maximum: int
 
 
-class SetDescription(_DescriptionPart):
+class SetDescription(FrozenModel):
     """One set of items, trained on or scored."""
 
     count: int
@@ -65,7 +60,7 @@ class SetDescription(_DescriptionPart):
     """Items with the question and the answer of an earlier one; case and white space tell nothing apart."""
 
 
-class SharedWords(_DescriptionPart):
+class SharedWords(FrozenModel):
     """A forget and a retain item whose answers share `RUN_OF_WORDS` words in a row."""
 
     forget: str
@@ -73,7 +68,7 @@ class SharedWords(_DescriptionPart):
     words: str
 
 
-class Overlap(_DescriptionPart):
+class Overlap(FrozenModel):
     """What is to be forgotten and yet stands in what is to be kept. Both numbers count forget items."""
 
     same_question: int
@@ -82,7 +77,7 @@ class Overlap(_DescriptionPart):
     first_shared: SharedWords | None
 
 
-class Sample(_DescriptionPart):
+class Sample(FrozenModel):
     """An item as the model is to see it."""
 
     set: Literal["forget", "retain"]
@@ -93,7 +88,7 @@ class Sample(_DescriptionPart):
     answer: str
 
 
-class Description(_DescriptionPart):
+class Description(FrozenModel):
     """What `efface data describe` tells, and prints as JSON."""
 
     task: str

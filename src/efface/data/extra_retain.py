@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from efface.data.config import DataConfig
-from efface.data.selection import evenly_spaced
 from efface.data.sources.user_files import LoadedFile
 from efface.data.task_checks import conflicts
 from efface.schema import Task
+from efface.spacing import evenly_spaced
 
 
 def add_extra_retain(task: Task, config: DataConfig) -> Task:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from efface.data.selection import evenly_spaced
 from efface.data.task_checks import normalized, normalized_prompt
 from efface.errors import EffaceError
 from efface.schema import EvaluationSet, Item
+from efface.spacing import evenly_spaced
 
 
 def forgotten_before_sets(requests: Iterable[Sequence[Item]]) -> tuple[EvaluationSet, ...]:

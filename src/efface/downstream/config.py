@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator
+
+from efface.frozen import FrozenModel
 
 PAPER_METRICS = {
     "arc_challenge": "acc_norm",
@@ -27,17 +29,15 @@ def _read(given: Any) -> Any:
         return given
 
 
-class DownstreamConfig(BaseModel):
+class DownstreamConfig(FrozenModel):
     """Settings of lm-evaluation-harness; two models are comparable only under the same ones."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     tasks: tuple[str, ...] = tuple(PAPER_METRICS)
     """Names of tasks and groups of lm-evaluation-harness or of `include`."""
     include: str | None = None
     """A folder with task files of one's own (`*.yaml`, in the library's format); they win over tasks of the same name.
     Python functions that they name are run."""
-    metrics: dict[str, str] = {}
+    metrics: dict[str, str] = Field(default={})
     """Task -> its metric, such as `acc_norm`, with the filter behind a comma where there are several:
     `exact_match,flexible-extract`. By default the paper's for its five tasks, for others the first that the task's own
     file lists."""

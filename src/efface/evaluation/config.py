@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, model_validator
+
+from efface.frozen import FrozenModel
 
 Precision = Literal["auto", "float32", "bf16"]
 ModelName = Annotated[str, StringConstraints(min_length=1, pattern=r"\S")]
 
 
-class EvaluateConfig(BaseModel):
+class EvaluateConfig(FrozenModel):
     """Settings of an evaluation; two models are comparable only under the same ones."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     max_new_tokens: int = Field(default=200, gt=0)
     """Most tokens of an output, whatever the length of its prompt."""

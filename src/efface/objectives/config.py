@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from itertools import chain
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from efface.errors import EffaceError, suggest
+from efface.frozen import FrozenModel
 from efface.text.formatter import Positions
 
 Average = Literal["tokens", "sequences", "padded"]
@@ -30,10 +31,8 @@ def methods(forget: Iterable[str], retain: Iterable[str]) -> tuple[str, ...]:
 METHODS = methods(FORGET, RETAIN)
 
 
-class MEConfig(BaseModel):
+class MEConfig(FrozenModel):
     """How the entropy loss is counted. The paper writes model_to_uniform; its code does uniform_to_model, padded."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     average: Average = "tokens"
     direction: MEDirection = "uniform_to_model"
@@ -42,19 +41,15 @@ class MEConfig(BaseModel):
     """Row length of `average: padded`: 500 in the published TOFU runs, 300 in the real-world ones."""
 
 
-class KLConfig(BaseModel):
+class KLConfig(FrozenModel):
     """How the KL to the reference is counted."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     positions: Positions = "answer"
     direction: KLDirection = "reference_to_model"
 
 
-class ObjectiveConfig(BaseModel):
+class ObjectiveConfig(FrozenModel):
     """A method's settings; the defaults are the paper's, where it names them."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     beta: float = Field(default=0.1, gt=0)
     forget_coeff: float = Field(default=1.0, ge=0)

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, computed_field
+from pydantic import Field, computed_field
+
+from efface.frozen import FrozenModel
 
 Level = Literal["ok", "warning", "problem"]
 """A `problem` stops the run; a `warning` is something to know before it starts."""
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Finding(_Part):
+class Finding(FrozenModel):
     """One thing that was looked at."""
 
     level: Level
@@ -24,7 +22,7 @@ class Finding(_Part):
     """What is the case and, unless it is well, what to do."""
 
 
-class Gpu(_Part):
+class Gpu(FrozenModel):
     """A GPU that torch sees."""
 
     name: str
@@ -32,7 +30,7 @@ class Gpu(_Part):
     total: int
 
 
-class Machine(_Part):
+class Machine(FrozenModel):
     """Where efface would run."""
 
     versions: dict[str, str | None]
@@ -56,7 +54,7 @@ class Machine(_Part):
     """Whether there is one for the hub, in HF_TOKEN or from `hf auth login`."""
 
 
-class Forecast(_Part):
+class Forecast(FrozenModel):
     """What a run needs, from the shapes of its model and the lengths of its data."""
 
     precision: str
@@ -128,7 +126,7 @@ class Forecast(_Part):
         return max(self.checkpoints * self.checkpoint, end) + self.epochs + self.states
 
 
-class Option(_Part):
+class Option(FrozenModel):
     """A way to train the same model."""
 
     name: str
@@ -149,7 +147,7 @@ class Option(_Part):
     """Whether the run as it is configured trains so."""
 
 
-class MeasuredSteps(_Part):
+class MeasuredSteps(FrozenModel):
     """What a few optimizer steps took."""
 
     loading: float
@@ -163,7 +161,7 @@ class MeasuredSteps(_Part):
     """Most that all of them took of the device: by how much the process grew, or a GPU's tensors."""
 
 
-class MeasuredQuestions(_Part):
+class MeasuredQuestions(FrozenModel):
     """What a few questions took."""
 
     tokens_per_second: float
@@ -178,14 +176,14 @@ class MeasuredQuestions(_Part):
     """Of one batch, at most: rows x (longest prompt + new tokens)."""
 
 
-class Measured(_Part):
+class Measured(FrozenModel):
     """What a part of the run took here."""
 
     questions: MeasuredQuestions
     steps: MeasuredSteps
 
 
-class Times(_Part):
+class Times(FrozenModel):
     """What the run will take, from what was measured."""
 
     answers: float
@@ -204,14 +202,14 @@ class Times(_Part):
         return self.answers + self.unlearning + self.evaluations * self.evaluation
 
 
-class Diagnosis(_Part):
+class Diagnosis(FrozenModel):
     """Everything that the doctor says."""
 
     machine: Machine
     findings: list[Finding]
     forecast: Forecast | None = None
     """None without a run, or without the settings of its model."""
-    options: list[Option] = []
+    options: list[Option] = Field(default=[])
     measured: Measured | None = None
     """None where nothing was to be measured, or could be."""
     times: Times | None = None

@@ -129,7 +129,7 @@ def plan_queue(config: RunConfig, out: Path, *, data_dir: Path | None, resume: b
     training = _training(
         config.method, opened.model, this.steps[0], len(first.forget), config=config, device=this.device
     )
-    done = sum(folder.request(number).results() is not None for number in range(1, len(this.tasks) + 1))
+    done = sum(folder.request(number).read_results() is not None for number in range(1, len(this.tasks) + 1))
     steps = sum(len(each) for each in this.steps)
     kept = len(this.tasks) if this.settings.keep_models == "all" else min(len(this.tasks), 2)  # the last until the next
     return DryRun(

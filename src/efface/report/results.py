@@ -16,6 +16,7 @@ from efface.report.rich_tables import plain_table, print_line, print_sources, sh
 from efface.report.sanitize import one_line
 from efface.scores.definitions import Definition
 from efface.scores.definitions import definition as find_definition
+from efface.spacing import evenly_spaced
 
 _AGGREGATES = {
     "model_utility": "Model utility",
@@ -86,7 +87,7 @@ def print_answers(
         table.add_column(name, ratio=ratio, overflow="fold")
     said = {method: {record.id: record.output for record in records} for method, records in after.items()}
     shared = [record for record in before if all(record.id in outputs for outputs in said.values())]
-    for record in _spread(shared, count):
+    for record in evenly_spaced(shared, count):
         cell = Table.grid(padding=(0, 1))
         cell.add_column(no_wrap=True)
         cell.add_column(overflow="fold")
@@ -186,9 +187,3 @@ def _said(text: str) -> Text:
     """Model output or a question: untrusted, so never markup."""
     line = one_line(text, _LONGEST_ANSWER)
     return Text(line) if line else Text("(nothing)", style="dim")
-
-
-def _spread(records: Sequence[Record], count: int) -> list[Record]:
-    """At most `count` of the records, at even distances."""
-    count = min(count, len(records))
-    return [records[place * len(records) // count] for place in range(count)]

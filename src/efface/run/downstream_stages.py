@@ -8,6 +8,7 @@ from efface.artifacts import Downstream, DownstreamResults
 from efface.config.commands import RunConfig
 from efface.downstream.harness import score_downstream
 from efface.evaluation.evaluate import check_lengths
+from efface.folders import Stage
 from efface.models.load import evaluation_dtype, load_model
 from efface.progress.reporter import Reporter
 from efface.run.evaluation_stages import free_models
@@ -48,14 +49,15 @@ def downstream_results(this: Prepared, before: Downstream | None) -> DownstreamR
     return DownstreamResults(before=before, after=after)
 
 
-def _known(this: Prepared, stage: str) -> Downstream | None:
-    known = this.out.downstream(stage)
+def _known(this: Prepared, stage: Stage) -> Downstream | None:
+    known = this.out.read_downstream(stage)
     if known is not None:
         this.reporter.on_stage(f"scored downstream tasks {stage} unlearning already: {this.out.root}")
     return known
 
 
 def score_model(model: Any, tokenizer: Any, config: RunConfig, reporter: Reporter) -> Downstream:
+    """Score a model on the run's downstream tasks, which must be set."""
     assert config.downstream is not None
     return score_downstream(
         model, tokenizer, config.downstream, seed=config.seed, progress=reporter.on_progress, warn=reporter.on_warning

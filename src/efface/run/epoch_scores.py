@@ -12,7 +12,7 @@ from efface.run.evaluation_stages import Records, free_models, records_of_epoch
 from efface.run.prepare import Prepared
 from efface.schema import Task
 from efface.scores import definition, score_records
-from efface.scores.best_epoch import best
+from efface.scores.aggregate import best
 from efface.scores.sets import KEPT
 
 
@@ -34,7 +34,7 @@ def score_epochs(
     place = best([each.scores for each in scored])
     chosen = None if place is None else scored[place].epoch
     kept = chosen if chosen is not None and this.config.evaluate.select_epoch == "best" else last
-    if kept != last and this.out.results() is None:  # of a complete run, it lies there already
+    if kept != last and this.out.read_results() is None:  # of a complete run, it lies there already
         snapshots.rebuild(kept, this.out.model, tokenizer=this.tokenizer, device=this.device)
         free_models()
     this.out.write_records("after", records[kept])

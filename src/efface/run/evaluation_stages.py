@@ -13,6 +13,7 @@ import torch
 from efface.artifacts import Record
 from efface.evaluation.evaluate import evaluate
 from efface.evaluation.judges import Judges
+from efface.folders import epoch_stage
 from efface.models.load import evaluation_dtype, load_model
 from efface.run.prepare import Prepared
 
@@ -43,7 +44,7 @@ def records_after(this: Prepared, judges: Judges, before: Records) -> Records:
 
 def records_of_epoch(this: Prepared, judges: Judges, before: Records, epoch: int) -> Records:
     """The records at the end of an epoch: those on disk, or made now. The last epoch's model is the run's."""
-    stage, told, snapshots = f"epochs/{epoch:03d}", f"after epoch {epoch}", this.snapshots
+    stage, told, snapshots = epoch_stage(epoch), f"after epoch {epoch}", this.snapshots
     if snapshots is None or epoch == snapshots.last:
         return _of_folder(this, judges, before, this.out.model, stage=stage, told=told)
     if known := _known(this, stage, told):
@@ -76,9 +77,9 @@ def _of_folder(this: Prepared, judges: Judges, before: Records, folder: Path, *,
 
 
 def _known(this: Prepared, stage: str, told: str) -> Records | None:
-    known = this.out.records(stage, [each.name for each in this.task.evaluation])
+    known = this.out.read_records(stage, [each.name for each in this.task.evaluation])
     if known is not None:
-        this.reporter.on_stage(f"evaluated {told} already: {this.out.root / 'records' / stage}")
+        this.reporter.on_stage(f"evaluated {told} already: {this.out.records(stage)}")
     return known
 
 

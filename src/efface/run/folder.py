@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
@@ -15,69 +15,12 @@ from efface.atomic import write_json, write_text
 from efface.config.parse import read_saved_settings, to_yaml
 from efface.errors import EffaceError
 from efface.evaluation.record_files import read_record_sets, write_record_sets
+from efface.folders import RunPaths, Stage
 from efface.train.loop import StepLog
 
 
-@dataclass(frozen=True)
-class RunFolder:
-    """Paths of one run. Every file appears whole or not at all."""
-
-    root: Path
-
-    @property
-    def config(self) -> Path:
-        """The run's settings, every default spelled out."""
-        return self.root / "config.yaml"
-
-    @property
-    def model(self) -> Path:
-        """The unlearned model, an ordinary Hugging Face folder."""
-        return self.root / "model"
-
-    @property
-    def adapter(self) -> Path:
-        """The LoRA adapter alone, where one was trained."""
-        return self.root / "adapter"
-
-    @property
-    def metrics(self) -> Path:
-        """One line per optimizer step."""
-        return self.root / "metrics.jsonl"
-
-    @property
-    def checkpoints(self) -> Path:
-        """What training needs to go on; removed when the run is complete."""
-        return self.root / "checkpoints"
-
-    @property
-    def reference(self) -> Path:
-        """The reference's log-probabilities."""
-        return self.checkpoints / "reference.json"
-
-    @property
-    def states(self) -> Path:
-        """The reference's last hidden states."""
-        return self.checkpoints / "reference.safetensors"
-
-    @property
-    def snapshots(self) -> Path:
-        """The weights at the end of each epoch, where these are to be scored; they go with the checkpoints."""
-        return self.checkpoints / "epochs"
-
-    @property
-    def own_answers(self) -> Path:
-        """The model's own answers to generic questions, where they are what to keep: JSON lines like a user's own."""
-        return self.root / "own_answers.jsonl"
-
-    @property
-    def inputs(self) -> Path:
-        """Rows that were given as objects, as JSON lines: what the run is repeated from."""
-        return self.root / "inputs"
-
-    @property
-    def before(self) -> Path:
-        """The model before unlearning where it was given as an object, an ordinary Hugging Face folder."""
-        return self.root / "before"
+class RunFolder(RunPaths):
+    """The folder of one run, to read and write. Every file appears whole or not at all."""
 
     def check(self, config: BaseModel, *, resume: bool) -> None:
         """Check that a run may be written here; writes nothing.
@@ -104,7 +47,7 @@ class RunFolder:
 
     def _may_come_first(self, path: Path) -> bool:
         """Whether a folder without a config may hold this: what a kill left behind, or what the library put there."""
-        return path.name.endswith(".partial") or path in (self.inputs, self.before, self.own_answers)
+        return path.name.endswith(".partial") or path in (self.inputs, self.before, self.model_answers)
 
     def start(self, config: BaseModel, manifest: Manifest) -> None:
         """Write the run's settings and its manifest, once every process has checked the folder."""
@@ -112,9 +55,9 @@ class RunFolder:
         write_text(self.config, to_yaml(config))
         self.write_manifest(manifest)
 
-    def manifest(self) -> Manifest | None:
+    def read_manifest(self) -> Manifest | None:
         """The manifest of a run that was started here. Raises `EffaceError` for a damaged one."""
-        path = self.root / "manifest.json"
+        path = self.manifest
         if not path.is_file():
             return None
         try:
@@ -124,7 +67,7 @@ class RunFolder:
 
     def write_manifest(self, manifest: Manifest) -> None:
         """Write manifest.json anew."""
-        write_json(self.root / "manifest.json", manifest.model_dump())
+        write_json(self.manifest, manifest.model_dump())
 
     def append_step(self, log: StepLog) -> None:
         """Add a line to metrics.jsonl. Raises `EffaceError` when the disk is full."""
@@ -147,20 +90,20 @@ class RunFolder:
             lines = self.metrics.read_text(encoding="utf-8").splitlines(keepends=True)
             write_text(self.metrics, "".join(line for line in lines if _step(line) <= step))
 
-    def records(self, stage: str, sets: list[str]) -> dict[str, list[Record]] | None:
+    def read_records(self, stage: str, sets: list[str]) -> dict[str, list[Record]] | None:
         """The records of `before` or `after`, if those of every set are there."""
-        folder = self.root / "records" / stage
+        folder = self.records(stage)
         if not all((folder / f"{name}.jsonl").is_file() for name in sets):
             return None
         return read_record_sets(folder)
 
     def write_records(self, stage: str, records: dict[str, list[Record]]) -> None:
         """Write the records of `before` or `after`."""
-        write_record_sets(self.root / "records" / stage, records)
+        write_record_sets(self.records(stage), records)
 
-    def downstream(self, stage: str) -> Downstream | None:
+    def read_downstream(self, stage: Stage) -> Downstream | None:
         """The scores on downstream tasks `before` or `after`, if they are there. Raises `EffaceError` if damaged."""
-        path = self._downstream(stage)
+        path = self.downstream(stage)
         if not path.is_file():
             return None
         try:
@@ -168,16 +111,13 @@ class RunFolder:
         except ValidationError as error:
             raise EffaceError(f"{path} is damaged; remove it, and the tasks are scored again") from error
 
-    def write_downstream(self, stage: str, scores: Downstream) -> None:
+    def write_downstream(self, stage: Stage, scores: Downstream) -> None:
         """Write the scores on downstream tasks `before` or `after`."""
-        write_json(self._downstream(stage), scores.to_json())
+        write_json(self.downstream(stage), scores.to_json())
 
-    def _downstream(self, stage: str) -> Path:
-        return self.root / f"downstream-{stage}.json"
-
-    def results(self) -> Results | None:
+    def read_results(self) -> Results | None:
         """The results of a complete run; None for one that is not. Raises `EffaceError` for a damaged file."""
-        path = self.root / "results.json"
+        path = self.results
         if not path.is_file():
             return None
         try:
@@ -187,7 +127,7 @@ class RunFolder:
 
     def write_results(self, results: Results | ContinualResults) -> None:
         """Write results.json: the run is complete."""
-        write_json(self.root / "results.json", results.to_json())
+        write_json(self.results, results.to_json())
 
 
 def _step(line: str) -> float:

@@ -84,7 +84,7 @@ class Prepared:
         if self.config.evaluate.every is None:
             return None
         ends = epoch_ends(len(self.task.forget), self.config.train)
-        return EpochSnapshots(self.out.snapshots, ends, self.config, self.source)
+        return EpochSnapshots(self.out.epoch_snapshots, ends, self.config, self.source)
 
     @contextmanager
     def stage(self, name: str, text: str) -> Iterator[None]:
@@ -165,7 +165,7 @@ def _manifest(
     reference: tuple[Path, str],
 ) -> Manifest:
     """What makes this run; of one that goes on, with its start and times. Raises `EffaceError` where it changed."""
-    earlier = out.manifest()
+    earlier = out.read_manifest()
     train = resolve_optimizer(config.train, model_config(opened.source), device, earlier=earlier)
     made = make_manifest(
         seed=config.seed,

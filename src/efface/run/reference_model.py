@@ -84,13 +84,15 @@ def _logprobs(
     made_by: dict[str, str],
     read: _ForwardWithReference,
 ) -> CachedLogprobs:
-    known = CachedLogprobs.load(folder.reference, made_by=made_by) if folder.reference.is_file() else None
+    known = (
+        CachedLogprobs.load(folder.reference_logprobs, made_by=made_by) if folder.reference_logprobs.is_file() else None
+    )
     if known is not None:
         return known
     views = trainer.objective.sequence_reference_views
     seen = [example[view] for step in steps for example in step for view in views]
     logprobs = read(lambda model: CachedLogprobs.compute(model, seen, max_tokens_per_forward=trainer.budget.tokens))
-    logprobs.save(folder.reference, made_by=made_by)
+    logprobs.save(folder.reference_logprobs, made_by=made_by)
     return logprobs
 
 
@@ -103,7 +105,7 @@ def _kl_mode(
         return chosen
     if switched_off:
         return "live"
-    if folder.states.is_file():
+    if folder.reference_states.is_file():
         return "cached"
     if checkpoint.latest(trainer.checkpoints) is not None:  # written by a run without that file
         return "live"
@@ -124,7 +126,7 @@ def _states(
     made_by: dict[str, str],
     read: _ForwardWithReference,
 ) -> CachedHiddenStates:
-    path = folder.states
+    path = folder.reference_states
     if path.is_file():
         known = read(lambda model: CachedHiddenStates.load(path, model, made_by=made_by))
         if known is not None:

@@ -59,18 +59,18 @@ def longest_possible_answers(
 
 def read_answers(out: RunFolder) -> dict[str, str] | None:
     """The answers that a run wrote; None where there are none. Raises `EffaceError` for a damaged file."""
-    if not out.own_answers.is_file():
+    if not out.model_answers.is_file():
         return None
     ids = {each.question: each.id for each in load_generic_questions()}
     try:
-        rows = [json.loads(line) for line in out.own_answers.read_text(encoding="utf-8").split("\n") if line]
+        rows = [json.loads(line) for line in out.model_answers.read_text(encoding="utf-8").split("\n") if line]
         return {ids[row["question"]]: row["answer"] for row in rows}
     except (ValueError, KeyError, TypeError) as error:
-        raise EffaceError(f"{out.own_answers} is damaged; remove it and go on with --resume") from error
+        raise EffaceError(f"{out.model_answers} is damaged; remove it and go on with --resume") from error
 
 
 def write_answers(out: RunFolder, answers: Mapping[str, str]) -> None:
     """Keep the answers in the run's folder: a run that goes on keeps the same, and others can take the file."""
     questions = {each.id: each.question for each in load_generic_questions()}
     rows = [{"question": questions[id_], "answer": answer} for id_, answer in answers.items() if answer.strip()]
-    write_text(out.own_answers, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    write_text(out.model_answers, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))

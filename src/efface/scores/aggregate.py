@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from efface.artifacts import METRICS, Metric, Partial, SetScores
+from efface.artifacts import METRICS, Metric, Partial, Scores, SetScores
 from efface.scores.definitions import Definition
 from efface.scores.means import harmonic_mean, mean
 from efface.scores.sets import FORGET, KEPT
@@ -107,3 +107,23 @@ def _lacking(sets: Mapping[str, SetScores], metrics: Sequence[Metric]) -> str | 
 
 def _numbers(scores: SetScores, metrics: Sequence[Metric]) -> list[float | None]:
     return [getattr(scores, metric) for metric in metrics]
+
+
+def best(scores: Sequence[Scores]) -> int | None:
+    """Place of the scores with the highest harmonic mean of model utility and forget efficacy, the first of equals.
+
+    Partial ones are compared where one of the whole is missing anywhere; None where these are missing, too.
+    """
+    whole = _means(scores)
+    means = _means([each.partial for each in scores]) if whole is None else whole
+    return None if not means else means.index(max(means))
+
+
+def _means(scores: Sequence[Scores] | Sequence[Partial]) -> list[float] | None:
+    """The harmonic mean of each; None where a number is missing."""
+    means = []
+    for each in scores:
+        if each.model_utility is None or each.forget_efficacy is None:
+            return None
+        means.append(harmonic_mean([each.model_utility, each.forget_efficacy]))
+    return means

@@ -8,9 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Sequence
 
-from pydantic import BaseModel, ConfigDict
-
 from efface.errors import EffaceError
+from efface.frozen import FrozenModel
 from efface.scores.metrics.entailment import entailment
 from efface.scores.metrics.rouge import rouge
 from efface.scores.question import Missing, QuestionLikelihoods
@@ -25,10 +24,8 @@ _LACKS = re.compile(
 _WORD = re.compile(r"\w")
 
 
-class Hallucinations(BaseModel):
+class Hallucinations(FrozenModel):
     """Shares of the questions, each in [0, 1], together 1."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     n: int
     made_up: float

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Literal, get_args
 
 from efface.artifacts import stream_records
 from efface.errors import EffaceError, suggest
+from efface.folders import STAGES, RunPaths, Stage
 from efface.scores.custom import RecordMetric
 from efface.scores.from_records import from_records
 from efface.scores.from_tofu_log import read_log
 from efface.scores.question import QuestionLikelihoods
 from efface.scores.sets import check_names
-
-Stage = Literal["before", "after"]
-"""Before or after unlearning."""
 
 
 def load(path: Path, *, stage: Stage, metrics: Sequence[RecordMetric] = ()) -> dict[str, Iterable[QuestionLikelihoods]]:
@@ -24,8 +21,8 @@ def load(path: Path, *, stage: Stage, metrics: Sequence[RecordMetric] = ()) -> d
     Records are read one at a time, while the questions are iterated over, which can be done once. Raises `EffaceError`
     for what is neither records nor an eval log, and for damage in them; in records, where it comes to it.
     """
-    if stage not in get_args(Stage):
-        raise EffaceError(f"there is no stage {stage!r} of a run; {suggest(stage, get_args(Stage))}")
+    if stage not in STAGES:
+        raise EffaceError(f"there is no stage {stage!r} of a run; {suggest(stage, STAGES)}")
     if path.is_dir():
         return _read_folder(path, stage, metrics)
     if not path.exists():
@@ -35,10 +32,11 @@ def load(path: Path, *, stage: Stage, metrics: Sequence[RecordMetric] = ()) -> d
 
 def _read_folder(path: Path, stage: Stage, metrics: Sequence[RecordMetric]) -> dict[str, Iterable[QuestionLikelihoods]]:
     # a run's folder, or one of `efface evaluate`: only what lies in records/ is a set
-    folder = path / "records" if (path / "records").is_dir() else path
-    if folder is path and (path / "manifest.json").is_file():
+    paths = RunPaths(path)
+    folder = paths.records_root if paths.records_root.is_dir() else path
+    if folder is path and paths.manifest.is_file():
         raise EffaceError(f"{path} holds no records, for its model was not evaluated; do so with efface evaluate first")
-    if any((folder / each).is_dir() for each in get_args(Stage)):
+    if any((folder / each).is_dir() for each in STAGES):
         folder /= stage
     files = {file.stem: file for file in sorted(folder.glob("*.jsonl"))}
     if not files:

@@ -8,6 +8,7 @@ from typing import Any
 
 from efface.artifacts import Record, Scores
 from efface.errors import EffaceError
+from efface.folders import Stage
 from efface.scores import aggregate
 from efface.scores.custom import RecordMetric
 from efface.scores.definitions import Definition
@@ -15,7 +16,7 @@ from efface.scores.definitions import definition as find_definition
 from efface.scores.forget_quality import forget_quality
 from efface.scores.from_records import from_records
 from efface.scores.hallucination import hallucinations
-from efface.scores.load import Stage, load
+from efface.scores.load import load
 from efface.scores.question import QuestionLikelihoods
 from efface.scores.set_scores import explain, score_set
 from efface.scores.sets import FORGET, check_names, ordered

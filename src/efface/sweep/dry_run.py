@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
-
+from efface.frozen import FrozenModel
 from efface.progress.quiet_libraries import quiet_libraries
 from efface.sweep.plan import Config, Job, Plan, State
 from efface.sweep.spec import SweepSpec
 
 
-class Planned(BaseModel):
+class Planned(FrozenModel):
     """One job."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     what: str
     state: State
@@ -23,10 +20,8 @@ class Planned(BaseModel):
     """Where it is; None where nothing is there yet."""
 
 
-class SweepPlanSummary(BaseModel):
+class SweepPlanSummary(FrozenModel):
     """All jobs of a sweep, in their order."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     target: Planned | None
     runs: list[Planned]

@@ -17,12 +17,11 @@ from efface.config.continual import ContinualConfig
 from efface.config.parse import read_saved_settings, validate_config
 from efface.continual.folder import QueueFolder
 from efface.errors import EffaceError
+from efface.folders import CONFIG
 from efface.run.folder import RunFolder
 from efface.sweep.run_key import AnyConfig, before_key, contents_of, downstream_key, key
 
 ResultsT = TypeVar("ResultsT", Results, ContinualResults)
-
-_CONFIG = "config.yaml"
 
 
 @dataclass(frozen=True)
@@ -81,9 +80,9 @@ class SweepIndex:
         if known is None or known.path == path or not known.done:
             self._by_key[found.key] = found
         if isinstance(found.config, RunConfig):
-            if found.config.continual is None and any((path / "records" / "before").glob("*.jsonl")):
+            if found.config.continual is None and RunFolder(path).has_records("before"):
                 self._before.setdefault(found.before, []).append(path)
-            if scores := RunFolder(path).downstream("before"):
+            if scores := RunFolder(path).read_downstream("before"):
                 self._downstream[downstream_key(found.config, contents_of(found.manifest))] = scores
         return found
 
@@ -101,7 +100,7 @@ class SweepIndex:
     def before(self, digest: str, sets: list[str]) -> RunFolder | None:
         """A run with the records before unlearning of this key, those of all `sets`."""
         runs = (RunFolder(path) for path in self._before.get(digest, ()))
-        return next((run for run in runs if run.records("before", sets) is not None), None)
+        return next((run for run in runs if run.read_records("before", sets) is not None), None)
 
     def downstream(self, digest: str) -> Downstream | None:
         """The scores on downstream tasks before unlearning that have this key."""
@@ -112,14 +111,14 @@ def _folders(root: Path) -> Iterator[Path]:
     """Every folder that holds settings, sorted; what lies in one of them belongs to it."""
     for here, inside, files in os.walk(root):
         inside.sort()
-        if _CONFIG in files:
+        if CONFIG in files:
             inside.clear()
             yield Path(here)
 
 
 def _index_folder(path: Path) -> IndexedRun | None:
     try:
-        config, manifest = _config(path), RunFolder(path).manifest()
+        config, manifest = _config(path), RunFolder(path).read_manifest()
     except EffaceError:
         return None
     if manifest is None:
@@ -140,7 +139,7 @@ def _index_folder(path: Path) -> IndexedRun | None:
 
 def _config(path: Path) -> AnyConfig:
     """The settings in a folder, without importing plug-ins: their code may be gone, or no longer be what it was."""
-    values = read_saved_settings(path / _CONFIG)
+    values = read_saved_settings(RunFolder(path).config)
     if "method" in values:
         known = validate_config(RunConfig, {**values, "method": "ga", "plugins": ()})
         return known.model_copy(update={"method": values["method"]})
@@ -157,13 +156,13 @@ def _last(path: Path, config: AnyConfig) -> Path:
 
 def _results(path: Path, kind: type[ResultsT]) -> ResultsT | None:
     try:
-        return kind.model_validate(_json(path / "results.json"))
+        return kind.model_validate(_json(RunFolder(path).results))
     except ValidationError:
         return None
 
 
 def _scores(path: Path) -> Scores | None:
-    body = _json(path / "scores.json")
+    body = _json(RunFolder(path).scores)
     try:
         return Scores.model_validate({name: value for name, value in body.items() if name in Scores.model_fields})
     except ValidationError:

@@ -15,6 +15,7 @@ from efface.data.config import MODEL_ANSWERS
 from efface.downstream.tasks import check_tasks
 from efface.errors import EffaceError
 from efface.evaluation.judges import open_judges
+from efface.folders import SweepPart, SweepPaths
 from efface.hardware.device import device_for
 from efface.objectives.method import objective
 from efface.run.epoch_scores import check_best
@@ -26,11 +27,6 @@ from efface.sweep.run_key import Contents, before_key, downstream_key, key, shor
 from efface.sweep.spec import Baseline, Combination, SweepSpec, combinations, evaluation_of, target_config
 from efface.sweep.table import combination_name
 from efface.train.examples import check_task
-
-RUNS, TABLE = "runs.jsonl", "table.json"
-Part = Literal["runs", "targets", "baselines"]
-_WRITTEN = {RUNS, TABLE, "runs", "targets", "baselines"}
-"""What a sweep leaves in its folder."""
 
 State = Literal["done", "begun", "to make"]
 Config = TypeVar("Config", RunConfig, FinetuneConfig, EvaluationConfig)
@@ -175,12 +171,14 @@ class Plan:
         self._made_here.add(str(job.model))
         return job
 
-    def _job(self, config: Config, part: Part, name: str) -> Job[Config]:
+    def _job(self, config: Config, part: SweepPart, name: str) -> Job[Config]:
         missing = config.model in self._made_here and not Path(config.model).is_dir()
         contents = self.reader.contents(config, model=f"to be made: {config.model}" if missing else None)
         digest = key(config, contents)
         found, name = self.here.get(digest), f"{name}-{short(digest)}"
-        return Job(config, contents, digest, name, found.path if found else self.out / part / name, found)
+        return Job(
+            config, contents, digest, name, found.path if found else SweepPaths(self.out).part(part) / name, found
+        )
 
     def _check(self, point: Combination) -> None:
         """Refuse what `efface run` would refuse without looking into the model."""
@@ -202,8 +200,7 @@ def _check_out(out: Path) -> None:
     there = next(path for path in (out, *out.absolute().parents) if path.exists())
     if not os.access(there, os.W_OK):
         raise EffaceError(f"--out {out}: {there} cannot be written; choose another folder")
-    names = {path.name for path in out.iterdir()} if out.is_dir() else set()
-    if names and names.isdisjoint(_WRITTEN):
+    if out.is_dir() and any(out.iterdir()) and not SweepPaths(out).holds_sweep():
         raise EffaceError(f"--out {out} is not empty and holds no sweep; choose another folder")
 
 

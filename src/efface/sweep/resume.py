@@ -8,6 +8,7 @@ from pathlib import Path
 from efface.config.commands import FinetuneConfig, RunConfig
 from efface.config.parse import read_yaml, to_yaml
 from efface.continual.folder import QueueFolder
+from efface.folders import QueuePaths, RunPaths
 from efface.run.folder import RunFolder
 from efface.sweep.plan import Job
 
@@ -26,14 +27,14 @@ def resume_folder(job: Job[RunConfig] | Job[FinetuneConfig]) -> bool:
 
 def remove_models(folder: Path) -> None:
     """Remove what a run, or each request of a queue, leaves of weights."""
-    for run in (RunFolder(folder), *map(RunFolder, folder.glob("requests/*"))):
+    for run in (RunPaths(folder), *QueuePaths(folder).requests()):
         for path in (run.model, run.adapter):
             shutil.rmtree(path, ignore_errors=True)
 
 
 def _drop_partial_request(config: RunConfig, requests: int, queue: QueueFolder) -> None:
     """Remove the request that was interrupted, to make it anew, where its settings name what has other names now."""
-    half = next((n for n in range(1, requests + 1) if queue.request(n).results() is None), None)
+    half = next((n for n in range(1, requests + 1) if queue.request(n).read_results() is None), None)
     if half is None or not queue.request(half).config.is_file():
         return
     here = half == 1 or read_yaml(queue.request(half).config)["model"] == str(queue.request(half - 1).model)

@@ -8,13 +8,14 @@ from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from efface.config.commands import EvaluationConfig, FinetuneConfig, RunConfig
 from efface.config.parse import PRESET_KEYS, dotted_keys, merge_settings, parse_pairs, read_yaml, validate_config
 from efface.config.presets import config_from, preset
 from efface.data.config import MODEL_ANSWERS
 from efface.errors import EffaceError, suggest
+from efface.frozen import FrozenModel
 from efface.sweep.run_key import without_epochs
 from efface.sweep.table import SEED, combination_name, display_value
 
@@ -28,26 +29,22 @@ _TARGET = "target."
 """In front of a setting that is the target's."""
 
 
-class Override(BaseModel):
+class Override(FrozenModel):
     """Settings on top for some combinations."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     where: GridValues
     settings: dict[str, Any] = Field(min_length=1)
     """Settings as in a config file; dots reach into groups."""
 
 
-class SweepSpec(BaseModel):
+class SweepSpec(FrozenModel):
     """What a sweep makes, as its YAML file says it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     target: dict[str, Any] | None = None
     """Settings of `efface finetune`: the model that runs without a `model` of their own start from."""
-    settings: dict[str, Any] = {}
+    settings: dict[str, Any] = Field(default={})
     """Settings of every run, as in a config file."""
-    grid: dict[str, list[Any]] = {}
+    grid: dict[str, list[Any]] = Field(default={})
     """Setting, with dots -> the values that it takes. Every combination is a run; without a grid, there is one."""
     exclude: tuple[GridValues, ...] = ()
     """Combinations that are no runs."""

@@ -17,12 +17,13 @@ from efface.continual.queue import run_queue
 from efface.data.config import MODEL_ANSWERS
 from efface.errors import EffaceError
 from efface.evaluation.record_files import read_record_sets
+from efface.folders import SweepPaths
 from efface.progress.quiet_libraries import quiet_libraries
 from efface.progress.reporter import OnceReporter, Reporter, SilentReporter
 from efface.run.folder import RunFolder
 from efface.run.pipeline import run as run_pipeline
 from efface.sweep.index import IndexedRun
-from efface.sweep.plan import RUNS, TABLE, Comparison, Job, Plan, Run
+from efface.sweep.plan import Comparison, Job, Plan, Run
 from efface.sweep.resume import remove_models, resume_folder
 from efface.sweep.run_log import RunLog, failed_line, finished_line, head
 from efface.sweep.spec import SweepSpec
@@ -62,7 +63,7 @@ class _Sweep:
     def __init__(self, plan: Plan, reporter: OnceReporter) -> None:
         self._plan, self._reporter = plan, reporter
         self._data_dir = plan.reader.data_dir
-        self._ledger = RunLog(plan.out / RUNS)
+        self._ledger = RunLog(SweepPaths(plan.out).log)
         self._done: dict[str, IndexedRun] = {}
         """Key -> finished run."""
 
@@ -77,7 +78,7 @@ class _Sweep:
         baselines = [*self._before(runs), *self._comparisons(runs)]
         table = sweep_table([*baselines, *entries], _mixed([found.manifest for found in self._done.values()]))
         swept = SweepResult(table, [self._ledger.line(run.job.key) for run in runs])
-        write_json(self._plan.out / TABLE, swept.to_json())
+        write_json(SweepPaths(self._plan.out).table, swept.to_json())
         return swept
 
     def _run(self, run: Run, where: str) -> Entry:
@@ -176,10 +177,10 @@ class _Sweep:
         source = self._plan.here.before(run.before, [*sets, "retain"] if data.retain == MODEL_ANSWERS else sets)
         if source is None:
             return None
-        own = RunFolder(run.job.folder).own_answers
-        if source.own_answers.is_file() and not own.is_file():
-            write_text(own, source.own_answers.read_text(encoding="utf-8"))
-        return read_record_sets(source.root / "records" / "before")
+        own = RunFolder(run.job.folder).model_answers
+        if source.model_answers.is_file() and not own.is_file():
+            write_text(own, source.model_answers.read_text(encoding="utf-8"))
+        return read_record_sets(source.records("before"))
 
 
 def _entry(run: Run, found: IndexedRun | None = None, error: str | None = None) -> Entry:

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
 from rich.console import Console
 from rich.text import Text
 
 from efface.artifacts import Metric, Partial, Scores
+from efface.frozen import FrozenModel
 from efface.report.rich_tables import plain_table, print_line, shown_number
 from efface.report.sanitize import one_line
 
@@ -45,11 +45,7 @@ class Entry:
     """Average over downstream tasks, where they were scored."""
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Spread(_Part):
+class Spread(FrozenModel):
     """A mean over seeds."""
 
     mean: float
@@ -57,7 +53,7 @@ class Spread(_Part):
     """Sample standard deviation (divisor n - 1); None for one seed."""
 
 
-class Aggregates(_Part):
+class Aggregates(FrozenModel):
     """Of each the mean; None where one of the seeds has none."""
 
     model_utility: Spread | None
@@ -87,7 +83,7 @@ class SummaryRow(Aggregates):
     """Of those that failed: seed and why."""
 
 
-class Group(_Part):
+class Group(FrozenModel):
     """What can be compared: the same questions to the same model before unlearning, scored in the same way."""
 
     where: dict[str, Any]
@@ -98,7 +94,7 @@ class Group(_Part):
     rows: list[SummaryRow]
 
 
-class SweepTable(_Part):
+class SweepTable(FrozenModel):
     """Everything that a sweep found."""
 
     groups: list[Group]

@@ -13,17 +13,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from efface.errors import EffaceError
+from efface.frozen import FrozenModel
 from efface.schema import Prompt, Turn
 from efface.text.prompt_format import PROBE, chat_prompt_format, string_prompt_format
 
 
-class TextConfig(BaseModel):
+class TextConfig(FrozenModel):
     """How a question is put to the model."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: str = "chat"
     """`chat` (the model's own template), `llama2`, `llama3`, `plain`, or a string with {question} and {answer}."""

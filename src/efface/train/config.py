@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
+
+from efface.frozen import FrozenModel
 
 Precision = Literal["auto", "float32", "bf16"]
 Pairing = Literal["resampled", "fixed"]
@@ -13,10 +15,8 @@ KLReference = Literal["auto", "cached", "live"]
 Tracker = Literal["aim", "clearml", "comet_ml", "dvclive", "mlflow", "swanlab", "tensorboard", "trackio", "wandb"]
 
 
-class LoRAConfig(BaseModel):
+class LoRAConfig(FrozenModel):
     """Low-rank adapters on all linear layers but the head; the paper's sizes."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     r: int = Field(default=8, gt=0)
     alpha: int = Field(default=32, gt=0)
@@ -25,10 +25,10 @@ class LoRAConfig(BaseModel):
     """Round the base model's weights while training: 4 is NF4, 8 is LLM.int8 of bitsandbytes (extra `quantized`)."""
 
 
-class TrainConfig(BaseModel):
+class TrainConfig(FrozenModel):
     """AdamW with linear warm-up and linear decay to 0, as in the paper."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(allow_inf_nan=False)
 
     lr: float = Field(default=1e-5, gt=0, le=1e30)  # far beyond it, AdamW's own arithmetic overflows
     epochs: int = Field(default=5, gt=0)

@@ -30,6 +30,7 @@ class ForwardWrapper(nn.Module):
         self.model = model
 
     def forward(self, compute: Callable[[Any], Any]) -> Any:
+        """What `compute` makes of the model."""
         return compute(self.model)
 
 

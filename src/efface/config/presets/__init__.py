@@ -8,30 +8,29 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 
 from efface.config.commands import DataInspectionConfig, EvaluationConfig, FinetuneConfig, RunConfig
 from efface.config.parse import Config, merge_settings, parse_pairs, read_yaml, to_yaml, validate_config
 from efface.data.config import SHORTHANDS
 from efface.data.readers.file_formats import DOCUMENTS, TABLES, format_of
 from efface.errors import EffaceError, suggest
+from efface.frozen import FrozenModel
 from efface.objectives.config import plain_method
 
 _PLACEHOLDERS = {"method": "me+gd", "model": "path/to/model"}
 """What a run requires and no preset says, so that the rest can be checked and shown without it."""
 
 
-class Preset(BaseModel):
+class Preset(FrozenModel):
     """A benchmark's settings, and per recipe and method what is added to them."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     about: str
     base: dict[str, Any]
     """Settings of every run."""
-    ours: dict[str, dict[str, Any]] = {}
+    ours: dict[str, dict[str, Any]] = Field(default={})
     """Method -> settings that we recommend, why is said beside them; `all` holds for every method."""
-    published: dict[str, dict[str, Any]] = {}
+    published: dict[str, dict[str, Any]] = Field(default={})
     """Method -> settings of the published runs; `all` holds for every method."""
     finetune: dict[str, Any]
     """Settings of `efface finetune` for this benchmark's target model."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from efface.data.config import FileConfig
 from efface.data.readers.table import SourceRow, Table
-from efface.errors import EffaceError, suggest
+from efface.errors import EffaceError, first_line, suggest
 from efface.hub import LOG_IN, why_unreachable
 
 HUB = "hf:"
@@ -29,7 +29,7 @@ def parse_parquet(source: str, content: bytes) -> tuple[SourceRow, ...]:
     try:
         values = parquet.read_table(pyarrow.BufferReader(content)).to_pylist()
     except (pyarrow.ArrowException, OSError, ValueError) as error:
-        raise EffaceError(f"{source} is not a Parquet file that can be read ({_first_line(error)})") from error
+        raise EffaceError(f"{source} is not a Parquet file that can be read ({first_line(error)})") from error
     return _rows(source, values)
 
 
@@ -49,7 +49,7 @@ def read_saved_dataset(folder: Path, split: str | None, setting: str) -> Table:
         loaded = datasets.load_from_disk(str(folder))
     except Exception as error:  # the library raises what its file formats raise
         raise EffaceError(
-            f"{folder} looks like a saved dataset but cannot be loaded ({_first_line(error)}); save it again"
+            f"{folder} looks like a saved dataset but cannot be loaded ({first_line(error)}); save it again"
         ) from error
     return _table(str(folder), loaded, split, setting)
 
@@ -97,7 +97,7 @@ def _why_not_loaded(datasets: Any, file: FileConfig, repo: str, error: Exception
         remedy = "check the connection, and that HF_HUB_OFFLINE is not set"
     else:
         remedy = "download its files and give one of them as a path"
-    return EffaceError(f"{file.path} cannot be loaded ({_first_line(error)}); {remedy}")
+    return EffaceError(f"{file.path} cannot be loaded ({first_line(error)}); {remedy}")
 
 
 def _table(name: str, loaded: Any, split: str | None, setting: str) -> Table:
@@ -128,7 +128,3 @@ def _library(name: str, source: str) -> Any:
     except ImportError as error:
         package = name.partition(".")[0]
         raise EffaceError(f"{source} is read with {package}, which is missing: pip install 'efface[data]'") from error
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__

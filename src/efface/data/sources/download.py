@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from efface.errors import EffaceError, suggest
+from efface.frozen import FrozenModel
 
 if TYPE_CHECKING:
     from requests import RequestException
@@ -32,20 +33,16 @@ _WORTH_ANOTHER_TRY = frozenset({408, 425, 429, *range(500, 600)})
 """HTTP errors that may pass; the others, such as 404, stay what they are."""
 
 
-class PublishedFile(BaseModel):
+class PublishedFile(FrozenModel):
     """One file as it was published."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     size: int = Field(gt=0)
     """In bytes."""
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 
-class PublishedBenchmark(BaseModel):
+class PublishedBenchmark(FrozenModel):
     """What `published.yaml` says of one benchmark."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     folder: str

@@ -11,9 +11,9 @@ from importlib import resources
 
 import yaml
 
-from efface.data.selection import evenly_spaced
 from efface.errors import EffaceError
 from efface.schema import EvaluationSet, Item, Task
+from efface.spacing import evenly_spaced
 
 _SCORED_EVERY = 4
 """One question in four is held out of training and scored."""

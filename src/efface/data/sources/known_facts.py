@@ -10,18 +10,16 @@ from importlib import resources
 from typing import Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict
 
 from efface.data.question_files import FileQuestion, QuestionFile
+from efface.frozen import FrozenModel
 from efface.schema import Item
 
 _WRONG_ANSWERS = 5
 
 
-class Attribute(BaseModel):
+class Attribute(FrozenModel):
     """One thing to know about an entity, in two wordings; texts hold `$name`, answers `$fact`, too."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     question: str
     answer: str
@@ -35,10 +33,8 @@ class Attribute(BaseModel):
         return fact.rsplit(maxsplit=1)[-1] if self.key == "last word" else fact
 
 
-class FactType(BaseModel):
+class FactType(FrozenModel):
     """Entities of one kind: what can be asked of them, and entity -> attribute -> fact."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     attributes: dict[str, Attribute]
     entities: dict[str, dict[str, str | int]]

@@ -12,12 +12,12 @@ from itertools import product
 from typing import Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict
 
 from efface.data.sources.refusals import load_refusals
 from efface.data.subsets import forgotten_before_sets, remaining_retain, retain_evaluation_set
 from efface.data.task_checks import check_task_items
 from efface.errors import EffaceError
+from efface.frozen import FrozenModel
 from efface.schema import EvaluationSet, Item, Task
 
 MAX_AUTHORS = 200
@@ -26,19 +26,15 @@ MAX_AUTHORS = 200
 _WRONG_ANSWERS = 5
 
 
-class Names(BaseModel):
+class Names(FrozenModel):
     """First and last names, as many of one as of the other."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     first: tuple[str, ...]
     last: tuple[str, ...]
 
 
-class Attribute(BaseModel):
+class Attribute(FrozenModel):
     """One thing to know about an author: its possible values, and ways to ask for and to state it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     pattern: str
     """How one of each of `parts` makes a value, as a `str.format` pattern."""
@@ -54,10 +50,8 @@ class Attribute(BaseModel):
         return [self.pattern.format(*combination) for combination in product(*self.parts)]
 
 
-class Material(BaseModel):
+class Material(FrozenModel):
     """All that authors are made of."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     names: Names
     attributes: dict[str, Attribute]

@@ -12,6 +12,7 @@ from importlib.resources import files
 from typing import Any
 
 from efface.artifacts import METRICS
+from efface.folders import RunPaths
 from efface.report.page import chart_data, tables
 from efface.report.page.load_run import ReportRun
 from efface.report.page.loss_curve import thinned
@@ -140,7 +141,7 @@ def _repeated(run: ReportRun) -> dict[str, str]:
     given = "" if manifest is None else shlex.join(["efface", *manifest.command[1:]])
     return {
         "given": clean(given) if manifest is not None and len(manifest.command) > 1 else "",
-        "again": clean(shlex.join(["efface", command, str(run.path / "config.yaml"), "--out", "runs/again"])),
+        "again": clean(shlex.join(["efface", command, str(RunPaths(run.path).config), "--out", "runs/again"])),
         "manifest": "" if manifest is None else clean(json.dumps(manifest.model_dump(), indent=2, ensure_ascii=False)),
         "settings": clean(run.settings),
     }

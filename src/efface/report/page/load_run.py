@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from efface.artifacts import ContinualResults, EpochScores, Manifest, Record, Results, Scores, read_records
 from efface.errors import EffaceError
+from efface.folders import STAGES, QueuePaths, RunPaths, epoch_stage
 from efface.report.page.loss_curve import Step, read_steps
 from efface.scores.continual import continual_results
 from efface.scores.score import score_records
@@ -61,7 +62,7 @@ def load_report_run(path: Path) -> ReportRun:
     definition = settings.get("definition")
     if not isinstance(definition, str):
         raise EffaceError(
-            f"{path / 'config.yaml'} names no definition of scores; give the folder of a run that unlearns"
+            f"{RunPaths(path).config} names no definition of scores; give the folder of a run that unlearns"
         )
     method = settings.get("method")
     start = ReportRun(path=path, kind="run", definition=definition, settings=text, manifest=_manifest(path))
@@ -74,9 +75,9 @@ def load_report_run(path: Path) -> ReportRun:
 
 
 def _settings(path: Path) -> tuple[dict[str, Any], str]:
-    file = path / "config.yaml"
+    file = RunPaths(path).config
     if not file.is_file():
-        inside = sorted(each.name for each in path.iterdir() if (each / "config.yaml").is_file())
+        inside = sorted(each.name for each in path.iterdir() if RunPaths(each).config.is_file())
         hint = f"; runs lie in it, give one or more of them: {', '.join(inside[:5])}" if inside else ""
         raise EffaceError(f"{path} holds no config.yaml, so it is no run of efface{hint or '; give the folder of one'}")
     try:
@@ -91,71 +92,67 @@ def _settings(path: Path) -> tuple[dict[str, Any], str]:
 
 def _evaluation(start: ReportRun) -> ReportRun:
     path = start.path
-    values = _json(path / "scores.json")
+    values = _json(RunPaths(path).scores)
     if values is None:
         raise EffaceError(
             f"{path} holds neither a run that unlearns nor scores of efface evaluate; evaluate its model first"
         )
-    scores = _valid(Scores, path / "scores.json", {name: values.get(name) for name in Scores.model_fields})
-    return replace(start, kind="evaluation", after=scores, records={"after": _records(path / "records")})
+    scores = _valid(Scores, RunPaths(path).scores, {name: values.get(name) for name in Scores.model_fields})
+    return replace(start, kind="evaluation", after=scores, records={"after": _records(RunPaths(path).records_root)})
 
 
 def _run(start: ReportRun) -> ReportRun:
-    path = start.path
-    records = {stage: _records(path / "records" / stage) for stage in ("before", "after")}
-    found = replace(start, steps=read_steps(path / "metrics.jsonl"), records=records)
-    values = _json(path / "results.json")
+    paths = RunPaths(start.path)
+    records: dict[str, Records] = {stage: _records(paths.records(stage)) for stage in STAGES}
+    found = replace(start, steps=read_steps(paths.metrics), records=records)
+    values = _json(paths.results)
     if values is None:
         return _so_far(found)
-    results = _valid(Results, path / "results.json", values)
+    results = _valid(Results, paths.results, values)
     epochs = results.trajectory.epochs if results.trajectory else ()
     return replace(found, before=results.before, after=results.after, results=results, epochs=epochs)
 
 
 def _so_far(found: ReportRun) -> ReportRun:
     before, after = (
-        score_records(records, found.definition) if (records := found.records[stage]) else None
-        for stage in ("before", "after")
+        score_records(records, found.definition) if (records := found.records[stage]) else None for stage in STAGES
     )
     return replace(
         found,
         before=before,
         after=after,
-        epochs=_epochs(found.path / "records" / "epochs", found.definition, found.steps),
+        epochs=_epochs(RunPaths(found.path), found.definition, found.steps),
         unfinished=_to_come(found),
     )
 
 
 def _to_come(found: ReportRun) -> str:
-    if (found.path / "model").is_dir() and not found.records["before"]:
+    if RunPaths(found.path).model.is_dir() and not found.records["before"]:
         return "The model was not scored; efface evaluate can do that."
     if found.steps and found.steps[-1].step < found.steps[-1].steps:
         return f"Step {found.steps[-1].step} of {found.steps[-1].steps} was the last one when this report was made."
     return "It was trained, and scores are still to come." if found.steps else "Training had not begun."
 
 
-def _epochs(folder: Path, definition: str, steps: Sequence[Step]) -> list[EpochScores]:
+def _epochs(paths: RunPaths, definition: str, steps: Sequence[Step]) -> list[EpochScores]:
+    folder = paths.records(epoch_stage(1)).parent
     numbers = sorted(int(each.name) for each in folder.glob("*") if each.name.isdecimal())
     found = []
     for number in numbers:
-        if records := _records(folder / f"{number:03d}"):
+        if records := _records(paths.records(epoch_stage(number))):
             scores = score_records(records, definition)
             found.append(EpochScores(epoch=number, step=steps[-1].step if steps else 0, scores=scores))
     return found
 
 
 def _queue(start: ReportRun) -> ReportRun:
-    path = start.path
-    folders = sorted(each for each in (path / "requests").glob("*") if each.name.isdecimal())
-    done = [each for each in folders if (each / "results.json").is_file()]
-    first = _records(path / "records" / "before")
-    last = {stage: _records(done[-1] / "records" / stage) for stage in ("before", "after")} if done else {}
-    values = _json(path / "results.json")
-    whole = (
-        _so_far_of_queue(start, done, first)
-        if values is None
-        else _valid(ContinualResults, path / "results.json", values)
-    )
+    paths = QueuePaths(start.path)
+    requests = paths.requests()
+    done = [each for each in requests if each.results.is_file()]
+    first = _records(paths.records("before"))
+    last: dict[str, Records] = {stage: _records(done[-1].records(stage)) for stage in STAGES} if done else {}
+    values = _json(paths.results)
+    whole = _so_far_of_queue(start, done, first) if values is None else _valid(ContinualResults, paths.results, values)
     before = score_records(first, start.definition) if whole is None and first else None
     return replace(
         start,
@@ -163,23 +160,24 @@ def _queue(start: ReportRun) -> ReportRun:
         before=before if whole is None else whole.before,
         after=None if whole is None else whole.after[-1],
         results=whole,
-        steps=[step for each in folders for step in read_steps(each / "metrics.jsonl")],
+        steps=[step for each in requests for step in read_steps(each.metrics)],
         records=last or {"before": first, "after": {}},
         unfinished=None if values is not None else f"Requests done when this report was made: {len(done)}.",
     )
 
 
-def _so_far_of_queue(start: ReportRun, done: Sequence[Path], first: Records) -> ContinualResults | None:
+def _so_far_of_queue(start: ReportRun, done: Sequence[RunPaths], first: Records) -> ContinualResults | None:
     """The results of the requests that are through, as far as the first model was asked."""
     known = [each for number, each in enumerate(done, 1) if f"forgotten-{number}" in first]
-    results = [_valid(Results, each / "results.json", _json(each / "results.json") or {}) for each in known]
+    results = [_valid(Results, each.results, _json(each.results) or {}) for each in known]
     names = [f"request {number}" for number in range(1, len(results) + 1)]
     return continual_results(results, first, names, start.definition) if results else None
 
 
 def _manifest(path: Path) -> Manifest | None:
-    values = _json(path / "manifest.json")
-    return None if values is None else _valid(Manifest, path / "manifest.json", values)
+    file = RunPaths(path).manifest
+    values = _json(file)
+    return None if values is None else _valid(Manifest, file, values)
 
 
 def _json(file: Path) -> dict[str, Any] | None:

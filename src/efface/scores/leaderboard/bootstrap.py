@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 
 from efface.artifacts import METRICS, Metric
+from efface.frozen import FrozenModel
 from efface.scores.definitions import Definition
 from efface.scores.leaderboard.question_scores import Array, SetValues
 from efface.scores.sets import FORGET, KEPT, ordered
@@ -23,10 +23,8 @@ LEVEL = 0.95
 DRAWS = 1000
 
 
-class Interval(BaseModel):
+class Interval(FrozenModel):
     """A number and where it lies in 95 % of the resamples."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     value: float
     """Of the questions as they are."""

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pydantic import BaseModel, ConfigDict
-
 from efface.artifacts import METRICS, Metric
 from efface.errors import EffaceError
+from efface.frozen import FrozenModel
 from efface.scores.definitions import Definition
 from efface.scores.leaderboard.question_scores import SetValues, aligned, why_not_comparable
 from efface.scores.sets import FORGET, is_forgotten, ordered
@@ -16,10 +15,8 @@ _LEAKS: tuple[Metric, ...] = ("rouge", "probability")
 """What tells a leak under a definition without forget efficacy."""
 
 
-class Answer(BaseModel):
+class Answer(FrozenModel):
     """What one model makes of one question."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     output: str | None
     knows: float
@@ -27,10 +24,8 @@ class Answer(BaseModel):
     metrics: dict[Metric, float]
 
 
-class Difference(BaseModel):
+class Difference(FrozenModel):
     """One question in the eyes of two models."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     set: str
     id: str

@@ -7,10 +7,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from efface.artifacts import ContinualResults, Record, Results, stream_records
 from efface.errors import EffaceError
+from efface.folders import CONFIG, MANIFEST, RESULTS, SCORES, SWEEP_TABLE, QueuePaths, RunPaths
+from efface.frozen import FrozenModel
 from efface.scores.definitions import Definition
 from efface.scores.from_records import from_records
 from efface.scores.from_tofu_log import read_log
@@ -19,14 +21,12 @@ from efface.scores.leaderboard.ranking import ScoredModel, SourceType
 from efface.scores.sets import ORDER, check_names, ordered
 
 _RESULTS: TypeAdapter[Results | ContinualResults] = TypeAdapter(Results | ContinualResults)
-_NO_LOGS = {"table.json"}
+_NO_LOGS = {SWEEP_TABLE}
 """What efface itself leaves beside runs: the table of a sweep."""
 
 
-class UnreadableSource(BaseModel):
+class UnreadableSource(FrozenModel):
     """Something that looks like a run or a log, and is none that can be scored."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     path: str
     reason: str
@@ -85,7 +85,7 @@ def read_source(source: Source, definition: Definition) -> ScoredModel:
 
 def before_source(source: Source) -> Source:
     """The model that a run started from. Raises `EffaceError` for what is no run."""
-    folder = source.path.parent / "before"
+    folder = source.path.with_name("before")
     if source.kind not in ("run", "queue") or not folder.is_dir():
         raise EffaceError(f"{source.name} holds no model before unlearning; give two models, or a run")
     return replace(source, name=f"{source.name} (before)", path=folder, method=None)
@@ -112,13 +112,13 @@ def _log(path: Path) -> Iterable[Source]:
 
 def _folder(path: Path, files: set[str]) -> Source | UnreadableSource | None:
     """What a folder is, by the files in it; None for one that is nothing by itself."""
-    if "results.json" in files:
+    if RESULTS in files:
         return _run(path)
-    if "scores.json" in files:
-        return Source(str(path), path / "records", "evaluation")
+    if SCORES in files:
+        return Source(str(path), RunPaths(path).records_root, "evaluation")
     if any(f"{name}.jsonl" in files for name in ORDER):
         return Source(str(path), path, "evaluation")
-    if {"config.yaml", "manifest.json"} <= files:
+    if {CONFIG, MANIFEST} <= files:
         return UnreadableSource(
             path=str(path), reason="it is not finished, or its model was not evaluated (no results.json)"
         )
@@ -127,13 +127,13 @@ def _folder(path: Path, files: set[str]) -> Source | UnreadableSource | None:
 
 def _run(path: Path) -> Source | UnreadableSource:
     try:
-        results = _RESULTS.validate_json((path / "results.json").read_bytes())
+        results = _RESULTS.validate_json(RunPaths(path).results.read_bytes())
     except (OSError, ValidationError):
         return UnreadableSource(path=str(path), reason="its results.json is damaged, or not that of a run")
     if isinstance(results, Results):
-        return Source(str(path), path / "records" / "after", "run", results.method)
-    last = path / "requests" / f"{len(results.requests):02d}"
-    return Source(str(path), last / "records" / "after", "queue", results.method)
+        return Source(str(path), RunPaths(path).records("after"), "run", results.method)
+    last = QueuePaths(path).request(len(results.requests))
+    return Source(str(path), last.records("after"), "queue", results.method)
 
 
 def _within(source: Source, root: Path) -> Source:

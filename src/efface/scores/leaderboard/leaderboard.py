@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from efface.errors import EffaceError
+from efface.frozen import FrozenModel
 from efface.scores.definitions import Definition
 from efface.scores.definitions import definition as find_definition
 from efface.scores.leaderboard.bootstrap import DRAWS, LEVEL
@@ -18,10 +19,10 @@ from efface.scores.leaderboard.question_scores import why_not_comparable
 from efface.scores.leaderboard.ranking import Board, ScoredModel, board
 
 
-class Leaderboard(BaseModel):
+class Leaderboard(FrozenModel):
     """What `efface leaderboard` prints."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(populate_by_name=True)
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
     level: float = LEVEL
@@ -33,10 +34,10 @@ class Leaderboard(BaseModel):
     unread: list[UnreadableSource]
 
 
-class Differences(BaseModel):
+class Differences(FrozenModel):
     """What `efface leaderboard --differences` prints."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(populate_by_name=True)
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
     definition: str

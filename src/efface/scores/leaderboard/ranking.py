@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 
 from efface.artifacts import METRICS, Metric, SetScores
+from efface.frozen import FrozenModel
 from efface.scores import aggregate
 from efface.scores.definitions import Definition
 from efface.scores.leaderboard.bootstrap import CountedMetrics, Draws, Interval, bootstrap, interval
@@ -20,14 +21,10 @@ from efface.scores.sets import FORGET, ordered
 SourceType = Literal["run", "queue", "evaluation", "log"]
 
 
-class _FrozenModel(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class ScoredModel(_FrozenModel):
+class ScoredModel(FrozenModel):
     """One model that was scored."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+    model_config = ConfigDict(arbitrary_types_allowed=True)
 
     name: str
     kind: SourceType
@@ -36,7 +33,7 @@ class ScoredModel(_FrozenModel):
     sets: Mapping[str, SetValues]
 
 
-class RankedModel(_FrozenModel):
+class RankedModel(FrozenModel):
     """One model's place on a board."""
 
     name: str
@@ -55,7 +52,7 @@ class RankedModel(_FrozenModel):
     sets: dict[str, dict[Metric, Interval | None]]
 
 
-class Pair(_FrozenModel):
+class Pair(FrozenModel):
     """How much more the first has of the harmonic mean than the second, resampled together."""
 
     first: str
@@ -65,7 +62,7 @@ class Pair(_FrozenModel):
     """The interval does not hold 0."""
 
 
-class Board(_FrozenModel):
+class Board(FrozenModel):
     """Models that can be compared."""
 
     definition: str
