@@ -24,6 +24,7 @@ from efface.preflight.forecast import forecast
 from efface.preflight.workload import Workload, assumed_workload
 from efface.reference.hidden_states import FrozenHead, bytes_of
 from efface.text.formatter import TokenizedSequence
+from efface.train import token_budget
 from efface.train.config import LoRAConfig, TrainConfig
 from efface.train.optimizer import adamw8bit_unsupported_reason, make_optimizer, weights_dtype
 from efface.train.sampler import Schedule

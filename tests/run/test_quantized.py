@@ -30,6 +30,7 @@ from efface.progress.reporter import SilentReporter
 from efface.run import pipeline
 from efface.run.training import train
 from efface.text.formatter import TokenizedSequence
+from efface.train import token_budget
 from efface.train.config import LoRAConfig, TrainConfig
 
 bitsandbytes = pytest.importorskip("bitsandbytes")

@@ -9,6 +9,7 @@ import torch
 
 from efface.hardware import memory as free_memory
 from efface.text.formatter import TokenizedSequence
+from efface.train import token_budget
 from efface.train.config import LoRAConfig, TrainConfig
 from efface.train.step import split_by_tokens
 from efface.train.token_budget import (
