@@ -10,8 +10,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from efface.cli import completion
-from efface.cli.downstream import downstream_config
+from efface.cli.common import completion
+from efface.cli.results.downstream import downstream_config
 from efface.errors import EffaceError
 from support.downstream import cache_in, write_tasks
 

@@ -157,7 +157,8 @@ def test_refused(efface: Command, arguments: list[str], sentence: str) -> None:
 def test_completion_offers_settings_and_no_presets() -> None:
     import typer.main
 
-    from efface.cli import app, completion
+    from efface.cli import app
+    from efface.cli.common import completion
 
     command: Any = typer.main.get_command(app)
     context = command.commands["sweep"].make_context("sweep", ["sweep.yaml", "--out", "all"])

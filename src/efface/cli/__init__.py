@@ -12,9 +12,11 @@ from typing import Annotated
 import typer
 
 from efface import __version__, distributed
-from efface.cli import chat, data, doctor, downstream, evaluate, leaderboard, presets, push, report, request, run, sweep
-from efface.cli.options import examples, help_of, say
-from efface.cli.usage_errors import usage_sentence
+from efface.cli.common.options import examples, help_of, say
+from efface.cli.common.usage_errors import usage_sentence
+from efface.cli.data import data
+from efface.cli.results import chat, downstream, evaluate, leaderboard, push, report
+from efface.cli.unlearn import doctor, presets, request, run, sweep
 from efface.errors import EffaceError
 
 _OF_SEVERAL = {"evaluate", "finetune", "run", "unlearn"}

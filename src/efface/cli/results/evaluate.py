@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from efface.cli import completion
-from efface.cli.dry_run import show_dry_run
-from efface.cli.options import (
+from efface.cli.common import completion
+from efface.cli.common.dry_run import show_dry_run
+from efface.cli.common.options import (
     DataDir,
     DryRun,
     Json,

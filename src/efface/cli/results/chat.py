@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from efface.cli.options import DataDir, examples, interruptible, say
+from efface.cli.common.options import DataDir, examples, interruptible, say
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from efface.cli import completion
-from efface.cli.options import Json, examples
+from efface.cli.common import completion
+from efface.cli.common.options import Json, examples
 from efface.errors import EffaceError
 
 app = typer.Typer()

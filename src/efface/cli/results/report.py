@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from efface import __version__
-from efface.cli.options import examples
+from efface.cli.common.options import examples
 from efface.errors import EffaceError
 
 app = typer.Typer()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Protocol
 
-from efface.cli.options import interruptible
+from efface.cli.common.options import interruptible
 
 if TYPE_CHECKING:
     from efface.preflight.dry_run import DryRun, Training

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from efface.cli.options import examples, interruptible
+from efface.cli.common.options import examples, interruptible
 from efface.errors import EffaceError
 
 app = typer.Typer()

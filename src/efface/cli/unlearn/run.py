@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from efface.cli.dry_run import show_dry_run
-from efface.cli.options import DataDir, DryRun, Out, Resume, Settings, examples, interruptible, source_and_pairs
-from efface.cli.request import run_requests
+from efface.cli.common.dry_run import show_dry_run
+from efface.cli.common.options import DataDir, DryRun, Out, Resume, Settings, examples, interruptible, source_and_pairs
+from efface.cli.unlearn.request import run_requests
 from efface.folders import RunPaths
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from efface.cli import completion
-from efface.cli.options import Json, Out, examples, interruptible
+from efface.cli.common import completion
+from efface.cli.common.options import Json, Out, examples, interruptible
 
 if TYPE_CHECKING:
     from efface.config.commands import DownstreamRunConfig

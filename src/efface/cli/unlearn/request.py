@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from efface.cli.dry_run import show_dry_run
-from efface.cli.options import DataDir, DryRun, examples, help_of, interruptible
+from efface.cli.common.dry_run import show_dry_run
+from efface.cli.common.options import DataDir, DryRun, examples, help_of, interruptible
 from efface.folders import QueuePaths
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from efface.cli import completion
-from efface.cli.options import examples
+from efface.cli.common import completion
+from efface.cli.common.options import examples
 
 app = typer.Typer()
 

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from efface.cli import completion, data_ask
-from efface.cli.options import DataDir, Json, Settings, examples, help_of, interruptible, say, source_and_pairs
+from efface.cli.common import completion
+from efface.cli.common.options import DataDir, Json, Settings, examples, help_of, interruptible, say, source_and_pairs
+from efface.cli.data import ask
 
 if TYPE_CHECKING:
     from efface.data.config import DataConfig
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 app = typer.Typer()
 data = typer.Typer()
 app.add_typer(data, name="data")
-data.add_typer(data_ask.app)
+data.add_typer(ask.app)
 
 
 @data.callback(
@@ -94,7 +95,7 @@ def fetch(
     with interruptible("the same command goes on from here"):
         from rich.console import Console
 
-        from efface.cli.download_bars import shown_downloads
+        from efface.cli.data.download_bars import shown_downloads
 
         console = Console()
         for benchmark in benchmarks:
@@ -169,7 +170,7 @@ def describe(settings: Settings = None, data_dir: DataDir = None, as_json: Json 
         return
     from rich.console import Console
 
-    from efface.cli.data_description import print_description
+    from efface.cli.data.description import print_description
 
     _warn(task, config.data)
     print_description(Console(), description)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from efface.cli.options import DataDir, Json, Settings, examples, interruptible, source_and_pairs
+from efface.cli.common.options import DataDir, Json, Settings, examples, interruptible, source_and_pairs
 from efface.errors import EffaceError
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from efface.cli import completion
-from efface.cli.options import DataDir, Json, examples, interruptible
+from efface.cli.common import completion
+from efface.cli.common.options import DataDir, Json, examples, interruptible
 
 if TYPE_CHECKING:
     from efface.sweep.dry_run import SweepPlanSummary

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from efface.cli import completion
+from efface.cli.common import completion
 
 Settings = Annotated[
     list[str] | None,

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from efface.cli import completion
-from efface.cli.options import Json, examples, interruptible, source_and_pairs
+from efface.cli.common import completion
+from efface.cli.common.options import Json, examples, interruptible, source_and_pairs
 from efface.errors import EffaceError
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""What commands share: options, completion, dry runs, usage errors."""

@@ -1,0 +1,1 @@
+"""`efface data`: look at data, download it, ask a model about it."""

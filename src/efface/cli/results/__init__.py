@@ -1,0 +1,1 @@
+"""Commands that look at what came out: evaluate, score, report, leaderboard, downstream, chat, push."""
