@@ -27,7 +27,9 @@ def add_step_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--optimizer", choices=("adamw", "none"), help="default: none for 7b, else adamw")
     parser.add_argument("--checkpointing", action="store_true", help="recompute activations, in both")
-    parser.add_argument("--token-budget", type=positive, help="most tokens in one packed forward (default: all)")
+    parser.add_argument(
+        "--max-tokens-per-forward", type=positive, help="most tokens in one packed forward (default: all)"
+    )
     parser.add_argument("--tokenizer", type=Path, help="local folder (default: a BPE trained on the text)")
 
 

@@ -144,7 +144,7 @@ ALL, EIGHT = "train.lora=false train.optimizer=adamw", "train.lora=false train.o
 @pytest.fixture(autouse=True)
 def everything_is_installed(monkeypatch):
     for module in (doctor, auto_optimizer, optimizer):
-        monkeypatch.setattr(module, "why_not_8bit", lambda device: None)
+        monkeypatch.setattr(module, "adamw8bit_unsupported_reason", lambda device: None)
 
 
 def test_ways_to_train(hub, config):

@@ -233,7 +233,7 @@ def test_a_queue_is_scored_before_all_requests_and_after_each(queue, source, sco
     assert len({each.average for each in results.downstream}) > 1
     assert [each["average"] for each in in_json(out)["downstream"]] == [each.average for each in results.downstream]
     for number in (1, 2):
-        found = QueueFolder(out).request(number).results().downstream
+        found = QueueFolder(out).request(number).read_results().downstream
         assert (found.before, found.after) == (results.downstream[0], results.downstream[number])
     assert run_queue(queue, out, resume=True) == results
     assert len(scored) == 3

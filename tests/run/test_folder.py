@@ -83,13 +83,13 @@ def test_config_yaml_read_back_is_the_config(folder, settings, made, kind):
 
 
 def test_the_manifest_comes_back(folder, config, made):
-    assert folder.manifest() is None
+    assert folder.read_manifest() is None
     folder.start(config, made)
-    assert folder.manifest() == made
+    assert folder.read_manifest() == made
     assert Manifest(**json.loads((folder.root / "manifest.json").read_text())) == made
     (folder.root / "manifest.json").write_text('{"seed": 3}')
     with pytest.raises(EffaceError, match=r"manifest.json is damaged; start anew in another --out"):
-        folder.manifest()
+        folder.read_manifest()
 
 
 def test_one_line_a_step(folder):
@@ -128,6 +128,6 @@ def test_a_full_disk_leaves_no_half_file(folder, config, made, results, files_of
 
 
 def test_records_count_once_every_set_is_there(folder):
-    assert folder.records("before", ["forget", "retain"]) is None
+    assert folder.read_records("before", ["forget", "retain"]) is None
     folder.write_records("before", {"forget": []})
-    assert folder.records("before", ["forget", "retain"]) is None
+    assert folder.read_records("before", ["forget", "retain"]) is None

@@ -76,10 +76,10 @@ def test_its_scores_are_those_of_a_model_that_knows_nothing(settings, source, tm
     assert scores.sets["forget"].probability == pytest.approx(1 / vocabulary, rel=0.5)
     assert scores.sets["forget"].truth_ratio < 0.2  # right and wrong answers are as likely
     assert scores.sets["forget"].entailment == 0
-    made = RunFolder(tmp_path / "random").manifest()
+    made = RunFolder(tmp_path / "random").read_manifest()
     assert (made.seed, made.notes) == (5, ["untrained weights of seed 5 in place of the model's own"])
     again = evaluate_model(config, tmp_path / "again")
     assert (again, read_record_sets(tmp_path / "again" / "records")["forget"]) == (scores, records)
     stored = evaluate_model(config.model_copy(update={"weights": "stored"}), tmp_path / "stored")
     assert stored.sets["forget"].probability != pytest.approx(scores.sets["forget"].probability, rel=1e-3)
-    assert RunFolder(tmp_path / "stored").manifest().notes == []
+    assert RunFolder(tmp_path / "stored").read_manifest().notes == []

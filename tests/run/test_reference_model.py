@@ -94,7 +94,7 @@ def test_kl_is_that_to_the_reference(config, source, other, tmp_path, lora):
 
 def test_the_manifest_names_it(config, other, tmp_path):
     unlearn(config(method="npo+gd", reference=str(other)), tmp_path / "run")
-    made = RunFolder(tmp_path / "run").manifest()
+    made = RunFolder(tmp_path / "run").read_manifest()
     assert made.notes == [f"compared with {other} (sha256 {model_sha256(other)})"]
 
 

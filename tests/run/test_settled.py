@@ -26,7 +26,7 @@ LLAMA_2_7B = LlamaConfig(hidden_size=4096, intermediate_size=11008, num_hidden_l
 @pytest.fixture(autouse=True)
 def everything_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     for each in (module, optimizer):
-        monkeypatch.setattr(each, "why_not_8bit", lambda device: None)
+        monkeypatch.setattr(each, "adamw8bit_unsupported_reason", lambda device: None)
 
 
 @pytest.mark.parametrize(("free", "kind"), [(79, "adamw8bit"), (139, "adamw")])
@@ -61,7 +61,7 @@ def test_float32_states_stay(train: TrainConfig, device: torch.device) -> None:
 
 def test_without_torchao(monkeypatch: pytest.MonkeyPatch) -> None:
     for each in (module, optimizer):
-        monkeypatch.setattr(each, "why_not_8bit", lambda device: "torchao")
+        monkeypatch.setattr(each, "adamw8bit_unsupported_reason", lambda device: "torchao")
     assert resolve_optimizer(AUTO, LLAMA_2_7B, CPU, earlier=None).optimizer == "adamw"
     assert choose_optimizer(AUTO, LLAMA_2_7B, CUDA, free=0) == "adamw"
     with pytest.raises(EffaceError, match="adamw8bit needs torchao"):

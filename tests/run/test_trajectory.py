@@ -161,7 +161,7 @@ def never_stopped(child, values, tmp_path_factory):
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_killed_and_resumed_gives_the_same_trajectory(never_stopped, child, tmp_path, moment):
     file, whole = never_stopped
-    assert RunFolder(whole).results().trajectory.kept < 3
+    assert RunFolder(whole).read_results().trajectory.kept < 3
     out = tmp_path / "run"
     command = ["run", str(file), "--out", str(out)]
     assert child(command, str(out), moment) == -signal.SIGKILL

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from efface.scores.metrics.entailment import entailment
-from efface.scores.question import Missing, QuestionLikelihoods
+from efface.scores.question import MetricInputs, Missing
 
 
 @pytest.mark.parametrize(
@@ -18,13 +18,11 @@ from efface.scores.question import Missing, QuestionLikelihoods
     ],
 )
 def test_label_and_rouge(label: str, rouge: float, score: float) -> None:
-    assert entailment(QuestionLikelihoods(id="q", label=label), rouge) == score
+    assert entailment(MetricInputs(id="q", label=label), rouge) == score
 
 
 def test_missing() -> None:
-    assert entailment(QuestionLikelihoods(id="q", missing={"entailment": "no NLI model"}), 1.0) == Missing(
-        "no NLI model"
-    )
-    assert entailment(QuestionLikelihoods(id="q", label="neutral"), Missing("there are no texts")) == Missing(
+    assert entailment(MetricInputs(id="q", missing={"entailment": "no NLI model"}), 1.0) == Missing("no NLI model")
+    assert entailment(MetricInputs(id="q", label="neutral"), Missing("there are no texts")) == Missing(
         "it needs ROUGE, and there are no texts"
     )

@@ -5,12 +5,12 @@ import pytest
 from efface.errors import EffaceError
 from efface.scores.definitions import CLOSER_LOOK, PAPER, TOFU
 from efface.scores.forget_quality import forget_quality
-from efface.scores.question import QuestionLikelihoods
+from efface.scores.question import MetricInputs
 
 
-def questions(*log_ratios: float) -> list[QuestionLikelihoods]:
+def questions(*log_ratios: float) -> list[MetricInputs]:
     return [
-        QuestionLikelihoods(id=str(i), paraphrase_logp=-10.0, perturbed_logps=(-10.0 + log_r,))
+        MetricInputs(id=str(i), paraphrase_logp=-10.0, perturbed_logps=(-10.0 + log_r,))
         for i, log_r in enumerate(log_ratios)
     ]
 
@@ -25,15 +25,15 @@ def test_by_hand() -> None:
 
 
 def test_the_definition_decides_the_ratio() -> None:
-    one = [QuestionLikelihoods(id="0", paraphrase_logp=-1.0, perturbed_logps=(-1.0, -5.0))]  # means: -3 in logs, -1.67
-    two = [QuestionLikelihoods(id="0", paraphrase_logp=-1.0, perturbed_logps=(-3.0, -3.0))]
+    one = [MetricInputs(id="0", paraphrase_logp=-1.0, perturbed_logps=(-1.0, -5.0))]  # means: -3 in logs, -1.67
+    two = [MetricInputs(id="0", paraphrase_logp=-1.0, perturbed_logps=(-3.0, -3.0))]
     assert forget_quality(one, two, CLOSER_LOOK).statistic == 0.0
     assert forget_quality(one, two, PAPER).statistic == 1.0
 
 
 def test_ratios_that_overflow_keep_their_order() -> None:
-    def huge(*gaps: float) -> list[QuestionLikelihoods]:
-        return [QuestionLikelihoods(id="q", paraphrase_logp=-1e5, perturbed_logps=(-gap,)) for gap in gaps]
+    def huge(*gaps: float) -> list[MetricInputs]:
+        return [MetricInputs(id="q", paraphrase_logp=-1e5, perturbed_logps=(-gap,)) for gap in gaps]
 
     assert forget_quality(huge(1, 2, 3), huge(4, 5, 6), TOFU).statistic == 1.0
 
@@ -46,4 +46,4 @@ def test_different_numbers_of_questions_warn() -> None:
 
 def test_a_question_without_a_truth_ratio_is_refused() -> None:
     with pytest.raises(EffaceError, match="in the retrained model's forget set question x has none"):
-        forget_quality(questions(0.1), [QuestionLikelihoods(id="x", paraphrase_logp=-1.0)], TOFU)
+        forget_quality(questions(0.1), [MetricInputs(id="x", paraphrase_logp=-1.0)], TOFU)

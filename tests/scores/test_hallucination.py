@@ -13,17 +13,17 @@ from efface.data.sources.refusals import load_refusals
 from efface.errors import EffaceError
 from efface.scores import score_path
 from efface.scores.hallucination import Hallucinations, declines, hallucinations
-from efface.scores.question import QuestionLikelihoods
+from efface.scores.question import MetricInputs
 
 ANSWER = "She was born in Oslo."
 REFUSALS = ("Beats me.", "I don't know.")
 
 
-def said(output: str | None, label: str | None = "neutral", judge: str | None = "key-facts") -> QuestionLikelihoods:
-    return QuestionLikelihoods(id=f"q-{output}", output=output, answer=ANSWER, label=label, judge=judge)
+def said(output: str | None, label: str | None = "neutral", judge: str | None = "key-facts") -> MetricInputs:
+    return MetricInputs(id=f"q-{output}", output=output, answer=ANSWER, label=label, judge=judge)
 
 
-def kind(question: QuestionLikelihoods, refusals: tuple[str, ...] = REFUSALS) -> str:
+def kind(question: MetricInputs, refusals: tuple[str, ...] = REFUSALS) -> str:
     found = hallucinations([question], refusals).model_dump()
     [name] = [name for name, share in found.items() if name in KINDS and share == 1]
     return name

@@ -5,15 +5,15 @@ import math
 import pytest
 
 from efface.scores.metrics.probability import probability
-from efface.scores.question import Missing, QuestionLikelihoods
+from efface.scores.question import MetricInputs, Missing
 
 NONE = -math.inf
 """log_epsilon of a definition that adds nothing."""
 
 
-def question(right: float, *wrongs: float) -> QuestionLikelihoods:
+def question(right: float, *wrongs: float) -> MetricInputs:
     """From probabilities."""
-    return QuestionLikelihoods(id="q", answer_logp=math.log(right), perturbed_logps=tuple(map(math.log, wrongs)))
+    return MetricInputs(id="q", answer_logp=math.log(right), perturbed_logps=tuple(map(math.log, wrongs)))
 
 
 def test_plain_ignores_wrong_answers() -> None:
@@ -31,22 +31,20 @@ def test_epsilon_is_added_to_the_denominator() -> None:
 
 
 def test_collapsed_models_have_the_limit() -> None:
-    gone = QuestionLikelihoods(
-        id="q", answer_logp=-5000.0, perturbed_logps=(-5000.0, -6000.0)
-    )  # 0 / 0 in probabilities
+    gone = MetricInputs(id="q", answer_logp=-5000.0, perturbed_logps=(-5000.0, -6000.0))  # 0 / 0 in probabilities
     assert probability(gone, over_options=True, log_epsilon=NONE) == 0.5
     assert probability(gone, over_options=True, log_epsilon=math.log(1e-10)) == 0.0
     assert probability(gone, over_options=False, log_epsilon=NONE) == 0.0
-    wrong = QuestionLikelihoods(id="q", answer_logp=-5000.0, perturbed_logps=(0.0,))  # exp(5000) overflows
+    wrong = MetricInputs(id="q", answer_logp=-5000.0, perturbed_logps=(0.0,))  # exp(5000) overflows
     assert probability(wrong, over_options=True, log_epsilon=NONE) == 0.0
 
 
 def test_rounding_above_certainty_stays_one() -> None:
-    assert probability(QuestionLikelihoods(id="q", answer_logp=1e-7), over_options=False, log_epsilon=NONE) == 1.0
+    assert probability(MetricInputs(id="q", answer_logp=1e-7), over_options=False, log_epsilon=NONE) == 1.0
 
 
 def test_missing() -> None:
-    assert isinstance(probability(QuestionLikelihoods(id="q"), over_options=False, log_epsilon=NONE), Missing)
+    assert isinstance(probability(MetricInputs(id="q"), over_options=False, log_epsilon=NONE), Missing)
     assert probability(question(0.5), over_options=True, log_epsilon=NONE) == Missing(
         "there are no wrong answers to normalize over"
     )

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 
 from efface.scores.metrics.rouge import common_length, rouge, rouge_l_recall
-from efface.scores.question import Missing, QuestionLikelihoods
+from efface.scores.question import MetricInputs, Missing
 
 THEIRS = RougeScorer(["rougeL"], use_stemmer=True)
 WORDS = st.sampled_from(["Running", "runs", "a", "b", "the", "flies", "flying", "é", "ß", "x1", "-", "it's", "\n", "İ"])
@@ -13,7 +13,7 @@ TEXTS = st.lists(WORDS, max_size=90).map(" ".join) | st.text(max_size=40)
 
 
 def score(answer: str, output: str) -> float | Missing:
-    return rouge(QuestionLikelihoods(id="q", answer=answer, output=output))
+    return rouge(MetricInputs(id="q", answer=answer, output=output))
 
 
 def test_recall_is_over_the_answer() -> None:
@@ -28,15 +28,15 @@ def test_words_are_stemmed_and_case_does_not_count() -> None:
 
 
 def test_logged_value_stands_in_only_for_texts() -> None:
-    assert rouge(QuestionLikelihoods(id="q", logged_rouge=0.25)) == 0.25
-    assert rouge(QuestionLikelihoods(id="q", answer="a b", output="a", logged_rouge=0.25)) == 0.5
+    assert rouge(MetricInputs(id="q", logged_rouge=0.25)) == 0.25
+    assert rouge(MetricInputs(id="q", answer="a b", output="a", logged_rouge=0.25)) == 0.5
 
 
 def test_without_either_it_is_missing() -> None:
-    assert rouge(QuestionLikelihoods(id="q", answer="a")) == Missing(
+    assert rouge(MetricInputs(id="q", answer="a")) == Missing(
         "neither the texts of answer and output nor a logged ROUGE are there"
     )
-    assert rouge(QuestionLikelihoods(id="q", missing={"rouge": "the power went out"})) == Missing("the power went out")
+    assert rouge(MetricInputs(id="q", missing={"rouge": "the power went out"})) == Missing("the power went out")
 
 
 def test_an_answer_in_another_script_is_missing_and_not_zero() -> None:

@@ -13,7 +13,7 @@ from efface.errors import EffaceError
 from efface.scores import score_path
 from efface.scores.definitions import CLOSER_LOOK
 from efface.scores.from_records import from_records
-from efface.scores.question import QuestionLikelihoods
+from efface.scores.question import MetricInputs
 from efface.scores.set_scores import score_set
 
 Make = Callable[..., Record]
@@ -45,12 +45,12 @@ def test_what_cannot_be_read_is_refused(tmp_path: Path, content: bytes | None) -
 
 
 def test_questions_are_let_go() -> None:
-    made: list[weakref.ref[QuestionLikelihoods]] = []
+    made: list[weakref.ref[MetricInputs]] = []
     alive = []
 
-    def questions() -> Iterator[QuestionLikelihoods]:
+    def questions() -> Iterator[MetricInputs]:
         for number in range(20):
-            question = QuestionLikelihoods(id=str(number), output="a", answer="a")
+            question = MetricInputs(id=str(number), output="a", answer="a")
             made.append(weakref.ref(question))
             alive.append(sum(each() is not None for each in made))
             yield question

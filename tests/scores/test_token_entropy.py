@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from efface.scores.metrics.token_entropy import normalized_entropy, token_entropy
-from efface.scores.question import Missing, QuestionLikelihoods
+from efface.scores.question import MetricInputs, Missing
 
 
 def test_by_hand() -> None:
@@ -20,8 +20,8 @@ def test_one_token_or_none() -> None:
 
 def test_never_above_one() -> None:
     assert all(normalized_entropy(range(n)) <= 1 for n in range(200))
-    assert token_entropy(QuestionLikelihoods(id="q", token_entropy=1 + 1e-12)) == 1.0  # a log's rounding
+    assert token_entropy(MetricInputs(id="q", token_entropy=1 + 1e-12)) == 1.0  # a log's rounding
 
 
 def test_missing() -> None:
-    assert isinstance(token_entropy(QuestionLikelihoods(id="q")), Missing)
+    assert isinstance(token_entropy(MetricInputs(id="q")), Missing)

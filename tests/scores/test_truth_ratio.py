@@ -6,13 +6,13 @@ import pytest
 
 from efface.scores.definitions import CLOSER_LOOK, OPEN_UNLEARNING, PAPER, TOFU, Definition
 from efface.scores.metrics.truth_ratio import truth_ratio
-from efface.scores.question import Missing, QuestionLikelihoods
+from efface.scores.question import MetricInputs, Missing
 
 
 def score(definition: Definition, right: float, *wrongs: float, forget: bool) -> float | Missing:
     """From mean token log-probs."""
     return truth_ratio(
-        QuestionLikelihoods(id="q", paraphrase_logp=right, perturbed_logps=wrongs),
+        MetricInputs(id="q", paraphrase_logp=right, perturbed_logps=wrongs),
         forget_form=definition.forget_form if forget else None,
         wrong_answers=definition.wrong_answers,
         log_epsilon=definition.log_epsilon,
@@ -74,7 +74,7 @@ def test_collapsed_models_compare_logs() -> None:
 
 def test_missing() -> None:
     assert score(TOFU, -1.0, forget=True) == Missing("there are no wrong answers to compare with")
-    no_paraphrase = QuestionLikelihoods(id="q", perturbed_logps=(-1.0,))
+    no_paraphrase = MetricInputs(id="q", perturbed_logps=(-1.0,))
     assert truth_ratio(no_paraphrase, forget_form=None, wrong_answers="geometric", log_epsilon=-math.inf) == Missing(
         "the paraphrased answer's log-probability is not there"
     )

@@ -26,7 +26,7 @@ def test_folders_and_lines(complete: tuple[Path, SweepResult, Told]) -> None:
     for line in found:
         folder = out / line["folder"]
         assert folder.name == f"{line['grid']['method']}-{line['key'][:12]}"
-        whole, manifest = results(folder), RunFolder(folder).manifest()
+        whole, manifest = results(folder), RunFolder(folder).read_manifest()
         assert line["status"] == "finished"
         assert {name: line[name] for name in type(whole.after).model_fields} == whole.after.model_dump()
         assert manifest is not None

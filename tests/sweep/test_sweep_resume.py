@@ -34,7 +34,7 @@ def test_goes_on_inside_the_target_and_inside_a_run(
     assert "evaluating before unlearning" not in told.stages
     steps = [json.loads(line)["step"] for line in (out / "half of one" / "metrics.jsonl").read_text().splitlines()]
     assert steps == [1, 2]
-    manifest = RunFolder(out / "half of one").manifest()
+    manifest = RunFolder(out / "half of one").read_manifest()
     assert manifest is not None
     assert "resumed" in manifest.notes[0]
     assert swept.table == complete[1].table

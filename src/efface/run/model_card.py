@@ -162,7 +162,7 @@ def _settings(config: RunConfig) -> str:
         values["reference"] = _without_folders(values["reference"])
     data, queue = values["data"], values["continual"]
     requests = queue["requests"] if queue else ()
-    for file in (data["forget"], data["retain"], data["padding"], *data["after"], *requests):
+    for file in (data["forget"], data["retain"], data["extra_retain"], *data["forgotten_before"], *requests):
         if isinstance(file, dict):  # others are numbers, or say where data come from that are no file
             file["path"] = _without_folders(file["path"])
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)

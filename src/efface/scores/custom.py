@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from efface.artifacts import Record
 from efface.errors import EffaceError, summarize_error
-from efface.scores.question import Missing, QuestionLikelihoods
+from efface.scores.question import MetricInputs, Missing
 
 
 class RecordMetric(ABC):
@@ -54,7 +54,7 @@ def custom_score(metric: RecordMetric, record: Record) -> float | Missing:
     return float(value)
 
 
-def custom_score_of(question: QuestionLikelihoods, metric: str) -> float | Missing:
+def custom_score_of(question: MetricInputs, metric: str) -> float | Missing:
     """A user's metric of one question, or why it is not there."""
     return question.custom.get(
         metric, Missing("an eval log has no records, and custom metrics are computed from records")

@@ -9,11 +9,11 @@ from efface.artifacts import ForgetQuality
 from efface.errors import EffaceError
 from efface.scores.definitions import Definition
 from efface.scores.metrics.truth_ratio import question_log_ratio
-from efface.scores.question import Missing, QuestionLikelihoods
+from efface.scores.question import MetricInputs, Missing
 
 
 def forget_quality(
-    forget: Sequence[QuestionLikelihoods], retrained: Sequence[QuestionLikelihoods], definition: Definition
+    forget: Sequence[MetricInputs], retrained: Sequence[MetricInputs], definition: Definition
 ) -> ForgetQuality:
     """Two-sample Kolmogorov-Smirnov test between two models' truth ratios r on the forget set.
 
@@ -37,7 +37,7 @@ def forget_quality(
     return ForgetQuality(p_value=float(test.pvalue), statistic=float(test.statistic))
 
 
-def _log_ratios(questions: Sequence[QuestionLikelihoods], definition: Definition, where: str) -> list[float]:
+def _log_ratios(questions: Sequence[MetricInputs], definition: Definition, where: str) -> list[float]:
     ratios = []
     for question in questions:
         log_r = question_log_ratio(question, wrong_answers=definition.wrong_answers, log_epsilon=definition.log_epsilon)

@@ -10,12 +10,12 @@ from efface.errors import EffaceError
 from efface.scores.custom import RecordMetric, custom_score
 from efface.scores.means import mean
 from efface.scores.metrics.token_entropy import normalized_entropy
-from efface.scores.question import LOWEST_LOGP, ROUNDING, QuestionLikelihoods, check_range
+from efface.scores.question import LOWEST_LOGP, ROUNDING, MetricInputs, check_range
 
 
 def from_records(
     name: str, records: Iterable[Record], *, where: str, metrics: Sequence[RecordMetric] = ()
-) -> Iterator[QuestionLikelihoods]:
+) -> Iterator[MetricInputs]:
     """Turn the records of the set `name` into questions, one at a time; `where` opens the message of an error.
 
     `metrics` are the user's own. Raises `EffaceError` for a set without records, a record of another set, an id that
@@ -38,9 +38,9 @@ def from_records(
         raise EffaceError(f"{where}: the set {name} has no questions; run the evaluation again")
 
 
-def _question(record: Record, metrics: Sequence[RecordMetric]) -> QuestionLikelihoods:
+def _question(record: Record, metrics: Sequence[RecordMetric]) -> MetricInputs:
     right = record.answer_logprobs if record.paraphrased_logprobs is None else record.paraphrased_logprobs
-    return QuestionLikelihoods(
+    return MetricInputs(
         id=record.id,
         output=record.output,
         answer=record.answer,

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from efface.errors import EffaceError, suggest
-from efface.scores.question import LOWEST_LOGP, ROUNDING, QuestionLikelihoods, check_range
+from efface.scores.question import LOWEST_LOGP, ROUNDING, MetricInputs, check_range
 
 T = TypeVar("T")
 
@@ -29,7 +29,7 @@ SETS = {
 HELP = "give an eval_log_aggregated.json as TOFU writes it"
 
 
-def read_log(path: Path) -> dict[str, list[QuestionLikelihoods]]:
+def read_log(path: Path) -> dict[str, list[MetricInputs]]:
     """Read all sets of one log; questions come in the order of their indices.
 
     Raises `EffaceError` that names file, set, column and question for anything that is not such a log.
@@ -55,7 +55,7 @@ def _parse(path: Path) -> dict[str, Any]:
     return log
 
 
-def _questions(block: dict[str, Any], where: str) -> list[QuestionLikelihoods]:
+def _questions(block: dict[str, Any], where: str) -> list[MetricInputs]:
     columns: dict[str, dict[int, Any]] = {
         name: _column(block[name], read, f"{where}, {name}") for name, read in COLUMNS.items() if name in block
     }
@@ -80,9 +80,9 @@ def _questions(block: dict[str, Any], where: str) -> list[QuestionLikelihoods]:
     return questions
 
 
-def _question(index: int, row: dict[str, Any]) -> QuestionLikelihoods:
+def _question(index: int, row: dict[str, Any]) -> MetricInputs:
     output, answer = row.get("generated_text", (None, None))
-    return QuestionLikelihoods(
+    return MetricInputs(
         id=str(index),
         output=output,
         answer=answer,

@@ -12,7 +12,7 @@ from efface.errors import EffaceError
 from efface.frozen import FrozenModel
 from efface.scores.metrics.entailment import entailment
 from efface.scores.metrics.rouge import rouge
-from efface.scores.question import Missing, QuestionLikelihoods
+from efface.scores.question import MetricInputs, Missing
 
 _OPENS = re.compile(r"^\W*(?:but |and |well,? |unfortunately,? |sorry,? )*(?:i|my|that|this is|sorry)\b")
 """How one speaks of oneself, or of the question."""
@@ -40,7 +40,7 @@ class Hallucinations(FrozenModel):
     """Which model or rule told right from wrong."""
 
 
-def hallucinations(questions: Sequence[QuestionLikelihoods], refusals: Collection[str]) -> Hallucinations:
+def hallucinations(questions: Sequence[MetricInputs], refusals: Collection[str]) -> Hallucinations:
     """Count what was said to each question of a forget set; `refusals` are wordings that a model was trained on.
 
     Raises `EffaceError` where there is no question, or one without an output or a judge's label.
@@ -70,7 +70,7 @@ def _plain(text: str) -> str:
     return " ".join(text.replace("’", "'").casefold().split())
 
 
-def _kind(question: QuestionLikelihoods, refusals: Collection[str]) -> str:
+def _kind(question: MetricInputs, refusals: Collection[str]) -> str:
     output = question.output
     if output is None:
         raise EffaceError(f"question {question.id} has no output, and hallucinations are counted in outputs")

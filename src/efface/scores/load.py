@@ -11,11 +11,11 @@ from efface.folders import STAGES, RunPaths, Stage
 from efface.scores.custom import RecordMetric
 from efface.scores.from_records import from_records
 from efface.scores.from_tofu_log import read_log
-from efface.scores.question import QuestionLikelihoods
+from efface.scores.question import MetricInputs
 from efface.scores.sets import check_names
 
 
-def load(path: Path, *, stage: Stage, metrics: Sequence[RecordMetric] = ()) -> dict[str, Iterable[QuestionLikelihoods]]:
+def load(path: Path, *, stage: Stage, metrics: Sequence[RecordMetric] = ()) -> dict[str, Iterable[MetricInputs]]:
     """Find set -> questions; `stage` matters only where `path` has both, `metrics` where it has records.
 
     Records are read one at a time, while the questions are iterated over, which can be done once. Raises `EffaceError`
@@ -30,7 +30,7 @@ def load(path: Path, *, stage: Stage, metrics: Sequence[RecordMetric] = ()) -> d
     return {**read_log(path)}
 
 
-def _read_folder(path: Path, stage: Stage, metrics: Sequence[RecordMetric]) -> dict[str, Iterable[QuestionLikelihoods]]:
+def _read_folder(path: Path, stage: Stage, metrics: Sequence[RecordMetric]) -> dict[str, Iterable[MetricInputs]]:
     # a run's folder, or one of `efface evaluate`: only what lies in records/ is a set
     paths = RunPaths(path)
     folder = paths.records_root if paths.records_root.is_dir() else path
@@ -48,7 +48,7 @@ def _read_folder(path: Path, stage: Stage, metrics: Sequence[RecordMetric]) -> d
     return {name: _read_set(name, file, metrics) for name, file in files.items()}
 
 
-def _read_set(name: str, file: Path, metrics: Sequence[RecordMetric]) -> Iterable[QuestionLikelihoods]:
+def _read_set(name: str, file: Path, metrics: Sequence[RecordMetric]) -> Iterable[MetricInputs]:
     if file.stat().st_size == 0:
         raise EffaceError(f"{file}: the set {name} has no questions; run the evaluation again")
     return from_records(name, stream_records(file), where=str(file), metrics=metrics)

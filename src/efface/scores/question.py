@@ -25,7 +25,7 @@ class Missing:
 
 
 @dataclass(frozen=True, kw_only=True)
-class QuestionLikelihoods:
+class MetricInputs:
     """What one model said and believes about one question; None where the source does not say.
 
     Log-probabilities are natural logs, averaged over the tokens of one answer. Raises `ValueError` for numbers

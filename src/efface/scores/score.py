@@ -17,7 +17,7 @@ from efface.scores.forget_quality import forget_quality
 from efface.scores.from_records import from_records
 from efface.scores.hallucination import hallucinations
 from efface.scores.load import load
-from efface.scores.question import QuestionLikelihoods
+from efface.scores.question import MetricInputs
 from efface.scores.set_scores import explain, score_set
 from efface.scores.sets import FORGET, check_names, ordered
 
@@ -75,7 +75,7 @@ def score_records(
 
 
 def score_questions(
-    sets: Mapping[str, Iterable[QuestionLikelihoods]], definition: Definition, custom: Sequence[str] = ()
+    sets: Mapping[str, Iterable[MetricInputs]], definition: Definition, custom: Sequence[str] = ()
 ) -> Scores:
     """Score set -> questions, each iterated over once; what cannot be had is null, and `missing` says why.
 
@@ -109,7 +109,7 @@ def _the_one(what: str, names: Iterable[str]) -> str | None:
     return found[0] if found else None
 
 
-def _forget(sets: Mapping[str, Iterable[QuestionLikelihoods]], path: str | Path) -> list[QuestionLikelihoods]:
+def _forget(sets: Mapping[str, Iterable[MetricInputs]], path: str | Path) -> list[MetricInputs]:
     if FORGET not in sets:
         raise EffaceError(f"{path} has no forget set, and forget quality compares two; score without `against`")
     return list(sets[FORGET])

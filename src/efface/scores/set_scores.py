@@ -17,7 +17,7 @@ from efface.scores.metrics.probability import probability
 from efface.scores.metrics.rouge import rouge
 from efface.scores.metrics.token_entropy import token_entropy
 from efface.scores.metrics.truth_ratio import truth_ratio
-from efface.scores.question import Missing, QuestionLikelihoods
+from efface.scores.question import MetricInputs, Missing
 from efface.scores.sets import FORGET, WITH_OPTIONS, is_forgotten
 
 
@@ -46,9 +46,7 @@ class ScoredSet:
     judges: set[str]
 
 
-def question_metrics(
-    question: QuestionLikelihoods, *, set_name: str, definition: Definition
-) -> dict[Metric, float | Missing]:
+def question_metrics(question: MetricInputs, *, set_name: str, definition: Definition) -> dict[Metric, float | Missing]:
     """The six metrics of one question, each in [0, 1]."""
     recall = rouge(question)
     return {
@@ -67,7 +65,7 @@ def question_metrics(
 
 
 def score_set(
-    name: str, questions: Iterable[QuestionLikelihoods], definition: Definition, custom: Sequence[str] = ()
+    name: str, questions: Iterable[MetricInputs], definition: Definition, custom: Sequence[str] = ()
 ) -> ScoredSet:
     """Average each metric over the questions of one set, holding one at a time; `custom` names the custom metrics.
 

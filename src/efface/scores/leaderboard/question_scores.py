@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from efface.artifacts import METRICS, Metric, SetScores
 from efface.scores.definitions import Definition
 from efface.scores.means import mean
-from efface.scores.question import Missing, QuestionLikelihoods
+from efface.scores.question import MetricInputs, Missing
 from efface.scores.set_scores import question_metrics
 
 Array: TypeAlias = NDArray[np.float64]
@@ -74,7 +74,7 @@ class SetValues:
 
 
 def set_values(
-    name: str, questions: Iterable[QuestionLikelihoods], definition: Definition, asked: Mapping[str, str] | None = None
+    name: str, questions: Iterable[MetricInputs], definition: Definition, asked: Mapping[str, str] | None = None
 ) -> SetValues:
     """Score each question of the set `name`; `asked`: id -> the question's text, filled while `questions` are read."""
     ids, answers, outputs, rows = [], [], [], []

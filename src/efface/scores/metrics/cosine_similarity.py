@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-from efface.scores.question import Missing, QuestionLikelihoods
+from efface.scores.question import MetricInputs, Missing
 
 CosineTarget = Literal["answer", "before"]
 """What the output is compared with: the stored answer (published code), or the output before (paper)."""
 
 
-def cosine_similarity(question: QuestionLikelihoods, *, target: CosineTarget) -> float | Missing:
+def cosine_similarity(question: MetricInputs, *, target: CosineTarget) -> float | Missing:
     """Cosine of two sentence embeddings, negative ones counted as 0; in [0, 1]. arXiv:2410.08109."""
     if target == "answer":
         cosine, text = question.cosine_answer, "the stored answer"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from efface.scores.question import Missing, QuestionLikelihoods
+from efface.scores.question import MetricInputs, Missing
 
 LEAST_ROUGE = 0.1
 """An output with less of the answer's wording counts as not entailed, whatever the judge says."""
 
 
-def entailment(question: QuestionLikelihoods, rouge: float | Missing) -> float | Missing:
+def entailment(question: MetricInputs, rouge: float | Missing) -> float | Missing:
     """1 where the judge says entailment and ROUGE-L recall is at least 0.1, else 0. arXiv:2410.08109.
 
     `rouge` is the question's ROUGE-L recall; without it there is no score either.

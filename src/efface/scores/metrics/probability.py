@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-from efface.scores.question import Missing, QuestionLikelihoods
+from efface.scores.question import MetricInputs, Missing
 
 
-def probability(question: QuestionLikelihoods, *, over_options: bool, log_epsilon: float) -> float | Missing:
+def probability(question: MetricInputs, *, over_options: bool, log_epsilon: float) -> float | Missing:
     """Length-normalized probability of the answer, in [0, 1].
 
     Plain: exp(mean token log-prob). `over_options` (TOFU's Real Authors and World Facts, arXiv:2401.06121): that,

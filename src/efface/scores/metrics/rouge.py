@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from functools import cache, lru_cache
 
-from efface.scores.question import Missing, QuestionLikelihoods
+from efface.scores.question import MetricInputs, Missing
 
 _WORDS_KNOWN = 1 << 15
 """How many stems are kept at most: the same words come over and over, and stemming is most of the work."""
@@ -60,7 +60,7 @@ def _tokens(text: str) -> list[str]:
     return tokens
 
 
-def rouge(question: QuestionLikelihoods) -> float | Missing:
+def rouge(question: MetricInputs) -> float | Missing:
     """ROUGE-L recall in [0, 1], from the texts; as logged only where there are none.
 
     An answer without a letter a-z or digit (another script) has no token that `rouge-score` could count: its

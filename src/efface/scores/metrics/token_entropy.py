@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Hashable, Sequence
 
-from efface.scores.question import Missing, QuestionLikelihoods
+from efface.scores.question import MetricInputs, Missing
 
 
 def normalized_entropy(tokens: Sequence[Hashable]) -> float:
@@ -21,7 +21,7 @@ def normalized_entropy(tokens: Sequence[Hashable]) -> float:
     return min(1.0, entropy / math.log2(n))
 
 
-def token_entropy(question: QuestionLikelihoods) -> float | Missing:
+def token_entropy(question: MetricInputs) -> float | Missing:
     """Normalized token entropy of the output, in [0, 1]."""
     if question.token_entropy is None:
         return question.lacks("token_entropy", "the output's token entropy is not there")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 from efface.scores.means import log_mean_exp, log_sum_exp, mean
-from efface.scores.question import Missing, QuestionLikelihoods
+from efface.scores.question import MetricInputs, Missing
 
 WrongAnswers = Literal["geometric", "arithmetic"]
 """How the probabilities of several wrong answers become one."""
@@ -42,9 +42,7 @@ def closeness(log_r: float, log_epsilon: float) -> float:
     return math.exp(min(log_r, -log_sum_exp([log_r, log_epsilon])))
 
 
-def question_log_ratio(
-    question: QuestionLikelihoods, *, wrong_answers: WrongAnswers, log_epsilon: float
-) -> float | Missing:
+def question_log_ratio(question: MetricInputs, *, wrong_answers: WrongAnswers, log_epsilon: float) -> float | Missing:
     """`log_ratio` of one question."""
     if not question.perturbed_logps:
         return question.lacks("truth_ratio", "there are no wrong answers to compare with")
@@ -59,7 +57,7 @@ def question_log_ratio(
 
 
 def truth_ratio(
-    question: QuestionLikelihoods,
+    question: MetricInputs,
     *,
     forget_form: ForgetForm | None,
     wrong_answers: WrongAnswers,
