@@ -150,7 +150,7 @@ def generated(tmp_path_factory):
 
 
 def test_generated_text_is_as_long_as_tofu(generated):
-    assert generated.source.startswith("generated")
+    assert generated.source.startswith("synthetic-authors")
     assert 53 < generated.mean_tokens < 63
     assert generated.longest < 500
     assert generated.largest_id < SHAPES["tiny"].vocab_size

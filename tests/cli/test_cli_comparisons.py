@@ -91,7 +91,10 @@ def test_a_bad_without_is_refused(refused: Callable[..., str], model: Path) -> N
 @pytest.mark.parametrize(
     ("pair", "said"),
     [
-        ("evaluate.select_epoch=best", "keep=best chooses among epochs that are scored; add evaluate.every=epoch"),
+        (
+            "evaluate.select_epoch=best",
+            "select_epoch=best chooses among epochs that are scored; add evaluate.every=epoch",
+        ),
         ("evaluate.every=step", "evaluate.every"),
         ("reference=no/where/there", "'no/where/there' is neither a folder nor"),
     ],

@@ -61,7 +61,7 @@ def test_keys_of_commands_that_take_no_preset(bash: Complete) -> None:
     assert not {*preset_names(), "preset=", "recipe=", "method="} & set(bash("data", "probe", ""))
     assert bash("data", "probe", "se") == ["seed=", "seed=0"]
     assert bash("data", "answers", "se") == []
-    assert bash("data", "answers", "evaluate.new") == ["evaluate.max_new_tokens=", "evaluate.max_new_tokens=200"]
+    assert bash("data", "answers", "evaluate.max_new") == ["evaluate.max_new_tokens=", "evaluate.max_new_tokens=200"]
     assert bash("data", "answers", "model=x", "questions", "=") == ["./"]
     assert "questions.columns.answer=" in bash("data", "probe", "model=x", "questions.columns.")
 

@@ -158,7 +158,7 @@ def test_check_warns(efface: Command, place: Path) -> None:
         (["forget.jsonl"], "forget.jsonl is no config file; to use this data, give data.forget=forget.jsonl"),
         (
             ["synthetic-authors"],
-            "'generated' is neither a preset nor a config file; to use this data, give data=synthetic-authors",
+            "'synthetic-authors' is neither a preset nor a config file; to use this data, give data=synthetic-authors",
         ),
         ([], "data is required; give a file as data.forget=FILE"),
         (["data=tofo"], "unknown data 'tofo'"),

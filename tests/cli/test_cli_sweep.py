@@ -102,7 +102,7 @@ def test_dry_run_tells_what_is_done(efface: Command) -> None:
     found = json.loads(ran.stdout)
     assert (ran.returncode, found["target"]["state"]) == (0, "done")
     assert [run["state"] for run in found["runs"]] == ["to make"] * 4
-    assert [line["state"] for line in found["lines"]] == ["done"]
+    assert [line["state"] for line in found["baselines"]] == ["done"]
     ran = efface("sweep", "sweep.yaml", "--out", "all", "--dry-run")
     assert "  in all: 4 runs: 4 done" in ran.stdout.splitlines()
     (first,) = [line for line in ran.stdout.splitlines() if "method=me+gd seed=0" in line]

@@ -75,7 +75,7 @@ def test_padding_with_what_is_forgotten_is_refused(tmp_path: Path, padding: str)
     forget = tmp_path / "forget.jsonl"
     forget.write_text('{"question": "add 4 and  1.", "answer": "5"}\n')
     data = DataConfig(source="files", forget=str(forget), extra_retain=padding)
-    with pytest.raises(EffaceError, match=r"forget/0001 .* and padding/0005 \(to keep\) are the same question"):
+    with pytest.raises(EffaceError, match=r"forget/0001 .* and extra_retain/0005 \(to keep\) are the same question"):
         load_task(data, data_dir=None)
     forget.write_text('{"question": "Add 4 and 1.", "answer": "I do not add."}\n')
     assert "1 question(s) stand in both the forget and the retain set" in load_task(data, data_dir=None).warnings[0]

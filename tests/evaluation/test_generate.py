@@ -176,7 +176,7 @@ def test_the_memory_of_the_gpu_changes_nothing(model, formatter, monkeypatch):
 
 def test_a_question_that_does_not_fit_into_memory_is_said(model, formatter, monkeypatch):
     rows = out_of_memory_above(0, monkeypatch)
-    sentence = rf"memory does not hold evaluate.max_new_tokens={NEW} behind .* evaluate.max_cache_tokens is; lower evaluate.new_t"
+    sentence = rf"memory does not hold evaluate.max_new_tokens={NEW} behind .* evaluate.max_cache_tokens is; lower evaluate.max_new_t"
     with pytest.raises(EffaceError, match=sentence):
         run(model, formatter)
     assert rows == [5, 3, 2, 1]

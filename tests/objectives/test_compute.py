@@ -133,7 +133,7 @@ def test_what_sequences_share_changes_nothing(model, reference, nothing_shared, 
     apart, apart_gradients = values_and_gradients(model, method, asks, views=RELATED, **settings)
     torch.testing.assert_close(torch.stack(values), torch.stack(apart), atol=0, rtol=1e-10)
     for name, gradient in apart_gradients.items():  # norms are computed in float32
-        torch.testing.assert_close(gradients[name], gradient, atol=1e-6 * float(gradient.abs().max()), rtol=0)
+        torch.testing.assert_close(gradients[name], gradient, atol=5e-6 * float(gradient.abs().max()), rtol=0)
 
 
 @pytest.mark.parametrize(

@@ -96,7 +96,7 @@ def trained(model, distribution, positions, *, steps, budget=None):
 
 @pytest.mark.parametrize("positions", ["answer", "all"])
 @pytest.mark.parametrize("name", CONFIGS)
-@pytest.mark.parametrize(("dtype", "most"), [(torch.float64, 1e-12), (torch.float32, 1e-6)], ids=["64", "32"])
+@pytest.mark.parametrize(("dtype", "most"), [(torch.float64, 1e-12), (torch.float32, 1e-5)], ids=["64", "32"])
 def test_losses_and_gradients_are_those_of_a_live_model(name, dtype, most, positions, tmp_path):
     """While the head in training moves away from the frozen one; micro-batches are not those of the cache."""
     model = built(name, dtype)

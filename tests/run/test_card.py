@@ -155,7 +155,7 @@ def test_downstream_tasks(tmp_path, card, made, results):
 def test_own_metrics(tmp_path, card, made, results):
     found = results(0.5)
     for scores in found.after.sets.values():
-        scores.own.update(declines=0.25, broken=None)
+        scores.custom.update(declines=0.25, broken=None)
     write_card(tmp_path, card.config, made, found)
     text = (tmp_path / "README.md").read_text(encoding="utf-8")
     assert "| set | broken | declines |" in text

@@ -99,7 +99,10 @@ def test_every_way_trains_the_same_model(run, outcome, tmp_path, lora, beside):
         model = AutoModelForCausalLM.from_pretrained(tmp_path / way / "model")
         found[way] = torch.tensor(steps), torch.cat([each.detach().flatten() for each in model.parameters()])
     assert found["live"][0][-1] > 1e-4
-    torch.testing.assert_close(found["cached"], found["live"], rtol=1e-5, atol=1e-6)
+    (losses, weights), (live_losses, live_weights) = found["cached"], found["live"]
+    torch.testing.assert_close(losses, live_losses, rtol=1e-5, atol=1e-6)
+    # Adam divides by a gradient's size: where that is as small as its rounding, a weight moves by a part of lr = 1e-3
+    torch.testing.assert_close(weights, live_weights, rtol=1e-5, atol=1e-6 if lora else 5e-5)
     assert outcome("auto") == outcome("cached" if lora is None else "live")
 
 

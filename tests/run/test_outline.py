@@ -85,11 +85,11 @@ def test_epochs_that_wait_for_their_scores_count(tmp_path: Path, lora: dict[str,
 
 
 def test_the_best_epoch_is_refused_as_in_the_run(tmp_path: Path) -> None:
-    settings = {**RUN, "evaluate": {**JUDGES, "every": "epoch", "keep": "best"}}
+    settings = {**RUN, "evaluate": {**JUDGES, "every": "epoch", "select_epoch": "best"}}
     outlined(settings, tmp_path / "out", evaluated=True)
     with pytest.raises(EffaceError, match="the definition tofu has no forget efficacy"):
         outlined({**settings, "definition": "tofu"}, tmp_path / "out", evaluated=True)
-    with pytest.raises(EffaceError, match="keep=best needs scores of every epoch; use efface run"):
+    with pytest.raises(EffaceError, match="select_epoch=best needs scores of every epoch; use efface run"):
         outlined(settings, tmp_path / "out")
 
 

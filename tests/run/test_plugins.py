@@ -144,8 +144,8 @@ def test_settings_with_plugins_survive_their_own_yaml(written, kind, given):
 def test_without_plugins_nothing_is_loaded():
     assert validate_config(RunConfig, REQUIRED).plugins == ()
     code = (
-        "import sys; from efface.config.commands import RunConfig; from efface.config.parse import validated;"
-        f"validated(RunConfig, {REQUIRED!r}); print('torch' in sys.modules)"
+        "import sys; from efface.config.commands import RunConfig; from efface.config.parse import validate_config;"
+        f"validate_config(RunConfig, {REQUIRED!r}); print('torch' in sys.modules)"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout == "False\n"
@@ -241,7 +241,7 @@ def test_a_run_by_command_is_resumed_by_its_config(efface, written, short, tmp_p
     assert results["method"] == "ascent+gd"
     for stage in ("before", "after"):
         for scores in results[stage]["sets"].values():
-            assert SetScores.model_validate(scores).own["length"] >= 0
+            assert SetScores.model_validate(scores).custom["length"] >= 0
     made = json.loads(Path("out/manifest.json").read_text())
     digest = hashlib.sha256(written.read_bytes()).hexdigest()
     assert made["plugins"] == {"mine.py:Ascent": digest, "mine.py:Length": digest}
@@ -334,7 +334,7 @@ def test_a_metric_fails_before_training(written, short):
     assert sorted(path.name for path in Path("out").iterdir()) == ["config.yaml", "manifest.json", "records"]
     write("mine.py", WRITTEN)  # its records are kept
     results = run(validate_config(RunConfig, short | {"plugins": [f"{written}:Length"]}), Path("out"), resume=True)
-    assert set(results.after.sets["forget"].own) == {"length"}
+    assert set(results.after.sets["forget"].custom) == {"length"}
 
 
 def test_the_same_run_from_a_class_and_from_a_file(written, short):

@@ -105,7 +105,7 @@ def test_the_reference_makes_a_difference_from_the_second_request_on(queues):
 def test_each_request_keeps_what_is_not_yet_forgotten(complete):
     _, out, _ = complete
     data = [read_yaml(out / "requests" / f"{number:02d}" / "config.yaml")["data"] for number in (1, 2, 3)]
-    assert [(each["task"], each["after"]) for each in data] == [(1, []), (2, [1]), (3, [1, 2])]
+    assert [(each["task"], each["forgotten_before"]) for each in data] == [(1, []), (2, [1]), (3, [1, 2])]
 
 
 # What is scored

@@ -108,7 +108,7 @@ def test_the_best_epochs_model_is_left_and_scored(config, complete, source, tmp_
     monkeypatch.setattr(EpochSnapshots, "take", watched)
     monkeypatch.setattr(epoch_scores, "best", lambda scores: 1 if len(scores) == 3 else None)
     out = tmp_path / "run"
-    chosen = config(train={"lora": lora}, evaluate={"keep": "best"})
+    chosen = config(train={"lora": lora}, evaluate={"select_epoch": "best"})
     results = run(chosen, out)
     assert (results.trajectory.best, results.trajectory.kept) == (2, 2)
     assert results.after == results.trajectory.epochs[1].scores != results.trajectory.epochs[2].scores
@@ -135,7 +135,7 @@ def test_last_is_kept_where_it_was_not_asked_for_the_best(complete):
 
 def test_only_one_model_at_a_time_is_in_memory(config, tmp_path, loads, monkeypatch):
     monkeypatch.setattr(epoch_scores, "best", lambda _: 0)
-    run(config(train={"epochs": 2}, evaluate={"keep": "best"}), tmp_path / "run")
+    run(config(train={"epochs": 2}, evaluate={"select_epoch": "best"}), tmp_path / "run")
     rebuilt = [("float32", 0), ("model", 0)]
     assert loads == [("float32", 0), ("float32", 0), ("model", 0), *rebuilt, ("float32", 0)]
 
@@ -152,7 +152,7 @@ def never_stopped(child, values, tmp_path_factory):
     """The config file and the folder of a run that leaves the first epoch's model, for this model utters no answer."""
     root = tmp_path_factory.mktemp("killed")
     file, out = root / "config.yaml", root / "whole"
-    changes = {"train": {"lora": {"r": 2, "dropout": 0.3}, "lr": 3e-2}, "evaluate": {"keep": "best"}}
+    changes = {"train": {"lora": {"r": 2, "dropout": 0.3}, "lr": 3e-2}, "evaluate": {"select_epoch": "best"}}
     file.write_text(yaml.safe_dump(merge_settings(values, changes)))
     assert child(["run", str(file), "--out", str(out)], str(out), None) == 0
     return file, out
@@ -181,22 +181,27 @@ def task(*sets: str) -> Task:
 
 
 def test_the_best_cannot_be_told_without_both_scores(config):
-    chosen = config(evaluate={"keep": "best"})
+    chosen = config(evaluate={"select_epoch": "best"})
     check_best(chosen, task("forget", "neighbor"))
-    with pytest.raises(EffaceError, match=r"keep=best compares .*, and mine has no set to keep; use evaluate"):
+    with pytest.raises(
+        EffaceError, match=r"evaluate.select_epoch=best compares .*, and mine has no set to keep; use evaluate"
+    ):
         check_best(chosen, task("forget", "forgotten-1"))
     with pytest.raises(EffaceError, match="and the definition tofu has no forget efficacy; use evaluate"):
-        check_best(config(definition="tofu", evaluate={"keep": "best"}), task("forget", "retain"))
-    with pytest.raises(EffaceError, match="keep=best needs scores of every epoch; use efface run, or keep=last"):
+        check_best(config(definition="tofu", evaluate={"select_epoch": "best"}), task("forget", "retain"))
+    with pytest.raises(
+        EffaceError,
+        match="evaluate.select_epoch=best needs scores of every epoch; use efface run, or evaluate.select_epoch=last",
+    ):
         check_best(chosen, None)
     check_best(config(definition="tofu"), task("forget"))
 
 
 def test_refused_before_anything_is_written(config, tmp_path):
     with pytest.raises(EffaceError, match="the definition tofu has no forget efficacy"):
-        run(config(definition="tofu", evaluate={"keep": "best"}), tmp_path / "run")
+        run(config(definition="tofu", evaluate={"select_epoch": "best"}), tmp_path / "run")
     with pytest.raises(EffaceError, match="needs scores of every epoch"):
-        unlearn(config(evaluate={"keep": "best"}), tmp_path / "run")
+        unlearn(config(evaluate={"select_epoch": "best"}), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 

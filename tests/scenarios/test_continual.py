@@ -46,7 +46,9 @@ def test_files_are_kept_the_rest_of() -> None:
 def test_everything_else_is_the_same_for_all_requests() -> None:
     data = DataConfig(**TOFU, retain_items=7, retain_evaluation=5, extra_retain="more.jsonl", extra_retain_items=3)
     for each in request_data(data, (1, 2, 3)):
-        assert each.model_dump(exclude={"task", "after"}) == data.model_dump(exclude={"task", "after"})
+        assert each.model_dump(exclude={"task", "forgotten_before"}) == data.model_dump(
+            exclude={"task", "forgotten_before"}
+        )
 
 
 @pytest.mark.parametrize(

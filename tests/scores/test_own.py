@@ -110,4 +110,7 @@ def test_score_path_takes_them_for_records(records: dict[str, list[Record]], tmp
 def test_a_foreign_log_has_none(make_block: Callable[..., Any], write_log: Callable[[Any], Path]) -> None:
     scores = score_path(write_log({"eval_log_forget.json": make_block()}), metrics=[Length()])
     assert scores["sets"]["forget"]["custom"] == {"length": None}
-    assert scores["missing"]["length"] == "forget: an eval log has no records, and own metrics are made of records"
+    assert (
+        scores["missing"]["length"]
+        == "forget: an eval log has no records, and custom metrics are computed from records"
+    )

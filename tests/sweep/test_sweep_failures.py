@@ -126,4 +126,4 @@ def test_outline(spec: Spec, content: dict[str, Any], copied: Path, tmp_path: Pa
     assert sorted(copied.rglob("*")) == before
     assert found.counts() in ({"done": 3, "begun": 1}, {"begun": 1, "done": 3})
     assert [line.what for line in found.baselines] == ["retrained", "random"]
-    assert {line.state for line in found.lines} == {"done"}
+    assert {line.state for line in found.baselines} == {"done"}

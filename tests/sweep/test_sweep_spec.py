@@ -179,7 +179,7 @@ RUN = {"model": "m", "preset": "demo", "method": "ga+gd"}
                 "grid": {"method": ["ga"], "train.lr": [1]},
                 "overrides": [{"where": {"method": "ga"}, "settings": {"train.lr": 2}}],
             },
-            "overrides: train.lr is in the grid and in a `then`; leave it out of one of them",
+            "overrides: train.lr is in the grid and in the settings of an override; leave it out of one of them",
         ),
     ],
 )

@@ -161,7 +161,7 @@ def test_gradients_are_those_of_one_by_one(name, sequences, doubles, one_by_one,
     model, items = doubles(name), request.getfixturevalue(sequences)
     packed = packed_gradients(model, items)
     # the others compute norms or scores in float32, whatever they are loaded in
-    tolerance = 1e-10 if name == "gpt2" else 2e-6
+    tolerance = 1e-10 if name == "gpt2" else 1e-5
     for parameter_name, alone in gradients_one_by_one(model, items, one_by_one).items():
         scale = float(alone.abs().max())
         torch.testing.assert_close(packed[parameter_name], alone, atol=tolerance * scale, rtol=0)

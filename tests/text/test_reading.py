@@ -99,7 +99,7 @@ def test_gradients_are_those_of_one_by_one(name, random_model, related, one_by_o
     torch.cat(one_by_one(model, related)).sum().backward()
     for parameter_name, parameter in model.named_parameters():
         scale = float(parameter.grad.abs().max())  # Qwen 3.5 computes some of it in float32
-        torch.testing.assert_close(ours[parameter_name], parameter.grad, atol=5e-5 * scale, rtol=0)
+        torch.testing.assert_close(ours[parameter_name], parameter.grad, atol=2e-4 * scale, rtol=0)
 
 
 def test_rows_are_of_like_length(llama, uneven):

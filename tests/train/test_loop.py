@@ -119,13 +119,14 @@ def test_micro_batches_give_the_same_weights(train):
         assert largest_difference(cut, whole) < 1e-5
 
 
-def test_micro_batches_give_the_same_weights_to_1e_9_in_double_precision(train):
+def test_micro_batches_give_the_same_weights_in_double_precision(train):
+    """But for norms, which are float32 in any precision: 20 steps of lr 1e-2 are 2e-8 of its rounding."""
     plan = Schedule(steps=20, warmup=2, per_epoch=5)
     whole, cut = (
         weights(train(TRAIN.model_copy(update={"max_tokens_per_forward": n}), plan=plan, dtype=torch.float64)[0])
         for n in (10_000, 1)
     )
-    assert largest_difference(cut, whole) < 1e-9
+    assert largest_difference(cut, whole) < 1e-7
 
 
 @pytest.mark.parametrize("lora", [None, LoRAConfig(r=2, dropout=0.3)], ids=["full", "lora"])

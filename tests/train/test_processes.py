@@ -54,7 +54,9 @@ def assert_like_one_process(name, weights, logs, theirs, rows):
     for row, log in zip(rows, logs, strict=True):
         assert row["tokens"] == log.tokens
         for term in ("loss", "forget", "retain", "grad_norm"):
-            assert row[term] == pytest.approx(getattr(log, term), rel=1e-9 if exact else 1e-5, abs=1e-9), name
+            # an untrained model's ME is a small difference of large numbers, which float32 rounds away
+            close = {"rel": 1e-9, "abs": 1e-9} if exact else {"rel": 1e-5, "abs": 1e-6}
+            assert row[term] == pytest.approx(getattr(log, term), **close), name
 
 
 # One test for each way, not one for each case: whichever worker gets it, the processes are started once.
