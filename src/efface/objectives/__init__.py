@@ -1,4 +1,4 @@
-"""What makes a model forget (`forget`), what keeps the rest (`retain`), and how losses are counted (`config`).
+"""The name of a method -> its formulas: forget objectives (`forget`), retain regularizers (`retain`) and settings."""
 
 Where the paper (arXiv:2410.08109) and its published code differ, both are options:
 

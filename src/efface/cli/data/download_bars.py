@@ -1,4 +1,4 @@
-"""Downloads in the terminal: a bar for each file where there is a terminal, nothing where there is none."""
+"""Progress of downloads -> one bar per file in a terminal; nothing is printed without one."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
 
 if TYPE_CHECKING:
-    from efface.data.sources.download import Progress as Told
+    from efface.data.sources.download import Progress as DownloadProgress
 
 
 @contextmanager
-def shown_downloads(console: Console) -> Iterator[Told]:
-    """Yield what `efface.data.sources.download.fetch` is to tell of its progress."""
+def shown_downloads(console: Console) -> Iterator[DownloadProgress]:
+    """Yield the progress callback for `efface.data.sources.download.fetch`."""
     bars: dict[str, TaskID] = {}
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
 
-        def told(name: str, written: int, size: int) -> None:
+        def show(name: str, written: int, size: int) -> None:
             if name not in bars:
                 bars[name] = progress.add_task(name, total=size)
             progress.update(bars[name], completed=written)
 
-        yield told
+        yield show
