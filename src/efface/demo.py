@@ -67,8 +67,8 @@ def run_demo(out: Path, *, seed: int, settings: Sequence[str] = ()) -> dict[str,
     with ConsoleReporter(console) as reporter:
         target = finetune(config, out / "target", reporter=reporter)
         for method in METHODS:
-            config = run_config("demo", [f"model={target}", f"method={method}", *shared])
-            results[method] = run(config, out / method, reporter=reporter, before=before)
+            unlearning = run_config("demo", [f"model={target}", f"method={method}", *shared])
+            results[method] = run(unlearning, out / method, reporter=reporter, before=before)
             before = before or read_record_sets(RunPaths(out / method).records("before"))
     print_results(console, results)
     _print_answers(console, out)
