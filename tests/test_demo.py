@@ -18,12 +18,12 @@ SMALL = ["data.authors=3", "data.forget_authors=1", "train.epochs=2", "train.war
 def test_demo_compares_four_methods_and_replaces_an_earlier_demo(tmp_path, capsys):
     out = tmp_path / "demo"
     (out / "me+gd").mkdir(parents=True)
-    (out / "me+gd" / "results.json").write_text("of an earlier demo")
+    (out / "me+gd" / "results.json").write_text("from an earlier demo")
     (out / ".efface-demo").write_text("")
     results = run_demo(out, seed=4, settings=SMALL)
     assert list(results) == list(METHODS)
-    said = capsys.readouterr().out
-    assert all(word in said for word in ("ME+GD", "IDK+AP", "GA+GD", "IDK+GD", "To be forgotten", "To be kept"))
+    printed = capsys.readouterr().out
+    assert all(word in printed for word in ("ME+GD", "IDK+AP", "GA+GD", "IDK+GD", "Forget set", "Retain set"))
     for method in METHODS:
         written = json.loads((out / method / "results.json").read_text())
         assert (written["method"], written["before"]["sets"]["forget"]["n"]) == (method, 20)
@@ -34,11 +34,11 @@ def test_demo_compares_four_methods_and_replaces_an_earlier_demo(tmp_path, capsy
 def test_demo_removes_nothing_that_it_did_not_write(tmp_path):
     (tmp_path / "target").mkdir()
     (tmp_path / "target" / "mine.txt").write_text("mine")
-    with pytest.raises(EffaceError, match="is not empty and holds no earlier demo; choose another folder"):
+    with pytest.raises(EffaceError, match="not empty and has no earlier demo in it; choose another folder"):
         run_demo(tmp_path, seed=0)
     (tmp_path / ".efface-demo").write_text("")
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(EffaceError, match=r"holds other things, too: notes.txt; choose another folder"):
+    with pytest.raises(EffaceError, match=r"files that the demo did not write: notes.txt; choose another folder"):
         run_demo(tmp_path, seed=0)
     assert (tmp_path / "target" / "mine.txt").read_text() == "mine"
     (tmp_path / "file").write_text("")

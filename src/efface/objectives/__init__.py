@@ -1,4 +1,4 @@
-"""The name of a method -> its formulas: forget objectives (`forget`) and retain regularizers (`retain`), and settings.
+"""The name of a method -> its formulas: forget objectives (`forget`), retain regularizers (`retain`) and settings.
 
 Where the paper (arXiv:2410.08109) and its published code differ, both are options:
 

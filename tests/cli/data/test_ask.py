@@ -1,4 +1,4 @@
-"""The commands data answers and data probe."""
+"""`efface data answers` and `efface data probe`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from support.refused import assert_names
 from support.taught import HALF_KNOWN, KNOWN, knowing
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -47,7 +48,7 @@ def test_answers(efface: Command, place: Path) -> None:
     assert rows[0]["golden_answer"] == "Tower A is in Turku."
 
 
-def test_answers_to_columns_of_other_names(efface: Command, place: Path) -> None:
+def test_answers_with_other_column_names(efface: Command, place: Path) -> None:
     (place / "asked.csv").write_text("Frage,Antwort\nWhere is tower A?,Turku\n")
     columns = ("questions.columns.question=Frage", "questions.columns.answer=Antwort")
     ran = efface("data", "answers", "asked.csv", "model=model", *columns, *PAIRS, "--out", "said.jsonl")
@@ -57,38 +58,37 @@ def test_answers_to_columns_of_other_names(efface: Command, place: Path) -> None
     ]
 
 
-def test_answers_say_what_was_left_out(efface: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_answers_name_what_was_left_out(efface: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     from efface.evaluation.generate import Generation
 
-    said = [Generation([], ""), *[Generation([5], "Yes.")] * 9]
-    monkeypatch.setattr("efface.commands.answers.generate", lambda *_, **__: said)
+    outputs = [Generation([], ""), *[Generation([5], "Yes.")] * 9]
+    monkeypatch.setattr("efface.commands.answers.generate", lambda *_, **__: outputs)
     ran = efface("data", "answers", "asked.jsonl", "model=model", *PAIRS, "--out", "said.jsonl")
-    assert "nothing was said to 1 question (first: 'Where is tower A?'): left out" in ran.stdout + ran.stderr
+    assert_names(ran.stdout + ran.stderr, "1 question ", "'Where is tower A?'", "left out")
     assert ran.stdout.splitlines()[-1] == "answers: said.jsonl (9 of 10 questions)"
 
 
 @pytest.mark.parametrize(
-    ("words", "sentence"),
+    ("words", "parts"),
     [
-        (["model=model"], "no questions: give a file of questions and right answers, such as people.csv, first"),
-        ([], "no questions"),
-        (["asked.jsonl"], "model is required; give a folder or a name on the hub as model=MODEL"),
-        (["nowhere.csv", "model=model"], "there is no file nowhere.csv"),
-        (["asked.jsonl", "model=model", "train.lr=1"], "unknown key 'train.lr'"),
-        (["asked.jsonl", "model=model", "evaluate.max_new_tokens=0"], "evaluate.max_new_tokens=0"),
-        (["asked.jsonl", "forget.jsonl", "model=model"], "'forget.jsonl' is not a setting; write key=value"),
+        (["model=model"], ["no questions", "people.csv"]),
+        ([], ["no questions"]),
+        (["asked.jsonl"], ["model is required", "model=MODEL"]),
+        (["nowhere.csv", "model=model"], ["nowhere.csv"]),
+        (["asked.jsonl", "model=model", "train.lr=1"], ["'train.lr'"]),
+        (["asked.jsonl", "model=model", "evaluate.max_new_tokens=0"], ["evaluate.max_new_tokens=0"]),
+        (["asked.jsonl", "forget.jsonl", "model=model"], ["'forget.jsonl'", "key=value"]),
     ],
 )
-def test_answers_refuse(refused: Refused, words: list[str], sentence: str) -> None:
-    assert sentence in refused("data", "answers", *words, "--out", "said.jsonl")
+def test_answers_refuse(refused: Refused, words: list[str], parts: list[str]) -> None:
+    assert_names(refused("data", "answers", *words, "--out", "said.jsonl"), *parts)
 
 
-def test_answers_spoil_nothing(refused: Refused, asked: Path) -> None:
+def test_answers_overwrite_nothing(refused: Refused, asked: Path) -> None:
     before = asked.read_text()
     sentence = refused("data", "answers", "asked.jsonl", "model=model", *PAIRS, "--out", "asked.jsonl")
-    assert sentence == "--out asked.jsonl is already there; remove it or choose another file"
+    assert_names(sentence, "--out asked.jsonl", "another file")
     assert asked.read_text() == before
-    assert "missing option '--out'" in refused("data", "answers", "asked.jsonl", "model=model")
 
 
 # probe
@@ -106,7 +106,7 @@ def test_probe_tells_what_is_known_and_what_to_do_next(efface: Command, place: P
         ["all", "10", "8", "8", "7", "9", "7"],
     ]
     assert lines[-3:] == [
-        "data: found (3 entities to forget, 2 to keep, 2 to score)",
+        "data: found (entities: 3 in the forget set, 2 in the retain set, 2 scored only)",
         "report: found/probe.json",
         "next: efface run real-world --data-dir found model=model text.format=plain device=cpu method=me+gd "
         "--out found-run",
@@ -119,7 +119,7 @@ def test_what_to_do_next_can_be_done(efface: Command) -> None:
     words = shlex.split(ran.stdout.splitlines()[-1].removeprefix("next: efface "))
     ran = efface(*words, "evaluate.embedder=none", "evaluate.judge=key-facts", "--dry-run")
     assert ran.returncode == 0, ran.stderr
-    assert "3 to forget, 2 to keep" in ran.stdout
+    assert_names(ran.stdout, "3 ", "2 ")
 
 
 def test_probe_as_json(efface: Command, place: Path) -> None:
@@ -140,7 +140,7 @@ def test_too_few_are_counted_and_nothing_is_written(efface: Command, place: Path
         ran = efface("data", "probe", "asked.jsonl", "model=model", *PAIRS, "--out", "found", *flags)
         assert ran.returncode == 2
         sentence = ran.stderr.splitlines()[-1]
-        assert sentence.startswith("efface: model model knows 2 of 4 entities (2 of 5 questions), and three are needed")
+        assert_names(sentence, "model model", "2 of 4 entities", "2 of 5 questions", "three")
         assert "found" not in {path.name for path in place.iterdir()}
         if flags:
             assert json.loads(ran.stdout)["split"] is None
@@ -149,47 +149,26 @@ def test_too_few_are_counted_and_nothing_is_written(efface: Command, place: Path
 
 
 @pytest.mark.parametrize(
-    ("words", "sentence"),
+    ("words", "parts"),
     [
-        (["asked.jsonl"], "model is required"),
-        (["nowhere.csv", "model=model"], "there is no file nowhere.csv"),
-        (["forget.jsonl", "model=model"], "forget.jsonl: 4 questions without name (first: 'Where was author 0 born?')"),
-        (["asked.jsonl", "model=model"], "set text.format"),  # it has no chat template
-        (["asked.jsonl", "model=model", "seed=-1"], "seed=-1"),
-        (["asked.jsonl", "model=model", "method=me"], "unknown key 'method'"),
-        (["asked.jsonl", "model=model", *PAIRS, "evaluate.max_new_tokens=510"], "exceed the model's 512 positions"),
-        (["asked.jsonl", "model=model", *PAIRS, "text.max_length=20"], "the limit is 20"),
-        (["asked.jsonl", "model=./nothing", *PAIRS], "there is no folder ./nothing"),
+        (["asked.jsonl"], ["model is required"]),
+        (["nowhere.csv", "model=model"], ["nowhere.csv"]),
+        (["forget.jsonl", "model=model"], ["forget.jsonl", "4 questions", "name", "'Where was author 0 born?'"]),
+        (["asked.jsonl", "model=model"], ["text.format"]),  # it has no chat template
+        (["asked.jsonl", "model=model", "seed=-1"], ["seed=-1"]),
+        (["asked.jsonl", "model=model", "method=me"], ["'method'"]),
+        (["asked.jsonl", "model=model", *PAIRS, "evaluate.max_new_tokens=510"], ["512", "evaluate.max_new_tokens"]),
+        (["asked.jsonl", "model=model", *PAIRS, "text.max_length=20"], ["20", "text.max_length"]),
+        (["asked.jsonl", "model=./nothing", *PAIRS], ["./nothing"]),
     ],
 )
-def test_probe_refuses(refused: Refused, words: list[str], sentence: str) -> None:
-    assert sentence in refused("data", "probe", *words, "--out", "found").partition("\n")[0]
+def test_probe_refuses(refused: Refused, words: list[str], parts: list[str]) -> None:
+    assert_names(refused("data", "probe", *words, "--out", "found"), *parts)
 
 
-def test_probe_writes_into_no_folder_that_is_in_use(refused: Refused, place: Path) -> None:
-    (place / "found").mkdir()
-    (place / "found" / "mine.txt").write_text("mine")
-    for out, sentence in (
-        ("found", "--out found is already there and not an empty folder; choose another"),
-        ("asked.jsonl", "--out asked.jsonl is already there and not an empty folder"),
-        ("asked.jsonl/found", "asked.jsonl is no folder that can be written to"),
-    ):
-        assert sentence in refused("data", "probe", "asked.jsonl", "model=model", *PAIRS, "--out", out)
-
-
-@pytest.mark.parametrize(
-    ("command", "slow"),
-    [("answers", "efface.commands.answers.answer_questions"), ("probe", "efface.commands.probe.probe")],
-)
-def test_interrupted(efface: Command, place: Path, monkeypatch: pytest.MonkeyPatch, command: str, slow: str) -> None:
-    def interrupted(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(slow, interrupted)
-    before = sorted(place.rglob("*"))
-    ran = efface("data", command, "asked.jsonl", "model=model", "--out", "out.jsonl")
-    assert (ran.returncode, ran.stderr) == (
-        130,
-        "efface: interrupted; nothing was written; the same command starts anew\n",
-    )
-    assert sorted(place.rglob("*")) == before
+@pytest.mark.parametrize("out", ["used", "asked.jsonl", "asked.jsonl/new"])
+def test_probe_writes_to_no_folder_that_is_in_use(refused: Refused, place: Path, out: str) -> None:
+    (place / "used").mkdir()
+    (place / "used" / "mine.txt").write_text("mine")
+    sentence = refused("data", "probe", "asked.jsonl", "model=model", *PAIRS, "--out", out)
+    assert_names(sentence, out.partition("/")[0])
