@@ -1,11 +1,8 @@
-"""The demo end to end, in small: what it writes, and that it removes nothing but an earlier demo."""
+"""A small demo: what it writes and prints, and that it removes nothing but an earlier demo."""
 
 from __future__ import annotations
 
 import json
-import subprocess
-from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -31,7 +28,7 @@ def test_demo_compares_four_methods_and_replaces_an_earlier_demo(tmp_path, capsy
     assert (out / "target" / "model" / "model.safetensors").is_file()
 
 
-def test_demo_removes_nothing_that_it_did_not_write(tmp_path):
+def test_demo_removes_only_its_own_files(tmp_path):
     (tmp_path / "target").mkdir()
     (tmp_path / "target" / "mine.txt").write_text("mine")
     with pytest.raises(EffaceError, match="not empty and has no earlier demo in it; choose another folder"):
@@ -44,14 +41,3 @@ def test_demo_removes_nothing_that_it_did_not_write(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(EffaceError, match="is a file; give a folder"):
         run_demo(tmp_path / "file", seed=0)
-
-
-def test_the_command(efface: Callable[..., subprocess.CompletedProcess[str]], monkeypatch: pytest.MonkeyPatch):
-    asked = []
-    monkeypatch.setattr("efface.demo.run_demo", lambda out, seed: asked.append((out, seed)))
-    assert efface("demo").returncode == 0
-    assert efface("demo", "--seed", "3", "--out", "third").returncode == 0
-    assert asked == [(Path("runs/demo"), 0), (Path("third"), 3)]
-    ran = efface("demo", "--seed", "-1")
-    assert ran.returncode == 2
-    assert "--seed" in ran.stderr

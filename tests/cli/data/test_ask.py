@@ -94,11 +94,11 @@ def test_answers_overwrite_nothing(refused: Refused, asked: Path) -> None:
 # probe
 
 
-def test_probe_tells_what_is_known_and_what_to_do_next(efface: Command, place: Path) -> None:
+def test_probe(efface: Command, place: Path) -> None:
     ran = efface("data", "probe", "asked.jsonl", "model=model", *PAIRS, "--out", "found")
     assert (ran.returncode, ran.stderr) == (0, "")
     lines = ran.stdout.splitlines()
-    assert "What model knows" in [line.strip() for line in lines]
+    assert "Known to model" in [line.strip() for line in lines]
     counts = [line.split() for line in lines if line.startswith(("  towers", "  ships", "  all"))]
     assert counts == [
         ["towers", "7", "5", "5", "4", "6", "4"],
@@ -114,7 +114,7 @@ def test_probe_tells_what_is_known_and_what_to_do_next(efface: Command, place: P
     assert {path.name for path in (place / "found").iterdir()} == {"probe.json", "real_world"}
 
 
-def test_what_to_do_next_can_be_done(efface: Command) -> None:
+def test_the_printed_command_works(efface: Command) -> None:
     ran = efface("data", "probe", "asked.jsonl", "model=model", *PAIRS, "--out", "found")
     words = shlex.split(ran.stdout.splitlines()[-1].removeprefix("next: efface "))
     ran = efface(*words, "evaluate.embedder=none", "evaluate.judge=key-facts", "--dry-run")
@@ -128,13 +128,13 @@ def test_probe_as_json(efface: Command, place: Path) -> None:
     assert json.loads(ran.stdout) == json.loads((place / "found" / "probe.json").read_text())
 
 
-def test_one_kind_has_one_line(efface: Command, asked: Path) -> None:
+def test_a_single_kind_has_one_row(efface: Command, asked: Path) -> None:
     asked.write_text("".join(json.dumps({**row, "kind": None}) + "\n" for row in KNOWN))
     ran = efface("data", "probe", "asked.jsonl", "model=model", *PAIRS, "--out", "found")
     assert [line.split()[0] for line in ran.stdout.splitlines() if line.startswith("  ") and "7" in line] == ["all"]
 
 
-def test_too_few_are_counted_and_nothing_is_written(efface: Command, place: Path, asked: Path) -> None:
+def test_too_few_known_entities(efface: Command, place: Path, asked: Path) -> None:
     asked.write_text("".join(json.dumps(row) + "\n" for row in [*KNOWN[:2], *HALF_KNOWN]))
     for flags in ((), ("--json",)):
         ran = efface("data", "probe", "asked.jsonl", "model=model", *PAIRS, "--out", "found", *flags)

@@ -183,7 +183,7 @@ def test_check_tokenizes_for_a_model(
     pairs = ("data.forget=forget.jsonl", "data.retain=retain.jsonl", "text.format=plain", f"model={model}")
     ran = efface("data", "check", *pairs, "evaluate.max_new_tokens=4")
     assert (ran.returncode, ran.stderr) == (0, "")
-    assert ran.stdout.startswith("files can be used: 4 to forget")
+    assert ran.stdout.startswith("files can be used: 4 in the forget set")
     long = "word " * 600
     for name, row, limit in (
         ("forget", {"answer": long}, "1"),
