@@ -24,7 +24,7 @@ SMALL = 25
 """Modules of at most so many statements may be tested through others."""
 
 WITHOUT_A_TEST_FILE: dict[str, str] = {}
-"""Module -> why it has no test file of its own. Keep this short."""
+"""Module -> why it has no test file. Keep this short."""
 
 
 def mirroring_files() -> list[Path]:

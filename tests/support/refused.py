@@ -56,7 +56,7 @@ def refused(efface: Callable[..., subprocess.CompletedProcess[str]], place: Path
         assert ran.returncode == 2, ran
         assert ran.stderr.startswith("efface: ")
         assert ran.stderr.count("\n") == 1, ran.stderr
-        assert sorted(place.rglob("*")) == before, "something was left behind"
+        assert sorted(place.rglob("*")) == before, "something was written"
         return ran.stderr.removeprefix("efface: ").strip()
 
     return refuse

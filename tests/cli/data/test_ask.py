@@ -24,10 +24,10 @@ def taught(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def asked(place: Path, taught: Path) -> Path:
+def questions(place: Path, taught: Path) -> Path:
     """A file of questions and `model`, which knows most of the answers, in the working directory."""
     (place / "model").symlink_to(taught)
-    file = place / "asked.jsonl"
+    file = place / "questions.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in [*KNOWN, *HALF_KNOWN]))
     return file
 
@@ -40,20 +40,20 @@ def rows_of(path: Path) -> list[dict[str, object]]:
 
 
 def test_answers(efface: Command, place: Path) -> None:
-    ran = efface("data", "answers", "asked.jsonl", "model=model", *PAIRS, "--out", "new/said.jsonl")
+    ran = efface("data", "answers", "questions.jsonl", "model=model", *PAIRS, "--out", "new/answers.jsonl")
     assert (ran.returncode, ran.stderr) == (0, "")
-    assert ran.stdout.splitlines()[-1] == "answers: new/said.jsonl (10 of 10 questions)"
-    rows = rows_of(place / "new" / "said.jsonl")
+    assert ran.stdout.splitlines()[-1] == "answers: new/answers.jsonl (10 of 10 questions)"
+    rows = rows_of(place / "new" / "answers.jsonl")
     assert rows[0]["answer"] == "Tower A is in Turku. So they say."
     assert rows[0]["golden_answer"] == "Tower A is in Turku."
 
 
 def test_answers_with_other_column_names(efface: Command, place: Path) -> None:
-    (place / "asked.csv").write_text("Frage,Antwort\nWhere is tower A?,Turku\n")
+    (place / "questions.csv").write_text("Frage,Antwort\nWhere is tower A?,Turku\n")
     columns = ("questions.columns.question=Frage", "questions.columns.answer=Antwort")
-    ran = efface("data", "answers", "asked.csv", "model=model", *columns, *PAIRS, "--out", "said.jsonl")
+    ran = efface("data", "answers", "questions.csv", "model=model", *columns, *PAIRS, "--out", "answers.jsonl")
     assert ran.returncode == 0, ran.stderr
-    assert rows_of(place / "said.jsonl") == [
+    assert rows_of(place / "answers.jsonl") == [
         {"question": "Where is tower A?", "answer": "Tower A is in Turku. So they say.", "golden_answer": "Turku"}
     ]
 
@@ -63,9 +63,9 @@ def test_answers_name_what_was_left_out(efface: Command, monkeypatch: pytest.Mon
 
     outputs = [Generation([], ""), *[Generation([5], "Yes.")] * 9]
     monkeypatch.setattr("efface.commands.answers.generate", lambda *_, **__: outputs)
-    ran = efface("data", "answers", "asked.jsonl", "model=model", *PAIRS, "--out", "said.jsonl")
+    ran = efface("data", "answers", "questions.jsonl", "model=model", *PAIRS, "--out", "answers.jsonl")
     assert_names(ran.stdout + ran.stderr, "1 question ", "'Where is tower A?'", "left out")
-    assert ran.stdout.splitlines()[-1] == "answers: said.jsonl (9 of 10 questions)"
+    assert ran.stdout.splitlines()[-1] == "answers: answers.jsonl (9 of 10 questions)"
 
 
 @pytest.mark.parametrize(
@@ -73,29 +73,29 @@ def test_answers_name_what_was_left_out(efface: Command, monkeypatch: pytest.Mon
     [
         (["model=model"], ["no questions", "people.csv"]),
         ([], ["no questions"]),
-        (["asked.jsonl"], ["model is required", "model=MODEL"]),
+        (["questions.jsonl"], ["model is required", "model=MODEL"]),
         (["nowhere.csv", "model=model"], ["nowhere.csv"]),
-        (["asked.jsonl", "model=model", "train.lr=1"], ["'train.lr'"]),
-        (["asked.jsonl", "model=model", "evaluate.max_new_tokens=0"], ["evaluate.max_new_tokens=0"]),
-        (["asked.jsonl", "forget.jsonl", "model=model"], ["'forget.jsonl'", "key=value"]),
+        (["questions.jsonl", "model=model", "train.lr=1"], ["'train.lr'"]),
+        (["questions.jsonl", "model=model", "evaluate.max_new_tokens=0"], ["evaluate.max_new_tokens=0"]),
+        (["questions.jsonl", "forget.jsonl", "model=model"], ["'forget.jsonl'", "key=value"]),
     ],
 )
 def test_answers_refuse(refused: Refused, words: list[str], parts: list[str]) -> None:
-    assert_names(refused("data", "answers", *words, "--out", "said.jsonl"), *parts)
+    assert_names(refused("data", "answers", *words, "--out", "answers.jsonl"), *parts)
 
 
-def test_answers_overwrite_nothing(refused: Refused, asked: Path) -> None:
-    before = asked.read_text()
-    sentence = refused("data", "answers", "asked.jsonl", "model=model", *PAIRS, "--out", "asked.jsonl")
-    assert_names(sentence, "--out asked.jsonl", "another file")
-    assert asked.read_text() == before
+def test_answers_overwrite_nothing(refused: Refused, questions: Path) -> None:
+    before = questions.read_text()
+    sentence = refused("data", "answers", "questions.jsonl", "model=model", *PAIRS, "--out", "questions.jsonl")
+    assert_names(sentence, "--out questions.jsonl", "another file")
+    assert questions.read_text() == before
 
 
 # probe
 
 
 def test_probe(efface: Command, place: Path) -> None:
-    ran = efface("data", "probe", "asked.jsonl", "model=model", *PAIRS, "--out", "found")
+    ran = efface("data", "probe", "questions.jsonl", "model=model", *PAIRS, "--out", "found")
     assert (ran.returncode, ran.stderr) == (0, "")
     lines = ran.stdout.splitlines()
     assert "Known to model" in [line.strip() for line in lines]
@@ -115,7 +115,7 @@ def test_probe(efface: Command, place: Path) -> None:
 
 
 def test_the_printed_command_works(efface: Command) -> None:
-    ran = efface("data", "probe", "asked.jsonl", "model=model", *PAIRS, "--out", "found")
+    ran = efface("data", "probe", "questions.jsonl", "model=model", *PAIRS, "--out", "found")
     words = shlex.split(ran.stdout.splitlines()[-1].removeprefix("next: efface "))
     ran = efface(*words, "evaluate.embedder=none", "evaluate.judge=key-facts", "--dry-run")
     assert ran.returncode == 0, ran.stderr
@@ -123,21 +123,21 @@ def test_the_printed_command_works(efface: Command) -> None:
 
 
 def test_probe_as_json(efface: Command, place: Path) -> None:
-    ran = efface("data", "probe", "asked.jsonl", "model=model", *PAIRS, "--out", "found", "--json")
+    ran = efface("data", "probe", "questions.jsonl", "model=model", *PAIRS, "--out", "found", "--json")
     assert ran.returncode == 0
     assert json.loads(ran.stdout) == json.loads((place / "found" / "probe.json").read_text())
 
 
-def test_a_single_kind_has_one_row(efface: Command, asked: Path) -> None:
-    asked.write_text("".join(json.dumps({**row, "kind": None}) + "\n" for row in KNOWN))
-    ran = efface("data", "probe", "asked.jsonl", "model=model", *PAIRS, "--out", "found")
+def test_a_single_kind_has_one_row(efface: Command, questions: Path) -> None:
+    questions.write_text("".join(json.dumps({**row, "kind": None}) + "\n" for row in KNOWN))
+    ran = efface("data", "probe", "questions.jsonl", "model=model", *PAIRS, "--out", "found")
     assert [line.split()[0] for line in ran.stdout.splitlines() if line.startswith("  ") and "7" in line] == ["all"]
 
 
-def test_too_few_known_entities(efface: Command, place: Path, asked: Path) -> None:
-    asked.write_text("".join(json.dumps(row) + "\n" for row in [*KNOWN[:2], *HALF_KNOWN]))
+def test_too_few_known_entities(efface: Command, place: Path, questions: Path) -> None:
+    questions.write_text("".join(json.dumps(row) + "\n" for row in [*KNOWN[:2], *HALF_KNOWN]))
     for flags in ((), ("--json",)):
-        ran = efface("data", "probe", "asked.jsonl", "model=model", *PAIRS, "--out", "found", *flags)
+        ran = efface("data", "probe", "questions.jsonl", "model=model", *PAIRS, "--out", "found", *flags)
         assert ran.returncode == 2
         sentence = ran.stderr.splitlines()[-1]
         assert_names(sentence, "model model", "2 of 4 entities", "2 of 5 questions", "three")
@@ -151,24 +151,24 @@ def test_too_few_known_entities(efface: Command, place: Path, asked: Path) -> No
 @pytest.mark.parametrize(
     ("words", "parts"),
     [
-        (["asked.jsonl"], ["model is required"]),
+        (["questions.jsonl"], ["model is required"]),
         (["nowhere.csv", "model=model"], ["nowhere.csv"]),
         (["forget.jsonl", "model=model"], ["forget.jsonl", "4 questions", "name", "'Where was author 0 born?'"]),
-        (["asked.jsonl", "model=model"], ["text.format"]),  # it has no chat template
-        (["asked.jsonl", "model=model", "seed=-1"], ["seed=-1"]),
-        (["asked.jsonl", "model=model", "method=me"], ["'method'"]),
-        (["asked.jsonl", "model=model", *PAIRS, "evaluate.max_new_tokens=510"], ["512", "evaluate.max_new_tokens"]),
-        (["asked.jsonl", "model=model", *PAIRS, "text.max_length=20"], ["20", "text.max_length"]),
-        (["asked.jsonl", "model=./nothing", *PAIRS], ["./nothing"]),
+        (["questions.jsonl", "model=model"], ["text.format"]),  # it has no chat template
+        (["questions.jsonl", "model=model", "seed=-1"], ["seed=-1"]),
+        (["questions.jsonl", "model=model", "method=me"], ["'method'"]),
+        (["questions.jsonl", "model=model", *PAIRS, "evaluate.max_new_tokens=510"], ["512", "evaluate.max_new_tokens"]),
+        (["questions.jsonl", "model=model", *PAIRS, "text.max_length=20"], ["20", "text.max_length"]),
+        (["questions.jsonl", "model=./nothing", *PAIRS], ["./nothing"]),
     ],
 )
 def test_probe_refuses(refused: Refused, words: list[str], parts: list[str]) -> None:
     assert_names(refused("data", "probe", *words, "--out", "found"), *parts)
 
 
-@pytest.mark.parametrize("out", ["used", "asked.jsonl", "asked.jsonl/new"])
+@pytest.mark.parametrize("out", ["used", "questions.jsonl", "questions.jsonl/new"])
 def test_probe_writes_to_no_folder_that_is_in_use(refused: Refused, place: Path, out: str) -> None:
     (place / "used").mkdir()
     (place / "used" / "mine.txt").write_text("mine")
-    sentence = refused("data", "probe", "asked.jsonl", "model=model", *PAIRS, "--out", out)
+    sentence = refused("data", "probe", "questions.jsonl", "model=model", *PAIRS, "--out", out)
     assert_names(sentence, out.partition("/")[0])

@@ -112,4 +112,4 @@ def test_unlearn_takes_one_request(refused: Refused) -> None:
 def test_the_group_alone_prints_its_help(efface: Command) -> None:
     ran = efface("request")
     assert ran.returncode == 2
-    assert "efface request add runs/queue gone.csv" in ran.stdout
+    assert "efface request add runs/queue next.csv" in ran.stdout

@@ -34,8 +34,8 @@ data.add_typer(ask.app)
     epilog=examples(
         "efface data list",
         "efface data fetch tofu",
-        "efface data check data.forget=gone.csv data.retain=kept.csv",
-        "efface data describe data.forget=gone.csv data.retain=kept.csv model=path/to/model",
+        "efface data check data.forget=forget.csv data.retain=retain.csv",
+        "efface data describe data.forget=forget.csv data.retain=retain.csv model=path/to/model",
         "efface data probe model=path/to/model --out runs/known",
     ),
 )
@@ -116,9 +116,9 @@ def fetch(
 
 @data.command(
     epilog=examples(
-        "efface data check data.forget=gone.csv",
-        "efface data check data.forget=gone.csv data.forget.columns.question=prompt",
-        "efface data check data.forget=gone.csv model=path/to/model",
+        "efface data check data.forget=forget.csv",
+        "efface data check data.forget=forget.csv data.forget.columns.question=prompt",
+        "efface data check data.forget=forget.csv model=path/to/model",
         "efface data check mine.yaml",
         "efface data check tofu-forget01",
     )
@@ -151,7 +151,7 @@ def check(settings: Settings = None, data_dir: DataDir = None) -> None:
 
 @data.command(
     epilog=examples(
-        "efface data describe data.forget=gone.csv data.retain=kept.csv",
+        "efface data describe data.forget=forget.csv data.retain=retain.csv",
         "efface data describe tofu-forget01 model=path/to/model",
         "efface data describe mine.yaml --json",
     )

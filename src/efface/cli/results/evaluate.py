@@ -19,7 +19,7 @@ app = typer.Typer()
     epilog=examples(
         "efface evaluate tofu-forget01 model=path/to/model --out runs/scores",
         "efface evaluate runs/first/config.yaml model=path/to/other --before runs/first --out runs/other-scores",
-        "efface evaluate data.forget=gone.csv data.retain=kept.csv model=path/to/model --out runs/own-scores",
+        "efface evaluate data.forget=forget.csv data.retain=retain.csv model=path/to/model --out runs/custom-scores",
     )
 )
 def evaluate(

@@ -23,7 +23,7 @@ app.add_typer(request, name="request")
 
 @request.callback(
     invoke_without_command=True,
-    epilog=examples("efface request add runs/queue gone.csv", "efface request add runs/queue 4"),
+    epilog=examples("efface request add runs/queue next.csv", "efface request add runs/queue 4"),
 )
 def _request(ctx: typer.Context) -> None:
     """Add a request to a queue."""
@@ -32,7 +32,7 @@ def _request(ctx: typer.Context) -> None:
 
 @request.command(
     epilog=examples(
-        "efface request add runs/queue gone.csv",
+        "efface request add runs/queue next.csv",
         "efface request add runs/queue 4 --dry-run",
     )
 )

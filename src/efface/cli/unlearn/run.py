@@ -34,7 +34,7 @@ app = typer.Typer()
     epilog=examples(
         "efface run tofu-forget01 method=me+gd model=path/to/model --out runs/first",
         "efface run tofu-forget05 recipe=published method=idk+ap model=path/to/model --out runs/second",
-        "efface run data.forget=gone.csv data.retain=kept.csv method=me+gd model=path/to/model --out runs/own",
+        "efface run data.forget=forget.csv data.retain=retain.csv method=me+gd model=path/to/model --out runs/custom",
         "efface run tofu-continual-forget01 method=me+gd model=path/to/model --out runs/queue",
         "efface run mine.yaml seed=1 --out runs/third --dry-run",
     )
@@ -74,7 +74,7 @@ def run(
 
 @app.command(
     epilog=examples(
-        "efface unlearn data.forget=gone.csv data.retain=model-answers method=me+gd model=path/to/model --out runs/a",
+        "efface unlearn data.forget=forget.csv data.retain=model-answers method=me+gd model=path/to/model --out runs/a",
         "efface unlearn mine.yaml train.lora=true --out runs/adapted",
         "efface unlearn mine.yaml train.lora=true --out runs/adapted --resume",
     )
