@@ -11,10 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer.main
 
 import efface as package
-from efface.cli import app
 from efface.config.presets import (
     data_inspection_config,
     evaluation_config,
@@ -24,10 +22,10 @@ from efface.config.presets import (
     run_config,
 )
 from efface.data.sources.download import published
+from support.command_lines import PARSER, resolve
 from support.refused import assert_names
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
-ROOT: Any = typer.main.get_command(app)
 CONFIGS: dict[str, Callable[..., object]] = {
     "run": run_config,
     "unlearn": run_config,
@@ -54,16 +52,7 @@ def examples_of(command: Any) -> list[list[str]]:
     return [each[1 : each.index(">") if ">" in each else None] for each in words]
 
 
-def resolve(words: list[str]) -> tuple[str, Any, list[str]]:
-    """Name and parser of the command that `words` call, and its arguments."""
-    command, name = ROOT, "efface"
-    while words and words[0] in getattr(command, "commands", {}):
-        name, words = words[0], words[1:]
-        command = command.commands[name]
-    return name, command, words
-
-
-@pytest.mark.parametrize("path", [*commands(ROOT)], ids=" ".join)
+@pytest.mark.parametrize("path", [*commands(PARSER)], ids=" ".join)
 def test_help_has_examples(efface: Command, path: list[str]) -> None:
     ran = efface(*path, "--help")
     assert (ran.returncode, ran.stderr) == (0, "")
@@ -72,15 +61,15 @@ def test_help_has_examples(efface: Command, path: list[str]) -> None:
     assert ran.stdout == efface(*path, "-h").stdout
 
 
-@pytest.mark.parametrize("path", [*commands(ROOT)], ids=" ".join)
+@pytest.mark.parametrize("path", [*commands(PARSER)], ids=" ".join)
 def test_examples_parse_and_their_settings_exist(path: list[str]) -> None:
     *_, command, _ = resolve(path)
     examples = examples_of(command)
     assert examples
     for example in examples:
         name, called, words = resolve(example)
-        if called is ROOT:  # options such as --version act while they are parsed
-            assert any(words[0] in parameter.opts for parameter in ROOT.params)
+        if called is PARSER:  # options such as --version act while they are parsed
+            assert any(words[0] in parameter.opts for parameter in PARSER.params)
             continue
         parameters = called.make_context(name, list(words)).params
         given = [str(word) for word in parameters.get("settings") or ()]
@@ -96,7 +85,7 @@ def test_examples_parse_and_their_settings_exist(path: list[str]) -> None:
 
 def test_every_command_is_in_the_help(efface: Command) -> None:
     words = efface("--help").stdout.split()
-    assert {"run", "unlearn", "evaluate", "score", "report", "chat", "data"} <= set(ROOT.commands) <= set(words)
+    assert {"run", "unlearn", "evaluate", "score", "report", "chat", "data"} <= set(PARSER.commands) <= set(words)
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["data", "fetch", "--help"], ["--version"]])
