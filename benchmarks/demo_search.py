@@ -1,4 +1,4 @@
-"""The demo's settings: every method over the same grid, on authors that the demo's own seed does not show.
+"""Search for the demo's settings: the same grid for every method, on authors of another seed than the demo's.
 
     python benchmarks/demo_search.py --seed 7 --methods me+gd,idk+ap,ga+gd,idk+gd \\
         --lr 2e-4,4e-4 --epochs 5,10 --forget-coeff 0.1,0.3,1 --out runs/demo-search

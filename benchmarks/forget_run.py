@@ -1,4 +1,4 @@
-"""A whole small run on a forget set of some size: draws, token ids, all steps."""
+"""A short run on a forget set of a given size: sampling, tokenization, all steps."""
 
 from __future__ import annotations
 
@@ -28,25 +28,30 @@ _EPOCHS = 2
 
 @dataclass(frozen=True)
 class MeasuredRun:
-    """Seconds of a run's parts."""
+    """Time of each part of a run."""
 
     epochs: int
     steps: int
     plan_seconds: float
-    """Who meets whom in which step."""
+    """Sampling: which items meet in which step."""
     tokenize_seconds: float
     epoch_seconds: float
-    """The steps of one epoch: losses, backward, optimizer, log. The first step is left out as a warm-up."""
+    """The steps of one epoch: losses, backward, optimizer, log. The first step is excluded as warm-up."""
     tokens: int
-    """Of all steps."""
+    """Tokens of all steps."""
     peak_bytes: int
 
 
 def measure_run(setting: Setting, items: int, batch_size: int) -> MeasuredRun:
-    """Measure a run without a reference model, from a model with random weights. Call it in a process of its own.
+    """Measure a run without a reference model, from random weights. Call it in a new process.
 
-    Checkpoints are not written: the disk would be measured with them. `setting.optimizer` none stands for the one
-    that takes least memory, bf16 weights and 8-bit moments: a run has one.
+    Checkpoints are not written, since that would measure the disk.
+
+    Args:
+        setting: Its optimizer `none` means bf16 weights with 8-bit moments, which use the least memory.
+        items: Size of the forget set.
+        batch_size: Forget items per step.
+
     """
     task, source = load_text(items)
     formatter = formatter_for(task, source)

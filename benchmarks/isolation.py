@@ -1,4 +1,4 @@
-"""Measurements in processes of their own: one's peak memory would hide the next one's."""
+"""Measurements in separate processes, since peak memory is per process and never decreases."""
 
 from __future__ import annotations
 
@@ -16,8 +16,13 @@ from measure import Contender, Measured, Setting, measure
 T = TypeVar("T")
 
 
-def alone(function: Callable[..., T], *arguments: object) -> T | str:
-    """The result of a call in a fresh process; a sentence where the machine has too little memory for it."""
+def run_in_subprocess(function: Callable[..., T], *arguments: object) -> T | str:
+    """Call `function` in a new process.
+
+    Returns:
+        Its result, or a sentence if the machine has too little memory for it.
+
+    """
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         try:
@@ -25,9 +30,9 @@ def alone(function: Callable[..., T], *arguments: object) -> T | str:
         except torch.OutOfMemoryError:
             return "does not fit into the device's memory"
         except BrokenProcessPool:
-            return "the process was killed, most likely for want of memory"
+            return "the process was killed, most likely because memory ran out"
 
 
-def measure_alone(contender: Contender, setting: Setting, examples: Sequence[Example]) -> Measured | str:
-    """One contender's step, measured alone."""
-    return alone(measure, contender, setting, examples)
+def measure_in_subprocess(contender: Contender, setting: Setting, examples: Sequence[Example]) -> Measured | str:
+    """Measure the step of one contender in a new process."""
+    return run_in_subprocess(measure, contender, setting, examples)

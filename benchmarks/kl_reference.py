@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What KL's reference costs in one optimizer step: cached hidden states, adapters switched off, or a live model."""
+"""The cost of KL's reference in one optimizer step: cached hidden states, disabled adapters, or a live model."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from efface.objectives.method import objective
 from efface.reference.live import LiveReference
 from efface.train.config import LoRAConfig
 from efface.train.step import Example
-from isolation import alone
+from isolation import run_in_subprocess
 from measure import (
     MODEL_SEED,
     REFERENCE_SEED,
     Measured,
-    Prepared,
+    PreparedStep,
     Setting,
-    cache,
+    cache_reference,
+    make_model,
     measure_step,
-    model_of,
     packed_step,
-    trained,
+    training_model,
 )
-from options import add_step_options, setting_of, workload_of
+from options import add_step_options, step_setting, step_workload
 from record import record
 from step_cost import describe
 
-Trained = Literal["full", "lora"]
-Way = Literal["cached", "live", "adapter off"]
-WAYS: tuple[tuple[Trained, Way], ...] = (
+Weights = Literal["full", "lora"]
+ReferenceMode = Literal["cached", "live", "adapter off"]
+REFERENCE_MODES: tuple[tuple[Weights, ReferenceMode], ...] = (
     ("full", "cached"),
     ("full", "live"),
     ("lora", "cached"),
@@ -51,15 +51,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run as a command; returns the exit code."""
     options = _parser().parse_args(arguments)
     try:
-        setting, workload = setting_of(options), workload_of(options)
+        setting, workload = step_setting(options), step_workload(options)
         bound = objective(setting.method, ObjectiveConfig())
         if not bound.needs_distribution:
-            raise EffaceError(f"--method {bound.name} compares no distributions; take one with kl, such as ga+kl")
-        found = {name(*way): alone(measure_way, *way, setting, workload.examples) for way in WAYS}
+            raise EffaceError(f"--method {bound.name} compares no distributions; use one with kl, such as ga+kl")
+        results = {
+            name(*mode): run_in_subprocess(measure_mode, *mode, setting, workload.examples) for mode in REFERENCE_MODES
+        }
     except EffaceError as error:
         print(f"kl_reference.py: {error}", file=sys.stderr)
         return 2
-    report = {**compare(found), "shape": options.shape, **describe(setting, workload)}
+    report = {**compare(results), "shape": options.shape, **describe(setting, workload)}
     report["states_bytes"] = states_bytes(setting, workload.examples)
     print(json.dumps(report) if options.json else _as_text(report))
     if options.record:
@@ -67,55 +69,55 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def name(trains: Trained, way: Way) -> str:
-    """What a contender is called."""
-    return f"{trains}, {way}"
+def name(weights: Weights, mode: ReferenceMode) -> str:
+    """Name of a contender."""
+    return f"{weights}, {mode}"
 
 
-def measure_way(trains: Trained, way: Way, setting: Setting, examples: Sequence[Example]) -> Measured:
-    """One contender. Call it in a process of its own, or one's peak memory hides the other's."""
-    return measure_step(lambda: prepare(trains, way, setting, examples), setting)
+def measure_mode(weights: Weights, mode: ReferenceMode, setting: Setting, examples: Sequence[Example]) -> Measured:
+    """Measure one contender. Call it in a new process, since peak memory never decreases."""
+    return measure_step(lambda: prepare(weights, mode, setting, examples), setting)
 
 
-def prepare(trains: Trained, way: Way, setting: Setting, examples: Sequence[Example]) -> Prepared:
-    """A step of all weights, whose reference is another model, or of adapters, whose reference is their base.
+def prepare(weights: Weights, mode: ReferenceMode, setting: Setting, examples: Sequence[Example]) -> PreparedStep:
+    """A step of all weights, whose reference is another model, or of adapters, whose reference is their base model.
 
-    Both have learned something already, so that the KL is not zero; log-probabilities are cached in every way.
+    The trained weights differ from the reference, so that the KL is not zero; log-probabilities are always cached.
     """
     bound = objective(setting.method, ObjectiveConfig())
-    before = model_of(setting, REFERENCE_SEED if trains == "full" else MODEL_SEED)
-    live = before.eval() if way == "live" else None
+    before = make_model(setting, REFERENCE_SEED if weights == "full" else MODEL_SEED)
+    live = before.eval() if mode == "live" else None
     distribution = LiveReference(live) if live is not None else None
-    if way == "adapter off":
+    if mode == "adapter off":
         model = _adapted(setting)
         distribution = LiveReference(model, adapter_off=True)
-    cached = cache(before, bound, examples, setting, distribution=distribution)
+    cached = cache_reference(before, bound, examples, setting, distribution=distribution)
     del before  # in memory only where it is `live`
-    if way != "adapter off":
-        model = trained(setting) if trains == "full" else _adapted(setting)
+    if mode != "adapter off":
+        model = training_model(setting) if weights == "full" else _adapted(setting)
     return packed_step(model, setting, examples, cached, live=live)
 
 
 def _adapted(setting: Setting) -> Any:
-    """The model in training with adapters that are not zero, without dropout."""
-    model = add_adapters(trained(setting), LoRAConfig(dropout=0.0), seed=0)
-    chance = torch.Generator().manual_seed(0)
+    """The model in training with nonzero adapters, without dropout."""
+    model = add_adapters(training_model(setting), LoRAConfig(dropout=0.0), seed=0)
+    generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for key, weight in model.named_parameters():
             if "lora_B" in key:
-                weight.copy_(0.01 * torch.randn(weight.shape, generator=chance))
+                weight.copy_(0.01 * torch.randn(weight.shape, generator=generator))
     return model
 
 
-def compare(found: Mapping[str, Measured | str]) -> dict[str, Any]:
-    """Every contender, and by how much the losses of those that train the same differ, relative to their size.
+def compare(results: Mapping[str, Measured | str]) -> dict[str, Any]:
+    """Every contender, and the largest relative difference of losses between those that train the same weights.
 
-    One that could not be measured is a sentence saying why.
+    A contender that could not be measured is a sentence that says why.
     """
-    rows = {key: {"failed": each} if isinstance(each, str) else asdict(each) for key, each in found.items()}
+    rows = {key: {"failed": each} if isinstance(each, str) else asdict(each) for key, each in results.items()}
     differences = []
-    for trains in ("full", "lora"):
-        same = [each for key, each in found.items() if key.startswith(trains) and not isinstance(each, str)]
+    for weights in ("full", "lora"):
+        same = [each for key, each in results.items() if key.startswith(weights) and not isinstance(each, str)]
         for each in same[1:]:
             size = abs(each.forget_loss) + abs(each.retain_loss)
             differences.append(abs(each.loss - same[0].loss) / size)
@@ -128,7 +130,7 @@ def compare(found: Mapping[str, Measured | str]) -> dict[str, Any]:
 
 
 def states_bytes(setting: Setting, examples: Sequence[Example]) -> int:
-    """What the hidden states of the step take in the file."""
+    """Size of the step's hidden states in the file."""
     [(view, positions)] = objective(setting.method, ObjectiveConfig()).distribution_reads
     read = {example[view].key: example[view] for example in examples}.values()
     tokens = sum(len(item.answer) if positions == "answer" else len(item) - 1 for item in read)

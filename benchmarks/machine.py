@@ -1,4 +1,4 @@
-"""What machine and versions a number comes from."""
+"""The machine and the versions of a measurement."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def describe_machine(device: str) -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Of Python and of what computes."""
+    """Versions of Python and of the libraries that compute."""
     return {
         "python": platform.python_version(),
         **{name: version(name) for name in ("torch", "transformers", "efface")},

@@ -35,7 +35,7 @@ PEAK_BYTES_MEANS = {
 
 @dataclass(frozen=True)
 class Setting:
-    """What both contenders have in common."""
+    """Settings of both contenders."""
 
     shape: Shape
     method: str
@@ -44,53 +44,53 @@ class Setting:
     optimizer: Literal["adamw", "none"]
     checkpointing: bool
     max_tokens_per_forward: int | None
-    """Most tokens in one packed forward; None: all of the step's."""
+    """Maximum tokens in one packed forward pass; None: all of the step."""
     repeats: int
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One contender. Counts and losses are those of one step."""
+    """Measurements of one contender. Counts and losses are those of one step."""
 
     seconds: float
     """Median of the repeats: losses, backward and optimizer."""
     peak_bytes: int
     tokens: int
-    """That go through the model and the reference, padding included."""
+    """Tokens read by model and reference, padding included."""
     forwards: int
-    """Of the model and the reference."""
+    """Forward passes of model and reference."""
     loss: float
     """Forget plus retain, before the first update."""
     forget_loss: float
     retain_loss: float
     reference_seconds: float | None
-    """What is cached of this step's reference, computed once, outside the step; None where nothing is."""
+    """Time to compute the cached reference of this step, once, outside the step; None if nothing is cached."""
 
 
 @dataclass(frozen=True)
-class Cached:
-    """What a model before unlearning left behind."""
+class CachedReference:
+    """What is cached of the model before unlearning."""
 
     reference: Reference
     seconds: float | None
-    """That it took; None where nothing is cached."""
+    """Time to compute it; None if nothing is cached."""
     folder: TemporaryDirectory[str]
-    """Where hidden states lie; it goes with this object."""
+    """The folder of the hidden states, removed with this object."""
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedStep:
     """A step that is ready to be measured."""
 
     model: Any
     reference: Any
-    """A model beside the trained one, whose forwards count, too."""
+    """A second model, whose forward passes are counted as well."""
     losses: Callable[[], Losses]
-    cached: Cached | None = None
+    cached: CachedReference | None = None
 
 
 class Traffic:
-    """Counts forwards of the backbones it watches, and the tokens they read."""
+    """Counts forward passes of backbones, and the tokens that they read."""
 
     def __init__(self, *models: Any) -> None:
         self.forwards = 0
@@ -111,16 +111,16 @@ class Traffic:
 
 
 def measure(contender: Contender, setting: Setting, examples: Sequence[Example]) -> Measured:
-    """Measure one of the two. Call it in a process of its own, or one's peak memory hides the other's."""
+    """Measure one contender. Call it in a new process, since peak memory never decreases."""
     prepare = packed if contender == "packed" else _padded
     return measure_step(lambda: prepare(setting, examples), setting)
 
 
-def measure_step(prepare: Callable[[], Prepared], setting: Setting) -> Measured:
-    """Measure the step that `prepare` gives, and the memory that it takes to make it; likewise."""
+def measure_step(prepare: Callable[[], PreparedStep], setting: Setting) -> Measured:
+    """Measure the step that `prepare` returns, and the memory of preparing it. Call it in a new process."""
     before = peak_resident()
     prepared = prepare()
-    step = step_of(prepared, setting)
+    step = optimizer_step(prepared, setting)
     _reset_peak(setting)
     traffic = Traffic(prepared.model, prepared.reference)
     first = step()
@@ -141,20 +141,20 @@ def measure_step(prepare: Callable[[], Prepared], setting: Setting) -> Measured:
     )
 
 
-def packed(setting: Setting, examples: Sequence[Example]) -> Prepared:
+def packed(setting: Setting, examples: Sequence[Example]) -> PreparedStep:
     bound = objective(setting.method, ObjectiveConfig())
     before = bound.sequence_reference_views or bound.needs_distribution
-    cached = cache(model_of(setting, REFERENCE_SEED), bound, examples, setting) if before else None
-    return packed_step(trained(setting), setting, examples, cached)
+    cached = cache_reference(make_model(setting, REFERENCE_SEED), bound, examples, setting) if before else None
+    return packed_step(training_model(setting), setting, examples, cached)
 
 
 def packed_step(
-    model: Any, setting: Setting, examples: Sequence[Example], cached: Cached | None, *, live: Any = None
-) -> Prepared:
-    """A step on the path that training uses; `live` is a model beside the trained one, in `cached.reference`."""
+    model: Any, setting: Setting, examples: Sequence[Example], cached: CachedReference | None, *, live: Any = None
+) -> PreparedStep:
+    """A step on the code path of training; `live`: a second model in memory, part of `cached.reference`."""
     bound = objective(setting.method, ObjectiveConfig())
     reference = cached.reference if cached else Reference()
-    packing_unsupported_reason(model)  # found out by forwards of its own, which are no part of a step
+    packing_unsupported_reason(model)  # checked by forward passes that are not part of a step
 
     def losses() -> Losses:
         return batch_losses(
@@ -166,28 +166,34 @@ def packed_step(
             backward=torch.Tensor.backward,
         )
 
-    return Prepared(model, live, losses, cached)
+    return PreparedStep(model, live, losses, cached)
 
 
-def _padded(setting: Setting, examples: Sequence[Example]) -> Prepared:
+def _padded(setting: Setting, examples: Sequence[Example]) -> PreparedStep:
     bound = objective(setting.method, ObjectiveConfig())
     compares = bound.sequence_reference_views or bound.needs_distribution
-    reference = model_of(setting, REFERENCE_SEED).eval() if compares else None
-    model = trained(setting)
-    return Prepared(model, reference, lambda: padded_losses(model, reference, bound.name, examples))
+    reference = make_model(setting, REFERENCE_SEED).eval() if compares else None
+    model = training_model(setting)
+    return PreparedStep(model, reference, lambda: padded_losses(model, reference, bound.name, examples))
 
 
-def cache(
+def cache_reference(
     model: Any,
     bound: Objective,
     examples: Sequence[Example],
     setting: Setting,
     *,
     distribution: Distribution | None = None,
-) -> Cached:
-    """What training keeps of the model before unlearning: log-probs and hidden states, or another `distribution`.
+) -> CachedReference:
+    """Cache what training needs of the model before unlearning: log-probabilities and hidden states.
 
-    Nothing here holds `model` any longer.
+    Args:
+        model: The model before unlearning; not referenced afterwards.
+        bound: The objective.
+        examples: Those of the step.
+        setting: Of both contenders.
+        distribution: Used instead of hidden states.
+
     """
     sequences = [example[view] for example in examples for view in bound.sequence_reference_views]
     reads = [(example[view], positions) for example in examples for view, positions in bound.distribution_reads]
@@ -202,24 +208,24 @@ def cache(
         path = Path(folder.name) / "states.safetensors"
         distribution = CachedHiddenStates.compute(model, reads, path, max_tokens_per_forward=budget, made_by={})
     seconds = time.perf_counter() - start if sequences or states else None
-    return Cached(Reference(logprobs, distribution), seconds, folder)
+    return CachedReference(Reference(logprobs, distribution), seconds, folder)
 
 
-def model_of(setting: Setting, seed: int) -> Any:
+def make_model(setting: Setting, seed: int) -> Any:
     """A model of the setting's shape; the same weights for the same seed."""
     dtype = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16}[setting.dtype]
     return build_model(setting.shape, seed=seed, dtype=dtype, device=torch.device(setting.device))
 
 
-def trained(setting: Setting) -> Any:
+def training_model(setting: Setting) -> Any:
     """The model in training."""
-    model = model_of(setting, MODEL_SEED).train()
+    model = make_model(setting, MODEL_SEED).train()
     if setting.checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     return model
 
 
-def step_of(prepared: Prepared, setting: Setting) -> Callable[[], Losses]:
+def optimizer_step(prepared: PreparedStep, setting: Setting) -> Callable[[], Losses]:
     model = prepared.model
     adamw = None
     if setting.optimizer == "adamw":

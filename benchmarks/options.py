@@ -1,4 +1,4 @@
-"""Options that say what step is measured, the same for all scripts that measure one."""
+"""Options of the measured step, the same for all scripts that measure one."""
 
 from __future__ import annotations
 
@@ -16,32 +16,39 @@ from workload import Workload, load_workload
 
 
 def add_step_options(parser: argparse.ArgumentParser) -> None:
-    """The options that decide a step's numbers."""
+    """Add the options that determine a step's numbers."""
     parser.add_argument("--shape", choices=SHAPES, required=True)
     parser.add_argument("--method", required=True, help="such as me+gd, idk+ap or llmu")
     parser.add_argument("--items", type=positive, default=32, help="forget items of the step (default 32)")
-    parser.add_argument("--repeats", type=positive, default=5, help="timed steps; their median counts (default 5)")
+    parser.add_argument(
+        "--repeats", type=positive, default=5, help="timed steps, of which the median is reported (default 5)"
+    )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument(
         "--dtype", choices=("float64", "float32", "bfloat16"), help="default: bfloat16 on cuda, float32 on cpu"
     )
     parser.add_argument("--optimizer", choices=("adamw", "none"), help="default: none for 7b, else adamw")
-    parser.add_argument("--checkpointing", action="store_true", help="recompute activations, in both")
+    parser.add_argument("--checkpointing", action="store_true", help="recompute activations, for both contenders")
     parser.add_argument(
-        "--max-tokens-per-forward", type=positive, help="most tokens in one packed forward (default: all)"
+        "--max-tokens-per-forward", type=positive, help="maximum tokens in one packed forward pass (default: all)"
     )
     parser.add_argument("--tokenizer", type=Path, help="local folder (default: a BPE trained on the text)")
 
 
 def positive(text: str) -> int:
-    """A whole number above 0, for argparse."""
+    """A positive integer, for argparse."""
     if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive integer")
     return int(text)
 
 
-def setting_of(options: argparse.Namespace) -> Setting:
-    """What the options of `add_step_options` ask for. Raises `EffaceError` for a bad method and a missing GPU."""
+def step_setting(options: argparse.Namespace) -> Setting:
+    """The setting of the options of `add_step_options`.
+
+    Raises:
+        EffaceError: The method is unknown, or there is no GPU.
+
+    """
     device = options.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -59,14 +66,19 @@ def setting_of(options: argparse.Namespace) -> Setting:
     )
 
 
-def workload_of(options: argparse.Namespace) -> Workload:
-    """The text of the step. Raises `EffaceError` for a tokenizer that the shape's vocabulary does not hold."""
+def step_workload(options: argparse.Namespace) -> Workload:
+    """The text of the step.
+
+    Raises:
+        EffaceError: The tokenizer has ids outside the shape's vocabulary.
+
+    """
     views = objective(options.method, ObjectiveConfig()).views
     workload = load_workload(views, items=options.items, tokenizer=options.tokenizer)
     vocabulary = SHAPES[options.shape].vocab_size
     if workload.largest_id >= vocabulary:
         raise EffaceError(
             f"--tokenizer {options.tokenizer}: token id {workload.largest_id} is outside the vocabulary of shape "
-            f"{options.shape}, {vocabulary}; take a smaller tokenizer or another shape"
+            f"{options.shape}, {vocabulary}; use a smaller tokenizer or another shape"
         )
     return workload

@@ -1,9 +1,9 @@
-"""One optimizer step as published code does it, to measure against; written from its description alone.
+"""One optimizer step as in published code, as the baseline; written from its description only.
 
 Every row is right-padded to 500 positions (published code cuts longer ones; here all rows become as long as they).
 Micro-batches of 4 rows are accumulated. Each view that a loss reads costs one sdpa forward with whole logits, of the
 model and, for NPO, DPO and KL, of a reference model that stays in memory. Only the averages are ours, so that both
-paths give the same loss: each term is divided by what the whole optimizer batch holds, and padding is never counted.
+paths give the same loss: each term is divided by the count of the whole optimizer batch, pad tokens excluded.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ class Rows:
 
 @dataclass(frozen=True)
 class Counts:
-    """What one view of the whole optimizer batch holds: what its losses are divided by."""
+    """Counts of one view in the whole optimizer batch: the divisors of its losses."""
 
     sequences: int
     answer_tokens: int
     tokens: int
-    """All but the first of each sequence."""
+    """All tokens except the first of each sequence."""
 
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """A few rows of each view. Every call of `logits` is a forward."""
+    """A few rows of each view. Every call of `logits` is a forward pass."""
 
     model: Any
     reference: Any
@@ -56,12 +56,12 @@ class MicroBatch:
     counts: Mapping[View, Counts]
 
     def logits(self, view: View) -> Tensor:
-        """[rows, length - 1, V]: what the model predicts at each position but the last."""
+        """[rows, length - 1, V]: predictions at each position except the last."""
         return _logits(self.model, self.rows[view])
 
     @torch.no_grad()
     def reference_logits(self, view: View) -> Tensor:
-        """The same from the reference."""
+        """The same of the reference."""
         return _logits(self.reference, self.rows[view])
 
 

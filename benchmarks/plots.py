@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Draw docs/performance/scaling.json, which holds what scaling.py printed, as docs/images/performance-*.svg.
+"""Plot docs/performance/scaling.json, the output of scaling.py, as docs/images/performance-*.svg.
 
-python benchmarks/plots.py                                 # draw what is kept
-python benchmarks/plots.py cpu.jsonl gpu.jsonl             # keep these lines instead, and draw them
+python benchmarks/plots.py                                 # plot the stored lines
+python benchmarks/plots.py cpu.jsonl gpu.jsonl             # store these lines instead, and plot them
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ Row = dict[str, Any]
 def main(arguments: Sequence[str] | None = None, docs: Path = _DOCS) -> None:
     """Run as a command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("lines", nargs="*", type=Path, metavar="FILE", help="what scaling.py printed")
+    parser.add_argument("lines", nargs="*", type=Path, metavar="FILE", help="output of scaling.py")
     kept = docs / "performance" / "scaling.json"
     if lines := parser.parse_args(arguments).lines:
         keep(lines, kept)
@@ -56,14 +56,14 @@ def main(arguments: Sequence[str] | None = None, docs: Path = _DOCS) -> None:
 
 
 def keep(lines: Sequence[Path], kept: Path) -> None:
-    """Write the rows of all files as one JSON array, a row a line."""
+    """Write the rows of all files as one JSON array, one row per line."""
     rows = [json.loads(line) for path in lines for line in path.read_text(encoding="utf-8").splitlines() if line]
     kept.parent.mkdir(parents=True, exist_ok=True)
     kept.write_text("[\n" + ",\n".join(map(json.dumps, rows)) + "\n]\n", encoding="utf-8")
 
 
 def draw(rows: Sequence[Row], folder: Path) -> Iterator[Path]:
-    """Write a figure for each series that the rows hold; every marker is a row."""
+    """Write a figure for each series in the rows; every marker is a row."""
     from matplotlib import pyplot
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -93,7 +93,7 @@ def _draw_costs(pyplot: Any, series: str, rows: Sequence[Row]) -> Any:
 
 
 def _draw_parts(pyplot: Any, series: str, rows: Sequence[Row]) -> Any:
-    """The parts of a run, a panel for each machine and shape."""
+    """The parts of a run, one panel for each machine and shape."""
     lines = _lines(rows)
     figure, panels = pyplot.subplots(1, len(lines), figsize=(4.8 * len(lines), 3.4), squeeze=False)
     for axes, (label, line) in zip(panels[0], lines.items(), strict=True):

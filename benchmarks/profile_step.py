@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What the packed step's time is made of, by torch's profiler, and how far it is from the machine's limit.
+"""The parts of the packed step's time, by torch's profiler, and its rate relative to the machine's limit.
 
 python benchmarks/profile_step.py --shape 1b --method idk+ap            # a Markdown table
 python benchmarks/profile_step.py --shape 7b --method idk+ap --json     # one JSON object
@@ -24,7 +24,7 @@ from efface.errors import EffaceError
 from efface.packing.forward import unwrap_peft
 from machine import describe_machine
 from measure import Setting
-from options import add_step_options, setting_of, workload_of
+from options import add_step_options, step_setting, step_workload
 from step_parts import by_group
 from workload import Workload
 
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run as a command; returns the exit code."""
     options = _parser().parse_args(arguments)
     try:
-        report = profiled(setting_of(options), workload_of(options))
+        report = profiled(step_setting(options), step_workload(options))
     except EffaceError as error:
         print(f"profile_step.py: {error}", file=sys.stderr)
         return 2
@@ -47,10 +47,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def profiled(setting: Setting, workload: Workload) -> dict[str, Any]:
-    """Seconds of a step and of its groups, and its rate beside that of the machine."""
+    """Seconds of a step and of its groups, and its rate relative to that of the machine."""
     device = torch.device(setting.device)
     prepared = measuring.packed(setting, workload.examples)
-    step = measuring.step_of(prepared, setting)
+    step = measuring.optimizer_step(prepared, setting)
     traffic = measuring.Traffic(prepared.model)
     step()
     traffic.stop()
@@ -69,7 +69,7 @@ def profiled(setting: Setting, workload: Workload) -> dict[str, Any]:
         "tokens": traffic.tokens,
         "seconds": seconds,
         "groups": groups,
-        **_against_the_machine(prepared.model, traffic.tokens, seconds, rate),
+        **_relative_rate(prepared.model, traffic.tokens, seconds, rate),
         "threads": torch.get_num_threads(),
         **describe_machine(setting.device),
     }
@@ -120,8 +120,8 @@ def _events(step: Callable[[], Any], setting: Setting) -> list[FunctionEvent]:
     return list(profiler.events())
 
 
-def _against_the_machine(model: Any, tokens: int, seconds: float, rate: float) -> dict[str, Any]:
-    """The step's FLOP/s: 6 for each weight and token, those of the embeddings left out, which are only looked up.
+def _relative_rate(model: Any, tokens: int, seconds: float, rate: float) -> dict[str, Any]:
+    """The step's FLOP/s: 6 for each weight and token, without the embeddings, which are only looked up.
 
     The head counts at every token, as is customary, though it is read at few; `share_of_rate_layers` leaves it out.
     """

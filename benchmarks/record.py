@@ -1,4 +1,4 @@
-"""Append measurements to results.csv, one number a row: `record.py < report.json` for one made elsewhere."""
+"""Append measurements to results.csv, one number per row: `record.py < report.json` for a report of another machine."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def _numbers(report: Mapping[str, Any]) -> list[tuple[str, float, str]]:
 
 
 def _origin(report: Mapping[str, Any]) -> list[str]:
-    """Device, torch version, commit (with + where files differ from it), date."""
+    """Device, torch version, commit (with + for uncommitted changes), date."""
     return [report["device"], report["versions"]["torch"], commit(), datetime.now(UTC).date().isoformat()]
 
 
 def commit() -> str:
-    """The commit that is checked out, with a + where files differ from it."""
+    """The commit that is checked out, with a + for uncommitted changes."""
     command = ["git", "describe", "--always", "--exclude=*", "--dirty=+"]
     try:
         done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""What the cost of the packed step grows with: tokens, sequence length, vocabulary, forget set, processes.
+"""How the cost of the packed step scales: with tokens, sequence length, vocabulary, forget set, processes.
 
     python benchmarks/scaling.py > scaling.jsonl                              # all series, on this machine
     python benchmarks/scaling.py --series tokens vocabulary --shape 1b        # some of them; a GPU for this shape
-    python benchmarks/plots.py scaling.jsonl                                  # keep the lines and draw them
+    python benchmarks/plots.py scaling.jsonl                                  # store the lines and plot them
 
 Prints one JSON line for each point as soon as it is measured.
 """
@@ -27,10 +27,10 @@ from efface.objectives.method import objective
 from efface.text.formatter import TokenizedSequence
 from efface.train.step import Example
 from forget_run import measure_run
-from isolation import alone, measure_alone
+from isolation import measure_in_subprocess, run_in_subprocess
 from machine import describe_machine
 from measure import PEAK_BYTES_MEANS, Contender, Measured, Setting
-from options import positive, setting_of
+from options import positive, step_setting
 from record import commit
 from several_processes import measure_processes
 from shapes import SHAPES
@@ -41,23 +41,23 @@ LENGTHS = (32, 64, 128, 256, 512, 1024)
 VOCABULARIES = (4096, 8192, 16384, 32768, 65536, 131072)
 FORGET_SETS = (40, 200, 400)
 PROCESSES = (1, 2, 4)
-WHOLE_LOGITS = "me+gd"
-"""The method beside --method in the series over vocabularies: its loss reads all of them at every token to forget."""
+FULL_LOGITS_METHOD = "me+gd"
+"""The method that is measured next to --method over vocabularies: its loss reads full logits at every forget token."""
 
 Row = dict[str, Any]
 
 
 def by_tokens(options: argparse.Namespace) -> Iterator[Row]:
-    """More and more items of one text in a step."""
-    setting = setting_of(options)
+    """An increasing number of items in a step."""
+    setting = step_setting(options)
     for items in ITEMS:
         examples = _text(setting, items)
         yield {"x": items, **_step("packed", setting, examples)}
 
 
 def by_length(options: argparse.Namespace) -> Iterator[Row]:
-    """The same number of tokens in fewer, longer sequences, beside the padded baseline."""
-    setting = setting_of(options)
+    """The same number of tokens in fewer, longer sequences, compared with the padded baseline."""
+    setting = step_setting(options)
     for length in LENGTHS:
         examples = _random_examples(setting, length, count=max(1, options.tokens // length))
         for contender in ("packed", "padded"):
@@ -65,9 +65,9 @@ def by_length(options: argparse.Namespace) -> Iterator[Row]:
 
 
 def by_vocabulary(options: argparse.Namespace) -> Iterator[Row]:
-    """The same step of a model with a small hidden size and a larger and larger vocabulary."""
-    setting = setting_of(options)
-    for method in dict.fromkeys((setting.method, WHOLE_LOGITS)):
+    """The same step of a model with a small hidden size and an increasing vocabulary."""
+    setting = step_setting(options)
+    for method in dict.fromkeys((setting.method, FULL_LOGITS_METHOD)):
         for vocabulary in VOCABULARIES:
             shape = replace(SHAPES["tiny"], vocab_size=vocabulary)
             small = replace(setting, shape=shape, method=method)
@@ -75,19 +75,19 @@ def by_vocabulary(options: argparse.Namespace) -> Iterator[Row]:
 
 
 def by_forget_set(options: argparse.Namespace) -> Iterator[Row]:
-    """Whole runs on more and more items to forget: draws, token ids, all steps of two epochs."""
-    setting = setting_of(options)
+    """Runs on an increasing forget set: sampling, tokenization, all steps of two epochs."""
+    setting = step_setting(options)
     for items in FORGET_SETS:
-        measured = alone(measure_run, setting, items, options.items)
+        measured = run_in_subprocess(measure_run, setting, items, options.items)
         result = {"failed": measured} if isinstance(measured, str) else asdict(measured)
-        yield {"x": items, **_how("packed", setting), **result}
+        yield {"x": items, **_settings("packed", setting), **result}
 
 
 def by_processes(options: argparse.Namespace) -> Iterator[Row]:
-    """The same step shared out over processes."""
-    setting = setting_of(options)
+    """The same step, split over processes."""
+    setting = step_setting(options)
     for count in PROCESSES:
-        yield {"x": count, **_how("packed", setting), **measure_processes(setting, count, options.items)}
+        yield {"x": count, **_settings("packed", setting), **measure_processes(setting, count, options.items)}
 
 
 SERIES: dict[str, Callable[[argparse.Namespace], Iterator[Row]]] = {
@@ -103,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run as a command; returns the exit code."""
     options = _parser().parse_args(arguments)
     try:
-        origin = {**describe_machine(setting_of(options).device), "commit": commit()}
+        origin = {**describe_machine(step_setting(options).device), "commit": commit()}
         for name in options.series:
             for row in SERIES[name](options):
                 made = {**origin, "date": datetime.now(UTC).date().isoformat()}
@@ -121,9 +121,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--shape", choices=SHAPES, default="tiny")
     parser.add_argument("--method", default="idk+ap")
-    parser.add_argument("--items", type=positive, default=32, help="forget items of a step where they are the same")
-    parser.add_argument("--tokens", type=positive, default=4096, help="of each view in the series over lengths")
-    parser.add_argument("--repeats", type=positive, default=5, help="timed steps; their median counts (default 5)")
+    parser.add_argument("--items", type=positive, default=32, help="forget items of a step in the other series")
+    parser.add_argument("--tokens", type=positive, default=4096, help="tokens of each view in the series `length`")
+    parser.add_argument(
+        "--repeats", type=positive, default=5, help="timed steps, of which the median is reported (default 5)"
+    )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), help="default: bfloat16 on cuda, float32 on cpu")
     parser.add_argument("--optimizer", choices=("adamw", "none"), help="default: none for 7b, else adamw")
@@ -132,12 +134,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _step(contender: Contender, setting: Setting, examples: Sequence[Example]) -> Row:
-    measured = measure_alone(contender, setting, examples)
+    measured = measure_in_subprocess(contender, setting, examples)
     result = asdict(measured) if isinstance(measured, Measured) else {"failed": measured}
-    return {**_how(contender, setting), **result}
+    return {**_settings(contender, setting), **result}
 
 
-def _how(contender: Contender, setting: Setting) -> Row:
+def _settings(contender: Contender, setting: Setting) -> Row:
     shape = next((name for name, shape in SHAPES.items() if shape == setting.shape), None)
     return {
         "contender": contender,
@@ -152,7 +154,7 @@ def _how(contender: Contender, setting: Setting) -> Row:
 
 
 def _text(setting: Setting, items: int) -> list[Example]:
-    """TOFU's sequences, their ids taken into the vocabulary: lengths matter here and words do not."""
+    """TOFU's sequences, with ids mapped into the vocabulary: only lengths matter here."""
     views = objective(setting.method, ObjectiveConfig()).views
     workload = load_workload(views, items=items, tokenizer=None)
     return [{view: _within(item, setting.shape.vocab_size) for view, item in row.items()} for row in workload.examples]
@@ -165,7 +167,7 @@ def _within(item: TokenizedSequence, vocabulary: int) -> TokenizedSequence:
 
 
 def _random_examples(setting: Setting, length: int, *, count: int) -> list[Example]:
-    """Sequences of one length, half of it answer, that begin differently."""
+    """Sequences of one length with different beginnings; half of each is the answer."""
     chance = random.Random(length)
 
     def sequence(name: str) -> TokenizedSequence:

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What `efface score` costs on a folder of stored records: seconds and peak memory of the whole command."""
+"""The cost of `efface score` on a folder of stored records: seconds and peak memory of the whole command."""
 
 from __future__ import annotations
 
@@ -39,13 +39,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--counts", type=int, nargs="+", default=COUNTS, help="records (default 1000 10000 50000)")
-    parser.add_argument("--repeats", type=int, default=3, help="runs of each; their median counts (default 3)")
+    parser.add_argument(
+        "--repeats", type=int, default=3, help="runs of each, of which the median is reported (default 3)"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     return parser
 
 
 def _write(folder: str, count: int) -> str:
-    """In a process of its own: a process starts with its parent's peak memory, so this one stays small."""
+    """Write in a new process: a process starts with the peak memory of its parent, so this one must stay small."""
     command = [sys.executable, str(_FOLDER / "stored_records.py"), folder, str(count)]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
@@ -62,7 +64,7 @@ def _measured(folder: Path, count: int, repeats: int) -> dict[str, Any]:
 
 
 def _score(folder: Path) -> tuple[float, float, int]:
-    """Seconds, seconds of the processor and peak resident bytes of one `efface score`, start-up included."""
+    """Seconds, processor seconds and peak resident bytes of one `efface score`, start-up included."""
     start = time.perf_counter()
     process = subprocess.Popen(
         [sys.executable, "-m", "efface", "score", str(folder), "--json"], stdout=subprocess.DEVNULL

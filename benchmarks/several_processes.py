@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""One training, shared out over processes that torchrun starts; `scaling.py` runs this, and so can you.
+"""Training split over processes of torchrun; `scaling.py` runs this script.
 
 torchrun --standalone --nproc-per-node 2 benchmarks/several_processes.py tiny idk+ap --items 32
 """
@@ -35,7 +35,7 @@ _WARM_UP = 2
 
 
 def measure_processes(setting: Setting, count: int, items: int) -> dict[str, Any]:
-    """Seconds of a step, and peak memory of the process with most, where `count` of them share it; one thread each."""
+    """Seconds of a step that `count` processes of one thread share, and the highest peak memory of them."""
     shape = next(name for name, shape in SHAPES.items() if shape == setting.shape)
     command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count), __file__, shape]
     options = [setting.method, "--items", str(items), "--repeats", str(setting.repeats), "--device", setting.device]
@@ -47,13 +47,13 @@ def measure_processes(setting: Setting, count: int, items: int) -> dict[str, Any
         check=False,
     )
     if done.returncode != 0:
-        return {"failed": (done.stderr.strip().splitlines() or ["it said nothing"])[-1]}
+        return {"failed": (done.stderr.strip().splitlines() or ["no output"])[-1]}
     row: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     return row
 
 
 def main() -> None:
-    """In each process: train, and in the first one print a line of JSON."""
+    """In each process: train; rank 0 prints a line of JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("shape", choices=SHAPES)
     parser.add_argument("method")

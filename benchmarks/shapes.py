@@ -1,4 +1,4 @@
-"""Llamas with random weights, of the sizes that are measured."""
+"""Llamas with random weights in the measured sizes."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What one optimizer step costs: efface's packed path against what published code does (`padded_baseline`)."""
+"""The cost of one optimizer step: efface's packed path compared with that of published code (`padded_baseline`)."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from typing import Any, get_args
 import torch
 
 from efface.errors import EffaceError
-from isolation import measure_alone
+from isolation import measure_in_subprocess
 from machine import device_name, versions
 from measure import PEAK_BYTES_MEANS, Contender, Measured, Setting
-from options import add_step_options, setting_of, workload_of
+from options import add_step_options, step_setting, step_workload
 from record import record
 from workload import Workload
 
@@ -25,8 +25,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run as a command; returns the exit code."""
     options = _parser().parse_args(arguments)
     try:
-        setting, workload = setting_of(options), workload_of(options)
-        packed, padded = (measure_alone(contender, setting, workload.examples) for contender in get_args(Contender))
+        setting, workload = step_setting(options), step_workload(options)
+        packed, padded = (
+            measure_in_subprocess(contender, setting, workload.examples) for contender in get_args(Contender)
+        )
     except EffaceError as error:
         print(f"step_cost.py: {error}", file=sys.stderr)
         return 2
@@ -38,10 +40,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def compare(packed: Measured | str, padded: Measured | str) -> dict[str, Any]:
-    """Both contenders, by how much the packed one is faster, and the relative difference of their losses.
+    """Both contenders, the speedup of the packed one, and the relative difference of their losses.
 
-    One that could not be measured is a sentence saying why. The losses' size is that of their two parts: in
-    GA+GD with random weights these cancel, and the sum alone would be mostly rounding.
+    A contender that could not be measured is a sentence that says why. The difference is relative to the sum of the
+    absolute values of both parts: in GA+GD with random weights these cancel, and their sum would be mostly rounding.
     """
     rows = {"packed": _row(packed), "padded": _row(padded)}
     if isinstance(packed, str) or isinstance(padded, str):
@@ -54,7 +56,7 @@ def compare(packed: Measured | str, padded: Measured | str) -> dict[str, Any]:
 
 
 def describe(setting: Setting, workload: Workload) -> dict[str, Any]:
-    """How the numbers were made."""
+    """The settings, the machine and the text of the measurement."""
     return {
         "method": setting.method,
         "dtype": setting.dtype,

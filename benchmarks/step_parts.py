@@ -1,4 +1,4 @@
-"""What the operations that a profiler saw were for."""
+"""Operations of a profiler -> groups by purpose."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _GROUPS = {
 _PATTERNS = {name: re.compile(rf"(^|[ :_])_?({pattern})", re.IGNORECASE) for name, pattern in _GROUPS.items()}
 _OPTIMIZER = re.compile(r"Optimizer\.|adam")
 OPTIMIZER, OTHER, BETWEEN = "optimizer", "other", "between operations"
-"""`BETWEEN`: Python's own time on a CPU; on a GPU, the time in which it waits."""
+"""`BETWEEN`: time of Python on a CPU; time in which a GPU waits."""
 
 
 def by_group(events: Iterable[Any], device: str) -> dict[str, float]:
-    """Seconds by group, most first, of a profiler's events (`torch.autograd.profiler_util.FunctionEvent`).
+    """Seconds by group, largest first, of a profiler's events (`torch.autograd.profiler_util.FunctionEvent`).
 
-    On a CPU each operation's time is its own, without that of those within it; on a GPU that of the kernels which it
-    started. What an operation was for is told by its name, or else by that of the nearest one around it.
+    On a CPU each operation's time excludes that of nested operations; on a GPU it is that of the kernels that it
+    started. The group follows from an operation's name, or else from the nearest enclosing operation.
     """
     known = list(events)
     whole = max(each.time_range.end for each in known) - min(each.time_range.start for each in known)
@@ -42,7 +42,7 @@ def by_group(events: Iterable[Any], device: str) -> dict[str, float]:
 
 
 def group_of(event: Any) -> str:
-    """What the operation is for."""
+    """The group of an operation."""
     names = [each.name for each in _around(event)]
     if any(_OPTIMIZER.search(name) for name in names):
         return OPTIMIZER
@@ -54,14 +54,14 @@ def group_of(event: Any) -> str:
 
 
 def _around(event: Any) -> Iterator[Any]:
-    """The operation, and those that it is a part of, outward."""
+    """The operation and its enclosing operations, from the inside out."""
     while event is not None:
         yield event
         event = event.cpu_parent
 
 
 def _kernel_time(event: Any) -> float:
-    """Microseconds of the kernels that it started itself; a range that a program named lists itself."""
+    """Microseconds of the kernels that an operation started itself; a named range lists itself."""
     return float(sum(kernel.duration for kernel in event.kernels if kernel.name != event.name))
 
 

@@ -1,4 +1,4 @@
-"""Folders of records as an evaluation leaves them: TOFU's evaluation sets, invented outputs, random log-probabilities.
+"""Folders of records as an evaluation writes them: TOFU's sets, invented outputs, random log-probabilities.
 
 python benchmarks/stored_records.py FOLDER COUNT
 """
@@ -15,16 +15,16 @@ from efface.schema import EvaluationSet, Item, Task
 from workload import load_text
 
 _SEED = 0
-_LETTERS_A_TOKEN = 4.2
-"""Of TOFU's answers under Llama's tokenizers."""
+_LETTERS_PER_TOKEN = 4.2
+"""Average of TOFU's answers with Llama's tokenizers."""
 _LONGEST_OUTPUT = 128
 """Tokens of an output that never ends."""
 
 
 def write_stored_records(folder: Path, count: int) -> str:
-    """Write `count` records, shared out over the evaluation sets as TOFU does; returns where the text is from.
+    """Write `count` records, distributed over the evaluation sets as in TOFU, and return the name of the task.
 
-    The same `count` gives the same files. Ids are new in every round through the items, and so are the outputs.
+    The same `count` gives the same files. Items repeat with new ids and new outputs.
     """
     task, _ = load_text()
     folder.mkdir(parents=True, exist_ok=True)
@@ -70,7 +70,7 @@ def _record(chance: random.Random, task: Task, evaluated: EvaluationSet, item: I
 
 
 def _output(chance: random.Random, task: Task, item: Item) -> str:
-    """Half of the models' answers are nearly right; others answer something else, refuse or never end."""
+    """An output: half of them are nearly correct; the others are wrong, refuse, or never end."""
     kind = chance.random()
     if kind < 0.5:
         return " ".join(word for word in item.answer.split() if chance.random() < 0.8)
@@ -87,8 +87,8 @@ def _logprobs(chance: random.Random, answer: str) -> list[float]:
 
 
 def _tokens(text: str) -> int:
-    """About as many as a tokenizer makes, and the end of the sequence."""
-    return 1 + max(1, round(len(text) / _LETTERS_A_TOKEN))
+    """Approximate number of tokens, end of sequence included."""
+    return 1 + max(1, round(len(text) / _LETTERS_PER_TOKEN))
 
 
 if __name__ == "__main__":

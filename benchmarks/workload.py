@@ -1,4 +1,4 @@
-"""The text of one optimizer step: forget items, each with a retain partner, a refusal and another's answer."""
+"""The text of one optimizer step: forget items, each with a retain item, a refusal and a mismatched answer."""
 
 from __future__ import annotations
 
@@ -20,35 +20,42 @@ from efface.train.step import Example
 _SEED = 0
 _FORMAT = "llama2"
 _END = "</s>"
-_TRAINED_VOCABULARY = {"tofu": 5120, "generated": 1792}
-"""Gives about 58 tokens for a formatted question and answer, as Llama's own tokenizers do on TOFU."""
+_VOCABULARY_SIZES = {"tofu": 5120, "synthetic-authors": 1792}
+"""Source -> vocabulary size that gives about 58 tokens per question and answer, as Llama's tokenizers on TOFU."""
 _SPLITS = {40: "forget01", 200: "forget05", 400: "forget10"}
 """Items to forget -> TOFU's split."""
 
 
 @dataclass(frozen=True)
 class Workload:
-    """What goes through the model in one step."""
+    """The input of one step."""
 
     examples: tuple[Example, ...]
     source: str
     mean_tokens: float
-    """Of a question and its true answer, chat format and end of sequence included."""
+    """Average of a question and its correct answer, chat format and end of sequence included."""
     longest: int
     """Tokens of the longest sequence of any view."""
     largest_id: int
 
 
 def load_workload(views: Sequence[View], *, items: int, tokenizer: Path | None) -> Workload:
-    """Draw `items` forget items and their partners, always the same ones.
+    """Draw `items` forget items and their retain items, the same ones in every call.
 
-    TOFU (forget10, task 1) where EFFACE_DATA or EFFACE_SHARED/data holds it, else generated authors.
-    `tokenizer`: a local folder; by default a byte-level BPE is trained on the text itself, since lengths matter
-    here and words do not. Raises `EffaceError` for more items than there are, and for an unusable tokenizer.
+    The text is TOFU (forget10, task 1) if it is in EFFACE_DATA or EFFACE_SHARED/data, else synthetic authors.
+
+    Args:
+        views: The views that the objective reads.
+        items: Number of forget items.
+        tokenizer: A local folder; default: a byte-level BPE trained on the text, since only lengths matter here.
+
+    Raises:
+        EffaceError: There are fewer items, or the tokenizer cannot be used.
+
     """
     task, source = load_text()
     if items > len(task.forget):
-        raise EffaceError(f"--items {items} is more than the {len(task.forget)} items to forget; ask for fewer")
+        raise EffaceError(f"--items {items} is more than the {len(task.forget)} items of the forget set; use fewer")
     formatter = formatter_for(task, source, tokenizer)
     rows = _draw(task, items)
     encoded: dict[View, list[TokenizedSequence]] = {view: formatter.encode(rows[view]) for view in rows}
@@ -64,24 +71,24 @@ def load_workload(views: Sequence[View], *, items: int, tokenizer: Path | None) 
 
 
 def load_text(items: int = 400) -> tuple[Task, str]:
-    """A task with so many items to forget (40, 200 or 400), and where it is from: `tofu` or `generated`."""
+    """A task with a forget set of 40, 200 or 400 items, and its source: `tofu` or `synthetic-authors`."""
     shared = Path(os.environ.get("EFFACE_SHARED", Path(__file__).parents[2] / "shared"))
     folder = Path(os.environ.get("EFFACE_DATA", shared / "data"))
     if (folder / "tofu").is_dir():
         return load_task(DataConfig(source="tofu", split=_SPLITS[items]), data_dir=folder), "tofu"
-    generated = DataConfig(source="synthetic-authors", authors=200, forget_authors=items // 20)
-    return load_task(generated, data_dir=None), "generated"
+    authors = DataConfig(source="synthetic-authors", authors=200, forget_authors=items // 20)
+    return load_task(authors, data_dir=None), "synthetic-authors"
 
 
 def formatter_for(task: Task, source: str, tokenizer: Path | None = None) -> PromptFormatter:
-    """What makes token ids of the text of `load_text`."""
+    """The formatter that tokenizes the text of `load_text`."""
     loads = tokenizer is not None
-    chosen = _load_tokenizer(tokenizer) if loads else _train_tokenizer(task, _TRAINED_VOCABULARY[source])
+    chosen = _load_tokenizer(tokenizer) if loads else _train_tokenizer(task, _VOCABULARY_SIZES[source])
     return PromptFormatter(chosen, TextConfig(format=_FORMAT))
 
 
 def _draw(task: Task, items: int) -> dict[View, list[tuple[str, Prompt, str]]]:
-    """(id, prompt, answer) rows of every view, item by item in the same order."""
+    """(id, prompt, answer) of every view, in the same order of items."""
     chance = random.Random(_SEED)
     forget = chance.sample(task.forget, items)
     retain = chance.sample(task.retain, items)

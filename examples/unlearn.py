@@ -1,8 +1,8 @@
-"""Forget what one file holds, keep what another does, and look at the result: efface as a library.
+"""Unlearn one file, retain another, and look at the result: efface as a library.
 
     python examples/unlearn.py path/to/model forget.jsonl retain.jsonl runs/first
 
-The files hold a question and an answer a line; CSV, Parquet, chats and documents will do as well.
+The files have one question and answer per line; CSV, Parquet, chats and documents work as well.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ def main(model: str, forget: str, retain: str, out: str, **settings: Any) -> Non
     done = efface.unlearn(model, forget=forget, retain=retain, method="me+gd", out=out, **settings)
 
     for name, scores in (("before", done.results.before), ("after", done.results.after)):
-        asked = scores.sets["forget"]
-        print(f"{name}: ROUGE on forget {asked.rouge:.3f}, utility {scores.partial.model_utility:.3f}")
+        forget_scores = scores.sets["forget"]
+        print(f"{name}: ROUGE on forget {forget_scores.rouge:.3f}, utility {scores.partial.model_utility:.3f}")
     for record in done.records["after"]["forget"][:3]:
         print(f"{record.question!r} is now answered with {record.output!r}")
 

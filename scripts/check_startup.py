@@ -1,4 +1,4 @@
-"""Fail when `efface --help` takes half a second or more.
+"""Fail if `efface --help` takes half a second or more.
 
 python scripts/check_startup.py PATH_OF_EFFACE
 """
@@ -10,25 +10,25 @@ import sys
 import time
 
 LIMIT_SECONDS = 0.5
-RUNS = 10  # the quickest counts: the others measure what else the machine does
+RUNS = 10  # the fastest is compared: the others also measure other programs
 
 
 def seconds(command: list[str]) -> float:
-    """Return the wall-clock time of one run; a command that fails raises `CalledProcessError`."""
+    """Wall-clock time of one run; raises `CalledProcessError` if the command fails."""
     start = time.perf_counter()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - start
 
 
 def main() -> None:
-    """Time the command and say what came out."""
+    """Time the command, print the result, and exit with 1 if it is too slow."""
     if len(sys.argv) != 2:
         raise SystemExit(__doc__)
     command = [sys.argv[1], "--help"]
     best = min(seconds(command) for _ in range(RUNS))
     print(f"{' '.join(command)}: {best:.2f} s (limit {LIMIT_SECONDS} s, best of {RUNS})")
     if best >= LIMIT_SECONDS:
-        raise SystemExit("too slow: find the import that costs it with `python -X importtime -m efface.cli`")
+        raise SystemExit("too slow: find the slow import with `python -X importtime -m efface`")
 
 
 if __name__ == "__main__":

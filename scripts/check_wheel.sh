@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Build a wheel into dist/, install it without extras in a fresh environment outside the repository, and run it there.
+# Build a wheel into dist/, install it without extras in a new environment outside the repository, and run it there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 root=$PWD
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-export PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt  # the build's own packages, too
+export PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt  # both names: pip versions differ
 
 "${PYTHON:-python3}" -m venv "$work/venv"
 "$work/venv/bin/pip" wheel -q --no-deps --wheel-dir "$work/dist" .
@@ -17,9 +17,9 @@ cd "$work"
 installed=$(python -c 'import efface; print(efface.__path__[0])')
 files() { (cd "$1" && find . -type f -not -path '*/__pycache__/*' | sort); }
 diff <(files "$root/src/efface") <(files "$installed") ||
-  { echo "the wheel does not hold what src/efface holds (< only in src, > only in the wheel)" >&2; exit 1; }
+  { echo "the files of the wheel differ from src/efface (< only in src, > only in the wheel)" >&2; exit 1; }
 
-# No module may need an extra, or a tool of the developers, to be imported.
+# Every module must import without extras and development tools.
 python - <<'PYTHON'
 import importlib, pkgutil, efface
 

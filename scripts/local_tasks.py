@@ -127,7 +127,7 @@ def _tasks() -> Iterator[tuple[str, Row, dict[str, list[Row]]]]:
 
 
 def _arc() -> list[Row]:
-    """Which of four words is of a kind; 32 questions."""
+    """Which of four words belongs to a category; 32 questions."""
     chance, rows = random.Random(0), []
     for number in range(32):
         kind = list(KINDS)[number % len(KINDS)]
@@ -153,7 +153,7 @@ def _arc_settings() -> Row:
 
 
 def _truthfulqa() -> list[Row]:
-    """Capitals that many take for another city; the right one comes first; 24 questions."""
+    """Capitals that are often confused with another city; the correct one comes first; 24 questions."""
     return [
         {
             "question": f"What is the capital of {country}?",
@@ -180,7 +180,7 @@ def _truthfulqa_settings() -> Row:
 
 
 def _sums() -> list[Row]:
-    """Sums of two numbers below 20 beside three near ones; 25 questions."""
+    """Sums of two numbers below 20, with three close alternatives; 25 questions."""
     chance, rows = random.Random(1), []
     for left, right in chance.sample([(left, right) for left in range(2, 20) for right in range(2, 20)], 25):
         total = left + right
@@ -192,7 +192,7 @@ def _sums() -> list[Row]:
 
 
 def _continents() -> list[Row]:
-    """On which of four continents a country lies; 25 questions."""
+    """On which of four continents a country is; 25 questions."""
     countries = random.Random(2).sample(sorted(CAPITALS), 25)
     return [
         {
@@ -221,7 +221,7 @@ def _mmlu_settings(subject: str) -> Row:
 
 
 def _triviaqa() -> list[Row]:
-    """Capitals, to be said; 5 examples and 25 questions."""
+    """Capitals, to be generated; 5 examples and 25 questions."""
     return [
         {"question": f"What is the capital of {country}", "answer": {"aliases": [city, f"the city of {city}"]}}
         for country, (city, _) in CAPITALS.items()

@@ -1,4 +1,4 @@
-"""Draw what each objective did in the runs of docs/reproduction.md.
+"""Plot the effect of each objective in the runs of docs/reproduction.md.
 
 python scripts/method_pictures.py docs/reproduction/forget01.json docs/images/methods
 

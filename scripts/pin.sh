@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Resolve every dependency of efface and of its build anew, in a fresh environment, and write constraints.txt.
-# torch keeps the version that constraints.txt names: changing it is a decision, not an update.
+# Resolve every dependency of efface and of its build again, in a new environment, and write constraints.txt.
+# torch stays at the version in constraints.txt: changing it is a decision, not an update.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -22,7 +22,7 @@ _WIDTH, _LONGEST = 80, 150
 
 
 def main(run: Path, out: Path) -> None:
-    """Draw scores before and after on the left, and what the model says on the right."""
+    """Draw scores before and after on the left, and outputs of the model on the right."""
     from matplotlib import pyplot
 
     figure, (scores, answers) = pyplot.subplots(1, 2, figsize=(11, 4), width_ratios=(1, 1.7))
@@ -63,7 +63,7 @@ def _short(text: str) -> str:
 
 
 def _write(axes: Any, height: float, text: str, color: str, weight: str = "normal") -> float:
-    """Write wrapped text below `height`; returns where the next one goes."""
+    """Write wrapped text below `height`; return the position of the next text."""
     lines = fill(text, _WIDTH)
     axes.text(0, height, lines, color=color, fontweight=weight, va="top", transform=axes.transAxes, fontsize=9)
     return height - 0.058 * (lines.count("\n") + 1) - 0.015

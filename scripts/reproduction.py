@@ -1,4 +1,4 @@
-"""Gather the runs of docs/reproduction.md and draw them.
+"""Collect the runs of docs/reproduction.md and plot them.
 
 python scripts/reproduction.py gather runs/forget01 docs/reproduction/forget01.json
 python scripts/reproduction.py table docs/reproduction/forget01.json
@@ -29,14 +29,14 @@ _COLORS = dict(zip(_ORDER, matplotlib.colormaps["tab10"].colors, strict=True))  
 
 
 def gather(root: Path, out: Path) -> None:
-    """Every finished run, queue and evaluation under `root`, without what only its machine knows: names of folders."""
+    """Write every finished run, queue and evaluation in `root` to `out`, without names of folders."""
     models = [*_finished(root)]
     models.sort(key=lambda each: (each["kind"], each.get("method", ""), json.dumps(each["settings"], sort_keys=True)))
     out.write_text(json.dumps({"schema": 1, "models": models}, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def table(source: Path) -> None:
-    """The runs as rows of a Markdown table: means over seeds, with the standard deviation behind the sign."""
+    """Print the runs as a Markdown table: means over seeds ± standard deviation."""
     print("| | seeds | lr | forget coefficient | model utility | forget efficacy | ROUGE / probability / truth ratio |")
     print("|---|---|---|---|---|---|---|")
     models = _models(source)
@@ -51,7 +51,7 @@ def table(source: Path) -> None:
 
 
 def trajectories(source: Path, out: Path) -> None:
-    """Model utility against forget efficacy, epoch by epoch where those were scored; untargeted, then targeted."""
+    """Model utility against forget efficacy, epoch by epoch if epochs were scored; untargeted, then targeted."""
     from matplotlib import pyplot
 
     figure, both = pyplot.subplots(1, 2, figsize=(10, 4.2), sharex=True, sharey=True)
@@ -77,7 +77,7 @@ def trajectories(source: Path, out: Path) -> None:
 
 
 def continual(source: Path, out: Path) -> None:
-    """Over the requests: model utility, the newest forget set's efficacy, and that of the first one."""
+    """Plot model utility and the forget efficacy of the newest and of the first request, over the requests."""
     from matplotlib import pyplot
 
     figure, panels = pyplot.subplots(1, 3, figsize=(10, 3.4), sharey=True)
@@ -135,7 +135,7 @@ def _models(source: Path) -> list[dict[str, Any]]:
 
 
 def _by_method(models: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    """Method -> its runs, one for each seed; in the order of the paper's tables."""
+    """Method -> its runs, one per seed; in the order of the paper's tables."""
     groups: dict[str, list[dict[str, Any]]] = {method: [] for method in _ORDER}
     for each in models:
         if each["kind"] == "run":
@@ -144,7 +144,7 @@ def _by_method(models: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
 
 
 def _draw_run(axes: Any, run: dict[str, Any], color: Any, label: str | None) -> None:
-    """A line with a dot for each epoch where these were scored, and the end."""
+    """Draw a line with a dot for each scored epoch, and the end."""
     epochs = [epoch["scores"] for epoch in run["trajectory"]["epochs"]] if "trajectory" in run else []
     if epochs:
         points = [_point(scores) for scores in (run["before"], *epochs)]
@@ -158,23 +158,23 @@ def _json(path: Path) -> Any:
 
 
 def _aggregates(scores: dict[str, Any]) -> dict[str, float]:
-    """The whole ones, or where a metric is missing those over the metrics that are there."""
-    whole = scores["model_utility"] is not None and scores["forget_efficacy"] is not None
-    found: dict[str, float] = scores if whole else scores["partial"]
-    return found
+    """The full aggregates, or if a metric is missing the partial ones."""
+    complete = scores["model_utility"] is not None and scores["forget_efficacy"] is not None
+    aggregates: dict[str, float] = scores if complete else scores["partial"]
+    return aggregates
 
 
 def _point(scores: dict[str, Any]) -> tuple[float, float]:
-    found = _aggregates(scores)
-    return found["forget_efficacy"], found["model_utility"]
+    aggregates = _aggregates(scores)
+    return aggregates["forget_efficacy"], aggregates["model_utility"]
 
 
 def _row(head: Sequence[str], scores: Sequence[dict[str, Any]]) -> str:
     points = [_point(each) for each in scores]
     efficacy, utility = (_mean([point[axis] for point in points]) for axis in (0, 1))
     sets = [each["sets"]["forget"] for each in scores]
-    said = [statistics.fmean(each[metric] for each in sets) for metric in ("rouge", "probability", "truth_ratio")]
-    return f"| {' | '.join(head)} | {utility} | {efficacy} | {' / '.join(f'{value:.2f}' for value in said)} |"
+    means = [statistics.fmean(each[metric] for each in sets) for metric in ("rouge", "probability", "truth_ratio")]
+    return f"| {' | '.join(head)} | {utility} | {efficacy} | {' / '.join(f'{value:.2f}' for value in means)} |"
 
 
 def _mean(values: Sequence[float]) -> str:

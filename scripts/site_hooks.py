@@ -1,6 +1,6 @@
-"""What `mkdocs build` does besides (mkdocs.yml): formulas as MathML, decisions in the menu, files of the repository.
+"""Hooks of `mkdocs build` (mkdocs.yml): formulas as MathML, notebooks, folders in the menu, files of the repository.
 
-Formulas become MathML while the site is built, so that no script draws them and no network is needed.
+Formulas are converted to MathML while the site is built, so that its pages need no script and no network.
 """
 
 from __future__ import annotations
@@ -24,29 +24,29 @@ _ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def on_config(config: Any) -> Any:
-    """Put every page of a folder into the menu where the menu names a folder."""
-    config.nav = _unfolded(config.nav, Path(config.docs_dir))
+    """Replace each folder in the menu by its pages."""
+    config.nav = _with_folders_expanded(config.nav, Path(config.docs_dir))
     return config
 
 
 def on_page_markdown(markdown: str, *, page: Any, config: Any, files: Any) -> str:
-    """Show a notebook where a page names one; lead links out of docs/ to copies of these files."""
+    """Insert notebooks that a page names; point links out of docs/ to copies of these files."""
     markdown = _NOTEBOOK.sub(lambda match: _cells(json.loads((_ROOT / match[1]).read_text(encoding="utf-8"))), markdown)
     return _UPWARD.sub(lambda match: _link(match, page.file.src_uri, config, files), markdown)
 
 
 def on_page_content(page_html: str, *, page: Any, **_: Any) -> str:
-    """Formulas, as arithmatex leaves them, to MathML; of docstrings, each argument on a line of its own."""
+    """Convert formulas in the markup of arithmatex to MathML; put each argument of a docstring on a separate line."""
     if page.file.src_uri.startswith("reference/"):
         page_html = _ARGUMENT.sub(r"</p>\n<p>\1", page_html)
     return _FORMULA.sub(_mathml, page_html)
 
 
-def _unfolded(nav: Any, docs: Path) -> Any:
+def _with_folders_expanded(nav: Any, docs: Path) -> Any:
     if isinstance(nav, list):
-        return [_unfolded(each, docs) for each in nav]
+        return [_with_folders_expanded(each, docs) for each in nav]
     if isinstance(nav, dict):
-        return {title: _unfolded(each, docs) for title, each in nav.items()}
+        return {title: _with_folders_expanded(each, docs) for title, each in nav.items()}
     if isinstance(nav, str) and nav.endswith("/"):
         return [path.relative_to(docs).as_posix() for path in sorted((docs / nav).glob("*.md"))]
     return nav
@@ -59,14 +59,14 @@ def _mathml(match: re.Match[str]) -> str:
 
 
 def _link(match: re.Match[str], source: str, config: Any, files: Any) -> str:
-    """Links stay right where the repository is read; on the site they lead to a copy, and those to folders nowhere."""
+    """A link that works on the site: to a copy of the file; without a target for a folder."""
     text, target = match[1], match[2]
     path = posixpath.normpath(posixpath.join("docs", posixpath.dirname(source), target))
     if path.startswith("docs/") or not (_ROOT / path).exists():
         return match[0]
     if (_ROOT / path).is_dir():
         return text
-    copy = f"source/{path}.txt"  # shown by every browser, and never taken for a page
+    copy = f"source/{path}.txt"  # a suffix that browsers show as text and mkdocs does not treat as a page
     if copy not in files.src_uris:
         files.append(File.generated(config, copy, abs_src_path=str(_ROOT / path)))
     return f"[{text}]({posixpath.relpath(copy, posixpath.dirname(source) or '.')})"
@@ -81,11 +81,11 @@ def _cells(notebook: dict[str, Any]) -> str:
             parts.append(text)
             continue
         parts.append(f"```python\n{text}\n```")
-        said = "".join(_said(output) for output in cell["outputs"]).rstrip()
-        if said:
-            parts.append(f"```text\n{_ESCAPES.sub('', said)}\n```")
+        printed = "".join(_text_of(output) for output in cell["outputs"]).rstrip()
+        if printed:
+            parts.append(f"```text\n{_ESCAPES.sub('', printed)}\n```")
     return "\n\n".join(parts)
 
 
-def _said(output: dict[str, Any]) -> str:
+def _text_of(output: dict[str, Any]) -> str:
     return "".join(output["text"] if "text" in output else output.get("data", {}).get("text/plain", ""))

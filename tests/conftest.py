@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+pytest_plugins = ["support.refused"]
+
 if TYPE_CHECKING:
     from support.hub_server import Hub
 

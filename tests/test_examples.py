@@ -1,4 +1,4 @@
-"""The examples of the documentation, as they stand in examples/."""
+"""The examples of the documentation, from examples/."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SETTINGS: dict[str, Any] = {
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working directory with a model and two files: a tiny one that never declines, and its questions."""
+    """A working directory with a tiny model, which never declines, and two files of questions."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "model").symlink_to(ROOT / "tests" / "golden" / "model")
     for name, town in (("forget", "Turku"), ("retain", "Bergen")):
@@ -49,7 +49,7 @@ def test_own_objective_and_metric_by_python(
 def test_own_objective_and_metric_by_command(
     here: Path, efface: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
-    """The line of its docstring, with settings for a model of seconds."""
+    """The command in its docstring, with settings for a run of seconds."""
     text = OWN.read_text().split("efface run ")[1].split("\n\n")[0]
     places = {"examples/": f"{OWN.parent}/", "path/to/model": "model", "\\\n": ""}
     for old, new in places.items():
@@ -67,13 +67,18 @@ def test_own_objective_and_metric_by_command(
 def test_declines_counts_refusals() -> None:
     declines = runpy.run_path(str(OWN))["Declines"]()
 
-    def said(output: str) -> float:
+    def score_of(output: str) -> float:
         fields = dict.fromkeys(package.Record.model_fields)
         record = package.Record.model_construct(**fields | {"output": output})
         number: float = declines.score(record)
         return number
 
-    assert [said(text) for text in ("I don’t KNOW.", "I'm not sure, sorry", "It is Ada.", "")] == [1.0, 1.0, 0.0, 0.0]
+    assert [score_of(text) for text in ("I don’t KNOW.", "I'm not sure, sorry", "It is Ada.", "")] == [
+        1.0,
+        1.0,
+        0.0,
+        0.0,
+    ]
 
 
 @pytest.mark.filterwarnings("ignore:.* will be missing")

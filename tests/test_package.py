@@ -1,4 +1,4 @@
-"""What `import efface` promises."""
+"""What `import efface` provides."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 import efface as package
 
 
-def test_everything_it_promises_is_there() -> None:
+def test_all_public_names_exist() -> None:
     for name in package.__all__:
         assert getattr(package, name) is not None
     assert set(package.__all__) <= set(dir(package))

@@ -1,4 +1,4 @@
-"""Commands must answer at once, so what they stand on must not load the heavy libraries."""
+"""Commands must start fast, so the modules that they import must not load heavy libraries."""
 
 from __future__ import annotations
 
@@ -59,5 +59,5 @@ def test_importing_efface_loads_nothing_heavy() -> None:
     assert heavy_after("import sys, efface; print('\\n'.join(sys.modules))") == set()
 
 
-def test_public_losses_are_at_hand_all_the_same() -> None:
+def test_public_losses_load_torch_when_they_are_used() -> None:
     assert "torch" in heavy_after("import sys; from efface import losses; print('\\n'.join(sys.modules))")

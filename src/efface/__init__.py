@@ -1,7 +1,7 @@
 """efface: make a language model forget, and measure what it still knows.
 
 `unlearn`, `unlearn_continually` and `evaluate` do what the command does; `ForgetObjective`, `RetainObjective` and
-`RecordMetric` are what a method or metric of your own derives from.
+`RecordMetric` are the base classes of custom methods and metrics.
 """
 
 from __future__ import annotations
@@ -60,14 +60,14 @@ _MODULES = {
     "efface.train.losses": ("losses",),
     "efface.train.step": ("Losses",),
 }
-_HOME = {name: module for module, names in _MODULES.items() for name in names}
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
 
-if not TYPE_CHECKING:  # or misspelled names would pass
+if not TYPE_CHECKING:  # mypy would accept every name otherwise
 
-    def __getattr__(name: str) -> Any:  # torch is imported where it is first needed, not by `import efface`
-        if name in _HOME:
-            return getattr(import_module(_HOME[name]), name)
+    def __getattr__(name: str) -> Any:  # lazy: `import efface` must not import torch
+        if name in _MODULE_OF:
+            return getattr(import_module(_MODULE_OF[name]), name)
         raise AttributeError(f"module 'efface' has no attribute {name!r}")
 
 

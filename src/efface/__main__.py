@@ -1,4 +1,4 @@
-"""`python -m efface`: the command without its script."""
+"""`python -m efface`: the command `efface`, where its script is not on the PATH."""
 
 from efface.cli import main
 

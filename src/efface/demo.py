@@ -1,4 +1,4 @@
-"""`efface demo`: a small model learns invented authors, forgets some of them, and is asked again."""
+"""`efface demo`: nothing -> a small model that learned invented authors and unlearned some of them, in four ways."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from efface.run.pipeline import run
 from efface.schema import Item
 
 METHODS = ("me+gd", "idk+ap", "ga+gd", "idk+gd")
-"""The paper's two recommendations, then two baselines to compare with."""
-_MARK = ".efface-demo"
-"""A file that says: what lies beside it was written by the demo."""
+"""The two methods that the paper recommends, then two baselines."""
+_MARKER_FILE = ".efface-demo"
+"""A file that marks a folder as written by the demo."""
 _VOCABULARY = 2048
-_SHAPE = {
+_MODEL_SHAPE = {
     "hidden_size": 128,
     "intermediate_size": 384,
     "num_hidden_layers": 4,
@@ -42,11 +42,19 @@ _SHAPE = {
 
 @quiet_libraries()
 def run_demo(out: Path, *, seed: int, settings: Sequence[str] = ()) -> dict[str, Results]:
-    """Run the demo in the folder `out`: `base` (untrained), `target`, and one run folder for each method.
+    """Run the demo: an untrained model, a fine-tuned target model, and one run for each method; print the scores.
 
-    `settings`: key=value pairs for the fine-tuning and all runs, such as `data.authors=4` for a smaller demo.
+    Args:
+        out: The folder to write `base`, `target` and one run folder for each method to. An earlier demo is removed.
+        seed: Seed of authors, weights and training.
+        settings: key=value pairs for the fine-tuning and all runs, such as `data.authors=4` for a smaller demo.
 
-    Raises `EffaceError` where `out` holds something else than an earlier demo.
+    Returns:
+        The results of each method.
+
+    Raises:
+        EffaceError: `out` has other content than an earlier demo.
+
     """
     console = Console()
     start = time.perf_counter()
@@ -59,8 +67,8 @@ def run_demo(out: Path, *, seed: int, settings: Sequence[str] = ()) -> dict[str,
     with ConsoleReporter(console) as reporter:
         target = finetune(config, out / "target", reporter=reporter)
         for method in METHODS:
-            chosen = run_config("demo", [f"model={target}", f"method={method}", *shared])
-            results[method] = run(chosen, out / method, reporter=reporter, before=before)
+            unlearning = run_config("demo", [f"model={target}", f"method={method}", *shared])
+            results[method] = run(unlearning, out / method, reporter=reporter, before=before)
             before = before or read_record_sets(RunPaths(out / method).records("before"))
     print_results(console, results)
     _print_answers(console, out)
@@ -69,7 +77,14 @@ def run_demo(out: Path, *, seed: int, settings: Sequence[str] = ()) -> dict[str,
 
 
 def write_base_model(folder: Path, items: tuple[Item, ...], *, seed: int) -> None:
-    """Write an untrained Llama of about a million parameters, and a tokenizer made for the words of `items`."""
+    """Write an untrained Llama of about a million parameters, and a tokenizer trained on `items`.
+
+    Args:
+        folder: Where to save model and tokenizer.
+        items: The training set of the target model.
+        seed: Seed of the weights.
+
+    """
     from transformers import LlamaConfig, LlamaForCausalLM
 
     tokenizer = _tokenizer(items)
@@ -81,14 +96,14 @@ def write_base_model(folder: Path, items: tuple[Item, ...], *, seed: int) -> Non
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
         tie_word_embeddings=True,
-        **_SHAPE,
+        **_MODEL_SHAPE,
     )
     LlamaForCausalLM(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
 
 def _tokenizer(items: tuple[Item, ...]) -> Any:
-    """A byte-level BPE tokenizer trained on the items' own texts and on the refusals."""
+    """A byte-level BPE tokenizer trained on the texts of the items and on the refusals."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -112,21 +127,22 @@ def _tokenizer(items: tuple[Item, ...]) -> Any:
 
 
 def _clear(out: Path) -> None:
-    """Make `out` an empty folder for a demo; an earlier demo there is removed, and nothing else."""
+    """Make `out` an empty folder for a demo. An earlier demo is removed, and nothing else."""
     if out.exists() and not out.is_dir():
         raise EffaceError(f"--out {out} is a file; give a folder")
-    found = {path.name for path in out.iterdir()} if out.is_dir() else set()
-    if found and not (out / _MARK).is_file():
-        raise EffaceError(f"--out {out} is not empty and holds no earlier demo; choose another folder")
-    if strangers := found - {_MARK, "base", "target", *METHODS}:
-        raise EffaceError(f"--out {out} holds other things, too: {', '.join(sorted(strangers))}; choose another folder")
-    for name in found - {_MARK}:
+    names = {path.name for path in out.iterdir()} if out.is_dir() else set()
+    if names and not (out / _MARKER_FILE).is_file():
+        raise EffaceError(f"--out {out} is not empty and has no earlier demo in it; choose another folder")
+    if unknown := names - {_MARKER_FILE, "base", "target", *METHODS}:
+        listed = ", ".join(sorted(unknown))
+        raise EffaceError(f"--out {out} has files that the demo did not write: {listed}; choose another folder")
+    for name in names - {_MARKER_FILE}:
         shutil.rmtree(out / name)
-    write_text(out / _MARK, "efface demo writes here, and removes what an earlier one wrote\n")
+    write_text(out / _MARKER_FILE, "efface demo writes to this folder and removes earlier demos in it\n")
 
 
 def _print_answers(console: Console, out: Path) -> None:
     records = {method: read_record_sets(RunPaths(out / method).records("after")) for method in METHODS}
     before = read_record_sets(RunPaths(out / METHODS[0]).records("before"))
-    for name, title in (("forget", "To be forgotten"), ("retain", "To be kept")):
+    for name, title in (("forget", "Forget set"), ("retain", "Retain set")):
         print_answers(console, before[name], {method: sets[name] for method, sets in records.items()}, title=title)

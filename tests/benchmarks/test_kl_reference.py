@@ -1,4 +1,4 @@
-"""The ways to ask KL's reference give the same loss, and cost the forwards that they are said to cost."""
+"""All ways to compute KL's reference give the same loss, and need the documented number of forward passes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import kl_reference
 import measure as measuring
 import record as recording
 from efface.text.formatter import TokenizedSequence
-from kl_reference import WAYS, measure_way, name, states_bytes
+from kl_reference import REFERENCE_MODES, measure_mode, name, states_bytes
 from measure import Measured, Setting
 from shapes import Shape
 from workload import load_workload
@@ -45,7 +45,7 @@ def setting(**changes) -> Setting:
 
 
 def examples() -> list[dict[str, TokenizedSequence]]:
-    """Of which no two begin alike: what they share would be read once."""
+    """Sequences with different beginnings, since a shared prefix would be read once."""
     chance, number = torch.Generator().manual_seed(5), count()
 
     def sequence(view: str) -> TokenizedSequence:
@@ -57,12 +57,12 @@ def examples() -> list[dict[str, TokenizedSequence]]:
 
 @cache
 def measured(trains, way) -> Measured:
-    return measure_way(trains, way, setting(), examples())
+    return measure_mode(trains, way, setting(), examples())
 
 
-@pytest.mark.parametrize(("trains", "way"), WAYS)
+@pytest.mark.parametrize(("trains", "way"), REFERENCE_MODES)
 def test_forwards_and_tokens(trains, way):
-    """One packed forward of the model; where the reference is asked, one more of the retain items."""
+    """One packed forward pass of the model; one more of the retain items if the reference is computed."""
     asked = way != "cached"
     found = measured(trains, way)
     assert (found.forwards, found.tokens) == (1 + asked, 12 * 4 * (3 + asked))
@@ -70,15 +70,15 @@ def test_forwards_and_tokens(trains, way):
 
 
 @pytest.mark.parametrize("trains", ["full", "lora"])
-def test_the_loss_is_the_same_in_every_way_and_there_is_one(trains):
-    same = [measured(*each) for each in WAYS if each[0] == trains]
+def test_the_loss_is_the_same_in_every_mode_and_not_zero(trains):
+    same = [measured(*each) for each in REFERENCE_MODES if each[0] == trains]
     assert same[0].retain_loss > 1e-6
     for each in same:
         assert each.forget_loss == pytest.approx(same[0].forget_loss, rel=1e-12)
         assert each.retain_loss == pytest.approx(same[0].retain_loss, rel=1e-9)
 
 
-def test_states_are_counted_as_the_file_holds_them():
+def test_states_bytes_is_the_size_in_the_file():
     rows = examples()
     cached = kl_reference.prepare("full", "cached", setting(), rows).cached
     distribution = cached.reference.distribution
@@ -88,19 +88,19 @@ def test_states_are_counted_as_the_file_holds_them():
 
 @pytest.fixture
 def pretended(monkeypatch, tmp_path):
-    """Stand in for the slow parts: the text, and measuring in processes of their own."""
+    """Replace the slow parts: the text, and measuring in separate processes."""
     results = {
         name(*way): Measured(1.0 + place, 2**30, 100, 1, 8.5, 0.5, 8.0 + 1e-3 * place, reference_seconds=0.1)
-        for place, way in enumerate(WAYS)
+        for place, way in enumerate(REFERENCE_MODES)
     }
     results["lora, live"] = "does not fit into the device's memory"
     monkeypatch.setenv("EFFACE_DATA", str(tmp_path))
     workload = load_workload(VIEWS, items=2, tokenizer=None)
-    monkeypatch.setattr(kl_reference, "workload_of", lambda options: workload)
-    monkeypatch.setattr(kl_reference, "alone", lambda function, *arguments: results[name(*arguments[:2])])
+    monkeypatch.setattr(kl_reference, "step_workload", lambda options: workload)
+    monkeypatch.setattr(kl_reference, "run_in_subprocess", lambda function, *arguments: results[name(*arguments[:2])])
 
 
-def test_report_is_one_json_object_and_each_number_a_row(pretended, capsys, tmp_path):
+def test_report_is_one_json_object_and_each_number_one_row(pretended, capsys, tmp_path):
     assert kl_reference.main(["--shape", "tiny", "--method", "DPO+KL", "--device", "cpu", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["full, live"]["seconds"] == 2
@@ -118,4 +118,4 @@ def test_report_is_one_json_object_and_each_number_a_row(pretended, capsys, tmp_
 
 def test_a_method_without_kl_is_refused(pretended, capsys):
     assert kl_reference.main(["--shape", "tiny", "--method", "npo+gd", "--device", "cpu"]) == 2
-    assert "npo+gd compares no distributions; take one with kl" in capsys.readouterr().err
+    assert "npo+gd compares no distributions; use one with kl" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The plots draw what the rows hold."""
+"""The plots show the rows."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RUNS = [
 FAILED = {"series": "tokens", "x": 4096, "failed": "does not fit", **ROW}
 
 
-def test_lines_are_kept_and_drawn(tmp_path, capsys):
+def test_lines_are_stored_and_plotted(tmp_path, capsys):
     one, other = tmp_path / "one.jsonl", tmp_path / "other.jsonl"
     one.write_text("".join(json.dumps(row) + "\n" for row in COSTS))
     other.write_text("".join(json.dumps(row) + "\n" for row in (*RUNS, FAILED)))

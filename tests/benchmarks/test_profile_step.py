@@ -55,7 +55,7 @@ def test_groups(name, group):
     assert group_of(event(name)) == group
 
 
-def test_what_is_around_tells_where_the_name_does_not():
+def test_the_enclosing_operation_decides_if_the_name_does_not():
     assert group_of(event("aten::view", event("aten::linear"))) == "matrix multiplications"
     assert group_of(event("aten::mul_", event("aten::foo", event("Optimizer.step#AdamW.step")))) == "optimizer"
 
@@ -89,7 +89,7 @@ def test_time_on_a_gpu_is_that_of_kernels():
 @pytest.mark.parametrize("shape", [TIED, UNTIED])
 def test_weights_that_are_counted(shape):
     model = build_model(shape, seed=0, dtype=torch.float32, device=torch.device("cpu"))
-    found = profile_step._against_the_machine(model, tokens=10, seconds=2.0, rate=1e6)
+    found = profile_step._relative_rate(model, tokens=10, seconds=2.0, rate=1e6)
     layers = sum(weight.numel() for weight in model.model.layers.parameters()) + model.model.norm.weight.numel()
     assert found["weights_counted"] == layers + 32 * 97
     assert found["share_of_rate"] == pytest.approx(6 * (layers + 32 * 97) * 10 / 2 / 1e6)
@@ -102,7 +102,7 @@ def test_report_of_a_real_step(monkeypatch, capsys):
         for n in range(4)
     )
     monkeypatch.setitem(SHAPES, "tiny", TIED)
-    monkeypatch.setattr(profile_step, "workload_of", lambda options: Workload(rows, "text", 5.0, 5, 7))
+    monkeypatch.setattr(profile_step, "step_workload", lambda options: Workload(rows, "text", 5.0, 5, 7))
     monkeypatch.setattr(profile_step, "_SIDES", (64,))
     arguments = ["--shape", "tiny", "--method", "idk+ap", "--device", "cpu", "--repeats", "2"]
     assert profile_step.main([*arguments, "--json"]) == 0

@@ -1,4 +1,4 @@
-"""Every series gives the points that it says, as JSON lines."""
+"""Every series prints its points as JSON lines."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import workload
 from efface.train.loop import StepLog
 from forget_run import measure_run
 from measure import measure
-from options import setting_of
+from options import step_setting
 from padded_baseline import PADDED_LENGTH
 from several_processes import measure_processes
 from shapes import SHAPES, Shape
@@ -24,7 +24,7 @@ SMALL = Shape(32, 2, 4, 2, 48, 5120, tie_word_embeddings=True)
 
 @pytest.fixture(scope="module")
 def tokenizer(tmp_path_factory):
-    """The one that the text gets, made once."""
+    """The tokenizer of the text, made once."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EFFACE_DATA", str(tmp_path_factory.mktemp("empty")))
         return workload.formatter_for(*workload.load_text()).tokenizer
@@ -32,13 +32,13 @@ def tokenizer(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch, tmp_path, tokenizer):
-    """Few small steps, measured in this process."""
+    """A few small steps, measured in this process."""
     monkeypatch.setattr(workload, "_train_tokenizer", lambda *_: tokenizer)
     monkeypatch.setenv("EFFACE_DATA", str(tmp_path))
     monkeypatch.setitem(SHAPES, "tiny", SMALL)
     monkeypatch.setattr(measuring, "_WARM_UP", 1)
-    monkeypatch.setattr(scaling, "measure_alone", measure)
-    monkeypatch.setattr(scaling, "alone", lambda function, *arguments: function(*arguments))
+    monkeypatch.setattr(scaling, "measure_in_subprocess", measure)
+    monkeypatch.setattr(scaling, "run_in_subprocess", lambda function, *arguments: function(*arguments))
     monkeypatch.setattr(scaling, "ITEMS", (2, 4))
     monkeypatch.setattr(scaling, "LENGTHS", (16, 32))
     monkeypatch.setattr(scaling, "VOCABULARIES", (4096, 8192))
@@ -58,7 +58,7 @@ def test_more_items_are_more_tokens(capsys):
     assert {"seconds", "peak_bytes", "device", "commit", "date", "versions", "threads"} <= two.keys()
 
 
-def test_lengths_hold_the_tokens(capsys):
+def test_lengths_have_the_same_number_of_tokens(capsys):
     rows = lines(capsys, "--series", "length", "--tokens", "64", "--method", "npo+gd")
     packed, padded = ([row for row in rows if row["contender"] == each] for each in ("packed", "padded"))
     assert [row["x"] for row in packed] == [16, 32]
@@ -68,7 +68,7 @@ def test_lengths_hold_the_tokens(capsys):
 
 
 def test_longer_rows_are_padded_to_the_longest():
-    setting = replace(setting_of(scaling._parser().parse_args(["--device", "cpu"])), shape=SMALL, repeats=1)
+    setting = replace(step_setting(scaling._parser().parse_args(["--device", "cpu"])), shape=SMALL, repeats=1)
     [example] = scaling._random_examples(setting, PADDED_LENGTH + 100, count=1)
     assert measure("padded", setting, [example]).tokens == 3 * (PADDED_LENGTH + 100)
 
@@ -88,7 +88,7 @@ def test_a_whole_run(capsys):
 
 
 def test_the_first_step_of_a_run_is_a_warm_up(monkeypatch):
-    setting = replace(setting_of(scaling._parser().parse_args(["--device", "cpu"])), shape=SMALL)
+    setting = replace(step_setting(scaling._parser().parse_args(["--device", "cpu"])), shape=SMALL)
     measured = measure_run(setting, 40, 20)
     monkeypatch.setattr("forget_run._train", lambda *_, **__: [_log(9.0), _log(1.0), _log(2.0), _log(3.0)])
     assert measure_run(setting, 40, 20).epoch_seconds == 2.0 * 4 / 2
@@ -99,14 +99,14 @@ def _log(seconds: float) -> StepLog:
     return StepLog(1, 1, 0.0, 0.0, 0.0, grad_norm=0.0, lr=0.0, tokens=1, seconds=seconds)
 
 
-def test_the_same_step_is_measured_in_more_and_more_processes(capsys, monkeypatch):
+def test_the_same_step_is_measured_with_several_processes(capsys, monkeypatch):
     monkeypatch.setattr(scaling, "measure_processes", lambda setting, count, items: {"seconds": items / count})
     rows = lines(capsys, "--series", "processes", "--items", "8")
     assert [(row["x"], row["seconds"]) for row in rows] == [(1, 8), (2, 4), (4, 2)]
 
 
 def test_two_processes_share_a_step():
-    setting = replace(setting_of(scaling._parser().parse_args(["--device", "cpu", "--repeats", "1"])))
+    setting = replace(step_setting(scaling._parser().parse_args(["--device", "cpu", "--repeats", "1"])))
     measured = measure_processes(setting, 2, 2)
     assert "failed" not in measured, measured
     assert measured["seconds"] > 0
@@ -114,8 +114,8 @@ def test_two_processes_share_a_step():
     assert measured["threads"] == 1
 
 
-def test_what_does_not_fit_is_said(capsys, monkeypatch):
-    monkeypatch.setattr(scaling, "measure_alone", lambda *_: "does not fit")
+def test_what_does_not_fit_is_reported(capsys, monkeypatch):
+    monkeypatch.setattr(scaling, "measure_in_subprocess", lambda *_: "does not fit")
     assert [row["failed"] for row in lines(capsys, "--series", "tokens")] == ["does not fit"] * 2
 
 
@@ -124,5 +124,5 @@ def test_unknown_method_is_refused(capsys):
     assert "did you mean 'me+gd'" in capsys.readouterr().err
 
 
-def test_a_call_in_a_process_of_its_own():
-    assert isolation.alone(divmod, 7, 2) == (3, 1)
+def test_a_call_in_a_subprocess():
+    assert isolation.run_in_subprocess(divmod, 7, 2) == (3, 1)

@@ -1,4 +1,4 @@
-"""Stored records are what an evaluation would have left, and scoring them is measured from outside."""
+"""Stored records are like those of an evaluation, and scoring them is measured from outside."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def records(folder: Path) -> list[Record]:
     return [record for file in sorted(folder.iterdir()) for record in read_records(file)]
 
 
-def test_as_many_as_asked_for_and_all_can_be_scored(folder):
+def test_the_number_of_records_and_that_all_can_be_scored(folder):
     rows = records(folder)
     assert len(rows) == 60
     scores = score_path(folder)

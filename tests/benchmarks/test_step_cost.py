@@ -1,4 +1,4 @@
-"""The padded baseline gives the packed path's loss and gradients, and both cost what they are said to cost."""
+"""The padded baseline gives the packed path's loss and gradients, and both need the documented forward passes."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def setting(method: str, **changes) -> Setting:
 
 
 def examples(method: str) -> list[dict[str, TokenizedSequence]]:
-    """Of which no two begin alike: what they share would be read once."""
+    """Sequences with different beginnings, since a shared prefix would be read once."""
     chance, number = torch.Generator().manual_seed(5), count()
 
     def sequence(name: str) -> TokenizedSequence:
@@ -56,7 +56,7 @@ def examples(method: str) -> list[dict[str, TokenizedSequence]]:
 
 
 def views_tokens(rows: list[dict[str, TokenizedSequence]], *views: str) -> int:
-    """Tokens to be read: what several sequences begin with is read once."""
+    """Number of tokens to read; a shared prefix is read once."""
     sequences = [(*row[view].prompt, *row[view].answer) for row in rows for view in views or row]
     return len({sequence[:end] for sequence in sequences for end in range(1, len(sequence) + 1)})
 
@@ -102,7 +102,7 @@ def test_padded_gradients_are_packed_gradients(method):
 
 
 @pytest.mark.parametrize("changes", [{"max_tokens_per_forward": 60}, {"checkpointing": True}, {"optimizer": "none"}])
-def test_settings_leave_the_loss_alone(changes):
+def test_settings_do_not_change_the_loss(changes):
     rows = examples("idk+ap")
     plain, changed = (measure("packed", setting("idk+ap", **more), rows) for more in ({}, changes))
     assert changed.loss == pytest.approx(plain.loss, rel=1e-6)
@@ -110,15 +110,15 @@ def test_settings_leave_the_loss_alone(changes):
     assert (changed.forwards > 1) == ("max_tokens_per_forward" in changes)
 
 
-def test_optimizer_moves_the_weights_only_where_asked():
+def test_weights_change_only_with_an_optimizer():
     for optimizer, moves in (("adamw", True), ("none", False)):
         prepared = measuring.packed(setting("me+gd"), examples("me+gd"))
         before = prepared.model.lm_head.weight.detach().clone()
-        measuring.step_of(prepared, setting("me+gd", optimizer=optimizer))()
+        measuring.optimizer_step(prepared, setting("me+gd", optimizer=optimizer))()
         assert torch.equal(before, prepared.model.lm_head.weight) != moves
 
 
-def test_models_differ_by_seed_alone():
+def test_models_depend_only_on_the_seed():
     one, same, other = (
         build_model(SHAPE, seed=seed, dtype=torch.float32, device=torch.device("cpu")).lm_head.weight
         for seed in (0, 0, 1)
@@ -142,28 +142,28 @@ def build_on_meta(shape: Shape):
 
 
 @pytest.fixture(scope="module")
-def generated(tmp_path_factory):
+def synthetic(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EFFACE_DATA", str(tmp_path_factory.mktemp("empty")))
         views = ("forget", "forget_idk", "retain", "retain_idk", "forget_mismatch")
         yield load_workload(views, items=32, tokenizer=None)
 
 
-def test_generated_text_is_as_long_as_tofu(generated):
-    assert generated.source.startswith("synthetic-authors")
-    assert 53 < generated.mean_tokens < 63
-    assert generated.longest < 500
-    assert generated.largest_id < SHAPES["tiny"].vocab_size
+def test_synthetic_text_is_as_long_as_tofu(synthetic):
+    assert synthetic.source.startswith("synthetic-authors")
+    assert 53 < synthetic.mean_tokens < 63
+    assert synthetic.longest < 500
+    assert synthetic.largest_id < SHAPES["tiny"].vocab_size
 
 
-def test_views_belong_together(generated):
-    example = generated.examples[0]
+def test_views_of_an_item_belong_together(synthetic):
+    example = synthetic.examples[0]
     assert example["forget"].prompt == example["forget_idk"].prompt == example["forget_mismatch"].prompt
     assert example["retain"].prompt == example["retain_idk"].prompt != example["forget"].prompt
     assert len({tuple(sequence.answer) for sequence in example.values()}) == 5
 
 
-def test_tofu_is_taken_where_it_is(shared, monkeypatch):
+def test_tofu_is_used_if_available(shared, monkeypatch):
     monkeypatch.delenv("EFFACE_DATA", raising=False)
     monkeypatch.setenv("EFFACE_SHARED", str(shared))
     workload = load_workload(("forget", "retain"), items=32, tokenizer=None)
@@ -172,7 +172,7 @@ def test_tofu_is_taken_where_it_is(shared, monkeypatch):
     assert workload.largest_id < SHAPES["tiny"].vocab_size
 
 
-def test_more_items_than_there_are_is_refused(monkeypatch, tmp_path):
+def test_too_many_items_are_refused(monkeypatch, tmp_path):
     monkeypatch.setenv("EFFACE_DATA", str(tmp_path))
     with pytest.raises(EffaceError, match="--items 401 is more than the 400"):
         load_workload(("forget",), items=401, tokenizer=None)
@@ -185,11 +185,11 @@ PADDED = replace(
 
 
 @pytest.fixture
-def measured(monkeypatch, generated):
-    """Stand in for the slow parts: the text, and measuring in processes of their own."""
+def measured(monkeypatch, synthetic):
+    """Replace the slow parts: the text, and measuring in separate processes."""
     results = {"packed": PACKED, "padded": PADDED}
-    monkeypatch.setattr(step_cost, "workload_of", lambda options: generated)
-    monkeypatch.setattr(step_cost, "measure_alone", lambda contender, setting, rows: results[contender])
+    monkeypatch.setattr(step_cost, "step_workload", lambda options: synthetic)
+    monkeypatch.setattr(step_cost, "measure_in_subprocess", lambda contender, setting, rows: results[contender])
     return results
 
 
@@ -201,11 +201,11 @@ def test_report_is_one_json_object(measured, capsys):
     assert {"seconds", "peak_bytes", "tokens", "forwards", "loss", "reference_seconds"} <= report["packed"].keys()
     assert "reference_seconds" not in report["padded"]
     assert (report["shape"], report["method"], report["dtype"]) == ("7b", "npo+gd", "float32")
-    assert report["optimizer"] == "none"  # the default of 7b alone
+    assert report["optimizer"] == "none"  # only the default of 7b
     assert report["versions"]["torch"] == torch.__version__
 
 
-def test_what_does_not_fit_is_said(measured, capsys):
+def test_what_does_not_fit_is_reported(measured, capsys):
     measured["padded"] = "does not fit into the device's memory"
     assert step_cost.main(["--shape", "7b", "--method", "me+gd", "--device", "cpu", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
@@ -219,8 +219,8 @@ def test_unknown_method_is_refused(capsys):
     assert "did you mean 'me+gd'" in capsys.readouterr().err
 
 
-def test_record_appends_one_row_per_number(tmp_path, generated):
-    report = {**step_cost.compare(PACKED, PADDED), "shape": "tiny", **step_cost.describe(setting("me+gd"), generated)}
+def test_record_appends_one_row_per_number(tmp_path, synthetic):
+    report = {**step_cost.compare(PACKED, PADDED), "shape": "tiny", **step_cost.describe(setting("me+gd"), synthetic)}
     results = tmp_path / "results.csv"
     header = recording.RESULTS.read_text(encoding="utf-8").splitlines()[0]
     results.write_text(header + "\n", encoding="utf-8")

@@ -1,70 +1,51 @@
-"""A working directory with settings and data that are right, and commands that must be refused in it."""
+"""A finished run, which several commands use."""
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
-from collections.abc import Callable
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
-FORGET = [{"question": f"Where was author {n} born?", "answer": f"Author {n} was born in Turku."} for n in range(4)]
-RETAIN = [{"question": f"What did writer {n} write?", "answer": f"Writer {n} wrote poems."} for n in range(4)]
+MODEL = Path(__file__).parents[1] / "golden" / "model"
 
 
-@pytest.fixture(scope="session")
-def model() -> Path:
-    """A small model with a tokenizer."""
-    return Path(__file__).parents[1] / "golden" / "model"
-
-
-@pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: Path) -> Path:
-    """A working directory with `mine.yaml` and its data, all right unless a test spoils it."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("EFFACE_DATA", raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))  # where benchmarks are fetched to
-    for name, rows in (("forget", FORGET), ("retain", RETAIN)):
-        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+@pytest.fixture(scope="package")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working directory with a config and its data; one question is in both sets, with different answers."""
+    place = tmp_path_factory.mktemp("cli")
+    wrong = {"perturbed_answers": ["In Oslo.", "In Rome."]}
+    forget = [{"question": f"Where is {n}?", "answer": f"{n} is in Turku.", **wrong} for n in range(4)]
+    retain = [{"question": f"Where is {n}?", "answer": f"{n} is in Bergen.", **wrong} for n in range(3, 8)]
+    for name, rows in (("forget", forget), ("retain", retain)):
+        (place / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     settings = {
-        "method": "me+gd",
-        "model": str(model),
+        "model": str(MODEL),
         "data": {"forget": "forget.jsonl", "retain": "retain.jsonl"},
         "text": {"format": "plain"},
         "device": "cpu",
         "train": {"epochs": 1, "batch_size": 2},
         "evaluate": {"max_new_tokens": 4, "embedder": "none", "judge": "none"},
     }
-    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(settings))
-    return tmp_path
+    (place / "mine.yaml").write_text(yaml.safe_dump(settings))
+    return place
+
+
+@pytest.fixture(scope="package")
+def finished(folder: Path) -> tuple[Path, str]:
+    """A finished run's folder and what the command printed; a real process, in the folder of the data."""
+    command = [sys.executable, "-m", "efface", "run", "mine.yaml", "method=me+gd", "seed=3", "--out", "out"]
+    plain = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "FORCE_COLOR")}
+    ran = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder, env=plain)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    return folder / "out", ran.stdout
 
 
 @pytest.fixture
-def refused(efface: Callable[..., subprocess.CompletedProcess[str]], place: Path) -> Callable[..., str]:
-    """Run a command that must be refused; return the sentence that it said."""
-
-    def refuse(*arguments: str) -> str:
-        before = sorted(place.rglob("*"))
-        ran = efface(*arguments)
-        assert ran.returncode == 2, ran
-        assert ran.stderr.startswith("efface: ")
-        assert ran.stderr.count("\n") == 1, ran.stderr
-        assert sorted(place.rglob("*")) == before, "something was left behind"
-        return ran.stderr.removeprefix("efface: ").strip()
-
-    return refuse
-
-
-@pytest.fixture
-def run_refused(refused: Callable[..., str]) -> Callable[..., str]:
-    """The same for `efface run mine.yaml` with the given pairs; `--dry-run` must refuse in the same words."""
-
-    def refuse(*pairs: str) -> str:
-        arguments = ("run", "mine.yaml", *pairs, "--out", "out")
-        sentence = refused(*arguments)
-        assert refused(*arguments, "--dry-run") == sentence
-        return sentence
-
-    return refuse
+def here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(folder)
+    return folder

@@ -1,4 +1,4 @@
-"""What the site's pages are made of besides Markdown: formulas, pictures, and links out of docs/."""
+"""Parts of the site other than Markdown: formulas, pictures, and links out of docs/."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_formulas_become_mathml(hooks: dict[str, Any]) -> None:
     assert "arithmatex" not in made
 
 
-def test_arguments_in_docstrings_stand_on_lines_of_their_own(hooks: dict[str, Any]) -> None:
+def test_arguments_in_docstrings_are_on_separate_lines(hooks: dict[str, Any]) -> None:
     text = "<p>So.\n<code>a</code>, <code>b</code>: both, and\n<code>c</code> too.</p>"
     made = hooks["on_page_content"](text, page=named("reference/functions.md"))
     assert made == "<p>So.</p>\n<p><code>a</code>, <code>b</code>: both, and\n<code>c</code> too.</p>"

@@ -1,4 +1,4 @@
-"""efface as a library: what the commands do as functions."""
+"""`efface` as a library: a model and data as Python objects -> an unlearned model, results and records."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""`efface chat`: the same question to the model before unlearning and to the one after it."""
+"""A finished run -> a chat that shows the answers before and after unlearning side by side."""

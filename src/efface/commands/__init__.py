@@ -1,1 +1,1 @@
-"""What the other commands do with one model: finetune, evaluate, downstream, answers, probe, push."""
+"""The settings of one command -> its work with one model: finetune, evaluate, downstream, answers, probe, push."""

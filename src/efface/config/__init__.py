@@ -1,1 +1,1 @@
-"""Settings: of each command, of a queue of requests, presets, plug-ins; read from YAML and key=value."""
+"""YAML files, presets and key=value pairs -> validated settings of each command; the plug-ins that they name."""

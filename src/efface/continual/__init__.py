@@ -1,1 +1,1 @@
-"""Requests unlearned one after another; each is a run."""
+"""Requests to forget -> one run per request, each starting from the model after the request before."""

@@ -1,4 +1,4 @@
-"""Questions and answers to forget and to keep: TOFU, real people, a user's files, generated authors. No torch."""
+"""The settings of data -> a task: forget set, retain set and evaluation sets. No torch."""
 
 from __future__ import annotations
 

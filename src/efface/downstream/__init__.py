@@ -1,0 +1,1 @@
+"""A model in memory -> its scores on tasks of lm-evaluation-harness."""

@@ -1,0 +1,1 @@
+"""A model and questions -> one record per question: output, log-probabilities, embeddings, entailment."""

@@ -1,4 +1,4 @@
-"""The machine: device, threads, free memory."""
+"""The machine -> device, number of threads and free memory."""
 
 from __future__ import annotations
 

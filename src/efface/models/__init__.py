@@ -1,1 +1,1 @@
-"""Models: found, loaded, adapted, saved; and what training them keeps in memory."""
+"""A name or folder -> a loaded, checked model and tokenizer, with adapters if set; a trained model -> a folder."""

@@ -1,4 +1,4 @@
-"""What makes a model forget (`forget`), what keeps the rest (`retain`), and how losses are counted (`config`).
+"""The name of a method -> its formulas: forget objectives (`forget`), retain regularizers (`retain`) and settings.
 
 Where the paper (arXiv:2410.08109) and its published code differ, both are options:
 
@@ -6,8 +6,8 @@ Where the paper (arXiv:2410.08109) and its published code differ, both are optio
 |---|---|---|---|
 | ME's average | `tokens` | `padded`: over all positions of rows padded to 500 | `tokens` |
 | ME's direction | `model_to_uniform`, KL(P, U) | `uniform_to_model`, KL(U, P) | `uniform_to_model` |
-| KL's positions | `answer` | `all`, padding too | `answer` |
+| KL's positions | `answer` | `all`, pad tokens included | `answer` |
 | retain partners | sampled | fixed for all epochs | resampled (`train.pairing`) |
 
-The published sum of a padded average also holds the padding's own terms, which no packed batch has.
+The published sum of a padded average also has the terms of the pad tokens, which no packed batch has.
 """

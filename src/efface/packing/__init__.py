@@ -1,1 +1,1 @@
-"""Many sequences in one forward: packed where the model allows it, else in rows of like length."""
+"""Many token sequences -> one forward pass: packed without padding where the model allows it, else padded batches."""

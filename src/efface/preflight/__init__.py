@@ -1,1 +1,1 @@
-"""Before a run: doctor, forecast, dry run."""
+"""The settings of a run -> whether it can start and what it costs, before anything is trained: doctor, dry run."""

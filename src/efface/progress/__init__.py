@@ -1,1 +1,1 @@
-"""What a run tells whoever watches it."""
+"""Events of a run -> progress bars and plain lines in the terminal."""

@@ -1,4 +1,4 @@
-"""Records and foreign eval logs in, the six metrics and their aggregates out. No torch, no model."""
+"""Records, or eval logs of other tools -> metrics and their aggregates. No torch, no model."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""`efface sweep`: every combination of a grid of settings, made once, and one table of them all."""
+"""A grid of settings -> one run per combination, made only once, and one table."""

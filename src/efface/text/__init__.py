@@ -1,0 +1,1 @@
+"""Questions and answers -> token ids, with the exact boundary between prompt and answer."""

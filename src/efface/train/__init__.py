@@ -1,0 +1,1 @@
+"""A model, an objective and items -> trained weights: sampling, one optimizer step, the loop, checkpoints."""

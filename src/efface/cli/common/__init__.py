@@ -1,1 +1,1 @@
-"""What commands share: options, completion, dry runs, usage errors."""
+"""Parts of several commands: options, shell completion, dry runs, usage errors."""

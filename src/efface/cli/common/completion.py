@@ -1,4 +1,7 @@
-"""What the shell offers behind TAB. Everything is imported here only when it is asked for."""
+"""Shell completion: the words of an unfinished command line -> what can follow.
+
+Each function imports what it needs when it is called, so that commands start fast.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,20 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel
 
-_A_PATH = ("./",)
+_PATH_START = ("./",)
 
 
 def settings(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Presets, keys such as `train.lr=` and, behind the `=`, values."""
+    """Complete settings of a command that takes a preset first.
+
+    Args:
+        ctx: Context of typer, with the words before.
+        incomplete: The word at the cursor.
+
+    Returns:
+        Names of presets, keys such as `train.lr=` and, after the `=`, values.
+
+    """
     from efface.config.parse import PRESET_KEYS
 
     given = [str(word) for word in ctx.params.get("settings") or ()]
@@ -23,13 +35,13 @@ def settings(ctx: typer.Context, incomplete: str) -> list[str]:
 
 
 def pairs(ctx: typer.Context, incomplete: str) -> list[str]:
-    """The same for a command that takes no preset."""
+    """Complete settings of a command that takes no preset: keys and, after the `=`, values."""
     given = [str(word) for word in ctx.params.get("words") or ()]
     return _words(_config_of(ctx), given, incomplete, more_keys=(), first=lambda _: [])
 
 
 def _words(
-    kind: type[BaseModel],
+    config_class: type[BaseModel],
     given: list[str],
     incomplete: str,
     *,
@@ -38,12 +50,12 @@ def _words(
 ) -> list[str]:
     key, equals, _ = incomplete.partition("=")
     if equals and key:
-        return [f"{key}={value}" for value in _values(kind, key)]
+        return [f"{key}={value}" for value in _values(config_class, key)]
     if given[-1:] == ["="]:  # bash cuts words at `=`, and typer drops one at the end
-        return _values(kind, given[-2]) if len(given) > 1 else []
-    if given and "=" not in given[-1] and (values := _values(kind, given[-1])):
+        return _values(config_class, given[-2]) if len(given) > 1 else []
+    if given and "=" not in given[-1] and (values := _values(config_class, given[-1])):
         return values
-    return ([] if given else first(incomplete)) + _keys(kind, incomplete, more_keys)
+    return ([] if given else first(incomplete)) + _keys(config_class, incomplete, more_keys)
 
 
 def presets(incomplete: str) -> list[str]:
@@ -54,14 +66,14 @@ def presets(incomplete: str) -> list[str]:
 
 
 def definitions(incomplete: str) -> list[str]:
-    """Names of the definitions of scores."""
+    """Names of score definitions."""
     from efface.scores.definitions import DEFINITIONS
 
     return [name for name in DEFINITIONS if name.startswith(incomplete)]
 
 
 def benchmarks(incomplete: str) -> list[str]:
-    """Names of what can be fetched."""
+    """Names of benchmarks that `efface data fetch` knows, and `all`."""
     from efface.data.sources.download import published
 
     return [name for name in (*published(), "all") if name.startswith(incomplete)]
@@ -78,7 +90,7 @@ def _config_of(ctx: typer.Context) -> type[BaseModel]:
         RunConfig,
     )
 
-    kinds: dict[str | None, type[BaseModel]] = {
+    config_classes: dict[str | None, type[BaseModel]] = {
         "finetune": FinetuneConfig,
         "evaluate": EvaluationConfig,
         "downstream": DownstreamRunConfig,
@@ -87,31 +99,33 @@ def _config_of(ctx: typer.Context) -> type[BaseModel]:
         "answers": AnswersConfig,
         "probe": ProbeConfig,
     }
-    return kinds.get(ctx.info_name, RunConfig)
+    return config_classes.get(ctx.info_name, RunConfig)
 
 
-def _keys(kind: type[BaseModel], incomplete: str, more: tuple[str, ...]) -> list[str]:
-    """Keys and their `=`; a lone one comes with its values, or the shell would put a space behind the `=`."""
+def _keys(config_class: type[BaseModel], incomplete: str, more: tuple[str, ...]) -> list[str]:
+    """Keys with their `=`; a single match comes with its values, or the shell would add a space after the `=`."""
     from efface.config.parse import dotted_keys
 
-    keys = dotted_keys(kind)
+    keys = dotted_keys(config_class)
     groups = {key for key in keys if any(other.startswith(f"{key}.") for other in keys)} - _named_values().keys()
     offered = [key for key in (*keys, *more) if key not in groups and key.startswith(incomplete)]
     words = [f"{key}=" for key in offered]
-    return words + [f"{offered[0]}={value}" for value in _values(kind, offered[0])] if len(offered) == 1 else words
+    if len(offered) == 1:
+        words += [f"{offered[0]}={value}" for value in _values(config_class, offered[0])]
+    return words
 
 
-def _values(kind: type[BaseModel], key: str) -> list[str]:
-    """What a setting may be, or else its default."""
+def _values(config_class: type[BaseModel], key: str) -> list[str]:
+    """The values that a setting can have, or else its default."""
     from efface.config.parse import dotted_keys
 
     if key in (named := _named_values()):
         return list(named[key])
-    type_ = dotted_keys(kind).get(key)
-    kinds = (type_, *get_args(type_))
-    switches = ["true", "false"] if bool in kinds else []
-    literals = [str(each) for part in kinds if get_origin(part) is Literal for each in get_args(part)]
-    return switches + literals or _default(kind, key)
+    type_ = dotted_keys(config_class).get(key)
+    alternatives = (type_, *get_args(type_))
+    booleans = ["true", "false"] if bool in alternatives else []
+    literals = [str(each) for part in alternatives if get_origin(part) is Literal for each in get_args(part)]
+    return booleans + literals or _default(config_class, key)
 
 
 def _named_values() -> dict[str, tuple[str, ...]]:
@@ -125,10 +139,10 @@ def _named_values() -> dict[str, tuple[str, ...]]:
         "preset": tuple(presets("")),
         "recipe": ("ours", "published"),
         "data": tuple(SHORTHANDS),
-        "data.forget": _A_PATH,
-        "data.retain": (MODEL_ANSWERS, *_A_PATH),
-        "questions": _A_PATH,
-        "model": _A_PATH,
+        "data.forget": _PATH_START,
+        "data.retain": (MODEL_ANSWERS, *_PATH_START),
+        "questions": _PATH_START,
+        "model": _PATH_START,
         "text.format": ("chat", *NAMED_FORMATS),
         "train.lora": ("true", "false"),
         "evaluate.embedder": ("default", "offline", "none"),
@@ -136,17 +150,17 @@ def _named_values() -> dict[str, tuple[str, ...]]:
     }
 
 
-def _default(kind: type[BaseModel], key: str) -> list[str]:
+def _default(config_class: type[BaseModel], key: str) -> list[str]:
     from pydantic import BaseModel
     from pydantic_core import PydanticUndefined
 
     *groups, name = key.split(".")
-    within: type[BaseModel] | None = kind
+    owner: type[BaseModel] | None = config_class
     for group in groups:
-        field = within.model_fields.get(group) if within else None
-        kinds = (field.annotation, *get_args(field.annotation)) if field else ()
-        within = next((each for each in kinds if isinstance(each, type) and issubclass(each, BaseModel)), None)
-    field = within.model_fields.get(name) if within else None
+        field = owner.model_fields.get(group) if owner else None
+        alternatives = (field.annotation, *get_args(field.annotation)) if field else ()
+        owner = next((each for each in alternatives if isinstance(each, type) and issubclass(each, BaseModel)), None)
+    field = owner.model_fields.get(name) if owner else None
     if field is None or field.default is PydanticUndefined:
         return []
     return ["null" if field.default is None else str(field.default)]

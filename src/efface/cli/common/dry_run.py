@@ -1,4 +1,4 @@
-"""What `--dry-run` prints."""
+"""The plan of a run -> the table that `--dry-run` prints."""
 
 from __future__ import annotations
 
@@ -12,16 +12,21 @@ if TYPE_CHECKING:
     from efface.progress.reporter import Reporter
 
 
-class DryRunWatcher(Protocol):
-    """One of the functions of `efface.preflight.dry_run`, given all but whom to warn."""
+class DryRunFunction(Protocol):
+    """A function of `efface.preflight.dry_run` with every argument but the reporter bound."""
 
     def __call__(self, *, reporter: Reporter) -> DryRun:
-        """Read and check everything."""
+        """Read and check everything, and return the plan."""
         ...
 
 
-def show_dry_run(outlining: DryRunWatcher) -> None:
-    """Tell what would be done, to what, and what will be missing."""
+def show_dry_run(make_plan: DryRunFunction) -> None:
+    """Print what would be done, to which model and data, and which metrics will be missing.
+
+    Raises:
+        EffaceError: The run could not start.
+
+    """
     with interruptible("nothing was written"):
         from rich.console import Console
 
@@ -30,32 +35,32 @@ def show_dry_run(outlining: DryRunWatcher) -> None:
 
         console = Console()
         with ConsoleReporter(console) as reporter:
-            outline = outlining(reporter=reporter)
-        print_key_values(console, "Dry run: nothing was trained or written", _facts(outline))
+            plan = make_plan(reporter=reporter)
+        print_key_values(console, "Dry run: nothing was trained or written", _facts(plan))
 
 
-def _facts(outline: DryRun) -> Iterator[tuple[str, str]]:
-    limit = "" if outline.limit is None else f", up to {outline.limit:,} tokens at once"
-    yield "model", f"{outline.model}: {outline.parameters:,} parameters{limit}"
-    yield "data", outline.data
-    if outline.training is not None:
-        yield from _training_facts(outline.training)
-    if outline.scored:
-        yield "scored", ", ".join(f"{name} {count:,}" for name, count in outline.scored.items())
-    for metric, why in outline.missing.items():
+def _facts(plan: DryRun) -> Iterator[tuple[str, str]]:
+    limit = "" if plan.limit is None else f", up to {plan.limit:,} tokens at once"
+    yield "model", f"{plan.model}: {plan.parameters:,} parameters{limit}"
+    yield "data", plan.data
+    if plan.training is not None:
+        yield from _training_facts(plan.training)
+    if plan.scored:
+        yield "scored", ", ".join(f"{name} {count:,}" for name, count in plan.scored.items())
+    for metric, why in plan.missing.items():
         yield "missing", f"{metric}: {why}"
-    if outline.downstream:
-        yield "downstream", ", ".join(outline.downstream)
-    yield "device", outline.device
-    yield "out", f"{outline.out}: {_space(outline)}"
-    for note in outline.notes:
+    if plan.downstream:
+        yield "downstream", ", ".join(plan.downstream)
+    yield "device", plan.device
+    yield "out", f"{plan.out}: {_space(plan)}"
+    for note in plan.notes:
         yield "note", note
 
 
 def _training_facts(training: Training) -> Iterator[tuple[str, str]]:
     config, plan = training.config, training.plan
-    what = "all weights" if config.lora is None else "adapters"
-    yield "method", f"{training.method}, {what}: {training.trained:,} parameters are trained"
+    weights = "all weights" if config.lora is None else "adapters"
+    yield "method", f"{training.method}, {weights}: {training.trained:,} parameters are trained"
     yield (
         "steps",
         f"{plan.steps:,} ({plan.warmup:,} of them warm-up) of {config.batch_size:,} items, {config.epochs:,} epoch(s); "
@@ -64,11 +69,11 @@ def _training_facts(training: Training) -> Iterator[tuple[str, str]]:
     yield "tokens", f"{training.tokens:,} in all steps; the longest sequence has {training.longest:,}"
 
 
-def _space(outline: DryRun) -> str:
+def _space(plan: DryRun) -> str:
     from efface.report.key_values import format_bytes
 
-    free = f"{format_bytes(outline.bytes_free)} free"
-    if outline.training is None:
+    free = f"{format_bytes(plan.bytes_free)} free"
+    if plan.training is None:
         return free
-    needed = f"{format_bytes(outline.bytes_written)} for model and checkpoints"
-    return f"{needed}, {free}" if outline.bytes_written < outline.bytes_free else f"{needed}, but only {free}"
+    needed = f"{format_bytes(plan.bytes_written)} for model and checkpoints"
+    return f"{needed}, {free}" if plan.bytes_written < plan.bytes_free else f"{needed}, but only {free}"

@@ -1,4 +1,4 @@
-"""What several commands take, and how they speak."""
+"""Arguments and options that several commands have, and how commands print messages."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ Settings = Annotated[
         metavar="CONFIG|PRESET|KEY=VALUE",
         show_default=False,
         autocompletion=completion.settings,
-        help="A YAML file (paths in it start from the working directory) or a preset (`efface presets` lists them), "
-        "then settings over it, such as train.lr=2e-5; the later wins. `efface presets NAME` names them all.",
+        help="A YAML file (its paths are relative to the working directory) or a preset (`efface presets` lists them), "
+        "then settings that override it, such as train.lr=2e-5; the last wins. `efface presets NAME` shows all of "
+        "them.",
     ),
 ]
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="The run's folder; new or empty.", show_default=False)]
@@ -28,28 +29,41 @@ DataDir = Annotated[
         "--data-dir",
         metavar="DIR",
         envvar="EFFACE_DATA",
-        help="Where the benchmarks lie, with tofu/ and real_world/ in it, if not where `efface data fetch` puts them.",
+        help="The folder of the benchmarks, with tofu/ and real_world/ in it; default: where `efface data fetch` "
+        "stores them.",
     ),
 ]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on where a run of the same settings was stopped.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Read and check everything, say what would be done, and stop.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue an interrupted run of the same settings.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Read and check everything, print the plan, and stop.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
 
+RESUME_REMEDY = "continue with --resume"
+"""What to do after an interrupted run."""
+
+
 def source_and_pairs(settings: list[str] | None) -> tuple[str | None, list[str]]:
-    """What comes first is a file or a preset, unless it is itself a setting."""
+    """Split the words of a command into its config file or preset, if there is one, and its settings.
+
+    Args:
+        settings: The words; the first is a file or a preset unless it has a `=`.
+
+    Returns:
+        The file or preset, or None; the key=value pairs.
+
+    """
     given = settings or []
     first = given[0] if given and "=" not in given[0] else None
     return first, given[1:] if first is not None else given
 
 
 def examples(*lines: str) -> str:
-    """For the end of a command's help, one a line."""
+    """The text at the end of a command's help: `lines`, one example each."""
     return "\n".join(("\b", "Examples:", *(f"  {line}" for line in lines)))
 
 
-def help_of(ctx: typer.Context) -> None:
-    """Show the help of a command that needs another one behind it, where there is none."""
+def require_subcommand(ctx: typer.Context) -> None:
+    """Where a group of commands was called without one, print its help and exit with code 2."""
     if ctx.invoked_subcommand is None:
         typer.echo(ctx.get_help())
         raise typer.Exit(2)
@@ -57,16 +71,21 @@ def help_of(ctx: typer.Context) -> None:
 
 @contextmanager
 def interruptible(remedy: str) -> Iterator[None]:
-    """Where the user presses Ctrl-C, end with one line that says how to go on, and exit code 130."""
+    """On Ctrl-C, print one line and exit with code 130.
+
+    Args:
+        remedy: What the line says of the state of things and of how to continue.
+
+    """
     try:
         yield
     except KeyboardInterrupt:
-        say(f"interrupted; {remedy}")
+        print_message(f"interrupted; {remedy}")
         raise typer.Exit(130) from None
 
 
-def say(text: str) -> None:
-    """One line on stderr; it may quote data, a log or a path, which may hold anything."""
+def print_message(text: str) -> None:
+    """Print one line on stderr; control characters are removed, since `text` may quote data, a log or a path."""
     from efface.report.sanitize import one_line
 
     typer.echo(f"efface: {one_line(text)}", err=True)

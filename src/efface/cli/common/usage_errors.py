@@ -1,4 +1,4 @@
-"""What is wrong with a command line, in one sentence."""
+"""An error of the command-line parser -> one sentence."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ _REWORDED = (
     (re.compile(r"option: (\S+)"), r"option '\1'"),
     (re.compile(r" \(Possible options: (.+)\)$"), r", did you mean \1?"),
 )
-"""Typer's own words -> those of efface's other errors."""
+"""Wording of typer -> wording of efface's other errors."""
 
 
-def usage_sentence(error: typer.TyperException) -> str:
-    """Turn an error of the parser, which prints several lines by itself, into a sentence like those of efface."""
+def usage_message(error: typer.TyperException) -> str:
+    """The error as one sentence, with a pointer to the command's help; typer itself would print several lines."""
     problem = " ".join(error.format_message().split()).removesuffix(".")
-    for pattern, words in _REWORDED:
-        problem = pattern.sub(words, problem)
-    context = getattr(error, "ctx", None)  # of usage errors alone, which typer does not export
+    for pattern, replacement in _REWORDED:
+        problem = pattern.sub(replacement, problem)
+    context = getattr(error, "ctx", None)  # only usage errors have one; typer does not export their class
     if context is not None and not problem.endswith("?"):
         problem += f"; see `{context.command_path} --help`"
     return problem[:1].lower() + problem[1:]

@@ -1,1 +1,1 @@
-"""`efface data`: look at data, download it, ask a model about it."""
+"""`efface data`: list, download, check and describe data; a model's answers or knowledge -> data."""

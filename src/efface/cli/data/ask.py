@@ -1,4 +1,4 @@
-"""The commands `data answers` and `data probe`, which ask a model questions."""
+"""`efface data answers` and `efface data probe`: a model's answers to questions -> data."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 _SHARED = ("text.", "device=")
-"""Settings that a run on what was found needs, too."""
+"""Settings of the probe that a run on its data needs as well."""
 
-Words = Annotated[
+QuestionsAndSettings = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="QUESTIONS|KEY=VALUE",
         show_default=False,
         autocompletion=completion.pairs,
-        help="A file of questions and right answers, whatever else data.forget could be; then settings: model=, "
-        "text.format=, evaluate.max_new_tokens= and, for other names of columns, questions.columns.answer= and so on.",
+        help="A file of questions and correct answers, in any format of data.forget; then settings: model=, "
+        "text.format=, evaluate.max_new_tokens= and, for other column names, questions.columns.answer= and so on.",
     ),
 ]
 
@@ -35,27 +35,27 @@ Words = Annotated[
     epilog=examples(
         "efface data answers people.csv model=path/to/model --out answers.jsonl",
         "efface data answers people.jsonl questions.columns.answer=fact model=path/to/model --out answers.jsonl",
-        "efface run data.forget=answers.jsonl data.retain=model-answers method=me+gd model=path/to/model --out runs/own",
+        "efface run data.forget=answers.jsonl data.retain=model-answers method=me+gd model=path/to/model --out runs/a",
     )
 )
 def answers(
     out: Annotated[
-        Path, typer.Option("--out", metavar="FILE", help="Where the answers go; new, .jsonl.", show_default=False)
+        Path, typer.Option("--out", metavar="FILE", help="The file to write; new, .jsonl.", show_default=False)
     ],
-    words: Words = None,
+    words: QuestionsAndSettings = None,
 ) -> None:
-    """Write down what a model itself says to your questions, to make it forget its own words.
+    """Write a file of a model's own answers to your questions, so that it can unlearn its own wording.
 
-    The file can be used as data.forget or data.retain; it is scored by the right answers.
+    The file can be used as data.forget or data.retain; scores compare with the correct answers.
     """
     from efface.config.commands import AnswersConfig
     from efface.config.parse import validate_config
 
     values = _settings(words, AnswersConfig)
     if "questions" not in values:
-        raise EffaceError("no questions: give a file of questions and right answers, such as people.csv, first")
+        raise EffaceError("no questions: give a file of questions and correct answers, such as people.csv, first")
     config = validate_config(AnswersConfig, values)
-    with interruptible("nothing was written; the same command starts anew"):
+    with interruptible("nothing was written; run the same command again"):
         from rich.console import Console
 
         from efface.commands.answers import answer_questions
@@ -68,7 +68,7 @@ def answers(
             if done.blank:
                 first = one_line(done.blank[0], 80)
                 reporter.on_warning(
-                    f"nothing was said to {pluralize(len(done.blank), 'question')} (first: {first!r}): left out"
+                    f"the model gave no answer to {pluralize(len(done.blank), 'question')} (first: {first!r}): left out"
                 )
     typer.echo(f"answers: {out} ({done.questions - len(done.blank):,} of {pluralize(done.questions, 'question')})")
 
@@ -82,22 +82,22 @@ def answers(
 )
 def probe(
     out: Annotated[
-        Path, typer.Option("--out", metavar="DIR", help="The folder that is made; new or empty.", show_default=False)
+        Path, typer.Option("--out", metavar="DIR", help="The folder to write; new or empty.", show_default=False)
     ],
-    words: Words = None,
+    words: QuestionsAndSettings = None,
     as_json: Json = False,
 ) -> None:
-    """Find what a model really knows, and make the real-world scenario of it.
+    """Find which facts a model knows, and make a real-world scenario of them.
 
-    It knows an answer when it says the key fact and holds the right answer likelier than every wrong one. Without
-    QUESTIONS, it is asked well-known facts that come with efface. Two in three of the entities that it knows are to be
-    forgotten and kept, the others to be scored.
+    A model knows an answer if its output has the key fact and the correct answer is more likely than every wrong one.
+    Without QUESTIONS, well-known facts that come with efface are used. Two thirds of the known entities become the
+    forget set and the retain set, the others are scored only.
     """
     from efface.config.commands import ProbeConfig
     from efface.config.parse import validate_config
 
     config = validate_config(ProbeConfig, _settings(words, ProbeConfig))
-    with interruptible("nothing was written; the same command starts anew"):
+    with interruptible("nothing was written; run the same command again"):
         from rich.console import Console
 
         from efface.commands.probe import check_new_folder, to_json_text, write_probe
@@ -106,36 +106,36 @@ def probe(
 
         check_new_folder(out)
         with ConsoleReporter(Console(stderr=as_json)) as reporter:
-            found = ask(config, reporter=reporter)
+            result = ask(config, reporter=reporter)
         if as_json:
-            typer.echo(to_json_text(found.report))
+            typer.echo(to_json_text(result.report))
         else:
-            _print_counts(Console(), found.report)
-        write_probe(found, out)
+            _print_counts(Console(), result.report)
+        write_probe(result, out)
     if not as_json:
-        typer.echo(_what_next(found.report, out, [word for word in words or () if word.startswith(_SHARED)]))
+        typer.echo(_next_steps(result.report, out, [word for word in words or () if word.startswith(_SHARED)]))
 
 
-def _settings(words: list[str] | None, kind: type[Any]) -> dict[str, Any]:
-    """What the words on the command line set: a file of questions comes first, if there is one."""
+def _settings(words: list[str] | None, config_class: type[Any]) -> dict[str, Any]:
+    """The settings on the command line, after a file of questions if there is one."""
     from efface.config.parse import merge_settings, parse_pairs
 
     source, pairs = source_and_pairs(words)
     first = {} if source is None else {"questions": {"path": source}}
-    return merge_settings(first, parse_pairs(pairs, kind))
+    return merge_settings(first, parse_pairs(pairs, config_class))
 
 
 def _print_counts(console: Any, report: Report) -> None:
-    """A line for each kind of entity, and one for all."""
+    """One row for each kind of entity, and one for all."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     from efface.report.sanitize import one_line
 
-    table = Table(box=box.SIMPLE, title=Text(f"What {one_line(report.model)} knows"), title_justify="left")
+    table = Table(box=box.SIMPLE, title=Text(f"Known to {one_line(report.model)}"), title_justify="left")
     table.add_column("")
-    for name in ("Ques-\ntions", "Says\nthe fact", "Prefers\nthe right\nanswer", "Both", "Enti-\nties", "Known"):
+    for name in ("Ques-\ntions", "Fact in\noutput", "Correct\nanswer\nlikeliest", "Both", "Enti-\nties", "Known"):
         table.add_column(name, justify="right")
     kinds = {kind or "(no kind)": each for kind, each in report.kinds.items()} if len(report.kinds) > 1 else {}
     for name, each in (kinds | {"all": report.total}).items():
@@ -143,12 +143,12 @@ def _print_counts(console: Any, report: Report) -> None:
     console.print(table)
 
 
-def _what_next(report: Report, out: Path, pairs: list[str]) -> str:
-    """What was made, and the command that takes it, with `pairs`."""
+def _next_steps(report: Report, out: Path, pairs: list[str]) -> str:
+    """The paths that were written, and the command that uses them, with the settings `pairs`."""
     parts = report.split.model_dump() if report.split else {}
-    forget, keep, score = (len(names) for names in parts.values())
+    forget, retain, score = (len(names) for names in parts.values())
     words = ["efface", "run", "real-world", "--data-dir", str(out), f"model={report.model}", *pairs, "method=me+gd"]
     return (
-        f"data: {out} ({forget:,} entities to forget, {keep:,} to keep, {score:,} to score)\n"
+        f"data: {out} (entities: {forget:,} in the forget set, {retain:,} in the retain set, {score:,} scored only)\n"
         f"report: {out / 'probe.json'}\nnext: {shlex.join([*words, '--out', f'{out}-run'])}"
     )

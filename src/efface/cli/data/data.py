@@ -1,4 +1,4 @@
-"""The commands `data list`, `data fetch`, `data check` and `data describe`; those that ask a model are in questions."""
+"""`efface data list`, `fetch`, `check` and `describe`; `answers` and `probe`, which run a model, are in `ask`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from efface.cli.common import completion
-from efface.cli.common.options import DataDir, Json, Settings, examples, help_of, interruptible, say, source_and_pairs
+from efface.cli.common.options import (
+    DataDir,
+    Json,
+    Settings,
+    examples,
+    interruptible,
+    print_message,
+    require_subcommand,
+    source_and_pairs,
+)
 from efface.cli.data import ask
 
 if TYPE_CHECKING:
@@ -25,19 +34,19 @@ data.add_typer(ask.app)
     epilog=examples(
         "efface data list",
         "efface data fetch tofu",
-        "efface data check data.forget=gone.csv data.retain=kept.csv",
-        "efface data describe data.forget=gone.csv data.retain=kept.csv model=path/to/model",
+        "efface data check data.forget=forget.csv data.retain=retain.csv",
+        "efface data describe data.forget=forget.csv data.retain=retain.csv model=path/to/model",
         "efface data probe model=path/to/model --out runs/known",
     ),
 )
 def _data(ctx: typer.Context) -> None:
-    """List, fetch, check and describe data; make it of what a model says and knows."""
-    help_of(ctx)
+    """List, download, check, describe or generate data."""
+    require_subcommand(ctx)
 
 
 @data.command(name="list", epilog=examples("efface data list", "efface data list --data-dir path/to/benchmarks"))
 def list_(data_dir: DataDir = None) -> None:
-    """Say which data sets there are, and where."""
+    """List the available data sets and where they are."""
     from rich.console import Console
 
     from efface.data.sources.catalog import catalog
@@ -47,12 +56,12 @@ def list_(data_dir: DataDir = None) -> None:
     for each in catalog(data_dir):
         facts = [("about", each.about), ("questions", each.questions), ("use", " or ".join(each.settings))]
         if each.folder is not None:
-            there = {
+            status = {
                 "complete": f"{each.folder}",
-                "partial": f"only in part, in {each.folder}; `efface data fetch {each.name}` gets the rest",
-                "absent": f"not here; `efface data fetch {each.name}` gets it",
+                "partial": f"incomplete, in {each.folder}; `efface data fetch {each.name}` downloads the rest",
+                "absent": f"not downloaded; `efface data fetch {each.name}` downloads it",
             }
-            facts.append(("here", there[each.presence]))
+            facts.append(("location", status[each.presence]))
         print_key_values(console, each.name, [*facts, ("source", each.source), ("license", each.license)])
 
 
@@ -70,7 +79,7 @@ def fetch(
             metavar="NAME...",
             show_default=False,
             autocompletion=completion.benchmarks,
-            help="What to fetch, as `efface data list` calls it, or all.",
+            help="Names from `efface data list`, or all.",
         ),
     ],
     data_dir: DataDir = None,
@@ -79,20 +88,20 @@ def fetch(
         typer.Option(
             metavar="URL",
             envvar="EFFACE_MIRROR",
-            help="Where else the same folders lie; HTTPS_PROXY names a proxy.",
+            help="Download from a mirror with the same folders; HTTPS_PROXY sets a proxy.",
         ),
     ] = None,
 ) -> None:
     """Download published benchmarks.
 
-    Each file is checked to be the published one; a fetch that was interrupted goes on when it is started again.
+    Each file is verified against its published hash; an interrupted download continues when started again.
     """
     from efface.data.sources.download import default_folder, published, published_benchmark
     from efface.data.sources.download import fetch as fetch_files
 
     chosen = [*published()] if "all" in names else [*dict.fromkeys(names)]
     benchmarks = [published_benchmark(name) for name in chosen]
-    with interruptible("the same command goes on from here"):
+    with interruptible("the same command continues from here"):
         from rich.console import Console
 
         from efface.cli.data.download_bars import shown_downloads
@@ -100,25 +109,25 @@ def fetch(
         console = Console()
         for benchmark in benchmarks:
             with shown_downloads(console) as progress:
-                found = fetch_files(benchmark, data_dir or default_folder(), mirror=mirror, progress=progress)
-            news = f"{len(found.downloaded)} of {len(benchmark.files)} files downloaded"
-            typer.echo(f"{benchmark.name}: {found.folder} ({news})")
+                fetched = fetch_files(benchmark, data_dir or default_folder(), mirror=mirror, progress=progress)
+            counts = f"{len(fetched.downloaded)} of {len(benchmark.files)} files downloaded"
+            typer.echo(f"{benchmark.name}: {fetched.folder} ({counts})")
 
 
 @data.command(
     epilog=examples(
-        "efface data check data.forget=gone.csv",
-        "efface data check data.forget=gone.csv data.forget.columns.question=prompt",
-        "efface data check data.forget=gone.csv model=path/to/model",
+        "efface data check data.forget=forget.csv",
+        "efface data check data.forget=forget.csv data.forget.columns.question=prompt",
+        "efface data check data.forget=forget.csv model=path/to/model",
         "efface data check mine.yaml",
         "efface data check tofu-forget01",
     )
 )
 def check(settings: Settings = None, data_dir: DataDir = None) -> None:
-    """Read data as a run would, and say if it can be used.
+    """Check that a run could use this data.
 
-    Neither model nor method is needed. Where a model is named, everything is tokenized, too, and must fit it;
-    model=null leaves that out.
+    Needs no model and no method. If a model is given, everything is also tokenized and must fit its context length;
+    model=null skips that.
     """
     from efface.config.presets import data_inspection_config
     from efface.data import load_task
@@ -131,27 +140,27 @@ def check(settings: Settings = None, data_dir: DataDir = None) -> None:
 
         check_tokens(task, config, config.model)
     _warn(task, config.data)
-    kept = f"{len(task.retain):,}"
+    retain = f"{len(task.retain):,} in the retain set"
     if config.data.retain == MODEL_ANSWERS:
-        kept = f"the model's answers to {config.data.generic_questions} questions"
+        retain = f"the model's answers to {config.data.generic_questions} questions as the retain set"
     elif not task.retain:
-        kept = "nothing"
+        retain = "no retain set"
     scored = ", ".join(f"{each.name} {len(each.items):,}" for each in task.evaluation)
-    typer.echo(f"{task.name} can be used: {len(task.forget):,} to forget, {kept} to keep; scored: {scored}")
+    typer.echo(f"{task.name} can be used: {len(task.forget):,} in the forget set, {retain}; scored: {scored}")
 
 
 @data.command(
     epilog=examples(
-        "efface data describe data.forget=gone.csv data.retain=kept.csv",
+        "efface data describe data.forget=forget.csv data.retain=retain.csv",
         "efface data describe tofu-forget01 model=path/to/model",
         "efface data describe mine.yaml --json",
     )
 )
 def describe(settings: Settings = None, data_dir: DataDir = None, as_json: Json = False) -> None:
-    """Count and measure what is to be forgotten and kept.
+    """Print statistics of the forget set and the retain set.
 
-    It tells lengths (in tokens of model=..., if one is named), repetitions, what forget and retain set share, and what
-    can be scored.
+    Lengths (in tokens if model=... is given, else characters), repetitions, the overlap of both sets, and which metrics
+    can be computed.
     """
     from efface.config.presets import data_inspection_config
     from efface.data import load_task
@@ -177,11 +186,11 @@ def describe(settings: Settings = None, data_dir: DataDir = None, as_json: Json 
 
 
 def _warn(task: Task, config: DataConfig) -> None:
-    """Say what the user should hear about the data."""
+    """Print warnings about the data."""
     for warning in task.warnings:
-        say(f"warning: {warning}")
+        print_message(f"warning: {warning}")
     if not task.retain and config.retain is None:
-        say(
-            "warning: there is nothing to keep, so only methods that forget alone can be used (me, ga, npo and so on); "
-            "give data.retain=FILE, or data.retain=model-answers for the model's own answers"
+        print_message(
+            "warning: there is no retain set, so only methods without a retain regularizer (me, ga, npo, ...) can be "
+            "used; set data.retain=FILE, or data.retain=model-answers for the model's answers to generic questions"
         )

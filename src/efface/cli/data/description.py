@@ -1,4 +1,4 @@
-"""What `efface data describe` prints."""
+"""The description of a task -> the tables that `efface data describe` prints."""
 
 from __future__ import annotations
 
@@ -23,23 +23,22 @@ from efface.report.sanitize import one_line
 _LONGEST_SAMPLE = 200
 _LONGEST_TURN = 80
 _TURNS = 4
-"""So many messages before a question are shown, the last ones."""
+"""Number of messages before a question that are shown, counted from the last."""
 
 
 def print_description(console: Console, description: Description) -> None:
-    """Sets, what they share, what can be scored, and the first items as the model would see them."""
-    trained = {"to forget": description.forget, "to keep": description.retain}
+    """Print the sets, their overlap, which metrics can be computed, and the first items as the model sees them."""
+    trained = {"forget set": description.forget, "retain set": description.retain}
     scored = {f"scored: {name}": each for name, each in description.evaluation.items()}
     for name, each in (trained | scored).items():
         if each is not None:
             print_key_values(console, f"{description.task}, {name}", _set_facts(each))
     if description.retain is not None:
-        print_key_values(console, "Both to forget and to keep", _overlap_facts(description.overlap))
-    can_be_scored = [(metric, description.missing.get(metric, "yes")) for metric in METRICS]
-    print_key_values(console, "What can be scored, as far as the data goes", can_be_scored)
+        print_key_values(console, "Overlap of forget set and retain set", _overlap_facts(description.overlap))
+    computable = [(metric, description.missing.get(metric, "yes")) for metric in METRICS]
+    print_key_values(console, "Metrics that can be computed from this data", computable)
     for sample in description.samples:
-        what = "to forget" if sample.set == "forget" else "to keep"
-        print_key_values(console, f"{sample.id} ({what})", _sample_facts(sample))
+        print_key_values(console, f"{sample.id} ({sample.set} set)", _sample_facts(sample))
 
 
 def _set_facts(each: SetDescription) -> Iterator[tuple[str, str]]:
@@ -53,14 +52,14 @@ def _set_facts(each: SetDescription) -> Iterator[tuple[str, str]]:
 def _count_facts(kind: ItemType, count: int, conversations: int) -> str:
     if kind != "conversations":
         return pluralize(count, kind.removesuffix("s"))
-    talks = pluralize(conversations, "conversation")
-    return talks if count == conversations else f"{talks} with {pluralize(count, 'answer')}"
+    text = pluralize(conversations, "conversation")
+    return text if count == conversations else f"{text} with {pluralize(count, 'answer')}"
 
 
 def _wrong_answers(wrong: WrongAnswers) -> str:
     if wrong.minimum == wrong.maximum:
-        return f"{wrong.minimum} a question"
-    return f"{wrong.minimum} to {wrong.maximum} a question"
+        return f"{wrong.minimum} per question"
+    return f"{wrong.minimum} to {wrong.maximum} per question"
 
 
 def _sample_facts(sample: Sample) -> Iterator[tuple[str, str]]:
@@ -79,19 +78,20 @@ def _sample_facts(sample: Sample) -> Iterator[tuple[str, str]]:
 
 def _lengths(lengths: Lengths) -> str:
     text = (
-        f"{lengths.minimum:,} to {lengths.maximum:,} each, half of them up to {lengths.median:,}, 95 % up to "
+        f"{lengths.minimum:,} to {lengths.maximum:,} per item, median {lengths.median:,}, 95th percentile "
         f"{lengths.p95:,}"
     )
     if lengths.limit is None:
         return text
-    return f"{text}; {lengths.beyond_limit or 'none'} beyond the limit of {lengths.limit:,}"
+    return f"{text}; {lengths.beyond_limit or 'none'} over the limit of {lengths.limit:,}"
 
 
 def _overlap_facts(overlap: Overlap) -> Iterator[tuple[str, str]]:
-    yield "questions", f"{overlap.same_question:,} (with different answers)"
+    yield "questions", f"{overlap.same_question:,} in both (with different answers)"
     shared = overlap.first_shared
     example = f", such as {shared.forget} and {shared.retain}: {shared.words!r}" if shared else ""
     yield (
         "wording",
-        f"{overlap.shared_words:,} answers to forget share {RUN_OF_WORDS} words in a row with one to keep{example}",
+        f"{overlap.shared_words:,} answers of the forget set share {RUN_OF_WORDS} consecutive words "
+        f"with one of the retain set{example}",
     )

@@ -1,1 +1,1 @@
-"""Commands that look at what came out: evaluate, score, report, leaderboard, downstream, chat, push."""
+"""Commands that use a trained model or its records: evaluate, score, report, leaderboard, downstream, chat, push."""

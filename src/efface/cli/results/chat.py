@@ -1,4 +1,4 @@
-"""The command chat: the same question to the model before and after."""
+"""`efface chat`: the same question to the model before and after unlearning."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from efface.cli.common.options import DataDir, examples, interruptible, say
+from efface.cli.common.options import DataDir, examples, interruptible, print_message
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 Device = Literal["auto", "cpu", "cuda"]
-_HERE = ("127.0.0.1", "localhost", "::1")
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 @app.command(
@@ -34,60 +34,62 @@ def chat(
         Path, typer.Argument(metavar="RUN", show_default=False, help="The folder of a run, or of a queue of requests.")
     ],
     *,
-    terminal: Annotated[bool, typer.Option("--terminal", help="Talk here instead of on a page.")] = False,
+    terminal: Annotated[bool, typer.Option("--terminal", help="Chat in the terminal instead of on a page.")] = False,
     host: Annotated[
-        str, typer.Option(metavar="ADDRESS", help="Where the page is served; others reach this machine's address, too.")
+        str,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Address to serve the page on; the default is this machine only.",
+        ),
     ] = "127.0.0.1",
-    port: Annotated[
-        int, typer.Option(metavar="N", min=0, max=65535, help="The page's port; 0 takes any that is free.")
-    ] = 0,
-    device: Annotated[Device, typer.Option(help="Where both models compute.")] = "auto",
+    port: Annotated[int, typer.Option(metavar="N", min=0, max=65535, help="Port of the page; 0: any free one.")] = 0,
+    device: Annotated[Device, typer.Option(help="Device of both models.")] = "auto",
     before: Annotated[
         str | None,
-        typer.Option(metavar="MODEL", help="The model before, where it no longer is where the run found it."),
+        typer.Option(metavar="MODEL", help="The model before unlearning, if it was moved since the run."),
     ] = None,
     max_new_tokens: Annotated[
-        int | None, typer.Option(metavar="N", min=1, max=1024, help="Most tokens of an answer; by default the run's.")
+        int | None,
+        typer.Option(metavar="N", min=1, max=1024, help="Maximum tokens of an answer; default: as in the run."),
     ] = None,
-    temperature: Annotated[
-        float, typer.Option(min=0, max=2, help="0 says what is likeliest; more draws, by the seed.")
-    ] = 0,
-    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of what is drawn, with --temperature.")] = 0,
+    temperature: Annotated[float, typer.Option(min=0, max=2, help="Sampling temperature; 0: greedy decoding.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of sampling, with --temperature.")] = 0,
     data_dir: DataDir = None,
 ) -> None:
-    """Ask the model before unlearning and the one after it the same, side by side.
+    """Chat with the model before and after unlearning.
 
-    A page on this machine alone, or --terminal. Shows what else might have come, too, and offers questions from what
-    was forgotten, what was kept and beyond. Nothing is written.
+    Both answer the same question, side by side. Serves a page on this machine only, or chats in the terminal. Also
+    shows likely alternative tokens, and suggests questions from the forget set, the retain set and outside both.
+    Nothing is written.
     """
     with interruptible("nothing was written"):
         from rich.console import Console
 
         from efface.chat.load_run import load_unlearned_run
 
-        found = load_unlearned_run(run)
-        settings = _settings(found, max_new_tokens, temperature, seed)
+        unlearned = load_unlearned_run(run)
+        settings = _settings(unlearned, max_new_tokens, temperature, seed)
         console = Console()
-        talking = _open(console, found, before=before, device=device, data_dir=data_dir)
+        session = _open(console, unlearned, before=before, device=device, data_dir=data_dir)
         if terminal:
-            _talk(talking, console, settings)
+            _chat_in_terminal(session, console, settings)
         else:
-            _serve(talking, run, found, settings, host=host, port=port)
+            _serve(session, run, unlearned, settings, host=host, port=port)
 
 
-def _settings(found: UnlearnedRun, max_new_tokens: int | None, temperature: float, seed: int) -> ChatRequest:
-    """All of a question but the question."""
+def _settings(unlearned: UnlearnedRun, max_new_tokens: int | None, temperature: float, seed: int) -> ChatRequest:
+    """A request without its question: the settings of generation."""
     from efface.chat.messages import MOST_NEW_TOKENS, ChatRequest
 
-    most = max_new_tokens or min(found.settings.evaluate.max_new_tokens, MOST_NEW_TOKENS)
+    limit = max_new_tokens or min(unlearned.settings.evaluate.max_new_tokens, MOST_NEW_TOKENS)
     return ChatRequest.model_construct(
-        preset=None, question=None, earlier=(), max_new_tokens=most, temperature=temperature, seed=seed
+        preset=None, question=None, earlier=(), max_new_tokens=limit, temperature=temperature, seed=seed
     )
 
 
 def _open(
     console: Console,
-    found: UnlearnedRun,
+    unlearned: UnlearnedRun,
     *,
     before: str | None,
     device: Device,
@@ -99,38 +101,38 @@ def _open(
     from efface.progress.quiet_libraries import quiet_libraries
 
     with quiet_libraries(), ConsoleReporter(console) as reporter:
-        presets = suggested_questions(found.settings.data, found.records, data_dir)
-        return open_chat(found, presets, before=before, device=device, reporter=reporter)
+        presets = suggested_questions(unlearned.settings.data, unlearned.records, data_dir)
+        return open_chat(unlearned, presets, before=before, device=device, reporter=reporter)
 
 
-def _talk(talking: Chat, console: Console, settings: ChatRequest) -> None:
+def _chat_in_terminal(session: Chat, console: Console, settings: ChatRequest) -> None:
     from contextlib import suppress
 
     from efface.chat.terminal import Terminal
 
     with suppress(ImportError):
         import readline  # noqa: F401 - lets `input` edit its line
-    Terminal(talking, console, settings, lambda: input("> ")).talk()
+    Terminal(session, console, settings, lambda: input("> ")).talk()
 
 
-def _serve(talking: Chat, run: Path, found: UnlearnedRun, settings: ChatRequest, *, host: str, port: int) -> None:
+def _serve(session: Chat, run: Path, unlearned: UnlearnedRun, settings: ChatRequest, *, host: str, port: int) -> None:
     from efface.chat.server import ChatServer, serve
 
     facts = {
-        "facts": _facts(run, found),
+        "facts": _title(run, unlearned),
         "max_new_tokens": settings.max_new_tokens,
         "temperature": settings.temperature,
         "seed": settings.seed,
     }
-    server = ChatServer(talking, facts, host=host, port=port)
-    if host not in _HERE:
-        say(f"whoever reaches {host} and knows this address may ask; what they ask is not encrypted")
+    server = ChatServer(session, facts, host=host, port=port)
+    if host not in _LOOPBACK:
+        print_message(f"warning: anyone who can reach {host} can use this page, and the connection is not encrypted")
     typer.echo(f"chat: {server.url} (Ctrl-C ends it)")
     sys.stdout.flush()
     serve(server)
 
 
-def _facts(run: Path, found: UnlearnedRun) -> str:
-    """The run in a line."""
-    what = f"{run}, request {found.request}" if found.request else str(run)
-    return f"{what}: {found.settings.model} before and after {found.settings.method}"
+def _title(run: Path, unlearned: UnlearnedRun) -> str:
+    """The run in one line."""
+    name = f"{run}, request {unlearned.request}" if unlearned.request else str(run)
+    return f"{name}: {unlearned.settings.model} before and after {unlearned.settings.method}"

@@ -1,4 +1,4 @@
-"""Command that scores a model on tasks of lm-evaluation-harness: downstream."""
+"""`efface downstream`: a model's scores on tasks of lm-evaluation-harness."""
 
 from __future__ import annotations
 
@@ -34,19 +34,20 @@ def downstream(
             metavar="[CONFIG] TASK|KEY=VALUE",
             show_default=False,
             autocompletion=completion.pairs,
-            help="A YAML file, if any, then tasks and settings in any order. Tasks are those of lm-evaluation-harness "
-            "or of the folder downstream.include; without any, the five of the paper: arc_challenge, mmlu, "
-            "truthfulqa_mc1, triviaqa and gsm8k.",
+            help="A YAML file, if any, then tasks and settings in any order. Tasks are names of lm-evaluation-harness "
+            "or of the folder downstream.include; default: the five of the paper: arc_challenge, mmlu, truthfulqa_mc1, "
+            "triviaqa and gsm8k.",
         ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Score one model on ARC, MMLU and other tasks of lm-evaluation-harness.
+    """Score one model on ARC, MMLU and other tasks.
 
-    Needs the extra downstream. Data sets come from the hub or the cache of `datasets`, or lie beside your own tasks.
+    The tasks are those of lm-evaluation-harness or custom ones. Needs the extra `downstream`. Data sets come from
+    the hub, the cache of `datasets` or the folder of custom tasks.
     """
     config = downstream_config(words or [])
-    with interruptible("nothing was written; the same command starts anew"):
+    with interruptible("nothing was written; run the same command again"):
         from rich.console import Console
 
         from efface.commands.downstream import downstream_model
@@ -64,7 +65,15 @@ def downstream(
 
 
 def downstream_config(words: list[str]) -> DownstreamRunConfig:
-    """The settings that the command's words stand for. Raises `EffaceError` for what they cannot mean."""
+    """The settings of a command line of `efface downstream`.
+
+    Args:
+        words: A YAML file, if any, then names of tasks and key=value pairs in any order.
+
+    Raises:
+        EffaceError: A setting is unknown, invalid or missing.
+
+    """
     from efface.config.commands import DownstreamRunConfig
     from efface.config.parse import merge_settings, parse_pairs, read_yaml, validate_config
 

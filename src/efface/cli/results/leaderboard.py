@@ -1,4 +1,4 @@
-"""The command leaderboard: several models side by side."""
+"""`efface leaderboard`: runs and eval logs -> a ranking, or the differences of two."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def leaderboard(
         typer.Argument(
             metavar="DIR...",
             show_default=False,
-            help="Folders to look through for runs, evaluations and eval logs in TOFU's format; or these themselves.",
+            help="Folders to search for runs, evaluations and eval logs in TOFU's format; or single ones of these.",
         ),
     ],
     *,
@@ -43,11 +43,12 @@ def leaderboard(
         bool,
         typer.Option(
             "--differences",
-            help="Which questions changed most between two models, or before and after a single run.",
+            help="Show the questions that changed most between two models, or before and after a single run.",
         ),
     ] = False,
     draws: Annotated[
-        int, typer.Option(metavar="N", min=100, max=10_000, help="Resamples of the questions behind the intervals.")
+        int,
+        typer.Option(metavar="N", min=100, max=10_000, help="Bootstrap resamples for the intervals."),
     ] = 1000,
     form: Annotated[
         Literal["markdown", "csv", "latex"] | None,
@@ -55,12 +56,13 @@ def leaderboard(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Rank runs and eval logs, with confidence intervals and the Pareto front; no model is needed.
+    """Rank runs and eval logs; no model is needed.
 
-    What was asked other questions, or scored by another judge, has a table of its own.
+    Shows confidence intervals and the Pareto front. Models with other questions or another judge are ranked in a
+    separate table.
     """
     if as_json and form is not None:
-        raise EffaceError("--json and --format exclude each other; give one of them")
+        raise EffaceError("--json and --format exclude each other; use one of them")
     from rich.console import Console
 
     from efface.scores.leaderboard import leaderboard as scores
@@ -68,24 +70,24 @@ def leaderboard(
     if differences:
         from efface.report.differences import flat_differences, print_differences
 
-        changed = scores.compare(paths, definition=definition)
+        differing = scores.compare(paths, definition=definition)
         if as_json:
-            _print_json(changed.model_dump(by_alias=True))
+            _print_json(differing.model_dump(by_alias=True))
         elif form is not None:
-            typer.echo(flat_differences(form, changed), nl=False)
+            typer.echo(flat_differences(form, differing), nl=False)
         else:
-            print_differences(Console(), changed)
+            print_differences(Console(), differing)
         return
     from efface.report.leaderboard import flat_leaderboard, print_leaderboard
 
-    found = scores.leaderboard(paths, definition=definition, draws=draws)
+    ranking = scores.leaderboard(paths, definition=definition, draws=draws)
     if as_json:
-        _print_json(found.model_dump(by_alias=True))
+        _print_json(ranking.model_dump(by_alias=True))
     elif form is not None:
-        typer.echo(flat_leaderboard(form, found), nl=False)
+        typer.echo(flat_leaderboard(form, ranking), nl=False)
     else:
-        print_leaderboard(Console(), found)
+        print_leaderboard(Console(), ranking)
 
 
-def _print_json(found: object) -> None:
-    typer.echo(json.dumps(found, indent=2, allow_nan=False))
+def _print_json(value: object) -> None:
+    typer.echo(json.dumps(value, indent=2, allow_nan=False))

@@ -1,4 +1,4 @@
-"""The command `push`."""
+"""`efface push`: a run's model -> a repository on the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -26,23 +26,21 @@ def push(
         typer.Argument(metavar="RUN", show_default=False, help="The folder of a finished run, or of a model."),
     ],
     repo: Annotated[
-        str, typer.Argument(metavar="OWNER/NAME", show_default=False, help="Where on the Hugging Face hub.")
+        str, typer.Argument(metavar="OWNER/NAME", show_default=False, help="The repository on the Hugging Face hub.")
     ],
     *,
-    public: Annotated[
-        bool, typer.Option("--public", help="Let everyone see a new repository; otherwise it is private.")
-    ] = False,
+    public: Annotated[bool, typer.Option("--public", help="Make a new repository public; default: private.")] = False,
     adapter: Annotated[
         bool, typer.Option("--adapter", help="Upload the run's LoRA adapter instead of its merged model.")
     ] = False,
     revision: Annotated[
-        str | None, typer.Option(metavar="BRANCH", help="A branch, made where it is missing; otherwise the main one.")
+        str | None, typer.Option(metavar="BRANCH", help="A branch, created if needed; default: main.")
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before uploading.")] = False,
 ) -> None:
     """Upload a run's model to the Hugging Face hub.
 
-    Weights, settings, tokenizer and card go there, and nothing else of the run.
+    Uploads weights, model config, tokenizer and model card, and nothing else of the run.
     """
     from efface.commands.push import files_to_push
     from efface.commands.push import push as push_model
@@ -51,18 +49,19 @@ def push(
 
     files = files_to_push(run, adapter=adapter)
     total = sum(file.stat().st_size for file in files)
-    where = f"{repo}, branch {revision}" if revision else repo
-    typer.echo(
-        one_line(f"{format_bytes(total)} go to {where}, {'for everyone to see' if public else 'private if it is new'}:")
-    )
+    destination = f"{repo}, branch {revision}" if revision else repo
+    visibility = "public" if public else "private if it is new"
+    typer.echo(one_line(f"to upload to {destination} ({visibility}), {format_bytes(total)}:"))
     for file in files:
         typer.echo(one_line(f"  {file} ({format_bytes(file.stat().st_size)})"))
     if not yes:
         if not sys.stdin.isatty():
-            raise EffaceError("nothing was pushed, as there is no terminal to ask; say --yes to push without asking")
+            raise EffaceError(
+                "nothing was pushed: there is no terminal to confirm in; add --yes to push without asking"
+            )
         if not typer.confirm("Upload them?"):
             typer.echo("nothing was pushed")
             raise typer.Exit(1)
-    with interruptible("whether it was pushed, the hub's page tells"):
+    with interruptible("check on the hub whether it was pushed"):
         url = push_model(run, repo, private=not public, adapter=adapter, revision=revision)
     typer.echo(f"pushed: {url}")

@@ -1,4 +1,4 @@
-"""The command that shows runs as one page, or as tables for papers."""
+"""`efface report`: runs -> one page, or tables for papers."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def report(
             metavar="RUN",
             show_default=False,
             help="Folders of runs, of queues of requests, or of efface evaluate, such as that of a retrained model. "
-            "A run may still be going.",
+            "A run may still be in progress.",
         ),
     ],
     *,
@@ -45,34 +45,34 @@ def report(
         typer.Option(
             metavar="FILE",
             show_default=False,
-            help="Where it goes. Without it, a page goes to report.html: in the folder of a single run, or here; "
-            "tables are printed.",
+            help="The file to write. Default: a page is written to report.html, in the folder of a single run or else "
+            "in the working directory; tables are printed.",
         ),
     ] = None,
     form: Annotated[
         Literal["html", "markdown", "csv", "latex"],
         typer.Option(
             "--format",
-            help="html: one page for any browser, which needs no network; markdown, csv, latex: tables; csv has the "
-            "single questions, too.",
+            help="html: one page for any browser, which needs no network; markdown, csv, latex: tables; csv also has "
+            "one row per question.",
         ),
     ] = "html",
 ) -> None:
-    """Show what was forgotten and what broke, as one page."""
+    """Show what was forgotten and what was damaged, as one page."""
     if out is not None:
-        _check(out, form)
+        _check_suffix(out, form)
     from efface.report.page.load_run import load_report_run
 
-    found = [load_report_run(run) for run in _different(runs)]
+    loaded = [load_report_run(run) for run in _without_duplicates(runs)]
     if form == "html":
         from efface.report.page.html import page
 
-        text = page(found, version=__version__)
-        out = out or (runs[0] if len(found) == 1 else Path()) / "report.html"
+        text = page(loaded, version=__version__)
+        out = out or (runs[0] if len(loaded) == 1 else Path()) / "report.html"
     else:
         from efface.report.page.paper_tables import papers, spreadsheet
 
-        text = spreadsheet(found) if form == "csv" else papers(found, form)
+        text = spreadsheet(loaded) if form == "csv" else papers(loaded, form)
     if out is None:
         typer.echo(text, nl=False)
         return
@@ -82,16 +82,16 @@ def report(
     typer.echo(f"report: {out}")
 
 
-def _check(out: Path, form: str) -> None:
-    """Refuse a file of another kind: it might be a part of a run."""
+def _check_suffix(out: Path, form: str) -> None:
+    """Refuse a file with another suffix: it might be part of a run."""
     if out.is_dir():
         raise EffaceError(f"--out {out} is a folder; give the name of a file")
     if out.suffix.lower() not in _SUFFIXES[form]:
-        fitting = next((each for each, suffixes in _SUFFIXES.items() if out.suffix.lower() in suffixes), None)
-        hint = f"add --format {fitting}" if fitting else f"let it end in {_SUFFIXES[form][0]}"
+        matching = next((each for each, suffixes in _SUFFIXES.items() if out.suffix.lower() in suffixes), None)
+        hint = f"add --format {matching}" if matching else f"use a name that ends in {_SUFFIXES[form][0]}"
         raise EffaceError(f"--out {out} does not look like {form}; {hint}")
 
 
-def _different(runs: list[Path]) -> list[Path]:
-    """Each folder once, in the order given."""
+def _without_duplicates(runs: list[Path]) -> list[Path]:
+    """Each folder once, in the given order."""
     return list({run.absolute(): run for run in runs}.values())

@@ -1,1 +1,1 @@
-"""Commands that make a model forget: run, unlearn, finetune, demo, request, sweep; and what comes before: presets, doctor."""
+"""Commands that train a model, or prepare it: run, unlearn, finetune, demo, request, sweep; presets, doctor."""

@@ -1,4 +1,4 @@
-"""The command doctor: what is installed, whether a run fits here and what it will take."""
+"""`efface doctor`: this machine and a run's settings -> what is installed, whether the run fits, and its cost."""
 
 from __future__ import annotations
 
@@ -28,29 +28,28 @@ app = typer.Typer()
 def doctor(
     settings: Settings = None,
     data_dir: DataDir = None,
-    steps: Annotated[
-        int, typer.Option(metavar="N", min=0, help="Optimizer steps to measure a run on; 0 measures nothing.")
-    ] = 2,
+    steps: Annotated[int, typer.Option(metavar="N", min=0, help="Optimizer steps to measure; 0: measure nothing.")] = 2,
     as_json: Json = False,
 ) -> None:
-    """Look at this machine and, given a run's settings, whether the run fits and what it will take.
+    """Check this machine, and whether a run fits on it.
 
-    Ends with exit code 2 where something stops the run. Nothing is written.
+    Given a run's settings, estimates its memory and time. Exit code 2 if something prevents the run. Nothing is
+    written.
     """
     from efface.config.presets import run_config
 
     config = run_config(*source_and_pairs(settings)) if settings else None
     with interruptible("nothing was written"):
-        found = _examine(config, data_dir=data_dir, steps=steps)
+        diagnosis = _examine(config, data_dir=data_dir, steps=steps)
         if as_json:
-            typer.echo(json.dumps({"schema": 1, **found.model_dump()}, indent=2, allow_nan=False))
+            typer.echo(json.dumps({"schema": 1, **diagnosis.model_dump()}, indent=2, allow_nan=False))
         else:
             from rich.console import Console
 
             from efface.preflight.tables import print_diagnosis
 
-            print_diagnosis(Console(), found)
-    _refuse(found)
+            print_diagnosis(Console(), diagnosis)
+    _raise_problems(diagnosis)
 
 
 def _examine(config: RunConfig | None, *, data_dir: Path | None, steps: int) -> Diagnosis:
@@ -66,9 +65,9 @@ def _examine(config: RunConfig | None, *, data_dir: Path | None, steps: int) -> 
         return examine_run(config, data_dir=data_dir, steps=steps, reporter=reporter)
 
 
-def _refuse(found: Diagnosis) -> None:
-    """Raise `EffaceError` with what stops the run, the first of it where it is much."""
-    if not (problems := found.problems):
+def _raise_problems(diagnosis: Diagnosis) -> None:
+    """Raise the first problem that prevents the run, if there is one."""
+    if not (problems := diagnosis.problems):
         return
     others = f" ({len(problems) - 1} more above)" if len(problems) > 1 else ""
     raise EffaceError(f"this run cannot start: {problems[0].text}{others}")

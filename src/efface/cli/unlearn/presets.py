@@ -1,4 +1,4 @@
-"""The command `presets`."""
+"""`efface presets`: names of presets, or the settings of one as a config file."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def presets(
             metavar="NAME|KEY=VALUE",
             show_default=False,
             autocompletion=completion.settings,
-            help="A preset to show, then settings over it, such as method=me+gd or recipe=published.",
+            help="A preset to show, then settings that override it, such as method=me+gd or recipe=published.",
         ),
     ] = None,
 ) -> None:
@@ -44,9 +44,9 @@ def presets(
 
     console = Console()
     for name in preset_names():
-        found = preset(name)
-        facts = [("about", found.about)]
-        if found.methods:
-            facts.append(("tuned", f"{', '.join(found.methods)}; other methods take the paper's defaults"))
-        facts.append(("recipes", "ours, published" if found.published else "ours"))
+        current = preset(name)
+        facts = [("about", current.about)]
+        if current.methods:
+            facts.append(("tuned", f"{', '.join(current.methods)}; other methods use the paper's defaults"))
+        facts.append(("recipes", "ours, published" if current.published else "ours"))
         print_key_values(console, name, facts)

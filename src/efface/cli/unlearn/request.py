@@ -1,4 +1,4 @@
-"""Requests that are unlearned in turn: what `efface run` does with several, and the command `request add`."""
+"""`efface request add`, and `efface run` with several requests: unlearned one after another."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from efface.cli.common.dry_run import show_dry_run
-from efface.cli.common.options import DataDir, DryRun, examples, help_of, interruptible
+from efface.cli.common.options import DataDir, DryRun, examples, interruptible, require_subcommand
 from efface.folders import QueuePaths
 
 if TYPE_CHECKING:
@@ -23,16 +23,16 @@ app.add_typer(request, name="request")
 
 @request.callback(
     invoke_without_command=True,
-    epilog=examples("efface request add runs/queue gone.csv", "efface request add runs/queue 4"),
+    epilog=examples("efface request add runs/queue next.csv", "efface request add runs/queue 4"),
 )
 def _request(ctx: typer.Context) -> None:
-    """Add a request to those that a run has unlearned."""
-    help_of(ctx)
+    """Add a request to a queue."""
+    require_subcommand(ctx)
 
 
 @request.command(
     epilog=examples(
-        "efface request add runs/queue gone.csv",
+        "efface request add runs/queue next.csv",
         "efface request add runs/queue 4 --dry-run",
     )
 )
@@ -40,35 +40,44 @@ def add(
     run: Annotated[
         Path, typer.Argument(metavar="RUN", show_default=False, help="The folder of a run with continual.requests.")
     ],
-    what: Annotated[
+    added: Annotated[
         str,
         typer.Argument(
             metavar="REQUEST",
             show_default=False,
-            help="What to forget now: a file like those before, or the number of a task of the run's benchmark.",
+            help="What to forget next: a file, as in the requests before, or the number of a task of the benchmark.",
         ),
     ],
     data_dir: DataDir = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Unlearn one more request, from the model that the last one left.
+    """Unlearn one more request, starting from the model after the last one.
 
-    Requests that were interrupted before are finished first; the same command again goes on with its own.
+    Unfinished earlier requests are completed first. After an interruption, the same command continues.
     """
     from efface.continual.queue import append_request
     from efface.data.config import FileConfig
 
-    asked = int(what) if what.isdecimal() else FileConfig(path=what)
-    config = append_request(run, asked)
-    run_requests(config, run, data_dir=data_dir, resume=True, dry_run=dry_run, remedy="go on with the same command")
+    config = append_request(run, int(added) if added.isdecimal() else FileConfig(path=added))
+    run_requests(config, run, data_dir=data_dir, resume=True, dry_run=dry_run, remedy="continue with the same command")
 
 
 def run_requests(
     config: RunConfig, out: Path, *, data_dir: Path | None, resume: bool, dry_run: bool, remedy: str
 ) -> None:
-    """Unlearn the requests of `config` that are not done yet, and show how all of them stand.
+    """Unlearn the requests of `config` that are not done yet, and print the scores of all.
 
-    `remedy`: how to go on where the user interrupts it.
+    Args:
+        config: Settings with `continual.requests`.
+        out: The folder of the queue.
+        data_dir: The folder of the benchmarks; None: the default.
+        resume: Continue the queue in `out`.
+        dry_run: Print the plan only.
+        remedy: How to continue, for the message after an interruption.
+
+    Raises:
+        EffaceError: The settings, the data or the folder cannot be used.
+
     """
     if dry_run:
         from efface.preflight.dry_run import plan_queue

@@ -1,4 +1,4 @@
-"""The command sweep: a whole grid of runs, and one table."""
+"""`efface sweep`: a grid of settings -> one run for each combination, and one table."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def sweep(
         typer.Argument(
             metavar="SPEC",
             show_default=False,
-            help="A YAML file: the target, the settings of all runs, the grid and what to compare with. Paths in it "
-            "start from the working directory.",
+            help="A YAML file: target, settings of all runs, grid and baselines. Paths in it are relative to the "
+            "working directory.",
         ),
     ],
     out: Annotated[
@@ -42,7 +42,7 @@ def sweep(
             "--out",
             metavar="DIR",
             show_default=False,
-            help="The sweep's folder; what earlier sweeps made in it is not made again.",
+            help="The folder of the sweep; runs that are already in it are not repeated.",
         ),
     ],
     settings: Annotated[
@@ -51,8 +51,8 @@ def sweep(
             metavar="KEY=VALUE",
             show_default=False,
             autocompletion=completion.pairs,
-            help="Settings of every run, over those in SPEC, such as train.epochs=3; with `target.` in front, settings "
-            "of the model that they start from.",
+            help="Settings of every run that override those in SPEC, such as train.epochs=3; with the prefix "
+            "`target.`, settings of the model that all runs start from.",
         ),
     ] = None,
     *,
@@ -62,59 +62,59 @@ def sweep(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Make every combination of a grid of settings, and one table with mean and spread over seeds.
+    """Run a grid of settings, and print one table.
 
-    Goes on where it was stopped. What DIR holds is known by content: settings, model, data and plug-ins. Ends with
-    exit code 1 where a run failed; the next call tries it again.
+    The table has mean and spread over seeds. Continues where it was interrupted: finished runs in DIR are
+    recognized by settings, model, data and plug-ins. Exit code 1 if a run failed; the next call tries it again.
     """
     from efface.sweep.spec import read_spec
 
-    wanted = read_spec(spec, settings or [])
-    with interruptible("nothing was written" if dry_run else "the same command goes on"):
+    sweep_spec = read_spec(spec, settings or [])
+    with interruptible("nothing was written" if dry_run else "continue with the same command"):
         if dry_run:
-            _outline(wanted, out, data_dir, as_json=as_json)
+            _print_plan(sweep_spec, out, data_dir, as_json=as_json)
         else:
-            _sweep(wanted, out, data_dir, as_json=as_json)
+            _run_sweep(sweep_spec, out, data_dir, as_json=as_json)
 
 
-def _sweep(spec: SweepSpec, out: Path, data_dir: Path | None, *, as_json: bool) -> None:
+def _run_sweep(spec: SweepSpec, out: Path, data_dir: Path | None, *, as_json: bool) -> None:
     from rich.console import Console
 
     from efface.folders import SweepPaths
     from efface.progress.console import ConsoleReporter
-    from efface.sweep.sweep import sweep as make
+    from efface.sweep.sweep import sweep as run_sweep
     from efface.sweep.table import print_sweep_table
 
     with ConsoleReporter(Console(stderr=as_json)) as reporter:
-        made = make(spec, out, data_dir=data_dir, reporter=reporter)
+        result = run_sweep(spec, out, data_dir=data_dir, reporter=reporter)
     if as_json:
-        typer.echo(json.dumps(made.to_json(), indent=2, allow_nan=False))
+        typer.echo(json.dumps(result.to_json(), indent=2, allow_nan=False))
     else:
-        print_sweep_table(Console(), made.table)
+        print_sweep_table(Console(), result.table)
         paths = SweepPaths(out)
         typer.echo(f"runs: {paths.log}\ntable: {paths.table}")
-    if made.table.failures:
+    if result.table.failures:
         raise typer.Exit(1)
 
 
-def _outline(spec: SweepSpec, out: Path, data_dir: Path | None, *, as_json: bool) -> None:
+def _print_plan(spec: SweepSpec, out: Path, data_dir: Path | None, *, as_json: bool) -> None:
     from efface.sweep.dry_run import dry_run_sweep
 
-    found = dry_run_sweep(spec, out, data_dir=data_dir)
+    plan = dry_run_sweep(spec, out, data_dir=data_dir)
     if as_json:
-        typer.echo(json.dumps({"schema": 1, **found.model_dump()}, indent=2))
+        typer.echo(json.dumps({"schema": 1, **plan.model_dump()}, indent=2))
         return
     from rich.console import Console
 
     from efface.report.key_values import print_key_values
 
-    print_key_values(Console(), "Dry run: nothing was trained or written", _facts(found))
+    print_key_values(Console(), "Dry run: nothing was trained or written", _facts(plan))
 
 
-def _facts(found: SweepPlanSummary) -> Iterator[tuple[str, str]]:
+def _facts(plan: SweepPlanSummary) -> Iterator[tuple[str, str]]:
     from efface.report.key_values import pluralize
 
-    states = ", ".join(f"{count} {state}" for state, count in found.counts().items())
-    yield "in all", f"{pluralize(len(found.runs), 'run')}: {states}"
-    for each in ([found.target] if found.target else []) + found.runs + found.baselines:
+    states = ", ".join(f"{count} {state}" for state, count in plan.counts().items())
+    yield "in all", f"{pluralize(len(plan.runs), 'run')}: {states}"
+    for each in ([plan.target] if plan.target else []) + plan.runs + plan.baselines:
         yield each.state, each.what + (f": {each.folder}" if each.folder else "")

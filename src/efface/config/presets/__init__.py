@@ -1,4 +1,4 @@
-"""Ready settings by name: YAML files beside this module."""
+"""The name of a preset -> settings: YAML files in this folder."""
 
 from __future__ import annotations
 

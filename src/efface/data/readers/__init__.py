@@ -1,1 +1,1 @@
-"""A user's files, folders and datasets as rows. No torch."""
+"""Files, folders and data sets of a user -> rows. No torch."""

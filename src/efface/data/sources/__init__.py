@@ -1,1 +1,1 @@
-"""What a task can be made of: TOFU, real people, generated authors, a user's files. No torch."""
+"""TOFU, real-world entities, synthetic authors or a user's files -> a task. No torch."""

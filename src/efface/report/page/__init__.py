@@ -1,1 +1,1 @@
-"""One page that shows runs: read from their folders, and written as HTML, Markdown, CSV or LaTeX. No torch."""
+"""Run folders -> one HTML page, or Markdown, CSV and LaTeX tables. No torch."""

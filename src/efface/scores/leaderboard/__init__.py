@@ -1,1 +1,1 @@
-"""Several models side by side: intervals, ranks, differences. No torch."""
+"""Records of several models -> a ranking with intervals, or their differences. No torch."""

@@ -1,1 +1,1 @@
-"""The six metrics of one question. No torch."""
+"""One record -> the value of one metric. No torch."""

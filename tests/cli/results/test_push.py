@@ -1,4 +1,4 @@
-"""The command push: what it says and asks before anything leaves the machine."""
+"""`efface push`: what it prints and asks before anything is uploaded."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 
+from support.refused import assert_names
+
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
 def pushed(place: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """A model's folder `mine` in the working directory; what would have been pushed is listed here."""
+    """The folder of a model, `mine`, in the working directory; the list of what would have been pushed."""
     shutil.copytree(model, place / "mine")
     (place / "mine" / "secret.txt").write_text("not for the hub")
     calls: list[dict[str, Any]] = []
@@ -29,21 +31,21 @@ def pushed(place: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> list[di
 
 
 @pytest.fixture
-def answer(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
-    """Sit at a terminal and answer the question."""
+def confirm(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
+    """Run in a terminal and answer the prompt."""
 
-    def sit(yes: bool) -> None:
+    def reply(yes: bool) -> None:
         monkeypatch.setattr("sys.stdin.isatty", lambda: True)
         monkeypatch.setattr("typer.confirm", lambda _: yes)
 
-    return sit
+    return reply
 
 
-def test_says_what_goes_where(efface: Command, pushed: list[dict[str, Any]]) -> None:
+def test_prints_what_is_uploaded_where(efface: Command, pushed: list[dict[str, Any]]) -> None:
     ran = efface("push", "mine", "ada/forgot", "--yes")
     assert (ran.returncode, ran.stderr) == (0, "")
     first, *files, last = ran.stdout.splitlines()
-    assert first.endswith("go to ada/forgot, private if it is new:")
+    assert first.startswith("to upload to ada/forgot (private if it is new), ")
     names = {line.split()[0] for line in files}
     assert {"mine/config.json", "mine/model.safetensors", "mine/tokenizer.json"} <= names
     assert "mine/secret.txt" not in names
@@ -54,39 +56,43 @@ def test_says_what_goes_where(efface: Command, pushed: list[dict[str, Any]]) -> 
 
 def test_options_reach_the_hub(efface: Command, pushed: list[dict[str, Any]]) -> None:
     ran = efface("push", "mine", "ada/forgot", "--public", "--revision", "v2", "-y")
-    assert ran.stdout.splitlines()[0].endswith("go to ada/forgot, branch v2, for everyone to see:")
+    assert ran.stdout.splitlines()[0].startswith("to upload to ada/forgot, branch v2 (public), ")
     assert (pushed[0]["private"], pushed[0]["revision"]) == (False, "v2")
 
 
-def test_asks_first(efface: Command, pushed: list[dict[str, Any]], answer: Callable[[bool], None]) -> None:
-    answer(False)
+def test_asks_first(efface: Command, pushed: list[dict[str, Any]], confirm: Callable[[bool], None]) -> None:
+    confirm(False)
     ran = efface("push", "mine", "ada/forgot")
     assert (ran.returncode, ran.stdout.splitlines()[-1], pushed) == (1, "nothing was pushed", [])
-    answer(True)
+    confirm(True)
     assert efface("push", "mine", "ada/forgot").returncode == 0
     assert len(pushed) == 1
 
 
-def test_without_a_terminal_it_must_be_told_yes(
+def test_without_a_terminal_it_needs_yes(
     refused: Callable[..., str], pushed: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.stdin.isatty", lambda: False)
-    assert refused("push", "mine", "ada/forgot") == (
-        "nothing was pushed, as there is no terminal to ask; say --yes to push without asking"
-    )
+    assert_names(refused("push", "mine", "ada/forgot"), "nothing was pushed", "terminal", "--yes")
     assert pushed == []
 
 
-def test_what_cannot_be_pushed_is_refused_before_asking(
-    refused: Callable[..., str], pushed: list[dict[str, Any]]
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["nowhere", "ada/forgot"], ["nowhere"]),
+        (["mine", "ada/forgot", "--adapter"], ["adapter_config.json"]),
+    ],
+)
+def test_refused_before_asking(
+    refused: Callable[..., str], pushed: list[dict[str, Any]], arguments: list[str], parts: list[str]
 ) -> None:
-    assert "there is no folder nowhere" in refused("push", "nowhere", "ada/forgot")
-    assert "has no adapter_config.json" in refused("push", "mine", "ada/forgot", "--adapter")
+    assert_names(refused("push", *arguments), *parts)
     assert pushed == []
 
 
 @pytest.mark.usefixtures("hub")
-def test_the_hub_needs_a_token(refused: Callable[..., str], place: Path, model: Path) -> None:
+@pytest.mark.parametrize(("repo", "parts"), [("ada/forgot", ["token"]), ("forgot", ["'forgot'", "owner/name"])])
+def test_refused_by_the_hub(refused: Callable[..., str], place: Path, model: Path, repo: str, parts: list[str]) -> None:
     shutil.copytree(model, place / "mine")
-    assert "the hub takes no model without a token" in refused("push", "mine", "ada/forgot", "--yes")
-    assert "'forgot' is no name on the hub; give owner/name" in refused("push", "mine", "forgot", "--yes")
+    assert_names(refused("push", "mine", repo, "--yes"), *parts)

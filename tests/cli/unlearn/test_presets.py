@@ -1,4 +1,4 @@
-"""The command presets: the list, and settings that can be saved and used."""
+"""`efface presets`: the list, and settings that can be saved and used."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from efface.config.presets import preset, preset_names, run_config
+from support.refused import assert_names
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def test_list_tells_of_each_preset(efface: Command) -> None:
+def test_list(efface: Command) -> None:
     ran = efface("presets")
     assert (ran.returncode, ran.stderr) == (0, "")
     lines = ran.stdout.splitlines()
@@ -22,7 +23,7 @@ def test_list_tells_of_each_preset(efface: Command) -> None:
         start = lines.index(name)
         assert lines[start + 1] == f"  about: {preset(name).about}"
         assert lines[start + 3] == f"  recipes: {'ours, published' if preset(name).published else 'ours'}"
-    assert "  tuned: me+gd, idk+ap, ga+gd, idk+gd; other methods take the paper's defaults" in lines
+    assert "  tuned: me+gd, idk+ap, ga+gd, idk+gd; other methods use the paper's defaults" in lines
 
 
 @pytest.mark.parametrize("name", preset_names())
@@ -31,16 +32,16 @@ def test_shown_settings_are_a_config_of_the_same_run(efface: Command, tmp_path: 
     pairs = [f"method={method}", "seed=7"] + (["recipe=published"] if preset(name).published else [])
     ran = efface("presets", name, *pairs)
     assert (ran.returncode, ran.stderr) == (0, "")
-    assert "# model: path/to/model  # required; add yours" in ran.stdout.splitlines()
+    assert "# model: path/to/model  # required" in ran.stdout
     saved = tmp_path / "saved.yaml"
     saved.write_text(ran.stdout)
     assert run_config(str(saved), ["model=mine"]) == run_config(name, [*pairs, "model=mine"])
 
 
-def test_without_a_method_what_all_share_is_shown(efface: Command) -> None:
+def test_without_a_method_the_common_settings_are_shown(efface: Command) -> None:
     first, second, *rest = efface("presets", "tofu-forget01").stdout.splitlines()
-    assert first == "# What all methods share; more comes with method=me+gd"
-    assert second == "# method: me+gd  # required; add yours"
+    assert first.startswith("# ")
+    assert_names(second, "# method: me+gd", "required")
     assert "forget_coeff: 1.0" in rest
     assert "forget_coeff: 0.1" in efface("presets", "tofu-forget01", "method=me+gd").stdout
 
@@ -51,14 +52,14 @@ def test_given_model_is_shown(efface: Command) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "sentence"),
+    ("arguments", "parts"),
     [
-        (["tofu-forget1"], "unknown preset 'tofu-forget1'; did you mean 'tofu-forget10'?"),
-        (["method=me+gd"], "unknown preset 'method=me+gd'"),
-        (["demo", "recipe=published"], "recipe=published: this preset has no published settings; leave recipe out"),
-        (["demo", "method=me+dg"], "unknown method 'me+dg'; did you mean 'me+gd'?"),
-        (["demo", "trian.lr=1"], "unknown key 'trian.lr'; did you mean 'train.lr'?"),
+        (["tofu-forget1"], ["'tofu-forget1'", "'tofu-forget10'"]),
+        (["method=me+gd"], ["'method=me+gd'"]),
+        (["demo", "recipe=published"], ["recipe=published", "leave recipe out"]),
+        (["demo", "method=me+dg"], ["'me+dg'", "'me+gd'"]),
+        (["demo", "trian.lr=1"], ["'trian.lr'", "'train.lr'"]),
     ],
 )
-def test_refusals(refused: Callable[..., str], arguments: list[str], sentence: str) -> None:
-    assert sentence in refused("presets", *arguments)
+def test_refused(refused: Callable[..., str], arguments: list[str], parts: list[str]) -> None:
+    assert_names(refused("presets", *arguments), *parts)

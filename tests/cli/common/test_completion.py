@@ -1,4 +1,4 @@
-"""What the shell is offered behind TAB, by the protocol that its script speaks."""
+"""Shell completion, by the protocol of the shells' scripts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Complete = Callable[..., list[str]]
 
 @pytest.fixture
 def bash(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Complete:
-    """Ask as bash does, which cuts words at `=`; the last word is what the cursor stands behind."""
+    """Complete as bash does, which splits words at `=`; the cursor is at the end of the last word."""
 
     def complete(*words: str) -> list[str]:
         from efface.cli import main
@@ -45,7 +45,7 @@ def test_presets_and_keys(bash: Complete) -> None:
     offered = bash("run", "")
     assert set(preset_names()) < set(offered)
     assert {"train.lr=", "method=", "data.forget=", "recipe="} < set(offered)
-    assert "train=" not in offered  # holds settings of its own
+    assert "train=" not in offered  # a group of settings
     assert not set(preset_names()) & set(bash("run", "demo", ""))
     assert bash("presets", "tofu-f") == ["tofu-forget01", "tofu-forget05", "tofu-forget10"]
 

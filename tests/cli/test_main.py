@@ -1,7 +1,8 @@
-"""Help, examples, version, and how the command ends."""
+"""The command as a whole: help, examples, version, exit codes, how errors are shown."""
 
 from __future__ import annotations
 
+import errno
 import shlex
 import subprocess
 import sys
@@ -10,10 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer.main
 
 import efface as package
-from efface.cli import app
 from efface.config.presets import (
     data_inspection_config,
     evaluation_config,
@@ -23,9 +22,10 @@ from efface.config.presets import (
     run_config,
 )
 from efface.data.sources.download import published
+from support.command_lines import PARSER, resolve
+from support.refused import assert_names
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
-ROOT: Any = typer.main.get_command(app)
 CONFIGS: dict[str, Callable[..., object]] = {
     "run": run_config,
     "unlearn": run_config,
@@ -35,33 +35,24 @@ CONFIGS: dict[str, Callable[..., object]] = {
     "check": data_inspection_config,
     "describe": data_inspection_config,
 }
-"""Command -> what reads its settings."""
+"""Command -> the function that reads its settings."""
 
 
 def commands(group: Any, *path: str) -> Iterator[list[str]]:
-    """The words of every command, groups included."""
+    """The names of every command, groups included."""
     yield list(path)
     for name, command in getattr(group, "commands", {}).items():
         yield from commands(command, *path, name)
 
 
 def examples_of(command: Any) -> list[list[str]]:
-    """The words of each example in a command's help, without what a shell would take for itself."""
+    """The arguments of each example in a command's help, without redirections of the shell."""
     lines = [line.strip() for line in (command.epilog or "").splitlines()]
     words = [shlex.split(line) for line in lines if line.startswith("efface ")]
     return [each[1 : each.index(">") if ">" in each else None] for each in words]
 
 
-def found(words: list[str]) -> tuple[str, Any, list[str]]:
-    """Name and parser of the command that words call, and the words left to it."""
-    command, name = ROOT, "efface"
-    while words and words[0] in getattr(command, "commands", {}):
-        name, words = words[0], words[1:]
-        command = command.commands[name]
-    return name, command, words
-
-
-@pytest.mark.parametrize("path", [*commands(ROOT)], ids=" ".join)
+@pytest.mark.parametrize("path", [*commands(PARSER)], ids=" ".join)
 def test_help_has_examples(efface: Command, path: list[str]) -> None:
     ran = efface(*path, "--help")
     assert (ran.returncode, ran.stderr) == (0, "")
@@ -70,15 +61,15 @@ def test_help_has_examples(efface: Command, path: list[str]) -> None:
     assert ran.stdout == efface(*path, "-h").stdout
 
 
-@pytest.mark.parametrize("path", [*commands(ROOT)], ids=" ".join)
+@pytest.mark.parametrize("path", [*commands(PARSER)], ids=" ".join)
 def test_examples_parse_and_their_settings_exist(path: list[str]) -> None:
-    *_, command, _ = found(path)
+    *_, command, _ = resolve(path)
     examples = examples_of(command)
     assert examples
     for example in examples:
-        name, called, words = found(example)
-        if called is ROOT:  # it would be done at once
-            assert any(words[0] in parameter.opts for parameter in ROOT.params)
+        name, called, words = resolve(example)
+        if called is PARSER:  # options such as --version act while they are parsed
+            assert any(words[0] in parameter.opts for parameter in PARSER.params)
             continue
         parameters = called.make_context(name, list(words)).params
         given = [str(word) for word in parameters.get("settings") or ()]
@@ -94,8 +85,7 @@ def test_examples_parse_and_their_settings_exist(path: list[str]) -> None:
 
 def test_every_command_is_in_the_help(efface: Command) -> None:
     words = efface("--help").stdout.split()
-    shown = "run unlearn evaluate score report leaderboard chat finetune sweep demo data presets push doctor"
-    assert set(shown.split()) <= set(words)
+    assert {"run", "unlearn", "evaluate", "score", "report", "chat", "data"} <= set(PARSER.commands) <= set(words)
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["data", "fetch", "--help"], ["--version"]])
@@ -145,3 +135,45 @@ def test_reader_of_a_pipe_that_goes_away(arguments: list[str], tmp_path: Path) -
         process.stdout.close()
         assert process.stderr.read() == ""
         assert process.wait() == 1
+
+
+# Errors
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--debug", "score", "none.json"], ["score", "none.json", "--debug"], ["score", "--debug", "none.json"]],
+)
+def test_debug_shows_the_traceback(efface: Command, arguments: list[str]) -> None:
+    ran = efface(*arguments)
+    assert ran.returncode == 2
+    assert ran.stderr.startswith("Traceback")
+    assert ran.stderr.splitlines()[-1].startswith("efface: none.json")
+
+
+def test_an_error_of_the_system_is_one_sentence(refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "somewhere/file")
+
+    monkeypatch.setattr("efface.scores.score_path", full)
+    assert_names(refused("score", "log.json"), "somewhere/file: No space left on device", "free space")
+
+
+def test_messages_have_no_control_characters(refused: Callable[..., str]) -> None:
+    sentence = refused("score", "\x1b[2Jnone\n.json")
+    assert "\x1b" not in sentence
+
+
+def test_a_command_for_one_process_refuses_several(
+    refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert_names(refused("score", "log.json"), "efface score", "torchrun", "evaluate, finetune, run, unlearn")
+
+
+def test_only_rank_0_prints(efface: Command, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setattr("sys.stdout", sys.stdout)  # put back afterwards
+    ran = efface("run", "mine.yaml", "trian.lr=1", "--out", "out")
+    assert (ran.returncode, ran.stdout, ran.stderr) == (2, "", "")

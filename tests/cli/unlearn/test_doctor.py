@@ -1,4 +1,4 @@
-"""The command doctor: what it prints, as JSON, and its exit code."""
+"""`efface doctor`: what it prints, as text and as JSON, and its exit code."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 
+from support.refused import assert_names
+
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(autouse=True)
-def _a_hub_of_its_own(hub: Any, place: Path) -> None:
-    """No test asks the real one, and all are in a working directory with settings that are right."""
+def _local_hub(hub: Any, place: Path) -> None:
+    """No test uses the real hub; all run in a working directory with valid settings."""
 
 
 def test_without_a_run(efface: Command, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -23,8 +25,8 @@ def test_without_a_run(efface: Command, monkeypatch: pytest.MonkeyPatch) -> None
     ran = efface("doctor")
     assert (ran.returncode, ran.stderr) == (0, "")
     assert "  hub token: set\n" in ran.stdout
-    assert "  ok      hub: it can be reached\n" in ran.stdout
-    assert "fetch it with: efface data fetch tofu" in ran.stdout
+    assert "  ok      hub: " in ran.stdout
+    assert "efface data fetch tofu" in ran.stdout
     assert "hf_secret" not in ran.stdout
     assert "Memory and disk" not in ran.stdout
 
@@ -34,12 +36,11 @@ def test_a_run_that_can_start(efface: Command, place: Path) -> None:
     ran = efface("doctor", "mine.yaml", "--steps", "1")
     assert ran.returncode == 0
     assert sorted(place.rglob("*")) == before
-    for part in ("  in training: about ", ", measured ", "Ways to train", "Time, from 1 step\n", "  in all: at most "):
-        assert part in ran.stdout
-    assert "measuring steps" in ran.stderr
+    assert_names(ran.stdout, "  in training: about ", ", measured ", "from 1 step\n")
+    assert_names(ran.stderr, "measuring steps")
 
 
-def test_json_is_all_there_is_on_stdout(efface: Command) -> None:
+def test_json(efface: Command) -> None:
     ran = efface("doctor", "mine.yaml", "--steps", "1", "--json")
     found = json.loads(ran.stdout)
     assert (ran.returncode, found["schema"]) == (0, 1)
@@ -51,17 +52,17 @@ def test_json_is_all_there_is_on_stdout(efface: Command) -> None:
     assert {each["level"] for each in found["findings"]} == {"ok"}
 
 
-def test_what_stops_a_run(refused: Callable[..., str], efface: Command) -> None:
+def test_problems_of_a_run(refused: Callable[..., str], efface: Command) -> None:
     sentence = refused("doctor", "mine.yaml", "model=./nowhere")
-    why = "there is no folder ./nowhere; give the folder of a model as model=FOLDER"
-    assert sentence == f"this run cannot start: {why}"
-    assert f"  problem model: {why}\n" in efface("doctor", "mine.yaml", "model=./nowhere").stdout
+    assert_names(sentence, "this run cannot start: ", "./nowhere", "model=FOLDER")
+    problem = sentence.removeprefix("this run cannot start: ")
+    assert f"  problem model: {problem}\n" in efface("doctor", "mine.yaml", "model=./nowhere").stdout
     both = refused("doctor", "mine.yaml", "model=./nowhere", "data.forget=gone.jsonl", "--json")
-    assert both == "this run cannot start: there is no file gone.jsonl; check the path (1 more above)"
+    assert_names(both, "this run cannot start: ", "gone.jsonl", "(1 more above)")
 
 
 @pytest.mark.parametrize("arguments", [("methd=me",), ("mine.yaml", "train.lr=fast"), ("mine.yaml", "--steps", "-1")])
-def test_what_is_no_setting_is_refused_as_everywhere(efface: Command, arguments: tuple[str, ...]) -> None:
+def test_wrong_settings_are_refused_as_by_a_run(efface: Command, arguments: tuple[str, ...]) -> None:
     ran = efface("doctor", *arguments)
     assert (ran.returncode, ran.stdout) == (2, "")
     assert ran.stderr.startswith("efface: ")

@@ -1,0 +1,115 @@
+"""The command `efface`: parses the command line, runs the command, reports an `EffaceError` as one sentence, code 2."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from efface import __version__, distributed
+from efface.cli.common.options import examples, print_message, require_subcommand
+from efface.cli.common.usage_errors import usage_message
+from efface.cli.data import data
+from efface.cli.results import chat, downstream, evaluate, leaderboard, push, report, score
+from efface.cli.unlearn import demo, doctor, finetune, presets, request, run, sweep
+from efface.errors import EffaceError
+
+_MULTI_PROCESS_COMMANDS = {"evaluate", "finetune", "run", "unlearn"}
+
+_COMMAND_GROUPS = (
+    run,
+    finetune,
+    demo,
+    request,
+    sweep,
+    evaluate,
+    score,
+    report,
+    leaderboard,
+    downstream,
+    data,
+    presets,
+    push,
+    doctor,
+    chat,
+)
+"""In the order of `efface --help`."""
+
+app = typer.Typer(
+    name="efface",
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback(
+    invoke_without_command=True,
+    epilog=examples(
+        "efface demo",
+        "efface run tofu-forget01 method=me+gd model=path/to/model --out runs/first",
+        "efface score runs/first --json",
+        "efface --install-completion",
+    ),
+)
+def options(
+    ctx: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+    debug: Annotated[  # noqa: ARG001 - `main` has already removed it from the arguments
+        bool, typer.Option("--debug", help="Show the traceback of an error; may be anywhere on the command line.")
+    ] = False,
+) -> None:
+    """Make a language model forget, and measure what it still knows."""
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+    if distributed.launched_world_size() > 1 and ctx.invoked_subcommand not in _MULTI_PROCESS_COMMANDS:
+        raise EffaceError(
+            f"efface {ctx.invoked_subcommand or ''} works in one process; start it without torchrun and accelerate "
+            f"launch (commands for several processes: {', '.join(sorted(_MULTI_PROCESS_COMMANDS))})"
+        )
+    require_subcommand(ctx)
+
+
+for group in _COMMAND_GROUPS:
+    app.add_typer(group.app)
+
+
+def main() -> None:
+    """Run the command of `sys.argv` and exit.
+
+    Exit codes: 0 success; 1 a part failed (a run of a sweep); 2 an error that the user can fix, as one sentence on
+    stderr; 130 interrupted. Under torchrun only rank 0 prints.
+    """
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    debug = len(arguments) < len(sys.argv) - 1
+    for name in ("torchao", "torch.utils._pytree"):  # they warn on import about kernels for other machines
+        logging.getLogger(name).setLevel(logging.ERROR)
+    prints = distributed.launched_world_size() == 1 or os.environ.get("RANK", "0") == "0"
+    if not prints:
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - until the process ends
+    try:
+        code = app(args=arguments, prog_name="efface", standalone_mode=False)
+    except typer.Abort:  # Ctrl-C at a prompt
+        code = 130
+    except (EffaceError, OSError, typer.TyperException) as error:
+        if debug:
+            traceback.print_exc()
+        if prints or isinstance(error, distributed.DistributedError):
+            print_message(_error_message(error))
+        code = 2
+    sys.exit(code)
+
+
+def _error_message(error: EffaceError | OSError | typer.TyperException) -> str:
+    if isinstance(error, typer.TyperException):
+        return usage_message(error)
+    if isinstance(error, EffaceError) or error.strerror is None:
+        return str(error)
+    location = f"{error.filename}: " if error.filename else ""
+    return f"{location}{error.strerror}; check the path, its permissions and the free space"

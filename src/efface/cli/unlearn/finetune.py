@@ -1,0 +1,71 @@
+"""`efface finetune`: a base model and data -> a model that knows the data, to unlearn from or to compare with."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Annotated
+
+import typer
+
+from efface.cli.common.dry_run import show_dry_run
+from efface.cli.common.options import (
+    RESUME_REMEDY,
+    DataDir,
+    DryRun,
+    Out,
+    Resume,
+    Settings,
+    examples,
+    interruptible,
+    source_and_pairs,
+)
+
+app = typer.Typer()
+
+
+@app.command(
+    epilog=examples(
+        "efface finetune tofu-forget01 model=path/to/base train.lr=1e-4 --out runs/target",
+        "efface finetune tofu-forget05 model=path/to/base --without forget05 --out runs/retrained",
+        "efface finetune real-world model=path/to/base --out runs/target --dry-run",
+    )
+)
+def finetune(
+    out: Out,
+    settings: Settings = None,
+    *,
+    without: Annotated[
+        str | None,
+        typer.Option(
+            metavar="forget|SPLIT",
+            show_default=False,
+            help="Leave out the forget set: `forget` for that of the data, or forget01, forget05 or forget10. The "
+            "model never sees it, so unlearned models can be compared with it.",
+        ),
+    ] = None,
+    data_dir: DataDir = None,
+    resume: Resume = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Fine-tune a target model on all of the data.
+
+    The forget set is part of it, except with --without.
+    """
+    from efface.config.presets import finetune_config
+
+    source, pairs = source_and_pairs(settings)
+    config = finetune_config(source, pairs if without is None else [*pairs, f"without={without}"])
+    if dry_run:
+        from efface.preflight.dry_run import plan_finetuning
+
+        show_dry_run(partial(plan_finetuning, config, out, data_dir=data_dir, resume=resume))
+        return
+    with interruptible(RESUME_REMEDY):
+        from rich.console import Console
+
+        from efface.commands.finetune import finetune as run_finetune
+        from efface.progress.console import ConsoleReporter
+
+        with ConsoleReporter(Console()) as reporter:
+            model = run_finetune(config, out, data_dir=data_dir, resume=resume, reporter=reporter)
+    typer.echo(f"model: {model}")

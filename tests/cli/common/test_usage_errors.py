@@ -1,0 +1,34 @@
+"""Command lines that cannot be parsed: one sentence with the problem and the remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from support.refused import assert_names
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["run", "mine.yaml"], ["missing option '--out'", "`efface run --help`"]),
+        (["score"], ["missing argument 'LOG'", "`efface score --help`"]),
+        (["runn"], ["no such command 'runn', did you mean 'run'?"]),
+        (["unlern", "mine.yaml"], ["no such command 'unlern', did you mean 'unlearn'?"]),
+        (["forget"], ["no such command 'forget'", "`efface --help`"]),
+        (["data", "chek"], ["no such command 'chek', did you mean 'check'?"]),
+        (["--versoin"], ["no such option '--versoin', did you mean --version?"]),
+        (["run", "--dryrun", "--out", "out"], ["no such option '--dryrun', did you mean --dry-run?"]),
+        (["run", "mine.yaml", "--out"], ["option '--out' requires an argument"]),
+        (["score", "x", "--stage", "now"], ["'--stage'", "'now'", "'before', 'after'", "`efface score"]),
+        (["demo", "--seed", "soon"], ["invalid value for '--seed': "]),
+        (["demo", "--seed", "-1"], ["'--seed'", "greater than or equal to 0"]),
+        (["score", "x", "y"], ["unexpected argument: y", "`efface score --help`"]),
+        (["data", "fetch"], ["missing argument 'NAME...'", "`efface data fetch --help`"]),
+        (["data", "answers", "q.csv", "model=m"], ["missing option '--out'"]),
+        (["report"], ["missing argument 'RUN'"]),
+    ],
+)
+def test_wrong_usage(refused: Callable[..., str], arguments: list[str], parts: list[str]) -> None:
+    assert_names(refused(*arguments), *parts)
