@@ -16,7 +16,7 @@ import torch
 
 from efface.objectives.config import ObjectiveConfig
 from efface.objectives.method import objective
-from efface.objectives.terms import Distribution, Objective, Reference
+from efface.objectives.terms import ReferenceDistribution, Objective, Reference
 from efface.packing.support import packing_unsupported_reason
 from efface.reference.hidden_states import CachedHiddenStates
 from efface.reference.logprobs import CachedLogprobs
@@ -183,14 +183,14 @@ def cache(
     examples: Sequence[Example],
     setting: Setting,
     *,
-    distribution: Distribution | None = None,
+    distribution: ReferenceDistribution | None = None,
 ) -> Cached:
     """What training keeps of the model before unlearning: log-probs and hidden states, or another `distribution`.
 
     Nothing here holds `model` any longer.
     """
     sequences = [example[view] for example in examples for view in bound.sequence_reference_views]
-    reads = [(example[view], positions) for example in examples for view, positions in bound.distribution_reads]
+    reads = [(example[view], positions) for example in examples for view, positions in bound.distribution_reference_views]
     folder = TemporaryDirectory()
     budget = setting.max_tokens_per_forward or sum(len(item) for example in examples for item in example.values())
     packing_unsupported_reason(model)

@@ -68,9 +68,9 @@ def nothing_shared(monkeypatch):
     """Pack every token of every sequence anew, from when it is called on."""
 
     def anew(self, ids):
-        start = len(self.place)
-        self.place.update(((-2 - at, token), at) for at, token in enumerate(ids, start))
-        return list(range(start, len(self.place)))
+        start = len(self.nodes)
+        self.nodes.update(((-2 - at, token), at) for at, token in enumerate(ids, start))
+        return list(range(start, len(self.nodes)))
 
     return lambda: monkeypatch.setattr("efface.packing.packed_batch.PrefixTrie.add", anew)
 
@@ -88,7 +88,7 @@ def nothing_shared(monkeypatch):
 )
 def test_one_forward_of_what_is_needed_and_the_head_where_it_is_read(model, monkeypatch, method, views, tokens, logits):
     forwarded, rows = [], []
-    own_states, own_head = compute.hidden_states, forward.head
+    own_states, original_head = compute.hidden_states, forward.compute_logits
 
     def counting_states(model, batch):
         forwarded.append(batch.input_ids.shape[1])
@@ -96,11 +96,11 @@ def test_one_forward_of_what_is_needed_and_the_head_where_it_is_read(model, monk
 
     def counting_head(model, hidden):
         rows.append(hidden.shape[0])
-        return own_head(model, hidden)
+        return original_head(model, hidden)
 
     monkeypatch.setattr(compute, "hidden_states", counting_states)
-    monkeypatch.setattr(compute, "head", counting_head)
-    monkeypatch.setattr(forward, "head", counting_head)
+    monkeypatch.setattr(compute, "compute_logits", counting_head)
+    monkeypatch.setattr(forward, "compute_logits", counting_head)
     evaluated(model, method, views=views)
     assert forwarded == [tokens]
     assert sum(rows) == logits

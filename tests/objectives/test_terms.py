@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from efface.objectives.terms import DistributionTerm, SequenceTerm, TokenTerm, counted_tokens, divisors
+from efface.objectives.terms import DistributionTerm, SequenceTerm, TokenTerm, count_loss_tokens, divisors
 from efface.text.formatter import TokenizedSequence
 
 VIEWS = {
@@ -26,9 +26,9 @@ def over(positions, average="tokens", padded_length=None):
 
 def test_tokens_are_those_of_the_answer_or_all_but_the_first():
     first, second = VIEWS["forget"]
-    assert [counted_tokens(over("answer"), first), counted_tokens(over("all"), first)] == [3, 4]
-    assert [counted_tokens(over("answer"), second), counted_tokens(over("all"), second)] == [1, 4]
-    assert counted_tokens(TokenTerm("forget", lambda logp: logp), second) == 1
+    assert [count_loss_tokens(over("answer"), first), count_loss_tokens(over("all"), first)] == [3, 4]
+    assert [count_loss_tokens(over("answer"), second), count_loss_tokens(over("all"), second)] == [1, 4]
+    assert count_loss_tokens(TokenTerm("forget", lambda logp: logp), second) == 1
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ def adapted():
 
 
 def logits(reference, positions="all"):
-    return reference.head(reference.rows(ITEMS, positions))
+    return reference.logits(reference.hidden_states(ITEMS, positions))
 
 
 @pytest.mark.parametrize("positions", ["answer", "all"])
@@ -77,5 +77,5 @@ def test_dropout_is_off_and_no_gradient_is_kept(adapted):
 def test_the_mode_comes_back_after_an_error(adapted):
     adapted.train()
     with pytest.raises(AttributeError), packed_attention_enabled(unwrap_peft(adapted)):
-        LiveReference(adapted, adapter_off=True).rows([None], "all")
+        LiveReference(adapted, adapter_off=True).hidden_states([None], "all")
     assert adapted.training

@@ -18,7 +18,7 @@ from efface.objectives.config import KLConfig, ObjectiveConfig
 from efface.objectives.method import objective
 from efface.objectives.terms import Reference
 from efface.reference import hidden_states as module
-from efface.reference.hidden_states import CachedHiddenStates, bytes_of
+from efface.reference.hidden_states import CachedHiddenStates, stored_bytes
 from efface.reference.live import LiveReference
 from efface.text.formatter import TokenizedSequence
 from efface.train.step import batch_losses
@@ -112,12 +112,12 @@ def test_losses_and_gradients_are_those_of_a_live_model(name, dtype, most, posit
 def test_training_does_not_change_the_head(name, tmp_path):
     model = built(name, torch.float32)
     reference = cached(model, tmp_path)
-    states = reference.rows(ITEMS, "answer")
-    before = reference.head(states)
+    states = reference.hidden_states(ITEMS, "answer")
+    before = reference.logits(states)
     with torch.no_grad():
         for weight in model.parameters():
             weight.add_(1)
-    assert torch.equal(reference.head(states), before)
+    assert torch.equal(reference.logits(states), before)
     assert not before.requires_grad
 
 
@@ -129,8 +129,8 @@ def test_adapters_leave_the_head_alone_so_it_is_shared_and_dropout_is_off(tmp_pa
     model = get_peft_model(built("tied", torch.float64), settings).train()
     reference = cached(model, tmp_path, positions="all")
     assert model.training
-    assert reference._head._output is model.get_base_model().get_output_embeddings()
-    torch.testing.assert_close(reference.rows(ITEMS, "all"), LiveReference(model).rows(ITEMS, "all"))
+    assert reference._head._output_embeddings is model.get_base_model().get_output_embeddings()
+    torch.testing.assert_close(reference.hidden_states(ITEMS, "all"), LiveReference(model).hidden_states(ITEMS, "all"))
 
 
 def test_under_autocast_it_is_the_same_at_half_the_size(tmp_path):
@@ -139,12 +139,12 @@ def test_under_autocast_it_is_the_same_at_half_the_size(tmp_path):
     with torch.autocast("cpu", dtype=torch.bfloat16):
         reference = cached(model, tmp_path, budget=1000)
         live = LiveReference(model)
-        states = reference.rows(ITEMS, "answer")
-        assert torch.equal(reference.head(states), live.head(live.rows(ITEMS, "answer")))
+        states = reference.hidden_states(ITEMS, "answer")
+        assert torch.equal(reference.logits(states), live.logits(live.hidden_states(ITEMS, "answer")))
         tokens = sum(len(item.answer) for item in ITEMS)
-        assert bytes_of(model, [(item, "answer") for item in ITEMS]) == tokens * 32 * 2
-    assert states.dtype == reference._head._output.weight.dtype == torch.bfloat16
-    assert bytes_of(model, [(item, "answer") for item in ITEMS]) == tokens * 32 * 4
+        assert stored_bytes(model, [(item, "answer") for item in ITEMS]) == tokens * 32 * 2
+    assert states.dtype == reference._head._output_embeddings.weight.dtype == torch.bfloat16
+    assert stored_bytes(model, [(item, "answer") for item in ITEMS]) == tokens * 32 * 4
 
 
 def test_each_content_lies_in_the_file_once_as_widely_as_it_is_read(tmp_path):
@@ -159,15 +159,19 @@ def test_each_content_lies_in_the_file_once_as_widely_as_it_is_read(tmp_path):
         first.key: len(first) - 1,
         second.key: len(second.answer),
     }
-    assert sum(value.nbytes for value in stored.values()) == bytes_of(model, reads)
+    assert sum(value.nbytes for value in stored.values()) == stored_bytes(model, reads)
     assert [each.name for each in path.parent.iterdir()] == [path.name]
     live = LiveReference(model)
-    torch.testing.assert_close(reference.rows([again, first], "all"), live.rows([again, first], "all"))
-    torch.testing.assert_close(reference.rows([second, again], "answer"), live.rows([second, again], "answer"))
+    torch.testing.assert_close(
+        reference.hidden_states([again, first], "all"), live.hidden_states([again, first], "all")
+    )
+    torch.testing.assert_close(
+        reference.hidden_states([second, again], "answer"), live.hidden_states([second, again], "answer")
+    )
     with pytest.raises(KeyError):
-        reference.rows([second], "all")
+        reference.hidden_states([second], "all")
     with pytest.raises(KeyError):
-        reference.rows([TokenizedSequence(first.id, first.prompt, [5])], "answer")
+        reference.hidden_states([TokenizedSequence(first.id, first.prompt, [5])], "answer")
 
 
 class Counting(BytesIO):
@@ -186,8 +190,8 @@ def test_forwards_keep_to_the_token_budget_and_what_one_gave_is_written_before_t
         return own(model, batch)
 
     monkeypatch.setattr(module, "hidden_states", watched)
-    wanted = module._widest((item, "answer") for item in ITEMS)
-    module._write(file, module._states(model, wanted, 20), wanted, MADE_BY)
+    wanted = module._merge_requests((item, "answer") for item in ITEMS)
+    module._write_safetensors(file, module._compute_states(model, wanted, 20), wanted, MADE_BY)
     tokens, written = zip(*seen, strict=True)
     assert len(tokens) > 2
     assert max(tokens) <= 20
@@ -202,9 +206,9 @@ def test_read_again_only_where_the_same_made_it(tmp_path):
     reference = cached(model, tmp_path)
     again = CachedHiddenStates.load(path, model, made_by=MADE_BY)
     assert again is not None
-    states = again.rows(ITEMS, "answer")
-    assert torch.equal(states, reference.rows(ITEMS, "answer"))
-    assert torch.equal(again.head(states), reference.head(states))
+    states = again.hidden_states(ITEMS, "answer")
+    assert torch.equal(states, reference.hidden_states(ITEMS, "answer"))
+    assert torch.equal(again.logits(states), reference.logits(states))
     assert CachedHiddenStates.load(path, model, made_by=MADE_BY | {"precision": "bf16"}) is None
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(EffaceError, match=r"states\.safetensors is damaged; remove it and go on with --resume"):

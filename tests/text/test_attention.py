@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from efface.packing import attention
-from efface.packing.attention import NAME, PackingUnsupportedError, packed_attention_enabled
+from efface.packing.attention import ATTENTION_NAME, PackingUnsupportedError, packed_attention_enabled
 from efface.packing.forward import hidden_states, target_logprobs
 from efface.packing.logprobs import answer_logprobs
 from efface.packing.packed_batch import pack
@@ -99,7 +99,7 @@ def test_any_that_begin_alike_are_one_by_one(name, doubles, one_by_one, sequence
     with packed_attention_enabled(model):
         batch = pack(sequences)
         ours = hidden_states(model, batch)
-    for places, alone in zip(batch.places, own, strict=True):
+    for places, alone in zip(batch.token_indices, own, strict=True):
         torch.testing.assert_close(ours[places], alone, atol=atol, rtol=0)
     logprobs = answer_logprobs(model, sequences, max_tokens_per_forward=20)
     for packed, alone in zip(logprobs, one_by_one(model, sequences), strict=True):
@@ -128,8 +128,8 @@ def test_layers_see_what_sequences_begin_with_once(llama, related):
 def test_these_weights_would_show_a_leak(llama, uneven, one_by_one):
     batch = pack(uneven)
     leaking = llama(input_ids=batch.input_ids).logits[0].log_softmax(-1)
-    reads = batch.reads("answer")
-    logp = leaking[reads.rows].gather(1, reads.targets[:, None])[:, 0].split(reads.counts)
+    at = batch.target_positions("answer")
+    logp = leaking[at.token_index].gather(1, at.targets[:, None])[:, 0].split(at.counts)
     assert all((a - b).abs().max() > 0.1 for a, b in zip(logp[1:], one_by_one(llama, uneven)[1:], strict=True))
 
 
@@ -144,8 +144,8 @@ def packed_gradients(model, items):
     model.zero_grad()
     with packed_attention_enabled(model):
         batch = pack(items, model.device)
-        reads = batch.reads("answer")
-        target_logprobs(model, hidden_states(model, batch)[reads.rows], reads.targets).sum().backward()
+        at = batch.target_positions("answer")
+        target_logprobs(model, hidden_states(model, batch)[at.token_index], at.targets).sum().backward()
     return {name: p.grad.clone() for name, p in model.named_parameters()}
 
 
@@ -180,8 +180,8 @@ def test_what_variable_length_kernels_are_given(sequences, doubles, one_by_one, 
         return torch.cat(rows, dim=1).transpose(0, 1)
 
     monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", kernel)
-    monkeypatch.setattr(attention, "_causal", dict)
-    monkeypatch.setattr(attention, "_flash", lambda query, value: True)
+    monkeypatch.setattr(attention, "_causal_arguments", dict)
+    monkeypatch.setattr(attention, "_supports_flash", lambda query, value: True)
     model, items = doubles("gpt2"), request.getfixturevalue(sequences)
     packed = packed_gradients(model, items)
     for name, alone in gradients_one_by_one(model, items, one_by_one).items():
@@ -209,7 +209,9 @@ def test_half_precision_is_near(random_model, uneven, one_by_one):
 @torch.no_grad()
 def test_under_autocast_attention_runs_in_half_precision(random_model, uneven, monkeypatch):
     seen = []
-    monkeypatch.setattr(attention, "_flash", lambda query, value: bool(seen.append((query.dtype, value.dtype))))
+    monkeypatch.setattr(
+        attention, "_supports_flash", lambda query, value: bool(seen.append((query.dtype, value.dtype)))
+    )
     model = random_model(ARCHITECTURES["qwen3"]())  # norms its queries with float32 weights
     with torch.autocast("cpu", torch.bfloat16):
         answer_logprobs(model, uneven, max_tokens_per_forward=1000)
@@ -220,7 +222,7 @@ def test_under_autocast_attention_runs_in_half_precision(random_model, uneven, m
 def test_own_attention_comes_back(llama, own):
     llama.set_attn_implementation(own)
     with packed_attention_enabled(llama):
-        assert llama.config._attn_implementation == NAME
+        assert llama.config._attn_implementation == ATTENTION_NAME
     assert llama.config._attn_implementation == own
     with pytest.raises(KeyboardInterrupt), packed_attention_enabled(llama):
         raise KeyboardInterrupt
@@ -236,14 +238,14 @@ def test_own_attention_comes_back_where_it_could_be_replaced_in_part():
         packed_attention_enabled(model),
     ):
         pass
-    assert asked == [NAME, "sdpa"]
+    assert asked == [ATTENTION_NAME, "sdpa"]
 
 
 def test_a_saved_model_does_not_know_about_packing(llama, tmp_path):
     with packed_attention_enabled(llama):
         llama.save_pretrained(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
-    assert NAME not in json.dumps(config)
+    assert ATTENTION_NAME not in json.dumps(config)
 
 
 def test_dropout_is_applied_while_training(random_model, uneven):

@@ -12,7 +12,7 @@ from efface.packing import forward
 from efface.packing.attention import packed_attention_enabled
 from efface.packing.forward import (
     device_of,
-    head,
+    compute_logits,
     hidden_states,
     map_in_chunks,
     target_logprobs,
@@ -26,8 +26,8 @@ def gradients_and_values(model, items):
     model.zero_grad()
     with packed_attention_enabled(model):
         batch = pack(items)
-        reads = batch.reads("answer")
-        logp = target_logprobs(model, hidden_states(model, batch)[reads.rows], reads.targets)
+        at = batch.target_positions("answer")
+        logp = target_logprobs(model, hidden_states(model, batch)[at.token_index], at.targets)
     (logp * torch.linspace(-1, 1, len(logp), dtype=logp.dtype)).sum().backward()
     return logp.detach(), {name: p.grad.clone() for name, p in model.named_parameters()}
 
@@ -48,10 +48,10 @@ def test_whole_logits_are_kept_only_where_they_are_small(llama, uneven, monkeypa
     """The largest tensor with a vocabulary's width that is made, and the largest that is kept for the backward pass."""
     monkeypatch.setattr(forward, "_CHUNK_ELEMENTS", 5 * 97 if chunked else 1 << 26)
     made, kept = [0], [0]
-    own_head = forward.head
+    original_head = forward.compute_logits
 
     def counting_head(model, hidden):
-        logits = own_head(model, hidden)
+        logits = original_head(model, hidden)
         made.append(logits.shape[0])
         return logits
 
@@ -59,12 +59,12 @@ def test_whole_logits_are_kept_only_where_they_are_small(llama, uneven, monkeypa
         kept.append(tensor.shape[0] if tensor.dim() == 2 and tensor.shape[1] == 97 else 0)
         return tensor
 
-    monkeypatch.setattr(forward, "head", counting_head)
-    reads = pack(uneven).reads("answer")
-    hidden = torch.randn(len(reads.rows), 32, requires_grad=True)
+    monkeypatch.setattr(forward, "compute_logits", counting_head)
+    at = pack(uneven).target_positions("answer")
+    hidden = torch.randn(len(at.token_index), 32, requires_grad=True)
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        target_logprobs(llama, hidden, reads.targets).sum().backward()
-    whole = len(reads.rows)
+        target_logprobs(llama, hidden, at.targets).sum().backward()
+    whole = len(at.token_index)
     assert (max(made), max(kept)) == ((5, 0) if chunked else (whole, whole))
 
 
@@ -100,7 +100,7 @@ def test_a_collapsed_model_gives_finite_logprobs(llama):
     [(torch.float64, torch.float64), (torch.float32, torch.float32), (torch.bfloat16, torch.float32)],
 )
 def test_logits_are_single_precision_or_wider(llama, dtype, wanted):
-    assert head(llama.to(dtype), torch.zeros(2, 32, dtype=dtype)).dtype == wanted
+    assert compute_logits(llama.to(dtype), torch.zeros(2, 32, dtype=dtype)).dtype == wanted
 
 
 def test_size_and_place(llama):

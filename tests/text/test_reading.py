@@ -10,7 +10,7 @@ import transformers as hf
 
 from efface.errors import EffaceError
 from efface.packing import support
-from efface.packing.attention import NAME
+from efface.packing.attention import ATTENTION_NAME
 from efface.packing.forward import hidden_states, target_logprobs
 from efface.packing.logprobs import answer_logprobs
 from efface.packing.packed_batch import pack
@@ -91,9 +91,9 @@ def test_rows_are_one_by_one(name, random_model, uneven, related, one_by_one):
 def test_gradients_are_those_of_one_by_one(name, random_model, related, one_by_one):
     model = random_model(IN_ROWS[name][0]()).double()
     batch = pack(related)
-    reads = batch.reads("answer")
+    at = batch.target_positions("answer")
     with support.packed_or_padded(model):
-        target_logprobs(model, hidden_states(model, batch)[reads.rows], reads.targets).sum().backward()
+        target_logprobs(model, hidden_states(model, batch)[at.token_index], at.targets).sum().backward()
     ours = {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
     model.zero_grad()
     torch.cat(one_by_one(model, related)).sum().backward()
@@ -115,7 +115,7 @@ def test_rows_are_of_like_length(llama, uneven):
 def test_what_can_be_packed_is(llama):
     assert packing_unsupported_reason(llama) is None
     with support.packed_or_padded(llama):
-        assert llama.config._attn_implementation == NAME
+        assert llama.config._attn_implementation == ATTENTION_NAME
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

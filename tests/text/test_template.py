@@ -138,13 +138,13 @@ def test_an_answer_is_tokenized_with_its_prompt_where_no_token_crosses_the_borde
     joint = formatter.tokenizer("Q: bc", add_special_tokens=False).input_ids
     assert item.prompt + item.answer[:-1] == joint
     assert formatter.tokenizer.convert_ids_to_tokens(joint) == ["Q", ":", "Ġb", "c"]
-    assert formatter.tokenized_apart == []
+    assert formatter.tokenized_separately == []
 
 
 def test_a_token_across_the_border_is_cut_and_reported():
     formatter = PromptFormatter(byte_level(merges=MERGES), TextConfig(format="llama2"))
     items = formatter.encode([("one", Prompt("Q"), "Abc"), ("two", Prompt("Q"), "bc"), ("three", Prompt("Q"), "A")])
-    assert formatter.tokenized_apart == ["one", "three"]
+    assert formatter.tokenized_separately == ["one", "three"]
     tokens = [formatter.tokenizer.convert_ids_to_tokens(item.answer) for item in items]
     assert tokens == [["A", "bc", "</s>"], ["bc", "</s>"], ["A", "</s>"]]
     assert len({tuple(item.prompt) for item in items}) == 1
@@ -159,7 +159,7 @@ def test_an_answer_that_starts_like_the_prompt_ends_keeps_the_border():
     formatter = PromptFormatter(byte_level(merges=[("?", "?")]), TextConfig(format="{question}{answer}"))
     odd, even = formatter.encode([("odd", Prompt("a???"), "?b"), ("even", Prompt("a??"), "??b")])
     assert [text_of(formatter, item.answer) for item in (odd, even)] == ["?b</s>", "??b</s>"]
-    assert formatter.tokenized_apart == ["odd"]
+    assert formatter.tokenized_separately == ["odd"]
 
 
 def test_special_tokens_spelled_by_a_question_or_answer_are_text():
@@ -178,7 +178,7 @@ def test_special_tokens_spelled_by_a_question_or_answer_are_text():
     assert text_of(formatter, question.prompt) == CHATS["llama3"].prompt.replace("Q", injected)
     assert text_of(formatter, answer.answer) == "A<|eot_id|>B<|eot_id|>"
     assert formatter.encode_prompts([Prompt(injected)]) == [question.prompt]
-    assert formatter.tokenized_apart[-2:] == ["b", "c"]
+    assert formatter.tokenized_separately[-2:] == ["b", "c"]
 
 
 texts = st.text(min_size=1, max_size=30) | st.lists(
@@ -293,4 +293,4 @@ def test_smollm_chats_as_its_template_says(real_models):
     assert item.prompt == prompt
     newline = tokenizer("\n", add_special_tokens=False).input_ids
     assert item.prompt + item.answer + newline == whole
-    assert formatter.tokenized_apart == []
+    assert formatter.tokenized_separately == []

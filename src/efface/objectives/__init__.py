@@ -1,13 +1,13 @@
-"""What makes a model forget (`forget`), what keeps the rest (`retain`), and how losses are counted (`config`).
+"""Losses that make a model forget (`forget`), losses on the retain set (`retain`), and how they are averaged (`terms`).
 
-Where the paper (arXiv:2410.08109) and its published code differ, both are options:
+Where the paper (arXiv:2410.08109) and its published code differ, both variants are settings:
 
-| what | paper | published code | default here |
+| setting | paper | published code | default here |
 |---|---|---|---|
-| ME's average | `tokens` | `padded`: over all positions of rows padded to 500 | `tokens` |
-| ME's direction | `model_to_uniform`, KL(P, U) | `uniform_to_model`, KL(U, P) | `uniform_to_model` |
-| KL's positions | `answer` | `all`, padding too | `answer` |
-| retain partners | sampled | fixed for all epochs | resampled (`train.pairing`) |
+| `me.average` | `tokens` | `padded`: over all positions of rows padded to 500 tokens | `tokens` |
+| `me.direction` | `model_to_uniform`, KL(P, U) | `uniform_to_model`, KL(U, P) | `uniform_to_model` |
+| `kl.positions` | `answer` | `all`, including padding | `answer` |
+| `train.pairing` | retain partners are sampled | fixed for all epochs | resampled |
 
-The published sum of a padded average also holds the padding's own terms, which no packed batch has.
+The published padded average also sums over the padding itself, which a packed batch does not contain.
 """

@@ -1,1 +1,1 @@
-"""Many sequences in one forward: packed where the model allows it, else in rows of like length."""
+"""Many sequences in one forward pass: packed if the model supports it, else in padded batches of similar length."""
