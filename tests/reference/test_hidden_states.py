@@ -1,4 +1,4 @@
-"""Cached states with a frozen head are the live reference, to the last digits, and stay it while the model trains."""
+"""Cached states with a frozen head equal the live reference, and still do while the model trains."""
 
 from __future__ import annotations
 
@@ -22,18 +22,11 @@ from efface.reference.hidden_states import CachedHiddenStates, stored_bytes
 from efface.reference.live import LiveReference
 from efface.text.formatter import TokenizedSequence
 from efface.train.step import batch_losses
+from support.sizes import DENSE
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 MADE_BY = {"model": "abc", "precision": "no"}
-SIZES = {
-    "vocab_size": 97,
-    "hidden_size": 32,
-    "intermediate_size": 48,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "pad_token_id": 0,
-}
+SIZES = DENSE | {"vocab_size": 97, "pad_token_id": 0}
 CONFIGS = {
     "untied": lambda: hf.LlamaConfig(**SIZES),
     "tied": lambda: hf.LlamaConfig(**SIZES, tie_word_embeddings=True),
@@ -47,17 +40,17 @@ def built(name, dtype):
     with torch.random.fork_rng():
         torch.manual_seed(3)
         model = AutoModelForCausalLM.from_config(CONFIGS[name](), dtype=dtype)
-        with torch.no_grad():  # as initialized, logits hardly differ, and biases are zero
+        with torch.no_grad():  # initial logits hardly differ, and initial biases are zero
             for weight in model.parameters():
                 weight.add_(torch.randn_like(weight), alpha=0.1)
     return model
 
 
 def items(count=6):
-    chance = torch.Generator().manual_seed(7)
+    generator = torch.Generator().manual_seed(7)
 
     def ids():
-        return torch.randint(1, 97, (int(torch.randint(1, 9, (), generator=chance)),), generator=chance).tolist()
+        return torch.randint(1, 97, (int(torch.randint(1, 9, (), generator=generator)),), generator=generator).tolist()
 
     return [TokenizedSequence(str(number), ids(), ids()) for number in range(count)]
 
@@ -67,9 +60,9 @@ EXAMPLES = [{"forget": item, "retain": other} for item, other in zip(ITEMS, ITEM
 
 
 def cached(model, path, *, positions="answer", sequences=ITEMS, budget=20):
-    reads = [(item, positions) for item in sequences]
+    requests = [(item, positions) for item in sequences]
     return CachedHiddenStates.compute(
-        model, reads, path / "states.safetensors", max_tokens_per_forward=budget, made_by=MADE_BY
+        model, requests, path / "states.safetensors", max_tokens_per_forward=budget, made_by=MADE_BY
     )
 
 
@@ -80,7 +73,7 @@ def trained(model, distribution, positions, *, steps, budget=None):
     losses = []
     for _ in range(steps):
         descent.zero_grad()
-        found = batch_losses(
+        parts = batch_losses(
             model,
             bound,
             EXAMPLES,
@@ -88,7 +81,7 @@ def trained(model, distribution, positions, *, steps, budget=None):
             max_tokens_per_forward=budget,
             backward=torch.Tensor.backward,
         )
-        losses.append((found.forget.item(), found.retain.item()))
+        losses.append((parts.forget.item(), parts.retain.item()))
         gradient = torch.cat([weight.grad.flatten() for weight in model.parameters()])
         descent.step()
     return losses, gradient
@@ -96,16 +89,16 @@ def trained(model, distribution, positions, *, steps, budget=None):
 
 @pytest.mark.parametrize("positions", ["answer", "all"])
 @pytest.mark.parametrize("name", CONFIGS)
-@pytest.mark.parametrize(("dtype", "most"), [(torch.float64, 1e-12), (torch.float32, 1e-5)], ids=["64", "32"])
-def test_losses_and_gradients_are_those_of_a_live_model(name, dtype, most, positions, tmp_path):
-    """While the head in training moves away from the frozen one; micro-batches are not those of the cache."""
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-5)], ids=["64", "32"])
+def test_losses_and_gradients_equal_those_of_a_live_reference(name, dtype, tolerance, positions, tmp_path):
+    """While the head in training moves away from the frozen one, and with other micro-batches than the cache."""
     model = built(name, dtype)
     copy = deepcopy(model)
     ours, gradient = trained(model, cached(model, tmp_path, positions=positions), positions, steps=4, budget=45)
     live, expected = trained(copy, LiveReference(deepcopy(copy)), positions, steps=4, budget=45)
     assert ours[-1][1] > 1e-4
-    torch.testing.assert_close(torch.tensor(ours), torch.tensor(live), rtol=most, atol=most)
-    assert (gradient - expected).norm() <= most * expected.norm()
+    torch.testing.assert_close(torch.tensor(ours), torch.tensor(live), rtol=tolerance, atol=tolerance)
+    assert (gradient - expected).norm() <= tolerance * expected.norm()
 
 
 @pytest.mark.parametrize("name", ["untied", "tied"])
@@ -121,7 +114,7 @@ def test_training_does_not_change_the_head(name, tmp_path):
     assert not before.requires_grad
 
 
-def test_adapters_leave_the_head_alone_so_it_is_shared_and_dropout_is_off(tmp_path):
+def test_the_head_is_shared_if_adapters_do_not_train_it_and_dropout_is_off(tmp_path):
     from peft import LoraConfig, get_peft_model
 
     torch.manual_seed(0)
@@ -133,8 +126,8 @@ def test_adapters_leave_the_head_alone_so_it_is_shared_and_dropout_is_off(tmp_pa
     torch.testing.assert_close(reference.hidden_states(ITEMS, "all"), LiveReference(model).hidden_states(ITEMS, "all"))
 
 
-def test_under_autocast_it_is_the_same_at_half_the_size(tmp_path):
-    """The head would round its input and its weights at every call."""
+def test_under_autocast_states_are_equal_at_half_the_size(tmp_path):
+    """The head would round its input and its weights in every call anyway."""
     model = built("softcap, tied", torch.float32)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         reference = cached(model, tmp_path, budget=1000)
@@ -147,19 +140,19 @@ def test_under_autocast_it_is_the_same_at_half_the_size(tmp_path):
     assert stored_bytes(model, [(item, "answer") for item in ITEMS]) == tokens * 32 * 4
 
 
-def test_each_content_lies_in_the_file_once_as_widely_as_it_is_read(tmp_path):
+def test_each_sequence_is_stored_once_with_all_requested_positions(tmp_path):
     model = built("tied", torch.float32)
     first, second, *_ = (item for item in ITEMS if len(item.prompt) > 2)
     again = TokenizedSequence("again", first.prompt, first.answer)
-    reads = [(first, "all"), (again, "answer"), (second, "answer")]
+    requests = [(first, "all"), (again, "answer"), (second, "answer")]
     path = tmp_path / "deep" / "states.safetensors"
-    reference = CachedHiddenStates.compute(model, reads, path, max_tokens_per_forward=1000, made_by=MADE_BY)
+    reference = CachedHiddenStates.compute(model, requests, path, max_tokens_per_forward=1000, made_by=MADE_BY)
     stored = load_file(path)
     assert {key: len(value) for key, value in stored.items()} == {
         first.key: len(first) - 1,
         second.key: len(second.answer),
     }
-    assert sum(value.nbytes for value in stored.values()) == stored_bytes(model, reads)
+    assert sum(value.nbytes for value in stored.values()) == stored_bytes(model, requests)
     assert [each.name for each in path.parent.iterdir()] == [path.name]
     live = LiveReference(model)
     torch.testing.assert_close(
@@ -174,7 +167,7 @@ def test_each_content_lies_in_the_file_once_as_widely_as_it_is_read(tmp_path):
         reference.hidden_states([TokenizedSequence(first.id, first.prompt, [5])], "answer")
 
 
-class Counting(BytesIO):
+class CountingFile(BytesIO):
     written = 0
 
     def write(self, data):
@@ -182,17 +175,17 @@ class Counting(BytesIO):
         return super().write(data)
 
 
-def test_forwards_keep_to_the_token_budget_and_what_one_gave_is_written_before_the_next(monkeypatch):
-    model, file, seen, own = built("tied", torch.float32), Counting(), [], module.hidden_states
+def test_forwards_stay_in_the_token_budget_and_each_is_written_before_the_next(monkeypatch):
+    model, file, forwards, original = built("tied", torch.float32), CountingFile(), [], module.hidden_states
 
     def watched(model, batch):
-        seen.append((batch.input_ids.shape[1], file.written))
-        return own(model, batch)
+        forwards.append((batch.input_ids.shape[1], file.written))
+        return original(model, batch)
 
     monkeypatch.setattr(module, "hidden_states", watched)
-    wanted = module._merge_requests((item, "answer") for item in ITEMS)
-    module._write_safetensors(file, module._compute_states(model, wanted, 20), wanted, MADE_BY)
-    tokens, written = zip(*seen, strict=True)
+    requested = module._merge_requests((item, "answer") for item in ITEMS)
+    module._write_safetensors(file, module._compute_states(model, requested, 20), requested, MADE_BY)
+    tokens, written = zip(*forwards, strict=True)
     assert len(tokens) > 2
     assert max(tokens) <= 20
     assert sum(tokens) == sum(map(len, ITEMS))
@@ -200,7 +193,7 @@ def test_forwards_keep_to_the_token_budget_and_what_one_gave_is_written_before_t
     assert all(more > less for less, more in pairwise(written))
 
 
-def test_read_again_only_where_the_same_made_it(tmp_path):
+def test_a_file_is_only_loaded_for_what_it_was_made_by(tmp_path):
     model = built("softcap, tied", torch.float32)
     path = tmp_path / "states.safetensors"
     reference = cached(model, tmp_path)
@@ -210,12 +203,30 @@ def test_read_again_only_where_the_same_made_it(tmp_path):
     assert torch.equal(states, reference.hidden_states(ITEMS, "answer"))
     assert torch.equal(again.logits(states), reference.logits(states))
     assert CachedHiddenStates.load(path, model, made_by=MADE_BY | {"precision": "bf16"}) is None
+
+
+def test_a_damaged_file_is_named_with_a_remedy(tmp_path):
+    model, path = built("tied", torch.float32), tmp_path / "states.safetensors"
+    cached(model, tmp_path)
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(EffaceError, match=r"states\.safetensors is damaged; remove it and go on with --resume"):
+    with pytest.raises(EffaceError) as error:
         CachedHiddenStates.load(path, model, made_by=MADE_BY)
+    assert all(words in str(error.value) for words in (str(path), "damaged", "remove it", "--resume"))
 
 
-def test_what_cannot_be_computed_leaves_no_file(tmp_path, monkeypatch):
+def test_a_sequence_that_does_not_fit_into_memory_is_named(tmp_path, monkeypatch):
+    def full(*_):
+        raise torch.OutOfMemoryError
+
+    model, longest = built("tied", torch.float32), max(ITEMS, key=len)
+    monkeypatch.setattr(module, "hidden_states", full)
+    with pytest.raises(EffaceError) as error:
+        cached(model, tmp_path, sequences=[longest])
+    named = (f"{len(longest)} tokens", f"item {longest.id!r}", "train.max_tokens_per_forward", "device=cpu")
+    assert all(words in str(error.value) for words in named)
+
+
+def test_a_failed_computation_leaves_no_file(tmp_path, monkeypatch):
     model = built("tied", torch.float32)
     monkeypatch.setattr(module, "pack", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
