@@ -190,7 +190,9 @@ def cache(
     Nothing here holds `model` any longer.
     """
     sequences = [example[view] for example in examples for view in bound.sequence_reference_views]
-    reads = [(example[view], positions) for example in examples for view, positions in bound.distribution_reference_views]
+    reads = [
+        (example[view], positions) for example in examples for view, positions in bound.distribution_reference_views
+    ]
     folder = TemporaryDirectory()
     budget = setting.max_tokens_per_forward or sum(len(item) for example in examples for item in example.values())
     packing_unsupported_reason(model)

@@ -110,7 +110,8 @@ def _check_padded(model: Any, expected: Tensor) -> None:
         raise
     except Exception as error:  # the model's code, called in an unusual way
         raise EffaceError(
-            f"{name} cannot be used: calling its backbone and head separately fails ({summarize_error(error)}); {remedy}"
+            f"{name} cannot be used: its backbone and head fail if called separately ({summarize_error(error)}); "
+            f"{remedy}"
         ) from error
     if (difference := _difference(model, expected, logits)) is not None:
         raise EffaceError(

@@ -132,7 +132,8 @@ def _logit_bytes(bound: Objective, examples: Sequence[Example], vocabulary: int)
         for view in term.views:
             read = [example[view] for example in examples]
             rows = sum(
-                count_loss_tokens(term, each) if isinstance(term, DistributionTerm) else len(each.answer) for each in read
+                count_loss_tokens(term, each) if isinstance(term, DistributionTerm) else len(each.answer)
+                for each in read
             )
             kept += copies * rows if rows <= at_once else 0
             largest = max(largest, 2 * rows if rows <= at_once else (copies + 2) * at_once)

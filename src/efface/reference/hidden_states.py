@@ -193,8 +193,8 @@ def _compute_states(model: Any, requested: _Requested, max_tokens_per_forward: i
 
     def describe(index: int) -> str:
         return (
-            f"the {len(items[index])} tokens of item {items[index].id!r} alone, whatever train.max_tokens_per_forward is; "
-            "use a smaller model or device=cpu"
+            f"the {len(items[index])} tokens of item {items[index].id!r} alone, whatever train.max_tokens_per_forward "
+            "is; use a smaller model or device=cpu"
         )
 
     was_training = model.training
