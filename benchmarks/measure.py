@@ -16,7 +16,7 @@ import torch
 
 from efface.objectives.config import ObjectiveConfig
 from efface.objectives.method import objective
-from efface.objectives.terms import ReferenceDistribution, Objective, Reference
+from efface.objectives.terms import Objective, Reference, ReferenceDistribution
 from efface.packing.support import packing_unsupported_reason
 from efface.reference.hidden_states import CachedHiddenStates
 from efface.reference.logprobs import CachedLogprobs

@@ -78,7 +78,8 @@ def test_declines_counts_refusals() -> None:
 
 @pytest.mark.filterwarnings("ignore:.* will be missing")
 def test_unlearn(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    runpy.run_path(str(CUSTOM.with_name("unlearn.py")))["main"]("model", "forget.jsonl", "retain.jsonl", "out", **SETTINGS)
+    example = runpy.run_path(str(CUSTOM.with_name("unlearn.py")))
+    example["main"]("model", "forget.jsonl", "retain.jsonl", "out", **SETTINGS)
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(":")[0] for line in lines[:2]] == ["before", "after"]
     assert sum(" is now answered with " in line for line in lines) == 3

@@ -15,6 +15,7 @@ from efface.packing.forward import (
     chunk_rows,
     compute_logits,
     device_of,
+    evaluation_mode,
     head_logits,
     hidden_states,
     map_in_chunks,
@@ -77,13 +78,13 @@ def test_chunks_of_several_tensors_stay_aligned(monkeypatch):
     monkeypatch.setattr(forward, "_CHUNK_ELEMENTS", 20)
     first, second = torch.randn(9, 3), torch.arange(9.0)
 
-    def read(rows, numbers):
-        return rows.sum(-1) * numbers
+    def weighted_sums(rows, weights):
+        return rows.sum(-1) * weights
 
     expected = first.sum(-1) * second
-    assert torch.equal(map_in_chunks(read, 10, first, second), expected)
+    assert torch.equal(map_in_chunks(weighted_sums, 10, first, second), expected)
     with torch.no_grad():
-        assert torch.equal(map_in_chunks(read, 10, first, second), expected)
+        assert torch.equal(map_in_chunks(weighted_sums, 10, first, second), expected)
 
 
 def test_target_logprobs_are_log_softmax(llama):
@@ -136,6 +137,17 @@ def test_properties_of_a_model(llama):
     assert unwrap_peft(llama) is llama
     assert position_limit(llama) == max_positions(llama.config) == 256
     assert max_positions(PretrainedConfig()) is None
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_the_mode_is_restored(llama, training):
+    llama.train(training)
+    with evaluation_mode(llama):
+        assert not llama.training
+    assert llama.training == training
+    with pytest.raises(KeyboardInterrupt), evaluation_mode(llama):
+        raise KeyboardInterrupt
+    assert llama.training == training
 
 
 def test_chunk_rows_fill_the_chunk(monkeypatch):

@@ -82,9 +82,9 @@ def test_a_sequence_that_does_not_fit_is_named(llama, uneven, gpu):
 
 def test_only_the_answer_is_scored(llama):
     ids = [5, 6, 7, 8, 9]
-    (whole,) = answer_logprobs(llama, [TokenizedSequence("a", ids[:1], ids[1:])], max_tokens_per_forward=100)
+    (complete,) = answer_logprobs(llama, [TokenizedSequence("a", ids[:1], ids[1:])], max_tokens_per_forward=100)
     (tail,) = answer_logprobs(llama, [TokenizedSequence("a", ids[:3], ids[3:])], max_tokens_per_forward=100)
-    assert tail == pytest.approx(whole[2:], abs=1e-5)
+    assert tail == pytest.approx(complete[2:], abs=1e-5)
 
 
 def test_no_sequences_have_no_logprobs(llama):

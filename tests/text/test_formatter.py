@@ -266,9 +266,9 @@ def test_smollm_uses_its_chat_template(real_models):
     question, answer = "What is the capital of France?", "The capital of France is Paris."
     (item,) = formatter.encode([("1", Prompt(question), answer)])
     turns = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
-    whole = tokenizer.apply_chat_template(turns, return_dict=True)["input_ids"]
+    complete = tokenizer.apply_chat_template(turns, return_dict=True)["input_ids"]
     prompt = tokenizer.apply_chat_template(turns[:1], add_generation_prompt=True, return_dict=True)["input_ids"]
     assert item.prompt == prompt
     newline = tokenizer("\n", add_special_tokens=False).input_ids
-    assert item.prompt + item.answer + newline == whole
+    assert item.prompt + item.answer + newline == complete
     assert formatter.tokenized_separately == []

@@ -80,15 +80,22 @@ def packed_attention(
         key, value = (tensor.repeat_interleave(groups, dim=1) for tensor in (key, value))
     if flash:
         return _varlen(query, key, value, packing, scaling).unsqueeze(0), None
+    output = _bucketed(
+        query, key, value, packing, scaling=scaling, dropout=dropout, window=window, softcap=softcap, sinks=s_aux
+    )
+    return output.unsqueeze(0), None
+
+
+def _bucketed(query: Tensor, key: Tensor, value: Tensor, packing: Layout, **settings: Any) -> Tensor:
+    """Attention of padded rows of similar length, bucket by bucket; inputs and output are [T, heads, width]."""
     buckets, plan = packing.padded_rows
     sizes = [bucket.gather_index.numel() for bucket in buckets]
     parts = (_gather(tensor, plan).split(sizes) for tensor in (query, key, value))
     outputs = []
     for bucket, *part in zip(buckets, *parts, strict=True):
         q, k, v = (tensor.unflatten(0, bucket.gather_index.shape).transpose(1, 2) for tensor in part)
-        rows = _padded_attention(q, k, v, scaling=scaling, dropout=dropout, window=window, softcap=softcap, sinks=s_aux)
-        outputs.append(rows.transpose(1, 2).flatten(0, 1))
-    return _gather_back(torch.cat(outputs), plan).unsqueeze(0), None
+        outputs.append(_padded_attention(q, k, v, **settings).transpose(1, 2).flatten(0, 1))
+    return _gather_back(torch.cat(outputs), plan)
 
 
 class _Gather(torch.autograd.Function):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -26,6 +27,17 @@ def device_of(model: Any) -> torch.device:
     """Return the device of the model's token embeddings, which is also that of its inputs."""
     device: torch.device = unwrap_peft(model).get_input_embeddings().weight.device
     return device
+
+
+@contextmanager
+def evaluation_mode(model: Any) -> Iterator[None]:
+    """Switch dropout off; restore the model's mode on exit, also after an error."""
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)
 
 
 def position_limit(model: Any) -> int | None:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from efface import distributed
-from efface.packing.forward import device_of, hidden_states, target_logprobs
+from efface.packing.forward import device_of, evaluation_mode, hidden_states, target_logprobs
 from efface.packing.oom_retry import map_with_oom_backoff
 from efface.packing.packed_batch import pack
 from efface.packing.support import packed_or_padded, packing_unsupported_reason
@@ -52,15 +52,10 @@ def answer_logprobs(
             "train.max_tokens_per_forward or evaluate.max_tokens_per_forward is; use a smaller model or device=cpu"
         )
 
-    was_training = model.training
-    model.eval()
-    try:
-        with packed_or_padded(model):
-            batches = _batches_of_rank(model, sequences, max_tokens_per_forward)
-            for batch, logprobs in map_with_oom_backoff(batches, process, describe=describe):
-                logprobs_by_index.update(zip(batch, logprobs, strict=True))
-    finally:
-        model.train(was_training)
+    with evaluation_mode(model), packed_or_padded(model):
+        batches = _batches_of_rank(model, sequences, max_tokens_per_forward)
+        for batch, logprobs in map_with_oom_backoff(batches, process, describe=describe):
+            logprobs_by_index.update(zip(batch, logprobs, strict=True))
     for of_rank in distributed.all_gather(logprobs_by_index):
         logprobs_by_index.update(of_rank)
     return [logprobs_by_index[index] for index in range(len(sequences))]

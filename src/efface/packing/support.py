@@ -12,7 +12,14 @@ from torch import Tensor
 
 from efface.errors import EffaceError, summarize_error
 from efface.packing.attention import PackingUnsupportedError, packed_attention_enabled
-from efface.packing.forward import compute_logits, device_of, hidden_states, unwrap_peft, vocabulary_size
+from efface.packing.forward import (
+    compute_logits,
+    device_of,
+    evaluation_mode,
+    hidden_states,
+    unwrap_peft,
+    vocabulary_size,
+)
 from efface.packing.packed_batch import pack
 from efface.text.formatter import TokenizedSequence
 
@@ -68,9 +75,7 @@ def check_packing(model: Any) -> str | None:
     Raises:
         EffaceError: as `packing_unsupported_reason`.
     """
-    was_training = model.training
-    model.eval()
-    try:
+    with evaluation_mode(model):
         expected = _logits_one_by_one(model)
         try:
             _check_packed(model, expected)
@@ -78,8 +83,6 @@ def check_packing(model: Any) -> str | None:
             _check_padded(model, expected)
             return str(error)
         return None
-    finally:
-        model.train(was_training)
 
 
 def _check_packed(model: Any, expected: Tensor) -> None:

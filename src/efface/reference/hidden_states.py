@@ -19,7 +19,7 @@ from efface import distributed
 from efface.atomic import atomic_file
 from efface.errors import EffaceError
 from efface.hardware.device import copy_to_device
-from efface.packing.forward import device_of, head_logits, hidden_states, unwrap_peft
+from efface.packing.forward import device_of, evaluation_mode, head_logits, hidden_states, unwrap_peft
 from efface.packing.oom_retry import map_with_oom_backoff
 from efface.packing.packed_batch import pack
 from efface.packing.support import packed_or_padded, packing_unsupported_reason
@@ -197,15 +197,10 @@ def _compute_states(model: Any, requested: _Requested, max_tokens_per_forward: i
             "is; use a smaller model or device=cpu"
         )
 
-    was_training = model.training
-    model.eval()
-    try:
-        with packed_or_padded(model):
-            batches = token_batches(items, max_tokens_per_forward, shared=packing_unsupported_reason(model) is None)
-            for _, states in map_with_oom_backoff(batches, process, describe=describe):
-                yield from states
-    finally:
-        model.train(was_training)
+    with evaluation_mode(model), packed_or_padded(model):
+        batches = token_batches(items, max_tokens_per_forward, shared=packing_unsupported_reason(model) is None)
+        for _, states in map_with_oom_backoff(batches, process, describe=describe):
+            yield from states
 
 
 def _write_safetensors(

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from efface.packing.forward import compute_logits, device_of, hidden_states
+from efface.packing.forward import compute_logits, device_of, evaluation_mode, hidden_states
 from efface.packing.packed_batch import pack
 from efface.packing.support import packed_or_padded
 from efface.text.formatter import Positions, TokenizedSequence
@@ -46,10 +46,5 @@ class LiveReference:
 
     @contextmanager
     def _frozen(self) -> Iterator[None]:
-        was_training = self._model.training
-        self._model.eval()
-        try:
-            with self._model.disable_adapter() if self._adapter_off else nullcontext():
-                yield
-        finally:
-            self._model.train(was_training)
+        with evaluation_mode(self._model), self._model.disable_adapter() if self._adapter_off else nullcontext():
+            yield

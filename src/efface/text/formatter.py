@@ -177,7 +177,7 @@ class PromptFormatter:
         return encoded
 
     def _tokenize_parts(self, prompt: Prompt) -> list[int]:
-        """Ids of a prompt whose contents include special tokens, which stay text; those of the template stay special."""
+        """Ids of a prompt whose contents include special tokens: these are text, those of the template are special."""
         contents = _contents(prompt)
         probes = [f"{PROBE}-{number}-" for number in range(len(contents))]
         turns = tuple(Turn(role=turn.role, content=probe) for turn, probe in zip(prompt.history, probes, strict=False))
