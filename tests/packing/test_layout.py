@@ -79,3 +79,8 @@ def test_padding_is_at_most_half_of_a_sequence_and_16_tokens(sizes):
 def test_one_long_sequence_does_not_pad_the_short_ones():
     buckets, _ = pack(sequences_of([10, 400, 11, 12])).layout.padded_rows
     assert [tuple(bucket.gather_index.shape) for bucket in buckets] == [(3, 12), (1, 400)]
+
+
+def test_a_bucket_ends_where_a_sequence_is_longer_than_one_and_a_half_times_the_shortest_and_16():
+    buckets, _ = pack(sequences_of([32, 10, 31])).layout.padded_rows
+    assert [tuple(bucket.gather_index.shape) for bucket in buckets] == [(2, 31), (1, 32)]

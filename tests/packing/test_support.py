@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -185,3 +186,32 @@ def test_out_of_memory_is_not_a_reason(llama, monkeypatch):
     monkeypatch.setattr(support, "hidden_states", full)
     with pytest.raises(torch.OutOfMemoryError):
         check_packing(llama)
+
+
+def model_of(dtype, *, int8=False):
+    return SimpleNamespace(dtype=dtype, is_loaded_in_8bit=int8)
+
+
+@pytest.mark.parametrize(
+    ("model", "difference", "accepted"),
+    [
+        (model_of(torch.float32), 3e-4, True),  # relative to logits of up to 4
+        (model_of(torch.float32), 6e-4, False),
+        (model_of(torch.bfloat16), 0.3, True),
+        (model_of(torch.bfloat16), 0.6, False),
+        (model_of(torch.float32, int8=True), 0.3, True),
+        (model_of(torch.bfloat16), math.nan, False),
+    ],
+)
+def test_differences_up_to_rounding_are_accepted(model, difference, accepted):
+    expected = torch.tensor([4.0, -1.0])
+    found = support._difference(model, expected, expected + torch.tensor([0.0, difference]))
+    assert found is None if accepted else found == pytest.approx(difference, rel=1e-3, nan_ok=True)
+
+
+@pytest.mark.parametrize("model_type", ["phimoe", "qwen2_moe"])
+def test_a_sliding_window_inside_a_mask_is_known_by_the_model_type(llama, model_type, monkeypatch):
+    monkeypatch.setattr(type(llama.config), "model_type", model_type)
+    assert check_packing(llama) is None
+    llama.config.sliding_window = 30
+    assert "hides its sliding window in a mask" in check_packing(llama)
