@@ -48,6 +48,7 @@ def restored_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         ),
         ("1:cpu:/\n", {"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, None),
         ("0::/\n", {"cpu.max": "garbage"}, None),
+        ("0::/\n", {"cpu.max": "0 100000"}, None),
     ],
 )
 def test_quota_in_cores(tmp_path: Path, groups: str, files: dict[str, str], quota: float | None) -> None:
