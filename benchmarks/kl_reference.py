@@ -130,8 +130,8 @@ def compare(results: Mapping[str, Measured | str]) -> dict[str, Any]:
 
 
 def states_bytes(setting: Setting, examples: Sequence[Example]) -> int:
-    """Size of the step's hidden states in the file."""
-    [(view, positions)] = objective(setting.method, ObjectiveConfig()).distribution_reads
+    """What the hidden states of the step take in the file."""
+    [(view, positions)] = objective(setting.method, ObjectiveConfig()).distribution_reference_views
     read = {example[view].key: example[view] for example in examples}.values()
     tokens = sum(len(item.answer) if positions == "answer" else len(item) - 1 for item in read)
     return tokens * setting.shape.hidden_size * getattr(torch, setting.dtype).itemsize

@@ -16,7 +16,7 @@ import torch
 
 from efface.objectives.config import ObjectiveConfig
 from efface.objectives.method import objective
-from efface.objectives.terms import Distribution, Objective, Reference
+from efface.objectives.terms import Objective, Reference, ReferenceDistribution
 from efface.packing.support import packing_unsupported_reason
 from efface.reference.hidden_states import CachedHiddenStates
 from efface.reference.logprobs import CachedLogprobs
@@ -183,7 +183,7 @@ def cache_reference(
     examples: Sequence[Example],
     setting: Setting,
     *,
-    distribution: Distribution | None = None,
+    distribution: ReferenceDistribution | None = None,
 ) -> CachedReference:
     """Cache what training needs of the model before unlearning: log-probabilities and hidden states.
 
@@ -196,7 +196,9 @@ def cache_reference(
 
     """
     sequences = [example[view] for example in examples for view in bound.sequence_reference_views]
-    reads = [(example[view], positions) for example in examples for view, positions in bound.distribution_reads]
+    reads = [
+        (example[view], positions) for example in examples for view, positions in bound.distribution_reference_views
+    ]
     folder = TemporaryDirectory()
     budget = setting.max_tokens_per_forward or sum(len(item) for example in examples for item in example.values())
     packing_unsupported_reason(model)

@@ -1,4 +1,4 @@
-"""The examples of the documentation, from examples/."""
+"""The programs in examples/."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 import efface as package
 
 ROOT = Path(__file__).parents[1]
-OWN = ROOT / "examples" / "own_objective_and_metric.py"
+CUSTOM = ROOT / "examples" / "custom_objective_and_metric.py"
 SETTINGS: dict[str, Any] = {
     "text": {"format": "plain"},
     "train": {"lr": 1e-3, "epochs": 1, "batch_size": 4},
@@ -24,8 +24,8 @@ SETTINGS: dict[str, Any] = {
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working directory with a tiny model, which never declines, and two files of questions."""
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with a model and two files: a tiny one that never declines, and its questions."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "model").symlink_to(ROOT / "tests" / "golden" / "model")
     for name, town in (("forget", "Turku"), ("retain", "Bergen")):
@@ -35,10 +35,10 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.filterwarnings("ignore:.* will be missing")
-def test_own_objective_and_metric_by_python(
-    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_custom_objective_and_metric_by_python(
+    workspace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    example = runpy.run_path(str(OWN))
+    example = runpy.run_path(str(CUSTOM))
     unlearn, done = package.unlearn, []
     monkeypatch.setattr(package, "unlearn", lambda *a, **k: done.append(unlearn(*a, **k, **SETTINGS)) or done[-1])
     example["main"]("model", "forget.jsonl", "retain.jsonl")
@@ -46,12 +46,12 @@ def test_own_objective_and_metric_by_python(
     assert done[0].results.method == "wga+gd"
 
 
-def test_own_objective_and_metric_by_command(
-    here: Path, efface: Callable[..., subprocess.CompletedProcess[str]]
+def test_custom_objective_and_metric_by_command(
+    workspace: Path, efface: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
-    """The command in its docstring, with settings for a run of seconds."""
-    text = OWN.read_text().split("efface run ")[1].split("\n\n")[0]
-    places = {"examples/": f"{OWN.parent}/", "path/to/model": "model", "\\\n": ""}
+    """The command in its docstring, with settings for a tiny model."""
+    text = CUSTOM.read_text().split("efface run ")[1].split("\n\n")[0]
+    places = {"examples/": f"{CUSTOM.parent}/", "path/to/model": "model", "\\\n": ""}
     for old, new in places.items():
         text = text.replace(old, new)
     small = [
@@ -65,25 +65,21 @@ def test_own_objective_and_metric_by_command(
 
 
 def test_declines_counts_refusals() -> None:
-    declines = runpy.run_path(str(OWN))["Declines"]()
+    declines = runpy.run_path(str(CUSTOM))["Declines"]()
 
-    def score_of(output: str) -> float:
+    def score(output: str) -> float:
         fields = dict.fromkeys(package.Record.model_fields)
         record = package.Record.model_construct(**fields | {"output": output})
         number: float = declines.score(record)
         return number
 
-    assert [score_of(text) for text in ("I don’t KNOW.", "I'm not sure, sorry", "It is Ada.", "")] == [
-        1.0,
-        1.0,
-        0.0,
-        0.0,
-    ]
+    assert [score(text) for text in ("I don’t KNOW.", "I'm not sure, sorry", "It is Ada.", "")] == [1.0, 1.0, 0.0, 0.0]
 
 
 @pytest.mark.filterwarnings("ignore:.* will be missing")
-def test_unlearn(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    runpy.run_path(str(OWN.with_name("unlearn.py")))["main"]("model", "forget.jsonl", "retain.jsonl", "out", **SETTINGS)
+def test_unlearn(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    example = runpy.run_path(str(CUSTOM.with_name("unlearn.py")))
+    example["main"]("model", "forget.jsonl", "retain.jsonl", "out", **SETTINGS)
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(":")[0] for line in lines[:2]] == ["before", "after"]
     assert sum(" is now answered with " in line for line in lines) == 3

@@ -82,7 +82,7 @@ def test_states_bytes_is_the_size_in_the_file():
     rows = examples()
     cached = kl_reference.prepare("full", "cached", setting(), rows).cached
     distribution = cached.reference.distribution
-    stored = distribution.rows([row["retain"] for row in rows], "answer")
+    stored = distribution.hidden_states([row["retain"] for row in rows], "answer")
     assert states_bytes(setting(), rows) == stored.nbytes == 4 * 7 * 32 * 8
 
 

@@ -1,4 +1,4 @@
-"""Terms on a packed forward: nothing is computed that no term reads, and pieces give the same as the whole."""
+"""Terms of a packed forward pass: only what they read is computed, and chunks change nothing."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ def reference():
 
 def evaluated(model, method, reference=None, *, views=VIEWS, **settings):
     bound = objective(method, ObjectiveConfig(**settings))
-    by = [divisors(term, views) for term in bound.terms]
+    divisors_by_term = [divisors(term, views) for term in bound.terms]
     with packed_attention_enabled(forward.unwrap_peft(model)):
-        return compute.term_values(model, bound.terms, views, by, reference or Reference())
+        return compute.term_values(model, bound.terms, views, divisors_by_term, reference or Reference())
 
 
 def related(view, index, answer):
-    """All questions begin with the same three tokens, as those of a chat do; a question is the same in all views."""
+    """All questions start with the same three tokens, as in a chat; a question is the same in all views."""
     side = 5 if view.startswith("forget") else 6
     return TokenizedSequence(f"{view}/{index}", [2, 3, 4, side, 10 + index, 20], answer)
 
@@ -65,14 +65,14 @@ RELATED = {
 
 @pytest.fixture
 def nothing_shared(monkeypatch):
-    """Pack every token of every sequence anew, from when it is called on."""
+    """From its call on, pack every token of every sequence separately."""
 
-    def anew(self, ids):
-        start = len(self.place)
-        self.place.update(((-2 - at, token), at) for at, token in enumerate(ids, start))
-        return list(range(start, len(self.place)))
+    def add_separately(self, ids):
+        start = len(self.nodes)
+        self.nodes.update(((-2 - node, token), node) for node, token in enumerate(ids, start))
+        return list(range(start, len(self.nodes)))
 
-    return lambda: monkeypatch.setattr("efface.packing.packed_batch.PrefixTrie.add", anew)
+    return lambda: monkeypatch.setattr("efface.packing.packed_batch.PrefixTrie.add", add_separately)
 
 
 @pytest.mark.parametrize(
@@ -86,24 +86,26 @@ def nothing_shared(monkeypatch):
         ("me+gd", RELATED, 13 + 6 + 8, 7 + 6 + 8),  # every distinct token of forget but the first
     ],
 )
-def test_one_forward_of_what_is_needed_and_the_head_where_it_is_read(model, monkeypatch, method, views, tokens, logits):
-    forwarded, rows = [], []
-    own_states, own_head = compute.hidden_states, forward.head
+def test_one_forward_of_what_is_needed_and_the_head_where_it_is_needed(
+    model, monkeypatch, method, views, tokens, logits
+):
+    forwarded, scored = [], []
+    original_states, original_head = compute.hidden_states, forward.compute_logits
 
     def counting_states(model, batch):
         forwarded.append(batch.input_ids.shape[1])
-        return own_states(model, batch)
+        return original_states(model, batch)
 
     def counting_head(model, hidden):
-        rows.append(hidden.shape[0])
-        return own_head(model, hidden)
+        scored.append(hidden.shape[0])
+        return original_head(model, hidden)
 
     monkeypatch.setattr(compute, "hidden_states", counting_states)
-    monkeypatch.setattr(compute, "head", counting_head)
-    monkeypatch.setattr(forward, "head", counting_head)
+    monkeypatch.setattr(compute, "compute_logits", counting_head)
+    monkeypatch.setattr(forward, "compute_logits", counting_head)
     evaluated(model, method, views=views)
     assert forwarded == [tokens]
-    assert sum(rows) == logits
+    assert sum(scored) == logits
 
 
 def values_and_gradients(model, method, reference, **settings):
@@ -123,34 +125,34 @@ def values_and_gradients(model, method, reference, **settings):
         ("me+gd", {"me": {"average": "sequences"}}),
     ],
 )
-def test_what_sequences_share_changes_nothing(model, reference, nothing_shared, method, settings):
-    before = CachedLogprobs.compute(
+def test_shared_prefixes_change_nothing(model, reference, nothing_shared, method, settings):
+    cached = CachedLogprobs.compute(
         reference, [*RELATED["forget"], *RELATED["forget_idk"]], max_tokens_per_forward=1000
     )
-    asks = Reference(before, LiveReference(reference))
-    values, gradients = values_and_gradients(model, method, asks, views=RELATED, **settings)
+    full_reference = Reference(cached, LiveReference(reference))
+    values, gradients = values_and_gradients(model, method, full_reference, views=RELATED, **settings)
     nothing_shared()
-    apart, apart_gradients = values_and_gradients(model, method, asks, views=RELATED, **settings)
-    torch.testing.assert_close(torch.stack(values), torch.stack(apart), atol=0, rtol=1e-10)
-    for name, gradient in apart_gradients.items():  # norms are computed in float32
+    separate, separate_gradients = values_and_gradients(model, method, full_reference, views=RELATED, **settings)
+    torch.testing.assert_close(torch.stack(values), torch.stack(separate), atol=0, rtol=1e-10)
+    for name, gradient in separate_gradients.items():  # norms are computed in float32
         torch.testing.assert_close(gradients[name], gradient, atol=5e-6 * float(gradient.abs().max()), rtol=0)
 
 
 @pytest.mark.parametrize(
     ("method", "settings"), [("me+kl", {}), ("me+kl", {"kl": KLConfig(positions="all")}), ("idk+ap", {}), ("llmu", {})]
 )
-def test_logits_in_pieces_as_in_one(model, reference, monkeypatch, method, settings):
+def test_chunks_of_logits_change_nothing(model, reference, monkeypatch, method, settings):
     live = Reference(distribution=LiveReference(reference))
     values, gradients = values_and_gradients(model, method, live, **settings)
     monkeypatch.setattr(forward, "_CHUNK_ELEMENTS", 5 * 512)
-    pieces, piece_gradients = values_and_gradients(model, method, live, **settings)
-    torch.testing.assert_close(torch.stack(pieces), torch.stack(values))
+    chunked, chunked_gradients = values_and_gradients(model, method, live, **settings)
+    torch.testing.assert_close(torch.stack(chunked), torch.stack(values))
     for name, gradient in gradients.items():
-        torch.testing.assert_close(piece_gradients[name], gradient)
+        torch.testing.assert_close(chunked_gradients[name], gradient)
 
 
-def test_pieces_recomputed_while_the_reference_switches_the_adapter_off(model, monkeypatch):
-    """The backward pass asks the reference again: the adapter must be on again for everything else."""
+def test_chunks_recomputed_with_a_reference_that_disables_the_adapter(model, monkeypatch):
+    """The backward pass computes the reference again: the adapter must be active for everything else."""
     peft = pytest.importorskip("peft")
     torch.manual_seed(0)
     config = peft.LoraConfig(r=2, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM")
@@ -159,9 +161,9 @@ def test_pieces_recomputed_while_the_reference_switches_the_adapter_off(model, m
     values, gradients = values_and_gradients(adapted, "ga+kl", live)
     assert values[1] > 1e-6
     monkeypatch.setattr(forward, "_CHUNK_ELEMENTS", 5 * 512)
-    pieces, piece_gradients = values_and_gradients(adapted, "ga+kl", live)
-    torch.testing.assert_close(torch.stack(pieces), torch.stack(values))
-    assert gradients.keys() == piece_gradients.keys()
+    chunked, chunked_gradients = values_and_gradients(adapted, "ga+kl", live)
+    torch.testing.assert_close(torch.stack(chunked), torch.stack(values))
+    assert gradients.keys() == chunked_gradients.keys()
     for name, gradient in gradients.items():
-        torch.testing.assert_close(piece_gradients[name], gradient)
+        torch.testing.assert_close(chunked_gradients[name], gradient)
     assert adapted.training

@@ -1,10 +1,10 @@
-"""By what each sequence's loss is divided, worked out on paper."""
+"""The divisors of each term against values computed by hand."""
 
 from __future__ import annotations
 
 import pytest
 
-from efface.objectives.terms import DistributionTerm, SequenceTerm, TokenTerm, counted_tokens, divisors
+from efface.objectives.terms import DistributionTerm, Objective, SequenceTerm, TokenTerm, count_loss_tokens, divisors
 from efface.text.formatter import TokenizedSequence
 
 VIEWS = {
@@ -13,7 +13,7 @@ VIEWS = {
 }
 
 
-def over(positions, average="tokens", padded_length=None):
+def distribution_term(positions, average="tokens", padded_length=None):
     return DistributionTerm(
         "forget",
         lambda logits: logits[:, 0],
@@ -26,9 +26,10 @@ def over(positions, average="tokens", padded_length=None):
 
 def test_tokens_are_those_of_the_answer_or_all_but_the_first():
     first, second = VIEWS["forget"]
-    assert [counted_tokens(over("answer"), first), counted_tokens(over("all"), first)] == [3, 4]
-    assert [counted_tokens(over("answer"), second), counted_tokens(over("all"), second)] == [1, 4]
-    assert counted_tokens(TokenTerm("forget", lambda logp: logp), second) == 1
+    answer, complete = distribution_term("answer"), distribution_term("all")
+    assert [count_loss_tokens(term, first) for term in (answer, complete)] == [3, 4]
+    assert [count_loss_tokens(term, second) for term in (answer, complete)] == [1, 4]
+    assert count_loss_tokens(TokenTerm("forget", lambda logp: logp), second) == 1
 
 
 @pytest.mark.parametrize(
@@ -37,12 +38,26 @@ def test_tokens_are_those_of_the_answer_or_all_but_the_first():
         (TokenTerm("forget", lambda logp: logp), [4, 4]),
         (TokenTerm("retain", lambda logp: logp), [3, 3]),
         (SequenceTerm(("retain", "forget"), lambda *logp: logp[0], reference=True), [2, 2]),
-        (over("answer"), [4, 4]),
-        (over("all"), [8, 8]),
-        (over("answer", "sequences"), [6, 2]),
-        (over("all", "sequences"), [8, 8]),
-        (over("all", "padded", 500), [998, 998]),
+        (distribution_term("answer"), [4, 4]),
+        (distribution_term("all"), [8, 8]),
+        (distribution_term("answer", "sequences"), [6, 2]),
+        (distribution_term("all", "sequences"), [8, 8]),
+        (distribution_term("all", "padded", 500), [998, 998]),
     ],
 )
 def test_divisors(term, expected):
     assert divisors(term, VIEWS) == expected
+
+
+def test_what_an_objective_reads_and_needs():
+    token = TokenTerm("forget", lambda logp: logp)
+    pair = SequenceTerm(("retain_idk", "retain"), lambda *logp: logp[0], reference=True)
+    alone = SequenceTerm(("forget",), lambda *logp: logp[0], reference=False)
+    kl = DistributionTerm("retain", lambda logits, ref: logits[:, 0], positions="all", reference=True)
+    objective = Objective("custom", forget=(token, alone), retain=(pair, kl, kl))
+    assert objective.terms == (token, alone, pair, kl, kl)
+    assert objective.views == ("forget", "retain_idk", "retain")
+    assert objective.sequence_reference_views == ("retain_idk", "retain")
+    assert objective.distribution_reference_views == (("retain", "all"),)
+    assert objective.needs_distribution
+    assert not Objective("custom", forget=(token, alone), retain=()).needs_distribution

@@ -1,4 +1,4 @@
-"""A live reference never trains, never drops out, and with adapters is the model without them."""
+"""A live reference does not train, has no dropout, and with an adapter is the base model."""
 
 from __future__ import annotations
 
@@ -30,29 +30,29 @@ def adapted():
 
 
 def logits(reference, positions="all"):
-    return reference.head(reference.rows(ITEMS, positions))
+    return reference.logits(reference.hidden_states(ITEMS, positions))
 
 
 @pytest.mark.parametrize("positions", ["answer", "all"])
-def test_the_logits_are_the_models_own(positions):
+def test_logits_are_those_of_the_model(positions):
     model = base().eval()
     with torch.no_grad():
-        rows = [model(torch.tensor([item.prompt + item.answer])).logits[0, :-1] for item in ITEMS]
+        logits_by_item = [model(torch.tensor([item.prompt + item.answer])).logits[0, :-1] for item in ITEMS]
     if positions == "answer":
-        rows = [row[-len(item.answer) :] for row, item in zip(rows, ITEMS, strict=True)]
-    torch.testing.assert_close(logits(LiveReference(model), positions), torch.cat(rows))
+        logits_by_item = [each[-len(item.answer) :] for each, item in zip(logits_by_item, ITEMS, strict=True)]
+    torch.testing.assert_close(logits(LiveReference(model), positions), torch.cat(logits_by_item))
 
 
 @pytest.mark.parametrize("training", [False, True])
-def test_the_adapter_switched_off_is_the_base(adapted, training):
+def test_with_the_adapter_off_it_is_the_base_model(adapted, training):
     adapted.train(training)
-    with packed_attention_enabled(unwrap_peft(adapted)):  # it is asked in the middle of a training step
-        found = logits(LiveReference(adapted, adapter_off=True))
-    torch.testing.assert_close(found, logits(LiveReference(base())))
+    with packed_attention_enabled(unwrap_peft(adapted)):  # as in a training step
+        without_adapter = logits(LiveReference(adapted, adapter_off=True))
+    torch.testing.assert_close(without_adapter, logits(LiveReference(base())))
     assert adapted.training == training
 
 
-def test_the_adapter_is_back_afterwards(adapted):
+def test_the_adapter_is_active_again_afterwards(adapted):
     adapted.eval()
     with_adapter = logits(LiveReference(adapted))
     with packed_attention_enabled(unwrap_peft(adapted)):
@@ -65,7 +65,7 @@ def test_the_adapter_is_back_afterwards(adapted):
 
 
 def test_dropout_is_off_and_no_gradient_is_kept(adapted):
-    """In training mode, two answers of a model with dropout would differ."""
+    """In training mode, two results of a model with dropout would differ."""
     adapted.train()
     reference = LiveReference(adapted)
     first, second = logits(reference), logits(reference)
@@ -74,8 +74,8 @@ def test_dropout_is_off_and_no_gradient_is_kept(adapted):
     assert adapted.training
 
 
-def test_the_mode_comes_back_after_an_error(adapted):
+def test_the_mode_is_restored_after_an_error(adapted):
     adapted.train()
     with pytest.raises(AttributeError), packed_attention_enabled(unwrap_peft(adapted)):
-        LiveReference(adapted, adapter_off=True).rows([None], "all")
+        LiveReference(adapted, adapter_off=True).hidden_states([None], "all")
     assert adapted.training

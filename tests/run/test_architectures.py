@@ -268,7 +268,7 @@ def test_a_tokenizer_of_another_model_is_refused(tmp_path):
     data = {"source": "synthetic-authors", "authors": 3, "forget_authors": 1}
     config = {"method": "me+gd", "model": str(source), "data": data, "text": {"format": "plain"}}
     with pytest.raises(
-        EffaceError, match=r"item '.*': the tokenizer makes token \d+, and the model knows 300 from 0 on"
+        EffaceError, match=r"item '.*': the tokenizer produces token \d+, but the model only knows tokens 0 to 299"
     ):
         pipeline.run(validate_config(RunConfig, config), tmp_path / "run")
     assert not (tmp_path / "run").exists()

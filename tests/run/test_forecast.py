@@ -22,7 +22,7 @@ from efface.packing.forward import unwrap_peft
 from efface.preflight.diagnosis import Forecast
 from efface.preflight.forecast import forecast
 from efface.preflight.workload import Workload, assumed_workload
-from efface.reference.hidden_states import FrozenHead, bytes_of
+from efface.reference.hidden_states import FrozenHead, stored_bytes
 from efface.text.formatter import TokenizedSequence
 from efface.train import token_budget
 from efface.train.config import LoRAConfig, TrainConfig
@@ -290,10 +290,11 @@ def test_cached_states_take_disk_and_a_head_that_changes_memory(lora: Any, preci
     config = run_config(method="ga+kl", train=train.model_dump())
     bound = objective(config.method, config)
     steps = assumed_workload(config, bound).steps
-    reads = [(example[view], at) for step in steps for example in step for view, at in bound.distribution_reads]
+    views = bound.distribution_reference_views
+    requests = [(example[view], at) for step in steps for example in step for view, at in views]
     with torch.autocast("cpu", enabled=train.bf16_on("cpu")):
-        copied = FrozenHead(model)._output.weight
-        assert planned.states == bytes_of(model, reads) > 0
+        copied = FrozenHead(model)._output_embeddings.weight
+        assert planned.states == stored_bytes(model, requests) > 0
     own = copied is unwrap_peft(model).get_output_embeddings().weight
     assert planned.reference == (0 if own else copied.nbytes)
     assert own is (lora is not None)

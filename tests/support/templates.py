@@ -1,6 +1,8 @@
-"""A byte-level tokenizer made on the spot, and chat templates like those of known models."""
+"""A byte-level tokenizer, and chat templates like those of known models."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 LLAMA3 = (
     "{{ bos_token }}{% for m in messages %}"
@@ -37,6 +39,53 @@ NO_END = (
 )
 
 
+@dataclass(frozen=True)
+class Chat:
+    """A template, special tokens of its tokenizer, and the expected texts of a question Q and an answer A."""
+
+    template: str
+    eos: str
+    prompt: str
+    answer: str
+    adds_bos: bool = False
+
+
+CHATS = {
+    # template and tokenizer both write BOS; pad is EOS, which is part of the prompt
+    "llama3": Chat(
+        LLAMA3,
+        "<|eot_id|>",
+        "<s><|start_header_id|>user<|end_header_id|>\n\nQ<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n",
+        "A<|eot_id|>",
+        adds_bos=True,
+    ),
+    # neither writes BOS
+    "chatml": Chat(
+        CHATML,
+        "<|im_end|>",
+        "<|im_start|>system\nYou help.<|im_end|>\n<|im_start|>user\nQ<|im_end|>\n<|im_start|>assistant\n",
+        "A<|im_end|>",
+    ),
+    # the turn ends with another token than the text
+    "gemma": Chat(
+        GEMMA,
+        "</s>",
+        "<s><start_of_turn>user\nQ<end_of_turn>\n<start_of_turn>model\n",
+        "A<end_of_turn>",
+        adds_bos=True,
+    ),
+    # only the template writes BOS; the space before the answer belongs to the answer
+    "mistral": Chat(MISTRAL, "</s>", "<s>[INST] Q [/INST]", " A</s>"),
+    "qwen3": Chat(
+        QWEN3,
+        "<|im_end|>",
+        "<|im_start|>user\nQ<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n",
+        "A<|im_end|>",
+    ),
+    # only the tokenizer writes BOS; the template ends no turn
+    "no end": Chat(NO_END, "</s>", "<s>user: Q\nassistant:", " A\n</s>", adds_bos=True),
+}
+
 SPECIAL = [
     "<s>",
     "</s>",
@@ -51,7 +100,7 @@ SPECIAL = [
 
 
 def byte_level(*, merges=(), bos="<s>", eos="</s>", template=None, adds_bos=False):
-    """A byte-level BPE tokenizer that knows every byte, and the words that `merges` make."""
+    """A byte-level BPE tokenizer of all bytes and the merged tokens of `merges`."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 

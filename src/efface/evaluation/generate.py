@@ -98,7 +98,7 @@ def _answer(
     groups = length_batches([len(prompt) for prompt in prompts], max_new_tokens, together, padded=padded)
     progress(0)  # before the first batch, too, which may take minutes
     with _default_generation_config(unwrap_peft(model)) as inner:
-        for rows, ended in map_with_oom_backoff(groups, decode, named=named):
+        for rows, ended in map_with_oom_backoff(groups, decode, describe=named):
             outputs.update(zip(rows, ended, strict=True))
             progress(len(outputs))
     return [outputs[row] for row in range(len(prompts))]

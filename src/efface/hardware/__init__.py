@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from efface.hardware.choices import Device
 
-Device = Literal["auto", "cpu", "cuda"]
+__all__ = ["Device"]

@@ -1,19 +1,27 @@
-"""Where a run computes: the device, its threads, and how much memory it took."""
+"""The device of a run, copies to it, and its peak memory."""
 
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from efface import distributed
 from efface.errors import EffaceError
-from efface.hardware import Device
+from efface.hardware.choices import Device
 from efface.hardware.threads import limit_threads
 
 
 def device_for(choice: Device) -> torch.device:
-    """The device asked for, where several processes of one run then meet; `auto` is CUDA where there is one.
+    """Resolve the setting `device`, limit torch's threads, and connect the processes of a distributed run.
 
-    Each process of a machine has a GPU of its own. Raises `EffaceError` where there is none, or too few.
+    Args:
+        choice: `auto` is CUDA if torch sees a GPU.
+
+    Returns:
+        The device of this process: with several processes, each has its own GPU.
+
+    Raises:
+        EffaceError: there is no GPU, or the machine has fewer GPUs than processes.
     """
     limit_threads()
     if choice == "cuda" and not torch.cuda.is_available():
@@ -21,7 +29,7 @@ def device_for(choice: Device) -> torch.device:
     cuda = choice != "cpu" and torch.cuda.is_available()
     if cuda and distributed.launched_world_size() > 1 and distributed.local_rank() >= torch.cuda.device_count():
         raise EffaceError(
-            f"process {distributed.local_rank()} of this machine has no GPU of its own, there are "
+            f"process {distributed.local_rank()} of this machine needs a GPU of its own, but there are only "
             f"{torch.cuda.device_count()}; start as many processes as GPUs, or set device=cpu"
         )
     distributed.init_process_group("cuda" if cuda else "cpu")
@@ -30,12 +38,19 @@ def device_for(choice: Device) -> torch.device:
     return torch.device("cuda", distributed.local_rank()) if distributed.world_size() > 1 else torch.device("cuda")
 
 
+def copy_to_device(tensor: Tensor, device: torch.device | str) -> Tensor:
+    """Copy a CPU tensor to `device`, without waiting for pending GPU work."""
+    if torch.device(device).type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
+
+
 def reset_peak_memory(device: torch.device) -> None:
-    """Let `peak_memory` count from here."""
+    """Start a new measurement of `peak_memory`."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
 
 
 def peak_memory(device: torch.device) -> int | None:
-    """Most bytes that a GPU's tensors took since `reset_peak_memory`; None on a CPU."""
+    """Return the peak memory of tensors on a GPU since `reset_peak_memory`, in bytes; None on a CPU."""
     return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None

@@ -1,4 +1,4 @@
-"""How much memory is free."""
+"""Free memory and free disk space."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ _CGROUP = Path("/sys/fs/cgroup")
 
 
 def free_memory(device: torch.device) -> int:
-    """Free memory in bytes of a GPU, or of this machine; inside a container that which its limit leaves."""
+    """Return the free memory of a GPU, or of this machine, in bytes.
+
+    Memory that torch has reserved but does not use counts as free. In a container, its memory limit counts too.
+    """
     if device.type == "cuda":
         unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return int(torch.cuda.mem_get_info(device)[0] + unused)
@@ -22,11 +25,11 @@ def free_memory(device: torch.device) -> int:
         used = int((_CGROUP / "memory.current").read_text(encoding="ascii"))
     except (OSError, ValueError):  # no container, or one without a limit ("max")
         return free
-    return min(free, limit - used + _idle_file_cache())
+    return min(free, limit - used + _reclaimable_file_cache())
 
 
-def _idle_file_cache() -> int:
-    """Bytes of files that a container's limit counts, such as weights once read, and that make way when asked."""
+def _reclaimable_file_cache() -> int:
+    """Bytes of cached files, such as weights read earlier, that a container's usage includes but the kernel frees."""
     try:
         lines = (_CGROUP / "memory.stat").read_text(encoding="ascii").splitlines()
     except OSError:
@@ -35,6 +38,6 @@ def _idle_file_cache() -> int:
 
 
 def disk_free(folder: Path) -> int:
-    """Bytes free where `folder` is, or would be."""
-    there = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
-    return shutil.disk_usage(there).free
+    """Return the free bytes of the disk of `folder`, which need not exist yet."""
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
+    return shutil.disk_usage(existing).free

@@ -1,4 +1,4 @@
-"""From a model and the views of a micro-batch to the value of each term: one packed forward."""
+"""From a model and the sequences of a micro-batch to the value of each term, in one packed forward pass."""
 
 from __future__ import annotations
 
@@ -10,21 +10,30 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from efface.hardware.device import copy_to_device
 from efface.objectives.terms import DistributionTerm, Reference, SequenceTerm, Term, TokenTerm, View, Views
-from efface.packing.forward import device_of, head, hidden_states, map_in_chunks, target_logprobs, vocabulary_size
-from efface.packing.packed_batch import PackedBatch, pack, to_device
+from efface.packing.forward import (
+    compute_logits,
+    device_of,
+    hidden_states,
+    map_in_chunks,
+    target_logprobs,
+    vocabulary_size,
+)
+from efface.packing.packed_batch import PackedBatch, pack
+from efface.text.formatter import TokenizedSequence
 
 
 @dataclass(frozen=True)
-class _Forward:
-    """What one packed forward left behind."""
+class _ForwardPass:
+    """The results of one packed forward pass."""
 
     model: Any
     batch: PackedBatch
     hidden: Tensor
-    """[T, H], tokens that several sequences begin with once"""
+    """[T, H], shared tokens once."""
     spans: Mapping[View, range]
-    """Which sequences of the batch belong to each view."""
+    """The sequences of the batch that belong to each view."""
 
 
 def term_values(
@@ -34,78 +43,85 @@ def term_values(
     divisors: Sequence[Sequence[float]],
     reference: Reference,
 ) -> list[Tensor]:
-    """Each term's share of its loss over the whole optimizer batch, as a scalar with gradient.
+    """Compute the share of a micro-batch in the loss of each term over the whole optimizer batch.
 
-    `views` holds what the terms read, item by item in the same order; `divisors[t][i]` is what `terms.divisors`
-    gave for term t and item i. `model` must be inside `efface.packing.support.packed_or_padded(model)`.
+    Args:
+        model: a causal language model inside `efface.packing.support.packed_or_padded(model)`.
+        terms: the terms of the objective.
+        views: the sequences that the terms read, item by item in the same order.
+        divisors: for each term and item, what `efface.objectives.terms.divisors` gave for the whole optimizer batch.
+        reference: what the terms need from the reference model.
+
+    Returns:
+        A scalar with gradient for each term.
     """
-    forward = _run(model, views, tuple(dict.fromkeys(view for term in terms for view in term.views)))
+    forward = _run_forward(model, views, tuple(dict.fromkeys(view for term in terms for view in term.views)))
     logprobs = _answer_logprobs(forward, terms)
     values = []
-    for term, by in zip(terms, divisors, strict=True):
+    for term, divisors_B in zip(terms, divisors, strict=True):
         if isinstance(term, SequenceTerm):
             loss_B = _sequence_loss(term, views, logprobs, reference)
         elif isinstance(term, TokenTerm):
-            loss_B = torch.stack([term.loss(part).sum() for part in logprobs[term.view]])
+            loss_B = torch.stack([term.loss(logp_N).sum() for logp_N in logprobs[term.view]])
         else:
             loss_B = _distribution_loss(term, forward, views[term.view], reference)
-        values.append((loss_B / _like(loss_B, by)).sum())
+        values.append((loss_B / _tensor_like(loss_B, divisors_B)).sum())
     return values
 
 
-def _run(model: Any, views: Views, names: Sequence[View]) -> _Forward:
+def _run_forward(model: Any, views: Views, names: Sequence[View]) -> _ForwardPass:
     spans: dict[View, range] = {}
     start = 0
     for name in names:
         spans[name] = range(start, start + len(views[name]))
         start += len(views[name])
     batch = pack(list(chain.from_iterable(views[name] for name in names)), device_of(model))
-    return _Forward(model, batch, hidden_states(model, batch), spans)
+    return _ForwardPass(model, batch, hidden_states(model, batch), spans)
 
 
-def _answer_logprobs(forward: _Forward, terms: Sequence[Term]) -> dict[View, tuple[Tensor, ...]]:
-    """For each view that a token or sequence term reads: the answer tokens' log-probs, one tensor a sequence."""
-    wanted = dict.fromkeys(view for term in terms if not isinstance(term, DistributionTerm) for view in term.views)
+def _answer_logprobs(forward: _ForwardPass, terms: Sequence[Term]) -> dict[View, tuple[Tensor, ...]]:
+    """For each view that a token or sequence term reads: log-probs of answer tokens, a tensor for each sequence."""
+    needed = dict.fromkeys(view for term in terms if not isinstance(term, DistributionTerm) for view in term.views)
     result: dict[View, tuple[Tensor, ...]] = {}
-    for view in wanted:
-        reads = forward.batch.reads("answer", forward.spans[view])
-        rows, targets = reads.rows[reads.first], reads.targets[reads.first]
-        logp_N = target_logprobs(forward.model, forward.hidden[rows], targets)[reads.of]
-        result[view] = logp_N.split(reads.counts)
+    for view in needed:
+        at = forward.batch.target_positions("answer", forward.spans[view])
+        token_index, targets = at.token_index[at.unique_index], at.targets[at.unique_index]
+        logp_N = target_logprobs(forward.model, forward.hidden[token_index], targets)[at.inverse_index]
+        result[view] = logp_N.split(at.counts)
     return result
 
 
 def _sequence_loss(
     term: SequenceTerm, views: Views, logprobs: Mapping[View, tuple[Tensor, ...]], reference: Reference
 ) -> Tensor:
-    """Loss of each item [B] of a term over summed answer log-probabilities."""
-    sums = [torch.stack([part.sum() for part in logprobs[view]]) for view in term.views]
+    """Loss of each item [B]."""
+    logps_B = [torch.stack([logp_N.sum() for logp_N in logprobs[view]]) for view in term.views]
     if term.reference:
-        assert reference.sequences is not None, "the objective asks for the reference's sequence log-probs"
-        sums += [_like(sums[0], reference.sequences(views[view])) for view in term.views]
-    return term.loss(*sums)
+        assert reference.sequence_logprobs is not None, "the objective needs log-probs of the reference model"
+        logps_B += [_tensor_like(logps_B[0], reference.sequence_logprobs(views[view])) for view in term.views]
+    return term.loss(*logps_B)
 
 
 def _distribution_loss(
-    term: DistributionTerm, forward: _Forward, sequences: Sequence[Any], reference: Reference
+    term: DistributionTerm, forward: _ForwardPass, sequences: Sequence[TokenizedSequence], reference: Reference
 ) -> Tensor:
-    """Summed loss of each sequence [B] of a term over whole next-token distributions."""
-    reads = forward.batch.reads(term.positions, forward.spans[term.view])
-    rows = [forward.hidden[reads.rows[reads.first]]]
+    """Summed loss of each sequence [B]."""
+    at = forward.batch.target_positions(term.positions, forward.spans[term.view])
+    hidden = [forward.hidden[at.token_index[at.unique_index]]]
     if term.reference:
-        assert reference.distribution is not None, "the objective asks for the reference's distribution"
-        rows.append(reference.distribution.rows(sequences, term.positions)[reads.first])
+        assert reference.distribution is not None, "the objective needs distributions of the reference model"
+        hidden.append(reference.distribution.hidden_states(sequences, term.positions)[at.unique_index])
 
-    def read(mine: Tensor, *theirs: Tensor) -> Tensor:
-        logits = [head(forward.model, mine)]
-        if reference.distribution is not None and theirs:
-            logits.append(reference.distribution.head(theirs[0]))
+    def loss(hidden_NH: Tensor, *ref_hidden_NH: Tensor) -> Tensor:
+        logits = [compute_logits(forward.model, hidden_NH)]
+        if reference.distribution is not None and ref_hidden_NH:
+            logits.append(reference.distribution.logits(ref_hidden_NH[0]))
         return term.loss(*logits)
 
-    loss_N = map_in_chunks(read, vocabulary_size(forward.model), *rows)[reads.of]
-    return loss_N.new_zeros(len(reads.counts)).index_add(0, reads.sequence, loss_N)
+    loss_N = map_in_chunks(loss, vocabulary_size(forward.model), *hidden)[at.inverse_index]
+    return loss_N.new_zeros(len(at.counts)).index_add(0, at.sequence_index, loss_N)
 
 
-def _like(other: Tensor, values: Sequence[float]) -> Tensor:
-    """Numbers in the dtype and on the device of another tensor."""
-    return to_device(torch.tensor(values, dtype=other.dtype), other.device)
+def _tensor_like(other: Tensor, values: Sequence[float]) -> Tensor:
+    """Numbers as a tensor with the dtype and device of another tensor."""
+    return copy_to_device(torch.tensor(values, dtype=other.dtype), other.device)

@@ -1,4 +1,4 @@
-"""Methods by name and their settings. No torch."""
+"""The names of the methods, and their settings. No torch."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from efface.frozen import FrozenModel
 from efface.text.formatter import Positions
 
 Average = Literal["tokens", "sequences", "padded"]
-"""Divide by the tokens counted; by each sequence's tokens and then by the sequences; or, as the published code
-does for ME, by all positions of rows padded to a fixed length."""
+"""How a loss is averaged: over all tokens; over the tokens of each sequence and then over sequences; or, as in the
+published code of ME, over all positions of rows padded to a fixed length."""
 MEDirection = Literal["uniform_to_model", "model_to_uniform"]
 KLDirection = Literal["reference_to_model", "model_to_reference"]
 
@@ -24,7 +24,7 @@ LLMU = "llmu"
 
 
 def methods(forget: Iterable[str], retain: Iterable[str]) -> tuple[str, ...]:
-    """Every method of these objectives. A name without a plus only forgets: nothing holds what is to stay."""
+    """Combine forget and retain objectives to method names, such as `me+gd`, `llmu`, or `me` without a retain loss."""
     return (*(f"{f}+{r}" for f in forget for r in retain), LLMU, *forget)
 
 
@@ -32,24 +32,24 @@ METHODS = methods(FORGET, RETAIN)
 
 
 class MEConfig(FrozenModel):
-    """How the entropy loss is counted. The paper writes model_to_uniform; its code does uniform_to_model, padded."""
+    """The entropy loss. The paper uses model_to_uniform; its published code uses uniform_to_model, padded."""
 
     average: Average = "tokens"
     direction: MEDirection = "uniform_to_model"
     positions: Positions = "all"
     padded_length: int = Field(default=500, gt=1)
-    """Row length of `average: padded`: 500 in the published TOFU runs, 300 in the real-world ones."""
+    """Row length in tokens of `average: padded`: 500 in the published TOFU runs, 300 in the real-world runs."""
 
 
 class KLConfig(FrozenModel):
-    """How the KL to the reference is counted."""
+    """The KL divergence to the reference model."""
 
     positions: Positions = "answer"
     direction: KLDirection = "reference_to_model"
 
 
 class ObjectiveConfig(FrozenModel):
-    """A method's settings; the defaults are the paper's, where it names them."""
+    """The settings of a method; the defaults are those of the paper, if it reports them."""
 
     beta: float = Field(default=0.1, gt=0)
     forget_coeff: float = Field(default=1.0, ge=0)
@@ -59,14 +59,20 @@ class ObjectiveConfig(FrozenModel):
 
 
 def plain_method(name: str) -> str:
-    """A method's name in lower case and without spaces, known or not."""
+    """Return the name of a method, known or not, in lower case and without spaces."""
     return name.lower().replace(" ", "")
 
 
 def check_method(name: str, *, forget: Iterable[str] = (), retain: Iterable[str] = ()) -> str:
-    """The method's plain name; `forget` and `retain` name the user's own objectives.
+    """Normalize the name of a method.
 
-    Raises `EffaceError` for an unknown one.
+    Args:
+        name: such as `me+gd`; case and spaces do not matter.
+        forget: names of custom forget objectives.
+        retain: names of custom retain objectives.
+
+    Raises:
+        EffaceError: the method is unknown.
     """
     method, known = plain_method(name), methods(tuple(chain(FORGET, forget)), tuple(chain(RETAIN, retain)))
     if method not in known:

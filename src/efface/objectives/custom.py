@@ -1,4 +1,4 @@
-"""An objective of the user's own: a small class that gives a term. No torch until one is used."""
+"""Custom objectives: a user-defined class that returns a term. Importing this needs no torch."""
 
 from __future__ import annotations
 
@@ -15,32 +15,34 @@ if TYPE_CHECKING:
 
     from efface.objectives.terms import Objective, Term
 
-_ROWS = 3
-"""How many made-up tokens, sequences or positions a loss is tried on."""
+_SAMPLES = 3
+"""The number of made-up tokens, sequences or positions on which a loss is tried."""
 
 
 class CustomObjective(ABC):
-    """What `ForgetObjective` and `RetainObjective` share; derive from one of these."""
+    """The common base of `ForgetObjective` and `RetainObjective`; derive from one of these."""
 
     name: ClassVar[str]
-    """What a method calls it: lower-case letters, digits, `-` and `_`, and no name of a built-in objective."""
+    """The name in a method: lower-case letters, digits, `-` and `_`, and not that of a built-in objective."""
 
     @abstractmethod
     def term(self, config: ObjectiveConfig) -> Term:
-        """The loss, and what it reads: a `TokenTerm`, `SequenceTerm` or `DistributionTerm`.
+        """Return the loss and what it reads: a `TokenTerm`, `SequenceTerm` or `DistributionTerm`.
 
-        Losses are summed and divided by the number of their units in the whole optimizer batch, so the term's
-        `loss` must not average: it gives one number for each row it is given, and no row may depend on another,
-        for rows come in pieces of any size. Log-probabilities are natural logs, in float32. `config` holds the
-        run's `beta`, coefficients and so on, for whom they are of use.
+        The training step sums the losses and divides them by their number in the whole optimizer batch. So the `loss`
+        of the term must not average: it returns one number for each input row. Rows must not depend on each other,
+        because they come in chunks of any size. Log-probabilities are natural logs in float32.
+
+        Args:
+            config: the settings of the run, such as `beta` and the coefficients.
         """
         ...
 
 
 class ForgetObjective(CustomObjective):
-    """What makes a model forget, in front of the plus of a method: `wga+gd`, or `wga` alone.
+    """A custom loss on the forget set, before the plus of a method: `wga+gd`, or `wga` alone.
 
-    A class without arguments, found by `plugins=`:
+    A class without constructor arguments, loaded with `plugins=`:
 
         class WGA(efface.ForgetObjective):
             name = "wga"
@@ -48,90 +50,101 @@ class ForgetObjective(CustomObjective):
             def term(self, config):
                 return efface.TokenTerm("forget", lambda logp_N: logp_N.detach().exp() * logp_N)
 
-    The model is trained to make the loss small, so what lowers an answer's probability is the log-probability itself.
+    Training minimizes the loss, so the log-probability of an answer as the loss makes that answer less likely.
     """
 
 
 class RetainObjective(CustomObjective):
-    """What keeps the rest as it was, behind the plus of a method: `me+mine`. Otherwise as `ForgetObjective`."""
+    """A custom loss on the retain set, after the plus of a method: `me+custom`. Otherwise like `ForgetObjective`."""
 
 
 def custom_term(objective: CustomObjective, config: ObjectiveConfig) -> Term:
-    """The term of a user's objective, checked as far as can be without a model.
+    """Return the term of a custom objective after the checks that do not need a model.
 
-    Raises `EffaceError` that names the objective for anything else than a term, and for one that reads what there
-    is not.
+    Args:
+        objective: an instance of a user-defined class.
+        config: the settings of the run.
+
+    Raises:
+        EffaceError: the method `term` fails, returns something else, or its term reads unknown views.
     """
     from efface.objectives.terms import DistributionTerm, SequenceTerm, TokenTerm, View
 
-    here = f"objective {objective.name!r}"
+    label = f"objective {objective.name!r}"
     try:
         term = objective.term(config)
-    except Exception as error:  # the user's code raises what it likes
-        raise EffaceError(f"{here}: its method term failed ({summarize_error(error)}); correct it") from error
+    except Exception as error:  # user code may raise anything
+        raise EffaceError(f"{label}: its method term failed ({summarize_error(error)}); correct it") from error
     if not isinstance(term, TokenTerm | SequenceTerm | DistributionTerm):
         raise EffaceError(
-            f"{here}: its method term gave {type(term).__name__}; let it return a TokenTerm, a SequenceTerm or a "
+            f"{label}: its method term returned {type(term).__name__}; return a TokenTerm, a SequenceTerm or a "
             "DistributionTerm"
         )
     if not isinstance(term.views, tuple) or not term.views or not set(term.views) <= set(get_args(View)):
-        raise EffaceError(f"{here} reads {term.views!r}; allowed are one or more of {', '.join(get_args(View))}")
+        raise EffaceError(f"{label} reads {term.views!r}; allowed are one or more of {', '.join(get_args(View))}")
     if isinstance(term, DistributionTerm):
-        _check_counting(here, term.positions, term.average, term.padded_length)
+        _check_averaging(label, term.positions, term.average, term.padded_length)
     return term
 
 
-def _check_counting(here: str, positions: str, average: str, padded_length: int | None) -> None:
-    for what, given, allowed in (("positions", positions, Positions), ("average", average, Average)):
-        if given not in get_args(allowed):
-            raise EffaceError(f"{here}: {what}={given!r}; allowed: {', '.join(get_args(allowed))}")
+def _check_averaging(label: str, positions: str, average: str, padded_length: int | None) -> None:
+    for name, value, allowed in (("positions", positions, Positions), ("average", average, Average)):
+        if value not in get_args(allowed):
+            raise EffaceError(f"{label}: {name}={value!r}; allowed: {', '.join(get_args(allowed))}")
     if average == "padded" and padded_length is None:
-        raise EffaceError(f"{here}: average='padded' needs padded_length, such as 500")
+        raise EffaceError(f"{label}: average='padded' needs padded_length, such as 500")
 
 
-def check_custom_objective(method: Objective, *, vocabulary: int, device: torch.device) -> None:
-    """Compute each loss of a method once on a few made-up rows, on the device and with the vocabulary of the run.
+def check_custom_objective(objective: Objective, *, vocabulary: int, device: torch.device) -> None:
+    """Compute each loss of an objective once on a few deterministic inputs, to find mistakes before training.
 
-    Raises `EffaceError` where a loss fails, does not give one finite number a row, or does not depend on the model:
-    a mistake that would otherwise show after the model was evaluated, or never.
+    Without this check a mistake would only appear after the model was evaluated, or never.
+
+    Args:
+        objective: the objective of a method with custom terms.
+        vocabulary: V, the number of logits of each position.
+        device: the device of the run.
+
+    Raises:
+        EffaceError: a loss fails, does not return one finite number for each row, or has no gradient.
     """
-    for side, terms in (("forget", method.forget), ("retain", method.retain)):
+    for side, terms in (("forget", objective.forget), ("retain", objective.retain)):
         for term in terms:
-            here = f"method {method.name}, {side} loss"
+            label = f"method {objective.name}, {side} loss"
             try:
-                loss = term.loss(*_random_inputs(term, vocabulary, device))
-            except Exception as error:  # the user's code raises what it likes
+                loss = term.loss(*_sample_inputs(term, vocabulary, device))
+            except Exception as error:  # user code may raise anything
                 raise EffaceError(
-                    f"{here}: it failed on {_ROWS} rows ({summarize_error(error)}); correct it"
+                    f"{label}: it failed on {_SAMPLES} rows ({summarize_error(error)}); correct it"
                 ) from error
-            _check_loss(here, loss)
+            _check_loss(label, loss)
 
 
-def _random_inputs(term: Term, vocabulary: int, device: torch.device) -> list[Tensor]:
-    """Inputs of a loss for `_ROWS` rows, as `efface.objectives.compute` would give them."""
+def _sample_inputs(term: Term, vocabulary: int, device: torch.device) -> list[Tensor]:
+    """Inputs of a loss for `_SAMPLES` rows, with the shapes of those in `efface.objectives.compute`."""
     import torch
 
     from efface.objectives.terms import DistributionTerm, SequenceTerm
 
-    rows = torch.linspace(-3, -0.1, _ROWS, device=device)
+    rows = torch.linspace(-3, -0.1, _SAMPLES, device=device)
     if isinstance(term, DistributionTerm):
-        rows = torch.arange(_ROWS * vocabulary, device=device).reshape(_ROWS, vocabulary).sin()
+        rows = torch.arange(_SAMPLES * vocabulary, device=device).reshape(_SAMPLES, vocabulary).sin()
     count = len(term.views) if isinstance(term, SequenceTerm) else 1
     inputs = [(rows - n).requires_grad_() for n in range(count)]
     references = [rows / 2 - n for n in range(count)] if getattr(term, "reference", False) else []
     return [*inputs, *references]
 
 
-def _check_loss(here: str, loss: Any) -> None:
+def _check_loss(label: str, loss: Any) -> None:
     import torch
 
-    if not isinstance(loss, torch.Tensor) or loss.shape != (_ROWS,):
-        given = f"a tensor of shape {list(loss.shape)}" if isinstance(loss, torch.Tensor) else type(loss).__name__
+    if not isinstance(loss, torch.Tensor) or loss.shape != (_SAMPLES,):
+        returned = f"a tensor of shape {list(loss.shape)}" if isinstance(loss, torch.Tensor) else type(loss).__name__
         raise EffaceError(
-            f"{here}: it gave {given} for {_ROWS} rows; let it return one number a row, shape [{_ROWS}] (the step "
-            "averages)"
+            f"{label}: it returned {returned} for {_SAMPLES} rows; return one number for each row, shape "
+            f"[{_SAMPLES}] (the training step averages)"
         )
     if not loss.requires_grad:
-        raise EffaceError(f"{here}: no gradient reaches the model; use detach() only on a part of the loss")
+        raise EffaceError(f"{label}: no gradient reaches the model; use detach() only on a part of the loss")
     if not bool(loss.isfinite().all()):
-        raise EffaceError(f"{here}: it is not finite for ordinary input ({loss.tolist()}); correct the formula")
+        raise EffaceError(f"{label}: it is not finite for ordinary input ({loss.tolist()}); correct the formula")

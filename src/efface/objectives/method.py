@@ -1,4 +1,4 @@
-"""The objective that a method and its settings make."""
+"""From the name of a method and its settings to its objective."""
 
 from __future__ import annotations
 
@@ -11,26 +11,31 @@ from efface.objectives.custom import CustomObjective, ForgetObjective, RetainObj
 from efface.objectives.terms import DistributionTerm, Objective, SequenceTerm, Term, TokenTerm
 
 
-def objective(method: str, config: ObjectiveConfig, own: Sequence[CustomObjective] = ()) -> Objective:
-    """The objective of a method such as `me+gd`, `idk+ap` or `llmu`; of `me` alone, one that only forgets.
+def objective(method: str, config: ObjectiveConfig, custom: Sequence[CustomObjective] = ()) -> Objective:
+    """Build the objective of a method such as `me+gd`, `idk+ap` or `llmu`; `me` alone has no retain loss.
 
-    `own`: the user's objectives, which `method` may name, too. Raises `EffaceError` for an unknown method, and for
-    an own objective whose term cannot be used.
+    Args:
+        method: the name; case and spaces do not matter.
+        config: the settings of the losses.
+        custom: custom objectives that `method` may name too.
+
+    Raises:
+        EffaceError: the method is unknown, or the term of a custom objective cannot be used.
     """
-    own_forget = {each.name: each for each in own if isinstance(each, ForgetObjective)}
-    own_retain = {each.name: each for each in own if isinstance(each, RetainObjective)}
-    method = check_method(method, forget=own_forget, retain=own_retain)
+    custom_forget = {each.name: each for each in custom if isinstance(each, ForgetObjective)}
+    custom_retain = {each.name: each for each in custom if isinstance(each, RetainObjective)}
+    method = check_method(method, forget=custom_forget, retain=custom_retain)
     forget_name, _, retain_name = method.partition("+")
     retain_terms: tuple[Term, ...] = ()
     if method == LLMU:
         forget_term = _forget_term("ga", config)
         retain_terms = (TokenTerm("forget_mismatch", retain.gd), _retain_term("kl", config))
-    elif forget_name in own_forget:
-        forget_term = custom_term(own_forget[forget_name], config)
+    elif forget_name in custom_forget:
+        forget_term = custom_term(custom_forget[forget_name], config)
     else:
         forget_term = _forget_term(forget_name, config)
-    if retain_name in own_retain:
-        retain_terms = (custom_term(own_retain[retain_name], config),)
+    if retain_name in custom_retain:
+        retain_terms = (custom_term(custom_retain[retain_name], config),)
     elif retain_name:
         retain_terms = (_retain_term(retain_name, config),)
     return Objective(
@@ -43,7 +48,7 @@ def objective(method: str, config: ObjectiveConfig, own: Sequence[CustomObjectiv
 
 
 def fine_tuning() -> Objective:
-    """Plain cross-entropy on answers: how target models are made."""
+    """Build the objective of fine-tuning: cross-entropy of answers, as target models are trained."""
     return Objective(name="finetune", forget=(), retain=(TokenTerm("retain", retain.gd),))
 
 

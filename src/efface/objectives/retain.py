@@ -1,4 +1,4 @@
-"""What keeps the rest as it was: one formula each. The step averages. Shapes as in `forget`."""
+"""Losses on the retain set, as formulas. They do not average: the training step does. Shapes as in `forget`."""
 
 from __future__ import annotations
 
@@ -9,14 +9,27 @@ from efface.objectives.config import KLDirection
 
 
 def gd(logp_N: Tensor) -> Tensor:
-    """Gradient descent: cross-entropy of the answer's tokens. arXiv:2410.08109, eq. 5."""
+    """Gradient descent: cross-entropy of the answer, -log p(y). arXiv:2410.08109, eq. 5.
+
+    Args:
+        logp_N: log-probabilities of answer tokens [N].
+
+    Returns:
+        The loss of each token [N].
+    """
     return -logp_N
 
 
 def kl(logits_NV: Tensor, ref_logits_NV: Tensor, *, direction: KLDirection) -> Tensor:
-    """KL divergence between the reference's next-token distribution and the model's. arXiv:2410.08109, eq. 6.
+    """KL divergence between the distributions of the reference model and the model. arXiv:2410.08109, eq. 6.
 
-    `reference_to_model` is KL(ref || model), the default everywhere.
+    Args:
+        logits_NV: next-token logits [N, V].
+        ref_logits_NV: the same of the reference model [N, V].
+        direction: `reference_to_model` is KL(ref || model), as in the paper; `model_to_reference` the reverse.
+
+    Returns:
+        The loss of each token [N].
     """
     logp_NV = F.log_softmax(logits_NV, dim=-1)
     ref_logp_NV = F.log_softmax(ref_logits_NV, dim=-1)
@@ -26,5 +39,16 @@ def kl(logits_NV: Tensor, ref_logits_NV: Tensor, *, direction: KLDirection) -> T
 
 
 def ap(refusal_logp_B: Tensor, logp_B: Tensor, *, beta: float) -> Tensor:
-    """Answer preservation: prefer the right answer to the refusal. arXiv:2410.08109, eq. 10."""
+    """Answer preservation: prefer the answer to a refusal. arXiv:2410.08109, eq. 10.
+
+    -1/beta log sigmoid(-beta log(p(y'|x) / p(y|x)))
+
+    Args:
+        refusal_logp_B: log-probabilities of refusals [B].
+        logp_B: log-probabilities of the answers to the same questions [B].
+        beta: inverse temperature.
+
+    Returns:
+        The loss of each pair [B].
+    """
     return -(1 / beta) * F.logsigmoid(-beta * (refusal_logp_B - logp_B))

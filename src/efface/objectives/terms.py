@@ -1,7 +1,7 @@
-"""What an objective is made of: terms that say what they read, what they count and by what they are divided.
+"""The terms of an objective: what each reads, which tokens or sequences it sums over, and how it averages.
 
-A term's value is (sum over its units of a loss) / (their number in the whole optimizer batch), so it does not
-depend on how the batch is cut into micro-batches.
+The value of a term is the sum of its losses divided by their number in the whole optimizer batch, so it does not
+depend on how the batch is split into micro-batches.
 """
 
 from __future__ import annotations
@@ -16,37 +16,38 @@ from efface.objectives.config import Average
 from efface.text.formatter import Positions, TokenizedSequence
 
 View = Literal["forget", "forget_idk", "retain", "retain_idk", "forget_mismatch"]
-"""Question and answer to forget; the same question and a refusal; the same two for a retain item; a forget
-question with another item's answer."""
+"""The sequences of an item: `forget` is a question of the forget set and its answer, `forget_idk` the same question
+and a refusal; `retain` and `retain_idk` are the same for the retain set; `forget_mismatch` is the forget question and
+the answer of another item."""
 Views = Mapping[View, Sequence[TokenizedSequence]]
 
 
-class Distribution(Protocol):
-    """The model before unlearning, asked for whole next-token distributions."""
+class ReferenceDistribution(Protocol):
+    """Next-token distributions of the reference model."""
 
-    def rows(self, sequences: Sequence[TokenizedSequence], positions: Positions) -> Tensor:
-        """Its last hidden states [N, H] where `positions` reads, sequence by sequence, on the device of training."""
+    def hidden_states(self, sequences: Sequence[TokenizedSequence], positions: Positions) -> Tensor:
+        """Return last hidden states [N, H] at the selected positions, sequence by sequence, on the training device."""
         ...
 
-    def head(self, hidden: Tensor) -> Tensor:
-        """Its logits [N, V] of hidden states [N, H]."""
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Return logits [N, V] of hidden states [N, H]."""
         ...
 
 
 class SequenceLogprobs(Protocol):
-    """The model before unlearning, asked for log p(answer | question) of whole sequences."""
+    """Log p(answer | question) of sequences under the reference model."""
 
     def __call__(self, sequences: Sequence[TokenizedSequence]) -> Sequence[float]:
-        """One number per sequence: the sum over the answer's tokens."""
+        """Return one number for each sequence: the sum over the tokens of its answer."""
         ...
 
 
 @dataclass(frozen=True)
 class Reference:
-    """What the objectives may ask of the model before unlearning; None where no term asks for it."""
+    """What the terms of an objective need from the reference model; None if no term needs it."""
 
-    sequences: SequenceLogprobs | None = None
-    distribution: Distribution | None = None
+    sequence_logprobs: SequenceLogprobs | None = None
+    distribution: ReferenceDistribution | None = None
 
 
 @dataclass(frozen=True)
@@ -55,40 +56,42 @@ class TokenTerm:
 
     view: View
     loss: Callable[[Tensor], Tensor]
+    """From log-probabilities [N] to losses [N]."""
 
     @property
     def views(self) -> tuple[View, ...]:
-        """The views it reads."""
+        """The views that it reads."""
         return (self.view,)
 
 
 @dataclass(frozen=True)
 class SequenceTerm:
-    """A loss of the summed answer log-probabilities [B] of one or more views, item by item.
-
-    `loss` takes one [B] per view, then, if `reference`, the reference's in the same order.
-    """
+    """A loss of the summed answer log-probabilities [B] of one or more views, item by item."""
 
     views: tuple[View, ...]
     loss: Callable[..., Tensor]
+    """From one [B] for each view, and then, if `reference`, those of the reference model, to losses [B]."""
     reference: bool
+    """Whether the loss also takes the log-probabilities of the reference model."""
 
 
 @dataclass(frozen=True)
 class DistributionTerm:
-    """A loss of the next-token logits [N, V] of one view, and of the reference's if `reference`."""
+    """A loss of the next-token logits [N, V] of one view."""
 
     view: View
     loss: Callable[..., Tensor]
+    """From logits [N, V], and then, if `reference`, those of the reference model, to losses [N]."""
     positions: Positions
     reference: bool
+    """Whether the loss also takes the logits of the reference model."""
     average: Average = "tokens"
     padded_length: int | None = None
-    """Row length of the published code's padding, for `average: padded`."""
+    """Row length in tokens of the published code's padding, for `average: padded`."""
 
     @property
     def views(self) -> tuple[View, ...]:
-        """The views it reads."""
+        """The views that it reads."""
         return (self.view,)
 
 
@@ -107,48 +110,56 @@ class Objective:
 
     @property
     def terms(self) -> tuple[Term, ...]:
-        """All terms, forget first."""
+        """All terms, forget terms first."""
         return (*self.forget, *self.retain)
 
     @property
     def views(self) -> tuple[View, ...]:
-        """The views that some term reads; no other is tokenized or forwarded."""
+        """The views that at least one term reads; others are neither tokenized nor computed."""
         return tuple(dict.fromkeys(view for term in self.terms for view in term.views))
 
     @property
     def sequence_reference_views(self) -> tuple[View, ...]:
-        """Views whose sequences need a log-probability under the reference."""
+        """The views whose log-probabilities under the reference model are needed."""
         terms = (term for term in self.terms if isinstance(term, SequenceTerm) and term.reference)
         return tuple(dict.fromkeys(view for term in terms for view in term.views))
 
     @property
-    def distribution_reads(self) -> tuple[tuple[View, Positions], ...]:
-        """Views whose sequences need the reference's distribution, and at which of their tokens."""
+    def distribution_reference_views(self) -> tuple[tuple[View, Positions], ...]:
+        """The views whose distributions under the reference model are needed, each with the positions."""
         terms = (term for term in self.terms if isinstance(term, DistributionTerm) and term.reference)
         return tuple(dict.fromkeys((term.view, term.positions) for term in terms))
 
     @property
     def needs_distribution(self) -> bool:
-        """Whether some term compares with the reference's whole distribution."""
-        return bool(self.distribution_reads)
+        """Whether some term needs distributions of the reference model."""
+        return bool(self.distribution_reference_views)
 
 
-def counted_tokens(term: DistributionTerm | TokenTerm, item: TokenizedSequence) -> int:
-    """How many of an item's tokens the term counts."""
+def count_loss_tokens(term: DistributionTerm | TokenTerm, item: TokenizedSequence) -> int:
+    """Return the number of tokens of an item over which the loss of a term is summed."""
     if isinstance(term, DistributionTerm) and term.positions == "all":
         return len(item) - 1
     return len(item.answer)
 
 
 def divisors(term: Term, views: Views) -> list[float]:
-    """By what each sequence's summed loss is divided, given the views of the whole optimizer batch.
+    """Compute the number by which the summed loss of each sequence is divided.
 
-    Token terms sum over a sequence's tokens first; sequence terms have one unit per sequence.
+    The loss of a token or distribution term is first summed over the tokens of a sequence; a sequence term has one
+    loss for each sequence.
+
+    Args:
+        term: a term of the objective.
+        views: the sequences of the whole optimizer batch, item by item.
+
+    Returns:
+        One number for each item.
     """
     items = views[term.views[0]]
     if isinstance(term, SequenceTerm):
         return [float(len(items))] * len(items)
-    tokens = [counted_tokens(term, item) for item in items]
+    tokens = [count_loss_tokens(term, item) for item in items]
     average = term.average if isinstance(term, DistributionTerm) else "tokens"
     if average == "tokens":
         return [float(sum(tokens))] * len(items)

@@ -1,8 +1,8 @@
 """Attention within each sequence of a packed row, registered with transformers as `efface_packed`.
 
-On CUDA in half precision it is torch's variable-length flash attention. Elsewhere sequences of like length
-are laid out as rows for attention alone: its cost grows with real tokens too, and every other layer of the
-model still sees the packed row. Either way a token that several sequences share is laid out in each of them.
+On CUDA in half precision it is torch's variable-length flash attention. Elsewhere the sequences are gathered into
+padded rows of similar length for attention alone: its cost still grows with the number of real tokens, and all other
+layers of the model see the packed row. In both cases a token that several sequences share is gathered for each of them.
 A dense [T, T] mask, which transformers would build from position ids, costs the square of the whole batch.
 """
 
@@ -19,13 +19,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from efface.errors import EffaceError
-from efface.packing.packed_batch import GatherPlan, Layout
+from efface.packing.layout import GatherPlan, Layout
 
-NAME = "efface_packed"
+ATTENTION_NAME = "efface_packed"
 
 
 class PackingUnsupportedError(EffaceError):
-    """A model whose sequences cannot be packed; the message says which and why."""
+    """The sequences of a model cannot be packed; the message names the model and the reason."""
 
 
 def packed_attention(
@@ -43,90 +43,114 @@ def packed_attention(
     s_aux: Tensor | None = None,
     **_: Any,
 ) -> tuple[Tensor, None]:
-    """Causal self-attention of packed sequences; query, key, value are [1, heads, T, width].
+    """Causal self-attention of packed sequences, with the signature of transformers' `AttentionInterface`.
 
-    Returns [1, T, heads, width]. Signature and meaning of the arguments are those of transformers'
-    `AttentionInterface`; `packed_attention_enabled` says where the sequences lie. Raises `PackingUnsupportedError` where a model asks for
-    something that is not implemented here (a mask of its own), rather than compute something else.
+    Args:
+        module: the attention layer, for error messages.
+        query: [1, heads, T, width]; keys and values may have fewer heads (grouped queries).
+        key: [1, key heads, T, width].
+        value: [1, key heads, T, width].
+        attention_mask: must be None; packing replaces the model's mask.
+        packing: which tokens each sequence consists of; `hidden_states` passes it through the model.
+        scaling: factor of the scores; by default 1 / sqrt(width).
+        dropout: probability of dropping an attention weight.
+        sliding_window: how many of the last tokens, including itself, a token attends to.
+        softcap: bound of the scores (Gemma 2).
+        s_aux: scores of attention sinks [heads] (GPT-OSS).
+
+    Returns:
+        Attention outputs [1, T, heads, width], and None for the attention weights.
+
+    Raises:
+        PackingUnsupportedError: the model passes a mask of its own, whose effect would be lost.
     """
     if packing is None or attention_mask is not None:
         raise PackingUnsupportedError(
             f"{type(module).__name__} cannot be packed: it needs more than causal masking within a sequence"
         )
-    # Under autocast, norms of queries and keys in float32 weights give float32 back.
+    # Under autocast, norms of queries and keys with float32 weights return float32.
     query, key = query.to(value.dtype), key.to(value.dtype)
     groups = query.shape[1] // key.shape[1]
-    window = sliding_window if sliding_window and packing.longest > sliding_window else None
+    window = sliding_window if sliding_window and packing.max_length > sliding_window else None
     plain = softcap is None and s_aux is None and window is None
-    flash = plain and dropout == 0.0 and _flash(query, value)
-    # [T, heads, width]: rows are gathered from the first dimension
+    flash = plain and dropout == 0.0 and _supports_flash(query, value)
+    # [T, heads, width]: tokens are gathered along the first dimension
     query, key, value = (tensor[0].transpose(0, 1) for tensor in (query, key, value))
     if groups > 1:
         key, value = (tensor.repeat_interleave(groups, dim=1) for tensor in (key, value))
     if flash:
         return _varlen(query, key, value, packing, scaling).unsqueeze(0), None
-    buckets, spread = packing.rows
-    sizes = [bucket.gather.numel() for bucket in buckets]
-    parts = (_gather(tensor, spread).split(sizes) for tensor in (query, key, value))
+    output = _bucketed(
+        query, key, value, packing, scaling=scaling, dropout=dropout, window=window, softcap=softcap, sinks=s_aux
+    )
+    return output.unsqueeze(0), None
+
+
+def _bucketed(query: Tensor, key: Tensor, value: Tensor, packing: Layout, **settings: Any) -> Tensor:
+    """Attention of padded rows of similar length, bucket by bucket; inputs and output are [T, heads, width]."""
+    buckets, plan = packing.padded_rows
+    sizes = [bucket.gather_index.numel() for bucket in buckets]
+    parts = (_gather(tensor, plan).split(sizes) for tensor in (query, key, value))
     outputs = []
     for bucket, *part in zip(buckets, *parts, strict=True):
-        q, k, v = (tensor.unflatten(0, bucket.gather.shape).transpose(1, 2) for tensor in part)
-        rows = _row_attention(q, k, v, scaling=scaling, dropout=dropout, window=window, softcap=softcap, sinks=s_aux)
-        outputs.append(rows.transpose(1, 2).flatten(0, 1))
-    return _gather_back(torch.cat(outputs), spread).unsqueeze(0), None
+        q, k, v = (tensor.unflatten(0, bucket.gather_index.shape).transpose(1, 2) for tensor in part)
+        outputs.append(_padded_attention(q, k, v, **settings).transpose(1, 2).flatten(0, 1))
+    return _gather_back(torch.cat(outputs), plan)
 
 
 class _Gather(torch.autograd.Function):
-    """Tokens [T, ...] laid out [P, ...], a token at each place where a sequence holds it.
+    """From packed tokens [T, ...] to slots [P, ...], where each sequence is complete.
 
-    Indexing alone would add up the gradients of each token one after the other, a quarter of a step on a CPU, and in
-    any order on a GPU. Here each token sums over its places. Padding has no gradient: nothing reads what it sees, and
-    nothing sees it.
+    The backward pass of plain indexing adds the gradients of each token one after another, a quarter of the time of a
+    step on a CPU, and in nondeterministic order on a GPU. This one sums over the slots of each token. Padding slots
+    have no gradient: no other slot attends to them, and their outputs are not used.
     """
 
     @staticmethod
-    def forward(ctx: Any, tokens: Tensor, places: Tensor, holders: Tensor, starts: Tensor | None) -> Tensor:
-        ctx.save_for_backward(holders, starts)
-        return tokens[places]
+    def forward(ctx: Any, tokens: Tensor, gather_index: Tensor, slots: Tensor, slot_offsets: Tensor | None) -> Tensor:
+        ctx.save_for_backward(slots, slot_offsets)
+        return tokens[gather_index]
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
-        holders, starts = ctx.saved_tensors
+        slots, slot_offsets = ctx.saved_tensors
         grad = grads[0]
-        if starts is None:
-            return grad[holders], None, None, None
-        summed = F.embedding_bag(holders, grad.flatten(1).contiguous(), starts, mode="sum")
+        if slot_offsets is None:
+            return grad[slots], None, None, None
+        summed = F.embedding_bag(slots, grad.flatten(1).contiguous(), slot_offsets, mode="sum")
         return summed.unflatten(1, grad.shape[1:]), None, None, None
 
 
 class _GatherBack(torch.autograd.Function):
-    """The way back, from [P, ...] to [T, ...]; `back` holds no place twice."""
+    """From slots [P, ...] back to packed tokens [T, ...]; `inverse_index` contains no slot twice."""
 
     @staticmethod
-    def forward(ctx: Any, rows: Tensor, back: Tensor) -> Tensor:
-        ctx.save_for_backward(back)
-        ctx.shape = rows.shape
-        return rows[back]
+    def forward(ctx: Any, slots: Tensor, inverse_index: Tensor) -> Tensor:
+        ctx.save_for_backward(inverse_index)
+        ctx.shape = slots.shape
+        return slots[inverse_index]
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        (back,) = ctx.saved_tensors
-        rows = grads[0].new_zeros(ctx.shape)
-        rows[back] = grads[0]
-        return rows, None
+        (inverse_index,) = ctx.saved_tensors
+        grad = grads[0].new_zeros(ctx.shape)
+        grad[inverse_index] = grads[0]
+        return grad, None
 
 
-def _gather(tokens: Tensor, spread: GatherPlan) -> Tensor:
-    rows: Tensor = _Gather.apply(tokens, spread.places, spread.holders, spread.starts)  # type: ignore[no-untyped-call]
-    return rows
+def _gather(tokens: Tensor, plan: GatherPlan) -> Tensor:
+    gathered: Tensor = _Gather.apply(  # type: ignore[no-untyped-call]
+        tokens, plan.gather_index, plan.slots, plan.slot_offsets
+    )
+    return gathered
 
 
-def _gather_back(rows: Tensor, spread: GatherPlan) -> Tensor:
-    tokens: Tensor = _GatherBack.apply(rows, spread.back)  # type: ignore[no-untyped-call]
+def _gather_back(slots: Tensor, plan: GatherPlan) -> Tensor:
+    tokens: Tensor = _GatherBack.apply(slots, plan.inverse_index)  # type: ignore[no-untyped-call]
     return tokens
 
 
-def _row_attention(
+def _padded_attention(
     q: Tensor,
     k: Tensor,
     v: Tensor,
@@ -137,35 +161,35 @@ def _row_attention(
     softcap: float | None,
     sinks: Tensor | None,
 ) -> Tensor:
-    """Causal attention of right-padded rows [rows, heads, longest, width]: causality alone hides the padding.
+    """Causal attention of right-padded rows [rows, heads, longest, width]; the causal mask also hides the padding.
 
-    `sinks` [heads] are scores of one more key in each head, which takes attention and gives no value (GPT-OSS).
+    `sinks` [heads] are the scores of an additional key in each head, which has no value (GPT-OSS).
     """
     if window is None and softcap is None and sinks is None:
         return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=True, scale=scaling)
     position = torch.arange(q.shape[2], device=q.device)
     distance = position[:, None] - position[None, :]
-    seen = distance >= 0 if window is None else (distance >= 0) & (distance < window)
+    visible = distance >= 0 if window is None else (distance >= 0) & (distance < window)
     if softcap is None and sinks is None:
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=seen, dropout_p=dropout, scale=scaling)
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=visible, dropout_p=dropout, scale=scaling)
     scores = q @ k.transpose(2, 3) * (scaling if scaling is not None else q.shape[-1] ** -0.5)
     if softcap is not None:
         scores = softcap * torch.tanh(scores / softcap)
-    scores = scores.masked_fill(~seen, float("-inf"))
+    scores = scores.masked_fill(~visible, float("-inf"))
     if sinks is not None:
         scores = torch.cat([scores, sinks.to(scores.dtype)[:, None, None].expand(*scores.shape[:3], 1)], dim=-1)
     weights = F.softmax(scores, dim=-1, dtype=torch.float32)[..., : k.shape[2]].to(q.dtype)
     return F.dropout(weights, dropout) @ v
 
 
-def _flash(query: Tensor, value: Tensor) -> bool:
-    fits = query.dtype in (torch.float16, torch.bfloat16) and query.shape[-1] == value.shape[-1] <= 256
-    return query.is_cuda and fits and query.shape[-1] % 8 == 0
+def _supports_flash(query: Tensor, value: Tensor) -> bool:
+    supported = query.dtype in (torch.float16, torch.bfloat16) and query.shape[-1] == value.shape[-1] <= 256
+    return query.is_cuda and supported and query.shape[-1] % 8 == 0
 
 
 @cache
-def _causal() -> dict[str, Any]:
-    """How the installed torch asks for causal attention: a flag in 2.10, a window since."""
+def _causal_arguments() -> dict[str, Any]:
+    """How the installed torch takes causal attention: as a flag in 2.10, as a window in later versions."""
     from torch.nn.attention.varlen import varlen_attn
 
     flag = "is_causal" in inspect.signature(varlen_attn).parameters
@@ -173,36 +197,39 @@ def _causal() -> dict[str, Any]:
 
 
 def _varlen(query: Tensor, key: Tensor, value: Tensor, packing: Layout, scaling: float | None) -> Tensor:
-    """[T, heads, width] of each."""
+    """Variable-length flash attention; inputs and output are [T, heads, width]."""
     from torch.nn.attention.varlen import varlen_attn
 
+    shared = packing.has_shared_tokens
     q, k, v = (
-        _gather(tensor, packing.whole) if packing.shares else tensor.contiguous() for tensor in (query, key, value)
+        _gather(tensor, packing.concatenated) if shared else tensor.contiguous() for tensor in (query, key, value)
     )
-    longest = packing.longest
-    out = varlen_attn(q, k, v, packing.offsets, packing.offsets, longest, longest, scale=scaling, **_causal())
-    assert isinstance(out, Tensor)
-    return _gather_back(out, packing.whole) if packing.shares else out
+    offsets, longest = packing.cu_seqlens, packing.max_length
+    output = varlen_attn(q, k, v, offsets, offsets, longest, longest, scale=scaling, **_causal_arguments())
+    assert isinstance(output, Tensor)
+    return _gather_back(output, packing.concatenated) if shared else output
 
 
 @contextmanager
 def packed_attention_enabled(model: Any) -> Iterator[None]:
-    """Let `model` attend within packed sequences; its own attention comes back at the end.
+    """Replace the attention of `model` with `packed_attention`; restore the previous one on exit.
 
-    Raises `PackingUnsupportedError` for an architecture that does not look its attention up by name. Backward passes that
-    recompute activations (gradient checkpointing) belong inside too.
+    Backward passes that recompute activations (gradient checkpointing) must run inside this context too.
+
+    Raises:
+        PackingUnsupportedError: the architecture does not look its attention up by name.
     """
     from transformers import AttentionInterface
 
-    AttentionInterface.register(NAME, packed_attention)
-    own = model.config._attn_implementation
-    model.set_attn_implementation(NAME)
-    if model.config._attn_implementation != NAME:  # transformers only logs a warning
-        model.set_attn_implementation(own)  # of a part of the model, which may let it be replaced
+    AttentionInterface.register(ATTENTION_NAME, packed_attention)
+    previous = model.config._attn_implementation
+    model.set_attn_implementation(ATTENTION_NAME)
+    if model.config._attn_implementation != ATTENTION_NAME:  # transformers only logs a warning
+        model.set_attn_implementation(previous)  # parts of the model may have been replaced
         raise PackingUnsupportedError(
-            f"{type(model).__name__} cannot be packed: transformers does not let its attention be replaced"
+            f"{type(model).__name__} cannot be packed: transformers does not support replacing its attention"
         )
     try:
         yield
     finally:
-        model.set_attn_implementation(own)
+        model.set_attn_implementation(previous)

@@ -1,8 +1,9 @@
-"""Forwards of many sequences: last hidden states, and the head where it is read."""
+"""Forward passes of many sequences: last hidden states, and the head where its output is needed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -10,61 +11,88 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from efface.packing.attention import NAME
+from efface.packing.attention import ATTENTION_NAME
 from efface.packing.packed_batch import PackedBatch
 
 _CHUNK_ELEMENTS = 1 << 26
-"""Logits computed at once: 256 MiB in float32. More than this is cut and recomputed in the backward pass."""
+"""Logits computed at once: 256 MiB in float32. More are computed in chunks and recomputed in the backward pass."""
 
 
 def unwrap_peft(model: Any) -> Any:
-    """The transformers model inside a PEFT wrapper, its adapter still in place."""
+    """Return the transformers model inside a PEFT wrapper, with its adapter still active."""
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
 def device_of(model: Any) -> torch.device:
-    """Where the model's token embeddings lie, and so where its inputs go."""
+    """Return the device of the model's token embeddings, which is also that of its inputs."""
     device: torch.device = unwrap_peft(model).get_input_embeddings().weight.device
     return device
 
 
+@contextmanager
+def evaluation_mode(model: Any) -> Iterator[None]:
+    """Switch dropout off; restore the model's mode on exit, also after an error."""
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)
+
+
 def position_limit(model: Any) -> int | None:
-    """How many positions a model has, in tokens, where its config says so."""
+    """Return the number of positions of a model, in tokens; None if its config does not set one."""
     return max_positions(unwrap_peft(model).config)
 
 
 def max_positions(config: Any) -> int | None:
-    """The same of a model's config alone."""
+    """Return the same from a model's config alone."""
     limit = getattr(config.get_text_config(), "max_position_embeddings", None)
     return int(limit) if limit else None
 
 
 def hidden_states(model: Any, batch: PackedBatch) -> Tensor:
-    """Last hidden states [T, H] of a packed batch; `model` must be inside `efface.packing.support.packed_or_padded(model)`.
+    """Compute the last hidden states of a packed batch in one forward pass.
 
-    Where that did not replace its attention, the model reads the sequences padded to rows of like length. What pads
-    stands behind each sequence: in a causal model nothing sees it.
+    A model that does not support packing reads the sequences in padded batches of similar length. Padding follows each
+    sequence, so no token of a causal model attends to it.
+
+    Args:
+        model: a causal language model inside `efface.packing.support.packed_or_padded(model)`.
+        batch: sequences on the device of the model's inputs.
+
+    Returns:
+        Hidden states [T, H], one for each token of the packed row.
     """
     inner = unwrap_peft(model)
-    backbone = inner.base_model if inner.base_model is not inner else inner.model  # Llama 4 misnames its own
-    if inner.config._attn_implementation != NAME:
-        buckets, spread = batch.layout.rows
-        rows = [backbone(input_ids=batch.input_ids[0, bucket.gather], use_cache=False) for bucket in buckets]
-        return torch.cat([row.last_hidden_state.flatten(0, 1) for row in rows])[spread.back]
+    # the base_model of Llama 4 is the model itself
+    backbone = inner.base_model if inner.base_model is not inner else inner.model
+    if inner.config._attn_implementation != ATTENTION_NAME:
+        buckets, plan = batch.layout.padded_rows
+        outputs = [backbone(input_ids=batch.input_ids[0, bucket.gather_index], use_cache=False) for bucket in buckets]
+        return torch.cat([output.last_hidden_state.flatten(0, 1) for output in outputs])[plan.inverse_index]
     output = backbone(input_ids=batch.input_ids, position_ids=batch.position_ids, use_cache=False, packing=batch.layout)
     states: Tensor = output.last_hidden_state[0]
     return states
 
 
-def head(model: Any, hidden: Tensor) -> Tensor:
-    """Logits [N, V] of hidden states [N, H], in float32 or wider, scaled as the architecture wants."""
+def compute_logits(model: Any, hidden: Tensor) -> Tensor:
+    """Apply the model's head, with the logit scaling of its architecture.
+
+    Args:
+        model: a causal language model.
+        hidden: last hidden states [N, H].
+
+    Returns:
+        Logits [N, V] in float32, or in float64 if the head computes in float64.
+    """
     inner = unwrap_peft(model)
-    return logits_of(inner.get_output_embeddings(), inner.config, hidden)
+    return head_logits(inner.get_output_embeddings(), inner.config, hidden)
 
 
-def logits_of(output: Callable[[Tensor], Tensor], config: Any, hidden: Tensor) -> Tensor:
-    """The same from a model's output embeddings and its config alone."""
-    logits, config = output(hidden), config.get_text_config()
+def head_logits(output_embeddings: Callable[[Tensor], Tensor], config: Any, hidden: Tensor) -> Tensor:
+    """Compute the same as `compute_logits` from a model's output embeddings and its config alone."""
+    logits, config = output_embeddings(hidden), config.get_text_config()
     if (scale := getattr(config, "logit_scale", None)) is not None:  # Cohere
         logits = logits * scale
     if (factor := getattr(config, "lm_head_multiplier", None)) is not None:  # Falcon-H1
@@ -78,35 +106,51 @@ def logits_of(output: Callable[[Tensor], Tensor], config: Any, hidden: Tensor) -
 
 
 def chunk_rows(vocabulary: int) -> int:
-    """How many rows `map_in_chunks` turns into logits at once."""
+    """Return the number of rows of logits, each of `vocabulary` numbers, that `map_in_chunks` computes at once."""
     return max(1, _CHUNK_ELEMENTS // vocabulary)
 
 
-def map_in_chunks(read: Callable[..., Tensor], vocabulary: int, *rows: Tensor) -> Tensor:
-    """Apply `read` to slices of `rows` ([N, ...] each) and join the results [N].
+def map_in_chunks(function: Callable[..., Tensor], vocabulary: int, *tensors: Tensor) -> Tensor:
+    """Apply a function that computes logits to chunks of tensors and concatenate the results.
 
-    `read` turns a slice into logits [n, V] and those into [n]. Where N x V is large, no whole [N, V] tensor
-    is ever kept: slices are recomputed in the backward pass.
+    The full [N, V] logits are never in memory if they are large: each chunk is recomputed in the backward pass.
+
+    Args:
+        function: from slices [n, ...] of the tensors to logits [n, V], and from those to a result [n].
+        vocabulary: V, the number of logits of each row.
+        tensors: [N, ...] each.
+
+    Returns:
+        The results [N].
     """
-    total = rows[0].shape[0]
+    total = tensors[0].shape[0]
     size = chunk_rows(vocabulary)
     if total <= size:
-        return read(*rows)
-    slices = zip(*(tensor.split(size) for tensor in rows), strict=True)
+        return function(*tensors)
+    chunks = zip(*(tensor.split(size) for tensor in tensors), strict=True)
     if not torch.is_grad_enabled():
-        return torch.cat([read(*part) for part in slices])
-    return torch.cat([checkpoint(read, *part, use_reentrant=False) for part in slices])
+        return torch.cat([function(*chunk) for chunk in chunks])
+    return torch.cat([checkpoint(function, *chunk, use_reentrant=False) for chunk in chunks])
 
 
 def vocabulary_size(model: Any) -> int:
-    """K: how many tokens the head scores, padding of the vocabulary included."""
+    """Return V, the number of tokens that the head scores, including padding of the vocabulary."""
     return int(unwrap_peft(model).get_output_embeddings().weight.shape[0])
 
 
 def target_logprobs(model: Any, hidden: Tensor, targets: Tensor) -> Tensor:
-    """Log-probability [N] of `targets` [N] under the head at `hidden` [N, H]."""
+    """Compute natural-log probabilities of tokens under the model's head.
 
-    def read(rows: Tensor, ids: Tensor) -> Tensor:
-        return -F.cross_entropy(head(model, rows), ids, reduction="none")
+    Args:
+        model: a causal language model.
+        hidden: last hidden states [N, H].
+        targets: the token id [N] that each state should predict.
 
-    return map_in_chunks(read, vocabulary_size(model), hidden, targets)
+    Returns:
+        Log-probabilities [N].
+    """
+
+    def logprobs(states: Tensor, ids: Tensor) -> Tensor:
+        return -F.cross_entropy(compute_logits(model, states), ids, reduction="none")
+
+    return map_in_chunks(logprobs, vocabulary_size(model), hidden, targets)

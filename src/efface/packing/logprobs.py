@@ -1,4 +1,4 @@
-"""Log-probabilities of answers, many at once: what evaluation records and references keep."""
+"""Log-probabilities of answers, many at once, for evaluation and for the reference model."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import Any
 import torch
 
 from efface import distributed
-from efface.packing.forward import device_of, hidden_states, target_logprobs
+from efface.packing.forward import device_of, evaluation_mode, hidden_states, target_logprobs
 from efface.packing.oom_retry import map_with_oom_backoff
-from efface.packing.packed_batch import pack, token_batches
+from efface.packing.packed_batch import pack
 from efface.packing.support import packed_or_padded, packing_unsupported_reason
+from efface.packing.token_batches import token_batches
 from efface.text.formatter import TokenizedSequence
 
 
@@ -19,54 +20,54 @@ from efface.text.formatter import TokenizedSequence
 def answer_logprobs(
     model: Any, sequences: Sequence[TokenizedSequence], *, max_tokens_per_forward: int
 ) -> list[list[float]]:
-    """Natural-log probability of each answer token, in the order of `sequences`.
+    """Compute the natural-log probability of each answer token, with dropout off.
 
-    What several sequences begin with, as the answers to one question do, goes through the model once if they are read
-    together. At most `max_tokens_per_forward` tokens go through it at once, and fewer where the GPU's memory does not hold them.
-    Several processes read a part each, and get all.
-    Dropout is off meanwhile. Raises `EffaceError` where memory does not hold one sequence.
+    A prefix that several sequences of a forward pass share, such as the question of several answers, is computed
+    once. Several processes compute a part each, and all of them return everything.
+
+    Args:
+        model: a causal language model, possibly inside PEFT.
+        sequences: prompts and answers as token ids.
+        max_tokens_per_forward: the most tokens of one forward pass; fewer if GPU memory runs out.
+
+    Returns:
+        For each of `sequences`, in their order, one number for each token of its answer.
+
+    Raises:
+        EffaceError: the memory of the GPU is too small for a single sequence.
     """
-    found: dict[int, list[float]] = {}
+    logprobs_by_index: dict[int, list[float]] = {}
     device = device_of(model)
 
-    def read(group: list[int]) -> list[list[float]]:
-        batch = pack([sequences[index] for index in group], device)
-        reads = batch.reads("answer")
-        rows, targets = reads.rows[reads.first], reads.targets[reads.first]
-        logprobs = target_logprobs(model, hidden_states(model, batch)[rows], targets)[reads.of]
-        return [part.tolist() for part in logprobs.cpu().split(reads.counts)]
+    def process(batch: list[int]) -> list[list[float]]:
+        packed = pack([sequences[index] for index in batch], device)
+        at = packed.target_positions("answer")
+        token_index, targets = at.token_index[at.unique_index], at.targets[at.unique_index]
+        logprobs = target_logprobs(model, hidden_states(model, packed)[token_index], targets)[at.inverse_index]
+        return [part.tolist() for part in logprobs.cpu().split(at.counts)]
 
-    def named(index: int) -> str:
+    def describe(index: int) -> str:
         return (
-            f"the {len(sequences[index])} tokens of item {sequences[index].id!r} alone, whatever train.max_tokens_per_forward "
-            "or evaluate.max_tokens_per_forward is; use a smaller model or device=cpu"
+            f"the {len(sequences[index])} tokens of item {sequences[index].id!r} alone, whatever "
+            "train.max_tokens_per_forward or evaluate.max_tokens_per_forward is; use a smaller model or device=cpu"
         )
 
-    was_training = model.training
-    model.eval()
-    try:
-        with packed_or_padded(model):
-            for group, logprobs in map_with_oom_backoff(
-                _batches_of_rank(model, sequences, max_tokens_per_forward), read, named=named
-            ):
-                found.update(zip(group, logprobs, strict=True))
-    finally:
-        model.train(was_training)
-    for others in distributed.all_gather(found):
-        found.update(others)
-    return [found[index] for index in range(len(sequences))]
+    with evaluation_mode(model), packed_or_padded(model):
+        batches = _batches_of_rank(model, sequences, max_tokens_per_forward)
+        for batch, logprobs in map_with_oom_backoff(batches, process, describe=describe):
+            logprobs_by_index.update(zip(batch, logprobs, strict=True))
+    for of_rank in distributed.all_gather(logprobs_by_index):
+        logprobs_by_index.update(of_rank)
+    return [logprobs_by_index[index] for index in range(len(sequences))]
 
 
 def _batches_of_rank(
     model: Any, sequences: Sequence[TokenizedSequence], max_tokens_per_forward: int
 ) -> list[list[int]]:
-    """The batches of this process; all have as many: they make each forward together where the model is in shards."""
-    count = distributed.world_size()
-    even = -(-sum(map(len, sequences)) // count)
-    groups = list(
-        token_batches(
-            sequences, min(max_tokens_per_forward, max(even, 1)), shared=packing_unsupported_reason(model) is None
-        )
-    )
-    turns = -(-len(groups) // count)
-    return [groups[min(turn * count + distributed.rank(), len(groups) - 1)] for turn in range(turns)]
+    """The batches of this process; every process has the same number: a sharded model needs all for each forward."""
+    world_size = distributed.world_size()
+    share = -(-sum(map(len, sequences)) // world_size)
+    packable = packing_unsupported_reason(model) is None
+    batches = list(token_batches(sequences, min(max_tokens_per_forward, max(share, 1)), shared=packable))
+    rounds = -(-len(batches) // world_size)
+    return [batches[min(number * world_size + distributed.rank(), len(batches) - 1)] for number in range(rounds)]

@@ -1,4 +1,4 @@
-"""Groups of sequences that go through a model at once: in parts where the GPU's memory does not hold them."""
+"""Batches that are split into smaller parts when the GPU runs out of memory."""
 
 from __future__ import annotations
 
@@ -13,29 +13,38 @@ T = TypeVar("T")
 
 
 def map_with_oom_backoff(
-    groups: Iterable[list[int]], read: Callable[[list[int]], list[T]], *, named: Callable[[int], str]
+    batches: Iterable[list[int]], process: Callable[[list[int]], list[T]], *, describe: Callable[[int], str]
 ) -> Iterator[tuple[list[int], list[T]]]:
-    """Yield each group of indices, as given, with what `read` gives for it.
+    """Apply `process` to batches of indices; after running out of GPU memory, to smaller parts of them.
 
-    Where the GPU's memory runs out, that group and all behind it are read in twice as many parts. Raises
-    `EffaceError` where it does not hold one index alone; `named` says what that is.
+    Args:
+        batches: indices, batch by batch.
+        process: computes one result for each of the given indices.
+        describe: says what one index requires, for the error message, such as "the 40 tokens of item 'a'".
+
+    Yields:
+        Each batch as given, with its results. If one does not fit into memory, it and all later batches are
+        processed in twice as many parts.
+
+    Raises:
+        EffaceError: the memory of the GPU is too small for a single index.
     """
     parts = 1
-    for group in groups:
-        while (found := _read(group, parts, read, named)) is None:
+    for batch in batches:
+        while (results := _process_in_parts(batch, parts, process, describe)) is None:
             parts *= 2
-            torch.cuda.empty_cache()  # only here: until the error is dealt with, it keeps its tensors alive
-        yield group, found
+            torch.cuda.empty_cache()  # not in the except block, where the error still holds its tensors
+        yield batch, results
 
 
-def _read(
-    group: list[int], parts: int, read: Callable[[list[int]], list[T]], named: Callable[[int], str]
+def _process_in_parts(
+    batch: list[int], parts: int, process: Callable[[list[int]], list[T]], describe: Callable[[int], str]
 ) -> list[T] | None:
-    """What `read` gives for the `parts` of a group, joined; None where one of them does not fit."""
-    size = -(-len(group) // parts)
+    """The joined results of the `parts` of a batch; None if one of them does not fit into memory."""
+    size = -(-len(batch) // parts)
     try:
-        return [each for start in range(0, len(group), size) for each in read(group[start : start + size])]
+        return [each for start in range(0, len(batch), size) for each in process(batch[start : start + size])]
     except torch.OutOfMemoryError as error:
         if size == 1:
-            raise EffaceError(f"the GPU's memory does not hold {named(group[0])}") from error
+            raise EffaceError(f"the GPU's memory does not hold {describe(batch[0])}") from error
         return None

@@ -1,4 +1,4 @@
-"""How a model reads many sequences at once: packed where that gives what the model itself gives, else in rows."""
+"""Whether a model can be packed: only if its logits then equal those of each sequence alone; else it is padded."""
 
 from __future__ import annotations
 
@@ -12,24 +12,33 @@ from torch import Tensor
 
 from efface.errors import EffaceError, summarize_error
 from efface.packing.attention import PackingUnsupportedError, packed_attention_enabled
-from efface.packing.forward import device_of, head, hidden_states, unwrap_peft, vocabulary_size
+from efface.packing.forward import (
+    compute_logits,
+    device_of,
+    evaluation_mode,
+    hidden_states,
+    unwrap_peft,
+    vocabulary_size,
+)
 from efface.packing.packed_batch import pack
 from efface.text.formatter import TokenizedSequence
 
-_PACKED_LAYERS = {"full_attention", "sliding_attention"}
+_PACKABLE_LAYERS = {"full_attention", "sliding_attention"}
 _WINDOW_IN_MASK = {"phimoe", "qwen2_moe"}
-"""Types of models that hand a sliding window over only inside of the mask, which packing replaces."""
+"""Model types that pass a sliding window only inside the attention mask, which packing replaces."""
 
 _known: dict[tuple[type, str], str | None] = {}
-"""Architecture and settings -> `packing_unsupported_reason`: weights have no part in it."""
+"""`packing_unsupported_reason` by architecture and config: it does not depend on the weights."""
 
 
 @contextmanager
 def packed_or_padded(model: Any) -> Iterator[None]:
-    """Let `hidden_states` read many sequences with `model`, packed or in rows.
+    """Prepare `model` for `hidden_states` of many sequences: packed if it supports it, else padded.
 
-    Backward passes that recompute activations (gradient checkpointing) belong inside too. Same errors as
-    `packing_unsupported_reason`.
+    Backward passes that recompute activations (gradient checkpointing) must run inside this context too.
+
+    Raises:
+        EffaceError: as `packing_unsupported_reason`.
     """
     if packing_unsupported_reason(model) is not None:
         yield
@@ -39,11 +48,16 @@ def packed_or_padded(model: Any) -> Iterator[None]:
 
 
 def packing_unsupported_reason(model: Any) -> str | None:
-    """Why the model's sequences are padded to rows; None where they are packed.
+    """Say why the model's sequences are padded; None if they are packed.
 
-    Found out once for an architecture and its settings, on some twenty tokens. Raises `EffaceError` where neither way
-    gives the logits that the model itself gives to one sequence at a time: it is no causal language model, or scales
-    its logits in a way unknown here. Better no result than a wrong one.
+    The check runs once for each architecture and config, on 26 tokens.
+
+    Args:
+        model: a causal language model, possibly inside PEFT.
+
+    Raises:
+        EffaceError: neither packing nor padding gives the logits that the model gives for one sequence at a time: it
+            is not a causal language model, or scales its logits in an unknown way.
     """
     inner = unwrap_peft(model)
     key = (type(inner), inner.config.to_json_string())
@@ -53,75 +67,79 @@ def packing_unsupported_reason(model: Any) -> str | None:
 
 
 def check_packing(model: Any) -> str | None:
-    """The same for this very model, whether it was found out before or not; `model` is not inside PEFT."""
-    was_training = model.training
-    model.eval()
-    try:
-        own = _reference_logits(model)
+    """Run the check of `packing_unsupported_reason` on this model, without the cache.
+
+    Args:
+        model: a causal language model that is not wrapped by PEFT.
+
+    Raises:
+        EffaceError: as `packing_unsupported_reason`.
+    """
+    with evaluation_mode(model):
+        expected = _logits_one_by_one(model)
         try:
-            _check_packed(model, own)
+            _check_packed(model, expected)
         except PackingUnsupportedError as error:
-            _check_rows(model, own)
+            _check_padded(model, expected)
             return str(error)
         return None
-    finally:
-        model.train(was_training)
 
 
-def _check_packed(model: Any, own: Tensor) -> None:
-    """Raises `PackingUnsupportedError` for kinds of layers that are not known here, and where packing gives other logits."""
+def _check_packed(model: Any, expected: Tensor) -> None:
+    """Raise `PackingUnsupportedError` for unknown types of layers, and if packing changes the logits."""
     name, config = type(model).__name__, model.config.get_text_config()
-    # named, not only measured: a dozen tokens cannot show what happens in chunks of thousands
-    if unknown := set(getattr(config, "layer_types", None) or ()) - _PACKED_LAYERS:
+    # by name, not only by their logits: 26 tokens cannot show what happens in chunks of thousands
+    if unknown := set(getattr(config, "layer_types", None) or ()) - _PACKABLE_LAYERS:
         raise PackingUnsupportedError(f"{name} cannot be packed: it has layers of {', '.join(sorted(unknown))}")
     if config.model_type in _WINDOW_IN_MASK and getattr(config, "sliding_window", None):
         raise PackingUnsupportedError(f"{name} cannot be packed: it hides its sliding window in a mask")
     try:
         with packed_attention_enabled(model):
-            ours = _packed_logits(model)
+            logits = _logits_together(model)
     except (PackingUnsupportedError, torch.OutOfMemoryError):
         raise
-    except Exception as error:  # the model's own code, which was not made for this
+    except Exception as error:  # the model's code, which was not written for packed input
         raise PackingUnsupportedError(f"{name} cannot be packed ({summarize_error(error)})") from error
-    if (gap := _gap(model, own, ours)) is not None:
-        raise PackingUnsupportedError(f"{name} cannot be packed: its logits differ by {gap:.2g} then")
+    if (difference := _difference(model, expected, logits)) is not None:
+        raise PackingUnsupportedError(f"{name} cannot be packed: its logits differ by {difference:.2g} when packed")
 
 
-def _check_rows(model: Any, own: Tensor) -> None:
+def _check_padded(model: Any, expected: Tensor) -> None:
     name = type(model).__name__
     remedy = "choose a causal language model of another architecture"
     try:
-        ours = _packed_logits(model)
+        logits = _logits_together(model)
     except torch.OutOfMemoryError:
         raise
-    except Exception as error:  # as above
+    except Exception as error:  # the model's code, called in an unusual way
         raise EffaceError(
-            f"{name} cannot be used: its backbone or head fails alone ({summarize_error(error)}); {remedy}"
+            f"{name} cannot be used: its backbone and head fail if called separately ({summarize_error(error)}); "
+            f"{remedy}"
         ) from error
-    if (gap := _gap(model, own, ours)) is not None:
+    if (difference := _difference(model, expected, logits)) is not None:
         raise EffaceError(
-            f"{name} cannot be used: its logits differ by {gap:.2g} from those of its backbone and head for sequences "
-            f"with padding behind them; {remedy}"
+            f"{name} cannot be used: its logits differ by {difference:.2g} from those of its backbone and head for "
+            f"sequences with padding after them; {remedy}"
         )
 
 
-def _gap(model: Any, own: Tensor, ours: Tensor) -> float | None:
-    """How far the logits lie apart, if that is more than rounding; NaN counts as far."""
+def _difference(model: Any, expected: Tensor, logits: Tensor) -> float | None:
+    """The largest difference of the logits, if it is larger than rounding error or NaN; else None."""
     # half precision rounds differently from kernel to kernel; a leak between sequences is far larger
-    exact = {model.dtype, own.dtype} <= {torch.float32, torch.float64} and not _quantizes_inputs(model)
-    largest = float((own - ours).abs().max())
-    return None if largest <= (1e-4 if exact else 0.1) * float(own.abs().max()) else largest
+    exact = {model.dtype, expected.dtype} <= {torch.float32, torch.float64} and not _quantizes_activations(model)
+    largest = float((expected - logits).abs().max())
+    return None if largest <= (1e-4 if exact else 0.1) * float(expected.abs().max()) else largest
 
 
-def _quantizes_inputs(model: Any) -> bool:
-    """LLM.int8 multiplies in half precision and chooses by all of a batch what to round."""
+def _quantizes_activations(model: Any) -> bool:
+    """LLM.int8 multiplies in half precision and chooses what it quantizes by the whole batch."""
     return getattr(model, "is_loaded_in_8bit", False) is True
 
 
-def _probe(model: Any) -> list[list[int]]:
-    """Three short sequences, from the middle of the vocabulary; the last begins as the first one does.
+def _probe_sequences(model: Any) -> list[list[int]]:
+    """Three short sequences from the middle of the vocabulary; the last shares a prefix with the first.
 
-    The first ids are often special tokens, whose logits half precision blurs.
+    The first ids are often special tokens, whose logits are imprecise in half precision.
     """
     start = vocabulary_size(model) // 3
     first, second = list(range(start, start + 5)), list(range(start + 5, start + 14))
@@ -129,15 +147,17 @@ def _probe(model: Any) -> list[list[int]]:
 
 
 @torch.no_grad()
-def _reference_logits(model: Any) -> Tensor:
-    """Logits [T, V] of each sequence of the probe alone."""
+def _logits_one_by_one(model: Any) -> Tensor:
+    """Logits [T, V] of the probe sequences, each alone."""
     device = device_of(model)
-    return torch.cat([model(torch.tensor([row], device=device), use_cache=False).logits[0] for row in _probe(model)])
+    return torch.cat(
+        [model(torch.tensor([ids], device=device), use_cache=False).logits[0] for ids in _probe_sequences(model)]
+    )
 
 
 @torch.no_grad()
-def _packed_logits(model: Any) -> Tensor:
-    """The same of all sequences at once, packed inside `packed_attention_enabled(model)`, else in rows."""
-    items = [TokenizedSequence(str(number), row[:2], row[2:]) for number, row in enumerate(_probe(model))]
+def _logits_together(model: Any) -> Tensor:
+    """The same of all sequences at once: packed inside `packed_attention_enabled(model)`, else padded."""
+    items = [TokenizedSequence(str(number), ids[:2], ids[2:]) for number, ids in enumerate(_probe_sequences(model))]
     batch = pack(items, device_of(model))
-    return head(model, hidden_states(model, batch)[list(chain(*batch.places))])
+    return compute_logits(model, hidden_states(model, batch)[list(chain(*batch.token_indices))])

@@ -13,7 +13,7 @@ from efface.evaluation.generate import length_batches
 from efface.evaluation.kv_cache import cache_elements_per_token, max_cache_tokens_for
 from efface.models.load import evaluation_dtype_of
 from efface.models.memory_estimate import TrainingMemory, count_training_memory, meta_model
-from efface.objectives.terms import DistributionTerm, Objective, counted_tokens
+from efface.objectives.terms import DistributionTerm, Objective, count_loss_tokens
 from efface.packing.forward import chunk_rows, unwrap_peft, vocabulary_size
 from efface.preflight.diagnosis import Forecast
 from efface.preflight.workload import Workload, total_tokens
@@ -106,7 +106,7 @@ def _state_bytes(bound: Objective, work: Workload, number: int, width: int) -> i
     wanted: dict[str, int] = {}
     for step in work.steps:
         for example in step:
-            for view, positions in bound.distribution_reads:
+            for view, positions in bound.distribution_reference_views:
                 item = example[view]
                 count = len(item.answer) if positions == "answer" else len(item) - 1
                 wanted[item.key] = max(count, wanted.get(item.key, 0))
@@ -132,7 +132,8 @@ def _logit_bytes(bound: Objective, examples: Sequence[Example], vocabulary: int)
         for view in term.views:
             read = [example[view] for example in examples]
             rows = sum(
-                counted_tokens(term, each) if isinstance(term, DistributionTerm) else len(each.answer) for each in read
+                count_loss_tokens(term, each) if isinstance(term, DistributionTerm) else len(each.answer)
+                for each in read
             )
             kept += copies * rows if rows <= at_once else 0
             largest = max(largest, 2 * rows if rows <= at_once else (copies + 2) * at_once)

@@ -65,7 +65,7 @@ def extrapolated(measured: Measured, work: Workload, config: RunConfig, bound: O
     """What the whole run will take."""
     asked, trained = measured.questions, measured.steps
     live = bound.needs_distribution and uses_live_reference(config)
-    cached = () if live else (view for view, _ in bound.distribution_reads)
+    cached = () if live else (view for view, _ in bound.distribution_reference_views)
     views = {*bound.sequence_reference_views, *cached}
     compared = {example[view].key: len(example[view]) for step in work.steps for example in step for view in views}
     again = live and config.train.lora is None

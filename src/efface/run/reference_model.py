@@ -12,7 +12,7 @@ import torch
 from efface import distributed
 from efface.objectives.terms import Reference
 from efface.progress.reporter import Reporter, SilentReporter
-from efface.reference.hidden_states import CachedHiddenStates, HiddenStateRead, bytes_of
+from efface.reference.hidden_states import CachedHiddenStates, HiddenStateRequest, stored_bytes
 from efface.reference.live import LiveReference
 from efface.reference.logprobs import CachedLogprobs
 from efface.report.key_values import format_bytes
@@ -59,7 +59,7 @@ def make_reference(
         sequences = _logprobs(trainer, steps, folder, made_by, read) if objective.sequence_reference_views else None
         if not objective.needs_distribution:
             return Reference(sequences)
-        views, switched_off = objective.distribution_reads, trainer.config.lora is not None and not another
+        views, switched_off = objective.distribution_reference_views, trainer.config.lora is not None and not another
         reads = [(example[view], at) for step in steps for example in step for view, at in views]
         way = _kl_mode(trainer, reads, folder, switched_off=switched_off, reporter=reporter or SilentReporter())
         if way == "cached":
@@ -97,7 +97,7 @@ def _logprobs(
 
 
 def _kl_mode(
-    trainer: Trainer, reads: Sequence[HiddenStateRead], folder: RunFolder, *, switched_off: bool, reporter: Reporter
+    trainer: Trainer, reads: Sequence[HiddenStateRequest], folder: RunFolder, *, switched_off: bool, reporter: Reporter
 ) -> Literal["cached", "live"]:
     """How KL is to ask, from the settings or from what is free; a run that goes on asks as it did before."""
     chosen = trainer.config.kl_reference
@@ -109,7 +109,7 @@ def _kl_mode(
         return "cached"
     if checkpoint.latest(trainer.checkpoints) is not None:  # written by a run without that file
         return "live"
-    needed, free = bytes_of(trainer.model, reads), distributed.all_gather(shutil.disk_usage(folder.root).free)[0]
+    needed, free = stored_bytes(trainer.model, reads), distributed.all_gather(shutil.disk_usage(folder.root).free)[0]
     if needed <= free // _DISK_SHARE:
         return "cached"
     reporter.on_warning(
@@ -121,7 +121,7 @@ def _kl_mode(
 
 def _states(
     trainer: Trainer,
-    reads: Sequence[HiddenStateRead],
+    reads: Sequence[HiddenStateRequest],
     folder: RunFolder,
     made_by: dict[str, str],
     read: _ForwardWithReference,

@@ -53,7 +53,7 @@ def warn_before_training(
     """Tell what the user should know before training: of the data, of its tokens, of too few steps."""
     for text in task.warnings:
         reporter.on_warning(text)
-    if apart := set(formatter.tokenized_apart):
+    if apart := set(formatter.tokenized_separately):
         reporter.on_warning(
             f"{len(apart)} items were tokenized apart: a token crosses the border between their prompt and answer, or "
             "their text spells a special token; another text.format may avoid the first"

@@ -1,4 +1,4 @@
-"""What stands around a question and its answer: a chat template's turns, or a string's text."""
+"""The text around a question and its answer, from a chat template or a format string."""
 
 from __future__ import annotations
 
@@ -17,52 +17,64 @@ NAMED_FORMATS = {
     ),
     "plain": "Question: {question}\nAnswer: {answer}",
 }
-"""The paper's Llama-2 and Llama-3 formats, and one for models that were never tuned to chat."""
+"""The Llama-2 and Llama-3 formats of the paper, and one for models that are not tuned for chat."""
 
-# Some templates print today's date; a fixed one keeps a run the same on every day. The macro hides
-# transformers' function of that name; `+` keeps a newline that the template starts with.
+# Some templates print the current date; a fixed date makes runs reproducible. The macro shadows
+# transformers' function of that name; `+` keeps a newline at the start of the template.
 _FIXED_DATE = "{% macro strftime_now(format) %}26 Jul 2024{% endmacro +%}"
 PROBE = "efface-probe"
-"""Stands where a text will, to see what a template makes around it."""
+"""A placeholder text, to find what a template writes around a text."""
 
 
 @dataclass(frozen=True)
 class PromptFormat:
-    """What stands around a question and its answer."""
+    """The text around a question and its answer."""
 
-    prompt: Callable[[Prompt], str]
+    render: Callable[[Prompt], str]
     """From a question and its history to the text that generation starts from."""
-    lead: str
+    answer_prefix: str
     """Between prompt and answer, tokenized with the answer: a space or nothing."""
-    suffix: str
-    """Behind the answer."""
+    answer_suffix: str
+    """After the answer."""
 
 
 def chat_prompt_format(tokenizer: Any) -> PromptFormat:
-    """The frame of the tokenizer's own chat template. Raises `EffaceError` for one that leaves the answer out."""
+    """Derive the format of the tokenizer's chat template.
+
+    Args:
+        tokenizer: of transformers. Without a chat template, the format can only be used for plain text: rendering a
+            question raises `EffaceError`.
+
+    Raises:
+        EffaceError: the template leaves out the answer.
+    """
     if not tokenizer.chat_template:
-        return PromptFormat(prompt=_no_template, lead="", suffix="")  # running text needs none
+        return PromptFormat(render=_no_template, answer_prefix="", answer_suffix="")
     template = _FIXED_DATE + tokenizer.get_chat_template()
 
-    def render(turns: Sequence[Turn], *, prompt: bool) -> str:
+    def render_turns(turns: Sequence[Turn], *, generation: bool) -> str:
         text = tokenizer.apply_chat_template(
             [turn.model_dump() for turn in turns],
             chat_template=template,
             tokenize=False,
-            add_generation_prompt=prompt,
-            enable_thinking=False,  # answers are scored, not the thoughts before them
+            add_generation_prompt=generation,
+            enable_thinking=False,  # answers are scored, not the reasoning before them
         )
         return str(text)
 
-    # What a template writes before and behind an answer is the same for all answers: a probe shows it.
+    # What a template writes before and after an answer is the same for all answers: find it with a placeholder.
     question = Turn(role="user", content="question")
-    answered = render([question, Turn(role="assistant", content=PROBE)], prompt=False)
-    before, found, suffix = answered.rpartition(PROBE)
-    if not found:
-        raise EffaceError("the tokenizer's chat template leaves the answer out; set text.format to a string instead")
-    # Llama-2 and Mistral write a space before an answer that their generation prompt does not end with.
-    space = before.removeprefix(render([question], prompt=True))
-    return PromptFormat(prompt=_conversation(render), lead=space if space.isspace() else "", suffix=suffix)
+    conversation = render_turns([question, Turn(role="assistant", content=PROBE)], generation=False)
+    before, probe, suffix = conversation.rpartition(PROBE)
+    if not probe:
+        raise EffaceError("the tokenizer's chat template leaves out the answer; set text.format to a string instead")
+    # Llama-2 and Mistral write a space before an answer that is missing at the end of their generation prompt.
+    space = before.removeprefix(render_turns([question], generation=True))
+    return PromptFormat(
+        render=_conversation_renderer(render_turns),
+        answer_prefix=space if space.isspace() else "",
+        answer_suffix=suffix,
+    )
 
 
 def _no_template(_: Prompt) -> str:
@@ -72,56 +84,63 @@ def _no_template(_: Prompt) -> str:
     )
 
 
-def _conversation(render: Callable[..., str]) -> Callable[[Prompt], str]:
-    """From a prompt to its text; a system turn goes into the first question where the template knows none."""
+def _conversation_renderer(render_turns: Callable[..., str]) -> Callable[[Prompt], str]:
+    """From a prompt to its text; a system turn becomes part of the first question if the template ignores the role."""
     from jinja2 import TemplateError
 
-    def known_system() -> bool:
-        probe = [Turn(role="system", content=PROBE), Turn(role="user", content="question")]
+    def supports_system() -> bool:
+        turns = [Turn(role="system", content=PROBE), Turn(role="user", content="question")]
         try:
-            return PROBE in render(probe, prompt=True)
-        except TemplateError:  # Gemma's and others' refuse the role
+            return PROBE in render_turns(turns, generation=True)
+        except TemplateError:  # some templates, such as Gemma's, reject the role
             return False
 
-    takes_system = known_system()
+    takes_system = supports_system()
 
-    def show(prompt: Prompt) -> str:
+    def render(prompt: Prompt) -> str:
         turns = [*prompt.history, Turn.model_construct(role="user", content=prompt.question)]
         if turns[0].role == "system" and turns[1].role == "user" and not takes_system:
             joined = f"{turns[0].content}\n\n{turns[1].content}"
             turns[:2] = [Turn.model_construct(role="user", content=joined)]
         try:
-            return render(turns, prompt=True)
+            return render_turns(turns, generation=True)
         except TemplateError as error:
             roles = ", ".join(turn.role for turn in turns)
             raise EffaceError(
-                f"the chat template refuses a conversation of the roles {roles} ({error}); let user and assistant "
-                "take turns, with at most one system turn before them"
+                f"the chat template rejects a conversation with the roles {roles} ({error}); alternate user and "
+                "assistant turns, with at most one system turn before them"
             ) from error
 
-    return show
+    return render
 
 
 def string_prompt_format(format_: str) -> PromptFormat:
-    """The frame of a known format or a string. Raises `EffaceError` for one without its placeholders."""
+    """Create the format of a named format or a format string.
+
+    Args:
+        format_: a key of `NAMED_FORMATS`, or a string with {question} and then {answer}.
+
+    Raises:
+        EffaceError: a placeholder is missing, or the placeholders are in the wrong order.
+    """
     pattern = NAMED_FORMATS.get(format_, format_)
-    head, _, suffix = pattern.partition("{answer}")
-    if "{question}" not in head or "{answer}" not in pattern:
+    before, _, suffix = pattern.partition("{answer}")
+    if "{question}" not in before or "{answer}" not in pattern:
         raise EffaceError(
             f"text.format {format_!r} is neither a known format nor a string with {{question}} and then {{answer}}; "
             f"{suggest(format_, ['chat', *NAMED_FORMATS])}"
         )
-    # Tokenizers fuse a space with the word behind it: it belongs to the answer, or generation would
-    # start from a lone space that no prompt ended with in training.
-    lead = " " if head.endswith(" ") else ""
-    head = head.removesuffix(" ")
+    # Tokenizers merge a space with the word after it, so it belongs to the answer. Otherwise generation would start
+    # after a separate space token, which no prompt ended with in training.
+    answer_prefix = " " if before.endswith(" ") else ""
+    before = before.removesuffix(" ")
 
-    def show(prompt: Prompt) -> str:
+    def render(prompt: Prompt) -> str:
         if prompt.history:
             raise EffaceError(
-                f"text.format {format_!r} has no place for what was said before a question; use text.format=chat, or "
-                "data without system prompts and earlier turns"
+                f"text.format {format_!r} does not support turns before the question; use text.format=chat, or data "
+                "without system prompts and earlier turns"
             )
-        return head.replace("{question}", prompt.question)
+        return before.replace("{question}", prompt.question)
 
-    return PromptFormat(prompt=show, lead=lead, suffix=suffix)
+    return PromptFormat(render=render, answer_prefix=answer_prefix, answer_suffix=suffix)

@@ -60,7 +60,7 @@ def losses(
         needed = [example[view] for example in examples for view in bound.sequence_reference_views]
         budget = max_tokens_per_forward or sum(len(item) for item in needed) or 1
         asks = Reference(
-            sequences=CachedLogprobs.compute(reference, needed, max_tokens_per_forward=budget),
+            sequence_logprobs=CachedLogprobs.compute(reference, needed, max_tokens_per_forward=budget),
             distribution=LiveReference(reference),
         )
     return batch_losses(model, bound, examples, asks, max_tokens_per_forward=max_tokens_per_forward)

@@ -1,4 +1,4 @@
-"""Each forget formula, worked out on paper."""
+"""The forget losses against values computed by hand."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_npo(logp, ref):
     assert forget.npo(one(logp), one(ref), beta=0.1).item() == pytest.approx(expected, rel=1e-12)
 
 
-def test_npo_pushes_like_ga_at_first_and_lets_go_once_forgotten():
+def test_npo_has_the_gradient_of_ga_at_first_and_none_once_forgotten():
     at_reference, forgotten = one(-8.0), one(-800.0)
     # (2/b) b sigmoid(b m): 1 at the reference, as GA's; nearly 0 far below it
     assert slope(forget.npo(at_reference, one(-8.0), beta=0.1), at_reference) == pytest.approx(1.0)
@@ -62,7 +62,7 @@ def test_me_directions():
 
 
 @pytest.mark.parametrize("direction", ["uniform_to_model", "model_to_uniform"])
-def test_me_of_a_certain_model_is_finite(direction):
+def test_me_of_a_one_hot_distribution_is_finite(direction):
     logits = torch.tensor([[1e4, 0.0, 0.0]], requires_grad=True)
     loss = forget.me(logits, direction=direction).sum()
     loss.backward()

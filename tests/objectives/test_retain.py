@@ -1,4 +1,4 @@
-"""Each retain formula, worked out on paper."""
+"""The retain losses against values computed by hand."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_kl_directions():
 
 
 @pytest.mark.parametrize("direction", ["reference_to_model", "model_to_reference"])
-def test_kl_with_itself_is_zero_and_so_is_its_slope(direction):
+def test_kl_with_itself_is_zero_and_so_is_its_gradient(direction):
     logits = torch.tensor([[1.0, -2.0, 0.5]], dtype=torch.float64, requires_grad=True)
     loss = retain.kl(logits, logits.detach() + 3.0, direction=direction).sum()  # logits are defined up to a constant
     loss.backward()

@@ -1,4 +1,4 @@
-"""torch's threads and the quota of a container."""
+"""The threads of torch and the CPU quota of a container."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def system(root: Path, groups: str, **files: str) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def restored_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
     before = torch.get_num_threads()
@@ -39,11 +39,8 @@ def threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         ("0::/\n", {}, None),
         ("0::/a.slice/b.scope\n", {"a.slice/cpu.max": "150000 100000", "a.slice/b.scope/cpu.max": "max 100000"}, 1.5),
         ("0::/a/b\n", {"a/cpu.max": "100000 100000", "a/b/cpu.max": "400000 100000"}, 1.0),
-        (
-            "0::/docker/1f\n",
-            {"cpu.max": "300000 100000"},
-            3.0,
-        ),  # the host's name for it
+        # /proc shows the path on the host
+        ("0::/docker/1f\n", {"cpu.max": "300000 100000"}, 3.0),
         (
             "4:memory:/x\n3:cpu,cpuacct:/y\n1:name=systemd:/\n0::/\n",
             {"cpu,cpuacct/y/cpu.cfs_quota_us": "50000\n", "cpu,cpuacct/y/cpu.cfs_period_us": "100000\n"},
@@ -51,28 +48,29 @@ def threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         ),
         ("1:cpu:/\n", {"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, None),
         ("0::/\n", {"cpu.max": "garbage"}, None),
+        ("0::/\n", {"cpu.max": "0 100000"}, None),
     ],
 )
 def test_quota_in_cores(tmp_path: Path, groups: str, files: dict[str, str], quota: float | None) -> None:
     assert cpu_quota(system(tmp_path, groups, **files)) == quota
 
 
-def test_no_control_groups(tmp_path: Path) -> None:
+def test_a_machine_without_control_groups_has_no_quota(tmp_path: Path) -> None:
     assert cpu_quota(tmp_path) is None
 
 
-@pytest.mark.parametrize(("quota", "cores", "chosen"), [(2.5, 8, 2), (0.5, 8, 1), (16.0, 8, 8), (7.99, 96, 7)])
-def test_whole_cores(quota: float, cores: int, chosen: int) -> None:
-    assert threads_within(quota, cores) == chosen
+@pytest.mark.parametrize(("quota", "cores", "threads"), [(2.5, 8, 2), (0.5, 8, 1), (16.0, 8, 8), (7.99, 96, 7)])
+def test_threads_are_whole_cores_and_at_least_one(quota: float, cores: int, threads: int) -> None:
+    assert threads_within(quota, cores) == threads
 
 
-def test_torch_computes_with_no_more(tmp_path: Path) -> None:
+def test_torch_uses_at_most_the_quota(tmp_path: Path) -> None:
     torch.set_num_threads(4)
     assert limit_threads(system(tmp_path, "0::/\n", **{"cpu.max": "300000 100000"})) == torch.get_num_threads() == 3
 
 
 @pytest.mark.parametrize("name", ["OMP_NUM_THREADS", "MKL_NUM_THREADS"])
-def test_a_choice_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_a_choice_of_the_user_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     torch.set_num_threads(4)
     monkeypatch.setenv(name, "4")
     assert limit_threads(system(tmp_path, "0::/\n", **{"cpu.max": "100000 100000"})) == 4

@@ -1,4 +1,4 @@
-"""Packed equals one by one, and nothing of packing stays behind."""
+"""Packed sequences give what each gives alone, and the model is unchanged afterwards."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from efface.packing import attention
-from efface.packing.attention import NAME, PackingUnsupportedError, packed_attention_enabled
+from efface.packing.attention import ATTENTION_NAME, PackingUnsupportedError, packed_attention_enabled
 from efface.packing.forward import hidden_states, target_logprobs
 from efface.packing.logprobs import answer_logprobs
 from efface.packing.packed_batch import pack
 from efface.packing.support import check_packing
 from efface.text.formatter import TokenizedSequence
+from support.sequences import distinct_prefixes
 from support.sizes import DENSE
 
 SIZES = DENSE | {"vocab_size": 97, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
@@ -74,13 +75,13 @@ ARCHITECTURES = {
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 @torch.no_grad()
-def test_packed_is_one_by_one(name, random_model, uneven, related, one_by_one):
+def test_packed_equals_one_by_one(name, random_model, uneven, related, one_by_one):
     model = random_model(ARCHITECTURES[name]())
     assert check_packing(model) is None
     packed = answer_logprobs(model, uneven + related, max_tokens_per_forward=1000)
     alone = one_by_one(model, uneven + related)
-    for ours, own in zip(packed, alone, strict=True):
-        torch.testing.assert_close(torch.tensor(ours), own, atol=1e-5, rtol=0)
+    for ours, expected in zip(packed, alone, strict=True):
+        torch.testing.assert_close(torch.tensor(ours), expected, atol=1e-5, rtol=0)
 
 
 _few = st.lists(st.integers(3, 4), min_size=1, max_size=8)
@@ -90,17 +91,17 @@ _few = st.lists(st.integers(3, 4), min_size=1, max_size=8)
 @settings(deadline=None, derandomize=True, max_examples=25)
 @pytest.mark.parametrize("name", ["llama", "mistral, window", "gpt2", "gemma2, window and softcap"])
 @torch.no_grad()
-def test_any_that_begin_alike_are_one_by_one(name, doubles, one_by_one, sequences):
+def test_any_common_prefixes_equal_one_by_one(name, doubles, one_by_one, sequences):
     """The hidden states of all of their tokens, and the log-probs of their answers."""
     model = doubles(name)
-    # Gemma 2 softens its scores in float32, in both
+    # Gemma 2 caps its scores in float32 in both cases
     atol = 1e-5 if model.config.model_type == "gemma2" else 1e-10
-    own = [model.base_model(torch.tensor([item.prompt + item.answer])).last_hidden_state[0] for item in sequences]
+    expected = [model.base_model(torch.tensor([item.prompt + item.answer])).last_hidden_state[0] for item in sequences]
     with packed_attention_enabled(model):
         batch = pack(sequences)
         ours = hidden_states(model, batch)
-    for places, alone in zip(batch.places, own, strict=True):
-        torch.testing.assert_close(ours[places], alone, atol=atol, rtol=0)
+    for indices, alone in zip(batch.token_indices, expected, strict=True):
+        torch.testing.assert_close(ours[indices], alone, atol=atol, rtol=0)
     logprobs = answer_logprobs(model, sequences, max_tokens_per_forward=20)
     for packed, alone in zip(logprobs, one_by_one(model, sequences), strict=True):
         torch.testing.assert_close(torch.tensor(packed, dtype=torch.float64), alone, atol=atol, rtol=0)
@@ -108,44 +109,45 @@ def test_any_that_begin_alike_are_one_by_one(name, doubles, one_by_one, sequence
 
 @pytest.fixture(scope="module")
 def doubles(random_model):
-    """Models in double precision, each made once."""
-    made = {}
-    return lambda name: made.setdefault(name, made.get(name) or random_model(ARCHITECTURES[name]()).double())
+    """Models in double precision, each created once."""
+    models = {}
+    return lambda name: models.setdefault(name, models.get(name) or random_model(ARCHITECTURES[name]()).double())
 
 
 @torch.no_grad()
-def test_layers_see_what_sequences_begin_with_once(llama, related):
+def test_layers_see_shared_prefixes_once(llama, related):
     seen = []
     llama.model.layers[1].mlp.register_forward_hook(lambda _, inputs, output: seen.append(output.shape[1]))
     with packed_attention_enabled(llama):
         hidden_states(llama, pack(related))
-    whole = [tuple(item.prompt + item.answer) for item in related]
-    assert seen == [len({ids[:end] for ids in whole for end in range(1, len(ids) + 1)})]
+    assert seen == [len(distinct_prefixes(related))]
     assert seen[0] < 0.6 * sum(map(len, related))
 
 
 @torch.no_grad()
-def test_these_weights_would_show_a_leak(llama, uneven, one_by_one):
+def test_a_leak_would_be_visible_with_these_weights(llama, uneven, one_by_one):
     batch = pack(uneven)
     leaking = llama(input_ids=batch.input_ids).logits[0].log_softmax(-1)
-    reads = batch.reads("answer")
-    logp = leaking[reads.rows].gather(1, reads.targets[:, None])[:, 0].split(reads.counts)
+    at = batch.target_positions("answer")
+    logp = leaking[at.token_index].gather(1, at.targets[:, None])[:, 0].split(at.counts)
     assert all((a - b).abs().max() > 0.1 for a, b in zip(logp[1:], one_by_one(llama, uneven)[1:], strict=True))
 
 
-def test_a_mask_of_the_model_is_refused():
-    """Packing replaces it, and what else it may say is unknown."""
-    some = torch.zeros(1, 1, 3, 4)
+@pytest.mark.parametrize("arguments", [{"packing": None}, {"attention_mask": torch.ones(1, 1, 5, 5)}])
+def test_a_mask_of_the_model_is_rejected(arguments):
+    """Packing replaces it, and it may contain more than causality. Without a layout, nothing is known."""
+    layer, states = torch.nn.Linear(1, 1), torch.zeros(1, 1, 5, 4)
+    given = {"attention_mask": None, "packing": pack([TokenizedSequence("a", [1, 2], [3, 4, 5])]).layout} | arguments
     with pytest.raises(PackingUnsupportedError, match="Linear cannot be packed: it needs more than causal masking"):
-        attention.packed_attention(torch.nn.Linear(1, 1), some, some, some, torch.ones(1, 1, 3, 3))
+        attention.packed_attention(layer, states, states, states, **given)
 
 
 def packed_gradients(model, items):
     model.zero_grad()
     with packed_attention_enabled(model):
         batch = pack(items, model.device)
-        reads = batch.reads("answer")
-        target_logprobs(model, hidden_states(model, batch)[reads.rows], reads.targets).sum().backward()
+        at = batch.target_positions("answer")
+        target_logprobs(model, hidden_states(model, batch)[at.token_index], at.targets).sum().backward()
     return {name: p.grad.clone() for name, p in model.named_parameters()}
 
 
@@ -157,10 +159,10 @@ def gradients_one_by_one(model, items, one_by_one):
 
 @pytest.mark.parametrize("sequences", ["uneven", "related"])
 @pytest.mark.parametrize("name", ["gpt2", "llama", "gemma2, window and softcap", "gpt-oss, window and sinks"])
-def test_gradients_are_those_of_one_by_one(name, sequences, doubles, one_by_one, request):
+def test_gradients_equal_those_one_by_one(name, sequences, doubles, one_by_one, request):
     model, items = doubles(name), request.getfixturevalue(sequences)
     packed = packed_gradients(model, items)
-    # the others compute norms or scores in float32, whatever they are loaded in
+    # the others compute norms or scores in float32 in any dtype
     tolerance = 1e-10 if name == "gpt2" else 1e-5
     for parameter_name, alone in gradients_one_by_one(model, items, one_by_one).items():
         scale = float(alone.abs().max())
@@ -168,20 +170,20 @@ def test_gradients_are_those_of_one_by_one(name, sequences, doubles, one_by_one,
 
 
 @pytest.mark.parametrize("sequences", ["uneven", "related"])
-def test_what_variable_length_kernels_are_given(sequences, doubles, one_by_one, request, monkeypatch):
-    """Whole sequences, and gradients find their way back; the kernel itself, emulated here, needs a GPU."""
+def test_inputs_and_gradients_of_the_variable_length_kernel(sequences, doubles, one_by_one, request, monkeypatch):
+    """Each sequence is complete. The kernel itself needs a GPU and is emulated here."""
 
-    def kernel(query, key, value, queries, keys, most_queries, most_keys, *, scale):
-        assert torch.equal(queries, keys)
-        assert most_queries == most_keys == int(queries.diff().max())
-        assert int(queries[-1]) == len(query) == len(key) == len(value)
-        parts = [each.transpose(0, 1).tensor_split(queries[1:-1].long(), dim=1) for each in (query, key, value)]
+    def kernel(query, key, value, cu_seq_q, cu_seq_k, max_q, max_k, *, scale):
+        assert torch.equal(cu_seq_q, cu_seq_k)
+        assert max_q == max_k == int(cu_seq_q.diff().max())
+        assert int(cu_seq_q[-1]) == len(query) == len(key) == len(value)
+        parts = [each.transpose(0, 1).tensor_split(cu_seq_q[1:-1].long(), dim=1) for each in (query, key, value)]
         rows = [F.scaled_dot_product_attention(*part, is_causal=True, scale=scale) for part in zip(*parts, strict=True)]
         return torch.cat(rows, dim=1).transpose(0, 1)
 
     monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", kernel)
-    monkeypatch.setattr(attention, "_causal", dict)
-    monkeypatch.setattr(attention, "_flash", lambda query, value: True)
+    monkeypatch.setattr(attention, "_causal_arguments", dict)
+    monkeypatch.setattr(attention, "_supports_flash", lambda query, value: True)
     model, items = doubles("gpt2"), request.getfixturevalue(sequences)
     packed = packed_gradients(model, items)
     for name, alone in gradients_one_by_one(model, items, one_by_one).items():
@@ -199,7 +201,7 @@ def test_gradient_checkpointing_changes_nothing(llama, uneven, reentrant):
 
 
 @torch.no_grad()
-def test_half_precision_is_near(random_model, uneven, one_by_one):
+def test_half_precision_is_close(random_model, uneven, one_by_one):
     model = random_model(ARCHITECTURES["qwen3"]()).bfloat16()
     assert check_packing(model) is None
     packed = [torch.tensor(row) for row in answer_logprobs(model, uneven, max_tokens_per_forward=1000)]
@@ -209,44 +211,46 @@ def test_half_precision_is_near(random_model, uneven, one_by_one):
 @torch.no_grad()
 def test_under_autocast_attention_runs_in_half_precision(random_model, uneven, monkeypatch):
     seen = []
-    monkeypatch.setattr(attention, "_flash", lambda query, value: bool(seen.append((query.dtype, value.dtype))))
+    monkeypatch.setattr(
+        attention, "_supports_flash", lambda query, value: bool(seen.append((query.dtype, value.dtype)))
+    )
     model = random_model(ARCHITECTURES["qwen3"]())  # norms its queries with float32 weights
     with torch.autocast("cpu", torch.bfloat16):
         answer_logprobs(model, uneven, max_tokens_per_forward=1000)
     assert set(seen) == {(torch.bfloat16, torch.bfloat16)}
 
 
-@pytest.mark.parametrize("own", ["sdpa", "eager"])
-def test_own_attention_comes_back(llama, own):
-    llama.set_attn_implementation(own)
+@pytest.mark.parametrize("previous", ["sdpa", "eager"])
+def test_the_previous_attention_is_restored(llama, previous):
+    llama.set_attn_implementation(previous)
     with packed_attention_enabled(llama):
-        assert llama.config._attn_implementation == NAME
-    assert llama.config._attn_implementation == own
+        assert llama.config._attn_implementation == ATTENTION_NAME
+    assert llama.config._attn_implementation == previous
     with pytest.raises(KeyboardInterrupt), packed_attention_enabled(llama):
         raise KeyboardInterrupt
-    assert llama.config._attn_implementation == own
+    assert llama.config._attn_implementation == previous
 
 
-def test_own_attention_comes_back_where_it_could_be_replaced_in_part():
-    """As of GOT-OCR's two parts, whose common config then says that nothing was."""
-    asked = []
-    model = SimpleNamespace(config=SimpleNamespace(_attn_implementation="sdpa"), set_attn_implementation=asked.append)
+def test_the_previous_attention_is_restored_after_a_partial_replacement():
+    """GOT-OCR has two parts; its common config does not change if only one of them was replaced."""
+    calls = []
+    model = SimpleNamespace(config=SimpleNamespace(_attn_implementation="sdpa"), set_attn_implementation=calls.append)
     with (
-        pytest.raises(PackingUnsupportedError, match="transformers does not let its attention be replaced"),
+        pytest.raises(PackingUnsupportedError, match="does not support replacing its attention"),
         packed_attention_enabled(model),
     ):
         pass
-    assert asked == [NAME, "sdpa"]
+    assert calls == [ATTENTION_NAME, "sdpa"]
 
 
-def test_a_saved_model_does_not_know_about_packing(llama, tmp_path):
+def test_a_saved_model_contains_nothing_of_packing(llama, tmp_path):
     with packed_attention_enabled(llama):
         llama.save_pretrained(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
-    assert NAME not in json.dumps(config)
+    assert ATTENTION_NAME not in json.dumps(config)
 
 
-def test_dropout_is_applied_while_training(random_model, uneven):
+def test_dropout_is_applied_in_training_mode(random_model, uneven):
     model = random_model(hf.LlamaConfig(**SIZES, attention_dropout=0.5))
     batch = pack(uneven)
 
