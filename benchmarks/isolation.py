@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import torch
 
-from efface.train.step import Example
+from efface.train.micro_batches import TrainingExample
 from measure import Contender, Measured, Setting, measure
 
 T = TypeVar("T")
@@ -28,6 +28,6 @@ def alone(function: Callable[..., T], *arguments: object) -> T | str:
             return "the process was killed, most likely for want of memory"
 
 
-def measure_alone(contender: Contender, setting: Setting, examples: Sequence[Example]) -> Measured | str:
+def measure_alone(contender: Contender, setting: Setting, examples: Sequence[TrainingExample]) -> Measured | str:
     """One contender's step, measured alone."""
     return alone(measure, contender, setting, examples)

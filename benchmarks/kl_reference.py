@@ -18,7 +18,7 @@ from efface.objectives.config import ObjectiveConfig
 from efface.objectives.method import objective
 from efface.reference.live import LiveReference
 from efface.train.config import LoRAConfig
-from efface.train.step import Example
+from efface.train.micro_batches import TrainingExample
 from isolation import alone
 from measure import (
     MODEL_SEED,
@@ -72,12 +72,12 @@ def name(trains: Trained, way: Way) -> str:
     return f"{trains}, {way}"
 
 
-def measure_way(trains: Trained, way: Way, setting: Setting, examples: Sequence[Example]) -> Measured:
+def measure_way(trains: Trained, way: Way, setting: Setting, examples: Sequence[TrainingExample]) -> Measured:
     """One contender. Call it in a process of its own, or one's peak memory hides the other's."""
     return measure_step(lambda: prepare(trains, way, setting, examples), setting)
 
 
-def prepare(trains: Trained, way: Way, setting: Setting, examples: Sequence[Example]) -> Prepared:
+def prepare(trains: Trained, way: Way, setting: Setting, examples: Sequence[TrainingExample]) -> Prepared:
     """A step of all weights, whose reference is another model, or of adapters, whose reference is their base.
 
     Both have learned something already, so that the KL is not zero; log-probabilities are cached in every way.
@@ -127,7 +127,7 @@ def compare(found: Mapping[str, Measured | str]) -> dict[str, Any]:
     }
 
 
-def states_bytes(setting: Setting, examples: Sequence[Example]) -> int:
+def states_bytes(setting: Setting, examples: Sequence[TrainingExample]) -> int:
     """What the hidden states of the step take in the file."""
     [(view, positions)] = objective(setting.method, ObjectiveConfig()).distribution_reads
     read = {example[view].key: example[view] for example in examples}.values()

@@ -20,7 +20,8 @@ from efface.objectives.terms import Distribution, Objective, Reference
 from efface.packing.support import packing_unsupported_reason
 from efface.reference.hidden_states import CachedHiddenStates
 from efface.reference.logprobs import CachedLogprobs
-from efface.train.step import Example, Losses, batch_losses
+from efface.train.micro_batches import TrainingExample
+from efface.train.step import Losses, batch_losses
 from padded_baseline import padded_losses
 from shapes import Shape, build_model
 
@@ -110,7 +111,7 @@ class Traffic:
             hook.remove()
 
 
-def measure(contender: Contender, setting: Setting, examples: Sequence[Example]) -> Measured:
+def measure(contender: Contender, setting: Setting, examples: Sequence[TrainingExample]) -> Measured:
     """Measure one of the two. Call it in a process of its own, or one's peak memory hides the other's."""
     prepare = packed if contender == "packed" else _padded
     return measure_step(lambda: prepare(setting, examples), setting)
@@ -141,7 +142,7 @@ def measure_step(prepare: Callable[[], Prepared], setting: Setting) -> Measured:
     )
 
 
-def packed(setting: Setting, examples: Sequence[Example]) -> Prepared:
+def packed(setting: Setting, examples: Sequence[TrainingExample]) -> Prepared:
     bound = objective(setting.method, ObjectiveConfig())
     before = bound.sequence_reference_views or bound.needs_distribution
     cached = cache(model_of(setting, REFERENCE_SEED), bound, examples, setting) if before else None
@@ -149,7 +150,7 @@ def packed(setting: Setting, examples: Sequence[Example]) -> Prepared:
 
 
 def packed_step(
-    model: Any, setting: Setting, examples: Sequence[Example], cached: Cached | None, *, live: Any = None
+    model: Any, setting: Setting, examples: Sequence[TrainingExample], cached: Cached | None, *, live: Any = None
 ) -> Prepared:
     """A step on the path that training uses; `live` is a model beside the trained one, in `cached.reference`."""
     bound = objective(setting.method, ObjectiveConfig())
@@ -169,7 +170,7 @@ def packed_step(
     return Prepared(model, live, losses, cached)
 
 
-def _padded(setting: Setting, examples: Sequence[Example]) -> Prepared:
+def _padded(setting: Setting, examples: Sequence[TrainingExample]) -> Prepared:
     bound = objective(setting.method, ObjectiveConfig())
     compares = bound.sequence_reference_views or bound.needs_distribution
     reference = model_of(setting, REFERENCE_SEED).eval() if compares else None
@@ -180,7 +181,7 @@ def _padded(setting: Setting, examples: Sequence[Example]) -> Prepared:
 def cache(
     model: Any,
     bound: Objective,
-    examples: Sequence[Example],
+    examples: Sequence[TrainingExample],
     setting: Setting,
     *,
     distribution: Distribution | None = None,

@@ -25,7 +25,7 @@ from efface.errors import EffaceError
 from efface.objectives.config import ObjectiveConfig
 from efface.objectives.method import objective
 from efface.text.formatter import TokenizedSequence
-from efface.train.step import Example
+from efface.train.micro_batches import TrainingExample
 from forget_run import measure_run
 from isolation import alone, measure_alone
 from machine import describe_machine
@@ -131,7 +131,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _step(contender: Contender, setting: Setting, examples: Sequence[Example]) -> Row:
+def _step(contender: Contender, setting: Setting, examples: Sequence[TrainingExample]) -> Row:
     measured = measure_alone(contender, setting, examples)
     result = asdict(measured) if isinstance(measured, Measured) else {"failed": measured}
     return {**_how(contender, setting), **result}
@@ -151,7 +151,7 @@ def _how(contender: Contender, setting: Setting) -> Row:
     }
 
 
-def _text(setting: Setting, items: int) -> list[Example]:
+def _text(setting: Setting, items: int) -> list[TrainingExample]:
     """TOFU's sequences, their ids taken into the vocabulary: lengths matter here and words do not."""
     views = objective(setting.method, ObjectiveConfig()).views
     workload = load_workload(views, items=items, tokenizer=None)
@@ -164,7 +164,7 @@ def _within(item: TokenizedSequence, vocabulary: int) -> TokenizedSequence:
     )
 
 
-def _random_examples(setting: Setting, length: int, *, count: int) -> list[Example]:
+def _random_examples(setting: Setting, length: int, *, count: int) -> list[TrainingExample]:
     """Sequences of one length, half of it answer, that begin differently."""
     chance = random.Random(length)
 

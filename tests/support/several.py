@@ -29,7 +29,7 @@ from efface.train.loop import StepLog, Trainer
 from efface.train.sampler import Schedule
 from support.tiny import VOCABULARY, llama
 
-PLAN = Schedule(steps=20, warmup=2, per_epoch=5)
+PLAN = Schedule(steps=20, warmup_steps=2, steps_per_epoch=5)
 LORA = LoRAConfig(r=2, dropout=0)
 CASES: dict[str, tuple[str, TrainConfig, torch.dtype]] = {
     "idk+ap float64": ("idk+ap", TrainConfig(lr=1e-3), torch.float64),
@@ -103,7 +103,7 @@ def train(
     )
     with suppress(KeyboardInterrupt):
         trainer.run(rows, reference, resume=resume, on_step=on_step)
-    gathered = trainer.placement.gathered()
+    gathered = trainer.parallel_model.full_model()
     return {name: each.detach().clone() for name, each in gathered.named_parameters() if each.requires_grad}, logs
 
 

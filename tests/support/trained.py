@@ -12,7 +12,7 @@ from efface.reference.logprobs import CachedLogprobs
 from efface.train.config import LoRAConfig, TrainConfig
 from efface.train.sampler import Schedule
 
-PLAN = Schedule(steps=6, warmup=2, per_epoch=3)
+PLAN = Schedule(steps=6, warmup_steps=2, steps_per_epoch=3)
 TRAIN = TrainConfig(lr=1e-2)
 LORA = LoRAConfig(r=2, dropout=0.5)
 GA_GD = objective("ga+gd", ObjectiveConfig(forget_coeff=0.1))

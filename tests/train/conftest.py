@@ -12,7 +12,7 @@ from efface.models.lora import add_adapters
 from efface.objectives.terms import Reference, View
 from efface.text.formatter import TokenizedSequence
 from efface.train.loop import Trainer
-from efface.train.step import Example
+from efface.train.micro_batches import TrainingExample
 from support.tiny import VOCABULARY, llama
 from support.trained import GA_GD, PLAN, TRAIN, Killed
 
@@ -34,10 +34,10 @@ def tiny_llama() -> Callable[..., Any]:
 
 
 @pytest.fixture
-def random_steps() -> Callable[..., list[list[Example]]]:
+def random_steps() -> Callable[..., list[list[TrainingExample]]]:
     """Steps of examples whose sequences are 2 to 20 tokens long and named step/view/number."""
 
-    def make(steps: int, batch: int, *views: View, seed: int = 0) -> list[list[Example]]:
+    def make(steps: int, batch: int, *views: View, seed: int = 0) -> list[list[TrainingExample]]:
         generator = torch.Generator().manual_seed(seed)
 
         def ids(high: int) -> list[int]:

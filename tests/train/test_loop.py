@@ -19,14 +19,14 @@ from support.trained import GA_GD, LORA, TRAIN, assert_equal, largest_difference
 
 
 def test_learning_rates_by_hand(train):
-    _, _, logs = train(TrainConfig(lr=1.0e-3), plan=Schedule(steps=6, warmup=2, per_epoch=2))
+    _, _, logs = train(TrainConfig(lr=1.0e-3), plan=Schedule(steps=6, warmup_steps=2, steps_per_epoch=2))
     assert [log.lr for log in logs] == pytest.approx([0, 0.5e-3, 1e-3, 0.75e-3, 0.5e-3, 0.25e-3])
     assert [log.step for log in logs] == [1, 2, 3, 4, 5, 6]
     assert {log.steps for log in logs} == {6}
 
 
 def test_without_warm_up_the_first_step_counts(train):
-    _, _, logs = train(TrainConfig(lr=1.0e-3), plan=Schedule(steps=4, warmup=0, per_epoch=1))
+    _, _, logs = train(TrainConfig(lr=1.0e-3), plan=Schedule(steps=4, warmup_steps=0, steps_per_epoch=1))
     assert [log.lr for log in logs] == pytest.approx([1e-3, 0.75e-3, 0.5e-3, 0.25e-3])
 
 
@@ -37,7 +37,7 @@ def test_the_first_step_is_adamw_by_hand(train, tiny_llama, random_steps):
     before = tiny_llama()
     losses = batch_losses(before, GA_GD, steps[0], Reference())
     (0.1 * losses.forget + losses.retain).backward()
-    after, _, [log] = train(config, plan=Schedule(steps=1, warmup=0, per_epoch=1), steps=steps)
+    after, _, [log] = train(config, plan=Schedule(steps=1, warmup_steps=0, steps_per_epoch=1), steps=steps)
     for (name, old), new in zip(before.named_parameters(), after.parameters(), strict=True):
         kept = 1 - 1e-3 * 0.5 if old.ndim == 2 else 1.0
         direction = old.grad / (old.grad.abs() + 1e-8)  # Adam's first step, bias corrected
@@ -121,7 +121,7 @@ def test_micro_batches_give_the_same_weights(train):
 
 def test_micro_batches_give_the_same_weights_in_double_precision(train):
     """But for norms, which are float32 in any precision: 20 steps of lr 1e-2 are 2e-8 of its rounding."""
-    plan = Schedule(steps=20, warmup=2, per_epoch=5)
+    plan = Schedule(steps=20, warmup_steps=2, steps_per_epoch=5)
     whole, cut = (
         weights(train(TRAIN.model_copy(update={"max_tokens_per_forward": n}), plan=plan, dtype=torch.float64)[0])
         for n in (10_000, 1)

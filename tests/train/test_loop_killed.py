@@ -26,7 +26,7 @@ def test_checkpoints_come_once_an_epoch_or_as_told(train, monkeypatch, tmp_path)
     saved = []
     save = checkpoint.save
     monkeypatch.setattr(checkpoint, "save", lambda a, p, f, step: (saved.append(step), save(a, p, f, step)))
-    train(plan=Schedule(steps=7, warmup=0, per_epoch=3))
+    train(plan=Schedule(steps=7, warmup_steps=0, steps_per_epoch=3))
     assert saved == [3, 6]
     saved.clear()
     train(TRAIN.model_copy(update={"save_steps": 2}), folder=tmp_path / "other")

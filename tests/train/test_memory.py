@@ -11,15 +11,15 @@ from efface.hardware import memory as free_memory
 from efface.text.formatter import TokenizedSequence
 from efface.train import token_budget
 from efface.train.config import LoRAConfig, TrainConfig
-from efface.train.step import split_by_tokens
+from efface.train.micro_batches import split_by_tokens
 from efface.train.token_budget import (
     TokenBudget,
     activation_bytes,
-    added_bytes,
-    copied_bytes,
-    fits,
+    autocast_copy_bytes,
+    smallest_forward_fits,
     token_budget_for,
     token_budget_within,
+    training_state_bytes,
 )
 
 GIB = 2**30
@@ -57,7 +57,7 @@ def test_half_precision_leaves_room_for_twice_as_much(host, tiny_llama):
     model = tiny_llama()
     full = tokens(model)
     copies = sum(p.numel() for p in model.parameters() if p.ndim == 2) * 2 - 61 * 16 * 2  # of all but the embeddings
-    assert copied_bytes(model) == copies
+    assert autocast_copy_bytes(model) == copies
     assert tokens(model, TrainConfig(precision="bf16")) == pytest.approx(2 * full - copies / PER_TOKEN, abs=2)
 
 
@@ -65,7 +65,9 @@ def test_what_is_half_already_is_not_copied(tiny_llama):
     config = TrainConfig(optimizer="adamw8bit")
     model = tiny_llama(dtype=torch.bfloat16)
     weights, tensors = sum(p.numel() for p in model.parameters()), len(list(model.parameters()))
-    assert added_bytes(model, config, "cpu") == 3 * 2 * weights + 4 * tensors  # too small for moments of 8 bits
+    assert (
+        training_state_bytes(model, config, "cpu") == 3 * 2 * weights + 4 * tensors
+    )  # too small for moments of 8 bits
 
 
 def test_weights_on_their_way_to_a_gpu_count(host, tiny_llama, monkeypatch):
@@ -81,7 +83,7 @@ def test_shards_are_one_process_s_part(host, tiny_llama, monkeypatch):
     alone = tokens(model, config)
     monkeypatch.setattr(token_budget.distributed, "world_size", lambda: 4)
     monkeypatch.setattr(token_budget.distributed, "all_gather", lambda free: [free, free - 2 * PER_TOKEN * 1000])
-    saved = added_bytes(model, config, "cpu") * 3 / 4
+    saved = training_state_bytes(model, config, "cpu") * 3 / 4
     assert tokens(model, config) == pytest.approx(alone + saved / 2 / PER_TOKEN - 1000, abs=1)
 
 
@@ -165,9 +167,9 @@ def test_layers_of_a_model(tiny_llama):
 
 def test_least_that_fits(tiny_llama):
     shape = tiny_llama().config
-    assert fits(2 * 512 * RECOMPUTED, shape, TrainConfig(), "cpu")
-    assert not fits(2 * 512 * RECOMPUTED - 2, shape, TrainConfig(), "cpu")
-    assert not fits(2 * 512 * PER_TOKEN - 2, shape, TrainConfig(gradient_checkpointing=False), "cpu")
+    assert smallest_forward_fits(2 * 512 * RECOMPUTED, shape, TrainConfig(), "cpu")
+    assert not smallest_forward_fits(2 * 512 * RECOMPUTED - 2, shape, TrainConfig(), "cpu")
+    assert not smallest_forward_fits(2 * 512 * PER_TOKEN - 2, shape, TrainConfig(gradient_checkpointing=False), "cpu")
 
 
 def test_kept_in_checkpoints():

@@ -169,7 +169,7 @@ def test_a_resumed_run_ends_as_if_it_had_not_stopped(
 ) -> None:
     monkeypatch.setattr(optimizer, "_BLOCK", 16)
     monkeypatch.setattr("torchao.optim.adam._AdamBase._new_buffer", in_small_blocks)
-    plan = Schedule(steps=6, warmup=2, per_epoch=2)
+    plan = Schedule(steps=6, warmup_steps=2, steps_per_epoch=2)
     steps = random_steps(6, 3, "retain")
     config = TrainConfig(lr=1e-2, optimizer="adamw8bit", save_steps=2)
 

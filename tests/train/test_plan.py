@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from efface.errors import EffaceError
 from efface.schema import Item, Task
 from efface.train.config import TrainConfig
-from efface.train.sampler import earlier_epochs, epoch_batches, epoch_ends, sample_batches, schedule
+from efface.train.sampler import count_earlier_epochs, epoch_batches, epoch_ends, make_schedule, sample_batches
 
 
 def items(name: str, count: int) -> tuple[Item, ...]:
@@ -38,22 +38,22 @@ def task(forget: int = 10, retain: int = 50) -> Task:
     ],
 )
 def test_the_published_schedule(count, steps, warmup, per_epoch):
-    found = schedule(count, TrainConfig())
+    found = make_schedule(count, TrainConfig())
     assert (found.steps, found.warmup, found.per_epoch) == (steps, warmup, per_epoch)
 
 
 def test_a_run_of_one_epoch_does_not_warm_up_to_its_end():
-    assert schedule(64, TrainConfig(epochs=1)).warmup == 0
+    assert make_schedule(64, TrainConfig(epochs=1)).warmup == 0
 
 
 def test_a_warm_up_that_leaves_no_step_is_refused():
     with pytest.raises(EffaceError, match=r"train.warmup_steps=6 of 6 steps leaves none at the full rate; lower it"):
-        schedule(40, TrainConfig(warmup_steps=6))
+        make_schedule(40, TrainConfig(warmup_steps=6))
 
 
 def test_warm_up_can_be_set():
-    assert schedule(400, TrainConfig(warmup_steps=0)).warmup == 0
-    assert schedule(40, TrainConfig(warmup_steps=3)).warmup == 3
+    assert make_schedule(400, TrainConfig(warmup_steps=0)).warmup == 0
+    assert make_schedule(40, TrainConfig(warmup_steps=3)).warmup == 3
 
 
 @given(count=st.integers(1, 60), epochs=st.integers(1, 5), size=st.integers(1, 40), seed=st.integers(0, 9))
@@ -61,7 +61,7 @@ def test_warm_up_can_be_set():
 def test_batches_are_whole_and_run_on_over_the_end_of_an_epoch(count, epochs, size, seed):
     config = TrainConfig(epochs=epochs, batch_size=size)
     found = epoch_batches([str(n) for n in range(count)], config, seed)
-    assert len(found) == schedule(count, config).steps == max(1, count * epochs // size)
+    assert len(found) == make_schedule(count, config).steps == max(1, count * epochs // size)
     assert all(len(batch) == size for batch in found) or len(found) == 1
     drawn = [draw for batch in found for draw in batch]
     assert [epoch for epoch, _ in drawn] == sorted(epoch for epoch, _ in drawn)
@@ -92,11 +92,11 @@ def test_epochs_end_with_the_last_step_that_is_wholly_theirs(count, epochs, ends
 @settings(deadline=None, derandomize=True, max_examples=80)
 def test_the_last_step_ends_the_last_epoch_and_no_epoch_ends_twice(count, epochs, size):
     config = TrainConfig(epochs=epochs, batch_size=size, warmup_steps=0)
-    ends, plan = epoch_ends(count, config), schedule(count, config)
+    ends, plan = epoch_ends(count, config), make_schedule(count, config)
     assert (max(ends), ends[max(ends)]) == (plan.steps, epochs)
     assert sorted(ends) == list(ends)
     assert sorted(ends.values()) == sorted(set(ends.values())) == list(ends.values())
-    assert earlier_epochs(plan, config) == len(ends) - 1
+    assert count_earlier_epochs(plan, config) == len(ends) - 1
     drawn = epoch_batches([str(n) for n in range(count)], config, seed=0)
     for step, epoch in ends.items():
         if step < plan.steps:

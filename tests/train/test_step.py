@@ -17,7 +17,8 @@ from efface.objectives.terms import Reference
 from efface.reference.live import LiveReference
 from efface.reference.logprobs import CachedLogprobs
 from efface.text.formatter import TokenizedSequence
-from efface.train.step import batch_losses, split_by_tokens
+from efface.train.micro_batches import split_by_tokens
+from efface.train.step import batch_losses
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 VIEWS = ("forget", "forget_idk", "retain", "retain_idk", "forget_mismatch")
