@@ -23,6 +23,12 @@ def fail_half_way(folder, error):
         raise error
 
 
+def write_half(path):
+    with atomic_file(path) as partial:
+        partial.write_text("half")
+        raise KeyboardInterrupt
+
+
 # Files
 
 
@@ -30,9 +36,8 @@ def test_a_file_is_replaced_only_when_complete(tmp_path):
     path = tmp_path / "deep" / "scores.json"
     write_json(path, {"name": "é"})
     assert path.read_text(encoding="utf-8") == '{\n  "name": "é"\n}\n'
-    with pytest.raises(KeyboardInterrupt), atomic_file(path) as partial:
-        partial.write_text("half")
-        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        write_half(path)
     assert json.loads(path.read_text()) == {"name": "é"}
     assert names(path.parent) == ["scores.json"]
 

@@ -114,7 +114,7 @@ def test_shards_do_not_load_what_one_process_wrote(tiny_llama, tmp_path):
     alone = ParallelModel(tiny_llama())
     alone.optimizer = torch.optim.AdamW(alone.model.parameters())
     alone.save(tmp_path)
-    with pytest.raises(EffaceError, match="it was written by one process .* resume with one process"):
+    with pytest.raises(EffaceError, match=r"it was written by one process .* resume with one process"):
         FSDPModel.load(alone, tmp_path)
 
 

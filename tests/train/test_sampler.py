@@ -39,11 +39,11 @@ def task(forget: int = 10, retain: int = 50) -> Task:
 )
 def test_the_published_schedule(count, steps, warmup, per_epoch):
     found = make_schedule(count, TrainConfig())
-    assert (found.steps, found.warmup, found.per_epoch) == (steps, warmup, per_epoch)
+    assert (found.steps, found.warmup_steps, found.steps_per_epoch) == (steps, warmup, per_epoch)
 
 
 def test_a_run_of_one_epoch_does_not_warm_up_to_its_end():
-    assert make_schedule(64, TrainConfig(epochs=1)).warmup == 0
+    assert make_schedule(64, TrainConfig(epochs=1)).warmup_steps == 0
 
 
 def test_a_warm_up_that_leaves_no_step_is_refused():
@@ -52,8 +52,8 @@ def test_a_warm_up_that_leaves_no_step_is_refused():
 
 
 def test_warm_up_can_be_set():
-    assert make_schedule(400, TrainConfig(warmup_steps=0)).warmup == 0
-    assert make_schedule(40, TrainConfig(warmup_steps=3)).warmup == 3
+    assert make_schedule(400, TrainConfig(warmup_steps=0)).warmup_steps == 0
+    assert make_schedule(40, TrainConfig(warmup_steps=3)).warmup_steps == 3
 
 
 @given(count=st.integers(1, 60), epochs=st.integers(1, 5), size=st.integers(1, 40), seed=st.integers(0, 9))

@@ -40,7 +40,8 @@ class TrainConfig(FrozenModel):
     max_grad_norm: float | None = Field(default=None, gt=0)
     """Clip the gradient's norm to this value; the published code does not clip."""
     pairing: Pairing = "resampled"
-    """`resampled`: draw each forget item's retain item and refusal again in every epoch. `fixed`: keep those of the first."""
+    """Partners of a forget item, its retain item and its refusals. `resampled`: drawn again in every epoch; `fixed`:
+    those of the first."""
     lora: LoRAConfig | None = None
     """Train adapters instead of all weights."""
     precision: Precision = "auto"
@@ -55,7 +56,7 @@ class TrainConfig(FrozenModel):
     """Most tokens in one forward pass; by default what the free memory allows. Results do not depend on it, except
     for rounding and for the masks of LoRA's dropout."""
     sharding: Literal["none", "fsdp2"] = "none"
-    """Of several processes: `none`: each holds the whole model. `fsdp2`: weights, gradients and optimizer are sharded."""
+    """Of several processes. `none`: each has the whole model; `fsdp2`: weights, gradients and optimizer are sharded."""
     kl_reference: KLReference = "auto"
     """How KL gets the distributions of the model before unlearning. `cached`: its last hidden states are computed once
     and stored in a file. `live`: from that model at every step; with adapters, from the model in training with them

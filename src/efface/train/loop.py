@@ -32,7 +32,7 @@ from efface.train.token_budget import token_budget_for
 from efface.train.tracker import LogValues, tracking
 
 _REDUCED_BUDGET = "token_budget.json"
-"""Beside the checkpoints: the token budget with which a run of several processes resumes after one ran out of memory."""
+"""In the checkpoints' folder: the token budget to resume with after one of several processes ran out of memory."""
 
 
 @dataclass(frozen=True)
