@@ -170,8 +170,7 @@ def test_a_private_model_needs_a_token_of_someone_who_may_read_it(hub, monkeypat
         f"the hub has no model {NAME} that your token may read (check the name and `hf auth whoami`)"
     )
     monkeypatch.setenv("HF_TOKEN", "hf_old")
-    said = problem(NAME)
-    assert said == (
+    assert problem(NAME) == (
         f"the hub does not accept your token (create one on {hub.url}/settings/tokens, then set HF_TOKEN or run "
         "`hf auth login`)"
     )
@@ -186,37 +185,37 @@ def test_the_token_of_a_login_counts_too(hub, tmp_path):
     assert content(resolve_model(NAME)) == FILES
 
 
-def test_a_gated_model_says_where_to_ask(hub, monkeypatch):
+def test_a_gated_model_names_the_page_to_request_access(hub, monkeypatch):
     repo = hub.add(NAME, FILES, gated=True)
     hub.users = {"hf_bob": "bob"}
-    ask = f"{NAME} is gated (request access on {hub.url}/{NAME}"
-    assert problem(NAME) == f"{ask}, then set HF_TOKEN or run `hf auth login`)"
+    request = f"{NAME} is gated (request access on {hub.url}/{NAME}"
+    assert problem(NAME) == f"{request}, then set HF_TOKEN or run `hf auth login`)"
     monkeypatch.setenv("HF_TOKEN", "hf_bob")
-    assert problem(NAME) == f"{ask} with the account of your token)"
+    assert problem(NAME) == f"{request} with the account of your token)"
     repo.granted.add("bob")
     assert content(resolve_model(NAME)) == FILES
 
 
-# The hub's other answers, and none
+# Other answers of the hub, and none
 
 
 def test_an_unknown_model(hub):
     assert f"the hub has no public model {NAME} (check the name;" in problem(NAME)
 
 
-def test_files_that_the_hub_does_not_hand_out(hub, tiny):
+def test_files_without_access(hub, tiny):
     tiny.locked = True
     assert problem(NAME) == f"the hub does not give access to {NAME} (HTTP 403: this repository is locked)"
 
 
 def test_an_unknown_revision(hub, tiny):
-    resolve_model(NAME)  # what another revision left in the cache is not taken for this one
+    resolve_model(NAME)  # another revision in the cache does not count
     assert problem(f"{NAME}@v9") == (
         f"the hub's {NAME} has no revision v9 (its branches and tags are on {hub.url}/{NAME}/tree/main)"
     )
 
 
-def test_a_hub_in_trouble(hub, tiny):
+def test_a_hub_with_a_server_error(hub, tiny):
     hub.broken = True
     assert problem(NAME) == (
         f"{NAME} is neither a folder nor complete in the hub's cache, and the hub cannot be reached (HTTP 503)"
@@ -231,7 +230,7 @@ def test_a_hub_that_is_switched_off(hub, tiny, monkeypatch):
     assert hub.requests == []
 
 
-def test_a_hub_that_is_not_there(hub, monkeypatch):
+def test_a_hub_that_cannot_be_reached(hub, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:1")
     start = time.monotonic()
     assert problem(NAME).endswith("and the hub cannot be reached (ConnectError)")
@@ -250,6 +249,6 @@ def test_a_disk_that_is_full(hub, tiny, monkeypatch, tmp_path):
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", full)
     monkeypatch.setattr("efface.hub._find_cached", lambda *_: None)
-    where = tmp_path / "hub-cache"
-    expected = f"{NAME} cannot be written to {where}: No space left on device (free some space or set HF_HOME)"
+    cache = tmp_path / "hub-cache"
+    expected = f"{NAME} cannot be written to {cache}: No space left on device (free some space or set HF_HOME)"
     assert problem(NAME) == expected

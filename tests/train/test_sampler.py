@@ -60,7 +60,7 @@ def test_warm_up_can_be_set():
 @settings(deadline=None, derandomize=True, max_examples=80)
 def test_batches_are_full_and_span_the_end_of_an_epoch(count, epochs, size, seed):
     config = TrainConfig(epochs=epochs, batch_size=size)
-    found = epoch_batches([str(n) for n in range(count)], config, seed)
+    found = epoch_batches(count, config, seed)
     assert len(found) == make_schedule(count, config).steps == max(1, count * epochs // size)
     assert all(len(batch) == size for batch in found) or len(found) == 1
     drawn = [draw for batch in found for draw in batch]
@@ -97,7 +97,7 @@ def test_the_last_step_ends_the_last_epoch_and_no_epoch_ends_twice(count, epochs
     assert sorted(ends) == list(ends)
     assert sorted(ends.values()) == sorted(set(ends.values())) == list(ends.values())
     assert count_earlier_epochs(plan, config) == len(ends) - 1
-    drawn = epoch_batches([str(n) for n in range(count)], config, seed=0)
+    drawn = epoch_batches(count, config, seed=0)
     for step, epoch in ends.items():
         if step < plan.steps:
             assert max(each for each, _ in drawn[step - 1]) < epoch  # no item of a later epoch was read
@@ -105,7 +105,7 @@ def test_the_last_step_ends_the_last_epoch_and_no_epoch_ends_twice(count, epochs
 
 
 def test_every_epoch_has_its_own_order():
-    found = epoch_batches([str(n) for n in range(30)], TrainConfig(epochs=3, batch_size=30), seed=0)
+    found = epoch_batches(30, TrainConfig(epochs=3, batch_size=30), seed=0)
     orders = [tuple(index for _, index in batch) for batch in found]
     assert len(set(orders)) == 3
     assert orders[0] != tuple(range(30))

@@ -78,7 +78,7 @@ def fine_tuning_examples(
         The examples of each step; each item is a `retain` view.
 
     """
-    steps = epoch_batches([item.id for item in items], config, seed)
+    steps = epoch_batches(len(items), config, seed)
     texts: list[list[dict[View, PromptAnswer]]] = [
         [{"retain": (items[index].id, items[index].prompt, items[index].answer)} for _, index in step] for step in steps
     ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from efface.errors import EffaceError
@@ -83,25 +82,25 @@ def count_earlier_epochs(schedule: Schedule, config: TrainConfig) -> int:
     return min(config.epochs, schedule.steps) - 1
 
 
-def epoch_batches(ids: Sequence[str], config: TrainConfig, seed: int) -> list[list[tuple[int, int]]]:
+def epoch_batches(items: int, config: TrainConfig, seed: int) -> list[list[tuple[int, int]]]:
     """Divide shuffled epochs into batches, which may span the end of an epoch.
 
     Args:
-        ids: One for each item; their number matters only.
+        items: Number of forget items, or of items to fine-tune on.
         config: Settings of training.
         seed: Decides the order of each epoch.
 
     Returns:
-        For each step, (epoch from 0, index into `ids`) of each item of its batch.
+        For each step, (epoch from 0, index of the item) for each item of its batch.
 
     """
     stream: list[tuple[int, int]] = []
     for epoch in range(config.epochs):
-        order = list(range(len(ids)))
+        order = list(range(items))
         random.Random(f"{seed}/{epoch}/order").shuffle(order)
         stream += [(epoch, index) for index in order]
     size = config.batch_size
-    steps = make_schedule(len(ids), config).steps
+    steps = make_schedule(items, config).steps
     return [stream[step * size : (step + 1) * size] for step in range(steps)]
 
 
@@ -117,7 +116,7 @@ def sample_batches(task: Task, config: TrainConfig, seed: int) -> list[list[Samp
         For each step, the pairs of its batch.
 
     """
-    steps = epoch_batches([item.id for item in task.forget], config, seed)
+    steps = epoch_batches(len(task.forget), config, seed)
     return [
         [_sample_pair(task, task.forget[index], epoch, config.pairing, seed) for epoch, index in step] for step in steps
     ]
