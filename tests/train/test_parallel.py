@@ -28,14 +28,14 @@ def torchrun(count: int, folder: Path, sharding: str, what: str) -> subprocess.C
     tests = Path(several.__file__).parents[1]
     # the sources that this process has imported may not be the installed ones
     sources = Path(efface.__file__).parents[1]
-    python_path = os.pathsep.join([str(tests), str(sources), os.environ.get("PYTHONPATH", "")])
+    python_path = os.pathsep.join(filter(None, [str(tests), str(sources), os.environ.get("PYTHONPATH")]))
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(count)]
     return subprocess.run(
         [*command, "--standalone", several.__file__, str(folder), sharding, what],
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": python_path},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
 
