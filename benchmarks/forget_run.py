@@ -16,9 +16,9 @@ from efface.objectives.terms import Reference
 from efface.train.config import TrainConfig
 from efface.train.examples import unlearning_examples
 from efface.train.loop import StepLog, Trainer
+from efface.train.micro_batches import TrainingExample
 from efface.train.optimizer import weights_dtype
-from efface.train.sampler import sample_batches, schedule
-from efface.train.step import Example
+from efface.train.sampler import make_schedule, sample_batches
 from measure import Setting
 from shapes import build_model
 from workload import formatter_for, load_text
@@ -82,7 +82,7 @@ def measure_run(setting: Setting, items: int, batch_size: int) -> MeasuredRun:
     )
 
 
-def _train(setting: Setting, config: TrainConfig, steps: list[list[Example]], *, items: int) -> list[StepLog]:
+def _train(setting: Setting, config: TrainConfig, steps: list[list[TrainingExample]], *, items: int) -> list[StepLog]:
     logs: list[StepLog] = []
     dtype = weights_dtype(config, setting.device)
     model = build_model(setting.shape, seed=0, dtype=dtype, device=torch.device(setting.device))
@@ -91,7 +91,7 @@ def _train(setting: Setting, config: TrainConfig, steps: list[list[Example]], *,
             model,
             objective(setting.method, ObjectiveConfig()),
             config,
-            schedule(items, config),
+            make_schedule(items, config),
             seed=0,
             folder=Path(folder),
         )

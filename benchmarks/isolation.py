@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import torch
 
-from efface.train.step import Example
+from efface.train.micro_batches import TrainingExample
 from measure import Contender, Measured, Setting, measure
 
 T = TypeVar("T")
@@ -33,6 +33,8 @@ def run_in_subprocess(function: Callable[..., T], *arguments: object) -> T | str
             return "the process was killed, most likely because memory ran out"
 
 
-def measure_in_subprocess(contender: Contender, setting: Setting, examples: Sequence[Example]) -> Measured | str:
+def measure_in_subprocess(
+    contender: Contender, setting: Setting, examples: Sequence[TrainingExample]
+) -> Measured | str:
     """Measure the step of one contender in a new process."""
     return run_in_subprocess(measure, contender, setting, examples)

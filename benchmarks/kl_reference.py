@@ -18,7 +18,7 @@ from efface.objectives.config import ObjectiveConfig
 from efface.objectives.method import objective
 from efface.reference.live import LiveReference
 from efface.train.config import LoRAConfig
-from efface.train.step import Example
+from efface.train.micro_batches import TrainingExample
 from isolation import run_in_subprocess
 from measure import (
     MODEL_SEED,
@@ -74,12 +74,16 @@ def name(weights: Weights, mode: ReferenceMode) -> str:
     return f"{weights}, {mode}"
 
 
-def measure_mode(weights: Weights, mode: ReferenceMode, setting: Setting, examples: Sequence[Example]) -> Measured:
+def measure_mode(
+    weights: Weights, mode: ReferenceMode, setting: Setting, examples: Sequence[TrainingExample]
+) -> Measured:
     """Measure one contender. Call it in a new process, since peak memory never decreases."""
     return measure_step(lambda: prepare(weights, mode, setting, examples), setting)
 
 
-def prepare(weights: Weights, mode: ReferenceMode, setting: Setting, examples: Sequence[Example]) -> PreparedStep:
+def prepare(
+    weights: Weights, mode: ReferenceMode, setting: Setting, examples: Sequence[TrainingExample]
+) -> PreparedStep:
     """A step of all weights, whose reference is another model, or of adapters, whose reference is their base model.
 
     The trained weights differ from the reference, so that the KL is not zero; log-probabilities are always cached.
@@ -129,7 +133,7 @@ def compare(results: Mapping[str, Measured | str]) -> dict[str, Any]:
     }
 
 
-def states_bytes(setting: Setting, examples: Sequence[Example]) -> int:
+def states_bytes(setting: Setting, examples: Sequence[TrainingExample]) -> int:
     """What the hidden states of the step take in the file."""
     [(view, positions)] = objective(setting.method, ObjectiveConfig()).distribution_reference_views
     read = {example[view].key: example[view] for example in examples}.values()

@@ -20,7 +20,8 @@ from efface.objectives.terms import Objective, Reference, ReferenceDistribution
 from efface.packing.support import packing_unsupported_reason
 from efface.reference.hidden_states import CachedHiddenStates
 from efface.reference.logprobs import CachedLogprobs
-from efface.train.step import Example, Losses, batch_losses
+from efface.train.micro_batches import TrainingExample
+from efface.train.step import Losses, batch_losses
 from padded_baseline import padded_losses
 from shapes import Shape, build_model
 
@@ -110,7 +111,7 @@ class Traffic:
             hook.remove()
 
 
-def measure(contender: Contender, setting: Setting, examples: Sequence[Example]) -> Measured:
+def measure(contender: Contender, setting: Setting, examples: Sequence[TrainingExample]) -> Measured:
     """Measure one contender. Call it in a new process, since peak memory never decreases."""
     prepare = packed if contender == "packed" else _padded
     return measure_step(lambda: prepare(setting, examples), setting)
@@ -141,7 +142,7 @@ def measure_step(prepare: Callable[[], PreparedStep], setting: Setting) -> Measu
     )
 
 
-def packed(setting: Setting, examples: Sequence[Example]) -> PreparedStep:
+def packed(setting: Setting, examples: Sequence[TrainingExample]) -> PreparedStep:
     bound = objective(setting.method, ObjectiveConfig())
     before = bound.sequence_reference_views or bound.needs_distribution
     cached = cache_reference(make_model(setting, REFERENCE_SEED), bound, examples, setting) if before else None
@@ -149,7 +150,12 @@ def packed(setting: Setting, examples: Sequence[Example]) -> PreparedStep:
 
 
 def packed_step(
-    model: Any, setting: Setting, examples: Sequence[Example], cached: CachedReference | None, *, live: Any = None
+    model: Any,
+    setting: Setting,
+    examples: Sequence[TrainingExample],
+    cached: CachedReference | None,
+    *,
+    live: Any = None,
 ) -> PreparedStep:
     """A step on the code path of training; `live`: a second model in memory, part of `cached.reference`."""
     bound = objective(setting.method, ObjectiveConfig())
@@ -169,7 +175,7 @@ def packed_step(
     return PreparedStep(model, live, losses, cached)
 
 
-def _padded(setting: Setting, examples: Sequence[Example]) -> PreparedStep:
+def _padded(setting: Setting, examples: Sequence[TrainingExample]) -> PreparedStep:
     bound = objective(setting.method, ObjectiveConfig())
     compares = bound.sequence_reference_views or bound.needs_distribution
     reference = make_model(setting, REFERENCE_SEED).eval() if compares else None
@@ -180,7 +186,7 @@ def _padded(setting: Setting, examples: Sequence[Example]) -> PreparedStep:
 def cache_reference(
     model: Any,
     bound: Objective,
-    examples: Sequence[Example],
+    examples: Sequence[TrainingExample],
     setting: Setting,
     *,
     distribution: ReferenceDistribution | None = None,

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from efface.objectives.terms import View
 from efface.text.formatter import TokenizedSequence
-from efface.train.step import Example, Losses
+from efface.train.micro_batches import TrainingExample
+from efface.train.step import Losses
 
 PADDED_LENGTH = 500
 MICRO_BATCH = 4
@@ -65,7 +66,7 @@ class MicroBatch:
         return _logits(self.reference, self.rows[view])
 
 
-def padded_losses(model: Any, reference: Any, method: str, examples: Sequence[Example]) -> Losses:
+def padded_losses(model: Any, reference: Any, method: str, examples: Sequence[TrainingExample]) -> Losses:
     """Losses of all `examples`, their gradients accumulated in `model`.
 
     `reference` may be None where the method needs none. Both losses are detached.

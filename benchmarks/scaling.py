@@ -25,7 +25,7 @@ from efface.errors import EffaceError
 from efface.objectives.config import ObjectiveConfig
 from efface.objectives.method import objective
 from efface.text.formatter import TokenizedSequence
-from efface.train.step import Example
+from efface.train.micro_batches import TrainingExample
 from forget_run import measure_run
 from isolation import measure_in_subprocess, run_in_subprocess
 from machine import describe_machine
@@ -133,7 +133,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _step(contender: Contender, setting: Setting, examples: Sequence[Example]) -> Row:
+def _step(contender: Contender, setting: Setting, examples: Sequence[TrainingExample]) -> Row:
     measured = measure_in_subprocess(contender, setting, examples)
     result = asdict(measured) if isinstance(measured, Measured) else {"failed": measured}
     return {**_settings(contender, setting), **result}
@@ -153,7 +153,7 @@ def _settings(contender: Contender, setting: Setting) -> Row:
     }
 
 
-def _text(setting: Setting, items: int) -> list[Example]:
+def _text(setting: Setting, items: int) -> list[TrainingExample]:
     """TOFU's sequences, with ids mapped into the vocabulary: only lengths matter here."""
     views = objective(setting.method, ObjectiveConfig()).views
     workload = load_workload(views, items=items, tokenizer=None)
@@ -166,7 +166,7 @@ def _within(item: TokenizedSequence, vocabulary: int) -> TokenizedSequence:
     )
 
 
-def _random_examples(setting: Setting, length: int, *, count: int) -> list[Example]:
+def _random_examples(setting: Setting, length: int, *, count: int) -> list[TrainingExample]:
     """Sequences of one length with different beginnings; half of each is the answer."""
     chance = random.Random(length)
 

@@ -25,8 +25,8 @@ from efface.objectives.method import objective
 from efface.objectives.terms import Reference
 from efface.train.config import TrainConfig
 from efface.train.loop import StepLog, Trainer
+from efface.train.micro_batches import count_tokens
 from efface.train.sampler import Schedule
-from efface.train.step import tokens_of
 from measure import Setting
 from shapes import SHAPES, build_model
 from workload import load_workload
@@ -77,7 +77,7 @@ def main() -> None:
     row = {
         "seconds": median(log.seconds for log in logs[_WARM_UP:]),
         "peak_bytes": max(distributed.all_gather(peak)),
-        "tokens": sum(map(tokens_of, examples)),
+        "tokens": sum(map(count_tokens, examples)),
         "threads": torch.get_num_threads(),
     }
     if distributed.is_main_process():

@@ -15,7 +15,7 @@ from efface.errors import EffaceError
 from efface.objectives.terms import View
 from efface.schema import Item, Prompt, Task
 from efface.text.formatter import PromptFormatter, TextConfig, TokenizedSequence
-from efface.train.step import Example
+from efface.train.micro_batches import TrainingExample
 
 _SEED = 0
 _FORMAT = "llama2"
@@ -30,7 +30,7 @@ _SPLITS = {40: "forget01", 200: "forget05", 400: "forget10"}
 class Workload:
     """The input of one step."""
 
-    examples: tuple[Example, ...]
+    examples: tuple[TrainingExample, ...]
     source: str
     mean_tokens: float
     """Average of a question and its correct answer, chat format and end of sequence included."""

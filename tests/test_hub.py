@@ -1,4 +1,4 @@
-"""Models by name: what is fetched at which revision with which token, what the cache is good for, and what is said."""
+"""Models by name: which files are downloaded at which revision with which token, the cache, and error messages."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def downloads(hub):
 # Names
 
 
-def test_a_folder_is_used_where_it_lies_even_with_an_at_in_its_name(hub, tmp_path, monkeypatch):
+def test_a_folder_is_used_in_place_even_with_an_at_in_its_name(hub, tmp_path, monkeypatch):
     hub.add("ada/tiny", FILES)
     monkeypatch.chdir(tmp_path)
     for name in ("ada/tiny", "ada/tiny@v1"):
@@ -62,12 +62,12 @@ def test_a_folder_is_used_where_it_lies_even_with_an_at_in_its_name(hub, tmp_pat
 
 
 @pytest.mark.parametrize("name", ["ada/tiny", "ada/tiny@v1.0", "ada/tiny@refs/pr/4", "ada/tiny@" + "0a" * 20, "gpt2"])
-def test_what_could_be_on_the_hub(name):
+def test_valid_names_on_the_hub(name):
     assert is_hub_name(name)
 
 
 @pytest.mark.parametrize("name", ["./ada/tiny", "/ada/tiny", "~/tiny", "a/b/c", "two words", "ada/tiny@", "a/b@../x"])
-def test_what_could_not(name):
+def test_invalid_names_on_the_hub(name):
     assert not is_hub_name(name)
 
 
@@ -76,19 +76,19 @@ def test_what_could_not(name):
     [
         ("./nowhere", "there is no folder ./nowhere"),
         ("runs/first/model", "'runs/first/model' is neither a folder nor a possible hub name"),
-        ("ada/tiny@", "'ada/tiny@' names no possible branch, tag or commit after the @"),
-        ("ada/tiny@a..b", "'ada/tiny@a..b' names no possible branch, tag or commit after the @"),
+        ("ada/tiny@", "'ada/tiny@' has no valid branch, tag or commit after the @"),
+        ("ada/tiny@a..b", "'ada/tiny@a..b' has no valid branch, tag or commit after the @"),
     ],
 )
-def test_impossible_names_are_refused_without_asking_the_hub(hub, name, sentence):
+def test_invalid_names_are_refused_without_the_hub(hub, name, sentence):
     assert problem(name) == sentence
     assert hub.requests == []
 
 
-# Fetching
+# Downloads
 
 
-def test_settings_tokenizer_and_safetensors_are_fetched_and_nothing_else(hub):
+def test_only_configuration_tokenizer_and_safetensors_are_downloaded(hub):
     more = {
         "pytorch_model.bin": b"cos\nsystem\n(S'touch owned'\ntR.",
         "model.py": b"print('owned')",
@@ -99,7 +99,7 @@ def test_settings_tokenizer_and_safetensors_are_fetched_and_nothing_else(hub):
     assert content(resolve_model(NAME)) == FILES
 
 
-def test_each_revision_has_its_own_files_and_is_fetched_once(hub, tiny):
+def test_each_revision_has_its_files_and_is_downloaded_once(hub, tiny):
     first = tiny.branches["main"]
     second = tiny.commit({**FILES, "model.safetensors": b"second weights"})
     tiny.branches["v1"] = first
@@ -123,7 +123,7 @@ def test_a_model_in_the_cache_needs_no_hub(hub, tiny):
     assert content(resolve_model(NAME)) == FILES
 
 
-def test_a_sharded_model_comes_whole(hub):
+def test_a_sharded_model_is_complete(hub):
     hub.add(NAME, SHARDED)
     folder = resolve_model(NAME)
     assert content(folder) == SHARDED
@@ -131,8 +131,8 @@ def test_a_sharded_model_comes_whole(hub):
 
 
 @pytest.mark.parametrize("lost", [SHARDS[1], "model.safetensors.index.json", "tokenizer.json", "config.json"])
-def test_a_cache_with_a_part_of_a_model_is_filled_up(hub, lost):
-    """Other programs fetch file by file, and leave no list of what there is."""
+def test_an_incomplete_model_in_the_cache_is_completed(hub, lost):
+    """Other programs download single files, and leave no list of them."""
     from huggingface_hub import hf_hub_download
 
     hub.add(NAME, SHARDED)
@@ -170,9 +170,8 @@ def test_a_private_model_needs_a_token_of_someone_who_may_read_it(hub, monkeypat
         f"the hub has no model {NAME} that your token may read (check the name and `hf auth whoami`)"
     )
     monkeypatch.setenv("HF_TOKEN", "hf_old")
-    said = problem(NAME)
-    assert said == (
-        f"the hub does not accept your token (make one on {hub.url}/settings/tokens, then set HF_TOKEN or run "
+    assert problem(NAME) == (
+        f"the hub does not accept your token (create one on {hub.url}/settings/tokens, then set HF_TOKEN or run "
         "`hf auth login`)"
     )
     monkeypatch.setenv("HF_TOKEN", "hf_ada")
@@ -186,52 +185,52 @@ def test_the_token_of_a_login_counts_too(hub, tmp_path):
     assert content(resolve_model(NAME)) == FILES
 
 
-def test_a_gated_model_says_where_to_ask(hub, monkeypatch):
+def test_a_gated_model_names_the_page_to_request_access(hub, monkeypatch):
     repo = hub.add(NAME, FILES, gated=True)
     hub.users = {"hf_bob": "bob"}
-    ask = f"{NAME} is gated (ask for access on {hub.url}/{NAME}"
-    assert problem(NAME) == f"{ask}, then set HF_TOKEN or run `hf auth login`)"
+    request = f"{NAME} is gated (request access on {hub.url}/{NAME}"
+    assert problem(NAME) == f"{request}, then set HF_TOKEN or run `hf auth login`)"
     monkeypatch.setenv("HF_TOKEN", "hf_bob")
-    assert problem(NAME) == f"{ask} with the account of your token)"
+    assert problem(NAME) == f"{request} with the account of your token)"
     repo.granted.add("bob")
     assert content(resolve_model(NAME)) == FILES
 
 
-# The hub's other answers, and none
+# Other answers of the hub, and none
 
 
 def test_an_unknown_model(hub):
     assert f"the hub has no public model {NAME} (check the name;" in problem(NAME)
 
 
-def test_files_that_the_hub_does_not_hand_out(hub, tiny):
+def test_files_without_access(hub, tiny):
     tiny.locked = True
-    assert problem(NAME) == f"the hub does not hand out {NAME} (HTTP 403: this repository is locked)"
+    assert problem(NAME) == f"the hub does not give access to {NAME} (HTTP 403: this repository is locked)"
 
 
 def test_an_unknown_revision(hub, tiny):
-    resolve_model(NAME)  # what another revision left in the cache is not taken for this one
+    resolve_model(NAME)  # another revision in the cache does not count
     assert problem(f"{NAME}@v9") == (
         f"the hub's {NAME} has no revision v9 (its branches and tags are on {hub.url}/{NAME}/tree/main)"
     )
 
 
-def test_a_hub_in_trouble(hub, tiny):
+def test_a_hub_with_a_server_error(hub, tiny):
     hub.broken = True
     assert problem(NAME) == (
-        f"{NAME} is neither a folder nor whole in the hub's cache, and the hub cannot be reached (HTTP 503)"
+        f"{NAME} is neither a folder nor complete in the hub's cache, and the hub cannot be reached (HTTP 503)"
     )
     assert why_unreachable() == f"the hub cannot be reached ({hub.url} answers with HTTP 503)"
 
 
 def test_a_hub_that_is_switched_off(hub, tiny, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    assert problem(NAME).endswith("nor whole in the hub's cache, and HF_HUB_OFFLINE keeps efface from the hub")
+    assert problem(NAME).endswith("nor complete in the hub's cache, and HF_HUB_OFFLINE keeps efface from the hub")
     assert why_unreachable() == "HF_HUB_OFFLINE keeps efface from the hub"
     assert hub.requests == []
 
 
-def test_a_hub_that_is_not_there(hub, monkeypatch):
+def test_a_hub_that_cannot_be_reached(hub, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:1")
     start = time.monotonic()
     assert problem(NAME).endswith("and the hub cannot be reached (ConnectError)")
@@ -250,6 +249,6 @@ def test_a_disk_that_is_full(hub, tiny, monkeypatch, tmp_path):
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", full)
     monkeypatch.setattr("efface.hub._find_cached", lambda *_: None)
-    where = tmp_path / "hub-cache"
-    expected = f"{NAME} cannot be written to {where}: No space left on device (free some space or set HF_HOME)"
+    cache = tmp_path / "hub-cache"
+    expected = f"{NAME} cannot be written to {cache}: No space left on device (free some space or set HF_HOME)"
     assert problem(NAME) == expected

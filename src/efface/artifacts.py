@@ -1,14 +1,13 @@
-"""Typed rows on disk: one `Record` per question and model, `Scores`, `Results`, `Manifest`. No torch."""
+"""Types of the files in a run's folder: `Record`, `Scores`, `Results`, `Manifest` and their parts. No torch."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import (
     BaseModel,
-    ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
     ValidationError,
@@ -21,26 +20,21 @@ from efface.errors import EffaceError
 from efface.renamed import SCORE_KEYS
 
 Metric = Literal["rouge", "probability", "truth_ratio", "token_entropy", "cosine_similarity", "entailment"]
-METRICS: tuple[Metric, ...] = (
-    "rouge",
-    "probability",
-    "truth_ratio",
-    "token_entropy",
-    "cosine_similarity",
-    "entailment",
-)
+METRICS: tuple[Metric, ...] = get_args(Metric)
 
 
-class Record(BaseModel):
-    """What one model said and believes about one question. Every score is made from these fields alone."""
+class Artifact(BaseModel, extra="forbid", populate_by_name=True):
+    """The base of everything here: unknown fields are refused; aliases are the keys on disk."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+
+class Record(Artifact, strict=True):
+    """The output of one model for one question, and its log-probabilities: all that scores are computed from."""
 
     set: str
     id: str
     question: str
     answer: str
-    """The answer that ROUGE and probability compare with."""
+    """The reference answer of ROUGE and of the probability."""
     output: str
     """Greedy decoding, special tokens removed."""
     output_token_ids: list[int]
@@ -48,12 +42,12 @@ class Record(BaseModel):
     answer_logprobs: list[float]
     """Natural-log probability of each token of `answer`, end-of-sequence included; never empty."""
     paraphrased_logprobs: list[float] | None
-    """The same for the paraphrased answer; None where there is none (the truth ratio then uses `answer`)."""
+    """The same for the paraphrased answer; None if there is none (the truth ratio then uses `answer`)."""
     perturbed_logprobs: list[list[float]]
-    """The same for each wrong answer; empty where there is none."""
+    """The same for each wrong answer; empty if there is none."""
     embedding_target: str
     embedder: str | None
-    """Name of the sentence-embedding model; None when none was at hand."""
+    """Name of the sentence-embedding model; None if none was available."""
     cosine_answer: float | None
     """Cosine of the output with `embedding_target`, in [-1, 1], not clipped."""
     cosine_before: float | None
@@ -61,19 +55,18 @@ class Record(BaseModel):
     entailment_target: str
     entailment_premise: Literal["output", "answer"]
     judge: str | None
-    """Name of the NLI model, or `key-facts`; None when none was at hand."""
+    """Name of the NLI model, or `key-facts`; None if none was available."""
     entailment_label: str | None
     """`entailment`, `neutral` or `contradiction`."""
     missing: dict[Metric, str] = {}
-    """Why a metric cannot be made from this record, in words."""
+    """Metric -> why it cannot be computed from this record."""
 
 
-class SetScores(BaseModel):
-    """The six metrics of one evaluation set, each in [0, 1]; None where it could not be had."""
-
-    model_config = ConfigDict(extra="forbid")
+class SetScores(Artifact):
+    """The six metrics of one evaluation set, each in [0, 1]; None if it could not be computed."""
 
     n: int
+    """Number of questions."""
     rouge: float | None
     probability: float | None
     truth_ratio: float | None
@@ -81,7 +74,7 @@ class SetScores(BaseModel):
     cosine_similarity: float | None
     entailment: float | None
     custom: dict[str, float | None] = {}
-    """Custom metrics by name, of any range; counted in no aggregate."""
+    """Custom metrics by name, of any range; part of no aggregate."""
 
     @model_validator(mode="before")
     @classmethod
@@ -96,10 +89,8 @@ class SetScores(BaseModel):
         return values if self.custom else {name: value for name, value in values.items() if name != "custom"}
 
 
-class Partial(BaseModel):
-    """Aggregates over the metrics that every set has, named in `metrics`."""
-
-    model_config = ConfigDict(extra="forbid")
+class Partial(Artifact):
+    """Aggregates over those metrics that every set has."""
 
     model_utility: float | None
     model_utility_retain: float | None
@@ -107,102 +98,86 @@ class Partial(BaseModel):
     metrics: list[Metric]
 
 
-class ForgetQuality(BaseModel):
-    """Two-sample Kolmogorov-Smirnov test of forget-set truth ratios against a retrained model's (TOFU)."""
-
-    model_config = ConfigDict(extra="forbid")
+class ForgetQuality(Artifact):
+    """Two-sample Kolmogorov-Smirnov test of forget-set truth ratios against those of a retrained model (TOFU)."""
 
     p_value: float
     statistic: float
 
 
-class Scores(BaseModel):
-    """One model's scores under one definition; `efface.scores.definitions` says what each means."""
-
-    model_config = ConfigDict(extra="forbid")
+class Scores(Artifact):
+    """The scores of one model under one definition; they are defined in `efface.scores.definitions`."""
 
     model_utility: float | None
     model_utility_retain: float | None
     forget_efficacy: float | None
     partial: Partial
     missing: dict[str, str]
-    """Metric or aggregate -> why it is null."""
+    """Metric or aggregate -> why it is None."""
     embedder: str | None
     judge: str | None
     sets: dict[str, SetScores]
 
 
-class EpochScores(BaseModel):
-    """The scores at the end of an epoch."""
-
-    model_config = ConfigDict(extra="forbid")
+class EpochScores(Artifact):
+    """The scores after an epoch."""
 
     epoch: int
     """Counted from 1."""
     step: int
-    """How many optimizer steps were made."""
+    """Number of optimizer steps up to the end of the epoch."""
     scores: Scores
 
 
-class Trajectory(BaseModel):
-    """The scores epoch by epoch."""
-
-    model_config = ConfigDict(extra="forbid")
+class Trajectory(Artifact):
+    """The scores after each epoch of an unlearning run, and which epoch's model was selected."""
 
     epochs: list[EpochScores]
     best: int | None
-    """The epoch with the highest harmonic mean of model utility and forget efficacy (partial ones where the whole are
-    missing), the earlier one of equals; None where one of the two cannot be had."""
+    """The epoch with the highest harmonic mean of model utility and forget efficacy (the partial ones if the full ones
+    are missing), the first of equals; None if one of the two cannot be computed."""
     kept: int
-    """The epoch whose model the run left."""
+    """The epoch whose model the run saved."""
 
 
-class TaskScore(BaseModel):
-    """One model's score on one task, or group of tasks, of lm-evaluation-harness."""
-
-    model_config = ConfigDict(extra="forbid")
+class TaskScore(Artifact):
+    """The score of one model on one task, or group of tasks, of lm-evaluation-harness."""
 
     metric: str
-    """In the library's words, with its filter behind a comma where it has a name: `exact_match,flexible-extract`."""
+    """Name in the library, with the filter after a comma if it has a name: `exact_match,flexible-extract`."""
     value: float
     standard_error: float | None
-    """None where the library gives none, as for a single question."""
+    """None if the library has none, as for a single question."""
     n: int
-    """Number of questions; of a group, of all its tasks."""
+    """Number of questions, for a group of all its tasks."""
     num_fewshot: int | None
-    """Examples before each question; None where the tasks of a group differ in it."""
+    """Examples before each question; None if the tasks of a group differ."""
 
 
-class Downstream(BaseModel):
-    """`downstream.json`: what a model can do elsewhere, by lm-evaluation-harness."""
-
-    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+class Downstream(Artifact):
+    """`downstream.json`: scores of one model on tasks of lm-evaluation-harness."""
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
     lm_eval: str
-    """Version of the library, on which its tasks depend, too."""
+    """Version of the library; its tasks depend on it."""
     average: float
-    """Arithmetic mean of the tasks' values, a group counting once; means something where all of them are shares."""
+    """Arithmetic mean of the values, a group counting once; meaningful only if all of them are fractions."""
     tasks: dict[str, TaskScore]
 
     def to_json(self) -> dict[str, Any]:
-        """As written to downstream.json."""
+        """The content of downstream.json."""
         return self.model_dump(by_alias=True)
 
 
-class DownstreamResults(BaseModel):
+class DownstreamResults(Artifact):
     """The same tasks before and after unlearning."""
-
-    model_config = ConfigDict(extra="forbid")
 
     before: Downstream
     after: Downstream
 
 
-class Results(BaseModel):
+class Results(Artifact):
     """`results.json` of a run: the same scores before and after unlearning."""
-
-    model_config = ConfigDict(extra="forbid", populate_by_name=True)
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
     definition: str
@@ -213,41 +188,37 @@ class Results(BaseModel):
     downstream: DownstreamResults | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """As written to results.json; what was not asked for is left out."""
-        unasked = {name for name in ("trajectory", "downstream") if getattr(self, name) is None}
-        return self.model_dump(by_alias=True, exclude=unasked)
+        """The content of results.json; parts that were not requested are omitted."""
+        omitted = {name for name in ("trajectory", "downstream") if getattr(self, name) is None}
+        return self.model_dump(by_alias=True, exclude=omitted)
 
 
-class ContinualResults(BaseModel):
-    """`results.json` of a queue of requests: what each forget set scores over time."""
-
-    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+class ContinualResults(Artifact):
+    """`results.json` of a queue of unlearning requests: the scores of every forget set over time."""
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
     definition: str
     method: str
     requests: list[str]
-    """What was asked to be forgotten, in order."""
+    """Names of the requests, in order."""
     before: Scores
-    """Of the first model: the sets to keep, and the forget set of every request as `forgotten-1` and so on."""
+    """Of the first model: the retain sets, and the forget set of every request as `forgotten-1` and so on."""
     after: list[Scores]
-    """After each request: `forget` is what it asked for, `forgotten-1` and so on what earlier ones did."""
+    """After each request: `forget` is its forget set, `forgotten-1` and so on are those of earlier requests."""
     metrics: list[Metric]
-    """What the efficacies below are made of: those of the definition that all these sets have."""
+    """The metrics in the efficacies below: those of the definition that all these sets have."""
     forget_efficacy: list[list[float | None]]
-    """One row a request: its forget set before all requests, then after each; null after those that came before it."""
+    """[requests, 1 + requests]: of each forget set before all requests, then after each; None after earlier ones."""
     downstream: list[Downstream] = []
-    """Before all requests, then after each; empty where it was not asked for."""
+    """Before all requests, then after each; empty if it was not requested."""
 
     def to_json(self) -> dict[str, Any]:
-        """As written to results.json; what was not asked for is left out."""
+        """The content of results.json; parts that were not requested are omitted."""
         return self.model_dump(by_alias=True, exclude=None if self.downstream else {"downstream"})
 
 
-class Manifest(BaseModel):
-    """What made a run, so that it can be repeated."""
-
-    model_config = ConfigDict(extra="forbid")
+class Manifest(Artifact):
+    """`manifest.json`: everything that is needed to repeat a run."""
 
     efface: str
     commit: str | None
@@ -256,14 +227,14 @@ class Manifest(BaseModel):
     device: str
     precision: str
     optimizer: str | None = None
-    """`adamw` or `adamw8bit`, which a resumed run goes on with; None where nothing is trained, or all by `adamw`."""
+    """`adamw` or `adamw8bit`, which a resumed run continues with; None if nothing is trained, or all by `adamw`."""
     versions: dict[str, str]
     data: dict[str, str]
     """Source -> SHA-256."""
     plugins: dict[str, str] = {}
-    """The user's own objectives and metrics -> SHA-256 of the file that holds them."""
+    """Custom objectives and metrics -> SHA-256 of their file."""
     tasks: dict[str, str] = {}
-    """The user's own downstream task files, by their place in their folder -> SHA-256."""
+    """Custom files of downstream tasks, by their path in their folder -> SHA-256."""
     model: str
     model_sha256: str
     started: str
@@ -274,21 +245,40 @@ class Manifest(BaseModel):
     notes: list[str] = []
 
 
+RecordSets = dict[str, list[Record]]
+"""Set name -> one record per question."""
+
+
 def write_records(path: Path, records: Iterable[Record]) -> None:
-    """Write one record per line, or nothing."""
+    """Write one record per line, completely or not at all.
+
+    Raises:
+        EffaceError: The file cannot be written.
+
+    """
     write_text(path, "".join(record.model_dump_json() + "\n" for record in records))
 
 
 def read_records(path: Path) -> list[Record]:
-    """Read what `write_records` wrote; a damaged line is refused by number, and so is a file without any."""
+    """Read what `write_records` wrote: at least one record.
+
+    Raises:
+        EffaceError: The file cannot be read or is empty, or a line is damaged; the message has its number.
+
+    """
     records = list(stream_records(path))
     if not records:
-        raise EffaceError(f"{path} holds no records; run the evaluation again")
+        raise EffaceError(f"{path} has no records; run the evaluation again")
     return records
 
 
 def stream_records(path: Path) -> Iterator[Record]:
-    """Read what `write_records` wrote, holding one record at a time; a damaged line is refused."""
+    """Read what `write_records` wrote, one record at a time.
+
+    Raises:
+        EffaceError: The file cannot be read, or a line is damaged; the message has its number.
+
+    """
     try:
         with path.open(encoding="utf-8") as file:
             for number, line in enumerate(file, 1):
@@ -302,7 +292,7 @@ def _record(path: Path, number: int, line: str) -> Record:
         return Record.model_validate_json(line)
     except ValidationError as error:
         problem = error.errors()[0]
-        where = ".".join(str(part) for part in problem["loc"]) or "line"
+        field = ".".join(str(part) for part in problem["loc"]) or "line"
         raise EffaceError(
-            f"{path}, line {number}: not an efface record ({where}: {problem['msg']}); run the evaluation again"
+            f"{path}, line {number}: not an efface record ({field}: {problem['msg']}); run the evaluation again"
         ) from error

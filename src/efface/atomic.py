@@ -1,11 +1,11 @@
-"""Files that appear whole or not at all. Of several processes, the first writes, and the others wait for it."""
+"""Files and folders that appear complete or not at all. Of several processes, the main one writes; the others wait."""
 
 from __future__ import annotations
 
 import json
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from efface import distributed
@@ -15,60 +15,96 @@ from efface.errors import EffaceError, first_line
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Yield a path beside `path` to write to; rename it onto `path` only when the block succeeds.
+    """Write a file under a temporary name, and rename it only when the block succeeds.
 
-    Raises `EffaceError` when the disk is full or the folder cannot be written; nothing half-written stays.
+    Args:
+        path: The file. Missing parent folders are created.
+
+    Yields:
+        The temporary path, in the same folder.
+
+    Raises:
+        EffaceError: The disk is full or the folder cannot be written; no incomplete file stays.
+
     """
-    beside = path.with_name(f".{path.name}.partial")
+    partial = _partial(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        yield beside
-        beside.replace(path)
+        yield partial
+        partial.replace(path)
     except OSError as error:
         raise EffaceError(
             f"cannot write {path}: {error.strerror or error}; free some space or choose another --out"
         ) from error
     finally:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink()
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a whole text file, or nothing."""
+    """Write a text file in UTF-8, completely or not at all. Every process must call this.
+
+    Args:
+        path: The file.
+        text: Its content.
+
+    Raises:
+        EffaceError: It cannot be written.
+
+    """
 
     def write() -> None:
-        with atomic_file(path) as beside:
-            beside.write_text(text, encoding="utf-8")
+        with atomic_file(path) as partial:
+            partial.write_text(text, encoding="utf-8")
 
     on_main_process(write)
 
 
 def write_json(path: Path, value: object) -> None:
-    """Write a JSON file, or nothing. NaN is refused: a score that cannot be had is null."""
+    """Write a JSON file, completely or not at all. Every process must call this.
+
+    Args:
+        path: The file.
+        value: NaN is refused: a score that cannot be computed is null.
+
+    Raises:
+        EffaceError: It cannot be written.
+
+    """
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 @contextmanager
 def atomic_folder(folder: Path, *, by_all: bool = False) -> Iterator[Path]:
-    """Yield a path for a new folder beside `folder`; it takes the place of `folder` only when the block succeeds.
+    """Write a folder under a temporary name; it replaces `folder` only when the block succeeds.
 
-    Of several processes, one writes it, inside `processes.by_first`; or all of them do, `by_all`. Raises `EffaceError`
-    where writing fails; nothing half-written stays.
+    Args:
+        folder: May exist. Missing parent folders are created.
+        by_all: Whether every process enters the block, to write to the same folder; otherwise one process does, inside
+            `on_main_process`.
+
+    Yields:
+        The temporary path; the block creates the folder.
+
+    Raises:
+        EffaceError: Writing fails; no incomplete folder stays.
+
     """
-    beside = folder.with_name(f".{folder.name}.partial")
-    acts = not by_all or distributed.is_main_process()
+    partial = _partial(folder)
+    is_owner = not by_all or distributed.is_main_process()
     try:
-        if acts:
-            shutil.rmtree(beside, ignore_errors=True)  # what a kill left behind
+        if is_owner:
+            shutil.rmtree(partial, ignore_errors=True)  # left by a kill
             folder.parent.mkdir(parents=True, exist_ok=True)
         if by_all:
             distributed.barrier()
-        yield beside
+        yield partial
         if by_all:
             distributed.barrier()
-        if acts:
+        if is_owner:
             if folder.is_dir():
-                shutil.rmtree(folder)  # a folder that is not empty cannot be renamed onto
-            beside.replace(folder)
+                shutil.rmtree(folder)  # a folder that is not empty cannot be replaced by renaming
+            partial.replace(folder)
     except distributed.DistributedError:
         raise
     except Exception as error:  # torch, safetensors and tokenizers each raise their own when the disk is full
@@ -77,12 +113,17 @@ def atomic_folder(folder: Path, *, by_all: bool = False) -> Iterator[Path]:
             f"cannot write {folder} ({free:.1f} GiB free): {first_line(error)}; free some space or choose another --out"
         ) from error
     finally:
-        if acts:
-            shutil.rmtree(beside, ignore_errors=True)
+        if is_owner:
+            shutil.rmtree(partial, ignore_errors=True)
     if by_all:
         distributed.barrier()
 
 
+def _partial(path: Path) -> Path:
+    """The temporary name in the same folder, so that renaming is atomic."""
+    return path.with_name(f".{path.name}.partial")
+
+
 def _nearest_existing(path: Path) -> Path:
-    """The nearest folder above `path` that is there."""
+    """The nearest parent folder that exists."""
     return next(parent for parent in path.absolute().parents if parent.is_dir())

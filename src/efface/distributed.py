@@ -1,7 +1,7 @@
-"""Several processes that work on one run: who this one is, and what all of them do together.
+"""The processes that work on one run: the identity of this one, and collective operations.
 
-They are those of `torchrun` or `accelerate launch`, and all run the same program: whatever is collective here must be
-reached by each of them. Until `init_process_group`, and in a process started alone, this one is the only one and nothing waits.
+They are started by `torchrun` or `accelerate launch` and run the same program. Every process must reach each collective
+operation here. Before `init_process_group`, and in a process started alone, the world size is 1 and nothing waits.
 """
 
 from __future__ import annotations
@@ -20,53 +20,59 @@ T = TypeVar("T")
 
 
 class DistributedError(EffaceError):
-    """What went wrong in one of several processes; each that sees it tells it."""
+    """One of several processes failed; raised in every process that notices."""
 
 
 @dataclass
 class _Group:
-    """The processes that are connected; `host` is torch's group for messages between them."""
+    """The connected processes."""
 
     rank: int = 0
-    count: int = 1
-    host: Any = None
+    world_size: int = 1
+    cpu_group: Any = None
+    """torch's gloo group for Python objects; None before `init_process_group`."""
 
 
 _group = _Group()
 
 
 def launched_world_size() -> int:
-    """How many processes the launcher started, connected or not."""
+    """Number of processes that the launcher started, connected or not."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def world_size() -> int:
-    """How many processes are connected."""
-    return _group.count
+    """Number of connected processes."""
+    return _group.world_size
 
 
 def rank() -> int:
-    """Which of them this is, from 0."""
+    """Index of this process among them, from 0."""
     return _group.rank
 
 
 def local_rank() -> int:
-    """Which of those on its machine this is: the number of its GPU."""
+    """Index of this process on its machine: the number of its GPU."""
     return int(os.environ.get("LOCAL_RANK", "0"))
 
 
 def is_main_process() -> bool:
-    """Whether this is the process that writes files."""
+    """Whether this is rank 0, which writes files."""
     return _group.rank == 0
 
 
 def init_process_group(device_type: str) -> None:
-    """Find the other processes, once; `device_type` decides how tensors travel: NCCL for `cuda`, else gloo.
+    """Connect to the other processes of the launcher; does nothing if there are none or they are connected.
 
-    Raises `DistributedError` where they do not find each other.
+    Args:
+        device_type: For tensors on `cuda` NCCL is used, else gloo.
+
+    Raises:
+        DistributedError: The processes cannot connect.
+
     """
     global _group  # noqa: PLW0603 - a process belongs to one group, as in torch.distributed
-    if launched_world_size() == 1 or _group.host is not None:
+    if launched_world_size() == 1 or _group.cpu_group is not None:
         return
     import torch.distributed as dist
 
@@ -78,34 +84,44 @@ def init_process_group(device_type: str) -> None:
         try:
             dist.init_process_group("cpu:gloo,cuda:nccl" if device_type == "cuda" else "gloo")
         except (ValueError, RuntimeError) as error:
-            problem = first_line(error)
             raise DistributedError(
-                f"WORLD_SIZE={launched_world_size()} says that this is one of several processes, and they do not find each other "
-                f"({problem}); start efface by torchrun or accelerate launch, or unset WORLD_SIZE"
+                f"WORLD_SIZE={launched_world_size()} means that this is one of several processes, but they cannot "
+                f"connect ({first_line(error)}); start efface with torchrun or accelerate launch, or unset WORLD_SIZE"
             ) from error
     _group = _Group(dist.get_rank(), dist.get_world_size(), dist.new_group(backend="gloo"))
-    _on_sigterm(_raise_stopped)
+    _set_sigterm_handler(_raise_terminated)
 
 
 def barrier() -> None:
-    """Wait for all processes."""
+    """Wait until every process is here."""
     all_gather(None)
 
 
 def all_gather(value: T) -> list[T]:
-    """What each process gives, in the order of their ranks: the same list for all."""
-    if _group.count == 1:
+    """Exchange a Python object.
+
+    Args:
+        value: Of this process; can be pickled.
+
+    Returns:
+        The values of all processes by rank; the same list in each.
+
+    Raises:
+        DistributedError: Another process ended.
+
+    """
+    if _group.world_size == 1:
         return [value]
     import torch.distributed as dist
 
-    found: list[Any] = [None] * _group.count
+    values: list[Any] = [None] * _group.world_size
     with explain_lost_peer():
-        dist.all_gather_object(found, value, group=_group.host)
-    return found
+        dist.all_gather_object(values, value, group=_group.cpu_group)
+    return values
 
 
 def on_main_process(work: Callable[[], None]) -> None:
-    """Let the first process do this alone; the others wait until it is done."""
+    """Run `work` in the main process only, where it counts as the only process; the others wait for it."""
     if is_main_process():
         with _as_only_process():
             work()
@@ -113,34 +129,44 @@ def on_main_process(work: Callable[[], None]) -> None:
 
 
 def map_over_ranks(total: int, work: Callable[[list[int]], Sequence[T]]) -> list[T]:
-    """Results of `total` pieces of work, in order, of which each process does its part.
+    """Divide pieces of work among the processes.
 
-    `work` takes numbers of pieces, rising, and gives one result for each.
+    Args:
+        total: Number of pieces.
+        work: Takes the ascending indices of this process's pieces, and returns one result for each.
+
+    Returns:
+        The results of all pieces in order, in every process.
+
     """
-    mine = list(range(_group.rank, total, _group.count))
-    done = all_gather(list(work(mine)))
-    return [done[number % _group.count][number // _group.count] for number in range(total)]
+    indices = list(range(_group.rank, total, _group.world_size))
+    by_rank = all_gather(list(work(indices)))
+    return [by_rank[index % _group.world_size][index // _group.world_size] for index in range(total)]
 
 
 @contextmanager
 def explain_lost_peer() -> Iterator[None]:
-    """Say it in words where another process ends while this one waits for it. Raises `DistributedError`."""
+    """Replace the error of a collective operation whose peer ended.
+
+    Raises:
+        DistributedError: Another process ended or does not answer.
+
+    """
     try:
         yield
     except RuntimeError as error:
-        if _group.count > 1 and _is_lost_peer(error):
-            _on_sigterm(
-                signal.SIG_IGN
-            )  # the launcher stops this one, too: not before it has said so, and ended by itself
+        if _group.world_size > 1 and _is_lost_peer(error):
+            # the launcher terminates this process, too: not before it has reported the error and ended by itself
+            _set_sigterm_handler(signal.SIG_IGN)
             raise DistributedError(
-                f"process {_group.rank} of {_group.count} lost another one, which ended or does not answer; look at "
-                "what that one said, then go on with --resume"
+                f"process {_group.rank} of {_group.world_size} lost another one, which ended or does not answer; see "
+                "the message of that one, then continue with --resume"
             ) from error
         raise
 
 
 def _is_lost_peer(error: RuntimeError) -> bool:
-    """Whether a collective failed for want of a partner: gloo has no type of error of its own."""
+    """Whether a collective operation failed because a peer ended: gloo has no error type of its own."""
     import torch.distributed as dist
 
     words = ("gloo", "Connection closed", "Connection reset", "Broken pipe", "Timed out", "NCCL")
@@ -149,25 +175,25 @@ def _is_lost_peer(error: RuntimeError) -> bool:
 
 @contextmanager
 def _as_only_process() -> Iterator[None]:
-    """Inside, this process is the only one."""
+    """Inside, the world size is 1."""
     global _group  # noqa: PLW0603
-    whole, _group = _group, _Group()
+    connected, _group = _group, _Group()
     try:
         yield
     finally:
-        _group = whole
+        _group = connected
 
 
-def _on_sigterm(handler: Any) -> None:
-    """Let a launcher's signal to stop be handled so, where Python lets it be."""
+def _set_sigterm_handler(handler: Any) -> None:
+    """Handle the launcher's signal to stop; Python allows it in the main thread only."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, handler)
 
 
-def _raise_stopped(*_: object) -> None:
-    """The launcher stops the others where one process ends."""
-    _on_sigterm(signal.SIG_IGN)
+def _raise_terminated(*_: object) -> None:
+    """The launcher stops all processes when one ends."""
+    _set_sigterm_handler(signal.SIG_IGN)
     raise DistributedError(
-        f"process {_group.rank} of {_group.count} was told to stop, as when another one ended; look at what that one "
-        "said, then go on with --resume"
+        f"process {_group.rank} of {_group.world_size} was terminated, as happens when another one ended; see the "
+        "message of that one, then continue with --resume"
     )

@@ -1,4 +1,4 @@
-"""The one exception a user is meant to read."""
+"""The exception whose message is for users, and sentences made from other errors."""
 
 from __future__ import annotations
 
@@ -7,36 +7,37 @@ from collections.abc import Iterable
 
 
 class EffaceError(Exception):
-    """Something the user gave cannot be used.
+    """Input or an environment that cannot be used.
 
-    The message is one sentence that says what, where and what to do. The command prints it and exits with 2.
+    The message is one sentence: what is wrong, where, and what to do about it. The command line prints it and exits
+    with code 2.
     """
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's message, without its last full stop; the error's type where it has no message.
+    """The first line of an error's message, without a full stop; the name of its type if it has no message.
 
-    What follows may be a C++ backtrace.
+    Further lines may be a C++ backtrace.
     """
     lines = str(error).strip().splitlines()
     return lines[0].rstrip(".") if lines else type(error).__name__
 
 
 def summarize_error(error: BaseException) -> str:
-    """Type and first line of an error that other code raised, for the brackets of a message."""
-    kind, text = type(error).__name__, first_line(error)
-    return kind if text == kind else f"{kind}: {text}"
+    """Type and first line of an error of a library, to be quoted in a message."""
+    type_name, text = type(error).__name__, first_line(error)
+    return type_name if text == type_name else f"{type_name}: {text}"
 
 
 def suggest(name: str, allowed: Iterable[str]) -> str:
-    """Help for a name that is not allowed.
+    """The hint in a message about an unknown name.
 
     Args:
-        name: What was given.
-        allowed: All names that can be used.
+        name: The unknown name.
+        allowed: All valid names.
 
     Returns:
-        `did you mean 'x'? allowed: x, y`, without the question where no name is close.
+        `did you mean 'x'? allowed: x, y`, without the question if no name is similar.
 
     """
     choices = sorted(allowed)

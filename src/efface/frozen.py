@@ -1,4 +1,4 @@
-"""The base of settings and of values that are passed around: checked where they are made, and never changed."""
+"""The base class of settings and value objects: validated when created, and immutable."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from pydantic import BaseModel, ConfigDict
 
 
 class FrozenModel(BaseModel):
-    """A pydantic model that refuses unknown fields and cannot be changed."""
+    """An immutable pydantic model that refuses unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

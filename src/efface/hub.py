@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 SECONDS_TO_CONNECT = 3.0
 MODEL_FILES = ["*.json", "*.txt", "*.model", "*.jinja", "*.safetensors"]
-"""Settings, vocabularies, chat templates and weights; pickled weights are never fetched."""
+"""Configurations, vocabularies, chat templates and weights; pickled weights are never downloaded."""
 WEIGHTS = "model.safetensors"
 SHARDS_INDEX = "model.safetensors.index.json"
 LOG_IN = "set HF_TOKEN or run `hf auth login`"
@@ -21,29 +21,46 @@ LOG_IN = "set HF_TOKEN or run `hf auth login`"
 _DUPLICATE_WEIGHTS = ["consolidated*.safetensors"]  # Mistral's own format, which transformers does not read
 _TOKENIZER_FILES = ["tokenizer*", "vocab.*", "*.model"]
 _REVISION = re.compile(r"\w[\w./+-]*", re.ASCII)
-_DISK_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
+_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 class UnavailableError(Exception):
-    """A model cannot be had here, and the message says which, why and, in brackets, what mends it."""
+    """A model is not available; the message says which, why and, in brackets, what to do about it."""
 
 
 def resolve_model(name: str) -> Path:
-    """Return a folder with the files of the model `name`.
+    """Find or download the files of a model.
 
-    `name` is a folder, or the hub's `owner/name`, or `owner/name@revision` with a branch, a tag or a commit; a folder
-    of that name wins. A model that is private or gated needs the token that huggingface_hub finds: that of HF_TOKEN
-    or of `hf auth login`. Once whole in the hub's cache, a revision is used as it is: no network, no newer commit of
-    a branch. Raises `UnavailableError` for a name that leads nowhere, and within seconds where the hub cannot be
-    reached (the loaders of transformers retry for half a minute).
+    A private or gated model needs the token that huggingface_hub finds, from HF_TOKEN or `hf auth login`. A revision
+    that is complete in the hub's cache is used without the network, even if its branch has newer commits.
+
+    Args:
+        name: A folder, or `owner/name` on the hub, or `owner/name@revision` with a branch, a tag or a commit. A folder
+            has precedence.
+
+    Returns:
+        The folder with the files.
+
+    Raises:
+        UnavailableError: There is no such model, or, within seconds, the hub cannot be reached (the loaders of
+            transformers retry for half a minute).
+
     """
     return resolve_local_model(name) or _download(*_repo_and_revision(name))
 
 
 def resolve_local_model(name: str) -> Path | None:
-    """Return the folder that `resolve_model` would without the network; None where it would ask the hub.
+    """Find the files of a model without the network.
 
-    Raises `UnavailableError` for a name that leads nowhere.
+    Args:
+        name: As in `resolve_model`.
+
+    Returns:
+        The folder with the files; None if `resolve_model` would download them.
+
+    Raises:
+        UnavailableError: The name is a path that does not exist, or not a valid name on the hub.
+
     """
     folder = Path(name).expanduser()
     if folder.is_dir():
@@ -54,9 +71,18 @@ def resolve_local_model(name: str) -> Path | None:
 
 
 def fetch_model_config(name: str, folder: Path) -> int:
-    """Write the config.json of a model on the hub into `folder`; return the bytes that `resolve_model` would download.
+    """Download the config.json of a model on the hub.
 
-    Raises `UnavailableError`, within seconds, for a model that the hub does not have or does not hand out.
+    Args:
+        name: `owner/name` or `owner/name@revision`.
+        folder: Where config.json is written.
+
+    Returns:
+        The bytes that `resolve_model` would download.
+
+    Raises:
+        UnavailableError: The hub has no such model, does not give access to it, or, within seconds, cannot be reached.
+
     """
     from huggingface_hub import HfApi, hf_hub_download
     from huggingface_hub.utils import filter_repo_objects  # type: ignore[attr-defined]  # as `validate_repo_id`
@@ -66,14 +92,14 @@ def fetch_model_config(name: str, folder: Path) -> int:
         model = HfApi().model_info(repo, revision=revision, files_metadata=True, timeout=SECONDS_TO_CONNECT)
         hf_hub_download(repo, "config.json", revision=revision, local_dir=folder, etag_timeout=SECONDS_TO_CONNECT)
     except Exception as error:  # the hub client's HTTP library, and so its errors, differ by version
-        raise UnavailableError(_why_not_fetched(error, repo, revision)) from error
+        raise UnavailableError(_download_error(error, repo, revision)) from error
     sizes = {file.rfilename: file.size or 0 for file in model.siblings or []}
     wanted = filter_repo_objects(sizes, allow_patterns=MODEL_FILES, ignore_patterns=_DUPLICATE_WEIGHTS)
     return sum(sizes[file] for file in wanted)
 
 
 def is_hub_name(name: str) -> bool:
-    """Whether `resolve_model` would look for `name` on the hub: it is no path and could be a model there."""
+    """Whether `resolve_model` would look for `name` on the hub: it is not a path, and a valid name there."""
     if _is_path(name):
         return False
     try:
@@ -84,22 +110,33 @@ def is_hub_name(name: str) -> bool:
 
 
 def why_unreachable() -> str | None:
-    """None if the hub answers within seconds, otherwise why not. HF_HUB_OFFLINE counts as no answer."""
+    """Check the connection to the hub.
+
+    Returns:
+        None if the hub answers within seconds, otherwise why not; HF_HUB_OFFLINE counts as no answer.
+
+    """
     from huggingface_hub import constants, get_session
 
     try:
         response = get_session().head(constants.ENDPOINT, timeout=SECONDS_TO_CONNECT)
     except Exception as error:  # the hub client's HTTP library, and so its errors, differ by version
         return explain_no_answer(error)
-    if response.status_code >= 500:  # a mirror need not have a front page
+    if response.status_code >= 500:  # a mirror may have no front page
         return f"the hub cannot be reached ({constants.ENDPOINT} answers with HTTP {response.status_code})"
     return None
 
 
 def missing_shards(folder: Path) -> list[str]:
-    """Names of the weight files that a sharded model's index lists and `folder` lacks; empty for a model in one file.
+    """The weight files of a sharded model that are missing.
 
-    An index that cannot be read counts as missing itself.
+    Args:
+        folder: Of the model.
+
+    Returns:
+        Names in the model's index without a file, or the index itself if it cannot be read; empty for a model in one
+        file.
+
     """
     index = folder / SHARDS_INDEX
     if (folder / WEIGHTS).is_file() or not index.is_file():
@@ -112,7 +149,7 @@ def missing_shards(folder: Path) -> list[str]:
 
 
 def explain_no_answer(error: Exception) -> str:
-    """Say that, and in a word why, a request never got the hub's answer."""
+    """The sentence for a request that the hub did not answer, with the reason."""
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
     if isinstance(error, OfflineModeIsEnabled):
@@ -136,7 +173,7 @@ def _repo_and_revision(name: str) -> tuple[str, str | None]:
     except HFValidationError as error:
         raise UnavailableError(f"{name!r} is neither a folder nor a possible hub name") from error
     if at and (not _REVISION.fullmatch(revision) or ".." in revision):
-        raise UnavailableError(f"{name!r} names no possible branch, tag or commit after the @")
+        raise UnavailableError(f"{name!r} has no valid branch, tag or commit after the @")
     return repo, revision or None
 
 
@@ -160,7 +197,7 @@ def _find_cached(repo: str, revision: str | None) -> Path | None:
 
 
 def _is_complete(folder: Path) -> bool:
-    """Whether a folder of the cache can be loaded; other programs fetch file by file, and may have fetched some."""
+    """Whether a folder of the cache has all files; other programs download single files into it."""
     has_weights = any((folder / name).is_file() for name in (WEIGHTS, SHARDS_INDEX)) and not missing_shards(folder)
     has_tokenizer = any(path.is_file() for pattern in _TOKENIZER_FILES for path in folder.glob(pattern))
     return has_weights and has_tokenizer and (folder / "config.json").is_file()
@@ -175,24 +212,25 @@ def _download(repo: str, revision: str | None) -> Path:
             snapshot_download(repo, revision=revision, allow_patterns=MODEL_FILES, ignore_patterns=_DUPLICATE_WEIGHTS)
         )
     except Exception as error:  # the hub client's HTTP library, and so its errors, differ by version
-        raise UnavailableError(_why_not_fetched(error, repo, revision)) from error
+        raise UnavailableError(_download_error(error, repo, revision)) from error
 
 
-def _why_not_fetched(error: Exception, repo: str, revision: str | None) -> str:
+def _download_error(error: Exception, repo: str, revision: str | None) -> str:
     from huggingface_hub import constants
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     if isinstance(error, LocalEntryNotFoundError) and isinstance(error.__cause__, Exception):
         error = error.__cause__
     if isinstance(error, HfHubHTTPError) and error.response.status_code < 500:
-        return _why_refused(error, repo, revision)
-    if isinstance(error, OSError) and error.errno in _DISK_TROUBLE:
-        where = constants.HF_HUB_CACHE
-        return f"{repo} cannot be written to {where}: {error.strerror} (free some space or set HF_HOME)"
-    return f"{repo} is neither a folder nor whole in the hub's cache, and {explain_no_answer(error)}"
+        return _refusal(error, repo, revision)
+    if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
+        return (
+            f"{repo} cannot be written to {constants.HF_HUB_CACHE}: {error.strerror} (free some space or set HF_HOME)"
+        )
+    return f"{repo} is neither a folder nor complete in the hub's cache, and {explain_no_answer(error)}"
 
 
-def _why_refused(error: HfHubHTTPError, repo: str, revision: str | None) -> str:
+def _refusal(error: HfHubHTTPError, repo: str, revision: str | None) -> str:
     from huggingface_hub import constants
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 
@@ -200,8 +238,8 @@ def _why_refused(error: HfHubHTTPError, repo: str, revision: str | None) -> str:
     has_token = "authorization" in error.response.request.headers
     status = error.response.status_code
     if isinstance(error, GatedRepoError):
-        how = " with the account of your token" if has_token else f", then {LOG_IN}"
-        return f"{repo} is gated (ask for access on {page}{how})"
+        then = " with the account of your token" if has_token else f", then {LOG_IN}"
+        return f"{repo} is gated (request access on {page}{then})"
     if has_token and status == 401:
         return invalid_token()
     if isinstance(error, RepositoryNotFoundError):
@@ -210,11 +248,11 @@ def _why_refused(error: HfHubHTTPError, repo: str, revision: str | None) -> str:
         return f"the hub has no public model {repo} (check the name; if it is private, {LOG_IN})"
     if isinstance(error, RevisionNotFoundError):
         return f"the hub's {repo} has no revision {revision} (its branches and tags are on {page}/tree/main)"
-    return f"the hub does not hand out {repo} (HTTP {status}: {error.server_message or 'no reason given'})"
+    return f"the hub does not give access to {repo} (HTTP {status}: {error.server_message or 'no reason given'})"
 
 
 def invalid_token() -> str:
-    """Say that the hub does not accept the token, and where to make one."""
+    """The sentence for a token that the hub does not accept, with the page where one can be created."""
     from huggingface_hub import constants
 
-    return f"the hub does not accept your token (make one on {constants.ENDPOINT}/settings/tokens, then {LOG_IN})"
+    return f"the hub does not accept your token (create one on {constants.ENDPOINT}/settings/tokens, then {LOG_IN})"

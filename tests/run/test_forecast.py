@@ -28,7 +28,7 @@ from efface.train import token_budget
 from efface.train.config import LoRAConfig, TrainConfig
 from efface.train.optimizer import adamw8bit_unsupported_reason, make_optimizer, weights_dtype
 from efface.train.sampler import Schedule
-from efface.train.token_budget import copied_bytes
+from efface.train.token_budget import autocast_copy_bytes
 
 CPU = torch.device("cpu")
 GIB = 2**30
@@ -103,7 +103,7 @@ def check_state(model: Any, shape: Any, train: TrainConfig) -> None:
     parameters = model.num_parameters()
     model = add_adapters(model, train.lora, seed=0) if train.lora else model
     weights = sum(map(bytes_with_scales, model.parameters()))  # before the first forward moves the scales of 8 bits
-    copies = copied_bytes(model) if train.bf16_on("cpu") else 0
+    copies = autocast_copy_bytes(model) if train.bf16_on("cpu") else 0
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = make_optimizer(model, train)
     with torch.autocast("cpu", enabled=train.bf16_on("cpu")), torch.compiler.set_stance("force_eager"):
@@ -164,7 +164,7 @@ def test_activations_are_about_what_is_kept(shape: Any, train: TrainConfig) -> N
     half = train.bf16_on("cpu")
     with torch.autocast("cpu", enabled=half):
         kept, tokens = kept_for_backward(model)
-    kept -= copied_bytes(model) if half else 0
+    kept -= autocast_copy_bytes(model) if half else 0
     estimated = token_budget.activation_bytes(shape, train, "cpu", checkpointing=False)
     assert estimated / 1.5 < kept / tokens < (2 if half else 1.5) * estimated
 
@@ -240,7 +240,7 @@ def test_disk_holds_the_last_checkpoint_until_the_next_is_whole() -> None:
     steps = assumed_workload(config, objective(config.method, config)).steps
 
     def planned(**train: Any) -> Forecast:
-        work = Workload(steps, [5], [8], [], Schedule(steps=10, warmup=0, per_epoch=4), is_counted=True)
+        work = Workload(steps, [5], [8], [], Schedule(steps=10, warmup_steps=0, steps_per_epoch=4), is_counted=True)
         return forecast_of(shape, work=work, train=train)
 
     assert [planned(save_steps=n).checkpoints for n in (4, 9, 10)] == [2, 1, 0]
@@ -256,7 +256,7 @@ def test_disk_holds_what_each_epoch_but_the_last_trained_until_it_is_scored() ->
     steps = assumed_workload(config, objective(config.method, config)).steps
 
     def planned(**settings: Any) -> Forecast:
-        work = Workload(steps, [5], [8], [], Schedule(steps=10, warmup=0, per_epoch=4), is_counted=True)
+        work = Workload(steps, [5], [8], [], Schedule(steps=10, warmup_steps=0, steps_per_epoch=4), is_counted=True)
         train = {"save_steps": 9, "epochs": 3, **settings.pop("train", {})}
         return forecast_of(shape, work=work, train=train, **settings)
 

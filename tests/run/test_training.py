@@ -53,7 +53,7 @@ def trained(source, tmp_path):
             fine_tuning(),
             STEPS,
             config,
-            Schedule(steps=4, warmup=0, per_epoch=4),
+            Schedule(steps=4, warmup_steps=0, steps_per_epoch=4),
             seed=0,
             folder=RunFolder(tmp_path / "run"),
             device=CPU,

@@ -1,6 +1,6 @@
-"""What each of several processes does in `tests/train/test_processes.py`: trainings of a tiny model, in turn.
+"""What each of several processes does in `tests/train/test_parallel.py`: trainings of a tiny model, one by one.
 
-Started by torchrun with a folder, in which every case leaves the weights and the logs of its end.
+Started by torchrun with a folder, to which each case writes its final weights and its logs.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
+import efface
 from efface import distributed
 from efface.models.lora import add_adapters
 from efface.objectives.config import ObjectiveConfig
@@ -29,7 +30,7 @@ from efface.train.loop import StepLog, Trainer
 from efface.train.sampler import Schedule
 from support.tiny import VOCABULARY, llama
 
-PLAN = Schedule(steps=20, warmup=2, per_epoch=5)
+SCHEDULE = Schedule(steps=20, warmup_steps=2, steps_per_epoch=5)
 LORA = LoRAConfig(r=2, dropout=0)
 CASES: dict[str, tuple[str, TrainConfig, torch.dtype]] = {
     "idk+ap float64": ("idk+ap", TrainConfig(lr=1e-3), torch.float64),
@@ -40,18 +41,18 @@ CASES: dict[str, tuple[str, TrainConfig, torch.dtype]] = {
     "recomputed float64": ("ga+gd", TrainConfig(lr=1e-3, gradient_checkpointing=True), torch.float64),
 }
 FEW = "few examples float64"
-"""A batch of three: with four processes, one has nothing to read."""
+"""A batch of three: with four processes, one has no example."""
 KILLED_AT = 7
 
 
 def model(dtype: torch.dtype, *, lora: LoRAConfig | None = None) -> Any:
-    """The same tiny Llama in every process; tied, which shards must not take apart."""
-    made = llama(tied=True, dtype=dtype)
-    for module in list(made.modules()):
+    """The same tiny Llama in every process; with tied weights, which must stay tied in shards."""
+    tiny = llama(tied=True, dtype=dtype)
+    for module in list(tiny.modules()):
         for name, child in list(module.named_children()):
             if type(child).__name__ == "LlamaRMSNorm":  # which computes in float32 whatever the dtype
                 setattr(module, name, torch.nn.RMSNorm(len(child.weight), child.variance_epsilon, dtype=dtype))
-    return made if lora is None else add_adapters(made, lora, seed=0)
+    return tiny if lora is None else add_adapters(tiny, lora, seed=0)
 
 
 def steps(bound: Objective, batch: int) -> list[list[dict[Any, TokenizedSequence]]]:
@@ -64,7 +65,7 @@ def steps(bound: Objective, batch: int) -> list[list[dict[Any, TokenizedSequence
 
     return [
         [{view: TokenizedSequence(f"{step}/{view}/{n}", ids(8), ids(12)) for view in bound.views} for n in range(batch)]
-        for step in range(1, PLAN.steps + 1)
+        for step in range(1, SCHEDULE.steps + 1)
     ]
 
 
@@ -79,12 +80,12 @@ def train(
     die_at: int | None = None,
     resume: bool = False,
 ) -> tuple[dict[str, torch.Tensor], list[StepLog]]:
-    """Train once; the weights, whole, in the first process, and the log of each step.
+    """Train once; returns the unsharded weights in the main process, and the log of each step.
 
-    `stop_at`: end as if killed after this step, all processes alike; `die_at`: only the last process ends, at once.
+    `stop_at`: all processes end after this step, as if killed; `die_at`: only the last process ends, at once.
     """
     bound = objective(method, ObjectiveConfig(forget_coeff=0.1))
-    trainer = Trainer(model(dtype, lora=config.lora), bound, config, PLAN, seed=0, folder=folder)
+    trainer = Trainer(model(dtype, lora=config.lora), bound, config, SCHEDULE, seed=0, folder=folder)
     logs: list[StepLog] = []
 
     def on_step(log: StepLog) -> None:
@@ -94,24 +95,24 @@ def train(
         if log.step == stop_at:
             raise KeyboardInterrupt
 
-    rows = steps(bound, batch)
+    examples = steps(bound, batch)
     before = model(dtype)
-    seen = [example[view] for step in rows for example in step for view in bound.sequence_reference_views]
+    needed = [example[view] for step in examples for example in step for view in bound.sequence_reference_views]
     reference = Reference(
-        CachedLogprobs.compute(before, seen, max_tokens_per_forward=200) if seen else None,
+        CachedLogprobs.compute(before, needed, max_tokens_per_forward=200) if needed else None,
         LiveReference(before) if bound.needs_distribution else None,
     )
     with suppress(KeyboardInterrupt):
-        trainer.run(rows, reference, resume=resume, on_step=on_step)
-    gathered = trainer.placement.gathered()
-    return {name: each.detach().clone() for name, each in gathered.named_parameters() if each.requires_grad}, logs
+        trainer.run(examples, reference, resume=resume, on_step=on_step)
+    full = trainer.parallel_model.full_model()
+    return {name: each.detach().clone() for name, each in full.named_parameters() if each.requires_grad}, logs
 
 
 def all_cases(folder: Path, sharding: str) -> None:
-    """Every case, and one that is killed and goes on."""
+    """Every case, and one that is killed and resumed."""
     for name, (method, config, dtype) in CASES.items():
-        placed = config.model_copy(update={"sharding": sharding})
-        write(folder, name, *train(method, placed, dtype, folder / "runs" / name))
+        sharded = config.model_copy(update={"sharding": sharding})
+        write(folder, name, *train(method, sharded, dtype, folder / "runs" / name))
     plain = TrainConfig(lr=1e-3, sharding=sharding, save_steps=3)
     write(folder, FEW, *train("ga+gd", plain, torch.float64, folder / "runs" / "few", batch=3))
     killed = folder / "runs" / "killed"
@@ -120,7 +121,7 @@ def all_cases(folder: Path, sharding: str) -> None:
 
 
 def write(folder: Path, name: str, weights: dict[str, torch.Tensor], logs: list[StepLog]) -> None:
-    """Leave what the first process has."""
+    """Write what the main process has."""
     if distributed.is_main_process():
         save_file(weights, folder / f"{name}.safetensors")
         (folder / f"{name}.json").write_text(json.dumps([asdict(log) for log in logs]), encoding="utf-8")
@@ -131,7 +132,9 @@ def main() -> None:
     torch.set_num_threads(1)
     folder, sharding, what = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
     distributed.init_process_group("cpu")
-    if what == "dies":
+    if what == "source":
+        (folder / "source").write_text(efface.__file__, encoding="utf-8")
+    elif what == "dies":
         config = TrainConfig(lr=1e-3, sharding=sharding, save_steps=3)
         train("ga+gd", config, torch.float64, folder, die_at=KILLED_AT)
     else:

@@ -1,4 +1,4 @@
-"""Views hold the right question and answer, and nothing is tokenized twice or in vain."""
+"""Views have the correct question and answer, and each text is tokenized once and only if needed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from efface.train.sampler import SampledPair
 
 
 class Letters:
-    """A formatter whose ids are the letters, and which remembers what it was given."""
+    """A formatter whose ids are the letters, and which records what it encodes."""
 
     def __init__(self):
         self.seen = []
@@ -55,7 +55,7 @@ def test_a_view(view, id_, question, answer):
     assert (example[view].id, text(example[view].prompt), text(example[view].answer)) == (id_, question, answer)
 
 
-def test_only_the_views_asked_for_are_tokenized_and_each_row_once():
+def test_only_the_requested_views_are_tokenized_and_each_text_once():
     formatter = Letters()
     again = SampledPair(forget=item("f"), retain=item("s"), forget_refusal="no", retain_refusal="pass")
     steps = unlearning_examples([[DRAW, again], [DRAW]], ["forget", "retain"], formatter)
@@ -83,7 +83,7 @@ def task(forget, retain):
 
 
 @pytest.mark.parametrize("method", ["me+gd", "ga+kl", "idk+ap", "llmu"])
-def test_a_method_that_keeps_needs_something_to_keep(method):
+def test_a_method_with_a_retain_loss_needs_a_retain_set(method):
     bound = objective(method, ObjectiveConfig())
     check_task(task(item("f"), (item("r"),)), bound)
     alone = "ga" if method == "llmu" else method.partition("+")[0]
@@ -92,7 +92,7 @@ def test_a_method_that_keeps_needs_something_to_keep(method):
 
 
 @pytest.mark.parametrize("method", ["me", "ga", "npo", "dpo", "idk"])
-def test_a_method_that_only_forgets_needs_nothing_to_keep(method):
+def test_a_method_without_a_retain_loss_needs_no_retain_set(method):
     bound = objective(method, ObjectiveConfig())
     check_task(task(item("f"), ()), bound)
     alone = SampledPair(forget=item("f"), retain=None, forget_refusal="no", retain_refusal="sorry")
@@ -113,7 +113,7 @@ def test_a_method_that_only_forgets_needs_nothing_to_keep(method):
         ("me+ap", item("f"), PASSAGE, "retain"),
     ],
 )
-def test_nobody_asked_for_running_text_so_no_refusal_answers_it(method, forget, retain, refused):
+def test_running_text_has_no_other_answer(method, forget, retain, refused):
     bound = objective(method, ObjectiveConfig())
     if refused is None:
         check_task(task(forget, (retain,)), bound)

@@ -1,4 +1,4 @@
-"""However a batch is cut, the losses and gradients are those of the whole."""
+"""Losses and gradients of a batch do not depend on how it is cut into micro-batches."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from efface.objectives.terms import Reference
 from efface.reference.live import LiveReference
 from efface.reference.logprobs import CachedLogprobs
 from efface.text.formatter import TokenizedSequence
-from efface.train.step import batch_losses, split_by_tokens
+from efface.train.step import batch_losses
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 VIEWS = ("forget", "forget_idk", "retain", "retain_idk", "forget_mismatch")
@@ -167,27 +167,3 @@ def test_fine_tuning_has_no_forget_loss():
     assert losses.forget.item() == 0.0
     assert losses.retain.item() > 0
     assert gradient.norm() > 0
-
-
-@given(
-    sizes=st.lists(st.lists(st.integers(2, 60), min_size=2, max_size=2), max_size=10),
-    budget=st.none() | st.integers(1, 300),
-)
-@settings(deadline=None, derandomize=True, max_examples=100)
-def test_micro_batches_cover_all_examples_in_order_within_the_budget(sizes, budget):
-    examples = [
-        {
-            view: TokenizedSequence("x", [0], [1] * (size - 1))
-            for view, size in zip(("forget", "retain"), pair, strict=True)
-        }
-        for pair in sizes
-    ]
-    parts = list(split_by_tokens(examples, budget))
-    assert [index for part in parts for index in part] == list(range(len(sizes)))
-    tokens = [sum(sum(sizes[index]) for index in part) for part in parts]
-    if budget is None:
-        assert len(parts) == min(1, len(sizes))
-        return
-    assert all(count <= budget or len(part) == 1 for count, part in zip(tokens, parts, strict=True))
-    # no part could have taken the next example too
-    assert all(count + sum(sizes[part.start]) > budget for count, part in zip(tokens, parts[1:], strict=False))

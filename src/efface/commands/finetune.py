@@ -26,9 +26,9 @@ from efface.run.manifest import make_manifest, precision, resume_manifest
 from efface.run.training import check_can_train, loading_device, train, warn_before_training
 from efface.train.config import TrainConfig
 from efface.train.examples import fine_tuning_examples
+from efface.train.micro_batches import TrainingExample
 from efface.train.optimizer import weights_dtype
-from efface.train.sampler import schedule
-from efface.train.step import Example
+from efface.train.sampler import make_schedule
 
 
 @dataclass
@@ -42,7 +42,7 @@ class FinetuneSetup:
     device: torch.device
     train: TrainConfig
     """How to train, with the optimizer that was settled on."""
-    steps: list[list[Example]]
+    steps: list[list[TrainingExample]]
     manifest: Manifest
 
 
@@ -73,7 +73,7 @@ def finetune(
             fine_tuning(),
             this.steps,
             this.train,
-            schedule(this.items, config.train),
+            make_schedule(this.items, config.train),
             seed=config.seed,
             folder=folder,
             device=this.device,

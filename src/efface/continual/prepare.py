@@ -32,8 +32,8 @@ from efface.run.retain_answers import RetainAnswerer, generate_retain_answers, r
 from efface.schema import Task
 from efface.scores.custom import RecordMetric
 from efface.train.examples import check_task, unlearning_examples
+from efface.train.micro_batches import TrainingExample
 from efface.train.sampler import sample_batches
-from efface.train.step import Example
 
 
 @dataclass
@@ -46,7 +46,7 @@ class Queue:
     data: tuple[DataConfig, ...]
     """Of each request, in order."""
     tasks: list[Task]
-    steps: list[list[list[Example]]]
+    steps: list[list[list[TrainingExample]]]
     """Of each request: what each step trains on."""
     device: torch.device
     opened: OpenedModel | None
@@ -169,7 +169,7 @@ def _loaded(data: DataConfig, request: ForgetRequest, data_dir: Path | None) -> 
         raise EffaceError(f"request {len(data.forgotten_before) + 1} ({request_name(request)}): {error}") from error
 
 
-def _steps(task: Task, bound: Objective, config: RunConfig, opened: OpenedModel) -> list[list[Example]]:
+def _steps(task: Task, bound: Objective, config: RunConfig, opened: OpenedModel) -> list[list[TrainingExample]]:
     """What one request's run would train on. Raises `EffaceError` where it does not fit the method or the model."""
     check_task(task, bound)
     check_best(config, task)

@@ -12,7 +12,7 @@ from efface.hardware.memory import free_memory
 from efface.models.memory_estimate import estimate_training_memory
 from efface.train.config import Optimizer, TrainConfig
 from efface.train.optimizer import adamw8bit_unsupported_reason, check_optimizer
-from efface.train.token_budget import fits
+from efface.train.token_budget import smallest_forward_fits
 
 
 def resolve_optimizer(
@@ -42,7 +42,7 @@ def choose_optimizer(train: TrainConfig, settings: Any, device: torch.device, *,
         return "adamw"
     whole = train.model_copy(update={"optimizer": "adamw"})
     left = free - estimate_training_memory(settings, whole, device.type).total
-    return "adamw" if fits(left, settings, whole, device.type) else "adamw8bit"
+    return "adamw" if smallest_forward_fits(left, settings, whole, device.type) else "adamw8bit"
 
 
 def _free_for_training(device: torch.device) -> int:

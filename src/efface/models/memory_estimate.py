@@ -13,7 +13,7 @@ from efface.models.lora import add_adapters
 from efface.packing.forward import unwrap_peft
 from efface.train.config import LoRAConfig, TrainConfig
 from efface.train.optimizer import state_bytes, weights_dtype
-from efface.train.token_budget import copied_bytes
+from efface.train.token_budget import autocast_copy_bytes
 
 _FLOAT32_BYTES = 4
 """Bytes of a number in float32."""
@@ -86,7 +86,7 @@ def count_training_memory(model: Any, train: TrainConfig, device_type: str) -> T
         weights=sum(rounded.get(id(each), each.nbytes) for each in parameters),
         gradients=sum(each.nbytes for each in trained),
         optimizer=sum(state_bytes(each, train) for each in trained),
-        copies=copied_bytes(model, rounded) if train.bf16_on(device_type) else 0,
+        copies=autocast_copy_bytes(model, rounded) if train.bf16_on(device_type) else 0,
     )
 
 

@@ -32,8 +32,8 @@ from efface.run.prepare import prepare
 from efface.run.retain_answers import longest_answer, longest_possible_answers
 from efface.schema import EvaluationSet
 from efface.train.config import TrainConfig
-from efface.train.sampler import Schedule, earlier_epochs, schedule
-from efface.train.step import Example
+from efface.train.micro_batches import TrainingExample
+from efface.train.sampler import Schedule, count_earlier_epochs, make_schedule
 
 _BYTES_OF_A_CHECKPOINT = 12
 """For each trained parameter: itself and AdamW's two moments, in float32."""
@@ -212,7 +212,7 @@ def _scored(sets: Sequence[EvaluationSet], config: EvaluateConfig) -> dict[str, 
 def _training(
     method: str,
     model: Any,
-    steps: Sequence[Sequence[Example]],
+    steps: Sequence[Sequence[TrainingExample]],
     items: int,
     *,
     config: RunConfig | FinetuneConfig,
@@ -223,7 +223,7 @@ def _training(
     lengths = [len(sequence) for step in steps for example in step for sequence in example.values()]
     return Training(
         method=method,
-        plan=schedule(items, config.train),
+        plan=make_schedule(items, config.train),
         config=config.train,
         trained=sum(parameter.numel() for parameter in adapted.parameters() if parameter.requires_grad),
         tokens=sum(lengths),
@@ -246,10 +246,10 @@ def _bytes_written(parameters: int, source: Path, training: Training, *, models:
 
     With `epochs`, what was trained by the end of each but the last, and the model of one of them while it is scored.
     """
-    every = training.config.save_steps or training.plan.per_epoch
+    every = training.config.save_steps or training.plan.steps_per_epoch
     checkpoints = min((training.plan.steps - 1) // every, 2)
     number = stored_dtype(source).itemsize
-    snapshots = earlier_epochs(training.plan, training.config) if epochs else 0
+    snapshots = count_earlier_epochs(training.plan, training.config) if epochs else 0
     kept = snapshots * training.trained * (number if training.config.lora is None else torch.float32.itemsize)
     at_once = models + min(snapshots, 1)
     return at_once * parameters * number + checkpoints * training.trained * _BYTES_OF_A_CHECKPOINT + kept

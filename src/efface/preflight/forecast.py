@@ -18,10 +18,10 @@ from efface.packing.forward import chunk_rows, unwrap_peft, vocabulary_size
 from efface.preflight.diagnosis import Forecast
 from efface.preflight.workload import Workload, total_tokens
 from efface.run.manifest import precision
+from efface.train.micro_batches import TrainingExample, split_by_tokens
 from efface.train.optimizer import weights_dtype
-from efface.train.sampler import earlier_epochs
-from efface.train.step import Example, split_by_tokens
-from efface.train.token_budget import activation_bytes, layer_values, token_budget_within
+from efface.train.sampler import count_earlier_epochs
+from efface.train.token_budget import activation_bytes, token_budget_within, values_per_layer
 
 _FLOAT = 4
 """Bytes of a number in float32."""
@@ -47,10 +47,10 @@ def forecast(
     parts = [step[part.start : part.stop] for step in work.steps for part in split_by_tokens(step, budget.tokens)]
     whole = train.lora.bits is None if train.lora else True
     stored = _stored_bytes(settings)
-    snapshots = earlier_epochs(work.plan, train) if config.evaluate.every else 0
+    snapshots = count_earlier_epochs(work.plan, train) if config.evaluate.every else 0
     evaluated = evaluation_dtype_of(settings, device, config.evaluate.precision).itemsize
     evaluate = _with_max_cache_tokens(config.evaluate, settings, device, free=free - state.parameters * evaluated)
-    every = train.save_steps or work.plan.per_epoch
+    every = train.save_steps or work.plan.steps_per_epoch
     return Forecast(
         precision=precision(train, device),
         parameters=state.parameters,
@@ -118,7 +118,7 @@ def _width(model: Any) -> int:
     return int(unwrap_peft(model).get_output_embeddings().weight.shape[1])
 
 
-def _logit_bytes(bound: Objective, examples: Sequence[Example], vocabulary: int) -> int:
+def _logit_bytes(bound: Objective, examples: Sequence[TrainingExample], vocabulary: int) -> int:
     """Logits of one forward: what each loss keeps for its backward pass, and what the largest of them makes there.
 
     Counted on the losses of `efface.objectives`: log-probabilities of targets keep one matrix, losses over whole
@@ -158,7 +158,7 @@ def _evaluation_work(settings: Any, work: Workload, evaluate: EvaluateConfig, nu
     likelihoods = max(min(sum(work.answers), evaluate.max_tokens_per_forward), max(work.answers, default=0))
     tokens = max(likelihoods, _largest_batch(work.prompts, evaluate, 0))
     logits = 2 * min(likelihoods, chunk_rows(vocabulary)) * vocabulary * _FLOAT
-    return tokens * layer_values(settings) * number + logits
+    return tokens * values_per_layer(settings) * number + logits
 
 
 def _largest_batch(prompts: Sequence[int], evaluate: EvaluateConfig, max_new_tokens: int) -> int:

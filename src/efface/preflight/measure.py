@@ -33,9 +33,9 @@ from efface.run.retain_answers import longest_answer, longest_possible_answers
 from efface.run.training import train
 from efface.schema import Prompt
 from efface.train.loop import StepLog, Trainer
+from efface.train.micro_batches import TrainingExample
 from efface.train.optimizer import weights_dtype
-from efface.train.sampler import earlier_epochs, schedule
-from efface.train.step import Example
+from efface.train.sampler import count_earlier_epochs, make_schedule
 
 _QUESTIONS = 8
 """Whose likelihoods are measured."""
@@ -79,7 +79,7 @@ def extrapolated(measured: Measured, work: Workload, config: RunConfig, bound: O
         answers=_time_generation(asked, work.generic, longest_answer(config)),
         unlearning=loads * trained.loading + reference + steps,
         evaluation=trained.loading + likelihoods + outputs,
-        evaluations=2 + (earlier_epochs(work.plan, config.train) if config.evaluate.every else 0),
+        evaluations=2 + (count_earlier_epochs(work.plan, config.train) if config.evaluate.every else 0),
     )
 
 
@@ -154,7 +154,7 @@ def _train(this: Prepared, steps: int) -> MeasuredSteps:
             this.objective,
             chosen,
             config.model_copy(update={"save_steps": len(chosen) + 1, "tracker": None}),
-            schedule(len(this.task.forget), config),
+            make_schedule(len(this.task.forget), config),
             seed=this.config.seed,
             folder=this.out,
             device=this.device,
@@ -172,7 +172,7 @@ def _train(this: Prepared, steps: int) -> MeasuredSteps:
     )
 
 
-def _heaviest(steps: Sequence[list[Example]], count: int) -> list[list[Example]]:
+def _heaviest(steps: Sequence[list[TrainingExample]], count: int) -> list[list[TrainingExample]]:
     """So many steps, the largest first: memory is to peak as in the run. A shorter run starts over."""
     largest = sorted(steps, key=total_tokens, reverse=True)
     return [largest[number % len(largest)] for number in range(count)]

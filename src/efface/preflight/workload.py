@@ -18,8 +18,8 @@ from efface.run.training import warn_before_training
 from efface.schema import Prompt, Task
 from efface.text.formatter import PromptFormatter, TokenizedSequence
 from efface.train.examples import check_task, unlearning_examples
-from efface.train.sampler import Schedule, sample_batches, schedule
-from efface.train.step import Example
+from efface.train.micro_batches import TrainingExample
+from efface.train.sampler import Schedule, make_schedule, sample_batches
 
 _SUPPOSED_PROMPT, _SUPPOSED_ANSWER = 64, 64
 _ASSUMED_QUESTIONS = 1_000
@@ -29,7 +29,7 @@ _ASSUMED_QUESTIONS = 1_000
 class Workload:
     """The sequences of a run."""
 
-    steps: list[list[Example]]
+    steps: list[list[TrainingExample]]
     """Of the optimizer, in order; of a supposed workload, one."""
     prompts: list[int]
     """Tokens of each question that is scored."""
@@ -65,7 +65,7 @@ def measured_workload(
         prompts=[len(ids) for ids in prompts],
         answers=[len(each) for each in formatter.encode(answer_rows(items))],
         generic=[len(ids) for ids in generic],
-        plan=schedule(len(task.forget), config.train),
+        plan=make_schedule(len(task.forget), config.train),
         is_counted=True,
     )
 
@@ -73,17 +73,17 @@ def measured_workload(
 def assumed_workload(config: RunConfig, bound: Objective) -> Workload:
     """A step and an evaluation of 64 tokens in every question and answer."""
     sequence = TokenizedSequence("supposed", [0] * _SUPPOSED_PROMPT, [0] * _SUPPOSED_ANSWER)
-    example: Example = dict.fromkeys(bound.views, sequence)
+    example: TrainingExample = dict.fromkeys(bound.views, sequence)
     return Workload(
         steps=[[example] * config.train.batch_size],
         prompts=[_SUPPOSED_PROMPT] * _ASSUMED_QUESTIONS,
         answers=[len(sequence)] * _ASSUMED_QUESTIONS,
         generic=[],
-        plan=Schedule(steps=1, warmup=0, per_epoch=1),
+        plan=Schedule(steps=1, warmup_steps=0, steps_per_epoch=1),
         is_counted=False,
     )
 
 
-def total_tokens(examples: Sequence[Example]) -> int:
+def total_tokens(examples: Sequence[TrainingExample]) -> int:
     """Tokens that the examples bring, in all their views."""
     return sum(len(sequence) for example in examples for sequence in example.values())

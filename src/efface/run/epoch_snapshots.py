@@ -37,7 +37,7 @@ class EpochSnapshots:
         epoch = self.ends.get(step, self.last)
         if epoch == self.last:
             return
-        state = {name: value.to("cpu", self._dtype) for name, value in placement.trained().items()}
+        state = {name: value.to("cpu", self._dtype) for name, value in placement.trained_state_dict().items()}
 
         def write() -> None:
             with atomic_folder(self._path(epoch)) as beside:

@@ -29,7 +29,7 @@ from efface.run.training import loading_device, train
 from efface.scores import score_records
 from efface.train.loop import Trainer
 from efface.train.optimizer import weights_dtype
-from efface.train.sampler import schedule
+from efface.train.sampler import make_schedule
 
 
 @quiet_libraries()
@@ -148,7 +148,7 @@ def _train(this: Prepared, *, resume: bool, snapshots: EpochSnapshots | None) ->
         this.objective,
         this.steps,
         this.train,
-        schedule(len(this.task.forget), this.config.train),
+        make_schedule(len(this.task.forget), this.config.train),
         seed=this.config.seed,
         folder=this.out,
         device=this.device,

@@ -40,8 +40,8 @@ from efface.schema import Task
 from efface.text.formatter import PromptFormatter
 from efface.train.config import TrainConfig
 from efface.train.examples import check_task, unlearning_examples
+from efface.train.micro_batches import TrainingExample
 from efface.train.sampler import epoch_ends, sample_batches
-from efface.train.step import Example
 
 
 @dataclass
@@ -63,7 +63,7 @@ class Prepared:
     formatter: PromptFormatter
     device: torch.device
     objective: Objective
-    steps: list[list[Example]]
+    steps: list[list[TrainingExample]]
     manifest: Manifest
     reporter: Reporter
 

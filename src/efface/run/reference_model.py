@@ -19,7 +19,7 @@ from efface.report.key_values import format_bytes
 from efface.run.folder import RunFolder
 from efface.train import checkpoint
 from efface.train.loop import Trainer
-from efface.train.step import Example
+from efface.train.micro_batches import TrainingExample
 
 T = TypeVar("T")
 _DISK_SHARE = 2
@@ -34,7 +34,7 @@ class _ForwardWithReference(Protocol):
 
 def make_reference(
     trainer: Trainer,
-    steps: Sequence[Sequence[Example]],
+    steps: Sequence[Sequence[TrainingExample]],
     folder: RunFolder,
     *,
     model_sha256: str,
@@ -53,9 +53,9 @@ def make_reference(
     def with_another(compute: Callable[[Any], T]) -> T:
         return compute(beside())
 
-    read: _ForwardWithReference = with_another if another else trainer.placement.read
+    read: _ForwardWithReference = with_another if another else trainer.parallel_model.forward_no_grad
     made_by = _made_by(trainer, model_sha256)
-    with trainer.accelerator.autocast():  # in the precision that training compares with
+    with trainer.autocast():  # in the precision that training compares with
         sequences = _logprobs(trainer, steps, folder, made_by, read) if objective.sequence_reference_views else None
         if not objective.needs_distribution:
             return Reference(sequences)
@@ -71,7 +71,7 @@ def _made_by(trainer: Trainer, model_sha256: str) -> dict[str, str]:
     return {
         "model": model_sha256,
         "weights": str(next(trainer.model.parameters()).dtype),
-        "precision": trainer.accelerator.mixed_precision,
+        "precision": trainer.precision,
         "device": trainer.device.type,
         "torch": torch.__version__,
     }
@@ -79,7 +79,7 @@ def _made_by(trainer: Trainer, model_sha256: str) -> dict[str, str]:
 
 def _logprobs(
     trainer: Trainer,
-    steps: Sequence[Sequence[Example]],
+    steps: Sequence[Sequence[TrainingExample]],
     folder: RunFolder,
     made_by: dict[str, str],
     read: _ForwardWithReference,

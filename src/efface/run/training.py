@@ -20,8 +20,9 @@ from efface.text.formatter import PromptFormatter
 from efface.train import checkpoint
 from efface.train.config import TrainConfig
 from efface.train.loop import StepLog, Trainer
-from efface.train.sampler import Schedule, schedule
-from efface.train.step import Example
+from efface.train.micro_batches import TrainingExample
+from efface.train.sampler import Schedule, make_schedule
+from efface.train.tracker import check_tracker
 
 
 def check_can_train(config: TrainConfig, device: torch.device) -> None:
@@ -30,8 +31,6 @@ def check_can_train(config: TrainConfig, device: torch.device) -> None:
     Raises `EffaceError` for settings that exclude each other, and for packages that the settings ask for and that
     are missing or do not work on `device`.
     """
-    from accelerate.tracking import get_available_trackers
-
     if config.sharding != "none" and config.lora is not None and config.lora.bits is not None:
         raise EffaceError(
             f"train.sharding={config.sharding} cannot lay rounded weights (train.lora.bits) over processes; leave one "
@@ -41,10 +40,7 @@ def check_can_train(config: TrainConfig, device: torch.device) -> None:
         raise EffaceError("train.lora needs PEFT; install it with: pip install 'efface[lora]'")
     if config.lora is not None:
         check_quantization(config.lora, device)
-    if config.tracker is not None and config.tracker not in map(str, get_available_trackers()):
-        raise EffaceError(
-            f"train.tracker={config.tracker}: its package is not installed; pip install it, or leave it out"
-        )
+    check_tracker(config.tracker)
 
 
 def warn_before_training(
@@ -59,7 +55,7 @@ def warn_before_training(
             "their text spells a special token; another text.format may avoid the first"
         )
     if items < config.batch_size:
-        steps = schedule(items, config).steps
+        steps = make_schedule(items, config).steps
         reporter.on_warning(
             f"{items} items in batches of {config.batch_size} make {steps} steps in all, which may change little; "
             "lower train.batch_size or raise train.epochs"
@@ -74,7 +70,7 @@ def loading_device(config: TrainConfig, device: torch.device) -> torch.device:
 def train(
     model: Any,
     objective: Objective,
-    steps: Sequence[Sequence[Example]],
+    steps: Sequence[Sequence[TrainingExample]],
     config: TrainConfig,
     plan: Schedule,
     *,
@@ -102,9 +98,9 @@ def train(
         if (
             snapshots is not None
         ):  # before the next step may write a checkpoint, from which this one would not come again
-            snapshots.take(trainer.placement, log.step)
+            snapshots.take(trainer.parallel_model, log.step)
         folder.append_step(log)
         reporter.on_step(log)
 
     trainer.run(steps, reference(trainer), resume=resume, on_step=on_step)
-    return trainer.placement.gathered()
+    return trainer.parallel_model.full_model()

@@ -1,38 +1,68 @@
-"""Checkpoints that survive a kill at any moment: written beside, renamed when whole, the last one kept."""
+"""Checkpoints of a training: written to a temporary folder and renamed when complete, so that a kill at any moment
+leaves the previous one. Only the newest is kept.
+"""
 
 from __future__ import annotations
 
 import re
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
 
 from efface import distributed
 from efface.atomic import atomic_folder
+from efface.distributed import DistributedError
 from efface.errors import EffaceError, first_line
-
-if TYPE_CHECKING:
-    from efface.train.parallel import ParallelModel
+from efface.frozen import FrozenModel
+from efface.train.parallel import ParallelModel
 
 _NAME = re.compile(r"step-(\d+)")
+_STATE = "trainer_state.json"
+_OLD_SCHEDULER, _OLD_TOKEN_BUDGET = "custom_checkpoint_0.pkl", "custom_checkpoint_1.pkl"
+"""State of the learning rate's scheduler and of the token budget as accelerate wrote them for earlier versions."""
+
+
+class TrainerState(FrozenModel):
+    """`trainer_state.json` of a checkpoint: what is neither a weight nor the optimizer's."""
+
+    step: int
+    """Number of optimizer steps that were made."""
+    token_budget: dict[str, Any]
+    """`TokenBudget.state_dict()`."""
 
 
 def latest(folder: Path) -> tuple[int, Path] | None:
-    """Step and path of the newest whole checkpoint in `folder`."""
+    """Step and path of the newest complete checkpoint in `folder`; None where there is none."""
     found = [(int(match[1]), path) for path in folder.glob("step-*") if (match := _NAME.fullmatch(path.name))]
     return max(found, default=None)
 
 
-def save(accelerator: Any, placement: ParallelModel, folder: Path, step: int) -> Path:
-    """Write what is trained, its optimizer, the schedule and what else is registered; then drop the older checkpoints.
+def save(parallel_model: ParallelModel, folder: Path, state: TrainerState) -> Path:
+    """Write trained weights, optimizer and trainer state, then remove the older checkpoints.
 
-    What is not trained, such as the base of adapters, never changes and is left out. Raises `EffaceError` when the disk
-    is full; the older checkpoint then stays.
+    Weights that are not trained, such as the base model of adapters, never change and are left out. Every process
+    must call this.
+
+    Args:
+        parallel_model: Its trained weights and its optimizer are written.
+        folder: The folder of all checkpoints of the run.
+        state: Written to `trainer_state.json`; names the checkpoint, too.
+
+    Returns:
+        The checkpoint's folder.
+
+    Raises:
+        EffaceError: The disk is full; the older checkpoint then stays.
+
     """
-    final = folder / f"step-{step:06d}"
-    with atomic_folder(final, by_all=True) as beside:
-        accelerator.save_state(str(beside))
-        placement.save(beside)
+    final = folder / f"step-{state.step:06d}"
+    with atomic_folder(final, by_all=True) as partial:
+        if distributed.is_main_process():
+            partial.mkdir(exist_ok=True)
+            (partial / _STATE).write_text(state.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        parallel_model.save(partial)
     if distributed.is_main_process():
         for path in folder.glob("step-*"):
             if path != final:
@@ -40,13 +70,41 @@ def save(accelerator: Any, placement: ParallelModel, folder: Path, step: int) ->
     return final
 
 
-def load(accelerator: Any, placement: ParallelModel, path: Path) -> None:
-    """Read what `save` wrote into the placement's model and optimizer and the accelerator's schedule.
+def load(parallel_model: ParallelModel, path: Path) -> TrainerState:
+    """Read what `save` wrote, or an earlier version of efface, into the model and its optimizer.
 
-    The number of processes may be another one. Raises `EffaceError` for a damaged checkpoint.
+    Args:
+        parallel_model: Of any number of processes; it may differ from the number that wrote the checkpoint.
+        path: The checkpoint's folder.
+
+    Returns:
+        The trainer's state.
+
+    Raises:
+        EffaceError: The checkpoint is damaged.
+
     """
+    is_old = not (path / _STATE).is_file() and (path / _OLD_SCHEDULER).is_file()
     try:
-        accelerator.load_state(str(path))
-        placement.load(path)
-    except Exception as error:  # accelerate, safetensors and torch's unpickler each raise their own
-        raise EffaceError(f"checkpoint {path} does not load ({first_line(error)}); remove it to start anew") from error
+        state = _read_old_state(path) if is_old else TrainerState.model_validate_json((path / _STATE).read_bytes())
+        parallel_model.load(path)
+    except DistributedError:
+        raise
+    except Exception as error:  # pydantic, safetensors and torch's unpickler each raise their own
+        if is_old:
+            raise EffaceError(
+                f"checkpoint {path} was written by an earlier version of efface and does not load "
+                f"({first_line(error)}); start again in another --out"
+            ) from error
+        raise EffaceError(
+            f"checkpoint {path} does not load ({first_line(error)}); remove it to start from scratch"
+        ) from error
+    return state
+
+
+def _read_old_state(path: Path) -> TrainerState:
+    """The state as accelerate pickled it; its third file, with states of random generators, was never needed."""
+    scheduler, token_budget = (
+        torch.load(path / name, map_location="cpu", weights_only=True) for name in (_OLD_SCHEDULER, _OLD_TOKEN_BUDGET)
+    )
+    return TrainerState(step=scheduler["last_epoch"], token_budget=token_budget)

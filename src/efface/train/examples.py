@@ -1,4 +1,4 @@
-"""From planned draws to token ids: each distinct question and answer is tokenized once, ahead of training."""
+"""From sampled pairs to token ids: each distinct question and answer is tokenized once, before training."""
 
 from __future__ import annotations
 
@@ -9,72 +9,102 @@ from efface.objectives.terms import Objective, View
 from efface.schema import Item, Prompt, Task
 from efface.text.formatter import PromptFormatter, TokenizedSequence
 from efface.train.config import TrainConfig
+from efface.train.micro_batches import TrainingExample
 from efface.train.sampler import SampledPair, epoch_batches
-from efface.train.step import Example
 
 PromptAnswer = tuple[str, Prompt, str]
+"""Item id, prompt and answer."""
 
 
 def unlearning_examples(
-    draws: Sequence[Sequence[SampledPair]], views: Sequence[View], formatter: PromptFormatter
-) -> list[list[Example]]:
-    """The examples of each step, holding the views asked for and no others."""
-    rows = [[{view: _row(draw, view) for view in views} for draw in step] for step in draws]
-    return _encode(rows, formatter)
+    pairs: Sequence[Sequence[SampledPair]], views: Sequence[View], formatter: PromptFormatter
+) -> list[list[TrainingExample]]:
+    """Tokenize the pairs of an unlearning run.
+
+    Args:
+        pairs: Those of each step.
+        views: The views that the objective reads.
+        formatter: Writes prompts and tokenizes.
+
+    Returns:
+        The examples of each step, with these views and no others.
+
+    """
+    texts = [[{view: _text(pair, view) for view in views} for pair in step] for step in pairs]
+    return _encode(texts, formatter)
 
 
 def check_task(task: Task, objective: Objective) -> None:
-    """Refuse a method that reads what the data does not hold.
+    """Refuse a method that needs what the task does not have.
 
-    Raises `EffaceError` for a method that keeps without anything to keep, and for one that puts another answer
-    behind a passage of running text: nobody asked a question there.
+    Args:
+        task: The data.
+        objective: The method.
+
+    Raises:
+        EffaceError: The method needs a retain set and there is none, or it replaces the answers of a set that has
+            passages of running text, which answer no question.
+
     """
-    reads = set(objective.views)
-    if not task.retain and not reads.isdisjoint(("forget_mismatch", "retain", "retain_idk")):
+    views = set(objective.views)
+    if not task.retain and not views.isdisjoint(("forget_mismatch", "retain", "retain_idk")):
         alone = objective.name.partition("+")[0] if objective.name != "llmu" else "ga"
         raise EffaceError(
             f"method {objective.name} needs a retain set, and {task.name} has none; give data.retain=FILE, "
-            f"data.retain=model-answers for the model's own answers to generic questions, or method={alone} to forget only"
+            f"data.retain=model-answers for the model's answers to generic questions, or method={alone} to forget only"
         )
-    answered = {"forget": ("forget_idk", "forget_mismatch"), "retain": ("retain_idk",)}
+    views_with_other_answer = {"forget": ("forget_idk", "forget_mismatch"), "retain": ("retain_idk",)}
     for name, items in (("forget", task.forget), ("retain", task.retain)):
         passage = next((item for item in items if item.passage), None)
-        if passage is not None and not reads.isdisjoint(answered[name]):
+        if passage is not None and not views.isdisjoint(views_with_other_answer[name]):
             raise EffaceError(
-                f"method {objective.name} answers questions in other words, but item {passage.id!r} of the {name} set "
-                "is running text; use me, ga or npo to forget with, and gd or kl to keep with"
+                f"method {objective.name} replaces the answers to questions, but item {passage.id!r} of the {name} set "
+                "is running text; use me, ga or npo for the forget set, and gd or kl for the retain set"
             )
 
 
 def fine_tuning_examples(
     items: Sequence[Item], config: TrainConfig, seed: int, formatter: PromptFormatter
-) -> list[list[Example]]:
-    """The examples of each step of plain fine-tuning: every item as a `retain` view."""
-    steps = epoch_batches([item.id for item in items], config, seed)
-    rows: list[list[dict[View, PromptAnswer]]] = [
+) -> list[list[TrainingExample]]:
+    """Tokenize the items of plain fine-tuning.
+
+    Args:
+        items: To train on.
+        config: Epochs and batch size.
+        seed: Of the order.
+        formatter: Writes prompts and tokenizes.
+
+    Returns:
+        The examples of each step; each item is a `retain` view.
+
+    """
+    steps = epoch_batches(len(items), config, seed)
+    texts: list[list[dict[View, PromptAnswer]]] = [
         [{"retain": (items[index].id, items[index].prompt, items[index].answer)} for _, index in step] for step in steps
     ]
-    return _encode(rows, formatter)
+    return _encode(texts, formatter)
 
 
-def _row(draw: SampledPair, view: View) -> PromptAnswer:
+def _text(pair: SampledPair, view: View) -> PromptAnswer:
     match view:
         case "forget":
-            return draw.forget.id, draw.forget.prompt, draw.forget.answer
+            return pair.forget.id, pair.forget.prompt, pair.forget.answer
         case "forget_idk":
-            return draw.forget.id, draw.forget.prompt, draw.forget_refusal
-    retain = draw.retain
-    assert retain is not None, "check_task lets no objective read what is not there"
+            return pair.forget.id, pair.forget.prompt, pair.forget_refusal
+    retain = pair.retain
+    assert retain is not None, "check_task refuses a method that needs a retain set where there is none"
     match view:
         case "forget_mismatch":
-            return draw.forget.id, draw.forget.prompt, retain.answer
+            return pair.forget.id, pair.forget.prompt, retain.answer
         case "retain":
             return retain.id, retain.prompt, retain.answer
         case "retain_idk":
-            return retain.id, retain.prompt, draw.retain_refusal
+            return retain.id, retain.prompt, pair.retain_refusal
 
 
-def _encode(steps: Sequence[Sequence[dict[View, PromptAnswer]]], formatter: PromptFormatter) -> list[list[Example]]:
-    distinct = list(dict.fromkeys(row for step in steps for example in step for row in example.values()))
+def _encode(
+    steps: Sequence[Sequence[dict[View, PromptAnswer]]], formatter: PromptFormatter
+) -> list[list[TrainingExample]]:
+    distinct = list(dict.fromkeys(text for step in steps for example in step for text in example.values()))
     encoded: dict[PromptAnswer, TokenizedSequence] = dict(zip(distinct, formatter.encode(distinct), strict=True))
-    return [[{view: encoded[row] for view, row in example.items()} for example in step] for step in steps]
+    return [[{view: encoded[text] for view, text in example.items()} for example in step] for step in steps]

@@ -1,4 +1,4 @@
-"""The training loop on accelerate: the same for unlearning and for fine-tuning."""
+"""The training loop: the same for unlearning and for fine-tuning."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ import json
 import math
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,48 +21,56 @@ from efface.errors import EffaceError
 from efface.objectives.terms import Objective, Reference
 from efface.packing.forward import device_of
 from efface.train import checkpoint
+from efface.train.checkpoint import TrainerState
 from efface.train.config import TrainConfig
+from efface.train.micro_batches import TrainingExample, count_tokens
 from efface.train.optimizer import make_optimizer
 from efface.train.parallel import parallelize
 from efface.train.sampler import Schedule
-from efface.train.step import Example, Losses, batch_losses, tokens_of
+from efface.train.step import Losses, batch_losses
 from efface.train.token_budget import token_budget_for
+from efface.train.tracker import LogValues, tracking
 
-_SMALLER = "token_budget.json"
-"""Beside the checkpoints: what one of several processes found to fit, for the run to go on with."""
+_REDUCED_BUDGET = "token_budget.json"
+"""In the checkpoints' folder: the token budget to resume with after one of several processes ran out of memory."""
 
 
 @dataclass(frozen=True)
 class StepLog:
-    """One line of metrics.jsonl.
-
-    Losses are unweighted except `loss`, the gradient's norm is that before clipping, and the seconds hold the
-    writing of a checkpoint where one was due.
-    """
+    """One line of metrics.jsonl."""
 
     step: int
+    """Counted from 1."""
     steps: int
+    """Steps of the whole training."""
     loss: float
+    """Forget and retain loss, weighted by their coefficients."""
     forget: float
+    """Unweighted."""
     retain: float
+    """Unweighted."""
     grad_norm: float
+    """Before clipping."""
     lr: float
     tokens: int
+    """Of all sequences that the step read."""
     seconds: float
+    """Wall clock, with the writing of a checkpoint where one was due."""
 
 
-class _Numbers(NamedTuple):
+class _StepValues(NamedTuple):
     """What is read back from the device in a step."""
 
     forget: float
     retain: float
-    norm: float
+    grad_norm: float
 
 
 class Trainer:
-    """Trains `model` in place, where it lies. Everything that the run must repeat is in the arguments.
+    """Trains a model in place, on the device that it is on.
 
-    Several processes train one model: each step's examples are shared out, and its gradients meet.
+    All that the result depends on is in the arguments. Several processes train one model: each computes its share of
+    every step's examples, and the gradients are averaged.
     """
 
     def __init__(
@@ -71,204 +78,221 @@ class Trainer:
         model: Any,
         objective: Objective,
         config: TrainConfig,
-        plan: Schedule,
+        schedule: Schedule,
         *,
         seed: int,
         folder: Path,
         device: torch.device | None = None,
     ) -> None:
-        """`folder`: where checkpoints and a tracker's files go; `device`: of the shards, by default the model's."""
-        from transformers import get_linear_schedule_with_warmup
+        """Distribute the model over the processes and make its optimizer.
 
-        self.objective, self.config, self.plan, self.seed = objective, config, plan, seed
-        self.checkpoints = folder / "checkpoints"
-        place = device or device_of(model)
-        self.budget = token_budget_for(model, config, place)
-        self.placement = parallelize(model, config, place)
-        self.model, self.device = self.placement.model, self.placement.device
+        Args:
+            model: Of transformers or PEFT; what requires a gradient is trained.
+            objective: The loss.
+            config: Settings of training.
+            schedule: Number of steps and of warm-up steps.
+            seed: Of dropout masks and of stochastic rounding.
+            folder: For checkpoints and for the files of a tracker.
+            device: To train on; by default the model's. Differs from it for FSDP2, whose model is loaded on the CPU.
+
+        Raises:
+            EffaceError: The model cannot be sharded, or the optimizer is not installed.
+
+        """
+        self.objective, self.config, self.schedule, self.seed = objective, config, schedule, seed
+        self.folder, self.checkpoints = folder, folder / "checkpoints"
+        target = device or device_of(model)
+        self.budget = token_budget_for(model, config, target)
+        self.parallel_model = parallelize(model, config, target)
+        self.model, self.device = self.parallel_model.model, self.parallel_model.device
         self.optimizer = make_optimizer(self.model, config)
-        self.placement.optimizer = self.optimizer
-        self.scheduler = get_linear_schedule_with_warmup(self.optimizer, plan.warmup, plan.steps)
-        self.accelerator = _accelerator(config, self.device, folder / "tracker")
-        self.accelerator.register_for_checkpointing(self.scheduler, self.budget)
+        self.parallel_model.optimizer = self.optimizer
+        self.scheduler = self._make_scheduler(steps_done=0)
+
+    @property
+    def precision(self) -> Literal["no", "bf16"]:
+        """Mixed precision of the forward and backward pass, as accelerate names it."""
+        return "bf16" if self.config.bf16_on(self.device.type) else "no"
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """The context of forward passes: bf16 autocast, or nothing."""
+        return torch.autocast(self.device.type, torch.bfloat16) if self.precision == "bf16" else nullcontext()
 
     def run(
         self,
-        steps: Sequence[Sequence[Example]],
+        steps: Sequence[Sequence[TrainingExample]],
         reference: Reference,
         *,
         resume: bool = False,
         on_step: Callable[[StepLog], None] | None = None,
     ) -> None:
-        """Train on the examples of each step, from the last checkpoint if `resume`.
+        """Train, and leave the model in evaluation mode and without gradients.
 
-        Raises `EffaceError` when a loss or gradient is not finite: the last checkpoint, which still gave finite
-        ones, stays.
+        torch's random generators have their previous state afterwards.
+
+        Args:
+            steps: The examples of each optimizer step.
+            reference: What the objective compares with.
+            resume: Continue after the last checkpoint, if there is one.
+            on_step: Called after each step.
+
+        Raises:
+            EffaceError: A loss or gradient is not finite (the last checkpoint, which still gave finite ones, stays),
+                a checkpoint does not load or cannot be written, or one example does not fit in the GPU's memory.
+
         """
+        on_gpu = self.device.type == "cuda"
         try:
-            with _randomness_kept(self.device):
-                self._run(steps, reference, on_step or (lambda _: None), resume=resume)
+            with (
+                tracking(self.config, self.folder / "tracker", cpu=self.device.type == "cpu") as log_values,
+                torch.random.fork_rng(devices=[self.device] if on_gpu else []),
+            ):
+                self._run(steps, reference, on_step or (lambda _: None), log_values, resume=resume)
         finally:
-            self._close()
+            self.optimizer.zero_grad()
+            self.model.eval()
 
     def _run(
         self,
-        steps: Sequence[Sequence[Example]],
+        steps: Sequence[Sequence[TrainingExample]],
         reference: Reference,
         on_step: Callable[[StepLog], None],
+        log_values: LogValues,
         *,
         resume: bool,
     ) -> None:
-        self.budget.fit(max(tokens_of(example) for step in steps for example in step))
+        self.budget.fit(max(count_tokens(example) for step in steps for example in step))
         done = self._resume() if resume else 0
         self.budget.apply(self.model)
-        every = self.config.save_steps or self.plan.per_epoch
+        save_steps = self.config.save_steps or self.schedule.steps_per_epoch
         self.model.train()
         for number in range(done + 1, len(steps) + 1):
             start, examples = time.perf_counter(), steps[number - 1]
             losses = self._losses_within_memory(number, examples, reference)
-            norm = self.placement.norm()
-            read = self._finite(number, examples, losses, norm)
-            if number - 1 > done and (number - 1) % every == 0:
-                # Only now: the finite losses show that the step before has left good weights.
-                checkpoint.save(self.accelerator, self.placement, self.checkpoints, number - 1)
-            rate = self._update(number, norm)
-            log = self._log(number, examples, read, rate=rate, start=start)
+            grad_norm = self.parallel_model.grad_norm()
+            values = self._finite_values(number, examples, losses, grad_norm)
+            if number - 1 > done and (number - 1) % save_steps == 0:
+                # Only now: the finite losses show that the previous step has left good weights.
+                self._save(number - 1)
+            lr = self._update(number, grad_norm)
+            log = self._log(number, examples, values, lr=lr, start=start)
             on_step(log)
-            self.accelerator.log({name: value for name, value in asdict(log).items() if name != "step"}, step=number)
+            log_values({name: value for name, value in asdict(log).items() if name != "step"}, number)
+
+    def _save(self, step: int) -> None:
+        state = TrainerState(step=step, token_budget=self.budget.state_dict())
+        checkpoint.save(self.parallel_model, self.checkpoints, state)
 
     def _resume(self) -> int:
-        found = checkpoint.latest(self.checkpoints)
-        if found is not None:
-            checkpoint.load(self.accelerator, self.placement, found[1])
-        if (smaller := self.checkpoints / _SMALLER).is_file():
-            self.budget.load_state_dict(json.loads(smaller.read_text(encoding="utf-8")))
-        return found[0] if found else 0
+        """Load the last checkpoint; returns the number of steps that it has done."""
+        done = 0
+        if (found := checkpoint.latest(self.checkpoints)) is not None:
+            state = checkpoint.load(self.parallel_model, found[1])
+            self.budget.load_state_dict(state.token_budget)
+            self.scheduler = self._make_scheduler(steps_done=state.step)
+            done = state.step
+        if (reduced := self.checkpoints / _REDUCED_BUDGET).is_file():
+            self.budget.load_state_dict(json.loads(reduced.read_text(encoding="utf-8")))
+        return done
 
-    def _close(self) -> None:
-        """Leave the model as it would come from disk."""
-        self.optimizer.zero_grad()
-        for tracker in self.accelerator.trackers:  # `end_training` would part the processes, too
-            tracker.finish()
-        self.model.eval()
+    def _make_scheduler(self, *, steps_done: int) -> Any:
+        """Linear warm-up and decay of the learning rate, from the step after `steps_done` on."""
+        from transformers import get_linear_schedule_with_warmup
 
-    def _losses_within_memory(self, number: int, examples: Sequence[Example], reference: Reference) -> Losses:
-        """Losses and gradients of the step; where the GPU's memory runs out, again in smaller parts."""
+        warmup, steps = self.schedule.warmup_steps, self.schedule.steps
+        return get_linear_schedule_with_warmup(self.optimizer, warmup, steps, last_epoch=steps_done - 1)
+
+    def _losses_within_memory(self, number: int, examples: Sequence[TrainingExample], reference: Reference) -> Losses:
+        """Losses and gradients of the step; where the GPU's memory runs out, again in smaller micro-batches."""
         while True:
             self.optimizer.zero_grad()
-            # Not on what came before, a kill or a lack of memory. The masks of several processes differ.
+            # From the step alone, not from what ran before, such as a resume. Processes draw different masks.
             self._seed(f"{number}/dropout" + (f"/{distributed.rank()}" if distributed.rank() else ""))
             try:
-                with self.accelerator.autocast():
+                with self.autocast():
                     return batch_losses(
                         self.model,
                         self.objective,
                         examples,
                         reference,
                         max_tokens_per_forward=self.budget.tokens,
-                        backward=self.accelerator.backward,
-                        placement=self.placement,
+                        backward=torch.Tensor.backward,
+                        parallel_model=self.parallel_model,
                     )
             except torch.OutOfMemoryError:
-                if not self.budget.smaller(examples):
-                    raise _too_small("one example") from None
+                if not self.budget.shrink(examples):
+                    raise _out_of_memory("one example") from None
             if distributed.world_size() > 1:
-                self._leave_smaller()
+                self._stop_with_reduced_budget()
             self.budget.apply(self.model)
             torch.cuda.empty_cache()
 
     def _seed(self, purpose: str) -> None:
-        """Let what torch draws next depend on the run's seed and on this alone."""
+        """Make torch's next draws depend on the run's seed and the purpose alone."""
         torch.manual_seed(random.Random(f"{self.seed}/{purpose}").getrandbits(63))
 
-    def _leave_smaller(self) -> None:
-        """End this process, whose partners wait in the middle of a step: none of them can repeat it alone."""
+    def _stop_with_reduced_budget(self) -> None:
+        """End this process: the others wait in the middle of the step, which no process can repeat alone."""
         self.checkpoints.mkdir(parents=True, exist_ok=True)
-        with atomic_file(self.checkpoints / _SMALLER) as beside:
-            beside.write_text(json.dumps(self.budget.state_dict()), encoding="utf-8")
+        with atomic_file(self.checkpoints / _REDUCED_BUDGET) as partial:
+            partial.write_text(json.dumps(self.budget.state_dict()), encoding="utf-8")
         raise distributed.DistributedError(
-            f"process {distributed.rank()} of {distributed.world_size()} ran out of its GPU's memory; go on with --resume, "
-            f"which puts at most {self.budget.tokens} tokens through the model at once, or set train.max_tokens_per_forward lower"
+            f"process {distributed.rank()} of {distributed.world_size()} ran out of its GPU's memory; continue with "
+            f"--resume, which computes at most {self.budget.tokens} tokens at once, or set "
+            "train.max_tokens_per_forward lower"
         )
 
-    def _finite(self, number: int, examples: Sequence[Example], losses: Losses, norm: Tensor) -> _Numbers:
-        """The step's losses and gradient norm as numbers; refuses to go on with what is not finite.
+    def _finite_values(
+        self, number: int, examples: Sequence[TrainingExample], losses: Losses, grad_norm: Tensor
+    ) -> _StepValues:
+        """The step's losses and gradient norm as numbers; an `EffaceError` where one is not finite.
 
-        The one time in a step that a GPU is waited for: while it updates the weights, the next batch is packed.
+        The one point in a step where the CPU waits for the GPU: while it updates the weights, the next batch is packed.
         """
-        read = _Numbers(*torch.stack([losses.forget, losses.retain, norm]).tolist())
-        if all(map(math.isfinite, (read.forget, read.retain, read.norm))):
-            return read
+        values = _StepValues(*torch.stack([losses.forget, losses.retain, grad_norm]).tolist())
+        if all(map(math.isfinite, values)):
+            return values
         ids = sorted({sequence.id for example in examples for sequence in example.values()})
         found = checkpoint.latest(self.checkpoints)
-        kept = f"the checkpoint of step {found[0]} stays in {found[1]}" if found else "no checkpoint was written yet"
+        saved = f"the checkpoint of step {found[0]} stays in {found[1]}" if found else "no checkpoint was written yet"
         raise EffaceError(
-            f"step {number} of {self.plan.steps}: {self.objective.name} is not finite (forget {read.forget:.4g}, "
-            f"retain {read.retain:.4g}, gradient norm {read.norm:.4g}); {kept}; lower train.lr, or look at the items: "
-            f"{', '.join(ids)}"
+            f"step {number} of {self.schedule.steps}: {self.objective.name} is not finite (forget {values.forget:.4g}, "
+            f"retain {values.retain:.4g}, gradient norm {values.grad_norm:.4g}); {saved}; lower train.lr, or check the "
+            f"items: {', '.join(ids)}"
         )
 
-    def _update(self, number: int, norm: Tensor) -> float:
+    def _update(self, number: int, grad_norm: Tensor) -> float:
         """Make the optimizer's step; returns its learning rate."""
         if self.config.max_grad_norm is not None:
-            torch.nn.utils.clip_grads_with_norm_(self.model.parameters(), self.config.max_grad_norm, norm)
-        rate = float(self.scheduler.get_last_lr()[0])
-        # 8-bit AdamW rounds by chance: in a resumed run as in one that never stopped, and alike in all processes
+            torch.nn.utils.clip_grads_with_norm_(self.model.parameters(), self.config.max_grad_norm, grad_norm)
+        lr = float(self.scheduler.get_last_lr()[0])
+        # Stochastic rounding of 8-bit AdamW: the same in a resumed run, and in all processes.
         self._seed(f"{number}/rounding")
         try:
             self.optimizer.step()
         except torch.OutOfMemoryError:
-            raise _too_small("the optimizer's state") from None
+            raise _out_of_memory("the optimizer's state") from None
         self.scheduler.step()
-        return rate
+        return lr
 
-    def _log(self, number: int, examples: Sequence[Example], read: _Numbers, *, rate: float, start: float) -> StepLog:
+    def _log(
+        self, number: int, examples: Sequence[TrainingExample], values: _StepValues, *, lr: float, start: float
+    ) -> StepLog:
         return StepLog(
             step=number,
-            steps=self.plan.steps,
-            loss=self.objective.forget_coeff * read.forget + self.objective.retain_coeff * read.retain,
-            forget=read.forget,
-            retain=read.retain,
-            grad_norm=read.norm,
-            lr=rate,
-            tokens=sum(map(tokens_of, examples)),
+            steps=self.schedule.steps,
+            loss=self.objective.forget_coeff * values.forget + self.objective.retain_coeff * values.retain,
+            forget=values.forget,
+            retain=values.retain,
+            grad_norm=values.grad_norm,
+            lr=lr,
+            tokens=sum(map(count_tokens, examples)),
             seconds=time.perf_counter() - start,
         )
 
 
-@contextmanager
-def _randomness_kept(device: torch.device) -> Iterator[None]:
-    """Give the global generators of Python, numpy and torch their states back: a checkpoint brings others."""
-    python, numpy = random.getstate(), np.random.get_state()
-    try:
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)
-
-
-def _accelerator(config: TrainConfig, device: torch.device, folder: Path) -> Any:
-    from accelerate import Accelerator
-    from accelerate.state import AcceleratorState
-
-    # All accelerators of a process share one state, which insists on the first one's precision and device.
-    AcceleratorState._reset_state(reset_partial_state=True)
-    accelerator = Accelerator(
-        mixed_precision="bf16" if config.bf16_on(device.type) else "no",
-        cpu=device.type == "cpu",
-        log_with=config.tracker,
-        project_dir=str(folder),
-    )
-    if config.tracker is not None:
-        settings = config.model_dump(mode="json", exclude_none=True)
-        adapters = {f"lora.{name}": value for name, value in settings.pop("lora", {}).items()}
-        accelerator.init_trackers("efface", config=settings | adapters)
-    return accelerator
-
-
-def _too_small(what: str) -> EffaceError:
+def _out_of_memory(what: str) -> EffaceError:
     return EffaceError(
-        f"the GPU's memory does not hold {what}; train adapters (train.lora=true, train.lora.bits=4 for less), set "
-        "train.optimizer=adamw8bit or use a smaller model; efface doctor tells what fits"
+        f"{what} does not fit in the GPU's memory; train adapters (train.lora=true, train.lora.bits=4 for less), set "
+        "train.optimizer=adamw8bit or use a smaller model; efface doctor says what fits"
     )

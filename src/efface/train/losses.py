@@ -1,4 +1,4 @@
-"""`efface.losses`: the losses of a method on given token ids, on the path that training uses."""
+"""`efface.losses`: the losses of a method on given token ids, computed as in training."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from efface.packing.forward import vocabulary_size
 from efface.reference.live import LiveReference
 from efface.reference.logprobs import CachedLogprobs
 from efface.text.formatter import TokenizedSequence
-from efface.train.step import Example, Losses, batch_losses
+from efface.train.micro_batches import TrainingExample
+from efface.train.step import Losses, batch_losses
 
 
 class TokenIds(TypedDict):
-    """One sequence: the ids of the prompt, and those of the answer with its end-of-sequence token."""
+    """One sequence: the ids of the prompt, and those of the answer, end-of-sequence token included."""
 
     prompt: Sequence[int]
     answer: Sequence[int]
@@ -36,34 +37,41 @@ def losses(
     kl: Mapping[str, Any] | None = None,
     max_tokens_per_forward: int | None = None,
 ) -> Losses:
-    """The unweighted forget and retain losses of `method`, as scalars with gradient.
+    """The unweighted forget and retain losses of a method.
 
-    `model`: a causal LM of transformers, of any dtype, on any device.
-    `views`: `forget`, `forget_idk`, `retain`, `retain_idk`, `forget_mismatch` as the method needs them, each a
-    list of {"prompt": ids, "answer": ids}; item i of one view belongs to item i of the others.
-    `method`: `ga`, `npo`, `dpo`, `me` or `idk`, a plus, and `gd`, `kl` or `ap`; or `llmu`.
-    `reference`: the model before unlearning, for NPO, DPO and KL.
-    `me`: options of ME, `average` (tokens, sequences, padded), `direction` (uniform_to_model, model_to_uniform),
-    `positions` (all, answer), `padded_length`. `kl`: `positions` (answer, all) and `direction`
-    (reference_to_model, model_to_reference). Formulas and what the options mean: `efface.objectives`.
-    `max_tokens_per_forward`: most tokens in one forward; the result does not depend on it.
+    Args:
+        model: A causal language model of transformers, of any dtype, on any device.
+        views: `forget`, `forget_idk`, `retain`, `retain_idk`, `forget_mismatch` as the method needs them, each a list
+            of {"prompt": ids, "answer": ids}; item i of one view belongs to item i of the others.
+        method: `ga`, `npo`, `dpo`, `me` or `idk`, a plus, and `gd`, `kl` or `ap`; or `llmu`.
+        beta: Of NPO and DPO.
+        reference: The model before unlearning, for NPO, DPO and KL.
+        me: Options of ME: `average` (tokens, sequences, padded), `direction` (uniform_to_model, model_to_uniform),
+            `positions` (all, answer), `padded_length`. `efface.objectives` has the formulas.
+        kl: Options of KL: `positions` (answer, all), `direction` (reference_to_model, model_to_reference).
+        max_tokens_per_forward: Most tokens in one forward pass; the result does not depend on it.
 
-    Raises `EffaceError` for an unknown method or option, a missing view or reference, ids that the model does not
-    have, and a model with gradient checkpointing, whose backward pass would run outside of the packing.
+    Returns:
+        Scalars with gradient.
+
+    Raises:
+        EffaceError: The method or an option is unknown, a view or the reference is missing, the model does not have
+            an id, or it has gradient checkpointing on, whose backward pass would run outside of packing.
+
     """
     bound = objective(method, _config(beta=beta, me=dict(me or {}), kl=dict(kl or {})))
     examples = _examples(views, bound.views, vocabulary_size(model))
-    asks = Reference()
+    reference_values = Reference()
     if bound.sequence_reference_views or bound.needs_distribution:
         if reference is None:
-            raise EffaceError(f"method {bound.name!r} compares with a reference model; give reference=")
+            raise EffaceError(f"method {bound.name!r} needs the model before unlearning; give reference=")
         needed = [example[view] for example in examples for view in bound.sequence_reference_views]
         budget = max_tokens_per_forward or sum(len(item) for item in needed) or 1
-        asks = Reference(
+        reference_values = Reference(
             sequence_logprobs=CachedLogprobs.compute(reference, needed, max_tokens_per_forward=budget),
             distribution=LiveReference(reference),
         )
-    return batch_losses(model, bound, examples, asks, max_tokens_per_forward=max_tokens_per_forward)
+    return batch_losses(model, bound, examples, reference_values, max_tokens_per_forward=max_tokens_per_forward)
 
 
 def _config(**options: Any) -> ObjectiveConfig:
@@ -75,7 +83,9 @@ def _config(**options: Any) -> ObjectiveConfig:
         raise EffaceError(f"option {key}={problem['input']!r}: {problem['msg']}") from None
 
 
-def _examples(views: Mapping[str, Sequence[TokenIds]], needed: Sequence[View], vocabulary: int) -> list[Example]:
+def _examples(
+    views: Mapping[str, Sequence[TokenIds]], needed: Sequence[View], vocabulary: int
+) -> list[TrainingExample]:
     for name in needed:
         if not views.get(name):
             raise EffaceError(
@@ -85,15 +95,15 @@ def _examples(views: Mapping[str, Sequence[TokenIds]], needed: Sequence[View], v
     if len(set(counts.values())) > 1:
         raise EffaceError(f"views need the same number of items, item i belongs to item i: {counts}")
     return [
-        {view: _encoded(view, index, views[view][index], vocabulary) for view in needed}
+        {view: _sequence(view, index, views[view][index], vocabulary) for view in needed}
         for index in range(next(iter(counts.values())))
     ]
 
 
-def _encoded(view: View, index: int, row: TokenIds, vocabulary: int) -> TokenizedSequence:
-    if not {"prompt", "answer"} <= set(row):
-        raise EffaceError(f"item {view}/{index} needs the keys prompt and answer, it has: {', '.join(row) or 'none'}")
-    item = TokenizedSequence(f"{view}/{index}", list(row["prompt"]), list(row["answer"]))
+def _sequence(view: View, index: int, ids: TokenIds, vocabulary: int) -> TokenizedSequence:
+    if not {"prompt", "answer"} <= set(ids):
+        raise EffaceError(f"item {view}/{index} needs the keys prompt and answer, it has {', '.join(ids) or 'none'}")
+    item = TokenizedSequence(f"{view}/{index}", list(ids["prompt"]), list(ids["answer"]))
     if not item.prompt or not item.answer:
         raise EffaceError(f"item {item.id}: give at least one token of prompt and one of answer")
     if any(not 0 <= id_ < vocabulary for id_ in (*item.prompt, *item.answer)):

@@ -1,4 +1,4 @@
-"""Where a model in training lies: whole in the only process, whole in each of several, or in shards over them."""
+"""A model in training, distributed over processes: in the only process, replicated (DDP) or sharded (FSDP2)."""
 
 from __future__ import annotations
 
@@ -17,31 +17,35 @@ from efface.errors import EffaceError
 from efface.packing.forward import device_of, unwrap_peft
 from efface.packing.support import packing_unsupported_reason
 from efface.train.config import TrainConfig
+from efface.train.sharded_checkpoint import has_shards, load_shards, save_shards
 
 T = TypeVar("T")
-_TRAINED, _OPTIMIZER, _SHARDS = "trained.safetensors", "optimizer.pt", "shards"
+_TRAINED, _OPTIMIZER = "trained.safetensors", "optimizer.pt"
 
 
 class ForwardWrapper(nn.Module):
-    """A model behind one `forward`, where DDP and FSDP listen: efface calls backbone and head by themselves."""
+    """A module whose `forward` runs a given function of the model.
+
+    The hooks of DDP and FSDP2 run around `forward`, while efface calls backbone and output head separately.
+    """
 
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, compute: Callable[[Any], Any]) -> Any:
-        """What `compute` makes of the model."""
+        """The result of `compute(model)`."""
         return compute(self.model)
 
 
 class ParallelModel:
-    """A model whole in this process, the only one; what the others derive from."""
+    """A model in the only process; the base of the distributed ones, whose methods every process must call."""
 
     def __init__(self, model: Any) -> None:
         self.model = model
-        """The model of transformers or PEFT itself, placed."""
+        """The model of transformers or PEFT itself, on its device."""
         self.optimizer: Any = None
-        """What `save` and `load` keep beside the weights; whoever made it for the placed model sets it."""
+        """Of the model's trained parameters; saved and loaded with them. The trainer sets it."""
 
     @property
     def device(self) -> torch.device:
@@ -49,37 +53,43 @@ class ParallelModel:
         return device_of(self.model)
 
     def forward(self, compute: Callable[[Any], T]) -> T:
-        """What `compute` makes of the model, ready for a backward pass."""
+        """The result of `compute(model)`, ready for a backward pass."""
         return compute(self.model)
 
-    def read(self, compute: Callable[[Any], T]) -> T:
-        """What `compute` makes of the model, without a backward pass."""
+    def forward_no_grad(self, compute: Callable[[Any], T]) -> T:
+        """The result of `compute(model)` without gradients; with FSDP2, every process must make the same forwards."""
         with torch.no_grad():
             return compute(self.model)
 
     @contextmanager
-    def accumulating(self, *, last: bool) -> Iterator[None]:  # noqa: ARG002 - for those that derive
-        """Around forward and backward of a part of a step; the gradients of all processes meet in the `last`."""
+    def gradient_sync(self, *, enabled: bool) -> Iterator[None]:  # noqa: ARG002 - for the derived classes
+        """Context of the forward and backward pass of one micro-batch.
+
+        Args:
+            enabled: Whether the gradients, with those of earlier micro-batches, are averaged over the processes: set
+                in the last micro-batch of a step. FSDP2 averages in each, since whole gradients would take memory.
+
+        """
         yield
 
-    def total(self, values: Tensor) -> Tensor:
-        """Sum over the processes."""
+    def all_reduce_sum(self, values: Tensor) -> Tensor:
+        """The sum of `values` over the processes, elementwise."""
         return values
 
-    def norm(self) -> Tensor:
-        """Of the gradient of everything that is trained, a scalar on its device."""
+    def grad_norm(self) -> Tensor:
+        """The 2-norm of the gradient of all trained parameters: a scalar on their device."""
         return nn.utils.get_total_norm([p.grad for p in self.model.parameters() if p.grad is not None])
 
     def save(self, folder: Path) -> None:
-        """Write what is trained, and the optimizer's state, into a checkpoint's folder."""
+        """Write trained weights and optimizer state into a checkpoint's folder, which exists."""
         if distributed.is_main_process():
-            save_file(self._trained(), folder / _TRAINED)
+            save_file(self._trained_parameters(), folder / _TRAINED)
             torch.save(self.optimizer.state_dict(), folder / _OPTIMIZER)
 
     def load(self, folder: Path) -> None:
-        """Read what `save` wrote, in a run of any number of processes."""
-        if (folder / _SHARDS).is_dir():
-            _load_shards(ForwardWrapper(self.model), self.optimizer, folder)
+        """Read what `save` wrote in any class of this module, in any number of processes."""
+        if has_shards(folder):
+            load_shards(ForwardWrapper(self.model), self.optimizer, folder)
             return
         parameters = dict(self.model.named_parameters())
         with torch.no_grad():
@@ -87,15 +97,15 @@ class ParallelModel:
                 parameters[name].copy_(value)
         self.optimizer.load_state_dict(torch.load(folder / _OPTIMIZER, map_location="cpu", weights_only=True))
 
-    def trained(self) -> dict[str, Tensor]:
-        """What is trained, whole, by name; in the first process only."""
-        return self._trained() if distributed.is_main_process() else {}
+    def trained_state_dict(self) -> dict[str, Tensor]:
+        """The trained parameters, unsharded, by name; empty in all but the main process."""
+        return self._trained_parameters() if distributed.is_main_process() else {}
 
-    def gathered(self) -> Any:
-        """The whole model, which is not trained any further; complete in the first process only."""
+    def full_model(self) -> Any:
+        """The unsharded model, for use after training; complete in the main process only."""
         return self.model
 
-    def _trained(self) -> dict[str, Tensor]:
+    def _trained_parameters(self) -> dict[str, Tensor]:
         return {
             name: parameter.detach().contiguous()
             for name, parameter in self.model.named_parameters()
@@ -104,120 +114,147 @@ class ParallelModel:
 
 
 class DDPModel(ParallelModel):
-    """The model whole in each process; DDP averages their gradients."""
+    """The whole model in each process; DDP averages the gradients."""
 
     def __init__(self, model: Any) -> None:
         super().__init__(model)
-        self._door = nn.parallel.DistributedDataParallel(
+        self._wrapper = nn.parallel.DistributedDataParallel(
             ForwardWrapper(model),
             device_ids=[self.device] if self.device.type == "cuda" else None,
             broadcast_buffers=False,  # they do not change
-            gradient_as_bucket_view=True,  # or each gradient would lie in memory twice
+            gradient_as_bucket_view=True,  # or each gradient would be in memory twice
         )
 
     def forward(self, compute: Callable[[Any], T]) -> T:
         """As in `ParallelModel`."""
-        result: T = self._door(compute)
+        result: T = self._wrapper(compute)
         return result
 
     @contextmanager
-    def accumulating(self, *, last: bool) -> Iterator[None]:
+    def gradient_sync(self, *, enabled: bool) -> Iterator[None]:
         """As in `ParallelModel`."""
         with distributed.explain_lost_peer():
-            if last:
+            if enabled:
                 yield
                 return
-            with self._door.no_sync():
+            with self._wrapper.no_sync():
                 yield
 
-    def total(self, values: Tensor) -> Tensor:
+    def all_reduce_sum(self, values: Tensor) -> Tensor:
         """As in `ParallelModel`."""
-        return _total(values)
+        return _all_reduce_sum(values)
 
 
 class FSDPModel(ParallelModel):
-    """The model in shards over the processes, layer by layer: FSDP2. Each is whole only while it computes."""
+    """The model in shards over the processes (FSDP2); a layer is unsharded only while it computes."""
 
     def __init__(self, model: Any, device: torch.device, *, bf16: bool) -> None:
-        """`model` may lie on the CPU: each process takes no more than its shards to `device`."""
+        """Shard the model, layer by layer.
+
+        Args:
+            model: May be on the CPU: only the shards of this process are moved.
+            device: Of the shards.
+            bf16: Whether layers are communicated and computed in bf16; the shards stay float32.
+
+        Raises:
+            EffaceError: The model's sequences cannot be packed.
+
+        """
         from torch.distributed.device_mesh import init_device_mesh
         from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
         super().__init__(model)
-        if (
-            why := packing_unsupported_reason(model)
-        ) is not None:  # found out by forwards of its own, which shards could not make
-            raise EffaceError(f"{why}, so that each process would make other forwards; leave train.sharding=fsdp2 out")
-        self._twin = _meta_copy(model)
+        # determined with forward passes of the whole model, so before it is sharded
+        if (reason := packing_unsupported_reason(model)) is not None:
+            raise EffaceError(
+                f"{reason}, so that processes would make different numbers of forward passes; leave "
+                "train.sharding=fsdp2 out"
+            )
+        self._meta_model = _meta_copy(model)
         mesh = init_device_mesh(device.type, (distributed.world_size(),))
-        # shards stay float32; what travels, and what the layers then compute with, is half as large
         policy = MixedPrecisionPolicy(torch.bfloat16, torch.float32) if bf16 else MixedPrecisionPolicy()
-        self._door = ForwardWrapper(model)
-        for layer in _layers(model):
+        self._wrapper = ForwardWrapper(model)
+        for layer in _decoder_layers(model):
             fully_shard(layer, mesh=mesh, mp_policy=policy)
-        fully_shard(self._door, mesh=mesh, mp_policy=policy)
+        fully_shard(self._wrapper, mesh=mesh, mp_policy=policy)
 
     def forward(self, compute: Callable[[Any], T]) -> T:
         """As in `ParallelModel`."""
-        result: T = self._door(compute)
+        result: T = self._wrapper(compute)
         return result
 
-    def read(self, compute: Callable[[Any], T]) -> T:
-        """As in `ParallelModel`; every process must make the same forwards."""
+    def forward_no_grad(self, compute: Callable[[Any], T]) -> T:
+        """As in `ParallelModel`."""
         with torch.no_grad():
             return self.forward(compute)
 
     @contextmanager
-    def accumulating(self, *, last: bool) -> Iterator[None]:  # noqa: ARG002
-        """As in `ParallelModel`; gradients meet in every part, or each process would need room for whole ones."""
+    def gradient_sync(self, *, enabled: bool) -> Iterator[None]:  # noqa: ARG002
+        """As in `ParallelModel`."""
         with distributed.explain_lost_peer():
             yield
 
-    def total(self, values: Tensor) -> Tensor:
+    def all_reduce_sum(self, values: Tensor) -> Tensor:
         """As in `ParallelModel`."""
-        return _total(values)
+        return _all_reduce_sum(values)
 
-    def norm(self) -> Tensor:
+    def grad_norm(self) -> Tensor:
         """As in `ParallelModel`."""
-        norm: Tensor = super().norm().full_tensor()  # type: ignore[attr-defined]
+        norm: Tensor = super().grad_norm().full_tensor()  # type: ignore[attr-defined]
         return norm
 
     def save(self, folder: Path) -> None:
         """As in `ParallelModel`; each process writes its shards."""
-        from torch.distributed.checkpoint.state_dict_saver import save
-
-        save(_state(self._door, self.optimizer), checkpoint_id=folder / _SHARDS)
+        save_shards(self._wrapper, self.optimizer, folder)
 
     def load(self, folder: Path) -> None:
-        """As in `ParallelModel`. Raises `EffaceError` for a checkpoint of a process that was alone."""
-        if not (folder / _SHARDS).is_dir():
-            raise EffaceError("it was written by one process, and several cannot share it out; go on with one")
-        _load_shards(self._door, self.optimizer, folder)
+        """As in `ParallelModel`, but refuses a checkpoint that is not in shards.
 
-    def trained(self) -> dict[str, Tensor]:
-        """As in `ParallelModel`."""
-        found = {}
-        for name, parameter in self._trained().items():
-            whole = parameter.full_tensor().cpu()  # type: ignore[attr-defined]
+        Raises:
+            EffaceError: One process wrote the checkpoint.
+
+        """
+        if not has_shards(folder):
+            raise EffaceError("it was written by one process and cannot be sharded; resume with one process")
+        load_shards(self._wrapper, self.optimizer, folder)
+
+    def trained_state_dict(self) -> dict[str, Tensor]:
+        """As in `ParallelModel`; on the CPU."""
+        state = {}
+        for name, parameter in self._trained_parameters().items():
+            full = parameter.full_tensor().cpu()  # type: ignore[attr-defined]
             if distributed.is_main_process():
-                found[name] = whole
-        return found
+                state[name] = full
+        return state
 
-    def gathered(self) -> Any:
-        """As in `ParallelModel`; another object, in the CPU's memory."""
-        whole: dict[int, nn.Parameter] = {}
-        for twin, parameter in zip(self._twin.parameters(), self.model.parameters(), strict=True):
+    def full_model(self) -> Any:
+        """As in `ParallelModel`; another object, on the CPU."""
+        full: dict[int, nn.Parameter] = {}
+        for meta, parameter in zip(self._meta_model.parameters(), self.model.parameters(), strict=True):
             value = parameter.full_tensor()
-            kept = value.cpu() if distributed.is_main_process() else torch.empty_like(value, device="meta")
-            whole[id(twin)] = nn.Parameter(kept, requires_grad=parameter.requires_grad)
-        for module in self._twin.modules():
-            for name, twin in list(module.named_parameters(recurse=False)):
-                setattr(module, name, whole[id(twin)])
-        return self._twin
+            value = value.cpu() if distributed.is_main_process() else torch.empty_like(value, device="meta")
+            full[id(meta)] = nn.Parameter(value, requires_grad=parameter.requires_grad)
+        for module in self._meta_model.modules():
+            for name, meta in list(module.named_parameters(recurse=False)):
+                setattr(module, name, full[id(meta)])
+        return self._meta_model
 
 
 def parallelize(model: Any, config: TrainConfig, device: torch.device) -> ParallelModel:
-    """The model as the number of processes and the settings want it."""
+    """Distribute a model over the connected processes.
+
+    Args:
+        model: Of transformers or PEFT; the same in all processes.
+        config: `sharding` and the precision are used.
+        device: Of the shards, where there are any.
+
+    Returns:
+        A `ParallelModel` in one process, else a `DDPModel` or `FSDPModel`.
+
+    Raises:
+        EffaceError: The model cannot be sharded.
+
+    """
     if distributed.world_size() == 1:
         return ParallelModel(model)
     if config.sharding == "fsdp2":
@@ -225,7 +262,7 @@ def parallelize(model: Any, config: TrainConfig, device: torch.device) -> Parall
     return DDPModel(model)
 
 
-def _total(values: Tensor) -> Tensor:
+def _all_reduce_sum(values: Tensor) -> Tensor:
     import torch.distributed as dist
 
     with distributed.explain_lost_peer():
@@ -233,33 +270,13 @@ def _total(values: Tensor) -> Tensor:
     return values
 
 
-def _state(door: ForwardWrapper, optimizer: Any) -> dict[str, Any]:
-    """What is trained and the optimizer's state, by name."""
-    from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict
-
-    model, moments = get_state_dict(door, optimizer, options=StateDictOptions(ignore_frozen_params=True))
-    return {"model": model, "optimizer": moments}
-
-
-def _load_shards(door: ForwardWrapper, optimizer: Any, folder: Path) -> None:
-    from torch.distributed.checkpoint.state_dict import StateDictOptions, set_state_dict
-    from torch.distributed.checkpoint.state_dict_loader import load
-
-    state = _state(door, optimizer)
-    load(state, checkpoint_id=folder / _SHARDS, no_dist=distributed.world_size() == 1)
-    options = StateDictOptions(ignore_frozen_params=True, strict=False)
-    set_state_dict(
-        door, optimizer, model_state_dict=state["model"], optim_state_dict=state["optimizer"], options=options
-    )
-
-
 def _meta_copy(model: Any) -> Any:
-    """A copy that takes no memory: shards leave marks in a model that cannot be taken off again."""
+    """A copy without memory for its weights, to be filled after training: `fully_shard` cannot be undone."""
     empty = {id(each): nn.Parameter(torch.empty_like(each, device="meta")) for each in model.parameters()}
     return deepcopy(model, dict(empty))
 
 
-def _layers(model: Any) -> list[nn.Module]:
-    """The decoder's layers: the longest list of modules that it holds."""
+def _decoder_layers(model: Any) -> list[nn.Module]:
+    """The layers of the decoder: the longest `ModuleList` in the model."""
     lists = [module for module in unwrap_peft(model).modules() if isinstance(module, nn.ModuleList)]
     return list(max(lists, key=len, default=[]))

@@ -1,4 +1,4 @@
-"""How many tokens fit into one forward and backward pass, and whether layers are computed again to save memory."""
+"""How many tokens fit into one forward and backward pass, and whether gradient checkpointing is needed."""
 
 from __future__ import annotations
 
@@ -12,147 +12,191 @@ from efface import distributed
 from efface.hardware.memory import free_memory
 from efface.packing.forward import device_of, unwrap_peft
 from efface.train.config import TrainConfig
+from efface.train.micro_batches import TrainingExample, count_tokens
 from efface.train.optimizer import state_bytes
-from efface.train.step import Example, tokens_of
 
-_SMALLEST = 512
+_MIN_TOKENS = 512
 _HALF_PRECISION = 2
 
 
 class TokenBudget:
-    """Most tokens in one forward, and whether it keeps the inputs of layers alone (gradient checkpointing).
+    """Most tokens in one forward pass, and whether gradient checkpointing is on.
 
-    Kept in checkpoints: another cut rounds differently and draws other dropout masks, so a resumed run needs the
-    one it was started with.
+    Stored in checkpoints: other micro-batches round differently and draw other dropout masks, so a resumed run needs
+    the budget of its start.
     """
 
-    def __init__(self, tokens: int, *, room: int | None = None, checkpointed: int | None = None) -> None:
-        """`checkpointed`: tokens where checkpointing is on; None where it may not be switched on, or is on already.
+    def __init__(self, tokens: int, *, estimate: int | None = None, checkpointing_tokens: int | None = None) -> None:
+        """Start without gradient checkpointing.
 
-        `room`: tokens that memory is thought to hold, whatever was asked for; None for any number.
+        Args:
+            tokens: Most tokens in one forward pass.
+            estimate: Tokens that memory is estimated to hold, whatever `tokens` is set to; None for no limit.
+            checkpointing_tokens: `tokens` with gradient checkpointing; None where it must not be switched on.
+
         """
         self.tokens = tokens
         self.checkpointing = False
-        self._room, self._checkpointed = room, checkpointed
+        self._estimate, self._checkpointing_tokens = estimate, checkpointing_tokens
 
     def fit(self, largest: int) -> None:
-        """Switch checkpointing on where an example of `largest` tokens would not fit without it."""
-        if self._room is not None and self._room < max(largest, _SMALLEST):
-            self._checkpoint()
+        """Switch gradient checkpointing on if the largest example, in tokens, would not fit without it."""
+        if self._estimate is not None and self._estimate < max(largest, _MIN_TOKENS):
+            self._enable_checkpointing()
 
-    def smaller(self, examples: Sequence[Example]) -> bool:
-        """After `examples` ran out of memory: halve the forwards; with one example in each, switch checkpointing on.
+    def shrink(self, examples: Sequence[TrainingExample]) -> bool:
+        """Halve the micro-batches; where each has one example, switch gradient checkpointing on.
 
-        False where neither is left.
+        Args:
+            examples: Of a step that ran out of memory.
+
+        Returns:
+            False if neither is possible.
+
         """
-        sizes = [tokens_of(example) for example in examples]
-        if any(one + next_ <= self.tokens for one, next_ in pairwise(sizes)):
+        sizes = [count_tokens(example) for example in examples]
+        if any(size + next_size <= self.tokens for size, next_size in pairwise(sizes)):
             self.tokens = min(self.tokens, sum(sizes)) // 2
             return True
-        return self._checkpoint()
+        return self._enable_checkpointing()
 
     def apply(self, model: Any) -> None:
-        """Switch checkpointing on in `model` if it is to be; asked again, nothing changes."""
+        """Switch gradient checkpointing on in `model` if it is on in the budget; may be repeated."""
         if self.checkpointing:
             unwrap_peft(model).gradient_checkpointing_enable({"use_reentrant": False})
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps."""
+        """What a checkpoint stores."""
         return {"tokens": self.tokens, "checkpointing": self.checkpointing}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over what a checkpoint kept; one of an older version tells of tokens alone."""
+        """Restore `state_dict`; that of an early version has no `checkpointing`."""
         self.tokens = state["tokens"]
         self.checkpointing = state.get("checkpointing", self.checkpointing)
 
-    def _checkpoint(self) -> bool:
-        if self.checkpointing or self._checkpointed is None:
+    def _enable_checkpointing(self) -> bool:
+        if self.checkpointing or self._checkpointing_tokens is None:
             return False
-        self.checkpointing, self.tokens = True, self._checkpointed
+        self.checkpointing, self.tokens = True, self._checkpointing_tokens
         return True
 
 
 def token_budget_for(model: Any, config: TrainConfig, device: torch.device | None = None) -> TokenBudget:
-    """The budget of a model that was not trained yet; the same in all processes, each of which must ask.
+    """The budget of a loaded model, from the free memory. All processes must call this, and get the same budget.
 
-    `device`: where the model or its shards will lie, by default where it lies, whole.
-    Activations are to take at most half of what is free beside gradients, AdamW's state and autocast's copies: an
-    estimate from the shape of a dense decoder layer. On CUDA the loop asks for less if it proves too much.
+    Activations may take half of the memory that gradients, optimizer state and autocast's copies leave free: their
+    size is estimated from the shape of a dense decoder layer. On CUDA the loop shrinks the budget if it is too large.
+
+    Args:
+        model: Before training.
+        config: Settings of training.
+        device: Where the model or its shards will be; by default where the model is.
+
+    Returns:
+        The budget, before `TokenBudget.fit`.
+
     """
-    here = device_of(model)
-    device = device or here
-    share = distributed.world_size() if config.sharding == "fsdp2" else 1
-    weights = 0 if device.type == here.type else sum(each.nbytes for each in model.parameters())
-    needed = (weights + added_bytes(model, config, device.type)) // share
+    current = device_of(model)
+    device = device or current
+    shards = distributed.world_size() if config.sharding == "fsdp2" else 1
+    weights = 0 if device.type == current.type else sum(each.nbytes for each in model.parameters())
+    needed = (weights + training_state_bytes(model, config, device.type)) // shards
     free = min(distributed.all_gather(free_memory(device) - needed))
     return token_budget_within(free, unwrap_peft(model).config, config, device.type)
 
 
 def token_budget_within(free: int, model_config: Any, config: TrainConfig, device_type: str) -> TokenBudget:
-    """The budget that `free` bytes allow for activations, twice over; `TokenBudget.fit` it to the examples."""
+    """The budget whose activations take half of the free memory.
 
-    def room(*, checkpointing: bool) -> int:
-        each = activation_bytes(model_config, config, device_type, checkpointing=checkpointing)
-        return max(0, free) // 2 // each
+    Args:
+        free: Bytes.
+        model_config: Of transformers.
+        config: Settings of training.
+        device_type: Such as `cuda`.
+
+    Returns:
+        The budget, before `TokenBudget.fit`.
+
+    """
+
+    def estimate(*, checkpointing: bool) -> int:
+        per_token = activation_bytes(model_config, config, device_type, checkpointing=checkpointing)
+        return max(0, free) // 2 // per_token
 
     def tokens(*, checkpointing: bool) -> int:
-        return config.max_tokens_per_forward or max(_SMALLEST, room(checkpointing=checkpointing))
+        return config.max_tokens_per_forward or max(_MIN_TOKENS, estimate(checkpointing=checkpointing))
 
     if config.gradient_checkpointing is False:
         return TokenBudget(tokens(checkpointing=False))
-    plain, saving = tokens(checkpointing=False), tokens(checkpointing=True)
+    plain, checkpointing_tokens = tokens(checkpointing=False), tokens(checkpointing=True)
     if config.gradient_checkpointing == "auto":
-        return TokenBudget(plain, room=room(checkpointing=False), checkpointed=saving)
-    budget = TokenBudget(plain, room=0, checkpointed=saving)
+        return TokenBudget(plain, estimate=estimate(checkpointing=False), checkpointing_tokens=checkpointing_tokens)
+    budget = TokenBudget(plain, estimate=0, checkpointing_tokens=checkpointing_tokens)
     budget.fit(0)
     return budget
 
 
-def fits(free: int, model_config: Any, config: TrainConfig, device_type: str) -> bool:
-    """Whether `free` bytes are enough for the activations of the smallest forward, twice over."""
+def smallest_forward_fits(free: int, model_config: Any, config: TrainConfig, device_type: str) -> bool:
+    """Whether half of `free` bytes is enough for the activations of the smallest forward pass, of 512 tokens."""
     checkpointing = config.gradient_checkpointing is not False
-    return free // 2 >= _SMALLEST * activation_bytes(model_config, config, device_type, checkpointing=checkpointing)
+    return free // 2 >= _MIN_TOKENS * activation_bytes(model_config, config, device_type, checkpointing=checkpointing)
 
 
-def added_bytes(model: Any, config: TrainConfig, device_type: str) -> int:
-    """What training adds to the loaded weights before the first token: gradients, AdamW's state, autocast's copies."""
+def training_state_bytes(model: Any, config: TrainConfig, device_type: str) -> int:
+    """Bytes that training adds to the loaded weights: gradients, AdamW's state and autocast's copies."""
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     state: int = sum(each.nbytes + state_bytes(each, config) for each in trained)
-    return state + (copied_bytes(model) if config.bf16_on(device_type) else 0)
+    return state + (autocast_copy_bytes(model) if config.bf16_on(device_type) else 0)
 
 
-def copied_bytes(model: Any, rounded: Collection[int] = ()) -> int:
-    """Bytes of autocast's bf16 copies: of float32 matrices that tokens are multiplied with, so not of embeddings.
+def autocast_copy_bytes(model: Any, quantized: Collection[int] = ()) -> int:
+    """Bytes of autocast's bf16 copies of float32 weights.
 
-    `rounded`: ids of weights to leave out. Those that are rounded in truth are no floats.
+    Args:
+        model: The weights that it multiplies with are copied: matrices, but not the embeddings.
+        quantized: `id`s of weights that will be quantized, which are not copied.
+
+    Returns:
+        Two bytes for each copied weight.
+
     """
     inner = unwrap_peft(model)
-    lookup, head = inner.get_input_embeddings().weight, inner.get_output_embeddings().weight
-    multiplied = (each for each in inner.parameters() if each.ndim >= 2 and (each is not lookup or each is head))
-    whole = (each for each in multiplied if each.dtype == torch.float32 and id(each) not in rounded)
-    return _HALF_PRECISION * sum(int(each.numel()) for each in whole)
+    embeddings, head = inner.get_input_embeddings().weight, inner.get_output_embeddings().weight
+    multiplied = (each for each in inner.parameters() if each.ndim >= 2 and (each is not embeddings or each is head))
+    copied = (each for each in multiplied if each.dtype == torch.float32 and id(each) not in quantized)
+    return _HALF_PRECISION * sum(int(each.numel()) for each in copied)
 
 
 def activation_bytes(model_config: Any, config: TrainConfig, device_type: str, *, checkpointing: bool) -> int:
-    """Bytes per token that the layers keep for the backward pass, from the shape of a dense decoder.
+    """Bytes per token that the layers store for the backward pass, estimated from the shape of a dense decoder.
 
-    What is kept in truth, measured with tiny models of five architectures: 0.5 to 1.4 times as much; in bf16, where
-    norms stay float32, up to twice as much.
+    Measured with tiny models of five architectures, the true size is 0.5 to 1.4 times the estimate; in bf16, where
+    norms stay float32, up to twice.
+
+    Args:
+        model_config: Of transformers.
+        config: Settings of training.
+        device_type: Such as `cuda`; decides the precision.
+        checkpointing: Whether gradient checkpointing is on.
+
+    Returns:
+        Bytes per token.
+
     """
     shape = model_config.get_text_config()
-    layer = layer_values(model_config)
+    layer = values_per_layer(model_config)
     if config.lora is not None and config.lora.dropout > 0:
-        layer += 6 * shape.hidden_size + _intermediate(shape)  # each adapter drops other inputs
+        layer += 6 * shape.hidden_size + _intermediate_size(shape)  # each adapter's dropout stores its input
     layers = shape.num_hidden_layers
     values = layers * shape.hidden_size + layer if checkpointing else layers * layer
     return int(values * (_HALF_PRECISION if config.bf16_on(device_type) else 4))
 
 
-def layer_values(model_config: Any) -> int:
-    """Values per token that one layer makes: two norms, q, k, v, attention, residuals; gate, up, product."""
+def values_per_layer(model_config: Any) -> int:
+    """Values per token that one layer computes: two norms, q, k, v, attention, residuals; gate, up, product."""
     shape = model_config.get_text_config()
-    return int(10 * shape.hidden_size + 5 * _intermediate(shape))
+    return int(10 * shape.hidden_size + 5 * _intermediate_size(shape))
 
 
-def _intermediate(shape: Any) -> int:
+def _intermediate_size(shape: Any) -> int:
     return int(getattr(shape, "intermediate_size", None) or 4 * shape.hidden_size)

@@ -63,8 +63,8 @@ def _training_facts(training: Training) -> Iterator[tuple[str, str]]:
     yield "method", f"{training.method}, {weights}: {training.trained:,} parameters are trained"
     yield (
         "steps",
-        f"{plan.steps:,} ({plan.warmup:,} of them warm-up) of {config.batch_size:,} items, {config.epochs:,} epoch(s); "
-        f"learning rate {config.lr:g}, {training.precision}",
+        f"{plan.steps:,} ({plan.warmup_steps:,} of them warm-up) of {config.batch_size:,} items, "
+        f"{config.epochs:,} epoch(s); learning rate {config.lr:g}, {training.precision}",
     )
     yield "tokens", f"{training.tokens:,} in all steps; the longest sequence has {training.longest:,}"
 

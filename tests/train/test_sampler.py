@@ -1,4 +1,4 @@
-"""The seed decides which items meet in which step; lengths are the published ones."""
+"""The seed decides which items are in which step; lengths are the published ones."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from efface.errors import EffaceError
 from efface.schema import Item, Task
 from efface.train.config import TrainConfig
-from efface.train.sampler import earlier_epochs, epoch_batches, epoch_ends, sample_batches, schedule
+from efface.train.sampler import count_earlier_epochs, epoch_batches, epoch_ends, make_schedule, sample_batches
 
 
 def items(name: str, count: int) -> tuple[Item, ...]:
@@ -38,30 +38,30 @@ def task(forget: int = 10, retain: int = 50) -> Task:
     ],
 )
 def test_the_published_schedule(count, steps, warmup, per_epoch):
-    found = schedule(count, TrainConfig())
-    assert (found.steps, found.warmup, found.per_epoch) == (steps, warmup, per_epoch)
+    found = make_schedule(count, TrainConfig())
+    assert (found.steps, found.warmup_steps, found.steps_per_epoch) == (steps, warmup, per_epoch)
 
 
 def test_a_run_of_one_epoch_does_not_warm_up_to_its_end():
-    assert schedule(64, TrainConfig(epochs=1)).warmup == 0
+    assert make_schedule(64, TrainConfig(epochs=1)).warmup_steps == 0
 
 
 def test_a_warm_up_that_leaves_no_step_is_refused():
-    with pytest.raises(EffaceError, match=r"train.warmup_steps=6 of 6 steps leaves none at the full rate; lower it"):
-        schedule(40, TrainConfig(warmup_steps=6))
+    with pytest.raises(EffaceError, match=r"train.warmup_steps=6 of 6 steps .*; lower it or raise train\.epochs"):
+        make_schedule(40, TrainConfig(warmup_steps=6))
 
 
 def test_warm_up_can_be_set():
-    assert schedule(400, TrainConfig(warmup_steps=0)).warmup == 0
-    assert schedule(40, TrainConfig(warmup_steps=3)).warmup == 3
+    assert make_schedule(400, TrainConfig(warmup_steps=0)).warmup_steps == 0
+    assert make_schedule(40, TrainConfig(warmup_steps=3)).warmup_steps == 3
 
 
 @given(count=st.integers(1, 60), epochs=st.integers(1, 5), size=st.integers(1, 40), seed=st.integers(0, 9))
 @settings(deadline=None, derandomize=True, max_examples=80)
-def test_batches_are_whole_and_run_on_over_the_end_of_an_epoch(count, epochs, size, seed):
+def test_batches_are_full_and_span_the_end_of_an_epoch(count, epochs, size, seed):
     config = TrainConfig(epochs=epochs, batch_size=size)
-    found = epoch_batches([str(n) for n in range(count)], config, seed)
-    assert len(found) == schedule(count, config).steps == max(1, count * epochs // size)
+    found = epoch_batches(count, config, seed)
+    assert len(found) == make_schedule(count, config).steps == max(1, count * epochs // size)
     assert all(len(batch) == size for batch in found) or len(found) == 1
     drawn = [draw for batch in found for draw in batch]
     assert [epoch for epoch, _ in drawn] == sorted(epoch for epoch, _ in drawn)
@@ -69,7 +69,7 @@ def test_batches_are_whole_and_run_on_over_the_end_of_an_epoch(count, epochs, si
         times = Counter(index for e, index in drawn if e == epoch)
         assert set(times.values()) <= {1}  # never twice in an epoch
         if epoch < drawn[-1][0]:
-            assert len(times) == count  # and each once, but where the last epoch is cut short
+            assert len(times) == count  # and each once, except where the last epoch is cut short
 
 
 @pytest.mark.parametrize(
@@ -79,12 +79,12 @@ def test_batches_are_whole_and_run_on_over_the_end_of_an_epoch(count, epochs, si
         (200, 5, {6: 1, 12: 2, 18: 3, 25: 4, 31: 5}),
         (400, 5, {12: 1, 25: 2, 37: 3, 50: 4, 62: 5}),
         (64, 2, {2: 1, 4: 2}),
-        (20, 5, {1: 3, 2: 4, 3: 5}),  # two epochs end before the first step does: the last of them is told
+        (20, 5, {1: 3, 2: 4, 3: 5}),  # two epochs end before the first step does: the last of them counts
         (2, 5, {1: 5}),
         (100, 1, {3: 1}),
     ],
 )
-def test_epochs_end_with_the_last_step_that_is_wholly_theirs(count, epochs, ends):
+def test_epochs_end_with_the_last_step_that_has_only_their_items(count, epochs, ends):
     assert epoch_ends(count, TrainConfig(epochs=epochs)) == ends
 
 
@@ -92,20 +92,20 @@ def test_epochs_end_with_the_last_step_that_is_wholly_theirs(count, epochs, ends
 @settings(deadline=None, derandomize=True, max_examples=80)
 def test_the_last_step_ends_the_last_epoch_and_no_epoch_ends_twice(count, epochs, size):
     config = TrainConfig(epochs=epochs, batch_size=size, warmup_steps=0)
-    ends, plan = epoch_ends(count, config), schedule(count, config)
+    ends, plan = epoch_ends(count, config), make_schedule(count, config)
     assert (max(ends), ends[max(ends)]) == (plan.steps, epochs)
     assert sorted(ends) == list(ends)
     assert sorted(ends.values()) == sorted(set(ends.values())) == list(ends.values())
-    assert earlier_epochs(plan, config) == len(ends) - 1
-    drawn = epoch_batches([str(n) for n in range(count)], config, seed=0)
+    assert count_earlier_epochs(plan, config) == len(ends) - 1
+    drawn = epoch_batches(count, config, seed=0)
     for step, epoch in ends.items():
         if step < plan.steps:
-            assert max(each for each, _ in drawn[step - 1]) < epoch  # of later epochs, nothing is learned yet
+            assert max(each for each, _ in drawn[step - 1]) < epoch  # no item of a later epoch was read
             assert any(each >= epoch for each, _ in drawn[step])  # the next step begins one
 
 
 def test_every_epoch_has_its_own_order():
-    found = epoch_batches([str(n) for n in range(30)], TrainConfig(epochs=3, batch_size=30), seed=0)
+    found = epoch_batches(30, TrainConfig(epochs=3, batch_size=30), seed=0)
     orders = [tuple(index for _, index in batch) for batch in found]
     assert len(set(orders)) == 3
     assert orders[0] != tuple(range(30))
@@ -128,7 +128,7 @@ def by_epoch(config: TrainConfig, seed: int = 0) -> list[dict[str, tuple[str, st
     ]
 
 
-def test_partners_are_drawn_anew_in_every_epoch():
+def test_partners_are_drawn_again_in_every_epoch():
     first, second, third = by_epoch(TrainConfig(epochs=3, batch_size=10))
     for a, b in ((first, second), (second, third)):
         changed = sum(a[id_] != b[id_] for id_ in a)
@@ -150,7 +150,7 @@ def test_an_items_partners_depend_on_nothing_but_seed_epoch_and_id():
     assert all(whole[id_] == draw for id_, draw in half.items())
 
 
-def test_all_retain_items_and_refusals_get_their_turn():
+def test_all_retain_items_and_refusals_are_drawn():
     plan = sample_batches(task(10, retain=8), TrainConfig(epochs=40, batch_size=10), 0)
     assert {d.retain.id for step in plan for d in step} == {f"retain/{n}" for n in range(8)}
     assert len({d.forget_refusal for step in plan for d in step}) == 40

@@ -1,4 +1,4 @@
-"""What processes do together, where there is one; several are in tests/train and tests/run."""
+"""Collective operations in one process; those of several are in tests/train/test_parallel.py and tests/run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from efface.distributed import DistributedError
 from efface.errors import EffaceError
 
 
-def test_one_process_is_all_of_them_and_waits_for_nobody(monkeypatch):
+def test_one_process_is_the_main_one_and_does_not_wait(monkeypatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     distributed.init_process_group("cpu")
     assert (
@@ -26,8 +26,8 @@ def test_one_process_is_all_of_them_and_waits_for_nobody(monkeypatch):
     assert done == [1]
 
 
-def test_started_by_a_launcher_but_not_connected_it_is_alone(monkeypatch):
-    """A library call in a foreign program must not wait for partners that never come."""
+def test_a_process_that_is_not_connected_is_the_only_one(monkeypatch):
+    """A library call in a program of another launcher must not wait for processes that never connect."""
     monkeypatch.setenv("WORLD_SIZE", "4")
     assert (distributed.launched_world_size(), distributed.world_size()) == (4, 1)
     distributed.barrier()
@@ -35,50 +35,48 @@ def test_started_by_a_launcher_but_not_connected_it_is_alone(monkeypatch):
 
 @pytest.mark.parametrize("count", [1, 2, 3])
 @pytest.mark.parametrize("total", [0, 1, 2, 7])
-def test_work_is_shared_out_and_comes_back_in_order(monkeypatch, count, total):
+def test_work_is_divided_and_results_come_back_in_order(monkeypatch, count, total):
     seen = []
 
-    def of(rank):
+    def indices_of(rank):
         monkeypatch.setattr(distributed, "_group", distributed._Group(rank, count))
-        mine = list(range(rank, total, count))
-        seen.extend(mine)
-        return [number * 10 for number in mine]
+        indices = list(range(rank, total, count))
+        seen.extend(indices)
+        return [index * 10 for index in indices]
 
-    parts = [of(rank) for rank in range(count)]
+    parts = [indices_of(rank) for rank in range(count)]
     monkeypatch.setattr(distributed, "all_gather", lambda _: parts)
-    assert distributed.map_over_ranks(total, lambda mine: [number * 10 for number in mine]) == [
+    assert distributed.map_over_ranks(total, lambda indices: [index * 10 for index in indices]) == [
         10 * n for n in range(total)
     ]
     assert sorted(seen) == list(range(total))
 
 
 @pytest.mark.parametrize("words", ["[gloo/transport/tcp/pair.cc:547] Connection closed by peer", "NCCL error"])
-def test_a_lost_partner_is_said_in_words(monkeypatch, words):
+def test_a_lost_process_is_explained(monkeypatch, words):
     def loses():
         with distributed.explain_lost_peer():
             raise RuntimeError(words)
 
     with pytest.raises(RuntimeError, match=re.escape(words)):
-        loses()  # alone, it is something else
+        loses()  # in the only process it is another error
     monkeypatch.setattr(distributed, "_group", distributed._Group(1, 2))
-    with pytest.raises(DistributedError, match=r"process 1 of 2 lost another one, .* go on with --resume"):
+    with pytest.raises(DistributedError, match=r"process 1 of 2 lost another one, .* --resume"):
         loses()
     assert issubclass(DistributedError, EffaceError)
 
 
-def test_other_errors_stay_what_they_are(monkeypatch):
+def test_other_errors_are_not_replaced(monkeypatch):
     monkeypatch.setattr(distributed, "_group", distributed._Group(1, 2))
     with pytest.raises(RuntimeError, match="shapes"), distributed.explain_lost_peer():
         raise RuntimeError("shapes do not match")
 
 
-def test_a_number_of_processes_without_a_launcher_is_said(monkeypatch):
+def test_a_world_size_without_a_launcher_is_an_error(monkeypatch):
     """As on a cluster that sets WORLD_SIZE for its own reasons."""
     monkeypatch.setenv("WORLD_SIZE", "2")
     for name in ("RANK", "MASTER_ADDR", "MASTER_PORT"):
         monkeypatch.delenv(name, raising=False)
-    with pytest.raises(
-        DistributedError, match=r"^WORLD_SIZE=2 says .* they do not find each other \(.*RANK.*unset WORLD"
-    ):
+    with pytest.raises(DistributedError, match=r"^WORLD_SIZE=2 .* cannot connect \(.*RANK.*unset WORLD_SIZE"):
         distributed.init_process_group("cpu")
     assert distributed.world_size() == 1

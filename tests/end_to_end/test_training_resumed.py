@@ -1,9 +1,13 @@
-"""Trainings that are killed or diverge: what stays, and how they go on."""
+"""Trainings that are killed or diverge: the checkpoint that stays, and how they resume."""
 
 from __future__ import annotations
 
+import json
 import random
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,16 +21,34 @@ from efface.train.config import TrainConfig
 from efface.train.sampler import Schedule
 from efface.train.step import batch_losses
 from efface.train.token_budget import TokenBudget
-from support.trained import GA_GD, LORA, TRAIN, assert_equal, cached_and_live, weights
+from support.training import GA_GD, LORA, TRAIN, assert_equal, cached_and_live, train_tiny, weights
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """The tiny model's last digits depend on the number of threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def train(tmp_path: Path) -> Callable[..., Any]:
+    """As `train_tiny`, in a temporary folder unless `folder` is given."""
+    return lambda *arguments, folder=tmp_path, **settings: train_tiny(folder, *arguments, **settings)
+
 
 # Kills
 
 
-def test_checkpoints_come_once_an_epoch_or_as_told(train, monkeypatch, tmp_path):
+def test_checkpoints_are_written_once_an_epoch_or_as_set(train, monkeypatch, tmp_path):
     saved = []
     save = checkpoint.save
-    monkeypatch.setattr(checkpoint, "save", lambda a, p, f, step: (saved.append(step), save(a, p, f, step)))
-    train(plan=Schedule(steps=7, warmup=0, per_epoch=3))
+    monkeypatch.setattr(
+        checkpoint, "save", lambda model, folder, state: (saved.append(state.step), save(model, folder, state))
+    )
+    train(schedule=Schedule(steps=7, warmup_steps=0, steps_per_epoch=3))
     assert saved == [3, 6]
     saved.clear()
     train(TRAIN.model_copy(update={"save_steps": 2}), folder=tmp_path / "other")
@@ -43,9 +65,7 @@ RESUMED = {
 }
 
 
-def test_the_global_generators_go_on_as_if_nothing_was_trained(train):
-    """A checkpoint holds their states as they were in another process."""
-
+def test_the_global_generators_continue_as_if_nothing_was_trained(train):
     def drawn():
         return random.random(), np.random.random(), torch.rand(()).item()
 
@@ -64,13 +84,13 @@ def test_the_global_generators_go_on_as_if_nothing_was_trained(train):
 
 @pytest.mark.parametrize("case", RESUMED)
 @pytest.mark.parametrize("stop_after", [1, 4])
-def test_resumed_is_the_same_as_never_stopped(train, tmp_path, case, stop_after):
+def test_a_resumed_training_is_the_same_as_an_uninterrupted_one(train, tmp_path, case, stop_after):
     config, method, shape = RESUMED[case]
     config = config.model_copy(update={"save_steps": 2})
     bound = objective(method, ObjectiveConfig())
     whole, _, whole_logs = train(config, bound, folder=tmp_path / "whole", **shape)
     train(config, bound, folder=tmp_path / "cut", stop_after=stop_after, **shape)
-    torch.manual_seed(stop_after)  # whatever another process did before
+    torch.manual_seed(stop_after)  # as another process may have
     resumed, _, logs = train(config, bound, folder=tmp_path / "cut", resume=True, **shape)
     assert_equal(weights(resumed), weights(whole))
     done = (stop_after - 1) // 2 * 2  # killed before the checkpoint of its last step
@@ -78,7 +98,7 @@ def test_resumed_is_the_same_as_never_stopped(train, tmp_path, case, stop_after)
     assert [replace(log, seconds=0) for log in logs] == same
 
 
-def test_a_resumed_run_cuts_its_batches_as_before(train, monkeypatch):
+def test_a_resumed_run_has_the_same_micro_batches(train, monkeypatch):
     """Free memory differs from hour to hour; dropout masks and the last digits depend on the cut."""
     config = TRAIN.model_copy(update={"lora": LORA, "save_steps": 2})
     monkeypatch.setattr(loop, "token_budget_for", lambda *_: TokenBudget(60))
@@ -87,11 +107,27 @@ def test_a_resumed_run_cuts_its_batches_as_before(train, monkeypatch):
     assert train(config, resume=True)[1].budget.tokens == 60
 
 
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_a_checkpoint_of_an_earlier_version_resumes_bitwise(train, tmp_path, precision):
+    """Its scheduler and token budget were pickled by accelerate."""
+    config = TRAIN.model_copy(update={"save_steps": 2, "precision": precision})
+    whole, _, whole_logs = train(config, folder=tmp_path / "whole")
+    train(config, folder=tmp_path / "cut", stop_after=5)
+    [path] = (tmp_path / "cut" / "checkpoints").iterdir()
+    state = json.loads((path / "trainer_state.json").read_text())
+    (path / "trainer_state.json").unlink()
+    torch.save({"last_epoch": state["step"], "_last_lr": [1.0]}, path / "custom_checkpoint_0.pkl")
+    torch.save(state["token_budget"], path / "custom_checkpoint_1.pkl")
+    resumed, _, logs = train(config, folder=tmp_path / "cut", resume=True)
+    assert_equal(weights(resumed), weights(whole))
+    assert [(log.step, log.lr) for log in logs] == [(log.step, log.lr) for log in whole_logs[4:]]
+
+
 # Divergence
 
 
-def test_nan_stops_before_the_step(train, tmp_path, monkeypatch):
-    """The sentence names step, objective and items; the last checkpoint stays and loads."""
+def test_nan_stops_training_before_the_step(train, tmp_path, monkeypatch):
+    """The message names step, objective and items; the last checkpoint stays and loads."""
     config = TRAIN.model_copy(update={"save_steps": 2})
     good = weights(train(config, stop_after=4, folder=tmp_path / "good")[0])
     calls = 0
@@ -107,20 +143,20 @@ def test_nan_stops_before_the_step(train, tmp_path, monkeypatch):
     with pytest.raises(EffaceError) as raised:
         train(config, on_trainer=seen.append)
     message = str(raised.value)
-    kept = tmp_path / "checkpoints" / "step-000002"
+    last = tmp_path / "checkpoints" / "step-000002"
     assert message.startswith("step 5 of 6: ga+gd is not finite (forget nan, retain ")
-    assert f"the checkpoint of step 2 stays in {kept}; lower train.lr, or look at the items: " in message
+    assert f"the checkpoint of step 2 stays in {last}; lower train.lr, or check the items: " in message
     assert all(f"5/{view}/{n}" in message for view in GA_GD.views for n in range(3))
     assert "4/forget" not in message
     assert "\n" not in message
     assert_equal(weights(seen[0].model), good)
-    assert [path.name for path in kept.parent.iterdir()] == ["step-000002"]
+    assert [path.name for path in last.parent.iterdir()] == ["step-000002"]
     monkeypatch.setattr(loop, "batch_losses", batch_losses)
     resumed = train(config, resume=True)[0]
     assert_equal(weights(resumed), weights(train(config, folder=tmp_path / "whole")[0]))
 
 
-def test_an_infinite_gradient_stops_too(train, monkeypatch):
+def test_an_infinite_gradient_stops_training(train, monkeypatch):
     def exploding(model, *arguments, **settings):
         losses = batch_losses(model, *arguments, **settings)
         next(model.parameters()).grad[0, 0] = float("inf")
@@ -132,7 +168,7 @@ def test_an_infinite_gradient_stops_too(train, monkeypatch):
 
 
 def test_a_checkpoint_is_one_that_gave_finite_losses(train, tmp_path):
-    """An absurd learning rate leaves finite weights whose losses are not: these are no good checkpoint."""
+    """An absurd learning rate leaves finite weights whose losses are not: they must not become a checkpoint."""
     with pytest.raises(EffaceError, match=r"step 2 of 6: ga\+gd is not finite .*; no checkpoint was written yet"):
-        train(TrainConfig(lr=1e25, save_steps=1), plan=Schedule(6, 0, 1))
+        train(TrainConfig(lr=1e25, save_steps=1), schedule=Schedule(6, 0, 1))
     assert not (tmp_path / "checkpoints").exists()

@@ -1,4 +1,4 @@
-"""The token budget follows the free memory and the model's shape; layers are computed again where it is short."""
+"""The token budget follows from the free memory and the model's shape; where memory is short, layers are recomputed."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from efface.hardware import memory as free_memory
 from efface.text.formatter import TokenizedSequence
 from efface.train import token_budget
 from efface.train.config import LoRAConfig, TrainConfig
-from efface.train.step import split_by_tokens
+from efface.train.micro_batches import split_by_tokens
 from efface.train.token_budget import (
     TokenBudget,
     activation_bytes,
-    added_bytes,
-    copied_bytes,
-    fits,
+    autocast_copy_bytes,
+    smallest_forward_fits,
     token_budget_for,
     token_budget_within,
+    training_state_bytes,
 )
 
 GIB = 2**30
 PER_TOKEN = 2 * (10 * 16 + 5 * 24) * 4
 """Layers x values x bytes of the tiny model."""
 RECOMPUTED = (2 * 16 + 10 * 16 + 5 * 24) * 4
-"""The inputs of its layers, and all of one."""
+"""The inputs of all layers, and the values of one."""
 
 
 @pytest.fixture
@@ -53,27 +53,27 @@ def test_by_hand(host, tiny_llama):
     assert tokens(model, config) == (8 * GIB - 12 * weights - 4 * tensors) // 2 // RECOMPUTED
 
 
-def test_half_precision_leaves_room_for_twice_as_much(host, tiny_llama):
+def test_half_precision_allows_twice_as_many_tokens(host, tiny_llama):
     model = tiny_llama()
     full = tokens(model)
     copies = sum(p.numel() for p in model.parameters() if p.ndim == 2) * 2 - 61 * 16 * 2  # of all but the embeddings
-    assert copied_bytes(model) == copies
+    assert autocast_copy_bytes(model) == copies
     assert tokens(model, TrainConfig(precision="bf16")) == pytest.approx(2 * full - copies / PER_TOKEN, abs=2)
 
 
-def test_what_is_half_already_is_not_copied(tiny_llama):
+def test_bf16_weights_are_not_copied(tiny_llama):
     config = TrainConfig(optimizer="adamw8bit")
     model = tiny_llama(dtype=torch.bfloat16)
     weights, tensors = sum(p.numel() for p in model.parameters()), len(list(model.parameters()))
-    assert added_bytes(model, config, "cpu") == 3 * 2 * weights + 4 * tensors  # too small for moments of 8 bits
+    assert training_state_bytes(model, config, "cpu") == 3 * 2 * weights + 4 * tensors  # too small for 8-bit moments
 
 
-def test_weights_on_their_way_to_a_gpu_count(host, tiny_llama, monkeypatch):
+def test_weights_that_will_be_moved_to_a_gpu_count(host, tiny_llama, monkeypatch):
     model = tiny_llama()
     monkeypatch.setattr(token_budget, "free_memory", lambda device: 8 * GIB)
-    here = token_budget_for(model, TrainConfig(precision="bf16"), torch.device("cpu")).tokens
-    there = token_budget_for(model, TrainConfig(precision="bf16"), torch.device("cuda")).tokens
-    assert here - there == pytest.approx(sum(p.nbytes for p in model.parameters()) / PER_TOKEN, abs=1)
+    on_cpu = token_budget_for(model, TrainConfig(precision="bf16"), torch.device("cpu")).tokens
+    on_gpu = token_budget_for(model, TrainConfig(precision="bf16"), torch.device("cuda")).tokens
+    assert on_cpu - on_gpu == pytest.approx(sum(p.nbytes for p in model.parameters()) / PER_TOKEN, abs=1)
 
 
 def test_shards_are_one_process_s_part(host, tiny_llama, monkeypatch):
@@ -81,7 +81,7 @@ def test_shards_are_one_process_s_part(host, tiny_llama, monkeypatch):
     alone = tokens(model, config)
     monkeypatch.setattr(token_budget.distributed, "world_size", lambda: 4)
     monkeypatch.setattr(token_budget.distributed, "all_gather", lambda free: [free, free - 2 * PER_TOKEN * 1000])
-    saved = added_bytes(model, config, "cpu") * 3 / 4
+    saved = training_state_bytes(model, config, "cpu") * 3 / 4
     assert tokens(model, config) == pytest.approx(alone + saved / 2 / PER_TOKEN - 1000, abs=1)
 
 
@@ -96,17 +96,17 @@ def test_a_container_limit_counts(host, tiny_llama):
     assert tokens(model) == pytest.approx(full / 4, rel=1e-3)
 
 
-def test_never_so_small_that_nothing_gets_done(host, tiny_llama):
+def test_the_budget_has_a_minimum(host, tiny_llama):
     host.free(1000)
     assert tokens(tiny_llama()) == 512
 
 
-def test_halving_starts_from_what_there_is_to_cut():
-    """A budget far beyond the batch would otherwise be tried again and again with the same single part."""
+def test_halving_starts_from_the_size_of_the_batch():
+    """A budget far above the batch would otherwise be tried again and again with the same single micro-batch."""
     examples = equal_examples(8)
     budget = TokenBudget(1_000_000)
     found = []
-    while budget.smaller(examples):
+    while budget.shrink(examples):
         found.append(len(list(split_by_tokens(examples, budget.tokens))))
     assert found == [2, 4, 8]
     assert not budget.checkpointing
@@ -116,45 +116,45 @@ def equal_examples(count):
     return [{"retain": TokenizedSequence(str(n), [1] * 5, [1] * 5)} for n in range(count)]
 
 
-def test_what_does_not_fit_alone_is_computed_again():
+def test_an_example_that_does_not_fit_alone_is_recomputed():
     examples = equal_examples(2)
-    budget = TokenBudget(20, room=10_000, checkpointed=30)
+    budget = TokenBudget(20, estimate=10_000, checkpointing_tokens=30)
     tried = []
-    while budget.smaller(examples):
+    while budget.shrink(examples):
         tried.append((budget.tokens, budget.checkpointing))
     assert tried == [(10, False), (30, True), (10, True)]
-    assert not budget.smaller(examples)
+    assert not budget.shrink(examples)
 
 
 @pytest.mark.parametrize(
-    ("asked", "room", "largest", "on"),
+    ("setting", "estimate", "largest", "on"),
     [
         ("auto", 600, 100, False),
         ("auto", 600, 600, False),
         ("auto", 600, 601, True),
-        ("auto", 511, 100, True),  # so few that steps would take longer for it
+        ("auto", 511, 100, True),  # so few that steps would take longer
         (False, 10, 1000, False),
         (True, 10_000, 100, True),
     ],
 )
-def test_layers_are_computed_again_where_an_example_would_not_fit(tiny_llama, asked, room, largest, on):
+def test_layers_are_recomputed_where_an_example_would_not_fit(tiny_llama, setting, estimate, largest, on):
     shape = tiny_llama().config
-    budget = token_budget_within(2 * room * PER_TOKEN, shape, TrainConfig(gradient_checkpointing=asked), "cpu")
+    budget = token_budget_within(2 * estimate * PER_TOKEN, shape, TrainConfig(gradient_checkpointing=setting), "cpu")
     budget.fit(largest)
     assert budget.checkpointing is on
-    assert budget.tokens == max(512, room * PER_TOKEN // RECOMPUTED if on else room)
+    assert budget.tokens == max(512, estimate * PER_TOKEN // RECOMPUTED if on else estimate)
 
 
-def test_a_given_budget_stays_with_layers_computed_again(tiny_llama):
+def test_a_set_budget_stays_when_layers_are_recomputed(tiny_llama):
     config = TrainConfig(max_tokens_per_forward=700)
     budget = token_budget_within(2 * 600 * PER_TOKEN, tiny_llama().config, config, "cpu")
     budget.fit(650)
     assert (budget.tokens, budget.checkpointing) == (700, True)
 
 
-def test_layers_of_a_model(tiny_llama):
+def test_gradient_checkpointing_is_switched_on_in_the_model(tiny_llama):
     model = tiny_llama()
-    budget = TokenBudget(10, room=0, checkpointed=20)
+    budget = TokenBudget(10, estimate=0, checkpointing_tokens=20)
     budget.apply(model)
     assert not model.is_gradient_checkpointing
     budget.fit(0)
@@ -163,15 +163,15 @@ def test_layers_of_a_model(tiny_llama):
         assert model.is_gradient_checkpointing
 
 
-def test_least_that_fits(tiny_llama):
+def test_the_smallest_forward_that_fits(tiny_llama):
     shape = tiny_llama().config
-    assert fits(2 * 512 * RECOMPUTED, shape, TrainConfig(), "cpu")
-    assert not fits(2 * 512 * RECOMPUTED - 2, shape, TrainConfig(), "cpu")
-    assert not fits(2 * 512 * PER_TOKEN - 2, shape, TrainConfig(gradient_checkpointing=False), "cpu")
+    assert smallest_forward_fits(2 * 512 * RECOMPUTED, shape, TrainConfig(), "cpu")
+    assert not smallest_forward_fits(2 * 512 * RECOMPUTED - 2, shape, TrainConfig(), "cpu")
+    assert not smallest_forward_fits(2 * 512 * PER_TOKEN - 2, shape, TrainConfig(gradient_checkpointing=False), "cpu")
 
 
-def test_kept_in_checkpoints():
-    found = TokenBudget(640, room=0, checkpointed=900)
+def test_state_dict():
+    found = TokenBudget(640, estimate=0, checkpointing_tokens=900)
     found.fit(1)
     budget = TokenBudget(7)
     budget.load_state_dict(found.state_dict())
@@ -181,18 +181,18 @@ def test_kept_in_checkpoints():
     assert (budget.tokens, budget.checkpointing) == (640, False)
 
 
-def test_files_that_a_container_keeps_in_memory_make_way(host):
+def test_files_cached_in_a_container_count_as_free(host):
     (host.cgroup / "memory.max").write_text(f"{3 * GIB}\n")
     (host.cgroup / "memory.current").write_text(f"{2 * GIB}\n")
     (host.cgroup / "memory.stat").write_text(f"anon 7\nactive_file 9\ninactive_file {GIB}\nworkingset 3\n")
     assert token_budget.free_memory(torch.device("cpu")) == 2 * GIB
 
 
-def test_adapters_drop_inputs_of_their_own(tiny_llama):
+def test_the_dropout_of_adapters_stores_inputs(tiny_llama):
     shape = tiny_llama().config
 
-    def kept(config):
+    def stored(config):
         return activation_bytes(shape, config, "cpu", checkpointing=False)
 
-    assert kept(TrainConfig()) == kept(TrainConfig(lora=LoRAConfig(dropout=0))) == PER_TOKEN
-    assert kept(TrainConfig(lora=LoRAConfig())) == PER_TOKEN + 2 * (6 * 16 + 24) * 4
+    assert stored(TrainConfig()) == stored(TrainConfig(lora=LoRAConfig(dropout=0))) == PER_TOKEN
+    assert stored(TrainConfig(lora=LoRAConfig())) == PER_TOKEN + 2 * (6 * 16 + 24) * 4

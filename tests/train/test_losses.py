@@ -122,8 +122,8 @@ def test_missing_view_and_reference_are_named(models):
         ({}, {"me": {"direktion": "x"}}, "option me.direktion"),
         ({"forget": [{"prompt": [], "answer": [1]}]}, {}, "item forget/0: give at least one token"),
         ({"forget": [{"prompt": [0], "answer": [512]}]}, {}, "from 0 to 511"),
-        ({"forget": [{"prompt": [0]}]}, {}, "item forget/0 needs the keys prompt and answer, it has: prompt$"),
-        ({"forget": [{}]}, {}, "item forget/0 needs the keys prompt and answer, it has: none$"),
+        ({"forget": [{"prompt": [0]}]}, {}, "item forget/0 needs the keys prompt and answer, it has prompt$"),
+        ({"forget": [{}]}, {}, "item forget/0 needs the keys prompt and answer, it has none$"),
         ({"retain": NUMBERS["views"]["retain"][:1]}, {}, "the same number of items"),
     ],
 )

@@ -1,0 +1,107 @@
+"""How the examples of an optimizer step are divided: among processes, and into micro-batches by their tokens."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from efface.objectives.terms import Objective, View, divisors
+from efface.text.formatter import TokenizedSequence
+
+TrainingExample = Mapping[View, TokenizedSequence]
+"""A forget item with its partners, or an item to fine-tune on: one sequence for each view that the objective reads."""
+
+
+@dataclass(frozen=True)
+class MicroBatch:
+    """The examples of one forward and backward pass."""
+
+    examples: Sequence[TrainingExample]
+    divisors: Sequence[Sequence[float]]
+    """[terms, examples]: what the loss of each example is divided by."""
+
+
+def micro_batches_of_rank(
+    objective: Objective,
+    examples: Sequence[TrainingExample],
+    max_tokens_per_forward: int | None,
+    *,
+    rank: int = 0,
+    world_size: int = 1,
+) -> list[MicroBatch]:
+    """The micro-batches that one process computes of an optimizer batch.
+
+    Every example is computed by one process. All processes have the same number of micro-batches, since they
+    communicate in each: one that has no example left computes the shortest example with zero weight.
+
+    Args:
+        objective: Its terms determine the divisors.
+        examples: The whole optimizer batch.
+        max_tokens_per_forward: Most tokens of one micro-batch; None for no limit. A longer example is one by itself.
+        rank: The process, from 0.
+        world_size: Number of processes.
+
+    Returns:
+        At least one micro-batch.
+
+    """
+    views = {view: [example[view] for example in examples] for view in objective.views}
+    term_divisors = [divisors(term, views) for term in objective.terms]
+    shares = balance_by_tokens([count_tokens(example) for example in examples], world_size)
+    ranges = [list(split_by_tokens([examples[index] for index in share], max_tokens_per_forward)) for share in shares]
+    parts = [shares[rank][part.start : part.stop] for part in ranges[rank]]
+    batches = [
+        MicroBatch([examples[i] for i in part], [[divisor[i] for i in part] for divisor in term_divisors])
+        for part in parts
+    ]
+    shortest = min(examples, key=count_tokens)
+    idle = MicroBatch([shortest], [[math.inf]] * len(term_divisors))
+    return batches + [idle] * (max(map(len, ranges)) - len(batches))
+
+
+def balance_by_tokens(sizes: Sequence[int], count: int) -> list[list[int]]:
+    """Divide examples among processes so that all have about the same number of tokens.
+
+    Args:
+        sizes: Tokens of each example.
+        count: Number of processes.
+
+    Returns:
+        For each process, the indices of its examples, ascending.
+
+    """
+    shares: list[list[int]] = [[] for _ in range(count)]
+    loads = [0] * count
+    for index in sorted(range(len(sizes)), key=lambda index: -sizes[index]):
+        lightest = loads.index(min(loads))
+        shares[lightest].append(index)
+        loads[lightest] += sizes[index]
+    return [sorted(share) for share in shares]
+
+
+def split_by_tokens(examples: Sequence[TrainingExample], max_tokens_per_forward: int | None) -> Iterator[range]:
+    """Cut examples into consecutive micro-batches.
+
+    Args:
+        examples: In the order in which they are computed.
+        max_tokens_per_forward: Most tokens of one micro-batch; None for no limit. A longer example is one by itself.
+
+    Yields:
+        The indices of each micro-batch.
+
+    """
+    start, tokens = 0, 0
+    for index, example in enumerate(examples):
+        size = count_tokens(example)
+        if max_tokens_per_forward is not None and index > start and tokens + size > max_tokens_per_forward:
+            yield range(start, index)
+            start, tokens = index, 0
+        tokens += size
+    if examples:
+        yield range(start, len(examples))
+
+
+def count_tokens(example: TrainingExample) -> int:
+    """Tokens of all views of an example, prompts and answers."""
+    return sum(len(sequence) for sequence in example.values())

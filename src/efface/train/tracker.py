@@ -1,0 +1,73 @@
+"""Experiment trackers such as TensorBoard, through the tracker classes of accelerate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from efface import distributed
+from efface.errors import EffaceError
+from efface.train.config import Tracker, TrainConfig
+
+_PROJECT = "efface"
+
+LogValues = Callable[[dict[str, float], int], None]
+"""Logs scalars by name at an optimizer step."""
+
+
+def check_tracker(name: Tracker | None) -> None:
+    """Refuse a tracker that is not installed.
+
+    Args:
+        name: Value of `train.tracker`.
+
+    Raises:
+        EffaceError: The package of the tracker is missing.
+
+    """
+    if name is None:
+        return
+    from accelerate.tracking import get_available_trackers
+
+    if name not in map(str, get_available_trackers()):
+        raise EffaceError(f"train.tracker={name}: its package is not installed; pip install it, or leave it out")
+
+
+@contextmanager
+def tracking(config: TrainConfig, folder: Path, *, cpu: bool) -> Iterator[LogValues]:
+    """Run the tracker that `config` names, in the main process, until the block ends.
+
+    Args:
+        config: Logged as hyperparameters; those of the adapters as `lora.r` and so on.
+        folder: For the files of trackers that write any; TensorBoard writes to `folder/efface`.
+        cpu: Whether training uses no GPU; accelerate must not look for one then.
+
+    Yields:
+        A function that logs the values of one step; it does nothing without a tracker and in the other processes.
+
+    """
+    if config.tracker is None or not distributed.is_main_process():
+        yield lambda _values, _step: None
+        return
+    tracker = _start(config.tracker, folder, cpu=cpu)
+    try:
+        settings = config.model_dump(mode="json", exclude_none=True)
+        adapters = {f"lora.{name}": value for name, value in settings.pop("lora", {}).items()}
+        tracker.store_init_configuration(settings | adapters)
+        yield lambda values, step: tracker.log(values, step=step)
+    finally:
+        tracker.finish()
+
+
+def _start(name: Tracker, folder: Path, *, cpu: bool) -> Any:
+    from accelerate import PartialState
+    from accelerate.tracking import LOGGER_TYPE_TO_CLASS
+
+    PartialState(cpu=cpu)  # required by the loggers of the tracker classes
+    tracker_class = LOGGER_TYPE_TO_CLASS[name]
+    needs_folder = tracker_class.requires_logging_directory
+    tracker = tracker_class(_PROJECT, str(folder)) if needs_folder else tracker_class(_PROJECT)
+    tracker.start()
+    return tracker

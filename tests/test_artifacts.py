@@ -1,0 +1,126 @@
+"""Types of the files in a run's folder: what is written is read, and what is damaged is named."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from pydantic import ValidationError
+
+from efface.artifacts import (
+    METRICS,
+    Partial,
+    Record,
+    Results,
+    Scores,
+    SetScores,
+    read_records,
+    stream_records,
+    write_records,
+)
+from efface.errors import EffaceError
+
+RECORD = Record(
+    set="forget",
+    id="f/1",
+    question="Who?",
+    answer="Ada.",
+    output="Éva.",
+    output_token_ids=[4, 5],
+    answer_logprobs=[-0.5, -1.0],
+    paraphrased_logprobs=None,
+    perturbed_logprobs=[],
+    embedding_target="Ada.",
+    embedder=None,
+    cosine_answer=None,
+    cosine_before=None,
+    entailment_target="Ada.",
+    entailment_premise="output",
+    judge=None,
+    entailment_label=None,
+    missing={"entailment": "switched off"},
+)
+SET = SetScores(n=1, **dict.fromkeys(METRICS, 0.5))
+SCORES = Scores(
+    model_utility=None,
+    model_utility_retain=None,
+    forget_efficacy=None,
+    partial=Partial(model_utility=None, model_utility_retain=None, forget_efficacy=None, metrics=[]),
+    missing={},
+    embedder=None,
+    judge=None,
+    sets={"forget": SET},
+)
+
+
+# Records
+
+
+def test_records_are_read_as_written(tmp_path):
+    path = tmp_path / "records" / "forget.jsonl"
+    records = [RECORD, RECORD.model_copy(update={"id": "f/2"})]
+    write_records(path, records)
+    assert read_records(path) == records
+    assert len(path.read_text(encoding="utf-8").splitlines()) == 2
+
+
+def test_streaming_reads_line_by_line(tmp_path):
+    path = tmp_path / "forget.jsonl"
+    path.write_text(RECORD.model_dump_json() + "\nbroken\n", encoding="utf-8")
+    records = stream_records(path)
+    assert next(records) == RECORD
+    with pytest.raises(EffaceError, match="line 2"):
+        next(records)
+
+
+def changed(**values):
+    return json.dumps({**json.loads(RECORD.model_dump_json()), **values}).encode()
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        (b"", "no records"),
+        (changed() + b"\n{}", r"line 2: .*set"),
+        (changed(n=1), r"line 1: .*n: "),
+        (changed(output_token_ids=["4"]), r"line 1: .*output_token_ids\.0"),
+        (b"\xff\xfe", "cannot read"),
+        (None, "cannot read"),
+    ],
+)
+def test_a_damaged_file_is_named(tmp_path, content, named):
+    path = tmp_path / "forget.jsonl"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(
+        EffaceError, match=rf"forget\.jsonl.*{named}.*; run the evaluation again|{named}.*forget\.jsonl"
+    ):
+        read_records(path)
+
+
+# Scores and results
+
+
+def test_custom_scores_are_written_only_if_there_are_any():
+    assert "custom" not in SET.model_dump()
+    custom = SET.model_copy(update={"custom": {"length": 3.0}})
+    assert custom.model_dump()["custom"] == {"length": 3.0}
+    assert SetScores.model_validate(custom.model_dump()) == custom
+
+
+def test_the_key_of_an_earlier_version_is_read():
+    assert SetScores.model_validate({**SET.model_dump(), "own": {"length": 3.0}}).custom == {"length": 3.0}
+
+
+def test_results_omit_what_was_not_requested():
+    results = Results(definition="closer-look", method="ga", before=SCORES, after=SCORES)
+    written = results.to_json()
+    assert list(written) == ["schema", "definition", "method", "before", "after"]
+    assert Results.model_validate(written) == results
+
+
+@pytest.mark.parametrize("change", [{"schema": 2}, {"unknown": 1}])
+def test_results_of_another_schema_are_refused(change):
+    written = Results(definition="closer-look", method="ga", before=SCORES, after=SCORES).to_json()
+    with pytest.raises(ValidationError, match=next(iter(change))):
+        Results.model_validate({**written, **change})

@@ -1,0 +1,27 @@
+"""Sentences made from errors of other code, and help for unknown names."""
+
+from __future__ import annotations
+
+import pytest
+
+from efface.errors import first_line, suggest, summarize_error
+
+
+@pytest.mark.parametrize(
+    ("error", "line", "summary"),
+    [
+        (ValueError("wrong."), "wrong", "ValueError: wrong"),
+        (RuntimeError("\n  first\nframe #0: c10::Throw"), "first", "RuntimeError: first"),
+        (KeyError(), "KeyError", "KeyError"),
+    ],
+)
+def test_first_line_and_summary(error, line, summary):
+    assert (first_line(error), summarize_error(error)) == (line, summary)
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("rouje", "did you mean 'rouge'? allowed: entailment, rouge"), ("xyz", "allowed: entailment, rouge")],
+)
+def test_suggest(name, hint):
+    assert suggest(name, ["rouge", "entailment"]) == hint

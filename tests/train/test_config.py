@@ -1,0 +1,42 @@
+"""Settings of training that exclude each other, and the precision that they mean."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from efface.train.config import LoRAConfig, TrainConfig
+
+
+@pytest.mark.parametrize(
+    ("settings", "cpu", "cuda"),
+    [
+        ({}, False, True),
+        ({"optimizer": "adamw8bit"}, True, True),
+        ({"precision": "bf16"}, True, True),
+        ({"precision": "float32"}, False, False),
+    ],
+)
+def test_bf16(settings: Any, cpu: bool, cuda: bool) -> None:
+    config = TrainConfig(**settings)
+    assert (config.bf16_on("cpu"), config.bf16_on("cuda")) == (cpu, cuda)
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"optimizer": "adamw8bit", "lora": LoRAConfig()}, r"adamw8bit .*lora.*leave one"),
+        ({"optimizer": "adamw8bit", "precision": "float32"}, r"adamw8bit .*leave precision=float32 out"),
+        ({"optimizer": "adamw8bit", "sharding": "fsdp2"}, r"adamw8bit .*leave sharding out"),
+        ({"lr": 1e31}, "lr"),
+        ({"lr": float("nan")}, "lr"),
+        ({"epochs": 0}, "epochs"),
+        ({"tracker": "notebook"}, "tensorboard"),
+        ({"learning_rate": 1}, "learning_rate"),
+    ],
+)
+def test_what_is_refused(settings: Any, named: str) -> None:
+    with pytest.raises(ValidationError, match=named):
+        TrainConfig(**settings)

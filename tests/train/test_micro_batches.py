@@ -1,0 +1,81 @@
+"""Every example is computed once: by one process, in a micro-batch within the token limit."""
+
+from __future__ import annotations
+
+import math
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from efface.objectives.config import ObjectiveConfig
+from efface.objectives.method import objective
+from efface.text.formatter import TokenizedSequence
+from efface.train.micro_batches import balance_by_tokens, count_tokens, micro_batches_of_rank, split_by_tokens
+
+GA_GD = objective("ga+gd", ObjectiveConfig())
+SIZES = st.lists(st.lists(st.integers(2, 60), min_size=2, max_size=2), max_size=10)
+
+
+def examples_of(sizes):
+    """Examples with a forget and a retain view of so many tokens."""
+    return [
+        {
+            view: TokenizedSequence(f"{view}/{n}", [0], [1] * (size - 1))
+            for view, size in zip(("forget", "retain"), pair, strict=True)
+        }
+        for n, pair in enumerate(sizes)
+    ]
+
+
+def test_tokens_of_all_views_count():
+    assert [count_tokens(example) for example in examples_of([[2, 3], [10, 20]])] == [5, 30]
+
+
+@given(sizes=SIZES, budget=st.none() | st.integers(1, 300))
+@settings(deadline=None, derandomize=True, max_examples=100)
+def test_micro_batches_cover_all_examples_in_order_within_the_budget(sizes, budget):
+    parts = list(split_by_tokens(examples_of(sizes), budget))
+    assert [index for part in parts for index in part] == list(range(len(sizes)))
+    tokens = [sum(sum(sizes[index]) for index in part) for part in parts]
+    if budget is None:
+        assert len(parts) == min(1, len(sizes))
+        return
+    assert all(count <= budget or len(part) == 1 for count, part in zip(tokens, parts, strict=True))
+    # no micro-batch could have taken the next example too
+    assert all(count + sum(sizes[part.start]) > budget for count, part in zip(tokens, parts[1:], strict=False))
+
+
+@given(sizes=st.lists(st.integers(1, 50), max_size=20), count=st.integers(1, 5))
+@settings(deadline=None, derandomize=True, max_examples=50)
+def test_processes_get_about_the_same_number_of_tokens(sizes, count):
+    shares = balance_by_tokens(sizes, count)
+    assert len(shares) == count
+    assert sorted(index for share in shares for index in share) == list(range(len(sizes)))
+    assert all(share == sorted(share) for share in shares)
+    loads = [sum(sizes[index] for index in share) for share in shares]
+    assert max(loads) - min(loads) <= max(sizes, default=0)
+
+
+@given(sizes=SIZES.filter(bool), budget=st.none() | st.integers(1, 300), world_size=st.integers(1, 4))
+@settings(deadline=None, derandomize=True, max_examples=50)
+def test_all_processes_make_the_same_number_of_forwards_and_weigh_each_example_once(sizes, budget, world_size):
+    examples = examples_of(sizes)
+    ranks = [
+        micro_batches_of_rank(GA_GD, examples, budget, rank=rank, world_size=world_size) for rank in range(world_size)
+    ]
+    assert len({len(batches) for batches in ranks}) == 1
+    weighed = [
+        example["forget"].id
+        for batches in ranks
+        for batch in batches
+        for example, divisor in zip(batch.examples, batch.divisors[0], strict=True)
+        if divisor != math.inf
+    ]
+    assert sorted(weighed) == sorted(example["forget"].id for example in examples)
+
+
+def test_a_process_without_examples_computes_the_shortest_with_zero_weight():
+    examples = examples_of([[5, 5], [2, 3]])
+    [batch] = micro_batches_of_rank(GA_GD, examples, None, rank=2, world_size=3)
+    assert batch.examples == [examples[1]]
+    assert batch.divisors == [[math.inf], [math.inf]]

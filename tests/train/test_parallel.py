@@ -1,0 +1,138 @@
+"""Two and four processes over gloo, replicated and sharded: the results of one process; and what cannot be sharded."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import efface
+from efface.errors import EffaceError
+from efface.train import parallel
+from efface.train.config import TrainConfig
+from efface.train.parallel import FSDPModel, ParallelModel
+from support import several
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="gloo and torchrun on Windows are not supported")
+SETUPS = [(2, "none"), (2, "fsdp2"), (4, "none"), (4, "fsdp2")]
+
+
+def torchrun(count: int, folder: Path, sharding: str, what: str) -> subprocess.CompletedProcess[str]:
+    folder.mkdir()
+    tests = Path(several.__file__).parents[1]
+    # the sources that this process has imported may not be the installed ones
+    sources = Path(efface.__file__).parents[1]
+    python_path = os.pathsep.join(filter(None, [str(tests), str(sources), os.environ.get("PYTHONPATH")]))
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(count)]
+    return subprocess.run(
+        [*command, "--standalone", several.__file__, str(folder), sharding, what],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": python_path},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """Weights and logs of the same trainings in this process, made once."""
+    folder = tmp_path_factory.mktemp("alone")
+    made = {name: several.train(*case, folder / name) for name, case in several.CASES.items()}
+    plain = TrainConfig(lr=1e-3)
+    made[several.FEW] = several.train("ga+gd", plain, torch.float64, folder / "few", batch=3)
+    made["resumed"] = several.train("ga+gd", plain, torch.float64, folder / "killed")
+    return made
+
+
+def assert_like_one_process(name, weights, logs, distributed_weights, rows):
+    """`logs` are those of the last steps, if the training was resumed."""
+    exact = "float32" not in name
+    assert distributed_weights.keys() == weights.keys(), name
+    gap = max(float((distributed_weights[each] - weights[each]).abs().max()) for each in weights)
+    assert gap < (1e-9 if exact else 1e-5), name
+    assert [row["step"] for row in rows] == [log.step for log in logs], name
+    for row, log in zip(rows, logs, strict=True):
+        assert row["tokens"] == log.tokens
+        for term in ("loss", "forget", "retain", "grad_norm"):
+            # an untrained model's ME is a small difference of large numbers, which float32 rounds away
+            close = {"rel": 1e-9, "abs": 1e-9} if exact else {"rel": 1e-5, "abs": 1e-6}
+            assert row[term] == pytest.approx(getattr(log, term), **close), name
+
+
+# One test per setup, not per case: the processes are started once.
+@pytest.mark.parametrize(("count", "sharding"), SETUPS)
+def test_the_same_weights_and_losses_after_twenty_steps(tmp_path, alone, count, sharding):
+    folder = tmp_path / "cases"
+    done = torchrun(count, folder, sharding, "all")
+    assert done.returncode == 0, done.stderr[-3000:]
+    for name, (weights, logs) in alone.items():
+        rows = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+        expected = logs[several.KILLED_AT - 1 :] if name == "resumed" else logs  # from the last checkpoint on
+        assert_like_one_process(name, weights, expected, load_file(folder / f"{name}.safetensors"), rows)
+
+    config = TrainConfig(lr=1e-3, save_steps=3, sharding=sharding)
+    resumed, logs = several.train("ga+gd", config, torch.float64, folder / "runs" / "killed", resume=True)
+    assert [log.step for log in logs] == [19, 20]  # one process resumes where several stopped
+    weights, _ = alone["resumed"]
+    assert max(float((resumed[name] - weights[name]).abs().max()) for name in weights) < 1e-9
+
+
+@pytest.mark.parametrize("sharding", ["none", "fsdp2"])
+def test_a_process_that_dies_ends_the_run_with_an_explanation_and_a_checkpoint_stays(tmp_path, sharding):
+    folder = tmp_path / "run"
+    done = torchrun(2, folder, sharding, "dies")
+    assert done.returncode != 0
+    assert "process 0 of 2" in done.stderr
+    assert "--resume" in done.stderr
+    assert [path.name for path in (folder / "checkpoints").iterdir()] == ["step-000006"]
+
+
+def test_processes_import_the_sources_that_are_tested(tmp_path):
+    done = torchrun(1, tmp_path / "run", "none", "source")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert (tmp_path / "run" / "source").read_text(encoding="utf-8") == efface.__file__
+
+
+# What is refused
+
+
+def test_a_model_that_cannot_be_packed_cannot_be_sharded(tiny_llama, monkeypatch):
+    """Its processes would make different numbers of forward passes, and wait for each other forever."""
+    monkeypatch.setattr(parallel, "packing_unsupported_reason", lambda _: "Model cannot be packed: it has other layers")
+    with pytest.raises(EffaceError, match=r"^Model cannot be packed: it has other layers, so that .*train\.sharding"):
+        FSDPModel(tiny_llama(), torch.device("cpu"), bf16=False)
+
+
+def test_shards_do_not_load_what_one_process_wrote(tiny_llama, tmp_path):
+    alone = ParallelModel(tiny_llama())
+    alone.optimizer = torch.optim.AdamW(alone.model.parameters())
+    alone.save(tmp_path)
+    with pytest.raises(EffaceError, match=r"it was written by one process .* resume with one process"):
+        FSDPModel.load(alone, tmp_path)
+
+
+# One process
+
+
+def test_one_process_computes_without_communication(tiny_llama):
+    model = tiny_llama()
+    alone = ParallelModel(model)
+    ids = torch.tensor([[1, 2, 3]])
+    assert alone.forward(lambda inner: inner) is model
+    with alone.gradient_sync(enabled=False):
+        alone.forward(lambda inner: inner(ids).logits.sum()).backward()
+    expected = torch.cat([parameter.grad.flatten() for parameter in model.parameters()]).norm()
+    torch.testing.assert_close(alone.grad_norm(), expected)
+    assert not alone.forward_no_grad(lambda inner: inner(ids).logits).requires_grad
+    assert alone.all_reduce_sum(expected) is expected
+    assert alone.full_model() is model
+    model.lm_head.weight.requires_grad_(False)
+    assert "lm_head.weight" not in alone.trained_state_dict()
+    assert len(alone.trained_state_dict()) == len(list(model.parameters())) - 1
