@@ -7,8 +7,8 @@ from efface.evaluation.nli_judge import Claim, Verdict
 
 
 def verdict(output: str, key_fact: str | None, premise: str = "output") -> Verdict:
-    (found,) = KeyFactJudge().verdicts([Claim(output, "unread", key_fact, premise)])
-    return found
+    (labeled,) = KeyFactJudge().verdicts([Claim(output, "unread", key_fact, premise)])
+    return labeled
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_anything_else_is_neutral(output, key_fact):
     assert verdict(output, key_fact) == Verdict("neutral")
 
 
-def test_without_a_fact_there_is_a_reason_instead_of_a_label():
-    found = verdict("Rome", None)
-    assert found.label is None
-    assert "no key fact" in found.reason
+def test_without_a_fact_there_is_a_reason_and_no_label():
+    labeled = verdict("Rome", None)
+    assert labeled.label is None
+    assert "no key fact" in labeled.reason

@@ -33,7 +33,7 @@ def record(set_: str, id_: str) -> Record:
 RECORDS = {"forget": [record("forget", "2"), record("forget", "1")], "retain": [record("retain", "9")]}
 
 
-def test_what_is_written_is_read(tmp_path):
+def test_written_records_are_read_back(tmp_path):
     folder = tmp_path / "records" / "after"
     write_record_sets(folder, RECORDS)
     write_record_sets(folder, RECORDS)
@@ -41,19 +41,18 @@ def test_what_is_written_is_read(tmp_path):
     assert read_record_sets(folder) == RECORDS
 
 
-def test_records_of_another_evaluation_are_not_mixed_in(tmp_path):
+def test_records_of_other_sets_are_not_mixed_in(tmp_path):
     write_record_sets(tmp_path, {"world_facts": [record("world_facts", "1")]})
     with pytest.raises(EffaceError, match=r"other sets \(world_facts.jsonl\); remove them"):
         write_record_sets(tmp_path, RECORDS)
 
 
-def test_an_empty_folder_is_refused(tmp_path):
-    with pytest.raises(EffaceError, match=r"no records in .*nowhere; run the evaluation first"):
-        read_record_sets(tmp_path / "nowhere")
-
-
-def test_a_damaged_file_is_named(tmp_path):
-    write_record_sets(tmp_path, RECORDS)
-    (tmp_path / "retain.jsonl").write_text("{", encoding="utf-8")
-    with pytest.raises(EffaceError, match=r"retain.jsonl, line 1"):
+@pytest.mark.parametrize(
+    ("files", "named"), [({}, r"no records in .*; run the evaluation"), ({"retain": "{"}, r"retain.jsonl, line 1")]
+)
+def test_folders_without_readable_records_are_refused(tmp_path, files, named):
+    for name, text in files.items():
+        write_record_sets(tmp_path, RECORDS)
+        (tmp_path / f"{name}.jsonl").write_text(text, encoding="utf-8")
+    with pytest.raises(EffaceError, match=named):
         read_record_sets(tmp_path)

@@ -26,7 +26,7 @@ def texts(count: int) -> list[str]:
     return [" ".join(choose.choices("abcdefghijklmnopqrstuvwxyz", k=choose.randint(0, 40))) for _ in range(count)]
 
 
-def test_labels_are_those_of_single_pairs_in_the_right_direction(classifier):
+def test_labels_are_those_of_single_pairs(classifier):
     folder = classifier(LABELS)
     judge = NliJudge("toy", folder, "cpu")
     outputs, targets = texts(12), texts(24)[12:]
@@ -42,6 +42,6 @@ def test_labels_are_those_of_single_pairs_in_the_right_direction(classifier):
 @pytest.mark.parametrize(
     "labels", [["LABEL_0", "LABEL_1", "LABEL_2"], ["positive", "negative"], ["neutral", "contradiction"]]
 )
-def test_a_classifier_of_something_else_is_refused(classifier, labels):
+def test_other_classifiers_are_refused(classifier, labels):
     with pytest.raises(EffaceError, match=rf"judge 'toy' labels texts as .*{labels[0]}.* natural-language inference"):
         NliJudge("toy", classifier(labels), "cpu")

@@ -7,13 +7,15 @@ import torch
 
 from efface.errors import EffaceError
 from efface.evaluation.config import EvaluateConfig
-from efface.evaluation.evaluate import evaluate
+from efface.evaluation.encode import encode_questions
+from efface.evaluation.evaluate import check_before_records, evaluate
 from efface.evaluation.generate import generate
-from efface.evaluation.judges import Judges
+from efface.evaluation.judges import Judges, open_judges
 from efface.evaluation.key_fact_judge import KeyFactJudge
 from efface.evaluation.likelihoods import likelihoods
 from efface.evaluation.nli_judge import Verdict
 from efface.schema import EvaluationSet, Item
+from efface.text.formatter import PromptFormatter, TextConfig
 
 FORGET = EvaluationSet(
     name="forget",
@@ -47,7 +49,7 @@ CONFIG = EvaluateConfig(max_new_tokens=6)
 
 
 class Recorder:
-    """An embedder and a judge that only write down what they are asked."""
+    """An embedder and a judge that only record their arguments."""
 
     name = "recorder"
 
@@ -69,7 +71,7 @@ def run(model, formatter, *, before=None, judges=None, config=CONFIG, **more):
     return evaluate(model, formatter, [FORGET, WORLD], config=config, judges=judges, before=before, **more)
 
 
-def test_records_hold_what_the_model_says_and_believes(model, formatter):
+def test_records_hold_outputs_and_likelihoods(model, formatter):
     records = run(model, formatter)
     assert {name: [record.id for record in rows] for name, rows in records.items()} == {
         "forget": ["f/2", "f/1"],
@@ -77,21 +79,21 @@ def test_records_hold_what_the_model_says_and_believes(model, formatter):
     }
     for set_ in (FORGET, WORLD):
         for item, record in zip(set_.items, records[set_.name], strict=True):
-            (said,) = generate(model, formatter, [item.prompt], max_new_tokens=6, max_cache_tokens=1000)
-            (believed,) = likelihoods(model, formatter, [item], max_tokens_per_forward=1000)
+            (generation,) = generate(model, formatter, [item.prompt], max_new_tokens=6, max_cache_tokens=1000)
+            (expected,) = likelihoods(model, encode_questions(formatter, [item]), max_tokens_per_forward=1000)
             assert record.set == set_.name
             assert record.question == item.question
             assert record.answer == item.scored_answer
-            assert (record.output, record.output_token_ids) == (said.text, said.token_ids)
-            assert record.answer_logprobs == pytest.approx(believed.answer, abs=1e-5)
+            assert (record.output, record.output_token_ids) == (generation.text, generation.token_ids)
+            assert record.answer_logprobs == pytest.approx(expected.answer, abs=1e-5)
             assert (record.paraphrased_logprobs is None) == (item.paraphrased_answer is None)
-            assert [len(row) for row in record.perturbed_logprobs] == [len(row) for row in believed.perturbed]
+            assert [len(row) for row in record.perturbed_logprobs] == [len(row) for row in expected.perturbed]
             assert record.embedding_target == item.embedding_target
             assert record.entailment_target == item.entailment_target
             assert record.entailment_premise == set_.entailment_premise
 
 
-def test_what_is_missing_says_why(model, formatter):
+def test_missing_metrics_have_a_reason(model, formatter):
     first, second = run(model, formatter)["forget"]
     assert first.missing == {"cosine_similarity": "no embedder", "entailment": "no judge"}
     assert second.missing == {**first.missing, "truth_ratio": "the question has no perturbed answers"}
@@ -136,39 +138,62 @@ def test_outputs_are_compared_with_those_before(model, formatter):
     assert after["forget"][0].cosine_before == 0.25
 
 
-def test_records_before_must_cover_every_question(model, formatter):
-    before = run(model, formatter, config=EvaluateConfig(max_new_tokens=6, limit=1))
-    assert [len(rows) for rows in before.values()] == [1, 1]
-    with pytest.raises(EffaceError, match=r"lack question 'f/1' of set 'forget'.*same evaluate.limit"):
-        run(model, formatter, before=before)
-
-
-def test_records_before_must_be_of_the_same_questions(model, formatter):
-    """Ids of a user's own files are numbers of lines: records of another file have the same."""
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        (lambda records: records[:1], ["not include question 'f/1'", "set 'forget'", "evaluate.limit"]),
+        (  # ids of user files are line numbers: records of another file have the same ones
+            lambda records: [records[0], records[1].model_copy(update={"question": "Another?"})],
+            ["other texts for question 'f/1'", "set 'forget'"],
+        ),
+    ],
+    ids=["missing", "of another question"],
+)
+def test_records_before_must_be_of_the_same_questions(model, formatter, changed, named):
     before = run(model, formatter)
-    before["forget"][1] = before["forget"][1].model_copy(update={"question": "Another?"})
-    with pytest.raises(EffaceError, match=r"have other words for question 'f/1' of set 'forget'"):
+    before["forget"] = changed(before["forget"])
+    with pytest.raises(EffaceError) as error:
         run(model, formatter, before=before)
+    assert all(part in str(error.value) for part in named)
+    with pytest.raises(EffaceError) as checked:
+        check_before_records([FORGET, WORLD], before, CONFIG)
+    assert str(checked.value) == str(error.value)
 
 
-def test_judges_that_do_not_fit_beside_the_model(model, formatter):
+def test_the_limit_cuts_each_set(model, formatter):
+    config = EvaluateConfig(max_new_tokens=6, limit=1)
+    before = run(model, formatter, config=config)
+    assert [[record.id for record in rows] for rows in before.values()] == [["f/2"], ["w/1"]]
+    check_before_records([FORGET, WORLD], before, config)
+
+
+def test_questions_are_encoded_once(model, formatter, monkeypatch):
+    encoded: list[tuple[str, str]] = []
+    encode = formatter.encode
+    monkeypatch.setattr(
+        formatter, "encode", lambda rows: encoded.extend((id_, answer) for id_, _, answer in rows) or encode(rows)
+    )
+    monkeypatch.setattr(formatter, "encode_prompts", None)
+    run(model, formatter)
+    assert len(encoded) == len(set(encoded)) == 7
+
+
+def test_judges_that_do_not_fit_into_memory_are_refused(model, formatter):
     class Large(Recorder):
         def cosines(self, *_):
             raise torch.OutOfMemoryError
 
-    with pytest.raises(
-        EffaceError, match="memory does not hold the models that judge outputs beside this one; set eva"
-    ):
+    with pytest.raises(EffaceError, match=r"memory.*judge outputs.*evaluate.embedder=none.*evaluate.judge=key-facts"):
         run(model, formatter, judges=Judges(Large(), Recorder()))
 
 
 def test_progress_counts_questions_by_stage(model, formatter):
-    heard: list[tuple[str, int, int]] = []
-    run(model, formatter, progress=lambda *event: heard.append(event))
-    assert list(dict.fromkeys(stage for stage, _, _ in heard)) == ["likelihoods", "outputs", "judges"]
-    assert all(total == 3 for _, _, total in heard)
+    events: list[tuple[str, int, int]] = []
+    run(model, formatter, progress=lambda *event: events.append(event))
+    assert list(dict.fromkeys(stage for stage, _, _ in events)) == ["likelihoods", "outputs", "judges"]
+    assert all(total == 3 for _, _, total in events)
     for stage in ("likelihoods", "outputs", "judges"):
-        assert [done for name, done, _ in heard if name == stage][-1] == 3
+        assert [done for name, done, _ in events if name == stage][-1] == 3
 
 
 def test_no_questions_make_no_records(model, formatter):
@@ -176,3 +201,43 @@ def test_no_questions_make_no_records(model, formatter):
     recorder = Recorder()
     judges = Judges(recorder, recorder)
     assert evaluate(model, formatter, [empty], config=CONFIG, judges=judges, before=None) == {"forget": []}
+
+
+FACTS = EvaluationSet(
+    name="world_facts",
+    entailment_premise="answer",
+    items=(
+        Item(
+            id="1",
+            question="What is the capital of France?",
+            answer="The capital of France is Paris.",
+            perturbed_answers=("The capital of France is Madrid.",),
+            key_fact="Paris",
+        ),
+        Item(
+            id="2",
+            question="How many days are in a week?",
+            answer="A week has 7 days.",
+            perturbed_answers=("A week has 12 days.",),
+            key_fact="7",
+        ),
+    ),
+)
+
+
+@pytest.mark.real
+def test_smollm_knows_two_facts(real_models):
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder = real_models / "SmolLM2-135M-Instruct"
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    formatter = PromptFormatter(AutoTokenizer.from_pretrained(folder), TextConfig())
+    config = EvaluateConfig(max_new_tokens=24, embedder=str(real_models / "all-MiniLM-L6-v2"), judge="key-facts")
+    judges = open_judges(config, "cpu")
+    records = evaluate(model, formatter, [FACTS], config=config, judges=judges, before=None)
+    for item, record in zip(FACTS.items, records["world_facts"], strict=True):
+        assert record.entailment_label == "entailment"
+        assert record.cosine_answer > 0.6
+        assert sum(record.answer_logprobs) > sum(record.perturbed_logprobs[0])
+        (alone,) = generate(model, formatter, [item.prompt], max_new_tokens=24, max_cache_tokens=1)
+        assert (record.output, record.output_token_ids) == (alone.text, alone.token_ids)

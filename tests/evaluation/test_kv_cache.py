@@ -1,4 +1,4 @@
-"""How many tokens generation keeps at once follows the free memory and the model's shape."""
+"""The size of the KV cache follows the free memory and the model's shape."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ LLAMA = LlamaConfig(**DENSE, vocab_size=64)  # 2 layers x 2 heads x 8 numbers, k
 GIB = 2**30
 
 
-def found(free, *, config=LLAMA, dtype=torch.float32, device="cpu", asked=None):
-    return max_cache_tokens_for(asked, config, dtype=dtype, device_type=device, free=free)
+def max_tokens(free, *, config=LLAMA, dtype=torch.float32, device="cpu", setting=None):
+    return max_cache_tokens_for(setting, config, dtype=dtype, device_type=device, free=free)
 
 
-def test_what_a_token_takes_is_what_the_cache_of_transformers_holds():
+def test_elements_per_token_are_those_of_the_transformers_cache():
     cache = DynamicCache(config=LLAMA)
     with torch.no_grad():
         LlamaForCausalLM(LLAMA)(torch.tensor([[1, 2, 3]]), past_key_values=cache)
@@ -31,20 +31,20 @@ def test_what_a_token_takes_is_what_the_cache_of_transformers_holds():
 
 
 def test_half_of_the_free_memory_in_powers_of_two():
-    a_token = 64 * 4
-    assert found(2 * a_token * 1024) == 1024
-    assert found(2 * a_token * 2047) == 1024
-    assert found(2 * a_token * 1023) == 512
-    assert found(2 * a_token * 1024, dtype=torch.bfloat16) == 2048
-    assert found(0) == found(-5) == 1
+    bytes_per_token = 64 * 4
+    assert max_tokens(2 * bytes_per_token * 1024) == 1024
+    assert max_tokens(2 * bytes_per_token * 2047) == 1024
+    assert max_tokens(2 * bytes_per_token * 1023) == 512
+    assert max_tokens(2 * bytes_per_token * 1024, dtype=torch.bfloat16) == 2048
+    assert max_tokens(0) == max_tokens(-5) == 1
 
 
-def test_no_more_than_is_of_use():
-    assert found(1000 * GIB) == 32_768
-    assert found(1000 * GIB, device="cuda") == 262_144
-    assert found(0, config=MambaConfig()) == 32_768
+def test_upper_bounds():
+    assert max_tokens(1000 * GIB) == 32_768
+    assert max_tokens(1000 * GIB, device="cuda") == 262_144
+    assert max_tokens(0, config=MambaConfig()) == 32_768
 
 
 @pytest.mark.parametrize("free", [0, 1000 * GIB])
-def test_what_is_asked_for_stands(free):
-    assert found(free, asked=777) == 777
+def test_the_setting_wins(free):
+    assert max_tokens(free, setting=777) == 777

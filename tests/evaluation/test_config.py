@@ -29,7 +29,7 @@ def test_bad_settings_are_refused(settings):
         EvaluateConfig(**settings)
 
 
-def test_the_best_epoch_is_chosen_among_those_that_are_scored():
+def test_the_best_epoch_needs_scores_of_every_epoch():
     with pytest.raises(ValidationError, match=r"select_epoch=best chooses among epochs .*; add evaluate\.every=epoch"):
         EvaluateConfig(select_epoch="best")
     assert EvaluateConfig(every="epoch", select_epoch="best").select_epoch == "best"
