@@ -21,7 +21,6 @@ class Embedder:
             name: Name of the model in records.
             folder: Folder of its files.
             device: Where it runs.
-
         """
         from sentence_transformers import SentenceTransformer
 
@@ -43,7 +42,6 @@ class Embedder:
 
         Returns:
             Unit vectors [N, D] in float64 on the CPU.
-
         """
         new = [text for text in dict.fromkeys(texts) if text not in self._cache]
         if new:
@@ -61,7 +59,6 @@ class Embedder:
 
         Returns:
             The cosine of each pair, in [-1, 1].
-
         """
         cosines_N = (self.embed(texts) * self.embed(others)).sum(dim=-1)
         return [float(cosine) for cosine in cosines_N.clamp(-1, 1)]

@@ -45,7 +45,6 @@ def encode_questions(formatter: PromptFormatter, items: Sequence[Item]) -> list[
 
     Raises:
         EffaceError: When a question and one of its answers exceed the formatter's limit or cannot be encoded.
-
     """
     texts = [answer_texts(item) for item in items]
     sequences = iter(
@@ -75,7 +74,6 @@ def encode_evaluation(
 
     Raises:
         EffaceError: When an answer, or a prompt with `max_new_tokens`, does not fit into the model.
-
     """
     questions = encode_questions(formatter, [item for set_ in sets for item in set_.items[: config.limit]])
     check_position_limit(model, [question.prompt for question in questions], config.max_new_tokens)
@@ -92,7 +90,6 @@ def check_position_limit(model: Any, prompts: Sequence[list[int]], max_new_token
 
     Raises:
         EffaceError: When the longest prompt leaves too few positions.
-
     """
     positions, longest_prompt = position_limit(model), max(map(len, prompts), default=0)
     if positions is not None and longest_prompt + max_new_tokens > positions:

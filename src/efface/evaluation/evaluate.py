@@ -64,7 +64,6 @@ def evaluate(
     Raises:
         EffaceError: When an answer or an output does not fit into the model, the model gives a log-probability that
             is not finite, or `before` has no record of a question.
-
     """
     report = progress or _ignore
     set_items = _set_items(sets, config)
@@ -105,7 +104,6 @@ def check_before_records(
 
     Raises:
         EffaceError: When the record of a question is missing, or is of a question with the same id and other texts.
-
     """
     _outputs_before(_set_items(sets, config), before)
 

@@ -48,7 +48,6 @@ def generate(
     Raises:
         EffaceError: When the longest prompt leaves no positions for `max_new_tokens`, or the GPU's memory does not
             hold one prompt.
-
     """
     encoded = formatter.encode_prompts(prompts)
     check_position_limit(model, encoded, max_new_tokens)
@@ -88,7 +87,6 @@ def generate_from_ids(
 
     Raises:
         EffaceError: When the GPU's memory does not hold one prompt and its output.
-
     """
     report = progress or _ignore
 
@@ -117,7 +115,6 @@ def resolve_max_cache_tokens(model: Any, setting: int | None) -> int:
 
     Returns:
         Most tokens in the KV cache.
-
     """
     config, device = unwrap_peft(model).config, device_of(model)
     if config.model_type in _UNBATCHED:
@@ -144,7 +141,6 @@ def length_batches(
 
     Yields:
         Indices into `lengths` of each batch.
-
     """
     longest_first = sorted(range(len(lengths)), key=lambda index: -lengths[index])
     by_length = [list(group) for _, group in groupby(longest_first, key=lengths.__getitem__)]

@@ -28,7 +28,6 @@ def can_decode(model: Any) -> bool:
     Args:
         model: A causal language model, not wrapped by PEFT, that supports padding
             (`efface.packing.support.packing_unsupported_reason` is None).
-
     """
     model_class, mixin = type(model), GenerationMixin
     if any(getattr(model_class, name, None) is not getattr(mixin, name, None) for name in _OVERRIDDEN):
@@ -53,7 +52,6 @@ def greedy_decode(
 
     Returns:
         The new token ids of each prompt, in the same order, without the stop token.
-
     """
     outputs: list[list[int]] = [[] for _ in prompts]
     rows, batch = list(range(len(prompts))), _Batch(model, prompts, max_new_tokens)
@@ -87,7 +85,6 @@ def transformers_decode(
 
     Returns:
         The new token ids of each prompt, in the same order, without the stop token.
-
     """
     pad_id = stop_ids[0]  # any valid id: the mask hides it in the prompt, and outputs are cut at it
     ids_BT, mask_BT = _left_pad(prompts, pad_id)

@@ -47,7 +47,6 @@ def open_judges(config: EvaluateConfig, device: torch.device | str) -> Judges:
 
     Raises:
         EffaceError: When any other model cannot be loaded, or the judge is not an NLI model.
-
     """
     missing: dict[Metric, str] = {}
     embedder: Embedder | None = None
@@ -71,7 +70,6 @@ def embedder_model(name: str) -> str | None:
 
     Returns:
         A folder or hub name; None when no model is loaded from either.
-
     """
     if name in ("none", "offline"):
         return None
@@ -90,7 +88,6 @@ def judge_model(name: str) -> str | None:
 
     Returns:
         A folder or hub name; None when no model is loaded from either.
-
     """
     if name in ("none", KeyFactJudge.name):
         return None

@@ -24,7 +24,6 @@ class KeyFactJudge:
 
         Returns:
             `entailment` or `neutral` for each claim; without a key fact, no label and the reason.
-
         """
         return [_verdict(claim) for claim in claims]
 

@@ -18,7 +18,6 @@ def cache_elements_per_token(model_config: Any) -> int:
 
     Returns:
         Elements of keys and values in all layers; 0 for a model that is not known to have a KV cache.
-
     """
     config = model_config.get_text_config()
     query_heads = getattr(config, "num_attention_heads", None)
@@ -46,7 +45,6 @@ def max_cache_tokens_for(
 
     Returns:
         Most tokens in the cache.
-
     """
     if setting is not None:
         return setting

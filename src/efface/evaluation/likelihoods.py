@@ -34,7 +34,6 @@ def likelihoods(model: Any, questions: Sequence[EncodedQuestion], *, max_tokens_
 
     Raises:
         EffaceError: When a log-probability is not finite: no score can be computed from it.
-
     """
     sequences = [answer for question in questions for answer in question.answers]
     logprobs = iter(answer_logprobs(model, sequences, max_tokens_per_forward=max_tokens_per_forward))

@@ -58,7 +58,6 @@ class NliJudge:
 
         Raises:
             EffaceError: When the model's labels are not those of NLI.
-
         """
         from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, pipeline
 
@@ -83,7 +82,6 @@ class NliJudge:
 
         Returns:
             A label for each claim, in the same order.
-
         """
         pairs = [_pair(claim) for claim in claims]
         by_length = sorted(range(len(pairs)), key=lambda index: -sum(map(len, pairs[index].values())))

@@ -18,7 +18,6 @@ def write_record_sets(folder: Path, records: Mapping[str, Sequence[Record]]) -> 
 
     Raises:
         EffaceError: When the folder has records of other sets, which would be read back as this model's.
-
     """
     other_sets = sorted(path.name for path in folder.glob("*.jsonl") if path.stem not in records)
     if other_sets:
@@ -40,7 +39,6 @@ def read_record_sets(folder: Path) -> dict[str, list[Record]]:
 
     Raises:
         EffaceError: When the folder has no records or a file is damaged.
-
     """
     paths = sorted(folder.glob("*.jsonl"))
     if not paths:

@@ -1,1 +1,1 @@
-"""Several models side by side: intervals, ranks, differences. No torch."""
+"""Compare several models: confidence intervals, ranks, differences. No torch."""

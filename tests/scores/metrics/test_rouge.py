@@ -4,10 +4,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 
-from efface.scores.metrics.rouge import common_length, rouge, rouge_l_recall
-from efface.scores.question import MetricInputs, Missing
+from efface.scores.metric_inputs import MetricInputs, Missing
+from efface.scores.metrics.rouge import common_subsequence_length, rouge, rouge_l_recall
 
-THEIRS = RougeScorer(["rougeL"], use_stemmer=True)
+REFERENCE = RougeScorer(["rougeL"], use_stemmer=True)
 WORDS = st.sampled_from(["Running", "runs", "a", "b", "the", "flies", "flying", "é", "ß", "x1", "-", "it's", "\n", "İ"])
 TEXTS = st.lists(WORDS, max_size=90).map(" ".join) | st.text(max_size=40)
 
@@ -27,14 +27,14 @@ def test_words_are_stemmed_and_case_does_not_count() -> None:
     assert score("Running quickly!", "she runs quick") == 0.5  # running ~ runs; quickly -> quickli, not quick
 
 
-def test_logged_value_stands_in_only_for_texts() -> None:
+def test_the_logged_value_is_used_only_without_texts() -> None:
     assert rouge(MetricInputs(id="q", logged_rouge=0.25)) == 0.25
     assert rouge(MetricInputs(id="q", answer="a b", output="a", logged_rouge=0.25)) == 0.5
 
 
 def test_without_either_it_is_missing() -> None:
     assert rouge(MetricInputs(id="q", answer="a")) == Missing(
-        "neither the texts of answer and output nor a logged ROUGE are there"
+        "there are neither the texts of answer and output nor a logged ROUGE"
     )
     assert rouge(MetricInputs(id="q", missing={"rouge": "the power went out"})) == Missing("the power went out")
 
@@ -46,15 +46,15 @@ def test_an_answer_in_another_script_is_missing_and_not_zero() -> None:
 
 @given(answer=TEXTS, output=TEXTS)
 def test_numbers_are_those_of_rouge_score(answer: str, output: str) -> None:
-    assert rouge_l_recall(answer, output) == THEIRS.score(answer, output)["rougeL"].recall
+    assert rouge_l_recall(answer, output) == REFERENCE.score(answer, output)["rougeL"].recall
 
 
 @given(one=st.lists(st.sampled_from("abc"), max_size=80), other=st.lists(st.sampled_from("abc"), max_size=80))
-def test_common_length_is_that_of_the_table(one: list[str], other: list[str]) -> None:
+def test_common_subsequence_length_is_that_of_the_table(one: list[str], other: list[str]) -> None:
     lengths = [0] * (len(other) + 1)
     for token in one:
         row = [0]
-        for place, said in enumerate(other):
-            row.append(lengths[place] + 1 if token == said else max(lengths[place + 1], row[-1]))
+        for index, other_token in enumerate(other):
+            row.append(lengths[index] + 1 if token == other_token else max(lengths[index + 1], row[-1]))
         lengths = row
-    assert common_length(one, other) == lengths[-1]
+    assert common_subsequence_length(one, other) == lengths[-1]

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from efface.scores.metric_inputs import MetricInputs, Missing
 from efface.scores.metrics.token_entropy import normalized_entropy, token_entropy
-from efface.scores.question import MetricInputs, Missing
 
 
 def test_by_hand() -> None:

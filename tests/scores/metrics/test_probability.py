@@ -4,8 +4,8 @@ import math
 
 import pytest
 
+from efface.scores.metric_inputs import MetricInputs, Missing
 from efface.scores.metrics.probability import probability
-from efface.scores.question import MetricInputs, Missing
 
 NONE = -math.inf
 """log_epsilon of a definition that adds nothing."""

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from efface.scores.metric_inputs import MetricInputs, Missing
 from efface.scores.metrics.entailment import entailment
-from efface.scores.question import MetricInputs, Missing
 
 
 @pytest.mark.parametrize(

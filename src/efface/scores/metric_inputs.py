@@ -1,4 +1,4 @@
-"""One question as all metrics see it, made by `records.py` from a `Record` or by `foreign.py` from an eval log."""
+"""The inputs of all metrics for one question, made by `from_records.py` or, of an eval log, by `from_tofu_log.py`."""
 
 from __future__ import annotations
 
@@ -8,38 +8,40 @@ from dataclasses import dataclass, field
 from efface.artifacts import Metric
 
 LABELS = ("entailment", "neutral", "contradiction", "none")
-"""What a judge may say; logs hold `none` where ROUGE already ruled entailment out."""
+"""Labels of a judge; logs have `none` where ROUGE already rules entailment out."""
 
 ROUNDING = 1e-3
 """How far half-precision sums may push a cosine above 1 or a log-probability above 0."""
 
 LOWEST_LOGP = -1e39
-"""Below what float32, the widest type models run in, can hold: no log-probability, and sums would overflow."""
+"""Below the range of float32, the widest dtype of models: lower numbers are damaged, and their sums would overflow."""
 
 
 @dataclass(frozen=True)
 class Missing:
-    """Stands where a number would be, and says why there is none."""
+    """In place of a number that cannot be computed: the reason."""
 
     reason: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class MetricInputs:
-    """What one model said and believes about one question; None where the source does not say.
+    """A model's output and likelihoods for one question; None where the source does not have them.
 
-    Log-probabilities are natural logs, averaged over the tokens of one answer. Raises `ValueError` for numbers
-    that are not finite or out of range, and for labels that no judge gives.
+    Log-probabilities are natural logs, averaged over the tokens of one answer.
+
+    Raises:
+        ValueError: When a number is not finite or out of range, or a label is not one of `LABELS`.
     """
 
     id: str
     output: str | None = None
     answer: str | None = None
     logged_rouge: float | None = None
-    """ROUGE-L recall as the source has it, read only where it lacks the texts."""
+    """ROUGE-L recall from the source, read only where it does not have the texts."""
     answer_logp: float | None = None
     paraphrase_logp: float | None = None
-    """Of the right answer in the truth ratio: the paraphrase, or `answer` in data without paraphrases."""
+    """Of the correct answer in the truth ratio: the paraphrase, or `answer` in data without paraphrases."""
     perturbed_logps: tuple[float, ...] = ()
     """Of each wrong answer."""
     token_entropy: float | None = None
@@ -49,9 +51,9 @@ class MetricInputs:
     embedder: str | None = None
     judge: str | None = None
     missing: Mapping[Metric, str] = field(default_factory=dict)
-    """Why a metric cannot be made, in the source's own words."""
+    """Why a metric cannot be computed, as the source says."""
     custom: Mapping[str, float | Missing] = field(default_factory=dict)
-    """The user's own metrics by name, where a record was there to make them from."""
+    """Custom metrics by name, where they were computed from a record."""
 
     def __post_init__(self) -> None:
         for logp in (self.answer_logp, self.paraphrase_logp, *self.perturbed_logps):
@@ -61,14 +63,24 @@ class MetricInputs:
         check_range("the token entropy", self.token_entropy, -ROUNDING, 1 + ROUNDING)
         check_range("the logged ROUGE", self.logged_rouge, 0, 1)
         if self.label is not None and self.label not in LABELS:
-            raise ValueError(f"{self.label!r} is no entailment label (allowed: {', '.join(LABELS)})")
+            raise ValueError(f"{self.label!r} is not an entailment label (allowed: {', '.join(LABELS)})")
 
-    def lacks(self, metric: Metric, otherwise: str) -> Missing:
-        """Why `metric` is missing here: the source's reason, or else `otherwise`."""
-        return Missing(self.missing.get(metric, otherwise))
+    def explain_missing(self, metric: Metric, default: str) -> Missing:
+        """Why `metric` is missing: the source's reason, or `default` where it has none."""
+        return Missing(self.missing.get(metric, default))
 
 
 def check_range(name: str, value: float | None, low: float, high: float) -> None:
-    """Raise `ValueError` for a number that is not finite or not between `low` and `high`."""
-    if value is not None and not low <= value <= high:  # NaN compares false, and is refused with the rest
+    """Check a number.
+
+    Args:
+        name: What it is, for the message.
+        value: The number; None passes.
+        low: Lowest allowed value.
+        high: Highest allowed value.
+
+    Raises:
+        ValueError: When it is not finite or out of range.
+    """
+    if value is not None and not low <= value <= high:  # comparisons with NaN are false: it is refused, too
         raise ValueError(f"{name} is {value}, which is not between {low:g} and {high:g}")

@@ -1,4 +1,4 @@
-"""Which questions changed."""
+"""Questions that two models answer differently."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from support.answered import answered, values_of
 NAMES = ("retain", "forget")
 
 
-def test_the_means_of_what_is_known_are_those_of_the_scores() -> None:
+def test_means_over_the_forget_set_are_those_of_the_scores() -> None:
     one, other = answered(1, names=NAMES), answered(2, names=NAMES)
     found = differences(values_of(one), values_of(other), CLOSER_LOOK)
     assert len(found) == 14
@@ -25,7 +25,7 @@ def test_the_means_of_what_is_known_are_those_of_the_scores() -> None:
     assert changes == sorted(changes, reverse=True)
 
 
-def test_one_question_that_changed_stands_first() -> None:
+def test_the_largest_change_is_first() -> None:
     one = answered(1, names=NAMES)
     row = one["forget"][3]
     now = row.model_copy(update={"output": row.answer, "cosine_answer": 1.0, "answer_logprobs": [0.0]})
@@ -39,7 +39,7 @@ def test_one_question_that_changed_stands_first() -> None:
     assert not any(each.to_forget for each in rest if each.set == "retain")
 
 
-def test_metrics_are_those_that_both_have() -> None:
+def test_only_metrics_of_both_models_are_compared() -> None:
     one, other = answered(1, names=NAMES), answered(2, names=NAMES, judge=None, entailment_label=None)
     for each in differences(values_of(one), values_of(other), CLOSER_LOOK):
         assert "entailment" not in each.first.metrics
@@ -47,12 +47,12 @@ def test_metrics_are_those_that_both_have() -> None:
         assert each.first.knows == pytest.approx(sum(each.first.metrics.values()) / len(each.first.metrics))
 
 
-def test_without_efficacy_rouge_and_probability_tell_a_leak() -> None:
+def test_without_efficacy_rouge_and_probability_show_a_leak() -> None:
     models = [values_of(answered(seed, names=NAMES), TOFU) for seed in (1, 2)]
     metrics = {each.set: set(each.first.metrics) for each in differences(*models, TOFU)}
     assert metrics == {"retain": {"rouge", "probability", "truth_ratio"}, "forget": {"rouge", "probability"}}
 
 
-def test_what_does_not_compare_is_refused() -> None:
-    with pytest.raises(EffaceError, match="do not compare: the second one has 8 questions and not 7 on retain"):
+def test_models_that_are_not_comparable_are_refused() -> None:
+    with pytest.raises(EffaceError, match="not comparable: the second one has 8 questions and not 7 on retain"):
         differences(values_of(answered(1)), values_of(answered(2, 8)), CLOSER_LOOK)

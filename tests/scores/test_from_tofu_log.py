@@ -21,7 +21,7 @@ def test_keys_and_lists_read_the_same(make_block: Block, write_log: Write) -> No
     keyed = read_log(write_log({"eval_log.json": block}))
     listed = read_log(write_log({"eval_log.json": {name: list(column.values()) for name, column in block.items()}}))
     assert keyed == listed
-    assert [question.id for question in keyed["retain"]] == ["0", "1"]
+    assert [inputs.id for inputs in keyed["retain"]] == ["0", "1"]
 
 
 def test_indices_are_sorted_as_numbers(make_block: Block, write_log: Write) -> None:
@@ -35,7 +35,7 @@ def test_indices_are_sorted_as_numbers(make_block: Block, write_log: Write) -> N
     ]
 
 
-def test_columns_are_matched_by_index_and_not_by_place(make_block: Block, write_log: Write) -> None:
+def test_columns_are_matched_by_index_and_not_by_order(make_block: Block, write_log: Write) -> None:
     swapped = make_block(avg_gt_loss={"1": 1.0, "0": 3.0})
     (questions,) = read_log(write_log({"eval_log.json": swapped})).values()
     assert [question.answer_logp for question in questions] == [-3.0, -1.0]
@@ -67,22 +67,22 @@ def test_a_log_of_the_papers_code(make_block: Block, write_log: Write) -> None:
     assert scores["embedder"] is scores["judge"] is None
 
 
-def test_the_paper_needs_a_cosine_that_logs_lack(make_block: Block, write_log: Write) -> None:
+def test_logs_have_no_cosine_for_the_definition_paper(make_block: Block, write_log: Write) -> None:
     log = write_log({"eval_log.json": make_block(cosine_similarity=[0.5, 0.5])})
     scores = score_path(log, definition="paper")
     assert scores["sets"]["retain"]["cosine_similarity"] is None
     assert scores["missing"]["cosine_similarity"] == (
-        "retain: no cosine of the output with the output before unlearning is there"
+        "retain: there is no cosine of the output with the output before unlearning"
     )
 
 
-def test_logged_rouge_serves_where_texts_lack(make_block: Block, write_log: Write) -> None:
+def test_logged_rouge_is_used_without_texts(make_block: Block, write_log: Write) -> None:
     block = make_block(rougeL_recall=[0.25, 0.75])
     del block["generated_text"]
     assert score_path(write_log({"eval_log.json": block}))["sets"]["retain"]["rouge"] == 0.5
 
 
-def test_a_column_that_lacks_is_missing_and_says_so(make_block: Block, write_log: Write) -> None:
+def test_metrics_of_a_missing_column_are_missing_with_a_reason(make_block: Block, write_log: Write) -> None:
     block = make_block()
     del block["average_perturb_loss"]
     scores = score_path(write_log({"eval_real_author_wo_options.json": block, "eval_log_forget.json": make_block()}))
@@ -92,7 +92,7 @@ def test_a_column_that_lacks_is_missing_and_says_so(make_block: Block, write_log
     assert scores["partial"]["metrics"] == ["rouge"]
 
 
-def test_half_a_metric_is_missing_with_counts(make_block: Block, write_log: Write) -> None:
+def test_a_metric_of_some_questions_is_missing_with_counts(make_block: Block, write_log: Write) -> None:
     log = write_log({"eval_log.json": make_block(average_perturb_loss=[[1.0], []])})
     scores = score_path(log)
     assert scores["sets"]["retain"]["truth_ratio"] is None
@@ -102,7 +102,7 @@ def test_half_a_metric_is_missing_with_counts(make_block: Block, write_log: Writ
 
 
 @pytest.mark.parametrize(
-    ("columns", "sentence"),
+    ("columns", "named"),
     [
         ({"avg_gt_loss": [0.1]}, "avg_gt_loss has 1 questions and generated_text 2, or not the same indices; write"),
         ({"avg_gt_loss": {"0": 0.1, "2": 0.1}}, "or not the same indices; write the log again"),
@@ -113,8 +113,8 @@ def test_half_a_metric_is_missing_with_counts(make_block: Block, write_log: Writ
         ({"avg_gt_loss": [float("inf"), 0.1]}, "question 0: a finite number is expected, not inf"),
         ({"avg_gt_loss": [10**400, 0.1]}, "question 0: a finite number is expected, not inf"),
         ({"avg_gt_loss": [-5, 0.1]}, "avg_gt_loss, question 0: a loss is -5.0, which is not between -0.001 and 1e+39"),
-        ({"avg_gt_loss": {"zero": 0.1, "1": 0.1}}, "'zero' is no question's index; use whole numbers as keys"),
-        ({"avg_gt_loss": {"1": 0.1, "01": 0.1}}, "question 1 comes twice; keep one entry for each"),
+        ({"avg_gt_loss": {"zero": 0.1, "1": 0.1}}, "'zero' is not the index of a question; use whole numbers as keys"),
+        ({"avg_gt_loss": {"1": 0.1, "01": 0.1}}, "question 1 is repeated; keep one entry for each"),
         ({"avg_gt_loss": "0.1"}, "a column is a list or an object keyed by index, not '0.1'"),
         ({"average_perturb_loss": [1.0, 2.0]}, "a list of losses, one for each wrong answer, is expected, not 1.0"),
         ({"average_perturb_loss": [[1.0], [None]]}, "question 1: a number is expected, not None"),
@@ -126,30 +126,33 @@ def test_half_a_metric_is_missing_with_counts(make_block: Block, write_log: Writ
         ({"rougeL_recall": [1.5, 0]}, "question 0: the logged ROUGE is 1.5, which is not between 0 and 1"),
         ({"cosine_similarity": [0.5, 7]}, "question 1: a cosine is 7.0"),
         ({"token_entropy": [0.5, 2]}, "question 1: the token entropy is 2.0"),
-        ({"entailment_labels": ["LABEL_0", "none"]}, "question 0: 'label_0' is no entailment label (allowed: entail"),
+        (
+            {"entailment_labels": ["LABEL_0", "none"]},
+            "question 0: 'label_0' is not an entailment label (allowed: entail",
+        ),
         ({"entailment_labels": [1, 0]}, "question 0: an entailment label is a text, not 1"),
     ],
 )
-def test_damaged_columns(make_block: Block, write_log: Write, columns: dict[str, Any], sentence: str) -> None:
+def test_damaged_columns(make_block: Block, write_log: Write, columns: dict[str, Any], named: str) -> None:
     path = write_log({"eval_log.json": make_block(**columns)})
-    with pytest.raises(EffaceError, match=re.escape(sentence)) as error:
+    with pytest.raises(EffaceError, match=re.escape(named)) as error:
         score_path(path)
     assert str(error.value).startswith(f"{path}, eval_log.json")
 
 
 @pytest.mark.parametrize(
-    ("log", "sentence"),
+    ("log", "named"),
     [
-        ([1, 2], "a log is an object with a set or more, not [1, 2]; give an eval_log_aggregated.json"),
-        ({}, "a log is an object with a set or more, not {}"),
-        ({"eval_log": {}}, "'eval_log' is no set of a TOFU eval log; did you mean 'eval_log.json'?"),
+        ([1, 2], "a log is an object with at least one set, not [1, 2]; give an eval_log_aggregated.json"),
+        ({}, "a log is an object with at least one set, not {}"),
+        ({"eval_log": {}}, "'eval_log' is not a set of a TOFU eval log; did you mean 'eval_log.json'?"),
         ({"eval_log.json": 3}, "eval_log.json: a set is an object of columns, not 3"),
-        ({"eval_log.json": {"loss": [1.0]}}, "eval_log.json: none of the columns generated_text,"),
+        ({"eval_log.json": {"loss": [1.0]}}, "eval_log.json: it has none of the columns generated_text,"),
         ({"eval_log.json": {"avg_gt_loss": []}}, "eval_log.json: the set has no questions"),
     ],
 )
-def test_json_of_another_shape(write_log: Write, log: Any, sentence: str) -> None:
-    with pytest.raises(EffaceError, match=re.escape(sentence)):
+def test_json_of_another_shape(write_log: Write, log: Any, named: str) -> None:
+    with pytest.raises(EffaceError, match=re.escape(named)):
         score_path(write_log(log))
 
 

@@ -5,8 +5,8 @@ import math
 import pytest
 
 from efface.scores.definitions import CLOSER_LOOK, OPEN_UNLEARNING, PAPER, TOFU, Definition
+from efface.scores.metric_inputs import MetricInputs, Missing
 from efface.scores.metrics.truth_ratio import truth_ratio
-from efface.scores.question import MetricInputs, Missing
 
 
 def score(definition: Definition, right: float, *wrongs: float, forget: bool) -> float | Missing:
@@ -24,23 +24,23 @@ def logs(*probabilities: float) -> list[float]:
 
 
 @pytest.mark.parametrize(
-    ("definition", "kept", "forget"),
+    ("definition", "retain", "forget"),
     [
-        # right 0.5; wrong 0.1 and 0.4: geometric mean 0.2 -> r = 0.4; arithmetic mean 0.25 -> r = 0.5
+        # correct 0.5; wrong 0.1 and 0.4: geometric mean 0.2 -> r = 0.4; arithmetic mean 0.25 -> r = 0.5
         (CLOSER_LOOK, 0.6, 0.6),
         (PAPER, 0.5, 0.5),
         (TOFU, 0.6, 0.4),
         (OPEN_UNLEARNING, 0.6, 0.4),
     ],
 )
-def test_right_answer_preferred(definition: Definition, kept: float, forget: float) -> None:
-    assert score(definition, *logs(0.5, 0.1, 0.4), forget=False) == pytest.approx(kept)
+def test_right_answer_preferred(definition: Definition, retain: float, forget: float) -> None:
+    assert score(definition, *logs(0.5, 0.1, 0.4), forget=False) == pytest.approx(retain)
     assert score(definition, *logs(0.5, 0.1, 0.4), forget=True) == pytest.approx(forget)
 
 
 @pytest.mark.parametrize(
     ("definition", "forget"),
-    # right 0.1; wrong 0.1 and 0.9: geometric mean 0.3 -> r = 3; arithmetic mean 0.5 -> r = 5
+    # correct 0.1; wrong 0.1 and 0.9: geometric mean 0.3 -> r = 3; arithmetic mean 0.5 -> r = 5
     [(CLOSER_LOOK, 2 / 3), (PAPER, 4 / 5), (TOFU, 1 / 3), (OPEN_UNLEARNING, 1 / 3)],
 )
 def test_wrong_answers_preferred(definition: Definition, forget: float) -> None:
@@ -49,9 +49,9 @@ def test_wrong_answers_preferred(definition: Definition, forget: float) -> None:
 
 
 def test_open_unlearning_adds_to_both_denominators() -> None:
-    # right 1e-10, wrong 4e-10: r = 4e-10 / (1e-10 + 1e-10) = 2, and 1 / (2 + 1e-10)
+    # correct 1e-10, wrong 4e-10: r = 4e-10 / (1e-10 + 1e-10) = 2, and 1 / (2 + 1e-10)
     assert score(OPEN_UNLEARNING, *logs(1e-10, 4e-10), forget=True) == pytest.approx(1 / (2 + 1e-10), rel=1e-12)
-    # right 3e-10, wrong 2e-10: r = 2 / 4
+    # correct 3e-10, wrong 2e-10: r = 2 / 4
     assert score(OPEN_UNLEARNING, *logs(3e-10, 2e-10), forget=False) == pytest.approx(0.5)
 
 
@@ -76,5 +76,5 @@ def test_missing() -> None:
     assert score(TOFU, -1.0, forget=True) == Missing("there are no wrong answers to compare with")
     no_paraphrase = MetricInputs(id="q", perturbed_logps=(-1.0,))
     assert truth_ratio(no_paraphrase, forget_form=None, wrong_answers="geometric", log_epsilon=-math.inf) == Missing(
-        "the paraphrased answer's log-probability is not there"
+        "there is no log-probability of the paraphrased answer"
     )

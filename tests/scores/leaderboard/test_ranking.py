@@ -1,4 +1,4 @@
-"""Ranks, what can be told apart, and the Pareto front."""
+"""Ranks, significant differences and Pareto optimality."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ KNOWS = {"answer_logprobs": [-0.1], "cosine_answer": 0.9, "entailment_label": "e
 FORGETS = {"answer_logprobs": [-3.0], "cosine_answer": 0.1, "entailment_label": "neutral"}
 
 
-def model(seed: int, kept: dict[str, object], forget: dict[str, object], n: int = 30) -> Sets:
-    sets = answered(seed, n, ("retain",), **kept) | answered(seed, n, ("forget",), **forget)
+def model(seed: int, retain: dict[str, object], forget: dict[str, object], n: int = 30) -> Sets:
+    sets = answered(seed, n, ("retain",), **retain) | answered(seed, n, ("forget",), **forget)
     return {name: [row.model_copy(update={"output": row.answer}) for row in rows] for name, rows in sets.items()}
 
 
@@ -40,7 +40,7 @@ def found() -> Board:
     )
 
 
-def test_rank_is_by_the_harmonic_mean_of_what_score_says(found: Board) -> None:
+def test_models_are_ranked_by_the_harmonic_mean(found: Board) -> None:
     plain = score_records(model(3, KNOWS, FORGETS), "closer-look")
     first = found.rows[0]
     assert first.name == "good"
@@ -58,10 +58,10 @@ def test_rank_is_by_the_harmonic_mean_of_what_score_says(found: Board) -> None:
     assert rouge is not None
     assert (rouge.low, rouge.value, rouge.high) == (1, 1, 1)
     assert found.questions == {"retain": 30, "forget": 30}
-    assert (found.partial, found.apart) == (None, None)
+    assert (found.partial, found.not_comparable_reason) == (None, None)
 
 
-def test_equal_models_share_a_rank_and_cannot_be_told_apart(found: Board) -> None:
+def test_equal_models_share_a_rank_and_do_not_differ_significantly(found: Board) -> None:
     ranks = {row.name: (row.rank, row.ranks) for row in found.rows}
     assert ranks["good"] == ranks["twin"] == (1, (1, 2))
     assert sorted(rank for rank, _ in ranks.values() if rank) == [1, 1, 3, 4, 5]
@@ -70,8 +70,8 @@ def test_equal_models_share_a_rank_and_cannot_be_told_apart(found: Board) -> Non
     assert len(found.pairs) == 10
 
 
-def test_a_paired_difference_is_surer_than_two_intervals() -> None:
-    """Whose questions are hard for both: their intervals overlap, that of their difference leaves 0 out."""
+def test_a_paired_difference_is_more_precise_than_two_intervals() -> None:
+    """The same questions are hard for both: their intervals overlap, and that of their difference excludes 0."""
     one = answered(4, 60)
     worse = {
         name: [row.model_copy(update={"answer_logprobs": [x - 0.05 for x in row.answer_logprobs]}) for row in rows]
@@ -90,8 +90,8 @@ def test_a_paired_difference_is_surer_than_two_intervals() -> None:
     assert pair.difference.high < 0
 
 
-def test_front_is_what_no_other_beats_in_both(found: Board) -> None:
-    """The one before equals the good one in utility, the weak one in efficacy; the collapsed one has most efficacy."""
+def test_pareto_optimal_models(found: Board) -> None:
+    """`before` equals `good` in utility, `weak` equals it in efficacy; `collapsed` has the highest efficacy."""
     rows = {row.name: row for row in found.rows}
     utility = {name: row.model_utility.value for name, row in rows.items() if row.model_utility}
     efficacy = {name: row.forget_efficacy.value for name, row in rows.items() if row.forget_efficacy}
@@ -103,7 +103,7 @@ def test_front_is_what_no_other_beats_in_both(found: Board) -> None:
     }  # fmt: skip
 
 
-def test_partial_where_one_model_lacks_a_metric() -> None:
+def test_aggregates_are_partial_if_one_model_has_not_all_metrics() -> None:
     found = ranked({"whole": answered(1), "no judge": answered(2, entailment_label=None, judge=None)})
     assert found.partial == ["rouge", "probability", "truth_ratio", "token_entropy", "cosine_similarity"]
     plain = score_records(answered(2, entailment_label=None, judge=None), "closer-look").partial
@@ -126,7 +126,7 @@ def test_without_efficacy_there_are_no_ranks() -> None:
     assert found.rows[0].model_utility is not None
 
 
-def test_a_lone_forget_set_is_shown_without_ranks() -> None:
+def test_a_forget_set_alone_has_no_ranks() -> None:
     found = ranked({"a": answered(1, names=("forget",))})
     (row,) = found.rows
     assert (row.rank, row.model_utility) == (None, None)
@@ -135,6 +135,6 @@ def test_a_lone_forget_set_is_shown_without_ranks() -> None:
 
 def test_the_order_of_records_does_not_matter() -> None:
     one, other = answered(1, 20), answered(2, 20)
-    turned = {name: rows[::-1] for name, rows in other.items()}
-    straight, shuffled = ranked({"one": one, "other": other}), ranked({"one": one, "other": turned})
+    reversed_ = {name: rows[::-1] for name, rows in other.items()}
+    straight, shuffled = ranked({"one": one, "other": other}), ranked({"one": one, "other": reversed_})
     assert shuffled == straight

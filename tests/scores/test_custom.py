@@ -1,4 +1,4 @@
-"""Metrics of the user's own: their mean beside the six, never in an aggregate, and none where there is none."""
+"""Custom metrics: their means are reported next to the six, and no aggregate includes them."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class Length(RecordMetric):
         return len(record.output) or None
 
 
-def giving(value: Any) -> RecordMetric:
-    """A metric that gives `value`, or raises it."""
+def returning(value: Any) -> RecordMetric:
+    """A metric that returns `value`, or raises it."""
 
     class Odd(RecordMetric):
         name = "odd"
@@ -58,7 +58,7 @@ def test_means_and_why_one_is_missing(records: dict[str, list[Record]]) -> None:
         "retain": {"length": 3.0},
         "forget": {"length": None},
     }
-    assert scores.missing["length"] == "forget (1 of 2 questions, first forget/1): the metric gives none"
+    assert scores.missing["length"] == "forget (1 of 2 questions, first forget/1): the metric returns None"
 
 
 def test_nothing_else_changes(records: dict[str, list[Record]]) -> None:
@@ -71,35 +71,37 @@ def test_nothing_else_changes(records: dict[str, list[Record]]) -> None:
     assert whole == without
 
 
-def test_scores_with_and_without_come_back_from_json() -> None:
+def test_scores_with_and_without_survive_json() -> None:
     plain = SetScores(n=1, **dict.fromkeys(METRICS, 0.5))
-    mine = plain.model_copy(update={"custom": {"length": 3.0, "odd": None}})
-    for scores in (plain, mine):
+    custom = plain.model_copy(update={"custom": {"length": 3.0, "odd": None}})
+    for scores in (plain, custom):
         assert SetScores.model_validate_json(scores.model_dump_json()) == scores
     assert "custom" not in json.loads(plain.model_dump_json())
 
 
 @pytest.mark.parametrize(("value", "number"), [(True, 1.0), (3, 3.0), (-2.5, -2.5)])
-def test_numbers_of_every_kind(records: dict[str, list[Record]], value: object, number: float) -> None:
-    assert score_records(records, "tofu", [giving(value)]).sets["forget"].custom == {"odd": number}
+def test_numbers_of_every_type(records: dict[str, list[Record]], value: object, number: float) -> None:
+    assert score_records(records, "tofu", [returning(value)]).sets["forget"].custom == {"odd": number}
 
 
 @pytest.mark.parametrize(
     ("value", "problem"),
     [
         (KeyError("answer"), "it failed (KeyError: 'answer'); correct its method score"),
-        (float("nan"), "it gave nan; let it return a finite number, or None for none"),
-        (float("inf"), "it gave inf"),
-        ("much", "it gave 'much'"),
-        ([0.5], "it gave [0.5]"),
+        (float("nan"), "it returned nan; return a finite number, or None"),
+        (float("inf"), "it returned inf"),
+        ("much", "it returned 'much'"),
+        ([0.5], "it returned [0.5]"),
     ],
 )
-def test_a_metric_that_fails(records: dict[str, list[Record]], value: object, problem: str) -> None:
+def test_a_metric_that_fails_or_returns_no_number(
+    records: dict[str, list[Record]], value: object, problem: str
+) -> None:
     with pytest.raises(EffaceError, match=re.escape(f"metric 'odd', set retain, question retain/0: {problem}")):
-        score_records(records, "closer-look", [giving(value)])
+        score_records(records, "closer-look", [returning(value)])
 
 
-def test_score_path_takes_them_for_records(records: dict[str, list[Record]], tmp_path: Path) -> None:
+def test_score_path_applies_them_to_records(records: dict[str, list[Record]], tmp_path: Path) -> None:
     for name, rows in records.items():
         write_records(tmp_path / "records" / "after" / f"{name}.jsonl", rows)
     scores = score_path(tmp_path, metrics=[Length()], against=tmp_path)
@@ -107,7 +109,7 @@ def test_score_path_takes_them_for_records(records: dict[str, list[Record]], tmp
     assert "custom" not in score_path(tmp_path)["sets"]["retain"]
 
 
-def test_a_foreign_log_has_none(make_block: Callable[..., Any], write_log: Callable[[Any], Path]) -> None:
+def test_an_eval_log_has_none(make_block: Callable[..., Any], write_log: Callable[[Any], Path]) -> None:
     scores = score_path(write_log({"eval_log_forget.json": make_block()}), metrics=[Length()])
     assert scores["sets"]["forget"]["custom"] == {"length": None}
     assert (
