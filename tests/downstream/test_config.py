@@ -11,13 +11,13 @@ from efface.downstream.config import DownstreamConfig
 from efface.errors import EffaceError
 
 
-def given(*pairs: str) -> DownstreamConfig:
+def parsed(*pairs: str) -> DownstreamConfig:
     """The settings of `efface downstream model=m PAIRS`."""
     return validate_config(DownstreamRunConfig, {"model": "m", **parse_pairs(pairs, DownstreamRunConfig)}).downstream
 
 
 def test_the_papers_tasks_and_metrics_are_the_default():
-    config = given()
+    config = parsed()
     assert config.tasks == ("arc_challenge", "mmlu", "truthfulqa_mc1", "triviaqa", "gsm8k")
     assert [config.metric(task) for task in config.tasks] == [
         "acc_norm",
@@ -31,26 +31,26 @@ def test_the_papers_tasks_and_metrics_are_the_default():
 
 @pytest.mark.parametrize("text", ["arc_easy,gsm8k", "[arc_easy, gsm8k]", "arc_easy, gsm8k"])
 def test_tasks_on_the_command_line(text):
-    assert given(f"downstream.tasks={text}").tasks == ("arc_easy", "gsm8k")
+    assert parsed(f"downstream.tasks={text}").tasks == ("arc_easy", "gsm8k")
 
 
 def test_metrics_on_the_command_line():
-    config = given("downstream.tasks=gsm8k", "downstream.metrics={gsm8k: 'exact_match,strict-match'}")
+    config = parsed("downstream.tasks=gsm8k", "downstream.metrics={gsm8k: 'exact_match,strict-match'}")
     assert config.metric("gsm8k") == "exact_match,strict-match"
 
 
-def asked(*pairs: str) -> DownstreamConfig | None:
+def run_settings(*pairs: str) -> DownstreamConfig | None:
     """The settings of `efface run real-world method=me+gd model=m PAIRS`."""
     return run_config("real-world", ["method=me+gd", "model=m", *pairs]).downstream
 
 
-def test_a_run_asks_for_them_with_one_word(tmp_path):
-    assert asked() is None
-    assert asked("downstream=true") == DownstreamConfig()
-    assert asked("downstream.tasks=gsm8k") == asked("downstream=true", "downstream.tasks=gsm8k")
-    assert asked("downstream.limit=9", "downstream=false") is None
+def test_a_run_scores_them_with_downstream_true(tmp_path):
+    assert run_settings() is None
+    assert run_settings("downstream=true") == DownstreamConfig()
+    assert run_settings("downstream.tasks=gsm8k") == run_settings("downstream=true", "downstream.tasks=gsm8k")
+    assert run_settings("downstream.limit=9", "downstream=false") is None
     with pytest.raises(EffaceError, match="downstream='gsm8k': it holds settings of its own; give them as downstream"):
-        asked("downstream=gsm8k")
+        run_settings("downstream=gsm8k")
     (tmp_path / "mine.yaml").write_text(to_yaml(run_config("real-world", ["method=ga", "model=m", "downstream=true"])))
     assert read_yaml(tmp_path / "mine.yaml")["downstream"]["tasks"] == list(DownstreamConfig().tasks)
     assert run_config(str(tmp_path / "mine.yaml"), []).downstream == DownstreamConfig()
@@ -62,12 +62,12 @@ def test_a_run_asks_for_them_with_one_word(tmp_path):
         (["downstream.tasks=gsm8k,gsm8k"], "downstream.tasks: names gsm8k twice; name each task once"),
         (
             ["downstream.tasks=[]"],
-            "downstream.tasks: names a task that is empty, or none; leave it out for arc_challenge",
+            "downstream.tasks: has an empty name or no task; leave it out for arc_challenge",
         ),
-        (["downstream.tasks=gsm8k,"], "downstream.tasks: names a task that is empty, or none"),
+        (["downstream.tasks=gsm8k,"], "downstream.tasks: has an empty name or no task"),
         (
             ["downstream.metrics={gsm: acc}"],
-            "downstream.metrics: gsm is none of the tasks; they are arc_challenge, mmlu",
+            "downstream.metrics: gsm is not one of the tasks; they are arc_challenge, mmlu",
         ),
         (["downstream.limit=0"], "downstream.limit=0: input should be greater than 0"),
         (["downstream.batch_size=0"], "downstream.batch_size=0: input should be greater than 0"),
@@ -75,7 +75,7 @@ def test_a_run_asks_for_them_with_one_word(tmp_path):
         (["downstream.taks=gsm8k"], "unknown key 'downstream.taks'; did you mean 'downstream.tasks'?"),
     ],
 )
-def test_wrong_settings(pairs, sentence):
+def test_wrong_settings_are_refused(pairs, sentence):
     with pytest.raises(EffaceError) as raised:
-        given(*pairs)
+        parsed(*pairs)
     assert str(raised.value).startswith(sentence)
