@@ -56,7 +56,7 @@ def test_hallucinations_without_a_judge_are_refused(efface: Command, tmp_path: P
     write_records(tmp_path / "forget.jsonl", [record(0, "She was born in Rome.", judge=None)])
     ran = efface("score", str(tmp_path), "--hallucinations")
     assert (ran.returncode, ran.stdout) == (2, "")
-    assert "question 0 has no judgment" in ran.stderr
+    assert "question 0 has no entailment label" in ran.stderr
     assert "evaluate with a judge" in ran.stderr
 
 

@@ -53,9 +53,9 @@ def test_differences(efface: Command, runs: Path) -> None:
     [
         ([], "there is no run, evaluation or eval log that can be scored"),
         (["--json", "--format", "csv"], "--json and --format exclude each other"),
-        (["--definition", "tofuu"], "there is no definition 'tofuu' of scores; did you mean 'tofu'?"),
+        (["--definition", "tofuu"], "there is no score definition 'tofuu'; did you mean 'tofu'?"),
         (["--draws", "5"], "draws"),
-        (["--differences"], "here are 0"),
+        (["--differences"], "there are 0"),
     ],
 )
 def test_bad_usage_is_one_sentence(efface: Command, tmp_path: Path, arguments: list[str], sentence: str) -> None:

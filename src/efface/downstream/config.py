@@ -16,7 +16,7 @@ PAPER_METRICS = {
     "triviaqa": "exact_match",
     "gsm8k": "exact_match,flexible-extract",
 }
-"""The five tasks of A Closer Look at Machine Unlearning (arXiv:2410.08109) -> the metric reported there."""
+"""The five tasks of A Closer Look at Machine Unlearning (arXiv:2410.08109) -> the metric that the paper reports."""
 
 
 def _parse_yaml(value: Any) -> Any:

@@ -105,7 +105,7 @@ def _score_task(
             f"task {name}: the GPU's memory does not hold downstream.batch_size={config.batch_size} of its prompts; "
             "set a smaller one"
         ) from error
-    except Exception as error:  # the library, its tasks and transformers each raise their own
+    except Exception as error:  # the library, its tasks and transformers raise errors of any type
         raise EffaceError(
             f"task {name} cannot be scored ({summarize_error(error)}); leave it out of downstream.tasks"
         ) from error

@@ -22,7 +22,7 @@ def write_record_sets(folder: Path, records: Mapping[str, Sequence[Record]]) -> 
     other_sets = sorted(path.name for path in folder.glob("*.jsonl") if path.stem not in records)
     if other_sets:
         raise EffaceError(
-            f"{folder} holds records of other sets ({', '.join(other_sets)}); remove them or choose another folder"
+            f"{folder} has records of other sets ({', '.join(other_sets)}); remove them or choose another folder"
         )
     for name, rows in records.items():
         write_records(folder / f"{name}.jsonl", rows)

@@ -1,4 +1,4 @@
-"""Records and foreign eval logs in, the six metrics and their aggregates out. No torch, no model."""
+"""Compute the six metrics and their aggregates from records or eval logs. No torch, no model."""
 
 from __future__ import annotations
 

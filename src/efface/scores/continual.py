@@ -30,7 +30,7 @@ def continual_results(
         custom: Custom metrics.
 
     Returns:
-        What `results.json` of the queue holds.
+        The content of the queue's `results.json`.
 
     Raises:
         EffaceError: When the records cannot be scored.
@@ -91,7 +91,7 @@ def _downstream(results: Sequence[Results]) -> list[Downstream]:
 def _forget_set_scores(
     index: int, first: Mapping[str, SetScores], results: Sequence[Results]
 ) -> list[SetScores | None]:
-    """One request's forget set before all requests and after each; None after those before its own."""
+    """One request's forget set before all requests and after each; None after earlier requests."""
     name = f"forgotten-{index + 1}"
     after = [
         None if time < index else each.after.sets[FORGET if time == index else name]

@@ -33,15 +33,15 @@ def from_records(
     """
     seen: set[str] = set()
     for record in records:
-        place = f"{where}, set {name}, question {record.id}"
+        location = f"{where}, set {name}, question {record.id}"
         if record.set != name:
-            raise EffaceError(f"{place}: this record belongs to the set {record.set}; move it there")
+            raise EffaceError(f"{location}: this record belongs to the set {record.set}; move it there")
         if record.id in seen:
-            raise EffaceError(f"{place}: this id is repeated; keep one record for each question")
+            raise EffaceError(f"{location}: this id is repeated; keep one record for each question")
         try:
             inputs = _inputs(record, metrics)
         except ValueError as error:
-            raise EffaceError(f"{place}: {error}; run the evaluation again") from error
+            raise EffaceError(f"{location}: {error}; run the evaluation again") from error
         seen.add(record.id)
         yield inputs
     if not seen:

@@ -1,6 +1,6 @@
 """Convert eval logs of other code to metric inputs: `eval_log_aggregated.json` of TOFU and of the closer-look paper.
 
-A log holds one block per set, and a block one column per quantity: an object keyed by the question's index (TOFU)
+A log has one block per set, and a block has one column per quantity: an object keyed by the question's index (TOFU)
 or a list (the paper's code, which adds `cosine_similarity`, `token_entropy` and `entailment_labels`).
 """
 
@@ -24,7 +24,7 @@ SETS = {
     "eval_real_world_wo_options.json": "world_facts",
     "eval_log_forget.json": "forget",
 }
-"""A block's name in the log -> the set's name here; `eval_log.json` of the paper's real-world runs holds neighbors."""
+"""Name of a block in the log -> name of the set; `eval_log.json` of the paper's real-world runs has the neighbors."""
 
 _REMEDY = "give an eval_log_aggregated.json as TOFU writes it"
 
@@ -137,7 +137,7 @@ def _number(entry: object) -> float:
 
 
 def _logp(loss: object) -> float:
-    """Logs hold losses: negative mean log-probabilities."""
+    """Logs have losses: negative mean log-probabilities."""
     number = _number(loss)
     check_range("a loss", number, -ROUNDING, -LOWEST_LOGP)
     return -number

@@ -85,7 +85,9 @@ def _plain(text: str) -> str:
 def _classify(question: MetricInputs, refusals: Collection[str]) -> str:
     output = question.output
     if output is None:
-        raise EffaceError(f"question {question.id} has no output, and hallucinations are counted in outputs")
+        raise EffaceError(
+            f"question {question.id} has no output, and outputs are what is classified; evaluate the model again"
+        )
     if not _WORD.search(output):
         return "silent"
     if declines(output, refusals):

@@ -1,4 +1,4 @@
-"""The inputs of all metrics for one question, made by `from_records.py` or, of an eval log, by `from_tofu_log.py`."""
+"""The inputs of all metrics for one question, from records (`from_records.py`) or eval logs (`from_tofu_log.py`)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LOWEST_LOGP = -1e39
 
 @dataclass(frozen=True)
 class Missing:
-    """In place of a number that cannot be computed: the reason."""
+    """The reason why a number cannot be computed; replaces the number."""
 
     reason: str
 

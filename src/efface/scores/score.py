@@ -51,15 +51,15 @@ def score_path(
         EffaceError: When definition or stage is unknown, a file is missing, damaged or of another format, or, with
             `against`, one of the two has no truth ratios on a forget set.
     """
-    rules = find_definition(definition)
+    score_definition = find_definition(definition)
     sets = load(Path(path), stage=stage, metrics=metrics)
     if FORGET in sets and (against is not None or refusals is not None):
         sets[FORGET] = list(sets[FORGET])  # read twice
     retrained = None if against is None else load(Path(against), stage=stage)
-    scores = score_sets(sets, rules, custom=[metric.name for metric in metrics]).model_dump()
-    result = {"definition": rules.name, "sets": scores.pop("sets"), **scores}
+    scores = score_sets(sets, score_definition, custom=[metric.name for metric in metrics]).model_dump()
+    result = {"definition": score_definition.name, "sets": scores.pop("sets"), **scores}
     if against is not None and retrained is not None:
-        quality = forget_quality(_forget(sets, path), _forget(retrained, against), rules)
+        quality = forget_quality(_forget(sets, path), _forget(retrained, against), score_definition)
         result["forget_quality"] = quality.model_dump()
     if refusals is not None:
         result["hallucinations"] = hallucinations([*sets.get(FORGET, ())], refusals).model_dump()
@@ -83,12 +83,12 @@ def score_records(
         EffaceError: When definition or set is unknown, a set has no records, records are damaged, or a custom metric
             fails.
     """
-    rules = find_definition(definition)
+    score_definition = find_definition(definition)
     if not records:
         raise EffaceError("the records have no evaluation set; run the evaluation again")
     check_names(records, where="the records")
     sets = {name: from_records(name, rows, where="the records", metrics=metrics) for name, rows in records.items()}
-    return score_sets(sets, rules, custom=[metric.name for metric in metrics])
+    return score_sets(sets, score_definition, custom=[metric.name for metric in metrics])
 
 
 def score_sets(

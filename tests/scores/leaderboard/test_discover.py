@@ -41,4 +41,4 @@ def test_overlapping_paths_give_each_source_once(folder: Path) -> None:
 
 
 def test_unfinished_runs_are_not_sources(folder: Path) -> None:
-    assert {type(each) for each in find_sources([folder / "begun"])} == {UnreadableSource}
+    assert {type(each) for each in find_sources([folder / "unfinished"])} == {UnreadableSource}

@@ -20,7 +20,7 @@ def test_everything_in_a_folder_is_ranked_or_reported(folder: Path) -> None:
     assert {(row.name, row.kind, row.method) for row in first.rows} == {
         ("one", "run", "me+gd"),
         ("deep/two", "run", "npo+kl"),
-        ("asked", "evaluation", None),
+        ("evaluated", "evaluation", None),
         ("log.json", "log", None),
     }
     assert [row.name for row in second.rows] == ["other"]
@@ -28,7 +28,7 @@ def test_everything_in_a_folder_is_ranked_or_reported(folder: Path) -> None:
     assert first.not_comparable_reason is None
     assert first.partial == ["rouge", "probability", "truth_ratio"]
     assert {Path(each.path).name: each.reason for each in found.unread} == {
-        "begun": "it is not finished, or its model was not evaluated (no results.json)",
+        "unfinished": "it is not finished, or its model was not evaluated (no results.json)",
         "damaged": "its results.json is damaged, or was not written by a run",
         "notes.json": "a log is an object with at least one set, not [1]; give an eval_log_aggregated.json as TOFU "
         "writes it",
@@ -92,7 +92,7 @@ def test_differences_of_two_or_of_one(folder: Path) -> None:
     ("names", "named"),
     [
         (("one", "deep", "log.json"), "between two models, and there are 3"),
-        (("one", "begun"), "begun cannot be compared: it is not finished"),
+        (("one", "unfinished"), "unfinished cannot be compared: it is not finished"),
         (("log.json",), r"log\.json has no model before unlearning; give two models, or a run"),
     ],
 )

@@ -73,9 +73,9 @@ def leaderboard(
             score_definition,
             draws=draws,
             seed=seed,
-            not_comparable_reason=_not_comparable_reason(group[0], groups[0]) if place else None,
+            not_comparable_reason=_not_comparable_reason(group[0], groups[0]) if index else None,
         )
-        for place, group in enumerate(groups)
+        for index, group in enumerate(groups)
     ]
     return Leaderboard(draws=draws, seed=seed, boards=boards, unread=unread)
 

@@ -34,7 +34,7 @@ class ScoredModel(FrozenModel):
 
 
 class RankedModel(FrozenModel):
-    """One model's place on a board."""
+    """One model on a board, with its rank."""
 
     name: str
     kind: SourceType
