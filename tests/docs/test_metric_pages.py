@@ -1,4 +1,4 @@
-"""The examples on the pages of the metrics give the numbers that stand there."""
+"""The examples on the metric pages have the outputs that the pages show."""
 
 from __future__ import annotations
 
@@ -19,6 +19,6 @@ def examples(page: Path) -> str:
 def test_examples(page: Path) -> None:
     test = doctest.DocTestParser().get_doctest(examples(page), {}, page.name, str(page), 0)
     assert test.examples or page.stem == "index"
-    said: list[str] = []
-    result = doctest.DocTestRunner().run(test, out=said.append)
-    assert result.failed == 0, "".join(said)
+    report: list[str] = []
+    result = doctest.DocTestRunner().run(test, out=report.append)
+    assert result.failed == 0, "".join(report)
