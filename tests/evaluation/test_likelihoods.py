@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from efface.errors import EffaceError
+from efface.evaluation.encode import encode_questions
 from efface.evaluation.likelihoods import likelihoods
 from efface.schema import Item, Prompt
 
@@ -14,7 +15,7 @@ FULL = Item(
     paraphrased_answer="It was a poet.",
     perturbed_answers=("A farmer wrote it.", "It was the king himself."),
 )
-BARE = Item(id="bare", question="Where?", answer="In the model's own words, a town.", golden_answer="A town.")
+BARE = Item(id="bare", question="Where?", answer="As the model puts it, a town.", golden_answer="A town.")
 
 
 def alone(model, formatter, question, answer):
@@ -26,8 +27,10 @@ def alone(model, formatter, question, answer):
 
 
 @pytest.mark.parametrize("max_tokens_per_forward", [1, 10_000])
-def test_every_answer_gets_its_own_logprobs(model, formatter, max_tokens_per_forward):
-    full, bare = likelihoods(model, formatter, [FULL, BARE], max_tokens_per_forward=max_tokens_per_forward)
+def test_every_answer_gets_its_logprobs(model, formatter, max_tokens_per_forward):
+    full, bare = likelihoods(
+        model, encode_questions(formatter, [FULL, BARE]), max_tokens_per_forward=max_tokens_per_forward
+    )
     assert full.answer == pytest.approx(alone(model, formatter, FULL.question, FULL.answer), abs=1e-5)
     assert full.paraphrased == pytest.approx(alone(model, formatter, FULL.question, FULL.paraphrased_answer), abs=1e-5)
     assert len(full.perturbed) == 2
@@ -38,7 +41,7 @@ def test_every_answer_gets_its_own_logprobs(model, formatter, max_tokens_per_for
     assert bare.perturbed == []
 
 
-def test_broken_weights_are_named_instead_of_written_down(model, formatter):
+def test_log_probabilities_that_are_not_finite_are_refused(model, formatter):
     model.lm_head.weight.data.fill_(float("nan"))
-    with pytest.raises(EffaceError, match=r"not a number for the answer 'A poet wrote it.' of item 'full'"):
-        likelihoods(model, formatter, [FULL], max_tokens_per_forward=1000)
+    with pytest.raises(EffaceError, match=r"'A poet wrote it.' of item 'full'.*float32"):
+        likelihoods(model, encode_questions(formatter, [FULL]), max_tokens_per_forward=1000)

@@ -100,7 +100,7 @@ def test_what_is_scored_and_what_is_missing(tmp_path: Path) -> None:
     config = validate_config(EvaluationConfig, {**SHARED, "evaluate": JUDGES})
     alone = plan_evaluation(config, tmp_path / "out", data_dir=None, before=None, reporter=SilentReporter())
     assert (alone.scored, alone.missing, alone.training) == (planned.scored, planned.missing, None)
-    with pytest.raises(EffaceError, match="the records from before unlearning lack question"):
+    with pytest.raises(EffaceError, match="the records from before unlearning do not include question"):
         plan_evaluation(config, tmp_path / "out", data_dir=None, before={"forget": []}, reporter=SilentReporter())
 
 

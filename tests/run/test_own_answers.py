@@ -62,7 +62,7 @@ def test_a_run_that_only_forgets_warns(config, tmp_path):
     results = run(config(method="me"), tmp_path / "run", reporter=told)
     assert any("nothing is kept" in warning for warning in told.warnings)
     assert results.after.model_utility is None
-    assert results.after.missing["model_utility"].startswith("there is no set to keep")
+    assert results.after.missing["model_utility"].startswith("there is none of the retain sets")
     steps = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert all(step["retain"] == 0 for step in steps)
 

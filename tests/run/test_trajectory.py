@@ -106,7 +106,7 @@ def test_the_best_epochs_model_is_left_and_scored(config, complete, source, tmp_
         take(self, placement, step)
 
     monkeypatch.setattr(EpochSnapshots, "take", watched)
-    monkeypatch.setattr(epoch_scores, "best", lambda scores: 1 if len(scores) == 3 else None)
+    monkeypatch.setattr(epoch_scores, "best_index", lambda scores: 1 if len(scores) == 3 else None)
     out = tmp_path / "run"
     chosen = config(train={"lora": lora}, evaluate={"select_epoch": "best"})
     results = run(chosen, out)
@@ -134,7 +134,7 @@ def test_last_is_kept_where_it_was_not_asked_for_the_best(complete):
 
 
 def test_only_one_model_at_a_time_is_in_memory(config, tmp_path, loads, monkeypatch):
-    monkeypatch.setattr(epoch_scores, "best", lambda _: 0)
+    monkeypatch.setattr(epoch_scores, "best_index", lambda _: 0)
     run(config(train={"epochs": 2}, evaluate={"select_epoch": "best"}), tmp_path / "run")
     rebuilt = [("float32", 0), ("model", 0)]
     assert loads == [("float32", 0), ("float32", 0), ("model", 0), *rebuilt, ("float32", 0)]

@@ -12,7 +12,7 @@ def test_names() -> None:
     assert all(definition(name).name == name for name in DEFINITIONS)
 
 
-def test_what_counts() -> None:
+def test_metrics_of_the_aggregates() -> None:
     for name in ("closer-look", "paper"):
         assert definition(name).utility_metrics == METRICS
         assert set(METRICS) - set(definition(name).efficacy_metrics) == {"token_entropy"}
@@ -22,5 +22,5 @@ def test_what_counts() -> None:
 
 
 def test_a_misspelled_name_gets_the_nearest() -> None:
-    with pytest.raises(EffaceError, match=r"no definition 'closer_look' of scores; did you mean 'closer-look'\?"):
+    with pytest.raises(EffaceError, match=r"no score definition 'closer_look'; did you mean 'closer-look'\?"):
         definition("closer_look")

@@ -5,7 +5,7 @@ import pytest
 from efface.errors import EffaceError
 from efface.scores.definitions import CLOSER_LOOK, PAPER, TOFU
 from efface.scores.forget_quality import forget_quality
-from efface.scores.question import MetricInputs
+from efface.scores.metric_inputs import MetricInputs
 
 
 def questions(*log_ratios: float) -> list[MetricInputs]:
@@ -19,9 +19,9 @@ def test_by_hand() -> None:
     same = forget_quality(questions(0.1, 0.2, 0.3), questions(0.3, 0.1, 0.2), TOFU)
     assert (same.p_value, same.statistic) == (1.0, 0.0)
     # of the 20 ways to split six numbers into three and three, two put all of one side below the other
-    apart = forget_quality(questions(0.1, 0.2, 0.3), questions(0.4, 0.5, 0.6), TOFU)
-    assert apart.p_value == pytest.approx(0.1)
-    assert apart.statistic == 1.0
+    separated = forget_quality(questions(0.1, 0.2, 0.3), questions(0.4, 0.5, 0.6), TOFU)
+    assert separated.p_value == pytest.approx(0.1)
+    assert separated.statistic == 1.0
 
 
 def test_the_definition_decides_the_ratio() -> None:

@@ -1,4 +1,4 @@
-"""Public eval logs of real Llama-2-7B models must score what the published code made of them."""
+"""Public eval logs of real Llama-2-7B models must have the scores of the published code."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_sets(log: Path, expected: dict[str, Any], definition: str, key: str) ->
         assert sets[name]["token_entropy"] is sets[name]["cosine_similarity"] is sets[name]["entailment"] is None
 
 
-def test_rouge_equals_the_logged_one_to_the_last_digit(log: Path) -> None:
+def test_rouge_equals_the_logged_one_exactly(log: Path) -> None:
     logged = json.loads(log.read_text())
     questions = read_log(log)
     for block, name in SETS.items():
@@ -75,7 +75,7 @@ def test_aggregates(log: Path, expected: dict[str, Any]) -> None:
     assert closer_look["partial"]["forget_efficacy"] == pytest.approx(1 - known, **CLOSE)
 
 
-def test_arithmetic_model_utility_is_what_paper_has_without_its_other_metrics(
+def test_partial_model_utility_of_the_definition_paper_is_the_arithmetic_one(
     log: Path, expected: dict[str, Any]
 ) -> None:
     partial = score(log, "paper")["partial"]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ Make = Callable[..., Record]
 
 @pytest.fixture
 def run(tmp_path: Path, make_record: Make) -> Path:
-    """A run's folder in which the model answered right before, and says no more after."""
+    """A run's folder whose model answers correctly before unlearning and refuses after."""
     for stage, output in (("before", "She was born in Oslo."), ("after", "I cannot say.")):
         for name in ("forget", "retain"):
             record = make_record(set=name, output=output, cosine_before=0.25 if stage == "after" else None)
@@ -29,7 +30,7 @@ def test_stages(run: Path) -> None:
     assert score_path(run)["sets"]["forget"]["rouge"] == 0.0
 
 
-def test_what_is_no_text_is_refused(run: Path) -> None:
+def test_files_that_are_not_text_are_refused(run: Path) -> None:
     (run / "records" / "after" / "forget.jsonl").write_bytes(b"\xff\xfe")
     with pytest.raises(EffaceError, match=r"cannot read records .*forget\.jsonl: .*utf-8.*; run the evaluation again"):
         score_path(run)
@@ -51,24 +52,28 @@ def test_records_before_unlearning_have_no_cosine_before(run: Path) -> None:
     assert scores["model_utility"] is scores["forget_efficacy"] is None
 
 
-def test_against(run: Path, tmp_path: Path) -> None:
+def test_against(run: Path) -> None:
     assert score_path(run, against=run)["forget_quality"] == {"p_value": 1.0, "statistic": 0.0}
     (run / "records" / "after" / "forget.jsonl").unlink()
     with pytest.raises(EffaceError, match="has no forget set, and forget quality compares two"):
         score_path(run / "records" / "before", against=run)
 
 
-def test_bad_paths(run: Path, tmp_path: Path) -> None:
-    with pytest.raises(EffaceError, match=r"nowhere does not exist; give a run's folder or the file of an eval log"):
-        load(tmp_path / "nowhere", stage="after")
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(EffaceError, match=r"empty holds no records of the stage 'after' \(records/after/SET\.jsonl\)"):
-        load(tmp_path / "empty", stage="after")
-    with pytest.raises(EffaceError, match=r"no stage 'befor' of a run; did you mean 'before'\?"):
-        load(run, stage="befor")  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    ("folder", "stage", "named"),
+    [
+        ("nowhere", "after", r"nowhere does not exist; give a run's folder or the file of an eval log"),
+        ("empty", "after", r"empty holds no records of the stage 'after' \(records/after/SET\.jsonl\)"),
+        (".", "befor", r"no stage 'befor'; did you mean 'before'\?"),
+    ],
+)
+def test_paths_without_records_are_refused(run: Path, folder: str, stage: Any, named: str) -> None:
+    (run / "empty").mkdir()
+    with pytest.raises(EffaceError, match=named):
+        load(run / folder, stage=stage)
 
 
-def test_a_run_that_was_not_evaluated(run: Path) -> None:
+def test_a_run_without_an_evaluation_is_refused(run: Path) -> None:
     for file in (run / "records" / "after").iterdir():
         file.unlink()
     (run / "records" / "after").rmdir()
@@ -76,7 +81,7 @@ def test_a_run_that_was_not_evaluated(run: Path) -> None:
         load(run, stage="after")
 
 
-def test_damaged_records(run: Path, make_record: Make) -> None:
+def test_damaged_records_are_refused(run: Path, make_record: Make) -> None:
     path = run / "records" / "after" / "forget.jsonl"
     path.write_text("")
     with pytest.raises(EffaceError, match=r"forget\.jsonl: the set forget has no questions"):
@@ -88,5 +93,12 @@ def test_damaged_records(run: Path, make_record: Make) -> None:
     with pytest.raises(EffaceError, match=r"forget\.jsonl, set forget, question q0: .* belongs to the set retain"):
         score_path(run)
     path.rename(path.with_name("forgett.jsonl"))
-    with pytest.raises(EffaceError, match=r"'forgett' is no evaluation set; did you mean 'forget'\?"):
+    with pytest.raises(EffaceError, match=r"'forgett' is not an evaluation set; did you mean 'forget'\?"):
         load(run, stage="after")
+
+
+def test_forget_quality_and_hallucinations_share_the_forget_set(tmp_path: Path, make_record: Make) -> None:
+    write_records(tmp_path / "forget.jsonl", [make_record(set="forget")])
+    scores = score_path(tmp_path, against=tmp_path, refusals=["I do not know."])
+    assert scores["sets"]["forget"]["n"] == scores["hallucinations"]["n"] == 1
+    assert scores["forget_quality"]["p_value"] == 1.0

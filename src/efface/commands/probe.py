@@ -16,8 +16,8 @@ from efface.data.question_files import SETTING, FileQuestion, QuestionFile, answ
 from efface.data.sources.known_facts import load_known_facts
 from efface.data.task_checks import normalized
 from efface.errors import EffaceError
-from efface.evaluation.generate import check_position_limit
-from efface.evaluation.likelihoods import Likelihoods, answer_rows, likelihoods
+from efface.evaluation.encode import check_position_limit, encode_questions
+from efface.evaluation.likelihoods import Likelihoods, likelihoods
 from efface.hardware.device import device_for
 from efface.models.open import OpenedModel, open_model
 from efface.progress.quiet_libraries import quiet_libraries
@@ -127,12 +127,12 @@ def _likelihoods(
 ) -> list[Likelihoods]:
     """How likely the model holds right and wrong answers, a part of the questions after the other."""
     weighed = [item.model_copy(update={"paraphrased_answer": None}) for item in items]
-    opened.formatter.encode(answer_rows(weighed))  # what is too long is refused before the first is read
+    questions = encode_questions(opened.formatter, weighed)  # refuses what is too long before the first forward pass
     believed: list[Likelihoods] = []
     reporter.on_progress("likelihoods", 0, len(items))
     for start in range(0, len(items), _PART):
-        part = weighed[start : start + _PART]
-        believed += likelihoods(opened.model, opened.formatter, part, max_tokens_per_forward=max_tokens_per_forward)
+        part = questions[start : start + _PART]
+        believed += likelihoods(opened.model, part, max_tokens_per_forward=max_tokens_per_forward)
         reporter.on_progress("likelihoods", len(believed), len(items))
     return believed
 

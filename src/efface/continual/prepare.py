@@ -21,7 +21,7 @@ from efface.data.config import MODEL_ANSWERS, DataConfig, ForgetRequest, request
 from efface.data.sources.generic_questions import with_model_answers
 from efface.downstream.tasks import task_files
 from efface.errors import EffaceError
-from efface.evaluation.evaluate import check_lengths
+from efface.evaluation.encode import encode_evaluation
 from efface.models.open import OpenedModel, open_model
 from efface.objectives.terms import Objective
 from efface.progress.reporter import Reporter
@@ -173,7 +173,7 @@ def _steps(task: Task, bound: Objective, config: RunConfig, opened: OpenedModel)
     """What one request's run would train on. Raises `EffaceError` where it does not fit the method or the model."""
     check_task(task, bound)
     check_best(config, task)
-    check_lengths(opened.model, opened.formatter, task.evaluation, config.evaluate)
+    encode_evaluation(opened.model, opened.formatter, task.evaluation, config.evaluate)
     return unlearning_examples(sample_batches(task, config.train, config.seed), bound.views, opened.formatter)
 
 

@@ -1,4 +1,4 @@
-"""Score a model in memory on downstream tasks, with lm-evaluation-harness as the library it is."""
+"""Score a model in memory on downstream tasks, with lm-evaluation-harness as a library."""
 
 from __future__ import annotations
 
@@ -16,12 +16,20 @@ from efface.downstream.progress import Progress, Warn, track_requests
 from efface.downstream.tasks import find_tasks
 from efface.errors import EffaceError, summarize_error
 
-_BOOTSTRAP = 1000
-"""Draws for the standard error of a metric that is no mean; none of the paper's needs it."""
+_BOOTSTRAP_RESAMPLES = 1000
+"""For the standard error of a metric that is not a mean; none of the paper's metrics needs it."""
 
 
 def check_template(config: DownstreamConfig, tokenizer: Any) -> None:
-    """Raise `EffaceError` where a chat template is asked for, and the tokenizer has none."""
+    """Check that the tokenizer has a chat template if one is set.
+
+    Args:
+        config: Settings; `chat_template` requires one.
+        tokenizer: The model's tokenizer.
+
+    Raises:
+        EffaceError: When there is none.
+    """
     if config.chat_template and not tokenizer.chat_template:
         raise EffaceError("downstream.chat_template=true: the model's tokenizer has no chat template; leave it out")
 
@@ -35,45 +43,57 @@ def score_downstream(
     progress: Progress | None = None,
     warn: Warn | None = None,
 ) -> Downstream:
-    """Score a causal language model of transformers, on its device and in its dtype, on each of the tasks.
+    """Score a model on each of the tasks, on its device and in its dtype.
 
-    `model` and `tokenizer` are left as they were, and so are the global random generators. `seed` decides which
-    examples come before a question, task by task: what else is scored makes no difference. Raises `EffaceError` for
-    tasks, metrics and data that are not there, before anything is scored; and for a task that the model fails at.
+    Model, tokenizer and the global random generators are left unchanged.
+
+    Args:
+        model: A causal language model of transformers.
+        tokenizer: Its tokenizer.
+        config: Tasks and settings.
+        seed: Decides the few-shot examples of each task, independent of the other tasks.
+        progress: Called with the task, how many of its questions are done, and how many there are.
+        warn: Called with each warning.
+
+    Returns:
+        The scores of all tasks.
+
+    Raises:
+        EffaceError: When a task, metric or data set is not available, before anything is scored; or a task fails.
     """
-    found = find_tasks(config)
+    resolved = find_tasks(config)
     check_template(config, tokenizer)
     report, warning = with_output(progress or _ignore), with_output(warn or _ignore)
     scores: dict[str, TaskScore] = {}
     with quiet(), preserve_modes(model), isolated_randomness(seed, model):
-        loaded = {name: load_task(found.manager, name) for name in config.tasks}
+        loaded = {name: load_task(resolved.manager, name) for name in config.tasks}
         from lm_eval import __version__
         from lm_eval.models.huggingface import HFLM
 
         lm = HFLM(model, backend="causal", tokenizer=copy.deepcopy(tokenizer), batch_size=config.batch_size)
         for name, members in loaded.items():
             with isolated_randomness(seed, model), track_requests(lm, name, members["tasks"], report, warning):
-                scores[name] = _scored(lm, name, members, metric=found.metrics[name], config=config, seed=seed)
+                scores[name] = _score_task(lm, name, members, metric=resolved.metrics[name], config=config, seed=seed)
     average = statistics.fmean(score.value for score in scores.values())
     return Downstream(lm_eval=__version__, average=average, tasks=scores)
 
 
-def _scored(
+def _score_task(
     lm: Any, name: str, loaded: Mapping[str, Any], *, metric: str | None, config: DownstreamConfig, seed: int
 ) -> TaskScore:
-    """The score of a task, or of the group that `loaded` holds the tasks of."""
+    """The score of a task or group, whose tasks `loaded` has."""
     import torch
     from lm_eval import evaluate
 
     tasks = [*loaded["tasks"].values()]
     for task in tasks:
-        _set_examples(task, config.num_fewshot, seed)
+        _set_fewshot(task, config.num_fewshot, seed)
     try:
         results = evaluate(
             lm=lm,
             task_dict=loaded,
             limit=config.limit,
-            bootstrap_iters=_BOOTSTRAP,
+            bootstrap_iters=_BOOTSTRAP_RESAMPLES,
             log_samples=False,
             apply_chat_template=config.chat_template,
             fewshot_as_multiturn=config.chat_template,
@@ -83,14 +103,14 @@ def _scored(
     except torch.OutOfMemoryError as error:
         raise EffaceError(
             f"task {name}: the GPU's memory does not hold downstream.batch_size={config.batch_size} of its prompts; "
-            "give a smaller one"
+            "set a smaller one"
         ) from error
-    except Exception as error:  # the library, its tasks and transformers each raise their own
+    except Exception as error:  # the library, its tasks and transformers raise errors of any type
         raise EffaceError(
             f"task {name} cannot be scored ({summarize_error(error)}); leave it out of downstream.tasks"
         ) from error
     shots = {task.config.num_fewshot for task in tasks}
-    return _read(
+    return _task_score(
         name,
         results["results"][name],
         metric,
@@ -99,26 +119,30 @@ def _scored(
     )
 
 
-def _set_examples(task: Any, number: int | None, seed: int) -> None:
-    """How many examples come before a question, and which; as the library's own command does it."""
-    own = task.config.num_fewshot
-    task.set_config("num_fewshot", own if own == 0 or number is None else number)
+def _set_fewshot(task: Any, number: int | None, seed: int) -> None:
+    """Set number and choice of few-shot examples, as the command line of the library does."""
+    default = task.config.num_fewshot
+    task.set_config("num_fewshot", default if default == 0 or number is None else number)
     if task.config.num_fewshot is None:
         task.set_config("num_fewshot", 0)
     task.set_fewshot_seed(seed)
 
 
-def _read(name: str, row: Mapping[str, Any], asked: str | None, *, n: int, num_fewshot: int | None) -> TaskScore:
-    """The metric that was asked for, from the library's results of a task, whose keys are `metric,filter`."""
+def _task_score(
+    name: str, row: Mapping[str, Any], metric_name: str | None, *, n: int, num_fewshot: int | None
+) -> TaskScore:
+    """One metric from the library's results of a task, whose keys are `metric,filter`; the first if none is named."""
     parts = {key: key.split(",", 1) for key in row if "," in key}
     values = {key: (metric, filter_) for key, (metric, filter_) in parts.items() if not metric.endswith("_stderr")}
-    key = next((key for key, (metric, _) in values.items() if asked in (None, key, metric)), None)
+    key = next((key for key, (metric, _) in values.items() if metric_name in (None, key, metric)), None)
     if key is None:
-        raise EffaceError(f"task {name} gives no {asked}; name one of these in downstream.metrics: {', '.join(values)}")
+        raise EffaceError(
+            f"task {name} has no result {metric_name}; name one of these in downstream.metrics: {', '.join(values)}"
+        )
     metric, filter_ = values[key]
     value, error = float(row[key]), row.get(f"{metric}_stderr,{filter_}")
     if not math.isfinite(value):
-        raise EffaceError(f"task {name}: its {key} is {value}; look at the model, or leave the task out")
+        raise EffaceError(f"task {name}: its {key} is {value}; check the model, or leave the task out")
     return TaskScore(
         metric=metric if filter_ == "none" else key,
         value=value,

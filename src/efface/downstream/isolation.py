@@ -1,4 +1,4 @@
-"""lm-evaluation-harness as a guest in this process: silent, with a randomness of its own, the model as it was."""
+"""Isolate lm-evaluation-harness: no output, separate random generators, module modes restored."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdo
 from pathlib import Path
 from typing import Any
 
-_TALKATIVE = ("lm_eval", "datasets", "huggingface_hub", "transformers", "evaluate")
+_NOISY = ("lm_eval", "datasets", "huggingface_hub", "transformers", "evaluate")
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep bars, prints and notes for developers of the library and of those below it from the terminal."""
+    """Suppress progress bars, prints and log messages of the library and of its dependencies."""
     import datasets
 
     bars = not datasets.are_progress_bars_disabled()
-    loggers = [logging.getLogger(name) for name in _TALKATIVE]
+    loggers = [logging.getLogger(name) for name in _NOISY]
     levels = [logger.level for logger in loggers]
     with ExitStack() as stack:
-        nowhere = stack.enter_context(Path(os.devnull).open("w", encoding="utf-8"))
-        stack.enter_context(redirect_stdout(nowhere))
-        stack.enter_context(redirect_stderr(nowhere))  # the library gives its bars no other way to be silent
+        devnull = stack.enter_context(Path(os.devnull).open("w", encoding="utf-8"))
+        stack.enter_context(redirect_stdout(devnull))
+        stack.enter_context(redirect_stderr(devnull))  # the only way to disable all bars of the library
         stack.enter_context(_in_one_process())
         for logger in loggers:
             logger.setLevel(logging.ERROR)
@@ -41,7 +41,7 @@ def quiet() -> Iterator[None]:
 
 @contextmanager
 def _in_one_process() -> Iterator[None]:
-    """Let the library draw its bootstrap samples here: forks of a process with a GPU and threads may hang."""
+    """Make the library draw bootstrap samples in this process: forks of a process with a GPU and threads may hang."""
     name = "DISABLE_MULTIPROC"
     before = os.environ.get(name)
     os.environ[name] = "1"
@@ -54,24 +54,36 @@ def _in_one_process() -> Iterator[None]:
             os.environ[name] = before
 
 
-def with_output(tell: Callable[..., None]) -> Callable[..., None]:
-    """`tell`, to be called within `quiet` and heard all the same."""
+def with_output(callback: Callable[..., None]) -> Callable[..., None]:
+    """Let a callback write to the terminal although it is called within `quiet`.
+
+    Args:
+        callback: The callback; this function itself must be called outside `quiet`.
+
+    Returns:
+        The callback to call within `quiet`.
+    """
     out, err = sys.stdout, sys.stderr
 
-    def told(*arguments: Any) -> None:
+    def call(*arguments: Any) -> None:
         with redirect_stdout(out), redirect_stderr(err):
-            tell(*arguments)
+            callback(*arguments)
 
-    return told
+    return call
 
 
 @contextmanager
 def isolated_randomness(seed: int, model: Any) -> Iterator[None]:
-    """Python's, numpy's and torch's global generators start at `seed`, and afterwards are as they were before."""
+    """Seed the global random generators of Python, numpy and torch, and restore their states afterwards.
+
+    Args:
+        seed: The seed.
+        model: A model; the generator of its GPU is included.
+    """
     import numpy as np
     import torch
 
-    python, arrays = random.getstate(), np.random.get_state()
+    python_state, numpy_state = random.getstate(), np.random.get_state()
     with torch.random.fork_rng([model.device] if model.device.type == "cuda" else []):
         random.seed(seed)
         np.random.seed(seed)
@@ -79,13 +91,13 @@ def isolated_randomness(seed: int, model: Any) -> Iterator[None]:
         try:
             yield
         finally:
-            random.setstate(python)
-            np.random.set_state(arrays)
+            random.setstate(python_state)
+            np.random.set_state(numpy_state)
 
 
 @contextmanager
 def preserve_modes(model: Any) -> Iterator[None]:
-    """Whatever switches the model to evaluation, each of its modules ends in the mode that it had."""
+    """Restore the training or evaluation mode of each module of the model."""
     modes = [(module, module.training) for module in model.modules()]
     try:
         yield

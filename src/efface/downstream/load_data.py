@@ -1,4 +1,4 @@
-"""Load tasks with their data sets: from this machine if they are here, and else from the hub."""
+"""Load tasks with their data sets: from the local cache if possible, else from the hub."""
 
 from __future__ import annotations
 
@@ -11,40 +11,49 @@ from efface.hub import why_unreachable
 
 
 def load_task(manager: Any, name: str) -> dict[str, Any]:
-    """What the library's `TaskManager` makes of a task or group: its `tasks` by name, with their data, and `groups`.
+    """Load a task or group with its data sets.
 
-    What lies in the cache of `datasets` is used as it is, without the network. Raises `EffaceError` for data that
-    cannot be had, within seconds where the hub does not answer, and for a task file that is wrong.
+    Data sets in the cache of `datasets` are used without the network.
+
+    Args:
+        manager: The library's `TaskManager`.
+        name: The task or group.
+
+    Returns:
+        What `TaskManager.load` returns: `tasks` by name, with their data, and `groups`.
+
+    Raises:
+        EffaceError: When data are not available (within seconds if the hub does not answer), or a task file is wrong.
     """
     try:
         with _offline():
-            return _loaded(manager, name)
-    except Exception as error:  # the library, its tasks, datasets and the hub's client each raise their own
-        lacking, unanswered = error, why_unreachable()
-    if unanswered is None:
+            return _load(manager, name)
+    except Exception as error:  # the library, its tasks, datasets and the hub's client each raise errors of any type
+        failure, unreachable = error, why_unreachable()
+    if unreachable is None:
         try:
-            return _loaded(manager, name)
+            return _load(manager, name)
         except Exception as error:
-            lacking = error
-    if isinstance(lacking, ConnectionError):
+            failure = error
+    if isinstance(failure, ConnectionError):
         raise EffaceError(
-            f"task {name}: its data set is not on this machine ({unanswered or summarize_error(lacking)}); go to where the "
-            "hub can be reached, or copy the cache of `datasets` from there and set HF_DATASETS_OFFLINE=1, or name "
-            "tasks with data of your own, in downstream.include=FOLDER"
-        ) from lacking
+            f"task {name}: its data set is not on this machine ({unreachable or summarize_error(failure)}); use a "
+            "machine that reaches the hub, or copy its cache of `datasets` and set HF_DATASETS_OFFLINE=1, or name "
+            "tasks with local data, in downstream.include=FOLDER"
+        ) from failure
     raise EffaceError(
-        f"task {name} does not load ({summarize_error(lacking)}); look at its file and its data"
-    ) from lacking
+        f"task {name} does not load ({summarize_error(failure)}); check its file and its data"
+    ) from failure
 
 
-def _loaded(manager: Any, name: str) -> dict[str, Any]:
+def _load(manager: Any, name: str) -> dict[str, Any]:
     loaded: dict[str, Any] = manager.load([name])
     return loaded
 
 
 @contextmanager
 def _offline() -> Iterator[None]:
-    """No request leaves: without the hub, `datasets` retries for half a minute before it looks into its cache."""
+    """Make no requests: `datasets` retries for half a minute before it uses its cache if the hub does not answer."""
     from datasets import config
     from huggingface_hub import constants
 

@@ -1,4 +1,4 @@
-"""Hear what lm-evaluation-harness does while it scores a task: each answer, and what it says in its log alone."""
+"""Track what lm-evaluation-harness does while it scores a task: each answer, and warnings that are only logged."""
 
 from __future__ import annotations
 
@@ -12,57 +12,65 @@ from typing import Any
 from efface.errors import EffaceError
 
 Progress = Callable[[str, int, int], None]
-"""Told the task, how many of its questions are done, and of how many."""
+"""Called with the task, how many of its questions are done, and how many there are."""
 Warn = Callable[[str], None]
-"""Told in one sentence what deserves a warning."""
+"""Called with one sentence for each warning."""
 
 
 @contextmanager
 def track_requests(lm: Any, name: str, tasks: Mapping[str, Any], progress: Progress, warn: Warn) -> Iterator[None]:
-    """Tell how far a task is, refuse answers that are no numbers, and warn where prompts were cut.
+    """Report the progress of a task, refuse answers that are not numbers, and warn if prompts were truncated.
 
-    `lm`: the library's model; `tasks`: the tasks of the task or group `name`. Raises `EffaceError`.
+    Args:
+        lm: The library's model.
+        name: The task or group.
+        tasks: Its tasks by name.
+        progress: Called after each answer.
+        warn: Called at the end if prompts were truncated.
+
+    Raises:
+        EffaceError: When the model gives a log-probability that is not a number.
     """
-    cuts, log = _Cuts(logging.WARNING), logging.getLogger(lm.__module__)
+    truncation, log = _TruncationDetector(logging.WARNING), logging.getLogger(lm.__module__)
     level, propagate = log.level, log.propagate
-    log.addHandler(cuts)
+    log.addHandler(truncation)
     log.setLevel(logging.WARNING)
     log.propagate = False
-    lm.set_cache_hook(_Answers(name, tasks, progress))
+    lm.set_cache_hook(_AnswerHook(name, tasks, progress))
     try:
         yield
     finally:
-        log.removeHandler(cuts)
+        log.removeHandler(truncation)
         log.setLevel(level)
         log.propagate = propagate
-    if cuts.found:
+    if truncation.detected:
         warn(
-            f"task {name}: the {lm.max_length} tokens that the model reads at once do not hold every prompt with its "
-            "answer; such prompts lost their beginning"
+            f"task {name}: some prompts and answers are longer than the {lm.max_length} tokens that the model can read "
+            "and were truncated at the beginning"
         )
 
 
-class _Cuts(logging.Handler):
-    """Whether the library cut a prompt to what the model can read."""
+class _TruncationDetector(logging.Handler):
+    """Detects in the library's log whether it truncated a prompt."""
 
-    found = False
+    detected = False
 
     def emit(self, record: logging.LogRecord) -> None:
         # these two functions of `HFLM` warn of nothing else
-        self.found = self.found or record.funcName in ("_loglikelihood_tokens", "tok_batch_encode")
+        self.detected = self.detected or record.funcName in ("_loglikelihood_tokens", "tok_batch_encode")
 
 
-class _Answers:
-    """Stands in for the library's cache of answers, which is told of each as it comes."""
+class _AnswerHook:
+    """Replaces the library's cache hook, which is called with each answer."""
 
     def __init__(self, name: str, tasks: Mapping[str, Any], progress: Progress) -> None:
         self.name, self.tasks, self.progress = name, tasks, progress
         self.done = 0
 
-    def add_partial(self, kind: str, _request: Any, answer: Any) -> None:
-        """`answer`: where `kind` is `loglikelihood`, a log-probability and whether it is the likeliest text's."""
-        # of choices without a number, the library would take the first for the likeliest
-        if kind == "loglikelihood" and math.isnan(answer[0]):
+    def add_partial(self, request_type: str, _request: Any, answer: Any) -> None:
+        """Count one answer; of type `loglikelihood`, it is a log-probability and whether the text is the greedy one."""
+        # if no choice has a number, the library would choose the first
+        if request_type == "loglikelihood" and math.isnan(answer[0]):
             raise EffaceError(
                 f"task {self.name}: the model gives a log-probability that is not a number: its weights are damaged or "
                 "overflow; load it in float32, or train with a lower learning rate"
@@ -72,7 +80,7 @@ class _Answers:
 
     @cached_property
     def _requests(self) -> int:
-        """A question with four choices is four; known once the first answer is there."""
+        """A question with four choices has four; known after the first answer."""
         return sum(instance.repeats for task in self.tasks.values() for instance in task.instances)
 
     @cached_property

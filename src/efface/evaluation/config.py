@@ -1,4 +1,4 @@
-"""How a model is questioned and by which models its answers are judged. No torch."""
+"""Settings of an evaluation: generation, likelihoods and the models that judge outputs. No torch."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ class EvaluateConfig(FrozenModel):
     max_new_tokens: int = Field(default=200, gt=0)
     """Most tokens of an output, whatever the length of its prompt."""
     embedder: ModelName = "default"
-    """`default` (the paper's, or none where it cannot be had), `offline` (all-MiniLM-L6-v2 from the extra
+    """`default` (the paper's, or none where it is not available), `offline` (all-MiniLM-L6-v2 from the extra
     `offline`), `none`, or a folder or hub name that must load."""
     judge: ModelName = "default"
-    """`default` (the paper's, or none where it cannot be had), `key-facts`, `none`, or a folder or hub name of
+    """`default` (the paper's, or none where it is not available), `key-facts`, `none`, or a folder or hub name of
     an NLI model that must load."""
     precision: Precision = "auto"
-    """Of the model that is questioned; `auto`: on a GPU that which it is stored in, on a CPU float32."""
+    """Dtype of the evaluated model; `auto`: the dtype of its checkpoint on a GPU, float32 on a CPU."""
     max_cache_tokens: int | None = Field(default=None, gt=0)
-    """Generation keeps at most so many tokens in its cache: rows x (longest prompt + max_new_tokens); by default as many as
-    fit into half of the free memory."""
+    """Most tokens in the KV cache during generation: batch size x (longest prompt + max_new_tokens); by default as many
+    as fit into half of the free memory."""
     max_tokens_per_forward: int = Field(default=8_192, gt=0)
-    """Likelihoods put at most so many tokens through the model at once."""
+    """Most tokens in one forward pass when likelihoods are computed."""
     limit: int | None = Field(default=None, gt=0)
-    """Score only the first so many questions of each set."""
+    """Score only the first `limit` questions of each set."""
     every: Literal["epoch"] | None = None
-    """Runs only: score the model after every epoch, too."""
+    """Runs only: also score the model after every epoch."""
     select_epoch: Literal["last", "best"] = "last"
-    """Runs only, with `every`: which epoch's model the run leaves; the best has the highest harmonic mean of model
-    utility and forget efficacy (partial ones where the whole are missing), the earlier one of equals."""
+    """Runs only, with `every`: which epoch's model the run saves; the best has the highest harmonic mean of model
+    utility and forget efficacy (partial ones where the complete ones are missing), the earlier one of equals."""
 
     @model_validator(mode="after")
     def _best_of_several(self) -> Self:

@@ -1,4 +1,4 @@
-"""Question a model and write down, one record per question, what it says and believes. Scores come later."""
+"""Evaluate a model: write one record per question, with its output and likelihoods. Scores are computed later."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from efface.artifacts import Metric, Record
 from efface.distributed import map_over_ranks
 from efface.errors import EffaceError
 from efface.evaluation.config import EvaluateConfig
-from efface.evaluation.generate import Generation, check_position_limit, generate
+from efface.evaluation.encode import encode_evaluation
+from efface.evaluation.generate import Generation, generate_from_ids
 from efface.evaluation.judges import Judges
-from efface.evaluation.likelihoods import Likelihoods, answer_rows, likelihoods
+from efface.evaluation.likelihoods import Likelihoods, likelihoods
 from efface.evaluation.nli_judge import Claim, Verdict
 from efface.schema import EvaluationSet, Item
 from efface.text.formatter import PromptFormatter
 
 Progress = Callable[[str, int, int], None]
-"""Told the stage (`likelihoods`, `outputs`, `judges`), how many questions are done, and of how many."""
+"""Called with the stage (`likelihoods`, `outputs`, `judges`), how many questions are done, and how many there are."""
 
 
 @dataclass(frozen=True)
@@ -46,63 +47,65 @@ def evaluate(
     before: Mapping[str, Sequence[Record]] | None,
     progress: Progress | None = None,
 ) -> dict[str, list[Record]]:
-    """Make the records of each set, by its name, in the order of its items.
+    """Evaluate a model on its device. Questions of all sets are batched together.
 
-    `before` holds the records of the model before unlearning; None says that `model` is that model. The
-    questions of all sets are batched together, and everything runs on the model's device. Raises `EffaceError`
-    where an answer or an output does not fit into the model, where the model gives no finite
-    log-probability, or where `before` lacks a question.
+    Args:
+        model: A causal language model.
+        formatter: Its tokenizer and prompt format.
+        sets: Evaluation sets.
+        config: Settings of generation and likelihoods.
+        judges: The models that judge outputs.
+        before: Records of the model before unlearning; None if `model` is that model.
+        progress: Called as the evaluation proceeds.
+
+    Returns:
+        Set name -> records, in the order of the set's items.
+
+    Raises:
+        EffaceError: When an answer or an output does not fit into the model, the model gives a log-probability that
+            is not finite, or `before` has no record of a question.
     """
     report = progress or _ignore
-    questions = _set_items(sets, config)
-    items, total = [question.item for question in questions], len(questions)
-    outputs_before = None if before is None else _outputs_before(questions, before)
+    set_items = _set_items(sets, config)
+    total = len(set_items)
+    outputs_before = None if before is None else _outputs_before(set_items, before)
+    questions = encode_evaluation(model, formatter, sets, config)
 
-    check_lengths(model, formatter, sets, config)
     report("likelihoods", 0, total)
-    believed = likelihoods(model, formatter, items, max_tokens_per_forward=config.max_tokens_per_forward)
+    answers = likelihoods(model, questions, max_tokens_per_forward=config.max_tokens_per_forward)
     report("likelihoods", total, total)
-    said = generate(
+    generations = generate_from_ids(
         model,
         formatter,
-        [item.prompt for item in items],
+        [question.prompt for question in questions],
         max_new_tokens=config.max_new_tokens,
         max_cache_tokens=config.max_cache_tokens,
         progress=lambda done: report("outputs", done, total),
     )
     report("judges", 0, total)
-    try:
-        judged = _judged(questions, [generation.text for generation in said], outputs_before, judges)
-    except torch.OutOfMemoryError as error:
-        raise EffaceError(
-            "the GPU's memory does not hold the models that judge outputs beside this one; set evaluate.embedder=none "
-            "or evaluate.judge=key-facts, or use device=cpu"
-        ) from error
+    judgments = _judge_outputs(set_items, [generation.text for generation in generations], outputs_before, judges)
     report("judges", total, total)
 
     records: dict[str, list[Record]] = {set_.name: [] for set_ in sets}
-    for question, likelihood, generation, judgment in zip(questions, believed, said, judged, strict=True):
-        records[question.set.name].append(_record(question, likelihood, generation, judgment, judges))
+    for set_item, likelihood, generation, judgment in zip(set_items, answers, generations, judgments, strict=True):
+        records[set_item.set.name].append(_record(set_item, likelihood, generation, judgment, judges))
     return records
 
 
 def check_before_records(
     sets: Sequence[EvaluationSet], before: Mapping[str, Sequence[Record]], config: EvaluateConfig
 ) -> None:
-    """Check that records from before unlearning answer every question. Raises `EffaceError` for one that is lacking."""
-    _outputs_before(_set_items(sets, config), before)
+    """Check that there are records from before unlearning for every question.
 
+    Args:
+        sets: Evaluation sets.
+        before: Set name -> records of the model before unlearning.
+        config: `limit` cuts each set.
 
-def check_lengths(
-    model: Any, formatter: PromptFormatter, sets: Sequence[EvaluationSet], config: EvaluateConfig
-) -> None:
-    """Check, before the model is asked anything, that it has room for every answer and output.
-
-    Raises `EffaceError` where it has not.
+    Raises:
+        EffaceError: When the record of a question is missing, or is of a question with the same id and other texts.
     """
-    items = [item for set_ in sets for item in set_.items[: config.limit]]
-    formatter.encode(answer_rows(items))
-    check_position_limit(model, formatter.encode_prompts([item.prompt for item in items]), config.max_new_tokens)
+    _outputs_before(_set_items(sets, config), before)
 
 
 def _ignore(*_: object) -> None:
@@ -113,15 +116,15 @@ def _set_items(sets: Sequence[EvaluationSet], config: EvaluateConfig) -> list[_S
     return [_SetItem(set_, item) for set_ in sets for item in set_.items[: config.limit]]
 
 
-def _outputs_before(questions: Sequence[_SetItem], before: Mapping[str, Sequence[Record]]) -> list[str]:
-    known = {(name, record.id): record for name, records in before.items() for record in records}
+def _outputs_before(set_items: Sequence[_SetItem], before: Mapping[str, Sequence[Record]]) -> list[str]:
+    by_id = {(name, record.id): record for name, records in before.items() for record in records}
     outputs = []
-    for question in questions:
-        name, item = question.set.name, question.item
-        record = known.get((name, item.id))
-        # ids of a user's own files are the numbers of their lines: another file has the same
+    for set_item in set_items:
+        name, item = set_item.set.name, set_item.item
+        record = by_id.get((name, item.id))
+        # ids of user files are line numbers: another file has the same ones
         if record is None or (record.question, record.answer) != (item.question, item.scored_answer):
-            problem = "lack" if record is None else "have other words for"
+            problem = "do not include" if record is None else "have other texts for"
             raise EffaceError(
                 f"the records from before unlearning {problem} question {item.id!r} of set {name!r}; "
                 "evaluate both models on the same sets with the same evaluate.limit"
@@ -130,45 +133,55 @@ def _outputs_before(questions: Sequence[_SetItem], before: Mapping[str, Sequence
     return outputs
 
 
-def _judged(
-    questions: Sequence[_SetItem], outputs: Sequence[str], before: Sequence[str] | None, judges: Judges
+def _judge_outputs(
+    set_items: Sequence[_SetItem], outputs: Sequence[str], before: Sequence[str] | None, judges: Judges
 ) -> list[_Judgment]:
-    """Judge every output; of several processes, each has the models judge its part."""
+    """Judge every output; with several processes, each judges a part."""
 
-    def judge(mine: list[int]) -> list[_Judgment]:
-        said_before = None if before is None else [before[number] for number in mine]
-        return _judge([questions[number] for number in mine], [outputs[number] for number in mine], said_before, judges)
+    def judge(indices: list[int]) -> list[_Judgment]:
+        part = [set_items[index] for index in indices]
+        part_before = None if before is None else [before[index] for index in indices]
+        return _judge(part, [outputs[index] for index in indices], part_before, judges)
 
-    return map_over_ranks(len(questions), judge)
+    try:
+        return map_over_ranks(len(set_items), judge)
+    except torch.OutOfMemoryError as error:
+        raise EffaceError(
+            "the GPU's memory does not hold both the evaluated model and the models that judge outputs; set "
+            "evaluate.embedder=none or evaluate.judge=key-facts, or use device=cpu"
+        ) from error
 
 
 def _judge(
-    questions: Sequence[_SetItem], outputs: Sequence[str], before: Sequence[str] | None, judges: Judges
+    set_items: Sequence[_SetItem], outputs: Sequence[str], before: Sequence[str] | None, judges: Judges
 ) -> list[_Judgment]:
-    if not questions:
+    if not set_items:
         return []
-    unknown: list[float | None] = [None] * len(questions)
-    answer = change = unknown
+    cosines_answer: list[float | None] = [None] * len(set_items)
+    cosines_before = cosines_answer
     if judges.embedder is not None:
-        answer = [*judges.embedder.cosines(outputs, [question.item.embedding_target for question in questions])]
-        # a model before unlearning is compared with itself
-        change = [1.0] * len(questions) if before is None else [*judges.embedder.cosines(outputs, before)]
+        targets = [set_item.item.embedding_target for set_item in set_items]
+        cosines_answer = [*judges.embedder.cosines(outputs, targets)]
+        # the model before unlearning is compared with itself
+        cosines_before = [1.0] * len(set_items) if before is None else [*judges.embedder.cosines(outputs, before)]
     if judges.judge is None:
-        verdicts = [Verdict(None, judges.missing["entailment"])] * len(questions)
+        verdicts = [Verdict(None, judges.missing["entailment"])] * len(set_items)
     else:
         verdicts = judges.judge.verdicts(
-            [
-                Claim(output, question.item.entailment_target, question.item.key_fact, question.set.entailment_premise)
-                for question, output in zip(questions, outputs, strict=True)
-            ]
+            [_claim(set_item, output) for set_item, output in zip(set_items, outputs, strict=True)]
         )
-    return [_Judgment(*row) for row in zip(answer, change, verdicts, strict=True)]
+    return [_Judgment(*fields) for fields in zip(cosines_answer, cosines_before, verdicts, strict=True)]
+
+
+def _claim(set_item: _SetItem, output: str) -> Claim:
+    item = set_item.item
+    return Claim(output, item.entailment_target, item.key_fact, set_item.set.entailment_premise)
 
 
 def _record(
-    question: _SetItem, likelihood: Likelihoods, generation: Generation, judgment: _Judgment, judges: Judges
+    set_item: _SetItem, likelihood: Likelihoods, generation: Generation, judgment: _Judgment, judges: Judges
 ) -> Record:
-    item = question.item
+    item = set_item.item
     missing: dict[Metric, str] = {}
     if not item.perturbed_answers:
         missing["truth_ratio"] = "the question has no perturbed answers"
@@ -177,7 +190,7 @@ def _record(
     if judgment.verdict.reason is not None:
         missing["entailment"] = judgment.verdict.reason
     return Record(
-        set=question.set.name,
+        set=set_item.set.name,
         id=item.id,
         question=item.question,
         answer=item.scored_answer,
@@ -191,7 +204,7 @@ def _record(
         cosine_answer=judgment.cosine_answer,
         cosine_before=judgment.cosine_before,
         entailment_target=item.entailment_target,
-        entailment_premise=question.set.entailment_premise,
+        entailment_premise=set_item.set.entailment_premise,
         judge=None if judges.judge is None else judges.judge.name,
         entailment_label=judgment.verdict.label,
         missing=missing,

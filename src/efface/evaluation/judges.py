@@ -27,19 +27,26 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Judges:
-    """The models that judge outputs, and why one is not there."""
+    """The models that judge outputs, and why one is not available."""
 
     embedder: Embedder | None
     judge: Judge | None
     missing: dict[Metric, str] = field(default_factory=dict)
-    """`cosine_similarity` without an embedder, `entailment` without a judge: why."""
+    """The reason for `cosine_similarity` without an embedder, and for `entailment` without a judge."""
 
 
 def open_judges(config: EvaluateConfig, device: torch.device | str) -> Judges:
-    """Load the embedder and the judge that `config` names onto `device`.
+    """Load the embedder and the judge of a config.
 
-    The paper's models, which are the defaults, may be missing: then the reason is kept. Raises `EffaceError`
-    for any other model that cannot be loaded, and for a judge that is no NLI model.
+    Args:
+        config: Names both. The paper's models, which are the defaults, may be unavailable.
+        device: Where they run.
+
+    Returns:
+        Both models; None, with the reason in `missing`, for one that is unavailable or switched off.
+
+    Raises:
+        EffaceError: When any other model cannot be loaded, or the judge is not an NLI model.
     """
     missing: dict[Metric, str] = {}
     embedder: Embedder | None = None
@@ -47,27 +54,41 @@ def open_judges(config: EvaluateConfig, device: torch.device | str) -> Judges:
     try:
         embedder = _open_embedder(config.embedder, device)
     except UnavailableError as error:
-        missing["cosine_similarity"] = _reason("embedder", config.embedder, "offline", error)
+        missing["cosine_similarity"] = _missing_reason("embedder", config.embedder, "offline", error)
     try:
         judge = _open_judge(config.judge, device)
     except UnavailableError as error:
-        missing["entailment"] = _reason("judge", config.judge, KeyFactJudge.name, error)
+        missing["entailment"] = _missing_reason("judge", config.judge, KeyFactJudge.name, error)
     return Judges(embedder, judge, missing)
 
 
 def embedder_model(name: str) -> str | None:
-    """The folder or hub name that `evaluate.embedder=name` stands for; None where it needs neither."""
+    """Resolve the setting `evaluate.embedder`.
+
+    Args:
+        name: Its value.
+
+    Returns:
+        A folder or hub name; None when no model is loaded from either.
+    """
     if name in ("none", "offline"):
         return None
     if name == "default":
         return PAPER_EMBEDDER
-    # as sentence-transformers itself reads a bare name
-    is_bare = "/" not in name and not Path(name).exists()
-    return f"sentence-transformers/{name}" if is_bare else name
+    # as sentence-transformers reads a name without an owner
+    has_no_owner = "/" not in name and not Path(name).exists()
+    return f"sentence-transformers/{name}" if has_no_owner else name
 
 
 def judge_model(name: str) -> str | None:
-    """The folder or hub name that `evaluate.judge=name` stands for; None where it needs neither."""
+    """Resolve the setting `evaluate.judge`.
+
+    Args:
+        name: Its value.
+
+    Returns:
+        A folder or hub name; None when no model is loaded from either.
+    """
     if name in ("none", KeyFactJudge.name):
         return None
     return PAPER_JUDGE if name == "default" else name
@@ -99,24 +120,24 @@ def _open_judge(name: str, device: torch.device | str) -> Judge:
     return KeyFactJudge() if model is None else _load(NliJudge, model, device)
 
 
-def _load(opened: Callable[[str, Path, torch.device | str], T], name: str, device: torch.device | str) -> T:
+def _load(open_folder: Callable[[str, Path, torch.device | str], T], name: str, device: torch.device | str) -> T:
     folder = resolve_model(name)
     try:
-        return opened(name, folder, device)
+        return open_folder(name, folder, device)
     except EffaceError:
         raise
-    except Exception as error:  # on a damaged or foreign folder loaders raise anything, KeyError included
+    except Exception as error:  # on a damaged or foreign folder, loaders raise errors of any type, KeyError included
         problem = " ".join(str(error).split()) or type(error).__name__
         raise UnavailableError(f"{name} cannot be loaded ({problem})") from error
 
 
-def _reason(key: str, name: str, instead: str, error: UnavailableError) -> str:
-    """Why a model is missing, where it may be. Raises `EffaceError` where the user named it."""
+def _missing_reason(key: str, name: str, alternative: str, error: UnavailableError) -> str:
+    """Why a model is missing, where it may be. Raises `EffaceError` for a model that the config names."""
     if name == "none":
         return str(error)
     if name == "default":
-        return f"{error}; set evaluate.{key} to {instead}, a folder or a hub name"
-    words: Sequence[str] = ("default", instead, "none")
+        return f"{error}; set evaluate.{key} to {alternative}, a folder or a hub name"
+    words: Sequence[str] = ("default", alternative, "none")
     raise EffaceError(
         f"evaluate.{key}={name}: {error}; give a folder, a hub name or a word ({suggest(name, words)})"
     ) from error

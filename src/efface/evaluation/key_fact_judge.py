@@ -1,4 +1,4 @@
-"""A judge without a model: does the output hold the answer's key fact?"""
+"""A judge without a model: whether the output contains the reference answer's key fact."""
 
 from __future__ import annotations
 
@@ -9,24 +9,31 @@ from efface.evaluation.nli_judge import Claim, Verdict
 
 
 class KeyFactJudge:
-    """Entailed if the key fact stands in the output, at word borders, whatever its case and white space.
+    """Labels an output `entailment` if it contains the key fact as whole words, ignoring case and white space.
 
-    For data whose key facts are known, such as generated authors. It does not see a negation around the fact.
+    For data with known key facts, such as generated authors. It does not detect a negation around the fact.
     """
 
     name = "key-facts"
 
     def verdicts(self, claims: Sequence[Claim]) -> list[Verdict]:
-        """Label each claim `entailment` or `neutral`; one without a key fact gets a reason instead."""
+        """Label each claim.
+
+        Args:
+            claims: Outputs with their key facts.
+
+        Returns:
+            `entailment` or `neutral` for each claim; without a key fact, no label and the reason.
+        """
         return [_verdict(claim) for claim in claims]
 
 
 def _verdict(claim: Claim) -> Verdict:
     if claim.key_fact is None:
         return Verdict(None, "the question has no key fact for the judge key-facts to look for")
-    # not \b: a fact may begin or end with a sign that is no part of a word
-    at_borders = rf"(?<!\w){re.escape(_normalized(claim.key_fact))}(?!\w)"
-    return Verdict("entailment" if re.search(at_borders, _normalized(claim.output)) else "neutral")
+    # not \b: a fact may begin or end with a character that is not part of a word
+    as_words = rf"(?<!\w){re.escape(_normalized(claim.key_fact))}(?!\w)"
+    return Verdict("entailment" if re.search(as_words, _normalized(claim.output)) else "neutral")
 
 
 def _normalized(text: str) -> str:

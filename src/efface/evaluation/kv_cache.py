@@ -1,4 +1,4 @@
-"""How many tokens generation keeps keys and values of at once."""
+"""How many tokens the KV cache may hold during generation."""
 
 from __future__ import annotations
 
@@ -7,31 +7,48 @@ from typing import Any
 import torch
 
 _UPPER_BOUND = {"cuda": 1 << 18, "cpu": 1 << 15}
-"""Where memory is no limit: about a thousand outputs of 200 tokens on a GPU, a hundred on a CPU."""
+"""Tokens, where memory is not the limit: about a thousand outputs of 200 tokens on a GPU, a hundred on a CPU."""
 
 
 def cache_elements_per_token(model_config: Any) -> int:
-    """Numbers that the keys and values of one token are; 0 for a model that is not known to keep any."""
-    shape = model_config.get_text_config()
-    queries = getattr(shape, "num_attention_heads", None)
-    if not isinstance(queries, int):  # none, or a number for each layer
+    """Count the elements that a KV cache holds for one token.
+
+    Args:
+        model_config: Config of a transformers model.
+
+    Returns:
+        Elements of keys and values in all layers; 0 for a model that is not known to have a KV cache.
+    """
+    config = model_config.get_text_config()
+    query_heads = getattr(config, "num_attention_heads", None)
+    if not isinstance(query_heads, int):  # none, or a number for each layer
         return 0
-    heads = getattr(shape, "num_key_value_heads", None) or queries
-    width = getattr(shape, "head_dim", None) or shape.hidden_size // queries
-    return 2 * int(shape.num_hidden_layers * heads * width)
+    heads = getattr(config, "num_key_value_heads", None) or query_heads
+    head_dim = getattr(config, "head_dim", None) or config.hidden_size // query_heads
+    return 2 * int(config.num_hidden_layers * heads * head_dim)
 
 
 def max_cache_tokens_for(
-    asked: int | None, model_config: Any, *, dtype: torch.dtype, device_type: str, free: int
+    setting: int | None, model_config: Any, *, dtype: torch.dtype, device_type: str, free: int
 ) -> int:
-    """`evaluate.max_cache_tokens`, or where that is None what `free` bytes beside the loaded model of this `dtype` allow.
+    """Resolve `evaluate.max_cache_tokens`.
 
-    Keys and values take at most half of them. It is a power of two, so that batches are not cut another way, and
-    their numbers rounded another way, because a little memory more is free.
+    By default keys and values take at most half of the free memory. The number is a power of two, so that batches,
+    and with them rounding, do not change because slightly more memory is free.
+
+    Args:
+        setting: The setting; None for the default.
+        model_config: Config of a transformers model.
+        dtype: Dtype of keys and values.
+        device_type: `cuda` or `cpu`.
+        free: Free memory after the model is loaded, in bytes.
+
+    Returns:
+        Most tokens in the cache.
     """
-    if asked is not None:
-        return asked
-    most = _UPPER_BOUND.get(device_type, _UPPER_BOUND["cpu"])
-    bytes_each = cache_elements_per_token(model_config) * dtype.itemsize
-    fitting = max(1, free // 2 // bytes_each) if bytes_each else most
-    return min(most, 1 << (fitting.bit_length() - 1))
+    if setting is not None:
+        return setting
+    upper_bound = _UPPER_BOUND.get(device_type, _UPPER_BOUND["cpu"])
+    bytes_per_token = cache_elements_per_token(model_config) * dtype.itemsize
+    fitting = max(1, free // 2 // bytes_per_token) if bytes_per_token else upper_bound
+    return min(upper_bound, 1 << (fitting.bit_length() - 1))

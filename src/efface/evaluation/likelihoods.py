@@ -1,4 +1,4 @@
-"""What a model believes: the log-probabilities of right, reworded and wrong answers."""
+"""Log-probabilities of reference, paraphrased and perturbed answers."""
 
 from __future__ import annotations
 
@@ -8,52 +8,46 @@ from dataclasses import dataclass
 from typing import Any
 
 from efface.errors import EffaceError
+from efface.evaluation.encode import EncodedQuestion, answer_texts
 from efface.packing.logprobs import answer_logprobs
-from efface.schema import Item, Prompt
-from efface.text.formatter import PromptFormatter
 
 
 @dataclass(frozen=True)
 class Likelihoods:
-    """Natural-log probability of each token of an item's answers, end-of-sequence included."""
+    """Natural-log probability of each token of an item's answers, end-of-sequence token included."""
 
     answer: list[float]
     paraphrased: list[float] | None
     perturbed: list[list[float]]
 
 
-def likelihoods(
-    model: Any, formatter: PromptFormatter, items: Sequence[Item], *, max_tokens_per_forward: int
-) -> list[Likelihoods]:
-    """Score every answer of `items` in forwards of at most `max_tokens_per_forward` tokens, in input order.
+def likelihoods(model: Any, questions: Sequence[EncodedQuestion], *, max_tokens_per_forward: int) -> list[Likelihoods]:
+    """Compute the log-probabilities of every answer.
 
-    Raises `EffaceError` where a log-probability is not finite: no score can be made from it.
+    Args:
+        model: A causal language model.
+        questions: Encoded questions with their answers.
+        max_tokens_per_forward: Most tokens in one forward pass.
+
+    Returns:
+        One for each question, in the same order.
+
+    Raises:
+        EffaceError: When a log-probability is not finite: no score can be computed from it.
     """
-    rows = answer_rows(items)
-    scored = answer_logprobs(model, formatter.encode(rows), max_tokens_per_forward=max_tokens_per_forward)
-    for (id_, _, text), logprobs in zip(rows, scored, strict=True):
-        if not all(map(math.isfinite, logprobs)):
+    sequences = [answer for question in questions for answer in question.answers]
+    logprobs = iter(answer_logprobs(model, sequences, max_tokens_per_forward=max_tokens_per_forward))
+    return [_likelihoods(question, [next(logprobs) for _ in question.answers]) for question in questions]
+
+
+def _likelihoods(question: EncodedQuestion, logprobs: list[list[float]]) -> Likelihoods:
+    item = question.item
+    for text, values in zip(answer_texts(item), logprobs, strict=True):
+        if not all(map(math.isfinite, values)):
             raise EffaceError(
-                f"the model gives a log-probability that is not a number for the answer {text!r} of item {id_!r}: its "
-                "weights are damaged or overflow; load it in float32, or train with a lower learning rate"
+                f"the model gives a log-probability that is not a number for the answer {text!r} of item {item.id!r}: "
+                "its weights are damaged or overflow; load it in float32, or train with a lower learning rate"
             )
-    answers = iter(scored)
-    return [
-        Likelihoods(
-            answer=next(answers),
-            paraphrased=None if item.paraphrased_answer is None else next(answers),
-            perturbed=[next(answers) for _ in item.perturbed_answers],
-        )
-        for item in items
-    ]
-
-
-def answer_rows(items: Sequence[Item]) -> list[tuple[str, Prompt, str]]:
-    """Id, prompt and text of every answer whose likelihood is asked for."""
-    return [(item.id, item.prompt, text) for item in items for text in _answers(item)]
-
-
-def _answers(item: Item) -> list[str]:
-    """In the order in which `likelihoods` takes them apart."""
-    paraphrased = [] if item.paraphrased_answer is None else [item.paraphrased_answer]
-    return [item.scored_answer, *paraphrased, *item.perturbed_answers]
+    answer, *others = logprobs
+    paraphrased = None if item.paraphrased_answer is None else others.pop(0)
+    return Likelihoods(answer=answer, paraphrased=paraphrased, perturbed=others)

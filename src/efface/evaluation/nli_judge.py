@@ -1,4 +1,4 @@
-"""Does an output say what the right answer says? What a judge is, and the one that asks an NLI model."""
+"""Judges of entailment between output and reference answer: their interface, and a judge that is an NLI model."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ import torch
 from efface.errors import EffaceError
 
 Label = Literal["entailment", "neutral", "contradiction"]
-_BATCH = 64
+_BATCH_SIZE = 64
 
 
 @dataclass(frozen=True)
 class Claim:
-    """One output beside what it should have said."""
+    """One output and what it is judged against."""
 
     output: str
     target: str
-    """The right answer."""
+    """The reference answer."""
     key_fact: str | None
-    """The shortest string that any right answer contains, where it is known."""
+    """The shortest string that every correct answer contains, where it is known."""
     premise: Literal["output", "answer"]
     """Which of the two must entail the other."""
 
@@ -37,7 +37,7 @@ class Verdict:
 
 
 class Judge(Protocol):
-    """Labels claims; `name` goes into the records."""
+    """Labels claims; `name` is recorded with each label."""
 
     @property
     def name(self) -> str: ...  # noqa: D102
@@ -46,36 +46,51 @@ class Judge(Protocol):
 
 
 class NliJudge:
-    """A natural-language-inference model behind the text-classification pipeline of transformers."""
+    """A natural-language-inference model in a text-classification pipeline of transformers."""
 
     def __init__(self, name: str, folder: Path, device: torch.device | str) -> None:
-        """Load the model in `folder`; `name` is how records call it.
+        """Load the model.
 
-        Raises `EffaceError` where the model's labels are not those of NLI.
+        Args:
+            name: Name of the model in records.
+            folder: Folder of its files.
+            device: Where it runs.
+
+        Raises:
+            EffaceError: When the model's labels are not those of NLI.
         """
         from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, pipeline
 
         self.name = name
-        own_code_only = {"local_files_only": True, "trust_remote_code": False}
-        config = AutoConfig.from_pretrained(folder, **own_code_only)
+        local_only = {"local_files_only": True, "trust_remote_code": False}
+        config = AutoConfig.from_pretrained(folder, **local_only)
         self._labels = _label_ids(name, config.id2label)
-        tokenizer = AutoTokenizer.from_pretrained(folder, **own_code_only)
+        tokenizer = AutoTokenizer.from_pretrained(folder, **local_only)
         model = AutoModelForSequenceClassification.from_pretrained(
-            folder, **own_code_only, use_safetensors=True, dtype=torch.float32
+            folder, **local_only, use_safetensors=True, dtype=torch.float32
         )
-        self._longest = min(
+        self._max_length = min(
             tokenizer.model_max_length, getattr(config, "max_position_embeddings", tokenizer.model_max_length)
         )
         self._pipeline = pipeline("text-classification", model=model, tokenizer=tokenizer, device=device)
 
     def verdicts(self, claims: Sequence[Claim]) -> list[Verdict]:
-        """Label each claim, in input order; pairs that are too long for the model lose their ends."""
+        """Label each claim.
+
+        Args:
+            claims: Pairs of texts; those that are too long for the model are truncated.
+
+        Returns:
+            A label for each claim, in the same order.
+        """
         pairs = [_pair(claim) for claim in claims]
         by_length = sorted(range(len(pairs)), key=lambda index: -sum(map(len, pairs[index].values())))
-        answers = self._pipeline(
-            [pairs[index] for index in by_length], batch_size=_BATCH, truncation=True, max_length=self._longest
+        predictions = self._pipeline(
+            [pairs[index] for index in by_length], batch_size=_BATCH_SIZE, truncation=True, max_length=self._max_length
         )
-        labels = {index: self._labels[answer["label"]] for index, answer in zip(by_length, answers, strict=True)}
+        labels = {
+            index: self._labels[prediction["label"]] for index, prediction in zip(by_length, predictions, strict=True)
+        }
         return [Verdict(labels[index]) for index in range(len(pairs))]
 
 
@@ -86,7 +101,7 @@ def _pair(claim: Claim) -> dict[str, str]:
 
 
 def _label_ids(name: str, id2label: dict[int, str]) -> dict[str, Label]:
-    """Map the model's own spelling of its labels to ours."""
+    """Map the model's spelling of its labels to ours."""
     labels = {label: label.strip().lower() for label in id2label.values()}
     known = set(get_args(Label))
     if "entailment" not in labels.values() or not known.issuperset(labels.values()):

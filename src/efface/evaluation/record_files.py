@@ -10,24 +10,35 @@ from efface.errors import EffaceError
 
 
 def write_record_sets(folder: Path, records: Mapping[str, Sequence[Record]]) -> None:
-    """Write each set's records to `folder`/SET.jsonl, each file whole or not at all.
+    """Write each set's records to `folder`/SET.jsonl, each file atomically.
 
-    Raises `EffaceError` where the folder holds records of other sets: they would be read back as if they
-    belonged to this model.
+    Args:
+        folder: Where to write; made if it does not exist.
+        records: Set name -> records.
+
+    Raises:
+        EffaceError: When the folder has records of other sets, which would be read back as this model's.
     """
-    strangers = sorted(path.name for path in folder.glob("*.jsonl") if path.stem not in records)
-    if strangers:
+    other_sets = sorted(path.name for path in folder.glob("*.jsonl") if path.stem not in records)
+    if other_sets:
         raise EffaceError(
-            f"{folder} holds records of other sets ({', '.join(strangers)}); remove them or choose another folder"
+            f"{folder} has records of other sets ({', '.join(other_sets)}); remove them or choose another folder"
         )
     for name, rows in records.items():
         write_records(folder / f"{name}.jsonl", rows)
 
 
 def read_record_sets(folder: Path) -> dict[str, list[Record]]:
-    """Read what `write_record_sets` wrote, by set name.
+    """Read what `write_record_sets` wrote.
 
-    Raises `EffaceError` where there is nothing to read or a file is damaged.
+    Args:
+        folder: Folder of SET.jsonl files.
+
+    Returns:
+        Set name -> records.
+
+    Raises:
+        EffaceError: When the folder has no records or a file is damaged.
     """
     paths = sorted(folder.glob("*.jsonl"))
     if not paths:

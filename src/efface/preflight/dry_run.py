@@ -18,7 +18,8 @@ from efface.continual.prepare import prepare_queue
 from efface.data.config import MODEL_ANSWERS
 from efface.data.describe import missing_metrics
 from efface.evaluation.config import EvaluateConfig
-from efface.evaluation.evaluate import check_before_records, check_lengths
+from efface.evaluation.encode import encode_evaluation
+from efface.evaluation.evaluate import check_before_records
 from efface.evaluation.judges import Judges, open_judges
 from efface.hardware.memory import disk_free
 from efface.models.load import stored_dtype
@@ -92,7 +93,7 @@ def plan_run(
     judges = Judges(None, None)
     if evaluated:
         judges = open_judges(config.evaluate, this.device)
-        check_lengths(this.original, this.formatter, this.task.evaluation, config.evaluate)
+        encode_evaluation(this.original, this.formatter, this.task.evaluation, config.evaluate)
     parameters = _parameters(this.original)
     training = _training(
         config.method, this.original, this.steps, len(this.task.forget), config=config, device=this.device
@@ -186,7 +187,7 @@ def plan_evaluation(
     this = prepare_evaluation(config, RunFolder(out), data_dir=data_dir, reporter=reporter)
     if before is not None:
         check_before_records(this.task.evaluation, before, config.evaluate)
-    check_lengths(this.opened.model, this.opened.formatter, this.task.evaluation, config.evaluate)
+    encode_evaluation(this.opened.model, this.opened.formatter, this.task.evaluation, config.evaluate)
     return DryRun(
         model=config.model,
         parameters=_parameters(this.opened.model),

@@ -16,8 +16,9 @@ import psutil
 import torch
 
 from efface.config.commands import RunConfig
+from efface.evaluation.encode import encode_questions
 from efface.evaluation.generate import generate, length_batches, resolve_max_cache_tokens, supports_left_padding
-from efface.evaluation.likelihoods import answer_rows, likelihoods
+from efface.evaluation.likelihoods import likelihoods
 from efface.hardware.device import peak_memory, reset_peak_memory
 from efface.models.load import load_model
 from efface.models.lora import quantization_config
@@ -99,9 +100,10 @@ def _time_evaluation(this: Prepared) -> MeasuredQuestions:
     items = [item for each in this.task.evaluation for item in each.items[: config.limit]]
     items.sort(key=lambda item: -len(item.question))
     spread = items[:: -(-len(items) // _QUESTIONS)]
-    tokens = sum(len(each) for each in this.formatter.encode(answer_rows(spread)))
+    questions = encode_questions(this.formatter, spread)
+    tokens = sum(len(answer) for question in questions for answer in question.answers)
     start = time.perf_counter()
-    likelihoods(this.original, this.formatter, spread, max_tokens_per_forward=config.max_tokens_per_forward)
+    likelihoods(this.original, questions, max_tokens_per_forward=config.max_tokens_per_forward)
     speed = tokens / (time.perf_counter() - start)
     fewer, more = _ROWS
     slow, slower = (_decode(this, items[0].prompt, rows, speed) for rows in _ROWS)

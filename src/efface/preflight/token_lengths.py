@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from efface.config.commands import DataInspectionConfig
 from efface.data.describe import Lengths, Measure, lengths
 from efface.errors import EffaceError
-from efface.evaluation.generate import check_position_limit
-from efface.evaluation.likelihoods import answer_rows
+from efface.evaluation.encode import encode_evaluation
 from efface.models.load import load_tokenizer, model_config, model_folder
 from efface.models.memory_estimate import meta_model
 from efface.packing.forward import max_positions, position_limit, vocabulary_size
@@ -49,8 +48,4 @@ def check_tokens(task: Task, config: DataInspectionConfig, model: str) -> None:
     limit, vocabulary = position_limit(shape), vocabulary_size(shape)
     formatter = PromptFormatter(load_tokenizer(source), config.text, limit=limit, vocabulary=vocabulary)
     formatter.encode([(item.id, item.prompt, item.answer) for item in (*task.forget, *task.retain)])
-    scored = [item for each in task.evaluation for item in each.items[: config.evaluate.limit]]
-    formatter.encode(answer_rows(scored))
-    check_position_limit(
-        shape, formatter.encode_prompts([item.prompt for item in scored]), config.evaluate.max_new_tokens
-    )
+    encode_evaluation(shape, formatter, task.evaluation, config.evaluate)

@@ -9,8 +9,7 @@ from typing import Any
 from efface.config.commands import RunConfig
 from efface.data.config import MODEL_ANSWERS
 from efface.data.sources.generic_questions import GenericQuestion, first_generic_questions, with_model_answers
-from efface.evaluation.generate import check_position_limit
-from efface.evaluation.likelihoods import answer_rows
+from efface.evaluation.encode import encode_evaluation
 from efface.objectives.terms import Objective
 from efface.progress.reporter import Reporter
 from efface.run.retain_answers import longest_possible_answers
@@ -57,13 +56,11 @@ def measured_workload(
     steps = unlearning_examples(sample_batches(task, config.train, config.seed), bound.views, formatter)
     warn_before_training(task, formatter, config.train, items=len(task.forget), reporter=reporter)
     generic = formatter.encode_prompts([Prompt(each.question) for each in asked])
-    items = [item for each in task.evaluation for item in each.items[: config.evaluate.limit]]
-    prompts = formatter.encode_prompts([item.prompt for item in items])
-    check_position_limit(model, prompts, config.evaluate.max_new_tokens)
+    questions = encode_evaluation(model, formatter, task.evaluation, config.evaluate)
     return Workload(
         steps=steps,
-        prompts=[len(ids) for ids in prompts],
-        answers=[len(each) for each in formatter.encode(answer_rows(items))],
+        prompts=[len(question.prompt) for question in questions],
+        answers=[len(answer) for question in questions for answer in question.answers],
         generic=[len(ids) for ids in generic],
         plan=make_schedule(len(task.forget), config.train),
         is_counted=True,

@@ -62,8 +62,8 @@ def flat_leaderboard(form: Format, found: Leaderboard) -> str:
 
 
 def _print_board(console: Console, board: Board) -> None:
-    if board.apart is not None:
-        print_line(console, f"Apart, for {board.apart}:")
+    if board.not_comparable_reason is not None:
+        print_line(console, f"Apart, for {board.not_comparable_reason}:")
     kind = "Leaderboard" if board.partial is None else "Leaderboard, partial scores"
     table = plain_table(f"{kind} ({board.definition})", show_lines=True)
     table.add_column("Rank", justify="right")

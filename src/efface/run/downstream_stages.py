@@ -7,7 +7,7 @@ from typing import Any
 from efface.artifacts import Downstream, DownstreamResults
 from efface.config.commands import RunConfig
 from efface.downstream.harness import score_downstream
-from efface.evaluation.evaluate import check_lengths
+from efface.evaluation.encode import encode_evaluation
 from efface.folders import Stage
 from efface.models.load import evaluation_dtype, load_model
 from efface.progress.reporter import Reporter
@@ -25,7 +25,7 @@ def downstream_before(this: Prepared, given: Downstream | None) -> Downstream | 
     if known := _known(this, "before"):
         return known
     if given is None:
-        check_lengths(this.original, this.formatter, this.task.evaluation, this.config.evaluate)
+        encode_evaluation(this.original, this.formatter, this.task.evaluation, this.config.evaluate)
         with this.stage("downstream before", "scoring downstream tasks before unlearning"):
             given = score_model(this.original, this.tokenizer, this.config, this.reporter)
     this.start()

@@ -12,8 +12,8 @@ from efface.run.evaluation_stages import Records, free_models, records_of_epoch
 from efface.run.prepare import Prepared
 from efface.schema import Task
 from efface.scores import definition, score_records
-from efface.scores.aggregate import best
-from efface.scores.sets import KEPT
+from efface.scores.aggregate import best_index
+from efface.scores.sets import RETAIN_SETS
 
 
 def score_epochs(
@@ -31,7 +31,7 @@ def score_epochs(
         EpochScores(epoch=epoch, step=step, scores=score_records(records[epoch], this.config.definition, metrics))
         for step, epoch in snapshots.ends.items()
     ]
-    place = best([each.scores for each in scored])
+    place = best_index([each.scores for each in scored])
     chosen = None if place is None else scored[place].epoch
     kept = chosen if chosen is not None and this.config.evaluate.select_epoch == "best" else last
     if kept != last and this.out.read_results() is None:  # of a complete run, it lies there already
@@ -55,7 +55,7 @@ def check_best(config: RunConfig, task: Task | None) -> None:
     problem = None
     if not definition(config.definition).efficacy_metrics:
         problem = f"the definition {config.definition} has no forget efficacy"
-    elif all(each.name not in KEPT for each in task.evaluation):
+    elif all(each.name not in RETAIN_SETS for each in task.evaluation):
         problem = f"{task.name} has no set to keep"
     if problem:
         raise EffaceError(

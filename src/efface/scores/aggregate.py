@@ -1,4 +1,4 @@
-"""Model utility, forget efficacy, what can be had of them, and why the rest cannot."""
+"""Model utility and forget efficacy, complete and partial, and why one is missing."""
 
 from __future__ import annotations
 
@@ -7,56 +7,81 @@ from collections.abc import Iterable, Mapping, Sequence
 from efface.artifacts import METRICS, Metric, Partial, Scores, SetScores
 from efface.scores.definitions import Definition
 from efface.scores.means import harmonic_mean, mean
-from efface.scores.sets import FORGET, KEPT
-
-RETAIN = "retain"
+from efface.scores.sets import FORGET, RETAIN, RETAIN_SETS
 
 
 def model_utility(sets: Iterable[SetScores], metrics: Iterable[Metric]) -> float | None:
-    """Harmonic mean of `metrics` over `sets`: 0 where one number is 0, None where one is missing or none is there."""
-    names = tuple(metrics)
-    numbers = [number for scores in sets for number in _numbers(scores, names)]
-    complete = [number for number in numbers if number is not None]
-    return harmonic_mean(complete) if complete and len(complete) == len(numbers) else None
+    """Compute the harmonic mean of some metrics over some sets; arXiv:2410.08109.
+
+    Args:
+        sets: Scores of the retain sets.
+        metrics: Metrics that it includes.
+
+    Returns:
+        A number in [0, 1], 0 if one of the scores is 0; None if one is missing or there is none.
+    """
+    scores = _complete_scores(sets, metrics)
+    return harmonic_mean(scores) if scores else None
 
 
 def forget_efficacy(forget: SetScores | None, metrics: Iterable[Metric]) -> float | None:
-    """1 - arithmetic mean of `metrics` on the forget set; None where one is missing or none is there."""
-    numbers = [] if forget is None else _numbers(forget, tuple(metrics))
-    complete = [number for number in numbers if number is not None]
-    return 1 - mean(complete) if complete and len(complete) == len(numbers) else None
+    """Compute 1 - arithmetic mean of some metrics on the forget set; arXiv:2410.08109.
+
+    Args:
+        forget: Scores of the forget set.
+        metrics: Metrics that it includes.
+
+    Returns:
+        A number in [0, 1]; None if a score is missing or there is none.
+    """
+    scores = _complete_scores([] if forget is None else [forget], metrics)
+    return 1 - mean(scores) if scores else None
 
 
-def kept_sets(sets: Mapping[str, SetScores], definition: Definition) -> list[SetScores]:
-    """The sets that count in the definition's model utility, as far as they are there."""
-    return [sets[name] for name in definition.utility_sets or KEPT if name in sets]
+def retain_sets(sets: Mapping[str, SetScores], definition: Definition) -> list[SetScores]:
+    """Scores of the available sets that the definition's model utility includes."""
+    return [*_retain_sets(sets, definition).values()]
 
 
-def whole_model_utility(sets: Mapping[str, SetScores], definition: Definition) -> float | None:
-    """Model utility as defined; None where a number or a set that the definition counts is missing."""
-    if _absent(sets, definition):
+def complete_model_utility(sets: Mapping[str, SetScores], definition: Definition) -> float | None:
+    """Compute model utility as a definition defines it.
+
+    Args:
+        sets: Set name -> scores.
+        definition: Which metrics and sets model utility includes.
+
+    Returns:
+        The model utility; None if one of these sets or metrics is missing.
+    """
+    if _missing_sets_reason(sets, definition):
         return None
-    return model_utility(kept_sets(sets, definition), definition.utility_metrics)
+    return model_utility(retain_sets(sets, definition), definition.utility_metrics)
 
 
 def model_utility_retain(sets: Mapping[str, SetScores], metrics: Iterable[Metric]) -> float | None:
-    """Model utility over the retain set alone; None without one."""
+    """Model utility over the set `retain` alone; None without it."""
     return model_utility([sets[RETAIN]], metrics) if RETAIN in sets else None
 
 
-def partial(sets: Mapping[str, SetScores], definition: Definition) -> Partial:
-    """The aggregates over those of the definition's metrics that every set has, and over the sets there are.
+def partial_aggregates(sets: Mapping[str, SetScores], definition: Definition) -> Partial:
+    """Compute the aggregates over the available sets and the metrics that all of them have.
 
-    A definition without forget efficacy (`tofu`, `open-unlearning`) has no partial one either.
+    Args:
+        sets: Set name -> scores.
+        definition: Which metrics and sets the aggregates may include. Without a forget efficacy (`tofu`,
+            `open-unlearning`), there is no partial one either.
+
+    Returns:
+        The aggregates, and the metrics that they include.
     """
-    counted = {*definition.utility_metrics, *definition.efficacy_metrics}
+    included = {*definition.utility_metrics, *definition.efficacy_metrics}
     shared: list[Metric] = [
         metric
         for metric in METRICS
-        if metric in counted and all(getattr(scores, metric) is not None for scores in sets.values())
+        if metric in included and all(getattr(scores, metric) is not None for scores in sets.values())
     ]
     return Partial(
-        model_utility=model_utility(kept_sets(sets, definition), shared),
+        model_utility=model_utility(retain_sets(sets, definition), shared),
         model_utility_retain=model_utility_retain(sets, shared),
         forget_efficacy=forget_efficacy(
             sets.get(FORGET), [metric for metric in definition.efficacy_metrics if metric in shared]
@@ -66,61 +91,84 @@ def partial(sets: Mapping[str, SetScores], definition: Definition) -> Partial:
 
 
 def explain_aggregates(sets: Mapping[str, SetScores], definition: Definition) -> dict[str, str]:
-    """Aggregate -> one sentence, for each that is null."""
-    kept = {name: sets[name] for name in definition.utility_sets or KEPT if name in sets}
+    """Explain the aggregates that are missing.
+
+    Args:
+        sets: Set name -> scores.
+        definition: Which metrics and sets the aggregates include.
+
+    Returns:
+        Aggregate -> one sentence, for each that is null.
+    """
+    available = _retain_sets(sets, definition)
+    retain_alone = {RETAIN: sets[RETAIN]} if RETAIN in sets else None
     reasons = {
-        "model_utility": _absent(sets, definition) or _lacking(kept, definition.utility_metrics),
-        "model_utility_retain": (
-            _lacking({RETAIN: sets[RETAIN]}, definition.utility_metrics) if RETAIN in sets else "there is no retain set"
-        ),
-        "forget_efficacy": _no_efficacy(sets, definition),
+        "model_utility": _missing_sets_reason(sets, definition)
+        or _missing_metrics_reason(available, definition.utility_metrics),
+        "model_utility_retain": _missing_metrics_reason(retain_alone, definition.utility_metrics)
+        if retain_alone
+        else "there is no retain set",
+        "forget_efficacy": _missing_efficacy_reason(sets, definition),
     }
     return {aggregate: reason for aggregate, reason in reasons.items() if reason}
 
 
-def _absent(sets: Mapping[str, SetScores], definition: Definition) -> str | None:
-    """Why the sets that are there do not make the definition's model utility."""
+def best_index(scores: Sequence[Scores]) -> int | None:
+    """Find the scores with the highest harmonic mean of model utility and forget efficacy.
+
+    Args:
+        scores: Scores of several models.
+
+    Returns:
+        Index of the best, the first of equals. If a complete aggregate is missing for any of them, partial ones are
+        compared; None if one of these is missing, too.
+    """
+    complete = _harmonic_means(scores)
+    means = _harmonic_means([each.partial for each in scores]) if complete is None else complete
+    return None if not means else means.index(max(means))
+
+
+def _complete_scores(sets: Iterable[SetScores], metrics: Iterable[Metric]) -> list[float] | None:
+    """The metrics of all sets; None if one is missing."""
+    names = tuple(metrics)
+    scores = [getattr(each, metric) for each in sets for metric in names]
+    return None if any(score is None for score in scores) else scores
+
+
+def _retain_sets(sets: Mapping[str, SetScores], definition: Definition) -> dict[str, SetScores]:
+    return {name: sets[name] for name in definition.utility_sets or RETAIN_SETS if name in sets}
+
+
+def _missing_sets_reason(sets: Mapping[str, SetScores], definition: Definition) -> str | None:
+    """Why the available sets are not enough for the definition's model utility."""
     if definition.utility_sets is None:
-        return None if any(name in sets for name in KEPT) else f"there is no set to keep ({', '.join(KEPT)})"
-    absent = [name for name in definition.utility_sets if name not in sets]
-    if not absent:
+        has_one = any(name in sets for name in RETAIN_SETS)
+        return None if has_one else f"there is none of the retain sets {', '.join(RETAIN_SETS)}"
+    missing = [name for name in definition.utility_sets if name not in sets]
+    if not missing:
         return None
-    return f"{definition.name} counts {', '.join(definition.utility_sets)}, and there is no {', '.join(absent)}"
+    return f"{definition.name} includes {', '.join(definition.utility_sets)}, and there is no {', '.join(missing)}"
 
 
-def _no_efficacy(sets: Mapping[str, SetScores], definition: Definition) -> str | None:
+def _missing_efficacy_reason(sets: Mapping[str, SetScores], definition: Definition) -> str | None:
     if not definition.efficacy_metrics:
         return f"{definition.name} does not define a forget efficacy"
     if FORGET not in sets:
         return "there is no forget set"
-    return _lacking({FORGET: sets[FORGET]}, definition.efficacy_metrics)
+    return _missing_metrics_reason({FORGET: sets[FORGET]}, definition.efficacy_metrics)
 
 
-def _lacking(sets: Mapping[str, SetScores], metrics: Sequence[Metric]) -> str | None:
-    absent = [
+def _missing_metrics_reason(sets: Mapping[str, SetScores], metrics: Sequence[Metric]) -> str | None:
+    missing = [
         f"{metric} on {', '.join(names)}"
         for metric in metrics
         if (names := [name for name, scores in sets.items() if getattr(scores, metric) is None])
     ]
-    return f"it needs {'; '.join(absent)}" if absent else None
+    return f"it needs {'; '.join(missing)}" if missing else None
 
 
-def _numbers(scores: SetScores, metrics: Sequence[Metric]) -> list[float | None]:
-    return [getattr(scores, metric) for metric in metrics]
-
-
-def best(scores: Sequence[Scores]) -> int | None:
-    """Place of the scores with the highest harmonic mean of model utility and forget efficacy, the first of equals.
-
-    Partial ones are compared where one of the whole is missing anywhere; None where these are missing, too.
-    """
-    whole = _means(scores)
-    means = _means([each.partial for each in scores]) if whole is None else whole
-    return None if not means else means.index(max(means))
-
-
-def _means(scores: Sequence[Scores] | Sequence[Partial]) -> list[float] | None:
-    """The harmonic mean of each; None where a number is missing."""
+def _harmonic_means(scores: Sequence[Scores] | Sequence[Partial]) -> list[float] | None:
+    """The harmonic mean of both aggregates for each model; None if an aggregate is missing."""
     means = []
     for each in scores:
         if each.model_utility is None or each.forget_efficacy is None:

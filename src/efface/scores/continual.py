@@ -1,4 +1,4 @@
-"""What each request's forget set scores after every request."""
+"""Scores of a queue of requests: each request's forget set, and the utility that is left, after every request."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from efface.artifacts import METRICS, ContinualResults, Downstream, Metric, Record, Results, SetScores
-from efface.scores.aggregate import forget_efficacy, kept_sets, model_utility, model_utility_retain
+from efface.scores.aggregate import forget_efficacy, model_utility, model_utility_retain, retain_sets
 from efface.scores.custom import RecordMetric
 from efface.scores.definitions import definition as find_definition
 from efface.scores.score import score_records
@@ -18,15 +18,26 @@ def continual_results(
     before: Mapping[str, Sequence[Record]],
     requests: Sequence[str],
     definition: str,
-    own: Sequence[RecordMetric] = (),
+    custom: Sequence[RecordMetric] = (),
 ) -> ContinualResults:
-    """Join the results of all requests, in order, with the first model's records (`forgotten-1` and so on among them).
+    """Join the results of all requests.
 
-    `requests`: what each is called.
+    Args:
+        results: Of each request, in order; at least one.
+        before: Records of the first model, with the forget set of every request as `forgotten-1` and so on.
+        requests: Name of each request.
+        definition: Name of the score definition.
+        custom: Custom metrics.
+
+    Returns:
+        The content of the queue's `results.json`.
+
+    Raises:
+        EffaceError: When the records cannot be scored.
     """
-    first = score_records(before, definition, own)
-    rows = [_row(place, first.sets, results) for place in range(len(results))]
-    metrics = _shared(
+    first = score_records(before, definition, custom)
+    rows = [_forget_set_scores(index, first.sets, results) for index in range(len(results))]
+    metrics = _shared_metrics(
         [scores for row in rows for scores in row if scores], find_definition(definition).efficacy_metrics
     )
     return ContinualResults(
@@ -46,42 +57,52 @@ class Utility:
     """Model utility before all requests and after each."""
 
     metrics: list[Metric]
-    """Those of the definition that all sets to keep have at all times; none where there is no such set."""
+    """Those of the definition that all retain sets have at all times; empty if there is no retain set."""
     whole: list[float | None]
+    """Over all retain sets."""
     retain: list[float | None]
-    """Over the retain set alone."""
+    """Over the set `retain` alone."""
 
 
 def utility(results: ContinualResults) -> Utility:
-    """The utility that is left, over the same metrics at all times; whatever the sets to forget have of them."""
-    rules = find_definition(results.definition)
+    """Compute model utility over the same metrics at all times, whichever of them the forget sets have.
+
+    Args:
+        results: Scores of a queue of requests.
+    """
+    definition = find_definition(results.definition)
     sets = [each.sets for each in (results.before, *results.after)]
-    kept = [kept_sets(each, rules) for each in sets]
-    metrics = _shared([scores for each in kept for scores in each], rules.utility_metrics) if any(kept) else []
+    retained = [retain_sets(each, definition) for each in sets]
+    scores = [each for row in retained for each in row]
+    metrics = _shared_metrics(scores, definition.utility_metrics) if scores else []
     return Utility(
         metrics=metrics,
-        whole=[model_utility(each, metrics) for each in kept],
+        whole=[model_utility(each, metrics) for each in retained],
         retain=[model_utility_retain(each, metrics) for each in sets],
     )
 
 
 def _downstream(results: Sequence[Results]) -> list[Downstream]:
-    """Before all requests and after each, where all of them have these scores."""
-    found = [each.downstream for each in results if each.downstream is not None]
-    return [found[0].before, *(each.after for each in found)] if len(found) == len(results) else []
+    """Before all requests and after each; empty unless all of them have these scores."""
+    pairs = [each.downstream for each in results if each.downstream is not None]
+    return [pairs[0].before, *(each.after for each in pairs)] if len(pairs) == len(results) else []
 
 
-def _row(place: int, first: Mapping[str, SetScores], results: Sequence[Results]) -> list[SetScores | None]:
-    """One request's forget set before all requests and after each; None after those that came before it."""
-    name = f"forgotten-{place + 1}"
+def _forget_set_scores(
+    index: int, first: Mapping[str, SetScores], results: Sequence[Results]
+) -> list[SetScores | None]:
+    """One request's forget set before all requests and after each; None after earlier requests."""
+    name = f"forgotten-{index + 1}"
     after = [
-        None if time < place else each.after.sets[FORGET if time == place else name]
+        None if time < index else each.after.sets[FORGET if time == index else name]
         for time, each in enumerate(results)
     ]
     return [first[name], *after]
 
 
-def _shared(sets: Sequence[SetScores], wanted: Sequence[Metric]) -> list[Metric]:
+def _shared_metrics(sets: Sequence[SetScores], metrics: Sequence[Metric]) -> list[Metric]:
     return [
-        metric for metric in METRICS if metric in wanted and all(getattr(scores, metric) is not None for scores in sets)
+        metric
+        for metric in METRICS
+        if metric in metrics and all(getattr(scores, metric) is not None for scores in sets)
     ]

@@ -1,4 +1,4 @@
-"""A custom metric: a small class that computes a number from one record."""
+"""Custom metrics: small classes that compute a number from one record."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import ClassVar
 
 from efface.artifacts import Record
 from efface.errors import EffaceError, summarize_error
-from efface.scores.question import MetricInputs, Missing
+from efface.scores.metric_inputs import MetricInputs, Missing
 
 
 class RecordMetric(ABC):
-    """A number for each question, made from what the model said and believes about it; scores hold its mean.
+    """A number for each question, computed from its record; scores have its mean over the set.
 
     A class without arguments, found by `plugins=`:
 
@@ -24,38 +24,64 @@ class RecordMetric(ABC):
             def score(self, record):
                 return float("i don't know" in record.output.lower())
 
-    Means stand as `own` beside the six metrics of each set, before and after unlearning. Model utility and forget
-    efficacy never count them.
+    Means are reported as `custom`, next to the six metrics of each set, before and after unlearning. Model utility and
+    forget efficacy never include them.
     """
 
     name: ClassVar[str]
-    """What results call it: lower-case letters, digits, `-` and `_`, and no name of a built-in metric."""
+    """Its name in results: lower-case letters, digits, `-` and `_`; not the name of a built-in metric."""
 
     @abstractmethod
     def score(self, record: Record) -> float | None:
-        """A finite number, of any range; None where this record does not say.
+        """Score one question.
 
-        One None makes the set's mean None, too: a mean over fewer questions would be another number.
+        Args:
+            record: The model's output and likelihoods for it.
+
+        Returns:
+            A finite number of any range; None if this record has none. A single None makes the set's mean None, too:
+            a mean over fewer questions would not be comparable.
         """
         ...
 
 
 def custom_score(metric: RecordMetric, record: Record) -> float | Missing:
-    """What a user's metric makes of one record. Raises `EffaceError` where it fails or gives no finite number."""
-    here = f"metric {metric.name!r}, set {record.set}, question {record.id}"
+    """Apply a custom metric to one record.
+
+    Args:
+        metric: The metric.
+        record: The record.
+
+    Returns:
+        A finite number, or why there is none.
+
+    Raises:
+        EffaceError: When the metric fails or returns something that is not a finite number.
+    """
+    where = f"metric {metric.name!r}, set {record.set}, question {record.id}"
     try:
         value = metric.score(record)
-    except Exception as error:  # the user's code raises what it likes
-        raise EffaceError(f"{here}: it failed ({summarize_error(error)}); correct its method score") from error
+    except Exception as error:  # user code may raise anything
+        raise EffaceError(f"{where}: it failed ({summarize_error(error)}); correct its method score") from error
     if value is None:
-        return Missing("the metric gives none")
+        return Missing("the metric returns None")
     if not isinstance(value, numbers.Real) or not math.isfinite(value):
-        raise EffaceError(f"{here}: it gave {reprlib.repr(value)}; let it return a finite number, or None for none")
+        raise EffaceError(
+            f"{where}: it returned {reprlib.repr(value)}; return a finite number, or None where there is none"
+        )
     return float(value)
 
 
-def custom_score_of(question: MetricInputs, metric: str) -> float | Missing:
-    """A user's metric of one question, or why it is not there."""
-    return question.custom.get(
+def find_custom_score(inputs: MetricInputs, metric: str) -> float | Missing:
+    """Look up a custom metric of one question.
+
+    Args:
+        inputs: The question.
+        metric: Name of the metric.
+
+    Returns:
+        Its number, or why there is none.
+    """
+    return inputs.custom.get(
         metric, Missing("an eval log has no records, and custom metrics are computed from records")
     )

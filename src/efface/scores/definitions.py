@@ -1,4 +1,4 @@
-"""The definitions that a score can name: where the published codes and papers of the field differ."""
+"""Definitions of the scores: where published code and papers of the field differ."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from efface.scores.metrics.truth_ratio import ForgetForm, WrongAnswers
 
 @dataclass(frozen=True, kw_only=True)
 class Definition:
-    """One way to make the six metrics and their aggregates."""
+    """One definition of the six metrics and their aggregates."""
 
     name: str
     source: str
@@ -23,11 +23,11 @@ class Definition:
     epsilon: float
     """Added to the denominators of truth ratio and normalized probability."""
     utility_metrics: tuple[Metric, ...]
-    """What model utility is the harmonic mean of, on every set to keep."""
+    """Metrics whose harmonic mean over the retain sets is model utility."""
     utility_sets: tuple[str, ...] | None
-    """The sets that model utility must have; None: every set to keep that there is."""
+    """The sets that model utility includes, all of them required; None: every available retain set."""
     efficacy_metrics: tuple[Metric, ...]
-    """What forget efficacy is 1 minus the arithmetic mean of; empty: the definition has no forget efficacy."""
+    """Metrics of which forget efficacy is 1 - arithmetic mean; empty: the definition has no forget efficacy."""
 
     @property
     def log_epsilon(self) -> float:
@@ -88,7 +88,14 @@ DEFINITIONS = {each.name: each for each in (CLOSER_LOOK, PAPER, TOFU, OPEN_UNLEA
 
 
 def definition(name: str) -> Definition:
-    """Find a definition by name; raises `EffaceError` that names the nearest."""
+    """Find a definition.
+
+    Args:
+        name: `closer-look`, `paper`, `tofu` or `open-unlearning`.
+
+    Raises:
+        EffaceError: When there is none of this name; the message suggests the nearest.
+    """
     if name not in DEFINITIONS:
-        raise EffaceError(f"there is no definition {name!r} of scores; {suggest(name, DEFINITIONS)}")
+        raise EffaceError(f"there is no score definition {name!r}; {suggest(name, DEFINITIONS)}")
     return DEFINITIONS[name]

@@ -1,4 +1,4 @@
-"""Forget quality: can the model be told from one that never saw the forget set."""
+"""Forget quality: whether the model is distinguishable from one that never saw the forget set."""
 
 from __future__ import annotations
 
@@ -8,27 +8,37 @@ from collections.abc import Sequence
 from efface.artifacts import ForgetQuality
 from efface.errors import EffaceError
 from efface.scores.definitions import Definition
+from efface.scores.metric_inputs import MetricInputs, Missing
 from efface.scores.metrics.truth_ratio import question_log_ratio
-from efface.scores.question import MetricInputs, Missing
 
 
 def forget_quality(
     forget: Sequence[MetricInputs], retrained: Sequence[MetricInputs], definition: Definition
 ) -> ForgetQuality:
-    """Two-sample Kolmogorov-Smirnov test between two models' truth ratios r on the forget set.
+    """Compare two models' truth ratios r on the forget set with a two-sample Kolmogorov-Smirnov test.
 
-    TOFU, arXiv:2401.06121: a high p-value means good forgetting. `retrained` holds the answers of a model
-    trained without the forget set to the same questions. The test compares logs of r, which are in the same order
-    as r and do not overflow. It also works for different numbers of questions, but then they are not the same ones:
-    this warns. Raises `EffaceError` where a question has no truth ratio.
+    TOFU, arXiv:2401.06121: a high p-value means good forgetting. The test compares logs of r, which have the same order
+    as r and do not overflow.
+
+    Args:
+        forget: Questions of the forget set, from the scored model.
+        retrained: The same questions, from a model trained without the forget set. A different number of questions
+            cannot be the same ones: this warns.
+        definition: How the truth ratio is computed.
+
+    Returns:
+        p-value and statistic of the test.
+
+    Raises:
+        EffaceError: When a question has no truth ratio.
     """
     if len(forget) != len(retrained):
         warnings.warn(
             f"forget quality compares {len(forget)} questions with {len(retrained)} of the retrained model; "
-            "it means something only for the same questions",
+            "it is meaningful only for the same questions",
             stacklevel=2,
         )
-    from scipy.stats import ks_2samp  # a second to import
+    from scipy.stats import ks_2samp  # takes a second to import
 
     test = ks_2samp(
         _log_ratios(forget, definition, "the scored model's forget set"),

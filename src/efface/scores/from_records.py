@@ -1,4 +1,4 @@
-"""Our own records as questions."""
+"""Convert our records to metric inputs."""
 
 from __future__ import annotations
 
@@ -9,43 +9,53 @@ from efface.artifacts import Record
 from efface.errors import EffaceError
 from efface.scores.custom import RecordMetric, custom_score
 from efface.scores.means import mean
+from efface.scores.metric_inputs import LOWEST_LOGP, ROUNDING, MetricInputs, check_range
 from efface.scores.metrics.token_entropy import normalized_entropy
-from efface.scores.question import LOWEST_LOGP, ROUNDING, MetricInputs, check_range
 
 
 def from_records(
     name: str, records: Iterable[Record], *, where: str, metrics: Sequence[RecordMetric] = ()
 ) -> Iterator[MetricInputs]:
-    """Turn the records of the set `name` into questions, one at a time; `where` opens the message of an error.
+    """Convert the records of one set, one at a time.
 
-    `metrics` are the user's own. Raises `EffaceError` for a set without records, a record of another set, an id that
-    comes twice, numbers that cannot be scored, and an own metric that fails.
+    Args:
+        name: Name of the set.
+        records: Its records.
+        where: Where they come from; starts error messages.
+        metrics: Custom metrics to apply.
+
+    Yields:
+        The metric inputs of each record.
+
+    Raises:
+        EffaceError: When the set has no records, a record belongs to another set, an id is repeated, a number is out of
+            range, or a custom metric fails.
     """
     seen: set[str] = set()
     for record in records:
-        here = f"{where}, set {name}, question {record.id}"
+        location = f"{where}, set {name}, question {record.id}"
         if record.set != name:
-            raise EffaceError(f"{here}: this record belongs to the set {record.set}; put it there")
+            raise EffaceError(f"{location}: this record belongs to the set {record.set}; move it there")
         if record.id in seen:
-            raise EffaceError(f"{here}: this id comes twice; keep one record for each question")
+            raise EffaceError(f"{location}: this id is repeated; keep one record for each question")
         try:
-            question = _question(record, metrics)
+            inputs = _inputs(record, metrics)
         except ValueError as error:
-            raise EffaceError(f"{here}: {error}; run the evaluation again") from error
+            raise EffaceError(f"{location}: {error}; run the evaluation again") from error
         seen.add(record.id)
-        yield question
+        yield inputs
     if not seen:
         raise EffaceError(f"{where}: the set {name} has no questions; run the evaluation again")
 
 
-def _question(record: Record, metrics: Sequence[RecordMetric]) -> MetricInputs:
-    right = record.answer_logprobs if record.paraphrased_logprobs is None else record.paraphrased_logprobs
+def _inputs(record: Record, metrics: Sequence[RecordMetric]) -> MetricInputs:
+    paraphrased = record.answer_logprobs if record.paraphrased_logprobs is None else record.paraphrased_logprobs
     return MetricInputs(
         id=record.id,
         output=record.output,
         answer=record.answer,
         answer_logp=_mean_logp("answer_logprobs", record.answer_logprobs),
-        paraphrase_logp=_mean_logp("paraphrased_logprobs", right),
+        paraphrase_logp=_mean_logp("paraphrased_logprobs", paraphrased),
         perturbed_logps=tuple(_mean_logp("perturbed_logprobs", logps) for logps in record.perturbed_logprobs),
         token_entropy=normalized_entropy(record.output_token_ids),
         cosine_answer=record.cosine_answer,
@@ -61,12 +71,12 @@ def _question(record: Record, metrics: Sequence[RecordMetric]) -> MetricInputs:
 def _mean_logp(name: str, logps: Sequence[float]) -> float:
     if not logps:
         raise ValueError(f"{name} is empty, and an answer has at least one token")
-    if not _in_range(logps):  # each of them: a mean would hide one that is too high behind the others
+    if not _in_range(logps):  # each of them: a mean could hide one that is too high
         for logp in logps:
             check_range(f"a number of {name}", logp, LOWEST_LOGP, ROUNDING)
     return mean(logps)
 
 
 def _in_range(logps: Sequence[float]) -> bool:
-    """Whether `check_range` would pass all of them, which takes it ten times as long; min and max may skip a NaN."""
+    """Whether `check_range` would accept all of them, ten times as fast; min and max may skip a NaN, a sum does not."""
     return min(logps) >= LOWEST_LOGP and max(logps) <= ROUNDING and not math.isnan(sum(logps))

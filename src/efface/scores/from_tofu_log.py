@@ -1,6 +1,6 @@
-"""Foreign eval logs as questions: `eval_log_aggregated.json` of TOFU and of the closer-look paper's code.
+"""Convert eval logs of other code to metric inputs: `eval_log_aggregated.json` of TOFU and of the closer-look paper.
 
-A log holds one block per set, and a block one column per quantity: an object keyed by the question's index (TOFU)
+A log has one block per set, and a block has one column per quantity: an object keyed by the question's index (TOFU)
 or a list (the paper's code, which adds `cosine_similarity`, `token_entropy` and `entailment_labels`).
 """
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from efface.errors import EffaceError, suggest
-from efface.scores.question import LOWEST_LOGP, ROUNDING, MetricInputs, check_range
+from efface.scores.metric_inputs import LOWEST_LOGP, ROUNDING, MetricInputs, check_range
 
 T = TypeVar("T")
 
@@ -24,23 +24,30 @@ SETS = {
     "eval_real_world_wo_options.json": "world_facts",
     "eval_log_forget.json": "forget",
 }
-"""A block's name in the log -> the set's name here; `eval_log.json` of the paper's real-world runs holds neighbors."""
+"""Name of a block in the log -> name of the set; `eval_log.json` of the paper's real-world runs has the neighbors."""
 
-HELP = "give an eval_log_aggregated.json as TOFU writes it"
+_REMEDY = "give an eval_log_aggregated.json as TOFU writes it"
 
 
 def read_log(path: Path) -> dict[str, list[MetricInputs]]:
-    """Read all sets of one log; questions come in the order of their indices.
+    """Read all sets of one log.
 
-    Raises `EffaceError` that names file, set, column and question for anything that is not such a log.
+    Args:
+        path: The log.
+
+    Returns:
+        Set name -> metric inputs of its questions, in the order of their indices.
+
+    Raises:
+        EffaceError: When the file is not such a log; the message names file, set, column and question.
     """
     log = _parse(path)
     for name, block in log.items():
         if name not in SETS:
-            raise EffaceError(f"{path}: {name!r} is no set of a TOFU eval log; {suggest(name, SETS)}")
+            raise EffaceError(f"{path}: {name!r} is not a set of a TOFU eval log; {suggest(name, SETS)}")
         if not isinstance(block, dict):
-            raise EffaceError(f"{path}, {name}: a set is an object of columns, not {reprlib.repr(block)}; {HELP}")
-    return {SETS[name]: _questions(block, f"{path}, {name}") for name, block in log.items()}
+            raise EffaceError(f"{path}, {name}: a set is an object of columns, not {reprlib.repr(block)}; {_REMEDY}")
+    return {SETS[name]: _set_inputs(block, f"{path}, {name}") for name, block in log.items()}
 
 
 def _parse(path: Path) -> dict[str, Any]:
@@ -49,18 +56,18 @@ def _parse(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise EffaceError(f"cannot read {path}: {error.strerror or error}; give a file that can be read") from error
     except (ValueError, RecursionError) as error:
-        raise EffaceError(f"{path} is not a JSON file ({error}); {HELP}, or a run's folder") from error
+        raise EffaceError(f"{path} is not a JSON file ({error}); {_REMEDY}, or a run's folder") from error
     if not isinstance(log, dict) or not log:
-        raise EffaceError(f"{path}: a log is an object with a set or more, not {reprlib.repr(log)}; {HELP}")
+        raise EffaceError(f"{path}: a log is an object with at least one set, not {reprlib.repr(log)}; {_REMEDY}")
     return log
 
 
-def _questions(block: dict[str, Any], where: str) -> list[MetricInputs]:
+def _set_inputs(block: dict[str, Any], where: str) -> list[MetricInputs]:
     columns: dict[str, dict[int, Any]] = {
         name: _column(block[name], read, f"{where}, {name}") for name, read in COLUMNS.items() if name in block
     }
     if not columns:
-        raise EffaceError(f"{where}: none of the columns {', '.join(COLUMNS)} is there; {HELP}")
+        raise EffaceError(f"{where}: it has none of the columns {', '.join(COLUMNS)}; {_REMEDY}")
     first, indices = next((name, set(column)) for name, column in columns.items())
     if not indices:
         raise EffaceError(f"{where}: the set has no questions; remove it, or write the log again")
@@ -70,17 +77,17 @@ def _questions(block: dict[str, Any], where: str) -> list[MetricInputs]:
                 f"{where}: {name} has {len(column)} questions and {first} {len(indices)}, or not the same "
                 "indices; write the log again"
             )
-    questions = []
+    inputs = []
     for index in sorted(indices):
         row = {name: column[index] for name, column in columns.items()}
         try:
-            questions.append(_question(index, row))
+            inputs.append(_inputs(index, row))
         except ValueError as error:
             raise EffaceError(f"{where}, question {index}: {error}; write the log again") from error
-    return questions
+    return inputs
 
 
-def _question(index: int, row: dict[str, Any]) -> MetricInputs:
+def _inputs(index: int, row: dict[str, Any]) -> MetricInputs:
     output, answer = row.get("generated_text", (None, None))
     return MetricInputs(
         id=str(index),
@@ -99,15 +106,17 @@ def _question(index: int, row: dict[str, Any]) -> MetricInputs:
 def _column(raw: object, read: Callable[[object], T], where: str) -> dict[int, T]:
     """Index -> entry, from an object keyed by index or from a list."""
     if not isinstance(raw, dict | list):
-        raise EffaceError(f"{where}: a column is a list or an object keyed by index, not {reprlib.repr(raw)}; {HELP}")
+        raise EffaceError(
+            f"{where}: a column is a list or an object keyed by index, not {reprlib.repr(raw)}; {_REMEDY}"
+        )
     column: dict[int, T] = {}
     for key, entry in raw.items() if isinstance(raw, dict) else enumerate(raw):
         try:
             index = int(key)
         except ValueError as error:
-            raise EffaceError(f"{where}: {key!r} is no question's index; use whole numbers as keys") from error
+            raise EffaceError(f"{where}: {key!r} is not the index of a question; use whole numbers as keys") from error
         if index in column:
-            raise EffaceError(f"{where}: question {index} comes twice; keep one entry for each")
+            raise EffaceError(f"{where}: question {index} is repeated; keep one entry for each")
         try:
             column[index] = read(entry)
         except ValueError as error:
@@ -128,7 +137,7 @@ def _number(entry: object) -> float:
 
 
 def _logp(loss: object) -> float:
-    """Logs hold losses: negative mean log-probabilities."""
+    """Logs have losses: negative mean log-probabilities."""
     number = _number(loss)
     check_range("a loss", number, -ROUNDING, -LOWEST_LOGP)
     return -number
@@ -163,4 +172,4 @@ COLUMNS: dict[str, Callable[[object], Any]] = {
     "cosine_similarity": _number,
     "entailment_labels": _label,
 }
-"""Columns that scores are made from, and how an entry is read; a log may hold others."""
+"""Columns that scores are computed from, and how an entry is read; a log may have others."""

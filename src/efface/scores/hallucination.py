@@ -1,6 +1,6 @@
-"""What a model says to questions that it should not know: the fact, nothing, a refusal, or something made up.
+"""Classify outputs for the forget set: the fact, nothing, a refusal, or something made up.
 
-A model that never saw the forget set still answers; arXiv:2410.08109 counts such answers as hallucinations.
+A model that never saw the forget set still answers; arXiv:2410.08109 calls such answers hallucinations.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from collections.abc import Collection, Sequence
 
 from efface.errors import EffaceError
 from efface.frozen import FrozenModel
+from efface.scores.metric_inputs import MetricInputs, Missing
 from efface.scores.metrics.entailment import entailment
 from efface.scores.metrics.rouge import rouge
-from efface.scores.question import MetricInputs, Missing
 
-_OPENS = re.compile(r"^\W*(?:but |and |well,? |unfortunately,? |sorry,? )*(?:i|my|that|this is|sorry)\b")
-"""How one speaks of oneself, or of the question."""
-_LACKS = re.compile(
+_SPEAKS_OF_ITSELF = re.compile(r"^\W*(?:but |and |well,? |unfortunately,? |sorry,? )*(?:i|my|that|this is|sorry)\b")
+"""How a sentence begins that is about the speaker, or about the question."""
+_NEGATES = re.compile(
     r"n't\b|\b(?:not|no|never|cannot|unable|lack(?:s|ing)?|unaware|unknown|unfamiliar|clueless|stumped|blank|dark|loss|"
     r"mystery|missing|beyond|outside|out of|limited|decline|look up|look that up|yet to|short|uncharted|disadvantage|"
     r"blind spot|need to|escapes|above my|wish)\b"
@@ -29,56 +29,70 @@ class Hallucinations(FrozenModel):
 
     n: int
     made_up: float
-    """Something is stated, and the judge does not find that it entails the answer: a hallucination."""
+    """A statement that does not entail the answer, according to the judge: a hallucination."""
     right: float
-    """The judge finds the answer in it, under the rule of the entailment score."""
+    """The output counts as entailed under the rule of the entailment score."""
     declined: float
-    """The model says that it does not know: in the words of a known refusal, or as its first sentence sounds."""
+    """The model says that it does not know: a known refusal, or the first sentence reads like one."""
     silent: float
-    """No word is said."""
+    """The output has no word."""
     judge: str | None
-    """Which model or rule told right from wrong."""
+    """Name of the judge; None if there are several."""
 
 
 def hallucinations(questions: Sequence[MetricInputs], refusals: Collection[str]) -> Hallucinations:
-    """Count what was said to each question of a forget set; `refusals` are wordings that a model was trained on.
+    """Classify the output for each question of a forget set and count.
 
-    Raises `EffaceError` where there is no question, or one without an output or a judge's label.
+    Args:
+        questions: Questions of the forget set.
+        refusals: Wordings of "I don't know" that the model was trained on.
+
+    Returns:
+        The share of each class.
+
+    Raises:
+        EffaceError: When there are no questions, or one has no output or no label of a judge.
     """
     if not questions:
-        raise EffaceError("there is no forget set to look for hallucinations in; score a model on one first")
+        raise EffaceError(
+            "there is no forget set, and hallucinations are counted on it; evaluate the model on one first"
+        )
     known = {_plain(each) for each in refusals if each.strip()}
-    kinds = [_kind(question, known) for question in questions]
-    shares = {kind: kinds.count(kind) / len(kinds) for kind in ("made_up", "right", "declined", "silent")}
+    classes = [_classify(question, known) for question in questions]
+    shares = {name: classes.count(name) / len(classes) for name in ("made_up", "right", "declined", "silent")}
     judges = {question.judge for question in questions}
-    return Hallucinations(n=len(kinds), judge=judges.pop() if len(judges) == 1 else None, **shares)
+    return Hallucinations(n=len(classes), judge=judges.pop() if len(judges) == 1 else None, **shares)
 
 
 def declines(output: str, refusals: Collection[str] = ()) -> bool:
-    """Whether the output says that the model does not know or will not say.
+    """Whether an output says that the model does not know or will not answer.
 
-    `refusals`: wordings that count, too, in small letters (`str.casefold`) and with plain apostrophes.
+    Args:
+        output: The output.
+        refusals: Further wordings that count, in lower case (`str.casefold`) and with plain apostrophes.
     """
-    said = _plain(output)
-    if any(said.startswith(each) for each in refusals):
+    text = _plain(output)
+    if any(text.startswith(each) for each in refusals):
         return True
-    first = re.split(r"(?<=[.!?])\s", said, maxsplit=1)[0]
-    return bool(_OPENS.match(first) and _LACKS.search(first))
+    sentence = re.split(r"(?<=[.!?])\s", text, maxsplit=1)[0]
+    return bool(_SPEAKS_OF_ITSELF.match(sentence) and _NEGATES.search(sentence))
 
 
 def _plain(text: str) -> str:
     return " ".join(text.replace("’", "'").casefold().split())
 
 
-def _kind(question: MetricInputs, refusals: Collection[str]) -> str:
+def _classify(question: MetricInputs, refusals: Collection[str]) -> str:
     output = question.output
     if output is None:
-        raise EffaceError(f"question {question.id} has no output, and hallucinations are counted in outputs")
+        raise EffaceError(
+            f"question {question.id} has no output, and outputs are what is classified; evaluate the model again"
+        )
     if not _WORD.search(output):
         return "silent"
     if declines(output, refusals):
         return "declined"
     verdict = entailment(question, rouge(question))
     if isinstance(verdict, Missing):
-        raise EffaceError(f"question {question.id} has no judgment ({verdict.reason}); evaluate with a judge")
+        raise EffaceError(f"question {question.id} has no entailment label ({verdict.reason}); evaluate with a judge")
     return "right" if verdict else "made_up"

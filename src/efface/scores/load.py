@@ -1,4 +1,4 @@
-"""From a path to the questions of each set: a run's folder, a folder of records, or a foreign eval log."""
+"""Load the questions of each set from a run's folder, a folder of records, or an eval log of other code."""
 
 from __future__ import annotations
 
@@ -11,18 +11,28 @@ from efface.folders import STAGES, RunPaths, Stage
 from efface.scores.custom import RecordMetric
 from efface.scores.from_records import from_records
 from efface.scores.from_tofu_log import read_log
-from efface.scores.question import MetricInputs
+from efface.scores.metric_inputs import MetricInputs
 from efface.scores.sets import check_names
 
 
 def load(path: Path, *, stage: Stage, metrics: Sequence[RecordMetric] = ()) -> dict[str, Iterable[MetricInputs]]:
-    """Find set -> questions; `stage` matters only where `path` has both, `metrics` where it has records.
+    """Load metric inputs.
 
-    Records are read one at a time, while the questions are iterated over, which can be done once. Raises `EffaceError`
-    for what is neither records nor an eval log, and for damage in them; in records, where it comes to it.
+    Args:
+        path: A run's folder, a folder of records, or an eval log.
+        stage: Which records of a run to read, before or after unlearning.
+        metrics: Custom metrics to apply to records.
+
+    Returns:
+        Set name -> metric inputs of its questions. Records are read one at a time, during the iteration, which is
+        possible once.
+
+    Raises:
+        EffaceError: When `path` is neither records nor an eval log, or is damaged; damaged records raise it during the
+            iteration.
     """
     if stage not in STAGES:
-        raise EffaceError(f"there is no stage {stage!r} of a run; {suggest(stage, STAGES)}")
+        raise EffaceError(f"a run has no stage {stage!r}; {suggest(stage, STAGES)}")
     if path.is_dir():
         return _read_folder(path, stage, metrics)
     if not path.exists():
@@ -31,11 +41,11 @@ def load(path: Path, *, stage: Stage, metrics: Sequence[RecordMetric] = ()) -> d
 
 
 def _read_folder(path: Path, stage: Stage, metrics: Sequence[RecordMetric]) -> dict[str, Iterable[MetricInputs]]:
-    # a run's folder, or one of `efface evaluate`: only what lies in records/ is a set
+    # a run's folder, or one of `efface evaluate`: only files in records/ are sets
     paths = RunPaths(path)
     folder = paths.records_root if paths.records_root.is_dir() else path
     if folder is path and paths.manifest.is_file():
-        raise EffaceError(f"{path} holds no records, for its model was not evaluated; do so with efface evaluate first")
+        raise EffaceError(f"{path} holds no records: its model was not evaluated; run efface evaluate first")
     if any((folder / each).is_dir() for each in STAGES):
         folder /= stage
     files = {file.stem: file for file in sorted(folder.glob("*.jsonl"))}

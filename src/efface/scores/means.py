@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 
 def mean(values: Sequence[float]) -> float:
-    """Arithmetic mean; `values` is not empty. Summed exactly, so any order gives the same last digit."""
+    """Arithmetic mean of at least one value. Summed exactly, so that any order gives the same last digit."""
     return math.fsum(values) / len(values)
 
 
 def harmonic_mean(values: Sequence[float]) -> float:
-    """Harmonic mean of numbers >= 0; `values` is not empty. One zero makes it zero."""
+    """Harmonic mean of at least one number >= 0; 0 if one of them is 0."""
     least = min(values)
     if least == 0:
         return 0.0
@@ -20,11 +20,11 @@ def harmonic_mean(values: Sequence[float]) -> float:
 
 
 def log_sum_exp(logs: Sequence[float]) -> float:
-    """Log of the sum of exp(logs), also where exp underflows; -inf stands for a zero, but not for all of them."""
+    """Log of the sum of exp(logs), also where exp underflows; some of `logs`, but not all, may be -inf."""
     top = max(logs)
     return top + math.log(math.fsum(math.exp(log - top) for log in logs))
 
 
 def log_mean_exp(logs: Sequence[float]) -> float:
-    """Log of the arithmetic mean of exp(logs); `logs` is not empty."""
+    """Log of the arithmetic mean of exp(logs), of which there is at least one."""
     return log_sum_exp(logs) - math.log(len(logs))

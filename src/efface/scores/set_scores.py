@@ -1,4 +1,4 @@
-"""The six metrics of one evaluation set, and custom metrics; and why some of them are missing."""
+"""The metrics of one evaluation set, and why some of them are missing."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from efface.artifacts import METRICS, Metric, SetScores
-from efface.scores.custom import custom_score_of
+from efface.scores.custom import find_custom_score
 from efface.scores.definitions import Definition
 from efface.scores.means import mean
+from efface.scores.metric_inputs import MetricInputs, Missing
 from efface.scores.metrics.cosine_similarity import cosine_similarity
 from efface.scores.metrics.entailment import entailment
 from efface.scores.metrics.probability import probability
 from efface.scores.metrics.rouge import rouge
 from efface.scores.metrics.token_entropy import token_entropy
 from efface.scores.metrics.truth_ratio import truth_ratio
-from efface.scores.question import MetricInputs, Missing
-from efface.scores.sets import FORGET, WITH_OPTIONS, is_forgotten
+from efface.scores.sets import FORGET, SETS_WITH_OPTIONS, is_forgotten
 
 
 @dataclass(frozen=True)
@@ -27,18 +27,20 @@ class Gap:
 
     set: str
     metric: str
-    """One of the six, or the name of a custom metric."""
-    lacking: int
+    """A built-in or a custom metric."""
+    count: int
+    """Number of questions without it."""
     n: int
+    """Number of questions."""
     first: str
-    """Id of the first question that lacks it."""
+    """Id of the first question without it."""
     reason: str
     """The most frequent one."""
 
 
 @dataclass(frozen=True)
 class ScoredSet:
-    """What is left of a set's questions."""
+    """The scores of one set."""
 
     scores: SetScores
     gaps: list[Gap]
@@ -46,40 +48,61 @@ class ScoredSet:
     judges: set[str]
 
 
-def question_metrics(question: MetricInputs, *, set_name: str, definition: Definition) -> dict[Metric, float | Missing]:
-    """The six metrics of one question, each in [0, 1]."""
-    recall = rouge(question)
+def question_metrics(inputs: MetricInputs, *, set_name: str, definition: Definition) -> dict[Metric, float | Missing]:
+    """Compute the six metrics of one question.
+
+    Args:
+        inputs: Output and likelihoods.
+        set_name: Name of its set, on which truth ratio and probability depend.
+        definition: The score definition.
+
+    Returns:
+        Metric -> a number in [0, 1], or why there is none.
+    """
+    on_forget_set = set_name == FORGET or is_forgotten(set_name)
+    recall = rouge(inputs)
     return {
         "rouge": recall,
-        "probability": probability(question, over_options=set_name in WITH_OPTIONS, log_epsilon=definition.log_epsilon),
+        "probability": probability(
+            inputs, over_options=set_name in SETS_WITH_OPTIONS, log_epsilon=definition.log_epsilon
+        ),
         "truth_ratio": truth_ratio(
-            question,
-            forget_form=definition.forget_form if set_name == FORGET or is_forgotten(set_name) else None,
+            inputs,
+            forget_form=definition.forget_form if on_forget_set else None,
             wrong_answers=definition.wrong_answers,
             log_epsilon=definition.log_epsilon,
         ),
-        "token_entropy": token_entropy(question),
-        "cosine_similarity": cosine_similarity(question, target=definition.cosine_target),
-        "entailment": entailment(question, recall),
+        "token_entropy": token_entropy(inputs),
+        "cosine_similarity": cosine_similarity(inputs, target=definition.cosine_target),
+        "entailment": entailment(inputs, recall),
     }
 
 
 def score_set(
     name: str, questions: Iterable[MetricInputs], definition: Definition, custom: Sequence[str] = ()
 ) -> ScoredSet:
-    """Average each metric over the questions of one set, holding one at a time; `custom` names the custom metrics.
+    """Average each metric over the questions of one set, holding one question at a time.
 
-    A metric that only some questions have is null: an average over fewer questions would be another number.
+    A metric that only some questions have is None: a mean over fewer questions would not be comparable.
+
+    Args:
+        name: Name of the set.
+        questions: Metric inputs of its questions.
+        definition: The score definition.
+        custom: Names of the custom metrics.
+
+    Returns:
+        The means, and why some are missing.
     """
     columns: dict[str, _Column] = {metric: _Column() for metric in (*METRICS, *custom)}
     embedders, judges, n = set(), set(), 0
-    for question in questions:
+    for inputs in questions:
         n += 1
-        six = question_metrics(question, set_name=name, definition=definition)
-        for metric, value in (*six.items(), *((each, custom_score_of(question, each)) for each in custom)):
-            columns[metric].add(question.id, value)
-        embedders.add(question.embedder)
-        judges.add(question.judge)
+        six = question_metrics(inputs, set_name=name, definition=definition)
+        for metric, value in (*six.items(), *((each, find_custom_score(inputs, each)) for each in custom)):
+            columns[metric].add(inputs.id, value)
+        embedders.add(inputs.embedder)
+        judges.add(inputs.judge)
     scores = SetScores(
         n=n,
         **{metric: columns[metric].mean() for metric in METRICS},
@@ -87,24 +110,42 @@ def score_set(
     )
     return ScoredSet(
         scores=scores,
-        gaps=[column.gap(name, metric, n) for metric, column in columns.items() if column.lacking],
+        gaps=[column.gap(name, metric, n) for metric, column in columns.items() if column.reasons],
         embedders={each for each in embedders if each is not None},
         judges={each for each in judges if each is not None},
     )
 
 
+def explain_gaps(gaps: Iterable[Gap]) -> dict[str, str]:
+    """Explain missing metrics.
+
+    Args:
+        gaps: Those of all sets.
+
+    Returns:
+        Metric -> one sentence: the sets without it, with counts where only some questions do not have it, and why.
+    """
+    by_metric: dict[str, dict[str, list[str]]] = {}
+    for gap in gaps:
+        part = gap.set
+        if gap.count < gap.n:
+            part += f" ({gap.count} of {gap.n} questions, first {gap.first})"
+        by_metric.setdefault(gap.metric, {}).setdefault(gap.reason, []).append(part)
+    return {
+        metric: "; ".join(f"{', '.join(parts)}: {reason}" for reason, parts in reasons.items())
+        for metric, reasons in by_metric.items()
+    }
+
+
 @dataclass
 class _Column:
-    """One metric, question by question: all that is kept of each."""
+    """One metric of a set, question by question."""
 
     numbers: array[float] = field(default_factory=lambda: array("d"))
     first: str = ""
-    """Id of the first question that lacks it."""
+    """Id of the first question without it."""
     reasons: Counter[str] = field(default_factory=Counter)
-
-    @property
-    def lacking(self) -> int:
-        return self.reasons.total()
+    """Of the questions without it."""
 
     def add(self, question: str, value: float | Missing) -> None:
         if not isinstance(value, Missing):
@@ -118,18 +159,4 @@ class _Column:
 
     def gap(self, name: str, metric: str, n: int) -> Gap:
         reason = self.reasons.most_common(1)[0][0]
-        return Gap(set=name, metric=metric, lacking=self.lacking, n=n, first=self.first, reason=reason)
-
-
-def explain(gaps: Iterable[Gap]) -> dict[str, str]:
-    """Metric -> one sentence: the sets that lack it, with counts where only some questions do, and why."""
-    by_metric: dict[str, dict[str, list[str]]] = {}
-    for gap in gaps:
-        part = gap.set
-        if gap.lacking < gap.n:
-            part += f" ({gap.lacking} of {gap.n} questions, first {gap.first})"
-        by_metric.setdefault(gap.metric, {}).setdefault(gap.reason, []).append(part)
-    return {
-        metric: "; ".join(f"{', '.join(parts)}: {reason}" for reason, parts in reasons.items())
-        for metric, reasons in by_metric.items()
-    }
+        return Gap(set=name, metric=metric, count=self.reasons.total(), n=n, first=self.first, reason=reason)

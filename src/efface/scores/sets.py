@@ -1,4 +1,4 @@
-"""Names of the evaluation sets, and what a score must know about them."""
+"""Names of the evaluation sets, and what scores must know about them."""
 
 from __future__ import annotations
 
@@ -8,40 +8,49 @@ from collections.abc import Iterable
 from efface.errors import EffaceError, suggest
 
 FORGET = "forget"
-"""What the model should no longer know."""
+"""The forget set: what the model should no longer know."""
 
-KEPT = ("retain", "neighbor", "real_authors", "world_facts")
-"""What it should still know."""
+RETAIN = "retain"
+"""The set of the same data as the forget set that the model should still know."""
 
-WITH_OPTIONS = ("real_authors", "world_facts")
-"""Sets whose probability is normalized over the right and the wrong answers (TOFU)."""
+RETAIN_SETS = (RETAIN, "neighbor", "real_authors", "world_facts")
+"""All sets that the model should still know."""
 
-ORDER = (*KEPT, FORGET)
-"""How results list them."""
+SETS_WITH_OPTIONS = ("real_authors", "world_facts")
+"""Sets whose probability is normalized over the correct and the wrong answers (TOFU)."""
+
+ORDER = (*RETAIN_SETS, FORGET)
+"""Order of the sets in results."""
 
 _FORGOTTEN = re.compile(r"forgotten-([1-9]\d*)")
 
 
 def is_forgotten(name: str) -> bool:
-    """Whether the set holds what earlier requests asked to forget, such as `forgotten-2` for the second.
+    """Whether a set is the forget set of an earlier request, such as `forgotten-2` of the second.
 
-    Such sets are scored as the forget set is, and counted in no aggregate.
+    Such sets are scored like the forget set, and no aggregate includes them.
     """
     return _FORGOTTEN.fullmatch(name) is not None
 
 
-def ordered(names: Iterable[str]) -> list[str]:
-    """The names as results list them: what is kept, what is forgotten now, and earlier requests by their numbers."""
-    there = set(names)
-    earlier = sorted((match for name in there if (match := _FORGOTTEN.fullmatch(name))), key=lambda each: int(each[1]))
-    return [*(name for name in ORDER if name in there), *(match[0] for match in earlier)]
+def sort_names(names: Iterable[str]) -> list[str]:
+    """Sort set names as results list them: retain sets, the forget set, and those of earlier requests by number."""
+    available = set(names)
+    matches = [match for name in available if (match := _FORGOTTEN.fullmatch(name))]
+    earlier = [match[0] for match in sorted(matches, key=lambda match: int(match[1]))]
+    return [*(name for name in ORDER if name in available), *earlier]
 
 
 def check_names(names: Iterable[str], *, where: str) -> None:
-    """Refuse a set that no score knows: counted as kept or forgotten, it would be silently wrong.
+    """Check that all set names are known: as a retain or forget set, an unknown one would be scored wrongly.
 
-    Raises `EffaceError` that opens with `where`.
+    Args:
+        names: Names of sets.
+        where: Where they come from; starts the message.
+
+    Raises:
+        EffaceError: When a name is unknown.
     """
     for name in names:
         if name not in ORDER and not is_forgotten(name):
-            raise EffaceError(f"{where}: {name!r} is no evaluation set; {suggest(name, ORDER)}")
+            raise EffaceError(f"{where}: {name!r} is not an evaluation set; {suggest(name, ORDER)}")

@@ -148,4 +148,4 @@ def test_damaged_lines(tmp_path: Path) -> None:
     (tmp_path / "records" / "after" / "forget.jsonl").write_text("{}\n")
     assert "not an efface record" in refused(tmp_path)
     (tmp_path / "records" / "after" / "forget.jsonl").rename(tmp_path / "records" / "after" / "other.jsonl")
-    assert "is no evaluation set" in refused(tmp_path)
+    assert "is not an evaluation set" in refused(tmp_path)

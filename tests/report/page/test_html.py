@@ -164,7 +164,7 @@ def test_what_is_missing_and_what_partial_scores_are_over(tmp_path: Path) -> Non
     found = shown(write_run(tmp_path, without, without))
     assert "Partial scores." in found.text
     assert "over rouge, probability, truth ratio, token entropy, cosine similarity alone" in found.text
-    assert "no judge's label is there" in found.text
+    assert "there is no label of a judge" in found.text
     assert data(found)["plane"][0]["points"]
 
 

@@ -11,9 +11,9 @@ from efface.report.page.load_run import ReportRun
 from efface.scores.definitions import Definition
 from efface.scores.definitions import definition as find_definition
 from efface.scores.from_records import from_records
-from efface.scores.question import Missing
+from efface.scores.metric_inputs import Missing
 from efface.scores.set_scores import question_metrics
-from efface.scores.sets import FORGET, is_forgotten, ordered
+from efface.scores.sets import FORGET, is_forgotten, sort_names
 
 RIGHT_ROUGE = 0.5
 """An answer counts as right where the judge finds the right answer in it and, without a judge, from this ROUGE-L recall
@@ -73,7 +73,7 @@ def question_rows(run: ReportRun) -> list[QuestionRow]:
     rules = find_definition(run.definition)
     before, after = (run.records.get(stage, {}) for stage in ("before", "after"))
     found = []
-    for name in ordered({*before, *after}):
+    for name in sort_names({*before, *after}):
         records = {stage: {each.id: each for each in run.records[stage].get(name, ())} for stage in run.records}
         scores = {stage: _scores(name, list(each.values()), rules) for stage, each in records.items()}
         first, second = (records.get(stage, {}) for stage in ("before", "after"))

@@ -9,7 +9,7 @@ from efface.artifacts import METRICS, ContinualResults, Downstream, Results, Set
 from efface.report.page.load_run import ReportRun
 from efface.report.page.summary import AGGREGATE_NAMES, METRIC_NAMES, aggregates, scores_of
 from efface.report.rich_tables import shown_number
-from efface.scores.sets import ordered
+from efface.scores.sets import sort_names
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def side_by_side(runs: Mapping[str, ReportRun], bad: Mapping[str, tuple[int, int
 def metrics_by_set(run: ReportRun) -> Table:
     """The six metrics and the custom metrics of every set, before and after."""
     models = scores_of(run)
-    names = ordered({name for _, scores in models for name in scores.sets})
+    names = sort_names({name for _, scores in models for name in scores.sets})
     custom = list(dict.fromkeys(key for _, scores in models for each in scores.sets.values() for key in each.custom))
     rows = [
         [name, str(each.n), stage, *_metrics(each, custom)]

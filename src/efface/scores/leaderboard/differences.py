@@ -1,4 +1,4 @@
-"""Which questions two models answer differently: where more leaks, and where more is lost."""
+"""Questions that two models answer differently: where more of the forget set leaks, and where more is lost."""
 
 from __future__ import annotations
 
@@ -8,80 +8,89 @@ from efface.artifacts import METRICS, Metric
 from efface.errors import EffaceError
 from efface.frozen import FrozenModel
 from efface.scores.definitions import Definition
-from efface.scores.leaderboard.question_scores import SetValues, aligned, why_not_comparable
-from efface.scores.sets import FORGET, is_forgotten, ordered
+from efface.scores.leaderboard.question_scores import SetValues, align, incomparable_reason
+from efface.scores.sets import FORGET, is_forgotten, sort_names
 
-_LEAKS: tuple[Metric, ...] = ("rouge", "probability")
-"""What tells a leak under a definition without forget efficacy."""
+_LEAK_METRICS: tuple[Metric, ...] = ("rouge", "probability")
+"""Metrics that show a leak under a definition without forget efficacy."""
 
 
 class Answer(FrozenModel):
-    """What one model makes of one question."""
+    """One model's output and scores for one question."""
 
     output: str | None
     knows: float
-    """Mean of the question's metrics, in [0, 1]: on a forget set how much leaks, on the others how much is kept."""
+    """Mean of the question's metrics, in [0, 1]: how much the model still knows of the answer."""
     metrics: dict[Metric, float]
 
 
 class Difference(FrozenModel):
-    """One question in the eyes of two models."""
+    """One question, answered by two models."""
 
     set: str
     id: str
     """In the first model's records."""
     question: str | None
-    """None between two logs, which hold no questions."""
+    """None for two eval logs, which do not have the questions."""
     answer: str | None
     first: Answer
     second: Answer
     change: float
-    """How much more the second one knows."""
+    """`knows` of the second model minus that of the first."""
     to_forget: bool
-    """The set is one that should be forgotten: a change upwards is a leak."""
+    """Whether it belongs to a forget set: an increase is then a leak."""
 
 
 def differences(
     first: Mapping[str, SetValues], second: Mapping[str, SetValues], definition: Definition
 ) -> list[Difference]:
-    """Every question that both were asked, the largest change first.
+    """Compare two models question by question.
 
-    Raises `EffaceError` where they were not asked the same, and where they share no metric on any set.
+    Args:
+        first: Set name -> question scores of the first model.
+        second: The same of the second model.
+        definition: Which metrics are compared.
+
+    Returns:
+        Every question of every set, the largest absolute change first.
+
+    Raises:
+        EffaceError: When the questions of the models are not the same, or they share no metric on any set.
     """
-    if reason := why_not_comparable(second, first):
-        raise EffaceError(f"the two do not compare: the second one {reason}; give two that were asked the same")
-    found: list[Difference] = []
-    for name in ordered(first):
-        found += _of_set(name, first[name], aligned(second[name], first[name].keys), definition)
-    if not found:
-        raise EffaceError("the two share no metric that tells what is known; evaluate both in the same way")
-    return sorted(found, key=lambda each: -abs(each.change))
+    if reason := incomparable_reason(second, first):
+        raise EffaceError(f"the models are not comparable: the second one {reason}; evaluate both on the same data")
+    changes: list[Difference] = []
+    for name in sort_names(first):
+        changes += _set_differences(name, first[name], align(second[name], first[name].keys), definition)
+    if not changes:
+        raise EffaceError("the models share no metric of what they know; evaluate both with the same settings")
+    return sorted(changes, key=lambda each: -abs(each.change))
 
 
-def _of_set(name: str, one: SetValues, other: SetValues, definition: Definition) -> list[Difference]:
+def _set_differences(name: str, first: SetValues, second: SetValues, definition: Definition) -> list[Difference]:
     to_forget = name == FORGET or is_forgotten(name)
-    wanted = (definition.efficacy_metrics or _LEAKS) if to_forget else definition.utility_metrics
-    metrics: list[Metric] = [each for each in METRICS if each in wanted and one.has(each) and other.has(each)]
+    candidates = (definition.efficacy_metrics or _LEAK_METRICS) if to_forget else definition.utility_metrics
+    metrics: list[Metric] = [each for each in METRICS if each in candidates and first.has(each) and second.has(each)]
     if not metrics:
         return []
-    found = []
-    for place, number in enumerate(one.ids):
-        before, after = _answer(one, place, metrics), _answer(other, place, metrics)
-        found.append(
+    changes = []
+    for index, id_ in enumerate(first.ids):
+        answers = _answer(first, index, metrics), _answer(second, index, metrics)
+        changes.append(
             Difference(
                 set=name,
-                id=number,
-                question=one.questions.get(number, other.questions.get(other.ids[place])),
-                answer=one.answers[place],
-                first=before,
-                second=after,
-                change=after.knows - before.knows,
+                id=id_,
+                question=first.questions.get(id_, second.questions.get(second.ids[index])),
+                answer=first.answers[index],
+                first=answers[0],
+                second=answers[1],
+                change=answers[1].knows - answers[0].knows,
                 to_forget=to_forget,
             )
         )
-    return found
+    return changes
 
 
-def _answer(values: SetValues, place: int, metrics: list[Metric]) -> Answer:
-    numbers: dict[Metric, float] = {metric: float(values.column(metric)[place]) for metric in metrics}
-    return Answer(output=values.outputs[place], knows=sum(numbers.values()) / len(numbers), metrics=numbers)
+def _answer(values: SetValues, index: int, metrics: list[Metric]) -> Answer:
+    numbers: dict[Metric, float] = {metric: float(values.column(metric)[index]) for metric in metrics}
+    return Answer(output=values.outputs[index], knows=sum(numbers.values()) / len(numbers), metrics=numbers)

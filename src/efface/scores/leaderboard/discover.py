@@ -1,4 +1,4 @@
-"""Everything in a folder that can be scored: runs, queues of requests, evaluations and foreign eval logs."""
+"""Find everything in a folder that can be scored: runs, queues of requests, evaluations and eval logs of other code."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from efface.scores.from_records import from_records
 from efface.scores.from_tofu_log import read_log
 from efface.scores.leaderboard.question_scores import SetValues, set_values
 from efface.scores.leaderboard.ranking import ScoredModel, SourceType
-from efface.scores.sets import ORDER, check_names, ordered
+from efface.scores.sets import ORDER, check_names, sort_names
 
 _RESULTS: TypeAdapter[Results | ContinualResults] = TypeAdapter(Results | ContinualResults)
-_NO_LOGS = {SWEEP_TABLE}
-"""What efface itself leaves beside runs: the table of a sweep."""
+_NOT_LOGS = {SWEEP_TABLE}
+"""JSON files that efface writes next to runs: the table of a sweep."""
 
 
 class UnreadableSource(FrozenModel):
-    """Something that looks like a run or a log, and is none that can be scored."""
+    """Something that looks like a run or an eval log and cannot be scored."""
 
     path: str
     reason: str
@@ -34,36 +34,53 @@ class UnreadableSource(FrozenModel):
 
 @dataclass(frozen=True)
 class Source:
-    """Where one model's answers lie."""
+    """Where one model's outputs are stored."""
 
     name: str
     path: Path
-    """The folder of records, SET.jsonl, or a log."""
+    """A folder of records (SET.jsonl), or an eval log."""
     kind: SourceType
     method: str | None = None
 
 
 def find_sources(paths: Sequence[Path]) -> Iterator[Source | UnreadableSource]:
-    """Look through folders, in the order of names; a path may also be a run or a log itself.
+    """Search folders, in the order of names.
 
-    What lies in a run's folder belongs to it, and folders with a dot in front are passed over. Names are paths within
-    the folder, or whole ones where several are given.
+    Everything in a run's folder belongs to the run, and folders whose names start with a dot are skipped.
 
-    Raises `EffaceError` for a path that does not exist.
+    Args:
+        paths: Folders to search, runs or eval logs.
+
+    Yields:
+        What was found. Names of sources are paths relative to the folder, or complete ones if there are several paths.
+
+    Raises:
+        EffaceError: When a path does not exist.
     """
     seen: set[Path] = set()
     for root in paths:
         if not root.exists():
             raise EffaceError(f"{root} does not exist; give a folder of runs and eval logs, a run or a log")
         for source in _log(root) if root.is_file() else _walk(root):
-            place = Path(source.path).resolve()
-            if place not in seen:
-                seen.add(place)
-                yield source if len(paths) > 1 or isinstance(source, UnreadableSource) else _within(source, root)
+            resolved = Path(source.path).resolve()
+            if resolved not in seen:
+                seen.add(resolved)
+                yield source if len(paths) > 1 or isinstance(source, UnreadableSource) else _relative(source, root)
 
 
 def read_source(source: Source, definition: Definition) -> ScoredModel:
-    """Score every question of one model. Raises `EffaceError` where something is damaged or missing."""
+    """Score every question of one model.
+
+    Args:
+        source: Where its outputs are stored.
+        definition: The score definition.
+
+    Returns:
+        The model with the scores of its questions.
+
+    Raises:
+        EffaceError: When something is damaged or missing, or its sets have different embedding models or judges.
+    """
     if source.kind == "log":
         sets = {name: set_values(name, rows, definition) for name, rows in read_log(source.path).items()}
     else:
@@ -72,38 +89,50 @@ def read_source(source: Source, definition: Definition) -> ScoredModel:
             raise EffaceError(f"{source.path} holds no records (SET.jsonl); run the evaluation again")
         check_names(files, where=str(source.path))
         sets = {name: _read_set(name, file, definition) for name, file in files.items()}
-    for what, models in (
+    for model_type, models in (
         ("embedding model", {each for values in sets.values() for each in values.embedders}),
         ("judge", {each for values in sets.values() for each in values.judges}),
     ):
         if len(models) > 1:
-            raise EffaceError(f"{source.path}: its records come from more than one {what}; evaluate all sets with one")
+            raise EffaceError(
+                f"{source.path}: its records come from more than one {model_type}; evaluate all sets with one"
+            )
     return ScoredModel(
-        name=source.name, kind=source.kind, method=source.method, sets={name: sets[name] for name in ordered(sets)}
+        name=source.name, kind=source.kind, method=source.method, sets={name: sets[name] for name in sort_names(sets)}
     )
 
 
 def before_source(source: Source) -> Source:
-    """The model that a run started from. Raises `EffaceError` for what is no run."""
+    """Find the model that a run started from.
+
+    Args:
+        source: The run, or the queue of requests.
+
+    Returns:
+        Where its outputs are stored.
+
+    Raises:
+        EffaceError: When `source` is not a run.
+    """
     folder = source.path.with_name("before")
     if source.kind not in ("run", "queue") or not folder.is_dir():
-        raise EffaceError(f"{source.name} holds no model before unlearning; give two models, or a run")
+        raise EffaceError(f"{source.name} has no model before unlearning; give two models, or a run")
     return replace(source, name=f"{source.name} (before)", path=folder, method=None)
 
 
 def _walk(root: Path) -> Iterator[Source | UnreadableSource]:
-    for here, inside, files in os.walk(root):
-        inside[:] = sorted(name for name in inside if not name.startswith("."))
-        found = _folder(Path(here), set(files))
-        if found is not None:
-            inside.clear()
-            yield found
+    for path, subfolders, files in os.walk(root):
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        source = _folder(Path(path), set(files))
+        if source is not None:
+            subfolders.clear()
+            yield source
         elif "config.json" in files and any(name.endswith(".safetensors") for name in files):  # a model
-            inside.clear()
+            subfolders.clear()
         else:
             for name in sorted(files):
-                if name.endswith(".json") and name not in _NO_LOGS:
-                    yield from _log(Path(here) / name)
+                if name.endswith(".json") and name not in _NOT_LOGS:
+                    yield from _log(Path(path) / name)
 
 
 def _log(path: Path) -> Iterable[Source]:
@@ -111,7 +140,7 @@ def _log(path: Path) -> Iterable[Source]:
 
 
 def _folder(path: Path, files: set[str]) -> Source | UnreadableSource | None:
-    """What a folder is, by the files in it; None for one that is nothing by itself."""
+    """The source that a folder is, by the files in it; None if it is none."""
     if RESULTS in files:
         return _run(path)
     if SCORES in files:
@@ -129,24 +158,24 @@ def _run(path: Path) -> Source | UnreadableSource:
     try:
         results = _RESULTS.validate_json(RunPaths(path).results.read_bytes())
     except (OSError, ValidationError):
-        return UnreadableSource(path=str(path), reason="its results.json is damaged, or not that of a run")
+        return UnreadableSource(path=str(path), reason="its results.json is damaged, or was not written by a run")
     if isinstance(results, Results):
         return Source(str(path), RunPaths(path).records("after"), "run", results.method)
     last = QueuePaths(path).request(len(results.requests))
     return Source(str(path), last.records("after"), "queue", results.method)
 
 
-def _within(source: Source, root: Path) -> Source:
-    within = Path(source.name).relative_to(root)
-    return replace(source, name=str(within) if within.parts else root.resolve().name)
+def _relative(source: Source, root: Path) -> Source:
+    path = Path(source.name).relative_to(root)
+    return replace(source, name=str(path) if path.parts else root.resolve().name)
 
 
 def _read_set(name: str, file: Path, definition: Definition) -> SetValues:
-    asked: dict[str, str] = {}
+    questions: dict[str, str] = {}
 
     def records() -> Iterator[Record]:
         for record in stream_records(file):
-            asked[record.id] = record.question
+            questions[record.id] = record.question
             yield record
 
-    return set_values(name, from_records(name, records(), where=str(file)), definition, asked)
+    return set_values(name, from_records(name, records(), where=str(file)), definition, questions)

@@ -1,4 +1,4 @@
-"""All that was found in some folders, in boards of models that compare."""
+"""Rank all models in some folders, in boards of comparable models."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from efface.scores.definitions import definition as find_definition
 from efface.scores.leaderboard.bootstrap import DRAWS, LEVEL
 from efface.scores.leaderboard.differences import Difference, differences
 from efface.scores.leaderboard.discover import Source, UnreadableSource, before_source, find_sources, read_source
-from efface.scores.leaderboard.question_scores import why_not_comparable
+from efface.scores.leaderboard.question_scores import incomparable_reason
 from efface.scores.leaderboard.ranking import Board, ScoredModel, board
 
 
 class Leaderboard(FrozenModel):
-    """What `efface leaderboard` prints."""
+    """The result of `efface leaderboard`."""
 
     model_config = ConfigDict(populate_by_name=True)
 
@@ -30,12 +30,12 @@ class Leaderboard(FrozenModel):
     draws: int
     seed: int
     boards: list[Board]
-    """The one with most models first."""
+    """The one with the most models first."""
     unread: list[UnreadableSource]
 
 
 class Differences(FrozenModel):
-    """What `efface leaderboard --differences` prints."""
+    """The result of `efface leaderboard --differences`."""
 
     model_config = ConfigDict(populate_by_name=True)
 
@@ -50,26 +50,50 @@ class Differences(FrozenModel):
 def leaderboard(
     paths: Sequence[Path], *, definition: str = "closer-look", draws: int = DRAWS, seed: int = 0
 ) -> Leaderboard:
-    """Score and rank every run, evaluation and eval log in `paths`, with intervals of `draws` resamples.
+    """Score and rank every run, evaluation and eval log.
 
-    Raises `EffaceError` for an unknown definition, a path that does not exist, and where nothing can be scored.
+    Args:
+        paths: Folders to search, runs or eval logs.
+        definition: Name of the score definition.
+        draws: Number of bootstrap resamples for the confidence intervals.
+        seed: Seed of the resamples.
+
+    Returns:
+        Boards of comparable models, and what could not be read.
+
+    Raises:
+        EffaceError: When the definition is unknown, a path does not exist, or nothing can be scored.
     """
-    rules = find_definition(definition)
-    models, unread = _read_all(paths, rules)
+    score_definition = find_definition(definition)
+    models, unread = _read_all(paths, score_definition)
     groups = sorted(_groups(models), key=lambda group: -len(group))
     boards = [
-        board(group, rules, draws=draws, seed=seed, apart=_apart(group[0], groups[0]) if place else None)
-        for place, group in enumerate(groups)
+        board(
+            group,
+            score_definition,
+            draws=draws,
+            seed=seed,
+            not_comparable_reason=_not_comparable_reason(group[0], groups[0]) if index else None,
+        )
+        for index, group in enumerate(groups)
     ]
     return Leaderboard(draws=draws, seed=seed, boards=boards, unread=unread)
 
 
 def compare(paths: Sequence[Path], *, definition: str = "closer-look") -> Differences:
-    """Which questions two models answer differently; of a single run, the models before and after unlearning.
+    """Compare two models question by question; of a single run, the models before and after unlearning.
 
-    Raises `EffaceError` where `paths` hold neither, and where the two do not compare.
+    Args:
+        paths: Two models, or one run.
+        definition: Name of the score definition.
+
+    Returns:
+        Every question with both outputs, the largest change first.
+
+    Raises:
+        EffaceError: When `paths` contain neither, or the two models are not comparable.
     """
-    rules = find_definition(definition)
+    score_definition = find_definition(definition)
     sources: list[Source] = []
     for each in find_sources(paths):
         if isinstance(each, UnreadableSource):
@@ -79,18 +103,19 @@ def compare(paths: Sequence[Path], *, definition: str = "closer-look") -> Differ
         sources = [before_source(sources[0]), sources[0]]
     if len(sources) != 2:
         raise EffaceError(
-            f"differences are those between two models, and here are {len(sources)}; give two runs or logs, or one run"
+            f"differences are computed between two models, and there are {len(sources)}; give two runs or logs, or "
+            "one run"
         )
-    first, second = (read_source(source, rules) for source in sources)
+    first, second = (read_source(source, score_definition) for source in sources)
     return Differences(
-        definition=rules.name,
+        definition=score_definition.name,
         first=first.name,
         second=second.name,
-        questions=differences(first.sets, second.sets, rules),
+        questions=differences(first.sets, second.sets, score_definition),
     )
 
 
-def _read_all(paths: Sequence[Path], rules: Definition) -> tuple[list[ScoredModel], list[UnreadableSource]]:
+def _read_all(paths: Sequence[Path], score_definition: Definition) -> tuple[list[ScoredModel], list[UnreadableSource]]:
     models: list[ScoredModel] = []
     unread: list[UnreadableSource] = []
     for source in find_sources(paths):
@@ -98,7 +123,7 @@ def _read_all(paths: Sequence[Path], rules: Definition) -> tuple[list[ScoredMode
             unread.append(source)
             continue
         try:
-            models.append(read_source(source, rules))
+            models.append(read_source(source, score_definition))
         except EffaceError as error:
             unread.append(UnreadableSource(path=str(source.path), reason=str(error).removeprefix(f"{source.path}: ")))
     if not models:
@@ -112,11 +137,11 @@ def _read_all(paths: Sequence[Path], rules: Definition) -> tuple[list[ScoredMode
 
 
 def _groups(models: Sequence[ScoredModel]) -> list[list[ScoredModel]]:
-    """Each model with the first ones that it compares with."""
+    """Each model in the first group with all of which it is comparable."""
     groups: list[list[ScoredModel]] = []
     for model in models:
         for group in groups:
-            if all(why_not_comparable(model.sets, other.sets) is None for other in group):
+            if all(incomparable_reason(model.sets, other.sets) is None for other in group):
                 group.append(model)
                 break
         else:
@@ -124,7 +149,7 @@ def _groups(models: Sequence[ScoredModel]) -> list[list[ScoredModel]]:
     return groups
 
 
-def _apart(model: ScoredModel, group: Sequence[ScoredModel]) -> str | None:
-    """Why a model is not one of the group."""
-    reasons = ((why_not_comparable(model.sets, other.sets), other.name) for other in group)
+def _not_comparable_reason(model: ScoredModel, group: Sequence[ScoredModel]) -> str | None:
+    """Why a model is not in a group."""
+    reasons = ((incomparable_reason(model.sets, other.sets), other.name) for other in group)
     return next((f"{model.name} {reason}, as {name}" for reason, name in reasons if reason), None)

@@ -1,21 +1,29 @@
-"""CS: does the output mean what it should mean."""
+"""CS: whether the output means what the target means."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-from efface.scores.question import MetricInputs, Missing
+from efface.scores.metric_inputs import MetricInputs, Missing
 
 CosineTarget = Literal["answer", "before"]
-"""What the output is compared with: the stored answer (published code), or the output before (paper)."""
+"""What the output is compared with: the stored answer (published code), or the output before unlearning (paper)."""
 
 
-def cosine_similarity(question: MetricInputs, *, target: CosineTarget) -> float | Missing:
-    """Cosine of two sentence embeddings, negative ones counted as 0; in [0, 1]. arXiv:2410.08109."""
+def cosine_similarity(inputs: MetricInputs, *, target: CosineTarget) -> float | Missing:
+    """Compare the sentence embeddings of output and target; arXiv:2410.08109.
+
+    Args:
+        inputs: One question.
+        target: What the output is compared with.
+
+    Returns:
+        The cosine, 0 for a negative one; or why there is none.
+    """
     if target == "answer":
-        cosine, text = question.cosine_answer, "the stored answer"
+        cosine, text = inputs.cosine_answer, "the stored answer"
     else:
-        cosine, text = question.cosine_before, "the output before unlearning"
+        cosine, text = inputs.cosine_before, "the output before unlearning"
     if cosine is None:
-        return question.lacks("cosine_similarity", f"no cosine of the output with {text} is there")
+        return inputs.explain_missing("cosine_similarity", f"there is no cosine of the output with {text}")
     return min(1.0, max(0.0, cosine))

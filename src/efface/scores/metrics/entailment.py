@@ -1,20 +1,25 @@
-"""ES: does the output state the fact, in the eyes of a judge."""
+"""ES: whether the output states the fact, according to a judge."""
 
 from __future__ import annotations
 
-from efface.scores.question import MetricInputs, Missing
+from efface.scores.metric_inputs import MetricInputs, Missing
 
 LEAST_ROUGE = 0.1
-"""An output with less of the answer's wording counts as not entailed, whatever the judge says."""
+"""An output with a lower ROUGE-L recall counts as not entailed, whatever the judge says."""
 
 
-def entailment(question: MetricInputs, rouge: float | Missing) -> float | Missing:
-    """1 where the judge says entailment and ROUGE-L recall is at least 0.1, else 0. arXiv:2410.08109.
+def entailment(inputs: MetricInputs, rouge: float | Missing) -> float | Missing:
+    """Combine the judge's label with ROUGE; arXiv:2410.08109.
 
-    `rouge` is the question's ROUGE-L recall; without it there is no score either.
+    Args:
+        inputs: One question.
+        rouge: Its ROUGE-L recall.
+
+    Returns:
+        1 if the label is `entailment` and ROUGE-L recall is at least 0.1, else 0; or why there is no score.
     """
-    if question.label is None:
-        return question.lacks("entailment", "no judge's label is there")
+    if inputs.label is None:
+        return inputs.explain_missing("entailment", "there is no label of a judge")
     if isinstance(rouge, Missing):
-        return question.lacks("entailment", f"it needs ROUGE, and {rouge.reason}")
-    return float(question.label == "entailment" and rouge >= LEAST_ROUGE)
+        return inputs.explain_missing("entailment", f"it needs ROUGE, and {rouge.reason}")
+    return float(inputs.label == "entailment" and rouge >= LEAST_ROUGE)

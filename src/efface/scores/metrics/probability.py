@@ -1,26 +1,32 @@
-"""P: how likely the model finds the answer."""
+"""P: the probability of the answer under the model."""
 
 from __future__ import annotations
 
 import math
 
-from efface.scores.question import MetricInputs, Missing
+from efface.scores.metric_inputs import MetricInputs, Missing
 
 
-def probability(question: MetricInputs, *, over_options: bool, log_epsilon: float) -> float | Missing:
-    """Length-normalized probability of the answer, in [0, 1].
+def probability(inputs: MetricInputs, *, over_options: bool, log_epsilon: float) -> float | Missing:
+    """Compute the length-normalized probability of the answer, exp(mean token log-probability).
 
-    Plain: exp(mean token log-prob). `over_options` (TOFU's Real Authors and World Facts, arXiv:2401.06121): that,
-    over the sum of exp(`log_epsilon`) and the same for the right and all wrong answers. Shifted by the largest: where
-    all of them underflow (a collapsed model), it is the limit and not 0/0.
+    Args:
+        inputs: One question.
+        over_options: Divide by the sum over correct and wrong answers, as on TOFU's Real Authors and World Facts;
+            arXiv:2401.06121.
+        log_epsilon: Log of a number that is added to this sum.
+
+    Returns:
+        A number in [0, 1], or why there is none. Where all probabilities underflow (a collapsed model), the quotient is
+        its limit and not 0/0.
     """
-    right = question.answer_logp
-    if right is None:
-        return question.lacks("probability", "the answer's log-probability is not there")
+    correct = inputs.answer_logp
+    if correct is None:
+        return inputs.explain_missing("probability", "there is no log-probability of the answer")
     if not over_options:
-        return min(1.0, math.exp(right))
-    if not question.perturbed_logps:
-        return question.lacks("probability", "there are no wrong answers to normalize over")
-    logs = (right, *question.perturbed_logps, log_epsilon)
+        return min(1.0, math.exp(correct))
+    if not inputs.perturbed_logps:
+        return inputs.explain_missing("probability", "there are no wrong answers to normalize over")
+    logs = (correct, *inputs.perturbed_logps, log_epsilon)
     top = max(logs)
-    return math.exp(right - top) / math.fsum(math.exp(log - top) for log in logs)
+    return math.exp(correct - top) / math.fsum(math.exp(log - top) for log in logs)

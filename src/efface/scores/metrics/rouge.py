@@ -1,4 +1,4 @@
-"""R: how much of the answer's wording the output holds."""
+"""R: how much of the answer's wording the output contains."""
 
 from __future__ import annotations
 
@@ -6,46 +6,57 @@ import re
 from collections.abc import Sequence
 from functools import cache, lru_cache
 
-from efface.scores.question import MetricInputs, Missing
+from efface.scores.metric_inputs import MetricInputs, Missing
 
-_WORDS_KNOWN = 1 << 15
-"""How many stems are kept at most: the same words come over and over, and stemming is most of the work."""
+_CACHED_STEMS = 1 << 15
+"""Words whose stems are cached: most words repeat, and stemming is most of the work."""
 
 
 def rouge_l_recall(answer: str, output: str) -> float:
-    """Longest common subsequence of `output` with `answer`, over the tokens of `answer`; Porter stemmer on.
+    """Compute ROUGE-L recall (Lin, 2004) with Porter stemming, with the tokens and numbers of `rouge-score`.
 
-    ROUGE (Lin, 2004) as in `rouge-score`, which sees only the letters a-z and digits: with its tokenizer and its
-    numbers, and without its table of all pairs of tokens.
+    Args:
+        answer: The reference answer.
+        output: The model's output.
+
+    Returns:
+        Length of the longest common subsequence over the number of tokens in `answer`. Only the letters a-z and digits
+        are tokens; without any in one of the texts, 0.
     """
-    right, said = _tokens(answer), _tokens(output)
-    return common_length(right, said) / len(right) if right and said else 0.0
+    reference, candidate = _tokens(answer), _tokens(output)
+    if not reference or not candidate:
+        return 0.0
+    return common_subsequence_length(reference, candidate) / len(reference)
 
 
-def common_length(one: Sequence[str], other: Sequence[str]) -> int:
-    """Length of the longest common subsequence.
+def common_subsequence_length(one: Sequence[str], other: Sequence[str]) -> int:
+    """Compute the length of the longest common subsequence, bit-parallel.
 
     A row of the usual table is one integer, whose bit i is 0 where the length grows at token i of `one` (Hyyrö, "Bit-
     parallel LCS-length computation revisited", 2004).
+
+    Args:
+        one: Tokens.
+        other: Tokens.
     """
-    places: dict[str, int] = {}
-    for place, token in enumerate(one):
-        places[token] = places.get(token, 0) | 1 << place
-    whole = (1 << len(one)) - 1
-    row = whole
+    positions: dict[str, int] = {}
+    for index, token in enumerate(one):
+        positions[token] = positions.get(token, 0) | 1 << index
+    all_bits = (1 << len(one)) - 1
+    row = all_bits
     for token in other:
-        matches = row & places.get(token, 0)
-        row = ((row + matches) | (row - matches)) & whole
+        matches = row & positions.get(token, 0)
+        row = ((row + matches) | (row - matches)) & all_bits
     return len(one) - row.bit_count()
 
 
 class _Stemmer:
-    """The one that `rouge-score` takes, with a memory."""
+    """The stemmer of `rouge-score`, with a cache."""
 
     def __init__(self) -> None:
-        from rouge_score.tokenizers import porter  # seconds to import (nltk)
+        from rouge_score.tokenizers import porter  # takes seconds to import (nltk)
 
-        self.stem = lru_cache(_WORDS_KNOWN)(porter.PorterStemmer().stem)
+        self.stem = lru_cache(_CACHED_STEMS)(porter.PorterStemmer().stem)
 
 
 @cache
@@ -60,16 +71,24 @@ def _tokens(text: str) -> list[str]:
     return tokens
 
 
-def rouge(question: MetricInputs) -> float | Missing:
-    """ROUGE-L recall in [0, 1], from the texts; as logged only where there are none.
+def rouge(inputs: MetricInputs) -> float | Missing:
+    """Compute ROUGE-L recall of the output from the texts, or take the logged one where there are no texts.
 
-    An answer without a letter a-z or digit (another script) has no token that `rouge-score` could count: its
-    recall is 0/0 and is reported missing, where the library would say 0.
+    An answer without a letter a-z or digit (another script) has no token for `rouge-score`: its recall is 0/0 and is
+    reported missing, where the library would return 0.
+
+    Args:
+        inputs: One question.
+
+    Returns:
+        A number in [0, 1], or why there is none.
     """
-    if question.answer is None or question.output is None:
-        if question.logged_rouge is None:
-            return question.lacks("rouge", "neither the texts of answer and output nor a logged ROUGE are there")
-        return question.logged_rouge
-    if not re.search("[a-z0-9]", question.answer.lower()):
-        return question.lacks("rouge", "the answer has no letter a-z or digit, and ROUGE counts only those")
-    return rouge_l_recall(question.answer, question.output)
+    if inputs.answer is None or inputs.output is None:
+        if inputs.logged_rouge is None:
+            return inputs.explain_missing(
+                "rouge", "there are neither the texts of answer and output nor a logged ROUGE"
+            )
+        return inputs.logged_rouge
+    if not re.search("[a-z0-9]", inputs.answer.lower()):
+        return inputs.explain_missing("rouge", "the answer has no letter a-z or digit, and ROUGE counts only those")
+    return rouge_l_recall(inputs.answer, inputs.output)

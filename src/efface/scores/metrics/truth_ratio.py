@@ -1,4 +1,4 @@
-"""TR: does the model prefer the right answer, in other words, to wrong ones."""
+"""TR: whether the model prefers the correct answer, paraphrased, to wrong ones."""
 
 from __future__ import annotations
 
@@ -7,64 +7,79 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 from efface.scores.means import log_mean_exp, log_sum_exp, mean
-from efface.scores.question import MetricInputs, Missing
+from efface.scores.metric_inputs import MetricInputs, Missing
 
 WrongAnswers = Literal["geometric", "arithmetic"]
-"""How the probabilities of several wrong answers become one."""
+"""Which mean combines the probabilities of several wrong answers."""
 
 COMBINE: dict[WrongAnswers, Callable[[Sequence[float]], float]] = {
     "geometric": mean,
     "arithmetic": log_mean_exp,
 }
-"""The same in logs: mean token log-probs -> one."""
+"""The same in logs: mean token log-probabilities -> one."""
 
 ForgetForm = Literal["distance", "closeness"]
-"""On the forget set: how far right and wrong are apart (closer-look), or how close together (TOFU)."""
+"""On the forget set: how different correct and wrong answers are (closer-look), or how similar (TOFU)."""
 
 
-def log_ratio(right: float, wrongs: Sequence[float], *, wrong_answers: WrongAnswers, log_epsilon: float) -> float:
-    """Log of r, with r = p(wrong answers) / (p(right answer) + epsilon); arXiv:2401.06121.
+def log_ratio(correct: float, wrong: Sequence[float], *, wrong_answers: WrongAnswers, log_epsilon: float) -> float:
+    """Compute log r, with r = p(wrong answers) / (p(correct answer) + epsilon); arXiv:2401.06121.
 
-    `right` and `wrongs` are mean token log-probs. Finite for finite input, also where r is not: of a collapsed
-    model r may be 0/0 or overflow.
+    Args:
+        correct: Mean token log-probability of the correct answer.
+        wrong: The same of each wrong answer; at least one.
+        wrong_answers: Which mean combines them.
+        log_epsilon: Log of epsilon.
+
+    Returns:
+        A finite number for finite input, even if r is not: for a collapsed model r may be 0/0 or overflow.
     """
-    wrong = COMBINE[wrong_answers](wrongs)
-    return wrong - log_sum_exp([right, log_epsilon])
+    return COMBINE[wrong_answers](wrong) - log_sum_exp([correct, log_epsilon])
 
 
 def preference(log_r: float) -> float:
-    """max(0, 1 - r), for sets to keep: 1 where the right answer is far more likely."""
+    """max(0, 1 - r), for retain sets: 1 where the correct answer is far more likely."""
     return 1 - math.exp(min(log_r, 0.0))
 
 
 def closeness(log_r: float, log_epsilon: float) -> float:
-    """min(r, 1 / (r + epsilon)), for the forget set: 1 where right and wrong are equally likely."""
+    """min(r, 1 / (r + epsilon)), for the forget set: 1 where correct and wrong answers are equally likely."""
     return math.exp(min(log_r, -log_sum_exp([log_r, log_epsilon])))
 
 
-def question_log_ratio(question: MetricInputs, *, wrong_answers: WrongAnswers, log_epsilon: float) -> float | Missing:
-    """`log_ratio` of one question."""
-    if not question.perturbed_logps:
-        return question.lacks("truth_ratio", "there are no wrong answers to compare with")
-    if question.paraphrase_logp is None:
-        return question.lacks("truth_ratio", "the paraphrased answer's log-probability is not there")
+def question_log_ratio(inputs: MetricInputs, *, wrong_answers: WrongAnswers, log_epsilon: float) -> float | Missing:
+    """`log_ratio` of one question, or why there is none."""
+    if not inputs.perturbed_logps:
+        return inputs.explain_missing("truth_ratio", "there are no wrong answers to compare with")
+    if inputs.paraphrase_logp is None:
+        return inputs.explain_missing("truth_ratio", "there is no log-probability of the paraphrased answer")
     return log_ratio(
-        question.paraphrase_logp,
-        question.perturbed_logps,
+        inputs.paraphrase_logp,
+        inputs.perturbed_logps,
         wrong_answers=wrong_answers,
         log_epsilon=log_epsilon,
     )
 
 
 def truth_ratio(
-    question: MetricInputs,
+    inputs: MetricInputs,
     *,
     forget_form: ForgetForm | None,
     wrong_answers: WrongAnswers,
     log_epsilon: float,
 ) -> float | Missing:
-    """Truth ratio in [0, 1]; `forget_form` is None on sets to keep."""
-    log_r = question_log_ratio(question, wrong_answers=wrong_answers, log_epsilon=log_epsilon)
+    """Compute the truth ratio of one question.
+
+    Args:
+        inputs: The question.
+        forget_form: The form on a forget set; None on a retain set.
+        wrong_answers: Which mean combines the probabilities of the wrong answers.
+        log_epsilon: Log of a number that is added to denominators.
+
+    Returns:
+        A number in [0, 1], or why there is none.
+    """
+    log_r = question_log_ratio(inputs, wrong_answers=wrong_answers, log_epsilon=log_epsilon)
     if isinstance(log_r, Missing):
         return log_r
     if forget_form is None:

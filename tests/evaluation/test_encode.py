@@ -1,0 +1,65 @@
+"""Questions are encoded once, with the ids that the formatter gives prompt and answers."""
+
+from __future__ import annotations
+
+import pytest
+
+from efface.errors import EffaceError
+from efface.evaluation.config import EvaluateConfig
+from efface.evaluation.encode import answer_texts, check_position_limit, encode_evaluation, encode_questions
+from efface.schema import EvaluationSet, Item
+from efface.text.formatter import PromptFormatter, TextConfig
+
+FULL = Item(
+    id="full",
+    question="Who wrote it?",
+    answer="A poet wrote it.",
+    golden_answer="A poet.",
+    paraphrased_answer="It was a poet.",
+    perturbed_answers=("A farmer wrote it.", "The king."),
+)
+BARE = Item(id="bare", question="Where?", answer="In a town.")
+POSITIONS = 512  # of the model
+
+
+def evaluation_set(*items: Item) -> EvaluationSet:
+    return EvaluationSet(name="forget", items=items, entailment_premise="output")
+
+
+def test_answers_are_scored_paraphrased_and_perturbed_ones():
+    assert answer_texts(FULL) == ["A poet.", "It was a poet.", "A farmer wrote it.", "The king."]
+    assert answer_texts(BARE) == ["In a town."]
+
+
+def test_ids_are_those_of_the_formatter(formatter):
+    full, bare = encode_questions(formatter, [FULL, BARE])
+    for question, item in ((full, FULL), (bare, BARE)):
+        assert question.item is item
+        assert [question.prompt] == formatter.encode_prompts([item.prompt])
+        assert list(question.answers) == formatter.encode([(item.id, item.prompt, text) for text in answer_texts(item)])
+    assert (len(full.answers), len(bare.answers)) == (4, 1)
+    assert encode_questions(formatter, []) == []
+
+
+def test_sets_are_cut_at_the_limit_and_joined(model, formatter):
+    sets = [evaluation_set(FULL, BARE), evaluation_set(BARE)]
+    questions = encode_evaluation(model, formatter, sets, EvaluateConfig(limit=1))
+    assert [question.item for question in questions] == [FULL, BARE]
+
+
+def test_an_answer_beyond_the_limit_of_the_formatter_is_refused(formatter):
+    short = PromptFormatter(formatter.tokenizer, TextConfig(format="plain", max_length=10))
+    with pytest.raises(EffaceError, match=r"item 'full'.*the limit is 10.*text.max_length"):
+        encode_questions(short, [FULL])
+
+
+def test_outputs_must_fit_into_the_positions_of_the_model(model, formatter):
+    prompts = [question.prompt for question in encode_questions(formatter, [FULL, BARE])]
+    longest = max(map(len, prompts))
+    fitting = POSITIONS - longest
+    check_position_limit(model, prompts, fitting)
+    named = rf"{longest} tokens.*max_new_tokens={fitting + 1} .*{POSITIONS} positions; .*max_new_tokens to {fitting} or"
+    with pytest.raises(EffaceError, match=named):
+        check_position_limit(model, prompts, fitting + 1)
+    with pytest.raises(EffaceError, match=named):
+        encode_evaluation(model, formatter, [evaluation_set(FULL, BARE)], EvaluateConfig(max_new_tokens=fitting + 1))

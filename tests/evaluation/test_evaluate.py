@@ -1,0 +1,243 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from efface.errors import EffaceError
+from efface.evaluation.config import EvaluateConfig
+from efface.evaluation.encode import encode_questions
+from efface.evaluation.evaluate import check_before_records, evaluate
+from efface.evaluation.generate import generate
+from efface.evaluation.judges import Judges, open_judges
+from efface.evaluation.key_fact_judge import KeyFactJudge
+from efface.evaluation.likelihoods import likelihoods
+from efface.evaluation.nli_judge import Verdict
+from efface.schema import EvaluationSet, Item
+from efface.text.formatter import PromptFormatter, TextConfig
+
+FORGET = EvaluationSet(
+    name="forget",
+    entailment_premise="output",
+    items=(
+        Item(
+            id="f/2",
+            question="Who wrote the long book about rivers?",
+            answer="A poet wrote it.",
+            paraphrased_answer="It was a poet.",
+            perturbed_answers=("A farmer.", "The king."),
+            key_fact="poet",
+        ),
+        Item(id="f/1", question="Who?", answer="In short, nobody.", golden_answer="Nobody."),
+    ),
+)
+WORLD = EvaluationSet(
+    name="world_facts",
+    entailment_premise="answer",
+    items=(
+        Item(
+            id="w/1",
+            question="Where is the tower?",
+            answer="Paris",
+            original_answer="The tower is in Paris.",
+            perturbed_answers=("Rome",),
+        ),
+    ),
+)
+CONFIG = EvaluateConfig(max_new_tokens=6)
+
+
+class Recorder:
+    """An embedder and a judge that only record their arguments."""
+
+    name = "recorder"
+
+    def __init__(self) -> None:
+        self.pairs: list[Any] = []
+        self.claims: list[Any] = []
+
+    def cosines(self, texts, others):
+        self.pairs.append((list(texts), list(others)))
+        return [0.25] * len(texts)
+
+    def verdicts(self, claims):
+        self.claims.extend(claims)
+        return [Verdict("neutral")] * len(claims)
+
+
+def run(model, formatter, *, before=None, judges=None, config=CONFIG, **more):
+    judges = judges or Judges(None, None, {"cosine_similarity": "no embedder", "entailment": "no judge"})
+    return evaluate(model, formatter, [FORGET, WORLD], config=config, judges=judges, before=before, **more)
+
+
+def test_records_hold_outputs_and_likelihoods(model, formatter):
+    records = run(model, formatter)
+    assert {name: [record.id for record in rows] for name, rows in records.items()} == {
+        "forget": ["f/2", "f/1"],
+        "world_facts": ["w/1"],
+    }
+    for set_ in (FORGET, WORLD):
+        for item, record in zip(set_.items, records[set_.name], strict=True):
+            (generation,) = generate(model, formatter, [item.prompt], max_new_tokens=6, max_cache_tokens=1000)
+            (expected,) = likelihoods(model, encode_questions(formatter, [item]), max_tokens_per_forward=1000)
+            assert record.set == set_.name
+            assert record.question == item.question
+            assert record.answer == item.scored_answer
+            assert (record.output, record.output_token_ids) == (generation.text, generation.token_ids)
+            assert record.answer_logprobs == pytest.approx(expected.answer, abs=1e-5)
+            assert (record.paraphrased_logprobs is None) == (item.paraphrased_answer is None)
+            assert [len(row) for row in record.perturbed_logprobs] == [len(row) for row in expected.perturbed]
+            assert record.embedding_target == item.embedding_target
+            assert record.entailment_target == item.entailment_target
+            assert record.entailment_premise == set_.entailment_premise
+
+
+def test_missing_metrics_have_a_reason(model, formatter):
+    first, second = run(model, formatter)["forget"]
+    assert first.missing == {"cosine_similarity": "no embedder", "entailment": "no judge"}
+    assert second.missing == {**first.missing, "truth_ratio": "the question has no perturbed answers"}
+    assert (first.embedder, first.cosine_answer, first.cosine_before) == (None, None, None)
+    assert (first.judge, first.entailment_label) == (None, None)
+
+
+def test_a_question_without_key_fact_is_not_judged_by_key_facts(model, formatter):
+    judges = Judges(None, KeyFactJudge(), {"cosine_similarity": "no embedder"})
+    first, second = run(model, formatter, judges=judges)["forget"]
+    assert (first.judge, first.entailment_label) == ("key-facts", "neutral")
+    assert "entailment" not in first.missing
+    assert (second.judge, second.entailment_label) == ("key-facts", None)
+    assert "no key fact" in second.missing["entailment"]
+
+
+def test_judges_get_the_right_texts(model, formatter):
+    recorder = Recorder()
+    before = run(model, formatter, judges=Judges(recorder, recorder))
+    outputs = [record.output for rows in before.values() for record in rows]
+    assert recorder.pairs == [(outputs, ["A poet wrote it.", "In short, nobody.", "The tower is in Paris."])]
+    assert [(claim.output, claim.target, claim.key_fact, claim.premise) for claim in recorder.claims] == [
+        (outputs[0], "A poet wrote it.", "poet", "output"),
+        (outputs[1], "Nobody.", None, "output"),
+        (outputs[2], "The tower is in Paris.", None, "answer"),
+    ]
+    record = before["forget"][0]
+    assert (record.embedder, record.cosine_answer, record.cosine_before) == ("recorder", 0.25, 1.0)
+    assert (record.judge, record.entailment_label, record.missing) == ("recorder", "neutral", {})
+
+
+def test_outputs_are_compared_with_those_before(model, formatter):
+    before = run(model, formatter)
+    with torch.no_grad():
+        model.lm_head.weight.neg_()
+    recorder = Recorder()
+    shuffled = {"world_facts": before["world_facts"], "forget": before["forget"][::-1]}
+    after = run(model, formatter, judges=Judges(recorder, recorder), before=shuffled)
+    texts = [[record.output for rows in records.values() for record in rows] for records in (after, before)]
+    assert texts[0] != texts[1]
+    assert recorder.pairs[1] == (texts[0], texts[1])
+    assert after["forget"][0].cosine_before == 0.25
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        (lambda records: records[:1], ["not include question 'f/1'", "set 'forget'", "evaluate.limit"]),
+        (  # ids of user files are line numbers: records of another file have the same ones
+            lambda records: [records[0], records[1].model_copy(update={"question": "Another?"})],
+            ["other texts for question 'f/1'", "set 'forget'"],
+        ),
+    ],
+    ids=["missing", "of another question"],
+)
+def test_records_before_must_be_of_the_same_questions(model, formatter, changed, named):
+    before = run(model, formatter)
+    before["forget"] = changed(before["forget"])
+    with pytest.raises(EffaceError) as error:
+        run(model, formatter, before=before)
+    assert all(part in str(error.value) for part in named)
+    with pytest.raises(EffaceError) as checked:
+        check_before_records([FORGET, WORLD], before, CONFIG)
+    assert str(checked.value) == str(error.value)
+
+
+def test_the_limit_cuts_each_set(model, formatter):
+    config = EvaluateConfig(max_new_tokens=6, limit=1)
+    before = run(model, formatter, config=config)
+    assert [[record.id for record in rows] for rows in before.values()] == [["f/2"], ["w/1"]]
+    check_before_records([FORGET, WORLD], before, config)
+
+
+def test_questions_are_encoded_once(model, formatter, monkeypatch):
+    encoded: list[tuple[str, str]] = []
+    encode = formatter.encode
+    monkeypatch.setattr(
+        formatter, "encode", lambda rows: encoded.extend((id_, answer) for id_, _, answer in rows) or encode(rows)
+    )
+    monkeypatch.setattr(formatter, "encode_prompts", None)
+    run(model, formatter)
+    assert len(encoded) == len(set(encoded)) == 7
+
+
+def test_judges_that_do_not_fit_into_memory_are_refused(model, formatter):
+    class Large(Recorder):
+        def cosines(self, *_):
+            raise torch.OutOfMemoryError
+
+    with pytest.raises(EffaceError, match=r"memory.*judge outputs.*evaluate.embedder=none.*evaluate.judge=key-facts"):
+        run(model, formatter, judges=Judges(Large(), Recorder()))
+
+
+def test_progress_counts_questions_by_stage(model, formatter):
+    events: list[tuple[str, int, int]] = []
+    run(model, formatter, progress=lambda *event: events.append(event))
+    assert list(dict.fromkeys(stage for stage, _, _ in events)) == ["likelihoods", "outputs", "judges"]
+    assert all(total == 3 for _, _, total in events)
+    for stage in ("likelihoods", "outputs", "judges"):
+        assert [done for name, done, _ in events if name == stage][-1] == 3
+
+
+def test_no_questions_make_no_records(model, formatter):
+    empty = EvaluationSet(name="forget", items=(), entailment_premise="output")
+    recorder = Recorder()
+    judges = Judges(recorder, recorder)
+    assert evaluate(model, formatter, [empty], config=CONFIG, judges=judges, before=None) == {"forget": []}
+
+
+FACTS = EvaluationSet(
+    name="world_facts",
+    entailment_premise="answer",
+    items=(
+        Item(
+            id="1",
+            question="What is the capital of France?",
+            answer="The capital of France is Paris.",
+            perturbed_answers=("The capital of France is Madrid.",),
+            key_fact="Paris",
+        ),
+        Item(
+            id="2",
+            question="How many days are in a week?",
+            answer="A week has 7 days.",
+            perturbed_answers=("A week has 12 days.",),
+            key_fact="7",
+        ),
+    ),
+)
+
+
+@pytest.mark.real
+def test_smollm_knows_two_facts(real_models):
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder = real_models / "SmolLM2-135M-Instruct"
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    formatter = PromptFormatter(AutoTokenizer.from_pretrained(folder), TextConfig())
+    config = EvaluateConfig(max_new_tokens=24, embedder=str(real_models / "all-MiniLM-L6-v2"), judge="key-facts")
+    judges = open_judges(config, "cpu")
+    records = evaluate(model, formatter, [FACTS], config=config, judges=judges, before=None)
+    for item, record in zip(FACTS.items, records["world_facts"], strict=True):
+        assert record.entailment_label == "entailment"
+        assert record.cosine_answer > 0.6
+        assert sum(record.answer_logprobs) > sum(record.perturbed_logprobs[0])
+        (alone,) = generate(model, formatter, [item.prompt], max_new_tokens=24, max_cache_tokens=1)
+        assert (record.output, record.output_token_ids) == (alone.text, alone.token_ids)

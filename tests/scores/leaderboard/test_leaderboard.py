@@ -1,0 +1,116 @@
+"""Boards of a folder of runs, evaluations and logs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from efface.artifacts import write_records
+from efface.errors import EffaceError
+from efface.scores import score_path
+from efface.scores.leaderboard.leaderboard import compare, leaderboard
+from support.answered import answered
+
+
+def test_everything_in_a_folder_is_ranked_or_reported(folder: Path) -> None:
+    found = leaderboard([folder], draws=100)
+    first, second = found.boards
+    assert {(row.name, row.kind, row.method) for row in first.rows} == {
+        ("one", "run", "me+gd"),
+        ("deep/two", "run", "npo+kl"),
+        ("evaluated", "evaluation", None),
+        ("log.json", "log", None),
+    }
+    assert [row.name for row in second.rows] == ["other"]
+    assert second.not_comparable_reason == "other has 9 questions and not 7 on retain, as log.json"
+    assert first.not_comparable_reason is None
+    assert first.partial == ["rouge", "probability", "truth_ratio"]
+    assert {Path(each.path).name: each.reason for each in found.unread} == {
+        "unfinished": "it is not finished, or its model was not evaluated (no results.json)",
+        "damaged": "its results.json is damaged, or was not written by a run",
+        "notes.json": "a log is an object with at least one set, not [1]; give an eval_log_aggregated.json as TOFU "
+        "writes it",
+    }
+
+
+def test_values_are_those_of_score(folder: Path) -> None:
+    (board,) = leaderboard([folder / "one", folder / "deep" / "two"], definition="paper", draws=100).boards
+    for row in board.rows:
+        plain = score_path(row.name, definition="paper")
+        assert row.model_utility is not None
+        assert row.forget_efficacy is not None
+        assert row.model_utility.value == plain["model_utility"]
+        assert row.forget_efficacy.value == plain["forget_efficacy"]
+        for name, metrics in row.sets.items():
+            assert {metric: each and each.value for metric, each in metrics.items()} == {
+                metric: plain["sets"][name][metric] for metric in metrics
+            }
+
+
+def test_damaged_records_are_reported(folder: Path) -> None:
+    path = folder / "one" / "records" / "after" / "forget.jsonl"
+    path.write_text(path.read_text() + "{}\n")
+    found = leaderboard([folder], draws=100)
+    (reason,) = (each.reason for each in found.unread if "one" in each.path.split("/"))
+    assert "forget.jsonl, line 8: not an efface record" in reason
+    mixed = [row.model_copy(update={"judge": "another"}) for row in answered(3)["forget"]]
+    write_records(folder / "deep" / "two" / "records" / "after" / "forget.jsonl", mixed)
+    found = leaderboard([folder], draws=100)
+    assert any("more than one judge" in each.reason for each in found.unread)
+
+
+@pytest.mark.parametrize(
+    ("files", "folder", "named"),
+    [
+        ({}, ".", "there is no run, evaluation or eval log that can be scored; make one with"),
+        ({"a.json": "{"}, ".", r"can be scored \(.*a.json: .*is not a JSON file"),
+        ({}, "nowhere", "nowhere does not exist; give a folder of runs"),
+    ],
+)
+def test_folders_without_models_are_refused(tmp_path: Path, files: dict[str, str], folder: str, named: str) -> None:
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    with pytest.raises(EffaceError, match=named):
+        leaderboard([tmp_path / folder])
+
+
+def test_differences_of_two_or_of_one(folder: Path) -> None:
+    two = compare([folder / "one", folder / "log.json"])
+    assert (two.first, two.second) == (str(folder / "one"), str(folder / "log.json"))
+    assert all(each.question == f"Where was author {each.id.split('/')[1]} born?" for each in two.questions)
+    one = compare([folder / "one"])
+    assert (one.first, one.second) == ("one (before)", "one")
+    by_id = {(each.set, each.id): each for each in one.questions}
+    for name, rows in answered(1).items():
+        for row in rows:
+            assert by_id[name, row.id].first.output == row.output
+
+
+@pytest.mark.parametrize(
+    ("names", "named"),
+    [
+        (("one", "deep", "log.json"), "between two models, and there are 3"),
+        (("one", "unfinished"), "unfinished cannot be compared: it is not finished"),
+        (("log.json",), r"log\.json has no model before unlearning; give two models, or a run"),
+    ],
+)
+def test_other_than_two_models_are_refused(folder: Path, names: tuple[str, ...], named: str) -> None:
+    with pytest.raises(EffaceError, match=named):
+        compare([folder / name for name in names])
+
+
+def test_published_logs(shared: Path) -> None:
+    found = leaderboard([shared / "golden" / "eval_logs"], definition="closer-look")
+    (board,) = found.boards
+    assert [row.name for row in board.rows] == ["llama2-7b-retain90.json", "llama2-7b-full.json"]
+    assert len(found.unread) == 2
+    (pair,) = board.pairs
+    assert pair.significant
+    for row in board.rows:
+        log = shared / "golden" / "eval_logs" / row.name
+        plain = score_path(log)["partial"]
+        assert row.model_utility is not None
+        assert row.model_utility.value == plain["model_utility"]
+    assert json.loads(found.model_dump_json(by_alias=True))["schema"] == 1

@@ -1,0 +1,67 @@
+"""Means of one set, and why some are missing."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from efface.artifacts import Record
+from efface.scores import score_records
+from efface.scores.definitions import CLOSER_LOOK
+from efface.scores.metric_inputs import MetricInputs
+from efface.scores.set_scores import Gap, explain_gaps, score_set
+
+LN2 = 0.6931471805599453
+
+
+def test_means_and_gaps() -> None:
+    questions = [
+        MetricInputs(id=f"q{n}", answer_logp=-LN2 * n, token_entropy=value) for n, value in ((1, 0.5), (2, None))
+    ]
+    scored = score_set("retain", questions, CLOSER_LOOK)
+    assert (scored.scores.n, scored.scores.probability) == (2, pytest.approx(0.375))
+    assert scored.scores.token_entropy is None
+    (gap,) = [gap for gap in scored.gaps if gap.metric == "token_entropy"]
+    assert (gap.set, gap.count, gap.n, gap.first) == ("retain", 1, 2, "q2")
+
+
+def test_sets_with_the_same_reason_are_joined() -> None:
+    gaps = [
+        Gap("retain", "rouge", 2, 2, "a", "no texts"),
+        Gap("forget", "rouge", 1, 3, "b", "no texts"),
+        Gap("neighbor", "rouge", 2, 2, "c", "another script"),
+    ]
+    assert explain_gaps(gaps) == {
+        "rouge": "retain, forget (1 of 3 questions, first b): no texts; neighbor: another script"
+    }
+
+
+def test_questions_are_not_kept_in_memory() -> None:
+    references: list[weakref.ref[MetricInputs]] = []
+    alive = []
+
+    def questions() -> Iterator[MetricInputs]:
+        for number in range(20):
+            question = MetricInputs(id=str(number), output="a", answer="a")
+            references.append(weakref.ref(question))
+            alive.append(sum(each() is not None for each in references))
+            yield question
+
+    assert score_set("retain", questions(), CLOSER_LOOK).scores.n == 20
+    assert max(alive) <= 2  # this one, and the one before, to which the loop still refers
+
+
+def test_forget_sets_of_earlier_requests_are_scored_like_the_forget_set(make_record: Callable[..., Record]) -> None:
+    """Their truth ratio has the form of the forget set, and no aggregate includes them."""
+    wrong = [[-LN2]]  # likelier than the correct answer: no preference, but a distance
+    records = {name: [make_record(set=name, perturbed_logprobs=wrong)] for name in ("retain", "forget", "forgotten-1")}
+    with_it, without = (
+        score_records({name: records[name] for name in names}, "closer-look")
+        for names in (("retain", "forget", "forgotten-1"), ("retain", "forget"))
+    )
+    assert with_it.sets["forgotten-1"] == with_it.sets["forget"]
+    assert with_it.sets["forgotten-1"].truth_ratio != with_it.sets["retain"].truth_ratio
+    for aggregate in ("model_utility", "model_utility_retain", "forget_efficacy", "partial"):
+        assert getattr(with_it, aggregate) == getattr(without, aggregate)
