@@ -70,8 +70,8 @@ def test_answers_say_what_was_left_out(efface: Command, monkeypatch: pytest.Monk
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["model=model"], "no questions: give a file of questions and right answers, such as people.csv, first"),
-        ([], "no questions"),
+        (["model=model"], "questions is required; give a file of questions and correct answers, such as people.csv"),
+        ([], "model is required"),
         (["asked.jsonl"], "model is required; give a folder or a name on the hub as model=MODEL"),
         (["nowhere.csv", "model=model"], "there is no file nowhere.csv"),
         (["asked.jsonl", "model=model", "train.lr=1"], "unknown key 'train.lr'"),

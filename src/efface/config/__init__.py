@@ -1,1 +1,1 @@
-"""Settings: of each command, of a queue of requests, presets, plug-ins; read from YAML and key=value."""
+"""Settings: the config of each command, presets and plug-ins, from YAML files and key=value pairs. No torch."""

@@ -120,11 +120,12 @@ def check(settings: Settings = None, data_dir: DataDir = None) -> None:
     Neither model nor method is needed. Where a model is named, everything is tokenized, too, and must fit it;
     model=null leaves that out.
     """
-    from efface.config.presets import data_inspection_config
+    from efface.config.commands import DataInspectionConfig
+    from efface.config.resolve import resolve_config
     from efface.data import load_task
     from efface.data.config import MODEL_ANSWERS
 
-    config = data_inspection_config(*source_and_pairs(settings))
+    config = resolve_config(DataInspectionConfig, *source_and_pairs(settings))
     task = load_task(config.data, data_dir=data_dir)
     if config.model is not None:
         from efface.preflight.token_lengths import check_tokens
@@ -153,11 +154,12 @@ def describe(settings: Settings = None, data_dir: DataDir = None, as_json: Json 
     It tells lengths (in tokens of model=..., if one is named), repetitions, what forget and retain set share, and what
     can be scored.
     """
-    from efface.config.presets import data_inspection_config
+    from efface.config.commands import DataInspectionConfig
+    from efface.config.resolve import resolve_config
     from efface.data import load_task
     from efface.data.describe import describe as describe_task
 
-    config = data_inspection_config(*source_and_pairs(settings))
+    config = resolve_config(DataInspectionConfig, *source_and_pairs(settings))
     task = load_task(config.data, data_dir=data_dir)
     measure = None
     if config.model is not None:

@@ -57,9 +57,10 @@ def evaluate(
 
     Settings are those of a run; what a preset or a file says of training is passed over.
     """
-    from efface.config.presets import evaluation_config
+    from efface.config.commands import EvaluationConfig
+    from efface.config.resolve import resolve_config
 
-    config = evaluation_config(*source_and_pairs(settings))
+    config = resolve_config(EvaluationConfig, *source_and_pairs(settings))
     with interruptible("nothing was written; the same command starts anew"):
         from efface.commands.evaluate import evaluate_model, records_before
 

@@ -35,9 +35,10 @@ def run(
     out: Out, settings: Settings = None, data_dir: DataDir = None, resume: Resume = False, dry_run: DryRun = False
 ) -> None:
     """Unlearn, and evaluate before and after; several requests in turn where continual.requests has them."""
-    from efface.config.presets import run_config
+    from efface.config.commands import RunConfig
+    from efface.config.resolve import resolve_config
 
-    config = run_config(*source_and_pairs(settings))
+    config = resolve_config(RunConfig, *source_and_pairs(settings))
     if config.continual is not None:
         run_requests(config, out, data_dir=data_dir, resume=resume, dry_run=dry_run, remedy=_RESUMED)
         return
@@ -72,9 +73,10 @@ def unlearn(
     out: Out, settings: Settings = None, data_dir: DataDir = None, resume: Resume = False, dry_run: DryRun = False
 ) -> None:
     """Unlearn without evaluating; `efface evaluate` does that later."""
-    from efface.config.presets import run_config
+    from efface.config.commands import RunConfig
+    from efface.config.resolve import resolve_config
 
-    config = run_config(*source_and_pairs(settings))
+    config = resolve_config(RunConfig, *source_and_pairs(settings))
     if dry_run:
         from efface.preflight.dry_run import plan_run
 
@@ -116,10 +118,11 @@ def finetune(
     dry_run: DryRun = False,
 ) -> None:
     """Make a target model: fine-tune on everything the data holds."""
-    from efface.config.presets import finetune_config
+    from efface.config.commands import FinetuneConfig
+    from efface.config.resolve import resolve_config
 
     source, pairs = source_and_pairs(settings)
-    config = finetune_config(source, pairs if without is None else [*pairs, f"without={without}"])
+    config = resolve_config(FinetuneConfig, source, pairs if without is None else [*pairs, f"without={without}"])
     if dry_run:
         from efface.preflight.dry_run import plan_finetuning
 
