@@ -20,7 +20,9 @@ from efface.config.commands import RunConfig
 from efface.config.parse import merge_settings, validate_config
 from efface.errors import EffaceError
 from efface.evaluation.generate import generate
-from efface.models.load import check_trainable_weights, load_model, load_tokenizer, save_model
+from efface.models.load import load_model, load_tokenizer
+from efface.models.quantization import check_trainable_weights
+from efface.models.save import save_model
 from efface.packing.support import check_packing
 from efface.progress.reporter import SilentReporter
 from efface.run import pipeline

@@ -12,8 +12,9 @@ from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, MambaCon
 from efface.config.commands import RunConfig
 from efface.config.parse import validate_config
 from efface.errors import EffaceError
-from efface.models.lora import add_adapters, quantization_config
+from efface.models.lora import add_adapters
 from efface.models.memory_estimate import estimate_training_memory, meta_model
+from efface.models.quantization import quantization_config
 from efface.objectives.compute import term_values
 from efface.objectives.method import objective
 from efface.objectives.terms import Reference, divisors

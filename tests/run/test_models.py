@@ -11,17 +11,12 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Qwen2MoeConfig, Qwen2MoeForCausalLM
 
 from efface.errors import EffaceError
-from efface.models.load import (
-    check_trainable_weights,
-    evaluation_dtype_of,
-    load_model,
-    load_tokenizer,
-    model_folder,
-    model_sha256,
-    save_model,
-    stored_dtype,
-)
+from efface.models.dtypes import evaluation_dtype_of, stored_dtype
+from efface.models.folder import model_folder, model_sha256
+from efface.models.load import load_model, load_tokenizer
 from efface.models.lora import add_adapters
+from efface.models.quantization import check_trainable_weights
+from efface.models.save import save_model
 from efface.packing.forward import position_limit
 from efface.train.config import LoRAConfig, TrainConfig
 

@@ -23,7 +23,8 @@ from efface.config.commands import EvaluationConfig, FinetuneConfig, RunConfig
 from efface.config.parse import merge_settings, validate_config
 from efface.errors import EffaceError
 from efface.models.load import load_model
-from efface.models.lora import add_adapters, check_quantization, is_quantized, quantization_config
+from efface.models.lora import add_adapters
+from efface.models.quantization import check_quantization, is_quantized, quantization_config
 from efface.packing.logprobs import answer_logprobs
 from efface.packing.support import check_packing
 from efface.progress.reporter import SilentReporter

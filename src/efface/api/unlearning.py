@@ -18,7 +18,8 @@ from efface.config.resolve import resolve_config
 from efface.errors import EffaceError
 from efface.evaluation.record_files import read_record_sets
 from efface.folders import STAGES, RunPaths
-from efface.models.load import load_model, load_tokenizer, stored_dtype
+from efface.models.dtypes import stored_dtype
+from efface.models.load import load_model, load_tokenizer
 from efface.progress.quiet_libraries import quiet_libraries
 from efface.progress.reporter import Reporter
 from efface.run.folder import RunFolder

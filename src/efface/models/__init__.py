@@ -1,1 +1,1 @@
-"""Models: found, loaded, adapted, saved; and what training them keeps in memory."""
+"""Models: find, load, quantize, adapt and save them; and the memory that training needs."""

@@ -20,7 +20,8 @@ from efface.hardware.device import device_for
 from efface.hardware.memory import free_memory
 from efface.hub import UnavailableError, fetch_model_config, resolve_local_model
 from efface.models.auto_optimizer import resolve_optimizer
-from efface.models.load import load_tokenizer, model_config, model_folder
+from efface.models.folder import load_model_config, model_folder
+from efface.models.load import load_tokenizer
 from efface.models.lora import has_experts
 from efface.models.memory_estimate import meta_model
 from efface.objectives.method import objective
@@ -188,7 +189,7 @@ def _find_model(chart: _Findings, name: str, machine: Machine) -> _Model | None:
             return chart.attempt("model", lambda: _local_model(chart, name))
         with TemporaryDirectory() as place:
             download = fetch_model_config(name, Path(place))
-            settings = chart.attempt("model", lambda: model_config(Path(place)))
+            settings = chart.attempt("model", lambda: load_model_config(Path(place)))
     except UnavailableError as error:
         chart.add("problem", "model", f"{error}; give the folder of a model as model=FOLDER")
         return None
@@ -206,7 +207,7 @@ def _find_model(chart: _Findings, name: str, machine: Machine) -> _Model | None:
 
 def _local_model(chart: _Findings, name: str) -> _Model:
     folder = model_folder(name)
-    found = _Model(model_config(folder), folder)
+    found = _Model(load_model_config(folder), folder)
     chart.add("ok", "model", f"{name} is here" if Path(name) == folder else f"{name} is in {folder}")
     return found
 

@@ -21,7 +21,7 @@ from efface.evaluation.config import EvaluateConfig
 from efface.evaluation.evaluate import check_before_records, check_lengths
 from efface.evaluation.judges import Judges, open_judges
 from efface.hardware.memory import disk_free
-from efface.models.load import stored_dtype
+from efface.models.dtypes import stored_dtype
 from efface.models.lora import add_adapters
 from efface.progress.quiet_libraries import quiet_libraries
 from efface.progress.reporter import Reporter

@@ -11,7 +11,7 @@ from efface.config.commands import RunConfig
 from efface.evaluation.config import EvaluateConfig
 from efface.evaluation.generate import length_batches
 from efface.evaluation.kv_cache import cache_elements_per_token, max_cache_tokens_for
-from efface.models.load import evaluation_dtype_of
+from efface.models.dtypes import evaluation_dtype_of
 from efface.models.memory_estimate import TrainingMemory, count_training_memory, meta_model
 from efface.objectives.terms import DistributionTerm, Objective, counted_tokens
 from efface.packing.forward import chunk_rows, unwrap_peft, vocabulary_size

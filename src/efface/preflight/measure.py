@@ -20,7 +20,7 @@ from efface.evaluation.generate import generate, length_batches, resolve_max_cac
 from efface.evaluation.likelihoods import answer_rows, likelihoods
 from efface.hardware.device import peak_memory, reset_peak_memory
 from efface.models.load import load_model
-from efface.models.lora import quantization_config
+from efface.models.quantization import quantization_config
 from efface.objectives.terms import Objective, Reference
 from efface.preflight.diagnosis import Measured, MeasuredQuestions, MeasuredSteps, Times
 from efface.preflight.forecast import uses_live_reference

@@ -9,7 +9,8 @@ from efface.data.describe import Lengths, Measure, lengths
 from efface.errors import EffaceError
 from efface.evaluation.generate import check_position_limit
 from efface.evaluation.likelihoods import answer_rows
-from efface.models.load import load_tokenizer, model_config, model_folder
+from efface.models.folder import load_model_config, model_folder
+from efface.models.load import load_tokenizer
 from efface.models.memory_estimate import meta_model
 from efface.packing.forward import max_positions, position_limit, vocabulary_size
 from efface.progress.quiet_libraries import quiet_libraries
@@ -25,7 +26,7 @@ def token_lengths(model: str, text: TextConfig) -> Measure:
     what is returned, for items that the format cannot show.
     """
     source = model_folder(model)
-    limits = [n for n in (text.max_length, max_positions(model_config(source))) if n is not None]
+    limits = [n for n in (text.max_length, max_positions(load_model_config(source))) if n is not None]
     formatter = PromptFormatter(load_tokenizer(source), text.model_copy(update={"max_length": None}))
 
     def measure(items: Sequence[Item]) -> Lengths:
@@ -43,7 +44,7 @@ def check_tokens(task: Task, config: DataInspectionConfig, model: str) -> None:
     """
     source = model_folder(model)
     try:
-        shape = meta_model(model_config(source), None)
+        shape = meta_model(load_model_config(source), None)
     except EffaceError as error:
         raise EffaceError(f"model {model}: {error}") from error
     limit, vocabulary = position_limit(shape), vocabulary_size(shape)

@@ -10,7 +10,7 @@ from efface.config.plugins import plugin_hashes
 from efface.data import load_task
 from efface.data.config import DataConfig
 from efface.downstream.tasks import task_files
-from efface.models.load import model_folder, model_sha256
+from efface.models.folder import model_folder, model_sha256
 from efface.schema import Task
 from efface.sweep.run_key import AnyConfig, Contents
 
