@@ -1,1 +1,1 @@
-"""Before a run: doctor, forecast, dry run."""
+"""Before a run: `efface doctor`, its forecasts and measurements, and dry runs."""

@@ -1,1 +1,1 @@
-"""What a run tells whoever watches it."""
+"""How a run reports its progress: the reporter protocol, and a reporter for the terminal."""
