@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from efface.config.commands import DataInspectionConfig
+from efface.config.parse import validate_config
+from efface.data import load_task
 from efface.errors import EffaceError
 from efface.models.load import load_tokenizer
-from efface.preflight.token_lengths import token_lengths
+from efface.preflight.token_lengths import check_tokens, token_lengths
 from efface.schema import Item
 from efface.text.formatter import PromptFormatter, TextConfig
 
@@ -33,10 +36,31 @@ def test_limit_of_the_settings_counts_too() -> None:
     assert (found.limit, found.beyond_limit) == (40, 2)
 
 
-def test_model_that_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(EffaceError, match="there is no folder"):
-        token_lengths("./nowhere", PLAIN)
-    (tmp_path / "config.json").write_text('{"model_type": "unheard-of"}')
-    (tmp_path / "model.safetensors").write_bytes(b"")
-    with pytest.raises(EffaceError, match="that does not load"):
-        token_lengths(str(tmp_path), PLAIN)
+@pytest.mark.parametrize(
+    ("config", "named"),
+    [(None, "there is no folder"), ('{"model_type": "unheard-of"}', "does not load")],
+)
+def test_a_model_that_cannot_be_read(tmp_path: Path, config: str | None, named: str) -> None:
+    if config is not None:
+        (tmp_path / "config.json").write_text(config)
+        (tmp_path / "model.safetensors").write_bytes(b"")
+    with pytest.raises(EffaceError, match=named):
+        token_lengths(str(tmp_path if config else tmp_path / "nowhere"), PLAIN)
+
+
+def inspection(**evaluate: int) -> DataInspectionConfig:
+    settings = {"data": "synthetic-authors", "text": {"format": "plain"}, "evaluate": {"limit": 2, **evaluate}}
+    return validate_config(DataInspectionConfig, settings)
+
+
+def test_what_a_run_can_read_is_accepted() -> None:
+    check_tokens(load_task(inspection().data, data_dir=None), inspection(), str(MODEL))
+
+
+def test_what_a_run_would_refuse_is_refused() -> None:
+    task = load_task(inspection().data, data_dir=None)
+    with pytest.raises(EffaceError, match=r"evaluate\.max_new_tokens"):
+        check_tokens(task, inspection(max_new_tokens=500), str(MODEL))
+    long = Item(id="long", question="Where is it?", answer="Here " * 600)
+    with pytest.raises(EffaceError, match="long"):
+        check_tokens(task.model_copy(update={"retain": (*task.retain, long)}), inspection(), str(MODEL))
