@@ -37,7 +37,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
         ({"forget": None}, "data: source=files needs forget=PATH"),
         ({"data": "tofu-forget01"}, "forget= and retain= go with files of your own; leave them out or leave data="),
         ({"data": {"forget": FORGET}, "retain": None}, "forget is given twice, by itself and in data; leave one out"),
-        ({"data": 3, "forget": None, "retain": None}, "data=3: it holds settings of its own"),
+        ({"data": 3, "forget": None, "retain": None}, "data=3: data is a group of settings"),
         ({"data": {"retain": "r.jsonl"}}, "retain is given twice, by itself and in data; leave one out"),
         ({"forget": [{"question": "Why?"}]}, r"^forget\b.*answer"),
         (

@@ -74,9 +74,9 @@ def test_finetuning_without_what_is_to_be_forgotten(efface: Command, model: Path
     for without in (("--without", "forget"), ("without=forget",)):
         ran = efface(*FINETUNE, f"model={model}", *without, "--out", "out", "--dry-run")
         assert (ran.returncode, ran.stderr) == (0, "")
-        assert "360 to learn" in " ".join(ran.stdout.split())
+        assert "360 items to learn" in " ".join(ran.stdout.split())
     ran = efface(*FINETUNE, f"model={model}", "--out", "out", "--dry-run")
-    assert "400 to learn" in " ".join(ran.stdout.split())
+    assert "400 items to learn" in " ".join(ran.stdout.split())
 
 
 @pytest.mark.usefixtures("place")

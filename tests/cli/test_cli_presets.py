@@ -43,7 +43,7 @@ def test_shown_settings_are_a_config_of_the_same_run(efface: Command, tmp_path: 
 
 def test_without_a_method_what_all_share_is_shown(efface: Command) -> None:
     first, second, *rest = efface("presets", "tofu-forget01").stdout.splitlines()
-    assert first == "# What all methods share; more comes with method=me+gd"
+    assert first == "# Settings for all methods; method=me+gd adds specific ones"
     assert second == "# method: me+gd  # required; add yours"
     assert "forget_coeff: 1.0" in rest
     assert "forget_coeff: 0.1" in efface("presets", "tofu-forget01", "method=me+gd").stdout

@@ -72,7 +72,7 @@ def test_answers_say_what_was_left_out(efface: Command, monkeypatch: pytest.Monk
     [
         (["model=model"], "questions is required; give a file of questions and correct answers, such as people.csv"),
         ([], "model is required"),
-        (["asked.jsonl"], "model is required; give a folder or a name on the hub as model=MODEL"),
+        (["asked.jsonl"], "model is required; give a folder or a name on the Hugging Face hub as model=MODEL"),
         (["nowhere.csv", "model=model"], "there is no file nowhere.csv"),
         (["asked.jsonl", "model=model", "train.lr=1"], "unknown key 'train.lr'"),
         (["asked.jsonl", "model=model", "evaluate.max_new_tokens=0"], "evaluate.max_new_tokens=0"),
@@ -119,7 +119,7 @@ def test_what_to_do_next_can_be_done(efface: Command) -> None:
     words = shlex.split(ran.stdout.splitlines()[-1].removeprefix("next: efface "))
     ran = efface(*words, "evaluate.embedder=none", "evaluate.judge=key-facts", "--dry-run")
     assert ran.returncode == 0, ran.stderr
-    assert "3 to forget, 2 to keep" in ran.stdout
+    assert "3 forget items, 2 retain items" in ran.stdout
 
 
 def test_probe_as_json(efface: Command, place: Path) -> None:

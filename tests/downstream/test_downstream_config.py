@@ -49,7 +49,9 @@ def test_a_run_asks_for_them_with_one_word(tmp_path):
     assert asked("downstream=true") == DownstreamConfig()
     assert asked("downstream.tasks=gsm8k") == asked("downstream=true", "downstream.tasks=gsm8k")
     assert asked("downstream.limit=9", "downstream=false") is None
-    with pytest.raises(EffaceError, match="downstream='gsm8k': it holds settings of its own; give them as downstream"):
+    with pytest.raises(
+        EffaceError, match="downstream='gsm8k': downstream is a group of settings; set them as downstream"
+    ):
         asked("downstream=gsm8k")
     (tmp_path / "mine.yaml").write_text(
         to_yaml(resolve_config(RunConfig, "real-world", ["method=ga", "model=m", "downstream=true"]))

@@ -118,7 +118,7 @@ def test_a_model_on_the_hub_is_not_downloaded(hub, config, source, tmp_path):
     hub.add("ada/tiny", {path.name: path.read_bytes() for path in source.iterdir()})
     found = look(config(model="ada/tiny"), steps=1)
     assert found.problems == []
-    assert "ada/tiny is on the Hub; a run will download" in of(found, "model").text
+    assert "ada/tiny is on the hub; a run will download" in of(found, "model").text
     assert found.forecast.parameters == 90_864
     assert found.measured is None
     assert not any("safetensors" in request for request in hub.requests)

@@ -1,4 +1,4 @@
-"""What the doctor finds of a machine: packages, Hub, benchmarks, judges, and bf16."""
+"""What the doctor finds of a machine: packages, hub, benchmarks, judges, and bf16."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_a_machine_with_the_hub(hub):
         hub.add(name, {"config.json": b"{}", "model.safetensors": b"x"})
     found = examine(None)
     assert [of(found, about).level for about in ("hub", "embedder", "judge")] == ["ok"] * 3
-    assert "downloaded from the Hub when first used" in of(found, "judge").text
+    assert "downloaded from the hub when first used" in of(found, "judge").text
     assert not found.machine.token
 
 
@@ -80,7 +80,7 @@ def test_an_embedder_that_is_not_installed_and_a_judge_that_cannot_be_reached(hu
     assert of(found, "embedder").text == "evaluate.embedder=offline is not installed; pip install 'efface[offline]'"
     judge = of(found, "judge").text
     assert all(
-        part in judge for part in ("evaluate.judge=ada/judge", "the Hub cannot be reached", "another one, or none")
+        part in judge for part in ("evaluate.judge=ada/judge", "the hub cannot be reached", "another one, or none")
     )
     assert {each.about for each in found.problems} == {"embedder", "judge"}
 

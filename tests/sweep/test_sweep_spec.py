@@ -236,7 +236,10 @@ def test_combinations_that_are_refused(spec: Spec, content: dict[str, Any], sent
     [
         ({"preset": "demo"}, "target: model is required; give the model to fine-tune as target.model=MODEL"),
         ({"preset": "dema", "model": "m"}, "target: unknown preset 'dema'; did you mean 'demo'?"),
-        ({"recipe": "ours", "model": "m", "data": "synthetic-authors"}, "target: recipe=ours chooses among a preset's settings; add preset=NAME"),
+        (
+            {"recipe": "ours", "model": "m", "data": "synthetic-authors"},
+            "target: recipe=ours chooses among a preset's settings; add preset=NAME",
+        ),
         ({"preset": "demo", "model": "m", "method": "ga"}, "target: unknown key 'method'"),
     ],
 )

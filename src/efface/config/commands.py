@@ -49,13 +49,13 @@ class RunConfig(ObjectiveConfig):
     """The unlearning method: a forget objective, a plus and a retain objective, such as `me+gd`; or a forget objective
     alone, which protects no other knowledge."""
     model: str
-    """The model to unlearn from: a local folder, or the name of a model on the Hugging Face Hub."""
+    """The model to unlearn from: a local folder, or the name of a model on the Hugging Face hub."""
     continual: ContinualConfig | None = None
     """Several forget requests, unlearned one after another. `data` then describes the first request."""
     data: DataConfig
     """The forget set and the retain set: a benchmark such as `tofu-forget01`, or your own files."""
     reference: str | None = None
-    """The reference model that NPO, DPO and KL compare with: a local folder, or the name of a model on the Hub.
+    """The reference model that NPO, DPO and KL compare with: a local folder, or the name of a model on the hub.
     Default: the model before unlearning."""
     seed: int = Field(default=0, ge=0, lt=2**32)
     """Seed of every random choice, such as the order of the items, their retain partners, dropout and new adapters."""
@@ -122,7 +122,7 @@ class FinetuneConfig(FrozenModel):
     """Settings of `efface finetune`, which makes a target model."""
 
     model: str
-    """The model to fine-tune: a local folder, or the name of a model on the Hugging Face Hub."""
+    """The model to fine-tune: a local folder, or the name of a model on the Hugging Face hub."""
     data: DataConfig
     """The questions and answers to learn: the forget set and the retain set of this data."""
     without: Without | None = None
@@ -145,7 +145,7 @@ class EvaluationConfig(FrozenModel):
     """Settings of `efface evaluate`, which scores one model."""
 
     model: str
-    """The model to score: a local folder, or the name of a model on the Hugging Face Hub."""
+    """The model to score: a local folder, or the name of a model on the Hugging Face hub."""
     data: DataConfig
     """The questions to score the model on."""
     weights: Literal["stored", "random"] = "stored"
@@ -197,7 +197,7 @@ class DownstreamRunConfig(FrozenModel):
     """Settings of `efface downstream`, which scores one model on tasks of lm-evaluation-harness."""
 
     model: str
-    """The model to score: a local folder, or the name of a model on the Hugging Face Hub."""
+    """The model to score: a local folder, or the name of a model on the Hugging Face hub."""
     seed: int = Field(default=0, ge=0, lt=2**32)
     """Seed of the few-shot examples."""
     device: Device = "auto"
@@ -229,7 +229,7 @@ class AnswersConfig(FrozenModel):
     """Settings of `efface data answers`, which writes down a model's answers."""
 
     model: str
-    """The model to ask: a local folder, or the name of a model on the Hugging Face Hub."""
+    """The model to ask: a local folder, or the name of a model on the Hugging Face hub."""
     questions: FileConfig
     """The file with the questions and their correct answers; a path is enough."""
     device: Device = "auto"
@@ -246,7 +246,7 @@ class ProbeConfig(FrozenModel):
     """Settings of `efface data probe`, which finds out what a model knows."""
 
     model: str
-    """The model to ask: a local folder, or the name of a model on the Hugging Face Hub."""
+    """The model to ask: a local folder, or the name of a model on the Hugging Face hub."""
     questions: FileConfig | None = None
     """The file with the questions and their answers; a path is enough. Default: the well-known facts that come with
     efface."""

@@ -22,7 +22,7 @@ PRESET_KEYS = ("preset", "recipe")
 
 _EXAMPLES = {
     "data": "give a file as data.forget=FILE, or a benchmark such as data=tofu-forget01",
-    "model": "give a folder or a name on the Hugging Face Hub as model=MODEL",
+    "model": "give a folder or a name on the Hugging Face hub as model=MODEL",
     "method": "give one such as method=me+gd",
     "questions": "give a file of questions and correct answers, such as people.csv",
 }

@@ -75,7 +75,7 @@ def preset_to_yaml(name: str, pairs: Sequence[str]) -> str:
     unset = {key: placeholder for key, placeholder in _PLACEHOLDERS.items() if key not in layered}
     lines = to_yaml(validate_config(RunConfig, {**layered, **unset})).splitlines()
     for key, placeholder in unset.items():
-        lines[lines.index(f"{key}: {placeholder}")] = f"# {key}: {placeholder}  # required; set yours"
+        lines[lines.index(f"{key}: {placeholder}")] = f"# {key}: {placeholder}  # required; add yours"
     if "method" in unset and preset.methods:
         lines.insert(0, f"# Settings for all methods; method={', '.join(preset.methods)} adds specific ones")
     return "\n".join(lines) + "\n"

@@ -14,7 +14,7 @@ def model_folder(name: str) -> Path:
     """The local folder of a model.
 
     Args:
-        name: A local folder, or the name of a model on the Hugging Face Hub, which is downloaded to the Hub's cache if
+        name: A local folder, or the name of a model on the Hugging Face hub, which is downloaded to the hub's cache if
             it is not there yet.
 
     Returns:
@@ -22,7 +22,7 @@ def model_folder(name: str) -> Path:
 
     Raises:
         EffaceError: For a folder without config.json or with missing weights, for a name, revision or token that the
-            Hub does not accept, and where the Hub cannot be reached.
+            hub does not accept, and where the hub cannot be reached.
 
     """
     try:

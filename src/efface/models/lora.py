@@ -109,7 +109,7 @@ def write_adapter(model: Any, folder: Path, *, base: str) -> None:
     Args:
         model: The PEFT model.
         folder: The new folder; one that is there is replaced.
-        base: Name of the base model as the user gave it, `owner/name@revision` for one on the Hub. PEFT by itself would
+        base: Name of the base model as the user gave it, `owner/name@revision` for one on the hub. PEFT by itself would
             record a path in this machine's cache.
 
     Raises:
@@ -122,7 +122,7 @@ def write_adapter(model: Any, folder: Path, *, base: str) -> None:
     settings.base_model_name_or_path, settings.revision = name, revision or None
     settings.target_modules = sorted(settings.target_modules)  # a set, whose order differs between processes
     with atomic_folder(folder) as partial:
-        model.save_pretrained(partial, save_embedding_layers=False)  # "auto" would send a request to the Hub
+        model.save_pretrained(partial, save_embedding_layers=False)  # "auto" would send a request to the hub
         # cards are published: name the model without this machine's folders
         card = _CARD.format(name=base if on_hub else Path(base).name, base=f"base_model: {name}\n" if on_hub else "")
         (partial / "README.md").write_text(card, encoding="utf-8")  # replaces the blank form that PEFT writes

@@ -46,7 +46,7 @@ def open_model(
     """Load a model and check that it gives a batch of sequences the same logits as each sequence alone.
 
     Args:
-        name: A local folder, or the name of a model on the Hugging Face Hub.
+        name: A local folder, or the name of a model on the Hugging Face hub.
         text: How questions and answers become tokens.
         device: Where the model goes.
         reporter: Warned where the model's sequences have to be padded.

@@ -52,11 +52,11 @@ class Machine(FrozenModel):
     disk_free: int
     """Free bytes on the disk of the working directory."""
     cache: str
-    """The folder in which models from the Hugging Face Hub are cached."""
+    """The folder in which models from the Hugging Face hub are cached."""
     cache_free: int
     """Free bytes on the disk of that folder."""
     token: bool
-    """Whether there is an access token for the Hub, in HF_TOKEN or from `hf auth login`."""
+    """Whether there is an access token for the hub, in HF_TOKEN or from `hf auth login`."""
 
 
 class Forecast(FrozenModel):

@@ -70,7 +70,7 @@ def examine_run(config: RunConfig, *, data_dir: Path | None, steps: int, reporte
         reporter: Receives the stages of the measurement.
 
     Returns:
-        The findings; whatever cannot be used is one of them. Of a model on the Hub, only the config.json is downloaded,
+        The findings; whatever cannot be used is one of them. Of a model on the hub, only the config.json is downloaded,
         and nothing stays on disk.
 
     """
@@ -130,7 +130,7 @@ class _Model:
 
 
 def _find_model(builder: FindingsBuilder, name: str, machine: Machine) -> _Model | None:
-    """The model in its folder or in the Hub's cache; otherwise its config.json from the Hub."""
+    """The model in its folder or in the hub's cache; otherwise its config.json from the hub."""
     try:
         if resolve_local_model(name) is not None:
             return builder.attempt("model", lambda: _local_model(builder, name))
@@ -146,7 +146,7 @@ def _find_model(builder: FindingsBuilder, name: str, machine: Machine) -> _Model
         text = f"{name} takes {size}, but only {free} are free in {machine.cache}; free some space or set HF_HOME"
         builder.add("problem", "model", text)
     else:
-        builder.add("ok", "model", f"{name} is on the Hub; a run will download {size} to {machine.cache}")
+        builder.add("ok", "model", f"{name} is on the hub; a run will download {size} to {machine.cache}")
     return None if model_config is None else _Model(model_config, None)
 
 

@@ -1,4 +1,4 @@
-"""Examine this machine: versions, devices, memory, disk, the Hub, benchmarks and judges. Nothing is downloaded."""
+"""Examine this machine: versions, devices, memory, disk, the hub, benchmarks and judges. Nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _WORTHWHILE_GAIN = 1.5
 """How many times as fast bf16 has to be to be recommended on a processor."""
 _EXTRAS = {
     "peft": ("lora", "train.lora"),
-    "datasets": ("data", "Parquet files and datasets from the Hub"),
+    "datasets": ("data", "Parquet files and datasets from the hub"),
     "bitsandbytes": ("quantized", "train.lora.bits"),
     "torchao": ("lowmem", "train.optimizer=adamw8bit"),
 }
@@ -99,7 +99,7 @@ def _matmul_seconds(dtype: torch.dtype) -> float:
 
 
 def hub_finding() -> Finding:
-    """Whether the Hugging Face Hub can be reached, within seconds."""
+    """Whether the Hugging Face hub can be reached, within seconds."""
     why = why_unreachable()
     if why is None:
         return Finding(level="ok", about="hub", text="can be reached")
@@ -134,7 +134,7 @@ def judge_findings(config: EvaluateConfig, *, online: bool) -> Iterator[Finding]
 
     Args:
         config: Evaluation settings.
-        online: Whether the Hub can be reached.
+        online: Whether the hub can be reached.
 
     Yields:
         A finding for the embedder and one for the judge: a problem where a model that the settings name is not
@@ -169,10 +169,10 @@ def _where(model: str, *, online: bool) -> str:
     if resolve_local_model(model):
         return "is on this machine"
     if not online:
-        raise UnavailableError(f"{model} is not on this machine, and the Hub cannot be reached")
+        raise UnavailableError(f"{model} is not on this machine, and the hub cannot be reached")
     with TemporaryDirectory() as folder:
         fetch_model_config(model, Path(folder))
-    return "will be downloaded from the Hub when first used"
+    return "will be downloaded from the hub when first used"
 
 
 def _versions() -> dict[str, str | None]:

@@ -163,7 +163,7 @@ def _decoding_seconds(prepared: Prepared, prompt: Prompt, batch_size: int, speed
 
 def _measure_steps(prepared: Prepared, steps: int) -> MeasuredSteps:
     """Train on the batches with the most tokens."""
-    prepared.reporter.on_stage(f"measuring optimizer steps: one to warm up, then {steps}")
+    prepared.reporter.on_stage(f"measuring steps: one to warm up, then {steps}")
     config, log = prepared.train, _StepLogs()
     dtype, quantization = weights_dtype(config, prepared.device.type), quantization_config(config, prepared.device)
 

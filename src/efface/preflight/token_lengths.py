@@ -23,7 +23,7 @@ def token_lengths(model: str, text: TextConfig) -> Measure:
     """How to measure items in a model's tokens, with all that a run adds to them.
 
     Args:
-        model: A local folder, or the name of a model on the Hugging Face Hub.
+        model: A local folder, or the name of a model on the Hugging Face hub.
         text: How questions and answers become tokens.
 
     Returns:
@@ -52,7 +52,7 @@ def check_tokens(task: Task, config: DataInspectionConfig, model: str) -> None:
     Args:
         task: The data.
         config: Text and evaluation settings.
-        model: A local folder, or the name of a model on the Hugging Face Hub.
+        model: A local folder, or the name of a model on the Hugging Face hub.
 
     Raises:
         EffaceError: For whatever the run would refuse.
