@@ -88,7 +88,7 @@ def test_where_there_is_no_queue(queue: Path, refused: Refused) -> None:
 def test_refused_before_anything_is_written(queue: Path, refused: Refused) -> None:
     (queue / "same.jsonl").write_bytes((queue / "gone1.jsonl").read_bytes())
     for requests, message in (
-        ("[gone1.jsonl, gone1.jsonl]", "continual.requests: gone1.jsonl is asked to be forgotten twice; remove one"),
+        ("[gone1.jsonl, gone1.jsonl]", "continual.requests: gone1.jsonl is listed twice; remove one"),
         ("[gone1.jsonl, same.jsonl]", "request 2 (same.jsonl): same.jsonl holds nothing that was not forgotten before"),
         ("[gone1.jsonl, retain.jsonl]", "request 2 (retain.jsonl): retain.jsonl: after 2 request(s), nothing is left"),
         ("[gone1.jsonl, gone9.jsonl]", "request 2 (gone9.jsonl): "),

@@ -348,7 +348,7 @@ def test_a_run_is_saved_for_transformers_and_resumed(architecture, config, sourc
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     listening = Listening()
     pipeline.run(config(), whole, reporter=listening)
-    assert any("padded to rows of like length" in text for text in listening.warned) == architecture.rows
+    assert any("padded in batches of similar length" in text for text in listening.warned) == architecture.rows
     unlearned = plain(whole / "model")
     torch.testing.assert_close(logits(unlearned), logits_when_saved[0], rtol=1e-5, atol=1e-5)
     original = load(source)
