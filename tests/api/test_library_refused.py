@@ -126,7 +126,7 @@ def test_models_that_write_no_text(here: Path, loaded: tuple[Any, Any], kind: st
 def test_what_an_evaluation_does_not_take(here: Path) -> None:
     for given, sentence in (
         ({"train": {"lr": 1}}, "unknown key 'train'"),
-        ({"retain": "model-answers"}, "data: retain=model-answers compares a model with itself before unlearning"),
+        ({"retain": "model-answers"}, "data: retain=model-answers would compare the model with its own answers"),
     ):
         with pytest.raises(EffaceError, match=sentence):
             package.evaluate(MODEL, forget=FORGET, **given)  # type: ignore[arg-type]

@@ -16,6 +16,7 @@ from efface.models.memory_estimate import TrainingMemory, count_training_memory,
 from efface.objectives.terms import DistributionTerm, Objective, counted_tokens
 from efface.packing.forward import chunk_rows, unwrap_peft, vocabulary_size
 from efface.preflight.diagnosis import Forecast
+from efface.preflight.training_plan import checkpoints_at_once
 from efface.preflight.workload import Workload, total_tokens
 from efface.run.manifest import precision
 from efface.train.optimizer import weights_dtype
@@ -64,7 +65,6 @@ def forecast(
     snapshots = earlier_epochs(workload.plan, train) if config.evaluate.every else 0
     evaluated = evaluation_dtype_of(model_config, device, config.evaluate.precision).itemsize
     evaluate = _with_max_cache_tokens(config.evaluate, model_config, device, free=free - state.parameters * evaluated)
-    every = train.save_steps or workload.plan.per_epoch
     return Forecast(
         precision=precision(train, device),
         parameters=state.parameters,
@@ -83,7 +83,7 @@ def forecast(
         evaluation_work=_evaluation_work(model_config, workload, evaluate, evaluated, vocabulary_size(model)),
         loading=state.parameters * dtype.itemsize if device.type == "cuda" and not quantized else 0,
         checkpoint=state.gradients + state.optimizer,
-        checkpoints=min((workload.plan.steps - 1) // every, 2),
+        checkpoints=checkpoints_at_once(workload.plan, train),
         saved=state.parameters * stored,
         epochs=snapshots * state.trained * (stored if train.lora is None else _FLOAT),
         states=0

@@ -81,13 +81,26 @@ def parameter_count(model: Any) -> int:
     return count
 
 
+def checkpoints_at_once(plan: Schedule, config: TrainConfig) -> int:
+    """The largest number of checkpoints that are on disk at the same time.
+
+    The last one stays until the next one is complete, so that there are up to two; there is none after the last step.
+
+    Args:
+        plan: The optimizer steps.
+        config: Training settings; `save_steps` decides.
+
+    Returns:
+        0, 1 or 2.
+
+    """
+    return min((plan.steps - 1) // (config.save_steps or plan.per_epoch), 2)
+
+
 def bytes_on_disk(
     parameters: int, source: Path, training: TrainingPlan, *, models: int = 1, epochs: bool = False
 ) -> int:
     """Estimate the space that models and checkpoints take.
-
-    The last checkpoint stays until the next one is complete, so that there are up to two; there is none after the last
-    step.
 
     Args:
         parameters: Number of the model's parameters.
@@ -100,8 +113,7 @@ def bytes_on_disk(
         Bytes.
 
     """
-    every = training.config.save_steps or training.schedule.per_epoch
-    checkpoints = min((training.schedule.steps - 1) // every, 2)
+    checkpoints = checkpoints_at_once(training.schedule, training.config)
     itemsize = stored_dtype(source).itemsize
     snapshots = earlier_epochs(training.schedule, training.config) if epochs else 0
     kept = snapshots * training.trained * (itemsize if training.config.lora is None else torch.float32.itemsize)
