@@ -15,7 +15,8 @@ import shutil
 from pathlib import Path
 
 from efface.commands.finetune import finetune
-from efface.config.presets import finetune_config, run_config
+from efface.config.commands import FinetuneConfig, RunConfig
+from efface.config.resolve import resolve_config
 from efface.data import load_training_set
 from efface.demo import METHODS, write_base_model
 from efface.evaluation.record_files import read_record_sets
@@ -35,7 +36,7 @@ def main() -> None:
     shared = [f"seed={options.seed}", f"data.author_seed={options.seed}", "device=cpu"]
     target = options.out / "target" / "model"
     if not target.is_dir():
-        config = finetune_config("demo", [f"model={options.out / 'base'}", *shared])
+        config = resolve_config(FinetuneConfig, "demo", [f"model={options.out / 'base'}", *shared])
         write_base_model(options.out / "base", load_training_set(config.data, data_dir=None), seed=options.seed)
         finetune(config, options.out / "target")
     grid = itertools.product(
@@ -44,8 +45,10 @@ def main() -> None:
     before = None
     for method, lr, epochs, coeff in grid:
         pairs = [f"train.lr={lr}", f"train.epochs={epochs}", f"forget_coeff={coeff}"]
-        config = run_config(
-            "demo", [f"model={target}", f"method={method}", f"evaluate.limit={options.limit}", *shared, *pairs]
+        config = resolve_config(
+            RunConfig,
+            "demo",
+            [f"model={target}", f"method={method}", f"evaluate.limit={options.limit}", *shared, *pairs],
         )
         folder = options.out / "run"
         shutil.rmtree(folder, ignore_errors=True)

@@ -47,7 +47,7 @@ def heavy_after(code: str, *arguments: str) -> set[str]:
         "efface.downstream",
         "efface.config.commands",
         "efface.commands.push",
-        "efface.config.presets",
+        "efface.config.resolve",
         "efface.cli",
     ],
 )

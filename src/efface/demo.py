@@ -14,7 +14,8 @@ from rich.console import Console
 from efface.artifacts import Record, Results
 from efface.atomic import write_text
 from efface.commands.finetune import finetune
-from efface.config.presets import finetune_config, run_config
+from efface.config.commands import FinetuneConfig, RunConfig
+from efface.config.resolve import resolve_config
 from efface.data import load_training_set
 from efface.data.sources.refusals import load_refusals
 from efface.errors import EffaceError
@@ -60,14 +61,14 @@ def run_demo(out: Path, *, seed: int, settings: Sequence[str] = ()) -> dict[str,
     start = time.perf_counter()
     _clear(out)
     shared = [f"seed={seed}", f"data.author_seed={seed}", *settings]
-    config = finetune_config("demo", [f"model={out / 'base'}", *shared])
+    config = resolve_config(FinetuneConfig, "demo", [f"model={out / 'base'}", *shared])
     write_base_model(out / "base", load_training_set(config.data, data_dir=None), seed=seed)
     results: dict[str, Results] = {}
     before: dict[str, list[Record]] | None = None
     with ConsoleReporter(console) as reporter:
         target = finetune(config, out / "target", reporter=reporter)
         for method in METHODS:
-            unlearning = run_config("demo", [f"model={target}", f"method={method}", *shared])
+            unlearning = resolve_config(RunConfig, "demo", [f"model={target}", f"method={method}", *shared])
             results[method] = run(unlearning, out / method, reporter=reporter, before=before)
             before = before or read_record_sets(RunPaths(out / method).records("before"))
     print_results(console, results)

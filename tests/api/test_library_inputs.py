@@ -14,7 +14,7 @@ import torch
 import efface as package
 from efface.config.commands import RunConfig
 from efface.config.parse import read_yaml, validate_config
-from efface.models.load import model_sha256
+from efface.models.folder import model_sha256
 from support.library import (
     FORGET,
     GERMAN,

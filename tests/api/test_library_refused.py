@@ -37,7 +37,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
         ({"forget": None}, "data: source=files needs forget=PATH"),
         ({"data": "tofu-forget01"}, "forget= and retain= go with files of your own; leave them out or leave data="),
         ({"data": {"forget": FORGET}, "retain": None}, "forget is given twice, by itself and in data; leave one out"),
-        ({"data": 3, "forget": None, "retain": None}, "data=3: it holds settings of its own"),
+        ({"data": 3, "forget": None, "retain": None}, "data=3: data is a group of settings"),
         ({"data": {"retain": "r.jsonl"}}, "retain is given twice, by itself and in data; leave one out"),
         ({"forget": [{"question": "Why?"}]}, r"^forget\b.*answer"),
         (
@@ -126,7 +126,7 @@ def test_models_that_write_no_text(here: Path, loaded: tuple[Any, Any], kind: st
 def test_what_an_evaluation_does_not_take(here: Path) -> None:
     for given, sentence in (
         ({"train": {"lr": 1}}, "unknown key 'train'"),
-        ({"retain": "model-answers"}, "data: retain=model-answers compares a model with itself before unlearning"),
+        ({"retain": "model-answers"}, "data: retain=model-answers would compare the model with its own answers"),
     ):
         with pytest.raises(EffaceError, match=sentence):
             package.evaluate(MODEL, forget=FORGET, **given)  # type: ignore[arg-type]

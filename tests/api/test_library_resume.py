@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM
 
 import efface as package
 from efface import EffaceError
-from efface.models.load import model_sha256
+from efface.models.folder import model_sha256
 from support.library import (
     FORGET,
     MODEL,

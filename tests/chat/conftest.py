@@ -15,7 +15,7 @@ from efface.artifacts import Manifest, Record
 from efface.chat.session import Chat
 from efface.chat.suggestions import SuggestedQuestion
 from efface.config.commands import RunConfig
-from efface.models.load import model_sha256
+from efface.models.folder import model_sha256
 from efface.run.folder import RunFolder
 from efface.schema import Prompt, Turn
 from efface.text.formatter import PromptFormatter, TextConfig

@@ -13,29 +13,24 @@ from typing import Any
 import pytest
 
 import efface as package
-from efface.config.presets import (
-    data_inspection_config,
-    evaluation_config,
-    finetune_config,
-    preset_names,
-    resolved,
-    run_config,
-)
+from efface.config.commands import DataInspectionConfig, EvaluationConfig, FinetuneConfig, RunConfig
+from efface.config.presets import preset_names
+from efface.config.resolve import preset_to_yaml, resolve_config
 from efface.data.sources.download import published
 from support.command_lines import PARSER, resolve
 from support.refused import assert_names
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
-CONFIGS: dict[str, Callable[..., object]] = {
-    "run": run_config,
-    "unlearn": run_config,
-    "doctor": run_config,
-    "finetune": finetune_config,
-    "evaluate": evaluation_config,
-    "check": data_inspection_config,
-    "describe": data_inspection_config,
+CONFIGS: dict[str, Any] = {
+    "run": RunConfig,
+    "unlearn": RunConfig,
+    "doctor": RunConfig,
+    "finetune": FinetuneConfig,
+    "evaluate": EvaluationConfig,
+    "check": DataInspectionConfig,
+    "describe": DataInspectionConfig,
 }
-"""Command -> the function that reads its settings."""
+"""Command -> its settings."""
 
 
 def commands(group: Any, *path: str) -> Iterator[list[str]]:
@@ -77,9 +72,9 @@ def test_examples_parse_and_their_settings_exist(path: list[str]) -> None:
         if source is not None and not source.endswith(".yaml"):
             assert source in preset_names()
         if name == "presets" and source is not None:
-            assert resolved(source, given)
+            assert preset_to_yaml(source, given)
         if name in CONFIGS and (source is None or source in preset_names()) and (source or given):
-            CONFIGS[name](source, given)
+            resolve_config(CONFIGS[name], source, given)
         assert set(parameters.get("names") or ()) <= {"all", *published()}
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from efface.config.commands import DownstreamRunConfig
+from efface.config.commands import DownstreamRunConfig, RunConfig
 from efface.config.parse import parse_pairs, read_yaml, to_yaml, validate_config
-from efface.config.presets import run_config
+from efface.config.resolve import resolve_config
 from efface.downstream.config import DownstreamConfig
 from efface.errors import EffaceError
 
@@ -41,7 +41,7 @@ def test_metrics_on_the_command_line():
 
 def run_settings(*pairs: str) -> DownstreamConfig | None:
     """The settings of `efface run real-world method=me+gd model=m PAIRS`."""
-    return run_config("real-world", ["method=me+gd", "model=m", *pairs]).downstream
+    return resolve_config(RunConfig, "real-world", ["method=me+gd", "model=m", *pairs]).downstream
 
 
 def test_a_run_scores_them_with_downstream_true(tmp_path):
@@ -51,9 +51,11 @@ def test_a_run_scores_them_with_downstream_true(tmp_path):
     assert run_settings("downstream.limit=9", "downstream=false") is None
     with pytest.raises(EffaceError, match="downstream='gsm8k': it holds settings of its own; give them as downstream"):
         run_settings("downstream=gsm8k")
-    (tmp_path / "mine.yaml").write_text(to_yaml(run_config("real-world", ["method=ga", "model=m", "downstream=true"])))
+    (tmp_path / "mine.yaml").write_text(
+        to_yaml(resolve_config(RunConfig, "real-world", ["method=ga", "model=m", "downstream=true"]))
+    )
     assert read_yaml(tmp_path / "mine.yaml")["downstream"]["tasks"] == list(DownstreamConfig().tasks)
-    assert run_config(str(tmp_path / "mine.yaml"), []).downstream == DownstreamConfig()
+    assert resolve_config(RunConfig, str(tmp_path / "mine.yaml"), []).downstream == DownstreamConfig()
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,9 @@ from efface.config.commands import RunConfig
 from efface.config.parse import merge_settings, validate_config
 from efface.errors import EffaceError
 from efface.evaluation.generate import generate
-from efface.models.load import check_trainable_weights, load_model, load_tokenizer, save_model
+from efface.models.load import load_model, load_tokenizer
+from efface.models.quantization import check_trainable_weights
+from efface.models.save import save_model
 from efface.packing.support import check_packing
 from efface.progress.reporter import SilentReporter
 from efface.run import pipeline
@@ -346,7 +348,7 @@ def test_a_run_is_saved_for_transformers_and_resumed(architecture, config, sourc
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     listening = Listening()
     pipeline.run(config(), whole, reporter=listening)
-    assert any("padded to rows of like length" in text for text in listening.warned) == architecture.rows
+    assert any("padded in batches of similar length" in text for text in listening.warned) == architecture.rows
     unlearned = plain(whole / "model")
     torch.testing.assert_close(logits(unlearned), logits_when_saved[0], rtol=1e-5, atol=1e-5)
     original = load(source)

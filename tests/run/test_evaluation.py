@@ -85,7 +85,9 @@ def test_unlearning_alone_leaves_the_model_of_a_run_and_no_scores(settings, tmp_
 
 
 def test_a_model_is_not_compared_with_its_own_answers(config):
-    with pytest.raises(EffaceError, match=r"retain=model-answers compares a model with itself .* data\.retain=RUN"):
+    with pytest.raises(
+        EffaceError, match=r"retain=model-answers would compare the model with its own answers.* data\.retain=RUN"
+    ):
         config(data={"source": "files", "forget": "f.jsonl", "retain": "model-answers"})
 
 

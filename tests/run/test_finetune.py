@@ -15,7 +15,8 @@ from efface.config.commands import FinetuneConfig
 from efface.config.parse import merge_settings, read_yaml, validate_config
 from efface.data import load_task, load_training_set
 from efface.errors import EffaceError
-from efface.models.load import load_model, load_tokenizer, model_sha256
+from efface.models.folder import model_sha256
+from efface.models.load import load_model, load_tokenizer
 from efface.packing.logprobs import answer_logprobs
 from efface.progress.reporter import SilentReporter
 from efface.text.formatter import PromptFormatter, TextConfig

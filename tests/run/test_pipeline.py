@@ -23,7 +23,7 @@ from efface.errors import EffaceError
 from efface.evaluation.evaluate import evaluate
 from efface.evaluation.record_files import read_record_sets
 from efface.models import open
-from efface.models.load import model_sha256
+from efface.models.folder import model_sha256
 from efface.progress.reporter import SilentReporter
 from efface.reference.logprobs import CachedLogprobs
 from efface.run import evaluation_stages as run_records

@@ -11,9 +11,9 @@ import torch
 
 from efface.commands import probe as module
 from efface.commands.probe import probe, write_probe
-from efface.config.commands import ProbeConfig
+from efface.config.commands import ProbeConfig, RunConfig
 from efface.config.parse import validate_config
-from efface.config.presets import run_config
+from efface.config.resolve import resolve_config
 from efface.data.sources.known_facts import load_known_facts
 from efface.data.sources.real_world import load_real_world
 from efface.errors import EffaceError
@@ -146,7 +146,7 @@ def test_the_scenario_runs_on_it(written: Path, model: Path, tmp_path: Path) -> 
         "evaluate.judge": "key-facts",
         "evaluate.max_new_tokens": 40,
     }
-    settings = run_config("real-world", [f"{key}={value}" for key, value in pairs.items()])
+    settings = resolve_config(RunConfig, "real-world", [f"{key}={value}" for key, value in pairs.items()])
     results = run(settings, tmp_path / "run", data_dir=written)
     before, after = (scores.sets for scores in (results.before, results.after))
     assert before["forget"].entailment == before["neighbor"].entailment == 1.0

@@ -12,7 +12,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from efface.config.commands import RunConfig
 from efface.config.parse import merge_settings, validate_config
 from efface.errors import EffaceError
-from efface.models.load import load_model, load_tokenizer, model_sha256
+from efface.models.folder import model_sha256
+from efface.models.load import load_model, load_tokenizer
 from efface.reference.logprobs import CachedLogprobs
 from efface.run import pipeline
 from efface.run.folder import RunFolder

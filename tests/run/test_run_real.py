@@ -7,7 +7,8 @@ import math
 
 import pytest
 
-from efface.config.presets import run_config
+from efface.config.commands import RunConfig
+from efface.config.resolve import resolve_config
 from efface.evaluation.record_files import read_record_sets
 from efface.run.pipeline import run
 from support.downstream import cache_in, write_tasks
@@ -47,7 +48,7 @@ downstream: {{tasks: [local_arc, local_triviaqa], include: {local_tasks}, limit:
 device: cpu
 """
     )
-    results = run(run_config(str(tmp_path / "mine.yaml"), []), tmp_path / "out")
+    results = run(resolve_config(RunConfig, str(tmp_path / "mine.yaml"), []), tmp_path / "out")
     before, after = (read_record_sets(tmp_path / "out" / "records" / stage) for stage in ("before", "after"))
     assert "Paris" in before["forget"][0].output
     assert likelihood(after["forget"]) < likelihood(before["forget"])

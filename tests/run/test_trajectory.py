@@ -14,7 +14,8 @@ from efface.config.commands import EvaluationConfig, RunConfig
 from efface.config.parse import merge_settings, validate_config
 from efface.errors import EffaceError
 from efface.evaluation.record_files import read_record_sets
-from efface.models.load import load_tokenizer, save_model
+from efface.models.load import load_tokenizer
+from efface.models.save import save_model
 from efface.run import epoch_scores, pipeline
 from efface.run import evaluation_stages as run_records
 from efface.run.epoch_scores import check_best

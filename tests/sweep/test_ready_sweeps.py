@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from efface.config.presets import finetune_config, run_config
+from efface.config.commands import FinetuneConfig, RunConfig
+from efface.config.resolve import resolve_config
 from efface.objectives.config import METHODS
 from efface.sweep.dry_run import dry_run_sweep
 from efface.sweep.spec import combinations, read_spec, target_config
@@ -25,8 +26,8 @@ def test_the_papers_grid() -> None:
     assert methods.keys() <= set(METHODS)
     for point in found:
         pairs = [f"{key}={value}" for key, value in point.values.items()]
-        assert point.config == run_config(None, [*pairs, "model=made", "text.format=llama2"])
-    assert target_config(spec) == finetune_config("tofu-forget01", ["model=m", "text.format=llama2"])
+        assert point.config == resolve_config(RunConfig, None, [*pairs, "model=made", "text.format=llama2"])
+    assert target_config(spec) == resolve_config(FinetuneConfig, "tofu-forget01", ["model=m", "text.format=llama2"])
     assert spec.baselines == ("retrained", "random")
 
 

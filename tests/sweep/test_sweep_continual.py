@@ -199,9 +199,7 @@ def test_queues_that_are_refused(spec: Spec, queue: dict[str, Any], tmp_path: Pa
     assert refused({"baselines": ["random"]}) == (
         "baselines: a queue of requests is compared with the model before it alone; leave baselines out"
     )
-    assert refused({}, "continual.requests=[1,1]") == (
-        "continual.requests: task 1 is asked to be forgotten twice; remove one"
-    )
+    assert refused({}, "continual.requests=[1,1]") == ("continual.requests: task 1 is listed twice; remove one")
     assert "task 9" in refused({}, "continual.requests=[1,9]")
     (tmp_path / "forget.jsonl").write_text('{"question": "Where is Ada?", "answer": "In Turku."}\n')
     own = {"source": "files", "retain": "model-answers"}

@@ -95,7 +95,7 @@ def test_nothing_is_written_where_something_is_refused(spec: Spec, content: dict
         "baselines: retrained is a target made without the forget set; say in target how to make it"
     )
     assert refused({"target": None}) == (
-        "method=me+gd seed=0: model is required; give a folder or a name on the hub as model=MODEL"
+        "method=me+gd seed=0: model is required; give a folder or a name on the Hugging Face hub as model=MODEL"
     )
 
 

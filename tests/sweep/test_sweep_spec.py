@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from efface.config.presets import finetune_config, run_config
+from efface.config.commands import FinetuneConfig, RunConfig
+from efface.config.resolve import resolve_config
 from efface.errors import EffaceError
-from efface.sweep.spec import SweepSpec, combinations, evaluation_of, nested, read_spec, target_config
+from efface.sweep.spec import SweepSpec, combinations, evaluation_of, read_spec, target_config
 
 Spec = Callable[..., SweepSpec]
 
@@ -39,13 +40,13 @@ def test_combinations_are_resolved_as_runs_are(spec: Spec) -> None:
     }
     for point in combinations(spec(content), target=None):
         pairs = [f"{key}={value}" for key, value in point.values.items()]
-        assert point.config == run_config(None, [*pairs, "model=m", "train.epochs=3"])
+        assert point.config == resolve_config(RunConfig, None, [*pairs, "model=m", "train.epochs=3"])
 
 
 def test_no_grid_is_one_run(spec: Spec) -> None:
     (point,) = combinations(spec({"settings": {"model": "m", "preset": "demo", "method": "ga+gd"}}), target=None)
     assert str(point) == "ga+gd"
-    assert point.config == run_config("demo", ["model=m", "method=ga+gd"])
+    assert point.config == resolve_config(RunConfig, "demo", ["model=m", "method=ga+gd"])
 
 
 def test_pairs_override_the_settings(spec: Spec) -> None:
@@ -107,14 +108,18 @@ def test_the_target_is_the_model_of_those_that_name_none(spec: Spec) -> None:
 def test_target_is_resolved_as_a_fine_tuning(spec: Spec) -> None:
     assert target_config(spec({})) is None
     own = {"preset": "tofu-forget05", "recipe": "published", "model": "m", "train": {"lr": 1e-4}}
-    expected = finetune_config("tofu-forget05", ["recipe=published", "model=m", "train.lr=1e-4"])
+    expected = resolve_config(FinetuneConfig, "tofu-forget05", ["recipe=published", "model=m", "train.lr=1e-4"])
     assert target_config(spec({"target": own})) == expected
     assert target_config(spec({"target": own}, "target.model=2024", "target.train.epochs=9", "seed=3")) == (
-        finetune_config("tofu-forget05", ["recipe=published", "model=2024", "train.lr=1e-4", "train.epochs=9"])
+        resolve_config(
+            FinetuneConfig, "tofu-forget05", ["recipe=published", "model=2024", "train.lr=1e-4", "train.epochs=9"]
+        )
     )
     assert target_config(spec({}, "target.model=m", "target.data=synthetic-authors")) is not None
     plain = {"model": "m", "data": "synthetic-authors"}
-    assert target_config(spec({"target": plain})) == finetune_config(None, ["model=m", "data=synthetic-authors"])
+    assert target_config(spec({"target": plain})) == resolve_config(
+        FinetuneConfig, None, ["model=m", "data=synthetic-authors"]
+    )
 
 
 def test_evaluation_of_a_run(spec: Spec) -> None:
@@ -126,15 +131,11 @@ def test_evaluation_of_a_run(spec: Spec) -> None:
         "evaluate.select_epoch=best",
         "evaluate.limit=4",
     ]
-    run = run_config("demo", [*pairs, "definition=paper", "device=cpu"])
+    run = resolve_config(RunConfig, "demo", [*pairs, "definition=paper", "device=cpu"])
     found = evaluation_of(run)
     assert (found.model, found.data, found.text, found.definition) == ("m", run.data, run.text, "paper")
     assert (found.seed, found.device) == (0, "cpu")
     assert (found.evaluate.every, found.evaluate.select_epoch, found.evaluate.limit) == (None, "last", 4)
-
-
-def test_nested() -> None:
-    assert nested({"train.lr": 1, "train.lora.r": 2, "seed": 3}) == {"train": {"lr": 1, "lora": {"r": 2}}, "seed": 3}
 
 
 RUN = {"model": "m", "preset": "demo", "method": "ga+gd"}
@@ -235,7 +236,10 @@ def test_combinations_that_are_refused(spec: Spec, content: dict[str, Any], sent
     [
         ({"preset": "demo"}, "target: model is required; give the model to fine-tune as target.model=MODEL"),
         ({"preset": "dema", "model": "m"}, "target: unknown preset 'dema'; did you mean 'demo'?"),
-        ({"recipe": "ours", "model": "m", "data": "synthetic-authors"}, "target: unknown key 'recipe'"),
+        (
+            {"recipe": "ours", "model": "m", "data": "synthetic-authors"},
+            "target: recipe=ours chooses among a preset's settings; add preset=NAME",
+        ),
         ({"preset": "demo", "model": "m", "method": "ga"}, "target: unknown key 'method'"),
     ],
 )

@@ -13,7 +13,7 @@ from efface.api.inputs import Inputs
 from efface.api.unlearning import Unlearned
 from efface.artifacts import ContinualResults, Record, Results
 from efface.config.commands import RunConfig
-from efface.config.presets import config_from
+from efface.config.resolve import resolve_config
 from efface.continual.folder import QueueFolder
 from efface.continual.queue import run_queue
 from efface.progress.reporter import Reporter
@@ -98,7 +98,7 @@ def unlearn_continually(
             "plugins": plugins,
             **settings,
         }
-        config = config_from(RunConfig, values)
+        config = resolve_config(RunConfig, settings=values)
         with inputs.written(config, resume=resume):
             results = run_queue(
                 config, folder, data_dir=path_of(data_dir), resume=resume, reporter=reporter or WarningsReporter(inputs)

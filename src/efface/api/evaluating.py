@@ -13,7 +13,7 @@ from efface.api.inputs import Inputs
 from efface.artifacts import Record, Scores
 from efface.commands.evaluate import evaluate_model
 from efface.config.commands import EvaluationConfig
-from efface.config.presets import config_from
+from efface.config.resolve import resolve_config
 from efface.evaluation.record_files import read_record_sets
 from efface.folders import RunPaths
 from efface.progress.reporter import Reporter
@@ -70,7 +70,7 @@ def evaluate(
             "plugins": plugins,
             **settings,
         }
-        config = config_from(EvaluationConfig, values)
+        config = resolve_config(EvaluationConfig, settings=values)
         with inputs.written(config, resume=False):
             found = evaluate_model(
                 config, folder, data_dir=path_of(data_dir), before=before, reporter=reporter or WarningsReporter(inputs)

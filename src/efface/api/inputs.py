@@ -16,8 +16,9 @@ from efface.atomic import atomic_folder, write_text
 from efface.data.config import DataConfig, FileConfig
 from efface.data.readers.python_rows import json_lines
 from efface.errors import EffaceError
-from efface.models.load import model_sha256
-from efface.models.lora import has_adapters, is_quantized
+from efface.models.folder import model_sha256
+from efface.models.lora import has_adapters
+from efface.models.quantization import is_quantized
 from efface.progress.quiet_libraries import quiet_libraries
 from efface.run.folder import RunFolder
 

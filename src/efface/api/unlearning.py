@@ -14,11 +14,12 @@ from efface.api.common import Data, File, PluginSpec, StrPath, WarningsReporter,
 from efface.api.inputs import Inputs
 from efface.artifacts import Record, Results
 from efface.config.commands import RunConfig
-from efface.config.presets import config_from
+from efface.config.resolve import resolve_config
 from efface.errors import EffaceError
 from efface.evaluation.record_files import read_record_sets
 from efface.folders import STAGES, RunPaths
-from efface.models.load import load_model, load_tokenizer, stored_dtype
+from efface.models.dtypes import stored_dtype
+from efface.models.load import load_model, load_tokenizer
 from efface.progress.quiet_libraries import quiet_libraries
 from efface.progress.reporter import Reporter
 from efface.run.folder import RunFolder
@@ -125,7 +126,7 @@ def unlearn(
             "plugins": plugins,
             **settings,
         }
-        config = config_from(RunConfig, values)
+        config = resolve_config(RunConfig, settings=values)
         start = run if scores else run_without_scores
         told = reporter or WarningsReporter(inputs)
         with inputs.written(config, resume=resume):

@@ -17,7 +17,9 @@ from efface.chat.suggestions import SuggestedQuestion
 from efface.errors import EffaceError
 from efface.hardware import Device
 from efface.hardware.device import device_for
-from efface.models.load import evaluation_dtype, load_model, load_tokenizer, model_folder, model_sha256
+from efface.models.dtypes import evaluation_dtype
+from efface.models.folder import model_folder, model_sha256
+from efface.models.load import load_model, load_tokenizer
 from efface.packing.forward import position_limit, vocabulary_size
 from efface.progress.reporter import Reporter
 from efface.text.formatter import PromptFormatter

@@ -10,7 +10,9 @@ from efface.config.commands import DownstreamRunConfig
 from efface.downstream.harness import score_downstream
 from efface.downstream.tasks import check_tasks, task_files
 from efface.hardware.device import device_for, peak_memory, reset_peak_memory
-from efface.models.load import evaluation_dtype, load_model, load_tokenizer, model_folder, model_sha256
+from efface.models.dtypes import dtype_name, evaluation_dtype
+from efface.models.folder import model_folder, model_sha256
+from efface.models.load import load_model, load_tokenizer
 from efface.progress.quiet_libraries import quiet_libraries
 from efface.progress.reporter import Reporter, SilentReporter
 from efface.run.folder import RunFolder
@@ -34,7 +36,7 @@ def downstream_model(config: DownstreamRunConfig, out: Path, reporter: Reporter 
     made = make_manifest(
         seed=config.seed,
         device=device,
-        precision=f"evaluation {str(dtype).removeprefix('torch.')}",
+        precision=f"evaluation {dtype_name(dtype)}",
         data={},
         tasks=task_files(config.downstream),
         model=config.model,

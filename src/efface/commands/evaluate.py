@@ -19,6 +19,7 @@ from efface.evaluation.judges import Judges, open_judges
 from efface.evaluation.record_files import read_record_sets, write_record_sets
 from efface.folders import RunPaths
 from efface.hardware.device import device_for, peak_memory, reset_peak_memory
+from efface.models.dtypes import dtype_name
 from efface.models.open import OpenedModel, open_model
 from efface.progress.quiet_libraries import quiet_libraries
 from efface.progress.reporter import Reporter, SilentReporter
@@ -98,7 +99,7 @@ def prepare_evaluation(
     made = make_manifest(
         seed=config.seed,
         device=device,
-        precision=f"evaluation {str(opened.model.dtype).removeprefix('torch.')}",
+        precision=f"evaluation {dtype_name(opened.model.dtype)}",
         data=task.sources,
         plugins=config.plugins,
         model=config.model,

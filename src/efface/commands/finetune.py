@@ -14,9 +14,10 @@ from efface.config.commands import FinetuneConfig
 from efface.data import load_task, load_training_set
 from efface.hardware.device import device_for, peak_memory, reset_peak_memory
 from efface.models.auto_optimizer import resolve_optimizer
-from efface.models.load import check_trainable_weights, model_config, model_folder, save_model
-from efface.models.lora import quantization_config
+from efface.models.folder import load_model_config, model_folder
 from efface.models.open import OpenedModel, open_model
+from efface.models.quantization import check_trainable_weights, quantization_config
+from efface.models.save import save_model
 from efface.objectives.method import fine_tuning
 from efface.objectives.terms import Reference
 from efface.progress.quiet_libraries import quiet_libraries
@@ -100,10 +101,10 @@ def prepare_finetuning(
     task = load_task(config.data, data_dir=data_dir)
     items = load_training_set(config.data, data_dir=data_dir, without=config.without)
     earlier = folder.read_manifest()
-    how = resolve_optimizer(config.train, model_config(model_folder(config.model)), device, earlier=earlier)
+    how = resolve_optimizer(config.train, load_model_config(model_folder(config.model)), device, earlier=earlier)
     dtype, rounding = weights_dtype(how, device.type), quantization_config(how, device)
     place = loading_device(how, device)
-    opened = open_model(config.model, config.text, device=place, reporter=reporter, dtype=dtype, rounding=rounding)
+    opened = open_model(config.model, config.text, device=place, reporter=reporter, dtype=dtype, quantization=rounding)
     check_trainable_weights(opened.source, opened.model, config.train)
     steps = fine_tuning_examples(items, config.train, config.seed, opened.formatter)
     warn_before_training(task, opened.formatter, config.train, items=len(items), reporter=reporter)

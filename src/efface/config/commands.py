@@ -1,4 +1,4 @@
-"""The settings of a run, a fine-tuning and an evaluation: one checked object each."""
+"""The settings of each command, one config class each. No torch."""
 
 from __future__ import annotations
 
@@ -21,44 +21,56 @@ from efface.train.config import TrainConfig
 
 
 def _expand_lora(train: Any) -> Any:
-    """`lora: true` for the paper's adapters, `lora: false` for none."""
+    """Read `lora: true` as the paper's adapters, and `lora: false` as none."""
     if isinstance(train, dict) and isinstance(train.get("lora"), bool):
         return {**train, "lora": {} if train["lora"] else None}
     return train
 
 
 def _expand_downstream(downstream: Any) -> Any:
-    """`true` for the paper's five tasks, `false` for none."""
+    """Read `true` as the paper's five tasks, and `false` as none."""
     return ({} if downstream else None) if isinstance(downstream, bool) else downstream
 
 
 def _known_definition(name: str) -> str:
+    """Refuse an unknown definition of the scores."""
     return definition(name).name
 
 
 class RunConfig(ObjectiveConfig):
-    """Everything that decides a run of `efface run`; kept as config.yaml in its folder."""
+    """Settings of `efface run` and `efface unlearn`, saved as config.yaml in the run's folder."""
 
     model_config = ConfigDict(allow_inf_nan=False)
 
+    # `method` may name a custom objective, so plug-ins are validated before it
     plugins: Plugins = ()
-    """Files or modules with objectives and metrics of one's own; in front of `method`, which may name one."""
+    """Python files or modules with custom objectives and metrics, such as `[mine.py]`."""
     method: str
+    """The unlearning method: a forget objective, a plus and a retain objective, such as `me+gd`; or a forget objective
+    alone, which protects no other knowledge."""
     model: str
-    """A folder, or a name on the Hugging Face hub."""
+    """The model to unlearn from: a local folder, or the name of a model on the Hugging Face hub."""
     continual: ContinualConfig | None = None
-    """Several requests, one after another; `data` is then that of the first."""
+    """Several forget requests, unlearned one after another. `data` then describes the first request."""
     data: DataConfig
+    """The forget set and the retain set: a benchmark such as `tofu-forget01`, or your own files."""
     reference: str | None = None
-    """The model that NPO, DPO and KL compare with, a folder or a name on the hub; by default that before unlearning."""
+    """The reference model that NPO, DPO and KL compare with: a local folder, or the name of a model on the hub.
+    Default: the model before unlearning."""
     seed: int = Field(default=0, ge=0, lt=2**32)
+    """Seed of every random choice, such as the order of the items, their retain partners, dropout and new adapters."""
     definition: str = "closer-look"
+    """How the scores are defined: `closer-look` (published code of arXiv:2410.08109), `paper` (its text) or `tofu`."""
     device: Device = "auto"
+    """`cpu`, `cuda`, or `auto`: a CUDA GPU where there is one, otherwise the CPU."""
     text: TextConfig = TextConfig()
+    """How questions and answers become tokens."""
     train: TrainConfig = TrainConfig()
+    """How the model is trained."""
     evaluate: EvaluateConfig = EvaluateConfig()
+    """How the model is evaluated before and after unlearning."""
     downstream: DownstreamConfig | None = None
-    """What `efface run` also scores before and after, by lm-evaluation-harness; `true` for the paper's five tasks."""
+    """Tasks of lm-evaluation-harness to score before and after unlearning; `true`: the paper's five. Default: none."""
 
     _short_data = field_validator("data", mode="before")(expand_data)
     _short_lora = field_validator("train", mode="before")(_expand_lora)
@@ -67,25 +79,27 @@ class RunConfig(ObjectiveConfig):
 
     @model_validator(mode="before")
     @classmethod
-    def _data_of_the_first_request(cls, values: Any) -> Any:
+    def _add_first_request_to_data(cls, values: Any) -> Any:
         if not isinstance(values, dict) or not isinstance(values.get("continual"), dict | ContinualConfig):
             return values
         try:
             queue = ContinualConfig.model_validate(values["continual"])
         except ValidationError:
-            return values  # which the field itself says better
+            return values  # the field's own validation reports it
         data = expand_data(values.get("data", {}))
         data = data.model_dump(exclude_defaults=True) if isinstance(data, DataConfig) else data
         return {**values, "data": with_first_request(data, queue.requests)} if isinstance(data, dict) else values
 
     @model_validator(mode="after")
-    def _requests_are_there(self) -> Self:
+    def _check_requests(self) -> Self:
         if self.continual is not None:
             if self.reference is not None:
-                raise ValueError("reference means nothing beside continual; set continual.reference=first or previous")
+                raise ValueError(
+                    "reference cannot be combined with continual; set continual.reference to first or previous"
+                )
             if self.data.forgotten_before:
                 raise ValueError(
-                    "data.forgotten_before means nothing beside continual.requests; put them all into the requests"
+                    "data.forgotten_before cannot be combined with continual; list every request in continual.requests"
                 )
             try:
                 request_data(self.data, self.continual.requests)
@@ -96,124 +110,153 @@ class RunConfig(ObjectiveConfig):
     @field_validator("method")
     @classmethod
     def _known_method(cls, value: str, info: ValidationInfo) -> str:
-        own = custom_objectives(info.data.get("plugins", ()))
+        custom = custom_objectives(info.data.get("plugins", ()))
         return check_method(
             value,
-            forget=[each.name for each in own if isinstance(each, ForgetObjective)],
-            retain=[each.name for each in own if isinstance(each, RetainObjective)],
+            forget=[each.name for each in custom if isinstance(each, ForgetObjective)],
+            retain=[each.name for each in custom if isinstance(each, RetainObjective)],
         )
 
 
 class FinetuneConfig(FrozenModel):
-    """Everything that decides a target model of `efface finetune`."""
+    """Settings of `efface finetune`, which makes a target model."""
 
     model: str
+    """The model to fine-tune: a local folder, or the name of a model on the Hugging Face hub."""
     data: DataConfig
+    """The questions and answers to learn: the forget set and the retain set of this data."""
     without: Without | None = None
-    """Leave out what is to be forgotten: that of the data, now and before (`forget`), or TOFU's set of that name. That
-    model never sees it, and others can be compared with it."""
+    """Leave out the forget set, to train a baseline that never saw it: `forget` leaves out what this data forgets, now
+    and before; `forget01`, `forget05` and `forget10` leave out TOFU's set of that name."""
     seed: int = Field(default=0, ge=0, lt=2**32)
+    """Seed of every random choice, such as the order of the items and dropout."""
     device: Device = "auto"
+    """`cpu`, `cuda`, or `auto`: a CUDA GPU where there is one, otherwise the CPU."""
     text: TextConfig = TextConfig()
+    """How questions and answers become tokens."""
     train: TrainConfig = TrainConfig()
+    """How the model is trained."""
 
     _short_data = field_validator("data", mode="before")(expand_data)
     _short_lora = field_validator("train", mode="before")(_expand_lora)
 
 
 class EvaluationConfig(FrozenModel):
-    """Everything that decides the scores of one model by `efface evaluate`."""
+    """Settings of `efface evaluate`, which scores one model."""
 
     model: str
+    """The model to score: a local folder, or the name of a model on the Hugging Face hub."""
     data: DataConfig
+    """The questions to score the model on."""
     weights: Literal["stored", "random"] = "stored"
-    """`random`: an untrained model of the same kind, which knows nothing; to compare others with."""
+    """`stored`: the model's weights. `random`: untrained weights in the same architecture, a baseline that knows
+    nothing."""
     seed: int = Field(default=0, ge=0, lt=2**32)
-    """Decides random weights, and nothing else: decoding is greedy."""
+    """Seed of `weights=random`. Nothing else is random: decoding is greedy."""
     plugins: Plugins = ()
-    """Files or modules with metrics of one's own."""
+    """Python files or modules with custom metrics, such as `[mine.py]`."""
     definition: str = "closer-look"
+    """How the scores are defined: `closer-look` (published code of arXiv:2410.08109), `paper` (its text) or `tofu`."""
     device: Device = "auto"
+    """`cpu`, `cuda`, or `auto`: a CUDA GPU where there is one, otherwise the CPU."""
     text: TextConfig = TextConfig()
+    """How questions and answers become tokens."""
     evaluate: EvaluateConfig = EvaluateConfig()
+    """How the model is evaluated."""
 
     _short_data = field_validator("data", mode="before")(expand_data)
     _known_definition = field_validator("definition")(_known_definition)
 
     @field_validator("data")
     @classmethod
-    def _answers_are_there(cls, value: DataConfig) -> DataConfig:
+    def _check_retain_set(cls, value: DataConfig) -> DataConfig:
         if value.retain == MODEL_ANSWERS:
             raise ValueError(
-                "retain=model-answers compares a model with itself before unlearning; take that model's answers: "
-                "data.retain=RUN/model_answers.jsonl"
+                "retain=model-answers would compare the model with its own answers; use the answers of the model "
+                "before unlearning: data.retain=RUN/model_answers.jsonl"
             )
         return value
 
 
 class DataInspectionConfig(FrozenModel):
-    """What `efface data check` and `efface data describe` look at: the data, through a model's eyes if one is named."""
+    """Settings of `efface data check` and `efface data describe`."""
 
     data: DataConfig
+    """The data to look at."""
     model: str | None = None
+    """Count lengths in this model's tokens, and check them against its limit. Default: count characters."""
     text: TextConfig = TextConfig()
+    """How questions and answers become tokens."""
     evaluate: EvaluateConfig = EvaluateConfig()
+    """How a run would be evaluated: decides which questions are checked."""
 
     _short_data = field_validator("data", mode="before")(expand_data)
 
 
 class DownstreamRunConfig(FrozenModel):
-    """Everything that decides the scores of one model by `efface downstream`."""
+    """Settings of `efface downstream`, which scores one model on tasks of lm-evaluation-harness."""
 
     model: str
-    """A folder, or a name on the Hugging Face hub."""
+    """The model to score: a local folder, or the name of a model on the Hugging Face hub."""
     seed: int = Field(default=0, ge=0, lt=2**32)
-    """Decides which examples come before a question."""
+    """Seed of the few-shot examples."""
     device: Device = "auto"
+    """`cpu`, `cuda`, or `auto`: a CUDA GPU where there is one, otherwise the CPU."""
     downstream: DownstreamConfig = DownstreamConfig()
+    """Which tasks are scored, and how."""
 
 
 class AnswerGenerationConfig(FrozenModel):
-    """How a model answers."""
+    """How a model answers questions."""
 
     max_new_tokens: int = Field(default=200, gt=0)
-    """Most tokens of an answer; one that is longer ends behind its last whole sentence."""
+    """Maximum length of an answer, in tokens. A longer answer is cut after its last complete sentence."""
     max_cache_tokens: int | None = Field(default=None, gt=0)
-    """Generation keeps at most so many tokens in its cache: rows x (longest prompt + max_new_tokens); by default as many as
-    fit into half of the free memory."""
+    """Maximum size of the KV cache of one batch, in tokens: batch size x (longest prompt + max_new_tokens). Default:
+    what fits into half of the free memory."""
 
 
 class ProbeGenerationConfig(AnswerGenerationConfig):
-    """How a model answers, and says how likely it holds other answers."""
+    """How a model answers questions, and how the likelihoods of other answers are computed."""
 
     max_new_tokens: int = Field(default=64, gt=0)
-    """Most tokens of an answer: what a model knows, it says in its first sentences."""
+    """Maximum length of an answer, in tokens. A model says what it knows in its first sentences."""
     max_tokens_per_forward: int = Field(default=8_192, gt=0)
-    """Likelihoods put at most so many tokens through the model at once."""
+    """Maximum number of tokens in one forward pass when likelihoods are computed."""
 
 
 class AnswersConfig(FrozenModel):
-    """Everything that decides what `efface data answers` writes."""
+    """Settings of `efface data answers`, which writes down a model's answers."""
 
     model: str
+    """The model to ask: a local folder, or the name of a model on the Hugging Face hub."""
     questions: FileConfig
+    """The file with the questions and their correct answers; a path is enough."""
     device: Device = "auto"
+    """`cpu`, `cuda`, or `auto`: a CUDA GPU where there is one, otherwise the CPU."""
     text: TextConfig = TextConfig()
+    """How questions become tokens."""
     evaluate: AnswerGenerationConfig = AnswerGenerationConfig()
+    """How the model answers."""
 
     _short_questions = field_validator("questions", mode="before")(expand_path)
 
 
 class ProbeConfig(FrozenModel):
-    """Everything that decides what `efface data probe` finds and writes."""
+    """Settings of `efface data probe`, which finds out what a model knows."""
 
     model: str
+    """The model to ask: a local folder, or the name of a model on the Hugging Face hub."""
     questions: FileConfig | None = None
-    """None: the facts that come with efface."""
+    """The file with the questions and their answers; a path is enough. Default: the well-known facts that come with
+    efface."""
     seed: int = Field(default=0, ge=0, lt=2**32)
-    """Decides what is to be forgotten, kept and scored."""
+    """Seed of the split of the known entities into forget set, retain set and evaluation."""
     device: Device = "auto"
+    """`cpu`, `cuda`, or `auto`: a CUDA GPU where there is one, otherwise the CPU."""
     text: TextConfig = TextConfig()
+    """How questions and answers become tokens."""
     evaluate: ProbeGenerationConfig = ProbeGenerationConfig()
+    """How the model answers, and how likelihoods are computed."""
 
     _short_questions = field_validator("questions", mode="before")(expand_path)

@@ -1,4 +1,4 @@
-"""From a YAML file and key=value pairs to checked settings, and the sentence that says which is wrong."""
+"""Read settings from YAML files and key=value pairs, merge them, and check them against a config class. No torch."""
 
 from __future__ import annotations
 
@@ -18,17 +18,30 @@ from efface.renamed import SETTING_VALUES, SWEEP_KEYS, current_settings, renamed
 Config = TypeVar("Config", bound=BaseModel)
 
 PRESET_KEYS = ("preset", "recipe")
-"""What chooses settings and is none itself: a preset's name, and `ours` or `published` for its numbers."""
+"""Keys that choose settings and are not settings themselves: a preset's name, and its recipe, `ours` or `published`."""
 
-_HOW_TO_GIVE = {
+_EXAMPLES = {
     "data": "give a file as data.forget=FILE, or a benchmark such as data=tofu-forget01",
-    "model": "give a folder or a name on the hub as model=MODEL",
+    "model": "give a folder or a name on the Hugging Face hub as model=MODEL",
     "method": "give one such as method=me+gd",
+    "questions": "give a file of questions and correct answers, such as people.csv",
 }
+"""Required key -> how to set it."""
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """A config file's settings. Raises `EffaceError` for one that cannot be read, is damaged or no mapping."""
+    """The settings in a config file, unchecked.
+
+    Args:
+        path: A YAML file.
+
+    Returns:
+        Nested settings.
+
+    Raises:
+        EffaceError: Where the file cannot be read, is not YAML, or is not a mapping.
+
+    """
     if path.is_dir():
         raise EffaceError(f"{path} is a folder; give a YAML file, such as the config.yaml of a run")
     try:
@@ -41,14 +54,14 @@ def read_yaml(path: Path) -> dict[str, Any]:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark is not None else ""
         problem = getattr(error, "problem", None) or error
-        raise EffaceError(f"{path}{where}: not YAML ({problem}); write settings as `key: value`") from error
+        raise EffaceError(f"{path}{where}: not valid YAML ({problem}); write settings as `key: value`") from error
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
-        raise EffaceError(f"{path} must hold settings such as `method: me+gd`, one a line")
+        raise EffaceError(f"{path} must contain settings such as `method: me+gd`, one per line")
     return content
 
 
 def read_saved_settings(path: Path) -> dict[str, Any]:
-    """The settings of a config.yaml that efface wrote, this version or an earlier one.
+    """The settings in a config.yaml that efface wrote, this version or an earlier one.
 
     Args:
         path: The file.
@@ -63,40 +76,76 @@ def read_saved_settings(path: Path) -> dict[str, Any]:
     return current_settings(read_yaml(path))
 
 
-def parse_pairs(pairs: Sequence[str], model: type[BaseModel]) -> dict[str, Any]:
-    """`["train.lr=1e-5"]` as `{"train": {"lr": "1e-5"}}`; values are read as YAML, a later pair wins.
+def parse_pairs(pairs: Sequence[str], config_class: type[BaseModel]) -> dict[str, Any]:
+    """Parse settings from the command line: `["train.lr=1e-5"]` becomes `{"train": {"lr": "1e-5"}}`.
 
-    What a setting takes as text stays as typed, so that `model=2024` is a folder and no number. Raises
-    `EffaceError` for a pair without `=` and for a key that `model` does not have.
+    Args:
+        pairs: `key=value` texts; a later one overrides an earlier one. Values are read as YAML, except that the value
+            of a text setting stays as typed: `model=2024` is a folder, not a number.
+        config_class: The config whose keys are allowed.
+
+    Returns:
+        Nested settings, unchecked.
+
+    Raises:
+        EffaceError: For a pair without `=`, and for a key that the config does not have.
+
     """
-    kinds = dotted_keys(model) | dict.fromkeys(PRESET_KEYS, str)
+    types = dotted_keys(config_class) | dict.fromkeys(PRESET_KEYS, str)
     result: dict[str, Any] = {}
     for pair in pairs:
         key, equals, text = pair.partition("=")
         if not equals or not key:
             raise EffaceError(f"{pair!r} is not a setting; write key=value, such as train.lr=1e-5")
-        if key not in kinds:
-            raise EffaceError(_unknown_key(key, model))
-        value = _value(text, kinds[key])
-        for part in reversed(key.split(".")):
-            value = {part: value}
-        result = merge_settings(result, value)
+        if key not in types:
+            raise EffaceError(_unknown_key(key, config_class))
+        result = merge_settings(result, nest_settings({key: _parse_value(text, types[key])}))
     return result
 
 
-def _value(text: str, kind: object) -> Any:
+def nest_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Nest dotted keys: `{"train.lr": 1e-5}` becomes `{"train": {"lr": 1e-5}}`.
+
+    Args:
+        settings: Dotted key -> value; a later key overrides an earlier one.
+
+    Returns:
+        Nested settings.
+
+    """
+    result: dict[str, Any] = {}
+    for key, value in settings.items():
+        nested = value
+        for part in reversed(key.split(".")):
+            nested = {part: nested}
+        result = merge_settings(result, nested)
+    return result
+
+
+def _parse_value(text: str, annotation: object) -> Any:
+    """Read `text` as YAML, unless a setting of this type takes it as it is."""
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError:
         return text
-    kinds = (kind, *get_args(kind))
-    if FileConfig in kinds:  # a path, or settings of its own
+    types = (annotation, *get_args(annotation))
+    if FileConfig in types:  # a path, or the settings of a file
         return value if isinstance(value, str | dict | None) else text
-    return text if str in kinds and not isinstance(value, str | None) else value
+    return text if str in types and not isinstance(value, str | None) else value
 
 
 def merge_settings(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """`over` on top of `base`, mapping by mapping; data of another source starts anew."""
+    """Merge nested settings.
+
+    Args:
+        base: Settings to start from; not changed.
+        over: Settings that override them, mapping by mapping. Where `data` names another source than in `base`, it
+            replaces the `data` of `base` as a whole.
+
+    Returns:
+        The merged settings.
+
+    """
     result = dict(base)
     for key, value in over.items():
         old, new = result.get(key), value
@@ -108,77 +157,107 @@ def merge_settings(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str
     return result
 
 
-def dotted_keys(model: type[BaseModel], prefix: str = "") -> dict[str, object]:
-    """Every key that a config of this class takes, nested ones with dots -> its type."""
+def dotted_keys(config_class: type[BaseModel], prefix: str = "") -> dict[str, object]:
+    """Every key of a config class, groups included.
+
+    Args:
+        config_class: The class.
+        prefix: Text before each key, such as `train.`.
+
+    Returns:
+        Dotted key, such as `train.lr` -> its type annotation.
+
+    """
     keys: dict[str, object] = {}
-    for name, field in model.model_fields.items():
+    for name, field in config_class.model_fields.items():
         keys[prefix + name] = field.annotation
-        for kind in (field.annotation, *get_args(field.annotation)):
-            if isinstance(kind, type) and issubclass(kind, BaseModel):
-                keys |= dotted_keys(kind, f"{prefix}{name}.")
+        for part in (field.annotation, *get_args(field.annotation)):
+            if isinstance(part, type) and issubclass(part, BaseModel):
+                keys |= dotted_keys(part, f"{prefix}{name}.")
     return keys
 
 
-def validate_config(model: type[Config], values: Mapping[str, Any]) -> Config:
-    """Check settings. Raises `EffaceError` for one that is wrong: which, what was given, what is allowed."""
-    _refuse_renamed_values(values)
+def validate_config(config_class: type[Config], settings: Mapping[str, Any]) -> Config:
+    """Check settings and fill in the defaults.
+
+    Args:
+        config_class: The config to make.
+        settings: Nested settings.
+
+    Returns:
+        The config.
+
+    Raises:
+        EffaceError: For the first invalid setting; the message names its key, the given value and what is allowed.
+
+    """
+    _refuse_renamed_values(settings)
     try:
-        return model.model_validate(dict(values))
+        return config_class.model_validate(dict(settings))
     except ValidationError as error:
         # a misspelled key comes first: it may be the reason why another one is missing
         problem = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
-        raise EffaceError(_sentence(problem, model)) from error
+        raise EffaceError(_explain(problem, config_class)) from error
 
 
-def _refuse_renamed_values(values: Mapping[str, Any]) -> None:
-    """Refuse a value that has another name now, where it would be taken for the path of a file."""
+def _refuse_renamed_values(settings: Mapping[str, Any]) -> None:
+    """Refuse a renamed value, which would otherwise be read as the path of a file."""
     for key, old in SETTING_VALUES:
-        given: Any = values
+        given: Any = settings
         for part in key.split("."):
             given = given.get(part) if isinstance(given, Mapping) else None
         if given == old and not Path(old).exists():
             raise EffaceError(f"{key}={old} is now called {renamed_to(key, old)}")
 
 
-def _sentence(problem: ErrorDetails, model: type[BaseModel]) -> str:
+def _explain(problem: ErrorDetails, config_class: type[BaseModel]) -> str:
+    """What pydantic found wrong, in one sentence."""
     key, given = ".".join(str(part) for part in problem["loc"]), reprlib.repr(problem["input"])
     match problem["type"]:
         case "extra_forbidden":
-            return _unknown_key(key, model)
+            return _unknown_key(key, config_class)
         case "missing":
-            return f"{key} is required; {_HOW_TO_GIVE.get(key, f'add {key}=... or a line `{key}: ...` to the config')}"
+            return f"{key} is required; {_EXAMPLES.get(key, f'add {key}=... or a line `{key}: ...` to the config')}"
         case "model_type":
-            inner = [name for name in dotted_keys(model) if name.startswith(f"{key}.")]
-            return f"{key}={given}: it holds settings of its own; give them as {inner[0]}=... and so on"
+            inside = [name for name in dotted_keys(config_class) if name.startswith(f"{key}.")]
+            return f"{key}={given}: {key} is a group of settings; set them as {inside[0]}=... and so on"
         case "value_error":
             return f"{key}: {problem['ctx']['error']}" if key else str(problem["ctx"]["error"])
         case _:
             return f"{key}={given}: {problem['msg'][:1].lower()}{problem['msg'][1:]}"
 
 
-def _unknown_key(key: str, model: type[BaseModel]) -> str:
-    """Which key is unknown, and what was meant: the same name in another group, or the nearest in its own."""
-    keys = dotted_keys(model)
+def _unknown_key(key: str, config_class: type[BaseModel]) -> str:
+    """That a key is unknown, with the key of the same name in another group, or else the nearest in its own group."""
+    keys = dotted_keys(config_class)
     group, _, name = key.rpartition(".")
     if new := renamed_to(key) or _renamed_in_sweep(key, keys):
         return f"{key!r} is now called {new!r}"
-    if elsewhere := [repr(full) for full in keys if full.rpartition(".")[2] == name]:
-        return f"unknown key {key!r}; did you mean {' or '.join(elsewhere)}?"
-    while not (beside := [full for full in keys if full.rpartition(".")[0] == group]):
+    if same_name := [repr(full) for full in keys if full.rpartition(".")[2] == name]:
+        return f"unknown key {key!r}; did you mean {' or '.join(same_name)}?"
+    while not (same_group := [full for full in keys if full.rpartition(".")[0] == group]):
         group = group.rpartition(".")[0]
-    return f"unknown key {key!r}; {suggest(key, beside)}"
+    return f"unknown key {key!r}; {suggest(key, same_group)}"
 
 
 def _renamed_in_sweep(key: str, keys: Mapping[str, object]) -> str | None:
-    """The current name of a key of a sweep's spec, where `keys` are those of one."""
+    """The current name of a renamed key of a sweep file; None where `keys` are not those of one."""
     group, _, name = key.rpartition(".")
     new = SWEEP_KEYS.get(name, "")
-    inside = ".".join(part for part in f"{group}.{new}".split(".") if part and not part.isdecimal())
-    return new if new and inside in keys else None
+    dotted = ".".join(part for part in f"{group}.{new}".split(".") if part and not part.isdecimal())
+    return new if new and dotted in keys else None
 
 
 def to_yaml(config: BaseModel) -> str:
-    """The resolved settings, every default spelled out; what a reader looks for comes first."""
+    """A config as YAML, every default spelled out.
+
+    Args:
+        config: The config.
+
+    Returns:
+        A config file's text that `validate_config` turns into the same config. Method, model, data and seed come first.
+
+    """
     values = config.model_dump(mode="json")
     first = {key: values[key] for key in ("method", "model", "data", "seed") if key in values}
     text: str = yaml.safe_dump(first | values, sort_keys=False, allow_unicode=True)

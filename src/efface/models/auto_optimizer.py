@@ -1,4 +1,4 @@
-"""Which optimizer a run trains with, decided once, before a model is loaded."""
+"""Resolve `train.optimizer=auto`, once per run and before a model is loaded."""
 
 from __future__ import annotations
 
@@ -16,35 +16,59 @@ from efface.train.token_budget import smallest_forward_fits
 
 
 def resolve_optimizer(
-    train: TrainConfig, settings: Any, device: torch.device, *, earlier: Manifest | None
+    train: TrainConfig, model_config: Any, device: torch.device, *, earlier: Manifest | None
 ) -> TrainConfig:
-    """`train` with the optimizer to use in the place of `auto`; `settings`: the model's config.json.
+    """Training settings with the optimizer to use in place of `auto`.
 
-    A run that goes on keeps that of its `earlier` manifest: memory may be free now that was not then. All processes
-    find the same, and each must ask. Raises `EffaceError` for an optimizer that cannot be used here.
+    Collective: all processes must call it, and get the same result.
+
+    Args:
+        train: Training settings.
+        model_config: The model's config.json.
+        device: Where this process trains.
+        earlier: Manifest of the run that is resumed, whose optimizer is kept: more or less memory may be free now. None
+            for a new run.
+
+    Returns:
+        `train` with `optimizer` set to `adamw` or `adamw8bit`.
+
+    Raises:
+        EffaceError: For an optimizer that cannot be used on this machine.
+
     """
     if earlier is not None:
         optimizer: str = earlier.optimizer or "adamw"
     else:
         free = min(distributed.all_gather(_free_for_training(device)))
-        optimizer = choose_optimizer(train, settings, device, free=free)
-    found = train.model_copy(update={"optimizer": optimizer})
-    check_optimizer(found, device)
-    return found
+        optimizer = choose_optimizer(train, model_config, device, free=free)
+    resolved = train.model_copy(update={"optimizer": optimizer})
+    check_optimizer(resolved, device)
+    return resolved
 
 
-def choose_optimizer(train: TrainConfig, settings: Any, device: torch.device, *, free: int) -> Optimizer:
-    """What `train.optimizer` stands for where `free` bytes of a device are free."""
+def choose_optimizer(train: TrainConfig, model_config: Any, device: torch.device, *, free: int) -> Optimizer:
+    """What `train.optimizer` means on a device.
+
+    Args:
+        train: Training settings.
+        model_config: The model's config.json.
+        device: Where the model is trained.
+        free: Free memory of the device, in bytes.
+
+    Returns:
+        `adamw` where it fits or nothing else can be used, otherwise `adamw8bit`.
+
+    """
     if train.optimizer != "auto":
         return train.optimizer
     may_be_8bit = device.type == "cuda" and train.lora is None and train.precision != "float32"
     if not may_be_8bit or train.sharding != "none" or adamw8bit_unsupported_reason(device) is not None:
         return "adamw"
-    whole = train.model_copy(update={"optimizer": "adamw"})
-    left = free - estimate_training_memory(settings, whole, device.type).total
-    return "adamw" if smallest_forward_fits(left, settings, whole, device.type) else "adamw8bit"
+    adamw = train.model_copy(update={"optimizer": "adamw"})
+    left = free - estimate_training_memory(model_config, adamw, device.type).total
+    return "adamw" if smallest_forward_fits(left, model_config, adamw, device.type) else "adamw8bit"
 
 
 def _free_for_training(device: torch.device) -> int:
-    """Free memory once this process has let go of the models that it has on a GPU."""
+    """Bytes that are free once this process has freed its models on a GPU."""
     return free_memory(device) + (torch.cuda.memory_allocated(device) if device.type == "cuda" else 0)

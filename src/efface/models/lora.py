@@ -1,4 +1,4 @@
-"""LoRA: adapters in a model whose weights are whole or rounded, and the folder they are saved in."""
+"""LoRA adapters: add them to a model, save them, merge them."""
 
 from __future__ import annotations
 
@@ -9,27 +9,39 @@ import torch
 from torch import nn
 
 from efface.atomic import atomic_folder
-from efface.errors import EffaceError, first_line
+from efface.errors import EffaceError
 from efface.hub import is_hub_name
-from efface.packing.forward import unwrap_peft
-from efface.train.config import LoRAConfig, TrainConfig
+from efface.train.config import LoRAConfig
 
 _CARD = """---
 library_name: peft
 {base}---
 
-LoRA adapter of `{name}`. `../model` has it merged; `../config.yaml` and `../manifest.json` tell how it was made.
+LoRA adapter of `{name}`. `../model` has it merged; `../config.yaml` and `../manifest.json` record how it was made.
 """
 
-_STATE_SPACES = {"falcon_h1", "falcon_mamba", "mamba", "mamba2", "nemotron_h"}
-"""Types of models whose kernels read the weights of `out_proj` without calling it, so that PEFT refuses it."""
+_STATE_SPACE_MODELS = {"falcon_h1", "falcon_mamba", "mamba", "mamba2", "nemotron_h"}
+"""Model types whose kernels use the weights of `out_proj` without calling the layer, so that PEFT refuses to adapt "
+"it."""
 
 
 def add_adapters(model: Any, config: LoRAConfig, *, seed: int) -> Any:
-    """The model inside PEFT, with LoRA on its linear layers (`_target_modules`); only the adapters train.
+    """Wrap a model in PEFT with LoRA adapters (arXiv:2106.09685), which alone are trained.
 
-    At first the adapters add nothing: `seed` decides the half of their weights that is not zero. They are in
-    float32, whatever the model is in.
+    The adapters are on all linear layers of the decoder except the output head; in a mixture of experts, on those of
+    attention only. They are in float32 and initially leave the model's output unchanged.
+
+    Args:
+        model: The base model; modified in place.
+        config: Rank, scaling and dropout.
+        seed: Seed of the adapters' weights; torch's global generator is left as it was.
+
+    Returns:
+        The PEFT model.
+
+    Raises:
+        EffaceError: Where the model has no linear layer for an adapter.
+
     """
     from peft import LoraConfig, get_peft_model
     from transformers.pytorch_utils import Conv1D
@@ -49,26 +61,26 @@ def add_adapters(model: Any, config: LoRAConfig, *, seed: int) -> Any:
 
 
 def _target_modules(model: Any) -> list[str]:
-    """Names of the layers that get adapters: the decoder's linear ones; in a mixture of experts, of attention alone.
+    """Names of the layers that get adapters.
 
-    transformers keeps a layer's experts as one parameter. PEFT has adapters for such, but without dropout, and each
-    forward would make the whole weights of all experts anew. Raises `EffaceError` where no layer is left.
+    transformers stores a layer's experts as one parameter. PEFT's adapters for such parameters have no dropout, and
+    compute the full weights of all experts again in each forward.
     """
     from transformers.pytorch_utils import Conv1D
 
     decoder, head = model.get_decoder(), model.get_output_embeddings()
-    within = {id(module) for module in decoder.modules() if module is not head}
-    passed_over = {name.split(".")[-2] for name in _expert_modules(decoder)}
-    if model.config.model_type in _STATE_SPACES:
-        passed_over.add("out_proj")
-    found = [
+    in_decoder = {id(module) for module in decoder.modules() if module is not head}
+    skipped = {name.split(".")[-2] for name in _expert_modules(decoder)}
+    if model.config.model_type in _STATE_SPACE_MODELS:
+        skipped.add("out_proj")
+    targets = [
         name
         for name, module in model.named_modules()
-        if id(module) in within and isinstance(module, nn.Linear | Conv1D) and passed_over.isdisjoint(name.split("."))
+        if id(module) in in_decoder and isinstance(module, nn.Linear | Conv1D) and skipped.isdisjoint(name.split("."))
     ]
-    if not found:
+    if not targets:
         raise EffaceError(f"train.lora: {type(model).__name__} has no linear layers for adapters; leave train.lora out")
-    return found
+    return targets
 
 
 def has_experts(model: Any) -> bool:
@@ -77,7 +89,7 @@ def has_experts(model: Any) -> bool:
 
 
 def _expert_modules(decoder: Any) -> list[str]:
-    """Modules that hold the weights of all experts of a layer as one parameter, [experts, out, in]."""
+    """Names of the modules that hold the weights of a layer's experts as one parameter [experts, out, in]."""
     return [
         name
         for name, module in decoder.named_modules()
@@ -87,80 +99,46 @@ def _expert_modules(decoder: Any) -> list[str]:
 
 
 def has_adapters(model: Any) -> bool:
-    """Whether `model` is one that `add_adapters` returned."""
+    """Whether a model has adapters from `add_adapters`."""
     return hasattr(model, "merge_and_unload")
 
 
-def is_quantized(model: Any) -> bool:
-    """Whether the model was loaded with `quantization_config` or from rounded weights, adapted or not."""
-    return getattr(unwrap_peft(model), "is_quantized", False) is True
-
-
-def is_unquantized_base(model: Any, dtype: torch.dtype) -> bool:
-    """Whether the base of an adapted model holds the numbers that were stored in `dtype`, none of them rounded."""
-    held = unwrap_peft(model).get_input_embeddings().weight.dtype
-    return not is_quantized(model) and held in (dtype, torch.float32)
-
-
-def quantization_config(config: TrainConfig, device: torch.device) -> Any:
-    """How transformers shall round the base model of adapters when it loads it; None for whole weights.
-
-    4 bits are NF4 (arXiv:2305.14314), multiplied in the precision of training; 8 bits are LLM.int8
-    (arXiv:2208.07339), multiplied in integers. Head, embeddings and norms stay whole.
-    """
-    from transformers import BitsAndBytesConfig
-
-    match config.lora.bits if config.lora else None:
-        case 4:
-            precision = torch.bfloat16 if config.bf16_on(device.type) else torch.float32
-            return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=precision)
-        case 8:
-            return BitsAndBytesConfig(load_in_8bit=True)
-    return None
-
-
-def check_quantization(config: LoRAConfig, device: torch.device) -> None:
-    """Round a few numbers on `device`. Raises `EffaceError` where bitsandbytes is missing or does not work there."""
-    if config.bits is None:
-        return
-    asked = f"train.lora.bits={config.bits}"
-    try:
-        from bitsandbytes import functional
-
-        numbers = torch.zeros(1, 64, dtype=torch.float16, device=device)
-        if config.bits == 4:
-            functional.quantize_4bit(numbers, quant_type="nf4")
-        else:
-            functional.int8_vectorwise_quant(numbers)
-    except ModuleNotFoundError as error:
-        raise EffaceError(f"{asked} needs bitsandbytes; install it with: pip install 'efface[quantized]'") from error
-    except Exception as error:  # whatever its libraries of each device raise
-        raise EffaceError(
-            f"{asked}: bitsandbytes does not work on {device.type} here ({first_line(error)}); install a version "
-            "that does, or leave train.lora.bits out"
-        ) from error
-
-
 def write_adapter(model: Any, folder: Path, *, base: str) -> None:
-    """Write the adapter of a PEFT model, whole or not at all, as one of the model `base`.
+    """Write a model's adapter as a PEFT folder that is either complete or absent.
 
-    `base` is the name that the user gave, `owner/name@revision` for one on the hub: what PEFT notes by itself is
-    a path in this machine's cache.
+    Args:
+        model: The PEFT model.
+        folder: The new folder; one that is there is replaced.
+        base: Name of the base model as the user gave it, `owner/name@revision` for one on the hub. PEFT by itself would
+            record a path in this machine's cache.
+
+    Raises:
+        EffaceError: Where a file cannot be written.
+
     """
     on_hub = is_hub_name(base)
     name, _, revision = base.partition("@") if on_hub else (base, "", "")
     settings = model.peft_config["default"]
     settings.base_model_name_or_path, settings.revision = name, revision or None
-    settings.target_modules = sorted(settings.target_modules)  # a set until now, whose order differs by process
-    with atomic_folder(folder) as beside:
-        model.save_pretrained(beside, save_embedding_layers=False)  # "auto" would ask the hub
-        # a card is made to be shown: without the folders of this machine
+    settings.target_modules = sorted(settings.target_modules)  # a set, whose order differs between processes
+    with atomic_folder(folder) as partial:
+        model.save_pretrained(partial, save_embedding_layers=False)  # "auto" would send a request to the hub
+        # cards are published: name the model without this machine's folders
         card = _CARD.format(name=base if on_hub else Path(base).name, base=f"base_model: {name}\n" if on_hub else "")
-        (beside / "README.md").write_text(card, encoding="utf-8")  # PEFT's own is an empty form
+        (partial / "README.md").write_text(card, encoding="utf-8")  # replaces the blank form that PEFT writes
 
 
 def merge_adapter(base: Any, adapter: Path) -> Any:
-    """The model `base` with the adapter in `adapter` added to its weights."""
+    """Merge a saved adapter into a model.
+
+    Args:
+        base: The base model; modified in place.
+        adapter: The adapter's folder.
+
+    Returns:
+        The model with the adapter added to its weights, without PEFT.
+
+    """
     from peft import PeftModel
 
     return PeftModel.from_pretrained(base, adapter).merge_and_unload()

@@ -1,4 +1,4 @@
-"""A model as every command needs it: found, loaded, checked, and with the way to put questions to it."""
+"""Open a model as every command needs it: found, loaded, checked, and with the formatter for its prompts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import torch
 
 from efface.errors import EffaceError
 from efface.evaluation.config import Precision
-from efface.models.load import evaluation_dtype, load_model, load_tokenizer, model_folder, model_sha256, random_model
+from efface.models.dtypes import evaluation_dtype
+from efface.models.folder import model_folder, model_sha256
+from efface.models.load import load_model, load_tokenizer, random_model
 from efface.packing.forward import position_limit, vocabulary_size
 from efface.packing.support import packing_unsupported_reason
 from efface.progress.reporter import Reporter
@@ -19,12 +21,12 @@ from efface.text.formatter import PromptFormatter, TextConfig
 
 @dataclass(frozen=True)
 class OpenedModel:
-    """A model that was loaded from a folder."""
+    """A model in memory, with its tokenizer and its folder."""
 
     source: Path
-    """That folder."""
+    """The folder that it was loaded from."""
     sha256: str
-    """Of what it was loaded from."""
+    """Digest of that folder (`model_sha256`)."""
     model: Any
     tokenizer: Any
     formatter: PromptFormatter
@@ -38,30 +40,44 @@ def open_model(
     reporter: Reporter,
     dtype: torch.dtype | None = None,
     precision: Precision = "auto",
-    rounding: Any = None,
+    quantization: Any = None,
     random_seed: int | None = None,
 ) -> OpenedModel:
-    """Load the model `name` onto `device` and check that it gives the same logits to many sequences as to one.
+    """Load a model and check that it gives a batch of sequences the same logits as each sequence alone.
 
-    `dtype`: by default that in which models are evaluated with `precision`. `rounding`: what `adapters.quantization`
-    gave. `random_seed`: give the model untrained weights instead of its own. Raises `EffaceError` for a model that
-    cannot be used.
+    Args:
+        name: A local folder, or the name of a model on the Hugging Face hub.
+        text: How questions and answers become tokens.
+        device: Where the model goes.
+        reporter: Warned where the model's sequences have to be padded.
+        dtype: Dtype of the weights. Default: that of an evaluation with `precision`.
+        precision: `evaluate.precision`, where `dtype` is not given.
+        quantization: How to quantize the model, from `quantization_config`; None to leave it unquantized.
+        random_seed: Seed of untrained weights to use in place of the stored ones; None for the stored ones.
+
+    Returns:
+        The model.
+
+    Raises:
+        EffaceError: For a model that cannot be used.
+
     """
     source = model_folder(name)
     tokenizer = load_tokenizer(source)
-    kind = dtype or evaluation_dtype(source, device, precision)
+    chosen = dtype or evaluation_dtype(source, device, precision)
     if random_seed is None:
-        model = load_model(source, dtype=kind, device=device, quantization=rounding)
+        model = load_model(source, dtype=chosen, device=device, quantization=quantization)
     else:
-        model = random_model(source, dtype=kind, device=device, seed=random_seed)
+        model = random_model(source, dtype=chosen, device=device, seed=random_seed)
     try:
-        why = packing_unsupported_reason(model)
+        reason = packing_unsupported_reason(model)
     except torch.OutOfMemoryError as error:
         raise EffaceError(
-            f"the GPU's memory holds model {name}, but not a dozen tokens beside it; use device=cpu or a smaller model"
+            f"model {name} fits into the GPU's memory, but a dozen tokens next to it do not; use device=cpu or a "
+            "smaller model"
         ) from error
-    if why is not None:
-        reporter.on_warning(f"{why}; its sequences are padded to rows of like length, which takes longer")
+    if reason is not None:
+        reporter.on_warning(f"{reason}; its sequences are padded in batches of similar length, which is slower")
     formatter = PromptFormatter(tokenizer, text, limit=position_limit(model), vocabulary=vocabulary_size(model))
     return OpenedModel(
         source=source, sha256=model_sha256(source), model=model, tokenizer=tokenizer, formatter=formatter

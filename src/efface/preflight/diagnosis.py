@@ -1,4 +1,4 @@
-"""What `efface doctor` finds out: typed, and printed as JSON. Sizes are in bytes, times in seconds. No torch."""
+"""What `efface doctor` finds out, printed as JSON with `--json`. Sizes are in bytes, times in seconds. No torch."""
 
 from __future__ import annotations
 
@@ -13,113 +13,121 @@ Level = Literal["ok", "warning", "problem"]
 
 
 class Finding(FrozenModel):
-    """One thing that was looked at."""
+    """The result of one check."""
 
     level: Level
     about: str
-    """What was looked at, in a word or two."""
+    """What was checked, in a word or two."""
     text: str
-    """What is the case and, unless it is well, what to do."""
+    """What was found and, unless it is ok, what to do."""
 
 
 class Gpu(FrozenModel):
-    """A GPU that torch sees."""
+    """A GPU that torch can use."""
 
     name: str
     free: int
+    """Free memory, in bytes."""
     total: int
+    """Total memory, in bytes."""
 
 
 class Machine(FrozenModel):
-    """Where efface would run."""
+    """The machine that efface runs on."""
 
     versions: dict[str, str | None]
-    """Package -> version; None for one that is not installed."""
+    """Package -> version; None for a package that is not installed."""
     processor: str
     cores: int
+    """Physical cores."""
     threads: int
-    """That torch computes with."""
+    """Threads that torch computes with."""
     bf16: bool
-    """Whether the GPU or, without one, the processor has instructions for it."""
+    """Whether the GPU or, without one, the processor has bf16 instructions."""
     gpus: list[Gpu]
     memory_free: int
-    """Of the host, within the limit of a container."""
+    """Free memory of the host in bytes, within the limit of a container."""
     memory_total: int
+    """Total memory of the host, in bytes."""
     disk_free: int
-    """In the working directory."""
+    """Free bytes on the disk of the working directory."""
     cache: str
-    """The folder that models of the hub are kept in."""
+    """The folder in which models from the Hugging Face hub are cached."""
     cache_free: int
+    """Free bytes on the disk of that folder."""
     token: bool
-    """Whether there is one for the hub, in HF_TOKEN or from `hf auth login`."""
+    """Whether there is an access token for the hub, in HF_TOKEN or from `hf auth login`."""
 
 
 class Forecast(FrozenModel):
-    """What a run needs, from the shapes of its model and the lengths of its data."""
+    """What a run needs, from the shapes of its model and the lengths of its data; sizes in bytes."""
 
     precision: str
-    """Of what is trained and of training, in words."""
+    """Precision of the trained weights and of training, in words."""
     parameters: int
+    """Number of the model's parameters."""
     trained: int
-    """How many of these parameters change, adapters included."""
+    """Number of parameters that are trained; with adapters, theirs."""
     weights: int
-    """Of the model in training, adapters included."""
+    """Weights in training, adapters included."""
     gradients: int
     optimizer: int
     """AdamW's two moments and step counters."""
     copies: int
     """Half-precision copies of the weights, which autocast keeps during a step."""
     reference: int
-    """Where the method compares with whole distributions: a second model, or the head of the first one."""
+    """What a comparison of whole distributions keeps in memory: a second model, or a copy of the output head."""
     tokens: int
-    """Of the largest forward with gradients."""
+    """Number of tokens in the largest forward with gradients."""
     checkpointing: bool
-    """Whether layers keep their inputs alone and are computed again in the backward pass."""
+    """Whether layers keep only their inputs and are recomputed in the backward pass (gradient checkpointing)."""
     activations_per_token: int
     logits: int
-    """Logits and what the losses keep of them."""
+    """Logits, and what the losses keep of them."""
     evaluated_weights: int
+    """Weights in an evaluation."""
     cache: int
-    """Keys and values of the largest batch of generation, with all its new tokens."""
+    """KV cache of the largest batch in generation, with all its new tokens."""
     evaluation_work: int
-    """What one layer and the head make of the largest forward of an evaluation."""
+    """What one layer and the output head compute in the largest forward of an evaluation."""
     loading: int
-    """Memory of the host through which the weights go on their way to a GPU; 0 without one."""
+    """Host memory that the weights pass through on their way to a GPU; 0 without one."""
     checkpoint: int
+    """Size of one checkpoint on disk."""
     checkpoints: int
-    """How many lie on disk at once, at most."""
+    """Largest number of checkpoints on disk at the same time."""
     saved: int
     """The unlearned model on disk."""
     epochs: int = 0
-    """What was trained by the end of each epoch but the last, on disk until it is scored."""
+    """Trained weights of each epoch except the last, on disk until they are scored."""
     states: int = 0
-    """Last hidden states of the model that KL compares with, on disk until the run is complete."""
+    """Last hidden states of the reference model, on disk until the run is complete."""
 
     @computed_field  # type: ignore[prop-decorator]  # as pydantic documents it
     @property
     def activations(self) -> int:
-        """Of the largest forward."""
+        """Activations of the largest forward."""
         return self.tokens * self.activations_per_token
 
     @computed_field  # type: ignore[prop-decorator]
     @property
     def training(self) -> int:
-        """Most memory of the device in training."""
+        """Peak memory of the device in training."""
         state = self.weights + self.gradients + self.optimizer + self.reference
         return state + self.copies + self.activations + self.logits
 
     @computed_field  # type: ignore[prop-decorator]
     @property
     def evaluation(self) -> int:
-        """Most memory of the device in an evaluation, the judges aside."""
+        """Peak memory of the device in an evaluation, without embedder and judge."""
         return self.evaluated_weights + self.cache + self.evaluation_work
 
     @computed_field  # type: ignore[prop-decorator]
     @property
     def disk(self) -> int:
-        """Most space that the run takes: the last checkpoint stays until the next one, or the model, is whole.
+        """Peak space on disk: the last checkpoint stays until the next one, or the model, is complete.
 
-        Each epoch's model lies beside that of the run while it is scored.
+        While an epoch is scored, its model is on disk as well.
         """
         models = self.saved * (2 if self.epochs else 1)
         end = min(self.checkpoints, 1) * self.checkpoint + models
@@ -127,94 +135,97 @@ class Forecast(FrozenModel):
 
 
 class Option(FrozenModel):
-    """A way to train the same model."""
+    """One of the options for training the model: all weights or adapters, quantized or not; sizes in bytes."""
 
     name: str
     setting: str
-    """That chooses it."""
+    """The settings that choose it."""
     weights: int
     gradients: int
     optimizer: int
     activations: int
     tokens: int
-    """Of the largest forward, whose activations these are."""
+    """Number of tokens in the largest forward, to which `activations` belongs."""
     checkpointing: bool
     """As in `Forecast`."""
     training: int
-    """Most memory of the device, with all else that training needs."""
+    """Peak memory of the device in training, as in `Forecast`."""
     fits: bool
+    """Whether the free memory is enough."""
     chosen: bool
-    """Whether the run as it is configured trains so."""
+    """Whether the run's settings choose it."""
 
 
 class MeasuredSteps(FrozenModel):
     """What a few optimizer steps took."""
 
     loading: float
-    """Seconds to read the weights."""
+    """Seconds to load the weights."""
     first: float
-    """Seconds of the step that was taken to warm up, and counts nowhere else."""
+    """Seconds of the warm-up step, which is not counted below."""
     count: int
-    """Steps behind it."""
+    """Number of steps after it."""
     tokens_per_second: float
     memory: int
-    """Most that all of them took of the device: by how much the process grew, or a GPU's tensors."""
+    """Peak memory in bytes, the warm-up step included: by how much the process grew, or the tensors on a GPU."""
 
 
 class MeasuredQuestions(FrozenModel):
     """What a few questions took."""
 
     tokens_per_second: float
-    """Read, in likelihoods."""
+    """Tokens per second when likelihoods are computed."""
     decoding: float
-    """Seconds in which generation makes one token of every row, less what each row adds."""
+    """Seconds to generate one token for each sequence of a batch, without the part that grows with the batch."""
     decoding_row: float
-    """Seconds that each row of a batch adds."""
+    """Seconds that each sequence of a batch adds to that."""
     padded: bool
-    """Whether prompts of different lengths may stand in one batch."""
+    """Whether prompts of different lengths may be in one batch."""
     max_cache_tokens: int
-    """Of one batch, at most: rows x (longest prompt + new tokens)."""
+    """Maximum size of the KV cache of one batch, in tokens: batch size x (longest prompt + new tokens)."""
 
 
 class Measured(FrozenModel):
-    """What a part of the run took here."""
+    """What a part of the run took on this machine."""
 
     questions: MeasuredQuestions
     steps: MeasuredSteps
 
 
 class Times(FrozenModel):
-    """What the run will take, from what was measured."""
+    """How long the run will take, extrapolated from what was measured; in seconds."""
 
     answers: float
-    """The model's own answers to generic questions, where they are what to keep; at most."""
+    """Generating the model's answers to generic questions, where they are the retain set; an upper bound."""
     unlearning: float
-    """Loading, reference and steps; no checkpoints."""
+    """Loading, reference and optimizer steps, without checkpoints."""
     evaluation: float
-    """Each; at most, for it counts all new tokens of every output, and no judges."""
+    """One evaluation without embedder and judge; an upper bound, since every output counts with all its new tokens."""
     evaluations: int = 2
-    """Before and after, and after each epoch where that was asked for."""
+    """Number of evaluations: before, after, and after each epoch where `evaluate.every` is set."""
 
     @computed_field  # type: ignore[prop-decorator]
     @property
     def total(self) -> float:
-        """At most."""
+        """The whole run; an upper bound."""
         return self.answers + self.unlearning + self.evaluations * self.evaluation
 
 
 class Diagnosis(FrozenModel):
-    """Everything that the doctor says."""
+    """Everything that `efface doctor` reports."""
 
     machine: Machine
     findings: list[Finding]
     forecast: Forecast | None = None
-    """None without a run, or without the settings of its model."""
+    """None without a run, and where its model's config.json is not available."""
     options: list[Option] = Field(default=[])
+    """Options for training the model; empty where there is no forecast."""
     measured: Measured | None = None
-    """None where nothing was to be measured, or could be."""
+    """None where nothing should or could be measured."""
     times: Times | None = None
+    """None where nothing was measured."""
 
     @property
     def problems(self) -> list[Finding]:
-        """What stops the run."""
+        """The findings that stop the run."""
         return [finding for finding in self.findings if finding.level == "problem"]

@@ -1,13 +1,10 @@
-"""`--dry-run`: what a run would do. All is read and checked as in the run itself; nothing is trained or written."""
+"""`--dry-run`: what a run would do. Everything is read and checked as in the run; nothing is trained or written."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import torch
 
 from efface.artifacts import Metric, Record
 from efface.commands.evaluate import prepare_evaluation
@@ -22,62 +19,41 @@ from efface.evaluation.encode import encode_evaluation
 from efface.evaluation.evaluate import check_before_records
 from efface.evaluation.judges import Judges, open_judges
 from efface.hardware.memory import disk_free
-from efface.models.load import stored_dtype
-from efface.models.lora import add_adapters
+from efface.preflight.training_plan import TrainingPlan, bytes_on_disk, parameter_count, plan_training
+from efface.preflight.workload import describe_task
 from efface.progress.quiet_libraries import quiet_libraries
 from efface.progress.reporter import Reporter
 from efface.run.epoch_scores import check_best
 from efface.run.folder import RunFolder
-from efface.run.manifest import training_precision
 from efface.run.prepare import prepare
 from efface.run.retain_answers import longest_answer, longest_possible_answers
 from efface.schema import EvaluationSet
-from efface.train.config import TrainConfig
-from efface.train.micro_batches import TrainingExample
-from efface.train.sampler import Schedule, count_earlier_epochs, make_schedule
-
-_BYTES_OF_A_CHECKPOINT = 12
-"""For each trained parameter: itself and AdamW's two moments, in float32."""
-
-
-@dataclass(frozen=True)
-class Training:
-    """How a model would be trained."""
-
-    method: str
-    plan: Schedule
-    config: TrainConfig
-    trained: int
-    """Parameters that change; with adapters, only theirs."""
-    tokens: int
-    """Read in the forward passes of all steps, those of the reference aside."""
-    longest: int
-    """Tokens of the longest sequence."""
-    precision: str
 
 
 @dataclass(frozen=True)
 class DryRun:
-    """What a run would do, and to what."""
+    """What a run would do."""
 
     model: str
     parameters: int
+    """Number of the model's parameters."""
     data: str
-    """Which data, and how much of it is trained on."""
+    """The data, and how many items of it are trained on."""
     limit: int | None
-    """Most tokens of a sequence."""
+    """Maximum length of a sequence, in tokens; None for no limit."""
     device: str
     out: Path
     bytes_written: int
-    """About; the free space of the disk is `bytes_free`."""
+    """Estimated size of the models and checkpoints, in bytes."""
     bytes_free: int
-    training: Training | None = None
+    """Free space on the disk of `out`, in bytes."""
+    training: TrainingPlan | None = None
     scored: dict[str, int] = field(default_factory=dict)
-    """Set -> how many questions; empty where nothing is scored."""
+    """Evaluation set -> number of questions; empty where nothing is scored."""
     missing: dict[Metric, str] = field(default_factory=dict)
-    """Metric that will not be there -> why."""
+    """Metric that will be missing -> reason."""
     downstream: tuple[str, ...] = ()
-    """Tasks that are scored before and after."""
+    """lm-evaluation-harness tasks that are scored before and after."""
     notes: tuple[str, ...] = ()
 
 
@@ -85,70 +61,109 @@ class DryRun:
 def plan_run(
     config: RunConfig, out: Path, *, data_dir: Path | None, resume: bool, reporter: Reporter, evaluated: bool
 ) -> DryRun:
-    """What `run`, or `unlearn` where nothing is to be `evaluated`, would do; raises the same `EffaceError`s."""
-    this = prepare(
+    """What `efface run` would do, or `efface unlearn`, which evaluates nothing.
+
+    Args:
+        config: The settings.
+        out: The folder that would be written.
+        data_dir: Folder of the benchmarks; None for the default one.
+        resume: Whether a run in `out` would be resumed.
+        reporter: Receives warnings.
+        evaluated: Whether the model would be evaluated.
+
+    Returns:
+        The plan.
+
+    Raises:
+        EffaceError: As the run would.
+
+    """
+    prepared = prepare(
         config, RunFolder(out), data_dir=data_dir, reporter=reporter, resume=resume, answer=longest_possible_answers
     )
-    check_best(config, this.task if evaluated else None)
+    check_best(config, prepared.task if evaluated else None)
     judges = Judges(None, None)
     if evaluated:
-        judges = open_judges(config.evaluate, this.device)
-        encode_evaluation(this.original, this.formatter, this.task.evaluation, config.evaluate)
-    parameters = _parameters(this.original)
-    training = _training(
-        config.method, this.original, this.steps, len(this.task.forget), config=config, device=this.device
+        judges = open_judges(config.evaluate, prepared.device)
+        encode_evaluation(prepared.original, prepared.formatter, prepared.task.evaluation, config.evaluate)
+    parameters = parameter_count(prepared.original)
+    training = plan_training(
+        config.method,
+        prepared.original,
+        prepared.steps,
+        len(prepared.task.forget),
+        config=config,
+        device=prepared.device,
     )
-    own = f"the model's own answers are not there yet: each counts as {longest_answer(config)} short words"
+    assumed = (
+        f"the model has not answered the generic questions yet; each answer counts as {longest_answer(config)} words"
+    )
     return DryRun(
         model=config.model,
         parameters=parameters,
-        data=f"{this.task.name}: {len(this.task.forget):,} to forget, {len(this.task.retain):,} to keep",
-        limit=this.formatter.limit,
-        device=this.manifest.device,
+        data=describe_task(prepared.task),
+        limit=prepared.formatter.limit,
+        device=prepared.manifest.device,
         out=out,
-        bytes_written=_bytes_written(parameters, this.source, training, epochs=evaluated and _by_epoch(config)),
+        bytes_written=bytes_on_disk(parameters, prepared.source, training, epochs=evaluated and _scores_epochs(config)),
         bytes_free=disk_free(out),
         training=training,
-        scored=_scored(this.task.evaluation, config.evaluate) if evaluated else {},
-        missing=_missing(this.task.evaluation, config.evaluate, judges) if evaluated else {},
+        scored=_scored(prepared.task.evaluation, config.evaluate) if evaluated else {},
+        missing=_missing(prepared.task.evaluation, config.evaluate, judges) if evaluated else {},
         downstream=config.downstream.tasks if evaluated and config.downstream else (),
-        notes=(own,) if config.data.retain == MODEL_ANSWERS else (),
+        notes=(assumed,) if config.data.retain == MODEL_ANSWERS else (),
     )
 
 
 @quiet_libraries()
 def plan_queue(config: RunConfig, out: Path, *, data_dir: Path | None, resume: bool, reporter: Reporter) -> DryRun:
-    """What `run_queue` would do; raises the same `EffaceError`s. The training is that of the first request's run."""
+    """What `efface run` would do with several forget requests.
+
+    Args:
+        config: The settings.
+        out: The folder that would be written.
+        data_dir: Folder of the benchmarks; None for the default one.
+        resume: Whether requests in `out` would be resumed.
+        reporter: Receives warnings.
+
+    Returns:
+        The plan, with the training of the first request and the scored questions of the last.
+
+    Raises:
+        EffaceError: As the run would.
+
+    """
     folder = QueueFolder(out)
-    this = prepare_queue(
+    prepared = prepare_queue(
         config, folder, data_dir=data_dir, resume=resume, reporter=reporter, answer=longest_possible_answers
     )
-    opened, first = this.open(reporter), this.tasks[0]
-    judges = open_judges(config.evaluate, this.device)
-    sets = [each for task in this.tasks for each in task.evaluation]
-    parameters = _parameters(opened.model)
-    training = _training(
-        config.method, opened.model, this.steps[0], len(first.forget), config=config, device=this.device
+    opened, first = prepared.open(reporter), prepared.tasks[0]
+    judges = open_judges(config.evaluate, prepared.device)
+    sets = [each for task in prepared.tasks for each in task.evaluation]
+    parameters = parameter_count(opened.model)
+    training = plan_training(
+        config.method, opened.model, prepared.steps[0], len(first.forget), config=config, device=prepared.device
     )
-    done = sum(folder.request(number).read_results() is not None for number in range(1, len(this.tasks) + 1))
-    steps = sum(len(each) for each in this.steps)
-    kept = len(this.tasks) if this.settings.keep_models == "all" else min(len(this.tasks), 2)  # the last until the next
+    done = sum(folder.request(number).read_results() is not None for number in range(1, len(prepared.tasks) + 1))
+    steps = sum(len(each) for each in prepared.steps)
+    # without keep_models=all, a request's model stays until the next one is saved
+    kept = len(prepared.tasks) if prepared.settings.keep_models == "all" else min(len(prepared.tasks), 2)
     return DryRun(
         model=config.model,
         parameters=parameters,
-        data=f"{first.name}: {len(first.forget):,} to forget, {len(first.retain):,} to keep",
+        data=describe_task(first),
         limit=opened.formatter.limit,
-        device=this.manifest.device,
+        device=prepared.manifest.device,
         out=out,
-        bytes_written=_bytes_written(parameters, opened.source, training, models=kept, epochs=_by_epoch(config)),
+        bytes_written=bytes_on_disk(parameters, opened.source, training, models=kept, epochs=_scores_epochs(config)),
         bytes_free=disk_free(out),
         training=training,
-        scored=_scored(this.tasks[-1].evaluation, config.evaluate),
+        scored=_scored(prepared.tasks[-1].evaluation, config.evaluate),
         missing=_missing(sets, config.evaluate, judges),
         downstream=config.downstream.tasks if config.downstream else (),
         notes=(
-            f"{len(this.tasks)} requests, {done} of them done, {steps:,} steps in all; the steps shown are those of "
-            "the first, the sets those of the last",
+            f"{len(prepared.tasks)} requests, {done} of them done, {steps:,} optimizer steps in total; the steps "
+            "shown are those of the first request, the scored questions those of the last",
         ),
     )
 
@@ -157,18 +172,35 @@ def plan_queue(config: RunConfig, out: Path, *, data_dir: Path | None, resume: b
 def plan_finetuning(
     config: FinetuneConfig, out: Path, *, data_dir: Path | None, resume: bool, reporter: Reporter
 ) -> DryRun:
-    """What `finetune` would do; raises the same `EffaceError`s."""
-    this = prepare_finetuning(config, RunFolder(out), data_dir=data_dir, resume=resume, reporter=reporter)
-    parameters = _parameters(this.opened.model)
-    training = _training("fine-tuning", this.opened.model, this.steps, this.items, config=config, device=this.device)
+    """What `efface finetune` would do.
+
+    Args:
+        config: The settings.
+        out: The folder that would be written.
+        data_dir: Folder of the benchmarks; None for the default one.
+        resume: Whether a run in `out` would be resumed.
+        reporter: Receives warnings.
+
+    Returns:
+        The plan.
+
+    Raises:
+        EffaceError: As the fine-tuning would.
+
+    """
+    prepared = prepare_finetuning(config, RunFolder(out), data_dir=data_dir, resume=resume, reporter=reporter)
+    parameters = parameter_count(prepared.opened.model)
+    training = plan_training(
+        "fine-tuning", prepared.opened.model, prepared.steps, prepared.items, config=config, device=prepared.device
+    )
     return DryRun(
         model=config.model,
         parameters=parameters,
-        data=f"{this.items:,} to learn",
-        limit=this.opened.formatter.limit,
-        device=this.manifest.device,
+        data=f"{prepared.items:,} items to learn",
+        limit=prepared.opened.formatter.limit,
+        device=prepared.manifest.device,
         out=out,
-        bytes_written=_bytes_written(parameters, this.opened.source, training),
+        bytes_written=bytes_on_disk(parameters, prepared.opened.source, training),
         bytes_free=disk_free(out),
         training=training,
     )
@@ -183,22 +215,37 @@ def plan_evaluation(
     before: Mapping[str, Sequence[Record]] | None,
     reporter: Reporter,
 ) -> DryRun:
-    """What `evaluate_model` would do; raises the same `EffaceError`s."""
-    this = prepare_evaluation(config, RunFolder(out), data_dir=data_dir, reporter=reporter)
+    """What `efface evaluate` would do.
+
+    Args:
+        config: The settings.
+        out: The folder that would be written.
+        data_dir: Folder of the benchmarks; None for the default one.
+        before: Records of the model before unlearning, to compare with; None to compare with nothing.
+        reporter: Receives warnings.
+
+    Returns:
+        The plan.
+
+    Raises:
+        EffaceError: As the evaluation would.
+
+    """
+    prepared = prepare_evaluation(config, RunFolder(out), data_dir=data_dir, reporter=reporter)
     if before is not None:
-        check_before_records(this.task.evaluation, before, config.evaluate)
-    encode_evaluation(this.opened.model, this.opened.formatter, this.task.evaluation, config.evaluate)
+        check_before_records(prepared.task.evaluation, before, config.evaluate)
+    encode_evaluation(prepared.opened.model, prepared.opened.formatter, prepared.task.evaluation, config.evaluate)
     return DryRun(
         model=config.model,
-        parameters=_parameters(this.opened.model),
-        data=this.task.name,
-        limit=this.opened.formatter.limit,
-        device=this.manifest.device,
+        parameters=parameter_count(prepared.opened.model),
+        data=prepared.task.name,
+        limit=prepared.opened.formatter.limit,
+        device=prepared.manifest.device,
         out=out,
         bytes_written=0,
         bytes_free=disk_free(out),
-        scored=_scored(this.task.evaluation, config.evaluate),
-        missing=_missing(this.task.evaluation, config.evaluate, this.judges),
+        scored=_scored(prepared.task.evaluation, config.evaluate),
+        missing=_missing(prepared.task.evaluation, config.evaluate, prepared.judges),
     )
 
 
@@ -210,47 +257,5 @@ def _scored(sets: Sequence[EvaluationSet], config: EvaluateConfig) -> dict[str, 
     return {each.name: len(each.items[: config.limit]) for each in sets}
 
 
-def _training(
-    method: str,
-    model: Any,
-    steps: Sequence[Sequence[TrainingExample]],
-    items: int,
-    *,
-    config: RunConfig | FinetuneConfig,
-    device: torch.device,
-) -> Training:
-    """Count what would be trained and read; adapters are put into `model`, to count them, too."""
-    adapted = model if config.train.lora is None else add_adapters(model, config.train.lora, seed=config.seed)
-    lengths = [len(sequence) for step in steps for example in step for sequence in example.values()]
-    return Training(
-        method=method,
-        plan=make_schedule(items, config.train),
-        config=config.train,
-        trained=sum(parameter.numel() for parameter in adapted.parameters() if parameter.requires_grad),
-        tokens=sum(lengths),
-        longest=max(lengths),
-        precision=training_precision(config.train, device),
-    )
-
-
-def _parameters(model: Any) -> int:
-    count: int = model.num_parameters()  # of rounded weights, which are packed, their true number
-    return count
-
-
-def _by_epoch(config: RunConfig) -> bool:
+def _scores_epochs(config: RunConfig) -> bool:
     return config.evaluate.every is not None
-
-
-def _bytes_written(parameters: int, source: Path, training: Training, *, models: int = 1, epochs: bool = False) -> int:
-    """The models, and the checkpoints: the last one stays until the next is whole; none follows the last step.
-
-    With `epochs`, what was trained by the end of each but the last, and the model of one of them while it is scored.
-    """
-    every = training.config.save_steps or training.plan.steps_per_epoch
-    checkpoints = min((training.plan.steps - 1) // every, 2)
-    number = stored_dtype(source).itemsize
-    snapshots = count_earlier_epochs(training.plan, training.config) if epochs else 0
-    kept = snapshots * training.trained * (number if training.config.lora is None else torch.float32.itemsize)
-    at_once = models + min(snapshots, 1)
-    return at_once * parameters * number + checkpoints * training.trained * _BYTES_OF_A_CHECKPOINT + kept

@@ -1,4 +1,4 @@
-"""What a run needs, from the model's shapes alone: no weight is read, so that a large model is soon judged."""
+"""Forecast what a run needs, from the model's config.json and the lengths of its sequences. No weight is read."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from efface.config.commands import RunConfig
 from efface.evaluation.config import EvaluateConfig
 from efface.evaluation.generate import length_batches
 from efface.evaluation.kv_cache import cache_elements_per_token, max_cache_tokens_for
-from efface.models.load import evaluation_dtype_of
+from efface.models.dtypes import evaluation_dtype_of, stored_dtype_of
 from efface.models.memory_estimate import TrainingMemory, count_training_memory, meta_model
 from efface.objectives.terms import DistributionTerm, Objective, count_loss_tokens
 from efface.packing.forward import chunk_rows, unwrap_peft, vocabulary_size
 from efface.preflight.diagnosis import Forecast
+from efface.preflight.training_plan import checkpoints_at_once
 from efface.preflight.workload import Workload, total_tokens
 from efface.run.manifest import precision
 from efface.train.micro_batches import TrainingExample, split_by_tokens
@@ -26,31 +27,44 @@ from efface.train.token_budget import activation_bytes, token_budget_within, val
 _FLOAT = 4
 """Bytes of a number in float32."""
 _HALF = 2
-"""In bf16."""
+"""Bytes of a number in bf16."""
 
 
 def forecast(
-    settings: Any, config: RunConfig, work: Workload, bound: Objective, *, device: torch.device, free: int
+    model_config: Any, config: RunConfig, workload: Workload, objective: Objective, *, device: torch.device, free: int
 ) -> Forecast:
-    """What the run needs on `device`, of which `free` bytes are free now; `settings`: the model's config.json.
+    """What a run needs of memory and disk.
 
-    Weights, gradients and optimizer are exact; activations are those of a dense decoder (see `activation_bytes`).
-    Tensors are counted: a process holds more, for memory that is freed is not always given back. The optimizer of
-    `config` is settled (`efface.models.auto_optimizer`).
+    Weights, gradients and optimizer state are exact; activations are those of a dense decoder (see `activation_bytes`).
+    Only tensors are counted: a process holds more, because freed memory is not always given back.
+
+    Args:
+        model_config: The model's config.json.
+        config: The run's settings, with a resolved `train.optimizer` (`efface.models.auto_optimizer`).
+        workload: The sequences that go through the model.
+        objective: The method's terms.
+        device: Where the run computes.
+        free: Free memory of the device, in bytes.
+
+    Returns:
+        The forecast.
+
+    Raises:
+        EffaceError: Where the config.json is not that of a causal language model.
+
     """
     train = config.train
     dtype, half = weights_dtype(train, device.type), train.bf16_on(device.type)
-    model = meta_model(settings, train.lora, dtype=dtype)
+    model = meta_model(model_config, train.lora, dtype=dtype)
     state = count_training_memory(model, train, device.type)
-    budget = token_budget_within(free - state.total, settings, train, device.type)
-    budget.fit(max(total_tokens([example]) for step in work.steps for example in step))
-    parts = [step[part.start : part.stop] for step in work.steps for part in split_by_tokens(step, budget.tokens)]
-    whole = train.lora.bits is None if train.lora else True
-    stored = _stored_bytes(settings)
-    snapshots = count_earlier_epochs(work.plan, train) if config.evaluate.every else 0
-    evaluated = evaluation_dtype_of(settings, device, config.evaluate.precision).itemsize
-    evaluate = _with_max_cache_tokens(config.evaluate, settings, device, free=free - state.parameters * evaluated)
-    every = train.save_steps or work.plan.steps_per_epoch
+    budget = token_budget_within(free - state.total, model_config, train, device.type)
+    budget.fit(max(total_tokens([example]) for step in workload.steps for example in step))
+    parts = [step[part.start : part.stop] for step in workload.steps for part in split_by_tokens(step, budget.tokens)]
+    quantized = train.lora is not None and train.lora.bits is not None
+    stored = stored_dtype_of(model_config).itemsize
+    snapshots = count_earlier_epochs(workload.plan, train) if config.evaluate.every else 0
+    evaluated = evaluation_dtype_of(model_config, device, config.evaluate.precision).itemsize
+    evaluate = _with_max_cache_tokens(config.evaluate, model_config, device, free=free - state.parameters * evaluated)
     return Forecast(
         precision=precision(train, device),
         parameters=state.parameters,
@@ -59,115 +73,124 @@ def forecast(
         gradients=state.gradients,
         optimizer=state.optimizer,
         copies=state.copies,
-        reference=_reference_bytes(model, state, config, half) if bound.needs_distribution else 0,
+        reference=_reference_bytes(model, state, config, half) if objective.needs_distribution else 0,
         tokens=max(map(total_tokens, parts)),
         checkpointing=budget.checkpointing,
-        activations_per_token=activation_bytes(settings, train, device.type, checkpointing=budget.checkpointing),
-        logits=max(_logit_bytes(bound, part, vocabulary_size(model)) for part in parts),
+        activations_per_token=activation_bytes(model_config, train, device.type, checkpointing=budget.checkpointing),
+        logits=max(_logit_bytes(objective, part, vocabulary_size(model)) for part in parts),
         evaluated_weights=state.parameters * evaluated,
-        cache=_cache_bytes(settings, work.prompts, evaluate) * evaluated,
-        evaluation_work=_evaluation_work(settings, work, evaluate, evaluated, vocabulary_size(model)),
-        loading=state.parameters * dtype.itemsize if device.type == "cuda" and whole else 0,
+        cache=_cache_elements(model_config, workload.prompts, evaluate) * evaluated,
+        evaluation_work=_evaluation_work(model_config, workload, evaluate, evaluated, vocabulary_size(model)),
+        loading=state.parameters * dtype.itemsize if device.type == "cuda" and not quantized else 0,
         checkpoint=state.gradients + state.optimizer,
-        checkpoints=min((work.plan.steps - 1) // every, 2),
+        checkpoints=checkpoints_at_once(workload.plan, train),
         saved=state.parameters * stored,
         epochs=snapshots * state.trained * (stored if train.lora is None else _FLOAT),
         states=0
         if uses_live_reference(config)
-        else _state_bytes(bound, work, _HALF if half else dtype.itemsize, _width(model)),
+        else _hidden_state_bytes(objective, workload, _HALF if half else dtype.itemsize, _hidden_size(model)),
     )
 
 
 def uses_live_reference(config: RunConfig) -> bool:
-    """Whether KL asks a model at each step; the disk is taken to have room for states where it need not."""
+    """Whether KL computes a model's distributions in every step, rather than from cached hidden states.
+
+    Args:
+        config: The run's settings. `kl_reference=auto` is resolved as if the disk had space for hidden states.
+
+    Returns:
+        True for a live model, or for the trained model with its adapters switched off.
+
+    """
     train = config.train
-    switched_off = train.lora is not None and config.reference is None
-    return train.kl_reference == "live" or (train.kl_reference == "auto" and switched_off)
+    can_switch_off = train.lora is not None and config.reference is None
+    return train.kl_reference == "live" or (train.kl_reference == "auto" and can_switch_off)
 
 
 def _reference_bytes(model: Any, state: TrainingMemory, config: RunConfig, half: bool) -> int:
-    """Of what KL compares with beside the model in training: another model, or the copy of a head that changes.
+    """What the reference of KL adds to the model in training: a second model, or a copy of an output head that changes.
 
-    Where it is the same model without its adapters, there is none.
+    The trained model with its adapters switched off adds nothing.
     """
     train = config.train
     if uses_live_reference(config):
         if train.lora is None:
             return state.weights
-        return 0 if config.reference is None else state.weights - state.gradients  # which are as large as the adapters
+        return (
+            0 if config.reference is None else state.weights - state.gradients
+        )  # gradients are as large as the adapters
     head = unwrap_peft(model).get_output_embeddings().weight
-    stays = train.lora is not None and config.reference is None
-    number = _HALF if half else head.element_size()
-    return 0 if stays and number == head.element_size() else int(head.numel()) * number
+    unchanged = train.lora is not None and config.reference is None
+    itemsize = _HALF if half else head.element_size()
+    return 0 if unchanged and itemsize == head.element_size() else int(head.numel()) * itemsize
 
 
-def _state_bytes(bound: Objective, work: Workload, number: int, width: int) -> int:
-    """On disk: a last hidden state for each token that KL reads, of each distinct sequence."""
-    wanted: dict[str, int] = {}
-    for step in work.steps:
+def _hidden_state_bytes(objective: Objective, workload: Workload, itemsize: int, hidden_size: int) -> int:
+    """On disk: the last hidden state at each position that KL reads, once for each distinct sequence."""
+    positions_read: dict[str, int] = {}
+    for step in workload.steps:
         for example in step:
-            for view, positions in bound.distribution_reference_views:
-                item = example[view]
-                count = len(item.answer) if positions == "answer" else len(item) - 1
-                wanted[item.key] = max(count, wanted.get(item.key, 0))
-    return sum(wanted.values()) * width * number
+            for view, positions in objective.distribution_reference_views:
+                sequence = example[view]
+                count = len(sequence.answer) if positions == "answer" else len(sequence) - 1
+                positions_read[sequence.key] = max(count, positions_read.get(sequence.key, 0))
+    return sum(positions_read.values()) * hidden_size * itemsize
 
 
-def _width(model: Any) -> int:
-    """Numbers in a last hidden state."""
+def _hidden_size(model: Any) -> int:
     return int(unwrap_peft(model).get_output_embeddings().weight.shape[1])
 
 
-def _logit_bytes(bound: Objective, examples: Sequence[TrainingExample], vocabulary: int) -> int:
-    """Logits of one forward: what each loss keeps for its backward pass, and what the largest of them makes there.
+def _logit_bytes(objective: Objective, examples: Sequence[TrainingExample], vocabulary: int) -> int:
+    """Logits of one forward: what every loss keeps for its backward pass, and the most that one of them computes there.
 
-    Counted on the losses of `efface.objectives`: log-probabilities of targets keep one matrix, losses over whole
-    distributions three, or four with a reference; in the backward pass come two more. What is read in chunks keeps
-    nothing, and makes everything again, chunk by chunk.
+    Counted for the losses in `efface.objectives`: log-probabilities of targets keep one matrix, losses over whole
+    distributions three, or four with a reference; the backward pass computes two more. What is computed in chunks keeps
+    nothing, and is computed again chunk by chunk.
     """
-    at_once = chunk_rows(vocabulary)
+    chunk = chunk_rows(vocabulary)
     kept, largest = 0, 0
-    for term in bound.terms:
+    for term in objective.terms:
         copies = 3 + term.reference if isinstance(term, DistributionTerm) else 1
         for view in term.views:
-            read = [example[view] for example in examples]
+            sequences = [example[view] for example in examples]
             rows = sum(
                 count_loss_tokens(term, each) if isinstance(term, DistributionTerm) else len(each.answer)
-                for each in read
+                for each in sequences
             )
-            kept += copies * rows if rows <= at_once else 0
-            largest = max(largest, 2 * rows if rows <= at_once else (copies + 2) * at_once)
+            kept += copies * rows if rows <= chunk else 0
+            largest = max(largest, 2 * rows if rows <= chunk else (copies + 2) * chunk)
     return (kept + largest) * vocabulary * _FLOAT
 
 
 def _with_max_cache_tokens(
-    evaluate: EvaluateConfig, settings: Any, device: torch.device, *, free: int
+    evaluate: EvaluateConfig, model_config: Any, device: torch.device, *, free: int
 ) -> EvaluateConfig:
-    """`evaluate` with the number of tokens that generation will take where `free` bytes are left beside the model."""
-    dtype = evaluation_dtype_of(settings, device, evaluate.precision)
-    found = max_cache_tokens_for(evaluate.max_cache_tokens, settings, dtype=dtype, device_type=device.type, free=free)
-    return evaluate.model_copy(update={"max_cache_tokens": found})
+    """`evaluate` with the cache size that generation will use where `free` bytes are left next to the model."""
+    dtype = evaluation_dtype_of(model_config, device, evaluate.precision)
+    tokens = max_cache_tokens_for(
+        evaluate.max_cache_tokens, model_config, dtype=dtype, device_type=device.type, free=free
+    )
+    return evaluate.model_copy(update={"max_cache_tokens": tokens})
 
 
-def _cache_bytes(settings: Any, prompts: Sequence[int], evaluate: EvaluateConfig) -> int:
-    """Keys and values of the largest batch of generation, in numbers; states instead of them hardly count."""
-    return cache_elements_per_token(settings) * _largest_batch(prompts, evaluate, evaluate.max_new_tokens)
+def _cache_elements(model_config: Any, prompts: Sequence[int], evaluate: EvaluateConfig) -> int:
+    """Numbers in the KV cache of the largest batch; the states of recurrent layers are negligible."""
+    return cache_elements_per_token(model_config) * _largest_batch(prompts, evaluate, evaluate.max_new_tokens)
 
 
-def _evaluation_work(settings: Any, work: Workload, evaluate: EvaluateConfig, number: int, vocabulary: int) -> int:
-    likelihoods = max(min(sum(work.answers), evaluate.max_tokens_per_forward), max(work.answers, default=0))
-    tokens = max(likelihoods, _largest_batch(work.prompts, evaluate, 0))
+def _evaluation_work(
+    model_config: Any, workload: Workload, evaluate: EvaluateConfig, itemsize: int, vocabulary: int
+) -> int:
+    """Bytes that one layer and the output head compute in the largest forward of an evaluation."""
+    likelihoods = max(min(sum(workload.answers), evaluate.max_tokens_per_forward), max(workload.answers, default=0))
+    tokens = max(likelihoods, _largest_batch(workload.prompts, evaluate, 0))
     logits = 2 * min(likelihoods, chunk_rows(vocabulary)) * vocabulary * _FLOAT
-    return tokens * values_per_layer(settings) * number + logits
+    return tokens * values_per_layer(model_config) * itemsize + logits
 
 
-def _largest_batch(prompts: Sequence[int], evaluate: EvaluateConfig, max_new_tokens: int) -> int:
-    """Tokens of the largest batch of generation, with `max_new_tokens` of those it generates."""
+def _largest_batch(prompts: Sequence[int], evaluate: EvaluateConfig, new_tokens: int) -> int:
+    """Tokens of the largest batch of generation: its prompts, and `new_tokens` of each output."""
     assert evaluate.max_cache_tokens is not None  # see `_with_max_cache_tokens`
-    cut = length_batches(prompts, evaluate.max_new_tokens, evaluate.max_cache_tokens, padded=True)
-    return max((len(rows) * (prompts[rows[0]] + max_new_tokens) for rows in cut), default=0)
-
-
-def _stored_bytes(settings: Any) -> int:
-    """Bytes of a number in the model as it came, and as it is saved."""
-    return settings.dtype.itemsize if isinstance(settings.dtype, torch.dtype) else _FLOAT
+    batches = length_batches(prompts, evaluate.max_new_tokens, evaluate.max_cache_tokens, padded=True)
+    return max((len(rows) * (prompts[rows[0]] + new_tokens) for rows in batches), default=0)

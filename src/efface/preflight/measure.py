@@ -1,4 +1,4 @@
-"""A few steps and questions of a run, measured here. What they write goes with a temporary folder."""
+"""Measure a few optimizer steps and questions of a run, in a temporary folder."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from efface.evaluation.generate import generate, length_batches, resolve_max_cac
 from efface.evaluation.likelihoods import likelihoods
 from efface.hardware.device import peak_memory, reset_peak_memory
 from efface.models.load import load_model
-from efface.models.lora import quantization_config
+from efface.models.quantization import quantization_config
 from efface.objectives.terms import Objective, Reference
 from efface.preflight.diagnosis import Measured, MeasuredQuestions, MeasuredSteps, Times
 from efface.preflight.forecast import uses_live_reference
@@ -39,179 +39,210 @@ from efface.train.optimizer import weights_dtype
 from efface.train.sampler import count_earlier_epochs, make_schedule
 
 _QUESTIONS = 8
-"""Whose likelihoods are measured."""
-_ROWS = (2, 16)
-"""Of the two batches from which the time of any batch is made out."""
+"""Number of questions whose likelihoods are measured."""
+_BATCH_SIZES = (2, 16)
+"""Sizes of the two batches from which the time of any batch is extrapolated."""
 _NEW_TOKENS = 16
-_SECONDS_BETWEEN_LOOKS = 0.005
+_SECONDS_BETWEEN_SAMPLES = 0.005
 
 
 def measure(config: RunConfig, *, steps: int, data_dir: Path | None, reporter: Reporter) -> Measured:
-    """Take one optimizer step to warm up and then `steps`, those with the most tokens; ask a few questions before.
+    """Evaluate a few questions and take a few optimizer steps, as the run would.
 
-    A run of few steps is not measured for longer than it takes, but for one step after the first. Everything is done as
-    in the run. Raises the `EffaceError`s that the run would raise until then.
+    Args:
+        config: The run's settings.
+        steps: Number of optimizer steps to measure after a warm-up step, those with the most tokens; at most those of
+            the run, and at least one.
+        data_dir: Folder of the benchmarks; None for the default one.
+        reporter: Receives stages and warnings.
+
+    Returns:
+        What they took.
+
+    Raises:
+        EffaceError: As the run would until then.
+
     """
     with TemporaryDirectory(prefix="efface-") as folder:
         out = RunFolder(Path(folder))
-        this = prepare(config, out, data_dir=data_dir, reporter=reporter, resume=False, answer=longest_possible_answers)
-        questions = _time_evaluation(this)
-        this.original = None
+        prepared = prepare(
+            config, out, data_dir=data_dir, reporter=reporter, resume=False, answer=longest_possible_answers
+        )
+        questions = _measure_questions(prepared)
+        prepared.original = None
         gc.collect()
         torch.cuda.empty_cache()
-        return Measured(questions=questions, steps=_train(this, max(1, min(steps, len(this.steps) - 1))))
+        return Measured(
+            questions=questions, steps=_measure_steps(prepared, max(1, min(steps, len(prepared.steps) - 1)))
+        )
 
 
-def extrapolated(measured: Measured, work: Workload, config: RunConfig, bound: Objective) -> Times:
-    """What the whole run will take."""
-    asked, trained = measured.questions, measured.steps
-    live = bound.needs_distribution and uses_live_reference(config)
-    cached = () if live else (view for view, _ in bound.distribution_reference_views)
-    views = {*bound.sequence_reference_views, *cached}
-    compared = {example[view].key: len(example[view]) for step in work.steps for example in step for view in views}
-    again = live and config.train.lora is None
-    another = config.reference is not None and bool(views or live)
-    loads = 2 if again or another else 1
-    reference = sum(compared.values()) / asked.tokens_per_second
-    steps = sum(map(total_tokens, work.steps)) / trained.tokens_per_second
-    likelihoods = sum(work.answers) / asked.tokens_per_second
-    outputs = _time_generation(asked, work.prompts, config.evaluate.max_new_tokens)
+def extrapolate(measured: Measured, workload: Workload, config: RunConfig, objective: Objective) -> Times:
+    """How long the whole run will take.
+
+    Args:
+        measured: What a part of it took.
+        workload: The sequences of the whole run.
+        config: The run's settings.
+        objective: The method's terms.
+
+    Returns:
+        Times in seconds.
+
+    """
+    questions, steps = measured.questions, measured.steps
+    live = objective.needs_distribution and uses_live_reference(config)
+    cached = () if live else (view for view, _ in objective.distribution_reference_views)
+    views = {*objective.sequence_reference_views, *cached}
+    compared = {example[view].key: len(example[view]) for step in workload.steps for example in step for view in views}
+    second_copy = live and config.train.lora is None
+    other_reference = config.reference is not None and bool(views or live)
+    loads = 2 if second_copy or other_reference else 1
+    reference = sum(compared.values()) / questions.tokens_per_second
+    training = sum(map(total_tokens, workload.steps)) / steps.tokens_per_second
+    likelihoods = sum(workload.answers) / questions.tokens_per_second
+    outputs = _generation_seconds(questions, workload.prompts, config.evaluate.max_new_tokens)
     return Times(
-        answers=_time_generation(asked, work.generic, longest_answer(config)),
-        unlearning=loads * trained.loading + reference + steps,
-        evaluation=trained.loading + likelihoods + outputs,
-        evaluations=2 + (count_earlier_epochs(work.plan, config.train) if config.evaluate.every else 0),
+        answers=_generation_seconds(questions, workload.generic, longest_answer(config)),
+        unlearning=loads * steps.loading + reference + training,
+        evaluation=steps.loading + likelihoods + outputs,
+        evaluations=2 + (count_earlier_epochs(workload.plan, config.train) if config.evaluate.every else 0),
     )
 
 
-def _time_generation(asked: MeasuredQuestions, prompts: Sequence[int], max_new_tokens: int) -> float:
-    """Seconds until every prompt has an output of all its new tokens."""
+def _generation_seconds(questions: MeasuredQuestions, prompts: Sequence[int], max_new_tokens: int) -> float:
+    """Seconds until every prompt has an output with all its new tokens."""
     seconds = 0.0
-    for rows in length_batches(prompts, max_new_tokens, asked.max_cache_tokens, padded=asked.padded):
-        read = len(rows) * prompts[rows[0]] / asked.tokens_per_second
-        seconds += read + max_new_tokens * (asked.decoding + len(rows) * asked.decoding_row)
+    for rows in length_batches(prompts, max_new_tokens, questions.max_cache_tokens, padded=questions.padded):
+        prefill = len(rows) * prompts[rows[0]] / questions.tokens_per_second
+        seconds += prefill + max_new_tokens * (questions.decoding + len(rows) * questions.decoding_row)
     return seconds
 
 
-def _time_evaluation(this: Prepared) -> MeasuredQuestions:
-    """Ask the model before unlearning."""
-    this.reporter.on_stage("measuring likelihoods and outputs of a few questions")
-    config = this.config.evaluate
-    items = [item for each in this.task.evaluation for item in each.items[: config.limit]]
+def _measure_questions(prepared: Prepared) -> MeasuredQuestions:
+    """Compute likelihoods and outputs of the model before unlearning."""
+    prepared.reporter.on_stage("measuring likelihoods and outputs of a few questions")
+    config = prepared.config.evaluate
+    items = [item for each in prepared.task.evaluation for item in each.items[: config.limit]]
     items.sort(key=lambda item: -len(item.question))
-    spread = items[:: -(-len(items) // _QUESTIONS)]
-    questions = encode_questions(this.formatter, spread)
-    tokens = sum(len(answer) for question in questions for answer in question.answers)
+    sample = items[:: -(-len(items) // _QUESTIONS)]
+    encoded = encode_questions(prepared.formatter, sample)
+    tokens = sum(len(answer) for question in encoded for answer in question.answers)
     start = time.perf_counter()
-    likelihoods(this.original, questions, max_tokens_per_forward=config.max_tokens_per_forward)
+    likelihoods(prepared.original, encoded, max_tokens_per_forward=config.max_tokens_per_forward)
     speed = tokens / (time.perf_counter() - start)
-    fewer, more = _ROWS
-    slow, slower = (_decode(this, items[0].prompt, rows, speed) for rows in _ROWS)
-    row = max(slower - slow, 0.0) / (more - fewer)
+    smaller, larger = _BATCH_SIZES
+    fast, slow = (_decoding_seconds(prepared, items[0].prompt, size, speed) for size in _BATCH_SIZES)
+    row = max(slow - fast, 0.0) / (larger - smaller)
     return MeasuredQuestions(
         tokens_per_second=speed,
-        decoding=max(slow - fewer * row, 0.0),
+        decoding=max(fast - smaller * row, 0.0),
         decoding_row=row,
-        padded=supports_left_padding(this.original),
-        max_cache_tokens=resolve_max_cache_tokens(this.original, config.max_cache_tokens),
+        padded=supports_left_padding(prepared.original),
+        max_cache_tokens=resolve_max_cache_tokens(prepared.original, config.max_cache_tokens),
     )
 
 
-def _decode(this: Prepared, prompt: Prompt, rows: int, speed: float) -> float:
-    """Seconds in which a batch of one prompt over and over makes one token of each row.
+def _decoding_seconds(prepared: Prepared, prompt: Prompt, batch_size: int, speed: float) -> float:
+    """Seconds per generated token of each output, in a batch of copies of one prompt.
 
-    `speed`: tokens per second that are read before.
+    `speed`: tokens per second at which prompts are read.
     """
-    [ids] = this.formatter.encode_prompts([prompt])
-    max_new_tokens = min(_NEW_TOKENS, this.config.evaluate.max_new_tokens)
-    whole = rows * (len(ids) + max_new_tokens)
+    [ids] = prepared.formatter.encode_prompts([prompt])
+    max_new_tokens = min(_NEW_TOKENS, prepared.config.evaluate.max_new_tokens)
     start = time.perf_counter()
-    said = generate(
-        this.original, this.formatter, [prompt] * rows, max_new_tokens=max_new_tokens, max_cache_tokens=whole
+    outputs = generate(
+        prepared.original,
+        prepared.formatter,
+        [prompt] * batch_size,
+        max_new_tokens=max_new_tokens,
+        max_cache_tokens=batch_size * (len(ids) + max_new_tokens),
     )
     seconds = time.perf_counter() - start
-    made = min(len(said[0].token_ids) + 1, max_new_tokens)  # the stop is generated, too
-    return max(seconds - rows * len(ids) / speed, seconds / 10) / made
+    generated = min(len(outputs[0].token_ids) + 1, max_new_tokens)  # the stop token is generated, too
+    return max(seconds - batch_size * len(ids) / speed, seconds / 10) / generated
 
 
-def _train(this: Prepared, steps: int) -> MeasuredSteps:
+def _measure_steps(prepared: Prepared, steps: int) -> MeasuredSteps:
     """Train on the batches with the most tokens."""
-    this.reporter.on_stage(f"measuring steps: one to warm up, then {steps}")
-    config, done = this.train, _Steps()
-    dtype, rounding = weights_dtype(config, this.device.type), quantization_config(config, this.device)
+    prepared.reporter.on_stage(f"measuring steps: one to warm up, then {steps}")
+    config, log = prepared.train, _StepLogs()
+    dtype, quantization = weights_dtype(config, prepared.device.type), quantization_config(config, prepared.device)
 
     def load() -> Any:
-        return load_model(this.source, dtype=dtype, device=this.device, quantization=rounding)
+        return load_model(prepared.source, dtype=dtype, device=prepared.device, quantization=quantization)
 
     def reference(trainer: Trainer) -> Reference:
-        return make_reference(trainer, chosen, this.out, model_sha256=this.manifest.model_sha256, load=load)
+        return make_reference(trainer, batches, prepared.out, model_sha256=prepared.manifest.model_sha256, load=load)
 
-    chosen = _heaviest(this.steps, 1 + steps)
-    with _PeakMemory(this.device) as peak:
+    batches = _largest_batches(prepared.steps, 1 + steps)
+    with _PeakMemory(prepared.device) as peak:
         start = time.perf_counter()
         model = load()
         loading = time.perf_counter() - start
         train(
             model,
-            this.objective,
-            chosen,
-            config.model_copy(update={"save_steps": len(chosen) + 1, "tracker": None}),
-            make_schedule(len(this.task.forget), config),
-            seed=this.config.seed,
-            folder=this.out,
-            device=this.device,
+            prepared.objective,
+            batches,
+            config.model_copy(update={"save_steps": len(batches) + 1, "tracker": None}),
+            make_schedule(len(prepared.task.forget), config),
+            seed=prepared.config.seed,
+            folder=prepared.out,
+            device=prepared.device,
             reference=reference,
             resume=False,
-            reporter=done,
+            reporter=log,
         )
-    first, *others = done.logs
+    first, *others = log.steps
     return MeasuredSteps(
         loading=loading,
         first=first.seconds,
         count=len(others),
-        tokens_per_second=sum(log.tokens for log in others) / sum(log.seconds for log in others),
+        tokens_per_second=sum(step.tokens for step in others) / sum(step.seconds for step in others),
         memory=peak.bytes,
     )
 
 
-def _heaviest(steps: Sequence[list[TrainingExample]], count: int) -> list[list[TrainingExample]]:
-    """So many steps, the largest first: memory is to peak as in the run. A shorter run starts over."""
+def _largest_batches(steps: Sequence[list[TrainingExample]], count: int) -> list[list[TrainingExample]]:
+    """The `count` batches with the most tokens, largest first, so that memory peaks as in the run; repeated if "
+    "fewer.
+    """
     largest = sorted(steps, key=total_tokens, reverse=True)
-    return [largest[number % len(largest)] for number in range(count)]
+    return [largest[index % len(largest)] for index in range(count)]
 
 
-class _Steps(SilentReporter):
-    """Remembers the steps."""
+class _StepLogs(SilentReporter):
+    """A reporter that collects the optimizer steps."""
 
     def __init__(self) -> None:
-        self.logs: list[StepLog] = []
+        self.steps: list[StepLog] = []
 
     def on_step(self, log: StepLog) -> None:
-        self.logs.append(log)
+        self.steps.append(log)
 
 
 class _PeakMemory(AbstractContextManager["_PeakMemory"]):
-    """Most memory inside of the block: a GPU's tensors, or how far this process grows."""
+    """Peak memory inside the block, in bytes: a GPU's tensors, or by how much this process grows."""
 
     def __init__(self, device: torch.device) -> None:
         self.bytes = 0
         self._device, self._stop = device, Event()
-        self._watch = Thread(target=self._look, daemon=True)
+        self._thread = Thread(target=self._sample, daemon=True)
 
     def __enter__(self) -> _PeakMemory:
         reset_peak_memory(self._device)
         if self._device.type == "cpu":
             self._process = psutil.Process(os.getpid())
             self._before = self._process.memory_info().rss
-            self._watch.start()
+            self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._device.type == "cpu":
             self._stop.set()
-            self._watch.join()
+            self._thread.join()
         self.bytes = peak_memory(self._device) or self.bytes
 
-    def _look(self) -> None:
-        while not self._stop.wait(_SECONDS_BETWEEN_LOOKS):
+    def _sample(self) -> None:
+        while not self._stop.wait(_SECONDS_BETWEEN_SAMPLES):
             self.bytes = max(self.bytes, self._process.memory_info().rss - self._before)

@@ -1,4 +1,4 @@
-"""What `efface doctor` found out, for a person. No torch."""
+"""Print what `efface doctor` found out. No torch."""
 
 from __future__ import annotations
 
@@ -10,17 +10,24 @@ from efface.preflight.diagnosis import Diagnosis, Forecast, Machine, Measured, O
 from efface.report.key_values import format_bytes, pluralize, print_key_values
 
 
-def print_diagnosis(console: Console, found: Diagnosis) -> None:
-    """The machine, what was looked at, and of a run the memory, the disk and the time that it takes."""
-    print_key_values(console, "This machine", _machine_facts(found.machine))
-    print_key_values(console, "Checks", ((f"{each.level:7} {each.about}", each.text) for each in found.findings))
-    if found.forecast is not None:
-        print_key_values(console, "Memory and disk, forecast", _forecast_facts(found.forecast, found.measured))
-    if found.options:
-        print_key_values(console, "Ways to train", map(_way, found.options))
-    if found.measured is not None and found.times is not None:
-        steps = pluralize(found.measured.steps.count, "step")
-        print_key_values(console, f"Time, from {steps}", _time_facts(found.measured, found.times))
+def print_diagnosis(console: Console, diagnosis: Diagnosis) -> None:
+    """Print the machine and the findings and, of a run, its memory, disk, training options and time.
+
+    Args:
+        console: Where to print.
+        diagnosis: What was found out.
+
+    """
+    print_key_values(console, "This machine", _machine_facts(diagnosis.machine))
+    print_key_values(console, "Checks", ((f"{each.level:7} {each.about}", each.text) for each in diagnosis.findings))
+    forecast, measured, times = diagnosis.forecast, diagnosis.measured, diagnosis.times
+    if forecast is not None:
+        print_key_values(console, "Memory and disk, forecast", _forecast_facts(forecast, measured))
+    if diagnosis.options:
+        print_key_values(console, "Training options", map(_option_fact, diagnosis.options))
+    if measured is not None and times is not None:
+        steps = pluralize(measured.steps.count, "step")
+        print_key_values(console, f"Time, from {steps}", _time_facts(measured, times))
 
 
 def _machine_facts(machine: Machine) -> Iterator[tuple[str, str]]:
@@ -48,16 +55,16 @@ def _forecast_facts(forecast: Forecast, measured: Measured | None) -> Iterator[t
         yield "bf16 copies", format_bytes(forecast.copies)
     if forecast.reference:
         yield "reference", format_bytes(forecast.reference)
-    each = f"{format_bytes(forecast.activations_per_token)} for each of {_at_once(forecast)}"
-    yield "activations", f"{format_bytes(forecast.activations)} ({each})"
+    per_token = f"{format_bytes(forecast.activations_per_token)} for each of {_largest_forward(forecast)}"
+    yield "activations", f"{format_bytes(forecast.activations)} ({per_token})"
     yield "logits", format_bytes(forecast.logits)
-    compared = f", measured {format_bytes(measured.steps.memory)}" if measured else ""
-    yield "in training", f"about {format_bytes(forecast.training)}{compared}"
-    cache = f"weights {format_bytes(forecast.evaluated_weights)}, keys and values {format_bytes(forecast.cache)}"
-    yield "in evaluation", f"about {format_bytes(forecast.evaluation)} ({cache})"
+    peak = f", measured {format_bytes(measured.steps.memory)}" if measured else ""
+    yield "in training", f"about {format_bytes(forecast.training)}{peak}"
+    parts = f"weights {format_bytes(forecast.evaluated_weights)}, KV cache {format_bytes(forecast.cache)}"
+    yield "in evaluation", f"about {format_bytes(forecast.evaluation)} ({parts})"
     checkpoints = f"{pluralize(forecast.checkpoints, 'checkpoint')} of {format_bytes(forecast.checkpoint)}"
     epochs = f", epochs {format_bytes(forecast.epochs)}" if forecast.epochs else ""
-    states = f", states of the reference {format_bytes(forecast.states)}" if forecast.states else ""
+    states = f", hidden states of the reference {format_bytes(forecast.states)}" if forecast.states else ""
     yield (
         "disk",
         f"{format_bytes(forecast.disk)} at most ({checkpoints}, model {format_bytes(forecast.saved)}{epochs}{states})",
@@ -68,29 +75,32 @@ def _time_facts(measured: Measured, times: Times) -> Iterator[tuple[str, str]]:
     steps = measured.steps
     speed = f"{steps.tokens_per_second:,.0f} tokens/s; the first step took {_duration(steps.first)}"
     if times.answers:
-        yield "own answers", f"at most {_duration(times.answers)}"
+        yield "retain answers", f"at most {_duration(times.answers)}"
     yield "unlearning", f"about {_duration(times.unlearning)} ({speed})"
-    yield "each evaluation", f"at most {_duration(times.evaluation)}, judges aside"
-    yield "in all", f"at most {_duration(times.total)}"
+    yield "each evaluation", f"at most {_duration(times.evaluation)}, without embedder and judge"
+    yield "total", f"at most {_duration(times.total)}"
 
 
-def _way(option: Option) -> tuple[str, str]:
-    """A way to train and what it needs."""
-    parts = f"weights {format_bytes(option.weights)}, gradients {format_bytes(option.gradients)}, AdamW {format_bytes(option.optimizer)}"
-    parts += f", activations {format_bytes(option.activations)} of {_at_once(option)}"
+def _option_fact(option: Option) -> tuple[str, str]:
+    """Name of a training option, and what it needs."""
+    parts = (
+        f"weights {format_bytes(option.weights)}, gradients {format_bytes(option.gradients)}, "
+        f"AdamW {format_bytes(option.optimizer)}, activations {format_bytes(option.activations)} of "
+        f"{_largest_forward(option)}"
+    )
     fit = "fits" if option.fits else "does not fit"
     chosen = ", chosen" if option.chosen else ""
     return option.name, f"{format_bytes(option.training)}, {fit}{chosen} ({option.setting}): {parts}"
 
 
-def _at_once(needs: Forecast | Option) -> str:
-    """The size of the largest forward."""
-    how = ", layers computed again" if needs.checkpointing else ""
-    return f"{needs.tokens:,} tokens at once{how}"
+def _largest_forward(needs: Forecast | Option) -> str:
+    """Size of the largest forward, such as `512 tokens per forward`."""
+    recomputed = ", layers recomputed" if needs.checkpointing else ""
+    return f"{needs.tokens:,} tokens per forward{recomputed}"
 
 
 def _duration(seconds: float) -> str:
-    """In the two largest units, such as `2 h 5 min`."""
+    """A duration in its two largest units, such as `2 h 5 min`."""
     if seconds < 60:
         return f"{seconds:.2g} s"
     minutes, rest = divmod(round(seconds), 60)

@@ -1,4 +1,4 @@
-"""What goes through the model in a run, in tokens: counted where data and tokenizer are here, supposed elsewhere."""
+"""The sequences that go through the model in a run: tokenized where data and tokenizer are available, else assumed."""
 
 from __future__ import annotations
 
@@ -20,42 +20,55 @@ from efface.train.examples import check_task, unlearning_examples
 from efface.train.micro_batches import TrainingExample
 from efface.train.sampler import Schedule, make_schedule, sample_batches
 
-_SUPPOSED_PROMPT, _SUPPOSED_ANSWER = 64, 64
+_ASSUMED_PROMPT_TOKENS, _ASSUMED_ANSWER_TOKENS = 64, 64
 _ASSUMED_QUESTIONS = 1_000
 
 
 @dataclass(frozen=True)
 class Workload:
-    """The sequences of a run."""
+    """The lengths of a run's sequences, in tokens."""
 
     steps: list[list[TrainingExample]]
-    """Of the optimizer, in order; of a supposed workload, one."""
+    """The examples of each optimizer step, in order; of an assumed workload, of one step."""
     prompts: list[int]
     """Tokens of each question that is scored."""
     answers: list[int]
-    """Tokens of each question with one of its answers, whose likelihood is asked for."""
+    """Tokens of each question with one of its answers, for the likelihood of that answer."""
     generic: list[int]
-    """Tokens of each generic question that the model answers before, where its own answers are what to keep."""
+    """Tokens of each generic question that the model answers first, where its answers are the retain set."""
     plan: Schedule
-    is_counted: bool
 
 
 def measured_workload(
-    config: RunConfig, task: Task, bound: Objective, formatter: PromptFormatter, *, model: Any, reporter: Reporter
+    config: RunConfig, task: Task, objective: Objective, formatter: PromptFormatter, *, model: Any, reporter: Reporter
 ) -> Workload:
-    """The workload of `task`; own answers, not there yet, count as if each were as long as it may be.
+    """Tokenize what goes through the model in a run.
 
-    `model` may be one without weights. Raises `EffaceError` for data that the method or the model cannot use.
+    Args:
+        config: The run's settings.
+        task: Its data. The model's answers to generic questions, which do not exist yet, count with their maximum
+            length.
+        objective: The method's terms.
+        formatter: Tokenizes prompts and answers.
+        model: The model; one on the meta device is enough.
+        reporter: Warned as before training.
+
+    Returns:
+        The workload.
+
+    Raises:
+        EffaceError: For data that the method or the model cannot use.
+
     """
-    asked: list[GenericQuestion] = []
+    generic_questions: list[GenericQuestion] = []
     if config.data.retain == MODEL_ANSWERS:
-        asked = [*first_generic_questions(config.data.generic_questions)]
+        generic_questions = [*first_generic_questions(config.data.generic_questions)]
         answers = longest_possible_answers(model, formatter, config, reporter)
         task = with_model_answers(task, answers, retain_evaluation=config.data.retain_evaluation)
-    check_task(task, bound)
-    steps = unlearning_examples(sample_batches(task, config.train, config.seed), bound.views, formatter)
+    check_task(task, objective)
+    steps = unlearning_examples(sample_batches(task, config.train, config.seed), objective.views, formatter)
     warn_before_training(task, formatter, config.train, items=len(task.forget), reporter=reporter)
-    generic = formatter.encode_prompts([Prompt(each.question) for each in asked])
+    generic = formatter.encode_prompts([Prompt(each.question) for each in generic_questions])
     questions = encode_evaluation(model, formatter, task.evaluation, config.evaluate)
     return Workload(
         steps=steps,
@@ -63,24 +76,36 @@ def measured_workload(
         answers=[len(answer) for question in questions for answer in question.answers],
         generic=[len(ids) for ids in generic],
         plan=make_schedule(len(task.forget), config.train),
-        is_counted=True,
     )
 
 
-def assumed_workload(config: RunConfig, bound: Objective) -> Workload:
-    """A step and an evaluation of 64 tokens in every question and answer."""
-    sequence = TokenizedSequence("supposed", [0] * _SUPPOSED_PROMPT, [0] * _SUPPOSED_ANSWER)
-    example: TrainingExample = dict.fromkeys(bound.views, sequence)
+def assumed_workload(config: RunConfig, objective: Objective) -> Workload:
+    """A workload of one optimizer step and 1,000 scored questions, with 64 tokens in every question and every answer.
+
+    Args:
+        config: The run's settings.
+        objective: The method's terms.
+
+    Returns:
+        The workload.
+
+    """
+    sequence = TokenizedSequence("assumed", [0] * _ASSUMED_PROMPT_TOKENS, [0] * _ASSUMED_ANSWER_TOKENS)
+    example: TrainingExample = dict.fromkeys(objective.views, sequence)
     return Workload(
         steps=[[example] * config.train.batch_size],
-        prompts=[_SUPPOSED_PROMPT] * _ASSUMED_QUESTIONS,
+        prompts=[_ASSUMED_PROMPT_TOKENS] * _ASSUMED_QUESTIONS,
         answers=[len(sequence)] * _ASSUMED_QUESTIONS,
         generic=[],
         plan=Schedule(steps=1, warmup_steps=0, steps_per_epoch=1),
-        is_counted=False,
     )
 
 
 def total_tokens(examples: Sequence[TrainingExample]) -> int:
-    """Tokens that the examples bring, in all their views."""
+    """Number of tokens in all views of the examples."""
     return sum(len(sequence) for example in examples for sequence in example.values())
+
+
+def describe_task(task: Task) -> str:
+    """Name and size of a task, such as `tofu-forget01: 40 forget items, 3,960 retain items`."""
+    return f"{task.name}: {len(task.forget):,} forget items, {len(task.retain):,} retain items"

@@ -1,4 +1,4 @@
-"""A run in the terminal: progress bars where there is a terminal, plain lines where there is none."""
+"""Show a run's progress: a bar in a terminal, plain lines in a log."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _TRAINING = "step"
 
 
 class ConsoleReporter:
-    """Shows stages, loss terms, tokens/s and time left. Use it as a context manager."""
+    """A reporter that shows stages, losses, tokens/s and the time left. Use it as a context manager."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._progress = Progress(
             TextColumn("{task.description}", markup=False),
             MofNCompleteColumn(),
-            BarColumn(bar_width=None, table_column=Column(ratio=1)),  # what the rest leaves
+            BarColumn(bar_width=None, table_column=Column(ratio=1)),  # the width that the other columns leave
             TextColumn("{task.fields[detail]}", markup=False),
             TimeRemainingColumn(compact=True),
             TextColumn("left"),
@@ -50,7 +50,7 @@ class ConsoleReporter:
         self._progress.stop()
 
     def on_stage(self, text: str) -> None:
-        """Print a line; what follows belongs to it."""
+        """Print the stage; lines and bars below belong to it."""
         self._drop_bar()
         self._line("•", "cyan", text)
 
@@ -59,19 +59,19 @@ class ConsoleReporter:
         self._line("warning:", "yellow", text)
 
     def on_step(self, log: StepLog) -> None:
-        """Show losses (unweighted but for the first) and speed of an optimizer step."""
+        """Show an optimizer step: the weighted total loss, the unweighted forget and retain losses, and tokens/s."""
         speed = f"{log.tokens / log.seconds:,.0f} tokens/s"
         losses = f"loss {log.loss:.3g} forget {log.forget:.3g} retain {log.retain:.3g}"
-        task = self._show(_TRAINING, log.step, log.steps, f"{losses} {speed}")
+        task = self._update(_TRAINING, log.step, log.steps, f"{losses} {speed}")
         if task.finished:
             self._drop_bar()
-            self._line(" ", "", _words(task))
+            self._line(" ", "", _describe(task))
 
     def on_progress(self, what: str, done: int, total: int) -> None:
-        """Show how far an evaluation is."""
-        self._show(what, done, total, "questions")
+        """Show how many questions of an evaluation are done."""
+        self._update(what, done, total, "questions")
 
-    def _show(self, name: str, done: int, total: int, detail: str) -> Task:
+    def _update(self, name: str, done: int, total: int, detail: str) -> Task:
         if self._task is None or self._task.description != name:
             self._drop_bar()
             id_ = self._progress.add_task(name, total=total, detail=detail)
@@ -79,13 +79,13 @@ class ConsoleReporter:
         self._progress.update(self._task.id, completed=done, total=total, detail=detail)
         now = time.monotonic()
         if self._progress.disable and not self._task.finished and now - self._last_line > _SECONDS_BETWEEN_LINES:
-            left = self._task.time_remaining
-            words = "" if left is None else f", {timedelta(seconds=round(left))} left"
-            self._line(" ", "", f"{_words(self._task)}{words}")
+            seconds = self._task.time_remaining
+            left = "" if seconds is None else f", {timedelta(seconds=round(seconds))} left"
+            self._line(" ", "", f"{_describe(self._task)}{left}")
         return self._task
 
     def _line(self, mark: str, style: str, text: str) -> None:
-        """One line, however long: a log is searched by lines."""
+        """Print one line without wrapping it, so that logs can be searched line by line."""
         self._console.print(Text.assemble((mark, style), " ", one_line(text)), soft_wrap=True)
         self._last_line = time.monotonic()
 
@@ -95,5 +95,5 @@ class ConsoleReporter:
             self._task = None
 
 
-def _words(task: Task) -> str:
+def _describe(task: Task) -> str:
     return f"{task.description} {task.completed:.0f}/{task.total:.0f} {task.fields['detail']}"

@@ -1,4 +1,4 @@
-"""Keep the libraries underneath from writing between a run's own lines."""
+"""Keep libraries from printing between the lines of a run."""
 
 from __future__ import annotations
 
@@ -10,19 +10,22 @@ from contextlib import contextmanager
 
 @contextmanager
 def quiet_libraries() -> Iterator[None]:
-    """Silence bars for loading and writing weights and notes for developers; bars of downloads stay."""
+    """Silence progress bars for weights and warnings for developers, of transformers and others, inside the block.
+
+    Bars of downloads stay as they are. Afterwards, everything is as before.
+    """
     from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
     from transformers.utils import logging as transformers_logging
 
     bars, hub_bars = transformers_logging.is_progress_bar_enabled(), not are_progress_bars_disabled()
-    # tied weights at every checkpoint; each product in 8 bits; kernels for other machines, and how they are registered
+    # about tied weights at each checkpoint, about each 8-bit product, about kernels of other machines and pytree types
     names = ("accelerate", "bitsandbytes", "torchao", "torch.utils._pytree")
-    talkative = [logging.getLogger(name) for name in names]
-    levels = [logger.level for logger in talkative]
-    transformers_logging.disable_progress_bar()  # the hub's, too
+    loggers = [logging.getLogger(name) for name in names]
+    levels = [logger.level for logger in loggers]
+    transformers_logging.disable_progress_bar()  # also those of the hub client
     if hub_bars:
         enable_progress_bars()
-    for logger in talkative:
+    for logger in loggers:
         logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
@@ -30,7 +33,7 @@ def quiet_libraries() -> Iterator[None]:
             warnings.filterwarnings("ignore", ".*_stable_hash_for_caching")  # between torch and torchao
             yield
     finally:
-        for logger, level in zip(talkative, levels, strict=True):
+        for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
         if bars:
             transformers_logging.enable_progress_bar()

@@ -1,4 +1,4 @@
-"""What a run tells whoever watches it; the library itself prints nothing."""
+"""The interface through which a run reports its progress; the library itself prints nothing."""
 
 from __future__ import annotations
 
@@ -8,50 +8,72 @@ from efface.train.loop import StepLog
 
 
 class Reporter(Protocol):
-    """Told of each stage as it starts, of progress within it, and of what deserves a warning."""
+    """Receives each stage as it starts, the progress within it, and warnings."""
 
     def on_stage(self, text: str) -> None:
-        """A stage starts, such as `unlearning with me+gd`."""
+        """A stage starts.
+
+        Args:
+            text: What it does, such as `unlearning with me+gd`.
+
+        """
         ...
 
     def on_warning(self, text: str) -> None:
-        """Something the user should know, in one sentence."""
+        """Something the user should know.
+
+        Args:
+            text: One sentence.
+
+        """
         ...
 
     def on_step(self, log: StepLog) -> None:
-        """An optimizer step is done."""
+        """An optimizer step is done.
+
+        Args:
+            log: Its losses, tokens and seconds.
+
+        """
         ...
 
     def on_progress(self, what: str, done: int, total: int) -> None:
-        """So many questions of an evaluation are done; `what` is the part, such as `outputs`."""
+        """A part of an evaluation has progressed.
+
+        Args:
+            what: The part, such as `outputs`.
+            done: Questions that are done.
+            total: Questions of this part.
+
+        """
         ...
 
 
 class SilentReporter:
-    """Tells nobody."""
+    """A reporter that ignores everything."""
 
     def on_stage(self, text: str) -> None:
-        """Say nothing."""
+        """Ignore it."""
 
     def on_warning(self, text: str) -> None:
-        """Say nothing."""
+        """Ignore it."""
 
     def on_step(self, log: StepLog) -> None:
-        """Say nothing."""
+        """Ignore it."""
 
     def on_progress(self, what: str, done: int, total: int) -> None:
-        """Say nothing."""
+        """Ignore it."""
 
 
 class OnceReporter:
-    """Hands everything on, but each warning only the first time."""
+    """A reporter that forwards everything to another one, but each warning only the first time."""
 
     def __init__(self, reporter: Reporter) -> None:
         self.on_stage, self.on_step, self.on_progress = reporter.on_stage, reporter.on_step, reporter.on_progress
-        self._warn, self._said = reporter.on_warning, set[str]()
+        self._warn, self._warnings = reporter.on_warning, set[str]()
 
     def on_warning(self, text: str) -> None:
-        """Hand it on unless it was said before."""
-        if text not in self._said:
-            self._said.add(text)
+        """Forward a warning that is new."""
+        if text not in self._warnings:
+            self._warnings.add(text)
             self._warn(text)

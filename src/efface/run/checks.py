@@ -11,8 +11,8 @@ from efface.downstream.harness import check_template
 from efface.downstream.tasks import check_tasks
 from efface.errors import EffaceError
 from efface.hardware.device import device_for, reset_peak_memory
-from efface.models.load import check_trainable_weights
 from efface.models.open import OpenedModel, open_model
+from efface.models.quantization import check_trainable_weights
 from efface.objectives.custom import check_custom_objective
 from efface.objectives.method import objective
 from efface.objectives.terms import Objective

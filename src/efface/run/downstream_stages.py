@@ -9,7 +9,8 @@ from efface.config.commands import RunConfig
 from efface.downstream.harness import score_downstream
 from efface.evaluation.encode import encode_evaluation
 from efface.folders import Stage
-from efface.models.load import evaluation_dtype, load_model
+from efface.models.dtypes import evaluation_dtype
+from efface.models.load import load_model
 from efface.progress.reporter import Reporter
 from efface.run.evaluation_stages import free_models
 from efface.run.prepare import Prepared

@@ -12,8 +12,11 @@ from efface.atomic import atomic_folder
 from efface.config.commands import RunConfig
 from efface.distributed import on_main_process
 from efface.errors import EffaceError
-from efface.models.load import load_model, save_model, stored_dtype
-from efface.models.lora import add_adapters, quantization_config
+from efface.models.dtypes import stored_dtype
+from efface.models.load import load_model
+from efface.models.lora import add_adapters
+from efface.models.quantization import quantization_config
+from efface.models.save import save_model
 from efface.train.parallel import ParallelModel
 
 _WEIGHTS = "trained.safetensors"

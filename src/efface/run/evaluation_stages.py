@@ -14,7 +14,8 @@ from efface.artifacts import Record
 from efface.evaluation.evaluate import evaluate
 from efface.evaluation.judges import Judges
 from efface.folders import epoch_stage
-from efface.models.load import evaluation_dtype, load_model
+from efface.models.dtypes import evaluation_dtype
+from efface.models.load import load_model
 from efface.run.prepare import Prepared
 
 Records = dict[str, list[Record]]

@@ -15,7 +15,7 @@ import torch
 import efface
 from efface import distributed
 from efface.artifacts import Manifest
-from efface.config.plugins import Plugin, hashes
+from efface.config.plugins import Plugin, plugin_hashes
 from efface.errors import EffaceError
 from efface.objectives.custom import CustomObjective
 from efface.train.config import TrainConfig
@@ -56,7 +56,7 @@ def make_manifest(
         optimizer=optimizer,
         versions={"python": platform.python_version(), **_versions()},
         data=dict(data),
-        plugins=hashes(plugins),
+        plugins=plugin_hashes(plugins),
         tasks=dict(tasks or {}),
         model=model,
         model_sha256=model_sha256,
@@ -94,7 +94,7 @@ def check_objectives(earlier: Manifest, plugins: Iterable[Plugin]) -> None:
 
     A metric may change, and so may anything once the training is over. Raises `EffaceError`.
     """
-    for spec, digest in hashes(each for each in plugins if issubclass(each.cls, CustomObjective)).items():
+    for spec, digest in plugin_hashes(each for each in plugins if issubclass(each.cls, CustomObjective)).items():
         if earlier.plugins.get(spec, digest) != digest:
             raise EffaceError(f"--resume: {spec} has changed since the run started; start anew in another --out")
 

@@ -12,8 +12,9 @@ from efface.config.commands import RunConfig
 from efface.config.plugins import custom_metrics
 from efface.evaluation.judges import open_judges
 from efface.hardware.device import peak_memory
-from efface.models.load import load_model, save_model
-from efface.models.lora import quantization_config
+from efface.models.load import load_model
+from efface.models.quantization import quantization_config
+from efface.models.save import save_model
 from efface.objectives.terms import Reference
 from efface.progress.quiet_libraries import quiet_libraries
 from efface.progress.reporter import Reporter, SilentReporter

@@ -20,12 +20,9 @@ from efface.data.sources.generic_questions import with_model_answers
 from efface.downstream.tasks import task_files
 from efface.errors import EffaceError
 from efface.models.auto_optimizer import resolve_optimizer
-from efface.models.load import (
-    load_tokenizer,
-    model_config,
-    model_folder,
-    model_sha256,
-)
+from efface.models.dtypes import dtype_name
+from efface.models.folder import load_model_config, model_folder, model_sha256
+from efface.models.load import load_tokenizer
 from efface.models.open import OpenedModel
 from efface.objectives.terms import Objective
 from efface.packing.forward import vocabulary_size
@@ -166,11 +163,11 @@ def _manifest(
 ) -> Manifest:
     """What makes this run; of one that goes on, with its start and times. Raises `EffaceError` where it changed."""
     earlier = out.read_manifest()
-    train = resolve_optimizer(config.train, model_config(opened.source), device, earlier=earlier)
+    train = resolve_optimizer(config.train, load_model_config(opened.source), device, earlier=earlier)
     made = make_manifest(
         seed=config.seed,
         device=device,
-        precision=f"{precision(train, device)}, evaluation {str(opened.model.dtype).removeprefix('torch.')}",
+        precision=f"{precision(train, device)}, evaluation {dtype_name(opened.model.dtype)}",
         optimizer=train.optimizer,
         data=task.sources,
         plugins=config.plugins,
@@ -198,7 +195,7 @@ def _reference(config: RunConfig, opened: OpenedModel, bound: Objective) -> tupl
             f"reference {config.reference} has another vocabulary than model {config.model}; give a model that reads "
             "the same tokens, such as the one that it was made from"
         )
-    here, there = vocabulary_size(opened.model), model_config(folder).get_text_config().vocab_size
+    here, there = vocabulary_size(opened.model), load_model_config(folder).get_text_config().vocab_size
     if bound.needs_distribution and here != there:
         raise EffaceError(
             f"reference {config.reference} gives {there} logits and model {config.model} {here}, and {bound.name} "

@@ -10,7 +10,8 @@ import torch
 
 from efface import distributed
 from efface.errors import EffaceError
-from efface.models.lora import add_adapters, check_quantization
+from efface.models.lora import add_adapters
+from efface.models.quantization import check_quantization
 from efface.objectives.terms import Objective, Reference
 from efface.progress.reporter import Reporter
 from efface.run.epoch_snapshots import EpochSnapshots

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from efface.config.commands import RunConfig
 from efface.config.continual import request_data
-from efface.config.plugins import hashes
+from efface.config.plugins import plugin_hashes
 from efface.data import load_task
 from efface.data.config import DataConfig
 from efface.downstream.tasks import task_files
-from efface.models.load import model_folder, model_sha256
+from efface.models.folder import model_folder, model_sha256
 from efface.schema import Task
 from efface.sweep.run_key import AnyConfig, Contents
 
@@ -48,7 +48,7 @@ class Reader:
         return Contents(
             model=model or self.model(config.model),
             data={name: sha256 for task in tasks for name, sha256 in task.sources.items()},
-            plugins=hashes(getattr(config, "plugins", ())),
+            plugins=plugin_hashes(getattr(config, "plugins", ())),
             tasks=task_files(getattr(config, "downstream", None)),
             reference=None if reference is None else self.model(reference),
         )

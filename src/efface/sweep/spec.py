@@ -11,8 +11,16 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator
 
 from efface.config.commands import EvaluationConfig, FinetuneConfig, RunConfig
-from efface.config.parse import PRESET_KEYS, dotted_keys, merge_settings, parse_pairs, read_yaml, validate_config
-from efface.config.presets import config_from, preset
+from efface.config.parse import (
+    PRESET_KEYS,
+    dotted_keys,
+    merge_settings,
+    nest_settings,
+    parse_pairs,
+    read_yaml,
+    validate_config,
+)
+from efface.config.resolve import resolve_config
 from efface.data.config import MODEL_ANSWERS
 from efface.errors import EffaceError, suggest
 from efface.frozen import FrozenModel
@@ -118,15 +126,10 @@ def target_config(spec: SweepSpec) -> FinetuneConfig | None:
     """The settings of the target, resolved as those of `efface finetune`. Raises `EffaceError` as that does."""
     if spec.target is None:
         return None
-    own = dict(spec.target)
-    below: dict[str, Any] = {}
     try:
-        if "preset" in own:
-            found, recipe = preset(str(own.pop("preset"))), str(own.pop("recipe", "ours"))
-            below = found.fine_tuning(recipe=recipe)
-        if "model" not in own:
+        if "model" not in spec.target:
             raise EffaceError("model is required; give the model to fine-tune as target.model=MODEL")
-        return validate_config(FinetuneConfig, merge_settings(below, own))
+        return resolve_config(FinetuneConfig, settings=spec.target)
     except EffaceError as error:
         raise EffaceError(f"target: {error}") from error
 
@@ -147,26 +150,15 @@ def evaluation_of(config: RunConfig) -> EvaluationConfig:
     return EvaluationConfig(**{**values, "evaluate": without_epochs(config.evaluate)})
 
 
-def nested(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """`{"train.lr": 1e-5}` as `{"train": {"lr": 1e-5}}`."""
-    result: dict[str, Any] = {}
-    for key, given in settings.items():
-        value = given
-        for part in reversed(key.split(".")):
-            value = {part: value}
-        result = merge_settings(result, value)
-    return result
-
-
 def _resolved(spec: SweepSpec, values: Mapping[str, Any], target: str | None) -> RunConfig:
-    settings = merge_settings(spec.settings, nested(values))
+    settings = merge_settings(spec.settings, nest_settings(values))
     for each in spec.overrides:
         if _are(values, each.where):
-            settings = merge_settings(settings, nested(each.settings))
+            settings = merge_settings(settings, nest_settings(each.settings))
     if target is not None:
         settings = {"model": target, **settings}
     try:
-        config = config_from(RunConfig, settings)
+        config = resolve_config(RunConfig, settings=settings)
         if config.continual is not None and config.data.retain == MODEL_ANSWERS:
             raise EffaceError("continual with data.retain=model-answers is for efface run alone; give a retain file")
     except EffaceError as error:
@@ -197,7 +189,7 @@ def _check(spec: SweepSpec) -> None:
     for each in spec.overrides:
         _check_combinations(spec, "overrides", each.where)
         for key in spec.grid:
-            if _fixes(nested(each.settings), key, spec.grid[key]):
+            if _fixes(nest_settings(each.settings), key, spec.grid[key]):
                 raise EffaceError(
                     f"overrides: {key} is in the grid and in the settings of an override; leave it out of one of them"
                 )

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from efface.config.presets import preset, preset_names, run_config
+from efface.config.commands import RunConfig
+from efface.config.presets import load_preset, preset_names
+from efface.config.resolve import resolve_config
 from support.refused import assert_names
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -21,21 +23,23 @@ def test_list(efface: Command) -> None:
     assert [line for line in lines if not line.startswith(" ")] == preset_names()
     for name in preset_names():
         start = lines.index(name)
-        assert lines[start + 1] == f"  about: {preset(name).about}"
-        assert lines[start + 3] == f"  recipes: {'ours, published' if preset(name).published else 'ours'}"
+        assert lines[start + 1] == f"  about: {load_preset(name).about}"
+        assert lines[start + 3] == f"  recipes: {'ours, published' if load_preset(name).published else 'ours'}"
     assert "  tuned: me+gd, idk+ap, ga+gd, idk+gd; other methods use the paper's defaults" in lines
 
 
 @pytest.mark.parametrize("name", preset_names())
 @pytest.mark.parametrize("method", ["me+gd", "npo+kl"])
 def test_shown_settings_are_a_config_of_the_same_run(efface: Command, tmp_path: Path, name: str, method: str) -> None:
-    pairs = [f"method={method}", "seed=7"] + (["recipe=published"] if preset(name).published else [])
+    pairs = [f"method={method}", "seed=7"] + (["recipe=published"] if load_preset(name).published else [])
     ran = efface("presets", name, *pairs)
     assert (ran.returncode, ran.stderr) == (0, "")
     assert "# model: path/to/model  # required" in ran.stdout
     saved = tmp_path / "saved.yaml"
     saved.write_text(ran.stdout)
-    assert run_config(str(saved), ["model=mine"]) == run_config(name, [*pairs, "model=mine"])
+    assert resolve_config(RunConfig, str(saved), ["model=mine"]) == resolve_config(
+        RunConfig, name, [*pairs, "model=mine"]
+    )
 
 
 def test_without_a_method_the_common_settings_are_shown(efface: Command) -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from efface.config.presets import run_config
+from efface.config.commands import RunConfig
+from efface.config.resolve import resolve_config
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -46,7 +47,9 @@ def test_run_prints_stages_losses_scores_and_warnings(finished: tuple[Path, str]
 
 @pytest.mark.usefixtures("finished", "here")
 def test_config_of_a_finished_run_describes_the_same_run() -> None:
-    assert run_config("out/config.yaml", []) == run_config("mine.yaml", ["method=me+gd", "seed=3"])
+    assert resolve_config(RunConfig, "out/config.yaml", []) == resolve_config(
+        RunConfig, "mine.yaml", ["method=me+gd", "seed=3"]
+    )
 
 
 @pytest.mark.usefixtures("finished", "here")

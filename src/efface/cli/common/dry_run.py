@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 from efface.cli.common.options import interruptible
 
 if TYPE_CHECKING:
-    from efface.preflight.dry_run import DryRun, Training
+    from efface.preflight.dry_run import DryRun
+    from efface.preflight.training_plan import TrainingPlan
     from efface.progress.reporter import Reporter
 
 
@@ -57,8 +58,8 @@ def _facts(plan: DryRun) -> Iterator[tuple[str, str]]:
         yield "note", note
 
 
-def _training_facts(training: Training) -> Iterator[tuple[str, str]]:
-    config, plan = training.config, training.plan
+def _training_facts(training: TrainingPlan) -> Iterator[tuple[str, str]]:
+    config, plan = training.config, training.schedule
     weights = "all weights" if config.lora is None else "adapters"
     yield "method", f"{training.method}, {weights}: {training.trained:,} parameters are trained"
     yield (

@@ -10,7 +10,6 @@ import typer
 
 from efface.cli.common import completion
 from efface.cli.common.options import Json, examples, interruptible, source_and_pairs
-from efface.errors import EffaceError
 
 if TYPE_CHECKING:
     from efface.commands.probe_report import Report
@@ -49,12 +48,8 @@ def answers(
     The file can be used as data.forget or data.retain; scores compare with the correct answers.
     """
     from efface.config.commands import AnswersConfig
-    from efface.config.parse import validate_config
 
-    values = _settings(words, AnswersConfig)
-    if "questions" not in values:
-        raise EffaceError("no questions: give a file of questions and correct answers, such as people.csv, first")
-    config = validate_config(AnswersConfig, values)
+    config = _config(words, AnswersConfig)
     with interruptible("nothing was written; run the same command again"):
         from rich.console import Console
 
@@ -94,9 +89,8 @@ def probe(
     forget set and the retain set, the others are scored only.
     """
     from efface.config.commands import ProbeConfig
-    from efface.config.parse import validate_config
 
-    config = validate_config(ProbeConfig, _settings(words, ProbeConfig))
+    config = _config(words, ProbeConfig)
     with interruptible("nothing was written; run the same command again"):
         from rich.console import Console
 
@@ -116,13 +110,13 @@ def probe(
         typer.echo(_next_steps(result.report, out, [word for word in words or () if word.startswith(_SHARED)]))
 
 
-def _settings(words: list[str] | None, config_class: type[Any]) -> dict[str, Any]:
-    """The settings on the command line, after a file of questions if there is one."""
-    from efface.config.parse import merge_settings, parse_pairs
+def _config(words: list[str] | None, config_class: type[Any]) -> Any:
+    """The settings on the command line: a file of questions comes first, if there is one."""
+    from efface.config.resolve import resolve_config
 
-    source, pairs = source_and_pairs(words)
-    first = {} if source is None else {"questions": {"path": source}}
-    return merge_settings(first, parse_pairs(pairs, config_class))
+    questions, pairs = source_and_pairs(words)
+    settings = {} if questions is None else {"questions": {"path": questions}}
+    return resolve_config(config_class, pairs=pairs, settings=settings)
 
 
 def _print_counts(console: Any, report: Report) -> None:

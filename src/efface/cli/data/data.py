@@ -129,11 +129,12 @@ def check(settings: Settings = None, data_dir: DataDir = None) -> None:
     Needs no model and no method. If a model is given, everything is also tokenized and must fit its context length;
     model=null skips that.
     """
-    from efface.config.presets import data_inspection_config
+    from efface.config.commands import DataInspectionConfig
+    from efface.config.resolve import resolve_config
     from efface.data import load_task
     from efface.data.config import MODEL_ANSWERS
 
-    config = data_inspection_config(*source_and_pairs(settings))
+    config = resolve_config(DataInspectionConfig, *source_and_pairs(settings))
     task = load_task(config.data, data_dir=data_dir)
     if config.model is not None:
         from efface.preflight.token_lengths import check_tokens
@@ -162,11 +163,12 @@ def describe(settings: Settings = None, data_dir: DataDir = None, as_json: Json 
     Lengths (in tokens if model=... is given, else characters), repetitions, the overlap of both sets, and which metrics
     can be computed.
     """
-    from efface.config.presets import data_inspection_config
+    from efface.config.commands import DataInspectionConfig
+    from efface.config.resolve import resolve_config
     from efface.data import load_task
     from efface.data.describe import describe as describe_task
 
-    config = data_inspection_config(*source_and_pairs(settings))
+    config = resolve_config(DataInspectionConfig, *source_and_pairs(settings))
     task = load_task(config.data, data_dir=data_dir)
     measure = None
     if config.model is not None:

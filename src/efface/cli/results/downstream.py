@@ -75,12 +75,12 @@ def downstream_config(words: list[str]) -> DownstreamRunConfig:
 
     """
     from efface.config.commands import DownstreamRunConfig
-    from efface.config.parse import merge_settings, parse_pairs, read_yaml, validate_config
+    from efface.config.resolve import resolve_config
 
-    values = {}
-    if words and "=" not in words[0] and Path(words[0]).is_file():
-        values, words = read_yaml(Path(words[0])), words[1:]
-    values = merge_settings(values, parse_pairs([word for word in words if "=" in word], DownstreamRunConfig))
-    if tasks := [word for word in words if "=" not in word]:
-        values = merge_settings(values, {"downstream": {"tasks": tasks}})
-    return validate_config(DownstreamRunConfig, values)
+    source, words = (
+        (words[0], words[1:]) if words and "=" not in words[0] and Path(words[0]).is_file() else (None, words)
+    )
+    pairs = [word for word in words if "=" in word]
+    tasks = [word for word in words if "=" not in word]
+    settings = {"downstream": {"tasks": tasks}} if tasks else {}
+    return resolve_config(DownstreamRunConfig, source, pairs, settings=settings)

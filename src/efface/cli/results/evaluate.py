@@ -40,9 +40,10 @@ def evaluate(
 
     Takes the settings of a run; training settings of a preset or file are ignored.
     """
-    from efface.config.presets import evaluation_config
+    from efface.config.commands import EvaluationConfig
+    from efface.config.resolve import resolve_config
 
-    config = evaluation_config(*source_and_pairs(settings))
+    config = resolve_config(EvaluationConfig, *source_and_pairs(settings))
     with interruptible("nothing was written; run the same command again"):
         from efface.commands.evaluate import evaluate_model, records_before
 

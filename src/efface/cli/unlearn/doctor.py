@@ -36,9 +36,10 @@ def doctor(
     Given a run's settings, estimates its memory and time. Exit code 2 if something prevents the run. Nothing is
     written.
     """
-    from efface.config.presets import run_config
+    from efface.config.commands import RunConfig
+    from efface.config.resolve import resolve_config
 
-    config = run_config(*source_and_pairs(settings)) if settings else None
+    config = resolve_config(RunConfig, *source_and_pairs(settings)) if settings else None
     with interruptible("nothing was written"):
         diagnosis = _examine(config, data_dir=data_dir, steps=steps)
         if as_json:

@@ -51,10 +51,11 @@ def finetune(
 
     The forget set is part of it, except with --without.
     """
-    from efface.config.presets import finetune_config
+    from efface.config.commands import FinetuneConfig
+    from efface.config.resolve import resolve_config
 
     source, pairs = source_and_pairs(settings)
-    config = finetune_config(source, pairs if without is None else [*pairs, f"without={without}"])
+    config = resolve_config(FinetuneConfig, source, pairs if without is None else [*pairs, f"without={without}"])
     if dry_run:
         from efface.preflight.dry_run import plan_finetuning
 

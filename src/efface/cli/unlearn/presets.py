@@ -32,21 +32,21 @@ def presets(
 ) -> None:
     """List the presets, or print one's settings as a config file."""
     if settings:
-        from efface.config.presets import resolved
+        from efface.config.resolve import preset_to_yaml
 
         name, *pairs = settings
-        typer.echo(resolved(name, pairs), nl=False)
+        typer.echo(preset_to_yaml(name, pairs), nl=False)
         return
     from rich.console import Console
 
-    from efface.config.presets import preset, preset_names
+    from efface.config.presets import load_preset, preset_names
     from efface.report.key_values import print_key_values
 
     console = Console()
     for name in preset_names():
-        current = preset(name)
-        facts = [("about", current.about)]
-        if current.methods:
-            facts.append(("tuned", f"{', '.join(current.methods)}; other methods use the paper's defaults"))
-        facts.append(("recipes", "ours, published" if current.published else "ours"))
+        found = load_preset(name)
+        facts = [("about", found.about)]
+        if found.methods:
+            facts.append(("tuned", f"{', '.join(found.methods)}; other methods take the paper's defaults"))
+        facts.append(("recipes", "ours, published" if found.published else "ours"))
         print_key_values(console, name, facts)

@@ -46,9 +46,10 @@ def run(
 
     With continual.requests, requests are unlearned one after another.
     """
-    from efface.config.presets import run_config
+    from efface.config.commands import RunConfig
+    from efface.config.resolve import resolve_config
 
-    config = run_config(*source_and_pairs(settings))
+    config = resolve_config(RunConfig, *source_and_pairs(settings))
     if config.continual is not None:
         run_requests(config, out, data_dir=data_dir, resume=resume, dry_run=dry_run, remedy=RESUME_REMEDY)
         return
@@ -82,10 +83,11 @@ def run(
 def unlearn(
     out: Out, settings: Settings = None, data_dir: DataDir = None, resume: Resume = False, dry_run: DryRun = False
 ) -> None:
-    """Unlearn without evaluating; use `efface evaluate` later."""
-    from efface.config.presets import run_config
+    """Unlearn without evaluating; `efface evaluate` does that later."""
+    from efface.config.commands import RunConfig
+    from efface.config.resolve import resolve_config
 
-    config = run_config(*source_and_pairs(settings))
+    config = resolve_config(RunConfig, *source_and_pairs(settings))
     if dry_run:
         from efface.preflight.dry_run import plan_run
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
-from efface.config.commands import RunConfig
-from efface.config.presets import finetune_config, preset, preset_names, run_config
+from efface.config.commands import FinetuneConfig, RunConfig
+from efface.config.presets import load_preset, preset_names
+from efface.config.resolve import preset_to_yaml, resolve_config
 from efface.errors import EffaceError
 from efface.objectives.config import METHODS
 
@@ -16,7 +15,7 @@ CONTINUAL = ("tofu-continual-forget01", "tofu-continual-forget05", "tofu-continu
 
 
 def run(name: str, *pairs: str) -> RunConfig:
-    return run_config(name, ["model=m", *pairs])
+    return resolve_config(RunConfig, name, ["model=m", *pairs])
 
 
 def test_names() -> None:
@@ -26,14 +25,14 @@ def test_names() -> None:
 @pytest.mark.parametrize("name", preset_names())
 @pytest.mark.parametrize("recipe", ["ours", "published"])
 def test_resolves_for_every_method(name: str, recipe: str) -> None:
-    if recipe == "published" and not preset(name).published:
-        with pytest.raises(EffaceError, match="this preset has no published settings; leave recipe out"):
+    if recipe == "published" and not load_preset(name).published:
+        with pytest.raises(EffaceError, match="no published settings; leave recipe out"):
             run(name, "method=me+gd", "recipe=published")
         return
     for method in METHODS:
         assert run(name, f"method={method}", f"recipe={recipe}").method == method
-    assert set(getattr(preset(name), recipe)) <= {"all", *METHODS}
-    assert finetune_config(name, ["model=m", f"recipe={recipe}"]).data == run(name, "method=me+gd").data
+    assert set(getattr(load_preset(name), recipe)) <= {"all", *METHODS}
+    assert resolve_config(FinetuneConfig, name, ["model=m", f"recipe={recipe}"]).data == run(name, "method=me+gd").data
 
 
 @pytest.mark.parametrize("name", ["real-world", *CONTINUAL, *TOFU])
@@ -67,12 +66,12 @@ def test_our_settings_count_real_tokens(name: str) -> None:
 @pytest.mark.parametrize("name", TOFU)
 def test_each_tofu_preset_forgets_its_own_split(name: str) -> None:
     assert run(name, "method=me+gd").data.split == name.removeprefix("tofu-")
-    assert str(int(name[-2:])) in preset(name).about
+    assert str(int(name[-2:])) in load_preset(name).about
 
 
 @pytest.mark.parametrize("name", CONTINUAL)
 @pytest.mark.parametrize("recipe", ["ours", "published"])
-def test_each_continual_preset_forgets_all_tasks_in_turn(name: str, recipe: str) -> None:
+def test_each_continual_preset_forgets_all_tasks(name: str, recipe: str) -> None:
     config = run(name, "method=npo+gd", f"recipe={recipe}")
     assert config.data.split == name.removeprefix("tofu-continual-")
     assert config.continual is not None
@@ -101,21 +100,22 @@ def test_tofu_is_unlearned_at_the_published_rate(name: str, method: str, recipe:
     assert (train.warmup_steps, train.max_grad_norm, train.lora) == (None, None, None)
 
 
-def test_method_may_be_written_as_in_the_paper() -> None:
-    assert run("tofu-forget01", "method=ME + GD", "recipe=published").forget_coeff == 0.1
+def test_a_preset_by_itself() -> None:
+    demo = load_preset("demo")
+    assert demo.methods == ["me+gd", "idk+ap", "ga+gd", "idk+gd"]
+    assert demo.run_settings(recipe="ours", method="ga+gd")["forget_coeff"] == 0.1
+    assert "forget_coeff" not in demo.run_settings(recipe="ours", method=None)
+    assert demo.finetune_settings(recipe="ours").keys() == {"data", "text", "train"}
 
 
-def test_what_the_user_gives_comes_last(tmp_path: Path) -> None:
-    path = tmp_path / "mine.yaml"
-    path.write_text("preset: tofu-forget01\nrecipe: published\nmethod: me+gd\nforget_coeff: 0.3\ntrain: {epochs: 3}\n")
-    config = run(str(path), "train.lr=1e-4")
-    assert (config.forget_coeff, config.me.average) == (0.3, "padded")
-    assert (config.train.epochs, config.train.lr, config.train.batch_size) == (3, 1e-4, 32)
-    assert run(str(path), "recipe=ours").me.average == "tokens"
-    assert run(str(path), "preset=tofu-forget10").data.split == "forget10"
+@pytest.mark.parametrize("name", CONTINUAL)
+def test_a_continual_preset_extends_another(name: str) -> None:
+    extended = load_preset(name.replace("continual-", ""))
+    assert load_preset(name).base.keys() - extended.base.keys() == {"continual"}
+    assert f"split: {extended.base['data'].removeprefix('tofu-')}" in preset_to_yaml(name, [])
 
 
-def test_finetuning_takes_data_and_format_of_the_run() -> None:
-    config = finetune_config("tofu-forget05", ["model=m", "recipe=published", "data.retain_items=50"])
-    assert (config.data.split, config.text.format, config.data.retain_items) == ("forget05", "llama2", 50)
-    assert finetune_config("tofu-forget05", ["model=m"]).text.format == "chat"
+@pytest.mark.parametrize(("name", "named"), [("tofu-forget1", "tofu-forget10"), ("", "allowed: demo")])
+def test_unknown_names(name: str, named: str) -> None:
+    with pytest.raises(EffaceError, match=f"unknown preset '{name}'; .*{named}"):
+        load_preset(name)

@@ -1,4 +1,4 @@
-"""One optimizer for a whole run, by what fits into the memory of a GPU."""
+"""`train.optimizer=auto`: resolved once per run, by what fits into the memory of a GPU."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_seven_billion_parameters(free: int, kind: str) -> None:
     assert choose_optimizer(AUTO, LLAMA_2_7B, CUDA, free=free * GIB) == kind
 
 
-def test_the_border() -> None:
+def test_the_limit() -> None:
     """Weights, gradients, moments and copies, and twice the smallest forward."""
     state = estimate_training_memory(LLAMA_2_7B, TrainConfig(optimizer="adamw"), "cuda")
     smallest = 2 * 512 * activation_bytes(LLAMA_2_7B, AUTO, "cuda", checkpointing=True)
@@ -53,7 +53,7 @@ def test_the_border() -> None:
         (TrainConfig(sharding="fsdp2"), CUDA),
         (TrainConfig(optimizer="adamw"), CUDA),
     ],
-    ids=["cpu", "adapters", "float32", "shards", "by name"],
+    ids=["cpu", "adapters", "float32", "sharded", "set explicitly"],
 )
 def test_float32_states_stay(train: TrainConfig, device: torch.device) -> None:
     assert choose_optimizer(train, LLAMA_2_7B, device, free=0) == "adamw"
@@ -68,20 +68,24 @@ def test_without_torchao(monkeypatch: pytest.MonkeyPatch) -> None:
         resolve_optimizer(TrainConfig(optimizer="adamw8bit"), LLAMA_2_7B, CPU, earlier=None)
 
 
-@pytest.mark.parametrize(("noted", "kind"), [("adamw8bit", "adamw8bit"), ("adamw", "adamw"), (None, "adamw")])
-def test_a_resumed_run_keeps_what_it_was_started_with(made: Manifest, noted: str | None, kind: str) -> None:
-    earlier = made.model_copy(update={"optimizer": noted})
-    assert resolve_optimizer(AUTO, LLAMA_2_7B, CPU, earlier=earlier).optimizer == kind
+@pytest.mark.parametrize(
+    ("recorded", "optimizer_used"), [("adamw8bit", "adamw8bit"), ("adamw", "adamw"), (None, "adamw")]
+)
+def test_a_resumed_run_keeps_what_it_was_started_with(
+    made: Manifest, recorded: str | None, optimizer_used: str
+) -> None:
+    earlier = made.model_copy(update={"optimizer": recorded})
+    assert resolve_optimizer(AUTO, LLAMA_2_7B, CPU, earlier=earlier).optimizer == optimizer_used
 
 
-def test_processes_find_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[Any] = []
+def test_all_processes_use_the_least_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    free_memory: list[Any] = []
 
-    def found(train: TrainConfig, settings: Any, device: torch.device, *, free: int) -> str:
-        asked.append(free)
+    def choose(train: TrainConfig, model_config: Any, device: torch.device, *, free: int) -> str:
+        free_memory.append(free)
         return "adamw"
 
-    monkeypatch.setattr(module, "choose_optimizer", found)
+    monkeypatch.setattr(module, "choose_optimizer", choose)
     monkeypatch.setattr(module.distributed, "all_gather", lambda free: [free, 7])
     resolve_optimizer(AUTO, LLAMA_2_7B, CPU, earlier=None)
-    assert asked == [7]
+    assert free_memory == [7]

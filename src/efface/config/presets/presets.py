@@ -1,0 +1,103 @@
+"""Load a preset by name, and layer its settings: base, recipe, method."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import Any
+
+import yaml
+from pydantic import Field
+
+from efface.config.parse import merge_settings
+from efface.errors import EffaceError, suggest
+from efface.frozen import FrozenModel
+
+_FOLDER = "efface.config.presets"
+
+
+class Preset(FrozenModel):
+    """A benchmark's settings, and what each recipe and method adds to them."""
+
+    about: str
+    """One sentence for `efface presets`."""
+    base: dict[str, Any]
+    """Settings of every run."""
+    ours: dict[str, dict[str, Any]] = Field(default={})
+    """Method -> recommended settings; a comment in the YAML file gives the reason. `all` applies to every method."""
+    published: dict[str, dict[str, Any]] = Field(default={})
+    """Method -> settings of the published runs; `all` applies to every method."""
+    finetune: dict[str, Any]
+    """Settings of `efface finetune` for this benchmark's target model."""
+
+    @property
+    def methods(self) -> list[str]:
+        """Methods for which this preset has specific settings."""
+        return [method for method in self.ours | self.published if method != "all"]
+
+    def run_settings(self, *, recipe: str, method: str | None) -> dict[str, Any]:
+        """The settings of a run.
+
+        Args:
+            recipe: `ours` or `published`.
+            method: Plain name of the method; None, or a method without an entry, gets the settings for all methods.
+
+        Returns:
+            Nested settings, as in a config file.
+
+        Raises:
+            EffaceError: For an unknown recipe, and for `published` where the preset has no published settings.
+
+        """
+        recipes = {"ours": self.ours, "published": self.published}
+        if recipe not in recipes:
+            raise EffaceError(f"unknown recipe {recipe!r}; {suggest(recipe, recipes)}")
+        if recipe == "published" and not self.published:
+            raise EffaceError("recipe=published: this preset has no published settings; leave recipe out")
+        chosen = recipes[recipe]
+        return merge_settings(merge_settings(self.base, chosen.get("all", {})), chosen.get(method or "all", {}))
+
+    def finetune_settings(self, *, recipe: str) -> dict[str, Any]:
+        """The settings for fine-tuning the target model: data and text format of a run, with separate training.
+
+        Args:
+            recipe: `ours` or `published`.
+
+        Returns:
+            Nested settings, as in a config file.
+
+        Raises:
+            EffaceError: As `run_settings`.
+
+        """
+        run = self.run_settings(recipe=recipe, method=None)
+        return merge_settings({key: value for key, value in run.items() if key in ("data", "text")}, self.finetune)
+
+
+def preset_names() -> list[str]:
+    """The names of all presets, sorted."""
+    return sorted(path.name.removesuffix(".yaml") for path in files(_FOLDER).iterdir() if path.name.endswith(".yaml"))
+
+
+def load_preset(name: str) -> Preset:
+    """A preset by name.
+
+    Args:
+        name: One of `preset_names`.
+
+    Returns:
+        The preset, merged with the one that it `extends`.
+
+    Raises:
+        EffaceError: For an unknown name.
+
+    """
+    if name not in preset_names():
+        raise EffaceError(f"unknown preset {name!r}; {suggest(name, preset_names())}")
+    return Preset.model_validate(_read(name))
+
+
+def _read(name: str) -> dict[str, Any]:
+    """A preset's YAML file, merged over the one that it `extends`."""
+    content: dict[str, Any] = yaml.safe_load(files(_FOLDER).joinpath(f"{name}.yaml").read_text(encoding="utf-8"))
+    extended = content.pop("extends", None)
+    return content if extended is None else merge_settings(_read(extended), content)

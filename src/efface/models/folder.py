@@ -1,0 +1,79 @@
+"""The folder of a model: where it is, what it contains, and its config.json. No weight is read."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from efface.errors import EffaceError, first_line
+from efface.hub import MODEL_FILES, UnavailableError, missing_shards, resolve_model
+
+
+def model_folder(name: str) -> Path:
+    """The local folder of a model.
+
+    Args:
+        name: A local folder, or the name of a model on the Hugging Face hub, which is downloaded to the hub's cache if
+            it is not there yet.
+
+    Returns:
+        The folder, with a config.json and all safetensors weights.
+
+    Raises:
+        EffaceError: For a folder without config.json or with missing weights, for a name, revision or token that the
+            hub does not accept, and where the hub cannot be reached.
+
+    """
+    try:
+        folder = resolve_model(name)
+    except UnavailableError as error:
+        raise EffaceError(f"model: {error}; give the folder of a model as model=FOLDER") from error
+    if not (folder / "config.json").is_file():
+        raise EffaceError(f"model {name} has no config.json; give a folder written by save_pretrained")
+    if not any(folder.glob("*.safetensors")):
+        raise EffaceError(f"model {name} has no safetensors weights; convert it (pickled weights are not loaded)")
+    if missing := missing_shards(folder):
+        raise EffaceError(
+            f"model {name}: {missing[0]} is missing; copy or download the model again, with all its files"
+        )
+    return folder
+
+
+def model_sha256(folder: Path) -> str:
+    """One digest of everything that a model is loaded from.
+
+    Args:
+        folder: The model's folder.
+
+    Returns:
+        SHA-256 of the names and contents of config, tokenizer, chat template and weights.
+
+    """
+    digest = hashlib.sha256()
+    for path in sorted(path for pattern in MODEL_FILES for path in folder.glob(pattern)):
+        digest.update(path.name.encode())
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
+def load_model_config(folder: Path) -> Any:
+    """The config.json of a model.
+
+    Args:
+        folder: The model's folder.
+
+    Returns:
+        transformers' config object.
+
+    Raises:
+        EffaceError: Where it does not load.
+
+    """
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    except Exception as error:  # transformers and the model's config class each raise their own
+        raise EffaceError(f"the config.json of model {folder} does not load: {first_line(error)}") from error
