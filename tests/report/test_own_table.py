@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 
 from efface.artifacts import METRICS, Partial, Results, Scores, SetScores
-from efface.report.results import print_results, print_scores
+from efface.report.terminal.results import print_results, print_scores
 
 HOSTILE = "\x1b[2J[red]gone[/red]"
 

@@ -1,1 +1,1 @@
-"""`efface chat`: the same question to the model before unlearning and to the one after it."""
+"""`efface chat`: ask the model before unlearning and the model after it the same questions."""

@@ -40,7 +40,7 @@ from efface.preflight.measure import extrapolated, measure
 from efface.preflight.workload import Workload, assumed_workload, measured_workload
 from efface.progress.quiet_libraries import quiet_libraries
 from efface.progress.reporter import Reporter, SilentReporter
-from efface.report.key_values import format_bytes
+from efface.report.number_format import format_bytes
 from efface.run.training import check_can_train
 from efface.schema import Task
 from efface.text.formatter import PromptFormatter

@@ -1,1 +1,1 @@
-"""`efface sweep`: every combination of a grid of settings, made once, and one table of them all."""
+"""`efface sweep`: a run for every combination of a grid of settings, and one table of all of them."""

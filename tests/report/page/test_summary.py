@@ -6,7 +6,7 @@ from pathlib import Path
 
 from efface.report.page.chart_data import points
 from efface.report.page.load_run import load_report_run
-from efface.report.page.question_rows import question_rows
+from efface.report.page.question_outcomes import question_rows
 from efface.report.page.summary import Summary, aggregates, partial_metrics, scores_of, summarize
 from support.reports import (
     Says,

@@ -26,7 +26,7 @@ def show_dry_run(outlining: DryRunWatcher) -> None:
         from rich.console import Console
 
         from efface.progress.console import ConsoleReporter
-        from efface.report.key_values import print_key_values
+        from efface.report.terminal.key_values import print_key_values
 
         console = Console()
         with ConsoleReporter(console) as reporter:
@@ -65,7 +65,7 @@ def _training_facts(training: Training) -> Iterator[tuple[str, str]]:
 
 
 def _space(outline: DryRun) -> str:
-    from efface.report.key_values import format_bytes
+    from efface.report.number_format import format_bytes
 
     free = f"{format_bytes(outline.bytes_free)} free"
     if outline.training is None:

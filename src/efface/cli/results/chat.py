@@ -77,11 +77,11 @@ def chat(
 
 def _settings(found: UnlearnedRun, max_new_tokens: int | None, temperature: float, seed: int) -> ChatRequest:
     """All of a question but the question."""
-    from efface.chat.messages import MOST_NEW_TOKENS, ChatRequest
+    from efface.chat.messages import MAX_NEW_TOKENS, ChatRequest
 
-    most = max_new_tokens or min(found.settings.evaluate.max_new_tokens, MOST_NEW_TOKENS)
+    most = max_new_tokens or min(found.settings.evaluate.max_new_tokens, MAX_NEW_TOKENS)
     return ChatRequest.model_construct(
-        preset=None, question=None, earlier=(), max_new_tokens=most, temperature=temperature, seed=seed
+        suggestion=None, question=None, history=(), max_new_tokens=most, temperature=temperature, seed=seed
     )
 
 
@@ -99,7 +99,7 @@ def _open(
     from efface.progress.quiet_libraries import quiet_libraries
 
     with quiet_libraries(), ConsoleReporter(console) as reporter:
-        presets = suggested_questions(found.settings.data, found.records, data_dir)
+        presets = suggested_questions(found.settings.data, found.before_records, data_dir)
         return open_chat(found, presets, before=before, device=device, reporter=reporter)
 
 
@@ -110,7 +110,7 @@ def _talk(talking: Chat, console: Console, settings: ChatRequest) -> None:
 
     with suppress(ImportError):
         import readline  # noqa: F401 - lets `input` edit its line
-    Terminal(talking, console, settings, lambda: input("> ")).talk()
+    Terminal(talking, console, settings, lambda: input("> ")).run()
 
 
 def _serve(talking: Chat, run: Path, found: UnlearnedRun, settings: ChatRequest, *, host: str, port: int) -> None:

@@ -72,7 +72,7 @@ def evaluate(
         from rich.console import Console
 
         from efface.progress.console import ConsoleReporter
-        from efface.report.results import print_scores
+        from efface.report.terminal.results import print_scores
 
         console = Console()
         with ConsoleReporter(console) as reporter:
@@ -157,6 +157,6 @@ def score(
         return
     from rich.console import Console
 
-    from efface.report.results import print_scores
+    from efface.report.terminal.results import print_scores
 
     print_scores(Console(), scores)

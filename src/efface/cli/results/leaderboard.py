@@ -66,7 +66,8 @@ def leaderboard(
     from efface.scores.leaderboard import leaderboard as scores
 
     if differences:
-        from efface.report.differences import flat_differences, print_differences
+        from efface.report.flat_tables import flat_differences
+        from efface.report.terminal.differences import print_differences
 
         changed = scores.compare(paths, definition=definition)
         if as_json:
@@ -76,7 +77,8 @@ def leaderboard(
         else:
             print_differences(Console(), changed)
         return
-    from efface.report.leaderboard import flat_leaderboard, print_leaderboard
+    from efface.report.flat_tables import flat_leaderboard
+    from efface.report.terminal.leaderboard import print_leaderboard
 
     found = scores.leaderboard(paths, definition=definition, draws=draws)
     if as_json:

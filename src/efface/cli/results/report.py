@@ -65,14 +65,14 @@ def report(
 
     found = [load_report_run(run) for run in _different(runs)]
     if form == "html":
-        from efface.report.page.html import page
+        from efface.report.page.html import render_page
 
-        text = page(found, version=__version__)
+        text = render_page(found, version=__version__)
         out = out or (runs[0] if len(found) == 1 else Path()) / "report.html"
     else:
-        from efface.report.page.paper_tables import papers, spreadsheet
+        from efface.report.page.paper_tables import render_csv, render_paper_tables
 
-        text = spreadsheet(found) if form == "csv" else papers(found, form)
+        text = render_csv(found) if form == "csv" else render_paper_tables(found, form)
     if out is None:
         typer.echo(text, nl=False)
         return

@@ -106,15 +106,15 @@ def _outline(spec: SweepSpec, out: Path, data_dir: Path | None, *, as_json: bool
         return
     from rich.console import Console
 
-    from efface.report.key_values import print_key_values
+    from efface.report.terminal.key_values import print_key_values
 
     print_key_values(Console(), "Dry run: nothing was trained or written", _facts(found))
 
 
 def _facts(found: SweepPlanSummary) -> Iterator[tuple[str, str]]:
-    from efface.report.key_values import pluralize
+    from efface.report.number_format import pluralize
 
     states = ", ".join(f"{count} {state}" for state, count in found.counts().items())
     yield "in all", f"{pluralize(len(found.runs), 'run')}: {states}"
     for each in ([found.target] if found.target else []) + found.runs + found.baselines:
-        yield each.state, each.what + (f": {each.folder}" if each.folder else "")
+        yield each.state, each.name + (f": {each.folder}" if each.folder else "")

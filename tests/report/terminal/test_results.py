@@ -10,7 +10,8 @@ import pytest
 from rich.console import Console
 
 from efface.artifacts import METRICS, Metric, Partial, Record, Results, Scores, SetScores
-from efface.report.results import print_answers, print_results, print_scores
+from efface.report.terminal.answers import print_answers
+from efface.report.terminal.results import print_results, print_scores
 
 HOSTILE = "\x1b[2J\x1b[31m[red]gone[/red] \\[/] \u202eRTL\nline two\n" + "word" * 25_000
 

@@ -7,8 +7,8 @@ import io
 from rich.console import Console
 
 from efface.artifacts import METRICS, EpochScores, Partial, Results, Scores, SetScores, Trajectory
-from efface.report.epoch_scores import print_trajectory
-from efface.report.results import print_results
+from efface.report.terminal.epoch_scores import print_trajectory
+from efface.report.terminal.results import print_results
 
 ONE = SetScores(n=7, **dict.fromkeys(METRICS, 0.5))
 

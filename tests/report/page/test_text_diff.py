@@ -7,7 +7,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as some
 
-from efface.report.page.sanitize import clean, differences, in_script
+from efface.report.page.text_diff import clean, differences, in_script
 
 
 def test_control_codes_become_visible() -> None:

@@ -18,9 +18,9 @@ from efface.artifacts import (
     SetScores,
     TaskScore,
 )
-from efface.report.continual import print_continual
-from efface.report.downstream import print_downstream
-from efface.report.results import print_results
+from efface.report.terminal.continual import print_continual
+from efface.report.terminal.downstream import print_downstream
+from efface.report.terminal.results import print_results
 from efface.scores.continual import continual_results
 
 WHOLE = {"model_utility": 0.711, "model_utility_retain": 0.822, "forget_efficacy": 0.933}

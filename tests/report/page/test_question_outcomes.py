@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from efface.report.page.load_run import load_report_run
-from efface.report.page.question_data import as_data, longest
-from efface.report.page.question_rows import QuestionRow, Verdict, question_rows, right
+from efface.report.page.explorer_data import as_data, longest
+from efface.report.page.question_outcomes import QuestionRow, Verdict, question_rows, right
 from support.reports import usual_run, write_evaluation, write_queue
 
 RIGHT, WRONG = (0.9, 0.9, 0.9, 0.9, 0.9, 1.0), (0.1, 0.1, 0.1, 0.9, 0.1, 0.0)

@@ -9,7 +9,8 @@ from rich.console import Console
 
 from efface.preflight.diagnosis import Diagnosis, Gpu, Machine, Option
 from efface.preflight.tables import _duration, _forecast_facts, print_diagnosis
-from efface.report.key_values import format_bytes, print_key_values
+from efface.report.number_format import format_bytes
+from efface.report.terminal.key_values import print_key_values
 
 MACHINE = Machine(
     versions={"torch": "2.13", "peft": None},

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from efface.report.differences import flat_differences, print_differences
-from efface.report.leaderboard import flat_leaderboard, print_leaderboard
+from efface.report.flat_tables import flat_differences
+from efface.report.terminal.differences import print_differences
+from efface.report.flat_tables import flat_leaderboard
+from efface.report.terminal.leaderboard import print_leaderboard
 from efface.scores.leaderboard.discover import UnreadableSource
 from efface.scores.leaderboard.leaderboard import Differences, Leaderboard, compare, leaderboard
 from support.answered import answered, write_run

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from efface.artifacts import METRICS, ContinualResults, Metric, Partial, Scores, SetScores
-from efface.report.continual import print_continual
+from efface.report.terminal.continual import print_continual
 
 
 def scores(value: float, sets: tuple[str, ...], without: tuple[Metric, ...] = ()) -> Scores:
