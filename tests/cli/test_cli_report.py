@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from support.reports import usual_run, write_evaluation
+from support.reports import write_example_run, write_evaluation
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -18,7 +18,7 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    return usual_run(tmp_path / "run")
+    return write_example_run(tmp_path / "run")
 
 
 def test_a_page_lies_in_the_folder_of_its_run(efface: Command, run: Path) -> None:

@@ -9,8 +9,6 @@ from rich.console import Console
 
 from efface.preflight.diagnosis import Diagnosis, Gpu, Machine, Option
 from efface.preflight.tables import _duration, _forecast_facts, print_diagnosis
-from efface.report.number_format import format_bytes
-from efface.report.terminal.key_values import print_key_values
 
 MACHINE = Machine(
     versions={"torch": "2.13", "peft": None},
@@ -77,23 +75,6 @@ def forecast():
 
     numbers = dict.fromkeys(Forecast.model_fields, 1)
     return lambda **given: Forecast(**numbers | {"precision": "float32", "checkpointing": False} | given)
-
-
-def test_in_a_terminal_texts_are_wrapped_beside_their_names():
-    facts = [("name", "a text of many words that does not fit into forty columns"), ("b", "\x1b[31mred")]
-    lines = printed(lambda console: print_key_values(console, "Title", facts), terminal=True).splitlines()
-    assert lines[0] == "Title"
-    assert lines[1].startswith("  name  a text of many words")
-    assert lines[2].startswith("        ")
-    assert "\x1b" not in lines[-1]
-
-
-@pytest.mark.parametrize(
-    ("count", "text"),
-    [(0, "0 bytes"), (1000, "0.977 KiB"), (1536, "1.5 KiB"), (80 * 2**30, "80 GiB"), (5e15, "4.55e+03 TiB")],
-)
-def test_sizes(count, text):
-    assert format_bytes(count) == text
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(3.21, "3.2 s"), (61, "1 min 1 s"), (7500, "2 h 5 min")])

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from efface.report.page.load_run import load_report_run
-from efface.report.page.paper_tables import papers, spreadsheet
-from support.reports import known, records, start_run, usual_run, write_queue, write_run, write_stage
+from efface.report.page.paper_tables import render_csv, render_paper_tables
+from support.reports import correct, records, start_run, write_example_run, write_queue, write_run, write_stage
 
 
 def lines(text: str) -> list[dict[str, str]]:
@@ -18,24 +18,24 @@ def lines(text: str) -> list[dict[str, str]]:
 
 
 def test_markdown(tmp_path: Path) -> None:
-    run = load_report_run(usual_run(tmp_path / "a|b_c`"))
+    run = load_report_run(write_example_run(tmp_path / "a|b_c`"))
     assert run.after is not None
-    text = papers([run], "markdown")
+    text = render_paper_tables([run], "markdown")
     assert (
         f"| a\\|b\\_c\\` | after | ME+GD | {run.after.model_utility:.3f} | {run.after.model_utility_retain:.3f} "
         f"| {run.after.forget_efficacy:.3f} | 2 | 3 |" in text
     )
     assert "| forget | 10 | before | 1.000 |" in text
-    assert "\n\nMetrics per set (closer-look): `a|b_c'`\n\n| Set |" in text
+    assert "\n\nMetrics by set (closer-look): `a|b_c'`\n\n| Set |" in text
 
 
 def test_latex(tmp_path: Path) -> None:
-    text = papers([load_report_run(usual_run(tmp_path / "50%_&{x}\\"))], "latex")
+    text = render_paper_tables([load_report_run(write_example_run(tmp_path / "50%_&{x}\\"))], "latex")
     assert "50\\%\\_\\&\\{x\\}\\textbackslash{} & after & ME+GD & " in text
     assert text.count("\\toprule") == text.count("\\bottomrule") == text.count("\\end{tabular}") == 2
     comments = [line for line in text.splitlines() if "50%" in line]
     assert len(comments) == 1
-    assert comments[0].startswith("% Metrics per set")
+    assert comments[0].startswith("% Metrics by set")
 
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@"])
@@ -43,9 +43,9 @@ def test_no_cell_is_a_formula(tmp_path: Path, start: str) -> None:
     def said(number: int) -> str:
         return f'{start}HYPERLINK("x","y"),\n{number}'
 
-    before = records(forget=(2, known), retain=(2, known))
+    before = records(forget=(2, correct), retain=(2, correct))
     found = lines(
-        spreadsheet([load_report_run(write_run(tmp_path, before, records(forget=(2, said), retain=(2, known))))])
+        render_csv([load_report_run(write_run(tmp_path, before, records(forget=(2, said), retain=(2, correct))))])
     )
     outputs = [line["output"] for line in found if line["set"] == "forget" and line["stage"] == "after" and line["id"]]
     assert outputs
@@ -53,10 +53,10 @@ def test_no_cell_is_a_formula(tmp_path: Path, start: str) -> None:
     assert outputs[0].endswith('HYPERLINK("x","y"), 1')
 
 
-def test_the_spreadsheet_has_models_sets_and_questions(tmp_path: Path) -> None:
-    run = load_report_run(usual_run(tmp_path / "one"))
+def test_csv_has_models_sets_and_questions(tmp_path: Path) -> None:
+    run = load_report_run(write_example_run(tmp_path / "one"))
     assert run.after is not None
-    found = lines(spreadsheet([run]))
+    found = lines(render_csv([run]))
     models = [line for line in found if not line["set"]]
     assert [line["stage"] for line in models] == ["before", "epoch 1", "epoch 2", "after"]
     assert float(models[-1]["forget_efficacy"]) == run.after.forget_efficacy
@@ -71,24 +71,24 @@ def test_the_spreadsheet_has_models_sets_and_questions(tmp_path: Path) -> None:
     assert "partial_model_utility" not in found[0]
 
 
-def test_a_queue_and_partial_scores(tmp_path: Path) -> None:
-    found = lines(spreadsheet([load_report_run(write_queue(tmp_path))]))
+def test_csv_of_a_queue(tmp_path: Path) -> None:
+    found = lines(render_csv([load_report_run(write_queue(tmp_path))]))
     assert [line["stage"] for line in found if not line["set"]] == ["before", "after request 1", "after"]
 
 
-def test_unfinished_and_partial_are_said(tmp_path: Path) -> None:
+def test_unfinished_and_partial_are_reported(tmp_path: Path) -> None:
     start_run(tmp_path)
-    known_ = records(forget=(2, known), retain=(2, known))
+    sets = records(forget=(2, correct), retain=(2, correct))
     without = {
         name: [each.model_copy(update={"judge": None, "entailment_label": None}) for each in rows]
-        for name, rows in known_.items()
+        for name, rows in sets.items()
     }
     write_stage(tmp_path / "records" / "before", without)
     run = load_report_run(tmp_path)
-    for text in (papers([run], "markdown"), papers([run], "latex")):
-        assert "Unfinished: Training had not begun." in text
-        assert "Utility and efficacy are partial: over ROUGE, Probability" in text
-    [model] = [line for line in lines(spreadsheet([run])) if not line["set"]]
-    assert model["unfinished"] == "Training had not begun."
+    for text in (render_paper_tables([run], "markdown"), render_paper_tables([run], "latex")):
+        assert "Unfinished: Training had not started." in text
+        assert "Utility and efficacy are partial, over ROUGE, Probability" in text
+    [model] = [line for line in lines(render_csv([run])) if not line["set"]]
+    assert model["unfinished"] == "Training had not started."
     assert model["model_utility"] == ""
     assert float(model["partial_model_utility"]) > 0.9

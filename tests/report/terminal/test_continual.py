@@ -1,4 +1,4 @@
-"""The table of a queue of requests."""
+"""The tables of a queue of requests."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from efface.report.terminal.continual import print_continual
 
 def scores(value: float, sets: tuple[str, ...], without: tuple[Metric, ...] = ()) -> Scores:
     one = SetScores(n=40, **{metric: None if metric in without else value for metric in METRICS})
-    whole = None if without else value
+    complete = None if without else value
     return Scores(
-        model_utility=whole,
-        model_utility_retain=whole,
-        forget_efficacy=whole,
+        model_utility=complete,
+        model_utility_retain=complete,
+        forget_efficacy=complete,
         partial=Partial(model_utility=value, model_utility_retain=value, forget_efficacy=value, metrics=["rouge"]),
-        missing=dict.fromkeys(without, "nobody to judge"),
+        missing=dict.fromkeys(without, "no judge"),
         embedder=None,
         judge="key-facts",
         sets=dict.fromkeys(sets, one),
@@ -75,14 +75,14 @@ def test_ten_requests_fit_into_80_columns(width: int) -> None:
     assert not any("…" in line for line in lines)
 
 
-def test_a_whole_one_takes_no_more_space(width: int) -> None:
+def test_a_score_of_one_takes_no_more_space(width: int) -> None:
     results = queue(10)
     for line in results.forget_efficacy:
         line[:] = [1.0] * 11
     assert row(shown(results, width), "1: task 1 ") == ["1.00"] * 11
 
 
-def test_further_requests_come_below(width: int) -> None:
+def test_more_requests_go_into_a_table_below(width: int) -> None:
     lines = shown(queue(14), width)
     second = next(place for place, line in enumerate(lines) if line.split()[:1] == ["11"])
     above, below = lines[:second], lines[second:]
@@ -94,8 +94,8 @@ def test_further_requests_come_below(width: int) -> None:
     assert row(below, "Model utility") == [".700", ".690", ".680", ".670"]
 
 
-def test_what_came_before_a_request_is_blank(width: int) -> None:
-    """In its place, not moved to the left."""
+def test_times_before_a_request_are_blank(width: int) -> None:
+    """The following cells stay in their columns."""
     lines = shown(queue(3), width)
     first, third = (next(line for line in lines if f"{n}: task {n}" in line) for n in (1, 3))
     assert [match.start() for match in re.finditer(r"\.\d{3}", third)] == [
@@ -112,7 +112,7 @@ def test_a_missing_number_is_a_dash(width: int) -> None:
     assert row(lines, "2: task 2") == ["-", "-"]
 
 
-def test_the_end_of_a_long_path_tells_files_apart(width: int) -> None:
+def test_the_end_of_a_long_path_is_shown(width: int) -> None:
     lines = shown(queue(10, "/home/someone/long/way/to/[red]people-{}.csv"), width)
     assert [line.split()[1] for line in lines if "…" in line] == [
         *(f"…red]people-{number}.csv" for number in range(1, 10)),
@@ -127,10 +127,10 @@ def test_hostile_names_are_one_line(width: int) -> None:
     assert "\u202e" not in text
 
 
-def test_partial_scores_say_over_what(width: int) -> None:
+def test_partial_scores_name_their_metrics(width: int) -> None:
     text = " ".join(" ".join(shown(queue(2, without=("cosine_similarity",)), width)).split())
-    assert "Utility is partial: over rouge, probability, truth ratio, token entropy, entailment, which all" in text
-    assert "Forget efficacy over rouge, truth ratio; of a request's own set" in text
+    assert "Utility is partial: over rouge, probability, truth ratio, token entropy, entailment, the metrics" in text
+    assert "Forget efficacy over rouge, truth ratio; on each request's forget set" in text
     assert "Embeddings: none; judge: key-facts." in text
-    assert "missing cosine_similarity: nobody to judge" in text
+    assert "missing cosine_similarity: no judge" in text
     assert "partial" not in " ".join(shown(queue(2), width))

@@ -1,4 +1,4 @@
-"""Scores on downstream tasks in tables: those of their own, and their average beside utility and efficacy."""
+"""Scores on downstream tasks: their own table, and their average next to utility and efficacy."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from efface.report.terminal.downstream import print_downstream
 from efface.report.terminal.results import print_results
 from efface.scores.continual import continual_results
 
-WHOLE = {"model_utility": 0.711, "model_utility_retain": 0.822, "forget_efficacy": 0.933}
+AGGREGATES = {"model_utility": 0.711, "model_utility_retain": 0.822, "forget_efficacy": 0.933}
 ONE = SetScores(n=7, **dict.fromkeys(METRICS, 0.5))
 SCORES = Scores(
-    **WHOLE,
-    partial=Partial(**WHOLE, metrics=list(METRICS)),
+    **AGGREGATES,
+    partial=Partial(**AGGREGATES, metrics=list(METRICS)),
     missing={},
     embedder=None,
     judge=None,
@@ -36,7 +36,7 @@ SCORES = Scores(
 
 
 def downstream(value: float) -> Downstream:
-    """What the paper's tasks look like, with one value for all."""
+    """The paper's tasks, with one value for all."""
 
     def task(metric: str, n: int, examples: int | None, error: float | None = 0.0131) -> TaskScore:
         return TaskScore(metric=metric, value=value, standard_error=error, n=n, num_fewshot=examples)
@@ -73,7 +73,7 @@ def test_two_models_side_by_side():
     assert ["average", "0.500", "0.250"] in lines
 
 
-def test_the_average_stands_beside_utility_and_efficacy():
+def test_the_average_is_next_to_utility_and_efficacy():
     lines = shown(print_results, {"me+gd": results(0.5, 0.25), "npo": results(0.5, 0.75)})
     for name, value in (("before", "0.500"), ("ME+GD", "0.250"), ("NPO", "0.750")):
         assert [name, "0.711", "0.822", "0.933", value] in lines
@@ -81,7 +81,7 @@ def test_the_average_stands_beside_utility_and_efficacy():
 
 
 @pytest.mark.parametrize("several", [{"me+gd": results()}, {"me+gd": results(0.5), "npo": results()}])
-def test_without_these_scores_the_tables_are_as_they_were(several):
+def test_without_scores_of_all_models_there_is_no_column(several):
     lines = shown(print_results, several)
     assert ["ME+GD", "0.711", "0.822", "0.933"] in lines
     assert not any("Downstream" in line for line in lines)
@@ -98,8 +98,8 @@ def test_a_queue_has_a_row_of_averages(monkeypatch):
     assert [each.average for each in found.downstream] == [0.5, 0.25, 0.125]
     lines = shown(print_continual, found)
     assert ["Downstream", ".500", ".250", ".125"] in lines
-    said = [" ".join(line) for line in lines]
-    assert "Downstream: the average of truthfulqa_mc1, gsm8k, mmlu, by lm-evaluation-harness" in said
+    text = [" ".join(line) for line in lines]
+    assert "Downstream: the average of truthfulqa_mc1, gsm8k, mmlu, by lm-evaluation-harness" in text
     without = continual(results(0.5, 0.25), results())
     assert without.downstream == []
     assert not any("Downstream" in line for line in shown(print_continual, without))

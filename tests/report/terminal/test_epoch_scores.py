@@ -1,4 +1,4 @@
-"""Scores epoch by epoch in a table: which was best, whose model is kept, partial where one metric is missing."""
+"""Scores by epoch: which epoch is the best one and which was saved; partial scores where one metric is missing."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from efface.report.terminal.results import print_results
 ONE = SetScores(n=7, **dict.fromkeys(METRICS, 0.5))
 
 
-def scores(utility: float, efficacy: float, *, whole: bool = True) -> Scores:
+def scores(utility: float, efficacy: float, *, complete: bool = True) -> Scores:
     values = {"model_utility": utility, "model_utility_retain": utility, "forget_efficacy": efficacy}
     return Scores(
-        **(values if whole else dict.fromkeys(values)),
+        **(values if complete else dict.fromkeys(values)),
         partial=Partial(**{name: value / 2 for name, value in values.items()}, metrics=["rouge"]),
         missing={},
         embedder=None,
@@ -36,25 +36,26 @@ def shown(function, *arguments) -> list[str]:
     return [" ".join(line.split()) for line in console.file.getvalue().splitlines()]
 
 
-def test_each_epoch_the_best_and_the_kept():
+def test_the_best_and_the_saved_epoch_are_marked():
     lines = shown(print_trajectory, "me+gd", trajectory(scores(0.8, 0.6), scores(0.4, 0.9)))
-    assert "Epoch by epoch (ME+GD)" in lines
+    assert "Scores by epoch (ME+GD)" in lines
     assert "1 5 0.800 0.600 best" in lines
-    assert "2 10 0.400 0.900 kept" in lines
-    assert "best, kept" in shown(print_trajectory, "me", trajectory(scores(0.8, 0.6), kept=1))[-3]
+    assert "2 10 0.400 0.900 saved" in lines
+    only = shown(print_trajectory, "me", trajectory(scores(0.8, 0.6), kept=1))
+    assert "1 5 0.800 0.600 best, saved" in only
     assert not any("artial" in line for line in lines)
 
 
 def test_all_epochs_are_partial_where_one_is():
-    whole, part = scores(0.8, 0.6), scores(0.4, 0.8, whole=False)
-    lines = shown(print_trajectory, "me", trajectory(whole, part, best=None))
+    complete, partial = scores(0.8, 0.6), scores(0.4, 0.8, complete=False)
+    lines = shown(print_trajectory, "me", trajectory(complete, partial, best=None))
     assert "1 5 0.400 0.300" in lines
-    assert "2 10 0.200 0.400 kept" in lines
+    assert "2 10 0.200 0.400 saved" in lines
     assert any(line.startswith("Partial, over the metrics") for line in lines)
 
 
-def test_a_runs_table_has_it_only_where_it_was_asked_for():
-    made = Results(definition="closer-look", method="me", before=scores(0.9, 0.1), after=scores(0.4, 0.9))
-    assert not any("Epoch" in line for line in shown(print_results, {"me": made}))
-    made.trajectory = trajectory(scores(0.8, 0.6), scores(0.4, 0.9))
-    assert "1 5 0.800 0.600 best" in shown(print_results, {"me": made})
+def test_results_include_it_where_epochs_were_scored():
+    results = Results(definition="closer-look", method="me", before=scores(0.9, 0.1), after=scores(0.4, 0.9))
+    assert not any("by epoch" in line for line in shown(print_results, {"me": results}))
+    results.trajectory = trajectory(scores(0.8, 0.6), scores(0.4, 0.9))
+    assert "1 5 0.800 0.600 best" in shown(print_results, {"me": results})

@@ -1,4 +1,4 @@
-"""Tables: the right numbers in the right places, readable at 80 columns, safe with hostile text."""
+"""Tables of scores: correct numbers, readable at 80 columns, safe with hostile text."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from efface.artifacts import METRICS, Metric, Partial, Record, Results, Scores, SetScores
-from efface.report.terminal.answers import print_answers
+from efface.artifacts import METRICS, Metric, Partial, Results, Scores, SetScores
 from efface.report.terminal.results import print_results, print_scores
 
 HOSTILE = "\x1b[2J\x1b[31m[red]gone[/red] \\[/] \u202eRTL\nline two\n" + "word" * 25_000
@@ -23,12 +22,12 @@ def set_scores(n: int, first: float, without: tuple[Metric, ...] = ()) -> SetSco
 
 def scores(first: float = 0.1, without: tuple[Metric, ...] = (), **fields: Any) -> Scores:
     aggregates = {"model_utility": 0.711, "model_utility_retain": 0.822, "forget_efficacy": 0.933}
-    whole = dict.fromkeys(aggregates, None) if without else aggregates
+    available = dict.fromkeys(aggregates, None) if without else aggregates
     return Scores(
-        **whole
+        **available
         | {
             "partial": Partial(**aggregates, metrics=[metric for metric in METRICS if metric not in without]),
-            "missing": dict.fromkeys(without, "nobody to judge"),
+            "missing": dict.fromkeys(without, "no judge"),
             "embedder": "MiniLM",
             "judge": "key-facts",
             "sets": {"retain": set_scores(300, first, without), "forget": set_scores(40, first + 0.3, without)},
@@ -43,7 +42,7 @@ def results(before: Scores, after: Scores, definition: str = "closer-look") -> R
 
 @pytest.fixture(params=[80, 100, 160])
 def shown(request: pytest.FixtureRequest) -> Callable[..., str]:
-    """What a printing function shows in a terminal of 80, 100 or 160 columns."""
+    """Run a printing function in a terminal of 80, 100 or 160 columns."""
 
     def show(function: Callable[..., None], *arguments: Any, **options: Any) -> str:
         console = Console(width=request.param, color_system=None, force_terminal=True)
@@ -77,17 +76,17 @@ def test_results_of_two_methods(shown: Callable[..., str]) -> None:
     assert "Embeddings: MiniLM; judge: key-facts." in text
 
 
-def test_partial_scores_say_so(shown: Callable[..., str]) -> None:
+def test_partial_scores_are_marked(shown: Callable[..., str]) -> None:
     one = scores(without=("cosine_similarity", "entailment"))
     text = shown(print_results, {"me+gd": results(one, one)})
     assert "Partial scores (closer-look)" in text
-    assert "Partial: over rouge, probability, truth ratio, token entropy alone" in text
+    assert "Partial: over rouge, probability, truth ratio, token entropy, the metrics" in text
     assert ["before", "0.711", "0.822", "0.933"] in rows(text)
     assert ["before", "0.100", "0.200", "0.300", "0.400", "-", "-"] in rows(text)
-    assert "missing entailment: nobody to judge" in text
+    assert "missing entailment: no judge" in text
 
 
-def test_partial_scores_over_different_metrics_are_not_set_side_by_side(shown: Callable[..., str]) -> None:
+def test_partial_scores_over_different_metrics_are_not_compared(shown: Callable[..., str]) -> None:
     text = shown(print_results, {"me+gd": results(scores(), scores(without=("entailment",)))})
     assert ["before", "0.711", "0.822", "0.933"] in rows(text)
     assert ["ME+GD", "-", "-", "-"] in rows(text)
@@ -105,10 +104,10 @@ def test_scores_of_one_model(shown: Callable[..., str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("definition", "aside"), [("closer-look", "(entropy aside)"), ("tofu", "(truth ratio and entropy aside)")]
+    ("definition", "exceptions"), [("closer-look", "token entropy"), ("tofu", "truth ratio and token entropy")]
 )
-def test_what_is_better_depends_on_the_definition(shown: Callable[..., str], definition: str, aside: str) -> None:
-    assert f"On forget, lower is better {aside}" in shown(
+def test_what_is_better_depends_on_the_definition(shown: Callable[..., str], definition: str, exceptions: str) -> None:
+    assert f"On forget, lower is better (except {exceptions})" in shown(
         print_scores, {"definition": definition, **scores().model_dump()}
     )
 
@@ -120,55 +119,45 @@ def test_hostile_names_and_reasons(shown: Callable[..., str]) -> None:
     assert len(text) < 10_000
 
 
-def record(question: str, output: str) -> Record:
-    return Record(
-        set="forget",
-        id=f"id of {question[:10]}",
-        question=question,
-        answer="a",
-        output=output,
-        output_token_ids=[],
-        answer_logprobs=[-1.0],
-        paraphrased_logprobs=None,
-        perturbed_logprobs=[],
-        embedding_target="a",
-        embedder=None,
-        cosine_answer=None,
-        cosine_before=None,
-        entailment_target="a",
-        entailment_premise="answer",
-        judge=None,
-        entailment_label=None,
+@pytest.fixture
+def custom(shown: Callable[..., str]) -> Callable[..., list[list[str]]]:
+    """The lines of the table of custom metrics."""
+
+    def show(function: Callable[..., None], *arguments: Any) -> list[list[str]]:
+        _, _, table = shown(function, *arguments).partition("Custom metrics by set")
+        return [line for line in rows(table) if line]
+
+    return show
+
+
+def with_custom(**sets: dict[str, float | None]) -> Scores:
+    return scores(sets={name: set_scores(4, 0.1).model_copy(update={"custom": each}) for name, each in sets.items()})
+
+
+def test_custom_metrics_before_and_after(custom: Callable[..., list[list[str]]]) -> None:
+    before = with_custom(retain={"declines": 0.0, "words": None}, forget={"declines": 0.25, "words": 12.0})
+    after = with_custom(retain={}, forget={"declines": 0.75, "words": 3.5})
+    table = custom(print_results, {"me+gd": results(before, after)})
+    assert ["declines", "words"] in table
+    forget, retain = table.index(["forget", "(4)"]), table.index(["retain", "(4)"])
+    assert table[retain + 1 : retain + 3] == [["before", "0.000", "-"], ["ME+GD", "-", "-"]]
+    assert table[forget + 1 : forget + 3] == [["before", "0.250", "12.000"], ["ME+GD", "0.750", "3.500"]]
+
+
+def test_custom_metrics_of_one_model_with_a_hostile_name(custom: Callable[..., list[list[str]]]) -> None:
+    name = "\x1b[2J[red]gone[/red]"
+    table = custom(print_scores, {"definition": "paper", **with_custom(forget={name: 0.25}).model_dump()})
+    assert ["forget", "(4)", "0.250"] in table
+    assert any("[red]gone[/red]" in word for line in table for word in line)
+
+
+def test_no_table_without_custom_metrics(custom: Callable[..., list[list[str]]]) -> None:
+    assert custom(print_scores, {"definition": "paper", **with_custom(forget={}).model_dump()}) == []
+
+
+def test_hallucinations(shown: Callable[..., str]) -> None:
+    answers = {"n": 8, "judge": "nli", "made_up": 0.5, "right": 0.25, "declined": 0.125, "silent": 0.125}
+    text = " ".join(
+        shown(print_scores, {"definition": "paper", **scores().model_dump(), "hallucinations": answers}).split()
     )
-
-
-def test_answers_side_by_side(shown: Callable[..., str]) -> None:
-    before = [record(f"Q{n}?", f"B{n}.") for n in range(9)]
-    after = {name: [record(f"Q{n}?", f"{name[0]}{n}.") for n in range(9)] for name in ("me+gd", "idk+ap")}
-    text = shown(print_answers, before, after, title="To be forgotten")
-    assert ["Q3?", "B3.", "ME+GD", "m3."] in rows(text)
-    assert ["IDK+AP", "i3."] in rows(text)
-    assert [line[0] for line in rows(text) if line[0].startswith("Q")] == ["Q0?", "Q3?", "Q6?"]
-
-
-def test_answers_belong_to_their_question_whatever_their_order(shown: Callable[..., str]) -> None:
-    before = [record(f"Q{n}?", f"B{n}.") for n in range(4)]
-    after = [record(f"Q{n}?", f"A{n}.") for n in (2, 0, 1)]
-    text = shown(print_answers, before, {"me+gd": after}, title="To be forgotten", count=9)
-    assert [line for line in rows(text) if line[0].startswith("Q")] == [
-        [f"Q{n}?", f"B{n}.", "ME+GD", f"A{n}."] for n in range(3)
-    ]
-
-
-def test_hostile_and_empty_answers(shown: Callable[..., str]) -> None:
-    before = [record(HOSTILE, HOSTILE), record("[bold]?", "")]
-    text = shown(print_answers, before, {"me+gd": before}, title="[red]To be forgotten")
-    assert "[red]To be forgotten" in text
-    assert "[bold]?" in text
-    assert text.count("(nothing)") == 2
-    assert "[/red]" in text
-    assert len(text) < 10_000
-
-
-def test_no_answers(shown: Callable[..., str]) -> None:
-    assert "question" in shown(print_answers, [], {"me+gd": []}, title="To be forgotten")
+    assert "The 8 answers on the forget set, judged by nli: made up 50.0%, right 25.0%" in text

@@ -32,7 +32,7 @@ def print_trajectory(console: Console, method: str, trajectory: Trajectory) -> N
         numbers = (format_number(scores.model_utility), format_number(scores.forget_efficacy))
         table.add_row(str(each.epoch), str(each.step), *numbers, Text(", ".join(marks)))
     console.print(table)
-    legend = "best: highest harmonic mean of the two; saved: the epoch whose model the run saved."
+    legend = "best: highest harmonic mean of the two; saved: the model of the run."
     print_line(
         console,
         f"Partial, over the metrics that all sets have; {legend}" if partial else legend.capitalize(),
