@@ -24,22 +24,22 @@ def steps_of(model: Any, formatter: PromptFormatter, question: Prompt, **setting
     return [*stream_answer(model, formatter, prompt, **{"max_new_tokens": NEW, **settings})]
 
 
-def said(steps: list[TokenStep]) -> str:
-    """The whole answer, which is also what its parts make."""
+def answer(steps: list[TokenStep]) -> str:
+    """The complete answer; only the last step has it."""
     assert [step.answer for step in steps[:-1]] == [None] * (len(steps) - 1)
-    whole = steps[-1].answer
-    assert whole is not None
-    return whole
+    complete = steps[-1].answer
+    assert complete is not None
+    return complete
 
 
 @pytest.mark.parametrize("stops", [False, True])
 def test_greedy_text_is_that_of_the_evaluation(model, formatter, stops):
     if stops:
-        formatter.tokenizer.eos_token = formatter.tokenizer.convert_ids_to_tokens(71)  # which the model does say
+        formatter.tokenizer.eos_token = formatter.tokenizer.convert_ids_to_tokens(71)  # which the model generates
         formatter = PromptFormatter(formatter.tokenizer, TextConfig(format="plain"))
     expected = generate(model, formatter, QUESTIONS, max_new_tokens=NEW, max_cache_tokens=10_000)
     found = [steps_of(model, formatter, question) for question in QUESTIONS]
-    assert [said(steps) for steps in found] == [each.text for each in expected]
+    assert [answer(steps) for steps in found] == [each.text for each in expected]
     assert len({each.text for each in expected}) > 1
     ended = [len(each.token_ids) < NEW for each in expected]
     assert any(ended) == stops
@@ -48,7 +48,7 @@ def test_greedy_text_is_that_of_the_evaluation(model, formatter, stops):
     ]
 
 
-def test_a_model_without_keys_and_values_reads_all_anew(formatter):
+def test_a_model_without_kv_cache_reads_everything_again(formatter):
     sizes = {"vocab_size": 512, "hidden_size": 32, "attention_hidden_size": 32, "num_hidden_layers": 2}
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -58,10 +58,10 @@ def test_a_model_without_keys_and_values_reads_all_anew(formatter):
         if parameter.dim() == 2:
             parameter.data = torch.randn(parameter.shape, generator=generator) * 0.5
     [expected] = generate(model, formatter, QUESTIONS[:1], max_new_tokens=6, max_cache_tokens=10_000)
-    assert said(steps_of(model, formatter, QUESTIONS[0], max_new_tokens=6)) == expected.text
+    assert answer(steps_of(model, formatter, QUESTIONS[0], max_new_tokens=6)) == expected.text
 
 
-def test_what_might_have_come_is_the_models_distribution(model, formatter):
+def test_alternatives_are_the_most_likely_tokens(model, formatter):
     [prompt] = formatter.encode_prompts(QUESTIONS[:1])
     first = next(stream_answer(model, formatter, prompt, max_new_tokens=2))
     with torch.no_grad():
@@ -73,31 +73,31 @@ def test_what_might_have_come_is_the_models_distribution(model, formatter):
     assert first.entropy == pytest.approx(float(-(logprobs.exp() * logprobs).sum()), rel=1e-4)
 
 
-def test_drawing_keeps_to_its_seed_and_tells_the_models_own_numbers(model, formatter):
-    drawn = [steps_of(model, formatter, QUESTIONS[0], temperature=1.5, seed=seed) for seed in (1, 1, 2)]
-    assert drawn[0] == drawn[1]
-    assert said(drawn[0]) != said(drawn[2])
+def test_sampling_depends_on_the_seed_and_reports_unscaled_probabilities(model, formatter):
+    sampled = [steps_of(model, formatter, QUESTIONS[0], temperature=1.5, seed=seed) for seed in (1, 1, 2)]
+    assert sampled[0] == sampled[1]
+    assert answer(sampled[0]) != answer(sampled[2])
     greedy = steps_of(model, formatter, QUESTIONS[0])
-    assert said(steps_of(model, formatter, QUESTIONS[0], temperature=0.001)) == said(greedy)
-    assert (drawn[0][0].likely, drawn[0][0].entropy) == (greedy[0].likely, greedy[0].entropy)
+    assert answer(steps_of(model, formatter, QUESTIONS[0], temperature=0.001)) == answer(greedy)
+    assert (sampled[0][0].likely, sampled[0][0].entropy) == (greedy[0].likely, greedy[0].entropy)
 
 
-class Scripted:
-    """Stands for a reader of a model that says what a test wants."""
+class ScriptedReader:
+    """Replaces the reader of a model by given logits."""
 
     def __init__(self, logits: list[torch.Tensor]) -> None:
         self.ids: list[int] = []
         self._logits = iter(logits)
 
-    def logits(self) -> torch.Tensor:
+    def next_logits(self) -> torch.Tensor:
         return next(self._logits)
 
 
 def script(monkeypatch: pytest.MonkeyPatch, logits: list[torch.Tensor]) -> None:
-    monkeypatch.setattr(stream, "_Reader", lambda *_: Scripted(logits))
+    monkeypatch.setattr(stream, "_IncrementalReader", lambda *_: ScriptedReader(logits))
 
 
-def test_characters_come_whole(monkeypatch):
+def test_characters_are_complete(monkeypatch):
     formatter = PromptFormatter(byte_level(), TextConfig(format="plain"))
     text = "é 日本 🙂!"
     ids = formatter.tokenizer(text).input_ids
@@ -105,19 +105,19 @@ def test_characters_come_whole(monkeypatch):
     script(monkeypatch, list(torch.eye(len(formatter.tokenizer))[[*ids, formatter.stop_ids[0]]]))
     steps = [*stream_answer(None, formatter, [0], max_new_tokens=50)]
     assert [step.text for step in steps if step.text] == list(text)
-    assert said(steps) == text
+    assert answer(steps) == text
     assert steps[-1].chosen.token == "</s>"
 
 
-def test_half_a_character_at_the_end_is_shown_as_such(monkeypatch):
+def test_an_incomplete_character_at_the_end_is_shown_as_such(monkeypatch):
     formatter = PromptFormatter(byte_level(), TextConfig(format="plain"))
     ids = formatter.tokenizer("aé").input_ids[:2]
     script(monkeypatch, list(torch.eye(len(formatter.tokenizer))[ids]))
     steps = [*stream_answer(None, formatter, [0], max_new_tokens=2)]
-    assert ([step.text for step in steps], said(steps)) == (["a", "\ufffd"], "a\ufffd")
+    assert ([step.text for step in steps], answer(steps)) == (["a", "\ufffd"], "a\ufffd")
 
 
-def test_entropy_of_total_ignorance_is_the_logarithm_of_the_vocabulary(monkeypatch):
+def test_entropy_of_a_uniform_distribution_is_the_logarithm_of_the_vocabulary(monkeypatch):
     formatter = PromptFormatter(byte_level(), TextConfig(format="plain"))
     size = len(formatter.tokenizer)
     script(monkeypatch, [torch.zeros(size)])
@@ -128,8 +128,8 @@ def test_entropy_of_total_ignorance_is_the_logarithm_of_the_vocabulary(monkeypat
     assert step.entropy == 0
 
 
-def test_a_damaged_model_is_said(monkeypatch):
+def test_logits_that_are_not_finite_are_refused(monkeypatch):
     formatter = PromptFormatter(byte_level(), TextConfig(format="plain"))
     script(monkeypatch, [torch.full((len(formatter.tokenizer),), math.nan)])
-    with pytest.raises(EffaceError, match="no finite numbers"):
+    with pytest.raises(EffaceError, match=r"not finite.*train\.lr"):
         next(stream_answer(None, formatter, [0], max_new_tokens=1))

@@ -10,30 +10,30 @@ from efface.schema import Turn
 NONE = DataConfig.model_validate({"source": "files", "forget": {"path": "gone.jsonl"}})
 
 
-def grouped(presets):
-    return {group: [each for each in presets if each.group == group] for group in ("forget", "retain", "beyond")}
+def grouped(questions):
+    return {group: [each for each in questions if each.group == group] for group in ("forget", "retain", "general")}
 
 
 def test_a_few_of_each_group_with_their_answers(tmp_path):
     data = DataConfig(source="synthetic-authors", authors=4, forget_authors=1, retain_evaluation=40)
     found = grouped(suggested_questions(data, tmp_path, None))
-    assert {name: len(each) for name, each in found.items()} == {"forget": 8, "retain": 8, "beyond": 8}
+    assert {name: len(each) for name, each in found.items()} == {"forget": 8, "retain": 8, "general": 8}
     assert len({each.prompt.question for group in found.values() for each in group}) == 24
     assert all(each.answer for name in ("forget", "retain") for each in found[name])
-    assert sum(each.answer is None for each in found["beyond"]) == 3
+    assert sum(each.answer is None for each in found["general"]) == 3
 
 
-def test_nothing_of_the_run_lies_beyond(tmp_path):
+def test_questions_of_the_run_are_not_general_knowledge(tmp_path):
     [first, *_] = [each.prompt.question for each in suggested_questions(NONE, tmp_path, None)]
     (tmp_path / "forget.csv").write_text(f"question,answer\n{first},It is.\n")
     data = DataConfig.model_validate({"source": "files", "forget": {"path": str(tmp_path / "forget.csv")}})
     found = grouped(suggested_questions(data, tmp_path / "none", None))
     assert [each.prompt.question for each in found["forget"]] == [first]
-    assert len(found["beyond"]) == 8
-    assert first not in {each.prompt.question for each in found["beyond"]}
+    assert len(found["general"]) == 8
+    assert first not in {each.prompt.question for each in found["general"]}
 
 
-def test_a_conversation_keeps_its_beginning(tmp_path):
+def test_a_conversation_keeps_its_earlier_turns(tmp_path):
     messages = [
         {"role": "system", "content": "Be brief."},
         {"role": "user", "content": "Who?"},
@@ -45,7 +45,7 @@ def test_a_conversation_keeps_its_beginning(tmp_path):
     assert (only.prompt.history, only.answer) == ((Turn(role="system", content="Be brief."),), "Ada.")
 
 
-def test_without_the_data_what_was_asked_is_offered(tmp_path, record):
+def test_records_replace_data_that_is_not_available(tmp_path, record):
     records = {name: [record(name, number) for number in range(10)] for name in ("forget", "retain", "world_facts")}
     write_record_sets(tmp_path, records)
     found = grouped(suggested_questions(NONE, tmp_path, None))
