@@ -1,4 +1,4 @@
-"""The table of a sweep, against numbers worked out on paper."""
+"""The table of a sweep, against numbers that were computed by hand."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from efface.artifacts import METRICS, Metric, Partial, Scores, SetScores
-from efface.sweep.table import Entry, SweepTable, combination_name, print_sweep_table, sweep_table
+from efface.sweep.table import ScoredModel, SweepTable, combination_name, print_sweep_table, sweep_table
 
 HOSTILE = "\x1b[2J[red]gone[/red]"
 
@@ -23,8 +23,8 @@ def scores(value: float | None, *, partial: float = 0.5, metrics: tuple[Metric, 
     )
 
 
-def entry(value: float | None = 0.5, group: str = "g", *, error: str | None = None, **values: Any) -> Entry:
-    return Entry(group, "paper", values, None if error else scores(value), error)
+def scored(value: float | None = 0.5, group: str = "g", *, error: str | None = None, **values: Any) -> ScoredModel:
+    return ScoredModel(group, "paper", values, None if error else scores(value), error)
 
 
 def printed(found: SweepTable) -> str:
@@ -37,8 +37,8 @@ def printed(found: SweepTable) -> str:
 
 def test_mean_and_sample_standard_deviation_over_seeds() -> None:
     """0.2, 0.4, 0.9: mean 0.5; squares of 0.3, 0.1, 0.4 sum to 0.26, over 2 is 0.13, whose root is 0.3606."""
-    entries = [entry(value, method="me+gd", seed=seed) for seed, value in enumerate([0.2, 0.4, 0.9])]
-    (group,) = sweep_table([*entries, entry(0.7, method="ga+gd", seed=0)], []).groups
+    models = [scored(value, method="me+gd", seed=seed) for seed, value in enumerate([0.2, 0.4, 0.9])]
+    (group,) = sweep_table([*models, scored(0.7, method="ga+gd", seed=0)], []).groups
     several, one = group.rows
     assert several.settings == {"method": "me+gd"}
     assert (several.n, several.seeds, one.n, one.seeds) == (3, [0, 1, 2], 1, [0])
@@ -47,25 +47,25 @@ def test_mean_and_sample_standard_deviation_over_seeds() -> None:
         assert spread.mean == pytest.approx(0.5)
         assert spread.spread == pytest.approx(0.360555, abs=1e-6)
         assert (getattr(one, aggregate).mean, getattr(one, aggregate).spread) == (0.7, None)
-    text = printed(sweep_table(entries, []))
+    text = printed(sweep_table(models, []))
     assert "0.500 ± 0.361" in text
     assert "standard" in text
-    assert "±" not in printed(sweep_table([entry(0.7, method="ga+gd", seed=0)], []))
+    assert "±" not in printed(sweep_table([scored(0.7, method="ga+gd", seed=0)], []))
 
 
 def test_without_a_seed_in_the_grid() -> None:
-    (group,) = sweep_table([entry(0.2, method="ga")], []).groups
+    (group,) = sweep_table([scored(0.2, method="ga")], []).groups
     assert (group.rows[0].n, group.rows[0].seeds, group.where) == (1, [], {})
 
 
-def test_groups_stand_apart_by_what_they_do_not_share() -> None:
-    entries = [
-        entry(group=preset, preset=preset, method=method, seed=0, definition="paper")
+def test_groups_are_named_by_the_settings_that_distinguish_them() -> None:
+    models = [
+        scored(group=preset, preset=preset, method=method, seed=0, definition="paper")
         for preset in ("second", "first")
         for method in ("me", "ga")
     ]
-    line = Entry("first", "paper", {}, scores(0.1), baseline="before")
-    found = sweep_table([line, *entries], [])
+    baseline = ScoredModel("first", "paper", {}, scores(0.1), baseline="before")
+    found = sweep_table([baseline, *models], [])
     assert [group.where for group in found.groups] == [{"preset": "second"}, {"preset": "first"}]
     assert [row.settings for row in found.groups[0].rows] == [
         {"method": "me", "definition": "paper"}, {"method": "ga", "definition": "paper"},
@@ -77,16 +77,16 @@ def test_groups_stand_apart_by_what_they_do_not_share() -> None:
 
 
 def test_a_mean_needs_all_of_its_numbers() -> None:
-    (group,) = sweep_table([entry(0.2, method="ga", seed=0), entry(None, method="ga", seed=1)], []).groups
+    (group,) = sweep_table([scored(0.2, method="ga", seed=0), scored(None, method="ga", seed=1)], []).groups
     assert group.rows[0].forget_efficacy is None
     assert group.rows[0].n == 2
 
 
-def test_partial_aggregates_say_so() -> None:
+def test_partial_aggregates_are_marked() -> None:
     metrics: tuple[Metric, ...] = ("rouge", "truth_ratio")
 
-    def partial(value: float, seed: int) -> Entry:
-        return Entry("g", "paper", {"method": "ga", "seed": seed}, scores(None, partial=value, metrics=metrics))
+    def partial(value: float, seed: int) -> ScoredModel:
+        return ScoredModel("g", "paper", {"method": "ga", "seed": seed}, scores(None, partial=value, metrics=metrics))
 
     found = sweep_table([partial(0.2, 0), partial(0.4, 1)], [])
     row = found.groups[0].rows[0]
@@ -97,25 +97,25 @@ def test_partial_aggregates_say_so() -> None:
     text = printed(found)
     assert text.startswith("Partial scores (paper)")
     assert "0.300 ± 0.141" in text
-    assert "Partial: over rouge, truth ratio alone, which all sets have." in text
-    assert "Partial" not in printed(sweep_table([entry(0.2, method="ga")], []))
-    other = Entry("g", "paper", {"method": "me", "seed": 0}, scores(None, metrics=("rouge",)))
+    assert "Partial: over rouge, truth ratio, the metrics that all sets have." in text
+    assert "Partial" not in printed(sweep_table([scored(0.2, method="ga")], []))
+    other = ScoredModel("g", "paper", {"method": "me", "seed": 0}, scores(None, metrics=("rouge",)))
     assert "Partial" not in printed(sweep_table([partial(0.2, 0), other], []))  # they do not compare
 
 
 def test_seeds_with_other_metrics_have_no_partial_aggregates() -> None:
-    few = Entry("g", "paper", {"method": "ga", "seed": 1}, scores(0.5, metrics=("rouge", "entailment")))
-    (group,) = sweep_table([entry(method="ga", seed=0), few], []).groups
+    few = ScoredModel("g", "paper", {"method": "ga", "seed": 1}, scores(0.5, metrics=("rouge", "entailment")))
+    (group,) = sweep_table([scored(method="ga", seed=0), few], []).groups
     assert group.rows[0].partial is None
 
 
 def test_downstream_average_is_shown_where_there_is_one() -> None:
-    def scored(seed: int, downstream: float | None) -> Entry:
+    def with_downstream(seed: int, downstream: float | None) -> ScoredModel:
         values = {"method": "ga", "seed": seed}
-        return Entry("g", "paper", values, scores(0.5), downstream=downstream)
+        return ScoredModel("g", "paper", values, scores(0.5), downstream=downstream)
 
-    line = Entry("g", "paper", {}, scores(0.1), baseline="random")
-    found = sweep_table([line, scored(0, 0.25), scored(1, 0.35)], [])
+    baseline = ScoredModel("g", "paper", {}, scores(0.1), baseline="random")
+    found = sweep_table([baseline, with_downstream(0, 0.25), with_downstream(1, 0.35)], [])
     without, row = found.groups[0].rows
     assert without.downstream is None
     assert row.downstream is not None
@@ -124,24 +124,24 @@ def test_downstream_average_is_shown_where_there_is_one() -> None:
     assert "Downstream" in text
     assert "0.300 ± 0.071" in text
     assert max(map(len, text.splitlines())) <= 80
-    (group,) = sweep_table([scored(0, 0.25), scored(1, None)], []).groups
+    (group,) = sweep_table([with_downstream(0, 0.25), with_downstream(1, None)], []).groups
     assert group.rows[0].downstream is None
-    assert "Downstream" not in printed(sweep_table([scored(0, None)], []))
+    assert "Downstream" not in printed(sweep_table([with_downstream(0, None)], []))
 
 
-def test_queues_say_how_many_requests() -> None:
-    queue = Entry("g", "paper", {"method": "ga"}, scores(0.5), requests=10)
+def test_queues_name_the_number_of_requests() -> None:
+    queue = ScoredModel("g", "paper", {"method": "ga"}, scores(0.5), requests=10)
     text = printed(sweep_table([queue], []))
     assert text.startswith("Scores after 10 requests (paper)")
-    assert "Forget efficacy is that of the last request's own set." in text
-    assert "request" not in printed(sweep_table([entry(method="ga")], []))
+    assert "Forget efficacy is that on the forget set of the last request." in text
+    assert "request" not in printed(sweep_table([scored(method="ga")], []))
 
 
-def test_failures_are_counted_and_told() -> None:
-    failed = entry(method="ga", seed=1, error=HOSTILE)
-    lost = Entry("g", "paper", {}, None, "no room", baseline="random")
-    found = sweep_table([entry(0.2, method="ga", seed=0), failed, lost], ["of two devices"])
-    assert found.failures == ["random: no room", f"method=ga seed=1: {HOSTILE}"]
+def test_failures_are_counted_and_listed() -> None:
+    failed = scored(method="ga", seed=1, error=HOSTILE)
+    lost = ScoredModel("g", "paper", {}, None, "too large", baseline="random")
+    found = sweep_table([scored(0.2, method="ga", seed=0), failed, lost], ["of two devices"])
+    assert found.failures == ["random: too large", f"method=ga seed=1: {HOSTILE}"]
     rows = {row.baseline: row for row in found.groups[0].rows}
     assert (rows[None].n, rows[None].seeds, rows["random"].n) == (1, [0], 0)
     text = printed(found)
@@ -152,12 +152,12 @@ def test_failures_are_counted_and_told() -> None:
 
 
 def test_it_is_json_and_fits_a_terminal() -> None:
-    entries = [
-        entry(0.123456, **{"method": "me+gd", "train.lr": lr, "train.lora": {"r": 4}, "seed": seed})
+    models = [
+        scored(0.123456, **{"method": "me+gd", "train.lr": lr, "train.lora": {"r": 4}, "seed": seed})
         for lr in (1e-5, "5e-5")
         for seed in (0, 1)
     ]
-    found = sweep_table(entries, [])
+    found = sweep_table(models, [])
     assert SweepTable.model_validate_json(json.dumps(found.model_dump(), allow_nan=False)) == found
     assert max(map(len, printed(found).splitlines())) <= 80
 
