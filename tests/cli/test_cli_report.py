@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from support.reports import write_example_run, write_evaluation
+from support.reports import write_evaluation, write_example_run
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 

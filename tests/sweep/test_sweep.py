@@ -21,11 +21,10 @@ from support.sweeps import Spec, read_log, read_results, started_runs
 def test_folders_and_log(complete: tuple[Path, SweepResult, Told]) -> None:
     out, swept, reporter = complete
     assert {path.name for path in out.iterdir()} == {"runs", "targets", "baselines", "runs.jsonl", "table.json"}
-    assert started_runs(reporter) == [
-        f"method={method} seed={seed}" for method in ("me+gd", "ga+gd") for seed in (0, 1)
-    ]
+    grid = [{"method": method, "seed": seed} for method in ("me+gd", "ga+gd") for seed in (0, 1)]
+    assert started_runs(reporter) == [f"method={each['method']} seed={each['seed']}" for each in grid]
     log = read_log(out)
-    assert [line["grid"] for line in log] == combinations
+    assert [line["grid"] for line in log] == grid
     for line in log:
         folder = out / line["folder"]
         assert folder.name == f"{line['grid']['method']}-{line['key'][:12]}"

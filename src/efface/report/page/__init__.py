@@ -1,1 +1,1 @@
-"""One page that shows runs: read from their folders, and written as HTML, Markdown, CSV or LaTeX. No torch."""
+"""The report on runs: loads their folders and writes one HTML page, or Markdown, CSV or LaTeX tables. No torch."""
