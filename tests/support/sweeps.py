@@ -7,8 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from efface.artifacts import Results
+from efface.artifacts import METRICS, Metric, Partial, Results, Scores, SetScores
 from efface.sweep.spec import SweepSpec
+from efface.sweep.table import ScoredModel
 from support.runs import Told
 
 Spec = Callable[..., SweepSpec]
@@ -48,3 +49,18 @@ def read_log(out: Path) -> list[dict[str, Any]]:
 def read_results(folder: Path) -> Results:
     """The results of a run."""
     return Results.model_validate_json((folder / "results.json").read_bytes())
+
+
+def scores(value: float | None, *, partial: float = 0.5, metrics: tuple[Metric, ...] = ("rouge",)) -> Scores:
+    """Scores whose aggregates are `value`, and whose partial aggregates are `partial`."""
+    aggregates = {"model_utility": value, "model_utility_retain": value, "forget_efficacy": value}
+    below = dict.fromkeys(aggregates, partial)
+    sets = {"forget": SetScores(n=3, **dict.fromkeys(METRICS, value))}
+    return Scores(
+        **aggregates, partial=Partial(**below, metrics=list(metrics)), missing={}, embedder=None, judge=None, sets=sets
+    )
+
+
+def scored(value: float | None = 0.5, group: str = "g", *, error: str | None = None, **values: Any) -> ScoredModel:
+    """A run of the grid with these values, or a failed one."""
+    return ScoredModel(group, "paper", values, None if error else scores(value), error)

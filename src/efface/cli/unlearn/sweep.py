@@ -82,8 +82,8 @@ def _sweep(spec: SweepSpec, out: Path, data_dir: Path | None, *, as_json: bool) 
 
     from efface.folders import SweepPaths
     from efface.progress.console import ConsoleReporter
+    from efface.sweep.print_table import print_sweep_table
     from efface.sweep.sweep import sweep as make
-    from efface.sweep.table import print_sweep_table
 
     with ConsoleReporter(Console(stderr=as_json)) as reporter:
         made = make(spec, out, data_dir=data_dir, reporter=reporter)
