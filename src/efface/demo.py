@@ -23,7 +23,8 @@ from efface.evaluation.record_files import read_record_sets
 from efface.folders import RunPaths
 from efface.progress.console import ConsoleReporter
 from efface.progress.quiet_libraries import quiet_libraries
-from efface.report.results import print_answers, print_results
+from efface.report.terminal.answers import print_answers
+from efface.report.terminal.results import print_results
 from efface.run.pipeline import run
 from efface.schema import Item
 

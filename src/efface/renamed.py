@@ -67,6 +67,31 @@ def current_settings(settings: Mapping[str, Any], prefix: str = "") -> dict[str,
     return renamed
 
 
+def original_settings(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The inverse of `current_settings`: settings under the names that they had first, as in the keys of sweeps.
+
+    Args:
+        settings: Nested settings under their current names.
+        prefix: Dotted key of the group that `settings` are, with a dot at the end; empty for a whole file.
+
+    Returns:
+        A copy in which every key and value of the tables above has its first name; the order stays.
+
+    """
+    first_keys = {new: old for old, new in SETTINGS.items()}
+    first_values = {(key, new): old for (key, old), new in SETTING_VALUES.items()}
+    renamed: dict[str, Any] = {}
+    for name, value in settings.items():
+        key = prefix + name
+        original = value
+        if isinstance(value, Mapping):
+            original = original_settings(value, f"{key}.")
+        elif isinstance(value, str):
+            original = first_values.get((key, value), value)
+        renamed[first_keys.get(key, key).removeprefix(prefix)] = original
+    return renamed
+
+
 def renamed_to(key: str, value: object = None) -> str | None:
     """What a setting that a user typed is called now.
 

@@ -1,9 +1,7 @@
-"""Two small models that answer the same questions, and the folder of a run that left the second."""
+"""Two small models that answer the same questions, and the folder of a run that saved the second."""
 
 from __future__ import annotations
 
-import copy
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,21 +9,18 @@ from typing import Any
 import pytest
 import torch
 
-from efface.artifacts import Manifest, Record
+from efface.artifacts import Record
 from efface.chat.session import Chat
 from efface.chat.suggestions import SuggestedQuestion
-from efface.config.commands import RunConfig
-from efface.models.folder import model_sha256
-from efface.run.folder import RunFolder
 from efface.schema import Prompt, Turn
 from efface.text.formatter import PromptFormatter, TextConfig
+from support.unlearned import GOLDEN, changed_copy, load_golden, write_unlearned_run
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "model"
 HISTORY = (Turn(role="user", content="Hello."), Turn(role="assistant", content="Hello!"))
-PRESETS = (
+SUGGESTIONS = (
     SuggestedQuestion("forget", Prompt("Who wrote it?"), "Ada did."),
     SuggestedQuestion("retain", Prompt("Where is Turku?", HISTORY), "In Finland."),
-    SuggestedQuestion("beyond", Prompt("Once upon a", passage=True), None),
+    SuggestedQuestion("general", Prompt("Once upon a", passage=True), None),
 )
 TEMPLATE = (
     "{% for m in messages %}{{ m.role + ': ' + m.content + '\n' }}{% endfor %}"
@@ -40,74 +35,40 @@ def one_thread() -> None:
 
 @pytest.fixture(scope="session")
 def model() -> Any:
-    from transformers import AutoModelForCausalLM
-
-    return AutoModelForCausalLM.from_pretrained(GOLDEN, dtype=torch.float32).eval()
+    return load_golden()
 
 
 @pytest.fixture(scope="session")
-def other(model: Any) -> Any:
-    """A model that says something else."""
-    changed = copy.deepcopy(model)
-    generator = torch.Generator().manual_seed(1)
-    for parameter in changed.parameters():
-        parameter.data += 0.1 * torch.randn(parameter.shape, generator=generator)
-    return changed
+def changed(model: Any) -> Any:
+    return changed_copy(model)
 
 
 @pytest.fixture
-def formatter(model: Any) -> PromptFormatter:
+def formatter() -> PromptFormatter:
     from transformers import AutoTokenizer
 
     return PromptFormatter(AutoTokenizer.from_pretrained(GOLDEN), TextConfig(format="plain"), limit=512)
 
 
 @pytest.fixture
-def talking(model: Any, other: Any) -> Chat:
-    """In a chat template, with three presets."""
+def chat(model: Any, changed: Any) -> Chat:
+    """With a chat template and three suggested questions."""
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(GOLDEN)
     tokenizer.chat_template = TEMPLATE
     formatter = PromptFormatter(tokenizer, TextConfig(), limit=512)
-    return Chat({"before": model, "after": other}, formatter, PRESETS, keeps_turns=True)
+    return Chat({"before": model, "after": changed}, formatter, SUGGESTIONS, multi_turn=True)
 
 
 @pytest.fixture
-def run_folder(tmp_path: Path, other: Any) -> Path:
-    """Of a run that was stopped once it had left a model."""
-    config = RunConfig.model_validate(
-        {
-            "method": "me+gd",
-            "model": str(GOLDEN),
-            "data": {"source": "synthetic-authors", "authors": 3, "forget_authors": 1, "retain_evaluation": 3},
-            "text": {"format": "plain"},
-            "evaluate": {"max_new_tokens": 5},
-        }
-    )
-    manifest = Manifest(
-        efface="0",
-        commit=None,
-        command=[],
-        seed=0,
-        device="cpu",
-        precision="float32",
-        versions={},
-        data={},
-        model=str(GOLDEN),
-        model_sha256=model_sha256(GOLDEN),
-        started="2026-01-01T00:00:00+00:00",
-    )
-    folder = RunFolder(tmp_path / "run")
-    folder.start(config, manifest)
-    shutil.copytree(GOLDEN, folder.model)
-    other.save_pretrained(folder.model)
-    return folder.root
+def run_folder(tmp_path: Path, changed: Any) -> Path:
+    return write_unlearned_run(tmp_path / "run", changed)
 
 
 @pytest.fixture
 def record() -> Callable[[str, int], Record]:
-    """What a model said to a question of a set."""
+    """Make a record of a set."""
 
     def make(name: str, number: int) -> Record:
         return Record(

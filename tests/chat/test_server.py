@@ -37,13 +37,13 @@ def serving(chat, host="127.0.0.1"):
 
 
 @pytest.fixture
-def server(talking):
-    with serving(talking) as server:
+def server(chat):
+    with serving(chat) as server:
         yield server
 
 
 def call(server, path=None, *, body=None, headers=(), token=None):
-    """Status, headers and content of a page's file, or of what is posted."""
+    """Status, headers and content of a GET request, or with a body of a POST request."""
     connection = http.client.HTTPConnection("127.0.0.1", server.server_address[1], timeout=20)
     content = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
     method = "GET" if body is None else "POST"
@@ -55,37 +55,37 @@ def call(server, path=None, *, body=None, headers=(), token=None):
 
 
 def ask(server, body, headers=JSON):
-    return call(server, "ask", body=body, headers=headers)
+    return call(server, "answer", body=body, headers=headers)
 
 
 def lines(content):
     return [json.loads(line) for line in content.splitlines()]
 
 
-class Talker:
-    """Stands for two models that say the same thing over and over."""
+class FakeChat:
+    """Replaces two models; repeats the same text."""
 
-    keeps_turns, presets = True, ()
+    multi_turn, suggestions = True, ()
 
     def __init__(self, text, count=10**6):
-        self.text, self.count, self.told, self.ended = text, count, 0, threading.Event()
+        self.text, self.count, self.sent, self.ended = text, count, 0, threading.Event()
 
-    def ask(self, _):
+    def answer(self, _):
         choice = TokenChoice(self.text, 0.5)
         try:
             for number in range(self.count):
-                self.told += 1
+                self.sent += 1
                 time.sleep(0.01)
                 last = number == self.count - 1
                 yield "before", TokenStep(self.text, choice, (choice,), 0.25, self.text if last else None)
         finally:
             self.ended.set()
 
-    def wait(self):
+    def wait_until_idle(self):
         self.ended.wait(5)
 
 
-def test_the_page_asks_nobody_else_and_runs_no_text(server):
+def test_the_page_makes_no_other_requests_and_runs_no_text(server):
     for name, kind in (("", "text/html"), ("chat.js", "text/javascript"), ("style.css", "text/css")):
         status, headers, content = call(server, name)
         assert (status, headers.get_content_type()) == (200, kind)
@@ -96,34 +96,34 @@ def test_the_page_asks_nobody_else_and_runs_no_text(server):
         assert headers["X-Content-Type-Options"] == "nosniff"
         assert headers["Referrer-Policy"] == "no-referrer"
     script = resources.files("efface.chat").joinpath("page/chat.js").read_text(encoding="utf-8")
-    for way in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "Function(", "srcdoc"):
-        assert way not in script
+    for name in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "Function(", "srcdoc"):
+        assert name not in script
     page = resources.files("efface.chat").joinpath("page/index.html").read_text(encoding="utf-8")
     assert "<style" not in page
     assert " style=" not in page
     assert page.count("<script") == 1
 
 
-def test_what_the_page_is_told(server):
+def test_facts_of_the_run(server):
     status, headers, content = call(server, "run")
-    told = json.loads(content)
+    facts = json.loads(content)
     assert (status, headers.get_content_type()) == (200, "application/json")
-    assert {name: told[name] for name in FACTS} == FACTS
-    assert (told["keeps_turns"], told["most_new_tokens"]) == (True, 1024)
-    assert [each["group"] for each in told["presets"]] == ["forget", "retain", "beyond"]
-    assert told["presets"][1]["earlier"] == [
+    assert {name: facts[name] for name in FACTS} == FACTS
+    assert (facts["multi_turn"], facts["max_new_tokens_limit"]) == (True, 1024)
+    assert [each["group"] for each in facts["suggestions"]] == ["forget", "retain", "general"]
+    assert facts["suggestions"][1]["history"] == [
         {"role": "user", "content": "Hello."},
         {"role": "assistant", "content": "Hello!"},
     ]
-    assert told["presets"][2]["passage"]
+    assert facts["suggestions"][2]["passage"]
 
 
-def test_both_answers_come_token_by_token(server, talking):
+def test_answers_are_streamed_token_by_token(server, chat):
     status, headers, content = ask(server, WHO)
     assert (status, headers.get_content_type()) == (200, "application/x-ndjson")
     found = lines(content)
     assert [line["side"] for line in found] == ["before", "after"] * 6
-    steps = [*talking.ask(ChatRequest.model_validate(WHO))]
+    steps = [*chat.answer(ChatRequest.model_validate(WHO))]
     assert [line["text"] for line in found] == [step.text for _, step in steps]
     assert [line.get("answer") for line in found] == [step.answer for _, step in steps]
     assert [line["entropy"] for line in found] == pytest.approx([step.entropy for _, step in steps], abs=1e-4)
@@ -131,17 +131,18 @@ def test_both_answers_come_token_by_token(server, talking):
     assert found[0]["likely"][0] == found[0]["chosen"]
 
 
-def test_presets_by_number(server):
-    whole = [line.get("answer") for line in lines(ask(server, {"preset": 0, "max_new_tokens": 6})[2])]
-    assert whole == [line.get("answer") for line in lines(ask(server, WHO)[2])]
-    [error] = lines(ask(server, {"preset": 3, "max_new_tokens": 6})[2])
-    assert error == {"error": "there is no preset question 3; there are 3"}
+def test_suggested_questions_by_index(server):
+    answers = [line.get("answer") for line in lines(ask(server, {"suggestion": 0, "max_new_tokens": 6})[2])]
+    assert answers == [line.get("answer") for line in lines(ask(server, WHO)[2])]
+    [line] = lines(ask(server, {"suggestion": 3, "max_new_tokens": 6})[2])
+    assert line.keys() == {"error"}
+    assert "no suggested question 3" in line["error"]
 
 
-def test_only_who_knows_the_address_may_ask(server):
+def test_requests_without_the_token_are_refused(server):
     for token in ("/", "x", "?", server.token[:-1], server.token + "a"):
         assert call(server, "", token=token)[0] == 404
-    status, _, content = call(server, "ask", body=WHO, headers=JSON, token="x")
+    status, _, content = call(server, "answer", body=WHO, headers=JSON, token="x")
     assert (status, b"entropy" in content) == (404, False)
     assert call(server, "other")[0] == 404
     assert call(server, "../chat.js")[0] == 404
@@ -149,23 +150,23 @@ def test_only_who_knows_the_address_may_ask(server):
 
 
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example:80", "", "["])
-def test_a_name_that_somebody_else_owns_is_refused(server, host):
+def test_foreign_host_names_are_refused(server, host):
     for body in (None, WHO):
-        status, _, content = call(server, "ask" if body else "", body=body, headers={**JSON, "Host": host})
+        status, _, content = call(server, "answer" if body else "", body=body, headers={**JSON, "Host": host})
         assert status == 403
-        assert b"does not go by that name" in content
+        assert b"does not have that name" in content
 
 
 @pytest.mark.parametrize("host", ["localhost:99", "127.0.0.1", "[::1]:8300"])
-def test_this_machine_through_a_tunnel_is_not(server, host):
+def test_this_machine_through_a_tunnel_is_accepted(server, host):
     assert call(server, "", headers={"Host": host})[0] == 200
 
 
-def test_another_site_may_not_ask(server):
-    here = f"127.0.0.1:{server.server_address[1]}"
+def test_requests_from_other_sites_are_refused(server):
+    own = f"127.0.0.1:{server.server_address[1]}"
     for origin in ("http://evil.example", f"http://localhost:{server.server_address[1]}", "null"):
         assert ask(server, WHO, {**JSON, "Origin": origin})[0] == 403
-    assert ask(server, WHO, {**JSON, "Origin": f"http://{here}"})[0] == 200
+    assert ask(server, WHO, {**JSON, "Origin": f"http://{own}"})[0] == 200
     assert ask(server, WHO, {"Content-Type": "text/plain"})[0] == 415
 
 
@@ -173,24 +174,24 @@ def test_another_site_may_not_ask(server):
     ("body", "status", "sentence"),
     [
         (b"{", 400, b"JSON"),
-        ({"max_new_tokens": 5}, 400, b"there is no question"),
+        ({"max_new_tokens": 5}, 400, b"the request has no question"),
         ({"question": "a", "max_new_tokens": 10**9}, 400, b"max_new_tokens: "),
         ({"question": "a" * 9000, "max_new_tokens": 5}, 400, b"question: "),
     ],
 )
-def test_questions_are_bounded(server, body, status, sentence):
+def test_requests_are_validated(server, body, status, sentence):
     found, _, content = ask(server, body)
     assert found == status
     assert sentence in content
 
 
-def test_a_long_conversation_is_not_even_read(server):
+def test_the_body_of_a_long_conversation_is_not_read(server):
     assert ask(server, b"{}", {**JSON, "Content-Length": str(1 << 21)})[0] == 413
     assert ask(server, b"{}", {**JSON, "Content-Length": "-1"})[0] == 413
 
 
-def test_hostile_words_are_no_markup_on_the_wire():
-    with serving(Talker(HOSTILE, count=2)) as server:
+def test_hostile_text_is_not_markup():
+    with serving(FakeChat(HOSTILE, count=2)) as server:
         _, _, content = ask(server, WHO)
     assert b"<" not in content
     assert content.isascii()
@@ -199,10 +200,10 @@ def test_hostile_words_are_no_markup_on_the_wire():
     assert {found[0]["text"], found[1]["answer"], found[0]["chosen"][0]} == {HOSTILE}
 
 
-def leave(server):
-    """Ask, wait for the first words, and go."""
+def disconnect(server):
+    """Ask, wait for the first token, and disconnect."""
     body = json.dumps(WHO).encode()
-    head = f"POST /{server.token}/ask HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    head = f"POST /{server.token}/answer HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     with socket.create_connection(server.server_address[:2], timeout=20) as connection:
         connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
         content = b""
@@ -210,43 +211,43 @@ def leave(server):
             content += connection.recv(1000)
 
 
-def test_an_answer_ends_when_nobody_reads_it():
-    talker = Talker("word ")
-    with serving(talker) as server:
-        leave(server)
-        assert talker.ended.wait(5)
-        assert talker.told < 1000
+def test_an_answer_stops_after_a_disconnect():
+    fake = FakeChat("word ")
+    with serving(fake) as server:
+        disconnect(server)
+        assert fake.ended.wait(5)
+        assert fake.sent < 1000
 
 
-def test_who_comes_after_one_that_left_is_answered(server):
-    leave(server)
+def test_the_next_request_after_a_disconnect_is_answered(server):
+    disconnect(server)
     assert len(lines(ask(server, WHO)[2])) == 12
 
 
-def cut_short(server):
+def ask_until_cut_off(server):
     with suppress(http.client.HTTPException, OSError):
         ask(server, WHO)
 
 
-def test_ctrl_c_ends_an_answer(monkeypatch):
-    talker = Talker("word ")
-    server = ChatServer(talker, FACTS, host="127.0.0.1", port=0)
+def test_ctrl_c_stops_an_answer(monkeypatch):
+    fake = FakeChat("word ")
+    server = ChatServer(fake, FACTS, host="127.0.0.1", port=0)
     real = server.serve_forever
 
     def interrupted():
         threading.Thread(target=real, kwargs={"poll_interval": 0.01}, daemon=True).start()
-        threading.Thread(target=cut_short, args=(server,), daemon=True).start()
-        while not talker.told:
+        threading.Thread(target=ask_until_cut_off, args=(server,), daemon=True).start()
+        while not fake.sent:
             time.sleep(0.01)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(server, "serve_forever", interrupted)
     serve(server)
-    assert talker.ended.is_set()
+    assert fake.ended.is_set()
     server.shutdown()
 
 
-def test_a_port_that_is_taken(server, talking):
+def test_a_port_in_use(server, chat):
     with pytest.raises(EffaceError, match=r"cannot listen on 127\.0\.0\.1, port \d+: .*choose another --port"):
-        ChatServer(talking, FACTS, host="127.0.0.1", port=server.server_address[1])
+        ChatServer(chat, FACTS, host="127.0.0.1", port=server.server_address[1])
     assert server.url == f"http://127.0.0.1:{server.server_address[1]}/{server.token}/"

@@ -1,4 +1,4 @@
-"""Folders of runs as efface leaves them, made by hand: no model is needed."""
+"""Folders of runs as efface writes them, made without a model."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ MANIFEST = Manifest(
 
 
 def record(set_name: str, number: int, output: str, *, label: str | None = None) -> Record:
-    """Whose right answer is 'Author N was born in Town N.'; the judge agrees where the output says that."""
-    answer = f"Author {number} was born in Town {number}."
-    right = output == answer
+    """A record with the reference answer 'Author N was born in Town N.'; the judge accepts exactly that output."""
+    answer = correct(number)
+    is_correct = output == answer
     return Record(
         set=set_name,
         id=f"{set_name}/{number:03d}",
@@ -37,45 +37,46 @@ def record(set_name: str, number: int, output: str, *, label: str | None = None)
         answer=answer,
         output=output,
         output_token_ids=list(range(5 + number % 7)),
-        answer_logprobs=[-0.1 if right else -4.0] * 6,
-        paraphrased_logprobs=[-0.2 if right else -4.0] * 6,
+        answer_logprobs=[-0.1 if is_correct else -4.0] * 6,
+        paraphrased_logprobs=[-0.2 if is_correct else -4.0] * 6,
         perturbed_logprobs=[[-3.0] * 6] * 3,
         embedding_target=answer,
         embedder="minilm",
-        cosine_answer=1.0 if right else 0.2,
-        cosine_before=1.0 if right else 0.2,
+        cosine_answer=1.0 if is_correct else 0.2,
+        cosine_before=1.0 if is_correct else 0.2,
         entailment_target=answer,
         entailment_premise="output",
         judge="key-facts",
-        entailment_label=label or ("entailment" if right else "neutral"),
+        entailment_label=label or ("entailment" if is_correct else "neutral"),
     )
 
 
-def known(number: int) -> str:
-    """The right answer."""
+def correct(number: int) -> str:
+    """The reference answer."""
     return f"Author {number} was born in Town {number}."
 
 
-def unknown(number: int) -> str:
-    """An answer that shares a few words with the right one."""
+def wrong(number: int) -> str:
+    """An answer that shares a few words with the reference answer."""
     return f"Author {number} never told anybody, which is a pity for their many readers."
 
 
-Says = Callable[[int], str]
+Answer = Callable[[int], str]
+"""Number of a question -> a model's answer."""
 
 
-def records(**sets: tuple[int, Says]) -> dict[str, list[Record]]:
-    """Set name (`forgotten_1` for `forgotten-1`) -> its records: the number of questions, and what is said to each."""
+def records(**sets: tuple[int, Answer]) -> dict[str, list[Record]]:
+    """Set name (`forgotten_1` for `forgotten-1`) -> records, from how many questions it has and the answer to each."""
     named = {name.replace("forgotten_", "forgotten-"): each for name, each in sets.items()}
     return {
-        name: [record(name, number, says(number)) for number in range(1, count + 1)]
-        for name, (count, says) in named.items()
+        name: [record(name, number, answer(number)) for number in range(1, count + 1)]
+        for name, (count, answer) in named.items()
     }
 
 
-def write_stage(folder: Path, found: Mapping[str, Sequence[Record]]) -> None:
+def write_stage(folder: Path, sets: Mapping[str, Sequence[Record]]) -> None:
     """Write records/STAGE as a run does."""
-    for name, rows in found.items():
+    for name, rows in sets.items():
         write_records(folder / f"{name}.jsonl", rows)
 
 
@@ -90,7 +91,7 @@ def write_steps(folder: Path, count: int, steps: int | None = None) -> None:
 
 
 def start_run(folder: Path, *, method: str | None = "me+gd", continual: bool = False) -> None:
-    """What a run leaves first: settings and manifest."""
+    """The first files of a run: settings and manifest."""
     folder.mkdir(parents=True, exist_ok=True)
     settings = "definition: closer-look\nseed: 3\n" + (f"method: {method}\n" if method else "")
     (folder / "config.yaml").write_text(settings + ("continual:\n  requests: [1, 2]\n" if continual else ""))
@@ -124,43 +125,43 @@ def write_run(
     return folder
 
 
-def usual_run(folder: Path) -> Path:
-    """Of 10 questions to forget 2 leak, of 20 to keep 3 are broken, and there are two epochs."""
-    before = records(forget=(10, known), retain=(20, known))
+def write_example_run(folder: Path) -> Path:
+    """A run with two epochs; 2 of 10 questions of the forget set leak, 3 of 20 of the retain set are broken."""
+    before = records(forget=(10, correct), retain=(20, correct))
     after = records(
-        forget=(10, lambda number: known(number) if number <= 2 else unknown(number)),
-        retain=(20, lambda number: unknown(number) if number <= 3 else known(number)),
+        forget=(10, lambda number: correct(number) if number <= 2 else wrong(number)),
+        retain=(20, lambda number: wrong(number) if number <= 3 else correct(number)),
     )
     return write_run(folder, before, after, epochs=[before, after])
 
 
 def write_queue(folder: Path) -> Path:
-    """Two requests of four questions each, and what is kept."""
+    """A queue of two requests of four questions each, with a retain set."""
     start_run(folder, continual=True)
-    first = records(retain=(6, known), forgotten_1=(4, known), forgotten_2=(4, known))
+    first = records(retain=(6, correct), forgotten_1=(4, correct), forgotten_2=(4, correct))
     write_stage(folder / "records" / "before", first)
     results = []
     for number, sets in enumerate(
         (
-            {"retain": (6, known), "forget": (4, unknown)},
-            {"retain": (6, known), "forget": (4, unknown), "forgotten_1": (4, known)},
+            {"retain": (6, correct), "forget": (4, wrong)},
+            {"retain": (6, correct), "forget": (4, wrong), "forgotten_1": (4, correct)},
         ),
         1,
     ):
-        here = folder / "requests" / f"{number:02d}"
-        before = records(**{name: (count, known) for name, (count, _) in sets.items()})
-        write_run(here, before, records(**sets))
-        results.append(Results.model_validate_json((here / "results.json").read_bytes()))
-    whole = continual_results(results, first, ["first <b>", "second"], "closer-look")
-    (folder / "results.json").write_text(json.dumps(whole.to_json()))
+        request = folder / "requests" / f"{number:02d}"
+        before = records(**{name: (count, correct) for name, (count, _) in sets.items()})
+        write_run(request, before, records(**sets))
+        results.append(Results.model_validate_json((request / "results.json").read_bytes()))
+    joined = continual_results(results, first, ["first <b>", "second"], "closer-look")
+    (folder / "results.json").write_text(json.dumps(joined.to_json()))
     return folder
 
 
 def write_evaluation(folder: Path) -> Path:
-    """Scores of one model, as `efface evaluate` leaves them."""
+    """Scores of one model, as `efface evaluate` writes them."""
     start_run(folder, method=None)
-    found = records(forget=(10, unknown), retain=(20, known))
-    write_stage(folder / "records", found)
-    scores = score_records(found, "closer-look")
+    sets = records(forget=(10, wrong), retain=(20, correct))
+    write_stage(folder / "records", sets)
+    scores = score_records(sets, "closer-look")
     (folder / "scores.json").write_text(json.dumps({"schema": 1, "definition": "closer-look", **scores.model_dump()}))
     return folder

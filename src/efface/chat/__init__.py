@@ -1,1 +1,1 @@
-"""A finished run -> a chat that shows the answers before and after unlearning side by side."""
+"""`efface chat`: ask the model before unlearning and the model after it the same questions."""

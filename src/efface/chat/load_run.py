@@ -1,4 +1,4 @@
-"""The two models of a run's folder: where they lie and how they are asked."""
+"""Load from a run's folder what a conversation with its two models needs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from efface.text.formatter import TextConfig
 
 
 class RunSettings(BaseModel):
-    """What of a run's config.yaml a conversation needs; plug-ins in it are not imported."""
+    """The settings in a run's config.yaml that a conversation needs; plug-ins in it are not imported."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -29,55 +29,68 @@ class RunSettings(BaseModel):
     evaluate: EvaluateConfig = EvaluateConfig()
     continual: dict[str, Any] | None = None
 
-    _short_data = field_validator("data", mode="before")(expand_data)
+    _expand_data = field_validator("data", mode="before")(expand_data)
 
 
 @dataclass(frozen=True)
 class UnlearnedRun:
-    """A run, or a queue of requests, that left a model."""
+    """A run, or a queue of requests, that saved an unlearned model."""
 
     settings: RunSettings
-    """Of the run; of a queue, with the data of the last request that left a model."""
-    sha256: str
-    """Of the model before unlearning."""
-    after: Path
-    """The folder of the unlearned model."""
-    records: Path
-    """The folder of what the model before unlearning said; need not be there."""
+    """Of the run; of a queue, with the data of the last request that saved a model."""
+    before_sha256: str
+    """Hash of the model before unlearning."""
+    after_model: Path
+    """Folder of the unlearned model."""
+    before_records: Path
+    """Folder of the records before unlearning; need not exist."""
     request: int | None
-    """Of a queue: the last request that left a model, counted from 1."""
+    """Number from 1 of the last request that saved a model; None for a single run."""
 
 
 def load_unlearned_run(folder: Path) -> UnlearnedRun:
-    """What lies in `folder`. Raises `EffaceError` for a folder that is no run, damaged or without a model."""
+    """Load a folder of `efface run`, also one of an earlier version.
+
+    Args:
+        folder: The folder of a run or of a queue of requests.
+
+    Returns:
+        Where the models are and how the run evaluated them.
+
+    Raises:
+        EffaceError: The folder is not an unlearning run, is damaged, or has no unlearned model.
+
+    """
     root = RunFolder(folder)
-    settings = _settings(root)
+    settings = _read_settings(root)
     last, request = root, None
     if settings.continual is not None:
         last, request = _last_request(root)
-        settings = settings.model_copy(update={"data": _settings(last).data})
+        settings = settings.model_copy(update={"data": _read_settings(last).data})
     if not last.model.is_dir():
-        raise EffaceError(f"the run in {folder} has no unlearned model yet; go on with it by --resume, then chat")
+        raise EffaceError(f"the run in {folder} has no unlearned model yet; continue it with --resume, then chat")
     manifest = root.read_manifest()
     if manifest is None:
-        raise EffaceError(f"{folder} has no manifest.json, which says what the model before was; copy the run whole")
+        raise EffaceError(
+            f"{folder} has no manifest.json, which identifies the model before unlearning; copy the whole run"
+        )
     return UnlearnedRun(
         settings=settings,
-        sha256=manifest.model_sha256,
-        after=last.model,
-        records=last.records("before"),
+        before_sha256=manifest.model_sha256,
+        after_model=last.model,
+        before_records=last.records("before"),
         request=request,
     )
 
 
-def _settings(root: RunFolder) -> RunSettings:
+def _read_settings(root: RunFolder) -> RunSettings:
     if not root.config.is_file():
-        raise EffaceError(f"{root.root} holds no run (no config.yaml); give the folder that efface run made as --out")
+        raise EffaceError(f"{root.root} has no config.yaml, so it is not a run; give the --out folder of efface run")
     values = read_saved_settings(root.config)
     if "method" not in values:
         raise EffaceError(
-            f"{root.root} holds no unlearning (no method in its config.yaml), and so no model before and after; give "
-            "the folder of efface run"
+            f"{root.config} has no method, so there is no model before and after unlearning; give the folder of efface "
+            "run"
         )
     try:
         return validate_config(RunSettings, values)
@@ -86,8 +99,8 @@ def _settings(root: RunFolder) -> RunSettings:
 
 
 def _last_request(root: RunFolder) -> tuple[RunFolder, int]:
-    """The last request of a queue that left a model, and its number."""
+    """The folder and the number of the last request of a queue that saved a model."""
     for request in reversed(QueuePaths(root.root).requests()):
         if request.model.is_dir():
             return RunFolder(request.root), int(request.root.name)
-    raise EffaceError(f"the queue in {root.root} has no unlearned model yet; go on with it by --resume, then chat")
+    raise EffaceError(f"the queue in {root.root} has no unlearned model yet; continue it with --resume, then chat")

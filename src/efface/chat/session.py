@@ -1,9 +1,9 @@
-"""The model before unlearning and the one after it, side by side."""
+"""The model before unlearning and the one after it, which answer the same questions."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from efface.chat.load_run import UnlearnedRun
-from efface.chat.messages import MOST_NEW_TOKENS, SIDES, ChatRequest, Side, prompt_for
+from efface.chat.messages import MAX_NEW_TOKENS, SIDES, ChatRequest, Side, build_prompt
 from efface.chat.stream import TokenStep, stream_answer
 from efface.chat.suggestions import SuggestedQuestion
 from efface.errors import EffaceError
@@ -24,8 +24,8 @@ from efface.packing.forward import position_limit, vocabulary_size
 from efface.progress.reporter import Reporter
 from efface.text.formatter import PromptFormatter
 
-_PATIENCE = 5.0
-"""Seconds until an answer that is being written must have ended, as it does when whoever asked has left."""
+_LOCK_TIMEOUT = 5.0
+"""Seconds to wait for the answer in progress, which ends soon after its reader disconnects."""
 
 
 class Chat:
@@ -33,31 +33,49 @@ class Chat:
 
     def __init__(
         self,
-        models: dict[Side, Any],
+        models: Mapping[Side, Any],
         formatter: PromptFormatter,
-        presets: Sequence[SuggestedQuestion],
+        suggestions: Sequence[SuggestedQuestion],
         *,
-        keeps_turns: bool,
+        multi_turn: bool,
     ) -> None:
-        self.presets, self.keeps_turns = tuple(presets), keeps_turns
-        self._models, self._formatter = models, formatter
-        self._answering = threading.Lock()
+        """Wrap two loaded models.
 
-    def ask(self, asked: ChatRequest) -> Generator[tuple[Side, TokenStep], None, None]:
-        """Both answers, in turn a token each; close the iterator to stop them.
+        Args:
+            models: Both models in evaluation mode.
+            formatter: Encodes prompts for both.
+            suggestions: The suggested questions.
+            multi_turn: Whether prompts include the earlier turns of a conversation.
 
-        Raises `EffaceError` for a question that does not fit, a model that breaks, and while another is answered.
         """
-        prompts = {side: self._ids(side, asked) for side in SIDES}
-        with self._alone():
+        self.suggestions, self.multi_turn = tuple(suggestions), multi_turn
+        self._models, self._formatter = models, formatter
+        self._lock = threading.Lock()
+
+    def answer(self, request: ChatRequest) -> Generator[tuple[Side, TokenStep], None, None]:
+        """Answer a question with both models.
+
+        Args:
+            request: The question.
+
+        Yields:
+            One token of each model alternately, until both answers are complete. Close the generator to stop them.
+
+        Raises:
+            EffaceError: The question does not fit, a model generates numbers that are not finite, memory runs out, or
+                another question is being answered.
+
+        """
+        prompts = {side: self._encode(side, request) for side in SIDES}
+        with self._exclusive():
             answers = {
                 side: stream_answer(
                     self._models[side],
                     self._formatter,
                     prompts[side],
-                    max_new_tokens=min(asked.max_new_tokens, self._room(prompts[side])),
-                    temperature=asked.temperature,
-                    seed=asked.seed,
+                    max_new_tokens=min(request.max_new_tokens, self._free_positions(prompts[side])),
+                    temperature=request.temperature,
+                    seed=request.seed,
                 )
                 for side in SIDES
             }
@@ -68,70 +86,89 @@ class Chat:
                         del answers[side]
                     yield side, step
 
-    def wait(self) -> None:
-        """Until no question is being answered, but not for long."""
-        if self._answering.acquire(timeout=_PATIENCE):
-            self._answering.release()
+    def wait_until_idle(self) -> None:
+        """Wait until no question is being answered, at most a few seconds."""
+        if self._lock.acquire(timeout=_LOCK_TIMEOUT):
+            self._lock.release()
 
-    def _ids(self, side: Side, asked: ChatRequest) -> list[int]:
-        prompt = prompt_for(side, asked, self.presets, keeps_turns=self.keeps_turns)
+    def _encode(self, side: Side, request: ChatRequest) -> list[int]:
+        prompt = build_prompt(side, request, self.suggestions, multi_turn=self.multi_turn)
         [ids] = self._formatter.encode_prompts([prompt])
-        if self._room(ids) < 1:
+        if self._free_positions(ids) < 1:
             raise EffaceError(
-                f"question and conversation take {len(ids):,} tokens, and the models read {self._formatter.limit:,}; "
-                "start a new conversation or ask less"
+                f"the conversation has {len(ids):,} tokens, and the models read {self._formatter.limit:,}; start a new "
+                "conversation or ask a shorter question"
             )
         return ids
 
-    def _room(self, ids: Sequence[int]) -> int:
-        """How many tokens may follow."""
+    def _free_positions(self, ids: Sequence[int]) -> int:
+        """How many tokens may follow the prompt."""
         limit = self._formatter.limit
-        return MOST_NEW_TOKENS if limit is None else limit - len(ids)
+        return MAX_NEW_TOKENS if limit is None else limit - len(ids)
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
-        if not self._answering.acquire(timeout=_PATIENCE):
-            raise EffaceError("another question is being answered; stop that or wait for its end")
+    def _exclusive(self) -> Iterator[None]:
+        if not self._lock.acquire(timeout=_LOCK_TIMEOUT):
+            raise EffaceError("another question is being answered; stop it or wait until it is complete")
         try:
             yield
         except torch.OutOfMemoryError as error:
             raise EffaceError(
-                "the GPU's memory does not hold this conversation beside both models; start a new one, or use "
+                "the GPU has too little memory for this conversation and both models; start a new conversation, or use "
                 "--device cpu"
             ) from error
         finally:
-            self._answering.release()
+            self._lock.release()
 
 
 def open_chat(
-    run: UnlearnedRun, presets: Sequence[SuggestedQuestion], *, before: str | None, device: Device, reporter: Reporter
+    run: UnlearnedRun,
+    suggestions: Sequence[SuggestedQuestion],
+    *,
+    before: str | None,
+    device: Device,
+    reporter: Reporter,
 ) -> Chat:
-    """Load both models as the run evaluated them. `before`: where the first one lies, if not where the run found it.
+    """Load both models as the run evaluated them.
 
-    Raises `EffaceError` for a model that does not load, and a first one that is not that of the run.
+    Args:
+        run: The run.
+        suggestions: The suggested questions.
+        before: Folder or hub name of the model before unlearning; None for the one in the run's settings.
+        device: Where both models compute.
+        reporter: Is notified of each model that is loaded.
+
+    Returns:
+        The two models.
+
+    Raises:
+        EffaceError: A model cannot be loaded, or `before` is not the model that the run started from.
+
     """
-    name, on = before or run.settings.model, device_for(device)
-    source = _source(name, run)
+    name, target = before or run.settings.model, device_for(device)
+    source = _verified_source(name, run)
     reporter.on_stage(f"loading the model before: {name}")
-    dtype = evaluation_dtype(source, on, run.settings.evaluate.precision)
-    first = load_model(source, dtype=dtype, device=on)
-    reporter.on_stage(f"loading the model after: {run.after}")
-    models: dict[Side, Any] = {"before": first, "after": load_model(run.after, dtype=dtype, device=on)}
-    text = run.settings.text.model_copy(update={"max_length": None})  # which is about what is trained on
+    dtype = evaluation_dtype(source, target, run.settings.evaluate.precision)
+    first = load_model(source, dtype=dtype, device=target)
+    reporter.on_stage(f"loading the model after: {run.after_model}")
+    models: dict[Side, Any] = {"before": first, "after": load_model(run.after_model, dtype=dtype, device=target)}
+    text = run.settings.text.model_copy(update={"max_length": None})  # a limit of training sequences only
     formatter = PromptFormatter(
         load_tokenizer(source), text, limit=position_limit(first), vocabulary=vocabulary_size(first)
     )
-    formatter.encode_prompts([each.prompt for each in presets[:1]])  # a model without a chat template is refused here
-    return Chat(models, formatter, presets, keeps_turns=text.format == "chat")
+    formatter.encode_prompts([each.prompt for each in suggestions[:1]])  # fails early without a chat template
+    return Chat(models, formatter, suggestions, multi_turn=text.format == "chat")
 
 
-def _source(name: str, run: UnlearnedRun) -> Path:
+def _verified_source(name: str, run: UnlearnedRun) -> Path:
+    """The folder of the model before unlearning, after a check of its hash."""
     try:
         source = model_folder(name)
     except EffaceError as error:
-        raise EffaceError(f"the model before unlearning: {error} (--before says where it lies now)") from error
-    if model_sha256(source) != run.sha256:
+        raise EffaceError(f"the model before unlearning: {error}, or give where it is now as --before MODEL") from error
+    if model_sha256(source) != run.before_sha256:
         raise EffaceError(
-            f"model {name} is not the one that the run started from, its hash differs; give that one as --before MODEL"
+            f"model {name} is not the model that the run started from, its hash differs; give that model as --before "
+            "MODEL"
         )
     return source

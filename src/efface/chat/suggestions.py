@@ -1,11 +1,11 @@
-"""Questions to begin with: what was to be forgotten, what was to be kept, and what lies beyond both. No torch."""
+"""Suggested questions: from the forget set, from the retain set, and about general knowledge. No torch."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Set
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
 from efface.data import load_task
 from efface.data.config import DataConfig
@@ -16,38 +16,49 @@ from efface.evaluation.record_files import read_record_sets
 from efface.schema import Prompt
 from efface.spacing import evenly_spaced
 
-Group = Literal["forget", "retain", "beyond"]
-_OF_EACH = 8
-_FACTS, _GENERIC = 5, 3
-_BEYOND = ("real_authors", "world_facts")
-T = TypeVar("T")
+Group = Literal["forget", "retain", "general"]
+_PER_GROUP = 8
+_PER_GENERAL_SET = 2
+_KNOWN_FACTS, _GENERIC_QUESTIONS = 5, 3
+_GENERAL_SETS = ("real_authors", "world_facts")
 
 
 @dataclass(frozen=True)
 class SuggestedQuestion:
-    """A question that is offered."""
+    """A question that the user can choose."""
 
     group: Group
     prompt: Prompt
     answer: str | None
-    """The right one, where it is known."""
+    """The reference answer, where there is one."""
 
 
 def suggested_questions(data: DataConfig, records: Path, data_dir: Path | None) -> tuple[SuggestedQuestion, ...]:
-    """A few questions of each group: from the data, or where that cannot be had, from the records in a folder."""
-    found: dict[str, list[SuggestedQuestion]] = {}
-    for name, each in [*_scored(data, data_dir), *_recorded(records)]:
-        found.setdefault(name, []).append(each)
-    groups: dict[Group, list[SuggestedQuestion]] = {"forget": [], "retain": [], "beyond": []}
-    for name, presets in found.items():
-        groups[_group(name)] += evenly_spaced(_once(presets), _OF_EACH if name not in _BEYOND else _OF_EACH // 4)
-    offered = [*evenly_spaced(groups["forget"], _OF_EACH), *evenly_spaced(groups["retain"], _OF_EACH)]
-    known = {each.prompt.question for presets in found.values() for each in presets}
-    return (*offered, *groups["beyond"], *_all_sources(known))
+    """Choose a few questions of each group.
+
+    Args:
+        data: The data settings of the run.
+        records: Folder of the run's records, which replace data that is no longer available; need not exist.
+        data_dir: Folder with benchmark data, or None for the default.
+
+    Returns:
+        Questions of the forget set, the retain set and about general knowledge, in this order; no question twice.
+
+    """
+    by_set: dict[str, list[SuggestedQuestion]] = {}
+    for name, each in [*_from_data(data, data_dir), *_from_records(records)]:
+        by_set.setdefault(name, []).append(each)
+    groups: dict[Group, list[SuggestedQuestion]] = {"forget": [], "retain": [], "general": []}
+    for name, questions in by_set.items():
+        count = _PER_GENERAL_SET if name in _GENERAL_SETS else _PER_GROUP
+        groups[_group(name)] += evenly_spaced(_unique(questions), count)
+    chosen = [*evenly_spaced(groups["forget"], _PER_GROUP), *evenly_spaced(groups["retain"], _PER_GROUP)]
+    in_run = {each.prompt.question for questions in by_set.values() for each in questions}
+    return (*chosen, *groups["general"], *_general_knowledge(in_run))
 
 
-def _scored(data: DataConfig, data_dir: Path | None) -> Iterable[tuple[str, SuggestedQuestion]]:
-    """Every question that the run scores, with its set's name; none where the data cannot be had any more."""
+def _from_data(data: DataConfig, data_dir: Path | None) -> Iterable[tuple[str, SuggestedQuestion]]:
+    """(set name, question) for every question that the run scores; nothing if the data is no longer available."""
     try:
         task = load_task(data, data_dir=data_dir)
     except (EffaceError, OSError):
@@ -57,8 +68,8 @@ def _scored(data: DataConfig, data_dir: Path | None) -> Iterable[tuple[str, Sugg
             yield each.name, SuggestedQuestion(_group(each.name), item.prompt, item.scored_answer)
 
 
-def _recorded(folder: Path) -> Iterable[tuple[str, SuggestedQuestion]]:
-    """Every question that was asked; a record does not tell what was said before it."""
+def _from_records(folder: Path) -> Iterable[tuple[str, SuggestedQuestion]]:
+    """(set name, question) for every record; a record does not contain earlier turns of its prompt."""
     if not any(folder.glob("*.jsonl")):
         return
     for name, records in read_record_sets(folder).items():
@@ -67,25 +78,25 @@ def _recorded(folder: Path) -> Iterable[tuple[str, SuggestedQuestion]]:
                 yield name, SuggestedQuestion(_group(name), Prompt(record.question), record.answer)
 
 
-def _all_sources(known: Set[str]) -> list[SuggestedQuestion]:
-    """Of the questions that come with efface, but those that the run knows."""
-    facts = [each.item for each in load_known_facts().questions if each.item.question not in known]
-    generic = [each.question for each in load_generic_questions() if each.question not in known]
+def _general_knowledge(excluded: Set[str]) -> list[SuggestedQuestion]:
+    """Questions that come with efface, except those that the run has."""
+    facts = [each.item for each in load_known_facts().questions if each.item.question not in excluded]
+    generic = [each.question for each in load_generic_questions() if each.question not in excluded]
     return [
-        *(SuggestedQuestion("beyond", item.prompt, item.answer) for item in evenly_spaced(facts, _FACTS)),
-        *(SuggestedQuestion("beyond", Prompt(question), None) for question in evenly_spaced(generic, _GENERIC)),
+        *(SuggestedQuestion("general", item.prompt, item.answer) for item in evenly_spaced(facts, _KNOWN_FACTS)),
+        *(SuggestedQuestion("general", Prompt(each), None) for each in evenly_spaced(generic, _GENERIC_QUESTIONS)),
     ]
 
 
-def _group(name: str) -> Group:
-    if name == "forget" or name.startswith("forgotten-"):
+def _group(set_name: str) -> Group:
+    if set_name == "forget" or set_name.startswith("forgotten-"):
         return "forget"
-    return "beyond" if name in _BEYOND else "retain"
+    return "general" if set_name in _GENERAL_SETS else "retain"
 
 
-def _once(presets: Iterable[SuggestedQuestion]) -> list[SuggestedQuestion]:
-    """Each question the first time: the data's comes before the record's."""
+def _unique(questions: Iterable[SuggestedQuestion]) -> list[SuggestedQuestion]:
+    """The first of several with the same text: those from the data precede those from records."""
     first: dict[str, SuggestedQuestion] = {}
-    for each in presets:
+    for each in questions:
         first.setdefault(each.prompt.question, each)
     return list(first.values())

@@ -1,4 +1,4 @@
-"""The conversation in a terminal: two columns where there is room, one below the other where there is none."""
+"""The conversation in a terminal: answers side by side, or one below the other in a narrow window."""
 
 from __future__ import annotations
 
@@ -17,29 +17,39 @@ from efface.chat.stream import TokenChoice, TokenStep
 from efface.errors import EffaceError
 from efface.report.sanitize import one_line
 
-_TWO_COLUMNS = 80
-_SHOWN_LIKELY = 5
+_MIN_WIDTH_FOR_COLUMNS = 80
+_SHOWN_TOKENS = 5
 _COLORS: dict[Side, str] = {"before": "blue", "after": "yellow"}
 HELP = (
-    "Type a question, or the number of a preset. /presets lists those, /tokens shows what else might have come in the "
-    "last answers, /reset starts a new conversation, /quit ends. Ctrl-C stops an answer."
+    "Type a question, or the number of a suggested question. /suggestions lists those, /tokens shows the likely "
+    "alternatives of each token of the last answers, /reset starts a new conversation, /quit exits. Ctrl-C stops an "
+    "answer."
 )
 
 
 class Terminal:
-    """A conversation of one person with both models."""
+    """A conversation of one user with both models."""
 
     def __init__(self, chat: Chat, console: Console, settings: ChatRequest, read: Callable[[], str]) -> None:
-        """`settings`: all but the question; `read`: gives a line, or raises `EOFError`."""
+        """Prepare a conversation.
+
+        Args:
+            chat: The two models.
+            console: Where to print.
+            settings: A request without a question, for the settings of generation.
+            read: Returns the next line that the user typed; raises `EOFError` at the end.
+
+        """
         self._chat, self._console, self._settings, self._read = chat, console, settings, read
         self._steps: dict[Side, list[TokenStep]] = {}
-        self._earlier: tuple[Exchange, ...] = ()
-        self._began: int | None = None
+        self._history: tuple[Exchange, ...] = ()
+        self._suggestion: int | None = None
+        """Index of the suggested question that the conversation started with."""
 
-    def talk(self) -> None:
-        """Read and answer until /quit, Ctrl-C or the end of the input."""
-        self._say(HELP)
-        self._presets()
+    def run(self) -> None:
+        """Read and answer until /quit, Ctrl-C at the prompt or the end of the input."""
+        self._print_note(HELP)
+        self._print_suggestions()
         while True:
             try:
                 line = self._read().strip()
@@ -49,78 +59,85 @@ class Terminal:
             if line in ("/quit", "/exit"):
                 return
             try:
-                self._do(line)
+                self._handle(line)
             except EffaceError as error:
-                self._say(str(error))
+                self._print_note(str(error))
 
-    def _do(self, line: str) -> None:
+    def _handle(self, line: str) -> None:
         match line:
             case "":
                 pass
             case "/reset":
-                self._forget()
-                self._say("a new conversation")
-            case "/presets":
-                self._presets()
+                self._reset()
+                self._print_note("new conversation")
+            case "/suggestions":
+                self._print_suggestions()
             case "/tokens":
-                self._tokens()
+                self._print_tokens()
             case _ if line.lstrip("/").isdecimal():
-                self._preset(int(line.lstrip("/")))
+                self._ask_suggestion(int(line.lstrip("/")))
             case _ if line.startswith("/"):
-                self._say(HELP)
+                self._print_note(HELP)
             case _:
                 self._ask(line)
 
-    def _preset(self, number: int) -> None:
-        """Begin a conversation with a preset question, counted from 1."""
-        if not 0 < number <= len(self._chat.presets):
-            self._say(f"there are {len(self._chat.presets)} preset questions, from 1 on")
+    def _ask_suggestion(self, number: int) -> None:
+        """Start a conversation with a suggested question, counted from 1."""
+        if not 0 < number <= len(self._chat.suggestions):
+            self._print_note(f"there are {len(self._chat.suggestions)} suggested questions; give a number from 1")
             return
-        self._forget()
-        preset = self._chat.presets[number - 1]
-        self._began = number - 1
-        for turn in preset.prompt.history:
-            self._console.print(Text(f"{turn.role}: {harmless(turn.content)}", style="dim"))
-        self._console.print(Text(harmless(preset.prompt.question), style="bold"))
+        self._reset()
+        suggestion = self._chat.suggestions[number - 1]
+        self._suggestion = number - 1
+        for turn in suggestion.prompt.history:
+            self._console.print(Text(f"{turn.role}: {harmless_lines(turn.content)}", style="dim"))
+        self._console.print(Text(harmless_lines(suggestion.prompt.question), style="bold"))
         self._ask(None)
-        if preset.answer:
-            self._console.print(Text(f"right answer: {harmless(preset.answer)}", style="dim"))
-        if preset.prompt.passage:
-            self._forget()
+        if suggestion.answer:
+            self._console.print(Text(f"reference answer: {harmless_lines(suggestion.answer)}", style="dim"))
+        if suggestion.prompt.passage:
+            self._reset()
 
     def _ask(self, question: str | None) -> None:
-        """Answer a question, or that of the preset which the conversation begins with."""
-        fields = {"preset": self._began, "question": question, "earlier": self._earlier}
-        asked = self._settings.model_copy(update=fields)
+        """Answer a question; None for the suggested question that the conversation starts with."""
+        fields = {"suggestion": self._suggestion, "question": question, "history": self._history}
+        request = self._settings.model_copy(update=fields)
         self._steps = {side: [] for side in SIDES}
         try:
-            with closing(self._chat.ask(asked)) as steps, Live(console=self._console, refresh_per_second=8) as live:
+            with (
+                closing(self._chat.answer(request)) as steps,
+                Live(console=self._console, refresh_per_second=8) as live,
+            ):
                 for side, step in steps:
                     self._steps[side].append(step)
-                    live.update(self._answers())
+                    live.update(self._render_answers())
         except KeyboardInterrupt:
-            self._say("stopped")
+            self._print_note("stopped")
         if not self._console.is_terminal:
-            self._console.line()  # which Live leaves out
-        said = question or self._chat.presets[self._began or 0].prompt.question
-        self._earlier = (
-            *self._earlier,
-            Exchange(question=said, before=self._text("before"), after=self._text("after")),
-        )
-        if not self._chat.keeps_turns:
-            self._forget()
+            self._console.line()  # Live leaves it out
+        asked = question or self._chat.suggestions[self._suggestion or 0].prompt.question
+        exchange = Exchange(question=asked, before=self._answer_text("before"), after=self._answer_text("after"))
+        self._history = (*self._history, exchange)
+        if not self._chat.multi_turn:
+            self._reset()
 
-    def _text(self, side: Side) -> str:
+    def _answer_text(self, side: Side) -> str:
+        """The answer so far."""
         steps = self._steps[side]
-        whole = steps[-1].answer if steps else ""
-        return whole if whole is not None else "".join(step.text for step in steps)
+        complete = steps[-1].answer if steps else ""
+        return complete if complete is not None else "".join(step.text for step in steps)
 
-    def _answers(self) -> RenderableType:
+    def _render_answers(self) -> RenderableType:
         panels = [
-            Panel(Text(harmless(self._text(side)) or " "), title=side, title_align="left", border_style=_COLORS[side])
+            Panel(
+                Text(harmless_lines(self._answer_text(side)) or " "),
+                title=side,
+                title_align="left",
+                border_style=_COLORS[side],
+            )
             for side in SIDES
         ]
-        if self._console.width < _TWO_COLUMNS:
+        if self._console.width < _MIN_WIDTH_FOR_COLUMNS:
             return Group(*panels)
         grid = Table.grid(expand=True)
         for _ in SIDES:
@@ -128,41 +145,41 @@ class Terminal:
         grid.add_row(*panels)
         return grid
 
-    def _tokens(self) -> None:
-        """What else might have come at each place of the last answers."""
+    def _print_tokens(self) -> None:
+        """The likely alternatives of each token of the last answers."""
         if not self._steps:
-            self._say("there is no answer yet")
+            self._print_note("there is no answer yet")
         for side, steps in self._steps.items():
             table = Table(title=f"{side}: likely next tokens", title_justify="left")
-            table.add_column("said")
+            table.add_column("generated")
             table.add_column("entropy (nats)", justify="right")
-            table.add_column("likeliest", overflow="fold")
+            table.add_column("most likely", overflow="fold")
             for step in steps:
-                likely = "  ".join(map(_shown, step.likely[:_SHOWN_LIKELY]))
-                table.add_row(Text(_shown(step.chosen)), f"{step.entropy:.3f}", Text(likely))
+                likely = "  ".join(map(_format_choice, step.likely[:_SHOWN_TOKENS]))
+                table.add_row(Text(_format_choice(step.chosen)), f"{step.entropy:.3f}", Text(likely))
             self._console.print(table)
 
-    def _presets(self) -> None:
+    def _print_suggestions(self) -> None:
         group = None
-        for number, preset in enumerate(self._chat.presets, 1):
-            if preset.group != group:
-                group = preset.group
+        for number, suggestion in enumerate(self._chat.suggestions, 1):
+            if suggestion.group != group:
+                group = suggestion.group
                 self._console.print(Text(f"{group}:", style="dim"))
-            self._console.print(Text(f"  {number:2} {one_line(preset.prompt.question, 100)}"))
+            self._console.print(Text(f"  {number:2} {one_line(suggestion.prompt.question, 100)}"))
 
-    def _forget(self) -> None:
-        self._earlier, self._began = (), None
+    def _reset(self) -> None:
+        self._history, self._suggestion = (), None
 
-    def _say(self, text: str) -> None:
+    def _print_note(self, text: str) -> None:
         self._console.print(Text(one_line(text), style="dim"))
 
 
-def harmless(text: str) -> str:
-    """The text with its lines, each without what could steer a terminal."""
+def harmless_lines(text: str) -> str:
+    """Remove from each line what could control a terminal; see `efface.report.sanitize.one_line`."""
     return "\n".join(map(one_line, text.splitlines()))
 
 
-def _shown(choice: TokenChoice) -> str:
-    """A token and its probability; blanks are to be seen."""
+def _format_choice(choice: TokenChoice) -> str:
+    """A token with visible white space, and its probability."""
     token = choice.token.replace("\n", "⏎").replace("\t", "⇥").replace(" ", "␣")
     return f"{one_line(token) or '∅'} {choice.probability:.1%}"

@@ -17,7 +17,7 @@ from efface.hardware.device import device_for
 from efface.models.open import OpenedModel, open_model
 from efface.progress.quiet_libraries import quiet_libraries
 from efface.progress.reporter import Reporter, SilentReporter
-from efface.report.key_values import pluralize
+from efface.report.number_format import pluralize
 from efface.schema import Item
 
 _LINES = (".jsonl", ".ndjson", ".json")

@@ -36,7 +36,7 @@ from efface.preflight.resources import disk_finding, memory_findings
 from efface.preflight.workload import Workload, assumed_workload, describe_task, measured_workload
 from efface.progress.quiet_libraries import quiet_libraries
 from efface.progress.reporter import Reporter
-from efface.report.key_values import format_bytes
+from efface.report.number_format import format_bytes
 from efface.run.training import check_can_train
 from efface.schema import Task
 from efface.text.formatter import PromptFormatter

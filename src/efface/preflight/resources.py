@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from efface.preflight.diagnosis import Finding, Forecast, Machine, Option
-from efface.report.key_values import format_bytes
+from efface.report.number_format import format_bytes
 
 _SAFE_SHARE = 0.7
 """Share of the free memory up to which a run surely fits: a forecast counts tensors, and a process may hold 1.4 times

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from rich.console import Console
 
 from efface.preflight.diagnosis import Diagnosis, Forecast, Machine, Measured, Option, Times
-from efface.report.key_values import format_bytes, pluralize, print_key_values
+from efface.report.number_format import format_bytes, pluralize
+from efface.report.terminal.key_values import print_key_values
 
 
 def print_diagnosis(console: Console, diagnosis: Diagnosis) -> None:

@@ -1,4 +1,4 @@
-"""A table as Markdown, LaTeX or CSV. Cells may quote models and paths, which may hold anything. No torch."""
+"""A table as Markdown, LaTeX or CSV; cells may contain untrusted text. No torch."""
 
 from __future__ import annotations
 
@@ -28,7 +28,18 @@ _LATEX = str.maketrans(
 
 
 def flat_table(form: Format, headings: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
-    """One table, ending with a line break. Numbers have three digits behind the point, in CSV all of them."""
+    """Write one table.
+
+    Args:
+        form: LaTeX needs the package booktabs.
+        headings: One per column; escaped like cells.
+        rows: Cells of each row. Numbers are written with three decimals, in CSV with all digits; None as a dash, in
+            CSV as an empty cell.
+
+    Returns:
+        The table, ending with a line break.
+
+    """
     match form:
         case "csv":
             return _csv(headings, rows)
@@ -39,34 +50,33 @@ def flat_table(form: Format, headings: Sequence[str], rows: Sequence[Sequence[Ce
 
 
 def _csv(headings: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
-    written = io.StringIO()
-    writer = csv.writer(written, lineterminator="\n")
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
     writer.writerows(
-        [_no_formula(cell) if isinstance(cell, str) else cell for cell in row] for row in [headings, *rows]
+        [_without_formula(cell) if isinstance(cell, str) else cell for cell in row] for row in [headings, *rows]
     )
-    return written.getvalue()
+    return text.getvalue()
 
 
-def _no_formula(cell: str) -> str:
-    """A spreadsheet would compute what begins like this."""
+def _without_formula(cell: str) -> str:
+    """Quote a text that a spreadsheet would evaluate."""
     line = one_line(cell)
     return f"'{line}" if line.startswith(("=", "+", "-", "@")) else line
 
 
 def _markdown(headings: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
-    first, *others = [[_shown(cell).translate(_MARKDOWN) for cell in row] for row in [headings, *rows]]
+    first, *others = [[_format_cell(cell).translate(_MARKDOWN) for cell in row] for row in [headings, *rows]]
     lines = [first, ["---"] * len(headings), *others]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def _latex(headings: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
-    """For the package booktabs."""
-    body = [" & ".join(_shown(cell).translate(_LATEX) for cell in row) + r" \\" for row in [headings, *rows]]
+    body = [" & ".join(_format_cell(cell).translate(_LATEX) for cell in row) + r" \\" for row in [headings, *rows]]
     lines = [rf"\begin{{tabular}}{{{'l' * len(headings)}}}", r"\toprule", body[0], r"\midrule", *body[1:]]
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
 
 
-def _shown(cell: Cell) -> str:
+def _format_cell(cell: Cell) -> str:
     if cell is None:
         return "-"
     return one_line(cell) if isinstance(cell, str) else str(cell) if isinstance(cell, int) else f"{cell:.3f}"

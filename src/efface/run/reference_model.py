@@ -15,7 +15,7 @@ from efface.progress.reporter import Reporter, SilentReporter
 from efface.reference.hidden_states import CachedHiddenStates, HiddenStateRequest, stored_bytes
 from efface.reference.live import LiveReference
 from efface.reference.logprobs import CachedLogprobs
-from efface.report.key_values import format_bytes
+from efface.report.number_format import format_bytes
 from efface.run.folder import RunFolder
 from efface.train import checkpoint
 from efface.train.loop import Trainer

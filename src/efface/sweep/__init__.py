@@ -1,1 +1,1 @@
-"""A grid of settings -> one run per combination, made only once, and one table."""
+"""`efface sweep`: a run for every combination of a grid of settings, and one table of all of them."""

@@ -1,4 +1,4 @@
-"""`--dry-run`: what a sweep would make, and what is there."""
+"""`efface sweep --dry-run`: what a sweep would do, and what is done."""
 
 from __future__ import annotations
 
@@ -11,38 +11,51 @@ from efface.sweep.plan import Config, Job, Plan, State
 from efface.sweep.spec import SweepSpec
 
 
-class Planned(FrozenModel):
-    """One job."""
+class JobSummary(FrozenModel):
+    """One job of a sweep."""
 
-    what: str
+    name: str
     state: State
     folder: str | None
-    """Where it is; None where nothing is there yet."""
+    """Where it is; None where nothing of it exists yet."""
 
 
 class SweepPlanSummary(FrozenModel):
     """All jobs of a sweep, in their order."""
 
-    target: Planned | None
-    runs: list[Planned]
-    baselines: list[Planned]
+    target: JobSummary | None
+    runs: list[JobSummary]
+    baselines: list[JobSummary]
 
     def counts(self) -> dict[State, int]:
-        """How many runs there are in each state."""
+        """How many runs are in each state."""
         return dict(Counter(run.state for run in self.runs))
 
 
 @quiet_libraries()
 def dry_run_sweep(spec: SweepSpec, out: Path, *, data_dir: Path | None) -> SweepPlanSummary:
-    """What `sweep` would do; raises the same `EffaceError`s before anything is made."""
+    """List the jobs of a sweep without doing them.
+
+    Args:
+        spec: The sweep.
+        out: The folder of the sweep; need not exist.
+        data_dir: Folder with benchmark data, or None for the default.
+
+    Returns:
+        The state of every job.
+
+    Raises:
+        EffaceError: `efface.sweep.sweep.sweep` would refuse the sweep.
+
+    """
     plan = Plan(spec, out, data_dir)
     runs = plan.runs()
     return SweepPlanSummary(
-        target=_planned("target", plan.target) if plan.target else None,
-        runs=[_planned(str(run.point), run.job) for run in runs],
-        baselines=[_planned(str(each), each.job) for each in plan.comparisons(runs)],
+        target=_summarize("target", plan.target) if plan.target else None,
+        runs=[_summarize(str(run.combination), run.job) for run in runs],
+        baselines=[_summarize(str(baseline), baseline.job) for baseline in plan.baselines(runs)],
     )
 
 
-def _planned(what: str, job: Job[Config]) -> Planned:
-    return Planned(what=what, state=job.state, folder=str(job.folder) if job.found else None)
+def _summarize(name: str, job: Job[Config]) -> JobSummary:
+    return JobSummary(name=name, state=job.state, folder=str(job.folder) if job.existing else None)

@@ -1,4 +1,4 @@
-"""What lies in a sweep's folder already, found by content: whatever a folder is called, and whoever made it."""
+"""What a sweep's folder already contains, identified by content, whatever its folders are called."""
 
 from __future__ import annotations
 
@@ -19,159 +19,194 @@ from efface.continual.folder import QueueFolder
 from efface.errors import EffaceError
 from efface.folders import CONFIG
 from efface.run.folder import RunFolder
-from efface.sweep.run_key import AnyConfig, before_key, contents_of, downstream_key, key
+from efface.sweep.run_key import JobConfig, before_key, contents_of, downstream_key, run_key
 
 ResultsT = TypeVar("ResultsT", Results, ContinualResults)
 
 
 @dataclass(frozen=True)
 class IndexedRun:
-    """A run, fine-tuning or evaluation, finished or begun."""
+    """The folder of a run, fine-tuning or evaluation, complete or not."""
 
     path: Path
-    config: AnyConfig
-    """As it was made, but for plug-ins: theirs would have to be imported."""
+    config: JobConfig
+    """Its settings without plug-ins, whose code is not imported."""
     manifest: Manifest
     key: str
     done: bool
 
     @property
     def results(self) -> Results:
-        """Of a finished run; of a queue of requests, those of the last, whose model is compared with the first one."""
-        results = _results(_last(self.path, self.config), Results)
-        assert results is not None, "it is done"
+        """Of a complete run; of a queue, those of the last request, which compare its model with the first model."""
+        results = _read_results(_last_run_folder(self.path, self.config), Results)
+        assert results is not None, "the run is complete"
         return results
 
     @property
-    def over_time(self) -> ContinualResults | None:
-        """Of a finished queue; None for a single request."""
-        return _results(self.path, ContinualResults)
+    def continual_results(self) -> ContinualResults | None:
+        """Of a complete queue; None for a single request."""
+        return _read_results(self.path, ContinualResults)
 
     @property
-    def before(self) -> str:
-        """By what the records before unlearning of a run are known."""
+    def before_key(self) -> str:
+        """The key of a run's records before unlearning."""
         assert isinstance(self.config, RunConfig)
         return before_key(self.config, contents_of(self.manifest))
 
     @property
     def scores(self) -> Scores:
-        """Of a finished evaluation."""
-        scores = _scores(self.path)
-        assert scores is not None, "it is done"
+        """Of a complete evaluation."""
+        scores = _read_scores(self.path)
+        assert scores is not None, "the evaluation is complete"
         return scores
 
 
 class SweepIndex:
-    """All that a sweep's folder holds, by key."""
+    """Every job in a sweep's folder, by its key."""
 
     def __init__(self, root: Path) -> None:
+        """Index all folders below `root`, which need not exist."""
         self._by_key: dict[str, IndexedRun] = {}
         self._before: dict[str, list[Path]] = {}
         self._downstream: dict[str, Downstream] = {}
-        for path in _folders(root):
+        for path in _job_folders(root):
             self.add(path)
 
     def add(self, path: Path) -> IndexedRun | None:
-        """Take note of what lies in `path`; None where that is nothing one can tell."""
-        found = _index_folder(path)
-        if found is None:
+        """Index a folder, again if its contents have changed.
+
+        Args:
+            path: The folder of a job.
+
+        Returns:
+            What it contains; None where it is not the folder of a job.
+
+        """
+        indexed = _index_folder(path)
+        if indexed is None:
             return None
-        known = self._by_key.get(found.key)
+        known = self._by_key.get(indexed.key)
         if known is None or known.path == path or not known.done:
-            self._by_key[found.key] = found
-        if isinstance(found.config, RunConfig):
-            if found.config.continual is None and RunFolder(path).has_records("before"):
-                self._before.setdefault(found.before, []).append(path)
+            self._by_key[indexed.key] = indexed
+        if isinstance(indexed.config, RunConfig):
+            if indexed.config.continual is None and RunFolder(path).has_records("before"):
+                self._before.setdefault(indexed.before_key, []).append(path)
             if scores := RunFolder(path).read_downstream("before"):
-                self._downstream[downstream_key(found.config, contents_of(found.manifest))] = scores
-        return found
+                self._downstream[downstream_key(indexed.config, contents_of(indexed.manifest))] = scores
+        return indexed
 
-    def finished(self, path: Path) -> IndexedRun:
-        """Take note of what was just finished in `path`."""
-        found = self.add(path)
-        assert found is not None, "it was just written"
-        assert found.done, path
-        return found
+    def add_complete(self, path: Path) -> IndexedRun:
+        """Index the folder of a job that has just been completed."""
+        indexed = self.add(path)
+        assert indexed is not None, path
+        assert indexed.done, path
+        return indexed
 
-    def get(self, digest: str) -> IndexedRun | None:
-        """What has this key; the finished one of several."""
-        return self._by_key.get(digest)
+    def find(self, key: str) -> IndexedRun | None:
+        """Find a job by its key.
 
-    def before(self, digest: str, sets: list[str]) -> RunFolder | None:
-        """A run with the records before unlearning of this key, those of all `sets`."""
-        runs = (RunFolder(path) for path in self._before.get(digest, ()))
+        Args:
+            key: A `run_key`.
+
+        Returns:
+            The job, a complete one if there are several; None where there is none.
+
+        """
+        return self._by_key.get(key)
+
+    def find_before(self, key: str, sets: list[str]) -> RunFolder | None:
+        """Find records before unlearning.
+
+        Args:
+            key: A `before_key`.
+            sets: The sets that are needed.
+
+        Returns:
+            A run that has the records of all of them; None where there is none.
+
+        """
+        runs = (RunFolder(path) for path in self._before.get(key, ()))
         return next((run for run in runs if run.read_records("before", sets) is not None), None)
 
-    def downstream(self, digest: str) -> Downstream | None:
-        """The scores on downstream tasks before unlearning that have this key."""
-        return self._downstream.get(digest)
+    def find_downstream(self, key: str) -> Downstream | None:
+        """Find scores on downstream tasks before unlearning.
+
+        Args:
+            key: A `downstream_key`.
+
+        Returns:
+            The scores; None where there are none.
+
+        """
+        return self._downstream.get(key)
 
 
-def _folders(root: Path) -> Iterator[Path]:
-    """Every folder that holds settings, sorted; what lies in one of them belongs to it."""
-    for here, inside, files in os.walk(root):
-        inside.sort()
+def _job_folders(root: Path) -> Iterator[Path]:
+    """Every folder with a config.yaml, sorted; folders inside of one belong to it."""
+    for path, folders, files in os.walk(root):
+        folders.sort()
         if CONFIG in files:
-            inside.clear()
-            yield Path(here)
+            folders.clear()
+            yield Path(path)
 
 
 def _index_folder(path: Path) -> IndexedRun | None:
     try:
-        config, manifest = _config(path), RunFolder(path).read_manifest()
+        config, manifest = _read_config(path), RunFolder(path).read_manifest()
     except EffaceError:
         return None
     if manifest is None:
         return None
     match config:
         case RunConfig(continual=None):
-            done = _results(path, Results) is not None
+            done = _read_results(path, Results) is not None
         case RunConfig(continual=ContinualConfig(requests=requests)):
-            whole = _results(path, ContinualResults)  # of fewer requests, where one was added and is not done yet
-            last = _results(_last(path, config), Results)
-            done = whole is not None and last is not None and len(whole.requests) == len(requests)
+            joined = _read_results(path, ContinualResults)  # of fewer requests, if one was appended and is not done
+            last = _read_results(_last_run_folder(path, config), Results)
+            done = joined is not None and last is not None and len(joined.requests) == len(requests)
         case FinetuneConfig():
             done = RunFolder(path).model.is_dir()
         case EvaluationConfig():
-            done = _scores(path) is not None
-    return IndexedRun(path, config, manifest, key(config, contents_of(manifest)), done)
+            done = _read_scores(path) is not None
+    return IndexedRun(path, config, manifest, run_key(config, contents_of(manifest)), done)
 
 
-def _config(path: Path) -> AnyConfig:
-    """The settings in a folder, without importing plug-ins: their code may be gone, or no longer be what it was."""
+def _read_config(path: Path) -> JobConfig:
+    """The settings in a folder, without importing plug-ins: their code may have changed or be missing."""
     values = read_saved_settings(RunFolder(path).config)
     if "method" in values:
-        known = validate_config(RunConfig, {**values, "method": "ga", "plugins": ()})
-        return known.model_copy(update={"method": values["method"]})
+        config = validate_config(RunConfig, {**values, "method": "ga", "plugins": ()})
+        return config.model_copy(update={"method": values["method"]})
     if "train" in values:
         return validate_config(FinetuneConfig, values)
     return validate_config(EvaluationConfig, {**values, "plugins": ()})
 
 
-def _last(path: Path, config: AnyConfig) -> Path:
-    """The run's folder that tells how it ended: of a queue, that of its last request."""
+def _last_run_folder(path: Path, config: JobConfig) -> Path:
+    """The folder with a run's final results: of a queue, that of its last request."""
     queue = getattr(config, "continual", None)
     return path if queue is None else QueueFolder(path).request(len(queue.requests)).root
 
 
-def _results(path: Path, kind: type[ResultsT]) -> ResultsT | None:
+def _read_results(path: Path, model: type[ResultsT]) -> ResultsT | None:
     try:
-        return kind.model_validate(_json(RunFolder(path).results))
+        return model.model_validate(_read_json(RunFolder(path).results))
     except ValidationError:
         return None
 
 
-def _scores(path: Path) -> Scores | None:
-    body = _json(RunFolder(path).scores)
+def _read_scores(path: Path) -> Scores | None:
+    values = _read_json(RunFolder(path).scores)
     try:
-        return Scores.model_validate({name: value for name, value in body.items() if name in Scores.model_fields})
+        return Scores.model_validate({name: value for name, value in values.items() if name in Scores.model_fields})
     except ValidationError:
         return None
 
 
-def _json(path: Path) -> dict[str, Any]:
+def _read_json(path: Path) -> dict[str, Any]:
+    """The object in a file; empty where there is none."""
     try:
-        body = json.loads(path.read_bytes())
+        values = json.loads(path.read_bytes())
     except (OSError, ValueError):
         return {}
-    return body if isinstance(body, dict) else {}
+    return values if isinstance(values, dict) else {}

@@ -1,4 +1,4 @@
-"""A sweep before it starts: everything resolved, read and checked; nothing is written."""
+"""A sweep before it starts: settings are resolved, data is read and everything is checked; nothing is written."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from efface.objectives.method import objective
 from efface.run.epoch_scores import check_best
 from efface.run.folder import RunFolder
 from efface.run.training import check_can_train
-from efface.sweep.content_hashes import Reader
+from efface.sweep.content_reader import ContentReader
 from efface.sweep.index import IndexedRun, SweepIndex
-from efface.sweep.run_key import Contents, before_key, downstream_key, key, short
-from efface.sweep.spec import Baseline, Combination, SweepSpec, combinations, evaluation_of, target_config
+from efface.sweep.run_key import Contents, before_key, downstream_key, run_key, short_key
+from efface.sweep.spec import Baseline, Combination, SweepSpec, baseline_config, combinations, target_config
 from efface.sweep.table import combination_name
 from efface.train.examples import check_task
 
-State = Literal["done", "begun", "to make"]
+State = Literal["done", "started", "to do"]
 Config = TypeVar("Config", RunConfig, FinetuneConfig, EvaluationConfig)
 
 
@@ -40,180 +40,202 @@ class Job(Generic[Config]):
     contents: Contents
     key: str
     name: str
-    """What its folder is called, unless somebody renamed it."""
+    """Name of its folder, unless the user renamed that."""
     folder: Path
     """Where it is, or will be."""
-    found: IndexedRun | None
-    """What there is of it."""
+    existing: IndexedRun | None
+    """What the sweep's folder has of it."""
 
     @property
     def state(self) -> State:
-        """How far it is."""
-        if self.found is None:
-            return "to make"
-        return "done" if self.found.done else "begun"
+        """Whether it is done, was started but not completed, or is to do."""
+        if self.existing is None:
+            return "to do"
+        return "done" if self.existing.done else "started"
 
     @property
     def model(self) -> Path:
-        """The model that it leaves, unless it is an evaluation."""
+        """The folder of the model that it saves; an evaluation saves none."""
         return RunFolder(self.folder).model
 
 
 @dataclass(frozen=True)
-class Run:
+class PlannedRun:
     """A run of the grid."""
 
-    point: Combination
+    combination: Combination
     job: Job[RunConfig]
 
     @property
-    def before(self) -> str:
-        """By what the records before unlearning are known, which runs share."""
+    def before_key(self) -> str:
+        """The key of its records before unlearning, which runs may share."""
         return before_key(self.job.config, self.job.contents)
 
     @property
-    def downstream(self) -> str:
-        """By what the scores on downstream tasks before unlearning are known."""
+    def downstream_key(self) -> str:
+        """The key of its scores on downstream tasks before unlearning, which runs may share."""
         return downstream_key(self.job.config, self.job.contents)
 
     @property
     def group(self) -> tuple[str, str]:
-        """What is the same in runs that can be compared: those records, and how they are scored."""
-        return self.before, self.job.config.definition
+        """Equal for runs that can be compared: same records before unlearning, same definition of scores."""
+        return self.before_key, self.job.config.definition
 
     @property
     def requests(self) -> int | None:
-        """How many requests are unlearned in turn; None for a single one."""
+        """How many requests a queue has; None for a single request."""
         queue = self.job.config.continual
         return None if queue is None else len(queue.requests)
 
 
 @dataclass(frozen=True)
-class Comparison:
+class PlannedBaseline:
     """A model to compare the runs of a group with."""
 
     name: Baseline
     where: Mapping[str, Any]
-    """What all runs of the group have in common of the grid."""
-    run: Run
-    """One of the group."""
+    """The settings of the grid that all runs of the group have in common."""
+    run: PlannedRun
+    """A run of the group."""
     job: Job[EvaluationConfig]
     source: Job[FinetuneConfig] | None
-    """What makes the model, where it has to be made."""
+    """The fine-tuning of its model; None for random weights."""
 
     def __str__(self) -> str:
         return f"{self.name} ({combination_name(self.where)})" if self.where else self.name
 
 
 class Plan:
-    """Every job of a sweep, in the light of what its folder holds.
+    """Every job of a sweep, and what its folder has of each.
 
-    While a target is still to be made, so is everything that starts from it, and the keys of that are not the last
-    word. Ask for the jobs again once it is there.
+    As long as the target's model does not exist, the keys of the jobs that start from it are preliminary: list the jobs
+    again once it exists.
     """
 
     def __init__(self, spec: SweepSpec, out: Path, data_dir: Path | None) -> None:
-        """Raises `EffaceError` for a folder, a target or a combination that cannot be used."""
+        """Resolve and check everything.
+
+        Args:
+            spec: The sweep.
+            out: Its folder; need not exist.
+            data_dir: Folder with benchmark data, or None for the default.
+
+        Raises:
+            EffaceError: The folder, the target or a combination cannot be used.
+
+        """
         _check_out(out)
-        self.spec, self.out, self.reader, self.here = spec, out, Reader(data_dir), SweepIndex(out)
-        self._made_here: set[str] = set()
+        self.spec, self.out, self.reader, self.index = spec, out, ContentReader(data_dir), SweepIndex(out)
+        self._planned_models: set[str] = set()
         config = target_config(spec)
-        self._target = None if config is None else self._fine_tuning(config, "target")
+        self._target = None if config is None else self._plan_finetuning(config, "target")
         model = None if self._target is None else str(self._target.model)
-        self._points = combinations(spec, target=model)
-        needed = any(point.config.model == model for point in self._points)
+        self._combinations = combinations(spec, target=model)
+        needed = any(combination.config.model == model for combination in self._combinations)
         if self._target is not None and not needed and "retrained" not in spec.baselines:
-            raise EffaceError("target: nothing starts from it, for the settings name a model; leave one of them out")
+            raise EffaceError("target: no run starts from it, because the settings have a model; remove one of them")
         self.target = self._target if needed else None
-        """What runs start from, where it comes from here."""
-        for point in self._points:
-            self._check(point)
+        """The model that runs start from; None where the settings have a model."""
+        for combination in self._combinations:
+            self._check(combination)
         runs = self.runs()
-        _refuse_same(runs)
-        self.comparisons(runs)
+        _refuse_duplicates(runs)
+        self.baselines(runs)
         _check_scorers([run.job.config for run in runs if run.job.state != "done"])
 
-    def runs(self) -> list[Run]:
-        """One for each combination, in the order of the grid."""
-        return [Run(point, self._job(point.config, "runs", point.config.method)) for point in self._points]
+    def runs(self) -> list[PlannedRun]:
+        """List the runs of all combinations, in the order of the grid."""
+        return [
+            PlannedRun(each, self._plan_job(each.config, "runs", each.config.method)) for each in self._combinations
+        ]
 
-    def comparisons(self, runs: Sequence[Run]) -> list[Comparison]:
-        """The baselines of each group of runs."""
-        groups: dict[object, list[Run]] = {}
+    def baselines(self, runs: Sequence[PlannedRun]) -> list[PlannedBaseline]:
+        """List the baselines of each group of runs.
+
+        Args:
+            runs: All runs.
+
+        Returns:
+            The baselines of the spec for each group, in the order of the groups' first runs.
+
+        Raises:
+            EffaceError: Runs have no baselines, or the retrained model cannot be made.
+
+        """
+        groups: dict[object, list[PlannedRun]] = {}
         for run in runs:
             groups.setdefault(run.group, []).append(run)
-        return [self._comparison(baseline, group) for group in groups.values() for baseline in self.spec.baselines]
+        return [self._plan_baseline(name, group) for group in groups.values() for name in self.spec.baselines]
 
-    def _comparison(self, baseline: Baseline, group: Sequence[Run]) -> Comparison:
+    def _plan_baseline(self, name: Baseline, group: Sequence[PlannedRun]) -> PlannedBaseline:
         run, *others = group
-        config, source = evaluation_of(run.job.config), None
-        if baseline == "random":
+        config, source = baseline_config(run.job.config), None
+        if name == "random":
             config = config.model_copy(update={"weights": "random"})
         else:
-            source = self._retraining(run.job.config)
+            source = self._plan_retraining(run.job.config)
             config = config.model_copy(update={"model": str(source.model)})
-        values = run.point.values.items()
-        where = {key: value for key, value in values if all(each.point.values[key] == value for each in others)}
-        return Comparison(baseline, where, run, self._job(config, "baselines", baseline), source)
+        values = run.combination.values.items()
+        where = {key: value for key, value in values if all(each.combination.values[key] == value for each in others)}
+        return PlannedBaseline(name, where, run, self._plan_job(config, "baselines", name), source)
 
-    def _retraining(self, config: RunConfig) -> Job[FinetuneConfig]:
+    def _plan_retraining(self, config: RunConfig) -> Job[FinetuneConfig]:
         if self._target is None:
             raise EffaceError(
-                "baselines: retrained is a target made without the forget set; say in target how to make it"
+                "baselines: retrained is the target fine-tuned without the forget set; set target to how it is made"
             )
         load_training_set(config.data, data_dir=self.reader.data_dir, without="forget")
         retrained = self._target.config.model_copy(update={"data": config.data, "without": "forget"})
-        return self._fine_tuning(retrained, "retrained")
+        return self._plan_finetuning(retrained, "retrained")
 
-    def _fine_tuning(self, config: FinetuneConfig, name: str) -> Job[FinetuneConfig]:
+    def _plan_finetuning(self, config: FinetuneConfig, name: str) -> Job[FinetuneConfig]:
         check_can_train(config.train, device_for(config.device))
-        job = self._job(config, "targets", name)
-        self._made_here.add(str(job.model))
+        job = self._plan_job(config, "targets", name)
+        self._planned_models.add(str(job.model))
         return job
 
-    def _job(self, config: Config, part: SweepPart, name: str) -> Job[Config]:
-        missing = config.model in self._made_here and not Path(config.model).is_dir()
+    def _plan_job(self, config: Config, part: SweepPart, name: str) -> Job[Config]:
+        missing = config.model in self._planned_models and not Path(config.model).is_dir()
         contents = self.reader.contents(config, model=f"to be made: {config.model}" if missing else None)
-        digest = key(config, contents)
-        found, name = self.here.get(digest), f"{name}-{short(digest)}"
-        return Job(
-            config, contents, digest, name, found.path if found else SweepPaths(self.out).part(part) / name, found
-        )
+        key = run_key(config, contents)
+        existing, name = self.index.find(key), f"{name}-{short_key(key)}"
+        folder = existing.path if existing else SweepPaths(self.out).part(part) / name
+        return Job(config, contents, key, name, folder, existing)
 
-    def _check(self, point: Combination) -> None:
-        """Refuse what `efface run` would refuse without looking into the model."""
-        config = point.config
+    def _check(self, combination: Combination) -> None:
+        """Refuse what `efface run` would refuse before it loads the model."""
+        config = combination.config
         try:
             check_can_train(config.train, device_for(config.device))
             bound = objective(config.method, config, custom_objectives(config.plugins))
             for task in self.reader.tasks(config):
-                if config.data.retain != MODEL_ANSWERS:  # which are not there yet
+                if config.data.retain != MODEL_ANSWERS:  # which do not exist yet
                     check_task(task, bound)
                     check_best(config, task)
         except EffaceError as error:
-            raise EffaceError(f"{point}: {error}") from error
+            raise EffaceError(f"{combination}: {error}") from error
 
 
 def _check_out(out: Path) -> None:
     if out.exists() and not out.is_dir():
         raise EffaceError(f"--out {out} is a file; give a folder")
-    there = next(path for path in (out, *out.absolute().parents) if path.exists())
-    if not os.access(there, os.W_OK):
-        raise EffaceError(f"--out {out}: {there} cannot be written; choose another folder")
+    parent = next(path for path in (out, *out.absolute().parents) if path.exists())
+    if not os.access(parent, os.W_OK):
+        raise EffaceError(f"--out {out}: {parent} is not writable; choose another folder")
     if out.is_dir() and any(out.iterdir()) and not SweepPaths(out).holds_sweep():
-        raise EffaceError(f"--out {out} is not empty and holds no sweep; choose another folder")
+        raise EffaceError(f"--out {out} is not empty and is not the folder of a sweep; choose another folder")
 
 
-def _refuse_same(runs: Sequence[Run]) -> None:
-    seen: dict[str, Run] = {}
+def _refuse_duplicates(runs: Sequence[PlannedRun]) -> None:
+    first: dict[str, PlannedRun] = {}
     for run in runs:
-        twin = seen.setdefault(run.job.key, run)
+        twin = first.setdefault(run.job.key, run)
         if twin is not run:
-            raise EffaceError(f"grid: {twin.point} and {run.point} are the same run; leave one of them out")
+            raise EffaceError(f"grid: {twin.combination} and {run.combination} are the same run; remove one of them")
 
 
 def _check_scorers(configs: Sequence[RunConfig]) -> None:
-    """Open each judge and look for each task once: a wrong name shall not fail one run after another."""
+    """Open each judge and find each downstream task once, so that a wrong name does not fail every run."""
     named = {(config.evaluate.embedder, config.evaluate.judge, config.device): config for config in configs}
     for config in named.values():
         open_judges(config.evaluate, device_for(config.device))

@@ -1,7 +1,8 @@
-"""By what a run is known again: its settings and the content of everything that it is made of, never a name. No torch.
+"""Keys that identify a run by its settings and the content of everything that it is made of, never by names. No torch.
 
-What changes nothing but rounding is left out: the device, how many tokens go through the model at once, checkpoints
-and trackers. Manifests tell where a run was made.
+Settings that change results by rounding at most are left out: the device, how many tokens the model processes at once,
+checkpoints and trackers. Keys are stored in runs.jsonl and in folder names, so renaming a setting or a class must not
+change them: they are made of the names that settings had first.
 """
 
 from __future__ import annotations
@@ -21,23 +22,31 @@ from efface.artifacts import Manifest
 from efface.config.commands import EvaluationConfig, FinetuneConfig, RunConfig
 from efface.data.config import MODEL_ANSWERS, DataConfig, FileConfig, ForgetRequest
 from efface.evaluation.config import EvaluateConfig
+from efface.renamed import original_settings
 
-AnyConfig = RunConfig | FinetuneConfig | EvaluationConfig
+JobConfig = RunConfig | FinetuneConfig | EvaluationConfig
+
+_JOB_TYPES: dict[type[JobConfig], str] = {
+    RunConfig: "RunConfig",
+    FinetuneConfig: "FinetuneConfig",
+    EvaluationConfig: "EvaluationConfig",
+}
 
 _IDENTIFIED_BY_CONTENT: dict[str, Any] = {
     **dict.fromkeys(("model", "reference", "plugins", "device", "data"), True),
     "continual": {"requests", "keep_models"},
     "downstream": {"include"},
 }
-"""Settings that are known by the content they stand for, or not at all."""
-_WITHOUT_EFFECT = {
+"""Settings that a key leaves out, as it has the hashes of their content, or because they do not change results."""
+_WITHOUT_EFFECT: dict[str, tuple[str, ...]] = {
     "train": ("max_tokens_per_forward", "gradient_checkpointing", "save_steps", "kl_reference", "tracker"),
     "evaluate": ("max_cache_tokens", "max_tokens_per_forward"),
     "downstream": ("batch_size",),
 }
-_WHICH_FILE = {"path", "subset", "split", "revision"}
+"""Group of settings -> those of them that do not change results."""
+_FILE_LOCATION = {"path", "subset", "split", "revision"}
 _REFERENCE_NOTE = re.compile(r"compared with .* \(sha256 ([0-9a-f]{64})\)", re.DOTALL)
-"""How a manifest tells the hash of a reference of its own."""
+"""The note in a manifest that has the hash of a separate reference model."""
 
 
 @dataclass(frozen=True)
@@ -48,32 +57,42 @@ class Contents:
     data: Mapping[str, str]
     """As in `Task.sources`, in that order."""
     plugins: Mapping[str, str] = field(default_factory=dict)
-    """As in a manifest: the spec of a plug-in -> the hash of its file."""
+    """As in a manifest: plug-in -> hash of its file."""
     tasks: Mapping[str, str] = field(default_factory=dict)
-    """As in a manifest: a file of downstream tasks -> its hash."""
+    """As in a manifest: file of downstream tasks -> hash."""
     reference: str | None = None
-    """Of the model to compare with, where it is another one."""
+    """Of a separate reference model."""
     efface: str = efface.__version__
+    """The version of efface."""
 
 
 def contents_of(manifest: Manifest) -> Contents:
-    """What a run was made of."""
-    compared = [match[1] for note in manifest.notes if (match := _REFERENCE_NOTE.fullmatch(note))]
+    """Read the hashes of a job from its manifest."""
+    references = [match[1] for note in manifest.notes if (match := _REFERENCE_NOTE.fullmatch(note))]
     return Contents(
         model=manifest.model_sha256,
         data=manifest.data,
         plugins=manifest.plugins,
         tasks=manifest.tasks,
-        reference=compared[0] if compared else None,
+        reference=references[0] if references else None,
         efface=manifest.efface,
     )
 
 
-def key(config: AnyConfig, contents: Contents) -> str:
-    """The digest of a run, fine-tuning or evaluation: what has the same one has the same results."""
+def run_key(config: JobConfig, contents: Contents) -> str:
+    """Compute the key of a run, fine-tuning or evaluation.
+
+    Args:
+        config: Its settings.
+        contents: The hashes of what it is made of.
+
+    Returns:
+        A SHA-256 in hexadecimal; jobs with equal keys have equal results.
+
+    """
     return _digest(
         {
-            "kind": type(config).__name__,
+            "kind": _JOB_TYPES[type(config)],
             "settings": _decisive(config, _IDENTIFIED_BY_CONTENT),
             "data": _data(config.data, contents.data, _requests(config)),
             "plugins": sorted([spec.rpartition(":")[2], sha256] for spec, sha256 in contents.plugins.items()),
@@ -86,11 +105,20 @@ def key(config: AnyConfig, contents: Contents) -> str:
 
 
 def before_key(config: RunConfig, contents: Contents) -> str:
-    """The digest of the records of the model before unlearning."""
-    asked = config.model_copy(update={"evaluate": without_epochs(config.evaluate)})
+    """Compute the key of the records before unlearning, which runs may share.
+
+    Args:
+        config: The settings of a run.
+        contents: The hashes of what it is made of.
+
+    Returns:
+        A SHA-256 in hexadecimal.
+
+    """
+    evaluated = config.model_copy(update={"evaluate": without_epochs(config.evaluate)})
     return _digest(
         {
-            "settings": _decisive(asked, _all_but("text", "evaluate")),
+            "settings": _decisive(evaluated, _all_but("text", "evaluate")),
             "data": _data(config.data, contents.data, _requests(config)),
             "model": contents.model,
             "efface": contents.efface,
@@ -99,7 +127,16 @@ def before_key(config: RunConfig, contents: Contents) -> str:
 
 
 def downstream_key(config: RunConfig, contents: Contents) -> str:
-    """The digest of the scores of the model before unlearning on downstream tasks."""
+    """Compute the key of the scores on downstream tasks before unlearning, which runs may share.
+
+    Args:
+        config: The settings of a run.
+        contents: The hashes of what it is made of.
+
+    Returns:
+        A SHA-256 in hexadecimal.
+
+    """
     return _digest(
         {
             "settings": _decisive(config, {**_all_but("seed"), "downstream": _IDENTIFIED_BY_CONTENT["downstream"]}),
@@ -111,57 +148,58 @@ def downstream_key(config: RunConfig, contents: Contents) -> str:
 
 
 def without_epochs(evaluate: EvaluateConfig) -> EvaluateConfig:
-    """How a model that no run trains is questioned: it has no epochs."""
+    """Reset the settings that concern epochs, for the evaluation of a model that is not trained."""
     return evaluate.model_copy(update={"every": None, "select_epoch": "last"})
 
 
-def short(digest: str) -> str:
-    """As much of a digest as a folder's name needs."""
-    return digest[:12]
+def short_key(key: str) -> str:
+    """Shorten a key for the name of a folder."""
+    return key[:12]
 
 
 def _all_but(*names: str) -> dict[str, Any]:
     return {name: True for name in RunConfig.model_fields if name not in names}
 
 
-def _decisive(config: AnyConfig, left_out: dict[str, Any]) -> dict[str, Any]:
-    """The settings that decide results, where they are not the defaults: new ones leave old digests as they are."""
-    plain = {
+def _decisive(config: JobConfig, excluded: dict[str, Any]) -> dict[str, Any]:
+    """The settings that change results, where they differ from the defaults, so that new settings keep old keys."""
+    reset = {
         group: part.model_copy(update={name: type(part).model_fields[name].default for name in names})
         for group, names in _WITHOUT_EFFECT.items()
         if isinstance(part := getattr(config, group, None), BaseModel)
     }
-    return config.model_copy(update=plain).model_dump(mode="json", exclude_defaults=True, exclude=left_out)
+    settings = config.model_copy(update=reset).model_dump(mode="json", exclude_defaults=True, exclude=excluded)
+    return original_settings(settings)
 
 
-def _requests(config: AnyConfig) -> tuple[ForgetRequest, ...]:
-    """What is unlearned in turn; nothing for a single request."""
+def _requests(config: JobConfig) -> tuple[ForgetRequest, ...]:
+    """The requests of a queue; none for a single request."""
     queue = getattr(config, "continual", None)
     return queue.requests if queue else ()
 
 
 def _data(config: DataConfig, sources: Mapping[str, str], requests: Sequence[ForgetRequest]) -> dict[str, Any]:
-    """Settings of the data in which files are numbers, and the hashes that the numbers stand for."""
-    given = (config.forget, *config.forgotten_before, config.retain, config.extra_retain, *requests)
-    places = list(dict.fromkeys(_place(each) for each in given if isinstance(each, FileConfig)))
+    """The settings of the data, in which files are replaced by their index, and the hashes of the files."""
+    values = (config.forget, *config.forgotten_before, config.retain, config.extra_retain, *requests)
+    locations = list(dict.fromkeys(_location(each) for each in values if isinstance(each, FileConfig)))
     hashes = list(sources.values())
-    if config.retain == MODEL_ANSWERS:  # which come last, and only a run knows them: its model and settings decide them
-        hashes = hashes[: len(places)]
+    if config.retain == MODEL_ANSWERS:  # whose hash comes last, is known only after a run, and follows from the others
+        hashes = hashes[: len(locations)]
 
-    def known(value: Any) -> Any:
+    def indexed(value: Any) -> Any:
         if not isinstance(value, FileConfig):
             return value
-        settings = value.model_dump(mode="json", exclude_defaults=True, exclude=_WHICH_FILE)
-        return {**settings, "file": places.index(_place(value))}
+        settings = value.model_dump(mode="json", exclude_defaults=True, exclude=_FILE_LOCATION)
+        return {**settings, "file": locations.index(_location(value))}
 
     names = {"forget", "forgotten_before", "retain", "extra_retain"}
     settings = config.model_dump(mode="json", exclude_defaults=True, exclude=names)
-    named = {name: known(getattr(config, name)) for name in names - {"forgotten_before"}}
-    several = {"forgotten_before": list(map(known, config.forgotten_before)), "requests": list(map(known, requests))}
-    return {**settings, **named, **several, "hashes": hashes}
+    single = {name: indexed(getattr(config, name)) for name in names - {"forgotten_before"}}
+    lists = {"forgotten_before": list(map(indexed, config.forgotten_before)), "requests": list(map(indexed, requests))}
+    return {**original_settings({**settings, **single, **lists}, "data."), "hashes": hashes}
 
 
-def _place(file: FileConfig) -> tuple[str | None, ...]:
+def _location(file: FileConfig) -> tuple[str | None, ...]:
     return str(Path(file.path).expanduser()), file.subset, file.split, file.revision
 
 

@@ -1,4 +1,4 @@
-"""What a sweep is to make: a YAML file, and the settings of each of its runs. No torch."""
+"""The YAML file of a sweep, and the settings of each of its runs. No torch."""
 
 from __future__ import annotations
 
@@ -28,51 +28,53 @@ from efface.sweep.run_key import without_epochs
 from efface.sweep.table import SEED, combination_name, display_value
 
 Baseline = Literal["retrained", "random"]
-"""A model to compare with: the target made without the forget set, or one with random weights."""
+"""A model to compare runs with: the target fine-tuned without the forget set, or one with random weights."""
 
 GridValues = Annotated[dict[str, Any], Field(min_length=1)]
-"""Settings of the grid -> the value of each that these combinations have."""
+"""Settings of the grid -> their values; matches the combinations that have all of these values."""
 
 _TARGET = "target."
-"""In front of a setting that is the target's."""
+"""Prefix of a setting of the target."""
 
 
 class Override(FrozenModel):
-    """Settings on top for some combinations."""
+    """Additional settings of some combinations."""
 
     where: GridValues
+    """The combinations that these settings are for."""
     settings: dict[str, Any] = Field(min_length=1)
-    """Settings as in a config file; dots reach into groups."""
+    """Settings as in a config file, nested or with dots."""
 
 
 class SweepSpec(FrozenModel):
-    """What a sweep makes, as its YAML file says it."""
+    """The contents of a sweep's YAML file."""
 
     target: dict[str, Any] | None = None
-    """Settings of `efface finetune`: the model that runs without a `model` of their own start from."""
+    """Settings of `efface finetune` for the model that runs without a `model` setting start from."""
     settings: dict[str, Any] = Field(default={})
     """Settings of every run, as in a config file."""
     grid: dict[str, list[Any]] = Field(default={})
-    """Setting, with dots -> the values that it takes. Every combination is a run; without a grid, there is one."""
+    """Dotted setting -> its values. Every combination is a run; without a grid there is one run."""
     exclude: tuple[GridValues, ...] = ()
-    """Combinations that are no runs."""
+    """Combinations that are left out."""
     overrides: tuple[Override, ...] = ()
+    """Applied in order, each over the settings and the grid."""
     baselines: tuple[Baseline, ...] = ()
-    """What to compare with, besides the model before unlearning."""
+    """Models to compare with, in addition to the model before unlearning."""
     keep_models: bool = False
-    """Keep the model of each run, too; otherwise its scores and records alone."""
+    """Whether to keep the models of the runs; if not, only their scores and records stay."""
 
     @field_validator("grid", mode="before")
     @classmethod
     def _lists_of_values(cls, value: Any) -> Any:
         for key, values in value.items() if isinstance(value, dict) else ():
             if not isinstance(values, list) or not values:
-                raise ValueError(f"{key}: {display_value(values)} is no list of values; give one, such as [0, 1]")
+                raise ValueError(f"{key}: {display_value(values)} is not a list of values; give one, such as [0, 1]")
         return value
 
     @field_validator("baselines")
     @classmethod
-    def _once(cls, value: tuple[Baseline, ...]) -> tuple[Baseline, ...]:
+    def _without_duplicates(cls, value: tuple[Baseline, ...]) -> tuple[Baseline, ...]:
         return tuple(dict.fromkeys(value))
 
 
@@ -89,10 +91,19 @@ class Combination:
 
 
 def read_spec(path: Path, pairs: Sequence[str]) -> SweepSpec:
-    """The spec of a sweep; `key=value` pairs override its `settings`, and `target.key=value` those of its target.
+    """Read the spec of a sweep.
 
-    Raises `EffaceError` for a file that is no spec, a setting that the grid varies and something else fixes, and
-    where combinations are named that there are not.
+    Args:
+        path: The YAML file.
+        pairs: `key=value` overrides `settings`, and `target.key=value` overrides `target`.
+
+    Returns:
+        The spec.
+
+    Raises:
+        EffaceError: The file is not a valid spec, a setting is both in the grid and set elsewhere, or a combination
+            does not exist.
+
     """
     settings = parse_pairs([pair for pair in pairs if not pair.startswith(_TARGET)], RunConfig)
     target = _target_pairs([pair.removeprefix(_TARGET) for pair in pairs if pair.startswith(_TARGET)])
@@ -110,20 +121,39 @@ def read_spec(path: Path, pairs: Sequence[str]) -> SweepSpec:
 
 
 def combinations(spec: SweepSpec, *, target: str | None) -> tuple[Combination, ...]:
-    """Every combination with its settings, resolved as those of `efface run`, the first key of the grid slowest.
+    """Resolve the settings of every combination as `efface run` does.
 
-    `target`: the model of those that name none. Raises `EffaceError` for settings that cannot be used, and says of
-    which combination.
+    Args:
+        spec: The sweep.
+        target: The model of runs without a `model` setting.
+
+    Returns:
+        The combinations; the first key of the grid changes slowest.
+
+    Raises:
+        EffaceError: Settings of a combination, which the message names, cannot be used.
+
     """
-    combinations = [dict(zip(spec.grid, values, strict=True)) for values in product(*spec.grid.values())]
-    wanted = [each for each in combinations if not any(_are(each, excluded) for excluded in spec.exclude)]
-    if not wanted:
-        raise EffaceError("exclude: no combination is left; leave some in")
-    return tuple(Combination(values, _resolved(spec, values, target)) for values in wanted)
+    products = [dict(zip(spec.grid, values, strict=True)) for values in product(*spec.grid.values())]
+    included = [each for each in products if not any(_matches(each, excluded) for excluded in spec.exclude)]
+    if not included:
+        raise EffaceError("exclude: every combination is excluded; keep at least one")
+    return tuple(Combination(values, _resolve(spec, values, target)) for values in included)
 
 
 def target_config(spec: SweepSpec) -> FinetuneConfig | None:
-    """The settings of the target, resolved as those of `efface finetune`. Raises `EffaceError` as that does."""
+    """Resolve the settings of the target as `efface finetune` does.
+
+    Args:
+        spec: The sweep.
+
+    Returns:
+        The settings; None where the sweep has no target.
+
+    Raises:
+        EffaceError: The settings cannot be used.
+
+    """
     if spec.target is None:
         return None
     try:
@@ -134,33 +164,46 @@ def target_config(spec: SweepSpec) -> FinetuneConfig | None:
         raise EffaceError(f"target: {error}") from error
 
 
-def evaluation_of(config: RunConfig) -> EvaluationConfig:
-    """How the models of such a run are scored. Raises `EffaceError` for what only a run can be scored on."""
+def baseline_config(config: RunConfig) -> EvaluationConfig:
+    """Make the settings that evaluate a baseline like the models of a run.
+
+    Args:
+        config: The run.
+
+    Returns:
+        The settings of `efface evaluate`, with the run's model.
+
+    Raises:
+        EffaceError: Baselines cannot be compared with this run.
+
+    """
     if config.continual is not None:
         raise EffaceError(
-            "baselines: a queue of requests is compared with the model before it alone; leave baselines out"
+            "baselines: a queue of requests can only be compared with the model before it; leave baselines out"
         )
     if config.data.retain == MODEL_ANSWERS:
         raise EffaceError(
-            "baselines: with data.retain=model-answers a model is scored on its own answers, and others do not compare; give "
-            "a retain file, or leave baselines out"
+            "baselines: with data.retain=model-answers every model is scored on its own answers, which cannot be "
+            "compared; give a retain file, or leave baselines out"
         )
     shared = EvaluationConfig.model_fields.keys() & RunConfig.model_fields.keys() - {SEED}
     values = {name: getattr(config, name) for name in shared}
     return EvaluationConfig(**{**values, "evaluate": without_epochs(config.evaluate)})
 
 
-def _resolved(spec: SweepSpec, values: Mapping[str, Any], target: str | None) -> RunConfig:
+def _resolve(spec: SweepSpec, values: Mapping[str, Any], target: str | None) -> RunConfig:
     settings = merge_settings(spec.settings, nest_settings(values))
     for each in spec.overrides:
-        if _are(values, each.where):
+        if _matches(values, each.where):
             settings = merge_settings(settings, nest_settings(each.settings))
     if target is not None:
         settings = {"model": target, **settings}
     try:
         config = resolve_config(RunConfig, settings=settings)
         if config.continual is not None and config.data.retain == MODEL_ANSWERS:
-            raise EffaceError("continual with data.retain=model-answers is for efface run alone; give a retain file")
+            raise EffaceError(
+                "data.retain=model-answers: a sweep cannot run queues of requests with it; give a retain file"
+            )
     except EffaceError as error:
         raise EffaceError(f"{combination_name(values)}: {error}" if values else str(error)) from error
     return config
@@ -173,8 +216,8 @@ def _target_pairs(pairs: Sequence[str]) -> dict[str, Any]:
         raise EffaceError(f"target: {error}") from error
 
 
-def _are(values: Mapping[str, Any], combinations: Mapping[str, Any]) -> bool:
-    return all(values[key] == value for key, value in combinations.items())
+def _matches(values: Mapping[str, Any], where: Mapping[str, Any]) -> bool:
+    return all(values[key] == value for key, value in where.items())
 
 
 def _check(spec: SweepSpec) -> None:
@@ -182,16 +225,16 @@ def _check(spec: SweepSpec) -> None:
     for key in spec.grid:
         if key not in known:
             raise EffaceError(f"grid: unknown key {key!r}; {suggest(key, known)}")
-        if _fixes(spec.settings, key, spec.grid[key]):
-            raise EffaceError(f"{key} is in the grid and among the settings; leave it out of one of them")
+        if _is_set(spec.settings, key, spec.grid[key]):
+            raise EffaceError(f"{key} is both in the grid and in settings; remove it from one of them")
     for excluded in spec.exclude:
         _check_combinations(spec, "exclude", excluded)
     for each in spec.overrides:
         _check_combinations(spec, "overrides", each.where)
         for key in spec.grid:
-            if _fixes(nest_settings(each.settings), key, spec.grid[key]):
+            if _is_set(nest_settings(each.settings), key, spec.grid[key]):
                 raise EffaceError(
-                    f"overrides: {key} is in the grid and in the settings of an override; leave it out of one of them"
+                    f"overrides: {key} is both in the grid and in the settings of an override; remove it from one"
                 )
 
 
@@ -200,15 +243,15 @@ def _check_combinations(spec: SweepSpec, where: str, values: Mapping[str, Any]) 
         if key not in spec.grid:
             raise EffaceError(f"{where}: {key} is not in the grid; {suggest(key, spec.grid)}")
         if value not in spec.grid[key]:
-            there = ", ".join(map(display_value, spec.grid[key]))
-            raise EffaceError(f"{where}: {key}={display_value(value)} is in no combination; the grid has {there}")
+            values_in_grid = ", ".join(map(display_value, spec.grid[key]))
+            raise EffaceError(f"{where}: {key}={display_value(value)} is not in the grid; it has {values_in_grid}")
 
 
-def _fixes(settings: Mapping[str, Any], key: str, values: Sequence[Any]) -> bool:
-    """Whether nested settings say what the grid varies: only a group of settings lies beneath other ones."""
-    found: Any = settings
+def _is_set(settings: Mapping[str, Any], key: str, values: Sequence[Any]) -> bool:
+    """Whether nested settings have a value that the grid would replace; groups of settings are merged instead."""
+    value: Any = settings
     for part in key.split("."):
-        if not isinstance(found, Mapping) or part not in found:
+        if not isinstance(value, Mapping) or part not in value:
             return False
-        found = found[part]
-    return not all(isinstance(each, Mapping) for each in (found, *values))
+        value = value[part]
+    return not all(isinstance(each, Mapping) for each in (value, *values))

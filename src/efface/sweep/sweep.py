@@ -1,4 +1,4 @@
-"""Make what a sweep lacks, one after another, and put all of it into one table."""
+"""Do the jobs of a sweep that are not done, one after another, and make one table of all."""
 
 from __future__ import annotations
 
@@ -23,174 +23,189 @@ from efface.progress.reporter import OnceReporter, Reporter, SilentReporter
 from efface.run.folder import RunFolder
 from efface.run.pipeline import run as run_pipeline
 from efface.sweep.index import IndexedRun
-from efface.sweep.plan import Comparison, Job, Plan, Run
-from efface.sweep.resume import remove_models, resume_folder
-from efface.sweep.run_log import RunLog, failed_line, finished_line, head
+from efface.sweep.plan import Job, Plan, PlannedBaseline, PlannedRun
+from efface.sweep.resume import prepare_resume, remove_models
+from efface.sweep.run_log import RunLog, failed_line, finished_line, run_facts
 from efface.sweep.spec import SweepSpec
-from efface.sweep.table import Entry, SweepTable, sweep_table
+from efface.sweep.table import ScoredModel, SweepTable, sweep_table
 
-_DECISIVE = ("torch", "transformers", "lm-eval")
-"""Packages whose versions change numbers."""
+_RELEVANT_PACKAGES = ("torch", "transformers", "lm-eval")
+"""Packages whose versions may change scores."""
 
 
 @dataclass(frozen=True)
 class SweepResult:
-    """What a sweep found."""
+    """The results of a sweep."""
 
     table: SweepTable
     runs: list[dict[str, Any]]
-    """The line of each run in runs.jsonl."""
+    """The latest line of each run in runs.jsonl."""
 
     def to_json(self) -> dict[str, Any]:
-        """As written to table.json."""
+        """Return what is written to table.json."""
         return {"schema": 1, **self.table.model_dump(), "runs": self.runs}
 
 
 @quiet_libraries()
 def sweep(spec: SweepSpec, out: Path, *, data_dir: Path | None = None, reporter: Reporter | None = None) -> SweepResult:
-    """Make every run of the grid that the folder `out` does not hold yet; leaves runs.jsonl and table.json there.
+    """Do every job of a sweep that its folder does not contain yet, and write runs.jsonl and table.json.
 
-    Everything is resolved and checked before anything is written. A run that fails is recorded and the sweep goes on;
-    the next call tries it again. Raises `EffaceError` for a spec, data or a model that cannot be used, and where the
-    target cannot be made.
+    Everything is resolved and checked before anything is written. A run that fails is logged and the sweep continues;
+    the next call tries it again.
+
+    Args:
+        spec: The sweep.
+        out: Its folder, new or that of an earlier sweep.
+        data_dir: Folder with benchmark data, or None for the default.
+        reporter: Is notified of progress and warnings.
+
+    Returns:
+        The table, and the lines of all runs.
+
+    Raises:
+        EffaceError: The spec, data or a model cannot be used, or the target cannot be made.
+
     """
-    return _Sweep(Plan(spec, out, data_dir), OnceReporter(reporter or SilentReporter())).make()
+    return _Sweep(Plan(spec, out, data_dir), OnceReporter(reporter or SilentReporter())).run()
 
 
 class _Sweep:
-    """One call."""
+    """One call of `sweep`."""
 
     def __init__(self, plan: Plan, reporter: OnceReporter) -> None:
         self._plan, self._reporter = plan, reporter
         self._data_dir = plan.reader.data_dir
-        self._ledger = RunLog(SweepPaths(plan.out).log)
+        self._log = RunLog(SweepPaths(plan.out).log)
         self._done: dict[str, IndexedRun] = {}
-        """Key -> finished run."""
+        """Key -> complete run."""
 
-    def make(self) -> SweepResult:
-        """Make it all."""
+    def run(self) -> SweepResult:
+        """Do all jobs."""
         if self._plan.target is not None and self._plan.target.state != "done":
-            self._fine_tune(self._plan.target)
+            self._finetune(self._plan.target)
         runs = self._plan.runs()
         done = sum(run.job.state == "done" for run in runs)
         self._reporter.on_stage(f"{len(runs)} runs, {done} of them done already")
-        entries = [self._run(run, f"run {number} of {len(runs)}") for number, run in enumerate(runs, 1)]
-        baselines = [*self._before(runs), *self._comparisons(runs)]
-        table = sweep_table([*baselines, *entries], _mixed([found.manifest for found in self._done.values()]))
-        swept = SweepResult(table, [self._ledger.line(run.job.key) for run in runs])
-        write_json(SweepPaths(self._plan.out).table, swept.to_json())
-        return swept
+        models = [self._do_run(run, f"run {number} of {len(runs)}") for number, run in enumerate(runs, 1)]
+        baselines = [*self._score_before(runs), *self._score_baselines(runs)]
+        notes = _comparability_notes([run.manifest for run in self._done.values()])
+        result = SweepResult(sweep_table([*baselines, *models], notes), [self._log.latest(run.job.key) for run in runs])
+        write_json(SweepPaths(self._plan.out).table, result.to_json())
+        return result
 
-    def _run(self, run: Run, where: str) -> Entry:
+    def _do_run(self, run: PlannedRun, position: str) -> ScoredModel:
         job = run.job
-        record = head(job.key, run.point.values, job.config, job.folder.relative_to(self._plan.out).as_posix())
+        folder = job.folder.relative_to(self._plan.out).as_posix()
+        facts = run_facts(job.key, run.combination.values, job.config, folder)
         if job.state != "done":
-            self._reporter.on_stage(f"{where}: {run.point}")
+            self._reporter.on_stage(f"{position}: {run.combination}")
             try:
                 self._unlearn(run)
             except EffaceError as error:
-                self._reporter.on_warning(f"{run.point} failed: {error}")
-                self._plan.here.add(job.folder)  # its records before unlearning may be whole
-                self._ledger.add(failed_line(record, str(error)))
-                return _entry(run, error=str(error))
-        found = self._plan.here.finished(job.folder)
-        self._done[job.key] = found
-        if not self._ledger.finished(job.key):
+                self._reporter.on_warning(f"{run.combination} failed: {error}")
+                self._plan.index.add(job.folder)  # its records before unlearning may be complete
+                self._log.add(failed_line(facts, str(error)))
+                return _scored_model(run, error=str(error))
+        done = self._plan.index.add_complete(job.folder)
+        self._done[job.key] = done
+        if not self._log.finished(job.key):
             if not self._plan.spec.keep_models and job.folder.name == job.name:
                 remove_models(job.folder)
-            self._ledger.add(finished_line(record, found.results, found.manifest, found.over_time))
-        return _entry(run, found)
+            self._log.add(finished_line(facts, done.results, done.manifest, done.continual_results))
+        return _scored_model(run, done)
 
-    def _unlearn(self, run: Run) -> None:
+    def _unlearn(self, run: PlannedRun) -> None:
         config, folder = run.job.config, run.job.folder
         if config.continual is not None:
-            run_queue(config, folder, data_dir=self._data_dir, resume=resume_folder(run.job), reporter=self._reporter)
+            run_queue(config, folder, data_dir=self._data_dir, resume=prepare_resume(run.job), reporter=self._reporter)
             return
-        before = self._records_before(run)
+        before = self._shared_before(run)
         run_pipeline(
             config,
             folder,
             data_dir=self._data_dir,
-            resume=resume_folder(run.job),
+            resume=prepare_resume(run.job),
             reporter=self._reporter,
             before=before,
-            downstream=self._plan.here.downstream(run.downstream),
+            downstream=self._plan.index.find_downstream(run.downstream_key),
         )
 
-    def _before(self, runs: Sequence[Run]) -> Iterator[Entry]:
-        """The model before unlearning, once for each group that has a finished run."""
+    def _score_before(self, runs: Sequence[PlannedRun]) -> Iterator[ScoredModel]:
+        """The model before unlearning, once per group that has a complete run."""
         for run in {run.group: run for run in reversed(runs) if run.job.key in self._done}.values():
-            found = self._done[run.job.key].results
-            yield Entry(
+            results = self._done[run.job.key].results
+            yield ScoredModel(
                 run.group,
                 run.job.config.definition,
                 {},
-                found.before,
+                results.before,
                 baseline="before",
-                downstream=found.downstream.before.average if found.downstream else None,
+                downstream=results.downstream.before.average if results.downstream else None,
             )
 
-    def _comparisons(self, runs: Sequence[Run]) -> list[Entry]:
-        """Make the models to compare with first: what is known of one that is there is its content."""
-        failed: dict[str, str] = {}
-        planned = self._plan.comparisons(runs)
+    def _score_baselines(self, runs: Sequence[PlannedRun]) -> list[ScoredModel]:
+        """Fine-tune the models of baselines first: once they exist, the keys of the evaluations are final."""
+        failures: dict[str, str] = {}
+        planned = self._plan.baselines(runs)
         for source in {each.source.key: each.source for each in planned if each.source}.values():
             if source.state != "done":
                 try:
-                    self._fine_tune(source)
+                    self._finetune(source)
                 except EffaceError as error:
-                    failed[source.key] = str(error)
-        again = self._plan.comparisons(runs)
-        return [self._compare(each, failed.get(each.source.key) if each.source else None) for each in again]
+                    failures[source.key] = str(error)
+        final = self._plan.baselines(runs)
+        return [self._score_baseline(each, failures.get(each.source.key) if each.source else None) for each in final]
 
-    def _compare(self, each: Comparison, failure: str | None) -> Entry:
-        job, scores = each.job, None
+    def _score_baseline(self, baseline: PlannedBaseline, failure: str | None) -> ScoredModel:
+        scores = None
         if failure is None:
             try:
-                scores = self._evaluated(each).scores
+                scores = self._evaluate(baseline).scores
             except EffaceError as error:
                 failure = str(error)
         if failure is not None:
-            self._reporter.on_warning(f"{each} failed: {failure}")
-        return Entry(each.run.group, job.config.definition, {}, scores, error=failure, baseline=each.name)
+            self._reporter.on_warning(f"{baseline} failed: {failure}")
+        definition = baseline.job.config.definition
+        return ScoredModel(baseline.run.group, definition, {}, scores, error=failure, baseline=baseline.name)
 
-    def _evaluated(self, each: Comparison) -> IndexedRun:
-        job = each.job
+    def _evaluate(self, baseline: PlannedBaseline) -> IndexedRun:
+        job = baseline.job
         if job.state != "done":
-            before = self._records_before(each.run)
+            before = self._shared_before(baseline.run)
             if before is None:
-                raise EffaceError("no run to compare with got as far as the records before unlearning; see why first")
-            self._reporter.on_stage(f"to compare with: {each}")
-            shutil.rmtree(job.folder, ignore_errors=True)  # half of an evaluation is none
+                raise EffaceError("no run of its group has records before unlearning; see why the runs failed")
+            self._reporter.on_stage(f"baseline {baseline}")
+            shutil.rmtree(job.folder, ignore_errors=True)  # an interrupted evaluation cannot be resumed
             evaluate_model(job.config, job.folder, data_dir=self._data_dir, before=before, reporter=self._reporter)
-        return self._plan.here.finished(job.folder)
+        return self._plan.index.add_complete(job.folder)
 
-    def _fine_tune(self, job: Job[FinetuneConfig]) -> None:
+    def _finetune(self, job: Job[FinetuneConfig]) -> None:
         self._reporter.on_stage(f"making the model {job.folder}")
-        finetune(job.config, job.folder, data_dir=self._data_dir, resume=resume_folder(job), reporter=self._reporter)
-        self._plan.here.add(job.folder)
+        finetune(job.config, job.folder, data_dir=self._data_dir, resume=prepare_resume(job), reporter=self._reporter)
+        self._plan.index.add(job.folder)
 
-    def _records_before(self, run: Run) -> dict[str, list[Record]] | None:
-        """Those that another run made of the same model and questions; its own answers to keep come with them."""
+    def _shared_before(self, run: PlannedRun) -> dict[str, list[Record]] | None:
+        """Records before unlearning from another run with the same model and questions; copies its model answers."""
         data = run.job.config.data
         sets = [each.name for each in self._plan.reader.task(data).evaluation]
-        source = self._plan.here.before(run.before, [*sets, "retain"] if data.retain == MODEL_ANSWERS else sets)
+        source = self._plan.index.find_before(
+            run.before_key, [*sets, "retain"] if data.retain == MODEL_ANSWERS else sets
+        )
         if source is None:
             return None
-        own = RunFolder(run.job.folder).model_answers
-        if source.model_answers.is_file() and not own.is_file():
-            write_text(own, source.model_answers.read_text(encoding="utf-8"))
+        model_answers = RunFolder(run.job.folder).model_answers
+        if source.model_answers.is_file() and not model_answers.is_file():
+            write_text(model_answers, source.model_answers.read_text(encoding="utf-8"))
         return read_record_sets(source.records("before"))
 
 
-def _entry(run: Run, found: IndexedRun | None = None, error: str | None = None) -> Entry:
+def _scored_model(run: PlannedRun, done: IndexedRun | None = None, error: str | None = None) -> ScoredModel:
     config = run.job.config
-    values = {"method": config.method, **run.point.values}
-    results = found.results if found else None
-    return Entry(
+    results = done.results if done else None
+    return ScoredModel(
         run.group,
         config.definition,
-        values,
+        {"method": config.method, **run.combination.values},
         results.after if results else None,
         error,
         requests=run.requests,
@@ -198,13 +213,13 @@ def _entry(run: Run, found: IndexedRun | None = None, error: str | None = None) 
     )
 
 
-def _mixed(manifests: Sequence[Manifest]) -> list[str]:
-    """What the runs of a table do not have in common, though they are compared."""
-    made_with = {
-        "commit of efface": [made.commit or "none" for made in manifests],
-        "device": [made.device for made in manifests],
-        "precision": [made.precision for made in manifests],
-        **{name: [made.versions.get(name, "none") for made in manifests] for name in _DECISIVE},
+def _comparability_notes(manifests: Sequence[Manifest]) -> list[str]:
+    """Notes on what differs between the runs of a table, although they are compared."""
+    origins = {
+        "commit of efface": [manifest.commit or "none" for manifest in manifests],
+        "device": [manifest.device for manifest in manifests],
+        "precision": [manifest.precision for manifest in manifests],
+        **{name: [manifest.versions.get(name, "none") for manifest in manifests] for name in _RELEVANT_PACKAGES},
     }
-    several = {name: sorted(set(values)) for name, values in made_with.items() if len(set(values)) > 1}
-    return [f"the runs were made with more than one {name}: {', '.join(values)}" for name, values in several.items()]
+    differing = {name: sorted(set(values)) for name, values in origins.items() if len(set(values)) > 1}
+    return [f"the runs were made with more than one {name}: {', '.join(values)}" for name, values in differing.items()]

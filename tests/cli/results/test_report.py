@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from support.refused import assert_names
-from support.reports import usual_run, write_evaluation
+from support.reports import write_evaluation, write_example_run
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -19,7 +19,7 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    return usual_run(tmp_path / "run")
+    return write_example_run(tmp_path / "run")
 
 
 def test_page_of_one_run(efface: Command, run: Path) -> None:

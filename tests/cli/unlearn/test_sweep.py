@@ -68,13 +68,13 @@ def test_dry_run_lists_what_would_be_made(efface: Command, here: Path) -> None:
     assert not Path("nothing").exists()
     assert [line.strip() for line in ran.stdout.splitlines()] == [
         "Dry run: nothing was trained or written",
-        "in all: 4 runs: 4 to make",
-        "to make: target",
-        "to make: method=me+gd seed=0",
-        "to make: method=me+gd seed=1",
-        "to make: method=ga+gd seed=0",
-        "to make: method=ga+gd seed=1",
-        "to make: random",
+        "in all: 4 runs: 4 to do",
+        "to do: target",
+        "to do: method=me+gd seed=0",
+        "to do: method=me+gd seed=1",
+        "to do: method=ga+gd seed=0",
+        "to do: method=ga+gd seed=1",
+        "to do: random",
     ]
 
 
@@ -83,7 +83,7 @@ def test_sweep_prints_one_table(done: str, here: Path) -> None:
     assert "• 4 runs, 0 of them done already" in lines
     assert "• run 3 of 4: method=ga+gd seed=0" in lines
     assert sum(line.startswith("Partial scores (closer-look)") for line in lines) == 1
-    table = lines[lines.index("• to compare with: random") + 1 :]
+    table = lines[lines.index("• baseline random") + 1 :]
     rows = [line.split()[0] for line in table if line.rstrip().endswith((" 1", " 2"))]
     assert rows == ["before", "random", "me+gd", "ga+gd"]
     assert lines[-2:] == ["runs: all/runs.jsonl", "table: all/table.json"]
@@ -103,7 +103,7 @@ def test_dry_run_tells_what_is_done(efface: Command) -> None:
     ran = efface("sweep", "sweep.yaml", "train.epochs=2", "--out", "all", "--dry-run", "--json")
     found = json.loads(ran.stdout)
     assert (ran.returncode, found["target"]["state"]) == (0, "done")
-    assert [run["state"] for run in found["runs"]] == ["to make"] * 4
+    assert [run["state"] for run in found["runs"]] == ["to do"] * 4
     assert [line["state"] for line in found["baselines"]] == ["done"]
     ran = efface("sweep", "sweep.yaml", "--out", "all", "--dry-run")
     assert "  in all: 4 runs: 4 done" in ran.stdout.splitlines()

@@ -1,4 +1,4 @@
-"""The page as text: whole, harmless, asking nobody, small. How it behaves is tested in a browser."""
+"""The page as text: complete, safe, without requests, small. Its behavior is tested in a browser."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from typing import Any
 import yaml
 
 from efface.artifacts import Record
-from efface.report.page.html import page
+from efface.report.page.html import render_page
 from efface.report.page.load_run import load_report_run
 from support.reports import (
-    known,
+    correct,
     record,
     records,
     start_run,
-    usual_run,
     write_evaluation,
+    write_example_run,
     write_queue,
     write_run,
     write_steps,
@@ -31,7 +31,7 @@ HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)>\u2028"
 
 
 class Elements(HTMLParser):
-    """What a browser would find."""
+    """The elements that a browser would parse."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -58,15 +58,15 @@ class Elements(HTMLParser):
 
 
 def shown(*paths: Path) -> Elements:
-    return Elements(page([load_report_run(path) for path in paths], version="1.2.3"))
+    return Elements(render_page([load_report_run(path) for path in paths], version="1.2.3"))
 
 
 def data(found: Elements) -> Any:
     return json.loads(found.within["script"][0])
 
 
-def test_it_asks_nobody_and_runs_nothing_else(tmp_path: Path) -> None:
-    found = shown(usual_run(tmp_path))
+def test_it_makes_no_requests_and_runs_no_other_code(tmp_path: Path) -> None:
+    found = shown(write_example_run(tmp_path))
     [policy] = [
         attributes["content"] or ""
         for tag, attributes in found.tags
@@ -78,21 +78,24 @@ def test_it_asks_nobody_and_runs_nothing_else(tmp_path: Path) -> None:
     assert len(code) == 3
     hashes = [f"'sha256-{base64.b64encode(hashlib.sha256(each.encode()).digest()).decode()}'" for each in code]
     assert re.findall(r"'sha256-[^']+'", policy) == hashes
-    asked = [value for _, each in found.tags for name, value in each.items() if name in ("src", "href", "action")]
-    assert set(asked) == {"data:,", "#main"}
+    urls = [value for _, each in found.tags for name, value in each.items() if name in ("src", "href", "action")]
+    assert set(urls) == {"data:,", "#main"}
     assert not any(name.startswith("on") or name == "style" for _, each in found.tags for name in each)
     assert "sourceMappingURL" not in "".join(code)
     assert "url(" not in "".join(found.within["style"])
 
 
 def test_the_numbers_of_a_run(tmp_path: Path) -> None:
-    run = load_report_run(usual_run(tmp_path / "first"))
+    run = load_report_run(write_example_run(tmp_path / "first"))
     assert run.before is not None
     assert run.after is not None
     found = shown(tmp_path / "first")
     for number in (run.before.forget_efficacy, run.after.forget_efficacy, run.after.sets["retain"].rouge):
         assert f"{number:.3f}" in found.text
-    assert "It forgot in part: of 10 questions to forget, it answered 10 rightly before and 2 after." in found.text
+    assert (
+        "It forgot in part: of 10 questions of the forget set, it answered 10 correctly before and 2 after."
+        in found.text
+    )
     assert "Still leaks (2)" in found.text
     assert "Broken (3)" in found.text
     assert "No score is missing." in found.text
@@ -102,13 +105,13 @@ def test_the_numbers_of_a_run(tmp_path: Path) -> None:
     assert "key-facts" in found.text
     assert "Unfinished" not in found.text
     assert "role=tab" not in str(found.tags)
-    plane = data(found)["plane"]
-    assert [each["label"] for each in plane[0]["points"]] == ["before", "epoch 1", "epoch 2", "after"]
+    scatter = data(found)["scatter"]
+    assert [each["label"] for each in scatter[0]["points"]] == ["before", "epoch 1", "epoch 2", "after"]
     assert data(found)["runs"][0]["curves"]["forget"][:2] == [2.0, 1.0]
 
 
-def test_every_question_is_there(tmp_path: Path) -> None:
-    rows = data(shown(usual_run(tmp_path)))["runs"][0]["rows"]
+def test_every_question_is_included(tmp_path: Path) -> None:
+    rows = data(shown(write_example_run(tmp_path)))["runs"][0]["questions"]
     assert len(rows) == 30
     assert [row[7] for row in rows[:5]] == ["leaks"] * 2 + ["broken"] * 3
     broken = rows[2]
@@ -118,18 +121,18 @@ def test_every_question_is_there(tmp_path: Path) -> None:
 
 
 def test_hostile_text_is_text(tmp_path: Path) -> None:
-    def said(number: int) -> str:
+    def hostile(number: int) -> str:
         return HOSTILE
 
-    before, after = records(forget=(3, known), retain=(3, known)), records(forget=(3, said), retain=(3, known))
+    before, after = records(forget=(3, correct), retain=(3, correct)), records(forget=(3, hostile), retain=(3, correct))
     after["retain"][0] = Record(**{**record("retain", 1, HOSTILE).model_dump(), "question": HOSTILE})
     path = write_run(tmp_path / "<img src=x onerror=alert(1)>", before, after)
     (path / "config.yaml").write_text(yaml.safe_dump({"definition": "closer-look", "method": HOSTILE}))
-    found = shown(path, usual_run(tmp_path / "other"))
+    found = shown(path, write_example_run(tmp_path / "other"))
     assert [tag for tag, _ in found.tags if tag == "img"] == []
     assert len(found.within["script"]) == 3
-    said_after = [row[4] for row in data(found)["runs"][0]["rows"] if row[0] == "forget"]
-    assert "</script><script>alert(1)</script><img" in said_after[0][-1][1]
+    outputs_after = [row[4] for row in data(found)["runs"][0]["questions"] if row[0] == "forget"]
+    assert "</script><script>alert(1)</script><img" in outputs_after[0][-1][1]
 
 
 def test_a_thousand_questions_are_small(tmp_path: Path) -> None:
@@ -141,47 +144,47 @@ def test_a_thousand_questions_are_small(tmp_path: Path) -> None:
 
     sets = {"forget": (400, long), "retain": (600, long)}
     path = write_run(tmp_path, records(**sets), records(**{name: (count, longer) for name, (count, _) in sets.items()}))
-    text = page([load_report_run(path)], version="1.2.3")
-    assert len(json.loads(Elements(text).within["script"][0])["runs"][0]["rows"]) == 1000
+    text = render_page([load_report_run(path)], version="1.2.3")
+    assert len(json.loads(Elements(text).within["script"][0])["runs"][0]["questions"]) == 1000
     assert len(text.encode()) < 3e6
 
 
-def test_an_unfinished_run_says_so(tmp_path: Path) -> None:
+def test_an_unfinished_run_is_marked(tmp_path: Path) -> None:
     start_run(tmp_path)
     write_steps(tmp_path, 3, steps=9)
     found = shown(tmp_path)
-    assert "Unfinished. Step 3 of 9 was the last one" in found.text
+    assert "Unfinished. The last optimizer step was 3 of 9" in found.text
     assert "not yet" in found.text
     assert "No set has been scored yet." in found.text
 
 
-def test_what_is_missing_and_what_partial_scores_are_over(tmp_path: Path) -> None:
-    whole = records(forget=(3, known), retain=(3, known))
+def test_missing_metrics_and_partial_scores(tmp_path: Path) -> None:
+    sets = records(forget=(3, correct), retain=(3, correct))
     without = {
         name: [each.model_copy(update={"judge": None, "entailment_label": None}) for each in rows]
-        for name, rows in whole.items()
+        for name, rows in sets.items()
     }
     found = shown(write_run(tmp_path, without, without))
     assert "Partial scores." in found.text
-    assert "over rouge, probability, truth ratio, token entropy, cosine similarity alone" in found.text
+    assert "over rouge, probability, truth ratio, token entropy, cosine similarity only" in found.text
     assert "there is no label of a judge" in found.text
-    assert data(found)["plane"][0]["points"]
+    assert data(found)["scatter"][0]["points"]
 
 
-def test_several_runs_stand_side_by_side_and_have_a_tab_each(tmp_path: Path) -> None:
+def test_several_runs_are_compared_and_have_a_tab_each(tmp_path: Path) -> None:
     found = shown(
-        usual_run(tmp_path / "one"), write_evaluation(tmp_path / "retrained"), write_queue(tmp_path / "queue")
+        write_example_run(tmp_path / "one"), write_evaluation(tmp_path / "retrained"), write_queue(tmp_path / "queue")
     )
     assert "Runs side by side" in found.text
     tabs = [each for tag, each in found.tags if each.get("role") == "tab"]
     panels = [each for tag, each in found.tags if each.get("role") == "tabpanel"]
     assert [each["aria-controls"] for each in tabs] == [each["id"] for each in panels] == ["run-0", "run-1", "run-2"]
-    assert [each["name"] for each in data(found)["plane"]] == ["one", "retrained", "queue"]
+    assert [each["name"] for each in data(found)["scatter"]] == ["one", "retrained", "queue"]
 
 
-def test_runs_of_one_name_are_told_apart(tmp_path: Path) -> None:
-    paths = [usual_run(tmp_path / each / "run") for each in ("a", "b")]
-    assert [each["name"] for each in data(shown(*paths))["plane"]] == [str(path) for path in paths]
+def test_runs_of_one_name_are_distinguished(tmp_path: Path) -> None:
+    paths = [write_example_run(tmp_path / each / "run") for each in ("a", "b")]
+    assert [each["name"] for each in data(shown(*paths))["scatter"]] == [str(path) for path in paths]
 
 
 def test_the_heat_map_of_a_queue(tmp_path: Path) -> None:
@@ -191,11 +194,11 @@ def test_the_heat_map_of_a_queue(tmp_path: Path) -> None:
     assert cells.count("heat-8") == 2  # 0.773, right after each request
     assert cells.count("heat-10") == 6  # utility
     assert "1: first <b>" in found.text
-    assert "there is no forget set" not in found.text
+    assert "No score is missing." in found.text
 
 
-def test_everything_has_a_name_for_those_who_cannot_see_it(tmp_path: Path) -> None:
-    found = shown(usual_run(tmp_path / "one"), usual_run(tmp_path / "two"))
+def test_everything_has_a_name_for_screen_readers(tmp_path: Path) -> None:
+    found = shown(write_example_run(tmp_path / "one"), write_example_run(tmp_path / "two"))
     for tag, each in found.tags:
         if tag == "canvas":
             assert each["role"] == "img"

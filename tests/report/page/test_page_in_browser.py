@@ -1,4 +1,4 @@
-"""The page in a real browser: nothing is asked for, nothing foreign runs, filters, tabs, themes and a phone's width."""
+"""The page in a real browser: no requests, no foreign code; filters, tabs, themes and the width of a phone."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from efface.report.page.html import page as report
+from efface.report.page.html import render_page
 from efface.report.page.load_run import load_report_run
 from support.browser import OpenedPage, chromium
-from support.reports import known, records, unknown, usual_run, write_evaluation, write_queue, write_run
+from support.reports import correct, records, write_evaluation, write_example_run, write_queue, write_run, wrong
 
 pytestmark = pytest.mark.browser
 
@@ -34,18 +34,22 @@ def browser() -> Iterator[Any]:
 def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Name -> page."""
     folder = tmp_path_factory.mktemp("pages")
-    before = records(forget=(40, known), retain=(40, known))
+    before = records(forget=(40, correct), retain=(40, correct))
     after = records(
-        forget=(40, lambda number: HOSTILE[number - 1] if number <= len(HOSTILE) else unknown(number)),
-        retain=(40, known),
+        forget=(40, lambda number: HOSTILE[number - 1] if number <= len(HOSTILE) else wrong(number)),
+        retain=(40, correct),
     )
     runs = {
         "one": [write_run(folder / "hostile", before, after)],
-        "several": [usual_run(folder / "run"), write_evaluation(folder / "retrained"), write_queue(folder / "queue")],
+        "several": [
+            write_example_run(folder / "run"),
+            write_evaluation(folder / "retrained"),
+            write_queue(folder / "queue"),
+        ],
     }
     for name, paths in runs.items():
         (folder / f"{name}.html").write_text(
-            report([load_report_run(path) for path in paths], version="0"), encoding="utf-8"
+            render_page([load_report_run(path) for path in paths], version="0"), encoding="utf-8"
         )
     return {name: folder / f"{name}.html" for name in runs}
 
@@ -109,11 +113,11 @@ def test_filters_search_and_order(opened: Any) -> None:
     page.get_by_role("searchbox").fill("AUTHOR 17 born")
     page.locator("[aria-live]", has_text="2 of 2 ").wait_for()
     page.get_by_role("searchbox").fill("nowhere to be found")
-    page.locator("[aria-live]", has_text="No question is like that.").wait_for()
+    page.locator("[aria-live]", has_text="No question matches.").wait_for()
     assert found.rows == 0
     page.get_by_role("searchbox").fill("")
     page.locator("[aria-live]", has_text="50 ").wait_for()
-    page.get_by_role("combobox", name="Order").select_option("place")
+    page.get_by_role("combobox", name="Order").select_option("data")
     assert "retain/001" in page.locator(".questions tbody tr").first.inner_text()
 
 

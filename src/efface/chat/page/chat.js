@@ -1,14 +1,14 @@
-// The page: it asks, and shows what comes as text. Nothing that a model says becomes markup: text nodes only.
+// Sends questions and shows the answers. Model output never becomes markup: only text nodes are created.
 "use strict";
 
 const SIDES = { before: "Before unlearning", after: "After unlearning" };
-const GROUPS = { forget: "To be forgotten", retain: "To be kept", beyond: "Beyond both" };
-const at = (id) => document.getElementById(id);
+const GROUPS = { forget: "Forget set", retain: "Retain set", general: "General knowledge" };
+const byId = (id) => document.getElementById(id);
 
-let run = null;      // what the server says of the run
-let asking = null;   // stops the answer that is being written
-let earlier = [];    // exchanges of this conversation
-let began = null;    // the number of the preset that it began with
+let run = null;         // facts about the run and the suggested questions, from the server
+let inProgress = null;  // AbortController of the answer in progress
+let conversation = [];  // earlier exchanges
+let suggestion = null;  // index of the suggested question that the conversation started with
 
 function make(tag, className, text) {
   const element = document.createElement(tag);
@@ -17,26 +17,26 @@ function make(tag, className, text) {
   return element;
 }
 
-function said(className, text) {
-  const element = make("div", `said ${className}`, text);
+function message(className, text) {
+  const element = make("div", `message ${className}`, text);
   element.dir = "auto";
   return element;
 }
 
-function tell(text, bad = false) {
-  at("status").textContent = text;
-  at("status").classList.toggle("bad", bad);
+function setStatus(text, failed = false) {
+  byId("status").textContent = text;
+  byId("status").classList.toggle("failed", failed);
 }
 
-function showPresets() {
+function showSuggestions() {
   for (const [group, title] of Object.entries(GROUPS)) {
     const list = make("ul");
-    run.presets.forEach((preset, number) => {
-      if (preset.group !== group) return;
-      const button = make("button", "", preset.question || preset.answer);
+    run.suggestions.forEach((each, index) => {
+      if (each.group !== group) return;
+      const button = make("button", "", each.question || each.answer);
       button.type = "button";
       button.dir = "auto";
-      button.addEventListener("click", () => { reset(); ask(null, number); });
+      button.addEventListener("click", () => { reset(); ask(null, index); });
       const item = make("li");
       item.append(button);
       list.append(item);
@@ -45,28 +45,28 @@ function showPresets() {
     const details = make("details");
     details.open = group === "forget" && matchMedia("(min-width: 40rem)").matches;
     details.append(make("summary", "", title), list);
-    at("presets").append(details);
+    byId("suggestions").append(details);
   }
 }
 
-function forget() {
-  earlier = [];
-  began = null;
+function clearConversation() {
+  conversation = [];
+  suggestion = null;
 }
 
-// A new conversation; what is being written for the old one is stopped.
+// Starts a new conversation and stops the answer in progress.
 function reset() {
-  if (asking) asking.abort();
-  asking = null;
-  busy(false);
-  forget();
-  at("log").replaceChildren();
-  tell("");
+  if (inProgress) inProgress.abort();
+  inProgress = null;
+  setBusy(false);
+  clearConversation();
+  byId("log").replaceChildren();
+  setStatus("");
 }
 
-// One answer: its text, and on request what else might have come.
+// The answer of one model, with a table of the likely alternatives of each token.
 function panel(side) {
-  const element = make("article", `side ${side}`), text = said("", ""), steps = [];
+  const element = make("article", `side ${side}`), output = message("", ""), steps = [];
   element.setAttribute("aria-busy", "true");
   const details = make("details"), table = make("div", "table");
   details.hidden = true;
@@ -75,18 +75,18 @@ function panel(side) {
   table.setAttribute("role", "region");
   table.setAttribute("aria-label", `Likely next tokens, ${SIDES[side]}`);
   details.append(summary, table);
-  details.addEventListener("toggle", () => { if (details.open) table.replaceChildren(tokens(steps)); });
-  element.append(make("h3", "", SIDES[side]), text, details);
+  details.addEventListener("toggle", () => { if (details.open) table.replaceChildren(tokenTable(steps)); });
+  element.append(make("h3", "", SIDES[side]), output, details);
   return {
     element,
     text: "",
     add(step) {
       steps.push(step);
       this.text += step.text;
-      text.append(step.text);
+      output.append(step.text);
       if (step.answer === undefined) return;
-      if (this.text !== step.answer) text.textContent = this.text = step.answer;
-      if (!this.text.trim()) text.append(make("span", "small", "(nothing)"));
+      if (this.text !== step.answer) output.textContent = this.text = step.answer;
+      if (!this.text.trim()) output.append(make("span", "small", "(nothing)"));
     },
     end() {
       element.setAttribute("aria-busy", "false");
@@ -95,14 +95,14 @@ function panel(side) {
       summary.textContent =
         `Likely next tokens: ${steps.length} ${steps.length === 1 ? "token" : "tokens"}, mean entropy ${mean.toFixed(2)} nats`;
       details.hidden = false;
-      if (details.open) table.replaceChildren(tokens(steps));
+      if (details.open) table.replaceChildren(tokenTable(steps));
     },
   };
 }
 
-function tokens(steps) {
+function tokenTable(steps) {
   const table = make("table"), head = make("tr"), body = make("tbody");
-  for (const name of ["Said", "Entropy (nats)", "Likeliest, with probability"]) {
+  for (const name of ["Generated", "Entropy (nats)", "Most likely, with probability"]) {
     const cell = make("th", "", name);
     cell.scope = "col";
     head.append(cell);
@@ -121,119 +121,116 @@ function tokens(steps) {
 }
 
 function token([text, probability]) {
-  const element = make("span", "choice"), shown = make("bdi", "token", visible(text));
+  const element = make("span", "choice"), shown = make("bdi", "token", visibleSpace(text));
   element.append(shown, ` ${(100 * probability).toFixed(1)}%`);
   return element;
 }
 
-// A token alone, with its blanks to be seen.
-function visible(text) {
+// A token with visible white space.
+function visibleSpace(text) {
   return text.replaceAll("\n", "⏎").replaceAll("\t", "⇥").replaceAll(" ", "␣") || "∅";
 }
 
-function showQuestion(question, number) {
+function showQuestion(question, index) {
   const section = make("section");
-  if (number !== null) {
-    for (const turn of run.presets[number].earlier) section.append(said("right", `${turn.role}: ${turn.content}`));
-  }
-  section.append(said("asked", question || "(the beginning of a passage)"));
-  if (number !== null && run.presets[number].answer) {
-    section.append(said("right", `Right answer: ${run.presets[number].answer}`));
-  }
+  const suggested = index === null ? null : run.suggestions[index];
+  for (const turn of suggested ? suggested.history : []) section.append(message("context", `${turn.role}: ${turn.content}`));
+  section.append(message("question", question || "(the beginning of a passage)"));
+  if (suggested && suggested.answer) section.append(message("context", `Reference answer: ${suggested.answer}`));
   const pair = make("div", "pair"), panels = { before: panel("before"), after: panel("after") };
   pair.append(panels.before.element, panels.after.element);
   section.append(pair);
-  at("log").append(section);
+  byId("log").append(section);
   section.scrollIntoView({ block: "start" });
   return panels;
 }
 
 async function* lines(response) {
   const reader = response.body.getReader(), decoder = new TextDecoder();
-  let waiting = "";
+  let buffer = "";
   for (;;) {
     const { value, done } = await reader.read();
     if (done) return;
-    const parts = (waiting + decoder.decode(value, { stream: true })).split("\n");
-    waiting = parts.pop();
+    const parts = (buffer + decoder.decode(value, { stream: true })).split("\n");
+    buffer = parts.pop();
     for (const part of parts) yield JSON.parse(part);
   }
 }
 
 async function post(body, signal) {
   const headers = { "Content-Type": "application/json" };
-  const response = await fetch("ask", { method: "POST", headers, body: JSON.stringify(body), signal });
+  const response = await fetch("answer", { method: "POST", headers, body: JSON.stringify(body), signal });
   if (!response.ok) throw new Error((await response.text()).trim());
   return response;
 }
 
-// Ask `question`, or the preset of this number, which begins a conversation.
-async function ask(question, number = null) {
-  if (!at("form").reportValidity()) return;
-  const stop = asking = new AbortController();
-  const shown = question === null ? run.presets[number].question : question;
-  if (!run.keeps_turns) forget();
-  if (number !== null) began = number;
-  const body = { preset: began, question, earlier };
-  for (const name of ["max_new_tokens", "temperature", "seed"]) body[name] = at(name).valueAsNumber;
-  const panels = showQuestion(shown, number);
-  busy(true);
-  tell("Both models answer …");
-  const [text, bad] = await read(body, panels, stop.signal);
+// Asks `question`, or starts a conversation with the suggested question of this index.
+async function ask(question, index = null) {
+  if (!byId("form").reportValidity()) return;
+  const controller = inProgress = new AbortController();
+  const shown = question === null ? run.suggestions[index].question : question;
+  if (!run.multi_turn) clearConversation();
+  if (index !== null) suggestion = index;
+  const body = { suggestion, question, history: conversation };
+  for (const name of ["max_new_tokens", "temperature", "seed"]) body[name] = byId(name).valueAsNumber;
+  const panels = showQuestion(shown, index);
+  setBusy(true);
+  setStatus("Both models are answering …");
+  const [text, failed] = await streamAnswers(body, panels, controller.signal);
   panels.before.end();
   panels.after.end();
-  if (asking !== stop) return;  // another conversation has begun
-  tell(text, bad);
-  asking = null;
-  busy(false);
-  if (number !== null && run.presets[number].passage) forget();  // which is no turn of a conversation
-  else earlier = [...earlier, { question: shown, before: panels.before.text, after: panels.after.text }];
+  if (inProgress !== controller) return;  // another conversation has started
+  setStatus(text, failed);
+  inProgress = null;
+  setBusy(false);
+  if (index !== null && run.suggestions[index].passage) clearConversation();  // a passage is not a turn
+  else conversation = [...conversation, { question: shown, before: panels.before.text, after: panels.after.text }];
 }
 
-// Show the answers as they come; what became of them, and whether that is bad.
-async function read(body, panels, signal) {
-  let ended = 0;
+// Shows the answers while they are generated. Returns the final status and whether it is a failure.
+async function streamAnswers(body, panels, signal) {
+  let complete = 0;
   try {
     for await (const line of lines(await post(body, signal))) {
       if (line.error) return [line.error, true];
       panels[line.side].add(line);
-      if (line.answer !== undefined) { ended += 1; panels[line.side].end(); }
+      if (line.answer !== undefined) { complete += 1; panels[line.side].end(); }
     }
   } catch (error) {
     if (error.name === "AbortError") return ["Stopped.", false];
-    return [error instanceof TypeError ? "The server does not answer any more." : error.message, true];
+    return [error instanceof TypeError ? "The server no longer responds." : error.message, true];
   }
-  return ended === 2 ? ["Both answers are whole.", false] : ["The answers were cut short.", true];
+  return complete === 2 ? ["Both answers are complete.", false] : ["The answers are incomplete.", true];
 }
 
-function busy(is) {
-  at("ask").disabled = is;
-  at("stop").disabled = !is;
+function setBusy(busy) {
+  byId("ask").disabled = busy;
+  byId("stop").disabled = !busy;
 }
 
 async function start() {
   const response = await fetch("run");
   run = await response.json();
-  at("facts").textContent = run.facts;
-  at("max_new_tokens").max = run.most_new_tokens;
-  for (const name of ["max_new_tokens", "temperature", "seed"]) at(name).value = run[name];
-  showPresets();
-  if (!run.keeps_turns) tell("This run's text format has no place for earlier turns: every question stands alone.");
+  byId("facts").textContent = run.facts;
+  byId("max_new_tokens").max = run.max_new_tokens_limit;
+  for (const name of ["max_new_tokens", "temperature", "seed"]) byId(name).value = run[name];
+  showSuggestions();
+  if (!run.multi_turn) setStatus("The text format of this run is single-turn: every question is asked alone.");
 }
 
-at("form").addEventListener("submit", (event) => {
+byId("form").addEventListener("submit", (event) => {
   event.preventDefault();
-  const question = at("question").value;
-  if (!run || asking || !question.trim()) return;
-  at("question").value = "";
+  const question = byId("question").value;
+  if (!run || inProgress || !question.trim()) return;
+  byId("question").value = "";
   ask(question);
 });
-at("question").addEventListener("keydown", (event) => {
+byId("question").addEventListener("keydown", (event) => {
   if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
     event.preventDefault();
-    at("form").requestSubmit();
+    byId("form").requestSubmit();
   }
 });
-at("stop").addEventListener("click", () => { if (asking) asking.abort(); });
-at("reset").addEventListener("click", () => { reset(); at("question").focus(); });
-start().catch(() => tell("The server does not answer.", true));
+byId("stop").addEventListener("click", () => { if (inProgress) inProgress.abort(); });
+byId("reset").addEventListener("click", () => { reset(); byId("question").focus(); });
+start().catch(() => setStatus("The server does not respond.", true));

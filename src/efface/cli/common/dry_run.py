@@ -32,7 +32,7 @@ def show_dry_run(make_plan: DryRunFunction) -> None:
         from rich.console import Console
 
         from efface.progress.console import ConsoleReporter
-        from efface.report.key_values import print_key_values
+        from efface.report.terminal.key_values import print_key_values
 
         console = Console()
         with ConsoleReporter(console) as reporter:
@@ -71,7 +71,7 @@ def _training_facts(training: TrainingPlan) -> Iterator[tuple[str, str]]:
 
 
 def _space(plan: DryRun) -> str:
-    from efface.report.key_values import format_bytes
+    from efface.report.number_format import format_bytes
 
     free = f"{format_bytes(plan.bytes_free)} free"
     if plan.training is None:

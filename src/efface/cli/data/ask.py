@@ -55,7 +55,7 @@ def answers(
 
         from efface.commands.answers import answer_questions
         from efface.progress.console import ConsoleReporter
-        from efface.report.key_values import pluralize
+        from efface.report.number_format import pluralize
         from efface.report.sanitize import one_line
 
         with ConsoleReporter(Console()) as reporter:

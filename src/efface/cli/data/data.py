@@ -50,7 +50,7 @@ def list_(data_dir: DataDir = None) -> None:
     from rich.console import Console
 
     from efface.data.sources.catalog import catalog
-    from efface.report.key_values import print_key_values
+    from efface.report.terminal.key_values import print_key_values
 
     console = Console()
     for each in catalog(data_dir):

@@ -17,8 +17,9 @@ from efface.data.describe import (
     SetDescription,
     WrongAnswers,
 )
-from efface.report.key_values import pluralize, print_key_values
+from efface.report.number_format import pluralize
 from efface.report.sanitize import one_line
+from efface.report.terminal.key_values import print_key_values
 
 _LONGEST_SAMPLE = 200
 _LONGEST_TURN = 80

@@ -79,11 +79,11 @@ def chat(
 
 def _settings(unlearned: UnlearnedRun, max_new_tokens: int | None, temperature: float, seed: int) -> ChatRequest:
     """A request without its question: the settings of generation."""
-    from efface.chat.messages import MOST_NEW_TOKENS, ChatRequest
+    from efface.chat.messages import MAX_NEW_TOKENS, ChatRequest
 
-    limit = max_new_tokens or min(unlearned.settings.evaluate.max_new_tokens, MOST_NEW_TOKENS)
+    limit = max_new_tokens or min(unlearned.settings.evaluate.max_new_tokens, MAX_NEW_TOKENS)
     return ChatRequest.model_construct(
-        preset=None, question=None, earlier=(), max_new_tokens=limit, temperature=temperature, seed=seed
+        suggestion=None, question=None, history=(), max_new_tokens=limit, temperature=temperature, seed=seed
     )
 
 
@@ -101,7 +101,7 @@ def _open(
     from efface.progress.quiet_libraries import quiet_libraries
 
     with quiet_libraries(), ConsoleReporter(console) as reporter:
-        presets = suggested_questions(unlearned.settings.data, unlearned.records, data_dir)
+        presets = suggested_questions(unlearned.settings.data, unlearned.before_records, data_dir)
         return open_chat(unlearned, presets, before=before, device=device, reporter=reporter)
 
 
@@ -112,7 +112,7 @@ def _chat_in_terminal(session: Chat, console: Console, settings: ChatRequest) ->
 
     with suppress(ImportError):
         import readline  # noqa: F401 - lets `input` edit its line
-    Terminal(session, console, settings, lambda: input("> ")).talk()
+    Terminal(session, console, settings, lambda: input("> ")).run()
 
 
 def _serve(session: Chat, run: Path, unlearned: UnlearnedRun, settings: ChatRequest, *, host: str, port: int) -> None:

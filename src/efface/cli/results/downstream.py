@@ -52,7 +52,7 @@ def downstream(
 
         from efface.commands.downstream import downstream_model
         from efface.progress.console import ConsoleReporter
-        from efface.report.downstream import print_downstream
+        from efface.report.terminal.downstream import print_downstream
 
         console = Console()
         with nullcontext() if as_json else ConsoleReporter(console) as reporter:

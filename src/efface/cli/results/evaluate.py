@@ -56,7 +56,7 @@ def evaluate(
         from rich.console import Console
 
         from efface.progress.console import ConsoleReporter
-        from efface.report.results import print_scores
+        from efface.report.terminal.results import print_scores
 
         console = Console()
         with ConsoleReporter(console) as reporter:

@@ -68,7 +68,8 @@ def leaderboard(
     from efface.scores.leaderboard import leaderboard as scores
 
     if differences:
-        from efface.report.differences import flat_differences, print_differences
+        from efface.report.flat_tables import flat_differences
+        from efface.report.terminal.differences import print_differences
 
         differing = scores.compare(paths, definition=definition)
         if as_json:
@@ -78,7 +79,8 @@ def leaderboard(
         else:
             print_differences(Console(), differing)
         return
-    from efface.report.leaderboard import flat_leaderboard, print_leaderboard
+    from efface.report.flat_tables import flat_leaderboard
+    from efface.report.terminal.leaderboard import print_leaderboard
 
     ranking = scores.leaderboard(paths, definition=definition, draws=draws)
     if as_json:

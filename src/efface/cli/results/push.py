@@ -44,7 +44,7 @@ def push(
     """
     from efface.commands.push import files_to_push
     from efface.commands.push import push as push_model
-    from efface.report.key_values import format_bytes
+    from efface.report.number_format import format_bytes
     from efface.report.sanitize import one_line
 
     files = files_to_push(run, adapter=adapter)

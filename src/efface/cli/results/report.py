@@ -65,14 +65,14 @@ def report(
 
     loaded = [load_report_run(run) for run in _without_duplicates(runs)]
     if form == "html":
-        from efface.report.page.html import page
+        from efface.report.page.html import render_page
 
-        text = page(loaded, version=__version__)
+        text = render_page(loaded, version=__version__)
         out = out or (runs[0] if len(loaded) == 1 else Path()) / "report.html"
     else:
-        from efface.report.page.paper_tables import papers, spreadsheet
+        from efface.report.page.paper_tables import render_csv, render_paper_tables
 
-        text = spreadsheet(loaded) if form == "csv" else papers(loaded, form)
+        text = render_csv(loaded) if form == "csv" else render_paper_tables(loaded, form)
     if out is None:
         typer.echo(text, nl=False)
         return

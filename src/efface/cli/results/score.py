@@ -93,6 +93,6 @@ def score(
         return
     from rich.console import Console
 
-    from efface.report.results import print_scores
+    from efface.report.terminal.results import print_scores
 
     print_scores(Console(), scores)

@@ -40,7 +40,7 @@ def presets(
     from rich.console import Console
 
     from efface.config.presets import load_preset, preset_names
-    from efface.report.key_values import print_key_values
+    from efface.report.terminal.key_values import print_key_values
 
     console = Console()
     for name in preset_names():

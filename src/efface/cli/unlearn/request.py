@@ -89,7 +89,7 @@ def run_requests(
 
         from efface.continual.queue import run_queue
         from efface.progress.console import ConsoleReporter
-        from efface.report.continual import print_continual
+        from efface.report.terminal.continual import print_continual
 
         console = Console()
         with ConsoleReporter(console) as reporter:

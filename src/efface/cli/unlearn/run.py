@@ -62,7 +62,7 @@ def run(
         from rich.console import Console
 
         from efface.progress.console import ConsoleReporter
-        from efface.report.results import print_results
+        from efface.report.terminal.results import print_results
         from efface.run.pipeline import run as run_pipeline
 
         console = Console()

@@ -82,8 +82,8 @@ def _run_sweep(spec: SweepSpec, out: Path, data_dir: Path | None, *, as_json: bo
 
     from efface.folders import SweepPaths
     from efface.progress.console import ConsoleReporter
+    from efface.sweep.print_table import print_sweep_table
     from efface.sweep.sweep import sweep as run_sweep
-    from efface.sweep.table import print_sweep_table
 
     with ConsoleReporter(Console(stderr=as_json)) as reporter:
         result = run_sweep(spec, out, data_dir=data_dir, reporter=reporter)
@@ -106,15 +106,15 @@ def _print_plan(spec: SweepSpec, out: Path, data_dir: Path | None, *, as_json: b
         return
     from rich.console import Console
 
-    from efface.report.key_values import print_key_values
+    from efface.report.terminal.key_values import print_key_values
 
     print_key_values(Console(), "Dry run: nothing was trained or written", _facts(plan))
 
 
 def _facts(plan: SweepPlanSummary) -> Iterator[tuple[str, str]]:
-    from efface.report.key_values import pluralize
+    from efface.report.number_format import pluralize
 
     states = ", ".join(f"{count} {state}" for state, count in plan.counts().items())
     yield "in all", f"{pluralize(len(plan.runs), 'run')}: {states}"
     for each in ([plan.target] if plan.target else []) + plan.runs + plan.baselines:
-        yield each.state, each.what + (f": {each.folder}" if each.folder else "")
+        yield each.state, each.name + (f": {each.folder}" if each.folder else "")

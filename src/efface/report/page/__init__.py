@@ -1,1 +1,1 @@
-"""Run folders -> one HTML page, or Markdown, CSV and LaTeX tables. No torch."""
+"""The report on runs: loads their folders and writes one HTML page, or Markdown, CSV or LaTeX tables. No torch."""

@@ -1,4 +1,4 @@
-"""The page: one HTML file that asks nobody for anything. No torch."""
+"""The report as one HTML file that requests nothing from a network. No torch."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from typing import Any
 
 from efface.artifacts import METRICS
 from efface.folders import RunPaths
+from efface.report.number_format import format_number
 from efface.report.page import chart_data, tables
+from efface.report.page.escape import script_json, visible_controls
+from efface.report.page.explorer_data import explorer_data, text_limit
 from efface.report.page.load_run import ReportRun
-from efface.report.page.loss_curve import thinned
-from efface.report.page.question_data import as_data, longest
-from efface.report.page.question_rows import RIGHT_ROUGE, QuestionRow, question_rows
-from efface.report.page.sanitize import clean, in_script
+from efface.report.page.loss_curve import downsample
+from efface.report.page.question_outcomes import CORRECT_ROUGE, QuestionOutcome, question_outcomes
 from efface.report.page.summary import (
     AGGREGATE_NAMES,
     METRIC_NAMES,
     Summary,
-    aggregates,
+    aggregates_by_stage,
     partial_metrics,
-    scores_of,
+    scores_by_stage,
     summarize,
 )
-from efface.report.rich_tables import shown_number
 from efface.scores.continual import utility
 
 _ASSETS = files("efface.report.page") / "assets"
-_STEPS_SHOWN = 12
-"""Of a training curve, as a table."""
+_TABLE_STEPS = 12
+"""Optimizer steps in the table below a training chart."""
 
 
 @dataclass(frozen=True)
@@ -43,118 +43,132 @@ class _View:
     name: str
     run: ReportRun
     summary: Summary
-    rows: Sequence[QuestionRow]
+    outcomes: Sequence[QuestionOutcome]
     points: Sequence[chart_data.Point]
 
 
-def page(runs: Sequence[ReportRun], *, version: str) -> str:
-    """One whole HTML document about the runs, most important things first; `version` is that of efface."""
+def render_page(runs: Sequence[ReportRun], *, version: str) -> str:
+    """Render a report.
+
+    Args:
+        runs: The runs to show, side by side.
+        version: The version of efface.
+
+    Returns:
+        A complete HTML document, the most important things first.
+
+    """
     from jinja2 import Environment, StrictUndefined
 
-    names = [clean(name) for name in tables.names_of(runs)]
-    models = [scores for run in runs for _, scores in scores_of(run)]
+    names = [visible_controls(name) for name in tables.run_names(runs)]
+    models = [scores for run in runs for _, scores in scores_by_stage(run)]
     partial = partial_metrics(models)
     views = [_view(name, run, partial=partial is not None) for name, run in zip(names, runs, strict=True)]
-    limit = longest([view.rows for view in views])
+    limit = text_limit([view.outcomes for view in views])
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"number": shown_number, "clean": clean}
+    environment.filters |= {"number": format_number, "clean": visible_controls}
     style, scripts = _asset("page.css"), (_asset("chart.umd.min.js"), _asset("page.js"))
     return environment.from_string(_asset("page.html.j2")).render(
         version=version,
-        policy=_policy(style, scripts),
+        policy=_content_security_policy(style, scripts),
         style=environment.filters["safe"](style),
         scripts=[environment.filters["safe"](script) for script in scripts],
-        data=in_script(_data(views, limit)),
+        data=script_json(_script_data(views, limit)),
         limit=limit,
         views=views,
         partial=partial,
-        by_name=_side_by_side(views, partial=partial is not None),
-        shown=lambda run: aggregates(run, partial=partial is not None),
+        comparison=_comparison(views, partial=partial is not None),
+        aggregates=lambda run: aggregates_by_stage(run, partial=partial is not None),
         aggregate_names=AGGREGATE_NAMES,
-        right_rouge=RIGHT_ROUGE,
+        correct_rouge=CORRECT_ROUGE,
         tables=tables,
-        about=_about,
-        steps=lambda run: thinned(run.steps, _STEPS_SHOWN),
-        heat=_heat,
-        repeated=_repeated,
+        sources=_sources,
+        steps=lambda run: downsample(run.steps, _TABLE_STEPS),
+        continual_matrix=_continual_matrix,
+        reproduction=_reproduction,
     )
 
 
 def _view(name: str, run: ReportRun, *, partial: bool) -> _View:
-    found = question_rows(run)
-    return _View(name, run, summarize(run, found), found, chart_data.points(run, partial=partial))
+    outcomes = question_outcomes(run)
+    return _View(name, run, summarize(run, outcomes), outcomes, chart_data.scatter_points(run, partial=partial))
 
 
-def _data(views: Sequence[_View], limit: int | None) -> dict[str, object]:
+def _script_data(views: Sequence[_View], limit: int | None) -> dict[str, object]:
     return {
         "metrics": [METRIC_NAMES[metric] for metric in METRICS],
-        "plane": chart_data.plane([(view.name, view.points) for view in views]),
+        "scatter": chart_data.scatter_data([(view.name, view.points) for view in views]),
         "runs": [
             {
                 "single": view.run.kind == "evaluation",
-                "curves": chart_data.curves(view.run),
-                "rows": as_data(view.rows, limit),
+                "curves": chart_data.loss_curves(view.run),
+                "questions": explorer_data(view.outcomes, limit),
             }
             for view in views
         ],
     }
 
 
-def _side_by_side(views: Sequence[_View], *, partial: bool) -> tables.Table | None:
+def _comparison(views: Sequence[_View], *, partial: bool) -> tables.Table | None:
     if len(views) < 2:
         return None
-    bad = {view.name: (view.summary.forget.bad, view.summary.keep.bad) for view in views}
-    return tables.side_by_side({view.name: view.run for view in views}, bad, partial=partial)
+    failed = {view.name: (view.summary.forget.failed, view.summary.retain.failed) for view in views}
+    return tables.aggregates_table({view.name: view.run for view in views}, failed, partial=partial)
 
 
-def _about(run: ReportRun) -> dict[str, object]:
-    """Which definition and models scored, and what is missing."""
-    models = [scores for _, scores in scores_of(run)]
+def _sources(run: ReportRun) -> dict[str, object]:
+    """The definition and the models that the scores come from, and what is missing."""
+    models = [scores for _, scores in scores_by_stage(run)]
     if run.queue is not None:
-        models = models[1:]  # the first model's forget set is what each request asks for
+        models = models[1:]  # the first model has no set `forget`, only those of the requests
     first = models[0] if models else None
     return {
         "definition": run.definition,
         "embedder": (first.embedder if first else None) or "none",
         "judge": (first.judge if first else None) or "none",
-        "missing": {what: why for scores in models for what, why in scores.missing.items()},
+        "missing": {metric: reason for scores in models for metric, reason in scores.missing.items()},
     }
 
 
-def _heat(run: ReportRun) -> Mapping[str, Any] | None:
-    """The continual matrix: of each request its efficacy over time; and the utility that is left."""
+def _continual_matrix(run: ReportRun) -> Mapping[str, Any] | None:
+    """The forget efficacy of each request over time, and the model utility; None for a single run."""
     if run.queue is None:
         return None
-    kept = utility(run.queue)
+    over_time = utility(run.queue)
     return {
         "times": range(len(run.queue.after) + 1),
         "rows": list(zip(run.queue.requests, run.queue.forget_efficacy, strict=True)),
-        "utility": [("Model Utility", kept.whole), ("Utility on retain", kept.retain)],
+        "utility": [
+            (AGGREGATE_NAMES["model_utility"], over_time.whole),
+            (AGGREGATE_NAMES["model_utility_retain"], over_time.retain),
+        ],
         "metrics": ", ".join(METRIC_NAMES[metric] for metric in run.queue.metrics) or "no metric",
     }
 
 
-def _repeated(run: ReportRun) -> dict[str, str]:
-    """The manifest as JSON, the command that was given, and the one that repeats the run."""
-    command = "evaluate" if run.kind == "evaluation" else "run"
+def _reproduction(run: ReportRun) -> dict[str, str]:
+    """The command that started the run, the one that repeats it, the manifest as JSON, and config.yaml."""
+    subcommand = "evaluate" if run.kind == "evaluation" else "run"
     manifest = run.manifest
-    given = "" if manifest is None else shlex.join(["efface", *manifest.command[1:]])
+    started = "" if manifest is None else shlex.join(["efface", *manifest.command[1:]])
+    repeat = shlex.join(["efface", subcommand, str(RunPaths(run.path).config), "--out", "runs/again"])
+    manifest_json = "" if manifest is None else json.dumps(manifest.model_dump(), indent=2, ensure_ascii=False)
     return {
-        "given": clean(given) if manifest is not None and len(manifest.command) > 1 else "",
-        "again": clean(shlex.join(["efface", command, str(RunPaths(run.path).config), "--out", "runs/again"])),
-        "manifest": "" if manifest is None else clean(json.dumps(manifest.model_dump(), indent=2, ensure_ascii=False)),
-        "settings": clean(run.settings),
+        "started": visible_controls(started) if manifest is not None and len(manifest.command) > 1 else "",
+        "repeat": visible_controls(repeat),
+        "manifest": visible_controls(manifest_json),
+        "config": visible_controls(run.config_text),
     }
 
 
 def _asset(name: str) -> str:
-    """The text of a file beside this one, without the pointer to a source map, which a browser would ask for."""
+    """The text of a file in assets, without the reference to a source map, which a browser would request."""
     lines = (_ASSETS / name).read_text(encoding="utf-8").splitlines(keepends=True)
     return "".join(line for line in lines if not line.startswith("//# sourceMappingURL"))
 
 
-def _policy(style: str, scripts: Sequence[str]) -> str:
-    """No request to anywhere, and no other code than what efface wrote into the page."""
+def _content_security_policy(style: str, scripts: Sequence[str]) -> str:
+    """Allow no request, and no code except the page's scripts and style."""
     code = " ".join(map(_hash, scripts))
     return (
         f"default-src 'none'; script-src {code}; style-src {_hash(style)}; img-src data:; base-uri 'none'; "

@@ -1,4 +1,4 @@
-"""The losses of a run, step by step, as metrics.jsonl has them."""
+"""The losses of a run, step by step, from metrics.jsonl. No torch."""
 
 from __future__ import annotations
 
@@ -10,44 +10,69 @@ from pathlib import Path
 
 from efface.errors import EffaceError
 
-_MOST_POINTS = 400
-"""Of one curve: more cannot be told apart on a screen."""
+_MAX_POINTS = 400
+"""Of one curve: more cannot be distinguished on a screen."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """Losses of one optimizer step; `loss` is weighted, the terms are not. None where it is not finite."""
+    """Losses of one optimizer step; None where a loss is not finite."""
 
     step: int
+    """From 1."""
     steps: int
+    """How many the training has."""
     loss: float | None
+    """The weighted sum that was minimized."""
     forget: float | None
+    """The forget term, unweighted."""
     retain: float | None
+    """The retain term, unweighted."""
 
 
 def read_steps(file: Path) -> list[Step]:
-    """The steps so far; a last line that is cut short, as by a kill, is left out. Raises `EffaceError` for damage."""
+    """Read the optimizer steps so far.
+
+    Args:
+        file: A run's metrics.jsonl; need not exist.
+
+    Returns:
+        The steps in order. An incomplete last line, as after a kill, is left out.
+
+    Raises:
+        EffaceError: A line is damaged.
+
+    """
     if not file.is_file():
         return []
     lines = file.read_bytes().splitlines(keepends=True)
     if lines and not lines[-1].endswith(b"\n"):
         lines.pop()
-    return [_step(file, number, line) for number, line in enumerate(lines, 1)]
+    return [_parse(file, number, line) for number, line in enumerate(lines, 1)]
 
 
-def thinned(steps: Sequence[Step], most: int = _MOST_POINTS) -> list[tuple[int, Step]]:
-    """At most `most` of the steps at even distances, first and last among them, each with its place from 1."""
-    if len(steps) <= most:
+def downsample(steps: Sequence[Step], count: int = _MAX_POINTS) -> list[tuple[int, Step]]:
+    """Choose steps at even distances, the first and the last among them.
+
+    Args:
+        steps: All steps.
+        count: How many at most.
+
+    Returns:
+        (position from 1, step) of each chosen step.
+
+    """
+    if len(steps) <= count:
         return list(enumerate(steps, 1))
-    places = sorted({round(part * (len(steps) - 1) / (most - 1)) for part in range(most)})
-    return [(place + 1, steps[place]) for place in places]
+    positions = sorted({round(part * (len(steps) - 1) / (count - 1)) for part in range(count)})
+    return [(position + 1, steps[position]) for position in positions]
 
 
-def _step(file: Path, number: int, line: bytes) -> Step:
+def _parse(file: Path, number: int, line: bytes) -> Step:
     try:
         values = json.loads(line)
-        found = {each.name: float(values[each.name]) for each in fields(Step)}
-        losses = {name: value if math.isfinite(value) else None for name, value in found.items()}
-        return Step(**{**losses, "step": int(found["step"]), "steps": int(found["steps"])})  # type: ignore[arg-type]
+        numbers = {each.name: float(values[each.name]) for each in fields(Step)}
+        losses = {name: value if math.isfinite(value) else None for name, value in numbers.items()}
+        return Step(**{**losses, "step": int(numbers["step"]), "steps": int(numbers["steps"])})  # type: ignore[arg-type]
     except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise EffaceError(f"{file}, line {number} is damaged; copy the run again, or repeat it") from error

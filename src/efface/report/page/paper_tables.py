@@ -1,4 +1,4 @@
-"""The same numbers as tables for papers and spreadsheets: Markdown, CSV, LaTeX. No torch."""
+"""The numbers of a report as tables for papers and spreadsheets: Markdown, LaTeX, CSV. No torch."""
 
 from __future__ import annotations
 
@@ -10,95 +10,115 @@ from efface.artifacts import METRICS, SetScores
 from efface.report.export import Cell, flat_table
 from efface.report.page import tables
 from efface.report.page.load_run import ReportRun
-from efface.report.page.question_rows import QuestionRow, question_rows
+from efface.report.page.question_outcomes import QuestionOutcome, question_outcomes
 from efface.report.page.summary import (
     AGGREGATE_NAMES,
     METRIC_NAMES,
-    aggregates,
+    aggregates_by_stage,
     partial_metrics,
-    scores_of,
+    scores_by_stage,
     summarize,
 )
 from efface.report.sanitize import one_line
 
-_FACTS = ("run", "method", "definition", "unfinished", "stage", "set", "id", "n")
-_TEXTS = ("verdict", "question", "answer", "output")
+_RUN_COLUMNS = ("run", "method", "definition", "unfinished", "stage", "set", "id", "n")
+_TEXT_COLUMNS = ("verdict", "question", "answer", "output")
+
+PaperFormat = Literal["markdown", "latex"]
 
 
-def papers(runs: Sequence[ReportRun], form: Literal["markdown", "latex"]) -> str:
-    """The aggregates of all runs and the metrics of each, as tables with a line above; LaTeX needs booktabs."""
-    named = dict(zip(tables.names_of(runs), runs, strict=True))
-    partial = partial_metrics([scores for run in runs for _, scores in scores_of(run)])
+def render_paper_tables(runs: Sequence[ReportRun], form: PaperFormat) -> str:
+    """Write the aggregates of all runs and the metrics of each.
+
+    Args:
+        runs: All runs of the report.
+        form: LaTeX needs the package booktabs.
+
+    Returns:
+        Several tables, each with a line above it.
+
+    """
+    by_name = dict(zip(tables.run_names(runs), runs, strict=True))
+    partial = partial_metrics([scores for run in runs for _, scores in scores_by_stage(run)])
     parts = ["% needs \\usepackage{booktabs}\n"] if form == "latex" else []
     if partial:
         over = "; or ".join(", ".join(METRIC_NAMES[metric] for metric in metrics) or "none" for metrics in partial)
-        parts.append(_line(form, f"Utility and efficacy are partial: over {over} alone."))
-    parts += [_line(form, f"Unfinished: {run.unfinished}", name) for name, run in named.items() if run.unfinished]
-    parts.append(_table(form, tables.side_by_side(named, _bad(named), partial=partial is not None), "Scores"))
-    for name, run in named.items():
-        parts.append(_table(form, tables.metrics_by_set(run), f"Metrics per set ({run.definition})", name))
+        parts.append(_caption(form, f"Utility and efficacy are partial, over {over}."))
+    parts += [_caption(form, f"Unfinished: {run.unfinished}", name) for name, run in by_name.items() if run.unfinished]
+    aggregates = tables.aggregates_table(by_name, _failed(by_name), partial=partial is not None)
+    parts.append(_table(form, aggregates, "Scores"))
+    for name, run in by_name.items():
+        parts.append(_table(form, tables.metrics_table(run), f"Metrics by set ({run.definition})", name))
     return "\n".join(parts)
 
 
-def spreadsheet(runs: Sequence[ReportRun]) -> str:
-    """One CSV table: a row for each model, epoch or request, for each set, and for each question.
+def render_csv(runs: Sequence[ReportRun]) -> str:
+    """Write everything as one CSV table.
 
-    Text that a spreadsheet would take for a formula opens with an apostrophe.
+    Args:
+        runs: All runs of the report.
+
+    Returns:
+        One row per model, epoch or request, one per set, and one per question. Text that a spreadsheet would evaluate
+        as a formula starts with an apostrophe.
+
     """
-    partial = partial_metrics([scores for run in runs for _, scores in scores_of(run)]) is not None
-    scored = [each for run in runs for _, scores in scores_of(run) for each in scores.sets.values()]
-    custom = dict.fromkeys(f"custom_{key}" for each in scored for key in each.custom)
-    shared = [f"partial_{name}" for name in AGGREGATE_NAMES] if partial else []
-    columns = [*_FACTS, *AGGREGATE_NAMES, *shared, *METRICS, *custom, *_TEXTS]
-    lines = []
-    for name, run in zip(tables.names_of(runs), runs, strict=True):
+    partial = partial_metrics([scores for run in runs for _, scores in scores_by_stage(run)]) is not None
+    sets = [each for run in runs for _, scores in scores_by_stage(run) for each in scores.sets.values()]
+    custom = dict.fromkeys(f"custom_{key}" for each in sets for key in each.custom)
+    partial_columns = [f"partial_{name}" for name in AGGREGATE_NAMES] if partial else []
+    columns = [*_RUN_COLUMNS, *AGGREGATE_NAMES, *partial_columns, *METRICS, *custom, *_TEXT_COLUMNS]
+    rows = []
+    for name, run in zip(tables.run_names(runs), runs, strict=True):
         facts = {"run": name, "method": run.method, "definition": run.definition, "unfinished": run.unfinished}
-        lines += [[{**facts, **values}.get(column) for column in columns] for values in _lines(run, partial=partial)]
-    return flat_table("csv", columns, cast(list[list[Cell]], lines))
+        rows += [[{**facts, **values}.get(column) for column in columns] for values in _rows(run, partial=partial)]
+    return flat_table("csv", columns, cast(list[list[Cell]], rows))
 
 
-def _lines(run: ReportRun, *, partial: bool) -> Iterable[dict[str, object]]:
-    whole, shared = aggregates(run, partial=False), aggregates(run, partial=True)
-    for stage, numbers in whole.items():
+def _rows(run: ReportRun, *, partial: bool) -> Iterable[dict[str, object]]:
+    """Column -> value for each row of a run; columns that are missing stay empty."""
+    complete, shared = aggregates_by_stage(run, partial=False), aggregates_by_stage(run, partial=True)
+    for stage, numbers in complete.items():
         values: dict[str, object] = {"stage": "" if run.kind == "evaluation" else stage, **asdict(numbers)}
         if partial:
             values |= {f"partial_{name}": value for name, value in asdict(shared[stage]).items()}
         yield values
-    for stage, scores in scores_of(run):
+    for stage, scores in scores_by_stage(run):
         for name, each in scores.sets.items():
-            yield {"stage": stage, "set": name, "n": each.n, **_metrics(each)}
-    for row in question_rows(run):
-        yield from _questions(row, single=run.kind == "evaluation")
+            yield {"stage": stage, "set": name, "n": each.n, **_set_metrics(each)}
+    for outcome in question_outcomes(run):
+        yield from _question_rows(outcome, single=run.kind == "evaluation")
 
 
-def _metrics(scores: SetScores) -> dict[str, object]:
+def _set_metrics(scores: SetScores) -> dict[str, object]:
     six: dict[str, object] = {metric: getattr(scores, metric) for metric in METRICS}
     return six | {f"custom_{name}": value for name, value in scores.custom.items()}
 
 
-def _questions(row: QuestionRow, *, single: bool) -> Iterable[dict[str, object]]:
-    shared = {"set": row.set, "id": row.id, "verdict": row.verdict, "question": row.question, "answer": row.answer}
+def _question_rows(outcome: QuestionOutcome, *, single: bool) -> Iterable[dict[str, object]]:
+    shared = {name: getattr(outcome, name) for name in ("set", "id", "verdict", "question", "answer")}
     for stage, output, scores in (
-        ("before", row.before, row.before_scores),
-        ("" if single else "after", row.after, row.after_scores),
+        ("before", outcome.output_before, outcome.scores_before),
+        ("" if single else "after", outcome.output_after, outcome.scores_after),
     ):
         if scores is not None:
             yield {**shared, "stage": stage, "output": output, **dict(zip(METRICS, scores, strict=True))}
 
 
-def _bad(runs: Mapping[str, ReportRun]) -> dict[str, tuple[int, int]]:
-    found = {name: summarize(run, question_rows(run)) for name, run in runs.items()}
-    return {name: (each.forget.bad, each.keep.bad) for name, each in found.items()}
+def _failed(runs: Mapping[str, ReportRun]) -> dict[str, tuple[int, int]]:
+    """Name -> how many questions leak, and how many are broken."""
+    summaries = {name: summarize(run, question_outcomes(run)) for name, run in runs.items()}
+    return {name: (each.forget.failed, each.retain.failed) for name, each in summaries.items()}
 
 
-def _table(form: Literal["markdown", "latex"], table: tables.Table, title: str, name: str = "") -> str:
-    above = _line(form, title, name) + ("\n" if form == "markdown" else "")
-    return above + flat_table(form, table.headings, table.rows)
+def _table(form: PaperFormat, table: tables.Table, title: str, name: str = "") -> str:
+    caption = _caption(form, title, name) + ("\n" if form == "markdown" else "")
+    return caption + flat_table(form, table.headings, table.rows)
 
 
-def _line(form: Literal["markdown", "latex"], text: str, name: str = "") -> str:
-    """A line above a table; a run's name may hold anything."""
-    harmless = one_line(name).replace("`", "'")
+def _caption(form: PaperFormat, text: str, name: str = "") -> str:
+    """A line above a table; `name` is that of a run and untrusted."""
+    safe = one_line(name).replace("`", "'")
     if form == "latex":
-        return f"% {one_line(text)}{f': {harmless}' if name else ''}\n"
-    return f"{one_line(text)}{f': `{harmless}`' if name else ''}\n"
+        return f"% {one_line(text)}{f': {safe}' if name else ''}\n"
+    return f"{one_line(text)}{f': `{safe}`' if name else ''}\n"

@@ -1,4 +1,4 @@
-"""Tables of a report that HTML, Markdown, CSV and LaTeX share: cells as text, numbers with three digits. No torch."""
+"""Tables that the page, Markdown and LaTeX share; their cells are text. No torch."""
 
 from __future__ import annotations
 
@@ -6,45 +6,64 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from efface.artifacts import METRICS, ContinualResults, Downstream, Results, SetScores
+from efface.report.number_format import format_number
 from efface.report.page.load_run import ReportRun
-from efface.report.page.summary import AGGREGATE_NAMES, METRIC_NAMES, aggregates, scores_of
-from efface.report.rich_tables import shown_number
+from efface.report.page.summary import AGGREGATE_NAMES, METRIC_NAMES, aggregates_by_stage, scores_by_stage
 from efface.scores.sets import sort_names
 
 
 @dataclass(frozen=True)
 class Table:
-    """Headings and rows; the first `names` cells of a row say what it is about."""
+    """Headings and rows."""
 
     title: str
     headings: Sequence[str]
     rows: Sequence[Sequence[str]]
-    names: int = 1
+    row_headings: int = 1
+    """How many cells at the start of each row are its heading."""
 
 
-def names_of(runs: Sequence[ReportRun]) -> list[str]:
-    """What each run is called: the name of its folder or, where that is not its own, the whole path."""
-    short = [run.path.absolute().name for run in runs]
-    return [name if short.count(name) == 1 else str(run.path) for name, run in zip(short, runs, strict=True)]
+def run_names(runs: Sequence[ReportRun]) -> list[str]:
+    """Name each run.
+
+    Args:
+        runs: All runs of the report.
+
+    Returns:
+        The name of each folder or, where several folders have the same name, its path.
+
+    """
+    names = [run.path.absolute().name for run in runs]
+    return [name if names.count(name) == 1 else str(run.path) for name, run in zip(names, runs, strict=True)]
 
 
-def side_by_side(runs: Mapping[str, ReportRun], bad: Mapping[str, tuple[int, int]], *, partial: bool) -> Table:
-    """The aggregates of every run, and how many questions leak or broke."""
+def aggregates_table(runs: Mapping[str, ReportRun], failed: Mapping[str, tuple[int, int]], *, partial: bool) -> Table:
+    """Compare the aggregates of all runs.
+
+    Args:
+        runs: Name -> run.
+        failed: Name -> how many questions leak, and how many are broken.
+        partial: Whether to use the partial aggregates.
+
+    Returns:
+        One row per run and stage (before, after).
+
+    """
     rows = []
     for name, run in runs.items():
-        for stage, each in aggregates(run, partial=partial).items():
+        for stage, each in aggregates_by_stage(run, partial=partial).items():
             if stage in ("before", "after"):
-                counts = ["", ""] if stage == "before" else [f"{count:,}" for count in bad[name]]
-                numbers = (shown_number(getattr(each, aggregate)) for aggregate in AGGREGATE_NAMES)
+                counts = ["", ""] if stage == "before" else [f"{count:,}" for count in failed[name]]
+                numbers = (format_number(getattr(each, aggregate)) for aggregate in AGGREGATE_NAMES)
                 shown = "" if run.kind == "evaluation" else stage
                 rows.append([name, shown, (run.method or "").upper(), *numbers, *counts])
     headings = ["Run", "Stage", "Method", *AGGREGATE_NAMES.values(), "Still leaks", "Broken"]
-    return Table("Runs side by side", headings, rows, names=3)
+    return Table("Runs side by side", headings, rows, row_headings=3)
 
 
-def metrics_by_set(run: ReportRun) -> Table:
-    """The six metrics and the custom metrics of every set, before and after."""
-    models = scores_of(run)
+def metrics_table(run: ReportRun) -> Table:
+    """List the metrics and the custom metrics of every set, before and after."""
+    models = scores_by_stage(run)
     names = sort_names({name for _, scores in models for name in scores.sets})
     custom = list(dict.fromkeys(key for _, scores in models for each in scores.sets.values() for key in each.custom))
     rows = [
@@ -53,11 +72,12 @@ def metrics_by_set(run: ReportRun) -> Table:
         for stage, scores in models
         if (each := scores.sets.get(name))
     ]
-    return Table("Metrics per set", ["Set", "Questions", "Stage", *METRIC_NAMES.values(), *custom], rows, names=3)
+    headings = ["Set", "Questions", "Stage", *METRIC_NAMES.values(), *custom]
+    return Table("Metrics by set", headings, rows, row_headings=3)
 
 
-def downstream(run: ReportRun) -> Table | None:
-    """Tasks of lm-evaluation-harness, where the run has some."""
+def downstream_table(run: ReportRun) -> Table | None:
+    """List the scores on downstream tasks before and after; None where the run has none."""
     models: dict[str, Downstream] = {}
     if isinstance(run.results, ContinualResults) and run.results.downstream:
         models = {"before": run.results.downstream[0], "after": run.results.downstream[-1]}
@@ -67,16 +87,16 @@ def downstream(run: ReportRun) -> Table | None:
         return None
     first = models["before"]
     rows = [
-        [name, task.metric, str(task.n), *(shown_number(each.tasks[name].value) for each in models.values())]
+        [name, task.metric, str(task.n), *(format_number(each.tasks[name].value) for each in models.values())]
         for name, task in first.tasks.items()
     ]
-    rows.append(["average", "", "", *(shown_number(each.average) for each in models.values())])
+    rows.append(["average", "", "", *(format_number(each.average) for each in models.values())])
     title = f"Downstream tasks (lm-evaluation-harness {first.lm_eval})"
     return Table(title, ["Task", "Metric", "Questions", "Before", "After"], rows)
 
 
 def _metrics(scores: SetScores, custom: Sequence[str]) -> list[str]:
     return [
-        *(shown_number(getattr(scores, metric)) for metric in METRICS),
-        *(shown_number(scores.custom.get(name)) for name in custom),
+        *(format_number(getattr(scores, metric)) for metric in METRICS),
+        *(format_number(scores.custom.get(name)) for name in custom),
     ]

@@ -2,12 +2,12 @@
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
   const root = document.documentElement;
-  const PAGE = 50, LONGEST = 700;
-  const VERDICTS = { leaks: "still leaks", broken: "broken", forgotten: "forgotten", kept: "kept", unknown: "not known before" };
+  const PAGE_SIZE = 50, MAX_LENGTH = 700;
+  const VERDICTS = { leaks: "still leaks", broken: "broken", forgotten: "forgotten", retained: "retained", unknown: "not known before" };
   const COLORS = ["#1f77b4", "#d1495b", "#2a9d6f", "#b07d12", "#7d5ba6", "#3aa3a0", "#c2588f", "#6b7280"];
   const STYLES = { before: "circle", epoch: "circle", request: "rect", after: "rectRot", model: "triangle" };
 
-  /* Text goes into the page as text alone, never as markup, and each piece keeps its direction to itself. */
+  /* Text is inserted as text nodes, never as markup; each text is isolated, so that its direction affects nothing else. */
   function make(name, text, attributes = {}) {
     const element = document.createElement(name);
     for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
@@ -21,16 +21,16 @@
   function isDark() {
     return root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
   }
-  function showTheme() {
+  function updateTheme() {
     theme.textContent = isDark() ? "Light theme" : "Dark theme";
     charts.forEach((chart) => { paint(chart); chart.update("none"); });
   }
   theme.hidden = false;
   theme.addEventListener("click", () => {
     root.dataset.theme = isDark() ? "light" : "dark";
-    showTheme();
+    updateTheme();
   });
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", showTheme);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", updateTheme);
 
   /* ---- charts ---- */
   Chart.defaults.font.family = "system-ui, sans-serif";
@@ -46,13 +46,13 @@
     }
   }
   function draw(canvas, type, datasets, x, y, tooltip) {
-    const axis = (title, more) => ({ type: "linear", title: { display: true, text: title }, grid: {}, ticks: {}, ...more });
-    const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+    const axis = (title, options) => ({ type: "linear", title: { display: true, text: title }, grid: {}, ticks: {}, ...options });
+    const reducedMotion = matchMedia("(prefers-reduced-motion: reduce)").matches;
     const chart = new Chart(canvas, {
       type,
       data: { datasets },
       options: {
-        responsive: true, maintainAspectRatio: false, animation: still ? false : { duration: 250 },
+        responsive: true, maintainAspectRatio: false, animation: reducedMotion ? false : { duration: 250 },
         interaction: { mode: "nearest", intersect: false },
         scales: { x: axis(...x), y: axis(...y) },
         plugins: { legend: { labels: { usePointStyle: true } }, tooltip: { callbacks: tooltip } },
@@ -62,27 +62,27 @@
     paint(chart);
     chart.update("none");
   }
-  function drawPlane(canvas) {
-    const datasets = data.plane.filter((run) => run.points.length).map((run, place) => {
-      const color = COLORS[place % COLORS.length];
+  function drawScatter(canvas) {
+    const datasets = data.scatter.filter((run) => run.points.length).map((run, index) => {
+      const color = COLORS[index % COLORS.length];
       return {
         label: run.name, data: run.points, clip: false, showLine: run.points.length > 1, borderColor: color, borderWidth: 1.5,
-        pointStyle: run.points.map((point) => STYLES[point.kind]),
-        pointRadius: run.points.map((point) => (point.kind === "epoch" ? 4 : 8)),
+        pointStyle: run.points.map((point) => STYLES[point.type]),
+        pointRadius: run.points.map((point) => (point.type === "epoch" ? 4 : 8)),
         pointHoverRadius: 10, pointBorderWidth: 2,
-        pointBackgroundColor: run.points.map((point) => (point.kind === "before" ? "transparent" : color)),
+        pointBackgroundColor: run.points.map((point) => (point.type === "before" ? "transparent" : color)),
       };
     });
-    draw(canvas, "scatter", datasets, ["Model Utility: kept →", { min: 0, max: 1 }],
-      ["Forget Efficacy: forgotten →", { min: 0, max: 1 }], {
+    draw(canvas, "scatter", datasets, ["Model utility: retained →", { min: 0, max: 1 }],
+      ["Forget efficacy: forgotten →", { min: 0, max: 1 }], {
         label: (item) => `${item.dataset.label}, ${item.raw.label}: utility ${item.raw.x.toFixed(3)}, efficacy ${item.raw.y.toFixed(3)}`,
       });
   }
   function drawCurves(canvas, curves) {
     const terms = [["forget", "Forget", [6, 4]], ["retain", "Retain", [2, 3]], ["loss", "Total", []]];
-    const datasets = terms.map(([key, label, dash], place) => ({
-      label, data: curves.step.map((step, at) => ({ x: step, y: curves[key][at] })), borderColor: COLORS[[1, 2, 0][place]],
-      backgroundColor: COLORS[[1, 2, 0][place]], borderDash: dash, borderWidth: 2, pointRadius: curves.step.length > 40 ? 0 : 2,
+    const datasets = terms.map(([key, label, dash], index) => ({
+      label, data: curves.step.map((step, i) => ({ x: step, y: curves[key][i] })), borderColor: COLORS[[1, 2, 0][index]],
+      backgroundColor: COLORS[[1, 2, 0][index]], borderDash: dash, borderWidth: 2, pointRadius: curves.step.length > 40 ? 0 : 2,
       pointStyle: "line",
     }));
     draw(canvas, "line", datasets, ["Optimizer step", {}], ["Loss", {}], {});
@@ -90,8 +90,8 @@
   function drawVisible() {
     document.querySelectorAll("canvas").forEach((canvas) => {
       if (canvas.dataset.drawn || canvas.closest("[hidden]")) return;
-      canvas.dataset.drawn = "yes";
-      if ("plane" in canvas.dataset) drawPlane(canvas);
+      canvas.dataset.drawn = "true";
+      if ("scatter" in canvas.dataset) drawScatter(canvas);
       else drawCurves(canvas, data.runs[canvas.dataset.curves].curves);
     });
   }
@@ -102,32 +102,32 @@
     const part = (name) => section.querySelector(`[data-part="${name}"]`);
     if (!part("rows")) return;
     const buttons = [...section.querySelectorAll("[data-verdict]")];
-    const found = run.rows.map((row) => ({ row, text: row.slice(1, 4).concat(row[4].map((each) => each[1])).join(" ").toLowerCase() }));
-    let left = [], shown = 0;
+    const questions = run.questions.map((row) => ({ row, text: row.slice(1, 4).concat(row[4].map((each) => each[1])).join(" ").toLowerCase() }));
+    let matches = [], shown = 0;
 
     function filter() {
       const words = part("search").value.toLowerCase().split(/\s+/).filter(Boolean);
       const verdicts = buttons.filter((each) => each.getAttribute("aria-pressed") === "true").map((each) => each.dataset.verdict);
       const set = part("set").value;
-      left = found.filter(({ row, text }) => (!set || row[0] === set) && (!verdicts.length || verdicts.includes(row[7])) &&
+      matches = questions.filter(({ row, text }) => (!set || row[0] === set) && (!verdicts.length || verdicts.includes(row[7])) &&
         words.every((word) => text.includes(word)));
-      if (part("order").value === "place") left.sort((one, other) => one.row[8] - other.row[8]);
+      if (part("order").value === "data") matches.sort((one, other) => one.row[8] - other.row[8]);
       part("rows").replaceChildren();
       shown = 0;
-      show(PAGE);
+      show(PAGE_SIZE);
     }
     function show(count) {
-      const next = left.slice(shown, shown + count);
-      part("rows").append(...next.map(({ row }) => line(row, run.single)));
+      const next = matches.slice(shown, shown + count);
+      part("rows").append(...next.map(({ row }) => questionRow(row, run.single)));
       shown += next.length;
-      part("count").textContent = left.length
-        ? `${shown.toLocaleString("en")} of ${left.length.toLocaleString("en")} questions shown` +
-          (left.length < found.length ? ` (${found.length.toLocaleString("en")} in all)` : "")
-        : "No question is like that.";
-      part("more").hidden = part("all").hidden = shown >= left.length;
+      part("count").textContent = matches.length
+        ? `${shown.toLocaleString("en")} of ${matches.length.toLocaleString("en")} questions shown` +
+          (matches.length < questions.length ? ` (${questions.length.toLocaleString("en")} in all)` : "")
+        : "No question matches.";
+      part("more").hidden = part("all").hidden = shown >= matches.length;
     }
-    let waiting;
-    part("search").addEventListener("input", () => { clearTimeout(waiting); waiting = setTimeout(filter, 120); });
+    let timer;
+    part("search").addEventListener("input", () => { clearTimeout(timer); timer = setTimeout(filter, 120); });
     section.querySelector("form").addEventListener("submit", (event) => event.preventDefault());
     part("set").addEventListener("change", filter);
     part("order").addEventListener("change", filter);
@@ -135,65 +135,65 @@
       button.setAttribute("aria-pressed", String(button.getAttribute("aria-pressed") !== "true"));
       filter();
     }));
-    part("more").addEventListener("click", () => show(PAGE));
-    part("all").addEventListener("click", () => show(left.length));
+    part("more").addEventListener("click", () => show(PAGE_SIZE));
+    part("all").addEventListener("click", () => show(matches.length));
     filter();
   }
 
-  function line(row, single) {
+  function questionRow(row, single) {
     const [set, id, question, answer, parts, before, after, verdict] = row;
     const tr = make("tr", null, { role: "row" });
     const head = make("th", null, { role: "rowheader", scope: "row" });
     const tag = make("p", null, { class: "tag" });
     if (verdict && !(single && verdict === "unknown")) tag.append(make("span", VERDICTS[verdict], { class: `badge ${verdict}` }), " ");
     tag.append(`${set} · `, make("bdi", id, { class: "id" }));
-    const right = make("div", null, { class: "answer" });
-    right.append("Right answer:", cut([[0, answer]]));
-    head.append(tag, cut([[0, question]]), right);
+    const reference = make("div", null, { class: "answer" });
+    reference.append("Reference answer:", truncated([[0, answer]]));
+    head.append(tag, truncated([[0, question]]), reference);
     tr.append(head);
-    const said = (heading, there, side) => {
+    const appendOutput = (heading, scores, side) => {
       const cell = make("td", null, { role: "cell", "data-heading": heading });
-      const mine = parts.filter(([where]) => where === 0 || where === side);
-      if (!there) cell.append(make("span", "not yet", { class: "nothing" }));
-      else if (!mine.length) cell.append(make("span", "(nothing)", { class: "nothing" }));
-      else cell.append(cut(before && after ? mine : mine.map(([, text]) => [0, text])));
+      const segments = parts.filter(([of]) => of === 0 || of === side);
+      if (!scores) cell.append(make("span", "not yet", { class: "nothing" }));
+      else if (!segments.length) cell.append(make("span", "(nothing)", { class: "nothing" }));
+      else cell.append(truncated(before && after ? segments : segments.map(([, text]) => [0, text])));
       tr.append(cell);
     };
-    if (!single) said("Before", before, -1);
-    said(single ? "Answer" : "After", after, 1);
-    tr.append(scores(before, after));
+    if (!single) appendOutput("Before", before, -1);
+    appendOutput(single ? "Answer" : "After", after, 1);
+    tr.append(scoresCell(before, after));
     return tr;
   }
 
-  /* Segments as text; of a long one the start, and a button that shows the rest. */
-  function cut(parts) {
-    const holder = make("div"), whole = parts.reduce((sum, [, text]) => sum + text.length, 0);
-    const fill = (most) => {
+  /* Segments as text; a long text is truncated, with a button that shows the rest. */
+  function truncated(parts) {
+    const container = make("div"), total = parts.reduce((sum, [, text]) => sum + text.length, 0);
+    const fill = (limit) => {
       const bdi = make("bdi", null, { dir: "auto" });
-      let room = most;
+      let remaining = limit;
       for (const [side, text] of parts) {
-        if (room <= 0) break;
+        if (remaining <= 0) break;
         if (bdi.hasChildNodes()) bdi.append(" ");
-        bdi.append(make(side < 0 ? "del" : side > 0 ? "ins" : "span", text.length > room ? `${text.slice(0, room)}…` : text));
-        room -= text.length;
+        bdi.append(make(side < 0 ? "del" : side > 0 ? "ins" : "span", text.length > remaining ? `${text.slice(0, remaining)}…` : text));
+        remaining -= text.length;
       }
       return bdi;
     };
-    holder.append(fill(LONGEST));
-    if (whole > LONGEST) {
-      const button = make("button", `Show all ${whole.toLocaleString("en")} characters`, { type: "button", class: "cut" });
-      button.addEventListener("click", () => { holder.replaceChildren(fill(Infinity)); });
-      holder.append(button);
+    container.append(fill(MAX_LENGTH));
+    if (total > MAX_LENGTH) {
+      const button = make("button", `Show all ${total.toLocaleString("en")} characters`, { type: "button", class: "cut" });
+      button.addEventListener("click", () => { container.replaceChildren(fill(Infinity)); });
+      container.append(button);
     }
-    return holder;
+    return container;
   }
 
-  function scores(before, after) {
+  function scoresCell(before, after) {
     const cell = make("td", null, { role: "cell", "data-heading": "Scores" }), list = make("dl");
-    const number = (values, at) => (values && values[at] !== null ? values[at].toFixed(2) : "–");
-    data.metrics.forEach((name, at) => {
+    const format = (values, index) => (values && values[index] !== null ? values[index].toFixed(2) : "–");
+    data.metrics.forEach((name, index) => {
       const pair = make("div");
-      const value = before && after ? `${number(before, at)} → ${number(after, at)}` : number(before || after, at);
+      const value = before && after ? `${format(before, index)} → ${format(after, index)}` : format(before || after, index);
       pair.append(make("dt", name), make("dd", value));
       list.append(pair);
     });
@@ -203,45 +203,45 @@
 
   /* ---- tabs ---- */
   const tabs = [...document.querySelectorAll("[role=tab]")];
-  function choose(place) {
-    tabs.forEach((tab, at) => {
-      tab.setAttribute("aria-selected", String(at === place));
-      tab.tabIndex = at === place ? 0 : -1;
-      document.getElementById(tab.getAttribute("aria-controls")).hidden = at !== place;
+  function select(index) {
+    tabs.forEach((tab, i) => {
+      tab.setAttribute("aria-selected", String(i === index));
+      tab.tabIndex = i === index ? 0 : -1;
+      document.getElementById(tab.getAttribute("aria-controls")).hidden = i !== index;
     });
     drawVisible();
   }
-  tabs.forEach((tab, place) => {
-    tab.addEventListener("click", () => choose(place));
+  tabs.forEach((tab, index) => {
+    tab.addEventListener("click", () => select(index));
     tab.addEventListener("keydown", (event) => {
-      const move = { ArrowRight: place + 1, ArrowLeft: place - 1, Home: 0, End: tabs.length - 1 }[event.key];
+      const move = { ArrowRight: index + 1, ArrowLeft: index - 1, Home: 0, End: tabs.length - 1 }[event.key];
       if (move === undefined) return;
       event.preventDefault();
       const next = (move + tabs.length) % tabs.length;
-      choose(next);
+      select(next);
       tabs[next].focus();
     });
   });
 
   document.querySelectorAll(".explorer").forEach(explore);
-  if (tabs.length) choose(0);
+  if (tabs.length) select(0);
   else drawVisible();
-  showTheme();
+  updateTheme();
 
-  /* On paper all runs are shown, and the charts are those of the light theme. */
-  let screen;
+  /* When printing, all runs are shown, in the light theme. */
+  let screenState;
   addEventListener("beforeprint", () => {
-    screen = { theme: root.dataset.theme, tab: tabs.findIndex((tab) => tab.getAttribute("aria-selected") === "true") };
+    screenState = { theme: root.dataset.theme, tab: tabs.findIndex((tab) => tab.getAttribute("aria-selected") === "true") };
     root.dataset.theme = "light";
     document.querySelectorAll("[role=tabpanel]").forEach((panel) => { panel.hidden = false; });
     drawVisible();
-    showTheme();
+    updateTheme();
     charts.forEach((chart) => chart.resize());
   });
   addEventListener("afterprint", () => {
-    if (screen.theme) root.dataset.theme = screen.theme;
+    if (screenState.theme) root.dataset.theme = screenState.theme;
     else delete root.dataset.theme;
-    if (tabs.length) choose(screen.tab);
-    showTheme();
+    if (tabs.length) select(screenState.tab);
+    updateTheme();
   });
 })();

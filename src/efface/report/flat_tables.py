@@ -1,0 +1,74 @@
+"""The leaderboard and the differences of two models as flat tables in Markdown, CSV or LaTeX. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from efface.report.export import Cell, Format, flat_table
+from efface.report.terminal.differences import MAX_QUESTIONS
+from efface.report.terminal.leaderboard import AGGREGATES, format_method, format_rank
+from efface.scores.leaderboard.leaderboard import Differences, Leaderboard
+from efface.scores.leaderboard.ranking import RankedModel
+
+
+def flat_leaderboard(form: Format, ranking: Leaderboard) -> str:
+    """Write the rows of all boards as one table.
+
+    Args:
+        form: In CSV, the bounds of the intervals have columns of their own.
+        ranking: The boards; where there are several, the first column has the number of the board.
+
+    Returns:
+        The table, ending with a line break.
+
+    """
+    if form == "csv":
+        headings = ["board", "rank", "rank_best", "rank_worst", "name", "kind", "method", "pareto_front"]
+        headings += [f"{name}{bound}" for name in AGGREGATES for bound in ("", "_low", "_high")]
+        rows = [_csv_row(number, row) for number, board in enumerate(ranking.boards, 1) for row in board.rows]
+        return flat_table(form, headings, rows)
+    headings = ["Rank", "Model", "Method", *(name.replace("\n", " ") for name in AGGREGATES.values())]
+    several = len(ranking.boards) > 1
+    lines: list[list[Cell]] = []
+    for number, board in enumerate(ranking.boards, 1):
+        lines += [[*([number] if several else []), *_flat_row(row)] for row in board.rows]
+    return flat_table(form, ["Board", *headings] if several else headings, lines)
+
+
+def flat_differences(form: Format, differences: Differences) -> str:
+    """Write the questions that two models answer differently as one table.
+
+    Args:
+        form: In CSV, all questions; else those that changed most.
+        differences: All questions, the largest change first.
+
+    Returns:
+        The table, ending with a line break.
+
+    """
+    first, second = differences.first, differences.second
+    headings = ["Set", "Id", "Question", "Reference answer", f"Output: {first}", f"Output: {second}"]
+    headings += [f"Known: {first}", f"Known: {second}", "Change"]
+    rows: list[Sequence[Cell]] = [
+        [
+            *(each.set, each.id, each.question, each.answer, each.first.output, each.second.output),
+            *(each.first.knows, each.second.knows, each.change),
+        ]
+        for each in differences.questions
+    ]
+    return flat_table(form, headings, rows if form == "csv" else rows[:MAX_QUESTIONS])
+
+
+def _flat_row(row: RankedModel) -> Sequence[Cell]:
+    intervals = [getattr(row, aggregate) for aggregate in AGGREGATES]
+    cells = ["-" if each is None else f"{each.value:.3f} ({each.low:.3f}-{each.high:.3f})" for each in intervals]
+    return [format_rank(row, "; "), row.name, format_method(row), *cells]
+
+
+def _csv_row(board: int, row: RankedModel) -> Sequence[Cell]:
+    best, worst = row.ranks or (None, None)
+    cells: list[Cell] = [board, row.rank, best, worst, row.name, row.kind, row.method, str(row.pareto_optimal).lower()]
+    for aggregate in AGGREGATES:
+        interval = getattr(row, aggregate)
+        cells += [None] * 3 if interval is None else [interval.value, interval.low, interval.high]
+    return cells

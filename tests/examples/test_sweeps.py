@@ -1,0 +1,59 @@
+"""The specs in examples/sweeps: their combinations, and a dry run on the data of the benchmark."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from efface.config.commands import FinetuneConfig, RunConfig
+from efface.config.resolve import resolve_config
+from efface.objectives.config import METHODS
+from efface.sweep.dry_run import dry_run_sweep
+from efface.sweep.spec import combinations, read_spec, target_config
+
+SPECS = Path(__file__).parents[2] / "examples" / "sweeps"
+MODEL = Path(__file__).parents[1] / "golden" / "model"
+PAPER = ("ga+gd", "ga+kl", "npo+gd", "npo+kl", "me+gd", "dpo+gd", "dpo+kl", "idk+gd", "idk+ap")
+
+
+def test_the_papers_grid() -> None:
+    spec = read_spec(SPECS / "tofu.yaml", ["target.model=m", "text.format=llama2", "target.text.format=llama2"])
+    found = combinations(spec, target="target")
+    methods = Counter(combination.config.method for combination in found)
+    assert methods == dict.fromkeys((*PAPER, "idk+kl"), 9)
+    assert methods.keys() <= set(METHODS)
+    for combination in found:
+        pairs = [f"{key}={value}" for key, value in combination.values.items()]
+        assert combination.config == resolve_config(RunConfig, None, [*pairs, "model=target", "text.format=llama2"])
+    assert target_config(spec) == resolve_config(FinetuneConfig, "tofu-forget01", ["model=m", "text.format=llama2"])
+    assert spec.baselines == ("retrained", "random")
+
+
+def test_the_continual_queue() -> None:
+    spec = read_spec(SPECS / "continual.yaml", ["target.model=m"])
+    queues = Counter[tuple[str, str]]()
+    for combination in combinations(spec, target="target"):
+        queue = combination.config.continual
+        assert queue is not None
+        assert queue.requests == tuple(range(1, 11))
+        assert combination.config.data.split == "forget01"
+        queues[combination.config.method, queue.reference] += 1
+    assert queues == {
+        ("npo+gd", "previous"): 3,
+        ("npo+gd", "first"): 3,
+        ("me+gd", "previous"): 3,
+        ("idk+ap", "previous"): 3,
+    }
+    assert target_config(spec) == target_config(read_spec(SPECS / "tofu.yaml", ["target.model=m"]))
+
+
+@pytest.mark.parametrize(("name", "runs", "baselines"), [("tofu", 90, 6), ("continual", 12, 0)])
+def test_on_the_data(shared: Path, tmp_path: Path, name: str, runs: int, baselines: int) -> None:
+    pairs = [f"target.model={MODEL}", "evaluate.embedder=none", "evaluate.judge=none", "device=cpu"]
+    found = dry_run_sweep(read_spec(SPECS / f"{name}.yaml", pairs), tmp_path / "all", data_dir=shared / "data")
+    assert found.target is not None
+    assert found.counts() == {"to do": runs}
+    assert len(found.baselines) == baselines
+    assert not (tmp_path / "all").exists()

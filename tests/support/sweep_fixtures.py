@@ -1,0 +1,96 @@
+"""Fixtures of tests that run sweeps of a tiny model. Imported by the conftest.py of several folders."""
+
+from __future__ import annotations
+
+import gc
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from efface.sweep.spec import SweepSpec, read_spec
+from efface.sweep.sweep import SweepResult, sweep
+from support.runs import Told
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "model"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def single_thread() -> Iterator[None]:
+    """More threads slow the tiny models down and change their last digits."""
+    import accelerate.tracking  # noqa: F401 - imported by the first run anyway
+    import peft  # noqa: F401
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    gc.freeze()  # each run collects garbage, and would traverse everything that is imported
+    yield
+    gc.unfreeze()
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The model of the golden numbers in float32, with its tokenizer; not to be changed."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder = tmp_path_factory.mktemp("models") / "base"
+    AutoModelForCausalLM.from_pretrained(GOLDEN, dtype=torch.float32).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(GOLDEN).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def settings(base: Path) -> dict[str, Any]:
+    """A run of two steps that scores few questions."""
+    return {
+        "method": "me+gd",
+        "model": str(base),
+        "data": {"source": "synthetic-authors", "authors": 2, "forget_authors": 1, "retain_evaluation": 2},
+        "text": {"format": "plain"},
+        "train": {"lr": 1e-3, "epochs": 1, "batch_size": 10, "warmup_steps": 0, "save_steps": 1},
+        "evaluate": {"embedder": "none", "judge": "key-facts", "max_new_tokens": 3, "limit": 2},
+        "device": "cpu",
+    }
+
+
+@pytest.fixture(scope="session")
+def content(settings: dict[str, Any]) -> dict[str, Any]:
+    """A spec with a target, two methods with two seeds each, and both baselines."""
+    shared = {key: value for key, value in settings.items() if key not in ("model", "method")}
+    target = {key: settings[key] for key in ("model", "data", "text", "train", "device")}
+    return {
+        "target": target,
+        "settings": shared,
+        "grid": {"method": ["me+gd", "ga+gd"], "seed": [0, 1]},
+        "baselines": ["retrained", "random"],
+    }
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> Callable[..., SweepSpec]:
+    """Read a spec with this content, and key=value pairs."""
+
+    def read(content: dict[str, Any], *pairs: str) -> SweepSpec:
+        path = tmp_path / "sweep.yaml"
+        path.write_text(yaml.safe_dump(content, sort_keys=False))
+        return read_spec(path, pairs)
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def complete(content: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, SweepResult, Told]:
+    """The folder of a complete sweep of `content`, its result and its reporter; not to be changed."""
+    out, reporter = tmp_path_factory.mktemp("complete") / "sweep", Told()
+    return out, sweep(SweepSpec.model_validate(content), out, reporter=reporter), reporter
+
+
+@pytest.fixture
+def copied(complete: tuple[Path, SweepResult, Told], tmp_path: Path) -> Path:
+    """A copy of the complete sweep in another folder."""
+    return shutil.copytree(complete[0], tmp_path / "copied")

@@ -1,0 +1,42 @@
+"""Folders of interrupted jobs. Whole sweeps that are killed and resumed are in tests/end_to_end/sweep."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from efface.run.folder import RunFolder
+from efface.sweep.plan import Plan
+from efface.sweep.resume import prepare_resume, remove_models
+from efface.sweep.sweep import sweep
+from support.sweeps import KilledIn, Spec
+
+
+def test_there_is_nothing_to_resume_in_a_new_folder(spec: Spec, content: dict[str, Any], tmp_path: Path) -> None:
+    [run, *_] = Plan(spec(content), tmp_path / "sweep", None).runs()
+    assert not prepare_resume(run.job)
+    assert not run.job.folder.exists()
+
+
+def test_current_settings_replace_those_in_the_folder(spec: Spec, settings: dict[str, Any], tmp_path: Path) -> None:
+    out = tmp_path / "sweep"
+    with pytest.raises(KeyboardInterrupt):
+        sweep(spec({"settings": settings}), out, reporter=KilledIn("run 1", 1))
+    [run] = Plan(spec({"settings": settings}, "train.save_steps=2"), out, None).runs()
+    assert run.job.state == "started"
+    before = RunFolder(run.job.folder).read_manifest()
+    assert prepare_resume(run.job)
+    assert "save_steps: 2" in RunFolder(run.job.folder).config.read_text()
+    assert RunFolder(run.job.folder).read_manifest() == before
+
+
+def test_models_of_a_run_and_of_each_request_are_removed(tmp_path: Path) -> None:
+    kept = tmp_path / "records"
+    removed = [tmp_path / name for name in ("model", "adapter", "requests/01/model", "requests/02/adapter")]
+    for folder in (kept, *removed):
+        folder.mkdir(parents=True)
+    remove_models(tmp_path)
+    assert kept.is_dir()
+    assert not any(folder.exists() for folder in removed)
