@@ -22,7 +22,7 @@ from efface.config.presets import (
     resolved,
     run_config,
 )
-from efface.data.sources.download import published
+from efface.data.sources.download import published_benchmarks
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 ROOT: Any = typer.main.get_command(app)
@@ -89,7 +89,7 @@ def test_examples_parse_and_their_settings_exist(path: list[str]) -> None:
             assert resolved(source, given)
         if name in CONFIGS and (source is None or source in preset_names()) and (source or given):
             CONFIGS[name](source, given)
-        assert set(parameters.get("names") or ()) <= {"all", *published()}
+        assert set(parameters.get("names") or ()) <= {"all", *published_benchmarks()}
 
 
 def test_every_command_is_in_the_help(efface: Command) -> None:

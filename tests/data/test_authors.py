@@ -13,14 +13,14 @@ from efface.data.sources.refusals import load_refusals
 from efface.data.sources.synthetic_authors import (
     MAX_AUTHORS,
     Attribute,
-    load_material,
     load_synthetic_authors,
+    load_word_lists,
     make_authors,
 )
 from efface.errors import EffaceError
 
-ATTRIBUTES = load_material().attributes
-NAMES = load_material().names
+ATTRIBUTES = load_word_lists().attributes
+NAMES = load_word_lists().names
 SEEDS = (0, 1, 2024)
 
 

@@ -8,13 +8,13 @@ import pytest
 
 from efface.data import load_task
 from efface.data.config import SHORTHANDS, parse_data
-from efface.data.sources.catalog import catalog
-from efface.data.sources.download import published
+from efface.data.sources.catalog import list_data
+from efface.data.sources.download import published_benchmarks
 
 
 def test_every_name_that_can_be_used_is_listed() -> None:
-    listed = catalog(None)
-    assert [each.name for each in listed] == [*published(), "synthetic-authors", "files"]
+    listed = list_data(None)
+    assert [each.name for each in listed] == [*published_benchmarks(), "synthetic-authors", "files"]
     used = {setting.removeprefix("data=") for each in listed[:-1] for setting in each.settings}
     assert used == set(SHORTHANDS)
 
@@ -22,17 +22,17 @@ def test_every_name_that_can_be_used_is_listed() -> None:
 def test_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("EFFACE_DATA", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    tofu = catalog(None)[0]
+    tofu = list_data(None)[0]
     assert (tofu.presence, tofu.folder) == ("absent", tmp_path / "efface" / "data" / "tofu")
-    name, file = next(iter(published()["tofu"].files.items()))
+    name, file = next(iter(published_benchmarks()["tofu"].files.items()))
     (tmp_path / "tofu").mkdir()
     (tmp_path / "tofu" / name).write_bytes(b" " * file.size)
-    assert catalog(tmp_path)[0].presence == "partial"
+    assert list_data(tmp_path)[0].presence == "partial"
 
 
 def test_questions_are_those_of_the_data(shared: Path) -> None:
-    questions = {each.name: each.questions for each in catalog(shared / "data")}
-    assert all(each.presence == "complete" for each in catalog(shared / "data"))
+    questions = {each.name: each.questions for each in list_data(shared / "data")}
+    assert all(each.presence == "complete" for each in list_data(shared / "data"))
     task = load_task(parse_data("real-world"), data_dir=shared / "data")
     scored = next(each.items for each in task.evaluation if each.name == "neighbor")
     counts = len(task.forget), len(task.retain), len(scored)

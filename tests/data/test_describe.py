@@ -6,7 +6,14 @@ import time
 
 import pytest
 
-from efface.data.describe import RUN_OF_WORDS, character_lengths, describe, lengths, missing_metrics, overlap
+from efface.data.describe import (
+    RUN_OF_WORDS,
+    character_lengths,
+    describe,
+    find_overlap,
+    missing_metrics,
+    summarize_lengths,
+)
 from efface.data.sources.synthetic_authors import load_synthetic_authors
 from efface.schema import EvaluationSet, Item, Task, Turn
 
@@ -22,10 +29,10 @@ def evaluated(*items: Item, name: str = "forget") -> EvaluationSet:
 
 
 def test_lengths_are_values_that_occur() -> None:
-    found = lengths(range(1, 101), "tokens", limit=97)
+    found = summarize_lengths(range(1, 101), "tokens", limit=97)
     assert (found.minimum, found.median, found.p95, found.maximum) == (1, 50, 95, 100)
     assert (found.limit, found.beyond_limit) == (97, 3)
-    alone = lengths([7], "characters")
+    alone = summarize_lengths([7], "characters")
     assert (alone.minimum, alone.median, alone.p95, alone.maximum, alone.beyond_limit) == (7, 7, 7, 7, 0)
 
 
@@ -92,7 +99,7 @@ def test_overlap_of_questions_and_of_wording() -> None:
         item("f3", "When?", EIGHT.upper().replace(" ", ", ")),
     ]
     retain = [item("r1", "who? ", "Ann."), item("r2", "How?", f"{EIGHT} nine"), item("r3", "Why?", EIGHT)]
-    found = overlap(forget, retain)
+    found = find_overlap(forget, retain)
     assert (found.same_question, found.shared_words) == (1, 2)
     assert found.first_shared is not None
     assert (found.first_shared.forget, found.first_shared.retain) == ("f1", "r2")
@@ -105,7 +112,7 @@ def test_overlap_does_not_compare_all_pairs() -> None:
         return [item(f"{n}", f"Question {n}?", " ".join(f"w{n}-{word}" for word in range(20))) for n in range(count)]
 
     start = time.perf_counter()
-    overlap(many(3000), many(3000))
+    find_overlap(many(3000), many(3000))
     assert time.perf_counter() - start < 5  # nine million pairs would take minutes
 
 

@@ -22,12 +22,12 @@ import pytest
 from efface.data.sources.download import (
     PublishedBenchmark,
     PublishedFile,
-    default_folder,
+    default_data_folder,
+    download_status,
     fetch,
+    find_benchmark,
     missing_files,
-    published,
-    published_benchmark,
-    status,
+    published_benchmarks,
 )
 from efface.errors import EffaceError
 
@@ -130,11 +130,11 @@ def refusal(benchmark: PublishedBenchmark, folder: Path, mirror: str | None = No
 
 def test_every_file_is_fetched_once(server: Server, benchmark: PublishedBenchmark, tmp_path: Path) -> None:
     folder = tmp_path / "new" / "data"
-    assert status(benchmark, folder) == "absent"
+    assert download_status(benchmark, folder) == "absent"
     fetched = fetch(benchmark, folder)
     assert (fetched.folder, fetched.downloaded, fetched.kept) == (folder / "invented_people", tuple(CONTENTS), ())
     assert files(fetched.folder) == CONTENTS
-    assert status(benchmark, folder) == "complete"
+    assert download_status(benchmark, folder) == "complete"
 
     again = fetch(benchmark, folder)
     assert (again.downloaded, again.kept) == ((), tuple(CONTENTS))
@@ -178,7 +178,7 @@ def test_an_interrupted_fetch_goes_on_where_it_stopped(
     assert f"cannot fetch invented_people/two.json from {server.url}/data: the connection failed;" in sentence
     assert "run `efface data fetch invented` again, which goes on from here" in sentence
     assert files(tmp_path) == {"one.json": CONTENTS["one.json"]}
-    assert status(benchmark, tmp_path) == "partial"
+    assert download_status(benchmark, tmp_path) == "partial"
     assert missing_files(benchmark, tmp_path) == ("two.json", "three.json")
     assert server.asked == {path("one.json"): 1, path("two.json"): 3}
 
@@ -338,18 +338,18 @@ def test_a_proxy_is_asked(
 
 def test_a_proxy_that_refuses_is_blamed(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", server.url)
-    sentence = refusal(published_benchmark("tofu"), tmp_path)
+    sentence = refusal(find_benchmark("tofu"), tmp_path)
     assert "cannot fetch tofu/forget01.json from https://raw.githubusercontent.com/" in sentence
     assert "the proxy cannot be used; check the network and HTTPS_PROXY" in sentence
     assert server.asked == {"raw.githubusercontent.com:443": 3}
 
 
 def test_pinned_hashes_and_sizes_are_those_of_the_benchmarks(shared: Path) -> None:
-    assert set(published()) == {"tofu", "real-world"}
-    for name, benchmark in published().items():
+    assert set(published_benchmarks()) == {"tofu", "real-world"}
+    for name, benchmark in published_benchmarks().items():
         folder = shared / "data" / benchmark.folder
         assert set(benchmark.files) == {file.name for file in folder.iterdir()}
-        assert status(benchmark, shared / "data") == "complete"
+        assert download_status(benchmark, shared / "data") == "complete"
         for file, pinned in benchmark.files.items():
             content = (folder / file).read_bytes()
             assert (pinned.size, pinned.sha256) == (len(content), hashlib.sha256(content).hexdigest()), (name, file)
@@ -357,7 +357,7 @@ def test_pinned_hashes_and_sizes_are_those_of_the_benchmarks(shared: Path) -> No
 
 
 def test_every_published_benchmark_is_pinned_to_a_commit() -> None:
-    for benchmark in published().values():
+    for benchmark in published_benchmarks().values():
         assert "/b622294965f8b40feb5383c9e93dbdb26a76b6b3/" in benchmark.source
         assert benchmark.about
         assert benchmark.license
@@ -369,19 +369,19 @@ def test_a_file_of_another_size_is_missing(benchmark: PublishedBenchmark, tmp_pa
     (place / "one.json").write_bytes(CONTENTS["one.json"])
     (place / "two.json").write_bytes(CONTENTS["two.json"][:-1])
     assert missing_files(benchmark, tmp_path) == ("two.json", "three.json")
-    assert status(benchmark, tmp_path) == "partial"
+    assert download_status(benchmark, tmp_path) == "partial"
 
 
 def test_an_unknown_benchmark_is_refused() -> None:
     with pytest.raises(EffaceError, match=r"'realworld': did you mean 'real-world'\? allowed: real-world, tofu"):
-        published_benchmark("realworld")
+        find_benchmark("realworld")
 
 
 def test_the_default_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert default_folder() == tmp_path / "efface" / "data"
+    assert default_data_folder() == tmp_path / "efface" / "data"
     monkeypatch.setenv("EFFACE_DATA", "elsewhere")
-    assert default_folder() == Path("elsewhere")
+    assert default_data_folder() == Path("elsewhere")
 
 
 def test_listing_needs_no_download_libraries() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from efface.data import DataConfig, load_task, load_training_set, parse_data
-from efface.data.sources.download import default_folder, published_benchmark
+from efface.data.sources.download import default_data_folder, find_benchmark
 from efface.errors import EffaceError
 
 
@@ -29,7 +29,7 @@ def test_a_benchmark_that_is_not_there_says_how_to_get_it(data: str, benchmark: 
 
 
 def test_a_benchmark_fetched_in_part_is_fetched_again(shared: Path) -> None:
-    folder = default_folder() / "real_world"
+    folder = default_data_folder() / "real_world"
     folder.mkdir(parents=True)
     shutil.copy(shared / "data" / "real_world" / "forget.json", folder)
     with pytest.raises(EffaceError, match="real-world was fetched only in part: run `efface data fetch real-world`"):
@@ -37,17 +37,17 @@ def test_a_benchmark_fetched_in_part_is_fetched_again(shared: Path) -> None:
 
 
 def test_what_was_fetched_is_found(shared: Path, tmp_path: Path) -> None:
-    shutil.copytree(shared / "data" / "real_world", default_folder() / "real_world")
-    assert default_folder().is_relative_to(tmp_path)
+    shutil.copytree(shared / "data" / "real_world", default_data_folder() / "real_world")
+    assert default_data_folder().is_relative_to(tmp_path)
     task = load_task(parse_data("real-world"), data_dir=None)
-    pinned = published_benchmark("real-world").files
+    pinned = find_benchmark("real-world").files
     assert task.sources == {f"real_world/{name}": pinned[name].sha256 for name in pinned}
 
 
 def test_a_named_folder_comes_before_what_was_fetched(
     shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shutil.copytree(shared / "data" / "real_world", default_folder() / "real_world")
+    shutil.copytree(shared / "data" / "real_world", default_data_folder() / "real_world")
     monkeypatch.setenv("EFFACE_DATA", str(tmp_path / "named"))
     with pytest.raises(EffaceError, match=r"no folder .*named/real_world"):
         load_task(parse_data("real-world"), data_dir=None)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from efface.data.passages import continuation, cut
+from efface.data.passages import split_passages, to_continuation
 from efface.schema import Item
 
 TEXTS = st.text(st.sampled_from("ab.!?\"' \n\t\u3000。」é🙂") | st.characters(codec="utf-8"), max_size=200)
@@ -19,7 +19,7 @@ def passage(text: str) -> Item:
 @given(TEXTS, st.integers(min_value=20, max_value=60))
 def test_nothing_is_lost_but_white_space_at_the_borders(text: str, length: int) -> None:
     rest = text
-    for part in cut(text, length):
+    for part in split_passages(text, length):
         assert len(part) <= length
         assert part == part.strip() != ""
         assert rest.lstrip().startswith(part)
@@ -29,8 +29,8 @@ def test_nothing_is_lost_but_white_space_at_the_borders(text: str, length: int) 
 
 @given(TEXTS)
 def test_a_passage_and_its_continuation_are_the_same_text(text: str) -> None:
-    for part in cut(text, 60):
-        asked = continuation(passage(part))
+    for part in split_passages(text, 60):
+        asked = to_continuation(passage(part))
         if asked is None:
             assert len(part) < 20
         else:
@@ -66,7 +66,7 @@ def test_a_passage_and_its_continuation_are_the_same_text(text: str) -> None:
     ],
 )
 def test_a_text_is_cut_at_the_best_border(text: str, length: int, parts: list[str]) -> None:
-    assert list(cut(text, length)) == parts
+    assert list(split_passages(text, length)) == parts
 
 
 @pytest.mark.parametrize(
@@ -79,12 +79,12 @@ def test_a_text_is_cut_at_the_best_border(text: str, length: int, parts: list[st
     ],
 )
 def test_a_passage_is_halved_at_white_space_near_its_middle(text: str, question: str, answer: str) -> None:
-    asked = continuation(passage(text))
+    asked = to_continuation(passage(text))
     assert asked is not None
     assert (asked.question, asked.answer) == (question, answer)
     assert (asked.id, asked.passage) == ("forget/0001", True)
 
 
 def test_a_short_passage_is_not_asked_for() -> None:
-    assert continuation(passage("Ann wrote the poem.")) is None
-    assert continuation(passage("Ann wrote the poems.")) is not None
+    assert to_continuation(passage("Ann wrote the poem.")) is None
+    assert to_continuation(passage("Ann wrote the poems.")) is not None

@@ -9,24 +9,24 @@ from typing import Any
 
 import pytest
 
-from efface.data.readers.python_rows import json_lines
+from efface.data.readers.python_rows import to_json_lines
 from efface.errors import EffaceError
 
 
 def rows(given: Any) -> list[dict[str, object]]:
-    return [json.loads(line) for line in json_lines("forget", given).splitlines()]
+    return [json.loads(line) for line in to_json_lines("forget", given).splitlines()]
 
 
 def refusal(given: Any) -> str:
     with pytest.raises(EffaceError) as caught:
-        json_lines("forget", given)
+        to_json_lines("forget", given)
     return str(caught.value)
 
 
 def test_rows_of_python_stay_as_they_are() -> None:
     row = {"question": "Wo?", "answer": "In Köln", "n": 3, "x": None, "list": [{"a": (1, 2.5)}], "when": None}
     moment = datetime.datetime(2026, 1, 2, 3, 4)
-    text = json_lines("forget", iter([{**row, "when": moment}]))
+    text = to_json_lines("forget", iter([{**row, "when": moment}]))
     assert text.count("\n") == 1
     assert "Köln" in text
     assert json.loads(text) == {**row, "list": [{"a": [1, 2.5]}], "when": "2026-01-02T03:04:00"}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from efface.data.config import DataConfig, FileConfig
-from efface.data.question_files import QuestionFile, answers_as_json_lines, load_questions
+from efface.data.question_files import QuestionFile, answers_to_json_lines, load_questions
 from efface.data.sources.user_files import load_files
 from efface.errors import EffaceError
 
@@ -45,7 +45,7 @@ def lines(text: str) -> list[dict[str, object]]:
 
 
 def said(questions: QuestionFile, words: Sequence[str]) -> str:
-    return answers_as_json_lines(zip(questions.questions, words, strict=True))
+    return answers_to_json_lines(zip(questions.questions, words, strict=True))
 
 
 def test_the_answer_is_the_right_one(asked: Asked) -> None:
@@ -66,7 +66,7 @@ def test_a_golden_answer_alone_will_do(asked: Asked, column: str) -> None:
 def test_a_golden_answer_counts_before_someone_s_own_words(asked: Asked) -> None:
     [question] = asked({"question": "Who?", "answer": "It is Ann, I guess.", "golden_answer": "Ann."}).questions
     assert question.item.scored_answer == "Ann."
-    assert lines(answers_as_json_lines([(question, "Bob.")])) == [
+    assert lines(answers_to_json_lines([(question, "Bob.")])) == [
         {"question": "Who?", "answer": "Bob.", "golden_answer": "Ann."}
     ]
 
@@ -122,7 +122,7 @@ def test_an_instruction_keeps_what_it_is_about(asked: Asked) -> None:
 
 def test_only_the_columns_that_are_asked_for(asked: Asked) -> None:
     [question] = asked(EVERYTHING).questions
-    assert lines(answers_as_json_lines([(question, "Here.")], ("question", "answer", "page"))) == [
+    assert lines(answers_to_json_lines([(question, "Here.")], ("question", "answer", "page"))) == [
         {"question": "Where was Ada born?", "answer": "Here.", "page": 3}
     ]
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from efface.data.config import ColumnsConfig
-from efface.data.readers.row_types import detect_schema, ignored_columns, ignored_keys
+from efface.data.readers.row_types import detect_schema, ignored_columns, ignored_message_keys
 from efface.data.readers.table import SourceRow, Table
 from efface.errors import EffaceError
 from efface.schema import Item, Turn
@@ -106,9 +106,12 @@ def test_an_answer_without_weight_is_only_said_before() -> None:
 def test_keys_of_messages_that_are_not_read() -> None:
     thought = {**SAID, "reasoning_content": "Hm.", "tool_calls": None, "weight": 1, "tokens": 3, "refusal": " "}
     data = table({"messages": [USER, SAID]}, {"messages": [{**USER, "name": "Bob"}, thought]})
-    assert ignored_keys(data, detect_schema(data, ColumnsConfig(), "data.forget")) == ["name", "reasoning_content"]
+    assert ignored_message_keys(data, detect_schema(data, ColumnsConfig(), "data.forget")) == [
+        "name",
+        "reasoning_content",
+    ]
     pairs = table({"prompt": [USER], "completion": [thought]})
-    assert ignored_keys(pairs, detect_schema(pairs, ColumnsConfig(), "data.forget")) == ["reasoning_content"]
+    assert ignored_message_keys(pairs, detect_schema(pairs, ColumnsConfig(), "data.forget")) == ["reasoning_content"]
 
 
 @pytest.mark.parametrize("column", ["text", "document", "content", "passage"])

@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field, ValidationError, ValidationInfo, field_v
 
 from efface.config.continual import ContinualConfig, request_data, with_first_request
 from efface.config.plugins import Plugins, custom_objectives
-from efface.data.config import MODEL_ANSWERS, DataConfig, FileConfig, Without, expand_data, expand_path
+from efface.data.config import MODEL_ANSWERS, DataConfig, ExcludedForgetSet, FileConfig, expand_data, expand_path
 from efface.downstream.config import DownstreamConfig
 from efface.evaluation.config import EvaluateConfig
 from efface.frozen import FrozenModel
@@ -109,7 +109,7 @@ class FinetuneConfig(FrozenModel):
 
     model: str
     data: DataConfig
-    without: Without | None = None
+    without: ExcludedForgetSet | None = None
     """Leave out what is to be forgotten: that of the data, now and before (`forget`), or TOFU's set of that name. That
     model never sees it, and others can be compared with it."""
     seed: int = Field(default=0, ge=0, lt=2**32)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from efface.data.config import DataConfig, Without, parse_data
+from efface.data.config import DataConfig, ExcludedForgetSet, parse_data
 from efface.data.extra_retain import add_extra_retain
-from efface.data.sources.download import default_folder, published_benchmark, status
+from efface.data.sources.download import default_data_folder, download_status, find_benchmark
 from efface.data.sources.real_world import load_real_world, load_real_world_training_set
 from efface.data.sources.synthetic_authors import load_synthetic_authors, make_authors
 from efface.data.sources.tofu import load_tofu, load_tofu_training_set
@@ -29,7 +29,9 @@ def load_task(config: DataConfig, *, data_dir: Path | None) -> Task:
     return add_extra_retain(_task(config, data_dir), config)
 
 
-def load_training_set(config: DataConfig, *, data_dir: Path | None, without: Without | None = None) -> tuple[Item, ...]:
+def load_training_set(
+    config: DataConfig, *, data_dir: Path | None, without: ExcludedForgetSet | None = None
+) -> tuple[Item, ...]:
     """Return what a target model is fine-tuned on: everything the data holds, to forget or to keep.
 
     `without`: leave out the data's forget set and what was forgotten before it, or the first task of that split of
@@ -88,12 +90,12 @@ def _training_set(config: DataConfig, data_dir: Path | None) -> tuple[Item, ...]
 
 def _folder(data_dir: Path | None, name: str) -> Path:
     """Return where a benchmark's local copy lies: in the folder that the user named, else where it was fetched to."""
-    benchmark = published_benchmark(name)
+    benchmark = find_benchmark(name)
     if root := data_dir or os.environ.get("EFFACE_DATA"):
         return Path(root) / benchmark.folder
-    found = status(benchmark, default_folder())
+    found = download_status(benchmark, default_data_folder())
     if found == "complete":
-        return default_folder() / benchmark.folder
+        return default_data_folder() / benchmark.folder
     problem = "was not fetched yet" if found == "absent" else "was fetched only in part"
     raise EffaceError(
         f"{name} {problem}: run `efface data fetch {name}`, or name a folder that holds {benchmark.folder}/ with "

@@ -13,7 +13,7 @@ from efface.frozen import FrozenModel
 
 Source = Literal["tofu", "real-world", "synthetic-authors", "files"]
 Split = Literal["forget01", "forget05", "forget10"]
-Without = Literal["forget", "forget01", "forget05", "forget10"]
+ExcludedForgetSet = Literal["forget", "forget01", "forget05", "forget10"]
 """What a model is not to see that others are compared with: the data's own forget set, or one of TOFU's."""
 
 TASKS: dict[Split, int] = {"forget01": 10, "forget05": 10, "forget10": 9}

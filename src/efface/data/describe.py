@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
 from efface.artifacts import Metric
-from efface.data.task_checks import normalized, normalized_prompt
+from efface.data.task_checks import normalize, prompt_key
 from efface.frozen import FrozenModel
 from efface.schema import EvaluationSet, Item, Task, Turn
 
@@ -36,7 +36,7 @@ class Lengths(FrozenModel):
     """How many items are longer than that."""
 
 
-Measure = Callable[[Sequence[Item]], Lengths]
+MeasureLengths = Callable[[Sequence[Item]], Lengths]
 
 
 class WrongAnswers(FrozenModel):
@@ -103,7 +103,9 @@ class Description(FrozenModel):
     warnings: tuple[str, ...]
 
 
-def describe(task: Task, *, embedder: str, judge: str, measure: Measure | None = None, samples: int = 2) -> Description:
+def describe(
+    task: Task, *, embedder: str, judge: str, measure: MeasureLengths | None = None, samples: int = 2
+) -> Description:
     """Describe a task; the time it takes grows with the words of its items, not with their pairs.
 
     `embedder` and `judge` are those of `EvaluateConfig`; `measure` says how long items are, by default in
@@ -119,7 +121,7 @@ def describe(task: Task, *, embedder: str, judge: str, measure: Measure | None =
         forget=_set(task.forget, measure),
         retain=_set(task.retain, measure) if task.retain else None,
         evaluation={each.name: _set(each.items, measure) for each in task.evaluation},
-        overlap=overlap(task.forget, task.retain),
+        overlap=find_overlap(task.forget, task.retain),
         missing=missing_metrics(task.evaluation, embedder=embedder, judge=judge),
         samples=tuple(
             Sample(set=name, id=item.id, history=item.history, question=item.question, answer=item.answer)
@@ -129,7 +131,9 @@ def describe(task: Task, *, embedder: str, judge: str, measure: Measure | None =
     )
 
 
-def lengths(values: Sequence[int], unit: Literal["characters", "tokens"], limit: int | None = None) -> Lengths:
+def summarize_lengths(
+    values: Sequence[int], unit: Literal["characters", "tokens"], limit: int | None = None
+) -> Lengths:
     """Summarize lengths, of which there is at least one; median and p95 are lengths that occur."""
     ordered = sorted(values)
     return Lengths(
@@ -145,15 +149,15 @@ def lengths(values: Sequence[int], unit: Literal["characters", "tokens"], limit:
 
 def character_lengths(items: Sequence[Item]) -> Lengths:
     """Lengths of everything that is said in each item, without what a chat template adds."""
-    return lengths(
+    return summarize_lengths(
         [sum(len(turn.content) for turn in item.history) + len(item.question) + len(item.answer) for item in items],
         "characters",
     )
 
 
-def overlap(forget: Sequence[Item], retain: Sequence[Item]) -> Overlap:
+def find_overlap(forget: Sequence[Item], retain: Sequence[Item]) -> Overlap:
     """Find forget items that the retain set asks for, too, or whose answers it repeats in part."""
-    kept_questions = {normalized_prompt(item) for item in retain}
+    kept_questions = {prompt_key(item) for item in retain}
     kept_by: dict[str, str] = {}  # run of words -> id of the first retain item that has it
     for item in retain:
         for run in _runs(item.answer):
@@ -163,7 +167,7 @@ def overlap(forget: Sequence[Item], retain: Sequence[Item]) -> Overlap:
         if words := next((run for run in _runs(item.answer) if run in kept_by), None):
             shared.append(SharedWords(forget=item.id, retain=kept_by[words], words=words))
     return Overlap(
-        same_question=sum(normalized_prompt(item) in kept_questions for item in forget),
+        same_question=sum(prompt_key(item) in kept_questions for item in forget),
         shared_words=len(shared),
         first_shared=shared[0] if shared else None,
     )
@@ -186,7 +190,7 @@ def missing_metrics(sets: Sequence[EvaluationSet], *, embedder: str, judge: str)
     return missing
 
 
-def _set(items: Sequence[Item], measure: Measure) -> SetDescription:
+def _set(items: Sequence[Item], measure: MeasureLengths) -> SetDescription:
     talks = {_row_of(item) for item in items if item.history}  # whose first answer may follow nothing
     wrong = [len(item.perturbed_answers) for item in items]
     return SetDescription(
@@ -195,7 +199,7 @@ def _set(items: Sequence[Item], measure: Measure) -> SetDescription:
         conversations=len(talks),
         wrong_answers=WrongAnswers(minimum=min(wrong), maximum=max(wrong)) if any(wrong) else None,
         lengths=measure(items),
-        repeated=len(items) - len({(normalized_prompt(item), normalized(item.answer)) for item in items}),
+        repeated=len(items) - len({(prompt_key(item), normalize(item.answer)) for item in items}),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from efface.data.config import DataConfig
 from efface.data.sources.user_files import LoadedFile
-from efface.data.task_checks import conflicts
+from efface.data.task_checks import find_conflicts
 from efface.schema import Task
 from efface.spacing import evenly_spaced
 
@@ -18,7 +18,7 @@ def add_extra_retain(task: Task, config: DataConfig) -> Task:
         return task
     file = LoadedFile(config.extra_retain, "extra_retain", config.passage_length)
     items = evenly_spaced(file.items, config.extra_retain_items)
-    warnings = (*file.warnings, *conflicts(task.model_copy(update={"retain": items})))
+    warnings = (*file.warnings, *find_conflicts(task.model_copy(update={"retain": items})))
     return task.model_copy(
         update={
             "retain": (*task.retain, *items),

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from efface.data.readers.table import SourceRow
 from efface.schema import Item, Prompt
 
-EXTRAS = (
+OPTIONAL_COLUMNS = (
     "golden_answer",
     "original_answer",
     "paraphrased_question",
@@ -25,14 +25,14 @@ def to_item(row: SourceRow, id: str) -> Item:
 
     Raises `EffaceError` for a column that is missing, blank or no text, or a key fact that its answer lacks.
     """
-    names = {name: name for name in EXTRAS}
-    return with_extras(row, id, Prompt(row.text("question")), row.text("answer"), names)
+    names = {name: name for name in OPTIONAL_COLUMNS}
+    return build_item(row, id, Prompt(row.text("question")), row.text("answer"), names)
 
 
-def with_extras(row: SourceRow, id: str, prompt: Prompt, answer: str, names: Mapping[str, str]) -> Item:
+def build_item(row: SourceRow, id: str, prompt: Prompt, answer: str, names: Mapping[str, str]) -> Item:
     """Return the item of this prompt and answer with what the row's other columns say about it.
 
-    `names`: what the file calls the columns of `EXTRAS`. Raises `EffaceError` as `to_item` does.
+    `names`: what the file calls the columns of `OPTIONAL_COLUMNS`. Raises `EffaceError` as `to_item` does.
     """
     item = Item(
         id=id,

@@ -14,7 +14,7 @@ _SENTENCE = re.compile(r"[.!?…][\"'”’»)\]]*(?=\s)|[。！？][”’」�
 _WORD = re.compile(r"(?=\s)")
 
 
-def cut(text: str, length: int) -> tuple[str, ...]:
+def split_passages(text: str, length: int) -> tuple[str, ...]:
     """Cut a text into passages of at most `length` characters, in order, without white space at their ends.
 
     A passage ends with a paragraph where one ends in its second half, else with a sentence, else with a word, else
@@ -29,7 +29,7 @@ def cut(text: str, length: int) -> tuple[str, ...]:
     return (*passages, rest) if rest else ()
 
 
-def continuation(passage: Item) -> Item | None:
+def to_continuation(passage: Item) -> Item | None:
     """Return the item that asks for a passage's second half after its first; None for a passage too short for that."""
     text = passage.answer
     if len(text) < MIN_SCORED:

@@ -6,15 +6,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from efface.data.config import ColumnsConfig, FileConfig
-from efface.data.readers.columns import ANSWERS, column_names, first_of, match_column
-from efface.data.readers.python_rows import json_lines
+from efface.data.readers.columns import ANSWER_COLUMNS, column_names, first_column, match_column
+from efface.data.readers.python_rows import to_json_lines
 from efface.data.readers.read import read_table
 from efface.data.readers.row_types import detect_schema, ignored_columns
-from efface.data.readers.table import SourceRow, Table, read_each
+from efface.data.readers.table import SourceRow, Table, read_rows
 from efface.errors import EffaceError
 from efface.schema import Item
 
-SETTING = "questions"
+QUESTIONS_SETTING = "questions"
 """Where a file of questions is set, to be named in complaints."""
 
 
@@ -46,8 +46,8 @@ def load_questions(file: FileConfig) -> QuestionFile:
     A column `kind` says what sort of thing each question is about. Raises `EffaceError` naming file, line and column
     for whatever cannot be used, conversations and documents included.
     """
-    table = read_table(file, SETTING)
-    shape = detect_schema(table, _columns(table, file.columns), SETTING)
+    table = read_table(file, QUESTIONS_SETTING)
+    shape = detect_schema(table, _columns(table, file.columns), QUESTIONS_SETTING)
     if shape.kind != "question":
         raise EffaceError(
             f"{table.name} holds {shape.kind}s, and only questions can be asked; give a file with the columns question "
@@ -61,10 +61,10 @@ def load_questions(file: FileConfig) -> QuestionFile:
         return FileQuestion(item, kind, {column: row.value(column) for column in others if row.has(column)})
 
     kind_column = match_column(column_names(table), "kind")
-    return QuestionFile(table.name, table.sha256, tuple(read_each(table.rows, question)), table.warnings)
+    return QuestionFile(table.name, table.sha256, tuple(read_rows(table.rows, question)), table.warnings)
 
 
-def answers_as_json_lines(said: Iterable[tuple[FileQuestion, str]], columns: Iterable[str] | None = None) -> str:
+def answers_to_json_lines(said: Iterable[tuple[FileQuestion, str]], columns: Iterable[str] | None = None) -> str:
     """Return JSON lines in the form of the real-world people: each question with what a model said to it.
 
     `answer` is the model's own words, `golden_answer` the right answer, and the question's other columns stay.
@@ -74,14 +74,14 @@ def answers_as_json_lines(said: Iterable[tuple[FileQuestion, str]], columns: Ite
     if columns is not None:
         chosen = set(columns)
         rows = [{column: value for column, value in row.items() if column in chosen} for row in rows]
-    return json_lines("answers", rows)
+    return to_json_lines("answers", rows)
 
 
 def _columns(table: Table, given: ColumnsConfig) -> ColumnsConfig:
     """The columns that the user gave; `golden_answer` is the answer where there is no other."""
     there = column_names(table)
     golden = given.golden_answer or match_column(there, "golden_answer")
-    if given.answer or first_of(table.rows[0], ANSWERS) or golden not in there:
+    if given.answer or first_column(table.rows[0], ANSWER_COLUMNS) or golden not in there:
         return given
     return given.model_copy(update={"answer": golden})
 

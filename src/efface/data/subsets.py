@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from efface.data.task_checks import normalized, normalized_prompt
+from efface.data.task_checks import normalize, prompt_key
 from efface.errors import EffaceError
 from efface.schema import EvaluationSet, Item
 from efface.spacing import evenly_spaced
@@ -20,8 +20,8 @@ def forgotten_before_sets(requests: Iterable[Sequence[Item]]) -> tuple[Evaluatio
 
 def exclude_items(items: Iterable[Item], gone: Iterable[Item]) -> tuple[Item, ...]:
     """Those of `items` that say something else than each of `gone`; case and white space tell nothing apart."""
-    said = {(normalized_prompt(item), normalized(item.answer)) for item in gone}
-    return tuple(item for item in items if (normalized_prompt(item), normalized(item.answer)) not in said)
+    said = {(prompt_key(item), normalize(item.answer)) for item in gone}
+    return tuple(item for item in items if (prompt_key(item), normalize(item.answer)) not in said)
 
 
 def remaining_retain(items: Iterable[Item], requests: Sequence[Sequence[Item]], *, name: str) -> tuple[Item, ...]:

@@ -25,7 +25,7 @@ def check_task_items(task: Task) -> Task:
     _refuse_repeated_ids(task.name, (*task.forget, *task.retain))
     for evaluation in task.evaluation:
         _refuse_repeated_ids(f"{task.name} ({evaluation.name} evaluation)", evaluation.items)
-    found = (*conflicts(task), *_repetitions(task))
+    found = (*find_conflicts(task), *_repetitions(task))
     return task.model_copy(update={"warnings": (*task.warnings, *found)})
 
 
@@ -35,14 +35,14 @@ def _refuse_repeated_ids(where: str, items: Iterable[Item]) -> None:
             raise EffaceError(f"{where}: {count} items are called {id!r}; ids must be unique")
 
 
-def conflicts(task: Task) -> tuple[str, ...]:
+def find_conflicts(task: Task) -> tuple[str, ...]:
     """Refuse what is both forgotten and kept; warn of questions that are so with different answers."""
     kept: dict[PromptKey, list[Item]] = defaultdict(list)
     for item in task.retain:
-        kept[normalized_prompt(item)].append(item)
-    pairs = [(item, twin) for item in task.forget for twin in kept.get(normalized_prompt(item), ())]
+        kept[prompt_key(item)].append(item)
+    pairs = [(item, twin) for item in task.forget for twin in kept.get(prompt_key(item), ())]
     for item, twin in pairs:
-        if normalized(item.answer) == normalized(twin.answer):
+        if normalize(item.answer) == normalize(twin.answer):
             what = "passage" if item.passage else "question with the same answer"
             raise EffaceError(
                 f"{item.id} (to forget) and {twin.id} (to keep) are the same {what} "
@@ -61,7 +61,7 @@ def _repetitions(task: Task) -> tuple[str, ...]:
     seen: dict[tuple[PromptKey, str], Item] = {}
     pairs = []
     for item in task.forget:
-        twin = seen.setdefault((normalized_prompt(item), normalized(item.answer)), item)
+        twin = seen.setdefault((prompt_key(item), normalize(item.answer)), item)
         if twin is not item:
             pairs.append((twin, item))
     if not pairs:
@@ -73,10 +73,10 @@ def _repetitions(task: Task) -> tuple[str, ...]:
     )
 
 
-def normalized_prompt(item: Item) -> PromptKey:
+def prompt_key(item: Item) -> PromptKey:
     """What an answer goes on from; a whole passage is its own, since it goes on from nothing."""
-    said = tuple(normalized(turn.content) for turn in item.history)
-    return (*said, normalized(item.question + item.answer if item.passage else item.question))
+    said = tuple(normalize(turn.content) for turn in item.history)
+    return (*said, normalize(item.question + item.answer if item.passage else item.question))
 
 
 def _shown(item: Item) -> str:
@@ -84,6 +84,6 @@ def _shown(item: Item) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
-def normalized(text: str) -> str:
+def normalize(text: str) -> str:
     """The text without what tells nothing apart: case, and how words are spaced."""
     return " ".join(text.casefold().split())

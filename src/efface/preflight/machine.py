@@ -15,7 +15,7 @@ import psutil
 import torch
 
 import efface
-from efface.data.sources.download import default_folder, published, status
+from efface.data.sources.download import default_data_folder, download_status, published_benchmarks
 from efface.evaluation.config import EvaluateConfig
 from efface.evaluation.judges import embedder_model, judge_model
 from efface.hardware.memory import disk_free, free_memory
@@ -96,9 +96,9 @@ def hub_finding() -> Finding:
 
 def benchmark_findings(data_dir: Path | None) -> Iterator[Finding]:
     """Which benchmarks are here, or how they are fetched."""
-    folder = data_dir or default_folder()
-    for name, benchmark in published().items():
-        there = status(benchmark, folder)
+    folder = data_dir or default_data_folder()
+    for name, benchmark in published_benchmarks().items():
+        there = download_status(benchmark, folder)
         if there == "complete":
             yield Finding(level="ok", about=name, text=f"in {folder / benchmark.folder}")
         else:

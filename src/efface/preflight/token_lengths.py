@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from efface.config.commands import DataInspectionConfig
-from efface.data.describe import Lengths, Measure, lengths
+from efface.data.describe import Lengths, MeasureLengths, summarize_lengths
 from efface.errors import EffaceError
 from efface.evaluation.generate import check_position_limit
 from efface.evaluation.likelihoods import answer_rows
@@ -18,7 +18,7 @@ from efface.text.formatter import PromptFormatter, TextConfig
 
 
 @quiet_libraries()
-def token_lengths(model: str, text: TextConfig) -> Measure:
+def token_lengths(model: str, text: TextConfig) -> MeasureLengths:
     """Measure items in the tokens of `model`, all that a run would add included; the limit is that of a run.
 
     Of the model, only settings and tokenizer are read. Raises `EffaceError` where they cannot be used, and, from
@@ -30,7 +30,7 @@ def token_lengths(model: str, text: TextConfig) -> Measure:
 
     def measure(items: Sequence[Item]) -> Lengths:
         encoded = formatter.encode([(item.id, item.prompt, item.answer) for item in items])
-        return lengths([len(each) for each in encoded], "tokens", min(limits, default=None))
+        return summarize_lengths([len(each) for each in encoded], "tokens", min(limits, default=None))
 
     return measure
 

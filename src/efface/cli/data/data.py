@@ -40,11 +40,11 @@ def list_(data_dir: DataDir = None) -> None:
     """Say which data sets there are, and where."""
     from rich.console import Console
 
-    from efface.data.sources.catalog import catalog
+    from efface.data.sources.catalog import list_data
     from efface.report.key_values import print_key_values
 
     console = Console()
-    for each in catalog(data_dir):
+    for each in list_data(data_dir):
         facts = [("about", each.about), ("questions", each.questions), ("use", " or ".join(each.settings))]
         if each.folder is not None:
             there = {
@@ -87,11 +87,11 @@ def fetch(
 
     Each file is checked to be the published one; a fetch that was interrupted goes on when it is started again.
     """
-    from efface.data.sources.download import default_folder, published, published_benchmark
+    from efface.data.sources.download import default_data_folder, find_benchmark, published_benchmarks
     from efface.data.sources.download import fetch as fetch_files
 
-    chosen = [*published()] if "all" in names else [*dict.fromkeys(names)]
-    benchmarks = [published_benchmark(name) for name in chosen]
+    chosen = [*published_benchmarks()] if "all" in names else [*dict.fromkeys(names)]
+    benchmarks = [find_benchmark(name) for name in chosen]
     with interruptible("the same command goes on from here"):
         from rich.console import Console
 
@@ -100,7 +100,7 @@ def fetch(
         console = Console()
         for benchmark in benchmarks:
             with shown_downloads(console) as progress:
-                found = fetch_files(benchmark, data_dir or default_folder(), mirror=mirror, progress=progress)
+                found = fetch_files(benchmark, data_dir or default_data_folder(), mirror=mirror, progress=progress)
             news = f"{len(found.downloaded)} of {len(benchmark.files)} files downloaded"
             typer.echo(f"{benchmark.name}: {found.folder} ({news})")
 

@@ -8,11 +8,11 @@ from collections.abc import Collection, Iterable, Mapping
 from efface.data.readers.table import SourceRow, Table
 from efface.errors import EffaceError
 
-QUESTIONS = ("question", "prompt", "instruction", "query", "input")
-ANSWERS = ("answer", "completion", "output", "response")
+QUESTION_COLUMNS = ("question", "prompt", "instruction", "query", "input")
+ANSWER_COLUMNS = ("answer", "completion", "output", "response")
 """What plain pairs, TRL, Alpaca, Dolly and others call them; the first that is there counts."""
-DOCUMENTS = ("text", "document", "content", "passage")
-INPUTS = ("input", "context")
+TEXT_COLUMNS = ("text", "document", "content", "passage")
+CONTEXT_COLUMNS = ("input", "context")
 """What an instruction of Alpaca or Dolly is about; it follows the instruction."""
 
 
@@ -22,7 +22,7 @@ def match_column(columns: Collection[str], name: str) -> str:
     return alike[0] if name not in columns and len(alike) == 1 else name
 
 
-def first_of(row: SourceRow, names: Iterable[str]) -> str | None:
+def first_column(row: SourceRow, names: Iterable[str]) -> str | None:
     """Return the first of these columns of ours that a row has, as the file spells it."""
     found = (match_column(row.values, name) for name in names)
     return next((column for column in found if row.has(column)), None)
@@ -33,7 +33,7 @@ def column_names(table: Table) -> list[str]:
     return list(dict.fromkeys(column for row in table.rows for column in row.values))
 
 
-def refuse_lone_message(row: SourceRow) -> None:
+def reject_single_message(row: SourceRow) -> None:
     """Raise `EffaceError` for a row that is one message of a conversation, and would be read as a text."""
     for keys in (("role", "content"), ("from", "value")):
         if all(match_column(row.values, key) in row.values for key in keys):
@@ -46,8 +46,8 @@ def unknown_columns_error(table: Table, given: Mapping[str, str], setting: str) 
 
     `given`: our names of columns -> the file's, as far as the user gave them; `setting`: such as `data.forget`.
     """
-    question = given.get("question") or first_of(table.rows[0], QUESTIONS)
-    answer = given.get("answer") or first_of(table.rows[0], ANSWERS)
+    question = given.get("question") or first_column(table.rows[0], QUESTION_COLUMNS)
+    answer = given.get("answer") or first_column(table.rows[0], ANSWER_COLUMNS)
     listed = ", ".join(column_names(table)) or "none"
     if question or answer:
         there, lacking = ("question", "answer") if question else ("answer", "question")

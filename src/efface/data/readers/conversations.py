@@ -34,7 +34,7 @@ class Message:
     """Whether an answer is one to learn from: OpenAI's weight 0 says that it only goes into the history."""
 
 
-def messages_of(row: SourceRow, column: str) -> tuple[Message, ...]:
+def read_messages(row: SourceRow, column: str) -> tuple[Message, ...]:
     """Return the messages that a column holds, without blank system prompts.
 
     A message has `role` and `content` (text, or a list of parts with `type: text`), or ShareGPT's `from` and
@@ -48,7 +48,7 @@ def messages_of(row: SourceRow, column: str) -> tuple[Message, ...]:
     return tuple(message for message in found if message is not None)
 
 
-def exchanges(
+def prompt_answer_pairs(
     row: SourceRow, column: str, messages: Sequence[Message], before: tuple[Turn, ...]
 ) -> tuple[tuple[Prompt, str], ...]:
     """Return every answer of the assistant with what it goes on from; a last question without answer is left out.
@@ -70,7 +70,7 @@ def exchanges(
     return tuple(found)
 
 
-def unread_keys(messages: object) -> set[str]:
+def ignored_text_keys(messages: object) -> set[str]:
     """Return the keys that hold text in a list's messages and are not read, such as a model's reasoning."""
     each = [message for message in messages if isinstance(message, Mapping)] if isinstance(messages, list) else []
     texts = {key for message in each for key, value in message.items() if isinstance(value, str) and value.strip()}

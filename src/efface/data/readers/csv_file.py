@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 
-from efface.data.readers.table import SourceRow, read_each
+from efface.data.readers.table import SourceRow, read_rows
 from efface.errors import EffaceError
 
 Record = tuple[int, list[str]]
@@ -46,7 +46,7 @@ def parse_csv(source: str, text: str, *, delimiters: Sequence[str] = _DELIMITERS
     def row(record: Record) -> SourceRow:
         return SourceRow(source, record[0], _values(source, *record, columns, delimiter), unit="line", is_cells=True)
 
-    return tuple(read_each(records[1:], row))
+    return tuple(read_rows(records[1:], row))
 
 
 def _delimiter(source: str, text: str, delimiters: Sequence[str]) -> str:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from efface.data.readers.arrow import parse_parquet
 from efface.data.readers.csv_file import parse_csv
-from efface.data.readers.json_file import holds_rows, parse_json, parse_json_lines
-from efface.data.readers.path_hints import other_format, where_instead
+from efface.data.readers.json_file import detect_json_suffix, parse_json, parse_json_lines
+from efface.data.readers.path_hints import missing_path_hint, unsupported_format
 from efface.data.readers.table import SourceRow, Table
 from efface.errors import EffaceError
 
@@ -33,9 +33,9 @@ _PARSERS: dict[str, Callable[[str, str], tuple[SourceRow, ...]]] = {
     ".txt": _parse_document,
     ".md": _parse_document,
 }
-DOCUMENTS = (".txt", ".md")
+TEXT_SUFFIXES = (".txt", ".md")
 _PARQUET, _PACKED = ".parquet", ".gz"
-TABLES = tuple(suffix for suffix in (*_PARSERS, _PARQUET) if suffix not in DOCUMENTS)
+TABLE_SUFFIXES = tuple(suffix for suffix in (*_PARSERS, _PARQUET) if suffix not in TEXT_SUFFIXES)
 
 
 def read_file(path: Path) -> Table:
@@ -44,34 +44,34 @@ def read_file(path: Path) -> Table:
     A byte-order mark is dropped. Raises `EffaceError` for a file that cannot be read, has no rows, is not UTF-8 or
     not in the format of its name.
     """
-    content, suffix = content_of(path), format_of(path)
+    content, suffix = read_content(path), format_suffix(path)
     if suffix == _PARQUET or (suffix not in _PARSERS and content.startswith(b"PAR1")):
         return Table(str(path), parse_parquet(str(path), content), _sha256(content))
-    if foreign := other_format(suffix, content):
+    if foreign := unsupported_format(suffix, content):
         raise EffaceError(f"{path} is {foreign}")
-    parse, text = _PARSERS.get(suffix) or _parser_for(path, content), decoded(path, content)
-    warnings = tuple(misnamed(path, text)) if parse is _parse_document else ()
+    parse, text = _PARSERS.get(suffix) or _parser_for(path, content), decode_utf8(path, content)
+    warnings = tuple(json_as_text_warnings(path, text)) if parse is _parse_document else ()
     return Table(str(path), parse(str(path), text), _sha256(content), warnings)
 
 
-def misnamed(path: Path, text: str) -> list[str]:
+def json_as_text_warnings(path: Path, text: str) -> list[str]:
     """Return the warning about a text file that holds JSON; none for any other."""
-    lines = holds_rows(text)
+    lines = detect_json_suffix(text)
     return [f"{path} is read as a text, but looks like JSON; let it end in {lines} to read its rows"] if lines else []
 
 
-def format_of(path: Path) -> str:
+def format_suffix(path: Path) -> str:
     """Return the suffix that tells the format, in lower case, that of gzip apart."""
     suffix = path.suffix.lower()
     return Path(path.stem).suffix.lower() if suffix == _PACKED else suffix
 
 
-def content_of(path: Path) -> bytes:
+def read_content(path: Path) -> bytes:
     """Return what a file holds, unpacked. Raises `EffaceError` for one that cannot be read."""
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        raise EffaceError(f"there is no file {path}; {where_instead(path)}") from None
+        raise EffaceError(f"there is no file {path}; {missing_path_hint(path)}") from None
     except IsADirectoryError:
         raise EffaceError(f"{path} is a folder; give the file inside it") from None
     except OSError as error:
@@ -84,7 +84,7 @@ def content_of(path: Path) -> bytes:
         raise EffaceError(f"{path} cannot be unpacked ({error}); pack it again with gzip") from error
 
 
-def decoded(path: Path, content: bytes) -> str:
+def decode_utf8(path: Path, content: bytes) -> str:
     """Return a file's text without its byte-order mark. Raises `EffaceError` for what is not UTF-8."""
     try:
         return content.decode("utf-8-sig")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from efface.data.readers.table import SourceRow, read_each, type_name
+from efface.data.readers.table import SourceRow, read_rows, type_name
 from efface.errors import EffaceError
 
 CONVERSATION_COLUMNS = ("messages", "conversations")
@@ -18,7 +18,7 @@ def parse_json_lines(source: str, text: str) -> tuple[SourceRow, ...]:
     Raises `EffaceError` for a text without rows, and for a line that is no JSON object.
     """
     numbered = ((number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip())
-    rows = tuple(read_each(numbered, lambda line: SourceRow(source, line[0], _line(source, *line), unit="line")))
+    rows = tuple(read_rows(numbered, lambda line: SourceRow(source, line[0], _line(source, *line), unit="line")))
     if not rows:
         raise EffaceError(f"{source} is empty; write one JSON object with a question and an answer per line")
     return rows
@@ -78,7 +78,7 @@ def _by_row(source: str, columns: dict[str, list[object]]) -> list[object]:
     return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 
-def holds_rows(text: str) -> str | None:
+def detect_json_suffix(text: str) -> str | None:
     """Return the ending of the format, `.jsonl` or `.json`, of a text that is JSON though its name does not say so."""
     if not text.lstrip().startswith(("{", "[")):
         return None

@@ -16,7 +16,7 @@ _DATASET_PAGE = re.compile(r"(?:https://huggingface\.co/|hf://)datasets/(\w[\w.-
 _HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
 
-def other_format(suffix: str, content: bytes) -> str | None:
+def unsupported_format(suffix: str, content: bytes) -> str | None:
     """Say what a file is, and what to do, where it must be turned into something else first."""
     if suffix in _SHEETS or (content.startswith(_ZIP) and _INSIDE_A_SHEET in content):
         return "a sheet of a spreadsheet program; save the sheet as CSV (UTF-8)"
@@ -31,7 +31,7 @@ def other_format(suffix: str, content: bytes) -> str | None:
     return None
 
 
-def web_address(path: str) -> str | None:
+def url_problem(path: str) -> str | None:
     """Say what to do instead of giving a web address; None for what is none."""
     if "://" not in path:
         return None
@@ -40,7 +40,7 @@ def web_address(path: str) -> str | None:
     return f"{path} is a web address; download it first, or give hf:OWNER/NAME for a dataset of the hub"
 
 
-def where_instead(path: Path) -> str:
+def missing_path_hint(path: Path) -> str:
     """Say what may have been meant by a path that does not exist."""
     if any(character in str(path) for character in "*?["):
         return "patterns are not filled in: give one file, or a folder of texts"

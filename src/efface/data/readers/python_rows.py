@@ -11,7 +11,7 @@ from typing import Any
 from efface.errors import EffaceError, summarize_error
 
 
-def json_lines(purpose: str, rows: Any) -> str:
+def to_json_lines(purpose: str, rows: Any) -> str:
     """Return rows as JSON lines: an iterable of mappings, or a data frame of pandas.
 
     What numpy and pandas hold becomes what Python has for it, and missing values null. `purpose` names the rows in

@@ -7,7 +7,7 @@ from pathlib import Path
 from efface.data.config import FileConfig
 from efface.data.readers.arrow import HUB, is_saved_dataset, read_hub_dataset, read_saved_dataset
 from efface.data.readers.file_formats import read_file
-from efface.data.readers.path_hints import web_address
+from efface.data.readers.path_hints import url_problem
 from efface.data.readers.table import Table
 from efface.data.readers.text_folder import read_folder
 from efface.errors import EffaceError
@@ -19,7 +19,7 @@ def read_table(file: FileConfig, setting: str) -> Table:
     `setting`: where `file` is set, such as `data.forget`, to be named in complaints. Raises `EffaceError` for what
     cannot be read, and for settings that mean nothing for this kind of source.
     """
-    if instead := web_address(file.path):
+    if instead := url_problem(file.path):
         raise EffaceError(instead)
     if file.path.startswith(HUB):
         return read_hub_dataset(file, setting)

@@ -7,20 +7,20 @@ from dataclasses import dataclass
 from typing import Literal
 
 from efface.data.config import ColumnsConfig
-from efface.data.items import EXTRAS, with_extras
-from efface.data.passages import cut
+from efface.data.items import OPTIONAL_COLUMNS, build_item
+from efface.data.passages import split_passages
 from efface.data.readers.columns import (
-    ANSWERS,
-    DOCUMENTS,
-    INPUTS,
-    QUESTIONS,
+    ANSWER_COLUMNS,
+    CONTEXT_COLUMNS,
+    QUESTION_COLUMNS,
+    TEXT_COLUMNS,
     column_names,
-    first_of,
+    first_column,
     match_column,
-    refuse_lone_message,
+    reject_single_message,
     unknown_columns_error,
 )
-from efface.data.readers.conversations import exchanges, messages_of, unread_keys
+from efface.data.readers.conversations import ignored_text_keys, prompt_answer_pairs, read_messages
 from efface.data.readers.json_file import CONVERSATION_COLUMNS
 from efface.data.readers.table import SourceRow, Table
 from efface.errors import EffaceError, suggest
@@ -37,7 +37,7 @@ _ROW_TYPES: dict[str, RowType] = {
 """Which of our names decide the shape when they are given."""
 _READERS: dict[RowType, tuple[str, ...]] = {
     "conversation": ("messages", "system"),
-    "question": ("question", "answer", "system", *EXTRAS),
+    "question": ("question", "answer", "system", *OPTIONAL_COLUMNS),
     "document": ("text",),
 }
 """Our names of the columns that each shape reads."""
@@ -55,22 +55,22 @@ class RowSchema:
         """Return the row as items called `id`, or `id`/1, `id`/2 and so on where there are several."""
         match self.kind:
             case "document":
-                texts = cut(row.text(self.names["text"]), passage_length)
+                texts = split_passages(row.text(self.names["text"]), passage_length)
                 return tuple(
                     Item(id=name, question="", answer=text, passage=True)
                     for name, text in zip(_ids(id, len(texts)), texts, strict=True)
                 )
             case "conversation":
                 column = self.names["messages"]
-                messages = messages_of(row, column)
+                messages = read_messages(row, column)
                 before = _system(row, self.names["system"], tuple(message.turn for message in messages))
-                found = exchanges(row, column, messages, before)
+                found = prompt_answer_pairs(row, column, messages, before)
                 return tuple(
                     Item(id=name, question=prompt.question, history=prompt.history, answer=answer)
                     for name, (prompt, answer) in zip(_ids(id, len(found)), found, strict=True)
                 )
             case "question":
-                return (with_extras(row, id, _prompt(row, self.names), _answer(row, self.names["answer"]), self.names),)
+                return (build_item(row, id, _prompt(row, self.names), _answer(row, self.names["answer"]), self.names),)
 
 
 def detect_schema(table: Table, columns: ColumnsConfig, setting: str) -> RowSchema:
@@ -105,11 +105,11 @@ def ignored_columns(table: Table, shape: RowSchema) -> list[str]:
     return sorted({column for row in table.rows for column in row.unknown_columns(known)})
 
 
-def ignored_keys(table: Table, shape: RowSchema) -> list[str]:
+def ignored_message_keys(table: Table, shape: RowSchema) -> list[str]:
     """Return the keys of messages that hold text and are not read, sorted."""
     columns = [shape.names[name] for name in ("messages", "question", "answer") if name in shape.names]
     values = (row.value(column) for row in table.rows for column in columns)
-    return sorted({key for value in values for key in unread_keys(value)})
+    return sorted({key for value in values for key in ignored_text_keys(value)})
 
 
 def _check_given(table: Table, given: Mapping[str, str], setting: str) -> None:
@@ -123,23 +123,27 @@ def _check_given(table: Table, given: Mapping[str, str], setting: str) -> None:
 
 
 def _conversation(row: SourceRow, given: Mapping[str, str]) -> dict[str, str] | None:
-    column = given.get("messages") or first_of(row, CONVERSATION_COLUMNS)
+    column = given.get("messages") or first_column(row, CONVERSATION_COLUMNS)
     return {"messages": column} if column else None
 
 
 def _document(row: SourceRow, given: Mapping[str, str]) -> dict[str, str] | None:
-    column = given.get("text") or first_of(row, DOCUMENTS)
+    column = given.get("text") or first_column(row, TEXT_COLUMNS)
     if "text" not in given and (column is None or column.lower() == "content"):
-        refuse_lone_message(row)
+        reject_single_message(row)
     return {"text": column} if column else None
 
 
 def _question(row: SourceRow, given: Mapping[str, str]) -> dict[str, str] | None:
-    question = given.get("question") or first_of(row, (name for name in QUESTIONS if name != given.get("answer")))
-    answer = given.get("answer") or first_of(row, (name for name in ANSWERS if name != given.get("question")))
+    question = given.get("question") or first_column(
+        row, (name for name in QUESTION_COLUMNS if name != given.get("answer"))
+    )
+    answer = given.get("answer") or first_column(
+        row, (name for name in ANSWER_COLUMNS if name != given.get("question"))
+    )
     if not question or not answer:
         return None
-    about = first_of(row, INPUTS) if question.lower() == "instruction" else None
+    about = first_column(row, CONTEXT_COLUMNS) if question.lower() == "instruction" else None
     return {"question": question, "answer": answer} | ({"input": about} if about else {})
 
 
@@ -154,7 +158,7 @@ _DECISIVE: dict[RowType, Callable[[SourceRow, Mapping[str, str]], dict[str, str]
 def _prompt(row: SourceRow, names: Mapping[str, str]) -> Prompt:
     column = names["question"]
     if _holds_messages(row, column):
-        turns = tuple(message.turn for message in messages_of(row, column))
+        turns = tuple(message.turn for message in read_messages(row, column))
         if not turns or turns[-1].role != "user":
             raise row.refusal(f"the last message of column {column!r} is not the user's", "end it with the question")
         return Prompt(turns[-1].content, (*_system(row, names["system"], turns), *turns[:-1]))
@@ -167,7 +171,7 @@ def _prompt(row: SourceRow, names: Mapping[str, str]) -> Prompt:
 def _answer(row: SourceRow, column: str) -> str:
     if not _holds_messages(row, column):
         return row.text(column)
-    turns = [message.turn for message in messages_of(row, column)]
+    turns = [message.turn for message in read_messages(row, column)]
     if [turn.role for turn in turns] != ["assistant"]:
         problem = f"column {column!r} must hold one message, the assistant's"
         raise row.refusal(problem, "give a column of whole conversations as columns.messages")

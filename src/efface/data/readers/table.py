@@ -166,7 +166,7 @@ class Table:
     """Whether it is someone else's, whose columns the user cannot rename."""
 
 
-def read_each(rows: Iterable[T], read: Callable[[T], R]) -> list[R]:
+def read_rows(rows: Iterable[T], read: Callable[[T], R]) -> list[R]:
     """Read every row. Raises `EffaceError` about the first that cannot be read, and says how many more there are."""
     done: list[R] = []
     first, more = None, 0

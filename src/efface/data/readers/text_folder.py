@@ -5,7 +5,14 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from efface.data.readers.file_formats import DOCUMENTS, TABLES, content_of, decoded, format_of, misnamed
+from efface.data.readers.file_formats import (
+    TABLE_SUFFIXES,
+    TEXT_SUFFIXES,
+    decode_utf8,
+    format_suffix,
+    json_as_text_warnings,
+    read_content,
+)
 from efface.data.readers.table import SourceRow, Table
 from efface.errors import EffaceError
 
@@ -20,21 +27,21 @@ def read_folder(folder: Path) -> Table:
     data: then its texts are about the data, such as the README of a dataset.
     """
     paths = _files(folder)
-    if data := next((path for path in paths if format_of(path) in (*TABLES, ".arrow")), None):
+    if data := next((path for path in paths if format_suffix(path) in (*TABLE_SUFFIXES, ".arrow")), None):
         raise EffaceError(
             f"the folder {folder} holds data, such as {data.relative_to(folder)}; give that file, or the folder that "
             "save_to_disk wrote, or move the texts into a folder of their own"
         )
-    documents = [path for path in paths if format_of(path) in DOCUMENTS]
+    documents = [path for path in paths if format_suffix(path) in TEXT_SUFFIXES]
     if not documents:
         raise EffaceError(f"the folder {folder} holds no .txt or .md file and no saved dataset; give a file inside it")
     rows: list[SourceRow] = []
     blank, warnings, digest = [], [], hashlib.sha256()
     for path in documents:
-        content = content_of(path)
-        text = decoded(path, content)
+        content = read_content(path)
+        text = decode_utf8(path, content)
         digest.update(_line(folder, path, content))
-        warnings += misnamed(path, text)
+        warnings += json_as_text_warnings(path, text)
         if text.strip():
             rows.append(SourceRow(str(path), len(rows) + 1, {"text": text}))
         else:

@@ -13,7 +13,7 @@ from efface.schema import Item
 
 
 @dataclass(frozen=True)
-class Benchmark:
+class BenchmarkFolder:
     """The files of one benchmark; remembers the SHA-256 of each that is read."""
 
     folder: Path

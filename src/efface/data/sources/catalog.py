@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Literal
 
 from efface.data.config import SHORTHANDS, DataConfig
-from efface.data.sources.download import default_folder, published, status
-from efface.data.sources.synthetic_authors import MAX_AUTHORS, load_material
+from efface.data.sources.download import default_data_folder, download_status, published_benchmarks
+from efface.data.sources.synthetic_authors import MAX_AUTHORS, load_word_lists
 
 Presence = Literal["complete", "partial", "absent"]
 
 
 @dataclass(frozen=True)
-class DataSet:
+class CatalogEntry:
     """One source of data as `efface data list` tells of it."""
 
     name: str
@@ -37,11 +37,11 @@ _QUESTIONS: dict[str, str] = {
 }
 
 
-def catalog(data_dir: Path | None) -> tuple[DataSet, ...]:
+def list_data(data_dir: Path | None) -> tuple[CatalogEntry, ...]:
     """Return every data set; `data_dir` holds the benchmarks, None takes where they are fetched to."""
-    folder = data_dir or default_folder()
+    folder = data_dir or default_data_folder()
     benchmarks = tuple(
-        DataSet(
+        CatalogEntry(
             name=each.name,
             about=each.about,
             settings=_shorthands(each.name),
@@ -49,17 +49,17 @@ def catalog(data_dir: Path | None) -> tuple[DataSet, ...]:
             source=each.source,
             license=each.license,
             folder=folder / each.folder,
-            presence=status(each, folder),
+            presence=download_status(each, folder),
         )
-        for each in published().values()
+        for each in published_benchmarks().values()
     )
     return (*benchmarks, _generated(), _files())
 
 
-def _generated() -> DataSet:
+def _generated() -> CatalogEntry:
     defaults = DataConfig(source="synthetic-authors")
-    per_author = len(load_material().attributes)
-    return DataSet(
+    per_author = len(load_word_lists().attributes)
+    return CatalogEntry(
         name="synthetic-authors",
         about=f"authors made up from word lists, up to {MAX_AUTHORS}, with paraphrases, wrong answers and key facts",
         settings=_shorthands("synthetic-authors"),
@@ -71,8 +71,8 @@ def _generated() -> DataSet:
     )
 
 
-def _files() -> DataSet:
-    return DataSet(
+def _files() -> CatalogEntry:
+    return CatalogEntry(
         name="files",
         about="your own questions and answers, conversations or documents: JSON lines, JSON, CSV, TSV, Parquet, text, "
         "a folder of texts, a saved dataset, or hf:OWNER/NAME",

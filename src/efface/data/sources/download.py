@@ -1,4 +1,4 @@
-"""Fetch the published benchmarks (`published.yaml`), from their place or a mirror. No torch."""
+"""Fetch the published benchmarks (`published_benchmarks.yaml`), from their place or a mirror. No torch."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class PublishedFile(FrozenModel):
 
 
 class PublishedBenchmark(FrozenModel):
-    """What `published.yaml` says of one benchmark."""
+    """What `published_benchmarks.yaml` says of one benchmark."""
 
     name: str
     folder: str
@@ -55,7 +55,7 @@ class PublishedBenchmark(FrozenModel):
 
 
 @dataclass(frozen=True)
-class Fetched:
+class FetchResult:
     """Where a benchmark now lies, and which of its files were downloaded or there before."""
 
     folder: Path
@@ -64,21 +64,21 @@ class Fetched:
 
 
 @cache
-def published() -> Mapping[str, PublishedBenchmark]:
+def published_benchmarks() -> Mapping[str, PublishedBenchmark]:
     """Return the benchmarks that can be fetched, by name."""
     text = resources.files("efface.data.sources").joinpath("published.yaml").read_text(encoding="utf-8")
     return {name: PublishedBenchmark(name=name, **entry) for name, entry in yaml.safe_load(text).items()}
 
 
-def published_benchmark(name: str) -> PublishedBenchmark:
+def find_benchmark(name: str) -> PublishedBenchmark:
     """Return the benchmark called `name`; raises `EffaceError` for any other name."""
     try:
-        return published()[name]
+        return published_benchmarks()[name]
     except KeyError:
-        raise EffaceError(f"unknown benchmark {name!r}: {suggest(name, published())}") from None
+        raise EffaceError(f"unknown benchmark {name!r}: {suggest(name, published_benchmarks())}") from None
 
 
-def default_folder() -> Path:
+def default_data_folder() -> Path:
     """Return the data folder where nobody names one: EFFACE_DATA, else `data` in efface's cache folder of this user."""
     import platformdirs
 
@@ -90,7 +90,7 @@ def missing_files(benchmark: PublishedBenchmark, folder: Path) -> tuple[str, ...
     return tuple(name for name, file in benchmark.files.items() if _size(folder / benchmark.folder / name) != file.size)
 
 
-def status(benchmark: PublishedBenchmark, folder: Path) -> Literal["complete", "partial", "absent"]:
+def download_status(benchmark: PublishedBenchmark, folder: Path) -> Literal["complete", "partial", "absent"]:
     """Say how much of a benchmark the data folder `folder` has, going by names and sizes."""
     missing = missing_files(benchmark, folder)
     if not missing:
@@ -100,7 +100,7 @@ def status(benchmark: PublishedBenchmark, folder: Path) -> Literal["complete", "
 
 def fetch(
     benchmark: PublishedBenchmark, folder: Path, *, mirror: str | None = None, progress: Progress | None = None
-) -> Fetched:
+) -> FetchResult:
     """Download the files of `benchmark` that the data folder `folder` lacks, and check the SHA-256 of all.
 
     A file gets its name only when it is whole and right, so an interrupted fetch goes on with the file it stopped at.
@@ -117,7 +117,7 @@ def fetch(
     wanted = tuple(name for name in benchmark.files if name not in kept)
     for name in wanted:
         _download(benchmark, name, place, base, progress)
-    return Fetched(place, downloaded=wanted, kept=kept)
+    return FetchResult(place, downloaded=wanted, kept=kept)
 
 
 def _size(path: Path) -> int | None:

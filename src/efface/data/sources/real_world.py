@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from efface.data.sources.benchmark_files import Benchmark
+from efface.data.sources.benchmark_files import BenchmarkFolder
 from efface.data.sources.refusals import load_refusals
 from efface.data.task_checks import check_task_items
 from efface.schema import EvaluationSet, Item, Task
@@ -15,7 +15,7 @@ def load_real_world(folder: Path) -> Task:
 
     `folder` holds the benchmark's JSON-lines files. Raises `EffaceError` where one is missing or damaged.
     """
-    benchmark = Benchmark(folder)
+    benchmark = BenchmarkFolder(folder)
     return check_task_items(
         Task(
             name="real-world",
@@ -33,5 +33,5 @@ def load_real_world(folder: Path) -> Task:
 
 def load_real_world_training_set(folder: Path) -> tuple[Item, ...]:
     """Return what the task forgets and keeps (800 questions)."""
-    benchmark = Benchmark(folder)
+    benchmark = BenchmarkFolder(folder)
     return (*benchmark.items("forget"), *benchmark.items("neighbor"))

@@ -26,7 +26,7 @@ MAX_AUTHORS = 200
 _WRONG_ANSWERS = 5
 
 
-class Names(FrozenModel):
+class NameLists(FrozenModel):
     """First and last names, as many of one as of the other."""
 
     first: tuple[str, ...]
@@ -50,18 +50,18 @@ class Attribute(FrozenModel):
         return [self.pattern.format(*combination) for combination in product(*self.parts)]
 
 
-class Material(FrozenModel):
+class WordLists(FrozenModel):
     """All that authors are made of."""
 
-    names: Names
+    names: NameLists
     attributes: dict[str, Attribute]
 
 
 @cache
-def load_material() -> Material:
+def load_word_lists() -> WordLists:
     """Read `authors.yaml`."""
     text = resources.files("efface.data.sources").joinpath("authors.yaml").read_text(encoding="utf-8")
-    return Material.model_validate(yaml.safe_load(text))
+    return WordLists.model_validate(yaml.safe_load(text))
 
 
 def make_authors(authors: int, seed: int) -> tuple[Item, ...]:
@@ -73,7 +73,7 @@ def make_authors(authors: int, seed: int) -> tuple[Item, ...]:
     """
     if not 1 <= authors <= MAX_AUTHORS:
         raise EffaceError(f"cannot generate {authors} authors: ask for 1 to {MAX_AUTHORS}")
-    material = load_material()
+    material = load_word_lists()
     decks = [_Deck.shuffled(label, attribute, seed) for label, attribute in material.attributes.items()]
     names = _names(material.names, authors, seed)
     return tuple(deck.draw(number, name) for number, name in enumerate(names) for deck in decks)
@@ -153,7 +153,7 @@ def _fill(template: str, name: str, fact: str = "") -> str:
     return template.replace("$name", name).replace("$fact", fact)
 
 
-def _names(names: Names, authors: int, seed: int) -> list[str]:
+def _names(names: NameLists, authors: int, seed: int) -> list[str]:
     """Pair first with last names so that none recurs before all were used, and no pair ever."""
     rng = random.Random(f"{seed}/names")
     size = len(names.first)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from efface.data.config import Split
 from efface.data.items import to_item
-from efface.data.sources.benchmark_files import Benchmark
+from efface.data.sources.benchmark_files import BenchmarkFolder
 from efface.data.sources.refusals import load_refusals
 from efface.data.subsets import forgotten_before_sets
 from efface.data.task_checks import check_task_items
@@ -27,7 +27,7 @@ def load_tofu(folder: Path, split: Split, task: int, retain_evaluation: int, *, 
 
     `folder` holds the benchmark's JSON-lines files. Raises `EffaceError` where one is missing or damaged.
     """
-    benchmark = Benchmark(folder)
+    benchmark = BenchmarkFolder(folder)
     tasks = _by_task(benchmark, split, split)
     perturbed = _by_task(benchmark, f"{split}_perturbed", split)
     for each in (task, *after):
@@ -54,12 +54,12 @@ def load_tofu(folder: Path, split: Split, task: int, retain_evaluation: int, *, 
 
 def load_tofu_training_set(folder: Path, split: Split) -> tuple[Item, ...]:
     """Return all questions of the benchmark (4,000), whichever task they belong to."""
-    benchmark = Benchmark(folder)
+    benchmark = BenchmarkFolder(folder)
     tasks = _by_task(benchmark, split, split)
     return (*benchmark.items(_NEVER_FORGOTTEN[split]), *(item for items in tasks.values() for item in items))
 
 
-def _by_task(benchmark: Benchmark, file: str, split: Split) -> dict[int, list[Item]]:
+def _by_task(benchmark: BenchmarkFolder, file: str, split: Split) -> dict[int, list[Item]]:
     """Group a file's rows by task. A row and its perturbed version stand at the same place and share their id."""
     tasks: dict[int, list[Item]] = defaultdict(list)
     for row in benchmark.rows(file):

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from efface.data.config import DataConfig, FileConfig
-from efface.data.passages import MIN_SCORED, continuation
+from efface.data.passages import MIN_SCORED, to_continuation
 from efface.data.readers.read import read_table
-from efface.data.readers.row_types import RowSchema, detect_schema, ignored_columns, ignored_keys
-from efface.data.readers.table import SourceRow, Table, read_each
+from efface.data.readers.row_types import RowSchema, detect_schema, ignored_columns, ignored_message_keys
+from efface.data.readers.table import SourceRow, Table, read_rows
 from efface.data.sources.refusals import load_refusals
 from efface.data.subsets import exclude_items, forgotten_before_sets, remaining_retain, retain_evaluation_set
 from efface.data.task_checks import check_task_items
@@ -79,7 +79,7 @@ class LoadedFile:
         def items_of(row: SourceRow) -> tuple[Item, ...]:
             return shape.items(row, f"{purpose}/{row.number:04d}", passage_length)
 
-        items = read_each(table.rows, items_of)
+        items = read_rows(table.rows, items_of)
         self.items = tuple(item for each in items for item in each)
         self.warnings: Sequence[str] = (
             *table.warnings,
@@ -90,7 +90,7 @@ class LoadedFile:
 
     def scored(self) -> tuple[Item, ...]:
         """What is asked in an evaluation: questions as they are, passages for their second halves."""
-        asked = (continuation(item) if item.passage else item for item in self.items)
+        asked = (to_continuation(item) if item.passage else item for item in self.items)
         scored = tuple(item for item in asked if item is not None)
         if not scored:
             raise EffaceError(
@@ -110,7 +110,7 @@ def _forgotten_twice(forget: LoadedFile, earlier: Sequence[LoadedFile]) -> list[
 
 
 def _unread_messages(table: Table, shape: RowSchema) -> list[str]:
-    keys = ignored_keys(table, shape)
+    keys = ignored_message_keys(table, shape)
     return [f"{table.name}: not read in its messages: {', '.join(keys)}"] if keys else []
 
 
