@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from efface.data.sources.download import PublishedBenchmark, PublishedFile
+from efface.data.sources.published import PublishedBenchmark, PublishedFile
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 pytestmark = pytest.mark.usefixtures("place")
@@ -43,7 +43,7 @@ def mirror(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyP
             for name, content in contents.items()
         },
     )
-    monkeypatch.setattr("efface.data.sources.download.published_benchmarks", lambda: {"people": people})
+    monkeypatch.setattr("efface.data.sources.published.published_benchmarks", lambda: {"people": people})
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(root))) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -272,7 +272,7 @@ def test_describe_in_characters_and_in_tokens(efface: Command) -> None:
 
 def test_describe_as_json(efface: Command) -> None:
     found = json.loads(efface("data", "describe", "mine.yaml", "model=null", "--json").stdout)
-    assert found["forget"]["kinds"] == {"questions": 4}
+    assert found["forget"]["item_types"] == {"questions": 4}
     assert found["forget"]["lengths"]["unit"] == "characters"
     assert found["overlap"] == {"same_question": 0, "shared_words": 0, "first_shared": None}
     assert set(found["missing"]) == {"truth_ratio", "cosine_similarity", "entailment"}

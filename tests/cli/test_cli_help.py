@@ -22,7 +22,7 @@ from efface.config.presets import (
     resolved,
     run_config,
 )
-from efface.data.sources.download import published_benchmarks
+from efface.data.sources.published import published_benchmarks
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 ROOT: Any = typer.main.get_command(app)

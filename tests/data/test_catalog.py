@@ -9,7 +9,7 @@ import pytest
 from efface.data import load_task
 from efface.data.config import SHORTHANDS, parse_data
 from efface.data.sources.catalog import list_data
-from efface.data.sources.download import published_benchmarks
+from efface.data.sources.published import published_benchmarks
 
 
 def test_every_name_that_can_be_used_is_listed() -> None:

@@ -15,7 +15,7 @@ import psutil
 import torch
 
 import efface
-from efface.data.sources.download import default_data_folder, download_status, published_benchmarks
+from efface.data.sources.published import default_data_folder, download_status, published_benchmarks
 from efface.evaluation.config import EvaluateConfig
 from efface.evaluation.judges import embedder_model, judge_model
 from efface.hardware.memory import disk_free, free_memory

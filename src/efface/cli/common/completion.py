@@ -62,7 +62,7 @@ def definitions(incomplete: str) -> list[str]:
 
 def benchmarks(incomplete: str) -> list[str]:
     """Names of what can be fetched."""
-    from efface.data.sources.download import published_benchmarks
+    from efface.data.sources.published import published_benchmarks
 
     return [name for name in (*published_benchmarks(), "all") if name.startswith(incomplete)]
 

@@ -52,7 +52,7 @@ def list_(data_dir: DataDir = None) -> None:
                 "partial": f"only in part, in {each.folder}; `efface data fetch {each.name}` gets the rest",
                 "absent": f"not here; `efface data fetch {each.name}` gets it",
             }
-            facts.append(("here", there[each.presence]))
+            facts.append(("here", there[each.status]))
         print_key_values(console, each.name, [*facts, ("source", each.source), ("license", each.license)])
 
 
@@ -87,8 +87,8 @@ def fetch(
 
     Each file is checked to be the published one; a fetch that was interrupted goes on when it is started again.
     """
-    from efface.data.sources.download import default_data_folder, find_benchmark, published_benchmarks
     from efface.data.sources.download import fetch as fetch_files
+    from efface.data.sources.published import default_data_folder, find_benchmark, published_benchmarks
 
     chosen = [*published_benchmarks()] if "all" in names else [*dict.fromkeys(names)]
     benchmarks = [find_benchmark(name) for name in chosen]
@@ -99,8 +99,10 @@ def fetch(
 
         console = Console()
         for benchmark in benchmarks:
-            with shown_downloads(console) as progress:
-                found = fetch_files(benchmark, data_dir or default_data_folder(), mirror=mirror, progress=progress)
+            with shown_downloads(console) as progress_bar:
+                found = fetch_files(
+                    benchmark, data_dir or default_data_folder(), mirror=mirror, progress_bar=progress_bar
+                )
             news = f"{len(found.downloaded)} of {len(benchmark.files)} files downloaded"
             typer.echo(f"{benchmark.name}: {found.folder} ({news})")
 

@@ -1,1 +1,1 @@
-"""A user's files, folders and datasets as rows. No torch."""
+"""Read a user's files, folders and datasets as rows. No torch."""

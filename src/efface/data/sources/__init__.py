@@ -1,1 +1,1 @@
-"""What a task can be made of: TOFU, real people, generated authors, a user's files. No torch."""
+"""Sources of data: TOFU, real people, synthetic authors, a user's files. No torch."""
