@@ -105,7 +105,7 @@ def test_fetch_goes_on_where_it_was_interrupted(
 
 def test_fetch_refuses(refused: Callable[..., str], mirror: str) -> None:
     assert "unknown benchmark 'peopel': did you mean 'people'?" in refused("data", "fetch", "peopel")
-    assert "the mirror 'ftp://x' is no web address" in refused("data", "fetch", "people", "--mirror", "ftp://x")
+    assert "the mirror 'ftp://x' is not a URL" in refused("data", "fetch", "people", "--mirror", "ftp://x")
 
 
 def test_fetch_from_a_place_that_cannot_be_reached(efface: Command, place: Path, mirror: str) -> None:
@@ -163,7 +163,7 @@ def test_check_warns(efface: Command, place: Path) -> None:
         ([], "data is required; give a file as data.forget=FILE"),
         (["data=tofo"], "unknown data 'tofo'"),
         (["data=synthetic-authors", "train.lr=1"], "unknown key 'train.lr'"),
-        (["data=synthetic-authors", "data.authors=1"], "forget_authors=2 of authors=1 leaves nobody to keep"),
+        (["data=synthetic-authors", "data.authors=1"], "forget_authors=2 of authors=1 leaves no author for the retain set"),
     ],
 )
 def test_refusals(refused: Callable[..., str], command: str, settings: list[str], sentence: str) -> None:

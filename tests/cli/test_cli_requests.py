@@ -72,7 +72,7 @@ def test_requests_that_cannot_be_added(refused: Refused) -> None:
         assert refused("request", "add", "out", *arguments) == held
     assert refused("request", "add", "out", "gone9.jsonl").startswith("request 2 (gone9.jsonl): ")
     assert refused("request", "add", "out", "2").startswith("continual.requests: numbers of tasks and files do not go")
-    assert "retain.jsonl: after 2 request(s), nothing is left to keep" in refused(
+    assert "retain.jsonl: after 2 request(s), nothing is left in the retain set" in refused(
         "request", "add", "out", "retain.jsonl"
     )
 
@@ -89,7 +89,7 @@ def test_refused_before_anything_is_written(queue: Path, refused: Refused) -> No
     (queue / "same.jsonl").write_bytes((queue / "gone1.jsonl").read_bytes())
     for requests, message in (
         ("[gone1.jsonl, gone1.jsonl]", "continual.requests: gone1.jsonl is asked to be forgotten twice; remove one"),
-        ("[gone1.jsonl, same.jsonl]", "request 2 (same.jsonl): same.jsonl holds nothing that was not forgotten before"),
+        ("[gone1.jsonl, same.jsonl]", "request 2 (same.jsonl): same.jsonl: earlier requests forgot all of its items"),
         ("[gone1.jsonl, retain.jsonl]", "request 2 (retain.jsonl): retain.jsonl: after 2 request(s), nothing is left"),
         ("[gone1.jsonl, gone9.jsonl]", "request 2 (gone9.jsonl): "),
     ):

@@ -75,7 +75,7 @@ def test_run_prints_stages_losses_scores_and_what_deserves_a_warning(finished: t
     _, printed = finished
     lines = printed.splitlines()
     assert "\x1b" not in printed
-    assert any(line.startswith("warning: 1 question(s) stand in both the forget and the retain set") for line in lines)
+    assert any(line.startswith("warning: 1 question(s) are in both the forget and the retain set") for line in lines)
     assert any(line.startswith("• unlearning with me+gd") for line in lines)
     assert any(line.startswith("  step 2/2 loss ") and line.endswith(" tokens/s") for line in lines)
     assert any(line.startswith(" ME+GD ") for line in lines)

@@ -97,7 +97,7 @@ def test_data_over_data(below: object, pairs: list[str], expected: dict[str, obj
 
 
 def test_data_that_contradicts_its_source_is_refused() -> None:
-    with pytest.raises(EffaceError, match="split=forget01 means nothing for source=synthetic-authors"):
+    with pytest.raises(EffaceError, match="split=forget01 does not apply to source=synthetic-authors"):
         run("data.split=forget01")
 
 

@@ -69,7 +69,7 @@ def test_a_dataset_is_read_row_by_row() -> None:
     ("given", "named"),
     [
         (3, ["forget", "int", "a path, hf:OWNER/NAME, or rows"]),
-        ([], ["forget holds no rows", "at least one"]),
+        ([], ["forget has no rows", "at least one"]),
         (["Who?"], ["forget: row 1", "str", "{'question': ..., 'answer': ...}"]),
         ([{"a": 1}, {"a": 1, "b": b"x"}], ["forget: row 2, column 'b'", "TypeError: a bytes", "leave the column out"]),
         ([{"a": {"b": [float("inf")]}}], ["row 1, column 'a'", "ValueError: Out of range"]),

@@ -179,7 +179,7 @@ def test_two_requests(write_facts: Callable[..., str]) -> None:
     ("forget", "named"),
     [
         ([1], ["forget/0001", "retain/0002", "the same question with the same answer"]),
-        ([2, 0], ["forget.jsonl holds nothing that was not forgotten before", "remove this request"]),
+        ([2, 0], ["forget.jsonl: earlier requests forgot all of its items", "remove this request"]),
     ],
 )
 def test_errors_about_requests(write_facts: Callable[..., str], forget: list[int], named: list[str]) -> None:

@@ -34,7 +34,7 @@ def to_json_lines(purpose: str, rows: Any) -> str:
         raise EffaceError(f"{purpose} is of type {type(rows).__name__}; give a path, hf:OWNER/NAME, or rows")
     lines = [_to_line(f"{purpose}: row {number}", row) for number, row in enumerate(rows, 1)]
     if not lines:
-        raise EffaceError(f"{purpose} holds no rows; give at least one")
+        raise EffaceError(f"{purpose} has no rows; give at least one")
     return "".join(f"{line}\n" for line in lines)
 
 

@@ -160,7 +160,7 @@ def _check_repetitions(forget: LoadedFile, earlier: Sequence[LoadedFile]) -> lis
     forgotten = [item for file in earlier for item in file.items]
     new = exclude_items(forget.items, forgotten)
     if not new:
-        raise EffaceError(f"{forget.name} holds nothing that was not forgotten before; remove this request")
+        raise EffaceError(f"{forget.name}: earlier requests forgot all of its items; remove this request")
     repeated = len(forget.items) - len(new)
     return [f"{forget.name}: {repeated:,} item(s) were forgotten by an earlier request"] if repeated else []
 
