@@ -44,7 +44,7 @@ def test_empty_forget_set(run_refused: Callable[..., str], place: Path) -> None:
 def test_same_question_and_answer_to_forget_and_to_keep(run_refused: Callable[..., str], place: Path) -> None:
     write_lines(place / "retain.jsonl", [*rows_of("retain.jsonl"), rows_of("forget.jsonl")[2]])
     sentence = run_refused()
-    assert "forget/0003 (to forget) and retain/0005 (to keep) are the same question with the same answer" in sentence
+    assert "forget/0003 (forget set) and retain/0005 (retain set) are the same question" in sentence
     assert "remove one" in sentence
 
 

@@ -163,7 +163,10 @@ def test_check_warns(efface: Command, place: Path) -> None:
         ([], "data is required; give a file as data.forget=FILE"),
         (["data=tofo"], "unknown data 'tofo'"),
         (["data=synthetic-authors", "train.lr=1"], "unknown key 'train.lr'"),
-        (["data=synthetic-authors", "data.authors=1"], "forget_authors=2 of authors=1 leaves no author for the retain set"),
+        (
+            ["data=synthetic-authors", "data.authors=1"],
+            "forget_authors=2 of authors=1 leaves no author for the retain set",
+        ),
     ],
 )
 def test_refusals(refused: Callable[..., str], command: str, settings: list[str], sentence: str) -> None:

@@ -100,7 +100,7 @@ class DataConfig(FrozenModel):
     """Earlier requests, in their order: tasks, or files for source=files. They are removed from the retain set, and
     each is scored as an evaluation set."""
     retain_items: int | None = Field(default=None, ge=1)
-    """TOFU only: use only the first so many items of the retain set, also to fine-tune target models."""
+    """TOFU only: number of retain items to use, from the first on, also to fine-tune target models; None uses all."""
     forget: FileConfig | None = None
     """Files only: the forget set; a path is enough."""
     retain: FileConfig | Literal["model-answers"] | None = None
@@ -109,7 +109,7 @@ class DataConfig(FrozenModel):
     retain_minus_forget: bool = False
     """Files only: remove the items of the forget set from the retain file."""
     passage_length: int = Field(default=1000, ge=20)
-    """Files only: running text is split into passages of at most so many characters."""
+    """Files only: maximum number of characters of the passages that running text is split into."""
     generic_questions: int = Field(default=200, ge=2, le=400)
     """Files only, with retain=model-answers: number of questions that the model answers; every fourth is held out for
     evaluation."""

@@ -63,7 +63,7 @@ def find_conflicts(task: Task) -> tuple[str, ...]:
         if normalize(item.answer) == normalize(twin.answer):
             what = "passage" if item.passage else "question with the same answer"
             raise EffaceError(
-                f"{item.id} (to forget) and {twin.id} (to keep) are the same {what} "
+                f"{item.id} (forget set) and {twin.id} (retain set) are the same {what} "
                 f"({_shortened(item)!r}): remove one of them"
             )
     if not pairs:
