@@ -42,7 +42,7 @@ class Workload:
 def load_workload(views: Sequence[View], *, items: int, tokenizer: Path | None) -> Workload:
     """Draw `items` forget items and their partners, always the same ones.
 
-    TOFU (forget10, task 1) where EFFACE_DATA or EFFACE_SHARED/data holds it, else generated authors.
+    TOFU (forget10, task 1) where EFFACE_DATA or EFFACE_SHARED/data holds it, else synthetic authors.
     `tokenizer`: a local folder; by default a byte-level BPE is trained on the text itself, since lengths matter
     here and words do not. Raises `EffaceError` for more items than there are, and for an unusable tokenizer.
     """
