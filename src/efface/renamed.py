@@ -1,6 +1,7 @@
-"""Names that settings and result keys had in earlier versions, and what they are called now.
+"""Earlier names of settings, result keys and files, and their current names.
 
-Folders that efface wrote are read through this table. What a user types is not: an old name is refused with the new one.
+Files that efface wrote are read through these tables. An old name that a user types is refused, and the error message
+gives the current name.
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ SETTINGS: dict[str, str] = {
     "train.checkpoint_every": "train.save_steps",
     "train.token_budget": "train.max_tokens_per_forward",
 }
-"""Dotted key of a setting, old -> new."""
+"""Old dotted key of a setting -> current one."""
 
 SETTING_VALUES: dict[tuple[str, str], str] = {
     ("data", "generated"): "synthetic-authors",
     ("data.retain", "generated"): "model-answers",
     ("data.source", "generated"): "synthetic-authors",
 }
-"""(Dotted key, old value) -> new value."""
+"""(Current dotted key, old value) -> current value."""
 
 SWEEP_KEYS: dict[str, str] = {
     "lines": "baselines",
@@ -35,24 +36,24 @@ SWEEP_KEYS: dict[str, str] = {
     "when": "where",
     "then": "settings",
 }
-"""Key of a sweep's spec, old -> new."""
+"""Old key of a sweep's spec -> current one."""
 
 SCORE_KEYS: dict[str, str] = {"own": "custom"}
-"""Key of a set's scores in results.json and scores.json, old -> new."""
+"""Old key of a set's scores in results.json and scores.json -> current one."""
 
 FILES: dict[str, str] = {"own_answers.jsonl": "model_answers.jsonl"}
-"""Name of a file in a run's folder, old -> new."""
+"""Old name of a file in a run's folder -> current one."""
 
 
 def current_settings(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """The settings of a config.yaml that efface wrote, under their current names.
+    """Translate the settings of a config.yaml that efface wrote to their current names.
 
     Args:
         settings: Nested settings as read from the file.
-        prefix: Dotted key of the group that `settings` are, with a dot at the end; empty for a whole file.
+        prefix: Dotted key of the group that contains `settings`, with a trailing dot; empty for a whole file.
 
     Returns:
-        A copy in which every key and value of the tables above has its current name; the order stays.
+        A copy in which every key and value has its current name, in the same order.
 
     """
     renamed: dict[str, Any] = {}
@@ -93,17 +94,17 @@ def original_settings(settings: Mapping[str, Any], prefix: str = "") -> dict[str
 
 
 def renamed_to(key: str, value: object = None) -> str | None:
-    """What a setting that a user typed is called now.
+    """Find the current name of a setting that a user typed.
 
     Args:
         key: Dotted key of the setting.
-        value: What it was set to.
+        value: Value of the setting.
 
     Returns:
-        The current name of the key, or `key=value` where the value was renamed; None where neither was.
+        The current key if the key was renamed, `key=value` if the value was renamed, otherwise None.
 
     """
     if key in SETTINGS:
         return SETTINGS[key]
-    new = SETTING_VALUES.get((key, value)) if isinstance(value, str) else None
-    return None if new is None else f"{key}={new}"
+    current = SETTING_VALUES.get((key, value)) if isinstance(value, str) else None
+    return None if current is None else f"{key}={current}"

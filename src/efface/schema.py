@@ -1,4 +1,4 @@
-"""What a question-answer item, an evaluation set and an unlearning task are. No torch."""
+"""Data model of questions and answers, evaluation sets and unlearning tasks. No torch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field, StringConstraints, model_validator
 from efface.frozen import FrozenModel
 
 Text = Annotated[str, StringConstraints(min_length=1, pattern=r"\S")]
-"""A string with at least one visible character; kept as it is, never stripped."""
+"""A string with at least one visible character; never stripped."""
 
 Role = Literal["system", "user", "assistant"]
 
@@ -26,46 +26,46 @@ class Turn(FrozenModel):
 
 @dataclass(frozen=True)
 class Prompt:
-    """What an answer goes on from."""
+    """Everything that precedes an answer."""
 
     question: str
-    """What the user asks; of a passage its beginning, or nothing where the whole passage is the answer."""
+    """The last user message; for a passage, its first part, or empty if the whole passage is the answer."""
     history: tuple[Turn, ...] = ()
-    """What was said before the question, a system prompt included."""
+    """Messages before the question, including a system prompt."""
     passage: bool = False
-    """Running text: read as it stands, without any format around it, and not ended by the answer."""
+    """Running text: tokenized without a chat template, and without an end-of-sequence token after the answer."""
 
 
 class Item(FrozenModel):
-    """One question and what is known about its answer, or a passage of running text."""
+    """A question with its answer and metadata, or a passage of running text."""
 
     model_config = ConfigDict(strict=True)
 
     id: str
-    """Unique within a task, stable between runs, e.g. `forget01/1/0017`."""
+    """Unique within a task and stable between runs, such as `forget01/1/0017`."""
     question: str
-    """Blank only in a passage: then all of it is `answer`."""
+    """Blank only in a passage, whose whole text is then `answer`."""
     answer: Text
-    """What the model is trained on (retain) or made to forget."""
+    """The text that the model is trained on (retain) or trained to forget."""
     history: tuple[Turn, ...] = ()
-    """The conversation before `question`."""
+    """Messages before `question`."""
     passage: bool = False
-    """Running text, in which `answer` follows `question` without a border."""
+    """Running text, in which `answer` follows `question` directly."""
     golden_answer: Text | None = None
-    """The fact itself, scored instead of `answer` where the model's own words are trained on (real-world)."""
+    """The correct answer, scored instead of `answer` where `answer` is a model's output (real-world)."""
     original_answer: Text | None = None
-    """A full sentence, where `answer` is a bare name (Real Authors, World Facts)."""
+    """A full sentence, where `answer` is only a name (Real Authors, World Facts)."""
     paraphrased_question: Text | None = None
     paraphrased_answer: Text | None = None
     perturbed_answers: tuple[Text, ...] = ()
-    """Wrong answers in the words of the paraphrased answer."""
+    """Wrong answers in the wording of the paraphrased answer."""
     key_fact: Text | None = None
-    """The shortest string that any correct answer contains."""
+    """The shortest string that every correct answer contains."""
     entity: str | None = None
-    """The person or author the question is about."""
+    """The person or author that the question is about."""
 
     @model_validator(mode="after")
-    def _question_is_there(self) -> Self:
+    def _check_question(self) -> Self:
         if not self.passage and not self.question.strip():
             raise ValueError("question is blank")
         if self.passage and self.history:
@@ -74,50 +74,50 @@ class Item(FrozenModel):
 
     @property
     def prompt(self) -> Prompt:
-        """What the answer goes on from."""
+        """Everything that precedes the answer."""
         return Prompt(self.question, self.history, self.passage)
 
     @property
     def scored_answer(self) -> str:
-        """What ROUGE and probability compare with."""
+        """The reference text of ROUGE and probability."""
         return self.golden_answer or self.answer
 
     @property
     def embedding_target(self) -> str:
-        """What the cosine similarity compares with (the long stored answer)."""
+        """The reference text of cosine similarity: a full sentence."""
         return self.original_answer or self.answer
 
     @property
     def entailment_target(self) -> str:
-        """What the judge compares with."""
+        """The reference text of the entailment judge."""
         return self.original_answer or self.scored_answer
 
 
 class EvaluationSet(FrozenModel):
-    """Questions that are scored together."""
+    """Items that are scored together."""
 
     model_config = ConfigDict(strict=True)
 
     name: str
-    """`forget`, `retain`, `real_authors`, `world_facts`, `neighbor`, or `forgotten-1` and so on: what earlier requests
-    asked to forget."""
+    """`forget`, `retain`, `real_authors`, `world_facts`, `neighbor`, or `forgotten-1`, `forgotten-2` and so on for the
+    forget sets of earlier requests."""
     items: tuple[Item, ...]
     entailment_premise: Literal["output", "answer"]
-    """Which text must entail the other: the model's output the answer, or the answer the output."""
+    """The premise of the entailment score: the model's output (which must entail the answer) or the answer."""
 
 
 class Task(FrozenModel):
-    """Everything that one unlearning request needs."""
+    """The data of one unlearning request."""
 
     model_config = ConfigDict(strict=True)
 
     name: str
     forget: tuple[Item, ...]
     retain: tuple[Item, ...]
-    """Empty where nothing is given to keep: only methods without a plus can then be used."""
+    """Empty if there is no retain set; then only methods without a retain term can be used."""
     evaluation: tuple[EvaluationSet, ...]
     refusals: tuple[Text, ...]
     sources: dict[str, str] = Field(default={})
-    """File name (or generator and seed) -> SHA-256 of its content; goes into the manifest."""
+    """File name (or generator and seed) -> SHA-256 of its content; written to the manifest."""
     warnings: tuple[str, ...] = ()
-    """What the user should hear about this data, one sentence each."""
+    """Warnings about the data, one sentence each."""

@@ -1,4 +1,4 @@
-"""Choose a few of many, without chance."""
+"""Deterministic subsampling."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ T = TypeVar("T")
 
 
 def evenly_spaced(items: Sequence[T], count: int) -> tuple[T, ...]:
-    """Choose at even distances.
+    """Choose items at equal distances.
 
     Args:
-        items: What to choose from.
-        count: How many at most.
+        items: The sequence to choose from.
+        count: Maximum number of items to choose.
 
     Returns:
-        At most `count` of the items in their order, the first one included.
+        At most `count` of the items, in their order and including the first one.
 
     """
     count = min(count, len(items))
-    return tuple(items[place * len(items) // count] for place in range(count))
+    return tuple(items[index * len(items) // count] for index in range(count))

@@ -64,7 +64,7 @@ def test_more_requests_later_and_after_a_stop() -> None:
         ({"requests": []}, "continual.requests=.* at least 1 item"),
         (
             {"requests": [FIRST, FIRST]},
-            r"^request 2 \(request-2\): request-2 holds nothing that was not forgotten before",
+            r"^request 2 \(request-2\): request-2: earlier requests forgot all of its items",
         ),
         (
             {"requests": [FIRST, {"rows": SECOND, "columns": {"answer": "anwser"}}]},

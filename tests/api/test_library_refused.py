@@ -46,15 +46,15 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
         ),
         ({"forget": "none.jsonl"}, "there is no file none.jsonl"),
         ({"forget": ["What?"]}, "forget: row 1 is of type str; give mappings such as"),
-        ({"forget": []}, "forget holds no rows; give one at least"),
-        ({"forget": [{"text": float("nan")}]}, "^forget, row 1: column 'text' holds nothing; fill it in or remove"),
+        ({"forget": []}, "forget has no rows; give at least one"),
+        ({"forget": [{"text": float("nan")}]}, "^forget, row 1: column 'text' is null or empty; fill it in or remove"),
         ({"retain": [{"text": b"a"}]}, r"retain: row 1, column 'text': cannot be written as JSON \(TypeError: a bytes"),
         ({"retain": {"train": []}}, "retain is a mapping, which must hold either a path or rows, such as {'rows': "),
         ({"retain": {"rows": [], "path": "a"}}, "retain is a mapping, which must hold either a path or rows"),
         ({"retain": {"path": RETAIN}}, "retain: its path is of type list; give rows as 'rows'"),
         (
             {"forget": GERMAN},
-            r"^forget: the names of its columns \(Frage, Antwort\) do not tell what they hold; give columns.question="
+            r"^forget: the names of its columns \(Frage, Antwort\) are not recognized; give columns.question="
             r"NAME and columns.answer=NAME, .* \(settings go beside the rows: forget={'rows': \.\.\., 'columns': {",
         ),
         (

@@ -16,7 +16,7 @@ import efface as package
 from efface.config.commands import DataInspectionConfig, EvaluationConfig, FinetuneConfig, RunConfig
 from efface.config.presets import preset_names
 from efface.config.resolve import preset_to_yaml, resolve_config
-from efface.data.sources.download import published
+from efface.data.sources.published import published_benchmarks
 from support.command_lines import PARSER, resolve
 from support.refused import assert_names
 
@@ -75,7 +75,7 @@ def test_examples_parse_and_their_settings_exist(path: list[str]) -> None:
             assert preset_to_yaml(source, given)
         if name in CONFIGS and (source is None or source in preset_names()) and (source or given):
             resolve_config(CONFIGS[name], source, given)
-        assert set(parameters.get("names") or ()) <= {"all", *published()}
+        assert set(parameters.get("names") or ()) <= {"all", *published_benchmarks()}
 
 
 def test_every_command_is_in_the_help(efface: Command) -> None:

@@ -1,12 +1,17 @@
-"""What a task's data hold, counted."""
-
 from __future__ import annotations
 
 import time
 
 import pytest
 
-from efface.data.describe import RUN_OF_WORDS, character_lengths, describe, lengths, missing_metrics, overlap
+from efface.data.describe import (
+    RUN_OF_WORDS,
+    character_lengths,
+    describe,
+    find_overlap,
+    missing_metrics,
+    summarize_lengths,
+)
 from efface.data.sources.synthetic_authors import load_synthetic_authors
 from efface.schema import EvaluationSet, Item, Task, Turn
 
@@ -22,55 +27,66 @@ def evaluated(*items: Item, name: str = "forget") -> EvaluationSet:
 
 
 def test_lengths_are_values_that_occur() -> None:
-    found = lengths(range(1, 101), "tokens", limit=97)
+    found = summarize_lengths(range(1, 101), "tokens", limit=97)
     assert (found.minimum, found.median, found.p95, found.maximum) == (1, 50, 95, 100)
     assert (found.limit, found.beyond_limit) == (97, 3)
-    alone = lengths([7], "characters")
+    alone = summarize_lengths([7], "characters")
     assert (alone.minimum, alone.median, alone.p95, alone.maximum, alone.beyond_limit) == (7, 7, 7, 7, 0)
 
 
-def test_characters_count_all_that_is_said() -> None:
-    talk = item("a", "1234", "56", history=(Turn(role="user", content="abc"), Turn(role="assistant", content="d")))
-    assert character_lengths([talk]).maximum == 10
+def test_character_lengths_include_the_history() -> None:
+    conversation = item(
+        "a", "1234", "56", history=(Turn(role="user", content="abc"), Turn(role="assistant", content="d"))
+    )
+    assert character_lengths([conversation]).maximum == 10
 
 
-def test_sets_are_counted_by_kind() -> None:
-    talk = item("b", history=(Turn(role="system", content="Be brief."),))
+def test_items_are_counted_by_type() -> None:
+    conversation = item("b", history=(Turn(role="system", content="Be brief."),))
     passage = item("c", question="", answer="Long ago.", passage=True)
     task = Task(
         name="t",
-        forget=(item("a"), talk, passage, item("d", " WHERE? ", "here. ")),
+        forget=(item("a"), conversation, passage, item("d", " WHERE? ", "here. ")),
         retain=(),
         evaluation=(evaluated(item("a")),),
         refusals=("No.",),
     )
     found = describe(task, embedder="none", judge="none")
     assert found.forget.count == 4
-    assert found.forget.kinds == {"questions": 2, "conversations": 1, "passages": 1}
-    assert found.forget.repeated == 1  # but for case and space; the same question in a conversation is another
+    assert found.forget.item_types == {"questions": 2, "conversations": 1, "passages": 1}
+    assert found.forget.repeated == 1  # ignores case and spaces; with another history, a question is another
     assert found.retain is None
     assert found.evaluation["forget"].count == 1
     assert [sample.id for sample in found.samples] == ["a", "b"]
 
 
-def test_answers_in_a_conversation_are_counted_and_so_are_conversations() -> None:
-    user, said = Turn(role="user", content="Where?"), Turn(role="assistant", content="Here.")
-    talk = [item("forget/0001/1"), item("forget/0001/2", "Sure?", "Yes.", history=(user, said))]
-    told = item("forget/0002", history=(Turn(role="system", content="Be brief."),))
-    asked = item("forget/0003", "What?")
-    task = Task(name="t", forget=(*talk, told, asked), retain=(), evaluation=(evaluated(*talk),), refusals=("No.",))
+def test_conversations_and_their_answers_are_counted() -> None:
+    user, answer = Turn(role="user", content="Where?"), Turn(role="assistant", content="Here.")
+    conversation = [item("forget/0001/1"), item("forget/0001/2", "Sure?", "Yes.", history=(user, answer))]
+    with_system = item("forget/0002", history=(Turn(role="system", content="Be brief."),))
+    single = item("forget/0003", "What?")
+    task = Task(
+        name="t",
+        forget=(*conversation, with_system, single),
+        retain=(),
+        evaluation=(evaluated(*conversation),),
+        refusals=("No.",),
+    )
     found = describe(task, embedder="none", judge="none", samples=2)
-    assert (found.forget.kinds, found.forget.conversations) == ({"conversations": 3, "questions": 1}, 2)
-    assert (found.evaluation["forget"].kinds, found.evaluation["forget"].conversations) == ({"conversations": 2}, 1)
-    assert [sample.history for sample in found.samples] == [(), (user, said)]
+    assert (found.forget.item_types, found.forget.conversations) == ({"conversations": 3, "questions": 1}, 2)
+    assert (found.evaluation["forget"].item_types, found.evaluation["forget"].conversations) == (
+        {"conversations": 2},
+        1,
+    )
+    assert [sample.history for sample in found.samples] == [(), (user, answer)]
 
 
-def test_prompts_that_hold_a_conversation_are_one_each() -> None:
+def test_items_with_a_history_are_one_conversation_each() -> None:
     before = (Turn(role="user", content="Hi."), Turn(role="assistant", content="Hello."))
     items = [item("forget/0001", history=before), item("forget/0002", history=before), item("forget/0003")]
     task = Task(name="t", forget=tuple(items), retain=(), evaluation=(evaluated(*items),), refusals=("No.",))
     found = describe(task, embedder="none", judge="none").forget
-    assert (found.kinds, found.conversations) == ({"conversations": 2, "questions": 1}, 2)
+    assert (found.item_types, found.conversations) == ({"conversations": 2, "questions": 1}, 2)
 
 
 def test_wrong_answers_are_counted() -> None:
@@ -92,7 +108,7 @@ def test_overlap_of_questions_and_of_wording() -> None:
         item("f3", "When?", EIGHT.upper().replace(" ", ", ")),
     ]
     retain = [item("r1", "who? ", "Ann."), item("r2", "How?", f"{EIGHT} nine"), item("r3", "Why?", EIGHT)]
-    found = overlap(forget, retain)
+    found = find_overlap(forget, retain)
     assert (found.same_question, found.shared_words) == (1, 2)
     assert found.first_shared is not None
     assert (found.first_shared.forget, found.first_shared.retain) == ("f1", "r2")
@@ -105,7 +121,7 @@ def test_overlap_does_not_compare_all_pairs() -> None:
         return [item(f"{n}", f"Question {n}?", " ".join(f"w{n}-{word}" for word in range(20))) for n in range(count)]
 
     start = time.perf_counter()
-    overlap(many(3000), many(3000))
+    find_overlap(many(3000), many(3000))
     assert time.perf_counter() - start < 5  # nine million pairs would take minutes
 
 
@@ -117,18 +133,18 @@ def test_overlap_does_not_compare_all_pairs() -> None:
         ("offline", "key-facts", {"truth_ratio", "entailment"}),
     ],
 )
-def test_what_cannot_be_scored(embedder: str, judge: str, missing: set[str]) -> None:
-    whole = item("a", answer="Here.", perturbed_answers=("There.",), key_fact="Here")
-    sets = (evaluated(whole, item("b")), evaluated(whole, name="retain"))
+def test_missing_metrics(embedder: str, judge: str, missing: set[str]) -> None:
+    complete = item("a", answer="Here.", perturbed_answers=("There.",), key_fact="Here")
+    sets = (evaluated(complete, item("b")), evaluated(complete, name="retain"))
     found = missing_metrics(sets, embedder=embedder, judge=judge)
     assert set(found) == missing
     assert found["truth_ratio"] == "no wrong answers (perturbed_answers) in forget (1 of 2)"
     if judge == "key-facts":
         assert found["entailment"] == "no key fact (key_fact) for the judge key-facts in forget (1 of 2)"
-    assert missing_metrics((evaluated(whole),), embedder="default", judge="key-facts") == {}
+    assert missing_metrics((evaluated(complete),), embedder="default", judge="key-facts") == {}
 
 
-def test_generated_authors_lack_nothing() -> None:
+def test_synthetic_authors_have_every_metric() -> None:
     found = describe(load_synthetic_authors(4, 1, 0, 30), embedder="offline", judge="key-facts")
     assert (found.forget.count, found.retain and found.retain.count, found.missing) == (20, 60, {})
     assert {name: each.count for name, each in found.evaluation.items()} == {"forget": 20, "retain": 30}

@@ -1,12 +1,10 @@
-"""Cutting running text: where, and that nothing gets lost."""
-
 from __future__ import annotations
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from efface.data.passages import continuation, cut
+from efface.data.passages import split_passages, to_continuation
 from efface.schema import Item
 
 TEXTS = st.text(st.sampled_from("ab.!?\"' \n\t\u3000。」é🙂") | st.characters(codec="utf-8"), max_size=200)
@@ -17,9 +15,9 @@ def passage(text: str) -> Item:
 
 
 @given(TEXTS, st.integers(min_value=20, max_value=60))
-def test_nothing_is_lost_but_white_space_at_the_borders(text: str, length: int) -> None:
+def test_only_white_space_between_passages_is_lost(text: str, length: int) -> None:
     rest = text
-    for part in cut(text, length):
+    for part in split_passages(text, length):
         assert len(part) <= length
         assert part == part.strip() != ""
         assert rest.lstrip().startswith(part)
@@ -28,16 +26,16 @@ def test_nothing_is_lost_but_white_space_at_the_borders(text: str, length: int) 
 
 
 @given(TEXTS)
-def test_a_passage_and_its_continuation_are_the_same_text(text: str) -> None:
-    for part in cut(text, 60):
-        asked = continuation(passage(part))
-        if asked is None:
+def test_question_and_answer_make_up_the_passage(text: str) -> None:
+    for part in split_passages(text, 60):
+        item = to_continuation(passage(part))
+        if item is None:
             assert len(part) < 20
         else:
-            assert asked.question + asked.answer == part
-            assert asked.question.strip()
-            assert asked.answer.strip()
-            assert abs(len(asked.question) - len(part) / 2) <= len(part) / 4 + 1
+            assert item.question + item.answer == part
+            assert item.question.strip()
+            assert item.answer.strip()
+            assert abs(len(item.question) - len(part) / 2) <= len(part) / 4 + 1
 
 
 @pytest.mark.parametrize(
@@ -65,8 +63,8 @@ def test_a_passage_and_its_continuation_are_the_same_text(text: str) -> None:
         ("x" * 10 + " " + "y" * 9, 10, ["x" * 10, "y" * 9]),
     ],
 )
-def test_a_text_is_cut_at_the_best_border(text: str, length: int, parts: list[str]) -> None:
-    assert list(cut(text, length)) == parts
+def test_texts_are_split_at_the_best_boundary(text: str, length: int, parts: list[str]) -> None:
+    assert list(split_passages(text, length)) == parts
 
 
 @pytest.mark.parametrize(
@@ -78,13 +76,13 @@ def test_a_text_is_cut_at_the_best_border(text: str, length: int, parts: list[st
         ("I " + "x" * 18, "I " + "x" * 8, "x" * 10),
     ],
 )
-def test_a_passage_is_halved_at_white_space_near_its_middle(text: str, question: str, answer: str) -> None:
-    asked = continuation(passage(text))
-    assert asked is not None
-    assert (asked.question, asked.answer) == (question, answer)
-    assert (asked.id, asked.passage) == ("forget/0001", True)
+def test_passages_are_split_at_white_space_near_the_middle(text: str, question: str, answer: str) -> None:
+    item = to_continuation(passage(text))
+    assert item is not None
+    assert (item.question, item.answer) == (question, answer)
+    assert (item.id, item.passage) == ("forget/0001", True)
 
 
-def test_a_short_passage_is_not_asked_for() -> None:
-    assert continuation(passage("Ann wrote the poem.")) is None
-    assert continuation(passage("Ann wrote the poems.")) is not None
+def test_short_passages_are_not_scored() -> None:
+    assert to_continuation(passage("Ann wrote the poem.")) is None
+    assert to_continuation(passage("Ann wrote the poems.")) is not None

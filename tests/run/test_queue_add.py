@@ -193,17 +193,17 @@ def test_the_first_models_own_answers_are_kept_by_all(files, tmp_path, monkeypat
 def test_a_request_that_leaves_nothing_to_keep(config, files, refused, tmp_path):
     said = refused(config(continual={"requests": [1, 2, 3, 4]}))
     assert said.startswith(
-        "request 4 (task 4): synthetic-authors-1-of-4-task4: after 4 request(s), nothing is left to keep"
+        "request 4 (task 4): synthetic-authors-1-of-4-task4: after 4 request(s), nothing is left in the retain set"
     )
     said = refused(files(write(tmp_path / "rest.jsonl", facts(*range(8, 12)))))
     assert "request 3 (" in said
-    assert "keep.jsonl: after 3 request(s), nothing is left to keep; forget less or keep more" in said
+    assert "keep.jsonl: after 3 request(s), nothing is left in the retain set; forget less or retain more" in said
 
 
 def test_a_request_that_was_made_before(files, refused, tmp_path):
     again = shutil.copy(tmp_path / "gone0.jsonl", tmp_path / "again.jsonl")
     said = refused(files(again))
-    assert said == f"request 3 ({again}): {again} holds nothing that was not forgotten before; remove this request"
+    assert said == f"request 3 ({again}): {again}: earlier requests forgot all of its items; remove this request"
 
 
 def test_a_file_that_is_not_there(files, refused, tmp_path):

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from efface.atomic import atomic_folder, write_text
 from efface.data.config import DataConfig, FileConfig
-from efface.data.readers.python_rows import json_lines
+from efface.data.readers.python_rows import to_json_lines
 from efface.errors import EffaceError
 from efface.models.folder import model_sha256
 from efface.models.lora import has_adapters
@@ -118,7 +118,7 @@ class Inputs:
                 "{'question': ...}}; put a lone row into a list, and of a dataset with splits give one"
             )
         if "rows" in settings:
-            self._rows[purpose] = json_lines(purpose, settings.pop("rows"))
+            self._rows[purpose] = to_json_lines(purpose, settings.pop("rows"))
             return {**settings, "path": str(self._path(purpose))}
         if not isinstance(settings["path"], str | os.PathLike):
             raise EffaceError(f"{purpose}: its path is of type {type(settings['path']).__name__}; give rows as 'rows'")

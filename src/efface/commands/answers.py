@@ -9,7 +9,7 @@ from pathlib import Path
 
 from efface.atomic import write_text
 from efface.config.commands import AnswerGenerationConfig, AnswersConfig
-from efface.data.question_files import FileQuestion, QuestionFile, answers_as_json_lines, load_questions
+from efface.data.question_files import FileQuestion, QuestionFile, answers_to_json_lines, load_questions
 from efface.data.sources.generic_questions import truncate_to_sentence
 from efface.errors import EffaceError
 from efface.evaluation.generate import Generation, generate
@@ -51,7 +51,7 @@ def answer_questions(config: AnswersConfig, out: Path, *, reporter: Reporter | N
     reporter.on_stage(f"asking {config.model} {pluralize(len(items), 'question')}")
     words = generate_answers(opened, items, config.evaluate, reporter)
     said = non_blank_answers(questions.questions, words, config.model)
-    write_text(out, answers_as_json_lines(said))
+    write_text(out, answers_to_json_lines(said))
     silent = (item.question for item, text in zip(items, words, strict=True) if not text)
     return AnswersReport(questions=len(items), blank=tuple(silent))
 

@@ -12,9 +12,15 @@ from efface.atomic import atomic_folder
 from efface.commands.answers import check_writable, generate_answers, warn
 from efface.commands.probe_report import Report, by_kind, contains_fact, count, outcome, split, too_few
 from efface.config.commands import ProbeConfig
-from efface.data.question_files import SETTING, FileQuestion, QuestionFile, answers_as_json_lines, load_questions
+from efface.data.question_files import (
+    QUESTIONS_SETTING,
+    FileQuestion,
+    QuestionFile,
+    answers_to_json_lines,
+    load_questions,
+)
 from efface.data.sources.known_facts import load_known_facts
-from efface.data.task_checks import normalized
+from efface.data.task_checks import normalize
 from efface.errors import EffaceError
 from efface.evaluation.encode import check_position_limit, encode_questions
 from efface.evaluation.likelihoods import Likelihoods, likelihoods
@@ -98,10 +104,10 @@ def write_probe(found: Probe, out: Path) -> None:
 
     forget, neighbor, scored = map(about, (report.split.forget, report.split.neighbor, report.split.neighbor_perturbed))
     files = {
-        "forget": answers_as_json_lines(forget, _TRAINED),
-        "forget_perturbed": answers_as_json_lines(forget),
-        "neighbor": answers_as_json_lines(neighbor, _TRAINED),
-        "neighbor_perturbed": answers_as_json_lines(scored),
+        "forget": answers_to_json_lines(forget, _TRAINED),
+        "forget_perturbed": answers_to_json_lines(forget),
+        "neighbor": answers_to_json_lines(neighbor, _TRAINED),
+        "neighbor_perturbed": answers_to_json_lines(scored),
     }
     with atomic_folder(out) as beside:
         (beside / "real_world").mkdir(parents=True)
@@ -144,7 +150,7 @@ def _check_columns(asked: QuestionFile) -> None:
         if lacking:
             raise EffaceError(
                 f"{asked.source}: {pluralize(len(lacking), 'question')} without {column} (first: "
-                f"{lacking[0].question!r}); add the column, {what}, or name yours as {SETTING}.columns.{column}=NAME"
+                f"{lacking[0].question!r}); add the column, {what}, or name yours as {QUESTIONS_SETTING}.columns.{column}=NAME"
             )
 
 
@@ -162,7 +168,7 @@ def _check_questions(asked: QuestionFile) -> None:
                 f"{asked.source}: the question {item.question!r} holds its own key fact {item.key_fact!r}, so that an "
                 "echo of it would pass; ask in other words, or remove the row"
             )
-        first = about.setdefault(normalized(item.question), item)
+        first = about.setdefault(normalize(item.question), item)
         if first.entity != item.entity:
             raise EffaceError(
                 f"{asked.source}: the question {item.question!r} is about {first.entity!r} and about {item.entity!r}, "

@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field, ValidationError, ValidationInfo, field_v
 
 from efface.config.continual import ContinualConfig, request_data, with_first_request
 from efface.config.plugins import Plugins, custom_objectives
-from efface.data.config import MODEL_ANSWERS, DataConfig, FileConfig, Without, expand_data, expand_path
+from efface.data.config import MODEL_ANSWERS, DataConfig, ExcludedForgetSet, FileConfig, expand_data, expand_path
 from efface.downstream.config import DownstreamConfig
 from efface.evaluation.config import EvaluateConfig
 from efface.frozen import FrozenModel
@@ -125,7 +125,7 @@ class FinetuneConfig(FrozenModel):
     """The model to fine-tune: a local folder, or the name of a model on the Hugging Face hub."""
     data: DataConfig
     """The questions and answers to learn: the forget set and the retain set of this data."""
-    without: Without | None = None
+    without: ExcludedForgetSet | None = None
     """Leave out the forget set, to train a baseline that never saw it: `forget` leaves out what this data forgets, now
     and before; `forget01`, `forget05` and `forget10` leave out TOFU's set of that name."""
     seed: int = Field(default=0, ge=0, lt=2**32)

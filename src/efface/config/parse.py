@@ -206,7 +206,7 @@ def _refuse_renamed_values(settings: Mapping[str, Any]) -> None:
         given: Any = settings
         for part in key.split("."):
             given = given.get(part) if isinstance(given, Mapping) else None
-        if given == old and not Path(old).exists():
+        if given in (old, {"path": old}) and not Path(old).exists():  # a value of `data` may be expanded to a path
             raise EffaceError(f"{key}={old} is now called {renamed_to(key, old)}")
 
 

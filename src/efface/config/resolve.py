@@ -12,7 +12,7 @@ from efface.config.commands import DataInspectionConfig, EvaluationConfig, Finet
 from efface.config.parse import Config, merge_settings, parse_pairs, read_yaml, to_yaml, validate_config
 from efface.config.presets import Preset, load_preset, preset_names
 from efface.data.config import SHORTHANDS
-from efface.data.readers.file_formats import DOCUMENTS, TABLES, format_of
+from efface.data.readers.file_formats import TABLE_SUFFIXES, TEXT_SUFFIXES, format_suffix
 from efface.errors import EffaceError, suggest
 from efface.objectives.config import plain_method
 
@@ -111,7 +111,7 @@ def _read_source(source: str | None) -> dict[str, Any]:
         return {"preset": source}
     if source in SHORTHANDS:
         raise EffaceError(f"{source!r} is neither a preset nor a config file; to use this data, give data={source}")
-    if format_of(Path(source)) in (*TABLES, *DOCUMENTS):
+    if format_suffix(Path(source)) in (*TABLE_SUFFIXES, *TEXT_SUFFIXES):
         raise EffaceError(f"{source} is not a config file; to use this data, give data.forget={source}")
     if Path(source).suffix not in (".yaml", ".yml") and not Path(source).exists():
         raise EffaceError(f"{source!r} is neither a preset nor a config file; {suggest(source, preset_names())}")

@@ -1,4 +1,4 @@
-"""Which questions are forgotten and which are kept: the settings of a task's data. No torch."""
+"""Settings of a task's data: forget set, retain set and evaluation sets. No torch."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ from efface.frozen import FrozenModel
 
 Source = Literal["tofu", "real-world", "synthetic-authors", "files"]
 Split = Literal["forget01", "forget05", "forget10"]
-Without = Literal["forget", "forget01", "forget05", "forget10"]
-"""What a model is not to see that others are compared with: the data's own forget set, or one of TOFU's."""
+ExcludedForgetSet = Literal["forget", "forget01", "forget05", "forget10"]
+"""The forget set that a retrained model does not see: that of the data itself, or of a TOFU split."""
 
 TASKS: dict[Split, int] = {"forget01": 10, "forget05": 10, "forget10": 9}
-"""How many tasks, one forget set each, the file of a TOFU split holds."""
+"""Number of tasks, each with its own forget set, in the file of a TOFU split."""
+
+MODEL_ANSWERS = "model-answers"
+"""Value of `retain` for a retain set of the model's answers to generic questions."""
 
 _SETTINGS: dict[Source, frozenset[str]] = {
     "tofu": frozenset({"split", "task", "forgotten_before", "retain_items", "retain_evaluation"}),
@@ -37,15 +40,12 @@ _SETTINGS: dict[Source, frozenset[str]] = {
         }
     ),
 }
-_FOR_ALL = frozenset({"source", "extra_retain", "extra_retain_items"})
-"""The settings that mean something for each source."""
-
-MODEL_ANSWERS = "model-answers"
-"""In place of a retain file: the model's own answers to generic questions."""
+"""The settings that apply to a source, except those of `_COMMON_SETTINGS`."""
+_COMMON_SETTINGS = frozenset({"source", "extra_retain", "extra_retain_items"})
 
 
 class ColumnsConfig(FrozenModel):
-    """What a file calls its columns, where it does not use the names here; a dot reaches into a column."""
+    """Names of a file's columns, where they differ from the names here; a dot selects a value inside a column."""
 
     question: str | None = None
     answer: str | None = None
@@ -65,7 +65,7 @@ class ColumnsConfig(FrozenModel):
 
 
 class FileConfig(FrozenModel):
-    """Where questions and answers, conversations or documents lie."""
+    """Location and columns of a file with questions and answers, conversations or documents."""
 
     path: str
     """A file (JSON lines, JSON, CSV, TSV, Parquet, text), a folder of text files, a saved dataset, or
@@ -80,113 +80,121 @@ class FileConfig(FrozenModel):
 
 
 ForgetRequest = int | FileConfig
-"""What one request asks to forget: the number of a task of the data, or a file."""
+"""One unlearning request: the number of a task of the data, or a file with the forget set."""
 
 
 class DataConfig(FrozenModel):
     """Settings of one unlearning task's data.
 
-    Settings that contradict each other raise pydantic's `ValidationError`, whose message is one sentence.
+    Raises:
+        pydantic.ValidationError: If settings contradict each other; the message is one sentence.
+
     """
 
     source: Source
     split: Split | None = None
-    """TOFU only: which forget file."""
+    """TOFU only: the forget split."""
     task: int = Field(default=1, ge=1)
-    """TOFU and generated: which task; 1 is the benchmark's standard forget set, and the last authors generated."""
+    """TOFU and synthetic authors only: the task; task 1 is the benchmark's standard forget set, or the last authors."""
     forgotten_before: tuple[ForgetRequest, ...] = ()
-    """What was forgotten before, in that order: tasks, or files for source=files. None of it is kept, and each is
-    scored as a set of its own."""
+    """Earlier requests, in their order: tasks, or files for source=files. They are removed from the retain set, and
+    each is scored as an evaluation set."""
     retain_items: int | None = Field(default=None, ge=1)
-    """TOFU only: keep the first so many of the retain set, and make target models of these and the forget set."""
+    """TOFU only: number of retain items to use, from the first on, also to fine-tune target models; None uses all."""
     forget: FileConfig | None = None
-    """Files only: what to forget; a path alone will do."""
+    """Files only: the forget set; a path is enough."""
     retain: FileConfig | Literal["model-answers"] | None = None
-    """Files only: what to keep; `model-answers` takes the model's own answers to generic questions. Without it, only
-    methods that keep nothing can be used."""
+    """Files only: the retain set; `model-answers` uses the model's answers to generic questions. Without it, only
+    methods without a retain term can be used."""
     retain_minus_forget: bool = False
-    """Files only: the retain file may hold what is forgotten, too; the rest of it is kept."""
+    """Files only: remove the items of the forget set from the retain file."""
     passage_length: int = Field(default=1000, ge=20)
-    """Files only: running text is cut into passages of at most so many characters."""
+    """Files only: maximum number of characters of the passages that running text is split into."""
     generic_questions: int = Field(default=200, ge=2, le=400)
-    """Files only, with retain=model-answers: how many questions the model answers; every fourth is not trained on, but
-    scored."""
+    """Files only, with retain=model-answers: number of questions that the model answers; every fourth is held out for
+    evaluation."""
     authors: int = Field(default=20, ge=1)
-    """Generated only: how many authors are invented."""
+    """Synthetic authors only: number of authors."""
     forget_authors: int = Field(default=2, ge=1)
-    """Generated only: how many of them a task forgets; task 1 those counted from the last, task 2 those before."""
+    """Synthetic authors only: number of authors in a forget set; task 1 forgets the last ones, task 2 those before."""
     author_seed: int = 0
-    """Generated only: decides names, facts and wording."""
+    """Synthetic authors only: seed of names, facts and wording."""
     retain_evaluation: int = Field(default=300, ge=1)
-    """At most so many retain questions are scored. Real-world data scores all of its other neighbors."""
+    """Maximum number of retain questions that are scored. Real-world data scores all of its other neighbors."""
     extra_retain: FileConfig | None = None
-    """Unrelated instructions and answers that are kept, too: for a retain set that has become small."""
+    """Unrelated instructions and answers that are added to the retain set, for a retain set that is too small."""
     extra_retain_items: int = Field(default=2000, ge=1)
-    """At most so many of them, evenly spread over the file."""
+    """Maximum number of items of `extra_retain`, evenly spaced over the file."""
 
     @field_validator("forget", "retain", "extra_retain", mode="before")
     @classmethod
-    def _path_alone(cls, value: Any) -> Any:
+    def _expand_file(cls, value: Any) -> Any:
         return expand_path(value)
 
     @field_validator("forgotten_before", mode="before")
     @classmethod
-    def _paths_alone(cls, value: Any) -> Any:
+    def _expand_files(cls, value: Any) -> Any:
         return [expand_path(each) for each in value] if isinstance(value, list | tuple) else value
 
     @model_validator(mode="after")
-    def _settings_fit_source(self) -> Self:
-        for name, field in type(self).model_fields.items():
-            foreign = name not in _FOR_ALL and name not in _SETTINGS[self.source]
-            if foreign and getattr(self, name) != field.default:
-                given = getattr(self, name)
-                said = given.path if isinstance(given, FileConfig) else given
-                raise ValueError(f"{name}={said} means nothing for source={self.source}: remove it")
+    def _check_settings_of_source(self) -> Self:
+        allowed = _COMMON_SETTINGS | _SETTINGS[self.source]
+        for name in type(self).model_fields:
+            if name not in allowed and not self._is_default(name):
+                value = getattr(self, name)
+                shown = value.path if isinstance(value, FileConfig) else value
+                raise ValueError(f"{name}={shown} does not apply to source={self.source}: remove it")
         return self
 
     @model_validator(mode="after")
-    def _settings_are_complete(self) -> Self:
+    def _check_combinations(self) -> Self:
         if self.source == "tofu" and self.split is None:
             raise ValueError(f"source=tofu needs a split, one of {', '.join(TASKS)}")
         if self.source == "files" and self.forget is None:
-            raise ValueError("source=files needs forget=PATH, a file of what to forget")
-        unasked = self.generic_questions != type(self).model_fields["generic_questions"].default
-        if unasked and self.retain != MODEL_ANSWERS:
-            raise ValueError("generic_questions means nothing without retain=model-answers: remove it")
+            raise ValueError("source=files needs forget=PATH, the file of the forget set")
+        if self.retain != MODEL_ANSWERS and not self._is_default("generic_questions"):
+            raise ValueError("generic_questions applies only to retain=model-answers: remove it")
         if self.source == "synthetic-authors" and self.forget_authors >= self.authors:
             raise ValueError(
-                f"forget_authors={self.forget_authors} of authors={self.authors} leaves nobody to keep: "
-                "forget fewer or generate more"
+                f"forget_authors={self.forget_authors} of authors={self.authors} leaves no author for the retain set: "
+                "lower forget_authors or raise authors"
             )
-        if (
-            self.extra_retain is None
-            and self.extra_retain_items != type(self).model_fields["extra_retain_items"].default
-        ):
-            raise ValueError("extra_retain_items means nothing without extra_retain: remove it")
+        if self.extra_retain is None and not self._is_default("extra_retain_items"):
+            raise ValueError("extra_retain_items applies only with extra_retain: remove it")
         return self
 
     @model_validator(mode="after")
-    def _earlier_ones_fit(self) -> Self:
-        """Each of `forgotten_before` is of the kind that the source has, there, and neither repeated nor forgotten now."""
-        this = self.forget if self.source == "files" else self.task
-        kind, call = (FileConfig, "files") if self.source == "files" else (int, "tasks, such as [1, 2]")
-        for each in self.forgotten_before:
-            if not isinstance(each, kind):
+    def _check_forgotten_before(self) -> Self:
+        """Check that each earlier request has the type that the source takes, exists and occurs once."""
+        current = self.forget if self.source == "files" else self.task
+        expected, plural = (FileConfig, "files") if self.source == "files" else (int, "tasks, such as [1, 2]")
+        for request in self.forgotten_before:
+            if not isinstance(request, expected):
                 raise ValueError(
-                    f"forgotten_before={request_name(each)}: for source={self.source} it is a list of {call}"
+                    f"forgotten_before={request_name(request)}: for source={self.source} it is a list of {plural}"
                 )
-        for place, each in enumerate(self.forgotten_before):
-            if each == this or each in self.forgotten_before[:place]:
-                raise ValueError(
-                    f"{request_name(each)} is asked to be forgotten twice: remove it from forgotten_before"
-                )
+        for index, request in enumerate(self.forgotten_before):
+            if request == current or request in self.forgotten_before[:index]:
+                raise ValueError(f"{request_name(request)} is requested twice: remove it from forgotten_before")
         if self.source != "files":
             check_tasks(self, [self.task, *(each for each in self.forgotten_before if isinstance(each, int))])
         return self
 
+    def _is_default(self, name: str) -> bool:
+        return bool(getattr(self, name) == type(self).model_fields[name].default)
+
 
 def check_tasks(config: DataConfig, tasks: Sequence[int]) -> None:
-    """Raise `ValueError` for a task that the benchmark does not have."""
+    """Check that the data has these tasks.
+
+    Args:
+        config: Settings of TOFU or synthetic authors.
+        tasks: Task numbers, counted from 1.
+
+    Raises:
+        ValueError: If the data has no task of such a number.
+
+    """
     last = TASKS[config.split] if config.split else config.authors // config.forget_authors
     where = config.split or f"{config.authors} authors, {config.forget_authors} a task"
     for task in tasks:
@@ -194,13 +202,13 @@ def check_tasks(config: DataConfig, tasks: Sequence[int]) -> None:
             raise ValueError(f"task={task} is not in {where}, which has 1 to {last}")
 
 
-def request_name(request: int | FileConfig) -> str:
-    """A request as one reads it: `task 3`, or the path of its file."""
+def request_name(request: ForgetRequest) -> str:
+    """The name of a request in messages: `task 3`, or the path of its file."""
     return f"task {request}" if isinstance(request, int) else request.path
 
 
 def expand_path(file: Any) -> Any:
-    """A path alone as the settings it stands for; anything else as it is."""
+    """Expand a path to the settings of a file; any other value is returned unchanged."""
     return {"path": str(file)} if isinstance(file, str | Path) and file != MODEL_ANSWERS else file
 
 
@@ -212,20 +220,40 @@ SHORTHANDS: dict[str, DataConfig] = {
 
 
 def parse_data(name: str) -> DataConfig:
-    """Return the settings that a shorthand such as `tofu-forget01`, `real-world` or `synthetic-authors` stands for.
+    """Look up the settings of a shorthand.
 
-    Raises `EffaceError` for any other name.
+    Args:
+        name: Such as `tofu-forget01`, `real-world` or `synthetic-authors`.
+
+    Returns:
+        The settings.
+
+    Raises:
+        EffaceError: If there is no such shorthand.
+
     """
     try:
         return SHORTHANDS[name]
     except KeyError:
         raise EffaceError(
-            f"unknown data {name!r}: {suggest(name, SHORTHANDS)}; your own files go in as source=files"
+            f"unknown data {name!r}: {suggest(name, SHORTHANDS)}; for your own files, use source=files"
         ) from None
 
 
 def expand_data(data: Any) -> Any:
-    """`data: tofu-forget01` for short; forget and retain files may be paths alone, and need no `source`."""
+    """Expand the short forms of the setting `data`.
+
+    Args:
+        data: A shorthand such as `tofu-forget01`, or settings in which `forget` and `retain` may be paths and
+            `source` may be omitted where they are given.
+
+    Returns:
+        The settings in full; any other value unchanged.
+
+    Raises:
+        EffaceError: If a shorthand is unknown.
+
+    """
     if isinstance(data, str):
         return parse_data(data).model_dump(exclude_defaults=True)
     if isinstance(data, dict) and (files := {key: data[key] for key in ("forget", "retain") if key in data}):

@@ -1,4 +1,4 @@
-"""A row's columns as an `Item`: one set of names for every source. No torch."""
+"""Convert a row with named columns to an `Item`. No torch."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from efface.data.readers.table import SourceRow
 from efface.schema import Item, Prompt
 
-EXTRAS = (
+OPTIONAL_COLUMNS = (
     "golden_answer",
     "original_answer",
     "paraphrased_question",
@@ -17,22 +17,43 @@ EXTRAS = (
     "key_fact",
     "name",
 )
-"""Columns beside a question and its answer that are read where they are there; `name` is whom the question is about."""
+"""Columns that are read in addition to a question and its answer; `name` is the entity that the question is about."""
 
 
 def to_item(row: SourceRow, id: str) -> Item:
-    """Return a row with the columns `question` and `answer` as an item called `id`.
+    """Convert a row with the columns `question` and `answer`.
 
-    Raises `EffaceError` for a column that is missing, blank or no text, or a key fact that its answer lacks.
+    Args:
+        row: A row whose columns have the names that efface uses.
+        id: Id of the item.
+
+    Returns:
+        The item.
+
+    Raises:
+        EffaceError: If a column is missing, blank or not text, or if the key fact does not occur in the answer.
+
     """
-    names = {name: name for name in EXTRAS}
-    return with_extras(row, id, Prompt(row.text("question")), row.text("answer"), names)
+    names = {name: name for name in OPTIONAL_COLUMNS}
+    return build_item(row, id, Prompt(row.text("question")), row.text("answer"), names)
 
 
-def with_extras(row: SourceRow, id: str, prompt: Prompt, answer: str, names: Mapping[str, str]) -> Item:
-    """Return the item of this prompt and answer with what the row's other columns say about it.
+def build_item(row: SourceRow, id: str, prompt: Prompt, answer: str, names: Mapping[str, str]) -> Item:
+    """Combine a prompt and an answer with the optional columns of a row.
 
-    `names`: what the file calls the columns of `EXTRAS`. Raises `EffaceError` as `to_item` does.
+    Args:
+        row: The row that the optional columns are read from.
+        id: Id of the item.
+        prompt: Question and history.
+        answer: Answer of the item.
+        names: Name of an optional column -> its name in the file.
+
+    Returns:
+        The item.
+
+    Raises:
+        EffaceError: If an optional column is blank or not text, or if the key fact does not occur in the answer.
+
     """
     item = Item(
         id=id,
@@ -48,7 +69,7 @@ def with_extras(row: SourceRow, id: str, prompt: Prompt, answer: str, names: Map
         entity=row.optional_text(names["name"]),
     )
     if item.key_fact and item.key_fact.casefold() not in item.scored_answer.casefold():
-        raise row.refusal(
+        raise row.error(
             f"column {names['key_fact']!r} ({item.key_fact!r}) does not occur in the answer",
             "copy it from the answer",
         )

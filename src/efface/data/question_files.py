@@ -1,4 +1,4 @@
-"""Questions whose right answers are known, for a model to be asked, and the rows that its answers make. No torch."""
+"""Files of questions with correct answers, and files of the answers that a model gives to them. No torch."""
 
 from __future__ import annotations
 
@@ -6,87 +6,104 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from efface.data.config import ColumnsConfig, FileConfig
-from efface.data.readers.columns import ANSWERS, column_names, first_of, match_column
-from efface.data.readers.python_rows import json_lines
+from efface.data.readers.columns import ANSWER_COLUMNS, column_names, first_column, match_column
+from efface.data.readers.python_rows import to_json_lines
 from efface.data.readers.read import read_table
 from efface.data.readers.row_types import detect_schema, ignored_columns
-from efface.data.readers.table import SourceRow, Table, read_each
+from efface.data.readers.table import SourceRow, Table, read_rows
 from efface.errors import EffaceError
 from efface.schema import Item
 
-SETTING = "questions"
-"""Where a file of questions is set, to be named in complaints."""
+QUESTIONS_SETTING = "questions"
+"""The setting of a question file, for error messages."""
 
 
 @dataclass(frozen=True)
 class FileQuestion:
-    """One question; its item's `scored_answer` is the right answer."""
+    """One question; the `scored_answer` of its item is the correct answer."""
 
     item: Item
     kind: str
-    """What sort of thing the question is about, such as `cities`; blank where that is not known."""
-    others: Mapping[str, object] = field(default_factory=dict)
-    """The row's columns that efface does not read."""
+    """The value of the column `kind`: what the question is about, such as `cities`; blank if unknown."""
+    other_columns: Mapping[str, object] = field(default_factory=dict)
+    """Columns of the row that efface does not read."""
 
 
 @dataclass(frozen=True)
 class QuestionFile:
-    """All questions of one source, at least one."""
+    """All questions of one source; at least one."""
 
     source: str
-    """The file, or what else they come from."""
+    """Path of the file, or a description of another source."""
     sha256: str
     questions: tuple[FileQuestion, ...]
     warnings: tuple[str, ...] = ()
 
 
 def load_questions(file: FileConfig) -> QuestionFile:
-    """Read questions with their answers; where there is no column of answers, `golden_answer` is it.
+    """Read questions with their answers.
 
-    A column `kind` says what sort of thing each question is about. Raises `EffaceError` naming file, line and column
-    for whatever cannot be used, conversations and documents included.
+    Args:
+        file: The file. Without a column of answers, `golden_answer` is the answer. An optional column `kind` says what
+            a question is about.
+
+    Returns:
+        The questions in order.
+
+    Raises:
+        EffaceError: If the file cannot be read or does not contain questions with answers; the message names file, line
+            and column.
+
     """
-    table = read_table(file, SETTING)
-    shape = detect_schema(table, _columns(table, file.columns), SETTING)
-    if shape.kind != "question":
+    table = read_table(file, QUESTIONS_SETTING)
+    schema = detect_schema(table, _resolve_columns(table, file.columns), QUESTIONS_SETTING)
+    if schema.row_type != "question":
         raise EffaceError(
-            f"{table.name} holds {shape.kind}s, and only questions can be asked; give a file with the columns question "
-            "and answer"
+            f"{table.name} contains {schema.row_type}s instead of questions; give a file with the columns question and "
+            "answer"
         )
-    others = ignored_columns(table, shape)
+    others = ignored_columns(table, schema)
+    kind_column = match_column(column_names(table), "kind")
 
-    def question(row: SourceRow) -> FileQuestion:
-        [item] = shape.items(row, f"question/{row.number:04d}", 1)
+    def to_question(row: SourceRow) -> FileQuestion:
+        [item] = schema.items(row, f"question/{row.number:04d}", passage_length=1)
         kind = row.text_or_blank(kind_column).strip()
         return FileQuestion(item, kind, {column: row.value(column) for column in others if row.has(column)})
 
-    kind_column = match_column(column_names(table), "kind")
-    return QuestionFile(table.name, table.sha256, tuple(read_each(table.rows, question)), table.warnings)
+    return QuestionFile(table.name, table.sha256, tuple(read_rows(table.rows, to_question)), table.warnings)
 
 
-def answers_as_json_lines(said: Iterable[tuple[FileQuestion, str]], columns: Iterable[str] | None = None) -> str:
-    """Return JSON lines in the form of the real-world people: each question with what a model said to it.
+def answers_to_json_lines(answers: Iterable[tuple[FileQuestion, str]], columns: Iterable[str] | None = None) -> str:
+    """Write questions with a model's answers in the format of the real-world benchmark.
 
-    `answer` is the model's own words, `golden_answer` the right answer, and the question's other columns stay.
-    `columns`: write these alone. Raises `EffaceError` for a value that JSON cannot hold.
+    Args:
+        answers: Each question with the model's answer.
+        columns: The columns to write; None for all.
+
+    Returns:
+        JSON lines, in which `answer` is the model's answer and `golden_answer` the correct one.
+
+    Raises:
+        EffaceError: If a value cannot be written as JSON.
+
     """
-    rows = [_row(question, answer) for question, answer in said]
+    rows = [_to_row(question, answer) for question, answer in answers]
     if columns is not None:
         chosen = set(columns)
         rows = [{column: value for column, value in row.items() if column in chosen} for row in rows]
-    return json_lines("answers", rows)
+    return to_json_lines("answers", rows)
 
 
-def _columns(table: Table, given: ColumnsConfig) -> ColumnsConfig:
-    """The columns that the user gave; `golden_answer` is the answer where there is no other."""
-    there = column_names(table)
-    golden = given.golden_answer or match_column(there, "golden_answer")
-    if given.answer or first_of(table.rows[0], ANSWERS) or golden not in there:
+def _resolve_columns(table: Table, given: ColumnsConfig) -> ColumnsConfig:
+    """The columns that the user named, with `golden_answer` as the answer if the table has no other."""
+    names = column_names(table)
+    golden = given.golden_answer or match_column(names, "golden_answer")
+    if given.answer or first_column(table.rows[0], ANSWER_COLUMNS) or golden not in names:
         return given
     return given.model_copy(update={"answer": golden})
 
 
-def _row(question: FileQuestion, answer: str) -> dict[str, object]:
+def _to_row(question: FileQuestion, answer: str) -> dict[str, object]:
     item = question.item
     turns = [turn.model_dump() for turn in item.history]
     values = {
@@ -101,4 +118,4 @@ def _row(question: FileQuestion, answer: str) -> dict[str, object]:
         "key_fact": item.key_fact,
     }
     row = {column: value for column, value in values.items() if value is not None}
-    return row | {column: value for column, value in question.others.items() if column not in values}
+    return row | {column: value for column, value in question.other_columns.items() if column not in values}

@@ -1,4 +1,4 @@
-"""What must hold for every task, wherever its data comes from. No torch."""
+"""Checks of a task's items, for every source of data. No torch."""
 
 from __future__ import annotations
 
@@ -9,81 +9,99 @@ from efface.errors import EffaceError
 from efface.schema import Item, Task
 
 PromptKey = tuple[str, ...]
-_SHOWN = 80
-"""So many characters of a text are shown in a complaint."""
+_SHOWN_CHARACTERS = 80
+"""Maximum number of characters of a text in a message."""
 
 
 def check_task_items(task: Task) -> Task:
-    """Return the task with a warning for each oddity of its data added.
+    """Check ids, conflicts between forget and retain set, and repetitions.
 
-    Raises `EffaceError` when there is nothing to forget, when an id names two items, or when a question is to be
-    forgotten and kept with the same answer after the same conversation, or a passage to be forgotten and kept. Case
-    and white space do not tell texts apart.
+    Args:
+        task: A task.
+
+    Returns:
+        The task with the warnings of these checks added.
+
+    Raises:
+        EffaceError: If the forget set is empty, an id occurs twice, or an item is in both the forget and the retain
+            set; case and white space are ignored.
+
     """
     if not task.forget:
         raise EffaceError(f"the forget set of {task.name} is empty: give it at least one question")
-    _refuse_repeated_ids(task.name, (*task.forget, *task.retain))
+    _check_unique_ids(task.name, (*task.forget, *task.retain))
     for evaluation in task.evaluation:
-        _refuse_repeated_ids(f"{task.name} ({evaluation.name} evaluation)", evaluation.items)
-    found = (*conflicts(task), *_repetitions(task))
-    return task.model_copy(update={"warnings": (*task.warnings, *found)})
+        _check_unique_ids(f"{task.name} ({evaluation.name} evaluation)", evaluation.items)
+    warnings = (*find_conflicts(task), *_find_repetitions(task))
+    return task.model_copy(update={"warnings": (*task.warnings, *warnings)})
 
 
-def _refuse_repeated_ids(where: str, items: Iterable[Item]) -> None:
+def _check_unique_ids(where: str, items: Iterable[Item]) -> None:
     for id, count in Counter(item.id for item in items).most_common(1):
         if count > 1:
-            raise EffaceError(f"{where}: {count} items are called {id!r}; ids must be unique")
+            raise EffaceError(f"{where}: {count} items have the id {id!r}; ids must be unique")
 
 
-def conflicts(task: Task) -> tuple[str, ...]:
-    """Refuse what is both forgotten and kept; warn of questions that are so with different answers."""
-    kept: dict[PromptKey, list[Item]] = defaultdict(list)
+def find_conflicts(task: Task) -> tuple[str, ...]:
+    """Find prompts that are in both the forget and the retain set.
+
+    Args:
+        task: A task.
+
+    Returns:
+        One warning if such prompts have different answers, otherwise nothing.
+
+    Raises:
+        EffaceError: If a prompt has the same answer in both sets, or a passage is in both.
+
+    """
+    retained: dict[PromptKey, list[Item]] = defaultdict(list)
     for item in task.retain:
-        kept[normalized_prompt(item)].append(item)
-    pairs = [(item, twin) for item in task.forget for twin in kept.get(normalized_prompt(item), ())]
+        retained[prompt_key(item)].append(item)
+    pairs = [(item, twin) for item in task.forget for twin in retained.get(prompt_key(item), ())]
     for item, twin in pairs:
-        if normalized(item.answer) == normalized(twin.answer):
+        if normalize(item.answer) == normalize(twin.answer):
             what = "passage" if item.passage else "question with the same answer"
             raise EffaceError(
-                f"{item.id} (to forget) and {twin.id} (to keep) are the same {what} "
-                f"({_shown(item)!r}): remove one of them"
+                f"{item.id} (forget set) and {twin.id} (retain set) are the same {what} "
+                f"({_shortened(item)!r}): remove one of them"
             )
     if not pairs:
         return ()
-    first, twin = pairs[0]
+    item, twin = pairs[0]
     return (
-        f"{len(pairs)} question(s) stand in both the forget and the retain set, with different answers "
-        f"(first: {first.id} and {twin.id}, {_shown(first)!r})",
+        f"{len(pairs)} question(s) are in both the forget and the retain set, with different answers "
+        f"(first: {item.id} and {twin.id}, {_shortened(item)!r})",
     )
 
 
-def _repetitions(task: Task) -> tuple[str, ...]:
-    seen: dict[tuple[PromptKey, str], Item] = {}
+def _find_repetitions(task: Task) -> tuple[str, ...]:
+    first_of: dict[tuple[PromptKey, str], Item] = {}
     pairs = []
     for item in task.forget:
-        twin = seen.setdefault((normalized_prompt(item), normalized(item.answer)), item)
-        if twin is not item:
-            pairs.append((twin, item))
+        first = first_of.setdefault((prompt_key(item), normalize(item.answer)), item)
+        if first is not item:
+            pairs.append((first, item))
     if not pairs:
         return ()
-    first, second = pairs[0]
+    first, repetition = pairs[0]
     return (
-        f"{len(pairs)} item(s) of the forget set repeat an earlier one, which then weighs more "
-        f"(first: {first.id} and {second.id})",
+        f"{len(pairs)} item(s) of the forget set repeat an earlier one and increase its weight "
+        f"(first: {first.id} and {repetition.id})",
     )
 
 
-def normalized_prompt(item: Item) -> PromptKey:
-    """What an answer goes on from; a whole passage is its own, since it goes on from nothing."""
-    said = tuple(normalized(turn.content) for turn in item.history)
-    return (*said, normalized(item.question + item.answer if item.passage else item.question))
+def prompt_key(item: Item) -> PromptKey:
+    """The normalized messages of an item's prompt, to compare prompts; for a passage, its whole text."""
+    history = tuple(normalize(turn.content) for turn in item.history)
+    return (*history, normalize(item.question + item.answer if item.passage else item.question))
 
 
-def _shown(item: Item) -> str:
+def _shortened(item: Item) -> str:
     text = item.answer if item.passage else item.question
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
 
 
-def normalized(text: str) -> str:
-    """The text without what tells nothing apart: case, and how words are spaced."""
+def normalize(text: str) -> str:
+    """Fold case and collapse white space, to compare texts."""
     return " ".join(text.casefold().split())

@@ -15,7 +15,7 @@ import psutil
 import torch
 
 import efface
-from efface.data.sources.download import default_folder, published, status
+from efface.data.sources.published import default_data_folder, download_status, published_benchmarks
 from efface.evaluation.config import EvaluateConfig
 from efface.evaluation.judges import embedder_model, judge_model
 from efface.hardware.memory import disk_free, free_memory
@@ -118,9 +118,9 @@ def benchmark_findings(data_dir: Path | None) -> Iterator[Finding]:
         A finding for each, with the command that fetches a missing one.
 
     """
-    folder = data_dir or default_folder()
-    for name, benchmark in published().items():
-        state = status(benchmark, folder)
+    folder = data_dir or default_data_folder()
+    for name, benchmark in published_benchmarks().items():
+        state = download_status(benchmark, folder)
         if state == "complete":
             yield Finding(level="ok", about=name, text=f"in {folder / benchmark.folder}")
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from efface.config.commands import DataInspectionConfig
-from efface.data.describe import Lengths, Measure, lengths
+from efface.data.describe import Lengths, MeasureLengths, summarize_lengths
 from efface.errors import EffaceError
 from efface.evaluation.encode import encode_evaluation
 from efface.models.folder import load_model_config, model_folder
@@ -18,7 +18,7 @@ from efface.text.formatter import PromptFormatter, TextConfig
 
 
 @quiet_libraries()
-def token_lengths(model: str, text: TextConfig) -> Measure:
+def token_lengths(model: str, text: TextConfig) -> MeasureLengths:
     """How to measure items in a model's tokens, with all that a run adds to them.
 
     Args:
@@ -39,7 +39,7 @@ def token_lengths(model: str, text: TextConfig) -> Measure:
 
     def measure(items: Sequence[Item]) -> Lengths:
         encoded = formatter.encode([(item.id, item.prompt, item.answer) for item in items])
-        return lengths([len(each) for each in encoded], "tokens", min(limits, default=None))
+        return summarize_lengths([len(each) for each in encoded], "tokens", min(limits, default=None))
 
     return measure
 

@@ -74,9 +74,9 @@ def definitions(incomplete: str) -> list[str]:
 
 def benchmarks(incomplete: str) -> list[str]:
     """Names of benchmarks that `efface data fetch` knows, and `all`."""
-    from efface.data.sources.download import published
+    from efface.data.sources.published import published_benchmarks
 
-    return [name for name in (*published(), "all") if name.startswith(incomplete)]
+    return [name for name in (*published_benchmarks(), "all") if name.startswith(incomplete)]
 
 
 def _config_of(ctx: typer.Context) -> type[BaseModel]:

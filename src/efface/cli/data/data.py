@@ -49,11 +49,11 @@ def list_(data_dir: DataDir = None) -> None:
     """List the available data sets and where they are."""
     from rich.console import Console
 
-    from efface.data.sources.catalog import catalog
+    from efface.data.sources.catalog import list_data
     from efface.report.terminal.key_values import print_key_values
 
     console = Console()
-    for each in catalog(data_dir):
+    for each in list_data(data_dir):
         facts = [("about", each.about), ("questions", each.questions), ("use", " or ".join(each.settings))]
         if each.folder is not None:
             status = {
@@ -61,7 +61,7 @@ def list_(data_dir: DataDir = None) -> None:
                 "partial": f"incomplete, in {each.folder}; `efface data fetch {each.name}` downloads the rest",
                 "absent": f"not downloaded; `efface data fetch {each.name}` downloads it",
             }
-            facts.append(("location", status[each.presence]))
+            facts.append(("location", status[each.status]))
         print_key_values(console, each.name, [*facts, ("source", each.source), ("license", each.license)])
 
 
@@ -96,11 +96,11 @@ def fetch(
 
     Each file is verified against its published hash; an interrupted download continues when started again.
     """
-    from efface.data.sources.download import default_folder, published, published_benchmark
     from efface.data.sources.download import fetch as fetch_files
+    from efface.data.sources.published import default_data_folder, find_benchmark, published_benchmarks
 
-    chosen = [*published()] if "all" in names else [*dict.fromkeys(names)]
-    benchmarks = [published_benchmark(name) for name in chosen]
+    chosen = [*published_benchmarks()] if "all" in names else [*dict.fromkeys(names)]
+    benchmarks = [find_benchmark(name) for name in chosen]
     with interruptible("the same command continues from here"):
         from rich.console import Console
 
@@ -108,8 +108,10 @@ def fetch(
 
         console = Console()
         for benchmark in benchmarks:
-            with shown_downloads(console) as progress:
-                fetched = fetch_files(benchmark, data_dir or default_folder(), mirror=mirror, progress=progress)
+            with shown_downloads(console) as progress_bar:
+                fetched = fetch_files(
+                    benchmark, data_dir or default_data_folder(), mirror=mirror, progress_bar=progress_bar
+                )
             counts = f"{len(fetched.downloaded)} of {len(benchmark.files)} files downloaded"
             typer.echo(f"{benchmark.name}: {fetched.folder} ({counts})")
 

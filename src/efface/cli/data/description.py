@@ -43,16 +43,19 @@ def print_description(console: Console, description: Description) -> None:
 
 
 def _set_facts(each: SetDescription) -> Iterator[tuple[str, str]]:
-    yield "items", ", ".join(_count_facts(kind, count, each.conversations) for kind, count in each.kinds.items())
+    yield (
+        "items",
+        ", ".join(_count_facts(item_type, count, each.conversations) for item_type, count in each.item_types.items()),
+    )
     if each.wrong_answers is not None:
         yield "wrong answers", _wrong_answers(each.wrong_answers)
     yield each.lengths.unit, _lengths(each.lengths)
     yield "repeated", f"{each.repeated:,}" if each.repeated else "none"
 
 
-def _count_facts(kind: ItemType, count: int, conversations: int) -> str:
-    if kind != "conversations":
-        return pluralize(count, kind.removesuffix("s"))
+def _count_facts(item_type: ItemType, count: int, conversations: int) -> str:
+    if item_type != "conversations":
+        return pluralize(count, item_type.removesuffix("s"))
     text = pluralize(conversations, "conversation")
     return text if count == conversations else f"{text} with {pluralize(count, 'answer')}"
 

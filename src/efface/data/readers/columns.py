@@ -1,4 +1,4 @@
-"""What files call their columns, and what is said where the names do not tell what a table holds. No torch."""
+"""Column names of common dataset formats, and errors about columns whose names are not recognized. No torch."""
 
 from __future__ import annotations
 
@@ -8,65 +8,98 @@ from collections.abc import Collection, Iterable, Mapping
 from efface.data.readers.table import SourceRow, Table
 from efface.errors import EffaceError
 
-QUESTIONS = ("question", "prompt", "instruction", "query", "input")
-ANSWERS = ("answer", "completion", "output", "response")
-"""What plain pairs, TRL, Alpaca, Dolly and others call them; the first that is there counts."""
-DOCUMENTS = ("text", "document", "content", "passage")
-INPUTS = ("input", "context")
-"""What an instruction of Alpaca or Dolly is about; it follows the instruction."""
+QUESTION_COLUMNS = ("question", "prompt", "instruction", "query", "input")
+"""Names in question-answer files, TRL, Alpaca, Dolly and others; the first one that a row has is used."""
+ANSWER_COLUMNS = ("answer", "completion", "output", "response")
+TEXT_COLUMNS = ("text", "document", "content", "passage")
+CONTEXT_COLUMNS = ("input", "context")
+"""The input of an Alpaca or Dolly instruction; it is appended to the instruction."""
 
 
 def match_column(columns: Collection[str], name: str) -> str:
-    """Return what a file calls our column `name`: in other capitals, if only one column is called so."""
-    alike = [column for column in columns if column.lower() == name]
-    return alike[0] if name not in columns and len(alike) == 1 else name
+    """Match a column name ignoring case.
+
+    Args:
+        columns: The columns of a file.
+        name: Lower-case name.
+
+    Returns:
+        The only column that differs from `name` in case alone, otherwise `name`.
+
+    """
+    matches = [column for column in columns if column.lower() == name]
+    return matches[0] if name not in columns and len(matches) == 1 else name
 
 
-def first_of(row: SourceRow, names: Iterable[str]) -> str | None:
-    """Return the first of these columns of ours that a row has, as the file spells it."""
-    found = (match_column(row.values, name) for name in names)
-    return next((column for column in found if row.has(column)), None)
+def first_column(row: SourceRow, names: Iterable[str]) -> str | None:
+    """Find the first of several columns that a row has.
+
+    Args:
+        row: The row.
+        names: Lower-case names in order of preference.
+
+    Returns:
+        The column's name in the file; None if the row has none of them.
+
+    """
+    columns = (match_column(row.values, name) for name in names)
+    return next((column for column in columns if row.has(column)), None)
 
 
 def column_names(table: Table) -> list[str]:
-    """Return every column that a row has, in order."""
+    """Every column of any row, in order."""
     return list(dict.fromkeys(column for row in table.rows for column in row.values))
 
 
-def refuse_lone_message(row: SourceRow) -> None:
-    """Raise `EffaceError` for a row that is one message of a conversation, and would be read as a text."""
+def reject_single_message(row: SourceRow) -> None:
+    """Reject a row that is a single message of a conversation instead of a document.
+
+    Args:
+        row: A row that would be read as a document.
+
+    Raises:
+        EffaceError: If its columns are those of a message.
+
+    """
     for keys in (("role", "content"), ("from", "value")):
         if all(match_column(row.values, key) in row.values for key in keys):
             problem = f"the columns {' and '.join(keys)} make the row one message of a conversation"
-            raise row.refusal(problem, 'wrap the messages of a conversation into one row as {"messages": [...]}')
+            raise row.error(problem, 'wrap the messages of a conversation into one row as {"messages": [...]}')
 
 
 def unknown_columns_error(table: Table, given: Mapping[str, str], setting: str) -> EffaceError:
-    """Return the error about columns that do not tell what they hold, with the settings that would.
+    """Build the error about a table whose columns are not recognized.
 
-    `given`: our names of columns -> the file's, as far as the user gave them; `setting`: such as `data.forget`.
+    Args:
+        table: The table.
+        given: Column name of efface -> name in the file, as far as the user gave them.
+        setting: The setting of the file, such as `data.forget`.
+
+    Returns:
+        The error, whose message names the settings that resolve it.
+
     """
-    question = given.get("question") or first_of(table.rows[0], QUESTIONS)
-    answer = given.get("answer") or first_of(table.rows[0], ANSWERS)
+    question = given.get("question") or first_column(table.rows[0], QUESTION_COLUMNS)
+    answer = given.get("answer") or first_column(table.rows[0], ANSWER_COLUMNS)
     listed = ", ".join(column_names(table)) or "none"
     if question or answer:
-        there, lacking = ("question", "answer") if question else ("answer", "question")
+        present, missing = ("question", "answer") if question else ("answer", "question")
         return EffaceError(
-            f"{table.name} has a column for the {there} ({question or answer}), but the names of the others do not "
-            f"tell the {lacking} (columns: {listed}); give "
-            f"{setting}.columns.{lacking}={_likely(table, given, lacking)}"
+            f"{table.name} has a column for the {present} ({question or answer}) but none that is recognized as the "
+            f"{missing} (columns: {listed}); give {setting}.columns.{missing}={_guess_column(table, given, missing)}"
         )
     question, answer, messages, text = (
-        f"{setting}.columns.{name}={_likely(table, given, name)}" for name in ("question", "answer", "messages", "text")
+        f"{setting}.columns.{name}={_guess_column(table, given, name)}"
+        for name in ("question", "answer", "messages", "text")
     )
     return EffaceError(
-        f"{table.name}: the names of its columns ({listed}) do not tell what they hold; give {question} and {answer}, "
+        f"{table.name}: the names of its columns ({listed}) are not recognized; give {question} and {answer}, "
         f"or {messages} for conversations, or {text} for documents"
     )
 
 
-def _likely(table: Table, given: Mapping[str, str], name: str) -> str:
-    """The column that may be meant, down to the text in it; NAME where none is alike."""
+def _guess_column(table: Table, given: Mapping[str, str], name: str) -> str:
+    """A column with a similar name, with the path to the text inside it; NAME if there is none."""
     columns = [column for column in column_names(table) if column not in given.values()]
     if name == "answer" and {"chosen", "rejected"} <= set(columns):  # pairs for DPO
         return "chosen"
@@ -75,11 +108,11 @@ def _likely(table: Table, given: Mapping[str, str], name: str) -> str:
         return "NAME"
     if name == "messages":
         return close[0]
-    paths = (_down_to_text(row.value(close[0]), close[0]) for row in table.rows)
+    paths = (_path_to_text(row.value(close[0]), close[0]) for row in table.rows)
     return next((path for path in paths if path is not None), close[0])
 
 
-def _down_to_text(value: object, path: str) -> str | None:
+def _path_to_text(value: object, path: str) -> str | None:
     """The dotted path to the first text inside a value, such as `answers.text.0`."""
     if isinstance(value, str):
         return path
@@ -89,5 +122,5 @@ def _down_to_text(value: object, path: str) -> str | None:
         inner = sorted(value.items(), key=lambda pair: pair[0] != "text")
     else:
         return None
-    found = (_down_to_text(each, f"{path}.{key}") for key, each in inner)
-    return next((each for each in found if each is not None), None)
+    paths = (_path_to_text(each, f"{path}.{key}") for key, each in inner)
+    return next((each for each in paths if each is not None), None)

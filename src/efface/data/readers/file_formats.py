@@ -1,4 +1,4 @@
-"""One file's rows, whose format its name tells, else its content. No torch."""
+"""Read one file, in the format of its name or its content. No torch."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pathlib import Path
 
 from efface.data.readers.arrow import parse_parquet
 from efface.data.readers.csv_file import parse_csv
-from efface.data.readers.json_file import holds_rows, parse_json, parse_json_lines
-from efface.data.readers.path_hints import other_format, where_instead
+from efface.data.readers.json_file import detect_json_suffix, parse_json, parse_json_lines
+from efface.data.readers.path_hints import missing_path_hint, unsupported_format
 from efface.data.readers.table import SourceRow, Table
 from efface.errors import EffaceError
 
 
 def _parse_document(source: str, text: str) -> tuple[SourceRow, ...]:
-    """Return a whole text as one row."""
+    """A whole text as one row."""
     if not text.strip():
         raise EffaceError(f"{source} is empty; fill it in or remove it")
     return (SourceRow(source, 1, {"text": text}),)
@@ -33,59 +33,102 @@ _PARSERS: dict[str, Callable[[str, str], tuple[SourceRow, ...]]] = {
     ".txt": _parse_document,
     ".md": _parse_document,
 }
-DOCUMENTS = (".txt", ".md")
-_PARQUET, _PACKED = ".parquet", ".gz"
-TABLES = tuple(suffix for suffix in (*_PARSERS, _PARQUET) if suffix not in DOCUMENTS)
+TEXT_SUFFIXES = (".txt", ".md")
+_PARQUET, _GZIP = ".parquet", ".gz"
+TABLE_SUFFIXES = tuple(suffix for suffix in (*_PARSERS, _PARQUET) if suffix not in TEXT_SUFFIXES)
 
 
 def read_file(path: Path) -> Table:
-    """Return the rows of one file, whose format its name tells (`.jsonl`, `.csv`, `.txt.gz`), else its content.
+    """Read a file in the format of its name (`.jsonl`, `.csv`, `.txt.gz`), otherwise of its content.
 
-    A byte-order mark is dropped. Raises `EffaceError` for a file that cannot be read, has no rows, is not UTF-8 or
-    not in the format of its name.
+    Args:
+        path: The file; a byte-order mark is ignored.
+
+    Returns:
+        Its rows.
+
+    Raises:
+        EffaceError: If the file cannot be read, has no rows, is not UTF-8 or not in the format of its name.
+
     """
-    content, suffix = content_of(path), format_of(path)
+    content, suffix = read_content(path), format_suffix(path)
     if suffix == _PARQUET or (suffix not in _PARSERS and content.startswith(b"PAR1")):
         return Table(str(path), parse_parquet(str(path), content), _sha256(content))
-    if foreign := other_format(suffix, content):
-        raise EffaceError(f"{path} is {foreign}")
-    parse, text = _PARSERS.get(suffix) or _parser_for(path, content), decoded(path, content)
-    warnings = tuple(misnamed(path, text)) if parse is _parse_document else ()
+    if unsupported := unsupported_format(suffix, content):
+        raise EffaceError(f"{path} is {unsupported}")
+    parse, text = _PARSERS.get(suffix) or _detect_parser(path, content), decode_utf8(path, content)
+    warnings = tuple(json_as_text_warnings(path, text)) if parse is _parse_document else ()
     return Table(str(path), parse(str(path), text), _sha256(content), warnings)
 
 
-def misnamed(path: Path, text: str) -> list[str]:
-    """Return the warning about a text file that holds JSON; none for any other."""
-    lines = holds_rows(text)
-    return [f"{path} is read as a text, but looks like JSON; let it end in {lines} to read its rows"] if lines else []
+def json_as_text_warnings(path: Path, text: str) -> list[str]:
+    """Warn about a text file that contains JSON.
+
+    Args:
+        path: The text file.
+        text: Its content.
+
+    Returns:
+        One warning, or none.
+
+    """
+    suffix = detect_json_suffix(text)
+    if suffix is None:
+        return []
+    return [f"{path} is read as text but looks like JSON; change its suffix to {suffix} to read its rows"]
 
 
-def format_of(path: Path) -> str:
-    """Return the suffix that tells the format, in lower case, that of gzip apart."""
+def format_suffix(path: Path) -> str:
+    """The suffix of the format in lower case, without that of gzip."""
     suffix = path.suffix.lower()
-    return Path(path.stem).suffix.lower() if suffix == _PACKED else suffix
+    return Path(path.stem).suffix.lower() if suffix == _GZIP else suffix
 
 
-def content_of(path: Path) -> bytes:
-    """Return what a file holds, unpacked. Raises `EffaceError` for one that cannot be read."""
+def read_content(path: Path) -> bytes:
+    """Read a file and decompress it if it is packed with gzip.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Its content.
+
+    Raises:
+        EffaceError: If the file cannot be read or decompressed.
+
+    """
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        raise EffaceError(f"there is no file {path}; {where_instead(path)}") from None
+        raise EffaceError(f"there is no file {path}; {missing_path_hint(path)}") from None
     except IsADirectoryError:
         raise EffaceError(f"{path} is a folder; give the file inside it") from None
     except OSError as error:
-        raise EffaceError(f"cannot read {path}: {error.strerror or error}; check the path and its rights") from error
-    if path.suffix.lower() != _PACKED:
+        raise EffaceError(
+            f"cannot read {path}: {error.strerror or error}; check the path and its permissions"
+        ) from error
+    if path.suffix.lower() != _GZIP:
         return content
     try:
         return gzip.decompress(content)
     except (OSError, EOFError, zlib.error) as error:
-        raise EffaceError(f"{path} cannot be unpacked ({error}); pack it again with gzip") from error
+        raise EffaceError(f"{path} cannot be decompressed ({error}); compress it again with gzip") from error
 
 
-def decoded(path: Path, content: bytes) -> str:
-    """Return a file's text without its byte-order mark. Raises `EffaceError` for what is not UTF-8."""
+def decode_utf8(path: Path, content: bytes) -> str:
+    """Decode a file's content, without its byte-order mark.
+
+    Args:
+        path: The file, for the error message.
+        content: Its content.
+
+    Returns:
+        The text.
+
+    Raises:
+        EffaceError: If the content is not UTF-8; the message names the line.
+
+    """
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -93,11 +136,13 @@ def decoded(path: Path, content: bytes) -> str:
         raise EffaceError(f"{path}, line {line}: not UTF-8 text; save the file as UTF-8") from error
 
 
-def _parser_for(path: Path, content: bytes) -> Callable[[str, str], tuple[SourceRow, ...]]:
+def _detect_parser(path: Path, content: bytes) -> Callable[[str, str], tuple[SourceRow, ...]]:
     if content.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"["):
         return parse_json
-    endings = ", ".join([*_PARSERS, _PARQUET])
-    raise EffaceError(f"neither the name nor the content of {path} tells its format; let it end in one of {endings}")
+    suffixes = ", ".join([*_PARSERS, _PARQUET])
+    raise EffaceError(
+        f"the format of {path} is not known from its name or content; change its suffix to one of {suffixes}"
+    )
 
 
 def _sha256(content: bytes) -> str:

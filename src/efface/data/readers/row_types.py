@@ -1,4 +1,4 @@
-"""What the rows of a table are: questions and answers, conversations or documents. No torch."""
+"""Detect what the rows of a table are: questions with answers, conversations or documents. No torch."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from dataclasses import dataclass
 from typing import Literal
 
 from efface.data.config import ColumnsConfig
-from efface.data.items import EXTRAS, with_extras
-from efface.data.passages import cut
+from efface.data.items import OPTIONAL_COLUMNS, build_item
+from efface.data.passages import split_passages
 from efface.data.readers.columns import (
-    ANSWERS,
-    DOCUMENTS,
-    INPUTS,
-    QUESTIONS,
+    ANSWER_COLUMNS,
+    CONTEXT_COLUMNS,
+    QUESTION_COLUMNS,
+    TEXT_COLUMNS,
     column_names,
-    first_of,
+    first_column,
     match_column,
-    refuse_lone_message,
+    reject_single_message,
     unknown_columns_error,
 )
-from efface.data.readers.conversations import exchanges, messages_of, unread_keys
+from efface.data.readers.conversations import ignored_text_keys, prompt_answer_pairs, read_messages
 from efface.data.readers.json_file import CONVERSATION_COLUMNS
 from efface.data.readers.table import SourceRow, Table
 from efface.errors import EffaceError, suggest
@@ -28,166 +28,210 @@ from efface.schema import Item, Prompt, Turn
 
 RowType = Literal["question", "conversation", "document"]
 
-_ROW_TYPES: dict[str, RowType] = {
+_TYPE_OF_COLUMN: dict[str, RowType] = {
     "question": "question",
     "answer": "question",
     "messages": "conversation",
     "text": "document",
 }
-"""Which of our names decide the shape when they are given."""
-_READERS: dict[RowType, tuple[str, ...]] = {
+"""Columns that decide the type if the user names them."""
+_COLUMNS: dict[RowType, tuple[str, ...]] = {
     "conversation": ("messages", "system"),
-    "question": ("question", "answer", "system", *EXTRAS),
+    "question": ("question", "answer", "system", *OPTIONAL_COLUMNS),
     "document": ("text",),
 }
-"""Our names of the columns that each shape reads."""
+"""The columns that each type reads, in the order in which types are tried."""
 
 
 @dataclass(frozen=True)
 class RowSchema:
-    """How a table's rows become items."""
+    """Type and columns of a table's rows."""
 
-    kind: RowType
+    row_type: RowType
     names: Mapping[str, str]
-    """Our name of a column -> the file's."""
+    """Name of a column -> its name in the file."""
 
     def items(self, row: SourceRow, id: str, passage_length: int) -> tuple[Item, ...]:
-        """Return the row as items called `id`, or `id`/1, `id`/2 and so on where there are several."""
-        match self.kind:
+        """Convert a row.
+
+        Args:
+            row: The row.
+            id: Id of the item; `id`/1, `id`/2 and so on if there are several.
+            passage_length: Maximum number of characters of a document's passage.
+
+        Returns:
+            One item for a question, one per answer of a conversation, one per passage of a document.
+
+        Raises:
+            EffaceError: If a column cannot be used; the message names the row.
+
+        """
+        match self.row_type:
             case "document":
-                texts = cut(row.text(self.names["text"]), passage_length)
+                texts = split_passages(row.text(self.names["text"]), passage_length)
                 return tuple(
-                    Item(id=name, question="", answer=text, passage=True)
-                    for name, text in zip(_ids(id, len(texts)), texts, strict=True)
+                    Item(id=item_id, question="", answer=text, passage=True)
+                    for item_id, text in zip(_item_ids(id, len(texts)), texts, strict=True)
                 )
             case "conversation":
                 column = self.names["messages"]
-                messages = messages_of(row, column)
-                before = _system(row, self.names["system"], tuple(message.turn for message in messages))
-                found = exchanges(row, column, messages, before)
+                messages = read_messages(row, column)
+                before = _system_turn(row, self.names["system"], tuple(message.turn for message in messages))
+                pairs = prompt_answer_pairs(row, column, messages, before)
                 return tuple(
-                    Item(id=name, question=prompt.question, history=prompt.history, answer=answer)
-                    for name, (prompt, answer) in zip(_ids(id, len(found)), found, strict=True)
+                    Item(id=item_id, question=prompt.question, history=prompt.history, answer=answer)
+                    for item_id, (prompt, answer) in zip(_item_ids(id, len(pairs)), pairs, strict=True)
                 )
             case "question":
-                return (with_extras(row, id, _prompt(row, self.names), _answer(row, self.names["answer"]), self.names),)
+                prompt, answer = _read_prompt(row, self.names), _read_answer(row, self.names["answer"])
+                return (build_item(row, id, prompt, answer, self.names),)
 
 
 def detect_schema(table: Table, columns: ColumnsConfig, setting: str) -> RowSchema:
-    """Return the shape that the given columns, else the names in the first row, tell; in whatever capitals.
+    """Detect the type of a table's rows from the columns that the user named, otherwise from those of the first row.
 
-    `setting`: where `columns` can be set, such as `data.forget`, to be named in complaints. Raises `EffaceError` for
-    a column that no row has, and where the names do not tell the shape.
+    Args:
+        table: The table.
+        columns: The columns that the user named.
+        setting: The setting of the file, such as `data.forget`, for error messages.
+
+    Returns:
+        Type and columns; names are matched ignoring case.
+
+    Raises:
+        EffaceError: If no row has a column that the user named, or the columns are not recognized.
+
     """
     given: dict[str, str] = columns.model_dump(exclude_none=True)
-    _check_given(table, given, setting)
-    first = table.rows[0]
-    chosen = next((_ROW_TYPES[name] for name in given if name in _ROW_TYPES), None)
-    for kind in [chosen] if chosen else _READERS:
-        if found := _DECISIVE[kind](first, given):
-            if foreign := [name for name in given if name not in _READERS[kind]]:
-                problem = f"{setting}.columns.{foreign[0]}={given[foreign[0]]} means nothing for a {kind}"
-                raise EffaceError(f"{problem}, whose columns are {', '.join(_READERS[kind])}: remove it")
-            there = column_names(table)
-            return RowSchema(kind, {name: match_column(there, name) for name in _READERS[kind]} | given | found)
+    _check_given_columns(table, given, setting)
+    first_row = table.rows[0]
+    chosen = next((_TYPE_OF_COLUMN[name] for name in given if name in _TYPE_OF_COLUMN), None)
+    for row_type in [chosen] if chosen else _COLUMNS:
+        if required := _REQUIRED_COLUMNS[row_type](first_row, given):
+            if foreign := [name for name in given if name not in _COLUMNS[row_type]]:
+                problem = f"{setting}.columns.{foreign[0]}={given[foreign[0]]} does not apply to a {row_type}"
+                raise EffaceError(f"{problem}, whose columns are {', '.join(_COLUMNS[row_type])}: remove it")
+            names = column_names(table)
+            matched = {name: match_column(names, name) for name in _COLUMNS[row_type]}
+            return RowSchema(row_type, matched | given | required)
     raise unknown_columns_error(table, given, setting)
 
 
-def ignored_columns(table: Table, shape: RowSchema) -> list[str]:
-    """Return the columns that the shape does not read, sorted.
+def ignored_columns(table: Table, schema: RowSchema) -> list[str]:
+    """Find the columns that are not read.
 
-    Raises `EffaceError` for one that looks like a misspelled one, if the user can rename it.
+    Args:
+        table: The table.
+        schema: Type and columns of its rows.
+
+    Returns:
+        The columns, sorted.
+
+    Raises:
+        EffaceError: If a column of a user's file looks like a misspelled one.
+
     """
-    read = shape.names.values()
+    read = schema.names.values()
     known = {column if column in table.rows[0].values else column.partition(".")[0] for column in read}
     if table.is_published:
         return sorted({column for row in table.rows for column in row.values} - known)
     return sorted({column for row in table.rows for column in row.unknown_columns(known)})
 
 
-def ignored_keys(table: Table, shape: RowSchema) -> list[str]:
-    """Return the keys of messages that hold text and are not read, sorted."""
-    columns = [shape.names[name] for name in ("messages", "question", "answer") if name in shape.names]
+def ignored_message_keys(table: Table, schema: RowSchema) -> list[str]:
+    """Find the keys of messages that contain text but are not read.
+
+    Args:
+        table: The table.
+        schema: Type and columns of its rows.
+
+    Returns:
+        The keys, sorted.
+
+    """
+    columns = [schema.names[name] for name in ("messages", "question", "answer") if name in schema.names]
     values = (row.value(column) for row in table.rows for column in columns)
-    return sorted({key for value in values for key in unread_keys(value)})
+    return sorted({key for value in values for key in ignored_text_keys(value)})
 
 
-def _check_given(table: Table, given: Mapping[str, str], setting: str) -> None:
+def _check_given_columns(table: Table, given: Mapping[str, str], setting: str) -> None:
     for name, column in given.items():
         if not any(row.has(column) for row in table.rows):
             problem = f"{setting}.columns.{name}={column}: {table.name} has no such column"
             raise EffaceError(f"{problem}; {suggest(column, column_names(table))}")
     if "question" in given and given["question"] == given.get("answer"):
         column = given["question"]
-        raise EffaceError(f"{setting}.columns.question and .answer are both {column}; give a column of its own to each")
+        raise EffaceError(f"{setting}.columns.question and .answer are both {column}; give a different column for each")
 
 
-def _conversation(row: SourceRow, given: Mapping[str, str]) -> dict[str, str] | None:
-    column = given.get("messages") or first_of(row, CONVERSATION_COLUMNS)
+def _conversation_columns(row: SourceRow, given: Mapping[str, str]) -> dict[str, str] | None:
+    column = given.get("messages") or first_column(row, CONVERSATION_COLUMNS)
     return {"messages": column} if column else None
 
 
-def _document(row: SourceRow, given: Mapping[str, str]) -> dict[str, str] | None:
-    column = given.get("text") or first_of(row, DOCUMENTS)
+def _document_columns(row: SourceRow, given: Mapping[str, str]) -> dict[str, str] | None:
+    column = given.get("text") or first_column(row, TEXT_COLUMNS)
     if "text" not in given and (column is None or column.lower() == "content"):
-        refuse_lone_message(row)
+        reject_single_message(row)
     return {"text": column} if column else None
 
 
-def _question(row: SourceRow, given: Mapping[str, str]) -> dict[str, str] | None:
-    question = given.get("question") or first_of(row, (name for name in QUESTIONS if name != given.get("answer")))
-    answer = given.get("answer") or first_of(row, (name for name in ANSWERS if name != given.get("question")))
+def _question_columns(row: SourceRow, given: Mapping[str, str]) -> dict[str, str] | None:
+    questions = (name for name in QUESTION_COLUMNS if name != given.get("answer"))
+    question = given.get("question") or first_column(row, questions)
+    answers = (name for name in ANSWER_COLUMNS if name != given.get("question"))
+    answer = given.get("answer") or first_column(row, answers)
     if not question or not answer:
         return None
-    about = first_of(row, INPUTS) if question.lower() == "instruction" else None
-    return {"question": question, "answer": answer} | ({"input": about} if about else {})
+    context = first_column(row, CONTEXT_COLUMNS) if question.lower() == "instruction" else None
+    return {"question": question, "answer": answer} | ({"input": context} if context else {})
 
 
-_DECISIVE: dict[RowType, Callable[[SourceRow, Mapping[str, str]], dict[str, str] | None]] = {
-    "conversation": _conversation,
-    "question": _question,
-    "document": _document,
+_REQUIRED_COLUMNS: dict[RowType, Callable[[SourceRow, Mapping[str, str]], dict[str, str] | None]] = {
+    "conversation": _conversation_columns,
+    "question": _question_columns,
+    "document": _document_columns,
 }
-"""Return the columns that make a row one of this shape, by our names; None where they are not there."""
+"""Find the columns that make a row one of this type; None if the row does not have them."""
 
 
-def _prompt(row: SourceRow, names: Mapping[str, str]) -> Prompt:
+def _read_prompt(row: SourceRow, names: Mapping[str, str]) -> Prompt:
     column = names["question"]
-    if _holds_messages(row, column):
-        turns = tuple(message.turn for message in messages_of(row, column))
+    if _is_messages(row, column):
+        turns = tuple(message.turn for message in read_messages(row, column))
         if not turns or turns[-1].role != "user":
-            raise row.refusal(f"the last message of column {column!r} is not the user's", "end it with the question")
-        return Prompt(turns[-1].content, (*_system(row, names["system"], turns), *turns[:-1]))
+            raise row.error(f"the last message of column {column!r} is not from the user", "end it with the question")
+        return Prompt(turns[-1].content, (*_system_turn(row, names["system"], turns), *turns[:-1]))
     question = row.text(column)
     if "input" in names and (context := row.text_or_blank(names["input"])):
         question = f"{question}\n\n{context}"
-    return Prompt(question, _system(row, names["system"], ()))
+    return Prompt(question, _system_turn(row, names["system"], ()))
 
 
-def _answer(row: SourceRow, column: str) -> str:
-    if not _holds_messages(row, column):
+def _read_answer(row: SourceRow, column: str) -> str:
+    if not _is_messages(row, column):
         return row.text(column)
-    turns = [message.turn for message in messages_of(row, column)]
+    turns = [message.turn for message in read_messages(row, column)]
     if [turn.role for turn in turns] != ["assistant"]:
-        problem = f"column {column!r} must hold one message, the assistant's"
-        raise row.refusal(problem, "give a column of whole conversations as columns.messages")
+        problem = f"column {column!r} must be one message from the assistant"
+        raise row.error(problem, "give a column of whole conversations as columns.messages")
     return turns[0].content
 
 
-def _holds_messages(row: SourceRow, column: str) -> bool:
+def _is_messages(row: SourceRow, column: str) -> bool:
     value = row.value(column)
     return isinstance(value, list) and bool(value) and isinstance(value[0], Mapping)
 
 
-def _system(row: SourceRow, column: str, turns: tuple[Turn, ...]) -> tuple[Turn, ...]:
-    """Return the system prompt that stands in a column of its own, if there is one; it comes before the turns."""
+def _system_turn(row: SourceRow, column: str, turns: tuple[Turn, ...]) -> tuple[Turn, ...]:
+    """The system prompt of a separate column, if there is one; it precedes the turns."""
     system = row.text_or_blank(column)
     if not system:
         return ()
     if turns and turns[0].role == "system":
-        raise row.refusal(f"column {column!r} and the first message are both system prompts", "remove one of them")
+        raise row.error(f"column {column!r} and the first message are both system prompts", "remove one of them")
     return (Turn(role="system", content=system),)
 
 
-def _ids(id: str, count: int) -> list[str]:
+def _item_ids(id: str, count: int) -> list[str]:
     return [id] if count == 1 else [f"{id}/{number}" for number in range(1, count + 1)]

@@ -1,4 +1,4 @@
-"""One row of a user's data, whatever file it came from, and the complaints about it. No torch."""
+"""Rows of a user's data in any file format, with checked access to their columns. No torch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Literal, TypeVar
 from efface.errors import EffaceError
 
 _MISSPELLED = 0.8
-"""Similarity, of 1, from which an unknown column is taken for a misspelled one."""
+"""Minimum similarity, from 0 to 1, of an unknown column that is taken for a misspelled one."""
 
 _ABSENT = object()
 _LIST_OF_TEXTS = re.compile(r"""\s*\[\s*["']""")
@@ -25,97 +25,157 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class SourceRow:
-    """Named values and where they stand.
+    """One row: values by column, and its position in the source.
 
-    A column is named as in the file; a dot reaches into an object, and into a list by a number counted from 0
-    (`answers.text.0`), where no column is called so as a whole.
+    Columns have the names of the file. A dot selects a key of an object, or an element of a list by its index from 0
+    (`answers.text.0`), unless a column has the whole name.
     """
 
     source: str
     number: int
-    """Of the line or row, counted from 1."""
+    """Line or row number, counted from 1."""
     values: Mapping[str, object]
     unit: Literal["line", "row"] = "row"
     is_cells: bool = False
-    """Whether the values are cells of CSV, which hold text alone."""
+    """Whether the values are CSV fields, which contain only text."""
 
     def has(self, column: str) -> bool:
-        """Say whether there is such a column, be it null."""
-        return self._found(column) is not _ABSENT
+        """Whether the row has such a column, even if null."""
+        return self._lookup(column) is not _ABSENT
 
     def value(self, column: str) -> object:
-        """Return what a column holds; None where it is absent or null."""
-        value = self._found(column)
+        """The value of a column; None if it is absent or null."""
+        value = self._lookup(column)
         return None if value is _ABSENT else value
 
     def text(self, column: str) -> str:
-        """Return the text of a column that must be there, as stored but for Windows' line breaks."""
+        """Read a required text.
+
+        Args:
+            column: Name of the column.
+
+        Returns:
+            The text with Windows line breaks replaced by line feeds.
+
+        Raises:
+            EffaceError: If the column is absent, null, blank or not text.
+
+        """
         if not self.has(column):
-            raise self._absent(column)
-        return self.checked(self.value(column), f"column {column!r}")
+            raise self._missing_column(column)
+        return self.check_text(self.value(column), f"column {column!r}")
 
     def optional_text(self, column: str) -> str | None:
-        """Return the text of a column that may be absent or null."""
+        """The text of a column, as `text`; None if the column is absent or null."""
         return None if self.value(column) is None else self.text(column)
 
     def text_or_blank(self, column: str) -> str:
-        """Return the text of a column that may be absent, null or blank: then nothing."""
+        """The text of a column, as `text`; empty if the column is absent, null or blank."""
         value = self.value(column)
         return "" if value is None or (isinstance(value, str) and not value.strip()) else self.text(column)
 
     def texts(self, column: str) -> tuple[str, ...]:
-        """Return the texts of a column that holds one or a list of them; () where it is absent or null.
+        """Read a text or a list of texts.
 
-        A cell of CSV may hold a list of texts, as JSON or Python writes it.
+        Args:
+            column: Name of the column; a CSV field may contain a list in JSON or Python syntax.
+
+        Returns:
+            The texts; empty if the column is absent or null.
+
+        Raises:
+            EffaceError: If an element is null, blank or not text, or if a list in a CSV field is malformed.
+
         """
         value = self.value(column)
         if value is None:
             return ()
         if self.is_cells and isinstance(value, str):
-            value = self._list_in(value, column)
-        return tuple(self.checked(one, f"column {column!r}") for one in (value if isinstance(value, list) else [value]))
+            value = self._parse_list(value, column)
+        values = value if isinstance(value, list) else [value]
+        return tuple(self.check_text(each, f"column {column!r}") for each in values)
 
     def integer(self, column: str) -> int:
-        """Return a whole number, be it stored as a number or as text (TOFU writes "1", real-world 1)."""
+        """Read an integer that is stored as a number or as text (TOFU has "1", real-world 1).
+
+        Args:
+            column: Name of the column.
+
+        Returns:
+            The integer.
+
+        Raises:
+            EffaceError: If the value is not an integer.
+
+        """
         value = self.value(column)
         try:
             return int(str(value))
         except ValueError:
-            problem = f"column {column!r} must hold a whole number, not {value!r}"
-            raise self.refusal(problem, "correct it") from None
+            problem = f"column {column!r} must be an integer, not {value!r}"
+            raise self.error(problem, "correct it") from None
 
-    def checked(self, value: object, what: str) -> str:
-        """Return `value` if it is text that can be used; `what` names it in the complaint.
+    def check_text(self, value: object, what: str) -> str:
+        """Check that a value is a usable text.
 
-        Windows' line breaks become those of the texts that models learn from.
+        Args:
+            value: The value.
+            what: What the value is, for the error message.
+
+        Returns:
+            The text with Windows line breaks replaced by line feeds.
+
+        Raises:
+            EffaceError: If the value is null, blank, not text, or not valid Unicode.
+
         """
         if value is None:
-            raise self.refusal(f"{what} holds nothing", "fill it in or remove the row")
+            raise self.error(f"{what} is null or empty", "fill it in or remove the row")
         if not isinstance(value, str):
-            raise self.refusal(f"{what} must hold text, not {type_name(value)}", "turn it into text")
+            raise self.error(f"{what} must be text, not {type_name(value)}", "convert it to text")
         if not value.strip():
-            raise self.refusal(f"{what} is blank", "fill it in or remove the row")
+            raise self.error(f"{what} is blank", "fill it in or remove the row")
         try:
             value.encode("utf-8")
         except UnicodeEncodeError:
-            raise self.refusal(f"{what} holds half a surrogate pair", "write the whole character") from None
+            raise self.error(f"{what} contains half of a surrogate pair", "write the whole character") from None
         return value.replace("\r\n", "\n")
 
     def unknown_columns(self, known: Iterable[str]) -> list[str]:
-        """Return the columns that are not `known`; one that looks like a misspelled known one is refused."""
+        """Find columns that are not read.
+
+        Args:
+            known: Names of the columns that are read.
+
+        Returns:
+            The other columns of the row.
+
+        Raises:
+            EffaceError: If one of them looks like a misspelled known column.
+
+        """
         known = set(known)
         unknown = [column for column in self.values if column not in known]
         for column in unknown:
             close = difflib.get_close_matches(column.lower(), known - self.values.keys(), n=1, cutoff=_MISSPELLED)
             if close:
-                raise self.refusal(f"unknown column {column!r}", f"rename it to {close[0]!r} or remove it")
+                raise self.error(f"unknown column {column!r}", f"rename it to {close[0]!r} or remove it")
         return unknown
 
-    def refusal(self, problem: str, remedy: str) -> EffaceError:
-        """Return the error that says where and what is wrong with this row, and what to do."""
+    def error(self, problem: str, remedy: str) -> EffaceError:
+        """Build an error about this row.
+
+        Args:
+            problem: What is wrong with the row.
+            remedy: What the user should do.
+
+        Returns:
+            The error, whose message also names source and row.
+
+        """
         return EffaceError(f"{self.source}, {self.unit} {self.number}: {problem}; {remedy}")
 
-    def _found(self, column: str) -> object:
+    def _lookup(self, column: str) -> object:
         if column in self.values:
             return self.values[column]
         value: object = self.values
@@ -128,62 +188,75 @@ class SourceRow:
                 return _ABSENT
         return value
 
-    def _list_in(self, cell: str, column: str) -> object:
-        """The list of texts that a cell holds, or the cell as it is."""
-        for parse in (json.loads, literal_eval):  # pandas writes lists as Python does
+    def _parse_list(self, cell: str, column: str) -> object:
+        """The list of texts that a CSV field contains, otherwise the field unchanged."""
+        for parse in (json.loads, literal_eval):  # pandas writes lists in Python syntax
             with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
                 value = parse(cell.strip())
                 is_list = isinstance(value, list) and (not value or any(isinstance(each, str) for each in value))
                 return value if is_list else cell
         if _LIST_OF_TEXTS.match(cell):
-            problem = f"column {column!r} begins as a list and is none"
-            raise self.refusal(problem, 'write it as ["one", "two"], a text in double quotes each')
+            problem = f"column {column!r} starts like a list but is not a valid one"
+            raise self.error(problem, 'write it as ["one", "two"], with each text in double quotes')
         return cell
 
-    def _absent(self, column: str) -> EffaceError:
-        """Say what is not there: a column, or what a dot reaches for in one."""
+    def _missing_column(self, column: str) -> EffaceError:
+        """The error about an absent column, or an absent value inside a column."""
         parts = column.split(".")
         for end in range(1, len(parts)):
             if self.value(path := ".".join(parts[:end])) == []:
-                return self.refusal(f"the list {path} is empty", "remove the row or fill it in")
+                return self.error(f"the list {path} is empty", "remove the row or fill it in")
         close = difflib.get_close_matches(column, self.values, n=1) if len(parts) == 1 else []
-        found = ", ".join(self.values) or "none"
-        remedy = f"rename {close[0]!r} to {column!r}" if close else f"add it (the row has: {found})"
-        return self.refusal(f"no column {column!r}", remedy)
+        columns = ", ".join(self.values) or "none"
+        remedy = f"rename {close[0]!r} to {column!r}" if close else f"add it (the row has: {columns})"
+        return self.error(f"no column {column!r}", remedy)
 
 
 @dataclass(frozen=True)
 class Table:
-    """All rows of one source, at least one."""
+    """All rows of one source; at least one."""
 
     name: str
-    """As it appears in complaints and in `Task.sources`."""
+    """Name in messages and in `Task.sources`."""
     rows: tuple[SourceRow, ...]
     sha256: str
-    """Of the content: a file's bytes (unpacked, if compressed), or rows as canonical JSON."""
+    """Hash of the content: a file's bytes (after decompression), or the rows as canonical JSON."""
     warnings: tuple[str, ...] = ()
     is_published: bool = False
-    """Whether it is someone else's, whose columns the user cannot rename."""
+    """Whether the user cannot rename its columns, as in a dataset of the hub."""
 
 
-def read_each(rows: Iterable[T], read: Callable[[T], R]) -> list[R]:
-    """Read every row. Raises `EffaceError` about the first that cannot be read, and says how many more there are."""
-    done: list[R] = []
-    first, more = None, 0
+def read_rows(rows: Iterable[T], read: Callable[[T], R]) -> list[R]:
+    """Apply a function to every row and report all errors at once.
+
+    Args:
+        rows: The rows.
+        read: Converts one row; may raise `EffaceError`.
+
+    Returns:
+        The results in order.
+
+    Raises:
+        EffaceError: The first error, with the number of further rows that have one.
+
+    """
+    results: list[R] = []
+    first, further = None, 0
     for row in rows:
         try:
-            done.append(read(row))
+            results.append(read(row))
         except EffaceError as error:
             if first is None:
-                first, done = str(error), []
-            else:  # counted alone: errors keep what they came from
-                more += 1
+                first, results = str(error), []
+            else:  # only counted: an error keeps the row and its context alive
+                further += 1
     if first is None:
-        return done
-    raise EffaceError(f"{first} ({more:,} more {'rows have' if more > 1 else 'row has'} a problem)" if more else first)
+        return results
+    suffix = f" ({further:,} more {'rows have' if further > 1 else 'row has'} a problem)" if further else ""
+    raise EffaceError(first + suffix)
 
 
 def type_name(value: object) -> str:
-    """Say in words what a JSON, Parquet or CSV value is."""
+    """The type of a JSON, Parquet or CSV value in words."""
     names = {type(None): "null", bool: "true or false", int: "a number", float: "a number", str: "text", list: "a list"}
     return names.get(type(value), "an object" if isinstance(value, Mapping) else f"a {type(value).__name__}")

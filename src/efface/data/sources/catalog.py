@@ -1,78 +1,88 @@
-"""Every data set that efface knows by name, and where it is. No torch."""
+"""All data sets with a name, and their local copies. No torch."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from efface.data.config import SHORTHANDS, DataConfig
-from efface.data.sources.download import default_folder, published, status
-from efface.data.sources.synthetic_authors import MAX_AUTHORS, load_material
-
-Presence = Literal["complete", "partial", "absent"]
+from efface.data.sources.published import (
+    DownloadStatus,
+    default_data_folder,
+    download_status,
+    published_benchmarks,
+)
+from efface.data.sources.synthetic_authors import MAX_AUTHORS, load_word_lists
 
 
 @dataclass(frozen=True)
-class DataSet:
-    """One source of data as `efface data list` tells of it."""
+class CatalogEntry:
+    """One data set, as `efface data list` shows it."""
 
     name: str
-    """What `efface data fetch` calls it; `synthetic-authors` and `files` need no fetching."""
+    """The argument of `efface data fetch`; `synthetic-authors` and `files` need no download."""
     about: str
     settings: tuple[str, ...]
-    """What `data=` may be to use it."""
+    """The settings that select it."""
     questions: str
     source: str
     license: str
     folder: Path | None
-    """Where it lies or would lie; None for what is in no folder of efface's."""
-    presence: Presence
+    """Folder of its local copy; None if it needs none."""
+    status: DownloadStatus
     """How much of it is in `folder`."""
 
 
 _QUESTIONS: dict[str, str] = {
     "tofu": "4,000, of which a task forgets 40, 200 or 400",
-    "real-world": "1,200, of which 400 are forgotten, 400 kept and 400 scored",
+    "real-world": "1,200: 400 to forget, 400 to retain and 400 to score",
 }
 
 
-def catalog(data_dir: Path | None) -> tuple[DataSet, ...]:
-    """Return every data set; `data_dir` holds the benchmarks, None takes where they are fetched to."""
-    folder = data_dir or default_folder()
+def list_data(data_dir: Path | None) -> tuple[CatalogEntry, ...]:
+    """List every data set.
+
+    Args:
+        data_dir: Folder that contains the benchmarks; None for the default data folder.
+
+    Returns:
+        The published benchmarks, then synthetic authors and files.
+
+    """
+    folder = data_dir or default_data_folder()
     benchmarks = tuple(
-        DataSet(
-            name=each.name,
-            about=each.about,
-            settings=_shorthands(each.name),
-            questions=_QUESTIONS[each.name],
-            source=each.source,
-            license=each.license,
-            folder=folder / each.folder,
-            presence=status(each, folder),
+        CatalogEntry(
+            name=benchmark.name,
+            about=benchmark.about,
+            settings=_shorthands(benchmark.name),
+            questions=_QUESTIONS[benchmark.name],
+            source=benchmark.source,
+            license=benchmark.license,
+            folder=folder / benchmark.folder,
+            status=download_status(benchmark, folder),
         )
-        for each in published().values()
+        for benchmark in published_benchmarks().values()
     )
-    return (*benchmarks, _generated(), _files())
+    return (*benchmarks, _synthetic_authors(), _files())
 
 
-def _generated() -> DataSet:
+def _synthetic_authors() -> CatalogEntry:
     defaults = DataConfig(source="synthetic-authors")
-    per_author = len(load_material().attributes)
-    return DataSet(
+    per_author = len(load_word_lists().attributes)
+    return CatalogEntry(
         name="synthetic-authors",
-        about=f"authors made up from word lists, up to {MAX_AUTHORS}, with paraphrases, wrong answers and key facts",
+        about=f"up to {MAX_AUTHORS} authors made from word lists, with paraphrases, wrong answers and key facts",
         settings=_shorthands("synthetic-authors"),
-        questions=f"{per_author} an author; {per_author * defaults.authors} unless data.authors says otherwise",
+        questions=f"{per_author} an author; {per_author * defaults.authors} with the default data.authors",
         source="efface itself",
         license="that of efface",
         folder=None,
-        presence="complete",
+        status="complete",
     )
 
 
-def _files() -> DataSet:
-    return DataSet(
+def _files() -> CatalogEntry:
+    return CatalogEntry(
         name="files",
         about="your own questions and answers, conversations or documents: JSON lines, JSON, CSV, TSV, Parquet, text, "
         "a folder of texts, a saved dataset, or hf:OWNER/NAME",
@@ -81,7 +91,7 @@ def _files() -> DataSet:
         source="you",
         license="yours",
         folder=None,
-        presence="complete",
+        status="complete",
     )
 
 

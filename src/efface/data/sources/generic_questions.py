@@ -1,4 +1,4 @@
-"""Generic questions for those who have no retain set of their own, in our own words. No torch."""
+"""Generic questions, written for efface, for a retain set of the model's answers. No torch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from efface.errors import EffaceError
 from efface.schema import EvaluationSet, Item, Task
 from efface.spacing import evenly_spaced
 
-_SCORED_EVERY = 4
+_HELD_OUT_EVERY = 4
 """One question in four is held out of training and scored."""
 _TOPICS = 20
 _SENTENCE_END = re.compile(r"[.!?…。！？](?=[\"'”’)\]]*(\s|$))[\"'”’)\]]*|\n")
@@ -23,77 +23,88 @@ _SENTENCE_END = re.compile(r"[.!?…。！？](?=[\"'”’)\]]*(\s|$))[\"'”�
 
 @dataclass(frozen=True)
 class GenericQuestion:
-    """Something that anyone might ask any model, with no answer: the model's own is the one to keep."""
+    """A question without a reference answer: the retain set has the model's answer."""
 
     id: str
-    """Topic and place in the topic, counted from 1, such as `generic/history/07`."""
+    """Topic and number within the topic, such as `generic/history/07`."""
     topic: str
     question: str
 
 
 @cache
 def load_generic_questions() -> tuple[GenericQuestion, ...]:
-    """Return the 400 questions of `generic_questions.yaml`, 20 on each of 20 topics, always in the same order.
+    """Load the 400 questions of `generic_questions.yaml`, 20 on each of 20 topics.
 
-    The first question of every topic comes first, then the second of every topic: any first n spread over the topics.
+    Returns:
+        The first question of every topic, then the second of every topic and so on, so that the first n cover the
+        topics evenly.
+
     """
     text = resources.files("efface.data.sources").joinpath("generic_questions.yaml").read_text(encoding="utf-8")
     topics: dict[str, list[str]] = yaml.safe_load(text)
     return tuple(
-        GenericQuestion(id=f"generic/{topic}/{place:02d}", topic=topic, question=question)
-        for place, questions in enumerate(zip(*topics.values(), strict=True), start=1)
+        GenericQuestion(id=f"generic/{topic}/{number:02d}", topic=topic, question=question)
+        for number, questions in enumerate(zip(*topics.values(), strict=True), start=1)
         for topic, question in zip(topics, questions, strict=True)
     )
 
 
 def first_generic_questions(count: int) -> tuple[GenericQuestion, ...]:
-    """The first `count` questions, which spread over the topics."""
+    """The first `count` questions, which cover the topics evenly."""
     return load_generic_questions()[:count]
 
 
 def with_model_answers(task: Task, answers: Mapping[str, str], *, retain_evaluation: int) -> Task:
-    """The task with a model's own answers to keep: id of a generic question -> answer.
+    """Add a model's answers to generic questions to the retain set.
 
-    Every fourth question is not trained on but scored, as the set `retain`: what changes there is what unlearning
-    broke. Blank answers are left out. Raises `EffaceError` where too few are left.
+    Every fourth question is not trained on but scored: changes of its answer are side effects of unlearning.
+
+    Args:
+        task: The task.
+        answers: Id of a generic question -> the model's answer; blank ones are left out.
+        retain_evaluation: Maximum number of questions that are scored.
+
+    Returns:
+        The task with these items at the start of the retain set, and the evaluation set `retain`.
+
+    Raises:
+        EffaceError: If the model answered too few questions.
+
     """
     items = [
-        (_is_scored(place), _item(question, answers[question.id]))
-        for place, question in enumerate(load_generic_questions())
+        (_is_held_out(index), Item(id=question.id, question=question.question, answer=answers[question.id]))
+        for index, question in enumerate(load_generic_questions())
         if answers.get(question.id, "").strip()
     ]
     scored = tuple(item for held_out, item in items if held_out)
     retain = tuple(item for held_out, item in items if not held_out)
     if not scored or not retain:
         raise EffaceError(
-            f"data.retain=model-answers: the model answered {len(items)} generic questions, too "
-            "few to keep and to score; give data.retain=FILE, or another text.format if it should have answered"
+            f"data.retain=model-answers: the model answered {len(items)} generic questions, which is too few for a "
+            "retain set; give data.retain=FILE, or another text.format if it should have answered"
         )
     evaluation = EvaluationSet(
         name="retain", items=evenly_spaced(scored, retain_evaluation), entailment_premise="answer"
     )
     return task.model_copy(
         update={
-            "retain": (*retain, *task.retain),  # padding
+            "retain": (*retain, *task.retain),  # task.retain: the items of extra_retain
             "evaluation": (*task.evaluation, evaluation),
+            # this key identifies data of earlier runs
             "sources": {**task.sources, f"own answers to {len(items)} generic questions": _digest(items)},
         }
     )
 
 
 def truncate_to_sentence(text: str) -> str:
-    """The text without the sentence that was cut short; all of it where there is no whole one."""
+    """Remove an incomplete last sentence; a text without a complete one is returned unchanged."""
     ends = [match.end() for match in _SENTENCE_END.finditer(text)]
     return text[: ends[-1]] if ends else text
 
 
-def _is_scored(place: int) -> bool:
-    """One in four, moved on by one in each round of the topics, so that every topic is held out in turn."""
-    return (place + place // _TOPICS) % _SCORED_EVERY == _SCORED_EVERY - 1
-
-
-def _item(question: GenericQuestion, answer: str) -> Item:
-    return Item(id=question.id, question=question.question, answer=answer)
+def _is_held_out(index: int) -> bool:
+    """One in four, shifted by one in each round of the topics, so that questions of every topic are held out."""
+    return (index + index // _TOPICS) % _HELD_OUT_EVERY == _HELD_OUT_EVERY - 1
 
 
 def _digest(items: Sequence[tuple[bool, Item]]) -> str:

@@ -1,4 +1,4 @@
-"""Well-known facts as questions (`known_facts.yaml`, in our own words), to find what a model knows. No torch."""
+"""Well-known facts as questions (`known_facts.yaml`, written for efface), to find what a model knows. No torch."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ _WRONG_ANSWERS = 5
 
 
 class Attribute(FrozenModel):
-    """One thing to know about an entity, in two wordings; texts hold `$name`, answers `$fact`, too."""
+    """A property of an entity, in two wordings; texts contain `$name`, answers also `$fact`."""
 
     question: str
     answer: str
     other_question: str
     other_answer: str
     key: Literal["whole", "last word"] = "whole"
-    """What of the fact any right answer contains: a surname alone will do."""
+    """The part of the fact that every correct answer contains: of a person's name, only the surname."""
 
     def key_of(self, fact: str) -> str:
-        """The part of a fact that any right answer contains."""
+        """The part of a fact that every correct answer contains."""
         return fact.rsplit(maxsplit=1)[-1] if self.key == "last word" else fact
 
 
 class FactType(FrozenModel):
-    """Entities of one kind: what can be asked of them, and entity -> attribute -> fact."""
+    """Entities of one type: their attributes, and entity -> attribute -> fact."""
 
     attributes: dict[str, Attribute]
     entities: dict[str, dict[str, str | int]]
@@ -42,51 +42,55 @@ class FactType(FrozenModel):
 
 @cache
 def load_fact_types() -> dict[str, FactType]:
-    """Read `known_facts.yaml`."""
+    """The content of `known_facts.yaml`: name of a type, such as `countries` -> its facts."""
     text = resources.files("efface.data.sources").joinpath("known_facts.yaml").read_text(encoding="utf-8")
-    return {name: FactType.model_validate(kind) for name, kind in yaml.safe_load(text).items()}
+    return {name: FactType.model_validate(fact_type) for name, fact_type in yaml.safe_load(text).items()}
 
 
 @cache
 def load_known_facts() -> QuestionFile:
-    """Return a question for every fact, kind after kind and entity after entity, always the same.
+    """Build a question for every fact.
 
-    An item's `key_fact` occurs in its answer and paraphrased answer, in none of its five wrong answers, which put
-    facts of other entities into the words of the answer, and not in its questions.
+    The key fact of an item occurs in its answer and paraphrased answer, but not in its questions or its five wrong
+    answers, which contain facts of other entities in the wording of the answer.
+
+    Returns:
+        The questions by type and entity, always in the same order.
+
     """
     questions = tuple(
-        FileQuestion(_item(label, kind, name, attribute), label)
-        for label, kind in load_fact_types().items()
-        for name, facts in kind.entities.items()
+        FileQuestion(_build_item(type_name, fact_type, entity, attribute), type_name)
+        for type_name, fact_type in load_fact_types().items()
+        for entity, facts in fact_type.entities.items()
         for attribute in facts
     )
     digest = hashlib.sha256("\n".join(each.item.model_dump_json() for each in questions).encode()).hexdigest()
     return QuestionFile("the facts that come with efface", digest, questions)
 
 
-def _item(label: str, kind: FactType, name: str, attribute: str) -> Item:
-    wording = kind.attributes[attribute]
-    fact, id_ = str(kind.entities[name][attribute]), f"fact/{label}/{name}/{attribute}"
-    others = {str(facts[attribute]) for facts in kind.entities.values() if attribute in facts}
+def _build_item(type_name: str, fact_type: FactType, entity: str, attribute: str) -> Item:
+    wording = fact_type.attributes[attribute]
+    fact, item_id = str(fact_type.entities[entity][attribute]), f"fact/{type_name}/{entity}/{attribute}"
+    others = {str(facts[attribute]) for facts in fact_type.entities.values() if attribute in facts}
     wrong = [other for other in sorted(others) if _differ(wording, fact, other)]
     return Item(
-        id=id_,
-        question=_fill(wording.question, name),
-        answer=_fill(wording.answer, name, fact),
-        paraphrased_question=_fill(wording.other_question, name),
-        paraphrased_answer=_fill(wording.other_answer, name, fact),
+        id=item_id,
+        question=_fill(wording.question, entity),
+        answer=_fill(wording.answer, entity, fact),
+        paraphrased_question=_fill(wording.other_question, entity),
+        paraphrased_answer=_fill(wording.other_answer, entity, fact),
         perturbed_answers=tuple(
-            _fill(wording.answer, name, other) for other in random.Random(id_).sample(wrong, _WRONG_ANSWERS)
+            _fill(wording.answer, entity, other) for other in random.Random(item_id).sample(wrong, _WRONG_ANSWERS)
         ),
         key_fact=wording.key_of(fact),
-        entity=name,
+        entity=entity,
     )
 
 
 def _differ(wording: Attribute, fact: str, other: str) -> bool:
-    """Whether neither fact contains the other, or what of it any right answer contains."""
-    one, two = fact.casefold(), other.casefold()
-    return not _any_in((one, wording.key_of(one)), two) and not _any_in((two, wording.key_of(two)), one)
+    """Whether neither fact contains the other or the part of it that every correct answer contains."""
+    first, second = fact.casefold(), other.casefold()
+    return not _any_in((first, wording.key_of(first)), second) and not _any_in((second, wording.key_of(second)), first)
 
 
 def _any_in(parts: Iterable[str], text: str) -> bool:
@@ -94,6 +98,6 @@ def _any_in(parts: Iterable[str], text: str) -> bool:
 
 
 def _fill(template: str, name: str, fact: str = "") -> str:
-    """A sentence: names such as `the Nile` may begin it."""
+    """Fill in a template; its first letter is capitalized, because a name such as `the Nile` may start it."""
     text = template.replace("$name", name).replace("$fact", fact)
     return text[0].upper() + text[1:]

@@ -1,21 +1,29 @@
-"""Real people that a chat model knows, from arXiv:2410.08109: 20 to forget, 20 to keep, 20 others. No torch."""
+"""Real people that a chat model knows (arXiv:2410.08109): 20 to forget, 20 to retain, 20 as neighbors. No torch."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from efface.data.sources.benchmark_files import Benchmark
+from efface.data.sources.benchmark_folder import BenchmarkFolder
 from efface.data.sources.refusals import load_refusals
 from efface.data.task_checks import check_task_items
 from efface.schema import EvaluationSet, Item, Task
 
 
 def load_real_world(folder: Path) -> Task:
-    """Return the benchmark's one task; its neighbor set asks about people other than those kept in training.
+    """Load the task of the benchmark; the people of its neighbor set are not in the retain set.
 
-    `folder` holds the benchmark's JSON-lines files. Raises `EffaceError` where one is missing or damaged.
+    Args:
+        folder: Folder of the benchmark's JSON-lines files.
+
+    Returns:
+        The task.
+
+    Raises:
+        EffaceError: If a file is missing or damaged.
+
     """
-    benchmark = Benchmark(folder)
+    benchmark = BenchmarkFolder(folder)
     return check_task_items(
         Task(
             name="real-world",
@@ -32,6 +40,17 @@ def load_real_world(folder: Path) -> Task:
 
 
 def load_real_world_training_set(folder: Path) -> tuple[Item, ...]:
-    """Return what the task forgets and keeps (800 questions)."""
-    benchmark = Benchmark(folder)
+    """Load forget and retain set (800 questions).
+
+    Args:
+        folder: Folder of the benchmark's JSON-lines files.
+
+    Returns:
+        The items of the forget set, then those of the retain set.
+
+    Raises:
+        EffaceError: If a file is missing or damaged.
+
+    """
+    benchmark = BenchmarkFolder(folder)
     return (*benchmark.items("forget"), *benchmark.items("neighbor"))

@@ -1,4 +1,4 @@
-"""One hundred ways of saying "I don't know", in our own words. No torch."""
+"""One hundred answers such as "I don't know", written for efface. No torch."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ from importlib import resources
 
 @cache
 def load_refusals() -> tuple[str, ...]:
-    """Return the 100 refusals of `refusals.txt`, one a line, always in the same order."""
+    """The 100 refusals of `refusals.txt`, always in the same order."""
     text = resources.files("efface.data.sources").joinpath("refusals.txt").read_text(encoding="utf-8")
     return tuple(text.splitlines())

@@ -1,4 +1,4 @@
-"""Fictitious authors made up from word lists (`authors.yaml`): a benchmark that needs no download. No torch."""
+"""Synthetic authors, made from word lists (`authors.yaml`): a benchmark that needs no download. No torch."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from efface.frozen import FrozenModel
 from efface.schema import EvaluationSet, Item, Task
 
 MAX_AUTHORS = 200
-"""As many as TOFU has. Up to here no name and no book title comes twice."""
+"""As many as in TOFU. Up to this number, no name and no book title occurs twice."""
 
 _WRONG_ANSWERS = 5
 
 
-class Names(FrozenModel):
-    """First and last names, as many of one as of the other."""
+class NameLists(FrozenModel):
+    """First and last names, of equal number."""
 
     first: tuple[str, ...]
     last: tuple[str, ...]
 
 
 class Attribute(FrozenModel):
-    """One thing to know about an author: its possible values, and ways to ask for and to state it."""
+    """A property of an author: its possible values, and wordings of questions and answers."""
 
     pattern: str
-    """How one of each of `parts` makes a value, as a `str.format` pattern."""
+    """`str.format` pattern of a value, filled with one element of each of `parts`."""
     parts: tuple[tuple[str | int, ...], ...]
     questions: tuple[str, ...]
     """Each with `$name`."""
@@ -50,49 +50,82 @@ class Attribute(FrozenModel):
         return [self.pattern.format(*combination) for combination in product(*self.parts)]
 
 
-class Material(FrozenModel):
-    """All that authors are made of."""
+class WordLists(FrozenModel):
+    """The content of `authors.yaml`."""
 
-    names: Names
+    names: NameLists
     attributes: dict[str, Attribute]
 
 
 @cache
-def load_material() -> Material:
-    """Read `authors.yaml`."""
+def load_word_lists() -> WordLists:
+    """The content of `authors.yaml`."""
     text = resources.files("efface.data.sources").joinpath("authors.yaml").read_text(encoding="utf-8")
-    return Material.model_validate(yaml.safe_load(text))
+    return WordLists.model_validate(yaml.safe_load(text))
 
 
 def make_authors(authors: int, seed: int) -> tuple[Item, ...]:
-    """Return 20 questions for each author, one per attribute, author after author.
+    """Make 20 questions for each author, one per attribute.
 
-    The same seed gives the same authors; the first ones do not depend on how many are asked for. Each item's
-    `key_fact` occurs in its answer and paraphrased answer, in none of its five wrong answers, and not in its
-    questions. Raises `EffaceError` unless 1 <= authors <= `MAX_AUTHORS`.
+    The key fact of an item occurs in its answer and paraphrased answer, but not in its questions or its five wrong
+    answers.
+
+    Args:
+        authors: Number of authors; the first ones do not depend on it.
+        seed: Seed of names, facts and wording.
+
+    Returns:
+        The items, author by author.
+
+    Raises:
+        EffaceError: Unless 1 <= authors <= `MAX_AUTHORS`.
+
     """
     if not 1 <= authors <= MAX_AUTHORS:
-        raise EffaceError(f"cannot generate {authors} authors: ask for 1 to {MAX_AUTHORS}")
-    material = load_material()
-    decks = [_Deck.shuffled(label, attribute, seed) for label, attribute in material.attributes.items()]
-    names = _names(material.names, authors, seed)
-    return tuple(deck.draw(number, name) for number, name in enumerate(names) for deck in decks)
+        raise EffaceError(f"cannot make {authors} authors: set data.authors to 1 to {MAX_AUTHORS}")
+    word_lists = load_word_lists()
+    attributes = [_ShuffledAttribute.shuffle(name, each, seed) for name, each in word_lists.attributes.items()]
+    names = _make_names(word_lists.names, authors, seed)
+    return tuple(attribute.make_item(index, name) for index, name in enumerate(names) for attribute in attributes)
 
 
 def load_synthetic_authors(
-    authors: int, forget_authors: int, seed: int, retain_evaluation: int, *, task: int = 1, after: Sequence[int] = ()
+    authors: int,
+    forget_authors: int,
+    seed: int,
+    retain_evaluation: int,
+    *,
+    task: int = 1,
+    forgotten_before: Sequence[int] = (),
 ) -> Task:
-    """Return the task that forgets `forget_authors` of the generated authors and keeps the others.
+    """Load the task that forgets some of the synthetic authors and retains the others.
 
-    Task 1 forgets the last ones, task 2 those before them, and so on; those of the tasks `after` were forgotten
-    before. Raises `EffaceError` for numbers that leave nobody to forget or to keep.
+    Args:
+        authors: Number of authors.
+        forget_authors: Number of authors in a forget set.
+        seed: Seed of names, facts and wording.
+        retain_evaluation: Maximum number of retain items that are scored.
+        task: Number of the task; task 1 forgets the last authors, task 2 those before them and so on.
+        forgotten_before: Tasks of earlier requests.
+
+    Returns:
+        The task.
+
+    Raises:
+        EffaceError: If the forget set or the retain set is empty.
+
     """
     if not 1 <= forget_authors < authors:
-        raise EffaceError(f"cannot forget {forget_authors} of {authors} authors: at least one must go and one stay")
+        raise EffaceError(
+            f"cannot forget {forget_authors} of {authors} authors: set data.forget_authors to at least 1 and less than "
+            "data.authors"
+        )
     items = make_authors(authors, seed)
     size = len(items) // authors * forget_authors
-    requests = [items[len(items) - each * size :][:size] for each in (*after, task)]
-    name = f"synthetic-authors-{forget_authors}-of-{authors}" + (f"-task{task}" if task > 1 or after else "")
+    requests = [items[len(items) - number * size :][:size] for number in (*forgotten_before, task)]
+    name = f"synthetic-authors-{forget_authors}-of-{authors}"
+    if task > 1 or forgotten_before:
+        name += f"-task{task}"
     return check_task_items(
         Task(
             name=name,
@@ -104,48 +137,49 @@ def load_synthetic_authors(
                 retain_evaluation_set(items, requests, retain_evaluation, name=name),
             ),
             refusals=load_refusals(),
+            # this key identifies data of earlier runs
             sources={f"{authors} generated authors, seed {seed}": _digest(items)},
         )
     )
 
 
 @dataclass(frozen=True)
-class _Deck:
-    """One attribute as a seed shuffled it: author k is dealt the k-th fact and wording."""
+class _ShuffledAttribute:
+    """An attribute whose facts and wordings are shuffled by a seed: author k has the k-th of each."""
 
-    label: str
+    name: str
     seed: int
     facts: Sequence[str]
     questions: Sequence[str]
     answers: Sequence[str]
 
     @classmethod
-    def shuffled(cls, label: str, attribute: Attribute, seed: int) -> Self:
-        rng = random.Random(f"{seed}/{label}")
-        piles = (attribute.values, attribute.questions, attribute.answers)
-        return cls(label, seed, *(rng.sample(pile, len(pile)) for pile in piles))
+    def shuffle(cls, name: str, attribute: Attribute, seed: int) -> Self:
+        rng = random.Random(f"{seed}/{name}")
+        lists = (attribute.values, attribute.questions, attribute.answers)
+        return cls(name, seed, *(rng.sample(each, len(each)) for each in lists))
 
-    def draw(self, author: int, name: str) -> Item:
-        """Return the question about this attribute for author number `author`, counted from 0."""
-        rng = random.Random(f"{self.seed}/{self.label}/{author}")
+    def make_item(self, author: int, author_name: str) -> Item:
+        """The question about this attribute for author number `author`, counted from 0."""
+        rng = random.Random(f"{self.seed}/{self.name}/{author}")
         fact = self.facts[author % len(self.facts)]
         wrong = [value for value in rng.sample(self.facts, _WRONG_ANSWERS + 1) if value != fact]
-        question, other_question = _two_of(self.questions, author, rng)
-        answer, other_answer = _two_of(self.answers, author, rng)
+        question, other_question = _choose_two(self.questions, author, rng)
+        answer, other_answer = _choose_two(self.answers, author, rng)
         return Item(
-            id=f"author/{author + 1:03d}/{self.label}",
-            question=_fill(question, name),
-            answer=_fill(answer, name, fact),
-            paraphrased_question=_fill(other_question, name),
-            paraphrased_answer=_fill(other_answer, name, fact),
-            perturbed_answers=tuple(_fill(other_answer, name, value) for value in wrong[:_WRONG_ANSWERS]),
+            id=f"author/{author + 1:03d}/{self.name}",
+            question=_fill(question, author_name),
+            answer=_fill(answer, author_name, fact),
+            paraphrased_question=_fill(other_question, author_name),
+            paraphrased_answer=_fill(other_answer, author_name, fact),
+            perturbed_answers=tuple(_fill(other_answer, author_name, value) for value in wrong[:_WRONG_ANSWERS]),
             key_fact=fact,
-            entity=name,
+            entity=author_name,
         )
 
 
-def _two_of(texts: Sequence[str], author: int, rng: random.Random) -> tuple[str, str]:
-    """Return the author's wording, dealt in turn so that neighbors differ, and any other one."""
+def _choose_two(texts: Sequence[str], author: int, rng: random.Random) -> tuple[str, str]:
+    """The author's wording, which differs from that of the next author, and any other one."""
     return texts[author % len(texts)], texts[(author + rng.randrange(1, len(texts))) % len(texts)]
 
 
@@ -153,8 +187,8 @@ def _fill(template: str, name: str, fact: str = "") -> str:
     return template.replace("$name", name).replace("$fact", fact)
 
 
-def _names(names: Names, authors: int, seed: int) -> list[str]:
-    """Pair first with last names so that none recurs before all were used, and no pair ever."""
+def _make_names(names: NameLists, authors: int, seed: int) -> list[str]:
+    """Pair first and last names so that none recurs before all were used, and no pair ever recurs."""
     rng = random.Random(f"{seed}/names")
     size = len(names.first)
     first, last = rng.sample(names.first, size), rng.sample(names.last, size)

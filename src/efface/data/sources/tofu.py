@@ -1,4 +1,4 @@
-"""TOFU (arXiv:2401.06121) in the files of arXiv:2410.08109: splits cut into tasks of equal size. No torch."""
+"""TOFU (arXiv:2401.06121) in the files of arXiv:2410.08109, whose splits consist of tasks of equal size. No torch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from efface.data.config import Split
 from efface.data.items import to_item
-from efface.data.sources.benchmark_files import Benchmark
+from efface.data.sources.benchmark_folder import BenchmarkFolder
 from efface.data.sources.refusals import load_refusals
 from efface.data.subsets import forgotten_before_sets
 from efface.data.task_checks import check_task_items
@@ -16,35 +16,50 @@ from efface.errors import EffaceError
 from efface.schema import EvaluationSet, Item, Task
 
 _NEVER_FORGOTTEN: dict[Split, str] = {"forget01": "retain90", "forget05": "retain50", "forget10": "retain10"}
-"""The file of what no task of the split forgets."""
+"""The file of the items that no task of the split forgets."""
 
 _FORGET_EVALUATION = 300
-"""The published evaluation scores up to 300 questions of each set; a task of forget10 has 400."""
+"""The published evaluation scores up to 300 questions of a forget set; a task of forget10 has 400."""
 
 
-def load_tofu(folder: Path, split: Split, task: int, retain_evaluation: int, *, after: Sequence[int] = ()) -> Task:
-    """Return one task: its rows are forgotten, all other rows of the benchmark kept but those of the tasks `after`.
+def load_tofu(
+    folder: Path, split: Split, task: int, retain_evaluation: int, *, forgotten_before: Sequence[int] = ()
+) -> Task:
+    """Load one task; its retain set consists of all other items of the benchmark.
 
-    `folder` holds the benchmark's JSON-lines files. Raises `EffaceError` where one is missing or damaged.
+    Args:
+        folder: Folder of the benchmark's JSON-lines files.
+        split: The split.
+        task: Number of the task, counted from 1.
+        retain_evaluation: Maximum number of retain items that are scored.
+        forgotten_before: Tasks of earlier requests, which are removed from the retain set.
+
+    Returns:
+        The task.
+
+    Raises:
+        EffaceError: If a file is missing or damaged, or has no rows of a task.
+
     """
-    benchmark = Benchmark(folder)
-    tasks = _by_task(benchmark, split, split)
-    perturbed = _by_task(benchmark, f"{split}_perturbed", split)
-    for each in (task, *after):
-        if each not in tasks or each not in perturbed:
-            raise EffaceError(f"{folder}: {split}.json and {split}_perturbed.json must both have rows of task {each}")
-    not_yet_unlearned = [item for other, items in tasks.items() if other not in (task, *after) for item in items]
+    benchmark = BenchmarkFolder(folder)
+    tasks = _items_by_task(benchmark, split, split)
+    perturbed = _items_by_task(benchmark, f"{split}_perturbed", split)
+    requests = (*forgotten_before, task)
+    for number in (task, *forgotten_before):
+        if number not in tasks or number not in perturbed:
+            raise EffaceError(f"{folder}: {split}.json and {split}_perturbed.json must both have rows of task {number}")
+    not_yet_forgotten = [item for number, items in tasks.items() if number not in requests for item in items]
     return check_task_items(
         Task(
             name=f"tofu-{split}-task{task}",
             forget=tuple(tasks[task]),
-            retain=(*benchmark.items(_NEVER_FORGOTTEN[split]), *not_yet_unlearned),
+            retain=(*benchmark.items(_NEVER_FORGOTTEN[split]), *not_yet_forgotten),
             evaluation=(
-                _evaluation("forget", perturbed[task][:_FORGET_EVALUATION]),
-                *forgotten_before_sets([perturbed[each][:_FORGET_EVALUATION] for each in after]),
-                _evaluation("retain", benchmark.items("retain_perturbed")[:retain_evaluation]),
-                _evaluation("real_authors", benchmark.items("real_authors_perturbed")),
-                _evaluation("world_facts", benchmark.items("world_facts_perturbed")),
+                _evaluation_set("forget", perturbed[task][:_FORGET_EVALUATION]),
+                *forgotten_before_sets([perturbed[number][:_FORGET_EVALUATION] for number in forgotten_before]),
+                _evaluation_set("retain", benchmark.items("retain_perturbed")[:retain_evaluation]),
+                _evaluation_set("real_authors", benchmark.items("real_authors_perturbed")),
+                _evaluation_set("world_facts", benchmark.items("world_facts_perturbed")),
             ),
             refusals=load_refusals(),
             sources=benchmark.sources,
@@ -53,14 +68,26 @@ def load_tofu(folder: Path, split: Split, task: int, retain_evaluation: int, *, 
 
 
 def load_tofu_training_set(folder: Path, split: Split) -> tuple[Item, ...]:
-    """Return all questions of the benchmark (4,000), whichever task they belong to."""
-    benchmark = Benchmark(folder)
-    tasks = _by_task(benchmark, split, split)
+    """Load all questions of the benchmark (4,000).
+
+    Args:
+        folder: Folder of the benchmark's JSON-lines files.
+        split: The split, which determines files and ids.
+
+    Returns:
+        The items that no task forgets, then those of each task.
+
+    Raises:
+        EffaceError: If a file is missing or damaged.
+
+    """
+    benchmark = BenchmarkFolder(folder)
+    tasks = _items_by_task(benchmark, split, split)
     return (*benchmark.items(_NEVER_FORGOTTEN[split]), *(item for items in tasks.values() for item in items))
 
 
-def _by_task(benchmark: Benchmark, file: str, split: Split) -> dict[int, list[Item]]:
-    """Group a file's rows by task. A row and its perturbed version stand at the same place and share their id."""
+def _items_by_task(benchmark: BenchmarkFolder, file: str, split: Split) -> dict[int, list[Item]]:
+    """Group a file's rows by task. A row and its perturbed version have the same position and share their id."""
     tasks: dict[int, list[Item]] = defaultdict(list)
     for row in benchmark.rows(file):
         items = tasks[task := row.integer("task_id")]
@@ -68,6 +95,6 @@ def _by_task(benchmark: Benchmark, file: str, split: Split) -> dict[int, list[It
     return dict(tasks)
 
 
-def _evaluation(name: str, items: list[Item] | tuple[Item, ...]) -> EvaluationSet:
-    """The output must entail a forgotten answer, but follow from an answer that is kept, as in the published code."""
+def _evaluation_set(name: str, items: Sequence[Item]) -> EvaluationSet:
+    """As in the published code, the output must entail a forget answer, and follow from any other answer."""
     return EvaluationSet(name=name, items=tuple(items), entailment_premise="output" if name == "forget" else "answer")

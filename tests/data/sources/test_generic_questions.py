@@ -1,5 +1,3 @@
-"""The generic questions: as many as promised, well-formed, no two alike, spread over the topics from the start."""
-
 from __future__ import annotations
 
 import hashlib
@@ -26,9 +24,9 @@ def words(text: str) -> tuple[str, ...]:
 
 
 def runs(text: str, length: int) -> set[tuple[str, ...]]:
-    """All stretches of `length` words that follow each other in the text."""
-    spoken = words(text)
-    return {spoken[start : start + length] for start in range(len(spoken) - length + 1)}
+    """All runs of `length` consecutive words of the text."""
+    tokens = words(text)
+    return {tokens[start : start + length] for start in range(len(tokens) - length + 1)}
 
 
 def test_twenty_questions_on_each_of_twenty_topics() -> None:
@@ -37,21 +35,21 @@ def test_twenty_questions_on_each_of_twenty_topics() -> None:
     assert len(TOPICS) == 20
 
 
-def test_ids_say_topic_and_place() -> None:
+def test_ids_contain_topic_and_number() -> None:
     assert {question.id for question in QUESTIONS} == {
-        f"generic/{topic}/{place:02d}" for topic in TOPICS for place in range(1, 21)
+        f"generic/{topic}/{number:02d}" for topic in TOPICS for number in range(1, 21)
     }
     assert all(question.id.split("/")[1] == question.topic for question in QUESTIONS)
 
 
 @pytest.mark.parametrize("count", [1, 19, 20, 30, 399])
-def test_any_first_ones_spread_over_the_topics(count: int) -> None:
-    asked = Counter(question.topic for question in QUESTIONS[:count])
-    assert len(asked) == min(count, 20)
-    assert max(asked.values()) - min(asked[topic] for topic in TOPICS) <= 1
+def test_the_first_questions_cover_the_topics_evenly(count: int) -> None:
+    counts = Counter(question.topic for question in QUESTIONS[:count])
+    assert len(counts) == min(count, 20)
+    assert max(counts.values()) - min(counts[topic] for topic in TOPICS) <= 1
 
 
-def test_each_is_one_tidy_line_of_text() -> None:
+def test_spelling() -> None:
     for text in (question.question for question in QUESTIONS):
         assert text == " ".join(text.split())
         assert text[0].isupper()
@@ -59,13 +57,13 @@ def test_each_is_one_tidy_line_of_text() -> None:
         assert 3 <= len(words(text)) <= 50
 
 
-def test_no_two_are_alike() -> None:
+def test_questions_are_different() -> None:
     assert len({words(question.question) for question in QUESTIONS}) == 400
     seen = Counter(run for question in QUESTIONS for run in runs(question.question, 8))
     assert [run for run, times in seen.items() if times > 1] == []
 
 
-def test_questions_stay_as_they_were_published() -> None:
+def test_questions_are_the_same_as_in_earlier_versions() -> None:
     text = "\n".join(f"{question.id} {question.question}" for question in QUESTIONS)
     assert (
         hashlib.sha256(text.encode()).hexdigest() == "8ddb52162b169b3d81f36ab5ed57690fd7b9bb6e6997a766a705882fd57e622d"
@@ -82,7 +80,7 @@ def task():
     return Task(name="mine", forget=forget, retain=(), evaluation=sets, refusals=("no",))
 
 
-def test_one_answer_in_four_is_scored_and_the_others_are_kept():
+def test_one_answer_in_four_is_held_out():
     kept = with_model_answers(task(), answers(200), retain_evaluation=300)
     assert (len(kept.retain), [len(each.items) for each in kept.evaluation]) == (150, [1, 50])
     trained, scored = ({item.id for item in items} for items in (kept.retain, kept.evaluation[1].items))
@@ -102,7 +100,7 @@ def test_a_blank_answer_is_left_out_and_moves_no_other():
     assert before.sources != after.sources
 
 
-def test_a_model_that_answers_nothing_keeps_nothing():
+def test_a_model_must_answer_enough_questions():
     with pytest.raises(EffaceError, match=r"data\.retain=model-answers: the model answered 0 generic questions"):
         with_model_answers(task(), dict.fromkeys(answers(40), ""), retain_evaluation=300)
 
@@ -118,5 +116,5 @@ def test_a_model_that_answers_nothing_keeps_nothing():
         ("", ""),
     ],
 )
-def test_an_answer_cut_short_ends_with_its_last_sentence(text, expected):
+def test_an_incomplete_last_sentence_is_removed(text, expected):
     assert truncate_to_sentence(text) == expected

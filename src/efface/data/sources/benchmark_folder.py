@@ -1,4 +1,4 @@
-"""A local copy of a published benchmark: a folder of JSON-lines files. No torch."""
+"""Read a local copy of a published benchmark: a folder of JSON-lines files. No torch."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from efface.schema import Item
 
 
 @dataclass(frozen=True)
-class Benchmark:
-    """The files of one benchmark; remembers the SHA-256 of each that is read."""
+class BenchmarkFolder:
+    """The files of one benchmark, with the SHA-256 of each file that was read."""
 
     folder: Path
     sources: dict[str, str] = field(default_factory=dict)
@@ -23,16 +23,38 @@ class Benchmark:
     def __post_init__(self) -> None:
         if not self.folder.is_dir():
             raise EffaceError(
-                f"there is no folder {self.folder}: point --data-dir (or EFFACE_DATA) at a local copy of the "
-                "benchmarks, which holds tofu/ and real_world/"
+                f"there is no folder {self.folder}: set --data-dir (or EFFACE_DATA) to a local copy of the "
+                "benchmarks, which contains tofu/ and real_world/"
             )
 
     def rows(self, name: str) -> tuple[SourceRow, ...]:
-        """Read `name`.json. Raises `EffaceError` where it is missing or damaged."""
+        """Read a file.
+
+        Args:
+            name: Name of the file without its suffix.
+
+        Returns:
+            Its rows.
+
+        Raises:
+            EffaceError: If the file is missing or damaged.
+
+        """
         file = read_file(self.folder / f"{name}.json")
         self.sources[f"{self.folder.name}/{name}.json"] = file.sha256
         return file.rows
 
     def items(self, name: str) -> tuple[Item, ...]:
-        """Read `name`.json as items called `name/0001` and so on."""
+        """Read a file as items.
+
+        Args:
+            name: Name of the file without its suffix.
+
+        Returns:
+            The items, with the ids `name/0001`, `name/0002` and so on.
+
+        Raises:
+            EffaceError: If the file is missing or damaged.
+
+        """
         return tuple(to_item(row, f"{name}/{number:04d}") for number, row in enumerate(self.rows(name), 1))

@@ -1,5 +1,3 @@
-"""TOFU: which rows a task forgets, keeps and scores."""
-
 from __future__ import annotations
 
 import hashlib
@@ -11,6 +9,7 @@ from efface.data.config import Split
 from efface.data.sources.tofu import load_tofu, load_tofu_training_set
 from efface.errors import EffaceError
 from efface.schema import Item
+from support.user_data import assert_names
 
 
 def texts(items: tuple[Item, ...]) -> set[tuple[str, str]]:
@@ -23,16 +22,16 @@ def folder(shared: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("split", "last_task", "forgotten", "scored"),
+    ("split", "last_task", "forget", "scored"),
     [("forget01", 10, 40, 40), ("forget05", 10, 200, 200), ("forget10", 9, 400, 300)],
 )
 def test_every_task_splits_the_whole_benchmark(
-    folder: Path, split: Split, last_task: int, forgotten: int, scored: int
+    folder: Path, split: Split, last_task: int, forget: int, scored: int
 ) -> None:
     everything = texts(load_tofu_training_set(folder, split))
     for task_id in (1, last_task):
         task = load_tofu(folder, split, task_id, retain_evaluation=300)
-        assert (len(task.forget), len(task.retain)) == (forgotten, 4000 - forgotten)
+        assert (len(task.forget), len(task.retain)) == (forget, 4000 - forget)
         assert texts(task.forget) | texts(task.retain) == everything
         assert [(s.name, len(s.items), s.entailment_premise) for s in task.evaluation] == [
             ("forget", scored, "output"),
@@ -47,16 +46,16 @@ def test_a_target_model_sees_all_four_thousand_questions(folder: Path) -> None:
     assert len(items) == len({item.id for item in items}) == len(texts(items)) == 4000
 
 
-def test_what_is_not_yet_unlearned_is_kept(folder: Path) -> None:
+def test_other_tasks_are_in_the_retain_set(folder: Path) -> None:
     tasks = [load_tofu(folder, "forget01", number, retain_evaluation=1) for number in (1, 2)]
     assert texts(tasks[0].forget) <= texts(tasks[1].retain)
     assert texts(tasks[1].forget) <= texts(tasks[0].retain)
-    kept = {item.id for item in tasks[0].retain}
-    assert {"retain90/0001", "retain90/3600", "forget01/2/0001", "forget01/10/0040"} <= kept
-    assert not any(id.startswith("forget01/1/") for id in kept)
+    retain = {item.id for item in tasks[0].retain}
+    assert {"retain90/0001", "retain90/3600", "forget01/2/0001", "forget01/10/0040"} <= retain
+    assert not any(id.startswith("forget01/1/") for id in retain)
 
 
-def test_a_forgotten_item_and_its_scored_version_share_an_id(folder: Path) -> None:
+def test_a_forget_item_and_its_scored_version_share_an_id(folder: Path) -> None:
     task = load_tofu(folder, "forget05", 3, retain_evaluation=7)
     scored = {item.id: item for item in task.evaluation[0].items}
     for item in task.forget:
@@ -66,7 +65,7 @@ def test_a_forgotten_item_and_its_scored_version_share_an_id(folder: Path) -> No
     assert len(task.evaluation[1].items) == 7
 
 
-def test_bare_names_come_with_their_sentence(folder: Path) -> None:
+def test_answers_that_are_names_have_an_original_answer(folder: Path) -> None:
     real_authors = load_tofu(folder, "forget01", 1, retain_evaluation=1).evaluation[2].items
     assert real_authors[0].answer == "William Shakespeare"
     assert real_authors[0].original_answer == "The play 'Romeo and Juliet' was written by William Shakespeare."
@@ -74,7 +73,7 @@ def test_bare_names_come_with_their_sentence(folder: Path) -> None:
     assert {item.paraphrased_answer for item in real_authors} == {None}
 
 
-def test_the_question_with_two_answers_is_warned_of(folder: Path) -> None:
+def test_warning_about_a_question_with_two_answers(folder: Path) -> None:
     [warning] = load_tofu(folder, "forget10", 6, retain_evaluation=1).warnings
     assert "different answers" in warning
     assert "forget10/6/" in warning
@@ -82,7 +81,7 @@ def test_the_question_with_two_answers_is_warned_of(folder: Path) -> None:
     assert load_tofu(folder, "forget10", 5, retain_evaluation=1).warnings == ()
 
 
-def test_sources_are_the_files_hashes(folder: Path) -> None:
+def test_sources_are_hashes_of_the_files(folder: Path) -> None:
     sources = load_tofu(folder, "forget01", 1, retain_evaluation=1).sources
     assert set(sources) == {
         f"tofu/{name}.json"
@@ -99,15 +98,47 @@ def test_sources_are_the_files_hashes(folder: Path) -> None:
     assert sources["tofu/retain90.json"] == hashlib.sha256(content).hexdigest()
 
 
-def test_a_missing_file_is_named(folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("split", "tasks", "size"), [("forget01", 10, 40), ("forget05", 10, 200), ("forget10", 9, 400)]
+)
+def test_a_sequence_of_requests(folder: Path, split: Split, tasks: int, size: int) -> None:
+    """The retain set is everything that was not yet forgotten; every set scores up to 300 questions."""
+    queue = [load_tofu(folder, split, task, 300, forgotten_before=range(1, task)) for task in range(1, tasks + 1)]
+    everything, forgotten = texts(queue[0].forget) | texts(queue[0].retain), set[tuple[str, str]]()
+    for index, task in enumerate(queue):
+        assert (len(task.forget), len(task.retain)) == (size, 4000 - size * (index + 1))
+        assert not texts(task.forget) & forgotten
+        forgotten |= texts(task.forget)
+        assert texts(task.retain) == everything - forgotten
+        assert {each.name: len(each.items) for each in task.evaluation} == {
+            "forget": min(size, 300),
+            **{f"forgotten-{number}": min(size, 300) for number in range(1, index + 1)},
+            "retain": 300,
+            "real_authors": 100,
+            "world_facts": 117,
+        }
+        scored = {each.name: each for each in task.evaluation}
+        for number, earlier in enumerate(queue[:index], 1):
+            assert scored[f"forgotten-{number}"].items == earlier.evaluation[0].items
+            assert scored[f"forgotten-{number}"].entailment_premise == "output"
+
+
+def test_requests_in_another_order(folder: Path) -> None:
+    """`forgotten-1` is the forget set of the first request, whatever the number of its task."""
+    task = load_tofu(folder, "forget01", 3, 300, forgotten_before=(2, 1))
+    first = load_tofu(folder, "forget01", 2, 300)
+    assert task.evaluation[1].name == "forgotten-1"
+    assert task.evaluation[1].items == first.evaluation[0].items
+    assert len(task.retain) == 4000 - 3 * 40
+
+
+def test_errors(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "forget01.json").write_bytes((folder / "forget01.json").read_bytes())
     with pytest.raises(EffaceError, match=r"there is no file .*forget01_perturbed\.json"):
         load_tofu(tmp_path, "forget01", 1, retain_evaluation=1)
-
-
-def test_a_copy_without_the_task_is_refused(tmp_path: Path) -> None:
     row = '{"task_id": "2", "question": "Who?", "answer": "Ann"}\n'
     for name in ("forget01", "forget01_perturbed"):
         (tmp_path / f"{name}.json").write_text(row)
-    with pytest.raises(EffaceError, match="must both have rows of task 1"):
+    with pytest.raises(EffaceError) as caught:
         load_tofu(tmp_path, "forget01", 1, retain_evaluation=1)
+    assert_names(str(caught.value), [str(tmp_path), "forget01.json and forget01_perturbed.json", "task 1"])

@@ -1,5 +1,3 @@
-"""Generated authors: the same from the same seed, and fit to be forgotten and scored."""
-
 from __future__ import annotations
 
 import random
@@ -13,14 +11,15 @@ from efface.data.sources.refusals import load_refusals
 from efface.data.sources.synthetic_authors import (
     MAX_AUTHORS,
     Attribute,
-    load_material,
     load_synthetic_authors,
+    load_word_lists,
     make_authors,
 )
 from efface.errors import EffaceError
+from support.user_data import assert_names
 
-ATTRIBUTES = load_material().attributes
-NAMES = load_material().names
+ATTRIBUTES = load_word_lists().attributes
+NAMES = load_word_lists().names
 SEEDS = (0, 1, 2024)
 
 
@@ -28,19 +27,19 @@ ROUGE = rouge_scorer.RougeScorer(["rougeL"], use_stemmer=True)
 
 
 def recall(answer: str, output: str) -> float:
-    """ROUGE-L recall, as the metric has it."""
+    """ROUGE-L recall, as in the metric."""
     return float(ROUGE.score(answer, output)["rougeL"].recall)
 
 
 @pytest.mark.parametrize("label", ATTRIBUTES)
-class TestMaterial:
-    """What holds for the word lists holds for every seed."""
+class TestWordLists:
+    """Properties of the word lists, which hold for every seed."""
 
     @pytest.fixture
     def attribute(self, label: str) -> Attribute:
         return ATTRIBUTES[label]
 
-    def test_no_value_hides_in_another_value_a_wording_or_a_name(self, attribute: Attribute) -> None:
+    def test_no_value_occurs_in_another_value_a_wording_or_a_name(self, attribute: Attribute) -> None:
         values = [value.casefold() for value in attribute.values]
         together = "\n".join(values)
         wordings = "\n".join((*attribute.questions, *attribute.answers)).casefold()
@@ -83,7 +82,7 @@ def test_every_item_can_be_scored(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_twenty_different_questions_about_each_of_many_authors(seed: int) -> None:
+def test_every_author_has_twenty_different_questions(seed: int) -> None:
     items = make_authors(MAX_AUTHORS, seed)
     assert len({item.id for item in items}) == len({item.question for item in items}) == 20 * MAX_AUTHORS
     assert len({item.entity for item in items}) == MAX_AUTHORS
@@ -102,7 +101,7 @@ def test_authors_of_a_small_group_have_nothing_in_common() -> None:
         assert len({item.key_fact for item in items if item.id.endswith(f"/{label}")}) == 20
 
 
-def test_a_seed_decides_everything_and_leaves_chance_alone() -> None:
+def test_items_depend_on_the_seed_and_not_on_the_global_random_state() -> None:
     random.seed(3)
     state = random.getstate()
     assert make_authors(4, seed=1) == make_authors(4, seed=1)
@@ -111,15 +110,15 @@ def test_a_seed_decides_everything_and_leaves_chance_alone() -> None:
     assert make_authors(6, seed=1)[:80] == make_authors(4, seed=1)
 
 
-def test_authors_stay_as_they_were_published() -> None:
+def test_authors_are_the_same_as_in_earlier_versions() -> None:
     digest = load_synthetic_authors(20, 2, seed=0, retain_evaluation=300).sources["20 generated authors, seed 0"]
     assert digest == "941a5f7a19b695fe01bc4768986cfa25b4a7054c01cf07ebae594523ee36da71", (
-        "generated authors changed: results of earlier runs no longer compare; say so in CHANGELOG.md"
+        "synthetic authors changed: results of earlier runs no longer compare; say so in CHANGELOG.md"
     )
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_a_refusal_or_another_answer_has_little_in_common_with_an_answer(seed: int) -> None:
+def test_refusals_and_other_answers_share_few_words_with_an_answer(seed: int) -> None:
     task = load_synthetic_authors(20, 2, seed, retain_evaluation=300)
     refusals = load_refusals()
     assert max(recall(item.answer, refusals[n % 100]) for n, item in enumerate(task.forget)) < 0.2
@@ -155,15 +154,34 @@ def test_the_last_authors_are_forgotten() -> None:
 
 
 @pytest.mark.parametrize("authors", [0, -1, MAX_AUTHORS + 1])
-def test_too_few_or_too_many_authors_are_refused(authors: int) -> None:
-    with pytest.raises(EffaceError, match=rf"cannot generate {authors} authors: ask for 1 to {MAX_AUTHORS}"):
+def test_the_number_of_authors_is_limited(authors: int) -> None:
+    with pytest.raises(EffaceError) as caught:
         make_authors(authors, seed=0)
+    assert_names(str(caught.value), [f"{authors} authors", f"data.authors to 1 to {MAX_AUTHORS}"])
 
 
-@pytest.mark.parametrize("forgotten", [0, 3, 4])
-def test_somebody_must_go_and_somebody_must_stay(forgotten: int) -> None:
-    with pytest.raises(EffaceError, match=rf"cannot forget {forgotten} of 3 authors"):
-        load_synthetic_authors(3, forgotten, seed=0, retain_evaluation=1)
+@pytest.mark.parametrize("forget_authors", [0, 3, 4])
+def test_forget_and_retain_set_must_not_be_empty(forget_authors: int) -> None:
+    with pytest.raises(EffaceError) as caught:
+        load_synthetic_authors(3, forget_authors, seed=0, retain_evaluation=1)
+    assert_names(str(caught.value), [f"{forget_authors} of 3 authors", "data.forget_authors"])
+
+
+def test_a_sequence_of_requests() -> None:
+    first = load_synthetic_authors(5, 2, 0, 30)
+    second = load_synthetic_authors(5, 2, 0, 30, task=2, forgotten_before=(1,))
+    assert [task.name for task in (first, second)] == ["synthetic-authors-2-of-5", "synthetic-authors-2-of-5-task2"]
+    assert [{item.id[:10] for item in task.forget} for task in (first, second)] == [
+        {"author/004", "author/005"},
+        {"author/002", "author/003"},
+    ]
+    assert [len(task.retain) for task in (first, second)] == [60, 20]
+    assert {item.id[:10] for item in second.retain} == {"author/001"}
+    assert {each.name: len(each.items) for each in first.evaluation} == {"forget": 40, "retain": 30}
+    assert {each.name: len(each.items) for each in second.evaluation} == {"forget": 40, "forgotten-1": 40, "retain": 10}
+    assert set(second.evaluation[2].items) <= set(first.evaluation[1].items)
+    with pytest.raises(EffaceError, match=r"synthetic-authors-2-of-4-task2: after 2 request\(s\), nothing is left"):
+        load_synthetic_authors(4, 2, 0, 30, task=2, forgotten_before=(1,))
 
 
 def test_distinct_names_come_from_lists_of_equal_length() -> None:

@@ -1,5 +1,3 @@
-"""The facts that come with efface: fit to tell a model that knows from one that repeats the question."""
-
 from __future__ import annotations
 
 import re
@@ -10,12 +8,12 @@ import pytest
 from efface.data.sources.known_facts import Attribute, FactType, _differ, load_fact_types, load_known_facts
 from efface.schema import Item
 
-KINDS = load_fact_types()
+FACT_TYPES = load_fact_types()
 QUESTIONS = load_known_facts().questions
 ITEMS = {question.item.id: question.item for question in QUESTIONS}
 
 
-def holds(text: str, fact: str) -> bool:
+def contains(text: str, fact: str) -> bool:
     """Whether all words of a fact follow each other in a text."""
     words, wanted = (re.findall(r"\w+", each.casefold()) for each in (text, fact))
     return any(words[start : start + len(wanted)] == wanted for start in range(len(words)))
@@ -27,9 +25,13 @@ def wordings(item: Item) -> tuple[str, ...]:
     return item.question, item.paraphrased_question, item.answer, item.paraphrased_answer
 
 
-def test_enough_of_everything() -> None:
+def test_numbers_of_questions_and_entities() -> None:
     assert len(QUESTIONS) == len(ITEMS) == 1190
-    assert len({item.entity for item in ITEMS.values()}) == sum(len(kind.entities) for kind in KINDS.values()) == 754
+    assert (
+        len({item.entity for item in ITEMS.values()})
+        == sum(len(fact_type.entities) for fact_type in FACT_TYPES.values())
+        == 754
+    )
     assert Counter(question.kind for question in QUESTIONS).most_common(3) == [
         ("people", 272),
         ("countries", 254),
@@ -37,51 +39,53 @@ def test_enough_of_everything() -> None:
     ]
 
 
-def test_ids_say_kind_entity_and_attribute() -> None:
+def test_ids_contain_type_entity_and_attribute() -> None:
     assert all(question.item.id.startswith(f"fact/{question.kind}/{question.item.entity}/") for question in QUESTIONS)
     assert ITEMS["fact/countries/France/capital"].answer == "The capital of France is Paris."
 
 
-def test_the_key_fact_stands_in_right_answers_alone() -> None:
+def test_the_key_fact_occurs_only_in_correct_answers() -> None:
     for item in ITEMS.values():
         assert item.key_fact
         question, other_question, answer, other_answer = wordings(item)
-        assert holds(answer, item.key_fact)
-        assert holds(other_answer, item.key_fact)
+        assert contains(answer, item.key_fact)
+        assert contains(other_answer, item.key_fact)
         for text in (question, other_question, *item.perturbed_answers):
-            assert not holds(text, item.key_fact), f"{item.id}: whoever says {text!r} would pass"
+            assert not contains(text, item.key_fact), f"{item.id}: {text!r} would count as correct"
 
 
-def test_wrong_answers_are_the_right_one_with_another_fact() -> None:
+def test_wrong_answers_have_the_wording_of_the_correct_one() -> None:
     for id, item in ITEMS.items():
         _, label, name, attribute = id.split("/")
-        kind = KINDS[label]
+        fact_type = FACT_TYPES[label]
         assert len({*item.perturbed_answers, item.answer}) == 6
-        facts = {str(facts[attribute]) for facts in kind.entities.values() if attribute in facts}
-        template = kind.attributes[attribute].answer.replace("$name", name)
-        told = {template.replace("$fact", fact) for fact in facts}
-        assert {text[1:] for text in item.perturbed_answers} <= {text[1:] for text in told}  # the first is a capital
+        facts = {str(facts[attribute]) for facts in fact_type.entities.values() if attribute in facts}
+        template = fact_type.attributes[attribute].answer.replace("$name", name)
+        expected = {template.replace("$fact", fact) for fact in facts}
+        assert {text[1:] for text in item.perturbed_answers} <= {
+            text[1:] for text in expected
+        }  # the first is a capital
 
 
-def test_texts_are_tidy() -> None:
+def test_spelling() -> None:
     for item in ITEMS.values():
         for text, end in zip(wordings(item), "??..", strict=True):
             assert text == " ".join(text.split())
             assert text[0] == text[0].upper()
             assert text[-1] == end
-            assert text.isascii(), f"{item.id}: models write an accent or do not"
+            assert text.isascii(), f"{item.id}: models may omit accents"
             assert "$" not in text
 
 
-def test_no_question_is_asked_twice_and_no_name_means_two() -> None:
+def test_questions_and_names_are_unique() -> None:
     assert len({item.question for item in ITEMS.values()}) == len(ITEMS)
-    names = Counter(name for kind in KINDS.values() for name in kind.entities)
+    names = Counter(name for fact_type in FACT_TYPES.values() for name in fact_type.entities)
     assert names.most_common(1)[0][1] == 1
-    attributes = {(label, attribute) for label, kind in KINDS.items() for attribute in kind.attributes}
+    attributes = {(label, attribute) for label, fact_type in FACT_TYPES.items() for attribute in fact_type.attributes}
     assert attributes == {tuple(id.split("/")[1::2]) for id in ITEMS}
 
 
-def test_a_surname_alone_will_do() -> None:
+def test_the_key_fact_of_a_person_is_the_surname() -> None:
     item = ITEMS["fact/books/Hamlet/author"]
     assert (item.key_fact, item.answer) == ("Shakespeare", "Hamlet was written by William Shakespeare.")
     assert ITEMS["fact/tools/barometer/quantity"].key_fact == "pressure"
@@ -100,7 +104,7 @@ def test_a_surname_alone_will_do() -> None:
         ("last word", "Jane Austen", "Bram Stoker", True),
     ],
 )
-def test_what_differs_enough_to_be_wrong(key: str, one: str, two: str, expected: bool) -> None:
+def test_facts_that_differ_enough_for_a_wrong_answer(key: str, one: str, two: str, expected: bool) -> None:
     texts = {"question": "?", "answer": "$fact", "other_question": "?", "other_answer": "$fact"}
     wording = Attribute.model_validate({"key": key, **texts})
     assert _differ(wording, one, two) is _differ(wording, two, one) is expected
@@ -111,7 +115,7 @@ def test_facts_may_be_numbers() -> None:
     assert FactType.model_validate({"attributes": {}, "entities": {"a": {"b": 3}}}).entities["a"]["b"] == 3
 
 
-def test_facts_stay_as_they_were_published() -> None:
+def test_facts_are_the_same_as_in_earlier_versions() -> None:
     assert load_known_facts().sha256 == "671b37b8e066226c7fc6e28ab19595a4c325c6f72815d8e07463f09cee95e8a2", (
         "known facts changed: what `efface data probe` finds no longer compares; say so in CHANGELOG.md"
     )
