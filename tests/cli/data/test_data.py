@@ -44,7 +44,7 @@ def mirror(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyP
             for name, content in contents.items()
         },
     )
-    monkeypatch.setattr("efface.data.sources.download.published", lambda: {"people": people})
+    monkeypatch.setattr("efface.data.sources.published.published_benchmarks", lambda: {"people": people})
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(root))) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
