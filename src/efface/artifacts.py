@@ -68,6 +68,10 @@ class Record(BaseModel):
     """Why a metric cannot be made from this record, in words."""
 
 
+RecordSets = dict[str, list[Record]]
+"""Name of an evaluation set -> one record per question."""
+
+
 class SetScores(BaseModel):
     """The six metrics of one evaluation set, each in [0, 1]; None where it could not be had."""
 

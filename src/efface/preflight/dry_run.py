@@ -25,11 +25,11 @@ from efface.models.load import stored_dtype
 from efface.models.lora import add_adapters
 from efface.progress.quiet_libraries import quiet_libraries
 from efface.progress.reporter import Reporter
-from efface.run.epoch_scores import check_best
+from efface.run.epoch_scores import check_epoch_selection
 from efface.run.folder import RunFolder
 from efface.run.manifest import training_precision
+from efface.run.model_answers import max_answer_tokens
 from efface.run.prepare import prepare
-from efface.run.retain_answers import longest_answer, longest_possible_answers
 from efface.schema import EvaluationSet
 from efface.train.config import TrainConfig
 from efface.train.sampler import Schedule, earlier_epochs, schedule
@@ -85,33 +85,35 @@ def plan_run(
     config: RunConfig, out: Path, *, data_dir: Path | None, resume: bool, reporter: Reporter, evaluated: bool
 ) -> DryRun:
     """What `run`, or `unlearn` where nothing is to be `evaluated`, would do; raises the same `EffaceError`s."""
-    this = prepare(
-        config, RunFolder(out), data_dir=data_dir, reporter=reporter, resume=resume, answer=longest_possible_answers
+    prepared, opened = prepare(
+        config, RunFolder(out), data_dir=data_dir, reporter=reporter, resume=resume, placeholder_answers=True
     )
-    check_best(config, this.task if evaluated else None)
+    task, device = prepared.task, prepared.device
+    check_epoch_selection(config, task if evaluated else None)
     judges = Judges(None, None)
     if evaluated:
-        judges = open_judges(config.evaluate, this.device)
-        check_lengths(this.original, this.formatter, this.task.evaluation, config.evaluate)
-    parameters = _parameters(this.original)
-    training = _training(
-        config.method, this.original, this.steps, len(this.task.forget), config=config, device=this.device
+        judges = open_judges(config.evaluate, device)
+        check_lengths(opened.model, prepared.formatter, task.evaluation, config.evaluate)
+    parameters = _parameters(opened.model)
+    steps = prepared.plan.steps
+    training = _training(config.method, opened.model, steps, len(task.forget), config=config, device=device)
+    answers = (
+        f"the model's answers are not generated yet: each counts as {max_answer_tokens(config.evaluate)} short words"
     )
-    own = f"the model's own answers are not there yet: each counts as {longest_answer(config)} short words"
     return DryRun(
         model=config.model,
         parameters=parameters,
-        data=f"{this.task.name}: {len(this.task.forget):,} to forget, {len(this.task.retain):,} to keep",
-        limit=this.formatter.limit,
-        device=this.manifest.device,
+        data=f"{task.name}: {len(task.forget):,} to forget, {len(task.retain):,} to keep",
+        limit=prepared.formatter.limit,
+        device=prepared.manifest.device,
         out=out,
-        bytes_written=_bytes_written(parameters, this.source, training, epochs=evaluated and _by_epoch(config)),
+        bytes_written=_bytes_written(parameters, opened.source, training, epochs=evaluated and _by_epoch(config)),
         bytes_free=disk_free(out),
         training=training,
-        scored=_scored(this.task.evaluation, config.evaluate) if evaluated else {},
-        missing=_missing(this.task.evaluation, config.evaluate, judges) if evaluated else {},
+        scored=_scored(task.evaluation, config.evaluate) if evaluated else {},
+        missing=_missing(task.evaluation, config.evaluate, judges) if evaluated else {},
         downstream=config.downstream.tasks if evaluated and config.downstream else (),
-        notes=(own,) if config.data.retain == MODEL_ANSWERS else (),
+        notes=(answers,) if config.data.retain == MODEL_ANSWERS else (),
     )
 
 
@@ -119,34 +121,34 @@ def plan_run(
 def plan_queue(config: RunConfig, out: Path, *, data_dir: Path | None, resume: bool, reporter: Reporter) -> DryRun:
     """What `run_queue` would do; raises the same `EffaceError`s. The training is that of the first request's run."""
     folder = QueueFolder(out)
-    this = prepare_queue(
-        config, folder, data_dir=data_dir, resume=resume, reporter=reporter, answer=longest_possible_answers
+    queue, opened = prepare_queue(
+        config, folder, data_dir=data_dir, resume=resume, reporter=reporter, placeholder_answers=True
     )
-    opened, first = this.open(reporter), this.tasks[0]
-    judges = open_judges(config.evaluate, this.device)
-    sets = [each for task in this.tasks for each in task.evaluation]
+    requests, first = queue.requests, queue.requests[0].task
+    judges = open_judges(config.evaluate, queue.device)
+    sets = [each for task in queue.tasks for each in task.evaluation]
     parameters = _parameters(opened.model)
     training = _training(
-        config.method, opened.model, this.steps[0], len(first.forget), config=config, device=this.device
+        config.method, opened.model, requests[0].steps, len(first.forget), config=config, device=queue.device
     )
-    done = sum(folder.request(number).read_results() is not None for number in range(1, len(this.tasks) + 1))
-    steps = sum(len(each) for each in this.steps)
-    kept = len(this.tasks) if this.settings.keep_models == "all" else min(len(this.tasks), 2)  # the last until the next
+    done = sum(folder.request(each.number).read_results() is not None for each in requests)
+    steps = sum(len(each.steps) for each in requests)
+    kept = len(requests) if queue.settings.keep_models == "all" else min(len(requests), 2)  # the last until the next
     return DryRun(
         model=config.model,
         parameters=parameters,
         data=f"{first.name}: {len(first.forget):,} to forget, {len(first.retain):,} to keep",
         limit=opened.formatter.limit,
-        device=this.manifest.device,
+        device=queue.manifest.device,
         out=out,
         bytes_written=_bytes_written(parameters, opened.source, training, models=kept, epochs=_by_epoch(config)),
         bytes_free=disk_free(out),
         training=training,
-        scored=_scored(this.tasks[-1].evaluation, config.evaluate),
+        scored=_scored(requests[-1].task.evaluation, config.evaluate),
         missing=_missing(sets, config.evaluate, judges),
         downstream=config.downstream.tasks if config.downstream else (),
         notes=(
-            f"{len(this.tasks)} requests, {done} of them done, {steps:,} steps in all; the steps shown are those of "
+            f"{len(requests)} requests, {done} of them done, {steps:,} steps in all; the steps shown are those of "
             "the first, the sets those of the last",
         ),
     )

@@ -16,25 +16,27 @@ import psutil
 import torch
 
 from efface.config.commands import RunConfig
+from efface.evaluation.config import EvaluateConfig
 from efface.evaluation.generate import generate, length_batches, resolve_max_cache_tokens, supports_left_padding
 from efface.evaluation.likelihoods import answer_rows, likelihoods
 from efface.hardware.device import peak_memory, reset_peak_memory
 from efface.models.load import load_model
 from efface.models.lora import quantization_config
+from efface.models.open import OpenedModel
 from efface.objectives.terms import Objective, Reference
 from efface.preflight.diagnosis import Measured, MeasuredQuestions, MeasuredSteps, Times
 from efface.preflight.forecast import uses_live_reference
 from efface.preflight.workload import Workload, total_tokens
 from efface.progress.reporter import Reporter, SilentReporter
 from efface.run.folder import RunFolder
-from efface.run.prepare import Prepared, prepare
+from efface.run.model_answers import max_answer_tokens
+from efface.run.prepare import PreparedRun, prepare
 from efface.run.reference_model import make_reference
-from efface.run.retain_answers import longest_answer, longest_possible_answers
 from efface.run.training import train
-from efface.schema import Prompt
+from efface.schema import Prompt, Task
 from efface.train.loop import StepLog, Trainer
 from efface.train.optimizer import weights_dtype
-from efface.train.sampler import earlier_epochs, schedule
+from efface.train.sampler import earlier_epochs
 from efface.train.step import Example
 
 _QUESTIONS = 8
@@ -53,12 +55,15 @@ def measure(config: RunConfig, *, steps: int, data_dir: Path | None, reporter: R
     """
     with TemporaryDirectory(prefix="efface-") as folder:
         out = RunFolder(Path(folder))
-        this = prepare(config, out, data_dir=data_dir, reporter=reporter, resume=False, answer=longest_possible_answers)
-        questions = _time_evaluation(this)
-        this.original = None
+        prepared, opened = prepare(
+            config, out, data_dir=data_dir, reporter=reporter, resume=False, placeholder_answers=True
+        )
+        questions = _time_evaluation(opened, prepared.task, config.evaluate, reporter)
+        del opened
         gc.collect()
         torch.cuda.empty_cache()
-        return Measured(questions=questions, steps=_train(this, max(1, min(steps, len(this.steps) - 1))))
+        count = max(1, min(steps, len(prepared.plan.steps) - 1))
+        return Measured(questions=questions, steps=_train(prepared, out, count, reporter))
 
 
 def extrapolated(measured: Measured, work: Workload, config: RunConfig, bound: Objective) -> Times:
@@ -76,7 +81,7 @@ def extrapolated(measured: Measured, work: Workload, config: RunConfig, bound: O
     likelihoods = sum(work.answers) / asked.tokens_per_second
     outputs = _time_generation(asked, work.prompts, config.evaluate.max_new_tokens)
     return Times(
-        answers=_time_generation(asked, work.generic, longest_answer(config)),
+        answers=_time_generation(asked, work.generic, max_answer_tokens(config.evaluate)),
         unlearning=loads * trained.loading + reference + steps,
         evaluation=trained.loading + likelihoods + outputs,
         evaluations=2 + (earlier_epochs(work.plan, config.train) if config.evaluate.every else 0),
@@ -92,72 +97,73 @@ def _time_generation(asked: MeasuredQuestions, prompts: Sequence[int], max_new_t
     return seconds
 
 
-def _time_evaluation(this: Prepared) -> MeasuredQuestions:
+def _time_evaluation(opened: OpenedModel, task: Task, config: EvaluateConfig, reporter: Reporter) -> MeasuredQuestions:
     """Ask the model before unlearning."""
-    this.reporter.on_stage("measuring likelihoods and outputs of a few questions")
-    config = this.config.evaluate
-    items = [item for each in this.task.evaluation for item in each.items[: config.limit]]
+    reporter.on_stage("measuring likelihoods and outputs of a few questions")
+    model, formatter = opened.model, opened.formatter
+    items = [item for each in task.evaluation for item in each.items[: config.limit]]
     items.sort(key=lambda item: -len(item.question))
     spread = items[:: -(-len(items) // _QUESTIONS)]
-    tokens = sum(len(each) for each in this.formatter.encode(answer_rows(spread)))
+    tokens = sum(len(each) for each in formatter.encode(answer_rows(spread)))
     start = time.perf_counter()
-    likelihoods(this.original, this.formatter, spread, max_tokens_per_forward=config.max_tokens_per_forward)
+    likelihoods(model, formatter, spread, max_tokens_per_forward=config.max_tokens_per_forward)
     speed = tokens / (time.perf_counter() - start)
     fewer, more = _ROWS
-    slow, slower = (_decode(this, items[0].prompt, rows, speed) for rows in _ROWS)
+    slow, slower = (_decode(opened, items[0].prompt, rows, speed, config) for rows in _ROWS)
     row = max(slower - slow, 0.0) / (more - fewer)
     return MeasuredQuestions(
         tokens_per_second=speed,
         decoding=max(slow - fewer * row, 0.0),
         decoding_row=row,
-        padded=supports_left_padding(this.original),
-        max_cache_tokens=resolve_max_cache_tokens(this.original, config.max_cache_tokens),
+        padded=supports_left_padding(model),
+        max_cache_tokens=resolve_max_cache_tokens(model, config.max_cache_tokens),
     )
 
 
-def _decode(this: Prepared, prompt: Prompt, rows: int, speed: float) -> float:
+def _decode(opened: OpenedModel, prompt: Prompt, rows: int, speed: float, config: EvaluateConfig) -> float:
     """Seconds in which a batch of one prompt over and over makes one token of each row.
 
     `speed`: tokens per second that are read before.
     """
-    [ids] = this.formatter.encode_prompts([prompt])
-    max_new_tokens = min(_NEW_TOKENS, this.config.evaluate.max_new_tokens)
+    [ids] = opened.formatter.encode_prompts([prompt])
+    max_new_tokens = min(_NEW_TOKENS, config.max_new_tokens)
     whole = rows * (len(ids) + max_new_tokens)
     start = time.perf_counter()
     said = generate(
-        this.original, this.formatter, [prompt] * rows, max_new_tokens=max_new_tokens, max_cache_tokens=whole
+        opened.model, opened.formatter, [prompt] * rows, max_new_tokens=max_new_tokens, max_cache_tokens=whole
     )
     seconds = time.perf_counter() - start
     made = min(len(said[0].token_ids) + 1, max_new_tokens)  # the stop is generated, too
     return max(seconds - rows * len(ids) / speed, seconds / 10) / made
 
 
-def _train(this: Prepared, steps: int) -> MeasuredSteps:
+def _train(prepared: PreparedRun, folder: RunFolder, steps: int, reporter: Reporter) -> MeasuredSteps:
     """Train on the batches with the most tokens."""
-    this.reporter.on_stage(f"measuring steps: one to warm up, then {steps}")
-    config, done = this.train, _Steps()
-    dtype, rounding = weights_dtype(config, this.device.type), quantization_config(config, this.device)
+    reporter.on_stage(f"measuring steps: one to warm up, then {steps}")
+    plan, device = prepared.plan, prepared.device
+    config, done = plan.config, _Steps()
+    dtype, rounding = weights_dtype(config, device.type), quantization_config(config, device)
 
     def load() -> Any:
-        return load_model(this.source, dtype=dtype, device=this.device, quantization=rounding)
+        return load_model(plan.source, dtype=dtype, device=device, quantization=rounding)
 
     def reference(trainer: Trainer) -> Reference:
-        return make_reference(trainer, chosen, this.out, model_sha256=this.manifest.model_sha256, load=load)
+        return make_reference(trainer, chosen, folder, model_sha256=prepared.manifest.model_sha256, load=load)
 
-    chosen = _heaviest(this.steps, 1 + steps)
-    with _PeakMemory(this.device) as peak:
+    chosen = _heaviest(plan.steps, 1 + steps)
+    with _PeakMemory(device) as peak:
         start = time.perf_counter()
         model = load()
         loading = time.perf_counter() - start
         train(
             model,
-            this.objective,
+            plan.objective,
             chosen,
             config.model_copy(update={"save_steps": len(chosen) + 1, "tracker": None}),
-            schedule(len(this.task.forget), config),
-            seed=this.config.seed,
-            folder=this.out,
-            device=this.device,
+            plan.schedule,
+            seed=plan.seed,
+            folder=folder,
+            device=device,
             reference=reference,
             resume=False,
             reporter=done,

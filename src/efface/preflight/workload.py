@@ -13,7 +13,7 @@ from efface.evaluation.generate import check_position_limit
 from efface.evaluation.likelihoods import answer_rows
 from efface.objectives.terms import Objective
 from efface.progress.reporter import Reporter
-from efface.run.retain_answers import longest_possible_answers
+from efface.run.model_answers import placeholder_answers
 from efface.run.training import warn_before_training
 from efface.schema import Prompt, Task
 from efface.text.formatter import PromptFormatter, TokenizedSequence
@@ -51,7 +51,7 @@ def measured_workload(
     asked: list[GenericQuestion] = []
     if config.data.retain == MODEL_ANSWERS:
         asked = [*first_generic_questions(config.data.generic_questions)]
-        answers = longest_possible_answers(model, formatter, config, reporter)
+        answers = placeholder_answers(config.data.generic_questions, config.evaluate)
         task = with_model_answers(task, answers, retain_evaluation=config.data.retain_evaluation)
     check_task(task, bound)
     steps = unlearning_examples(sample_batches(task, config.train, config.seed), bound.views, formatter)

@@ -18,7 +18,7 @@ from efface.evaluation.judges import open_judges
 from efface.folders import SweepPart, SweepPaths
 from efface.hardware.device import device_for
 from efface.objectives.method import objective
-from efface.run.epoch_scores import check_best
+from efface.run.epoch_scores import check_epoch_selection
 from efface.run.folder import RunFolder
 from efface.run.training import check_can_train
 from efface.sweep.content_hashes import Reader
@@ -189,7 +189,7 @@ class Plan:
             for task in self.reader.tasks(config):
                 if config.data.retain != MODEL_ANSWERS:  # which are not there yet
                     check_task(task, bound)
-                    check_best(config, task)
+                    check_epoch_selection(config, task)
         except EffaceError as error:
             raise EffaceError(f"{point}: {error}") from error
 
