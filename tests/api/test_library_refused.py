@@ -35,10 +35,10 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
         ({"plugins": "none.py"}, "plug-in none.py: there is no such file"),
         ({"forget": None, "retain": None}, "there is nothing to forget; give forget=FILE or rows, or a benchmark"),
         ({"forget": None}, "data: source=files needs forget=PATH"),
-        ({"data": "tofu-forget01"}, "forget= and retain= go with files of your own; leave them out or leave data="),
-        ({"data": {"forget": FORGET}, "retain": None}, "forget is given twice, by itself and in data; leave one out"),
+        ({"data": "tofu-forget01"}, "forget= and retain= do not go with a benchmark; leave them out or leave data="),
+        ({"data": {"forget": FORGET}, "retain": None}, "forget is given twice, as forget= and in data=; leave one out"),
         ({"data": 3, "forget": None, "retain": None}, "data=3: it holds settings of its own"),
-        ({"data": {"retain": "r.jsonl"}}, "retain is given twice, by itself and in data; leave one out"),
+        ({"data": {"retain": "r.jsonl"}}, "retain is given twice, as retain= and in data=; leave one out"),
         ({"forget": [{"question": "Why?"}]}, r"^forget\b.*answer"),
         (
             {"forget": [*FORGET, {"question": " ", "answer": "a"}]},
@@ -49,13 +49,13 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
         ({"forget": []}, "forget holds no rows; give one at least"),
         ({"forget": [{"text": float("nan")}]}, "^forget, row 1: column 'text' holds nothing; fill it in or remove"),
         ({"retain": [{"text": b"a"}]}, r"retain: row 1, column 'text': cannot be written as JSON \(TypeError: a bytes"),
-        ({"retain": {"train": []}}, "retain is a mapping, which must hold either a path or rows, such as {'rows': "),
-        ({"retain": {"rows": [], "path": "a"}}, "retain is a mapping, which must hold either a path or rows"),
+        ({"retain": {"train": []}}, "retain is a mapping, which must have either a path or rows, such as {'rows': "),
+        ({"retain": {"rows": [], "path": "a"}}, "retain is a mapping, which must have either a path or rows"),
         ({"retain": {"path": RETAIN}}, "retain: its path is of type list; give rows as 'rows'"),
         (
             {"forget": GERMAN},
             r"^forget: the names of its columns \(Frage, Antwort\) do not tell what they hold; give columns.question="
-            r"NAME and columns.answer=NAME, .* \(settings go beside the rows: forget={'rows': \.\.\., 'columns': {",
+            r"NAME and columns.answer=NAME, .* \(give settings with the rows: forget={'rows': \.\.\., 'columns': {",
         ),
         (
             {"retain": {"rows": RETAIN, "columns": {"answer": "anwser"}}},
@@ -63,9 +63,9 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
         ),
         ({"retain": 3}, "retain is of type int; give a path, hf:OWNER/NAME, or rows"),
         ({"retain": None}, r"method me\+gd needs a retain set"),
-        ({"model": 3}, "model is of type int; give a folder, a name on the hub, or a model of transformers"),
+        ({"model": 3}, "model is of type int; give a folder, a name on the hub, or a transformers model"),
         ({"model": "no/such/model"}, "model: 'no/such/model' is neither a folder nor a possible hub name"),
-        ({"tokenizer": 3}, "tokenizer= goes with a model object; the folder of a model brings its own"),
+        ({"tokenizer": 3}, "tokenizer= is for a model object; leave it out"),
     ],
 )
 @pytest.mark.parametrize("out", ["deep/down", None])
@@ -79,14 +79,14 @@ def test_refused(here: Path, given: dict[str, Any], sentence: str, out: str | No
 def test_refused_model_objects(here: Path, loaded: tuple[Any, Any]) -> None:
     peft = pytest.importorskip("peft")
     model, tokenizer = loaded
-    with pytest.raises(EffaceError, match="model is an object; give its tokenizer, too, as tokenizer="):
+    with pytest.raises(EffaceError, match="model is an object; also give its tokenizer as tokenizer="):
         package.evaluate(model, forget=FORGET)
     fresh = AutoModelForCausalLM.from_pretrained(MODEL)
     adapted = peft.get_peft_model(fresh, peft.LoraConfig(r=2, target_modules="all-linear"))
-    with pytest.raises(EffaceError, match="model holds adapters; merge them with merge_and_unload"):
+    with pytest.raises(EffaceError, match="model has adapters; merge them with merge_and_unload"):
         package.evaluate(adapted, tokenizer=tokenizer, forget=FORGET)
     with pytest.raises(
-        EffaceError, match="tokenizer is of type str; give that of the model, as AutoTokenizer loads it"
+        EffaceError, match="tokenizer is of type str; give the model's, as AutoTokenizer loads it"
     ):
         package.evaluate(model, tokenizer=str(MODEL), forget=FORGET)  # type: ignore[arg-type]
     with pytest.raises(EffaceError, match=f"model is of type {type(tokenizer).__name__}; give a folder, a name on"):
@@ -117,7 +117,7 @@ def test_models_that_write_no_text(here: Path, loaded: tuple[Any, Any], kind: st
         "intermediate_size": 8,
         "vocab_size": 9,
     }
-    sentence = f"model is of type {kind}, which is no causal language model; load it with AutoModelForCausalLM"
+    sentence = f"model is of type {kind}, which is not a causal language model; load it with AutoModelForCausalLM"
     with pytest.raises(EffaceError, match=sentence):
         package.evaluate(made(made.config_class(**small)), tokenizer=loaded[1], forget=FORGET)
     assert list(here.iterdir()) == temporary_folders(here) == []
@@ -130,18 +130,18 @@ def test_what_an_evaluation_does_not_take(here: Path) -> None:
     ):
         with pytest.raises(EffaceError, match=sentence):
             package.evaluate(MODEL, forget=FORGET, **given)  # type: ignore[arg-type]
-    with pytest.raises(EffaceError, match="resume=True goes on in a run's folder; name it with out="):
+    with pytest.raises(EffaceError, match="resume=True continues in a run's folder; give it as out="):
         package.unlearn(MODEL, forget=FORGET, resume=True)
 
 
 def test_a_folder_of_something_else_stays_as_it_is(here: Path) -> None:
     (here / "out" / "inputs").mkdir(parents=True)
     (here / "out" / "inputs" / "forget.jsonl").write_text("mine")
-    with pytest.raises(EffaceError, match="--out out holds inputs/ and no run; remove it or choose another folder"):
+    with pytest.raises(EffaceError, match="--out out contains inputs/ and no run; remove it or choose another folder"):
         package.unlearn(MODEL, forget=FORGET, method="me", out="out", **SETTINGS)
     (here / "out" / "thesis.tex").touch()
     for resume in (False, True):
-        with pytest.raises(EffaceError, match="is not empty and holds no run"):
+        with pytest.raises(EffaceError, match="is not empty and contains no run"):
             package.unlearn(MODEL, forget=FORGET, method="me", out="out", resume=resume, **SETTINGS)
     assert (here / "out" / "inputs" / "forget.jsonl").read_text() == "mine"
 

@@ -35,10 +35,10 @@ def test_a_run_goes_on_from_its_rows_and_object(loaded: tuple[Any, Any], kind: s
     whole = package.unlearn(out="whole", **given)
     with pytest.raises(KeyboardInterrupt):
         package.unlearn(out="cut", reporter=DiesAfter(3), **given)
-    with pytest.raises(EffaceError, match="--out cut already holds a run; go on with --resume"):
+    with pytest.raises(EffaceError, match="--out cut already contains a run; continue it with --resume"):
         package.unlearn(out="cut", **given)
     kept = Path("cut/inputs/forget.jsonl").read_bytes()
-    with pytest.raises(EffaceError, match=r"--resume: forget holds other rows than cut/inputs/forget.jsonl; give the"):
+    with pytest.raises(EffaceError, match=r"--resume: forget has other rows than cut/inputs/forget.jsonl; give the"):
         package.unlearn(out="cut", resume=True, **given | {"forget": FORGET[1:]})
     assert Path("cut/inputs/forget.jsonl").read_bytes() == kept
     done = package.unlearn(out="cut", resume=True, **given)

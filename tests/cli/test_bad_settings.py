@@ -94,13 +94,13 @@ def test_out_that_is_a_file(run_refused: Callable[..., str]) -> None:
 def test_out_that_holds_something_else(run_refused: Callable[..., str]) -> None:
     Path("out").mkdir()
     Path("out/thesis.txt").write_text("")
-    assert "--out out is not empty and holds no run; choose another folder" in run_refused()
+    assert "--out out is not empty and contains no run; choose another folder" in run_refused()
 
 
 def test_out_that_already_holds_a_run(run_refused: Callable[..., str]) -> None:
     Path("out").mkdir()
     Path("out/config.yaml").write_text("")
-    assert "--out out already holds a run; go on with --resume" in run_refused()
+    assert "--out out already contains a run; continue it with --resume" in run_refused()
 
 
 @pytest.fixture

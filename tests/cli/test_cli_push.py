@@ -88,5 +88,5 @@ def test_what_cannot_be_pushed_is_refused_before_asking(
 @pytest.mark.usefixtures("hub")
 def test_the_hub_needs_a_token(refused: Callable[..., str], place: Path, model: Path) -> None:
     shutil.copytree(model, place / "mine")
-    assert "the hub takes no model without a token" in refused("push", "mine", "ada/forgot", "--yes")
-    assert "'forgot' is no name on the hub; give owner/name" in refused("push", "mine", "forgot", "--yes")
+    assert "the hub needs a token to push" in refused("push", "mine", "ada/forgot", "--yes")
+    assert "'forgot' is not a repository name; give owner/name" in refused("push", "mine", "forgot", "--yes")

@@ -15,8 +15,8 @@ from efface.config.commands import RunConfig
 from efface.config.parse import merge_settings, validate_config
 from efface.models.load import load_model
 from efface.reference.hidden_states import CachedHiddenStates
-from efface.run import pipeline
 from efface.run import reference_model as module
+from efface.run import unlearning_stage
 from efface.run.pipeline import unlearn
 from support.runs import Told
 
@@ -48,7 +48,7 @@ def models(monkeypatch):
         loaded.append(weakref.ref(model.get_input_embeddings()))
         return model
 
-    monkeypatch.setattr(pipeline, "load_model", watched)
+    monkeypatch.setattr(unlearning_stage, "load_model", watched)
     gc.disable()  # what is not needed must be gone now, not when Python collects
     yield loaded
     gc.enable()
@@ -146,7 +146,7 @@ def test_where_the_disk_is_short_a_second_model_is_kept_and_stays(run, outcome, 
         short = run("cut", dies_after=2)
     assert set(short.beside) == {1}
     [warning] = short.warnings
-    assert warning.startswith("KL compares with a second model in memory: the states of the first would take ")
+    assert warning.startswith("KL compares with a second model in memory: hidden states would take ")
     assert "of the 9.77 KiB that" in warning
     assert run("cut", resume=True).beside == [1, 1, 1]
     assert outcome("cut") == outcome("whole")

@@ -27,7 +27,7 @@ from efface.models.lora import add_adapters, check_quantization, is_quantized, q
 from efface.packing.logprobs import answer_logprobs
 from efface.packing.support import check_packing
 from efface.progress.reporter import SilentReporter
-from efface.run import pipeline
+from efface.run import pipeline, unlearning_stage
 from efface.run.training import train
 from efface.text.formatter import TokenizedSequence
 from efface.train import token_budget
@@ -86,7 +86,7 @@ def trains(monkeypatch):
         seen.append(is_quantized(model))
         return train(model, *arguments, **settings)
 
-    monkeypatch.setattr(pipeline, "train", watched)
+    monkeypatch.setattr(unlearning_stage, "train", watched)
     monkeypatch.setattr(sys.modules["efface.commands.finetune"], "train", watched)
     return seen
 

@@ -14,7 +14,7 @@ from efface.config.parse import merge_settings, validate_config
 from efface.errors import EffaceError
 from efface.models.load import load_model, load_tokenizer, model_sha256
 from efface.reference.logprobs import CachedLogprobs
-from efface.run import pipeline
+from efface.run import unlearning_stage
 from efface.run.folder import RunFolder
 from efface.run.pipeline import unlearn
 from efface.run.prepare import prepare
@@ -44,13 +44,13 @@ def config(settings):
 @pytest.fixture
 def compared(monkeypatch):
     """What the objective was given to compare with."""
-    given, make = [], pipeline.make_reference
+    given, make = [], unlearning_stage.make_reference
 
     def watched(*arguments, **settings):
         given.append(make(*arguments, **settings))
         return given[-1]
 
-    monkeypatch.setattr(pipeline, "make_reference", watched)
+    monkeypatch.setattr(unlearning_stage, "make_reference", watched)
     return given
 
 
@@ -64,11 +64,11 @@ def first_step(out):
 )
 def test_log_probs_are_those_of_the_reference(config, source, other, compared, tmp_path, lora, method, another):
     chosen = config(method=method, reference=str(other) if another else None, train={"lora": lora})
-    this = prepare(chosen, RunFolder(tmp_path / "run"), data_dir=None, reporter=Told(), resume=False)
+    prepared, _ = prepare(chosen, RunFolder(tmp_path / "run"), data_dir=None, reporter=Told(), resume=False)
     unlearn(chosen, tmp_path / "run")
     model = load_model(other if another else source, dtype=torch.float32, device=CPU)
-    views = this.objective.sequence_reference_views
-    seen = [example[view] for step in this.steps for example in step for view in views]
+    views = prepared.plan.objective.sequence_reference_views
+    seen = [example[view] for step in prepared.plan.steps for example in step for view in views]
     expected = CachedLogprobs.compute(model, seen, max_tokens_per_forward=10_000)(seen)
     assert compared[0].sequences(seen) == pytest.approx(expected, rel=1e-5)
 
@@ -77,11 +77,11 @@ def test_log_probs_are_those_of_the_reference(config, source, other, compared, t
 def test_kl_is_that_to_the_reference(config, source, other, tmp_path, lora):
     """By hand, over the answers of the first step's retain items; nothing is learned yet."""
     chosen = config(method="ga+kl", reference=str(other), train={"lora": lora}, kl={"positions": "answer"})
-    this = prepare(chosen, RunFolder(tmp_path / "run"), data_dir=None, reporter=Told(), resume=False)
+    prepared, _ = prepare(chosen, RunFolder(tmp_path / "run"), data_dir=None, reporter=Told(), resume=False)
     unlearn(chosen, tmp_path / "run")
     mine, its = (load_model(folder, dtype=torch.float32, device=CPU) for folder in (source, other))
     total, tokens = 0.0, 0
-    for item in (example["retain"] for example in this.steps[0]):
+    for item in (example["retain"] for example in prepared.plan.steps[0]):
         ids = torch.tensor([item.prompt + item.answer])
         start = len(item.prompt) - 1
         with torch.no_grad():
@@ -102,7 +102,7 @@ def test_a_method_that_compares_with_nothing_says_so(config, other, tmp_path):
     told = Told()
     chosen = config(method="me+gd", reference=str(other))
     prepare(chosen, RunFolder(tmp_path / "run"), data_dir=None, reporter=told, resume=False)
-    assert f"method me+gd compares with no model; reference={other} is not used" in told.warnings
+    assert f"method me+gd has no reference model; reference={other} is not used" in told.warnings
 
 
 def test_one_that_changed_on_the_way_is_refused(config, other, tmp_path):

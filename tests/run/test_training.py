@@ -17,8 +17,8 @@ from efface.objectives.method import fine_tuning
 from efface.objectives.terms import Reference
 from efface.progress.reporter import SilentReporter
 from efface.run import training
-from efface.run.checks import check_settings
 from efface.run.folder import RunFolder
+from efface.run.prepare import check_settings
 from efface.run.training import check_can_train, loading_device, train, warn_before_training
 from efface.schema import Prompt, Task
 from efface.text.formatter import PromptFormatter, TextConfig, TokenizedSequence
@@ -68,7 +68,9 @@ def trained(source, tmp_path):
 def test_rounded_weights_cannot_be_sharded():
     check_can_train(TrainConfig(sharding="fsdp2"), CPU)
     check_can_train(TrainConfig(sharding="fsdp2", lora=LoRAConfig()), CPU)
-    with pytest.raises(EffaceError, match=r"train.sharding=fsdp2 cannot lay rounded weights .* leave one of the two"):
+    with pytest.raises(
+        EffaceError, match=r"train.sharding=fsdp2 cannot shard quantized weights .* leave one of the two"
+    ):
         check_can_train(TrainConfig(sharding="fsdp2", lora=LoRAConfig(bits=8)), CPU)
 
 
@@ -120,10 +122,8 @@ def test_items_that_had_to_be_tokenized_apart_are_counted(source):
     formatter.encode([(id_, Prompt("Who?"), f"It is {spelled}.") for id_ in ("one", "two", "two")])
     warn_before_training(task, formatter, TrainConfig(), items=100, reporter=told)
     [warning] = told.warnings
-    assert warning.startswith(
-        "2 items were tokenized apart: a token crosses the border between their prompt and answer"
-    )
-    assert warning.endswith("another text.format may avoid the first")
+    assert warning.startswith("2 items had their prompt and answer tokenized separately")
+    assert warning.endswith("another text.format may avoid the former")
 
 
 def test_each_step_is_a_line_and_is_reported(trained, tmp_path):

@@ -1,4 +1,4 @@
-"""efface as a library: what the commands do as functions."""
+"""efface as a library: the commands as functions."""
 
 from __future__ import annotations
 

@@ -49,9 +49,9 @@ def rebuilt(monkeypatch, tmp_path):
     """Run until the epochs would be scored; give the model of each epoch but the last, rebuilt in a folder."""
 
     def make(config):
-        def instead(this, snapshots, judges, before):
+        def instead(_, snapshots, *arguments):
             for epoch, folder in folders.items():
-                snapshots.rebuild(epoch, folder, tokenizer=this.tokenizer, device=this.device)
+                snapshots.rebuild(epoch, folder)
             raise KeyboardInterrupt
 
         folders = {epoch: tmp_path / f"rebuilt-{epoch}" / "model" for epoch in (1, 2)}
@@ -166,5 +166,5 @@ def test_a_full_disk_ends_in_a_sentence(config, tmp_path, files_of_at_most):
 
 def test_a_model_that_was_unlearned_without_scores_has_no_epochs(config, tmp_path):
     unlearn(config(), tmp_path / "run")
-    with pytest.raises(EffaceError, match=r"the weights of epoch 1 are not in .*epoch-001.*; start anew in another"):
+    with pytest.raises(EffaceError, match=r"the weights of epoch 1 are not in .*epoch-001.*; start over in another"):
         run(config(), tmp_path / "run", resume=True)

@@ -70,7 +70,7 @@ def test_a_model_without_a_chat_template_will_do(config, tmp_path):
 def test_what_is_wrong_is_refused_before_the_model_is_loaded(config, tmp_path, monkeypatch):
     monkeypatch.setattr(downstream, "load_model", lambda *_, **__: pytest.fail("loaded"))
     (tmp_path / "mine.txt").touch()
-    with pytest.raises(EffaceError, match="is not empty and holds no run"):
+    with pytest.raises(EffaceError, match="is not empty and contains no run"):
         downstream_model(config(), tmp_path)
     with pytest.raises(EffaceError, match="task local_arc has no metric 'f1'"):
         downstream_model(config(downstream={"metrics": {"local_arc": "f1"}}), tmp_path / "out")

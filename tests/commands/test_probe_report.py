@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from efface.commands.probe_report import Outcome, Report, by_kind, contains_fact, count, outcome, split, too_few
+from efface.commands.probe_report import Outcome, Report, by_kind, contains_fact, count, judge_answer, split_entities, too_few_error
 from efface.data.question_files import FileQuestion
 from efface.evaluation.likelihoods import Likelihoods
 from efface.schema import Item
@@ -33,7 +33,7 @@ def believed(golden: list[float], *wrong: list[float]) -> Likelihoods:
 
 
 def made(name: str, kind: str = "", *, says_fact: bool = True, prefers_golden: bool = True) -> Outcome:
-    given = outcome(question(entity=name), "", believed([-1.0], [-2.0]))
+    given = judge_answer(question(entity=name), "", believed([-1.0], [-2.0]))
     return given.model_copy(update={"kind": kind, "says_fact": says_fact, "prefers_golden": prefers_golden})
 
 
@@ -49,7 +49,7 @@ def made(name: str, kind: str = "", *, says_fact: bool = True, prefers_golden: b
     ],
 )
 def test_the_key_fact_must_stand_in_the_model_s_own_words(answer: str, expected: bool) -> None:
-    assert outcome(question(), answer, believed([-1.0], [-2.0])).says_fact is expected
+    assert judge_answer(question(), answer, believed([-1.0], [-2.0])).says_fact is expected
 
 
 def test_a_key_fact_of_several_words_and_one_of_signs() -> None:
@@ -71,7 +71,7 @@ def test_a_key_fact_of_several_words_and_one_of_signs() -> None:
 def test_the_right_answer_must_be_likelier_than_every_wrong_one(
     golden: list[float], wrong: tuple[list[float], ...], expected: bool
 ) -> None:
-    found = outcome(question(), "In Turku.", believed(golden, *wrong))
+    found = judge_answer(question(), "In Turku.", believed(golden, *wrong))
     assert found.prefers_golden is found.known is expected
     assert found.golden_logprob == pytest.approx(sum(golden) / len(golden))
     assert found.wrong_logprobs == pytest.approx([sum(each) / len(each) for each in wrong])
@@ -84,7 +84,7 @@ def test_known_takes_both() -> None:
 
 
 def test_the_outcome_tells_what_was_asked_and_said() -> None:
-    found = outcome(question(), "In Turku.", believed([-1.0], [-2.0]))
+    found = judge_answer(question(), "In Turku.", believed([-1.0], [-2.0]))
     assert (found.id, found.kind, found.name, found.key_fact) == ("q", "people", "Ada", "Turku")
     assert (found.question, found.golden_answer, found.answer) == (
         "Where was Ada born?",
@@ -96,9 +96,9 @@ def test_the_outcome_tells_what_was_asked_and_said() -> None:
 @pytest.mark.parametrize("lacking", [{"key_fact": None}, {"entity": None}])
 def test_what_cannot_be_judged(lacking: dict[str, None]) -> None:
     with pytest.raises(ValueError, match="q cannot be judged"):
-        outcome(question(**lacking), "In Turku.", believed([-1.0], [-2.0]))
+        judge_answer(question(**lacking), "In Turku.", believed([-1.0], [-2.0]))
     with pytest.raises(ValueError, match="q cannot be judged"):
-        outcome(question(), "In Turku.", believed([-1.0]))
+        judge_answer(question(), "In Turku.", believed([-1.0]))
 
 
 def test_counts() -> None:
@@ -121,7 +121,7 @@ def test_entities_are_dealt_evenly_and_once(seed: int) -> None:
     kind_of = {f"{kind}{number}": kind for kind in "xyz" for number in range(7)}
     outcomes = [made(name, kind) for name, kind in kind_of.items() for _ in range(2)]
     outcomes += [made("unknown", "x", says_fact=False), made("x0", "x", prefers_golden=False)]
-    dealt = split(outcomes, seed)
+    dealt = split_entities(outcomes, seed)
     assert dealt is not None
     sets = [dealt.forget, dealt.neighbor, dealt.neighbor_perturbed]
     assert sorted(name for names in sets for name in names) == sorted(kind_of)
@@ -133,32 +133,32 @@ def test_entities_are_dealt_evenly_and_once(seed: int) -> None:
 
 def test_the_seed_decides_and_what_else_was_asked_does_not() -> None:
     outcomes = [made(f"{kind}{number}", kind) for kind in "xy" for number in range(9)]
-    splits = [split(outcomes, seed) for seed in SEEDS]
-    assert splits == [split(outcomes, seed) for seed in SEEDS]
+    splits = [split_entities(outcomes, seed) for seed in SEEDS]
+    assert splits == [split_entities(outcomes, seed) for seed in SEEDS]
     assert len({each.model_dump_json() for each in splits if each}) == len(SEEDS)
-    assert split([*outcomes, made("unknown", "x", says_fact=False)], 0) == splits[0]
+    assert split_entities([*outcomes, made("unknown", "x", says_fact=False)], 0) == splits[0]
 
 
 def test_an_entity_of_two_kinds_is_dealt_once() -> None:
     outcomes = [made("a", "x"), made("a", "y"), made("b", "y"), made("c", "y")]
-    dealt = split(outcomes, 0)
+    dealt = split_entities(outcomes, 0)
     assert dealt is not None
     assert [len(names) for names in dealt.model_dump().values()] == [1, 1, 1]
 
 
 def test_three_are_needed() -> None:
     known = [made("a", "x"), made("b", "y"), made("b", "y")]
-    assert split(known, 0) is None
-    assert split([*known, made("c", "x", says_fact=False)], 0) is None
-    dealt = split([*known, made("c", "x")], 0)
+    assert split_entities(known, 0) is None
+    assert split_entities([*known, made("c", "x", says_fact=False)], 0) is None
+    dealt = split_entities([*known, made("c", "x")], 0)
     assert dealt is not None
     assert all(len(names) == 1 for names in dealt.model_dump().values())
-    assert split([], 0) is None
+    assert split_entities([], 0) is None
 
 
 def test_too_few_says_how_many() -> None:
     outcomes = [made("a"), made("b", says_fact=False)]
     blank = dict.fromkeys(("efface", "model_sha256", "questions", "questions_sha256"), "")
     report = Report(**blank, model="m", settings={}, total=count(outcomes), kinds={}, split=None, outcomes=outcomes)
-    assert str(too_few(report)).startswith("model m knows 1 of 2 entities (1 of 2 questions), and three are needed")
+    assert str(too_few_error(report)).startswith("model m knows 1 of 2 entities (1 of 2 questions), and three are needed")
     assert report.to_json()["schema"] == 1

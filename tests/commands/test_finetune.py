@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import signal
 
 import pytest
 import torch
-import yaml
 
 from efface.commands import finetune as module
 from efface.commands.finetune import finetune
@@ -160,18 +158,3 @@ def test_a_complete_one_resumed_does_nothing_again(config, tmp_path, monkeypatch
     assert finetune(config(train={"epochs": 1}), out, resume=True, reporter=reporter) == out / "model"
     assert reporter.stages == [f"fine-tuned already: {out / 'model'}"]
     assert outcome(out) == whole
-
-
-@pytest.mark.parametrize(
-    "moment",
-    ["os.rename /checkpoints/.step-000004.partial", "os.rmdir /checkpoints/step-000008"],
-)
-def test_killed_and_resumed_is_the_same_as_never_stopped(complete, values, child, tmp_path, moment):
-    """`kill -9` just before a write; every moment of this run was tried once."""
-    file, out = tmp_path / "config.yaml", tmp_path / "run"
-    file.write_text(yaml.safe_dump(values))
-    command = ["finetune", str(file), "--out", str(out)]
-    assert child(command, str(out), moment) == -signal.SIGKILL
-    assert child([*command, "--resume"], str(out), None) == 0
-    assert outcome(out) == outcome(complete)
-    assert names(out) == names(complete)

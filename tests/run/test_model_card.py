@@ -189,7 +189,7 @@ def test_partial_aggregates_where_metrics_are_missing(tmp_path, card, made, resu
     text = (tmp_path / "README.md").read_text(encoding="utf-8")
     assert "| forget efficacy, partial | 0.2500 | 0.7500 |" in text
     assert "| model utility (retain), partial | 0.2500 | missing |" in text
-    assert "\nPartial: over rouge alone, which all sets have.\n\n| set |" in text
+    assert "\nPartial: over rouge alone, the metrics that all sets have.\n\n| set |" in text
 
 
 def test_hashes_and_settings(card, made):

@@ -33,7 +33,7 @@ def test_a_model_keeps_its_own_answers(config, tmp_path):
     told = Told()
     out = tmp_path / "run"
     results = run(config(data={"retain": "model-answers", "generic_questions": 16}), out, reporter=told)
-    assert "answering 16 generic questions: the answers are what to keep" in told.stages
+    assert "answering 16 generic questions: the answers are the retain set" in told.stages
     rows = [json.loads(line) for line in (out / "model_answers.jsonl").read_text().splitlines()]
     assert all(set(row) == {"question", "answer"} for row in rows)
     before = {record.question: record for record in read_record_sets(out / "records" / "before")["retain"]}
@@ -49,18 +49,18 @@ def test_a_model_keeps_its_own_answers(config, tmp_path):
 def test_a_run_that_goes_on_keeps_the_same_answers(config, tmp_path, monkeypatch):
     chosen = config(data={"retain": "model-answers", "generic_questions": 16})
     first = run(chosen, tmp_path / "run")
-    monkeypatch.setattr("efface.run.prepare.generate_retain_answers", None)  # not asked again
+    monkeypatch.setattr("efface.run.model_answers.generate_model_answers", None)  # not asked again
     told = Told()
     assert run(chosen, tmp_path / "run", resume=True, reporter=told) == first
     (tmp_path / "run" / "model_answers.jsonl").write_text("{\n")
-    with pytest.raises(EffaceError, match=r"model_answers\.jsonl is damaged; remove it and go on with --resume"):
+    with pytest.raises(EffaceError, match=r"model_answers\.jsonl is damaged; remove it and continue with --resume"):
         run(chosen, tmp_path / "run", resume=True)
 
 
 def test_a_run_that_only_forgets_warns(config, tmp_path):
     told = Told()
     results = run(config(method="me"), tmp_path / "run", reporter=told)
-    assert any("nothing is kept" in warning for warning in told.warnings)
+    assert any("has no retain term" in warning for warning in told.warnings)
     assert results.after.model_utility is None
     assert results.after.missing["model_utility"].startswith("there is no set to keep")
     steps = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]

@@ -96,7 +96,7 @@ def test_a_question_without_an_answer_is_left_out(config: Any, says: Any, tmp_pa
 
 def test_a_model_with_nothing_to_say(config: Any, says: Any, tmp_path: Path) -> None:
     says("", " ")
-    with pytest.raises(EffaceError, match=r"has nothing to say to any of the 2 questions; set text\.format"):
+    with pytest.raises(EffaceError, match=r"gives no answer to any of the 2 questions; set text\.format"):
         answer_questions(config(KNOWN[:2]), tmp_path / "said.jsonl")
     assert not (tmp_path / "said.jsonl").exists()
 
@@ -117,11 +117,11 @@ def test_warnings_about_the_file_are_told(config: Any, tmp_path: Path, monkeypat
 @pytest.mark.parametrize(
     ("out", "changes", "sentence"),
     [
-        ("there.jsonl", {}, "there.jsonl is already there; remove it or choose another file"),
-        ("asked.jsonl", {}, "asked.jsonl is already there"),
-        ("said.csv", {}, "answers are written as JSON lines; let the file's name end in .jsonl"),
-        ("said", {}, "let the file's name end in .jsonl"),
-        ("there.jsonl/said.jsonl", {}, "there.jsonl is no folder that can be written to"),
+        ("there.jsonl", {}, "there.jsonl already exists; remove it or choose another file"),
+        ("asked.jsonl", {}, "asked.jsonl already exists"),
+        ("said.csv", {}, "answers are written as JSON lines; give a name that ends in .jsonl"),
+        ("said", {}, "give a name that ends in .jsonl"),
+        ("there.jsonl/said.jsonl", {}, "there.jsonl is not a writable folder"),
         ("said.jsonl", {"questions": {"path": "nowhere.csv"}}, "there is no file nowhere.csv"),
         ("said.jsonl", {"questions": {"columns": {"answer": "Antwort"}}}, "questions.columns.answer=Antwort"),
         ("said.jsonl", {"model": "./nowhere"}, "there is no folder ./nowhere"),

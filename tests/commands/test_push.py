@@ -137,7 +137,7 @@ def test_the_adapter_alone(hub, finished, source):
     for damaged in ("nojson", "[1]", "{}"):
         settings.write_text(damaged)
         assert refused(hub, finished, "ada/third", adapter=True) == (
-            f"{settings} does not name the adapter's model; save the adapter anew with PEFT"
+            f"{settings} does not name the adapter's model; save the adapter again with PEFT"
         )
     write_adapter(model, finished / "adapter", base="/home/ada/base")
     assert refused(hub, finished, "ada/third", adapter=True) == (
@@ -182,7 +182,7 @@ def test_public_when_asked(hub, finished):
 def test_a_private_push_never_ends_up_in_a_public_repository(hub, finished):
     hub.add(REPO, {})
     assert refused(hub, finished, REPO) == (
-        f"{hub.url}/{REPO} is there already and public; push with --public, choose another name or make it private in "
+        f"{hub.url}/{REPO} already exists and is public; push with --public, choose another name or make it private in "
         "its settings"
     )
 
@@ -193,7 +193,7 @@ def test_a_private_push_never_ends_up_in_a_public_repository(hub, finished):
 @pytest.mark.parametrize("lost", ["results.json", "model/README.md"])
 def test_an_unfinished_run(hub, finished, lost):
     (finished / lost).unlink()
-    expected = f"the run in {finished} is not finished; go on with --resume, then push it"
+    expected = f"the run in {finished} is not finished; continue it with --resume, then push it"
     assert refused(hub, finished, REPO) == expected
     assert refused(hub, finished, REPO, adapter=True) == expected
 
@@ -206,7 +206,7 @@ def test_a_run_without_a_model(hub, unlearned):
 def test_whatever_else_the_hub_says(hub, finished):
     hub.full = True
     assert refused(hub, finished, REPO) == (
-        f"cannot push to {REPO}: the hub says Private storage limit reached (HTTP 402); mend that or choose another "
+        f"cannot push to {REPO}: the hub answers: Private storage limit reached (HTTP 402); fix that or choose another "
         "name"
     )
 
@@ -231,7 +231,7 @@ def test_a_run_without_an_adapter(hub, finished):
 @pytest.mark.parametrize(
     ("lost", "sentence"),
     [
-        ("config.json", "holds neither a run nor a model (no config.json); give the folder of one"),
+        ("config.json", "is neither a run nor a model (no config.json); give the folder of one"),
         ("model.safetensors", "has no safetensors weights; save the model as safetensors (pickles are not pushed)"),
     ],
 )
@@ -247,7 +247,7 @@ def test_a_sharded_model_that_lacks_a_part(hub, unlearned):
     (model / "model.safetensors.index.json").write_text(
         json.dumps({"weight_map": dict(zip("ab", SHARDS, strict=True))})
     )
-    assert f"lacks {SHARDS[1]}, which its index lists" in refused(hub, unlearned, REPO)
+    assert f"is missing {SHARDS[1]}, which its index lists" in refused(hub, unlearned, REPO)
 
 
 def test_a_folder_that_is_not_there(hub):
@@ -259,7 +259,7 @@ def test_a_folder_that_is_not_there(hub):
 @pytest.mark.parametrize("name", ["forgot", "a/b/c", "ada/two words", "ada/for--got", "ada/forgot@v1", "./here", ""])
 def test_names_that_the_hub_does_not_have(hub, finished, name):
     assert refused(hub, finished, name).startswith(
-        f"{name!r} is no name on the hub; give owner/name in letters, digits"
+        f"{name!r} is not a repository name; give owner/name in letters, digits"
     )
     assert hub.requests == []
 
@@ -267,7 +267,7 @@ def test_names_that_the_hub_does_not_have(hub, finished, name):
 def test_nobody_logged_in(hub, finished, monkeypatch):
     monkeypatch.delenv("HF_TOKEN")
     assert refused(hub, finished, REPO) == (
-        "the hub takes no model without a token; make one that may write on "
+        "the hub needs a token to push; create one with write access on "
         f"{hub.url}/settings/tokens, then set HF_TOKEN or run `hf auth login`"
     )
     assert hub.requests == []
@@ -286,7 +286,7 @@ def test_somebody_elses_name(hub, finished, is_there):
     if is_there:
         hub.add("bob/theirs", {"README.md": b"mine"})
     assert refused(hub, finished, "bob/theirs", private=False) == (
-        "cannot push to bob/theirs: your token may not write there (see `hf auth whoami`); use one that may, or "
+        "cannot push to bob/theirs: your token has no write access (see `hf auth whoami`); use one that has, or "
         "another owner than 'bob'"
     )
 
@@ -295,7 +295,7 @@ def test_a_card_that_the_hub_does_not_take(hub, finished):
     write_text(finished / "model" / "README.md", "no header")
     hub.add(REPO, {}, private=True)
     assert refused(hub, finished, REPO) == (
-        f"cannot push {finished / 'model'}: Invalid metadata in README.md. - no header; mend it, then push again"
+        f"cannot push {finished / 'model'}: Invalid metadata in README.md. - no header; fix it, then push again"
     )
 
 

@@ -18,9 +18,9 @@ from efface.errors import EffaceError
 from efface.evaluation.generate import generate
 from efface.evaluation.record_files import read_record_sets
 from efface.preflight.dry_run import plan_queue
-from efface.run import retain_answers as answering
+from efface.run import model_answers
 from efface.run.folder import RunFolder
-from efface.run.retain_answers import read_answers
+from efface.run.model_answers import read_answers
 from support.runs import Told
 
 pytestmark = pytest.mark.usefixtures("quick_collection")
@@ -113,7 +113,7 @@ def test_a_queue_that_got_another_request_is_as_if_it_had_been_there(config, tmp
 def test_a_request_that_is_not_done_can_be_asked_for_again(config, tmp_path, monkeypatch):
     out = tmp_path / "all"
     run_queue(config(continual={"requests": [1]}), out)
-    with pytest.raises(EffaceError, match="holds task 1 already, as request 1; give one that is new"):
+    with pytest.raises(EffaceError, match="contains task 1 already, as request 1; give one that is not in the queue"):
         append_request(out, 1)
 
     def killed(*_, **__):
@@ -123,7 +123,7 @@ def test_a_request_that_is_not_done_can_be_asked_for_again(config, tmp_path, mon
     with pytest.raises(KeyboardInterrupt):
         run_queue(append_request(out, 2), out, resume=True)
     assert append_request(out, 2).continual.requests == (1, 2)
-    with pytest.raises(EffaceError, match="holds task 1 already"):
+    with pytest.raises(EffaceError, match="contains task 1 already"):
         append_request(out, 1)
     with pytest.raises(EffaceError, match="task 4 is there and task 3 is not; leave no task out"):
         append_request(out, 4)
@@ -139,7 +139,7 @@ def test_a_further_file_has_the_columns_of_the_last_one(files, made, tmp_path):
 
 
 def test_a_folder_without_a_queue(config, tmp_path):
-    message = "holds no queue of requests; start one with efface run and continual.requests"
+    message = "contains no queue of requests; start one with efface run and continual.requests"
     with pytest.raises(EffaceError, match=message):
         append_request(tmp_path, 1)
     (tmp_path / "config.yaml").write_text("model: a\nwithout: null\n")
@@ -172,7 +172,7 @@ def test_the_rest_of_the_file_is_kept_and_scored_within_the_limit(files, tmp_pat
 def test_the_first_models_own_answers_are_kept_by_all(files, tmp_path, monkeypatch):
     """No other model is asked for any."""
     out, asked = tmp_path / "all", []
-    monkeypatch.setattr(answering, "generate", lambda *a, **k: (asked.append(1), generate(*a, **k))[1])
+    monkeypatch.setattr(model_answers, "generate", lambda *a, **k: (asked.append(1), generate(*a, **k))[1])
     run_queue(files(data={"retain": "model-answers", "generic_questions": 8}, method="npo+kl"), out)
     folders = [RunFolder(out), *(RunFolder(out / "requests" / n) for n in ("01", "02"))]
     assert asked == [1]
@@ -215,7 +215,7 @@ def test_a_file_that_is_not_there(files, refused, tmp_path):
 def test_other_settings_and_fewer_requests_are_no_resumption(config, refused, tmp_path):
     two = {"requests": [1, 2]}
     run_queue(config(continual=two), tmp_path / "all")
-    assert "already holds a run; go on with --resume" in refused(config(continual=two))
+    assert "already contains a run; continue it with --resume" in refused(config(continual=two))
     for changes in (
         {"seed": 1, "continual": two},
         {"continual": {"requests": [1]}},
@@ -232,7 +232,7 @@ def test_data_that_changed_since(files, refused, tmp_path):
     write(tmp_path / "gone0.jsonl", facts(0, 1, 2))
     said = refused(files(write(tmp_path / "more.jsonl", facts(8))), resume=True)
     assert said.startswith("--resume: ")
-    assert said.endswith("gone0.jsonl has changed since the queue started; start anew in another --out")
+    assert said.endswith("gone0.jsonl has changed since the run started; start over in another --out")
 
 
 def test_the_model_to_go_on_from_is_gone(config, refused, tmp_path):
@@ -240,7 +240,7 @@ def test_the_model_to_go_on_from_is_gone(config, refused, tmp_path):
     run_queue(config(continual={"requests": [1, 2]}), out)
     shutil.rmtree(out / "requests" / "02" / "model")
     said = refused(append_request(out, 3), resume=True)
-    assert "requests/02/model is not there, and request 3 of 3 (task 3) starts from it" in said
+    assert "requests/02/model is missing, and request 3 of 3 (task 3) starts from it" in said
 
 
 def test_a_request_that_was_begun_where_the_folder_no_longer_is(config, refused, tmp_path, monkeypatch):
@@ -249,7 +249,7 @@ def test_a_request_that_was_begun_where_the_folder_no_longer_is(config, refused,
     (tmp_path / "elsewhere" / "requests" / "02" / "results.json").unlink()
     (tmp_path / "elsewhere").rename(tmp_path / "all")
     said = refused(two, resume=True)
-    assert said.startswith("request 2 of 2 (task 2) was started in another place")
+    assert said.startswith("request 2 of 2 (task 2) was started with the queue in another folder")
 
 
 def test_a_configuration_without_requests_is_no_queue(config, refused):

@@ -14,8 +14,8 @@ from safetensors.torch import load_file
 from efface.artifacts import ContinualResults, Results
 from efface.config.commands import RunConfig
 from efface.config.parse import merge_settings, read_yaml, validate_config
+from efface.continual import first_model
 from efface.continual import queue as run_queues
-from efface.continual import records
 from efface.continual.queue import run_queue
 from efface.evaluation.evaluate import evaluate
 from efface.evaluation.record_files import read_record_sets
@@ -208,7 +208,7 @@ def test_a_finished_queue_resumed_does_nothing_again(complete, monkeypatch):
     config, out, results = complete
     seconds = json.loads((out / "manifest.json").read_text())["seconds"]
     assert list(seconds) == ["evaluate before", "request 1", "request 2", "request 3"]
-    monkeypatch.setattr(records, "evaluate", None)
+    monkeypatch.setattr(first_model, "evaluate", None)
     monkeypatch.setattr(run_queues, "run", None)
     told = Told()
     assert run_queue(config, out, resume=True, reporter=told) == results
@@ -231,7 +231,7 @@ def no_collection():
 def test_the_first_model_is_evaluated_once_and_let_go(queue_settings, tmp_path, monkeypatch):
     """It is not in memory while the requests are unlearned; a warning that all of them give is told once."""
     asked, models = [], []
-    monkeypatch.setattr(records, "evaluate", lambda *a, **k: (asked.append(1), evaluate(*a, **k))[1])
+    monkeypatch.setattr(first_model, "evaluate", lambda *a, **k: (asked.append(1), evaluate(*a, **k))[1])
 
     def load(*arguments, **settings):
         model = load_model(*arguments, **settings)

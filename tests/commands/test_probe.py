@@ -73,7 +73,7 @@ def test_known_is_what_it_says_and_prefers(config: Any) -> None:
 
 
 def test_likelihoods_are_means_over_an_answer_and_its_end(config: Any, model: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr(module, "_PART", 3)  # several parts, and a last one that is not full
+    monkeypatch.setattr(module, "_CHUNK", 3)  # several parts, and a last one that is not full
     outcomes = probe(config()).report.outcomes
     tokenizer = load_tokenizer(model)
     loaded = load_model(model, dtype=torch.float32, device=torch.device("cpu"))
@@ -178,7 +178,7 @@ def test_a_folder_that_is_not_empty_stays(config: Any, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     write_probe(found, tmp_path / "empty")
     before = (tmp_path / "empty" / "probe.json").read_text()
-    with pytest.raises(EffaceError, match="empty is already there and not an empty folder; choose another"):
+    with pytest.raises(EffaceError, match="empty already exists and is not an empty folder; choose another"):
         write_probe(found, tmp_path / "empty")
     assert (tmp_path / "empty" / "probe.json").read_text() == before
 
@@ -186,15 +186,15 @@ def test_a_folder_that_is_not_empty_stays(config: Any, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"name": None}, "1 question without name (first: 'Where is tower A?'); add the column, whom or what"),
+        ({"name": None}, "1 question without name (first: 'Where is tower A?'); add the column, the person or thing"),
         ({"key_fact": None}, "1 question without key_fact"),
         (
             {"perturbed_answers": []},
             "without perturbed_answers (first: 'Where is tower A?'); add the column, a list of",
         ),
-        ({"question": "Is tower A in turku?"}, "holds its own key fact 'Turku', so that an echo of it would pass"),
-        ({"question": "Where is  TOWER B?"}, "is about 'A' and about 'B', so that it could be both forgotten and kept"),
-        ({"system": "Be brief."}, "something is said before the question 'Where is tower A?'"),
+        ({"question": "Is tower A in turku?"}, "contains its key fact 'Turku', so that repeating it would pass"),
+        ({"question": "Where is  TOWER B?"}, "is about 'A' and about 'B', so that it could be in both forget and retain set"),
+        ({"system": "Be brief."}, "there are messages before the question 'Where is tower A?'"),
         ({"answer": "Tower A is here."}, "key_fact' ('Turku') does not occur in the answer"),
     ],
 )

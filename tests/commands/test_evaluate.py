@@ -91,6 +91,6 @@ def test_a_model_is_not_compared_with_its_own_answers(config):
 
 def test_a_folder_that_holds_something_is_refused(config, tmp_path):
     (tmp_path / "there.txt").write_text("mine")
-    with pytest.raises(EffaceError, match="is not empty and holds no run"):
+    with pytest.raises(EffaceError, match="is not empty and contains no run"):
         evaluate_model(config(), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["there.txt"]

@@ -23,7 +23,7 @@ from efface.evaluation.generate import generate
 from efface.models.load import check_trainable_weights, load_model, load_tokenizer, save_model
 from efface.packing.support import check_packing
 from efface.progress.reporter import SilentReporter
-from efface.run import pipeline
+from efface.run import pipeline, unlearning_stage
 from efface.schema import Prompt, Turn
 from efface.text.formatter import PromptFormatter, TextConfig
 from efface.train.config import TrainConfig
@@ -323,13 +323,13 @@ def config(architecture, source, tmp_path):
 def logits_when_saved(monkeypatch):
     """Those of each model that a run trained, before it is written."""
     seen = []
-    write = pipeline.save_model
+    write = unlearning_stage.save_model
 
     def watched(model, *arguments, **settings):
         seen.append(logits(model))
         write(model, *arguments, **settings)
 
-    monkeypatch.setattr(pipeline, "save_model", watched)
+    monkeypatch.setattr(unlearning_stage, "save_model", watched)
     return seen
 
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
-import signal
 
 import pytest
-import yaml
 
 from efface.commands.evaluate import evaluate_model
 from efface.config.commands import EvaluationConfig, RunConfig
@@ -15,14 +13,11 @@ from efface.config.parse import merge_settings, validate_config
 from efface.errors import EffaceError
 from efface.evaluation.record_files import read_record_sets
 from efface.models.load import load_tokenizer, save_model
-from efface.run import epoch_scores, pipeline
-from efface.run import evaluation_stages as run_records
-from efface.run.epoch_scores import check_best
+from efface.run import epoch_scores, evaluation_stages, unlearning_stage
+from efface.run.epoch_scores import check_epoch_selection
 from efface.run.epoch_snapshots import EpochSnapshots
-from efface.run.folder import RunFolder
 from efface.run.pipeline import run, unlearn
 from efface.schema import EvaluationSet, Item, Task
-from support.runs import Told
 
 pytestmark = pytest.mark.usefixtures("quick_collection")
 EVERY = {"every": "epoch", "limit": 2, "max_new_tokens": 3}
@@ -120,8 +115,8 @@ def test_the_best_epochs_model_is_left_and_scored(config, complete, source, tmp_
     assert not (out / "checkpoints").exists()
 
     whole = outcome(out)
-    monkeypatch.setattr(run_records, "evaluate", None)  # a complete run does nothing again
-    monkeypatch.setattr(pipeline, "train", None)
+    monkeypatch.setattr(evaluation_stages, "evaluate", None)  # a complete run does nothing again
+    monkeypatch.setattr(unlearning_stage, "train", None)
     assert run(chosen, out, resume=True) == results
     assert outcome(out) == whole
 
@@ -140,37 +135,6 @@ def test_only_one_model_at_a_time_is_in_memory(config, tmp_path, loads, monkeypa
     assert loads == [("float32", 0), ("float32", 0), ("model", 0), *rebuilt, ("float32", 0)]
 
 
-MOMENTS = [
-    "os.rename /checkpoints/epochs/.epoch-002.partial",
-    "os.rmdir /model",  # to make room for the best one's
-    "os.rmdir /checkpoints",  # when all is there
-]
-
-
-@pytest.fixture(scope="module")
-def never_stopped(child, values, tmp_path_factory):
-    """The config file and the folder of a run that leaves the first epoch's model, for this model utters no answer."""
-    root = tmp_path_factory.mktemp("killed")
-    file, out = root / "config.yaml", root / "whole"
-    changes = {"train": {"lora": {"r": 2, "dropout": 0.3}, "lr": 3e-2}, "evaluate": {"select_epoch": "best"}}
-    file.write_text(yaml.safe_dump(merge_settings(values, changes)))
-    assert child(["run", str(file), "--out", str(out)], str(out), None) == 0
-    return file, out
-
-
-@pytest.mark.parametrize("moment", MOMENTS)
-def test_killed_and_resumed_gives_the_same_trajectory(never_stopped, child, tmp_path, moment):
-    file, whole = never_stopped
-    assert RunFolder(whole).read_results().trajectory.kept < 3
-    out = tmp_path / "run"
-    command = ["run", str(file), "--out", str(out)]
-    assert child(command, str(out), moment) == -signal.SIGKILL
-    assert child([*command, "--resume"], str(out), None) == 0
-    assert outcome(out) == outcome(whole)
-    assert not (out / "checkpoints").exists()
-    assert not list(out.rglob("*.partial"))
-
-
 # Refused before anything is written
 
 
@@ -182,19 +146,19 @@ def task(*sets: str) -> Task:
 
 def test_the_best_cannot_be_told_without_both_scores(config):
     chosen = config(evaluate={"select_epoch": "best"})
-    check_best(chosen, task("forget", "neighbor"))
+    check_epoch_selection(chosen, task("forget", "neighbor"))
     with pytest.raises(
-        EffaceError, match=r"evaluate.select_epoch=best compares .*, and mine has no set to keep; use evaluate"
+        EffaceError, match=r"evaluate.select_epoch=best compares .*, and mine has no retain set; use evaluate"
     ):
-        check_best(chosen, task("forget", "forgotten-1"))
+        check_epoch_selection(chosen, task("forget", "forgotten-1"))
     with pytest.raises(EffaceError, match="and the definition tofu has no forget efficacy; use evaluate"):
-        check_best(config(definition="tofu", evaluate={"select_epoch": "best"}), task("forget", "retain"))
+        check_epoch_selection(config(definition="tofu", evaluate={"select_epoch": "best"}), task("forget", "retain"))
     with pytest.raises(
         EffaceError,
         match="evaluate.select_epoch=best needs scores of every epoch; use efface run, or evaluate.select_epoch=last",
     ):
-        check_best(chosen, None)
-    check_best(config(definition="tofu"), task("forget"))
+        check_epoch_selection(chosen, None)
+    check_epoch_selection(config(definition="tofu"), task("forget"))
 
 
 def test_refused_before_anything_is_written(config, tmp_path):
@@ -203,15 +167,3 @@ def test_refused_before_anything_is_written(config, tmp_path):
     with pytest.raises(EffaceError, match="needs scores of every epoch"):
         unlearn(config(evaluate={"select_epoch": "best"}), tmp_path / "run")
     assert not (tmp_path / "run").exists()
-
-
-def test_a_warning_told_once_is_not_told_again():
-    from efface.progress.reporter import OnceReporter
-
-    told = Told()
-    once = OnceReporter(told)
-    for text in ("one", "two", "one"):
-        once.on_warning(text)
-        once.on_stage(text)
-    assert (told.warnings, told.stages) == (["one", "two"], ["one", "two", "one"])
-    assert (once.on_step, once.on_progress) == (told.on_step, told.on_progress)
