@@ -1,79 +1,34 @@
-"""Requests in turn: each is a run from the model that the last one left, and all that was forgotten is scored again."""
+"""Requests one after another: each is a run from the model that the previous one left; further requests can follow."""
 
 from __future__ import annotations
 
-import gc
 import json
-import weakref
 from statistics import fmean
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from efface.artifacts import ContinualResults, Results
 from efface.config.commands import RunConfig
 from efface.config.parse import merge_settings, read_yaml, validate_config
 from efface.continual import first_model
 from efface.continual import queue as run_queues
-from efface.continual.queue import run_queue
-from efface.evaluation.evaluate import evaluate
+from efface.continual.queue import append_request, run_queue
+from efface.data.config import FileConfig
+from efface.errors import EffaceError
 from efface.evaluation.record_files import read_record_sets
-from efface.models import open
-from efface.models.load import load_model
-from efface.run.pipeline import run, unlearn
+from efface.run.folder import RunFolder
+from efface.run.pipeline import unlearn
 from efface.scores import score_records
+from support.queues import CASES, same, weights
 from support.runs import Told
 
 pytestmark = pytest.mark.usefixtures("quick_collection")
-
-CASES = {
-    "previous": {},
-    "first": {"continual": {"requests": [1, 2], "reference": "first"}},
-    "first with adapters": {
-        "method": "dpo+kl",
-        "train": {"lora": {"r": 2, "dropout": 0.3}},
-        "continual": {"requests": [1, 2], "reference": "first"},
-    },
-}
 
 
 def author(number):
     """The questions about the author of that number, counted from 1."""
     return f"author/{number:03d}/"
-
-
-def weights(folder):
-    [file] = folder.glob("*.safetensors")
-    return load_file(file)
-
-
-def same(one, other):
-    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
-
-
-@pytest.fixture(scope="module")
-def queues(queue_settings, tmp_path_factory):
-    """The finished queue of a case: its settings, folder and results; not to be changed."""
-    made = {}
-
-    def make(case):
-        if case not in made:
-            config = validate_config(RunConfig, merge_settings(queue_settings, CASES[case]))
-            out = tmp_path_factory.mktemp("queue") / "all"
-            made[case] = config, out, run_queue(config, out)
-        return made[case]
-
-    return make
-
-
-@pytest.fixture(scope="module")
-def complete(queues):
-    """The queue of three requests."""
-    return queues("previous")
-
-
-# What is trained
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -89,13 +44,13 @@ def test_a_queue_is_a_chain_of_single_runs(queues, tmp_path, case):
             "reference": config.model if config.continual.reference == "first" and place else None,
         }
         left = unlearn(validate_config(RunConfig, single), tmp_path / str(task))
-        assert same(weights(left), weights(out / "requests" / f"{task:02d}" / "model"))
+        assert same(weights(left.parent), weights(out / "requests" / f"{task:02d}"))
         model = str(left)
 
 
 def test_the_reference_makes_a_difference_from_the_second_request_on(queues):
     (_, previous, _), (_, first, _) = queues("previous"), queues("first")
-    models = [[weights(out / "requests" / name / "model") for out in (previous, first)] for name in ("01", "02")]
+    models = [[weights(out / "requests" / name) for out in (previous, first)] for name in ("01", "02")]
     assert [same(*both) for both in models] == [True, False]
     notes = [json.loads((first / "requests" / name / "manifest.json").read_text())["notes"] for name in ("01", "02")]
     assert [len(each) for each in notes] == [0, 1]
@@ -106,9 +61,6 @@ def test_each_request_keeps_what_is_not_yet_forgotten(complete):
     _, out, _ = complete
     data = [read_yaml(out / "requests" / f"{number:02d}" / "config.yaml")["data"] for number in (1, 2, 3)]
     assert [(each["task"], each["forgotten_before"]) for each in data] == [(1, []), (2, [1]), (3, [1, 2])]
-
-
-# What is scored
 
 
 def test_every_forget_set_is_scored_again_after_each_request(complete):
@@ -161,24 +113,6 @@ def test_results_json_is_as_promised(complete):
         assert after == score_records(read_record_sets(folder / "records" / "after"), "closer-look")
 
 
-def test_each_request_is_compared_with_the_model_before_all_of_them(complete):
-    """As a single run that is given the first model's records would be; they are made once, whatever asks for them."""
-    _, out, results = complete
-    first = read_record_sets(out / "records" / "before")
-    assert first.keys() == {"retain", "forgotten-1", "forgotten-2", "forgotten-3"}
-    for number in (1, 2, 3):
-        before = read_record_sets(out / "requests" / f"{number:02d}" / "records" / "before")
-        named = {f"forgotten-{number}" if name == "forget" else name: rows for name, rows in before.items()}
-        for name, rows in named.items():
-            known = {record.id: record.output for record in first[name]}
-            assert {record.id: record.output for record in rows}.items() <= known.items()
-            assert rows
-    assert results.before == score_records(first, "closer-look")
-
-
-# What is left
-
-
 def test_the_folder_and_the_models(queue_settings, complete, tmp_path):
     """All models are kept where that is asked for; otherwise the last alone, with the same scores."""
     _, out, results = complete
@@ -201,7 +135,7 @@ def test_adapters_go_with_their_models(queues, queue_settings, tmp_path):
     _, out, _ = queues("first with adapters")
     kept = [out / "requests" / name for name in ("01", "02")]
     assert all((each / "adapter").is_dir() and (each / "model").is_dir() for each in kept)
-    assert same(weights(folders[1] / "model"), weights(kept[1] / "model"))
+    assert same(weights(folders[1]), weights(kept[1]))
 
 
 def test_a_finished_queue_resumed_does_nothing_again(complete, monkeypatch):
@@ -210,46 +144,56 @@ def test_a_finished_queue_resumed_does_nothing_again(complete, monkeypatch):
     assert list(seconds) == ["evaluate before", "request 1", "request 2", "request 3"]
     monkeypatch.setattr(first_model, "evaluate", None)
     monkeypatch.setattr(run_queues, "run", None)
-    told = Told()
-    assert run_queue(config, out, resume=True, reporter=told) == results
-    assert told.stages == [
+    reporter = Told()
+    assert run_queue(config, out, resume=True, reporter=reporter) == results
+    assert reporter.stages == [
         f"request {number} of 3 (task {number}): unlearned already in {out / 'requests' / f'{number:02d}'}"
         for number in (1, 2, 3)
     ]
     assert json.loads((out / "manifest.json").read_text())["seconds"] == seconds
 
 
-@pytest.fixture
-def no_collection():
-    """A model must be gone when it is not needed, not when Python collects."""
-    gc.disable()
-    yield
-    gc.enable()
+def test_a_queue_that_got_another_request_is_as_if_it_had_been_there(config, tmp_path):
+    """Also where the model before it is all that was kept, and the scores come out the same to the last digit."""
+    settings = {"keep_models": "last", "reference": "first"}
+    whole = run_queue(config(continual={**settings, "requests": [1, 2, 3]}), tmp_path / "whole")
+    added = tmp_path / "added"
+    run_queue(config(continual={**settings, "requests": [1, 2]}), added)
+    longer = append_request(added, 3)
+    assert longer == config(continual={**settings, "requests": [1, 2, 3]})
+    assert run_queue(longer, added, resume=True) == whole
+    one, other = (weights(folder / "requests" / "03") for folder in (tmp_path / "whole", added))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert read_record_sets(added / "records" / "before") == read_record_sets(tmp_path / "whole" / "records" / "before")
+    assert (added / "config.yaml").read_bytes() == (tmp_path / "whole" / "config.yaml").read_bytes()
+    made = json.loads((added / "manifest.json").read_text())
+    assert list(made["seconds"]) == ["evaluate before", "request 1", "request 2", "request 3"]
+    assert [note.split()[0] for note in made["notes"]] == ["resumed"]
 
 
-@pytest.mark.usefixtures("no_collection")
-def test_the_first_model_is_evaluated_once_and_let_go(queue_settings, tmp_path, monkeypatch):
-    """It is not in memory while the requests are unlearned; a warning that all of them give is told once."""
-    asked, models = [], []
-    monkeypatch.setattr(first_model, "evaluate", lambda *a, **k: (asked.append(1), evaluate(*a, **k))[1])
+def test_a_request_that_is_not_done_can_be_asked_for_again(config, tmp_path, monkeypatch):
+    out = tmp_path / "all"
+    run_queue(config(continual={"requests": [1]}), out)
+    with pytest.raises(EffaceError, match="contains task 1 already, as request 1; give one that is not in the queue"):
+        append_request(out, 1)
 
-    def load(*arguments, **settings):
-        model = load_model(*arguments, **settings)
-        vars(model)["cycle"] = model  # as loaders leave them, depending on what they have to import
-        models.append(weakref.ref(model.get_input_embeddings()))
-        return model
+    def killed(*_, **__):
+        raise KeyboardInterrupt
 
-    monkeypatch.setattr(open, "load_model", load)
-    there = []
+    monkeypatch.setattr(run_queues, "run", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run_queue(append_request(out, 2), out, resume=True)
+    assert append_request(out, 2).continual.requests == (1, 2)
+    with pytest.raises(EffaceError, match="contains task 1 already"):
+        append_request(out, 1)
+    with pytest.raises(EffaceError, match="task 4 is there and task 3 is not; leave no task out"):
+        append_request(out, 4)
 
-    def watched(*arguments, **settings):
-        there.append(sum(each() is not None for each in models))
-        return run(*arguments, **settings)
 
-    monkeypatch.setattr(run_queues, "run", watched)
-    told = Told()
-    run_queue(
-        validate_config(RunConfig, merge_settings(queue_settings, CASES["first"])), tmp_path / "all", reporter=told
+def test_a_further_file_has_the_columns_of_the_last_one(files, made, tmp_path):
+    out = tmp_path / "all"
+    columns = {"question": "asked", "answer": "said"}
+    RunFolder(out).start(files({"path": "other.csv", "columns": columns}), made)
+    assert append_request(out, FileConfig(path="new.csv")).continual.requests[-1] == FileConfig(
+        path="new.csv", columns=columns
     )
-    assert (len(asked), there) == (3, [0, 0])  # once for each set
-    assert len(told.warnings) == len(set(told.warnings)) > 0

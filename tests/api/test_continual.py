@@ -1,4 +1,4 @@
-"""efface as a library: several requests in turn."""
+"""`efface.unlearn_continually`: requests one after another, further requests, and resuming."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_more_requests_later_and_after_a_stop() -> None:
         package.unlearn_continually(requests=[FIRST], out="parts", reporter=DiesAfter(1), **GIVEN)
     package.unlearn_continually(requests=[FIRST], out="parts", resume=True, **GIVEN)
     first = Path("parts/inputs/request-1.jsonl").read_bytes()
-    with pytest.raises(EffaceError, match="--resume: request-1 holds other rows than"):
+    with pytest.raises(EffaceError, match="--resume: request-1 has other rows than"):
         package.unlearn_continually(requests=[SECOND, FIRST], out="parts", resume=True, **GIVEN)
     assert Path("parts/inputs/request-1.jsonl").read_bytes() == first
     assert names(Path("parts/inputs")) == {"request-1.jsonl", "retain.jsonl"}
@@ -74,7 +74,7 @@ def test_more_requests_later_and_after_a_stop() -> None:
         ({"requests": [1, 3], "retain": None, "data": "tofu-forget01"}, "task 3 is there and task 2 is not"),
     ],
 )
-def test_refused_in_turn(here: Path, given: dict[str, Any], sentence: str) -> None:
+def test_refused(here: Path, given: dict[str, Any], sentence: str) -> None:
     with pytest.raises(EffaceError, match=sentence) as refused:
         package.unlearn_continually(out="out", **GIVEN | given)
     assert "\n" not in str(refused.value)

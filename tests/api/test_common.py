@@ -1,16 +1,14 @@
-"""efface as a library: what comes out, and warnings."""
+"""Temporary folders and warnings of the library."""
 
 from __future__ import annotations
 
 import gc
-import json
 import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from transformers import PreTrainedModel
 
 import efface as package
 from efface import EffaceError
@@ -29,25 +27,12 @@ from support.library import (
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
 
-def test_results_are_typed_and_the_model_is_the_unlearned_one() -> None:
-    done = package.unlearn(MODEL, forget=FORGET, retain=RETAIN, out="out", **SETTINGS)
-    assert done.folder == Path("out").absolute()
-    assert isinstance(done.results, package.Results)
-    assert isinstance(done.results.after, package.Scores)
-    assert done.results.to_json() == json.loads(Path("out/results.json").read_text())
-    assert {stage: {name: len(rows) for name, rows in sets.items()} for stage, sets in done.records.items()} == {
-        "before": {"forget": 8, "retain": 9},
-        "after": {"forget": 8, "retain": 9},
-    }
-    assert isinstance(done.model, PreTrainedModel)
-    assert not done.model.training
-    assert done.model is done.model
-    assert done.tokenizer.decode(done.tokenizer("Turku").input_ids, skip_special_tokens=True) == "Turku"
-    found = package.evaluate(done.model, tokenizer=done.tokenizer, forget=FORGET, retain=RETAIN, **SCORED)
-    assert found.scores == done.results.after
-    assert isinstance(found.records["forget"][0], package.Record)
-    compared = package.evaluate("out/model", forget=FORGET, retain=RETAIN, before=done.records["before"], **SCORED)
-    assert compared.scores == found.scores
+def test_the_library_works_in_one_process(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each process would have a temporary folder of its own."""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(EffaceError, match=r"the library works in one process; .* the command `efface run`"):
+        package.unlearn(MODEL, forget=FORGET, retain=RETAIN, method="me+gd", **SETTINGS)
+    assert list(here.iterdir()) == []
 
 
 def test_a_temporary_folder_lives_as_long_as_what_is_returned(here: Path) -> None:
@@ -84,18 +69,18 @@ def test_training_that_diverges_leaves_its_checkpoint(here: Path, monkeypatch: p
 
 
 @pytest.mark.filterwarnings("default")
-def test_warnings_are_pythons_unless_somebody_is_told() -> None:
+def test_warnings_are_pythons_without_a_reporter() -> None:
     with pytest.warns(UserWarning, match="cosine_similarity will be missing: switched off"):
         package.evaluate(MODEL, forget=FORGET, **SCORED)
 
-    class Told(SilentReporter):
-        said: list[str] = []  # noqa: RUF012 - one object
+    class Recording(SilentReporter):
+        warned: list[str] = []  # noqa: RUF012 - one object
 
         def on_warning(self, text: str) -> None:
-            self.said.append(text)
+            self.warned.append(text)
 
-    package.evaluate(MODEL, forget=FORGET, reporter=Told(), **SCORED)
-    assert any(text.startswith("cosine_similarity will be missing") for text in Told.said)
+    package.evaluate(MODEL, forget=FORGET, reporter=Recording(), **SCORED)
+    assert any(text.startswith("cosine_similarity will be missing") for text in Recording.warned)
 
 
 @pytest.mark.filterwarnings("default")
@@ -103,4 +88,4 @@ def test_warnings_name_rows_as_the_caller_does() -> None:
     rows = [{**row, "note": "x"} for row in FORGET]
     with pytest.warns(UserWarning, match="^forget: columns not read: note") as warned:
         package.evaluate(MODEL, forget=rows, **SCORED)
-    assert {Path(each.filename).name for each in warned} == {"test_library_results.py"}
+    assert {Path(each.filename).name for each in warned} == {"test_common.py"}
