@@ -15,7 +15,7 @@ def test_a_folder_without_a_queue(config, tmp_path):
     for settings in (None, "model: a\nwithout: null\n"):
         if settings is not None:
             (tmp_path / "config.yaml").write_text(settings)
-        with pytest.raises(EffaceError, match="contains no queue of requests; .* continual.requests"):
+        with pytest.raises(EffaceError, match=r"contains no queue of requests; .* continual\.requests"):
             append_request(tmp_path, 1)
 
 

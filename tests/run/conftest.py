@@ -28,9 +28,9 @@ def loads(monkeypatch):
     """One entry a load: the model's folder, and how many models are in memory already."""
     found, models = [], []
 
-    def watched(folder, **settings):
+    def watched(folder, **options):
         found.append((folder.name, sum(model() is not None for model in models)))
-        model = load_model(folder, **settings)
+        model = load_model(folder, **options)
         models.append(weakref.ref(model.get_input_embeddings()))
         vars(model)["cycle"] = model  # as loaders leave them, depending on what they have to import
         return model

@@ -144,21 +144,28 @@ def task(*sets: str) -> Task:
     return Task(name="mine", forget=(item,), retain=(), evaluation=evaluation, refusals=("No.",))
 
 
-def test_the_best_cannot_be_told_without_both_scores(config):
-    chosen = config(evaluate={"select_epoch": "best"})
-    check_epoch_selection(chosen, task("forget", "neighbor"))
-    with pytest.raises(
-        EffaceError, match=r"evaluate.select_epoch=best compares .*, and mine has no retain set; use evaluate"
-    ):
-        check_epoch_selection(chosen, task("forget", "forgotten-1"))
-    with pytest.raises(EffaceError, match="and the definition tofu has no forget efficacy; use evaluate"):
-        check_epoch_selection(config(definition="tofu", evaluate={"select_epoch": "best"}), task("forget", "retain"))
-    with pytest.raises(
-        EffaceError,
-        match="evaluate.select_epoch=best needs scores of every epoch; use efface run, or evaluate.select_epoch=last",
-    ):
-        check_epoch_selection(chosen, None)
-    check_epoch_selection(config(definition="tofu"), task("forget"))
+BEST = {"select_epoch": "best"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "sets", "problem"),
+    [
+        ({"evaluate": BEST}, ("forget", "forgotten-1"), "mine has no retain set"),
+        ({"definition": "tofu", "evaluate": BEST}, ("forget", "retain"), "the definition tofu has no forget efficacy"),
+        ({"evaluate": BEST}, None, "needs scores of every epoch"),
+        ({"evaluate": BEST}, ("forget", "neighbor"), None),
+        ({"definition": "tofu"}, ("forget",), None),
+    ],
+)
+def test_the_best_epoch_needs_both_scores(config, changes, sets, problem):
+    chosen, data = config(**changes), None if sets is None else task(*sets)
+    if problem is None:
+        check_epoch_selection(chosen, data)
+        return
+    with pytest.raises(EffaceError) as raised:
+        check_epoch_selection(chosen, data)
+    for part in ("evaluate.select_epoch=best", problem, "evaluate.select_epoch=last"):
+        assert part in str(raised.value)
 
 
 def test_refused_before_anything_is_written(config, tmp_path):

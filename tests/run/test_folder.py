@@ -66,10 +66,10 @@ def test_a_run_is_only_touched_to_resume_it_with_the_same_settings(folder, confi
         folder.check(config, resume=False)
     folder.check(config, resume=True)
     other = config.model_copy(update={"seed": 1})
-    with pytest.raises(EffaceError, match="is not UTF-8 text|has other settings than these"):
+    with pytest.raises(EffaceError, match="has other settings than these"):
         folder.check(other, resume=True)
     folder.config.write_bytes(b"\xff\xfe")
-    with pytest.raises(EffaceError, match="is not UTF-8 text|has other settings than these"):
+    with pytest.raises(EffaceError, match="is not UTF-8 text"):
         folder.check(config, resume=True)
 
 

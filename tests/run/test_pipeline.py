@@ -16,7 +16,6 @@ from efface.config.parse import merge_settings, read_yaml, validate_config
 from efface.errors import EffaceError
 from efface.evaluation.evaluate import evaluate
 from efface.evaluation.record_files import read_record_sets
-from efface.models import open
 from efface.models.load import model_sha256
 from efface.progress.reporter import SilentReporter
 from efface.reference.logprobs import CachedLogprobs
@@ -191,26 +190,6 @@ def test_refused_before_anything_is_written(config, tmp_path, changes, message, 
     with pytest.raises(EffaceError, match=message) as raised:
         run(config(**changes), tmp_path / "run")
     assert "\n" not in str(raised.value)
-    assert not (tmp_path / "run").exists()
-
-
-def test_an_architecture_that_cannot_be_packed_is_refused(config, tmp_path, monkeypatch):
-    def refuse(_):
-        raise EffaceError("cannot be packed")
-
-    monkeypatch.setattr(open, "packing_unsupported_reason", refuse)
-    with pytest.raises(EffaceError, match="cannot be packed"):
-        run(config(), tmp_path / "run")
-    assert not (tmp_path / "run").exists()
-
-
-def test_a_model_that_fills_the_memory_is_refused(config, tmp_path, monkeypatch):
-    def full(_):
-        raise torch.OutOfMemoryError
-
-    monkeypatch.setattr(open, "packing_unsupported_reason", full)
-    with pytest.raises(EffaceError, match="but not a dozen tokens beside it; use device=cpu or a smaller model"):
-        run(config(), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 

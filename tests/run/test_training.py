@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from efface import distributed
-from efface.config.commands import RunConfig
 from efface.errors import EffaceError
 from efface.models.load import load_model, load_tokenizer
 from efface.objectives.method import fine_tuning
@@ -18,7 +17,6 @@ from efface.objectives.terms import Reference
 from efface.progress.reporter import SilentReporter
 from efface.run import training
 from efface.run.folder import RunFolder
-from efface.run.prepare import check_settings
 from efface.run.training import check_can_train, loading_device, train, warn_before_training
 from efface.schema import Prompt, Task
 from efface.text.formatter import PromptFormatter, TextConfig, TokenizedSequence
@@ -92,14 +90,6 @@ def test_only_the_first_process_writes_steps(tmp_path, monkeypatch):
     monkeypatch.setattr(distributed, "_group", distributed._Group(0, 2))
     folder.append_step(log)
     assert len(folder.metrics.read_text().splitlines()) == 1
-
-
-def test_downstream_tasks_are_scored_in_one_process(monkeypatch, tmp_path):
-    config = RunConfig(data="synthetic-authors", method="ga", model="nobody/asks", downstream=True)
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    monkeypatch.setattr("efface.distributed.init_process_group", lambda _: None)
-    with pytest.raises(EffaceError, match="downstream tasks are scored in one process; leave downstream out"):
-        check_settings(config, RunFolder(tmp_path / "run"), resume=False)
 
 
 def test_missing_packages_are_said_before_any_work(monkeypatch):
