@@ -86,7 +86,7 @@ def test_answers_refuse(refused: Refused, words: list[str], sentence: str) -> No
 def test_answers_spoil_nothing(refused: Refused, asked: Path) -> None:
     before = asked.read_text()
     sentence = refused("data", "answers", "asked.jsonl", "model=model", *PAIRS, "--out", "asked.jsonl")
-    assert sentence == "--out asked.jsonl is already there; remove it or choose another file"
+    assert sentence == "--out asked.jsonl already exists; remove it or choose another file"
     assert asked.read_text() == before
     assert "missing option '--out'" in refused("data", "answers", "asked.jsonl", "model=model")
 
@@ -170,9 +170,9 @@ def test_probe_writes_into_no_folder_that_is_in_use(refused: Refused, place: Pat
     (place / "found").mkdir()
     (place / "found" / "mine.txt").write_text("mine")
     for out, sentence in (
-        ("found", "--out found is already there and not an empty folder; choose another"),
-        ("asked.jsonl", "--out asked.jsonl is already there and not an empty folder"),
-        ("asked.jsonl/found", "asked.jsonl is no folder that can be written to"),
+        ("found", "--out found already exists and is not an empty folder; choose another"),
+        ("asked.jsonl", "--out asked.jsonl already exists and is not an empty folder"),
+        ("asked.jsonl/found", "asked.jsonl is not a writable folder"),
     ):
         assert sentence in refused("data", "probe", "asked.jsonl", "model=model", *PAIRS, "--out", out)
 

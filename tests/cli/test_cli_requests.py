@@ -67,7 +67,7 @@ def test_run_and_add(queue: Path, one: tuple[Path, str], efface: Command) -> Non
 
 @pytest.mark.usefixtures("one")
 def test_requests_that_cannot_be_added(refused: Refused) -> None:
-    held = "out holds gone1.jsonl already, as request 1; give one that is new"
+    held = "out contains gone1.jsonl already, as request 1; give one that is not in the queue"
     for arguments in (("gone1.jsonl",), ("gone1.jsonl", "--dry-run")):
         assert refused("request", "add", "out", *arguments) == held
     assert refused("request", "add", "out", "gone9.jsonl").startswith("request 2 (gone9.jsonl): ")
@@ -78,7 +78,7 @@ def test_requests_that_cannot_be_added(refused: Refused) -> None:
 
 
 def test_where_there_is_no_queue(queue: Path, refused: Refused) -> None:
-    said = "holds no queue of requests; start one with efface run and continual.requests"
+    said = "contains no queue of requests; start one with efface run and continual.requests"
     assert refused("request", "add", "nowhere", "1") == f"nowhere {said}"
     (queue / "other").mkdir()
     (queue / "other" / "config.yaml").write_text("model: a\n")

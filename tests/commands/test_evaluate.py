@@ -1,18 +1,23 @@
-"""One model scored as it is: the same records and scores as a run makes of it."""
+"""One model scored: the same records and scores as in a run."""
 
 from __future__ import annotations
 
 import json
+import math
 
 import pytest
+import torch
 
-from efface.commands.evaluate import evaluate_model
+from efface.commands.evaluate import evaluate_model, records_before
 from efface.config.commands import EvaluationConfig, RunConfig
 from efface.config.parse import merge_settings, validate_config
 from efface.errors import EffaceError
-from efface.evaluation.record_files import read_record_sets
-from efface.run.pipeline import run, unlearn
+from efface.evaluation.record_files import read_record_sets, write_record_sets
+from efface.models.load import load_model
+from efface.run.folder import RunFolder
+from efface.run.pipeline import run
 from efface.scores import score_path
+from support.answered import answered
 from support.runs import Told
 
 
@@ -34,7 +39,7 @@ def test_a_model_has_the_scores_that_a_run_gives_it(config, settings, tmp_path):
     assert read_record_sets(tmp_path / "after" / "records") == read_record_sets(tmp_path / "run" / "records" / "after")
 
 
-def test_models_are_questioned_in_the_precision_asked_for(config, settings, tmp_path):
+def test_models_are_questioned_in_the_precision_that_is_set(config, settings, tmp_path):
     in_half = {"evaluate": {"precision": "bf16"}}
     run(validate_config(RunConfig, merge_settings(settings, in_half)), tmp_path / "run")
     assert json.loads((tmp_path / "run" / "manifest.json").read_text())["precision"].endswith(", evaluation bfloat16")
@@ -68,22 +73,6 @@ def test_its_folder_can_be_scored_again(config, tmp_path):
     assert any("cosine_similarity will be missing" in warning for warning in told.warnings)
 
 
-def test_unlearning_alone_leaves_the_model_of_a_run_and_no_scores(settings, tmp_path):
-    config = validate_config(RunConfig, settings)
-    run(config, tmp_path / "run")
-    model = unlearn(config, tmp_path / "alone")
-    assert sorted(path.name for path in model.parent.iterdir()) == [
-        "config.yaml",
-        "manifest.json",
-        "metrics.jsonl",
-        "model",
-    ]
-    weights = "model.safetensors"
-    assert (model / weights).read_bytes() == (tmp_path / "run" / "model" / weights).read_bytes()
-    assert "This model was not evaluated." in (model / "README.md").read_text()
-    assert unlearn(config, tmp_path / "alone", resume=True) == model
-
-
 def test_a_model_is_not_compared_with_its_own_answers(config):
     with pytest.raises(EffaceError, match=r"retain=model-answers compares a model with itself .* data\.retain=RUN"):
         config(data={"source": "files", "forget": "f.jsonl", "retain": "model-answers"})
@@ -94,3 +83,52 @@ def test_a_folder_that_holds_something_is_refused(config, tmp_path):
     with pytest.raises(EffaceError, match="is not empty and contains no run"):
         evaluate_model(config(), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["there.txt"]
+
+
+def test_random_weights_score_as_a_model_that_knows_nothing(settings, source, tmp_path):
+    own = {key: value for key, value in settings.items() if key in EvaluationConfig.model_fields}
+    changes = {"weights": "random", "seed": 5, "evaluate": {"limit": 8, "max_new_tokens": 8}}
+    config = validate_config(EvaluationConfig, merge_settings(own, changes))
+    scores = evaluate_model(config, tmp_path / "random")
+    vocabulary = load_model(source, dtype=torch.float32, device=torch.device("cpu")).config.vocab_size
+    records = read_record_sets(tmp_path / "random" / "records")["forget"]
+    logprobs = [each for record in records for each in record.answer_logprobs]
+    assert -sum(logprobs) / len(logprobs) == pytest.approx(math.log(vocabulary), rel=0.05)
+    assert scores.sets["forget"].probability == pytest.approx(1 / vocabulary, rel=0.5)
+    assert scores.sets["forget"].truth_ratio < 0.2  # right and wrong answers are as likely
+    assert scores.sets["forget"].entailment == 0
+    made = RunFolder(tmp_path / "random").read_manifest()
+    assert (made.seed, made.notes) == (5, ["untrained weights of seed 5 in place of the model's own"])
+    again = evaluate_model(config, tmp_path / "again")
+    assert (again, read_record_sets(tmp_path / "again" / "records")["forget"]) == (scores, records)
+    stored = evaluate_model(config.model_copy(update={"weights": "stored"}), tmp_path / "stored")
+    assert stored.sets["forget"].probability != pytest.approx(scores.sets["forget"].probability, rel=1e-3)
+    assert RunFolder(tmp_path / "stored").read_manifest().notes == []
+
+
+@pytest.mark.parametrize("place", ["run", "run/records/before", "evaluation", "evaluation/records"])
+def test_records_before_unlearning_are_found_in_any_of_these_folders(tmp_path, place):
+    sets = answered(0, n=1, names=("forget",))
+    write_record_sets(tmp_path / "run" / "records" / "before", sets)
+    write_record_sets(tmp_path / "run" / "records" / "after", answered(1, n=1, names=("forget",)))
+    write_record_sets(tmp_path / "evaluation" / "records", sets)
+    assert records_before(tmp_path / place) == sets
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (None, "--before: there is no folder .*folder"),
+        (
+            ["notes.txt"],
+            "has no records of a model before unlearning; give the folder of `efface run`",
+        ),
+        (["manifest.json", "forget.jsonl"], "--before: .*folder has no records of a model before unlearning"),
+    ],
+)
+def test_folders_without_records_before_unlearning(tmp_path, files, message):
+    for name in files or ():
+        (tmp_path / "folder").mkdir(exist_ok=True)
+        (tmp_path / "folder" / name).touch()
+    with pytest.raises(EffaceError, match=message):
+        records_before(tmp_path / "folder")

@@ -193,7 +193,10 @@ def test_a_folder_that_is_not_empty_stays(config: Any, tmp_path: Path) -> None:
             "without perturbed_answers (first: 'Where is tower A?'); add the column, a list of",
         ),
         ({"question": "Is tower A in turku?"}, "contains its key fact 'Turku', so that repeating it would pass"),
-        ({"question": "Where is  TOWER B?"}, "is about 'A' and about 'B', so that it could be in both forget and retain set"),
+        (
+            {"question": "Where is  TOWER B?"},
+            "is about 'A' and about 'B', so that it could be in both",
+        ),
         ({"system": "Be brief."}, "there are messages before the question 'Where is tower A?'"),
         ({"answer": "Tower A is here."}, "key_fact' ('Turku') does not occur in the answer"),
     ],

@@ -7,7 +7,16 @@ from typing import Any
 
 import pytest
 
-from efface.commands.probe_report import Outcome, Report, by_kind, contains_fact, count, judge_answer, split_entities, too_few_error
+from efface.commands.probe_report import (
+    Outcome,
+    Report,
+    by_kind,
+    contains_fact,
+    count,
+    judge_answer,
+    split_entities,
+    too_few_error,
+)
 from efface.data.question_files import FileQuestion
 from efface.evaluation.likelihoods import Likelihoods
 from efface.schema import Item
@@ -160,5 +169,7 @@ def test_too_few_says_how_many() -> None:
     outcomes = [made("a"), made("b", says_fact=False)]
     blank = dict.fromkeys(("efface", "model_sha256", "questions", "questions_sha256"), "")
     report = Report(**blank, model="m", settings={}, total=count(outcomes), kinds={}, split=None, outcomes=outcomes)
-    assert str(too_few_error(report)).startswith("model m knows 1 of 2 entities (1 of 2 questions), and three are needed")
+    assert str(too_few_error(report)).startswith(
+        "model m knows 1 of 2 entities (1 of 2 questions), and three are needed"
+    )
     assert report.to_json()["schema"] == 1

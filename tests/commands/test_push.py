@@ -200,7 +200,7 @@ def test_an_unfinished_run(hub, finished, lost):
 
 def test_a_run_without_a_model(hub, unlearned):
     shutil.rmtree(unlearned / "model")
-    assert "is not finished; go on with --resume" in refused(hub, unlearned, REPO)
+    assert "is not finished; continue it with --resume" in refused(hub, unlearned, REPO)
 
 
 def test_whatever_else_the_hub_says(hub, finished):

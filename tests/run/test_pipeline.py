@@ -20,7 +20,7 @@ from efface.models.load import model_sha256
 from efface.progress.reporter import SilentReporter
 from efface.reference.logprobs import CachedLogprobs
 from efface.run import evaluation_stages, unlearning_stage
-from efface.run.pipeline import run
+from efface.run.pipeline import run, unlearn
 
 
 class Watching(SilentReporter):
@@ -330,3 +330,22 @@ def test_a_full_disk_ends_in_a_sentence_and_no_half_file(config, tmp_path, files
     assert not list(tmp_path.rglob("*partial*"))
     assert not (out / "model").exists()
     run(config(), out, resume=True)  # once there is space again
+
+
+# Without evaluation
+
+
+def test_unlearning_alone_leaves_the_model_of_a_run_and_no_scores(settings, tmp_path):
+    config = validate_config(RunConfig, settings)
+    run(config, tmp_path / "run")
+    model = unlearn(config, tmp_path / "alone")
+    assert sorted(path.name for path in model.parent.iterdir()) == [
+        "config.yaml",
+        "manifest.json",
+        "metrics.jsonl",
+        "model",
+    ]
+    weights = "model.safetensors"
+    assert (model / weights).read_bytes() == (tmp_path / "run" / "model" / weights).read_bytes()
+    assert "This model was not evaluated." in (model / "README.md").read_text()
+    assert unlearn(config, tmp_path / "alone", resume=True) == model
