@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import json
-import math
 
 import pytest
-import torch
 
 from efface.commands.evaluate import evaluate_model, records_before
 from efface.config.commands import EvaluationConfig, RunConfig
 from efface.config.parse import merge_settings, validate_config
 from efface.errors import EffaceError
 from efface.evaluation.record_files import read_record_sets, write_record_sets
-from efface.models.load import load_model
-from efface.run.folder import RunFolder
 from efface.run.pipeline import run
 from efface.scores import score_path
 from support.answered import answered
@@ -83,27 +79,6 @@ def test_a_folder_that_holds_something_is_refused(config, tmp_path):
     with pytest.raises(EffaceError, match="is not empty and contains no run"):
         evaluate_model(config(), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["there.txt"]
-
-
-def test_random_weights_score_as_a_model_that_knows_nothing(settings, source, tmp_path):
-    own = {key: value for key, value in settings.items() if key in EvaluationConfig.model_fields}
-    changes = {"weights": "random", "seed": 5, "evaluate": {"limit": 8, "max_new_tokens": 8}}
-    config = validate_config(EvaluationConfig, merge_settings(own, changes))
-    scores = evaluate_model(config, tmp_path / "random")
-    vocabulary = load_model(source, dtype=torch.float32, device=torch.device("cpu")).config.vocab_size
-    records = read_record_sets(tmp_path / "random" / "records")["forget"]
-    logprobs = [each for record in records for each in record.answer_logprobs]
-    assert -sum(logprobs) / len(logprobs) == pytest.approx(math.log(vocabulary), rel=0.05)
-    assert scores.sets["forget"].probability == pytest.approx(1 / vocabulary, rel=0.5)
-    assert scores.sets["forget"].truth_ratio < 0.2  # right and wrong answers are as likely
-    assert scores.sets["forget"].entailment == 0
-    made = RunFolder(tmp_path / "random").read_manifest()
-    assert (made.seed, made.notes) == (5, ["untrained weights of seed 5 in place of the model's own"])
-    again = evaluate_model(config, tmp_path / "again")
-    assert (again, read_record_sets(tmp_path / "again" / "records")["forget"]) == (scores, records)
-    stored = evaluate_model(config.model_copy(update={"weights": "stored"}), tmp_path / "stored")
-    assert stored.sets["forget"].probability != pytest.approx(scores.sets["forget"].probability, rel=1e-3)
-    assert RunFolder(tmp_path / "stored").read_manifest().notes == []
 
 
 @pytest.mark.parametrize("place", ["run", "run/records/before", "evaluation", "evaluation/records"])

@@ -46,7 +46,7 @@ def test_the_card_names_the_hub_model_that_it_was_made_of(tmp_path, card, made, 
     assert "This model was not evaluated." in text
 
 
-def test_no_folder_of_this_machine_stands_in_the_card(tmp_path, settings, made):
+def test_no_folder_of_this_machine_is_in_the_card(tmp_path, settings, made):
     data = {"forget": "/home/ada/request/forget.jsonl", "retain": "kept/retain.csv"}
     config = validate_config(RunConfig, settings | {"data": data, "model": "/home/ada/model"})
     names = ("/home/ada/request/forget.jsonl", "/home/bob/forget.jsonl", "kept/retain.csv")
@@ -59,7 +59,7 @@ def test_no_folder_of_this_machine_stands_in_the_card(tmp_path, settings, made):
     assert "path: forget.jsonl" in text
 
 
-def test_files_of_earlier_requests_padding_and_reference_appear_by_name(tmp_path, settings, made):
+def test_files_of_earlier_requests_extra_retain_and_reference_appear_by_name(tmp_path, settings, made):
     """Of a queue's settings, and of those that each request of it is run with."""
     files = {name: f"/home/ada/{name}.csv" for name in ("forget", "retain", "first", "extra_retain")}
     data = {"forget": files["forget"], "retain": files["retain"], "extra_retain": files["extra_retain"]}
@@ -71,9 +71,10 @@ def test_files_of_earlier_requests_padding_and_reference_appear_by_name(tmp_path
         text = (tmp_path / "README.md").read_text(encoding="utf-8")
         assert "/home" not in text
         shown = yaml.safe_load(text.split("```yaml\n")[1].split("```")[0])
-        assert shown["data"]["extra_retain"]["path"] == "padding.csv"
+        assert shown["data"]["extra_retain"]["path"] == "extra_retain.csv"
         if changes is alone:
-            assert ([each["path"] for each in shown["data"]["after"]], shown["reference"]) == (["first.csv"], "target")
+            earlier = [each["path"] for each in shown["data"]["forgotten_before"]]
+            assert (earlier, shown["reference"]) == (["first.csv"], "target")
         else:
             assert [each["path"] for each in shown["continual"]["requests"]] == ["forget.csv", "first.csv"]
 
@@ -85,7 +86,7 @@ def test_tasks_and_hub_names_stay_as_they_are(tmp_path, settings, made):
     write_card(tmp_path, config, made, None)
     text = (tmp_path / "README.md").read_text(encoding="utf-8")
     shown = yaml.safe_load(text.split("```yaml\n")[1].split("```")[0])
-    assert (shown["data"]["after"], shown["reference"]) == ([1, 2], "locuslab/tofu_ft_llama2-7b")
+    assert (shown["data"]["forgotten_before"], shown["reference"]) == ([1, 2], "locuslab/tofu_ft_llama2-7b")
     assert shown["data"]["extra_retain"]["path"] == "hf:tatsu-lab/alpaca"
 
 
@@ -152,7 +153,7 @@ def test_downstream_tasks(tmp_path, card, made, results):
     assert "include: tasks\n" in text
 
 
-def test_own_metrics(tmp_path, card, made, results):
+def test_custom_metrics(tmp_path, card, made, results):
     found = results(0.5)
     for scores in found.after.sets.values():
         scores.custom.update(declines=0.25, broken=None)
@@ -175,7 +176,7 @@ def test_scores_before_and_after(card):
     assert "ownstream" not in text.partition("## Settings")[0]
 
 
-def test_what_could_not_be_had_is_said(card):
+def test_missing_metrics_are_named(card):
     text = card(None)
     assert "| model utility, partial | 0.2500 | missing |" in text
     assert "Missing: cosine_similarity (no embedder | here)." in text
