@@ -181,79 +181,75 @@ def test_public_when_asked(hub, finished):
 
 def test_a_private_push_never_ends_up_in_a_public_repository(hub, finished):
     hub.add(REPO, {})
-    assert refused(hub, finished, REPO) == (
-        f"{hub.url}/{REPO} already exists and is public; push with --public, choose another name or make it private in "
-        "its settings"
-    )
+    message = refused(hub, finished, REPO)
+    for part in (f"{hub.url}/{REPO} already exists and is public", "push with --public", "choose another name"):
+        assert part in message
 
 
 # What is refused here
 
 
-@pytest.mark.parametrize("lost", ["results.json", "model/README.md"])
-def test_an_unfinished_run(hub, finished, lost):
-    (finished / lost).unlink()
-    expected = f"the run in {finished} is not finished; continue it with --resume, then push it"
-    assert refused(hub, finished, REPO) == expected
-    assert refused(hub, finished, REPO, adapter=True) == expected
+def drop(*names):
+    """A change of a run's folder: remove these files or folders."""
+
+    def change(folder):
+        for name in names:
+            path = folder / name
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    return change
 
 
-def test_a_run_without_a_model(hub, unlearned):
-    shutil.rmtree(unlearned / "model")
-    assert "is not finished; continue it with --resume" in refused(hub, unlearned, REPO)
+def evaluation_alone(folder):
+    shutil.rmtree(folder / "model")
+    write_json(folder / "scores.json", {})
 
 
-def test_whatever_else_the_hub_says(hub, finished):
-    hub.full = True
-    assert refused(hub, finished, REPO) == (
-        f"cannot push to {REPO}: the hub answers: Private storage limit reached (HTTP 402); fix that or choose another "
-        "name"
-    )
-
-
-def test_an_evaluation_has_no_model(hub, unlearned):
-    shutil.rmtree(unlearned / "model")
-    write_json(unlearned / "scores.json", {})
-    assert refused(hub, unlearned, REPO) == (
-        f"{unlearned} is an evaluation and holds no model; push the run or the model that it scored"
-    )
-
-
-def test_a_run_without_an_adapter(hub, finished):
-    assert refused(hub, finished, REPO, adapter=True) == (
-        f"the run in {finished} trained no adapter; push its model instead"
-    )
-    assert "has no adapter_config.json; give the folder of a run with LoRA or of its adapter" in refused(
-        hub, finished / "model", REPO, adapter=True
-    )
-
-
-@pytest.mark.parametrize(
-    ("lost", "sentence"),
-    [
-        ("config.json", "is neither a run nor a model (no config.json); give the folder of one"),
-        ("model.safetensors", "has no safetensors weights; save the model as safetensors (pickles are not pushed)"),
-    ],
-)
-def test_no_model(hub, unlearned, lost, sentence):
-    (unlearned / "model" / lost).unlink()
-    assert refused(hub, unlearned / "model", REPO) == f"{unlearned / 'model'} {sentence}"
-    assert refused(hub, unlearned, REPO) == f"{unlearned / 'model'} {sentence}"
-
-
-def test_a_sharded_model_that_lacks_a_part(hub, unlearned):
-    model = unlearned / "model"
+def first_shard_alone(folder):
+    model = folder / "model"
     (model / "model.safetensors").rename(model / SHARDS[0])
     (model / "model.safetensors.index.json").write_text(
         json.dumps({"weight_map": dict(zip("ab", SHARDS, strict=True))})
     )
-    assert f"is missing {SHARDS[1]}, which its index lists" in refused(hub, unlearned, REPO)
 
 
-def test_a_folder_that_is_not_there(hub):
-    assert refused(hub, Path("nowhere"), REPO) == (
-        "there is no folder nowhere; give that of a finished run or of a model"
-    )
+@pytest.mark.parametrize(
+    ("scored", "change", "adapter", "parts"),
+    [
+        (True, drop("results.json"), False, ["run in RUN is not finished", "--resume"]),
+        (True, drop("results.json"), True, ["run in RUN is not finished", "--resume"]),
+        (True, drop("model/README.md"), False, ["run in RUN is not finished", "--resume"]),
+        (False, drop("model"), False, ["run in RUN is not finished", "--resume"]),
+        (False, evaluation_alone, False, ["RUN is an evaluation", "push the run or the model that it scored"]),
+        (True, drop(), True, ["run in RUN trained no adapter", "push its model instead"]),
+        (False, drop("model/config.json"), False, ["RUN/model", "no config.json", "give the folder of one"]),
+        (False, drop("model/model.safetensors"), False, ["RUN/model has no safetensors weights", "save the model as"]),
+        (False, first_shard_alone, False, ["RUN/model", SHARDS[1], "save or copy the complete model"]),
+    ],
+)
+def test_folders_that_cannot_be_pushed(hub, finished, unlearned, scored, change, adapter, parts):
+    folder = finished if scored else unlearned
+    change(folder)
+    message = refused(hub, folder, REPO, adapter=adapter)
+    for part in parts:
+        assert part.replace("RUN", str(folder)) in message
+    assert hub.requests == []
+
+
+def test_a_model_folder_is_checked_as_the_model_of_a_run(hub, unlearned, finished):
+    drop("model/config.json")(unlearned)
+    assert refused(hub, unlearned / "model", REPO) == refused(hub, unlearned, REPO)
+    message = refused(hub, finished / "model", REPO, adapter=True)
+    for part in (
+        str(finished / "model"),
+        "adapter_config.json",
+        "give the folder of a run with LoRA or of its adapter",
+    ):
+        assert part in message
+
+
+def test_a_folder_that_does_not_exist(hub):
+    assert "there is no folder nowhere; give that of" in refused(hub, Path("nowhere"), REPO)
 
 
 @pytest.mark.parametrize("name", ["forgot", "a/b/c", "ada/two words", "ada/for--got", "ada/forgot@v1", "./here", ""])
@@ -279,6 +275,13 @@ def test_nobody_logged_in(hub, finished, monkeypatch):
 def test_a_token_that_is_not_valid(hub, finished, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf_old")
     assert refused(hub, finished, REPO).startswith(f"cannot push to {REPO}: the hub does not accept your token (make")
+
+
+def test_other_answers_of_the_hub_are_passed_on(hub, finished):
+    hub.full = True
+    message = refused(hub, finished, REPO)
+    for part in (f"cannot push to {REPO}", "Private storage limit reached (HTTP 402)", "choose another name"):
+        assert part in message
 
 
 @pytest.mark.parametrize("is_there", [False, True])

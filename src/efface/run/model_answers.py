@@ -1,4 +1,4 @@
-"""`data.retain=model-answers`: the model's own answers to generic questions are the retain set."""
+"""`data.retain=model-answers`: the model's answers to generic questions are the retain set."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from efface.data.sources.generic_questions import first_generic_questions, load_
 from efface.errors import EffaceError
 from efface.evaluation.config import EvaluateConfig
 from efface.evaluation.generate import generate
+from efface.models.open import OpenedModel
 from efface.progress.reporter import Reporter
 from efface.run.folder import RunFolder
 from efface.schema import Prompt
@@ -29,8 +30,7 @@ def max_answer_tokens(config: EvaluateConfig) -> int:
 def resolve_model_answers(
     folder: RunFolder,
     data: DataConfig,
-    model: Any,
-    formatter: PromptFormatter,
+    opened: OpenedModel,
     *,
     config: EvaluateConfig,
     reporter: Reporter,
@@ -41,8 +41,7 @@ def resolve_model_answers(
     Args:
         folder: Where an earlier part of the run may have written answers; nothing is written here.
         data: Says whether model answers are the retain set, and how many questions to answer.
-        model: The model before unlearning.
-        formatter: Encodes the questions.
+        opened: The model before unlearning.
         config: Limits of generation.
         reporter: Gets the stage and its progress.
         placeholders: Use `placeholder_answers` where there are none on disk, as a dry run does.
@@ -60,7 +59,9 @@ def resolve_model_answers(
         return known
     if placeholders:
         return placeholder_answers(data.generic_questions, config)
-    return generate_model_answers(model, formatter, questions=data.generic_questions, config=config, reporter=reporter)
+    return generate_model_answers(
+        opened.model, opened.formatter, questions=data.generic_questions, config=config, reporter=reporter
+    )
 
 
 def generate_model_answers(

@@ -86,13 +86,7 @@ def prepare(
     opened, bound = open_trainable_model(config, device, reporter)
     reference = find_reference(config, opened, bound)
     answers = resolve_model_answers(
-        folder,
-        config.data,
-        opened.model,
-        opened.formatter,
-        config=config.evaluate,
-        reporter=reporter,
-        placeholders=placeholder_answers,
+        folder, config.data, opened, config=config.evaluate, reporter=reporter, placeholders=placeholder_answers
     )
     if answers is not None:
         task = with_model_answers(task, answers, retain_evaluation=config.data.retain_evaluation)
@@ -100,7 +94,6 @@ def prepare(
     _warn_about_method(config, bound, reporter)
     warn_before_training(task, opened.formatter, config.train, items=len(task.forget), reporter=reporter)
     earlier = folder.read_manifest()
-    train = resolve_optimizer(config.train, model_config(opened.source), device, earlier=earlier)
     plan = UnlearningPlan(
         model=config.model,
         source=opened.source,
@@ -109,10 +102,9 @@ def prepare(
         objective=bound,
         steps=steps,
         schedule=schedule(len(task.forget), config.train),
-        config=train,
+        config=resolve_optimizer(config.train, model_config(opened.source), device, earlier=earlier),
         seed=config.seed,
     )
-    manifest = _manifest(config, task, opened, plan, device=device)
     if earlier is not None and not folder.model.is_dir():
         check_objectives(earlier, config.plugins)
         check_same_reference(reference, earlier)
@@ -122,7 +114,7 @@ def prepare(
         plan=plan,
         formatter=opened.formatter,
         device=device,
-        manifest=resume_manifest(earlier, manifest),
+        manifest=resume_manifest(earlier, _manifest(config, task, opened, plan, device=device)),
     )
     return prepared, opened
 
