@@ -141,7 +141,7 @@ def test_the_adapter_alone(hub, finished, source):
         )
     write_adapter(model, finished / "adapter", base="/home/ada/base")
     assert refused(hub, finished, "ada/third", adapter=True) == (
-        f"{finished / 'adapter'} is an adapter for /home/ada/base, which only this machine has; push the run's model "
+        f"{finished / 'adapter'} is an adapter for /home/ada/base, which is only on this machine; push the run's model "
         "instead, or write that model's name on the hub as base_model_name_or_path into its adapter_config.json"
     )
 
