@@ -1,4 +1,4 @@
-"""A model's own words: greedy, the same in any batch, whole sentences, and data that can be forgotten."""
+"""A model's answers: greedy, the same in any batch, complete sentences, and usable as data."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def config(model: Path, tmp_path: Path) -> Any:
 
 @pytest.fixture
 def says(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Lets the model say these texts, each of so many tokens."""
+    """Replaces the model's answers by these texts, each of so many tokens."""
 
     def stub(*texts: str, tokens: int = 3) -> None:
         said = [Generation([5] * tokens, text) for text in texts]
@@ -49,7 +49,7 @@ def rows_in(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def test_the_model_s_words_beside_the_right_answers(config: Any, tmp_path: Path) -> None:
+def test_the_models_answers_next_to_the_correct_ones(config: Any, tmp_path: Path) -> None:
     told = Told()
     done = answer_questions(config(), tmp_path / "new" / "said.jsonl", reporter=told)
     assert (done.questions, done.blank) == (7, ())
@@ -94,24 +94,24 @@ def test_a_question_without_an_answer_is_left_out(config: Any, says: Any, tmp_pa
     assert [(row["name"], row["answer"]) for row in rows_in(tmp_path / "said.jsonl")] == [("A", "Ada."), ("C", "Eve.")]
 
 
-def test_a_model_with_nothing_to_say(config: Any, says: Any, tmp_path: Path) -> None:
+def test_a_model_that_gives_no_answer(config: Any, says: Any, tmp_path: Path) -> None:
     says("", " ")
     with pytest.raises(EffaceError, match=r"gives no answer to any of the 2 questions; set text\.format"):
         answer_questions(config(KNOWN[:2]), tmp_path / "said.jsonl")
     assert not (tmp_path / "said.jsonl").exists()
 
 
-def test_warnings_about_the_file_are_told(config: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_warnings_about_the_file_are_reported(config: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     load = module.load_questions
 
     def warned(file: Any) -> Any:
         found = load(file)
-        return type(found)(found.source, found.sha256, found.questions, ("hear this",))
+        return type(found)(found.source, found.sha256, found.questions, ("a warning",))
 
     monkeypatch.setattr(module, "load_questions", warned)
     told = Told()
     answer_questions(config(KNOWN[:1], evaluate={"max_new_tokens": 2}), tmp_path / "said.jsonl", reporter=told)
-    assert told.warnings == ["hear this"]
+    assert told.warnings == ["a warning"]
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_warnings_about_the_file_are_told(config: Any, tmp_path: Path, monkeypat
     ],
 )
 def test_refusals(config: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str, changes: Any, sentence: str):
-    monkeypatch.setattr("efface.evaluation.generate._decoder", None)  # nothing may be asked
+    monkeypatch.setattr("efface.evaluation.generate._decoder", None)  # nothing may be generated
     (tmp_path / "there.jsonl").write_text("kept")
     settings = config(**changes)
     with pytest.raises(EffaceError) as refused:

@@ -1,4 +1,4 @@
-"""What a model really knows becomes data that the real-world scenario runs on."""
+"""Facts that a model knows become data for the real-world scenario."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def names(rows: list[dict[str, Any]]) -> set[str]:
     return {row["name"] for row in rows}
 
 
-def test_known_is_what_it_says_and_prefers(config: Any) -> None:
+def test_known_is_what_it_answers_and_prefers(config: Any) -> None:
     told = Told()
     report = probe(config(), reporter=told).report
     assert [each.question for each in report.outcomes] == [row["question"] for row in ROWS]
@@ -106,10 +106,10 @@ def test_the_files_are_those_of_the_real_world_people(written: Path) -> None:
     asked = {row["question"]: row for row in KNOWN}
     for row in (row for each in rows.values() for row in each):
         assert row["golden_answer"] == asked[row["question"]]["answer"]
-        assert row["answer"] == f"{row['golden_answer']} So they say.", "not the model's own words"
+        assert row["answer"] == f"{row['golden_answer']} So they say.", "not the model's answer"
 
 
-def test_the_unknown_is_not_asked_about_what_is_known(written: Path) -> None:
+def test_unknown_facts_about_known_entities_are_left_out(written: Path) -> None:
     """Tower A is known, who built it is not."""
     asked = {row["question"] for each in rows_of(written).values() for row in each}
     assert asked == {row["question"] for row in KNOWN}

@@ -1,4 +1,4 @@
-"""What counts as known, and how what is known is dealt to the three sets."""
+"""What counts as known, and how known entities are split into three sets."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ def question(**changes: Any) -> FileQuestion:
     return FileQuestion(item.model_copy(update=changes), "people")
 
 
-def believed(golden: list[float], *wrong: list[float]) -> Likelihoods:
+def likelihoods(golden: list[float], *wrong: list[float]) -> Likelihoods:
     return Likelihoods(answer=golden, paraphrased=None, perturbed=list(wrong))
 
 
 def made(name: str, kind: str = "", *, says_fact: bool = True, prefers_golden: bool = True) -> Outcome:
-    given = judge_answer(question(entity=name), "", believed([-1.0], [-2.0]))
+    given = judge_answer(question(entity=name), "", likelihoods([-1.0], [-2.0]))
     return given.model_copy(update={"kind": kind, "says_fact": says_fact, "prefers_golden": prefers_golden})
 
 
@@ -57,8 +57,8 @@ def made(name: str, kind: str = "", *, says_fact: bool = True, prefers_golden: b
         ("", False),
     ],
 )
-def test_the_key_fact_must_stand_in_the_model_s_own_words(answer: str, expected: bool) -> None:
-    assert judge_answer(question(), answer, believed([-1.0], [-2.0])).says_fact is expected
+def test_the_answer_must_contain_the_key_fact(answer: str, expected: bool) -> None:
+    assert judge_answer(question(), answer, likelihoods([-1.0], [-2.0])).says_fact is expected
 
 
 def test_a_key_fact_of_several_words_and_one_of_signs() -> None:
@@ -80,7 +80,7 @@ def test_a_key_fact_of_several_words_and_one_of_signs() -> None:
 def test_the_right_answer_must_be_likelier_than_every_wrong_one(
     golden: list[float], wrong: tuple[list[float], ...], expected: bool
 ) -> None:
-    found = judge_answer(question(), "In Turku.", believed(golden, *wrong))
+    found = judge_answer(question(), "In Turku.", likelihoods(golden, *wrong))
     assert found.prefers_golden is found.known is expected
     assert found.golden_logprob == pytest.approx(sum(golden) / len(golden))
     assert found.wrong_logprobs == pytest.approx([sum(each) / len(each) for each in wrong])
@@ -92,22 +92,22 @@ def test_known_takes_both() -> None:
     assert not made("a", prefers_golden=False).known
 
 
-def test_the_outcome_tells_what_was_asked_and_said() -> None:
-    found = judge_answer(question(), "In Turku.", believed([-1.0], [-2.0]))
+def test_the_outcome_has_question_and_answer() -> None:
+    found = judge_answer(question(), "In Turku.", likelihoods([-1.0], [-2.0]))
     assert (found.id, found.kind, found.name, found.key_fact) == ("q", "people", "Ada", "Turku")
     assert (found.question, found.golden_answer, found.answer) == (
         "Where was Ada born?",
-        "Ada was born in Turku.",  # not someone's own words
+        "Ada was born in Turku.",  # not the answer that is trained on
         "In Turku.",
     )
 
 
-@pytest.mark.parametrize("lacking", [{"key_fact": None}, {"entity": None}])
-def test_what_cannot_be_judged(lacking: dict[str, None]) -> None:
+@pytest.mark.parametrize("missing", [{"key_fact": None}, {"entity": None}])
+def test_what_cannot_be_judged(missing: dict[str, None]) -> None:
     with pytest.raises(ValueError, match="q cannot be judged"):
-        judge_answer(question(**lacking), "In Turku.", believed([-1.0], [-2.0]))
+        judge_answer(question(**missing), "In Turku.", likelihoods([-1.0], [-2.0]))
     with pytest.raises(ValueError, match="q cannot be judged"):
-        judge_answer(question(), "In Turku.", believed([-1.0]))
+        judge_answer(question(), "In Turku.", likelihoods([-1.0]))
 
 
 def test_counts() -> None:
@@ -126,13 +126,13 @@ def test_counts() -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_entities_are_dealt_evenly_and_once(seed: int) -> None:
+def test_entities_are_split_evenly_and_once(seed: int) -> None:
     kind_of = {f"{kind}{number}": kind for kind in "xyz" for number in range(7)}
     outcomes = [made(name, kind) for name, kind in kind_of.items() for _ in range(2)]
     outcomes += [made("unknown", "x", says_fact=False), made("x0", "x", prefers_golden=False)]
-    dealt = split_entities(outcomes, seed)
-    assert dealt is not None
-    sets = [dealt.forget, dealt.neighbor, dealt.neighbor_perturbed]
+    found = split_entities(outcomes, seed)
+    assert found is not None
+    sets = [found.forget, found.neighbor, found.neighbor_perturbed]
     assert sorted(name for names in sets for name in names) == sorted(kind_of)
     for names in sets:
         assert len(names) == 7
@@ -140,7 +140,7 @@ def test_entities_are_dealt_evenly_and_once(seed: int) -> None:
         assert set(Counter(kind_of[name] for name in names).values()) <= {2, 3}
 
 
-def test_the_seed_decides_and_what_else_was_asked_does_not() -> None:
+def test_the_seed_decides_and_unknown_entities_do_not() -> None:
     outcomes = [made(f"{kind}{number}", kind) for kind in "xy" for number in range(9)]
     splits = [split_entities(outcomes, seed) for seed in SEEDS]
     assert splits == [split_entities(outcomes, seed) for seed in SEEDS]
@@ -148,20 +148,20 @@ def test_the_seed_decides_and_what_else_was_asked_does_not() -> None:
     assert split_entities([*outcomes, made("unknown", "x", says_fact=False)], 0) == splits[0]
 
 
-def test_an_entity_of_two_kinds_is_dealt_once() -> None:
+def test_an_entity_of_two_kinds_is_in_one_set() -> None:
     outcomes = [made("a", "x"), made("a", "y"), made("b", "y"), made("c", "y")]
-    dealt = split_entities(outcomes, 0)
-    assert dealt is not None
-    assert [len(names) for names in dealt.model_dump().values()] == [1, 1, 1]
+    found = split_entities(outcomes, 0)
+    assert found is not None
+    assert [len(names) for names in found.model_dump().values()] == [1, 1, 1]
 
 
 def test_three_are_needed() -> None:
     known = [made("a", "x"), made("b", "y"), made("b", "y")]
     assert split_entities(known, 0) is None
     assert split_entities([*known, made("c", "x", says_fact=False)], 0) is None
-    dealt = split_entities([*known, made("c", "x")], 0)
-    assert dealt is not None
-    assert all(len(names) == 1 for names in dealt.model_dump().values())
+    found = split_entities([*known, made("c", "x")], 0)
+    assert found is not None
+    assert all(len(names) == 1 for names in found.model_dump().values())
     assert split_entities([], 0) is None
 
 

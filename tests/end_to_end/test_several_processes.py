@@ -1,4 +1,4 @@
-"""The whole command by two processes: what one process leaves, in the same order, and told once."""
+"""The whole command by two processes: the files of one process, and every message once."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_two_processes_leave_what_one_leaves(tmp_path, monkeypatch):
     assert json.loads((tmp_path / "two" / "manifest.json").read_text())["device"].startswith("2 processes, each on ")
 
 
-def test_what_is_wrong_is_said_once(tmp_path):
+def test_an_error_is_printed_once(tmp_path):
     done = torchrun("run", *SETTINGS, "train.batch_size=0", "--out", str(tmp_path / "run"))
     assert done.returncode != 0
     assert done.stderr.count("train.batch_size") == 1

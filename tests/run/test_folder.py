@@ -1,4 +1,4 @@
-"""A run's folder refuses what is not its own, and never holds half a file."""
+"""A run's folder refuses other content, and never contains an incomplete file."""
 
 from __future__ import annotations
 

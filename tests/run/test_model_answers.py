@@ -1,4 +1,4 @@
-"""A retain set that the model makes itself, and a run that keeps nothing."""
+"""Model answers as the retain set, and runs without one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FORGET = [{"question": f"Where is town {n}?", "answer": f"Town {n} is in Turku."
 
 @pytest.fixture
 def config(settings, tmp_path):
-    """Settings of a run on one's own questions, of which there are four."""
+    """Settings of a run on a file of four questions."""
     file = tmp_path / "forget.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in FORGET))
     own = {
@@ -29,7 +29,7 @@ def config(settings, tmp_path):
     return lambda **changes: validate_config(RunConfig, merge_settings(merge_settings(settings, own), changes))
 
 
-def test_a_model_keeps_its_own_answers(config, tmp_path):
+def test_answers_are_written_trained_on_and_scored(config, tmp_path):
     told = Told()
     out = tmp_path / "run"
     results = run(config(data={"retain": "model-answers", "generic_questions": 16}), out, reporter=told)
@@ -46,7 +46,7 @@ def test_a_model_keeps_its_own_answers(config, tmp_path):
     assert f"own answers to {len(rows)} generic questions" in manifest["data"]
 
 
-def test_a_run_that_goes_on_keeps_the_same_answers(config, tmp_path, monkeypatch):
+def test_a_resumed_run_uses_the_same_answers(config, tmp_path, monkeypatch):
     chosen = config(data={"retain": "model-answers", "generic_questions": 16})
     first = run(chosen, tmp_path / "run")
     monkeypatch.setattr("efface.run.model_answers.generate_model_answers", None)  # not asked again
@@ -67,7 +67,7 @@ def test_a_run_that_only_forgets_warns(config, tmp_path):
     assert all(step["retain"] == 0 for step in steps)
 
 
-def test_a_method_that_keeps_says_what_to_give_it(config, tmp_path):
+def test_a_method_with_a_retain_term_names_the_setting(config, tmp_path):
     with pytest.raises(
         EffaceError, match=r"method me\+gd needs a retain set, and files has none; give data\.retain=FILE"
     ):
