@@ -17,7 +17,7 @@ from efface.config.commands import FinetuneConfig, RunConfig
 from efface.config.parse import merge_settings, validate_config
 from efface.preflight import measure
 from efface.progress.reporter import SilentReporter
-from efface.run import pipeline
+from efface.run import pipeline, unlearning_stage
 from efface.run.training import train
 from efface.train.optimizer import adamw8bit_unsupported_reason
 
@@ -69,7 +69,7 @@ def trained(monkeypatch):
         seen.append((before, gradients, {p.dtype for p in model.parameters() if p.requires_grad}))
         return model
 
-    for module in (pipeline, measure, sys.modules["efface.commands.finetune"]):
+    for module in (unlearning_stage, measure, sys.modules["efface.commands.finetune"]):
         monkeypatch.setattr(module, "train", watched)
     return seen
 
