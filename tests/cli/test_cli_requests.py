@@ -96,7 +96,7 @@ def test_refused_before_anything_is_written(queue: Path, refused: Refused) -> No
         command = ("run", "queue.yaml", f"continual.requests={requests}", "--out", "out")
         assert refused(*command).startswith(message)
         assert refused(*command, "--dry-run").startswith(message)
-    several = "continual holds several requests, and this takes one; use efface run"
+    several = "continual lists several requests, and this takes one; use efface run"
     assert refused("unlearn", "queue.yaml", "--out", "out") == several
 
 
