@@ -51,7 +51,6 @@ def measure_run(setting: Setting, items: int, batch_size: int) -> MeasuredRun:
         setting: Its optimizer `none` means bf16 weights with 8-bit moments, which use the least memory.
         items: Size of the forget set.
         batch_size: Forget items per step.
-
     """
     task, source = load_text(items)
     formatter = formatter_for(task, source)

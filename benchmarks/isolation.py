@@ -21,7 +21,6 @@ def run_in_subprocess(function: Callable[..., T], *arguments: object) -> T | str
 
     Returns:
         Its result, or a sentence if the machine has too little memory for it.
-
     """
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as pool:

@@ -199,7 +199,6 @@ def cache_reference(
         examples: Those of the step.
         setting: Of both contenders.
         distribution: Used instead of hidden states.
-
     """
     sequences = [example[view] for example in examples for view in bound.sequence_reference_views]
     reads = [

@@ -47,7 +47,6 @@ def step_setting(options: argparse.Namespace) -> Setting:
 
     Raises:
         EffaceError: The method is unknown, or there is no GPU.
-
     """
     device = options.device
     if device == "auto":
@@ -71,7 +70,6 @@ def step_workload(options: argparse.Namespace) -> Workload:
 
     Raises:
         EffaceError: The tokenizer has ids outside the shape's vocabulary.
-
     """
     views = objective(options.method, ObjectiveConfig()).views
     workload = load_workload(views, items=options.items, tokenizer=options.tokenizer)

@@ -51,7 +51,6 @@ def load_workload(views: Sequence[View], *, items: int, tokenizer: Path | None) 
 
     Raises:
         EffaceError: There are fewer items, or the tokenizer cannot be used.
-
     """
     task, source = load_text()
     if items > len(task.forget):

@@ -50,7 +50,6 @@ def read_unit(name: str) -> Unit:
 
     Args:
         name: Such as `train` or `schema`.
-
     """
     folder = SOURCES / name
     files = sorted(folder.rglob("*.py")) if folder.is_dir() else [folder.with_suffix(".py")]

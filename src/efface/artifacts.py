@@ -254,7 +254,6 @@ def write_records(path: Path, records: Iterable[Record]) -> None:
 
     Raises:
         EffaceError: The file cannot be written.
-
     """
     write_text(path, "".join(record.model_dump_json() + "\n" for record in records))
 
@@ -264,7 +263,6 @@ def read_records(path: Path) -> list[Record]:
 
     Raises:
         EffaceError: The file cannot be read or is empty, or a line is damaged; the message has its number.
-
     """
     records = list(stream_records(path))
     if not records:
@@ -277,7 +275,6 @@ def stream_records(path: Path) -> Iterator[Record]:
 
     Raises:
         EffaceError: The file cannot be read, or a line is damaged; the message has its number.
-
     """
     try:
         with path.open(encoding="utf-8") as file:

@@ -25,7 +25,6 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
     Raises:
         EffaceError: The disk is full or the folder cannot be written; no incomplete file stays.
-
     """
     partial = _partial(path)
     try:
@@ -50,7 +49,6 @@ def write_text(path: Path, text: str) -> None:
 
     Raises:
         EffaceError: It cannot be written.
-
     """
 
     def write() -> None:
@@ -69,7 +67,6 @@ def write_json(path: Path, value: object) -> None:
 
     Raises:
         EffaceError: It cannot be written.
-
     """
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
@@ -88,7 +85,6 @@ def atomic_folder(folder: Path, *, by_all: bool = False) -> Iterator[Path]:
 
     Raises:
         EffaceError: Writing fails; no incomplete folder stays.
-
     """
     partial = _partial(folder)
     is_owner = not by_all or distributed.is_main_process()

@@ -56,7 +56,6 @@ def run_demo(out: Path, *, seed: int, settings: Sequence[str] = ()) -> dict[str,
 
     Raises:
         EffaceError: `out` has other content than an earlier demo.
-
     """
     console = Console()
     start = time.perf_counter()
@@ -85,7 +84,6 @@ def write_base_model(folder: Path, items: tuple[Item, ...], *, seed: int) -> Non
         folder: Where to save model and tokenizer.
         items: The training set of the target model.
         seed: Seed of the weights.
-
     """
     from transformers import LlamaConfig, LlamaForCausalLM
 

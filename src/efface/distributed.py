@@ -69,7 +69,6 @@ def init_process_group(device_type: str) -> None:
 
     Raises:
         DistributedError: The processes cannot connect.
-
     """
     global _group  # noqa: PLW0603 - a process belongs to one group, as in torch.distributed
     if launched_world_size() == 1 or _group.cpu_group is not None:
@@ -108,7 +107,6 @@ def all_gather(value: T) -> list[T]:
 
     Raises:
         DistributedError: Another process ended.
-
     """
     if _group.world_size == 1:
         return [value]
@@ -137,7 +135,6 @@ def map_over_ranks(total: int, work: Callable[[list[int]], Sequence[T]]) -> list
 
     Returns:
         The results of all pieces in order, in every process.
-
     """
     indices = list(range(_group.rank, total, _group.world_size))
     by_rank = all_gather(list(work(indices)))
@@ -150,7 +147,6 @@ def explain_lost_peer() -> Iterator[None]:
 
     Raises:
         DistributedError: Another process ended or does not answer.
-
     """
     try:
         yield

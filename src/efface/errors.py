@@ -38,7 +38,6 @@ def suggest(name: str, allowed: Iterable[str]) -> str:
 
     Returns:
         `did you mean 'x'? allowed: x, y`, without the question if no name is similar.
-
     """
     choices = sorted(allowed)
     close = difflib.get_close_matches(name.lower(), choices, n=1, cutoff=0.5)

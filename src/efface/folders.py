@@ -1,7 +1,7 @@
-"""What lies where in the folders that efface writes: of a run, of a queue of requests, of a sweep. No torch.
+"""Paths in the folders that efface writes: of a run, of a queue of requests, of a sweep. No torch.
 
-Every path inside such a folder is made here and nowhere else. An evaluation (`efface evaluate`) and a fine-tuning
-(`efface finetune`) leave a part of what a run leaves, under the same names.
+Every path in such a folder is defined here and nowhere else. An evaluation (`efface evaluate`) and a fine-tuning
+(`efface finetune`) write some of the files of a run, under the same names.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Literal
 from efface.renamed import FILES
 
 Stage = Literal["before", "after"]
-"""Of a run: before unlearning or after."""
+"""Before or after unlearning."""
 STAGES: tuple[Stage, ...] = ("before", "after")
 
 CONFIG, MANIFEST, RESULTS, SCORES = "config.yaml", "manifest.json", "results.json", "scores.json"
@@ -21,7 +21,11 @@ SWEEP_TABLE = "table.json"
 
 
 def epoch_stage(epoch: int) -> str:
-    """The stage of `RunPaths.records` at the end of an epoch, counted from 1."""
+    """The stage of `RunPaths.records` at the end of an epoch.
+
+    Args:
+        epoch: Counted from 1.
+    """
     return f"epochs/{epoch:03d}"
 
 
@@ -33,7 +37,7 @@ class RunPaths:
 
     @property
     def config(self) -> Path:
-        """The run's settings, every default spelled out."""
+        """The run's settings, with all defaults."""
         return self.root / CONFIG
 
     @property
@@ -43,7 +47,7 @@ class RunPaths:
 
     @property
     def results(self) -> Path:
-        """Scores before and after; there once the run is complete."""
+        """Scores before and after; exists once the run is complete."""
         return self.root / RESULTS
 
     @property
@@ -58,61 +62,65 @@ class RunPaths:
 
     @property
     def model(self) -> Path:
-        """The unlearned model, an ordinary Hugging Face folder."""
+        """The unlearned model, an ordinary Hugging Face model folder."""
         return self.root / "model"
 
     @property
     def adapter(self) -> Path:
-        """The LoRA adapter alone, where one was trained."""
+        """The LoRA adapter alone, if one was trained."""
         return self.root / "adapter"
 
     @property
     def before(self) -> Path:
-        """The model before unlearning where it was given as an object, an ordinary Hugging Face folder."""
+        """The model before unlearning if it was given as an object; an ordinary Hugging Face model folder."""
         return self.root / "before"
 
     @property
     def inputs(self) -> Path:
-        """Rows that were given as objects, as JSON lines: what the run is repeated from."""
+        """Rows that were given as objects, as JSON lines: data files of the run."""
         return self.root / "inputs"
 
     @property
     def model_answers(self) -> Path:
-        """The model's answers to generic questions, where they are the retain set; JSON lines like a user's file."""
+        """The model's answers to generic questions, if they are the retain set; JSON lines, as in a data file."""
         return self._named("model_answers.jsonl")
 
     @property
     def checkpoints(self) -> Path:
-        """What training needs to go on; removed when the run is complete."""
+        """What training needs to resume; removed when the run is complete."""
         return self.root / "checkpoints"
 
     @property
     def reference_logprobs(self) -> Path:
-        """The reference's log-probabilities."""
+        """Log-probabilities under the reference model."""
         return self.checkpoints / "reference.json"
 
     @property
     def reference_states(self) -> Path:
-        """The reference's last hidden states."""
+        """Last hidden states of the reference model."""
         return self.checkpoints / "reference.safetensors"
 
     @property
     def epoch_snapshots(self) -> Path:
-        """The weights at the end of each epoch, where these are to be scored; removed with the checkpoints."""
+        """The weights at the end of each epoch, if they are to be scored; removed with the checkpoints."""
         return self.checkpoints / "epochs"
 
     @property
     def records_root(self) -> Path:
-        """The folder of the records: of each stage in a run, of the only model in an evaluation."""
+        """The records: one folder per stage of a run; in an evaluation, directly in this folder."""
         return self.root / "records"
 
     def _named(self, name: str) -> Path:
-        """A file under its current name, or under the old one where only that is there."""
+        """A file under its current name, or under an earlier name if only that exists."""
         found = (self.root / old for old, new in FILES.items() if new == name and not (self.root / new).exists())
         return next(filter(Path.exists, found), self.root / name)
 
     def records(self, stage: str) -> Path:
-        """The folder of a stage's records, SET.jsonl: `before`, `after` or `epoch_stage(n)`."""
+        """The folder of a stage's records, one SET.jsonl per evaluation set.
+
+        Args:
+            stage: `before`, `after` or `epoch_stage(n)`.
+        """
         return self.records_root / stage
 
     def has_records(self, stage: str) -> bool:
@@ -120,7 +128,11 @@ class RunPaths:
         return any(self.records(stage).glob("*.jsonl"))
 
     def downstream(self, stage: Stage | None = None) -> Path:
-        """The scores on downstream tasks of a stage; None for those that `efface downstream` writes."""
+        """The scores on downstream tasks.
+
+        Args:
+            stage: Of a run; None for the file that `efface downstream` writes.
+        """
         return self.root / ("downstream.json" if stage is None else f"downstream-{stage}.json")
 
 
@@ -129,7 +141,11 @@ class QueuePaths(RunPaths):
     """Paths in the folder of a queue of requests."""
 
     def request(self, number: int) -> RunPaths:
-        """The run's folder of a request, counted from 1."""
+        """The run's folder of a request.
+
+        Args:
+            number: Counted from 1.
+        """
         return RunPaths(self._requests / f"{number:02d}")
 
     def requests(self) -> list[RunPaths]:
@@ -143,7 +159,7 @@ class QueuePaths(RunPaths):
 
 
 SweepPart = Literal["runs", "targets", "baselines"]
-"""A folder of a sweep: its runs, the models that it made, the scores of its baselines."""
+"""A folder of a sweep: its runs, the target models that it fine-tuned, the scores of its baselines."""
 SWEEP_PARTS: tuple[SweepPart, ...] = ("runs", "targets", "baselines")
 
 
@@ -168,5 +184,5 @@ class SweepPaths:
         return self.root / part
 
     def holds_sweep(self) -> bool:
-        """Whether anything of a sweep is here."""
+        """Whether the folder contains any part of a sweep."""
         return any(path.exists() for path in (self.log, self.table, *map(self.part, SWEEP_PARTS)))

@@ -44,7 +44,6 @@ def resolve_model(name: str) -> Path:
     Raises:
         UnavailableError: There is no such model, or, within seconds, the hub cannot be reached (the loaders of
             transformers retry for half a minute).
-
     """
     return resolve_local_model(name) or _download(*_repo_and_revision(name))
 
@@ -60,7 +59,6 @@ def resolve_local_model(name: str) -> Path | None:
 
     Raises:
         UnavailableError: The name is a path that does not exist, or not a valid name on the hub.
-
     """
     folder = Path(name).expanduser()
     if folder.is_dir():
@@ -82,7 +80,6 @@ def fetch_model_config(name: str, folder: Path) -> int:
 
     Raises:
         UnavailableError: The hub has no such model, does not give access to it, or, within seconds, cannot be reached.
-
     """
     from huggingface_hub import HfApi, hf_hub_download
     from huggingface_hub.utils import filter_repo_objects  # type: ignore[attr-defined]  # as `validate_repo_id`
@@ -114,7 +111,6 @@ def why_unreachable() -> str | None:
 
     Returns:
         None if the hub answers within seconds, otherwise why not; HF_HUB_OFFLINE counts as no answer.
-
     """
     from huggingface_hub import constants, get_session
 
@@ -136,7 +132,6 @@ def missing_shards(folder: Path) -> list[str]:
     Returns:
         Names in the model's index without a file, or the index itself if it cannot be read; empty for a model in one
         file.
-
     """
     index = folder / SHARDS_INDEX
     if (folder / WEIGHTS).is_file() or not index.is_file():

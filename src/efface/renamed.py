@@ -54,7 +54,6 @@ def current_settings(settings: Mapping[str, Any], prefix: str = "") -> dict[str,
 
     Returns:
         A copy in which every key and value has its current name, in the same order.
-
     """
     renamed: dict[str, Any] = {}
     for name, value in settings.items():
@@ -77,7 +76,6 @@ def original_settings(settings: Mapping[str, Any], prefix: str = "") -> dict[str
 
     Returns:
         A copy in which every key and value of the tables above has its first name; the order stays.
-
     """
     first_keys = {new: old for old, new in SETTINGS.items()}
     first_values = {(key, new): old for (key, old), new in SETTING_VALUES.items()}
@@ -102,7 +100,6 @@ def renamed_to(key: str, value: object = None) -> str | None:
 
     Returns:
         The current key if the key was renamed, `key=value` if the value was renamed, otherwise None.
-
     """
     if key in SETTINGS:
         return SETTINGS[key]

@@ -17,7 +17,6 @@ def evenly_spaced(items: Sequence[T], count: int) -> tuple[T, ...]:
 
     Returns:
         At most `count` of the items, in their order and including the first one.
-
     """
     count = min(count, len(items))
     return tuple(items[index * len(items) // count] for index in range(count))

@@ -17,7 +17,7 @@ from efface.config.parse import merge_settings, validate_config
 from efface.errors import EffaceError
 from efface.models.quantization import is_quantized
 from efface.progress.reporter import SilentReporter
-from efface.run import pipeline
+from efface.run import pipeline, unlearning_stage
 from efface.run.training import train
 from support.quantized import SIZES, STORED, stored_quantized, wide_llama
 
@@ -55,7 +55,7 @@ def trains(monkeypatch):
         seen.append(is_quantized(model))
         return train(model, *arguments, **settings)
 
-    monkeypatch.setattr(pipeline, "train", watched)
+    monkeypatch.setattr(unlearning_stage, "train", watched)
     monkeypatch.setattr(sys.modules["efface.commands.finetune"], "train", watched)
     return seen
 

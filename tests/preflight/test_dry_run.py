@@ -108,7 +108,7 @@ def test_answers_of_the_model_are_not_generated(tmp_path: Path, monkeypatch: pyt
     def generating(*_: object, **__: object) -> None:
         raise AssertionError("a dry run asks the model nothing")
 
-    monkeypatch.setattr("efface.run.retain_answers.generate", generating)
+    monkeypatch.setattr("efface.run.model_answers.generate", generating)
     (tmp_path / "forget.jsonl").write_text('{"question": "Who?", "answer": "Ann."}\n')
     data = {"forget": str(tmp_path / "forget.jsonl"), "retain": "model-answers", "generic_questions": 40}
     planned = planned_run({**RUN, "data": data}, tmp_path / "out")

@@ -210,7 +210,7 @@ def test_a_task_that_changed_is_not_compared_with_what_it_was(config, local_task
     with pytest.raises(KeyboardInterrupt):
         run(changed, tmp_path / "out", reporter=Dying())
     (own / "local_arc.yaml").write_text((own / "local_arc.yaml").read_text() + "num_fewshot: 0\n")
-    with pytest.raises(EffaceError, match=r"--resume: files in downstream.include have changed since the run started"):
+    with pytest.raises(EffaceError, match=r"--resume: a file in downstream.include has changed since the run started"):
         run(changed, tmp_path / "out", resume=True)
 
 
@@ -218,7 +218,7 @@ def test_damaged_scores(config, tmp_path):
     out = tmp_path / "out"
     whole = run(config(), out)
     (out / "downstream-before.json").write_text("{")
-    with pytest.raises(EffaceError, match=r"downstream-before\.json is damaged; remove it, and the tasks are scored"):
+    with pytest.raises(EffaceError, match=r"downstream-before\.json is damaged; remove it to score the tasks again"):
         run(config(), out, resume=True)
     (out / "downstream-before.json").unlink()
     assert run(config(), out, resume=True) == whole

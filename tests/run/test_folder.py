@@ -1,4 +1,4 @@
-"""A run's folder refuses what is not its own, and never holds half a file."""
+"""A run's folder refuses other content, and never contains an incomplete file."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_a_new_or_empty_folder_will_do_and_nothing_is_written(folder, config, re
 def test_a_folder_of_something_else_is_refused(folder, config, resume):
     folder.root.mkdir(parents=True)
     (folder.root / "thesis.tex").write_text("")
-    with pytest.raises(EffaceError, match="is not empty and holds no run; choose another folder"):
+    with pytest.raises(EffaceError, match="is not empty and contains no run; choose another folder"):
         folder.check(config, resume=resume)
 
 
@@ -62,14 +62,14 @@ def test_a_place_that_cannot_be_written_is_refused_before_any_work(folder, confi
 
 def test_a_run_is_only_touched_to_resume_it_with_the_same_settings(folder, config, made):
     folder.start(config, made)
-    with pytest.raises(EffaceError, match="already holds a run; go on with --resume or choose another folder"):
+    with pytest.raises(EffaceError, match="already contains a run; continue it with --resume or choose another folder"):
         folder.check(config, resume=False)
     folder.check(config, resume=True)
     other = config.model_copy(update={"seed": 1})
-    with pytest.raises(EffaceError, match="is not UTF-8 text|has other settings than these"):
+    with pytest.raises(EffaceError, match="has other settings than these"):
         folder.check(other, resume=True)
     folder.config.write_bytes(b"\xff\xfe")
-    with pytest.raises(EffaceError, match="is not UTF-8 text|has other settings than these"):
+    with pytest.raises(EffaceError, match="is not UTF-8 text"):
         folder.check(config, resume=True)
 
 
@@ -88,7 +88,7 @@ def test_the_manifest_comes_back(folder, config, made):
     assert folder.read_manifest() == made
     assert Manifest(**json.loads((folder.root / "manifest.json").read_text())) == made
     (folder.root / "manifest.json").write_text('{"seed": 3}')
-    with pytest.raises(EffaceError, match=r"manifest.json is damaged; start anew in another --out"):
+    with pytest.raises(EffaceError, match=r"manifest.json is damaged; start over in another --out"):
         folder.read_manifest()
 
 
@@ -101,13 +101,13 @@ def test_one_line_a_step(folder):
 
 
 def test_steps_that_are_trained_again_are_dropped_and_so_is_a_line_cut_short(folder):
-    folder.forget_steps_after(0)  # nothing there yet
+    folder.drop_steps_after(0)  # nothing there yet
     folder.root.mkdir(parents=True)
     for step in (1, 2, 3):
         folder.append_step(log(step))
     with folder.metrics.open("a") as file:
         file.write('{"step": 1')
-    folder.forget_steps_after(2)
+    folder.drop_steps_after(2)
     assert [json.loads(line)["step"] for line in folder.metrics.read_text().splitlines()] == [1, 2]
 
 
@@ -115,7 +115,10 @@ def test_a_full_disk_leaves_no_half_line(folder, files_of_at_most):
     folder.root.mkdir(parents=True)
     folder.append_step(log(1))
     whole = folder.metrics.read_text()
-    with files_of_at_most(len(whole) + 20), pytest.raises(EffaceError, match="free some space, then go on with --res"):
+    with (
+        files_of_at_most(len(whole) + 20),
+        pytest.raises(EffaceError, match="free some space, then continue with --res"),
+    ):
         folder.append_step(log(2))
     assert folder.metrics.read_text() == whole
 

@@ -106,8 +106,11 @@ def test_a_resumed_run_keeps_its_start_and_says_what_changed(made):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"model_sha256": "c" * 64}, "--resume: model some/model has changed since the run started; start anew"),
-        ({"data": {"forget01.json": "c" * 64}}, "--resume: the data have changed since the run started; start anew"),
+        ({"model_sha256": "c" * 64}, "--resume: model some/model has changed since the run started; start over"),
+        (
+            {"data": {"forget01.json": "c" * 64}},
+            "--resume: forget01.json has changed since the run started; start over",
+        ),
     ],
 )
 def test_another_model_or_other_data_cannot_go_on(made, change, message):

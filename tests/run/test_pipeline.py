@@ -4,16 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 import torch
-import yaml
 from transformers import AutoModelForCausalLM
 
 from efface.artifacts import METRICS, read_records
@@ -22,13 +16,11 @@ from efface.config.parse import merge_settings, read_yaml, validate_config
 from efface.errors import EffaceError
 from efface.evaluation.evaluate import evaluate
 from efface.evaluation.record_files import read_record_sets
-from efface.models import open
 from efface.models.folder import model_sha256
 from efface.progress.reporter import SilentReporter
 from efface.reference.logprobs import CachedLogprobs
-from efface.run import evaluation_stages as run_records
-from efface.run import pipeline
-from efface.run.pipeline import run
+from efface.run import evaluation_stages, unlearning_stage
+from efface.run.pipeline import run, unlearn
 
 
 class Watching(SilentReporter):
@@ -163,8 +155,8 @@ def test_records_after_are_of_the_model_on_disk_and_know_the_outputs_before(comp
 def test_a_complete_run_resumed_does_nothing_again(complete, config, monkeypatch):
     out, results, _ = complete
     whole, seconds = outcome(out), json.loads((out / "manifest.json").read_text())["seconds"]
-    monkeypatch.setattr(run_records, "evaluate", None)
-    monkeypatch.setattr(pipeline, "train", None)
+    monkeypatch.setattr(evaluation_stages, "evaluate", None)
+    monkeypatch.setattr(unlearning_stage, "train", None)
     reporter = Watching()
     assert run(config(), out, resume=True, reporter=reporter) == results
     assert outcome(out) == whole
@@ -190,7 +182,7 @@ def test_a_complete_run_resumed_does_nothing_again(complete, config, monkeypatch
         ({"evaluate": {"max_new_tokens": 600}}, "evaluate.max_new_tokens=600 exceed the model's 512 positions"),
         ({"evaluate": {"embedder": "nobody/nothing"}}, "evaluate.embedder=nobody/nothing"),
         ({"train": {"tracker": "aim"}}, "train.tracker=aim: its package is not installed"),
-        ({"data": {"authors": 400}}, "cannot make 400 authors"),
+        ({"data": {"authors": 400}}, "cannot generate 400 authors"),
     ],
 )
 def test_refused_before_anything_is_written(config, tmp_path, changes, message, monkeypatch):
@@ -198,26 +190,6 @@ def test_refused_before_anything_is_written(config, tmp_path, changes, message, 
     with pytest.raises(EffaceError, match=message) as raised:
         run(config(**changes), tmp_path / "run")
     assert "\n" not in str(raised.value)
-    assert not (tmp_path / "run").exists()
-
-
-def test_an_architecture_that_cannot_be_packed_is_refused(config, tmp_path, monkeypatch):
-    def refuse(_):
-        raise EffaceError("cannot be packed")
-
-    monkeypatch.setattr(open, "packing_unsupported_reason", refuse)
-    with pytest.raises(EffaceError, match="cannot be packed"):
-        run(config(), tmp_path / "run")
-    assert not (tmp_path / "run").exists()
-
-
-def test_a_model_that_fills_the_memory_is_refused(config, tmp_path, monkeypatch):
-    def full(_):
-        raise torch.OutOfMemoryError
-
-    monkeypatch.setattr(open, "packing_unsupported_reason", full)
-    with pytest.raises(EffaceError, match="but not a dozen tokens beside it; use device=cpu or a smaller model"):
-        run(config(), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -229,7 +201,7 @@ def test_resuming_with_another_model_of_that_name_is_refused(config, tmp_path, s
     with torch.no_grad():
         changed.lm_head.weight.add_(1)
     changed.save_pretrained(model)
-    with pytest.raises(EffaceError, match=r"--resume: model .* has changed since the run started; start anew"):
+    with pytest.raises(EffaceError, match=r"--resume: model .* has changed since the run started; start over"):
         run(config(model=str(model)), tmp_path / "run", resume=True)
 
 
@@ -257,7 +229,7 @@ def test_only_a_live_kl_keeps_a_second_model(config, tmp_path, loads, changes, b
 def test_records_made_before_are_not_made_again(complete, config, tmp_path, monkeypatch):
     before = read_record_sets(complete[0] / "records" / "before")
     evaluated = []
-    monkeypatch.setattr(run_records, "evaluate", lambda *a, **k: (evaluated.append(1), evaluate(*a, **k))[1])
+    monkeypatch.setattr(evaluation_stages, "evaluate", lambda *a, **k: (evaluated.append(1), evaluate(*a, **k))[1])
     run(config(), tmp_path / "run", before=before)
     assert len(evaluated) == 1
     assert outcome(tmp_path / "run") == outcome(complete[0])
@@ -313,13 +285,13 @@ def test_the_seed_decides_everything(complete, config, tmp_path):
 def test_a_bf16_model_is_trained_in_float32_and_saved_in_bf16(config, tmp_path, model_in, monkeypatch):
     """At lr 1e-5 a bf16 weight near 0.1 would not move at all."""
     trained = []
-    save = pipeline.save_model
+    save = unlearning_stage.save_model
 
     def watched(model, *arguments, **settings):
         trained.append({name: p.detach().clone() for name, p in model.named_parameters()})
         return save(model, *arguments, **settings)
 
-    monkeypatch.setattr(pipeline, "save_model", watched)
+    monkeypatch.setattr(unlearning_stage, "save_model", watched)
     source = model_in(torch.bfloat16)
     run(config(model=str(source), train={"lr": 1e-5}), tmp_path / "run")
     [after], before, saved = trained, weights_in(source), weights_in(tmp_path / "run" / "model")
@@ -360,75 +332,20 @@ def test_a_full_disk_ends_in_a_sentence_and_no_half_file(config, tmp_path, files
     run(config(), out, resume=True)  # once there is space again
 
 
-# Kills
+# Without evaluation
 
 
-CASES = {
-    "full": {"method": "npo+kl"},
-    "lora": {"method": "dpo+gd", "train": {"lora": {"r": 2, "dropout": 0.3}}},
-}
-MOMENTS = {
-    "full": [
-        "os.rename /records/before/.retain.jsonl.partial",
-        "os.rename /checkpoints/.reference.safetensors.partial",
-        "os.rmdir /checkpoints/step-000004",
-        "os.rename /records/after/.retain.jsonl.partial",
-    ],
-    "lora": [
-        "os.rename /checkpoints/.reference.json.partial",
-        "os.rmdir /checkpoints/step-000002",
-        "open /.model.partial/config.json",
-    ],
-}
-
-
-@pytest.fixture(scope="module")
-def never_stopped(child, settings, tmp_path_factory):
-    """For each case: its config file, and the folder of a run that was not killed."""
-    made = {}
-
-    def make(case):
-        if case not in made:
-            root = tmp_path_factory.mktemp(case)
-            file, out = root / "config.yaml", root / "whole"
-            file.write_text(yaml.safe_dump(merge_settings(settings, CASES[case])))
-            assert child(["run", str(file), "--out", str(out)], str(out), None) == 0
-            made[case] = file, out
-        return made[case]
-
-    return make
-
-
-@pytest.mark.parametrize(("case", "moment"), [(case, moment) for case in CASES for moment in MOMENTS[case]])
-def test_killed_and_resumed_is_the_same_as_never_stopped(never_stopped, child, tmp_path, case, moment):
-    """`kill -9` just before a write. Every moment of these runs was tried once; here are those of each kind."""
-    file, whole = never_stopped(case)
-    out = tmp_path / "run"
-    command = ["run", str(file), "--out", str(out)]
-    assert child(command, str(out), moment) == -signal.SIGKILL
-    assert not (out / "results.json").exists()
-    assert child([*command, "--resume"], str(out), None) == 0
-    assert outcome(out) == outcome(whole)
-    assert names(out) == names(whole)
-    assert not list(out.rglob("*.partial"))
-
-
-def test_the_command_itself_killed_from_outside(never_stopped, child, tmp_path):
-    """Nothing arranged: another process is killed some time after its third step."""
-    file, whole = never_stopped("full")
-    out = tmp_path / "run"
-    command = ["run", str(file), "--out", str(out)]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "efface", *command],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
-    metrics = out / "metrics.jsonl"
-    while process.poll() is None and not (metrics.is_file() and metrics.read_text().count("\n") >= 3):
-        time.sleep(0.001)
-    process.kill()
-    _, complaints = process.communicate()
-    assert process.returncode == -signal.SIGKILL, complaints.decode()
-    assert child([*command, "--resume"], str(out), None) == 0
-    assert outcome(out) == outcome(whole)
+def test_unlearning_alone_leaves_the_model_of_a_run_and_no_scores(settings, tmp_path):
+    config = validate_config(RunConfig, settings)
+    run(config, tmp_path / "run")
+    model = unlearn(config, tmp_path / "alone")
+    assert sorted(path.name for path in model.parent.iterdir()) == [
+        "config.yaml",
+        "manifest.json",
+        "metrics.jsonl",
+        "model",
+    ]
+    weights = "model.safetensors"
+    assert (model / weights).read_bytes() == (tmp_path / "run" / "model" / weights).read_bytes()
+    assert "This model was not evaluated." in (model / "README.md").read_text()
+    assert unlearn(config, tmp_path / "alone", resume=True) == model

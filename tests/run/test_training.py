@@ -10,14 +10,12 @@ import pytest
 import torch
 
 from efface import distributed
-from efface.config.commands import RunConfig
 from efface.errors import EffaceError
 from efface.models.load import load_model, load_tokenizer
 from efface.objectives.method import fine_tuning
 from efface.objectives.terms import Reference
 from efface.progress.reporter import SilentReporter
 from efface.run import training
-from efface.run.checks import check_settings
 from efface.run.folder import RunFolder
 from efface.run.training import check_can_train, loading_device, train, warn_before_training
 from efface.schema import Prompt, Task
@@ -68,7 +66,9 @@ def trained(source, tmp_path):
 def test_rounded_weights_cannot_be_sharded():
     check_can_train(TrainConfig(sharding="fsdp2"), CPU)
     check_can_train(TrainConfig(sharding="fsdp2", lora=LoRAConfig()), CPU)
-    with pytest.raises(EffaceError, match=r"train.sharding=fsdp2 cannot lay rounded weights .* leave one of the two"):
+    with pytest.raises(
+        EffaceError, match=r"train.sharding=fsdp2 cannot shard quantized weights .* leave one of the two"
+    ):
         check_can_train(TrainConfig(sharding="fsdp2", lora=LoRAConfig(bits=8)), CPU)
 
 
@@ -92,14 +92,6 @@ def test_only_the_first_process_writes_steps(tmp_path, monkeypatch):
     assert len(folder.metrics.read_text().splitlines()) == 1
 
 
-def test_downstream_tasks_are_scored_in_one_process(monkeypatch, tmp_path):
-    config = RunConfig(data="synthetic-authors", method="ga", model="nobody/asks", downstream=True)
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    monkeypatch.setattr("efface.distributed.init_process_group", lambda _: None)
-    with pytest.raises(EffaceError, match="downstream tasks are scored in one process; leave downstream out"):
-        check_settings(config, RunFolder(tmp_path / "run"), resume=False)
-
-
 def test_missing_packages_are_said_before_any_work(monkeypatch):
     check_can_train(TrainConfig(lora=LoRAConfig(), tracker="tensorboard"), CPU)
     with pytest.raises(EffaceError, match=r"train.tracker=aim: its package is not installed; "):
@@ -120,10 +112,8 @@ def test_items_that_had_to_be_tokenized_apart_are_counted(source):
     formatter.encode([(id_, Prompt("Who?"), f"It is {spelled}.") for id_ in ("one", "two", "two")])
     warn_before_training(task, formatter, TrainConfig(), items=100, reporter=told)
     [warning] = told.warnings
-    assert warning.startswith(
-        "2 items were tokenized apart: a token crosses the border between their prompt and answer"
-    )
-    assert warning.endswith("another text.format may avoid the first")
+    assert warning.startswith("2 items had their prompt and answer tokenized separately")
+    assert warning.endswith("another text.format may avoid the former")
 
 
 def test_each_step_is_a_line_and_is_reported(trained, tmp_path):

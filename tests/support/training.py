@@ -76,7 +76,6 @@ def train_tiny(
 
     Returns:
         The model, its trainer and the log of each step.
-
     """
     model = llama(**shape)
     if config.lora is not None:

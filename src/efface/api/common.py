@@ -1,4 +1,4 @@
-"""What the functions of the library have in common: what may be given, the folder, and warnings."""
+"""What the functions of the library share: argument types, the run's folder, and warnings."""
 
 from __future__ import annotations
 
@@ -24,46 +24,54 @@ StrPath = str | os.PathLike[str]
 
 
 class DataFrame(Protocol):
-    """Rows as pandas keeps them; efface itself does not need pandas."""
+    """Rows as in pandas, which efface itself does not need."""
 
     def iterrows(self) -> Iterable[Any]:
-        """Each row."""
+        """Iterate over the rows."""
         ...
 
 
 Rows = Iterable[Mapping[str, Any]] | DataFrame
 File = StrPath | Mapping[str, Any] | FileConfig | Rows
-"""A path or `hf:OWNER/NAME`; rows; or a mapping of either, as `path` or `rows`, with `columns` and so on beside it, as
-under `data.forget` in a config."""
+"""A path or `hf:OWNER/NAME`; rows; or a mapping with either as `path` or `rows`, and `columns` and so on, as in
+`data.forget` of a config."""
 Data = str | Mapping[str, Any] | DataConfig
 PluginSpec = StrPath | type[object]
-"""A file or module, or a class that derives from one of efface's; so wide for mypy, which joins those of a list."""
+"""A file or module, or a class that derives from one of efface's; `object` because mypy joins the classes of a list."""
 
 
 class WarningsReporter(SilentReporter):
-    """Tells nobody but of what deserves a warning, of rows as the caller names them."""
+    """Reports warnings alone, as Python warnings that name rows as the caller does."""
 
     def __init__(self, inputs: Inputs) -> None:
         self._inputs = inputs
 
     def on_warning(self, text: str) -> None:
-        """Warn as Python libraries do: at the line that called efface."""
+        """Warn at the line that called efface."""
         level, frame = 1, sys._getframe()
         while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in ("efface", "contextlib"):
             level, frame = level + 1, frame.f_back
-        warnings.warn(self._inputs.named(text), UserWarning, stacklevel=level)
+        warnings.warn(self._inputs.in_caller_terms(text), UserWarning, stacklevel=level)
 
 
 @contextmanager
 def folder_for(out: StrPath | None, *, resume: bool) -> Iterator[Path]:
-    """The run's folder; a temporary one goes where the run fails, unless it got as far as a checkpoint."""
+    """Yield the run's folder; a temporary one is removed if the run fails, unless training diverged after a checkpoint.
+
+    Args:
+        out: The folder to write; None for a temporary one.
+        resume: Whether a run in `out` is to be resumed.
+
+    Raises:
+        EffaceError: Several processes were started, or a run is to be resumed and `out` is None.
+    """
     if distributed.launched_world_size() > 1:
-        raise EffaceError("the library works in one process; let several of them work on the command `efface run`")
+        raise EffaceError("the library works in one process; use the command `efface run` with several")
     if out is not None:
         yield Path(out)
         return
     if resume:
-        raise EffaceError("resume=True goes on in a run's folder; name it with out=...")
+        raise EffaceError("resume=True continues in a run's folder; give it as out=...")
     temporary = Path(mkdtemp(prefix="efface-"))
     try:
         yield temporary
@@ -75,10 +83,10 @@ def folder_for(out: StrPath | None, *, resume: bool) -> Iterator[Path]:
 
 
 def remove_with(done: object, folder: Path) -> None:
-    """Let a temporary folder go with the object that stands for it."""
+    """Remove a temporary folder when the object that refers to it is garbage-collected."""
     weakref.finalize(done, shutil.rmtree, folder, ignore_errors=True)
 
 
 def path_of(path: StrPath | None) -> Path | None:
-    """A path as one."""
+    """A path as a `Path`."""
     return None if path is None else Path(path)

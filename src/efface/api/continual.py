@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from efface.api.common import Data, File, PluginSpec, StrPath, WarningsReporter, folder_for, path_of, remove_with
 from efface.api.inputs import Inputs
 from efface.api.unlearning import Unlearned
-from efface.artifacts import ContinualResults, Record, Results
+from efface.artifacts import ContinualResults, RecordSets, Results
 from efface.config.commands import RunConfig
 from efface.config.resolve import resolve_config
 from efface.continual.folder import QueueFolder
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class UnlearnedContinually:
-    """What `unlearn_continually` leaves. It lies in `folder`, and is read when it is asked for."""
+    """The result of `unlearn_continually`. It is stored in `folder`, and read on access."""
 
     folder: Path
     """The folder of all requests, as `efface run` writes it: requests/01 and so on, results.json, config.yaml."""
     results: ContinualResults = field(repr=False)
-    """What every forget set scores over time."""
+    """The scores of every forget set over time."""
 
     @cached_property
     def last(self) -> Unlearned:
@@ -50,8 +50,8 @@ class UnlearnedContinually:
         return self.last.tokenizer
 
     @cached_property
-    def records_before(self) -> dict[str, list[Record]]:
-        """What the first model said: set name -> one record a question; `forgotten-1` is the first forget set."""
+    def records_before(self) -> RecordSets:
+        """Records of the model before all requests; `forgotten-1` is the first forget set."""
         return QueueFolder(self.folder).records_before()
 
 
@@ -72,28 +72,43 @@ def unlearn_continually(
     reporter: Reporter | None = None,
     **settings: Any,
 ) -> UnlearnedContinually:
-    """Make a model forget one request after another, and score after each what all of them asked for.
+    """Unlearn several requests one after another; after each, score the forget sets of all so far.
 
-        done = efface.unlearn_continually("path/to/model", requests=["a.csv", "b.csv"], retain="keep.csv", out="runs/all")
-        done.results.forget_efficacy    # one row a request: its forget set before, and after each request
+        done = efface.unlearn_continually("path/to/model", requests=["a.csv", "b.csv"], retain="keep.csv", out="out")
+        done.results.forget_efficacy    # one row per request: its forget set before, and after each request
         done.model.generate(...)
 
-    `requests`: what to forget, in order: files or rows, as `forget` of `unlearn`, or numbers of the tasks of a
-    benchmark that `data` names. What is not yet forgotten is kept, beside `retain`.
-    `resume`: go on in `out`, where the same call was stopped, or where `requests` holds further ones at its end.
-    `reference`: what NPO, DPO and KL compare with, the model that the last request left or the one before all.
-    `keep_models`: "all" keeps the model of every request. Everything else is as in `unlearn`.
+    Args:
+        model: As for `unlearn`.
+        requests: What to forget, in order: files or rows, as `forget` of `unlearn`; or numbers of the tasks of a
+            benchmark that `data` names. The forget sets of later requests belong to the retain set.
+        retain: As for `unlearn`.
+        data: As for `unlearn`.
+        reference: What NPO, DPO and KL compare with: the model that the previous request left, or the one before all
+            requests.
+        keep_models: "all" keeps the model of every request.
+        method: As for `unlearn`.
+        out: As for `unlearn`; each request has a run's folder in `out`/requests.
+        tokenizer: As for `unlearn`.
+        plugins: As for `unlearn`.
+        data_dir: As for `unlearn`.
+        resume: Continue in `out`, where the same call was stopped, or where `requests` has further ones at the end.
+        reporter: As for `unlearn`.
+        **settings: As for `unlearn`.
 
-    Raises `EffaceError` for whatever cannot be used, for a request that was made before and for one that leaves
-    nothing to keep, before anything is written; and for training that diverges.
+    Returns:
+        The scores over time, and access to the last request's model and records.
+
+    Raises:
+        EffaceError: Something cannot be used, a request repeats an earlier one or leaves no retain set (before anything
+            is written), or training diverges.
     """
     with folder_for(out, resume=resume) as folder:
         inputs = Inputs(QueueFolder(folder))
-        asked = inputs.requests(requests)
         values = {
             "model": inputs.model(model, tokenizer),
             "data": inputs.data({} if data is None else data, None, retain),
-            "continual": {"requests": asked, "reference": reference, "keep_models": keep_models},
+            "continual": {"requests": inputs.requests(requests), "reference": reference, "keep_models": keep_models},
             "method": method,
             "plugins": plugins,
             **settings,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from efface.api.common import Data, File, PluginSpec, StrPath, WarningsReporter, folder_for, path_of, remove_with
 from efface.api.inputs import Inputs
-from efface.artifacts import Record, Scores
+from efface.artifacts import Record, RecordSets, Scores
 from efface.commands.evaluate import evaluate_model
 from efface.config.commands import EvaluationConfig
 from efface.config.resolve import resolve_config
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Evaluated:
-    """What `evaluate` leaves. The records lie in `folder`, and are read when they are asked for."""
+    """The result of `evaluate`. The records are stored in `folder`, and read on access."""
 
     folder: Path
     """The evaluation's folder, as `efface evaluate` writes it: records/, scores.json, config.yaml, manifest.json."""
     scores: Scores = field(repr=False)
 
     @cached_property
-    def records(self) -> dict[str, list[Record]]:
-        """Set name -> one record a question."""
+    def records(self) -> RecordSets:
+        """Set name -> one record per question."""
         return read_record_sets(RunPaths(self.folder).records_root)
 
 
@@ -51,16 +51,30 @@ def evaluate(
     reporter: Reporter | None = None,
     **settings: Any,
 ) -> Evaluated:
-    """Score a model as it is: what `efface evaluate` does.
+    """Score a model, as `efface evaluate` does. Every score is in [0, 1], except custom metrics.
 
         found = efface.evaluate("path/to/model", data="tofu-forget01", evaluate={"limit": 50})
         print(found.scores.sets["forget"].rouge)
 
-    Everything is as in `unlearn`, but for what concerns training. `before`: records of the model before unlearning
-    on the same questions, by set name, for the cosine similarity of the definition `paper`; None says that this is
-    that model. Every score is in [0, 1], but for metrics of your own.
+    Args:
+        model: As for `unlearn`.
+        forget: As for `unlearn`.
+        retain: As for `unlearn`, except "model-answers".
+        data: As for `unlearn`.
+        out: The folder to write, new or empty; None makes a temporary one that exists as long as the returned object.
+        tokenizer: As for `unlearn`.
+        plugins: Custom metrics, as for `unlearn`.
+        data_dir: As for `unlearn`.
+        before: Records of the model before unlearning on the same questions, by set name, for the cosine similarity
+            of the definition `paper`; None means that `model` is that model.
+        reporter: As for `unlearn`.
+        **settings: Settings of an evaluation, such as evaluate={"limit": 50} or text={"format": "plain"}.
 
-    Raises `EffaceError` for whatever cannot be used, before anything is written.
+    Returns:
+        The scores, and access to the records.
+
+    Raises:
+        EffaceError: Something cannot be used; nothing was written.
     """
     with folder_for(out, resume=False) as folder:
         inputs = Inputs(RunFolder(folder))

@@ -1,4 +1,4 @@
-"""What the library is given as objects, as files in the run's folder: from there alone the run can be repeated."""
+"""Objects given to the library, written to the run's folder: the run can be repeated from the folder alone."""
 
 from __future__ import annotations
 
@@ -24,36 +24,51 @@ from efface.run.folder import RunFolder
 
 
 class Inputs:
-    """Rows and a model that go into a run's folder before it starts, and leave it where the run is refused."""
+    """Rows and a model that are written to a run's folder before it starts, and removed if the run is refused."""
 
     def __init__(self, folder: RunFolder) -> None:
         self._folder = folder
         self._rows: dict[str, str] = {}
-        """What they are for, `forget`, `retain` or `request-1` and so on -> the rows as JSON lines."""
+        """Purpose (`forget`, `retain`, `request-1` and so on) -> the rows as JSON lines."""
         self._model: tuple[Any, Any] | None = None
 
     def model(self, model: Any, tokenizer: Any) -> str:
-        """The setting `model`: as it was given, or the folder where an object will lie.
+        """The setting `model`.
 
-        Raises `EffaceError` for what is no whole model of transformers that writes text, and for an object without
-        its tokenizer.
+        Args:
+            model: A path or name, or a transformers model.
+            tokenizer: The tokenizer of a model object.
+
+        Returns:
+            The path or name as given, or the folder that an object will be written to.
+
+        Raises:
+            EffaceError: The object is not a complete, unquantized causal language model, or its tokenizer is missing.
         """
         if isinstance(model, str | os.PathLike):
             if tokenizer is not None:
-                raise EffaceError("tokenizer= goes with a model object; the folder of a model brings its own")
+                raise EffaceError(
+                    "tokenizer= is for a model object; leave it out, for the folder of a model has a tokenizer"
+                )
             return os.fspath(model)
         if has_adapters(model) or getattr(model, "_hf_peft_config_loaded", False):
-            raise EffaceError("model holds adapters; merge them with merge_and_unload() first")
+            raise EffaceError("model has adapters; merge them with merge_and_unload() first")
         if is_quantized(model):
-            raise EffaceError("model holds rounded weights; give the folder or name of the whole ones")
+            raise EffaceError("model has quantized weights; give the folder or name of the unquantized model")
         _check_objects(model, tokenizer)
         self._model = model, tokenizer
         return str(self._folder.before)
 
     def data(self, data: Any, forget: Any, retain: Any) -> Any:
-        """The setting `data`, with the files to forget and to keep in it where these were given apart.
+        """The setting `data`, with the files of `forget` and `retain` merged into it.
 
-        Raises `EffaceError` where nothing or two things are given to forget, and for what are no rows.
+        Args:
+            data: A benchmark's name or settings of the data.
+            forget: The forget set, if it is not in `data`.
+            retain: The retain set, if it is not in `data`.
+
+        Raises:
+            EffaceError: The forget set is missing or given twice, or an argument has another type.
         """
         given = {key: file for key, file in (("forget", forget), ("retain", retain)) if file is not None}
         if data is None and not given:
@@ -63,18 +78,25 @@ class Inputs:
         if data is not None and not given and not isinstance(data, Mapping):
             return data
         if data is not None and not isinstance(data, Mapping):
-            raise EffaceError("forget= and retain= go with files of your own; leave them out or leave data= out")
+            raise EffaceError("forget= and retain= do not go with a benchmark; leave them out or leave data= out")
         settings = dict(data or {})
         for purpose, file in given.items():
             if settings.get(purpose) is not None:
-                raise EffaceError(f"{purpose} is given twice, by itself and in data; leave one out")
+                raise EffaceError(f"{purpose} is given twice, as {purpose}= and in data=; leave one out")
             settings[purpose] = file
         return {
             key: self._file(key, value) if key in ("forget", "retain") else value for key, value in settings.items()
         }
 
     def requests(self, requests: Sequence[Any]) -> list[Any]:
-        """The setting `continual.requests`. Raises `EffaceError` for what is neither a number, a file nor rows."""
+        """The setting `continual.requests`.
+
+        Args:
+            requests: Numbers of tasks, files or rows, in order.
+
+        Raises:
+            EffaceError: One of them has another type.
+        """
         if not isinstance(requests, list | tuple):
             raise EffaceError(
                 f"requests is of type {type(requests).__name__}; give a list, of files, rows or numbers of tasks"
@@ -86,13 +108,18 @@ class Inputs:
 
     @contextmanager
     def written(self, config: BaseModel, *, resume: bool) -> Iterator[None]:
-        """Have everything in the run's folder inside of the block; where no run starts there, nothing stays.
+        """Write the objects to the run's folder for the block; if no run is started in it, remove them again.
 
-        Raises `EffaceError` where the folder holds something else, and, on `resume`, where other rows or another
-        model are given than those that the run was started with.
+        Args:
+            config: The run's settings.
+            resume: Whether the folder may contain a run of the same settings.
+
+        Raises:
+            EffaceError: The folder contains something else, or a resumed run was started with other rows or another
+                model.
         """
         self._folder.check(config, resume=resume)
-        self._refuse_strangers(resume=resume)
+        self._check_no_other_inputs(resume=resume)
         missing = [path for path in (self._folder.root, *self._folder.root.parents) if not path.exists()]
         try:
             self._write()
@@ -102,7 +129,7 @@ class Inputs:
                 raise
             self._remove(missing)
             if isinstance(error, EffaceError):
-                raise EffaceError(self.named(str(error))) from error
+                raise EffaceError(self.in_caller_terms(str(error))) from error
             raise
 
     def _file(self, purpose: str, given: Any) -> Any:
@@ -114,8 +141,8 @@ class Inputs:
         settings = dict(given) if isinstance(given, Mapping) else {"rows": given}
         if ("path" in settings) == ("rows" in settings):
             raise EffaceError(
-                f"{purpose} is a mapping, which must hold either a path or rows, such as {{'rows': [...], 'columns': "
-                "{'question': ...}}; put a lone row into a list, and of a dataset with splits give one"
+                f"{purpose} is a mapping, which must have either a path or rows, such as {{'rows': [...], 'columns': "
+                "{'question': ...}}; put a single row into a list, and give one split of a dataset"
             )
         if "rows" in settings:
             self._rows[purpose] = to_json_lines(purpose, settings.pop("rows"))
@@ -127,14 +154,14 @@ class Inputs:
     def _path(self, purpose: str) -> Path:
         return self._folder.inputs / f"{purpose}.jsonl"
 
-    def _refuse_strangers(self, *, resume: bool) -> None:
-        """Overwrite nothing that another call, or somebody else, has put there."""
-        mine = [self._folder.inputs] if self._rows else []
-        mine += [self._folder.before] if self._model else []
-        for path in mine:
+    def _check_no_other_inputs(self, *, resume: bool) -> None:
+        """Overwrite nothing that another call or another program has written."""
+        paths = [self._folder.inputs] if self._rows else []
+        paths += [self._folder.before] if self._model else []
+        for path in paths:
             if path.exists() and not resume:
                 raise EffaceError(
-                    f"--out {self._folder.root} holds {path.name}/ and no run; remove it or choose another folder"
+                    f"--out {self._folder.root} contains {path.name}/ and no run; remove it or choose another folder"
                 )
 
     def _write(self) -> None:
@@ -142,16 +169,16 @@ class Inputs:
         for purpose, text in self._rows.items():
             path = self._path(purpose)
             if started and path.is_file() and path.read_text(encoding="utf-8") != text:
-                raise EffaceError(f"--resume: {purpose} holds other rows than {path}; give the same ones")
+                raise EffaceError(f"--resume: {purpose} has other rows than {path}; give the same ones")
             write_text(path, text)
         if self._model is not None and started and self._folder.before.is_dir():
-            _refuse_another(*self._model, self._folder.before)
+            _check_same_model(*self._model, self._folder.before)
         elif self._model is not None:
-            with atomic_folder(self._folder.before) as beside:
-                _save(*self._model, beside)
+            with atomic_folder(self._folder.before) as partial:
+                _save(*self._model, partial)
 
     def _remove(self, missing: list[Path]) -> None:
-        """Take away what was written, and the folders made for it."""
+        """Remove what was written, and the folders that were made for it."""
         if self._rows:
             shutil.rmtree(self._folder.inputs, ignore_errors=True)
         if self._model:
@@ -160,58 +187,62 @@ class Inputs:
             if path.is_dir() and not any(path.iterdir()):
                 path.rmdir()
 
-    def named(self, sentence: str) -> str:
-        """Name rows, and the settings that name their columns, as the caller does: the file of the rows is gone."""
+    def in_caller_terms(self, sentence: str) -> str:
+        """A message with the names that the caller used: `forget` and `row` in place of a file of this class.
+
+        Args:
+            sentence: A warning, or the message of an error.
+        """
         for purpose in self._rows:
             path = str(self._path(purpose))
             columns = f"data.{'retain' if purpose == 'retain' else 'forget'}.columns."
             if path not in sentence and purpose not in ("forget", "retain"):
-                continue  # what is said of data.forget is said of another request
+                continue  # data.forget is then another request
             sentence = sentence.replace(f"{path}, line ", f"{purpose}, row ").replace(path, purpose)
             if columns in sentence:
                 sentence = sentence.replace(columns, "columns.")
-                sentence += f" (settings go beside the rows: {purpose}={{'rows': ..., 'columns': {{'question': ...}}}})"
+                sentence += f" (give settings with the rows: {purpose}={{'rows': ..., 'columns': {{'question': ...}}}})"
         return sentence
 
 
 def _check_objects(model: Any, tokenizer: Any) -> None:
-    """Raise `EffaceError` for objects that are no language model of transformers and its tokenizer."""
+    """Refuse objects other than a causal language model of transformers and its tokenizer."""
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     name = type(model).__name__
     if not isinstance(model, PreTrainedModel):
-        raise EffaceError(f"model is of type {name}; give a folder, a name on the hub, or a model of transformers")
-    writes = model.can_generate() and model.get_output_embeddings() is not None
-    if not writes or getattr(model.config, "is_encoder_decoder", False):
+        raise EffaceError(f"model is of type {name}; give a folder, a name on the hub, or a transformers model")
+    generates = model.can_generate() and model.get_output_embeddings() is not None
+    if not generates or getattr(model.config, "is_encoder_decoder", False):
         raise EffaceError(
-            f"model is of type {name}, which is no causal language model; load it with AutoModelForCausalLM"
+            f"model is of type {name}, which is not a causal language model; load it with AutoModelForCausalLM"
         )
     if tokenizer is None:
-        raise EffaceError("model is an object; give its tokenizer, too, as tokenizer=...")
+        raise EffaceError("model is an object; also give its tokenizer as tokenizer=...")
     if not isinstance(tokenizer, PreTrainedTokenizerBase):
         raise EffaceError(
-            f"tokenizer is of type {type(tokenizer).__name__}; give that of the model, as AutoTokenizer loads it"
+            f"tokenizer is of type {type(tokenizer).__name__}; give the model's, as AutoTokenizer loads it"
         )
 
 
-def _refuse_another(model: Any, tokenizer: Any, folder: Path) -> None:
-    """Raise `EffaceError` where the model is not the one that was written to `folder`."""
-    with TemporaryDirectory(dir=folder.parent, suffix=".partial") as again:
-        _save(model, tokenizer, Path(again))
-        if model_sha256(Path(again)) != model_sha256(folder):
+def _check_same_model(model: Any, tokenizer: Any, folder: Path) -> None:
+    """Refuse a model other than the one that was written to `folder`."""
+    with TemporaryDirectory(dir=folder.parent, suffix=".partial") as folder_again:
+        _save(model, tokenizer, Path(folder_again))
+        if model_sha256(Path(folder_again)) != model_sha256(folder):
             raise EffaceError(f"--resume: the model is not the one in {folder}; give the same one")
 
 
 @quiet_libraries()
 def _save(model: Any, tokenizer: Any, folder: Path) -> None:
-    """Write a model and its tokenizer; the model comes out as it went in."""
+    """Write a model and its tokenizer without changing the model object."""
     from transformers import GenerationConfig
 
     generation, model.generation_config = model.generation_config, GenerationConfig()
     settings = dict(vars(model.config))
-    try:  # transformers refuses to write settings for generation that many published models have
+    try:  # transformers refuses to save generation settings that many published models have
         model.save_pretrained(folder)
-    finally:  # and writes into the model's own settings: its dtype as a text
+    finally:  # and changes the model's config: its dtype becomes a string
         model.generation_config = generation
         vars(model.config).clear()
         vars(model.config).update(settings)

@@ -12,7 +12,7 @@ import torch
 
 from efface.api.common import Data, File, PluginSpec, StrPath, WarningsReporter, folder_for, path_of, remove_with
 from efface.api.inputs import Inputs
-from efface.artifacts import Record, Results
+from efface.artifacts import RecordSets, Results
 from efface.config.commands import RunConfig
 from efface.config.resolve import resolve_config
 from efface.errors import EffaceError
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Unlearned:
-    """What `unlearn` leaves. It lies in `folder`, and is read when it is asked for."""
+    """The result of `unlearn`. It is stored in `folder`, and read on access."""
 
     folder: Path
     """The run's folder, as `efface run` writes it: model/, records/, results.json, config.yaml and so on."""
@@ -40,14 +40,18 @@ class Unlearned:
 
     @property
     def results(self) -> Results:
-        """Scores before and after. Raises `EffaceError` where none were asked for."""
+        """Scores before and after unlearning.
+
+        Raises:
+            EffaceError: The model was unlearned with `scores=False`.
+        """
         if self._results is None:
-            raise EffaceError(f"{self.folder} was made with scores=False; score its model with efface.evaluate")
+            raise EffaceError(f"{self.folder} has no results (scores=False); score its model with efface.evaluate")
         return self._results
 
     @cached_property
     def model(self) -> Any:
-        """The unlearned `PreTrainedModel` on the CPU, in evaluation mode and in the dtype that the model came in."""
+        """The unlearned `PreTrainedModel` on the CPU, in evaluation mode and in the dtype of the original model."""
         folder = RunPaths(self.folder).model
         with quiet_libraries():
             return load_model(folder, dtype=stored_dtype(folder), device=torch.device("cpu"))
@@ -58,8 +62,8 @@ class Unlearned:
         return load_tokenizer(RunPaths(self.folder).model)
 
     @cached_property
-    def records(self) -> dict[str, dict[str, list[Record]]]:
-        """`before` and `after` -> set name -> one record a question; empty without scores."""
+    def records(self) -> dict[str, RecordSets]:
+        """`before` and `after` -> set name -> one record per question; empty without scores."""
         stages = {stage: RunPaths(self.folder).records(stage) for stage in STAGES}
         return {stage: read_record_sets(folder) for stage, folder in stages.items() if folder.is_dir()}
 
@@ -80,7 +84,7 @@ def unlearn(
     reporter: Reporter | None = None,
     **settings: Any,
 ) -> Unlearned:
-    """Make a model forget, and score it before and after: what `efface run` does.
+    """Make a model forget, and score it before and after, as `efface run` does.
 
         done = efface.unlearn(
             "path/to/model",
@@ -92,30 +96,38 @@ def unlearn(
         print(done.results.after.partial.forget_efficacy)  # over the metrics that this data allows
         done.model.generate(...)
 
-    `model`: a folder, a name on the Hugging Face hub, or a model of transformers with its `tokenizer`. An object is
-    not changed: it is written to `out`/before, and the run starts from there; a path spares that copy.
-    `forget`, `retain`: what to forget and what to keep. A file or folder, `hf:OWNER/NAME`, or rows: a data frame of
-    pandas, or an iterable of mappings with `question` and `answer`, `messages`, or `text`, such as a list or a split
-    of a dataset. Columns with other names go beside it: {"path": ..., "columns": {"question": "Frage", "answer":
-    "Antwort"}} or {"rows": rows, "columns": ...}. Rows are kept in `out`/inputs. `retain` may also be "model-answers",
-    for the model's own answers to generic questions, or None, for methods that only forget.
-    `data`: a benchmark instead, such as "tofu-forget01", or further settings of the data such as
-    {"passage_length": 500}, in which `forget` and `retain` may stand, too. `data_dir`: where the benchmarks lie, if
-    not where `efface data fetch` puts them.
-    `method`: `me+gd`, `idk+ap`, `npo+gd` and so on, or one of your own.
-    `plugins`: objectives and metrics of your own: classes, "path/to/file.py" or "package.module", where `:Class`
-    behind it takes one of several. They are code that runs with your rights.
-    `out`: the run's folder, new or empty; None makes a temporary one that lives as long as what is returned (training
-    that diverges leaves it, with the last checkpoint).
-    `scores`: False only trains. `resume`: go on where a run of the same settings was stopped in `out`.
-    `reporter`: told of stages, steps and warnings (`efface.progress.reporter.Reporter`); without one, warnings are
-    Python's.
-    `settings`: all that a config file may hold, nested in the same way: train={"lr": 1e-5, "epochs": 5} (epochs
-    over the forget set), text={"format": "plain"}, evaluate={"embedder": "none"}, seed=1, device="cpu",
-    preset="tofu-forget01", ...
+    Args:
+        model: A folder, a name on the Hugging Face hub, or a transformers model with its `tokenizer`. An object is
+            not changed: it is written to `out`/before, where the run loads it from; a path saves that copy.
+        forget: The forget set: a file or folder, `hf:OWNER/NAME`, or rows. Rows are a pandas data frame or an iterable
+            of mappings with `question` and `answer`, `messages`, or `text`, such as a list or a split of a dataset;
+            they are stored in `out`/inputs. For other column names, give a mapping: {"path": ..., "columns":
+            {"question": "Frage", "answer": "Antwort"}} or {"rows": rows, "columns": ...}.
+        retain: The retain set, as `forget`; "model-answers" for the model's answers to generic questions; or None
+            for methods that only forget.
+        data: A benchmark in place of `forget` and `retain`, such as "tofu-forget01"; or further settings of the data,
+            such as {"passage_length": 500}, which may contain `forget` and `retain`, too.
+        method: `me+gd`, `idk+ap`, `npo+gd` and so on, or a custom one.
+        out: The run's folder, new or empty. None makes a temporary one that exists as long as the returned object;
+            it is left on disk if training diverges after a checkpoint.
+        tokenizer: The tokenizer of a model object.
+        plugins: Custom objectives and metrics: classes, "path/to/file.py" or "package.module"; `:Class` at the end
+            selects one of several. They are code that runs with your rights.
+        data_dir: Where benchmarks are stored, if not where `efface data fetch` puts them.
+        scores: False only trains.
+        resume: Continue a run of the same settings that was stopped in `out`.
+        reporter: Gets stages, steps and warnings (`efface.progress.reporter.Reporter`); without one, warnings are
+            Python warnings.
+        **settings: Everything else that a config file may contain, nested in the same way: train={"lr": 1e-5,
+            "epochs": 5} (epochs over the forget set), text={"format": "plain"}, evaluate={"embedder": "none"}, seed=1,
+            device="cpu", preset="tofu-forget01", ...
 
-    Raises `EffaceError`, one sentence that says what to do, for whatever cannot be used, before anything is written;
-    and for training that diverges.
+    Returns:
+        The scores, and access to the unlearned model, its tokenizer and the records.
+
+    Raises:
+        EffaceError: Something cannot be used (before anything is written), or training diverges. The message is one
+            sentence that says what to do.
     """
     with folder_for(out, resume=resume) as folder:
         inputs = Inputs(RunFolder(folder))
@@ -127,10 +139,10 @@ def unlearn(
             **settings,
         }
         config = resolve_config(RunConfig, settings=values)
-        start = run if scores else run_without_scores
-        told = reporter or WarningsReporter(inputs)
+        reporter = reporter or WarningsReporter(inputs)
+        unlearn_in = run if scores else run_without_scores
         with inputs.written(config, resume=resume):
-            results = start(config, folder, data_dir=path_of(data_dir), resume=resume, reporter=told)
+            results = unlearn_in(config, folder, data_dir=path_of(data_dir), resume=resume, reporter=reporter)
     done = Unlearned(folder.absolute(), results if isinstance(results, Results) else None)
     if out is None:
         remove_with(done, folder)

@@ -59,7 +59,6 @@ def load_unlearned_run(folder: Path) -> UnlearnedRun:
 
     Raises:
         EffaceError: The folder is not an unlearning run, is damaged, or has no unlearned model.
-
     """
     root = RunFolder(folder)
     settings = _read_settings(root)

@@ -74,7 +74,6 @@ def build_prompt(
 
     Raises:
         EffaceError: The suggested question does not exist.
-
     """
     if request.suggestion is not None and request.suggestion >= len(suggestions):
         raise EffaceError(

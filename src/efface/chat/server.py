@@ -63,7 +63,6 @@ class ChatServer(ThreadingHTTPServer):
 
         Raises:
             EffaceError: The server cannot listen on this host and port.
-
         """
         self.chat, self.token, self.stopping = chat, secrets.token_urlsafe(24), threading.Event()
         self.host = host
@@ -104,7 +103,6 @@ class ChatServer(ThreadingHTTPServer):
         Returns:
             Whether it is an IP address or a name of this machine. A foreign name that resolves to this machine is
             refused.
-
         """
         name = _host_name(host)
         try:
@@ -216,7 +214,6 @@ def serve(server: ChatServer) -> None:
 
     Args:
         server: Is closed at the end.
-
     """
     try:
         server.serve_forever()

@@ -46,7 +46,6 @@ class Chat:
             formatter: Encodes prompts for both.
             suggestions: The suggested questions.
             multi_turn: Whether prompts include the earlier turns of a conversation.
-
         """
         self.suggestions, self.multi_turn = tuple(suggestions), multi_turn
         self._models, self._formatter = models, formatter
@@ -64,7 +63,6 @@ class Chat:
         Raises:
             EffaceError: The question does not fit, a model generates numbers that are not finite, memory runs out, or
                 another question is being answered.
-
         """
         prompts = {side: self._encode(side, request) for side in SIDES}
         with self._exclusive():
@@ -143,7 +141,6 @@ def open_chat(
 
     Raises:
         EffaceError: A model cannot be loaded, or `before` is not the model that the run started from.
-
     """
     name, target = before or run.settings.model, device_for(device)
     source = _verified_source(name, run)

@@ -70,7 +70,6 @@ def stream_answer(
 
     Raises:
         EffaceError: The model's logits are not finite.
-
     """
     reader, generator = _IncrementalReader(model, prompt), torch.Generator().manual_seed(seed)
     generated: list[int] = []

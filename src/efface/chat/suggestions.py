@@ -43,7 +43,6 @@ def suggested_questions(data: DataConfig, records: Path, data_dir: Path | None) 
 
     Returns:
         Questions of the forget set, the retain set and about general knowledge, in this order; no question twice.
-
     """
     by_set: dict[str, list[SuggestedQuestion]] = {}
     for name, each in [*_from_data(data, data_dir), *_from_records(records)]:

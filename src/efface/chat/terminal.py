@@ -38,7 +38,6 @@ class Terminal:
             console: Where to print.
             settings: A request without a question, for the settings of generation.
             read: Returns the next line that the user typed; raises `EOFError` at the end.
-
         """
         self._chat, self._console, self._settings, self._read = chat, console, settings, read
         self._steps: dict[Side, list[TokenStep]] = {}

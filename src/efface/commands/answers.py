@@ -1,4 +1,4 @@
-"""`efface data answers`: what a model itself says to questions, as data to forget or to keep."""
+"""`efface data answers`: a model's answers to questions, as a data file for a forget or retain set."""
 
 from __future__ import annotations
 
@@ -20,51 +20,69 @@ from efface.progress.reporter import Reporter, SilentReporter
 from efface.report.number_format import pluralize
 from efface.schema import Item
 
-_LINES = (".jsonl", ".ndjson", ".json")
-"""Endings of files that efface reads as JSON lines."""
+_JSON_LINES = (".jsonl", ".ndjson", ".json")
+"""Suffixes of files that efface reads as JSON lines."""
 
 
 @dataclass(frozen=True)
 class AnswersReport:
-    """What became of the questions."""
+    """How many questions were answered."""
 
     questions: int
     blank: tuple[str, ...]
-    """The questions to which the model said nothing, which were left out."""
+    """The questions without an answer, which were left out."""
 
 
 @quiet_libraries()
 def answer_questions(config: AnswersConfig, out: Path, *, reporter: Reporter | None = None) -> AnswersReport:
-    """Ask a model every question of a file and write `out`: a file of the same questions with its own words.
+    """Ask a model every question of a file and write `out`: the same questions with the model's answers.
 
-    Each line of JSON has the model's `answer`, the right answer as `golden_answer`, and what else the question's row
-    held, so that the file can be forgotten or kept and is scored by the right answers. Everything that can be refused
-    is refused before the model is asked. Raises `EffaceError` for a file, settings or a model that cannot be used, and
-    where the model has nothing to say.
+    Each line of JSON has the model's `answer`, the correct answer as `golden_answer`, and the other columns of the
+    question's row, so that the file can be a forget or retain set and is scored by the correct answers. Everything that
+    can be refused is refused before the model generates.
+
+    Args:
+        config: The questions, the model and settings of generation.
+        out: A new file that ends in .jsonl.
+        reporter: Gets stages, progress and warnings.
+
+    Returns:
+        How many questions there were, and which ones were left out.
+
+    Raises:
+        EffaceError: The file, settings or the model cannot be used, or all answers are blank.
     """
     reporter = reporter or SilentReporter()
     check_new_file(out)
     questions = load_questions(config.questions)
-    warn(questions, reporter)
+    report_warnings(questions, reporter)
     opened = open_model(config.model, config.text, device=device_for(config.device), reporter=reporter)
     items = [each.item for each in questions.questions]
     reporter.on_stage(f"asking {config.model} {pluralize(len(items), 'question')}")
-    words = generate_answers(opened, items, config.evaluate, reporter)
-    said = non_blank_answers(questions.questions, words, config.model)
-    write_text(out, answers_to_json_lines(said))
-    silent = (item.question for item, text in zip(items, words, strict=True) if not text)
-    return AnswersReport(questions=len(items), blank=tuple(silent))
+    answers = generate_answers(opened, items, config.evaluate, reporter)
+    answered = non_blank_answers(questions.questions, answers, config.model)
+    write_text(out, answers_to_json_lines(answered))
+    blank = (item.question for item, answer in zip(items, answers, strict=True) if not answer)
+    return AnswersReport(questions=len(items), blank=tuple(blank))
 
 
 def generate_answers(
     opened: OpenedModel, items: Sequence[Item], config: AnswerGenerationConfig, reporter: Reporter
 ) -> list[str]:
-    """The model's greedy answer to each question, without white space around it; perhaps nothing.
+    """The model's greedy answer to each question, without white space at its ends; it may be empty.
 
-    An answer that did not end in time ends behind its last whole sentence, if it has one. Raises `EffaceError` where
-    a question leaves no room for an answer.
+    An answer that did not end in time is cut after its last complete sentence, if it has one.
+
+    Args:
+        opened: The model.
+        items: The questions.
+        config: Limits of generation.
+        reporter: Gets the progress.
+
+    Raises:
+        EffaceError: A question leaves no space for an answer.
     """
-    said = generate(
+    generations = generate(
         opened.model,
         opened.formatter,
         [item.prompt for item in items],
@@ -72,44 +90,68 @@ def generate_answers(
         max_cache_tokens=config.max_cache_tokens,
         progress=lambda done: reporter.on_progress("answers", done, len(items)),
     )
-    return [_complete_text(each, config.max_new_tokens) for each in said]
+    return [_complete_text(each, config.max_new_tokens) for each in generations]
 
 
 def non_blank_answers(
-    questions: Sequence[FileQuestion], words: Sequence[str], model: str
+    questions: Sequence[FileQuestion], answers: Sequence[str], model: str
 ) -> list[tuple[FileQuestion, str]]:
-    """The questions to which the model said something, with that. Raises `EffaceError` where there is none."""
-    said = [(question, text) for question, text in zip(questions, words, strict=True) if text]
-    if not said:
+    """The questions that have an answer, with it.
+
+    Args:
+        questions: In order.
+        answers: Of each question, perhaps empty.
+        model: Its name, for the error message.
+
+    Raises:
+        EffaceError: All answers are empty.
+    """
+    answered = [(question, answer) for question, answer in zip(questions, answers, strict=True) if answer]
+    if not answered:
         raise EffaceError(
-            f"model {model} has nothing to say to any of the {len(questions):,} questions; set text.format as the "
+            f"model {model} gives no answer to any of the {len(questions):,} questions; set text.format as the "
             "model was trained, such as text.format=plain"
         )
-    return said
+    return answered
 
 
-def warn(questions: QuestionFile, reporter: Reporter) -> None:
-    """Say what the user should hear about a file of questions."""
+def report_warnings(questions: QuestionFile, reporter: Reporter) -> None:
+    """Report the warnings of a file of questions."""
     for text in questions.warnings:
         reporter.on_warning(text)
 
 
 def check_new_file(out: Path) -> None:
-    """Check that answers may be written to `out`. Raises `EffaceError` where something is there, or not JSON lines."""
+    """Check that answers may be written to a file.
+
+    Args:
+        out: The file.
+
+    Raises:
+        EffaceError: The file exists, has another suffix, or cannot be written.
+    """
     if out.exists():
-        raise EffaceError(f"--out {out} is already there; remove it or choose another file")
-    if out.suffix.lower() not in _LINES:
-        raise EffaceError(f"--out {out}: answers are written as JSON lines; let the file's name end in .jsonl")
+        raise EffaceError(f"--out {out} already exists; remove it or choose another file")
+    if out.suffix.lower() not in _JSON_LINES:
+        raise EffaceError(f"--out {out}: answers are written as JSON lines; give a name that ends in .jsonl")
     check_writable(out)
 
 
 def check_writable(out: Path) -> None:
-    """Check that `out` can be made. Raises `EffaceError` where a folder above it is a file or takes no files."""
-    there = next(path for path in out.absolute().parents if path.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK):
-        raise EffaceError(f"--out {out}: {there} is no folder that can be written to; choose another place")
+    """Check that a file or folder can be made.
+
+    Args:
+        out: The file or folder.
+
+    Raises:
+        EffaceError: The nearest folder that exists cannot be written, or is a file.
+    """
+    existing = next(path for path in out.absolute().parents if path.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        raise EffaceError(f"--out {out}: {existing} is not a writable folder; choose another one")
 
 
-def _complete_text(said: Generation, max_new_tokens: int) -> str:
-    text = said.text if len(said.token_ids) < max_new_tokens else truncate_to_sentence(said.text)
+def _complete_text(generation: Generation, max_new_tokens: int) -> str:
+    is_complete = len(generation.token_ids) < max_new_tokens
+    text = generation.text if is_complete else truncate_to_sentence(generation.text)
     return text.strip()

@@ -1,4 +1,4 @@
-"""`efface downstream`: score one model as it is on tasks of lm-evaluation-harness."""
+"""`efface downstream`: score one model on tasks of lm-evaluation-harness."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from pathlib import Path
 from efface.artifacts import Downstream
 from efface.atomic import write_json
 from efface.config.commands import DownstreamRunConfig
-from efface.downstream.harness import score_downstream
 from efface.downstream.tasks import check_tasks, task_files
 from efface.hardware.device import device_for, peak_memory, reset_peak_memory
 from efface.models.dtypes import dtype_name, evaluation_dtype
@@ -15,16 +14,25 @@ from efface.models.folder import model_folder, model_sha256
 from efface.models.load import load_model, load_tokenizer
 from efface.progress.quiet_libraries import quiet_libraries
 from efface.progress.reporter import Reporter, SilentReporter
+from efface.run.downstream_stages import score_model
 from efface.run.folder import RunFolder
 from efface.run.manifest import make_manifest
+from efface.run.metadata import RunMetadata
 
 
 @quiet_libraries()
 def downstream_model(config: DownstreamRunConfig, out: Path, reporter: Reporter | None = None) -> Downstream:
-    """Score a saved model; leaves downstream.json, config.yaml and manifest.json in the folder `out`.
+    """Score a saved model; writes downstream.json, config.yaml and manifest.json to the folder `out`.
 
-    Nothing is written before all tasks are scored. Raises `EffaceError` for settings, tasks, data or a model that
-    cannot be used.
+    Nothing is written before all tasks are scored.
+
+    Args:
+        config: The settings.
+        out: The folder to write, new or empty.
+        reporter: Gets the stage, progress and warnings.
+
+    Raises:
+        EffaceError: Settings, tasks, their data or the model cannot be used.
     """
     reporter, folder = reporter or SilentReporter(), RunFolder(out)
     folder.check(config, resume=False)
@@ -33,7 +41,7 @@ def downstream_model(config: DownstreamRunConfig, out: Path, reporter: Reporter 
     reset_peak_memory(device)
     source = model_folder(config.model)
     tokenizer, dtype = load_tokenizer(source), evaluation_dtype(source, device)
-    made = make_manifest(
+    manifest = make_manifest(
         seed=config.seed,
         device=device,
         precision=f"evaluation {dtype_name(dtype)}",
@@ -44,10 +52,9 @@ def downstream_model(config: DownstreamRunConfig, out: Path, reporter: Reporter 
     )
     model = load_model(source, dtype=dtype, device=device)
     reporter.on_stage(f"scoring downstream tasks of {config.model}")
-    scores = score_downstream(
-        model, tokenizer, config.downstream, seed=config.seed, progress=reporter.on_progress, warn=reporter.on_warning
-    )
-    made.peak_memory_bytes = peak_memory(device)
-    folder.start(config, made)
+    scores = score_model(model, tokenizer, config.downstream, seed=config.seed, reporter=reporter)
+    metadata = RunMetadata(folder, config, manifest)
+    metadata.set_peak_memory(peak_memory(device))
+    metadata.start()
     write_json(folder.downstream(), scores.to_json())
     return scores

@@ -1,4 +1,4 @@
-"""`efface evaluate`: question one model as it is, and score it."""
+"""`efface evaluate`: ask one model the questions of its data, and score it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from efface.artifacts import Manifest, Record, Scores
+from efface.artifacts import Manifest, Record, RecordSets, Scores
 from efface.atomic import write_json
 from efface.config.commands import EvaluationConfig
 from efface.config.plugins import custom_metrics
@@ -25,11 +25,12 @@ from efface.progress.quiet_libraries import quiet_libraries
 from efface.progress.reporter import Reporter, SilentReporter
 from efface.run.folder import RunFolder
 from efface.run.manifest import make_manifest
+from efface.run.metadata import RunMetadata
 from efface.schema import Task
 from efface.scores import score_records
 
 
-@dataclass
+@dataclass(frozen=True)
 class EvaluationSetup:
     """An evaluation, ready to start."""
 
@@ -49,29 +50,39 @@ def evaluate_model(
     before: Mapping[str, Sequence[Record]] | None = None,
     reporter: Reporter | None = None,
 ) -> Scores:
-    """Score a model on the evaluation sets of its data; leaves records and scores.json in the folder `out`.
+    """Score a model on the evaluation sets of its data; writes records and scores.json to the folder `out`.
 
-    `before`: records of the model before unlearning on the same questions, for the cosine similarity of the
-    definition `paper`; None says that this is that model. Everything that can be refused is refused before
-    anything is written. Raises `EffaceError` for settings, data or a model that cannot be used.
+    Everything that can be refused is refused before anything is written.
+
+    Args:
+        config: The settings.
+        out: The folder to write, new or empty.
+        data_dir: Where benchmarks are stored; None for the default.
+        before: Records of the model before unlearning on the same questions, for the cosine similarity of the
+            definition `paper`; None means that the model to evaluate is that model.
+        reporter: Gets the stage, progress and warnings.
+
+    Raises:
+        EffaceError: Settings, data or the model cannot be used.
     """
     reporter, folder = reporter or SilentReporter(), RunFolder(out)
-    this = prepare_evaluation(config, folder, data_dir=data_dir, reporter=reporter)
-    for metric, why in this.judges.missing.items():
-        reporter.on_warning(f"{metric} will be missing: {why}")
+    setup = prepare_evaluation(config, folder, data_dir=data_dir, reporter=reporter)
+    for metric, reason in setup.judges.missing.items():
+        reporter.on_warning(f"{metric} will be missing: {reason}")
     reporter.on_stage(f"evaluating {config.model}")
     records = evaluate(
-        this.opened.model,
-        this.opened.formatter,
-        this.task.evaluation,
+        setup.opened.model,
+        setup.opened.formatter,
+        setup.task.evaluation,
         config=config.evaluate,
-        judges=this.judges,
+        judges=setup.judges,
         before=before,
         progress=reporter.on_progress,
     )
     scores = score_records(records, config.definition, custom_metrics(config.plugins))
-    this.manifest.peak_memory_bytes = peak_memory(this.device)
-    folder.start(config, this.manifest)
+    metadata = RunMetadata(folder, config, setup.manifest)
+    metadata.set_peak_memory(peak_memory(setup.device))
+    metadata.start()
     write_record_sets(folder.records_root, records)
     write_json(folder.scores, {"schema": 1, "definition": config.definition, **scores.model_dump()})
     return scores
@@ -80,23 +91,34 @@ def evaluate_model(
 def prepare_evaluation(
     config: EvaluationConfig, folder: RunFolder, *, data_dir: Path | None, reporter: Reporter
 ) -> EvaluationSetup:
-    """Read and check all that an evaluation needs; writes nothing. Raises `EffaceError` as `evaluate_model` does."""
+    """Read and check everything that an evaluation needs; writes nothing.
+
+    Args:
+        config: The settings.
+        folder: Where the evaluation will write.
+        data_dir: Where benchmarks are stored; None for the default.
+        reporter: Gets warnings.
+
+    Raises:
+        EffaceError: Something cannot be used, or `folder` contains something else.
+    """
     folder.check(config, resume=False)
     device = device_for(config.device)
     reset_peak_memory(device)
     task = load_task(config.data, data_dir=data_dir)
     for text in task.warnings:
         reporter.on_warning(text)
-    drawn = config.seed if config.weights == "random" else None
+    random_seed = config.seed if config.weights == "random" else None
     opened = open_model(
         config.model,
         config.text,
         device=device,
         reporter=reporter,
         precision=config.evaluate.precision,
-        random_seed=drawn,
+        random_seed=random_seed,
     )
-    made = make_manifest(
+    notes = () if random_seed is None else (f"untrained weights of seed {random_seed} in place of the model's own",)
+    manifest = make_manifest(
         seed=config.seed,
         device=device,
         precision=f"evaluation {dtype_name(opened.model.dtype)}",
@@ -104,33 +126,35 @@ def prepare_evaluation(
         plugins=config.plugins,
         model=config.model,
         model_sha256=opened.sha256,
+        notes=notes,
     )
-    if drawn is not None:
-        made.notes.append(f"untrained weights of seed {drawn} in place of the model's own")
     return EvaluationSetup(
         task=task,
         opened=opened,
         judges=open_judges(config.evaluate, device),
         device=device,
-        manifest=made,
+        manifest=manifest,
     )
 
 
-def records_before(path: Path) -> dict[str, list[Record]]:
-    """The records of the model before unlearning: those that a run made of it, or those of an evaluation of it.
+def records_before(path: Path) -> RecordSets:
+    """The records of a model before unlearning, made by a run or by an evaluation of that model.
 
-    `path`: the folder of the run or of the evaluation, or the folder that holds the records. Raises `EffaceError`
-    where there are none.
+    Args:
+        path: The folder of the run or of the evaluation, or the folder that contains the records.
+
+    Raises:
+        EffaceError: There are none.
     """
     if not path.is_dir():
-        raise EffaceError(f"--before: there is no folder {path}; give a run's or an evaluation's")
+        raise EffaceError(f"--before: there is no folder {path}; give that of a run or of an evaluation")
     paths = RunPaths(path)
     for folder in (paths.records("before"), path / "before", paths.records_root):
         if any(folder.glob("*.jsonl")):
             return read_record_sets(folder)
     if paths.manifest.is_file() or not any(path.glob("*.jsonl")):
         raise EffaceError(
-            f"--before: {path} holds no records of a model before unlearning; give the folder of `efface run`, or of "
+            f"--before: {path} has no records of a model before unlearning; give the folder of `efface run`, or of "
             "`efface evaluate` for that model"
         )
     return read_record_sets(path)

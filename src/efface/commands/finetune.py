@@ -1,9 +1,8 @@
-"""`efface finetune`: make a target model, one that knows what shall be forgotten."""
+"""`efface finetune`: make a target model, one that knows the forget set."""
 
 from __future__ import annotations
 
 import shutil
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from efface.progress.quiet_libraries import quiet_libraries
 from efface.progress.reporter import Reporter, SilentReporter
 from efface.run.folder import RunFolder
 from efface.run.manifest import make_manifest, precision, resume_manifest
+from efface.run.metadata import RunMetadata
 from efface.run.training import check_can_train, loading_device, train, warn_before_training
 from efface.train.config import TrainConfig
 from efface.train.examples import fine_tuning_examples
@@ -32,18 +32,19 @@ from efface.train.optimizer import weights_dtype
 from efface.train.sampler import make_schedule
 
 
-@dataclass
+@dataclass(frozen=True)
 class FinetuneSetup:
     """A fine-tuning, ready to start."""
 
     items: int
-    """How many are learned."""
+    """How many items are trained on."""
     opened: OpenedModel
-    """The model as it came."""
+    """The model to fine-tune; training changes it."""
     device: torch.device
     train: TrainConfig
-    """How to train, with the optimizer that was settled on."""
+    """With the optimizer resolved."""
     steps: list[list[TrainingExample]]
+    """What each optimizer step trains on."""
     manifest: Manifest
 
 
@@ -56,36 +57,48 @@ def finetune(
     resume: bool = False,
     reporter: Reporter | None = None,
 ) -> Path:
-    """Fine-tune on everything the data holds, or on all but what `config.without` names; returns `out`/model.
+    """Fine-tune on all of the data, or on all except what `config.without` names.
 
-    Everything that can be refused is refused before anything is written. Raises `EffaceError` where `out` holds
-    something else, for settings, data or a model that cannot be used, and for training that diverges.
+    Everything that can be refused is refused before anything is written.
+
+    Args:
+        config: The settings.
+        out: The folder to write.
+        data_dir: Where benchmarks are stored; None for the default.
+        resume: Continue a fine-tuning of the same settings that was stopped in `out`.
+        reporter: Gets stages, steps and warnings.
+
+    Returns:
+        The folder of the fine-tuned model, `out`/model.
+
+    Raises:
+        EffaceError: `out` contains something else, settings, data or the model cannot be used, or training diverges.
     """
     reporter, folder = reporter or SilentReporter(), RunFolder(out)
-    this = prepare_finetuning(config, folder, data_dir=data_dir, resume=resume, reporter=reporter)
-    folder.start(config, this.manifest)
+    setup = prepare_finetuning(config, folder, data_dir=data_dir, resume=resume, reporter=reporter)
+    metadata = RunMetadata(folder, config, setup.manifest)
+    metadata.start()
     if folder.model.is_dir():
         reporter.on_stage(f"fine-tuned already: {folder.model}")
     else:
-        reporter.on_stage(f"fine-tuning on {this.items} questions")
-        start = time.perf_counter()
-        model = train(
-            this.opened.model,
-            fine_tuning(),
-            this.steps,
-            this.train,
-            make_schedule(this.items, config.train),
-            seed=config.seed,
-            folder=folder,
-            device=this.device,
-            reference=lambda _: Reference(),
-            resume=resume,
-            reporter=reporter,
-        )
-        save_model(model, this.opened.tokenizer, folder.model, source=this.opened.source, name=config.model)
-        this.manifest.seconds["finetune"] = round(time.perf_counter() - start, 3)
-        this.manifest.peak_memory_bytes = peak_memory(this.device)
-        folder.write_manifest(this.manifest)
+        reporter.on_stage(f"fine-tuning on {setup.items} questions")
+        opened = setup.opened
+        with metadata.stage("finetune"):
+            model = train(
+                opened.model,
+                fine_tuning(),
+                setup.steps,
+                setup.train,
+                make_schedule(setup.items, config.train),
+                seed=config.seed,
+                folder=folder,
+                device=setup.device,
+                reference=lambda _: Reference(),
+                resume=resume,
+                reporter=reporter,
+            )
+            save_model(model, opened.tokenizer, folder.model, source=opened.source, name=config.model)
+        metadata.set_peak_memory(peak_memory(setup.device))
     shutil.rmtree(folder.checkpoints, ignore_errors=True)
     return folder.model
 
@@ -93,7 +106,18 @@ def finetune(
 def prepare_finetuning(
     config: FinetuneConfig, folder: RunFolder, *, data_dir: Path | None, resume: bool, reporter: Reporter
 ) -> FinetuneSetup:
-    """Read and check everything that fine-tuning needs; writes nothing. Raises `EffaceError` as `finetune` does."""
+    """Read and check everything that fine-tuning needs; writes nothing.
+
+    Args:
+        config: The settings.
+        folder: Where the fine-tuning will write.
+        data_dir: Where benchmarks are stored; None for the default.
+        resume: Whether `folder` may contain a fine-tuning of the same settings.
+        reporter: Gets warnings.
+
+    Raises:
+        EffaceError: Something cannot be used, or `folder` contains something else.
+    """
     folder.check(config, resume=resume)
     device = device_for(config.device)
     check_can_train(config.train, device)
@@ -101,22 +125,32 @@ def prepare_finetuning(
     task = load_task(config.data, data_dir=data_dir)
     items = load_training_set(config.data, data_dir=data_dir, without=config.without)
     earlier = folder.read_manifest()
-    how = resolve_optimizer(config.train, load_model_config(model_folder(config.model)), device, earlier=earlier)
-    dtype, rounding = weights_dtype(how, device.type), quantization_config(how, device)
-    place = loading_device(how, device)
-    opened = open_model(config.model, config.text, device=place, reporter=reporter, dtype=dtype, quantization=rounding)
+    resolved = resolve_optimizer(config.train, load_model_config(model_folder(config.model)), device, earlier=earlier)
+    opened = open_model(
+        config.model,
+        config.text,
+        device=loading_device(resolved, device),
+        reporter=reporter,
+        dtype=weights_dtype(resolved, device.type),
+        quantization=quantization_config(resolved, device),
+    )
     check_trainable_weights(opened.source, opened.model, config.train)
     steps = fine_tuning_examples(items, config.train, config.seed, opened.formatter)
     warn_before_training(task, opened.formatter, config.train, items=len(items), reporter=reporter)
-    made = make_manifest(
+    manifest = make_manifest(
         seed=config.seed,
         device=device,
-        precision=precision(how, device),
-        optimizer=how.optimizer,
+        precision=precision(resolved, device),
+        optimizer=resolved.optimizer,
         data=task.sources,
         model=config.model,
         model_sha256=opened.sha256,
     )
-    if earlier:
-        made = resume_manifest(earlier, made)
-    return FinetuneSetup(items=len(items), opened=opened, device=device, train=how, steps=steps, manifest=made)
+    return FinetuneSetup(
+        items=len(items),
+        opened=opened,
+        device=device,
+        train=resolved,
+        steps=steps,
+        manifest=resume_manifest(earlier, manifest),
+    )

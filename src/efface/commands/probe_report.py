@@ -1,4 +1,4 @@
-"""What a model knows of what it was asked, counted, and who of it is forgotten, kept and scored."""
+"""Which facts a model knows, how many, and how known entities are split into a forget set and two retain sets."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class _Reported(FrozenModel):
 
 
 class Outcome(_Reported):
-    """What a model said to one question, and how likely it held the right and the wrong answers."""
+    """A model's answer to one question, and the likelihoods of correct and wrong answers."""
 
     id: str
     kind: str
@@ -31,24 +31,24 @@ class Outcome(_Reported):
     key_fact: str
     golden_answer: str
     answer: str
-    """The model's own words; perhaps none."""
+    """The model's; may be empty."""
     golden_logprob: float
-    """Of the right answer: mean natural-log probability of its tokens, the end included."""
+    """Mean natural-log probability of the correct answer's tokens, end-of-sequence included."""
     wrong_logprobs: list[float]
-    """The same of each wrong answer."""
+    """The same for each wrong answer."""
     says_fact: bool
-    """Whether the key fact stands in the model's own words."""
+    """Whether the model's answer contains the key fact."""
     prefers_golden: bool
-    """Whether the right answer is likelier than every wrong one."""
+    """Whether the correct answer is more likely than every wrong one."""
 
     @property
     def known(self) -> bool:
-        """Whether the model knows the answer: it says it, and prefers it."""
+        """Whether the model knows the answer: it gives it, and prefers it."""
         return self.says_fact and self.prefers_golden
 
 
 class Counts(_Reported):
-    """How many questions of a kind were asked, and how many passed; an entity is known by one question that did."""
+    """How many questions were asked, and how many passed; an entity is known if one of its questions passed."""
 
     questions: int
     says_fact: int
@@ -59,24 +59,24 @@ class Counts(_Reported):
 
 
 class Split(_Reported):
-    """The entities that a model knows, by the file that asks about them, in the order of the questions."""
+    """The known entities of each set, in the order of the questions."""
 
     forget: list[str]
     neighbor: list[str]
-    """To be kept in training."""
+    """Trained on as the retain set."""
     neighbor_perturbed: list[str]
-    """The other neighbors, which are scored and never trained on."""
+    """Scored, and never trained on."""
 
 
 class Report(_Reported):
-    """`probe.json`: who was asked what, and what came out."""
+    """`probe.json`."""
 
     schema_version: Literal[1] = 1
     efface: str
     model: str
     model_sha256: str
     questions: str
-    """The file, or what else they come from."""
+    """Their source, such as a file."""
     questions_sha256: str
     settings: dict[str, object]
     total: Counts
@@ -91,15 +91,21 @@ class Report(_Reported):
         return {"schema": body.pop("schema_version"), **body}
 
 
-def outcome(question: FileQuestion, answer: str, believed: Likelihoods) -> Outcome:
-    """Judge what a model said to a question and believes of its answers.
+def judge_answer(question: FileQuestion, answer: str, likelihoods: Likelihoods) -> Outcome:
+    """Judge whether a model knows the answer to a question.
 
-    The question must have a key fact, an entity and a wrong answer.
+    Args:
+        question: With a key fact, an entity and wrong answers.
+        answer: The model's.
+        likelihoods: Log-probabilities of the correct and the wrong answers.
+
+    Raises:
+        ValueError: The question does not have all of these.
     """
     item = question.item
-    if item.key_fact is None or item.entity is None or not believed.perturbed:
-        raise ValueError(f"{item.id} cannot be judged: it lacks a key fact, an entity or wrong answers")
-    golden, wrong = mean(believed.answer), [mean(logprobs) for logprobs in believed.perturbed]
+    if item.key_fact is None or item.entity is None or not likelihoods.perturbed:
+        raise ValueError(f"{item.id} cannot be judged: a key fact, an entity or wrong answers are missing")
+    golden, wrong = mean(likelihoods.answer), [mean(logprobs) for logprobs in likelihoods.perturbed]
     return Outcome(
         id=item.id,
         kind=question.kind,
@@ -116,13 +122,13 @@ def outcome(question: FileQuestion, answer: str, believed: Likelihoods) -> Outco
 
 
 def contains_fact(text: str, key_fact: str) -> bool:
-    """Whether the key fact stands in a text, as the judge key-facts looks for it."""
+    """Whether a text contains the key fact, as the judge `key-facts` decides."""
     [verdict] = KeyFactJudge().verdicts([Claim(text, key_fact, key_fact, "output")])
     return verdict.label == "entailment"
 
 
 def count(outcomes: Sequence[Outcome]) -> Counts:
-    """Count what passed."""
+    """Count questions and entities, and how many of them are known."""
     return Counts(
         questions=len(outcomes),
         says_fact=sum(each.says_fact for each in outcomes),
@@ -134,18 +140,24 @@ def count(outcomes: Sequence[Outcome]) -> Counts:
 
 
 def by_kind(outcomes: Iterable[Outcome]) -> dict[str, list[Outcome]]:
-    """The outcomes of each kind, in their order."""
+    """The outcomes of each kind of question, in their order."""
     kinds: dict[str, list[Outcome]] = {}
     for each in outcomes:
         kinds.setdefault(each.kind, []).append(each)
     return kinds
 
 
-def split(outcomes: Sequence[Outcome], seed: int) -> Split | None:
-    """Deal the entities that are known to the three sets, as many to each and of every kind, as a seed has it.
+def split_entities(outcomes: Sequence[Outcome], seed: int) -> Split | None:
+    """Split the known entities at random into three sets of the same size, with as many of each kind.
 
-    All questions about an entity go with it; an entity is of the kind of the first of them. None where there are
-    fewer than three.
+    All questions about an entity go with it; its kind is that of the first of them.
+
+    Args:
+        outcomes: Of all questions.
+        seed: Of the split.
+
+    Returns:
+        The split; None with fewer than three known entities.
     """
     kind_of: dict[str, str] = {}
     for each in outcomes:
@@ -154,21 +166,21 @@ def split(outcomes: Sequence[Outcome], seed: int) -> Split | None:
     groups: Mapping[str, list[str]] = {kind: [] for kind in kind_of.values()}
     for name, kind in kind_of.items():
         groups[kind].append(name)
-    dealt = [
+    shuffled = [
         name for kind, names in groups.items() for name in random.Random(f"{seed}/{kind}").sample(names, len(names))
     ]
-    if len(dealt) < len(Split.model_fields):
+    if len(shuffled) < len(Split.model_fields):
         return None
-    hands = (set(dealt[start::3]) for start in range(3))
-    forget, neighbor, scored = ([name for name in kind_of if name in hand] for hand in hands)
+    sets = (set(shuffled[start::3]) for start in range(3))
+    forget, neighbor, scored = ([name for name in kind_of if name in each] for each in sets)
     return Split(forget=forget, neighbor=neighbor, neighbor_perturbed=scored)
 
 
-def too_few(report: Report) -> EffaceError:
-    """The error about a model that knows too little."""
+def too_few_error(report: Report) -> EffaceError:
+    """The error for a model that knows too few entities to split."""
     total = report.total
     return EffaceError(
         f"model {report.model} knows {total.known_entities:,} of {total.entities:,} entities ({total.known:,} of "
-        f"{total.questions:,} questions), and three are needed, one each to forget, to keep and to score; ask it more "
-        "or easier questions, or set text.format as it was trained"
+        f"{total.questions:,} questions), and three are needed: one to forget, one to retain and one to score; "
+        "give more or easier questions, or set text.format as the model was trained"
     )

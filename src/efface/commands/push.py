@@ -1,4 +1,4 @@
-"""`efface push`: upload the model of a finished run to the hub, in one commit and nothing besides. No torch."""
+"""`efface push`: upload the model of a finished run to the Hugging Face hub in one commit. No torch."""
 
 from __future__ import annotations
 
@@ -37,19 +37,28 @@ _TOKENIZER = [
 ]
 _MODEL = ["config.json", "generation_config.json", "model*.safetensors", SHARDS_INDEX, *_TOKENIZER, _CARD]
 _ADAPTER = ["adapter_config.json", "adapter_model.safetensors", *_TOKENIZER, _CARD]
-"""By name: a folder given by hand may hold anything, the data to forget included."""
+"""Files are selected by name: a folder may contain anything else, such as the forget set."""
 
 
 def push(folder: Path, repo: str, *, private: bool = True, adapter: bool = False, revision: str | None = None) -> str:
-    """Upload a model to the hub as `repo` (`owner/name`) in one commit; returns the URL of its page.
+    """Upload a model to the hub in one commit.
 
-    `folder`: a finished run, or a model's own folder. Weights (safetensors), settings, tokenizer and card are
-    uploaded, and nothing else; weights of an earlier push that transformers would load instead are removed.
-    `private`: how a new repository is made; an existing public one is then refused. `adapter`: the run's LoRA
-    adapter in place of its merged model. `revision`: a branch, made where it is missing; None is the main one.
+    Weights (safetensors), settings, tokenizer and card are uploaded, and nothing else; weights of an earlier push that
+    transformers would load instead are removed.
 
-    Raises `EffaceError` for a folder that is missing, unfinished or not whole, for a name, token or right that the
-    hub does not accept, and where the hub cannot be reached.
+    Args:
+        folder: A finished run, or a model folder.
+        repo: The repository, `owner/name`; created if it does not exist.
+        private: Create a private repository, and refuse an existing public one.
+        adapter: Upload the run's LoRA adapter instead of its merged model.
+        revision: The branch, created if it does not exist; None for the main branch.
+
+    Returns:
+        The URL of the model's page.
+
+    Raises:
+        EffaceError: The folder is missing, unfinished or incomplete, the hub does not accept the name or the token, or
+            it cannot be reached.
     """
     source = _source(folder, adapter=adapter)
     files = files_to_push(folder, adapter=adapter)
@@ -59,24 +68,32 @@ def push(folder: Path, repo: str, *, private: bool = True, adapter: bool = False
 
     api = HfApi(token=_token(), library_name="efface", library_version=__version__)
     try:
-        _make_ready(api, repo, private=private, branch=revision)
+        _ensure_repository(api, repo, private=private, branch=revision)
         _commit(api, repo, source, files, branch=revision, is_model=not adapter)
     except EffaceError:
         raise
     except HfHubHTTPError as error:
         raise EffaceError(f"cannot push to {repo}: {_why_refused(error, repo)}") from error
     except ValueError as error:  # what the hub finds wrong in the card's header
-        raise EffaceError(f"cannot push {source}: {' '.join(str(error).split())}; mend it, then push again") from error
+        raise EffaceError(f"cannot push {source}: {' '.join(str(error).split())}; fix it, then push again") from error
     except Exception as error:  # the hub client's HTTP library, and so its errors, differ by version
         raise EffaceError(f"cannot push to {repo}: {explain_no_answer(error)}; push again later") from error
     return f"{api.endpoint}/{repo}" + (f"/tree/{revision}" if revision else "")
 
 
 def files_to_push(folder: Path, *, adapter: bool = False) -> list[Path]:
-    """What `push` would upload, sorted. Raises `EffaceError` for a folder that is missing, unfinished or not whole."""
+    """The files that `push` would upload, sorted.
+
+    Args:
+        folder: As for `push`.
+        adapter: As for `push`.
+
+    Raises:
+        EffaceError: The folder is missing, unfinished or incomplete.
+    """
     source = _source(folder, adapter=adapter)
-    found = {path for pattern in (_ADAPTER if adapter else _MODEL) for path in source.glob(pattern) if path.is_file()}
-    return sorted(path for path in found if not path.name.startswith("."))
+    files = {path for pattern in (_ADAPTER if adapter else _MODEL) for path in source.glob(pattern) if path.is_file()}
+    return sorted(path for path in files if not path.name.startswith("."))
 
 
 def _source(folder: Path, *, adapter: bool) -> Path:
@@ -89,26 +106,26 @@ def _model_folder(folder: Path) -> Path:
         paths = RunPaths(folder)
         source = paths.model
         if paths.scores.is_file() and not source.is_dir():
-            raise EffaceError(f"{folder} is an evaluation and holds no model; push the run or the model that it scored")
+            raise EffaceError(f"{folder} is an evaluation, without a model; push the run or the model that it scored")
         has_scores = paths.results.is_file() and (source / _CARD).is_file()
-        is_scored_run = paths.records_root.is_dir()  # those of `efface unlearn` and `efface finetune` are not
+        is_scored_run = paths.records_root.is_dir()  # not one of `efface unlearn` or `efface finetune`
         if not source.is_dir() or (is_scored_run and not has_scores):
-            raise EffaceError(f"the run in {folder} is not finished; go on with --resume, then push it")
+            raise EffaceError(f"the run in {folder} is not finished; continue it with --resume, then push it")
     if not (source / "config.json").is_file():
-        raise EffaceError(f"{source} holds neither a run nor a model (no config.json); give the folder of one")
+        raise EffaceError(f"{source} is neither a run nor a model (no config.json); give the folder of one")
     if not any(source.glob("model*.safetensors")):
         raise EffaceError(
             f"{source} has no safetensors weights; save the model as safetensors (pickles are not pushed)"
         )
     if missing := missing_shards(source):
-        raise EffaceError(f"{source} lacks {missing[0]}, which its index lists; save or copy the model whole")
+        raise EffaceError(f"{source} is missing {missing[0]}, which its index lists; save or copy the complete model")
     return source
 
 
 def _adapter_folder(folder: Path) -> Path:
     source = folder
     if _is_run(folder):
-        _model_folder(folder)  # an adapter appears before its run is finished
+        _model_folder(folder)  # an adapter is written before its run is finished
         source = RunPaths(folder).adapter
         if not source.is_dir():
             raise EffaceError(f"the run in {folder} trained no adapter; push its model instead")
@@ -118,7 +135,7 @@ def _adapter_folder(folder: Path) -> Path:
     base = _base_of(source / "adapter_config.json")
     if not is_hub_name(base):
         raise EffaceError(
-            f"{source} is an adapter for {base}, which only this machine has; push the run's model instead, or write "
+            f"{source} is an adapter for {base}, which is only on this machine; push the run's model instead, or write "
             "that model's name on the hub as base_model_name_or_path into its adapter_config.json"
         )
     return source
@@ -129,7 +146,7 @@ def _base_of(settings: Path) -> str:
     try:
         return str(json.loads(settings.read_bytes())["base_model_name_or_path"])
     except (ValueError, TypeError, KeyError) as error:
-        raise EffaceError(f"{settings} does not name the adapter's model; save the adapter anew with PEFT") from error
+        raise EffaceError(f"{settings} does not name the adapter's model; save the adapter again with PEFT") from error
 
 
 def _is_run(folder: Path) -> bool:
@@ -149,7 +166,7 @@ def _check_name(repo: str) -> None:
         is_possible = False
     if not is_possible:
         raise EffaceError(
-            f"{repo!r} is no name on the hub; give owner/name in letters, digits and single '-', '_' or '.' within"
+            f"{repo!r} is not a repository name; give owner/name in letters, digits and single '-', '_' or '.' within"
         )
 
 
@@ -159,12 +176,12 @@ def _token() -> str:
     token = get_token()
     if token is None:
         page = f"{constants.ENDPOINT}/settings/tokens"
-        raise EffaceError(f"the hub takes no model without a token; make one that may write on {page}, then {LOG_IN}")
+        raise EffaceError(f"the hub needs a token to push; create one with write access on {page}, then {LOG_IN}")
     return token
 
 
-def _make_ready(api: HfApi, repo: str, *, private: bool, branch: str | None) -> None:
-    """Make the repository and the branch where they are missing."""
+def _ensure_repository(api: HfApi, repo: str, *, private: bool, branch: str | None) -> None:
+    """Create the repository and the branch if they do not exist."""
     from huggingface_hub.errors import RepositoryNotFoundError
 
     try:
@@ -174,7 +191,7 @@ def _make_ready(api: HfApi, repo: str, *, private: bool, branch: str | None) -> 
     else:
         if private and is_public:
             raise EffaceError(
-                f"{api.endpoint}/{repo} is there already and public; push with --public, choose another name or make "
+                f"{api.endpoint}/{repo} already exists and is public; push with --public, choose another name or make "
                 "it private in its settings"
             )
     if branch is not None:
@@ -182,14 +199,14 @@ def _make_ready(api: HfApi, repo: str, *, private: bool, branch: str | None) -> 
 
 
 def _commit(api: HfApi, repo: str, source: Path, files: list[Path], *, branch: str | None, is_model: bool) -> None:
-    """One commit, so that nobody ever loads half a model."""
+    """One commit, so that an incomplete model is never on the hub."""
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
     names = [path.relative_to(source).as_posix() for path in files]
     stale = []
     if is_model:
-        there = api.list_repo_files(repo, revision=branch)
-        stale = [name for name in there if _is_loaded(name) and name not in names]
+        existing = api.list_repo_files(repo, revision=branch)
+        stale = [name for name in existing if _is_loaded(name) and name not in names]
     api.create_commit(
         repo,
         [
@@ -202,7 +219,7 @@ def _commit(api: HfApi, repo: str, source: Path, files: list[Path], *, branch: s
 
 
 def _is_loaded(name: str) -> bool:
-    """Whether a file of the hub may be weights that transformers loads: one file goes before shards."""
+    """Whether transformers may load weights from this file: it prefers a single file to shards."""
     return name in (WEIGHTS, SHARDS_INDEX) or (name.startswith("model-") and name.endswith(".safetensors"))
 
 
@@ -215,6 +232,6 @@ def _why_refused(error: HfHubHTTPError, repo: str) -> str:
     if status in (403, 404):
         owner = repo.partition("/")[0]
         return (
-            f"your token may not write there (see `hf auth whoami`); use one that may, or another owner than {owner!r}"
+            f"your token has no write access (see `hf auth whoami`); use one that has, or another owner than {owner!r}"
         )
-    return f"the hub says {error.server_message or 'no'} (HTTP {status}); mend that or choose another name"
+    return f"the hub answers: {error.server_message or 'no'} (HTTP {status}); fix that or choose another name"

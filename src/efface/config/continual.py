@@ -60,7 +60,6 @@ def with_first_request(data: dict[str, Any], requests: Sequence[ForgetRequest]) 
 
     Raises:
         ValueError: Where `data` names another first request.
-
     """
     first = requests[0]
     key = "forget" if isinstance(first, FileConfig) else "task"
@@ -84,7 +83,6 @@ def request_data(data: DataConfig, requests: Sequence[ForgetRequest]) -> tuple[D
 
     Raises:
         ValidationError: (pydantic's) for a request that the data does not have.
-
     """
     shared = data.model_dump(exclude={"forget", "task", "forgotten_before"})
     return tuple(

@@ -40,7 +40,6 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
     Raises:
         EffaceError: Where the file cannot be read, is not YAML, or is not a mapping.
-
     """
     if path.is_dir():
         raise EffaceError(f"{path} is a folder; give a YAML file, such as the config.yaml of a run")
@@ -71,7 +70,6 @@ def read_saved_settings(path: Path) -> dict[str, Any]:
 
     Raises:
         EffaceError: As `read_yaml`.
-
     """
     return current_settings(read_yaml(path))
 
@@ -89,7 +87,6 @@ def parse_pairs(pairs: Sequence[str], config_class: type[BaseModel]) -> dict[str
 
     Raises:
         EffaceError: For a pair without `=`, and for a key that the config does not have.
-
     """
     types = dotted_keys(config_class) | dict.fromkeys(PRESET_KEYS, str)
     result: dict[str, Any] = {}
@@ -111,7 +108,6 @@ def nest_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
 
     Returns:
         Nested settings.
-
     """
     result: dict[str, Any] = {}
     for key, value in settings.items():
@@ -144,7 +140,6 @@ def merge_settings(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str
 
     Returns:
         The merged settings.
-
     """
     result = dict(base)
     for key, value in over.items():
@@ -166,7 +161,6 @@ def dotted_keys(config_class: type[BaseModel], prefix: str = "") -> dict[str, ob
 
     Returns:
         Dotted key, such as `train.lr` -> its type annotation.
-
     """
     keys: dict[str, object] = {}
     for name, field in config_class.model_fields.items():
@@ -189,7 +183,6 @@ def validate_config(config_class: type[Config], settings: Mapping[str, Any]) -> 
 
     Raises:
         EffaceError: For the first invalid setting; the message names its key, the given value and what is allowed.
-
     """
     _refuse_renamed_values(settings)
     try:
@@ -256,7 +249,6 @@ def to_yaml(config: BaseModel) -> str:
 
     Returns:
         A config file's text that `validate_config` turns into the same config. Method, model, data and seed come first.
-
     """
     values = config.model_dump(mode="json")
     first = {key: values[key] for key in ("method", "model", "data", "seed") if key in values}

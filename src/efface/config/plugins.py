@@ -63,7 +63,6 @@ def load_plugins(given: Any) -> tuple[Plugin, ...]:
 
     Raises:
         EffaceError: For something that cannot be imported, is not a plug-in, or has no usable name.
-
     """
     if given is None:
         return ()

@@ -46,7 +46,6 @@ def resolve_config(
 
     Raises:
         EffaceError: For an unknown preset, recipe, key or value, with the nearest valid name.
-
     """
     given = merge_settings(settings or {}, parse_pairs(pairs, config_class))
     layered = _layer(config_class, source, given)
@@ -68,7 +67,6 @@ def preset_to_yaml(name: str, pairs: Sequence[str]) -> str:
 
     Raises:
         EffaceError: As `resolve_config`.
-
     """
     preset = load_preset(name)
     layered = _layer(RunConfig, name, parse_pairs(pairs, RunConfig))

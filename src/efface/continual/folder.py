@@ -1,4 +1,4 @@
-"""A queue's folder: settings, what the first model said, and a run's folder for each request."""
+"""A queue's folder: settings, records of the first model, and a run's folder for each request."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel
 
-from efface.artifacts import Record
+from efface.artifacts import RecordSets
 from efface.config.commands import RunConfig
 from efface.config.parse import read_saved_settings, to_yaml, validate_config
 from efface.data.config import ForgetRequest
@@ -18,29 +18,37 @@ from efface.run.folder import RunFolder
 
 
 class QueueFolder(RunFolder, QueuePaths):
-    """Paths of one queue."""
+    """The folder of one queue."""
 
     def request(self, number: int) -> RunFolder:
         """The run's folder of a request, counted from 1."""
         return RunFolder(super().request(number).root.absolute())
 
     def drop_model(self, number: int) -> None:
-        """Remove the model that a request left, and the next one's adapter, which stands on it."""
+        """Remove the model that a request left, and the adapter of the next request, which is for that model."""
         for folder in (self.request(number).model, self.request(number).adapter, self.request(number + 1).adapter):
             shutil.rmtree(folder, ignore_errors=True)
 
     def read(self) -> RunConfig:
-        """The queue's settings. Raises `EffaceError` where there is no queue."""
+        """The queue's settings.
+
+        Raises:
+            EffaceError: There is no queue in this folder.
+        """
         settings = read_saved_settings(self.config) if self.config.is_file() else {}
         if settings.get("continual") is None:
             raise EffaceError(
-                f"{self.root} holds no queue of requests; start one with efface run and continual.requests"
+                f"{self.root} contains no queue of requests; start one with efface run and continual.requests"
             )
         return validate_config(RunConfig, settings)
 
     @staticmethod
     def extended(config: RunConfig, requests: Sequence[ForgetRequest]) -> RunConfig:
-        """The settings with these requests. Raises `EffaceError` where they do not go together."""
+        """The settings of a queue with other requests.
+
+        Raises:
+            EffaceError: The requests cannot be in one queue.
+        """
         settings = config.model_dump(mode="json")
         settings["continual"]["requests"] = [
             each if isinstance(each, int) else each.model_dump(mode="json") for each in requests
@@ -48,7 +56,11 @@ class QueueFolder(RunFolder, QueuePaths):
         return validate_config(RunConfig, settings)
 
     def check(self, config: BaseModel, *, resume: bool) -> None:
-        """As that of a run; but a queue may have got further requests."""
+        """Check that a queue may be written here, as for a run; a resumed queue may have further requests.
+
+        Raises:
+            EffaceError: As for a run.
+        """
         if resume and self.config.is_file() and isinstance(config, RunConfig) and config.continual is not None:
             earlier = self.read()
             count = len(earlier.continual.requests) if earlier.continual else 0
@@ -57,6 +69,6 @@ class QueueFolder(RunFolder, QueuePaths):
                 return
         super().check(config, resume=resume)
 
-    def records_before(self) -> dict[str, list[Record]]:
-        """What the first model said, as far as it was asked."""
+    def records_before(self) -> RecordSets:
+        """The records of the first model that are on disk; a set may be missing."""
         return read_record_sets(self.records("before")) if self.has_records("before") else {}

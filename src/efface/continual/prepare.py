@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,96 +12,54 @@ from efface.artifacts import Manifest
 from efface.config.commands import RunConfig
 from efface.config.continual import ContinualConfig, request_data
 from efface.config.parse import read_saved_settings
-from efface.config.plugins import custom_metrics
 from efface.continual.folder import QueueFolder
 from efface.data import load_task
-from efface.data.config import MODEL_ANSWERS, DataConfig, ForgetRequest, request_name
+from efface.data.config import DataConfig, ForgetRequest, request_name
 from efface.data.sources.generic_questions import with_model_answers
 from efface.downstream.tasks import task_files
 from efface.errors import EffaceError
 from efface.evaluation.encode import encode_evaluation
-from efface.models.open import OpenedModel, open_model
-from efface.objectives.terms import Objective
+from efface.models.open import OpenedModel
 from efface.progress.reporter import Reporter
-from efface.run.checks import check_settings, open_trainable_model
-from efface.run.epoch_scores import check_best
-from efface.run.manifest import check_task_files, make_manifest, training_precision
-from efface.run.retain_answers import RetainAnswerer, generate_retain_answers, read_answers, write_answers
+from efface.run.epoch_scores import check_epoch_selection
+from efface.run.manifest import make_manifest, resume_manifest, training_precision
+from efface.run.model_answers import resolve_model_answers
+from efface.run.prepare import check_settings, open_trainable_model, training_steps
 from efface.schema import Task
-from efface.scores.custom import RecordMetric
-from efface.train.examples import check_task, unlearning_examples
 from efface.train.micro_batches import TrainingExample
-from efface.train.sampler import sample_batches
 
 
-@dataclass
-class Queue:
-    """What the requests share."""
+@dataclass(frozen=True)
+class PlannedRequest:
+    """One request, and the run that unlearns it."""
 
+    number: int
+    """Counted from 1."""
+    name: str
+    """As messages call it, such as `request 2 of 3 (task 2)`."""
     config: RunConfig
+    """Of its run, from the model that the previous request left."""
+    task: Task
+    steps: list[list[TrainingExample]]
+    """What each optimizer step trains on."""
+
+
+@dataclass(frozen=True)
+class PreparedQueue:
+    """What was read and resolved for a queue; the loaded model is returned beside it, so that it can be freed."""
+
     settings: ContinualConfig
-    folder: QueueFolder
-    data: tuple[DataConfig, ...]
-    """Of each request, in order."""
-    tasks: list[Task]
-    steps: list[list[list[TrainingExample]]]
-    """Of each request: what each step trains on."""
+    requests: tuple[PlannedRequest, ...]
     device: torch.device
-    opened: OpenedModel | None
-    """The first model; None once it was evaluated."""
-    own_answers: dict[str, str] | None
+    model_answers: dict[str, str] | None
+    """Id of a generic question -> the first model's answer, where these are the retain set."""
     manifest: Manifest
+    """Of the whole queue, as it is when the queue starts, or is resumed."""
 
     @property
-    def own_metrics(self) -> Sequence[RecordMetric]:
-        """The user's."""
-        return custom_metrics(self.config.plugins)
-
-    def start(self) -> None:
-        """Write what the queue was asked to do; from here on, it can be resumed."""
-        self.folder.start(self.config, self.manifest)
-        if self.own_answers is not None:
-            write_answers(self.folder, self.own_answers)
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Add what this takes to the manifest."""
-        start = time.perf_counter()
-        yield
-        before = self.manifest.seconds.get(name, 0)
-        self.manifest.seconds[name] = round(before + time.perf_counter() - start, 3)
-        self.folder.write_manifest(self.manifest)
-
-    def open(self, reporter: Reporter) -> OpenedModel:
-        """The first model, once more where it was let go."""
-        config = self.config
-        return self.opened or open_model(
-            config.model, config.text, device=self.device, reporter=reporter, precision=config.evaluate.precision
-        )
-
-    def config_of(self, number: int) -> RunConfig:
-        """The settings of one request's run, counted from 1: from the model that the one before it left."""
-        first = number == 1
-        previous = self.config.model if first else str(self.folder.request(number - 1).model)
-        reference = self.config.model if self.settings.reference == "first" and not first else None
-        changes = {"model": previous, "data": self.data[number - 1], "reference": reference, "continual": None}
-        return self.config.model_copy(update=changes)
-
-    def name_of(self, number: int) -> str:
-        """What to call a request, counted from 1."""
-        return f"request {number} of {len(self.tasks)} ({request_name(self.settings.requests[number - 1])})"
-
-    def check_next(self) -> None:
-        """Raise `EffaceError` where the first request that is not done cannot start, or go on, from what lies here."""
-        number = next((n for n in range(1, len(self.tasks) + 1) if self.folder.request(n).read_results() is None), None)
-        if number is None:
-            return
-        config, what = self.config_of(number), self.name_of(number)
-        if number > 1 and not self.folder.request(number - 1).model.is_dir():
-            raise EffaceError(f"{config.model} is not there, and {what} starts from it; start anew in another --out")
-        started = self.folder.request(number).config
-        if started.is_file() and read_saved_settings(started) != config.model_dump(mode="json"):
-            raise EffaceError(f"{what} was started in another place; go on with {self.folder.root} where it lay")
+    def tasks(self) -> list[Task]:
+        """The data of each request."""
+        return [request.task for request in self.requests]
 
 
 def prepare_queue(
@@ -113,42 +69,81 @@ def prepare_queue(
     data_dir: Path | None,
     resume: bool,
     reporter: Reporter,
-    answer: RetainAnswerer = generate_retain_answers,
-) -> Queue:
+    placeholder_answers: bool = False,
+) -> tuple[PreparedQueue, OpenedModel]:
     """Read and check the settings, all requests and the model; writes nothing.
 
-    `answer` is as in `prepare`. Raises `EffaceError` as a run does.
+    Args:
+        config: The queue's settings.
+        folder: Where the queue will write.
+        data_dir: Where benchmarks are stored; None for the default.
+        resume: Whether `folder` may contain a queue of the same settings, with the same or fewer requests.
+        reporter: Gets stages and warnings.
+        placeholder_answers: As for `run.prepare.prepare`.
+
+    Returns:
+        What the requests need, and the model before all of them.
+
+    Raises:
+        EffaceError: Something cannot be used, or `folder` contains something else.
     """
     settings = config.continual
     if settings is None:
         raise EffaceError("there are no requests; set continual.requests, such as [1, 2] or [first.csv, second.csv]")
     device = check_settings(config, folder, resume=resume)
     data = request_data(config.data, settings.requests)
-    tasks = [_loaded(each, request, data_dir) for each, request in zip(data, settings.requests, strict=True)]
+    tasks = [_load(each, request, data_dir) for each, request in zip(data, settings.requests, strict=True)]
     opened, bound = open_trainable_model(config, device, reporter)
-    answers = None
-    if config.data.retain == MODEL_ANSWERS:
-        answers = read_answers(folder) or answer(opened.model, opened.formatter, config, reporter)
-        tasks = [with_model_answers(task, answers, retain_evaluation=config.data.retain_evaluation) for task in tasks]
-    steps = [_steps(task, bound, config, opened) for task in tasks]
-    this = Queue(
-        config=config,
-        settings=settings,
-        folder=folder,
-        data=data,
-        tasks=tasks,
-        steps=steps,
-        device=device,
-        opened=opened,
-        own_answers=answers,
-        manifest=_continued(folder, _manifest(config, tasks, opened, device)),
+    answers = resolve_model_answers(
+        folder, config.data, opened, config=config.evaluate, reporter=reporter, placeholders=placeholder_answers
     )
-    this.check_next()
-    return this
+    if answers is not None:
+        tasks = [with_model_answers(task, answers, retain_evaluation=config.data.retain_evaluation) for task in tasks]
+    requests = []
+    for number, task in enumerate(tasks, 1):
+        steps = training_steps(task, bound, config, opened.formatter)
+        check_epoch_selection(config, task)
+        encode_evaluation(opened.model, opened.formatter, task.evaluation, config.evaluate)
+        requests.append(
+            PlannedRequest(
+                number=number,
+                name=f"request {number} of {len(tasks)} ({request_name(settings.requests[number - 1])})",
+                config=_request_config(config, settings, data[number - 1], number, folder),
+                task=task,
+                steps=steps,
+            )
+        )
+    manifest = resume_manifest(folder.read_manifest(), _manifest(config, tasks, opened, device), allow_new_data=True)
+    _check_next(requests, folder)
+    queue = PreparedQueue(
+        settings=settings, requests=tuple(requests), device=device, model_answers=answers, manifest=manifest
+    )
+    return queue, opened
+
+
+def _load(data: DataConfig, request: ForgetRequest, data_dir: Path | None) -> Task:
+    try:
+        return load_task(data, data_dir=data_dir)
+    except EffaceError as error:
+        raise EffaceError(f"request {len(data.forgotten_before) + 1} ({request_name(request)}): {error}") from error
+
+
+def _request_config(
+    config: RunConfig, settings: ContinualConfig, data: DataConfig, number: int, folder: QueueFolder
+) -> RunConfig:
+    """The settings of one request's run."""
+    is_first = number == 1
+    changes = {
+        "model": config.model if is_first else str(folder.request(number - 1).model),
+        "data": data,
+        "reference": config.model if settings.reference == "first" and not is_first else None,
+        "continual": None,
+    }
+    return config.model_copy(update=changes)
 
 
 def _manifest(config: RunConfig, tasks: Sequence[Task], opened: OpenedModel, device: torch.device) -> Manifest:
-    """What makes this queue; each request has a manifest of its own."""
+    """The manifest of the queue; each request's run has one of its own."""
     return make_manifest(
         seed=config.seed,
         device=device,
@@ -161,40 +156,18 @@ def _manifest(config: RunConfig, tasks: Sequence[Task], opened: OpenedModel, dev
     )
 
 
-def _loaded(data: DataConfig, request: ForgetRequest, data_dir: Path | None) -> Task:
-    """The task of one request. Raises `EffaceError` that names it."""
-    try:
-        return load_task(data, data_dir=data_dir)
-    except EffaceError as error:
-        raise EffaceError(f"request {len(data.forgotten_before) + 1} ({request_name(request)}): {error}") from error
-
-
-def _steps(task: Task, bound: Objective, config: RunConfig, opened: OpenedModel) -> list[list[TrainingExample]]:
-    """What one request's run would train on. Raises `EffaceError` where it does not fit the method or the model."""
-    check_task(task, bound)
-    check_best(config, task)
-    encode_evaluation(opened.model, opened.formatter, task.evaluation, config.evaluate)
-    return unlearning_examples(sample_batches(task, config.train, config.seed), bound.views, opened.formatter)
-
-
-def _continued(folder: QueueFolder, made: Manifest) -> Manifest:
-    """The manifest of a queue that goes on keeps its start and times.
-
-    Raises `EffaceError` where the first model or the data of earlier requests are no longer the same.
-    """
-    earlier = folder.read_manifest()
-    if earlier is None:
-        return made
-    if earlier.model_sha256 != made.model_sha256:
+def _check_next(requests: Sequence[PlannedRequest], folder: QueueFolder) -> None:
+    """Refuse a queue whose first unfinished request cannot start or resume with the files in the folder."""
+    request = next((each for each in requests if folder.request(each.number).read_results() is None), None)
+    if request is None:
+        return
+    if request.number > 1 and not folder.request(request.number - 1).model.is_dir():
         raise EffaceError(
-            f"--resume: model {made.model} has changed since the queue started; start anew in another --out"
+            f"{request.config.model} is missing, and {request.name} starts from it; start over in another --out"
         )
-    if changed := [name for name, digest in earlier.data.items() if made.data.get(name) != digest]:
-        raise EffaceError(f"--resume: {changed[0]} has changed since the queue started; start anew in another --out")
-    check_task_files(earlier, made)
-    kept = {
-        "started": earlier.started,
-        "seconds": earlier.seconds,
-        "notes": [*earlier.notes, f"resumed {made.started}"],
-    }
-    return made.model_copy(update=kept)
+    started = folder.request(request.number).config
+    if started.is_file() and read_saved_settings(started) != request.config.model_dump(mode="json"):
+        raise EffaceError(
+            f"{request.name} was started with the queue in another folder; move {folder.root} back, then resume it "
+            "there"
+        )

@@ -8,16 +8,18 @@ from pathlib import Path
 
 from efface.artifacts import ContinualResults, Downstream, Record, Results
 from efface.config.commands import RunConfig
-from efface.continual.downstream import first_downstream
+from efface.config.plugins import custom_metrics
+from efface.continual.first_model import first_downstream, first_records, request_records
 from efface.continual.folder import QueueFolder
-from efface.continual.prepare import Queue, prepare_queue
-from efface.continual.records import first_records, records_for
+from efface.continual.prepare import PlannedRequest, PreparedQueue, prepare_queue
 from efface.data.config import ColumnsConfig, FileConfig, ForgetRequest, request_name
 from efface.errors import EffaceError
 from efface.progress.quiet_libraries import quiet_libraries
 from efface.progress.reporter import OnceReporter, Reporter, SilentReporter
+from efface.run.evaluation_stages import free_models
+from efface.run.metadata import RunMetadata
+from efface.run.model_answers import write_answers
 from efface.run.pipeline import run
-from efface.run.retain_answers import write_answers
 from efface.scores.continual import continual_results
 
 
@@ -30,35 +32,64 @@ def run_queue(
     resume: bool = False,
     reporter: Reporter | None = None,
 ) -> ContinualResults:
-    """Unlearn the requests of `config.continual` in turn, and score after each what all of them asked for.
+    """Unlearn the requests of `config.continual` one after another; after each, score the forget sets of all so far.
 
-    The folder `out` gets a run's folder for each request in `requests`. On `resume`, requests that are finished are
-    passed over, one that was interrupted goes on, and `config` may hold more requests than the queue had until now.
-    All requests are read and checked before anything is written. Raises `EffaceError` as `pipeline.run` does, and
-    where a request was made before, or leaves nothing to keep.
+    All requests are read and checked before anything is written.
+
+    Args:
+        config: The queue's settings.
+        out: The queue's folder; each request gets a run's folder in `out`/requests.
+        data_dir: Where benchmarks are stored; None for the default.
+        resume: Continue a queue that was stopped in `out`: finished requests are skipped, an interrupted one is
+            resumed. `config` may have further requests at the end.
+        reporter: Gets stages, steps, progress and warnings.
+
+    Returns:
+        The scores of every forget set over time.
+
+    Raises:
+        EffaceError: As for `run.pipeline.run`; also for a request that repeats an earlier one, or that leaves no
+            retain set.
     """
-    told = OnceReporter(reporter or SilentReporter())
-    this = prepare_queue(config, QueueFolder(out), data_dir=data_dir, resume=resume, reporter=told)
-    downstream = first_downstream(this, told)
-    this.start()
-    before = first_records(this, told)
-    results = []
-    for number in range(1, len(this.tasks) + 1):
-        results.append(_unlearn_request(this, number, before, downstream, data_dir=data_dir, reporter=told))
-        if number > 1 and this.settings.keep_models == "last":
-            this.folder.drop_model(number - 1)
-    found = continual_results(
-        results, before, [request_name(each) for each in this.settings.requests], config.definition, this.own_metrics
+    folder, reporter = QueueFolder(out), OnceReporter(reporter or SilentReporter())
+    queue, opened = prepare_queue(config, folder, data_dir=data_dir, resume=resume, reporter=reporter)
+    metadata = RunMetadata(folder, config, queue.manifest, model_answers=queue.model_answers)
+    downstream = first_downstream(opened, config, folder, metadata=metadata, reporter=reporter)
+    metadata.start()
+    before = first_records(
+        opened, queue.tasks, config.evaluate, folder, device=queue.device, metadata=metadata, reporter=reporter
     )
-    this.folder.write_results(found)
+    del opened
+    free_models()
+    results = []
+    for request in queue.requests:
+        done = _finished(request, folder, reporter)
+        if done is None:
+            with metadata.stage(f"request {request.number}"):
+                done = _unlearn(
+                    request, queue, folder, before=before, downstream=downstream, data_dir=data_dir, reporter=reporter
+                )
+        results.append(done)
+        if request.number > 1 and queue.settings.keep_models == "last":
+            folder.drop_model(request.number - 1)
+    names = [request_name(each) for each in queue.settings.requests]
+    found = continual_results(results, before, names, config.definition, custom_metrics(config.plugins))
+    folder.write_results(found)
     return found
 
 
 def append_request(out: Path, request: ForgetRequest) -> RunConfig:
-    """The settings of the queue in `out` with another request behind the others, or with the last one to go on with.
+    """The settings of an existing queue with one more request. An unfinished last request may be given again.
 
-    A file has its columns named as in the last one, unless it says otherwise. Raises `EffaceError` where there is no
-    queue, and for a request that it holds already or cannot hold.
+    Args:
+        out: The queue's folder.
+        request: Number of a task, or a file. A file without column names gets those of the last request.
+
+    Returns:
+        Settings for `run_queue` with `resume`.
+
+    Raises:
+        EffaceError: There is no queue, or it has this request already or cannot have it.
     """
     folder = QueueFolder(out)
     config = folder.read()
@@ -69,37 +100,44 @@ def append_request(out: Path, request: ForgetRequest) -> RunConfig:
         request = request.model_copy(update={"columns": last.columns})
     if request not in requests:
         return QueueFolder.extended(config, (*requests, request))
-    place = requests.index(request) + 1
-    if place == len(requests) and folder.request(place).read_results() is None:
+    number = requests.index(request) + 1
+    if number == len(requests) and folder.request(number).read_results() is None:
         return config
-    raise EffaceError(f"{out} holds {request_name(request)} already, as request {place}; give one that is new")
+    raise EffaceError(
+        f"{out} contains {request_name(request)} already, as request {number}; give one that is not in the queue"
+    )
 
 
-def _unlearn_request(
-    this: Queue,
-    number: int,
+def _finished(request: PlannedRequest, folder: QueueFolder, reporter: Reporter) -> Results | None:
+    """The results of a request that was unlearned already."""
+    run_folder = folder.request(request.number)
+    results = run_folder.read_results()
+    if results is not None:
+        reporter.on_stage(f"{request.name}: unlearned already in {run_folder.root}")
+        shutil.rmtree(run_folder.checkpoints, ignore_errors=True)  # a run removes them last
+    return results
+
+
+def _unlearn(
+    request: PlannedRequest,
+    queue: PreparedQueue,
+    folder: QueueFolder,
+    *,
     before: Mapping[str, Sequence[Record]],
     downstream: Downstream | None,
-    *,
     data_dir: Path | None,
     reporter: Reporter,
 ) -> Results:
-    """Unlearn one request, counted from 1, unless that was done already."""
-    folder, what = this.folder.request(number), this.name_of(number)
-    if done := folder.read_results():
-        reporter.on_stage(f"{what}: unlearned already in {folder.root}")
-        shutil.rmtree(folder.checkpoints, ignore_errors=True)  # which are the last to go
-        return done
-    reporter.on_stage(what)
-    if this.own_answers is not None:
-        write_answers(folder, this.own_answers)
-    with this.stage(f"request {number}"):
-        return run(
-            this.config_of(number),
-            folder.root,
-            data_dir=data_dir,
-            resume=folder.config.is_file(),
-            reporter=reporter,
-            before=records_for(this.tasks[number - 1], before, this.config.evaluate.limit),
-            downstream=downstream,
-        )
+    reporter.on_stage(request.name)
+    run_folder = folder.request(request.number)
+    if queue.model_answers is not None:
+        write_answers(run_folder, queue.model_answers)  # the first model's, for all requests
+    return run(
+        request.config,
+        run_folder.root,
+        data_dir=data_dir,
+        resume=run_folder.config.is_file(),
+        reporter=reporter,
+        before=request_records(request.task, before, request.config.evaluate.limit),
+        downstream=downstream,
+    )

@@ -88,7 +88,6 @@ class DataConfig(FrozenModel):
 
     Raises:
         pydantic.ValidationError: If settings contradict each other; the message is one sentence.
-
     """
 
     source: Source
@@ -193,7 +192,6 @@ def check_tasks(config: DataConfig, tasks: Sequence[int]) -> None:
 
     Raises:
         ValueError: If the data has no task of such a number.
-
     """
     last = TASKS[config.split] if config.split else config.authors // config.forget_authors
     where = config.split or f"{config.authors} authors, {config.forget_authors} a task"
@@ -230,7 +228,6 @@ def parse_data(name: str) -> DataConfig:
 
     Raises:
         EffaceError: If there is no such shorthand.
-
     """
     try:
         return SHORTHANDS[name]
@@ -252,7 +249,6 @@ def expand_data(data: Any) -> Any:
 
     Raises:
         EffaceError: If a shorthand is unknown.
-
     """
     if isinstance(data, str):
         return parse_data(data).model_dump(exclude_defaults=True)

@@ -117,7 +117,6 @@ def describe(
 
     Returns:
         The statistics.
-
     """
     measure = measure or character_lengths
     examples: tuple[tuple[Literal["forget", "retain"], Item], ...] = (
@@ -151,7 +150,6 @@ def summarize_lengths(
 
     Returns:
         The distribution; median and 95th percentile are lengths that occur.
-
     """
     ordered = sorted(lengths)
     return Lengths(
@@ -182,7 +180,6 @@ def find_overlap(forget: Sequence[Item], retain: Sequence[Item]) -> Overlap:
 
     Returns:
         The counts and the first pair of overlapping answers.
-
     """
     retain_prompts = {prompt_key(item) for item in retain}
     first_with: dict[str, str] = {}  # run of words -> id of the first retain item that contains it
@@ -212,7 +209,6 @@ def missing_metrics(sets: Sequence[EvaluationSet], *, embedder: str, judge: str)
 
     Returns:
         Metric -> reason.
-
     """
     missing: dict[Metric, str] = {}
     if where := _sets_without(sets, lambda item: bool(item.perturbed_answers)):

@@ -21,7 +21,6 @@ def add_extra_retain(task: Task, config: DataConfig) -> Task:
 
     Raises:
         EffaceError: If the file cannot be used, or contains an item of the forget set.
-
     """
     if config.extra_retain is None:
         return task

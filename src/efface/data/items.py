@@ -32,7 +32,6 @@ def to_item(row: SourceRow, id: str) -> Item:
 
     Raises:
         EffaceError: If a column is missing, blank or not text, or if the key fact does not occur in the answer.
-
     """
     names = {name: name for name in OPTIONAL_COLUMNS}
     return build_item(row, id, Prompt(row.text("question")), row.text("answer"), names)
@@ -53,7 +52,6 @@ def build_item(row: SourceRow, id: str, prompt: Prompt, answer: str, names: Mapp
 
     Raises:
         EffaceError: If an optional column is blank or not text, or if the key fact does not occur in the answer.
-
     """
     item = Item(
         id=id,

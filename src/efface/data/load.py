@@ -31,7 +31,6 @@ def load_task(config: DataConfig, *, data_dir: Path | None) -> Task:
 
     Raises:
         EffaceError: If the data is missing or cannot be used.
-
     """
     return add_extra_retain(_load_task(config, data_dir), config)
 
@@ -52,7 +51,6 @@ def load_training_set(
 
     Raises:
         EffaceError: As `load_task`, and if `without` leaves out nothing or everything.
-
     """
     items = _load_training_set(config, data_dir)
     match without:

@@ -26,7 +26,6 @@ def split_passages(text: str, length: int) -> tuple[str, ...]:
 
     Returns:
         The passages in order, without white space at their ends; only white space between passages is lost.
-
     """
     passages = []
     rest = text.strip()
@@ -45,7 +44,6 @@ def to_continuation(passage: Item) -> Item | None:
 
     Returns:
         The item; None if the passage has less than `MIN_SCORED` characters.
-
     """
     text = passage.answer
     if len(text) < MIN_SCORED:

@@ -53,7 +53,6 @@ def load_questions(file: FileConfig) -> QuestionFile:
     Raises:
         EffaceError: If the file cannot be read or does not contain questions with answers; the message names file, line
             and column.
-
     """
     table = read_table(file, QUESTIONS_SETTING)
     schema = detect_schema(table, _resolve_columns(table, file.columns), QUESTIONS_SETTING)
@@ -85,7 +84,6 @@ def answers_to_json_lines(answers: Iterable[tuple[FileQuestion, str]], columns: 
 
     Raises:
         EffaceError: If a value cannot be written as JSON.
-
     """
     rows = [_to_row(question, answer) for question, answer in answers]
     if columns is not None:

@@ -18,7 +18,6 @@ def forgotten_before_sets(requests: Iterable[Sequence[Item]]) -> tuple[Evaluatio
 
     Returns:
         The sets `forgotten-1`, `forgotten-2` and so on.
-
     """
     return tuple(
         EvaluationSet(name=f"forgotten-{number}", items=tuple(items), entailment_premise="output")
@@ -35,7 +34,6 @@ def exclude_items(items: Iterable[Item], excluded: Iterable[Item]) -> tuple[Item
 
     Returns:
         The remaining items in order.
-
     """
     texts = {(prompt_key(item), normalize(item.answer)) for item in excluded}
     return tuple(item for item in items if (prompt_key(item), normalize(item.answer)) not in texts)
@@ -54,7 +52,6 @@ def remaining_retain(items: Iterable[Item], requests: Sequence[Sequence[Item]], 
 
     Raises:
         EffaceError: If no item remains.
-
     """
     remaining = exclude_items(items, [item for request in requests for item in request])
     if not remaining:
@@ -83,7 +80,6 @@ def retain_evaluation_set(
 
     Raises:
         EffaceError: If no item remains.
-
     """
     first, *later = requests or [()]
     chosen = evenly_spaced(exclude_items(items, first), count)

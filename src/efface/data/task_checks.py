@@ -25,7 +25,6 @@ def check_task_items(task: Task) -> Task:
     Raises:
         EffaceError: If the forget set is empty, an id occurs twice, or an item is in both the forget and the retain
             set; case and white space are ignored.
-
     """
     if not task.forget:
         raise EffaceError(f"the forget set of {task.name} is empty: give it at least one question")
@@ -53,7 +52,6 @@ def find_conflicts(task: Task) -> tuple[str, ...]:
 
     Raises:
         EffaceError: If a prompt has the same answer in both sets, or a passage is in both.
-
     """
     retained: dict[PromptKey, list[Item]] = defaultdict(list)
     for item in task.retain:

@@ -34,7 +34,6 @@ def resolve_optimizer(
 
     Raises:
         EffaceError: For an optimizer that cannot be used on this machine.
-
     """
     if earlier is not None:
         optimizer: str = earlier.optimizer or "adamw"
@@ -57,7 +56,6 @@ def choose_optimizer(train: TrainConfig, model_config: Any, device: torch.device
 
     Returns:
         `adamw` where it fits or nothing else can be used, otherwise `adamw8bit`.
-
     """
     if train.optimizer != "auto":
         return train.optimizer

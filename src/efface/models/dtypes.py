@@ -27,7 +27,6 @@ def stored_dtype(folder: Path) -> torch.dtype:
 
     Raises:
         EffaceError: As `load_model_config`.
-
     """
     return stored_dtype_of(load_model_config(folder))
 
@@ -50,7 +49,6 @@ def evaluation_dtype(folder: Path, device: torch.device, precision: Precision = 
 
     Raises:
         EffaceError: As `load_model_config`.
-
     """
     return evaluation_dtype_of(load_model_config(folder), device, precision)
 

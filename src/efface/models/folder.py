@@ -23,7 +23,6 @@ def model_folder(name: str) -> Path:
     Raises:
         EffaceError: For a folder without config.json or with missing weights, for a name, revision or token that the
             hub does not accept, and where the hub cannot be reached.
-
     """
     try:
         folder = resolve_model(name)
@@ -48,7 +47,6 @@ def model_sha256(folder: Path) -> str:
 
     Returns:
         SHA-256 of the names and contents of config, tokenizer, chat template and weights.
-
     """
     digest = hashlib.sha256()
     for path in sorted(path for pattern in MODEL_FILES for path in folder.glob(pattern)):
@@ -69,7 +67,6 @@ def load_model_config(folder: Path) -> Any:
 
     Raises:
         EffaceError: Where it does not load.
-
     """
     from transformers import AutoConfig
 

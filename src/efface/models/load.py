@@ -30,7 +30,6 @@ def load_tokenizer(folder: Path) -> Any:
 
     Raises:
         EffaceError: Where there is none that loads.
-
     """
     from transformers import AutoTokenizer
 
@@ -57,7 +56,6 @@ def load_model(folder: Path, *, dtype: torch.dtype, device: torch.device, quanti
 
     Raises:
         EffaceError: Where it does not load, or would not compute what the stored model computes.
-
     """
     from transformers import AutoModelForCausalLM
 
@@ -101,7 +99,6 @@ def random_model(folder: Path, *, dtype: torch.dtype, device: torch.device, seed
 
     Raises:
         EffaceError: Where transformers cannot initialize one.
-
     """
     from transformers import AutoModelForCausalLM
 

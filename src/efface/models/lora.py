@@ -41,7 +41,6 @@ def add_adapters(model: Any, config: LoRAConfig, *, seed: int) -> Any:
 
     Raises:
         EffaceError: Where the model has no linear layer for an adapter.
-
     """
     from peft import LoraConfig, get_peft_model
     from transformers.pytorch_utils import Conv1D
@@ -114,7 +113,6 @@ def write_adapter(model: Any, folder: Path, *, base: str) -> None:
 
     Raises:
         EffaceError: Where a file cannot be written.
-
     """
     on_hub = is_hub_name(base)
     name, _, revision = base.partition("@") if on_hub else (base, "", "")
@@ -137,7 +135,6 @@ def merge_adapter(base: Any, adapter: Path) -> Any:
 
     Returns:
         The model with the adapter added to its weights, without PEFT.
-
     """
     from peft import PeftModel
 

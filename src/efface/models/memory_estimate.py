@@ -59,7 +59,6 @@ def meta_model(model_config: Any, lora: LoRAConfig | None, *, dtype: torch.dtype
 
     Raises:
         EffaceError: Where the config.json is not that of a causal language model.
-
     """
     from transformers import AutoModelForCausalLM
 
@@ -86,7 +85,6 @@ def estimate_training_memory(model_config: Any, train: TrainConfig, device_type:
 
     Raises:
         EffaceError: As `meta_model`.
-
     """
     model = meta_model(model_config, train.lora, dtype=weights_dtype(train, device_type))
     return count_training_memory(model, train, device_type)

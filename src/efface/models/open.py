@@ -60,7 +60,6 @@ def open_model(
 
     Raises:
         EffaceError: For a model that cannot be used.
-
     """
     source = model_folder(name)
     tokenizer = load_tokenizer(source)

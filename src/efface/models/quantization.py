@@ -29,7 +29,6 @@ def quantization_config(config: TrainConfig, device: torch.device) -> Any:
 
     Returns:
         transformers' `BitsAndBytesConfig`; None where the base stays unquantized.
-
     """
     from transformers import BitsAndBytesConfig
 
@@ -51,7 +50,6 @@ def check_quantization(config: LoRAConfig, device: torch.device) -> None:
 
     Raises:
         EffaceError: Where bitsandbytes is not installed, or does not work on `device`.
-
     """
     if config.bits is None:
         return
@@ -83,7 +81,6 @@ def check_trainable_weights(folder: Path, model: Any, config: TrainConfig) -> No
 
     Raises:
         EffaceError: Where the model is stored quantized, or `lora.bits` is set for a mixture of experts.
-
     """
     if (method := stored_quantization(folder)) is not None:
         raise EffaceError(
@@ -112,7 +109,6 @@ def is_unquantized_base(model: Any, dtype: torch.dtype) -> bool:
 
     Returns:
         True for weights in `dtype` or in float32, which represents them exactly.
-
     """
     loaded = unwrap_peft(model).get_input_embeddings().weight.dtype
     return not is_quantized(model) and loaded in (dtype, torch.float32)
@@ -130,7 +126,6 @@ def stored_quantization(folder: Path) -> str | None:
 
     Raises:
         EffaceError: As `load_model_config`.
-
     """
     method = _method_of(folder)
     return None if method == _MXFP4 else method
@@ -147,7 +142,6 @@ def dequantization_config(folder: Path) -> Any:
 
     Raises:
         EffaceError: As `load_model_config`.
-
     """
     from transformers import Mxfp4Config
 

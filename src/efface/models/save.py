@@ -33,7 +33,6 @@ def save_model(model: Any, tokenizer: Any, folder: Path, *, source: Path, name: 
 
     Raises:
         EffaceError: Where a file cannot be written.
-
     """
     distributed.on_main_process(lambda: _save_model(model, tokenizer, folder, source=source, name=name))
 

@@ -50,7 +50,6 @@ def examine(data_dir: Path | None) -> Diagnosis:
 
     Returns:
         The findings. Nothing is downloaded.
-
     """
     machine = inspect_machine()
     hub = hub_finding()
@@ -72,7 +71,6 @@ def examine_run(config: RunConfig, *, data_dir: Path | None, steps: int, reporte
     Returns:
         The findings; whatever cannot be used is one of them. Of a model on the hub, only the config.json is downloaded,
         and nothing stays on disk.
-
     """
     machine, hub = inspect_machine(), hub_finding()
     builder = FindingsBuilder(reporter)

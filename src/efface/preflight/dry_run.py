@@ -23,10 +23,10 @@ from efface.preflight.training_plan import TrainingPlan, bytes_on_disk, paramete
 from efface.preflight.workload import describe_task
 from efface.progress.quiet_libraries import quiet_libraries
 from efface.progress.reporter import Reporter
-from efface.run.epoch_scores import check_best
+from efface.run.epoch_scores import check_epoch_selection
 from efface.run.folder import RunFolder
+from efface.run.model_answers import max_answer_tokens
 from efface.run.prepare import prepare
-from efface.run.retain_answers import longest_answer, longest_possible_answers
 from efface.schema import EvaluationSet
 
 
@@ -76,28 +76,26 @@ def plan_run(
 
     Raises:
         EffaceError: As the run would.
-
     """
-    prepared = prepare(
-        config, RunFolder(out), data_dir=data_dir, reporter=reporter, resume=resume, answer=longest_possible_answers
+    prepared, opened = prepare(
+        config, RunFolder(out), data_dir=data_dir, reporter=reporter, resume=resume, placeholder_answers=True
     )
-    check_best(config, prepared.task if evaluated else None)
+    check_epoch_selection(config, prepared.task if evaluated else None)
     judges = Judges(None, None)
     if evaluated:
         judges = open_judges(config.evaluate, prepared.device)
-        encode_evaluation(prepared.original, prepared.formatter, prepared.task.evaluation, config.evaluate)
-    parameters = parameter_count(prepared.original)
+        encode_evaluation(opened.model, prepared.formatter, prepared.task.evaluation, config.evaluate)
+    parameters = parameter_count(opened.model)
     training = plan_training(
         config.method,
-        prepared.original,
-        prepared.steps,
+        opened.model,
+        prepared.plan.steps,
         len(prepared.task.forget),
         config=config,
         device=prepared.device,
     )
-    assumed = (
-        f"the model has not answered the generic questions yet; each answer counts as {longest_answer(config)} words"
-    )
+    length = max_answer_tokens(config.evaluate)
+    assumed = f"the model has not answered the generic questions yet; each answer counts as {length} words"
     return DryRun(
         model=config.model,
         parameters=parameters,
@@ -105,7 +103,7 @@ def plan_run(
         limit=prepared.formatter.limit,
         device=prepared.manifest.device,
         out=out,
-        bytes_written=bytes_on_disk(parameters, prepared.source, training, epochs=evaluated and _scores_epochs(config)),
+        bytes_written=bytes_on_disk(parameters, opened.source, training, epochs=evaluated and _scores_epochs(config)),
         bytes_free=disk_free(out),
         training=training,
         scored=_scored(prepared.task.evaluation, config.evaluate) if evaluated else {},
@@ -131,23 +129,22 @@ def plan_queue(config: RunConfig, out: Path, *, data_dir: Path | None, resume: b
 
     Raises:
         EffaceError: As the run would.
-
     """
     folder = QueueFolder(out)
-    prepared = prepare_queue(
-        config, folder, data_dir=data_dir, resume=resume, reporter=reporter, answer=longest_possible_answers
+    prepared, opened = prepare_queue(
+        config, folder, data_dir=data_dir, resume=resume, reporter=reporter, placeholder_answers=True
     )
-    opened, first = prepared.open(reporter), prepared.tasks[0]
+    requests, first = prepared.requests, prepared.requests[0].task
     judges = open_judges(config.evaluate, prepared.device)
     sets = [each for task in prepared.tasks for each in task.evaluation]
     parameters = parameter_count(opened.model)
     training = plan_training(
-        config.method, opened.model, prepared.steps[0], len(first.forget), config=config, device=prepared.device
+        config.method, opened.model, requests[0].steps, len(first.forget), config=config, device=prepared.device
     )
-    done = sum(folder.request(number).read_results() is not None for number in range(1, len(prepared.tasks) + 1))
-    steps = sum(len(each) for each in prepared.steps)
+    done = sum(folder.request(each.number).read_results() is not None for each in requests)
+    steps = sum(len(each.steps) for each in requests)
     # without keep_models=all, a request's model stays until the next one is saved
-    kept = len(prepared.tasks) if prepared.settings.keep_models == "all" else min(len(prepared.tasks), 2)
+    kept = len(requests) if prepared.settings.keep_models == "all" else min(len(requests), 2)
     return DryRun(
         model=config.model,
         parameters=parameters,
@@ -158,11 +155,11 @@ def plan_queue(config: RunConfig, out: Path, *, data_dir: Path | None, resume: b
         bytes_written=bytes_on_disk(parameters, opened.source, training, models=kept, epochs=_scores_epochs(config)),
         bytes_free=disk_free(out),
         training=training,
-        scored=_scored(prepared.tasks[-1].evaluation, config.evaluate),
+        scored=_scored(requests[-1].task.evaluation, config.evaluate),
         missing=_missing(sets, config.evaluate, judges),
         downstream=config.downstream.tasks if config.downstream else (),
         notes=(
-            f"{len(prepared.tasks)} requests, {done} of them done, {steps:,} optimizer steps in total; the steps "
+            f"{len(requests)} requests, {done} of them done, {steps:,} optimizer steps in total; the steps "
             "shown are those of the first request, the scored questions those of the last",
         ),
     )
@@ -186,7 +183,6 @@ def plan_finetuning(
 
     Raises:
         EffaceError: As the fine-tuning would.
-
     """
     prepared = prepare_finetuning(config, RunFolder(out), data_dir=data_dir, resume=resume, reporter=reporter)
     parameters = parameter_count(prepared.opened.model)
@@ -229,7 +225,6 @@ def plan_evaluation(
 
     Raises:
         EffaceError: As the evaluation would.
-
     """
     prepared = prepare_evaluation(config, RunFolder(out), data_dir=data_dir, reporter=reporter)
     if before is not None:

@@ -33,7 +33,6 @@ class FindingsBuilder(SilentReporter):
             level: How serious it is.
             about: What was checked, in a word or two.
             text: What was found and what to do.
-
         """
         finding = Finding(level=level, about=about, text=text)
         if finding not in self.findings:
@@ -48,7 +47,6 @@ class FindingsBuilder(SilentReporter):
 
         Returns:
             What `action` returns; None where it raised an `EffaceError`, `OSError` or `OutOfMemoryError`.
-
         """
         try:
             return action()

@@ -51,7 +51,6 @@ def forecast(
 
     Raises:
         EffaceError: Where the config.json is not that of a causal language model.
-
     """
     train = config.train
     dtype, half = weights_dtype(train, device.type), train.bf16_on(device.type)
@@ -100,7 +99,6 @@ def uses_live_reference(config: RunConfig) -> bool:
 
     Returns:
         True for a live model, or for the trained model with its adapters switched off.
-
     """
     train = config.train
     can_switch_off = train.lora is not None and config.reference is None

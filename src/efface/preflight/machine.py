@@ -63,7 +63,6 @@ def extras_findings(machine: Machine) -> Iterator[Finding]:
 
     Yields:
         A warning for each, with the command that installs it.
-
     """
     for package, (extra, use) in _EXTRAS.items():
         if machine.versions[package] is None:
@@ -76,7 +75,6 @@ def bf16_finding() -> Finding | None:
 
     Returns:
         A recommendation where it is at least 1.5 times as fast; otherwise, and with a GPU, None.
-
     """
     if torch.cuda.is_available() or not _has_bf16():
         return None
@@ -116,7 +114,6 @@ def benchmark_findings(data_dir: Path | None) -> Iterator[Finding]:
 
     Yields:
         A finding for each, with the command that fetches a missing one.
-
     """
     folder = data_dir or default_data_folder()
     for name, benchmark in published_benchmarks().items():
@@ -139,7 +136,6 @@ def judge_findings(config: EvaluateConfig, *, online: bool) -> Iterator[Finding]
     Yields:
         A finding for the embedder and one for the judge: a problem where a model that the settings name is not
         available, and a warning where a metric will be missing without the default one.
-
     """
     yield _judge("embedder", config.embedder, embedder_model(config.embedder), "cosine_similarity", online=online)
     yield _judge("judge", config.judge, judge_model(config.judge), "entailment", online=online)

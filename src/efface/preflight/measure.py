@@ -16,11 +16,13 @@ import psutil
 import torch
 
 from efface.config.commands import RunConfig
+from efface.evaluation.config import EvaluateConfig
 from efface.evaluation.encode import encode_questions
 from efface.evaluation.generate import generate, length_batches, resolve_max_cache_tokens, supports_left_padding
 from efface.evaluation.likelihoods import likelihoods
 from efface.hardware.device import peak_memory, reset_peak_memory
 from efface.models.load import load_model
+from efface.models.open import OpenedModel
 from efface.models.quantization import quantization_config
 from efface.objectives.terms import Objective, Reference
 from efface.preflight.diagnosis import Measured, MeasuredQuestions, MeasuredSteps, Times
@@ -28,15 +30,15 @@ from efface.preflight.forecast import uses_live_reference
 from efface.preflight.workload import Workload, total_tokens
 from efface.progress.reporter import Reporter, SilentReporter
 from efface.run.folder import RunFolder
-from efface.run.prepare import Prepared, prepare
+from efface.run.model_answers import max_answer_tokens
+from efface.run.prepare import PreparedRun, prepare
 from efface.run.reference_model import make_reference
-from efface.run.retain_answers import longest_answer, longest_possible_answers
 from efface.run.training import train
-from efface.schema import Prompt
+from efface.schema import Prompt, Task
 from efface.train.loop import StepLog, Trainer
 from efface.train.micro_batches import TrainingExample
 from efface.train.optimizer import weights_dtype
-from efface.train.sampler import count_earlier_epochs, make_schedule
+from efface.train.sampler import count_earlier_epochs
 
 _QUESTIONS = 8
 """Number of questions whose likelihoods are measured."""
@@ -61,20 +63,18 @@ def measure(config: RunConfig, *, steps: int, data_dir: Path | None, reporter: R
 
     Raises:
         EffaceError: As the run would until then.
-
     """
     with TemporaryDirectory(prefix="efface-") as folder:
         out = RunFolder(Path(folder))
-        prepared = prepare(
-            config, out, data_dir=data_dir, reporter=reporter, resume=False, answer=longest_possible_answers
+        prepared, opened = prepare(
+            config, out, data_dir=data_dir, reporter=reporter, resume=False, placeholder_answers=True
         )
-        questions = _measure_questions(prepared)
-        prepared.original = None
+        questions = _measure_questions(opened, prepared.task, config.evaluate, reporter)
+        del opened
         gc.collect()
         torch.cuda.empty_cache()
-        return Measured(
-            questions=questions, steps=_measure_steps(prepared, max(1, min(steps, len(prepared.steps) - 1)))
-        )
+        count = max(1, min(steps, len(prepared.plan.steps) - 1))
+        return Measured(questions=questions, steps=_measure_steps(prepared, out, count, reporter))
 
 
 def extrapolate(measured: Measured, workload: Workload, config: RunConfig, objective: Objective) -> Times:
@@ -88,7 +88,6 @@ def extrapolate(measured: Measured, workload: Workload, config: RunConfig, objec
 
     Returns:
         Times in seconds.
-
     """
     questions, steps = measured.questions, measured.steps
     live = objective.needs_distribution and uses_live_reference(config)
@@ -103,7 +102,7 @@ def extrapolate(measured: Measured, workload: Workload, config: RunConfig, objec
     likelihoods = sum(workload.answers) / questions.tokens_per_second
     outputs = _generation_seconds(questions, workload.prompts, config.evaluate.max_new_tokens)
     return Times(
-        answers=_generation_seconds(questions, workload.generic, longest_answer(config)),
+        answers=_generation_seconds(questions, workload.generic, max_answer_tokens(config.evaluate)),
         unlearning=loads * steps.loading + reference + training,
         evaluation=steps.loading + likelihoods + outputs,
         evaluations=2 + (count_earlier_epochs(workload.plan, config.train) if config.evaluate.every else 0),
@@ -119,41 +118,44 @@ def _generation_seconds(questions: MeasuredQuestions, prompts: Sequence[int], ma
     return seconds
 
 
-def _measure_questions(prepared: Prepared) -> MeasuredQuestions:
+def _measure_questions(
+    opened: OpenedModel, task: Task, config: EvaluateConfig, reporter: Reporter
+) -> MeasuredQuestions:
     """Compute likelihoods and outputs of the model before unlearning."""
-    prepared.reporter.on_stage("measuring likelihoods and outputs of a few questions")
-    config = prepared.config.evaluate
-    items = [item for each in prepared.task.evaluation for item in each.items[: config.limit]]
+    reporter.on_stage("measuring likelihoods and outputs of a few questions")
+    items = [item for each in task.evaluation for item in each.items[: config.limit]]
     items.sort(key=lambda item: -len(item.question))
     sample = items[:: -(-len(items) // _QUESTIONS)]
-    encoded = encode_questions(prepared.formatter, sample)
+    encoded = encode_questions(opened.formatter, sample)
     tokens = sum(len(answer) for question in encoded for answer in question.answers)
     start = time.perf_counter()
-    likelihoods(prepared.original, encoded, max_tokens_per_forward=config.max_tokens_per_forward)
+    likelihoods(opened.model, encoded, max_tokens_per_forward=config.max_tokens_per_forward)
     speed = tokens / (time.perf_counter() - start)
     smaller, larger = _BATCH_SIZES
-    fast, slow = (_decoding_seconds(prepared, items[0].prompt, size, speed) for size in _BATCH_SIZES)
+    fast, slow = (
+        _decoding_seconds(opened, items[0].prompt, size, speed, config.max_new_tokens) for size in _BATCH_SIZES
+    )
     row = max(slow - fast, 0.0) / (larger - smaller)
     return MeasuredQuestions(
         tokens_per_second=speed,
         decoding=max(fast - smaller * row, 0.0),
         decoding_row=row,
-        padded=supports_left_padding(prepared.original),
-        max_cache_tokens=resolve_max_cache_tokens(prepared.original, config.max_cache_tokens),
+        padded=supports_left_padding(opened.model),
+        max_cache_tokens=resolve_max_cache_tokens(opened.model, config.max_cache_tokens),
     )
 
 
-def _decoding_seconds(prepared: Prepared, prompt: Prompt, batch_size: int, speed: float) -> float:
+def _decoding_seconds(opened: OpenedModel, prompt: Prompt, batch_size: int, speed: float, max_new_tokens: int) -> float:
     """Seconds per generated token of each output, in a batch of copies of one prompt.
 
     `speed`: tokens per second at which prompts are read.
     """
-    [ids] = prepared.formatter.encode_prompts([prompt])
-    max_new_tokens = min(_NEW_TOKENS, prepared.config.evaluate.max_new_tokens)
+    [ids] = opened.formatter.encode_prompts([prompt])
+    max_new_tokens = min(_NEW_TOKENS, max_new_tokens)
     start = time.perf_counter()
     outputs = generate(
-        prepared.original,
-        prepared.formatter,
+        opened.model,
+        opened.formatter,
         [prompt] * batch_size,
         max_new_tokens=max_new_tokens,
         max_cache_tokens=batch_size * (len(ids) + max_new_tokens),
@@ -163,32 +165,33 @@ def _decoding_seconds(prepared: Prepared, prompt: Prompt, batch_size: int, speed
     return max(seconds - batch_size * len(ids) / speed, seconds / 10) / generated
 
 
-def _measure_steps(prepared: Prepared, steps: int) -> MeasuredSteps:
+def _measure_steps(prepared: PreparedRun, folder: RunFolder, steps: int, reporter: Reporter) -> MeasuredSteps:
     """Train on the batches with the most tokens."""
-    prepared.reporter.on_stage(f"measuring steps: one to warm up, then {steps}")
-    config, log = prepared.train, _StepLogs()
-    dtype, quantization = weights_dtype(config, prepared.device.type), quantization_config(config, prepared.device)
+    reporter.on_stage(f"measuring steps: one to warm up, then {steps}")
+    plan, device = prepared.plan, prepared.device
+    config, log = plan.config, _StepLogs()
+    dtype, quantization = weights_dtype(config, device.type), quantization_config(config, device)
 
     def load() -> Any:
-        return load_model(prepared.source, dtype=dtype, device=prepared.device, quantization=quantization)
+        return load_model(plan.source, dtype=dtype, device=device, quantization=quantization)
 
     def reference(trainer: Trainer) -> Reference:
-        return make_reference(trainer, batches, prepared.out, model_sha256=prepared.manifest.model_sha256, load=load)
+        return make_reference(trainer, batches, folder, model_sha256=prepared.manifest.model_sha256, load=load)
 
-    batches = _largest_batches(prepared.steps, 1 + steps)
-    with _PeakMemory(prepared.device) as peak:
+    batches = _largest_batches(plan.steps, 1 + steps)
+    with _PeakMemory(device) as peak:
         start = time.perf_counter()
         model = load()
         loading = time.perf_counter() - start
         train(
             model,
-            prepared.objective,
+            plan.objective,
             batches,
             config.model_copy(update={"save_steps": len(batches) + 1, "tracker": None}),
-            make_schedule(len(prepared.task.forget), config),
-            seed=prepared.config.seed,
-            folder=prepared.out,
-            device=prepared.device,
+            plan.schedule,
+            seed=plan.seed,
+            folder=folder,
+            device=device,
             reference=reference,
             resume=False,
             reporter=log,

@@ -52,7 +52,6 @@ def forecast_options(run: PlannedRun, workload: Workload) -> tuple[Forecast, lis
 
     Raises:
         EffaceError: Where the config.json is not that of a causal language model.
-
     """
 
     def forecast_with(train: TrainConfig) -> Forecast:

@@ -23,7 +23,6 @@ def memory_findings(planned: Forecast, options: Sequence[Option], machine: Machi
 
     Yields:
         A finding about the device's memory, and a problem where the host's is too small to load the model.
-
     """
     needed = max(planned.training, planned.evaluation)
     text = f"about {format_bytes(planned.training)} in training and {format_bytes(planned.evaluation)} in evaluation"
@@ -59,7 +58,6 @@ def disk_finding(planned: Forecast, machine: Machine) -> Finding:
 
     Returns:
         The finding.
-
     """
     text = (
         f"{format_bytes(planned.disk)} for checkpoints and model, {format_bytes(machine.disk_free)} free in this folder"

@@ -17,7 +17,6 @@ def print_diagnosis(console: Console, diagnosis: Diagnosis) -> None:
     Args:
         console: Where to print.
         diagnosis: What was found out.
-
     """
     print_key_values(console, "This machine", _machine_facts(diagnosis.machine))
     print_key_values(console, "Checks", ((f"{each.level:7} {each.about}", each.text) for each in diagnosis.findings))

@@ -31,7 +31,6 @@ def token_lengths(model: str, text: TextConfig) -> MeasureLengths:
 
     Raises:
         EffaceError: Where the model's config.json or tokenizer cannot be used.
-
     """
     source = model_folder(model)
     limits = [n for n in (text.max_length, max_positions(load_model_config(source))) if n is not None]
@@ -55,7 +54,6 @@ def check_tokens(task: Task, config: DataInspectionConfig, model: str) -> None:
 
     Raises:
         EffaceError: For whatever the run would refuse.
-
     """
     source = model_folder(model)
     try:

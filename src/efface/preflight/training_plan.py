@@ -60,7 +60,6 @@ def plan_training(
 
     Returns:
         The plan.
-
     """
     adapted = model if config.train.lora is None else add_adapters(model, config.train.lora, seed=config.seed)
     lengths = [len(sequence) for step in steps for example in step for sequence in example.values()]
@@ -92,7 +91,6 @@ def checkpoints_at_once(plan: Schedule, config: TrainConfig) -> int:
 
     Returns:
         0, 1 or 2.
-
     """
     return min((plan.steps - 1) // (config.save_steps or plan.steps_per_epoch), 2)
 
@@ -111,7 +109,6 @@ def bytes_on_disk(
 
     Returns:
         Bytes.
-
     """
     checkpoints = checkpoints_at_once(training.schedule, training.config)
     itemsize = stored_dtype(source).itemsize

@@ -12,7 +12,7 @@ from efface.data.sources.generic_questions import GenericQuestion, first_generic
 from efface.evaluation.encode import encode_evaluation
 from efface.objectives.terms import Objective
 from efface.progress.reporter import Reporter
-from efface.run.retain_answers import longest_possible_answers
+from efface.run.model_answers import placeholder_answers
 from efface.run.training import warn_before_training
 from efface.schema import Prompt, Task
 from efface.text.formatter import PromptFormatter, TokenizedSequence
@@ -58,12 +58,11 @@ def measured_workload(
 
     Raises:
         EffaceError: For data that the method or the model cannot use.
-
     """
     generic_questions: list[GenericQuestion] = []
     if config.data.retain == MODEL_ANSWERS:
         generic_questions = [*first_generic_questions(config.data.generic_questions)]
-        answers = longest_possible_answers(model, formatter, config, reporter)
+        answers = placeholder_answers(config.data.generic_questions, config.evaluate)
         task = with_model_answers(task, answers, retain_evaluation=config.data.retain_evaluation)
     check_task(task, objective)
     steps = unlearning_examples(sample_batches(task, config.train, config.seed), objective.views, formatter)
@@ -88,7 +87,6 @@ def assumed_workload(config: RunConfig, objective: Objective) -> Workload:
 
     Returns:
         The workload.
-
     """
     sequence = TokenizedSequence("assumed", [0] * _ASSUMED_PROMPT_TOKENS, [0] * _ASSUMED_ANSWER_TOKENS)
     example: TrainingExample = dict.fromkeys(objective.views, sequence)

@@ -15,7 +15,6 @@ class Reporter(Protocol):
 
         Args:
             text: What it does, such as `unlearning with me+gd`.
-
         """
         ...
 
@@ -24,7 +23,6 @@ class Reporter(Protocol):
 
         Args:
             text: One sentence.
-
         """
         ...
 
@@ -33,7 +31,6 @@ class Reporter(Protocol):
 
         Args:
             log: Its losses, tokens and seconds.
-
         """
         ...
 
@@ -44,7 +41,6 @@ class Reporter(Protocol):
             what: The part, such as `outputs`.
             done: Questions that are done.
             total: Questions of this part.
-
         """
         ...
 

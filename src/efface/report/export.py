@@ -38,7 +38,6 @@ def flat_table(form: Format, headings: Sequence[str], rows: Sequence[Sequence[Ce
 
     Returns:
         The table, ending with a line break.
-
     """
     match form:
         case "csv":

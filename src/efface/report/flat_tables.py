@@ -20,7 +20,6 @@ def flat_leaderboard(form: Format, ranking: Leaderboard) -> str:
 
     Returns:
         The table, ending with a line break.
-
     """
     if form == "csv":
         headings = ["board", "rank", "rank_best", "rank_worst", "name", "kind", "method", "pareto_front"]
@@ -44,7 +43,6 @@ def flat_differences(form: Format, differences: Differences) -> str:
 
     Returns:
         The table, ending with a line break.
-
     """
     first, second = differences.first, differences.second
     headings = ["Set", "Id", "Question", "Reference answer", f"Output: {first}", f"Output: {second}"]

@@ -11,7 +11,6 @@ def format_number(value: float | None) -> str:
 
     Returns:
         Three decimals, or a dash for None.
-
     """
     return "-" if value is None else f"{value:.3f}"
 
@@ -25,7 +24,6 @@ def pluralize(count: int, singular: str) -> str:
 
     Returns:
         Such as `1 question` or `1,200 questions`.
-
     """
     return f"{count:,} {singular}{'' if count == 1 else 's'}"
 
@@ -38,7 +36,6 @@ def format_bytes(count: float) -> str:
 
     Returns:
         Three significant digits and a unit, such as `1.23 GiB`.
-
     """
     value, unit = float(count), "bytes"
     for larger in ("KiB", "MiB", "GiB", "TiB"):

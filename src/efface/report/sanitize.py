@@ -17,7 +17,6 @@ def one_line(text: str, max_length: int | None = None) -> str:
 
     Returns:
         The line, with single spaces between words and none at its ends.
-
     """
     line = " ".join("".join(_printable(character) for character in text).split())
     return line if max_length is None or len(line) <= max_length else f"{line[: max_length - 1]}…"

@@ -1,65 +1,104 @@
-"""Downstream tasks within a run, and within a queue of requests: before unlearning and after."""
+"""Downstream tasks within a run, before unlearning and after: read from disk, or scored now."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from efface.artifacts import Downstream, DownstreamResults
-from efface.config.commands import RunConfig
+from efface.downstream.config import DownstreamConfig
 from efface.downstream.harness import score_downstream
-from efface.evaluation.encode import encode_evaluation
 from efface.folders import Stage
-from efface.models.dtypes import evaluation_dtype
 from efface.models.load import load_model
 from efface.progress.reporter import Reporter
 from efface.run.evaluation_stages import free_models
-from efface.run.prepare import Prepared
+from efface.run.folder import RunFolder
+from efface.run.metadata import RunMetadata
 
 
-def downstream_before(this: Prepared, given: Downstream | None) -> Downstream | None:
-    """The scores of the model before unlearning: those on disk, those given, or made now; None if not asked for.
+@dataclass(frozen=True)
+class DownstreamStages:
+    """Scores the models of one run on the same tasks; a stage whose scores are on disk is skipped."""
 
-    To be called before its records are made: data sets that cannot be had are then refused before anything is written.
-    """
-    if this.config.downstream is None:
-        return None
-    if known := _known(this, "before"):
+    folder: RunFolder
+    config: DownstreamConfig
+    seed: int
+    tokenizer: Any
+    device: torch.device
+    dtype: torch.dtype
+    """In which the unlearned model is loaded."""
+    metadata: RunMetadata
+    reporter: Reporter
+
+    def before(self, model: Any, given: Downstream | None) -> Downstream:
+        """The scores of the model before unlearning; the run is then started.
+
+        To be called before its records are made: a data set that is not available is then refused before anything is
+        written.
+
+        Args:
+            model: The model before unlearning.
+            given: Its scores, where they were already made elsewhere.
+
+        Raises:
+            EffaceError: A task cannot be scored, or a file cannot be written.
+        """
+        known = self._read("before")
+        if known is not None:
+            return known
+        if given is None:
+            self.reporter.on_stage("scoring downstream tasks before unlearning")
+            with self.metadata.stage("downstream before"):
+                given = self._score(model)
+        self.metadata.start()
+        self.folder.write_downstream("before", given)
+        return given
+
+    def results(self, before: Downstream) -> DownstreamResults:
+        """`before` with the scores of the unlearned model in the run's folder.
+
+        Args:
+            before: The scores of the model before unlearning.
+
+        Raises:
+            EffaceError: A task cannot be scored, or a file cannot be written.
+        """
+        after = self._read("after")
+        if after is None:
+            self.reporter.on_stage("scoring downstream tasks after unlearning")
+            with self.metadata.stage("downstream after"):
+                model = load_model(self.folder.model, dtype=self.dtype, device=self.device)
+                after = self._score(model)
+                del model
+                free_models()
+            self.folder.write_downstream("after", after)
+        return DownstreamResults(before=before, after=after)
+
+    def _read(self, stage: Stage) -> Downstream | None:
+        known = self.folder.read_downstream(stage)
+        if known is not None:
+            self.reporter.on_stage(f"scored downstream tasks {stage} unlearning already: {self.folder.root}")
         return known
-    if given is None:
-        encode_evaluation(this.original, this.formatter, this.task.evaluation, this.config.evaluate)
-        with this.stage("downstream before", "scoring downstream tasks before unlearning"):
-            given = score_model(this.original, this.tokenizer, this.config, this.reporter)
-    this.start()
-    this.out.write_downstream("before", given)
-    return given
+
+    def _score(self, model: Any) -> Downstream:
+        return score_model(model, self.tokenizer, self.config, seed=self.seed, reporter=self.reporter)
 
 
-def downstream_results(this: Prepared, before: Downstream | None) -> DownstreamResults | None:
-    """`before` beside the scores of the model as it lies in the run's folder: those on disk, or made now."""
-    if before is None:
-        return None
-    after = _known(this, "after")
-    if after is None:
-        dtype = evaluation_dtype(this.source, this.device, this.config.evaluate.precision)
-        with this.stage("downstream after", "scoring downstream tasks after unlearning"):
-            model = load_model(this.out.model, dtype=dtype, device=this.device)
-            after = score_model(model, this.tokenizer, this.config, this.reporter)
-            del model
-            free_models()
-        this.out.write_downstream("after", after)
-    return DownstreamResults(before=before, after=after)
+def score_model(model: Any, tokenizer: Any, config: DownstreamConfig, *, seed: int, reporter: Reporter) -> Downstream:
+    """Score a model on downstream tasks, with progress and warnings sent to a reporter.
 
+    Args:
+        model: In evaluation mode, on its device.
+        tokenizer: The model's.
+        config: The tasks, and how to ask them.
+        seed: Of the examples before each question.
+        reporter: Gets progress and warnings.
 
-def _known(this: Prepared, stage: Stage) -> Downstream | None:
-    known = this.out.read_downstream(stage)
-    if known is not None:
-        this.reporter.on_stage(f"scored downstream tasks {stage} unlearning already: {this.out.root}")
-    return known
-
-
-def score_model(model: Any, tokenizer: Any, config: RunConfig, reporter: Reporter) -> Downstream:
-    """Score a model on the run's downstream tasks, which must be set."""
-    assert config.downstream is not None
+    Raises:
+        EffaceError: A task or its data cannot be used.
+    """
     return score_downstream(
-        model, tokenizer, config.downstream, seed=config.seed, progress=reporter.on_progress, warn=reporter.on_warning
+        model, tokenizer, config, seed=seed, progress=reporter.on_progress, warn=reporter.on_warning
     )

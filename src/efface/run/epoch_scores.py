@@ -1,50 +1,70 @@
-"""`evaluate.every: epoch`: the scores epoch by epoch, and the best one's model."""
+"""`evaluate.every: epoch`: the scores after each epoch, and the model of the best one."""
 
 from __future__ import annotations
 
-from efface.artifacts import EpochScores, Trajectory
+from collections.abc import Sequence
+
+from efface.artifacts import EpochScores, RecordSets, Trajectory
 from efface.config.commands import RunConfig
-from efface.config.plugins import custom_metrics
 from efface.errors import EffaceError
-from efface.evaluation.judges import Judges
 from efface.run.epoch_snapshots import EpochSnapshots
-from efface.run.evaluation_stages import Records, free_models, records_of_epoch
-from efface.run.prepare import Prepared
+from efface.run.evaluation_stages import EvaluationStages, free_models
 from efface.schema import Task
 from efface.scores import definition, score_records
 from efface.scores.aggregate import best_index
+from efface.scores.custom import RecordMetric
 from efface.scores.sets import RETAIN_SETS
 
 
 def score_epochs(
-    this: Prepared, snapshots: EpochSnapshots, judges: Judges, before: Records
-) -> tuple[Trajectory, Records]:
-    """Score the model of every epoch; leave that of the best one in the run's folder, where it was asked for.
+    evaluation: EvaluationStages,
+    snapshots: EpochSnapshots,
+    before: RecordSets,
+    definition_name: str,
+    metrics: Sequence[RecordMetric] = (),
+) -> tuple[Trajectory, RecordSets]:
+    """Score the model of every epoch; with `evaluate.select_epoch=best`, leave the best one in the run's folder.
 
-    Returns the scores, and the records of the model that is left.
+    Args:
+        evaluation: Evaluates the models.
+        snapshots: The weights at the end of each epoch but the last.
+        before: The records of the model before unlearning.
+        definition_name: Name of the scores' definition.
+        metrics: Custom metrics.
+
+    Returns:
+        The scores, and the records of the model that is left.
+
+    Raises:
+        EffaceError: The weights of an epoch are missing, a custom metric fails, or a file cannot be written.
     """
-    metrics, last = custom_metrics(this.config.plugins), snapshots.last
-    # the last one first, while its model is the one in the run's folder
-    order = dict.fromkeys((last, *snapshots.ends.values()))
-    records = {epoch: records_of_epoch(this, judges, before, epoch) for epoch in order}
+    # the last epoch first, while its model is the one in the run's folder
+    order = dict.fromkeys((snapshots.last, *snapshots.epoch_ends.values()))
+    records = {epoch: evaluation.after_epoch(epoch, before, snapshots) for epoch in order}
     scored = [
-        EpochScores(epoch=epoch, step=step, scores=score_records(records[epoch], this.config.definition, metrics))
-        for step, epoch in snapshots.ends.items()
+        EpochScores(epoch=epoch, step=step, scores=score_records(records[epoch], definition_name, metrics))
+        for step, epoch in snapshots.epoch_ends.items()
     ]
-    place = best_index([each.scores for each in scored])
-    chosen = None if place is None else scored[place].epoch
-    kept = chosen if chosen is not None and this.config.evaluate.select_epoch == "best" else last
-    if kept != last and this.out.read_results() is None:  # of a complete run, it lies there already
-        snapshots.rebuild(kept, this.out.model, tokenizer=this.tokenizer, device=this.device)
+    index = best_index([each.scores for each in scored])
+    best_epoch = None if index is None else scored[index].epoch
+    kept = snapshots.last if evaluation.config.select_epoch == "last" or best_epoch is None else best_epoch
+    folder = evaluation.folder
+    if kept != snapshots.last and folder.read_results() is None:  # a complete run has that model already
+        snapshots.rebuild(kept, folder.model)
         free_models()
-    this.out.write_records("after", records[kept])
-    return Trajectory(epochs=scored, best=chosen, kept=kept), records[kept]
+    folder.write_records("after", records[kept])
+    return Trajectory(epochs=scored, best=best_epoch, kept=kept), records[kept]
 
 
-def check_best(config: RunConfig, task: Task | None) -> None:
-    """Raise `EffaceError` where the best epoch is asked for, and the scores could not tell which it is.
+def check_epoch_selection(config: RunConfig, task: Task | None) -> None:
+    """Check that `evaluate.select_epoch=best` has the scores that it compares.
 
-    `task`: None where nothing is scored.
+    Args:
+        config: The run's settings.
+        task: The run's data; None where nothing is scored.
+
+    Raises:
+        EffaceError: The best epoch is to be selected, and model utility or forget efficacy is not available.
     """
     if config.evaluate.select_epoch == "last":
         return
@@ -56,8 +76,9 @@ def check_best(config: RunConfig, task: Task | None) -> None:
     if not definition(config.definition).efficacy_metrics:
         problem = f"the definition {config.definition} has no forget efficacy"
     elif all(each.name not in RETAIN_SETS for each in task.evaluation):
-        problem = f"{task.name} has no set to keep"
+        problem = f"{task.name} has no retain set"
     if problem:
         raise EffaceError(
-            f"evaluate.select_epoch=best compares model utility and forget efficacy, and {problem}; use evaluate.select_epoch=last"
+            f"evaluate.select_epoch=best compares model utility and forget efficacy, and {problem}; "
+            "use evaluate.select_epoch=last"
         )

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
 
 from efface.atomic import atomic_folder
-from efface.config.commands import RunConfig
 from efface.distributed import on_main_process
 from efface.errors import EffaceError
 from efface.models.dtypes import stored_dtype
@@ -17,59 +15,83 @@ from efface.models.load import load_model
 from efface.models.lora import add_adapters
 from efface.models.quantization import quantization_config
 from efface.models.save import save_model
+from efface.run.unlearning_plan import UnlearningPlan
 from efface.train.parallel import ParallelModel
 
 _WEIGHTS = "trained.safetensors"
 
 
 class EpochSnapshots:
-    """What was trained, and nothing else: the source's own weights lie elsewhere.
+    """Snapshots of the trained weights alone; frozen weights are read from the source model.
 
-    All weights are kept in the dtype that the model is saved in, adapters in float32. Of the last epoch there are none:
-    its model is the one that training leaves.
+    Full weights are stored in the dtype that the model is saved in, adapters in float32. There is no snapshot of the
+    last epoch: its model is the one that training leaves.
     """
 
-    def __init__(self, folder: Path, ends: dict[int, int], config: RunConfig, source: Path) -> None:
-        """`ends`: step -> the epoch that ends there."""
-        self.folder, self.ends, self._config, self._source = folder, ends, config, source
-        self.last = max(ends.values())
-        self._dtype = stored_dtype(source) if config.train.lora is None else torch.float32
+    def __init__(self, folder: Path, plan: UnlearningPlan, epoch_ends: dict[int, int], device: torch.device) -> None:
+        """Write snapshots to `folder`.
+
+        Args:
+            folder: Of all snapshots of a run; made with the first one.
+            plan: What is trained.
+            epoch_ends: Optimizer step -> the epoch that ends with it, both counted from 1.
+            device: Where models are rebuilt.
+        """
+        self.folder = folder
+        self.epoch_ends = epoch_ends
+        self.last = max(epoch_ends.values())
+        self._plan = plan
+        self._device = device
+        self._dtype = stored_dtype(plan.source) if plan.config.lora is None else torch.float32
 
     def take(self, placement: ParallelModel, step: int) -> None:
-        """Write the weights where an epoch ends with this step. Raises `EffaceError` when the disk is full."""
-        epoch = self.ends.get(step, self.last)
+        """Write the weights if an epoch other than the last ends with this step.
+
+        Args:
+            placement: The model that is trained.
+            step: The optimizer step that is complete, counted from 1.
+
+        Raises:
+            EffaceError: The disk is full.
+        """
+        epoch = self.epoch_ends.get(step, self.last)
         if epoch == self.last:
             return
         state = {name: value.to("cpu", self._dtype) for name, value in placement.trained_state_dict().items()}
 
         def write() -> None:
-            with atomic_folder(self._path(epoch)) as beside:
-                beside.mkdir()
-                save_file(state, beside / _WEIGHTS)
+            with atomic_folder(self._path(epoch)) as partial:
+                partial.mkdir()
+                save_file(state, partial / _WEIGHTS)
 
         on_main_process(write)
 
-    def rebuild(self, epoch: int, folder: Path, *, tokenizer: Any, device: torch.device) -> None:
-        """Write the model of an epoch's end as an ordinary folder, as if training had ended there.
+    def rebuild(self, epoch: int, folder: Path) -> None:
+        """Write the model at an epoch's end as an ordinary model folder, as if training had ended there.
 
-        Raises `EffaceError` where its weights were not kept.
+        Args:
+            epoch: Counted from 1; not the last one.
+            folder: The folder to write; an adapter goes beside it.
+
+        Raises:
+            EffaceError: The snapshot is missing, or the disk is full.
         """
-        on_main_process(lambda: self._rebuild(epoch, folder, tokenizer, device))
+        on_main_process(lambda: self._rebuild(epoch, folder))
 
-    def _rebuild(self, epoch: int, folder: Path, tokenizer: Any, device: torch.device) -> None:
+    def _rebuild(self, epoch: int, folder: Path) -> None:
         stored = self._path(epoch) / _WEIGHTS
         if not stored.is_file():
-            raise EffaceError(f"the weights of epoch {epoch} are not in {stored}; start anew in another --out")
-        adapters = self._config.train.lora
-        rounding = quantization_config(self._config.train, device)
-        model = load_model(self._source, dtype=self._dtype, device=device, quantization=rounding)
-        if adapters is not None:
-            model = add_adapters(model, adapters, seed=self._config.seed)
+            raise EffaceError(f"the weights of epoch {epoch} are not in {stored}; start over in another --out")
+        plan = self._plan
+        quantization = quantization_config(plan.config, self._device)
+        model = load_model(plan.source, dtype=self._dtype, device=self._device, quantization=quantization)
+        if plan.config.lora is not None:
+            model = add_adapters(model, plan.config.lora, seed=plan.seed)
         parameters = dict(model.named_parameters())
         with torch.no_grad():
             for name, value in load_file(stored).items():
                 parameters[name].copy_(value)
-        save_model(model, tokenizer, folder, source=self._source, name=self._config.model)
+        save_model(model, plan.tokenizer, folder, source=plan.source, name=plan.model)
 
     def _path(self, epoch: int) -> Path:
         return self.folder / f"epoch-{epoch:03d}"

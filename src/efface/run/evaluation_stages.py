@@ -1,96 +1,148 @@
-"""The records of a run's model, before and after unlearning: those on disk, or made now."""
+"""The records of a run's model, before and after unlearning: read from disk, or made now."""
 
 from __future__ import annotations
 
 import gc
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from efface.artifacts import Record
+from efface.artifacts import Record, RecordSets
+from efface.evaluation.config import EvaluateConfig
+from efface.evaluation.encode import encode_evaluation
 from efface.evaluation.evaluate import evaluate
 from efface.evaluation.judges import Judges
 from efface.folders import epoch_stage
-from efface.models.dtypes import evaluation_dtype
 from efface.models.load import load_model
-from efface.run.prepare import Prepared
+from efface.progress.reporter import Reporter
+from efface.run.epoch_snapshots import EpochSnapshots
+from efface.run.folder import RunFolder
+from efface.run.metadata import RunMetadata
+from efface.schema import EvaluationSet
+from efface.text.formatter import PromptFormatter
 
-Records = dict[str, list[Record]]
-"""Set name -> one record a question."""
 
+@dataclass(frozen=True)
+class EvaluationStages:
+    """Evaluates the models of one run, all in the same way.
 
-def records_before(this: Prepared, judges: Judges, given: Mapping[str, Sequence[Record]] | None) -> Records:
-    """The records of the model before unlearning: those on disk, those given, or made now. The run is then started."""
-    original, this.original = this.original, None
-    if known := _known(this, "before", "before unlearning"):
-        this.start()
+    Every stage writes its records and is skipped where these are on disk already.
+    """
+
+    folder: RunFolder
+    sets: Sequence[EvaluationSet]
+    config: EvaluateConfig
+    judges: Judges
+    formatter: PromptFormatter
+    device: torch.device
+    dtype: torch.dtype
+    """In which models are loaded to be evaluated."""
+    metadata: RunMetadata
+    reporter: Reporter
+
+    def check(self, model: Any) -> None:
+        """Check that every question leaves space for an output.
+
+        Raises:
+            EffaceError: A question does not.
+        """
+        encode_evaluation(model, self.formatter, self.sets, self.config)
+
+    def before(self, model: Any, given: Mapping[str, Sequence[Record]] | None) -> RecordSets:
+        """The records of the model before unlearning; the run is then started.
+
+        Args:
+            model: The model before unlearning.
+            given: Its records, where they were already made elsewhere: set name -> records.
+
+        Raises:
+            EffaceError: A question leaves no space for an output, or a file cannot be written.
+        """
+        known = self._read("before", "before unlearning")
+        if known is not None:
+            self.metadata.start()
+            return known
+        if given is None:
+            self.reporter.on_stage("evaluating before unlearning")
+            with self.metadata.stage("evaluate before"):
+                records = self._evaluate(model, before=None)
+        else:
+            records = {name: list(rows) for name, rows in given.items()}
+        self.metadata.start()
+        self.folder.write_records("before", records)
+        return records
+
+    def after(self, before: RecordSets) -> RecordSets:
+        """The records of the unlearned model in the run's folder.
+
+        Args:
+            before: The records of the model before unlearning.
+
+        Raises:
+            EffaceError: A file cannot be written.
+        """
+        return self._of_folder(self.folder.model, before, stage="after", name="after", when="after unlearning")
+
+    def after_epoch(self, epoch: int, before: RecordSets, snapshots: EpochSnapshots) -> RecordSets:
+        """The records of the model at the end of an epoch.
+
+        Args:
+            epoch: Counted from 1.
+            before: The records of the model before unlearning.
+            snapshots: Rebuild the model, except that of the last epoch, which is in the run's folder.
+
+        Raises:
+            EffaceError: The weights of the epoch are missing, or a file cannot be written.
+        """
+        stage, when = epoch_stage(epoch), f"after epoch {epoch}"
+        if epoch == snapshots.last:
+            return self._of_folder(self.folder.model, before, stage=stage, name=when, when=when)
+        known = self._read(stage, when)
+        if known is not None:
+            return known
+        folder = snapshots.folder / "model"
+        snapshots.rebuild(epoch, folder)
+        free_models()
+        records = self._of_folder(folder, before, stage=stage, name=when, when=when)
+        shutil.rmtree(folder, ignore_errors=True)  # by several processes at once
+        return records
+
+    def _of_folder(self, folder: Path, before: RecordSets, *, stage: str, name: str, when: str) -> RecordSets:
+        known = self._read(stage, when)
+        if known is not None:
+            return known
+        self.reporter.on_stage(f"evaluating {when}")
+        with self.metadata.stage(f"evaluate {name}"):
+            model = load_model(folder, dtype=self.dtype, device=self.device)
+            records = self._evaluate(model, before=before)
+            del model
+            free_models()
+        self.folder.write_records(stage, records)
+        return records
+
+    def _read(self, stage: str, when: str) -> RecordSets | None:
+        known = self.folder.read_records(stage, [each.name for each in self.sets])
+        if known is not None:
+            self.reporter.on_stage(f"evaluated {when} already: {self.folder.records(stage)}")
         return known
-    if given is None:
-        with this.stage("evaluate before", "evaluating before unlearning"):
-            records = _evaluate(this, judges, original, None)
-    else:
-        records = {name: list(rows) for name, rows in given.items()}
-    this.start()
-    this.out.write_records("before", records)
-    return records
 
-
-def records_after(this: Prepared, judges: Judges, before: Records) -> Records:
-    """The records of the unlearned model as it lies in the run's folder: those on disk, or made now."""
-    return _of_folder(this, judges, before, this.out.model, stage="after", told="after unlearning")
-
-
-def records_of_epoch(this: Prepared, judges: Judges, before: Records, epoch: int) -> Records:
-    """The records at the end of an epoch: those on disk, or made now. The last epoch's model is the run's."""
-    stage, told, snapshots = epoch_stage(epoch), f"after epoch {epoch}", this.snapshots
-    if snapshots is None or epoch == snapshots.last:
-        return _of_folder(this, judges, before, this.out.model, stage=stage, told=told)
-    if known := _known(this, stage, told):
-        return known
-    folder = snapshots.folder / "model"
-    snapshots.rebuild(epoch, folder, tokenizer=this.tokenizer, device=this.device)
-    free_models()
-    records = _of_folder(this, judges, before, folder, stage=stage, told=told)
-    shutil.rmtree(folder, ignore_errors=True)  # several processes do
-    return records
+    def _evaluate(self, model: Any, *, before: RecordSets | None) -> RecordSets:
+        return evaluate(
+            model,
+            self.formatter,
+            self.sets,
+            config=self.config,
+            judges=self.judges,
+            before=before,
+            progress=self.reporter.on_progress,
+        )
 
 
 def free_models() -> None:
-    """Free the models that nobody uses: loaders leave reference cycles, which Python takes apart when it likes."""
+    """Free the memory of models that are no longer used: loaders leave reference cycles, which Python frees late."""
     gc.collect()
     torch.cuda.empty_cache()
-
-
-def _of_folder(this: Prepared, judges: Judges, before: Records, folder: Path, *, stage: str, told: str) -> Records:
-    if known := _known(this, stage, told):
-        return known
-    dtype = evaluation_dtype(this.source, this.device, this.config.evaluate.precision)
-    with this.stage(f"evaluate {told.removesuffix(' unlearning')}", f"evaluating {told}"):
-        model = load_model(folder, dtype=dtype, device=this.device)
-        records = _evaluate(this, judges, model, before)
-        del model
-        free_models()
-    this.out.write_records(stage, records)
-    return records
-
-
-def _known(this: Prepared, stage: str, told: str) -> Records | None:
-    known = this.out.read_records(stage, [each.name for each in this.task.evaluation])
-    if known is not None:
-        this.reporter.on_stage(f"evaluated {told} already: {this.out.records(stage)}")
-    return known
-
-
-def _evaluate(this: Prepared, judges: Judges, model: Any, before: Records | None) -> Records:
-    return evaluate(
-        model,
-        this.formatter,
-        this.task.evaluation,
-        config=this.config.evaluate,
-        judges=judges,
-        before=before,
-        progress=this.reporter.on_progress,
-    )

@@ -1,4 +1,4 @@
-"""What made a run: versions, device, precision, hashes, commit."""
+"""The manifest of a run: versions, device, precision, hashes, commit."""
 
 from __future__ import annotations
 
@@ -44,14 +44,28 @@ def make_manifest(
     optimizer: str | None = None,
     plugins: Iterable[Plugin] = (),
     tasks: Mapping[str, str] | None = None,
+    notes: Iterable[str] = (),
 ) -> Manifest:
-    """The manifest of a run that starts now."""
+    """The manifest of a run that starts now.
+
+    Args:
+        seed: Of all random draws.
+        device: Where the run computes.
+        precision: In words, as `precision` gives it for training.
+        data: Data source -> SHA-256.
+        model: Name or folder of the model, as given by the user.
+        model_sha256: Hash of its files.
+        optimizer: The optimizer that was resolved; None where nothing is trained.
+        plugins: Custom objectives and metrics.
+        tasks: Custom downstream task file -> SHA-256.
+        notes: What else a reader should know.
+    """
     return Manifest(
         efface=efface.__version__,
         commit=_commit(),
         command=sys.argv,
         seed=seed,
-        device=_named(device),
+        device=_device_name(device),
         precision=precision,
         optimizer=optimizer,
         versions={"python": platform.python_version(), **_versions()},
@@ -61,46 +75,57 @@ def make_manifest(
         model=model,
         model_sha256=model_sha256,
         started=datetime.now(UTC).isoformat(timespec="seconds"),
+        notes=list(notes),
     )
 
 
-def resume_manifest(earlier: Manifest, now: Manifest) -> Manifest:
-    """The manifest of a run that goes on: `now`, with the start and the times of `earlier`, and a note.
+def resume_manifest(earlier: Manifest | None, now: Manifest, *, allow_new_data: bool = False) -> Manifest:
+    """The manifest of a run that may be resumed: `now` with the start, times and notes of `earlier`, and a new note.
 
-    Raises `EffaceError` where the model or the data are no longer those that the run was started with.
+    Args:
+        earlier: The manifest in the run's folder; None for a new run.
+        now: What `make_manifest` returned.
+        allow_new_data: Accept data that `earlier` does not have, as a queue with further requests needs.
+
+    Raises:
+        EffaceError: The model, the data or the downstream tasks have changed since the run started.
     """
+    if earlier is None:
+        return now
     if earlier.model_sha256 != now.model_sha256:
-        raise EffaceError(f"--resume: model {now.model} has changed since the run started; start anew in another --out")
-    if earlier.data != now.data:
-        raise EffaceError("--resume: the data have changed since the run started; start anew in another --out")
-    check_task_files(earlier, now)
-    before, after = _made_with(earlier), _made_with(now)
+        raise _changed(f"model {now.model}")
+    for source in (*earlier.data, *(() if allow_new_data else now.data)):
+        if earlier.data.get(source) != now.data.get(source):
+            raise _changed(source)
+    if earlier.tasks != now.tasks:
+        raise _changed("a file in downstream.include")  # scores before and after would not be comparable
+    before, after = _changeable(earlier), _changeable(now)
     changed = [f"{name} was {before.get(name)}" for name, value in after.items() if before.get(name) != value]
     note = ", ".join([f"resumed {now.started}", *changed])
-    kept = {"started": earlier.started, "seconds": earlier.seconds, "notes": [*earlier.notes, note]}
-    return now.model_copy(update=kept)
-
-
-def check_task_files(earlier: Manifest, now: Manifest) -> None:
-    """Refuse to compare scores before and after on tasks that are no longer the same. Raises `EffaceError`."""
-    if earlier.tasks != now.tasks:
-        raise EffaceError(
-            "--resume: files in downstream.include have changed since the run started; start anew in another --out"
-        )
+    return now.model_copy(
+        update={"started": earlier.started, "seconds": earlier.seconds, "notes": [*earlier.notes, note]}
+    )
 
 
 def check_objectives(earlier: Manifest, plugins: Iterable[Plugin]) -> None:
-    """Refuse to go on training with an objective of the user's own whose file has changed: half a loss is none.
+    """Refuse to continue training with a custom objective whose file has changed: the loss would be another one.
 
-    A metric may change, and so may anything once the training is over. Raises `EffaceError`.
+    A metric may change, and so may anything once training is complete.
+
+    Args:
+        earlier: The manifest of the run that is resumed.
+        plugins: Custom objectives and metrics of the run.
+
+    Raises:
+        EffaceError: An objective has changed.
     """
     for spec, digest in plugin_hashes(each for each in plugins if issubclass(each.cls, CustomObjective)).items():
         if earlier.plugins.get(spec, digest) != digest:
-            raise EffaceError(f"--resume: {spec} has changed since the run started; start anew in another --out")
+            raise _changed(spec)
 
 
 def training_precision(config: TrainConfig, device: torch.device) -> str:
-    """Of the forward and backward pass, in words."""
+    """The precision of the forward and backward pass, in words."""
     if config.optimizer == "adamw8bit":
         return "bf16"
     precision = "bf16 autocast" if config.bf16_on(device.type) else "float32"
@@ -109,19 +134,34 @@ def training_precision(config: TrainConfig, device: torch.device) -> str:
 
 
 def precision(config: TrainConfig, device: torch.device) -> str:
-    """Of what is trained, its optimizer, and the forward and backward pass, in words; `optimizer` is settled."""
+    """The precision of the trained weights, of the optimizer and of the forward and backward pass, in words.
+
+    Args:
+        config: With the optimizer resolved.
+        device: Where the run computes.
+    """
     if config.optimizer == "adamw8bit":
-        kept = "weights bf16 with stochastic rounding, AdamW states 8 bit"
+        stored = "weights bf16 with stochastic rounding, AdamW states 8 bit"
     elif config.lora is not None and config.lora.bits is None and config.bf16_on(device.type):
-        kept = "adapters and optimizer float32, base bf16"
+        stored = "adapters and optimizer float32, base bf16"
     else:
-        kept = f"{'weights' if config.lora is None else 'adapters'} and optimizer float32"
-    return f"{kept}, training {training_precision(config, device)}"
+        stored = f"{'weights' if config.lora is None else 'adapters'} and optimizer float32"
+    return f"{stored}, training {training_precision(config, device)}"
 
 
-def _made_with(made: Manifest) -> dict[str, str | None]:
+def _changed(what: str) -> EffaceError:
+    return EffaceError(f"--resume: {what} has changed since the run started; start over in another --out")
+
+
+def _changeable(manifest: Manifest) -> dict[str, str | None]:
     """What may differ between the parts of a run, and change its numbers."""
-    return {"efface": made.efface, "commit": made.commit, "device": made.device, **made.versions, **made.plugins}
+    return {
+        "efface": manifest.efface,
+        "commit": manifest.commit,
+        "device": manifest.device,
+        **manifest.versions,
+        **manifest.plugins,
+    }
 
 
 def _versions() -> dict[str, str]:
@@ -134,8 +174,8 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _named(device: torch.device) -> str:
-    """The device, and how many processes have one each."""
+def _device_name(device: torch.device) -> str:
+    """The device, and the number of processes that have one each."""
     one = torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu()
     return one if distributed.world_size() == 1 else f"{distributed.world_size()} processes, each on {one}"
 
@@ -145,7 +185,7 @@ def _cpu() -> str:
 
 
 def _commit() -> str | None:
-    """The commit of efface's own checkout, `-dirty` where files differ from it; None for an installed package."""
+    """The commit of efface's checkout, `-dirty` where files differ from it; None for an installed package."""
     root = Path(efface.__file__).parents[2]
     if not (root / ".git").exists():
         return None

@@ -50,7 +50,7 @@ judge: {{ results.after.judge or "none" }}.
 | {{ name }} | {{ before | score }} | {{ after | score }} |
 {% endfor -%}
 {% if partial %}
-Partial: over {{ partial | join(", ") }} alone, which all sets have.
+Partial: over {{ partial | join(", ") }} alone, the metrics that all sets have.
 {% endif %}
 {%- if results.downstream %}
 Downstream tasks, by lm-evaluation-harness {{ results.downstream.after.lm_eval }}:
@@ -67,13 +67,13 @@ Downstream tasks, by lm-evaluation-harness {{ results.downstream.after.lm_eval }
 {% for name, scores in results.after.sets.items() -%}
 | {{ name }} ({{ scores.n }}) |{% for metric in metrics %} {{ scores[metric] | score }} |{% endfor %}
 {% endfor %}
-{%- if own %}
-Metrics of the user's own: {{ own | join(", ") }}.
+{%- if custom %}
+Custom metrics: {{ custom | join(", ") }}.
 
-| set | {{ own | join(" | ") }} |
-|---|{{ "---|" * (own | length) }}
+| set | {{ custom | join(" | ") }} |
+|---|{{ "---|" * (custom | length) }}
 {% for name, scores in results.after.sets.items() -%}
-| {{ name }} ({{ scores.n }}) |{% for metric in own %} {{ scores.custom.get(metric) | score }} |{% endfor %}
+| {{ name }} ({{ scores.n }}) |{% for metric in custom %} {{ scores.custom.get(metric) | score }} |{% endfor %}
 {% endfor %}
 {%- endif %}
 {%- if results.after.missing %}
@@ -81,7 +81,7 @@ Missing: {% for what, why in results.after.missing.items() %}{{ what }} ({{ why 
 {% endfor %}.
 {% endif %}
 Low scores on the forget set say that the model no longer gives these answers when asked. They do not prove that
-nothing of the data is left in its weights.
+its weights contain nothing of the data.
 {%- else -%}
 This model was not evaluated.
 {%- endif %}
@@ -106,9 +106,19 @@ def write_card(
     *,
     library: Literal["transformers", "peft"] = "transformers",
 ) -> None:
-    """Write README.md into the folder of a model or of an adapter (`peft`); without `results` it says so.
+    """Write README.md to the folder of a model or of an adapter.
 
-    A card is made to be shown: files appear by name, without the folders of the machine that it was made on.
+    A card is made to be published: files appear by name, without the folders of this machine.
+
+    Args:
+        folder: Of the model or the adapter.
+        config: The run's settings.
+        manifest: The run's manifest.
+        results: The run's scores; None for a model that was not evaluated.
+        library: Which library loads the folder: `peft` for an adapter.
+
+    Raises:
+        EffaceError: The file cannot be written.
     """
     environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
     environment.filters["score"] = lambda value: "missing" if value is None else f"{value:.4f}"
@@ -123,30 +133,30 @@ def write_card(
         aggregates=_aggregates(results) if results else [],
         partial=results.after.partial.metrics if results and results.after.model_utility is None else [],
         metrics=list(METRICS),
-        own=sorted({name for each in results.after.sets.values() for name in each.custom}) if results else [],
+        custom=sorted({name for each in results.after.sets.values() for name in each.custom}) if results else [],
         settings=_settings(config),
     )
     write_text(folder / "README.md", text)
 
 
 def _aggregates(results: Results) -> Iterator[tuple[str, float | None, float | None]]:
-    """Name of each aggregate, its value before and after: over the metrics that are there, where some are missing."""
+    """Name of each aggregate, its value before and after; partial ones if a metric is missing."""
     before: Scores | Partial = results.before
     after: Scores | Partial = results.after
-    kind = ""
+    suffix = ""
     if results.after.model_utility is None:
-        before, after, kind = results.before.partial, results.after.partial, ", partial"
-    yield f"model utility{kind}", before.model_utility, after.model_utility
-    yield f"model utility (retain){kind}", before.model_utility_retain, after.model_utility_retain
-    yield f"forget efficacy{kind}", before.forget_efficacy, after.forget_efficacy
+        before, after, suffix = results.before.partial, results.after.partial, ", partial"
+    yield f"model utility{suffix}", before.model_utility, after.model_utility
+    yield f"model utility (retain){suffix}", before.model_utility_retain, after.model_utility_retain
+    yield f"forget efficacy{suffix}", before.forget_efficacy, after.forget_efficacy
     if tasks := results.downstream:
         yield "downstream tasks, average", tasks.before.average, tasks.after.average
 
 
 def _model(name: str, folder: Path) -> str:
-    """What was unlearned; a model given from Python lies in the run's folder only to be loaded from there."""
-    given = RunFolder(folder.parent).before
-    return "A model in memory" if Path(name).absolute() == given.absolute() else f"`{_without_folders(name)}`"
+    """The model before unlearning; one that was given as an object has no name."""
+    written = RunFolder(folder.parent).before
+    return "A model in memory" if Path(name).absolute() == written.absolute() else f"`{_without_folders(name)}`"
 
 
 def _settings(config: RunConfig) -> str:
@@ -163,15 +173,15 @@ def _settings(config: RunConfig) -> str:
     data, queue = values["data"], values["continual"]
     requests = queue["requests"] if queue else ()
     for file in (data["forget"], data["retain"], data["extra_retain"], *data["forgotten_before"], *requests):
-        if isinstance(file, dict):  # others are numbers, or say where data come from that are no file
+        if isinstance(file, dict):  # others are task numbers, or name data that is not a file
             file["path"] = _without_folders(file["path"])
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
 
 
 def _without_folders(name: str) -> str:
-    """The last part of a path that is absolute or leads somewhere; any other name as it is."""
-    place, colon, inside = name.rpartition(":")  # a plug-in's file and class
-    if colon and Path(place).expanduser().is_file():
-        return f"{Path(place).name}:{inside}"
+    """The last part of a path that is absolute or exists; any other name unchanged."""
+    file, colon, cls = name.rpartition(":")  # of a plug-in
+    if colon and Path(file).expanduser().is_file():
+        return f"{Path(file).name}:{cls}"
     path = Path(name).expanduser()
     return path.name if path.is_absolute() or path.exists() else name

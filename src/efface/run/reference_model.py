@@ -1,4 +1,4 @@
-"""What an objective asks of the model before unlearning, inside a run."""
+"""The reference model of a run, and what objectives need of it: log-probabilities, hidden states or the model."""
 
 from __future__ import annotations
 
@@ -10,26 +10,78 @@ from typing import Any, Literal, Protocol, TypeVar
 import torch
 
 from efface import distributed
-from efface.objectives.terms import Reference
+from efface.artifacts import Manifest
+from efface.config.commands import RunConfig
+from efface.errors import EffaceError
+from efface.models.folder import load_model_config, model_folder, model_sha256
+from efface.models.load import load_tokenizer
+from efface.models.open import OpenedModel
+from efface.objectives.terms import Objective, Reference
+from efface.packing.forward import vocabulary_size
 from efface.progress.reporter import Reporter, SilentReporter
 from efface.reference.hidden_states import CachedHiddenStates, HiddenStateRequest, stored_bytes
 from efface.reference.live import LiveReference
 from efface.reference.logprobs import CachedLogprobs
 from efface.report.number_format import format_bytes
 from efface.run.folder import RunFolder
+from efface.run.unlearning_plan import ReferenceModel
 from efface.train import checkpoint
 from efface.train.loop import Trainer
 from efface.train.micro_batches import TrainingExample
 
 T = TypeVar("T")
 _DISK_SHARE = 2
-"""States take at most this part of what is free: checkpoints and the model come after them."""
+"""Hidden states take at most one part in so many of the free disk: checkpoints and the model need space, too."""
 
 
 class _ForwardWithReference(Protocol):
-    """Reads with the model before unlearning: gives what `compute` makes of it."""
+    """Calls `compute` with the reference model and returns its result."""
 
     def __call__(self, compute: Callable[[Any], T]) -> T: ...
+
+
+def find_reference(config: RunConfig, opened: OpenedModel, objective: Objective) -> ReferenceModel:
+    """The reference model of a run: by default the model before unlearning.
+
+    Args:
+        config: The run's settings; `reference` names another model.
+        opened: The model before unlearning.
+        objective: Says what of the reference is compared.
+
+    Raises:
+        EffaceError: The reference has another vocabulary than the model.
+    """
+    if config.reference is None:
+        return ReferenceModel(opened.source, opened.sha256, name=None)
+    folder = model_folder(config.reference)
+    if load_tokenizer(folder).get_vocab() != opened.tokenizer.get_vocab():
+        raise EffaceError(
+            f"reference {config.reference} has another vocabulary than model {config.model}; give a model with the "
+            "same tokens, such as the one that it was fine-tuned from"
+        )
+    size, reference_size = vocabulary_size(opened.model), load_model_config(folder).get_text_config().vocab_size
+    if objective.needs_distribution and size != reference_size:
+        raise EffaceError(
+            f"reference {config.reference} gives {reference_size} logits and model {config.model} {size}, and "
+            f"{objective.name} compares all of them; give a model that was not resized"
+        )
+    return ReferenceModel(folder, model_sha256(folder), name=config.reference)
+
+
+def check_same_reference(reference: ReferenceModel, earlier: Manifest) -> None:
+    """Refuse to continue training with another reference model.
+
+    Args:
+        reference: The reference model now.
+        earlier: The manifest of the run that is resumed.
+
+    Raises:
+        EffaceError: The reference model has changed since the run started.
+    """
+    if not set(reference.notes) <= set(earlier.notes):
+        raise EffaceError(
+            f"--resume: reference {reference.name} has changed since the run started; start over in another --out"
+        )
 
 
 def make_reference(
@@ -39,32 +91,43 @@ def make_reference(
     *,
     model_sha256: str,
     load: Callable[[], Any],
-    another: bool = False,
+    separate: bool = False,
     reporter: Reporter | None = None,
 ) -> Reference:
-    """Log-probabilities and hidden states, computed now or found in `folder`; a model in memory where KL is to ask one.
+    """Log-probabilities and hidden states, computed now or read from `folder`; or a live model for KL.
 
-    `trainer.model` must still be the model before unlearning. `load` loads the reference, whose hash is
-    `model_sha256`: that model a second time, which only full fine-tuning with a live KL needs; or `another` model.
+    `trainer.model` must still be the model before unlearning.
+
+    Args:
+        trainer: Has the objective, the model and the settings.
+        steps: What each optimizer step trains on.
+        folder: Where the files are.
+        model_sha256: Hash of the reference model.
+        load: Loads the reference model. Called only for a `separate` one, or for a live KL with full fine-tuning.
+        separate: Whether the reference is another model than the one before unlearning.
+        reporter: Gets a warning where the disk is too small for hidden states.
+
+    Raises:
+        EffaceError: A file cannot be written.
     """
     objective = trainer.objective
-    beside = cache(load)
+    load_once = cache(load)
 
-    def with_another(compute: Callable[[Any], T]) -> T:
-        return compute(beside())
+    def with_separate(compute: Callable[[Any], T]) -> T:
+        return compute(load_once())
 
-    read: _ForwardWithReference = with_another if another else trainer.parallel_model.forward_no_grad
+    read: _ForwardWithReference = with_separate if separate else trainer.parallel_model.forward_no_grad
     made_by = _made_by(trainer, model_sha256)
     with trainer.autocast():  # in the precision that training compares with
         sequences = _logprobs(trainer, steps, folder, made_by, read) if objective.sequence_reference_views else None
         if not objective.needs_distribution:
             return Reference(sequences)
-        views, switched_off = objective.distribution_reference_views, trainer.config.lora is not None and not another
+        views, adapter_off = objective.distribution_reference_views, trainer.config.lora is not None and not separate
         reads = [(example[view], at) for step in steps for example in step for view, at in views]
-        way = _kl_mode(trainer, reads, folder, switched_off=switched_off, reporter=reporter or SilentReporter())
-        if way == "cached":
+        mode = _kl_mode(trainer, reads, folder, adapter_off=adapter_off, reporter=reporter or SilentReporter())
+        if mode == "cached":
             return Reference(sequences, _states(trainer, reads, folder, made_by, read))
-    return Reference(sequences, LiveReference(trainer.model if switched_off else beside(), adapter_off=switched_off))
+    return Reference(sequences, LiveReference(trainer.model if adapter_off else load_once(), adapter_off=adapter_off))
 
 
 def _made_by(trainer: Trainer, model_sha256: str) -> dict[str, str]:
@@ -97,13 +160,13 @@ def _logprobs(
 
 
 def _kl_mode(
-    trainer: Trainer, reads: Sequence[HiddenStateRequest], folder: RunFolder, *, switched_off: bool, reporter: Reporter
+    trainer: Trainer, reads: Sequence[HiddenStateRequest], folder: RunFolder, *, adapter_off: bool, reporter: Reporter
 ) -> Literal["cached", "live"]:
-    """How KL is to ask, from the settings or from what is free; a run that goes on asks as it did before."""
+    """How KL compares: as set, or by the free disk space; a resumed run compares as it did before."""
     chosen = trainer.config.kl_reference
     if chosen != "auto":
         return chosen
-    if switched_off:
+    if adapter_off:
         return "live"
     if folder.reference_states.is_file():
         return "cached"
@@ -113,8 +176,8 @@ def _kl_mode(
     if needed <= free // _DISK_SHARE:
         return "cached"
     reporter.on_warning(
-        f"KL compares with a second model in memory: the states of the first would take {format_bytes(needed)} of the "
-        f"{format_bytes(free)} that {folder.root} has free; train.kl_reference=cached writes them all the same"
+        f"KL compares with a second model in memory: hidden states would take {format_bytes(needed)} of the "
+        f"{format_bytes(free)} that {folder.root} has free; train.kl_reference=cached writes them nevertheless"
     )
     return "live"
 

@@ -1,4 +1,4 @@
-"""Training inside a run's folder: metrics.jsonl, and going on after a kill."""
+"""Training in a run's folder: checks, metrics.jsonl, and resuming after a kill."""
 
 from __future__ import annotations
 
@@ -23,37 +23,53 @@ from efface.train.config import TrainConfig
 from efface.train.loop import StepLog, Trainer
 from efface.train.micro_batches import TrainingExample
 from efface.train.sampler import Schedule, make_schedule
-from efface.train.tracker import check_tracker
 
 
 def check_can_train(config: TrainConfig, device: torch.device) -> None:
-    """Refuse early what would fail only once training starts.
+    """Refuse early what would otherwise fail only once training starts.
 
-    Raises `EffaceError` for settings that exclude each other, and for packages that the settings ask for and that
-    are missing or do not work on `device`.
+    Args:
+        config: How to train.
+        device: Where to train.
+
+    Raises:
+        EffaceError: Settings exclude each other, or a package that they need is missing or does not work on `device`.
     """
+    from accelerate.tracking import get_available_trackers
+
     if config.sharding != "none" and config.lora is not None and config.lora.bits is not None:
         raise EffaceError(
-            f"train.sharding={config.sharding} cannot lay rounded weights (train.lora.bits) over processes; leave one "
-            "of the two out"
+            f"train.sharding={config.sharding} cannot shard quantized weights (train.lora.bits); leave one of the two "
+            "out"
         )
     if config.lora is not None and find_spec("peft") is None:
         raise EffaceError("train.lora needs PEFT; install it with: pip install 'efface[lora]'")
     if config.lora is not None:
         check_quantization(config.lora, device)
-    check_tracker(config.tracker)
+    if config.tracker is not None and config.tracker not in map(str, get_available_trackers()):
+        raise EffaceError(
+            f"train.tracker={config.tracker}: its package is not installed; pip install it, or leave it out"
+        )
 
 
 def warn_before_training(
     task: Task, formatter: PromptFormatter, config: TrainConfig, *, items: int, reporter: Reporter
 ) -> None:
-    """Tell what the user should know before training: of the data, of its tokens, of too few steps."""
+    """Warn about the data, about unusual tokenization and about few optimizer steps.
+
+    Args:
+        task: The data, with the warnings of its readers.
+        formatter: After it has encoded what is trained on.
+        config: How to train.
+        items: How many items an epoch has.
+        reporter: Gets the warnings.
+    """
     for text in task.warnings:
         reporter.on_warning(text)
-    if apart := set(formatter.tokenized_separately):
+    if separate := set(formatter.tokenized_separately):
         reporter.on_warning(
-            f"{len(apart)} items were tokenized apart: a token crosses the border between their prompt and answer, or "
-            "their text spells a special token; another text.format may avoid the first"
+            f"{len(separate)} items had their prompt and answer tokenized separately: a token crosses the border "
+            "between the two, or their text spells a special token; another text.format may avoid the former"
         )
     if items < config.batch_size:
         steps = make_schedule(items, config).steps
@@ -64,7 +80,12 @@ def warn_before_training(
 
 
 def loading_device(config: TrainConfig, device: torch.device) -> torch.device:
-    """Where a model is loaded that is to be trained on `device`: one for shards may be larger than that."""
+    """Where a model is loaded before it is trained: in host memory if it is sharded, for it may exceed one GPU.
+
+    Args:
+        config: How to train.
+        device: Where to train.
+    """
     return torch.device("cpu") if config.sharding != "none" and distributed.world_size() > 1 else device
 
 
@@ -83,22 +104,38 @@ def train(
     reporter: Reporter,
     snapshots: EpochSnapshots | None = None,
 ) -> Any:
-    """Train `model` in place and return it, inside PEFT where adapters are trained.
+    """Train a model in place. Each step adds one line to metrics.jsonl.
 
-    `reference` is asked for before the first step, and before a checkpoint is loaded: the trainer's model is then
-    still the one before training. Each step leaves one line in metrics.jsonl; on `resume` the lines of steps
-    that are trained again are dropped first. `snapshots` keeps the weights at the end of each epoch.
+    Args:
+        model: The model to train; adapters are added here.
+        objective: The loss.
+        steps: What each optimizer step trains on.
+        config: How to train, with the optimizer resolved.
+        plan: The learning rate's schedule.
+        seed: Of dropout and of the adapters' initial weights.
+        folder: Gets checkpoints and metrics.jsonl.
+        device: Where to train.
+        reference: Called once before the first step and before a checkpoint is loaded: the trainer's model is then
+            still the one before training.
+        resume: Continue from the last checkpoint, if there is one; the lines of steps that are trained again are
+            removed first.
+        reporter: Gets every step.
+        snapshots: Stores the weights at the end of each epoch.
+
+    Returns:
+        The trained model, inside PEFT where adapters are trained.
+
+    Raises:
+        EffaceError: Training diverges, does not fit into memory, or a file cannot be written.
     """
     if config.lora is not None:
         model = add_adapters(model, config.lora, seed=seed)
     trainer = Trainer(model, objective, config, plan, seed=seed, folder=folder.root, device=device)
     found = checkpoint.latest(trainer.checkpoints) if resume else None
-    folder.forget_steps_after(found[0] if found else 0)
+    folder.drop_steps_after(found[0] if found else 0)
 
     def on_step(log: StepLog) -> None:
-        if (
-            snapshots is not None
-        ):  # before the next step may write a checkpoint, from which this one would not come again
+        if snapshots is not None:  # before a checkpoint of this step can be written: a resumed run would skip it
             snapshots.take(trainer.parallel_model, log.step)
         folder.append_step(log)
         reporter.on_step(log)

@@ -35,7 +35,6 @@ class ContentReader:
 
         Raises:
             EffaceError: The data cannot be used.
-
         """
         if data not in self._tasks:
             self._tasks[data] = load_task(data, data_dir=self.data_dir)
@@ -52,7 +51,6 @@ class ContentReader:
 
         Raises:
             EffaceError: The data cannot be used.
-
         """
         if config.continual is None:
             return [self.task(config.data)]
@@ -69,7 +67,6 @@ class ContentReader:
 
         Raises:
             EffaceError: The model does not exist.
-
         """
         if name not in self._models:
             self._models[name] = model_sha256(model_folder(name))
@@ -87,7 +84,6 @@ class ContentReader:
 
         Raises:
             EffaceError: Data, a model, a plug-in or a task file cannot be read.
-
         """
         tasks = self.tasks(config) if isinstance(config, RunConfig) else [self.task(config.data)]
         reference = getattr(config, "reference", None)

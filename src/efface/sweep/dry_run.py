@@ -46,7 +46,6 @@ def dry_run_sweep(spec: SweepSpec, out: Path, *, data_dir: Path | None) -> Sweep
 
     Raises:
         EffaceError: `efface.sweep.sweep.sweep` would refuse the sweep.
-
     """
     plan = Plan(spec, out, data_dir)
     runs = plan.runs()

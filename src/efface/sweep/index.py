@@ -80,7 +80,6 @@ class SweepIndex:
 
         Returns:
             What it contains; None where it is not the folder of a job.
-
         """
         indexed = _index_folder(path)
         if indexed is None:
@@ -110,7 +109,6 @@ class SweepIndex:
 
         Returns:
             The job, a complete one if there are several; None where there is none.
-
         """
         return self._by_key.get(key)
 
@@ -123,7 +121,6 @@ class SweepIndex:
 
         Returns:
             A run that has the records of all of them; None where there is none.
-
         """
         runs = (RunFolder(path) for path in self._before.get(key, ()))
         return next((run for run in runs if run.read_records("before", sets) is not None), None)
@@ -136,7 +133,6 @@ class SweepIndex:
 
         Returns:
             The scores; None where there are none.
-
         """
         return self._downstream.get(key)
 

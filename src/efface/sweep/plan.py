@@ -18,7 +18,7 @@ from efface.evaluation.judges import open_judges
 from efface.folders import SweepPart, SweepPaths
 from efface.hardware.device import device_for
 from efface.objectives.method import objective
-from efface.run.epoch_scores import check_best
+from efface.run.epoch_scores import check_epoch_selection
 from efface.run.folder import RunFolder
 from efface.run.training import check_can_train
 from efface.sweep.content_reader import ContentReader
@@ -122,7 +122,6 @@ class Plan:
 
         Raises:
             EffaceError: The folder, the target or a combination cannot be used.
-
         """
         _check_out(out)
         self.spec, self.out, self.reader, self.index = spec, out, ContentReader(data_dir), SweepIndex(out)
@@ -160,7 +159,6 @@ class Plan:
 
         Raises:
             EffaceError: Runs have no baselines, or the retrained model cannot be made.
-
         """
         groups: dict[object, list[PlannedRun]] = {}
         for run in runs:
@@ -211,7 +209,7 @@ class Plan:
             for task in self.reader.tasks(config):
                 if config.data.retain != MODEL_ANSWERS:  # which do not exist yet
                     check_task(task, bound)
-                    check_best(config, task)
+                    check_epoch_selection(config, task)
         except EffaceError as error:
             raise EffaceError(f"{combination}: {error}") from error
 

@@ -33,7 +33,6 @@ def print_sweep_table(console: Console, table: SweepTable) -> None:
     Args:
         console: Where to print.
         table: The results.
-
     """
     for group in table.groups:
         _print_group(console, group)

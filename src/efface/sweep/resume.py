@@ -21,7 +21,6 @@ def prepare_resume(job: Job[RunConfig] | Job[FinetuneConfig]) -> bool:
 
     Returns:
         Whether there is something to resume.
-
     """
     folder = RunFolder(job.folder)
     if job.existing is not None:

@@ -88,7 +88,6 @@ def run_key(config: JobConfig, contents: Contents) -> str:
 
     Returns:
         A SHA-256 in hexadecimal; jobs with equal keys have equal results.
-
     """
     return _digest(
         {
@@ -113,7 +112,6 @@ def before_key(config: RunConfig, contents: Contents) -> str:
 
     Returns:
         A SHA-256 in hexadecimal.
-
     """
     evaluated = config.model_copy(update={"evaluate": without_epochs(config.evaluate)})
     return _digest(
@@ -135,7 +133,6 @@ def downstream_key(config: RunConfig, contents: Contents) -> str:
 
     Returns:
         A SHA-256 in hexadecimal.
-
     """
     return _digest(
         {

@@ -25,7 +25,6 @@ class RunLog:
 
         Raises:
             EffaceError: A line before the last one is damaged.
-
         """
         self._path = path
         self._lines = _read(path)
@@ -44,7 +43,6 @@ class RunLog:
 
         Args:
             line: From `finished_line` or `failed_line`; not written again if it equals the latest line of its run.
-
         """
         if self._latest.get(line["key"]) == line:
             return
@@ -64,7 +62,6 @@ def run_facts(key: str, values: Mapping[str, Any], config: BaseModel, folder: st
 
     Returns:
         The start of a line.
-
     """
     settings = config.model_dump(mode="json", exclude_defaults=True)
     return {"key": key, "grid": json.loads(json.dumps(values, default=str)), "settings": settings, "folder": folder}
@@ -83,7 +80,6 @@ def finished_line(
 
     Returns:
         The facts, the seconds of each stage, the scores after unlearning, and the forget efficacies over time.
-
     """
     seconds = {**manifest.seconds, "all": round(sum(manifest.seconds.values()), 3)}
     line = {**facts, "status": "finished", "definition": results.definition, "seconds": seconds}

@@ -103,7 +103,6 @@ def read_spec(path: Path, pairs: Sequence[str]) -> SweepSpec:
     Raises:
         EffaceError: The file is not a valid spec, a setting is both in the grid and set elsewhere, or a combination
             does not exist.
-
     """
     settings = parse_pairs([pair for pair in pairs if not pair.startswith(_TARGET)], RunConfig)
     target = _target_pairs([pair.removeprefix(_TARGET) for pair in pairs if pair.startswith(_TARGET)])
@@ -132,7 +131,6 @@ def combinations(spec: SweepSpec, *, target: str | None) -> tuple[Combination, .
 
     Raises:
         EffaceError: Settings of a combination, which the message names, cannot be used.
-
     """
     products = [dict(zip(spec.grid, values, strict=True)) for values in product(*spec.grid.values())]
     included = [each for each in products if not any(_matches(each, excluded) for excluded in spec.exclude)]
@@ -152,7 +150,6 @@ def target_config(spec: SweepSpec) -> FinetuneConfig | None:
 
     Raises:
         EffaceError: The settings cannot be used.
-
     """
     if spec.target is None:
         return None
@@ -175,7 +172,6 @@ def baseline_config(config: RunConfig) -> EvaluationConfig:
 
     Raises:
         EffaceError: Baselines cannot be compared with this run.
-
     """
     if config.continual is not None:
         raise EffaceError(

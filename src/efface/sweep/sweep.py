@@ -64,7 +64,6 @@ def sweep(spec: SweepSpec, out: Path, *, data_dir: Path | None = None, reporter:
 
     Raises:
         EffaceError: The spec, data or a model cannot be used, or the target cannot be made.
-
     """
     return _Sweep(Plan(spec, out, data_dir), OnceReporter(reporter or SilentReporter())).run()
 

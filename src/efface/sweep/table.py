@@ -108,7 +108,6 @@ def sweep_table(models: Sequence[ScoredModel], notes: Sequence[str]) -> SweepTab
 
     Returns:
         The groups in the order of their first runs; in each group the baselines come first.
-
     """
     runs = [model for model in models if model.baseline is None]
     varied = [key for key in dict.fromkeys(key for run in runs for key in run.values) if _differ(runs, key)]

@@ -55,7 +55,6 @@ def save(parallel_model: ParallelModel, folder: Path, state: TrainerState) -> Pa
 
     Raises:
         EffaceError: The disk is full; the older checkpoint then stays.
-
     """
     final = folder / f"step-{state.step:06d}"
     with atomic_folder(final, by_all=True) as partial:
@@ -82,7 +81,6 @@ def load(parallel_model: ParallelModel, path: Path) -> TrainerState:
 
     Raises:
         EffaceError: The checkpoint is damaged.
-
     """
     is_old = not (path / _STATE).is_file() and (path / _OLD_SCHEDULER).is_file()
     try:

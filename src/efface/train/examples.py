@@ -28,7 +28,6 @@ def unlearning_examples(
 
     Returns:
         The examples of each step, with these views and no others.
-
     """
     texts = [[{view: _text(pair, view) for view in views} for pair in step] for step in pairs]
     return _encode(texts, formatter)
@@ -44,7 +43,6 @@ def check_task(task: Task, objective: Objective) -> None:
     Raises:
         EffaceError: The method needs a retain set and there is none, or it replaces the answers of a set that has
             passages of running text, which answer no question.
-
     """
     views = set(objective.views)
     if not task.retain and not views.isdisjoint(("forget_mismatch", "retain", "retain_idk")):
@@ -76,7 +74,6 @@ def fine_tuning_examples(
 
     Returns:
         The examples of each step; each item is a `retain` view.
-
     """
     steps = epoch_batches(len(items), config, seed)
     texts: list[list[dict[View, PromptAnswer]]] = [

@@ -97,7 +97,6 @@ class Trainer:
 
         Raises:
             EffaceError: The model cannot be sharded, or the optimizer is not installed.
-
         """
         self.objective, self.config, self.schedule, self.seed = objective, config, schedule, seed
         self.folder, self.checkpoints = folder, folder / "checkpoints"
@@ -139,7 +138,6 @@ class Trainer:
         Raises:
             EffaceError: A loss or gradient is not finite (the last checkpoint, which still gave finite ones, stays),
                 a checkpoint does not load or cannot be written, or one example does not fit in the GPU's memory.
-
         """
         on_gpu = self.device.type == "cuda"
         try:

@@ -57,7 +57,6 @@ def losses(
     Raises:
         EffaceError: The method or an option is unknown, a view or the reference is missing, the model does not have
             an id, or it has gradient checkpointing on, whose backward pass would run outside of packing.
-
     """
     bound = objective(method, _config(beta=beta, me=dict(me or {}), kl=dict(kl or {})))
     examples = _examples(views, bound.views, vocabulary_size(model))

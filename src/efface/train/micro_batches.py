@@ -44,7 +44,6 @@ def micro_batches_of_rank(
 
     Returns:
         At least one micro-batch.
-
     """
     views = {view: [example[view] for example in examples] for view in objective.views}
     term_divisors = [divisors(term, views) for term in objective.terms]
@@ -69,7 +68,6 @@ def balance_by_tokens(sizes: Sequence[int], count: int) -> list[list[int]]:
 
     Returns:
         For each process, the indices of its examples, ascending.
-
     """
     shares: list[list[int]] = [[] for _ in range(count)]
     loads = [0] * count
@@ -89,7 +87,6 @@ def split_by_tokens(examples: Sequence[TrainingExample], max_tokens_per_forward:
 
     Yields:
         The indices of each micro-batch.
-
     """
     start, tokens = 0, 0
     for index, example in enumerate(examples):

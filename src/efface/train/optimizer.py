@@ -40,7 +40,6 @@ def make_optimizer(model: Any, config: TrainConfig) -> torch.optim.Optimizer:
 
     Raises:
         EffaceError: torchao or a compiler is missing.
-
     """
     groups = decay_groups(model, config.weight_decay)
     if config.optimizer == "adamw8bit":
@@ -73,7 +72,6 @@ def weights_dtype(config: TrainConfig, device_type: str) -> torch.dtype:
     Returns:
         bf16 for 8-bit AdamW and for the base model of adapters in bf16 training, else float32. Adapters are always
         float32.
-
     """
     frozen = config.lora is not None and config.bf16_on(device_type)
     return torch.bfloat16 if frozen or config.optimizer == "adamw8bit" else torch.float32
@@ -97,7 +95,6 @@ def adamw8bit_unsupported_reason(device: torch.device) -> str | None:
 
     Returns:
         What is missing and what to do about it; None if nothing is missing.
-
     """
     if find_spec("torchao") is None:
         return "torchao, which is not installed; install it with: pip install 'efface[lowmem]'"
@@ -119,7 +116,6 @@ def check_optimizer(config: TrainConfig, device: torch.device) -> None:
 
     Raises:
         EffaceError: A package or a compiler is missing.
-
     """
     if config.optimizer == "adamw8bit" and (reason := adamw8bit_unsupported_reason(device)):
         raise EffaceError(f"train.optimizer=adamw8bit needs {reason}")

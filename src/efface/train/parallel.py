@@ -68,7 +68,6 @@ class ParallelModel:
         Args:
             enabled: Whether the gradients, with those of earlier micro-batches, are averaged over the processes: set
                 in the last micro-batch of a step. FSDP2 averages in each, since whole gradients would take memory.
-
         """
         yield
 
@@ -158,7 +157,6 @@ class FSDPModel(ParallelModel):
 
         Raises:
             EffaceError: The model's sequences cannot be packed.
-
         """
         from torch.distributed.device_mesh import init_device_mesh
         from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
@@ -212,7 +210,6 @@ class FSDPModel(ParallelModel):
 
         Raises:
             EffaceError: One process wrote the checkpoint.
-
         """
         if not has_shards(folder):
             raise EffaceError("it was written by one process and cannot be sharded; resume with one process")
@@ -253,7 +250,6 @@ def parallelize(model: Any, config: TrainConfig, device: torch.device) -> Parall
 
     Raises:
         EffaceError: The model cannot be sharded.
-
     """
     if distributed.world_size() == 1:
         return ParallelModel(model)

@@ -46,7 +46,6 @@ def make_schedule(items: int, config: TrainConfig) -> Schedule:
 
     Raises:
         EffaceError: `warmup_steps` leaves no step at the full learning rate.
-
     """
     steps_per_epoch = items // config.batch_size
     steps = max(1, config.epochs * items // config.batch_size)
@@ -70,7 +69,6 @@ def epoch_ends(items: int, config: TrainConfig) -> dict[int, int]:
     Returns:
         Step -> the epoch that ends with it, or within the next step; both counted from 1. The last step ends the last
         epoch; of several epochs that end with a step, the last one counts.
-
     """
     ends = {epoch * items // config.batch_size: epoch for epoch in range(1, config.epochs + 1)}
     ends.pop(0, None)
@@ -92,7 +90,6 @@ def epoch_batches(items: int, config: TrainConfig, seed: int) -> list[list[tuple
 
     Returns:
         For each step, (epoch from 0, index of the item) for each item of its batch.
-
     """
     stream: list[tuple[int, int]] = []
     for epoch in range(config.epochs):
@@ -114,7 +111,6 @@ def sample_batches(task: Task, config: TrainConfig, seed: int) -> list[list[Samp
 
     Returns:
         For each step, the pairs of its batch.
-
     """
     steps = epoch_batches(len(task.forget), config, seed)
     return [

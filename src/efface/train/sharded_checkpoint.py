@@ -31,7 +31,6 @@ def load_shards(module: nn.Module, optimizer: Any, folder: Path) -> None:
         module: Has the same parameter names as the one that was saved; sharded, or whole in the only process.
         optimizer: Of the module's trained parameters.
         folder: The checkpoint's folder.
-
     """
     from torch.distributed.checkpoint.state_dict import StateDictOptions, set_state_dict
     from torch.distributed.checkpoint.state_dict_loader import load

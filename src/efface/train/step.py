@@ -57,7 +57,6 @@ def batch_losses(
 
     Raises:
         EffaceError: The model has gradient checkpointing on, and there is no `backward`.
-
     """
     _check_gradient_checkpointing(model, backward)
     parallel = parallel_model or ParallelModel(model)

@@ -33,7 +33,6 @@ class TokenBudget:
             tokens: Most tokens in one forward pass.
             estimate: Tokens that memory is estimated to hold, whatever `tokens` is set to; None for no limit.
             checkpointing_tokens: `tokens` with gradient checkpointing; None where it must not be switched on.
-
         """
         self.tokens = tokens
         self.checkpointing = False
@@ -52,7 +51,6 @@ class TokenBudget:
 
         Returns:
             False if neither is possible.
-
         """
         sizes = [count_tokens(example) for example in examples]
         if any(size + next_size <= self.tokens for size, next_size in pairwise(sizes)):
@@ -94,7 +92,6 @@ def token_budget_for(model: Any, config: TrainConfig, device: torch.device | Non
 
     Returns:
         The budget, before `TokenBudget.fit`.
-
     """
     current = device_of(model)
     device = device or current
@@ -116,7 +113,6 @@ def token_budget_within(free: int, model_config: Any, config: TrainConfig, devic
 
     Returns:
         The budget, before `TokenBudget.fit`.
-
     """
 
     def estimate(*, checkpointing: bool) -> int:
@@ -158,7 +154,6 @@ def autocast_copy_bytes(model: Any, quantized: Collection[int] = ()) -> int:
 
     Returns:
         Two bytes for each copied weight.
-
     """
     inner = unwrap_peft(model)
     embeddings, head = inner.get_input_embeddings().weight, inner.get_output_embeddings().weight
@@ -181,7 +176,6 @@ def activation_bytes(model_config: Any, config: TrainConfig, device_type: str, *
 
     Returns:
         Bytes per token.
-
     """
     shape = model_config.get_text_config()
     layer = values_per_layer(model_config)

@@ -25,7 +25,6 @@ def check_tracker(name: Tracker | None) -> None:
 
     Raises:
         EffaceError: The package of the tracker is missing.
-
     """
     if name is None:
         return
@@ -46,7 +45,6 @@ def tracking(config: TrainConfig, folder: Path, *, cpu: bool) -> Iterator[LogVal
 
     Yields:
         A function that logs the values of one step; it does nothing without a tracker and in the other processes.
-
     """
     if config.tracker is None or not distributed.is_main_process():
         yield lambda _values, _step: None

@@ -26,7 +26,6 @@ def settings(ctx: typer.Context, incomplete: str) -> list[str]:
 
     Returns:
         Names of presets, keys such as `train.lr=` and, after the `=`, values.
-
     """
     from efface.config.parse import PRESET_KEYS
 

@@ -26,7 +26,6 @@ def show_dry_run(make_plan: DryRunFunction) -> None:
 
     Raises:
         EffaceError: The run could not start.
-
     """
     with interruptible("nothing was written"):
         from rich.console import Console

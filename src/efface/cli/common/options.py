@@ -50,7 +50,6 @@ def source_and_pairs(settings: list[str] | None) -> tuple[str | None, list[str]]
 
     Returns:
         The file or preset, or None; the key=value pairs.
-
     """
     given = settings or []
     first = given[0] if given and "=" not in given[0] else None
@@ -75,7 +74,6 @@ def interruptible(remedy: str) -> Iterator[None]:
 
     Args:
         remedy: What the line says of the state of things and of how to continue.
-
     """
     try:
         yield

@@ -44,7 +44,6 @@ def shown_downloads(console: Console) -> Iterator[MakeProgressBar]:
 
     Yields:
         The argument `progress_bar` of `efface.data.sources.download.fetch`.
-
     """
     tasks: dict[str, TaskID] = {}
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn())

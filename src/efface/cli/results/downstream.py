@@ -72,7 +72,6 @@ def downstream_config(words: list[str]) -> DownstreamRunConfig:
 
     Raises:
         EffaceError: A setting is unknown, invalid or missing.
-
     """
     from efface.config.commands import DownstreamRunConfig
     from efface.config.resolve import resolve_config

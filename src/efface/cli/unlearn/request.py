@@ -77,7 +77,6 @@ def run_requests(
 
     Raises:
         EffaceError: The settings, the data or the folder cannot be used.
-
     """
     if dry_run:
         from efface.preflight.dry_run import plan_queue

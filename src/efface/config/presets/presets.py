@@ -46,7 +46,6 @@ class Preset(FrozenModel):
 
         Raises:
             EffaceError: For an unknown recipe, and for `published` where the preset has no published settings.
-
         """
         recipes = {"ours": self.ours, "published": self.published}
         if recipe not in recipes:
@@ -67,7 +66,6 @@ class Preset(FrozenModel):
 
         Raises:
             EffaceError: As `run_settings`.
-
         """
         run = self.run_settings(recipe=recipe, method=None)
         return merge_settings({key: value for key, value in run.items() if key in ("data", "text")}, self.finetune)
@@ -89,7 +87,6 @@ def load_preset(name: str) -> Preset:
 
     Raises:
         EffaceError: For an unknown name.
-
     """
     if name not in preset_names():
         raise EffaceError(f"unknown preset {name!r}; {suggest(name, preset_names())}")

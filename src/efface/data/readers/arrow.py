@@ -32,7 +32,6 @@ def parse_parquet(source: str, content: bytes) -> tuple[SourceRow, ...]:
 
     Raises:
         EffaceError: If the file is damaged or empty, or pyarrow is not installed.
-
     """
     pyarrow, parquet = _import_library("pyarrow", source), _import_library("pyarrow.parquet", source)
     try:
@@ -63,7 +62,6 @@ def read_saved_dataset(folder: Path, split: str | None, setting: str) -> Table:
 
     Raises:
         EffaceError: If the folder is damaged or the split does not exist.
-
     """
     datasets = _import_library("datasets", str(folder))
     try:
@@ -88,7 +86,6 @@ def read_hub_dataset(file: FileConfig, setting: str) -> Table:
     Raises:
         EffaceError: If the hub cannot be reached, the dataset does not exist or needs a login, or it has several
             subsets or splits and none is chosen.
-
     """
     from huggingface_hub import constants
 

@@ -25,7 +25,6 @@ def match_column(columns: Collection[str], name: str) -> str:
 
     Returns:
         The only column that differs from `name` in case alone, otherwise `name`.
-
     """
     matches = [column for column in columns if column.lower() == name]
     return matches[0] if name not in columns and len(matches) == 1 else name
@@ -40,7 +39,6 @@ def first_column(row: SourceRow, names: Iterable[str]) -> str | None:
 
     Returns:
         The column's name in the file; None if the row has none of them.
-
     """
     columns = (match_column(row.values, name) for name in names)
     return next((column for column in columns if row.has(column)), None)
@@ -59,7 +57,6 @@ def reject_single_message(row: SourceRow) -> None:
 
     Raises:
         EffaceError: If its columns are those of a message.
-
     """
     for keys in (("role", "content"), ("from", "value")):
         if all(match_column(row.values, key) in row.values for key in keys):
@@ -77,7 +74,6 @@ def unknown_columns_error(table: Table, given: Mapping[str, str], setting: str) 
 
     Returns:
         The error, whose message names the settings that resolve it.
-
     """
     question = given.get("question") or first_column(table.rows[0], QUESTION_COLUMNS)
     answer = given.get("answer") or first_column(table.rows[0], ANSWER_COLUMNS)

@@ -47,7 +47,6 @@ def read_messages(row: SourceRow, column: str) -> tuple[Message, ...]:
 
     Raises:
         EffaceError: If the value is not such a list, or a message is blank, calls a tool or contains an image.
-
     """
     value = row.value(column)
     if not isinstance(value, list):
@@ -73,7 +72,6 @@ def prompt_answer_pairs(
 
     Raises:
         EffaceError: If there is no such answer, or one does not follow a user message.
-
     """
     pairs = []
     turns = (*before, *(message.turn for message in messages))
@@ -99,7 +97,6 @@ def ignored_text_keys(messages: object) -> set[str]:
 
     Returns:
         The keys.
-
     """
     mappings = [message for message in messages if isinstance(message, Mapping)] if isinstance(messages, list) else []
     with_text = {

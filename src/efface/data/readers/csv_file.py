@@ -40,7 +40,6 @@ def parse_csv(source: str, text: str, *, delimiters: Sequence[str] = _DELIMITERS
     Raises:
         EffaceError: If there are no rows, a column name occurs twice, quotes do not match, or a row has more or fewer
             fields than the header.
-
     """
     if declared := _SEPARATOR_LINE.match(text):
         text, delimiters = text[declared.end() :], (declared[1],)  # the line break stays, for the line numbers

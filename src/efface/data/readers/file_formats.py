@@ -49,7 +49,6 @@ def read_file(path: Path) -> Table:
 
     Raises:
         EffaceError: If the file cannot be read, has no rows, is not UTF-8 or not in the format of its name.
-
     """
     content, suffix = read_content(path), format_suffix(path)
     if suffix == _PARQUET or (suffix not in _PARSERS and content.startswith(b"PAR1")):
@@ -70,7 +69,6 @@ def json_as_text_warnings(path: Path, text: str) -> list[str]:
 
     Returns:
         One warning, or none.
-
     """
     suffix = detect_json_suffix(text)
     if suffix is None:
@@ -95,7 +93,6 @@ def read_content(path: Path) -> bytes:
 
     Raises:
         EffaceError: If the file cannot be read or decompressed.
-
     """
     try:
         content = path.read_bytes()
@@ -127,7 +124,6 @@ def decode_utf8(path: Path, content: bytes) -> str:
 
     Raises:
         EffaceError: If the content is not UTF-8; the message names the line.
-
     """
     try:
         return content.decode("utf-8-sig")

@@ -25,7 +25,6 @@ def parse_json_lines(source: str, text: str) -> tuple[SourceRow, ...]:
 
     Raises:
         EffaceError: If there are no rows, or a line is not a JSON object.
-
     """
     numbered = ((number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip())
     rows = tuple(read_rows(numbered, lambda line: SourceRow(source, line[0], _parse_line(source, *line), unit="line")))
@@ -46,7 +45,6 @@ def parse_json(source: str, text: str) -> tuple[SourceRow, ...]:
 
     Raises:
         EffaceError: If the text is anything else.
-
     """
     try:
         value = json.loads(text)
@@ -68,7 +66,6 @@ def detect_json_suffix(text: str) -> str | None:
 
     Returns:
         `.jsonl` or `.json`; None if the text is not JSON.
-
     """
     if not text.lstrip().startswith(("{", "[")):
         return None

@@ -25,7 +25,6 @@ def unsupported_format(suffix: str, content: bytes) -> str | None:
 
     Returns:
         What the file is and how to convert it; None if it is not such a file.
-
     """
     if suffix in _SPREADSHEETS or (content.startswith(_ZIP_MAGIC) and _SPREADSHEET_MEMBER in content):
         return "a spreadsheet; save the sheet as CSV (UTF-8)"
@@ -48,7 +47,6 @@ def url_problem(path: str) -> str | None:
 
     Returns:
         What to give instead; None if the path is not a URL.
-
     """
     if "://" not in path:
         return None

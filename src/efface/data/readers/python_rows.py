@@ -24,7 +24,6 @@ def to_json_lines(purpose: str, rows: Any) -> str:
 
     Raises:
         EffaceError: If `rows` is anything else or empty, or a value cannot be written as JSON.
-
     """
     if hasattr(rows, "iterrows"):  # a data frame; iterating over it would give the names of its columns
         if not rows.columns.is_unique:

@@ -25,7 +25,6 @@ def read_table(file: FileConfig, setting: str) -> Table:
 
     Raises:
         EffaceError: If it cannot be read, or a setting does not apply to this type of source.
-
     """
     if problem := url_problem(file.path):
         raise EffaceError(problem)

@@ -64,7 +64,6 @@ class RowSchema:
 
         Raises:
             EffaceError: If a column cannot be used; the message names the row.
-
         """
         match self.row_type:
             case "document":
@@ -100,7 +99,6 @@ def detect_schema(table: Table, columns: ColumnsConfig, setting: str) -> RowSche
 
     Raises:
         EffaceError: If no row has a column that the user named, or the columns are not recognized.
-
     """
     given: dict[str, str] = columns.model_dump(exclude_none=True)
     _check_given_columns(table, given, setting)
@@ -129,7 +127,6 @@ def ignored_columns(table: Table, schema: RowSchema) -> list[str]:
 
     Raises:
         EffaceError: If a column of a user's file looks like a misspelled one.
-
     """
     read = schema.names.values()
     known = {column if column in table.rows[0].values else column.partition(".")[0] for column in read}
@@ -147,7 +144,6 @@ def ignored_message_keys(table: Table, schema: RowSchema) -> list[str]:
 
     Returns:
         The keys, sorted.
-
     """
     columns = [schema.names[name] for name in ("messages", "question", "answer") if name in schema.names]
     values = (row.value(column) for row in table.rows for column in columns)

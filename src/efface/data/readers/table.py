@@ -59,7 +59,6 @@ class SourceRow:
 
         Raises:
             EffaceError: If the column is absent, null, blank or not text.
-
         """
         if not self.has(column):
             raise self._missing_column(column)
@@ -85,7 +84,6 @@ class SourceRow:
 
         Raises:
             EffaceError: If an element is null, blank or not text, or if a list in a CSV field is malformed.
-
         """
         value = self.value(column)
         if value is None:
@@ -106,7 +104,6 @@ class SourceRow:
 
         Raises:
             EffaceError: If the value is not an integer.
-
         """
         value = self.value(column)
         try:
@@ -127,7 +124,6 @@ class SourceRow:
 
         Raises:
             EffaceError: If the value is null, blank, not text, or not valid Unicode.
-
         """
         if value is None:
             raise self.error(f"{what} is null or empty", "fill it in or remove the row")
@@ -152,7 +148,6 @@ class SourceRow:
 
         Raises:
             EffaceError: If one of them looks like a misspelled known column.
-
         """
         known = set(known)
         unknown = [column for column in self.values if column not in known]
@@ -171,7 +166,6 @@ class SourceRow:
 
         Returns:
             The error, whose message also names source and row.
-
         """
         return EffaceError(f"{self.source}, {self.unit} {self.number}: {problem}; {remedy}")
 
@@ -238,7 +232,6 @@ def read_rows(rows: Iterable[T], read: Callable[[T], R]) -> list[R]:
 
     Raises:
         EffaceError: The first error, with the number of further rows that have one.
-
     """
     results: list[R] = []
     first, further = None, 0

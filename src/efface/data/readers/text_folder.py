@@ -31,7 +31,6 @@ def read_folder(folder: Path) -> Table:
 
     Raises:
         EffaceError: If the folder contains no text, or data files: then its texts, such as a README, describe the data.
-
     """
     paths = _visible_files(folder)
     if data := next((path for path in paths if format_suffix(path) in (*TABLE_SUFFIXES, ".arrow")), None):

@@ -38,7 +38,6 @@ class BenchmarkFolder:
 
         Raises:
             EffaceError: If the file is missing or damaged.
-
         """
         file = read_file(self.folder / f"{name}.json")
         self.sources[f"{self.folder.name}/{name}.json"] = file.sha256
@@ -55,6 +54,5 @@ class BenchmarkFolder:
 
         Raises:
             EffaceError: If the file is missing or damaged.
-
         """
         return tuple(to_item(row, f"{name}/{number:04d}") for number, row in enumerate(self.rows(name), 1))

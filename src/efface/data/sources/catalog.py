@@ -47,7 +47,6 @@ def list_data(data_dir: Path | None) -> tuple[CatalogEntry, ...]:
 
     Returns:
         The published benchmarks, then synthetic authors and files.
-
     """
     folder = data_dir or default_data_folder()
     benchmarks = tuple(

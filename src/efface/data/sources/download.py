@@ -79,7 +79,6 @@ def fetch(
     Raises:
         EffaceError: If a file exists with a different content (it is not changed, and nothing is downloaded), the
             server cannot be reached or has a different file, or the folder cannot be written.
-
     """
     base = _base_url(benchmark, mirror)
     target = folder / benchmark.folder

@@ -38,7 +38,6 @@ def load_generic_questions() -> tuple[GenericQuestion, ...]:
     Returns:
         The first question of every topic, then the second of every topic and so on, so that the first n cover the
         topics evenly.
-
     """
     text = resources.files("efface.data.sources").joinpath("generic_questions.yaml").read_text(encoding="utf-8")
     topics: dict[str, list[str]] = yaml.safe_load(text)
@@ -69,7 +68,6 @@ def with_model_answers(task: Task, answers: Mapping[str, str], *, retain_evaluat
 
     Raises:
         EffaceError: If the model answered too few questions.
-
     """
     items = [
         (_is_held_out(index), Item(id=question.id, question=question.question, answer=answers[question.id]))

@@ -56,7 +56,6 @@ def load_known_facts() -> QuestionFile:
 
     Returns:
         The questions by type and entity, always in the same order.
-
     """
     questions = tuple(
         FileQuestion(_build_item(type_name, fact_type, entity, attribute), type_name)

@@ -57,7 +57,6 @@ def find_benchmark(name: str) -> PublishedBenchmark:
 
     Raises:
         EffaceError: If there is no such benchmark.
-
     """
     try:
         return published_benchmarks()[name]
@@ -81,7 +80,6 @@ def missing_files(benchmark: PublishedBenchmark, folder: Path) -> tuple[str, ...
 
     Returns:
         Names of these files.
-
     """
     return tuple(name for name, file in benchmark.files.items() if _size(folder / benchmark.folder / name) != file.size)
 

@@ -21,7 +21,6 @@ def load_real_world(folder: Path) -> Task:
 
     Raises:
         EffaceError: If a file is missing or damaged.
-
     """
     benchmark = BenchmarkFolder(folder)
     return check_task_items(
@@ -50,7 +49,6 @@ def load_real_world_training_set(folder: Path) -> tuple[Item, ...]:
 
     Raises:
         EffaceError: If a file is missing or damaged.
-
     """
     benchmark = BenchmarkFolder(folder)
     return (*benchmark.items("forget"), *benchmark.items("neighbor"))

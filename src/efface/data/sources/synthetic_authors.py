@@ -79,7 +79,6 @@ def make_authors(authors: int, seed: int) -> tuple[Item, ...]:
 
     Raises:
         EffaceError: Unless 1 <= authors <= `MAX_AUTHORS`.
-
     """
     if not 1 <= authors <= MAX_AUTHORS:
         raise EffaceError(f"cannot make {authors} authors: set data.authors to 1 to {MAX_AUTHORS}")
@@ -113,7 +112,6 @@ def load_synthetic_authors(
 
     Raises:
         EffaceError: If the forget set or the retain set is empty.
-
     """
     if not 1 <= forget_authors < authors:
         raise EffaceError(

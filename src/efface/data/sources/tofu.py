@@ -39,7 +39,6 @@ def load_tofu(
 
     Raises:
         EffaceError: If a file is missing or damaged, or has no rows of a task.
-
     """
     benchmark = BenchmarkFolder(folder)
     tasks = _items_by_task(benchmark, split, split)
@@ -79,7 +78,6 @@ def load_tofu_training_set(folder: Path, split: Split) -> tuple[Item, ...]:
 
     Raises:
         EffaceError: If a file is missing or damaged.
-
     """
     benchmark = BenchmarkFolder(folder)
     tasks = _items_by_task(benchmark, split, split)

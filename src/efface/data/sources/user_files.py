@@ -42,7 +42,6 @@ class LoadedFile:
 
         Raises:
             EffaceError: If no passage is long enough.
-
         """
         candidates = (to_continuation(item) if item.passage else item for item in self.items)
         scored = tuple(item for item in candidates if item is not None)
@@ -67,7 +66,6 @@ def load_files(config: DataConfig) -> Task:
 
     Raises:
         EffaceError: If a file cannot be used; the message names file, line and column.
-
     """
     requests = [request for request in (*config.forgotten_before, config.forget) if isinstance(request, FileConfig)]
     *earlier, forget = (load_file(request, "forget", config.passage_length) for request in requests)
@@ -108,7 +106,6 @@ def load_files_training_set(config: DataConfig) -> tuple[Item, ...]:
 
     Raises:
         EffaceError: If a file cannot be used; the message names file, line and column.
-
     """
     assert config.forget is not None, "required by the validators of DataConfig"
     forget = load_file(config.forget, "forget", config.passage_length).items
@@ -131,7 +128,6 @@ def load_file(file: FileConfig, purpose: Purpose, passage_length: int) -> Loaded
 
     Raises:
         EffaceError: If the file cannot be used; the message names file, line and column.
-
     """
     setting = f"data.{purpose}"
     table = read_table(file, setting)

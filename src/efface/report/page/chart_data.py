@@ -33,7 +33,6 @@ def scatter_points(run: ReportRun, *, partial: bool) -> list[Point]:
 
     Returns:
         One point per stage that has both numbers, in order.
-
     """
     points = []
     for stage, each in aggregates_by_stage(run, partial=partial).items():
@@ -51,7 +50,6 @@ def scatter_data(points: Sequence[tuple[str, Sequence[Point]]]) -> list[dict[str
 
     Returns:
         Per run `name` and `points`; of each point `x` (utility), `y` (efficacy), `type` and `label`.
-
     """
     return [
         {
@@ -73,7 +71,6 @@ def loss_curves(run: ReportRun) -> dict[str, list[float | None]] | None:
 
     Returns:
         `step`, and of each step `forget`, `retain` and `loss`; None where there was no training.
-
     """
     steps = downsample(run.steps)
     if not steps:

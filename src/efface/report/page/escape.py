@@ -20,7 +20,6 @@ def visible_controls(text: str) -> str:
 
     Returns:
         The text, in which tabs and line breaks are the only control codes.
-
     """
     if text.isprintable():
         return text
@@ -39,7 +38,6 @@ def script_json(value: object) -> Markup:
 
     Raises:
         ValueError: `value` contains NaN or an infinity.
-
     """
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return Markup("".join(_SCRIPT_ESCAPES.get(character, character) for character in text))

@@ -21,7 +21,6 @@ def text_limit(runs: Sequence[Sequence[QuestionOutcome]]) -> int | None:
 
     Returns:
         Maximum number of characters of one text; None for no limit.
-
     """
     lengths = [len(text) for outcomes in runs for each in outcomes for text in _texts(each)]
     if sum(lengths) <= _MAX_CHARACTERS:
@@ -40,7 +39,6 @@ def explorer_data(outcomes: Sequence[QuestionOutcome], limit: int | None) -> lis
     Returns:
         Per question, the highest priority first: set, id, question, reference answer, segments of the two outputs,
         scores before, scores after, verdict, position in the data.
-
     """
     order = sorted(range(len(outcomes)), key=lambda position: -outcomes[position].priority)
     return [_data(outcomes[position], position, limit) for position in order]

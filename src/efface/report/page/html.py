@@ -56,7 +56,6 @@ def render_page(runs: Sequence[ReportRun], *, version: str) -> str:
 
     Returns:
         A complete HTML document, the most important things first.
-
     """
     from jinja2 import Environment, StrictUndefined
 

@@ -66,7 +66,6 @@ def load_report_run(path: Path) -> ReportRun:
 
     Raises:
         EffaceError: The folder is not a run, is damaged, or has nothing to show yet.
-
     """
     if not path.is_dir():
         problem = "is a file" if path.exists() else "does not exist"

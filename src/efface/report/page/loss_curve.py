@@ -41,7 +41,6 @@ def read_steps(file: Path) -> list[Step]:
 
     Raises:
         EffaceError: A line is damaged.
-
     """
     if not file.is_file():
         return []
@@ -60,7 +59,6 @@ def downsample(steps: Sequence[Step], count: int = _MAX_POINTS) -> list[tuple[in
 
     Returns:
         (position from 1, step) of each chosen step.
-
     """
     if len(steps) <= count:
         return list(enumerate(steps, 1))

@@ -36,7 +36,6 @@ def render_paper_tables(runs: Sequence[ReportRun], form: PaperFormat) -> str:
 
     Returns:
         Several tables, each with a line above it.
-
     """
     by_name = dict(zip(tables.run_names(runs), runs, strict=True))
     partial = partial_metrics([scores for run in runs for _, scores in scores_by_stage(run)])
@@ -61,7 +60,6 @@ def render_csv(runs: Sequence[ReportRun]) -> str:
     Returns:
         One row per model, epoch or request, one per set, and one per question. Text that a spreadsheet would evaluate
         as a formula starts with an apostrophe.
-
     """
     partial = partial_metrics([scores for run in runs for _, scores in scores_by_stage(run)]) is not None
     sets = [each for run in runs for _, scores in scores_by_stage(run) for each in scores.sets.values()]

@@ -73,7 +73,6 @@ def is_correct(scores: MetricValues) -> bool:
     Returns:
         Whether the judge finds the reference answer in it; without a judge, whether its ROUGE is at least
         `CORRECT_ROUGE`.
-
     """
     by_metric = dict(zip(METRICS, scores, strict=True))
     if by_metric["entailment"] is not None:
@@ -89,7 +88,6 @@ def question_outcomes(run: ReportRun) -> list[QuestionOutcome]:
 
     Returns:
         One outcome per question, in the order of sets and records.
-
     """
     rules = find_definition(run.definition)
     before, after = (run.records.get(stage, {}) for stage in ("before", "after"))

@@ -69,7 +69,6 @@ def partial_metrics(models: Sequence[Scores]) -> list[list[Metric]] | None:
 
     Returns:
         Each different list of metrics once, where an aggregate is missing that a partial one can replace; else None.
-
     """
     complete = all(
         getattr(each, name) is not None or getattr(each.partial, name) is None
@@ -94,7 +93,6 @@ def aggregates_by_stage(run: ReportRun, *, partial: bool) -> dict[str, Aggregate
 
     Returns:
         Stage -> aggregates, as far as there are scores: `before`, `epoch N` or `after request N`, and `after`.
-
     """
     if run.queue is not None:
         return _queue_aggregates(run.queue)
@@ -121,7 +119,6 @@ def summarize(run: ReportRun, outcomes: Sequence[QuestionOutcome]) -> Summary:
 
     Returns:
         The headline.
-
     """
     forget = _count(each for each in outcomes if each.in_forget_set)
     retain = _count(each for each in outcomes if not each.in_forget_set)

@@ -31,7 +31,6 @@ def run_names(runs: Sequence[ReportRun]) -> list[str]:
 
     Returns:
         The name of each folder or, where several folders have the same name, its path.
-
     """
     names = [run.path.absolute().name for run in runs]
     return [name if names.count(name) == 1 else str(run.path) for name, run in zip(names, runs, strict=True)]
@@ -47,7 +46,6 @@ def aggregates_table(runs: Mapping[str, ReportRun], failed: Mapping[str, tuple[i
 
     Returns:
         One row per run and stage (before, after).
-
     """
     rows = []
     for name, run in runs.items():

@@ -24,7 +24,6 @@ def text_diff(before: str, after: str) -> list[Segment]:
 
     Returns:
         Segments in order; any white space counts as one space.
-
     """
     first, second = (_WORD.findall(text) for text in (before, after))
     if first == second:

@@ -26,7 +26,6 @@ def print_answers(
         after: Method -> records of its model, matched to `before` by their ids.
         title: Printed above.
         count: How many questions at most, evenly spaced among those that all models answered.
-
     """
     table = empty_table(title, show_lines=True)
     for name, ratio in (("question", 3), ("before", 3), ("after", 5)):

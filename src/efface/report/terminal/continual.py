@@ -26,7 +26,6 @@ def print_continual(console: Console, results: ContinualResults) -> None:
     Args:
         console: Where to print.
         results: What `results.json` of a queue contains.
-
     """
     print_line(
         console,

@@ -24,7 +24,6 @@ def print_differences(console: Console, differences: Differences) -> None:
     Args:
         console: Where to print.
         differences: All questions, the largest change first.
-
     """
     names = (differences.first, differences.second)
     table = empty_table(f"Known, by set ({differences.definition})")

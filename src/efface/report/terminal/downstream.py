@@ -19,7 +19,6 @@ def print_downstream(console: Console, models: Mapping[str, Downstream]) -> None
     Args:
         console: Where to print.
         models: Heading -> scores; all models have the same tasks.
-
     """
     first = next(iter(models.values()))
     table = empty_table("Downstream tasks")

@@ -19,7 +19,6 @@ def print_trajectory(console: Console, method: str, trajectory: Trajectory) -> N
         console: Where to print.
         method: The unlearning method, for the title.
         trajectory: The scores of each epoch.
-
     """
     table = empty_table(f"Scores by epoch ({method.upper()})")
     for heading in ("Epoch", "Step", "Model utility", "Forget efficacy"):

@@ -20,7 +20,6 @@ def print_key_values(console: Console, title: str, facts: Iterable[tuple[str, st
         console: Where to print.
         title: A line above; may contain untrusted text.
         facts: (name, text); texts may contain untrusted data and paths.
-
     """
     console.print(Text(one_line(title), style="bold"))
     if not console.is_terminal:

@@ -29,7 +29,6 @@ def print_leaderboard(console: Console, ranking: Leaderboard) -> None:
     Args:
         console: Where to print.
         ranking: The boards, the most important one first.
-
     """
     for board in ranking.boards:
         _print_board(console, board)
@@ -61,7 +60,6 @@ def format_rank(row: RankedModel, separator: str) -> str:
     Returns:
         The rank, a star where the model is on the Pareto front, and the ranks of the models that do not differ
         significantly from it, such as `1* 1-3`; a dash for no rank.
-
     """
     star = "*" if row.pareto_optimal else ""
     if row.rank is None or row.ranks is None:

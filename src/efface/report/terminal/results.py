@@ -41,7 +41,6 @@ def print_results(console: Console, results: Mapping[str, Results]) -> None:
     Args:
         console: Where to print.
         results: Method -> what `results.json` of its run contains; all runs started from the same model.
-
     """
     first = next(iter(results.values()))
     models = {"before": first.before, **{method.upper(): result.after for method, result in results.items()}}
@@ -69,7 +68,6 @@ def print_scores(console: Console, scores: Mapping[str, Any]) -> None:
     Args:
         console: Where to print.
         scores: What `efface.scores.score_path` returns.
-
     """
     model = Scores.model_validate({name: scores[name] for name in Scores.model_fields})
     _print_aggregates(console, {"": model}, scores["definition"], {})

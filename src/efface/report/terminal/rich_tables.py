@@ -24,7 +24,6 @@ def empty_table(title: str, *, show_lines: bool = False) -> Table:
 
     Returns:
         The table, in the style of all tables.
-
     """
     return Table(
         title=Text(title),
@@ -44,7 +43,6 @@ def print_line(console: Console, text: str, *, style: str = "") -> None:
         console: Where to print.
         text: May contain untrusted text, such as that of records or logs; long text is cut.
         style: A rich style, such as `dim`.
-
     """
     console.print(Text(one_line(text, _MAX_LINE_LENGTH)), style=style)
 
@@ -55,7 +53,6 @@ def print_sources(console: Console, models: Sequence[Scores]) -> None:
     Args:
         console: Where to print.
         models: The scores of each model in the table above; the same models scored all of them.
-
     """
     first = models[0]
     print_line(console, f"Embeddings: {first.embedder or 'none'}; judge: {first.judge or 'none'}.", style="dim")
@@ -72,7 +69,6 @@ def output_text(output: str | None, max_length: int) -> Text:
 
     Returns:
         One line; `(nothing)` for an empty output, a dash for None.
-
     """
     if output is None:
         return Text("-")

@@ -1,0 +1,46 @@
+"""What a run trains, on what, and how: everything that unlearning needs besides the loaded model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from efface.objectives.terms import Objective
+from efface.train.config import TrainConfig
+from efface.train.micro_batches import TrainingExample
+from efface.train.sampler import Schedule
+
+
+@dataclass(frozen=True)
+class ReferenceModel:
+    """The model that NPO, DPO and KL compare with."""
+
+    folder: Path
+    sha256: str
+    name: str | None
+    """As the user gave it in `reference`; None for the model before unlearning."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the manifest says about it."""
+        return () if self.name is None else (f"compared with {self.name} (sha256 {self.sha256})",)
+
+
+@dataclass(frozen=True)
+class UnlearningPlan:
+    """The training of one run."""
+
+    model: str
+    """Name or folder of the model before unlearning, as given by the user."""
+    source: Path
+    """Its folder on this machine."""
+    tokenizer: Any
+    reference: ReferenceModel
+    objective: Objective
+    steps: list[list[TrainingExample]]
+    """What each optimizer step trains on, in order."""
+    schedule: Schedule
+    config: TrainConfig
+    """With the optimizer resolved."""
+    seed: int

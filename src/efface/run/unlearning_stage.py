@@ -1,0 +1,99 @@
+"""Unlearning within a run: train the source model and save the result in the run's folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from efface.models.load import load_model
+from efface.models.quantization import quantization_config
+from efface.models.save import save_model
+from efface.objectives.terms import Reference
+from efface.progress.reporter import Reporter
+from efface.run.epoch_snapshots import EpochSnapshots
+from efface.run.evaluation_stages import free_models
+from efface.run.folder import RunFolder
+from efface.run.metadata import RunMetadata
+from efface.run.reference_model import make_reference
+from efface.run.training import loading_device, train
+from efface.run.unlearning_plan import UnlearningPlan
+from efface.train.loop import Trainer
+from efface.train.optimizer import weights_dtype
+
+
+def unlearn_model(
+    plan: UnlearningPlan,
+    folder: RunFolder,
+    *,
+    device: torch.device,
+    resume: bool,
+    metadata: RunMetadata,
+    reporter: Reporter,
+    snapshots: EpochSnapshots | None,
+) -> None:
+    """Leave the unlearned model in the run's folder, unless it is there already.
+
+    Args:
+        plan: What to train, and how.
+        folder: Gets the model, checkpoints and metrics.jsonl.
+        device: Where to train.
+        resume: Continue from the last checkpoint, if there is one.
+        metadata: Gets the time that it takes; must be started.
+        reporter: Gets the stage and every step.
+        snapshots: Stores the weights at the end of each epoch.
+
+    Raises:
+        EffaceError: Training diverges, does not fit into memory, or a file cannot be written.
+    """
+    if folder.model.is_dir():
+        reporter.on_stage(f"unlearned already: {folder.model}")
+        return
+    reporter.on_stage(f"unlearning with {plan.objective.name}")
+    free_models()
+    with metadata.stage("unlearn"):
+        model = train(
+            _load(plan.source, plan, device),
+            plan.objective,
+            plan.steps,
+            plan.config,
+            plan.schedule,
+            seed=plan.seed,
+            folder=folder,
+            device=device,
+            reference=lambda trainer: _reference(trainer, plan, folder, device, reporter),
+            resume=resume,
+            reporter=reporter,
+            snapshots=snapshots,
+        )
+        save_model(model, plan.tokenizer, folder.model, source=plan.source, name=plan.model)
+        del model
+        free_models()
+
+
+def _load(folder: Path, plan: UnlearningPlan, device: torch.device) -> Any:
+    return load_model(
+        folder,
+        dtype=weights_dtype(plan.config, device.type),
+        device=loading_device(plan.config, device),
+        quantization=quantization_config(plan.config, device),
+    )
+
+
+def _reference(
+    trainer: Trainer, plan: UnlearningPlan, folder: RunFolder, device: torch.device, reporter: Reporter
+) -> Reference:
+    separate = plan.reference.name is not None
+    reference = make_reference(
+        trainer,
+        plan.steps,
+        folder,
+        model_sha256=plan.reference.sha256,
+        load=lambda: _load(plan.reference.folder, plan, device),
+        separate=separate,
+        reporter=reporter,
+    )
+    if separate:
+        free_models()  # one that was only needed to compute log-probabilities or hidden states
+    return reference

@@ -1,0 +1,75 @@
+"""Model answers as the retain set, and runs without one."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from efface.config.commands import RunConfig
+from efface.config.parse import merge_settings, validate_config
+from efface.errors import EffaceError
+from efface.evaluation.record_files import read_record_sets
+from efface.run.pipeline import run
+from support.runs import Told
+
+FORGET = [{"question": f"Where is town {n}?", "answer": f"Town {n} is in Turku."} for n in range(4)]
+
+
+@pytest.fixture
+def config(settings, tmp_path):
+    """Settings of a run on a file of four questions."""
+    file = tmp_path / "forget.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in FORGET))
+    own = {
+        "data": {"forget": str(file)},
+        "train": {"epochs": 1, "batch_size": 2},
+        "evaluate": {"max_new_tokens": 4, "limit": None},
+    }
+    return lambda **changes: validate_config(RunConfig, merge_settings(merge_settings(settings, own), changes))
+
+
+def test_answers_are_written_trained_on_and_scored(config, tmp_path):
+    told = Told()
+    out = tmp_path / "run"
+    results = run(config(data={"retain": "model-answers", "generic_questions": 16}), out, reporter=told)
+    assert "answering 16 generic questions: the answers are the retain set" in told.stages
+    rows = [json.loads(line) for line in (out / "model_answers.jsonl").read_text().splitlines()]
+    assert all(set(row) == {"question", "answer"} for row in rows)
+    before = {record.question: record for record in read_record_sets(out / "records" / "before")["retain"]}
+    assert 1 < len(before) <= 4  # of 16; the tiny model may have nothing to say
+    answers = {row["question"]: row["answer"] for row in rows}
+    # cut at a sentence's end or not: what is scored is what the model said before
+    assert all(record.output.startswith(answers[question]) for question, record in before.items())
+    assert results.before.sets["retain"].rouge == 1.0
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert f"own answers to {len(rows)} generic questions" in manifest["data"]
+
+
+def test_a_resumed_run_uses_the_same_answers(config, tmp_path, monkeypatch):
+    chosen = config(data={"retain": "model-answers", "generic_questions": 16})
+    first = run(chosen, tmp_path / "run")
+    monkeypatch.setattr("efface.run.model_answers.generate_model_answers", None)  # not asked again
+    told = Told()
+    assert run(chosen, tmp_path / "run", resume=True, reporter=told) == first
+    (tmp_path / "run" / "model_answers.jsonl").write_text("{\n")
+    with pytest.raises(EffaceError, match=r"model_answers\.jsonl is damaged; remove it and continue with --resume"):
+        run(chosen, tmp_path / "run", resume=True)
+
+
+def test_a_run_that_only_forgets_warns(config, tmp_path):
+    told = Told()
+    results = run(config(method="me"), tmp_path / "run", reporter=told)
+    assert any("has no retain term" in warning for warning in told.warnings)
+    assert results.after.model_utility is None
+    assert results.after.missing["model_utility"].startswith("there is none of the retain sets")
+    steps = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert all(step["retain"] == 0 for step in steps)
+
+
+def test_a_method_with_a_retain_term_names_the_setting(config, tmp_path):
+    with pytest.raises(
+        EffaceError, match=r"method me\+gd needs a retain set, and files has none; give data\.retain=FILE"
+    ):
+        run(config(), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
