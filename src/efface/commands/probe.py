@@ -175,7 +175,8 @@ def _check_columns(file: QuestionFile) -> None:
         if without:
             raise EffaceError(
                 f"{file.source}: {pluralize(len(without), 'question')} without {column} (first: "
-                f"{without[0].question!r}); add the column, {what}, or name yours as {QUESTIONS_SETTING}.columns.{column}=NAME"
+                f"{without[0].question!r}); add the column, {what}, or name yours as "
+                f"{QUESTIONS_SETTING}.columns.{column}=NAME"
             )
 
 

@@ -6,12 +6,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from efface.artifacts import ContinualResults, EpochScores, Manifest, Record, Results, Scores, read_records
+from efface.artifacts import ContinualResults, EpochScores, Manifest, RecordSets, Results, Scores, read_records
 from efface.errors import EffaceError
 from efface.folders import STAGES, QueuePaths, RunPaths, epoch_stage
 from efface.renamed import current_settings
@@ -19,9 +19,6 @@ from efface.report.page.loss_curve import Step, read_steps
 from efface.scores.continual import continual_results
 from efface.scores.score import score_records
 from efface.scores.sets import check_names
-
-RecordSets: TypeAlias = dict[str, list[Record]]
-"""Set name -> one record per question."""
 
 _Artifact = TypeVar("_Artifact", bound=BaseModel)
 
