@@ -76,7 +76,7 @@ def test_log_probs_are_those_of_the_reference(config, source, other, compared, t
     views = prepared.plan.objective.sequence_reference_views
     seen = [example[view] for step in prepared.plan.steps for example in step for view in views]
     expected = CachedLogprobs.compute(model, seen, max_tokens_per_forward=10_000)(seen)
-    assert compared[0].sequences(seen) == pytest.approx(expected, rel=1e-5)
+    assert compared[0].sequence_logprobs(seen) == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("lora", [None, {"r": 2}], ids=["full", "lora"])

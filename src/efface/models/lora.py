@@ -21,8 +21,8 @@ LoRA adapter of `{name}`. `../model` has it merged; `../config.yaml` and `../man
 """
 
 _STATE_SPACE_MODELS = {"falcon_h1", "falcon_mamba", "mamba", "mamba2", "nemotron_h"}
-"""Model types whose kernels use the weights of `out_proj` without calling the layer, so that PEFT refuses to adapt "
-"it."""
+"""Model types whose kernels use the weights of `out_proj` without calling the layer, so that PEFT refuses to
+adapt it."""
 
 
 def add_adapters(model: Any, config: LoRAConfig, *, seed: int) -> Any:

@@ -72,7 +72,7 @@ def open_model(
         reason = packing_unsupported_reason(model)
     except torch.OutOfMemoryError as error:
         raise EffaceError(
-            f"model {name} fits into the GPU's memory, but a dozen tokens next to it do not; use device=cpu or a "
+            f"model {name} fits into the GPU's memory, but 26 tokens next to it do not; use device=cpu or a "
             "smaller model"
         ) from error
     if reason is not None:

@@ -44,11 +44,11 @@ class EpochSnapshots:
         self._device = device
         self._dtype = stored_dtype(plan.source) if plan.config.lora is None else torch.float32
 
-    def take(self, placement: ParallelModel, step: int) -> None:
+    def take(self, model: ParallelModel, step: int) -> None:
         """Write the weights if an epoch other than the last ends with this step.
 
         Args:
-            placement: The model that is trained.
+            model: The model that is trained.
             step: The optimizer step that is complete, counted from 1.
 
         Raises:
@@ -57,7 +57,7 @@ class EpochSnapshots:
         epoch = self.epoch_ends.get(step, self.last)
         if epoch == self.last:
             return
-        state = {name: value.to("cpu", self._dtype) for name, value in placement.trained_state_dict().items()}
+        state = {name: value.to("cpu", self._dtype) for name, value in model.trained_state_dict().items()}
 
         def write() -> None:
             with atomic_folder(self._path(epoch)) as partial:
