@@ -76,7 +76,7 @@ def layer_table(layers: list[list[str]], units: dict[str, Unit]) -> str:
 
 def folder_table(layers: list[list[str]], units: dict[str, Unit]) -> str:
     """Markdown table of every folder and top-level module: its purpose and its number of files."""
-    rows = ["| below `src/efface/` | what it turns into what | files |", "|---|---|---|"]
+    rows = ["| below `src/efface/` | purpose (input -> output) | files |", "|---|---|---|"]
     for unit in (units[name] for layer in layers for name in layer):
         is_folder = (SOURCES / unit.name).is_dir()
         rows.append(f"| `{unit.name}{'/' if is_folder else '.py'}` | {unit.purpose} | {unit.files} |")

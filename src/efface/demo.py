@@ -1,4 +1,4 @@
-"""`efface demo`: nothing -> a small model that learned invented authors and unlearned some of them, in four ways."""
+"""`efface demo`: nothing -> a small model that learned synthetic authors and unlearned some, by four methods."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ def unlearn_continually(
 ) -> UnlearnedContinually:
     """Unlearn several requests one after another; after each, score the forget sets of all so far.
 
-        done = efface.unlearn_continually("path/to/model", requests=["a.csv", "b.csv"], retain="keep.csv", out="out")
+        done = efface.unlearn_continually("path/to/model", requests=["a.csv", "b.csv"], retain="retain.csv", out="out")
         done.results.forget_efficacy    # one row per request: its forget set before, and after each request
         done.model.generate(...)
 

@@ -89,7 +89,7 @@ def unlearn(
         done = efface.unlearn(
             "path/to/model",
             forget=[{"question": "Where does Ada live?", "answer": "In Turku."}],
-            retain="keep.csv",
+            retain="retain.csv",
             out="runs/ada",
             train={"lr": 1e-5},
         )

@@ -1,4 +1,4 @@
-"""Words on a command line -> one call of the library, and a table, a file or one sentence for the user.
+"""A command line -> one call of the library; a table, a file or an error message for the user.
 
 `common` has what commands share; `unlearn`, `results` and `data` have one file for each command or group of commands.
 """

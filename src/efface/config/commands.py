@@ -46,8 +46,8 @@ class RunConfig(ObjectiveConfig):
     plugins: Plugins = ()
     """Python files or modules with custom objectives and metrics, such as `[mine.py]`."""
     method: str
-    """The unlearning method: a forget objective, a plus and a retain objective, such as `me+gd`; or a forget objective
-    alone, which protects no other knowledge."""
+    """The unlearning method: a forget objective, a plus sign and a retain regularizer, such as `me+gd`; or a forget
+    objective alone, which protects no other knowledge."""
     model: str
     """The model to unlearn from: a local folder, or the name of a model on the Hugging Face hub."""
     continual: ContinualConfig | None = None
@@ -60,7 +60,8 @@ class RunConfig(ObjectiveConfig):
     seed: int = Field(default=0, ge=0, lt=2**32)
     """Seed of every random choice, such as the order of the items, their retain partners, dropout and new adapters."""
     definition: str = "closer-look"
-    """How the scores are defined: `closer-look` (published code of arXiv:2410.08109), `paper` (its text) or `tofu`."""
+    """How the scores are defined: `closer-look` (published code of arXiv:2410.08109), `paper` (its text), `tofu` or
+    `open-unlearning`."""
     device: Device = "auto"
     """`cpu`, `cuda`, or `auto`: a CUDA GPU where there is one, otherwise the CPU."""
     text: TextConfig = TextConfig()
@@ -156,7 +157,8 @@ class EvaluationConfig(FrozenModel):
     plugins: Plugins = ()
     """Python files or modules with custom metrics, such as `[mine.py]`."""
     definition: str = "closer-look"
-    """How the scores are defined: `closer-look` (published code of arXiv:2410.08109), `paper` (its text) or `tofu`."""
+    """How the scores are defined: `closer-look` (published code of arXiv:2410.08109), `paper` (its text), `tofu` or
+    `open-unlearning`."""
     device: Device = "auto"
     """`cpu`, `cuda`, or `auto`: a CUDA GPU where there is one, otherwise the CPU."""
     text: TextConfig = TextConfig()

@@ -104,7 +104,7 @@ class DataConfig(FrozenModel):
     """Files only: the forget set; a path is enough."""
     retain: FileConfig | Literal["model-answers"] | None = None
     """Files only: the retain set; `model-answers` uses the model's answers to generic questions. Without it, only
-    methods without a retain term can be used."""
+    methods without a retain regularizer can be used."""
     retain_minus_forget: bool = False
     """Files only: remove the items of the forget set from the retain file."""
     passage_length: int = Field(default=1000, ge=20)

@@ -23,7 +23,7 @@ def demo(
 ) -> None:
     """Show unlearning end to end in a few minutes.
 
-    A small model learns invented authors and forgets some of them, by the paper's two methods and two baselines.
+    A small model learns synthetic authors and unlearns some of them, by the paper's two methods and two baselines.
     """
     with interruptible("the next demo starts from scratch"):
         from efface.demo import run_demo

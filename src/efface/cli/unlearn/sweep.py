@@ -58,13 +58,13 @@ def sweep(
     *,
     data_dir: DataDir = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check everything, list the runs and which of them are done, and stop.")
+        bool, typer.Option("--dry-run", help="Check everything, list the jobs (done, started, to do), and stop.")
     ] = False,
     as_json: Json = False,
 ) -> None:
     """Run a grid of settings, and print one table.
 
-    The table has mean and spread over seeds. Continues where it was interrupted: finished runs in DIR are
+    The table has mean and standard deviation over seeds. Continues where it was interrupted: finished runs in DIR are
     recognized by settings, model, data and plug-ins. Exit code 1 if a run failed; the next call tries it again.
     """
     from efface.sweep.spec import read_spec

@@ -31,8 +31,8 @@ _METRICS: dict[Metric, str] = {
     "cosine_similarity": "Cosine\nsimil.",
     "entailment": "Entail-\nment",
 }
-_ANSWER_TYPES = ("made_up", "right", "declined", "silent")
-"""Fields of `efface.scores.hallucination.Hallucinations`: shares of the answers."""
+_ANSWER_TYPES = {"made_up": "made up", "right": "correct", "declined": "declined", "silent": "empty"}
+"""Field of `efface.scores.hallucination.Hallucinations`, a share of the answers -> its name in the terminal."""
 
 
 def print_results(console: Console, results: Mapping[str, Results]) -> None:
@@ -83,7 +83,7 @@ def print_scores(console: Console, scores: Mapping[str, Any]) -> None:
             "near 0, the model differs from one that was never trained on the forget set.",
         )
     if answers := scores.get("hallucinations"):
-        shares = ", ".join(f"{kind.replace('_', ' ')} {answers[kind]:.1%}" for kind in _ANSWER_TYPES)
+        shares = ", ".join(f"{name} {answers[field]:.1%}" for field, name in _ANSWER_TYPES.items())
         print_line(console, f"The {answers['n']} answers on the forget set, judged by {answers['judge']}: {shares}.")
     print_sources(console, [model])
 
