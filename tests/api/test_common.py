@@ -51,14 +51,14 @@ def test_a_temporary_folder_lives_as_long_as_what_is_returned(here: Path) -> Non
 
 def test_training_that_diverges_leaves_its_checkpoint(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The sentence names it."""
-    finite = Trainer._finite
+    finite = Trainer._finite_values
 
     def diverging(self: Trainer, number: int, examples: Any, losses: Any, norm: torch.Tensor) -> Any:
         if number == 3:
             losses = Losses(losses.forget * math.inf, losses.retain)
         return finite(self, number, examples, losses, norm)
 
-    monkeypatch.setattr(Trainer, "_finite", diverging)
+    monkeypatch.setattr(Trainer, "_finite_values", diverging)
     settings = SETTINGS | {"train": {"lr": 1e-3, "epochs": 3, "batch_size": 8, "save_steps": 1}}
     with pytest.raises(EffaceError, match="the checkpoint of step 1 stays in ") as raised:
         package.unlearn(MODEL, forget=FORGET, method="ga", scores=False, **settings)

@@ -71,7 +71,7 @@ def test_more_requests_later_and_after_a_stop() -> None:
             r"^request 2 \(request-2\): columns.answer=anwser: request-2 has no such column; did you mean 'answer'?",
         ),
         ({"requests": [FIRST, [{"question": "Why?", "answer": " "}]]}, "request-2, row 1: column 'answer' is blank"),
-        ({"requests": [1, 3], "retain": None, "data": "tofu-forget01"}, "task 3 is there and task 2 is not"),
+        ({"requests": [1, 3], "retain": None, "data": "tofu-forget01"}, "task 3 is listed but task 2 is not"),
     ],
 )
 def test_refused(here: Path, given: dict[str, Any], sentence: str) -> None:

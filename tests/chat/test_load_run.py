@@ -98,7 +98,7 @@ def file(name, text):
         (a_queue_without_models, ["queue in", "no unlearned model", "--resume"]),
         (missing_manifest, ["no manifest.json", "copy"]),
         (file("config.yaml", "model: x\n"), ["config.yaml has no method", "efface run"]),
-        (file("config.yaml", "method: ["), ["config.yaml", "not YAML"]),
+        (file("config.yaml", "method: ["), ["config.yaml", "not valid YAML"]),
         (file("config.yaml", "method: me+gd\nmodel: x\ndata: 7\n"), ["config.yaml is damaged: data"]),
         (file("manifest.json", "{"), ["manifest.json is damaged"]),
     ],

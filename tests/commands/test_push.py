@@ -274,7 +274,7 @@ def test_nobody_logged_in(hub, finished, monkeypatch):
 
 def test_a_token_that_is_not_valid(hub, finished, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf_old")
-    assert refused(hub, finished, REPO).startswith(f"cannot push to {REPO}: the hub does not accept your token (make")
+    assert refused(hub, finished, REPO).startswith(f"cannot push to {REPO}: the hub does not accept your token (create")
 
 
 def test_other_answers_of_the_hub_are_passed_on(hub, finished):

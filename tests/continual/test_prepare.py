@@ -21,10 +21,10 @@ def test_the_message_names_the_request_that_cannot_be_unlearned(config, files, r
         (config(continual=None), ["there are no requests", "set continual.requests"]),
         (
             config(continual={"requests": [1, 2, 3, 4]}),
-            ["request 4 (task 4): synthetic-authors-1-of-4-task4: ", "nothing is left to keep"],
+            ["request 4 (task 4): synthetic-authors-1-of-4-task4: ", "nothing is left in the retain set"],
         ),
-        (files(rest), [f"request 3 ({rest}): ", "keep.jsonl", "nothing is left to keep"]),
-        (files(again), [f"request 3 ({again}): {again} ", "not forgotten before", "remove this request"]),
+        (files(rest), [f"request 3 ({rest}): ", "keep.jsonl", "nothing is left in the retain set"]),
+        (files(again), [f"request 3 ({again}): {again}: ", "earlier requests", "remove this request"]),
         (files(str(missing)), [f"request 3 ({missing}): ", "missing.jsonl"]),
     ):
         message = refused(queue)
@@ -68,5 +68,5 @@ def test_a_dry_run_counts_the_models_on_disk_at_once(config, tmp_path):
     )
     assert every.bytes_written - last.bytes_written == 4 * last.parameters
     assert last.scored == {"forget": 3, "forgotten-1": 3, "forgotten-2": 3, "retain": 1}
-    assert last.notes[0].startswith("3 requests, 0 of them done, 12 steps in all")
+    assert last.notes[0].startswith("3 requests, 0 of them done, 12 optimizer steps in total")
     assert not (tmp_path / "all").exists()

@@ -186,7 +186,7 @@ def test_a_request_that_is_not_done_can_be_asked_for_again(config, tmp_path, mon
     assert append_request(out, 2).continual.requests == (1, 2)
     with pytest.raises(EffaceError, match="contains task 1 already"):
         append_request(out, 1)
-    with pytest.raises(EffaceError, match="task 4 is there and task 3 is not; leave no task out"):
+    with pytest.raises(EffaceError, match="task 4 is listed but task 3 is not; leave no task out"):
         append_request(out, 4)
 
 

@@ -49,7 +49,7 @@ def test_a_run_scores_them_with_downstream_true(tmp_path):
     assert run_settings("downstream=true") == DownstreamConfig()
     assert run_settings("downstream.tasks=gsm8k") == run_settings("downstream=true", "downstream.tasks=gsm8k")
     assert run_settings("downstream.limit=9", "downstream=false") is None
-    with pytest.raises(EffaceError, match="downstream='gsm8k': it holds settings of its own; give them as downstream"):
+    with pytest.raises(EffaceError, match=r"downstream='gsm8k': .*downstream.tasks="):
         run_settings("downstream=gsm8k")
     (tmp_path / "mine.yaml").write_text(
         to_yaml(resolve_config(RunConfig, "real-world", ["method=ga", "model=m", "downstream=true"]))

@@ -60,7 +60,7 @@ def test_a_run_by_command_is_resumed_by_its_config(efface, plugin_file, short, t
         (
             "lambda logp_N: logp_N",
             "lambda logp_N: logp_N.mean()",
-            "efface: method ascent+gd, forget loss: it gave a te",
+            "efface: method ascent+gd, forget loss: it returned a te",
         ),
         ('"forget", lambda', '"forgotten", lambda', "efface: objective 'ascent' reads ('forgotten',); allowed are one"),
         ("class Length(", "class Length(Undefined, ", "efface: plug-in mine.py, line 12 cannot be imported (NameError"),

@@ -90,10 +90,9 @@ def test_rows_end_before_a_stop_token_and_leave_the_batch(config):
 @pytest.mark.parametrize("decode", [greedy_decode, transformers_decode])
 def test_rows_without_a_stop_token_end_at_the_limit(decode):
     model = random_model(CONFIGS["llama"])
-    unused = [id_ for id_ in range(320) if not any(id_ in alone(model, prompt, 7) for prompt in PROMPTS)]
-    assert decode(model, PROMPTS, stop_ids=unused[:1], max_new_tokens=7) == [
-        alone(model, prompt, 7) for prompt in PROMPTS
-    ]
+    expected = [alone(model, prompt, 7) for prompt in PROMPTS]
+    unused = next(id_ for id_ in range(320) if not any(id_ in ids for ids in expected))
+    assert decode(model, PROMPTS, stop_ids=[unused], max_new_tokens=7) == expected
 
 
 @pytest.mark.parametrize("length", [1, 3, 17])

@@ -213,7 +213,7 @@ def test_cached_states_take_disk_and_a_head_that_changes_memory(lora: Any, preci
         (example[view], at) for step in steps for example in step for view, at in method.distribution_reference_views
     ]
     with torch.autocast("cpu", enabled=train.bf16_on("cpu")):
-        copied = FrozenHead(model)._output.weight
+        copied = FrozenHead(model)._output_embeddings.weight
         assert planned.states == stored_bytes(model, reads) > 0
     own = copied is unwrap_peft(model).get_output_embeddings().weight
     assert planned.reference == (0 if own else copied.nbytes)

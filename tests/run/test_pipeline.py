@@ -182,7 +182,7 @@ def test_a_complete_run_resumed_does_nothing_again(complete, config, monkeypatch
         ({"evaluate": {"max_new_tokens": 600}}, "evaluate.max_new_tokens=600 exceed the model's 512 positions"),
         ({"evaluate": {"embedder": "nobody/nothing"}}, "evaluate.embedder=nobody/nothing"),
         ({"train": {"tracker": "aim"}}, "train.tracker=aim: its package is not installed"),
-        ({"data": {"authors": 400}}, "cannot generate 400 authors"),
+        ({"data": {"authors": 400}}, "cannot make 400 authors.*data.authors"),
     ],
 )
 def test_refused_before_anything_is_written(config, tmp_path, changes, message, monkeypatch):

@@ -116,7 +116,7 @@ def test_downstream_tasks_are_scored_in_one_process(monkeypatch, tmp_path):
     ("problem", "message"),
     [
         (EffaceError("cannot be packed"), "cannot be packed"),
-        (torch.OutOfMemoryError(), "memory .*; use device=cpu or a smaller model"),
+        (torch.OutOfMemoryError(), "memory.*; use device=cpu or a smaller model"),
     ],
 )
 def test_a_model_that_cannot_run_is_refused(prepared, monkeypatch, problem, message):

@@ -18,7 +18,7 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
         (
             ["run", "mine.yaml", "method=ga+gd"],
             [
-                "data: files: 4 to forget, 5 to keep",
+                "data: files: 4 forget items, 5 retain items",
                 "method: ga+gd, all weights: 90,864 parameters are trained",
                 "steps: 2 (0 of them warm-up) of 2 items, 1 epoch(s); learning rate 1e-05, float32",
                 "scored: forget 4, retain 5",
@@ -28,11 +28,11 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
         ),
         (
             ["unlearn", "mine.yaml", "method=ga+gd", "train.lora=true"],
-            ["method: ga+gd, adapters: ", "data: files: 4 to forget, 5 to keep"],
+            ["method: ga+gd, adapters: ", "data: files: 4 forget items, 5 retain items"],
         ),
         (
             ["finetune", "data.forget=forget.jsonl", "data.retain=retain.jsonl", "model=MODEL", "text.format=plain"],
-            ["data: 9 to learn", "method: fine-tuning, all weights: 90,864 parameters are trained"],
+            ["data: 9 items to learn", "method: fine-tuning, all weights: 90,864 parameters are trained"],
         ),
         (["evaluate", "mine.yaml", "evaluate.limit=3"], ["scored: forget 3, retain 3", "out: planned: "]),
     ],

@@ -71,8 +71,8 @@ def test_answers_name_what_was_left_out(efface: Command, monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     ("words", "parts"),
     [
-        (["model=model"], ["no questions", "people.csv"]),
-        ([], ["no questions"]),
+        (["model=model"], ["questions is required", "people.csv"]),
+        ([], ["model is required", "model=MODEL"]),
         (["questions.jsonl"], ["model is required", "model=MODEL"]),
         (["nowhere.csv", "model=model"], ["nowhere.csv"]),
         (["questions.jsonl", "model=model", "train.lr=1"], ["'train.lr'"]),

@@ -222,7 +222,7 @@ def test_describe_warns_as_check_does(efface: Command, place: Path) -> None:
 
 def test_describe_as_json(efface: Command) -> None:
     found = json.loads(efface("data", "describe", "mine.yaml", "model=null", "--json").stdout)
-    assert found["forget"]["kinds"] == {"questions": 4}
+    assert found["forget"]["item_types"] == {"questions": 4}
     assert found["forget"]["lengths"]["unit"] == "characters"
     assert found["overlap"] == {"same_question": 0, "shared_words": 0, "first_shared": None}
     assert set(found["missing"]) == {"truth_ratio", "cosine_similarity", "entailment"}

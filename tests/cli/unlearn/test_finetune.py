@@ -32,9 +32,9 @@ def test_without_the_forget_set(efface: Command, model: Path) -> None:
     for without in (("--without", "forget"), ("without=forget",)):
         ran = efface(*FINETUNE, f"model={model}", *without, "--out", "out", "--dry-run")
         assert (ran.returncode, ran.stderr) == (0, "")
-        assert "360 to learn" in " ".join(ran.stdout.split())
+        assert "360 items to learn" in " ".join(ran.stdout.split())
     ran = efface(*FINETUNE, f"model={model}", "--out", "out", "--dry-run")
-    assert "400 to learn" in " ".join(ran.stdout.split())
+    assert "400 items to learn" in " ".join(ran.stdout.split())
 
 
 @pytest.mark.parametrize(

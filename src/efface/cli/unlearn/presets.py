@@ -47,6 +47,6 @@ def presets(
         found = load_preset(name)
         facts = [("about", found.about)]
         if found.methods:
-            facts.append(("tuned", f"{', '.join(found.methods)}; other methods take the paper's defaults"))
+            facts.append(("tuned", f"{', '.join(found.methods)}; other methods use the paper's defaults"))
         facts.append(("recipes", "ours, published" if found.published else "ours"))
         print_key_values(console, name, facts)
