@@ -11,11 +11,11 @@ from pydantic import BaseModel
 
 from efface.artifacts import SetScores
 from efface.config.commands import RunConfig
-from efface.config.parse import dotted_keys, parse_pairs, read_saved_settings, validate_config
+from efface.config.parse import dotted_keys, merge_settings, parse_pairs, read_saved_settings, validate_config
 from efface.errors import EffaceError
 from efface.folders import RunPaths
 from efface.renamed import FILES, SCORE_KEYS, SETTING_VALUES, SETTINGS, SWEEP_KEYS, current_settings, renamed_to
-from efface.sweep.spec import Override, SweepSpec
+from efface.sweep.spec import Override, SweepSpec, read_spec
 
 OLD_CONFIG = """\
 method: me+gd
@@ -158,6 +158,22 @@ def test_current_names_are_not_renamed() -> None:
 def test_an_old_key_of_a_sweep_is_refused(spec: dict[str, Any], old: str, new: str) -> None:
     with pytest.raises(EffaceError, match=f"'{old}' is now called '{new}'"):
         validate_config(SweepSpec, spec)
+
+
+def test_an_old_name_in_the_grid_of_a_sweep_is_refused(tmp_path: Path) -> None:
+    spec = tmp_path / "sweep.yaml"
+    for content in (
+        {"grid": {"evaluate.new_tokens": [1, 2]}},
+        {"grid": {"seed": [0]}, "exclude": [{"evaluate.new_tokens": 1}]},
+    ):
+        spec.write_text(yaml.safe_dump(content))
+        with pytest.raises(EffaceError, match=r"'evaluate\.new_tokens' is now called 'evaluate\.max_new_tokens'"):
+            read_spec(spec, [])
+
+
+def test_an_old_shorthand_of_data_is_refused_below_other_settings() -> None:
+    with pytest.raises(EffaceError, match="data=generated is now called data=synthetic-authors"):
+        merge_settings({"data": "generated"}, {"data": {"authors": 5}})
 
 
 @pytest.mark.parametrize(("old", "new"), FILES.items())

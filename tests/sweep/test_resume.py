@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from efface.folders import QueuePaths
 from efface.run.folder import RunFolder
 from efface.sweep.plan import Plan
 from efface.sweep.resume import prepare_resume, remove_models
@@ -30,6 +31,27 @@ def test_current_settings_replace_those_in_the_folder(spec: Spec, settings: dict
     assert prepare_resume(run.job)
     assert "save_steps: 2" in RunFolder(run.job.folder).config.read_text()
     assert RunFolder(run.job.folder).read_manifest() == before
+
+
+@pytest.mark.parametrize("same_settings", [True, False])
+def test_an_interrupted_request_of_an_earlier_version_is_resumed(
+    spec: Spec, settings: dict[str, Any], tmp_path: Path, same_settings: bool
+) -> None:
+    """Its config.yaml has other names for the same settings; only other settings start the request from scratch."""
+    out, content = tmp_path / "sweep", {"settings": {**settings, "continual": {"requests": [1]}}}
+    with pytest.raises(KeyboardInterrupt):
+        sweep(spec(content), out, reporter=KilledIn("request 1", 1))
+    [run] = Plan(spec(content), out, None).runs()
+    config, request = RunFolder(run.job.folder).config, QueuePaths(run.job.folder).request(1)
+    text = config.read_text()
+    assert request.config.is_file()
+    assert "max_new_tokens: " in text
+    config.write_text(text.replace("max_new_tokens: ", "new_tokens: "))
+    if not same_settings:
+        config.write_text(config.read_text().replace("save_steps: null", "save_steps: 2"))
+        [run] = Plan(spec(content), out, None).runs()
+    assert prepare_resume(run.job)
+    assert request.config.is_file() is same_settings
 
 
 def test_models_of_a_run_and_of_each_request_are_removed(tmp_path: Path) -> None:

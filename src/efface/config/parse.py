@@ -212,8 +212,8 @@ def _explain(problem: ErrorDetails, config_class: type[BaseModel]) -> str:
         case "missing":
             return f"{key} is required; {_EXAMPLES.get(key, f'add {key}=... or a line `{key}: ...` to the config')}"
         case "model_type":
-            inside = [name for name in dotted_keys(config_class) if name.startswith(f"{key}.")]
-            return f"{key}={given}: {key} is a group of settings; set them as {inside[0]}=... and so on"
+            inside = next((name for name in dotted_keys(config_class) if name.startswith(f"{key}.")), f"{key}.NAME")
+            return f"{key}={given}: {key} is a group of settings; set them as {inside}=... and so on"
         case "value_error":
             return f"{key}: {problem['ctx']['error']}" if key else str(problem["ctx"]["error"])
         case _:

@@ -10,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 
 from efface.errors import EffaceError, suggest
 from efface.frozen import FrozenModel
+from efface.renamed import renamed_to
 
 Source = Literal["tofu", "real-world", "synthetic-authors", "files"]
 Split = Literal["forget01", "forget05", "forget10"]
@@ -232,6 +233,8 @@ def parse_data(name: str) -> DataConfig:
     try:
         return SHORTHANDS[name]
     except KeyError:
+        if new := renamed_to("data", name):
+            raise EffaceError(f"data={name} is now called {new}") from None
         raise EffaceError(
             f"unknown data {name!r}: {suggest(name, SHORTHANDS)}; for your own files, use source=files"
         ) from None

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from efface.config.commands import FinetuneConfig, RunConfig
-from efface.config.parse import read_yaml, to_yaml
+from efface.config.parse import read_saved_settings
 from efface.continual.folder import QueueFolder
 from efface.folders import QueuePaths, RunPaths
 from efface.run.folder import RunFolder
@@ -45,6 +45,6 @@ def _drop_partial_request(config: RunConfig, requests: int, queue: QueueFolder) 
     if partial is None or not queue.request(partial).config.is_file():
         return
     previous = queue.request(partial - 1)
-    same_model = partial == 1 or read_yaml(queue.request(partial).config)["model"] == str(previous.model)
-    if not same_model or queue.config.read_bytes() != to_yaml(config).encode():
+    same_model = partial == 1 or read_saved_settings(queue.request(partial).config)["model"] == str(previous.model)
+    if not same_model or read_saved_settings(queue.config) != config.model_dump(mode="json"):
         shutil.rmtree(queue.request(partial).root)

@@ -24,6 +24,7 @@ from efface.config.resolve import resolve_config
 from efface.data.config import MODEL_ANSWERS
 from efface.errors import EffaceError, suggest
 from efface.frozen import FrozenModel
+from efface.renamed import renamed_to
 from efface.sweep.run_key import without_epochs
 from efface.sweep.table import SEED, combination_name, display_value
 
@@ -219,6 +220,8 @@ def _matches(values: Mapping[str, Any], where: Mapping[str, Any]) -> bool:
 def _check(spec: SweepSpec) -> None:
     known = (*dotted_keys(RunConfig), *PRESET_KEYS)
     for key in spec.grid:
+        if new := renamed_to(key):
+            raise EffaceError(f"grid: {key!r} is now called {new!r}")
         if key not in known:
             raise EffaceError(f"grid: unknown key {key!r}; {suggest(key, known)}")
         if _is_set(spec.settings, key, spec.grid[key]):
@@ -236,6 +239,8 @@ def _check(spec: SweepSpec) -> None:
 
 def _check_combinations(spec: SweepSpec, where: str, values: Mapping[str, Any]) -> None:
     for key, value in values.items():
+        if new := renamed_to(key):
+            raise EffaceError(f"{where}: {key!r} is now called {new!r}")
         if key not in spec.grid:
             raise EffaceError(f"{where}: {key} is not in the grid; {suggest(key, spec.grid)}")
         if value not in spec.grid[key]:
