@@ -48,7 +48,7 @@ def test_an_interrupted_request_of_an_earlier_version_is_resumed(
     assert "max_new_tokens: " in text
     config.write_text(text.replace("max_new_tokens: ", "new_tokens: "))
     if not same_settings:
-        config.write_text(config.read_text().replace("save_steps: null", "save_steps: 2"))
+        config.write_text(config.read_text().replace("tracker: null", "tracker: tensorboard"))
         [run] = Plan(spec(content), out, None).runs()
     assert prepare_resume(run.job)
     assert request.config.is_file() is same_settings
