@@ -23,6 +23,7 @@ from efface.train.config import TrainConfig
 from efface.train.loop import StepLog, Trainer
 from efface.train.micro_batches import TrainingExample
 from efface.train.sampler import Schedule, make_schedule
+from efface.train.tracker import check_tracker
 
 
 def check_can_train(config: TrainConfig, device: torch.device) -> None:
@@ -35,8 +36,6 @@ def check_can_train(config: TrainConfig, device: torch.device) -> None:
     Raises:
         EffaceError: Settings exclude each other, or a package that they need is missing or does not work on `device`.
     """
-    from accelerate.tracking import get_available_trackers
-
     if config.sharding != "none" and config.lora is not None and config.lora.bits is not None:
         raise EffaceError(
             f"train.sharding={config.sharding} cannot shard quantized weights (train.lora.bits); leave one of the two "
@@ -46,10 +45,7 @@ def check_can_train(config: TrainConfig, device: torch.device) -> None:
         raise EffaceError("train.lora needs PEFT; install it with: pip install 'efface[lora]'")
     if config.lora is not None:
         check_quantization(config.lora, device)
-    if config.tracker is not None and config.tracker not in map(str, get_available_trackers()):
-        raise EffaceError(
-            f"train.tracker={config.tracker}: its package is not installed; pip install it, or leave it out"
-        )
+    check_tracker(config.tracker)
 
 
 def warn_before_training(
