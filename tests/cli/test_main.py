@@ -18,7 +18,7 @@ from efface.config.presets import preset_names
 from efface.config.resolve import preset_to_yaml, resolve_config
 from efface.data.sources.published import published_benchmarks
 from support.command_lines import PARSER, resolve
-from support.refused import assert_names
+from support.messages import assert_names
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 CONFIGS: dict[str, Any] = {

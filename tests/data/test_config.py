@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from efface.data.config import SHORTHANDS, DataConfig, FileConfig, expand_data, expand_path, parse_data, request_name
 from efface.errors import EffaceError
-from support.user_data import assert_names
+from support.messages import assert_names
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_settings_that_contradict_each_other(settings: dict[str, object], named:
     with pytest.raises(ValidationError) as caught:
         DataConfig.model_validate(settings)
     [problem] = caught.value.errors()
-    assert_names(problem["msg"], named)
+    assert_names(problem["msg"], *named)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from efface.data.config import DataConfig
 from efface.data.sources.generic_questions import first_generic_questions, with_model_answers
 from efface.errors import EffaceError
 from efface.schema import Task
-from support.user_data import assert_names
+from support.messages import assert_names
 
 AUTHORS: dict[str, Any] = {"source": "synthetic-authors", "authors": 3, "forget_authors": 1}
 
@@ -74,10 +74,10 @@ def test_conflicts_with_the_forget_set(tmp_path: Path, instructions: str) -> Non
     data = DataConfig(source="files", forget=str(forget), extra_retain=instructions)
     with pytest.raises(EffaceError) as caught:
         load_task(data, data_dir=None)
-    assert_names(str(caught.value), ["forget/0001", "extra_retain/0005", "the same question", "remove one of them"])
+    assert_names(str(caught.value), *["forget/0001", "extra_retain/0005", "the same question", "remove one of them"])
     forget.write_text('{"question": "Add 4 and 1.", "answer": "I do not add."}\n')
     [warning] = load_task(data, data_dir=None).warnings
-    assert_names(warning, ["1 question(s)", "forget/0001 and extra_retain/0005", "different answers"])
+    assert_names(warning, *["1 question(s)", "forget/0001 and extra_retain/0005", "different answers"])
 
 
 def test_errors_name_the_file_and_the_setting(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from efface.data.items import OPTIONAL_COLUMNS, build_item, to_item
 from efface.data.readers.table import SourceRow
 from efface.errors import EffaceError
 from efface.schema import Prompt, Turn
-from support.user_data import assert_names
+from support.messages import assert_names
 
 EVERY_COLUMN: dict[str, Any] = {
     "question": "Who wrote it?",
@@ -59,4 +59,4 @@ def test_columns_may_have_other_names() -> None:
 def test_errors(changes: dict[str, object], named: list[str]) -> None:
     with pytest.raises(EffaceError) as caught:
         to_item(row(**(EVERY_COLUMN | changes)), "forget/0001")
-    assert_names(str(caught.value), ["mine.jsonl, line 7: ", *named])
+    assert_names(str(caught.value), *["mine.jsonl, line 7: ", *named])

@@ -11,7 +11,7 @@ from efface.data import DataConfig, load_task, load_training_set, parse_data
 from efface.data.sources.published import default_data_folder, find_benchmark
 from efface.errors import EffaceError
 from efface.schema import Item
-from support.user_data import assert_names
+from support.messages import assert_names
 
 AUTHORS = DataConfig(source="synthetic-authors", authors=4, forget_authors=1)
 
@@ -37,7 +37,7 @@ def load_error(data: str, data_dir: Path | None) -> str:
 @pytest.mark.parametrize(("data", "name"), [("tofu-forget01", "tofu"), ("real-world", "real-world")])
 def test_a_benchmark_that_was_not_downloaded(data: str, name: str) -> None:
     named = [f"{name} was not fetched yet", f"`efface data fetch {name}`", "--data-dir", "EFFACE_DATA"]
-    assert_names(load_error(data, None), named)
+    assert_names(load_error(data, None), *named)
 
 
 def test_a_benchmark_that_was_downloaded_in_part(shared: Path) -> None:
@@ -45,11 +45,11 @@ def test_a_benchmark_that_was_downloaded_in_part(shared: Path) -> None:
     folder.mkdir(parents=True)
     shutil.copy(shared / "data" / "real_world" / "forget.json", folder)
     named = ["real-world was fetched only in part", "`efface data fetch real-world`"]
-    assert_names(load_error("real-world", None), named)
+    assert_names(load_error("real-world", None), *named)
 
 
 def test_a_folder_without_the_benchmark(tmp_path: Path) -> None:
-    assert_names(load_error("real-world", tmp_path), [f"no folder {tmp_path}/real_world", "--data-dir"])
+    assert_names(load_error("real-world", tmp_path), *[f"no folder {tmp_path}/real_world", "--data-dir"])
 
 
 def test_a_downloaded_benchmark_is_loaded(shared: Path, tmp_path: Path) -> None:
@@ -180,4 +180,4 @@ def test_without_must_leave_out_something_and_not_everything(files: dict[str, st
     for config, without, problem in [(alone, "forget", "no other item"), (AUTHORS, "forget05", "no item of it")]:
         with pytest.raises(EffaceError) as caught:
             load_training_set(config, data_dir=shared / "data", without=without)  # type: ignore[arg-type]
-        assert_names(str(caught.value), [f"without={without}", problem, "remove this setting or choose other data"])
+        assert_names(str(caught.value), *[f"without={without}", problem, "remove this setting or choose other data"])

@@ -10,7 +10,7 @@ from efface.data.config import DataConfig, FileConfig
 from efface.data.question_files import QuestionFile, answers_to_json_lines, load_questions
 from efface.data.sources.user_files import load_files
 from efface.errors import EffaceError
-from support.user_data import assert_names
+from support.messages import assert_names
 
 Load = Callable[..., QuestionFile]
 EVERYTHING = {
@@ -152,7 +152,7 @@ CONVERSATION = {"messages": [{"role": "user", "content": "Who?"}, {"role": "assi
 def test_errors(load: Load, row: dict[str, object], named: list[str]) -> None:
     with pytest.raises(EffaceError) as caught:
         load(row)
-    assert_names(str(caught.value), ["questions.jsonl", *named])
+    assert_names(str(caught.value), *["questions.jsonl", *named])
 
 
 def test_the_real_world_benchmark_as_questions(shared: Path) -> None:

@@ -5,7 +5,7 @@ import pytest
 from efface.data.subsets import exclude_items, forgotten_before_sets, remaining_retain, retain_evaluation_set
 from efface.errors import EffaceError
 from efface.schema import Item
-from support.user_data import assert_names
+from support.messages import assert_names
 
 
 def items(*numbers: int) -> tuple[Item, ...]:
@@ -48,7 +48,7 @@ def test_scored_retain_items_are_chosen_once() -> None:
 def test_errors_about_an_empty_retain_set() -> None:
     with pytest.raises(EffaceError) as caught:
         remaining_retain(items(1, 2), [items(1), items(2)], name="mine")
-    assert_names(str(caught.value), ["mine: after 2 request(s), nothing is left", "retain more"])
+    assert_names(str(caught.value), *["mine: after 2 request(s), nothing is left", "retain more"])
     with pytest.raises(EffaceError) as caught:
         retain_evaluation_set(items(*range(10)), [items(0), items(1)], 1, name="mine")
-    assert_names(str(caught.value), ["mine: after 2 requests, none of the 1 scored", "raise data.retain_evaluation"])
+    assert_names(str(caught.value), *["mine: after 2 requests, none of the 1 scored", "raise data.retain_evaluation"])

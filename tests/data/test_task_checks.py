@@ -5,7 +5,7 @@ import pytest
 from efface.data.task_checks import check_task_items, find_conflicts, normalize, prompt_key
 from efface.errors import EffaceError
 from efface.schema import EvaluationSet, Item, Task, Turn
-from support.user_data import assert_names
+from support.messages import assert_names
 
 
 def item(id: str, question: str, answer: str) -> Item:
@@ -76,7 +76,7 @@ LONG = "Ann wrote poems about the sea. " * 9
 def test_errors(forget: list[Item], retain: list[Item], named: list[str]) -> None:
     with pytest.raises(EffaceError) as caught:
         check_task_items(task(forget, retain))
-    assert_names(str(caught.value), named)
+    assert_names(str(caught.value), *named)
 
 
 def test_ids_of_an_evaluation_set_must_be_unique() -> None:
@@ -96,7 +96,7 @@ def test_ids_of_an_evaluation_set_must_be_unique() -> None:
 def test_warnings_are_appended(forget: list[Item], retain: list[Item], named: list[str]) -> None:
     [before, warning] = check_task_items(task(forget, retain, warnings=("Before.",))).warnings
     assert before == "Before."
-    assert_names(warning, named)
+    assert_names(warning, *named)
 
 
 def test_conflicts_are_warned_about_once() -> None:

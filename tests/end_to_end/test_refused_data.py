@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from support.refused import FORGET, RETAIN, assert_names
+from support.messages import assert_names
+from support.refused import FORGET, RETAIN
 
 Refused = Callable[..., str]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from efface.config.presets import preset_names
-from support.refused import assert_names
+from support.messages import assert_names
 
 Refused = Callable[..., str]
 

@@ -14,11 +14,6 @@ FORGET = [{"question": f"Where was author {n} born?", "answer": f"Author {n} was
 RETAIN = [{"question": f"What did writer {n} write?", "answer": f"Writer {n} wrote poems."} for n in range(4)]
 
 
-def assert_names(message: str, *parts: str) -> None:
-    """A message must have all of `parts`: what is wrong, where, and the remedy; its wording is free."""
-    assert [part for part in parts if part not in message] == [], message
-
-
 @pytest.fixture(scope="session")
 def model() -> Path:
     """A small model with a tokenizer."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -60,9 +59,3 @@ def items_error(*rows: dict[str, Any], **columns: str) -> str:
     with pytest.raises(EffaceError) as caught:
         to_items(*rows, **columns)
     return str(caught.value)
-
-
-def assert_names(message: str, parts: Iterable[str]) -> None:
-    """Check that a message names all of these: file, row, value, remedy."""
-    missing = [part for part in parts if part not in message]
-    assert not missing, f"{message!r} does not name {missing}"

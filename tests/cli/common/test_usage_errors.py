@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from support.refused import assert_names
+from support.messages import assert_names
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from support.refused import assert_names
+from support.messages import assert_names
 from support.taught import HALF_KNOWN, KNOWN, knowing
 
 Command = Callable[..., subprocess.CompletedProcess[str]]

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from efface.data.sources.download import PublishedBenchmark, PublishedFile
-from support.refused import assert_names
+from support.messages import assert_names
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 pytestmark = pytest.mark.usefixtures("place")

@@ -14,7 +14,7 @@ from efface.cli.common import completion
 from efface.cli.results.downstream import downstream_config
 from efface.errors import EffaceError
 from support.downstream import cache_in, write_tasks
-from support.refused import assert_names
+from support.messages import assert_names
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from support.answered import answered, write_run
-from support.refused import assert_names
+from support.messages import assert_names
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from support.refused import assert_names
+from support.messages import assert_names
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from support.refused import assert_names
+from support.messages import assert_names
 from support.reports import write_evaluation, write_example_run
 
 Command = Callable[..., subprocess.CompletedProcess[str]]

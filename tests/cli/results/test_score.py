@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from efface.artifacts import Record, write_records
-from support.refused import assert_names
+from support.messages import assert_names
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 

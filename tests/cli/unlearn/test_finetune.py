@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from support.refused import assert_names
+from support.messages import assert_names
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 FINETUNE = ("finetune", "data=synthetic-authors", "text.format=plain", "device=cpu", "train.batch_size=20")

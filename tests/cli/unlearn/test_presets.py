@@ -11,7 +11,7 @@ import pytest
 from efface.config.commands import RunConfig
 from efface.config.presets import load_preset, preset_names
 from efface.config.resolve import resolve_config
-from support.refused import assert_names
+from support.messages import assert_names
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 

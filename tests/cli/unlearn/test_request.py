@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from support.refused import assert_names
+from support.messages import assert_names
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 Refused = Callable[..., str]

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from support.refused import assert_names
+from support.messages import assert_names
 
 MODEL = Path(__file__).parents[2] / "golden" / "model"
 Command = Callable[..., subprocess.CompletedProcess[str]]

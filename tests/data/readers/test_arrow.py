@@ -9,7 +9,8 @@ import pytest
 
 from efface.data.readers.arrow import is_saved_dataset, parse_parquet
 from efface.errors import EffaceError
-from support.user_data import assert_names, read, read_error
+from support.messages import assert_names
+from support.user_data import read, read_error
 
 ROWS = [{"question": "Who?", "answer": "Zoë"}, {"question": "When?", "answer": "In May"}]
 
@@ -68,7 +69,7 @@ def test_errors_about_a_saved_dataset(
     datasets.DatasetDict({"train": single, "test": single}).save_to_disk(tmp_path / "splits")
     single.save_to_disk(tmp_path / "damaged")
     next((tmp_path / "damaged").glob("*.arrow")).write_bytes(b"\0" * 8)
-    assert_names(read_error(tmp_path / name, split=split), named)
+    assert_names(read_error(tmp_path / name, split=split), *named)
 
 
 def test_errors_about_a_parquet_file(tmp_path: Path) -> None:
@@ -80,7 +81,7 @@ def test_errors_about_a_parquet_file(tmp_path: Path) -> None:
     ]:
         with pytest.raises(EffaceError) as caught:
             parse_parquet("a.parquet", content)
-        assert_names(str(caught.value), named)
+        assert_names(str(caught.value), *named)
 
 
 @pytest.fixture
@@ -138,12 +139,12 @@ def test_errors_about_a_dataset_of_the_hub(
         "splits": datasets.DatasetDict(train=one, test=one),
         "gated": datasets.exceptions.DatasetNotFoundError(GATED),
     }.get(loaded, loaded)
-    assert_names(read_error("hf:owner/name", **settings), named)
+    assert_names(read_error("hf:owner/name", **settings), *named)
 
 
 @pytest.mark.parametrize("name", ["hf:", "hf:name", "hf:a/b/c", "hf:owner/../name", "hf:../name", "hf:csv"])
 def test_names_that_are_not_of_the_hub(name: str, datasets: Any) -> None:
-    assert_names(read_error(name), [f"'{name}'", "hf:OWNER/NAME"])
+    assert_names(read_error(name), *[f"'{name}'", "hf:OWNER/NAME"])
 
 
 def test_a_local_folder_is_not_read_instead_of_a_dataset_of_the_hub(
@@ -151,7 +152,7 @@ def test_a_local_folder_is_not_read_instead_of_a_dataset_of_the_hub(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "owner" / "name").mkdir(parents=True)
-    assert_names(read_error("hf:owner/name"), ["hf:owner/name", "local folder owner/name", "elsewhere"])
+    assert_names(read_error("hf:owner/name"), *["hf:owner/name", "local folder owner/name", "elsewhere"])
 
 
 def test_an_unreachable_hub_is_an_error_within_seconds(monkeypatch: pytest.MonkeyPatch, datasets: Any) -> None:
@@ -164,4 +165,4 @@ def test_an_unreachable_hub_is_an_error_within_seconds(monkeypatch: pytest.Monke
         start = time.monotonic()
         message = read_error("hf:owner/name")
     assert time.monotonic() - start < 8
-    assert_names(message, ["hf:owner/name: ", "check the connection", "HF_HUB_OFFLINE=1"])
+    assert_names(message, *["hf:owner/name: ", "check the connection", "HF_HUB_OFFLINE=1"])

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from efface.data.readers.columns import column_names, first_column, match_column
-from support.user_data import PAIR, USER, assert_names, items_error, make_table
+from support.messages import assert_names
+from support.user_data import PAIR, USER, items_error, make_table
 
 
 @pytest.mark.parametrize(
@@ -75,4 +76,4 @@ def test_the_first_name_that_a_row_has() -> None:
 def test_errors_about_columns_that_are_not_recognized(
     row: dict[str, Any], columns: dict[str, str], named: list[str]
 ) -> None:
-    assert_names(items_error(row, **columns), named)
+    assert_names(items_error(row, **columns), *named)

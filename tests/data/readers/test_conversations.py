@@ -8,7 +8,8 @@ from efface.data.readers.conversations import ignored_text_keys, prompt_answer_p
 from efface.data.readers.table import SourceRow
 from efface.errors import EffaceError
 from efface.schema import Prompt, Turn
-from support.user_data import ASSISTANT, USER, assert_names
+from support.messages import assert_names
+from support.user_data import ASSISTANT, USER
 
 SYSTEM = Turn(role="system", content="Be brief.")
 
@@ -107,4 +108,4 @@ TOOL_CALL = {"role": "assistant", "content": None, "tool_calls": [{"id": 1}]}
 def test_errors(messages: object, named: list[str]) -> None:
     with pytest.raises(EffaceError) as caught:
         pairs(messages)
-    assert_names(str(caught.value), ["mine.jsonl, line 2: ", "column 'messages'", *named])
+    assert_names(str(caught.value), *["mine.jsonl, line 2: ", "column 'messages'", *named])

@@ -6,7 +6,7 @@ import pytest
 
 from efface.data.readers.csv_file import parse_csv
 from efface.errors import EffaceError
-from support.user_data import assert_names
+from support.messages import assert_names
 
 
 def test_fields_are_text_and_empty_ones_null() -> None:
@@ -58,4 +58,4 @@ def test_a_field_may_be_longer_than_the_limit_of_the_module() -> None:
 def test_errors(content: str, named: list[str]) -> None:
     with pytest.raises(EffaceError) as caught:
         parse_csv("a.csv", content)
-    assert_names(str(caught.value), named)
+    assert_names(str(caught.value), *named)

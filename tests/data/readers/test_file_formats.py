@@ -17,7 +17,8 @@ from efface.data.readers.file_formats import (
     read_file,
 )
 from efface.errors import EffaceError
-from support.user_data import assert_names, read_error, write
+from support.messages import assert_names
+from support.user_data import read_error, write
 
 ROWS = [{"question": "Who?", "answer": "Zoë"}, {"question": "When?", "answer": 'In "May",\nor June'}]
 LINES = "".join(json.dumps(row) + "\n" for row in ROWS)
@@ -88,7 +89,7 @@ def test_warning_about_a_text_file_that_contains_json(tmp_path: Path, content: s
     assert list(table.warnings) == json_as_text_warnings(path, content)
     assert len(table.warnings) == (suffix is not None)
     if suffix:
-        assert_names(table.warnings[0], [str(path), "looks like JSON", f"suffix to {suffix} to read its rows"])
+        assert_names(table.warnings[0], *[str(path), "looks like JSON", f"suffix to {suffix} to read its rows"])
 
 
 @pytest.mark.parametrize(
@@ -107,7 +108,7 @@ def test_warning_about_a_text_file_that_contains_json(tmp_path: Path, content: s
     ],
 )
 def test_errors_about_a_file(tmp_path: Path, name: str, content: bytes, named: list[str]) -> None:
-    assert_names(read_error(write(tmp_path / name, content)), named)
+    assert_names(read_error(write(tmp_path / name, content)), *named)
 
 
 def test_errors_about_a_path(tmp_path: Path) -> None:
@@ -119,7 +120,7 @@ def test_errors_about_a_path(tmp_path: Path) -> None:
     ]:
         with pytest.raises(EffaceError) as caught:
             read_content(path)
-        assert_names(str(caught.value), named)
+        assert_names(str(caught.value), *named)
 
 
 def test_suffixes() -> None:

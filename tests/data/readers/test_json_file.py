@@ -6,7 +6,7 @@ import pytest
 
 from efface.data.readers.json_file import detect_json_suffix, parse_json, parse_json_lines
 from efface.errors import EffaceError
-from support.user_data import assert_names
+from support.messages import assert_names
 
 
 def test_lines_end_only_at_a_line_feed() -> None:
@@ -79,4 +79,4 @@ def test_errors(name: str, content: str, named: list[str]) -> None:
     parse = parse_json_lines if name.endswith("l") else parse_json
     with pytest.raises(EffaceError) as caught:
         parse(name, content)
-    assert_names(str(caught.value), named)
+    assert_names(str(caught.value), *named)

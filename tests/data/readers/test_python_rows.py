@@ -9,7 +9,7 @@ import pytest
 
 from efface.data.readers.python_rows import to_json_lines
 from efface.errors import EffaceError
-from support.user_data import assert_names
+from support.messages import assert_names
 
 
 def parsed(given: Any) -> list[dict[str, object]]:
@@ -83,4 +83,4 @@ def test_errors(given: Any, named: list[str]) -> None:
         given = pandas.DataFrame([["Who?", "When?", "Ann"]], columns=["question", "question", "answer"])
     with pytest.raises(EffaceError) as caught:
         to_json_lines("forget", given)
-    assert_names(str(caught.value), named)
+    assert_names(str(caught.value), *named)

@@ -12,7 +12,8 @@ import pytest
 from efface.data.config import ColumnsConfig
 from efface.data.readers.row_types import detect_schema, ignored_columns
 from efface.schema import Item
-from support.user_data import assert_names, read, read_error, write
+from support.messages import assert_names
+from support.user_data import read, read_error, write
 
 QUESTIONS: list[dict[str, Any]] = [
     {"question": "Who wrote it?", "answer": "Ann, or Bob", "key_fact": "Ann"},
@@ -127,13 +128,13 @@ def test_the_home_folder_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyP
 )
 def test_errors_about_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, named: list[str]) -> None:
     monkeypatch.chdir(tmp_path)
-    assert_names(read_error(path), named)
+    assert_names(read_error(path), *named)
 
 
 @pytest.mark.parametrize("setting", ["subset", "split", "revision"])
 def test_settings_of_another_type_of_source_are_refused(tmp_path: Path, setting: str) -> None:
     path = write(tmp_path / "a.csv", "question,answer\nWho?,Ann\n")
-    assert_names(read_error(path, **{setting: "x"}), [f"data.forget.{setting}=x", str(path), "remove it"])
+    assert_names(read_error(path, **{setting: "x"}), *[f"data.forget.{setting}=x", str(path), "remove it"])
 
 
 @pytest.mark.parametrize(
@@ -148,4 +149,4 @@ def test_a_missing_library_is_named(
 ) -> None:
     monkeypatch.setitem(sys.modules, library, None)
     path = make(tmp_path)
-    assert_names(read_error(path), [str(path), f"package {library}", "pip install 'efface[data]'"])
+    assert_names(read_error(path), *[str(path), f"package {library}", "pip install 'efface[data]'"])

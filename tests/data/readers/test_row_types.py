@@ -7,7 +7,8 @@ import pytest
 from efface.data.config import ColumnsConfig
 from efface.data.readers.row_types import detect_schema, ignored_columns, ignored_message_keys
 from efface.schema import Turn
-from support.user_data import ASSISTANT, PAIR, USER, assert_names, items_error, make_table, to_items
+from support.messages import assert_names
+from support.user_data import ASSISTANT, PAIR, USER, items_error, make_table, to_items
 
 SYSTEM = Turn(role="system", content="Be brief.")
 ONE = [("Who?", (), "Ann.")]
@@ -184,13 +185,13 @@ def test_ids_of_several_answers_are_numbered() -> None:
     ],
 )
 def test_errors_about_a_row(row: dict[str, Any], named: list[str]) -> None:
-    assert_names(items_error(row), ["mine.jsonl, line 1: ", *named])
+    assert_names(items_error(row), *["mine.jsonl, line 1: ", *named])
 
 
 def test_the_first_row_decides() -> None:
     conversation = {"messages": [USER, ASSISTANT]}
-    assert_names(items_error(PAIR, conversation), ["mine.jsonl, line 2", "no column 'question'", "has: messages"])
-    assert_names(items_error(conversation, PAIR), ["mine.jsonl, line 2", "column 'messages' must be a list"])
+    assert_names(items_error(PAIR, conversation), *["mine.jsonl, line 2", "no column 'question'", "has: messages"])
+    assert_names(items_error(conversation, PAIR), *["mine.jsonl, line 2", "column 'messages' must be a list"])
 
 
 @pytest.mark.parametrize(
@@ -213,17 +214,17 @@ def test_the_first_row_decides() -> None:
     ],
 )
 def test_errors_about_column_settings(row: dict[str, Any], columns: dict[str, str], named: list[str]) -> None:
-    assert_names(items_error(row, **columns), named)
+    assert_names(items_error(row, **columns), *named)
 
 
 def test_a_column_setting_must_match_every_row() -> None:
     rows = [{"question": "Who?", "answers": {"text": ["Ann."]}}, {"question": "When?", "answers": {"text": []}}]
     assert_names(
-        items_error(*rows, answer="answers.text.0"), ["line 2", "the list answers.text is empty", "fill it in"]
+        items_error(*rows, answer="answers.text.0"), *["line 2", "the list answers.text is empty", "fill it in"]
     )
     assert_names(
         items_error(rows[0], {"question": "When?", "answers": None}, answer="answers.text.0"),
-        ["line 2", "no column 'answers.text.0'", "add it (the row has: question, answers)"],
+        *["line 2", "no column 'answers.text.0'", "add it (the row has: question, answers)"],
     )
     assert "has no such column" in items_error(*rows, answer="answers.text.first")
 

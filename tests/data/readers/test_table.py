@@ -6,7 +6,7 @@ import pytest
 
 from efface.data.readers.table import SourceRow, read_rows, type_name
 from efface.errors import EffaceError
-from support.user_data import assert_names
+from support.messages import assert_names
 
 
 def row(values: dict[str, Any], *, is_cells: bool = False) -> SourceRow:
@@ -100,7 +100,7 @@ def test_integers(value: object) -> None:
 def test_errors_about_a_value(read: str, value: object, named: list[str]) -> None:
     with pytest.raises(EffaceError) as caught:
         getattr(row({"a": value}, is_cells=True), read)("a")
-    assert_names(str(caught.value), ["mine.csv, line 7: ", *named])
+    assert_names(str(caught.value), *["mine.csv, line 7: ", *named])
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_errors_about_a_value(read: str, value: object, named: list[str]) -> Non
 def test_errors_about_a_missing_column(values: dict[str, Any], column: str, named: list[str]) -> None:
     with pytest.raises(EffaceError) as caught:
         row(values).text(column)
-    assert_names(str(caught.value), ["mine.csv, line 7: ", *named])
+    assert_names(str(caught.value), *["mine.csv, line 7: ", *named])
 
 
 def test_unknown_columns() -> None:
@@ -128,7 +128,7 @@ def test_unknown_columns() -> None:
     with pytest.raises(EffaceError) as caught:
         row({"question": "Who?", "Anwser": "Ann"}).unknown_columns(["question", "answer"])
     assert_names(
-        str(caught.value), ["mine.csv, line 7", "unknown column 'Anwser'", "rename it to 'answer' or remove it"]
+        str(caught.value), *["mine.csv, line 7", "unknown column 'Anwser'", "rename it to 'answer' or remove it"]
     )
 
 

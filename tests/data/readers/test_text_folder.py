@@ -7,7 +7,8 @@ import pytest
 
 from efface.data.readers.text_folder import read_folder
 from efface.errors import EffaceError
-from support.user_data import assert_names, write
+from support.messages import assert_names
+from support.user_data import write
 
 
 def folder_error(folder: Path) -> str:
@@ -61,7 +62,7 @@ def test_a_text_that_looks_like_json_is_read_with_a_warning(tmp_path: Path) -> N
     table = read_folder(tmp_path / "docs")
     [row], [warning] = table.rows, table.warnings
     assert row.values["text"] == path.read_text()
-    assert_names(warning, [str(path), "looks like JSON", ".jsonl"])
+    assert_names(warning, *[str(path), "looks like JSON", ".jsonl"])
 
 
 @pytest.mark.parametrize(
@@ -73,7 +74,7 @@ def test_a_text_that_looks_like_json_is_read_with_a_warning(tmp_path: Path) -> N
 )
 def test_folders_without_a_text(tmp_path: Path, name: str, content: str, named: list[str]) -> None:
     write(tmp_path / "docs" / name, content)
-    assert_names(folder_error(tmp_path / "docs"), [f"{tmp_path}/docs", *named])
+    assert_names(folder_error(tmp_path / "docs"), *[f"{tmp_path}/docs", *named])
 
 
 @pytest.mark.parametrize(
@@ -84,4 +85,4 @@ def test_a_dataset_is_not_read_as_its_readme(tmp_path: Path, name: str) -> None:
     write(tmp_path / "docs" / ".cache" / "y.csv", "question,answer\nWho?,Ann\n")
     assert len(read_folder(tmp_path / "docs").rows) == 1
     write(tmp_path / "docs" / name, "x")
-    assert_names(folder_error(tmp_path / "docs"), [f"{tmp_path}/docs", name, "give that file"])
+    assert_names(folder_error(tmp_path / "docs"), *[f"{tmp_path}/docs", name, "give that file"])

@@ -7,7 +7,8 @@ import pytest
 
 from efface.data.sources.benchmark_folder import BenchmarkFolder
 from efface.errors import EffaceError
-from support.user_data import assert_names, write
+from support.messages import assert_names
+from support.user_data import write
 
 
 def test_items_and_hashes_of_a_file(tmp_path: Path) -> None:
@@ -23,7 +24,7 @@ def test_errors(tmp_path: Path) -> None:
     with pytest.raises(EffaceError) as caught:
         BenchmarkFolder(tmp_path / "tofu")
     assert_names(
-        str(caught.value), [f"no folder {tmp_path}/tofu", "--data-dir", "EFFACE_DATA", "tofu/ and real_world/"]
+        str(caught.value), *[f"no folder {tmp_path}/tofu", "--data-dir", "EFFACE_DATA", "tofu/ and real_world/"]
     )
     with pytest.raises(EffaceError, match=r"there is no file .*/none\.json"):
         BenchmarkFolder(tmp_path).items("none")

@@ -28,7 +28,7 @@ from efface.data.sources.published import (
     published_benchmarks,
 )
 from efface.errors import EffaceError
-from support.user_data import assert_names
+from support.messages import assert_names
 
 CONTENTS = {name: f'{{"question": "{name}?"}}\n'.encode() * 9000 for name in ("one.json", "two.json", "three.json")}
 
@@ -203,7 +203,7 @@ def test_an_interrupted_download_resumes(server: Server, benchmark: PublishedBen
     server.broken[path("two.json")] = 99
     message = fetch_error(benchmark, tmp_path)
     source = f"invented_people/two.json from {server.url}/data"
-    assert_names(message, [source, "the connection failed", "`efface data fetch invented`", "resumes"])
+    assert_names(message, *[source, "the connection failed", "`efface data fetch invented`", "resumes"])
     assert files(tmp_path) == {"one.json": CONTENTS["one.json"]}
     assert download_status(benchmark, tmp_path) == "partial"
     assert missing_files(benchmark, tmp_path) == ("two.json", "three.json")
@@ -241,7 +241,7 @@ def test_a_file_with_another_hash_is_deleted(server: Server, benchmark: Publishe
     server.files[path("two.json")] = other = CONTENTS["two.json"].replace(b"?", b"!")
     message = fetch_error(benchmark, tmp_path)
     hashes = [hashlib.sha256(other).hexdigest(), benchmark.files["two.json"].sha256]
-    assert_names(message, [f"{server.url}{path('two.json')}", *hashes, "another mirror with --mirror"])
+    assert_names(message, *[f"{server.url}{path('two.json')}", *hashes, "another mirror with --mirror"])
     assert files(tmp_path) == {"one.json": CONTENTS["one.json"]}
     assert server.requests[path("two.json")] == 1
 
@@ -249,7 +249,7 @@ def test_a_file_with_another_hash_is_deleted(server: Server, benchmark: Publishe
 def test_a_missing_file_is_not_retried(server: Server, benchmark: PublishedBenchmark, tmp_path: Path) -> None:
     del server.files[path("one.json")]
     message = fetch_error(benchmark, tmp_path)
-    assert_names(message, [f"{server.url}{path('one.json')}", "HTTP 404", "--mirror or EFFACE_MIRROR"])
+    assert_names(message, *[f"{server.url}{path('one.json')}", "HTTP 404", "--mirror or EFFACE_MIRROR"])
     assert files(tmp_path) == {}
     assert server.requests == {path("one.json"): 1}, "retrying would not help"
 
@@ -267,13 +267,13 @@ def test_servers_that_do_not_answer(
         mirror = None if problem == "busy" else f"http://127.0.0.1:{bound.getsockname()[1]}"
         message = fetch_error(benchmark, tmp_path, mirror)
     reason = {"busy": "HTTP 503", "refused": "the connection failed", "silent": "no answer in time"}[problem]
-    assert_names(message, [mirror or server.url, reason, "check the network", "HTTPS_PROXY"])
+    assert_names(message, *[mirror or server.url, reason, "check the network", "HTTPS_PROXY"])
     assert files(tmp_path) == {}
 
 
 def test_a_folder_that_is_a_file(benchmark: PublishedBenchmark, tmp_path: Path) -> None:
     (tmp_path / "data").write_text("mine")
-    assert_names(fetch_error(benchmark, tmp_path / "data"), [f"{tmp_path}/data", "another folder with --data-dir"])
+    assert_names(fetch_error(benchmark, tmp_path / "data"), *[f"{tmp_path}/data", "another folder with --data-dir"])
     assert (tmp_path / "data").read_text() == "mine"
 
 
@@ -293,7 +293,7 @@ def test_a_file_with_another_content_is_not_changed(
     existing.write_bytes(CONTENTS["three.json"].replace(b"?", b"!"))
     before = existing.read_bytes()
     message = fetch_error(benchmark, tmp_path)
-    assert_names(message, [str(existing), hashlib.sha256(before).hexdigest(), "move it away", "--data-dir"])
+    assert_names(message, *[str(existing), hashlib.sha256(before).hexdigest(), "move it away", "--data-dir"])
     assert files(tmp_path) == {"three.json": before}
     assert not server.requests
 
@@ -306,7 +306,7 @@ def test_a_full_disk(benchmark: PublishedBenchmark, tmp_path: Path) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     place = tmp_path / "invented_people" / "one.json"
-    assert_names(message, [f"cannot write {place}", os.strerror(errno.EFBIG), "free some space", "--data-dir"])
+    assert_names(message, *[f"cannot write {place}", os.strerror(errno.EFBIG), "free some space", "--data-dir"])
     assert files(tmp_path) == {}
 
 
@@ -318,7 +318,7 @@ def test_a_folder_without_write_permission(
 
     monkeypatch.setattr("os.makedirs", denied)  # modes do not stop root
     message = fetch_error(benchmark, tmp_path)
-    assert_names(message, ["cannot write", "permission denied", "--data-dir"])
+    assert_names(message, *["cannot write", "permission denied", "--data-dir"])
 
 
 @pytest.mark.parametrize("given_as", ["option", "environment"])
@@ -338,7 +338,7 @@ def test_a_mirror_replaces_the_source(
 @pytest.mark.parametrize("mirror", ["benchmarks.example", "ftp://benchmarks.example", "file:///data", "https://"])
 def test_a_mirror_must_be_a_web_address(mirror: str, benchmark: PublishedBenchmark, tmp_path: Path) -> None:
     message = fetch_error(benchmark, tmp_path, mirror)
-    assert_names(message, [f"the mirror {mirror!r}", "--mirror", "EFFACE_MIRROR", "http:// or https://"])
+    assert_names(message, *[f"the mirror {mirror!r}", "--mirror", "EFFACE_MIRROR", "http:// or https://"])
 
 
 def test_a_mirrors_password_is_not_shown(server: Server, benchmark: PublishedBenchmark, tmp_path: Path) -> None:
@@ -363,7 +363,7 @@ def test_a_proxy_that_fails(server: Server, tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv("HTTPS_PROXY", server.url)
     message = fetch_error(find_benchmark("tofu"), tmp_path)
     source = "tofu/forget01.json from https://raw.githubusercontent.com/"
-    assert_names(message, [source, "the proxy cannot be used", "HTTPS_PROXY"])
+    assert_names(message, *[source, "the proxy cannot be used", "HTTPS_PROXY"])
     assert server.requests == {"raw.githubusercontent.com:443": 3}
 
 

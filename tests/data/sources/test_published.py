@@ -16,7 +16,7 @@ from efface.data.sources.published import (
     published_benchmarks,
 )
 from efface.errors import EffaceError
-from support.user_data import assert_names
+from support.messages import assert_names
 
 BENCHMARK = PublishedBenchmark(
     name="invented",
@@ -58,7 +58,7 @@ def test_files_of_another_size_are_missing(
 def test_an_unknown_benchmark() -> None:
     with pytest.raises(EffaceError) as caught:
         find_benchmark("realworld")
-    assert_names(str(caught.value), ["'realworld'", "'real-world'?", "real-world, tofu"])
+    assert_names(str(caught.value), *["'realworld'", "'real-world'?", "real-world, tofu"])
 
 
 def test_the_default_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

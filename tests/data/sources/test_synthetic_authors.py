@@ -16,7 +16,7 @@ from efface.data.sources.synthetic_authors import (
     make_authors,
 )
 from efface.errors import EffaceError
-from support.user_data import assert_names
+from support.messages import assert_names
 
 ATTRIBUTES = load_word_lists().attributes
 NAMES = load_word_lists().names
@@ -157,14 +157,14 @@ def test_the_last_authors_are_forgotten() -> None:
 def test_the_number_of_authors_is_limited(authors: int) -> None:
     with pytest.raises(EffaceError) as caught:
         make_authors(authors, seed=0)
-    assert_names(str(caught.value), [f"{authors} authors", f"data.authors to 1 to {MAX_AUTHORS}"])
+    assert_names(str(caught.value), *[f"{authors} authors", f"data.authors to 1 to {MAX_AUTHORS}"])
 
 
 @pytest.mark.parametrize("forget_authors", [0, 3, 4])
 def test_forget_and_retain_set_must_not_be_empty(forget_authors: int) -> None:
     with pytest.raises(EffaceError) as caught:
         load_synthetic_authors(3, forget_authors, seed=0, retain_evaluation=1)
-    assert_names(str(caught.value), [f"{forget_authors} of 3 authors", "data.forget_authors"])
+    assert_names(str(caught.value), *[f"{forget_authors} of 3 authors", "data.forget_authors"])
 
 
 def test_a_sequence_of_requests() -> None:

@@ -9,7 +9,7 @@ from efface.data.config import Split
 from efface.data.sources.tofu import load_tofu, load_tofu_training_set
 from efface.errors import EffaceError
 from efface.schema import Item
-from support.user_data import assert_names
+from support.messages import assert_names
 
 
 def texts(items: tuple[Item, ...]) -> set[tuple[str, str]]:
@@ -141,4 +141,4 @@ def test_errors(folder: Path, tmp_path: Path) -> None:
         (tmp_path / f"{name}.json").write_text(row)
     with pytest.raises(EffaceError) as caught:
         load_tofu(tmp_path, "forget01", 1, retain_evaluation=1)
-    assert_names(str(caught.value), [str(tmp_path), "forget01.json and forget01_perturbed.json", "task 1"])
+    assert_names(str(caught.value), *[str(tmp_path), "forget01.json and forget01_perturbed.json", "task 1"])

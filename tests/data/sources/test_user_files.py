@@ -12,7 +12,7 @@ from efface.data.config import DataConfig, FileConfig
 from efface.data.sources.user_files import load_file, load_files, load_files_training_set
 from efface.errors import EffaceError
 from efface.schema import Item, Task
-from support.user_data import assert_names
+from support.messages import assert_names
 
 GOOD: dict[str, object] = {"question": "Where?", "answer": "Here"}
 
@@ -109,7 +109,7 @@ REASONING = {"role": "assistant", "content": "Ann.", "reasoning_content": "Hm."}
 )
 def test_warnings(tmp_path: Path, rows: list[dict[str, object]], named: list[str]) -> None:
     [warning] = load(tmp_path, lines(*rows)).warnings
-    assert_names(warning, [f"{tmp_path}/forget.jsonl: ", *named])
+    assert_names(warning, *[f"{tmp_path}/forget.jsonl: ", *named])
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_warnings(tmp_path: Path, rows: list[dict[str, object]], named: list[str
 def test_errors(tmp_path: Path, rows: list[dict[str, object]], named: list[str]) -> None:
     with pytest.raises(EffaceError) as caught:
         load(tmp_path, lines(*rows), lines({"question": "Why?", "answer": "Because"}))
-    assert_names(str(caught.value), [f"{tmp_path}/forget.jsonl", *named])
+    assert_names(str(caught.value), *[f"{tmp_path}/forget.jsonl", *named])
 
 
 def test_errors_name_the_setting_of_the_file(tmp_path: Path) -> None:
@@ -188,7 +188,7 @@ def test_errors_about_requests(write_facts: Callable[..., str], forget: list[int
     settings = {"forget": write_facts("forget", *forget), "retain": write_facts("retain", 0, 1, 3)}
     with pytest.raises(EffaceError) as caught:
         load_files(DataConfig.model_validate({"source": "files", "forgotten_before": earlier, **settings}))
-    assert_names(str(caught.value), named)
+    assert_names(str(caught.value), *named)
 
 
 def test_extra_retain_has_its_own_ids(write_facts: Callable[..., str]) -> None:
