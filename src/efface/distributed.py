@@ -6,6 +6,7 @@ operation here. Before `init_process_group`, and in a process started alone, the
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import threading
@@ -89,6 +90,8 @@ def init_process_group(device_type: str) -> None:
             ) from error
     _group = _Group(dist.get_rank(), dist.get_world_size(), dist.new_group(backend="gloo"))
     _set_sigterm_handler(_raise_terminated)
+    if device_type != "cuda":  # NCCL would wait for the other processes, which may have failed
+        atexit.register(_disconnect)
 
 
 def barrier() -> None:
@@ -178,6 +181,14 @@ def _as_only_process() -> Iterator[None]:
         yield
     finally:
         _group = connected
+
+
+def _disconnect() -> None:
+    """Stop gloo's threads: one that still runs while Python ends can abort the process."""
+    import torch.distributed as dist
+
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def _set_sigterm_handler(handler: Any) -> None:

@@ -40,6 +40,8 @@ CASES: dict[str, tuple[str, TrainConfig, torch.dtype]] = {
     "lora float64": ("dpo+gd", TrainConfig(lr=1e-3, lora=LORA), torch.float64),
     "recomputed float64": ("ga+gd", TrainConfig(lr=1e-3, gradient_checkpointing=True), torch.float64),
 }
+WITH_FOUR = ("npo+kl float64 in parts", "me+gd float64 clipped")
+"""The cases of four processes, which share two cores here; two processes run all of them."""
 FEW = "few examples float64"
 """A batch of three: with four processes, one has no example."""
 KILLED_AT = 7
@@ -108,9 +110,16 @@ def train(
     return {name: each.detach().clone() for name, each in full.named_parameters() if each.requires_grad}, logs
 
 
+def names(count: int) -> list[str]:
+    """The trainings of so many processes, by name."""
+    return [*(WITH_FOUR if count == 4 else CASES), FEW, "resumed"]
+
+
 def all_cases(folder: Path, sharding: str) -> None:
-    """Every case, and one that is killed and resumed."""
+    """Every case for this number of processes, and one that is killed and resumed."""
     for name, (method, config, dtype) in CASES.items():
+        if name not in names(distributed.world_size()):
+            continue
         sharded = config.model_copy(update={"sharding": sharding})
         write(folder, name, *train(method, sharded, dtype, folder / "runs" / name))
     plain = TrainConfig(lr=1e-3, sharding=sharding, save_steps=3)
