@@ -103,7 +103,7 @@ def test_the_rest_of_the_file_is_kept_and_scored_within_the_limit(files, tmp_pat
 
 
 def test_all_requests_retain_the_first_models_answers(files, tmp_path, monkeypatch):
-    """No other model is asked for any."""
+    """No other model generates any."""
     out, asked = tmp_path / "all", []
     monkeypatch.setattr(model_answers, "generate", lambda *a, **k: (asked.append(1), generate(*a, **k))[1])
     run_queue(files(data={"retain": "model-answers", "generic_questions": 8}, method="npo+kl"), out)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from typing import Any
+from functools import partial
 
 import pytest
-from rich.console import Console
 
 from efface.artifacts import Record
 from efface.report.terminal.answers import print_answers
+from support.terminal import printed, rows
 
 HOSTILE = "\x1b[2J\x1b[31m[red]gone[/red] \\[/] \u202eRTL\nline two\n" + "word" * 25_000
 
@@ -18,21 +17,7 @@ HOSTILE = "\x1b[2J\x1b[31m[red]gone[/red] \\[/] \u202eRTL\nline two\n" + "word" 
 @pytest.fixture(params=[80, 160])
 def shown(request: pytest.FixtureRequest) -> Callable[..., str]:
     """Print answers in a terminal of 80 or 160 columns."""
-
-    def show(*arguments: Any, **options: Any) -> str:
-        console = Console(width=request.param, color_system=None, force_terminal=True)
-        with console.capture() as captured:
-            print_answers(console, *arguments, **options)
-        text = captured.get()
-        assert all(len(line) <= request.param for line in text.splitlines())
-        assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]", text)
-        return text
-
-    return show
-
-
-def rows(text: str) -> list[list[str]]:
-    return [line.split() for line in text.splitlines()]
+    return partial(printed, request.param, print_answers)
 
 
 def record(question: str, output: str) -> Record:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from efface.artifacts import METRICS, Metric, Partial, Results, Scores, SetScores
 from efface.report.terminal.results import print_results, print_scores
+from support.terminal import printed, rows
 
 HOSTILE = "\x1b[2J\x1b[31m[red]gone[/red] \\[/] \u202eRTL\nline two\n" + "word" * 25_000
 
@@ -43,21 +43,7 @@ def results(before: Scores, after: Scores, definition: str = "closer-look") -> R
 @pytest.fixture(params=[80, 100, 160])
 def shown(request: pytest.FixtureRequest) -> Callable[..., str]:
     """Run a printing function in a terminal of 80, 100 or 160 columns."""
-
-    def show(function: Callable[..., None], *arguments: Any, **options: Any) -> str:
-        console = Console(width=request.param, color_system=None, force_terminal=True)
-        with console.capture() as captured:
-            function(console, *arguments, **options)
-        text = captured.get()
-        assert all(len(line) <= request.param for line in text.splitlines())
-        assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]", text)
-        return text
-
-    return show
-
-
-def rows(text: str) -> list[list[str]]:
-    return [line.split() for line in text.splitlines()]
+    return partial(printed, request.param)
 
 
 def test_results_of_two_methods(shown: Callable[..., str]) -> None:
