@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -15,6 +16,21 @@ pytest_plugins = ["support.refused"]
 
 if TYPE_CHECKING:
     from support.hub_server import Hub
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Nothing that is imported to collect the tests becomes garbage: do not look for any."""
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_collection() -> None:
+    """Runs collect garbage often, which takes a second with all the tests and libraries in memory: leave those out."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

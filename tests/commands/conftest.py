@@ -7,7 +7,6 @@ from support.run_fixtures import (  # noqa: F401
     made,
     model_in,
     one_thread,
-    quick_collection,
     settings,
     source,
 )

@@ -14,7 +14,6 @@ from support.run_fixtures import (  # noqa: F401
     model_in,
     one_thread,
     queue_settings,
-    quick_collection,
     settings,
     source,
 )

@@ -29,8 +29,6 @@ from support.answered import answered
 from support.queues import CASES, facts, write
 from support.runs import Told
 
-pytestmark = pytest.mark.usefixtures("quick_collection")
-
 
 def test_each_request_is_compared_with_the_model_before_all_of_them(complete):
     """As a single run that is given the first model's records would be; they are made once, whatever asks for them."""

@@ -8,8 +8,6 @@ from efface.continual.folder import QueueFolder
 from efface.continual.queue import append_request, run_queue
 from efface.errors import EffaceError
 
-pytestmark = pytest.mark.usefixtures("quick_collection")
-
 
 def test_a_folder_without_a_queue(config, tmp_path):
     for settings in (None, "model: a\nwithout: null\n"):

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import shutil
 
-import pytest
-
 from efface.continual.queue import append_request, run_queue
 from efface.preflight.dry_run import plan_queue
 from support.queues import facts, write
 from support.runs import Told
-
-pytestmark = pytest.mark.usefixtures("quick_collection")
 
 
 def test_the_message_names_the_request_that_cannot_be_unlearned(config, files, refused, tmp_path):

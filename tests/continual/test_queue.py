@@ -23,8 +23,6 @@ from efface.scores import score_records
 from support.queues import CASES, same, weights
 from support.runs import Told
 
-pytestmark = pytest.mark.usefixtures("quick_collection")
-
 
 def author(number):
     """The questions about the author of that number, counted from 1."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -165,15 +164,6 @@ def save(architecture: Architecture, folder: Path) -> Path:
     tokenizer.chat_template = architecture.chat
     tokenizer.save_pretrained(folder)
     return folder
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_collections():
-    """Each run collects garbage several times: not among all that pytest and the libraries keep."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.fixture(params=ARCHITECTURES)

@@ -14,7 +14,6 @@ from efface.evaluation.record_files import read_record_sets
 from efface.models.load import load_model
 from efface.run.folder import RunFolder
 
-pytestmark = pytest.mark.usefixtures("quick_collection")
 CPU = torch.device("cpu")
 
 

@@ -20,7 +20,6 @@ from efface.run.epoch_snapshots import EpochSnapshots
 from efface.run.pipeline import run, unlearn
 from efface.schema import EvaluationSet, Item, Task
 
-pytestmark = pytest.mark.usefixtures("quick_collection")
 EVERY = {"every": "epoch", "limit": 2, "max_new_tokens": 3}
 
 

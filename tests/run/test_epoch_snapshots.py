@@ -20,8 +20,6 @@ from efface.run.epoch_snapshots import EpochSnapshots
 from efface.run.pipeline import run, unlearn
 from support.runs import Told
 
-pytestmark = pytest.mark.usefixtures("quick_collection")
-
 
 @pytest.fixture
 def config(settings):

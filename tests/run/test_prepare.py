@@ -17,8 +17,6 @@ from efface.run.folder import RunFolder
 from efface.run.prepare import check_settings, prepare
 from support.runs import Told
 
-pytestmark = pytest.mark.usefixtures("quick_collection")
-
 
 @pytest.fixture
 def prepared(settings, tmp_path):

@@ -26,7 +26,6 @@ from efface.run.pipeline import unlearn
 from efface.run.prepare import prepare
 from support.runs import Told
 
-pytestmark = pytest.mark.usefixtures("quick_collection")
 CPU = torch.device("cpu")
 GOLDEN = Path(__file__).parents[1] / "golden" / "reference"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 import torch
 from safetensors.torch import load_file
 
@@ -14,8 +13,6 @@ from efface.run.metadata import RunMetadata
 from efface.run.prepare import prepare
 from efface.run.unlearning_stage import unlearn_model
 from support.runs import Told
-
-pytestmark = pytest.mark.usefixtures("quick_collection")
 
 
 def test_the_model_is_trained_once(settings, source, tmp_path, monkeypatch):

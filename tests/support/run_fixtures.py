@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-import importlib
 import multiprocessing
 import os
 import resource
@@ -82,17 +80,6 @@ def queue_settings(settings: dict[str, Any]) -> dict[str, Any]:
         "train": {**settings["train"], "epochs": 1},
         "continual": {"requests": [1, 2, 3], "keep_models": "all"},
     }
-
-
-@pytest.fixture(scope="module")
-def quick_collection() -> Iterator[None]:
-    """Runs collect garbage often, which takes half a second with all that the libraries hold: leave that out."""
-    for name in HEAVY:
-        importlib.import_module(name)
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.fixture

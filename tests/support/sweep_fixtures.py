@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,14 +21,9 @@ GOLDEN = Path(__file__).parents[1] / "golden" / "model"
 @pytest.fixture(scope="session", autouse=True)
 def single_thread() -> Iterator[None]:
     """More threads slow the tiny models down and change their last digits."""
-    import accelerate.tracking  # noqa: F401 - imported by the first run anyway
-    import peft  # noqa: F401
-
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    gc.freeze()  # each run collects garbage, and would traverse everything that is imported
     yield
-    gc.unfreeze()
     torch.set_num_threads(before)
 
 
