@@ -1,12 +1,18 @@
-"""Collective operations in one process; those of several are in tests/train/test_parallel.py and tests/run."""
+"""Collective operations in one process, and processes of torchrun; trainings of several: tests/train/test_parallel.py."""
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch.distributed as dist
 
+import efface
 from efface import distributed
 from efface.distributed import DistributedError
 from efface.errors import EffaceError
@@ -25,6 +31,38 @@ def test_one_process_is_the_main_one_and_does_not_wait(monkeypatch):
     done = []
     distributed.on_main_process(lambda: done.append(1))
     assert done == [1]
+
+
+JOIN = """
+import json, sys
+from pathlib import Path
+from efface import distributed
+
+distributed.init_process_group("cpu")
+found = distributed.all_gather([distributed.rank(), distributed.local_rank(), distributed.__file__])
+distributed.on_main_process(lambda: Path(sys.argv[1]).write_text(json.dumps(found)))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="gloo and torchrun on Windows are not supported")
+def test_processes_of_torchrun_connect_import_the_tested_sources_and_end_without_error(tmp_path):
+    (tmp_path / "join.py").write_text(JOIN)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    # the sources that this process has imported may not be the installed ones
+    python_path = os.pathsep.join(filter(None, [str(Path(efface.__file__).parents[1]), os.environ.get("PYTHONPATH")]))
+    ran = subprocess.run(
+        [*command, str(tmp_path / "join.py"), str(tmp_path / "found.json")],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": python_path},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr[-3000:]
+    assert json.loads((tmp_path / "found.json").read_text()) == [
+        [0, 0, distributed.__file__],
+        [1, 1, distributed.__file__],
+    ]
 
 
 def test_a_process_that_is_not_connected_is_the_only_one(monkeypatch):

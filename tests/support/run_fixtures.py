@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import resource
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -14,18 +12,9 @@ import pytest
 import torch
 
 from efface.artifacts import METRICS, Manifest, Partial, Results, Scores, SetScores
-from support import killing
+from support import killing, processes
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "model"
-HEAVY = (
-    "efface.demo",
-    "accelerate.tracking",
-    "peft",
-    "rouge_score.rouge_scorer",
-    "transformers.generation.utils",
-    "transformers.models.llama.modeling_llama",
-)
-"""What a run imports on its way."""
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -100,22 +89,8 @@ def files_of_at_most() -> Callable[[int], AbstractContextManager[None]]:
 
 @pytest.fixture(scope="session")
 def child() -> Callable[..., int]:
-    """Run the command in a new process, see `killing.efface`; returns its exit code.
-
-    The process is forked from one that has imported everything, for imports take longer than these runs.
-    """
-    os.environ["OMP_NUM_THREADS"] = "1"
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["support.killing", *HEAVY])
-
-    def call(*arguments: Any) -> int:
-        process = context.Process(target=killing.efface, args=arguments)
-        process.start()
-        process.join(120)
-        assert process.exitcode is not None, "the child hangs"
-        return process.exitcode
-
-    return call
+    """Run the command in a new process, see `killing.efface`; returns its exit code."""
+    return lambda *arguments: processes.exit_code(processes.fork(killing.efface, *arguments))
 
 
 def _scores(value: float | None) -> Scores:

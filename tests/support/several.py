@@ -1,13 +1,12 @@
 """What each of several processes does in `tests/train/test_parallel.py`: trainings of a tiny model, one by one.
 
-Started by torchrun with a folder, to which each case writes its final weights and its logs.
+Each case writes its final weights and its logs to a folder.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import sys
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -16,7 +15,6 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-import efface
 from efface import distributed
 from efface.models.lora import add_adapters
 from efface.objectives.config import ObjectiveConfig
@@ -137,18 +135,12 @@ def write(folder: Path, name: str, weights: dict[str, torch.Tensor], logs: list[
     distributed.barrier()
 
 
-def main() -> None:
+def work(folder: Path, sharding: str, what: str) -> None:
+    """What a process does after it was started: every case, or a training in which the last process dies."""
     torch.set_num_threads(1)
-    folder, sharding, what = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
     distributed.init_process_group("cpu")
-    if what == "source":
-        (folder / "source").write_text(efface.__file__, encoding="utf-8")
-    elif what == "dies":
+    if what == "dies":
         config = TrainConfig(lr=1e-3, sharding=sharding, save_steps=3)
         train("ga+gd", config, torch.float64, folder, die_at=KILLED_AT)
     else:
         all_cases(folder, sharding)
-
-
-if __name__ == "__main__":
-    main()

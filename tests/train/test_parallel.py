@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,32 +10,20 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-import efface
 from efface.errors import EffaceError
 from efface.train import parallel
 from efface.train.config import TrainConfig
 from efface.train.parallel import FSDPModel, ParallelModel
-from support import several
+from support import processes, several
+from support.processes import Ended
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="gloo and torchrun on Windows are not supported")
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="gloo on Windows is not supported")
 SETUPS = [(2, "none"), (2, "fsdp2"), (4, "none"), (4, "fsdp2")]
 
 
-def torchrun(count: int, folder: Path, sharding: str, what: str) -> subprocess.CompletedProcess[str]:
+def run_group(folder: Path, count: int, sharding: str, what: str) -> list[Ended]:
     folder.mkdir()
-    tests = Path(several.__file__).parents[1]
-    # the sources that this process has imported may not be the installed ones
-    sources = Path(efface.__file__).parents[1]
-    python_path = os.pathsep.join(filter(None, [str(tests), str(sources), os.environ.get("PYTHONPATH")]))
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(count)]
-    return subprocess.run(
-        [*command, "--standalone", several.__file__, str(folder), sharding, what],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": python_path},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    return processes.run_group(folder, count, several.work, folder, sharding, what)
 
 
 @pytest.fixture(scope="module")
@@ -70,8 +56,8 @@ def assert_like_one_process(name, weights, logs, distributed_weights, rows):
 @pytest.mark.parametrize(("count", "sharding"), SETUPS)
 def test_the_same_weights_and_losses_after_twenty_steps(tmp_path, alone, count, sharding):
     folder = tmp_path / "cases"
-    done = torchrun(count, folder, sharding, "all")
-    assert done.returncode == 0, done.stderr[-3000:]
+    for ended in run_group(folder, count, sharding, "all"):
+        assert ended.code == 0, ended.output[-3000:]
     for name in several.names(count):
         weights, logs = alone[name]
         rows = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
@@ -88,17 +74,11 @@ def test_the_same_weights_and_losses_after_twenty_steps(tmp_path, alone, count, 
 @pytest.mark.parametrize("sharding", ["none", "fsdp2"])
 def test_a_process_that_dies_ends_the_run_with_an_explanation_and_a_checkpoint_stays(tmp_path, sharding):
     folder = tmp_path / "run"
-    done = torchrun(2, folder, sharding, "dies")
-    assert done.returncode != 0
-    assert "process 0 of 2" in done.stderr
-    assert "--resume" in done.stderr
+    first, second = run_group(folder, 2, sharding, "dies")
+    assert (first.code, second.code) == (1, 3)
+    assert "process 0 of 2" in first.output
+    assert "--resume" in first.output
     assert [path.name for path in (folder / "checkpoints").iterdir()] == ["step-000006"]
-
-
-def test_processes_import_the_sources_that_are_tested(tmp_path):
-    done = torchrun(1, tmp_path / "run", "none", "source")
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert (tmp_path / "run" / "source").read_text(encoding="utf-8") == efface.__file__
 
 
 # What is refused
