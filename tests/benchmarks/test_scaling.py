@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 import isolation
 import measure as measuring
 import scaling
+import several_processes
 import workload
 from efface.train.loop import StepLog
 from forget_run import measure_run
@@ -18,6 +21,7 @@ from options import step_setting
 from padded_baseline import PADDED_LENGTH
 from several_processes import measure_processes
 from shapes import SHAPES, Shape
+from support.processes import run_group, run_program
 
 SMALL = Shape(32, 2, 4, 2, 48, 5120, tie_word_embeddings=True)
 
@@ -105,7 +109,13 @@ def test_the_same_step_is_measured_with_several_processes(capsys, monkeypatch):
     assert [(row["x"], row["seconds"]) for row in rows] == [(1, 8), (2, 4), (4, 2)]
 
 
-def test_two_processes_share_a_step():
+def test_two_processes_share_a_step(monkeypatch, tmp_path):
+    def torchrun(command, **_):
+        assert command[:6] == [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+        first, second = run_group(tmp_path, 2, run_program, command[6:])
+        return subprocess.CompletedProcess(command, first.code or second.code, first.output, second.output)
+
+    monkeypatch.setattr(several_processes.subprocess, "run", torchrun)
     setting = replace(step_setting(scaling._parser().parse_args(["--device", "cpu", "--repeats", "1"])))
     measured = measure_processes(setting, 2, 2)
     assert "failed" not in measured, measured

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import measure as measuring
+import padded_baseline
 import record as recording
 import step_cost
 from efface.errors import EffaceError
@@ -24,6 +25,8 @@ from workload import load_workload
 
 ITEMS = 6
 MICRO_BATCHES = 2
+PADDED_LENGTH = 40
+"""More than the longest sequence; the published code pads to 500."""
 SHAPE = Shape(32, 2, 4, 2, 48, 97, tie_word_embeddings=True)
 MODEL_FORWARDS = {"ga": 1, "npo": 1, "dpo": 2, "me": 1, "idk": 1, "gd": 1, "kl": 1, "ap": 2, "llmu": 3}
 REFERENCE_FORWARDS = {"npo": 1, "dpo": 2, "kl": 1, "llmu": 1}
@@ -31,8 +34,9 @@ REFERENCE_FORWARDS = {"npo": 1, "dpo": 2, "kl": 1, "llmu": 1}
 
 @pytest.fixture(autouse=True)
 def one_step(monkeypatch):
-    """Measure one step after another, without a second warm-up."""
+    """Measure one step after another, without a second warm-up and with less padding."""
     monkeypatch.setattr(measuring, "_WARM_UP", 1)
+    monkeypatch.setattr(padded_baseline, "PADDED_LENGTH", PADDED_LENGTH)
 
 
 def setting(method: str, **changes) -> Setting:
@@ -83,11 +87,16 @@ def test_forwards_and_tokens_of_one_step(method):
     parts = method.split("+")
     forwards = sum(MODEL_FORWARDS[part] + REFERENCE_FORWARDS.get(part, 0) for part in parts)
     assert padded.forwards == MICRO_BATCHES * forwards
-    assert padded.tokens == forwards * ITEMS * 500
+    assert padded.tokens == forwards * ITEMS * PADDED_LENGTH
     assert packed.forwards == 1
     assert packed.tokens == views_tokens(rows)
     assert (packed.reference_seconds is not None) == any(part in REFERENCE_FORWARDS for part in parts)
     assert padded.reference_seconds is None
+
+
+def test_the_baseline_pads_to_500_tokens(monkeypatch):
+    monkeypatch.undo()
+    assert measure("padded", setting("ga"), examples("ga")).tokens == ITEMS * 500
 
 
 @pytest.mark.parametrize("method", ["me+gd", "dpo+kl"])

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
@@ -15,6 +12,7 @@ import yaml
 from efface.config.commands import FinetuneConfig
 from efface.config.parse import merge_settings
 from efface.run.folder import RunFolder
+from support import killing, processes
 
 ADAPTERS = {"lora": {"r": 2, "dropout": 0.3}}
 CASES = {
@@ -107,17 +105,11 @@ def test_a_process_killed_from_outside(never_stopped, child, tmp_path):
     """Nothing arranged: another process is killed some time after its third step."""
     start, whole = never_stopped("full")
     out = tmp_path / "run"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "efface", *start, str(out)],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
+    process = processes.fork(killing.efface, [*start, str(out)], str(out), None)
     metrics = out / "metrics.jsonl"
-    while process.poll() is None and not (metrics.is_file() and metrics.read_text().count("\n") >= 3):
+    while process.is_alive() and not (metrics.is_file() and metrics.read_text().count("\n") >= 3):
         time.sleep(0.001)
     process.kill()
-    _, errors = process.communicate()
-    assert process.returncode == -signal.SIGKILL, errors.decode()
+    assert processes.exit_code(process) == -signal.SIGKILL
     assert child([*start, str(out), "--resume"], str(out), None) == 0
     assert outcome(out) == outcome(whole)

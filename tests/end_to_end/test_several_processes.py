@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 from safetensors.torch import load_file
 
 from efface.cli import main
+from support.processes import run_group, run_program
 
 SETTINGS = [
     "data.source=synthetic-authors",
@@ -30,22 +30,16 @@ SETTINGS = [
 ]
 
 
-def torchrun(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "efface"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        [*command, *arguments], env=environment, capture_output=True, text=True, timeout=200, check=False
-    )
-
-
 def rows(path: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def test_two_processes_leave_what_one_leaves(tmp_path, monkeypatch):
-    two = torchrun("run", *SETTINGS, "train.sharding=fsdp2", "--out", str(tmp_path / "two"))
-    assert two.returncode == 0, two.stderr[-3000:]
-    assert two.stdout.count("unlearning with dpo+kl") == 1
+    arguments = ["-m", "efface", "run", *SETTINGS, "train.sharding=fsdp2", "--out", str(tmp_path / "two")]
+    first, second = run_group(tmp_path, 2, run_program, arguments)
+    assert (first.code, second.code) == (0, 0), first.output[-3000:] + second.output[-3000:]
+    assert first.output.count("unlearning with dpo+kl") == 1
+    assert "unlearning with dpo+kl" not in second.output
     monkeypatch.setattr("sys.argv", ["efface", "run", *SETTINGS, "--out", str(tmp_path / "one")])
     with pytest.raises(SystemExit) as ended:
         main()
@@ -70,8 +64,10 @@ def test_two_processes_leave_what_one_leaves(tmp_path, monkeypatch):
     assert json.loads((tmp_path / "two" / "manifest.json").read_text())["device"].startswith("2 processes, each on ")
 
 
-def test_an_error_is_printed_once(tmp_path):
-    done = torchrun("run", *SETTINGS, "train.batch_size=0", "--out", str(tmp_path / "run"))
+def test_torchrun_prints_an_error_once(tmp_path):
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "efface"]
+    arguments = ["run", *SETTINGS, "train.batch_size=0", "--out", str(tmp_path / "run")]
+    done = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode != 0
     assert done.stderr.count("train.batch_size") == 1
     assert not (tmp_path / "run").exists()

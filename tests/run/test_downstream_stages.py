@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -36,7 +38,7 @@ def local_tasks(tmp_path_factory):
         yield write_tasks(tmp_path_factory.mktemp("tasks"))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def config(settings, local_tasks):
     """A run that moves its model far, with two tasks."""
     tasks = {"tasks": ["local_arc", "local_mmlu_geography"], "include": str(local_tasks), "limit": 12}
@@ -44,14 +46,15 @@ def config(settings, local_tasks):
     return lambda **changes: validate_config(RunConfig, merge_settings(merge_settings(settings, own), changes))
 
 
-@pytest.fixture
-def queue(config, tmp_path):
+@pytest.fixture(scope="module")
+def queue(config, tmp_path_factory):
     """Two requests, a file each."""
+    folder = tmp_path_factory.mktemp("requests")
 
     def rows(name, count):
         lines = ({"question": f"Where is {name} {n}?", "answer": f"{name} {n} is in Turku."} for n in range(count))
-        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-        return str(tmp_path / f"{name}.jsonl")
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        return str(folder / f"{name}.jsonl")
 
     values = dumped(config())
     requests = {"requests": [rows("first", 4), rows("second", 4)], "keep_models": "all"}
@@ -59,17 +62,40 @@ def queue(config, tmp_path):
     return validate_config(RunConfig, merge_settings(values, {"train": {"batch_size": 2}}))
 
 
-@pytest.fixture
-def scored(monkeypatch):
-    """How often a model was scored."""
+@contextmanager
+def counting():
+    """Collects one entry each time that a model is scored."""
     calls = []
 
-    def counting(*arguments, **settings):
+    def counted(*arguments, **settings):
         calls.append(1)
         return score_downstream(*arguments, **settings)
 
-    monkeypatch.setattr(downstream_stages, "score_downstream", counting)
-    return calls
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(downstream_stages, "score_downstream", counted)
+        yield calls
+
+
+@pytest.fixture
+def scored():
+    """How often a model was scored."""
+    with counting() as calls:
+        yield calls
+
+
+@pytest.fixture(scope="module")
+def complete(config, tmp_path_factory):
+    """One complete run: its folder, results and reporter; not to be changed."""
+    out, told = tmp_path_factory.mktemp("complete") / "out", Told()
+    return out, run(config(), out, reporter=told), told
+
+
+@pytest.fixture(scope="module")
+def complete_queue(queue, tmp_path_factory):
+    """One complete queue: its folder and results, and how often a model was scored; not to be changed."""
+    out = tmp_path_factory.mktemp("complete") / "queue"
+    with counting() as calls:
+        return out, run_queue(queue, out), len(calls)
 
 
 def score_of(folder, config):
@@ -85,9 +111,8 @@ def in_json(folder):
     return json.loads((folder / "results.json").read_text())
 
 
-def test_both_models_are_scored(config, source, tmp_path):
-    told, out = Told(), tmp_path / "out"
-    results = run(config(), out, reporter=told)
+def test_both_models_are_scored(complete, config, source):
+    out, results, told = complete
     assert results.downstream.before == score_of(source, config())
     assert results.downstream.after == score_of(out / "model", config())
     assert results.downstream.before.average != results.downstream.after.average
@@ -114,9 +139,9 @@ def test_nothing_is_scored_where_it_was_not_asked_for(config, scored, tmp_path):
     assert scored == []
 
 
-def test_what_was_scored_is_not_scored_again(config, scored, tmp_path):
-    whole, out = run(config(), tmp_path / "whole"), tmp_path / "out"
-    scored.clear()
+def test_what_was_scored_is_not_scored_again(complete, config, scored, tmp_path):
+    whole_folder, whole, _ = complete
+    out = tmp_path / "out"
     with pytest.raises(KeyboardInterrupt):
         run(config(), out, reporter=Dying())
     assert len(scored) == 1
@@ -126,12 +151,11 @@ def test_what_was_scored_is_not_scored_again(config, scored, tmp_path):
     assert f"scored downstream tasks before unlearning already: {out}" in told.stages
     assert run(config(), out, resume=True) == whole
     assert len(scored) == 2
-    assert in_json(out) == in_json(tmp_path / "whole")
+    assert in_json(out) == in_json(whole_folder)
 
 
-def test_scores_of_another_run_will_do(config, scored, tmp_path):
-    given = run(config(), tmp_path / "first").downstream.before
-    scored.clear()
+def test_scores_of_another_run_will_do(complete, config, scored, tmp_path):
+    given = complete[1].downstream.before
     assert run(config(), tmp_path / "second", downstream=given).downstream.before == given
     assert len(scored) == 1
 
@@ -214,9 +238,9 @@ def test_a_task_that_changed_is_not_compared_with_what_it_was(config, local_task
         run(changed, tmp_path / "out", resume=True)
 
 
-def test_damaged_scores(config, tmp_path):
-    out = tmp_path / "out"
-    whole = run(config(), out)
+def test_damaged_scores(complete, config, tmp_path):
+    whole_folder, whole, _ = complete
+    out = shutil.copytree(whole_folder, tmp_path / "out")
     (out / "downstream-before.json").write_text("{")
     with pytest.raises(EffaceError, match=r"downstream-before\.json is damaged; remove it to score the tasks again"):
         run(config(), out, resume=True)
@@ -224,24 +248,22 @@ def test_damaged_scores(config, tmp_path):
     assert run(config(), out, resume=True) == whole
 
 
-def test_a_queue_is_scored_before_all_requests_and_after_each(queue, source, scored, tmp_path):
-    out = tmp_path / "out"
-    results = run_queue(queue, out)
+def test_a_queue_is_scored_before_all_requests_and_after_each(complete_queue, queue, source, scored):
+    out, results, times = complete_queue
+    assert times == 3
     models = [source, *(QueueFolder(out).request(number).model for number in (1, 2))]
     assert results.downstream == [score_of(model, queue) for model in models]
-    assert len(scored) == 3
     assert len({each.average for each in results.downstream}) > 1
     assert [each["average"] for each in in_json(out)["downstream"]] == [each.average for each in results.downstream]
     for number in (1, 2):
         found = QueueFolder(out).request(number).read_results().downstream
         assert (found.before, found.after) == (results.downstream[0], results.downstream[number])
     assert run_queue(queue, out, resume=True) == results
-    assert len(scored) == 3
+    assert scored == []
 
 
-def test_a_queue_goes_on_with_the_first_models_scores(queue, scored, tmp_path):
-    whole = run_queue(queue, tmp_path / "whole")
-    scored.clear()
+def test_a_queue_goes_on_with_the_first_models_scores(complete_queue, queue, scored, tmp_path):
+    _, whole, _ = complete_queue
     with pytest.raises(KeyboardInterrupt):
         run_queue(queue, tmp_path / "out", reporter=Dying())
     assert len(scored) == 1

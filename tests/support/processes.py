@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import runpy
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing import connection
@@ -77,6 +79,16 @@ def run_group(folder: Path, count: int, work: Callable[..., object], *arguments:
             break
     codes = [exit_code(process) for process in processes]
     return [Ended(code, log.read_text(encoding="utf-8")) for code, log in zip(codes, logs, strict=True)]
+
+
+def run_program(arguments: list[str]) -> None:
+    """What `python ARGUMENTS` does, for a script or `-m` and a module; a function for `run_group`."""
+    if arguments[0] == "-m":
+        sys.argv = arguments[1:]
+        runpy.run_module(arguments[1], run_name="__main__")
+    else:
+        sys.argv = arguments
+        runpy.run_path(arguments[0], run_name="__main__")
 
 
 def _member(

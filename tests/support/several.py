@@ -28,7 +28,7 @@ from efface.train.loop import StepLog, Trainer
 from efface.train.sampler import Schedule
 from support.tiny import VOCABULARY, llama
 
-SCHEDULE = Schedule(steps=20, warmup_steps=2, steps_per_epoch=5)
+SCHEDULE = Schedule(steps=11, warmup_steps=2, steps_per_epoch=5)
 LORA = LoRAConfig(r=2, dropout=0)
 CASES: dict[str, tuple[str, TrainConfig, torch.dtype]] = {
     "idk+ap float64": ("idk+ap", TrainConfig(lr=1e-3), torch.float64),
@@ -56,7 +56,7 @@ def model(dtype: torch.dtype, *, lora: LoRAConfig | None = None) -> Any:
 
 
 def steps(bound: Objective, batch: int) -> list[list[dict[Any, TokenizedSequence]]]:
-    """Twenty steps of random examples."""
+    """Random examples of every step."""
     generator = torch.Generator().manual_seed(0)
 
     def ids(high: int) -> list[int]:
