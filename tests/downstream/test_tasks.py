@@ -35,6 +35,18 @@ def custom(tmp_path):
     return write
 
 
+@pytest.fixture(scope="module")
+def with_librarys(tmp_path_factory):
+    """Settings with tasks of one folder and of the library, whose ten thousand files are read once."""
+    folder = tmp_path_factory.mktemp("custom")
+    aggregate = {"aggregate_metric_list": [{"metric": "exact_match"}]}
+    both = {"group": "both", "task": ["mine", "gsm8k"], **aggregate}
+    wrong = {"group": "wrong", "task": ["mine", "gsm8q"], **aggregate}
+    for number, file in enumerate((both, wrong, generating())):
+        (folder / f"{number}.yaml").write_text(yaml.safe_dump(file))
+    return lambda *names: DownstreamConfig(tasks=names, include=str(folder))
+
+
 def generating(**settings) -> dict:
     metrics = [{"metric": "exact_match"}]
     return {"task": "mine", "dataset_path": "json", "output_type": "generate_until", "metric_list": metrics, **settings}
@@ -97,25 +109,15 @@ def test_metrics_of_tasks_of_the_library(task, metrics, metric):
     assert find_tasks(DownstreamConfig(tasks=(task,), metrics=metrics)).metrics == {task: metric}
 
 
-def test_custom_tasks_in_addition_to_the_librarys(custom):
-    group = {"group": "both", "task": ["mine", "gsm8k"], "aggregate_metric_list": [{"metric": "exact_match"}]}
-    resolved = find_tasks(custom(group, generating(), tasks=("both", "arc_easy")))
-    assert resolved.metrics == {"both": "exact_match", "arc_easy": "acc"}
+def test_custom_tasks_in_addition_to_the_librarys(with_librarys):
+    assert find_tasks(with_librarys("both", "arc_easy")).metrics == {"both": "exact_match", "arc_easy": "acc"}
 
 
-@pytest.mark.parametrize(
-    ("group", "named"),
-    [
-        (
-            {"task": ["mine", "gsm8q"], "aggregate_metric_list": [{"metric": "exact_match"}]},
-            ["group both names the task 'gsm8q'", "did you mean", "gsm8k"],
-        ),
-        ({"task": ["mine"]}, ["both is a group without an aggregate score", "name its tasks"]),
-    ],
-)
-def test_groups_that_cannot_be_scored_are_refused(custom, refused, group, named):
-    message = refused(custom({"group": "both", **group}, generating()))
-    assert all(part in message for part in named)
+def test_groups_that_cannot_be_scored_are_refused(with_librarys, custom, refused):
+    message = refused(with_librarys("wrong"))
+    assert all(part in message for part in ("group wrong names the task 'gsm8q'", "did you mean", "gsm8k"))
+    message = refused(custom({"group": "both", "task": ["mine"]}, generating()))
+    assert all(part in message for part in ("both is a group without an aggregate score", "name its tasks"))
 
 
 def test_the_first_metric_that_a_file_lists_is_the_default(custom):
