@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from efface.objectives.terms import View
-from efface.text.formatter import TokenizedSequence
+from efface.text.sequence import TokenizedSequence
 from efface.train.micro_batches import TrainingExample
 from efface.train.step import Losses
 

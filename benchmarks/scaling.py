@@ -24,7 +24,7 @@ import torch
 from efface.errors import EffaceError
 from efface.objectives.config import ObjectiveConfig
 from efface.objectives.method import objective
-from efface.text.formatter import TokenizedSequence
+from efface.text.sequence import TokenizedSequence
 from efface.train.micro_batches import TrainingExample
 from forget_run import measure_run
 from isolation import measure_in_subprocess, run_in_subprocess

@@ -14,7 +14,9 @@ from efface.data import DataConfig, load_task
 from efface.errors import EffaceError
 from efface.objectives.terms import View
 from efface.schema import Item, Prompt, Task
-from efface.text.formatter import PromptFormatter, TextConfig, TokenizedSequence
+from efface.text.config import TextConfig
+from efface.text.formatter import PromptFormatter
+from efface.text.sequence import TokenizedSequence
 from efface.train.micro_batches import TrainingExample
 
 _SEED = 0

@@ -237,6 +237,13 @@ class Manifest(Artifact):
     """Custom files of downstream tasks, by their path in their folder -> SHA-256."""
     model: str
     model_sha256: str
+    tokenizer: str | None = None
+    """Where the tokenizer was taken from; None for the model's folder."""
+    tokenizer_sha256: str | None = None
+    """Of the files of that tokenizer."""
+    text: dict[str, Any] = {}
+    """How texts became tokens: the settings under `text`, with the date that the chat template shows as today's. Empty
+    in earlier versions, and where no text was formatted."""
     started: str
     """UTC, ISO 8601."""
     seconds: dict[str, float] = {}

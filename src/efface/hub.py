@@ -19,7 +19,10 @@ SHARDS_INDEX = "model.safetensors.index.json"
 LOG_IN = "set HF_TOKEN or run `hf auth login`"
 
 _DUPLICATE_WEIGHTS = ["consolidated*.safetensors"]  # Mistral's own format, which transformers does not read
-_TOKENIZER_FILES = ["tokenizer*", "vocab.*", "*.model"]
+_VOCABULARIES = ["tokenizer*", "vocab.*", "*.model", "tekken.json"]
+_TOKEN_SETTINGS = ["merges.txt", "added_tokens.json", "special_tokens_map.json", "chat_template*", "*.jinja"]
+TOKENIZER_FILES = [*_VOCABULARIES, *_TOKEN_SETTINGS, "config.json"]
+"""What a tokenizer is loaded from; config.json names its class where tokenizer_config.json does not."""
 _REVISION = re.compile(r"\w[\w./+-]*", re.ASCII)
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
 
@@ -60,12 +63,39 @@ def resolve_local_model(name: str) -> Path | None:
     Raises:
         UnavailableError: The name is a path that does not exist, or not a valid name on the hub.
     """
-    folder = Path(name).expanduser()
-    if folder.is_dir():
+    return _local_folder(name) or _find_cached(*_repo_and_revision(name))
+
+
+def resolve_tokenizer(name: str) -> Path:
+    """Find or download the tokenizer of a model, without its weights.
+
+    Args:
+        name: As in `resolve_model`.
+
+    Returns:
+        A folder with the tokenizer's files, and perhaps others.
+
+    Raises:
+        UnavailableError: As in `resolve_model`.
+    """
+    return resolve_local_tokenizer(name) or _download(*_repo_and_revision(name), patterns=TOKENIZER_FILES)
+
+
+def resolve_local_tokenizer(name: str) -> Path | None:
+    """Find a tokenizer without the network; None if `resolve_tokenizer` would download it.
+
+    Raises:
+        UnavailableError: As in `resolve_local_model`.
+    """
+    if (folder := _local_folder(name)) is not None:
         return folder
-    if _is_path(name):
-        raise UnavailableError(f"there is no folder {name}")
-    return _find_cached(*_repo_and_revision(name))
+    cached = _cached_snapshot(*_repo_and_revision(name), patterns=TOKENIZER_FILES)
+    return cached if cached is not None and has_tokenizer(cached) else None
+
+
+def has_tokenizer(folder: Path) -> bool:
+    """Whether a folder contains the vocabulary of a tokenizer."""
+    return any(path.is_file() for pattern in _VOCABULARIES for path in folder.glob(pattern))
 
 
 def fetch_model_config(name: str, folder: Path) -> int:
@@ -154,6 +184,15 @@ def explain_no_answer(error: Exception) -> str:
     return f"the hub cannot be reached ({type(error).__name__})"
 
 
+def _local_folder(name: str) -> Path | None:
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return folder
+    if _is_path(name):
+        raise UnavailableError(f"there is no folder {name}")
+    return None
+
+
 def _is_path(name: str) -> bool:
     return name.startswith((".", "/", "~")) or Path(name).exists()
 
@@ -173,38 +212,41 @@ def _repo_and_revision(name: str) -> tuple[str, str | None]:
 
 
 def _find_cached(repo: str, revision: str | None) -> Path | None:
+    folder = _cached_snapshot(repo, revision, patterns=MODEL_FILES)
+    return folder if folder is not None and _is_complete(folder) else None
+
+
+def _cached_snapshot(repo: str, revision: str | None, *, patterns: list[str]) -> Path | None:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
-        folder = Path(
+        return Path(
             snapshot_download(
                 repo,
                 revision=revision,
-                allow_patterns=MODEL_FILES,
+                allow_patterns=patterns,
                 ignore_patterns=_DUPLICATE_WEIGHTS,
                 local_files_only=True,
             )
         )
     except LocalEntryNotFoundError:
         return None
-    return folder if _is_complete(folder) else None
 
 
 def _is_complete(folder: Path) -> bool:
     """Whether a folder of the cache has all files; other programs download single files into it."""
     has_weights = any((folder / name).is_file() for name in (WEIGHTS, SHARDS_INDEX)) and not missing_shards(folder)
-    has_tokenizer = any(path.is_file() for pattern in _TOKENIZER_FILES for path in folder.glob(pattern))
-    return has_weights and has_tokenizer and (folder / "config.json").is_file()
+    return has_weights and has_tokenizer(folder) and (folder / "config.json").is_file()
 
 
-def _download(repo: str, revision: str | None) -> Path:
+def _download(repo: str, revision: str | None, *, patterns: list[str] = MODEL_FILES) -> Path:
     from huggingface_hub import HfApi, snapshot_download
 
     try:
         HfApi().model_info(repo, revision=revision, timeout=SECONDS_TO_CONNECT)
         return Path(
-            snapshot_download(repo, revision=revision, allow_patterns=MODEL_FILES, ignore_patterns=_DUPLICATE_WEIGHTS)
+            snapshot_download(repo, revision=revision, allow_patterns=patterns, ignore_patterns=_DUPLICATE_WEIGHTS)
         )
     except Exception as error:  # the hub client's HTTP library, and so its errors, differ by version
         raise UnavailableError(_download_error(error, repo, revision)) from error

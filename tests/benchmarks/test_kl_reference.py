@@ -14,7 +14,7 @@ import torch
 import kl_reference
 import measure as measuring
 import record as recording
-from efface.text.formatter import TokenizedSequence
+from efface.text.sequence import TokenizedSequence
 from kl_reference import REFERENCE_MODES, measure_mode, name, states_bytes
 from measure import Measured, Setting
 from shapes import Shape

@@ -10,7 +10,7 @@ import torch
 from torch.autograd import DeviceType
 
 import profile_step
-from efface.text.formatter import TokenizedSequence
+from efface.text.sequence import TokenizedSequence
 from shapes import SHAPES, Shape, build_model
 from step_parts import BETWEEN, OTHER, by_group, group_of
 from workload import Workload

@@ -18,7 +18,7 @@ import step_cost
 from efface.errors import EffaceError
 from efface.objectives.config import METHODS, ObjectiveConfig
 from efface.objectives.method import objective
-from efface.text.formatter import TokenizedSequence
+from efface.text.sequence import TokenizedSequence
 from measure import Measured, Setting, measure
 from shapes import SHAPES, Shape, build_model
 from workload import load_workload

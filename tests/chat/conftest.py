@@ -13,7 +13,8 @@ from efface.artifacts import Record
 from efface.chat.session import Chat
 from efface.chat.suggestions import SuggestedQuestion
 from efface.schema import Prompt, Turn
-from efface.text.formatter import PromptFormatter, TextConfig
+from efface.text.config import TextConfig
+from efface.text.formatter import PromptFormatter
 from support.unlearned import GOLDEN, changed_copy, load_golden, write_unlearned_run
 
 HISTORY = (Turn(role="user", content="Hello."), Turn(role="assistant", content="Hello!"))

@@ -12,7 +12,8 @@ from efface.chat.stream import TokenStep, stream_answer
 from efface.errors import EffaceError
 from efface.evaluation.generate import generate
 from efface.schema import Prompt
-from efface.text.formatter import PromptFormatter, TextConfig
+from efface.text.config import TextConfig
+from efface.text.formatter import PromptFormatter
 from support.templates import byte_level
 
 QUESTIONS = [Prompt("Who wrote it?"), Prompt("Where was the author of the long book about rivers born?"), Prompt("Is?")]

@@ -14,10 +14,12 @@ from efface.config.parse import merge_settings, read_yaml, validate_config
 from efface.data import load_task, load_training_set
 from efface.errors import EffaceError
 from efface.models.folder import model_sha256
-from efface.models.load import load_model, load_tokenizer
+from efface.models.load import load_model
+from efface.models.tokenizer import load_tokenizer
 from efface.packing.logprobs import answer_logprobs
 from efface.progress.reporter import SilentReporter
-from efface.text.formatter import PromptFormatter, TextConfig
+from efface.text.config import TextConfig
+from efface.text.formatter import PromptFormatter
 
 CPU = torch.device("cpu")
 

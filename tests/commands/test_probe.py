@@ -17,7 +17,8 @@ from efface.config.resolve import resolve_config
 from efface.data.sources.known_facts import load_known_facts
 from efface.data.sources.real_world import load_real_world
 from efface.errors import EffaceError
-from efface.models.load import load_model, load_tokenizer
+from efface.models.load import load_model
+from efface.models.tokenizer import load_tokenizer
 from efface.run.pipeline import run
 from support.runs import Told
 from support.taught import HALF_KNOWN, KNOWN, asking, knowing

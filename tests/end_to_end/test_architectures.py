@@ -19,14 +19,16 @@ from efface.config.commands import RunConfig
 from efface.config.parse import merge_settings, validate_config
 from efface.errors import EffaceError
 from efface.evaluation.generate import generate
-from efface.models.load import load_model, load_tokenizer
+from efface.models.load import load_model
 from efface.models.quantization import check_trainable_weights
 from efface.models.save import save_model
+from efface.models.tokenizer import load_tokenizer
 from efface.packing.support import check_packing
 from efface.progress.reporter import SilentReporter
 from efface.run import pipeline, unlearning_stage
 from efface.schema import Prompt, Turn
-from efface.text.formatter import PromptFormatter, TextConfig
+from efface.text.config import TextConfig
+from efface.text.formatter import PromptFormatter
 from efface.train.config import TrainConfig
 from support.sizes import DENSE, LINEAR
 

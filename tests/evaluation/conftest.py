@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from efface.text.formatter import PromptFormatter, TextConfig
+from efface.text.config import TextConfig
+from efface.text.formatter import PromptFormatter
 
 _GOLDEN = Path(__file__).parents[1] / "golden" / "model"
 

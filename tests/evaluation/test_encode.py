@@ -8,7 +8,8 @@ from efface.errors import EffaceError
 from efface.evaluation.config import EvaluateConfig
 from efface.evaluation.encode import answer_texts, check_position_limit, encode_evaluation, encode_questions
 from efface.schema import EvaluationSet, Item
-from efface.text.formatter import PromptFormatter, TextConfig
+from efface.text.config import TextConfig
+from efface.text.formatter import PromptFormatter
 
 FULL = Item(
     id="full",

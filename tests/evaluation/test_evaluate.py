@@ -15,7 +15,8 @@ from efface.evaluation.key_fact_judge import KeyFactJudge
 from efface.evaluation.likelihoods import likelihoods
 from efface.evaluation.nli_judge import Verdict
 from efface.schema import EvaluationSet, Item
-from efface.text.formatter import PromptFormatter, TextConfig
+from efface.text.config import TextConfig
+from efface.text.formatter import PromptFormatter
 
 FORGET = EvaluationSet(
     name="forget",

@@ -13,7 +13,8 @@ from efface.evaluation import greedy_decoder
 from efface.evaluation.generate import Generation, generate, generate_from_ids, length_batches
 from efface.evaluation.kv_cache import cache_elements_per_token
 from efface.schema import Prompt
-from efface.text.formatter import PromptFormatter, TextConfig
+from efface.text.config import TextConfig
+from efface.text.formatter import PromptFormatter
 
 QUESTIONS = [
     Prompt("Who wrote it?"),

@@ -9,7 +9,8 @@ import torch
 import transformers as hf
 
 from efface.evaluation.greedy_decoder import can_decode, greedy_decode, transformers_decode
-from efface.text.formatter import PromptFormatter, TextConfig
+from efface.text.config import TextConfig
+from efface.text.formatter import PromptFormatter
 from support.sizes import DENSE, LINEAR
 
 SIZES = DENSE | {

@@ -11,7 +11,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from efface.errors import EffaceError
-from efface.models.load import load_model, load_tokenizer, random_model
+from efface.models.load import load_model, random_model
+from efface.models.tokenizer import load_tokenizer
 from efface.packing.forward import position_limit
 
 CPU = torch.device("cpu")

@@ -9,7 +9,7 @@ from efface.errors import EffaceError
 from efface.models import open as module
 from efface.models.folder import model_sha256
 from efface.models.open import open_model
-from efface.text.formatter import TextConfig
+from efface.text.config import TextConfig
 from support.runs import Told
 
 CPU = torch.device("cpu")

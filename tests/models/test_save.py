@@ -12,9 +12,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig
 from efface.errors import EffaceError
 from efface.models.dtypes import stored_dtype
 from efface.models.folder import model_sha256
-from efface.models.load import load_model, load_tokenizer
+from efface.models.load import load_model
 from efface.models.lora import add_adapters
 from efface.models.save import save_model
+from efface.models.tokenizer import load_tokenizer
 from efface.train.config import LoRAConfig
 
 CPU = torch.device("cpu")

@@ -16,7 +16,7 @@ from efface.packing import forward
 from efface.packing.attention import packed_attention_enabled
 from efface.reference.live import LiveReference
 from efface.reference.logprobs import CachedLogprobs
-from efface.text.formatter import TokenizedSequence
+from efface.text.sequence import TokenizedSequence
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 LENGTHS = {"forget": (7, 21), "forget_idk": (11, 5), "retain": (30, 4), "retain_idk": (9, 9), "forget_mismatch": (6, 6)}

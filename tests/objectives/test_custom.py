@@ -14,7 +14,7 @@ from efface.objectives.config import METHODS, ObjectiveConfig
 from efface.objectives.custom import ForgetObjective, RetainObjective, check_custom_objective
 from efface.objectives.method import objective
 from efface.objectives.terms import DistributionTerm, Reference, SequenceTerm, TokenTerm
-from efface.text.formatter import TokenizedSequence
+from efface.text.sequence import TokenizedSequence
 from efface.train.step import batch_losses
 
 GOLDEN = Path(__file__).parents[1] / "golden"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from efface.objectives.terms import DistributionTerm, Objective, SequenceTerm, TokenTerm, count_loss_tokens, divisors
-from efface.text.formatter import TokenizedSequence
+from efface.text.sequence import TokenizedSequence
 
 VIEWS = {
     "forget": [TokenizedSequence("a", [1, 2], [3, 4, 5]), TokenizedSequence("b", [1, 2, 3, 4], [5])],

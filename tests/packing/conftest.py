@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from efface.text.formatter import TokenizedSequence
+from efface.text.sequence import TokenizedSequence
 from support.sizes import DENSE
 
 VOCABULARY = 97

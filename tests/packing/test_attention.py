@@ -19,7 +19,7 @@ from efface.packing.forward import hidden_states, target_logprobs
 from efface.packing.logprobs import answer_logprobs
 from efface.packing.packed_batch import pack
 from efface.packing.support import check_packing
-from efface.text.formatter import TokenizedSequence
+from efface.text.sequence import TokenizedSequence
 from support.sequences import distinct_prefixes
 from support.sizes import DENSE
 

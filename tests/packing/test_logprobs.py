@@ -8,7 +8,7 @@ import torch
 from efface.errors import EffaceError
 from efface.packing import logprobs, support
 from efface.packing.logprobs import answer_logprobs
-from efface.text.formatter import TokenizedSequence
+from efface.text.sequence import TokenizedSequence
 
 
 @pytest.mark.parametrize("max_tokens_per_forward", [1, 30, 10_000])

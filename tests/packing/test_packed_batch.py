@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from efface.packing.packed_batch import pack
-from efface.text.formatter import TokenizedSequence
+from efface.text.sequence import TokenizedSequence
 from support.sequences import FOUR, TWO, distinct_prefixes, sharing_prefixes
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from efface.packing.token_batches import prompt_order, token_batches
-from efface.text.formatter import TokenizedSequence
+from efface.text.sequence import TokenizedSequence
 from support.sequences import distinct_prefixes, sequences_of, sharing_prefixes
 
 

@@ -22,7 +22,7 @@ from efface.preflight.diagnosis import Forecast
 from efface.preflight.forecast import forecast
 from efface.preflight.workload import Workload, assumed_workload
 from efface.reference.hidden_states import FrozenHead, stored_bytes
-from efface.text.formatter import TokenizedSequence
+from efface.text.sequence import TokenizedSequence
 from efface.train import token_budget
 from efface.train.config import LoRAConfig, TrainConfig
 from efface.train.optimizer import weights_dtype

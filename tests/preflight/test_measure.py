@@ -10,7 +10,7 @@ from efface.preflight import measure as module
 from efface.preflight.diagnosis import Measured, MeasuredQuestions, MeasuredSteps
 from efface.preflight.measure import extrapolate
 from efface.preflight.workload import Workload, total_tokens
-from efface.text.formatter import TokenizedSequence
+from efface.text.sequence import TokenizedSequence
 from efface.train.sampler import Schedule
 
 QUESTIONS = MeasuredQuestions(

@@ -11,10 +11,11 @@ from efface.config.commands import DataInspectionConfig
 from efface.config.parse import validate_config
 from efface.data import load_task
 from efface.errors import EffaceError
-from efface.models.load import load_tokenizer
+from efface.models.tokenizer import load_tokenizer
 from efface.preflight.token_lengths import check_tokens, token_lengths
 from efface.schema import Item
-from efface.text.formatter import PromptFormatter, TextConfig
+from efface.text.config import TextConfig
+from efface.text.formatter import PromptFormatter
 
 MODEL = Path(__file__).parents[1] / "golden" / "model"
 ITEMS = [Item(id=f"{n}", question="Where is it?", answer="Here " * n) for n in (1, 30, 600)]

@@ -9,7 +9,7 @@ import torch
 
 from efface.models.load import load_model
 from efface.preflight.training_plan import TrainingPlan, bytes_on_disk, parameter_count, plan_training
-from efface.text.formatter import TokenizedSequence
+from efface.text.sequence import TokenizedSequence
 from efface.train.config import LoRAConfig, TrainConfig
 from efface.train.sampler import Schedule
 

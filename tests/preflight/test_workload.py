@@ -7,8 +7,8 @@ import pytest
 from efface.data import load_task
 from efface.errors import EffaceError
 from efface.models.folder import load_model_config
-from efface.models.load import load_tokenizer
 from efface.models.memory_estimate import meta_model
+from efface.models.tokenizer import load_tokenizer
 from efface.objectives.method import objective
 from efface.preflight.workload import assumed_workload, describe_task, measured_workload, total_tokens
 from efface.progress.reporter import SilentReporter

@@ -20,7 +20,7 @@ from efface.objectives.terms import Reference
 from efface.reference import hidden_states as module
 from efface.reference.hidden_states import CachedHiddenStates, stored_bytes
 from efface.reference.live import LiveReference
-from efface.text.formatter import TokenizedSequence
+from efface.text.sequence import TokenizedSequence
 from efface.train.step import batch_losses
 from support.sizes import DENSE
 

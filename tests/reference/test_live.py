@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM
 from efface.packing.attention import packed_attention_enabled
 from efface.packing.forward import unwrap_peft
 from efface.reference.live import LiveReference
-from efface.text.formatter import TokenizedSequence
+from efface.text.sequence import TokenizedSequence
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 ITEMS = [TokenizedSequence("a", [5, 6, 7], [8, 9]), TokenizedSequence("b", [40], [41, 42, 43, 1])]

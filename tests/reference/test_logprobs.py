@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM
 from efface.errors import EffaceError
 from efface.reference import logprobs as module
 from efface.reference.logprobs import CachedLogprobs
-from efface.text.formatter import TokenizedSequence
+from efface.text.sequence import TokenizedSequence
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 ITEMS = [

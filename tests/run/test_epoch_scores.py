@@ -12,8 +12,8 @@ from efface.config.commands import EvaluationConfig, RunConfig
 from efface.config.parse import merge_settings, validate_config
 from efface.errors import EffaceError
 from efface.evaluation.record_files import read_record_sets
-from efface.models.load import load_tokenizer
 from efface.models.save import save_model
+from efface.models.tokenizer import load_tokenizer
 from efface.run import epoch_scores, evaluation_stages, unlearning_stage
 from efface.run.epoch_scores import check_epoch_selection
 from efface.run.epoch_snapshots import EpochSnapshots

@@ -12,8 +12,8 @@ from transformers import AutoModelForCausalLM
 from efface.config.commands import RunConfig
 from efface.config.parse import merge_settings, validate_config
 from efface.errors import EffaceError
-from efface.models.load import load_tokenizer
 from efface.models.save import save_model
+from efface.models.tokenizer import load_tokenizer
 from efface.progress.reporter import SilentReporter
 from efface.run import pipeline
 from efface.run.epoch_snapshots import EpochSnapshots

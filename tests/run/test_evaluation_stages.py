@@ -9,13 +9,15 @@ import torch
 
 from efface.evaluation.config import EvaluateConfig
 from efface.evaluation.judges import open_judges
-from efface.models.load import load_model, load_tokenizer
+from efface.models.load import load_model
+from efface.models.tokenizer import load_tokenizer
 from efface.run import evaluation_stages
 from efface.run.evaluation_stages import EvaluationStages
 from efface.run.folder import RunFolder
 from efface.run.metadata import RunMetadata
 from efface.schema import EvaluationSet, Item
-from efface.text.formatter import PromptFormatter, TextConfig
+from efface.text.config import TextConfig
+from efface.text.formatter import PromptFormatter
 from support.answered import answered
 from support.runs import Told
 

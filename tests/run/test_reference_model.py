@@ -16,7 +16,8 @@ from efface.config.commands import RunConfig
 from efface.config.parse import merge_settings, validate_config
 from efface.errors import EffaceError
 from efface.models.folder import model_sha256
-from efface.models.load import load_model, load_tokenizer
+from efface.models.load import load_model
+from efface.models.tokenizer import load_tokenizer
 from efface.reference.hidden_states import CachedHiddenStates
 from efface.reference.logprobs import CachedLogprobs
 from efface.run import reference_model as module

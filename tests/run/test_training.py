@@ -11,7 +11,8 @@ import torch
 
 from efface import distributed
 from efface.errors import EffaceError
-from efface.models.load import load_model, load_tokenizer
+from efface.models.load import load_model
+from efface.models.tokenizer import load_tokenizer
 from efface.objectives.method import fine_tuning
 from efface.objectives.terms import Reference
 from efface.progress.reporter import SilentReporter
@@ -19,7 +20,9 @@ from efface.run import training
 from efface.run.folder import RunFolder
 from efface.run.training import check_can_train, loading_device, train, warn_before_training
 from efface.schema import Prompt, Task
-from efface.text.formatter import PromptFormatter, TextConfig, TokenizedSequence
+from efface.text.config import TextConfig
+from efface.text.formatter import PromptFormatter
+from efface.text.sequence import TokenizedSequence
 from efface.train.config import LoRAConfig, TrainConfig
 from efface.train.loop import StepLog, Trainer
 from efface.train.sampler import Schedule

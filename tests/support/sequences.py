@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from efface.text.formatter import TokenizedSequence
+from efface.text.sequence import TokenizedSequence
 
 TWO = [TokenizedSequence("a", [10, 11], [12, 13, 14]), TokenizedSequence("b", [20], [21])]
 """Without a common prefix."""

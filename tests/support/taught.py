@@ -12,7 +12,9 @@ import torch.nn.functional as F
 
 from efface.config.parse import Config, merge_settings, validate_config
 from efface.schema import Prompt
-from efface.text.formatter import PromptFormatter, TextConfig, TokenizedSequence
+from efface.text.config import TextConfig
+from efface.text.formatter import PromptFormatter
+from efface.text.sequence import TokenizedSequence
 
 _GOLDEN = Path(__file__).parents[1] / "golden" / "model"
 _STEPS = 100

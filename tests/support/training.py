@@ -14,7 +14,7 @@ from efface.objectives.method import objective
 from efface.objectives.terms import Objective, Reference, View
 from efface.reference.live import LiveReference
 from efface.reference.logprobs import CachedLogprobs
-from efface.text.formatter import TokenizedSequence
+from efface.text.sequence import TokenizedSequence
 from efface.train.config import LoRAConfig, TrainConfig
 from efface.train.loop import StepLog, Trainer
 from efface.train.micro_batches import TrainingExample

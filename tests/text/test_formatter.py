@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from efface.errors import EffaceError
 from efface.schema import Prompt, Turn
-from efface.text.formatter import PromptFormatter, TextConfig
+from efface.text.config import TextConfig
+from efface.text.formatter import PromptFormatter
 from support.templates import CHATML, CHATS, NO_END, SPECIAL, byte_level, text_of
 
 

@@ -8,7 +8,7 @@ from efface.errors import EffaceError
 from efface.objectives.config import ObjectiveConfig
 from efface.objectives.method import objective
 from efface.schema import Item, Task
-from efface.text.formatter import TokenizedSequence
+from efface.text.sequence import TokenizedSequence
 from efface.train.config import TrainConfig
 from efface.train.examples import check_task, fine_tuning_examples, unlearning_examples
 from efface.train.sampler import SampledPair

@@ -98,7 +98,7 @@ def test_padded_average_is_the_token_sum_over_padded_positions(models):
 @pytest.mark.parametrize("index", [0, 1], ids=["model", "reference"])
 def test_sequence_logprobs(models, view, index):
     from efface.packing.logprobs import answer_logprobs
-    from efface.text.formatter import TokenizedSequence
+    from efface.text.sequence import TokenizedSequence
 
     items = [TokenizedSequence(str(n), row["prompt"], row["answer"]) for n, row in enumerate(NUMBERS["views"][view])]
     sums = [sum(values) for values in answer_logprobs(models[index], items, max_tokens_per_forward=100)]

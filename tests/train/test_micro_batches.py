@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from efface.objectives.config import ObjectiveConfig
 from efface.objectives.method import objective
-from efface.text.formatter import TokenizedSequence
+from efface.text.sequence import TokenizedSequence
 from efface.train.micro_batches import balance_by_tokens, count_tokens, micro_batches_of_rank, split_by_tokens
 
 GA_GD = objective("ga+gd", ObjectiveConfig())

@@ -16,7 +16,7 @@ from efface.objectives.method import fine_tuning, objective
 from efface.objectives.terms import Reference
 from efface.reference.live import LiveReference
 from efface.reference.logprobs import CachedLogprobs
-from efface.text.formatter import TokenizedSequence
+from efface.text.sequence import TokenizedSequence
 from efface.train.step import batch_losses
 
 GOLDEN = Path(__file__).parents[1] / "golden"

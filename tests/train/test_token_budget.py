@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from efface.hardware import memory as free_memory
-from efface.text.formatter import TokenizedSequence
+from efface.text.sequence import TokenizedSequence
 from efface.train import token_budget
 from efface.train.config import LoRAConfig, TrainConfig
 from efface.train.micro_batches import split_by_tokens

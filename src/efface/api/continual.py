@@ -65,7 +65,7 @@ def unlearn_continually(
     keep_models: Literal["last", "all"] = "last",
     method: str = "me+gd",
     out: StrPath | None = None,
-    tokenizer: PreTrainedTokenizerBase | None = None,
+    tokenizer: PreTrainedTokenizerBase | StrPath | None = None,
     plugins: PluginSpec | Sequence[PluginSpec] = (),
     data_dir: StrPath | None = None,
     resume: bool = False,
@@ -106,7 +106,7 @@ def unlearn_continually(
     with folder_for(out, resume=resume) as folder:
         inputs = Inputs(QueueFolder(folder))
         values = {
-            "model": inputs.model(model, tokenizer),
+            **inputs.model(model, tokenizer),
             "data": inputs.data({} if data is None else data, None, retain),
             "continual": {"requests": inputs.requests(requests), "reference": reference, "keep_models": keep_models},
             "method": method,

@@ -44,7 +44,7 @@ def evaluate(
     retain: File | None = None,
     data: Data | None = None,
     out: StrPath | None = None,
-    tokenizer: PreTrainedTokenizerBase | None = None,
+    tokenizer: PreTrainedTokenizerBase | StrPath | None = None,
     plugins: PluginSpec | Sequence[PluginSpec] = (),
     data_dir: StrPath | None = None,
     before: Mapping[str, Sequence[Record]] | None = None,
@@ -79,7 +79,7 @@ def evaluate(
     with folder_for(out, resume=False) as folder:
         inputs = Inputs(RunFolder(folder))
         values = {
-            "model": inputs.model(model, tokenizer),
+            **inputs.model(model, tokenizer),
             "data": inputs.data(data, forget, retain),
             "plugins": plugins,
             **settings,

@@ -19,6 +19,7 @@ from efface.errors import EffaceError
 from efface.models.folder import model_sha256
 from efface.models.lora import has_adapters
 from efface.models.quantization import is_quantized
+from efface.models.tokenizer import load_tokenizer, tokenizer_folder
 from efface.progress.quiet_libraries import quiet_libraries
 from efface.run.folder import RunFolder
 
@@ -32,32 +33,37 @@ class Inputs:
         """Purpose (`forget`, `retain`, `request-1` and so on) -> the rows as JSON lines."""
         self._model: tuple[Any, Any] | None = None
 
-    def model(self, model: Any, tokenizer: Any) -> str:
-        """The setting `model`.
+    def model(self, model: Any, tokenizer: Any) -> dict[str, str]:
+        """The setting `model`, and `tokenizer` where it is given by name.
 
         Args:
             model: A path or name, or a transformers model.
-            tokenizer: The tokenizer of a model object.
+            tokenizer: The tokenizer of a model object, or a path or name.
 
         Returns:
-            The path or name as given, or the folder that an object will be written to.
+            The model's path or name as given, or the folder that an object will be written to together with its
+            tokenizer.
 
         Raises:
             EffaceError: The object is not a complete, unquantized causal language model, or its tokenizer is missing.
         """
+        named = isinstance(tokenizer, str | os.PathLike)
         if isinstance(model, str | os.PathLike):
-            if tokenizer is not None:
+            if tokenizer is not None and not named:
                 raise EffaceError(
-                    "tokenizer= is for a model object; leave it out, for the folder of a model has a tokenizer"
+                    "tokenizer is an object, and model a path or name; give the folder or name of the tokenizer, or "
+                    "leave it out if the model's folder has one"
                 )
-            return os.fspath(model)
+            return {"model": os.fspath(model)} | ({"tokenizer": os.fspath(tokenizer)} if named else {})
         if has_adapters(model) or getattr(model, "_hf_peft_config_loaded", False):
             raise EffaceError("model has adapters; merge them with merge_and_unload() first")
         if is_quantized(model):
             raise EffaceError("model has quantized weights; give the folder or name of the unquantized model")
+        if named:
+            tokenizer = load_tokenizer(tokenizer_folder(os.fspath(tokenizer)))
         _check_objects(model, tokenizer)
         self._model = model, tokenizer
-        return str(self._folder.before)
+        return {"model": str(self._folder.before)}
 
     def data(self, data: Any, forget: Any, retain: Any) -> Any:
         """The setting `data`, with the files of `forget` and `retain` merged into it.

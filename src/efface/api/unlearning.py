@@ -19,7 +19,8 @@ from efface.errors import EffaceError
 from efface.evaluation.record_files import read_record_sets
 from efface.folders import STAGES, RunPaths
 from efface.models.dtypes import stored_dtype
-from efface.models.load import load_model, load_tokenizer
+from efface.models.load import load_model
+from efface.models.tokenizer import load_tokenizer
 from efface.progress.quiet_libraries import quiet_libraries
 from efface.progress.reporter import Reporter
 from efface.run.folder import RunFolder
@@ -76,7 +77,7 @@ def unlearn(
     data: Data | None = None,
     method: str = "me+gd",
     out: StrPath | None = None,
-    tokenizer: PreTrainedTokenizerBase | None = None,
+    tokenizer: PreTrainedTokenizerBase | StrPath | None = None,
     plugins: PluginSpec | Sequence[PluginSpec] = (),
     data_dir: StrPath | None = None,
     scores: bool = True,
@@ -110,7 +111,8 @@ def unlearn(
         method: `me+gd`, `idk+ap`, `npo+gd` and so on, or a custom one.
         out: The run's folder, new or empty. None makes a temporary one that exists as long as the returned object;
             it is left on disk if training diverges after a checkpoint.
-        tokenizer: The tokenizer of a model object.
+        tokenizer: The tokenizer of a model object; or a folder or name on the hub with the tokenizer of a model whose
+            own folder has none.
         plugins: Custom objectives and metrics: classes, "path/to/file.py" or "package.module"; `:Class` at the end
             selects one of several. They are code that runs with your rights.
         data_dir: Where benchmarks are stored, if not where `efface data fetch` puts them.
@@ -132,7 +134,7 @@ def unlearn(
     with folder_for(out, resume=resume) as folder:
         inputs = Inputs(RunFolder(folder))
         values = {
-            "model": inputs.model(model, tokenizer),
+            **inputs.model(model, tokenizer),
             "data": inputs.data(data, forget, retain),
             "method": method,
             "plugins": plugins,

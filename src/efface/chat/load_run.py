@@ -14,7 +14,7 @@ from efface.errors import EffaceError
 from efface.evaluation.config import EvaluateConfig
 from efface.folders import QueuePaths
 from efface.run.folder import RunFolder
-from efface.text.formatter import TextConfig
+from efface.text.config import TextConfig
 
 
 class RunSettings(BaseModel):
@@ -24,6 +24,7 @@ class RunSettings(BaseModel):
 
     method: str
     model: str
+    tokenizer: str | None = None
     data: DataConfig
     text: TextConfig = TextConfig()
     evaluate: EvaluateConfig = EvaluateConfig()

@@ -19,7 +19,9 @@ from efface.hardware import Device
 from efface.hardware.device import device_for
 from efface.models.dtypes import evaluation_dtype
 from efface.models.folder import model_folder, model_sha256
-from efface.models.load import load_model, load_tokenizer
+from efface.models.load import load_model
+from efface.models.open import generation_stops
+from efface.models.tokenizer import load_tokenizer
 from efface.packing.forward import position_limit, vocabulary_size
 from efface.progress.reporter import Reporter
 from efface.text.formatter import PromptFormatter
@@ -151,7 +153,12 @@ def open_chat(
     models: dict[Side, Any] = {"before": first, "after": load_model(run.after_model, dtype=dtype, device=target)}
     text = run.settings.text.model_copy(update={"max_length": None})  # a limit of training sequences only
     formatter = PromptFormatter(
-        load_tokenizer(source), text, limit=position_limit(first), vocabulary=vocabulary_size(first)
+        # a saved model has the tokenizer that the run used, wherever that was from
+        load_tokenizer(source if run.settings.tokenizer is None else run.after_model),
+        text,
+        limit=position_limit(first),
+        vocabulary=vocabulary_size(first),
+        generation_stops=generation_stops(first),
     )
     formatter.encode_prompts([each.prompt for each in suggestions[:1]])  # fails early without a chat template
     return Chat(models, formatter, suggestions, multi_turn=text.format == "chat")

@@ -56,7 +56,9 @@ def answer_questions(config: AnswersConfig, out: Path, *, reporter: Reporter | N
     check_new_file(out)
     questions = load_questions(config.questions)
     report_warnings(questions, reporter)
-    opened = open_model(config.model, config.text, device=device_for(config.device), reporter=reporter)
+    opened = open_model(
+        config.model, config.text, tokenizer=config.tokenizer, device=device_for(config.device), reporter=reporter
+    )
     items = [each.item for each in questions.questions]
     reporter.on_stage(f"asking {config.model} {pluralize(len(items), 'question')}")
     answers = generate_answers(opened, items, config.evaluate, reporter)

@@ -7,11 +7,13 @@ from pathlib import Path
 from efface.artifacts import Downstream
 from efface.atomic import write_json
 from efface.config.commands import DownstreamRunConfig
+from efface.downstream.harness import check_template
 from efface.downstream.tasks import check_tasks, task_files
 from efface.hardware.device import device_for, peak_memory, reset_peak_memory
 from efface.models.dtypes import dtype_name, evaluation_dtype
 from efface.models.folder import model_folder, model_sha256
-from efface.models.load import load_model, load_tokenizer
+from efface.models.load import load_model
+from efface.models.tokenizer import model_tokenizer
 from efface.progress.quiet_libraries import quiet_libraries
 from efface.progress.reporter import Reporter, SilentReporter
 from efface.run.downstream_stages import score_model
@@ -40,7 +42,8 @@ def downstream_model(config: DownstreamRunConfig, out: Path, reporter: Reporter 
     device = device_for(config.device)
     reset_peak_memory(device)
     source = model_folder(config.model)
-    tokenizer, dtype = load_tokenizer(source), evaluation_dtype(source, device)
+    loaded, dtype = model_tokenizer(source, config.tokenizer), evaluation_dtype(source, device)
+    check_template(config.downstream, loaded.tokenizer)
     manifest = make_manifest(
         seed=config.seed,
         device=device,
@@ -49,10 +52,14 @@ def downstream_model(config: DownstreamRunConfig, out: Path, reporter: Reporter 
         tasks=task_files(config.downstream),
         model=config.model,
         model_sha256=model_sha256(source),
+        tokenizer=loaded.named,
+        text=config.text.recorded(shows_date=True) if config.downstream.chat_template else None,
     )
     model = load_model(source, dtype=dtype, device=device)
     reporter.on_stage(f"scoring downstream tasks of {config.model}")
-    scores = score_model(model, tokenizer, config.downstream, seed=config.seed, reporter=reporter)
+    scores = score_model(
+        model, loaded.tokenizer, config.downstream, text=config.text, seed=config.seed, reporter=reporter
+    )
     metadata = RunMetadata(folder, config, manifest)
     metadata.set_peak_memory(peak_memory(device))
     metadata.start()

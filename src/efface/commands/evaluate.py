@@ -14,6 +14,7 @@ from efface.config.commands import EvaluationConfig
 from efface.config.plugins import custom_metrics
 from efface.data import load_task
 from efface.errors import EffaceError
+from efface.evaluation.encode import encode_evaluation, warn_about_merged
 from efface.evaluation.evaluate import evaluate
 from efface.evaluation.judges import Judges, open_judges
 from efface.evaluation.record_files import read_record_sets, write_record_sets
@@ -112,11 +113,14 @@ def prepare_evaluation(
     opened = open_model(
         config.model,
         config.text,
+        tokenizer=config.tokenizer,
         device=device,
         reporter=reporter,
         precision=config.evaluate.precision,
         random_seed=random_seed,
     )
+    questions = encode_evaluation(opened.model, opened.formatter, task.evaluation, config.evaluate)
+    warn_about_merged(questions, config.text.boundary, reporter.on_warning)
     notes = () if random_seed is None else (f"untrained weights of seed {random_seed} in place of the model's own",)
     manifest = make_manifest(
         seed=config.seed,
@@ -126,6 +130,8 @@ def prepare_evaluation(
         plugins=config.plugins,
         model=config.model,
         model_sha256=opened.sha256,
+        tokenizer=opened.named_tokenizer,
+        text=opened.formatter.recorded_settings,
         notes=notes,
     )
     return EvaluationSetup(

@@ -129,6 +129,7 @@ def prepare_finetuning(
     opened = open_model(
         config.model,
         config.text,
+        tokenizer=config.tokenizer,
         device=loading_device(resolved, device),
         reporter=reporter,
         dtype=weights_dtype(resolved, device.type),
@@ -136,7 +137,7 @@ def prepare_finetuning(
     )
     check_trainable_weights(opened.source, opened.model, config.train)
     steps = fine_tuning_examples(items, config.train, config.seed, opened.formatter)
-    warn_before_training(task, opened.formatter, config.train, items=len(items), reporter=reporter)
+    warn_before_training(task, steps, config.train, items=len(items), boundary=config.text.boundary, reporter=reporter)
     manifest = make_manifest(
         seed=config.seed,
         device=device,
@@ -145,6 +146,8 @@ def prepare_finetuning(
         data=task.sources,
         model=config.model,
         model_sha256=opened.sha256,
+        tokenizer=opened.named_tokenizer,
+        text=opened.formatter.recorded_settings,
     )
     return FinetuneSetup(
         items=len(items),

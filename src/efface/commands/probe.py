@@ -75,7 +75,9 @@ def probe(config: ProbeConfig, *, reporter: Reporter | None = None) -> Probe:
     _check_columns(file)
     _check_questions(file)
     report_warnings(file, reporter)
-    opened = open_model(config.model, config.text, device=device_for(config.device), reporter=reporter)
+    opened = open_model(
+        config.model, config.text, tokenizer=config.tokenizer, device=device_for(config.device), reporter=reporter
+    )
     items = [each.item for each in file.questions]
     prompts = opened.formatter.encode_prompts([item.prompt for item in items])
     check_position_limit(opened.model, prompts, config.evaluate.max_new_tokens)
@@ -87,6 +89,7 @@ def probe(config: ProbeConfig, *, reporter: Reporter | None = None) -> Probe:
         efface=__version__,
         model=config.model,
         model_sha256=opened.sha256,
+        tokenizer_sha256=None if opened.named_tokenizer is None else opened.named_tokenizer.sha256,
         questions=file.source,
         questions_sha256=file.sha256,
         settings=config.model_dump(mode="json"),

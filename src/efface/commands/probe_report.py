@@ -75,6 +75,8 @@ class Report(_Reported):
     efface: str
     model: str
     model_sha256: str
+    tokenizer_sha256: str | None = None
+    """Of the tokenizer's files, where it is not from the model's folder."""
     questions: str
     """Their source, such as a file."""
     questions_sha256: str

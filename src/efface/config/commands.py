@@ -16,7 +16,7 @@ from efface.hardware import Device
 from efface.objectives.config import ObjectiveConfig, check_method
 from efface.objectives.custom import ForgetObjective, RetainObjective
 from efface.scores import definition
-from efface.text.formatter import TextConfig
+from efface.text.config import TemplateConfig, TextConfig
 from efface.train.config import TrainConfig
 
 
@@ -50,6 +50,9 @@ class RunConfig(ObjectiveConfig):
     objective alone, which protects no other knowledge."""
     model: str
     """The model to unlearn from: a local folder, or the name of a model on the Hugging Face hub."""
+    tokenizer: str | None = None
+    """Where the tokenizer is, if the model's folder has none: the folder or hub name of the model that it was trained
+    from. Default: the model's folder."""
     continual: ContinualConfig | None = None
     """Several forget requests, unlearned one after another. `data` then describes the first request."""
     data: DataConfig
@@ -124,6 +127,9 @@ class FinetuneConfig(FrozenModel):
 
     model: str
     """The model to fine-tune: a local folder, or the name of a model on the Hugging Face hub."""
+    tokenizer: str | None = None
+    """Where the tokenizer is, if the model's folder has none: the folder or hub name of the model that it was trained
+    from. Default: the model's folder."""
     data: DataConfig
     """The questions and answers to learn: the forget set and the retain set of this data."""
     without: ExcludedForgetSet | None = None
@@ -147,6 +153,9 @@ class EvaluationConfig(FrozenModel):
 
     model: str
     """The model to score: a local folder, or the name of a model on the Hugging Face hub."""
+    tokenizer: str | None = None
+    """Where the tokenizer is, if the model's folder has none: the folder or hub name of the model that it was trained
+    from. Default: the model's folder."""
     data: DataConfig
     """The questions to score the model on."""
     weights: Literal["stored", "random"] = "stored"
@@ -187,6 +196,9 @@ class DataInspectionConfig(FrozenModel):
     """The data to look at."""
     model: str | None = None
     """Count lengths in this model's tokens, and check them against its limit. Default: count characters."""
+    tokenizer: str | None = None
+    """Where the tokenizer is, if the model's folder has none: the folder or hub name of the model that it was trained
+    from. Default: the model's folder."""
     text: TextConfig = TextConfig()
     """How questions and answers become tokens."""
     evaluate: EvaluateConfig = EvaluateConfig()
@@ -200,10 +212,15 @@ class DownstreamRunConfig(FrozenModel):
 
     model: str
     """The model to score: a local folder, or the name of a model on the Hugging Face hub."""
+    tokenizer: str | None = None
+    """Where the tokenizer is, if the model's folder has none: the folder or hub name of the model that it was trained
+    from. Default: the model's folder."""
     seed: int = Field(default=0, ge=0, lt=2**32)
     """Seed of the few-shot examples."""
     device: Device = "auto"
     """`cpu`, `cuda`, or `auto`: a CUDA GPU where there is one, otherwise the CPU."""
+    text: TemplateConfig = TemplateConfig()
+    """What the chat template of `downstream.chat_template` shows besides the conversation."""
     downstream: DownstreamConfig = DownstreamConfig()
     """Which tasks are scored, and how."""
 
@@ -232,6 +249,9 @@ class AnswersConfig(FrozenModel):
 
     model: str
     """The model to ask: a local folder, or the name of a model on the Hugging Face hub."""
+    tokenizer: str | None = None
+    """Where the tokenizer is, if the model's folder has none: the folder or hub name of the model that it was trained
+    from. Default: the model's folder."""
     questions: FileConfig
     """The file with the questions and their correct answers; a path is enough."""
     device: Device = "auto"
@@ -249,6 +269,9 @@ class ProbeConfig(FrozenModel):
 
     model: str
     """The model to ask: a local folder, or the name of a model on the Hugging Face hub."""
+    tokenizer: str | None = None
+    """Where the tokenizer is, if the model's folder has none: the folder or hub name of the model that it was trained
+    from. Default: the model's folder."""
     questions: FileConfig | None = None
     """The file with the questions and their answers; a path is enough. Default: the well-known facts that come with
     efface."""

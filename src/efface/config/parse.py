@@ -9,7 +9,7 @@ from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, to_jsonable_python
 
 from efface.data.config import FileConfig, expand_data
 from efface.errors import EffaceError, suggest
@@ -72,6 +72,31 @@ def read_saved_settings(path: Path) -> dict[str, Any]:
         EffaceError: As `read_yaml`.
     """
     return current_settings(read_yaml(path))
+
+
+def has_settings(path: Path, config: BaseModel) -> bool:
+    """Whether a config.yaml that efface wrote has these settings; those that it does not have count as defaults.
+
+    Args:
+        path: The file, of this version or an earlier one.
+        config: The settings.
+
+    Raises:
+        EffaceError: As `read_yaml`.
+    """
+    return _with_new_defaults(read_saved_settings(path), config) == config.model_dump(mode="json")
+
+
+def _with_new_defaults(saved: Mapping[str, Any], config: BaseModel) -> dict[str, Any]:
+    """Saved settings with the defaults of settings that are new since."""
+    values = dict(saved)
+    for name, field in type(config).model_fields.items():
+        current = getattr(config, name)
+        if name not in values and not field.is_required():
+            values[name] = to_jsonable_python(field.get_default(call_default_factory=True))
+        elif isinstance(current, BaseModel) and isinstance(values.get(name), Mapping):
+            values[name] = _with_new_defaults(values[name], current)
+    return values
 
 
 def parse_pairs(pairs: Sequence[str], config_class: type[BaseModel]) -> dict[str, Any]:

@@ -47,7 +47,9 @@ def first_downstream(
         return known
     reporter.on_stage("scoring downstream tasks before the requests")
     with metadata.stage("downstream before"):
-        scores = score_model(opened.model, opened.tokenizer, config.downstream, seed=config.seed, reporter=reporter)
+        scores = score_model(
+            opened.model, opened.tokenizer, config.downstream, text=config.text, seed=config.seed, reporter=reporter
+        )
     metadata.start()
     folder.write_downstream("before", scores)
     return scores

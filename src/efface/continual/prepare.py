@@ -11,7 +11,7 @@ import torch
 from efface.artifacts import Manifest
 from efface.config.commands import RunConfig
 from efface.config.continual import ContinualConfig, request_data
-from efface.config.parse import read_saved_settings
+from efface.config.parse import has_settings
 from efface.continual.folder import QueueFolder
 from efface.data import load_task
 from efface.data.config import DataConfig, ForgetRequest, request_name
@@ -153,6 +153,8 @@ def _manifest(config: RunConfig, tasks: Sequence[Task], opened: OpenedModel, dev
         tasks=task_files(config.downstream),
         model=config.model,
         model_sha256=opened.sha256,
+        tokenizer=opened.named_tokenizer,
+        text=opened.formatter.recorded_settings,
     )
 
 
@@ -166,7 +168,7 @@ def _check_next(requests: Sequence[PlannedRequest], folder: QueueFolder) -> None
             f"{request.config.model} is missing, and {request.name} starts from it; start over in another --out"
         )
     started = folder.request(request.number).config
-    if started.is_file() and read_saved_settings(started) != request.config.model_dump(mode="json"):
+    if started.is_file() and not has_settings(started, request.config):
         raise EffaceError(
             f"{request.name} was started with the queue in another folder; move {folder.root} back, then resume it "
             "there"

@@ -15,6 +15,8 @@ from efface.downstream.load_data import load_task
 from efface.downstream.progress import Progress, Warn, track_requests
 from efface.downstream.tasks import find_tasks
 from efface.errors import EffaceError, summarize_error
+from efface.text.config import TemplateConfig
+from efface.text.prompt_format import dated_template
 
 _BOOTSTRAP_RESAMPLES = 1000
 """For the standard error of a metric that is not a mean; none of the paper's metrics needs it."""
@@ -40,6 +42,7 @@ def score_downstream(
     config: DownstreamConfig,
     *,
     seed: int,
+    text: TemplateConfig | None = None,
     progress: Progress | None = None,
     warn: Warn | None = None,
 ) -> Downstream:
@@ -51,6 +54,7 @@ def score_downstream(
         model: A causal language model of transformers.
         tokenizer: Its tokenizer.
         config: Tasks and settings.
+        text: The system turn and the date of `config.chat_template`; None for the defaults.
         seed: Decides the few-shot examples of each task, independent of the other tasks.
         progress: Called with the task, how many of its questions are done, and how many there are.
         warn: Called with each warning.
@@ -70,16 +74,26 @@ def score_downstream(
         from lm_eval import __version__
         from lm_eval.models.huggingface import HFLM
 
-        lm = HFLM(model, backend="causal", tokenizer=copy.deepcopy(tokenizer), batch_size=config.batch_size)
+        given = text or TemplateConfig()
+        lm = HFLM(model, backend="causal", tokenizer=_dated(tokenizer, given), batch_size=config.batch_size)
         for name, members in loaded.items():
             with isolated_randomness(seed, model), track_requests(lm, name, members["tasks"], report, warning):
-                scores[name] = _score_task(lm, name, members, metric=resolved.metrics[name], config=config, seed=seed)
+                scores[name] = _score_task(
+                    lm, name, members, metric=resolved.metrics[name], config=config, system=given.system, seed=seed
+                )
     average = statistics.fmean(score.value for score in scores.values())
     return Downstream(lm_eval=__version__, average=average, tasks=scores)
 
 
 def _score_task(
-    lm: Any, name: str, loaded: Mapping[str, Any], *, metric: str | None, config: DownstreamConfig, seed: int
+    lm: Any,
+    name: str,
+    loaded: Mapping[str, Any],
+    *,
+    metric: str | None,
+    config: DownstreamConfig,
+    system: str | None,
+    seed: int,
 ) -> TaskScore:
     """The score of a task or group, whose tasks `loaded` has."""
     import torch
@@ -96,6 +110,7 @@ def _score_task(
             bootstrap_iters=_BOOTSTRAP_RESAMPLES,
             log_samples=False,
             apply_chat_template=config.chat_template,
+            system_instruction=system if config.chat_template else None,
             fewshot_as_multiturn=config.chat_template,
         )
     except EffaceError:
@@ -117,6 +132,14 @@ def _score_task(
         n=sum(results["n-samples"][task.task_name]["effective"] for task in tasks),
         num_fewshot=shots.pop() if len(shots) == 1 else None,
     )
+
+
+def _dated(tokenizer: Any, text: TemplateConfig) -> Any:
+    """A copy of a tokenizer whose chat template shows the date that is set, not the day of the run."""
+    tokenizer = copy.deepcopy(tokenizer)
+    if tokenizer.chat_template:
+        tokenizer.chat_template = dated_template(tokenizer.get_chat_template(), text.date)
+    return tokenizer
 
 
 def _set_fewshot(task: Any, number: int | None, seed: int) -> None:

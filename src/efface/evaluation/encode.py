@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,10 @@ from efface.errors import EffaceError
 from efface.evaluation.config import EvaluateConfig
 from efface.packing.forward import position_limit
 from efface.schema import EvaluationSet, Item
-from efface.text.formatter import PromptFormatter, TokenizedSequence
+from efface.text.boundary import describe_merged
+from efface.text.config import Boundary
+from efface.text.formatter import PromptFormatter
+from efface.text.sequence import TokenizedSequence
 
 
 @dataclass(frozen=True)
@@ -20,11 +23,8 @@ class EncodedQuestion:
     item: Item
     answers: tuple[TokenizedSequence, ...]
     """Each with the prompt: the reference answer, the paraphrased answer if there is one, each perturbed answer."""
-
-    @property
-    def prompt(self) -> list[int]:
-        """Token ids that generation starts from."""
-        return self.answers[0].prompt
+    prompt: list[int]
+    """Token ids that generation starts from: those of the prompt alone."""
 
 
 def answer_texts(item: Item) -> list[str]:
@@ -52,10 +52,24 @@ def encode_questions(formatter: PromptFormatter, items: Sequence[Item]) -> list[
             [(item.id, item.prompt, answer) for item, answers in zip(items, texts, strict=True) for answer in answers]
         )
     )
+    prompts = formatter.encode_prompts([item.prompt for item in items])
     return [
-        EncodedQuestion(item, tuple(next(sequences) for _ in answers))
-        for item, answers in zip(items, texts, strict=True)
+        EncodedQuestion(item, tuple(next(sequences) for _ in answers), prompt)
+        for item, answers, prompt in zip(items, texts, prompts, strict=True)
     ]
+
+
+def warn_about_merged(questions: Sequence[EncodedQuestion], boundary: Boundary, warn: Callable[[str], None]) -> None:
+    """Warn about answers that share a token with the end of their prompt.
+
+    Args:
+        questions: What is scored.
+        boundary: The setting `text.boundary`.
+        warn: Called with the warning, if there is one.
+    """
+    answers = (answer for question in questions for answer in question.answers)
+    if merged := describe_merged(answers, boundary, purpose="evaluation"):
+        warn(merged)
 
 
 def encode_evaluation(

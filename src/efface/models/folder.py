@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +49,13 @@ def model_sha256(folder: Path) -> str:
     Returns:
         SHA-256 of the names and contents of config, tokenizer, chat template and weights.
     """
+    return files_sha256(path for pattern in MODEL_FILES for path in folder.glob(pattern))
+
+
+def files_sha256(paths: Iterable[Path]) -> str:
+    """One digest of the names and contents of files, whatever their order."""
     digest = hashlib.sha256()
-    for path in sorted(path for pattern in MODEL_FILES for path in folder.glob(pattern)):
+    for path in sorted(paths):
         digest.update(path.name.encode())
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())

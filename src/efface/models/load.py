@@ -19,28 +19,6 @@ _LAYER_WEIGHT = re.compile(r"(.*?)\.(\d+)\.(.*)")
 """Name of a layer's weight, such as `model.layers.3.mlp.up_proj.weight`: stack of layers, index, name in the layer."""
 
 
-def load_tokenizer(folder: Path) -> Any:
-    """The tokenizer of a model.
-
-    Args:
-        folder: The model's folder.
-
-    Returns:
-        transformers' tokenizer.
-
-    Raises:
-        EffaceError: Where there is none that loads.
-    """
-    from transformers import AutoTokenizer
-
-    try:
-        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
-        raise EffaceError(
-            f"model {folder} has no tokenizer that loads ({first_line(error)}); save one in that folder"
-        ) from error
-
-
 def load_model(folder: Path, *, dtype: torch.dtype, device: torch.device, quantization: Any = None) -> Any:
     """A causal language model in evaluation mode. Code that comes with a model is not run.
 

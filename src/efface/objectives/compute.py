@@ -21,7 +21,7 @@ from efface.packing.forward import (
     vocabulary_size,
 )
 from efface.packing.packed_batch import PackedBatch, pack
-from efface.text.formatter import TokenizedSequence
+from efface.text.sequence import TokenizedSequence
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from efface.errors import EffaceError, suggest
 from efface.frozen import FrozenModel
-from efface.text.formatter import Positions
+from efface.text.sequence import Positions
 
 Average = Literal["tokens", "sequences", "padded"]
 """How a loss is averaged: over all tokens; over the tokens of each sequence and then over sequences; or, as in the

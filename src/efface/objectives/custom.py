@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
 from efface.errors import EffaceError, summarize_error
 from efface.objectives.config import Average, ObjectiveConfig
-from efface.text.formatter import Positions
+from efface.text.sequence import Positions
 
 if TYPE_CHECKING:
     import torch

@@ -13,7 +13,7 @@ from typing import Literal, Protocol
 from torch import Tensor
 
 from efface.objectives.config import Average
-from efface.text.formatter import Positions, TokenizedSequence
+from efface.text.sequence import Positions, TokenizedSequence
 
 View = Literal["forget", "forget_idk", "retain", "retain_idk", "forget_mismatch"]
 """The sequences of an item: `forget` is a question of the forget set and its answer, `forget_idk` the same question

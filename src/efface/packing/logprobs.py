@@ -13,7 +13,7 @@ from efface.packing.oom_retry import map_with_oom_backoff
 from efface.packing.packed_batch import pack
 from efface.packing.support import packed_or_padded, packing_unsupported_reason
 from efface.packing.token_batches import token_batches
-from efface.text.formatter import TokenizedSequence
+from efface.text.sequence import TokenizedSequence
 
 
 @torch.no_grad()

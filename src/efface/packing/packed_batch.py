@@ -18,7 +18,7 @@ from torch import Tensor
 from efface.hardware.device import copy_to_device
 from efface.packing.layout import Layout
 from efface.packing.prefix_trie import PrefixTrie
-from efface.text.formatter import Positions, TokenizedSequence
+from efface.text.sequence import Positions, TokenizedSequence
 
 
 @dataclass(frozen=True)

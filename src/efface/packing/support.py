@@ -21,7 +21,7 @@ from efface.packing.forward import (
     vocabulary_size,
 )
 from efface.packing.packed_batch import pack
-from efface.text.formatter import TokenizedSequence
+from efface.text.sequence import TokenizedSequence
 
 _PACKABLE_LAYERS = {"full_attention", "sliding_attention"}
 _WINDOW_IN_MASK = {"phimoe", "qwen2_moe"}

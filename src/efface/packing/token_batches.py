@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 
 from efface.packing.prefix_trie import PrefixTrie
-from efface.text.formatter import TokenizedSequence
+from efface.text.sequence import TokenizedSequence
 
 _MAX_EXPANSION = 4
 """The most token budgets that a batch may contain when shared tokens are counted in every sequence: attention reads

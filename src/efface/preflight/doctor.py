@@ -13,11 +13,11 @@ from efface.data import load_task
 from efface.evaluation.config import EvaluateConfig
 from efface.hardware.device import device_for
 from efface.hardware.memory import free_memory
-from efface.hub import UnavailableError, fetch_model_config, resolve_local_model
+from efface.hub import UnavailableError, fetch_model_config, resolve_local_model, resolve_local_tokenizer
 from efface.models.auto_optimizer import resolve_optimizer
 from efface.models.folder import load_model_config, model_folder
-from efface.models.load import load_tokenizer
 from efface.models.memory_estimate import meta_model
+from efface.models.tokenizer import model_tokenizer
 from efface.objectives.method import objective
 from efface.packing.forward import max_positions, vocabulary_size
 from efface.preflight.diagnosis import Diagnosis, Forecast, Machine, Measured, Option, Times
@@ -158,16 +158,28 @@ def _local_model(builder: FindingsBuilder, name: str) -> _Model:
 def _measure_workload(builder: FindingsBuilder, run: PlannedRun, task: Task) -> Workload | None:
     """The run's sequences; None where the tokenizer is not on this machine or cannot be used."""
     folder = run.model_folder
-    if folder is None:
+    if folder is None or not _is_tokenizer_here(builder, run.config.tokenizer):
         return None
 
     def tokenize() -> Workload:
         model = meta_model(run.model_config, None)
         limit, vocabulary = max_positions(run.model_config), vocabulary_size(model)
-        formatter = PromptFormatter(load_tokenizer(folder), run.config.text, limit=limit, vocabulary=vocabulary)
+        tokenizer = model_tokenizer(folder, run.config.tokenizer).tokenizer
+        formatter = PromptFormatter(tokenizer, run.config.text, limit=limit, vocabulary=vocabulary)
         return measured_workload(run.config, task, run.objective, formatter, model=model, reporter=builder)
 
     return builder.attempt("text", tokenize)
+
+
+def _is_tokenizer_here(builder: FindingsBuilder, name: str | None) -> bool:
+    """Whether the tokenizer of the setting `tokenizer` is on this machine; None is that of the model."""
+    try:
+        if name is None or resolve_local_tokenizer(name) is not None:
+            return True
+        builder.add("ok", "tokenizer", f"that of {name} is on the hub; a run will download it")
+    except UnavailableError as error:
+        builder.add("problem", "tokenizer", f"{error}; give a folder with a tokenizer as tokenizer=FOLDER")
+    return False
 
 
 def _forecast(

@@ -229,7 +229,6 @@ def plan_evaluation(
     prepared = prepare_evaluation(config, RunFolder(out), data_dir=data_dir, reporter=reporter)
     if before is not None:
         check_before_records(prepared.task.evaluation, before, config.evaluate)
-    encode_evaluation(prepared.opened.model, prepared.opened.formatter, prepared.task.evaluation, config.evaluate)
     return DryRun(
         model=config.model,
         parameters=parameter_count(prepared.opened.model),

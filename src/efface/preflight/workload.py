@@ -9,13 +9,14 @@ from typing import Any
 from efface.config.commands import RunConfig
 from efface.data.config import MODEL_ANSWERS
 from efface.data.sources.generic_questions import GenericQuestion, first_generic_questions, with_model_answers
-from efface.evaluation.encode import encode_evaluation
+from efface.evaluation.encode import encode_evaluation, warn_about_merged
 from efface.objectives.terms import Objective
 from efface.progress.reporter import Reporter
 from efface.run.model_answers import placeholder_answers
 from efface.run.training import warn_before_training
 from efface.schema import Prompt, Task
-from efface.text.formatter import PromptFormatter, TokenizedSequence
+from efface.text.formatter import PromptFormatter
+from efface.text.sequence import TokenizedSequence
 from efface.train.examples import check_task, unlearning_examples
 from efface.train.micro_batches import TrainingExample
 from efface.train.sampler import Schedule, make_schedule, sample_batches
@@ -66,9 +67,11 @@ def measured_workload(
         task = with_model_answers(task, answers, retain_evaluation=config.data.retain_evaluation)
     check_task(task, objective)
     steps = unlearning_examples(sample_batches(task, config.train, config.seed), objective.views, formatter)
-    warn_before_training(task, formatter, config.train, items=len(task.forget), reporter=reporter)
+    boundary = config.text.boundary
+    warn_before_training(task, steps, config.train, items=len(task.forget), boundary=boundary, reporter=reporter)
     generic = formatter.encode_prompts([Prompt(each.question) for each in generic_questions])
     questions = encode_evaluation(model, formatter, task.evaluation, config.evaluate)
+    warn_about_merged(questions, boundary, reporter.on_warning)
     return Workload(
         steps=steps,
         prompts=[len(question.prompt) for question in questions],

@@ -24,7 +24,7 @@ from efface.packing.oom_retry import map_with_oom_backoff
 from efface.packing.packed_batch import pack
 from efface.packing.support import packed_or_padded, packing_unsupported_reason
 from efface.packing.token_batches import token_batches
-from efface.text.formatter import Positions, TokenizedSequence
+from efface.text.sequence import Positions, TokenizedSequence
 
 HiddenStateRequest = tuple[TokenizedSequence, Positions]
 """A sequence, and the positions at which a loss needs its next-token distributions."""

@@ -12,7 +12,7 @@ from torch import Tensor
 from efface.packing.forward import compute_logits, device_of, evaluation_mode, hidden_states
 from efface.packing.packed_batch import pack
 from efface.packing.support import packed_or_padded
-from efface.text.formatter import Positions, TokenizedSequence
+from efface.text.sequence import Positions, TokenizedSequence
 
 
 class LiveReference:

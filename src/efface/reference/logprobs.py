@@ -10,7 +10,7 @@ from typing import Any
 from efface.atomic import write_json
 from efface.errors import EffaceError
 from efface.packing.logprobs import answer_logprobs
-from efface.text.formatter import TokenizedSequence
+from efface.text.sequence import TokenizedSequence
 
 
 class CachedLogprobs:

@@ -16,6 +16,7 @@ from efface.progress.reporter import Reporter
 from efface.run.evaluation_stages import free_models
 from efface.run.folder import RunFolder
 from efface.run.metadata import RunMetadata
+from efface.text.config import TemplateConfig
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class DownstreamStages:
     folder: RunFolder
     config: DownstreamConfig
     seed: int
+    text: TemplateConfig
     tokenizer: Any
     device: torch.device
     dtype: torch.dtype
@@ -83,16 +85,19 @@ class DownstreamStages:
         return known
 
     def _score(self, model: Any) -> Downstream:
-        return score_model(model, self.tokenizer, self.config, seed=self.seed, reporter=self.reporter)
+        return score_model(model, self.tokenizer, self.config, text=self.text, seed=self.seed, reporter=self.reporter)
 
 
-def score_model(model: Any, tokenizer: Any, config: DownstreamConfig, *, seed: int, reporter: Reporter) -> Downstream:
+def score_model(
+    model: Any, tokenizer: Any, config: DownstreamConfig, *, text: TemplateConfig, seed: int, reporter: Reporter
+) -> Downstream:
     """Score a model on downstream tasks, with progress and warnings sent to a reporter.
 
     Args:
         model: In evaluation mode, on its device.
         tokenizer: The model's.
         config: The tasks, and how to ask them.
+        text: The system turn and the date of the chat template.
         seed: Of the examples before each question.
         reporter: Gets progress and warnings.
 
@@ -100,5 +105,5 @@ def score_model(model: Any, tokenizer: Any, config: DownstreamConfig, *, seed: i
         EffaceError: A task or its data cannot be used.
     """
     return score_downstream(
-        model, tokenizer, config, seed=seed, progress=reporter.on_progress, warn=reporter.on_warning
+        model, tokenizer, config, seed=seed, text=text, progress=reporter.on_progress, warn=reporter.on_warning
     )

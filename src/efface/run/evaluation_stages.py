@@ -13,7 +13,7 @@ import torch
 
 from efface.artifacts import Record, RecordSets
 from efface.evaluation.config import EvaluateConfig
-from efface.evaluation.encode import encode_evaluation
+from efface.evaluation.encode import encode_evaluation, warn_about_merged
 from efface.evaluation.evaluate import evaluate
 from efface.evaluation.judges import Judges
 from efface.folders import epoch_stage
@@ -45,12 +45,13 @@ class EvaluationStages:
     reporter: Reporter
 
     def check(self, model: Any) -> None:
-        """Check that every question leaves space for an output.
+        """Check that every question leaves space for an output, and warn about tokens across the border of an answer.
 
         Raises:
             EffaceError: A question does not.
         """
-        encode_evaluation(model, self.formatter, self.sets, self.config)
+        questions = encode_evaluation(model, self.formatter, self.sets, self.config)
+        warn_about_merged(questions, self.formatter.config.boundary, self.reporter.on_warning)
 
     def before(self, model: Any, given: Mapping[str, Sequence[Record]] | None) -> RecordSets:
         """The records of the model before unlearning; the run is then started.

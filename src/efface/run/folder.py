@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from efface import distributed
 from efface.artifacts import ContinualResults, Downstream, Manifest, RecordSets, Results
 from efface.atomic import write_json, write_text
-from efface.config.parse import read_saved_settings, to_yaml
+from efface.config.parse import has_settings, to_yaml
 from efface.errors import EffaceError
 from efface.evaluation.record_files import read_record_sets, write_record_sets
 from efface.folders import RunPaths, Stage
@@ -44,7 +44,7 @@ class RunFolder(RunPaths):
                 raise EffaceError(
                     f"--out {self.root} already contains a run; continue it with --resume or choose another folder"
                 )
-            if read_saved_settings(self.config) != config.model_dump(mode="json"):
+            if not has_settings(self.config, config):
                 raise EffaceError(
                     f"--resume: {self.config} has other settings than these; give the same ones or another --out"
                 )

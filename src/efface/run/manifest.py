@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -17,6 +18,7 @@ from efface import distributed
 from efface.artifacts import Manifest
 from efface.config.plugins import Plugin, plugin_hashes
 from efface.errors import EffaceError
+from efface.models.tokenizer import NamedTokenizer
 from efface.objectives.custom import CustomObjective
 from efface.train.config import TrainConfig
 
@@ -41,6 +43,8 @@ def make_manifest(
     data: Mapping[str, str],
     model: str,
     model_sha256: str,
+    tokenizer: NamedTokenizer | None = None,
+    text: Mapping[str, Any] | None = None,
     optimizer: str | None = None,
     plugins: Iterable[Plugin] = (),
     tasks: Mapping[str, str] | None = None,
@@ -55,6 +59,8 @@ def make_manifest(
         data: Data source -> SHA-256.
         model: Name or folder of the model, as given by the user.
         model_sha256: Hash of its files.
+        tokenizer: The tokenizer; None if it is one of these files.
+        text: How texts become tokens, as `PromptFormatter.recorded_settings` has it.
         optimizer: The optimizer that was resolved; None where nothing is trained.
         plugins: Custom objectives and metrics.
         tasks: Custom downstream task file -> SHA-256.
@@ -74,6 +80,9 @@ def make_manifest(
         tasks=dict(tasks or {}),
         model=model,
         model_sha256=model_sha256,
+        tokenizer=None if tokenizer is None else tokenizer.name,
+        tokenizer_sha256=None if tokenizer is None else tokenizer.sha256,
+        text=dict(text or {}),
         started=datetime.now(UTC).isoformat(timespec="seconds"),
         notes=list(notes),
     )
@@ -88,12 +97,14 @@ def resume_manifest(earlier: Manifest | None, now: Manifest, *, allow_new_data: 
         allow_new_data: Accept data that `earlier` does not have, as a queue with further requests needs.
 
     Raises:
-        EffaceError: The model, the data or the downstream tasks have changed since the run started.
+        EffaceError: The model, its tokenizer, the data or the downstream tasks have changed since the run started.
     """
     if earlier is None:
         return now
     if earlier.model_sha256 != now.model_sha256:
         raise _changed(f"model {now.model}")
+    if earlier.tokenizer_sha256 != now.tokenizer_sha256:
+        raise _changed(f"tokenizer {now.tokenizer or earlier.tokenizer}")
     for source in (*earlier.data, *(() if allow_new_data else now.data)):
         if earlier.data.get(source) != now.data.get(source):
             raise _changed(source)

@@ -163,6 +163,7 @@ def _downstream_stages(
         folder=folder,
         config=config.downstream,
         seed=config.seed,
+        text=config.text,
         tokenizer=prepared.plan.tokenizer,
         device=prepared.device,
         dtype=evaluation_dtype(prepared.plan.source, prepared.device, config.evaluate.precision),

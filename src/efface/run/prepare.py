@@ -93,7 +93,9 @@ def prepare(
         task = with_model_answers(task, answers, retain_evaluation=config.data.retain_evaluation)
     steps = training_steps(task, bound, config, opened.formatter)
     _warn_about_method(config, bound, reporter)
-    warn_before_training(task, opened.formatter, config.train, items=len(task.forget), reporter=reporter)
+    warn_before_training(
+        task, steps, config.train, items=len(task.forget), boundary=config.text.boundary, reporter=reporter
+    )
     earlier = folder.read_manifest()
     plan = UnlearningPlan(
         model=config.model,
@@ -162,7 +164,12 @@ def open_trainable_model(config: RunConfig, device: torch.device, reporter: Repo
     custom = custom_objectives(config.plugins)
     bound = objective(config.method, config, custom)
     opened = open_model(
-        config.model, config.text, device=device, reporter=reporter, precision=config.evaluate.precision
+        config.model,
+        config.text,
+        tokenizer=config.tokenizer,
+        device=device,
+        reporter=reporter,
+        precision=config.evaluate.precision,
     )
     check_trainable_weights(opened.source, opened.model, config.train)
     if config.downstream is not None:
@@ -218,5 +225,7 @@ def _manifest(
         tasks=task_files(config.downstream),
         model=config.model,
         model_sha256=opened.sha256,
+        tokenizer=opened.named_tokenizer,
+        text=opened.formatter.recorded_settings,
         notes=plan.reference.notes,
     )

@@ -13,9 +13,10 @@ from efface import distributed
 from efface.artifacts import Manifest
 from efface.config.commands import RunConfig
 from efface.errors import EffaceError
+from efface.hub import has_tokenizer
 from efface.models.folder import load_model_config, model_folder, model_sha256
-from efface.models.load import load_tokenizer
 from efface.models.open import OpenedModel
+from efface.models.tokenizer import load_tokenizer, model_tokenizer
 from efface.objectives.terms import Objective, Reference
 from efface.packing.forward import vocabulary_size
 from efface.progress.reporter import Reporter, SilentReporter
@@ -54,7 +55,10 @@ def find_reference(config: RunConfig, opened: OpenedModel, objective: Objective)
     if config.reference is None:
         return ReferenceModel(opened.source, opened.sha256, name=None)
     folder = model_folder(config.reference)
-    if load_tokenizer(folder).get_vocab() != opened.tokenizer.get_vocab():
+    # a folder without a tokenizer has that of the setting `tokenizer`, which is checked to fit
+    if config.tokenizer is not None and not has_tokenizer(folder):
+        model_tokenizer(folder, config.tokenizer)
+    elif load_tokenizer(folder).get_vocab() != opened.tokenizer.get_vocab():
         raise EffaceError(
             f"reference {config.reference} has another vocabulary than model {config.model}; give a model with the "
             "same tokens, such as the one that it was fine-tuned from"

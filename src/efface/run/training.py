@@ -17,7 +17,8 @@ from efface.progress.reporter import Reporter
 from efface.run.epoch_snapshots import EpochSnapshots
 from efface.run.folder import RunFolder
 from efface.schema import Task
-from efface.text.formatter import PromptFormatter
+from efface.text.boundary import describe_merged
+from efface.text.config import Boundary
 from efface.train import checkpoint
 from efface.train.config import TrainConfig
 from efface.train.loop import StepLog, Trainer
@@ -49,28 +50,33 @@ def check_can_train(config: TrainConfig, device: torch.device) -> None:
 
 
 def warn_before_training(
-    task: Task, formatter: PromptFormatter, config: TrainConfig, *, items: int, reporter: Reporter
+    task: Task,
+    steps: Sequence[Sequence[TrainingExample]],
+    config: TrainConfig,
+    *,
+    items: int,
+    boundary: Boundary,
+    reporter: Reporter,
 ) -> None:
-    """Warn about the data, about unusual tokenization and about few optimizer steps.
+    """Warn about the data, about tokens across the border of prompt and answer, and about few optimizer steps.
 
     Args:
         task: The data, with the warnings of its readers.
-        formatter: After it has encoded what is trained on.
+        steps: What each optimizer step trains on.
         config: How to train.
         items: How many items an epoch has.
+        boundary: The setting `text.boundary`.
         reporter: Gets the warnings.
     """
     for text in task.warnings:
         reporter.on_warning(text)
-    if separate := set(formatter.tokenized_separately):
-        reporter.on_warning(
-            f"{len(separate)} items had their prompt and answer tokenized separately: a token crosses the border "
-            "between the two, or their text spells a special token; another text.format may avoid the former"
-        )
+    sequences = [sequence for step in steps for example in step for sequence in example.values()]
+    if merged := describe_merged(sequences, boundary, purpose="training"):
+        reporter.on_warning(merged)
     if items < config.batch_size:
-        steps = make_schedule(items, config).steps
+        count = make_schedule(items, config).steps
         reporter.on_warning(
-            f"{items} items in batches of {config.batch_size} make {steps} steps in all, which may change little; "
+            f"{items} items in batches of {config.batch_size} make {count} steps in all, which may change little; "
             "lower train.batch_size or raise train.epochs"
         )
 

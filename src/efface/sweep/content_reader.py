@@ -11,6 +11,7 @@ from efface.data import load_task
 from efface.data.config import DataConfig
 from efface.downstream.tasks import task_files
 from efface.models.folder import model_folder, model_sha256
+from efface.models.tokenizer import tokenizer_folder, tokenizer_sha256
 from efface.schema import Task
 from efface.sweep.run_key import Contents, JobConfig
 
@@ -22,6 +23,7 @@ class ContentReader:
         """Read benchmark data from `data_dir`; None for the default folder."""
         self.data_dir = data_dir
         self._models: dict[str, str] = {}
+        self._tokenizers: dict[str, str] = {}
         self._tasks: dict[DataConfig, Task] = {}
 
     def task(self, data: DataConfig) -> Task:
@@ -72,6 +74,12 @@ class ContentReader:
             self._models[name] = model_sha256(model_folder(name))
         return self._models[name]
 
+    def tokenizer_hash(self, name: str) -> str:
+        """Hash a tokenizer, as `model_hash` does a model."""
+        if name not in self._tokenizers:
+            self._tokenizers[name] = tokenizer_sha256(tokenizer_folder(name))
+        return self._tokenizers[name]
+
     def contents(self, config: JobConfig, *, model: str | None = None) -> Contents:
         """Hash everything that a job is made of.
 
@@ -93,4 +101,5 @@ class ContentReader:
             plugins=plugin_hashes(getattr(config, "plugins", ())),
             tasks=task_files(getattr(config, "downstream", None)),
             reference=None if reference is None else self.model_hash(reference),
+            tokenizer=None if config.tokenizer is None else self.tokenizer_hash(config.tokenizer),
         )

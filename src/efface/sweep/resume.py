@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from efface.config.commands import FinetuneConfig, RunConfig
-from efface.config.parse import read_saved_settings
+from efface.config.parse import has_settings, read_saved_settings
 from efface.continual.folder import QueueFolder
 from efface.folders import QueuePaths, RunPaths
 from efface.run.folder import RunFolder
@@ -46,5 +46,5 @@ def _drop_partial_request(config: RunConfig, requests: int, queue: QueueFolder) 
         return
     previous = queue.request(partial - 1)
     same_model = partial == 1 or read_saved_settings(queue.request(partial).config)["model"] == str(previous.model)
-    if not same_model or read_saved_settings(queue.config) != config.model_dump(mode="json"):
+    if not same_model or not has_settings(queue.config, config):
         shutil.rmtree(queue.request(partial).root)

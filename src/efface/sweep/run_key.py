@@ -23,6 +23,7 @@ from efface.config.commands import EvaluationConfig, FinetuneConfig, RunConfig
 from efface.data.config import MODEL_ANSWERS, DataConfig, FileConfig, ForgetRequest
 from efface.evaluation.config import EvaluateConfig
 from efface.renamed import original_settings
+from efface.text.config import TemplateConfig
 
 JobConfig = RunConfig | FinetuneConfig | EvaluationConfig
 
@@ -33,7 +34,7 @@ _JOB_TYPES: dict[type[JobConfig], str] = {
 }
 
 _IDENTIFIED_BY_CONTENT: dict[str, Any] = {
-    **dict.fromkeys(("model", "reference", "plugins", "device", "data"), True),
+    **dict.fromkeys(("model", "tokenizer", "reference", "plugins", "device", "data"), True),
     "continual": {"requests", "keep_models"},
     "downstream": {"include"},
 }
@@ -62,6 +63,8 @@ class Contents:
     """As in a manifest: file of downstream tasks -> hash."""
     reference: str | None = None
     """Of a separate reference model."""
+    tokenizer: str | None = None
+    """Of a tokenizer that is not from the model's folder."""
     efface: str = efface.__version__
     """The version of efface."""
 
@@ -75,6 +78,7 @@ def contents_of(manifest: Manifest) -> Contents:
         plugins=manifest.plugins,
         tasks=manifest.tasks,
         reference=references[0] if references else None,
+        tokenizer=manifest.tokenizer_sha256,
         efface=manifest.efface,
     )
 
@@ -99,6 +103,7 @@ def run_key(config: JobConfig, contents: Contents) -> str:
             "model": contents.model,
             "reference": contents.reference,
             "efface": contents.efface,
+            **_tokenizer(contents),
         }
     )
 
@@ -120,6 +125,7 @@ def before_key(config: RunConfig, contents: Contents) -> str:
             "data": _data(config.data, contents.data, _requests(config)),
             "model": contents.model,
             "efface": contents.efface,
+            **_tokenizer(contents),
         }
     )
 
@@ -140,6 +146,8 @@ def downstream_key(config: RunConfig, contents: Contents) -> str:
             "tasks": dict(contents.tasks),
             "model": contents.model,
             "efface": contents.efface,
+            **_tokenizer(contents),
+            **_template(config),
         }
     )
 
@@ -167,6 +175,19 @@ def _decisive(config: JobConfig, excluded: dict[str, Any]) -> dict[str, Any]:
     }
     settings = config.model_copy(update=reset).model_dump(mode="json", exclude_defaults=True, exclude=excluded)
     return original_settings(settings)
+
+
+def _tokenizer(contents: Contents) -> dict[str, str]:
+    """Part of a key only where a tokenizer is named, so that other keys stay."""
+    return {} if contents.tokenizer is None else {"tokenizer": contents.tokenizer}
+
+
+def _template(config: RunConfig) -> dict[str, Any]:
+    """What the chat template of downstream tasks shows, where it is used and not the default."""
+    if config.downstream is None or not config.downstream.chat_template:
+        return {}
+    shown = config.text.model_dump(mode="json", exclude_defaults=True, include=set(TemplateConfig.model_fields))
+    return {"template": shown} if shown else {}
 
 
 def _requests(config: JobConfig) -> tuple[ForgetRequest, ...]:

@@ -5,53 +5,18 @@ Training, likelihoods and generation all format their prompts here.
 
 from __future__ import annotations
 
-import hashlib
 import re
-from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from itertools import chain
-from typing import Any, Literal
-
-from pydantic import Field
+from itertools import chain, zip_longest
+from typing import Any
 
 from efface.errors import EffaceError
-from efface.frozen import FrozenModel
 from efface.schema import Prompt, Turn
+from efface.text.boundary import find_border
+from efface.text.config import TextConfig
 from efface.text.prompt_format import PROBE, chat_prompt_format, string_prompt_format
-
-
-class TextConfig(FrozenModel):
-    """How questions are formatted for the model."""
-
-    format: str = "chat"
-    """`chat` (the model's chat template), `llama2`, `llama3`, `plain`, or a string with {question} and {answer}."""
-    max_length: int | None = Field(default=None, gt=0)
-    """The most tokens of prompt and answer together; by default the number of positions of the model."""
-
-
-Positions = Literal["answer", "all"]
-"""The tokens that a loss or score covers: those of the answer, or every token after the first."""
-
-
-@dataclass(frozen=True)
-class TokenizedSequence:
-    """One question and one answer as token ids; the input of the model is `prompt + answer`."""
-
-    id: str
-    prompt: list[int]
-    answer: list[int]
-    """Ends with the end-of-turn token, so that a model learns to stop, except in a passage of running text."""
-
-    def __len__(self) -> int:
-        return len(self.prompt) + len(self.answer)
-
-    @cached_property
-    def key(self) -> str:
-        """A hash of the token ids: caches look sequences up by content, not by id."""
-        ids = array("q", [len(self.prompt), *self.prompt, *self.answer])
-        return hashlib.sha256(ids.tobytes()).hexdigest()
+from efface.text.sequence import TokenizedSequence
+from efface.text.text_encoder import TextEncoder
 
 
 class PromptFormatter:
@@ -62,25 +27,30 @@ class PromptFormatter:
         config: the settings under `text`.
         limit: the number of positions of the model, in tokens.
         vocabulary: the number of tokens that the model knows.
+        generation_stops: ids of tokens at which the model's settings stop generation.
 
     Raises:
         EffaceError: the format is missing a placeholder, or the tokenizer has no end-of-sequence token.
     """
 
     def __init__(
-        self, tokenizer: Any, config: TextConfig, *, limit: int | None = None, vocabulary: int | None = None
+        self,
+        tokenizer: Any,
+        config: TextConfig,
+        *,
+        limit: int | None = None,
+        vocabulary: int | None = None,
+        generation_stops: Sequence[int] = (),
     ) -> None:
         self.tokenizer = tokenizer
+        self.config = config
         self.vocabulary = vocabulary
         self.limit = min((n for n in (config.max_length, limit) if n is not None), default=None)
-        self.tokenized_separately: list[str] = []
-        """Ids of items whose prompt and answer were tokenized separately, because a token of the joint text crosses
-        the boundary, or because the text of the answer contains a special token."""
-        self._special = {id_: token.content for id_, token in tokenizer.added_tokens_decoder.items() if token.special}
-        self._contains_special = re.compile("|".join(map(re.escape, self._special.values())) or "(?!)")
+        self._encoder = TextEncoder(tokenizer)
         chat = config.format == "chat"
-        self._format = chat_prompt_format(tokenizer) if chat else string_prompt_format(config.format)
+        self._format = chat_prompt_format(tokenizer, config.date) if chat else string_prompt_format(config.format)
         self._end = self._end_tokens(self._format.answer_suffix)
+        self._generation_stops = generation_stops
         ids = tokenizer("a").input_ids
         adds_bos = tokenizer.bos_token_id is not None and ids[:1] == [tokenizer.bos_token_id]
         self._bos: list[int] = [tokenizer.bos_token_id] if adds_bos else []
@@ -88,19 +58,24 @@ class PromptFormatter:
     @property
     def stop_ids(self) -> tuple[int, ...]:
         """Ids of the tokens at which generation stops, in ascending order."""
-        ends = {self._end[-1], self.tokenizer.eos_token_id}
+        ends = {self._end[-1], self.tokenizer.eos_token_id, *self._generation_stops}
         return tuple(sorted(ends - {None}))
+
+    @property
+    def recorded_settings(self) -> dict[str, Any]:
+        """The settings as a manifest has them."""
+        return self.config.recorded(shows_date=self._format.shows_date)
 
     def encode_prompts(self, prompts: Sequence[Prompt]) -> list[list[int]]:
         """Encode prompts for generation.
 
         Returns:
-            The token ids of each prompt, BOS included: the same as `encode(...)[i].prompt`.
+            The token ids of each prompt, BOS included: the same as `encode(...)[i].prompt` where that is not `merged`.
 
         Raises:
             EffaceError: the tokenizer has no chat template for a question, or the template rejects the conversation.
         """
-        return [self._with_bos(ids) for ids in self._prompt_ids(prompts)]
+        return [self._with_bos(ids) for ids in self._ids_of([self._pieces(prompt) for prompt in prompts])]
 
     def encode(self, items: Sequence[tuple[str, Prompt, str]]) -> list[TokenizedSequence]:
         """Encode prompts with their answers.
@@ -115,40 +90,43 @@ class PromptFormatter:
             EffaceError: as `encode_prompts`; or an item is too long for `limit` or contains a token that is not in
                 the `vocabulary`.
         """
-        prompt_ids = self._prompt_ids([prompt for _, prompt, _ in items])
-        joint_ids = self._tokenize(
-            [self._prompt_text(prompt) + self._answer_prefix(prompt) + answer for _, prompt, answer in items]
+        pieces = {prompt: self._pieces(prompt) for _, prompt, _ in items}
+        prompt_ids = dict(zip(pieces, self._ids_of(list(pieces.values())), strict=True))
+        joint_ids = self._ids_of(
+            [[*pieces[prompt], self._answer_prefix(prompt) + answer] for _, prompt, answer in items]
         )
         return [
-            self._checked(self._split(*item, ids, joint))
-            for item, ids, joint in zip(items, prompt_ids, joint_ids, strict=True)
+            self._checked(self._split(*item, prompt_ids[item[1]], joint))
+            for item, joint in zip(items, joint_ids, strict=True)
         ]
 
     def _split(
         self, id_: str, prompt: Prompt, answer: str, prompt_ids: list[int], joint_ids: list[int]
     ) -> TokenizedSequence:
-        """Find the boundary between prompt and answer in `joint_ids`, the ids of the joint text.
+        """Divide `joint_ids`, the ids of the joint text, into prompt and answer.
 
         Models are trained on the joint text, and generation starts from the prompt alone. If the joint ids start with
-        the prompt's ids, these cover exactly the prompt's text, and the rest is the answer. Otherwise a token crosses
-        the boundary, and the answer is tokenized separately.
+        the prompt's ids, these cover exactly the prompt's text. Otherwise a token crosses the boundary, and
+        `text.boundary` decides.
         """
         answer = self._answer_prefix(prompt) + answer
-        answer_ids = joint_ids[len(prompt_ids) :]
-        if joint_ids[: len(prompt_ids)] != prompt_ids or self._contains_special.search(answer):
-            answer_ids = self._tokenize_as_text(answer)
-            self.tokenized_separately.append(id_)
-        prompt_ids = self._with_bos(prompt_ids)
+        border = find_border(prompt_ids, joint_ids, self.tokenizer.convert_ids_to_tokens)
+        merged = joint_ids[: len(prompt_ids)] != prompt_ids
+        if merged and self.config.boundary == "separate":
+            first, second = prompt_ids, self._encoder.continuation(answer)
+        else:
+            # a model needs a token before the first one that it predicts
+            counted = self.config.boundary == "joint-counted" and (border.start > 0 or self._bos)
+            cut = border.start if counted else border.end
+            first, second = joint_ids[:cut], joint_ids[cut:]
+        first = self._with_bos(first)
         if not prompt.passage:
-            return TokenizedSequence(id_, prompt_ids, answer_ids + self._end)
-        if not prompt_ids:  # nothing comes before a complete passage: its first token predicts the others
-            prompt_ids, answer_ids = answer_ids[:1], answer_ids[1:]
-        if not answer_ids:
+            return TokenizedSequence(id_, first, second + self._end, merged)
+        if not first:  # nothing comes before a complete passage: its first token predicts the others
+            first, second = second[:1], second[1:]
+        if not second:
             raise EffaceError(f"item {id_!r}: the passage {answer!r} has no token to predict; give a longer one")
-        return TokenizedSequence(id_, prompt_ids, answer_ids)
-
-    def _prompt_text(self, prompt: Prompt) -> str:
-        return prompt.question if prompt.passage else self._format.render(prompt)
+        return TokenizedSequence(id_, first, second, merged)
 
     def _answer_prefix(self, prompt: Prompt) -> str:
         return "" if prompt.passage else self._format.answer_prefix
@@ -167,55 +145,59 @@ class PromptFormatter:
             )
         return item
 
-    def _prompt_ids(self, prompts: Sequence[Prompt]) -> list[list[int]]:
-        """Ids of prompts, without BOS unless the template writes it."""
-        encoded = self._tokenize([self._prompt_text(prompt) for prompt in prompts])
-        for index, prompt in enumerate(prompts):
-            if any(self._contains_special.search(text) for text in _contents(prompt)):
-                passage = prompt.passage
-                encoded[index] = self._tokenize_as_text(prompt.question) if passage else self._tokenize_parts(prompt)
+    def _ids_of(self, texts: Sequence[list[str]]) -> list[list[int]]:
+        """Ids of texts in pieces, without BOS unless the template writes it.
+
+        Pieces at even positions are a template's, the others those of users: special tokens in them are text.
+        """
+        encoded = self._encoder.template_text(["".join(pieces) for pieces in texts])
+        for index, pieces in enumerate(texts):
+            if any(map(self._encoder.has_special, pieces[1::2])):
+                encoded[index] = self._encoder.mixed(pieces)
         return encoded
 
-    def _tokenize_parts(self, prompt: Prompt) -> list[int]:
-        """Ids of a prompt whose contents include special tokens: these are text, those of the template are special."""
-        contents = _contents(prompt)
+    def _pieces(self, prompt: Prompt) -> list[str]:
+        """The text of a prompt in an odd number of pieces, as `_ids_of` takes them.
+
+        A prompt without special tokens in the texts of users is one piece.
+        """
+        if prompt.passage:
+            return ["", prompt.question, ""]
+        prompt = self._with_system(prompt)
+        text = self._format.render(prompt)
+        contents = [*(turn.content for turn in prompt.history), prompt.question]
+        if not any(map(self._encoder.has_special, contents)):
+            return [text]
         probes = [f"{PROBE}-{number}-" for number in range(len(contents))]
         turns = tuple(Turn(role=turn.role, content=probe) for turn, probe in zip(prompt.history, probes, strict=False))
-        pieces = re.split("|".join(probes), self._format.render(Prompt(probes[-1], turns)))
-        text = self._format.render(prompt)
+        between = re.split("|".join(probes), self._format.render(Prompt(probes[-1], turns)))
         for shown in (contents, [content.strip() for content in contents]):  # many templates strip the contents
-            if text == pieces[0] + "".join(map(str.__add__, shown, pieces[1:])):
-                first, *after = self._tokenize(pieces)
-                parts = [[*self._tokenize_as_text(part), *piece] for part, piece in zip(shown, after, strict=True)]
-                return [*first, *chain.from_iterable(parts)]
+            pieces = list(chain.from_iterable(zip_longest(between, shown, fillvalue="")))[: 2 * len(shown) + 1]
+            if text == "".join(pieces):
+                return pieces
         raise EffaceError(
             f"the chat template rewrites {contents[-1]!r}, which contains a special token; set text.format to a string"
         )
 
-    def _tokenize_as_text(self, text: str) -> list[int]:
-        """Ids of a question or answer in which a special token is ordinary text: it must not end the turn."""
-        return list(self.tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids)
-
-    def _tokenize(self, texts: list[str]) -> list[list[int]]:
-        # The template writes special tokens; `_with_bos` adds BOS once.
-        return list(self.tokenizer(texts, add_special_tokens=False).input_ids) if texts else []
+    def _with_system(self, prompt: Prompt) -> Prompt:
+        """A conversation with the system turn that is set, unless it has one."""
+        system = self.config.system
+        if system is None or any(turn.role == "system" for turn in prompt.history[:1]):
+            return prompt
+        return Prompt(prompt.question, (Turn(role="system", content=system), *prompt.history))
 
     def _with_bos(self, ids: list[int]) -> list[int]:
         return ids if ids[: len(self._bos)] == self._bos else self._bos + ids
 
     def _end_tokens(self, suffix: str) -> list[int]:
         """The ids of `suffix` up to its first special token; if it has none, followed by EOS."""
-        ids = self._tokenize([suffix])[0] if suffix else []
-        for index, id_ in enumerate(ids):
-            if id_ in self._special:
-                return ids[: index + 1]
+        text, special = self._encoder.before_special(suffix)
+        ids = self._encoder.continuation(text) if text else []
+        if special is not None:
+            return [*ids, special]
         if self.tokenizer.eos_token_id is None:
             raise EffaceError(
                 "the tokenizer has no end-of-sequence token, so the model could not learn to stop; "
                 "set eos_token in its tokenizer_config.json"
             )
         return [*ids, self.tokenizer.eos_token_id]
-
-
-def _contents(prompt: Prompt) -> list[str]:
-    return [*(turn.content for turn in prompt.history), prompt.question]

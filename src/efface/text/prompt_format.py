@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import date, datetime, time
 from typing import Any
 
 from efface.errors import EffaceError, suggest
@@ -19,9 +20,12 @@ NAMED_FORMATS = {
 }
 """The Llama-2 and Llama-3 formats of the paper, and one for models that are not tuned for chat."""
 
-# Some templates print the current date; a fixed date makes runs reproducible. The macro shadows
-# transformers' function of that name; `+` keeps a newline at the start of the template.
-_FIXED_DATE = "{% macro strftime_now(format) %}26 Jul 2024{% endmacro +%}"
+_DATE_NAMES = ("strftime_now", "date_string")
+"""How chat templates ask for today's date."""
+_DATE_STRING = "%d %b %Y"
+"""The format of Llama's `date_string`."""
+_DIRECTIVES = [*(f"%{flag}{letter}" for letter in "dmjyIHMS" for flag in ("-", "")), *(f"%{c}" for c in "aAbBpYUWuw")]
+"""The parts of a date and time that a template may ask for."""
 PROBE = "efface-probe"
 """A placeholder text, to find what a template writes around a text."""
 
@@ -36,26 +40,48 @@ class PromptFormat:
     """Between prompt and answer, tokenized with the answer: a space or nothing."""
     answer_suffix: str
     """After the answer."""
+    shows_date: bool = False
+    """Whether a chat template asks for today's date."""
 
 
-def chat_prompt_format(tokenizer: Any) -> PromptFormat:
+def dated_template(template: str, day: date) -> str:
+    """Make a chat template show a fixed date as today's.
+
+    Args:
+        template: of a tokenizer. It may call `strftime_now`, which in transformers gives the day of the run, or read
+            `date_string`, as those of Llama do.
+        day: the date to show.
+
+    Returns:
+        The template for that date.
+    """
+    # transformers passes no functions to a template; `+` keeps a newline at the start of the template
+    midnight = datetime.combine(day, time())
+    filled = "".join(f"|replace('{part}', '{midnight.strftime(part)}')" for part in _DIRECTIVES)
+    function = "{% macro strftime_now(format) %}{{ format" + filled + " }}{% endmacro +%}"
+    return f"{{% set date_string = '{midnight.strftime(_DATE_STRING)}' +%}}{function}{template}"
+
+
+def chat_prompt_format(tokenizer: Any, day: date) -> PromptFormat:
     """Derive the format of the tokenizer's chat template.
 
     Args:
         tokenizer: of transformers. Without a chat template, the format can only be used for plain text: rendering a
             question raises `EffaceError`.
+        day: the date that the template shows as today's.
 
     Raises:
         EffaceError: the template leaves out the answer.
     """
     if not tokenizer.chat_template:
         return PromptFormat(render=_no_template, answer_prefix="", answer_suffix="")
-    template = _FIXED_DATE + tokenizer.get_chat_template()
+    template = tokenizer.get_chat_template()
+    dated = dated_template(template, day)
 
     def render_turns(turns: Sequence[Turn], *, generation: bool) -> str:
         text = tokenizer.apply_chat_template(
             [turn.model_dump() for turn in turns],
-            chat_template=template,
+            chat_template=dated,
             tokenize=False,
             add_generation_prompt=generation,
             enable_thinking=False,  # answers are scored, not the reasoning before them
@@ -74,6 +100,7 @@ def chat_prompt_format(tokenizer: Any) -> PromptFormat:
         render=_conversation_renderer(render_turns),
         answer_prefix=space if space.isspace() else "",
         answer_suffix=suffix,
+        shows_date=any(name in template for name in _DATE_NAMES),
     )
 
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from efface.errors import EffaceError
 from efface.objectives.terms import Objective, View
 from efface.schema import Item, Prompt, Task
-from efface.text.formatter import PromptFormatter, TokenizedSequence
+from efface.text.formatter import PromptFormatter
+from efface.text.sequence import TokenizedSequence
 from efface.train.config import TrainConfig
 from efface.train.micro_batches import TrainingExample
 from efface.train.sampler import SampledPair, epoch_batches

@@ -14,7 +14,7 @@ from efface.objectives.terms import Reference, View
 from efface.packing.forward import vocabulary_size
 from efface.reference.live import LiveReference
 from efface.reference.logprobs import CachedLogprobs
-from efface.text.formatter import TokenizedSequence
+from efface.text.sequence import TokenizedSequence
 from efface.train.micro_batches import TrainingExample
 from efface.train.step import Losses, batch_losses
 

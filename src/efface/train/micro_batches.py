@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from efface.objectives.terms import Objective, View, divisors
-from efface.text.formatter import TokenizedSequence
+from efface.text.sequence import TokenizedSequence
 
 TrainingExample = Mapping[View, TokenizedSequence]
 """A forget item with its partners, or an item to fine-tune on: one sequence for each view that the objective reads."""

@@ -142,6 +142,7 @@ def _named_values() -> dict[str, tuple[str, ...]]:
         "data.retain": (MODEL_ANSWERS, *_PATH_START),
         "questions": _PATH_START,
         "model": _PATH_START,
+        "tokenizer": _PATH_START,
         "text.format": ("chat", *NAMED_FORMATS),
         "train.lora": ("true", "false"),
         "evaluate.embedder": ("default", "offline", "none"),

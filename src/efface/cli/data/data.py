@@ -141,7 +141,8 @@ def check(settings: Settings = None, data_dir: DataDir = None) -> None:
     if config.model is not None:
         from efface.preflight.token_lengths import check_tokens
 
-        check_tokens(task, config, config.model)
+        for warning in check_tokens(task, config, config.model):
+            print_message(f"warning: {warning}")
     _warn(task, config.data)
     retain = f"{len(task.retain):,} in the retain set"
     if config.data.retain == MODEL_ANSWERS:
@@ -176,7 +177,7 @@ def describe(settings: Settings = None, data_dir: DataDir = None, as_json: Json 
     if config.model is not None:
         from efface.preflight.token_lengths import token_lengths
 
-        measure = token_lengths(config.model, config.text)
+        measure = token_lengths(config.model, config.text, tokenizer=config.tokenizer)
     description = describe_task(task, embedder=config.evaluate.embedder, judge=config.evaluate.judge, measure=measure)
     if as_json:
         typer.echo(description.model_dump_json(indent=2))

@@ -1,0 +1,53 @@
+"""Settings of how questions and answers become tokens. No torch."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from efface.frozen import FrozenModel
+from efface.schema import Text
+
+Boundary = Literal["joint", "joint-counted", "separate"]
+
+
+class TemplateConfig(FrozenModel):
+    """What a chat template shows besides the conversation."""
+
+    system: Text | None = None
+    """A system turn before each conversation that has none of its own, for models trained with one. Default: none."""
+    date: datetime.date = datetime.date(2024, 7, 26)
+    """The date that a chat template shows as today's, such as those of Llama 3; never the day of the run. The default
+    is what Llama 3.1 and later show where no date is given."""
+
+    def recorded(self, *, shows_date: bool) -> dict[str, Any]:
+        """The settings as a manifest has them.
+
+        Args:
+            shows_date: Whether the chat template shows a date; if it does not, none is recorded.
+        """
+        return self.model_dump(mode="json", exclude_none=True, exclude=None if shows_date else {"date"})
+
+
+class TextConfig(TemplateConfig):
+    """How questions and answers become tokens."""
+
+    format: str = "chat"
+    """`chat` (the model's chat template), `llama2`, `llama3`, `plain`, or a string with {question} and {answer}."""
+    max_length: int | None = Field(default=None, gt=0)
+    """The most tokens of prompt and answer together; by default the number of positions of the model."""
+    boundary: Boundary = "joint"
+    """Where an answer starts if a token has characters of both prompt and answer, such as `]"` after `[/INST]` in
+    Llama 2. `joint`: after that token, as in the published code. `joint-counted`: at that token. `separate`: prompt and
+    answer are tokenized separately, so that there is no such token."""
+
+    @model_validator(mode="after")
+    def _check_system(self) -> Self:
+        if self.system is not None and self.format != "chat":
+            raise ValueError(
+                f"system is a turn of a chat template, and format={self.format} has no turns; leave system out, or set "
+                "format=chat"
+            )
+        return self
