@@ -118,5 +118,35 @@ def byte_level(*, merges=(), bos="<s>", eos="</s>", template=None, adds_bos=Fals
     return tokenizer
 
 
+def sentencepiece_like(*, merges=(), prepend="text", template=None, adds_bos=True):
+    """A BPE tokenizer of characters, with bytes for all others, that writes spaces as ▁.
+
+    `prepend`: where it puts a space of its own: before every `text`, as Llama 2's (normalizer), or only at the `start`
+    of a text, not after a special token (pre-tokenizer Metaspace).
+    """
+    from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    letters = [*map(chr, range(33, 127)), "▁"]
+    words = ["<unk>", *(f"<0x{byte:02X}>" for byte in range(256)), *letters, *("".join(pair) for pair in merges)]
+    vocab = {word: id_ for id_, word in enumerate(words)}
+    backend = Tokenizer(models.BPE(vocab=vocab, merges=list(merges), unk_token="<unk>", byte_fallback=True))
+    if prepend == "text":
+        backend.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    else:
+        backend.pre_tokenizer = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="first", split=False)
+    backend.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+    backend.add_special_tokens([AddedToken(text, special=True, normalized=False) for text in SPECIAL])
+    if adds_bos:
+        backend.post_processor = processors.TemplateProcessing(
+            single="<s> $A", special_tokens=[("<s>", backend.token_to_id("<s>"))]
+        )
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>", eos_token="</s>", unk_token="<unk>")
+    tokenizer.chat_template = template
+    return tokenizer
+
+
 def text_of(formatter, ids):
     return formatter.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import get_args
 
 import pytest
 from hypothesis import given, settings
@@ -10,9 +11,9 @@ from hypothesis import strategies as st
 
 from efface.errors import EffaceError
 from efface.schema import Prompt, Turn
-from efface.text.config import TextConfig
+from efface.text.config import Boundary, TextConfig
 from efface.text.formatter import PromptFormatter
-from support.templates import CHATML, CHATS, NO_END, SPECIAL, byte_level, text_of
+from support.templates import CHATML, CHATS, NO_END, SPECIAL, byte_level, sentencepiece_like, text_of
 
 
 @cache
@@ -65,28 +66,104 @@ def test_an_answer_is_tokenized_with_its_prompt_if_no_token_crosses_the_boundary
     joint = formatter.tokenizer("Q: bc", add_special_tokens=False).input_ids
     assert item.prompt + item.answer[:-1] == joint
     assert formatter.tokenizer.convert_ids_to_tokens(joint) == ["Q", ":", "Ġb", "c"]
-    assert formatter.tokenized_separately == []
+    assert not item.merged
 
 
-def test_a_token_across_the_boundary_is_split_and_reported():
-    formatter = PromptFormatter(byte_level(merges=MERGES), TextConfig(format="llama2"))
-    items = formatter.encode([("one", Prompt("Q"), "Abc"), ("two", Prompt("Q"), "bc"), ("three", Prompt("Q"), "A")])
-    assert formatter.tokenized_separately == ["one", "three"]
-    tokens = [formatter.tokenizer.convert_ids_to_tokens(item.answer) for item in items]
-    assert tokens == [["A", "bc", "</s>"], ["bc", "</s>"], ["A", "</s>"]]
-    assert len({tuple(item.prompt) for item in items}) == 1
-    assert formatter.encode_prompts([Prompt("Q")]) == [items[0].prompt]
-    # the joint text has a token that neither part has
-    joint = formatter.tokenizer("[INST] Q [/INST]A", add_special_tokens=False).input_ids
-    assert "]A" in formatter.tokenizer.convert_ids_to_tokens(joint)
+TOKENIZERS = {
+    "byte-level": lambda: byte_level(merges=MERGES, adds_bos=True),
+    "sentencepiece": lambda: sentencepiece_like(merges=[*MERGES, ("▁", "A")]),
+    "metaspace": lambda: sentencepiece_like(merges=[*MERGES, ("▁", "A")], prepend="start"),
+}
+ANSWERS = ["Abc", "bc", "A", "cA bc]"]
 
 
-def test_an_answer_that_starts_like_the_prompt_ends_keeps_the_boundary():
-    """Equal ids before and after it do not shift the boundary."""
-    formatter = PromptFormatter(byte_level(merges=[("?", "?")]), TextConfig(format="{question}{answer}"))
-    odd, even = formatter.encode([("odd", Prompt("a???"), "?b"), ("even", Prompt("a??"), "??b")])
-    assert [text_of(formatter, item.answer) for item in (odd, even)] == ["?b</s>", "??b</s>"]
-    assert formatter.tokenized_separately == ["odd"]
+def published_labels(tokenizer, question, answer):
+    """The ids and the answer's labels of `convert_raw_data_to_model_format` in the code of arXiv:2410.08109."""
+    asked = f"[INST] {question} [/INST]"
+    length = len(tokenizer(asked).input_ids)
+    ids = [*tokenizer(asked + answer).input_ids, tokenizer.eos_token_id]
+    return ids, ids[length:]
+
+
+@pytest.mark.parametrize("kind", TOKENIZERS)
+def test_labels_are_the_published_ones(kind):
+    tokenizer = TOKENIZERS[kind]()
+    formatter = PromptFormatter(tokenizer, TextConfig(format="llama2"))
+    items = formatter.encode([(answer, Prompt("Q"), answer) for answer in ANSWERS])
+    for item, answer in zip(items, ANSWERS, strict=True):
+        assert (item.prompt + item.answer, item.answer) == published_labels(tokenizer, "Q", answer)
+    assert [item.merged for item in items] == [True, False, True, False]
+    assert tokenizer.convert_ids_to_tokens(items[0].prompt)[-1] == "]A"
+    assert items[2].answer == [tokenizer.eos_token_id]  # the whole answer is in the crossing token
+
+
+@pytest.mark.parametrize("kind", TOKENIZERS)
+def test_generation_starts_from_the_ids_of_the_prompt_alone(kind):
+    tokenizer = TOKENIZERS[kind]()
+    for boundary in get_args(Boundary):
+        formatter = PromptFormatter(tokenizer, TextConfig(format="llama2", boundary=boundary))
+        assert formatter.encode_prompts([Prompt("Q")]) == [tokenizer("[INST] Q [/INST]").input_ids]
+
+
+@pytest.mark.parametrize("kind", TOKENIZERS)
+def test_the_crossing_token_can_count_or_be_split(kind):
+    tokenizer = TOKENIZERS[kind]()
+
+    def tokens(boundary):
+        formatter = PromptFormatter(tokenizer, TextConfig(format="llama2", boundary=boundary))
+        items = formatter.encode([(answer, Prompt("Q"), answer) for answer in ANSWERS])
+        assert [item.merged for item in items] == [True, False, True, False]
+        return [
+            (tokenizer.convert_ids_to_tokens(item.prompt)[-1], tokenizer.convert_ids_to_tokens(item.answer))
+            for item in items
+        ]
+
+    last = tokens("joint")[3][1]
+    alike = [("]", ["bc", "</s>"]), ("]", last)]
+    assert tokens("joint-counted") == [
+        ("T", ["]A", "bc", "</s>"]),
+        alike[0],
+        ("T", ["]A", "</s>"]),
+        alike[1],
+    ]
+    # there is no space before the answer, which a tokenizer puts in front of a text
+    assert tokens("separate") == [("]", ["A", "bc", "</s>"]), alike[0], ("]", ["A", "</s>"]), alike[1]]
+
+
+CHAIN = [("a", "b"), ("b", "]"), ("]", "a"), ("ab", "]a"), ("b]", "ab"), ("]a", "]a"), ("]", "]")]
+
+
+@given(st.text("ab]", max_size=6), st.text("ab]", min_size=1, max_size=6))
+@settings(deadline=None, derandomize=True, max_examples=200)
+def test_the_boundary_is_that_of_the_characters(question, answer):
+    """Compared with the offsets of the tokenizer's Rust code, also where several tokens of the prompt change."""
+    tokenizer = CHAINED
+    text, start = f":{question}{answer}", 1 + len(question)
+    encoded = tokenizer(text, return_offsets_mapping=True, add_special_tokens=False)
+    for boundary, after in (
+        ("joint", [first >= start for first, _ in encoded.offset_mapping]),
+        ("joint-counted", [last > start for _, last in encoded.offset_mapping]),
+    ):
+        formatter = PromptFormatter(tokenizer, TextConfig(format=":{question}{answer}", boundary=boundary))
+        (item,) = formatter.encode([("1", Prompt(question), answer)])
+        assert item.prompt + item.answer[:-1] == encoded.input_ids
+        assert len(item.prompt) == after.count(False)
+        assert item.merged == (formatter.encode_prompts([Prompt(question)])[0] != item.prompt)
+
+
+CHAINED = byte_level(merges=CHAIN)
+
+
+@pytest.mark.parametrize("kind", TOKENIZERS)
+def test_special_tokens_in_an_answer_are_text_of_the_joint_string(kind):
+    tokenizer = TOKENIZERS[kind]()
+    formatter = PromptFormatter(tokenizer, TextConfig(format="llama2"))
+    (item,) = formatter.encode([("1", Prompt("Q"), "A</s>bc")])
+    plain = tokenizer("[INST] Q [/INST]A</s>bc", split_special_tokens=True).input_ids
+    assert item.prompt + item.answer == [*plain, tokenizer.eos_token_id]
+    assert item.answer.count(tokenizer.eos_token_id) == 1
+    assert item.merged
+    assert tokenizer.convert_ids_to_tokens(item.prompt)[-1] == "]A"
 
 
 def test_special_tokens_in_a_question_or_answer_are_text():
@@ -105,7 +182,46 @@ def test_special_tokens_in_a_question_or_answer_are_text():
     assert text_of(formatter, question.prompt) == CHATS["llama3"].prompt.replace("Q", injected)
     assert text_of(formatter, answer.answer) == "A<|eot_id|>B<|eot_id|>"
     assert formatter.encode_prompts([Prompt(injected)]) == [question.prompt]
-    assert formatter.tokenized_separately[-2:] == ["b", "c"]
+    assert not any(item.merged for item in (plain, question, answer))
+
+
+def test_the_space_before_the_end_of_a_turn_is_that_of_the_template():
+    template = "{% for m in messages %}{{ m.content + ' </s>' if m.role == 'assistant' else m.content }}{% endfor %}"
+    tokenizer = sentencepiece_like(template=template)
+    (item,) = PromptFormatter(tokenizer, TextConfig()).encode([("1", Prompt("Q"), "A")])
+    assert tokenizer.convert_ids_to_tokens(item.answer) == ["A", "▁", "</s>"]
+
+
+def test_a_system_turn_precedes_conversations_that_have_none():
+    tokenizer = byte_level(template=CHATML, eos="<|im_end|>")
+    formatter = PromptFormatter(tokenizer, TextConfig(system="Be kind."))
+    own = Prompt("Q", (Turn(role="system", content="Be brief."),))
+    alone, later, given, passage = (
+        text_of(formatter, ids)
+        for ids in formatter.encode_prompts([Prompt("Q"), Prompt("Q", (HI,)), own, Prompt("On", passage=True)])
+    )
+    start = "<|im_start|>system\nBe kind.<|im_end|>\n"
+    assert alone == start + "<|im_start|>user\nQ<|im_end|>\n<|im_start|>assistant\n"
+    assert later.startswith(start + "<|im_start|>assistant\nHi<|im_end|>\n")
+    assert given.startswith("<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user")
+    assert passage == "On"
+    (item,) = formatter.encode([("1", Prompt("Q"), "A")])
+    assert text_of(formatter, item.prompt) == alone
+
+
+def test_generation_stops_at_every_token_that_the_model_names():
+    tokenizer = byte_level(template=CHATML, eos="</s>")
+    formatter = PromptFormatter(tokenizer, TextConfig(), generation_stops=(7, 3))
+    ends = tokenizer.convert_tokens_to_ids(["<|im_end|>", "</s>"])
+    assert formatter.stop_ids == tuple(sorted([3, 7, *ends]))
+
+
+def test_what_a_manifest_records():
+    dated = PromptFormatter(byte_level(template="{{ strftime_now('%Y') }}" + CHATML), TextConfig(system="Be kind."))
+    assert dated.recorded_settings == {
+        "format": "chat", "boundary": "joint", "system": "Be kind.", "date": "2024-07-26",
+    }  # fmt: skip
+    assert chat_formatter("gemma").recorded_settings == {"format": "chat", "boundary": "joint"}
 
 
 texts = st.text(min_size=1, max_size=30) | st.lists(
@@ -133,16 +249,6 @@ def test_any_text_is_kept_between_the_texts_of_the_template(name, question, answ
 def test_no_items_have_no_ids():
     formatter = chat_formatter("llama3")
     assert (formatter.encode([]), formatter.encode_prompts([])) == ([], [])
-
-
-def test_the_key_of_a_sequence_is_its_content():
-    formatter = PromptFormatter(byte_level(), TextConfig(format="{question}{answer}"))
-    first, same, moved = formatter.encode(
-        [("1", Prompt("ab"), "c"), ("2", Prompt("ab"), "c"), ("3", Prompt("a"), "bc")]
-    )
-    assert first.key == same.key
-    assert first.prompt + first.answer == moved.prompt + moved.answer
-    assert first.key != moved.key
 
 
 HI = Turn(role="assistant", content="Hi")
@@ -272,4 +378,4 @@ def test_smollm_uses_its_chat_template(real_models):
     assert item.prompt == prompt
     newline = tokenizer("\n", add_special_tokens=False).input_ids
     assert item.prompt + item.answer + newline == complete
-    assert formatter.tokenized_separately == []
+    assert not item.merged

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import pytest
 
 from efface.errors import EffaceError
 from efface.schema import Prompt, Turn
+from efface.text.config import TextConfig
 from efface.text.prompt_format import NAMED_FORMATS, chat_prompt_format, string_prompt_format
 from support.templates import CHATML, GEMMA, MISTRAL, NO_END, byte_level
 
@@ -24,10 +27,15 @@ WITHOUT_SYSTEM = (
     "{% if m.role == 'assistant' %}{{ 'A:' + m.content }}{% endif %}{% endfor %}"
     "{% if add_generation_prompt %}{{ 'A:' }}{% endif %}"
 )
+LLAMA_DATE = (  # of Llama 3.2
+    "{% if not date_string is defined %}{% if strftime_now is defined %}"
+    '{% set date_string = strftime_now("%d %b %Y") %}{% else %}{% set date_string = "26 Jul 2024" %}{% endif %}'
+    "{% endif %}{{ date_string }}"
+)
 
 
-def chat_format(template):
-    return chat_prompt_format(byte_level(template=template))
+def chat_format(template, day=date(2024, 7, 26)):
+    return chat_prompt_format(byte_level(template=template), day)
 
 
 @pytest.mark.parametrize(
@@ -99,12 +107,30 @@ def test_turns_before_a_question(template, expected):
 
 
 @pytest.mark.parametrize(
-    "date",
-    ["{{ strftime_now('%d %b %Y') }}", "{{ date_string if date_string is defined else strftime_now('%d %b %Y') }}"],
+    ("shown", "default", "other"),
+    [
+        ("{{ strftime_now('%d %b %Y') }}", "26 Jul 2024", "02 Dec 2023"),
+        ("{{ strftime_now('%Y-%m-%d') }}", "2024-07-26", "2023-12-02"),
+        ("{{ strftime_now('%A, %B %-d') }}", "Friday, July 26", "Saturday, December 2"),
+        (LLAMA_DATE, "26 Jul 2024", "02 Dec 2023"),
+        ("{{ date_string }}", "26 Jul 2024", "02 Dec 2023"),
+    ],
 )
-def test_a_template_that_prints_the_date_prints_a_fixed_one(date):
-    prompt = chat_format(f"Today: {date}\n" + NO_END).render(Prompt("Q"))
-    assert prompt == "Today: 26 Jul 2024\nuser: Q\nassistant:"
+def test_a_template_that_shows_the_date_shows_the_one_that_is_set(shown, default, other):
+    template = f"Today: {shown}\n" + NO_END
+    assert chat_format(template).render(Prompt("Q")) == f"Today: {default}\nuser: Q\nassistant:"
+    assert chat_format(template, date(2023, 12, 2)).render(Prompt("Q")) == f"Today: {other}\nuser: Q\nassistant:"
+    assert chat_format(template).shows_date
+    assert not chat_format(NO_END).shows_date
+
+
+def test_the_default_date_is_the_fallback_of_llama_3():
+    """Its template, where transformers offers no clock."""
+    from jinja2 import Template
+
+    without_clock = Template(LLAMA_DATE).render()
+    assert chat_format(LLAMA_DATE + NO_END).render(Prompt("Q")).startswith(without_clock)
+    assert TextConfig().date.strftime("%d %b %Y") == without_clock
 
 
 def test_a_newline_at_the_start_of_a_template_is_kept():

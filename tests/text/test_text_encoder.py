@@ -1,0 +1,61 @@
+"""Parts of a text as the tokenizer tokenizes the whole text."""
+
+from __future__ import annotations
+
+import pytest
+
+from efface.text.text_encoder import TextEncoder
+from support.templates import byte_level, sentencepiece_like
+
+KINDS = {
+    "byte-level": byte_level,
+    "sentencepiece": sentencepiece_like,
+    "metaspace": lambda: sentencepiece_like(prepend="start"),
+}
+
+
+@pytest.fixture(params=KINDS)
+def encoder(request):
+    return TextEncoder(KINDS[request.param]())
+
+
+def tokens(encoder, ids):
+    return encoder.tokenizer.convert_ids_to_tokens(ids)
+
+
+@pytest.mark.parametrize("text", ["Ab", "\nA", " A", "</s>"])
+def test_a_continuation_has_no_space_of_the_tokenizer(encoder, text):
+    ids = encoder.continuation(text)
+    assert encoder.tokenizer.decode([*encoder.plain_text("x"), *ids]) == "x" + text
+    assert encoder.plain_text("x" + text) == encoder.plain_text("x") + ids
+
+
+def test_pieces_are_tokenized_as_the_whole_text(encoder):
+    pieces = ["<s>user", "Q A", "<|eot_id|>bot: ", "b"]
+    assert encoder.mixed(pieces) == encoder.template_text(["".join(pieces)])[0]
+
+
+def test_special_tokens_of_a_template_alone_are_special(encoder):
+    ids = encoder.mixed(["<s>a", "</s>", "b</s>"])
+    found = tokens(encoder, ids)
+    assert (found[0], found[-1]) == ("<s>", "</s>")
+    assert encoder.tokenizer.decode(ids).replace(" ", "") == "<s>a</s>b</s>"
+    assert found.count("</s>") == 1
+    assert (encoder.has_special("a</s>"), encoder.has_special("a</s")) == (True, False)
+
+
+def test_the_text_before_a_special_token(encoder):
+    (end,) = encoder.template_text(["</s>"])[0]
+    assert encoder.before_special(" \n</s>\n<s>") == (" \n", end)
+    assert encoder.before_special(" a") == (" a", None)
+
+
+def test_special_tokens_take_the_white_space_that_they_take_in_the_tokenizer():
+    from tokenizers import AddedToken
+
+    tokenizer = byte_level()
+    tokenizer.add_tokens([AddedToken("<r>", rstrip=True, special=True), AddedToken("<l>", lstrip=True, special=True)])
+    encoder = TextEncoder(tokenizer)
+    for pieces in (["a<r>", " b", " <l>c"], ["<r> a <l> b"]):
+        assert encoder.mixed(pieces) == encoder.template_text(["".join(pieces)])[0]
+    assert encoder.before_special("a <l>")[0] == "a"
