@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 
 import pytest
@@ -11,6 +12,8 @@ from efface.chat.messages import ChatRequest
 from efface.chat.session import open_chat
 from efface.errors import EffaceError
 from efface.evaluation.generate import generate
+from efface.models.folder import model_sha256
+from efface.models.tokenizer import load_tokenizer
 from efface.progress.reporter import SilentReporter
 from efface.schema import Prompt
 from support.unlearned import GOLDEN
@@ -89,6 +92,18 @@ def test_the_models_of_a_run(run_folder, model, changed):
             each, chat._formatter, [Prompt("Who wrote it?")], max_new_tokens=6, max_cache_tokens=10_000
         )
         assert found[side] == expected.text
+
+
+def test_a_run_with_a_named_tokenizer_has_that_of_its_saved_model(run_folder, tmp_path):
+    expected = answers(opened(run_folder), WHO)
+    bare = tmp_path / "bare"
+    shutil.copytree(GOLDEN, bare, ignore=shutil.ignore_patterns("tokenizer*"))
+    config, manifest = run_folder / "config.yaml", run_folder / "manifest.json"
+    config.write_text(config.read_text().replace("tokenizer: null", "tokenizer: gone/away"))
+    stored = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps({**stored, "model_sha256": model_sha256(bare)}))
+    load_tokenizer(GOLDEN).save_pretrained(run_folder / "model")
+    assert answers(opened(run_folder, before=str(bare)), WHO) == expected
 
 
 def test_the_model_before_must_be_the_one_of_the_run(run_folder, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import datetime
 import json
 import random
 
@@ -12,6 +13,7 @@ import torch
 
 from efface.downstream.harness import score_downstream
 from efface.errors import EffaceError
+from efface.text.config import TemplateConfig
 from support.downstream import LOCAL
 
 
@@ -193,6 +195,22 @@ def test_chat_template(model, tokenizer, local, prompts, refused):
     score_downstream(model, chatty, config, seed=0)
     assert all(prompt.startswith("<user>Question: ") for prompt in prompts)
     assert all(prompt.count("<user>") == 2 and prompt.endswith("Answer:<assistant>") for prompt in prompts)
+
+
+def test_a_chat_template_shows_the_system_turn_and_the_date_that_are_set(model, tokenizer, local, prompts):
+    chatty = copy.deepcopy(tokenizer)
+    chatty.chat_template = "{{ strftime_now('%d %b %Y') }}{% for message in messages %}<{{ message.role }}>{{ message.content }}{% endfor %}"
+    config = local("local_triviaqa", chat_template=True)
+    score_downstream(model, chatty, config, seed=0)
+    assert all(prompt.startswith("26 Jul 2024<user>") for prompt in prompts)
+    prompts.clear()
+    text = TemplateConfig(system="Be kind.", date=datetime.date(2025, 4, 10))
+    score_downstream(model, chatty, config, seed=0, text=text)
+    assert all(prompt.startswith("10 Apr 2025<system>Be kind.<user>") for prompt in prompts)
+    prompts.clear()
+    score_downstream(model, chatty, local("local_triviaqa"), seed=0, text=text)
+    assert not any("kind" in prompt for prompt in prompts)
+    assert "strftime_now('%d" in chatty.chat_template
 
 
 def test_an_output_that_exceeds_the_positions_of_the_model_is_refused(model, local, refused):

@@ -90,14 +90,6 @@ def test_stored_layers_of_another_kind_are_allowed(copy):
     load(copy)  # a layer that predicts further tokens
 
 
-def test_a_model_without_a_tokenizer(copy):
-    (copy / "tokenizer.json").unlink()
-    (copy / "tokenizer_config.json").unlink()
-    with pytest.raises(EffaceError, match=f"model {copy} has no tokenizer that loads .*; save one") as raised:
-        load_tokenizer(copy)
-    assert "\n" not in str(raised.value)
-
-
 def test_a_model_too_large_for_the_gpu(source, monkeypatch):
     def fails(*_):
         raise torch.OutOfMemoryError

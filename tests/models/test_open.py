@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+
 import pytest
 import torch
 
+from efface.chat.stream import stream_answer
 from efface.errors import EffaceError
+from efface.evaluation.generate import generate
 from efface.models import open as module
 from efface.models.folder import model_sha256
-from efface.models.open import open_model
+from efface.models.open import generation_stops, open_model, warn_about_format
+from efface.schema import Prompt
 from efface.text.config import TextConfig
+from support.messages import assert_names
 from support.runs import Told
 
 CPU = torch.device("cpu")
@@ -48,6 +55,61 @@ def test_a_model_that_cannot_be_packed_is_warned_of(source, monkeypatch):
     [warning] = reporter.warnings
     assert warning.startswith("odd layers; ")
     assert "padded" in warning
+
+
+def test_a_tokenizer_of_another_folder(source, tmp_path):
+    shutil.copytree(source, tmp_path / "bare", ignore=shutil.ignore_patterns("tokenizer*"))
+    opened = open_model(str(tmp_path / "bare"), PLAIN, tokenizer=str(source), device=CPU, reporter=Told())
+    assert opened.named_tokenizer is not None
+    assert opened.formatter.encode_prompts([Prompt("Who?")])
+
+
+@pytest.mark.parametrize(
+    ("generation", "config", "expected"),
+    [(None, 7, {7}), (3, None, {3}), ([3, 9], 7, {3, 7, 9}), ([3, 5000, -1], [7, 11], {3, 7, 11}), (None, None, set())],
+)
+def test_generation_stops_at_every_token_of_the_model(source, generation, config, expected):
+    opened = open_model(str(source), PLAIN, device=CPU, reporter=Told())
+    opened.model.generation_config.eos_token_id, opened.model.config.eos_token_id = generation, config
+    assert set(generation_stops(opened.model)) == expected
+
+
+def test_a_list_in_the_generation_settings_stops_outputs(source, tmp_path):
+    shutil.copytree(source, tmp_path / "model")
+    opened = open_model(str(source), PLAIN, device=CPU, reporter=Told())
+
+    def output(model):
+        [found] = generate(model.model, model.formatter, [Prompt("Who?")], max_new_tokens=12, max_cache_tokens=1000)
+        return found.token_ids
+
+    ids = output(opened)
+    settings = json.loads((source / "generation_config.json").read_text())
+    settings["eos_token_id"] = [1, ids[3]]
+    (tmp_path / "model" / "generation_config.json").write_text(json.dumps(settings))
+    stopped = open_model(str(tmp_path / "model"), PLAIN, device=CPU, reporter=Told())
+    assert output(stopped) == ids[: ids.index(ids[3])]
+    [prompt] = stopped.formatter.encode_prompts([Prompt("Who?")])
+    *_, last = stream_answer(stopped.model, stopped.formatter, prompt, max_new_tokens=12, temperature=0, seed=0)
+    [same] = generate(stopped.model, stopped.formatter, [Prompt("Who?")], max_new_tokens=12, max_cache_tokens=1000)
+    assert last.answer == same.text
+
+
+@pytest.mark.parametrize(
+    ("name", "text_format", "warned"),
+    [
+        ("locuslab/tofu_ft_llama2-7b", "chat", True),
+        ("locuslab/tofu_ft_llama2-7b@main", "chat", True),
+        ("models/tofu_ft_llama2-7b/", "plain", True),
+        ("locuslab/tofu_ft_llama2-7b", "llama2", False),
+        ("runs/target/model", "chat", False),
+    ],
+)
+def test_a_published_target_in_another_format_is_warned_of(name, text_format, warned):
+    reporter = Told()
+    warn_about_format(name, text_format, reporter)
+    assert len(reporter.warnings) == warned
+    if warned:
+        assert_names(reporter.warnings[0], name, "text.format=llama2", f"text.format={text_format}", "recipe=published")
 
 
 def test_a_model_that_fills_the_gpu(source, monkeypatch):

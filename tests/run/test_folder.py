@@ -6,6 +6,7 @@ import json
 import os
 
 import pytest
+import yaml
 
 from efface.artifacts import Manifest
 from efface.config.commands import FinetuneConfig, RunConfig
@@ -70,6 +71,24 @@ def test_a_run_is_only_touched_to_resume_it_with_the_same_settings(folder, confi
         folder.check(other, resume=True)
     folder.config.write_bytes(b"\xff\xfe")
     with pytest.raises(EffaceError, match="is not UTF-8 text"):
+        folder.check(config, resume=True)
+
+
+def test_a_run_of_a_version_with_fewer_settings_can_be_resumed(folder, config, made):
+    folder.start(config, made)
+    saved = yaml.safe_load(folder.config.read_text())
+    del saved["tokenizer"], saved["text"]["boundary"], saved["text"]["date"], saved["text"]["system"]
+    folder.config.write_text(yaml.safe_dump(saved))
+    folder.check(config, resume=True)
+    for changed in (
+        config.model_copy(update={"tokenizer": "elsewhere"}),
+        config.model_copy(update={"text": config.text.model_copy(update={"boundary": "separate"})}),
+    ):
+        with pytest.raises(EffaceError, match="has other settings than these"):
+            folder.check(changed, resume=True)
+    del saved["method"]
+    folder.config.write_text(yaml.safe_dump(saved))
+    with pytest.raises(EffaceError, match="has other settings than these"):
         folder.check(config, resume=True)
 
 

@@ -107,6 +107,7 @@ def test_a_resumed_run_keeps_its_start_and_says_what_changed(made):
     ("change", "message"),
     [
         ({"model_sha256": "c" * 64}, "--resume: model some/model has changed since the run started; start over"),
+        ({"tokenizer": "base", "tokenizer_sha256": "c" * 64}, "--resume: tokenizer base has changed since the run"),
         (
             {"data": {"forget01.json": "c" * 64}},
             "--resume: forget01.json has changed since the run started; start over",

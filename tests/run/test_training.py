@@ -12,20 +12,18 @@ import torch
 from efface import distributed
 from efface.errors import EffaceError
 from efface.models.load import load_model
-from efface.models.tokenizer import load_tokenizer
 from efface.objectives.method import fine_tuning
 from efface.objectives.terms import Reference
 from efface.progress.reporter import SilentReporter
 from efface.run import training
 from efface.run.folder import RunFolder
 from efface.run.training import check_can_train, loading_device, train, warn_before_training
-from efface.schema import Prompt, Task
-from efface.text.config import TextConfig
-from efface.text.formatter import PromptFormatter
+from efface.schema import Task
 from efface.text.sequence import TokenizedSequence
 from efface.train.config import LoRAConfig, TrainConfig
 from efface.train.loop import StepLog, Trainer
 from efface.train.sampler import Schedule
+from support.messages import assert_names
 from support.runs import Told
 
 CPU = torch.device("cpu")
@@ -105,18 +103,15 @@ def test_missing_packages_are_said_before_any_work(monkeypatch):
     check_can_train(TrainConfig(), CPU)
 
 
-def test_items_that_had_to_be_tokenized_apart_are_counted(source):
-    formatter = PromptFormatter(load_tokenizer(source), TextConfig(format="plain"))
+def test_answers_that_share_a_token_with_their_prompt_are_counted():
     told = Told()
     task = Task(name="own", forget=(), retain=(), evaluation=(), refusals=())
-    warn_before_training(task, formatter, TrainConfig(), items=100, reporter=told)
+    warn_before_training(task, STEPS, TrainConfig(), items=100, boundary="joint", reporter=told)
     assert told.warnings == []
-    spelled = formatter.tokenizer.eos_token
-    formatter.encode([(id_, Prompt("Who?"), f"It is {spelled}.") for id_ in ("one", "two", "two")])
-    warn_before_training(task, formatter, TrainConfig(), items=100, reporter=told)
+    shared = [{"retain": TokenizedSequence("shared", [5, 9], [7, 1], merged=True)}]
+    warn_before_training(task, [*STEPS, shared, shared], TrainConfig(), items=100, boundary="joint", reporter=told)
     [warning] = told.warnings
-    assert warning.startswith("2 items had their prompt and answer tokenized separately")
-    assert warning.endswith("another text.format may avoid the former")
+    assert_names(warning, "training", "1 of 5 answers", "'shared'", "text.boundary")
 
 
 def test_each_step_is_a_line_and_is_reported(trained, tmp_path):

@@ -7,6 +7,7 @@ import pytest
 
 from efface.config.commands import FinetuneConfig, RunConfig
 from efface.models.folder import model_sha256
+from efface.models.tokenizer import tokenizer_sha256
 from efface.sweep import content_reader
 from efface.sweep.content_reader import ContentReader
 
@@ -31,6 +32,12 @@ def test_a_reference_model_and_one_that_does_not_exist_yet(settings: dict[str, A
     config = RunConfig.model_validate({**settings, "method": "npo+gd", "reference": str(base), "model": "to/come"})
     contents = ContentReader(None).contents(config, model="preliminary")
     assert (contents.model, contents.reference) == ("preliminary", model_sha256(base))
+
+
+def test_a_named_tokenizer(settings: dict[str, Any], base: Path) -> None:
+    contents = ContentReader(None).contents(RunConfig.model_validate({**settings, "tokenizer": str(base)}))
+    assert contents.tokenizer == tokenizer_sha256(base)
+    assert ContentReader(None).contents(RunConfig.model_validate(settings)).tokenizer is None
 
 
 def test_the_data_of_a_queue_are_those_of_all_requests(settings: dict[str, Any]) -> None:

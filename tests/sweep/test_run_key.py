@@ -28,6 +28,8 @@ def run(**changes: Any) -> RunConfig:
     "changes",
     [
         {"model": "elsewhere/the-same"},
+        {"tokenizer": "elsewhere/the-same"},  # whose hash is in the contents
+        {"text": {"boundary": "joint", "date": "2024-07-26"}},  # the defaults
         {"device": "cpu"},
         {"train": {"max_tokens_per_forward": 100}},
         {"train": {"gradient_checkpointing": True}},
@@ -58,6 +60,9 @@ def test_changes_that_keep_the_key(changes: dict[str, Any]) -> None:
         {"evaluate": {"precision": "bf16"}},
         {"evaluate": {"every": "epoch"}},
         {"text": {"format": "plain"}},
+        {"text": {"boundary": "separate"}},
+        {"text": {"system": "Be kind."}},
+        {"text": {"date": "2025-04-10"}},
         {"definition": "paper"},
         {"forget_coeff": 0.5},
         {"me": {"average": "padded"}},
@@ -78,6 +83,7 @@ def test_settings_that_change_the_key(changes: dict[str, Any]) -> None:
         {"plugins": {"mine.py:Loud": "9" * 64}},
         {"plugins": {"mine.py:Quiet": "4" * 64}},
         {"reference": "9" * 64},
+        {"tokenizer": "9" * 64},
         {"efface": "9.9"},
     ],
 )
@@ -147,6 +153,18 @@ def test_records_before_unlearning() -> None:
         {"data": {"retain_evaluation": 3}},
     ):
         assert before_key(run(**changes), CONTENTS) != before_key(run(), CONTENTS)
+
+
+def test_downstream_tasks_before_unlearning() -> None:
+    def key(text: dict[str, Any], **tasks: Any) -> str:
+        return downstream_key(run(text=text, downstream={"tasks": ["arc"], **tasks}), CONTENTS)
+
+    assert key({}) == key({"format": "plain"}) == key({"system": "Be kind."}) == key({"boundary": "separate"})
+    shown = [{}, {"system": "Be kind."}, {"date": "2025-04-10"}]
+    assert len({key(text, chat_template=True) for text in shown}) == 3
+    named = replace(CONTENTS, tokenizer="9" * 64)
+    assert downstream_key(run(downstream={}), named) != downstream_key(run(downstream={}), CONTENTS)
+    assert before_key(run(), named) != before_key(run(), CONTENTS)
 
 
 def test_other_types_of_jobs() -> None:

@@ -10,8 +10,8 @@ from efface.errors import EffaceError, first_line
 from efface.hub import TOKENIZER_FILES, UnavailableError, has_tokenizer, resolve_tokenizer
 from efface.models.folder import files_sha256, load_model_config
 
-_MOST_UNUSED = 0.05
-"""The largest part of a model's vocabulary for which its tokenizer may have no token: models round its size up."""
+_MOST_UNUSED, _MOST_UNUSED_PART = 1024, 0.05
+"""For how many ids, or for which part of a larger vocabulary, a tokenizer may have no token: models round it up."""
 
 
 @dataclass(frozen=True)
@@ -94,9 +94,7 @@ def tokenizer_folder(name: str) -> Path:
     except UnavailableError as error:
         raise EffaceError(f"tokenizer: {error}; give a folder with a tokenizer as tokenizer=FOLDER") from error
     if not has_tokenizer(source):
-        raise EffaceError(
-            f"tokenizer {name} has no tokenizer files; give the folder or name of a model with one"
-        )
+        raise EffaceError(f"tokenizer {name} has no tokenizer files; give the folder or name of a model with one")
     return source
 
 
@@ -125,7 +123,7 @@ def _vocabulary_mismatch(folder: Path, tokenizer: Any) -> str | None:
     size, known = int(config.vocab_size), len(tokenizer)
     if tokenizer.vocab_size > size:  # without added tokens, such as one for images that a text model does not know
         return f"it has {tokenizer.vocab_size:,} tokens, and the model knows {size:,}"
-    if known < size * (1 - _MOST_UNUSED):
+    if size - known > max(_MOST_UNUSED, _MOST_UNUSED_PART * size):
         return f"it has {known:,} tokens, and the model knows {size:,}"
     for role in ("bos", "eos", "pad"):
         ids = getattr(config, f"{role}_token_id", None)
