@@ -11,6 +11,7 @@ import yaml
 from efface.config.commands import FinetuneConfig, RunConfig
 from efface.config.parse import (
     dotted_keys,
+    has_settings,
     merge_settings,
     nest_settings,
     parse_pairs,
@@ -149,6 +150,20 @@ def test_a_saved_config_is_read_under_its_current_names(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text("train: {checkpoint_every: 3}\ndata: {source: generated}\n")
     assert read_saved_settings(path) == {"train": {"save_steps": 3}, "data": {"source": "synthetic-authors"}}
+
+
+def test_settings_that_a_saved_config_does_not_have_count_as_defaults(tmp_path: Path) -> None:
+    path, config = tmp_path / "config.yaml", run()
+    saved = config.model_dump(mode="json")
+    path.write_text(yaml.safe_dump(saved))
+    assert has_settings(path, config)
+    del saved["text"]["date"], saved["text"]["boundary"], saved["tokenizer"], saved["evaluate"]
+    path.write_text(yaml.safe_dump(saved))
+    assert has_settings(path, config)
+    assert not has_settings(path, run(text={"boundary": "separate"}))
+    assert not has_settings(path, run(evaluate={"limit": 3}))
+    path.write_text(yaml.safe_dump({**saved, "later": 1}))
+    assert not has_settings(path, config)
 
 
 @pytest.mark.parametrize(

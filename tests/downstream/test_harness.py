@@ -199,7 +199,8 @@ def test_chat_template(model, tokenizer, local, prompts, refused):
 
 def test_a_chat_template_shows_the_system_turn_and_the_date_that_are_set(model, tokenizer, local, prompts):
     chatty = copy.deepcopy(tokenizer)
-    chatty.chat_template = "{{ strftime_now('%d %b %Y') }}{% for message in messages %}<{{ message.role }}>{{ message.content }}{% endfor %}"
+    shown = "{% for message in messages %}<{{ message.role }}>{{ message.content }}{% endfor %}"
+    chatty.chat_template = "{{ strftime_now('%d %b %Y') }}" + shown
     config = local("local_triviaqa", chat_template=True)
     score_downstream(model, chatty, config, seed=0)
     assert all(prompt.startswith("26 Jul 2024<user>") for prompt in prompts)

@@ -6,10 +6,17 @@ import pytest
 
 from efface.errors import EffaceError
 from efface.evaluation.config import EvaluateConfig
-from efface.evaluation.encode import answer_texts, check_position_limit, encode_evaluation, encode_questions
+from efface.evaluation.encode import (
+    answer_texts,
+    check_position_limit,
+    encode_evaluation,
+    encode_questions,
+    warn_about_merged,
+)
 from efface.schema import EvaluationSet, Item
 from efface.text.config import TextConfig
 from efface.text.formatter import PromptFormatter
+from support.messages import assert_names
 
 FULL = Item(
     id="full",
@@ -40,6 +47,21 @@ def test_ids_are_those_of_the_formatter(formatter):
         assert list(question.answers) == formatter.encode([(item.id, item.prompt, text) for text in answer_texts(item)])
     assert (len(full.answers), len(bare.answers)) == (4, 1)
     assert encode_questions(formatter, []) == []
+
+
+def test_generation_starts_from_the_prompt_alone_where_answers_share_a_token_with_it(formatter):
+    tokenizer = formatter.tokenizer
+    joint = PromptFormatter(tokenizer, TextConfig(format="{question} t{answer}"))
+    shared = Item(id="shared", question="Who?", answer="he poet.", perturbed_answers=("12",))
+    [question] = encode_questions(joint, [shared])
+    assert question.prompt == tokenizer("Who? t").input_ids
+    assert [answer.merged for answer in question.answers] == [True, False]
+    assert question.answers[0].prompt == tokenizer("Who? the").input_ids
+    told: list[str] = []
+    warn_about_merged([question], "joint", told.append)
+    assert_names(told[0], "evaluation", "1 of 2 answers", "'shared'")
+    warn_about_merged(encode_questions(formatter, [FULL]), "joint", told.append)
+    assert len(told) == 1
 
 
 def test_sets_are_cut_at_the_limit_and_joined(model, formatter):

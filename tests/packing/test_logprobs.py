@@ -20,6 +20,24 @@ def test_the_budget_changes_nothing(llama, uneven, related, one_by_one, max_toke
         assert ours == pytest.approx(expected.tolist(), abs=1e-5)
 
 
+@pytest.mark.parametrize("max_tokens_per_forward", [1, 10_000])
+def test_prompts_of_one_question_may_differ_in_their_last_token(llama, one_by_one, max_tokens_per_forward):
+    """A token across the border of prompt and answer belongs to either, and other answers do not have it."""
+    items = [
+        TokenizedSequence("plain", [5, 6, 7], [8, 9]),
+        TokenizedSequence("crossing", [5, 6, 10], [8, 9], merged=True),
+        TokenizedSequence("counted", [5, 6], [10, 8, 9], merged=True),
+        TokenizedSequence("plain too", [5, 6, 7], [8, 4]),
+    ]
+    with torch.no_grad():
+        alone = one_by_one(llama, items)
+    packed = answer_logprobs(llama, items, max_tokens_per_forward=max_tokens_per_forward)
+    for ours, expected in zip(packed, alone, strict=True):
+        assert ours == pytest.approx(expected.tolist(), abs=1e-5)
+    assert list(map(len, packed)) == [2, 2, 3, 2]
+    assert packed[1] == pytest.approx(packed[2][1:], abs=1e-5)
+
+
 ANSWERS = [
     TokenizedSequence(f"{question}/{answer}", [question] * 10, [5, 6, 10 + answer, 4, 4])
     for answer in range(4)
