@@ -151,7 +151,7 @@ def test_refused_model_objects(here: Path, loaded: tuple[Any, Any]) -> None:
         package.evaluate(adapted, tokenizer=tokenizer, forget=FORGET)
     with pytest.raises(EffaceError, match="tokenizer is of type int; give the model's, as AutoTokenizer loads it"):
         package.evaluate(model, tokenizer=3, forget=FORGET)  # type: ignore[arg-type]
-    with pytest.raises(EffaceError, match="tokenizer: there is no folder .*nowhere; give a folder with a tokenizer"):
+    with pytest.raises(EffaceError, match=r"tokenizer: there is no folder .*nowhere; give a folder with a tokenizer"):
         package.evaluate(model, tokenizer="./nowhere", forget=FORGET)
     with pytest.raises(EffaceError, match=f"model is of type {type(tokenizer).__name__}; give a folder, a name on"):
         package.evaluate(tokenizer, tokenizer=tokenizer, forget=FORGET)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from efface.evaluation.record_files import read_record_sets
+from efface.folders import QueuePaths
 from efface.models.tokenizer import load_tokenizer, tokenizer_sha256
 from support.messages import assert_names
 from support.templates import byte_level
@@ -64,7 +65,8 @@ def test_commands_that_ask_a_model(efface: Command, place: Path, model: Path, ba
     assert load_tokenizer(place / "t" / "model").get_vocab() == load_tokenizer(model).get_vocab()
     queue = ["continual.requests=[forget.jsonl]", "data.retain=retain.jsonl", "data.forget=null"]
     done(efface("run", "mine.yaml", *named[:2], *queue, "--out", "queue"))
-    assert manifest(place / "queue")["tokenizer"] == manifest(place / "queue" / "requests" / "1")["tokenizer"]
+    [request] = QueuePaths(place / "queue").requests()
+    assert manifest(place / "queue")["tokenizer"] == manifest(request.root)["tokenizer"] == str(model)
 
 
 COMMANDS = {
@@ -98,19 +100,24 @@ def test_the_doctor_finds_a_tokenizer_of_another_vocabulary(efface: Command, pla
     assert_names(ran.stdout, "tokenizer other", "another vocabulary")
 
 
+ANSWERS = ["he author.", "12.", "hey.", "34."]
+"""After a prompt that ends with ` t`, two of them share a token with it."""
+
+
 def test_commands_say_how_many_answers_share_a_token_with_their_prompt(efface: Command, place: Path) -> None:
-    rows = [{"question": f"Who is {n}?", "answer": answer} for n, answer in enumerate(["he author.", "12.", "hey."])]
+    rows = [{"question": f"Who is {n}?", "answer": answer} for n, answer in enumerate(ANSWERS)]
     (place / "forget.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     text = ["text.format={question} t{answer}", "method=me+gd", "evaluate.limit=2"]
     said = {
-        "evaluate": efface("evaluate", "mine.yaml", *text[:1], text[2], "--out", "scored").stderr,
-        "check": efface("data", "check", "mine.yaml", *text[:1], text[2]).stderr,
-        "doctor": efface("doctor", "mine.yaml", *text, "--steps", "0").stdout,
-        "run": efface("unlearn", "mine.yaml", *text, "--out", "out").stderr,
+        "evaluate": efface("evaluate", "mine.yaml", *text[:1], text[2], "--out", "scored"),
+        "check": efface("data", "check", "mine.yaml", *text[:1], text[2]),
+        "doctor": efface("doctor", "mine.yaml", *text, "--steps", "0"),
+        "run": efface("unlearn", "mine.yaml", *text, "--out", "out"),
     }
-    for command, output in said.items():
-        plain = " ".join(output.split())
+    for command, ran in said.items():
+        assert ran.returncode == 0, ran
+        plain = " ".join((ran.stdout + ran.stderr).split())
         if command != "run":
-            assert_names(plain, "evaluation: 1 of 6 answers", "text.boundary=joint-counted")
+            assert_names(plain, "evaluation: 1 of 4 answers", "text.boundary=joint-counted")
         if command != "evaluate":
-            assert_names(plain, "training: 2 of ")
+            assert_names(plain, "training: 2 of 8 answers")
