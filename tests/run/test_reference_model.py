@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import shutil
 import weakref
 from collections import namedtuple
 from pathlib import Path
@@ -25,6 +26,7 @@ from efface.run import unlearning_stage
 from efface.run.folder import RunFolder
 from efface.run.pipeline import unlearn
 from efface.run.prepare import prepare
+from support.messages import assert_names
 from support.runs import Told
 
 CPU = torch.device("cpu")
@@ -96,6 +98,18 @@ def test_kl_is_that_to_the_reference(config, source, other, tmp_path, lora):
         tokens += len(item.answer)
     assert first_step(tmp_path / "run")["retain"] == pytest.approx(total / tokens, rel=1e-4)
     assert total / tokens > 1e-3
+
+
+def test_a_reference_without_its_tokenizer_has_the_named_one(config, source, other, tmp_path):
+    bare = tmp_path / "bare"
+    shutil.copytree(other, bare, ignore=shutil.ignore_patterns("tokenizer*"))
+    named = config(method="npo+gd", reference=str(bare), tokenizer=str(source))
+    unlearn(named, tmp_path / "run")
+    [note] = RunFolder(tmp_path / "run").read_manifest().notes
+    assert note == f"compared with {bare} (sha256 {model_sha256(bare)})"
+    with pytest.raises(EffaceError) as raised:
+        unlearn(config(method="npo+gd", reference=str(bare)), tmp_path / "other")
+    assert_names(str(raised.value), str(bare), "no tokenizer", "tokenizer=NAME_OR_FOLDER")
 
 
 def test_the_manifest_names_it(config, other, tmp_path):

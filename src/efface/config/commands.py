@@ -198,7 +198,7 @@ class DataInspectionConfig(FrozenModel):
     """Count lengths in this model's tokens, and check them against its limit. Default: count characters."""
     tokenizer: str | None = None
     """Where the tokenizer is, if the model's folder has none: the folder or hub name of the model that it was trained
-    from. Default: the model's folder."""
+    from. Without `model`: count lengths in its tokens."""
     text: TextConfig = TextConfig()
     """How questions and answers become tokens."""
     evaluate: EvaluateConfig = EvaluateConfig()

@@ -129,7 +129,7 @@ def check(settings: Settings = None, data_dir: DataDir = None) -> None:
     """Check that a run could use this data.
 
     Needs no model and no method. If a model is given, everything is also tokenized and must fit its context length;
-    model=null skips that.
+    model=null skips that. With a model or tokenizer=..., it says how many answers share a token with their prompt.
     """
     from efface.config.commands import DataInspectionConfig
     from efface.config.resolve import resolve_config
@@ -138,10 +138,10 @@ def check(settings: Settings = None, data_dir: DataDir = None) -> None:
 
     config = resolve_config(DataInspectionConfig, *source_and_pairs(settings))
     task = load_task(config.data, data_dir=data_dir)
-    if config.model is not None:
+    if config.model is not None or config.tokenizer is not None:
         from efface.preflight.token_lengths import check_tokens
 
-        for warning in check_tokens(task, config, config.model):
+        for warning in check_tokens(task, config):
             print_message(f"warning: {warning}")
     _warn(task, config.data)
     retain = f"{len(task.retain):,} in the retain set"
@@ -163,8 +163,8 @@ def check(settings: Settings = None, data_dir: DataDir = None) -> None:
 def describe(settings: Settings = None, data_dir: DataDir = None, as_json: Json = False) -> None:
     """Print statistics of the forget set and the retain set.
 
-    Lengths (in tokens if model=... is given, else characters), repetitions, the overlap of both sets, and which metrics
-    can be computed.
+    Lengths (in tokens if model=... or tokenizer=... is given, else characters), repetitions, the overlap of both sets,
+    and which metrics can be computed.
     """
     from efface.config.commands import DataInspectionConfig
     from efface.config.resolve import resolve_config
@@ -174,10 +174,10 @@ def describe(settings: Settings = None, data_dir: DataDir = None, as_json: Json 
     config = resolve_config(DataInspectionConfig, *source_and_pairs(settings))
     task = load_task(config.data, data_dir=data_dir)
     measure = None
-    if config.model is not None:
+    if config.model is not None or config.tokenizer is not None:
         from efface.preflight.token_lengths import token_lengths
 
-        measure = token_lengths(config.model, config.text, tokenizer=config.tokenizer)
+        measure = token_lengths(config)
     description = describe_task(task, embedder=config.evaluate.embedder, judge=config.evaluate.judge, measure=measure)
     if as_json:
         typer.echo(description.model_dump_json(indent=2))
