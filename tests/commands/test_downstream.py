@@ -16,6 +16,7 @@ from efface.config.commands import DownstreamRunConfig
 from efface.config.parse import merge_settings, read_yaml, validate_config
 from efface.downstream.harness import score_downstream
 from efface.errors import EffaceError
+from efface.run.folder import RunFolder
 from support.downstream import cache_in, write_tasks
 from support.runs import Told
 
@@ -64,7 +65,8 @@ def test_its_folder_says_what_made_the_scores(config, local_tasks, tmp_path):
 
 def test_a_model_without_a_chat_template_will_do(config, tmp_path):
     downstream_model(config(downstream={"tasks": ["local_arc"]}), tmp_path / "out")
-    assert "text" not in yaml.safe_load((tmp_path / "out" / "config.yaml").read_text())
+    assert yaml.safe_load((tmp_path / "out" / "config.yaml").read_text())["text"].keys() == {"system", "date"}
+    assert RunFolder(tmp_path / "out").read_manifest().text == {}  # no template was used
 
 
 def test_what_is_wrong_is_refused_before_the_model_is_loaded(config, tmp_path, monkeypatch):
