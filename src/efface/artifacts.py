@@ -27,6 +27,11 @@ class Artifact(BaseModel, extra="forbid", populate_by_name=True):
     """The base of everything here: unknown fields are refused; aliases are the keys on disk."""
 
 
+def _without_empty(values: dict[str, Any], field: str) -> dict[str, Any]:
+    """`values` without a field that is empty."""
+    return {name: value for name, value in values.items() if value or name != field}
+
+
 class Record(Artifact, strict=True):
     """The output of one model for one question, and its log-probabilities: all that scores are computed from."""
 
@@ -39,6 +44,9 @@ class Record(Artifact, strict=True):
     """Greedy decoding, special tokens removed."""
     output_token_ids: list[int]
     """Ids of `output` as generated, without the end-of-sequence token."""
+    retokenized_output_ids: list[int] | None = None
+    """Ids of the text `output` tokenized again, as the published code does for the token entropy; None in records of
+    earlier versions."""
     answer_logprobs: list[float]
     """Natural-log probability of each token of `answer`, end-of-sequence included; never empty."""
     paraphrased_logprobs: list[float] | None
@@ -85,8 +93,7 @@ class SetScores(Artifact):
 
     @model_serializer(mode="wrap")
     def _omit_custom_if_empty(self, written: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        values: dict[str, Any] = written(self)
-        return values if self.custom else {name: value for name, value in values.items() if name != "custom"}
+        return _without_empty(written(self), "custom")
 
 
 class Partial(Artifact):
@@ -114,9 +121,15 @@ class Scores(Artifact):
     partial: Partial
     missing: dict[str, str]
     """Metric or aggregate -> why it is None."""
+    notes: dict[str, str] = {}
+    """Metric -> in what it differs from the definition, as records of earlier versions have no other."""
     embedder: str | None
     judge: str | None
     sets: dict[str, SetScores]
+
+    @model_serializer(mode="wrap")
+    def _omit_notes_if_empty(self, written: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _without_empty(written(self), "notes")
 
 
 class EpochScores(Artifact):
@@ -217,6 +230,16 @@ class ContinualResults(Artifact):
         return self.model_dump(by_alias=True, exclude=None if self.downstream else {"downstream"})
 
 
+class AdapterOrigin(Artifact):
+    """What the LoRA adapter that a run saves is for."""
+
+    base: str
+    """The model to load it onto: a local folder, or a name on the hub."""
+    base_sha256: str
+    continues: str | None
+    """SHA-256 of the adapter that training went on with, whose change this one includes; None for a new one."""
+
+
 class Manifest(Artifact):
     """`manifest.json`: everything that is needed to repeat a run."""
 
@@ -244,6 +267,8 @@ class Manifest(Artifact):
     text: dict[str, Any] = {}
     """How texts became tokens: the settings under `text`, with the date that the chat template shows as today's. Empty
     in earlier versions, and where no text was formatted."""
+    adapter: AdapterOrigin | None = None
+    """Of the adapter in the run's folder; None if none is trained."""
     started: str
     """UTC, ISO 8601."""
     seconds: dict[str, float] = {}

@@ -11,6 +11,7 @@ import pytest
 
 import efface as package
 from efface import EffaceError
+from efface.artifacts import Manifest
 from support.library import FORGET, MODEL, RETAIN, SETTINGS, DiesAfter, lines, names
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
@@ -79,3 +80,15 @@ def test_refused(here: Path, given: dict[str, Any], sentence: str) -> None:
         package.unlearn_continually(out="out", **GIVEN | given)
     assert "\n" not in str(refused.value)
     assert list(here.iterdir()) == []
+
+
+def test_an_adapter_of_a_model_in_memory_is_kept() -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(MODEL), AutoTokenizer.from_pretrained(MODEL)
+    changes: dict[str, Any] = {"model": model, "tokenizer": tokenizer, "train": {**SETTINGS["train"], "lora": {"r": 2}}}
+    done = package.unlearn_continually(requests=[FIRST, SECOND], lora="keep", out="kept", **{**GIVEN, **changes})
+    manifest = Manifest.model_validate_json((done.last.folder / "manifest.json").read_bytes())
+    assert manifest.adapter is not None
+    assert Path(manifest.adapter.base).resolve() == (done.folder / "before").resolve()
+    assert manifest.adapter.continues is not None

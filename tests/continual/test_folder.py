@@ -31,11 +31,16 @@ def test_other_settings_and_fewer_requests_are_no_resumption(config, refused, tm
         assert "has other settings than these" in refused(config(**changes), resume=True)
 
 
-def test_a_dropped_model_takes_the_next_requests_adapter_along(tmp_path):
+def test_a_dropped_model_takes_along_the_next_adapter_that_is_for_it(tmp_path):
     folder = QueueFolder(tmp_path)
     for number in (1, 2):
         for path in (folder.request(number).model, folder.request(number).adapter):
             path.mkdir(parents=True)
-    folder.drop_model(1)
-    left = [path.relative_to(tmp_path).as_posix() for path in (tmp_path / "requests").glob("*/*")]
-    assert left == ["requests/02/model"]
+
+    def left():
+        return sorted(path.relative_to(tmp_path).as_posix() for path in (tmp_path / "requests").glob("*/*"))
+
+    folder.drop_model(1, next_adapter=False)
+    assert left() == ["requests/02/adapter", "requests/02/model"]
+    folder.drop_model(1, next_adapter=True)
+    assert left() == ["requests/02/model"]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from pathlib import Path
 from statistics import fmean
 
 import pytest
 import torch
+from peft import PeftModel
 
-from efface.artifacts import ContinualResults, Results
+from efface.artifacts import ContinualResults, Manifest, Results
 from efface.config.commands import RunConfig
 from efface.config.parse import merge_settings, read_yaml, validate_config
 from efface.continual import first_model
@@ -17,11 +20,15 @@ from efface.continual.queue import append_request, run_queue
 from efface.data.config import FileConfig
 from efface.errors import EffaceError
 from efface.evaluation.record_files import read_record_sets
+from efface.models.folder import model_sha256
+from efface.models.load import load_model
 from efface.run.folder import RunFolder
 from efface.run.pipeline import unlearn
 from efface.scores import score_records
 from support.queues import CASES, same, weights
 from support.runs import Told
+
+LOADED = {"dtype": torch.float32, "device": torch.device("cpu")}
 
 
 def author(number):
@@ -41,6 +48,8 @@ def test_a_queue_is_a_chain_of_single_runs(queues, tmp_path, case):
             "data": {**config.data.model_dump(exclude={"task"}), "task": task, "forgotten_before": requests[:place]},
             "reference": config.model if config.continual.reference == "first" and place else None,
         }
+        if config.continual.lora == "keep" and place:
+            single["train"]["lora"]["adapter"] = "keep"
         left = unlearn(validate_config(RunConfig, single), tmp_path / str(task))
         assert same(weights(left.parent), weights(out / "requests" / f"{task:02d}"))
         model = str(left)
@@ -134,6 +143,33 @@ def test_adapters_go_with_their_models(queues, queue_settings, tmp_path):
     kept = [out / "requests" / name for name in ("01", "02")]
     assert all((each / "adapter").is_dir() and (each / "model").is_dir() for each in kept)
     assert same(weights(folders[1]), weights(kept[1]))
+
+
+def test_a_kept_adapter_stays_on_the_first_model(queues, queue_settings, tmp_path):
+    """Adapter N alone, on the model before all requests, is the model after request N."""
+    config, out, _ = queues("kept adapter")
+    first, second = (out / "requests" / name for name in ("01", "02"))
+    for request in (first, second):
+        assert json.loads((request / "adapter" / "adapter_config.json").read_text())["base_model_name_or_path"] == (
+            config.model
+        )
+        merged = PeftModel.from_pretrained(load_model(Path(config.model), **LOADED), request / "adapter")
+        expected = merged.merge_and_unload().state_dict()
+        assert all(torch.equal(value, expected[name]) for name, value in weights(request).items())
+    origins = [Manifest.model_validate_json((each / "manifest.json").read_text()).adapter for each in (first, second)]
+    weights_file = first / "adapter" / "adapter_model.safetensors"
+    assert [each.base for each in origins] == [config.model] * 2
+    assert {each.base_sha256 for each in origins} == {model_sha256(Path(config.model))}
+    assert [each.continues for each in origins] == [None, hashlib.sha256(weights_file.read_bytes()).hexdigest()]
+    card = (second / "adapter" / "README.md").read_text()
+    assert f"load it onto `{Path(config.model).name}` (sha256 `{origins[1].base_sha256}`)" in card
+
+    changes = merge_settings(CASES["kept adapter"], {"continual": {"keep_models": "last"}})
+    run_queue(validate_config(RunConfig, merge_settings(queue_settings, changes)), tmp_path / "all")
+    folders = [tmp_path / "all" / "requests" / name for name in ("01", "02")]
+    assert [(each / "adapter").is_dir() for each in folders] == [False, True]
+    assert [(each / "model").is_dir() for each in folders] == [False, True]
+    assert same(weights(folders[1]), weights(second))
 
 
 def test_a_finished_queue_resumed_does_nothing_again(complete, monkeypatch):

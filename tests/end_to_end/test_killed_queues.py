@@ -32,7 +32,7 @@ def outcome(out):
     """Everything that a queue is for, byte by byte."""
     kept = [*out.rglob("*.safetensors"), *out.rglob("results.json"), *out.glob("**/records/**/*.jsonl")]
     logs = {
-        str(path.relative_to(out)): [json.loads(line)["loss"] for line in path.read_text().splitlines()]
+        str(path.relative_to(out)): [{**json.loads(line), "seconds": None} for line in path.read_text().splitlines()]
         for path in out.rglob("metrics.jsonl")
     }
     assert len(logs) == 2
@@ -61,6 +61,41 @@ def test_killed_and_resumed_is_the_same_as_never_stopped(never_stopped, child, t
     assert outcome(out) == outcome(whole)
     left = [sorted(str(path.relative_to(each)) for path in each.rglob("*")) for each in (out, whole)]
     assert left[0] == left[1]
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "open /requests/02/.model.partial/config.json",  # trained from a checkpoint on
+        "os.rmdir /requests/01/adapter",  # half of the adapter that nobody needs anymore
+    ],
+)
+def test_a_kept_adapter_is_the_same_after_a_kill(kept_adapter, child, tmp_path, moment):
+    file, whole = kept_adapter
+    out = tmp_path / "queue"
+    command = ["run", str(file), "--out", str(out)]
+    assert child(command, str(out), moment) == -signal.SIGKILL
+    assert child([*command, "--resume"], str(out), None) == 0
+    assert outcome(out) == outcome(whole)
+    left = [sorted(str(path.relative_to(each)) for path in each.glob("requests/*/*")) for each in (out, whole)]
+    assert left[0] == left[1]
+    assert "requests/02/adapter" in left[0]
+    assert not {"requests/01/adapter", "requests/01/model"} & set(left[0])
+
+
+@pytest.fixture(scope="module")
+def kept_adapter(child, queue_settings, tmp_path_factory):
+    """The config file and the folder of a queue whose requests train one adapter, watched; it was not killed."""
+    root = tmp_path_factory.mktemp("kept")
+    file, out = root / "config.yaml", root / "whole"
+    changes = {
+        **CHANGES,
+        "continual": {"requests": [1, 2], "lora": "keep", "keep_models": "last"},
+        "train": {"lora": {"r": 2, "dropout": 0.3}, "watch": True},
+    }
+    file.write_text(yaml.safe_dump(merge_settings(queue_settings, changes)))
+    assert child(["run", str(file), "--out", str(out)], str(out), None) == 0
+    return file, out
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 import pytest
+from tokenizers.processors import TemplateProcessing
 
 from efface.errors import EffaceError
 from efface.evaluation.config import EvaluateConfig
@@ -11,6 +14,7 @@ from efface.evaluation.encode import (
     check_position_limit,
     encode_evaluation,
     encode_questions,
+    retokenize,
     warn_about_merged,
 )
 from efface.schema import EvaluationSet, Item
@@ -86,3 +90,17 @@ def test_outputs_must_fit_into_the_positions_of_the_model(model, formatter):
         check_position_limit(model, prompts, fitting + 1)
     with pytest.raises(EffaceError, match=named):
         encode_evaluation(model, formatter, [evaluation_set(FULL, BARE)], EvaluateConfig(max_new_tokens=fitting + 1))
+
+
+def test_outputs_are_tokenized_again_as_texts_by_themselves(formatter):
+    tokenizer = deepcopy(formatter.tokenizer)
+    bos, bos_id = tokenizer.eos_token, tokenizer.eos_token_id
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single=f"{bos} $A", special_tokens=[(bos, bos_id)])
+    assert tokenizer("a").input_ids[0] == bos_id
+    outputs = ["A poet wrote it.", "", " in a town", "a town" + tokenizer.eos_token, "town " * 600, "ä€"]
+    ids = retokenize(tokenizer, outputs)
+    # the published code: the tokens of `tokenize`, which adds no special token
+    assert ids == [tokenizer.convert_tokens_to_ids(tokenizer.tokenize(output)) for output in outputs]
+    assert ids[1] == []
+    assert ids[3][-1] == tokenizer.eos_token_id
+    assert retokenize(tokenizer, []) == []

@@ -86,6 +86,8 @@ def test_records_hold_outputs_and_likelihoods(model, formatter):
             assert record.question == item.question
             assert record.answer == item.scored_answer
             assert (record.output, record.output_token_ids) == (generation.text, generation.token_ids)
+            again = formatter.tokenizer.convert_tokens_to_ids(formatter.tokenizer.tokenize(record.output))
+            assert record.retokenized_output_ids == again
             assert record.answer_logprobs == pytest.approx(expected.answer, abs=1e-5)
             assert (record.paraphrased_logprobs is None) == (item.paraphrased_answer is None)
             assert [len(row) for row in record.perturbed_logprobs] == [len(row) for row in expected.perturbed]

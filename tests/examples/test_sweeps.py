@@ -49,6 +49,47 @@ def test_the_continual_queue() -> None:
     assert target_config(spec) == target_config(read_spec(SPECS / "tofu.yaml", ["target.model=m"]))
 
 
+def test_all_continual_queues() -> None:
+    spec = read_spec(SPECS / "continual-all.yaml", ["target.model=m"])
+    queues = Counter[tuple[str | None, str]]()
+    with_first = set()
+    for combination in combinations(spec, target="target"):
+        queue = combination.config.continual
+        assert queue is not None
+        split = combination.config.data.split
+        assert queue.requests == tuple(range(1, 10 if split == "forget10" else 11))
+        queues[split, combination.config.method] += 1
+        if queue.reference == "first":
+            with_first.add(combination.config.method)
+    assert queues.keys() == {
+        (split, method) for split in ("forget01", "forget05", "forget10") for method in (*PAPER, "idk+kl")
+    }
+    assert with_first == {"ga+kl", "npo+gd", "npo+kl", "dpo+gd", "dpo+kl", "idk+kl"}
+    assert sum(queues.values()) == 144
+    assert target_config(spec) == target_config(read_spec(SPECS / "continual.yaml", ["target.model=m"]))
+
+
+def test_the_papers_grid_on_real_world_people() -> None:
+    """Rates and epochs of scripts/real_world in the published code."""
+    found = combinations(read_spec(SPECS / "real-world.yaml", ["model=m"]), target=None)
+    tried: dict[str, set[tuple[float, int]]] = {}
+    for combination in found:
+        train = combination.config.train
+        assert (combination.config.data.source, combination.config.model) == ("real-world", "m")
+        tried.setdefault(combination.config.method, set()).add((train.lr, train.epochs))
+    grid = {(lr, epochs) for lr in (1e-5, 2e-6, 5e-6) for epochs in (5, 3)}
+    own = {"me+gd": {(5e-6, 5)}, "idk+ap": {(1e-5, 5)}}
+    assert tried == {method: own.get(method, grid) for method in (*PAPER, "idk+kl")}
+    assert len(found) == 50
+
+
+def test_real_world_on_the_data(shared: Path, tmp_path: Path) -> None:
+    pairs = [f"model={MODEL}", "evaluate.embedder=none", "evaluate.judge=none", "device=cpu"]
+    found = dry_run_sweep(read_spec(SPECS / "real-world.yaml", pairs), tmp_path / "all", data_dir=shared / "data")
+    assert found.target is None
+    assert found.counts() == {"to do": 50}
+
+
 @pytest.mark.parametrize(("name", "runs", "baselines"), [("tofu", 90, 6), ("continual", 12, 0)])
 def test_on_the_data(shared: Path, tmp_path: Path, name: str, runs: int, baselines: int) -> None:
     pairs = [f"target.model={MODEL}", "evaluate.embedder=none", "evaluate.judge=none", "device=cpu"]

@@ -46,3 +46,13 @@ def test_ap_raises_the_answer_and_lowers_the_refusal():
     refusal, answer = one(-20.0), one(-20.0)
     retain.ap(refusal, answer, beta=0.1).sum().backward()
     assert (refusal.grad.item(), answer.grad.item()) == pytest.approx((0.5, -0.5))
+
+
+def test_aps_weight_is_its_derivative():
+    """The paper's W: the gradient of AP is W times that of log p(refusal) - log p(answer)."""
+    for refusal, answer in ((-20.0, -5.0), (-5.0, -20.0), (-7.0, -7.0)):
+        refusal_B, answer_B = one(refusal), one(answer)
+        retain.ap(refusal_B, answer_B, beta=0.3).sum().backward()
+        weight = retain.ap_weight(refusal_B.detach(), answer_B.detach(), beta=0.3).item()
+        assert (refusal_B.grad.item(), answer_B.grad.item()) == pytest.approx((weight, -weight), rel=1e-12)
+        assert weight == pytest.approx(1 / (1 + (exp(answer) / exp(refusal)) ** 0.3), rel=1e-12)

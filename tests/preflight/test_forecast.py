@@ -224,6 +224,8 @@ def test_cached_states_take_disk_and_a_head_that_changes_memory(lora: Any, preci
 
 def test_with_adapters_kl_needs_no_states_unless_the_reference_is_another_model() -> None:
     assert forecast_of(MODEL_CONFIGS["wide"], method="ga+kl", train={"lora": {}}).states == 0
+    kept = forecast_of(MODEL_CONFIGS["wide"], method="ga+kl", train={"lora": {"adapter": "keep"}})
+    assert kept.states > 0  # without its adapters, the model is one before the model before unlearning
     another = forecast_of(MODEL_CONFIGS["wide"], method="ga+kl", train={"lora": {}}, reference="other/model")
     assert another.states > 0
     assert another.reference == 61 * 48 * 4

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import shutil
 import weakref
 
 import pytest
@@ -23,6 +24,7 @@ from efface.text.sequence import TokenizedSequence
 from efface.train.config import LoRAConfig, TrainConfig
 from efface.train.loop import StepLog, Trainer
 from efface.train.sampler import Schedule
+from efface.train.watch import Watch, WatchedItem
 from support.messages import assert_names
 from support.runs import Told
 
@@ -45,7 +47,14 @@ class Watching(SilentReporter):
 
 @pytest.fixture
 def trained(source, tmp_path):
-    def run(config=TrainConfig(save_steps=1), *, resume=False, reporter=None, reference=lambda _: Reference()):  # noqa: B008
+    def run(
+        config=TrainConfig(save_steps=1),  # noqa: B008
+        *,
+        resume=False,
+        reporter=None,
+        reference=lambda _: Reference(),
+        watch=None,
+    ):
         (tmp_path / "run").mkdir(exist_ok=True)
         return train(
             load_model(source, dtype=torch.float32, device=CPU),
@@ -59,6 +68,7 @@ def trained(source, tmp_path):
             reference=reference,
             resume=resume,
             reporter=reporter or SilentReporter(),
+            watch=watch,
         )
 
     return run
@@ -170,3 +180,35 @@ def test_nothing_but_the_model_stays_in_memory(trained, precision):
         assert all(parameter.grad is None for parameter in model.parameters())
     finally:
         gc.enable()
+
+
+WATCH = Watch((), (WatchedItem(TokenizedSequence("w", [5], [7, 1]), TokenizedSequence("w", [5], [9, 1])),),
+              {0: 0, 2: 1, 4: 2}, beta=0.1)  # fmt: skip
+
+
+def lines(tmp_path):
+    return [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_watched_epochs_have_lines_of_their_own(trained, tmp_path):
+    trained(watch=WATCH)
+    found = lines(tmp_path)
+    assert [(each["step"], each.get("epoch")) for each in found] == [
+        *((0, 0), (1, None), (2, None), (2, 1), (3, None), (4, None), (4, 2))
+    ]
+    losses = {each["step"]: each["loss"] for each in found if "loss" in each}
+    assert all(each["retain_answer"] < 0 < each["ap_weight"] < 1 for each in found if "epoch" in each)
+    shutil.rmtree(tmp_path / "run")
+    trained()
+    assert [each["loss"] for each in lines(tmp_path)] == list(losses.values())  # watching changes nothing
+
+
+@pytest.mark.parametrize("dies_after", [1, 2, 3, 4])
+def test_a_resumed_training_has_the_same_watched_lines(trained, tmp_path, dies_after):
+    trained(watch=WATCH)
+    whole = [{**each, "seconds": 0} for each in lines(tmp_path)]
+    shutil.rmtree(tmp_path / "run")
+    with pytest.raises(KeyboardInterrupt):
+        trained(watch=WATCH, reporter=Watching(dies_after))
+    trained(watch=WATCH, resume=True)
+    assert [{**each, "seconds": 0} for each in lines(tmp_path)] == whole

@@ -26,6 +26,7 @@ def make_record() -> Callable[..., Record]:
             "answer": "She was born in Oslo.",
             "output": "She was born in Bergen.",
             "output_token_ids": [1, 2, 3, 3],
+            "retokenized_output_ids": [1, 2, 3, 3],
             "answer_logprobs": [-LN2, -LN2],
             "paraphrased_logprobs": [-2 * LN2],
             "perturbed_logprobs": [[-2 * LN2], [-4 * LN2]],

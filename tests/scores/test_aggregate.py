@@ -41,11 +41,17 @@ def test_a_zero_makes_utility_zero_and_not_null() -> None:
     assert aggregate.complete_model_utility(sets, CLOSER_LOOK) == 0.0
 
 
-def test_neighbors_are_a_retain_set_other_than_retain() -> None:
+def test_neighbors_are_the_retain_set_of_data_without_one() -> None:
     sets = {"neighbor": row(*[0.5] * 6), "forget": row(*[0.25] * 6)}
     assert aggregate.complete_model_utility(sets, CLOSER_LOOK) == pytest.approx(0.5)
     assert aggregate.forget_efficacy(sets["forget"], CLOSER_LOOK.efficacy_metrics) == pytest.approx(0.75)
-    assert aggregate.explain_aggregates(sets, CLOSER_LOOK) == {"model_utility_retain": "there is no retain set"}
+    assert aggregate.explain_aggregates(sets, CLOSER_LOOK) == {}
+    assert aggregate.model_utility_retain(sets, METRICS) == pytest.approx(0.5)
+    assert aggregate.partial_aggregates(sets, CLOSER_LOOK).model_utility_retain == pytest.approx(0.5)
+    both = {"neighbor": row(*[0.5] * 6), "retain": row(*[0.25] * 6)}
+    assert aggregate.model_utility_retain(both, METRICS) == pytest.approx(0.25)
+    missing = aggregate.explain_aggregates({"neighbor": row(None, *[0.5] * 5)}, CLOSER_LOOK)
+    assert missing["model_utility_retain"] == "it needs rouge on neighbor"
 
 
 def test_an_aggregate_is_null_if_a_metric_is_missing() -> None:

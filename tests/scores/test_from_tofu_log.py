@@ -65,6 +65,7 @@ def test_a_log_of_the_papers_code(make_block: Block, write_log: Write) -> None:
     assert scores["forget_efficacy"] == pytest.approx(1 - (0.4 + 0.5 + 0.375 + 0.25 + 0.5) / 5)
     assert scores["missing"] == {}
     assert scores["embedder"] is scores["judge"] is None
+    assert "notes" not in scores  # its entropies are those of the definition
 
 
 def test_logs_have_no_cosine_for_the_definition_paper(make_block: Block, write_log: Write) -> None:

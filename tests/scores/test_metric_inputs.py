@@ -19,6 +19,7 @@ from efface.scores.metric_inputs import MetricInputs, Missing, check_range
         ({"cosine_answer": 1.1}, "a cosine is 1.1"),
         ({"cosine_before": -1.1}, "a cosine is -1.1"),
         ({"token_entropy": 1.1}, "the token entropy is 1.1"),
+        ({"retokenized_entropy": -0.1}, "the token entropy is -0.1"),
         ({"logged_rouge": -0.1}, "the logged ROUGE is -0.1"),
         ({"label": "maybe"}, "'maybe' is not an entailment label"),
     ],

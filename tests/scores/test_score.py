@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from efface.artifacts import Record
 from efface.errors import EffaceError
 from efface.scores import DEFINITIONS, score_records
+from support.messages import assert_names
 
 Make = Callable[..., Record]
 
@@ -41,6 +42,27 @@ def test_truth_ratio_and_cosine_of_the_definition_paper(make_record: Make) -> No
     scores = score_records({"retain": [make_record()]}, "paper").sets["retain"]
     assert scores.truth_ratio == pytest.approx(1 - (0.25 + 0.0625) / 2 / 0.25)
     assert scores.cosine_similarity == 0.25
+
+
+def test_each_definition_counts_its_tokens_for_the_token_entropy(make_record: Make) -> None:
+    record = make_record(output_token_ids=[1, 1, 2, 2], retokenized_output_ids=[5, 6, 7, 8])
+    for name, expected in (("closer-look", 1.0), ("paper", 1.0), ("tofu", 0.5), ("open-unlearning", 0.5)):
+        scores = score_records({"retain": [record]}, name)
+        assert scores.sets["retain"].token_entropy == pytest.approx(expected)
+        assert scores.notes == {}
+
+
+def test_old_records_say_which_token_entropy_they_hold(make_record: Make) -> None:
+    old = make_record(output_token_ids=[1, 1, 2, 2], retokenized_output_ids=None)
+    new = make_record(set="forget", output_token_ids=[1, 1, 2, 2], retokenized_output_ids=[])
+    scores = score_records({"retain": [old], "forget": [new]}, "closer-look")
+    assert (scores.sets["retain"].token_entropy, scores.sets["forget"].token_entropy) == (0.5, 0.0)
+    assert_names(scores.notes["token_entropy"], "retain", "tokens as generated", "closer-look")
+    assert "forget" not in scores.notes["token_entropy"]
+    assert scores.missing == {}
+    assert scores.model_dump()["notes"] == scores.notes
+    assert "notes" not in score_records({"forget": [new]}, "closer-look").model_dump()
+    assert score_records({"retain": [old]}, "tofu").notes == {}
 
 
 def test_probability_is_normalized_on_tofus_two_sets(make_record: Make) -> None:

@@ -17,6 +17,11 @@ CASES: dict[str, dict[str, Any]] = {
         "train": {"lora": {"r": 2, "dropout": 0.3}},
         "continual": {"requests": [1, 2], "reference": "first"},
     },
+    "kept adapter": {
+        "method": "dpo+kl",
+        "train": {"lora": {"r": 2, "dropout": 0.3}},
+        "continual": {"requests": [1, 2], "lora": "keep"},
+    },
 }
 """What queues compare with -> changes of `queue_settings`."""
 

@@ -90,6 +90,22 @@ def write_steps(folder: Path, count: int, steps: int | None = None) -> None:
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
+def write_watched(folder: Path, *steps: int) -> None:
+    """Add what `train.watch` measures to metrics.jsonl: epoch 0 before the first step, others after these steps."""
+    file = folder / "metrics.jsonl"
+    for epoch, step in enumerate((0, *steps)):
+        line = {
+            "step": step,
+            "epoch": epoch,
+            "forget_answer": -0.5 - epoch,
+            "forget_refusal": None,
+            "retain_answer": -0.25,
+            "retain_refusal": -3.0 + epoch,
+            "ap_weight": 0.125 * (epoch + 1),
+        }
+        file.write_text(file.read_text() + json.dumps(line) + "\n")
+
+
 def start_run(folder: Path, *, method: str | None = "me+gd", continual: bool = False) -> None:
     """The first files of a run: settings and manifest."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -36,6 +36,7 @@ def run(**changes: Any) -> RunConfig:
         {"train": {"save_steps": 3}},
         {"train": {"kl_reference": "live"}},
         {"train": {"tracker": "tensorboard"}},
+        {"train": {"watch": True}},
         {"evaluate": {"max_cache_tokens": 100}},
         {"evaluate": {"max_tokens_per_forward": 100}},
         {"downstream": {"tasks": ["arc"], "batch_size": 7}},
@@ -165,6 +166,15 @@ def test_downstream_tasks_before_unlearning() -> None:
     named = replace(CONTENTS, tokenizer="9" * 64)
     assert downstream_key(run(downstream={}), named) != downstream_key(run(downstream={}), CONTENTS)
     assert before_key(run(), named) != before_key(run(), CONTENTS)
+
+
+def test_how_adapters_go_through_a_queue_matters_with_adapters_alone() -> None:
+    def key(how: str, **train: Any) -> str:
+        queue = {"data": {"source": "synthetic-authors"}, "continual": {"requests": [1, 2], "lora": how}}
+        return run_key(validate_config(RunConfig, {**RUN, **queue, "train": train}), CONTENTS)
+
+    assert key("keep") == key("merge")
+    assert key("keep", lora={}) != key("merge", lora={})
 
 
 def test_other_types_of_jobs() -> None:

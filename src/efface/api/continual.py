@@ -63,6 +63,7 @@ def unlearn_continually(
     data: Data | None = None,
     reference: Literal["previous", "first"] = "previous",
     keep_models: Literal["last", "all"] = "last",
+    lora: Literal["merge", "keep"] | None = None,
     method: str = "me+gd",
     out: StrPath | None = None,
     tokenizer: PreTrainedTokenizerBase | StrPath | None = None,
@@ -87,6 +88,8 @@ def unlearn_continually(
         reference: What NPO, DPO and KL compare with: the model that the previous request left, or the one before all
             requests.
         keep_models: "all" keeps the model of every request.
+        lora: With adapters (`train={"lora": True}`), "keep" goes on training the same adapter on the model before all
+            requests, and "merge" merges it after each request. Default: "merge", or what the preset's recipe says.
         method: As for `unlearn`.
         out: As for `unlearn`; each request has a run's folder in `out`/requests.
         tokenizer: As for `unlearn`.
@@ -108,7 +111,12 @@ def unlearn_continually(
         values = {
             **inputs.model(model, tokenizer),
             "data": inputs.data({} if data is None else data, None, retain),
-            "continual": {"requests": inputs.requests(requests), "reference": reference, "keep_models": keep_models},
+            "continual": {
+                "requests": inputs.requests(requests),
+                "reference": reference,
+                "keep_models": keep_models,
+                **({} if lora is None else {"lora": lora}),
+            },
             "method": method,
             "plugins": plugins,
             **settings,

@@ -24,6 +24,7 @@ from efface.progress.reporter import Reporter, SilentReporter
 from efface.run.folder import RunFolder
 from efface.run.manifest import make_manifest, precision, resume_manifest
 from efface.run.metadata import RunMetadata
+from efface.run.starting_adapter import adapter_origin
 from efface.run.training import check_can_train, loading_device, train, warn_before_training
 from efface.train.config import TrainConfig
 from efface.train.examples import fine_tuning_examples
@@ -148,6 +149,7 @@ def prepare_finetuning(
         model_sha256=opened.sha256,
         tokenizer=opened.named_tokenizer,
         text=opened.formatter.recorded_settings,
+        adapter=adapter_origin(config.model, opened, config.train.lora),
     )
     return FinetuneSetup(
         items=len(items),

@@ -147,6 +147,15 @@ class FinetuneConfig(FrozenModel):
     _short_data = field_validator("data", mode="before")(expand_data)
     _short_lora = field_validator("train", mode="before")(_expand_lora)
 
+    @field_validator("train")
+    @classmethod
+    def _check_train(cls, value: TrainConfig) -> TrainConfig:
+        if value.watch:
+            raise ValueError("watch=true compares forget and retain set while unlearning; fine-tune without it")
+        if value.lora is not None and value.lora.adapter == "keep":
+            raise ValueError("lora.adapter=keep goes on unlearning; fine-tune with lora.adapter=new")
+        return value
+
 
 class EvaluationConfig(FrozenModel):
     """Settings of `efface evaluate`, which scores one model."""

@@ -20,6 +20,9 @@ class ContinualConfig(FrozenModel):
     reference: Literal["previous", "first"] = "previous"
     """The reference model of NPO, DPO and KL: `previous` is the model that the previous request left, `first` the model
     before all requests."""
+    lora: Literal["merge", "keep"] = "merge"
+    """With `train.lora`: `merge` merges the adapter of a request into the model, and the next request trains a new one
+    on it; `keep` goes on training the same adapter on the model before all requests, as the published code does."""
     keep_models: Literal["last", "all"] = "last"
     """`last` saves only the last request's model. `all` saves the model of every request, each as large as the
     first."""

@@ -24,10 +24,17 @@ class QueueFolder(RunFolder, QueuePaths):
         """The run's folder of a request, counted from 1."""
         return RunFolder(super().request(number).root.absolute())
 
-    def drop_model(self, number: int) -> None:
-        """Remove the model that a request left, and the adapter of the next request, which is for that model."""
-        for folder in (self.request(number).model, self.request(number).adapter, self.request(number + 1).adapter):
-            shutil.rmtree(folder, ignore_errors=True)
+    def drop_model(self, number: int, *, next_adapter: bool) -> None:
+        """Remove the model and the adapter that a request left.
+
+        Args:
+            number: The request, counted from 1.
+            next_adapter: Whether to remove the adapter of the next request, too, which is for that model.
+        """
+        shutil.rmtree(self.request(number).model, ignore_errors=True)
+        shutil.rmtree(self.request(number).adapter, ignore_errors=True)
+        if next_adapter:
+            shutil.rmtree(self.request(number + 1).adapter, ignore_errors=True)
 
     def read(self) -> RunConfig:
         """The queue's settings.

@@ -133,7 +133,11 @@ def _request_config(
 ) -> RunConfig:
     """The settings of one request's run."""
     is_first = number == 1
+    lora = config.train.lora
+    if lora is not None and not is_first:
+        lora = lora.model_copy(update={"adapter": "keep" if settings.lora == "keep" else "new"})
     changes = {
+        "train": config.train.model_copy(update={"lora": lora}),
         "model": config.model if is_first else str(folder.request(number - 1).model),
         "data": data,
         "reference": config.model if settings.reference == "first" and not is_first else None,
@@ -163,10 +167,12 @@ def _check_next(requests: Sequence[PlannedRequest], folder: QueueFolder) -> None
     request = next((each for each in requests if folder.request(each.number).read_results() is None), None)
     if request is None:
         return
-    if request.number > 1 and not folder.request(request.number - 1).model.is_dir():
-        raise EffaceError(
-            f"{request.config.model} is missing, and {request.name} starts from it; start over in another --out"
-        )
+    previous = folder.request(request.number - 1)
+    lora = request.config.train.lora
+    needed = [previous.model, *([previous.adapter] if lora is not None and lora.adapter == "keep" else [])]
+    missing = [path for path in needed if not path.is_dir()] if request.number > 1 else []
+    if missing:
+        raise EffaceError(f"{missing[0]} is missing, and {request.name} starts from it; start over in another --out")
     started = folder.request(request.number).config
     if started.is_file() and not has_settings(started, request.config):
         raise EffaceError(

@@ -71,7 +71,7 @@ def run_queue(
                 )
         results.append(done)
         if request.number > 1 and queue.settings.keep_models == "last":
-            folder.drop_model(request.number - 1)
+            folder.drop_model(request.number - 1, next_adapter=queue.settings.lora == "merge")
     names = [request_name(each) for each in queue.settings.requests]
     found = continual_results(results, before, names, config.definition, custom_metrics(config.plugins))
     folder.write_results(found)

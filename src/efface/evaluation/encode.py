@@ -94,6 +94,20 @@ def encode_evaluation(
     return questions
 
 
+def retokenize(tokenizer: Any, outputs: Sequence[str]) -> list[list[int]]:
+    """Tokenize outputs again, as `compute_token_entropy` of the published code (arXiv:2410.08109) does.
+
+    Args:
+        tokenizer: Of the model.
+        outputs: Decoded outputs.
+
+    Returns:
+        The token ids of each text by itself, in the same order; no ids for an empty text. No BOS is added, and the text
+        of a special token becomes that token.
+    """
+    return list(tokenizer(list(outputs), add_special_tokens=False, verbose=False).input_ids) if outputs else []
+
+
 def check_position_limit(model: Any, prompts: Sequence[list[int]], max_new_tokens: int) -> None:
     """Check that the model has positions for `max_new_tokens` after every prompt.
 

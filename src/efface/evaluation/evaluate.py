@@ -12,7 +12,7 @@ from efface.artifacts import Metric, Record
 from efface.distributed import map_over_ranks
 from efface.errors import EffaceError
 from efface.evaluation.config import EvaluateConfig
-from efface.evaluation.encode import encode_evaluation
+from efface.evaluation.encode import encode_evaluation, retokenize
 from efface.evaluation.generate import Generation, generate_from_ids
 from efface.evaluation.judges import Judges
 from efface.evaluation.likelihoods import Likelihoods, likelihoods
@@ -82,13 +82,16 @@ def evaluate(
         max_cache_tokens=config.max_cache_tokens,
         progress=lambda done: report("outputs", done, total),
     )
+    retokenized = retokenize(formatter.tokenizer, [generation.text for generation in generations])
     report("judges", 0, total)
     judgments = _judge_outputs(set_items, [generation.text for generation in generations], outputs_before, judges)
     report("judges", total, total)
 
     records: dict[str, list[Record]] = {set_.name: [] for set_ in sets}
-    for set_item, likelihood, generation, judgment in zip(set_items, answers, generations, judgments, strict=True):
-        records[set_item.set.name].append(_record(set_item, likelihood, generation, judgment, judges))
+    for set_item, likelihood, generation, ids, judgment in zip(
+        set_items, answers, generations, retokenized, judgments, strict=True
+    ):
+        records[set_item.set.name].append(_record(set_item, likelihood, generation, ids, judgment, judges=judges))
     return records
 
 
@@ -179,7 +182,13 @@ def _claim(set_item: _SetItem, output: str) -> Claim:
 
 
 def _record(
-    set_item: _SetItem, likelihood: Likelihoods, generation: Generation, judgment: _Judgment, judges: Judges
+    set_item: _SetItem,
+    likelihood: Likelihoods,
+    generation: Generation,
+    retokenized: list[int],
+    judgment: _Judgment,
+    *,
+    judges: Judges,
 ) -> Record:
     item = set_item.item
     missing: dict[Metric, str] = {}
@@ -196,6 +205,7 @@ def _record(
         answer=item.scored_answer,
         output=generation.text,
         output_token_ids=generation.token_ids,
+        retokenized_output_ids=retokenized,
         answer_logprobs=likelihood.answer,
         paraphrased_logprobs=likelihood.paraphrased,
         perturbed_logprobs=likelihood.perturbed,

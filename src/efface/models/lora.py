@@ -6,13 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import nn
 
 from efface.atomic import atomic_folder
-from efface.errors import EffaceError
+from efface.errors import EffaceError, first_line
 from efface.hub import is_hub_name
 from efface.train.config import LoRAConfig
 
+ADAPTER_SETTINGS, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+"""Files of an adapter, as PEFT names them."""
 _CARD = """---
 library_name: peft
 {base}---
@@ -124,6 +128,30 @@ def write_adapter(model: Any, folder: Path, *, base: str) -> None:
         # cards are published: name the model without this machine's folders
         card = _CARD.format(name=base if on_hub else Path(base).name, base=f"base_model: {name}\n" if on_hub else "")
         (partial / "README.md").write_text(card, encoding="utf-8")  # replaces the blank form that PEFT writes
+
+
+def load_adapter(model: Any, folder: Path) -> None:
+    """Give a model's new adapters the weights of a saved adapter, to go on training them.
+
+    Args:
+        model: The PEFT model from `add_adapters`; modified in place.
+        folder: The adapter's folder, which `write_adapter` wrote.
+
+    Raises:
+        EffaceError: Where the adapter is of other layers or sizes.
+    """
+    from peft import set_peft_model_state_dict
+
+    try:
+        loaded = set_peft_model_state_dict(model, load_file(folder / ADAPTER_WEIGHTS))
+        other = [*loaded.unexpected_keys, *(name for name in loaded.missing_keys if "lora_" in name)]
+    except (RuntimeError, OSError, SafetensorError) as error:
+        raise EffaceError(f"the adapter in {folder} does not load: {first_line(error)}") from error
+    if other:
+        raise EffaceError(
+            f"the adapter in {folder} is of other layers than this model's (first {other[0]}); "
+            "train a new one with train.lora.adapter=new"
+        )
 
 
 def merge_adapter(base: Any, adapter: Path) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -52,3 +53,20 @@ def ap(refusal_logp_B: Tensor, logp_B: Tensor, *, beta: float) -> Tensor:
         The loss of each pair [B].
     """
     return -(1 / beta) * F.logsigmoid(-beta * (refusal_logp_B - logp_B))
+
+
+def ap_weight(refusal_logp_B: Tensor, logp_B: Tensor, *, beta: float) -> Tensor:
+    """The weight that `ap` gives a pair: the derivative of its loss by log(p(y'|x) / p(y|x)). arXiv:2410.08109.
+
+    sigmoid(beta log(p(y'|x) / p(y|x))): near 0 where the answer is far more likely than the refusal, .5 where both are
+    equally likely, near 1 where the refusal is.
+
+    Args:
+        refusal_logp_B: log-probabilities of refusals [B].
+        logp_B: log-probabilities of the answers to the same questions [B].
+        beta: inverse temperature.
+
+    Returns:
+        The weight of each pair [B], in [0, 1].
+    """
+    return torch.sigmoid(beta * (refusal_logp_B - logp_B))

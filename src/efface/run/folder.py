@@ -18,6 +18,7 @@ from efface.errors import EffaceError
 from efface.evaluation.record_files import read_record_sets, write_record_sets
 from efface.folders import RunPaths, Stage
 from efface.train.loop import StepLog
+from efface.train.watch import WatchLog
 
 
 class RunFolder(RunPaths):
@@ -83,7 +84,7 @@ class RunFolder(RunPaths):
         """Replace manifest.json."""
         write_json(self.manifest, manifest.model_dump())
 
-    def append_step(self, log: StepLog) -> None:
+    def append_step(self, log: StepLog | WatchLog) -> None:
         """Add a line to metrics.jsonl; with several processes, only the first one writes.
 
         Raises:
@@ -103,7 +104,7 @@ class RunFolder(RunPaths):
             ) from error
 
     def drop_steps_after(self, step: int) -> None:
-        """Remove the lines of metrics.jsonl after a step: these steps will be trained again."""
+        """Remove the lines of metrics.jsonl after a step, with -1 all: these steps will be trained again."""
         if self.metrics.is_file():
             lines = self.metrics.read_text(encoding="utf-8").splitlines(keepends=True)
             write_text(self.metrics, "".join(line for line in lines if _step(line) <= step))

@@ -15,7 +15,7 @@ import torch
 
 import efface
 from efface import distributed
-from efface.artifacts import Manifest
+from efface.artifacts import AdapterOrigin, Manifest
 from efface.config.plugins import Plugin, plugin_hashes
 from efface.errors import EffaceError
 from efface.models.tokenizer import NamedTokenizer
@@ -45,6 +45,7 @@ def make_manifest(
     model_sha256: str,
     tokenizer: NamedTokenizer | None = None,
     text: Mapping[str, Any] | None = None,
+    adapter: AdapterOrigin | None = None,
     optimizer: str | None = None,
     plugins: Iterable[Plugin] = (),
     tasks: Mapping[str, str] | None = None,
@@ -61,6 +62,7 @@ def make_manifest(
         model_sha256: Hash of its files.
         tokenizer: The tokenizer; None if it is one of these files.
         text: How texts become tokens, as `PromptFormatter.recorded_settings` has it.
+        adapter: What the adapter that is trained is for; None where none is trained.
         optimizer: The optimizer that was resolved; None where nothing is trained.
         plugins: Custom objectives and metrics.
         tasks: Custom downstream task file -> SHA-256.
@@ -83,6 +85,7 @@ def make_manifest(
         tokenizer=None if tokenizer is None else tokenizer.name,
         tokenizer_sha256=None if tokenizer is None else tokenizer.sha256,
         text=dict(text or {}),
+        adapter=adapter,
         started=datetime.now(UTC).isoformat(timespec="seconds"),
         notes=list(notes),
     )
@@ -105,6 +108,8 @@ def resume_manifest(earlier: Manifest | None, now: Manifest, *, allow_new_data: 
         raise _changed(f"model {now.model}")
     if earlier.tokenizer_sha256 != now.tokenizer_sha256:
         raise _changed(f"tokenizer {now.tokenizer or earlier.tokenizer}")
+    if _changed_adapter(earlier.adapter, now.adapter):
+        raise _changed("the adapter beside the model, or the model that it is for,")
     for source in (*earlier.data, *(() if allow_new_data else now.data)):
         if earlier.data.get(source) != now.data.get(source):
             raise _changed(source)
@@ -158,6 +163,13 @@ def precision(config: TrainConfig, device: torch.device) -> str:
     else:
         stored = f"{'weights' if config.lora is None else 'adapters'} and optimizer float32"
     return f"{stored}, training {training_precision(config, device)}"
+
+
+def _changed_adapter(earlier: AdapterOrigin | None, now: AdapterOrigin | None) -> bool:
+    """Whether training would go on with another adapter; names may change, and earlier versions noted no adapter."""
+    if earlier is None or now is None:
+        return False
+    return (earlier.base_sha256, earlier.continues) != (now.base_sha256, now.continues)
 
 
 def _changed(what: str) -> EffaceError:

@@ -33,7 +33,7 @@ base_model: {{ base_model }}
 {{ model }} (sha256 `{{ manifest.model_sha256 }}`) after unlearning with
 [efface](https://pypi.org/project/efface/) {{ manifest.efface }}.
 {% if library == "peft" -%}
-This is the LoRA adapter alone: load it onto that model with PEFT.
+This is the LoRA adapter alone: load it onto {{ adapter_base }} with PEFT.
 {%- else -%}
 Load it as any causal language model of transformers.
 {%- endif %}
@@ -80,6 +80,9 @@ Custom metrics: {{ custom | join(", ") }}.
 Missing: {% for what, why in results.after.missing.items() %}{{ what }} ({{ why }}){{ "; " if not loop.last }}\
 {% endfor %}.
 {% endif %}
+{%- for metric, note in notes.items() %}
+Note: {{ metric }} on {{ note }}.
+{% endfor %}
 Low scores on the forget set say that the model no longer gives these answers when asked. They do not prove that
 its weights contain nothing of the data.
 {%- else -%}
@@ -120,6 +123,7 @@ def write_card(
     Raises:
         EffaceError: The file cannot be written.
     """
+    base = manifest.adapter.base if library == "peft" and manifest.adapter is not None else manifest.model
     environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
     environment.filters["score"] = lambda value: "missing" if value is None else f"{value:.4f}"
     text = environment.from_string(_TEMPLATE).render(
@@ -127,10 +131,12 @@ def write_card(
         library=library,
         manifest=manifest,
         model=_model(manifest.model, folder),
-        base_model=manifest.model.partition("@")[0] if is_hub_name(manifest.model) else None,
+        adapter_base=_adapter_base(manifest, folder),
+        base_model=base.partition("@")[0] if is_hub_name(base) else None,
         data=[(_without_folders(source), digest) for source, digest in manifest.data.items()],
         results=results.model_dump() if results else None,
         aggregates=_aggregates(results) if results else [],
+        notes=results.after.notes if results else {},
         partial=results.after.partial.metrics if results and results.after.model_utility is None else [],
         metrics=list(METRICS),
         custom=sorted({name for each in results.after.sets.values() for name in each.custom}) if results else [],
@@ -157,6 +163,14 @@ def _model(name: str, folder: Path) -> str:
     """The model before unlearning; one that was given as an object has no name."""
     written = RunFolder(folder.parent).before
     return "A model in memory" if Path(name).absolute() == written.absolute() else f"`{_without_folders(name)}`"
+
+
+def _adapter_base(manifest: Manifest, folder: Path) -> str:
+    """The model that an adapter is for: the one before unlearning, or the one whose adapter was trained further."""
+    adapter = manifest.adapter
+    if adapter is None or adapter.continues is None:
+        return "that model"
+    return f"{_model(adapter.base, folder)} (sha256 `{adapter.base_sha256}`)"
 
 
 def _settings(config: RunConfig) -> str:

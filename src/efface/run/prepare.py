@@ -31,13 +31,15 @@ from efface.run.folder import RunFolder
 from efface.run.manifest import check_objectives, make_manifest, precision, resume_manifest
 from efface.run.model_answers import resolve_model_answers
 from efface.run.reference_model import check_same_reference, find_reference
+from efface.run.starting_adapter import StartingAdapter, adapter_origin, find_adapter
 from efface.run.training import check_can_train, warn_before_training
 from efface.run.unlearning_plan import UnlearningPlan
 from efface.schema import Task
 from efface.text.formatter import PromptFormatter
 from efface.train.examples import check_task, unlearning_examples
 from efface.train.micro_batches import TrainingExample
-from efface.train.sampler import make_schedule, sample_batches
+from efface.train.sampler import epoch_ends, make_schedule, sample_batches
+from efface.train.watch import Watch, watch_task
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,7 @@ def prepare(
     task = load_task(config.data, data_dir=data_dir)
     opened, bound = open_trainable_model(config, device, reporter)
     reference = find_reference(config, opened, bound)
+    adapter = find_adapter(config.model, config.train.lora)
     answers = resolve_model_answers(
         folder, config.data, opened, config=config.evaluate, reporter=reporter, placeholders=placeholder_answers
     )
@@ -98,13 +101,15 @@ def prepare(
     )
     earlier = folder.read_manifest()
     plan = UnlearningPlan(
-        model=config.model,
-        source=opened.source,
+        model=config.model if adapter is None else adapter.origin.base,
+        source=opened.source if adapter is None else adapter.base,
+        adapter=None if adapter is None else adapter.folder,
         tokenizer=opened.tokenizer,
         reference=reference,
         objective=bound,
         steps=steps,
         schedule=make_schedule(len(task.forget), config.train),
+        watch=_watch(task, config, opened.formatter),
         config=resolve_optimizer(config.train, load_model_config(opened.source), device, earlier=earlier),
         seed=config.seed,
     )
@@ -117,7 +122,7 @@ def prepare(
         plan=plan,
         formatter=opened.formatter,
         device=device,
-        manifest=resume_manifest(earlier, _manifest(config, task, opened, plan, device=device)),
+        manifest=resume_manifest(earlier, _manifest(config, task, opened, plan, adapter, device=device)),
     )
     return prepared, opened
 
@@ -197,6 +202,13 @@ def training_steps(
     return unlearning_examples(sample_batches(task, config.train, config.seed), bound.views, formatter)
 
 
+def _watch(task: Task, config: RunConfig, formatter: PromptFormatter) -> Watch | None:
+    if not config.train.watch:
+        return None
+    ends = epoch_ends(len(task.forget), config.train)
+    return watch_task(task, formatter, epoch_ends=ends, beta=config.beta, seed=config.seed)
+
+
 def _warn_about_method(config: RunConfig, bound: Objective, reporter: Reporter) -> None:
     """Warn about settings that the method does not use, and about a method without a retain term."""
     custom = custom_objectives(config.plugins)
@@ -212,7 +224,13 @@ def _warn_about_method(config: RunConfig, bound: Objective, reporter: Reporter) 
 
 
 def _manifest(
-    config: RunConfig, task: Task, opened: OpenedModel, plan: UnlearningPlan, *, device: torch.device
+    config: RunConfig,
+    task: Task,
+    opened: OpenedModel,
+    plan: UnlearningPlan,
+    adapter: StartingAdapter | None,
+    *,
+    device: torch.device,
 ) -> Manifest:
     evaluated_in = dtype_name(opened.model.dtype)
     return make_manifest(
@@ -227,5 +245,6 @@ def _manifest(
         model_sha256=opened.sha256,
         tokenizer=opened.named_tokenizer,
         text=opened.formatter.recorded_settings,
+        adapter=adapter_origin(config.model, opened, config.train.lora, adapter),
         notes=plan.reference.notes,
     )

@@ -27,6 +27,7 @@ from efface.report.number_format import format_bytes
 from efface.run.folder import RunFolder
 from efface.run.unlearning_plan import ReferenceModel
 from efface.train import checkpoint
+from efface.train.config import TrainConfig
 from efface.train.loop import Trainer
 from efface.train.micro_batches import TrainingExample
 
@@ -126,12 +127,17 @@ def make_reference(
         sequences = _logprobs(trainer, steps, folder, made_by, read) if objective.sequence_reference_views else None
         if not objective.needs_distribution:
             return Reference(sequences)
-        views, adapter_off = objective.distribution_reference_views, trainer.config.lora is not None and not separate
+        views, adapter_off = objective.distribution_reference_views, _can_switch_off(trainer.config) and not separate
         reads = [(example[view], at) for step in steps for example in step for view, at in views]
         mode = _kl_mode(trainer, reads, folder, adapter_off=adapter_off, reporter=reporter or SilentReporter())
         if mode == "cached":
             return Reference(sequences, _states(trainer, reads, folder, made_by, read))
     return Reference(sequences, LiveReference(trainer.model if adapter_off else load_once(), adapter_off=adapter_off))
+
+
+def _can_switch_off(config: TrainConfig) -> bool:
+    """Whether the trained model without its adapters is the model before unlearning."""
+    return config.lora is not None and config.lora.adapter == "new"
 
 
 def _made_by(trainer: Trainer, model_sha256: str) -> dict[str, str]:

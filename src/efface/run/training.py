@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from efface import distributed
 from efface.errors import EffaceError
-from efface.models.lora import add_adapters
+from efface.models.lora import add_adapters, load_adapter
 from efface.models.quantization import check_quantization
 from efface.objectives.terms import Objective, Reference
 from efface.progress.reporter import Reporter
@@ -25,6 +26,7 @@ from efface.train.loop import StepLog, Trainer
 from efface.train.micro_batches import TrainingExample
 from efface.train.sampler import Schedule, make_schedule
 from efface.train.tracker import check_tracker
+from efface.train.watch import Watch, measure
 
 
 def check_can_train(config: TrainConfig, device: torch.device) -> None:
@@ -105,8 +107,10 @@ def train(
     resume: bool,
     reporter: Reporter,
     snapshots: EpochSnapshots | None = None,
+    adapter: Path | None = None,
+    watch: Watch | None = None,
 ) -> Any:
-    """Train a model in place. Each step adds one line to metrics.jsonl.
+    """Train a model in place. Each step adds one line to metrics.jsonl, each epoch that is watched another one.
 
     Args:
         model: The model to train; adapters are added here.
@@ -123,6 +127,8 @@ def train(
             removed first.
         reporter: Gets every step.
         snapshots: Stores the weights at the end of each epoch.
+        adapter: Folder of the adapter to go on training; None for a new one.
+        watch: What to measure before training and at the end of each epoch.
 
     Returns:
         The trained model, inside PEFT where adapters are trained.
@@ -132,15 +138,33 @@ def train(
     """
     if config.lora is not None:
         model = add_adapters(model, config.lora, seed=seed)
+        if adapter is not None:
+            load_adapter(model, adapter)
     trainer = Trainer(model, objective, config, plan, seed=seed, folder=folder.root, device=device)
     found = checkpoint.latest(trainer.checkpoints) if resume else None
-    folder.drop_steps_after(found[0] if found else 0)
+    folder.drop_steps_after(found[0] if found else -1)
+    if found is None:
+        _watch(trainer, watch, folder, step=0)
 
     def on_step(log: StepLog) -> None:
         if snapshots is not None:  # before a checkpoint of this step can be written: a resumed run would skip it
             snapshots.take(trainer.parallel_model, log.step)
         folder.append_step(log)
+        _watch(trainer, watch, folder, step=log.step)  # before a checkpoint of this step, too
         reporter.on_step(log)
 
     trainer.run(steps, reference(trainer), resume=resume, on_step=on_step)
     return trainer.parallel_model.full_model()
+
+
+def _watch(trainer: Trainer, watch: Watch | None, folder: RunFolder, *, step: int) -> None:
+    """Add a line on what is watched to metrics.jsonl, if an epoch ends with this step."""
+    if watch is None or step not in watch.epoch_ends:
+        return
+    tokens = trainer.budget.tokens
+    with trainer.autocast():
+        folder.append_step(
+            trainer.parallel_model.forward_no_grad(
+                lambda model: measure(model, watch, step=step, max_tokens_per_forward=tokens)
+            )
+        )

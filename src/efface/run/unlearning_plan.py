@@ -10,6 +10,7 @@ from efface.objectives.terms import Objective
 from efface.train.config import TrainConfig
 from efface.train.micro_batches import TrainingExample
 from efface.train.sampler import Schedule
+from efface.train.watch import Watch
 
 
 @dataclass(frozen=True)
@@ -32,15 +33,20 @@ class UnlearningPlan:
     """The training of one run."""
 
     model: str
-    """Name or folder of the model before unlearning, as given by the user."""
+    """Name or folder of the model that is trained, as given by the user: the one before unlearning, or the one that the
+    adapter is for."""
     source: Path
     """Its folder on this machine."""
+    adapter: Path | None
+    """Folder of the adapter that is trained further; None for a new one, or where all weights are trained."""
     tokenizer: Any
     reference: ReferenceModel
     objective: Objective
     steps: list[list[TrainingExample]]
     """What each optimizer step trains on, in order."""
     schedule: Schedule
+    watch: Watch | None
+    """What is measured at the end of each epoch, if anything."""
     config: TrainConfig
     """With the optimizer resolved."""
     seed: int

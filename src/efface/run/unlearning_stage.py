@@ -66,6 +66,8 @@ def unlearn_model(
             resume=resume,
             reporter=reporter,
             snapshots=snapshots,
+            adapter=plan.adapter,
+            watch=plan.watch,
         )
         save_model(model, plan.tokenizer, folder.model, source=plan.source, name=plan.model)
         del model

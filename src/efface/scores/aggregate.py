@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from efface.artifacts import METRICS, Metric, Partial, Scores, SetScores
 from efface.scores.definitions import Definition
 from efface.scores.means import harmonic_mean, mean
-from efface.scores.sets import FORGET, RETAIN, RETAIN_SETS
+from efface.scores.sets import FORGET, RETAIN_SETS, find_retain
 
 
 def model_utility(sets: Iterable[SetScores], metrics: Iterable[Metric]) -> float | None:
@@ -59,8 +59,9 @@ def complete_model_utility(sets: Mapping[str, SetScores], definition: Definition
 
 
 def model_utility_retain(sets: Mapping[str, SetScores], metrics: Iterable[Metric]) -> float | None:
-    """Model utility over the set `retain` alone; None without it."""
-    return model_utility([sets[RETAIN]], metrics) if RETAIN in sets else None
+    """Model utility over the retain set alone (`find_retain`), as in the published code; None without one."""
+    name = find_retain(sets)
+    return None if name is None else model_utility([sets[name]], metrics)
 
 
 def partial_aggregates(sets: Mapping[str, SetScores], definition: Definition) -> Partial:
@@ -101,12 +102,12 @@ def explain_aggregates(sets: Mapping[str, SetScores], definition: Definition) ->
         Aggregate -> one sentence, for each that is null.
     """
     available = _retain_sets(sets, definition)
-    retain_alone = {RETAIN: sets[RETAIN]} if RETAIN in sets else None
+    retain = find_retain(sets)
     reasons = {
         "model_utility": _missing_sets_reason(sets, definition)
         or _missing_metrics_reason(available, definition.utility_metrics),
-        "model_utility_retain": _missing_metrics_reason(retain_alone, definition.utility_metrics)
-        if retain_alone
+        "model_utility_retain": _missing_metrics_reason({retain: sets[retain]}, definition.utility_metrics)
+        if retain is not None
         else "there is no retain set",
         "forget_efficacy": _missing_efficacy_reason(sets, definition),
     }

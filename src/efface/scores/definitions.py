@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from efface.artifacts import METRICS, Metric
 from efface.errors import EffaceError, suggest
 from efface.scores.metrics.cosine_similarity import CosineTarget
+from efface.scores.metrics.token_entropy import EntropyTokens
 from efface.scores.metrics.truth_ratio import ForgetForm, WrongAnswers
 
 
@@ -20,6 +21,7 @@ class Definition:
     wrong_answers: WrongAnswers
     forget_form: ForgetForm
     cosine_target: CosineTarget
+    entropy_tokens: EntropyTokens
     epsilon: float
     """Added to the denominators of truth ratio and normalized probability."""
     utility_metrics: tuple[Metric, ...]
@@ -45,6 +47,7 @@ CLOSER_LOOK = Definition(
     wrong_answers="geometric",
     forget_form="distance",
     cosine_target="answer",
+    entropy_tokens="retokenized",
     epsilon=0.0,
     utility_metrics=METRICS,
     utility_sets=None,
@@ -56,6 +59,7 @@ PAPER = Definition(
     wrong_answers="arithmetic",
     forget_form="distance",
     cosine_target="before",
+    entropy_tokens="retokenized",
     epsilon=0.0,
     utility_metrics=METRICS,
     utility_sets=None,
@@ -67,6 +71,7 @@ TOFU = Definition(
     wrong_answers="geometric",
     forget_form="closeness",
     cosine_target="answer",
+    entropy_tokens="generated",
     epsilon=0.0,
     utility_metrics=TOFU_METRICS,
     utility_sets=TOFU_SETS,
@@ -78,6 +83,7 @@ OPEN_UNLEARNING = Definition(
     wrong_answers="geometric",
     forget_form="closeness",
     cosine_target="answer",
+    entropy_tokens="generated",
     epsilon=1e-10,
     utility_metrics=TOFU_METRICS,
     utility_sets=TOFU_SETS,

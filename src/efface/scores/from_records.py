@@ -50,6 +50,7 @@ def from_records(
 
 def _inputs(record: Record, metrics: Sequence[RecordMetric]) -> MetricInputs:
     paraphrased = record.answer_logprobs if record.paraphrased_logprobs is None else record.paraphrased_logprobs
+    entropy = normalized_entropy(record.output_token_ids)
     return MetricInputs(
         id=record.id,
         output=record.output,
@@ -57,7 +58,8 @@ def _inputs(record: Record, metrics: Sequence[RecordMetric]) -> MetricInputs:
         answer_logp=_mean_logp("answer_logprobs", record.answer_logprobs),
         paraphrase_logp=_mean_logp("paraphrased_logprobs", paraphrased),
         perturbed_logps=tuple(_mean_logp("perturbed_logprobs", logps) for logps in record.perturbed_logprobs),
-        token_entropy=normalized_entropy(record.output_token_ids),
+        token_entropy=entropy,
+        retokenized_entropy=_retokenized_entropy(record, entropy),
         cosine_answer=record.cosine_answer,
         cosine_before=record.cosine_before,
         label=None if record.entailment_label is None else record.entailment_label.strip().lower(),
@@ -66,6 +68,12 @@ def _inputs(record: Record, metrics: Sequence[RecordMetric]) -> MetricInputs:
         missing=record.missing,
         custom={metric.name: custom_score(metric, record) for metric in metrics},
     )
+
+
+def _retokenized_entropy(record: Record, generated: float) -> float | None:
+    """Entropy of the output tokenized again, given that of the generated ids, which most often are the same."""
+    ids = record.retokenized_output_ids
+    return generated if ids == record.output_token_ids else None if ids is None else normalized_entropy(ids)
 
 
 def _mean_logp(name: str, logps: Sequence[float]) -> float:

@@ -97,7 +97,7 @@ def _inputs(index: int, row: dict[str, Any]) -> MetricInputs:
         answer_logp=row.get("avg_gt_loss"),
         paraphrase_logp=row.get("avg_paraphrased_loss"),
         perturbed_logps=row.get("average_perturb_loss", ()),
-        token_entropy=row.get("token_entropy"),
+        retokenized_entropy=row.get("token_entropy"),
         cosine_answer=row.get("cosine_similarity"),
         label=row.get("entailment_labels"),
     )

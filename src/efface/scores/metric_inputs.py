@@ -45,6 +45,9 @@ class MetricInputs:
     perturbed_logps: tuple[float, ...] = ()
     """Of each wrong answer."""
     token_entropy: float | None = None
+    """Of the output's token ids as generated."""
+    retokenized_entropy: float | None = None
+    """Of the output's text tokenized again."""
     cosine_answer: float | None = None
     cosine_before: float | None = None
     label: str | None = None
@@ -60,7 +63,8 @@ class MetricInputs:
             check_range("a log-probability", logp, LOWEST_LOGP, ROUNDING)
         for cosine in (self.cosine_answer, self.cosine_before):
             check_range("a cosine", cosine, -1 - ROUNDING, 1 + ROUNDING)
-        check_range("the token entropy", self.token_entropy, -ROUNDING, 1 + ROUNDING)
+        for entropy in (self.token_entropy, self.retokenized_entropy):
+            check_range("the token entropy", entropy, -ROUNDING, 1 + ROUNDING)
         check_range("the logged ROUGE", self.logged_rouge, 0, 1)
         if self.label is not None and self.label not in LABELS:
             raise ValueError(f"{self.label!r} is not an entailment label (allowed: {', '.join(LABELS)})")

@@ -18,7 +18,8 @@ from efface.scores.from_records import from_records
 from efface.scores.hallucination import hallucinations
 from efface.scores.load import load
 from efface.scores.metric_inputs import MetricInputs
-from efface.scores.set_scores import explain_gaps, score_set
+from efface.scores.metrics.token_entropy import ENTROPY_TOKENS
+from efface.scores.set_scores import ScoredSet, explain_gaps, score_set
 from efface.scores.sets import FORGET, check_names, sort_names
 
 
@@ -118,10 +119,28 @@ def score_sets(
             **explain_gaps(gap for each in scored.values() for gap in each.gaps),
             **aggregate.explain_aggregates(set_scores, definition),
         },
+        notes=_entropy_notes(scored, definition),
         embedder=_single_name("embedding model", (name for each in scored.values() for name in each.embedders)),
         judge=_single_name("judge", (name for each in scored.values() for name in each.judges)),
         sets=set_scores,
     )
+
+
+def _entropy_notes(scored: Mapping[str, ScoredSet], definition: Definition) -> dict[str, str]:
+    """What the token entropy counts where it is not what the definition counts."""
+    wanted = definition.entropy_tokens
+    others = {
+        tokens: [name for name, each in scored.items() if tokens in each.entropy_tokens]
+        for tokens in ENTROPY_TOKENS
+        if tokens != wanted
+    }
+    notes = [
+        f"{', '.join(names)}: of {ENTROPY_TOKENS[tokens]}, where {definition.name} counts {ENTROPY_TOKENS[wanted]}, "
+        "which these records or logs do not have"
+        for tokens, names in others.items()
+        if names
+    ]
+    return {"token_entropy": notes[0]} if notes else {}
 
 
 def _single_name(model_type: str, names: Iterable[str]) -> str | None:

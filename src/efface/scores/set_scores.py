@@ -16,7 +16,7 @@ from efface.scores.metrics.cosine_similarity import cosine_similarity
 from efface.scores.metrics.entailment import entailment
 from efface.scores.metrics.probability import probability
 from efface.scores.metrics.rouge import rouge
-from efface.scores.metrics.token_entropy import token_entropy
+from efface.scores.metrics.token_entropy import EntropyTokens, counted_tokens, token_entropy
 from efface.scores.metrics.truth_ratio import truth_ratio
 from efface.scores.sets import FORGET, SETS_WITH_OPTIONS, is_forgotten
 
@@ -46,6 +46,8 @@ class ScoredSet:
     gaps: list[Gap]
     embedders: set[str]
     judges: set[str]
+    entropy_tokens: set[EntropyTokens]
+    """What the token entropies of its questions count."""
 
 
 def question_metrics(inputs: MetricInputs, *, set_name: str, definition: Definition) -> dict[Metric, float | Missing]:
@@ -72,7 +74,7 @@ def question_metrics(inputs: MetricInputs, *, set_name: str, definition: Definit
             wrong_answers=definition.wrong_answers,
             log_epsilon=definition.log_epsilon,
         ),
-        "token_entropy": token_entropy(inputs),
+        "token_entropy": token_entropy(inputs, tokens=definition.entropy_tokens),
         "cosine_similarity": cosine_similarity(inputs, target=definition.cosine_target),
         "entailment": entailment(inputs, recall),
     }
@@ -95,7 +97,7 @@ def score_set(
         The means, and why some are missing.
     """
     columns: dict[str, _Column] = {metric: _Column() for metric in (*METRICS, *custom)}
-    embedders, judges, n = set(), set(), 0
+    embedders, judges, counted, n = set(), set(), set(), 0
     for inputs in questions:
         n += 1
         six = question_metrics(inputs, set_name=name, definition=definition)
@@ -103,6 +105,7 @@ def score_set(
             columns[metric].add(inputs.id, value)
         embedders.add(inputs.embedder)
         judges.add(inputs.judge)
+        counted.add(counted_tokens(inputs, definition.entropy_tokens))
     scores = SetScores(
         n=n,
         **{metric: columns[metric].mean() for metric in METRICS},
@@ -113,6 +116,7 @@ def score_set(
         gaps=[column.gap(name, metric, n) for metric, column in columns.items() if column.reasons],
         embedders={each for each in embedders if each is not None},
         judges={each for each in judges if each is not None},
+        entropy_tokens={each for each in counted if each is not None},
     )
 
 

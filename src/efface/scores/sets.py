@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 from efface.errors import EffaceError, suggest
 
@@ -13,7 +13,10 @@ FORGET = "forget"
 RETAIN = "retain"
 """The set of the same data as the forget set that the model should still know."""
 
-RETAIN_SETS = (RETAIN, "neighbor", "real_authors", "world_facts")
+NEIGHBOR = "neighbor"
+"""The same for the real-world people: those who are related to people of the forget set."""
+
+RETAIN_SETS = (RETAIN, NEIGHBOR, "real_authors", "world_facts")
 """All sets that the model should still know."""
 
 SETS_WITH_OPTIONS = ("real_authors", "world_facts")
@@ -31,6 +34,14 @@ def is_forgotten(name: str) -> bool:
     Such sets are scored like the forget set, and no aggregate includes them.
     """
     return _FORGOTTEN.fullmatch(name) is not None
+
+
+def find_retain(names: Container[str]) -> str | None:
+    """The set of which the retain aggregates are: `retain`, or `neighbor` in data without one; None without both.
+
+    The published code scores the neighbors of the real-world people under the name Retain.
+    """
+    return next((name for name in (RETAIN, NEIGHBOR) if name in names), None)
 
 
 def sort_names(names: Iterable[str]) -> list[str]:

@@ -40,7 +40,7 @@ _IDENTIFIED_BY_CONTENT: dict[str, Any] = {
 }
 """Settings that a key leaves out, as it has the hashes of their content, or because they do not change results."""
 _WITHOUT_EFFECT: dict[str, tuple[str, ...]] = {
-    "train": ("max_tokens_per_forward", "gradient_checkpointing", "save_steps", "kl_reference", "tracker"),
+    "train": ("max_tokens_per_forward", "gradient_checkpointing", "save_steps", "kl_reference", "watch", "tracker"),
     "evaluate": ("max_cache_tokens", "max_tokens_per_forward"),
     "downstream": ("batch_size",),
 }
@@ -173,6 +173,8 @@ def _decisive(config: JobConfig, excluded: dict[str, Any]) -> dict[str, Any]:
         for group, names in _WITHOUT_EFFECT.items()
         if isinstance(part := getattr(config, group, None), BaseModel)
     }
+    if isinstance(config, RunConfig) and config.continual is not None and config.train.lora is None:
+        reset["continual"] = config.continual.model_copy(update={"lora": "merge"})  # without adapters: no effect
     settings = config.model_copy(update=reset).model_dump(mode="json", exclude_defaults=True, exclude=excluded)
     return original_settings(settings)
 

@@ -21,6 +21,9 @@ class LoRAConfig(FrozenModel):
     r: int = Field(default=8, gt=0)
     alpha: int = Field(default=32, gt=0)
     dropout: float = Field(default=0.05, ge=0, lt=1)
+    adapter: Literal["new", "keep"] = "new"
+    """`new`: add a new adapter to `model`. `keep`: go on training the adapter in the folder `adapter` beside `model`,
+    which an earlier run with the same sizes saved, on the model that it is for."""
     bits: Literal[4, 8] | None = None
     """Quantize the base model's weights in training: 4 is NF4, 8 is LLM.int8 of bitsandbytes (extra `quantized`)."""
 
@@ -63,6 +66,9 @@ class TrainConfig(FrozenModel):
     switched off. `auto`: live with adapters, else cached if the disk has space. Changes nothing except rounding."""
     save_steps: int | None = Field(default=None, gt=0)
     """Steps between checkpoints; by default the steps of one epoch."""
+    watch: bool = False
+    """Whether metrics.jsonl also gets, before training and after each epoch, the mean log-probability of answers and of
+    refusals on forget and retain set, and the weight that AP gives. Of larger sets, 100 items at equal distances."""
     tracker: Tracker | None = None
     """An experiment tracker of accelerate, in addition to metrics.jsonl."""
 

@@ -184,7 +184,9 @@ class FSDPModel(ParallelModel):
     def forward_no_grad(self, compute: Callable[[Any], T]) -> T:
         """As in `ParallelModel`."""
         with torch.no_grad():
-            return self.forward(compute)
+            result = self.forward(compute)
+        self._wrapper.reshard()  # type: ignore[operator]  # added by `fully_shard`
+        return result
 
     @contextmanager
     def gradient_sync(self, *, enabled: bool) -> Iterator[None]:  # noqa: ARG002

@@ -54,6 +54,7 @@ def test_published_settings(name: str, method: str) -> None:
     assert (train.epochs, train.batch_size, train.weight_decay) == (5, 32, 0.01)
     assert (train.pairing, train.warmup_steps, train.max_grad_norm) == ("fixed", None, None)
     assert config.evaluate.max_new_tokens == 200
+    assert (config.continual.lora if config.continual else None) == ("keep" if name in CONTINUAL else None)
 
 
 @pytest.mark.parametrize("name", ["real-world", *CONTINUAL, *TOFU])

@@ -25,6 +25,7 @@ from support.reports import (
     write_queue,
     write_run,
     write_steps,
+    write_watched,
 )
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)>\u2028"
@@ -195,6 +196,22 @@ def test_the_heat_map_of_a_queue(tmp_path: Path) -> None:
     assert cells.count("heat-10") == 6  # utility
     assert "1: first <b>" in found.text
     assert "No score is missing." in found.text
+
+
+def test_watched_epochs_are_charts_and_a_table(tmp_path: Path) -> None:
+    folder = write_example_run(tmp_path / "run")
+    assert "Answers and refusals in training" not in shown(folder).text
+    write_watched(folder, 5, 10)
+    found = shown(folder)
+    canvases = [each for tag, each in found.tags if tag == "canvas"]
+    assert [sum(name in each for each in canvases) for name in ("data-watched", "data-weight")] == [1, 1]
+    assert data(found)["runs"][0]["watched"]["ap_weight"] == [0.125, 0.25, 0.375]
+    for text in ("Answers and refusals in training", "epoch 2", "-2.500"):
+        assert text in found.text
+
+
+def test_notes_on_scores_are_shown(tmp_path: Path) -> None:
+    assert "token entropy on" in " ".join(shown(write_evaluation(tmp_path)).text.split())
 
 
 def test_everything_has_a_name_for_screen_readers(tmp_path: Path) -> None:

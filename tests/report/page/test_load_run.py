@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -118,6 +119,11 @@ def test_an_evaluation(tmp_path: Path) -> None:
     run = load_report_run(write_evaluation(tmp_path))
     assert (run.kind, run.before) == ("evaluation", None)
     assert run.after is not None
+    assert set(run.after.notes) == {"token_entropy"}  # its records are like those of an earlier version
+    file = tmp_path / "scores.json"
+    scores = json.loads(file.read_text())
+    file.write_text(json.dumps({name: value for name, value in scores.items() if name != "notes"}))
+    assert load_report_run(tmp_path).after == run.after.model_copy(update={"notes": {}})
 
 
 def no_folder(path: Path) -> None:

@@ -11,7 +11,16 @@ import pytest
 from efface.report.page.html import render_page
 from efface.report.page.load_run import load_report_run
 from support.browser import OpenedPage, chromium
-from support.reports import correct, records, write_evaluation, write_example_run, write_queue, write_run, wrong
+from support.reports import (
+    correct,
+    records,
+    write_evaluation,
+    write_example_run,
+    write_queue,
+    write_run,
+    write_watched,
+    wrong,
+)
 
 pytestmark = pytest.mark.browser
 
@@ -39,10 +48,12 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         forget=(40, lambda number: HOSTILE[number - 1] if number <= len(HOSTILE) else wrong(number)),
         retain=(40, correct),
     )
+    watched = write_example_run(folder / "run")
+    write_watched(watched, 5, 10)
     runs = {
         "one": [write_run(folder / "hostile", before, after)],
         "several": [
-            write_example_run(folder / "run"),
+            watched,
             write_evaluation(folder / "retrained"),
             write_queue(folder / "queue"),
         ],
@@ -155,7 +166,7 @@ def test_charts_are_drawn_and_change_with_the_theme(opened: Any) -> None:
         "[...document.querySelectorAll('canvas')].filter((each) => each.offsetHeight > 100).map((c) => c.toDataURL())"
     )
     light = page.evaluate(drawn)
-    assert len(light) == 2
+    assert len(light) == 4  # utility and efficacy, losses, answers and refusals, the weight of AP
     assert all(len(each) > 5_000 for each in light)
     back = "getComputedStyle(document.body).backgroundColor"
     before = page.evaluate(back)

@@ -40,13 +40,16 @@ def test_titles_are_not_markup() -> None:
 
 
 def test_sources_have_the_reasons_of_all_models() -> None:
-    def scores(**missing: str) -> Scores:
+    def scores(notes: dict[str, str], **missing: str) -> Scores:
         none = {"model_utility": None, "model_utility_retain": None, "forget_efficacy": None}
-        return Scores(**none, partial=Partial(**none, metrics=[]), missing=missing, embedder=None, judge="nli", sets={})
+        shared = {"partial": Partial(**none, metrics=[]), "embedder": None, "judge": "nli", "sets": {}}
+        return Scores(**none, **shared, missing=missing, notes=notes)
 
-    text = printed(print_sources, [scores(rouge="one reason"), scores(entailment="another")])
+    old = {"token_entropy": "retain: of other tokens"}
+    text = printed(print_sources, [scores(old, rouge="one reason"), scores({}, entailment="another")])
     assert text.splitlines() == [
         "Embeddings: none; judge: nli.",
         "missing rouge: one reason",
         "missing entailment: another",
+        "token_entropy on retain: of other tokens",
     ]

@@ -9,6 +9,7 @@ from typing import Literal
 from efface.report.page.load_run import ReportRun
 from efface.report.page.loss_curve import downsample
 from efface.report.page.summary import aggregates_by_stage
+from efface.report.page.watch_curve import SERIES
 
 PointType = Literal["before", "epoch", "request", "after", "model"]
 """What a point is drawn as; `model` for an evaluation."""
@@ -78,6 +79,23 @@ def loss_curves(run: ReportRun) -> dict[str, list[float | None]] | None:
     return {
         "step": [float(position) for position, _ in steps],
         **{name: [_round(getattr(each, name)) for _, each in steps] for name in ("forget", "retain", "loss")},
+    }
+
+
+def watch_curves(run: ReportRun) -> dict[str, list[float | None]] | None:
+    """Make the data of the two charts of `train.watch` for the script.
+
+    Args:
+        run: The run.
+
+    Returns:
+        `step`, and at each of these steps the numbers of `watch_curve.SERIES`; None where nothing was watched.
+    """
+    if not run.watched:
+        return None
+    return {
+        "step": [float(each.step) for each in run.watched],
+        **{name: [_round(getattr(each, name)) for each in run.watched] for name in SERIES},
     }
 
 

@@ -101,6 +101,7 @@ def _script_data(views: Sequence[_View], limit: int | None) -> dict[str, object]
             {
                 "single": view.run.kind == "evaluation",
                 "curves": chart_data.loss_curves(view.run),
+                "watched": chart_data.watch_curves(view.run),
                 "questions": explorer_data(view.outcomes, limit),
             }
             for view in views
@@ -116,7 +117,7 @@ def _comparison(views: Sequence[_View], *, partial: bool) -> tables.Table | None
 
 
 def _sources(run: ReportRun) -> dict[str, object]:
-    """The definition and the models that the scores come from, and what is missing."""
+    """The definition and the models that the scores come from, what is missing, and notes."""
     models = [scores for _, scores in scores_by_stage(run)]
     if run.queue is not None:
         models = models[1:]  # the first model has no set `forget`, only those of the requests
@@ -126,6 +127,7 @@ def _sources(run: ReportRun) -> dict[str, object]:
         "embedder": (first.embedder if first else None) or "none",
         "judge": (first.judge if first else None) or "none",
         "missing": {metric: reason for scores in models for metric, reason in scores.missing.items()},
+        "notes": {metric: note for scores in models for metric, note in scores.notes.items()},
     }
 
 

@@ -16,6 +16,7 @@ from efface.errors import EffaceError
 from efface.folders import STAGES, QueuePaths, RunPaths, epoch_stage
 from efface.renamed import current_settings
 from efface.report.page.loss_curve import Step, read_steps
+from efface.report.page.watch_curve import WatchedEpoch, read_watched
 from efface.scores.continual import continual_results
 from efface.scores.score import score_records
 from efface.scores.sets import check_names
@@ -43,6 +44,8 @@ class ReportRun:
     results: Results | ContinualResults | None = None
     epochs: Sequence[EpochScores] = ()
     steps: Sequence[Step] = ()
+    watched: Sequence[WatchedEpoch] = ()
+    """What `train.watch` measured; empty without it."""
     records: Mapping[str, RecordSets] = field(default_factory=dict)
     """Stage (`before`, `after`) -> records."""
 
@@ -106,14 +109,15 @@ def _load_evaluation(run: ReportRun) -> ReportRun:
         raise EffaceError(
             f"{run.path} has neither an unlearning run nor scores of efface evaluate; evaluate its model first"
         )
-    scores = _validate(Scores, paths.scores, {name: values.get(name) for name in Scores.model_fields})
+    fields = {name: values.get(name) for name in Scores.model_fields}
+    scores = _validate(Scores, paths.scores, {**fields, "notes": values.get("notes", {})})
     return replace(run, kind="evaluation", after=scores, records={"after": _read_records(paths.records_root)})
 
 
 def _load_run(run: ReportRun) -> ReportRun:
     paths = RunPaths(run.path)
     records: dict[str, RecordSets] = {stage: _read_records(paths.records(stage)) for stage in STAGES}
-    run = replace(run, steps=read_steps(paths.metrics), records=records)
+    run = replace(run, steps=read_steps(paths.metrics), watched=read_watched(paths.metrics), records=records)
     values = _read_json(paths.results)
     if values is None:
         return _score_unfinished(run)
@@ -159,16 +163,28 @@ def _load_queue(run: ReportRun) -> ReportRun:
     values = _read_json(paths.results)
     results = _join_requests(run, done, first) if values is None else _validate(ContinualResults, paths.results, values)
     before = score_records(first, run.definition) if results is None and first else None
+    steps, watched = _join_metrics(requests)
     return replace(
         run,
         kind="queue",
         before=before if results is None else results.before,
         after=None if results is None else results.after[-1],
         results=results,
-        steps=[step for each in requests for step in read_steps(each.metrics)],
+        steps=steps,
+        watched=watched,
         records=last or {"before": first, "after": {}},
         unfinished=None if values is not None else f"Requests done when this report was made: {len(done)}.",
     )
+
+
+def _join_metrics(requests: Sequence[RunPaths]) -> tuple[list[Step], list[WatchedEpoch]]:
+    """The steps and the watched epochs of all requests, one after another."""
+    steps: list[Step] = []
+    watched: list[WatchedEpoch] = []
+    for number, each in enumerate(requests, 1):
+        watched += read_watched(each.metrics, earlier_steps=len(steps), prefix=f"request {number}, ")
+        steps += read_steps(each.metrics)
+    return steps, watched
 
 
 def _join_requests(run: ReportRun, done: Sequence[RunPaths], first: RecordSets) -> ContinualResults | None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from efface.errors import EffaceError
 
@@ -42,12 +43,67 @@ def read_steps(file: Path) -> list[Step]:
     Raises:
         EffaceError: A line is damaged.
     """
+    return [_step(line) for line in read_lines(file) if "epoch" not in line.values]
+
+
+@dataclass(frozen=True)
+class MetricsLine:
+    """A line of metrics.jsonl: of an optimizer step or, with `epoch`, on what was watched at the end of one."""
+
+    values: dict[str, Any]
+    where: str
+    """The file and the number of the line, for messages."""
+
+    def number(self, name: str) -> float:
+        """A number of the line.
+
+        Raises:
+            EffaceError: There is none of this name.
+        """
+        try:
+            return float(self.values[name])
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
+            raise self.damaged() from error
+
+    def count(self, name: str) -> int:
+        """A whole number of the line.
+
+        Raises:
+            EffaceError: There is none of this name.
+        """
+        try:
+            return int(self.number(name))
+        except (ValueError, OverflowError) as error:
+            raise self.damaged() from error
+
+    def finite(self, name: str) -> float | None:
+        """A number of the line; None where it is not finite or null."""
+        value = math.nan if self.values.get(name, "") is None else self.number(name)
+        return value if math.isfinite(value) else None
+
+    def damaged(self) -> EffaceError:
+        """What to raise where the line cannot be read."""
+        return EffaceError(f"{self.where} is damaged; copy the run again, or repeat it")
+
+
+def read_lines(file: Path) -> list[MetricsLine]:
+    """Read a run's metrics.jsonl.
+
+    Args:
+        file: The file; need not exist.
+
+    Returns:
+        Its lines; an incomplete last one, as after a kill, is left out.
+
+    Raises:
+        EffaceError: A line is damaged.
+    """
     if not file.is_file():
         return []
     lines = file.read_bytes().splitlines(keepends=True)
     if lines and not lines[-1].endswith(b"\n"):
         lines.pop()
-    return [_parse(file, number, line) for number, line in enumerate(lines, 1)]
+    return [_parse(f"{file}, line {number}", line) for number, line in enumerate(lines, 1)]
 
 
 def downsample(steps: Sequence[Step], count: int = _MAX_POINTS) -> list[tuple[int, Step]]:
@@ -66,11 +122,16 @@ def downsample(steps: Sequence[Step], count: int = _MAX_POINTS) -> list[tuple[in
     return [(position + 1, steps[position]) for position in positions]
 
 
-def _parse(file: Path, number: int, line: bytes) -> Step:
+def _parse(where: str, text: bytes) -> MetricsLine:
     try:
-        values = json.loads(line)
-        numbers = {each.name: float(values[each.name]) for each in fields(Step)}
-        losses = {name: value if math.isfinite(value) else None for name, value in numbers.items()}
-        return Step(**{**losses, "step": int(numbers["step"]), "steps": int(numbers["steps"])})  # type: ignore[arg-type]
-    except (ValueError, KeyError, TypeError, OverflowError) as error:
-        raise EffaceError(f"{file}, line {number} is damaged; copy the run again, or repeat it") from error
+        values = json.loads(text)
+    except ValueError as error:
+        raise MetricsLine({}, where).damaged() from error
+    if not isinstance(values, dict):
+        raise MetricsLine({}, where).damaged()
+    return MetricsLine(values, where)
+
+
+def _step(line: MetricsLine) -> Step:
+    losses = {name: line.finite(name) for name in ("loss", "forget", "retain")}
+    return Step(line.count("step"), line.count("steps"), **losses)

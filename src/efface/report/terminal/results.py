@@ -69,7 +69,7 @@ def print_scores(console: Console, scores: Mapping[str, Any]) -> None:
         console: Where to print.
         scores: What `efface.scores.score_path` returns.
     """
-    model = Scores.model_validate({name: scores[name] for name in Scores.model_fields})
+    model = Scores.model_validate({name: scores[name] for name in Scores.model_fields if name in scores})
     _print_aggregates(console, {"": model}, scores["definition"], {})
     table = _metric_table()
     for name, each in model.sets.items():

@@ -48,7 +48,7 @@ def print_line(console: Console, text: str, *, style: str = "") -> None:
 
 
 def print_sources(console: Console, models: Sequence[Scores]) -> None:
-    """Print which embedding model and judge the scores come from, and which metrics are missing and why.
+    """Print which embedding model and judge the scores come from, which metrics are missing and why, and notes.
 
     Args:
         console: Where to print.
@@ -58,6 +58,8 @@ def print_sources(console: Console, models: Sequence[Scores]) -> None:
     print_line(console, f"Embeddings: {first.embedder or 'none'}; judge: {first.judge or 'none'}.", style="dim")
     for metric, reason in {metric: reason for scores in models for metric, reason in scores.missing.items()}.items():
         print_line(console, f"missing {metric}: {reason}", style="yellow")
+    for metric, note in {metric: note for scores in models for metric, note in scores.notes.items()}.items():
+        print_line(console, f"{metric} on {note}", style="yellow")
 
 
 def output_text(output: str | None, max_length: int) -> Text:

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Literal
 
 from efface.scores.metric_inputs import MetricInputs, Missing
+
+EntropyTokens = Literal["generated", "retokenized"]
+"""The tokens that are counted: those that were generated, or those of the output's text tokenized again, as in the
+published code of arXiv:2410.08109. The two differ where a model generates tokens that its tokenizer would join."""
+ENTROPY_TOKENS: Mapping[EntropyTokens, str] = {
+    "generated": "the tokens as generated",
+    "retokenized": "the output's text tokenized again",
+}
+"""Each as a phrase of a sentence."""
 
 
 def normalized_entropy(tokens: Sequence[Hashable]) -> float:
@@ -25,8 +35,32 @@ def normalized_entropy(tokens: Sequence[Hashable]) -> float:
     return min(1.0, entropy / math.log2(n))
 
 
-def token_entropy(inputs: MetricInputs) -> float | Missing:
-    """Normalized token entropy of the output, in [0, 1], or why there is none."""
-    if inputs.token_entropy is None:
+def counted_tokens(inputs: MetricInputs, wanted: EntropyTokens) -> EntropyTokens | None:
+    """Which tokens the entropy of a question counts.
+
+    Args:
+        inputs: Its metric inputs.
+        wanted: What the definition counts.
+
+    Returns:
+        `wanted`, or the other tokens where the source has only their entropy; None where it has neither.
+    """
+    if inputs.token_entropy is None and inputs.retokenized_entropy is None:
+        return None
+    if inputs.retokenized_entropy is None:
+        return "generated"
+    return "retokenized" if inputs.token_entropy is None else wanted
+
+
+def token_entropy(inputs: MetricInputs, *, tokens: EntropyTokens) -> float | Missing:
+    """Normalized token entropy of the output, in [0, 1], or why there is none.
+
+    Args:
+        inputs: The metric inputs of one question.
+        tokens: Which tokens are counted; the other ones where the source has only their entropy.
+    """
+    counted = counted_tokens(inputs, tokens)
+    entropy = inputs.retokenized_entropy if counted == "retokenized" else inputs.token_entropy
+    if entropy is None:
         return inputs.explain_missing("token_entropy", "there is no token entropy of the output")
-    return min(1.0, max(0.0, inputs.token_entropy))
+    return min(1.0, max(0.0, entropy))

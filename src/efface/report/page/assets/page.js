@@ -45,6 +45,16 @@
       scale.title.color = ink;
     }
   }
+  /* Chart.js leaves out dashes where the legend shows point styles. */
+  function legendLabels(type) {
+    if (type !== "line") return { usePointStyle: true };
+    const dashes = (chart, item) => chart.data.datasets[item.datasetIndex].borderDash || [];
+    const labels = (chart) => Chart.defaults.plugins.legend.labels.generateLabels(chart);
+    return {
+      usePointStyle: true, pointStyleWidth: 30,
+      generateLabels: (chart) => labels(chart).map((item) => ({ ...item, lineDash: dashes(chart, item) })),
+    };
+  }
   function draw(canvas, type, datasets, x, y, tooltip) {
     const axis = (title, options) => ({ type: "linear", title: { display: true, text: title }, grid: {}, ticks: {}, ...options });
     const reducedMotion = matchMedia("(prefers-reduced-motion: reduce)").matches;
@@ -55,7 +65,7 @@
         responsive: true, maintainAspectRatio: false, animation: reducedMotion ? false : { duration: 250 },
         interaction: { mode: "nearest", intersect: false },
         scales: { x: axis(...x), y: axis(...y) },
-        plugins: { legend: { labels: { usePointStyle: true } }, tooltip: { callbacks: tooltip } },
+        plugins: { legend: { labels: legendLabels(type) }, tooltip: { callbacks: tooltip } },
       },
     });
     charts.push(chart);
@@ -78,20 +88,33 @@
         label: (item) => `${item.dataset.label}, ${item.raw.label}: utility ${item.raw.x.toFixed(3)}, efficacy ${item.raw.y.toFixed(3)}`,
       });
   }
+  /* terms: key in curves, label, color, dashes */
+  function drawLines(canvas, curves, terms, y) {
+    const datasets = terms.map(([key, label, color, dash]) => ({
+      label, data: curves.step.map((step, i) => ({ x: step, y: curves[key][i] })), borderColor: color, backgroundColor: color,
+      borderDash: dash, borderWidth: 2, pointRadius: curves.step.length > 40 ? 0 : 2, pointStyle: "line", clip: false,
+    })).filter(({ data }) => data.some((point) => point.y !== null));
+    draw(canvas, "line", datasets, ["Optimizer step", {}], y, {});
+  }
   function drawCurves(canvas, curves) {
-    const terms = [["forget", "Forget", [6, 4]], ["retain", "Retain", [2, 3]], ["loss", "Total", []]];
-    const datasets = terms.map(([key, label, dash], index) => ({
-      label, data: curves.step.map((step, i) => ({ x: step, y: curves[key][i] })), borderColor: COLORS[[1, 2, 0][index]],
-      backgroundColor: COLORS[[1, 2, 0][index]], borderDash: dash, borderWidth: 2, pointRadius: curves.step.length > 40 ? 0 : 2,
-      pointStyle: "line",
-    }));
-    draw(canvas, "line", datasets, ["Optimizer step", {}], ["Loss", {}], {});
+    const terms = [["forget", "Forget", COLORS[1], [6, 4]], ["retain", "Retain", COLORS[2], [2, 3]], ["loss", "Total", COLORS[0], []]];
+    drawLines(canvas, curves, terms, ["Loss", {}]);
+  }
+  function drawWatched(canvas, watched) {
+    const terms = [["forget_answer", "Forget, answers", COLORS[1], []], ["forget_refusal", "Forget, refusals", COLORS[1], [6, 4]],
+      ["retain_answer", "Retain, answers", COLORS[2], []], ["retain_refusal", "Retain, refusals", COLORS[2], [6, 4]]];
+    drawLines(canvas, watched, terms, ["Log-probability of a token", {}]);
+  }
+  function drawWeight(canvas, watched) {
+    drawLines(canvas, watched, [["ap_weight", "Retain", COLORS[2], []]], ["Weight of AP", { min: 0, max: 1 }]);
   }
   function drawVisible() {
     document.querySelectorAll("canvas").forEach((canvas) => {
       if (canvas.dataset.drawn || canvas.closest("[hidden]")) return;
       canvas.dataset.drawn = "true";
       if ("scatter" in canvas.dataset) drawScatter(canvas);
+      else if ("watched" in canvas.dataset) drawWatched(canvas, data.runs[canvas.dataset.watched].watched);
+      else if ("weight" in canvas.dataset) drawWeight(canvas, data.runs[canvas.dataset.weight].watched);
       else drawCurves(canvas, data.runs[canvas.dataset.curves].curves);
     });
   }
