@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,16 @@ def test_data_by_name_as_a_mapping_and_beside_files() -> None:
     assert len(found.records["forget"]) > 3
 
 
+@pytest.mark.parametrize("given", [["No.", "Not me."], ("No.", "Not me."), Path("mine.txt"), "mine.txt"])
+def test_refusals(here: Path, given: Any) -> None:
+    Path("mine.txt").write_text("No.\nNot me.\n")
+    settings = {**SETTINGS, "method": "idk+gd", "scores": False}
+    done = package.unlearn(MODEL, forget=FORGET, retain=RETAIN, data={"refusals": given}, out="out", **settings)
+    path = "mine.txt" if isinstance(given, str | Path) else str(done.folder.relative_to(here) / "inputs/refusals.txt")
+    manifest = json.loads((done.folder / "manifest.json").read_text())
+    assert manifest["data"][path] == hashlib.sha256(b"No.\nNot me.\n").hexdigest()
+
+
 def test_a_model_object_is_left_as_it_was_and_equals_its_folder(loaded: tuple[Any, Any]) -> None:
     model, tokenizer = loaded
     model.generation_config.update(temperature=0.3, do_sample=False)  # as published models have it, and refused on save
@@ -125,6 +136,13 @@ def test_a_model_object_is_left_as_it_was_and_equals_its_folder(loaded: tuple[An
             "^columns.answer=anwser: retain has no such column; did you mean 'answer'?",
         ),
         ({"retain": 3}, "retain is of type int; give a path, hf:OWNER/NAME, or rows"),
+        (
+            {"data": {"refusals": 3}},
+            r"data\['refusals'\] is of type int; give a file with one refusal a line, or a list",
+        ),
+        ({"data": {"refusals": ["a\nb", "c"]}}, r"data\['refusals'\] is of type list; .* texts of one line each"),
+        ({"data": {"refusals": ["No."]}}, r"data\.refusals: refusals has one line; give at least two"),
+        ({"data": {"refusals": "none.txt"}}, "there is no file none.txt"),
         ({"model": 3}, "model is of type int; give a folder, a name on the hub, or a transformers model"),
         (
             {"tokenizer": 3},

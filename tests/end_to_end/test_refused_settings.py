@@ -43,6 +43,20 @@ Refused = Callable[..., str]
         (["train.lr"], ["'train.lr'", "key=value", "train.lr=1e-5"]),
         (["evaluate.select_epoch=best"], ["select_epoch=best", "evaluate.every=epoch"]),
         (["evaluate.every=step"], ["evaluate.every"]),
+        (["train.average_over=micro-batch"], ["average_over=micro-batch", "give micro_batch_size"]),
+        (["train.micro_batch_size=4"], ["micro_batch_size=4", "average_over=micro-batch", "max_tokens_per_forward"]),
+        (["me={average: padded, positions: answer}"], ["average=padded", "positions=answer", "average=tokens"]),
+        (
+            ["me.average=padded", "train.max_tokens_per_forward=400"],
+            ["train.max_tokens_per_forward=400", "500 tokens", "average=tokens"],
+        ),
+        (
+            ["me={average: padded, padded_length: 300}", "train.max_row_length=301"],
+            ["train.max_row_length=301", "300 tokens", "padded_length"],
+        ),
+        (["me={average: padded, padded_length: 9}"], ["9 of a padded row", "padded_length", "train.max_row_length"]),
+        (["data.refusals=none.txt"], ["none.txt"]),
+        (["data.refusals=published"], ["data.refusals=published", "efface data fetch tofu"]),
     ],
 )
 def test_wrong_settings(run_refused: Refused, pairs: list[str], parts: list[str]) -> None:

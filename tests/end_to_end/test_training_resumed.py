@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from efface.errors import EffaceError
-from efface.objectives.config import ObjectiveConfig
+from efface.objectives.config import KLConfig, MEConfig, ObjectiveConfig
 from efface.objectives.method import objective
 from efface.train import checkpoint, loop
 from efface.train.config import TrainConfig
@@ -55,12 +55,20 @@ def test_checkpoints_are_written_once_an_epoch_or_as_set(train, monkeypatch, tmp
     assert saved == [2, 4]  # none at the end: the model itself is saved there
 
 
+PADDED = ObjectiveConfig(
+    me=MEConfig(average="padded", padded_length=24), kl=KLConfig(average="padded", padded_length=20)
+)
+MICRO_BATCHES = TRAIN.model_copy(
+    update={"average_over": "micro-batch", "micro_batch_size": 2, "max_tokens_per_forward": 50}
+)
 RESUMED = {
     "full": (TRAIN, "ga+gd", {}),
     "tied": (TRAIN, "ga+gd", {"tied": True}),
     "clipped": (TRAIN.model_copy(update={"max_grad_norm": 0.1}), "idk+ap", {}),
     "bf16": (TRAIN.model_copy(update={"precision": "bf16"}), "me+gd", {}),
     "lora": (TRAIN.model_copy(update={"lora": LORA}), "me+gd", {}),
+    "padded": (MICRO_BATCHES, "me+gd", {}),
+    "lora, padded": (MICRO_BATCHES.model_copy(update={"lora": LORA}), "me+kl", {"reference": cached_and_live}),
     "lora with references": (TRAIN.model_copy(update={"lora": LORA}), "npo+kl", {"reference": cached_and_live}),
 }
 
@@ -87,7 +95,7 @@ def test_the_global_generators_continue_as_if_nothing_was_trained(train):
 def test_a_resumed_training_is_the_same_as_an_uninterrupted_one(train, tmp_path, case, stop_after):
     config, method, shape = RESUMED[case]
     config = config.model_copy(update={"save_steps": 2})
-    bound = objective(method, ObjectiveConfig())
+    bound = objective(method, PADDED if config.average_over == "micro-batch" else ObjectiveConfig())
     whole, _, whole_logs = train(config, bound, folder=tmp_path / "whole", **shape)
     train(config, bound, folder=tmp_path / "cut", stop_after=stop_after, **shape)
     torch.manual_seed(stop_after)  # as another process may have

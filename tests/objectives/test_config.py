@@ -6,7 +6,15 @@ import pytest
 from pydantic import ValidationError
 
 from efface.errors import EffaceError
-from efface.objectives.config import KLConfig, MEConfig, ObjectiveConfig, check_method, methods, plain_method
+from efface.objectives.config import (
+    KLConfig,
+    MEConfig,
+    ObjectiveConfig,
+    check_method,
+    methods,
+    padded_length,
+    plain_method,
+)
 
 
 def test_methods_are_all_combinations():
@@ -55,3 +63,20 @@ def test_an_unknown_method_is_named_with_a_suggestion(name, hint):
 def test_a_setting_out_of_range_is_named(model, values):
     with pytest.raises(ValidationError, match=next(iter(values))):
         model(**values)
+
+
+def test_padded_averages_read_every_position():
+    assert (KLConfig(average="padded").positions, KLConfig().positions) == ("all", "answer")
+    for config in (MEConfig, KLConfig):
+        with pytest.raises(ValidationError, match=r"average=padded .*positions=answer .*leave positions out"):
+            config(average="padded", positions="answer")
+
+
+@pytest.mark.parametrize(
+    ("method", "length"),
+    [("me+gd", 500), ("me", 500), ("me+kl", 600), ("ga+kl", 600), ("llmu", 600), ("ga+gd", None), ("idk+ap", None)],
+)
+def test_only_the_losses_of_the_method_are_padded(method, length):
+    config = ObjectiveConfig(me=MEConfig(average="padded"), kl=KLConfig(average="padded", padded_length=600))
+    assert padded_length(method, config) == length
+    assert padded_length(method, ObjectiveConfig()) is None

@@ -103,9 +103,14 @@ def _logprobs(model, item):
 # Terms that cannot be used
 
 
-def distribution_term(positions="all", average="tokens"):
+def distribution_term(positions="all", average="tokens", padded_length=None):
     return DistributionTerm(
-        "forget", lambda logits_NV: logits_NV[:, 0], positions=positions, reference=False, average=average
+        "forget",
+        lambda logits_NV: logits_NV[:, 0],
+        positions=positions,
+        reference=False,
+        average=average,
+        padded_length=padded_length,
     )
 
 
@@ -120,6 +125,10 @@ def distribution_term(positions="all", average="tokens"):
         (distribution_term(positions="prompt"), ["positions='prompt'", "allowed: answer, all"]),
         (distribution_term(average="mean"), ["average='mean'", "allowed: tokens, sequences, padded"]),
         (distribution_term(average="padded"), ["average='padded'", "padded_length, such as 500"]),
+        (
+            distribution_term(average="padded", padded_length=9, positions="answer"),
+            ["average='padded'", "positions='all'"],
+        ),
     ],
 )
 def test_a_term_that_cannot_be_used_is_named_with_a_remedy(term, named):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
+import torch
 
 from efface.errors import EffaceError
 from efface.objectives.config import METHODS, KLConfig, MEConfig, ObjectiveConfig
@@ -55,7 +58,7 @@ def test_settings_reach_the_terms():
     config = ObjectiveConfig(
         forget_coeff=0.3,
         retain_coeff=0.7,
-        me=MEConfig(average="padded", positions="answer", padded_length=300),
+        me=MEConfig(average="padded", padded_length=300),
         kl=KLConfig(positions="all"),
     )
     bound = objective("me+kl", config)
@@ -63,8 +66,25 @@ def test_settings_reach_the_terms():
     assert (bound.forget_coeff, bound.retain_coeff) == (0.3, 0.7)
     assert isinstance(me, DistributionTerm)
     assert isinstance(kl, DistributionTerm)
-    assert (me.average, me.positions, me.padded_length, me.reference) == ("padded", "answer", 300, False)
+    assert (me.average, me.positions, me.padded_length, me.reference) == ("padded", "all", 300, False)
     assert (kl.average, kl.positions, kl.reference) == ("tokens", "all", True)
+    assert bound.row_lengths == {"forget": 300}
+
+
+def test_padded_rows_of_me_and_kl():
+    config = ObjectiveConfig(me=MEConfig(average="padded"), kl=KLConfig(average="padded", padded_length=300))
+    bound = objective("me+kl", config)
+    (me,), (kl,) = bound.forget, bound.retain
+    assert isinstance(me, DistributionTerm)
+    assert isinstance(kl, DistributionTerm)
+    assert bound.row_lengths == {"forget": 500, "retain": 300}
+    assert (me.row_positions, kl.row_positions) == (499, 300)  # KL also counts the last position, as published
+    assert bound.distribution_reference_views == (("retain", "row"),)
+    sure = torch.tensor([[60.0, 0.0, 0.0]], dtype=torch.float64)
+    plain = objective("me", ObjectiveConfig()).forget[0]
+    expected = -(math.log(1 + 1e-12) + 2 * math.log(math.exp(-60) + 1e-12)) / 3 - math.log(3)
+    assert me.loss(sure).item() == pytest.approx(expected, rel=1e-9)
+    assert plain.loss(sure).item() == pytest.approx(40 - math.log(3), rel=1e-9)
 
 
 def test_names_are_normalized():

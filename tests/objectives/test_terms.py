@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from efface.errors import EffaceError
 from efface.objectives.terms import DistributionTerm, Objective, SequenceTerm, TokenTerm, count_loss_tokens, divisors
 from efface.text.sequence import TokenizedSequence
 
@@ -47,6 +48,27 @@ def test_tokens_are_those_of_the_answer_or_all_but_the_first():
 )
 def test_divisors(term, expected):
     assert divisors(term, VIEWS) == expected
+
+
+@pytest.mark.parametrize(
+    ("term", "expected"),
+    [
+        (TokenTerm("forget", lambda logp: logp), [2 * 4, 2 * 4, 2 * 3]),
+        (SequenceTerm(("forget",), lambda logp: logp, reference=False), [2 * 2, 2 * 2, 2 * 1]),
+        (distribution_term("all", "padded", 500), [2 * 998, 2 * 998, 2 * 499]),
+        (distribution_term("answer", "sequences"), [2 * 6, 2 * 2, 2 * 3]),
+    ],
+)
+def test_averages_of_averages_of_two_items(term, expected):
+    views = {"forget": [*VIEWS["forget"], TokenizedSequence("c", [1], [2, 3, 4])]}
+    assert divisors(term, views, micro_batch_size=2) == expected
+
+
+def test_one_view_in_rows_of_two_lengths():
+    terms = (distribution_term("all", "padded", 500), distribution_term("all", "padded", 300))
+    with pytest.raises(EffaceError, match=r"method custom pads the view forget to 500 and to 300 tokens; give both"):
+        _ = Objective("custom", forget=terms, retain=()).row_lengths
+    assert Objective("custom", forget=terms[:1] * 2, retain=()).row_lengths == {"forget": 500}
 
 
 def test_what_an_objective_reads_and_needs():

@@ -17,6 +17,7 @@ from efface.errors import EffaceError
 from efface.objectives.config import KLConfig, ObjectiveConfig
 from efface.objectives.method import objective
 from efface.objectives.terms import Reference
+from efface.packing.padded_rows import pad
 from efface.reference import hidden_states as module
 from efface.reference.hidden_states import CachedHiddenStates, stored_bytes
 from efface.reference.live import LiveReference
@@ -258,3 +259,22 @@ def test_tensors_in_the_file_are_aligned(tmp_path):
     cached(built("tied", torch.float32), tmp_path)
     (path,) = tmp_path.iterdir()
     assert int.from_bytes(path.read_bytes()[:8], "little") % 8 == 0
+
+
+@pytest.mark.parametrize("budget", [1000, 1])
+def test_states_of_padded_rows(tmp_path, budget):
+    """They include the padding, and are stored beside those of the same sequences without it."""
+    model = built("untied", torch.float64)
+    rows = [pad(item, 24, pad_token=0, end_token=item.answer[-1]) for item in ITEMS]
+    requests = [(row, positions) for row in rows for positions in ("row", "answer", "all")]
+    path = tmp_path / "states.safetensors"
+    cached = CachedHiddenStates.compute(model, requests, path, max_tokens_per_forward=budget, made_by=MADE_BY)
+    live = LiveReference(model)
+    for positions in ("row", "answer", "all"):
+        expected = live.hidden_states(rows[::-1], positions)
+        torch.testing.assert_close(cached.hidden_states(rows[::-1], positions), expected)
+    assert len(cached.hidden_states(rows, "row")) == 24 * len(rows)
+    stored = sum(24 + len(row) - 1 for row in rows) * 8 * DENSE["hidden_size"]
+    assert stored_bytes(model, requests) == stored
+    with pytest.raises(KeyError):
+        cached.hidden_states([pad(ITEMS[0], 25, pad_token=0, end_token=0)], "row")

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 
 from efface import distributed
 from efface.models.lora import add_adapters
-from efface.objectives.config import ObjectiveConfig
+from efface.objectives.config import KLConfig, MEConfig, ObjectiveConfig
 from efface.objectives.method import objective
 from efface.objectives.terms import Objective, Reference
 from efface.reference.live import LiveReference
@@ -27,6 +27,7 @@ from efface.train.config import LoRAConfig, TrainConfig
 from efface.train.loop import StepLog, Trainer
 from efface.train.sampler import Schedule
 from support.tiny import VOCABULARY, llama
+from support.training import in_rows
 
 SCHEDULE = Schedule(steps=11, warmup_steps=2, steps_per_epoch=5)
 LORA = LoRAConfig(r=2, dropout=0)
@@ -36,6 +37,11 @@ CASES: dict[str, tuple[str, TrainConfig, torch.dtype]] = {
     "me+gd float64 clipped": ("me+gd", TrainConfig(lr=1e-3, max_grad_norm=0.1), torch.float64),
     "me+gd float32": ("me+gd", TrainConfig(lr=1e-3), torch.float32),
     "lora float64": ("dpo+gd", TrainConfig(lr=1e-3, lora=LORA), torch.float64),
+    "me+kl float64 padded": (
+        "me+kl",
+        TrainConfig(lr=1e-3, average_over="micro-batch", micro_batch_size=2, max_tokens_per_forward=60),
+        torch.float64,
+    ),
     "recomputed float64": ("ga+gd", TrainConfig(lr=1e-3, gradient_checkpointing=True), torch.float64),
 }
 WITH_FOUR = ("npo+kl float64 in parts", "me+gd float64 clipped")
@@ -43,6 +49,11 @@ WITH_FOUR = ("npo+kl float64 in parts", "me+gd float64 clipped")
 FEW = "few examples float64"
 """A batch of three: with four processes, one has no example."""
 KILLED_AT = 7
+PADDED = ObjectiveConfig(
+    forget_coeff=0.1,
+    me=MEConfig(average="padded", padded_length=24),
+    kl=KLConfig(average="padded", padded_length=20),
+)
 
 
 def model(dtype: torch.dtype, *, lora: LoRAConfig | None = None) -> Any:
@@ -84,7 +95,8 @@ def train(
 
     `stop_at`: all processes end after this step, as if killed; `die_at`: only the last process ends, at once.
     """
-    bound = objective(method, ObjectiveConfig(forget_coeff=0.1))
+    settings = PADDED if config.average_over == "micro-batch" else ObjectiveConfig(forget_coeff=0.1)
+    bound = objective(method, settings)
     trainer = Trainer(model(dtype, lora=config.lora), bound, config, SCHEDULE, seed=0, folder=folder)
     logs: list[StepLog] = []
 
@@ -95,7 +107,7 @@ def train(
         if log.step == stop_at:
             raise KeyboardInterrupt
 
-    examples = steps(bound, batch)
+    examples = in_rows(steps(bound, batch), bound)
     before = model(dtype)
     needed = [example[view] for step in examples for example in step for view in bound.sequence_reference_views]
     reference = Reference(

@@ -12,6 +12,7 @@ from efface.models.lora import add_adapters
 from efface.objectives.config import ObjectiveConfig
 from efface.objectives.method import objective
 from efface.objectives.terms import Objective, Reference, View
+from efface.packing.padded_rows import pad
 from efface.reference.live import LiveReference
 from efface.reference.logprobs import CachedLogprobs
 from efface.text.sequence import TokenizedSequence
@@ -43,6 +44,16 @@ def random_steps(steps: int, batch: int, *views: View, seed: int = 0) -> list[li
         [{view: TokenizedSequence(f"{step}/{view}/{n}", ids(8), ids(12)) for view in views} for n in range(batch)]
         for step in range(1, steps + 1)
     ]
+
+
+def in_rows(steps: list[list[TrainingExample]], bound: Objective) -> list[list[TrainingExample]]:
+    """The same examples, in padded rows where a term reads them; the last token of an answer ends it."""
+
+    def padded(view: View, sequence: TokenizedSequence) -> TokenizedSequence:
+        length = bound.row_lengths.get(view)
+        return sequence if length is None else pad(sequence, length, pad_token=1, end_token=sequence.answer[-1])
+
+    return [[{view: padded(view, each) for view, each in example.items()} for example in step] for step in steps]
 
 
 def train_tiny(
@@ -90,7 +101,7 @@ def train_tiny(
         if log.step == stop_after:
             raise Killed
 
-    examples = random_steps(schedule.steps, 3, *bound.views) if steps is None else steps
+    examples = in_rows(random_steps(schedule.steps, 3, *bound.views), bound) if steps is None else steps
     if callable(reference):
         reference = reference(trainer, examples)
     try:

@@ -67,6 +67,12 @@ def test_changes_that_keep_the_key(changes: dict[str, Any]) -> None:
         {"definition": "paper"},
         {"forget_coeff": 0.5},
         {"me": {"average": "padded"}},
+        {"kl": {"average": "padded"}},
+        {"train": {"average_over": "micro-batch", "micro_batch_size": 4}},
+        {"train": {"pairing": "published"}},
+        {"train": {"max_row_length": 300}},
+        {"train": {"epoch_ends": "published"}},
+        {"data": {"refusals": "refusals.txt"}},
         {"data": {"forget": {"path": "a.csv", "columns": {"question": "q"}}}},
         {"data": {"passage_length": 500}},
     ],
@@ -97,6 +103,27 @@ def test_names_of_files_and_plugins_do_not_matter() -> None:
     assert run_key(run(data={"forget": "x/c.csv", "retain": "./d.csv"}), moved) == run_key(run(), CONTENTS)
     swapped = replace(CONTENTS, data={"b.csv": "3" * 64, "a.csv": "2" * 64})
     assert run_key(run(data={"forget": "b.csv", "retain": "a.csv"}), swapped) != run_key(run(), CONTENTS)
+
+
+def test_refusals_are_identified_by_their_content() -> None:
+    def key_of(path: str | None, sha256: str) -> str:
+        contents = CONTENTS if path is None else replace(CONTENTS, data={**CONTENTS.data, path: sha256})
+        return run_key(run(data={"refusals": path}), contents)
+
+    here = key_of("refusals.txt", "5" * 64)
+    assert key_of("elsewhere/no.txt", "5" * 64) == key_of("published", "5" * 64) == here
+    assert len({here, key_of("refusals.txt", "6" * 64), key_of(None, "")}) == 3
+    answers = run(data={"retain": "model-answers", "refusals": "r.txt"})
+    planned = replace(CONTENTS, data={"a.csv": "2" * 64, "r.txt": "5" * 64})
+    after_run = replace(planned, data={**planned.data, "model answers to 8 questions": "6" * 64})
+    assert run_key(answers, planned) == run_key(answers, after_run)
+
+
+def test_a_padded_average_is_not_that_of_earlier_versions() -> None:
+    """Until 0.1.0 it was the sum over real tokens, divided by the number of padded positions."""
+    padded = {"average": "padded", "padded_length": 300}
+    config = validate_config(RunConfig, {"method": "me+gd", "model": "m", "data": "synthetic-authors", "me": padded})
+    assert run_key(config, ALL) != "c287cfabc6be14b737f9600e02a3d24b8db4f42c688fb2874c8bcc2ae1afe526"
 
 
 def test_files_that_are_used_twice() -> None:

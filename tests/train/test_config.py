@@ -35,6 +35,9 @@ def test_bf16(settings: Any, cpu: bool, cuda: bool) -> None:
         ({"epochs": 0}, "epochs"),
         ({"tracker": "notebook"}, "tensorboard"),
         ({"learning_rate": 1}, "learning_rate"),
+        ({"average_over": "micro-batch"}, r"average_over=micro-batch .*give micro_batch_size"),
+        ({"micro_batch_size": 4}, r"micro_batch_size=4 .*average_over=batch .*max_tokens_per_forward"),
+        ({"average_over": "micro-batch", "micro_batch_size": 64}, r"micro_batch_size=64 .*batch_size=32.*change one"),
     ],
 )
 def test_what_is_refused(settings: Any, named: str) -> None:

@@ -7,6 +7,7 @@ import pytest
 from efface.errors import EffaceError
 from efface.objectives.config import ObjectiveConfig
 from efface.objectives.method import objective
+from efface.packing.padded_rows import PaddedSequence
 from efface.schema import Item, Task
 from efface.text.sequence import TokenizedSequence
 from efface.train.config import TrainConfig
@@ -16,6 +17,8 @@ from efface.train.sampler import SampledPair
 
 class Letters:
     """A formatter whose ids are the letters, and which records what it encodes."""
+
+    pad_token, end_token = 1, ord("!")
 
     def __init__(self):
         self.seen = []
@@ -120,3 +123,28 @@ def test_running_text_has_no_other_answer(method, forget, retain, refused):
         return
     with pytest.raises(EffaceError, match=rf"^method .* item 'p' of the {refused} set is running text; use"):
         check_task(task(forget, (retain,)), bound)
+
+
+def test_padded_views_are_rows():
+    lengths = {"forget": 7, "retain": 4}
+    [[example]] = unlearning_examples([[DRAW]], ["forget", "forget_idk", "retain"], Letters(), row_lengths=lengths)
+    forget, refusal, retain = example["forget"], example["forget_idk"], example["retain"]
+    assert isinstance(forget, PaddedSequence)
+    assert (text(forget.row), forget.text_length) == ("f?f!\1\1\1", 3)
+    assert (text(retain.row), retain.text_length) == ("r?r!", 3)
+    assert type(refusal) is TokenizedSequence
+    with pytest.raises(EffaceError, match=r"item 'f': .* 4 tokens, more than the 3 .* train\.max_row_length"):
+        unlearning_examples([[DRAW]], ["forget"], Letters(), row_lengths={"forget": 3})
+
+
+def test_long_answers_are_cut_with_their_end():
+    [[example]] = unlearning_examples(
+        [[DRAW]], ["retain_idk", "retain"], Letters(), max_row_length=5, row_lengths={"retain_idk": 5}
+    )
+    assert text(example["retain_idk"].answer) == "sor"
+    assert example["retain_idk"].text_length == 5  # no end-of-sequence token, so that all of it is text
+    assert text(example["retain"].answer) == "r!"
+    [[example]] = fine_tuning_examples([item("r")], TrainConfig(epochs=1, batch_size=1, max_row_length=3), 0, Letters())
+    assert text(example["retain"].answer) == "r"
+    with pytest.raises(EffaceError, match=r"item 'r': its question takes 2 tokens, .*max_row_length=2 .*shorten"):
+        unlearning_examples([[DRAW]], ["retain"], Letters(), max_row_length=2)

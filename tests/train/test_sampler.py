@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
+import torch
+from accelerate.data_loader import SeedableRandomSampler
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -156,3 +158,56 @@ def test_all_retain_items_and_refusals_are_drawn():
     assert len({d.forget_refusal for step in plan for d in step}) == 40
     assert len({d.retain_refusal for step in plan for d in step}) == 40
     assert any(d.forget_refusal != d.retain_refusal for step in plan for d in step)
+
+
+PUBLISHED = TrainConfig(epochs=3, batch_size=10, pairing="published")
+
+
+def test_published_partners_are_those_of_the_published_dataset():
+    """They draw with torch's global generator, seeded with the index of the forget item."""
+    found = {pair.forget.id: pair for step in sample_batches(task(), PUBLISHED, seed=7) for pair in step}
+    with torch.random.fork_rng():
+        for index in range(10):
+            torch.manual_seed(index)
+            retain = (index + torch.randint(0, 50, (1,)).item()) % 50
+            refusal = f"I don't know ({torch.randint(0, 40, (1,)).item()})."
+            pair = found[f"forget/{index}"]
+            assert pair.retain is not None
+            assert pair.retain.id == f"retain/{retain}"
+            assert pair.forget_refusal == pair.retain_refusal == refusal
+
+
+def test_published_draws_are_the_same_in_every_epoch_and_for_every_seed():
+    first, second, third = by_epoch(PUBLISHED)
+    assert first == second == third
+    assert sample_batches(task(), PUBLISHED, 0) == sample_batches(task(), PUBLISHED, 1)
+
+
+def test_the_published_order_is_that_of_transformers_trainer():
+    found = epoch_batches(40, TrainConfig(pairing="published"), seed=3)
+    with torch.random.fork_rng():
+        torch.manual_seed(42)  # as the trainer does
+        sampler = SeedableRandomSampler(range(40), generator=torch.Generator())
+    order = [index for _ in range(5) for index in sampler]
+    assert [index for batch in found for _, index in batch] == order[: 6 * 32]
+
+
+def test_published_draws_without_a_retain_set():
+    alone = task().model_copy(update={"retain": ()})
+    pairs = [pair for step in sample_batches(alone, PUBLISHED, 0) for pair in step]
+    assert {pair.retain for pair in pairs} == {None}
+
+
+@pytest.mark.parametrize(
+    ("count", "ends"),
+    [
+        (40, {1: 1, 2: 2, 3: 3, 4: 4, 6: 5}),
+        (200, {6: 1, 12: 2, 18: 3, 24: 4, 31: 5}),
+        (400, {12: 1, 24: 2, 36: 3, 48: 4, 62: 5}),
+        (2, {1: 5}),
+    ],
+)
+def test_published_epochs_have_the_same_number_of_steps(count, ends):
+    config = TrainConfig(epoch_ends="published", pairing="published")
+    assert epoch_ends(count, config) == ends
+    assert count_earlier_epochs(make_schedule(count, config), config) == len(ends) - 1

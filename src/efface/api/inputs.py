@@ -90,6 +90,8 @@ class Inputs:
             if settings.get(purpose) is not None:
                 raise EffaceError(f"{purpose} is given twice, as {purpose}= and in data=; leave one out")
             settings[purpose] = file
+        if not isinstance(settings.get("refusals"), str | os.PathLike | None):
+            settings["refusals"] = self._refusals(settings["refusals"])
         return {
             key: self._file(key, value) if key in ("forget", "retain") else value for key, value in settings.items()
         }
@@ -157,8 +159,19 @@ class Inputs:
             raise EffaceError(f"{purpose}: its path is of type {type(settings['path']).__name__}; give rows as 'rows'")
         return {**settings, "path": os.fspath(settings["path"])}
 
+    def _refusals(self, given: Any) -> str:
+        """The setting `data.refusals` for a list of texts."""
+        texts = list(given) if isinstance(given, Sequence) else None
+        if texts is None or not all(isinstance(each, str) and "\n" not in each for each in texts):
+            raise EffaceError(
+                f"data['refusals'] is of type {type(given).__name__}; give a file with one refusal a line, or a list "
+                "of texts of one line each"
+            )
+        self._rows["refusals"] = "".join(f"{each}\n" for each in texts)
+        return str(self._path("refusals"))
+
     def _path(self, purpose: str) -> Path:
-        return self._folder.inputs / f"{purpose}.jsonl"
+        return self._folder.inputs / (f"{purpose}.txt" if purpose == "refusals" else f"{purpose}.jsonl")
 
     def _check_no_other_inputs(self, *, resume: bool) -> None:
         """Overwrite nothing that another call or another program has written."""

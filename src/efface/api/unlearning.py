@@ -107,7 +107,8 @@ def unlearn(
         retain: The retain set, as `forget`; "model-answers" for the model's answers to generic questions; or None
             for methods that only forget.
         data: A benchmark in place of `forget` and `retain`, such as "tofu-forget01"; or further settings of the data,
-            such as {"passage_length": 500}, which may contain `forget` and `retain`, too.
+            such as {"passage_length": 500}, which may contain `forget` and `retain`, too. {"refusals": ...} is a
+            file with one refusal a line, or a list of texts, for methods that train refusals.
         method: `me+gd`, `idk+ap`, `npo+gd` and so on, or a custom one.
         out: The run's folder, new or empty. None makes a temporary one that exists as long as the returned object;
             it is left on disk if training diverges after a checkpoint.

@@ -13,7 +13,7 @@ from efface.downstream.config import DownstreamConfig
 from efface.evaluation.config import EvaluateConfig
 from efface.frozen import FrozenModel
 from efface.hardware import Device
-from efface.objectives.config import ObjectiveConfig, check_method
+from efface.objectives.config import ObjectiveConfig, check_method, padded_length
 from efface.objectives.custom import ForgetObjective, RetainObjective
 from efface.scores import definition
 from efface.text.config import TemplateConfig, TextConfig
@@ -109,6 +109,23 @@ class RunConfig(ObjectiveConfig):
                 request_data(self.data, self.continual.requests)
             except ValidationError as error:
                 raise ValueError(f"continual.requests: {error.errors()[0]['ctx']['error']}") from error
+        return self
+
+    @model_validator(mode="after")
+    def _check_padded_rows(self) -> Self:
+        length, train = padded_length(self.method, self), self.train
+        if length is None:
+            return self
+        if train.max_tokens_per_forward is not None and train.max_tokens_per_forward < length:
+            raise ValueError(
+                f"train.max_tokens_per_forward={train.max_tokens_per_forward} is less than one padded row of {length} "
+                "tokens, and no row can be packed or cut; raise it, or choose average=tokens for me and kl"
+            )
+        if train.max_row_length is not None and train.max_row_length > length:
+            raise ValueError(
+                f"train.max_row_length={train.max_row_length} is more than a padded row of {length} tokens; lower it, "
+                "or raise padded_length of me and kl"
+            )
         return self
 
     @field_validator("method")

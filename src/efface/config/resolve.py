@@ -97,6 +97,8 @@ def _preset_settings(config_class: type[BaseModel], preset: Preset, recipe: str,
     """What the preset sets for a config of this class. Only a run's settings depend on the method."""
     if config_class is FinetuneConfig:
         return preset.finetune_settings(recipe=recipe)
+    if config_class is EvaluationConfig:
+        return preset.evaluation_settings(recipe=recipe)
     chosen = plain_method(str(method)) if config_class is RunConfig and method is not None else None
     return preset.run_settings(recipe=recipe, method=chosen)
 

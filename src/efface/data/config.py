@@ -23,6 +23,9 @@ TASKS: dict[Split, int] = {"forget01": 10, "forget05": 10, "forget10": 9}
 MODEL_ANSWERS = "model-answers"
 """Value of `retain` for a retain set of the model's answers to generic questions."""
 
+PUBLISHED = "published"
+"""Value of `refusals` for those of the published code."""
+
 _SETTINGS: dict[Source, frozenset[str]] = {
     "tofu": frozenset({"split", "task", "forgotten_before", "retain_items", "retain_evaluation"}),
     "real-world": frozenset(),
@@ -42,7 +45,7 @@ _SETTINGS: dict[Source, frozenset[str]] = {
     ),
 }
 """The settings that apply to a source, except those of `_COMMON_SETTINGS`."""
-_COMMON_SETTINGS = frozenset({"source", "extra_retain", "extra_retain_items"})
+_COMMON_SETTINGS = frozenset({"source", "extra_retain", "extra_retain_items", "refusals"})
 
 
 class ColumnsConfig(FrozenModel):
@@ -125,11 +128,19 @@ class DataConfig(FrozenModel):
     """Unrelated instructions and answers that are added to the retain set, for a retain set that is too small."""
     extra_retain_items: int = Field(default=2000, ge=1)
     """Maximum number of items of `extra_retain`, evenly spaced over the file."""
+    refusals: str | None = Field(default=None, min_length=1)
+    """The answers that IDK, DPO and AP train with: a text file with one on each line, or `published` for the 100 that
+    `efface data fetch tofu` downloads with the benchmark. By default 100 that come with efface."""
 
     @field_validator("forget", "retain", "extra_retain", mode="before")
     @classmethod
     def _expand_file(cls, value: Any) -> Any:
         return expand_path(value)
+
+    @field_validator("refusals", mode="before")
+    @classmethod
+    def _path_of_refusals(cls, value: Any) -> Any:
+        return str(value) if isinstance(value, Path) else value
 
     @field_validator("forgotten_before", mode="before")
     @classmethod

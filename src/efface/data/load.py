@@ -9,6 +9,7 @@ from efface.data.config import DataConfig, ExcludedForgetSet
 from efface.data.extra_retain import add_extra_retain
 from efface.data.sources.published import default_data_folder, download_status, find_benchmark
 from efface.data.sources.real_world import load_real_world, load_real_world_training_set
+from efface.data.sources.refusals import use_refusals
 from efface.data.sources.synthetic_authors import load_synthetic_authors, make_authors
 from efface.data.sources.tofu import load_tofu, load_tofu_training_set
 from efface.data.sources.user_files import load_files, load_files_training_set
@@ -27,12 +28,13 @@ def load_task(config: DataConfig, *, data_dir: Path | None) -> Task:
             do not need it.
 
     Returns:
-        The task, with the items of `config.extra_retain` at the end of the retain set.
+        The task, with the items of `config.extra_retain` at the end of the retain set, and with the refusals of
+        `config.refusals`.
 
     Raises:
         EffaceError: If the data is missing or cannot be used.
     """
-    return add_extra_retain(_load_task(config, data_dir), config)
+    return use_refusals(add_extra_retain(_load_task(config, data_dir), config), config, data_dir)
 
 
 def load_training_set(

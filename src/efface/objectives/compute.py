@@ -1,8 +1,12 @@
-"""From a model and the sequences of a micro-batch to the value of each term, in one packed forward pass."""
+"""From a model and the sequences of a micro-batch to the value of each term.
+
+All sequences are in one packed forward pass, except the rows of terms that also sum over padding: each of these terms
+has a forward pass of its own.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -21,6 +25,7 @@ from efface.packing.forward import (
     vocabulary_size,
 )
 from efface.packing.packed_batch import PackedBatch, pack
+from efface.packing.padded_rows import padded_hidden_states
 from efface.text.sequence import TokenizedSequence
 
 
@@ -55,15 +60,20 @@ def term_values(
     Returns:
         A scalar with gradient for each term.
     """
-    forward = _run_forward(model, views, tuple(dict.fromkeys(view for term in terms for view in term.views)))
-    logprobs = _answer_logprobs(forward, terms)
+    packed = [term for term in terms if not _reads_rows(term)]
+    names = tuple(dict.fromkeys(view for term in packed for view in term.views))
+    forward = _run_forward(model, views, names) if packed else None
+    logprobs = _answer_logprobs(forward, packed) if forward is not None else {}
     values = []
     for term, divisors_B in zip(terms, divisors, strict=True):
         if isinstance(term, SequenceTerm):
             loss_B = _sequence_loss(term, views, logprobs, reference)
         elif isinstance(term, TokenTerm):
             loss_B = torch.stack([term.loss(logp_N).sum() for logp_N in logprobs[term.view]])
+        elif term.row_length is not None:
+            loss_B = _row_loss(term, model, views[term.view], reference)
         else:
+            assert forward is not None
             loss_B = _distribution_loss(term, forward, views[term.view], reference)
         values.append((loss_B / _tensor_like(loss_B, divisors_B)).sum())
     return values
@@ -111,15 +121,41 @@ def _distribution_loss(
     if term.reference:
         assert reference.distribution is not None, "the objective needs distributions of the reference model"
         hidden.append(reference.distribution.hidden_states(sequences, term.positions)[at.unique_index])
+    loss = _loss_of(term, forward.model, reference)
+    loss_N = map_in_chunks(loss, vocabulary_size(forward.model), *hidden)[at.inverse_index]
+    return loss_N.new_zeros(len(at.counts)).index_add(0, at.sequence_index, loss_N)
+
+
+def _loss_of(term: DistributionTerm, model: Any, reference: Reference) -> Callable[..., Tensor]:
+    """The term's loss [N] as a function of hidden states [N, H]: of the model, then of the reference if it has one."""
 
     def loss(hidden_NH: Tensor, *ref_hidden_NH: Tensor) -> Tensor:
-        logits = [compute_logits(forward.model, hidden_NH)]
+        logits = [compute_logits(model, hidden_NH)]
         if reference.distribution is not None and ref_hidden_NH:
             logits.append(reference.distribution.logits(ref_hidden_NH[0]))
         return term.loss(*logits)
 
-    loss_N = map_in_chunks(loss, vocabulary_size(forward.model), *hidden)[at.inverse_index]
-    return loss_N.new_zeros(len(at.counts)).index_add(0, at.sequence_index, loss_N)
+    return loss
+
+
+def _reads_rows(term: Term) -> bool:
+    return isinstance(term, DistributionTerm) and term.row_length is not None
+
+
+def _row_loss(
+    term: DistributionTerm, model: Any, sequences: Sequence[TokenizedSequence], reference: Reference
+) -> Tensor:
+    """Loss of each sequence [B], summed over the positions of its padded row."""
+    positions = term.row_positions
+    states = [padded_hidden_states(model, sequences)]
+    if term.reference:
+        assert reference.distribution is not None, "the objective needs distributions of the reference model"
+        states.append(
+            reference.distribution.hidden_states(sequences, "row").view(len(sequences), -1, states[0].shape[-1])
+        )
+    hidden = [states_BLH[:, :positions].flatten(0, 1) for states_BLH in states]
+    loss_N = map_in_chunks(_loss_of(term, model, reference), vocabulary_size(model), *hidden)
+    return loss_N.view(len(sequences), positions).sum(1)
 
 
 def _tensor_like(other: Tensor, values: Sequence[float]) -> Tensor:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import chain
-from typing import Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from efface.errors import EffaceError, suggest
 from efface.frozen import FrozenModel
@@ -14,7 +14,7 @@ from efface.text.sequence import Positions
 
 Average = Literal["tokens", "sequences", "padded"]
 """How a loss is averaged: over all tokens; over the tokens of each sequence and then over sequences; or, as in the
-published code of ME, over all positions of rows padded to a fixed length."""
+published code of ME and KL, over all positions of rows padded to a fixed length, with the losses of the padding."""
 MEDirection = Literal["uniform_to_model", "model_to_uniform"]
 KLDirection = Literal["reference_to_model", "model_to_reference"]
 
@@ -31,17 +31,40 @@ def methods(forget: Iterable[str], retain: Iterable[str]) -> tuple[str, ...]:
 METHODS = methods(FORGET, RETAIN)
 
 
-class MEConfig(FrozenModel):
-    """The entropy loss. The paper uses model_to_uniform; its published code uses uniform_to_model, padded."""
+class PaddableConfig(FrozenModel):
+    """A loss over whole distributions, which may be averaged over padded rows."""
 
     average: Average = "tokens"
-    direction: MEDirection = "uniform_to_model"
-    positions: Positions = "all"
+    """`padded` reads every position of the row, and so needs `positions: all`, which it sets by itself."""
+    positions: Positions
     padded_length: int = Field(default=500, gt=1)
     """Row length in tokens of `average: padded`: 500 in the published TOFU runs, 300 in the real-world runs."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _all_positions_of_rows(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("average") == "padded":
+            return {"positions": "all", **values}
+        return values
 
-class KLConfig(FrozenModel):
+    @model_validator(mode="after")
+    def _check_positions(self) -> Self:
+        if self.average == "padded" and self.positions != "all":
+            raise ValueError(
+                f"average=padded reads every position of a row, and positions={self.positions} only some; leave "
+                "positions out, or choose average=tokens"
+            )
+        return self
+
+
+class MEConfig(PaddableConfig):
+    """The entropy loss. The paper uses model_to_uniform; its published code uses uniform_to_model, padded."""
+
+    direction: MEDirection = "uniform_to_model"
+    positions: Positions = "all"
+
+
+class KLConfig(PaddableConfig):
     """The KL divergence to the reference model."""
 
     positions: Positions = "answer"
@@ -56,6 +79,22 @@ class ObjectiveConfig(FrozenModel):
     retain_coeff: float = Field(default=1.0, ge=0)
     me: MEConfig = MEConfig()
     kl: KLConfig = KLConfig()
+
+
+def padded_length(method: str, config: ObjectiveConfig) -> int | None:
+    """Return the number of tokens of the padded rows that a method reads.
+
+    Args:
+        method: a known method, as `check_method` returns it.
+        config: the settings of its losses.
+
+    Returns:
+        The longest row in tokens; None if no loss of the method is averaged over padded rows.
+    """
+    forget, _, retain = method.partition("+")
+    used: list[PaddableConfig] = [config.me] if forget == "me" else []
+    used += [config.kl] if retain == "kl" or method == LLMU else []
+    return max((each.padded_length for each in used if each.average == "padded"), default=None)
 
 
 def plain_method(name: str) -> str:

@@ -93,6 +93,8 @@ def _check_averaging(label: str, positions: str, average: str, padded_length: in
             raise EffaceError(f"{label}: {name}={value!r}; allowed: {', '.join(get_args(allowed))}")
     if average == "padded" and padded_length is None:
         raise EffaceError(f"{label}: average='padded' needs padded_length, such as 500")
+    if average == "padded" and positions != "all":
+        raise EffaceError(f"{label}: average='padded' reads every position of a row; give positions='all'")
 
 
 def check_custom_objective(objective: Objective, *, vocabulary: int, device: torch.device) -> None:

@@ -64,19 +64,21 @@ def dpo(
     return -(2 / beta) * F.logsigmoid(beta * margin_B)
 
 
-def me(logits_NV: Tensor, *, direction: MEDirection) -> Tensor:
+def me(logits_NV: Tensor, *, direction: MEDirection, floor: float = 0.0) -> Tensor:
     """Maximum entropy: KL divergence between the model's distribution P and the uniform U. arXiv:2410.08109, eq. 8.
 
     Args:
         logits_NV: next-token logits [N, V].
         direction: `uniform_to_model` is KL(U || P), as in the published code; `model_to_uniform` is KL(P || U), as in
             the paper.
+        floor: added to each probability before its logarithm; 1e-12 in the published code. Tokens that are less likely
+            than that get no gradient.
 
     Returns:
         The loss of each token [N].
     """
     log_vocabulary = math.log(logits_NV.shape[-1])
-    logp_NV = F.log_softmax(logits_NV, dim=-1)
+    logp_NV = (F.softmax(logits_NV, dim=-1) + floor).log() if floor else F.log_softmax(logits_NV, dim=-1)
     if direction == "uniform_to_model":
         return -logp_NV.mean(dim=-1) - log_vocabulary
     return (logp_NV.exp() * logp_NV).sum(dim=-1) + log_vocabulary

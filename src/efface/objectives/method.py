@@ -10,6 +10,9 @@ from efface.objectives.config import LLMU, ObjectiveConfig, check_method
 from efface.objectives.custom import CustomObjective, ForgetObjective, RetainObjective, custom_term
 from efface.objectives.terms import DistributionTerm, Objective, SequenceTerm, Term, TokenTerm
 
+_PUBLISHED_FLOOR = 1e-12
+"""What the published code of ME adds to each probability."""
+
 
 def objective(method: str, config: ObjectiveConfig, custom: Sequence[CustomObjective] = ()) -> Objective:
     """Build the objective of a method such as `me+gd`, `idk+ap` or `llmu`; `me` alone has no retain loss.
@@ -61,9 +64,10 @@ def _forget_term(name: str, config: ObjectiveConfig) -> Term:
         case "dpo":
             return SequenceTerm(("forget_idk", "forget"), partial(forget.dpo, beta=config.beta), reference=True)
         case "me":
+            padded = config.me.average == "padded"
             return DistributionTerm(
                 "forget",
-                partial(forget.me, direction=config.me.direction),
+                partial(forget.me, direction=config.me.direction, floor=_PUBLISHED_FLOOR if padded else 0.0),
                 positions=config.me.positions,
                 reference=False,
                 average=config.me.average,
@@ -80,7 +84,15 @@ def _retain_term(name: str, config: ObjectiveConfig) -> Term:
             return TokenTerm("retain", retain.gd)
         case "kl":
             loss = partial(retain.kl, direction=config.kl.direction)
-            return DistributionTerm("retain", loss, positions=config.kl.positions, reference=True)
+            return DistributionTerm(
+                "retain",
+                loss,
+                positions=config.kl.positions,
+                reference=True,
+                average=config.kl.average,
+                padded_length=config.kl.padded_length,
+                last_position=True,
+            )
         case "ap":
             return SequenceTerm(("retain_idk", "retain"), partial(retain.ap, beta=config.beta), reference=False)
     raise AssertionError(name)

@@ -12,7 +12,9 @@ from typing import Literal, Protocol
 
 from torch import Tensor
 
+from efface.errors import EffaceError
 from efface.objectives.config import Average
+from efface.packing.padded_rows import StatePositions
 from efface.text.sequence import Positions, TokenizedSequence
 
 View = Literal["forget", "forget_idk", "retain", "retain_idk", "forget_mismatch"]
@@ -25,7 +27,7 @@ Views = Mapping[View, Sequence[TokenizedSequence]]
 class ReferenceDistribution(Protocol):
     """Next-token distributions of the reference model."""
 
-    def hidden_states(self, sequences: Sequence[TokenizedSequence], positions: Positions) -> Tensor:
+    def hidden_states(self, sequences: Sequence[TokenizedSequence], positions: StatePositions) -> Tensor:
         """Return last hidden states [N, H] at the selected positions, sequence by sequence, on the training device."""
         ...
 
@@ -87,12 +89,30 @@ class DistributionTerm:
     """Whether the loss also takes the logits of the reference model."""
     average: Average = "tokens"
     padded_length: int | None = None
-    """Row length in tokens of the published code's padding, for `average: padded`."""
+    """L, row length in tokens of the published code's padding, for `average: padded`."""
+    last_position: bool = False
+    """Whether the last of the L positions of a padded row counts, which predicts no token of it."""
 
     @property
     def views(self) -> tuple[View, ...]:
         """The views that it reads."""
         return (self.view,)
+
+    @property
+    def row_length(self) -> int | None:
+        """L where the term reads padded rows, padding included; None where it reads the sequences alone."""
+        return self.padded_length if self.average == "padded" else None
+
+    @property
+    def reads(self) -> StatePositions:
+        """The positions whose hidden states the term needs."""
+        return self.positions if self.row_length is None else "row"
+
+    @property
+    def row_positions(self) -> int:
+        """The number of positions of a padded row that the term sums over."""
+        assert self.padded_length is not None
+        return self.padded_length if self.last_position else self.padded_length - 1
 
 
 Term = TokenTerm | SequenceTerm | DistributionTerm
@@ -125,10 +145,27 @@ class Objective:
         return tuple(dict.fromkeys(view for term in terms for view in term.views))
 
     @property
-    def distribution_reference_views(self) -> tuple[tuple[View, Positions], ...]:
+    def distribution_reference_views(self) -> tuple[tuple[View, StatePositions], ...]:
         """The views whose distributions under the reference model are needed, each with the positions."""
         terms = (term for term in self.terms if isinstance(term, DistributionTerm) and term.reference)
-        return tuple(dict.fromkeys((term.view, term.positions) for term in terms))
+        return tuple(dict.fromkeys((term.view, term.reads) for term in terms))
+
+    @property
+    def row_lengths(self) -> Mapping[View, int]:
+        """The views that a term reads as padded rows, and the length of their rows.
+
+        Raises:
+            EffaceError: two terms read one view in rows of different lengths.
+        """
+        lengths: dict[View, int] = {}
+        for term in self.terms:
+            length = term.row_length if isinstance(term, DistributionTerm) else None
+            if length is not None and lengths.setdefault(term.views[0], length) != length:
+                raise EffaceError(
+                    f"method {self.name} pads the view {term.views[0]} to {lengths[term.views[0]]} and to {length} "
+                    "tokens; give both losses one padded_length"
+                )
+        return lengths
 
     @property
     def needs_distribution(self) -> bool:
@@ -138,12 +175,14 @@ class Objective:
 
 def count_loss_tokens(term: DistributionTerm | TokenTerm, item: TokenizedSequence) -> int:
     """Return the number of tokens of an item over which the loss of a term is summed."""
+    if isinstance(term, DistributionTerm) and term.row_length is not None:
+        return term.row_positions
     if isinstance(term, DistributionTerm) and term.positions == "all":
         return len(item) - 1
     return len(item.answer)
 
 
-def divisors(term: Term, views: Views) -> list[float]:
+def divisors(term: Term, views: Views, *, micro_batch_size: int | None = None) -> list[float]:
     """Compute the number by which the summed loss of each sequence is divided.
 
     The loss of a token or distribution term is first summed over the tokens of a sequence; a sequence term has one
@@ -152,19 +191,23 @@ def divisors(term: Term, views: Views) -> list[float]:
     Args:
         term: a term of the objective.
         views: the sequences of the whole optimizer batch, item by item.
+        micro_batch_size: average over each so many consecutive items, and then over these averages, as in the published
+            code; None averages over the whole batch at once.
 
     Returns:
         One number for each item.
     """
     items = views[term.views[0]]
+    size = micro_batch_size or len(items)
+    parts = [items[start : start + size] for start in range(0, len(items), size)]
+    return [len(parts) * divisor for part in parts for divisor in _divisors(term, part)]
+
+
+def _divisors(term: Term, items: Sequence[TokenizedSequence]) -> list[float]:
+    """The same for items that are averaged at once."""
     if isinstance(term, SequenceTerm):
         return [float(len(items))] * len(items)
     tokens = [count_loss_tokens(term, item) for item in items]
-    average = term.average if isinstance(term, DistributionTerm) else "tokens"
-    if average == "tokens":
-        return [float(sum(tokens))] * len(items)
-    if average == "sequences":
+    if isinstance(term, DistributionTerm) and term.average == "sequences":
         return [float(count * len(items)) for count in tokens]
-    assert isinstance(term, DistributionTerm)
-    assert term.padded_length is not None
-    return [float((term.padded_length - 1) * len(items))] * len(items)
+    return [float(sum(tokens))] * len(items)

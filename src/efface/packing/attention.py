@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from efface.errors import EffaceError
-from efface.packing.layout import GatherPlan, Layout
+from efface.packing.layout import GatherPlan, Layout, PaddedRows
 
 ATTENTION_NAME = "efface_packed"
 
@@ -35,7 +35,7 @@ def packed_attention(
     value: Tensor,
     attention_mask: Tensor | None,
     *,
-    packing: Layout | None = None,
+    packing: Layout | PaddedRows | None = None,
     scaling: float | None = None,
     dropout: float = 0.0,
     sliding_window: int | None = None,
@@ -45,13 +45,17 @@ def packed_attention(
 ) -> tuple[Tensor, None]:
     """Causal self-attention of packed sequences, with the signature of transformers' `AttentionInterface`.
 
+    It also computes padded rows, whose padding attends to the text, and to which nothing attends.
+
     Args:
         module: the attention layer, for error messages.
-        query: [1, heads, T, width]; keys and values may have fewer heads (grouped queries).
+        query: [1, heads, T, width]; keys and values may have fewer heads (grouped queries). Of padded rows,
+            [B, heads, L, width].
         key: [1, key heads, T, width].
         value: [1, key heads, T, width].
         attention_mask: must be None; packing replaces the model's mask.
-        packing: which tokens each sequence consists of; `hidden_states` passes it through the model.
+        packing: which tokens each sequence consists of, or which positions of rows are text; `hidden_states` and
+            `padded_hidden_states` pass it through the model.
         scaling: factor of the scores; by default 1 / sqrt(width).
         dropout: probability of dropping an attention weight.
         sliding_window: how many of the last tokens, including itself, a token attends to.
@@ -71,6 +75,14 @@ def packed_attention(
     # Under autocast, norms of queries and keys with float32 weights return float32.
     query, key = query.to(value.dtype), key.to(value.dtype)
     groups = query.shape[1] // key.shape[1]
+    if isinstance(packing, PaddedRows):
+        key, value = (tensor.repeat_interleave(groups, dim=1) for tensor in (key, value))
+        settings: dict[str, Any] = {"scaling": scaling, "dropout": dropout, "softcap": softcap, "sinks": s_aux}
+        text = packing.attention_mask.bool()
+        rows = _padded_attention(query, key, value, window=sliding_window or None, text=text, **settings)
+        if not packing.padding_attends:
+            rows = rows * text[:, None, :, None]
+        return rows.transpose(1, 2), None
     window = sliding_window if sliding_window and packing.max_length > sliding_window else None
     plain = softcap is None and s_aux is None and window is None
     flash = plain and dropout == 0.0 and _supports_flash(query, value)
@@ -160,16 +172,20 @@ def _padded_attention(
     window: int | None,
     softcap: float | None,
     sinks: Tensor | None,
+    text: Tensor | None = None,
 ) -> Tensor:
     """Causal attention of right-padded rows [rows, heads, longest, width]; the causal mask also hides the padding.
 
-    `sinks` [heads] are the scores of an additional key in each head, which has no value (GPT-OSS).
+    `sinks` [heads] are the scores of an additional key in each head, which has no value (GPT-OSS). `text`
+    [rows, longest] hides the padding from itself, too, where its outputs are used.
     """
-    if window is None and softcap is None and sinks is None:
+    if window is None and softcap is None and sinks is None and text is None:
         return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=True, scale=scaling)
     position = torch.arange(q.shape[2], device=q.device)
     distance = position[:, None] - position[None, :]
     visible = distance >= 0 if window is None else (distance >= 0) & (distance < window)
+    if text is not None:
+        visible = visible & text[:, None, None, :]
     if softcap is None and sinks is None:
         return F.scaled_dot_product_attention(q, k, v, attn_mask=visible, dropout_p=dropout, scale=scaling)
     scores = q @ k.transpose(2, 3) * (scaling if scaling is not None else q.shape[-1] ** -0.5)

@@ -29,6 +29,13 @@ def device_of(model: Any) -> torch.device:
     return device
 
 
+def backbone_of(model: Any) -> Any:
+    """Return the part of a model that computes its last hidden states."""
+    inner = unwrap_peft(model)
+    # the base_model of Llama 4 is the model itself
+    return inner.base_model if inner.base_model is not inner else inner.model
+
+
 @contextmanager
 def evaluation_mode(model: Any) -> Iterator[None]:
     """Switch dropout off; restore the model's mode on exit, also after an error."""
@@ -64,10 +71,8 @@ def hidden_states(model: Any, batch: PackedBatch) -> Tensor:
     Returns:
         Hidden states [T, H], one for each token of the packed row.
     """
-    inner = unwrap_peft(model)
-    # the base_model of Llama 4 is the model itself
-    backbone = inner.base_model if inner.base_model is not inner else inner.model
-    if inner.config._attn_implementation != ATTENTION_NAME:
+    backbone = backbone_of(model)
+    if unwrap_peft(model).config._attn_implementation != ATTENTION_NAME:
         buckets, plan = batch.layout.padded_rows
         outputs = [backbone(input_ids=batch.input_ids[0, bucket.gather_index], use_cache=False) for bucket in buckets]
         return torch.cat([output.last_hidden_state.flatten(0, 1) for output in outputs])[plan.inverse_index]

@@ -37,6 +37,16 @@ class Bucket:
 
 
 @dataclass(frozen=True)
+class PaddedRows:
+    """Rows whose padding is part of the loss: what attention needs in place of a `Layout`."""
+
+    attention_mask: Tensor
+    """[B, L]: 1 for text, 0 from the first end-of-sequence token on."""
+    padding_attends: bool = True
+    """Whether attention gives padding what it reads in the text, or zeros."""
+
+
+@dataclass(frozen=True)
 class Layout:
     """The tokens of each sequence in a packed row, in the forms that attention kernels need."""
 

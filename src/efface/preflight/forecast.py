@@ -18,6 +18,7 @@ from efface.packing.forward import chunk_rows, unwrap_peft, vocabulary_size
 from efface.preflight.diagnosis import Forecast
 from efface.preflight.training_plan import checkpoints_at_once
 from efface.preflight.workload import Workload, total_tokens
+from efface.reference.hidden_states import position_count
 from efface.run.manifest import precision
 from efface.train.micro_batches import TrainingExample, split_by_tokens
 from efface.train.optimizer import weights_dtype
@@ -130,7 +131,7 @@ def _hidden_state_bytes(objective: Objective, workload: Workload, itemsize: int,
         for example in step:
             for view, positions in objective.distribution_reference_views:
                 sequence = example[view]
-                count = len(sequence.answer) if positions == "answer" else len(sequence) - 1
+                count = position_count(sequence, positions)
                 positions_read[sequence.key] = max(count, positions_read.get(sequence.key, 0))
     return sum(positions_read.values()) * hidden_size * itemsize
 

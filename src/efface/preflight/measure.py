@@ -25,6 +25,7 @@ from efface.models.load import load_model
 from efface.models.open import OpenedModel
 from efface.models.quantization import quantization_config
 from efface.objectives.terms import Objective, Reference
+from efface.packing.padded_rows import input_length
 from efface.preflight.diagnosis import Measured, MeasuredQuestions, MeasuredSteps, Times
 from efface.preflight.forecast import uses_live_reference
 from efface.preflight.workload import Workload, total_tokens
@@ -93,7 +94,9 @@ def extrapolate(measured: Measured, workload: Workload, config: RunConfig, objec
     live = objective.needs_distribution and uses_live_reference(config)
     cached = () if live else (view for view, _ in objective.distribution_reference_views)
     views = {*objective.sequence_reference_views, *cached}
-    compared = {example[view].key: len(example[view]) for step in workload.steps for example in step for view in views}
+    compared = {
+        example[view].key: input_length(example[view]) for step in workload.steps for example in step for view in views
+    }
     second_copy = live and config.train.lora is None
     other_reference = config.reference is not None and bool(views or live)
     loads = 2 if second_copy or other_reference else 1

@@ -12,6 +12,7 @@ import torch
 from efface.config.commands import FinetuneConfig, RunConfig
 from efface.models.dtypes import stored_dtype
 from efface.models.lora import add_adapters
+from efface.packing.padded_rows import input_length
 from efface.run.manifest import training_precision
 from efface.train.config import TrainConfig
 from efface.train.micro_batches import TrainingExample
@@ -62,7 +63,7 @@ def plan_training(
         The plan.
     """
     adapted = model if config.train.lora is None else add_adapters(model, config.train.lora, seed=config.seed)
-    lengths = [len(sequence) for step in steps for example in step for sequence in example.values()]
+    lengths = [input_length(sequence) for step in steps for example in step for sequence in example.values()]
     return TrainingPlan(
         method=method,
         schedule=make_schedule(items, config.train),

@@ -11,15 +11,16 @@ from efface.data.config import MODEL_ANSWERS
 from efface.data.sources.generic_questions import GenericQuestion, first_generic_questions, with_model_answers
 from efface.evaluation.encode import encode_evaluation, warn_about_merged
 from efface.objectives.terms import Objective
+from efface.packing.padded_rows import pad
 from efface.progress.reporter import Reporter
 from efface.run.model_answers import placeholder_answers
+from efface.run.prepare import training_steps
 from efface.run.training import warn_before_training
 from efface.schema import Prompt, Task
 from efface.text.formatter import PromptFormatter
 from efface.text.sequence import TokenizedSequence
-from efface.train.examples import check_task, unlearning_examples
-from efface.train.micro_batches import TrainingExample
-from efface.train.sampler import Schedule, make_schedule, sample_batches
+from efface.train.micro_batches import TrainingExample, count_tokens
+from efface.train.sampler import Schedule, make_schedule
 
 _ASSUMED_PROMPT_TOKENS, _ASSUMED_ANSWER_TOKENS = 64, 64
 _ASSUMED_QUESTIONS = 1_000
@@ -65,8 +66,7 @@ def measured_workload(
         generic_questions = [*first_generic_questions(config.data.generic_questions)]
         answers = placeholder_answers(config.data.generic_questions, config.evaluate)
         task = with_model_answers(task, answers, retain_evaluation=config.data.retain_evaluation)
-    check_task(task, objective)
-    steps = unlearning_examples(sample_batches(task, config.train, config.seed), objective.views, formatter)
+    steps = training_steps(task, objective, config, formatter)
     boundary = config.text.boundary
     warn_before_training(task, steps, config.train, items=len(task.forget), boundary=boundary, reporter=reporter)
     generic = formatter.encode_prompts([Prompt(each.question) for each in generic_questions])
@@ -92,7 +92,11 @@ def assumed_workload(config: RunConfig, objective: Objective) -> Workload:
         The workload.
     """
     sequence = TokenizedSequence("assumed", [0] * _ASSUMED_PROMPT_TOKENS, [0] * _ASSUMED_ANSWER_TOKENS)
-    example: TrainingExample = dict.fromkeys(objective.views, sequence)
+    rows = {
+        view: pad(sequence, max(length, len(sequence)), pad_token=0, end_token=0)
+        for view, length in objective.row_lengths.items()
+    }
+    example: TrainingExample = {**dict.fromkeys(objective.views, sequence), **rows}
     return Workload(
         steps=[[example] * config.train.batch_size],
         prompts=[_ASSUMED_PROMPT_TOKENS] * _ASSUMED_QUESTIONS,
@@ -104,7 +108,7 @@ def assumed_workload(config: RunConfig, objective: Objective) -> Workload:
 
 def total_tokens(examples: Sequence[TrainingExample]) -> int:
     """Number of tokens in all views of the examples."""
-    return sum(len(sequence) for example in examples for sequence in example.values())
+    return sum(map(count_tokens, examples))
 
 
 def describe_task(task: Task) -> str:

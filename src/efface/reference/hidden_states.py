@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import struct
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -22,15 +22,30 @@ from efface.hardware.device import copy_to_device
 from efface.packing.forward import device_of, evaluation_mode, head_logits, hidden_states, unwrap_peft
 from efface.packing.oom_retry import map_with_oom_backoff
 from efface.packing.packed_batch import pack
+from efface.packing.padded_rows import PaddedSequence, StatePositions, input_length, padded_hidden_states
 from efface.packing.support import packed_or_padded, packing_unsupported_reason
 from efface.packing.token_batches import token_batches
-from efface.text.sequence import Positions, TokenizedSequence
+from efface.text.sequence import TokenizedSequence
 
-HiddenStateRequest = tuple[TokenizedSequence, Positions]
+HiddenStateRequest = tuple[TokenizedSequence, StatePositions]
 """A sequence, and the positions at which a loss needs its next-token distributions."""
 
-_Requested = Mapping[str, tuple[TokenizedSequence, int]]
-"""Each distinct sequence by its key, and how many of its last positions are needed."""
+
+class _Needed(NamedTuple):
+    """The states of one distinct sequence or row."""
+
+    item: TokenizedSequence
+    positions: int
+    """How many of its last positions are needed."""
+    row: bool
+    """Whether it is read as a padded row."""
+
+
+_Requested = Mapping[str, _Needed]
+"""By the key in the file."""
+
+_StatesOf = Callable[[Any, Sequence[TokenizedSequence]], Sequence[Tensor]]
+"""From a model and sequences to the states at the positions of each."""
 
 _SAFETENSORS_DTYPES = {torch.bfloat16: "BF16", torch.float16: "F16", torch.float32: "F32", torch.float64: "F64"}
 
@@ -98,7 +113,7 @@ class CachedHiddenStates:
             raise EffaceError(f"{path} is damaged; remove it and continue with --resume") from error
         return cached if cached._file.metadata() == dict(made_by) else None
 
-    def hidden_states(self, sequences: Sequence[TokenizedSequence], positions: Positions) -> Tensor:
+    def hidden_states(self, sequences: Sequence[TokenizedSequence], positions: StatePositions) -> Tensor:
         """Read states [N, H] at the selected positions, sequence by sequence, to the device of the head.
 
         Raises:
@@ -111,12 +126,12 @@ class CachedHiddenStates:
         """Compute logits [N, V] of states [N, H]."""
         return self._head(hidden)
 
-    def _read(self, item: TokenizedSequence, positions: Positions) -> Tensor:
-        count = _position_count(item, positions)
+    def _read(self, item: TokenizedSequence, positions: StatePositions) -> Tensor:
+        count = position_count(item, positions)
         try:
-            states: Tensor = self._file.get_tensor(item.key)
+            states: Tensor = self._file.get_tensor(_key(item, positions))
         except SafetensorError:
-            raise KeyError(item.key) from None
+            raise KeyError(_key(item, positions)) from None
         if len(states) < count:
             raise KeyError(f"{item.key}, {positions}")
         return states[-count:]  # the positions of an answer are the last ones
@@ -145,7 +160,7 @@ class FrozenHead:
 def stored_bytes(model: Any, requests: Iterable[HiddenStateRequest]) -> int:
     """Return the disk space of the states of these sequences, in bytes."""
     weight = unwrap_peft(model).get_output_embeddings().weight
-    tokens = sum(count for _, count in _merge_requests(requests).values())
+    tokens = sum(needed.positions for needed in _merge_requests(requests).values())
     return tokens * int(weight.shape[1]) * _matmul_dtype(weight).itemsize
 
 
@@ -164,43 +179,74 @@ def _matmul_dtype(tensor: Tensor) -> torch.dtype:
     return torch.get_autocast_dtype(device_type) if torch.is_autocast_enabled(device_type) else tensor.dtype
 
 
-def _position_count(item: TokenizedSequence, positions: Positions) -> int:
+def _key(item: TokenizedSequence, positions: StatePositions) -> str:
+    return item.row_key if positions == "row" and isinstance(item, PaddedSequence) else item.key
+
+
+def position_count(item: TokenizedSequence, positions: StatePositions) -> int:
+    """Return how many hidden states of a sequence are stored for these positions."""
+    if positions == "row":
+        return input_length(item)
     return len(item.answer) if positions == "answer" else len(item) - 1
 
 
-def _merge_requests(requests: Iterable[HiddenStateRequest]) -> dict[str, tuple[TokenizedSequence, int]]:
-    """Each distinct sequence once, with the largest number of positions that any request needs."""
-    requested: dict[str, tuple[TokenizedSequence, int]] = {}
+def _merge_requests(requests: Iterable[HiddenStateRequest]) -> dict[str, _Needed]:
+    """Each distinct sequence or row once, with the largest number of positions that any request needs."""
+    requested: dict[str, _Needed] = {}
     for item, positions in requests:
-        _, count = requested.get(item.key, (item, 0))
-        requested[item.key] = item, max(count, _position_count(item, positions))
+        key, count = _key(item, positions), position_count(item, positions)
+        known = requested[key].positions if key in requested else 0
+        requested[key] = _Needed(item, max(known, count), row=positions == "row")
     return requested
 
 
 @torch.no_grad()
 def _compute_states(model: Any, requested: _Requested, max_tokens_per_forward: int) -> Iterator[tuple[str, Tensor]]:
     """Yield keys and states [count, H] on the CPU, forward pass by forward pass."""
-    keys, device = list(requested), device_of(model)
-    items, counts = [item for item, _ in requested.values()], [count for _, count in requested.values()]
+    with evaluation_mode(model), packed_or_padded(model):
+        for rows, states_of in ((False, _packed_states), (True, _row_states)):
+            part = {key: needed for key, needed in requested.items() if needed.row == rows}
+            yield from _compute_part(model, part, max_tokens_per_forward, states_of)
+
+
+def _compute_part(
+    model: Any, requested: _Requested, max_tokens_per_forward: int, states_of: _StatesOf
+) -> Iterator[tuple[str, Tensor]]:
+    keys, needed = list(requested), list(requested.values())
 
     def process(batch: list[int]) -> list[tuple[str, Tensor]]:
-        packed = pack([items[index] for index in batch], device)
-        at = packed.target_positions("all")
-        parts = hidden_states(model, packed)[at.token_index].split(at.counts)
-        needed = torch.cat([part[-counts[index] :] for index, part in zip(batch, parts, strict=True)])
-        split = needed.to(_matmul_dtype(needed)).cpu().split([counts[index] for index in batch])
-        return [(keys[index], states) for index, states in zip(batch, split, strict=True)]
+        parts = states_of(model, [needed[index].item for index in batch])
+        states = torch.cat([part[-needed[index].positions :] for index, part in zip(batch, parts, strict=True)])
+        split = states.to(_matmul_dtype(states)).cpu().split([needed[index].positions for index in batch])
+        return [(keys[index], each) for index, each in zip(batch, split, strict=True)]
 
     def describe(index: int) -> str:
+        item = needed[index].item
         return (
-            f"the {len(items[index])} tokens of item {items[index].id!r} alone, whatever train.max_tokens_per_forward "
-            "is; use a smaller model or device=cpu"
+            f"the {input_length(item)} tokens of item {item.id!r} alone, whatever train.max_tokens_per_forward is; "
+            "use a smaller model or device=cpu"
         )
 
-    with evaluation_mode(model), packed_or_padded(model):
-        batches = token_batches(items, max_tokens_per_forward, shared=packing_unsupported_reason(model) is None)
-        for _, states in map_with_oom_backoff(batches, process, describe=describe):
-            yield from states
+    if states_of is _row_states:
+        size = max(1, max_tokens_per_forward // max((input_length(each.item) for each in needed), default=1))
+        batches = iter([list(range(len(needed)))[start : start + size] for start in range(0, len(needed), size)])
+    else:
+        shared = packing_unsupported_reason(model) is None
+        batches = token_batches([each.item for each in needed], max_tokens_per_forward, shared=shared)
+    for _, states in map_with_oom_backoff(batches, process, describe=describe):
+        yield from states
+
+
+def _packed_states(model: Any, items: Sequence[TokenizedSequence]) -> Sequence[Tensor]:
+    packed = pack(items, device_of(model))
+    at = packed.target_positions("all")
+    parts: tuple[Tensor, ...] = hidden_states(model, packed)[at.token_index].split(at.counts)
+    return parts
+
+
+def _row_states(model: Any, items: Sequence[TokenizedSequence]) -> Sequence[Tensor]:
+    rows: tuple[Tensor, ...] = padded_hidden_states(model, items).unbind()
+    return rows
 
 
 def _write_safetensors(
@@ -210,9 +256,9 @@ def _write_safetensors(
     first_key, first = next(states)
     header: dict[str, Any] = {"__metadata__": dict(made_by)}
     end = 0
-    for key, (_, count) in requested.items():
-        start, end = end, end + count * first[0].nbytes
-        shape = [count, first.shape[1]]
+    for key, needed in requested.items():
+        start, end = end, end + needed.positions * first[0].nbytes
+        shape = [needed.positions, first.shape[1]]
         header[key] = {"dtype": _SAFETENSORS_DTYPES[first.dtype], "shape": shape, "data_offsets": [start, end]}
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)  # tensors start at a multiple of 8 bytes

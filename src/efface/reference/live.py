@@ -11,8 +11,9 @@ from torch import Tensor
 
 from efface.packing.forward import compute_logits, device_of, evaluation_mode, hidden_states
 from efface.packing.packed_batch import pack
+from efface.packing.padded_rows import StatePositions, padded_hidden_states
 from efface.packing.support import packed_or_padded
-from efface.text.sequence import Positions, TokenizedSequence
+from efface.text.sequence import TokenizedSequence
 
 
 class LiveReference:
@@ -30,12 +31,14 @@ class LiveReference:
         self._adapter_off = adapter_off
 
     @torch.no_grad()
-    def hidden_states(self, sequences: Sequence[TokenizedSequence], positions: Positions) -> Tensor:
+    def hidden_states(self, sequences: Sequence[TokenizedSequence], positions: StatePositions) -> Tensor:
         """Compute last hidden states [N, H] at the selected positions, sequence by sequence, in one forward pass."""
-        batch = pack(sequences, device_of(self._model))
         # the model in training is already inside `packed_or_padded`
         context = nullcontext() if self._adapter_off else packed_or_padded(self._model)
         with self._frozen(), context:
+            if positions == "row":
+                return padded_hidden_states(self._model, sequences).flatten(0, 1)
+            batch = pack(sequences, device_of(self._model))
             return hidden_states(self._model, batch)[batch.target_positions(positions).token_index]
 
     @torch.no_grad()

@@ -189,6 +189,8 @@ def _settings(config: RunConfig) -> str:
     for file in (data["forget"], data["retain"], data["extra_retain"], *data["forgotten_before"], *requests):
         if isinstance(file, dict):  # others are task numbers, or name data that is not a file
             file["path"] = _without_folders(file["path"])
+    if data["refusals"] is not None:
+        data["refusals"] = _without_folders(data["refusals"])
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
 
 

@@ -199,7 +199,14 @@ def training_steps(
         EffaceError: The data does not fit the objective, or an item is too long.
     """
     check_task(task, bound)
-    return unlearning_examples(sample_batches(task, config.train, config.seed), bound.views, formatter)
+    return unlearning_examples(
+        sample_batches(task, config.train, config.seed),
+        bound.views,
+        formatter,
+        row_lengths=bound.row_lengths,
+        max_row_length=config.train.max_row_length,
+        padding_attends=config.train.padding_attention == "text",
+    )
 
 
 def _watch(task: Task, config: RunConfig, formatter: PromptFormatter) -> Watch | None:

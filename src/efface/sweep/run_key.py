@@ -45,6 +45,9 @@ _WITHOUT_EFFECT: dict[str, tuple[str, ...]] = {
     "downstream": ("batch_size",),
 }
 """Group of settings -> those of them that do not change results."""
+_NEW_MEANINGS: dict[tuple[str, str], dict[str, str]] = {("me", "average"): {"padded": "padded, with its padding"}}
+"""Group and setting -> a value that means something else than in early versions -> what keys have in its place, so that
+a run with the earlier meaning is not found."""
 _FILE_LOCATION = {"path", "subset", "split", "revision"}
 _REFERENCE_NOTE = re.compile(r"compared with .* \(sha256 ([0-9a-f]{64})\)", re.DOTALL)
 """The note in a manifest that has the hash of a separate reference model."""
@@ -176,6 +179,9 @@ def _decisive(config: JobConfig, excluded: dict[str, Any]) -> dict[str, Any]:
     if isinstance(config, RunConfig) and config.continual is not None and config.train.lora is None:
         reset["continual"] = config.continual.model_copy(update={"lora": "merge"})  # without adapters: no effect
     settings = config.model_copy(update=reset).model_dump(mode="json", exclude_defaults=True, exclude=excluded)
+    for (group, name), values in _NEW_MEANINGS.items():
+        if group in settings and (value := settings[group].get(name)) in values:
+            settings[group][name] = values[value]
     return original_settings(settings)
 
 
@@ -204,7 +210,7 @@ def _data(config: DataConfig, sources: Mapping[str, str], requests: Sequence[For
     locations = list(dict.fromkeys(_location(each) for each in values if isinstance(each, FileConfig)))
     hashes = list(sources.values())
     if config.retain == MODEL_ANSWERS:  # whose hash comes last, is known only after a run, and follows from the others
-        hashes = hashes[: len(locations)]
+        hashes = hashes[: len(locations) + (config.refusals is not None)]
 
     def indexed(value: Any) -> Any:
         if not isinstance(value, FileConfig):
@@ -212,9 +218,12 @@ def _data(config: DataConfig, sources: Mapping[str, str], requests: Sequence[For
         settings = value.model_dump(mode="json", exclude_defaults=True, exclude=_FILE_LOCATION)
         return {**settings, "file": locations.index(_location(value))}
 
-    names = {"forget", "forgotten_before", "retain", "extra_retain"}
-    settings = config.model_dump(mode="json", exclude_defaults=True, exclude=names)
-    single = {name: indexed(getattr(config, name)) for name in names - {"forgotten_before"}}
+    names = {"forget", "retain", "extra_retain"}
+    excluded = {*names, "forgotten_before", "refusals"}
+    settings = config.model_dump(mode="json", exclude_defaults=True, exclude=excluded)
+    if config.refusals is not None:
+        settings["refusals"] = "in a file"
+    single = {name: indexed(getattr(config, name)) for name in names}
     lists = {"forgotten_before": list(map(indexed, config.forgotten_before)), "requests": list(map(indexed, requests))}
     return {**original_settings({**settings, **single, **lists}, "data."), "hashes": hashes}
 

@@ -66,6 +66,17 @@ class PromptFormatter:
         """The settings as a manifest has them."""
         return self.config.recorded(shows_date=self._format.shows_date)
 
+    @property
+    def end_token(self) -> int:
+        """Id of the token that ends an answer."""
+        return self._end[-1]
+
+    @property
+    def pad_token(self) -> int:
+        """Id of the token that fills a padded row: the end-of-sequence token, as in the published code."""
+        eos: int | None = self.tokenizer.eos_token_id
+        return self.end_token if eos is None else eos
+
     def encode_prompts(self, prompts: Sequence[Prompt]) -> list[list[int]]:
         """Encode prompts for generation.
 

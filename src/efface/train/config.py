@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field, model_validator
 from efface.frozen import FrozenModel
 
 Precision = Literal["auto", "float32", "bf16"]
-Pairing = Literal["resampled", "fixed"]
+Pairing = Literal["resampled", "fixed", "published"]
 Optimizer = Literal["auto", "adamw", "adamw8bit"]
 KLReference = Literal["auto", "cached", "live"]
 Tracker = Literal["aim", "clearml", "comet_ml", "dvclive", "mlflow", "swanlab", "tensorboard", "trackio", "wandb"]
@@ -42,9 +42,25 @@ class TrainConfig(FrozenModel):
     """By default the steps of one epoch, or none where an epoch has at most one."""
     max_grad_norm: float | None = Field(default=None, gt=0)
     """Clip the gradient's norm to this value; the published code does not clip."""
+    average_over: Literal["batch", "micro-batch"] = "batch"
+    """What losses are averaged over. `batch`: the whole optimizer step; `micro-batch`: each `micro_batch_size` items,
+    and then these averages are averaged, as in the published code."""
+    micro_batch_size: int | None = Field(default=None, gt=0)
+    """Items of each average of `average_over: micro-batch`; they need not be in one forward pass. The last average of a
+    step has fewer items where this does not divide `batch_size`."""
+    max_row_length: int | None = Field(default=None, gt=1)
+    """Cut questions with their answers to so many tokens for training, as the published code does; by default an item
+    that is too long is refused."""
+    padding_attention: Literal["text", "none"] = "text"
+    """What padding attends to where `me.average` or `kl.average` is `padded`. `text`: as with transformers' masks, so
+    in the published code on a CPU; `none`: nothing, as in FlashAttention 2, which the published runs used."""
     pairing: Pairing = "resampled"
     """Partners of a forget item, its retain item and its refusals. `resampled`: drawn again in every epoch; `fixed`:
-    those of the first."""
+    those of the first; `published`: partners, the one refusal of both, and the order of the items are those of the
+    published code, which are the same in every run."""
+    epoch_ends: Literal["exact", "published"] = "exact"
+    """The steps after which epochs end, where they are evaluated. `exact`: with the last step that has only their
+    items; `published`: every floor(items / batch_size) steps. The last step ends the last epoch in any case."""
     lora: LoRAConfig | None = None
     """Train adapters instead of all weights."""
     precision: Precision = "auto"
@@ -76,6 +92,23 @@ class TrainConfig(FrozenModel):
         """Whether forward and backward pass use bf16 on a device such as `cuda`."""
         automatic = device_type == "cuda" or self.optimizer == "adamw8bit"
         return self.precision == "bf16" or (self.precision == "auto" and automatic)
+
+    @model_validator(mode="after")
+    def _check_micro_batches(self) -> Self:
+        size = self.micro_batch_size
+        if self.average_over == "micro-batch" and size is None:
+            raise ValueError("average_over=micro-batch needs a size; give micro_batch_size, which is 4 as published")
+        if self.average_over == "batch" and size is not None:
+            raise ValueError(
+                f"micro_batch_size={size} is the size of averages, and average_over=batch averages the whole batch; "
+                "set average_over=micro-batch, or max_tokens_per_forward to limit memory"
+            )
+        if size is not None and size > self.batch_size:
+            raise ValueError(
+                f"micro_batch_size={size} is more than batch_size={self.batch_size}, the items of a step; change one "
+                "of the two"
+            )
+        return self
 
     @model_validator(mode="after")
     def _check_adamw8bit(self) -> Self:

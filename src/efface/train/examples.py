@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
 
 from efface.errors import EffaceError
 from efface.objectives.terms import Objective, View
+from efface.packing.padded_rows import pad
 from efface.schema import Item, Prompt, Task
 from efface.text.formatter import PromptFormatter
 from efface.text.sequence import TokenizedSequence
@@ -18,7 +21,13 @@ PromptAnswer = tuple[str, Prompt, str]
 
 
 def unlearning_examples(
-    pairs: Sequence[Sequence[SampledPair]], views: Sequence[View], formatter: PromptFormatter
+    pairs: Sequence[Sequence[SampledPair]],
+    views: Sequence[View],
+    formatter: PromptFormatter,
+    *,
+    row_lengths: Mapping[View, int] = MappingProxyType({}),
+    max_row_length: int | None = None,
+    padding_attends: bool = True,
 ) -> list[list[TrainingExample]]:
     """Tokenize the pairs of an unlearning run.
 
@@ -26,12 +35,33 @@ def unlearning_examples(
         pairs: Those of each step.
         views: The views that the objective reads.
         formatter: Writes prompts and tokenizes.
+        row_lengths: The views that the objective reads as padded rows, and the length of their rows.
+        max_row_length: Most tokens of an example's question and answer; longer answers are cut. None cuts nothing.
+        padding_attends: Whether the padding of rows attends to the text.
 
     Returns:
         The examples of each step, with these views and no others.
+
+    Raises:
+        EffaceError: An item is too long to be tokenized, cut or padded.
     """
     texts = [[{view: _text(pair, view) for view in views} for pair in step] for step in pairs]
-    return _encode(texts, formatter)
+    steps = _encode(texts, formatter, max_row_length)
+    if not row_lengths:
+        return steps
+
+    def padded(view: View, sequence: TokenizedSequence) -> TokenizedSequence:
+        if (length := row_lengths.get(view)) is None:
+            return sequence
+        return pad(
+            sequence,
+            length,
+            pad_token=formatter.pad_token,
+            end_token=formatter.end_token,
+            padding_attends=padding_attends,
+        )
+
+    return [[{view: padded(view, sequence) for view, sequence in each.items()} for each in step] for step in steps]
 
 
 def check_task(task: Task, objective: Objective) -> None:
@@ -80,7 +110,7 @@ def fine_tuning_examples(
     texts: list[list[dict[View, PromptAnswer]]] = [
         [{"retain": (items[index].id, items[index].prompt, items[index].answer)} for _, index in step] for step in steps
     ]
-    return _encode(texts, formatter)
+    return _encode(texts, formatter, config.max_row_length)
 
 
 def _text(pair: SampledPair, view: View) -> PromptAnswer:
@@ -101,8 +131,21 @@ def _text(pair: SampledPair, view: View) -> PromptAnswer:
 
 
 def _encode(
-    steps: Sequence[Sequence[dict[View, PromptAnswer]]], formatter: PromptFormatter
+    steps: Sequence[Sequence[dict[View, PromptAnswer]]], formatter: PromptFormatter, max_row_length: int | None
 ) -> list[list[TrainingExample]]:
     distinct = list(dict.fromkeys(text for step in steps for example in step for text in example.values()))
-    encoded: dict[PromptAnswer, TokenizedSequence] = dict(zip(distinct, formatter.encode(distinct), strict=True))
+    sequences = [_cut(sequence, max_row_length) for sequence in formatter.encode(distinct)]
+    encoded: dict[PromptAnswer, TokenizedSequence] = dict(zip(distinct, sequences, strict=True))
     return [[{view: encoded[text] for view, text in example.items()} for example in step] for step in steps]
+
+
+def _cut(sequence: TokenizedSequence, max_row_length: int | None) -> TokenizedSequence:
+    """The first `max_row_length` tokens, as a truncating tokenizer leaves them: without the end-of-sequence token."""
+    if max_row_length is None or len(sequence) <= max_row_length:
+        return sequence
+    if len(sequence.prompt) >= max_row_length:
+        raise EffaceError(
+            f"item {sequence.id!r}: its question takes {len(sequence.prompt)} tokens, and train.max_row_length="
+            f"{max_row_length} leaves none for the answer; raise it or shorten the question"
+        )
+    return replace(sequence, answer=sequence.answer[: max_row_length - len(sequence.prompt)])

@@ -214,6 +214,7 @@ class Trainer:
                         examples,
                         reference,
                         max_tokens_per_forward=self.budget.tokens,
+                        average_over=self.config.micro_batch_size,
                         backward=torch.Tensor.backward,
                         parallel_model=self.parallel_model,
                     )

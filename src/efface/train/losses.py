@@ -10,8 +10,9 @@ from pydantic import ValidationError
 from efface.errors import EffaceError, suggest
 from efface.objectives.config import ObjectiveConfig
 from efface.objectives.method import objective
-from efface.objectives.terms import Reference, View
+from efface.objectives.terms import Objective, Reference, View
 from efface.packing.forward import vocabulary_size
+from efface.packing.padded_rows import pad
 from efface.reference.live import LiveReference
 from efface.reference.logprobs import CachedLogprobs
 from efface.text.sequence import TokenizedSequence
@@ -48,7 +49,8 @@ def losses(
         reference: The model before unlearning, for NPO, DPO and KL.
         me: Options of ME: `average` (tokens, sequences, padded), `direction` (uniform_to_model, model_to_uniform),
             `positions` (all, answer), `padded_length`. `efface.objectives` has the formulas.
-        kl: Options of KL: `positions` (answer, all), `direction` (reference_to_model, model_to_reference).
+        kl: Options of KL: `positions` (answer, all), `direction` (reference_to_model, model_to_reference), `average`,
+            `padded_length`. Padded rows are filled with the last token of their answer, that of the end of a sequence.
         max_tokens_per_forward: Most tokens in one forward pass; the result does not depend on it.
 
     Returns:
@@ -59,7 +61,7 @@ def losses(
             an id, or it has gradient checkpointing on, whose backward pass would run outside of packing.
     """
     bound = objective(method, _config(beta=beta, me=dict(me or {}), kl=dict(kl or {})))
-    examples = _examples(views, bound.views, vocabulary_size(model))
+    examples = _examples(views, bound, vocabulary_size(model))
     reference_values = Reference()
     if bound.sequence_reference_views or bound.needs_distribution:
         if reference is None:
@@ -82,9 +84,8 @@ def _config(**options: Any) -> ObjectiveConfig:
         raise EffaceError(f"option {key}={problem['input']!r}: {problem['msg']}") from None
 
 
-def _examples(
-    views: Mapping[str, Sequence[TokenIds]], needed: Sequence[View], vocabulary: int
-) -> list[TrainingExample]:
+def _examples(views: Mapping[str, Sequence[TokenIds]], bound: Objective, vocabulary: int) -> list[TrainingExample]:
+    needed, row_lengths = bound.views, bound.row_lengths
     for name in needed:
         if not views.get(name):
             raise EffaceError(
@@ -94,12 +95,12 @@ def _examples(
     if len(set(counts.values())) > 1:
         raise EffaceError(f"views need the same number of items, item i belongs to item i: {counts}")
     return [
-        {view: _sequence(view, index, views[view][index], vocabulary) for view in needed}
+        {view: _sequence(view, index, views[view][index], vocabulary, row_lengths.get(view)) for view in needed}
         for index in range(next(iter(counts.values())))
     ]
 
 
-def _sequence(view: View, index: int, ids: TokenIds, vocabulary: int) -> TokenizedSequence:
+def _sequence(view: View, index: int, ids: TokenIds, vocabulary: int, row_length: int | None) -> TokenizedSequence:
     if not {"prompt", "answer"} <= set(ids):
         raise EffaceError(f"item {view}/{index} needs the keys prompt and answer, it has {', '.join(ids) or 'none'}")
     item = TokenizedSequence(f"{view}/{index}", list(ids["prompt"]), list(ids["answer"]))
@@ -107,4 +108,6 @@ def _sequence(view: View, index: int, ids: TokenIds, vocabulary: int) -> Tokeniz
         raise EffaceError(f"item {item.id}: give at least one token of prompt and one of answer")
     if any(not 0 <= id_ < vocabulary for id_ in (*item.prompt, *item.answer)):
         raise EffaceError(f"item {item.id}: token ids must be from 0 to {vocabulary - 1}, the model's vocabulary")
+    if row_length is not None:
+        return pad(item, row_length, pad_token=item.answer[-1], end_token=item.answer[-1])
     return item

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from efface.objectives.terms import Objective, View, divisors
+from efface.packing.padded_rows import input_length
 from efface.text.sequence import TokenizedSequence
 
 TrainingExample = Mapping[View, TokenizedSequence]
@@ -27,6 +28,7 @@ def micro_batches_of_rank(
     examples: Sequence[TrainingExample],
     max_tokens_per_forward: int | None,
     *,
+    average_over: int | None = None,
     rank: int = 0,
     world_size: int = 1,
 ) -> list[MicroBatch]:
@@ -39,6 +41,7 @@ def micro_batches_of_rank(
         objective: Its terms determine the divisors.
         examples: The whole optimizer batch.
         max_tokens_per_forward: Most tokens of one micro-batch; None for no limit. A longer example is one by itself.
+        average_over: How many consecutive examples are averaged at once, however they are divided here; None for all.
         rank: The process, from 0.
         world_size: Number of processes.
 
@@ -46,7 +49,7 @@ def micro_batches_of_rank(
         At least one micro-batch.
     """
     views = {view: [example[view] for example in examples] for view in objective.views}
-    term_divisors = [divisors(term, views) for term in objective.terms]
+    term_divisors = [divisors(term, views, micro_batch_size=average_over) for term in objective.terms]
     shares = balance_by_tokens([count_tokens(example) for example in examples], world_size)
     ranges = [list(split_by_tokens([examples[index] for index in share], max_tokens_per_forward)) for share in shares]
     parts = [shares[rank][part.start : part.stop] for part in ranges[rank]]
@@ -100,5 +103,5 @@ def split_by_tokens(examples: Sequence[TrainingExample], max_tokens_per_forward:
 
 
 def count_tokens(example: TrainingExample) -> int:
-    """Tokens of all views of an example, prompts and answers."""
-    return sum(len(sequence) for sequence in example.values())
+    """Tokens of all views of an example that the model reads: prompts, answers, and the padding of padded rows."""
+    return sum(map(input_length, example.values()))

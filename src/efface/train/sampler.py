@@ -1,4 +1,4 @@
-"""Which items are in which step: a function of the seed alone, computed before training. No torch."""
+"""Which items are in which step: a function of the seed alone, computed before training. Torch for published draws."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ from dataclasses import dataclass
 from efface.errors import EffaceError
 from efface.schema import Item, Task
 from efface.train.config import Pairing, TrainConfig
+
+_PUBLISHED_SEED = 42
+"""The default seed of transformers' trainer, which the published code leaves as it is: whatever the run's seed is, each
+epoch is shuffled with 42 plus its number, counted from 0."""
 
 
 @dataclass(frozen=True)
@@ -68,11 +72,17 @@ def epoch_ends(items: int, config: TrainConfig) -> dict[int, int]:
 
     Returns:
         Step -> the epoch that ends with it, or within the next step; both counted from 1. The last step ends the last
-        epoch; of several epochs that end with a step, the last one counts.
+        epoch; of several epochs that end with a step, the last one counts. With `epoch_ends: published`, an epoch has
+        the same number of steps each time, rounded down, and ends a little too early.
     """
-    ends = {epoch * items // config.batch_size: epoch for epoch in range(1, config.epochs + 1)}
-    ends.pop(0, None)
-    return {**ends, make_schedule(items, config).steps: config.epochs}
+    schedule = make_schedule(items, config)
+    if config.epoch_ends == "published":
+        ends = {epoch * schedule.steps_per_epoch: epoch for epoch in range(1, config.epochs)}
+        ends = {step: epoch for step, epoch in ends.items() if step < schedule.steps}
+    else:
+        ends = {epoch * items // config.batch_size: epoch for epoch in range(1, config.epochs + 1)}
+        ends.pop(0, None)
+    return {**ends, schedule.steps: config.epochs}
 
 
 def count_earlier_epochs(schedule: Schedule, config: TrainConfig) -> int:
@@ -82,6 +92,9 @@ def count_earlier_epochs(schedule: Schedule, config: TrainConfig) -> int:
 
 def epoch_batches(items: int, config: TrainConfig, seed: int) -> list[list[tuple[int, int]]]:
     """Divide shuffled epochs into batches, which may span the end of an epoch.
+
+    So do those of the published code: the trainer of transformers 4.43 accumulates across it. (Later versions make a
+    step with what is left at the end of an epoch.)
 
     Args:
         items: Number of forget items, or of items to fine-tune on.
@@ -93,9 +106,7 @@ def epoch_batches(items: int, config: TrainConfig, seed: int) -> list[list[tuple
     """
     stream: list[tuple[int, int]] = []
     for epoch in range(config.epochs):
-        order = list(range(items))
-        random.Random(f"{seed}/{epoch}/order").shuffle(order)
-        stream += [(epoch, index) for index in order]
+        stream += [(epoch, index) for index in _order(items, config, seed, epoch)]
     size = config.batch_size
     steps = make_schedule(items, config).steps
     return [stream[step * size : (step + 1) * size] for step in range(steps)]
@@ -113,9 +124,41 @@ def sample_batches(task: Task, config: TrainConfig, seed: int) -> list[list[Samp
         For each step, the pairs of its batch.
     """
     steps = epoch_batches(len(task.forget), config, seed)
+    if config.pairing == "published":
+        pairs = [_published_pair(task, index) for index in range(len(task.forget))]
+        return [[pairs[index] for _, index in step] for step in steps]
     return [
         [_sample_pair(task, task.forget[index], epoch, config.pairing, seed) for epoch, index in step] for step in steps
     ]
+
+
+def _order(items: int, config: TrainConfig, seed: int, epoch: int) -> list[int]:
+    """The order of the items in an epoch, counted from 0."""
+    if config.pairing == "published":
+        import torch
+
+        draws = torch.Generator().manual_seed(_PUBLISHED_SEED + epoch)
+        published: list[int] = torch.randperm(items, generator=draws).tolist()
+        return published
+    order = list(range(items))
+    random.Random(f"{seed}/{epoch}/order").shuffle(order)
+    return order
+
+
+def _published_pair(task: Task, index: int) -> SampledPair:
+    """The partners that the published code draws for the forget item of this index, from 0.
+
+    `TextForgetDatasetQA.__getitem__` of sail-sg/closer-look-LLM-unlearning seeds torch with the index.
+    """
+    import torch
+
+    draws = torch.Generator().manual_seed(index)
+    retain = None
+    if task.retain:
+        shift = int(torch.randint(0, len(task.retain), (1,), generator=draws))
+        retain = task.retain[(index + shift) % len(task.retain)]
+    refusal = task.refusals[int(torch.randint(0, len(task.refusals), (1,), generator=draws))]
+    return SampledPair(forget=task.forget[index], retain=retain, forget_refusal=refusal, retain_refusal=refusal)
 
 
 def _sample_pair(task: Task, item: Item, epoch: int, pairing: Pairing, seed: int) -> SampledPair:

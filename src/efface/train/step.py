@@ -35,12 +35,14 @@ def batch_losses(
     reference: Reference,
     *,
     max_tokens_per_forward: int | None = None,
+    average_over: int | None = None,
     backward: Callable[[Tensor], None] | None = None,
     parallel_model: ParallelModel | None = None,
 ) -> Losses:
     """Losses of all `examples` as one optimizer batch.
 
-    Averages run over the whole batch, so the sum over micro-batches does not depend on how the batch is cut.
+    Averages run over the whole batch, or over each `average_over` examples, so the sum over micro-batches does not
+    depend on how the batch is cut.
 
     Args:
         model: A causal language model of transformers or PEFT.
@@ -48,6 +50,7 @@ def batch_losses(
         examples: The whole batch; of several processes, each computes its share.
         reference: What the objective compares with.
         max_tokens_per_forward: Most tokens of one micro-batch; None for no limit.
+        average_over: How many consecutive examples are averaged before the averages are; None for the whole batch.
         backward: Called with each micro-batch's share of the weighted loss.
         parallel_model: `model` distributed over several processes.
 
@@ -61,7 +64,9 @@ def batch_losses(
     _check_gradient_checkpointing(model, backward)
     parallel = parallel_model or ParallelModel(model)
     rank, world_size = distributed.rank(), distributed.world_size()
-    batches = micro_batches_of_rank(objective, examples, max_tokens_per_forward, rank=rank, world_size=world_size)
+    batches = micro_batches_of_rank(
+        objective, examples, max_tokens_per_forward, average_over=average_over, rank=rank, world_size=world_size
+    )
     totals: list[Tensor | None] = [None, None]
     with packed_or_padded(model):
         for number, batch in enumerate(batches, 1):

@@ -90,10 +90,10 @@ def test_an_interrupted_fetch_continues(
 
     download = fetching._download
 
-    def first_alone(benchmark: PublishedBenchmark, name: str, *rest: object) -> None:
-        if name != "a.json":
+    def first_alone(benchmark: PublishedBenchmark, wanted: fetching._Wanted, *rest: object) -> None:
+        if wanted.name != "a.json":
             raise KeyboardInterrupt
-        download(benchmark, name, *rest)
+        download(benchmark, wanted, *rest)
 
     arguments = ("data", "fetch", "people", "--mirror", mirror, "--data-dir", "here")
     with monkeypatch.context() as patched:

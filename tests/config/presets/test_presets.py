@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from efface.config.commands import FinetuneConfig, RunConfig
+from efface.config.commands import EvaluationConfig, FinetuneConfig, RunConfig
 from efface.config.presets import load_preset, preset_names
 from efface.config.resolve import preset_to_yaml, resolve_config
 from efface.errors import EffaceError
 from efface.objectives.config import METHODS
 
 TOFU = ("tofu-forget01", "tofu-forget05", "tofu-forget10")
+RECIPES = ("ours", "published")
 CONTINUAL = ("tofu-continual-forget01", "tofu-continual-forget05", "tofu-continual-forget10")
 
 
@@ -33,6 +34,7 @@ def test_resolves_for_every_method(name: str, recipe: str) -> None:
         assert run(name, f"method={method}", f"recipe={recipe}").method == method
     assert set(getattr(load_preset(name), recipe)) <= {"all", *METHODS}
     assert resolve_config(FinetuneConfig, name, ["model=m", f"recipe={recipe}"]).data == run(name, "method=me+gd").data
+    assert resolve_config(EvaluationConfig, name, ["model=m", f"recipe={recipe}"]).data.refusals is None
 
 
 @pytest.mark.parametrize("name", ["real-world", *CONTINUAL, *TOFU])
@@ -44,15 +46,18 @@ def test_published_settings(name: str, method: str) -> None:
     me = method == "me+gd"
     assert (config.beta, config.retain_coeff) == (0.1, 1.0)
     assert config.forget_coeff == (({"real-world": 0.5} | dict.fromkeys(TOFU, 0.1)).get(name, 1.0) if me else 1.0)
-    if me:
-        assert (config.me.average, config.me.padded_length) == ("padded", 300 if real_world else 500)
-        assert config.me.direction == "uniform_to_model"
-    assert config.kl.positions == "all"
+    length = 300 if real_world else 500
+    assert (config.me.average, config.me.positions, config.me.padded_length) == ("padded", "all", length)
+    assert (config.kl.average, config.kl.positions, config.kl.padded_length) == ("padded", "all", length)
+    assert (config.me.direction, config.kl.direction) == ("uniform_to_model", "reference_to_model")
+    assert config.data.refusals == "published"
     assert config.text.format == ("llama3" if real_world else "llama2")
     train = config.train
     assert train.lr == (5e-6 if me and real_world else 1e-5)
     assert (train.epochs, train.batch_size, train.weight_decay) == (5, 32, 0.01)
-    assert (train.pairing, train.warmup_steps, train.max_grad_norm) == ("fixed", None, None)
+    assert (train.pairing, train.warmup_steps, train.max_grad_norm) == ("published", None, None)
+    assert (train.average_over, train.micro_batch_size, train.epoch_ends) == ("micro-batch", 4, "published")
+    assert (train.max_row_length, config.text.max_length) == ((300, None) if real_world else (None, 500))
     assert config.evaluate.max_new_tokens == 200
     assert (config.continual.lora if config.continual else None) == ("keep" if name in CONTINUAL else None)
 
@@ -60,7 +65,9 @@ def test_published_settings(name: str, method: str) -> None:
 @pytest.mark.parametrize("name", ["real-world", *CONTINUAL, *TOFU])
 def test_our_settings_count_real_tokens(name: str) -> None:
     config = run(name, "method=me+gd")
-    assert (config.me.average, config.kl.positions, config.train.pairing) == ("tokens", "answer", "resampled")
+    assert (config.me.average, config.kl.average, config.kl.positions) == ("tokens", "tokens", "answer")
+    assert (config.train.pairing, config.train.average_over, config.train.epoch_ends) == ("resampled", "batch", "exact")
+    assert (config.train.max_row_length, config.data.refusals) == (None, None)
     assert config.text.format == "chat"
 
 
@@ -120,3 +127,12 @@ def test_a_continual_preset_extends_another(name: str) -> None:
 def test_unknown_names(name: str, named: str) -> None:
     with pytest.raises(EffaceError, match=f"unknown preset '{name}'; .*{named}"):
         load_preset(name)
+
+
+@pytest.mark.parametrize("name", [*CONTINUAL, *TOFU])
+def test_finetuning_as_tofu_published_it(name: str) -> None:
+    """README and config/finetune.yaml of locuslab/tofu."""
+    ours, published = (resolve_config(FinetuneConfig, name, ["model=m", f"recipe={each}"]).train for each in RECIPES)
+    assert (ours.lr, ours.average_over) == (2e-5, "batch")
+    assert (published.lr, published.epochs, published.batch_size, published.weight_decay) == (1e-5, 5, 32, 0.01)
+    assert (published.average_over, published.micro_batch_size, published.warmup_steps) == ("micro-batch", 4, None)

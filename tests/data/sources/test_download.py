@@ -20,6 +20,7 @@ import pytest
 
 from efface.data.sources.download import fetch
 from efface.data.sources.published import (
+    PUBLISHED_REFUSALS,
     PublishedBenchmark,
     PublishedFile,
     download_status,
@@ -376,4 +377,30 @@ def test_pinned_hashes_and_sizes_are_those_of_the_benchmarks(shared: Path) -> No
         for file, pinned in benchmark.files.items():
             content = (folder / file).read_bytes()
             assert (pinned.size, pinned.sha256) == (len(content), hashlib.sha256(content).hexdigest()), (name, file)
+        for file, pinned in benchmark.shared_files.items():
+            content = (shared / "data" / file).read_bytes()
+            assert (pinned.size, pinned.sha256) == (len(content), hashlib.sha256(content).hexdigest()), file
         assert fetch(benchmark, shared / "data").downloaded == ()
+
+
+def test_shared_files_go_to_the_data_folder_itself(
+    server: Server, benchmark: PublishedBenchmark, tmp_path: Path
+) -> None:
+    """They do not decide whether the benchmark is complete, which those who fetched it earlier have without them."""
+    content = b"I don't know.\nNo idea.\n"
+    pinned = PublishedFile(size=len(content), sha256=hashlib.sha256(content).hexdigest())
+    with_shared = benchmark.model_copy(update={"shared_files": {"refusals.txt": pinned}})
+    fetch(benchmark, tmp_path)
+    assert download_status(with_shared, tmp_path) == "complete"
+    assert_names(fetch_error(with_shared, tmp_path), f"{server.url}/data/refusals.txt", "HTTP 404")
+    server.files["/data/refusals.txt"] = content
+    fetched = fetch(with_shared, tmp_path)
+    assert (fetched.downloaded, fetched.already_present) == (("refusals.txt",), tuple(CONTENTS))
+    assert (tmp_path / "refusals.txt").read_bytes() == content
+    other = benchmark.model_copy(update={"folder": "others", "files": {}, "shared_files": {"refusals.txt": pinned}})
+    assert fetch(other, tmp_path).already_present == ("refusals.txt",)
+
+
+def test_every_benchmark_fetches_the_published_refusals() -> None:
+    for benchmark in published_benchmarks().values():
+        assert list(benchmark.shared_files) == [PUBLISHED_REFUSALS]

@@ -112,7 +112,8 @@ def fetch(
                 fetched = fetch_files(
                     benchmark, data_dir or default_data_folder(), mirror=mirror, progress_bar=progress_bar
                 )
-            counts = f"{len(fetched.downloaded)} of {len(benchmark.files)} files downloaded"
+            files = len(fetched.downloaded) + len(fetched.already_present)
+            counts = f"{len(fetched.downloaded)} of {files} files downloaded"
             typer.echo(f"{benchmark.name}: {fetched.folder} ({counts})")
 
 

@@ -28,6 +28,8 @@ class Preset(FrozenModel):
     """Method -> settings of the published runs; `all` applies to every method."""
     finetune: dict[str, Any]
     """Settings of `efface finetune` for this benchmark's target model."""
+    finetune_published: dict[str, Any] = Field(default={})
+    """What the published target model was trained with instead."""
 
     @property
     def methods(self) -> list[str]:
@@ -67,8 +69,27 @@ class Preset(FrozenModel):
         Raises:
             EffaceError: As `run_settings`.
         """
+        run = self.evaluation_settings(recipe=recipe)
+        shared = {key: value for key, value in run.items() if key in ("data", "text")}
+        published = self.finetune_published if recipe == "published" else {}
+        return merge_settings(merge_settings(shared, self.finetune), published)
+
+    def evaluation_settings(self, *, recipe: str) -> dict[str, Any]:
+        """The settings of a run that do not concern its training: refusals are left out, which only training reads.
+
+        Args:
+            recipe: `ours` or `published`.
+
+        Returns:
+            Nested settings, as in a config file.
+
+        Raises:
+            EffaceError: As `run_settings`.
+        """
         run = self.run_settings(recipe=recipe, method=None)
-        return merge_settings({key: value for key, value in run.items() if key in ("data", "text")}, self.finetune)
+        if isinstance(run.get("data"), dict):
+            run["data"] = {key: value for key, value in run["data"].items() if key != "refusals"}
+        return run
 
 
 def preset_names() -> list[str]:

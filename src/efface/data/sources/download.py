@@ -55,6 +55,18 @@ class FetchResult:
     already_present: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class _Wanted:
+    """A file to download."""
+
+    name: str
+    file: PublishedFile
+    folder: Path
+    """Where it goes."""
+    below: str
+    """The folder below the base URL, with a slash at the end; empty for none."""
+
+
 def fetch(
     benchmark: PublishedBenchmark,
     folder: Path,
@@ -82,11 +94,13 @@ def fetch(
     """
     base = _base_url(benchmark, mirror)
     target = folder / benchmark.folder
-    present = tuple(name for name, file in benchmark.files.items() if _is_present(target / name, file))
-    missing = tuple(name for name in benchmark.files if name not in present)
-    for name in missing:
-        _download(benchmark, name, target, base, progress_bar)
-    return FetchResult(target, downloaded=missing, already_present=present)
+    files = [_Wanted(name, file, target, f"{benchmark.folder}/") for name, file in benchmark.files.items()]
+    files += [_Wanted(name, file, folder, "") for name, file in benchmark.shared_files.items()]
+    present = [each for each in files if _is_present(each.folder / each.name, each.file)]
+    missing = [each for each in files if each not in present]
+    for each in missing:
+        _download(benchmark, each, base, progress_bar)
+    return FetchResult(target, tuple(each.name for each in missing), tuple(each.name for each in present))
 
 
 def _sha256(path: Path) -> str:
@@ -122,17 +136,15 @@ def _base_url(benchmark: PublishedBenchmark, mirror: str | None) -> str:
     return base.rstrip("/")
 
 
-def _download(
-    benchmark: PublishedBenchmark, name: str, target: Path, base: str, progress_bar: MakeProgressBar | None
-) -> None:
-    """Download one file to a temporary file, check it and move it to the folder `target`."""
+def _download(benchmark: PublishedBenchmark, wanted: _Wanted, base: str, progress_bar: MakeProgressBar | None) -> None:
+    """Download one file to a temporary file, check it and move it to its folder."""
     import pooch
     import requests
 
-    file = benchmark.files[name]
+    name, file = wanted.name, wanted.file
     source = pooch.create(
-        path=target,
-        base_url=f"{base}/{benchmark.folder}",
+        path=wanted.folder,
+        base_url=f"{base}/{wanted.below}",
         registry={name: f"sha256:{file.sha256}"},
         retry_if_failed=_RETRIES,
     )
@@ -141,13 +153,13 @@ def _download(
             source.fetch(name, downloader=_Downloader(name, file, progress_bar))
     except requests.RequestException as error:
         raise EffaceError(
-            f"cannot fetch {benchmark.folder}/{name} from {_without_password(base)}: {_reason(error)}; check the "
+            f"cannot fetch {wanted.below}{name} from {_without_password(base)}: {_reason(error)}; check the "
             "network and HTTPS_PROXY, or name a mirror with --mirror or EFFACE_MIRROR, and run `efface data fetch "
             f"{benchmark.name}` again, which resumes with this file"
         ) from error
     except OSError as error:
         raise EffaceError(
-            f"cannot write {target / name}: {error.strerror or 'permission denied'}; free some space or choose "
+            f"cannot write {wanted.folder / name}: {error.strerror or 'permission denied'}; free some space or choose "
             "another folder with --data-dir"
         ) from error
 

@@ -17,6 +17,9 @@ from efface.frozen import FrozenModel
 
 DownloadStatus = Literal["complete", "partial", "absent"]
 
+PUBLISHED_REFUSALS = "idontknow.jsonl"
+"""The file of the published refusals in the data folder. In spite of its name it is plain text, one on each line."""
+
 
 class PublishedFile(FrozenModel):
     """One file of a benchmark."""
@@ -37,6 +40,9 @@ class PublishedBenchmark(FrozenModel):
     """The URL that contains `folder`."""
     license: str
     files: dict[str, PublishedFile] = Field(min_length=1)
+    shared_files: dict[str, PublishedFile] = Field(default={})
+    """Files of several benchmarks, in the data folder itself and below the source's URL. They are fetched with the
+    benchmark, and only `recipe=published` needs them: `download_status` does not count them."""
 
 
 @cache
