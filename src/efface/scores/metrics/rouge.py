@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, lru_cache
 
 from efface.scores.metric_inputs import MetricInputs, Missing
+from efface.scores.metrics.porter_stemmer import porter_stem
 
+_WORD = re.compile("[a-z0-9]+")
 _CACHED_STEMS = 1 << 15
 """Words whose stems are cached: most words repeat, and stemming is most of the work."""
 
@@ -39,6 +41,8 @@ def common_subsequence_length(one: Sequence[str], other: Sequence[str]) -> int:
         one: Tokens.
         other: Tokens.
     """
+    if one == other:
+        return len(one)
     positions: dict[str, int] = {}
     for index, token in enumerate(one):
         positions[token] = positions.get(token, 0) | 1 << index
@@ -50,25 +54,15 @@ def common_subsequence_length(one: Sequence[str], other: Sequence[str]) -> int:
     return len(one) - row.bit_count()
 
 
-class _Stemmer:
-    """The stemmer of `rouge-score`, with a cache."""
-
-    def __init__(self) -> None:
-        from rouge_score.tokenizers import porter  # takes seconds to import (nltk)
-
-        self.stem = lru_cache(_CACHED_STEMS)(porter.PorterStemmer().stem)
-
-
 @cache
-def _stemmer() -> _Stemmer:
-    return _Stemmer()
+def _stem() -> Callable[[str], str]:
+    return lru_cache(_CACHED_STEMS)(porter_stem())
 
 
 def _tokens(text: str) -> list[str]:
-    from rouge_score.tokenize import tokenize
-
-    tokens: list[str] = tokenize(text, _stemmer())
-    return tokens
+    """The tokens of `rouge_score.tokenize`, whose regular expressions replace, split and check in three passes."""
+    stem = _stem()
+    return [stem(word) if len(word) > 3 else word for word in _WORD.findall(text.lower())]
 
 
 def rouge(inputs: MetricInputs) -> float | Missing:
@@ -89,6 +83,6 @@ def rouge(inputs: MetricInputs) -> float | Missing:
                 "rouge", "there are neither the texts of answer and output nor a logged ROUGE"
             )
         return inputs.logged_rouge
-    if not re.search("[a-z0-9]", inputs.answer.lower()):
+    if not _WORD.search(inputs.answer.lower()):
         return inputs.explain_missing("rouge", "the answer has no letter a-z or digit, and ROUGE counts only those")
     return rouge_l_recall(inputs.answer, inputs.output)
