@@ -1,30 +1,34 @@
 """Folders of records as an evaluation writes them: TOFU's sets, invented outputs, random log-probabilities.
 
 python benchmarks/stored_records.py FOLDER COUNT
+python benchmarks/stored_records.py --run FOLDER COUNT    # a complete run: records before and after, and results.json
 """
 
 from __future__ import annotations
 
+import json
 import random
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from efface.artifacts import Record
+from efface.artifacts import Record, Results, Scores
+from efface.folders import STAGES, RunPaths
 from efface.schema import EvaluationSet, Item, Task
+from efface.scores import score_path
 from workload import load_text
 
-_SEED = 0
+_DEFINITION = "closer-look"
 _LETTERS_PER_TOKEN = 4.2
 """Average of TOFU's answers with Llama's tokenizers."""
 _LONGEST_OUTPUT = 128
 """Tokens of an output that never ends."""
 
 
-def write_stored_records(folder: Path, count: int) -> str:
+def write_stored_records(folder: Path, count: int, seed: int = 0) -> str:
     """Write `count` records, distributed over the evaluation sets as in TOFU, and return the name of the task.
 
-    The same `count` gives the same files. Items repeat with new ids and new outputs.
+    The same `count` and `seed` give the same files. Items repeat with new ids and new outputs.
     """
     task, _ = load_text()
     folder.mkdir(parents=True, exist_ok=True)
@@ -34,12 +38,31 @@ def write_stored_records(folder: Path, count: int) -> str:
         share = left if each is task.evaluation[-1] else count * len(each.items) // total
         left -= share
         with (folder / f"{each.name}.jsonl").open("w", encoding="utf-8") as file:
-            file.writelines(record.model_dump_json() + "\n" for record in _records(task, each, share))
+            file.writelines(record.model_dump_json() + "\n" for record in _records(task, each, share, seed))
     return task.name
 
 
-def _records(task: Task, evaluated: EvaluationSet, count: int) -> Iterator[Record]:
-    chance = random.Random(f"{_SEED}/{evaluated.name}/{count}")
+def write_stored_run(folder: Path, count: int) -> str:
+    """Write the folder of a complete run of `count` questions, without a model, and return the name of the task."""
+    paths = RunPaths(folder)
+    name = ""
+    for seed, stage in enumerate(STAGES):
+        name = write_stored_records(paths.records(stage), count, seed)
+    paths.config.write_text(f"definition: {_DEFINITION}\nmethod: me+gd\n", encoding="utf-8")
+    results = Results(
+        definition=_DEFINITION, method="me+gd", **{stage: _scores(paths.records(stage)) for stage in STAGES}
+    )
+    paths.results.write_text(json.dumps(results.to_json()), encoding="utf-8")
+    return name
+
+
+def _scores(records: Path) -> Scores:
+    values = score_path(records, definition=_DEFINITION)
+    return Scores.model_validate({name: values[name] for name in Scores.model_fields})
+
+
+def _records(task: Task, evaluated: EvaluationSet, count: int, seed: int) -> Iterator[Record]:
+    chance = random.Random(f"{seed}/{evaluated.name}/{count}")
     for number in range(count):
         item = evaluated.items[number % len(evaluated.items)]
         yield _record(chance, task, evaluated, item, f"{item.id}/{number // len(evaluated.items)}")
@@ -92,4 +115,5 @@ def _tokens(text: str) -> int:
 
 
 if __name__ == "__main__":
-    print(write_stored_records(Path(sys.argv[1]), int(sys.argv[2])))
+    write = write_stored_run if sys.argv[1] == "--run" else write_stored_records
+    print(write(Path(sys.argv[-2]), int(sys.argv[-1])))

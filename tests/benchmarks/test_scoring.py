@@ -9,8 +9,10 @@ import pytest
 
 import scoring
 from efface.artifacts import Record, read_records
+from efface.report.page.load_run import load_report_run
+from efface.report.page.question_outcomes import question_outcomes
 from efface.scores import score_path
-from stored_records import write_stored_records
+from stored_records import write_stored_records, write_stored_run
 
 
 @pytest.fixture
@@ -47,16 +49,36 @@ def test_the_same_count_gives_the_same_files(folder):
     ]
 
 
-def test_report(monkeypatch, capsys):
-    monkeypatch.setattr(scoring, "_write", lambda folder, count: (Path(folder) / "x").write_bytes(b"abc") and "text")
+def test_a_stored_run_is_complete(folder):
+    run = folder.with_name("run")
+    write_stored_run(run, 60)
+    loaded = load_report_run(run)
+    assert loaded.unfinished is None
+    assert {stage: sum(map(len, sets.values())) for stage, sets in loaded.answered.items()} == {
+        "before": 60,
+        "after": 60,
+    }
+    outcomes = question_outcomes(loaded)
+    assert sum(each.output_before != each.output_after for each in outcomes) > 30
+
+
+@pytest.mark.parametrize("page", [False, True])
+def test_report(monkeypatch, capsys, page):
+    def write(folder, count, *, run):
+        assert run == page
+        (Path(folder) / "x.jsonl").write_bytes(b"abc")
+        (Path(folder) / "report.html").write_bytes(b"page")
+        return "text"
+
+    monkeypatch.setattr(scoring, "_write", write)
     runs = iter([(3.0, 2.5, 100), (1.0, 0.5, 300), (2.0, 1.5, 200)])
-    monkeypatch.setattr(scoring, "_score", lambda folder: next(runs))
-    assert scoring.main(["--counts", "7", "--json"]) == 0
+    monkeypatch.setattr(scoring, "_run_efface", lambda command: next(runs))
+    assert scoring.main(["--counts", "7", "--json", *(["--report"] if page else [])]) == 0
     report = json.loads(capsys.readouterr().out)
     row = {"records": 7, "file_bytes": 3, "seconds": 2.0, "cpu_seconds": 1.5, "peak_bytes": 300}
-    assert report["rows"] == [row]
+    assert report["rows"] == [row | ({"page_bytes": 4} if page else {})]
 
 
 def test_a_command_that_fails_is_no_measurement(tmp_path):
     with pytest.raises(SystemExit, match="efface score ended with exit code"):
-        scoring._score(tmp_path)
+        scoring._run_efface(["score", str(tmp_path)])

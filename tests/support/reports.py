@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from efface.artifacts import EpochScores, Manifest, Record, Results, Trajectory, write_records
 from efface.scores.continual import continual_results
@@ -181,3 +184,13 @@ def write_evaluation(folder: Path) -> Path:
     scores = score_records(sets, "closer-look")
     (folder / "scores.json").write_text(json.dumps({"schema": 1, "definition": "closer-look", **scores.model_dump()}))
     return folder
+
+
+def decompress(text: object) -> Any:
+    """Data of the page's script, which `efface.report.page.explorer_data.compress` wrote."""
+    return json.loads(zlib.decompress(base64.b64decode(str(text), validate=True)))
+
+
+def page_questions(data: Any) -> list[Any]:
+    """The rows of the question explorer, from all blocks."""
+    return [row for block in data["blocks"] for row in decompress(block)]

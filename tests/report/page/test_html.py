@@ -17,6 +17,8 @@ from efface.report.page.html import render_page
 from efface.report.page.load_run import load_report_run
 from support.reports import (
     correct,
+    decompress,
+    page_questions,
     record,
     records,
     start_run,
@@ -112,12 +114,13 @@ def test_the_numbers_of_a_run(tmp_path: Path) -> None:
 
 
 def test_every_question_is_included(tmp_path: Path) -> None:
-    rows = data(shown(write_example_run(tmp_path)))["runs"][0]["questions"]
-    assert len(rows) == 30
-    assert [row[7] for row in rows[:5]] == ["leaks"] * 2 + ["broken"] * 3
+    found = data(shown(write_example_run(tmp_path)))["runs"][0]["questions"]
+    rows = page_questions(found)
+    assert len(rows) == found["count"] == 30
+    assert decompress(found["index"])["verdict"][:5] == ["leaks"] * 2 + ["broken"] * 3
     broken = rows[2]
-    assert broken[1:4] == ["retain/001", "Where was author 1 born?", "Author 1 was born in Town 1."]
-    assert broken[4][:2] == [[0, "Author 1"], [-1, "was born in Town 1."]]
+    assert broken[:4] == ["retain/001", "Where was author 1 born?", *["Author 1 was born in Town 1."] * 2]
+    assert broken[4] == "Author 1 never told anybody, which is a pity for their many readers."
     assert len(broken[5]) == len(broken[6]) == 6
 
 
@@ -132,8 +135,9 @@ def test_hostile_text_is_text(tmp_path: Path) -> None:
     found = shown(path, write_example_run(tmp_path / "other"))
     assert [tag for tag, _ in found.tags if tag == "img"] == []
     assert len(found.within["script"]) == 3
-    outputs_after = [row[4] for row in data(found)["runs"][0]["questions"] if row[0] == "forget"]
-    assert "</script><script>alert(1)</script><img" in outputs_after[0][-1][1]
+    questions = data(found)["runs"][0]["questions"]
+    rows = zip(decompress(questions["index"])["set"], page_questions(questions), strict=True)
+    assert [row[4] for name, row in rows if name == "forget"] == [HOSTILE] * 3
 
 
 def test_a_thousand_questions_are_small(tmp_path: Path) -> None:
@@ -146,8 +150,8 @@ def test_a_thousand_questions_are_small(tmp_path: Path) -> None:
     sets = {"forget": (400, long), "retain": (600, long)}
     path = write_run(tmp_path, records(**sets), records(**{name: (count, longer) for name, (count, _) in sets.items()}))
     text = render_page([load_report_run(path)], version="1.2.3")
-    assert len(json.loads(Elements(text).within["script"][0])["runs"][0]["questions"]) == 1000
-    assert len(text.encode()) < 3e6
+    assert json.loads(Elements(text).within["script"][0])["runs"][0]["questions"]["count"] == 1000
+    assert len(text.encode()) < 1e6
 
 
 def test_an_unfinished_run_is_marked(tmp_path: Path) -> None:

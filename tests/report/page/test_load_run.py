@@ -40,7 +40,7 @@ def test_a_complete_run(tmp_path: Path) -> None:
     assert run.after is not None
     assert [each.epoch for each in run.epochs] == [1, 2]
     assert len(run.steps) == 10
-    assert {stage: {name: len(rows) for name, rows in sets.items()} for stage, sets in run.records.items()} == {
+    assert {stage: {name: len(rows) for name, rows in sets.items()} for stage, sets in run.answered.items()} == {
         "before": {"forget": 10, "retain": 20},
         "after": {"forget": 10, "retain": 20},
     }
@@ -52,7 +52,7 @@ def test_a_run_without_its_records_still_has_scores(tmp_path: Path) -> None:
     shutil.rmtree(write_example_run(tmp_path / "run") / "records")
     run = load_report_run(tmp_path / "run")
     assert run.after is not None
-    assert not run.records["after"]
+    assert not run.answered["after"]
 
 
 def test_a_run_of_an_earlier_version(tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_a_queue(tmp_path: Path) -> None:
     assert run.queue is not None
     assert run.queue.requests == ["first <b>", "second"]
     assert len(run.steps) == 20
-    assert list(run.records["after"]) == ["forget", "forgotten-1", "retain"]
+    assert list(run.answered["after"]) == ["forget", "forgotten-1", "retain"]
     (tmp_path / "results.json").unlink()
     unfinished = load_report_run(tmp_path)
     assert unfinished.queue is not None
@@ -112,7 +112,7 @@ def test_a_queue(tmp_path: Path) -> None:
     started = load_report_run(tmp_path)
     assert started.queue is None
     assert started.before is not None
-    assert set(started.records["before"]) == {"retain", "forgotten-1", "forgotten-2"}
+    assert set(started.answered["before"]) == {"retain", "forgotten-1", "forgotten-2"}
 
 
 def test_an_evaluation(tmp_path: Path) -> None:

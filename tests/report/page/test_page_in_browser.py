@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from efface.report.page.load_run import load_report_run
 from support.browser import OpenedPage, chromium
 from support.reports import (
     correct,
+    record,
     records,
     write_evaluation,
     write_example_run,
@@ -50,8 +53,10 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     )
     watched = write_example_run(folder / "run")
     write_watched(watched, 5, 10)
+    many = {"retain": [record("retain", number, correct(number % 600)) for number in range(1200)]}
     runs = {
         "one": [write_run(folder / "hostile", before, after)],
+        "many": [write_run(folder / "many", many, many)],
         "several": [
             watched,
             write_evaluation(folder / "retrained"),
@@ -70,6 +75,8 @@ class Page(OpenedPage):
 
     def __init__(self, browser: Any, file: Path, **options: Any) -> None:
         super().__init__(browser, file.as_uri(), **options)
+        sync_api = pytest.importorskip("playwright.sync_api")
+        sync_api.expect(self.page.locator("[aria-busy]")).to_have_count(0)  # questions are decompressed
 
     @property
     def rows(self) -> int:
@@ -116,10 +123,11 @@ def test_filters_search_and_order(opened: Any) -> None:
     found = opened("one")
     page = found.page
     assert found.count == "50 of 80 questions shown"
-    page.get_by_role("button", name="Show 50 more").click()
+    page.get_by_role("button", name="Show 50 more").press("Enter")
+    page.locator("[aria-live]", has_text="80 of 80 ").wait_for()
     assert found.rows == 80
     page.get_by_role("combobox", name="Set").select_option("retain")
-    assert found.count == "40 of 40 questions shown (80 in all)"
+    page.locator("[aria-live]", has_text="40 of 40 questions shown (80 in all)").wait_for()
     page.get_by_role("combobox", name="Set").select_option("")
     page.get_by_role("searchbox").fill("AUTHOR 17 born")
     page.locator("[aria-live]", has_text="2 of 2 ").wait_for()
@@ -129,7 +137,48 @@ def test_filters_search_and_order(opened: Any) -> None:
     page.get_by_role("searchbox").fill("")
     page.locator("[aria-live]", has_text="50 ").wait_for()
     page.get_by_role("combobox", name="Order").select_option("data")
-    assert "retain/001" in page.locator(".questions tbody tr").first.inner_text()
+    page.locator(".questions tbody tr:first-child", has_text="retain/001").wait_for()
+
+
+def test_rows_are_drawn_as_one_scrolls(opened: Any) -> None:
+    found = opened("many")
+    page = found.page
+    assert found.count == "50 of 1,200 questions shown"
+    for shown in (100, 150):
+        page.evaluate("scrollTo(0, document.querySelector('[data-part=more]').getBoundingClientRect().top + scrollY)")
+        page.locator("[aria-live]", has_text=f"{shown} of 1,200 ").wait_for()
+    page.get_by_role("searchbox").fill("author 300 born in town 300.")  # in the first and the last block
+    page.locator("[aria-live]", has_text="2 of 2 questions shown (1,200 in all)").wait_for()
+    page.get_by_role("searchbox").fill("")
+    page.locator("[aria-live]", has_text="50 of 1,200 ").wait_for()
+    page.get_by_role("button", name="Show all").press("Enter")
+    page.locator("[aria-live]", has_text="1,200 of 1,200 ").wait_for()
+    ids = page.locator(".questions .id").all_inner_texts()
+    assert len(ids) == len(set(ids)) == 1200
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("She was born in Turku.", "She was  never\tin Turku."),
+        ("a b c d e f", "x b c y e f"),
+        ("a b a b c", "b a b c a"),
+        ("a\nb", "a b"),
+        ("a b", " a  b "),
+    ],
+)
+def test_words_that_differ_are_those_of_difflib(browser: Any, tmp_path: Path, before: str, after: str) -> None:
+    """Struck out in the answer before, underlined in the answer after, and the rest in both."""
+    run = write_run(tmp_path / "run", *({"retain": [record("retain", 1, text)]} for text in (before, after)))
+    (tmp_path / "page.html").write_text(render_page([load_report_run(run)], version="0"))
+    page = Page(browser, tmp_path / "page.html").page
+    one, two = (re.findall(r"\n|[^\s]+", text) for text in (before, after))
+    blocks = SequenceMatcher(None, one, two, autojunk=False).get_opcodes()
+    cuts = [" ".join(one[start:end]) for tag, start, end, _, _ in blocks if tag != "equal" and end > start]
+    adds = [" ".join(two[start:end]) for tag, _, _, start, end in blocks if tag != "equal" and end > start]
+    assert page.locator(".questions del").all_text_contents() == cuts
+    assert page.locator(".questions ins").all_text_contents() == adds
+    page.close()
 
 
 def test_leaks_and_what_broke_come_first_and_can_be_filtered(opened: Any) -> None:
@@ -139,10 +188,13 @@ def test_leaks_and_what_broke_come_first_and_can_be_filtered(opened: Any) -> Non
     assert badges[:6] == ["still leaks"] * 2 + ["broken"] * 3 + ["forgotten"]
     leaks = page.get_by_role("button", name="Still leaks (2)")
     leaks.press("Enter")
+    page.locator("[aria-live]:visible", has_text="2 of 2 ").wait_for()
     assert (leaks.get_attribute("aria-pressed"), found.rows) == ("true", 2)
     page.get_by_role("button", name="Broken (3)").click()
+    page.locator("[aria-live]:visible", has_text="5 of 5 ").wait_for()
     assert found.rows == 5
     leaks.click()
+    page.locator("[aria-live]:visible", has_text="3 of 3 ").wait_for()
     assert found.rows == 3
     first = page.locator(".questions tbody tr").first
     assert first.locator("del").all_inner_texts() == ["was born in Town 1."]

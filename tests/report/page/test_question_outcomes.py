@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from efface.report.page.answered import MetricValues
 from efface.report.page.load_run import load_report_run
 from efface.report.page.question_outcomes import (
-    MetricValues,
     QuestionOutcome,
     Verdict,
     is_correct,

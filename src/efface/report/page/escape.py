@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
 
 from markupsafe import Markup
 
-_SCRIPT_ESCAPES = {character: f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
+_UNSAFE_IN_SCRIPT = re.compile("[<>&\u2028\u2029]")
 
 
 def visible_controls(text: str) -> str:
@@ -40,7 +41,7 @@ def script_json(value: object) -> Markup:
         ValueError: `value` contains NaN or an infinity.
     """
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return Markup("".join(_SCRIPT_ESCAPES.get(character, character) for character in text))
+    return Markup(_UNSAFE_IN_SCRIPT.sub(lambda match: f"\\u{ord(match[0]):04x}", text))
 
 
 def _sign(character: str) -> str:

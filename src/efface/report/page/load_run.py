@@ -11,15 +11,14 @@ from typing import Any, Literal, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from efface.artifacts import ContinualResults, EpochScores, Manifest, RecordSets, Results, Scores, read_records
+from efface.artifacts import ContinualResults, EpochScores, Manifest, Results, Scores, read_records
 from efface.errors import EffaceError
 from efface.folders import STAGES, QueuePaths, RunPaths, epoch_stage
 from efface.renamed import current_settings
+from efface.report.page.answered import AnsweredSets, read_answered, record_files, score_folder
 from efface.report.page.loss_curve import Step, read_steps
 from efface.report.page.watch_curve import WatchedEpoch, read_watched
 from efface.scores.continual import continual_results
-from efface.scores.score import score_records
-from efface.scores.sets import check_names
 
 _Artifact = TypeVar("_Artifact", bound=BaseModel)
 
@@ -46,8 +45,8 @@ class ReportRun:
     steps: Sequence[Step] = ()
     watched: Sequence[WatchedEpoch] = ()
     """What `train.watch` measured; empty without it."""
-    records: Mapping[str, RecordSets] = field(default_factory=dict)
-    """Stage (`before`, `after`) -> records."""
+    answered: Mapping[str, AnsweredSets] = field(default_factory=dict)
+    """Stage (`before`, `after`) -> questions with answers and scores."""
 
     @property
     def queue(self) -> ContinualResults | None:
@@ -111,13 +110,13 @@ def _load_evaluation(run: ReportRun) -> ReportRun:
         )
     fields = {name: values.get(name) for name in Scores.model_fields}
     scores = _validate(Scores, paths.scores, {**fields, "notes": values.get("notes", {})})
-    return replace(run, kind="evaluation", after=scores, records={"after": _read_records(paths.records_root)})
+    return replace(run, kind="evaluation", after=scores, answered={"after": _read(run, paths.records_root)})
 
 
 def _load_run(run: ReportRun) -> ReportRun:
     paths = RunPaths(run.path)
-    records: dict[str, RecordSets] = {stage: _read_records(paths.records(stage)) for stage in STAGES}
-    run = replace(run, steps=read_steps(paths.metrics), watched=read_watched(paths.metrics), records=records)
+    answered: dict[str, AnsweredSets] = {stage: _read(run, paths.records(stage)) for stage in STAGES}
+    run = replace(run, steps=read_steps(paths.metrics), watched=read_watched(paths.metrics), answered=answered)
     values = _read_json(paths.results)
     if values is None:
         return _score_unfinished(run)
@@ -127,16 +126,15 @@ def _load_run(run: ReportRun) -> ReportRun:
 
 
 def _score_unfinished(run: ReportRun) -> ReportRun:
-    before, after = (
-        score_records(records, run.definition) if (records := run.records[stage]) else None for stage in STAGES
-    )
-    epochs = _score_epochs(RunPaths(run.path), run.definition, run.steps)
+    paths = RunPaths(run.path)
+    before, after = (score_folder(paths.records(stage), run.definition) for stage in STAGES)
+    epochs = _score_epochs(paths, run.definition, run.steps)
     return replace(run, before=before, after=after, epochs=epochs, unfinished=_progress(run))
 
 
 def _progress(run: ReportRun) -> str:
     """How far an unfinished run is."""
-    if RunPaths(run.path).model.is_dir() and not run.records["before"]:
+    if RunPaths(run.path).model.is_dir() and not run.answered["before"]:
         return "The model was not evaluated; efface evaluate can do that."
     if run.steps and run.steps[-1].step < run.steps[-1].steps:
         return f"The last optimizer step was {run.steps[-1].step} of {run.steps[-1].steps} when this report was made."
@@ -148,8 +146,7 @@ def _score_epochs(paths: RunPaths, definition: str, steps: Sequence[Step]) -> li
     numbers = sorted(int(each.name) for each in folder.glob("*") if each.name.isdecimal())
     epochs = []
     for number in numbers:
-        if records := _read_records(paths.records(epoch_stage(number))):
-            scores = score_records(records, definition)
+        if scores := score_folder(paths.records(epoch_stage(number)), definition):
             epochs.append(EpochScores(epoch=number, step=steps[-1].step if steps else 0, scores=scores))
     return epochs
 
@@ -158,21 +155,21 @@ def _load_queue(run: ReportRun) -> ReportRun:
     paths = QueuePaths(run.path)
     requests = paths.requests()
     done = [each for each in requests if each.results.is_file()]
-    first = _read_records(paths.records("before"))
-    last: dict[str, RecordSets] = {stage: _read_records(done[-1].records(stage)) for stage in STAGES} if done else {}
+    first = paths.records("before")
     values = _read_json(paths.results)
     results = _join_requests(run, done, first) if values is None else _validate(ContinualResults, paths.results, values)
-    before = score_records(first, run.definition) if results is None and first else None
     steps, watched = _join_metrics(requests)
     return replace(
         run,
         kind="queue",
-        before=before if results is None else results.before,
+        before=score_folder(first, run.definition) if results is None else results.before,
         after=None if results is None else results.after[-1],
         results=results,
         steps=steps,
         watched=watched,
-        records=last or {"before": first, "after": {}},
+        answered={stage: _read(run, done[-1].records(stage)) for stage in STAGES}
+        if done
+        else {"before": _read(run, first), "after": {}},
         unfinished=None if values is not None else f"Requests done when this report was made: {len(done)}.",
     )
 
@@ -187,12 +184,20 @@ def _join_metrics(requests: Sequence[RunPaths]) -> tuple[list[Step], list[Watche
     return steps, watched
 
 
-def _join_requests(run: ReportRun, done: Sequence[RunPaths], first: RecordSets) -> ContinualResults | None:
+def _join_requests(run: ReportRun, done: Sequence[RunPaths], first: Path) -> ContinualResults | None:
     """The results of the requests that are done, as far as the first model has records of their forget sets."""
-    scored = [each for number, each in enumerate(done, 1) if f"forgotten-{number}" in first]
+    files = record_files(first)
+    scored = [each for number, each in enumerate(done, 1) if f"forgotten-{number}" in files]
+    if not scored:
+        return None
     results = [_validate(Results, each.results, _read_json(each.results) or {}) for each in scored]
     names = [f"request {number}" for number in range(1, len(results) + 1)]
-    return continual_results(results, first, names, run.definition) if results else None
+    records = {name: read_records(file) for name, file in files.items()}
+    return continual_results(results, records, names, run.definition)
+
+
+def _read(run: ReportRun, folder: Path) -> AnsweredSets:
+    return read_answered(folder, run.definition)
 
 
 def _read_manifest(path: Path) -> Manifest | None:
@@ -223,9 +228,3 @@ def _validate(model: type[_Artifact], file: Path, values: Mapping[str, Any]) -> 
 
 def _damaged(file: Path) -> EffaceError:
     return EffaceError(f"{file} is damaged; copy the run again, or repeat it")
-
-
-def _read_records(folder: Path) -> RecordSets:
-    files = {file.stem: file for file in sorted(folder.glob("*.jsonl"))}
-    check_names(files, where=str(folder))
-    return {name: read_records(file) for name, file in files.items()}

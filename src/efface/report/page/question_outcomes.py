@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from functools import cached_property
+from typing import Literal
 
-from efface.artifacts import METRICS, Record
+from efface.artifacts import METRICS
+from efface.report.page.answered import Answered, MetricValues
 from efface.report.page.load_run import ReportRun
-from efface.scores.definitions import Definition
-from efface.scores.definitions import definition as find_definition
-from efface.scores.from_records import from_records
-from efface.scores.metric_inputs import Missing
-from efface.scores.set_scores import question_metrics
 from efface.scores.sets import FORGET, is_forgotten, sort_names
 
 CORRECT_ROUGE = 0.5
@@ -22,8 +18,6 @@ word can reverse an answer and hardly changes its ROUGE."""
 Verdict = Literal["leaks", "broken", "forgotten", "retained", "unknown"]
 """On the forget set, an answer that is correct after unlearning `leaks`, and one that no longer is was `forgotten`. On
 the other sets, it was `retained` or is `broken`. `unknown`: incorrect before and after."""
-MetricValues: TypeAlias = tuple[float | None, ...]
-"""The six metrics of a question, in the order of `METRICS`; None where one is missing."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +39,7 @@ class QuestionOutcome:
         """Whether the model should no longer answer it; true as well for the forget sets of earlier requests."""
         return self.set == FORGET or is_forgotten(self.set)
 
-    @property
+    @cached_property
     def verdict(self) -> Verdict | None:
         """Whether it was forgotten or retained; None where there are no scores after unlearning."""
         if self.scores_after is None:
@@ -81,52 +75,35 @@ def is_correct(scores: MetricValues) -> bool:
 
 
 def question_outcomes(run: ReportRun) -> list[QuestionOutcome]:
-    """Score every question of a run.
+    """Join what the models before and after unlearning answered.
 
     Args:
-        run: The run with its records.
+        run: The run with its questions.
 
     Returns:
         One outcome per question, in the order of sets and records.
     """
-    rules = find_definition(run.definition)
-    before, after = (run.records.get(stage, {}) for stage in ("before", "after"))
+    before, after = (run.answered.get(stage, {}) for stage in ("before", "after"))
     outcomes = []
     for name in sort_names({*before, *after}):
-        records = {stage: {each.id: each for each in run.records[stage].get(name, ())} for stage in run.records}
-        scores = {stage: _scores(name, list(each.values()), rules) for stage, each in records.items()}
-        first, second = (records.get(stage, {}) for stage in ("before", "after"))
-        outcomes += [_outcome(name, id_, (first, second), scores) for id_ in {**first, **second}]
+        first, second = ({each.id: each for each in stage.get(name, ())} for stage in (before, after))
+        outcomes += [_outcome(name, first.get(id_), second.get(id_)) for id_ in {**first, **second}]
     return outcomes
 
 
-def _outcome(
-    name: str, id_: str, records: tuple[Mapping[str, Record], ...], scores: Mapping[str, Mapping[str, MetricValues]]
-) -> QuestionOutcome:
-    before, after = (each.get(id_) for each in records)
-    record = before or after
-    assert record is not None  # the id is from one of them
+def _outcome(name: str, before: Answered | None, after: Answered | None) -> QuestionOutcome:
+    either = before or after
+    assert either is not None  # the id is from one of them
     return QuestionOutcome(
         set=name,
-        id=id_,
-        question=record.question,
-        answer=record.answer,
+        id=either.id,
+        question=either.question,
+        answer=either.answer,
         output_before=None if before is None else before.output,
         output_after=None if after is None else after.output,
-        scores_before=scores.get("before", {}).get(id_),
-        scores_after=scores.get("after", {}).get(id_),
+        scores_before=None if before is None else before.scores,
+        scores_after=None if after is None else after.scores,
     )
-
-
-def _scores(name: str, records: Sequence[Record], rules: Definition) -> dict[str, MetricValues]:
-    """Question id -> its metrics."""
-    if not records:
-        return {}
-    scores = {}
-    for question in from_records(name, records, where="the records"):
-        six = question_metrics(question, set_name=name, definition=rules)
-        scores[question.id] = tuple(None if isinstance(each := six[metric], Missing) else each for metric in METRICS)
-    return scores
 
 
 def _mean_knowledge(scores: MetricValues | None) -> float:

@@ -2,7 +2,7 @@
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
   const root = document.documentElement;
-  const PAGE_SIZE = 50, MAX_LENGTH = 700;
+  const PAGE_SIZE = 50, MAX_AT_ONCE = 2000, MAX_LENGTH = 700, MAX_WORDS = 300;
   const VERDICTS = { leaks: "still leaks", broken: "broken", forgotten: "forgotten", retained: "retained", unknown: "not known before" };
   const COLORS = ["#1f77b4", "#d1495b", "#2a9d6f", "#b07d12", "#7d5ba6", "#3aa3a0", "#c2588f", "#6b7280"];
   const STYLES = { before: "circle", epoch: "circle", request: "rect", after: "rectRot", model: "triangle" };
@@ -120,35 +120,76 @@
   }
 
   /* ---- questions ---- */
-  function explore(section) {
+  /* Rows are compressed, in blocks; a block is decompressed when one of its rows is drawn, or all are searched. */
+  async function decompress(text) {
+    const letters = atob(text), bytes = new Uint8Array(letters.length);
+    for (let i = 0; i < letters.length; i++) bytes[i] = letters.charCodeAt(i);
+    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
+    return JSON.parse(await new Response(stream).text());
+  }
+
+  async function explore(section) {
     const run = data.runs[section.dataset.run];
     const part = (name) => section.querySelector(`[data-part="${name}"]`);
     if (!part("rows")) return;
+    if (!("DecompressionStream" in window)) {
+      part("count").textContent = "This browser is too old to show single questions.";
+      return;
+    }
     const buttons = [...section.querySelectorAll("[data-verdict]")];
-    const questions = run.questions.map((row) => ({ row, text: row.slice(1, 4).concat(row[4].map((each) => each[1])).join(" ").toLowerCase() }));
-    let matches = [], shown = 0;
+    const { count, rowsPerBlock, blocks } = run.questions;
+    const index = await decompress(run.questions.index);
+    const opened = [];
+    const block = (number) => (opened[number] ??= decompress(blocks[number]));
+    const row = async (number) => (await block(Math.floor(number / rowsPerBlock)))[number % rowsPerBlock];
+    let texts, matches = [], shown = 0, latest = 0, drawn = Promise.resolve();
 
-    function filter() {
+    async function readTexts() {
+      texts ??= (await Promise.all(blocks.map((_, number) => block(number)))).flat()
+        .map((each) => each.slice(0, 5).join(" ").toLowerCase());
+      return texts;
+    }
+    async function filter() {
+      const version = ++latest;
       const words = part("search").value.toLowerCase().split(/\s+/).filter(Boolean);
       const verdicts = buttons.filter((each) => each.getAttribute("aria-pressed") === "true").map((each) => each.dataset.verdict);
-      const set = part("set").value;
-      matches = questions.filter(({ row, text }) => (!set || row[0] === set) && (!verdicts.length || verdicts.includes(row[7])) &&
-        words.every((word) => text.includes(word)));
-      if (part("order").value === "data") matches.sort((one, other) => one.row[8] - other.row[8]);
-      part("rows").replaceChildren();
+      const set = part("set").value, inOrder = part("order").value === "data";
+      let found = [...Array(count).keys()].filter((number) => (!set || index.set[number] === set) &&
+        (!verdicts.length || verdicts.includes(index.verdict[number])));
+      if (words.length) {
+        await readTexts();
+        if (version !== latest) return;
+        found = found.filter((number) => words.every((word) => texts[number].includes(word)));
+      }
+      if (inOrder) found.sort((one, other) => index.order[one] - index.order[other]);
+      matches = found;
       shown = 0;
-      show(PAGE_SIZE);
+      part("rows").replaceChildren();
+      await show(PAGE_SIZE);
     }
-    function show(count) {
-      const next = matches.slice(shown, shown + count);
-      part("rows").append(...next.map(({ row }) => questionRow(row, run.single)));
+    function show(number) {
+      drawn = drawn.then(() => drawRows(number));
+      return drawn;
+    }
+    async function drawRows(number) {
+      const version = latest, next = matches.slice(shown, shown + number);
+      const rows = await Promise.all(next.map(row));
+      if (version !== latest) return;
+      part("rows").append(...rows.map((each, i) => questionRow(each, index.set[next[i]], index.verdict[next[i]], run.single)));
       shown += next.length;
       part("count").textContent = matches.length
         ? `${shown.toLocaleString("en")} of ${matches.length.toLocaleString("en")} questions shown` +
-          (matches.length < questions.length ? ` (${questions.length.toLocaleString("en")} in all)` : "")
+          (matches.length < count ? ` (${count.toLocaleString("en")} in all)` : "")
         : "No question matches.";
-      part("more").hidden = part("all").hidden = shown >= matches.length;
+      part("more").hidden = shown >= matches.length;
+      part("all").hidden = part("more").hidden || matches.length > MAX_AT_ONCE;
+      /* observed anew, so that it is noticed if the end of the rows is still in sight */
+      scrolled.unobserve(part("more"));
+      scrolled.observe(part("more"));
     }
+    const scrolled = new IntersectionObserver((seen) => {
+      if (seen.some((each) => each.isIntersecting) && shown < matches.length) show(PAGE_SIZE);
+    });
     let timer;
     part("search").addEventListener("input", () => { clearTimeout(timer); timer = setTimeout(filter, 120); });
     section.querySelector("form").addEventListener("submit", (event) => event.preventDefault());
@@ -160,11 +201,12 @@
     }));
     part("more").addEventListener("click", () => show(PAGE_SIZE));
     part("all").addEventListener("click", () => show(matches.length));
-    filter();
+    await filter();
+    section.removeAttribute("aria-busy");
   }
 
-  function questionRow(row, single) {
-    const [set, id, question, answer, parts, before, after, verdict] = row;
+  function questionRow(row, set, verdict, single) {
+    const [id, question, answer, outputBefore, outputAfter, before, after] = row;
     const tr = make("tr", null, { role: "row" });
     const head = make("th", null, { role: "rowheader", scope: "row" });
     const tag = make("p", null, { class: "tag" });
@@ -174,18 +216,51 @@
     reference.append("Reference answer:", truncated([[0, answer]]));
     head.append(tag, truncated([[0, question]]), reference);
     tr.append(head);
-    const appendOutput = (heading, scores, side) => {
+    const both = before && after ? differences(outputBefore, outputAfter) : null;
+    const appendOutput = (heading, scores, output, side) => {
       const cell = make("td", null, { role: "cell", "data-heading": heading });
-      const segments = parts.filter(([of]) => of === 0 || of === side);
+      const segments = both ? both.filter(([of]) => of === 0 || of === side) : [[0, (output || "").trim()]];
       if (!scores) cell.append(make("span", "not yet", { class: "nothing" }));
-      else if (!segments.length) cell.append(make("span", "(nothing)", { class: "nothing" }));
-      else cell.append(truncated(before && after ? segments : segments.map(([, text]) => [0, text])));
+      else if (!segments.some(([, text]) => text)) cell.append(make("span", "(nothing)", { class: "nothing" }));
+      else cell.append(truncated(segments));
       tr.append(cell);
     };
-    if (!single) appendOutput("Before", before, -1);
-    appendOutput(single ? "Answer" : "After", after, 1);
+    if (!single) appendOutput("Before", before, outputBefore, -1);
+    appendOutput(single ? "Answer" : "After", after, outputAfter, 1);
     tr.append(scoresCell(before, after));
     return tr;
+  }
+
+  /* Segments of words: of both texts (0), only of the first (-1) or only of the second (1). The longest common run of
+     words is found, then those before and after it; long texts are compared as a whole, for the time to compare word by
+     word grows with the product of their lengths. */
+  function differences(before, after) {
+    const [one, two] = [before, after].map((text) => text.match(/\n|[^\s]+/g) || []), segments = [];
+    const add = (side, words) => { if (words.length) segments.push([side, words.join(" ")]); };
+    const compare = (start, end, from, to) => {
+      let longest = 0, inOne = end, inTwo = to, above = new Uint16Array(to + 1);
+      for (let i = start; i < end; i++) {
+        const lengths = new Uint16Array(to + 1);
+        for (let j = from; j < to; j++) {
+          if (one[i] !== two[j]) continue;
+          lengths[j + 1] = above[j] + 1;
+          if (lengths[j + 1] > longest) [longest, inOne, inTwo] = [lengths[j + 1], i - above[j], j - above[j]];
+        }
+        above = lengths;
+      }
+      if (longest) compare(start, inOne, from, inTwo);
+      else {
+        add(-1, one.slice(start, end));
+        add(1, two.slice(from, to));
+        return;
+      }
+      add(0, one.slice(inOne, inOne + longest));
+      compare(inOne + longest, end, inTwo + longest, to);
+    };
+    if (one.join(" ") === two.join(" ")) add(0, one);
+    else if (Math.max(one.length, two.length) <= MAX_WORDS) compare(0, one.length, 0, two.length);
+    else { add(-1, one); add(1, two); }
+    return segments;
   }
 
   /* Segments as text; a long text is truncated, with a button that shows the rest. */
