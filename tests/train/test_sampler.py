@@ -13,7 +13,14 @@ from hypothesis import strategies as st
 from efface.errors import EffaceError
 from efface.schema import Item, Task
 from efface.train.config import TrainConfig
-from efface.train.sampler import count_earlier_epochs, epoch_batches, epoch_ends, make_schedule, sample_batches
+from efface.train.sampler import (
+    Schedule,
+    count_earlier_epochs,
+    epoch_batches,
+    epoch_ends,
+    make_schedule,
+    sample_batches,
+)
 
 
 def items(name: str, count: int) -> tuple[Item, ...]:
@@ -51,6 +58,17 @@ def test_a_run_of_one_epoch_does_not_warm_up_to_its_end():
 def test_a_warm_up_that_leaves_no_step_is_refused():
     with pytest.raises(EffaceError, match=r"train.warmup_steps=6 of 6 steps .*; lower it or raise train\.epochs"):
         make_schedule(40, TrainConfig(warmup_steps=6))
+
+
+@pytest.mark.parametrize(("steps", "warmup"), [(1, 0), (7, 0), (62, 12), (5, 4), (3, 3)])
+def test_the_learning_rate_is_that_of_transformers(steps, warmup):
+    from torch import nn, optim
+    from transformers import get_linear_schedule_with_warmup
+
+    reference = get_linear_schedule_with_warmup(optim.SGD(nn.Linear(1, 1).parameters(), lr=1.0), warmup, steps)
+    schedule = Schedule(steps=steps, warmup_steps=warmup, steps_per_epoch=1)
+    for done in range(steps + 2):
+        assert schedule.lr_factor(done) == reference.lr_lambdas[0](done)
 
 
 def test_warm_up_can_be_set():

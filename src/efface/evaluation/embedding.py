@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
+
+from efface.evaluation.mean_pooling import MeanPoolingEncoder, read_layout
 
 _BATCH_SIZE = 64
 
@@ -22,15 +25,8 @@ class Embedder:
             folder: Folder of its files.
             device: Where it runs.
         """
-        from sentence_transformers import SentenceTransformer
-
         self.name = name
-        self._model = SentenceTransformer(
-            str(folder),
-            device=str(device),
-            local_files_only=True,
-            model_kwargs={"use_safetensors": True, "dtype": torch.float32},
-        )
+        self._model = _open_encoder(folder, device)
         # every evaluation of a run embeds the same reference answers, and often the outputs before unlearning
         self._cache: dict[str, Tensor] = {}
 
@@ -62,3 +58,17 @@ class Embedder:
         """
         cosines_N = (self.embed(texts) * self.embed(others)).sum(dim=-1)
         return [float(cosine) for cosine in cosines_N.clamp(-1, 1)]
+
+
+def _open_encoder(folder: Path, device: torch.device | str) -> Any:
+    layout = read_layout(folder)
+    if layout is not None:
+        return MeanPoolingEncoder(folder, layout, device)
+    from sentence_transformers import SentenceTransformer  # imports scikit-learn, pandas and datasets: 4 s of a core
+
+    return SentenceTransformer(
+        str(folder),
+        device=str(device),
+        local_files_only=True,
+        model_kwargs={"use_safetensors": True, "dtype": torch.float32},
+    )

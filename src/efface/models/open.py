@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,10 +74,12 @@ def open_model(
     source = model_folder(name)
     loaded = model_tokenizer(source, tokenizer)
     chosen = dtype or evaluation_dtype(source, device, precision)
-    if random_seed is None:
-        model = load_model(source, dtype=chosen, device=device, quantization=quantization)
-    else:
-        model = random_model(source, dtype=chosen, device=device, seed=random_seed)
+    with ThreadPoolExecutor(max_workers=1) as beside:  # reading and hashing leave the interpreter free
+        sha256 = beside.submit(model_sha256, source)
+        if random_seed is None:
+            model = load_model(source, dtype=chosen, device=device, quantization=quantization)
+        else:
+            model = random_model(source, dtype=chosen, device=device, seed=random_seed)
     try:
         reason = packing_unsupported_reason(model)
     except torch.OutOfMemoryError as error:
@@ -96,7 +99,7 @@ def open_model(
     )
     return OpenedModel(
         source=source,
-        sha256=model_sha256(source),
+        sha256=sha256.result(),
         model=model,
         tokenizer=loaded.tokenizer,
         named_tokenizer=loaded.named,

@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.optim.lr_scheduler import LambdaLR
 
 from efface import distributed
 from efface.atomic import atomic_file
@@ -193,12 +194,9 @@ class Trainer:
             self.budget.load_state_dict(json.loads(reduced.read_text(encoding="utf-8")))
         return done
 
-    def _make_scheduler(self, *, steps_done: int) -> Any:
+    def _make_scheduler(self, *, steps_done: int) -> LambdaLR:
         """Linear warm-up and decay of the learning rate, from the step after `steps_done` on."""
-        from transformers import get_linear_schedule_with_warmup
-
-        warmup, steps = self.schedule.warmup_steps, self.schedule.steps
-        return get_linear_schedule_with_warmup(self.optimizer, warmup, steps, last_epoch=steps_done - 1)
+        return LambdaLR(self.optimizer, self.schedule.lr_factor, last_epoch=steps_done - 1)
 
     def _losses_within_memory(self, number: int, examples: Sequence[TrainingExample], reference: Reference) -> Losses:
         """Losses and gradients of the step; where the GPU's memory runs out, again in smaller micro-batches."""

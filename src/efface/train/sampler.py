@@ -34,6 +34,19 @@ class Schedule:
     steps_per_epoch: int
     """Rounded down, but at least 1."""
 
+    def lr_factor(self, steps_done: int) -> float:
+        """The learning rate of the next step over its maximum: linear warm-up from 0, then linear decay to 0.
+
+        Args:
+            steps_done: Number of optimizer steps so far.
+
+        Returns:
+            A number in [0, 1], that of transformers' `get_linear_schedule_with_warmup`, whose import takes a second.
+        """
+        if steps_done < self.warmup_steps:
+            return steps_done / self.warmup_steps
+        return max(0.0, (self.steps - steps_done) / max(1, self.steps - self.warmup_steps))
+
 
 def make_schedule(items: int, config: TrainConfig) -> Schedule:
     """The published schedule: floor(epochs * items / batch size) steps, warm-up over floor(items / batch size).
