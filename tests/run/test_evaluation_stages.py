@@ -94,6 +94,14 @@ def test_each_stage_makes_its_records_once(stages, model, reporter, source, monk
     ]
 
 
+def test_questions_are_encoded_once_for_all_models(stages, model, monkeypatch):
+    encode, calls = stages.formatter.encode, []
+    monkeypatch.setattr(stages.formatter, "encode", lambda items: calls.append(items) or encode(items))
+    stages.check(model)
+    stages.after(stages.before(model, None))
+    assert [[id_ for id_, _, _ in items] for items in calls] == [["forget/0"]]
+
+
 def test_given_records_are_written_and_the_run_is_started(stages, monkeypatch):
     monkeypatch.setattr(evaluation_stages, "evaluate", None)
     given = answered(0, n=1, names=("forget",))

@@ -12,7 +12,7 @@ from efface.artifacts import Metric, Record
 from efface.distributed import map_over_ranks
 from efface.errors import EffaceError
 from efface.evaluation.config import EvaluateConfig
-from efface.evaluation.encode import encode_evaluation, retokenize
+from efface.evaluation.encode import EncodedQuestion, encode_evaluation, retokenize
 from efface.evaluation.generate import Generation, generate_from_ids
 from efface.evaluation.judges import Judges
 from efface.evaluation.likelihoods import Likelihoods, likelihoods
@@ -45,6 +45,7 @@ def evaluate(
     config: EvaluateConfig,
     judges: Judges,
     before: Mapping[str, Sequence[Record]] | None,
+    questions: Sequence[EncodedQuestion] | None = None,
     progress: Progress | None = None,
 ) -> dict[str, list[Record]]:
     """Evaluate a model on its device. Questions of all sets are batched together.
@@ -56,6 +57,8 @@ def evaluate(
         config: Settings of generation and likelihoods.
         judges: The models that judge outputs.
         before: Records of the model before unlearning; None if `model` is that model.
+        questions: What `encode_evaluation` returned for these sets and a model of the same architecture; None to
+            encode them now.
         progress: Called as the evaluation proceeds.
 
     Returns:
@@ -69,7 +72,8 @@ def evaluate(
     set_items = _set_items(sets, config)
     total = len(set_items)
     outputs_before = None if before is None else _outputs_before(set_items, before)
-    questions = encode_evaluation(model, formatter, sets, config)
+    if questions is None:
+        questions = encode_evaluation(model, formatter, sets, config)
 
     report("likelihoods", 0, total)
     answers = likelihoods(model, questions, max_tokens_per_forward=config.max_tokens_per_forward)

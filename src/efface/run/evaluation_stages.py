@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import torch
 
 from efface.artifacts import Record, RecordSets
 from efface.evaluation.config import EvaluateConfig
-from efface.evaluation.encode import encode_evaluation, warn_about_merged
+from efface.evaluation.encode import EncodedQuestion, encode_evaluation, warn_about_merged
 from efface.evaluation.evaluate import evaluate
 from efface.evaluation.judges import Judges
 from efface.folders import epoch_stage
@@ -43,6 +43,8 @@ class EvaluationStages:
     """In which models are loaded to be evaluated."""
     metadata: RunMetadata
     reporter: Reporter
+    _encoded: list[EncodedQuestion] = field(default_factory=list, init=False)
+    """The questions as token ids, once a stage has needed them; they are the same for every model of the run."""
 
     def check(self, model: Any) -> None:
         """Check that every question leaves space for an output, and warn about tokens across the border of an answer.
@@ -50,8 +52,7 @@ class EvaluationStages:
         Raises:
             EffaceError: A question does not.
         """
-        questions = encode_evaluation(model, self.formatter, self.sets, self.config)
-        warn_about_merged(questions, self.formatter.config.boundary, self.reporter.on_warning)
+        warn_about_merged(self._encode(model), self.formatter.config.boundary, self.reporter.on_warning)
 
     def before(self, model: Any, given: Mapping[str, Sequence[Record]] | None) -> RecordSets:
         """The records of the model before unlearning; the run is then started.
@@ -139,8 +140,15 @@ class EvaluationStages:
             config=self.config,
             judges=self.judges,
             before=before,
+            questions=self._encode(model),
             progress=self.reporter.on_progress,
         )
+
+    def _encode(self, model: Any) -> Sequence[EncodedQuestion]:
+        """The questions as token ids, encoded once for the models of all stages."""
+        if not self._encoded:
+            self._encoded.extend(encode_evaluation(model, self.formatter, self.sets, self.config))
+        return self._encoded
 
 
 def free_models() -> None:
