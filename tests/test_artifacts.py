@@ -84,7 +84,7 @@ def changed(**values):
         (changed() + b"\n{}", r"line 2: .*set"),
         (changed(n=1), r"line 1: .*n: "),
         (changed(output_token_ids=["4"]), r"line 1: .*output_token_ids\.0"),
-        (b"\xff\xfe", "cannot read"),
+        (b"\xff\xfe", "line 1: .*JSON"),
         (None, "cannot read"),
     ],
 )

@@ -18,6 +18,7 @@ from pydantic import (
 from efface.atomic import write_text
 from efface.errors import EffaceError
 from efface.renamed import SCORE_KEYS
+from efface.safe_read import read_lines
 
 Metric = Literal["rouge", "probability", "truth_ratio", "token_entropy", "cosine_similarity", "entailment"]
 METRICS: tuple[Metric, ...] = get_args(Metric)
@@ -309,14 +310,13 @@ def stream_records(path: Path) -> Iterator[Record]:
         EffaceError: The file cannot be read, or a line is damaged; the message has its number.
     """
     try:
-        with path.open(encoding="utf-8") as file:
-            for number, line in enumerate(file, 1):
-                yield _record(path, number, line)
-    except (OSError, UnicodeDecodeError) as error:
+        for number, line in enumerate(read_lines(path), 1):
+            yield _record(path, number, line)
+    except OSError as error:
         raise EffaceError(f"cannot read records {path}: {error}; run the evaluation again") from error
 
 
-def _record(path: Path, number: int, line: str) -> Record:
+def _record(path: Path, number: int, line: bytes) -> Record:
     try:
         return Record.model_validate_json(line)
     except ValidationError as error:

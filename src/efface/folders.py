@@ -163,6 +163,13 @@ SweepPart = Literal["runs", "targets", "baselines"]
 SWEEP_PARTS: tuple[SweepPart, ...] = ("runs", "targets", "baselines")
 
 
+def is_run_folder(folder: Path) -> bool:
+    """Whether a folder holds, besides its config.yaml, anything that a run or a queue of requests writes."""
+    run = QueuePaths(folder)
+    written = (run.manifest, run.results, run.scores, run.metrics, run.model, run.records_root, run.checkpoints)
+    return any(path.exists() for path in (*written, run.request(1).root.parent))
+
+
 @dataclass(frozen=True)
 class SweepPaths:
     """Paths in the folder of a sweep."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import errno
-import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from efface.safe_read import expand_home, read_json
 
 if TYPE_CHECKING:
     from huggingface_hub.errors import HfHubHTTPError
@@ -167,7 +168,7 @@ def missing_shards(folder: Path) -> list[str]:
     if (folder / WEIGHTS).is_file() or not index.is_file():
         return []
     try:
-        names = set(json.loads(index.read_bytes())["weight_map"].values())
+        names = set(read_json(index)["weight_map"].values())
     except (ValueError, KeyError, TypeError, AttributeError):
         return [SHARDS_INDEX]
     return sorted(name for name in names if not (folder / name).is_file())
@@ -185,7 +186,7 @@ def explain_no_answer(error: Exception) -> str:
 
 
 def _local_folder(name: str) -> Path | None:
-    folder = Path(name).expanduser()
+    folder = expand_home(name)
     if folder.is_dir():
         return folder
     if _is_path(name):

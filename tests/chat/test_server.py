@@ -188,6 +188,7 @@ def test_requests_are_validated(server, body, status, sentence):
 def test_the_body_of_a_long_conversation_is_not_read(server):
     assert ask(server, b"{}", {**JSON, "Content-Length": str(1 << 21)})[0] == 413
     assert ask(server, b"{}", {**JSON, "Content-Length": "-1"})[0] == 413
+    assert ask(server, b"{}", {**JSON, "Content-Length": "1" * 5000})[0] == 413
 
 
 def test_hostile_text_is_not_markup():

@@ -11,6 +11,7 @@ import torch
 
 from efface.errors import EffaceError
 from efface.models.folder import load_model_config, model_folder, model_sha256
+from support.messages import assert_names
 
 
 @pytest.fixture
@@ -95,3 +96,11 @@ def test_whatever_changes_the_model_changes_its_hash(source, copy, file):
 def test_a_renamed_file_changes_the_hash(source, copy):
     (copy / "model.safetensors").rename(copy / "other.safetensors")
     assert model_sha256(copy) != model_sha256(source)
+
+
+def test_more_layers_than_weights(copy):
+    path = copy / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "num_hidden_layers": 1_000_000}))
+    with pytest.raises(EffaceError) as error:
+        load_model_config(copy)
+    assert_names(str(error.value), str(copy), "1,000,000 layers", "weights", "config.json")

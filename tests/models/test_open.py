@@ -66,7 +66,14 @@ def test_a_tokenizer_of_another_folder(source, tmp_path):
 
 @pytest.mark.parametrize(
     ("generation", "config", "expected"),
-    [(None, 7, {7}), (3, None, {3}), ([3, 9], 7, {3, 7, 9}), ([3, 5000, -1], [7, 11], {3, 7, 11}), (None, None, set())],
+    [
+        (None, 7, {7}),
+        (3, None, {3}),
+        ([3, 9], 7, {3, 7, 9}),
+        ([3, 5000, -1], [7, 11], {3, 7, 11}),
+        ([[1], "x", 4], 7, {4, 7}),
+        (None, None, set()),
+    ],
 )
 def test_generation_stops_at_every_token_of_the_model(source, generation, config, expected):
     opened = open_model(str(source), PLAIN, device=CPU, reporter=Told())

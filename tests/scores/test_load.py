@@ -32,7 +32,7 @@ def test_stages(run: Path) -> None:
 
 def test_files_that_are_not_text_are_refused(run: Path) -> None:
     (run / "records" / "after" / "forget.jsonl").write_bytes(b"\xff\xfe")
-    with pytest.raises(EffaceError, match=r"cannot read records .*forget\.jsonl: .*utf-8.*; run the evaluation again"):
+    with pytest.raises(EffaceError, match=r"forget\.jsonl, line 1: not an efface record.*; run the evaluation again"):
         score_path(run)
 
 

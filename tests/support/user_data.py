@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from efface.data.config import ColumnsConfig, FileConfig
+from efface.data.config import ColumnsConfig, FileConfig, ReadLimits
+from efface.data.readers.limits import Limits
 from efface.data.readers.read import read_table
 from efface.data.readers.row_types import detect_schema, ignored_columns
 from efface.data.readers.table import SourceRow, Table
@@ -18,6 +19,10 @@ USER, ASSISTANT = {"role": "user", "content": "Who?"}, {"role": "assistant", "co
 """Two messages of a conversation."""
 PAIR = {"question": "Who?", "answer": "Ann."}
 """A row of a question and its answer."""
+
+
+LIMITS = Limits(ReadLimits(), "data.forget")
+"""The default limits of a file."""
 
 
 def write(path: Path, content: str | bytes) -> Path:

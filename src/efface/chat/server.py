@@ -30,6 +30,8 @@ from efface.chat.stream import TokenChoice, TokenStep
 from efface.errors import EffaceError
 
 _MAX_BODY_BYTES = 1 << 20
+_MAX_DIGITS = len(str(_MAX_BODY_BYTES))
+"""Python refuses to read a number of thousands of digits."""
 _SOCKET_TIMEOUT = 30
 """Seconds after which a connection without any traffic is closed."""
 _FILES = {
@@ -165,7 +167,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _read_request(self) -> ChatRequest | None:
         """The question in the body; None after refusing one that is not valid."""
         length = self.headers.get("Content-Length", "")
-        if not length.isdecimal() or int(length) > _MAX_BODY_BYTES:
+        if not length.isdecimal() or len(length) > _MAX_DIGITS or int(length) > _MAX_BODY_BYTES:
             self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "the conversation is too long; start a new one")
             return None
         if self.headers.get_content_type() != "application/json":  # other sites cannot send it without a preflight

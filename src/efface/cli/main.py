@@ -12,13 +12,16 @@ from typing import Annotated
 import typer
 
 from efface import __version__, distributed
+from efface.cli.common.error_messages import error_message
 from efface.cli.common.options import examples, print_message, require_subcommand
-from efface.cli.common.usage_errors import usage_message
 from efface.cli.data import data
 from efface.cli.results import chat, downstream, evaluate, leaderboard, push, report, score
 from efface.cli.unlearn import demo, doctor, finetune, presets, request, run, sweep
+from efface.config.trust import allow_saved_code
 from efface.errors import EffaceError
 
+_ANYWHERE = ("--allow-plugins", "--debug")
+"""Options that may be anywhere on the command line."""
 _MULTI_PROCESS_COMMANDS = {"evaluate", "finetune", "run", "unlearn"}
 
 _COMMAND_GROUPS = (
@@ -63,6 +66,14 @@ def options(
     debug: Annotated[  # noqa: ARG001 - `main` has already removed it from the arguments
         bool, typer.Option("--debug", help="Show the traceback of an error; may be anywhere on the command line.")
     ] = False,
+    allow_plugins: Annotated[  # noqa: ARG001 - as `debug`
+        bool,
+        typer.Option(
+            "--allow-plugins",
+            help="Run the plug-ins and task files that the config.yaml of a run's folder names; may be anywhere on the "
+            "command line.",
+        ),
+    ] = False,
 ) -> None:
     """Make a language model forget, and measure what it still knows."""
     if version:
@@ -83,33 +94,29 @@ for group in _COMMAND_GROUPS:
 def main() -> None:
     """Run the command of `sys.argv` and exit.
 
-    Exit codes: 0 success; 1 a part failed (a run of a sweep); 2 an error that the user can fix, as one sentence on
-    stderr; 130 interrupted. Under torchrun only rank 0 prints.
+    Exit codes: 0 success; 1 a part failed (a run of a sweep), or nobody reads the output; 2 an error, as one sentence
+    on stderr; 130 interrupted. Under torchrun only rank 0 prints.
     """
-    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
-    debug = len(arguments) < len(sys.argv) - 1
+    arguments = [argument for argument in sys.argv[1:] if argument not in _ANYWHERE]
+    debug = "--debug" in sys.argv[1:]
     for name in ("torchao", "torch.utils._pytree"):  # they warn on import about kernels for other machines
         logging.getLogger(name).setLevel(logging.ERROR)
     prints = distributed.launched_world_size() == 1 or os.environ.get("RANK", "0") == "0"
     if not prints:
         sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - until the process ends
     try:
-        code = app(args=arguments, prog_name="efface", standalone_mode=False)
+        with allow_saved_code("--allow-plugins" in sys.argv[1:]):
+            code = app(args=arguments, prog_name="efface", standalone_mode=False)
+        sys.stdout.flush()  # a pipe that is closed is an error here, not after the last line
     except typer.Abort:  # Ctrl-C at a prompt
         code = 130
-    except (EffaceError, OSError, typer.TyperException) as error:
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough; Python flushes stdout once more at its end
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - until the process ends
+        code = 1
+    except Exception as error:
         if debug:
             traceback.print_exc()
         if prints or isinstance(error, distributed.DistributedError):
-            print_message(_error_message(error))
+            print_message(error_message(error))
         code = 2
     sys.exit(code)
-
-
-def _error_message(error: EffaceError | OSError | typer.TyperException) -> str:
-    if isinstance(error, typer.TyperException):
-        return usage_message(error)
-    if isinstance(error, EffaceError) or error.strerror is None:
-        return str(error)
-    location = f"{error.filename}: " if error.filename else ""
-    return f"{location}{error.strerror}; check the path, its permissions and the free space"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +18,7 @@ from efface.hub import (
     is_hub_name,
     missing_shards,
 )
+from efface.safe_read import read_json
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -144,7 +144,7 @@ def _adapter_folder(folder: Path) -> Path:
 def _base_of(settings: Path) -> str:
     """The model that an adapter is for."""
     try:
-        return str(json.loads(settings.read_bytes())["base_model_name_or_path"])
+        return str(read_json(settings)["base_model_name_or_path"])
     except (ValueError, TypeError, KeyError) as error:
         raise EffaceError(f"{settings} does not name the adapter's model; save the adapter again with PEFT") from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import reprlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,11 +15,15 @@ from pydantic_core import ErrorDetails, to_jsonable_python
 from efface.data.config import FileConfig, expand_data
 from efface.errors import EffaceError, suggest
 from efface.renamed import SETTING_VALUES, SWEEP_KEYS, current_settings, renamed_to
+from efface.safe_read import read_text
+from efface.safe_yaml import MAX_BYTES, InvalidYamlError, parse_yaml
 
 Config = TypeVar("Config", bound=BaseModel)
 
 PRESET_KEYS = ("preset", "recipe")
 """Keys that choose settings and are not settings themselves: a preset's name, and its recipe, `ours` or `published`."""
+
+_IMPOSSIBLE = re.compile("[\0\ud800-\udfff]")
 
 _EXAMPLES = {
     "data": "give a file as data.forget=FILE, or a benchmark such as data=tofu-forget01",
@@ -41,19 +46,16 @@ def read_yaml(path: Path) -> dict[str, Any]:
     Raises:
         EffaceError: Where the file cannot be read, is not YAML, or is not a mapping.
     """
-    if path.is_dir():
-        raise EffaceError(f"{path} is a folder; give a YAML file, such as the config.yaml of a run")
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = parse_yaml(read_text(path, MAX_BYTES, "give a config file, which has kilobytes"))
+    except IsADirectoryError:
+        raise EffaceError(f"{path} is a folder; give a YAML file, such as the config.yaml of a run") from None
     except OSError as error:
         raise EffaceError(f"cannot read the config file {path}: {error.strerror}; check the path") from error
     except UnicodeDecodeError as error:
         raise EffaceError(f"{path} is not UTF-8 text; save it as UTF-8") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}" if mark is not None else ""
-        problem = getattr(error, "problem", None) or error
-        raise EffaceError(f"{path}{where}: not valid YAML ({problem}); write settings as `key: value`") from error
+    except InvalidYamlError as error:
+        raise EffaceError(f"{path}: not valid YAML ({error}); write settings as `key: value`") from error
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise EffaceError(f"{path} must contain settings such as `method: me+gd`, one per line")
     return content
@@ -121,7 +123,7 @@ def parse_pairs(pairs: Sequence[str], config_class: type[BaseModel]) -> dict[str
             raise EffaceError(f"{pair!r} is not a setting; write key=value, such as train.lr=1e-5")
         if key not in types:
             raise EffaceError(_unknown_key(key, config_class))
-        result = merge_settings(result, nest_settings({key: _parse_value(text, types[key])}))
+        result = merge_settings(result, nest_settings({key: _parse_value(key, text, types[key])}))
     return result
 
 
@@ -143,13 +145,15 @@ def nest_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _parse_value(text: str, annotation: object) -> Any:
+def _parse_value(key: str, text: str, annotation: object) -> Any:
     """Read `text` as YAML, unless a setting of this type takes it as it is."""
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        return text
     types = (annotation, *get_args(annotation))
+    try:
+        value = parse_yaml(text)
+    except InvalidYamlError as error:
+        if FileConfig in types or str in types:
+            return text
+        raise EffaceError(f"{key}={reprlib.repr(text)}: not valid YAML ({error}); correct the value") from error
     if FileConfig in types:  # a path, or the settings of a file
         return value if isinstance(value, str | dict | None) else text
     return text if str in types and not isinstance(value, str | None) else value
@@ -209,6 +213,7 @@ def validate_config(config_class: type[Config], settings: Mapping[str, Any]) -> 
     Raises:
         EffaceError: For the first invalid setting; the message names its key, the given value and what is allowed.
     """
+    _refuse_impossible_texts(settings)
     _refuse_renamed_values(settings)
     try:
         return config_class.model_validate(dict(settings))
@@ -216,6 +221,20 @@ def validate_config(config_class: type[Config], settings: Mapping[str, Any]) -> 
         # a misspelled key comes first: it may be the reason why another one is missing
         problem = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
         raise EffaceError(_explain(problem, config_class)) from error
+
+
+def _refuse_impossible_texts(settings: object, key: str = "") -> None:
+    """Refuse a text that no path and no file in UTF-8 can have."""
+    if isinstance(settings, Mapping):
+        for name, value in settings.items():
+            _refuse_impossible_texts(value, f"{key}.{name}" if key else str(name))
+    elif isinstance(settings, list | tuple):
+        for value in settings:
+            _refuse_impossible_texts(value, key)
+    elif isinstance(settings, str) and _IMPOSSIBLE.search(settings):
+        raise EffaceError(
+            f"{key}={reprlib.repr(settings)} has a null character or half of a surrogate pair; write it as UTF-8 text"
+        )
 
 
 def _refuse_renamed_values(settings: Mapping[str, Any]) -> None:

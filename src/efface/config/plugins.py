@@ -24,6 +24,7 @@ from efface.artifacts import METRICS, Partial
 from efface.errors import EffaceError, summarize_error
 from efface.objectives.config import FORGET, LLMU, RETAIN
 from efface.objectives.custom import CustomObjective, ForgetObjective, RetainObjective
+from efface.safe_read import expand_home
 from efface.scores.custom import RecordMetric
 
 PluginClass = type[CustomObjective] | type[RecordMetric]
@@ -142,7 +143,7 @@ def _split_spec(spec: str) -> tuple[str, str | None]:
 
 def _import_file(path: Path) -> ModuleType:
     """Import a file, again at each call: a notebook's user edits files between two runs."""
-    path = path.expanduser()
+    path = expand_home(str(path))
     if not path.is_file():
         raise EffaceError(f"plug-in {path}: there is no such file; paths are relative to the working directory")
     name = f"efface_plugin_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}"

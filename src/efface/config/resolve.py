@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from efface.config.commands import DataInspectionConfig, EvaluationConfig, FinetuneConfig, RunConfig
 from efface.config.parse import Config, merge_settings, parse_pairs, read_yaml, to_yaml, validate_config
 from efface.config.presets import Preset, load_preset, preset_names
+from efface.config.trust import check_saved_code
 from efface.data.config import SHORTHANDS
 from efface.data.readers.file_formats import TABLE_SUFFIXES, TEXT_SUFFIXES, format_suffix
 from efface.errors import EffaceError, suggest
@@ -81,7 +82,10 @@ def preset_to_yaml(name: str, pairs: Sequence[str]) -> str:
 
 def _layer(config_class: type[BaseModel], source: str | None, given: Mapping[str, Any]) -> dict[str, Any]:
     """`given` over the file or preset in `source`, over the preset that any of these names; not checked yet."""
-    own = merge_settings(_read_source(source), given)
+    from_source = _read_source(source)
+    if source is not None:
+        check_saved_code(from_source, given, Path(source))
+    own = merge_settings(from_source, given)
     if config_class not in (RunConfig, FinetuneConfig, *_PARTS_OF_A_RUN):
         return own
     name, recipe = own.pop("preset", None), own.pop("recipe", None)

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from efface.artifacts import RecordSets
 from efface.config.commands import RunConfig
 from efface.config.parse import read_saved_settings, to_yaml, validate_config
+from efface.config.trust import check_saved_code
 from efface.data.config import ForgetRequest
 from efface.errors import EffaceError
 from efface.evaluation.record_files import read_record_sets
@@ -36,17 +37,21 @@ class QueueFolder(RunFolder, QueuePaths):
         if next_adapter:
             shutil.rmtree(self.request(number + 1).adapter, ignore_errors=True)
 
-    def read(self) -> RunConfig:
+    def read(self, given: RunConfig | None = None) -> RunConfig:
         """The queue's settings.
 
+        Args:
+            given: Settings of the user, who trusts the plug-ins that they name.
+
         Raises:
-            EffaceError: There is no queue in this folder.
+            EffaceError: There is no queue in this folder, or it names plug-ins that the user did not.
         """
         settings = read_saved_settings(self.config) if self.config.is_file() else {}
         if settings.get("continual") is None:
             raise EffaceError(
                 f"{self.root} contains no queue of requests; start one with efface run and continual.requests"
             )
+        check_saved_code(settings, given.model_dump(mode="json") if given else {}, self.config)
         return validate_config(RunConfig, settings)
 
     @staticmethod
@@ -69,7 +74,7 @@ class QueueFolder(RunFolder, QueuePaths):
             EffaceError: As for a run.
         """
         if resume and self.config.is_file() and isinstance(config, RunConfig) and config.continual is not None:
-            earlier = self.read()
+            earlier = self.read(config)
             count = len(earlier.continual.requests) if earlier.continual else 0
             requests = config.continual.requests[:count]
             if len(requests) == count and to_yaml(self.extended(config, requests)) == to_yaml(earlier):

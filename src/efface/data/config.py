@@ -68,6 +68,15 @@ class ColumnsConfig(FrozenModel):
     name: str | None = None
 
 
+class ReadLimits(FrozenModel):
+    """The most that is read from a file or folder: a small file may stand for more rows than the memory holds."""
+
+    max_mib: float = Field(default=256, gt=0, allow_inf_nan=False)
+    """Size in MiB, decompressed."""
+    max_values: int = Field(default=10_000_000, gt=0)
+    """Number of values: rows times columns. For JSON and CSV, the number of separators and brackets."""
+
+
 class FileConfig(FrozenModel):
     """Location and columns of a file with questions and answers, conversations or documents."""
 
@@ -81,6 +90,7 @@ class FileConfig(FrozenModel):
     revision: str | None = None
     """Hub only: a branch, tag or commit."""
     columns: ColumnsConfig = ColumnsConfig()
+    limits: ReadLimits = ReadLimits()
 
 
 ForgetRequest = int | FileConfig

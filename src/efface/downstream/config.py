@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import yaml
 from pydantic import Field, ValidationInfo, field_validator
 
 from efface.frozen import FrozenModel
+from efface.safe_yaml import InvalidYamlError, parse_yaml
 
 PAPER_METRICS = {
     "arc_challenge": "acc_norm",
@@ -24,8 +24,8 @@ def _parse_yaml(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        return yaml.safe_load(value)
-    except yaml.YAMLError:
+        return parse_yaml(value)
+    except InvalidYamlError:
         return value
 
 

@@ -16,6 +16,7 @@ import yaml
 from efface.downstream.config import DownstreamConfig
 from efface.downstream.isolation import quiet
 from efface.errors import EffaceError, suggest
+from efface.safe_read import expand_home
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def task_files(config: DownstreamConfig | None) -> dict[str, str]:
     """
     if config is None or config.include is None:
         return {}
-    folder = Path(config.include).expanduser()
+    folder = expand_home(config.include)
     files = sorted(path for path in folder.rglob("*") if path.suffix in (".yaml", ".py") and path.is_file())
     return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
@@ -89,7 +90,7 @@ def _manager(config: DownstreamConfig) -> Any:
 
     if config.include is None:
         return _built_in()
-    folder = _check_folder(Path(config.include).expanduser())
+    folder = _check_folder(expand_home(config.include))
     custom = TaskManager(include_path=str(folder), include_defaults=False)
     if not custom.all_tasks:
         raise EffaceError(f"downstream.include={folder} holds no task; give a folder with task files (*.yaml)")

@@ -72,11 +72,31 @@ def load_model_config(folder: Path) -> Any:
         transformers' config object.
 
     Raises:
-        EffaceError: Where it does not load.
+        EffaceError: Where it does not load, or has more layers than the folder has weights.
     """
     from transformers import AutoConfig
 
     try:
-        return AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     except Exception as error:  # transformers and the model's config class each raise their own
         raise EffaceError(f"the config.json of model {folder} does not load: {first_line(error)}") from error
+    _check_layer_count(folder, config)
+    return config
+
+
+def _check_layer_count(folder: Path, config: Any) -> None:
+    """Refuse a config.json of more layers than there are weights, before a million layers are created from it."""
+    from safetensors import SafetensorError, safe_open
+
+    layers, weights = getattr(config.get_text_config(), "num_hidden_layers", 0), 0
+    for path in folder.glob("*.safetensors"):
+        try:
+            with safe_open(path, framework="np") as file:
+                weights += len(file.keys())
+        except (OSError, SafetensorError):  # loading the model says what is wrong with the file
+            return
+    if weights and layers > weights:
+        raise EffaceError(
+            f"the config.json of model {folder} has {layers:,} layers, but its files only {weights:,} weights; give "
+            "the config.json that it was saved with"
+        )

@@ -37,6 +37,7 @@ def load_model(folder: Path, *, dtype: torch.dtype, device: torch.device, quanti
     """
     from transformers import AutoModelForCausalLM
 
+    load_model_config(folder)  # refuses one that would create layers without end
     quantizer = quantization or dequantization_config(folder)
     stays_quantized = quantization is not None or stored_quantization(folder) is not None
     try:

@@ -119,8 +119,9 @@ def generation_stops(model: Any) -> tuple[int, ...]:
     known = vocabulary_size(model)
     settings = (model.generation_config, model.config, model.config.get_text_config())
     given = [getattr(each, "eos_token_id", None) for each in settings]
-    ids = {id_ for each in given for id_ in (each if isinstance(each, list | tuple) else [each])}
-    return tuple(sorted(id_ for id_ in ids if isinstance(id_, int) and 0 <= id_ < known))
+    listed = [id_ for each in given for id_ in (each if isinstance(each, list | tuple) else [each])]
+    ids = {id_ for id_ in listed if isinstance(id_, int)}  # a file may contain anything
+    return tuple(sorted(id_ for id_ in ids if 0 <= id_ < known))
 
 
 def warn_about_format(name: str, text_format: str, reporter: Reporter) -> None:

@@ -18,8 +18,9 @@ def quiet_libraries() -> Iterator[None]:
     from transformers.utils import logging as transformers_logging
 
     bars, hub_bars = transformers_logging.is_progress_bar_enabled(), not are_progress_bars_disabled()
-    # about tied weights at each checkpoint, about each 8-bit product, about kernels of other machines and pytree types
-    names = ("accelerate", "bitsandbytes", "torchao", "torch.utils._pytree")
+    # about tied weights at each checkpoint, about each 8-bit product, about kernels of other machines and pytree types,
+    # a table of all weights that do not fit
+    names = ("accelerate", "bitsandbytes", "torchao", "torch.utils._pytree", "transformers.modeling_utils")
     loggers = [logging.getLogger(name) for name in names]
     levels = [logger.level for logger in loggers]
     transformers_logging.disable_progress_bar()  # also those of the hub client

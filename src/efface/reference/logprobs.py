@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from efface.atomic import write_json
 from efface.errors import EffaceError
 from efface.packing.logprobs import answer_logprobs
+from efface.safe_read import parse_json
 from efface.text.sequence import TokenizedSequence
 
 
@@ -62,7 +62,7 @@ class CachedLogprobs:
             EffaceError: the file is damaged.
         """
         try:
-            saved = json.loads(path.read_text(encoding="utf-8"))
+            saved = parse_json(path.read_bytes())
             return cls(saved["logprobs"]) if saved["made_by"] == dict(made_by) else None
         except (ValueError, KeyError, TypeError) as error:
             raise EffaceError(f"{path} is damaged; remove it and continue with --resume") from error

@@ -17,6 +17,7 @@ from efface.config.parse import has_settings, to_yaml
 from efface.errors import EffaceError
 from efface.evaluation.record_files import read_record_sets, write_record_sets
 from efface.folders import RunPaths, Stage
+from efface.safe_read import parse_json
 from efface.train.loop import StepLog
 from efface.train.watch import WatchLog
 
@@ -164,6 +165,6 @@ class RunFolder(RunPaths):
 
 def _step(line: str) -> float:
     try:
-        return float(json.loads(line)["step"])
-    except ValueError:  # a line truncated by a kill
+        return float(parse_json(line)["step"])
+    except (ValueError, KeyError, TypeError):  # a line truncated by a kill, or not written by efface
         return float("inf")

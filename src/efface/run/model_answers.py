@@ -15,6 +15,7 @@ from efface.evaluation.generate import generate
 from efface.models.open import OpenedModel
 from efface.progress.reporter import Reporter
 from efface.run.folder import RunFolder
+from efface.safe_read import parse_json
 from efface.schema import Prompt
 from efface.text.formatter import PromptFormatter
 
@@ -125,7 +126,7 @@ def read_answers(folder: RunFolder) -> dict[str, str] | None:
         return None
     ids = {each.question: each.id for each in load_generic_questions()}
     try:
-        rows = [json.loads(line) for line in folder.model_answers.read_text(encoding="utf-8").split("\n") if line]
+        rows = [parse_json(line) for line in folder.model_answers.read_text(encoding="utf-8").split("\n") if line]
         return {ids[row["question"]]: row["answer"] for row in rows}
     except (ValueError, KeyError, TypeError) as error:
         raise EffaceError(f"{folder.model_answers} is damaged; remove it and continue with --resume") from error

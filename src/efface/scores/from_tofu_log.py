@@ -6,7 +6,6 @@ or a list (the paper's code, which adds `cosine_similarity`, `token_entropy` and
 
 from __future__ import annotations
 
-import json
 import math
 import reprlib
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from efface.errors import EffaceError, suggest
+from efface.safe_read import read_json
 from efface.scores.metric_inputs import LOWEST_LOGP, ROUNDING, MetricInputs, check_range
 
 T = TypeVar("T")
@@ -52,10 +52,10 @@ def read_log(path: Path) -> dict[str, list[MetricInputs]]:
 
 def _parse(path: Path) -> dict[str, Any]:
     try:
-        log = json.loads(path.read_text(encoding="utf-8"))
+        log = read_json(path)
     except OSError as error:
         raise EffaceError(f"cannot read {path}: {error.strerror or error}; give a file that can be read") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise EffaceError(f"{path} is not a JSON file ({error}); {_REMEDY}, or a run's folder") from error
     if not isinstance(log, dict) or not log:
         raise EffaceError(f"{path}: a log is an object with at least one set, not {reprlib.repr(log)}; {_REMEDY}")

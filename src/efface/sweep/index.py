@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from efface.continual.folder import QueueFolder
 from efface.errors import EffaceError
 from efface.folders import CONFIG
 from efface.run.folder import RunFolder
+from efface.safe_read import read_json
 from efface.sweep.run_key import JobConfig, before_key, contents_of, downstream_key, run_key
 
 ResultsT = TypeVar("ResultsT", Results, ContinualResults)
@@ -202,7 +202,7 @@ def _read_scores(path: Path) -> Scores | None:
 def _read_json(path: Path) -> dict[str, Any]:
     """The object in a file; empty where there is none."""
     try:
-        values = json.loads(path.read_bytes())
+        values = read_json(path)
     except (OSError, ValueError):
         return {}
     return values if isinstance(values, dict) else {}

@@ -48,7 +48,7 @@ _WITHOUT_EFFECT: dict[str, tuple[str, ...]] = {
 _NEW_MEANINGS: dict[tuple[str, str], dict[str, str]] = {("me", "average"): {"padded": "padded, with its padding"}}
 """Group and setting -> a value that means something else than in early versions -> what keys have in its place, so that
 a run with the earlier meaning is not found."""
-_FILE_LOCATION = {"path", "subset", "split", "revision"}
+_FILE_LOCATION = {"path", "subset", "split", "revision", "limits"}
 _REFERENCE_NOTE = re.compile(r"compared with .* \(sha256 ([0-9a-f]{64})\)", re.DOTALL)
 """The note in a manifest that has the hash of a separate reference model."""
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from efface.artifacts import ContinualResults, Manifest, Results
 from efface.atomic import write_text
 from efface.errors import EffaceError
+from efface.safe_read import parse_json
 
 
 class RunLog:
@@ -101,7 +102,7 @@ def _read(path: Path) -> list[dict[str, Any]]:
     text = path.read_text(encoding="utf-8", errors="replace").split("\n") if path.is_file() else []
     for number, line in enumerate(text[:-1], 1):  # the last part is empty, or an incomplete line
         try:
-            lines.append({**json.loads(line)})
+            lines.append({**parse_json(line)})
             lines[-1]["key"]
         except (ValueError, KeyError, TypeError) as error:
             raise EffaceError(f"{path}, line {number} is damaged; remove it, the sweep will write it again") from error

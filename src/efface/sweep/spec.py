@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -33,6 +34,9 @@ Baseline = Literal["retrained", "random"]
 
 GridValues = Annotated[dict[str, Any], Field(min_length=1)]
 """Settings of the grid -> their values; matches the combinations that have all of these values."""
+
+MAX_COMBINATIONS = 10_000
+"""Of one grid, before `exclude`."""
 
 _TARGET = "target."
 """Prefix of a setting of the target."""
@@ -131,8 +135,14 @@ def combinations(spec: SweepSpec, *, target: str | None) -> tuple[Combination, .
         The combinations; the first key of the grid changes slowest.
 
     Raises:
-        EffaceError: Settings of a combination, which the message names, cannot be used.
+        EffaceError: Settings of a combination, which the message names, cannot be used, or there are more than
+            `MAX_COMBINATIONS`.
     """
+    count = math.prod(map(len, spec.grid.values()))
+    if count > MAX_COMBINATIONS:
+        raise EffaceError(
+            f"grid: {count:,} combinations, the limit is {MAX_COMBINATIONS:,}; split the sweep into several"
+        )
     products = [dict(zip(spec.grid, values, strict=True)) for values in product(*spec.grid.values())]
     included = [each for each in products if not any(_matches(each, excluded) for excluded in spec.exclude)]
     if not included:

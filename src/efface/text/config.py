@@ -34,7 +34,7 @@ class TemplateConfig(FrozenModel):
 class TextConfig(TemplateConfig):
     """How questions and answers become tokens."""
 
-    format: str = "chat"
+    format: str = Field(default="chat", max_length=10_000)
     """`chat` (the model's chat template), `llama2`, `llama3`, `plain`, or a string with {question} and {answer}."""
     max_length: int | None = Field(default=None, gt=0)
     """The most tokens of prompt and answer together; by default the number of positions of the model."""

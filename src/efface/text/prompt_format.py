@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import date, datetime, time
 from typing import Any
 
-from efface.errors import EffaceError, suggest
+from efface.errors import EffaceError, suggest, summarize_error
 from efface.schema import Prompt, Turn
+from efface.text.template_limits import check_template
 
 NAMED_FORMATS = {
     "llama2": "[INST] {question} [/INST]{answer}",
@@ -71,23 +72,70 @@ def chat_prompt_format(tokenizer: Any, day: date) -> PromptFormat:
         day: the date that the template shows as today's.
 
     Raises:
-        EffaceError: the template leaves out the answer.
+        EffaceError: the template is not valid, needs too much time or memory, rejects a question or leaves out its
+            answer.
     """
     if not tokenizer.chat_template:
         return PromptFormat(render=_no_template, answer_prefix="", answer_suffix="")
-    template = tokenizer.get_chat_template()
+    template = _template_text(tokenizer)
     dated = dated_template(template, day)
+    check_template(dated, tuple(sorted(_text_tokens(tokenizer).items())))
 
     def render_turns(turns: Sequence[Turn], *, generation: bool) -> str:
-        text = tokenizer.apply_chat_template(
-            [turn.model_dump() for turn in turns],
-            chat_template=dated,
-            tokenize=False,
-            add_generation_prompt=generation,
-            enable_thinking=False,  # answers are scored, not the reasoning before them
-        )
-        return str(text)
+        try:
+            return str(
+                tokenizer.apply_chat_template(
+                    [turn.model_dump() for turn in turns],
+                    chat_template=dated,
+                    tokenize=False,
+                    add_generation_prompt=generation,
+                    enable_thinking=False,  # answers are scored, not the reasoning before them
+                )
+            )
+        except Exception as error:  # a template is a program: it may raise anything
+            raise TemplateFailedError(error) from error
 
+    try:
+        return _derive_format(render_turns, shows_date=any(name in template for name in _DATE_NAMES))
+    except TemplateFailedError as error:
+        raise EffaceError(
+            f"the tokenizer's chat template does not take a question and an answer ({error}); set text.format to a "
+            "string instead"
+        ) from error
+
+
+class TemplateFailedError(Exception):
+    """A chat template raised an error: it rejects a conversation, or is wrong."""
+
+    def __init__(self, error: Exception) -> None:
+        """Keep one line of what the template or jinja2 says."""
+        super().__init__(summarize_error(error))
+
+
+def _template_text(tokenizer: Any) -> str:
+    """The chat template of a tokenizer, which has one; of several, the one for conversations without tools."""
+    try:
+        template = tokenizer.get_chat_template()
+    except Exception as error:  # transformers raises various errors for what is no template
+        raise EffaceError(
+            f"the tokenizer's chat template cannot be read ({summarize_error(error)}); set text.format to a string "
+            "instead"
+        ) from error
+    if not isinstance(template, str):
+        raise EffaceError(
+            f"the tokenizer's chat template is a {type(template).__name__} and no text; set text.format to a string "
+            "instead"
+        )
+    return template
+
+
+def _text_tokens(tokenizer: Any) -> dict[str, str]:
+    """The special tokens that a template may write, by name."""
+    return {name: token for name, token in tokenizer.special_tokens_map.items() if isinstance(token, str)}
+
+
+def _derive_format(render_turns: Callable[..., str], *, shows_date: bool) -> PromptFormat:
+    """The format of a template. Raises `TemplateFailedError` if it rejects a question with its answer."""
     # What a template writes before and after an answer is the same for all answers: find it with a placeholder.
     question = Turn(role="user", content="question")
     conversation = render_turns([question, Turn(role="assistant", content=PROBE)], generation=False)
@@ -100,7 +148,7 @@ def chat_prompt_format(tokenizer: Any, day: date) -> PromptFormat:
         render=_conversation_renderer(render_turns),
         answer_prefix=space if space.isspace() else "",
         answer_suffix=suffix,
-        shows_date=any(name in template for name in _DATE_NAMES),
+        shows_date=shows_date,
     )
 
 
@@ -113,13 +161,12 @@ def _no_template(_: Prompt) -> str:
 
 def _conversation_renderer(render_turns: Callable[..., str]) -> Callable[[Prompt], str]:
     """From a prompt to its text; a system turn becomes part of the first question if the template ignores the role."""
-    from jinja2 import TemplateError
 
     def supports_system() -> bool:
         turns = [Turn(role="system", content=PROBE), Turn(role="user", content="question")]
         try:
             return PROBE in render_turns(turns, generation=True)
-        except TemplateError:  # some templates, such as Gemma's, reject the role
+        except TemplateFailedError:  # some templates, such as Gemma's, reject the role
             return False
 
     takes_system = supports_system()
@@ -131,7 +178,7 @@ def _conversation_renderer(render_turns: Callable[..., str]) -> Callable[[Prompt
             turns[:2] = [Turn.model_construct(role="user", content=joined)]
         try:
             return render_turns(turns, generation=True)
-        except TemplateError as error:
+        except TemplateFailedError as error:
             roles = ", ".join(turn.role for turn in turns)
             raise EffaceError(
                 f"the chat template rejects a conversation with the roles {roles} ({error}); alternate user and "

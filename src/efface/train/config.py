@@ -18,8 +18,8 @@ Tracker = Literal["aim", "clearml", "comet_ml", "dvclive", "mlflow", "swanlab", 
 class LoRAConfig(FrozenModel):
     """Low-rank adapters on all linear layers except the output head; sizes of the paper."""
 
-    r: int = Field(default=8, gt=0)
-    alpha: int = Field(default=32, gt=0)
+    r: int = Field(default=8, gt=0, le=32_768)
+    alpha: int = Field(default=32, gt=0, le=1_000_000)
     dropout: float = Field(default=0.05, ge=0, lt=1)
     adapter: Literal["new", "keep"] = "new"
     """`new`: add a new adapter to `model`. `keep`: go on training the adapter in the folder `adapter` beside `model`,
@@ -34,8 +34,8 @@ class TrainConfig(FrozenModel):
     model_config = ConfigDict(allow_inf_nan=False)
 
     lr: float = Field(default=1e-5, gt=0, le=1e30)  # AdamW overflows far above it
-    epochs: int = Field(default=5, gt=0)
-    batch_size: int = Field(default=32, gt=0)
+    epochs: int = Field(default=5, gt=0, le=10_000)
+    batch_size: int = Field(default=32, gt=0, le=1_000_000)
     """Forget items in one optimizer step; does not depend on what fits in memory at once."""
     weight_decay: float = Field(default=0.01, ge=0)
     warmup_steps: int | None = Field(default=None, ge=0)

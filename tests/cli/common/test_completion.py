@@ -67,8 +67,9 @@ def test_keys_of_commands_that_take_no_preset(bash: Complete) -> None:
 
 
 def test_lone_key_comes_with_its_values(bash: Complete) -> None:
-    assert bash("run", "train.pai") == ["train.pairing=", "train.pairing=resampled", "train.pairing=fixed"]
-    assert bash("run", "train.epo") == ["train.epochs=", "train.epochs=5"]
+    pairings = [f"train.pairing={value}" for value in ("", "resampled", "fixed", "published")]
+    assert bash("run", "train.pai") == pairings
+    assert bash("run", "train.epochs") == ["train.epochs=", "train.epochs=5"]
     assert bash("run", "train.lora.al") == ["train.lora.alpha=", "train.lora.alpha=32"]
     assert bash("run", "train.max_g") == ["train.max_grad_norm=", "train.max_grad_norm=null"]
 

@@ -10,7 +10,7 @@ import pytest
 from efface.data.readers.arrow import is_saved_dataset, parse_parquet
 from efface.errors import EffaceError
 from support.messages import assert_names
-from support.user_data import read, read_error
+from support.user_data import LIMITS, read, read_error
 
 ROWS = [{"question": "Who?", "answer": "Zoë"}, {"question": "When?", "answer": "In May"}]
 
@@ -80,7 +80,7 @@ def test_errors_about_a_parquet_file(tmp_path: Path) -> None:
         (b"PAR1", ["a.parquet", "not a valid Parquet file (", "write or download it again"]),
     ]:
         with pytest.raises(EffaceError) as caught:
-            parse_parquet("a.parquet", content)
+            parse_parquet("a.parquet", content, LIMITS)
         assert_names(str(caught.value), *named)
 
 

@@ -18,7 +18,7 @@ from efface.data.readers.file_formats import (
 )
 from efface.errors import EffaceError
 from support.messages import assert_names
-from support.user_data import read_error, write
+from support.user_data import LIMITS, read_error, write
 
 ROWS = [{"question": "Who?", "answer": "Zoë"}, {"question": "When?", "answer": 'In "May",\nor June'}]
 LINES = "".join(json.dumps(row) + "\n" for row in ROWS)
@@ -49,7 +49,7 @@ def test_text_formats_give_the_same_rows(tmp_path: Path, name: str, content: str
     plain = write(tmp_path / name, content)
     compressed = write(tmp_path / f"{name}.gz", gzip.compress(content.encode()))
     for path in (plain, compressed):
-        table = read_file(path)
+        table = read_file(path, LIMITS)
         assert [dict(row.values) for row in table.rows] == ROWS
         assert [row.number for row in table.rows] == numbers
         assert (table.name, table.sha256) == (str(path), hashlib.sha256(content.encode()).hexdigest())
@@ -61,13 +61,13 @@ def test_parquet_gives_python_objects(tmp_path: Path, name: str) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
     rows = [{"question": "Who?", "messages": [{"role": "user", "content": "Hi"}], "n": 3}, {"question": None}]
     parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / name)
-    table = read_file(tmp_path / name)
+    table = read_file(tmp_path / name, LIMITS)
     assert [dict(row.values) for row in table.rows] == [rows[0], {"question": None, "messages": None, "n": None}]
     assert table.sha256 == hashlib.sha256((tmp_path / name).read_bytes()).hexdigest()
 
 
 def test_a_text_file_is_one_document(tmp_path: Path) -> None:
-    [row] = read_file(write(tmp_path / "a.md", "\ufeff# Ann\n\nShe wrote.\n")).rows
+    [row] = read_file(write(tmp_path / "a.md", "\ufeff# Ann\n\nShe wrote.\n"), LIMITS).rows
     assert dict(row.values) == {"text": "# Ann\n\nShe wrote.\n"}
 
 
@@ -84,7 +84,7 @@ def test_a_text_file_is_one_document(tmp_path: Path) -> None:
 )
 def test_warning_about_a_text_file_that_contains_json(tmp_path: Path, content: str, suffix: str | None) -> None:
     path = write(tmp_path / "a.txt", content)
-    table = read_file(path)
+    table = read_file(path, LIMITS)
     assert [row.values["text"] for row in table.rows] == [content]
     assert list(table.warnings) == json_as_text_warnings(path, content)
     assert len(table.warnings) == (suffix is not None)
@@ -119,7 +119,7 @@ def test_errors_about_a_path(tmp_path: Path) -> None:
         (file / "b.csv", [f"cannot read {file}/b.csv", "check the path"]),
     ]:
         with pytest.raises(EffaceError) as caught:
-            read_content(path)
+            read_content(path, LIMITS)
         assert_names(str(caught.value), *named)
 
 

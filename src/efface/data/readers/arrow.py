@@ -5,38 +5,43 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from efface.data.config import FileConfig
+from efface.data.readers.limits import Limits
 from efface.data.readers.table import SourceRow, Table
 from efface.errors import EffaceError, first_line, suggest
 from efface.hub import LOG_IN, why_unreachable
 
 HUB = "hf:"
 """Prefix of a dataset of the hub."""
+_MAX_ROWS_AT_ONCE = 1000
 
 
-def parse_parquet(source: str, content: bytes) -> tuple[SourceRow, ...]:
+def parse_parquet(source: str, content: bytes, limits: Limits) -> tuple[SourceRow, ...]:
     """Parse a Parquet file.
 
     Args:
         source: Name of the file in messages.
         content: The file's bytes.
+        limits: The most to read; a column of equal values may take no space in the file.
 
     Returns:
         Its rows.
 
     Raises:
-        EffaceError: If the file is damaged or empty, or pyarrow is not installed.
+        EffaceError: If the file is damaged, empty or larger than the limits, or pyarrow is not installed.
     """
     pyarrow, parquet = _import_library("pyarrow", source), _import_library("pyarrow.parquet", source)
     try:
-        values = parquet.read_table(pyarrow.BufferReader(content)).to_pylist()
-    except (pyarrow.ArrowException, OSError, ValueError) as error:
+        file = parquet.ParquetFile(pyarrow.BufferReader(content))
+        limits.check_values(source, file.metadata.num_rows * max(1, file.metadata.num_columns))
+        values = _to_values(source, file.iter_batches(_rows_at_once(_largest_column(file.metadata), limits)), limits)
+    except (pyarrow.ArrowException, OSError, ValueError, OverflowError) as error:
         raise EffaceError(
             f"{source} is not a valid Parquet file ({first_line(error)}); write or download it again"
         ) from error
@@ -49,13 +54,13 @@ def is_saved_dataset(folder: Path) -> bool:
     return single or (folder / "dataset_dict.json").is_file()
 
 
-def read_saved_dataset(folder: Path, split: str | None, setting: str) -> Table:
+def read_saved_dataset(folder: Path, split: str | None, limits: Limits) -> Table:
     """Read a dataset that `save_to_disk` wrote.
 
     Args:
         folder: The folder.
         split: The split to read; None if the dataset has only one.
-        setting: The setting of the file, such as `data.forget`, for error messages.
+        limits: The most to read.
 
     Returns:
         Its rows.
@@ -70,15 +75,15 @@ def read_saved_dataset(folder: Path, split: str | None, setting: str) -> Table:
         raise EffaceError(
             f"{folder} looks like a saved dataset but cannot be loaded ({first_line(error)}); save it again"
         ) from error
-    return _to_table(str(folder), loaded, split, setting)
+    return _to_table(str(folder), loaded, split, limits)
 
 
-def read_hub_dataset(file: FileConfig, setting: str) -> Table:
+def read_hub_dataset(file: FileConfig, limits: Limits) -> Table:
     """Read a dataset of the Hugging Face hub, or from its cache; code of the dataset is never run.
 
     Args:
         file: The dataset.
-        setting: The setting of the file, such as `data.forget`, for error messages.
+        limits: The most to read.
 
     Returns:
         Its rows.
@@ -102,9 +107,9 @@ def read_hub_dataset(file: FileConfig, setting: str) -> Table:
     try:
         loaded = datasets.load_dataset(repo, name=file.subset, revision=file.revision)
     except Exception as error:  # depends on the file format and the HTTP client
-        raise _load_error(datasets, file, repo, error, setting) from error
+        raise _load_error(datasets, file, repo, error, limits.setting) from error
     name = f"{file.path}@{file.revision}" if file.revision else file.path
-    table = _to_table(f"{name}, subset {file.subset}" if file.subset else name, loaded, file.split, setting)
+    table = _to_table(f"{name}, subset {file.subset}" if file.subset else name, loaded, file.split, limits)
     return replace(table, is_published=True)
 
 
@@ -128,20 +133,58 @@ def _load_error(datasets: Any, file: FileConfig, repo: str, error: Exception, se
     return EffaceError(f"{file.path} cannot be loaded ({first_line(error)}); {remedy}")
 
 
-def _to_table(name: str, loaded: Any, split: str | None, setting: str) -> Table:
+def _to_table(name: str, loaded: Any, split: str | None, limits: Limits) -> Table:
     """Read the chosen split, or the only one."""
     if isinstance(loaded, Mapping):
         if split is None and len(loaded) > 1:
-            raise EffaceError(f"{name} has several splits; choose one with {setting}.split=NAME: {', '.join(loaded)}")
+            raise EffaceError(
+                f"{name} has several splits; choose one with {limits.setting}.split=NAME: {', '.join(loaded)}"
+            )
         split = split or next(iter(loaded))
         if split not in loaded:
             raise EffaceError(f"{name} has no split {split!r}: {suggest(split, loaded)}")
         name, loaded = f"{name}, split {split}", loaded[split]
     elif split is not None:
-        raise EffaceError(f"{name} has no splits: remove {setting}.split={split}")
-    values = loaded.with_format("arrow")[:].to_pylist()  # as stored: images and audio are not decoded
+        raise EffaceError(f"{name} has no splits: remove {limits.setting}.split={split}")
+    limits.check_values(name, len(loaded) * max(1, len(loaded.column_names)))
+    stored = loaded.with_format("arrow")  # as stored: images and audio are not decoded
+    count = _rows_at_once(loaded.data.nbytes, limits)
+    values = _to_values(name, (stored[start : start + count] for start in range(0, len(loaded), count)), limits)
     lines = "".join(json.dumps(value, sort_keys=True, default=str) + "\n" for value in values)
     return Table(name, _to_rows(name, values), hashlib.sha256(lines.encode()).hexdigest())
+
+
+def _largest_column(metadata: Any) -> int:
+    """Bytes of the largest column of a Parquet file, uncompressed."""
+    groups = (metadata.row_group(index) for index in range(metadata.num_row_groups))
+    columns = (group.column(index) for group in groups for index in range(group.num_columns))
+    return max((column.total_uncompressed_size for column in columns), default=0)
+
+
+def _rows_at_once(longest: int, limits: Limits) -> int:
+    """The number of rows that fit into the limits even if each repeats a value of `longest` bytes."""
+    return max(1, min(_MAX_ROWS_AT_ONCE, limits.max_bytes // max(1, longest)))
+
+
+def _to_values(source: str, batches: Iterable[Any], limits: Limits) -> list[dict[str, object]]:
+    """Rows as Python objects."""
+    values: list[dict[str, object]] = []
+    size = 0
+    for batch in batches:
+        rows = batch.to_pylist()
+        size += sum(map(_size, rows))
+        limits.check_size(source, size)
+        values += rows
+    return values
+
+
+def _size(value: object) -> int:
+    """Characters of the texts in a value. Arrow stores equal texts once, Python stores each."""
+    if isinstance(value, str | bytes):
+        return len(value)
+    if isinstance(value, dict):
+        return sum(map(_size, value.values()))
+    return sum(map(_size, value)) if isinstance(value, list) else 0
 
 
 def _to_rows(source: str, values: list[dict[str, object]]) -> tuple[SourceRow, ...]:

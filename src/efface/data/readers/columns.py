@@ -12,6 +12,8 @@ QUESTION_COLUMNS = ("question", "prompt", "instruction", "query", "input")
 """Names in question-answer files, TRL, Alpaca, Dolly and others; the first one that a row has is used."""
 ANSWER_COLUMNS = ("answer", "completion", "output", "response")
 TEXT_COLUMNS = ("text", "document", "content", "passage")
+_LISTED = 20
+"""The most columns in a message."""
 CONTEXT_COLUMNS = ("input", "context")
 """The input of an Alpaca or Dolly instruction; it is appended to the instruction."""
 
@@ -77,7 +79,8 @@ def unknown_columns_error(table: Table, given: Mapping[str, str], setting: str) 
     """
     question = given.get("question") or first_column(table.rows[0], QUESTION_COLUMNS)
     answer = given.get("answer") or first_column(table.rows[0], ANSWER_COLUMNS)
-    listed = ", ".join(column_names(table)) or "none"
+    names = column_names(table)
+    listed = ", ".join([*names[:_LISTED], *(["..."] if len(names) > _LISTED else [])]) or "none"
     if question or answer:
         present, missing = ("question", "answer") if question else ("answer", "question")
         return EffaceError(

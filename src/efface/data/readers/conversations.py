@@ -9,6 +9,9 @@ from efface.data.readers.table import SourceRow, type_name
 from efface.errors import EffaceError
 from efface.schema import Prompt, Role, Turn
 
+MAX_MESSAGES = 2000
+"""Of one conversation. Each answer has all messages before it as its history, so the cost grows with the square."""
+
 _ROLES: dict[str, Role] = {
     "system": "system",
     "developer": "system",
@@ -49,6 +52,9 @@ def read_messages(row: SourceRow, column: str) -> tuple[Message, ...]:
         EffaceError: If the value is not such a list, or a message is blank, calls a tool or contains an image.
     """
     value = row.value(column)
+    if isinstance(value, list) and len(value) > MAX_MESSAGES:
+        problem = f"column {column!r} has {len(value):,} messages, the limit is {MAX_MESSAGES:,}"
+        raise row.error(problem, "split the conversation into several rows")
     if not isinstance(value, list):
         problem = f"column {column!r} must be a list of messages, not {type_name(value)}"
         raise row.error(problem, "write it as objects with role and content")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -93,9 +94,8 @@ def _read_records(source: str, text: str, delimiter: str, *, strict: bool = True
 def _column_names(source: str, line: int, header: list[str]) -> list[str]:
     # pandas writes its index as a first column without a name
     columns = [name.strip() or f"column {number}" for number, name in enumerate(header, 1)]
-    for name in columns:
-        if columns.count(name) > 1:
-            raise EffaceError(f"{source}, line {line}: two columns are called {name!r}; rename one of them")
+    if repeated := [name for name, count in Counter(columns).items() if count > 1]:
+        raise EffaceError(f"{source}, line {line}: two columns are called {repeated[0]!r}; rename one of them")
     return columns
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import zlib
 from collections.abc import Callable
 from functools import partial
@@ -12,9 +13,11 @@ from pathlib import Path
 from efface.data.readers.arrow import parse_parquet
 from efface.data.readers.csv_file import parse_csv
 from efface.data.readers.json_file import detect_json_suffix, parse_json, parse_json_lines
+from efface.data.readers.limits import Limits
 from efface.data.readers.path_hints import missing_path_hint, unsupported_format
 from efface.data.readers.table import SourceRow, Table
 from efface.errors import EffaceError
+from efface.safe_read import read_bytes
 
 
 def _parse_document(source: str, text: str) -> tuple[SourceRow, ...]:
@@ -38,24 +41,28 @@ _PARQUET, _GZIP = ".parquet", ".gz"
 TABLE_SUFFIXES = tuple(suffix for suffix in (*_PARSERS, _PARQUET) if suffix not in TEXT_SUFFIXES)
 
 
-def read_file(path: Path) -> Table:
+def read_file(path: Path, limits: Limits) -> Table:
     """Read a file in the format of its name (`.jsonl`, `.csv`, `.txt.gz`), otherwise of its content.
 
     Args:
         path: The file; a byte-order mark is ignored.
+        limits: The most to read.
 
     Returns:
         Its rows.
 
     Raises:
-        EffaceError: If the file cannot be read, has no rows, is not UTF-8 or not in the format of its name.
+        EffaceError: If the file cannot be read, is larger than the limits, has no rows, is not UTF-8 or not in the
+            format of its name.
     """
-    content, suffix = read_content(path), format_suffix(path)
+    content, suffix = read_content(path, limits), format_suffix(path)
     if suffix == _PARQUET or (suffix not in _PARSERS and content.startswith(b"PAR1")):
-        return Table(str(path), parse_parquet(str(path), content), _sha256(content))
+        return Table(str(path), parse_parquet(str(path), content, limits), _sha256(content))
     if unsupported := unsupported_format(suffix, content):
         raise EffaceError(f"{path} is {unsupported}")
     parse, text = _PARSERS.get(suffix) or _detect_parser(path, content), decode_utf8(path, content)
+    if parse is not _parse_document:
+        limits.check_text(str(path), content)
     warnings = tuple(json_as_text_warnings(path, text)) if parse is _parse_document else ()
     return Table(str(path), parse(str(path), text), _sha256(content), warnings)
 
@@ -82,20 +89,21 @@ def format_suffix(path: Path) -> str:
     return Path(path.stem).suffix.lower() if suffix == _GZIP else suffix
 
 
-def read_content(path: Path) -> bytes:
+def read_content(path: Path, limits: Limits) -> bytes:
     """Read a file and decompress it if it is packed with gzip.
 
     Args:
         path: The file.
+        limits: The most to read.
 
     Returns:
         Its content.
 
     Raises:
-        EffaceError: If the file cannot be read or decompressed.
+        EffaceError: If the file cannot be read or decompressed, or is larger than the limits.
     """
     try:
-        content = path.read_bytes()
+        content = read_bytes(path, limits.max_bytes, limits.size_remedy)
     except FileNotFoundError:
         raise EffaceError(f"there is no file {path}; {missing_path_hint(path)}") from None
     except IsADirectoryError:
@@ -107,9 +115,12 @@ def read_content(path: Path) -> bytes:
     if path.suffix.lower() != _GZIP:
         return content
     try:
-        return gzip.decompress(content)
+        with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
+            unpacked = file.read(limits.max_bytes + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise EffaceError(f"{path} cannot be decompressed ({error}); compress it again with gzip") from error
+    limits.check_size(str(path), len(unpacked))
+    return unpacked
 
 
 def decode_utf8(path: Path, content: bytes) -> str:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from efface.data.config import FileConfig
 from efface.data.readers.arrow import HUB, is_saved_dataset, read_hub_dataset, read_saved_dataset
 from efface.data.readers.file_formats import read_file
+from efface.data.readers.limits import Limits
 from efface.data.readers.path_hints import url_problem
 from efface.data.readers.table import Table
 from efface.data.readers.text_folder import read_folder
 from efface.errors import EffaceError
+from efface.safe_read import expand_home
 
 
 def read_table(file: FileConfig, setting: str) -> Table:
@@ -28,13 +28,14 @@ def read_table(file: FileConfig, setting: str) -> Table:
     """
     if problem := url_problem(file.path):
         raise EffaceError(problem)
+    limits = Limits(file.limits, setting)
     if file.path.startswith(HUB):
-        return read_hub_dataset(file, setting)
-    path = Path(file.path).expanduser()
+        return read_hub_dataset(file, limits)
+    path = expand_home(file.path)
     is_saved = path.is_dir() and is_saved_dataset(path)
     for name in ("subset", "revision") if is_saved else ("subset", "revision", "split"):
         if value := getattr(file, name):
             raise EffaceError(f"{setting}.{name}={value} does not apply to {path}, which has no {name}s: remove it")
     if is_saved:
-        return read_saved_dataset(path, file.split, setting)
-    return read_folder(path) if path.is_dir() else read_file(path)
+        return read_saved_dataset(path, file.split, limits)
+    return read_folder(path, limits) if path.is_dir() else read_file(path, limits)

@@ -13,6 +13,7 @@ from efface.data.readers.file_formats import (
     json_as_text_warnings,
     read_content,
 )
+from efface.data.readers.limits import Limits
 from efface.data.readers.table import SourceRow, Table
 from efface.errors import EffaceError
 
@@ -20,17 +21,19 @@ _LISTED_FILES = 5
 """Maximum number of files that a warning lists."""
 
 
-def read_folder(folder: Path) -> Table:
+def read_folder(folder: Path, limits: Limits) -> Table:
     """Read every text of a folder and its subfolders, sorted by path; hidden and blank files are left out.
 
     Args:
         folder: The folder.
+        limits: The most to read from all files together.
 
     Returns:
         One row per file, with a warning about files that are not read.
 
     Raises:
-        EffaceError: If the folder contains no text, or data files: then its texts, such as a README, describe the data.
+        EffaceError: If the folder contains no text, is larger than the limits, or contains data files: then its texts,
+            such as a README, describe the data.
     """
     paths = _visible_files(folder)
     if data := next((path for path in paths if format_suffix(path) in (*TABLE_SUFFIXES, ".arrow")), None):
@@ -44,9 +47,12 @@ def read_folder(folder: Path) -> Table:
             f"the folder {folder} contains no .txt or .md file and no saved dataset; give a file inside it"
         )
     rows: list[SourceRow] = []
-    blank, warnings, digest = [], [], hashlib.sha256()
+    blank, warnings, digest, size = [], [], hashlib.sha256(), 0
+    limits.check_values(str(folder), len(documents))
     for path in documents:
-        content = read_content(path)
+        content = read_content(path, limits)
+        size += len(content)
+        limits.check_size(str(folder), size)
         text = decode_utf8(path, content)
         digest.update(_digest_line(folder, path, content))
         warnings += json_as_text_warnings(path, text)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from efface.data.items import to_item
 from efface.data.readers.file_formats import read_file
+from efface.data.readers.limits import Limits
 from efface.data.readers.table import SourceRow
 from efface.errors import EffaceError
 from efface.schema import Item
@@ -39,7 +40,7 @@ class BenchmarkFolder:
         Raises:
             EffaceError: If the file is missing or damaged.
         """
-        file = read_file(self.folder / f"{name}.json")
+        file = read_file(self.folder / f"{name}.json", Limits())
         self.sources[f"{self.folder.name}/{name}.json"] = file.sha256
         return file.rows
 

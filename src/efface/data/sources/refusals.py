@@ -10,8 +10,10 @@ from pathlib import Path
 
 from efface.data.config import PUBLISHED, DataConfig
 from efface.data.readers.file_formats import decode_utf8, read_content
+from efface.data.readers.limits import Limits
 from efface.data.sources.published import PUBLISHED_REFUSALS, default_data_folder
 from efface.errors import EffaceError
+from efface.safe_read import expand_home
 from efface.schema import Task
 
 
@@ -38,9 +40,9 @@ def use_refusals(task: Task, config: DataConfig, data_dir: Path | None) -> Task:
     """
     if config.refusals is None:
         return task
-    path = _published_path(data_dir) if config.refusals == PUBLISHED else Path(config.refusals).expanduser()
+    path = _published_path(data_dir) if config.refusals == PUBLISHED else expand_home(config.refusals)
     name = path.name if config.refusals == PUBLISHED else config.refusals
-    content = read_content(path)
+    content = read_content(path, Limits())
     lines = tuple(line.strip() for line in decode_utf8(path, content).splitlines() if line.strip())
     if len(lines) < 2:
         found = "is empty" if not lines else "has one line"

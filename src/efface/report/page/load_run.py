@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from efface.artifacts import ContinualResults, EpochScores, Manifest, Results, Scores, read_records
@@ -18,6 +16,8 @@ from efface.renamed import current_settings
 from efface.report.page.answered import AnsweredSets, read_answered, record_files, score_folder
 from efface.report.page.loss_curve import Step, read_steps
 from efface.report.page.watch_curve import WatchedEpoch, read_watched
+from efface.safe_read import read_json, read_text
+from efface.safe_yaml import MAX_BYTES, InvalidYamlError, parse_yaml
 from efface.scores.continual import continual_results
 
 _Artifact = TypeVar("_Artifact", bound=BaseModel)
@@ -92,9 +92,9 @@ def _read_settings(path: Path) -> tuple[dict[str, Any], str]:
         hint = f"give one or more of the runs in it: {', '.join(runs[:5])}" if runs else "give the folder of a run"
         raise EffaceError(f"{path} has no config.yaml, so it is not a run of efface; {hint}")
     try:
-        text = file.read_text(encoding="utf-8")
-        settings = yaml.safe_load(text)
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        text = read_text(file, MAX_BYTES, "restore it from a copy")
+        settings = parse_yaml(text)
+    except (UnicodeDecodeError, InvalidYamlError) as error:
         raise _damaged(file) from error
     if not isinstance(settings, dict):
         raise EffaceError(f"{file} has no settings; give the folder of a run")
@@ -211,7 +211,7 @@ def _read_json(file: Path) -> dict[str, Any] | None:
     if not file.is_file():
         return None
     try:
-        values = json.loads(file.read_bytes())
+        values = read_json(file)
     except ValueError as error:
         raise _damaged(file) from error
     if not isinstance(values, dict):

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from efface import safe_read
 from efface.errors import EffaceError
+from efface.safe_read import parse_json
 
 _MAX_POINTS = 400
 """Of one curve: more cannot be distinguished on a screen."""
@@ -100,7 +101,7 @@ def read_lines(file: Path) -> list[MetricsLine]:
     """
     if not file.is_file():
         return []
-    lines = file.read_bytes().splitlines(keepends=True)
+    lines = [*safe_read.read_lines(file)]
     if lines and not lines[-1].endswith(b"\n"):
         lines.pop()
     return [_parse(f"{file}, line {number}", line) for number, line in enumerate(lines, 1)]
@@ -124,7 +125,7 @@ def downsample(steps: Sequence[Step], count: int = _MAX_POINTS) -> list[tuple[in
 
 def _parse(where: str, text: bytes) -> MetricsLine:
     try:
-        values = json.loads(text)
+        values = parse_json(text)
     except ValueError as error:
         raise MetricsLine({}, where).damaged() from error
     if not isinstance(values, dict):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -32,3 +34,22 @@ from support.messages import assert_names
 )
 def test_wrong_usage(refused: Callable[..., str], arguments: list[str], parts: list[str]) -> None:
     assert_names(refused(*arguments), *parts)
+
+
+def test_a_bug_is_one_sentence_and_a_file(
+    efface: Callable[..., subprocess.CompletedProcess[str]],
+    refused: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise AttributeError("a thing has no part\nsecond line")
+
+    monkeypatch.setattr("efface.scores.score_path", broken)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path.parent))
+    sentence = refused("score", "log.json")
+    [report] = [Path(word.rstrip(",;.")) for word in sentence.split() if "efface-bug-" in word]
+    assert_names(sentence, "bug in efface", "AttributeError: a thing has no part", str(report))
+    assert "in broken" in report.read_text()
+    assert report.stat().st_mode & 0o077 == 0
+    report.unlink()

@@ -1,0 +1,70 @@
+"""Any error -> one sentence for the user."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+import traceback
+
+import typer
+
+from efface.errors import EffaceError, summarize_error
+
+_REWORDED = (
+    (re.compile(r": Value error, "), ": "),
+    (re.compile(r"^Got unexpected extra argument\S* \((.+)\)$"), r"unexpected argument: \1"),
+    (re.compile(r"\.? Did you mean (.+)\?$"), r", did you mean \1?"),
+    (re.compile(r"option: (\S+)"), r"option '\1'"),
+    (re.compile(r" \(Possible options: (.+)\)$"), r", did you mean \1?"),
+)
+"""Wording of typer -> wording of efface's other errors."""
+
+
+def error_message(error: Exception) -> str:
+    """The sentence that the command prints about an error.
+
+    Args:
+        error: Any; an error that is neither the user's nor the machine's is a bug, whose traceback is stored in a file.
+
+    Returns:
+        One sentence: what is wrong, where, and what to do.
+    """
+    match error:
+        case typer.TyperException():
+            return _usage_message(error)
+        case EffaceError():
+            return str(error)
+        case OSError():
+            return _system_message(error)
+        case _:
+            return (
+                f"this is a bug in efface ({summarize_error(error)}); please report it with the file "
+                f"{_store_traceback(error)}, which has the details"
+            )
+
+
+def _usage_message(error: typer.TyperException) -> str:
+    """The error as one sentence, with a pointer to the command's help; typer itself would print several lines."""
+    problem = " ".join(error.format_message().split()).removesuffix(".")
+    for pattern, replacement in _REWORDED:
+        problem = pattern.sub(replacement, problem)
+    context = getattr(error, "ctx", None)  # only usage errors have one; typer does not export their class
+    if context is not None and not problem.endswith("?"):
+        problem += f"; see `{context.command_path} --help`"
+    return problem[:1].lower() + problem[1:]
+
+
+def _system_message(error: OSError) -> str:
+    if error.strerror is None:
+        return str(error)
+    location = f"{error.filename}: " if error.filename else ""
+    return f"{location}{error.strerror}; check the path, its permissions and the free space"
+
+
+def _store_traceback(error: Exception) -> str:
+    """Write the traceback to a file that only this user can read; returns its path."""
+    descriptor, path = tempfile.mkstemp(prefix="efface-bug-", suffix=".txt")
+    with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
+        file.write("".join(traceback.format_exception(error)))
+    return path

@@ -1,0 +1,114 @@
+"""Run a command in a child that was forked from a process with all libraries imported, and measure it."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+_FAILED = 99
+SECONDS, MIB = 10, 1024
+"""What no command on a small hostile input may take: seconds of processor time, and MiB beyond the libraries."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    code: int | None
+    """Exit code, negative for a signal; None if it was stopped because it took too long."""
+    stderr: str
+    seconds: float
+    """Of processor time."""
+    mib: float
+    """Peak memory beyond that of the libraries."""
+
+    @property
+    def problem(self) -> str | None:
+        """Why this is not how a command may end; None if it is: success, or one sentence and exit code 2."""
+        lines = self.stderr.strip().splitlines()
+        problems = {
+            "hangs": self.code is None,
+            f"bug: {lines[-1][:200] if lines else ''}": "Traceback" in self.stderr or "bug in efface" in self.stderr,
+            f"exit code {self.code}": self.code not in (0, 2),
+            "more than one line": self.code == 2 and len(lines) != 1,
+            "control codes reach the terminal": "\x1b" in self.stderr,
+            f"{self.seconds:.0f} s": self.seconds > SECONDS,
+            f"{self.mib:.0f} MiB": self.mib > MIB,
+        }
+        return next((problem for problem, occurred in problems.items() if occurred), None)
+
+
+def import_libraries() -> None:
+    """Import what commands need, so that children have it. No thread may start here."""
+    import peft  # noqa: F401
+    import pyarrow.parquet  # noqa: F401
+    import torch  # noqa: F401
+    import transformers  # noqa: F401
+
+    import efface.cli.main
+    import efface.preflight.dry_run
+    import efface.run.pipeline  # noqa: F401
+    from efface.text.formatter import PromptFormatter  # noqa: F401
+
+
+def run(arguments: Sequence[str | Path], folder: Path, *, wall_seconds: float = 60) -> Ended:
+    """Run `efface` with some arguments.
+
+    Args:
+        arguments: Of the command.
+        folder: Its working directory; its output is written below it.
+        wall_seconds: When it is stopped.
+
+    Returns:
+        How it ended.
+    """
+    from efface.cli import main
+
+    stderr = folder / "stderr"
+    baseline = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    sys.stdout.flush()
+    sys.stderr.flush()
+    child = os.fork()
+    if child:
+        return _wait(child, stderr, baseline, time.monotonic() + wall_seconds)
+    code = _FAILED
+    try:
+        os.setsid()
+        os.chdir(folder)
+        for number, path in enumerate((Path(os.devnull), folder / "stdout", stderr)):
+            os.dup2(os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600), number)
+        sys.argv = ["efface", *map(str, arguments)]
+        main()
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _wait(child: int, stderr: Path, baseline: int, deadline: float) -> Ended:
+    stopped = False
+    while True:
+        done, status, usage = os.wait4(child, os.WNOHANG)
+        if done:
+            break
+        if time.monotonic() > deadline and not stopped:
+            os.killpg(child, signal.SIGKILL)
+            stopped = True
+        time.sleep(0.005)
+    return Ended(
+        code=None if stopped else os.waitstatus_to_exitcode(status),
+        stderr=stderr.read_text(encoding="utf-8", errors="replace") if stderr.is_file() else "",
+        seconds=usage.ru_utime + usage.ru_stime,
+        mib=max(0, usage.ru_maxrss - baseline) / 1024,
+    )

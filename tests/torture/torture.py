@@ -1,0 +1,89 @@
+"""Provoke every fault and print a table: fault, tries, outcome. `python tests/torture/torture.py --help`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import forked
+import hostile
+
+
+@dataclass
+class Row:
+    """One line of the table."""
+
+    fault: str
+    tries: int = 0
+    held: int = 0
+    problems: list[str] = field(default_factory=list)
+
+    def add(self, name: str, problem: str | None) -> None:
+        """Count a try."""
+        self.tries += 1
+        self.held += problem is None
+        if problem is not None:
+            self.problems.append(f"{name}: {problem}")
+
+
+def attack(folder: Path, chosen: Sequence[str], every: int) -> list[Row]:
+    """Run the attacks of `hostile`.
+
+    Args:
+        folder: An empty folder.
+        chosen: Faults to run; empty for all.
+        every: Run one attack of this many.
+
+    Returns:
+        A row for each group.
+    """
+    data = folder / "data.csv"
+    data.write_text("question,answer\n" + "".join(f"Who is {n}?,Person {n}.\n" for n in range(8)), encoding="utf-8")
+    settings = [f"data.forget={data}", f"model={hostile.MODEL}", "method=ga", "text.format=plain", "train.epochs=1"]
+    cheap = ["evaluate.max_new_tokens=2", "evaluate.embedder=none", "evaluate.judge=none", "device=cpu"]
+    run = folder / "run"
+    ended = forked.run(["run", *settings, *cheap, "--out", run], folder)
+    assert ended.code == 0, ended.stderr
+    rows = []
+    for fault, attacks in hostile.GROUPS.items():
+        if chosen and fault not in chosen:
+            continue
+        row = Row(fault)
+        for name, make in [*attacks()][::every]:
+            place = hostile.Place(folder / "attack", run, data)
+            place.folder.mkdir()
+            ended = forked.run(make(place), place.folder)
+            row.add(name, ended.problem)
+            cost = f"{ended.seconds:.1f} s, {ended.mib:.0f} MiB"
+            print(f"{fault}: {name}: exit code {ended.code}, {cost}", ended.problem or "held", file=sys.stderr)
+            print(f"    {ended.stderr.strip()[:200]}", file=sys.stderr, flush=True)
+            shutil.rmtree(place.folder)
+        rows.append(row)
+    return rows
+
+
+def main() -> int:
+    """Run what the arguments choose; 1 if anything did not hold."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("faults", nargs="*", help="rows of the table to run; default: all")
+    parser.add_argument("--every", type=int, default=1, help="run one try of this many")
+    parser.add_argument("--json", type=Path, help="write the rows to this file")
+    options = parser.parse_args()
+    forked.import_libraries()
+    with tempfile.TemporaryDirectory() as folder:
+        rows = attack(Path(folder), options.faults, options.every)
+    for row in rows:
+        print(f"| {row.fault} | {row.tries} | {row.held} held{''.join('; ' + each for each in row.problems)} |")
+    if options.json:
+        options.json.write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n", encoding="utf-8")
+    return int(any(row.problems for row in rows))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
