@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 
 import pytest
 from safetensors import SafetensorError
@@ -10,6 +12,7 @@ from safetensors import SafetensorError
 from efface import distributed
 from efface.atomic import atomic_file, atomic_folder, write_json, write_text
 from efface.errors import EffaceError
+from support.messages import assert_names
 
 
 def names(folder):
@@ -48,10 +51,36 @@ def test_nan_is_not_json(tmp_path):
     assert names(tmp_path) == []
 
 
-def test_a_file_that_cannot_be_written(tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(EffaceError, match=r"cannot write .*file/new: .*; free some space or choose another --out"):
-        write_text(tmp_path / "file" / "new", "text")
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [
+        (errno.ENOSPC, "free some space"),
+        (errno.EFBIG, "free some space"),
+        (errno.EACCES, "change its permissions"),
+        (errno.EROFS, "change its permissions"),
+        (errno.EISDIR, "is a folder; choose another path"),
+    ],
+)
+def test_an_error_of_writing_has_a_remedy(tmp_path, number, remedy):
+    def write():
+        with atomic_file(tmp_path / "new"):
+            raise OSError(number, os.strerror(number))
+
+    with pytest.raises(EffaceError) as raised:
+        write()
+    assert_names(str(raised.value), str(tmp_path / "new"), os.strerror(number), remedy)
+
+
+def test_a_path_below_a_file_needs_no_free_space(tmp_path):
+    file = tmp_path / "file"
+    file.write_text("")
+    for path in (file / "new", file / "deep" / "new"):
+        with pytest.raises(EffaceError) as raised:
+            write_text(path, "text")
+        assert_names(str(raised.value), f"cannot write {path}", f"{file} is a file; choose another path")
+        with pytest.raises(EffaceError) as raised, atomic_folder(path):
+            pass
+        assert_names(str(raised.value), f"cannot write {path}", f"{file} is a file; choose another path")
 
 
 def test_only_the_main_process_writes(tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 from collections.abc import Iterator
@@ -32,9 +33,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
         yield partial
         partial.replace(path)
     except OSError as error:
-        raise EffaceError(
-            f"cannot write {path}: {error.strerror or error}; free some space or choose another --out"
-        ) from error
+        raise EffaceError(f"cannot write {path}: {error.strerror or error}; {_remedy(error, path)}") from error
     finally:
         with suppress(OSError):
             partial.unlink()
@@ -106,13 +105,25 @@ def atomic_folder(folder: Path, *, by_all: bool = False) -> Iterator[Path]:
     except Exception as error:  # torch, safetensors and tokenizers each raise their own when the disk is full
         free = shutil.disk_usage(_nearest_existing(folder)).free / 2**30
         raise EffaceError(
-            f"cannot write {folder} ({free:.1f} GiB free): {first_line(error)}; free some space or choose another --out"
+            f"cannot write {folder} ({free:.1f} GiB free): {first_line(error)}; {_remedy(error, folder)}"
         ) from error
     finally:
         if is_owner:
             shutil.rmtree(partial, ignore_errors=True)
     if by_all:
         distributed.barrier()
+
+
+def _remedy(error: Exception, path: Path) -> str:
+    """What to do about an error of writing `path`."""
+    file = next((parent for parent in path.absolute().parents if parent.exists() and not parent.is_dir()), None)
+    if file is not None:
+        return f"{file} is a file; choose another path"
+    if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return "change its permissions or choose another path"
+    if isinstance(error, OSError) and error.errno == errno.EISDIR:
+        return "it is a folder; choose another path"
+    return "free some space or choose another --out"
 
 
 def _partial(path: Path) -> Path:

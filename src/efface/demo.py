@@ -20,6 +20,7 @@ from efface.data import load_training_set
 from efface.data.sources.refusals import load_refusals
 from efface.errors import EffaceError
 from efface.evaluation.record_files import read_record_sets
+from efface.folder_lock import is_lock, lock_folder
 from efface.folders import RunPaths
 from efface.progress.console import ConsoleReporter
 from efface.progress.quiet_libraries import quiet_libraries
@@ -55,8 +56,13 @@ def run_demo(out: Path, *, seed: int, settings: Sequence[str] = ()) -> dict[str,
         The results of each method.
 
     Raises:
-        EffaceError: `out` has other content than an earlier demo.
+        EffaceError: `out` has other content than an earlier demo, or another process has it.
     """
+    with lock_folder(out):
+        return _run_demo(out, seed=seed, settings=settings)
+
+
+def _run_demo(out: Path, *, seed: int, settings: Sequence[str]) -> dict[str, Results]:
     console = Console()
     start = time.perf_counter()
     _clear(out)
@@ -128,9 +134,7 @@ def _tokenizer(items: tuple[Item, ...]) -> Any:
 
 def _clear(out: Path) -> None:
     """Make `out` an empty folder for a demo. An earlier demo is removed, and nothing else."""
-    if out.exists() and not out.is_dir():
-        raise EffaceError(f"--out {out} is a file; give a folder")
-    names = {path.name for path in out.iterdir()} if out.is_dir() else set()
+    names = {path.name for path in out.iterdir() if not is_lock(path)}
     if names and not (out / _MARKER_FILE).is_file():
         raise EffaceError(f"--out {out} is not empty and has no earlier demo in it; choose another folder")
     if unknown := names - {_MARKER_FILE, "base", "target", *METHODS}:

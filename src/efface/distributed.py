@@ -42,6 +42,11 @@ def launched_world_size() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
+def launched_rank() -> int:
+    """Index of this process among those that the launcher started, connected or not; 0 in a process started alone."""
+    return int(os.environ.get("RANK", "0")) if launched_world_size() > 1 else 0
+
+
 def world_size() -> int:
     """Number of connected processes."""
     return _group.world_size

@@ -12,7 +12,8 @@ from efface.artifacts import Manifest
 from efface.config.commands import FinetuneConfig, RunConfig
 from efface.config.parse import read_yaml, validate_config
 from efface.errors import EffaceError
-from efface.run.folder import RunFolder
+from efface.folder_lock import HOLDER, LOCK, held
+from efface.run.folder import RunFolder, claims_folder
 from efface.train.loop import StepLog
 
 
@@ -153,3 +154,41 @@ def test_records_count_once_every_set_is_there(folder):
     assert folder.read_records("before", ["forget", "retain"]) is None
     folder.write_records("before", {"forget": []})
     assert folder.read_records("before", ["forget", "retain"]) is None
+
+
+# The lock
+
+
+def test_a_held_folder_is_checked_once(folder, config, monkeypatch):
+    looks = []
+    monkeypatch.setattr(RunFolder, "_check_content", lambda self, config, *, resume: looks.append(resume))
+    with folder.claimed(config, resume=True):
+        with RunFolder(folder.root).claimed(config, resume=True):  # as a run that the library started
+            RunFolder(folder.root).check(config, resume=True)
+        assert looks == [True]
+        folder.check(config.model_copy(update={"seed": 7}), resume=True)  # of something else
+        assert looks == [True, True]
+    folder.check(config, resume=True)  # as a dry run
+    assert looks == [True, True, True]
+
+
+def test_a_command_holds_its_folder_from_the_check_to_its_end(folder, config, made):
+    @claims_folder(RunFolder)
+    def command(config, out, *, resume=False):
+        assert held(out) is not None
+        RunFolder(out).start(config, made)
+        return resume
+
+    assert command(config, folder.root) is False
+    assert held(folder.root) is None
+    with pytest.raises(EffaceError, match="already contains a run"):
+        command(config, folder.root)
+    assert command(config, folder.root, resume=True) is True
+    assert sorted(path.name for path in folder.root.iterdir()) == ["config.yaml", "manifest.json"]
+
+
+def test_files_of_a_lock_are_no_content(folder, config):
+    folder.root.mkdir(parents=True)
+    for name in (LOCK, HOLDER):
+        (folder.root / name).write_text("")
+    folder.check(config, resume=False)

@@ -126,19 +126,18 @@ class Inputs:
             EffaceError: The folder contains something else, or a resumed run was started with other rows or another
                 model.
         """
-        self._folder.check(config, resume=resume)
-        self._check_no_other_inputs(resume=resume)
-        missing = [path for path in (self._folder.root, *self._folder.root.parents) if not path.exists()]
-        try:
-            self._write()
-            yield
-        except BaseException as error:
-            if self._folder.config.is_file():
+        with self._folder.claimed(config, resume=resume):
+            self._check_no_other_inputs(resume=resume)
+            try:
+                self._write()
+                yield
+            except BaseException as error:
+                if self._folder.config.is_file():
+                    raise
+                self._remove()
+                if isinstance(error, EffaceError):
+                    raise EffaceError(self.in_caller_terms(str(error))) from error
                 raise
-            self._remove(missing)
-            if isinstance(error, EffaceError):
-                raise EffaceError(self.in_caller_terms(str(error))) from error
-            raise
 
     def _file(self, purpose: str, given: Any) -> Any:
         """The setting `data.forget` or `data.retain`, or one of `continual.requests`."""
@@ -196,15 +195,12 @@ class Inputs:
             with atomic_folder(self._folder.before) as partial:
                 _save(*self._model, partial)
 
-    def _remove(self, missing: list[Path]) -> None:
-        """Remove what was written, and the folders that were made for it."""
+    def _remove(self) -> None:
+        """Remove what was written; the lock removes the folders that were made for it."""
         if self._rows:
             shutil.rmtree(self._folder.inputs, ignore_errors=True)
         if self._model:
             shutil.rmtree(self._folder.before, ignore_errors=True)
-        for path in missing:
-            if path.is_dir() and not any(path.iterdir()):
-                path.rmdir()
 
     def in_caller_terms(self, sentence: str) -> str:
         """A message with the names that the caller used: `forget` and `row` in place of a file of this class.

@@ -101,7 +101,7 @@ def main() -> None:
     debug = "--debug" in sys.argv[1:]
     for name in ("torchao", "torch.utils._pytree"):  # they warn on import about kernels for other machines
         logging.getLogger(name).setLevel(logging.ERROR)
-    prints = distributed.launched_world_size() == 1 or os.environ.get("RANK", "0") == "0"
+    prints = distributed.launched_rank() == 0
     if not prints:
         sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - until the process ends
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from efface.data.question_files import FileQuestion, QuestionFile, answers_to_js
 from efface.data.sources.generic_questions import truncate_to_sentence
 from efface.errors import EffaceError
 from efface.evaluation.generate import Generation, generate
+from efface.folder_lock import check_writable, lock_output
 from efface.hardware.device import device_for
 from efface.models.open import OpenedModel, open_model
 from efface.progress.quiet_libraries import quiet_libraries
@@ -50,9 +50,14 @@ def answer_questions(config: AnswersConfig, out: Path, *, reporter: Reporter | N
         How many questions there were, and which ones were left out.
 
     Raises:
-        EffaceError: The file, settings or the model cannot be used, or all answers are blank.
+        EffaceError: The file, settings or the model cannot be used, all answers are blank, or another process writes
+            the file.
     """
-    reporter = reporter or SilentReporter()
+    with lock_output(out):
+        return _answer_questions(config, out, reporter or SilentReporter())
+
+
+def _answer_questions(config: AnswersConfig, out: Path, reporter: Reporter) -> AnswersReport:
     check_new_file(out)
     questions = load_questions(config.questions)
     report_warnings(questions, reporter)
@@ -136,21 +141,7 @@ def check_new_file(out: Path) -> None:
         raise EffaceError(f"--out {out} already exists; remove it or choose another file")
     if out.suffix.lower() not in _JSON_LINES:
         raise EffaceError(f"--out {out}: answers are written as JSON lines; give a name that ends in .jsonl")
-    check_writable(out)
-
-
-def check_writable(out: Path) -> None:
-    """Check that a file or folder can be made.
-
-    Args:
-        out: The file or folder.
-
-    Raises:
-        EffaceError: The nearest folder that exists cannot be written, or is a file.
-    """
-    existing = next(path for path in out.absolute().parents if path.exists())
-    if not existing.is_dir() or not os.access(existing, os.W_OK):
-        raise EffaceError(f"--out {out}: {existing} is not a writable folder; choose another one")
+    check_writable(out.parent)
 
 
 def _complete_text(generation: Generation, max_new_tokens: int) -> str:

@@ -17,12 +17,13 @@ from efface.models.tokenizer import model_tokenizer
 from efface.progress.quiet_libraries import quiet_libraries
 from efface.progress.reporter import Reporter, SilentReporter
 from efface.run.downstream_stages import score_model
-from efface.run.folder import RunFolder
+from efface.run.folder import RunFolder, claims_folder
 from efface.run.manifest import make_manifest
 from efface.run.metadata import RunMetadata
 
 
 @quiet_libraries()
+@claims_folder(RunFolder)
 def downstream_model(config: DownstreamRunConfig, out: Path, reporter: Reporter | None = None) -> Downstream:
     """Score a saved model; writes downstream.json, config.yaml and manifest.json to the folder `out`.
 

@@ -24,7 +24,7 @@ from efface.models.dtypes import dtype_name
 from efface.models.open import OpenedModel, open_model
 from efface.progress.quiet_libraries import quiet_libraries
 from efface.progress.reporter import Reporter, SilentReporter
-from efface.run.folder import RunFolder
+from efface.run.folder import RunFolder, claims_folder
 from efface.run.manifest import make_manifest
 from efface.run.metadata import RunMetadata
 from efface.schema import Task
@@ -43,6 +43,7 @@ class EvaluationSetup:
 
 
 @quiet_libraries()
+@claims_folder(RunFolder)
 def evaluate_model(
     config: EvaluationConfig,
     out: Path,

@@ -21,7 +21,7 @@ from efface.objectives.method import fine_tuning
 from efface.objectives.terms import Reference
 from efface.progress.quiet_libraries import quiet_libraries
 from efface.progress.reporter import Reporter, SilentReporter
-from efface.run.folder import RunFolder
+from efface.run.folder import RunFolder, claims_folder
 from efface.run.manifest import make_manifest, precision, resume_manifest
 from efface.run.metadata import RunMetadata
 from efface.run.starting_adapter import adapter_origin
@@ -50,6 +50,7 @@ class FinetuneSetup:
 
 
 @quiet_libraries()
+@claims_folder(RunFolder)
 def finetune(
     config: FinetuneConfig,
     out: Path,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from efface import __version__
 from efface.atomic import atomic_folder
-from efface.commands.answers import check_writable, generate_answers, report_warnings
+from efface.commands.answers import generate_answers, report_warnings
 from efface.commands.probe_report import (
     Report,
     by_kind,
@@ -32,6 +32,7 @@ from efface.data.task_checks import normalize
 from efface.errors import EffaceError
 from efface.evaluation.encode import check_position_limit, encode_questions
 from efface.evaluation.likelihoods import Likelihoods, likelihoods
+from efface.folder_lock import check_writable
 from efface.hardware.device import device_for
 from efface.models.open import OpenedModel, open_model
 from efface.progress.quiet_libraries import quiet_libraries
@@ -153,7 +154,7 @@ def check_new_folder(out: Path) -> None:
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise EffaceError(f"--out {out} already exists and is not an empty folder; choose another")
-    check_writable(out)
+    check_writable(out.parent)
 
 
 def _likelihoods(

@@ -67,19 +67,15 @@ class QueueFolder(RunFolder, QueuePaths):
         ]
         return validate_config(RunConfig, settings)
 
-    def check(self, config: BaseModel, *, resume: bool) -> None:
-        """Check that a queue may be written here, as for a run; a resumed queue may have further requests.
-
-        Raises:
-            EffaceError: As for a run.
-        """
+    def _check_content(self, config: BaseModel, *, resume: bool) -> None:
+        """As for a run; a resumed queue may have further requests."""
         if resume and self.config.is_file() and isinstance(config, RunConfig) and config.continual is not None:
             earlier = self.read(config)
             count = len(earlier.continual.requests) if earlier.continual else 0
             requests = config.continual.requests[:count]
             if len(requests) == count and to_yaml(self.extended(config, requests)) == to_yaml(earlier):
                 return
-        super().check(config, resume=resume)
+        super()._check_content(config, resume=resume)
 
     def records_before(self) -> RecordSets:
         """The records of the first model that are on disk; a set may be missing."""

@@ -17,6 +17,7 @@ from efface.errors import EffaceError
 from efface.progress.quiet_libraries import quiet_libraries
 from efface.progress.reporter import OnceReporter, Reporter, SilentReporter
 from efface.run.evaluation_stages import free_models
+from efface.run.folder import claims_folder
 from efface.run.metadata import RunMetadata
 from efface.run.model_answers import write_answers
 from efface.run.pipeline import run
@@ -24,6 +25,7 @@ from efface.scores.continual import continual_results
 
 
 @quiet_libraries()
+@claims_folder(QueueFolder)
 def run_queue(
     config: RunConfig,
     out: Path,

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
+from functools import wraps
 from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -16,17 +19,24 @@ from efface.atomic import write_json, write_text
 from efface.config.parse import has_settings, to_yaml
 from efface.errors import EffaceError
 from efface.evaluation.record_files import read_record_sets, write_record_sets
+from efface.folder_lock import check_writable, held, is_lock, lock_folder
 from efface.folders import RunPaths, Stage
 from efface.safe_read import parse_json
 from efface.train.loop import StepLog
 from efface.train.watch import WatchLog
+
+ConfigT = TypeVar("ConfigT", bound=BaseModel)
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class RunFolder(RunPaths):
     """The folder of one run. Files are written atomically: complete or not at all."""
 
     def check(self, config: BaseModel, *, resume: bool) -> None:
-        """Check that a run may be written here; writes nothing.
+        """Check that a run may be written here, unless that was checked since this process holds the folder.
+
+        Writes nothing.
 
         Args:
             config: The run's settings.
@@ -36,11 +46,30 @@ class RunFolder(RunPaths):
             EffaceError: The folder contains something else, a run that is not to be resumed or one with other
                 settings, or it cannot be written.
         """
-        if self.root.exists() and not self.root.is_dir():
-            raise EffaceError(f"--out {self.root} is a file; give a folder")
-        existing = next(path for path in (self.root, *self.root.absolute().parents) if path.exists())
-        if not os.access(existing, os.W_OK):
-            raise EffaceError(f"--out {self.root}: {existing} cannot be written; choose another folder")
+        lock, check = held(self.root), f"{resume} {to_yaml(config)}"
+        if lock is not None and check in lock.checks:
+            return  # nobody else has written here since
+        check_writable(self.root)
+        self._check_content(config, resume=resume)
+        if lock is not None:
+            lock.checks.add(check)
+
+    @contextmanager
+    def claimed(self, config: BaseModel, *, resume: bool) -> Iterator[None]:
+        """Hold the folder for the block, in which no other process can write to it, after `check`.
+
+        Args:
+            config: As for `check`.
+            resume: As for `check`.
+
+        Raises:
+            EffaceError: As for `check`; or another process holds the folder.
+        """
+        with lock_folder(self.root):
+            self.check(config, resume=resume)
+            yield
+
+    def _check_content(self, config: BaseModel, *, resume: bool) -> None:
         if self.config.is_file():
             if not resume:
                 raise EffaceError(
@@ -55,7 +84,7 @@ class RunFolder(RunPaths):
 
     def _may_precede_config(self, path: Path) -> bool:
         """Whether a folder without a config may contain this: left by a kill, or an input written by the library."""
-        return path.name.endswith(".partial") or path in (self.inputs, self.before, self.model_answers)
+        return path.name.endswith(".partial") or is_lock(path) or path in (self.inputs, self.before, self.model_answers)
 
     def start(self, config: BaseModel, manifest: Manifest) -> None:
         """Write the run's settings and its manifest, once every process has checked the folder.
@@ -161,6 +190,29 @@ class RunFolder(RunPaths):
     def write_results(self, results: Results | ContinualResults) -> None:
         """Write results.json: the run is complete."""
         write_json(self.results, results.to_json())
+
+
+def claims_folder(
+    folder_class: type[RunFolder],
+) -> Callable[[Callable[Concatenate[ConfigT, Path, P], T]], Callable[Concatenate[ConfigT, Path, P], T]]:
+    """Decorate a command: from its start to its end it holds its folder, after one check of it.
+
+    Args:
+        folder_class: The class of its folder, which defines the check.
+
+    Returns:
+        A decorator of functions of a config, a folder, and maybe the keyword `resume`.
+    """
+
+    def decorate(command: Callable[Concatenate[ConfigT, Path, P], T]) -> Callable[Concatenate[ConfigT, Path, P], T]:
+        @wraps(command)
+        def claimed(config: ConfigT, out: Path, *args: P.args, **kwargs: P.kwargs) -> T:
+            with folder_class(out).claimed(config, resume=bool(kwargs.get("resume"))):
+                return command(config, out, *args, **kwargs)
+
+        return claimed
+
+    return decorate
 
 
 def _step(line: str) -> float:

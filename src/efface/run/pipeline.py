@@ -20,7 +20,7 @@ from efface.run.downstream_stages import DownstreamStages
 from efface.run.epoch_scores import check_epoch_selection, score_epochs
 from efface.run.epoch_snapshots import EpochSnapshots
 from efface.run.evaluation_stages import EvaluationStages
-from efface.run.folder import RunFolder
+from efface.run.folder import RunFolder, claims_folder
 from efface.run.metadata import RunMetadata
 from efface.run.model_card import write_card
 from efface.run.prepare import PreparedRun, prepare
@@ -30,6 +30,7 @@ from efface.train.sampler import epoch_ends
 
 
 @quiet_libraries()
+@claims_folder(RunFolder)
 def run(
     config: RunConfig,
     out: Path,
@@ -97,6 +98,7 @@ def run(
 
 
 @quiet_libraries()
+@claims_folder(RunFolder)
 def unlearn(
     config: RunConfig,
     out: Path,

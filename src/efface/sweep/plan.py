@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from efface.data.config import MODEL_ANSWERS
 from efface.downstream.tasks import check_tasks
 from efface.errors import EffaceError
 from efface.evaluation.judges import open_judges
+from efface.folder_lock import check_writable, is_lock
 from efface.folders import SweepPart, SweepPaths
 from efface.hardware.device import device_for
 from efface.objectives.method import objective
@@ -215,12 +215,9 @@ class Plan:
 
 
 def _check_out(out: Path) -> None:
-    if out.exists() and not out.is_dir():
-        raise EffaceError(f"--out {out} is a file; give a folder")
-    parent = next(path for path in (out, *out.absolute().parents) if path.exists())
-    if not os.access(parent, os.W_OK):
-        raise EffaceError(f"--out {out}: {parent} is not writable; choose another folder")
-    if out.is_dir() and any(out.iterdir()) and not SweepPaths(out).holds_sweep():
+    check_writable(out)
+    files = [path for path in out.iterdir() if not is_lock(path)] if out.is_dir() else []
+    if files and not SweepPaths(out).holds_sweep():
         raise EffaceError(f"--out {out} is not empty and is not the folder of a sweep; choose another folder")
 
 

@@ -17,6 +17,7 @@ from efface.continual.queue import run_queue
 from efface.data.config import MODEL_ANSWERS
 from efface.errors import EffaceError
 from efface.evaluation.record_files import read_record_sets
+from efface.folder_lock import lock_folder
 from efface.folders import SweepPaths
 from efface.progress.quiet_libraries import quiet_libraries
 from efface.progress.reporter import OnceReporter, Reporter, SilentReporter
@@ -63,9 +64,11 @@ def sweep(spec: SweepSpec, out: Path, *, data_dir: Path | None = None, reporter:
         The table, and the lines of all runs.
 
     Raises:
-        EffaceError: The spec, data or a model cannot be used, or the target cannot be made.
+        EffaceError: The spec, data or a model cannot be used, the target cannot be made, or another process has the
+            folder.
     """
-    return _Sweep(Plan(spec, out, data_dir), OnceReporter(reporter or SilentReporter())).run()
+    with lock_folder(out):
+        return _Sweep(Plan(spec, out, data_dir), OnceReporter(reporter or SilentReporter())).run()
 
 
 class _Sweep:
@@ -115,19 +118,20 @@ class _Sweep:
 
     def _unlearn(self, run: PlannedRun) -> None:
         config, folder = run.job.config, run.job.folder
-        if config.continual is not None:
-            run_queue(config, folder, data_dir=self._data_dir, resume=prepare_resume(run.job), reporter=self._reporter)
-            return
-        before = self._shared_before(run)
-        run_pipeline(
-            config,
-            folder,
-            data_dir=self._data_dir,
-            resume=prepare_resume(run.job),
-            reporter=self._reporter,
-            before=before,
-            downstream=self._plan.index.find_downstream(run.downstream_key),
-        )
+        with lock_folder(folder):
+            resume = prepare_resume(run.job)
+            if config.continual is not None:
+                run_queue(config, folder, data_dir=self._data_dir, resume=resume, reporter=self._reporter)
+                return
+            run_pipeline(
+                config,
+                folder,
+                data_dir=self._data_dir,
+                resume=resume,
+                reporter=self._reporter,
+                before=self._shared_before(run),
+                downstream=self._plan.index.find_downstream(run.downstream_key),
+            )
 
     def _score_before(self, runs: Sequence[PlannedRun]) -> Iterator[ScoredModel]:
         """The model before unlearning, once per group that has a complete run."""
@@ -180,7 +184,9 @@ class _Sweep:
 
     def _finetune(self, job: Job[FinetuneConfig]) -> None:
         self._reporter.on_stage(f"making the model {job.folder}")
-        finetune(job.config, job.folder, data_dir=self._data_dir, resume=prepare_resume(job), reporter=self._reporter)
+        with lock_folder(job.folder):
+            resume = prepare_resume(job)
+            finetune(job.config, job.folder, data_dir=self._data_dir, resume=resume, reporter=self._reporter)
         self._plan.index.add(job.folder)
 
     def _shared_before(self, run: PlannedRun) -> dict[str, list[Record]] | None:

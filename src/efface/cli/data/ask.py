@@ -96,16 +96,18 @@ def probe(
 
         from efface.commands.probe import check_new_folder, to_json_text, write_probe
         from efface.commands.probe import probe as ask
+        from efface.folder_lock import lock_output
         from efface.progress.console import ConsoleReporter
 
-        check_new_folder(out)
-        with ConsoleReporter(Console(stderr=as_json)) as reporter:
-            result = ask(config, reporter=reporter)
-        if as_json:
-            typer.echo(to_json_text(result.report))
-        else:
-            _print_counts(Console(), result.report)
-        write_probe(result, out)
+        with lock_output(out):
+            check_new_folder(out)
+            with ConsoleReporter(Console(stderr=as_json)) as reporter:
+                result = ask(config, reporter=reporter)
+            if as_json:
+                typer.echo(to_json_text(result.report))
+            else:
+                _print_counts(Console(), result.report)
+            write_probe(result, out)
     if not as_json:
         typer.echo(_next_steps(result.report, out, [word for word in words or () if word.startswith(_SHARED)]))
 

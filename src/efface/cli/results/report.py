@@ -77,8 +77,10 @@ def report(
         typer.echo(text, nl=False)
         return
     from efface.atomic import write_text
+    from efface.folder_lock import lock_output
 
-    write_text(out, text)
+    with lock_output(out):
+        write_text(out, text)
     typer.echo(f"report: {out}")
 
 
