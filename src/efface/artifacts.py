@@ -19,6 +19,7 @@ from efface.atomic import write_text
 from efface.errors import EffaceError
 from efface.renamed import SCORE_KEYS
 from efface.safe_read import read_lines
+from efface.sums import check_file
 
 Metric = Literal["rouge", "probability", "truth_ratio", "token_entropy", "cosine_similarity", "entailment"]
 METRICS: tuple[Metric, ...] = get_args(Metric)
@@ -276,6 +277,12 @@ class Manifest(Artifact):
     """Stage -> wall-clock seconds."""
     peak_memory_bytes: int | None = None
     notes: list[str] = []
+    files: dict[str, str] | None = None
+    """SHA-256 of what the run wrote, by path in its folder; None for a run of an earlier version."""
+    writing: dict[str, str] = {}
+    """The same of files that are just being written, or were when the run was killed."""
+    purged: list[str] = []
+    """Files and folders that were removed on purpose, by path in the run's folder."""
 
 
 RecordSets = dict[str, list[Record]]
@@ -307,9 +314,11 @@ def stream_records(path: Path) -> Iterator[Record]:
     """Read what `write_records` wrote, one record at a time.
 
     Raises:
-        EffaceError: The file cannot be read, or a line is damaged; the message has its number.
+        EffaceError: The file cannot be read or is not what the run wrote, or a line is damaged; the message has its
+            number.
     """
     try:
+        check_file(path)
         for number, line in enumerate(read_lines(path), 1):
             yield _record(path, number, line)
     except OSError as error:

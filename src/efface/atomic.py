@@ -5,13 +5,36 @@ from __future__ import annotations
 import errno
 import json
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from efface import distributed
 from efface.distributed import on_main_process
 from efface.errors import EffaceError, first_line
+
+Recorder = Callable[[Path, Path], AbstractContextManager[None]]
+"""From the path of a file or folder, and the complete one that will replace it, to a context of the replacement."""
+_recorders: dict[Path, Recorder] = {}
+
+
+def record_in(root: Path, recorder: Recorder | None) -> None:
+    """From now on, call a recorder around each moment in which a file or folder below `root` appears or is replaced.
+
+    Args:
+        root: A folder; within it, another one may have a recorder of its own.
+        recorder: Called by the process that writes; None to stop.
+    """
+    if recorder is None:
+        _recorders.pop(root.absolute(), None)
+    else:
+        _recorders[root.absolute()] = recorder
+
+
+def recorded(path: Path, complete: Path) -> AbstractContextManager[None]:
+    """The context in which `complete` is renamed to `path`."""
+    recorder = next((each for parent in path.absolute().parents if (each := _recorders.get(parent))), None)
+    return nullcontext() if recorder is None else recorder(path, complete)
 
 
 @contextmanager
@@ -31,7 +54,8 @@ def atomic_file(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
-        partial.replace(path)
+        with recorded(path, partial):
+            partial.replace(path)
     except OSError as error:
         raise EffaceError(f"cannot write {path}: {error.strerror or error}; {_remedy(error, path)}") from error
     finally:
@@ -67,7 +91,12 @@ def write_json(path: Path, value: object) -> None:
     Raises:
         EffaceError: It cannot be written.
     """
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(path, to_json(value))
+
+
+def to_json(value: object) -> str:
+    """The text of a JSON file."""
+    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 @contextmanager
@@ -97,9 +126,10 @@ def atomic_folder(folder: Path, *, by_all: bool = False) -> Iterator[Path]:
         if by_all:
             distributed.barrier()
         if is_owner:
-            if folder.is_dir():
-                shutil.rmtree(folder)  # a folder that is not empty cannot be replaced by renaming
-            partial.replace(folder)
+            with recorded(folder, partial):
+                if folder.is_dir():
+                    shutil.rmtree(folder)  # a folder that is not empty cannot be replaced by renaming
+                partial.replace(folder)
     except distributed.DistributedError:
         raise
     except Exception as error:  # torch, safetensors and tokenizers each raise their own when the disk is full

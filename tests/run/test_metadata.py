@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from pathlib import Path
 
 import pytest
 
+from efface.atomic import atomic_folder, record_in, write_text
 from efface.config.commands import RunConfig
 from efface.config.parse import read_yaml, validate_config
 from efface.run import metadata as module
 from efface.run.folder import RunFolder
+from efface.run.manifest import resume_manifest
 from efface.run.metadata import RunMetadata
 from efface.run.model_answers import read_answers
+from efface.sums import write_sums
 
 
 @pytest.fixture
@@ -84,3 +89,100 @@ def test_settings_and_model_answers(folder, settings, made):
     assert validate_config(RunConfig, read_yaml(folder.config)) == config
     assert read_answers(folder) == {"generic/history/01": "Long ago."}
     assert len([json.loads(line) for line in folder.model_answers.read_text().splitlines()]) == 1
+
+
+# Sums of files
+
+
+def sum_of(text):
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def write_model(folder, *names, in_between=None):
+    with atomic_folder(folder.model) as partial:
+        partial.mkdir()
+        for name in names:
+            (partial / name).write_text(name)
+        if in_between:
+            in_between()
+
+
+@pytest.fixture
+def with_sums(folder, settings, made):
+    """Metadata of a run of this version, which is started."""
+    metadata = RunMetadata(folder, validate_config(RunConfig, settings), made.model_copy(update={"files": {}}))
+    metadata.start()
+    yield metadata
+    record_in(folder.root, None)
+
+
+def test_the_manifest_has_the_sums_of_what_is_written(folder, with_sums):
+    write_text(folder.results, "{}")
+    write_text(folder.records("after") / "forget.jsonl", "x\n")
+    write_text(folder.root / "report.html", "<p>")  # not by the run
+    write_model(folder, "a", "b")
+    write_model(folder, "b", "c")  # replaces it
+    write_text(folder.model / "README.md", "card")
+    expected = {
+        "model/README.md": sum_of("card"),
+        "model/b": sum_of("b"),
+        "model/c": sum_of("c"),
+        "records/after/forget.jsonl": sum_of("x\n"),
+        "results.json": sum_of("{}"),
+    }
+    written = folder.read_manifest()
+    assert written == with_sums.manifest
+    assert (written.files, written.writing) == (expected, {})
+
+
+def test_sums_are_there_before_the_file(folder, with_sums, monkeypatch):
+    """A kill between the two leaves no file without a sum."""
+    write_text(folder.results, "old")
+
+    def killed(self, target):
+        if target == folder.results:
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    rename = Path.replace
+    monkeypatch.setattr(Path, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        write_text(folder.results, "new")
+    written = folder.read_manifest()
+    assert written.files == {"results.json": sum_of("old")}
+    assert written.writing == {"results.json": sum_of("new")}
+
+
+@pytest.mark.parametrize("content", ["old", "new", None])
+def test_after_a_kill_the_sum_is_that_of_the_file_on_disk(folder, settings, made, content):
+    folder.root.mkdir(parents=True)
+    if content is not None:
+        folder.results.write_text(content)
+    values = {"files": {"results.json": sum_of("old")}, "writing": {"results.json": sum_of("new")}}
+    metadata = RunMetadata(folder, validate_config(RunConfig, settings), made.model_copy(update=values))
+    metadata.start()
+    record_in(folder.root, None)
+    written = folder.read_manifest()
+    assert (written.files, written.writing) == ({} if content is None else {"results.json": sum_of(content)}, {})
+
+
+def test_of_checkpoints_the_newest_has_a_sum(folder, with_sums):
+    for step in (1, 2):
+        with atomic_folder(folder.checkpoints / f"step-{step}") as partial:
+            partial.mkdir()
+            (partial / "trained.safetensors").write_text(str(step))
+            write_sums(partial)
+    assert list(folder.read_manifest().files) == ["checkpoints/step-2/SHA256SUMS"]
+
+
+def test_a_run_of_an_earlier_version_gets_no_sums(folder, metadata):
+    metadata.start()
+    write_text(folder.results, "{}")
+    record_in(folder.root, None)
+    assert folder.read_manifest().files is None
+
+
+def test_a_resumed_run_keeps_its_sums(made):
+    earlier = made.model_copy(update={"files": {"a": "1"}, "writing": {"b": "2"}, "purged": ["c"]})
+    resumed = resume_manifest(earlier, made.model_copy(update={"files": {}}))
+    assert (resumed.files, resumed.writing, resumed.purged) == ({"a": "1"}, {"b": "2"}, ["c"])

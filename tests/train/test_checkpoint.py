@@ -17,6 +17,7 @@ from efface.train import checkpoint
 from efface.train.checkpoint import TrainerState
 from efface.train.config import LoRAConfig
 from efface.train.parallel import ParallelModel
+from support.messages import assert_names
 from support.training import assert_equal, weights
 
 BUDGET = {"tokens": 640, "checkpointing": True}
@@ -89,7 +90,7 @@ def test_saved_and_loaded(tmp_path, stepped, tied):
 
 def test_nothing_but_the_optimizer_is_pickled(tmp_path, stepped):
     path = save(stepped(), tmp_path, 3)
-    assert names(path) == ["optimizer.pt", "trained.safetensors", "trainer_state.json"]
+    assert names(path) == ["SHA256SUMS", "optimizer.pt", "trained.safetensors", "trainer_state.json"]
     assert json.loads((path / "trainer_state.json").read_text()) == {"step": 3, "token_budget": BUDGET}
 
 
@@ -138,6 +139,31 @@ def test_a_damaged_one_is_named(tmp_path, stepped, file, damage):
     assert "\n" not in str(raised.value)
 
 
+def test_a_flipped_byte_another_file_and_a_missing_file_are_refused(tmp_path, stepped):
+    parallel_model = stepped()
+
+    def flip(path):
+        content = bytearray(path.read_bytes())
+        content[-1] ^= 1
+        path.write_bytes(content)
+
+    damages = [
+        ("trained.safetensors", flip),
+        ("optimizer.pt", flip),
+        ("trainer_state.json", lambda path: path.write_text(path.read_text().replace("640", "64"))),
+        ("custom_checkpoint_0.pkl", lambda path: path.write_bytes(b"x")),
+        ("SHA256SUMS", lambda path: path.write_text("no sums")),
+        ("trained.safetensors", Path.unlink),
+    ]
+    for file, damage in damages:
+        path = save(parallel_model, tmp_path, 2)
+        checkpoint.load(parallel_model, path)
+        damage(path / file)
+        with pytest.raises(EffaceError) as raised:
+            checkpoint.load(parallel_model, path)
+        assert_names(str(raised.value), f"checkpoint {path}", str(path / file), "remove it")
+
+
 def test_only_adapters_are_stored(tmp_path, stepped):
     parallel_model = stepped(lora=LoRAConfig(r=2))
     model = parallel_model.model
@@ -164,6 +190,7 @@ class Malicious:
 def as_of_an_earlier_version(path, step, token_budget):
     """Replace the state in JSON by the files that accelerate wrote."""
     (path / "trainer_state.json").unlink()
+    (path / "SHA256SUMS").unlink()
     scheduler = {"base_lrs": [0.1], "last_epoch": step, "_step_count": step + 1, "_last_lr": [0.1], "lr_lambdas": [{}]}
     torch.save(scheduler, path / "custom_checkpoint_0.pkl")
     torch.save(token_budget, path / "custom_checkpoint_1.pkl")

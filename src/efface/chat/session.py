@@ -18,12 +18,13 @@ from efface.errors import EffaceError
 from efface.hardware import Device
 from efface.hardware.device import device_for
 from efface.models.dtypes import evaluation_dtype
-from efface.models.folder import model_folder, model_sha256
+from efface.models.folder import model_folder, model_sha256, model_sums
 from efface.models.load import load_model
 from efface.models.open import generation_stops
 from efface.models.tokenizer import load_tokenizer
 from efface.packing.forward import position_limit, vocabulary_size
 from efface.progress.reporter import Reporter
+from efface.sums import check_folder
 from efface.text.formatter import PromptFormatter
 
 _LOCK_TIMEOUT = 5.0
@@ -150,6 +151,7 @@ def open_chat(
     dtype = evaluation_dtype(source, target, run.settings.evaluate.precision)
     first = load_model(source, dtype=dtype, device=target)
     reporter.on_stage(f"loading the model after: {run.after_model}")
+    check_folder(run.after_model, model_sums(run.after_model))
     models: dict[Side, Any] = {"before": first, "after": load_model(run.after_model, dtype=dtype, device=target)}
     text = run.settings.text.model_copy(update={"max_length": None})  # a limit of training sequences only
     formatter = PromptFormatter(

@@ -26,6 +26,7 @@ from efface.run.manifest import make_manifest, precision, resume_manifest
 from efface.run.metadata import RunMetadata
 from efface.run.starting_adapter import adapter_origin
 from efface.run.training import check_can_train, loading_device, train, warn_before_training
+from efface.sums import check_folder
 from efface.train.config import TrainConfig
 from efface.train.examples import fine_tuning_examples
 from efface.train.micro_batches import TrainingExample
@@ -81,6 +82,7 @@ def finetune(
     metadata = RunMetadata(folder, config, setup.manifest)
     metadata.start()
     if folder.model.is_dir():
+        check_folder(folder.model)
         reporter.on_stage(f"fine-tuned already: {folder.model}")
     else:
         reporter.on_stage(f"fine-tuning on {setup.items} questions")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 
 from pydantic import BaseModel
@@ -32,10 +31,10 @@ class QueueFolder(RunFolder, QueuePaths):
             number: The request, counted from 1.
             next_adapter: Whether to remove the adapter of the next request, too, which is for that model.
         """
-        shutil.rmtree(self.request(number).model, ignore_errors=True)
-        shutil.rmtree(self.request(number).adapter, ignore_errors=True)
+        this, following = self.request(number), self.request(number + 1)
+        this.drop(this.model, this.adapter)
         if next_adapter:
-            shutil.rmtree(self.request(number + 1).adapter, ignore_errors=True)
+            following.drop(following.adapter)
 
     def read(self, given: RunConfig | None = None) -> RunConfig:
         """The queue's settings.

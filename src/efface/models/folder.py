@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from efface.errors import EffaceError, first_line
 from efface.hub import MODEL_FILES, UnavailableError, missing_shards, resolve_model
+from efface.sums import file_sum, folder_sums
 
 
 def model_folder(name: str) -> Path:
@@ -49,16 +50,29 @@ def model_sha256(folder: Path) -> str:
     Returns:
         SHA-256 of the names and contents of config, tokenizer, chat template and weights.
     """
-    return files_sha256(path for pattern in MODEL_FILES for path in folder.glob(pattern))
+    return combined_sha256(model_sums(folder))
+
+
+def model_sums(folder: Path) -> dict[str, str]:
+    """The SHA-256 of each file that a model is loaded from: config, tokenizer, chat template and weights."""
+    return folder_sums(folder, {path for pattern in MODEL_FILES for path in folder.glob(pattern)})
 
 
 def files_sha256(paths: Iterable[Path]) -> str:
     """One digest of the names and contents of files, whatever their order."""
+    return combined_sha256({path.name: file_sum(path) for path in sorted(paths)})
+
+
+def combined_sha256(sums: Mapping[str, str]) -> str:
+    """One digest of the names and contents of files.
+
+    Args:
+        sums: Name -> SHA-256, in the order of the names.
+    """
     digest = hashlib.sha256()
-    for path in sorted(paths):
-        digest.update(path.name.encode())
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
+    for name, each in sums.items():
+        digest.update(name.encode())
+        digest.update(bytes.fromhex(each))
     return digest.hexdigest()
 
 

@@ -12,12 +12,13 @@ import torch
 from efface.errors import EffaceError
 from efface.evaluation.config import Precision
 from efface.models.dtypes import evaluation_dtype
-from efface.models.folder import model_folder, model_sha256
+from efface.models.folder import combined_sha256, model_folder, model_sums
 from efface.models.load import load_model, random_model
 from efface.models.tokenizer import NamedTokenizer, model_tokenizer
 from efface.packing.forward import position_limit, vocabulary_size
 from efface.packing.support import packing_unsupported_reason
 from efface.progress.reporter import Reporter
+from efface.sums import check_folder
 from efface.text.config import TextConfig
 from efface.text.formatter import PromptFormatter
 
@@ -75,11 +76,12 @@ def open_model(
     loaded = model_tokenizer(source, tokenizer)
     chosen = dtype or evaluation_dtype(source, device, precision)
     with ThreadPoolExecutor(max_workers=1) as beside:  # reading and hashing leave the interpreter free
-        sha256 = beside.submit(model_sha256, source)
+        sums = beside.submit(model_sums, source)
         if random_seed is None:
             model = load_model(source, dtype=chosen, device=device, quantization=quantization)
         else:
             model = random_model(source, dtype=chosen, device=device, seed=random_seed)
+    check_folder(source, sums.result())
     try:
         reason = packing_unsupported_reason(model)
     except torch.OutOfMemoryError as error:
@@ -99,7 +101,7 @@ def open_model(
     )
     return OpenedModel(
         source=source,
-        sha256=sha256.result(),
+        sha256=combined_sha256(sums.result()),
         model=model,
         tokenizer=loaded.tokenizer,
         named_tokenizer=loaded.named,

@@ -4,30 +4,30 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import wraps
 from pathlib import Path
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Any, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
 
 from efface import distributed
 from efface.artifacts import ContinualResults, Downstream, Manifest, RecordSets, Results
-from efface.atomic import write_json, write_text
+from efface.atomic import record_in, write_json, write_text
 from efface.config.parse import has_settings, to_yaml
 from efface.errors import EffaceError
 from efface.evaluation.record_files import read_record_sets, write_record_sets
 from efface.folder_lock import check_writable, held, is_lock, lock_folder
 from efface.folders import RunPaths, Stage
 from efface.safe_read import parse_json
+from efface.sums import read_checked
 from efface.train.loop import StepLog
 from efface.train.watch import WatchLog
 
-ConfigT = TypeVar("ConfigT", bound=BaseModel)
-P = ParamSpec("P")
-T = TypeVar("T")
+CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
 
 class RunFolder(RunPaths):
@@ -67,7 +67,10 @@ class RunFolder(RunPaths):
         """
         with lock_folder(self.root):
             self.check(config, resume=resume)
-            yield
+            try:
+                yield
+            finally:
+                record_in(self.root, None)
 
     def _check_content(self, config: BaseModel, *, resume: bool) -> None:
         if self.config.is_file():
@@ -113,6 +116,21 @@ class RunFolder(RunPaths):
     def write_manifest(self, manifest: Manifest) -> None:
         """Replace manifest.json."""
         write_json(self.manifest, manifest.model_dump())
+
+    def drop(self, *folders: Path) -> None:
+        """Remove folders, which are then no longer among the files of the run.
+
+        Args:
+            folders: Such as the model; one that is not there is skipped.
+        """
+        there = [path for path in folders if path.is_dir()]
+        manifest = self.read_manifest() if there else None
+        if manifest is not None and manifest.files:
+            names = tuple(f"{path.name}/" for path in there)
+            files = {name: digest for name, digest in manifest.files.items() if not name.startswith(names)}
+            self.write_manifest(manifest.model_copy(update={"files": files}))
+        for path in there:
+            shutil.rmtree(path, ignore_errors=True)
 
     def append_step(self, log: StepLog | WatchLog) -> None:
         """Add a line to metrics.jsonl; with several processes, only the first one writes.
@@ -165,7 +183,7 @@ class RunFolder(RunPaths):
         if not path.is_file():
             return None
         try:
-            return Downstream.model_validate_json(path.read_bytes())
+            return Downstream.model_validate_json(read_checked(path))
         except ValidationError as error:
             raise EffaceError(f"{path} is damaged; remove it to score the tasks again") from error
 
@@ -183,7 +201,7 @@ class RunFolder(RunPaths):
         if not path.is_file():
             return None
         try:
-            return Results.model_validate_json(path.read_bytes())
+            return Results.model_validate_json(read_checked(path))
         except ValidationError as error:
             raise EffaceError(f"{path} is damaged; start over in another --out") from error
 
@@ -192,9 +210,7 @@ class RunFolder(RunPaths):
         write_json(self.results, results.to_json())
 
 
-def claims_folder(
-    folder_class: type[RunFolder],
-) -> Callable[[Callable[Concatenate[ConfigT, Path, P], T]], Callable[Concatenate[ConfigT, Path, P], T]]:
+def claims_folder(folder_class: type[RunFolder]) -> Callable[[CommandT], CommandT]:
     """Decorate a command: from its start to its end it holds its folder, after one check of it.
 
     Args:
@@ -204,13 +220,13 @@ def claims_folder(
         A decorator of functions of a config, a folder, and maybe the keyword `resume`.
     """
 
-    def decorate(command: Callable[Concatenate[ConfigT, Path, P], T]) -> Callable[Concatenate[ConfigT, Path, P], T]:
+    def decorate(command: CommandT) -> CommandT:
         @wraps(command)
-        def claimed(config: ConfigT, out: Path, *args: P.args, **kwargs: P.kwargs) -> T:
-            with folder_class(out).claimed(config, resume=bool(kwargs.get("resume"))):
-                return command(config, out, *args, **kwargs)
+        def claimed(config: BaseModel, out: Path, *args: Any, **options: Any) -> Any:
+            with folder_class(out).claimed(config, resume=bool(options.get("resume"))):
+                return command(config, out, *args, **options)
 
-        return claimed
+        return cast(CommandT, claimed)
 
     return decorate
 

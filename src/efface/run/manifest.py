@@ -88,6 +88,7 @@ def make_manifest(
         adapter=adapter,
         started=datetime.now(UTC).isoformat(timespec="seconds"),
         notes=list(notes),
+        files={},
     )
 
 
@@ -119,7 +120,10 @@ def resume_manifest(earlier: Manifest | None, now: Manifest, *, allow_new_data: 
     changed = [f"{name} was {before.get(name)}" for name, value in after.items() if before.get(name) != value]
     note = ", ".join([f"resumed {now.started}", *changed])
     return now.model_copy(
-        update={"started": earlier.started, "seconds": earlier.seconds, "notes": [*earlier.notes, note]}
+        update={
+            **earlier.model_dump(include={"started", "seconds", "files", "writing", "purged"}),
+            "notes": [*earlier.notes, note],
+        }
     )
 
 

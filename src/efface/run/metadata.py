@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
 from pydantic import BaseModel
 
 from efface.artifacts import Manifest
+from efface.atomic import atomic_file, record_in, to_json
 from efface.run.folder import RunFolder
 from efface.run.model_answers import write_answers
+from efface.sums import CHECKPOINTS, RECORDED, SUMS_FILE, file_sum, folder_sums
 
 
 class RunMetadata:
@@ -41,6 +45,7 @@ class RunMetadata:
         self._manifest = manifest
         self._model_answers = model_answers
         self._started = False
+        self._lock = threading.Lock()
 
     @property
     def manifest(self) -> Manifest:
@@ -55,7 +60,9 @@ class RunMetadata:
         """
         if self._started:
             return
+        self._settle()
         self._folder.start(self._config, self._manifest)
+        record_in(self._folder.root, self._record)
         if self._model_answers is not None:
             write_answers(self._folder, self._model_answers)
         self._started = True
@@ -73,7 +80,54 @@ class RunMetadata:
         """Record the most memory in use at once, in bytes; None where it was not measured."""
         self._update(peak_memory_bytes=peak)
 
+    def _settle(self) -> None:
+        """After a kill: files that were just being written are there or not."""
+        if self._manifest.files is None or not self._manifest.writing:
+            return
+        root = self._folder.root
+        there = {name: digest for name, digest in self._manifest.writing.items() if _is(root / name, digest)}
+        files = {name: digest for name, digest in self._manifest.files.items() if (root / name).is_file()}
+        self._manifest = self._manifest.model_copy(update={"files": {**files, **there}, "writing": {}})
+
+    @contextmanager
+    def _record(self, path: Path, complete: Path) -> Iterator[None]:
+        """Have the sums in the manifest before a file or folder appears, so that no kill leaves one without a sum."""
+        name = path.absolute().relative_to(self._folder.root.absolute()).as_posix()
+        files, writing = self._manifest.files, _sums_to_record(name, complete)
+        if files is None or not writing:
+            yield
+            return
+        self._update_alone(writing=writing)
+        yield
+        replaced = f"{CHECKPOINTS}/" if name.startswith(f"{CHECKPOINTS}/") else f"{name}/"
+        kept = {each: digest for each, digest in files.items() if not each.startswith(replaced)}
+        self._update_alone(files=dict(sorted({**kept, **writing}.items())), writing={})
+
     def _update(self, **values: object) -> None:
-        self._manifest = self._manifest.model_copy(update=values)
-        if self._started:
-            self._folder.write_manifest(self._manifest)
+        with self._lock:
+            self._manifest = self._manifest.model_copy(update=values)
+            if self._started:
+                self._folder.write_manifest(self._manifest)
+
+    def _update_alone(self, **values: object) -> None:
+        """As `_update`, by the process that writes, perhaps in a thread: the other processes do not wait for it."""
+        with self._lock:
+            self._manifest = self._manifest.model_copy(update=values)
+            with atomic_file(self._folder.manifest) as partial:
+                partial.write_text(to_json(self._manifest.model_dump()), encoding="utf-8")
+
+
+def _sums_to_record(name: str, complete: Path) -> dict[str, str]:
+    """The sums of a file or folder that will be `name` in the run's folder; empty if the manifest has none of it."""
+    parts = name.split("/")
+    if parts[0] == CHECKPOINTS and (complete / SUMS_FILE).is_file():
+        return {f"{name}/{SUMS_FILE}": file_sum(complete / SUMS_FILE)}
+    if parts[0] not in RECORDED:
+        return {}
+    if complete.is_dir():
+        return {f"{name}/{each}": digest for each, digest in folder_sums(complete).items()}
+    return {name: file_sum(complete)}
+
+
+def _is(path: Path, digest: str) -> bool:
+    return path.is_file() and file_sum(path) == digest

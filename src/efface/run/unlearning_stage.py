@@ -19,6 +19,7 @@ from efface.run.metadata import RunMetadata
 from efface.run.reference_model import make_reference
 from efface.run.training import loading_device, train
 from efface.run.unlearning_plan import UnlearningPlan
+from efface.sums import check_folder
 from efface.train.loop import Trainer
 from efface.train.optimizer import weights_dtype
 
@@ -48,6 +49,7 @@ def unlearn_model(
         EffaceError: Training diverges, does not fit into memory, or a file cannot be written.
     """
     if folder.model.is_dir():
+        check_folder(folder.model)
         reporter.on_stage(f"unlearned already: {folder.model}")
         return
     reporter.on_stage(f"unlearning with {plan.objective.name}")

@@ -18,7 +18,8 @@ from efface.continual.folder import QueueFolder
 from efface.errors import EffaceError
 from efface.folders import CONFIG
 from efface.run.folder import RunFolder
-from efface.safe_read import read_json
+from efface.safe_read import parse_json
+from efface.sums import read_checked
 from efface.sweep.run_key import JobConfig, before_key, contents_of, downstream_key, run_key
 
 ResultsT = TypeVar("ResultsT", Results, ContinualResults)
@@ -202,7 +203,7 @@ def _read_scores(path: Path) -> Scores | None:
 def _read_json(path: Path) -> dict[str, Any]:
     """The object in a file; empty where there is none."""
     try:
-        values = read_json(path)
+        values = parse_json(read_checked(path))
     except (OSError, ValueError):
         return {}
     return values if isinstance(values, dict) else {}

@@ -35,8 +35,7 @@ def prepare_resume(job: Job[RunConfig] | Job[FinetuneConfig]) -> bool:
 def remove_models(folder: Path) -> None:
     """Remove the models and adapters in the folder of a run, and of each request of a queue."""
     for run in (RunPaths(folder), *QueuePaths(folder).requests()):
-        for path in (run.model, run.adapter):
-            shutil.rmtree(path, ignore_errors=True)
+        RunFolder(run.root).drop(run.model, run.adapter)
 
 
 def _drop_partial_request(config: RunConfig, requests: int, queue: QueueFolder) -> None:

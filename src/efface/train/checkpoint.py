@@ -16,6 +16,7 @@ from efface.atomic import atomic_folder
 from efface.distributed import DistributedError
 from efface.errors import EffaceError, first_line
 from efface.frozen import FrozenModel
+from efface.sums import checkpoint_problem, write_sums
 from efface.train.parallel import ParallelModel
 
 _NAME = re.compile(r"step-(\d+)")
@@ -62,6 +63,9 @@ def save(parallel_model: ParallelModel, folder: Path, state: TrainerState) -> Pa
             partial.mkdir(exist_ok=True)
             (partial / _STATE).write_text(state.model_dump_json(indent=2) + "\n", encoding="utf-8")
         parallel_model.save(partial)
+        distributed.barrier()  # until every process has written its part
+        if distributed.is_main_process():
+            write_sums(partial)
     if distributed.is_main_process():
         for path in folder.glob("step-*"):
             if path != final:
@@ -80,8 +84,11 @@ def load(parallel_model: ParallelModel, path: Path) -> TrainerState:
         The trainer's state.
 
     Raises:
-        EffaceError: The checkpoint is damaged.
+        EffaceError: The checkpoint is damaged, or not what the run wrote.
     """
+    problem = distributed.all_gather(checkpoint_problem(path) if distributed.is_main_process() else None)[0]
+    if problem is not None:
+        raise EffaceError(f"checkpoint {path} does not load ({problem}); remove it to start from scratch")
     is_old = not (path / _STATE).is_file() and (path / _OLD_SCHEDULER).is_file()
     try:
         state = _read_old_state(path) if is_old else TrainerState.model_validate_json((path / _STATE).read_bytes())

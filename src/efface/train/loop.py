@@ -186,6 +186,11 @@ class Trainer:
         """Load the last checkpoint; returns the number of steps that it has done."""
         done = 0
         if (found := checkpoint.latest(self.checkpoints)) is not None:
+            if found[0] > self.schedule.steps:
+                raise EffaceError(
+                    f"checkpoint {found[1]} is beyond the last step, {self.schedule.steps}, so this training did not "
+                    "write it; remove it, then continue with --resume"
+                )
             state = checkpoint.load(self.parallel_model, found[1])
             self.budget.load_state_dict(state.token_budget)
             self.scheduler = self._make_scheduler(steps_done=state.step)

@@ -16,9 +16,10 @@ from efface.renamed import current_settings
 from efface.report.page.answered import AnsweredSets, read_answered, record_files, score_folder
 from efface.report.page.loss_curve import Step, read_steps
 from efface.report.page.watch_curve import WatchedEpoch, read_watched
-from efface.safe_read import read_json, read_text
+from efface.safe_read import parse_json, read_text
 from efface.safe_yaml import MAX_BYTES, InvalidYamlError, parse_yaml
 from efface.scores.continual import continual_results
+from efface.sums import read_checked
 
 _Artifact = TypeVar("_Artifact", bound=BaseModel)
 
@@ -211,7 +212,7 @@ def _read_json(file: Path) -> dict[str, Any] | None:
     if not file.is_file():
         return None
     try:
-        values = read_json(file)
+        values = parse_json(read_checked(file))
     except ValueError as error:
         raise _damaged(file) from error
     if not isinstance(values, dict):

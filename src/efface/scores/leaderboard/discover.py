@@ -19,6 +19,7 @@ from efface.scores.from_tofu_log import read_log
 from efface.scores.leaderboard.question_scores import SetValues, set_values
 from efface.scores.leaderboard.ranking import ScoredModel, SourceType
 from efface.scores.sets import ORDER, check_names, sort_names
+from efface.sums import read_checked
 
 _RESULTS: TypeAdapter[Results | ContinualResults] = TypeAdapter(Results | ContinualResults)
 _NOT_LOGS = {SWEEP_TABLE}
@@ -156,7 +157,7 @@ def _folder(path: Path, files: set[str]) -> Source | UnreadableSource | None:
 
 def _run(path: Path) -> Source | UnreadableSource:
     try:
-        results = _RESULTS.validate_json(RunPaths(path).results.read_bytes())
+        results = _RESULTS.validate_json(read_checked(RunPaths(path).results))
     except (OSError, ValidationError):
         return UnreadableSource(path=str(path), reason="its results.json is damaged, or was not written by a run")
     if isinstance(results, Results):

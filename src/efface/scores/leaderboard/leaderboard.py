@@ -17,6 +17,7 @@ from efface.scores.leaderboard.differences import Difference, differences
 from efface.scores.leaderboard.discover import Source, UnreadableSource, before_source, find_sources, read_source
 from efface.scores.leaderboard.question_scores import incomparable_reason
 from efface.scores.leaderboard.ranking import Board, ScoredModel, board
+from efface.sums import ChangedFileError
 
 
 class Leaderboard(FrozenModel):
@@ -124,6 +125,8 @@ def _read_all(paths: Sequence[Path], score_definition: Definition) -> tuple[list
             continue
         try:
             models.append(read_source(source, score_definition))
+        except ChangedFileError:
+            raise
         except EffaceError as error:
             unread.append(UnreadableSource(path=str(source.path), reason=str(error).removeprefix(f"{source.path}: ")))
     if not models:
