@@ -109,8 +109,20 @@ def of_one(never_stopped, child, tmp_path_factory):
 
 @pytest.mark.parametrize(
     ("moment", "known"),
-    [("open /.config.yaml.partial", 1), ("os.rename /.manifest.json.partial", 2)],
-    ids=["not yet among the settings", "among the settings and nowhere else"],
+    [
+        ("open /.config.yaml.partial", 1),
+        ("os.rename /.manifest.json.partial", 2),
+        ("os.rmdir /requests/02/checkpoints", 2),
+        ("os.rmdir /requests/01/model", 2),
+        ("os.rename /.results.json.partial", 2),
+    ],
+    ids=[
+        "not yet among the settings",
+        "among the settings and nowhere else",
+        "unlearned, but for what is tidied up",
+        "unlearned, and the model before it is half removed",
+        "unlearned, and not among the queue's results",
+    ],
 )
 def test_a_request_whose_addition_was_killed_is_added_by_the_same_command(
     never_stopped, of_one, child, tmp_path, moment, known

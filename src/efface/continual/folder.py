@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
-from efface.artifacts import RecordSets
+from efface.artifacts import ContinualResults, RecordSets
 from efface.config.commands import RunConfig
 from efface.config.parse import read_saved_settings, to_yaml, validate_config
 from efface.config.trust import check_saved_code
@@ -15,6 +15,7 @@ from efface.errors import EffaceError
 from efface.evaluation.record_files import read_record_sets
 from efface.folders import QueuePaths
 from efface.run.folder import RunFolder
+from efface.sums import read_checked
 
 
 class QueueFolder(RunFolder, QueuePaths):
@@ -52,6 +53,19 @@ class QueueFolder(RunFolder, QueuePaths):
             )
         check_saved_code(settings, given.model_dump(mode="json") if given else {}, self.config)
         return validate_config(RunConfig, settings)
+
+    def finished_requests(self) -> int:
+        """How many requests the queue's results have; one may be unlearned and not be among them after a kill.
+
+        Raises:
+            EffaceError: The results are damaged.
+        """
+        if not self.results.is_file():
+            return 0
+        try:
+            return len(ContinualResults.model_validate_json(read_checked(self.results)).requests)
+        except ValidationError as error:
+            raise EffaceError(f"{self.results} is damaged; remove it, then continue with --resume") from error
 
     @staticmethod
     def extended(config: RunConfig, requests: Sequence[ForgetRequest]) -> RunConfig:

@@ -81,7 +81,9 @@ def run_queue(
 
 
 def append_request(out: Path, request: ForgetRequest) -> RunConfig:
-    """The settings of an existing queue with one more request. An unfinished last request may be given again.
+    """The settings of an existing queue with one more request.
+
+    The last request may be given again until the queue's results have it: its addition was interrupted.
 
     Args:
         out: The queue's folder.
@@ -103,7 +105,7 @@ def append_request(out: Path, request: ForgetRequest) -> RunConfig:
     if request not in requests:
         return QueueFolder.extended(config, (*requests, request))
     number = requests.index(request) + 1
-    if number == len(requests) and folder.request(number).read_results() is None:
+    if number == len(requests) > folder.finished_requests():
         return config
     raise EffaceError(
         f"{out} contains {request_name(request)} already, as request {number}; give one that is not in the queue"
