@@ -94,7 +94,8 @@ def init_process_group(device_type: str) -> None:
                 f"connect ({first_line(error)}); start efface with torchrun or accelerate launch, or unset WORLD_SIZE"
             ) from error
     _group = _Group(dist.get_rank(), dist.get_world_size(), dist.new_group(backend="gloo"))
-    _set_sigterm_handler(_raise_terminated)
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+        _set_sigterm_handler(_raise_terminated)  # a command has a handler of its own
     if device_type != "cuda":  # NCCL would wait for the other processes, which may have failed
         atexit.register(_disconnect)
 

@@ -96,7 +96,7 @@ def main() -> None:
     """Run the command of `sys.argv` and exit.
 
     Exit codes: 0 success; 1 a part failed (a run of a sweep), or nobody reads the output; 2 an error, as one sentence
-    on stderr; 130 interrupted. Under torchrun only rank 0 prints.
+    on stderr; 130 interrupted; 143 terminated. Under torchrun only rank 0 prints.
     """
     arguments = [argument for argument in sys.argv[1:] if argument not in _ANYWHERE]
     debug = "--debug" in sys.argv[1:]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from efface import termination
 from efface.artifacts import Manifest
 from efface.config.commands import FinetuneConfig
 from efface.data import load_task, load_training_set
@@ -87,7 +88,7 @@ def finetune(
     else:
         reporter.on_stage(f"fine-tuning on {setup.items} questions")
         opened = setup.opened
-        with metadata.stage("finetune"):
+        with metadata.stage("finetune"), termination.deferrable():
             model = train(
                 opened.model,
                 fine_tuning(),

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from efface import termination
 from efface.models.load import load_model
 from efface.models.quantization import quantization_config
 from efface.models.save import save_model
@@ -54,7 +55,7 @@ def unlearn_model(
         return
     reporter.on_stage(f"unlearning with {plan.objective.name}")
     free_models()
-    with metadata.stage("unlearn"):
+    with metadata.stage("unlearn"), termination.deferrable():
         model = train(
             _load(plan.source, plan, device),
             plan.objective,

@@ -36,7 +36,7 @@ class TrainerState(FrozenModel):
 
 def latest(folder: Path) -> tuple[int, Path] | None:
     """Step and path of the newest complete checkpoint in `folder`; None where there is none."""
-    found = [(int(match[1]), path) for path in folder.glob("step-*") if (match := _NAME.fullmatch(path.name))]
+    found = [(step, path) for path in folder.glob("step-*") if (step := _step_of(path)) is not None]
     return max(found, default=None)
 
 
@@ -73,12 +73,13 @@ def save(parallel_model: ParallelModel, folder: Path, state: TrainerState) -> Pa
     return final
 
 
-def load(parallel_model: ParallelModel, path: Path) -> TrainerState:
+def load(parallel_model: ParallelModel, path: Path, *, last_step: int | None = None) -> TrainerState:
     """Read what `save` wrote, or an earlier version of efface, into the model and its optimizer.
 
     Args:
         parallel_model: Of any number of processes; it may differ from the number that wrote the checkpoint.
         path: The checkpoint's folder.
+        last_step: Of the training, which has no checkpoint beyond it.
 
     Returns:
         The trainer's state.
@@ -86,12 +87,20 @@ def load(parallel_model: ParallelModel, path: Path) -> TrainerState:
     Raises:
         EffaceError: The checkpoint is damaged, or not what the run wrote.
     """
+    named_step = _step_of(path)
+    if last_step is not None and named_step is not None and named_step > last_step:
+        raise EffaceError(
+            f"checkpoint {path} is beyond the last step, {last_step}, so this training did not write it; remove it, "
+            "then continue with --resume"
+        )
     problem = distributed.all_gather(checkpoint_problem(path) if distributed.is_main_process() else None)[0]
     if problem is not None:
         raise EffaceError(f"checkpoint {path} does not load ({problem}); remove it to start from scratch")
     is_old = not (path / _STATE).is_file() and (path / _OLD_SCHEDULER).is_file()
     try:
         state = _read_old_state(path) if is_old else TrainerState.model_validate_json((path / _STATE).read_bytes())
+        if state.step != named_step:
+            raise ValueError(f"it is of step {state.step}")
         parallel_model.load(path)
     except DistributedError:
         raise
@@ -105,6 +114,12 @@ def load(parallel_model: ParallelModel, path: Path) -> TrainerState:
             f"checkpoint {path} does not load ({first_line(error)}); remove it to start from scratch"
         ) from error
     return state
+
+
+def _step_of(path: Path) -> int | None:
+    """The step in the name of a checkpoint; None for another name."""
+    match = _NAME.fullmatch(path.name)
+    return int(match[1]) if match else None
 
 
 def _read_old_state(path: Path) -> TrainerState:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
-from efface import distributed
+from efface import distributed, termination
 from efface.atomic import atomic_file
 from efface.errors import EffaceError
 from efface.objectives.terms import Objective, Reference
@@ -24,6 +24,7 @@ from efface.packing.forward import device_of
 from efface.train import checkpoint
 from efface.train.checkpoint import TrainerState
 from efface.train.config import TrainConfig
+from efface.train.early_end import end_if_requested
 from efface.train.micro_batches import TrainingExample, count_tokens
 from efface.train.optimizer import make_optimizer
 from efface.train.parallel import parallelize
@@ -165,6 +166,7 @@ class Trainer:
         self.budget.apply(self.model)
         save_steps = self.config.save_steps or self.schedule.steps_per_epoch
         self.model.train()
+        termination.defer()
         for number in range(done + 1, len(steps) + 1):
             start, examples = time.perf_counter(), steps[number - 1]
             losses = self._losses_within_memory(number, examples, reference)
@@ -177,6 +179,7 @@ class Trainer:
             log = self._log(number, examples, values, lr=lr, start=start)
             on_step(log)
             log_values({name: value for name, value in asdict(log).items() if name != "step"}, number)
+            end_if_requested(number, len(steps), self.model, self._save)
 
     def _save(self, step: int) -> None:
         state = TrainerState(step=step, token_budget=self.budget.state_dict())
@@ -186,12 +189,7 @@ class Trainer:
         """Load the last checkpoint; returns the number of steps that it has done."""
         done = 0
         if (found := checkpoint.latest(self.checkpoints)) is not None:
-            if found[0] > self.schedule.steps:
-                raise EffaceError(
-                    f"checkpoint {found[1]} is beyond the last step, {self.schedule.steps}, so this training did not "
-                    "write it; remove it, then continue with --resume"
-                )
-            state = checkpoint.load(self.parallel_model, found[1])
+            state = checkpoint.load(self.parallel_model, found[1], last_step=self.schedule.steps)
             self.budget.load_state_dict(state.token_budget)
             self.scheduler = self._make_scheduler(steps_done=state.step)
             done = state.step

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from efface import distributed, termination
 from efface.cli.common import completion
 
 Settings = Annotated[
@@ -70,16 +71,25 @@ def require_subcommand(ctx: typer.Context) -> None:
 
 @contextmanager
 def interruptible(remedy: str) -> Iterator[None]:
-    """On Ctrl-C, print one line and exit with code 130.
+    """On Ctrl-C, print one line and exit with code 130; on SIGTERM and SIGHUP the same with code 143.
 
     Args:
         remedy: What the line says of the state of things and of how to continue.
     """
     try:
-        yield
+        with termination.handled():
+            yield
     except KeyboardInterrupt:
         print_message(f"interrupted; {remedy}")
         raise typer.Exit(130) from None
+    except termination.Terminated as done:
+        if distributed.launched_rank() == 0:
+            print_message(f"terminated{_ended_with_others()}{f' {done}' if str(done) else ''}; {remedy}")
+        raise typer.Exit(termination.EXIT_CODE) from None
+
+
+def _ended_with_others() -> str:
+    return " (or another process ended: see its message)" if distributed.launched_world_size() > 1 else ""
 
 
 def print_message(text: str) -> None:
