@@ -14,6 +14,7 @@ from efface.continual.folder import QueueFolder
 from efface.continual.prepare import PlannedRequest, PreparedQueue, prepare_queue
 from efface.data.config import ColumnsConfig, FileConfig, ForgetRequest, request_name
 from efface.errors import EffaceError
+from efface.folder_lock import lock_folder
 from efface.progress.quiet_libraries import quiet_libraries
 from efface.progress.reporter import OnceReporter, Reporter, SilentReporter
 from efface.run.evaluation_stages import free_models
@@ -118,7 +119,8 @@ def _finished(request: PlannedRequest, folder: QueueFolder, reporter: Reporter) 
     results = run_folder.read_results()
     if results is not None:
         reporter.on_stage(f"{request.name}: unlearned already in {run_folder.root}")
-        shutil.rmtree(run_folder.checkpoints, ignore_errors=True)  # a run removes them last
+        with lock_folder(run_folder.root):  # which a kill may have left
+            shutil.rmtree(run_folder.checkpoints, ignore_errors=True)  # a run removes them last
     return results
 
 
