@@ -127,6 +127,14 @@ class RunPaths:
         """Whether a stage has records of any set."""
         return any(self.records(stage).glob("*.jsonl"))
 
+    def evaluating(self, stage: str) -> Path:
+        """The results of an evaluation in progress; removed once its records are written.
+
+        Args:
+            stage: As in `records`; `all` for an evaluation that has one stage.
+        """
+        return self.root / "evaluating" / stage.replace("/", "-")
+
     def downstream(self, stage: Stage | None = None) -> Path:
         """The scores on downstream tasks.
 

@@ -48,6 +48,7 @@ def evaluate(
     plugins: PluginSpec | Sequence[PluginSpec] = (),
     data_dir: StrPath | None = None,
     before: Mapping[str, Sequence[Record]] | None = None,
+    resume: bool = False,
     reporter: Reporter | None = None,
     **settings: Any,
 ) -> Evaluated:
@@ -67,6 +68,7 @@ def evaluate(
         data_dir: As for `unlearn`.
         before: Records of the model before unlearning on the same questions, by set name, for the cosine similarity
             of the definition `paper`; None means that `model` is that model.
+        resume: Continue an evaluation of the same settings that was stopped in `out`.
         reporter: As for `unlearn`.
         **settings: Settings of an evaluation, such as evaluate={"limit": 50} or text={"format": "plain"}.
 
@@ -76,7 +78,7 @@ def evaluate(
     Raises:
         EffaceError: Something cannot be used; nothing was written.
     """
-    with folder_for(out, resume=False) as folder:
+    with folder_for(out, resume=resume) as folder:
         inputs = Inputs(RunFolder(folder))
         values = {
             **inputs.model(model, tokenizer),
@@ -85,9 +87,14 @@ def evaluate(
             **settings,
         }
         config = resolve_config(EvaluationConfig, settings=values)
-        with inputs.written(config, resume=False):
+        with inputs.written(config, resume=resume):
             found = evaluate_model(
-                config, folder, data_dir=path_of(data_dir), before=before, reporter=reporter or WarningsReporter(inputs)
+                config,
+                folder,
+                data_dir=path_of(data_dir),
+                before=before,
+                resume=resume,
+                reporter=reporter or WarningsReporter(inputs),
             )
     done = Evaluated(folder.absolute(), found)
     if out is None:

@@ -24,8 +24,9 @@ from efface.models.dtypes import dtype_name
 from efface.models.open import OpenedModel, open_model
 from efface.progress.quiet_libraries import quiet_libraries
 from efface.progress.reporter import Reporter, SilentReporter
+from efface.run.evaluation_stages import open_journal, removed_if_refused
 from efface.run.folder import RunFolder, claims_folder
-from efface.run.manifest import make_manifest
+from efface.run.manifest import make_manifest, resume_manifest
 from efface.run.metadata import RunMetadata
 from efface.schema import Task
 from efface.scores import score_records
@@ -50,6 +51,7 @@ def evaluate_model(
     *,
     data_dir: Path | None = None,
     before: Mapping[str, Sequence[Record]] | None = None,
+    resume: bool = False,
     reporter: Reporter | None = None,
 ) -> Scores:
     """Score a model on the evaluation sets of its data; writes records and scores.json to the folder `out`.
@@ -62,36 +64,46 @@ def evaluate_model(
         data_dir: Where benchmarks are stored; None for the default.
         before: Records of the model before unlearning on the same questions, for the cosine similarity of the
             definition `paper`; None means that the model to evaluate is that model.
+        resume: Continue an evaluation of the same settings that was stopped in `out`.
         reporter: Gets the stage, progress and warnings.
 
     Raises:
         EffaceError: Settings, data or the model cannot be used.
     """
     reporter, folder = reporter or SilentReporter(), RunFolder(out)
-    setup = prepare_evaluation(config, folder, data_dir=data_dir, reporter=reporter)
+    setup = prepare_evaluation(config, folder, data_dir=data_dir, reporter=reporter, resume=resume)
+    if resume and folder.scores.is_file():
+        reporter.on_stage(f"evaluated already: {folder.root}")
+        return score_records(read_record_sets(folder.records_root), config.definition, custom_metrics(config.plugins))
     for metric, reason in setup.judges.missing.items():
         reporter.on_warning(f"{metric} will be missing: {reason}")
     reporter.on_stage(f"evaluating {config.model}")
-    records = evaluate(
-        setup.opened.model,
-        setup.opened.formatter,
-        setup.task.evaluation,
-        config=config.evaluate,
-        judges=setup.judges,
-        before=before,
-        progress=reporter.on_progress,
-    )
-    scores = score_records(records, config.definition, custom_metrics(config.plugins))
     metadata = RunMetadata(folder, config, setup.manifest)
-    metadata.set_peak_memory(peak_memory(setup.device))
+    opened, place = setup.opened, folder.evaluating("all")
+    journal = open_journal(place, opened.sha256, config.evaluate, device=setup.device, dtype=opened.model.dtype)
+    with removed_if_refused(folder, metadata, journal):
+        records = evaluate(
+            opened.model,
+            opened.formatter,
+            setup.task.evaluation,
+            config=config.evaluate,
+            judges=setup.judges,
+            before=before,
+            progress=reporter.on_progress,
+            journal=journal,
+            on_ready=metadata.start,  # the results of each batch are written from now on
+        )
+        scores = score_records(records, config.definition, custom_metrics(config.plugins))
     metadata.start()
+    metadata.set_peak_memory(peak_memory(setup.device))
     write_record_sets(folder.records_root, records)
     write_json(folder.scores, {"schema": 1, "definition": config.definition, **scores.model_dump()})
+    journal.remove()
     return scores
 
 
 def prepare_evaluation(
-    config: EvaluationConfig, folder: RunFolder, *, data_dir: Path | None, reporter: Reporter
+    config: EvaluationConfig, folder: RunFolder, *, data_dir: Path | None, reporter: Reporter, resume: bool = False
 ) -> EvaluationSetup:
     """Read and check everything that an evaluation needs; writes nothing.
 
@@ -100,11 +112,12 @@ def prepare_evaluation(
         folder: Where the evaluation will write.
         data_dir: Where benchmarks are stored; None for the default.
         reporter: Gets warnings.
+        resume: Whether `folder` may contain an evaluation of the same settings.
 
     Raises:
         EffaceError: Something cannot be used, or `folder` contains something else.
     """
-    folder.check(config, resume=False)
+    folder.check(config, resume=resume)
     device = device_for(config.device)
     reset_peak_memory(device)
     task = load_task(config.data, data_dir=data_dir)
@@ -140,7 +153,7 @@ def prepare_evaluation(
         opened=opened,
         judges=open_judges(config.evaluate, device),
         device=device,
-        manifest=manifest,
+        manifest=resume_manifest(folder.read_manifest(), manifest),
     )
 
 

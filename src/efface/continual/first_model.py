@@ -15,6 +15,7 @@ from efface.evaluation.judges import open_judges
 from efface.models.open import OpenedModel
 from efface.progress.reporter import Reporter
 from efface.run.downstream_stages import score_model
+from efface.run.evaluation_stages import open_journal
 from efface.run.metadata import RunMetadata
 from efface.schema import EvaluationSet, Item, Task
 from efface.scores.sets import FORGET, is_forgotten
@@ -91,6 +92,9 @@ def first_records(
     with metadata.stage("evaluate before"):
         reporter.on_stage("evaluating before the requests")
         judges = open_judges(config, device)
+        journal = open_journal(
+            folder.evaluating("before"), opened.sha256, config, device=device, dtype=opened.model.dtype
+        )
         for each in missing:  # one at a time: its last digits then do not depend on the other requests
             made = evaluate(
                 opened.model,
@@ -100,9 +104,11 @@ def first_records(
                 judges=judges,
                 before=None,
                 progress=reporter.on_progress,
+                journal=journal,
             )
             known = {**known, each.name: [*known.get(each.name, ()), *made[each.name]]}
             folder.write_records("before", known)
+        journal.remove()
     return known
 
 

@@ -14,6 +14,7 @@ from efface.errors import EffaceError
 from efface.evaluation.config import EvaluateConfig
 from efface.evaluation.encode import EncodedQuestion, encode_evaluation, retokenize
 from efface.evaluation.generate import Generation, generate_from_ids
+from efface.evaluation.journal import Journal
 from efface.evaluation.judges import Judges
 from efface.evaluation.likelihoods import Likelihoods, likelihoods
 from efface.evaluation.nli_judge import Claim, Verdict
@@ -47,6 +48,8 @@ def evaluate(
     before: Mapping[str, Sequence[Record]] | None,
     questions: Sequence[EncodedQuestion] | None = None,
     progress: Progress | None = None,
+    journal: Journal | None = None,
+    on_ready: Callable[[], None] | None = None,
 ) -> dict[str, list[Record]]:
     """Evaluate a model on its device. Questions of all sets are batched together.
 
@@ -60,6 +63,8 @@ def evaluate(
         questions: What `encode_evaluation` returned for these sets and a model of the same architecture; None to
             encode them now.
         progress: Called as the evaluation proceeds.
+        journal: Has results from before a kill, and gets those of each batch.
+        on_ready: Called once everything was checked, before anything is computed.
 
     Returns:
         Set name -> records, in the order of the set's items.
@@ -75,8 +80,10 @@ def evaluate(
     if questions is None:
         questions = encode_evaluation(model, formatter, sets, config)
 
+    if on_ready is not None:
+        on_ready()
     report("likelihoods", 0, total)
-    answers = likelihoods(model, questions, max_tokens_per_forward=config.max_tokens_per_forward)
+    answers = likelihoods(model, questions, max_tokens_per_forward=config.max_tokens_per_forward, journal=journal)
     report("likelihoods", total, total)
     generations = generate_from_ids(
         model,
@@ -85,10 +92,12 @@ def evaluate(
         max_new_tokens=config.max_new_tokens,
         max_cache_tokens=config.max_cache_tokens,
         progress=lambda done: report("outputs", done, total),
+        journal=journal,
     )
     retokenized = retokenize(formatter.tokenizer, [generation.text for generation in generations])
     report("judges", 0, total)
-    judgments = _judge_outputs(set_items, [generation.text for generation in generations], outputs_before, judges)
+    outputs = [generation.text for generation in generations]
+    judgments = _judge_outputs(set_items, outputs, outputs_before, judges, journal)
     report("judges", total, total)
 
     records: dict[str, list[Record]] = {set_.name: [] for set_ in sets}
@@ -141,14 +150,18 @@ def _outputs_before(set_items: Sequence[_SetItem], before: Mapping[str, Sequence
 
 
 def _judge_outputs(
-    set_items: Sequence[_SetItem], outputs: Sequence[str], before: Sequence[str] | None, judges: Judges
+    set_items: Sequence[_SetItem],
+    outputs: Sequence[str],
+    before: Sequence[str] | None,
+    judges: Judges,
+    journal: Journal | None,
 ) -> list[_Judgment]:
     """Judge every output; with several processes, each judges a part."""
 
     def judge(indices: list[int]) -> list[_Judgment]:
         part = [set_items[index] for index in indices]
         part_before = None if before is None else [before[index] for index in indices]
-        return _judge(part, [outputs[index] for index in indices], part_before, judges)
+        return _judge(part, [outputs[index] for index in indices], part_before, judges, journal)
 
     try:
         return map_over_ranks(len(set_items), judge)
@@ -160,7 +173,11 @@ def _judge_outputs(
 
 
 def _judge(
-    set_items: Sequence[_SetItem], outputs: Sequence[str], before: Sequence[str] | None, judges: Judges
+    set_items: Sequence[_SetItem],
+    outputs: Sequence[str],
+    before: Sequence[str] | None,
+    judges: Judges,
+    journal: Journal | None,
 ) -> list[_Judgment]:
     if not set_items:
         return []
@@ -175,7 +192,7 @@ def _judge(
         verdicts = [Verdict(None, judges.missing["entailment"])] * len(set_items)
     else:
         verdicts = judges.judge.verdicts(
-            [_claim(set_item, output) for set_item, output in zip(set_items, outputs, strict=True)]
+            [_claim(set_item, output) for set_item, output in zip(set_items, outputs, strict=True)], journal
         )
     return [_Judgment(*fields) for fields in zip(cosines_answer, cosines_before, verdicts, strict=True)]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +14,7 @@ import torch
 
 from efface import distributed
 from efface.evaluation.encode import check_position_limit
+from efface.evaluation.journal import Journal
 from efface.evaluation.kv_cache import max_cache_tokens_for
 from efface.hardware.memory import free_memory
 from efface.packing.forward import device_of, unwrap_peft
@@ -22,6 +25,9 @@ from efface.text.formatter import PromptFormatter
 
 _UNBATCHED = {"rwkv"}
 """Model types that transformers decodes correctly only one prompt at a time: it mixes up the states of several."""
+
+_JOURNALED = "outputs"
+"""The kind of these results in a journal."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +76,7 @@ def generate_from_ids(
     max_new_tokens: int,
     max_cache_tokens: int | None,
     progress: Callable[[int], None] | None = None,
+    journal: Journal | None = None,
 ) -> list[Generation]:
     """Decode greedily. With several processes, each decodes a part of the prompts, and all get all outputs.
 
@@ -81,6 +88,7 @@ def generate_from_ids(
         max_cache_tokens: Most tokens in the KV cache, batch size x (longest prompt + `max_new_tokens`); None for as
             many as fit into memory.
         progress: Called with the number of prompts that are done.
+        journal: Has outputs from before a kill, and gets those of each batch.
 
     Returns:
         The output for each prompt, in the same order.
@@ -101,6 +109,7 @@ def generate_from_ids(
             max_new_tokens=max_new_tokens,
             max_cache_tokens=max_cache_tokens,
             progress=report_all_ranks,
+            journal=journal,
         )
 
     return [_generation(formatter, ids) for ids in distributed.map_over_ranks(len(prompts), decode)]
@@ -160,9 +169,11 @@ def _decode_in_batches(
     max_new_tokens: int,
     max_cache_tokens: int | None,
     progress: Callable[[int], None],
+    journal: Journal | None,
 ) -> list[list[int]]:
     """The new token ids of each prompt."""
-    outputs: dict[int, list[int]] = {}
+    keys = [_content_key(prompt) for prompt in prompts]
+    known = {} if journal is None else journal.known(_JOURNALED)
     padded = supports_left_padding(model)
     decoder = _decoder(unwrap_peft(model), padded=padded)
 
@@ -173,11 +184,19 @@ def _decode_in_batches(
         return _describe_prompt(prompts[index], max_new_tokens)
 
     cache_tokens = resolve_max_cache_tokens(model, max_cache_tokens)
-    batches = length_batches([len(prompt) for prompt in prompts], max_new_tokens, cache_tokens, padded=padded)
-    progress(0)  # the first batch may take minutes
+    outputs: dict[int, list[int]] = {}
+    new = []
+    for batch in length_batches([len(prompt) for prompt in prompts], max_new_tokens, cache_tokens, padded=padded):
+        if all(keys[index] in known for index in batch):
+            outputs.update({index: known[keys[index]] for index in batch})
+        else:
+            new.append(batch)
+    progress(len(outputs))  # the first batch may take minutes
     with _default_generation_config(unwrap_peft(model)) as inner:
-        for batch, ids in map_with_oom_backoff(batches, decode, describe=describe):
+        for batch, ids in map_with_oom_backoff(new, decode, describe=describe):
             outputs.update(zip(batch, ids, strict=True))
+            if journal is not None:
+                journal.add(_JOURNALED, {keys[index]: each for index, each in zip(batch, ids, strict=True)})
             progress(len(outputs))
     return [outputs[index] for index in range(len(prompts))]
 
@@ -204,6 +223,10 @@ def _default_generation_config(model: Any) -> Iterator[Any]:
     finally:
         model.generation_config = own_settings
         model.train(was_training)
+
+
+def _content_key(prompt: list[int]) -> str:
+    return hashlib.sha256(array("q", prompt).tobytes()).hexdigest()
 
 
 def _describe_prompt(prompt: list[int], max_new_tokens: int) -> str:

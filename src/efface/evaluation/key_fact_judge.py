@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from efface.evaluation.journal import Journal
 from efface.evaluation.nli_judge import Claim, Verdict
 
 
@@ -16,11 +17,12 @@ class KeyFactJudge:
 
     name = "key-facts"
 
-    def verdicts(self, claims: Sequence[Claim]) -> list[Verdict]:
+    def verdicts(self, claims: Sequence[Claim], journal: Journal | None = None) -> list[Verdict]:  # noqa: ARG002
         """Label each claim.
 
         Args:
             claims: Outputs with their key facts.
+            journal: Not needed: this takes no time.
 
         Returns:
             `entailment` or `neutral` for each claim; without a key fact, no label and the reason.

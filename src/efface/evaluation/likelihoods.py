@@ -5,11 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from efface.errors import EffaceError
 from efface.evaluation.encode import EncodedQuestion, answer_texts
+from efface.evaluation.journal import Journal
 from efface.packing.logprobs import answer_logprobs
+
+_JOURNALED = "logprobs"
+"""The kind of these results in a journal."""
 
 
 @dataclass(frozen=True)
@@ -21,13 +26,16 @@ class Likelihoods:
     perturbed: list[list[float]]
 
 
-def likelihoods(model: Any, questions: Sequence[EncodedQuestion], *, max_tokens_per_forward: int) -> list[Likelihoods]:
+def likelihoods(
+    model: Any, questions: Sequence[EncodedQuestion], *, max_tokens_per_forward: int, journal: Journal | None = None
+) -> list[Likelihoods]:
     """Compute the log-probabilities of every answer.
 
     Args:
         model: A causal language model.
         questions: Encoded questions with their answers.
         max_tokens_per_forward: Most tokens in one forward pass.
+        journal: Has results from before a kill, and gets those of each batch.
 
     Returns:
         One for each question, in the same order.
@@ -36,7 +44,15 @@ def likelihoods(model: Any, questions: Sequence[EncodedQuestion], *, max_tokens_
         EffaceError: When a log-probability is not finite: no score can be computed from it.
     """
     sequences = [answer for question in questions for answer in question.answers]
-    logprobs = iter(answer_logprobs(model, sequences, max_tokens_per_forward=max_tokens_per_forward))
+    logprobs = iter(
+        answer_logprobs(
+            model,
+            sequences,
+            max_tokens_per_forward=max_tokens_per_forward,
+            known={} if journal is None else journal.known(_JOURNALED),
+            on_batch=None if journal is None else partial(journal.add, _JOURNALED),
+        )
+    )
     return [_likelihoods(question, [next(logprobs) for _ in question.answers]) for question in questions]
 
 

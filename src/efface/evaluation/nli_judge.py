@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +11,12 @@ from typing import Literal, Protocol, cast, get_args
 import torch
 
 from efface.errors import EffaceError
+from efface.evaluation.journal import Journal
 
 Label = Literal["entailment", "neutral", "contradiction"]
 _BATCH_SIZE = 64
+_JOURNALED = "labels"
+"""The kind of these results in a journal."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,7 @@ class Judge(Protocol):
     @property
     def name(self) -> str: ...  # noqa: D102
 
-    def verdicts(self, claims: Sequence[Claim]) -> list[Verdict]: ...  # noqa: D102
+    def verdicts(self, claims: Sequence[Claim], journal: Journal | None = None) -> list[Verdict]: ...  # noqa: D102
 
 
 class NliJudge:
@@ -74,24 +78,35 @@ class NliJudge:
         )
         self._pipeline = pipeline("text-classification", model=model, tokenizer=tokenizer, device=device)
 
-    def verdicts(self, claims: Sequence[Claim]) -> list[Verdict]:
+    def verdicts(self, claims: Sequence[Claim], journal: Journal | None = None) -> list[Verdict]:
         """Label each claim.
 
         Args:
             claims: Pairs of texts; those that are too long for the model are truncated.
+            journal: Has labels from before a kill, and gets those of each batch.
 
         Returns:
             A label for each claim, in the same order.
         """
         pairs = [_pair(claim) for claim in claims]
         by_length = sorted(range(len(pairs)), key=lambda index: -sum(map(len, pairs[index].values())))
-        predictions = self._pipeline(
-            [pairs[index] for index in by_length], batch_size=_BATCH_SIZE, truncation=True, max_length=self._max_length
-        )
-        labels = {
-            index: self._labels[prediction["label"]] for index, prediction in zip(by_length, predictions, strict=True)
-        }
-        return [Verdict(labels[index]) for index in range(len(pairs))]
+        keys = [json.dumps(pair, sort_keys=True) for pair in pairs]
+        labels: dict[str, Label] = {} if journal is None else dict(journal.known(_JOURNALED))
+        for start in range(0, len(pairs), _BATCH_SIZE):
+            batch = by_length[start : start + _BATCH_SIZE]
+            if all(keys[index] in labels for index in batch):
+                continue
+            predictions = self._pipeline(
+                [pairs[index] for index in batch],
+                batch_size=_BATCH_SIZE,
+                truncation=True,
+                max_length=self._max_length,
+            )
+            made = {keys[at]: self._labels[each["label"]] for at, each in zip(batch, predictions, strict=True)}
+            labels |= made
+            if journal is not None:
+                journal.add(_JOURNALED, made)
+        return [Verdict(labels[key]) for key in keys]
 
 
 def _pair(claim: Claim) -> dict[str, str]:

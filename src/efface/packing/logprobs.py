@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -18,7 +19,12 @@ from efface.text.sequence import TokenizedSequence
 
 @torch.no_grad()
 def answer_logprobs(
-    model: Any, sequences: Sequence[TokenizedSequence], *, max_tokens_per_forward: int
+    model: Any,
+    sequences: Sequence[TokenizedSequence],
+    *,
+    max_tokens_per_forward: int,
+    known: Mapping[str, list[float]] = MappingProxyType({}),
+    on_batch: Callable[[dict[str, list[float]]], None] | None = None,
 ) -> list[list[float]]:
     """Compute the natural-log probability of each answer token, with dropout off.
 
@@ -29,6 +35,9 @@ def answer_logprobs(
         model: a causal language model, possibly inside PEFT.
         sequences: prompts and answers as token ids.
         max_tokens_per_forward: the most tokens of one forward pass; fewer if GPU memory runs out.
+        known: results of an earlier call, by the key of the sequence. A batch is left out if all of it is known, so
+            that the others stay as they were.
+        on_batch: called with the results of each batch, by the key of the sequence.
 
     Returns:
         For each of `sequences`, in their order, one number for each token of its answer.
@@ -54,8 +63,16 @@ def answer_logprobs(
 
     with evaluation_mode(model), packed_or_padded(model):
         batches = _batches_of_rank(model, sequences, max_tokens_per_forward)
-        for batch, logprobs in map_with_oom_backoff(batches, process, describe=describe):
+        new = []
+        for batch in batches:
+            if all(sequences[index].key in known for index in batch):
+                logprobs_by_index.update({index: known[sequences[index].key] for index in batch})
+            else:
+                new.append(batch)
+        for batch, logprobs in map_with_oom_backoff(new, process, describe=describe):
             logprobs_by_index.update(zip(batch, logprobs, strict=True))
+            if on_batch is not None:
+                on_batch({sequences[index].key: values for index, values in zip(batch, logprobs, strict=True)})
     for of_rank in distributed.all_gather(logprobs_by_index):
         logprobs_by_index.update(of_rank)
     return [logprobs_by_index[index] for index in range(len(sequences))]

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import gc
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from efface import distributed
 from efface.artifacts import Record, RecordSets
+from efface.errors import EffaceError
 from efface.evaluation.config import EvaluateConfig
 from efface.evaluation.encode import EncodedQuestion, encode_evaluation, warn_about_merged
 from efface.evaluation.evaluate import evaluate
+from efface.evaluation.journal import Journal
 from efface.evaluation.judges import Judges
 from efface.folders import epoch_stage
+from efface.models.dtypes import dtype_name
+from efface.models.folder import model_sha256
 from efface.models.load import load_model
 from efface.progress.reporter import Reporter
 from efface.run.epoch_snapshots import EpochSnapshots
@@ -68,14 +74,18 @@ class EvaluationStages:
         if known is not None:
             self.metadata.start()
             return known
-        if given is None:
-            self.reporter.on_stage("evaluating before unlearning")
-            with self.metadata.stage("evaluate before"):
-                records = self._evaluate(model, before=None)
-        else:
+        if given is not None:
+            self.metadata.start()
             records = {name: list(rows) for name, rows in given.items()}
+            self.folder.write_records("before", records)
+            return records
+        self.reporter.on_stage("evaluating before unlearning")
+        journal = self._journal("before", self.metadata.manifest.model_sha256)
+        with removed_if_refused(self.folder, self.metadata, journal), self.metadata.stage("evaluate before"):
+            records = self._evaluate(model, before=None, journal=journal)
         self.metadata.start()
         self.folder.write_records("before", records)
+        journal.remove()
         return records
 
     def after(self, before: RecordSets) -> RecordSets:
@@ -118,13 +128,19 @@ class EvaluationStages:
         if known is not None:
             return known
         self.reporter.on_stage(f"evaluating {when}")
+        journal = self._journal(stage, model_sha256(folder))
         with self.metadata.stage(f"evaluate {name}"):
             model = load_model(folder, dtype=self.dtype, device=self.device)
-            records = self._evaluate(model, before=before)
+            records = self._evaluate(model, before=before, journal=journal)
             del model
             free_models()
         self.folder.write_records(stage, records)
+        journal.remove()
         return records
+
+    def _journal(self, stage: str, model: str) -> Journal:
+        """The batches of a stage that are on disk, and where further ones go."""
+        return open_journal(self.folder.evaluating(stage), model, self.config, device=self.device, dtype=self.dtype)
 
     def _read(self, stage: str, when: str) -> RecordSets | None:
         known = self.folder.read_records(stage, [each.name for each in self.sets])
@@ -132,7 +148,7 @@ class EvaluationStages:
             self.reporter.on_stage(f"evaluated {when} already: {self.folder.records(stage)}")
         return known
 
-    def _evaluate(self, model: Any, *, before: RecordSets | None) -> RecordSets:
+    def _evaluate(self, model: Any, *, before: RecordSets | None, journal: Journal) -> RecordSets:
         return evaluate(
             model,
             self.formatter,
@@ -142,6 +158,8 @@ class EvaluationStages:
             before=before,
             questions=self._encode(model),
             progress=self.reporter.on_progress,
+            journal=journal,
+            on_ready=self.metadata.start,  # the results of each batch are written from now on
         )
 
     def _encode(self, model: Any) -> Sequence[EncodedQuestion]:
@@ -149,6 +167,48 @@ class EvaluationStages:
         if not self._encoded:
             self._encoded.extend(encode_evaluation(model, self.formatter, self.sets, self.config))
         return self._encoded
+
+
+def open_journal(
+    folder: Path, model: str, config: EvaluateConfig, *, device: torch.device, dtype: torch.dtype
+) -> Journal:
+    """The results of an evaluation that was stopped, if it was the same one.
+
+    Args:
+        folder: Where they are, or will be.
+        model: SHA-256 of the model.
+        config: How it is evaluated.
+        device: Where the model computes.
+        dtype: Of the model.
+    """
+    made_by = {
+        "model": model,
+        "max_new_tokens": config.max_new_tokens,
+        "judge": config.judge,
+        "dtype": dtype_name(dtype),
+        "device": device.type,
+        "torch": torch.__version__,
+    }
+    return Journal(folder, made_by)
+
+
+@contextmanager
+def removed_if_refused(folder: RunFolder, metadata: RunMetadata, journal: Journal) -> Iterator[None]:
+    """If the evaluation in the block is refused, nothing stays of a folder that was started for its results.
+
+    Args:
+        folder: The folder.
+        metadata: Started in the block.
+        journal: Gets the results.
+    """
+    was_started = folder.config.is_file()
+    try:
+        yield
+    except EffaceError:
+        if not was_started and distributed.world_size() == 1:  # another process may not have failed
+            journal.remove()
+            metadata.undo_start()
+        raise
 
 
 def free_models() -> None:

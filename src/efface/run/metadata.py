@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from efface.artifacts import Manifest
 from efface.atomic import atomic_file, record_in, to_json
+from efface.distributed import on_main_process
 from efface.run.folder import RunFolder
 from efface.run.model_answers import write_answers
 from efface.sums import CHECKPOINTS, RECORDED, SUMS_FILE, file_sum, folder_sums
@@ -66,6 +67,17 @@ class RunMetadata:
         if self._model_answers is not None:
             write_answers(self._folder, self._model_answers)
         self._started = True
+
+    def undo_start(self) -> None:
+        """Remove what `start` wrote, as nothing else was written: the run was refused after all."""
+        self._started = False
+        record_in(self._folder.root, None)
+
+        def remove() -> None:
+            for path in (self._folder.config, self._folder.manifest, self._folder.model_answers):
+                path.unlink(missing_ok=True)
+
+        on_main_process(remove)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from efface.config.commands import FinetuneConfig, RunConfig
+from efface.config.commands import EvaluationConfig, FinetuneConfig, RunConfig
 from efface.config.parse import has_settings, read_saved_settings
 from efface.continual.folder import QueueFolder
 from efface.folders import QueuePaths, RunPaths
@@ -13,7 +13,7 @@ from efface.run.folder import RunFolder
 from efface.sweep.plan import Job
 
 
-def prepare_resume(job: Job[RunConfig] | Job[FinetuneConfig]) -> bool:
+def prepare_resume(job: Job[RunConfig] | Job[FinetuneConfig] | Job[EvaluationConfig]) -> bool:
     """Prepare the folder of an interrupted job, whose files may have been moved or renamed since.
 
     Args:

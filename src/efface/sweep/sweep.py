@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -178,8 +177,15 @@ class _Sweep:
             if before is None:
                 raise EffaceError("no run of its group has records before unlearning; see why the runs failed")
             self._reporter.on_stage(f"baseline {baseline}")
-            shutil.rmtree(job.folder, ignore_errors=True)  # an interrupted evaluation cannot be resumed
-            evaluate_model(job.config, job.folder, data_dir=self._data_dir, before=before, reporter=self._reporter)
+            with lock_folder(job.folder):
+                evaluate_model(
+                    job.config,
+                    job.folder,
+                    data_dir=self._data_dir,
+                    before=before,
+                    resume=prepare_resume(job),
+                    reporter=self._reporter,
+                )
         return self._plan.index.add_complete(job.folder)
 
     def _finetune(self, job: Job[FinetuneConfig]) -> None:

@@ -9,7 +9,17 @@ from typing import Annotated
 import typer
 
 from efface.cli.common.dry_run import show_dry_run
-from efface.cli.common.options import DataDir, DryRun, Out, Settings, examples, interruptible, source_and_pairs
+from efface.cli.common.options import (
+    RESUME_REMEDY,
+    DataDir,
+    DryRun,
+    Out,
+    Resume,
+    Settings,
+    examples,
+    interruptible,
+    source_and_pairs,
+)
 from efface.folders import RunPaths
 
 app = typer.Typer()
@@ -25,6 +35,7 @@ app = typer.Typer()
 def evaluate(
     out: Out,
     settings: Settings = None,
+    *,
     before: Annotated[
         Path | None,
         typer.Option(
@@ -34,6 +45,7 @@ def evaluate(
         ),
     ] = None,
     data_dir: DataDir = None,
+    resume: Resume = False,
     dry_run: DryRun = False,
 ) -> None:
     """Evaluate one model as it is.
@@ -44,7 +56,7 @@ def evaluate(
     from efface.config.resolve import resolve_config
 
     config = resolve_config(EvaluationConfig, *source_and_pairs(settings))
-    with interruptible("nothing was written; run the same command again"):
+    with interruptible(RESUME_REMEDY):
         from efface.commands.evaluate import evaluate_model, records_before
 
         records = None if before is None else records_before(before)
@@ -60,6 +72,6 @@ def evaluate(
 
         console = Console()
         with ConsoleReporter(console) as reporter:
-            scores = evaluate_model(config, out, data_dir=data_dir, before=records, reporter=reporter)
+            scores = evaluate_model(config, out, data_dir=data_dir, before=records, resume=resume, reporter=reporter)
         print_scores(console, {"definition": config.definition, **scores.model_dump()})
     typer.echo(f"records: {RunPaths(out).records_root}\nscores: {RunPaths(out).scores}")
