@@ -104,7 +104,7 @@ def killed_in_batch(number, process):
 
 
 def test_of_likelihoods_at_most_one_batch_is_made_again(tmp_path, model, monkeypatch):
-    sequences = [TokenizedSequence(str(n), [1, 2, 3], list(range(1, n + 2))) for n in range(6)]
+    sequences = [TokenizedSequence(str(n), [n + 1, 2, 3], list(range(1, n + 2))) for n in range(6)]
     whole = answer_logprobs(model, sequences, max_tokens_per_forward=12)
 
     def compute():
