@@ -123,6 +123,8 @@ def test_the_manifest_has_the_sums_of_what_is_written(folder, with_sums):
     write_model(folder, "a", "b")
     write_model(folder, "b", "c")  # replaces it
     write_text(folder.model / "README.md", "card")
+    assert with_sums.sums_below(folder.model).keys() == {"model/README.md", "model/b", "model/c"}
+    assert with_sums.sums_below(folder.adapter) == with_sums.sums_below(folder.root.parent / "model") == {}
     expected = {
         "model/README.md": sum_of("card"),
         "model/b": sum_of("b"),

@@ -22,7 +22,7 @@ from efface.evaluation.journal import Journal
 from efface.evaluation.judges import Judges
 from efface.folders import epoch_stage
 from efface.models.dtypes import dtype_name
-from efface.models.folder import model_sha256
+from efface.models.folder import combined_sha256, model_sha256
 from efface.models.load import load_model
 from efface.progress.reporter import Reporter
 from efface.run.epoch_snapshots import EpochSnapshots
@@ -128,7 +128,7 @@ class EvaluationStages:
         if known is not None:
             return known
         self.reporter.on_stage(f"evaluating {when}")
-        journal = self._journal(stage, model_sha256(folder))
+        journal = self._journal(stage, self._digest(folder))
         with self.metadata.stage(f"evaluate {name}"):
             model = load_model(folder, dtype=self.dtype, device=self.device)
             records = self._evaluate(model, before=before, journal=journal)
@@ -137,6 +137,11 @@ class EvaluationStages:
         self.folder.write_records(stage, records)
         journal.remove()
         return records
+
+    def _digest(self, folder: Path) -> str:
+        """A digest of a model: of its sums in the manifest, without reading it again, where the manifest has them."""
+        sums = self.metadata.sums_below(folder)
+        return distributed.all_gather(combined_sha256(sums) if sums else model_sha256(folder))[0]
 
     def _journal(self, stage: str, model: str) -> Journal:
         """The batches of a stage that are on disk, and where further ones go."""

@@ -68,6 +68,12 @@ class RunMetadata:
             write_answers(self._folder, self._model_answers)
         self._started = True
 
+    def sums_below(self, folder: Path) -> dict[str, str]:
+        """The sums of the files in a folder of the run, by path in the run's folder; empty if there are none."""
+        root, path = self._folder.root.absolute(), folder.absolute()
+        prefix = f"{path.relative_to(root).as_posix()}/" if path.is_relative_to(root) else "/"
+        return {name: each for name, each in (self._manifest.files or {}).items() if name.startswith(prefix)}
+
     def undo_start(self) -> None:
         """Remove what `start` wrote, as nothing else was written: the run was refused after all."""
         self._started = False

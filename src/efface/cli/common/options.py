@@ -84,7 +84,7 @@ def interruptible(remedy: str) -> Iterator[None]:
         raise typer.Exit(130) from None
     except termination.Terminated as done:
         if distributed.launched_rank() == 0:
-            print_message(f"terminated{_ended_with_others()}{f' {done}' if str(done) else ''}; {remedy}")
+            print_message(f"terminated{f' {done}' if str(done) else _ended_with_others()}; {remedy}")
         raise typer.Exit(termination.EXIT_CODE) from None
 
 
