@@ -44,6 +44,12 @@ def kept(config, first, **changes):
     return config(**merge_settings({"model": str(first / "model"), "train": {"lora": {"adapter": "keep"}}}, changes))
 
 
+def copy_without_sums(run, folder):
+    """A copy whose files may be changed: without the manifest, which has their sums."""
+    shutil.copytree(run, folder)
+    (folder / "manifest.json").unlink()
+
+
 def adapter(run):
     return load_file(run / "adapter" / "adapter_model.safetensors")
 
@@ -116,7 +122,7 @@ def test_resumed_inside_the_training(config, first, tmp_path, monkeypatch):
 
 
 def test_another_adapter_since_the_run_started(config, first, tmp_path):
-    shutil.copytree(first, tmp_path / "first")
+    copy_without_sums(first, tmp_path / "first")
     settings = kept(config, tmp_path / "first")
     unlearn(settings, tmp_path / "kept")
     file = tmp_path / "first" / "adapter" / "adapter_model.safetensors"
@@ -139,7 +145,7 @@ def test_an_adapter_of_other_sizes_or_damaged(first, tmp_path):
     with pytest.raises(EffaceError) as refused:
         find_adapter(str(first / "model"), LoRAConfig(adapter="keep", r=4))
     assert_names(str(refused.value), str(first / "adapter"), "train.lora.r", "4", "2")
-    shutil.copytree(first, tmp_path / "first")
+    copy_without_sums(first, tmp_path / "first")
     (tmp_path / "first" / "adapter" / "adapter_config.json").write_text("{}")
     with pytest.raises(EffaceError) as refused:
         find_adapter(str(tmp_path / "first" / "model"), LoRAConfig(adapter="keep", r=2))
@@ -147,7 +153,7 @@ def test_an_adapter_of_other_sizes_or_damaged(first, tmp_path):
 
 
 def test_a_base_on_the_hub_has_its_revision(first, source, tmp_path, monkeypatch):
-    shutil.copytree(first, tmp_path / "first")
+    copy_without_sums(first, tmp_path / "first")
     file = tmp_path / "first" / "adapter" / "adapter_config.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), "base_model_name_or_path": "o/n", "revision": "v1"}))
     asked = []
@@ -157,7 +163,7 @@ def test_a_base_on_the_hub_has_its_revision(first, source, tmp_path, monkeypatch
 
 
 def test_an_adapter_of_other_layers(config, first, tmp_path):
-    shutil.copytree(first, tmp_path / "first")
+    copy_without_sums(first, tmp_path / "first")
     file = tmp_path / "first" / "adapter" / "adapter_model.safetensors"
     renamed = {name.replace("q_proj", "other_proj"): value for name, value in load_file(file).items()}
     file.unlink()
@@ -172,3 +178,14 @@ def test_fine_tuning_goes_on_with_no_adapter(settings):
     with pytest.raises(EffaceError) as refused:
         validate_config(FinetuneConfig, values)
     assert_names(str(refused.value), "train", "lora.adapter=keep", "new")
+
+
+def test_an_adapter_that_its_run_did_not_write_is_refused(config, first, tmp_path):
+    copy = shutil.copytree(first, tmp_path / "copy")
+    lora = kept(config, copy).train.lora
+    find_adapter(str(copy / "model"), lora)
+    file = copy / "adapter" / "adapter_model.safetensors"
+    save_file({name: value + 1 for name, value in load_file(file).items()}, file)
+    with pytest.raises(EffaceError) as raised:
+        find_adapter(str(copy / "model"), lora)
+    assert_names(str(raised.value), str(file), "not what the run wrote")

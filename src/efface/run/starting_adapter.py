@@ -12,6 +12,7 @@ from efface.errors import EffaceError
 from efface.models.folder import model_folder, model_sha256
 from efface.models.lora import ADAPTER_SETTINGS, ADAPTER_WEIGHTS
 from efface.models.open import OpenedModel
+from efface.sums import check_file
 from efface.train.config import LoRAConfig
 
 
@@ -37,7 +38,8 @@ def find_adapter(model: str, lora: LoRAConfig | None) -> StartingAdapter | None:
         The adapter in the folder `adapter` beside it; None where a new one, or none, is trained.
 
     Raises:
-        EffaceError: There is none, it has other sizes, or the model that it is for is not available.
+        EffaceError: There is none, it is not what its run wrote, it has other sizes, or the model that it is for is not
+            available.
     """
     if lora is None or lora.adapter == "new":
         return None
@@ -47,6 +49,8 @@ def find_adapter(model: str, lora: LoRAConfig | None) -> StartingAdapter | None:
             f"train.lora.adapter=keep: there is no adapter in {folder}; give the model of a run with train.lora as "
             "model=RUN/model, or set train.lora.adapter=new"
         )
+    for name in (ADAPTER_WEIGHTS, ADAPTER_SETTINGS):
+        check_file(folder / name)
     base = _base(folder, lora)
     source = model_folder(base)
     with (folder / ADAPTER_WEIGHTS).open("rb") as file:
