@@ -23,10 +23,11 @@ class Shape:
 
 SHAPES = {
     "tiny": Shape(128, 4, 4, 4, 352, 5120, tie_word_embeddings=True),
+    "300m": Shape(768, 40, 12, 12, 2048, 12288, tie_word_embeddings=False),
     "1b": Shape(2048, 16, 32, 8, 8192, 128256, tie_word_embeddings=True),
     "7b": Shape(4096, 32, 32, 32, 11008, 32000, tie_word_embeddings=False),
 }
-"""1.5 M parameters; Llama-3.2-1B; Llama-2-7B."""
+"""1.5 M parameters; 302 M; Llama-3.2-1B; Llama-2-7B."""
 
 
 def build_model(shape: Shape, *, seed: int, dtype: torch.dtype, device: torch.device) -> Any:

@@ -84,7 +84,7 @@ def load_text(items: int = 400) -> tuple[Task, str]:
 def formatter_for(task: Task, source: str, tokenizer: Path | None = None) -> PromptFormatter:
     """The formatter that tokenizes the text of `load_text`."""
     loads = tokenizer is not None
-    chosen = _load_tokenizer(tokenizer) if loads else _train_tokenizer(task, _VOCABULARY_SIZES[source])
+    chosen = _load_tokenizer(tokenizer) if loads else train_tokenizer(task, _VOCABULARY_SIZES[source])
     return PromptFormatter(chosen, TextConfig(format=_FORMAT))
 
 
@@ -108,7 +108,8 @@ def _rows(items: Sequence[Item], answers: Sequence[str]) -> list[tuple[str, Prom
     return [(item.id, item.prompt, answer) for item, answer in zip(items, answers, strict=True)]
 
 
-def _train_tokenizer(task: Task, vocabulary: int) -> Any:
+def train_tokenizer(task: Task, vocabulary: int) -> Any:
+    """A byte-level BPE trained on the questions and answers of a task."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 

@@ -138,3 +138,26 @@ def test_a_world_size_without_a_launcher_is_an_error(monkeypatch):
     with pytest.raises(DistributedError, match=r"^WORLD_SIZE=2 .* cannot connect \(.*RANK.*unset WORLD_SIZE"):
         distributed.init_process_group("cpu")
     assert distributed.world_size() == 1
+
+
+def test_an_exchange_waits_and_so_does_the_end_of_the_block(monkeypatch):
+    import torch.distributed as dist
+
+    waited = []
+    monkeypatch.setattr(distributed, "_group", distributed._Group(0, 2))
+    monkeypatch.setattr(
+        dist, "all_gather_object", lambda values, value, group: values.__setitem__(slice(None), [value] * 2)
+    )
+    with distributed.waiting_before_exchange(lambda: waited.append(1)):
+        assert distributed.all_gather("a") == ["a", "a"]
+        assert len(waited) == 1
+    assert len(waited) == 2
+    distributed.all_gather("b")
+    with pytest.raises(ValueError, match="mine"), distributed.waiting_before_exchange(lambda: waited.append(1)):
+        raise ValueError("mine")
+    assert len(waited) == 2
+
+
+@pytest.mark.parametrize("value", [False, True])
+def test_one_process_knows_what_any_process_says(value):
+    assert distributed.any_process(value) is value

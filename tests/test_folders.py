@@ -18,6 +18,8 @@ ROOT = Path("runs/one")
         (RunPaths(ROOT).records("before"), "records/before"),
         (RunPaths(ROOT).records(epoch_stage(3)), "records/epochs/003"),
         (RunPaths(ROOT).reference_states, "checkpoints/reference.safetensors"),
+        (RunPaths(ROOT).reference_states_of(0, 1), "checkpoints/reference.safetensors"),
+        (RunPaths(ROOT).reference_states_of(1, 4), "checkpoints/reference-1-of-4.safetensors"),
         (RunPaths(ROOT).downstream(), "downstream.json"),
         (RunPaths(ROOT).downstream("after"), "downstream-after.json"),
         (QueuePaths(ROOT).request(7).model, "requests/07/model"),

@@ -32,6 +32,8 @@ class _Group:
     world_size: int = 1
     cpu_group: Any = None
     """torch's gloo group for Python objects; None before `init_process_group`."""
+    before_exchange: Callable[[], None] | None = None
+    """Called before objects are exchanged; see `waiting_before_exchange`."""
 
 
 _group = _Group()
@@ -60,6 +62,11 @@ def rank() -> int:
 def local_rank() -> int:
     """Index of this process on its machine: the number of its GPU."""
     return int(os.environ.get("LOCAL_RANK", "0"))
+
+
+def local_world_size() -> int:
+    """Number of processes on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", _group.world_size))
 
 
 def is_main_process() -> bool:
@@ -121,10 +128,44 @@ def all_gather(value: T) -> list[T]:
         return [value]
     import torch.distributed as dist
 
+    if _group.before_exchange is not None:
+        _group.before_exchange()
     values: list[Any] = [None] * _group.world_size
     with explain_lost_peer():
         dist.all_gather_object(values, value, group=_group.cpu_group)
     return values
+
+
+def any_process(value: bool) -> bool:
+    """Whether `value` is true in at least one process; the same answer in each.
+
+    Raises:
+        DistributedError: Another process ended.
+    """
+    if _group.world_size == 1:
+        return value
+    import torch
+    import torch.distributed as dist
+
+    largest = torch.tensor(int(value))
+    with explain_lost_peer():
+        dist.all_reduce(largest, dist.ReduceOp.MAX, group=_group.cpu_group)
+    return bool(largest)
+
+
+@contextmanager
+def waiting_before_exchange(wait: Callable[[], None]) -> Iterator[None]:
+    """Inside, `wait` is called before each exchange of objects, and at the end of the block.
+
+    Args:
+        wait: Returns once every process has called it; takes part in the collective operations of those that have not.
+    """
+    _group.before_exchange = wait
+    try:
+        yield
+        wait()
+    finally:
+        _group.before_exchange = None
 
 
 def on_main_process(work: Callable[[], None]) -> None:

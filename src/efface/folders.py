@@ -97,8 +97,14 @@ class RunPaths:
 
     @property
     def reference_states(self) -> Path:
-        """Last hidden states of the reference model."""
+        """Last hidden states of the reference model, of a run by one process."""
         return self.checkpoints / "reference.safetensors"
+
+    def reference_states_of(self, rank: int, world_size: int) -> Path:
+        """The same for one of several processes: those that it needs itself."""
+        if world_size == 1:
+            return self.reference_states
+        return self.checkpoints / f"reference-{rank}-of-{world_size}.safetensors"
 
     @property
     def epoch_snapshots(self) -> Path:

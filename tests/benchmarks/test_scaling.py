@@ -37,7 +37,7 @@ def tokenizer(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def small(monkeypatch, tmp_path, tokenizer):
     """A few small steps, measured in this process."""
-    monkeypatch.setattr(workload, "_train_tokenizer", lambda *_: tokenizer)
+    monkeypatch.setattr(workload, "train_tokenizer", lambda *_: tokenizer)
     monkeypatch.setenv("EFFACE_DATA", str(tmp_path))
     monkeypatch.setitem(SHAPES, "tiny", SMALL)
     monkeypatch.setattr(measuring, "_WARM_UP", 1)

@@ -17,7 +17,7 @@ from efface.data.config import FileConfig
 from efface.evaluation.evaluate import evaluate
 from efface.evaluation.generate import generate
 from efface.evaluation.record_files import read_record_sets
-from efface.models import open
+from efface.models import load_parallel
 from efface.models.load import load_model
 from efface.run import model_answers
 from efface.run.folder import RunFolder
@@ -65,7 +65,7 @@ def test_the_first_model_is_evaluated_once_and_freed(queue_settings, tmp_path, m
         models.append(weakref.ref(model.get_input_embeddings()))
         return model
 
-    monkeypatch.setattr(open, "load_model", load)
+    monkeypatch.setattr(load_parallel, "load_model", load)
     there = []
 
     def watched(*arguments, **settings):

@@ -31,12 +31,15 @@ SETTINGS = [
 ]
 
 
+SHARDED = ["train.sharding=fsdp2", "evaluate.sharding=fsdp2"]
+
+
 def rows(path: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def test_two_processes_leave_what_one_leaves(tmp_path, monkeypatch):
-    arguments = ["-m", "efface", "run", *SETTINGS, "train.sharding=fsdp2", "--out", str(tmp_path / "two")]
+    arguments = ["-m", "efface", "run", *SETTINGS, *SHARDED, "--out", str(tmp_path / "two")]
     first, second = run_group(tmp_path, 2, run_program, arguments)
     assert (first.code, second.code) == (0, 0), first.output[-3000:] + second.output[-3000:]
     assert first.output.count("unlearning with dpo+kl") == 1

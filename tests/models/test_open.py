@@ -10,12 +10,14 @@ import torch
 
 from efface.chat.stream import stream_answer
 from efface.errors import EffaceError
+from efface.evaluation.config import EvaluateConfig
 from efface.evaluation.generate import generate
 from efface.models import open as module
 from efface.models.folder import model_sha256
-from efface.models.open import generation_stops, open_model, warn_about_format
+from efface.models.open import generation_stops, open_model, open_to_train, warn_about_format
 from efface.schema import Prompt
 from efface.text.config import TextConfig
+from efface.train.config import TrainConfig
 from support.messages import assert_names
 from support.runs import Told
 
@@ -32,12 +34,18 @@ def test_an_opened_model(source):
     assert reporter.warnings == []
 
 
-def test_precision_and_dtype_decide_the_weights(source):
-    def dtype(**changes):
-        return open_model(str(source), PLAIN, device=CPU, reporter=Told(), **changes).model.dtype
+def test_the_precision_decides_the_weights(source):
+    config = EvaluateConfig(precision="bf16")
+    opened = open_model(str(source), PLAIN, device=CPU, reporter=Told(), evaluate=config)
+    assert opened.model.dtype == torch.bfloat16
 
-    assert dtype(precision="bf16") == torch.bfloat16
-    assert dtype(precision="bf16", dtype=torch.float64) == torch.float64
+
+def test_a_model_to_train_is_opened_in_the_dtype_of_training(source):
+    config = TrainConfig(optimizer="adamw8bit")
+    opened, loaded = open_to_train(str(source), PLAIN, config, device=CPU, reporter=Told())
+    assert loaded.model is opened.model
+    assert loaded.skeleton is None  # one process has the whole model
+    assert opened.model.dtype == torch.bfloat16
 
 
 def test_untrained_weights(source):

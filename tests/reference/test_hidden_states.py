@@ -185,7 +185,7 @@ def test_forwards_stay_in_the_token_budget_and_each_is_written_before_the_next(m
 
     monkeypatch.setattr(module, "hidden_states", watched)
     requested = module._merge_requests((item, "answer") for item in ITEMS)
-    module._write_safetensors(file, module._compute_states(model, requested, 20), requested, MADE_BY)
+    module._write_states(file, module._compute_states(model, requested, 20), requested, MADE_BY)
     tokens, written = zip(*forwards, strict=True)
     assert len(tokens) > 2
     assert max(tokens) <= 20
@@ -234,25 +234,6 @@ def test_a_failed_computation_leaves_no_file(tmp_path, monkeypatch):
         cached(model.train(), tmp_path)
     assert not list(tmp_path.iterdir())
     assert model.training
-
-
-def test_of_several_processes_the_first_writes_and_all_make_the_same_forwards(tmp_path, monkeypatch):
-    model, forwards, original = built("tied", torch.float32), [], module.hidden_states
-
-    def watched(model, batch):
-        forwards.append(batch.input_ids.shape[1])
-        return original(model, batch)
-
-    monkeypatch.setattr(module, "hidden_states", watched)
-    cached(model, tmp_path)
-    (path,) = tmp_path.iterdir()
-    written, of_first = path.stat().st_mtime_ns, list(forwards)
-    forwards.clear()
-    monkeypatch.setattr(module.distributed, "is_main_process", lambda: False)
-    reference = cached(model, tmp_path)
-    assert forwards == of_first
-    assert path.stat().st_mtime_ns == written
-    assert len(reference.hidden_states(ITEMS, "answer")) == sum(len(item.answer) for item in ITEMS)
 
 
 def test_tensors_in_the_file_are_aligned(tmp_path):

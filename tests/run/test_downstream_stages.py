@@ -16,7 +16,7 @@ from efface.continual.folder import QueueFolder
 from efface.continual.queue import run_queue
 from efface.downstream.harness import score_downstream
 from efface.errors import EffaceError
-from efface.models import open
+from efface.models import load_parallel
 from efface.preflight.dry_run import plan_queue, plan_run
 from efface.run import downstream_stages
 from efface.run.pipeline import run, unlearn
@@ -169,7 +169,7 @@ def test_scores_of_another_run_will_do(complete, config, scored, tmp_path):
     ],
 )
 def test_what_is_wrong_is_refused_before_the_model_is_loaded(config, queue, tmp_path, monkeypatch, changes, sentence):
-    monkeypatch.setattr(open, "load_model", lambda *_, **__: pytest.fail("loaded"))
+    monkeypatch.setattr(load_parallel, "load_model", lambda *_, **__: pytest.fail("loaded"))
     from lm_eval.tasks import TaskManager
 
     # without the ten thousand files of the library

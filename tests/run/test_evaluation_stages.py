@@ -18,6 +18,7 @@ from efface.run.metadata import RunMetadata
 from efface.schema import EvaluationSet, Item
 from efface.text.config import TextConfig
 from efface.text.formatter import PromptFormatter
+from efface.train.parallel import ParallelModel
 from support.answered import answered
 from support.runs import Told
 
@@ -72,7 +73,7 @@ def test_each_stage_makes_its_records_once(stages, model, reporter, source, monk
     snapshots = Snapshots(stages.folder.epoch_snapshots, source)
 
     def all_stages():
-        before = stages.before(model, None)
+        before = stages.before(ParallelModel(model), None)
         epochs = [stages.after_epoch(epoch, before, snapshots) for epoch in (1, 2)]
         return [before, *epochs, stages.after(before)]
 
@@ -83,7 +84,7 @@ def test_each_stage_makes_its_records_once(stages, model, reporter, source, monk
     names = ["evaluate before", "evaluate after epoch 1", "evaluate after epoch 2", "evaluate after"]
     assert list(stages.folder.read_manifest().seconds) == names
     monkeypatch.setattr(evaluation_stages, "evaluate", None)
-    monkeypatch.setattr(evaluation_stages, "load_model", None)
+    monkeypatch.setattr(evaluation_stages, "load_to_evaluate", None)
     reporter.stages.clear()
     assert all_stages() == first
     assert [stage.split(" already: ")[0] for stage in reporter.stages] == [
@@ -98,7 +99,7 @@ def test_questions_are_encoded_once_for_all_models(stages, model, monkeypatch):
     encode, calls = stages.formatter.encode, []
     monkeypatch.setattr(stages.formatter, "encode", lambda items: calls.append(items) or encode(items))
     stages.check(model)
-    stages.after(stages.before(model, None))
+    stages.after(stages.before(ParallelModel(model), None))
     assert [[id_ for id_, _, _ in items] for items in calls] == [["forget/0"]]
 
 

@@ -16,6 +16,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from efface.config.commands import RunConfig
 from efface.config.parse import merge_settings, validate_config
 from efface.errors import EffaceError
+from efface.models import load_parallel
 from efface.models.folder import model_sha256
 from efface.models.load import load_model
 from efface.models.tokenizer import load_tokenizer
@@ -195,7 +196,7 @@ def models(monkeypatch):
         loaded.append(weakref.ref(model.get_input_embeddings()))
         return model
 
-    monkeypatch.setattr(unlearning_stage, "load_model", watched)
+    monkeypatch.setattr(load_parallel, "load_model", watched)
     gc.disable()  # what is not needed must be gone now, not when Python collects
     yield loaded
     gc.enable()

@@ -13,12 +13,13 @@ import torch
 from efface import distributed
 from efface.errors import EffaceError
 from efface.models.load import load_model
+from efface.models.load_parallel import load_to_train
 from efface.objectives.method import fine_tuning
 from efface.objectives.terms import Reference
 from efface.progress.reporter import SilentReporter
 from efface.run import training
 from efface.run.folder import RunFolder
-from efface.run.training import check_can_train, loading_device, train, warn_before_training
+from efface.run.training import check_can_train, train, warn_before_training
 from efface.schema import Task
 from efface.text.sequence import TokenizedSequence
 from efface.train.config import LoRAConfig, TrainConfig
@@ -57,7 +58,7 @@ def trained(source, tmp_path):
     ):
         (tmp_path / "run").mkdir(exist_ok=True)
         return train(
-            load_model(source, dtype=torch.float32, device=CPU),
+            load_to_train(source, config, CPU),
             fine_tuning(),
             STEPS,
             config,
@@ -81,15 +82,6 @@ def test_rounded_weights_cannot_be_sharded():
         EffaceError, match=r"train.sharding=fsdp2 cannot shard quantized weights .* leave one of the two"
     ):
         check_can_train(TrainConfig(sharding="fsdp2", lora=LoRAConfig(bits=8)), CPU)
-
-
-def test_a_model_for_shards_is_loaded_in_the_hosts_memory(monkeypatch):
-    """It may be larger than a card; in one process there are no shards."""
-    card, sharded = torch.device("cuda"), TrainConfig(sharding="fsdp2")
-    assert loading_device(sharded, card) == card
-    monkeypatch.setattr(distributed, "_group", distributed._Group(1, 2))
-    assert loading_device(sharded, card) == CPU
-    assert loading_device(TrainConfig(), card) == card
 
 
 def test_only_the_first_process_writes_steps(tmp_path, monkeypatch):
@@ -153,13 +145,13 @@ def test_the_reference_is_asked_for_before_a_checkpoint_is_loaded(trained, sourc
     before = load_model(source, dtype=torch.float32, device=CPU).lm_head.weight
     with pytest.raises(KeyboardInterrupt):
         trained(reporter=Watching(dies_after=3))
-    model = trained(resume=True, reference=reference)
+    model = trained(resume=True, reference=reference).model
     assert torch.equal(asked[0], before)
     assert not torch.equal(model.lm_head.weight, before)
 
 
 def test_with_lora_the_model_comes_back_inside_peft(trained):
-    model = trained(TrainConfig(lora=LoRAConfig(r=2), lr=1e-3))
+    model = trained(TrainConfig(lora=LoRAConfig(r=2), lr=1e-3)).model
     assert hasattr(model, "merge_and_unload")
     assert any(parameter.abs().sum() > 0 for name, parameter in model.named_parameters() if "lora_B" in name)
 
@@ -175,7 +167,7 @@ def test_nothing_but_the_model_stays_in_memory(trained, precision):
 
     gc.disable()
     try:
-        model = trained(TrainConfig(precision=precision), reference=reference)
+        model = trained(TrainConfig(precision=precision), reference=reference).model
         assert states[0]() is None
         assert all(parameter.grad is None for parameter in model.parameters())
     finally:

@@ -30,6 +30,7 @@ def test_bf16(settings: Any, cpu: bool, cuda: bool) -> None:
         ({"optimizer": "adamw8bit", "lora": LoRAConfig()}, r"adamw8bit .*lora.*leave one"),
         ({"optimizer": "adamw8bit", "precision": "float32"}, r"adamw8bit .*leave precision=float32 out"),
         ({"optimizer": "adamw8bit", "sharding": "fsdp2"}, r"adamw8bit .*leave sharding out"),
+        ({"sharding": "zero3"}, r"ZeRO-3 is not supported; fsdp2 .*lora"),
         ({"lr": 1e31}, "lr"),
         ({"lr": float("nan")}, "lr"),
         ({"epochs": 0}, "epochs"),

@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 from efface.objectives.config import ObjectiveConfig
 from efface.objectives.method import objective
 from efface.text.sequence import TokenizedSequence
-from efface.train.micro_batches import balance_by_tokens, count_tokens, micro_batches_of_rank, split_by_tokens
+from efface.train.micro_batches import (
+    balance_by_tokens,
+    count_tokens,
+    examples_of_rank,
+    micro_batches_of_rank,
+    split_by_tokens,
+)
 
 GA_GD = objective("ga+gd", ObjectiveConfig())
 SIZES = st.lists(st.lists(st.integers(2, 60), min_size=2, max_size=2), max_size=10)
@@ -72,6 +78,9 @@ def test_all_processes_make_the_same_number_of_forwards_and_weigh_each_example_o
         if divisor != math.inf
     ]
     assert sorted(weighed) == sorted(example["forget"].id for example in examples)
+    for rank, batches in enumerate(ranks):
+        known = {example["forget"].id for example in examples_of_rank(examples, rank, world_size)}
+        assert {example["forget"].id for batch in batches for example in batch.examples} <= known
 
 
 def test_a_process_without_examples_computes_the_shortest_with_zero_weight():

@@ -82,16 +82,18 @@ def evaluate_model(
     opened, place = setup.opened, folder.evaluating("all")
     journal = open_journal(place, opened.sha256, config.evaluate, device=setup.device, dtype=opened.model.dtype)
     with removed_if_refused(folder, metadata, journal):
-        records = evaluate(
-            opened.model,
-            opened.formatter,
-            setup.task.evaluation,
-            config=config.evaluate,
-            judges=setup.judges,
-            before=before,
-            progress=reporter.on_progress,
-            journal=journal,
-            on_ready=metadata.start,  # the results of each batch are written from now on
+        records = opened.parallel_model.forward_in_step(
+            lambda model: evaluate(
+                model,
+                opened.formatter,
+                setup.task.evaluation,
+                config=config.evaluate,
+                judges=setup.judges,
+                before=before,
+                progress=reporter.on_progress,
+                journal=journal,
+                on_ready=metadata.start,  # the results of each batch are written from now on
+            )
         )
         scores = score_records(records, config.definition, custom_metrics(config.plugins))
     metadata.start()
@@ -130,7 +132,7 @@ def prepare_evaluation(
         tokenizer=config.tokenizer,
         device=device,
         reporter=reporter,
-        precision=config.evaluate.precision,
+        evaluate=config.evaluate,
         random_seed=random_seed,
     )
     questions = encode_evaluation(opened.model, opened.formatter, task.evaluation, config.evaluate)

@@ -15,9 +15,10 @@ from efface.data import load_task, load_training_set
 from efface.hardware.device import device_for, peak_memory, reset_peak_memory
 from efface.models.auto_optimizer import resolve_optimizer
 from efface.models.folder import load_model_config, model_folder
-from efface.models.open import OpenedModel, open_model
-from efface.models.quantization import check_trainable_weights, quantization_config
-from efface.models.save import save_model
+from efface.models.load_parallel import LoadedModel
+from efface.models.open import OpenedModel, open_to_train
+from efface.models.quantization import check_trainable_weights
+from efface.models.save_sharded import save_trained
 from efface.objectives.method import fine_tuning
 from efface.objectives.terms import Reference
 from efface.progress.quiet_libraries import quiet_libraries
@@ -26,12 +27,11 @@ from efface.run.folder import RunFolder, claims_folder
 from efface.run.manifest import make_manifest, precision, resume_manifest
 from efface.run.metadata import RunMetadata
 from efface.run.starting_adapter import adapter_origin
-from efface.run.training import check_can_train, loading_device, train, warn_before_training
+from efface.run.training import check_can_train, train, warn_before_training
 from efface.sums import check_folder
 from efface.train.config import TrainConfig
 from efface.train.examples import fine_tuning_examples
 from efface.train.micro_batches import TrainingExample
-from efface.train.optimizer import weights_dtype
 from efface.train.sampler import make_schedule
 
 
@@ -42,6 +42,7 @@ class FinetuneSetup:
     items: int
     """How many items are trained on."""
     opened: OpenedModel
+    loaded: LoadedModel
     """The model to fine-tune; training changes it."""
     device: torch.device
     train: TrainConfig
@@ -89,8 +90,8 @@ def finetune(
         reporter.on_stage(f"fine-tuning on {setup.items} questions")
         opened = setup.opened
         with metadata.stage("finetune"), termination.deferrable():
-            model = train(
-                opened.model,
+            trained = train(
+                setup.loaded,
                 fine_tuning(),
                 setup.steps,
                 setup.train,
@@ -102,7 +103,14 @@ def finetune(
                 resume=resume,
                 reporter=reporter,
             )
-            save_model(model, opened.tokenizer, folder.model, source=opened.source, name=config.model)
+            save_trained(
+                trained,
+                setup.loaded.skeleton,
+                opened.tokenizer,
+                folder.model,
+                source=opened.source,
+                name=config.model,
+            )
         metadata.set_peak_memory(peak_memory(setup.device))
     shutil.rmtree(folder.checkpoints, ignore_errors=True)
     return folder.model
@@ -131,14 +139,8 @@ def prepare_finetuning(
     items = load_training_set(config.data, data_dir=data_dir, without=config.without)
     earlier = folder.read_manifest()
     resolved = resolve_optimizer(config.train, load_model_config(model_folder(config.model)), device, earlier=earlier)
-    opened = open_model(
-        config.model,
-        config.text,
-        tokenizer=config.tokenizer,
-        device=loading_device(resolved, device),
-        reporter=reporter,
-        dtype=weights_dtype(resolved, device.type),
-        quantization=quantization_config(resolved, device),
+    opened, loaded = open_to_train(
+        config.model, config.text, resolved, tokenizer=config.tokenizer, device=device, reporter=reporter
     )
     check_trainable_weights(opened.source, opened.model, config.train)
     steps = fine_tuning_examples(items, config.train, config.seed, opened.formatter)
@@ -158,6 +160,7 @@ def prepare_finetuning(
     return FinetuneSetup(
         items=len(items),
         opened=opened,
+        loaded=loaded,
         device=device,
         train=resolved,
         steps=steps,

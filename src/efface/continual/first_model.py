@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import torch
 
@@ -96,15 +97,17 @@ def first_records(
             folder.evaluating("before"), opened.sha256, config, device=device, dtype=opened.model.dtype
         )
         for each in missing:  # one at a time: its last digits then do not depend on the other requests
-            made = evaluate(
-                opened.model,
-                opened.formatter,
-                [each],
-                config=config.model_copy(update={"limit": None}),  # `_all_sets` has applied it
-                judges=judges,
-                before=None,
-                progress=reporter.on_progress,
-                journal=journal,
+            made = opened.parallel_model.forward_in_step(
+                partial(
+                    evaluate,
+                    formatter=opened.formatter,
+                    sets=[each],
+                    config=config.model_copy(update={"limit": None}),  # `_all_sets` has applied it
+                    judges=judges,
+                    before=None,
+                    progress=reporter.on_progress,
+                    journal=journal,
+                )
             )
             known = {**known, each.name: [*known.get(each.name, ()), *made[each.name]]}
             folder.write_records("before", known)

@@ -30,6 +30,9 @@ class EvaluateConfig(FrozenModel):
     as fit into half of the free memory."""
     max_tokens_per_forward: int = Field(default=8_192, gt=0)
     """Most tokens in one forward pass when likelihoods are computed."""
+    sharding: Literal["auto", "none", "fsdp2"] = "auto"
+    """Of several processes. `none`: each has the whole model; `fsdp2`: its weights are sharded, which is slower.
+    `auto`: sharded where the whole model takes more than 60 % of the free memory."""
     limit: int | None = Field(default=None, gt=0)
     """Score only the first `limit` questions of each set."""
     every: Literal["epoch"] | None = None

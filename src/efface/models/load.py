@@ -48,7 +48,7 @@ def load_model(folder: Path, *, dtype: torch.dtype, device: torch.device, quanti
             use_safetensors=True,
             trust_remote_code=False,
             output_loading_info=True,
-            ignore_mismatched_sizes=True,  # `_check_loaded` reports them
+            ignore_mismatched_sizes=True,  # `check_loaded` reports them
             **({} if quantizer is None else {"quantization_config": quantizer}),  # None would override the folder's
         )
         if not stays_quantized:
@@ -60,8 +60,8 @@ def load_model(folder: Path, *, dtype: torch.dtype, device: torch.device, quanti
         ) from error
     except Exception as error:  # transformers, safetensors and the model's code each raise their own
         raise EffaceError(f"model {folder} does not load as a causal language model: {first_line(error)}") from error
-    _check_loaded(folder, model, report)
-    return _fix_loaded_model(model, dtype).eval()
+    check_loaded(folder, model, report)
+    return fix_loaded_model(model, dtype).eval()
 
 
 def random_model(folder: Path, *, dtype: torch.dtype, device: torch.device, seed: int) -> Any:
@@ -91,10 +91,10 @@ def random_model(folder: Path, *, dtype: torch.dtype, device: torch.device, seed
             raise EffaceError(
                 f"weights=random: transformers cannot initialize a model like {folder}: {first_line(error)}"
             ) from error
-    return _fix_loaded_model(model.to(device=device, dtype=dtype), dtype).eval()
+    return fix_loaded_model(model.to(device=device, dtype=dtype), dtype).eval()
 
 
-def _check_loaded(folder: Path, model: Any, report: Any) -> None:
+def check_loaded(folder: Path, model: Any, report: Any) -> None:
     """Refuse what transformers only warns of: weights that are missing, of another shape, or of other layers."""
     from transformers.pytorch_utils import Conv1D
 
@@ -134,7 +134,7 @@ def _extra_layers(model: Any, unexpected: Iterable[str]) -> list[str]:
     return sorted(f"{stack}.{index}" for (stack, index), stored in extra.items() if stored <= weights)
 
 
-def _fix_loaded_model(model: Any, dtype: torch.dtype) -> Any:
+def fix_loaded_model(model: Any, dtype: torch.dtype) -> Any:
     """Correct what some versions of transformers and bitsandbytes load differently from how the model was trained."""
     if getattr(model.config.get_text_config(), "attn_logit_softcapping", None) is not None:
         model.set_attn_implementation("eager")  # sdpa, the default of transformers 5.17, skips the soft-capping

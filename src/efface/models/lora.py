@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import nn
+from torch import Tensor, nn
 
 from efface.atomic import atomic_folder
 from efface.errors import EffaceError, first_line
@@ -58,9 +60,27 @@ def add_adapters(model: Any, config: LoRAConfig, *, seed: int) -> Any:
         fan_in_fan_out=isinstance(model.get_submodule(targets[0]), Conv1D),  # GPT-2 keeps its weights transposed
         task_type="CAUSAL_LM",
     )
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), _placeholders(model):
         torch.manual_seed(seed)
         return get_peft_model(model, settings)
+
+
+@contextmanager
+def _placeholders(model: Any) -> Iterator[None]:
+    """Replace weights on the meta device by ones on the CPU that take no memory; afterwards they are there, frozen.
+
+    PEFT creates the adapter of a weight where the weight is, and one on the meta device would have no initial values.
+    """
+    replaced = []
+    for module in model.modules():
+        for name, weight in list(module.named_parameters(recurse=False, remove_duplicate=False)):
+            if weight.is_meta:
+                replaced.append((module, name, weight))
+                one = torch.empty((), dtype=weight.dtype)
+                module.register_parameter(name, nn.Parameter(one.expand(weight.shape)))
+    yield
+    for module, name, weight in replaced:
+        module.register_parameter(name, weight.requires_grad_(False))
 
 
 def _target_modules(model: Any) -> list[str]:
@@ -106,7 +126,7 @@ def has_adapters(model: Any) -> bool:
     return hasattr(model, "merge_and_unload")
 
 
-def write_adapter(model: Any, folder: Path, *, base: str) -> None:
+def write_adapter(model: Any, folder: Path, *, base: str, weights: Mapping[str, Tensor] | None = None) -> None:
     """Write a model's adapter as a PEFT folder that is either complete or absent.
 
     Args:
@@ -114,6 +134,7 @@ def write_adapter(model: Any, folder: Path, *, base: str) -> None:
         folder: The new folder; one that is there is replaced.
         base: Name of the base model as the user gave it, `owner/name@revision` for one on the hub. PEFT by itself would
             record a path in this machine's cache.
+        weights: Name of each adapter's parameter in `model` -> its value, where the model itself has none.
 
     Raises:
         EffaceError: Where a file cannot be written.
@@ -124,7 +145,8 @@ def write_adapter(model: Any, folder: Path, *, base: str) -> None:
     settings.base_model_name_or_path, settings.revision = name, revision or None
     settings.target_modules = sorted(settings.target_modules)  # a set, whose order differs between processes
     with atomic_folder(folder) as partial:
-        model.save_pretrained(partial, save_embedding_layers=False)  # "auto" would send a request to the hub
+        # "auto" for the embeddings would send a request to the hub
+        model.save_pretrained(partial, save_embedding_layers=False, state_dict=weights and dict(weights))
         # cards are published: name the model without this machine's folders
         card = _CARD.format(name=base if on_hub else Path(base).name, base=f"base_model: {name}\n" if on_hub else "")
         (partial / "README.md").write_text(card, encoding="utf-8")  # replaces the blank form that PEFT writes

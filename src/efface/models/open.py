@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,17 +12,20 @@ from typing import Any
 import torch
 
 from efface.errors import EffaceError
-from efface.evaluation.config import Precision
+from efface.evaluation.config import EvaluateConfig
 from efface.models.dtypes import evaluation_dtype
 from efface.models.folder import combined_sha256, model_folder, model_sums
-from efface.models.load import load_model, random_model
-from efface.models.tokenizer import NamedTokenizer, model_tokenizer
+from efface.models.load import random_model
+from efface.models.load_parallel import LoadedModel, load_to_evaluate, load_to_train
+from efface.models.tokenizer import ModelTokenizer, NamedTokenizer, model_tokenizer
 from efface.packing.forward import position_limit, vocabulary_size
 from efface.packing.support import packing_unsupported_reason
 from efface.progress.reporter import Reporter
 from efface.sums import check_folder
 from efface.text.config import TextConfig
 from efface.text.formatter import PromptFormatter
+from efface.train.config import TrainConfig
+from efface.train.parallel import ParallelModel
 
 _PUBLISHED_FORMATS = {"tofu_ft_llama2-7b": "llama2"}
 """Name of a published target model, without its owner -> the `text.format` that it was trained with."""
@@ -34,11 +39,17 @@ class OpenedModel:
     """The folder that it was loaded from."""
     sha256: str
     """Digest of that folder (`model_sha256`)."""
-    model: Any
+    parallel_model: ParallelModel
+    """The model as several processes have it: whole or sharded."""
     tokenizer: Any
     named_tokenizer: NamedTokenizer | None
     """Where the tokenizer is from, if it is not from `source`."""
     formatter: PromptFormatter
+
+    @property
+    def model(self) -> Any:
+        """The model of transformers; one that is sharded computes only through `parallel_model`."""
+        return self.parallel_model.model
 
 
 def open_model(
@@ -48,12 +59,10 @@ def open_model(
     tokenizer: str | None = None,
     device: torch.device,
     reporter: Reporter,
-    dtype: torch.dtype | None = None,
-    precision: Precision = "auto",
-    quantization: Any = None,
+    evaluate: EvaluateConfig | None = None,
     random_seed: int | None = None,
 ) -> OpenedModel:
-    """Load a model and check that it gives a batch of sequences the same logits as each sequence alone.
+    """Load a model to evaluate, and check that it gives a batch of sequences the same logits as each sequence alone.
 
     Args:
         name: A local folder, or the name of a model on the Hugging Face hub.
@@ -61,9 +70,7 @@ def open_model(
         tokenizer: Folder or hub name of its tokenizer; None if the model's folder has it.
         device: Where the model goes.
         reporter: Warned where the model's sequences have to be padded.
-        dtype: Dtype of the weights. Default: that of an evaluation with `precision`.
-        precision: `evaluate.precision`, where `dtype` is not given.
-        quantization: How to quantize the model, from `quantization_config`; None to leave it unquantized.
+        evaluate: Precision of the weights, and whether several processes shard them; the defaults if None.
         random_seed: Seed of untrained weights to use in place of the stored ones; None for the stored ones.
 
     Returns:
@@ -72,18 +79,64 @@ def open_model(
     Raises:
         EffaceError: For a model that cannot be used.
     """
-    source = model_folder(name)
-    loaded = model_tokenizer(source, tokenizer)
-    chosen = dtype or evaluation_dtype(source, device, precision)
-    with ThreadPoolExecutor(max_workers=1) as beside:  # reading and hashing leave the interpreter free
-        sums = beside.submit(model_sums, source)
+    source, config = model_folder(name), evaluate or EvaluateConfig()
+    loaded_tokenizer = model_tokenizer(source, tokenizer)
+    dtype = evaluation_dtype(source, device, config.precision)
+    with _hashed(source) as sums:
         if random_seed is None:
-            model = load_model(source, dtype=chosen, device=device, quantization=quantization)
+            parallel_model = load_to_evaluate(source, config, dtype=dtype, device=device)
         else:
-            model = random_model(source, dtype=chosen, device=device, seed=random_seed)
+            parallel_model = ParallelModel(random_model(source, dtype=dtype, device=device, seed=random_seed))
     check_folder(source, sums.result())
+    _check_packing(parallel_model, name, reporter)
+    warn_about_format(name, text.format, reporter)
+    return _opened(source, text, parallel_model, loaded_tokenizer, sha256=combined_sha256(sums.result()))
+
+
+def open_to_train(
+    name: str,
+    text: TextConfig,
+    config: TrainConfig,
+    *,
+    tokenizer: str | None = None,
+    device: torch.device,
+    reporter: Reporter,
+) -> tuple[OpenedModel, LoadedModel]:
+    """Load a model to train, not yet distributed, with the checks of `open_model`.
+
+    Args:
+        name: As in `open_model`.
+        text: As in `open_model`.
+        config: How to train, with the optimizer resolved.
+        tokenizer: As in `open_model`.
+        device: Where to train.
+        reporter: As in `open_model`.
+
+    Raises:
+        EffaceError: For a model that cannot be used.
+    """
+    source = model_folder(name)
+    loaded_tokenizer = model_tokenizer(source, tokenizer)
+    with _hashed(source) as sums:
+        loaded = load_to_train(source, config, device)
+    check_folder(source, sums.result())
+    parallel_model = ParallelModel(loaded.model)
+    if loaded.skeleton is None:  # otherwise it is checked once its weights are read
+        _check_packing(parallel_model, name, reporter)
+    warn_about_format(name, text.format, reporter)
+    return _opened(source, text, parallel_model, loaded_tokenizer, sha256=combined_sha256(sums.result())), loaded
+
+
+@contextmanager
+def _hashed(source: Path) -> Iterator[Future[dict[str, str]]]:
+    """The digests of the model's files, made beside the block: reading and hashing leave the interpreter free."""
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        yield beside.submit(model_sums, source)
+
+
+def _check_packing(parallel_model: ParallelModel, name: str, reporter: Reporter) -> None:
     try:
-        reason = packing_unsupported_reason(model)
+        reason = parallel_model.forward_in_step(packing_unsupported_reason)
     except torch.OutOfMemoryError as error:
         raise EffaceError(
             f"model {name} fits into the GPU's memory, but 26 tokens next to it do not; use device=cpu or a "
@@ -91,7 +144,12 @@ def open_model(
         ) from error
     if reason is not None:
         reporter.on_warning(f"{reason}; its sequences are padded in batches of similar length, which is slower")
-    warn_about_format(name, text.format, reporter)
+
+
+def _opened(
+    source: Path, text: TextConfig, parallel_model: ParallelModel, loaded: ModelTokenizer, *, sha256: str
+) -> OpenedModel:
+    model = parallel_model.model
     formatter = PromptFormatter(
         loaded.tokenizer,
         text,
@@ -101,8 +159,8 @@ def open_model(
     )
     return OpenedModel(
         source=source,
-        sha256=combined_sha256(sums.result()),
-        model=model,
+        sha256=sha256,
+        parallel_model=parallel_model,
         tokenizer=loaded.tokenizer,
         named_tokenizer=loaded.named,
         formatter=formatter,

@@ -54,8 +54,20 @@ def _save_model(model: Any, tokenizer: Any, folder: Path, *, source: Path, name:
     with atomic_folder(folder) as partial:
         # the "original" format has the weight names of the source's files, which dequantized weights do not match
         model.save_pretrained(partial, save_original_format=dequantization_config(source) is None)
-        tokenizer.save_pretrained(partial)
-        if (source / _GENERATION).is_file():
-            shutil.copyfile(source / _GENERATION, partial / _GENERATION)
-        else:  # transformers read them from the config.json of an older model
-            generation.to_json_file(partial / _GENERATION)
+        write_tokenizer_and_generation(tokenizer, generation, partial, source=source)
+
+
+def write_tokenizer_and_generation(tokenizer: Any, generation: Any, folder: Path, *, source: Path) -> None:
+    """Write what a model folder has besides config and weights.
+
+    Args:
+        tokenizer: The model's.
+        generation: The model's generation settings.
+        folder: The model folder, which exists.
+        source: The folder that the model was loaded from; its generation settings are kept.
+    """
+    tokenizer.save_pretrained(folder)
+    if (source / _GENERATION).is_file():
+        shutil.copyfile(source / _GENERATION, folder / _GENERATION)
+    else:  # transformers read them from the config.json of an older model
+        generation.to_json_file(folder / _GENERATION)

@@ -156,6 +156,33 @@ class Option(FrozenModel):
     """Whether the run's settings choose it."""
 
 
+Engine = Literal["one process", "DDP", "FSDP2"]
+
+
+class ProcessMemory(FrozenModel):
+    """What some of several processes keep of the model, each; sizes in bytes."""
+
+    engine: Engine
+    """`DDP`: each has the whole model; `FSDP2`: each has a part (train.sharding=fsdp2)."""
+    ranks: tuple[int, int]
+    """The first and the last of them."""
+    weights: int
+    """Weights in training, adapters included."""
+    gradients: int
+    optimizer: int
+    unsharded: int
+    """At a time, and besides the shards: two layers, embeddings and output head, and gradients of a layer and of these;
+    with DDP the half-precision copies of autocast."""
+    evaluation: int
+    """Weights in an evaluation, with the layers that are unsharded at a time."""
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def training(self) -> int:
+        """All of it in training, without activations."""
+        return self.weights + self.gradients + self.optimizer + self.unsharded
+
+
 class MeasuredSteps(FrozenModel):
     """What a few optimizer steps took."""
 
@@ -220,6 +247,8 @@ class Diagnosis(FrozenModel):
     """None without a run, and where its model's config.json is not available."""
     options: list[Option] = Field(default=[])
     """Options for training the model; empty where there is no forecast."""
+    processes: list[ProcessMemory] = Field(default=[])
+    """Memory by rank, for the number of processes that was asked about; empty where none was."""
     measured: Measured | None = None
     """None where nothing should or could be measured."""
     times: Times | None = None

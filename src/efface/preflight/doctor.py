@@ -15,12 +15,13 @@ from efface.hardware.device import device_for
 from efface.hardware.memory import free_memory
 from efface.hub import UnavailableError, fetch_model_config, resolve_local_model, resolve_local_tokenizer
 from efface.models.auto_optimizer import resolve_optimizer
+from efface.models.dtypes import evaluation_dtype_of
 from efface.models.folder import load_model_config, model_folder
 from efface.models.memory_estimate import meta_model
 from efface.models.tokenizer import model_tokenizer
 from efface.objectives.method import objective
 from efface.packing.forward import max_positions, vocabulary_size
-from efface.preflight.diagnosis import Diagnosis, Forecast, Machine, Measured, Option, Times
+from efface.preflight.diagnosis import Diagnosis, Forecast, Machine, Measured, Option, ProcessMemory, Times
 from efface.preflight.findings import FindingsBuilder
 from efface.preflight.machine import (
     benchmark_findings,
@@ -32,6 +33,7 @@ from efface.preflight.machine import (
 )
 from efface.preflight.measure import extrapolate, measure
 from efface.preflight.options import PlannedRun, forecast_options
+from efface.preflight.processes import memory_by_rank
 from efface.preflight.resources import disk_finding, memory_findings
 from efface.preflight.workload import Workload, assumed_workload, describe_task, measured_workload
 from efface.progress.quiet_libraries import quiet_libraries
@@ -59,7 +61,9 @@ def examine(data_dir: Path | None) -> Diagnosis:
 
 
 @quiet_libraries()
-def examine_run(config: RunConfig, *, data_dir: Path | None, steps: int, reporter: Reporter) -> Diagnosis:
+def examine_run(
+    config: RunConfig, *, data_dir: Path | None, steps: int, reporter: Reporter, world_size: int | None = None
+) -> Diagnosis:
     """Examine this machine and a run on it: model, data, memory, disk and time.
 
     Args:
@@ -67,6 +71,7 @@ def examine_run(config: RunConfig, *, data_dir: Path | None, steps: int, reporte
         data_dir: Folder of the benchmarks; None for the default one.
         steps: Number of optimizer steps to measure; 0 measures nothing.
         reporter: Receives the stages of the measurement.
+        world_size: Number of processes whose memory is counted; None to count none.
 
     Returns:
         The findings; whatever cannot be used is one of them. Of a model on the hub, only the config.json is downloaded,
@@ -83,9 +88,26 @@ def examine_run(config: RunConfig, *, data_dir: Path | None, steps: int, reporte
     if forecasts is None:
         return Diagnosis(machine=machine, findings=builder.findings)
     planned, options = forecasts
+    processes = [] if world_size is None else _processes(run, world_size)
     measured, times = _measure(builder, run, workload, steps=steps, data_dir=data_dir)
     return Diagnosis(
-        machine=machine, findings=builder.findings, forecast=planned, options=options, measured=measured, times=times
+        machine=machine,
+        findings=builder.findings,
+        forecast=planned,
+        options=options,
+        processes=processes,
+        measured=measured,
+        times=times,
+    )
+
+
+def _processes(run: PlannedRun, world_size: int) -> list[ProcessMemory]:
+    return memory_by_rank(
+        run.model_config,
+        run.config.train,
+        world_size=world_size,
+        device_type=run.device.type,
+        evaluated_in=evaluation_dtype_of(run.model_config, run.device, run.config.evaluate.precision),
     )
 
 

@@ -10,7 +10,6 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Event, Thread
-from typing import Any
 
 import psutil
 import torch
@@ -21,9 +20,8 @@ from efface.evaluation.encode import encode_questions
 from efface.evaluation.generate import generate, length_batches, resolve_max_cache_tokens, supports_left_padding
 from efface.evaluation.likelihoods import likelihoods
 from efface.hardware.device import peak_memory, reset_peak_memory
-from efface.models.load import load_model
+from efface.models.load_parallel import load_reference, load_to_train
 from efface.models.open import OpenedModel
-from efface.models.quantization import quantization_config
 from efface.objectives.terms import Objective, Reference
 from efface.packing.padded_rows import input_length
 from efface.preflight.diagnosis import Measured, MeasuredQuestions, MeasuredSteps, Times
@@ -38,7 +36,6 @@ from efface.run.training import train
 from efface.schema import Prompt, Task
 from efface.train.loop import StepLog, Trainer
 from efface.train.micro_batches import TrainingExample
-from efface.train.optimizer import weights_dtype
 from efface.train.sampler import count_earlier_epochs
 
 _QUESTIONS = 8
@@ -173,21 +170,23 @@ def _measure_steps(prepared: PreparedRun, folder: RunFolder, steps: int, reporte
     reporter.on_stage(f"measuring steps: one to warm up, then {steps}")
     plan, device = prepared.plan, prepared.device
     config, log = plan.config, _StepLogs()
-    dtype, quantization = weights_dtype(config, device.type), quantization_config(config, device)
-
-    def load() -> Any:
-        return load_model(plan.source, dtype=dtype, device=device, quantization=quantization)
 
     def reference(trainer: Trainer) -> Reference:
-        return make_reference(trainer, batches, folder, model_sha256=prepared.manifest.model_sha256, load=load)
+        return make_reference(
+            trainer,
+            batches,
+            folder,
+            model_sha256=prepared.manifest.model_sha256,
+            load=lambda: load_reference(plan.source, config, device),
+        )
 
     batches = _largest_batches(plan.steps, 1 + steps)
     with _PeakMemory(device) as peak:
         start = time.perf_counter()
-        model = load()
+        loaded = load_to_train(plan.source, config, device)
         loading = time.perf_counter() - start
         train(
-            model,
+            loaded,
             plan.objective,
             batches,
             config.model_copy(update={"save_steps": len(batches) + 1, "tracker": None}),

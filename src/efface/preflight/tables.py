@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from rich.console import Console
 
-from efface.preflight.diagnosis import Diagnosis, Forecast, Machine, Measured, Option, Times
+from efface.preflight.diagnosis import Diagnosis, Forecast, Machine, Measured, Option, ProcessMemory, Times
 from efface.report.number_format import format_bytes, pluralize
 from efface.report.terminal.key_values import print_key_values
 
@@ -25,6 +25,10 @@ def print_diagnosis(console: Console, diagnosis: Diagnosis) -> None:
         print_key_values(console, "Memory and disk, forecast", _forecast_facts(forecast, measured))
     if diagnosis.options:
         print_key_values(console, "Training options", map(_option_fact, diagnosis.options))
+    if diagnosis.processes:
+        last = max(each.ranks[1] for each in diagnosis.processes)
+        title = f"Memory of {last + 1} processes, without activations" if last else "Memory, without activations"
+        print_key_values(console, title, map(_process_fact, diagnosis.processes))
     if measured is not None and times is not None:
         steps = pluralize(measured.steps.count, "step")
         print_key_values(console, f"Time, from {steps}", _time_facts(measured, times))
@@ -91,6 +95,18 @@ def _option_fact(option: Option) -> tuple[str, str]:
     fit = "fits" if option.fits else "does not fit"
     chosen = ", chosen" if option.chosen else ""
     return option.name, f"{format_bytes(option.training)}, {fit}{chosen} ({option.setting}): {parts}"
+
+
+def _process_fact(process: ProcessMemory) -> tuple[str, str]:
+    """Engine and ranks, and what each of these processes needs."""
+    first, last = process.ranks
+    ranks = f"rank {first}" if first == last else f"ranks {first} to {last}"
+    return (
+        f"{process.engine}, {ranks}",
+        f"{format_bytes(process.training)} in training (weights {format_bytes(process.weights)}, gradients "
+        f"{format_bytes(process.gradients)}, AdamW {format_bytes(process.optimizer)}, unsharded at a time "
+        f"{format_bytes(process.unsharded)}), {format_bytes(process.evaluation)} in evaluation",
+    )
 
 
 def _largest_forward(needs: Forecast | Option) -> str:

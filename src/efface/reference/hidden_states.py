@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import struct
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from copy import deepcopy
 from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -15,16 +11,17 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from efface import distributed
 from efface.atomic import atomic_file
 from efface.errors import EffaceError
 from efface.hardware.device import copy_to_device
-from efface.packing.forward import device_of, evaluation_mode, head_logits, hidden_states, unwrap_peft
+from efface.packing.forward import device_of, evaluation_mode, hidden_states, unwrap_peft
 from efface.packing.oom_retry import map_with_oom_backoff
 from efface.packing.packed_batch import pack
 from efface.packing.padded_rows import PaddedSequence, StatePositions, input_length, padded_hidden_states
 from efface.packing.support import packed_or_padded, packing_unsupported_reason
 from efface.packing.token_batches import token_batches
+from efface.reference.frozen_head import FrozenHead, matmul_dtype
+from efface.tensor_file import TensorFile
 from efface.text.sequence import TokenizedSequence
 
 HiddenStateRequest = tuple[TokenizedSequence, StatePositions]
@@ -46,8 +43,6 @@ _Requested = Mapping[str, _Needed]
 
 _StatesOf = Callable[[Any, Sequence[TokenizedSequence]], Sequence[Tensor]]
 """From a model and sequences to the states at the positions of each."""
-
-_SAFETENSORS_DTYPES = {torch.bfloat16: "BF16", torch.float16: "F16", torch.float32: "F32", torch.float64: "F64"}
 
 
 class CachedHiddenStates:
@@ -78,7 +73,7 @@ class CachedHiddenStates:
     ) -> CachedHiddenStates:
         """Compute the states of the distinct sequences, with dropout off, and write them to a file.
 
-        With several processes, the first one writes. The model is not needed afterwards.
+        The model is not needed afterwards.
 
         Args:
             model: the reference model.
@@ -92,12 +87,8 @@ class CachedHiddenStates:
         """
         requested = _merge_requests(requests)
         states = _compute_states(model, requested, max_tokens_per_forward)
-        if distributed.is_main_process():
-            with atomic_file(path) as temporary, temporary.open("wb") as file:
-                _write_safetensors(file, states, requested, made_by)
-        else:
-            deque(states, maxlen=0)  # the same forward passes: a sharded model needs all processes for each
-        distributed.barrier()
+        with atomic_file(path) as temporary, temporary.open("wb") as file:
+            _write_states(file, states, requested, made_by)
         return cls(path, FrozenHead(model))
 
     @classmethod
@@ -137,46 +128,11 @@ class CachedHiddenStates:
         return states[-count:]  # the positions of an answer are the last ones
 
 
-class FrozenHead:
-    """A copy of a model's output embeddings, with its logit scaling, that training does not change."""
-
-    def __init__(self, model: Any) -> None:
-        inner = unwrap_peft(model)
-        self._config = inner.config
-        self._output_embeddings = _frozen(inner.get_output_embeddings())
-
-    @property
-    def device(self) -> torch.device:
-        """The device of its weights."""
-        device: torch.device = self._output_embeddings.weight.device
-        return device
-
-    @torch.no_grad()
-    def __call__(self, hidden: Tensor) -> Tensor:
-        """Compute logits [N, V] of states [N, H]."""
-        return head_logits(self._output_embeddings, self._config, hidden)
-
-
 def stored_bytes(model: Any, requests: Iterable[HiddenStateRequest]) -> int:
     """Return the disk space of the states of these sequences, in bytes."""
     weight = unwrap_peft(model).get_output_embeddings().weight
     tokens = sum(needed.positions for needed in _merge_requests(requests).values())
-    return tokens * int(weight.shape[1]) * _matmul_dtype(weight).itemsize
-
-
-def _frozen(output_embeddings: Any) -> Any:
-    """Output embeddings that training does not change: the same ones if they are not trained, else a copy."""
-    dtype = _matmul_dtype(output_embeddings.weight)
-    trained = any(parameter.requires_grad for parameter in output_embeddings.parameters())
-    if output_embeddings.weight.dtype == dtype and not trained:
-        return output_embeddings
-    return deepcopy(output_embeddings).to(dtype).requires_grad_(False)
-
-
-def _matmul_dtype(tensor: Tensor) -> torch.dtype:
-    """The dtype in which a linear layer multiplies `tensor`: under autocast, the dtype of autocast."""
-    device_type = tensor.device.type
-    return torch.get_autocast_dtype(device_type) if torch.is_autocast_enabled(device_type) else tensor.dtype
+    return tokens * int(weight.shape[1]) * matmul_dtype(weight).itemsize
 
 
 def _key(item: TokenizedSequence, positions: StatePositions) -> str:
@@ -217,7 +173,7 @@ def _compute_part(
     def process(batch: list[int]) -> list[tuple[str, Tensor]]:
         parts = states_of(model, [needed[index].item for index in batch])
         states = torch.cat([part[-needed[index].positions :] for index, part in zip(batch, parts, strict=True)])
-        split = states.to(_matmul_dtype(states)).cpu().split([needed[index].positions for index in batch])
+        split = states.to(matmul_dtype(states)).cpu().split([needed[index].positions for index in batch])
         return [(keys[index], each) for index, each in zip(batch, split, strict=True)]
 
     def describe(index: int) -> str:
@@ -249,20 +205,12 @@ def _row_states(model: Any, items: Sequence[TokenizedSequence]) -> Sequence[Tens
     return rows
 
 
-def _write_safetensors(
+def _write_states(
     file: BinaryIO, states: Iterator[tuple[str, Tensor]], requested: _Requested, made_by: Mapping[str, str]
 ) -> None:
-    """Write each tensor as soon as it is computed: the writer of safetensors needs all of them in memory."""
-    first_key, first = next(states)
-    header: dict[str, Any] = {"__metadata__": dict(made_by)}
-    end = 0
-    for key, needed in requested.items():
-        start, end = end, end + needed.positions * first[0].nbytes
-        shape = [needed.positions, first.shape[1]]
-        header[key] = {"dtype": _SAFETENSORS_DTYPES[first.dtype], "shape": shape, "data_offsets": [start, end]}
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)  # tensors start at a multiple of 8 bytes
-    file.write(struct.pack("<Q", len(text)) + text)
-    for key, tensor in chain([(first_key, first)], states):
-        file.seek(8 + len(text) + header[key]["data_offsets"][0])
-        file.write(tensor.contiguous().view(torch.uint8).numpy().data)
+    """Write each tensor as soon as it is computed."""
+    first = next(states)
+    shapes = {key: (needed.positions, first[1].shape[1]) for key, needed in requested.items()}
+    tensors = TensorFile(file, shapes, first[1].dtype, made_by)
+    for key, tensor in chain([first], states):
+        tensors.write(key, tensor)

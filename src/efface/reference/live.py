@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,7 +14,10 @@ from efface.packing.forward import compute_logits, device_of, evaluation_mode, h
 from efface.packing.packed_batch import pack
 from efface.packing.padded_rows import StatePositions, padded_hidden_states
 from efface.packing.support import packed_or_padded
+from efface.reference.frozen_head import FrozenHead
 from efface.text.sequence import TokenizedSequence
+
+_Forward = Callable[[Callable[[Any], Any]], Any]
 
 
 class LiveReference:
@@ -24,11 +28,15 @@ class LiveReference:
     Args:
         model: the reference model, or the model in training.
         adapter_off: `model` is the LoRA model in training; the reference is its base model.
+        forward: of a sharded model: calls a function with `model`, its weights unsharded. Every process must then
+            compute hidden states equally often; logits are computed by a copy of the head in each.
     """
 
-    def __init__(self, model: Any, *, adapter_off: bool = False) -> None:
+    def __init__(self, model: Any, *, adapter_off: bool = False, forward: _Forward | None = None) -> None:
         self._model = model
         self._adapter_off = adapter_off
+        self._forward = forward
+        self._head = None if forward is None else forward(FrozenHead)
 
     @torch.no_grad()
     def hidden_states(self, sequences: Sequence[TokenizedSequence], positions: StatePositions) -> Tensor:
@@ -36,18 +44,29 @@ class LiveReference:
         # the model in training is already inside `packed_or_padded`
         context = nullcontext() if self._adapter_off else packed_or_padded(self._model)
         with self._frozen(), context:
-            if positions == "row":
-                return padded_hidden_states(self._model, sequences).flatten(0, 1)
-            batch = pack(sequences, device_of(self._model))
-            return hidden_states(self._model, batch)[batch.target_positions(positions).token_index]
+            computed: Tensor = self._call(partial(_states, sequences=sequences, positions=positions))
+            return computed
 
     @torch.no_grad()
     def logits(self, hidden: Tensor) -> Tensor:
         """Compute logits [N, V] of hidden states [N, H]."""
+        if self._head is not None:
+            logits: Tensor = self._head(hidden)
+            return logits
         with self._frozen():
             return compute_logits(self._model, hidden)
+
+    def _call(self, compute: Callable[[Any], Any]) -> Any:
+        return compute(self._model) if self._forward is None else self._forward(compute)
 
     @contextmanager
     def _frozen(self) -> Iterator[None]:
         with evaluation_mode(self._model), self._model.disable_adapter() if self._adapter_off else nullcontext():
             yield
+
+
+def _states(model: Any, sequences: Sequence[TokenizedSequence], positions: StatePositions) -> Tensor:
+    if positions == "row":
+        return padded_hidden_states(model, sequences).flatten(0, 1)
+    batch = pack(sequences, device_of(model))
+    return hidden_states(model, batch)[batch.target_positions(positions).token_index]

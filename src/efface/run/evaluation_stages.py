@@ -21,15 +21,17 @@ from efface.evaluation.evaluate import evaluate
 from efface.evaluation.journal import Journal
 from efface.evaluation.judges import Judges
 from efface.folders import epoch_stage
+from efface.hardware.memory import trim_freed_memory
 from efface.models.dtypes import dtype_name
 from efface.models.folder import combined_sha256, model_sha256
-from efface.models.load import load_model
+from efface.models.load_parallel import load_to_evaluate
 from efface.progress.reporter import Reporter
 from efface.run.epoch_snapshots import EpochSnapshots
 from efface.run.folder import RunFolder
 from efface.run.metadata import RunMetadata
 from efface.schema import EvaluationSet
 from efface.text.formatter import PromptFormatter
+from efface.train.parallel import ParallelModel
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class EvaluationStages:
         """
         warn_about_merged(self._encode(model), self.formatter.config.boundary, self.reporter.on_warning)
 
-    def before(self, model: Any, given: Mapping[str, Sequence[Record]] | None) -> RecordSets:
+    def before(self, model: ParallelModel, given: Mapping[str, Sequence[Record]] | None) -> RecordSets:
         """The records of the model before unlearning; the run is then started.
 
         Args:
@@ -130,7 +132,7 @@ class EvaluationStages:
         self.reporter.on_stage(f"evaluating {when}")
         journal = self._journal(stage, self._digest(folder))
         with self.metadata.stage(f"evaluate {name}"):
-            model = load_model(folder, dtype=self.dtype, device=self.device)
+            model = load_to_evaluate(folder, self.config, dtype=self.dtype, device=self.device)
             records = self._evaluate(model, before=before, journal=journal)
             del model
             free_models()
@@ -153,18 +155,20 @@ class EvaluationStages:
             self.reporter.on_stage(f"evaluated {when} already: {self.folder.records(stage)}")
         return known
 
-    def _evaluate(self, model: Any, *, before: RecordSets | None, journal: Journal) -> RecordSets:
-        return evaluate(
-            model,
-            self.formatter,
-            self.sets,
-            config=self.config,
-            judges=self.judges,
-            before=before,
-            questions=self._encode(model),
-            progress=self.reporter.on_progress,
-            journal=journal,
-            on_ready=self.metadata.start,  # the results of each batch are written from now on
+    def _evaluate(self, parallel_model: ParallelModel, *, before: RecordSets | None, journal: Journal) -> RecordSets:
+        return parallel_model.forward_in_step(
+            lambda model: evaluate(
+                model,
+                self.formatter,
+                self.sets,
+                config=self.config,
+                judges=self.judges,
+                before=before,
+                questions=self._encode(model),
+                progress=self.reporter.on_progress,
+                journal=journal,
+                on_ready=self.metadata.start,  # the results of each batch are written from now on
+            )
         )
 
     def _encode(self, model: Any) -> Sequence[EncodedQuestion]:
@@ -219,4 +223,5 @@ def removed_if_refused(folder: RunFolder, metadata: RunMetadata, journal: Journa
 def free_models() -> None:
     """Free the memory of models that are no longer used: loaders leave reference cycles, which Python frees late."""
     gc.collect()
+    trim_freed_memory()
     torch.cuda.empty_cache()

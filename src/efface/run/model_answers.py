@@ -59,8 +59,10 @@ def resolve_model_answers(
         return known
     if placeholders:
         return placeholder_answers(data.generic_questions, config)
-    return generate_model_answers(
-        opened.model, opened.formatter, questions=data.generic_questions, config=config, reporter=reporter
+    return opened.parallel_model.forward_in_step(
+        lambda model: generate_model_answers(
+            model, opened.formatter, questions=data.generic_questions, config=config, reporter=reporter
+        )
     )
 
 

@@ -76,7 +76,7 @@ def run(
     if tasks is not None:
         evaluation.check(opened.model)  # before the downstream tasks, which take long
         downstream_before = tasks.before(opened.model, downstream)
-    records_before = evaluation.before(opened.model, before)
+    records_before = evaluation.before(opened.parallel_model, before)
     del opened
     scores_before = score_records(records_before, config.definition, metrics)  # now: a custom metric may fail
     snapshots = _epoch_snapshots(config, prepared, folder)

@@ -174,7 +174,7 @@ def open_trainable_model(config: RunConfig, device: torch.device, reporter: Repo
         tokenizer=config.tokenizer,
         device=device,
         reporter=reporter,
-        precision=config.evaluate.precision,
+        evaluate=config.evaluate,
     )
     check_trainable_weights(opened.source, opened.model, config.train)
     if config.downstream is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Sequence
 from functools import cache
+from itertools import chain
 from typing import Any, Literal, Protocol, TypeVar
 
 import torch
@@ -29,7 +30,8 @@ from efface.run.unlearning_plan import ReferenceModel
 from efface.train import checkpoint
 from efface.train.config import TrainConfig
 from efface.train.loop import Trainer
-from efface.train.micro_batches import TrainingExample
+from efface.train.micro_batches import TrainingExample, examples_of_rank
+from efface.train.parallel import FSDPModel, ParallelModel
 
 T = TypeVar("T")
 _DISK_SHARE = 2
@@ -95,7 +97,7 @@ def make_reference(
     folder: RunFolder,
     *,
     model_sha256: str,
-    load: Callable[[], Any],
+    load: Callable[[], ParallelModel],
     separate: bool = False,
     reporter: Reporter | None = None,
 ) -> Reference:
@@ -119,20 +121,26 @@ def make_reference(
     load_once = cache(load)
 
     def with_separate(compute: Callable[[Any], T]) -> T:
-        return compute(load_once())
+        return load_once().forward_in_step(compute)
 
-    read: _ForwardWithReference = with_separate if separate else trainer.parallel_model.forward_no_grad
+    read: _ForwardWithReference = with_separate if separate else trainer.parallel_model.forward_in_step
     made_by = _made_by(trainer, model_sha256)
     with trainer.autocast():  # in the precision that training compares with
         sequences = _logprobs(trainer, steps, folder, made_by, read) if objective.sequence_reference_views else None
         if not objective.needs_distribution:
             return Reference(sequences)
         views, adapter_off = objective.distribution_reference_views, _can_switch_off(trainer.config) and not separate
-        reads = [(example[view], at) for step in steps for example in step for view, at in views]
+        rank, world_size = distributed.rank(), distributed.world_size()
+        computed = chain.from_iterable(examples_of_rank(step, rank, world_size) for step in steps)
+        reads = [(example[view], at) for example in computed for view, at in views]
         mode = _kl_mode(trainer, reads, folder, adapter_off=adapter_off, reporter=reporter or SilentReporter())
         if mode == "cached":
             return Reference(sequences, _states(trainer, reads, folder, made_by, read))
-    return Reference(sequences, LiveReference(trainer.model if adapter_off else load_once(), adapter_off=adapter_off))
+    if adapter_off:
+        return Reference(sequences, LiveReference(trainer.model, adapter_off=True))
+    reference = load_once()
+    forward = reference.forward_no_grad if isinstance(reference, FSDPModel) else None
+    return Reference(sequences, LiveReference(reference.model, forward=forward))
 
 
 def _can_switch_off(config: TrainConfig) -> bool:
@@ -157,10 +165,10 @@ def _logprobs(
     made_by: dict[str, str],
     read: _ForwardWithReference,
 ) -> CachedLogprobs:
-    known = (
-        CachedLogprobs.load(folder.reference_logprobs, made_by=made_by) if folder.reference_logprobs.is_file() else None
-    )
-    if known is not None:
+    known = None
+    if distributed.is_main_process() and folder.reference_logprobs.is_file():
+        known = CachedLogprobs.load(folder.reference_logprobs, made_by=made_by)
+    if (known := distributed.all_gather(known)[0]) is not None:  # the others may not see the file
         return known
     views = trainer.objective.sequence_reference_views
     seen = [example[view] for step in steps for example in step for view in views]
@@ -178,11 +186,13 @@ def _kl_mode(
         return chosen
     if adapter_off:
         return "live"
-    if folder.reference_states.is_file():
+    written = any(trainer.checkpoints.glob("reference*.safetensors"))
+    if distributed.all_gather(written)[0]:
         return "cached"
-    if checkpoint.latest(trainer.checkpoints) is not None:  # written by a run without that file
+    if distributed.all_gather(checkpoint.latest(trainer.checkpoints))[0] is not None:  # by a run without such a file
         return "live"
-    needed, free = stored_bytes(trainer.model, reads), distributed.all_gather(shutil.disk_usage(folder.root).free)[0]
+    needed = sum(distributed.all_gather(stored_bytes(trainer.model, reads)))
+    free = distributed.all_gather(shutil.disk_usage(folder.root).free)[0]
     if needed <= free // _DISK_SHARE:
         return "cached"
     reporter.on_warning(
@@ -199,12 +209,10 @@ def _states(
     made_by: dict[str, str],
     read: _ForwardWithReference,
 ) -> CachedHiddenStates:
-    path = folder.reference_states
-    if path.is_file():
-        known = read(lambda model: CachedHiddenStates.load(path, model, made_by=made_by))
-        if known is not None:
-            return known
-    budget = trainer.budget.tokens
-    return read(
-        lambda model: CachedHiddenStates.compute(model, reads, path, max_tokens_per_forward=budget, made_by=made_by)
-    )
+    path, budget = folder.reference_states_of(distributed.rank(), distributed.world_size()), trainer.budget.tokens
+
+    def load_or_compute(model: Any) -> CachedHiddenStates:
+        known = CachedHiddenStates.load(path, model, made_by=made_by) if path.is_file() else None
+        return known or CachedHiddenStates.compute(model, reads, path, max_tokens_per_forward=budget, made_by=made_by)
+
+    return read(load_or_compute)

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from efface import distributed
 from efface.errors import EffaceError
+from efface.models.load_parallel import LoadedModel
 from efface.models.lora import add_adapters, load_adapter
 from efface.models.quantization import check_quantization
 from efface.objectives.terms import Objective, Reference
@@ -24,6 +23,7 @@ from efface.train import checkpoint
 from efface.train.config import TrainConfig
 from efface.train.loop import StepLog, Trainer
 from efface.train.micro_batches import TrainingExample
+from efface.train.parallel import ParallelModel
 from efface.train.sampler import Schedule, make_schedule
 from efface.train.tracker import check_tracker
 from efface.train.watch import Watch, measure
@@ -83,18 +83,8 @@ def warn_before_training(
         )
 
 
-def loading_device(config: TrainConfig, device: torch.device) -> torch.device:
-    """Where a model is loaded before it is trained: in host memory if it is sharded, for it may exceed one GPU.
-
-    Args:
-        config: How to train.
-        device: Where to train.
-    """
-    return torch.device("cpu") if config.sharding != "none" and distributed.world_size() > 1 else device
-
-
 def train(
-    model: Any,
+    loaded: LoadedModel,
     objective: Objective,
     steps: Sequence[Sequence[TrainingExample]],
     config: TrainConfig,
@@ -109,11 +99,11 @@ def train(
     snapshots: EpochSnapshots | None = None,
     adapter: Path | None = None,
     watch: Watch | None = None,
-) -> Any:
+) -> ParallelModel:
     """Train a model in place. Each step adds one line to metrics.jsonl, each epoch that is watched another one.
 
     Args:
-        model: The model to train; adapters are added here.
+        loaded: The model to train; adapters are added here.
         objective: The loss.
         steps: What each optimizer step trains on.
         config: How to train, with the optimizer resolved.
@@ -131,16 +121,18 @@ def train(
         watch: What to measure before training and at the end of each epoch.
 
     Returns:
-        The trained model, inside PEFT where adapters are trained.
+        The trained model, distributed, and inside PEFT where adapters are trained.
 
     Raises:
         EffaceError: Training diverges, does not fit into memory, or a file cannot be written.
     """
+    model = loaded.model
     if config.lora is not None:
         model = add_adapters(model, config.lora, seed=seed)
         if adapter is not None:
             load_adapter(model, adapter)
-    trainer = Trainer(model, objective, config, plan, seed=seed, folder=folder.root, device=device)
+    read = loaded.skeleton.read if loaded.skeleton else None
+    trainer = Trainer(model, objective, config, plan, seed=seed, folder=folder.root, device=device, read=read)
     found = checkpoint.latest(trainer.checkpoints) if resume else None
     folder.drop_steps_after(found[0] if found else -1)
     if found is None:
@@ -154,7 +146,9 @@ def train(
         reporter.on_step(log)
 
     trainer.run(steps, reference(trainer), resume=resume, on_step=on_step)
-    return trainer.parallel_model.full_model()
+    trained = trainer.parallel_model
+    trained.optimizer = None  # its state is twice the model, which is saved next
+    return trained
 
 
 def _watch(trainer: Trainer, watch: Watch | None, folder: RunFolder, *, step: int) -> None:
@@ -164,7 +158,7 @@ def _watch(trainer: Trainer, watch: Watch | None, folder: RunFolder, *, step: in
     tokens = trainer.budget.tokens
     with trainer.autocast():
         folder.append_step(
-            trainer.parallel_model.forward_no_grad(
+            trainer.parallel_model.forward_in_step(
                 lambda model: measure(model, watch, step=step, max_tokens_per_forward=tokens)
             )
         )

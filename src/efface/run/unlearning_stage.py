@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
 import torch
 
 from efface import termination
-from efface.models.load import load_model
-from efface.models.quantization import quantization_config
-from efface.models.save import save_model
+from efface.models.load_parallel import load_reference, load_to_train
+from efface.models.save_sharded import save_trained
 from efface.objectives.terms import Reference
 from efface.progress.reporter import Reporter
 from efface.run.epoch_snapshots import EpochSnapshots
@@ -18,11 +14,10 @@ from efface.run.evaluation_stages import free_models
 from efface.run.folder import RunFolder
 from efface.run.metadata import RunMetadata
 from efface.run.reference_model import make_reference
-from efface.run.training import loading_device, train
+from efface.run.training import train
 from efface.run.unlearning_plan import UnlearningPlan
 from efface.sums import check_folder
 from efface.train.loop import Trainer
-from efface.train.optimizer import weights_dtype
 
 
 def unlearn_model(
@@ -56,8 +51,9 @@ def unlearn_model(
     reporter.on_stage(f"unlearning with {plan.objective.name}")
     free_models()
     with metadata.stage("unlearn"), termination.deferrable():
-        model = train(
-            _load(plan.source, plan, device),
+        loaded = load_to_train(plan.source, plan.config, device)
+        trained = train(
+            loaded,
             plan.objective,
             plan.steps,
             plan.config,
@@ -72,18 +68,9 @@ def unlearn_model(
             adapter=plan.adapter,
             watch=plan.watch,
         )
-        save_model(model, plan.tokenizer, folder.model, source=plan.source, name=plan.model)
-        del model
+        save_trained(trained, loaded.skeleton, plan.tokenizer, folder.model, source=plan.source, name=plan.model)
+        del loaded, trained
         free_models()
-
-
-def _load(folder: Path, plan: UnlearningPlan, device: torch.device) -> Any:
-    return load_model(
-        folder,
-        dtype=weights_dtype(plan.config, device.type),
-        device=loading_device(plan.config, device),
-        quantization=quantization_config(plan.config, device),
-    )
 
 
 def _reference(
@@ -95,7 +82,7 @@ def _reference(
         plan.steps,
         folder,
         model_sha256=plan.reference.sha256,
-        load=lambda: _load(plan.reference.folder, plan, device),
+        load=lambda: load_reference(plan.reference.folder, plan.config, device),
         separate=separate,
         reporter=reporter,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from efface.frozen import FrozenModel
 
@@ -109,6 +109,16 @@ class TrainConfig(FrozenModel):
                 "of the two"
             )
         return self
+
+    @field_validator("sharding", mode="before")
+    @classmethod
+    def _no_deepspeed(cls, value: object) -> object:
+        if value == "zero3":
+            raise ValueError(
+                "DeepSpeed ZeRO-3 is not supported; fsdp2 shards the same, but has no optimizer state on the CPU, in "
+                "place of which lora or more GPUs save memory"
+            )
+        return value
 
     @model_validator(mode="after")
     def _check_adamw8bit(self) -> Self:

@@ -29,6 +29,7 @@ from efface.train.micro_batches import TrainingExample, count_tokens
 from efface.train.optimizer import make_optimizer
 from efface.train.parallel import parallelize
 from efface.train.sampler import Schedule
+from efface.train.sharded_model import ReadRows
 from efface.train.step import Losses, batch_losses
 from efface.train.token_budget import token_budget_for
 from efface.train.tracker import LogValues, tracking
@@ -85,6 +86,7 @@ class Trainer:
         seed: int,
         folder: Path,
         device: torch.device | None = None,
+        read: ReadRows | None = None,
     ) -> None:
         """Distribute the model over the processes and make its optimizer.
 
@@ -95,7 +97,8 @@ class Trainer:
             schedule: Number of steps and of warm-up steps.
             seed: Of dropout masks and of stochastic rounding.
             folder: For checkpoints and for the files of a tracker.
-            device: To train on; by default the model's. Differs from it for FSDP2, whose model is loaded on the CPU.
+            device: To train on; by default the model's. Differs from it for FSDP2, which moves the shards there.
+            read: Reads the weights of a model on the meta device.
 
         Raises:
             EffaceError: The model cannot be sharded, or the optimizer is not installed.
@@ -104,7 +107,7 @@ class Trainer:
         self.folder, self.checkpoints = folder, folder / "checkpoints"
         target = device or device_of(model)
         self.budget = token_budget_for(model, config, target)
-        self.parallel_model = parallelize(model, config, target)
+        self.parallel_model = parallelize(model, config, target, read=read)
         self.model, self.device = self.parallel_model.model, self.parallel_model.device
         self.optimizer = make_optimizer(self.model, config)
         self.parallel_model.optimizer = self.optimizer

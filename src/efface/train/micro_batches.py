@@ -62,6 +62,12 @@ def micro_batches_of_rank(
     return batches + [idle] * (max(map(len, ranges)) - len(batches))
 
 
+def examples_of_rank(examples: Sequence[TrainingExample], rank: int, world_size: int) -> list[TrainingExample]:
+    """The examples that one process computes of an optimizer batch, as in `micro_batches_of_rank`."""
+    share = balance_by_tokens([count_tokens(example) for example in examples], world_size)[rank]
+    return [*(examples[index] for index in share), min(examples, key=count_tokens)]
+
+
 def balance_by_tokens(sizes: Sequence[int], count: int) -> list[list[int]]:
     """Divide examples among processes so that all have about the same number of tokens.
 

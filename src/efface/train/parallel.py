@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from copy import deepcopy
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,10 +13,13 @@ from torch import Tensor, nn
 
 from efface import distributed
 from efface.errors import EffaceError
-from efface.packing.forward import device_of, unwrap_peft
+from efface.hardware.memory import trim_freed_memory
+from efface.packing.forward import device_of
+from efface.packing.in_step import in_step
 from efface.packing.support import packing_unsupported_reason
 from efface.train.config import TrainConfig
 from efface.train.sharded_checkpoint import has_shards, load_shards, save_shards
+from efface.train.sharded_model import ReadRows, fill_meta_copy, meta_copy, read_shards, shard_units
 
 T = TypeVar("T")
 _TRAINED, _OPTIMIZER = "trained.safetensors", "optimizer.pt"
@@ -61,6 +63,10 @@ class ParallelModel:
         with torch.no_grad():
             return compute(self.model)
 
+    def forward_in_step(self, compute: Callable[[Any], T]) -> T:
+        """As `forward_no_grad`, but processes may make different numbers of forward passes, and exchange objects."""
+        return self.forward_no_grad(compute)
+
     @contextmanager
     def gradient_sync(self, *, enabled: bool) -> Iterator[None]:  # noqa: ARG002 - for the derived classes
         """Context of the forward and backward pass of one micro-batch.
@@ -96,9 +102,9 @@ class ParallelModel:
                 parameters[name].copy_(value)
         self.optimizer.load_state_dict(torch.load(folder / _OPTIMIZER, map_location="cpu", weights_only=True))
 
-    def trained_state_dict(self) -> dict[str, Tensor]:
-        """The trained parameters, unsharded, by name; empty in all but the main process."""
-        return self._trained_parameters() if distributed.is_main_process() else {}
+    def trained_tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """Name and value of the trained parameters, unsharded one by one; empty tensors in all but the main process."""
+        yield from self._trained_parameters().items()
 
     def full_model(self) -> Any:
         """The unsharded model, for use after training; complete in the main process only."""
@@ -147,34 +153,46 @@ class DDPModel(ParallelModel):
 class FSDPModel(ParallelModel):
     """The model in shards over the processes (FSDP2); a layer is unsharded only while it computes."""
 
-    def __init__(self, model: Any, device: torch.device, *, bf16: bool) -> None:
+    def __init__(
+        self,
+        model: Any,
+        device: torch.device,
+        *,
+        bf16: bool,
+        read: ReadRows | None = None,
+        must_pack: bool = True,
+    ) -> None:
         """Shard the model, layer by layer.
 
         Args:
             model: May be on the CPU: only the shards of this process are moved.
             device: Of the shards.
-            bf16: Whether layers are communicated and computed in bf16; the shards stay float32.
+            bf16: Whether layers are communicated and computed in bf16; the shards stay in their dtype.
+            read: Reads the weights that are on the meta device, each process its own rows.
+            must_pack: Whether all processes make the same forward passes: in training.
 
         Raises:
-            EffaceError: The model's sequences cannot be packed.
+            EffaceError: The model's sequences cannot be packed, and must be.
         """
         from torch.distributed.device_mesh import init_device_mesh
         from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
         super().__init__(model)
-        # determined with forward passes of the whole model, so before it is sharded
-        if (reason := packing_unsupported_reason(model)) is not None:
-            raise EffaceError(
-                f"{reason}, so that processes would make different numbers of forward passes; leave "
-                "train.sharding=fsdp2 out"
-            )
-        self._meta_model = _meta_copy(model)
+        if must_pack and read is None:  # before it is sharded
+            _check_packable(packing_unsupported_reason(model))
+        self.meta_model = meta_copy(model)
+        """The model before it was sharded, without memory for its weights."""
         mesh = init_device_mesh(device.type, (distributed.world_size(),))
         policy = MixedPrecisionPolicy(torch.bfloat16, torch.float32) if bf16 else MixedPrecisionPolicy()
         self._wrapper = ForwardWrapper(model)
-        for layer in _decoder_layers(model):
-            fully_shard(layer, mesh=mesh, mp_policy=policy)
+        for unit in shard_units(model):
+            fully_shard(unit, mesh=mesh, mp_policy=policy)
         fully_shard(self._wrapper, mesh=mesh, mp_policy=policy)
+        if read is not None:
+            read_shards(model, read, device)
+            trim_freed_memory()
+            if must_pack:
+                _check_packable(self.forward_in_step(packing_unsupported_reason))
 
     def forward(self, compute: Callable[[Any], T]) -> T:
         """As in `ParallelModel`."""
@@ -187,6 +205,15 @@ class FSDPModel(ParallelModel):
             result = self.forward(compute)
         self._wrapper.reshard()  # type: ignore[operator]  # added by `fully_shard`
         return result
+
+    def forward_in_step(self, compute: Callable[[Any], T]) -> T:
+        """As in `ParallelModel`."""
+
+        def together(model: Any) -> T:
+            with in_step(model):
+                return compute(model)
+
+        return self.forward_no_grad(together)
 
     @contextmanager
     def gradient_sync(self, *, enabled: bool) -> Iterator[None]:  # noqa: ARG002
@@ -217,35 +244,28 @@ class FSDPModel(ParallelModel):
             raise EffaceError("it was written by one process and cannot be sharded; resume with one process")
         load_shards(self._wrapper, self.optimizer, folder)
 
-    def trained_state_dict(self) -> dict[str, Tensor]:
+    def trained_tensors(self) -> Iterator[tuple[str, Tensor]]:
         """As in `ParallelModel`; on the CPU."""
-        state = {}
         for name, parameter in self._trained_parameters().items():
-            full = parameter.full_tensor().cpu()  # type: ignore[attr-defined]
-            if distributed.is_main_process():
-                state[name] = full
-        return state
+            full = parameter.full_tensor()  # type: ignore[attr-defined]
+            yield name, full.cpu() if distributed.is_main_process() else full.new_empty(0)
 
     def full_model(self) -> Any:
         """As in `ParallelModel`; another object, on the CPU."""
-        full: dict[int, nn.Parameter] = {}
-        for meta, parameter in zip(self._meta_model.parameters(), self.model.parameters(), strict=True):
-            value = parameter.full_tensor()
-            value = value.cpu() if distributed.is_main_process() else torch.empty_like(value, device="meta")
-            full[id(meta)] = nn.Parameter(value, requires_grad=parameter.requires_grad)
-        for module in self._meta_model.modules():
-            for name, meta in list(module.named_parameters(recurse=False)):
-                setattr(module, name, full[id(meta)])
-        return self._meta_model
+        fill_meta_copy(self.meta_model, self.model)
+        return self.meta_model
 
 
-def parallelize(model: Any, config: TrainConfig, device: torch.device) -> ParallelModel:
+def parallelize(
+    model: Any, config: TrainConfig, device: torch.device, *, read: ReadRows | None = None
+) -> ParallelModel:
     """Distribute a model over the connected processes.
 
     Args:
         model: Of transformers or PEFT; the same in all processes.
         config: `sharding` and the precision are used.
         device: Of the shards, where there are any.
+        read: Reads the weights of a model on the meta device, which is sharded.
 
     Returns:
         A `ParallelModel` in one process, else a `DDPModel` or `FSDPModel`.
@@ -256,8 +276,16 @@ def parallelize(model: Any, config: TrainConfig, device: torch.device) -> Parall
     if distributed.world_size() == 1:
         return ParallelModel(model)
     if config.sharding == "fsdp2":
-        return FSDPModel(model, device, bf16=config.bf16_on(device.type))
+        return FSDPModel(model, device, bf16=config.bf16_on(device.type), read=read)
     return DDPModel(model)
+
+
+def _check_packable(reason: str | None) -> None:
+    if reason is not None:
+        raise EffaceError(
+            f"{reason}, so that processes would make different numbers of forward passes; leave "
+            "train.sharding=fsdp2 out"
+        )
 
 
 def _all_reduce_sum(values: Tensor) -> Tensor:
@@ -266,15 +294,3 @@ def _all_reduce_sum(values: Tensor) -> Tensor:
     with distributed.explain_lost_peer():
         dist.all_reduce(values)
     return values
-
-
-def _meta_copy(model: Any) -> Any:
-    """A copy without memory for its weights, to be filled after training: `fully_shard` cannot be undone."""
-    empty = {id(each): nn.Parameter(torch.empty_like(each, device="meta")) for each in model.parameters()}
-    return deepcopy(model, dict(empty))
-
-
-def _decoder_layers(model: Any) -> list[nn.Module]:
-    """The layers of the decoder: the longest `ModuleList` in the model."""
-    lists = [module for module in unwrap_peft(model).modules() if isinstance(module, nn.ModuleList)]
-    return list(max(lists, key=len, default=[]))

@@ -23,12 +23,16 @@ app = typer.Typer()
         "efface doctor",
         "efface doctor tofu-forget01 method=me+gd model=path/to/model",
         "efface doctor mine.yaml train.lora=true --steps 0 --json",
+        "efface doctor mine.yaml --world-size 8 --steps 0",
     )
 )
 def doctor(
     settings: Settings = None,
     data_dir: DataDir = None,
     steps: Annotated[int, typer.Option(metavar="N", min=0, help="Optimizer steps to measure; 0: measure nothing.")] = 2,
+    world_size: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Print the memory of each of N processes.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Check this machine, and whether a run fits on it.
@@ -41,7 +45,7 @@ def doctor(
 
     config = resolve_config(RunConfig, *source_and_pairs(settings)) if settings else None
     with interruptible("nothing was written"):
-        diagnosis = _examine(config, data_dir=data_dir, steps=steps)
+        diagnosis = _examine(config, data_dir=data_dir, steps=steps, world_size=world_size)
         if as_json:
             typer.echo(json.dumps({"schema": 1, **diagnosis.model_dump()}, indent=2, allow_nan=False))
         else:
@@ -53,17 +57,19 @@ def doctor(
     _raise_problems(diagnosis)
 
 
-def _examine(config: RunConfig | None, *, data_dir: Path | None, steps: int) -> Diagnosis:
+def _examine(config: RunConfig | None, *, data_dir: Path | None, steps: int, world_size: int | None) -> Diagnosis:
     from efface.preflight.doctor import examine, examine_run
 
     if config is None:
+        if world_size is not None:
+            raise EffaceError("--world-size counts the memory of a run; give its settings, such as model=FOLDER")
         return examine(data_dir)
     from rich.console import Console
 
     from efface.progress.console import ConsoleReporter
 
     with ConsoleReporter(Console(stderr=True)) as reporter:
-        return examine_run(config, data_dir=data_dir, steps=steps, reporter=reporter)
+        return examine_run(config, data_dir=data_dir, steps=steps, reporter=reporter, world_size=world_size)
 
 
 def _raise_problems(diagnosis: Diagnosis) -> None:
