@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,17 +58,31 @@ def import_libraries() -> None:
     from efface.text.formatter import PromptFormatter  # noqa: F401
 
 
-def run(arguments: Sequence[str | Path], folder: Path, *, wall_seconds: float = 60) -> Ended:
-    """Run `efface` with some arguments.
+def run(
+    arguments: Sequence[str | Path],
+    folder: Path,
+    *,
+    prepare: Callable[[], object] | None = None,
+    wall_seconds: float = 60,
+) -> Ended:
+    """Run `efface` with some arguments and wait for its end.
 
     Args:
         arguments: Of the command.
-        folder: Its working directory; its output is written below it.
+        folder: Its working directory, which gets its output in the files stdout and stderr.
+        prepare: Called in the child before the command.
         wall_seconds: When it is stopped.
 
     Returns:
         How it ended.
     """
+    return start(arguments, folder, prepare=prepare)(wall_seconds)
+
+
+def start(
+    arguments: Sequence[str | Path], folder: Path, *, prepare: Callable[[], object] | None = None
+) -> Callable[[float], Ended]:
+    """Start `efface` as `run` does; returns the function that waits for its end, given the seconds to wait."""
     from efface.cli import main
 
     stderr = folder / "stderr"
@@ -77,7 +91,7 @@ def run(arguments: Sequence[str | Path], folder: Path, *, wall_seconds: float = 
     sys.stderr.flush()
     child = os.fork()
     if child:
-        return _wait(child, stderr, baseline, time.monotonic() + wall_seconds)
+        return lambda seconds: _wait(child, stderr, baseline, time.monotonic() + seconds)
     code = _FAILED
     try:
         os.setsid()
@@ -85,6 +99,8 @@ def run(arguments: Sequence[str | Path], folder: Path, *, wall_seconds: float = 
         for number, path in enumerate((Path(os.devnull), folder / "stdout", stderr)):
             os.dup2(os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600), number)
         sys.argv = ["efface", *map(str, arguments)]
+        if prepare is not None:
+            prepare()
         main()
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else 0

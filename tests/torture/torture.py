@@ -7,12 +7,12 @@ import json
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import forked
 import hostile
+import interrupted
 
 
 @dataclass
@@ -32,12 +32,11 @@ class Row:
             self.problems.append(f"{name}: {problem}")
 
 
-def attack(folder: Path, chosen: Sequence[str], every: int) -> list[Row]:
+def attack(folder: Path, every: int) -> list[Row]:
     """Run the attacks of `hostile`.
 
     Args:
         folder: An empty folder.
-        chosen: Faults to run; empty for all.
         every: Run one attack of this many.
 
     Returns:
@@ -52,8 +51,6 @@ def attack(folder: Path, chosen: Sequence[str], every: int) -> list[Row]:
     assert ended.code == 0, ended.stderr
     rows = []
     for fault, attacks in hostile.GROUPS.items():
-        if chosen and fault not in chosen:
-            continue
         row = Row(fault)
         for name, make in [*attacks()][::every]:
             place = hostile.Place(folder / "attack", run, data)
@@ -68,18 +65,49 @@ def attack(folder: Path, chosen: Sequence[str], every: int) -> list[Row]:
     return rows
 
 
+def interrupt(folder: Path, kills: int, seed: int) -> list[Row]:
+    """Run the kills and terminations of `interrupted`.
+
+    Args:
+        folder: An empty folder.
+        kills: How many kills.
+        seed: Of their moments.
+
+    Returns:
+        A row for each signal.
+    """
+    rows: dict[str, Row] = {}
+    for fault, name, problem in interrupted.tries(folder, kills, seed):
+        rows.setdefault(fault, Row(fault)).add(name, problem)
+        print(f"{fault}: {name}:", problem or "held", file=sys.stderr, flush=True)
+    return [*rows.values()]
+
+
 def main() -> int:
     """Run what the arguments choose; 1 if anything did not hold."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("faults", nargs="*", help="rows of the table to run; default: all")
-    parser.add_argument("--every", type=int, default=1, help="run one try of this many")
+    parser.add_argument("--only", choices=["hostile", "interrupted"], help="run these faults alone")
+    parser.add_argument("--every", type=int, default=1, help="run one hostile input of this many")
+    parser.add_argument("--kills", type=int, default=100, help="how many kills")
+    parser.add_argument("--seed", type=int, default=0, help="of the moments of kills")
     parser.add_argument("--json", type=Path, help="write the rows to this file")
     options = parser.parse_args()
     forked.import_libraries()
+    rows: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
-        rows = attack(Path(folder), options.faults, options.every)
+        place = Path(folder)
+        for name in ("hostile", "interrupted"):
+            (place / name).mkdir()
+        if options.only != "interrupted":
+            rows += attack(place / "hostile", options.every)
+        if options.only != "hostile":
+            rows += interrupt(place / "interrupted", options.kills, options.seed)
+    print("| fault | tries | held |\n|---|---|---|")
     for row in rows:
-        print(f"| {row.fault} | {row.tries} | {row.held} held{''.join('; ' + each for each in row.problems)} |")
+        print(f"| {row.fault} | {row.tries} | {row.held} |")
+    for row in rows:
+        for problem in row.problems:
+            print(f"did not hold: {row.fault}: {problem}")
     if options.json:
         options.json.write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n", encoding="utf-8")
     return int(any(row.problems for row in rows))
