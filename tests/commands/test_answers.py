@@ -121,7 +121,7 @@ def test_warnings_about_the_file_are_reported(config: Any, tmp_path: Path, monke
         ("asked.jsonl", {}, "asked.jsonl already exists"),
         ("said.csv", {}, "answers are written as JSON lines; give a name that ends in .jsonl"),
         ("said", {}, "give a name that ends in .jsonl"),
-        ("there.jsonl/said.jsonl", {}, "there.jsonl is not a writable folder"),
+        ("there.jsonl/said.jsonl", {}, "there.jsonl is a file; give a folder"),
         ("said.jsonl", {"questions": {"path": "nowhere.csv"}}, "there is no file nowhere.csv"),
         ("said.jsonl", {"questions": {"columns": {"answer": "Antwort"}}}, "questions.columns.answer=Antwort"),
         ("said.jsonl", {"model": "./nowhere"}, "there is no folder ./nowhere"),

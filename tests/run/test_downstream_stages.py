@@ -247,7 +247,7 @@ def test_damaged_scores(complete, config, tmp_path):
     whole_folder, whole, _ = complete
     out = shutil.copytree(whole_folder, tmp_path / "out")
     (out / "downstream-before.json").write_text("{")
-    with pytest.raises(EffaceError, match=r"downstream-before\.json is damaged; remove it to score the tasks again"):
+    with pytest.raises(EffaceError, match=r"downstream-before\.json is not what the run wrote: .*restore"):
         run(config(), out, resume=True)
     (out / "downstream-before.json").unlink()
     assert run(config(), out, resume=True) == whole

@@ -284,13 +284,13 @@ def test_another_seed_trains_another_model(complete, config, tmp_path):
 def test_a_bf16_model_is_trained_in_float32_and_saved_in_bf16(config, tmp_path, model_in, monkeypatch):
     """At lr 1e-5 a bf16 weight near 0.1 would not move at all."""
     trained = []
-    save = unlearning_stage.save_model
+    save = unlearning_stage.save_trained
 
-    def watched(model, *arguments, **settings):
-        trained.append({name: p.detach().clone() for name, p in model.named_parameters()})
-        return save(model, *arguments, **settings)
+    def watched(parallel, *arguments, **settings):
+        trained.append({name: p.detach().clone() for name, p in parallel.model.named_parameters()})
+        return save(parallel, *arguments, **settings)
 
-    monkeypatch.setattr(unlearning_stage, "save_model", watched)
+    monkeypatch.setattr(unlearning_stage, "save_trained", watched)
     source = model_in(torch.bfloat16)
     run(config(model=str(source), train={"lr": 1e-5}), tmp_path / "run")
     [after], before, saved = trained, weights_in(source), weights_in(tmp_path / "run" / "model")
@@ -316,7 +316,7 @@ def test_divergence_keeps_the_last_checkpoint_and_no_model(config, tmp_path):
 
 @pytest.mark.parametrize(
     ("size", "file"),
-    [(100, "config.yaml"), (2000, "forget.jsonl"), (300_000, "step-000002")],
+    [(100, "config.yaml"), (2000, "evaluating/before/00000.jsonl"), (300_000, "step-000002")],
 )
 def test_a_full_disk_ends_in_a_sentence_and_no_half_file(complete, config, tmp_path, files_of_at_most, size, file):
     out = tmp_path / "run"

@@ -30,7 +30,8 @@ def test_folders_and_log(complete: tuple[Path, SweepResult, Told]) -> None:
         assert folder.name == f"{line['grid']['method']}-{line['key'][:12]}"
         found, manifest = read_results(folder), RunFolder(folder).read_manifest()
         assert line["status"] == "finished"
-        assert {name: line[name] for name in type(found.after).model_fields} == found.after.model_dump()
+        after = found.after.model_dump()
+        assert {name: line[name] for name in after} == after
         assert manifest is not None
         assert line["seconds"] == {**manifest.seconds, "all": pytest.approx(sum(manifest.seconds.values()), abs=1e-3)}
         assert line["settings"]["train"] == {"lr": 1e-3, "epochs": 1, "batch_size": 10, "warmup_steps": 0} | {

@@ -19,8 +19,16 @@ def quiet_libraries() -> Iterator[None]:
 
     bars, hub_bars = transformers_logging.is_progress_bar_enabled(), not are_progress_bars_disabled()
     # about tied weights at each checkpoint, about each 8-bit product, about kernels of other machines and pytree types,
-    # a table of all weights that do not fit
-    names = ("accelerate", "bitsandbytes", "torchao", "torch.utils._pytree", "transformers.modeling_utils")
+    # all weights that do not fit or are not sharded
+    names = (
+        "accelerate",
+        "bitsandbytes",
+        "torchao",
+        "torch.utils._pytree",
+        "transformers.distributed.tensor_parallel",
+        "transformers.integrations.tensor_parallel",
+        "transformers.modeling_utils",
+    )
     loggers = [logging.getLogger(name) for name in names]
     levels = [logger.level for logger in loggers]
     transformers_logging.disable_progress_bar()  # also those of the hub client

@@ -15,7 +15,7 @@ COMMANDS = {
     "evaluate": (
         ["evaluate", "mine.yaml", "--out", "out"],
         "efface.commands.evaluate.evaluate_model",
-        "nothing was written; run the same command again",
+        "continue with --resume",
     ),
     "dry run": (
         ["run", "mine.yaml", "--out", "out", "--dry-run"],

@@ -53,9 +53,13 @@ def test_json(efface: Command, words: list[str], tmp_path: Path) -> None:
 
 def test_settings_of_an_earlier_one(efface: Command, words: list[str]) -> None:
     first = efface(*words, "--out", "first", "--json")
-    second = efface("downstream", "first/config.yaml", "--out", "second", "--json")
+    refused = efface("downstream", "first/config.yaml", "--out", "second", "--json")
+    assert refused.returncode == 2
+    assert_names(refused.stderr, "first/config.yaml", "downstream.include", "--allow-plugins")  # tasks may be code
+    second = efface("downstream", "first/config.yaml", "--out", "second", "--json", "--allow-plugins")
     assert (second.returncode, second.stdout) == (0, first.stdout)
-    other = efface("downstream", "first/config.yaml", "local_truthfulqa", "--out", "third", "--json")
+    words = ["first/config.yaml", "local_truthfulqa", "--out", "third", "--json", "--allow-plugins"]
+    other = efface("downstream", *words)
     assert list(json.loads(other.stdout)["tasks"]) == ["local_truthfulqa"]
 
 
