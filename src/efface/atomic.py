@@ -12,6 +12,7 @@ from pathlib import Path
 from efface import distributed
 from efface.distributed import on_main_process
 from efface.errors import EffaceError, first_line
+from efface.permissions import make_folder, settle
 
 Recorder = Callable[[Path, Path], AbstractContextManager[None]]
 """From the path of a file or folder, and the complete one that will replace it, to a context of the replacement."""
@@ -52,8 +53,9 @@ def atomic_file(path: Path) -> Iterator[Path]:
     """
     partial = _partial(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         yield partial
+        settle(partial)
         with recorded(path, partial):
             partial.replace(path)
     except OSError as error:
@@ -119,13 +121,14 @@ def atomic_folder(folder: Path, *, by_all: bool = False) -> Iterator[Path]:
     try:
         if is_owner:
             shutil.rmtree(partial, ignore_errors=True)  # left by a kill
-            folder.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(folder.parent)
         if by_all:
             distributed.barrier()
         yield partial
         if by_all:
             distributed.barrier()
         if is_owner:
+            settle(partial)
             with recorded(folder, partial):
                 if folder.is_dir():
                     shutil.rmtree(folder)  # a folder that is not empty cannot be replaced by renaming

@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 
 from efface import distributed
 from efface.errors import EffaceError
+from efface.permissions import make_folder
 
 LOCK, HOLDER = ".lock", ".lock.holder"
 """Files in a folder that is locked: the lock of the operating system, and who holds it, as JSON."""
@@ -118,7 +119,7 @@ def _held_by_thread(path: Path, lock_path: Path, holder_path: Path) -> Iterator[
 def _locked(path: Path, lock_path: Path, holder_path: Path, missing: list[Path]) -> Iterator[None]:
     lock = FileLock(lock_path, timeout=0)
     try:
-        lock_path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(lock_path.parent)
         lock.acquire()
     except Timeout as error:
         raise EffaceError(

@@ -67,6 +67,8 @@ class RunConfig(ObjectiveConfig):
     `open-unlearning`."""
     device: Device = "auto"
     """`cpu`, `cuda`, or `auto`: a CUDA GPU where there is one, otherwise the CPU."""
+    private: bool = True
+    """Only you can read the folder's files (0600, folders 0700); false: your umask decides."""
     text: TextConfig = TextConfig()
     """How questions and answers become tokens."""
     train: TrainConfig = TrainConfig()
@@ -156,6 +158,8 @@ class FinetuneConfig(FrozenModel):
     """Seed of every random choice, such as the order of the items and dropout."""
     device: Device = "auto"
     """`cpu`, `cuda`, or `auto`: a CUDA GPU where there is one, otherwise the CPU."""
+    private: bool = True
+    """Only you can read the folder's files (0600, folders 0700); false: your umask decides."""
     text: TextConfig = TextConfig()
     """How questions and answers become tokens."""
     train: TrainConfig = TrainConfig()
@@ -196,6 +200,8 @@ class EvaluationConfig(FrozenModel):
     `open-unlearning`."""
     device: Device = "auto"
     """`cpu`, `cuda`, or `auto`: a CUDA GPU where there is one, otherwise the CPU."""
+    private: bool = True
+    """Only you can read the folder's files (0600, folders 0700); false: your umask decides."""
     text: TextConfig = TextConfig()
     """How questions and answers become tokens."""
     evaluate: EvaluateConfig = EvaluateConfig()
@@ -245,6 +251,8 @@ class DownstreamRunConfig(FrozenModel):
     """Seed of the few-shot examples."""
     device: Device = "auto"
     """`cpu`, `cuda`, or `auto`: a CUDA GPU where there is one, otherwise the CPU."""
+    private: bool = True
+    """Only you can read the folder's files (0600, folders 0700); false: your umask decides."""
     text: TemplateConfig = TemplateConfig()
     """What the chat template of `downstream.chat_template` shows besides the conversation."""
     downstream: DownstreamConfig = DownstreamConfig()

@@ -12,6 +12,7 @@ from typing import Any
 
 from efface import distributed
 from efface.errors import EffaceError
+from efface.permissions import make_folder, settle
 
 
 class Journal:
@@ -57,8 +58,9 @@ class Journal:
                 with self._own.open("a", encoding="utf-8") as file:
                     file.write(line)
                 return
-            self._folder.mkdir(parents=True, exist_ok=True)
+            make_folder(self._folder)
             self._own.write_text("".join([self._header, *self._own_lines, line]), encoding="utf-8")
+            settle(self._own)
             self._started = True
         except OSError as error:
             raise EffaceError(

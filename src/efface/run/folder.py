@@ -23,6 +23,7 @@ from efface.evaluation.record_files import read_record_sets, write_record_sets
 from efface.folder_lock import check_writable, held, is_lock, lock_folder
 from efface.folders import RunPaths, Stage
 from efface.safe_read import parse_json
+from efface.permissions import make_folder, readable, settle
 from efface.sums import read_checked
 from efface.train.loop import StepLog
 from efface.train.watch import WatchLog
@@ -59,13 +60,13 @@ class RunFolder(RunPaths):
         """Hold the folder for the block, in which no other process can write to it, after `check`.
 
         Args:
-            config: As for `check`.
+            config: As for `check`; its setting `private` says who may read what is written.
             resume: As for `check`.
 
         Raises:
             EffaceError: As for `check`; or another process holds the folder.
         """
-        with lock_folder(self.root):
+        with lock_folder(self.root), readable(self.root, private=getattr(config, "private", True)):
             self.check(config, resume=resume)
             try:
                 yield
@@ -142,8 +143,11 @@ class RunFolder(RunPaths):
             return
         size = self.metrics.stat().st_size if self.metrics.is_file() else 0
         try:
+            make_folder(self.root)
             with self.metrics.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(asdict(log)) + "\n")
+            if not size:
+                settle(self.metrics)
         except OSError as error:
             if self.metrics.is_file():
                 os.truncate(self.metrics, size)  # remove the partial line

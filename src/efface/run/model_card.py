@@ -14,6 +14,7 @@ from efface.atomic import write_text
 from efface.config.commands import RunConfig
 from efface.config.parse import to_yaml
 from efface.hub import is_hub_name
+from efface.report.paths import shorten_paths
 from efface.run.folder import RunFolder
 
 _TEMPLATE = """\
@@ -41,8 +42,8 @@ Load it as any causal language model of transformers.
 {% if results -%}
 ## Scores
 
-Definition `{{ results.definition }}`; embeddings: {{ results.after.embedder or "none" }}; \
-judge: {{ results.after.judge or "none" }}.
+Definition `{{ results.definition }}`; embeddings: {{ results.after.embedder | name }}; \
+judge: {{ results.after.judge | name }}.
 
 | | before | after |
 |---|---|---|
@@ -77,7 +78,7 @@ Custom metrics: {{ custom | join(", ") }}.
 {% endfor %}
 {%- endif %}
 {%- if results.after.missing %}
-Missing: {% for what, why in results.after.missing.items() %}{{ what }} ({{ why }}){{ "; " if not loop.last }}\
+Missing: {% for what, why in results.after.missing.items() %}{{ what }} ({{ why | shorten }}){{ "; " if not loop.last }}\
 {% endfor %}.
 {% endif %}
 {%- for metric, note in notes.items() %}
@@ -126,6 +127,8 @@ def write_card(
     base = manifest.adapter.base if library == "peft" and manifest.adapter is not None else manifest.model
     environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
     environment.filters["score"] = lambda value: "missing" if value is None else f"{value:.4f}"
+    environment.filters["shorten"] = shorten_paths
+    environment.filters["name"] = lambda value: "none" if value is None else _without_folders(value)
     text = environment.from_string(_TEMPLATE).render(
         config=config,
         library=library,
@@ -176,14 +179,15 @@ def _adapter_base(manifest: Manifest, folder: Path) -> str:
 def _settings(config: RunConfig) -> str:
     """The settings as YAML, the files in them by name."""
     values = yaml.safe_load(to_yaml(config))
-    values["model"] = _without_folders(values["model"])
+    del values["private"]  # of the run's folder, not of the model
+    for key in ("model", "tokenizer", "reference"):
+        if values[key] is not None:
+            values[key] = _without_folders(values[key])
     values["plugins"] = [_without_folders(each) for each in values["plugins"]]
     for key in ("embedder", "judge"):
         values["evaluate"][key] = _without_folders(values["evaluate"][key])
     if values["downstream"] and values["downstream"]["include"] is not None:
         values["downstream"]["include"] = _without_folders(values["downstream"]["include"])
-    if values["reference"] is not None:
-        values["reference"] = _without_folders(values["reference"])
     data, queue = values["data"], values["continual"]
     requests = queue["requests"] if queue else ()
     for file in (data["forget"], data["retain"], data["extra_retain"], *data["forgotten_before"], *requests):

@@ -137,6 +137,8 @@ class Plan:
         """The model that runs start from; None where the settings have a model."""
         for combination in self._combinations:
             self._check(combination)
+        self.private = any(combination.config.private for combination in self._combinations)
+        """Whether the files of the sweep are for their owner alone: unless all runs have `private=false`."""
         runs = self.runs()
         _refuse_duplicates(runs)
         self.baselines(runs)

@@ -34,7 +34,7 @@ _JOB_TYPES: dict[type[JobConfig], str] = {
 }
 
 _IDENTIFIED_BY_CONTENT: dict[str, Any] = {
-    **dict.fromkeys(("model", "tokenizer", "reference", "plugins", "device", "data"), True),
+    **dict.fromkeys(("model", "tokenizer", "reference", "plugins", "device", "private", "data"), True),
     "continual": {"requests", "keep_models"},
     "downstream": {"include"},
 }

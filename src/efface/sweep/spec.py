@@ -167,7 +167,8 @@ def target_config(spec: SweepSpec) -> FinetuneConfig | None:
     try:
         if "model" not in spec.target:
             raise EffaceError("model is required; give the model to fine-tune as target.model=MODEL")
-        return resolve_config(FinetuneConfig, settings=spec.target)
+        private = {"private": spec.settings["private"]} if "private" in spec.settings else {}
+        return resolve_config(FinetuneConfig, settings={**private, **spec.target})
     except EffaceError as error:
         raise EffaceError(f"target: {error}") from error
 

@@ -18,6 +18,7 @@ from efface.errors import EffaceError
 from efface.evaluation.record_files import read_record_sets
 from efface.folder_lock import lock_folder
 from efface.folders import SweepPaths
+from efface.permissions import readable
 from efface.progress.quiet_libraries import quiet_libraries
 from efface.progress.reporter import OnceReporter, Reporter, SilentReporter
 from efface.run.folder import RunFolder
@@ -67,7 +68,9 @@ def sweep(spec: SweepSpec, out: Path, *, data_dir: Path | None = None, reporter:
             folder.
     """
     with lock_folder(out):
-        return _Sweep(Plan(spec, out, data_dir), OnceReporter(reporter or SilentReporter())).run()
+        plan = Plan(spec, out, data_dir)
+        with readable(out, private=plan.private):
+            return _Sweep(plan, OnceReporter(reporter or SilentReporter())).run()
 
 
 class _Sweep:

@@ -236,7 +236,6 @@ class Trainer:
 
     def _stop_with_reduced_budget(self) -> None:
         """End this process: the others wait in the middle of the step, which no process can repeat alone."""
-        self.checkpoints.mkdir(parents=True, exist_ok=True)
         with atomic_file(self.checkpoints / _REDUCED_BUDGET) as partial:
             partial.write_text(json.dumps(self.budget.state_dict()), encoding="utf-8")
         raise distributed.DistributedError(

@@ -10,11 +10,13 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from efface.artifacts import Record
 from efface.report.page.html import render_page
 from efface.report.page.load_run import load_report_run
+from support.messages import assert_names
 from support.reports import (
     correct,
     decompress,
@@ -216,6 +218,18 @@ def test_watched_epochs_are_charts_and_a_table(tmp_path: Path) -> None:
 
 def test_notes_on_scores_are_shown(tmp_path: Path) -> None:
     assert "token entropy on" in " ".join(shown(write_evaluation(tmp_path)).text.split())
+
+
+def test_no_home_folder_is_in_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = write_example_run(tmp_path / "a")
+    manifest = json.loads((run / "manifest.json").read_text())
+    manifest.update(command=["efface", "run", "--out", "/home/ada/a"], model=f"{tmp_path}/models/x", files=None)
+    (run / "manifest.json").write_text(json.dumps(manifest))
+    (run / "config.yaml").write_text((run / "config.yaml").read_text() + "reference: /home/grace/model\n")
+    text = render_page([load_report_run(run)], version="1")
+    assert not any(name in text for name in (str(tmp_path), "/home", "ada/", "grace"))
+    assert_names(text, "efface run --out &#39;~/a&#39;", "models/x", "reference: ~/model")
 
 
 def test_everything_has_a_name_for_screen_readers(tmp_path: Path) -> None:

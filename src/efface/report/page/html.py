@@ -29,6 +29,7 @@ from efface.report.page.summary import (
     scores_by_stage,
     summarize,
 )
+from efface.report.paths import shorten_paths
 from efface.scores.continual import utility
 
 _ASSETS = files("efface.report.page") / "assets"
@@ -124,9 +125,9 @@ def _sources(run: ReportRun) -> dict[str, object]:
     first = models[0] if models else None
     return {
         "definition": run.definition,
-        "embedder": (first.embedder if first else None) or "none",
-        "judge": (first.judge if first else None) or "none",
-        "missing": {metric: reason for scores in models for metric, reason in scores.missing.items()},
+        "embedder": shorten_paths((first.embedder if first else None) or "none"),
+        "judge": shorten_paths((first.judge if first else None) or "none"),
+        "missing": {metric: shorten_paths(reason) for scores in models for metric, reason in scores.missing.items()},
         "notes": {metric: note for scores in models for metric, note in scores.notes.items()},
     }
 
@@ -138,7 +139,7 @@ def _continual_matrix(run: ReportRun) -> Mapping[str, Any] | None:
     over_time = utility(run.queue)
     return {
         "times": range(len(run.queue.after) + 1),
-        "rows": list(zip(run.queue.requests, run.queue.forget_efficacy, strict=True)),
+        "rows": list(zip(map(shorten_paths, run.queue.requests), run.queue.forget_efficacy, strict=True)),
         "utility": [
             (AGGREGATE_NAMES["model_utility"], over_time.whole),
             (AGGREGATE_NAMES["model_utility_retain"], over_time.retain),
@@ -155,11 +156,15 @@ def _reproduction(run: ReportRun) -> dict[str, str]:
     repeat = shlex.join(["efface", subcommand, str(RunPaths(run.path).config), "--out", "runs/again"])
     manifest_json = "" if manifest is None else json.dumps(manifest.model_dump(), indent=2, ensure_ascii=False)
     return {
-        "started": visible_controls(started) if manifest is not None and len(manifest.command) > 1 else "",
-        "repeat": visible_controls(repeat),
-        "manifest": visible_controls(manifest_json),
-        "config": visible_controls(run.config_text),
+        "started": _shown(started) if manifest is not None and len(manifest.command) > 1 else "",
+        "repeat": _shown(repeat),
+        "manifest": _shown(manifest_json),
+        "config": _shown(run.config_text),
     }
+
+
+def _shown(text: str) -> str:
+    return visible_controls(shorten_paths(text))
 
 
 def _asset(name: str) -> str:

@@ -9,6 +9,7 @@ from efface.artifacts import METRICS, ContinualResults, Downstream, Results, Set
 from efface.report.number_format import format_number
 from efface.report.page.load_run import ReportRun
 from efface.report.page.summary import AGGREGATE_NAMES, METRIC_NAMES, aggregates_by_stage, scores_by_stage
+from efface.report.paths import shorten_paths
 from efface.scores.sets import sort_names
 
 
@@ -33,7 +34,7 @@ def run_names(runs: Sequence[ReportRun]) -> list[str]:
         The name of each folder or, where several folders have the same name, its path.
     """
     names = [run.path.absolute().name for run in runs]
-    return [name if names.count(name) == 1 else str(run.path) for name, run in zip(names, runs, strict=True)]
+    return [name if names.count(name) == 1 else shorten_paths(str(run.path)) for name, run in zip(names, runs, strict=True)]
 
 
 def aggregates_table(runs: Mapping[str, ReportRun], failed: Mapping[str, tuple[int, int]], *, partial: bool) -> Table:
