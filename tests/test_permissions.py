@@ -42,7 +42,10 @@ def test_modes_of_all_that_is_written(tmp_path, private, file, folder):
         write_all(root)
     modes = {path.relative_to(root).as_posix(): mode(path) for path in (root, *root.rglob("*"))}
     files = ("records/a/x.jsonl", "model/part/weights", "model/config.json")
-    assert modes == {**dict.fromkeys((".", "records", "records/a", "model", "model/part"), folder), **dict.fromkeys(files, file)}
+    assert modes == {
+        **dict.fromkeys((".", "records", "records/a", "model", "model/part"), folder),
+        **dict.fromkeys(files, file),
+    }
     assert mode(root.parent) == 0o755  # is not the run's
 
 

@@ -21,6 +21,7 @@ from efface.permissions import make_folder
 
 LOCK, HOLDER = ".lock", ".lock.holder"
 """Files in a folder that is locked: the lock of the operating system, and who holds it, as JSON."""
+_REMEDY = "wait until that has ended, or choose another --out"
 
 
 @dataclass
@@ -36,7 +37,7 @@ _held: dict[tuple[Path, int], Held] = {}
 
 
 @contextmanager
-def lock_folder(folder: Path) -> Iterator[None]:
+def lock_folder(folder: Path, *, remedy: str = _REMEDY) -> Iterator[None]:
     """Hold a folder for the block, which may lock it again.
 
     Of the processes that one launcher started, the main one takes the lock for all. The operating system releases it
@@ -44,12 +45,13 @@ def lock_folder(folder: Path) -> Iterator[None]:
 
     Args:
         folder: Made if it does not exist, and removed again if it is empty after the block.
+        remedy: What a message says to do where the folder is in use.
 
     Raises:
         EffaceError: The folder is a file or cannot be written, or another process holds it.
     """
     check_writable(folder)
-    with _held_by_thread(folder, folder / LOCK, folder / HOLDER):
+    with _held_by_thread(folder, folder / LOCK, folder / HOLDER, remedy=remedy):
         yield
 
 
@@ -93,7 +95,7 @@ def check_writable(folder: Path) -> None:
 
 
 @contextmanager
-def _held_by_thread(path: Path, lock_path: Path, holder_path: Path) -> Iterator[None]:
+def _held_by_thread(path: Path, lock_path: Path, holder_path: Path, *, remedy: str = _REMEDY) -> Iterator[None]:
     key = path.resolve(), threading.get_ident()
     if key in _held:
         yield
@@ -107,7 +109,7 @@ def _held_by_thread(path: Path, lock_path: Path, holder_path: Path) -> Iterator[
             del _held[key]
         return
     missing = [each for each in (lock_path.parent, *lock_path.parent.absolute().parents) if not each.exists()]
-    with _locked(path, lock_path, holder_path, missing):
+    with _locked(path, lock_path, holder_path, missing, remedy):
         _held[key] = Held()
         try:
             yield
@@ -116,15 +118,13 @@ def _held_by_thread(path: Path, lock_path: Path, holder_path: Path) -> Iterator[
 
 
 @contextmanager
-def _locked(path: Path, lock_path: Path, holder_path: Path, missing: list[Path]) -> Iterator[None]:
+def _locked(path: Path, lock_path: Path, holder_path: Path, missing: list[Path], remedy: str) -> Iterator[None]:
     lock = FileLock(lock_path, timeout=0)
     try:
         make_folder(lock_path.parent)
         lock.acquire()
     except Timeout as error:
-        raise EffaceError(
-            f"{path} is in use by {_describe(holder_path)}; wait until that has ended, or choose another --out"
-        ) from error
+        raise EffaceError(f"{path} is in use by {_describe(holder_path)}; {remedy}") from error
     except OSError as error:
         raise EffaceError(f"{path} cannot be locked: {error.strerror or error}; choose another --out") from error
     try:

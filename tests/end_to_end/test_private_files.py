@@ -57,7 +57,9 @@ def modes_of(seen):
 
 @pytest.fixture
 def small(settings):
-    return merge_settings(settings, {"train": {"epochs": 1, "batch_size": 10, "save_steps": 1}, "evaluate": {"limit": 2}})
+    return merge_settings(
+        settings, {"train": {"epochs": 1, "batch_size": 10, "save_steps": 1}, "evaluate": {"limit": 2}}
+    )
 
 
 PRIVATE, OPEN = {(False, 0o600), (True, 0o700)}, {(False, 0o644), (True, 0o755)}

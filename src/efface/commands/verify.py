@@ -60,13 +60,14 @@ def verify(path: Path) -> Verification:
     if not path.is_dir():
         problem = "is a file" if path.exists() else "does not exist"
         raise EffaceError(f"{path} {problem}; give the folder of a run, which --out named")
-    runs = tuple(_verify_run(root) for root in _runs(path))
+    runs = tuple(_verify_run(root) for root in find_runs(path))
     if not runs:
         raise EffaceError(f"{path} has no run in it (no {MANIFEST}); give the folder of a run, a queue or a sweep")
     return Verification(is_intact=all(run.is_intact for run in runs), runs=runs)
 
 
-def _runs(path: Path) -> Iterator[Path]:
+def find_runs(path: Path) -> Iterator[Path]:
+    """Every folder with a manifest, at any depth, in the order of the paths."""
     for folder, subfolders, files in os.walk(path):
         subfolders[:] = sorted(name for name in subfolders if not name.startswith(".") and name not in RECORDED)
         if MANIFEST in files:
@@ -74,7 +75,7 @@ def _runs(path: Path) -> Iterator[Path]:
 
 
 def _verify_run(root: Path) -> VerifiedRun:
-    purged = tuple(_read_manifest(root).purged)
+    purged = tuple(read_manifest(root).purged)
     known = read_sums(root)
     if known is None:
         return VerifiedRun(path=str(root), has_sums=False, purged=purged)
@@ -109,7 +110,12 @@ def _is_partial(path: Path, root: Path) -> bool:
     return any(part.startswith(".") and part.endswith(".partial") for part in path.relative_to(root).parts)
 
 
-def _read_manifest(root: Path) -> Manifest:
+def read_manifest(root: Path) -> Manifest:
+    """The manifest of a run.
+
+    Raises:
+        EffaceError: It is damaged.
+    """
     path = RunPaths(root).manifest
     try:
         return Manifest.model_validate_json(path.read_bytes())

@@ -51,6 +51,10 @@ class RunFolder(RunPaths):
         if lock is not None and check in lock.checks:
             return  # nobody else has written here since
         check_writable(self.root)
+        if resume and self.config.is_file() and (earlier := self.read_manifest()) is not None and earlier.purged:
+            raise EffaceError(
+                f"--resume: {self.root} was purged, so what it needs is gone; start another run in another --out"
+            )
         self._check_content(config, resume=resume)
         if lock is not None:
             lock.checks.add(check)

@@ -34,7 +34,9 @@ def run_names(runs: Sequence[ReportRun]) -> list[str]:
         The name of each folder or, where several folders have the same name, its path.
     """
     names = [run.path.absolute().name for run in runs]
-    return [name if names.count(name) == 1 else shorten_paths(str(run.path)) for name, run in zip(names, runs, strict=True)]
+    return [
+        name if names.count(name) == 1 else shorten_paths(str(run.path)) for name, run in zip(names, runs, strict=True)
+    ]
 
 
 def aggregates_table(runs: Mapping[str, ReportRun], failed: Mapping[str, tuple[int, int]], *, partial: bool) -> Table:

@@ -1,0 +1,234 @@
+"""`efface purge`: remove the texts of a run, a queue or a sweep, and leave what shows what was done. No torch."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, get_args
+
+from efface.artifacts import Manifest
+from efface.atomic import write_json
+from efface.commands.verify import find_runs, read_manifest
+from efface.config.parse import read_saved_settings
+from efface.errors import EffaceError
+from efface.folder_lock import is_lock, lock_folder
+from efface.folders import SWEEP_PARTS, QueuePaths, RunPaths, SweepPaths
+from efface.permissions import readable
+from efface.renamed import FILES
+
+Kept = Literal["model", "results", "record"]
+KEPT: tuple[Kept, ...] = get_args(Kept)
+"""What `--keep` may name: the unlearned model, the scores, evidence records of `efface record make`."""
+
+_AUDIT_ROWS = Path("audit") / "rows.jsonl"
+_ENVELOPE = b'"payloadType":"application/vnd.in-toto+json"'
+_PAGE = b'<meta name="generator" content="efface'
+_REPORTS = {f"report{suffix}" for suffix in (".html", ".md", ".csv", ".tex")}
+_HEAD_BYTES = 1 << 20
+"""How much of a file is read to find out whether it is a report or a record, at most."""
+
+
+@dataclass(frozen=True)
+class Purge:
+    """What is removed of a folder, and what stays."""
+
+    removed: tuple[Path, ...]
+    """Files and folders."""
+    n_bytes: int
+    """Their size."""
+    unknown: tuple[Path, ...]
+    """In the folder, but not written by efface, or a link to another place: left."""
+    outside: tuple[str, ...]
+    """Data files and models that the runs were made of, where they are still there: left."""
+
+
+@dataclass
+class _Plan:
+    runs: dict[Path, list[Path]] = field(default_factory=dict)
+    """A run's folder -> what is removed of it."""
+    others: list[Path] = field(default_factory=list)
+    """What is removed of a sweep's own files."""
+    unknown: list[Path] = field(default_factory=list)
+
+    @property
+    def removed(self) -> list[Path]:
+        return [*(path for paths in self.runs.values() for path in paths), *self.others]
+
+
+def purge(path: Path, *, keep: Collection[Kept] = KEPT, dry_run: bool = False) -> Purge:
+    """Remove records, inputs, reports, answers, caches and checkpoints, and each model that still knows the texts.
+
+    Those are the model before unlearning where efface wrote it: a copy of an object, the target of a sweep, the models
+    that earlier requests of a queue left. Settings and manifests stay. The manifests name what was removed before
+    anything is, so that the same call completes what a kill interrupted.
+
+    Args:
+        path: The folder of a run, an evaluation, a fine-tuning, a queue or a sweep.
+        keep: What stays of the model, the results and the evidence records.
+        dry_run: Change nothing.
+
+    Returns:
+        What was, or would be, removed.
+
+    Raises:
+        EffaceError: There is no run, its manifest is damaged, or a process writes to it.
+    """
+    _check(path)
+    if dry_run:
+        plan = _plan(path, keep)
+        return _summary(path, plan)
+    with ExitStack() as locks:
+        for folder in (*_enclosing(path), path, *find_runs(path)):
+            locks.enter_context(lock_folder(folder, remedy="wait until that has ended, or end it, then purge again"))
+        plan = _plan(path, keep)
+        summary = _summary(path, plan)
+        for root, paths in plan.runs.items():
+            _note(root, paths)
+        for each in plan.removed:
+            _remove(each)
+    return summary
+
+
+def _check(path: Path) -> None:
+    if not path.is_dir():
+        problem = "is a file" if path.exists() else "does not exist"
+        raise EffaceError(f"{path} {problem}; give the folder of a run, which --out named")
+    if not RunPaths(path).manifest.is_file() and not SweepPaths(path).holds_sweep():
+        raise EffaceError(f"{path} is no run, queue or sweep, so nothing in it is removed; give the folder of one")
+
+
+def _enclosing(path: Path) -> Iterator[Path]:
+    """The folder of the queue or sweep that a run is part of, which a process may hold while it is between runs."""
+    for folder in path.absolute().parents[1:4]:
+        inside = path.absolute().relative_to(folder).parts[0]
+        if inside == "requests" and RunPaths(folder).manifest.is_file():
+            yield folder
+        if inside in SWEEP_PARTS and SweepPaths(folder).holds_sweep():
+            yield folder
+
+
+# What is removed
+
+
+def _plan(path: Path, keep: Collection[Kept]) -> _Plan:
+    plan = _Plan()
+    for root in find_runs(path):
+        knowing = root != path and (_is_target(root) or root in _earlier_requests(root))
+        selected = _removed_of_run(root, keep, keeps_model=not knowing)
+        plan.runs[root] = _select(root, selected, keep, plan.unknown)
+    if path not in plan.runs:
+        sweep = SweepPaths(path)
+        plan.others = _select(path, set() if "results" in keep else {sweep.table, sweep.log}, keep, plan.unknown)
+    return plan
+
+
+def _select(root: Path, selected: set[Path], keep: Collection[Kept], unknown: list[Path]) -> list[Path]:
+    """What is removed of a folder; what efface did not write there is added to `unknown`."""
+    known = _removed_of_run(root, (), keeps_model=False) | {SweepPaths(root).table, SweepPaths(root).log}
+    removed = []
+    for path in _entries(root):
+        if path.is_symlink():
+            unknown.append(path)
+        elif path in selected or path.name.endswith(".partial") or _is_written_later(path, keep):
+            removed.append(path)
+        elif path not in known and not _is_record(path):
+            unknown.append(path)
+    return removed
+
+
+def _entries(root: Path) -> Iterator[Path]:
+    """What is in a folder, except locks, settings, manifest, and the folders of other runs."""
+    own = {RunPaths(root).config, RunPaths(root).manifest}
+    parts = {root / name for name in ("requests", *SWEEP_PARTS)}
+    audit = root / _AUDIT_ROWS.parent
+    paths = [*(audit.iterdir() if audit.is_dir() and not audit.is_symlink() else ()), *root.iterdir()]
+    return (each for each in sorted(paths) if each not in own | parts | {audit} and not is_lock(each))
+
+
+def _removed_of_run(root: Path, keep: Collection[Kept], *, keeps_model: bool) -> set[Path]:
+    run = RunPaths(root)
+    removed = {run.records_root, run.inputs, run.before, run.model_answers, run.checkpoints, run.evaluating("x").parent}
+    removed |= {root / _AUDIT_ROWS, *(root / old for old in FILES)}
+    if "model" not in keep or not keeps_model:
+        removed |= {run.model, run.adapter}
+    if "results" not in keep:
+        removed |= {run.results, run.scores, run.metrics}
+        removed |= {root / _AUDIT_ROWS.with_name("results.json")}
+        removed |= {run.downstream(), run.downstream("before"), run.downstream("after")}
+    return removed
+
+
+def _is_target(root: Path) -> bool:
+    """Whether a sweep made this model to unlearn from it, and did not leave out the forget set."""
+    if root.parent != SweepPaths(root.parent.parent).part("targets"):
+        return False
+    return read_saved_settings(RunPaths(root).config).get("without") is None
+
+
+def _earlier_requests(root: Path) -> list[Path]:
+    """All requests of the queue of this one but the last one that left a model."""
+    if root.parent.name != "requests":
+        return []
+    requests = [each for each in QueuePaths(root.parent.parent).requests() if each.model.is_dir()]
+    return [each.root for each in requests[:-1]]
+
+
+def _is_written_later(path: Path, keep: Collection[Kept]) -> bool:
+    """Whether it is a report, or a record that is not kept, under whatever name."""
+    is_report = path.is_file() and (path.name in _REPORTS or _PAGE in _head(path))
+    return is_report or ("record" not in keep and _is_record(path))
+
+
+def _is_record(path: Path) -> bool:
+    return path.is_file() and _ENVELOPE in _head(path)
+
+
+def _head(path: Path) -> bytes:
+    if path.suffix.lower() not in (".html", ".htm", ".json", ".jsonl"):
+        return b""
+    with path.open("rb") as file:
+        return file.read(_HEAD_BYTES)
+
+
+# Removing
+
+
+def _note(root: Path, paths: Iterable[Path]) -> None:
+    """Add to the manifest what is about to be removed."""
+    manifest: Manifest = read_manifest(root)
+    names = sorted({*manifest.purged, *(path.relative_to(root).as_posix() for path in paths)})
+    if names != manifest.purged:
+        private = not RunPaths(root).manifest.stat().st_mode & 0o077
+        with readable(root, private=private):
+            write_json(RunPaths(root).manifest, manifest.model_copy(update={"purged": names}).model_dump())
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _summary(path: Path, plan: _Plan) -> Purge:
+    n_bytes = sum(file.lstat().st_size for each in plan.removed for file in _files(each))
+    return Purge(tuple(plan.removed), n_bytes, tuple(plan.unknown), tuple(_outside(path, plan.runs)))
+
+
+def _files(path: Path) -> Iterator[Path]:
+    if not path.is_dir():
+        yield path
+    for folder, _, names in os.walk(path):
+        yield from (Path(folder, name) for name in names)
+
+
+def _outside(path: Path, roots: Iterable[Path]) -> list[str]:
+    """What the runs were made of, as far as the manifests name it and it is there, and not in the folder."""
+    manifests = [read_manifest(root) for root in roots]
+    names = dict.fromkeys(name for each in manifests for name in (*each.data, each.model))
+    places = {name: Path(name).expanduser().absolute() for name in names}
+    return [name for name, place in places.items() if place.exists() and path.absolute() not in place.parents]

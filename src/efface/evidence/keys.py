@@ -1,0 +1,155 @@
+"""Keys in files of their own: one to sign records, and one per record for the digest of its texts."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from efface.errors import EffaceError
+from efface.folders import MANIFEST
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    from securesystemslib.signer import CryptoSigner, SSlibKey
+
+_KEY_BYTES = 32
+_MAX_FILE = 64 * 1024
+
+
+def default_signing_key() -> Path:
+    """Where the signing key of this user is, unless a command is told another place."""
+    import platformdirs
+
+    return platformdirs.user_config_path("efface", appauthor=False) / "signing-key.pem"
+
+
+def read_signing_key(path: Path) -> CryptoSigner:
+    """Read an Ed25519 key, in PEM (PKCS 8) without a password.
+
+    Raises:
+        EffaceError: The file cannot be read, others can read it, or it has no such key.
+    """
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+    from securesystemslib.signer import CryptoSigner
+
+    content = _read_secret(path, "signing key")
+    try:
+        key = load_pem_private_key(content, None)
+    except (ValueError, TypeError) as error:
+        raise EffaceError(f"{path} has no private key in PEM without a password; make one with efface record key") from error
+    if not isinstance(key, Ed25519PrivateKey):
+        raise EffaceError(f"{path} is not an Ed25519 key; make one with efface record key")
+    return CryptoSigner(key)
+
+
+def make_signing_key(path: Path) -> CryptoSigner:
+    """Make a signing key, in a new file that only its owner can read.
+
+    Raises:
+        EffaceError: The file exists, is in a run's folder or cannot be written.
+    """
+    from securesystemslib.signer import CryptoSigner
+
+    signer = CryptoSigner.generate_ed25519()
+    _write_secret(path, signer.private_bytes)
+    return signer
+
+
+def public_pem(key: SSlibKey) -> str:
+    """The public part of a signing key, in PEM."""
+    return str(key.keyval["public"])
+
+
+def parse_public_key(pem: bytes, where: str) -> SSlibKey:
+    """Read the public part of an Ed25519 key.
+
+    Args:
+        pem: The key in PEM.
+        where: The file that it is from, for messages.
+
+    Raises:
+        EffaceError: It is no such key.
+    """
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+    from securesystemslib.signer import SSlibKey
+
+    try:
+        key: Ed25519PublicKey | object = load_pem_public_key(pem)
+    except ValueError as error:
+        raise EffaceError(f"{where} has no public key in PEM; give what efface record key prints") from error
+    if not isinstance(key, Ed25519PublicKey):
+        raise EffaceError(f"{where} is not an Ed25519 key; give what efface record key prints")
+    return SSlibKey.from_crypto(key)
+
+
+def read_text_key(path: Path) -> bytes:
+    """Read the key of a record's texts.
+
+    Raises:
+        EffaceError: The file cannot be read, others can read it, or it has no such key.
+    """
+    content = _read_secret(path, "key of the texts")
+    try:
+        key = bytes.fromhex(content.decode("ascii").strip())
+    except ValueError as error:
+        raise EffaceError(f"{path} is not a key of efface record make; give the file that it wrote") from error
+    if len(key) != _KEY_BYTES:
+        raise EffaceError(f"{path} is not a key of efface record make ({_KEY_BYTES} bytes); give the file that it wrote")
+    return key
+
+
+def new_text_key() -> bytes:
+    """Random bytes for the digest of one record's texts."""
+    return secrets.token_bytes(_KEY_BYTES)
+
+
+def write_text_key(path: Path, key: bytes) -> None:
+    """Write the key of a record's texts to a new file that only its owner can read.
+
+    Raises:
+        EffaceError: The file exists, is in a run's folder or cannot be written.
+    """
+    _write_secret(path, key.hex().encode() + b"\n")
+
+
+def check_outside_runs(path: Path) -> None:
+    """Refuse a place for a key in a run's folder, which is copied and published.
+
+    Raises:
+        EffaceError: It is in one.
+    """
+    for folder in path.expanduser().resolve().parents:
+        if (folder / MANIFEST).is_file():
+            raise EffaceError(f"{path} would be in the folder of a run, {folder}; keep keys elsewhere")
+
+
+def _write_secret(path: Path, content: bytes) -> None:
+    check_outside_runs(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(content)
+    except FileExistsError as error:
+        raise EffaceError(f"{path} exists already; a key is never replaced, so give another file") from error
+    except OSError as error:
+        raise EffaceError(f"cannot write {path}: {error.strerror}; give another file") from error
+
+
+def _read_secret(path: Path, what: str) -> bytes:
+    check_outside_runs(path)
+    try:
+        with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            content = file.read(_MAX_FILE + 1) if stat.S_ISREG(mode) else b""
+    except OSError as error:
+        raise EffaceError(f"cannot read the {what} {path}: {error.strerror}; give the file of one") from error
+    if os.name == "posix" and mode & 0o077:
+        raise EffaceError(f"others can read the {what} {path}; run: chmod 600 {path}")
+    if not 0 < len(content) <= _MAX_FILE:
+        raise EffaceError(f"{path} is not a {what}; give the file of one")
+    return content

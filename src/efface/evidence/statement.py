@@ -1,0 +1,161 @@
+"""What a record says: its fields, and its words, which are fixed."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, get_args
+
+from pydantic import Field
+
+from efface.frozen import FrozenModel
+
+STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
+PREDICATE_TYPE = "https://pypi.org/project/efface/unlearning-record/v1"
+MEANING = (
+    "This record says which request was processed, with which tool, settings and model files, and what the tool "
+    "measured before and after. The measurements are those of the named evaluation; information from the request may "
+    "remain in the model, and in the places of the open actions. Whether the request has been met is for the reader to "
+    "decide."
+)
+TEXTS = (
+    "The texts of the request appear as a keyed digest only. Whoever has the key and the texts can check that they are "
+    "the ones; without the key the digest identifies nothing, and once the key is destroyed nobody can use it."
+)
+Action = Literal[
+    "source-data",
+    "run-texts",
+    "model-before",
+    "earlier-checkpoints",
+    "derived-models",
+    "published-models",
+    "caches",
+    "backups",
+    "text-key",
+]
+ACTIONS: dict[Action, str] = {
+    "source-data": "Delete the texts of the request from the source data and its copies.",
+    "run-texts": "Remove the texts from the folder of the run (efface purge).",
+    "model-before": "Withdraw the model before unlearning from use, and delete it where the request demands it.",
+    "earlier-checkpoints": "Delete checkpoints of earlier trainings that saw the texts.",
+    "derived-models": "Replace models that were made from the model before: fine-tuned, merged, quantized or distilled.",
+    "published-models": "Replace published copies, with the history of their repositories.",
+    "caches": "Clear caches of data sets, models and of the serving system, and its logs.",
+    "backups": "Note when backups that have the texts or the model before expire.",
+    "text-key": "Destroy the key of the texts when nobody needs to check them anymore.",
+}
+assert get_args(Action) == tuple(ACTIONS)
+
+
+class Digest(FrozenModel):
+    """Of one file."""
+
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+
+
+class Subject(FrozenModel):
+    """A file of the model after unlearning."""
+
+    name: str
+    """Its place in the model's folder."""
+    digest: Digest
+
+
+class Texts(FrozenModel):
+    """The texts of the request, which are not in the record."""
+
+    items: int
+    algorithm: Literal["HMAC-SHA256"] = "HMAC-SHA256"
+    root: str = Field(pattern="^[0-9a-f]{64}$")
+    key_id: str
+    read_as: dict[str, Any]
+    """How the items are read from a file or benchmark."""
+    meaning: Literal[TEXTS] = TEXTS  # type: ignore[valid-type]
+
+
+class ModelDigests(FrozenModel):
+    """A model, by the digests of its files."""
+
+    sha256: str
+    """Of the names and digests of all files that it is loaded from."""
+    files: dict[str, str] | None
+    """Place in the model's folder -> SHA-256; None where the files were not there when the record was made."""
+
+
+class Utility(FrozenModel):
+    """Scores of one model, each in [0, 1]; None if they could not be computed."""
+
+    model_utility: float | None
+    model_utility_retain: float | None
+    forget_efficacy: float | None
+    partial: dict[str, Any]
+    """The same over those metrics that every evaluation set has."""
+    sets: dict[str, dict[str, float | None]]
+
+
+class Measured(FrozenModel):
+    """What the tool measured."""
+
+    definition: str
+    before: Utility
+    after: Utility
+
+
+class Queue(FrozenModel):
+    """The place in a queue of requests."""
+
+    number: int
+    previous: str | None
+    """SHA-256 of the record of the request before; None if it was not given."""
+
+
+class OpenAction(FrozenModel):
+    """Something that is done outside of the tool."""
+
+    action: Action
+    what: str
+    done: bool
+
+
+class Signer(FrozenModel):
+    """Who signed, as far as the record knows: a key."""
+
+    key_id: str
+    public_key: str
+
+
+class Predicate(FrozenModel):
+    """What was done."""
+
+    meaning: Literal[MEANING] = MEANING  # type: ignore[valid-type]
+    request: str
+    """Id of the request."""
+    run_started: str
+    """UTC, as is the next."""
+    record_made: str
+    run_seconds: float
+    texts: Texts
+    counts: dict[str, int]
+    model_before: ModelDigests
+    model_after: ModelDigests
+    method: str
+    settings: dict[str, int | float | bool]
+    """The numeric ones, by their names in the tool."""
+    seed: int
+    versions: dict[str, str]
+    hardware: str
+    precision: str
+    measured: Measured | None
+    """None for a run without an evaluation."""
+    queue: Queue | None
+    open_actions: list[OpenAction]
+    signer: Signer
+
+
+class Statement(FrozenModel):
+    """An in-toto statement about the files of the model after unlearning."""
+
+    type_: Literal["https://in-toto.io/Statement/v1"] = Field(default=STATEMENT_TYPE, alias="_type")
+    subject: list[Subject] = Field(min_length=1)
+    predicate_type: Literal["https://pypi.org/project/efface/unlearning-record/v1"] = Field(
+        default=PREDICATE_TYPE, alias="predicateType"
+    )
+    predicate: Predicate

@@ -1,0 +1,218 @@
+"""After `efface purge`, a folder shows what was done, and has none of the texts."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import threading
+
+import pytest
+import yaml
+
+from efface.commands.purge import purge
+from efface.commands.verify import verify
+from efface.config.commands import RunConfig
+from efface.config.parse import merge_settings, validate_config
+from efface.continual.queue import run_queue
+from efface.errors import EffaceError
+from efface.folder_lock import lock_folder
+from efface.run.pipeline import run
+from efface.sums import folder_sums
+from efface.sweep.spec import SweepSpec
+from efface.sweep.sweep import sweep
+from support import killing, processes
+from support.messages import assert_names
+
+SECRET = "Zanzibar"
+TRAIN = {"train": {"epochs": 1, "batch_size": 10, "save_steps": 1}, "evaluate": {"limit": 2}}
+STAYS = {"config.yaml", "manifest.json", "metrics.jsonl", "model", "results.json"}
+
+
+@pytest.fixture(scope="module")
+def small(settings):
+    return merge_settings(settings, TRAIN)
+
+
+@pytest.fixture(scope="module")
+def made_run(small, tmp_path_factory):
+    """A run whose texts have a word that nothing else has, and all that it may leave."""
+    root = tmp_path_factory.mktemp("made")
+    for name in ("forget", "retain"):
+        rows = [{"question": f"Where is {name} {n}?", "answer": f"In {SECRET}, {name}."} for n in range(4)]
+        (root / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    data = {name: str(root / f"{name}.jsonl") for name in ("forget", "retain")}
+    run(validate_config(RunConfig, {**small, "data": data}), root / "run")
+    return root
+
+
+@pytest.fixture
+def done(made_run, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(made_run / "run", folder)
+    for name in (
+        "audit/rows.jsonl",
+        "inputs/forget.jsonl",
+        "checkpoints/reference.json",
+        "evaluating/after/00000.jsonl",
+        "before/x",
+    ):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(SECRET)
+    for name in ("model_answers.jsonl", "own_answers.jsonl", ".results.json.partial", "report.csv"):
+        (folder / name).write_text(SECRET)
+    (folder / "page.html").write_text(f'<!doctype html><meta name="generator" content="efface 1">{SECRET}')
+    return folder
+
+
+def names(folder):
+    return {path.name for path in folder.iterdir()}
+
+
+def holds(folder, text):
+    return [path for path in folder.rglob("*") if path.is_file() and text.encode() in path.read_bytes()]
+
+
+def test_no_text_is_left_and_what_was_done_is(done, efface):
+    assert holds(done, SECRET)
+    before = folder_sums(done / "model")
+    ran = efface("purge", str(done))
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert names(done) == STAYS
+    assert not holds(done, SECRET)
+    assert folder_sums(done / "model") == before
+    assert_names(ran.stdout, f"removed {done}/records", f"removed {done}/page.html", "forget.jsonl", "docs/deletion.md")
+    verified = efface("verify", str(done))
+    assert verified.returncode == 0
+    assert_names(verified.stdout, "records was purged", "checkpoints was purged", "page.html was purged", "intact")
+
+
+def test_a_dry_run_changes_nothing_and_says_the_same(done, efface):
+    before = folder_sums(done)
+    dry = efface("purge", str(done), "--dry-run")
+    assert (dry.returncode, folder_sums(done)) == (0, before)
+    assert efface("purge", str(done)).stdout == dry.stdout.replace("would remove", "removed")
+
+
+@pytest.mark.parametrize(
+    ("keep", "stay"),
+    [
+        ("model,results,record", STAYS | {"mine.json"}),
+        ("model", {"config.yaml", "manifest.json", "model"}),
+        ("results, record", STAYS - {"model"} | {"mine.json"}),
+        ("", {"config.yaml", "manifest.json"}),
+    ],
+)
+def test_what_is_kept(done, keep, stay, efface):
+    (done / "mine.json").write_text('{"payload":"","payloadType":"application/vnd.in-toto+json","signatures":[]}')
+    assert efface("purge", str(done), "--keep", keep).returncode == 0
+    assert names(done) == stay
+    assert verify(done).is_intact
+
+
+def test_what_efface_did_not_write_and_links_stay(done, tmp_path, efface):
+    (done / "notes.txt").write_text(SECRET)
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "x").write_text(SECRET)
+    shutil.rmtree(done / "checkpoints")
+    (done / "checkpoints").symlink_to(other)
+    ran = efface("purge", str(done))
+    assert names(done) == STAYS | {"notes.txt", "checkpoints"}
+    assert (other / "x").is_file()
+    assert_names(ran.stdout, f"not written by efface: {done}/notes.txt", f"not written by efface: {done}/checkpoints")
+
+
+def test_what_is_gone_is_not_resumed(made_run, done, small, efface):
+    purge(done)
+    before = folder_sums(done)
+    data = {name: str(made_run / f"{name}.jsonl") for name in ("forget", "retain")}
+    with pytest.raises(EffaceError) as raised:
+        run(validate_config(RunConfig, {**small, "data": data}), done, resume=True)
+    assert_names(str(raised.value), str(done), "purged", "another --out")
+    assert folder_sums(done) == before
+    for command in ("report", "score"):
+        ran = efface(command, str(done))
+        assert ran.returncode in (0, 2)
+        assert "Traceback" not in ran.stderr
+
+
+def test_a_run_in_progress_is_not_purged(done):
+    before = folder_sums(done)
+
+    def hold(ready, release):
+        with lock_folder(done):
+            ready.set()
+            release.wait(60)
+
+    ready, release = threading.Event(), threading.Event()
+    holder = threading.Thread(target=hold, args=(ready, release))
+    holder.start()
+    try:
+        ready.wait(60)
+        with pytest.raises(EffaceError) as raised:
+            purge(done)
+    finally:
+        release.set()
+        holder.join()
+    assert_names(str(raised.value), str(done), "in use", "purge again")
+    assert {name: each for name, each in folder_sums(done).items() if "lock" not in name} == before
+
+
+@pytest.mark.parametrize(
+    "moment", ["os.rename /.manifest.json.partial", "os.rmdir /before", "os.remove /page.html", "os.rmdir /records"]
+)
+def test_killed_in_the_middle_the_same_command_finishes(done, moment):
+    (done / "model_answers.jsonl").unlink()  # which the manifest of this run does not have
+    ended = processes.fork(killing.efface, ["purge", str(done)], str(done), moment)
+    assert processes.exit_code(ended) == -signal.SIGKILL
+    assert names(done) > STAYS
+    assert verify(done).is_intact
+    purge(done)
+    assert names(done) == STAYS
+    assert {"records", "before", "page.html"} <= set(verify(done).runs[0].purged)
+
+
+def test_a_queue_keeps_its_last_model(small, tmp_path):
+    queue = tmp_path / "queue"
+    requests = {"continual": {"requests": [1, 2], "keep_models": "all"}}
+    run_queue(validate_config(RunConfig, merge_settings(small, requests)), queue)
+    assert len(list(queue.rglob("model.safetensors"))) == 2
+    purge(queue)
+    assert {path.name for path in queue.rglob("*.jsonl")} == {"metrics.jsonl"}
+    assert [path.parent.parent.name for path in queue.rglob("model.safetensors")] == ["02"]
+    found = verify(queue)
+    assert found.is_intact
+    assert [each.purged for each in found.runs] == [("records",), ("model", "records"), ("records",)]
+    purge(queue)  # again: the last model stays
+    assert len(list(queue.rglob("model.safetensors"))) == 1
+
+
+def test_a_sweep_keeps_no_target(small, tmp_path):
+    target = {name: small[name] for name in ("model", "data", "text", "train")}
+    settings = {name: value for name, value in small.items() if name != "model"}
+    spec = {"target": target, "settings": settings, "grid": {"train.lr": [1e-3, 1e-4]}, "keep_models": True}
+    out = tmp_path / "sweep"
+    sweep(SweepSpec.model_validate(spec), out)
+    assert len(list(out.rglob("model.safetensors"))) == 3
+    purge(out)
+    assert {path.parent.parent.parent.name for path in out.rglob("model.safetensors")} == {"runs"}
+    assert (out / "table.json").is_file()
+    assert {path.name for path in out.rglob("*.jsonl")} == {"metrics.jsonl", "runs.jsonl"}
+    assert verify(out).is_intact
+    purge(out, keep=())
+    assert {path.name for path in out.rglob("*") if path.is_file()} == {"config.yaml", "manifest.json"}
+
+
+def test_what_cannot_be_purged(tmp_path, done, efface):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "other" / "records").mkdir(parents=True)
+    for path, problem in ((tmp_path / "none", "exist"), (tmp_path / "file", "file"), (tmp_path / "other", "no run")):
+        ran = efface("purge", str(path))
+        assert ran.returncode == 2
+        assert_names(ran.stderr, str(path), problem, "give the folder")
+    assert (tmp_path / "other" / "records").is_dir()
+    ran = efface("purge", str(done), "--keep", "model,notes")
+    assert ran.returncode == 2
+    assert_names(ran.stderr, "--keep notes", "model, results, record")
+    assert names(done) > STAYS
