@@ -8,7 +8,6 @@ import signal
 import threading
 
 import pytest
-import yaml
 
 from efface.commands.purge import purge
 from efface.commands.verify import verify
@@ -164,6 +163,7 @@ def test_a_run_in_progress_is_not_purged(done):
 )
 def test_killed_in_the_middle_the_same_command_finishes(done, moment):
     (done / "model_answers.jsonl").unlink()  # which the manifest of this run does not have
+    assert verify(done).is_intact
     ended = processes.fork(killing.efface, ["purge", str(done)], str(done), moment)
     assert processes.exit_code(ended) == -signal.SIGKILL
     assert names(done) > STAYS

@@ -48,7 +48,9 @@ def test_the_card_names_the_hub_model_that_it_was_made_of(tmp_path, card, made, 
 
 def test_no_folder_of_this_machine_is_in_the_card(tmp_path, settings, made):
     data = {"forget": "/home/ada/request/forget.jsonl", "retain": "kept/retain.csv"}
-    config = validate_config(RunConfig, settings | {"data": data, **dict.fromkeys(("model", "tokenizer"), "/home/ada/model")})
+    config = validate_config(
+        RunConfig, settings | {"data": data, **dict.fromkeys(("model", "tokenizer"), "/home/ada/model")}
+    )
     names = ("/home/ada/request/forget.jsonl", "/home/bob/forget.jsonl", "kept/retain.csv")
     files = {name: digit * 64 for name, digit in zip(names, "abc", strict=True)}
     write_card(tmp_path, config, made.model_copy(update={"model": "/home/ada/model", "data": files}), None)

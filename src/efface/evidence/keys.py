@@ -40,7 +40,9 @@ def read_signing_key(path: Path) -> CryptoSigner:
     try:
         key = load_pem_private_key(content, None)
     except (ValueError, TypeError) as error:
-        raise EffaceError(f"{path} has no private key in PEM without a password; make one with efface record key") from error
+        raise EffaceError(
+            f"{path} has no private key in PEM without a password; make one with efface record key"
+        ) from error
     if not isinstance(key, Ed25519PrivateKey):
         raise EffaceError(f"{path} is not an Ed25519 key; make one with efface record key")
     return CryptoSigner(key)
@@ -61,7 +63,11 @@ def make_signing_key(path: Path) -> CryptoSigner:
 
 def public_pem(key: SSlibKey) -> str:
     """The public part of a signing key, in PEM."""
-    return str(key.keyval["public"])
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    public = Ed25519PublicKey.from_public_bytes(bytes.fromhex(key.keyval["public"]))
+    return public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
 
 
 def parse_public_key(pem: bytes, where: str) -> SSlibKey:
@@ -99,7 +105,9 @@ def read_text_key(path: Path) -> bytes:
     except ValueError as error:
         raise EffaceError(f"{path} is not a key of efface record make; give the file that it wrote") from error
     if len(key) != _KEY_BYTES:
-        raise EffaceError(f"{path} is not a key of efface record make ({_KEY_BYTES} bytes); give the file that it wrote")
+        raise EffaceError(
+            f"{path} is not a key of efface record make ({_KEY_BYTES} bytes); give the file that it wrote"
+        )
     return key
 
 
@@ -125,7 +133,9 @@ def check_outside_runs(path: Path) -> None:
     """
     for folder in path.expanduser().resolve().parents:
         if (folder / MANIFEST).is_file():
-            raise EffaceError(f"{path} would be in the folder of a run, {folder}; keep keys elsewhere")
+            raise EffaceError(
+                f"{path} is in the folder of a run, {folder}; keep keys elsewhere (--key-file, --signing-key)"
+            )
 
 
 def _write_secret(path: Path, content: bytes) -> None:

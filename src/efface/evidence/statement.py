@@ -8,8 +8,6 @@ from pydantic import Field
 
 from efface.frozen import FrozenModel
 
-STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
-PREDICATE_TYPE = "https://pypi.org/project/efface/unlearning-record/v1"
 MEANING = (
     "This record says which request was processed, with which tool, settings and model files, and what the tool "
     "measured before and after. The measurements are those of the named evaluation; information from the request may "
@@ -36,7 +34,7 @@ ACTIONS: dict[Action, str] = {
     "run-texts": "Remove the texts from the folder of the run (efface purge).",
     "model-before": "Withdraw the model before unlearning from use, and delete it where the request demands it.",
     "earlier-checkpoints": "Delete checkpoints of earlier trainings that saw the texts.",
-    "derived-models": "Replace models that were made from the model before: fine-tuned, merged, quantized or distilled.",
+    "derived-models": "Replace models made from the model before: fine-tuned, merged, quantized or distilled.",
     "published-models": "Replace published copies, with the history of their repositories.",
     "caches": "Clear caches of data sets, models and of the serving system, and its logs.",
     "backups": "Note when backups that have the texts or the model before expire.",
@@ -68,7 +66,7 @@ class Texts(FrozenModel):
     key_id: str
     read_as: dict[str, Any]
     """How the items are read from a file or benchmark."""
-    meaning: Literal[TEXTS] = TEXTS  # type: ignore[valid-type]
+    meaning: str = TEXTS
 
 
 class ModelDigests(FrozenModel):
@@ -125,7 +123,7 @@ class Signer(FrozenModel):
 class Predicate(FrozenModel):
     """What was done."""
 
-    meaning: Literal[MEANING] = MEANING  # type: ignore[valid-type]
+    meaning: str = MEANING
     request: str
     """Id of the request."""
     run_started: str
@@ -153,9 +151,9 @@ class Predicate(FrozenModel):
 class Statement(FrozenModel):
     """An in-toto statement about the files of the model after unlearning."""
 
-    type_: Literal["https://in-toto.io/Statement/v1"] = Field(default=STATEMENT_TYPE, alias="_type")
+    type_: Literal["https://in-toto.io/Statement/v1"] = Field(default="https://in-toto.io/Statement/v1", alias="_type")
     subject: list[Subject] = Field(min_length=1)
     predicate_type: Literal["https://pypi.org/project/efface/unlearning-record/v1"] = Field(
-        default=PREDICATE_TYPE, alias="predicateType"
+        default="https://pypi.org/project/efface/unlearning-record/v1", alias="predicateType"
     )
     predicate: Predicate

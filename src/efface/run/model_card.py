@@ -78,8 +78,8 @@ Custom metrics: {{ custom | join(", ") }}.
 {% endfor %}
 {%- endif %}
 {%- if results.after.missing %}
-Missing: {% for what, why in results.after.missing.items() %}{{ what }} ({{ why | shorten }}){{ "; " if not loop.last }}\
-{% endfor %}.
+Missing: {% for what, why in results.after.missing.items() %}{{ what }} ({{ why | shorten }})\
+{{ "; " if not loop.last }}{% endfor %}.
 {% endif %}
 {%- for metric, note in notes.items() %}
 Note: {{ metric }} on {{ note }}.

@@ -48,8 +48,8 @@ def purge(
     """Remove the texts of a run: records, inputs, report, answers, caches, checkpoints.
 
     Also the model before unlearning where efface wrote it: a copy of an object, the target of a sweep, the models of
-    earlier requests. Data files and models outside of the folder are named, and stay. The run cannot be resumed, reported
-    question by question or scored again.
+    earlier requests. Data files and models outside of the folder are named, and stay. The run cannot be resumed or
+    scored again.
     """
     from efface.commands.purge import purge as purge_run
 

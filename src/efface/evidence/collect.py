@@ -1,0 +1,183 @@
+"""What the folder of a finished run says about it: the parts of a record, without any name of a user's files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from efface.artifacts import METRICS, Manifest, Results, Scores
+from efface.config.parse import read_saved_settings
+from efface.data.config import DataConfig
+from efface.errors import EffaceError
+from efface.evidence.statement import Measured, ModelDigests, Utility
+from efface.folders import QueuePaths, RunPaths
+from efface.hub import MODEL_FILES, UnavailableError, resolve_local_model
+from efface.models.folder import combined_sha256, model_sums
+from efface.sums import check_folder, folder_sums, read_checked
+
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """The folder of a finished run, read."""
+
+    paths: RunPaths
+    number: int | None
+    """Of the request in its queue, counted from 1; None outside of a queue."""
+    settings: Mapping[str, Any]
+    """Those of config.yaml."""
+    data: DataConfig
+    manifest: Manifest
+    results: Results | None
+    """None for a run without an evaluation."""
+
+    @property
+    def model_name(self) -> str:
+        """The model before unlearning, as the settings name it."""
+        return str(self.settings["model"])
+
+
+def read_run(path: Path) -> FinishedRun:
+    """Read a run, or the last finished request of a queue.
+
+    Args:
+        path: The folder of a run, of a queue, or of one request in it.
+
+    Raises:
+        EffaceError: It is no finished unlearning run, has no model anymore, or a file is not what the run wrote.
+    """
+    paths = RunPaths(path)
+    if not paths.config.is_file() or not paths.manifest.is_file():
+        raise EffaceError(f"{path} is no run (no config.yaml and manifest.json); give the folder of a finished run")
+    settings = read_saved_settings(paths.config)
+    if settings.get("continual"):
+        done = [each for each in QueuePaths(path).requests() if each.results.is_file()]
+        if not done:
+            raise EffaceError(f"the queue {path} has no finished request; continue it, then make the record")
+        paths = done[-1]
+        settings = read_saved_settings(paths.config)
+    if "method" not in settings:
+        raise EffaceError(f"{path} is no unlearning run; give the folder of efface run or efface unlearn")
+    if not paths.model.is_dir():
+        raise EffaceError(f"{paths.root} has no model, which the record is about; give a finished run that kept it")
+    results = _results(paths)
+    if results is None and paths.records_root.is_dir():
+        raise EffaceError(f"the run in {paths.root} is not finished; continue it with --resume, then make the record")
+    is_request = paths.root.parent.name == "requests" and RunPaths(paths.root.parent.parent).manifest.is_file()
+    try:
+        manifest = Manifest.model_validate_json(paths.manifest.read_bytes())
+        data = DataConfig.model_validate(settings["data"])
+    except (ValidationError, KeyError, OSError) as error:
+        raise EffaceError(f"{paths.root} is damaged: its settings or its manifest; restore them") from error
+    number = int(paths.root.name) if is_request else None
+    return FinishedRun(paths, number, settings, data, manifest, results)
+
+
+def check_data(run: FinishedRun, sources: Mapping[str, str]) -> None:
+    """Refuse texts that are not those that the run forgot.
+
+    Args:
+        run: The run.
+        sources: Source -> SHA-256, as read now.
+
+    Raises:
+        EffaceError: One has changed since.
+    """
+    for name, digest in sources.items():
+        if run.manifest.data.get(name) != digest:
+            raise EffaceError(f"{name} has changed since the run; restore it: the record is about what was forgotten")
+
+
+def model_before(run: FinishedRun, previous: Mapping[str, str] | None) -> ModelDigests:
+    """The model before unlearning, by file where its files are here, or in the record of the request before.
+
+    Args:
+        run: The run.
+        previous: Place -> SHA-256 of the model after the request before.
+    """
+    expected = run.manifest.model_sha256
+    candidates = [previous] if previous is not None else []
+    try:
+        folder = resolve_local_model(run.model_name)
+    except UnavailableError:
+        folder = None
+    if folder is not None and folder.is_dir():
+        candidates.append(model_sums(folder))
+    for sums in candidates:
+        loaded = {name: sums[name] for name in sorted(sums) if any(fnmatch(name, each) for each in MODEL_FILES)}
+        if combined_sha256(loaded) == expected:
+            return ModelDigests(sha256=expected, files=loaded)
+    return ModelDigests(sha256=expected, files=None)
+
+
+def model_after(run: FinishedRun) -> ModelDigests:
+    """The model after unlearning, which must be what the run wrote.
+
+    Raises:
+        EffaceError: It is not.
+    """
+    sums = folder_sums(run.paths.model)
+    check_folder(run.paths.model, sums)
+    loaded = {name: each for name, each in sums.items() if any(fnmatch(name, pattern) for pattern in MODEL_FILES)}
+    return ModelDigests(sha256=combined_sha256(loaded), files=sums)
+
+
+def numeric_settings(settings: Mapping[str, Any], prefix: str = "") -> dict[str, int | float | bool]:
+    """The settings that are numbers, by dotted name; texts, such as paths, are left out."""
+    found: dict[str, int | float | bool] = {}
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            found |= numeric_settings(value, f"{prefix}{name}.")
+        elif isinstance(value, int | float):
+            found[prefix + name] = value
+    return found
+
+
+def measured(results: Results | None) -> Measured | None:
+    """The scores before and after."""
+    if results is None:
+        return None
+    return Measured(definition=results.definition, before=_utility(results.before), after=_utility(results.after))
+
+
+def counts(run: FinishedRun, items: int) -> dict[str, int]:
+    """How many items were forgotten, in how many optimizer steps, and how many questions were asked, by set."""
+    steps = _count_lines(run.paths.metrics) if run.paths.metrics.is_file() else None
+    asked = {} if run.results is None else {f"asked.{name}": each.n for name, each in run.results.after.sets.items()}
+    return {"forget_items": items, **({} if steps is None else {"optimizer_steps": steps}), **asked}
+
+
+def _results(paths: RunPaths) -> Results | None:
+    if not paths.results.is_file():
+        return None
+    try:
+        return Results.model_validate_json(read_checked(paths.results))
+    except ValidationError as error:
+        raise EffaceError(f"{paths.results} is damaged; restore it") from error
+
+
+def _utility(scores: Scores) -> Utility:
+    """Scores without the names of models and the reasons of what is missing, in which paths may be."""
+    sets = {
+        name: {"n": each.n, **{metric: getattr(each, metric) for metric in METRICS}}
+        for name, each in scores.sets.items()
+    }
+    return Utility(
+        model_utility=scores.model_utility,
+        model_utility_retain=scores.model_utility_retain,
+        forget_efficacy=scores.forget_efficacy,
+        partial=scores.partial.model_dump(),
+        sets=sets,
+    )
+
+
+def _count_lines(path: Path) -> int:
+    with path.open("rb") as file:
+        blocks: Iterable[bytes] = iter(lambda: file.read(_CHUNK), b"")
+        return sum(block.count(b"\n") for block in blocks)
