@@ -31,6 +31,7 @@ def run(**changes: Any) -> RunConfig:
         {"tokenizer": "elsewhere/the-same"},  # whose hash is in the contents
         {"text": {"boundary": "joint", "date": "2024-07-26"}},  # the defaults
         {"device": "cpu"},
+        {"private": False},
         {"train": {"max_tokens_per_forward": 100}},
         {"train": {"gradient_checkpointing": True}},
         {"train": {"save_steps": 3}},

@@ -1,0 +1,88 @@
+"""`efface record`: what the user sees, and words that never appear."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from efface.evidence import statement
+from support.evidence import run, signing_key, work, write_run  # noqa: F401
+from support.messages import assert_names
+from support.run_fixtures import made  # noqa: F401
+
+CLAIMS = re.compile(r"proof|prove[ns]|certif|erased|erasure|complian|guarantee", re.IGNORECASE)
+
+
+@pytest.fixture(autouse=True)
+def own_settings(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "settings"))
+    monkeypatch.delenv("EFFACE_SIGNING_KEY", raising=False)
+
+
+def test_make_and_verify(run, work, efface, tmp_path):  # noqa: F811
+    out = work / "records" / "4711.json"
+    ran = efface("record", "make", str(run), "--out", str(out), "--request-id", "4711", "--done", "backups")
+    assert ran.returncode == 0
+    assert_names(ran.stderr, "made the signing key", str(tmp_path / "settings"), "efface record key")
+    assert_names(ran.stdout, f"record: {out}", f"{out}.key", "[x] Note when backups", "[ ] Delete the texts")
+    public = efface("record", "key")
+    (tmp_path / "pub").write_text(public.stdout)
+    check = ["record", "verify", str(out), "--public-key", str(tmp_path / "pub")]
+    verified = efface(*check, "--key-file", f"{out}.key", "--request", str(work / "forget.jsonl"))
+    assert (verified.returncode, verified.stderr) == (0, "")
+    assert_names(
+        verified.stdout, "signature fits", "the given key", "request 4711", "texts fit", "[x] Note when backups"
+    )
+    assert_names(verified.stdout, statement.MEANING)
+    assert "only the record names" in efface("record", "verify", str(out)).stdout
+    assert json.loads(efface("record", "verify", str(out), "--json").stdout)["predicate"]["request"] == "4711"
+    for said in (ran, public, verified):
+        assert not CLAIMS.search(said.stdout + said.stderr)
+
+
+def test_exit_codes(run, work, efface, tmp_path):  # noqa: F811
+    out = work / "r.json"
+    key = tmp_path / "mine.pem"
+    assert efface("record", "key", "--signing-key", str(key)).returncode == 0
+    make = ["record", "make", str(run), "--out", str(out), "--signing-key", str(key)]
+    ran = efface(*make, "--done", "all")
+    assert ran.returncode == 2
+    assert_names(ran.stderr, "--done all", "backups")
+    assert efface(*make).returncode == 0
+    assert not (tmp_path / "settings").exists()
+    (work / "other.jsonl").write_text('{"question": "x", "answer": "y"}\n')
+    ran = efface("record", "verify", str(out), "--key-file", f"{out}.key", "--request", str(work / "other.jsonl"))
+    assert ran.returncode == 1
+    assert_names(ran.stderr, "other.jsonl", "does not have the texts")
+    out.write_text(out.read_text().replace('"sig":"', '"sig":"AAAA'))
+    ran = efface("record", "verify", str(out))
+    assert ran.returncode == 1
+    assert_names(ran.stderr, str(out), "changed")
+    out.write_text("{}")
+    assert efface("record", "verify", str(out)).returncode == 2
+
+
+@pytest.mark.parametrize("missing", ["rfc8785", "securesystemslib", "cryptography"])
+def test_without_the_extra(run, work, efface, monkeypatch, missing):  # noqa: F811
+    for name in [each for each in sys.modules if each.partition(".")[0] == missing]:
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setitem(sys.modules, missing, None)
+    ran = efface("record", "make", str(run), "--out", str(work / "r.json"))
+    assert ran.returncode == 2
+    assert_names(ran.stderr, missing, "efface[record]")
+
+
+def test_no_word_claims_more_than_was_measured(efface):
+    wording = [statement.MEANING, statement.TEXTS, *statement.ACTIONS.values(), *statement.ACTIONS]
+    wording += [efface("record", *command, "--help").stdout for command in ([], ["make"], ["verify"], ["key"])]
+    wording += [efface("purge", "--help").stdout]
+    folder = Path(statement.__file__).parent
+    wording += [path.read_text(encoding="utf-8") for path in folder.glob("*.py")]
+    wording += [(Path(__file__).parents[3] / "docs" / "deletion.md").read_text(encoding="utf-8")]
+    assert all(wording)
+    assert not [match[0] for text in wording for match in CLAIMS.finditer(text)]
+    assert "may remain" in statement.MEANING
