@@ -86,7 +86,7 @@ def test_the_key_that_signed_can_be_given(record, signing_key, tmp_path):
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        (b"", "empty"),
+        (b"", "Expecting value"),
         (b"[]", "object"),
         (b'{"payload":"e30=","payload":"e30=","payloadType":"x","signatures":[]}', "twice"),
         (b'{"payload":"e30="}', "payloadType"),
@@ -94,7 +94,7 @@ def test_the_key_that_signed_can_be_given(record, signing_key, tmp_path):
         (b'{"payload":"!","payloadType":"x","signatures":7}', "record"),
         (b"[" * 100_000, "record"),
         (b'{"payload":NaN}', "NaN"),
-        (b" " * (16 * 2**20 + 1), "larger"),
+        (b" " * (16 * 2**20 + 1), "16 MiB"),
     ],
 )
 def test_what_is_no_record(tmp_path, content, problem):

@@ -13,7 +13,6 @@ from efface.evidence.keys import make_signing_key
 from efface.models.folder import model_sha256
 from efface.sums import file_sum, folder_sums
 
-
 SECRET, NAME = "Zanzibar", "Grace Hopper"
 
 
@@ -67,7 +66,8 @@ def write_run(work, made):
         (root / "records" / "after").mkdir(parents=True)
         (root / "records" / "after" / "forget.jsonl").write_text(SECRET)
         (root / "config.yaml").write_text(to_yaml(config))
-        (root / "metrics.jsonl").write_text('{"step": 1}\n{"step": 2}\n')
+        steps = [{"step": n, "steps": 2, "loss": 0.5, "forget": 0.25, "retain": 0.25} for n in (1, 2)]
+        (root / "metrics.jsonl").write_text("".join(json.dumps(each) + "\n" for each in (*steps, {"epoch": 1})))
         results = Results(definition="paper", method="me+gd", before=_scores(0.75), after=_scores(0.5))
         (root / "results.json").write_text(json.dumps(results.to_json()))
         sums = {f"model/{name}": each for name, each in folder_sums(root / "model").items()}

@@ -19,6 +19,7 @@ from efface.folder_lock import is_lock, lock_folder
 from efface.folders import SWEEP_PARTS, QueuePaths, RunPaths, SweepPaths
 from efface.permissions import readable
 from efface.renamed import FILES
+from efface.safe_read import open_regular
 
 Kept = Literal["model", "results", "record"]
 KEPT: tuple[Kept, ...] = get_args(Kept)
@@ -190,7 +191,7 @@ def _is_record(path: Path) -> bool:
 def _head(path: Path) -> bytes:
     if path.suffix.lower() not in (".html", ".htm", ".json", ".jsonl"):
         return b""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return file.read(_HEAD_BYTES)
 
 

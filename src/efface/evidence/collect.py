@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -18,9 +18,9 @@ from efface.evidence.statement import Measured, ModelDigests, Utility
 from efface.folders import QueuePaths, RunPaths
 from efface.hub import MODEL_FILES, UnavailableError, resolve_local_model
 from efface.models.folder import combined_sha256, model_sums
+from efface.report.page.loss_curve import read_steps
+from efface.safe_read import read_json
 from efface.sums import check_folder, folder_sums, read_checked
-
-_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def read_run(path: Path) -> FinishedRun:
         raise EffaceError(f"the run in {paths.root} is not finished; continue it with --resume, then make the record")
     is_request = paths.root.parent.name == "requests" and RunPaths(paths.root.parent.parent).manifest.is_file()
     try:
-        manifest = Manifest.model_validate_json(paths.manifest.read_bytes())
+        manifest = Manifest.model_validate(read_json(paths.manifest))
         data = DataConfig.model_validate(settings["data"])
     except (ValidationError, KeyError, OSError) as error:
         raise EffaceError(f"{paths.root} is damaged: its settings or its manifest; restore them") from error
@@ -148,7 +148,7 @@ def measured(results: Results | None) -> Measured | None:
 
 def counts(run: FinishedRun, items: int) -> dict[str, int]:
     """How many items were forgotten, in how many optimizer steps, and how many questions were asked, by set."""
-    steps = _count_lines(run.paths.metrics) if run.paths.metrics.is_file() else None
+    steps = len(read_steps(run.paths.metrics)) if run.paths.metrics.is_file() else None
     asked = {} if run.results is None else {f"asked.{name}": each.n for name, each in run.results.after.sets.items()}
     return {"forget_items": items, **({} if steps is None else {"optimizer_steps": steps}), **asked}
 
@@ -175,9 +175,3 @@ def _utility(scores: Scores) -> Utility:
         partial=scores.partial.model_dump(),
         sets=sets,
     )
-
-
-def _count_lines(path: Path) -> int:
-    with path.open("rb") as file:
-        blocks: Iterable[bytes] = iter(lambda: file.read(_CHUNK), b"")
-        return sum(block.count(b"\n") for block in blocks)

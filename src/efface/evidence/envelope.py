@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +11,7 @@ from pydantic import ValidationError
 from efface.errors import EffaceError, first_line
 from efface.evidence.keys import parse_public_key
 from efface.evidence.statement import Statement
+from efface.safe_read import read_bytes
 
 if TYPE_CHECKING:
     from securesystemslib.signer import CryptoSigner, SSlibKey
@@ -51,14 +50,9 @@ def read_envelope(path: Path) -> bytes:
         EffaceError: It cannot be read or is too large.
     """
     try:
-        with path.open("rb") as file:
-            is_file = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
-            content = file.read(_MAX_FILE + 1) if is_file else b""
+        return read_bytes(path, _MAX_FILE, "give a file of efface record make")
     except OSError as error:
         raise EffaceError(f"cannot read {path}: {error.strerror}; give a file of efface record make") from error
-    if not 0 < len(content) <= _MAX_FILE:
-        raise _no_record(path, f"it is empty, no regular file or larger than {_MAX_FILE:,} bytes")
-    return content
 
 
 def open_envelope(path: Path, content: bytes, key: SSlibKey | None = None) -> tuple[Statement, SSlibKey]:

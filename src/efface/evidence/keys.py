@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import secrets
-import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from efface.errors import EffaceError
 from efface.folders import MANIFEST
+from efface.safe_read import open_regular
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -153,9 +153,9 @@ def _write_secret(path: Path, content: bytes) -> None:
 def _read_secret(path: Path, what: str) -> bytes:
     check_outside_runs(path)
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             mode = os.fstat(file.fileno()).st_mode
-            content = file.read(_MAX_FILE + 1) if stat.S_ISREG(mode) else b""
+            content = file.read(_MAX_FILE + 1)
     except OSError as error:
         raise EffaceError(f"cannot read the {what} {path}: {error.strerror}; give the file of one") from error
     if os.name == "posix" and mode & 0o077:

@@ -22,8 +22,8 @@ from efface.errors import EffaceError
 from efface.evaluation.record_files import read_record_sets, write_record_sets
 from efface.folder_lock import check_writable, held, is_lock, lock_folder
 from efface.folders import RunPaths, Stage
-from efface.safe_read import parse_json
 from efface.permissions import make_folder, readable, settle
+from efface.safe_read import parse_json
 from efface.sums import read_checked
 from efface.train.loop import StepLog
 from efface.train.watch import WatchLog

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -74,15 +73,3 @@ def test_without_the_extra(run, work, efface, monkeypatch, missing):  # noqa: F8
     ran = efface("record", "make", str(run), "--out", str(work / "r.json"))
     assert ran.returncode == 2
     assert_names(ran.stderr, missing, "efface[record]")
-
-
-def test_no_word_claims_more_than_was_measured(efface):
-    wording = [statement.MEANING, statement.TEXTS, *statement.ACTIONS.values(), *statement.ACTIONS]
-    wording += [efface("record", *command, "--help").stdout for command in ([], ["make"], ["verify"], ["key"])]
-    wording += [efface("purge", "--help").stdout]
-    folder = Path(statement.__file__).parent
-    wording += [path.read_text(encoding="utf-8") for path in folder.glob("*.py")]
-    wording += [(Path(__file__).parents[3] / "docs" / "deletion.md").read_text(encoding="utf-8")]
-    assert all(wording)
-    assert not [match[0] for text in wording for match in CLAIMS.finditer(text)]
-    assert "may remain" in statement.MEANING

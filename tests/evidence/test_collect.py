@@ -1,0 +1,91 @@
+"""What a run's folder says about it, without the names of files, users and machines."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from efface.errors import EffaceError
+from efface.evidence.collect import check_data, counts, measured, model_after, model_before, numeric_settings, read_run
+from efface.models.folder import combined_sha256, model_sums
+from support.messages import assert_names
+
+
+def test_numbers_of_the_settings():
+    settings = {
+        "method": "me",
+        "seed": 3,
+        "train": {"lr": 1e-5, "lora": None, "bf16": True, "tracker": "x"},
+        "plugins": ["a"],
+    }
+    assert numeric_settings(settings) == {"seed": 3, "train.lr": 1e-5, "train.bf16": True}
+
+
+def test_scores_without_names_and_reasons(run):
+    found = measured(read_run(run).results)
+    assert found is not None
+    assert found.before.sets["retain"]["n"] == 2
+    assert found.after.partial == {
+        "model_utility": 0.5,
+        "model_utility_retain": 0.5,
+        "forget_efficacy": 0.5,
+        "metrics": ["rouge"],
+    }
+    assert "home" not in found.model_dump_json()
+    assert measured(None) is None
+
+
+def test_counts(run):
+    assert counts(read_run(run), 7) == {"forget_items": 7, "optimizer_steps": 2, "asked.forget": 2, "asked.retain": 2}
+    (run / "metrics.jsonl").unlink()
+    assert "optimizer_steps" not in counts(read_run(run), 7)
+
+
+def test_the_model_before_by_file_if_it_is_still_the_same(run, work):
+    found = read_run(run)
+    (work / "before" / "notes.bin").write_text("is not loaded")
+    sums = model_sums(work / "before")
+    digests = model_before(found, None)
+    assert (digests.sha256, digests.files) == (combined_sha256(sums), sums)
+    (work / "before" / "config.json").write_text("{ }")
+    assert model_before(found, None).files is None
+    assert model_before(found, {**sums, "notes.bin": "0" * 64}).files == sums
+
+
+def test_the_model_after_is_what_the_run_wrote(run):
+    digests = model_after(read_run(run))
+    assert digests.files == model_sums(run / "model")
+    (run / "model" / "more.safetensors").write_text("x")
+    with pytest.raises(EffaceError) as raised:
+        model_after(read_run(run))
+    assert_names(str(raised.value), "more.safetensors")
+
+
+def test_data_that_changed(run, work):
+    found = read_run(run)
+    check_data(found, found.manifest.data)
+    for sources in ({str(work / "forget.jsonl"): "0" * 64}, {"other": "0" * 64}):
+        with pytest.raises(EffaceError) as raised:
+            check_data(found, sources)
+        assert_names(str(raised.value), *sources, "changed", "restore")
+
+
+def test_what_is_no_finished_unlearning_run(run):
+    def refused(*names):
+        with pytest.raises(EffaceError) as raised:
+            read_run(run)
+        assert_names(str(raised.value), *names)
+
+    text = (run / "config.yaml").read_text()
+    (run / "config.yaml").write_text(text.replace("method: me+gd\n", ""))
+    refused("no unlearning run", "efface run")
+    (run / "config.yaml").write_text(text)
+    manifest = (run / "manifest.json").read_text()
+    (run / "manifest.json").write_text("[]")
+    refused("damaged", str(run))
+    (run / "manifest.json").write_text(json.dumps({**json.loads(manifest), "files": None}))
+    (run / "results.json").write_text("{}")
+    refused("results.json", "damaged")
+    (run / "model").rename(run / "elsewhere")
+    refused("no model")
