@@ -51,12 +51,15 @@ def test_columns_and_length_of_passages_are_kept_and_no_path_is(tmp_path):
     columns = {"question": "Frage", "answer": "Antwort"}
     data = DataConfig(source="files", forget={"path": str(tmp_path / "x.csv"), "columns": columns}, passage_length=50)
     how = how_read(data)
-    assert how == {"source": "files", "passage_length": 50, "columns": columns}
+    assert how == {"source": "files", "passage_length": 50, "file": {"columns": columns}}
     sources, items = load_items(data)
     assert list(sources) == [str(tmp_path / "x.csv")]
     assert read_again(str(tmp_path / "x.csv"), how) == items
     with pytest.raises(EffaceError):
-        read_again(str(tmp_path / "x.csv"), {**how, "columns": {"question": "Question"}})
+        read_again(str(tmp_path / "x.csv"), {**how, "file": {"columns": {"question": "Question"}}})
+    for damaged in ({**how, "file": 1}, {**how, "file": {"x": 1}}, {"source": "files"}, {"source": "nowhere"}):
+        with pytest.raises(EffaceError):
+            read_again(str(tmp_path / "x.csv"), damaged)
 
 
 def test_a_benchmark_goes_by_its_name():

@@ -7,7 +7,10 @@ import hmac
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from efface.data.config import SHORTHANDS, ColumnsConfig, DataConfig, FileConfig
+from pydantic import ValidationError
+
+from efface.config.parse import validate_config
+from efface.data.config import SHORTHANDS, DataConfig, FileConfig
 from efface.data.load import load_task
 from efface.data.sources.user_files import load_file
 from efface.errors import EffaceError
@@ -51,8 +54,9 @@ def how_read(data: DataConfig) -> dict[str, Any]:
         # no file of a user is in them, but numbers and the names of published splits
         names = {"source", "split", "task", "authors", "forget_authors", "author_seed"}
         return data.model_dump(mode="json", include=names, exclude_defaults=True) | {"source": data.source}
-    columns = data.forget.columns.model_dump(exclude_none=True)
-    return {"source": "files", "passage_length": data.passage_length, **({"columns": columns} if columns else {})}
+    # how the file is read, such as the names of columns, but not where it is
+    how = data.forget.model_dump(mode="json", exclude={"path", "subset", "split", "revision"}, exclude_defaults=True)
+    return {"source": "files", "passage_length": data.passage_length, "file": how}
 
 
 def load_items(data: DataConfig) -> tuple[dict[str, str], tuple[Item, ...]]:
@@ -85,10 +89,14 @@ def read_again(request: str, how: Mapping[str, Any]) -> tuple[Item, ...]:
         EffaceError: It cannot be read so.
     """
     if how.get("source") == "files":
-        columns = ColumnsConfig.model_validate(how.get("columns", {}))
-        file = FileConfig(path=request, columns=columns)
-        return load_file(file, "forget", int(how["passage_length"])).items
-    config = DataConfig.model_validate(dict(how))
+        try:
+            file, length = FileConfig(path=request, **how["file"]), int(how["passage_length"])
+        except (ValidationError, KeyError, TypeError, ValueError) as error:
+            raise EffaceError(
+                f"--request {request}: the record does not say how to read it; use a newer efface"
+            ) from error
+        return load_file(file, "forget", length).items
+    config = validate_config(DataConfig, how)
     if request not in SHORTHANDS or SHORTHANDS[request].source != config.source:
         names = ", ".join(name for name, each in SHORTHANDS.items() if each.source == config.source)
         raise EffaceError(f"--request {request}: the record is about a benchmark; give its name, one of {names}")

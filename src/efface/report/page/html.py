@@ -66,7 +66,7 @@ def render_page(runs: Sequence[ReportRun], *, version: str) -> str:
     views = [_view(name, run, partial=partial is not None) for name, run in zip(names, runs, strict=True)]
     limit = text_limit([view.outcomes for view in views])
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"number": format_number, "clean": visible_controls}
+    environment.filters |= {"number": format_number, "clean": visible_controls, "shorten": shorten_paths}
     style, scripts = _asset("page.css"), (_asset("chart.umd.min.js"), _asset("page.js"))
     return environment.from_string(_asset("page.html.j2")).render(
         version=version,
