@@ -1,7 +1,7 @@
 # What a developer types; `make help` lists it.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test real torture gpu lint format types imports startup map docs wheel hooks pins clean
+.PHONY: help install demo test real torture gpu lint format types imports startup map licenses docs wheel hooks pins clean
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3 || command -v python)
 MODELS ?= $(HOME)/.cache/efface-test-models
@@ -62,8 +62,12 @@ startup: $(INSTALLED) ## `efface --help` in under half a second
 map: $(INSTALLED) ## write the generated parts of docs/architecture.md from the sources
 	$(BIN)/python scripts/draw_map.py
 
-docs: $(INSTALLED) ## the documentation as a site, in build/site; a broken link or a stale map is an error
+licenses: $(INSTALLED) ## write the list of dependencies and their licenses, docs/licenses.md
+	$(BIN)/python scripts/licenses.py
+
+docs: $(INSTALLED) ## the documentation as a site, in build/site; a broken link, a stale map or a license not accepted is an error
 	$(BIN)/python scripts/draw_map.py --check
+	$(BIN)/python scripts/licenses.py --check
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 wheel: ## build a wheel into dist/, install it in a new environment and run it
@@ -72,7 +76,7 @@ wheel: ## build a wheel into dist/, install it in a new environment and run it
 hooks: $(INSTALLED) ## run the checks before each commit and the tests before each push
 	$(BIN)/pre-commit install
 
-pins: ## resolve every dependency again and write constraints.txt (torch keeps its version)
+pins: ## resolve every dependency again; write constraints.txt and requirements/ (torch keeps its version)
 	PYTHON='$(PYTHON)' scripts/pin.sh
 
 clean: ## remove .venv, dist/ and caches (runs/ stays)

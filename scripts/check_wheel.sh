@@ -1,15 +1,24 @@
 #!/usr/bin/env bash
-# Build a wheel into dist/, install it without extras in a new environment outside the repository, and run it there.
+# Build a wheel into dist/, twice with the same bytes; install it without extras in a new environment outside the
+# repository, and run it there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 root=$PWD
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-export PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt  # both names: pip versions differ
+export PIP_CONSTRAINT=$root/constraints.txt PIP_BUILD_CONSTRAINT=$root/constraints.txt  # both names: pip versions differ
+# The time of the files in the wheel: that of the commit, whenever and wherever it is built.
+export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || echo 1577836800)}
 
 "${PYTHON:-python3}" -m venv "$work/venv"
 "$work/venv/bin/pip" wheel -q --no-deps --wheel-dir "$work/dist" .
+# Again from a copy: another folder, other times and permissions of the files.
+mkdir "$work/copy"
+(umask 077 && cp -R pyproject.toml README.md LICENSE .gitignore src "$work/copy")
+"$work/venv/bin/pip" wheel -q --no-deps --wheel-dir "$work/again" "$work/copy"
+cmp "$work"/dist/efface-*.whl "$work"/again/efface-*.whl ||
+  { echo "two builds of the wheel differ" >&2; exit 1; }
 "$work/venv/bin/pip" install -q -c constraints.txt "$work"/dist/efface-*.whl
 
 export PATH="$work/venv/bin:$PATH"
@@ -38,4 +47,4 @@ fi
 
 mkdir -p "$root/dist"
 cp "$work"/dist/efface-*.whl "$root/dist/"
-echo "$(basename "$work"/dist/efface-*.whl): built, installed elsewhere and run"
+echo "$(basename "$work"/dist/efface-*.whl): built twice with the same bytes, installed elsewhere and run; SHA-256 $(sha256sum "$work"/dist/efface-*.whl | cut -d' ' -f1)"

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Resolve every dependency of efface and of its build again, in a new environment, and write constraints.txt.
+# Resolve every dependency of efface and of its build again, in a new environment, and write constraints.txt and, with
+# the SHA-256 of every file, requirements/*.txt.
 # torch stays at the version in constraints.txt: changing it is a decision, not an update.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -18,3 +19,7 @@ build_requirement=$(sed -n 's/^requires = \["\(.*\)"\]$/\1/p' pyproject.toml)
   "$work/venv/bin/pip" freeze --all --exclude-editable | grep -v '^pip==' | sed 's/+[a-z0-9.]*$//' | LC_ALL=C sort -f
 } >"$work/constraints.txt"
 mv "$work/constraints.txt" constraints.txt
+
+"${PYTHON:-python3}" -m venv "$work/uv"
+"$work/uv/bin/pip" install -q uv
+"$work/uv/bin/python" scripts/hash_pins.py "$work/uv/bin/uv"

@@ -62,7 +62,7 @@ def push(folder: Path, repo: str, *, private: bool = True, adapter: bool = False
     """
     source = _source(folder, adapter=adapter)
     files = files_to_push(folder, adapter=adapter)
-    _check_name(repo)
+    check_name(repo)
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError
 
@@ -78,7 +78,19 @@ def push(folder: Path, repo: str, *, private: bool = True, adapter: bool = False
         raise EffaceError(f"cannot push {source}: {' '.join(str(error).split())}; fix it, then push again") from error
     except Exception as error:  # the hub client's HTTP library, and so its errors, differ by version
         raise EffaceError(f"cannot push to {repo}: {explain_no_answer(error)}; push again later") from error
-    return f"{api.endpoint}/{repo}" + (f"/tree/{revision}" if revision else "")
+    return repository_url(repo, revision)
+
+
+def repository_url(repo: str, revision: str | None = None) -> str:
+    """The page of a repository on the hub.
+
+    Args:
+        repo: As for `push`.
+        revision: As for `push`.
+    """
+    from huggingface_hub import constants
+
+    return f"{constants.ENDPOINT}/{repo}" + (f"/tree/{revision}" if revision else "")
 
 
 def files_to_push(folder: Path, *, adapter: bool = False) -> list[Path]:
@@ -155,7 +167,15 @@ def _is_run(folder: Path) -> bool:
     return RunPaths(folder).manifest.is_file()
 
 
-def _check_name(repo: str) -> None:
+def check_name(repo: str) -> None:
+    """Check that the hub would accept the name of a repository, without asking it.
+
+    Args:
+        repo: As for `push`.
+
+    Raises:
+        EffaceError: It is no `owner/name`.
+    """
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]  # documented, yet not in __all__
 

@@ -54,6 +54,26 @@ def test_prints_what_is_uploaded_where(efface: Command, pushed: list[dict[str, A
     assert pushed == [{"folder": "mine", "repo": "ada/forgot", **private}]
 
 
+def test_dry_run_prints_the_same_and_uses_no_network(
+    efface: Command, pushed: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def connect(*_: object) -> None:
+        raise AssertionError("connects to the network")
+
+    monkeypatch.setattr("socket.socket.connect", connect)
+    monkeypatch.setattr("socket.getaddrinfo", connect)
+    ran = efface("push", "mine", "ada/forgot", "--dry-run", "--revision", "v2")
+    assert (ran.returncode, ran.stderr, pushed) == (0, "", [])
+    *plan, last = ran.stdout.splitlines()
+    assert plan == efface("push", "mine", "ada/forgot", "--revision", "v2", "--yes").stdout.splitlines()[:-1]
+    assert_names(last, "nothing was pushed", "/ada/forgot/tree/v2")
+
+
+def test_dry_run_refuses_what_the_hub_would(refused: Callable[..., str], pushed: list[dict[str, Any]]) -> None:
+    assert_names(refused("push", "mine", "forgot", "--dry-run"), "'forgot'", "owner/name")
+    assert pushed == []
+
+
 def test_options_reach_the_hub(efface: Command, pushed: list[dict[str, Any]]) -> None:
     ran = efface("push", "mine", "ada/forgot", "--public", "--revision", "v2", "-y")
     assert ran.stdout.splitlines()[0].startswith("to upload to ada/forgot, branch v2 (public), ")

@@ -17,6 +17,7 @@ app = typer.Typer()
 @app.command(
     epilog=examples(
         "efface push runs/first owner/my-unlearned-model",
+        "efface push runs/first owner/my-unlearned-model --dry-run",
         "efface push runs/adapted owner/my-adapter --adapter --public --yes",
     )
 )
@@ -36,13 +37,16 @@ def push(
     revision: Annotated[
         str | None, typer.Option(metavar="BRANCH", help="A branch, created if needed; default: main.")
     ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what would be uploaded, and stop; uses no network.")
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before uploading.")] = False,
 ) -> None:
     """Upload a run's model to the Hugging Face hub.
 
     Uploads weights, model config, tokenizer and model card, and nothing else of the run.
     """
-    from efface.commands.push import files_to_push
+    from efface.commands.push import check_name, files_to_push, repository_url
     from efface.commands.push import push as push_model
     from efface.report.number_format import format_bytes
     from efface.report.sanitize import one_line
@@ -54,6 +58,10 @@ def push(
     typer.echo(one_line(f"to upload to {destination} ({visibility}), {format_bytes(total)}:"))
     for file in files:
         typer.echo(one_line(f"  {file} ({format_bytes(file.stat().st_size)})"))
+    if dry_run:
+        check_name(repo)
+        typer.echo(one_line(f"nothing was pushed (--dry-run); it would be on {repository_url(repo, revision)}"))
+        return
     if not yes:
         if not sys.stdin.isatty():
             raise EffaceError(
