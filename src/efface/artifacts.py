@@ -242,8 +242,26 @@ class AdapterOrigin(Artifact):
     """SHA-256 of the adapter that training went on with, whose change this one includes; None for a new one."""
 
 
+class Hardware(Artifact):
+    """The machine of a run, without its name."""
+
+    system: str
+    """Operating system and its version."""
+    processor: str
+    cores: int
+    threads: int
+    """With which torch computes."""
+    memory_bytes: int
+    gpus: list[str] = []
+    """Name of each GPU that torch sees."""
+    gpu_memory_bytes: list[int] = []
+    """Of each GPU."""
+    cuda: str | None = None
+    """The version that torch was built for; None for a CPU build."""
+
+
 class Manifest(Artifact):
-    """`manifest.json`: everything that is needed to repeat a run."""
+    """`manifest.json`: everything that is needed to repeat a run, and what reviews of reproducibility ask for."""
 
     efface: str
     commit: str | None
@@ -254,14 +272,24 @@ class Manifest(Artifact):
     optimizer: str | None = None
     """`adamw` or `adamw8bit`, which a resumed run continues with; None if nothing is trained, or all by `adamw`."""
     versions: dict[str, str]
+    hardware: Hardware | None = None
+    """None in earlier versions."""
+    config_sha256: str | None = None
+    """Of config.yaml; None in earlier versions."""
+    method_pages: list[str] = []
+    """Of the method of a run: the pages of this documentation with its formulas and their source."""
     data: dict[str, str]
     """Source -> SHA-256."""
+    splits: dict[str, int] = {}
+    """Of a run: `forget` and `retain`, which are trained on, and `evaluation/NAME` -> number of items."""
     plugins: dict[str, str] = {}
     """Custom objectives and metrics -> SHA-256 of their file."""
     tasks: dict[str, str] = {}
     """Custom files of downstream tasks, by their path in their folder -> SHA-256."""
     model: str
     model_sha256: str
+    parameters: int | None = None
+    """Number of parameters of the model of a run; None in earlier versions."""
     tokenizer: str | None = None
     """Where the tokenizer was taken from; None for the model's folder."""
     tokenizer_sha256: str | None = None

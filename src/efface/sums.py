@@ -45,6 +45,11 @@ def file_sum(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def text_sum(text: str) -> str:
+    """SHA-256 of a text in UTF-8, in hexadecimal."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def folder_sums(folder: Path, paths: Iterable[Path] | None = None) -> dict[str, str]:
     """The sums of the files in a folder, several computed at once.
 

@@ -14,9 +14,12 @@ import torch
 
 import efface
 from efface.errors import EffaceError
+from efface.objectives.config import FORGET, LLMU, RETAIN
 from efface.run import manifest as module
-from efface.run.manifest import make_manifest, precision, resume_manifest, training_precision
+from efface.run.manifest import make_manifest, method_pages, precision, resume_manifest, training_precision
 from efface.train.config import LoRAConfig, TrainConfig
+from support.messages import assert_names
+from support.runs import Told
 
 CPU = torch.device("cpu")
 
@@ -44,6 +47,27 @@ def test_what_made_a_run(monkeypatch):
     assert made.device.startswith("cpu (")
     assert datetime.fromisoformat(made.started).utcoffset().total_seconds() == 0
     assert (made.seconds, made.notes) == ({}, [])
+
+
+def test_what_reviews_of_reproducibility_ask_for():
+    made = new(method="me+gd", splits={"forget": 3, "retain": 4})
+    assert made.splits == {"forget": 3, "retain": 4}
+    assert made.method_pages == ["docs/methods/me.md", "docs/methods/gd.md"]
+    hardware = made.hardware
+    assert (hardware.threads, hardware.cuda) == (torch.get_num_threads(), torch.version.cuda)
+    assert len(hardware.gpus) == len(hardware.gpu_memory_bytes) == torch.cuda.device_count()
+    assert hardware.processor
+    assert hardware.memory_bytes > 1 << 28
+    assert platform.node() not in hardware.model_dump_json()
+
+
+def test_every_built_in_method_has_a_page():
+    root = Path(__file__).parents[2]
+    for name in (*FORGET, *RETAIN, LLMU):
+        [page] = method_pages(name)
+        assert (root / page).is_file()
+    assert method_pages("mine+gd") == ["docs/methods/gd.md"]
+    assert method_pages(None) == []
 
 
 def test_the_commit_is_that_of_efface_itself(monkeypatch, tmp_path):
@@ -94,13 +118,18 @@ def test_precision_of_all_that_training_keeps(train, device, words):
 
 def test_a_resumed_run_keeps_its_start_and_says_what_changed(made):
     now = made.model_copy(update={"started": "2026-02-02", "versions": {"python": "3.11.1", "torch": "2.13.0"}})
-    joined = resume_manifest(made, now.model_copy(update={"seconds": {}, "command": ["efface", "run", "--resume"]}))
+    told = Told()
+    new_command = now.model_copy(update={"seconds": {}, "command": ["efface", "run", "--resume"]})
+    joined = resume_manifest(made, new_command, reporter=told)
     assert (joined.started, joined.seconds) == (made.started, made.seconds)
     assert joined.versions["torch"] == "2.13.0"
     assert joined.command == ["efface", "run", "--resume"]
     assert joined.notes == ["resumed 2026-02-02, torch was 2.10.0"]
-    again = resume_manifest(joined, now.model_copy(update={"started": "2026-03-03"}))
+    [warning] = told.warnings
+    assert_names(warning, "torch was 2.10.0 and is 2.13.0")
+    again = resume_manifest(joined, now.model_copy(update={"started": "2026-03-03"}), reporter=told)
     assert again.notes == [*joined.notes, "resumed 2026-03-03"]
+    assert told.warnings == [warning]
 
 
 @pytest.mark.parametrize(
@@ -116,4 +145,4 @@ def test_a_resumed_run_keeps_its_start_and_says_what_changed(made):
 )
 def test_another_model_or_other_data_cannot_go_on(made, change, message):
     with pytest.raises(EffaceError, match=message):
-        resume_manifest(made, made.model_copy(update=change))
+        resume_manifest(made, made.model_copy(update=change), reporter=Told())

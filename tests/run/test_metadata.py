@@ -11,6 +11,7 @@ import pytest
 from efface.atomic import atomic_folder, record_in, write_text
 from efface.config.commands import RunConfig
 from efface.config.parse import read_yaml, validate_config
+from efface.progress.reporter import SilentReporter
 from efface.run import metadata as module
 from efface.run.folder import RunFolder
 from efface.run.manifest import resume_manifest
@@ -184,7 +185,12 @@ def test_a_run_of_an_earlier_version_gets_no_sums(folder, metadata):
     assert folder.read_manifest().files is None
 
 
+def test_the_manifest_has_the_sum_of_the_settings(folder, metadata):
+    metadata.start()
+    assert folder.read_manifest().config_sha256 == hashlib.sha256(folder.config.read_bytes()).hexdigest()
+
+
 def test_a_resumed_run_keeps_its_sums(made):
     earlier = made.model_copy(update={"files": {"a": "1"}, "writing": {"b": "2"}, "purged": ["c"]})
-    resumed = resume_manifest(earlier, made.model_copy(update={"files": {}}))
+    resumed = resume_manifest(earlier, made.model_copy(update={"files": {}}), reporter=SilentReporter())
     assert (resumed.files, resumed.writing, resumed.purged) == ({"a": "1"}, {"b": "2"}, ["c"])

@@ -16,6 +16,7 @@ from efface.cli.common.error_messages import error_message
 from efface.cli.common.options import examples, print_message, require_subcommand
 from efface.cli.data import data
 from efface.cli.results import chat, downstream, evaluate, leaderboard, purge, push, record, report, score, verify
+from efface.cli.results import chat, downstream, evaluate, leaderboard, push, report, reproduce, score, verify
 from efface.cli.unlearn import demo, doctor, finetune, presets, request, run, sweep
 from efface.config.trust import allow_saved_code
 from efface.errors import EffaceError
@@ -37,6 +38,7 @@ _COMMAND_GROUPS = (
     verify,
     purge,
     record,
+    reproduce,
     downstream,
     data,
     presets,

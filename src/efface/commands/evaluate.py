@@ -155,7 +155,7 @@ def prepare_evaluation(
         opened=opened,
         judges=open_judges(config.evaluate, device),
         device=device,
-        manifest=resume_manifest(folder.read_manifest(), manifest),
+        manifest=resume_manifest(folder.read_manifest(), manifest, reporter=reporter),
     )
 
 

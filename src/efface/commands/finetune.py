@@ -164,5 +164,5 @@ def prepare_finetuning(
         device=device,
         train=resolved,
         steps=steps,
-        manifest=resume_manifest(earlier, manifest),
+        manifest=resume_manifest(earlier, manifest, reporter=reporter),
     )

@@ -113,7 +113,9 @@ def prepare_queue(
                 steps=steps,
             )
         )
-    manifest = resume_manifest(folder.read_manifest(), _manifest(config, tasks, opened, device), allow_new_data=True)
+    manifest = resume_manifest(
+        folder.read_manifest(), _manifest(config, tasks, opened, device), reporter=reporter, allow_new_data=True
+    )
     _check_next(requests, folder)
     queue = PreparedQueue(
         settings=settings, requests=tuple(requests), device=device, model_answers=answers, manifest=manifest

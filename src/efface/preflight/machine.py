@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import time
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from efface.data.sources.published import default_data_folder, download_status, 
 from efface.evaluation.config import EvaluateConfig
 from efface.evaluation.judges import embedder_model, judge_model
 from efface.hardware.memory import disk_free, free_memory
+from efface.hardware.processor import cpuinfo, processor_cores, processor_name
 from efface.hub import UnavailableError, fetch_model_config, resolve_local_model, why_unreachable
 from efface.preflight.diagnosis import Finding, Gpu, Machine
 
@@ -41,8 +41,8 @@ def inspect_machine() -> Machine:
     cache = Path(constants.HF_HUB_CACHE)
     return Machine(
         versions={"python": platform.python_version(), "efface": efface.__version__, **_versions()},
-        processor=_processor(),
-        cores=psutil.cpu_count(logical=False) or os.cpu_count() or 1,
+        processor=processor_name(),
+        cores=processor_cores(),
         threads=torch.get_num_threads(),
         bf16=_has_bf16(),
         gpus=_gpus(),
@@ -195,22 +195,7 @@ def _has_bf16() -> bool:
     return _has_processor_flag(("avx512_bf16", "amx_bf16", "bf16"))
 
 
-def _processor() -> str:
-    """Name of the processor, or its architecture."""
-    return _cpuinfo("model name") or platform.processor() or platform.machine()
-
-
 def _has_processor_flag(names: tuple[str, ...]) -> bool:
     """Whether the processor has one of these flags; False where the system does not list them."""
-    flags = (_cpuinfo("flags") or _cpuinfo("Features") or "").split()
+    flags = (cpuinfo("flags") or cpuinfo("Features") or "").split()
     return not set(names).isdisjoint(flags)
-
-
-def _cpuinfo(key: str) -> str | None:
-    """The first value of `key` in Linux's /proc/cpuinfo."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return None
-    entries = (line.partition(":") for line in lines)
-    return next((value.strip() for name, _, value in entries if name.strip() == key), None)

@@ -11,15 +11,19 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 
 import efface
 from efface import distributed
-from efface.artifacts import AdapterOrigin, Manifest
+from efface.artifacts import AdapterOrigin, Hardware, Manifest
 from efface.config.plugins import Plugin, plugin_hashes
 from efface.errors import EffaceError
+from efface.hardware.processor import processor_cores, processor_name
 from efface.models.tokenizer import NamedTokenizer
+from efface.objectives.config import FORGET, LLMU, RETAIN
 from efface.objectives.custom import CustomObjective
+from efface.progress.reporter import Reporter
 from efface.train.config import TrainConfig
 
 _PACKAGES = (
@@ -32,6 +36,10 @@ _PACKAGES = (
     "lm-eval",
     "numpy",
     "torchao",
+    "bitsandbytes",
+    "safetensors",
+    "scipy",
+    "rouge-score",
 )
 
 
@@ -43,10 +51,13 @@ def make_manifest(
     data: Mapping[str, str],
     model: str,
     model_sha256: str,
+    parameters: int | None = None,
     tokenizer: NamedTokenizer | None = None,
     text: Mapping[str, Any] | None = None,
     adapter: AdapterOrigin | None = None,
     optimizer: str | None = None,
+    method: str | None = None,
+    splits: Mapping[str, int] | None = None,
     plugins: Iterable[Plugin] = (),
     tasks: Mapping[str, str] | None = None,
     notes: Iterable[str] = (),
@@ -60,10 +71,13 @@ def make_manifest(
         data: Data source -> SHA-256.
         model: Name or folder of the model, as given by the user.
         model_sha256: Hash of its files.
+        parameters: Number of its parameters.
         tokenizer: The tokenizer; None if it is one of these files.
         text: How texts become tokens, as `PromptFormatter.recorded_settings` has it.
         adapter: What the adapter that is trained is for; None where none is trained.
         optimizer: The optimizer that was resolved; None where nothing is trained.
+        method: The unlearning method; None where nothing is unlearned.
+        splits: Part of the data -> number of items.
         plugins: Custom objectives and metrics.
         tasks: Custom downstream task file -> SHA-256.
         notes: What else a reader should know.
@@ -77,11 +91,15 @@ def make_manifest(
         precision=precision,
         optimizer=optimizer,
         versions={"python": platform.python_version(), **_versions()},
+        hardware=_hardware(),
+        method_pages=method_pages(method),
         data=dict(data),
+        splits=dict(splits or {}),
         plugins=plugin_hashes(plugins),
         tasks=dict(tasks or {}),
         model=model,
         model_sha256=model_sha256,
+        parameters=parameters,
         tokenizer=None if tokenizer is None else tokenizer.name,
         tokenizer_sha256=None if tokenizer is None else tokenizer.sha256,
         text=dict(text or {}),
@@ -92,12 +110,25 @@ def make_manifest(
     )
 
 
-def resume_manifest(earlier: Manifest | None, now: Manifest, *, allow_new_data: bool = False) -> Manifest:
+def method_pages(method: str | None) -> list[str]:
+    """The pages of the documentation on a method, its objective and its regularizer; none of a plug-in.
+
+    Args:
+        method: Such as `me+gd`; None for none.
+    """
+    built_in = {*FORGET, *RETAIN, LLMU}
+    return [f"docs/methods/{name}.md" for name in (method or "").split("+") if name in built_in]
+
+
+def resume_manifest(
+    earlier: Manifest | None, now: Manifest, *, reporter: Reporter, allow_new_data: bool = False
+) -> Manifest:
     """The manifest of a run that may be resumed: `now` with the start, times and notes of `earlier`, and a new note.
 
     Args:
         earlier: The manifest in the run's folder; None for a new run.
         now: What `make_manifest` returned.
+        reporter: Gets a warning if versions or the device have changed, since the result may be another one.
         allow_new_data: Accept data that `earlier` does not have, as a queue with further requests needs.
 
     Raises:
@@ -116,15 +147,32 @@ def resume_manifest(earlier: Manifest | None, now: Manifest, *, allow_new_data: 
             raise _changed(source)
     if earlier.tasks != now.tasks:
         raise _changed("a file in downstream.include")  # scores before and after would not be comparable
-    before, after = _changeable(earlier), _changeable(now)
-    changed = [f"{name} was {before.get(name)}" for name, value in after.items() if before.get(name) != value]
-    note = ", ".join([f"resumed {now.started}", *changed])
+    changed = changes(earlier, now)
+    if changed:
+        text = ", ".join(f"{name} was {before} and is {after}" for name, (before, after) in changed.items())
+        reporter.on_warning(f"since this was started, {text}; the result may differ from that of an uninterrupted run")
+    note = ", ".join([f"resumed {now.started}", *(f"{name} was {before}" for name, (before, _) in changed.items())])
     return now.model_copy(
         update={
             **earlier.model_dump(include={"started", "seconds", "files", "writing", "purged"}),
             "notes": [*earlier.notes, note],
         }
     )
+
+
+def changes(earlier: Manifest, now: Manifest) -> dict[str, tuple[str | None, str | None]]:
+    """What has changed that may change numbers: versions of efface and of libraries, the device, plug-ins.
+
+    Args:
+        earlier: The manifest of a run; what it does not have, such as a library that an earlier version did not
+            record, has not changed.
+        now: The manifest of the same run now.
+
+    Returns:
+        Name -> before and now.
+    """
+    before, after = _changeable(earlier), _changeable(now)
+    return {name: (value, after.get(name)) for name, value in before.items() if after.get(name) != value}
 
 
 def check_objectives(earlier: Manifest, plugins: Iterable[Plugin]) -> None:
@@ -199,6 +247,20 @@ def _versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def _hardware() -> Hardware:
+    gpus = [torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count())]
+    return Hardware(
+        system=platform.platform(),
+        processor=processor_name(),
+        cores=processor_cores(),
+        threads=torch.get_num_threads(),
+        memory_bytes=psutil.virtual_memory().total,
+        gpus=[gpu.name for gpu in gpus],
+        gpu_memory_bytes=[gpu.total_memory for gpu in gpus],
+        cuda=torch.version.cuda,
+    )
 
 
 def _device_name(device: torch.device) -> str:

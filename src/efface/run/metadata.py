@@ -12,10 +12,11 @@ from pydantic import BaseModel
 
 from efface.artifacts import Manifest
 from efface.atomic import atomic_file, record_in, to_json
+from efface.config.parse import to_yaml
 from efface.distributed import on_main_process
 from efface.run.folder import RunFolder
 from efface.run.model_answers import write_answers
-from efface.sums import CHECKPOINTS, RECORDED, SUMS_FILE, file_sum, folder_sums
+from efface.sums import CHECKPOINTS, RECORDED, SUMS_FILE, file_sum, folder_sums, text_sum
 
 
 class RunMetadata:
@@ -43,7 +44,7 @@ class RunMetadata:
         """
         self._folder = folder
         self._config = config
-        self._manifest = manifest
+        self._manifest = manifest.model_copy(update={"config_sha256": text_sum(to_yaml(config))})
         self._model_answers = model_answers
         self._started = False
         self._lock = threading.Lock()

@@ -122,7 +122,9 @@ def prepare(
         plan=plan,
         formatter=opened.formatter,
         device=device,
-        manifest=resume_manifest(earlier, _manifest(config, task, opened, plan, adapter, device=device)),
+        manifest=resume_manifest(
+            earlier, _manifest(config, task, opened, plan, adapter, device=device), reporter=reporter
+        ),
     )
     return prepared, opened
 
@@ -245,13 +247,22 @@ def _manifest(
         device=device,
         precision=f"{precision(plan.config, device)}, evaluation {evaluated_in}",
         optimizer=plan.config.optimizer,
+        method=config.method,
         data=task.sources,
+        splits=_splits(task),
         plugins=config.plugins,
         tasks=task_files(config.downstream),
         model=config.model,
         model_sha256=opened.sha256,
+        parameters=opened.model.num_parameters(),
         tokenizer=opened.named_tokenizer,
         text=opened.formatter.recorded_settings,
         adapter=adapter_origin(config.model, opened, config.train.lora, adapter),
         notes=plan.reference.notes,
     )
+
+
+def _splits(task: Task) -> dict[str, int]:
+    """The number of items of each part of the data."""
+    evaluated = {f"evaluation/{each.name}": len(each.items) for each in task.evaluation}
+    return {"forget": len(task.forget), "retain": len(task.retain), **evaluated}
