@@ -15,8 +15,19 @@ from efface import __version__, distributed
 from efface.cli.common.error_messages import error_message
 from efface.cli.common.options import examples, print_message, require_subcommand
 from efface.cli.data import data
-from efface.cli.results import chat, downstream, evaluate, leaderboard, purge, push, record, report, score, verify
-from efface.cli.results import chat, downstream, evaluate, leaderboard, push, report, reproduce, score, verify
+from efface.cli.results import (
+    chat,
+    downstream,
+    evaluate,
+    leaderboard,
+    purge,
+    push,
+    record,
+    report,
+    reproduce,
+    score,
+    verify,
+)
 from efface.cli.unlearn import demo, doctor, finetune, presets, request, run, sweep
 from efface.config.trust import allow_saved_code
 from efface.errors import EffaceError
