@@ -12,12 +12,9 @@ import torch
 
 from efface.errors import EffaceError
 from efface.packing.forward import device_of
+from efface.train.adamw8bit import BLOCK, AdamW8bit, has_8bit_moments
 from efface.train.config import TrainConfig
 
-_BLOCK = 256
-"""Values that share a scale in an 8-bit moment."""
-_MIN_8BIT = 4096
-"""Smaller tensors, and those that are not a whole number of blocks, have moments in the dtype of the weights."""
 _STEP_COUNTER = 4
 """Bytes."""
 _C, _CPP = ("gcc", "clang", "cc"), ("clang++",) if sys.platform == "darwin" else ("g++",)
@@ -27,9 +24,9 @@ _C, _CPP = ("gcc", "clang", "cc"), ("clang++",) if sys.platform == "darwin" else
 def make_optimizer(model: Any, config: TrainConfig) -> torch.optim.Optimizer:
     """Make the optimizer of all trained parameters.
 
-    `adamw8bit` is that of torchao (block-wise 8-bit moments, arXiv:2110.02861): it computes in float32 and rounds the
-    new bf16 weights stochastically, so that they are correct on average. It draws from torch's global generator at
-    each step, and is compiled at the first.
+    `adamw8bit` (block-wise 8-bit moments, arXiv:2110.02861) computes in float32 and rounds the new bf16 weights
+    stochastically, so that they are correct on average. It draws from torch's global generator at each step, and is
+    compiled at the first.
 
     Args:
         model: Loaded in `weights_dtype`.
@@ -44,12 +41,7 @@ def make_optimizer(model: Any, config: TrainConfig) -> torch.optim.Optimizer:
     groups = decay_groups(model, config.weight_decay)
     if config.optimizer == "adamw8bit":
         check_optimizer(config, device_of(model))
-        from torchao.optim import AdamW8bit
-
-        optimizer: torch.optim.Optimizer = AdamW8bit(
-            groups, lr=config.lr, block_size=_BLOCK, bf16_stochastic_round=True
-        )
-        return optimizer
+        return AdamW8bit(groups, lr=config.lr)
     return torch.optim.AdamW(groups, lr=config.lr, fused=True if device_of(model).type == "cuda" else None)
 
 
@@ -80,8 +72,8 @@ def weights_dtype(config: TrainConfig, device_type: str) -> torch.dtype:
 def state_bytes(parameter: torch.Tensor, config: TrainConfig) -> int:
     """Bytes of optimizer state for one trained parameter: two moments and a step counter."""
     count = parameter.numel()
-    if config.optimizer == "adamw8bit" and count >= _MIN_8BIT and count % _BLOCK == 0:
-        moment = count + count // _BLOCK * 4 + _BLOCK * 4  # codes, scales, and the table of code values
+    if config.optimizer == "adamw8bit" and has_8bit_moments(parameter):
+        moment = count + count // BLOCK * 4  # codes and scales
     else:
         moment = count * parameter.element_size()
     return 2 * moment + _STEP_COUNTER
