@@ -16,7 +16,8 @@ import torch
 from efface.errors import EffaceError
 from efface.objectives.config import KLConfig, MEConfig, ObjectiveConfig
 from efface.objectives.method import objective
-from efface.train import checkpoint, loop
+from efface.train import checkpoint_timer, loop
+from efface.train.checkpoint_writer import CheckpointWriter
 from efface.train.config import TrainConfig
 from efface.train.sampler import Schedule
 from efface.train.step import batch_losses
@@ -42,17 +43,32 @@ def train(tmp_path: Path) -> Callable[..., Any]:
 # Kills
 
 
-def test_checkpoints_are_written_once_an_epoch_or_as_set(train, monkeypatch, tmp_path):
-    saved = []
-    save = checkpoint.save
+def test_checkpoints_are_written_after_minutes_or_steps(train, monkeypatch, tmp_path):
+    saved, clock = [], [0.0]
+    start = CheckpointWriter.start
     monkeypatch.setattr(
-        checkpoint, "save", lambda model, folder, state: (saved.append(state.step), save(model, folder, state))
+        CheckpointWriter, "start", lambda self, files, state: (saved.append(state.step), start(self, files, state))
     )
-    train(schedule=Schedule(steps=7, warmup_steps=0, steps_per_epoch=3))
-    assert saved == [3, 6]
+    monkeypatch.setattr(checkpoint_timer.time, "monotonic", lambda: clock[0])
+    a_step = {"on_trainer": lambda trainer: ticking(trainer, clock, seconds=60)}
+    train(**a_step)
+    assert saved == []  # six minutes are fewer than ten
+    train(TRAIN.model_copy(update={"save_minutes": 2}), folder=tmp_path / "minutes", **a_step)
+    assert saved == [1, 3, 5]  # each step counts until its losses are known to be finite
     saved.clear()
-    train(TRAIN.model_copy(update={"save_steps": 2}), folder=tmp_path / "other")
+    train(TRAIN.model_copy(update={"save_steps": 2}), folder=tmp_path / "steps")
     assert saved == [2, 4]  # none at the end: the model itself is saved there
+
+
+def ticking(trainer, clock, *, seconds):
+    """Let each step take so long."""
+    grad_norm = trainer.parallel_model.grad_norm
+
+    def slow():
+        clock[0] += seconds
+        return grad_norm()
+
+    trainer.parallel_model.grad_norm = slow
 
 
 PADDED = ObjectiveConfig(
@@ -82,11 +98,12 @@ def test_the_global_generators_continue_as_if_nothing_was_trained(train):
         np.random.seed(number)
         torch.manual_seed(number)
 
-    train(stop_after=5)
+    config = TRAIN.model_copy(update={"save_steps": 3})
+    train(config, stop_after=5)
     seeded(7)
     expected = drawn()
     seeded(7)
-    train(resume=True)
+    train(config, resume=True)
     assert drawn() == expected
 
 
@@ -116,12 +133,23 @@ def test_a_resumed_run_has_the_same_micro_batches(train, monkeypatch):
 
 
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
-def test_a_checkpoint_of_an_earlier_version_resumes_bitwise(train, tmp_path, precision):
+def test_a_checkpoint_of_an_earlier_version_resumes_bitwise(train, tmp_path, precision, monkeypatch):
     """Its scheduler and token budget were pickled by accelerate."""
     config = TRAIN.model_copy(update={"save_steps": 2, "precision": precision})
     whole, _, whole_logs = train(config, folder=tmp_path / "whole")
-    train(config, folder=tmp_path / "cut", stop_after=5)
+    trainers, start = [], CheckpointWriter.start
+
+    def pickling(self, files, state):
+        start(self, files, state)
+        torch.save(trainers[0].optimizer.state_dict(), tmp_path / "optimizer.pt")
+
+    with monkeypatch.context() as context:
+        context.setattr(CheckpointWriter, "start", pickling)
+        train(config, folder=tmp_path / "cut", stop_after=5, on_trainer=trainers.append)
     [path] = (tmp_path / "cut" / "checkpoints").iterdir()
+    (path / "optimizer.safetensors").unlink()
+    (path / "SHA256SUMS").unlink()
+    (tmp_path / "optimizer.pt").rename(path / "optimizer.pt")
     state = json.loads((path / "trainer_state.json").read_text())
     (path / "trainer_state.json").unlink()
     torch.save({"last_epoch": state["step"], "_last_lr": [1.0]}, path / "custom_checkpoint_0.pkl")

@@ -38,7 +38,7 @@ def test_what_is_counted(source, config):
         ({"save_steps": 10}, {}, 4 * 5),
         ({"save_steps": 9}, {}, 4 * 5 + 12 * 7),
         ({"save_steps": 4}, {}, 4 * 5 + 2 * 12 * 7),
-        ({}, {}, 4 * 5 + 2 * 12 * 7),  # once per epoch
+        ({}, {}, 4 * 5 + 2 * 12 * 7),  # if training takes long
         ({"save_steps": 1}, {}, 4 * 5 + 2 * 12 * 7),
         ({"save_steps": 10}, {"models": 3}, 3 * 4 * 5),
         ({"save_steps": 10, "epochs": 3}, {"epochs": True}, 2 * 4 * 5 + 2 * 4 * 7),

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
-from efface.atomic import atomic_folder, record_in, write_text
+from efface.atomic import atomic_folder, record_in, recorded, write_text
 from efface.config.commands import RunConfig
 from efface.config.parse import read_yaml, validate_config
 from efface.progress.reporter import SilentReporter
@@ -136,6 +137,22 @@ def test_the_manifest_has_the_sums_of_what_is_written(folder, with_sums):
     written = folder.read_manifest()
     assert written == with_sums.manifest
     assert (written.files, written.writing) == (expected, {})
+
+
+def test_a_thread_that_writes_a_checkpoint_loses_no_sum(folder, with_sums):
+    """Records of an epoch appear in the moment in which the checkpoint does."""
+    records = Thread(target=write_text, args=(folder.records("after") / "forget.jsonl", "x\n"))
+    final, partial = folder.checkpoints / "step-000002", folder.checkpoints / ".step-000002.partial"
+    partial.mkdir(parents=True)
+    write_sums(partial)
+    with recorded(final, partial):
+        records.start()
+        records.join(0.05)
+        partial.replace(final)
+    records.join()
+    written = folder.read_manifest()
+    assert written.files.keys() == {"checkpoints/step-000002/SHA256SUMS", "records/after/forget.jsonl"}
+    assert written.writing == {}
 
 
 def test_sums_are_there_before_the_file(folder, with_sums, monkeypatch):

@@ -15,6 +15,7 @@ from efface.errors import EffaceError
 from efface.models.lora import add_adapters
 from efface.train import checkpoint
 from efface.train.checkpoint import TrainerState
+from efface.train.checkpoint_writer import CheckpointWriter
 from efface.train.config import LoRAConfig
 from efface.train.parallel import ParallelModel
 from support.messages import assert_names
@@ -51,7 +52,10 @@ def stepped(tiny_llama):
 
 
 def save(parallel_model, folder, step):
-    return checkpoint.save(parallel_model, folder, TrainerState(step=step, token_budget=BUDGET))
+    writer = CheckpointWriter(folder, sharded=False)
+    writer.start(parallel_model.checkpoint_files(), TrainerState(step=step, token_budget=BUDGET))
+    writer.wait()
+    return checkpoint.checkpoint_folder(folder, step)
 
 
 def names(folder):
@@ -88,9 +92,9 @@ def test_saved_and_loaded(tmp_path, stepped, tied):
     assert all(torch.equal(loaded[key][name], moments[key][name]) for key in moments for name in moments[key])
 
 
-def test_nothing_but_the_optimizer_is_pickled(tmp_path, stepped):
+def test_nothing_is_pickled(tmp_path, stepped):
     path = save(stepped(), tmp_path, 3)
-    assert names(path) == ["SHA256SUMS", "optimizer.pt", "trained.safetensors", "trainer_state.json"]
+    assert names(path) == ["SHA256SUMS", "optimizer.safetensors", "trained.safetensors", "trainer_state.json"]
     assert json.loads((path / "trainer_state.json").read_text()) == {"step": 3, "token_budget": BUDGET}
 
 
@@ -129,7 +133,7 @@ def test_a_full_disk_leaves_the_older_one(tmp_path, stepped, size):
 
 
 @pytest.mark.parametrize("damage", [lambda path: path.write_bytes(path.read_bytes()[:20]), Path.unlink])
-@pytest.mark.parametrize("file", ["trained.safetensors", "optimizer.pt", "trainer_state.json"])
+@pytest.mark.parametrize("file", ["trained.safetensors", "optimizer.safetensors", "trainer_state.json"])
 def test_a_damaged_one_is_named(tmp_path, stepped, file, damage):
     parallel_model = stepped()
     path = save(parallel_model, tmp_path, 2)
@@ -149,7 +153,7 @@ def test_a_flipped_byte_another_file_and_a_missing_file_are_refused(tmp_path, st
 
     damages = [
         ("trained.safetensors", flip),
-        ("optimizer.pt", flip),
+        ("optimizer.safetensors", flip),
         ("trainer_state.json", lambda path: path.write_text(path.read_text().replace("640", "64"))),
         ("custom_checkpoint_0.pkl", lambda path: path.write_bytes(b"x")),
         ("SHA256SUMS", lambda path: path.write_text("no sums")),
@@ -187,10 +191,17 @@ class Malicious:
         return Path.touch, (Path("owned"),)
 
 
-def as_of_an_earlier_version(path, step, token_budget):
-    """Replace the state in JSON by the files that accelerate wrote."""
-    (path / "trainer_state.json").unlink()
+def with_pickled_optimizer(path, parallel_model):
+    """Replace the optimizer's file by that of an earlier version."""
+    (path / "optimizer.safetensors").unlink()
     (path / "SHA256SUMS").unlink()
+    torch.save(parallel_model.optimizer.state_dict(), path / "optimizer.pt")
+
+
+def as_of_an_earlier_version(path, parallel_model, step, token_budget):
+    """Replace the state in JSON by the files that accelerate wrote."""
+    with_pickled_optimizer(path, parallel_model)
+    (path / "trainer_state.json").unlink()
     scheduler = {"base_lrs": [0.1], "last_epoch": step, "_step_count": step + 1, "_last_lr": [0.1], "lr_lambdas": [{}]}
     torch.save(scheduler, path / "custom_checkpoint_0.pkl")
     torch.save(token_budget, path / "custom_checkpoint_1.pkl")
@@ -203,10 +214,33 @@ def test_one_of_an_earlier_version_loads(tmp_path, stepped, token_budget, monkey
     parallel_model = stepped()
     saved = weights(parallel_model.model)
     path = save(parallel_model, tmp_path / "checkpoints", 50)
-    as_of_an_earlier_version(path, 50, token_budget)
+    as_of_an_earlier_version(path, parallel_model, 50, token_budget)
     zero(parallel_model.model)
     assert checkpoint.load(parallel_model, path) == TrainerState(step=50, token_budget=token_budget)
     assert_equal(weights(parallel_model.model), saved)
+    assert not Path("owned").exists()
+
+
+def test_a_pickled_optimizer_of_an_earlier_version_loads(tmp_path, stepped):
+    parallel_model = stepped()
+    path = save(parallel_model, tmp_path, 3)
+    with_pickled_optimizer(path, parallel_model)
+    moments = parallel_model.optimizer.state_dict()["state"]
+    parallel_model.optimizer = torch.optim.AdamW(parallel_model.model.parameters(), lr=0.1)
+    checkpoint.load(parallel_model, path)
+    loaded = parallel_model.optimizer.state_dict()["state"]
+    assert all(torch.equal(loaded[key][name], moments[key][name]) for key in moments for name in moments[key])
+
+
+def test_a_pickled_optimizer_with_code_does_not_load(tmp_path, stepped, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    parallel_model = stepped()
+    path = save(parallel_model, tmp_path / "checkpoints", 3)
+    (path / "optimizer.safetensors").unlink()
+    (path / "SHA256SUMS").unlink()
+    torch.save({"state": Malicious()}, path / "optimizer.pt")
+    with pytest.raises(EffaceError, match=f"checkpoint {path} does not load"):
+        checkpoint.load(parallel_model, path)
     assert not Path("owned").exists()
 
 
@@ -215,7 +249,7 @@ def test_one_of_an_earlier_version_that_does_not_load(tmp_path, stepped, content
     monkeypatch.chdir(tmp_path)
     parallel_model = stepped()
     path = save(parallel_model, tmp_path / "checkpoints", 50)
-    as_of_an_earlier_version(path, 50, content)
+    as_of_an_earlier_version(path, parallel_model, 50, content)
     if content is None:
         (path / "custom_checkpoint_1.pkl").unlink()
     with pytest.raises(EffaceError, match=f"checkpoint {path} was written by an earlier version .*another --out") as it:

@@ -85,15 +85,16 @@ def checkpoints_at_once(plan: Schedule, config: TrainConfig) -> int:
     """The largest number of checkpoints that are on disk at the same time.
 
     The last one stays until the next one is complete, so that there are up to two; there is none after the last step.
+    With `save_minutes` there are fewer where training is short, which is not known here.
 
     Args:
         plan: The optimizer steps.
-        config: Training settings; `save_steps` decides.
+        config: Training settings; `save_steps` decides, if it is set.
 
     Returns:
         0, 1 or 2.
     """
-    return min((plan.steps - 1) // (config.save_steps or plan.steps_per_epoch), 2)
+    return min((plan.steps - 1) // (config.save_steps or 1), 2)
 
 
 def bytes_on_disk(

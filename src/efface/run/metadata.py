@@ -48,6 +48,7 @@ class RunMetadata:
         self._model_answers = model_answers
         self._started = False
         self._lock = threading.Lock()
+        self._recording = threading.Lock()
 
     @property
     def manifest(self) -> Manifest:
@@ -112,15 +113,17 @@ class RunMetadata:
     def _record(self, path: Path, complete: Path) -> Iterator[None]:
         """Have the sums in the manifest before a file or folder appears, so that no kill leaves one without a sum."""
         name = path.absolute().relative_to(self._folder.root.absolute()).as_posix()
-        files, writing = self._manifest.files, _sums_to_record(name, complete)
-        if files is None or not writing:
+        writing = _sums_to_record(name, complete)
+        if self._manifest.files is None or not writing:
             yield
             return
-        self._update_alone(writing=writing)
-        yield
-        replaced = f"{CHECKPOINTS}/" if name.startswith(f"{CHECKPOINTS}/") else f"{name}/"
-        kept = {each: digest for each, digest in files.items() if not each.startswith(replaced)}
-        self._update_alone(files=dict(sorted({**kept, **writing}.items())), writing={})
+        with self._recording:  # a thread writes checkpoints while an epoch is evaluated
+            files = self._manifest.files
+            self._update_alone(writing=writing)
+            yield
+            replaced = f"{CHECKPOINTS}/" if name.startswith(f"{CHECKPOINTS}/") else f"{name}/"
+            kept = {each: digest for each, digest in files.items() if not each.startswith(replaced)}
+            self._update_alone(files=dict(sorted({**kept, **writing}.items())), writing={})
 
     def _update(self, **values: object) -> None:
         with self._lock:

@@ -40,7 +40,15 @@ _IDENTIFIED_BY_CONTENT: dict[str, Any] = {
 }
 """Settings that a key leaves out, as it has the hashes of their content, or because they do not change results."""
 _WITHOUT_EFFECT: dict[str, tuple[str, ...]] = {
-    "train": ("max_tokens_per_forward", "gradient_checkpointing", "save_steps", "kl_reference", "watch", "tracker"),
+    "train": (
+        "max_tokens_per_forward",
+        "gradient_checkpointing",
+        "save_minutes",
+        "save_steps",
+        "kl_reference",
+        "watch",
+        "tracker",
+    ),
     "evaluate": ("max_cache_tokens", "max_tokens_per_forward", "sharding"),
     "downstream": ("batch_size",),
 }

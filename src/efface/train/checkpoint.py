@@ -1,5 +1,5 @@
 """Checkpoints of a training: written to a temporary folder and renamed when complete, so that a kill at any moment
-leaves the previous one. Only the newest is kept.
+leaves the previous one. Only the newest is kept. `CheckpointWriter` writes them.
 """
 
 from __future__ import annotations
@@ -12,11 +12,10 @@ from typing import Any
 import torch
 
 from efface import distributed
-from efface.atomic import atomic_folder
 from efface.distributed import DistributedError
 from efface.errors import EffaceError, first_line
 from efface.frozen import FrozenModel
-from efface.sums import checkpoint_problem, write_sums
+from efface.sums import checkpoint_problem
 from efface.train.parallel import ParallelModel
 
 _NAME = re.compile(r"step-(\d+)")
@@ -40,41 +39,25 @@ def latest(folder: Path) -> tuple[int, Path] | None:
     return max(found, default=None)
 
 
-def save(parallel_model: ParallelModel, folder: Path, state: TrainerState) -> Path:
-    """Write trained weights, optimizer and trainer state, then remove the older checkpoints.
+def checkpoint_folder(folder: Path, step: int) -> Path:
+    """Where the checkpoint after `step` is, in the folder of all checkpoints of a run."""
+    return folder / f"step-{step:06d}"
 
-    Weights that are not trained, such as the base model of adapters, never change and are left out. Every process
-    must call this.
 
-    Args:
-        parallel_model: Its trained weights and its optimizer are written.
-        folder: The folder of all checkpoints of the run.
-        state: Written to `trainer_state.json`; names the checkpoint, too.
+def write_state(state: TrainerState, path: Path) -> None:
+    """Write the trainer's state into a checkpoint's folder."""
+    (path / _STATE).write_text(state.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
-    Returns:
-        The checkpoint's folder.
 
-    Raises:
-        EffaceError: The disk is full; the older checkpoint then stays.
-    """
-    final = folder / f"step-{state.step:06d}"
-    with atomic_folder(final, by_all=True) as partial:
-        if distributed.is_main_process():
-            partial.mkdir(exist_ok=True)
-            (partial / _STATE).write_text(state.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        parallel_model.save(partial)
-        distributed.barrier()  # until every process has written its part
-        if distributed.is_main_process():
-            write_sums(partial)
-    if distributed.is_main_process():
-        for path in folder.glob("step-*"):
-            if path != final:
-                shutil.rmtree(path)
-    return final
+def remove_others(final: Path) -> None:
+    """Remove all checkpoints but this one, which is complete."""
+    for path in final.parent.glob("step-*"):
+        if path != final:
+            shutil.rmtree(path)
 
 
 def load(parallel_model: ParallelModel, path: Path, *, last_step: int | None = None) -> TrainerState:
-    """Read what `save` wrote, or an earlier version of efface, into the model and its optimizer.
+    """Read a checkpoint, also of an earlier version of efface, into the model and its optimizer.
 
     Args:
         parallel_model: Of any number of processes; it may differ from the number that wrote the checkpoint.

@@ -80,8 +80,10 @@ class TrainConfig(FrozenModel):
     """How KL gets the distributions of the model before unlearning. `cached`: its last hidden states are computed once
     and stored in a file. `live`: from that model at every step; with adapters, from the model in training with them
     switched off. `auto`: live with adapters, else cached if the disk has space. Changes nothing except rounding."""
+    save_minutes: float = Field(default=10, gt=0)
+    """Minutes between checkpoints; a shorter training writes none."""
     save_steps: int | None = Field(default=None, gt=0)
-    """Steps between checkpoints; by default the steps of one epoch."""
+    """Steps between checkpoints, in place of `save_minutes`."""
     watch: bool = False
     """Whether metrics.jsonl also gets, before training and after each epoch, the mean log-probability of answers and of
     refusals on forget and retain set, and the weight that AP gives. Of larger sets, 100 items at equal distances."""

@@ -23,6 +23,8 @@ from efface.objectives.terms import Objective, Reference
 from efface.packing.forward import device_of
 from efface.train import checkpoint
 from efface.train.checkpoint import TrainerState
+from efface.train.checkpoint_timer import CheckpointTimer
+from efface.train.checkpoint_writer import CheckpointWriter
 from efface.train.config import TrainConfig
 from efface.train.early_end import end_if_requested
 from efface.train.micro_batches import TrainingExample, count_tokens
@@ -31,7 +33,7 @@ from efface.train.parallel import parallelize
 from efface.train.sampler import Schedule
 from efface.train.sharded_model import ReadRows
 from efface.train.step import Losses, batch_losses
-from efface.train.token_budget import token_budget_for
+from efface.train.token_budget import out_of_memory, token_budget_for
 from efface.train.tracker import LogValues, tracking
 
 _REDUCED_BUDGET = "token_budget.json"
@@ -112,6 +114,8 @@ class Trainer:
         self.optimizer = make_optimizer(self.model, config)
         self.parallel_model.optimizer = self.optimizer
         self.scheduler = self._make_scheduler(steps_done=0)
+        self._writer = CheckpointWriter(self.checkpoints, sharded=self.parallel_model.is_sharded)
+        self._timer = CheckpointTimer(config)
 
     @property
     def precision(self) -> Literal["no", "bf16"]:
@@ -152,6 +156,7 @@ class Trainer:
             ):
                 self._run(steps, reference, on_step or (lambda _: None), log_values, resume=resume)
         finally:
+            self._writer.close()
             self.optimizer.zero_grad()
             self.model.eval()
 
@@ -167,26 +172,35 @@ class Trainer:
         self.budget.fit(max(count_tokens(example) for step in steps for example in step))
         done = self._resume() if resume else 0
         self.budget.apply(self.model)
-        save_steps = self.config.save_steps or self.schedule.steps_per_epoch
         self.model.train()
         termination.defer()
+        self._timer.restart()
         for number in range(done + 1, len(steps) + 1):
             start, examples = time.perf_counter(), steps[number - 1]
             losses = self._losses_within_memory(number, examples, reference)
             grad_norm = self.parallel_model.grad_norm()
             values = self._finite_values(number, examples, losses, grad_norm)
-            if number - 1 > done and (number - 1) % save_steps == 0:
+            if number - 1 > done and self._timer.is_due(number - 1):
                 # Only now: the finite losses show that the previous step has left good weights.
                 self._save(number - 1)
+            self._writer.check()
             lr = self._update(number, grad_norm)
             log = self._log(number, examples, values, lr=lr, start=start)
             on_step(log)
             log_values({name: value for name, value in asdict(log).items() if name != "step"}, number)
-            end_if_requested(number, len(steps), self.model, self._save)
+            end_if_requested(number, len(steps), self.model, self._save_completely)
+        self._writer.wait()
 
     def _save(self, step: int) -> None:
+        """Begin to write a checkpoint; `self._writer.wait()` waits until it is complete."""
         state = TrainerState(step=step, token_budget=self.budget.state_dict())
-        checkpoint.save(self.parallel_model, self.checkpoints, state)
+        self._writer.start(self.parallel_model.checkpoint_files(), state)
+        self._timer.restart()
+
+    def _save_completely(self, step: int) -> None:
+        self._save(step)
+        self._writer.wait()
+        distributed.barrier()  # the end of one process may end the main one, which completes the checkpoint
 
     def _resume(self) -> int:
         """Load the last checkpoint; returns the number of steps that it has done."""
@@ -224,7 +238,7 @@ class Trainer:
                     )
             except torch.OutOfMemoryError:
                 if not self.budget.shrink(examples):
-                    raise _out_of_memory("one example") from None
+                    raise out_of_memory("one example") from None
             if distributed.world_size() > 1:
                 self._stop_with_reduced_budget()
             self.budget.apply(self.model)
@@ -254,6 +268,7 @@ class Trainer:
         values = _StepValues(*torch.stack([losses.forget, losses.retain, grad_norm]).tolist())
         if all(map(math.isfinite, values)):
             return values
+        self._writer.wait()
         ids = sorted({sequence.id for example in examples for sequence in example.values()})
         found = checkpoint.latest(self.checkpoints)
         saved = f"the checkpoint of step {found[0]} stays in {found[1]}" if found else "no checkpoint was written yet"
@@ -273,7 +288,7 @@ class Trainer:
         try:
             self.optimizer.step()
         except torch.OutOfMemoryError:
-            raise _out_of_memory("the optimizer's state") from None
+            raise out_of_memory("the optimizer's state") from None
         self.scheduler.step()
         return lr
 
@@ -291,10 +306,3 @@ class Trainer:
             tokens=sum(map(count_tokens, examples)),
             seconds=time.perf_counter() - start,
         )
-
-
-def _out_of_memory(what: str) -> EffaceError:
-    return EffaceError(
-        f"{what} does not fit in the GPU's memory; train adapters (train.lora=true, train.lora.bits=4 for less), set "
-        "train.optimizer=adamw8bit or use a smaller model; efface doctor says what fits"
-    )

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from efface import distributed
@@ -18,11 +17,15 @@ from efface.packing.forward import device_of
 from efface.packing.in_step import in_step
 from efface.packing.support import packing_unsupported_reason
 from efface.train.config import TrainConfig
-from efface.train.sharded_checkpoint import has_shards, load_shards, save_shards
+from efface.train.optimizer_state import load_optimizer_tensors, optimizer_tensors
+from efface.train.pickled_shards import has_shards, load_shards
 from efface.train.sharded_model import ReadRows, fill_meta_copy, meta_copy, read_shards, shard_units
+from efface.train.shards import local_part, local_rows, shard_file
+from efface.train.tensor_files import StoredTensors, TensorFile
 
 T = TypeVar("T")
-_TRAINED, _OPTIMIZER = "trained.safetensors", "optimizer.pt"
+_TRAINED, _OPTIMIZER = "trained", "optimizer"
+"""Names of the files in a checkpoint; those of shards have their number after it."""
 
 
 class ForwardWrapper(nn.Module):
@@ -42,6 +45,9 @@ class ForwardWrapper(nn.Module):
 
 class ParallelModel:
     """A model in the only process; the base of the distributed ones, whose methods every process must call."""
+
+    is_sharded = False
+    """Whether each process has a part of the weights alone, and writes its part of a checkpoint."""
 
     def __init__(self, model: Any) -> None:
         self.model = model
@@ -85,22 +91,42 @@ class ParallelModel:
         """The 2-norm of the gradient of all trained parameters: a scalar on their device."""
         return nn.utils.get_total_norm([p.grad for p in self.model.parameters() if p.grad is not None])
 
-    def save(self, folder: Path) -> None:
-        """Write trained weights and optimizer state into a checkpoint's folder, which exists."""
-        if distributed.is_main_process():
-            save_file(self._trained_parameters(), folder / _TRAINED)
-            torch.save(self.optimizer.state_dict(), folder / _OPTIMIZER)
+    def checkpoint_files(self) -> list[TensorFile]:
+        """The files with trained weights and optimizer state that this process writes; their tensors are not copies."""
+        if not distributed.is_main_process():
+            return []
+        moments = optimizer_tensors(self.model, self.optimizer)
+        return [
+            TensorFile(f"{_TRAINED}.safetensors", self._trained_parameters()),
+            TensorFile(f"{_OPTIMIZER}.safetensors", moments),
+        ]
 
     def load(self, folder: Path) -> None:
-        """Read what `save` wrote in any class of this module, in any number of processes."""
+        """Read the checkpoint of any class of this module, in any number of processes, or of an earlier version."""
         if has_shards(folder):
-            load_shards(ForwardWrapper(self.model), self.optimizer, folder)
+            load_shards(self._module_of_shards(), self.optimizer, folder)
             return
+        trained = StoredTensors(sorted(folder.glob(f"{_TRAINED}*.safetensors")))
         parameters = dict(self.model.named_parameters())
+        if not trained.names:
+            raise FileNotFoundError(f"{folder} has no {_TRAINED}.safetensors")
         with torch.no_grad():
-            for name, value in load_file(folder / _TRAINED).items():
-                parameters[name].copy_(value)
-        self.optimizer.load_state_dict(torch.load(folder / _OPTIMIZER, map_location="cpu", weights_only=True))
+            for name in trained.names:
+                target = parameters[name]
+                local_part(target).copy_(trained.read(name, local_rows(target)))
+        if moments := sorted(folder.glob(f"{_OPTIMIZER}*.safetensors")):
+            load_optimizer_tensors(self.model, self.optimizer, StoredTensors(moments))
+        elif (pickled := folder / f"{_OPTIMIZER}.pt").is_file():  # of an earlier version
+            self._load_pickled(pickled)
+        else:
+            raise FileNotFoundError(f"{folder} has no {_OPTIMIZER}.safetensors")
+
+    def _load_pickled(self, path: Path) -> None:
+        self.optimizer.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+
+    def _module_of_shards(self) -> nn.Module:
+        """The module whose parameter names are those in the shards of an earlier version."""
+        return ForwardWrapper(self.model)
 
     def trained_tensors(self) -> Iterator[tuple[str, Tensor]]:
         """Name and value of the trained parameters, unsharded one by one; empty tensors in all but the main process."""
@@ -152,6 +178,8 @@ class DDPModel(ParallelModel):
 
 class FSDPModel(ParallelModel):
     """The model in shards over the processes (FSDP2); a layer is unsharded only while it computes."""
+
+    is_sharded = True
 
     def __init__(
         self,
@@ -230,19 +258,23 @@ class FSDPModel(ParallelModel):
         norm: Tensor = super().grad_norm().full_tensor()  # type: ignore[attr-defined]
         return norm
 
-    def save(self, folder: Path) -> None:
-        """As in `ParallelModel`; each process writes its shards."""
-        save_shards(self._wrapper, self.optimizer, folder)
+    def checkpoint_files(self) -> list[TensorFile]:
+        """As in `ParallelModel`, with the shards of this process."""
+        number = f"{distributed.rank():05d}-of-{distributed.world_size():05d}"
+        moments = optimizer_tensors(self.model, self.optimizer)
+        return [
+            shard_file(f"{_TRAINED}-{number}.safetensors", self._trained_parameters()),
+            shard_file(f"{_OPTIMIZER}-{number}.safetensors", moments),
+        ]
 
-    def load(self, folder: Path) -> None:
-        """As in `ParallelModel`, but refuses a checkpoint that is not in shards.
+    def _load_pickled(self, path: Path) -> None:
+        raise EffaceError(
+            f"{path.name} was written by one process of an earlier version and cannot be sharded; resume with one "
+            "process"
+        )
 
-        Raises:
-            EffaceError: One process wrote the checkpoint.
-        """
-        if not has_shards(folder):
-            raise EffaceError("it was written by one process and cannot be sharded; resume with one process")
-        load_shards(self._wrapper, self.optimizer, folder)
+    def _module_of_shards(self) -> nn.Module:
+        return self._wrapper
 
     def trained_tensors(self) -> Iterator[tuple[str, Tensor]]:
         """As in `ParallelModel`; on the CPU."""

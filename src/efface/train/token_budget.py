@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from efface import distributed
+from efface.errors import EffaceError
 from efface.hardware.memory import free_memory
 from efface.packing.forward import device_of, unwrap_peft
 from efface.train.config import TrainConfig
@@ -194,3 +195,11 @@ def values_per_layer(model_config: Any) -> int:
 
 def _intermediate_size(shape: Any) -> int:
     return int(getattr(shape, "intermediate_size", None) or 4 * shape.hidden_size)
+
+
+def out_of_memory(what: str) -> EffaceError:
+    """The error for what cannot be made smaller."""
+    return EffaceError(
+        f"{what} does not fit in the GPU's memory; train adapters (train.lora=true, train.lora.bits=4 for less), set "
+        "train.optimizer=adamw8bit or use a smaller model; efface doctor says what fits"
+    )

@@ -1,0 +1,61 @@
+"""What a process has of sharded tensors (FSDP2): some of their rows. Of other tensors it has all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import Tensor
+
+from efface.train.tensor_files import TensorFile
+
+
+def local_part(tensor: Tensor) -> Tensor:
+    """The rows of a sharded tensor that this process has; any other tensor as it is."""
+    part: Tensor = tensor.to_local() if is_sharded(tensor) else tensor  # type: ignore[attr-defined]
+    return part
+
+
+def is_sharded(tensor: Tensor) -> bool:
+    """Whether this is a tensor that `fully_shard` distributed."""
+    return hasattr(tensor, "to_local")
+
+
+def local_rows(tensor: Any) -> range | None:
+    """Which rows of the whole tensor `local_part` has; None where it has all.
+
+    `fully_shard` gives each process as many rows as `torch.chunk` would.
+    """
+    if not is_sharded(tensor):
+        return None
+    total, mesh = tensor.shape[0], tensor.device_mesh
+    size = -(-total // mesh.size())
+    start = min(mesh.get_local_rank() * size, total)
+    return range(start, min(start + size, total))
+
+
+def like_shard(read: Callable[[range | None], Tensor], tensor: Any) -> Tensor:
+    """A tensor sharded as `tensor` is.
+
+    Args:
+        read: From rows of the whole tensor, None for all, to their values.
+        tensor: Sharded or not.
+    """
+    local = read(local_rows(tensor))
+    if not is_sharded(tensor) or local.ndim == 0:
+        return local
+    from torch.distributed.tensor import DTensor
+
+    return DTensor.from_local(
+        local.to(tensor.to_local().device),
+        tensor.device_mesh,
+        tensor.placements,
+        shape=tensor.shape,
+        stride=tensor.stride(),
+    )
+
+
+def shard_file(name: str, tensors: Mapping[str, Tensor]) -> TensorFile:
+    """The file with this process's part of tensors."""
+    first_rows = {key: rows.start for key, each in tensors.items() if (rows := local_rows(each)) is not None}
+    return TensorFile(name, {key: local_part(each) for key, each in tensors.items()}, first_rows)

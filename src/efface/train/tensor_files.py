@@ -1,0 +1,102 @@
+"""Tensors in safetensors files: whole, or some of their rows in each of several files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+_FIRST_ROWS = "first_rows"
+"""In a file's metadata: JSON of name -> index of the first row that it has, for tensors of which it has some rows."""
+
+
+@dataclass(frozen=True)
+class TensorFile:
+    """A file to write."""
+
+    name: str
+    tensors: Mapping[str, Tensor]
+    first_rows: Mapping[str, int] = field(default_factory=dict)
+    """Tensors of which these are some rows -> the index of the first."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its tensors."""
+        return sum(each.nbytes for each in self.tensors.values())
+
+    def on_cpu(self) -> TensorFile:
+        """The same file with copies on the CPU; from a GPU they are copied to pinned memory."""
+        copies: dict[str, Tensor] = {}
+        for name, tensor in self.tensors.items():
+            copies[name] = torch.empty_like(tensor, device="cpu", pin_memory=tensor.is_cuda)
+            copies[name].copy_(tensor, non_blocking=True)
+        for device in {tensor.device for tensor in self.tensors.values() if tensor.is_cuda}:
+            torch.cuda.current_stream(device).synchronize()
+        return TensorFile(self.name, copies, self.first_rows)
+
+    def write(self, folder: Path) -> None:
+        """Write it into `folder`, which exists."""
+        metadata = {_FIRST_ROWS: json.dumps(dict(self.first_rows))} if self.first_rows else None
+        tensors = {name: tensor.contiguous() for name, tensor in self.tensors.items()}
+        save_file(tensors, folder / self.name, metadata=metadata)
+
+
+class StoredTensors:
+    """What is in such files, read when it is needed."""
+
+    def __init__(self, paths: Iterable[Path]) -> None:
+        """Open the files.
+
+        Args:
+            paths: Those of one set.
+
+        Raises:
+            SafetensorError: A file is damaged.
+        """
+        self._parts: dict[str, list[tuple[int, Any]]] = {}
+        for path in paths:
+            file: Any = safe_open(path, framework="pt")
+            first_rows = json.loads((file.metadata() or {}).get(_FIRST_ROWS, "{}"))
+            for name in file.keys():  # noqa: SIM118 - not a mapping
+                self._parts.setdefault(name, []).append((first_rows.get(name, 0), file))
+        for parts in self._parts.values():
+            parts.sort(key=lambda part: part[0])
+
+    @property
+    def names(self) -> list[str]:
+        """Of all tensors."""
+        return list(self._parts)
+
+    def read(self, name: str, rows: range | None = None) -> Tensor:
+        """A tensor, or some of its rows.
+
+        Args:
+            name: One of `names`.
+            rows: Indices into the first dimension of the whole tensor; all by default, also of a scalar.
+
+        Raises:
+            ValueError: Some of the rows are in no file.
+        """
+        parts = self._parts[name]
+        if len(parts) == 1 and rows is None:
+            tensor: Tensor = parts[0][1].get_tensor(name)
+            return tensor
+        pieces = []
+        for first, file in parts:
+            stored = file.get_slice(name)
+            if not stored.get_shape():  # a scalar, the same in each file
+                return file.get_tensor(name)  # type: ignore[no-any-return]
+            end = first + stored.get_shape()[0]
+            low, high = (first, end) if rows is None else (max(first, rows.start), min(end, rows.stop))
+            if low < high:
+                pieces.append(stored[low - first : high - first])
+        if rows is not None and sum(map(len, pieces)) != len(rows):
+            raise ValueError(f"rows {rows.start} to {rows.stop} of {name} are incomplete")
+        return torch.cat(pieces) if pieces else parts[0][1].get_slice(name)[:0]
