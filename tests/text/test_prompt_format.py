@@ -10,7 +10,7 @@ from efface.errors import EffaceError
 from efface.schema import Prompt, Turn
 from efface.text.config import TextConfig
 from efface.text.prompt_format import NAMED_FORMATS, chat_prompt_format, string_prompt_format
-from support.templates import CHATML, GEMMA, MISTRAL, NO_END, byte_level
+from support.templates import CHATML, GEMMA, LLAMA3, MISTRAL, NO_END, QWEN3, byte_level
 
 HISTORY = (
     Turn(role="system", content="Be brief."),
@@ -192,3 +192,60 @@ def test_a_format_that_cannot_be_used_is_named_with_a_remedy(use, named):
     with pytest.raises(EffaceError) as error:
         use()
     assert all(words in str(error.value) for words in named)
+
+
+# The frame of a template
+
+
+def counted(template):
+    """A chat format, and a list that grows with each call of the template."""
+    tokenizer, calls = byte_level(template=template), []
+    render = tokenizer.apply_chat_template
+
+    def apply(turns, **settings):
+        calls.append(turns)
+        return render(turns, **settings)
+
+    tokenizer.apply_chat_template = apply
+    found = chat_prompt_format(tokenizer, date(2024, 7, 26))
+    calls.clear()
+    return found, calls
+
+
+@pytest.mark.parametrize("template", [CHATML, GEMMA, MISTRAL, LLAMA3, QWEN3, NO_END])
+@pytest.mark.parametrize("question", ["Who?", "  Who\n\nis it?\t", "Él & 名 'x' \"y\"", ""])
+def test_a_question_is_put_into_the_frame_of_the_template(template, question):
+    found, calls = counted(template)
+    text = found.render(Prompt(question))
+    assert calls == []
+    found.render(Prompt(f"{question}<b>"))
+    assert len(calls) == 1
+    expected = byte_level(template=template).apply_chat_template(
+        [{"role": "user", "content": question}], tokenize=False, add_generation_prompt=True, enable_thinking=False
+    )
+    assert text == expected
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{% for m in messages %}{{ m.content | upper if m.role == 'user' else m.content }}{% endfor %}",
+        "{% for m in messages %}{{ m.content }}{{ m.content }}{% endfor %}",
+        "{% for m in messages %}{{ m.content | replace('\n', ' ') }}{% endfor %}",
+        "{% for m in messages %}{{ m.content | e }}{% endfor %}",
+        "{% for m in messages %}{{ m.content | truncate(2000) }}{% endfor %}",
+        "{% for m in messages %}{{ m.content | length }}{{ m.content }}{% endfor %}",
+    ],
+)
+def test_a_template_that_changes_questions_renders_each(template):
+    found, calls = counted(template)
+    found.render(Prompt("Who?"))
+    assert len(calls) == 1
+
+
+def test_earlier_turns_and_markup_are_rendered_by_the_template():
+    template = CHATML.replace("m.content", "m.content | replace('<x>', '')")
+    found, calls = counted(template)
+    assert "a b" in found.render(Prompt("a <x>b"))
+    found.render(Prompt("a", HISTORY))
+    assert len(calls) == 2

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from efface.text.text_encoder import TextEncoder
@@ -59,3 +62,21 @@ def test_special_tokens_take_the_white_space_that_they_take_in_the_tokenizer():
     for pieces in (["a<r>", " b", " <l>c"], ["<r> a <l> b"]):
         assert encoder.mixed(pieces) == encoder.template_text(["".join(pieces)])[0]
     assert encoder.before_special("a <l>")[0] == "a"
+
+
+def test_two_threads_use_the_tokenizer_one_after_the_other():
+    """A long training tokenizes in a thread, and whether special tokens are split is a state of the tokenizer."""
+    encoder, using = TextEncoder(byte_level()), []
+    tokenizer = encoder.tokenizer
+
+    def watched(*arguments, **options):
+        assert not using
+        using.append(1)
+        time.sleep(0.01)
+        using.pop()
+        return tokenizer(*arguments, **options)
+
+    encoder.tokenizer = watched
+    with ThreadPoolExecutor(2) as pool:
+        made = [pool.submit(encoder.template_text, ["</s>"]), pool.submit(encoder.plain_text, "</s>")]
+    assert [each.result() for each in made] == [[[tokenizer.convert_tokens_to_ids("</s>")]], encoder.plain_text("</s>")]

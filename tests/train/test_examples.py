@@ -10,15 +10,17 @@ from efface.objectives.method import objective
 from efface.packing.padded_rows import PaddedSequence
 from efface.schema import Item, Task
 from efface.text.sequence import TokenizedSequence
+from efface.train import examples
 from efface.train.config import TrainConfig
-from efface.train.examples import check_task, fine_tuning_examples, unlearning_examples
+from efface.train.examples import check_task, fine_tuning_examples, most_bytes, unlearning_examples
+from efface.train.lazy_steps import STEPS_PER_BLOCK
 from efface.train.sampler import SampledPair
 
 
 class Letters:
     """A formatter whose ids are the letters, and which records what it encodes."""
 
-    pad_token, end_token = 1, ord("!")
+    pad_token, end_token, limit = 1, ord("!"), None
 
     def __init__(self):
         self.seen = []
@@ -148,3 +150,50 @@ def test_long_answers_are_cut_with_their_end():
     assert text(example["retain"].answer) == "r"
     with pytest.raises(EffaceError, match=r"item 'r': its question takes 2 tokens, .*max_row_length=2 .*shorten"):
         unlearning_examples([[DRAW]], ["retain"], Letters(), max_row_length=2)
+
+
+# Long trainings
+
+
+def test_a_long_training_tokenizes_ahead_what_the_next_steps_need(monkeypatch):
+    items = [item(str(number)) for number in range(200)]
+    config = TrainConfig(epochs=2, batch_size=2)
+    whole = fine_tuning_examples(items, config, 0, Letters())
+    monkeypatch.setattr(examples, "_TEXTS_AHEAD", 399)
+    formatter = Letters()
+    lazy = fine_tuning_examples(items, config, 0, formatter)
+    assert len(formatter.seen) <= 2 * 2 * STEPS_PER_BLOCK  # the first block, and perhaps the next one
+    assert list(lazy) == list(whole)
+
+
+@pytest.mark.parametrize(("limit", "checked"), [(None, []), (2000, []), (1009, ["long"]), (1003, ["f", "long"])])
+def test_only_texts_that_may_be_too_long_are_tokenized_twice(monkeypatch, limit, checked):
+    monkeypatch.setattr(examples, "_TEXTS_AHEAD", 1)
+    formatter = Letters()
+    formatter.limit = limit
+    fine_tuning_examples([item("f"), item("long")], TrainConfig(epochs=1, batch_size=2), 0, formatter)
+    assert sorted(id_ for id_, _, _ in formatter.seen[:-2]) == checked
+
+
+def test_no_text_is_looked_at_where_all_are_short(monkeypatch):
+    """Drawing the pairs of all steps takes long."""
+    assert most_bytes([item("é"), item("long")], ["sorry, no"]) == len("long?") + len("sorry, no")
+    monkeypatch.setattr(examples, "_TEXTS_AHEAD", 1)
+    monkeypatch.setattr(examples, "_check_lengths", lambda *_: looked.append(1))
+    formatter, looked = Letters(), []
+    formatter.limit = 1020
+    for most, expected in ((20, []), (21, [1]), (None, [1, 1])):
+        unlearning_examples([[DRAW]] * 2, ["forget"], formatter, most_bytes=most)
+        assert looked == expected
+
+
+@pytest.mark.parametrize("settings", [{"max_row_length": 5}, {"row_lengths": {"forget_idk": 8}}])
+def test_what_is_too_long_is_refused_before_a_long_training(monkeypatch, settings):
+    """Also a question with the refusal of a late step, which would be tokenized in the middle of the training."""
+    monkeypatch.setattr(examples, "_TEXTS_AHEAD", 1)
+    late = SampledPair(forget=item("longer"), retain=None, forget_refusal="no", retain_refusal="no")
+    steps = [[DRAW]] * (3 * STEPS_PER_BLOCK)
+    lazy = unlearning_examples(steps, ["forget_idk"], Letters(), **settings)
+    assert all(len(example["forget_idk"]) == 4 for [example] in lazy)
+    with pytest.raises(EffaceError, match="item 'longer'"):
+        unlearning_examples([*steps, [late]], ["forget_idk"], Letters(), **settings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,7 +48,7 @@ class FinetuneSetup:
     device: torch.device
     train: TrainConfig
     """With the optimizer resolved."""
-    steps: list[list[TrainingExample]]
+    steps: Sequence[Sequence[TrainingExample]]
     """What each optimizer step trains on."""
     manifest: Manifest
 

@@ -40,7 +40,7 @@ class PlannedRequest:
     config: RunConfig
     """Of its run, from the model that the previous request left."""
     task: Task
-    steps: list[list[TrainingExample]]
+    steps: Sequence[Sequence[TrainingExample]]
     """What each optimizer step trains on."""
 
 

@@ -179,7 +179,7 @@ def count_loss_tokens(term: DistributionTerm | TokenTerm, item: TokenizedSequenc
         return term.row_positions
     if isinstance(term, DistributionTerm) and term.positions == "all":
         return len(item) - 1
-    return len(item.answer)
+    return item.answer_length
 
 
 def divisors(term: Term, views: Views, *, micro_batch_size: int | None = None) -> list[float]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
 
 import torch
 from torch import Tensor
@@ -72,7 +71,7 @@ class PackedBatch:
         counts = []
         for sequence in selected:
             indices = self.token_indices[sequence]
-            first = len(self.sequences[sequence].prompt) if positions == "answer" else 1
+            first = self.sequences[sequence].prompt_length if positions == "answer" else 1
             predicted += indices[first:]
             token_index += indices[first - 1 : -1]
             counts.append(len(indices) - first)
@@ -102,7 +101,7 @@ def pack(sequences: Sequence[TokenizedSequence], device: torch.device | str = "c
         ValueError: there is no sequence, or one has an empty prompt or answer: a loss over it is undefined.
     """
     for item in sequences:
-        if not item.prompt or not item.answer:
+        if not item.prompt_length or not item.answer_length:
             raise ValueError(f"sequence {item.id!r} needs at least one token of prompt and one of answer")
     if not sequences:
         raise ValueError("there is no sequence to pack")
@@ -111,7 +110,7 @@ def pack(sequences: Sequence[TokenizedSequence], device: torch.device | str = "c
     positions: list[int] = []
     for item in sequences:
         known = len(prefixes)
-        token_indices.append(prefixes.add(chain(item.prompt, item.answer)))
+        token_indices.append(prefixes.add(item.ids))
         new_token_counts.append(len(prefixes) - known)
         positions += range(len(item) - new_token_counts[-1], len(item))
     attending = [index for index, count in enumerate(new_token_counts) if count]

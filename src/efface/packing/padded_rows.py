@@ -7,8 +7,6 @@ gets the padding tokens as inputs, and losses over whole distributions sum over 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from functools import cached_property
 from typing import Any, Literal
 
 import torch
@@ -25,28 +23,41 @@ StatePositions = Positions | Literal["row"]
 """The positions whose hidden states a loss reads; `row` for all of a padded row, the last one included."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class PaddedSequence(TokenizedSequence):
     """A sequence that is also read as a row of `row_length` tokens; its length stays that of prompt and answer."""
 
-    row_length: int
-    """L."""
-    pad_token: int
-    """The end-of-sequence token."""
-    text_length: int
-    """The number of tokens before the first end-of-sequence token. The attention mask is 1 for these only."""
-    padding_attends: bool = True
-    """As in `PaddedRows`."""
+    __slots__ = ("pad_token", "padding_attends", "row_length", "text_length")
+
+    def __init__(
+        self, sequence: TokenizedSequence, *, row_length: int, pad_token: int, text_length: int, padding_attends: bool
+    ) -> None:
+        """Store the row.
+
+        Args:
+            sequence: Prompt and answer.
+            row_length: L.
+            pad_token: The end-of-sequence token.
+            text_length: The number of tokens before the first end-of-sequence token. The attention mask is 1 for these
+                only.
+            padding_attends: As in `PaddedRows`.
+        """
+        super().__init__(sequence.id, sequence.prompt, sequence.answer, sequence.merged)
+        self.row_length, self.pad_token = row_length, pad_token
+        self.text_length, self.padding_attends = text_length, padding_attends
+
+    @property
+    def _content(self) -> tuple[object, ...]:
+        return (*super()._content, self.row_length, self.pad_token, self.text_length, self.padding_attends)
 
     @property
     def row_key(self) -> str:
         """The key of the row: its hidden states are others than those of the sequence."""
         return f"{self.key}/{self.row_length}{'' if self.padding_attends else ' blind'}"
 
-    @cached_property
+    @property
     def row(self) -> list[int]:
         """The token ids [L]: the text, then end-of-sequence tokens."""
-        return [*self.prompt, *self.answer, *[self.pad_token] * (self.row_length - len(self))]
+        return [*self.ids, *[self.pad_token] * (self.row_length - len(self))]
 
 
 def pad(
@@ -71,7 +82,7 @@ def pad(
         )
     ends = sequence.answer[-1] == end_token
     return PaddedSequence(
-        **{each.name: getattr(sequence, each.name) for each in fields(sequence)},
+        sequence,
         row_length=row_length,
         pad_token=pad_token,
         text_length=len(sequence) - ends,

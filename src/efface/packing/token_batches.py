@@ -40,7 +40,7 @@ def token_batches(sequences: Sequence[TokenizedSequence], budget: int, *, shared
     batch: list[int] = []
     prefixes, expanded = PrefixTrie(), 0
     for index in prompt_order(sequences):
-        ids = [*sequences[index].prompt, *sequences[index].answer]
+        ids = sequences[index].ids
         if batch and (len(prefixes) + prefixes.count_new(ids) > budget or expanded + len(ids) > max_expanded):
             yield batch
             batch, prefixes, expanded = [], PrefixTrie(), 0

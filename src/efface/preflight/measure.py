@@ -34,6 +34,7 @@ from efface.run.prepare import PreparedRun, prepare
 from efface.run.reference_model import make_reference
 from efface.run.training import train
 from efface.schema import Prompt, Task
+from efface.train.lazy_steps import known_steps
 from efface.train.loop import StepLog, Trainer
 from efface.train.micro_batches import TrainingExample
 from efface.train.sampler import count_earlier_epochs
@@ -208,11 +209,12 @@ def _measure_steps(prepared: PreparedRun, folder: RunFolder, steps: int, reporte
     )
 
 
-def _largest_batches(steps: Sequence[list[TrainingExample]], count: int) -> list[list[TrainingExample]]:
-    """The `count` batches with the most tokens, largest first, so that memory peaks as in the run; repeated if "
-    "fewer.
+def _largest_batches(steps: Sequence[Sequence[TrainingExample]], count: int) -> list[Sequence[TrainingExample]]:
+    """The `count` batches with the most tokens, largest first, so that memory peaks as in the run; repeated if fewer.
+
+    Of a long training, those of its first steps.
     """
-    largest = sorted(steps, key=total_tokens, reverse=True)
+    largest = sorted(known_steps(steps), key=total_tokens, reverse=True)
     return [largest[index % len(largest)] for index in range(count)]
 
 

@@ -30,7 +30,7 @@ _ASSUMED_QUESTIONS = 1_000
 class Workload:
     """The lengths of a run's sequences, in tokens."""
 
-    steps: list[list[TrainingExample]]
+    steps: Sequence[Sequence[TrainingExample]]
     """The examples of each optimizer step, in order; of an assumed workload, of one step."""
     prompts: list[int]
     """Tokens of each question that is scored."""

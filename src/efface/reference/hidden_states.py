@@ -143,7 +143,7 @@ def position_count(item: TokenizedSequence, positions: StatePositions) -> int:
     """Return how many hidden states of a sequence are stored for these positions."""
     if positions == "row":
         return input_length(item)
-    return len(item.answer) if positions == "answer" else len(item) - 1
+    return item.answer_length if positions == "answer" else len(item) - 1
 
 
 def _merge_requests(requests: Iterable[HiddenStateRequest]) -> dict[str, _Needed]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,7 +37,7 @@ from efface.run.training import check_can_train, warn_before_training
 from efface.run.unlearning_plan import UnlearningPlan
 from efface.schema import Task
 from efface.text.formatter import PromptFormatter
-from efface.train.examples import check_task, unlearning_examples
+from efface.train.examples import check_task, most_bytes, unlearning_examples
 from efface.train.micro_batches import TrainingExample
 from efface.train.sampler import epoch_ends, make_schedule, sample_batches
 from efface.train.watch import Watch, watch_task
@@ -188,7 +189,7 @@ def open_trainable_model(config: RunConfig, device: torch.device, reporter: Repo
 
 def training_steps(
     task: Task, bound: Objective, config: RunConfig, formatter: PromptFormatter
-) -> list[list[TrainingExample]]:
+) -> Sequence[Sequence[TrainingExample]]:
     """What each optimizer step trains on.
 
     Args:
@@ -208,6 +209,7 @@ def training_steps(
         row_lengths=bound.row_lengths,
         max_row_length=config.train.max_row_length,
         padding_attends=config.train.padding_attention == "text",
+        most_bytes=most_bytes([*task.forget, *task.retain], task.refusals),
     )
 
 

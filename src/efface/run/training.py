@@ -21,6 +21,7 @@ from efface.text.boundary import describe_merged
 from efface.text.config import Boundary
 from efface.train import checkpoint
 from efface.train.config import TrainConfig
+from efface.train.lazy_steps import known_steps
 from efface.train.loop import StepLog, Trainer
 from efface.train.micro_batches import TrainingExample
 from efface.train.parallel import ParallelModel
@@ -72,7 +73,7 @@ def warn_before_training(
     """
     for text in task.warnings:
         reporter.on_warning(text)
-    sequences = [sequence for step in steps for example in step for sequence in example.values()]
+    sequences = [sequence for step in known_steps(steps) for example in step for sequence in example.values()]
     if merged := describe_merged(sequences, boundary, purpose="training"):
         reporter.on_warning(merged)
     if items < config.batch_size:

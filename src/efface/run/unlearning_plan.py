@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ class UnlearningPlan:
     tokenizer: Any
     reference: ReferenceModel
     objective: Objective
-    steps: list[list[TrainingExample]]
+    steps: Sequence[Sequence[TrainingExample]]
     """What each optimizer step trains on, in order."""
     schedule: Schedule
     watch: Watch | None

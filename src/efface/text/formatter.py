@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import chain, zip_longest
 from typing import Any
 
@@ -49,6 +50,7 @@ class PromptFormatter:
         self._encoder = TextEncoder(tokenizer)
         chat = config.format == "chat"
         self._format = chat_prompt_format(tokenizer, config.date) if chat else string_prompt_format(config.format)
+        self._separate_at_special_tokens()
         self._end = self._end_tokens(self._format.answer_suffix)
         self._generation_stops = generation_stops
         ids = tokenizer("a").input_ids
@@ -145,11 +147,11 @@ class PromptFormatter:
     def _checked(self, item: TokenizedSequence) -> TokenizedSequence:
         if self.limit is not None and len(item) > self.limit:
             raise EffaceError(
-                f"item {item.id!r}: question and answer take {len(item)} tokens ({len(item.prompt)} of them the "
+                f"item {item.id!r}: question and answer take {len(item)} tokens ({item.prompt_length} of them the "
                 f"prompt), the limit is {self.limit}; shorten the answer or raise text.max_length"
             )
         # not the size of the tokenizer: some contain an image token that models without images do not know
-        if self.vocabulary is not None and (largest := max([*item.prompt, *item.answer])) >= self.vocabulary:
+        if self.vocabulary is not None and (largest := max(item.ids)) >= self.vocabulary:
             raise EffaceError(
                 f"item {item.id!r}: the tokenizer produces token {largest}, but the model only knows tokens 0 to "
                 f"{self.vocabulary - 1}; use the tokenizer of the model"
@@ -199,6 +201,11 @@ class PromptFormatter:
 
     def _with_bos(self, ids: list[int]) -> list[int]:
         return ids if ids[: len(self._bos)] == self._bos else self._bos + ids
+
+    def _separate_at_special_tokens(self) -> None:
+        """Let the encoder know the special tokens that the format writes."""
+        with suppress(EffaceError):  # without a chat template only passages are tokenized
+            self._encoder.separate_at([self._format.render(Prompt(PROBE)), self._format.answer_suffix])
 
     def _end_tokens(self, suffix: str) -> list[int]:
         """The ids of `suffix` up to its first special token; if it has none, followed by EOS."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
@@ -29,6 +30,10 @@ _DIRECTIVES = [*(f"%{flag}{letter}" for letter in "dmjyIHMS" for flag in ("-", "
 """The parts of a date and time that a template may ask for."""
 PROBE = "efface-probe"
 """A placeholder text, to find what a template writes around a text."""
+_FRAME_PROBES = (PROBE, " \n Who is E. Probe, 'born'\n\n in 1969\t& \"later\"? Él — 名\n ", "?", "x" * 3000)
+"""Questions that show whether a template changes what it writes."""
+_MARKUP = re.compile(r"[<>\[\]{}|\\/]|```")
+"""What templates look for in a question, such as <tool_response>: the template itself renders these questions."""
 
 
 @dataclass(frozen=True)
@@ -171,7 +176,7 @@ def _conversation_renderer(render_turns: Callable[..., str]) -> Callable[[Prompt
 
     takes_system = supports_system()
 
-    def render(prompt: Prompt) -> str:
+    def render_by_template(prompt: Prompt) -> str:
         turns = [*prompt.history, Turn.model_construct(role="user", content=prompt.question)]
         if turns[0].role == "system" and turns[1].role == "user" and not takes_system:
             joined = f"{turns[0].content}\n\n{turns[1].content}"
@@ -185,7 +190,36 @@ def _conversation_renderer(render_turns: Callable[..., str]) -> Callable[[Prompt
                 "assistant turns, with at most one system turn before them"
             ) from error
 
+    frame = _frame(render_by_template)
+
+    def render(prompt: Prompt) -> str:
+        if frame is None or prompt.history or _MARKUP.search(prompt.question):
+            return render_by_template(prompt)
+        return frame(prompt.question)
+
     return render
+
+
+def _frame(render: Callable[[Prompt], str]) -> Callable[[str], str] | None:
+    """What a template writes around a question without earlier turns, which is faster than the template itself.
+
+    Args:
+        render: Renders the template.
+
+    Returns:
+        From a question without markup to the rendered text; None if the template changes questions in another way
+        than by removing white space around them.
+    """
+    try:
+        before, probe, after = render(Prompt(PROBE)).partition(PROBE)
+        if not probe:
+            return None
+        for shown in (str, str.strip):
+            if all(render(Prompt(text)) == f"{before}{shown(text)}{after}" for text in _FRAME_PROBES):
+                return lambda question: f"{before}{shown(question)}{after}"
+    except EffaceError:  # it rejects a question; the message is for the user's own
+        return None
+    return None
 
 
 def string_prompt_format(format_: str) -> PromptFormat:

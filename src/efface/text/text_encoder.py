@@ -5,8 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import cached_property
+from threading import Lock
 from typing import Any
 
+from efface.text.segments import SegmentTokenizer, separators_in
+
+_ONE_AT_A_TIME = Lock()
+"""A tokenizer sets whether it splits special tokens at each call: calls of two threads at once would mix it up."""
 _BEFORE = ("\n", "a", ":", "1")
 """Texts of which one does not merge with whatever follows it."""
 
@@ -23,6 +28,7 @@ class TextEncoder:
         self._special = {id_: token for id_, token in tokenizer.added_tokens_decoder.items() if token.special}
         self._ids = {token.content: id_ for id_, token in self._special.items()}
         longest_first = sorted(self._ids, key=len, reverse=True)
+        self._segments = SegmentTokenizer(self._whole_text)
         self._pattern = re.compile(f"({'|'.join(map(re.escape, longest_first)) or '(?!)'})")
 
     def has_special(self, text: str) -> bool:
@@ -37,11 +43,20 @@ class TextEncoder:
 
     def template_text(self, texts: Sequence[str]) -> list[list[int]]:
         """Ids of texts in which special tokens are recognized."""
-        return list(self.tokenizer(list(texts), add_special_tokens=False).input_ids) if texts else []
+        return self._segments(texts)
+
+    def separate_at(self, texts: Sequence[str]) -> None:
+        """Tokenize what is between the special tokens in these texts once, however often it occurs."""
+        self._segments = SegmentTokenizer(self._whole_text, separators_in(texts, self.tokenizer))
+
+    def _whole_text(self, texts: list[str]) -> list[list[int]]:
+        with _ONE_AT_A_TIME:
+            return list(self.tokenizer(texts, add_special_tokens=False).input_ids)
 
     def plain_text(self, text: str) -> list[int]:
         """Ids of a text in which special tokens are ordinary text: they must not end the turn."""
-        return list(self.tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids)
+        with _ONE_AT_A_TIME:
+            return list(self.tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids)
 
     def continuation(self, text: str) -> list[int]:
         """Ids of plain text that follows other text.

@@ -1,9 +1,9 @@
-"""From sampled pairs to token ids: each distinct question and answer is tokenized once, before training."""
+"""From sampled pairs to token ids, before training; of a long training, shortly before each step."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from efface.errors import EffaceError
@@ -13,11 +13,18 @@ from efface.schema import Item, Prompt, Task
 from efface.text.formatter import PromptFormatter
 from efface.text.sequence import TokenizedSequence
 from efface.train.config import TrainConfig
+from efface.train.lazy_steps import STEPS_PER_BLOCK, LazySteps
 from efface.train.micro_batches import TrainingExample
 from efface.train.sampler import SampledPair, epoch_batches
 
 PromptAnswer = tuple[str, Prompt, str]
 """Item id, prompt and answer."""
+_Texts = Sequence[Sequence[Mapping[View, PromptAnswer]]]
+"""Of the examples of some steps."""
+_TEXTS_AHEAD = 20_000
+"""Trainings of more texts tokenize them shortly before each step: all of them would take minutes and gigabytes."""
+_TEMPLATE_BYTES = 1000
+"""More than what a template writes around a question."""
 
 
 def unlearning_examples(
@@ -28,7 +35,8 @@ def unlearning_examples(
     row_lengths: Mapping[View, int] = MappingProxyType({}),
     max_row_length: int | None = None,
     padding_attends: bool = True,
-) -> list[list[TrainingExample]]:
+    most_bytes: int | None = None,
+) -> Sequence[list[TrainingExample]]:
     """Tokenize the pairs of an unlearning run.
 
     Args:
@@ -38,6 +46,8 @@ def unlearning_examples(
         row_lengths: The views that the objective reads as padded rows, and the length of their rows.
         max_row_length: Most tokens of an example's question and answer; longer answers are cut. None cuts nothing.
         padding_attends: Whether the padding of rows attends to the text.
+        most_bytes: What `most_bytes` returned for the items. Without it, each text of a long training is looked at
+            before training, for some may be too long.
 
     Returns:
         The examples of each step, with these views and no others.
@@ -45,23 +55,27 @@ def unlearning_examples(
     Raises:
         EffaceError: An item is too long to be tokenized, cut or padded.
     """
-    texts = [[{view: _text(pair, view) for view in views} for pair in step] for step in pairs]
-    steps = _encode(texts, formatter, max_row_length)
-    if not row_lengths:
-        return steps
 
-    def padded(view: View, sequence: TokenizedSequence) -> TokenizedSequence:
-        if (length := row_lengths.get(view)) is None:
-            return sequence
-        return pad(
-            sequence,
-            length,
-            pad_token=formatter.pad_token,
-            end_token=formatter.end_token,
-            padding_attends=padding_attends,
-        )
+    def texts(numbers: range) -> _Texts:
+        return [
+            [{view: _text(pair, view) for view in views} for pair in step]
+            for step in pairs[numbers.start : numbers.stop]
+        ]
 
-    return [[{view: padded(view, sequence) for view, sequence in each.items()} for each in step] for step in steps]
+    encoder = _Encoder(formatter, max_row_length, row_lengths, padding_attends)
+    return _encode(texts, len(pairs), encoder, most_bytes)
+
+
+def most_bytes(items: Sequence[Item], other_answers: Sequence[str] = ()) -> int:
+    """The most bytes of a question, with what comes before it, and an answer of any item together.
+
+    Args:
+        items: Questions and answers.
+        other_answers: Refusals, which take the place of answers.
+    """
+    questions = (_count_bytes(item.question, *(turn.content for turn in item.history)) for item in items)
+    answers = (_count_bytes(each) for each in (*(item.answer for item in items), *other_answers))
+    return max(questions, default=0) + max(answers, default=0)
 
 
 def check_task(task: Task, objective: Objective) -> None:
@@ -94,7 +108,7 @@ def check_task(task: Task, objective: Objective) -> None:
 
 def fine_tuning_examples(
     items: Sequence[Item], config: TrainConfig, seed: int, formatter: PromptFormatter
-) -> list[list[TrainingExample]]:
+) -> Sequence[list[TrainingExample]]:
     """Tokenize the items of plain fine-tuning.
 
     Args:
@@ -105,12 +119,19 @@ def fine_tuning_examples(
 
     Returns:
         The examples of each step; each item is a `retain` view.
+
+    Raises:
+        EffaceError: An item is too long to be tokenized or cut.
     """
     steps = epoch_batches(len(items), config, seed)
-    texts: list[list[dict[View, PromptAnswer]]] = [
-        [{"retain": (items[index].id, items[index].prompt, items[index].answer)} for _, index in step] for step in steps
-    ]
-    return _encode(texts, formatter, config.max_row_length)
+
+    def texts(numbers: range) -> _Texts:
+        return [
+            [{"retain": (items[index].id, items[index].prompt, items[index].answer)} for _, index in steps[number]]
+            for number in numbers
+        ]
+
+    return _encode(texts, len(steps), _Encoder(formatter, config.max_row_length), most_bytes(items))
 
 
 def _text(pair: SampledPair, view: View) -> PromptAnswer:
@@ -130,22 +151,96 @@ def _text(pair: SampledPair, view: View) -> PromptAnswer:
             return retain.id, retain.prompt, pair.retain_refusal
 
 
+@dataclass(frozen=True)
+class _Encoder:
+    """From texts to token ids, cut and padded to rows where these are set."""
+
+    formatter: PromptFormatter
+    max_row_length: int | None
+    row_lengths: Mapping[View, int] = field(default_factory=dict)
+    padding_attends: bool = True
+
+    def __call__(self, steps: _Texts) -> list[list[TrainingExample]]:
+        """The examples of some steps."""
+        distinct = list(dict.fromkeys(text for step in steps for example in step for text in example.values()))
+        sequences = [_cut(sequence, self.max_row_length) for sequence in self.formatter.encode(distinct)]
+        encoded: dict[PromptAnswer, TokenizedSequence] = dict(zip(distinct, sequences, strict=True))
+        return [
+            [{view: self._padded(view, encoded[text]) for view, text in example.items()} for example in step]
+            for step in steps
+        ]
+
+    def limit(self, view: View) -> int | None:
+        """The tokens that no sequence can exceed without being cut or refused."""
+        limits = (self.formatter.limit, self.max_row_length, self.row_lengths.get(view))
+        return min((each for each in limits if each is not None), default=None)
+
+    def _padded(self, view: View, sequence: TokenizedSequence) -> TokenizedSequence:
+        if (length := self.row_lengths.get(view)) is None:
+            return sequence
+        return pad(
+            sequence,
+            length,
+            pad_token=self.formatter.pad_token,
+            end_token=self.formatter.end_token,
+            padding_attends=self.padding_attends,
+        )
+
+
 def _encode(
-    steps: Sequence[Sequence[dict[View, PromptAnswer]]], formatter: PromptFormatter, max_row_length: int | None
-) -> list[list[TrainingExample]]:
-    distinct = list(dict.fromkeys(text for step in steps for example in step for text in example.values()))
-    sequences = [_cut(sequence, max_row_length) for sequence in formatter.encode(distinct)]
-    encoded: dict[PromptAnswer, TokenizedSequence] = dict(zip(distinct, sequences, strict=True))
-    return [[{view: encoded[text] for view, text in example.items()} for example in step] for step in steps]
+    texts: Callable[[range], _Texts], steps: int, encoder: _Encoder, most_bytes: int | None
+) -> Sequence[list[TrainingExample]]:
+    """The examples of each step. `texts` returns those of consecutive steps."""
+    [first] = texts(range(1))
+    if steps * sum(map(len, first)) <= _TEXTS_AHEAD:
+        return encoder(texts(range(steps)))
+    views = {view for example in first for view in example}
+    if most_bytes is None or any(_may_exceed(encoder.limit(view), most_bytes) for view in views):
+        _check_lengths(texts, steps, encoder)
+    lazy = LazySteps(steps, lambda numbers: encoder(texts(numbers)))
+    lazy.first_block()  # raises now what is wrong with the formatter, and shows how texts are tokenized
+    return lazy
+
+
+def _check_lengths(texts: Callable[[range], _Texts], steps: int, encoder: _Encoder) -> None:
+    """Refuse texts that are too long, also those that are only tokenized in the middle of a long training.
+
+    No token is shorter than a byte, so only texts with more bytes than tokens are allowed need to be tokenized.
+    """
+    checked: set[tuple[View, PromptAnswer]] = set()
+    for start in range(0, steps, STEPS_PER_BLOCK):
+        block = texts(range(start, min(start + STEPS_PER_BLOCK, steps)))
+        given = dict.fromkeys(each for step in block for example in step for each in example.items())
+        long = [each for each in given if each not in checked and _is_long(each, encoder)]
+        if long:
+            encoder([[dict([each]) for each in long]])
+        checked.update(long)
+
+
+def _is_long(given: tuple[View, PromptAnswer], encoder: _Encoder) -> bool:
+    view, (_, prompt, answer) = given
+    return _may_exceed(
+        encoder.limit(view), _count_bytes(prompt.question, answer, *(turn.content for turn in prompt.history))
+    )
+
+
+def _may_exceed(limit: int | None, count: int) -> bool:
+    """Whether a text of so many bytes may have more tokens than the limit."""
+    return limit is not None and count > limit - _TEMPLATE_BYTES
+
+
+def _count_bytes(*texts: str) -> int:
+    return sum(len(each.encode()) for each in texts)
 
 
 def _cut(sequence: TokenizedSequence, max_row_length: int | None) -> TokenizedSequence:
     """The first `max_row_length` tokens, as a truncating tokenizer leaves them: without the end-of-sequence token."""
     if max_row_length is None or len(sequence) <= max_row_length:
         return sequence
-    if len(sequence.prompt) >= max_row_length:
+    if sequence.prompt_length >= max_row_length:
         raise EffaceError(
-            f"item {sequence.id!r}: its question takes {len(sequence.prompt)} tokens, and train.max_row_length="
+            f"item {sequence.id!r}: its question takes {sequence.prompt_length} tokens, and train.max_row_length="
             f"{max_row_length} leaves none for the answer; raise it or shorten the question"
         )
-    return replace(sequence, answer=sequence.answer[: max_row_length - len(sequence.prompt)])
+    kept = sequence.answer[: max_row_length - sequence.prompt_length]
+    return TokenizedSequence(sequence.id, sequence.prompt, kept, sequence.merged)

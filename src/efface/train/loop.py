@@ -27,6 +27,7 @@ from efface.train.checkpoint_timer import CheckpointTimer
 from efface.train.checkpoint_writer import CheckpointWriter
 from efface.train.config import TrainConfig
 from efface.train.early_end import end_if_requested
+from efface.train.lazy_steps import known_steps
 from efface.train.micro_batches import TrainingExample, count_tokens
 from efface.train.optimizer import make_optimizer
 from efface.train.parallel import parallelize
@@ -119,7 +120,7 @@ class Trainer:
 
     @property
     def precision(self) -> Literal["no", "bf16"]:
-        """Mixed precision of the forward and backward pass, as accelerate names it."""
+        """Mixed precision of the forward and backward pass."""
         return "bf16" if self.config.bf16_on(self.device.type) else "no"
 
     def autocast(self) -> AbstractContextManager[Any]:
@@ -169,7 +170,7 @@ class Trainer:
         *,
         resume: bool,
     ) -> None:
-        self.budget.fit(max(count_tokens(example) for step in steps for example in step))
+        self.budget.fit(max(count_tokens(example) for step in known_steps(steps) for example in step))
         done = self._resume() if resume else 0
         self.budget.apply(self.model)
         self.model.train()

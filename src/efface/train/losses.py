@@ -103,11 +103,12 @@ def _examples(views: Mapping[str, Sequence[TokenIds]], bound: Objective, vocabul
 def _sequence(view: View, index: int, ids: TokenIds, vocabulary: int, row_length: int | None) -> TokenizedSequence:
     if not {"prompt", "answer"} <= set(ids):
         raise EffaceError(f"item {view}/{index} needs the keys prompt and answer, it has {', '.join(ids) or 'none'}")
-    item = TokenizedSequence(f"{view}/{index}", list(ids["prompt"]), list(ids["answer"]))
-    if not item.prompt or not item.answer:
-        raise EffaceError(f"item {item.id}: give at least one token of prompt and one of answer")
-    if any(not 0 <= id_ < vocabulary for id_ in (*item.prompt, *item.answer)):
-        raise EffaceError(f"item {item.id}: token ids must be from 0 to {vocabulary - 1}, the model's vocabulary")
+    name, prompt, answer = f"{view}/{index}", list(ids["prompt"]), list(ids["answer"])
+    if not prompt or not answer:
+        raise EffaceError(f"item {name}: give at least one token of prompt and one of answer")
+    if any(not 0 <= id_ < vocabulary for id_ in (*prompt, *answer)):
+        raise EffaceError(f"item {name}: token ids must be from 0 to {vocabulary - 1}, the model's vocabulary")
+    item = TokenizedSequence(name, prompt, answer)
     if row_length is not None:
-        return pad(item, row_length, pad_token=item.answer[-1], end_token=item.answer[-1])
+        return pad(item, row_length, pad_token=answer[-1], end_token=answer[-1])
     return item

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, overload
 
 from efface.errors import EffaceError
 from efface.schema import Item, Task
@@ -125,7 +127,7 @@ def epoch_batches(items: int, config: TrainConfig, seed: int) -> list[list[tuple
     return [stream[step * size : (step + 1) * size] for step in range(steps)]
 
 
-def sample_batches(task: Task, config: TrainConfig, seed: int) -> list[list[SampledPair]]:
+def sample_batches(task: Task, config: TrainConfig, seed: int) -> Sequence[list[SampledPair]]:
     """Draw the pairs of each step. The partners of an item depend on the seed, the epoch and its id only.
 
     Args:
@@ -134,15 +136,37 @@ def sample_batches(task: Task, config: TrainConfig, seed: int) -> list[list[Samp
         seed: Of all draws.
 
     Returns:
-        For each step, the pairs of its batch.
+        For each step, the pairs of its batch; drawn when they are read.
     """
     steps = epoch_batches(len(task.forget), config, seed)
-    if config.pairing == "published":
-        pairs = [_published_pair(task, index) for index in range(len(task.forget))]
-        return [[pairs[index] for _, index in step] for step in steps]
-    return [
-        [_sample_pair(task, task.forget[index], epoch, config.pairing, seed) for epoch, index in step] for step in steps
-    ]
+
+    def draw(numbers: range) -> list[list[SampledPair]]:
+        return [
+            [_sample_pair(task, index, epoch, config.pairing, seed) for epoch, index in steps[number]]
+            for number in numbers
+        ]
+
+    return _Drawn(draw, len(steps))
+
+
+class _Drawn(Sequence[list[SampledPair]]):
+    """Draws each element when it is read."""
+
+    def __init__(self, draw: Callable[[range], list[list[SampledPair]]], count: int) -> None:
+        self._draw, self._count = draw, count
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, index: int) -> list[SampledPair]: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[list[SampledPair]]: ...
+
+    def __getitem__(self, index: Any) -> Any:
+        numbers = range(self._count)[index]
+        return self._draw(numbers) if isinstance(index, slice) else self._draw(range(numbers, numbers + 1))[0]
 
 
 def _order(items: int, config: TrainConfig, seed: int, epoch: int) -> list[int]:
@@ -174,7 +198,10 @@ def _published_pair(task: Task, index: int) -> SampledPair:
     return SampledPair(forget=task.forget[index], retain=retain, forget_refusal=refusal, retain_refusal=refusal)
 
 
-def _sample_pair(task: Task, item: Item, epoch: int, pairing: Pairing, seed: int) -> SampledPair:
+def _sample_pair(task: Task, index: int, epoch: int, pairing: Pairing, seed: int) -> SampledPair:
+    if pairing == "published":
+        return _published_pair(task, index)
+    item = task.forget[index]
     rng = random.Random(f"{seed}/{epoch if pairing == 'resampled' else 0}/{item.id}")
     return SampledPair(
         forget=item,
