@@ -35,13 +35,14 @@ def test_seven_billion_parameters(free: int, kind: str) -> None:
 
 
 def test_the_limit() -> None:
-    """Weights, gradients, moments and copies, and twice the smallest forward."""
+    """Weights, gradients, moments and copies, and the smallest forward with chunks of logits in 85 %."""
     state = estimate_training_memory(LLAMA_2_7B, TrainConfig(optimizer="adamw"), "cuda")
-    smallest = 2 * 512 * activation_bytes(LLAMA_2_7B, AUTO, "cuda", checkpointing=True)
+    activations = 512 * activation_bytes(LLAMA_2_7B, AUTO, "cuda", checkpointing=True)
+    smallest = int((activations + 5 * 256 * 2**20) / 0.85) + 1
     least = 16 * state.parameters + state.copies + smallest
     assert state.total + smallest == pytest.approx(least, rel=1e-6)
     assert choose_optimizer(AUTO, LLAMA_2_7B, CUDA, free=state.total + smallest) == "adamw"
-    assert choose_optimizer(AUTO, LLAMA_2_7B, CUDA, free=state.total + smallest - 2) == "adamw8bit"
+    assert choose_optimizer(AUTO, LLAMA_2_7B, CUDA, free=state.total + smallest - 3) == "adamw8bit"
 
 
 @pytest.mark.parametrize(

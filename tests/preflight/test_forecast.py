@@ -258,7 +258,7 @@ def test_seven_billion_parameters_on_one_gpu() -> None:
     assert small.weights == small.gradients == small.loading == 2 * small.parameters
     assert small.copies == 0
     assert small.optimizer == pytest.approx(2 * small.parameters, rel=0.02)
-    assert small.training < 70 * GIB
+    assert small.training < 0.95 * 79 * GIB
     assert not small.checkpointing
     assert small.precision.startswith("weights bf16 with stochastic rounding, AdamW states 8 bit")
 

@@ -38,21 +38,25 @@ def option(training, *, fits):
     ],
 )
 def test_memory_of_the_device(free, level, named):
-    [finding] = memory_findings(planned(), [option(GIB // 2, fits=True)], inspect_machine(), free=int(free))
+    [finding] = memory_findings(
+        planned(), [option(GIB // 2, fits=True)], inspect_machine(), device_type="cpu", free=int(free)
+    )
     assert (finding.about, finding.level) == ("memory", level)
     assert all(part in finding.text for part in named)
 
 
 def test_no_option_fits():
-    [finding] = memory_findings(planned(), [option(GIB // 2, fits=False)], inspect_machine(), free=1000)
+    [finding] = memory_findings(
+        planned(), [option(GIB // 2, fits=False)], inspect_machine(), device_type="cpu", free=1000
+    )
     assert finding.text.endswith("use a machine with more memory or a smaller model")
 
 
 def test_memory_of_the_host_while_loading():
     machine = inspect_machine().model_copy(update={"memory_free": 3 * GIB})
     options = [option(GIB // 2, fits=True)]
-    assert len([*memory_findings(planned(loading=3 * GIB), options, machine, free=2 * GIB)]) == 1
-    _, problem = memory_findings(planned(loading=4 * GIB), options, machine, free=2 * GIB)
+    assert len([*memory_findings(planned(loading=3 * GIB), options, machine, device_type="cpu", free=2 * GIB)]) == 1
+    _, problem = memory_findings(planned(loading=4 * GIB), options, machine, device_type="cpu", free=2 * GIB)
     assert (problem.about, problem.level) == ("memory", "problem")
     assert "4 GiB of the host's memory, but only 3 GiB are free" in problem.text
 

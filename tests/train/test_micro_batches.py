@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from efface.objectives.config import ObjectiveConfig
 from efface.objectives.method import objective
+from efface.packing.padded_rows import pad
 from efface.text.sequence import TokenizedSequence
 from efface.train.micro_batches import (
     balance_by_tokens,
+    count_packed_tokens,
     count_tokens,
     examples_of_rank,
     micro_batches_of_rank,
@@ -88,3 +91,36 @@ def test_a_process_without_examples_computes_the_shortest_with_zero_weight():
     [batch] = micro_batches_of_rank(GA_GD, examples, None, rank=2, world_size=3)
     assert batch.examples == [examples[1]]
     assert batch.divisors == [[math.inf], [math.inf]]
+
+
+def sharing(*answers, prompt=(1, 2, 3, 4, 5, 6, 7, 8)):
+    """Examples whose two views have the same prompt."""
+    return [
+        {
+            "forget": TokenizedSequence("f", prompt, [answer]),
+            "forget_idk": TokenizedSequence("i", prompt, [answer + 50]),
+        }
+        for answer in answers
+    ]
+
+
+def test_a_shared_token_counts_once_and_a_quarter_for_each_further_sequence():
+    examples = sharing(10, 11)
+    assert count_packed_tokens(examples, shared=False) == 4 * 9
+    assert count_packed_tokens(examples, shared=True) == (8 + 4) + 3 * 8 // 4
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_padded_rows_share_nothing(shared):
+    [example] = sharing(10)
+    row = pad(example["forget_idk"], 20, pad_token=1, end_token=1)
+    assert count_packed_tokens([{"forget": example["forget"], "forget_idk": row}] * 2, shared=shared) == (
+        2 * 20 + (9 + 9 // 4 if shared else 2 * 9)
+    )
+
+
+@pytest.mark.parametrize(("budget", "parts"), [(36, 1), (35, 1), (18, 1), (17, 2), (12, 2), (1, 2)])
+def test_sharing_makes_micro_batches_larger(budget, parts):
+    examples = sharing(10, 11)
+    assert len(list(split_by_tokens(examples, budget, shared=True))) == parts
+    assert len(list(split_by_tokens(examples, budget))) == (1 if budget == 36 else 2)

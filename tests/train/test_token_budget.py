@@ -71,9 +71,11 @@ def test_bf16_weights_are_not_copied(tiny_llama):
 def test_weights_that_will_be_moved_to_a_gpu_count(host, tiny_llama, monkeypatch):
     model = tiny_llama()
     monkeypatch.setattr(token_budget, "free_memory", lambda device: 8 * GIB)
-    on_cpu = token_budget_for(model, TrainConfig(precision="bf16"), torch.device("cpu")).tokens
-    on_gpu = token_budget_for(model, TrainConfig(precision="bf16"), torch.device("cuda")).tokens
-    assert on_cpu - on_gpu == pytest.approx(sum(p.nbytes for p in model.parameters()) / PER_TOKEN, abs=1)
+    monkeypatch.setattr(token_budget, "token_budget_within", lambda free, *_: free)
+    on_cpu, on_gpu = (
+        token_budget_for(model, TrainConfig(precision="bf16"), torch.device(name)) for name in ("cpu", "cuda")
+    )
+    assert on_cpu - on_gpu == sum(p.nbytes for p in model.parameters())
 
 
 def test_shards_are_one_process_s_part(host, tiny_llama, monkeypatch):
@@ -196,3 +198,71 @@ def test_the_dropout_of_adapters_stores_inputs(tiny_llama):
 
     assert stored(TrainConfig()) == stored(TrainConfig(lora=LoRAConfig(dropout=0))) == PER_TOKEN
     assert stored(TrainConfig(lora=LoRAConfig())) == PER_TOKEN + 2 * (6 * 16 + 24) * 4
+
+
+# A GPU
+
+
+def cuda_budget(shape, free, config=None):
+    return token_budget_within(free, shape, config or TrainConfig(precision="float32"), "cuda")
+
+
+def test_a_gpu_uses_85_percent_and_keeps_room_for_logits(tiny_llama):
+    shape = tiny_llama().config
+    logits = 5 * 256 * 2**20
+    assert cuda_budget(shape, 8 * GIB).tokens == int(0.85 * 8 * GIB - logits) // PER_TOKEN
+    assert cuda_budget(shape, GIB).tokens == 512
+    assert smallest_forward_fits(int((512 * RECOMPUTED + logits) / 0.85) + 2, shape, TrainConfig(), "cuda")
+    assert not smallest_forward_fits(logits, shape, TrainConfig(), "cuda")
+
+
+@pytest.mark.parametrize(
+    ("step", "on"),
+    [
+        (0, False),  # unknown
+        (1000, False),  # one pass
+        (1001, True),  # two passes that take as long as 3,000 tokens each, or 4/3 of one
+        (4000, True),  # four or one, of 4000
+    ],
+)
+def test_one_recomputed_pass_is_compared_with_several(step, on):
+    budget = TokenBudget(1000, estimate=1000, checkpointing_tokens=4000, tokens_per_pass=3000)
+    budget.fit(100, step)
+    assert budget.checkpointing is on
+    assert budget.tokens == (4000 if on else 1000)
+
+
+def test_passes_that_keep_the_gpu_busy_are_cut_rather_than_recomputed():
+    budget = TokenBudget(1000, estimate=1000, checkpointing_tokens=4000, tokens_per_pass=1000)
+    budget.fit(100, 8000)
+    assert not budget.checkpointing
+
+
+def test_what_a_pass_costs_at_least(tiny_llama):
+    """By hand for Llama-2-7B: 2.2 ms of host time per layer, of 202 M weights at 6 FLOP and 600 TFLOP/s."""
+    seven_b = SimpleNamespace(hidden_size=4096, intermediate_size=11008)
+    config = SimpleNamespace(get_text_config=lambda: seven_b)
+    assert token_budget.tokens_per_pass(config) == pytest.approx(2.2e-3 * 6e14 / (6 * 202.4e6), rel=1e-3)
+
+
+def test_the_steps_of_a_training_decide(tiny_llama, monkeypatch):
+    found = []
+    monkeypatch.setattr(TokenBudget, "fit", lambda self, largest, step: found.append((largest, step)))
+    pair = [
+        {"retain": TokenizedSequence("a", [1, 2, 3, 4], [5])},
+        {"retain": TokenizedSequence("b", [1, 2, 3, 4], [6, 7])},
+    ]
+    budget = TokenBudget(10)
+    budget.fit_steps(tiny_llama(), [pair, pair[:1]])
+    monkeypatch.setattr(token_budget.distributed, "world_size", lambda: 2)
+    budget.fit_steps(tiny_llama(), [pair])
+    assert found == [(6, 7 + 4 // 4), (6, 4)]
+
+
+def test_a_set_memory_is_the_most_that_is_used(host, tiny_llama):
+    model = tiny_llama()
+    full = tokens(model)
+    assert tokens(model, TrainConfig(memory_gib=100)) == full
+    weights, tensors = sum(p.numel() for p in model.parameters()), len(list(model.parameters()))
+    assert tokens(model, TrainConfig(memory_gib=4)) == (4 * GIB - 16 * weights - 4 * tensors) // 2 // PER_TOKEN
+    assert tokens(model, TrainConfig(memory_gib=1e-6)) == 512

@@ -38,7 +38,7 @@ def resolve_optimizer(
     if earlier is not None:
         optimizer: str = earlier.optimizer or "adamw"
     else:
-        free = min(distributed.all_gather(_free_for_training(device)))
+        free = min(distributed.all_gather(free_for_training(train, device)))
         optimizer = choose_optimizer(train, model_config, device, free=free)
     resolved = train.model_copy(update={"optimizer": optimizer})
     check_optimizer(resolved, device)
@@ -67,6 +67,7 @@ def choose_optimizer(train: TrainConfig, model_config: Any, device: torch.device
     return "adamw" if smallest_forward_fits(left, model_config, adamw, device.type) else "adamw8bit"
 
 
-def _free_for_training(device: torch.device) -> int:
-    """Bytes that are free once this process has freed its models on a GPU."""
-    return free_memory(device) + (torch.cuda.memory_allocated(device) if device.type == "cuda" else 0)
+def free_for_training(train: TrainConfig, device: torch.device) -> int:
+    """Bytes that training may take, weights included, once this process has freed its models on a GPU."""
+    free = free_memory(device) + (torch.cuda.memory_allocated(device) if device.type == "cuda" else 0)
+    return free if train.memory_bytes is None else min(free, train.memory_bytes)

@@ -16,6 +16,7 @@ from efface.packing.packed_batch import PackedBatch
 
 _CHUNK_ELEMENTS = 1 << 26
 """Logits computed at once: 256 MiB in float32. More are computed in chunks and recomputed in the backward pass."""
+CHUNK_BYTES = 4 * _CHUNK_ELEMENTS
 
 
 def unwrap_peft(model: Any) -> Any:

@@ -213,7 +213,7 @@ def _forecast(
     if forecasts is not None:
         planned, options = forecasts
         builder.findings += [
-            *memory_findings(planned, options, machine, free=run.free),
+            *memory_findings(planned, options, machine, device_type=run.device.type, free=run.free),
             disk_finding(planned, machine),
         ]
     return forecasts

@@ -20,7 +20,8 @@ from efface.preflight.training_plan import checkpoints_at_once
 from efface.preflight.workload import Workload, total_tokens
 from efface.reference.hidden_states import position_count
 from efface.run.manifest import precision
-from efface.train.micro_batches import TrainingExample, split_by_tokens
+from efface.train.lazy_steps import STEPS_PER_BLOCK
+from efface.train.micro_batches import TrainingExample, count_packed_tokens, split_by_tokens
 from efface.train.optimizer import weights_dtype
 from efface.train.sampler import count_earlier_epochs
 from efface.train.token_budget import activation_bytes, token_budget_within, values_per_layer
@@ -57,9 +58,15 @@ def forecast(
     dtype, half = weights_dtype(train, device.type), train.bf16_on(device.type)
     model = meta_model(model_config, train.lora, dtype=dtype)
     state = count_training_memory(model, train, device.type)
-    budget = token_budget_within(free - state.total, model_config, train, device.type)
-    budget.fit(max(total_tokens([example]) for step in workload.steps for example in step))
-    parts = [step[part.start : part.stop] for step in workload.steps for part in split_by_tokens(step, budget.tokens)]
+    allowed = free if train.memory_bytes is None else min(free, train.memory_bytes)
+    budget = token_budget_within(allowed - state.total, model_config, train, device.type)
+    largest = max(total_tokens([example]) for step in workload.steps for example in step)
+    budget.fit(largest, max(count_packed_tokens(step, shared=True) for step in workload.steps[:STEPS_PER_BLOCK]))
+    parts = [
+        step[part.start : part.stop]
+        for step in workload.steps
+        for part in split_by_tokens(step, budget.tokens, shared=True)
+    ]
     quantized = train.lora is not None and train.lora.bits is not None
     stored = stored_dtype_of(model_config).itemsize
     snapshots = count_earlier_epochs(workload.plan, train) if config.evaluate.every else 0
@@ -74,7 +81,7 @@ def forecast(
         optimizer=state.optimizer,
         copies=state.copies,
         reference=_reference_bytes(model, state, config, half) if objective.needs_distribution else 0,
-        tokens=max(map(total_tokens, parts)),
+        tokens=max(count_packed_tokens(part, shared=True) for part in parts),
         checkpointing=budget.checkpointing,
         activations_per_token=activation_bytes(model_config, train, device.type, checkpointing=budget.checkpointing),
         logits=max(_logit_bytes(objective, part, vocabulary_size(model)) for part in parts),

@@ -64,7 +64,7 @@ def forecast_options(run: PlannedRun, workload: Workload) -> tuple[Forecast, lis
         option = Option(
             name=name,
             setting=setting,
-            fits=needed.training <= run.free,
+            fits=needed.training <= min(run.free, train.memory_bytes or run.free),
             chosen=_choice(train) == _choice(run.config.train),
             **{field: getattr(needed, field) for field in _FORECAST_FIELDS},
         )

@@ -7,18 +7,21 @@ from collections.abc import Iterator, Sequence
 from efface.preflight.diagnosis import Finding, Forecast, Machine, Option
 from efface.report.number_format import format_bytes
 
-_SAFE_SHARE = 0.7
-"""Share of the free memory up to which a run surely fits: a forecast counts tensors, and a process may hold 1.4 times
-as much, since freed memory is not always given back."""
+_SAFE_SHARE = {"cpu": 0.7, "cuda": 0.95}
+"""Share of the free memory up to which a run surely fits. A forecast counts tensors. A process may hold 1.4 times as
+much, since freed memory is not always given back; on a GPU, micro-batches become smaller if the memory runs out."""
 
 
-def memory_findings(planned: Forecast, options: Sequence[Option], machine: Machine, *, free: int) -> Iterator[Finding]:
+def memory_findings(
+    planned: Forecast, options: Sequence[Option], machine: Machine, *, device_type: str, free: int
+) -> Iterator[Finding]:
     """Whether the run fits into memory.
 
     Args:
         planned: What it needs.
         options: The options for training its model, to recommend one that fits.
         machine: The host.
+        device_type: Such as `cuda`.
         free: Free memory of the device, in bytes.
 
     Yields:
@@ -27,7 +30,7 @@ def memory_findings(planned: Forecast, options: Sequence[Option], machine: Machi
     needed = max(planned.training, planned.evaluation)
     text = f"about {format_bytes(planned.training)} in training and {format_bytes(planned.evaluation)} in evaluation"
     available = f"{format_bytes(free)} are free"
-    if needed <= _SAFE_SHARE * free:
+    if needed <= _SAFE_SHARE[device_type] * free:
         yield Finding(level="ok", about="memory", text=f"{text}; {available}")
     elif needed <= free:
         yield Finding(

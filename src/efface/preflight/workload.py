@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 from efface.config.commands import RunConfig
 from efface.data.config import MODEL_ANSWERS
 from efface.data.sources.generic_questions import GenericQuestion, first_generic_questions, with_model_answers
 from efface.evaluation.encode import encode_evaluation, warn_about_merged
-from efface.objectives.terms import Objective
+from efface.objectives.terms import Objective, View
 from efface.packing.padded_rows import pad
 from efface.progress.reporter import Reporter
 from efface.run.model_answers import placeholder_answers
@@ -91,16 +92,18 @@ def assumed_workload(config: RunConfig, objective: Objective) -> Workload:
     Returns:
         The workload.
     """
-    sequence = TokenizedSequence("assumed", [0] * _ASSUMED_PROMPT_TOKENS, [0] * _ASSUMED_ANSWER_TOKENS)
-    rows = {
-        view: pad(sequence, max(length, len(sequence)), pad_token=0, end_token=0)
-        for view, length in objective.row_lengths.items()
-    }
-    example: TrainingExample = {**dict.fromkeys(objective.views, sequence), **rows}
+    number = count()
+
+    def sequence(view: View) -> TokenizedSequence:  # no two of them share a prefix
+        token = next(number)
+        made = TokenizedSequence("assumed", [token] * _ASSUMED_PROMPT_TOKENS, [token] * _ASSUMED_ANSWER_TOKENS)
+        length = objective.row_lengths.get(view)
+        return made if length is None else pad(made, max(length, len(made)), pad_token=token, end_token=token)
+
     return Workload(
-        steps=[[example] * config.train.batch_size],
+        steps=[[{view: sequence(view) for view in objective.views} for _ in range(config.train.batch_size)]],
         prompts=[_ASSUMED_PROMPT_TOKENS] * _ASSUMED_QUESTIONS,
-        answers=[len(sequence)] * _ASSUMED_QUESTIONS,
+        answers=[_ASSUMED_PROMPT_TOKENS + _ASSUMED_ANSWER_TOKENS] * _ASSUMED_QUESTIONS,
         generic=[],
         plan=Schedule(steps=1, warmup_steps=0, steps_per_epoch=1),
     )

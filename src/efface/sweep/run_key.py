@@ -42,6 +42,7 @@ _IDENTIFIED_BY_CONTENT: dict[str, Any] = {
 _WITHOUT_EFFECT: dict[str, tuple[str, ...]] = {
     "train": (
         "max_tokens_per_forward",
+        "memory_gib",
         "gradient_checkpointing",
         "save_minutes",
         "save_steps",

@@ -74,6 +74,9 @@ class TrainConfig(FrozenModel):
     max_tokens_per_forward: int | None = Field(default=None, gt=0)
     """Most tokens in one forward pass; by default what the free memory allows. Results do not depend on it, except
     for rounding and for the masks of LoRA's dropout."""
+    memory_gib: float | None = Field(default=None, gt=0)
+    """Most memory of the device that training should take, weights included; by default all that is free. It decides
+    micro-batches, gradient checkpointing and `optimizer=auto`."""
     sharding: Literal["none", "fsdp2"] = "none"
     """Of several processes. `none`: each has the whole model; `fsdp2`: weights, gradients and optimizer are sharded."""
     kl_reference: KLReference = "auto"
@@ -89,6 +92,11 @@ class TrainConfig(FrozenModel):
     refusals on forget and retain set, and the weight that AP gives. Of larger sets, 100 items at equal distances."""
     tracker: Tracker | None = None
     """An experiment tracker of accelerate, in addition to metrics.jsonl."""
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """`memory_gib` in bytes."""
+        return None if self.memory_gib is None else int(self.memory_gib * 2**30)
 
     def bf16_on(self, device_type: str) -> bool:
         """Whether forward and backward pass use bf16 on a device such as `cuda`."""

@@ -170,7 +170,7 @@ class Trainer:
         *,
         resume: bool,
     ) -> None:
-        self.budget.fit(max(count_tokens(example) for step in known_steps(steps) for example in step))
+        self.budget.fit_steps(self.model, known_steps(steps))
         done = self._resume() if resume else 0
         self.budget.apply(self.model)
         self.model.train()

@@ -7,11 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from efface.objectives.terms import Objective, View, divisors
-from efface.packing.padded_rows import input_length
+from efface.packing.padded_rows import PaddedSequence, input_length
+from efface.packing.prefix_trie import PrefixTrie
 from efface.text.sequence import TokenizedSequence
 
 TrainingExample = Mapping[View, TokenizedSequence]
 """A forget item with its partners, or an item to fine-tune on: one sequence for each view that the objective reads."""
+
+_REREAD = 4
+"""What a token costs in attention alone is one part in so many of what it costs in the whole model."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,7 @@ def micro_batches_of_rank(
     average_over: int | None = None,
     rank: int = 0,
     world_size: int = 1,
+    shared: bool = False,
 ) -> list[MicroBatch]:
     """The micro-batches that one process computes of an optimizer batch.
 
@@ -44,6 +49,7 @@ def micro_batches_of_rank(
         average_over: How many consecutive examples are averaged at once, however they are divided here; None for all.
         rank: The process, from 0.
         world_size: Number of processes.
+        shared: As in `split_by_tokens`.
 
     Returns:
         At least one micro-batch.
@@ -51,7 +57,10 @@ def micro_batches_of_rank(
     views = {view: [example[view] for example in examples] for view in objective.views}
     term_divisors = [divisors(term, views, micro_batch_size=average_over) for term in objective.terms]
     shares = balance_by_tokens([count_tokens(example) for example in examples], world_size)
-    ranges = [list(split_by_tokens([examples[index] for index in share], max_tokens_per_forward)) for share in shares]
+    ranges = [
+        list(split_by_tokens([examples[index] for index in share], max_tokens_per_forward, shared=shared))
+        for share in shares
+    ]
     parts = [shares[rank][part.start : part.stop] for part in ranges[rank]]
     batches = [
         MicroBatch([examples[i] for i in part], [[divisor[i] for i in part] for divisor in term_divisors])
@@ -87,25 +96,71 @@ def balance_by_tokens(sizes: Sequence[int], count: int) -> list[list[int]]:
     return [sorted(share) for share in shares]
 
 
-def split_by_tokens(examples: Sequence[TrainingExample], max_tokens_per_forward: int | None) -> Iterator[range]:
+def split_by_tokens(
+    examples: Sequence[TrainingExample], max_tokens_per_forward: int | None, *, shared: bool = False
+) -> Iterator[range]:
     """Cut examples into consecutive micro-batches.
 
     Args:
         examples: In the order in which they are computed.
         max_tokens_per_forward: Most tokens of one micro-batch; None for no limit. A longer example is one by itself.
+        shared: Whether tokens are counted as `PackedTokens` does, for models that can be packed.
 
     Yields:
         The indices of each micro-batch.
     """
-    start, tokens = 0, 0
+    if max_tokens_per_forward is None or sum(map(count_tokens, examples)) <= max_tokens_per_forward:
+        if examples:
+            yield range(len(examples))
+        return
+    start, packed = 0, PackedTokens(shared=shared)
     for index, example in enumerate(examples):
-        size = count_tokens(example)
-        if max_tokens_per_forward is not None and index > start and tokens + size > max_tokens_per_forward:
+        packed.add(example)
+        if index > start and packed.count > max_tokens_per_forward:
             yield range(start, index)
-            start, tokens = index, 0
-        tokens += size
-    if examples:
-        yield range(start, len(examples))
+            start, packed = index, PackedTokens(shared=shared)
+            packed.add(example)
+    yield range(start, len(examples))
+
+
+class PackedTokens:
+    """Counts the tokens of examples in one packed row.
+
+    A token that several sequences share goes through the model once, but attention reads it for each of them: its
+    query, key, value and output are about a quarter of what a layer computes. Padded rows share nothing.
+    """
+
+    def __init__(self, *, shared: bool) -> None:
+        """Count nothing yet.
+
+        Args:
+            shared: Whether sequences share tokens; otherwise each token counts.
+        """
+        self._prefixes = PrefixTrie() if shared else None
+        self._read = self._alone = 0
+
+    def add(self, example: TrainingExample) -> None:
+        """Add the sequences of an example."""
+        for sequence in example.values():
+            if self._prefixes is None or isinstance(sequence, PaddedSequence):
+                self._alone += input_length(sequence)
+            else:
+                self._read += len(sequence)
+                self._prefixes.add(sequence.ids)
+
+    @property
+    def count(self) -> int:
+        """Tokens of all examples that were added."""
+        distinct = 0 if self._prefixes is None else len(self._prefixes)
+        return self._alone + distinct + (self._read - distinct) // _REREAD
+
+
+def count_packed_tokens(examples: Sequence[TrainingExample], *, shared: bool) -> int:
+    """Tokens of examples in one packed row, as `PackedTokens` counts them."""
+    packed = PackedTokens(shared=shared)
+    for example in examples:
+        packed.add(example)
+    return packed.count
 
 
 def count_tokens(example: TrainingExample) -> int:

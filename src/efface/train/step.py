@@ -15,7 +15,7 @@ from efface.errors import EffaceError
 from efface.objectives.compute import term_values
 from efface.objectives.terms import Objective, Reference
 from efface.packing.forward import unwrap_peft
-from efface.packing.support import packed_or_padded
+from efface.packing.support import packed_or_padded, packing_unsupported_reason
 from efface.train.micro_batches import MicroBatch, TrainingExample, micro_batches_of_rank
 from efface.train.parallel import ParallelModel
 
@@ -65,7 +65,13 @@ def batch_losses(
     parallel = parallel_model or ParallelModel(model)
     rank, world_size = distributed.rank(), distributed.world_size()
     batches = micro_batches_of_rank(
-        objective, examples, max_tokens_per_forward, average_over=average_over, rank=rank, world_size=world_size
+        objective,
+        examples,
+        max_tokens_per_forward,
+        average_over=average_over,
+        rank=rank,
+        world_size=world_size,
+        shared=packing_unsupported_reason(model) is None,
     )
     totals: list[Tensor | None] = [None, None]
     with packed_or_padded(model):
