@@ -284,3 +284,12 @@ def test_gradients_on_a_gpu_in_half_precision(doubles, related):
     for name, gradient in exact.items():
         gap = half[name].cpu().double() - gradient
         assert gap.norm() < 0.1 * gradient.norm()
+
+
+@pytest.mark.parametrize(("capability", "flash"), [((7, 5), False), ((8, 0), True), ((9, 0), True)])
+def test_cards_before_ampere_have_no_flash_kernel(capability, flash, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    attention._has_flash.cache_clear()
+    query = SimpleNamespace(is_cuda=True, dtype=torch.bfloat16, shape=(1, 2, 3, 64), device="cuda:0")
+    assert attention._supports_flash(query, query) is flash
+    attention._has_flash.cache_clear()

@@ -215,3 +215,23 @@ def test_a_sliding_window_inside_a_mask_is_known_by_the_model_type(llama, model_
     assert check_packing(llama) is None
     llama.config.sliding_window = 30
     assert "hides its sliding window in a mask" in check_packing(llama)
+
+
+def test_each_way_to_compute_is_checked(llama, monkeypatch):
+    """A check in float32 says nothing about the kernel of bf16."""
+    checked = []
+    monkeypatch.setattr(support, "_known", {})
+    monkeypatch.setattr(support, "check_packing", lambda model: checked.append(model.dtype))
+    for _ in range(2):
+        packing_unsupported_reason(llama)
+        with torch.autocast("cpu", torch.bfloat16):
+            packing_unsupported_reason(llama)
+    packing_unsupported_reason(llama.bfloat16())
+    assert checked == [torch.float32, torch.float32, torch.bfloat16]
+
+
+def test_a_sharded_model_is_not_checked_again(llama, monkeypatch):
+    monkeypatch.setattr(support, "check_packing", lambda model: pytest.fail("checked"))
+    monkeypatch.setattr(support, "_known", {})
+    support.mark_as_packable(llama)
+    assert packing_unsupported_reason(llama) is None

@@ -200,7 +200,13 @@ def _padded_attention(
 
 def _supports_flash(query: Tensor, value: Tensor) -> bool:
     supported = query.dtype in (torch.float16, torch.bfloat16) and query.shape[-1] == value.shape[-1] <= 256
-    return query.is_cuda and supported and query.shape[-1] % 8 == 0
+    return query.is_cuda and supported and query.shape[-1] % 8 == 0 and _has_flash(query.device)
+
+
+@cache
+def _has_flash(device: torch.device) -> bool:
+    """Whether a GPU is of the Ampere generation or later, for which the kernel is compiled."""
+    return torch.cuda.get_device_capability(device) >= (8, 0)
 
 
 @cache

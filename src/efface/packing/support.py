@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain
 from typing import Any
+from weakref import WeakSet
 
 import torch
 from torch import Tensor
@@ -27,8 +28,10 @@ _PACKABLE_LAYERS = {"full_attention", "sliding_attention"}
 _WINDOW_IN_MASK = {"phimoe", "qwen2_moe"}
 """Model types that pass a sliding window only inside the attention mask, which packing replaces."""
 
-_known: dict[tuple[type, str], str | None] = {}
-"""`packing_unsupported_reason` by architecture and config: it does not depend on the weights."""
+_known: dict[tuple[object, ...], str | None] = {}
+"""`packing_unsupported_reason` by architecture, config and how it computes: it does not depend on the weights."""
+_sharded: WeakSet[torch.nn.Module] = WeakSet()
+"""Models that can be packed, and that can no longer be checked."""
 
 
 @contextmanager
@@ -50,7 +53,8 @@ def packed_or_padded(model: Any) -> Iterator[None]:
 def packing_unsupported_reason(model: Any) -> str | None:
     """Say why the model's sequences are padded; None if they are packed.
 
-    The check runs once for each architecture and config, on 26 tokens.
+    The check runs once for each architecture, config, device, dtype and autocast, on 26 tokens: each may have another
+    kernel. So call it in the context of the forward passes that it is for.
 
     Args:
         model: a causal language model, possibly inside PEFT.
@@ -60,10 +64,25 @@ def packing_unsupported_reason(model: Any) -> str | None:
             is not a causal language model, or scales its logits in an unknown way.
     """
     inner = unwrap_peft(model)
-    key = (type(inner), inner.config.to_json_string())
+    if inner in _sharded:
+        return None
+    key = (type(inner), inner.config.to_json_string(), *_computation(inner))
     if key not in _known:
         _known[key] = check_packing(inner)
     return _known[key]
+
+
+def mark_as_packable(model: Any) -> None:
+    """Remember that a model can be packed: once it is sharded, it can no longer be checked."""
+    _sharded.add(unwrap_peft(model))
+
+
+def _computation(model: Any) -> tuple[object, ...]:
+    """What decides which kernels compute: device, dtype, and autocast."""
+    device = device_of(model)
+    autocast = torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else None
+    capability = torch.cuda.get_device_capability(device) if device.type == "cuda" else None
+    return device.type, capability, model.dtype, autocast
 
 
 def check_packing(model: Any) -> str | None:

@@ -149,11 +149,10 @@ class Trainer:
             EffaceError: A loss or gradient is not finite (the last checkpoint, which still gave finite ones, stays),
                 a checkpoint does not load or cannot be written, or one example does not fit in the GPU's memory.
         """
-        on_gpu = self.device.type == "cuda"
         try:
             with (
                 tracking(self.config, self.folder / "tracker", cpu=self.device.type == "cpu") as log_values,
-                torch.random.fork_rng(devices=[self.device] if on_gpu else []),
+                torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []),
             ):
                 self._run(steps, reference, on_step or (lambda _: None), log_values, resume=resume)
         finally:
@@ -170,7 +169,8 @@ class Trainer:
         *,
         resume: bool,
     ) -> None:
-        self.budget.fit_steps(self.model, known_steps(steps))
+        with self.autocast():
+            self.budget.fit_steps(self.model, known_steps(steps))
         done = self._resume() if resume else 0
         self.budget.apply(self.model)
         self.model.train()

@@ -15,7 +15,7 @@ from efface.errors import EffaceError
 from efface.hardware.memory import trim_freed_memory
 from efface.packing.forward import device_of
 from efface.packing.in_step import in_step
-from efface.packing.support import packing_unsupported_reason
+from efface.packing.support import mark_as_packable, packing_unsupported_reason
 from efface.train.config import TrainConfig
 from efface.train.optimizer_state import load_optimizer_tensors, optimizer_tensors
 from efface.train.pickled_shards import has_shards, load_shards
@@ -221,6 +221,8 @@ class FSDPModel(ParallelModel):
             trim_freed_memory()
             if must_pack:
                 _check_packable(self.forward_in_step(packing_unsupported_reason))
+        if must_pack:
+            mark_as_packable(model)
 
     def forward(self, compute: Callable[[Any], T]) -> T:
         """As in `ParallelModel`."""
