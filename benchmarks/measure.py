@@ -27,7 +27,7 @@ from shapes import Shape, build_model
 
 Contender = Literal["packed", "padded"]
 MODEL_SEED, REFERENCE_SEED = 0, 1
-_WARM_UP = 2
+WARM_UP = 2
 PEAK_BYTES_MEANS = {
     "cuda": "torch.cuda.max_memory_allocated of a step, weights included, each contender in its own process",
     "cpu": "growth of the peak resident memory since before the model was built, each contender in its own process",
@@ -113,6 +113,10 @@ class Traffic:
 
 def measure(contender: Contender, setting: Setting, examples: Sequence[TrainingExample]) -> Measured:
     """Measure one contender. Call it in a new process, since peak memory never decreases."""
+    if contender == "packed" and setting.optimizer == "adamw":
+        from training_step import measure_training
+
+        return measure_training(setting, examples)
     prepare = packed if contender == "packed" else _padded
     return measure_step(lambda: prepare(setting, examples), setting)
 
@@ -122,11 +126,11 @@ def measure_step(prepare: Callable[[], PreparedStep], setting: Setting) -> Measu
     before = peak_resident()
     prepared = prepare()
     step = optimizer_step(prepared, setting)
-    _reset_peak(setting)
+    reset_peak(setting)
     traffic = Traffic(prepared.model, prepared.reference)
     first = step()
     traffic.stop()
-    for _ in range(_WARM_UP - 1):
+    for _ in range(WARM_UP - 1):
         step()
     seconds = [_timed(step, setting) for _ in range(setting.repeats)]
     forget, retain = first.forget.item(), first.retain.item()
@@ -261,7 +265,7 @@ def _synchronize(setting: Setting) -> None:
         torch.cuda.synchronize()
 
 
-def _reset_peak(setting: Setting) -> None:
+def reset_peak(setting: Setting) -> None:
     if setting.device == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()

@@ -27,7 +27,7 @@ VIEWS = ("forget", "forget_idk", "retain")
 @pytest.fixture(autouse=True)
 def one_step(monkeypatch):
     """Measure one step after another, without a second warm-up."""
-    monkeypatch.setattr(measuring, "_WARM_UP", 1)
+    monkeypatch.setattr(measuring, "WARM_UP", 1)
 
 
 def setting(**changes) -> Setting:

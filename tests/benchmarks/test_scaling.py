@@ -40,7 +40,7 @@ def small(monkeypatch, tmp_path, tokenizer):
     monkeypatch.setattr(workload, "train_tokenizer", lambda *_: tokenizer)
     monkeypatch.setenv("EFFACE_DATA", str(tmp_path))
     monkeypatch.setitem(SHAPES, "tiny", SMALL)
-    monkeypatch.setattr(measuring, "_WARM_UP", 1)
+    monkeypatch.setattr(measuring, "WARM_UP", 1)
     monkeypatch.setattr(scaling, "measure_in_subprocess", measure)
     monkeypatch.setattr(scaling, "run_in_subprocess", lambda function, *arguments: function(*arguments))
     monkeypatch.setattr(scaling, "ITEMS", (2, 4))

@@ -35,7 +35,7 @@ REFERENCE_FORWARDS = {"npo": 1, "dpo": 2, "kl": 1, "llmu": 1}
 @pytest.fixture(autouse=True)
 def one_step(monkeypatch):
     """Measure one step after another, without a second warm-up and with less padding."""
-    monkeypatch.setattr(measuring, "_WARM_UP", 1)
+    monkeypatch.setattr(measuring, "WARM_UP", 1)
     monkeypatch.setattr(padded_baseline, "PADDED_LENGTH", PADDED_LENGTH)
 
 

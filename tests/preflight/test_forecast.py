@@ -222,10 +222,12 @@ def test_cached_states_take_disk_and_a_head_that_changes_memory(lora: Any, preci
     assert forecast_of(MODEL_CONFIGS["wide"], method="npo+gd").states == 0
 
 
-def test_with_adapters_kl_needs_no_states_unless_the_reference_is_another_model() -> None:
-    assert forecast_of(MODEL_CONFIGS["wide"], method="ga+kl", train={"lora": {}}).states == 0
+def test_with_adapters_kl_compares_with_states_and_the_head_itself() -> None:
+    planned = forecast_of(MODEL_CONFIGS["wide"], method="ga+kl", train={"lora": {}})
+    assert planned.states > 0
+    assert planned.reference == 0
     kept = forecast_of(MODEL_CONFIGS["wide"], method="ga+kl", train={"lora": {"adapter": "keep"}})
-    assert kept.states > 0  # without its adapters, the model is one before the model before unlearning
+    assert kept.states > 0
     another = forecast_of(MODEL_CONFIGS["wide"], method="ga+kl", train={"lora": {}}, reference="other/model")
     assert another.states > 0
     assert another.reference == 61 * 48 * 4

@@ -108,9 +108,7 @@ def uses_live_reference(config: RunConfig) -> bool:
     Returns:
         True for a live model, or for the trained model with its adapters switched off.
     """
-    train = config.train
-    can_switch_off = train.lora is not None and train.lora.adapter == "new" and config.reference is None
-    return train.kl_reference == "live" or (train.kl_reference == "auto" and can_switch_off)
+    return config.train.kl_reference == "live"
 
 
 def _reference_bytes(model: Any, state: TrainingMemory, config: RunConfig, half: bool) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import os
 import time
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ from efface.hardware.device import peak_memory, reset_peak_memory
 from efface.models.load_parallel import load_reference, load_to_train
 from efface.models.open import OpenedModel
 from efface.objectives.terms import Objective, Reference
+from efface.packing.forward import device_of
 from efface.packing.padded_rows import input_length
 from efface.preflight.diagnosis import Measured, MeasuredQuestions, MeasuredSteps, Times
 from efface.preflight.forecast import uses_live_reference
@@ -129,10 +131,13 @@ def _measure_questions(
     sample = items[:: -(-len(items) // _QUESTIONS)]
     encoded = encode_questions(opened.formatter, sample)
     tokens = sum(len(answer) for question in encoded for answer in question.answers)
+    smaller, larger = _BATCH_SIZES
+    if device_of(opened.model).type == "cuda":  # the first calls load kernels and allocate
+        likelihoods(opened.model, encoded, max_tokens_per_forward=config.max_tokens_per_forward)
+        _decoding_seconds(opened, items[0].prompt, smaller, math.inf, config.max_new_tokens)
     start = time.perf_counter()
     likelihoods(opened.model, encoded, max_tokens_per_forward=config.max_tokens_per_forward)
     speed = tokens / (time.perf_counter() - start)
-    smaller, larger = _BATCH_SIZES
     fast, slow = (
         _decoding_seconds(opened, items[0].prompt, size, speed, config.max_new_tokens) for size in _BATCH_SIZES
     )

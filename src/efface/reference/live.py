@@ -49,12 +49,14 @@ class LiveReference:
 
     @torch.no_grad()
     def logits(self, hidden: Tensor) -> Tensor:
-        """Compute logits [N, V] of hidden states [N, H]."""
+        """Compute logits [N, V] of hidden states [N, H].
+
+        Adapters stay on: the head has none, and switching those of all layers takes longer than the head.
+        """
         if self._head is not None:
             logits: Tensor = self._head(hidden)
             return logits
-        with self._frozen():
-            return compute_logits(self._model, hidden)
+        return compute_logits(self._model, hidden)
 
     def _call(self, compute: Callable[[Any], Any]) -> Any:
         return compute(self._model) if self._forward is None else self._forward(compute)

@@ -184,7 +184,7 @@ def _kl_mode(
     chosen = trainer.config.kl_reference
     if chosen != "auto":
         return chosen
-    if adapter_off:
+    if adapter_off and trainer.parallel_model.is_sharded:  # its frozen head has no weights outside of a forward pass
         return "live"
     written = any(trainer.checkpoints.glob("reference*.safetensors"))
     if distributed.all_gather(written)[0]:
@@ -195,9 +195,10 @@ def _kl_mode(
     free = distributed.all_gather(shutil.disk_usage(folder.root).free)[0]
     if needed <= free // _DISK_SHARE:
         return "cached"
+    instead = "the model without its adapters" if adapter_off else "a second model in memory"
     reporter.on_warning(
-        f"KL compares with a second model in memory: hidden states would take {format_bytes(needed)} of the "
-        f"{format_bytes(free)} that {folder.root} has free; train.kl_reference=cached writes them nevertheless"
+        f"KL compares with {instead}: hidden states would take {format_bytes(needed)} of the {format_bytes(free)} that "
+        f"{folder.root} has free; train.kl_reference=cached writes them nevertheless"
     )
     return "live"
 

@@ -82,7 +82,7 @@ class TrainConfig(FrozenModel):
     kl_reference: KLReference = "auto"
     """How KL gets the distributions of the model before unlearning. `cached`: its last hidden states are computed once
     and stored in a file. `live`: from that model at every step; with adapters, from the model in training with them
-    switched off. `auto`: live with adapters, else cached if the disk has space. Changes nothing except rounding."""
+    switched off. `auto`: cached if the disk has space. Changes nothing except rounding."""
     save_minutes: float = Field(default=10, gt=0)
     """Minutes between checkpoints; a shorter training writes none."""
     save_steps: int | None = Field(default=None, gt=0)
