@@ -161,9 +161,8 @@ def _text(setting: Setting, items: int) -> list[TrainingExample]:
 
 
 def _within(item: TokenizedSequence, vocabulary: int) -> TokenizedSequence:
-    return replace(
-        item, prompt=[token % vocabulary for token in item.prompt], answer=[token % vocabulary for token in item.answer]
-    )
+    prompt, answer = ([token % vocabulary for token in ids] for ids in (item.prompt, item.answer))
+    return TokenizedSequence(item.id, prompt, answer)
 
 
 def _random_examples(setting: Setting, length: int, *, count: int) -> list[TrainingExample]:

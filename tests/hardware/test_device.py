@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+
 import pytest
 import torch
 
@@ -105,3 +108,19 @@ def test_peak_memory_is_that_of_a_gpu(monkeypatch):
         reset_peak_memory(device)
     assert calls == [gpu]
     assert (peak_memory(cpu), peak_memory(gpu)) == (None, 17)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="torch has expandable segments on Linux alone")
+def test_the_allocator_of_a_gpu_grows_unless_the_user_has_set_it_up(cuda, monkeypatch):
+    cuda(0)
+    monkeypatch.setenv("PYTORCH_CUDA_ALLOC_CONF", "")
+    monkeypatch.delenv("PYTORCH_ALLOC_CONF", raising=False)
+    device_for("cpu")
+    assert os.environ["PYTORCH_CUDA_ALLOC_CONF"] == ""
+    device_for("auto")
+    assert os.environ["PYTORCH_CUDA_ALLOC_CONF"] == "expandable_segments:True"
+    for name in ("PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF"):
+        monkeypatch.setenv("PYTORCH_CUDA_ALLOC_CONF", "")
+        monkeypatch.setenv(name, "max_split_size_mb:512")
+        device_for("auto")
+        assert "expandable" not in os.environ["PYTORCH_CUDA_ALLOC_CONF"]

@@ -82,7 +82,7 @@ def nothing_shared(monkeypatch):
         ("idk+ap", VIEWS, 16 + 34 + 18, 10 + 28 + 12),
         ("me+gd", VIEWS, 28 + 34, 26 + 28),  # every token of forget but the first two
         # the four questions take 3 + 5 + 5 tokens; of five tokens of refusals, three are those of answers
-        ("idk+ap", RELATED, 13 + 5 + 8 + 2, 5 + 8 + 5),
+        ("idk+ap", RELATED, 13 + 5 + 8 + 2, 5 + 8 + 2),
         ("me+gd", RELATED, 13 + 6 + 8, 7 + 6 + 8),  # every distinct token of forget but the first
     ],
 )
@@ -106,6 +106,7 @@ def test_one_forward_of_what_is_needed_and_the_head_where_it_is_needed(
     evaluated(model, method, views=views)
     assert forwarded == [tokens]
     assert sum(scored) == logits
+    assert len(scored) == (2 if method.startswith("me") else 1)  # the views of all other terms together
 
 
 def values_and_gradients(model, method, reference, **settings):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+
 import torch
 from torch import Tensor
 
@@ -9,6 +12,8 @@ from efface import distributed
 from efface.errors import EffaceError
 from efface.hardware.choices import Device
 from efface.hardware.threads import limit_threads
+
+_ALLOCATOR_SETTINGS = ("PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF")
 
 
 def device_for(choice: Device) -> torch.device:
@@ -24,6 +29,8 @@ def device_for(choice: Device) -> torch.device:
         EffaceError: there is no GPU, or the machine has fewer GPUs than processes.
     """
     limit_threads()
+    if choice != "cpu":
+        _use_expandable_segments()
     if choice == "cuda" and not torch.cuda.is_available():
         raise EffaceError("device=cuda: torch sees no CUDA device here; use device=cpu or auto")
     cuda = choice != "cpu" and torch.cuda.is_available()
@@ -36,6 +43,16 @@ def device_for(choice: Device) -> torch.device:
     if not cuda:
         return torch.device("cpu")
     return torch.device("cuda", distributed.local_rank()) if distributed.world_size() > 1 else torch.device("cuda")
+
+
+def _use_expandable_segments() -> None:
+    """Let torch's allocator grow its blocks, unless the user has set it up.
+
+    Every step has another number of tokens; blocks of fixed size would leave gaps that the next tensors do not fit
+    into. The allocator reads this variable when it is first used.
+    """
+    if sys.platform == "linux" and not any(os.environ.get(name) for name in _ALLOCATOR_SETTINGS):
+        os.environ[_ALLOCATOR_SETTINGS[0]] = "expandable_segments:True"
 
 
 def copy_to_device(tensor: Tensor, device: torch.device | str) -> Tensor:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from typing import Any
 
 import torch
@@ -90,15 +90,18 @@ def _run_forward(model: Any, views: Views, names: Sequence[View]) -> _ForwardPas
 
 
 def _answer_logprobs(forward: _ForwardPass, terms: Sequence[Term]) -> dict[View, tuple[Tensor, ...]]:
-    """For each view that a token or sequence term reads: log-probs of answer tokens, a tensor for each sequence."""
+    """For each view that a token or sequence term reads: log-probs of answer tokens, a tensor for each sequence.
+
+    One call of the head for all views: each call has a gradient as large as the head.
+    """
     needed = dict.fromkeys(view for term in terms if not isinstance(term, DistributionTerm) for view in term.views)
-    result: dict[View, tuple[Tensor, ...]] = {}
-    for view in needed:
-        at = forward.batch.target_positions("answer", forward.spans[view])
-        token_index, targets = at.token_index[at.unique_index], at.targets[at.unique_index]
-        logp_N = target_logprobs(forward.model, forward.hidden[token_index], targets)[at.inverse_index]
-        result[view] = logp_N.split(at.counts)
-    return result
+    if not needed:
+        return {}
+    at = forward.batch.target_positions("answer", list(chain.from_iterable(forward.spans[view] for view in needed)))
+    token_index, targets = at.token_index[at.unique_index], at.targets[at.unique_index]
+    logp_N = target_logprobs(forward.model, forward.hidden[token_index], targets)[at.inverse_index]
+    by_sequence = iter(logp_N.split(at.counts))
+    return {view: tuple(islice(by_sequence, len(forward.spans[view]))) for view in needed}
 
 
 def _sequence_loss(

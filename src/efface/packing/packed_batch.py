@@ -55,7 +55,7 @@ class PackedBatch:
     """Indices into the packed row of the tokens of each sequence."""
     layout: Layout
 
-    def target_positions(self, positions: Positions, sequences: range | None = None) -> TargetPositions:
+    def target_positions(self, positions: Positions, sequences: Sequence[int] | None = None) -> TargetPositions:
         """Find where the head has to be applied to predict the tokens of some sequences.
 
         Args:
