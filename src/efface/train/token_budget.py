@@ -25,9 +25,9 @@ _GPU_SHARE, _CPU_SHARE = 0.85, 0.5
 """Share of the free memory for activations: a GPU that runs out repeats the step, but a process is killed."""
 _LOGIT_BYTES = 5 * CHUNK_BYTES
 """Kept free on a GPU: the most that losses keep of one chunk of logits, and compute in its backward pass."""
-_SECONDS_PER_LAYER, _FLOPS = 2.2e-3, 6e14
-"""Host time of a layer's forward and backward pass, and the rate of bf16 matrix products, as on one H100: what a pass
-costs however few its tokens, and what a token costs. Only their product matters, and not much."""
+_SECONDS_PER_LAYER, _FLOPS = 3.8e-3, 6e14
+"""Host time of a layer's forward and backward pass under autocast, and the rate of bf16 matrix products, as assumed of
+an H100: what a pass costs however few its tokens, and what a token costs. Only their product matters."""
 _RECOMPUTATION = 4 / 3
 """A step with gradient checkpointing makes one more forward pass; a backward pass is two."""
 
