@@ -93,18 +93,6 @@ def test_a_model_that_cannot_be_packed_cannot_be_sharded(tiny_llama, monkeypatch
         FSDPModel(tiny_llama(), torch.device("cpu"), bf16=False)
 
 
-def test_a_pickled_optimizer_of_one_process_cannot_be_sharded(tiny_llama, tmp_path):
-    alone = ParallelModel(tiny_llama())
-    alone.optimizer = torch.optim.AdamW(alone.model.parameters())
-    for file in alone.checkpoint_files():
-        file.write(tmp_path)
-    (tmp_path / "optimizer.safetensors").unlink()
-    torch.save(alone.optimizer.state_dict(), tmp_path / "optimizer.pt")
-    alone._load_pickled = lambda path: FSDPModel._load_pickled(alone, path)
-    with pytest.raises(EffaceError, match=r"optimizer.pt was written by one process .* resume with one process"):
-        alone.load(tmp_path)
-
-
 # One process
 
 

@@ -17,15 +17,13 @@ from efface.packing.forward import device_of
 from efface.packing.in_step import in_step
 from efface.packing.support import mark_as_packable, packing_unsupported_reason
 from efface.train.config import TrainConfig
-from efface.train.optimizer_state import load_optimizer_tensors, optimizer_tensors
-from efface.train.pickled_shards import has_shards, load_shards
+from efface.train.optimizer_state import optimizer_tensors
 from efface.train.sharded_model import ReadRows, fill_meta_copy, meta_copy, read_shards, shard_units
-from efface.train.shards import local_part, local_rows, shard_file
-from efface.train.tensor_files import StoredTensors, TensorFile
+from efface.train.shards import shard_file
+from efface.train.stored_state import OPTIMIZER, TRAINED, load_state
+from efface.train.tensor_files import TensorFile
 
 T = TypeVar("T")
-_TRAINED, _OPTIMIZER = "trained", "optimizer"
-"""Names of the files in a checkpoint; those of shards have their number after it."""
 
 
 class ForwardWrapper(nn.Module):
@@ -97,35 +95,15 @@ class ParallelModel:
             return []
         moments = optimizer_tensors(self.model, self.optimizer)
         return [
-            TensorFile(f"{_TRAINED}.safetensors", self._trained_parameters()),
-            TensorFile(f"{_OPTIMIZER}.safetensors", moments),
+            TensorFile(f"{TRAINED}.safetensors", self._trained_parameters()),
+            TensorFile(f"{OPTIMIZER}.safetensors", moments),
         ]
 
     def load(self, folder: Path) -> None:
         """Read the checkpoint of any class of this module, in any number of processes, or of an earlier version."""
-        if has_shards(folder):
-            load_shards(self._module_of_shards(), self.optimizer, folder)
-            return
-        trained = StoredTensors(sorted(folder.glob(f"{_TRAINED}*.safetensors")))
-        parameters = dict(self.model.named_parameters())
-        if not trained.names:
-            raise FileNotFoundError(f"{folder} has no {_TRAINED}.safetensors")
-        with torch.no_grad():
-            for name in trained.names:
-                target = parameters[name]
-                local_part(target).copy_(trained.read(name, local_rows(target)))
-        if moments := sorted(folder.glob(f"{_OPTIMIZER}*.safetensors")):
-            load_optimizer_tensors(self.model, self.optimizer, StoredTensors(moments))
-        elif (pickled := folder / f"{_OPTIMIZER}.pt").is_file():  # of an earlier version
-            self._load_pickled(pickled)
-        else:
-            raise FileNotFoundError(f"{folder} has no {_OPTIMIZER}.safetensors")
+        load_state(self.model, self.optimizer, folder, wrapped=self._wrapped(), sharded=self.is_sharded)
 
-    def _load_pickled(self, path: Path) -> None:
-        self.optimizer.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-
-    def _module_of_shards(self) -> nn.Module:
-        """The module whose parameter names are those in the shards of an earlier version."""
+    def _wrapped(self) -> nn.Module:
         return ForwardWrapper(self.model)
 
     def trained_tensors(self) -> Iterator[tuple[str, Tensor]]:
@@ -265,17 +243,11 @@ class FSDPModel(ParallelModel):
         number = f"{distributed.rank():05d}-of-{distributed.world_size():05d}"
         moments = optimizer_tensors(self.model, self.optimizer)
         return [
-            shard_file(f"{_TRAINED}-{number}.safetensors", self._trained_parameters()),
-            shard_file(f"{_OPTIMIZER}-{number}.safetensors", moments),
+            shard_file(f"{TRAINED}-{number}.safetensors", self._trained_parameters()),
+            shard_file(f"{OPTIMIZER}-{number}.safetensors", moments),
         ]
 
-    def _load_pickled(self, path: Path) -> None:
-        raise EffaceError(
-            f"{path.name} was written by one process of an earlier version and cannot be sharded; resume with one "
-            "process"
-        )
-
-    def _module_of_shards(self) -> nn.Module:
+    def _wrapped(self) -> nn.Module:
         return self._wrapper
 
     def trained_tensors(self) -> Iterator[tuple[str, Tensor]]:
