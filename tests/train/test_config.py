@@ -34,6 +34,8 @@ def test_bf16(settings: Any, cpu: bool, cuda: bool) -> None:
         ({"lr": 1e31}, "lr"),
         ({"lr": float("nan")}, "lr"),
         ({"epochs": 0}, "epochs"),
+        ({"memory_gib": 1e308}, "memory_gib"),
+        ({"save_minutes": 1e308}, "save_minutes"),
         ({"tracker": "notebook"}, "tensorboard"),
         ({"learning_rate": 1}, "learning_rate"),
         ({"average_over": "micro-batch"}, r"average_over=micro-batch .*give micro_batch_size"),

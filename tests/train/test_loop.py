@@ -204,7 +204,7 @@ def test_logs_are_plain_json(train):
 def out_of_memory_above(limit, calls):
     """A `batch_losses` that runs out of memory unless a step is cut into `limit` micro-batches."""
 
-    def fails(model, bound, examples, reference, *, max_tokens_per_forward, backward, parallel_model):
+    def fails(model, bound, examples, reference, *, max_tokens_per_forward, backward, **settings):
         calls.append(max_tokens_per_forward)
 
         def backward_within_memory(loss):
@@ -220,6 +220,7 @@ def out_of_memory_above(limit, calls):
             reference,
             max_tokens_per_forward=max_tokens_per_forward,
             backward=backward_within_memory,
+            **settings,
         )
 
     return fails

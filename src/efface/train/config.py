@@ -74,7 +74,7 @@ class TrainConfig(FrozenModel):
     max_tokens_per_forward: int | None = Field(default=None, gt=0)
     """Most tokens in one forward pass; by default what the free memory allows. Results do not depend on it, except
     for rounding and for the masks of LoRA's dropout."""
-    memory_gib: float | None = Field(default=None, gt=0)
+    memory_gib: float | None = Field(default=None, gt=0, le=1_000_000)
     """Most memory of the device that training should take, weights included; by default all that is free. It decides
     micro-batches, gradient checkpointing and `optimizer=auto`."""
     sharding: Literal["none", "fsdp2"] = "none"
@@ -83,7 +83,7 @@ class TrainConfig(FrozenModel):
     """How KL gets the distributions of the model before unlearning. `cached`: its last hidden states are computed once
     and stored in a file. `live`: from that model at every step; with adapters, from the model in training with them
     switched off. `auto`: cached if the disk has space. Changes nothing except rounding."""
-    save_minutes: float = Field(default=10, gt=0)
+    save_minutes: float = Field(default=10, gt=0, le=1_000_000)
     """Minutes between checkpoints; a shorter training writes none."""
     save_steps: int | None = Field(default=None, gt=0)
     """Steps between checkpoints, in place of `save_minutes`."""
