@@ -74,13 +74,13 @@ def test_after_the_last_step_nothing_is_trained_again(start, tmp_path):
 
 
 def test_a_model_that_is_being_saved_is_completed(start, tmp_path, monkeypatch):
-    save_model = unlearning_stage.save_model
+    save_trained = unlearning_stage.save_trained
 
     def terminated(*arguments, **options):
         os.kill(os.getpid(), signal.SIGTERM)
-        save_model(*arguments, **options)
+        save_trained(*arguments, **options)
 
-    monkeypatch.setattr(unlearning_stage, "save_model", terminated)
+    monkeypatch.setattr(unlearning_stage, "save_trained", terminated)
     code, said = start("run", tmp_path / "out")
     assert code == 143
     assert_names(said, "terminated; continue with --resume")
