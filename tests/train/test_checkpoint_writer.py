@@ -12,15 +12,15 @@ from efface.errors import EffaceError
 from efface.sums import checkpoint_problem
 from efface.train import checkpoint, checkpoint_writer
 from efface.train.checkpoint import TrainerState
+from efface.train.checkpoint_files import CheckpointFile, StoredTensors
 from efface.train.checkpoint_writer import CheckpointWriter
-from efface.train.tensor_files import StoredTensors, TensorFile
 from support.messages import assert_names
 
 FILE = "trained.safetensors"
 
 
 def files(value=1.0):
-    return [TensorFile(FILE, {"weight": torch.full((4, 4), value)})]
+    return [CheckpointFile(FILE, {"weight": torch.full((4, 4), value)})]
 
 
 def state(step):
@@ -35,8 +35,8 @@ def stored(folder):
 @pytest.fixture
 def slow(monkeypatch):
     """Writing waits for this event."""
-    released, write = Event(), TensorFile.write
-    monkeypatch.setattr(TensorFile, "write", lambda self, folder: released.wait(10) and write(self, folder))
+    released, write = Event(), CheckpointFile.write
+    monkeypatch.setattr(CheckpointFile, "write", lambda self, folder: released.wait(10) and write(self, folder))
     return released
 
 
@@ -63,7 +63,7 @@ def test_the_one_before_is_complete_before_the_next_begins(tmp_path, slow):
 
 def test_without_memory_for_copies_training_waits(tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoint_writer, "free_memory", lambda device: 2 * 64 - 1)
-    monkeypatch.setattr(TensorFile, "on_cpu", lambda self: pytest.fail("copied"))
+    monkeypatch.setattr(CheckpointFile, "on_cpu", lambda self: pytest.fail("copied"))
     CheckpointWriter(tmp_path, sharded=False).start(files(), state(1))
     assert stored(tmp_path) == 1
 
@@ -83,7 +83,7 @@ def test_an_error_of_the_thread_is_raised_in_training(tmp_path, monkeypatch):
     def fails(self, folder):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(TensorFile, "write", fails)
+    monkeypatch.setattr(CheckpointFile, "write", fails)
     writer = CheckpointWriter(tmp_path, sharded=False)
     writer.check()
     writer.start(files(), state(3))

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from efface.train.adamw8bit import AdamW8bit
+from efface.train.checkpoint_files import CheckpointFile, StoredTensors
 from efface.train.optimizer import adamw8bit_unsupported_reason
 from efface.train.optimizer_state import load_optimizer_tensors, optimizer_tensors
-from efface.train.tensor_files import StoredTensors, TensorFile
 
 REASON = adamw8bit_unsupported_reason(torch.device("cpu"))
 needs_8bit = pytest.mark.skipif(REASON is not None, reason=f"8-bit AdamW needs {REASON}")
@@ -42,7 +42,7 @@ def test_it_continues(make, tmp_path):
         step(whole, optimizer, range(4))
         step(cut, first, range(2))
         tensors = optimizer_tensors(cut, first)
-        TensorFile("optimizer.safetensors", tensors).write(tmp_path)  # in the memory that the optimizer uses
+        CheckpointFile("optimizer.safetensors", tensors).write(tmp_path)  # in the memory that the optimizer uses
         load_optimizer_tensors(cut, second, StoredTensors([tmp_path / "optimizer.safetensors"]))
         step(cut, second, range(2, 4))
     assert all(torch.equal(one, other) for one, other in zip(whole.parameters(), cut.parameters(), strict=True))
@@ -53,7 +53,7 @@ def test_settings_stay(tmp_path):
     module = model()
     optimizer = torch.optim.AdamW(groups(module), lr=0.1)
     step(module, optimizer, range(1))
-    TensorFile("optimizer.safetensors", optimizer_tensors(module, optimizer)).write(tmp_path)
+    CheckpointFile("optimizer.safetensors", optimizer_tensors(module, optimizer)).write(tmp_path)
     other = torch.optim.AdamW(groups(module), lr=0.3)
     load_optimizer_tensors(module, other, StoredTensors([tmp_path / "optimizer.safetensors"]))
     assert [group["lr"] for group in other.param_groups] == [0.3, 0.3]

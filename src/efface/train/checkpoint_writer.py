@@ -16,7 +16,7 @@ from efface.errors import EffaceError
 from efface.hardware.memory import disk_free, free_memory
 from efface.sums import write_sums
 from efface.train.checkpoint import TrainerState, checkpoint_folder, remove_others, write_state
-from efface.train.tensor_files import TensorFile
+from efface.train.checkpoint_files import CheckpointFile
 
 _MEMORY_SHARE = 2
 """Copies take at most one part in so many of the free memory; else training waits until the files are written."""
@@ -37,7 +37,7 @@ class CheckpointWriter:
     _errors: list[Exception] = field(default_factory=list)
     _abandon: Event = field(default_factory=Event)
 
-    def start(self, files: Sequence[TensorFile], state: TrainerState) -> None:
+    def start(self, files: Sequence[CheckpointFile], state: TrainerState) -> None:
         """Copy the tensors and write the copies in a thread, after waiting for the checkpoint before.
 
         Where memory is too small for copies, this returns when the files are written.
@@ -88,7 +88,7 @@ class CheckpointWriter:
             self._thread.join()
             self._thread = None
 
-    def _check_space(self, files: Sequence[TensorFile], final: Path) -> None:
+    def _check_space(self, files: Sequence[CheckpointFile], final: Path) -> None:
         needed = sum(each.nbytes for each in files) * (distributed.world_size() if self.sharded else 1)
         if needed > (free := disk_free(self.folder)):
             raise EffaceError(
@@ -103,7 +103,7 @@ class CheckpointWriter:
             _joint(final).mkdir(parents=True)
         distributed.barrier()
 
-    def _write(self, files: Sequence[TensorFile], state: TrainerState, final: Path) -> None:
+    def _write(self, files: Sequence[CheckpointFile], state: TrainerState, final: Path) -> None:
         try:
             if self.sharded:
                 self._write_shard(files, state, final)
@@ -118,7 +118,7 @@ class CheckpointWriter:
         except Exception as error:  # raised in the main thread, by `check`
             self._errors.append(error)
 
-    def _write_shard(self, files: Sequence[TensorFile], state: TrainerState, final: Path) -> None:
+    def _write_shard(self, files: Sequence[CheckpointFile], state: TrainerState, final: Path) -> None:
         """Write the files of this process; the main process waits for those of the others."""
         partial, rank = _joint(final), distributed.rank()
         for file in files:

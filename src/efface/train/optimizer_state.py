@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
+from efface.train.checkpoint_files import StoredTensors
 from efface.train.shards import like_shard
-from efface.train.tensor_files import StoredTensors
 
 
 def optimizer_tensors(model: Any, optimizer: Any) -> dict[str, Tensor]:

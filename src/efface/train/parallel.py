@@ -16,12 +16,12 @@ from efface.hardware.memory import trim_freed_memory
 from efface.packing.forward import device_of
 from efface.packing.in_step import in_step
 from efface.packing.support import mark_as_packable, packing_unsupported_reason
+from efface.train.checkpoint_files import CheckpointFile
 from efface.train.config import TrainConfig
 from efface.train.optimizer_state import optimizer_tensors
 from efface.train.sharded_model import ReadRows, fill_meta_copy, meta_copy, read_shards, shard_units
 from efface.train.shards import shard_file
 from efface.train.stored_state import OPTIMIZER, TRAINED, load_state
-from efface.train.tensor_files import TensorFile
 
 T = TypeVar("T")
 
@@ -89,14 +89,14 @@ class ParallelModel:
         """The 2-norm of the gradient of all trained parameters: a scalar on their device."""
         return nn.utils.get_total_norm([p.grad for p in self.model.parameters() if p.grad is not None])
 
-    def checkpoint_files(self) -> list[TensorFile]:
+    def checkpoint_files(self) -> list[CheckpointFile]:
         """The files with trained weights and optimizer state that this process writes; their tensors are not copies."""
         if not distributed.is_main_process():
             return []
         moments = optimizer_tensors(self.model, self.optimizer)
         return [
-            TensorFile(f"{TRAINED}.safetensors", self._trained_parameters()),
-            TensorFile(f"{OPTIMIZER}.safetensors", moments),
+            CheckpointFile(f"{TRAINED}.safetensors", self._trained_parameters()),
+            CheckpointFile(f"{OPTIMIZER}.safetensors", moments),
         ]
 
     def load(self, folder: Path) -> None:
@@ -238,7 +238,7 @@ class FSDPModel(ParallelModel):
         norm: Tensor = super().grad_norm().full_tensor()  # type: ignore[attr-defined]
         return norm
 
-    def checkpoint_files(self) -> list[TensorFile]:
+    def checkpoint_files(self) -> list[CheckpointFile]:
         """As in `ParallelModel`, with the shards of this process."""
         number = f"{distributed.rank():05d}-of-{distributed.world_size():05d}"
         moments = optimizer_tensors(self.model, self.optimizer)

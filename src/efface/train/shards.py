@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from efface.train.tensor_files import TensorFile
+from efface.train.checkpoint_files import CheckpointFile
 
 
 def local_part(tensor: Tensor) -> Tensor:
@@ -55,7 +55,7 @@ def like_shard(read: Callable[[range | None], Tensor], tensor: Any) -> Tensor:
     )
 
 
-def shard_file(name: str, tensors: Mapping[str, Tensor]) -> TensorFile:
+def shard_file(name: str, tensors: Mapping[str, Tensor]) -> CheckpointFile:
     """The file with this process's part of tensors."""
     first_rows = {key: rows.start for key, each in tensors.items() if (rows := local_rows(each)) is not None}
-    return TensorFile(name, {key: local_part(each) for key, each in tensors.items()}, first_rows)
+    return CheckpointFile(name, {key: local_part(each) for key, each in tensors.items()}, first_rows)

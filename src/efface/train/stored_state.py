@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 from efface.errors import EffaceError
+from efface.train.checkpoint_files import StoredTensors
 from efface.train.optimizer_state import load_optimizer_tensors
 from efface.train.pickled_shards import has_shards, load_shards
 from efface.train.shards import local_part, local_rows
-from efface.train.tensor_files import StoredTensors
 
 TRAINED, OPTIMIZER = "trained", "optimizer"
 """Names of the files in a checkpoint; those of shards have their number after it."""

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from efface.train.tensor_files import StoredTensors, TensorFile
+from efface.train.checkpoint_files import CheckpointFile, StoredTensors
 
 WHOLE = torch.arange(14.0).reshape(7, 2)
 
@@ -16,7 +16,7 @@ def stored(tmp_path):
     """Seven rows in files of 3, 3 and 1, and a scalar in each."""
     for number, rows in enumerate(WHOLE.split(3)):
         tensors = {"weight": rows, "step": torch.tensor(5.0)}
-        TensorFile(f"part-{number}.safetensors", tensors, {"weight": 3 * number}).write(tmp_path)
+        CheckpointFile(f"part-{number}.safetensors", tensors, {"weight": 3 * number}).write(tmp_path)
     return StoredTensors(sorted(tmp_path.iterdir(), reverse=True))
 
 
@@ -34,14 +34,16 @@ def test_some_rows(stored, rows):
 
 def test_a_missing_part(tmp_path):
     for start in (0, 6):
-        TensorFile(f"part-{start}.safetensors", {"weight": WHOLE[start : start + 3]}, {"weight": start}).write(tmp_path)
+        CheckpointFile(f"part-{start}.safetensors", {"weight": WHOLE[start : start + 3]}, {"weight": start}).write(
+            tmp_path
+        )
     stored = StoredTensors(sorted(tmp_path.iterdir()))
     with pytest.raises(ValueError, match="rows 1 to 7 of weight are incomplete"):
         stored.read("weight", range(1, 7))
 
 
 def test_a_whole_tensor_has_no_metadata(tmp_path):
-    file = TensorFile("whole.safetensors", {"weight": WHOLE})
+    file = CheckpointFile("whole.safetensors", {"weight": WHOLE})
     file.write(tmp_path)
     assert safe_open(tmp_path / "whole.safetensors", framework="pt").metadata() is None
     assert torch.equal(StoredTensors([tmp_path / "whole.safetensors"]).read("weight"), WHOLE)
@@ -50,6 +52,6 @@ def test_a_whole_tensor_has_no_metadata(tmp_path):
 
 def test_copies_do_not_change_with_the_tensors():
     weight = WHOLE.clone()
-    copy = TensorFile("whole.safetensors", {"weight": weight}).on_cpu()
+    copy = CheckpointFile("whole.safetensors", {"weight": weight}).on_cpu()
     weight.zero_()
     assert torch.equal(copy.tensors["weight"], WHOLE)

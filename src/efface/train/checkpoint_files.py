@@ -18,7 +18,7 @@ _FIRST_ROWS = "first_rows"
 
 
 @dataclass(frozen=True)
-class TensorFile:
+class CheckpointFile:
     """A file to write."""
 
     name: str
@@ -31,7 +31,7 @@ class TensorFile:
         """Bytes of its tensors."""
         return sum(each.nbytes for each in self.tensors.values())
 
-    def on_cpu(self) -> TensorFile:
+    def on_cpu(self) -> CheckpointFile:
         """The same file with copies on the CPU; from a GPU they are copied to pinned memory."""
         copies: dict[str, Tensor] = {}
         for name, tensor in self.tensors.items():
@@ -39,7 +39,7 @@ class TensorFile:
             copies[name].copy_(tensor, non_blocking=True)
         for device in {tensor.device for tensor in self.tensors.values() if tensor.is_cuda}:
             torch.cuda.current_stream(device).synchronize()
-        return TensorFile(self.name, copies, self.first_rows)
+        return CheckpointFile(self.name, copies, self.first_rows)
 
     def write(self, folder: Path) -> None:
         """Write it into `folder`, which exists."""
