@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from threading import Event
 
 import pytest
 import torch
 
 from efface import distributed
+from efface.atomic import record_in
 from efface.errors import EffaceError
 from efface.sums import checkpoint_problem
 from efface.train import checkpoint, checkpoint_writer
@@ -91,6 +93,26 @@ def test_an_error_of_the_thread_is_raised_in_training(tmp_path, monkeypatch):
         writer.wait()
     assert list(tmp_path.iterdir()) == []
     writer.check()
+
+
+@pytest.mark.parametrize("sharded", [False, True])
+def test_the_manifest_hears_of_a_complete_checkpoint(tmp_path, sharded):
+    """Otherwise `--resume` would refuse it as one that the run did not write."""
+    heard = []
+
+    @contextmanager
+    def recorder(path, complete):
+        heard.append((path, checkpoint_problem(complete), (complete / "SHA256SUMS").is_file(), path.exists()))
+        yield
+
+    record_in(tmp_path, recorder)
+    try:
+        writer = CheckpointWriter(tmp_path, sharded=sharded)
+        writer.start(files(), state(1))
+        writer.wait()
+    finally:
+        record_in(tmp_path, None)
+    assert heard == [(tmp_path / "step-000001", None, True, False)]
 
 
 def test_the_main_process_waits_for_the_shards_of_the_others(tmp_path, monkeypatch):
