@@ -75,10 +75,10 @@ def profiled(setting: Setting, workload: Workload) -> dict[str, Any]:
     }
 
 
-def matmul_rate(dtype: torch.dtype, device: torch.device) -> float:
+def matmul_rate(dtype: torch.dtype, device: torch.device, sides: Sequence[int] | None = None) -> float:
     """FLOP/s of the fastest of several square matrix multiplications."""
     best = 0.0
-    for side in _SIDES:
+    for side in sides or _SIDES:
         left, right = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
         left @ right
         seconds = min(_seconds(lambda a=left, b=right: a @ b, device) for _ in range(_MULTIPLICATIONS))

@@ -23,18 +23,25 @@ class Shape:
 
 SHAPES = {
     "tiny": Shape(128, 4, 4, 4, 352, 5120, tie_word_embeddings=True),
+    "135m": Shape(576, 30, 9, 3, 1536, 49152, tie_word_embeddings=True),
     "300m": Shape(768, 40, 12, 12, 2048, 12288, tie_word_embeddings=False),
     "1b": Shape(2048, 16, 32, 8, 8192, 128256, tie_word_embeddings=True),
     "7b": Shape(4096, 32, 32, 32, 11008, 32000, tie_word_embeddings=False),
 }
-"""1.5 M parameters; 302 M; Llama-3.2-1B; Llama-2-7B."""
+"""1.5 M parameters; SmolLM2-135M; 302 M; Llama-3.2-1B; Llama-2-7B."""
+
+
+def llama_config(shape: Shape) -> Any:
+    """The config of transformers."""
+    from transformers import LlamaConfig
+
+    return LlamaConfig(**asdict(shape), max_position_embeddings=2048)
 
 
 def build_model(shape: Shape, *, seed: int, dtype: torch.dtype, device: torch.device) -> Any:
     """A causal LM with sdpa attention; the same weights for the same arguments."""
-    from transformers import AutoModelForCausalLM, LlamaConfig
+    from transformers import AutoModelForCausalLM
 
-    config = LlamaConfig(**asdict(shape), max_position_embeddings=2048)
     with torch.random.fork_rng(), device:
         torch.manual_seed(seed)
-        return AutoModelForCausalLM.from_config(config, dtype=dtype, attn_implementation="sdpa")
+        return AutoModelForCausalLM.from_config(llama_config(shape), dtype=dtype, attn_implementation="sdpa")

@@ -35,7 +35,7 @@ def by_group(events: Iterable[Any], device: str) -> dict[str, float]:
         if event.device_type == DeviceType.CPU:
             totals[group_of(event)] += _kernel_time(event) if device == "cuda" else event.self_cpu_time_total
     if device == "cuda":
-        on_gpu = [each for each in known if each.device_type == DeviceType.CUDA and not _is_range(each)]
+        on_gpu = [each for each in known if each.device_type == DeviceType.CUDA and not is_range(each)]
         totals[OTHER] += max(0.0, sum(each.time_range.elapsed_us() for each in on_gpu) - sum(totals.values()))
     totals[BETWEEN] = max(0.0, whole - sum(totals.values()))
     return {name: 1e-6 * total for name, total in sorted(totals.items(), key=lambda each: -each[1])}
@@ -65,5 +65,6 @@ def _kernel_time(event: Any) -> float:
     return float(sum(kernel.duration for kernel in event.kernels if kernel.name != event.name))
 
 
-def _is_range(event: Any) -> bool:
+def is_range(event: Any) -> bool:
+    """Whether an event on a GPU is a named range around kernels, not a kernel."""
     return bool(getattr(event, "is_user_annotation", False)) or event.name.startswith(("Optimizer.", "ProfilerStep"))

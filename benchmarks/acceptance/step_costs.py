@@ -1,0 +1,104 @@
+"""Part 2: the optimizer step, against the padded baseline and against the published times."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache, partial
+from typing import get_args
+
+import torch
+
+from acceptance.sizes import METHODS, Sizes
+from acceptance.stages import Measurements, Row, free_unused_memory
+from efface.objectives.config import ObjectiveConfig
+from efface.objectives.method import objective
+from efface.train.micro_batches import TrainingExample
+from measure import Contender, Measured, Setting, measure
+from step_cost import compare
+from workload import load_workload
+
+PUBLISHED_SECONDS = {"idk+ap": 6.3, "dpo+kl": 9.8, "npo+gd": 5.4, "me+gd": 2.6, "ga+kl": 2.9}
+"""One step of the published code, effective batch 32, at the 1B shape on one H100 80GB (torch 2.11)."""
+
+
+def of_1b(sizes: Sizes, device: str) -> Measurements:
+    """Every method at 1B, with AdamW."""
+    return _steps(sizes, device, "1B", METHODS)
+
+
+def of_7b(sizes: Sizes, device: str) -> Measurements:
+    """Two methods at 7B, without optimizer, whose state does not fit beside padded rows."""
+    return _steps(sizes, device, "7B", ("idk+ap", "me+gd"), optimizer="none")
+
+
+def of_135m(sizes: Sizes, device: str) -> Measurements:
+    """Two methods at 135M: here a step is mostly launching."""
+    return _steps(sizes, device, "135M", ("idk+ap", "me+gd"))
+
+
+def in_float32(sizes: Sizes, device: str) -> Measurements:
+    """Packed and padded losses at 135M, where rounding does not hide a difference."""
+    setting = _setting(sizes, device, "135M", dtype="float32", repeats=1)
+    return {
+        f"loss in float32, {method.upper()}": partial(_loss_difference, setting(method), sizes.items)
+        for method in METHODS
+    }
+
+
+def _steps(
+    sizes: Sizes, device: str, model: str, methods: tuple[str, ...], *, optimizer: str = "adamw"
+) -> Measurements:
+    dtype = "bfloat16" if device == "cuda" else "float32"
+    setting = _setting(sizes, device, model, dtype=dtype, repeats=sizes.repeats, optimizer=optimizer)
+    padded = _setting(sizes, device, model, dtype=dtype, repeats=sizes.padded_repeats, optimizer=optimizer)
+    return {
+        f"step of {model}, {method.upper()}": partial(
+            _compared,
+            setting(method),
+            padded(method),
+            sizes.items,
+            PUBLISHED_SECONDS[method] if model == "1B" else None,
+        )
+        for method in methods
+    }
+
+
+def _setting(
+    sizes: Sizes, device: str, model: str, *, dtype: str, repeats: int, optimizer: str = "adamw"
+) -> Callable[[str], Setting]:
+    """The setting of a method."""
+    return lambda method: Setting(
+        shape=sizes.models[model],
+        method=method,
+        device=device,  # type: ignore[arg-type]
+        dtype=dtype,  # type: ignore[arg-type]
+        optimizer=optimizer,  # type: ignore[arg-type]
+        checkpointing=False,
+        max_tokens_per_forward=None,
+        repeats=repeats,
+    )
+
+
+def _compared(packed: Setting, padded: Setting, items: int, published: float | None) -> Row:
+    """Both contenders; the padded one may not fit into memory."""
+    examples = _examples(packed.method, items)
+    first = measure("packed", packed, examples)
+    free_unused_memory()
+    try:
+        second: Measured | str = measure("padded", padded, examples)
+    except torch.OutOfMemoryError:
+        second = "does not fit into the device's memory"
+    row = compare(first, second)
+    return row if published is None else {**row, "speedup_over_published": published / first.seconds}
+
+
+def _loss_difference(setting: Setting, items: int) -> Row:
+    examples = _examples(setting.method, items)
+    packed, padded = (measure(contender, setting, examples) for contender in get_args(Contender))
+    return {"loss": padded.loss, "loss_difference": compare(packed, padded)["loss_difference"]}
+
+
+@cache
+def _examples(method: str, items: int) -> tuple[TrainingExample, ...]:
+    views = objective(method, ObjectiveConfig()).views
+    return load_workload(views, items=items, tokenizer=None).examples
