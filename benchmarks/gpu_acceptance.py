@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -30,6 +29,7 @@ from acceptance.goals import GOALS, numbers, status_of, table
 from acceptance.sizes import REAL, Sizes, tiny_sizes
 from acceptance.stages import Plan, run_stage
 from efface.errors import EffaceError
+from isolation import run_in_subprocess
 from machine import describe_machine
 from record import commit
 
@@ -60,7 +60,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except EffaceError as error:
         print(f"gpu_acceptance.py: {error}", file=sys.stderr)
         return 2
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read by the processes of the stages
     for number in parts:
         run_part(number, report, options.out, sizes=sizes, device=options.device, minutes=options.minutes)
     print(table(report))
@@ -122,7 +121,7 @@ def write_report(path: Path, report: Mapping[str, Any]) -> None:
 
 def _origin(device: str) -> dict[str, Any]:
     """Machine, versions, commit and time of a part."""
-    described = describe_machine(device)
+    described: Any = run_in_subprocess(describe_machine, device)  # its name alone takes memory of a GPU
     described["versions"] |= {name: _version(name) for name in _OPTIONAL}
     return {**described, "commit": commit(), "date": datetime.now(UTC).isoformat(timespec="seconds")}
 

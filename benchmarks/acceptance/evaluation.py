@@ -23,6 +23,7 @@ from efface.evaluation.kv_cache import cache_elements_per_token
 from efface.evaluation.likelihoods import likelihoods
 from efface.schema import EvaluationSet
 from efface.text.formatter import PromptFormatter
+from measure import Traffic
 from shapes import Shape, build_model
 from workload import formatter_for, load_text
 
@@ -57,16 +58,18 @@ def _sweep(sizes: Sizes, device: str, model: str) -> Measurements:
 def _decoding(shape: Shape, rows: int, sizes: Sizes, device: str) -> Row:
     model = random_model(shape, device)
     decode(model, rows, 2)
-    outputs = list[Generation]()
+    outputs, traffic = list[Generation](), Traffic(model)
     seconds = synchronized_seconds(lambda: outputs.extend(decode(model, rows, sizes.decoded_tokens)), device)
     tokens = sum(len(each.token_ids) for each in outputs)
     longest = max(len(each.token_ids) for each in outputs)
-    read = longest * _weight_bytes(model) + _cache_bytes(model, [len(each) for each in _prompts(rows)], outputs)
+    traffic.stop()
+    steps = max(longest, traffic.forwards)  # more if not all rows fit into the cache at once
+    read = steps * _weight_bytes(model) + _cache_bytes(model, [len(each) for each in _prompts(rows)], outputs)
     bandwidth = copy_bandwidth(sizes.copied_bytes, device)
     return {
         "seconds": seconds,
         "tokens_per_second": tokens / seconds,
-        "milliseconds_per_step": 1e3 * seconds / longest,
+        "milliseconds_per_step": 1e3 * seconds / steps,
         "bytes_per_second": read / seconds,
         "bandwidth": bandwidth,
         "share_of_bandwidth": read / seconds / bandwidth,
@@ -149,9 +152,19 @@ def _judges(sizes: Sizes, device: str) -> Judges:
 
 @cache
 def random_model(shape: Shape, device: str) -> Any:
-    """A model in evaluation mode, in the dtype of an evaluation; made once in a process."""
+    """A model in evaluation mode, in the dtype of an evaluation, made once in a process.
+
+    It generates only what the tokenizer can decode, and never the end of a sequence: other rows of its head are zero,
+    whose logits are below the best of thousands of random ones.
+    """
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
-    return build_model(shape, seed=_SEED, dtype=dtype, device=torch.device(device)).eval()
+    model = build_model(shape, seed=_SEED, dtype=dtype, device=torch.device(device)).eval()
+    tokenizer = _text()[0].tokenizer
+    with torch.no_grad():
+        head = model.get_output_embeddings().weight
+        head[len(tokenizer) :] = 0
+        head[tokenizer.eos_token_id] = 0
+    return model
 
 
 @cache

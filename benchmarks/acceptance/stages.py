@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import multiprocessing
+import os
+import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from multiprocessing.connection import Connection
@@ -57,12 +59,21 @@ def run_stage(plan: Plan, sizes: Sizes, device: str, *, seconds: float) -> Itera
         process.join()
         reason = {"failed": f"the process ended with exit code {process.exitcode}; see its messages above"}
     finally:
-        process.kill()
-        process.join()
+        _kill(process)
     yield from ((name, reason) for name in left)
 
 
+def _kill(process: Any) -> None:
+    """End a process and those that it has started."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:  # it has ended, or has no group of its own yet
+        process.kill()
+    process.join()
+
+
 def _work(sender: Connection, plan: Plan, sizes: Sizes, device: str) -> None:
+    os.setpgid(0, 0)
     measurements = plan(sizes, device)
     sender.send(list(measurements))
     for name, measure in measurements.items():
@@ -71,6 +82,8 @@ def _work(sender: Connection, plan: Plan, sizes: Sizes, device: str) -> None:
 
 def attempt(measure: Callable[[], Row]) -> Row:
     """The numbers of a measurement, or why there are none; afterwards its memory is free."""
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
     start = time.monotonic()
     try:
         return {**measure(), "wall_seconds": time.monotonic() - start}

@@ -12,6 +12,7 @@ from acceptance.sizes import METHODS, Sizes
 from acceptance.stages import Measurements, Row, free_unused_memory
 from efface.objectives.config import ObjectiveConfig
 from efface.objectives.method import objective
+from efface.objectives.terms import View
 from efface.train.micro_batches import TrainingExample
 from measure import Contender, Measured, Setting, measure
 from step_cost import compare
@@ -98,7 +99,11 @@ def _loss_difference(setting: Setting, items: int) -> Row:
     return {"loss": padded.loss, "loss_difference": compare(packed, padded)["loss_difference"]}
 
 
-@cache
 def _examples(method: str, items: int) -> tuple[TrainingExample, ...]:
     views = objective(method, ObjectiveConfig()).views
-    return load_workload(views, items=items, tokenizer=None).examples
+    return tuple({view: example[view] for view in views} for example in _all_views(items))
+
+
+@cache
+def _all_views(items: int) -> tuple[TrainingExample, ...]:
+    return load_workload(get_args(View), items=items, tokenizer=None).examples

@@ -75,8 +75,6 @@ def _train_within(config: TrainConfig, method: str, sizes: Sizes, device: str) -
 
 def measure_training(config: TrainConfig, method: str, shape: Shape, sizes: Sizes, device: str) -> Row:
     """A whole training from random weights, as a run does it after the model is loaded."""
-    if device == "cuda":
-        torch.cuda.reset_peak_memory_stats()
     resolved, model = training_model(config, shape, device)
     logs: list[StepLog] = []
     steps = forget_steps(resolved, method, sizes.forget_set)
