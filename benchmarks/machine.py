@@ -8,6 +8,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import efface
+
 
 def describe_machine(device: str) -> dict[str, Any]:
     """Device, cores and versions; torch is not imported for "cpu"."""
@@ -22,7 +24,8 @@ def versions() -> dict[str, str]:
     """Versions of Python and of the libraries that compute."""
     return {
         "python": platform.python_version(),
-        **{name: version(name) for name in ("torch", "transformers", "efface")},
+        **{name: version(name) for name in ("torch", "transformers")},
+        "efface": efface.__version__,  # has no metadata where only PYTHONPATH names it
     }
 
 

@@ -6,6 +6,7 @@ import math
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -52,10 +53,14 @@ def _run_tests() -> Row:
     with TemporaryDirectory(prefix="efface-") as folder:
         report = Path(folder) / "junit.xml"
         command = [sys.executable, "-m", "pytest", "-m", "gpu", "-p", "no:cacheprovider", f"--junitxml={report}"]
-        path = os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
-        files = [str(each) for each in gpu_test_files()]
-        subprocess.run([*command, *files], cwd=ROOT, env={**os.environ, "PYTHONPATH": path}, check=False)
+        execute([*command, *map(str, gpu_test_files())])
         return counts(report)
+
+
+def execute(command: Sequence[str]) -> None:
+    """Run a command that imports efface, whether it is installed or not; its exit code does not matter."""
+    path = os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
+    subprocess.run(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": path}, check=False)
 
 
 def counts(report: Path) -> Row:
