@@ -2,10 +2,14 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help install demo test real torture gpu lint format types imports startup map licenses docs wheel hooks pins clean
+.PHONY: help install demo test real gpu gpu-acceptance lint format types imports startup map docs wheel hooks pins clean
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3 || command -v python)
 MODELS ?= $(HOME)/.cache/efface-test-models
 EFFACE_SHARED ?= ../shared
+PART ?= 1 2 3 4 5 6
+RESULTS ?= build/gpu-acceptance.json
+OPTIONS =
 export EFFACE_SHARED := $(abspath $(EFFACE_SHARED))
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -14,7 +18,7 @@ INSTALLED := .venv/installed
 CODE := src tests benchmarks scripts examples
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 install: $(INSTALLED) ## install efface and its tools into .venv (repeated only when a requirement changed)
 
@@ -41,6 +45,11 @@ torture: $(INSTALLED) ## provoke faults: hostile inputs, kills, terminations (ha
 
 gpu: $(INSTALLED) ## the tests that need a CUDA device
 	$(BIN)/pytest -m gpu
+
+# Installs nothing: a machine with a GPU may have no package registry.
+gpu-acceptance: ## all that is measured on a GPU, against the goals, written to RESULTS; PART=1 to PART=6 for a part
+	HF_HUB_OFFLINE=1 PYTHONPATH="src$${PYTHONPATH:+:$$PYTHONPATH}" $(if $(wildcard $(INSTALLED)),$(BIN)/python,$(PYTHON)) \
+	  benchmarks/gpu_acceptance.py --part $(PART) --out '$(RESULTS)' $(OPTIONS)
 
 lint: $(INSTALLED) ## ruff: rules and format
 	$(BIN)/ruff check $(CODE)

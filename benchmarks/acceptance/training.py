@@ -93,8 +93,8 @@ def measure_training(config: TrainConfig, method: str, shape: Shape, sizes: Size
         "last_loss": logs[-1].loss,
         "optimizer": resolved.optimizer,
         "checkpointing": checkpointing,
-        **_matrix_share(model, rate, full=config.lora is None, device=device, sides=sizes.matrix_sides),
         **peak_gib(device),
+        **_matrix_share(model, rate, full=config.lora is None, device=device, sides=sizes.matrix_sides),
     }
 
 
