@@ -100,7 +100,7 @@ def _quantized_layer(weights: Tensor, bits: int, device: str) -> Any:
     """A linear layer with these weights, quantized as transformers does it with the settings of a run."""
     from bitsandbytes.nn import Int8Params, Linear4bit, Linear8bitLt
 
-    settings = quantization_config(TrainConfig(lora=LoRAConfig(bits=bits)), torch.device(device))  # type: ignore[arg-type]
+    settings = quantization_config(TrainConfig(lora=LoRAConfig(bits=bits)), torch.device(device))
     outputs, inputs = weights.shape
     if bits == 4:
         layer: Any = Linear4bit(

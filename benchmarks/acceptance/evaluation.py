@@ -190,7 +190,7 @@ def _cache_bytes(model: Any, prompt_lengths: Sequence[int], outputs: Sequence[Ge
     """Bytes of keys and values that all steps read, padding excluded."""
     lengths = zip(prompt_lengths, (len(each.token_ids) for each in outputs), strict=True)
     read = sum(new * prompt + new * (new - 1) // 2 for prompt, new in lengths)
-    return read * cache_elements_per_token(model.config) * int(model.dtype.itemsize)
+    return int(read * cache_elements_per_token(model.config) * model.dtype.itemsize)
 
 
 @cache
