@@ -43,7 +43,7 @@ def text(tmp_path_factory):
         patch.setenv("EFFACE_DATA", str(tmp_path_factory.mktemp("empty")))
         patch.setattr(workload, "load_task", cache(workload.load_task))
         tokenizer = workload.formatter_for(*workload.load_text()).tokenizer
-        patch.setattr(workload, "_train_tokenizer", lambda *_: tokenizer)
+        patch.setattr(workload, "train_tokenizer", lambda *_: tokenizer)
         yield
     gc.unfreeze()
 
