@@ -1,8 +1,7 @@
 # What a developer types; `make help` lists it.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test real torture gpu lint format types imports startup map licenses docs wheel hooks pins clean
-.PHONY: help install demo test real gpu gpu-acceptance lint format types imports startup map docs wheel hooks pins clean
+.PHONY: help install demo test real torture gpu gpu-acceptance lint format types imports startup map licenses docs wheel hooks pins clean
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3 || command -v python)
 MODELS ?= $(HOME)/.cache/efface-test-models
