@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -31,6 +32,12 @@ def quick_collection() -> None:
     """Runs collect garbage often, which takes a second with all the tests and libraries in memory: leave those out."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def _sigterm_is_not_ignored() -> None:
+    """A process that ends with others ignores SIGTERM from then on; a test of that must not change later ones."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")
