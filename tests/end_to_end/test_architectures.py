@@ -317,13 +317,13 @@ def config(architecture, source, tmp_path):
 def logits_when_saved(monkeypatch):
     """Those of each model that a run trained, before it is written."""
     seen = []
-    write = unlearning_stage.save_model
+    write = unlearning_stage.save_trained
 
-    def watched(model, *arguments, **settings):
-        seen.append(logits(model))
-        write(model, *arguments, **settings)
+    def watched(trained, *arguments, **settings):
+        seen.append(logits(trained.model))
+        write(trained, *arguments, **settings)
 
-    monkeypatch.setattr(unlearning_stage, "save_model", watched)
+    monkeypatch.setattr(unlearning_stage, "save_trained", watched)
     return seen
 
 

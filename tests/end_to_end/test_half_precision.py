@@ -54,8 +54,8 @@ def trained(monkeypatch):
     """The dtypes of each model before it is trained, and of all gradients and what is trained after it."""
     seen: list[tuple[set[torch.dtype], set[torch.dtype], set[torch.dtype]]] = []
 
-    def watched(model, *arguments, **settings):
-        before = {p.dtype for p in model.parameters()}
+    def watched(loaded, *arguments, **settings):
+        before = {p.dtype for p in loaded.model.parameters()}
         gradients: set[torch.dtype] = set()
         ask = settings["reference"]
 
@@ -65,9 +65,9 @@ def trained(monkeypatch):
                     parameter.register_hook(lambda gradient: gradients.add(gradient.dtype))
             return ask(trainer)
 
-        model = train(model, *arguments, **{**settings, "reference": watching})
-        seen.append((before, gradients, {p.dtype for p in model.parameters() if p.requires_grad}))
-        return model
+        parallel = train(loaded, *arguments, **{**settings, "reference": watching})
+        seen.append((before, gradients, {p.dtype for p in parallel.model.parameters() if p.requires_grad}))
+        return parallel
 
     for module in (unlearning_stage, measure, sys.modules["efface.commands.finetune"]):
         monkeypatch.setattr(module, "train", watched)

@@ -174,6 +174,6 @@ def test_a_file_that_cannot_be_read(write_log: Write, monkeypatch: pytest.Monkey
         raise PermissionError(13, "Permission denied")
 
     log = write_log({})
-    monkeypatch.setattr(Path, "read_text", denied)
+    monkeypatch.setattr("efface.scores.from_tofu_log.read_json", denied)
     with pytest.raises(EffaceError, match=r"cannot read .*: Permission denied; give a file that can be read"):
         read_log(log)
