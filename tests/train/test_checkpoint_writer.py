@@ -11,6 +11,7 @@ import torch
 from efface import distributed
 from efface.atomic import record_in
 from efface.errors import EffaceError
+from efface.permissions import readable
 from efface.sums import checkpoint_problem
 from efface.train import checkpoint, checkpoint_writer
 from efface.train.checkpoint import TrainerState
@@ -113,6 +114,17 @@ def test_the_manifest_hears_of_a_complete_checkpoint(tmp_path, sharded):
     finally:
         record_in(tmp_path, None)
     assert heard == [(tmp_path / "step-000001", None, True, False)]
+
+
+@pytest.mark.parametrize("sharded", [False, True])
+def test_a_private_runs_checkpoint_is_for_its_owner_alone(tmp_path, sharded):
+    folder = tmp_path / "checkpoints"
+    with readable(tmp_path, private=True):
+        writer = CheckpointWriter(folder, sharded=sharded)
+        writer.start(files(), state(1))
+        writer.wait()
+    modes = {path.stat().st_mode & 0o777 for path in (folder / "step-000001").iterdir()}
+    assert (modes, {path.stat().st_mode & 0o777 for path in (folder, folder / "step-000001")}) == ({0o600}, {0o700})
 
 
 def test_the_main_process_waits_for_the_shards_of_the_others(tmp_path, monkeypatch):

@@ -14,6 +14,7 @@ from efface import distributed
 from efface.atomic import atomic_folder, recorded
 from efface.errors import EffaceError
 from efface.hardware.memory import disk_free, free_memory
+from efface.permissions import make_folder, settle
 from efface.sums import write_sums
 from efface.train.checkpoint import TrainerState, checkpoint_folder, remove_others, write_state
 from efface.train.checkpoint_files import CheckpointFile
@@ -100,7 +101,7 @@ class CheckpointWriter:
         """Make an empty folder for the files of all processes."""
         if distributed.is_main_process():
             shutil.rmtree(_joint(final), ignore_errors=True)  # left by a kill
-            _joint(final).mkdir(parents=True)
+            make_folder(_joint(final))
         distributed.barrier()
 
     def _write(self, files: Sequence[CheckpointFile], state: TrainerState, final: Path) -> None:
@@ -134,6 +135,7 @@ class CheckpointWriter:
         for path in done:
             path.unlink()
         write_sums(partial)
+        settle(partial)
         with recorded(final, partial):
             shutil.rmtree(final, ignore_errors=True)
             partial.replace(final)
