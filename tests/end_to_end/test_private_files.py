@@ -32,7 +32,8 @@ class Watching(Told):
 
     def look(self):
         for path in (self._root, *self._root.rglob("*")):
-            if not is_lock(path):
+            is_incomplete = path.is_file() and any(part.endswith(".partial") for part in path.parts)
+            if not is_lock(path) and not is_incomplete:  # a file gets its mode before it gets its name
                 name = path.relative_to(self._root).as_posix()
                 self.seen.setdefault(name, set()).add((path.is_dir(), path.stat().st_mode & 0o777))
 

@@ -51,9 +51,9 @@ def trains(monkeypatch):
     """For each training: whether the model that it starts from is quantized."""
     seen = []
 
-    def watched(model, *arguments, **settings):
-        seen.append(is_quantized(model))
-        return train(model, *arguments, **settings)
+    def watched(loaded, *arguments, **settings):
+        seen.append(is_quantized(loaded.model))
+        return train(loaded, *arguments, **settings)
 
     monkeypatch.setattr(unlearning_stage, "train", watched)
     monkeypatch.setattr(sys.modules["efface.commands.finetune"], "train", watched)

@@ -110,7 +110,7 @@ class CheckpointWriter:
                 self._write_shard(files, state, final)
             else:
                 with atomic_folder(final) as partial:
-                    partial.mkdir()
+                    make_folder(partial)
                     write_state(state, partial)
                     for file in files:
                         file.write(partial)

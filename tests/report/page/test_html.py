@@ -232,7 +232,7 @@ def test_no_home_folder_is_in_the_page(tmp_path: Path, monkeypatch: pytest.Monke
         text[max(0, at.start() - 60) : at.end() + 20] for at in re.finditer(f"{tmp_path}|/home/|/ada/|margaret", text)
     ]
     assert found == []
-    assert_names(text, "efface run --out &#39;~/a&#39;", "models/x", "reference: ~/model")
+    assert_names(text, "efface run --out ~/a", "models/x", "reference: ~/model")
 
 
 def test_everything_has_a_name_for_screen_readers(tmp_path: Path) -> None:
