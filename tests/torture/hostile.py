@@ -202,7 +202,7 @@ def run_folders() -> Iterator[tuple[str, Attack]]:
 
         return attack
 
-    for command in ("report", "score", "leaderboard", "chat"):
+    for command in ("report", "score", "leaderboard"):
         yield f"{command}: results.json is a list", changed(command, results__json="[]")
         yield f"{command}: results.json is nested", changed(command, results__json=DEEP)
         yield f"{command}: manifest.json is a list", changed(command, manifest__json="[]")
