@@ -56,15 +56,9 @@ def commands(folder: Path) -> dict[str, Command]:
 
     queue = folder / "queue.yaml"
     queue.write_text("continual: {requests: [1, 2], keep_models: last}\n", encoding="utf-8")
-    sweep = folder / "sweep.yaml"
-    pairs = "".join(
-        f"  {pair.replace('=', ': ', 1)}\n" for pair in (*_TINY, *_EVALUATE) if pair != "train.save_steps=2"
-    )
-    sweep.write_text(f"settings:\n{pairs}grid:\n  method: [ga+gd, me]\n", encoding="utf-8")
     started = folder / "started"
     ended = forked.run(["run", queue, "method=me+gd", *_TINY, *_EVALUATE, "--out", started], folder)
     assert ended.code == 0, ended.stderr
-    same = Command(lambda out: ["sweep", sweep, "--out", out], lambda out: ["sweep", sweep, "--out", out])
     add = Command(lambda out: ["request", "add", out, "3"], lambda out: ["request", "add", out, "3"], copied=started)
     return {
         "run": resumable("run", "method=npo+kl", *_TINY, *_EVALUATE),
@@ -73,7 +67,6 @@ def commands(folder: Path) -> dict[str, Command]:
         "request add": add,
         "finetune": resumable("finetune", *_TINY),
         "evaluate": resumable("evaluate", *(each for each in _TINY if not each.startswith("train")), *_EVALUATE),
-        "sweep": same,
     }
 
 
@@ -167,7 +160,10 @@ def _try(
     allowed = (-signal.SIGKILL,) if signal_ == signal.SIGKILL else (0, 143)
     if ended.code not in allowed:
         return f"exit code {ended.code}: {ended.stderr.strip()[-200:]}"
-    out.rename(moved)  # a folder that is continued may have been moved
+    if command.copied is None:  # a folder that is continued may have been moved, except that of a queue's last request
+        out.rename(moved)
+    else:
+        moved = out
     if ended.code != 0:
         ended = forked.run(command.resume(moved), folder)
         if ended.code != 0:
