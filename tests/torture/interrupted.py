@@ -14,6 +14,10 @@ from pathlib import Path
 
 import forked
 import hostile
+import yaml
+
+from efface.config.commands import RunConfig
+from efface.config.parse import parse_pairs
 
 _WRITES = {"os.mkdir", "os.rename", "os.remove", "os.rmdir"}
 _TINY = (
@@ -56,9 +60,13 @@ def commands(folder: Path) -> dict[str, Command]:
 
     queue = folder / "queue.yaml"
     queue.write_text("continual: {requests: [1, 2], keep_models: last}\n", encoding="utf-8")
+    sweep = folder / "sweep.yaml"
+    spec = {"settings": parse_pairs([*_TINY, *_EVALUATE], RunConfig), "grid": {"method": ["ga+gd", "me"]}}
+    sweep.write_text(yaml.safe_dump(spec), encoding="utf-8")
     started = folder / "started"
     ended = forked.run(["run", queue, "method=me+gd", *_TINY, *_EVALUATE, "--out", started], folder)
     assert ended.code == 0, ended.stderr
+    same = Command(lambda out: ["sweep", sweep, "--out", out], lambda out: ["sweep", sweep, "--out", out])
     add = Command(lambda out: ["request", "add", out, "3"], lambda out: ["request", "add", out, "3"], copied=started)
     return {
         "run": resumable("run", "method=npo+kl", *_TINY, *_EVALUATE),
@@ -67,6 +75,7 @@ def commands(folder: Path) -> dict[str, Command]:
         "request add": add,
         "finetune": resumable("finetune", *_TINY),
         "evaluate": resumable("evaluate", *(each for each in _TINY if not each.startswith("train")), *_EVALUATE),
+        "sweep": same,
     }
 
 
