@@ -40,7 +40,7 @@ real: $(INSTALLED) ## the tests on real pretrained models, stored in MODELS (abo
 	EFFACE_REAL_MODELS='$(MODELS)' $(BIN)/pytest -m 'real and not gpu'
 
 torture: $(INSTALLED) ## provoke faults: hostile inputs, kills, terminations (half an hour; SHORT=1: 3 minutes)
-	PYTHONPATH=src:tests/torture OMP_NUM_THREADS=1 $(BIN)/python tests/torture/torture.py $(if $(SHORT),--every 3 --kills 6)
+	PYTHONPATH=src:tests/torture OMP_NUM_THREADS=1 $(BIN)/python tests/torture/torture.py $(if $(SHORT),--every 4 --kills 7)
 
 gpu: $(INSTALLED) ## the tests that need a CUDA device
 	$(BIN)/pytest -m gpu

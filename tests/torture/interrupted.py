@@ -20,7 +20,7 @@ from efface.config.commands import RunConfig
 from efface.config.parse import parse_pairs
 
 _WRITES = {"os.mkdir", "os.rename", "os.remove", "os.rmdir"}
-_TINY = (
+TINY = (
     f"model={hostile.MODEL}",
     "text.format=plain",
     "device=cpu",
@@ -33,7 +33,7 @@ _TINY = (
     "train.lr=1e-3",
     "train.save_steps=2",
 )
-_EVALUATE = ("evaluate.max_new_tokens=3", "evaluate.limit=3", "evaluate.embedder=none", "evaluate.judge=none")
+EVALUATE = ("evaluate.max_new_tokens=3", "evaluate.limit=3", "evaluate.embedder=none", "evaluate.judge=none")
 
 
 @dataclass(frozen=True)
@@ -61,20 +61,20 @@ def commands(folder: Path) -> dict[str, Command]:
     queue = folder / "queue.yaml"
     queue.write_text("continual: {requests: [1, 2], keep_models: last}\n", encoding="utf-8")
     sweep = folder / "sweep.yaml"
-    spec = {"settings": parse_pairs([*_TINY, *_EVALUATE], RunConfig), "grid": {"method": ["ga+gd", "me"]}}
+    spec = {"settings": parse_pairs([*TINY, *EVALUATE], RunConfig), "grid": {"method": ["ga+gd", "me"]}}
     sweep.write_text(yaml.safe_dump(spec), encoding="utf-8")
     started = folder / "started"
-    ended = forked.run(["run", queue, "method=me+gd", *_TINY, *_EVALUATE, "--out", started], folder)
+    ended = forked.run(["run", queue, "method=me+gd", *TINY, *EVALUATE, "--out", started], folder)
     assert ended.code == 0, ended.stderr
     same = Command(lambda out: ["sweep", sweep, "--out", out], lambda out: ["sweep", sweep, "--out", out])
     add = Command(lambda out: ["request", "add", out, "3"], lambda out: ["request", "add", out, "3"], copied=started)
     return {
-        "run": resumable("run", "method=npo+kl", *_TINY, *_EVALUATE),
-        "run with adapters": resumable("run", "method=idk+ap", "train.lora=true", *_TINY, *_EVALUATE),
-        "queue": resumable("run", str(queue), "method=me+gd", *_TINY, *_EVALUATE),
+        "run": resumable("run", "method=npo+kl", *TINY, *EVALUATE),
+        "run with adapters": resumable("run", "method=idk+ap", "train.lora=true", *TINY, *EVALUATE),
+        "queue": resumable("run", str(queue), "method=me+gd", *TINY, *EVALUATE),
         "request add": add,
-        "finetune": resumable("finetune", *_TINY),
-        "evaluate": resumable("evaluate", *(each for each in _TINY if not each.startswith("train")), *_EVALUATE),
+        "finetune": resumable("finetune", *TINY),
+        "evaluate": resumable("evaluate", *(each for each in TINY if not each.startswith("train")), *EVALUATE),
         "sweep": same,
     }
 
@@ -96,7 +96,7 @@ def outcome(folder: Path) -> dict[str, object]:
     return files
 
 
-def _watch(folder: Path, on_write: Callable[[int], object]) -> Callable[[], None]:
+def watch(folder: Path, on_write: Callable[[int], object]) -> Callable[[], None]:
     """Make a child call `on_write` just before each write in a folder, with its number from 1."""
 
     def prepare() -> None:
@@ -122,8 +122,8 @@ def _count_writes(command: Command, out: Path, place: Path) -> int:
     log = place / "writes"
     log.write_text("0", encoding="ascii")
     counter = os.open(log, os.O_RDWR)
-    watch = _watch(out, lambda number: os.pwrite(counter, str(number).encode(), 0))
-    ended = forked.run(command.start(out), place, prepare=watch)
+    counted = watch(out, lambda number: os.pwrite(counter, str(number).encode(), 0))
+    ended = forked.run(command.start(out), place, prepare=counted)
     os.close(counter)
     assert ended.code == 0, ended.stderr
     return int(log.read_text(encoding="ascii"))
@@ -164,8 +164,8 @@ def _try(
         shutil.rmtree(path, ignore_errors=True)
     if command.copied is not None:
         shutil.copytree(command.copied, out)
-    watch = _watch(out, lambda seen: os.kill(os.getpid(), signal_) if seen == number else None)
-    ended = forked.run(command.start(out), folder, prepare=watch)
+    killed = watch(out, lambda seen: os.kill(os.getpid(), signal_) if seen == number else None)
+    ended = forked.run(command.start(out), folder, prepare=killed)
     allowed = (-signal.SIGKILL,) if signal_ == signal.SIGKILL else (0, 143)
     if ended.code not in allowed:
         return f"exit code {ended.code}: {ended.stderr.strip()[-200:]}"

@@ -7,9 +7,11 @@ import json
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+import faults
 import forked
 import hostile
 import interrupted
@@ -65,19 +67,10 @@ def attack(folder: Path, every: int) -> list[Row]:
     return rows
 
 
-def interrupt(folder: Path, kills: int, seed: int) -> list[Row]:
-    """Run the kills and terminations of `interrupted`.
-
-    Args:
-        folder: An empty folder.
-        kills: How many kills.
-        seed: Of their moments.
-
-    Returns:
-        A row for each signal.
-    """
+def provoke(tries: Iterable[faults.Try]) -> list[Row]:
+    """Collect the tries of `interrupted` or `faults`: a row for each fault."""
     rows: dict[str, Row] = {}
-    for fault, name, problem in interrupted.tries(folder, kills, seed):
+    for fault, name, problem in tries:
         rows.setdefault(fault, Row(fault)).add(name, problem)
         print(f"{fault}: {name}:", problem or "held", file=sys.stderr, flush=True)
     return [*rows.values()]
@@ -86,22 +79,24 @@ def interrupt(folder: Path, kills: int, seed: int) -> list[Row]:
 def main() -> int:
     """Run what the arguments choose; 1 if anything did not hold."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", choices=["hostile", "interrupted"], help="run these faults alone")
+    parser.add_argument("--only", choices=["hostile", "interrupted", "faults"], help="run these faults alone")
     parser.add_argument("--every", type=int, default=1, help="run one hostile input of this many")
     parser.add_argument("--kills", type=int, default=100, help="how many kills")
-    parser.add_argument("--seed", type=int, default=0, help="of the moments of kills")
+    parser.add_argument("--seed", type=int, default=0, help="of the moments of kills and of the damaged bytes")
     parser.add_argument("--json", type=Path, help="write the rows to this file")
     options = parser.parse_args()
     forked.import_libraries()
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
-        for name in ("hostile", "interrupted"):
+        for name in ("hostile", "interrupted", "faults"):
             (place / name).mkdir()
-        if options.only != "interrupted":
+        if options.only in (None, "hostile"):
             rows += attack(place / "hostile", options.every)
-        if options.only != "hostile":
-            rows += interrupt(place / "interrupted", options.kills, options.seed)
+        if options.only in (None, "interrupted"):
+            rows += provoke(interrupted.tries(place / "interrupted", options.kills, options.seed))
+        if options.only in (None, "faults"):
+            rows += provoke(faults.tries(place / "faults", options.seed))
     print("| fault | tries | held |\n|---|---|---|")
     for row in rows:
         print(f"| {row.fault} | {row.tries} | {row.held} |")
