@@ -184,8 +184,6 @@ def _kl_mode(
     chosen = trainer.config.kl_reference
     if chosen != "auto":
         return chosen
-    if adapter_off and trainer.parallel_model.is_sharded:  # its frozen head has no weights outside of a forward pass
-        return "live"
     written = any(trainer.checkpoints.glob("reference*.safetensors"))
     if distributed.all_gather(written)[0]:
         return "cached"
