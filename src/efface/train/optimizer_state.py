@@ -20,11 +20,10 @@ def optimizer_tensors(model: Any, optimizer: Any) -> dict[str, Tensor]:
 
     Returns:
         `STATE/PARAMETER`, such as `exp_avg/lm_head.weight` -> tensor, in memory that the optimizer uses.
-        Scalars, which parameters may have in common, are copies.
     """
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     return {
-        f"{key}/{names[id(parameter)]}": value if value.ndim else value.clone()
+        f"{key}/{names[id(parameter)]}": value
         for parameter, state in optimizer.state.items()
         for key, value in state.items()
     }
