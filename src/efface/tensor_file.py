@@ -1,4 +1,4 @@
-"""A safetensors file that is written tensor by tensor: the library's own writer needs all of them on the CPU at once."""
+"""A safetensors file that is written tensor by tensor: the library's own writer needs all of them at once."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ class TensorFile:
 
         Args:
             file: Open for writing; stays open.
-            tensors: Name -> a tensor of the shape and dtype to write, such as one on the meta device: values are not read.
+            tensors: Name -> a tensor of the shape and dtype to write, such as one on the meta device; its
+                values are not read.
             metadata: Texts to store in the header.
         """
         self._file = file

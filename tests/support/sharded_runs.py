@@ -33,7 +33,7 @@ RUNS: dict[str, dict[str, Any]] = {
     "live-adapters": {"method": "ga+kl", "train": {"lora": {"r": 2, "dropout": 0}, "kl_reference": "live"}},
     "live": {"method": "ga+kl", "train": {"kl_reference": "live"}},
 }
-"""Settings that differ from those of `config`: KL compares with stored states, the model in training, and a second one."""
+"""Settings that differ from those of `config`: KL compares with stored states, the model in training, a second one."""
 
 
 def config(name: str, model: Path = MODEL) -> RunConfig:
