@@ -23,15 +23,16 @@ def is_sharded(tensor: Tensor) -> bool:
 
 
 def local_rows(tensor: Any) -> range | None:
-    """Which rows of the whole tensor `local_part` has; None where it has all.
-
-    `fully_shard` gives each process as many rows as `torch.chunk` would.
-    """
+    """Which rows of the whole tensor `local_part` has; None where it has all."""
     if not is_sharded(tensor):
         return None
-    total, mesh = tensor.shape[0], tensor.device_mesh
-    size = -(-total // mesh.size())
-    start = min(mesh.get_local_rank() * size, total)
+    return rows_of_rank(tensor.shape[0], tensor.device_mesh.get_local_rank(), tensor.device_mesh.size())
+
+
+def rows_of_rank(total: int, rank: int, world_size: int) -> range:
+    """Which of `total` rows `fully_shard` gives to a process: as many to each as `torch.chunk` would."""
+    size = -(-total // world_size)
+    start = min(rank * size, total)
     return range(start, min(start + size, total))
 
 
