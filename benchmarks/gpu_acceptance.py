@@ -31,6 +31,7 @@ from acceptance.stages import Plan, run_stage
 from efface.errors import EffaceError
 from isolation import run_in_subprocess
 from machine import describe_machine
+from measure import Device
 from record import commit
 
 PARTS: Mapping[int, Sequence[Plan]] = {
@@ -67,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0 if set(asked) <= {"reached", "rehearsed"} else 1
 
 
-def run_part(number: int, report: dict[str, Any], out: Path, *, sizes: Sizes, device: str, minutes: float) -> None:
+def run_part(number: int, report: dict[str, Any], out: Path, *, sizes: Sizes, device: Device, minutes: float) -> None:
     """Run a part and write each measurement to the file.
 
     Args:

@@ -26,6 +26,9 @@ from padded_baseline import padded_losses
 from shapes import Shape, build_model
 
 Contender = Literal["packed", "padded"]
+Device = Literal["cpu", "cuda"]
+Dtype = Literal["float64", "float32", "bfloat16"]
+Optimizer = Literal["adamw", "none"]
 MODEL_SEED, REFERENCE_SEED = 0, 1
 WARM_UP = 2
 PEAK_BYTES_MEANS = {
@@ -40,9 +43,9 @@ class Setting:
 
     shape: Shape
     method: str
-    device: Literal["cpu", "cuda"]
-    dtype: Literal["float64", "float32", "bfloat16"]
-    optimizer: Literal["adamw", "none"]
+    device: Device
+    dtype: Dtype
+    optimizer: Optimizer
     checkpointing: bool
     max_tokens_per_forward: int | None
     """Maximum tokens in one packed forward pass; None: all of the step."""

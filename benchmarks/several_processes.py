@@ -24,9 +24,10 @@ from efface.objectives.config import ObjectiveConfig
 from efface.objectives.method import objective
 from efface.objectives.terms import Reference
 from efface.train.config import TrainConfig
-from efface.train.loop import StepLog, Trainer
+from efface.train.loop import Trainer
 from efface.train.micro_batches import count_tokens
 from efface.train.sampler import Schedule
+from efface.train.step_log import StepLog
 from measure import Setting
 from shapes import SHAPES, build_model
 from workload import load_workload

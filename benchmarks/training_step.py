@@ -18,9 +18,10 @@ from efface.objectives.method import objective
 from efface.objectives.terms import Reference
 from efface.packing.support import packing_unsupported_reason
 from efface.train.config import TrainConfig
-from efface.train.loop import StepLog, Trainer
+from efface.train.loop import Trainer
 from efface.train.micro_batches import TrainingExample
 from efface.train.sampler import Schedule
+from efface.train.step_log import StepLog
 from measure import Measured, Setting
 
 

@@ -14,12 +14,13 @@ from typing import Any
 import torch
 
 from acceptance.sizes import Sizes
+from measure import Device
 
 Row = dict[str, Any]
 """The numbers of one measurement; or its one key is `failed`, `skipped` or `cut off`, with a sentence."""
 Measurements = Mapping[str, Callable[[], Row]]
 """Name -> what measures it."""
-Plan = Callable[[Sizes, str], Measurements]
+Plan = Callable[[Sizes, Device], Measurements]
 """Sizes and device -> the measurements of a stage, not made yet; a function that can be pickled."""
 START_METHOD = "spawn"
 
@@ -28,7 +29,7 @@ class SkippedError(Exception):
     """A measurement is not possible on this machine; its message says why."""
 
 
-def run_stage(plan: Plan, sizes: Sizes, device: str, *, seconds: float) -> Iterator[tuple[str, Row]]:
+def run_stage(plan: Plan, sizes: Sizes, device: Device, *, seconds: float) -> Iterator[tuple[str, Row]]:
     """Run the measurements of a stage in a new process.
 
     Args:
@@ -72,7 +73,7 @@ def _kill(process: Any) -> None:
     process.join()
 
 
-def _work(sender: Connection, plan: Plan, sizes: Sizes, device: str) -> None:
+def _work(sender: Connection, plan: Plan, sizes: Sizes, device: Device) -> None:
     os.setpgid(0, 0)
     measurements = plan(sizes, device)
     sender.send(list(measurements))

@@ -14,7 +14,7 @@ from efface.objectives.config import ObjectiveConfig
 from efface.objectives.method import objective
 from efface.objectives.terms import View
 from efface.train.micro_batches import TrainingExample
-from measure import Contender, Measured, Setting, measure
+from measure import Contender, Device, Dtype, Measured, Optimizer, Setting, measure
 from step_cost import compare
 from workload import load_workload
 
@@ -22,22 +22,22 @@ PUBLISHED_SECONDS = {"idk+ap": 6.3, "dpo+kl": 9.8, "npo+gd": 5.4, "me+gd": 2.6, 
 """One step of the published code, effective batch 32, at the 1B shape on one H100 80GB (torch 2.11)."""
 
 
-def of_1b(sizes: Sizes, device: str) -> Measurements:
+def of_1b(sizes: Sizes, device: Device) -> Measurements:
     """Every method at 1B, with AdamW."""
     return _steps(sizes, device, "1B", METHODS)
 
 
-def of_7b(sizes: Sizes, device: str) -> Measurements:
+def of_7b(sizes: Sizes, device: Device) -> Measurements:
     """Two methods at 7B, without optimizer, whose state does not fit beside padded rows."""
     return _steps(sizes, device, "7B", ("idk+ap", "me+gd"), optimizer="none")
 
 
-def of_135m(sizes: Sizes, device: str) -> Measurements:
+def of_135m(sizes: Sizes, device: Device) -> Measurements:
     """Two methods at 135M: here a step is mostly launching."""
     return _steps(sizes, device, "135M", ("idk+ap", "me+gd"))
 
 
-def in_float32(sizes: Sizes, device: str) -> Measurements:
+def in_float32(sizes: Sizes, device: Device) -> Measurements:
     """Packed and padded losses at 135M, where rounding does not hide a difference."""
     setting = _setting(sizes, device, "135M", dtype="float32", repeats=1)
     return {
@@ -47,9 +47,9 @@ def in_float32(sizes: Sizes, device: str) -> Measurements:
 
 
 def _steps(
-    sizes: Sizes, device: str, model: str, methods: tuple[str, ...], *, optimizer: str = "adamw"
+    sizes: Sizes, device: Device, model: str, methods: tuple[str, ...], *, optimizer: Optimizer = "adamw"
 ) -> Measurements:
-    dtype = "bfloat16" if device == "cuda" else "float32"
+    dtype: Dtype = "bfloat16" if device == "cuda" else "float32"
     setting = _setting(sizes, device, model, dtype=dtype, repeats=sizes.repeats, optimizer=optimizer)
     padded = _setting(sizes, device, model, dtype=dtype, repeats=sizes.padded_repeats, optimizer=optimizer)
     return {
@@ -65,15 +65,15 @@ def _steps(
 
 
 def _setting(
-    sizes: Sizes, device: str, model: str, *, dtype: str, repeats: int, optimizer: str = "adamw"
+    sizes: Sizes, device: Device, model: str, *, dtype: Dtype, repeats: int, optimizer: Optimizer = "adamw"
 ) -> Callable[[str], Setting]:
     """The setting of a method."""
     return lambda method: Setting(
         shape=sizes.models[model],
         method=method,
-        device=device,  # type: ignore[arg-type]
-        dtype=dtype,  # type: ignore[arg-type]
-        optimizer=optimizer,  # type: ignore[arg-type]
+        device=device,
+        dtype=dtype,
+        optimizer=optimizer,
         checkpointing=False,
         max_tokens_per_forward=None,
         repeats=repeats,

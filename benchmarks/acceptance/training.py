@@ -22,10 +22,11 @@ from efface.objectives.terms import Reference
 from efface.packing.forward import unwrap_peft
 from efface.train.config import LoRAConfig, TrainConfig
 from efface.train.examples import unlearning_examples
-from efface.train.loop import StepLog, Trainer
+from efface.train.loop import Trainer
 from efface.train.micro_batches import TrainingExample
 from efface.train.optimizer import weights_dtype
 from efface.train.sampler import make_schedule, sample_batches
+from efface.train.step_log import StepLog
 from measure import peak_resident
 from profile_step import matmul_rate
 from shapes import Shape, build_model, llama_config

@@ -13,9 +13,12 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from efface.errors import EffaceError, first_line
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 T = TypeVar("T")
 
@@ -151,6 +154,20 @@ def any_process(value: bool) -> bool:
     with explain_lost_peer():
         dist.all_reduce(largest, dist.ReduceOp.MAX, group=_group.cpu_group)
     return bool(largest)
+
+
+def all_reduce_sum(values: Tensor) -> Tensor:
+    """The sum of a tensor over the processes, elementwise, in place; on the device of the model.
+
+    Raises:
+        DistributedError: Another process ended.
+    """
+    if _group.world_size > 1:
+        import torch.distributed as dist
+
+        with explain_lost_peer():
+            dist.all_reduce(values)
+    return values
 
 
 @contextmanager

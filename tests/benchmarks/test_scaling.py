@@ -14,7 +14,7 @@ import measure as measuring
 import scaling
 import several_processes
 import workload
-from efface.train.loop import StepLog
+from efface.train.step_log import StepLog
 from forget_run import measure_run
 from measure import measure
 from options import step_setting

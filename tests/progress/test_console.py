@@ -10,7 +10,7 @@ from rich.console import Console
 
 from efface.progress import console as module
 from efface.progress.console import ConsoleReporter
-from efface.train.loop import StepLog
+from efface.train.step_log import StepLog
 
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 

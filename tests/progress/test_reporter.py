@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from efface.progress.reporter import OnceReporter, Reporter, SilentReporter
-from efface.train.loop import StepLog
+from efface.train.step_log import StepLog
 
 STEP = StepLog(step=1, steps=2, loss=1.0, forget=1.0, retain=1.0, grad_norm=1.0, lr=1e-5, tokens=1, seconds=1.0)
 

@@ -14,7 +14,7 @@ from efface.config.parse import read_yaml, validate_config
 from efface.errors import EffaceError
 from efface.folder_lock import HOLDER, LOCK, held
 from efface.run.folder import RunFolder, claims_folder
-from efface.train.loop import StepLog
+from efface.train.step_log import StepLog
 
 
 @pytest.fixture

@@ -23,8 +23,9 @@ from efface.run.training import check_can_train, train, warn_before_training
 from efface.schema import Task
 from efface.text.sequence import TokenizedSequence
 from efface.train.config import LoRAConfig, TrainConfig
-from efface.train.loop import StepLog, Trainer
+from efface.train.loop import Trainer
 from efface.train.sampler import Schedule
+from efface.train.step_log import StepLog
 from efface.train.watch import Watch, WatchedItem
 from support.messages import assert_names
 from support.runs import Told

@@ -24,8 +24,9 @@ from efface.reference.live import LiveReference
 from efface.reference.logprobs import CachedLogprobs
 from efface.text.sequence import TokenizedSequence
 from efface.train.config import LoRAConfig, TrainConfig
-from efface.train.loop import StepLog, Trainer
+from efface.train.loop import Trainer
 from efface.train.sampler import Schedule
+from efface.train.step_log import StepLog
 from support.tiny import VOCABULARY, llama
 from support.training import in_rows
 

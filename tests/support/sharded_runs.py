@@ -30,9 +30,10 @@ MODEL = Path(__file__).parents[1] / "golden" / "model"
 CPU = torch.device("cpu")
 RUNS: dict[str, dict[str, Any]] = {
     "adapters": {"method": "dpo+kl", "train": {"lora": {"r": 2, "dropout": 0}}},
+    "live-adapters": {"method": "ga+kl", "train": {"lora": {"r": 2, "dropout": 0}, "kl_reference": "live"}},
     "live": {"method": "ga+kl", "train": {"kl_reference": "live"}},
 }
-"""Settings that differ from those of `config`: KL compares with the model in training, and with a second one."""
+"""Settings that differ from those of `config`: KL compares with stored states, the model in training, a second one."""
 
 
 def config(name: str, model: Path = MODEL) -> RunConfig:

@@ -17,9 +17,10 @@ from efface.reference.live import LiveReference
 from efface.reference.logprobs import CachedLogprobs
 from efface.text.sequence import TokenizedSequence
 from efface.train.config import LoRAConfig, TrainConfig
-from efface.train.loop import StepLog, Trainer
+from efface.train.loop import Trainer
 from efface.train.micro_batches import TrainingExample
 from efface.train.sampler import Schedule
+from efface.train.step_log import StepLog
 from support.tiny import VOCABULARY, llama
 
 SCHEDULE = Schedule(steps=6, warmup_steps=2, steps_per_epoch=3)

@@ -10,6 +10,7 @@ import torch
 
 from efface import distributed
 from efface.atomic import record_in
+from efface.distributed import DistributedError
 from efface.errors import EffaceError
 from efface.permissions import readable
 from efface.sums import checkpoint_problem
@@ -138,6 +139,18 @@ def test_the_main_process_waits_for_the_shards_of_the_others(tmp_path, monkeypat
     files_in_it = sorted(path.name for path in (tmp_path / "step-000001").iterdir())
     assert files_in_it == ["SHA256SUMS", FILE, "trainer_state.json"]
     assert checkpoint_problem(tmp_path / "step-000001") is None
+
+
+def test_it_does_not_wait_for_a_process_that_could_not_write(tmp_path, monkeypatch):
+    monkeypatch.setattr(distributed, "world_size", lambda: 2)
+    monkeypatch.setattr(distributed, "barrier", lambda: None)
+    writer = CheckpointWriter(tmp_path, sharded=True)
+    writer.start(files(), state(1))
+    monkeypatch.setattr(distributed, "all_gather", lambda failed: [failed, True])
+    with pytest.raises(DistributedError) as raised:
+        writer.wait()
+    assert_names(str(raised.value), "process 0 of 2", "checkpoint", "--resume")
+    assert checkpoint.latest(tmp_path) is None
 
 
 def test_it_does_not_wait_for_a_process_that_died(tmp_path, monkeypatch):

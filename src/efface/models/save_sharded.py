@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from copy import deepcopy
 from pathlib import Path
@@ -22,8 +22,9 @@ from efface.models.quantization import is_unquantized_base
 from efface.models.save import save_model, write_tokenizer_and_generation
 from efface.models.skeleton import Skeleton
 from efface.packing.forward import unwrap_peft
-from efface.tensor_file import TensorFile, tensor_bytes
-from efface.train.parallel import FSDPModel, ParallelModel
+from efface.tensor_file import TensorFile
+from efface.train.fsdp_model import FSDPModel
+from efface.train.parallel import ParallelModel
 
 _FILE_BYTES = 5 * 10**9
 """Most bytes in one file, unless a single tensor has more."""
@@ -91,11 +92,14 @@ def _write_model(
     tensors: Iterable[tuple[str, Tensor]], skeleton: Skeleton, tokenizer: Any, folder: Path, *, source: Path
 ) -> None:
     model, dtype = unwrap_peft(skeleton.model), stored_dtype(source)
-    shapes = {skeleton.names[place]: place[0].get_parameter(place[1]).shape for place in skeleton.names}
+    empty = {
+        stored: torch.empty_like(module.get_parameter(name), dtype=dtype, device="meta")
+        for (module, name), stored in skeleton.names.items()
+    }
     with atomic_folder(folder) as partial, ExitStack() as stack:
         partial.mkdir()
-        files = _open_files(partial, shapes, dtype, stack)
-        left = dict.fromkeys(shapes)
+        files = _open_files(partial, empty, stack)
+        left = dict.fromkeys(empty)
         for name, tensor in tensors:
             files[name].write(name, tensor)
             del left[name]
@@ -107,31 +111,29 @@ def _write_model(
         write_tokenizer_and_generation(tokenizer, model.generation_config, partial, source=source)
 
 
-def _open_files(
-    folder: Path, shapes: Mapping[str, Sequence[int]], dtype: torch.dtype, stack: ExitStack
-) -> dict[str, TensorFile]:
+def _open_files(folder: Path, empty: Mapping[str, Tensor], stack: ExitStack) -> dict[str, TensorFile]:
     """Name of each tensor -> the file that it goes to, in files of `_FILE_BYTES` with an index, as transformers has."""
-    parts: list[dict[str, Sequence[int]]] = [{}]
+    parts: list[dict[str, Tensor]] = [{}]
     size = 0
-    for name, shape in shapes.items():
-        if parts[-1] and size + tensor_bytes(shape, dtype) > _FILE_BYTES:
+    for name, tensor in empty.items():
+        if parts[-1] and size + tensor.nbytes > _FILE_BYTES:
             parts.append({})
             size = 0
-        parts[-1][name] = shape
-        size += tensor_bytes(shape, dtype)
+        parts[-1][name] = tensor
+        size += tensor.nbytes
     stem = WEIGHTS.removesuffix(".safetensors")
     names = [f"{stem}-{number:05d}-of-{len(parts):05d}.safetensors" for number in range(1, len(parts) + 1)]
     if len(parts) == 1:
         names = [WEIGHTS]
     else:
-        total = sum(tensor_bytes(shape, dtype) for shape in shapes.values())
+        total = sum(each.nbytes for each in empty.values())
         weight_map = {tensor: name for name, part in zip(names, parts, strict=True) for tensor in part}
         index = {"metadata": {"total_size": total}, "weight_map": weight_map}
         (folder / SHARDS_INDEX).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
     files: dict[str, TensorFile] = {}
     for name, part in zip(names, parts, strict=True):
         file = stack.enter_context((folder / name).open("wb"))
-        files |= dict.fromkeys(part, TensorFile(file, part, dtype, {"format": "pt"}))
+        files |= dict.fromkeys(part, TensorFile(file, part, {"format": "pt"}))
     return files
 
 

@@ -37,9 +37,10 @@ from efface.run.reference_model import make_reference
 from efface.run.training import train
 from efface.schema import Prompt, Task
 from efface.train.lazy_steps import known_steps
-from efface.train.loop import StepLog, Trainer
+from efface.train.loop import Trainer
 from efface.train.micro_batches import TrainingExample
 from efface.train.sampler import count_earlier_epochs
+from efface.train.step_log import StepLog
 
 _QUESTIONS = 8
 """Number of questions whose likelihoods are measured."""

@@ -15,6 +15,7 @@ from efface.preflight.diagnosis import Engine, ProcessMemory
 from efface.train.config import TrainConfig
 from efface.train.optimizer import state_bytes, weights_dtype
 from efface.train.sharded_model import shard_units
+from efface.train.shards import rows_of_rank
 
 _LAYERS_AT_ONCE = 2
 """Unsharded layers, or the embeddings, at a time: one computes while the next is gathered."""
@@ -93,9 +94,9 @@ def _sharded(
 
 
 def _rows(parameter: Tensor, rank: int, world_size: int) -> Tensor:
-    """The rows of a parameter that FSDP2 leaves to a process, as torch.chunk divides them."""
-    per_process = -(-parameter.shape[0] // world_size)
-    return parameter[min(rank * per_process, len(parameter)) : (rank + 1) * per_process]
+    """The rows of a parameter that FSDP2 leaves to a process."""
+    rows = rows_of_rank(len(parameter), rank, world_size)
+    return parameter[rows.start : rows.stop]
 
 
 def _count(parameters: Iterable[Tensor]) -> int:

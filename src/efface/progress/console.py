@@ -14,7 +14,7 @@ from rich.text import Text
 from efface.report.sanitize import one_line
 
 if TYPE_CHECKING:
-    from efface.train.loop import StepLog
+    from efface.train.step_log import StepLog
 
 _SECONDS_BETWEEN_LINES = 15
 _TRAINING = "step"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from efface.train.loop import StepLog
+from efface.train.step_log import StepLog
 
 
 class Reporter(Protocol):

@@ -210,7 +210,8 @@ def _write_states(
 ) -> None:
     """Write each tensor as soon as it is computed."""
     first = next(states)
-    shapes = {key: (needed.positions, first[1].shape[1]) for key, needed in requested.items()}
-    tensors = TensorFile(file, shapes, first[1].dtype, made_by)
+    width = first[1].shape[1]
+    empty = {key: first[1].new_empty(each.positions, width, device="meta") for key, each in requested.items()}
+    tensors = TensorFile(file, empty, made_by)
     for key, tensor in chain([first], states):
         tensors.write(key, tensor)

@@ -73,11 +73,12 @@ class EpochSnapshots:
         distributed.barrier()
 
     def _write(self, tensors: Iterable[tuple[str, Tensor]], model: Any, folder: Path) -> None:
-        shapes = {name: each.shape for name, each in model.named_parameters() if each.requires_grad}
+        trained = ((name, each) for name, each in model.named_parameters() if each.requires_grad)
+        empty = {name: torch.empty(each.shape, dtype=self._dtype, device="meta") for name, each in trained}
         with atomic_folder(folder) as partial:
             partial.mkdir()
             with (partial / _WEIGHTS).open("wb") as opened:
-                file = TensorFile(opened, shapes, self._dtype, {"format": "pt"})
+                file = TensorFile(opened, empty, {"format": "pt"})
                 for name, tensor in tensors:
                     file.write(name, tensor)
 

@@ -25,7 +25,7 @@ from efface.folders import RunPaths, Stage
 from efface.permissions import make_folder, readable, settle
 from efface.safe_read import parse_json
 from efface.sums import read_checked
-from efface.train.loop import StepLog
+from efface.train.step_log import StepLog
 from efface.train.watch import WatchLog
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])

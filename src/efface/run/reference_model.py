@@ -31,7 +31,7 @@ from efface.train import checkpoint
 from efface.train.config import TrainConfig
 from efface.train.loop import Trainer
 from efface.train.micro_batches import TrainingExample, examples_of_rank
-from efface.train.parallel import FSDPModel, ParallelModel
+from efface.train.parallel import ParallelModel
 
 T = TypeVar("T")
 _DISK_SHARE = 2
@@ -139,7 +139,7 @@ def make_reference(
     if adapter_off:
         return Reference(sequences, LiveReference(trainer.model, adapter_off=True))
     reference = load_once()
-    forward = reference.forward_no_grad if isinstance(reference, FSDPModel) else None
+    forward = reference.forward_no_grad if reference.is_sharded else None
     return Reference(sequences, LiveReference(reference.model, forward=forward))
 
 
@@ -184,8 +184,6 @@ def _kl_mode(
     chosen = trainer.config.kl_reference
     if chosen != "auto":
         return chosen
-    if adapter_off and trainer.parallel_model.is_sharded:  # its frozen head has no weights outside of a forward pass
-        return "live"
     written = any(trainer.checkpoints.glob("reference*.safetensors"))
     if distributed.all_gather(written)[0]:
         return "cached"

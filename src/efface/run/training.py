@@ -22,10 +22,11 @@ from efface.text.config import Boundary
 from efface.train import checkpoint
 from efface.train.config import TrainConfig
 from efface.train.lazy_steps import known_steps
-from efface.train.loop import StepLog, Trainer
+from efface.train.loop import Trainer
 from efface.train.micro_batches import TrainingExample
 from efface.train.parallel import ParallelModel
 from efface.train.sampler import Schedule, make_schedule
+from efface.train.step_log import StepLog
 from efface.train.tracker import check_tracker
 from efface.train.watch import Watch, measure
 

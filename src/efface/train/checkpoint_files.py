@@ -10,8 +10,9 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
+
+from efface.tensor_file import TensorFile
 
 _FIRST_ROWS = "first_rows"
 """In a file's metadata: JSON of name -> index of the first row that it has, for tensors of which it has some rows."""
@@ -44,8 +45,10 @@ class CheckpointFile:
     def write(self, folder: Path) -> None:
         """Write it into `folder`, which exists."""
         metadata = {_FIRST_ROWS: json.dumps(dict(self.first_rows))} if self.first_rows else None
-        tensors = {name: tensor.contiguous() for name, tensor in self.tensors.items()}
-        save_file(tensors, folder / self.name, metadata=metadata)
+        with (folder / self.name).open("wb") as opened:
+            file = TensorFile(opened, self.tensors, metadata)
+            for name, tensor in self.tensors.items():
+                file.write(name, tensor)
 
 
 class StoredTensors:

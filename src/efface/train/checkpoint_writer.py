@@ -12,6 +12,7 @@ import torch
 
 from efface import distributed
 from efface.atomic import atomic_folder, recorded
+from efface.distributed import DistributedError
 from efface.errors import EffaceError
 from efface.hardware.memory import disk_free, free_memory
 from efface.permissions import make_folder, settle
@@ -58,6 +59,8 @@ class CheckpointWriter:
         if not files:
             return
         copies = sum(each.nbytes for each in files) <= free_memory(torch.device("cpu")) // _MEMORY_SHARE
+        if self.sharded:  # all processes wait below, or none does
+            copies = all(distributed.all_gather(copies))
         written = [each.on_cpu() for each in files] if copies else files
         self._thread = Thread(target=self._write, args=(written, state, final), name="checkpoint", daemon=True)
         self._thread.start()
@@ -68,12 +71,20 @@ class CheckpointWriter:
         """Wait until the last checkpoint is complete.
 
         Raises:
-            EffaceError: It was not written.
+            EffaceError: It was not written, by this process or another one.
         """
+        another_failed = False
         if self._thread is not None:
+            if self.sharded:
+                another_failed = self._another_failed(self._thread)
             self._thread.join()
             self._thread = None
         self.check()
+        if another_failed:
+            raise DistributedError(
+                f"process {distributed.rank()} of {distributed.world_size()} wrote its part of a checkpoint, and "
+                "another one did not; see the message of that one, then continue with --resume"
+            )
 
     def check(self) -> None:
         """Raise the error of a checkpoint that was not written, if there is one."""
@@ -88,6 +99,15 @@ class CheckpointWriter:
             self._abandon.set()
             self._thread.join()
             self._thread = None
+
+    def _another_failed(self, thread: Thread) -> bool:
+        """Whether another process could not write its part; the main process then no longer waits for that part."""
+        if not distributed.is_main_process():
+            thread.join()
+        failed = distributed.all_gather(bool(self._errors))
+        if any(failed):
+            self._abandon.set()
+        return any(failed) and not self._errors
 
     def _check_space(self, files: Sequence[CheckpointFile], final: Path) -> None:
         needed = sum(each.nbytes for each in files) * (distributed.world_size() if self.sharded else 1)

@@ -8,7 +8,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -30,38 +30,16 @@ from efface.train.early_end import end_if_requested
 from efface.train.lazy_steps import known_steps
 from efface.train.micro_batches import TrainingExample, count_tokens
 from efface.train.optimizer import make_optimizer
-from efface.train.parallel import parallelize
+from efface.train.parallelize import parallelize
 from efface.train.sampler import Schedule
 from efface.train.sharded_model import ReadRows
 from efface.train.step import Losses, batch_losses
+from efface.train.step_log import StepLog
 from efface.train.token_budget import out_of_memory, token_budget_for
 from efface.train.tracker import LogValues, tracking
 
 _REDUCED_BUDGET = "token_budget.json"
 """In the checkpoints' folder: the token budget to resume with after one of several processes ran out of memory."""
-
-
-@dataclass(frozen=True)
-class StepLog:
-    """One line of metrics.jsonl."""
-
-    step: int
-    """Counted from 1."""
-    steps: int
-    """Steps of the whole training."""
-    loss: float
-    """Forget and retain loss, weighted by their coefficients."""
-    forget: float
-    """Unweighted."""
-    retain: float
-    """Unweighted."""
-    grad_norm: float
-    """Before clipping."""
-    lr: float
-    tokens: int
-    """Of all sequences that the step read."""
-    seconds: float
-    """Wall clock, with the writing of a checkpoint where one was due."""
 
 
 class _StepValues(NamedTuple):

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from efface.train.checkpoint_files import StoredTensors
-from efface.train.shards import like_shard
+from efface.train.shards import like_shard, local_part, local_rows
 
 
 def optimizer_tensors(model: Any, optimizer: Any) -> dict[str, Tensor]:
@@ -20,11 +20,10 @@ def optimizer_tensors(model: Any, optimizer: Any) -> dict[str, Tensor]:
 
     Returns:
         `STATE/PARAMETER`, such as `exp_avg/lm_head.weight` -> tensor, in memory that the optimizer uses.
-        Scalars, which parameters may have in common, are copies.
     """
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     return {
-        f"{key}/{names[id(parameter)]}": value if value.ndim else value.clone()
+        f"{key}/{names[id(parameter)]}": value
         for parameter, state in optimizer.state.items()
         for key, value in state.items()
     }
@@ -48,8 +47,8 @@ def load_optimizer_tensors(model: Any, optimizer: Any, stored: StoredTensors) ->
     for index, parameter in enumerate(chain.from_iterable(group["params"] for group in optimizer.param_groups)):
         name = names[id(parameter)]
         if name in by_parameter:
+            rows, device = local_rows(parameter), local_part(parameter).device
             state[index] = {
-                key: like_shard(lambda rows, at=f"{key}/{name}": stored.read(at, rows), parameter)  # type: ignore[misc]
-                for key in by_parameter[name]
+                key: like_shard(stored.read(f"{key}/{name}", rows), parameter, device) for key in by_parameter[name]
             }
     optimizer.load_state_dict({**current, "state": state})

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from efface import distributed
 from efface.packing.forward import unwrap_peft
+from efface.train.shards import like_shard, local_part, local_rows
 
 ReadRows = Callable[[nn.Module, str, int, int], Tensor]
 """Reads rows of a stored weight: of a module, by the name in the module, from one row to before another."""
@@ -69,15 +70,9 @@ def read_shards(model: Any, read: ReadRows, device: torch.device) -> None:
 
 
 def _read_shard(module: nn.Module, name: str, parameter: Any, read: ReadRows, device: torch.device) -> nn.Parameter:
-    from torch.distributed.tensor import DTensor
-
-    rows, local = parameter.shape[0], parameter.to_local()
-    per_process = -(-rows // distributed.world_size())  # as torch.chunk divides them
-    start = min(distributed.rank() * per_process, rows)
-    shard = torch.empty(local.shape, dtype=local.dtype, device=device)
-    if shard.numel():
-        shard.copy_(read(module, name, start, start + shard.shape[0]))
-    sharded = DTensor.from_local(
-        shard, parameter.device_mesh, parameter.placements, shape=parameter.shape, stride=parameter.stride()
-    )
-    return nn.Parameter(sharded, requires_grad=parameter.requires_grad)
+    rows = local_rows(parameter)
+    assert rows is not None, "the model is sharded"
+    shard = torch.empty_like(local_part(parameter), device=device)
+    if rows:
+        shard.copy_(read(module, name, rows.start, rows.stop))
+    return nn.Parameter(like_shard(shard, parameter, device), requires_grad=parameter.requires_grad)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from efface.train.checkpoint_files import CheckpointFile
@@ -22,36 +23,33 @@ def is_sharded(tensor: Tensor) -> bool:
 
 
 def local_rows(tensor: Any) -> range | None:
-    """Which rows of the whole tensor `local_part` has; None where it has all.
-
-    `fully_shard` gives each process as many rows as `torch.chunk` would.
-    """
+    """Which rows of the whole tensor `local_part` has; None where it has all."""
     if not is_sharded(tensor):
         return None
-    total, mesh = tensor.shape[0], tensor.device_mesh
-    size = -(-total // mesh.size())
-    start = min(mesh.get_local_rank() * size, total)
+    return rows_of_rank(tensor.shape[0], tensor.device_mesh.get_local_rank(), tensor.device_mesh.size())
+
+
+def rows_of_rank(total: int, rank: int, world_size: int) -> range:
+    """Which of `total` rows `fully_shard` gives to a process: as many to each as `torch.chunk` would."""
+    size = -(-total // world_size)
+    start = min(rank * size, total)
     return range(start, min(start + size, total))
 
 
-def like_shard(read: Callable[[range | None], Tensor], tensor: Any) -> Tensor:
+def like_shard(local: Tensor, tensor: Any, device: torch.device) -> Tensor:
     """A tensor sharded as `tensor` is.
 
     Args:
-        read: From rows of the whole tensor, None for all, to their values.
-        tensor: Sharded or not.
+        local: The rows `local_rows(tensor)` of the values; or a scalar, which every process has.
+        tensor: Sharded; of any other, `local` is all there is and returned.
+        device: Of the shards.
     """
-    local = read(local_rows(tensor))
     if not is_sharded(tensor) or local.ndim == 0:
         return local
     from torch.distributed.tensor import DTensor
 
     return DTensor.from_local(
-        local.to(tensor.to_local().device),
-        tensor.device_mesh,
-        tensor.placements,
-        shape=tensor.shape,
-        stride=tensor.stride(),
+        local.to(device), tensor.device_mesh, tensor.placements, shape=tensor.shape, stride=tensor.stride()
     )
 
 

@@ -87,8 +87,7 @@ def batch_losses(
             totals = [_sum([value for value in pair if value is not None]) for pair in zip(totals, sides, strict=True)]
     zero = torch.zeros((), device=parallel.device)
     forget, retain = (zero if total is None else total for total in totals)
-    if world_size > 1:
-        forget, retain = parallel.all_reduce_sum(torch.stack([forget, retain]))
+    forget, retain = distributed.all_reduce_sum(torch.stack([forget, retain]))
     return Losses(forget, retain)
 
 
