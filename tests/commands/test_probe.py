@@ -11,7 +11,8 @@ import torch
 
 from efface.commands import probe as module
 from efface.commands.probe import probe, write_probe
-from efface.config.commands import ProbeConfig, RunConfig
+from efface.config.commands import RunConfig
+from efface.config.data_commands import ProbeConfig
 from efface.config.parse import validate_config
 from efface.config.resolve import resolve_config
 from efface.data.sources.known_facts import load_known_facts

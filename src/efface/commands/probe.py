@@ -19,7 +19,7 @@ from efface.commands.probe_report import (
     split_entities,
     too_few_error,
 )
-from efface.config.commands import ProbeConfig
+from efface.config.data_commands import ProbeConfig
 from efface.data.question_files import (
     QUESTIONS_SETTING,
     FileQuestion,

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from efface.artifacts import Metric, Record
+from efface.artifacts import Metric
 from efface.commands.evaluate import prepare_evaluation
 from efface.commands.finetune import prepare_finetuning
 from efface.config.commands import EvaluationConfig, FinetuneConfig, RunConfig
@@ -23,6 +23,7 @@ from efface.preflight.training_plan import TrainingPlan, bytes_on_disk, paramete
 from efface.preflight.workload import describe_task
 from efface.progress.quiet_libraries import quiet_libraries
 from efface.progress.reporter import Reporter
+from efface.records import Record
 from efface.run.epoch_scores import check_epoch_selection
 from efface.run.folder import RunFolder
 from efface.run.model_answers import max_answer_tokens

@@ -6,9 +6,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from efface.artifacts import Record, Scores
+from efface.artifacts import Scores
 from efface.errors import EffaceError
 from efface.folders import Stage
+from efface.records import Record
 from efface.scores import aggregate
 from efface.scores.custom import RecordMetric
 from efface.scores.definitions import Definition

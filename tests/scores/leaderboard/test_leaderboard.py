@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from efface.artifacts import write_records
 from efface.errors import EffaceError
+from efface.records import write_records
 from efface.scores import score_path
 from efface.scores.leaderboard.leaderboard import compare, leaderboard
 from support.answered import answered
