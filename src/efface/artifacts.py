@@ -79,7 +79,7 @@ class Scores(Artifact):
     missing: dict[str, str]
     """Metric or aggregate -> why it is None."""
     notes: dict[str, str] = {}
-    """Metric -> in what it differs from the definition, as records of earlier versions have no other."""
+    """Metric -> how it differs from the definition, on sets whose records or logs lack what the definition uses."""
     embedder: str | None
     judge: str | None
     sets: dict[str, SetScores]
