@@ -21,6 +21,7 @@ from efface.errors import EffaceError
 from efface.models.load import load_model
 from efface.models.tokenizer import load_tokenizer
 from efface.run.pipeline import run
+from support.messages import assert_names
 from support.runs import Told
 from support.taught import HALF_KNOWN, KNOWN, asking, knowing
 
@@ -72,6 +73,13 @@ def test_known_is_what_it_answers_and_prefers(config: Any) -> None:
     assert list(report.total.model_dump().values()) == [10, 8, 8, 7, 9, 7]
     assert {kind: each.known for kind, each in report.kinds.items()} == {"towers": 4, "ships": 3}
     assert told.stages[-1].endswith("10 questions")
+
+
+def test_answers_that_share_a_token_with_their_prompt_are_counted(config: Any) -> None:
+    told = Told()
+    probe(config(text={"format": "{question} {answer}"}), reporter=told)
+    [warning] = [text for text in told.warnings if "share a token" in text]
+    assert_names(warning, "evaluation", "text.boundary")
 
 
 def test_likelihoods_are_means_over_an_answer_and_its_end(config: Any, model: Path, monkeypatch: Any) -> None:

@@ -70,8 +70,8 @@ def entropy_note(
     if not names:
         return None
     return (
-        f"{', '.join(names)}: of {ENTROPY_TOKENS[other]}, where {definition} counts {ENTROPY_TOKENS[wanted]}, which these "
-        "records or logs do not have"
+        f"{', '.join(names)}: of {ENTROPY_TOKENS[other]}, where {definition} counts {ENTROPY_TOKENS[wanted]}, "
+        "which these records or logs do not have"
     )
 
 
