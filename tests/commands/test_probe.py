@@ -77,7 +77,8 @@ def test_known_is_what_it_answers_and_prefers(config: Any) -> None:
 
 def test_answers_that_share_a_token_with_their_prompt_are_counted(config: Any) -> None:
     told = Told()
-    probe(config(text={"format": "{question} {answer}"}), reporter=told)
+    rows = [ROWS[0] | {"answer": "he sees Nice."}, *ROWS[1:]]
+    probe(config(rows, text={"format": "{question} t{answer}"}), reporter=told)
     [warning] = [text for text in told.warnings if "share a token" in text]
     assert_names(warning, "evaluation", "text.boundary")
 

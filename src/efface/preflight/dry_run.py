@@ -15,7 +15,7 @@ from efface.continual.prepare import prepare_queue
 from efface.data.config import MODEL_ANSWERS
 from efface.data.describe import missing_metrics
 from efface.evaluation.config import EvaluateConfig
-from efface.evaluation.encode import encode_evaluation
+from efface.evaluation.encode import encode_evaluation, warn_about_merged
 from efface.evaluation.evaluate import check_before_records
 from efface.evaluation.judges import Judges, open_judges
 from efface.hardware.memory import disk_free
@@ -85,7 +85,8 @@ def plan_run(
     judges = Judges(None, None)
     if evaluated:
         judges = open_judges(config.evaluate, prepared.device)
-        encode_evaluation(opened.model, prepared.formatter, prepared.task.evaluation, config.evaluate)
+        questions = encode_evaluation(opened.model, prepared.formatter, prepared.task.evaluation, config.evaluate)
+        warn_about_merged(questions, config.text.boundary, reporter.on_warning)
     parameters = parameter_count(opened.model)
     training = plan_training(
         config.method,

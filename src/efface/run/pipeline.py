@@ -73,10 +73,8 @@ def run(
     tasks = _downstream_stages(config, prepared, folder=folder, metadata=metadata, reporter=reporter)
     metrics = custom_metrics(config.plugins)
 
-    downstream_before = None
-    if tasks is not None:
-        evaluation.check(opened.model)  # before the downstream tasks, which take long
-        downstream_before = tasks.before(opened.model, downstream)
+    evaluation.check(opened.model)  # before the downstream tasks, which take long
+    downstream_before = None if tasks is None else tasks.before(opened.model, downstream)
     records_before = evaluation.before(opened.parallel_model, before)
     del opened
     scores_before = score_records(records_before, config.definition, metrics)  # now: a custom metric may fail
