@@ -12,8 +12,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from efface.artifacts import Record, Results, Scores
+from efface.artifacts import Results, Scores
 from efface.folders import STAGES, RunPaths
+from efface.records import Record
 from efface.schema import EvaluationSet, Item, Task
 from efface.scores import score_path
 from workload import load_text

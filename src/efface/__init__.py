@@ -13,10 +13,11 @@ from efface.errors import EffaceError
 
 if TYPE_CHECKING:
     from efface.api import Evaluated, Unlearned, UnlearnedContinually, evaluate, unlearn, unlearn_continually
-    from efface.artifacts import ContinualResults, Record, Results, Scores
+    from efface.artifacts import ContinualResults, Results, Scores
     from efface.objectives.config import ObjectiveConfig
     from efface.objectives.custom import ForgetObjective, RetainObjective
     from efface.objectives.terms import DistributionTerm, SequenceTerm, Term, TokenTerm
+    from efface.records import Record
     from efface.schema import Item
     from efface.scores.custom import RecordMetric
     from efface.train.losses import losses

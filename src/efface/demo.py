@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from efface.artifacts import Record, Results
+from efface.artifacts import Results
 from efface.atomic import write_text
 from efface.commands.finetune import finetune
 from efface.config.commands import FinetuneConfig, RunConfig
@@ -24,6 +24,7 @@ from efface.folder_lock import is_lock, lock_folder
 from efface.folders import RunPaths
 from efface.progress.console import ConsoleReporter
 from efface.progress.quiet_libraries import quiet_libraries
+from efface.records import Record
 from efface.report.terminal.answers import print_answers
 from efface.report.terminal.results import print_results
 from efface.run.pipeline import run

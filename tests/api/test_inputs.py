@@ -141,6 +141,7 @@ def test_a_model_object_is_left_as_it_was_and_equals_its_folder(loaded: tuple[An
             r"data\['refusals'\] is of type int; give a file with one refusal a line, or a list",
         ),
         ({"data": {"refusals": ["a\nb", "c"]}}, r"data\['refusals'\] is of type list; .* texts of one line each"),
+        ({"data": {"refusals": ["a\u2028b", "c"]}}, r"data\['refusals'\] is of type list; .* texts of one line each"),
         ({"data": {"refusals": ["No."]}}, r"data\.refusals: refusals has one line; give at least two"),
         ({"data": {"refusals": "none.txt"}}, "there is no file none.txt"),
         ({"model": 3}, "model is of type int; give a folder, a name on the hub, or a transformers model"),

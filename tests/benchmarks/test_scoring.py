@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import scoring
-from efface.artifacts import Record, read_records
+from efface.records import Record, read_records
 from efface.report.page.load_run import load_report_run
 from efface.report.page.question_outcomes import question_outcomes
 from efface.scores import score_path

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import torch
 
-from efface.artifacts import Record
 from efface.chat.session import Chat
 from efface.chat.suggestions import SuggestedQuestion
+from efface.records import Record
 from efface.schema import Prompt, Turn
 from efface.text.config import TextConfig
 from efface.text.formatter import PromptFormatter

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 import efface as package
-from efface.config.commands import DataInspectionConfig, EvaluationConfig, FinetuneConfig, RunConfig
+from efface.config.commands import EvaluationConfig, FinetuneConfig, RunConfig
+from efface.config.data_commands import DataInspectionConfig
 from efface.config.presets import preset_names
 from efface.config.resolve import preset_to_yaml, resolve_config
 from efface.data.sources.published import published_benchmarks

@@ -10,7 +10,7 @@ import pytest
 
 from efface.commands import answers as module
 from efface.commands.answers import answer_questions
-from efface.config.commands import AnswersConfig
+from efface.config.data_commands import AnswersConfig
 from efface.data import load_task
 from efface.data.config import DataConfig
 from efface.errors import EffaceError

@@ -11,7 +11,8 @@ import torch
 
 from efface.commands import probe as module
 from efface.commands.probe import probe, write_probe
-from efface.config.commands import ProbeConfig, RunConfig
+from efface.config.commands import RunConfig
+from efface.config.data_commands import ProbeConfig
 from efface.config.parse import validate_config
 from efface.config.resolve import resolve_config
 from efface.data.sources.known_facts import load_known_facts
@@ -20,6 +21,7 @@ from efface.errors import EffaceError
 from efface.models.load import load_model
 from efface.models.tokenizer import load_tokenizer
 from efface.run.pipeline import run
+from support.messages import assert_names
 from support.runs import Told
 from support.taught import HALF_KNOWN, KNOWN, asking, knowing
 
@@ -71,6 +73,14 @@ def test_known_is_what_it_answers_and_prefers(config: Any) -> None:
     assert list(report.total.model_dump().values()) == [10, 8, 8, 7, 9, 7]
     assert {kind: each.known for kind, each in report.kinds.items()} == {"towers": 4, "ships": 3}
     assert told.stages[-1].endswith("10 questions")
+
+
+def test_answers_that_share_a_token_with_their_prompt_are_counted(config: Any) -> None:
+    told = Told()
+    rows = [ROWS[0] | {"answer": "he sees Nice."}, *ROWS[1:]]
+    probe(config(rows, text={"format": "{question} t{answer}"}), reporter=told)
+    [warning] = [text for text in told.warnings if "share a token" in text]
+    assert_names(warning, "evaluation", "text.boundary")
 
 
 def test_likelihoods_are_means_over_an_answer_and_its_end(config: Any, model: Path, monkeypatch: Any) -> None:

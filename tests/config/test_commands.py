@@ -6,17 +6,9 @@ from typing import Any
 
 import pytest
 
-from efface.config.commands import (
-    AnswersConfig,
-    DataInspectionConfig,
-    DownstreamRunConfig,
-    EvaluationConfig,
-    FinetuneConfig,
-    ProbeConfig,
-    RunConfig,
-)
+from efface.config.commands import EvaluationConfig, FinetuneConfig, RunConfig
 from efface.config.parse import validate_config
-from efface.data.config import DataConfig, FileConfig
+from efface.data.config import DataConfig
 from efface.downstream.config import DownstreamConfig
 from efface.errors import EffaceError
 from efface.train.config import LoRAConfig
@@ -52,23 +44,10 @@ def test_lora_may_be_a_switch(given: object, lora: LoRAConfig | None) -> None:
     [
         (FinetuneConfig, {"model": "m"}),
         (EvaluationConfig, {"model": "m"}),
-        (DataInspectionConfig, {}),
     ],
 )
 def test_every_config_takes_data_by_name(config_class: Any, settings: dict[str, Any]) -> None:
     assert validate_config(config_class, {**settings, "data": "tofu-forget01"}).data == TOFU
-
-
-@pytest.mark.parametrize("config_class", [AnswersConfig, ProbeConfig])
-def test_questions_may_be_a_path(config_class: Any) -> None:
-    assert validate_config(config_class, {"model": "m", "questions": "q.csv"}).questions == FileConfig(path="q.csv")
-
-
-def test_answers_of_a_probe_are_shorter() -> None:
-    probe = validate_config(ProbeConfig, {"model": "m"})
-    answers = validate_config(AnswersConfig, {"model": "m", "questions": "q.csv"})
-    assert (probe.evaluate.max_new_tokens, answers.evaluate.max_new_tokens) == (64, 200)
-    assert (probe.questions, validate_config(DownstreamRunConfig, {"model": "m"}).seed) == (None, 0)
 
 
 @pytest.mark.parametrize(

@@ -152,6 +152,18 @@ def test_a_saved_config_is_read_under_its_current_names(tmp_path: Path) -> None:
     assert read_saved_settings(path) == {"train": {"save_steps": 3}, "data": {"source": "synthetic-authors"}}
 
 
+def test_files_in_a_list_may_lack_settings_too(tmp_path: Path) -> None:
+    path, config = tmp_path / "config.yaml", run(data={"forget": "f.csv", "forgotten_before": ["g.csv", "h.csv"]})
+    saved = config.model_dump(mode="json")
+    for file in saved["data"]["forgotten_before"]:
+        del file["limits"]
+    path.write_text(yaml.safe_dump(saved))
+    assert has_settings(path, config)
+    saved["data"]["forgotten_before"].pop()
+    path.write_text(yaml.safe_dump(saved))
+    assert not has_settings(path, config)
+
+
 def test_settings_that_a_saved_config_does_not_have_count_as_defaults(tmp_path: Path) -> None:
     path, config = tmp_path / "config.yaml", run()
     saved = config.model_dump(mode="json")

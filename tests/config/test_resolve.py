@@ -8,15 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from efface.config.commands import (
-    AnswersConfig,
-    DataInspectionConfig,
-    DownstreamRunConfig,
-    EvaluationConfig,
-    FinetuneConfig,
-    ProbeConfig,
-    RunConfig,
-)
+from efface.config.commands import DownstreamRunConfig, EvaluationConfig, FinetuneConfig, RunConfig
+from efface.config.data_commands import AnswersConfig, DataInspectionConfig, ProbeConfig
 from efface.config.parse import to_yaml, validate_config
 from efface.config.presets import preset_names
 from efface.config.resolve import preset_to_yaml, resolve_config

@@ -116,3 +116,8 @@ def test_which_settings_are_code(run: Path, saved: Any, given: Any, refused: str
 
 def test_named_code_of_nothing() -> None:
     assert set(named_code({}).values()) == {""}
+
+
+@pytest.mark.parametrize("value", [5, {"a": 1}])
+def test_named_code_of_another_type(value: object) -> None:
+    assert named_code({"plugins": value})["plugins"] == str(value)

@@ -112,12 +112,14 @@ def test_commands_say_how_many_answers_share_a_token_with_their_prompt(efface: C
         "evaluate": efface("evaluate", "mine.yaml", *text[:1], text[2], "--out", "scored"),
         "check": efface("data", "check", "mine.yaml", *text[:1], text[2]),
         "doctor": efface("doctor", "mine.yaml", *text, "--steps", "0"),
-        "run": efface("unlearn", "mine.yaml", *text, "--out", "out"),
+        "unlearn": efface("unlearn", "mine.yaml", *text, "--out", "out"),
+        "run": efface("run", "mine.yaml", *text, "--out", "scored-too"),
+        "dry run": efface("run", "mine.yaml", *text, "--out", "planned", "--dry-run"),
     }
     for command, ran in said.items():
         assert ran.returncode == 0, ran
         plain = " ".join((ran.stdout + ran.stderr).split())
-        if command != "run":
+        if command != "unlearn":
             assert_names(plain, "evaluation: 1 of 4 answers", "text.boundary=joint-counted")
         if command != "evaluate":
             assert_names(plain, "training: 2 of ", "answers")

@@ -6,7 +6,7 @@ import pytest
 
 from efface.commands import probe as module
 from efface.commands.probe import probe, write_probe
-from efface.config.commands import ProbeConfig
+from efface.config.data_commands import ProbeConfig
 from efface.data.sources.known_facts import load_known_facts
 from efface.data.sources.real_world import load_real_world
 

@@ -14,7 +14,7 @@ from efface.evaluation.judges import Judges, open_judges
 from efface.evaluation.key_fact_judge import KeyFactJudge
 from efface.evaluation.likelihoods import likelihoods
 from efface.evaluation.nli_judge import Verdict
-from efface.schema import EvaluationSet, Item
+from efface.schema import EvaluationSet, Item, Prompt
 from efface.text.config import TextConfig
 from efface.text.formatter import PromptFormatter
 
@@ -172,13 +172,15 @@ def test_the_limit_cuts_each_set(model, formatter):
 
 def test_questions_are_encoded_once(model, formatter, monkeypatch):
     encoded: list[tuple[str, str]] = []
-    encode = formatter.encode
+    prompts: list[Prompt] = []
+    encode, encode_prompts = formatter.encode, formatter.encode_prompts
     monkeypatch.setattr(
         formatter, "encode", lambda rows: encoded.extend((id_, answer) for id_, _, answer in rows) or encode(rows)
     )
-    monkeypatch.setattr(formatter, "encode_prompts", None)
+    monkeypatch.setattr(formatter, "encode_prompts", lambda each: prompts.extend(each) or encode_prompts(each))
     run(model, formatter)
     assert len(encoded) == len(set(encoded)) == 7
+    assert len(prompts) == len(set(prompts)) == len({id_ for id_, _ in encoded})
 
 
 def test_judges_that_do_not_fit_into_memory_are_refused(model, formatter):

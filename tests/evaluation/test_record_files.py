@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from efface.artifacts import Record
 from efface.errors import EffaceError
 from efface.evaluation.record_files import read_record_sets, write_record_sets
+from efface.records import Record
 
 
 def record(set_: str, id_: str) -> Record:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from efface.config.commands import DataInspectionConfig
+from efface.config.data_commands import DataInspectionConfig
 from efface.config.parse import merge_settings, validate_config
 from efface.data import load_task
 from efface.errors import EffaceError

@@ -10,7 +10,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from efface.artifacts import METRICS, read_records
+from efface.artifacts import METRICS
 from efface.config.commands import RunConfig
 from efface.config.parse import merge_settings, read_yaml, validate_config
 from efface.errors import EffaceError
@@ -18,6 +18,7 @@ from efface.evaluation.evaluate import evaluate
 from efface.evaluation.record_files import read_record_sets
 from efface.models.folder import model_sha256
 from efface.progress.reporter import SilentReporter
+from efface.records import read_records
 from efface.reference.logprobs import CachedLogprobs
 from efface.run import evaluation_stages, unlearning_stage
 from efface.run.pipeline import run, unlearn

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from efface.artifacts import Record
+from efface.records import Record
 
 LN2 = 0.6931471805599453
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from efface.artifacts import ContinualResults, Record, Results
+from efface.artifacts import ContinualResults, Results
+from efface.records import Record
 from efface.scores.continual import continual_results, utility
 from efface.scores.score import score_records
 

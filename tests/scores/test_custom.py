@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from efface.artifacts import METRICS, Record, SetScores, write_records
+from efface.artifacts import METRICS, SetScores
 from efface.errors import EffaceError
+from efface.records import Record, write_records
 from efface.scores import score_path, score_records
 from efface.scores.custom import RecordMetric
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from efface.artifacts import Record, stream_records, write_records
 from efface.errors import EffaceError
+from efface.records import Record, stream_records, write_records
 from efface.scores.from_records import from_records
 
 Make = Callable[..., Record]

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from efface.artifacts import Record, write_records
 from efface.data.sources.refusals import load_refusals
 from efface.errors import EffaceError
+from efface.records import Record, write_records
 from efface.scores import score_path
 from efface.scores.hallucination import Hallucinations, declines, hallucinations
 from efface.scores.metric_inputs import MetricInputs

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from efface.artifacts import Record, write_records
 from efface.errors import EffaceError
+from efface.records import Record, write_records
 from efface.scores import score_path
 from efface.scores.load import load
 

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from efface.artifacts import Record
 from efface.errors import EffaceError
+from efface.records import Record
 from efface.scores import DEFINITIONS, score_records
 from support.messages import assert_names
 

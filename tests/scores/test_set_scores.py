@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from efface.artifacts import Record
+from efface.records import Record
 from efface.scores import score_records
 from efface.scores.definitions import CLOSER_LOOK
 from efface.scores.metric_inputs import MetricInputs

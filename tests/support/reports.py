@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from efface.artifacts import EpochScores, Manifest, Record, Results, Trajectory, write_records
+from efface.artifacts import EpochScores, Manifest, Results, Trajectory
+from efface.records import Record, write_records
 from efface.scores.continual import continual_results
 from efface.scores.score import score_records
 

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from efface.api.common import Data, File, PluginSpec, StrPath, WarningsReporter, folder_for, path_of, remove_with
 from efface.api.inputs import Inputs
 from efface.api.unlearning import Unlearned
-from efface.artifacts import ContinualResults, RecordSets, Results
+from efface.artifacts import ContinualResults, Results
 from efface.config.commands import RunConfig
 from efface.config.resolve import resolve_config
 from efface.continual.folder import QueueFolder
 from efface.continual.queue import run_queue
 from efface.progress.reporter import Reporter
+from efface.records import RecordSets
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from efface.api.common import Data, File, PluginSpec, StrPath, WarningsReporter, folder_for, path_of, remove_with
 from efface.api.inputs import Inputs
-from efface.artifacts import Record, RecordSets, Scores
+from efface.artifacts import Scores
 from efface.commands.evaluate import evaluate_model
 from efface.config.commands import EvaluationConfig
 from efface.config.resolve import resolve_config
 from efface.evaluation.record_files import read_record_sets
 from efface.folders import RunPaths
 from efface.progress.reporter import Reporter
+from efface.records import Record, RecordSets
 from efface.run.folder import RunFolder
 
 if TYPE_CHECKING:

@@ -161,7 +161,7 @@ class Inputs:
     def _refusals(self, given: Any) -> str:
         """The setting `data.refusals` for a list of texts."""
         texts = list(given) if isinstance(given, Sequence) else None
-        if texts is None or not all(isinstance(each, str) and "\n" not in each for each in texts):
+        if texts is None or not all(isinstance(each, str) and len(each.splitlines()) == 1 for each in texts):
             raise EffaceError(
                 f"data['refusals'] is of type {type(given).__name__}; give a file with one refusal a line, or a list "
                 "of texts of one line each"

@@ -12,7 +12,7 @@ import torch
 
 from efface.api.common import Data, File, PluginSpec, StrPath, WarningsReporter, folder_for, path_of, remove_with
 from efface.api.inputs import Inputs
-from efface.artifacts import RecordSets, Results
+from efface.artifacts import Results
 from efface.config.commands import RunConfig
 from efface.config.resolve import resolve_config
 from efface.errors import EffaceError
@@ -23,6 +23,7 @@ from efface.models.load import load_model
 from efface.models.tokenizer import load_tokenizer
 from efface.progress.quiet_libraries import quiet_libraries
 from efface.progress.reporter import Reporter
+from efface.records import RecordSets
 from efface.run.folder import RunFolder
 from efface.run.pipeline import run
 from efface.run.pipeline import unlearn as run_without_scores

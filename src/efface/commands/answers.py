@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from efface.atomic import write_text
-from efface.config.commands import AnswerGenerationConfig, AnswersConfig
+from efface.config.data_commands import AnswerGenerationConfig, AnswersConfig
 from efface.data.question_files import FileQuestion, QuestionFile, answers_to_json_lines, load_questions
 from efface.data.sources.generic_questions import truncate_to_sentence
 from efface.errors import EffaceError

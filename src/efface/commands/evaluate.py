@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from efface.artifacts import Manifest, Record, RecordSets, Scores
+from efface.artifacts import Manifest, Scores
 from efface.atomic import write_json
 from efface.config.commands import EvaluationConfig
 from efface.config.plugins import custom_metrics
@@ -24,6 +24,7 @@ from efface.models.dtypes import dtype_name
 from efface.models.open import OpenedModel, open_model
 from efface.progress.quiet_libraries import quiet_libraries
 from efface.progress.reporter import Reporter, SilentReporter
+from efface.records import Record, RecordSets
 from efface.run.evaluation_stages import open_journal, removed_if_refused
 from efface.run.folder import RunFolder, claims_folder
 from efface.run.manifest import make_manifest, resume_manifest

@@ -19,7 +19,7 @@ from efface.commands.probe_report import (
     split_entities,
     too_few_error,
 )
-from efface.config.commands import ProbeConfig
+from efface.config.data_commands import ProbeConfig
 from efface.data.question_files import (
     QUESTIONS_SETTING,
     FileQuestion,
@@ -30,7 +30,7 @@ from efface.data.question_files import (
 from efface.data.sources.known_facts import load_known_facts
 from efface.data.task_checks import normalize
 from efface.errors import EffaceError
-from efface.evaluation.encode import check_position_limit, encode_questions
+from efface.evaluation.encode import check_position_limit, encode_questions, warn_about_merged
 from efface.evaluation.likelihoods import Likelihoods, likelihoods
 from efface.folder_lock import check_writable
 from efface.hardware.device import device_for
@@ -163,6 +163,7 @@ def _likelihoods(
     """Log-probabilities of correct and wrong answers, one chunk of questions after another."""
     scored = [item.model_copy(update={"paraphrased_answer": None}) for item in items]
     questions = encode_questions(opened.formatter, scored)  # refuse what is too long before the first forward pass
+    warn_about_merged(questions, opened.formatter.config.boundary, reporter.on_warning)
     results: list[Likelihoods] = []
     reporter.on_progress("likelihoods", 0, len(items))
     for start in range(0, len(items), _CHUNK):

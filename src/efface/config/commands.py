@@ -1,4 +1,4 @@
-"""The settings of each command, one config class each. No torch."""
+"""The settings of the commands that train or score a model, one config class each. No torch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field, ValidationError, ValidationInfo, field_v
 
 from efface.config.continual import ContinualConfig, request_data, with_first_request
 from efface.config.plugins import Plugins, custom_objectives
-from efface.data.config import MODEL_ANSWERS, DataConfig, ExcludedForgetSet, FileConfig, expand_data, expand_path
+from efface.data.config import MODEL_ANSWERS, DataConfig, ExcludedForgetSet, expand_data
 from efface.downstream.config import DownstreamConfig
 from efface.evaluation.config import EvaluateConfig
 from efface.frozen import FrozenModel
@@ -221,24 +221,6 @@ class EvaluationConfig(FrozenModel):
         return value
 
 
-class DataInspectionConfig(FrozenModel):
-    """Settings of `efface data check` and `efface data describe`."""
-
-    data: DataConfig
-    """The data to look at."""
-    model: str | None = None
-    """Count lengths in this model's tokens, and check them against its limit. Default: count characters."""
-    tokenizer: str | None = None
-    """Where the tokenizer is, if the model's folder has none: the folder or hub name of the model that it was trained
-    from. Without `model`: count lengths in its tokens."""
-    text: TextConfig = TextConfig()
-    """How questions and answers become tokens."""
-    evaluate: EvaluateConfig = EvaluateConfig()
-    """How a run would be evaluated: decides which questions are checked."""
-
-    _short_data = field_validator("data", mode="before")(expand_data)
-
-
 class DownstreamRunConfig(FrozenModel):
     """Settings of `efface downstream`, which scores one model on tasks of lm-evaluation-harness."""
 
@@ -257,65 +239,3 @@ class DownstreamRunConfig(FrozenModel):
     """What the chat template of `downstream.chat_template` shows besides the conversation."""
     downstream: DownstreamConfig = DownstreamConfig()
     """Which tasks are scored, and how."""
-
-
-class AnswerGenerationConfig(FrozenModel):
-    """How a model answers questions."""
-
-    max_new_tokens: int = Field(default=200, gt=0)
-    """Maximum length of an answer, in tokens. A longer answer is cut after its last complete sentence."""
-    max_cache_tokens: int | None = Field(default=None, gt=0)
-    """Maximum size of the KV cache of one batch, in tokens: batch size x (longest prompt + max_new_tokens). Default:
-    what fits into half of the free memory."""
-
-
-class ProbeGenerationConfig(AnswerGenerationConfig):
-    """How a model answers questions, and how the likelihoods of other answers are computed."""
-
-    max_new_tokens: int = Field(default=64, gt=0)
-    """Maximum length of an answer, in tokens. A model says what it knows in its first sentences."""
-    max_tokens_per_forward: int = Field(default=8_192, gt=0)
-    """Maximum number of tokens in one forward pass when likelihoods are computed."""
-
-
-class AnswersConfig(FrozenModel):
-    """Settings of `efface data answers`, which writes down a model's answers."""
-
-    model: str
-    """The model to ask: a local folder, or the name of a model on the Hugging Face hub."""
-    tokenizer: str | None = None
-    """Where the tokenizer is, if the model's folder has none: the folder or hub name of the model that it was trained
-    from. Default: the model's folder."""
-    questions: FileConfig
-    """The file with the questions and their correct answers; a path is enough."""
-    device: Device = "auto"
-    """`cpu`, `cuda`, or `auto`: a CUDA GPU where there is one, otherwise the CPU."""
-    text: TextConfig = TextConfig()
-    """How questions become tokens."""
-    evaluate: AnswerGenerationConfig = AnswerGenerationConfig()
-    """How the model answers."""
-
-    _short_questions = field_validator("questions", mode="before")(expand_path)
-
-
-class ProbeConfig(FrozenModel):
-    """Settings of `efface data probe`, which finds out what a model knows."""
-
-    model: str
-    """The model to ask: a local folder, or the name of a model on the Hugging Face hub."""
-    tokenizer: str | None = None
-    """Where the tokenizer is, if the model's folder has none: the folder or hub name of the model that it was trained
-    from. Default: the model's folder."""
-    questions: FileConfig | None = None
-    """The file with the questions and their answers; a path is enough. Default: the well-known facts that come with
-    efface."""
-    seed: int = Field(default=0, ge=0, lt=2**32)
-    """Seed of the split of the known entities into forget set, retain set and evaluation."""
-    device: Device = "auto"
-    """`cpu`, `cuda`, or `auto`: a CUDA GPU where there is one, otherwise the CPU."""
-    text: TextConfig = TextConfig()
-    """How questions and answers become tokens."""
-    evaluate: ProbeGenerationConfig = ProbeGenerationConfig()
-    """How the model answers, and how likelihoods are computed."""
-
-    _short_questions = field_validator("questions", mode="before")(expand_path)

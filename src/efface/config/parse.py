@@ -89,15 +89,18 @@ def has_settings(path: Path, config: BaseModel) -> bool:
     return _with_new_defaults(read_saved_settings(path), config) == config.model_dump(mode="json")
 
 
-def _with_new_defaults(saved: Mapping[str, Any], config: BaseModel) -> dict[str, Any]:
-    """Saved settings with the defaults of settings that are new since."""
+def _with_new_defaults(saved: Any, current: Any) -> Any:
+    """A saved value with the defaults of settings that did not exist when it was saved."""
+    if isinstance(current, list | tuple) and isinstance(saved, list) and len(saved) == len(current):
+        return list(map(_with_new_defaults, saved, current))
+    if not isinstance(current, BaseModel) or not isinstance(saved, Mapping):
+        return saved
     values = dict(saved)
-    for name, field in type(config).model_fields.items():
-        current = getattr(config, name)
-        if name not in values and not field.is_required():
+    for name, field in type(current).model_fields.items():
+        if name in values:
+            values[name] = _with_new_defaults(values[name], getattr(current, name))
+        elif not field.is_required():
             values[name] = to_jsonable_python(field.get_default(call_default_factory=True))
-        elif isinstance(current, BaseModel) and isinstance(values.get(name), Mapping):
-            values[name] = _with_new_defaults(values[name], current)
     return values
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from efface.config.commands import DataInspectionConfig, EvaluationConfig, FinetuneConfig, RunConfig
+from efface.config.commands import EvaluationConfig, FinetuneConfig, RunConfig
+from efface.config.data_commands import DataInspectionConfig
 from efface.config.parse import Config, merge_settings, parse_pairs, read_yaml, to_yaml, validate_config
 from efface.config.presets import Preset, load_preset, preset_names
 from efface.config.trust import check_saved_code

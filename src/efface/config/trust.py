@@ -1,4 +1,4 @@
-"""Code that a run's folder names is code of whoever wrote the folder: it runs only where the user allows it."""
+"""Plug-ins and task files that the config.yaml of a run names: a run may be a stranger's, so they need permission."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _allows_saved_code: ContextVar[bool] = ContextVar("allows_saved_code", default=F
 
 @contextmanager
 def allow_saved_code(allowed: bool) -> Iterator[None]:
-    """Whether code that the config.yaml of a run's folder names may run inside this block."""
+    """Allow or refuse, inside this block, code that is named only by the config.yaml of a run."""
     token = _allows_saved_code.set(allowed)
     try:
         yield
@@ -25,7 +25,7 @@ def allow_saved_code(allowed: bool) -> Iterator[None]:
 
 
 def check_saved_code(saved: Mapping[str, Any], given: Mapping[str, Any], path: Path) -> None:
-    """Refuse code that a run's folder names and the user does not, before it is imported.
+    """Refuse code that is named by a run's config.yaml and not by the user, before it is imported.
 
     Args:
         saved: The settings in a config file.
@@ -33,7 +33,8 @@ def check_saved_code(saved: Mapping[str, Any], given: Mapping[str, Any], path: P
         path: The config file.
 
     Raises:
-        EffaceError: The file lies in the folder of a run and names plug-ins or task files that would be used.
+        EffaceError: The file is in the folder of a run and names plug-ins or task files, and neither
+            `allow_saved_code` nor a setting of the user permits them.
     """
     if _allows_saved_code.get() or not is_run_folder(path.parent):
         return
@@ -59,6 +60,6 @@ def named_code(settings: Mapping[str, Any]) -> dict[str, str]:
     plugins, downstream = settings.get("plugins") or (), settings.get("downstream")
     include = downstream.get("include") if isinstance(downstream, Mapping) else None
     return {
-        "plugins": ",".join(map(str, [plugins] if isinstance(plugins, str) else plugins)),
+        "plugins": ",".join(map(str, plugins if isinstance(plugins, list | tuple) else [plugins])),
         "downstream.include": str(include or ""),
     }

@@ -7,7 +7,7 @@ from functools import partial
 
 import torch
 
-from efface.artifacts import Downstream, Record, RecordSets
+from efface.artifacts import Downstream
 from efface.config.commands import RunConfig
 from efface.continual.folder import QueueFolder
 from efface.evaluation.config import EvaluateConfig
@@ -15,6 +15,7 @@ from efface.evaluation.evaluate import evaluate
 from efface.evaluation.judges import open_judges
 from efface.models.open import OpenedModel
 from efface.progress.reporter import Reporter
+from efface.records import Record, RecordSets
 from efface.run.downstream_stages import score_model
 from efface.run.evaluation_stages import open_journal
 from efface.run.metadata import RunMetadata

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel, ValidationError
 
-from efface.artifacts import ContinualResults, RecordSets
+from efface.artifacts import ContinualResults
 from efface.config.commands import RunConfig
 from efface.config.parse import read_saved_settings, to_yaml, validate_config
 from efface.config.trust import check_saved_code
@@ -14,6 +14,7 @@ from efface.data.config import ForgetRequest
 from efface.errors import EffaceError
 from efface.evaluation.record_files import read_record_sets
 from efface.folders import QueuePaths
+from efface.records import RecordSets
 from efface.run.folder import RunFolder
 from efface.sums import read_checked
 

@@ -18,7 +18,7 @@ from efface.data.config import DataConfig, ForgetRequest, request_name
 from efface.data.sources.generic_questions import with_model_answers
 from efface.downstream.tasks import task_files
 from efface.errors import EffaceError
-from efface.evaluation.encode import encode_evaluation
+from efface.evaluation.encode import encode_evaluation, warn_about_merged
 from efface.models.open import OpenedModel
 from efface.progress.reporter import Reporter
 from efface.run.epoch_scores import check_epoch_selection
@@ -103,7 +103,8 @@ def prepare_queue(
     for number, task in enumerate(tasks, 1):
         steps = training_steps(task, bound, config, opened.formatter)
         check_epoch_selection(config, task)
-        encode_evaluation(opened.model, opened.formatter, task.evaluation, config.evaluate)
+        questions = encode_evaluation(opened.model, opened.formatter, task.evaluation, config.evaluate)
+        warn_about_merged(questions, config.text.boundary, reporter.on_warning)
         requests.append(
             PlannedRequest(
                 number=number,

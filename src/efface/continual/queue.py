@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from efface.artifacts import ContinualResults, Downstream, Record, Results
+from efface.artifacts import ContinualResults, Downstream, Results
 from efface.config.commands import RunConfig
 from efface.config.plugins import custom_metrics
 from efface.continual.first_model import first_downstream, first_records, request_records
@@ -17,6 +17,7 @@ from efface.errors import EffaceError
 from efface.folder_lock import lock_folder
 from efface.progress.quiet_libraries import quiet_libraries
 from efface.progress.reporter import OnceReporter, Reporter, SilentReporter
+from efface.records import Record
 from efface.run.evaluation_stages import free_models
 from efface.run.folder import claims_folder
 from efface.run.metadata import RunMetadata

@@ -52,17 +52,11 @@ def encode_questions(formatter: PromptFormatter, items: Sequence[Item]) -> list[
             [(item.id, item.prompt, answer) for item, answers in zip(items, texts, strict=True) for answer in answers]
         )
     )
-    encoded = [tuple(next(sequences) for _ in answers) for answers in texts]
+    prompts = formatter.encode_prompts([item.prompt for item in items])  # an answer's own may end with a shared token
     return [
-        EncodedQuestion(item, answers, _prompt_alone(formatter, item, answers))
-        for item, answers in zip(items, encoded, strict=True)
+        EncodedQuestion(item, tuple(next(sequences) for _ in answers), prompt)
+        for item, answers, prompt in zip(items, texts, prompts, strict=True)
     ]
-
-
-def _prompt_alone(formatter: PromptFormatter, item: Item, answers: Sequence[TokenizedSequence]) -> list[int]:
-    """The ids of an item's prompt, encoded again only where every answer shares a token with it."""
-    whole = next((answer.prompt for answer in answers if not answer.merged), None)
-    return formatter.encode_prompts([item.prompt])[0] if whole is None else whole
 
 
 def warn_about_merged(questions: Sequence[EncodedQuestion], boundary: Boundary, warn: Callable[[str], None]) -> None:

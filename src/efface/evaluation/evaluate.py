@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from efface.artifacts import Metric, Record
+from efface.artifacts import Metric
 from efface.distributed import map_over_ranks
 from efface.errors import EffaceError
 from efface.evaluation.config import EvaluateConfig
@@ -18,6 +18,7 @@ from efface.evaluation.journal import Journal
 from efface.evaluation.judges import Judges
 from efface.evaluation.likelihoods import Likelihoods, likelihoods
 from efface.evaluation.nli_judge import Claim, Verdict
+from efface.records import Record
 from efface.schema import EvaluationSet, Item
 from efface.text.formatter import PromptFormatter
 

@@ -13,6 +13,7 @@ from typing import Any
 from efface import distributed
 from efface.errors import EffaceError
 from efface.permissions import make_folder, settle
+from efface.safe_read import read_lines
 
 
 class Journal:
@@ -79,7 +80,7 @@ class Journal:
 
     def _read(self, path: Path) -> None:
         try:
-            header, *lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+            header, *lines = [line.decode("utf-8", errors="replace") for line in read_lines(path)]
         except (OSError, ValueError):
             return
         if header != self._header:

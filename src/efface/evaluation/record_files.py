@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from efface.artifacts import Record, read_records, write_records
 from efface.errors import EffaceError
+from efface.records import Record, read_records, write_records
 
 
 def write_record_sets(folder: Path, records: Mapping[str, Sequence[Record]]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from efface.artifacts import Metric, Record
+from efface.artifacts import Metric
 from efface.commands.evaluate import prepare_evaluation
 from efface.commands.finetune import prepare_finetuning
 from efface.config.commands import EvaluationConfig, FinetuneConfig, RunConfig
@@ -15,7 +15,7 @@ from efface.continual.prepare import prepare_queue
 from efface.data.config import MODEL_ANSWERS
 from efface.data.describe import missing_metrics
 from efface.evaluation.config import EvaluateConfig
-from efface.evaluation.encode import encode_evaluation
+from efface.evaluation.encode import encode_evaluation, warn_about_merged
 from efface.evaluation.evaluate import check_before_records
 from efface.evaluation.judges import Judges, open_judges
 from efface.hardware.memory import disk_free
@@ -23,6 +23,7 @@ from efface.preflight.training_plan import TrainingPlan, bytes_on_disk, paramete
 from efface.preflight.workload import describe_task
 from efface.progress.quiet_libraries import quiet_libraries
 from efface.progress.reporter import Reporter
+from efface.records import Record
 from efface.run.epoch_scores import check_epoch_selection
 from efface.run.folder import RunFolder
 from efface.run.model_answers import max_answer_tokens
@@ -84,7 +85,8 @@ def plan_run(
     judges = Judges(None, None)
     if evaluated:
         judges = open_judges(config.evaluate, prepared.device)
-        encode_evaluation(opened.model, prepared.formatter, prepared.task.evaluation, config.evaluate)
+        questions = encode_evaluation(opened.model, prepared.formatter, prepared.task.evaluation, config.evaluate)
+        warn_about_merged(questions, config.text.boundary, reporter.on_warning)
     parameters = parameter_count(opened.model)
     training = plan_training(
         config.method,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from efface.config.commands import DataInspectionConfig
+from efface.config.data_commands import DataInspectionConfig
 from efface.data.describe import Lengths, MeasureLengths, summarize_lengths
 from efface.errors import EffaceError
 from efface.evaluation.encode import encode_evaluation, encode_questions, warn_about_merged

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from efface.artifacts import EpochScores, RecordSets, Trajectory
+from efface.artifacts import EpochScores, Trajectory
 from efface.config.commands import RunConfig
 from efface.errors import EffaceError
+from efface.records import RecordSets
 from efface.run.epoch_snapshots import EpochSnapshots
 from efface.run.evaluation_stages import EvaluationStages, free_models
 from efface.schema import Task

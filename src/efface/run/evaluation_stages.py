@@ -13,7 +13,6 @@ from typing import Any
 import torch
 
 from efface import distributed
-from efface.artifacts import Record, RecordSets
 from efface.errors import EffaceError
 from efface.evaluation.config import EvaluateConfig
 from efface.evaluation.encode import EncodedQuestion, encode_evaluation, warn_about_merged
@@ -26,6 +25,7 @@ from efface.models.dtypes import dtype_name
 from efface.models.folder import combined_sha256, model_sha256
 from efface.models.load_parallel import load_to_evaluate
 from efface.progress.reporter import Reporter
+from efface.records import Record, RecordSets
 from efface.run.epoch_snapshots import EpochSnapshots
 from efface.run.folder import RunFolder
 from efface.run.metadata import RunMetadata

@@ -15,7 +15,7 @@ from typing import Any, TypeVar, cast
 from pydantic import BaseModel, ValidationError
 
 from efface import distributed
-from efface.artifacts import ContinualResults, Downstream, Manifest, RecordSets, Results
+from efface.artifacts import ContinualResults, Downstream, Manifest, Results
 from efface.atomic import record_in, write_json, write_text
 from efface.config.parse import has_settings, to_yaml
 from efface.errors import EffaceError
@@ -23,6 +23,7 @@ from efface.evaluation.record_files import read_record_sets, write_record_sets
 from efface.folder_lock import check_writable, held, is_lock, lock_folder
 from efface.folders import RunPaths, Stage
 from efface.permissions import make_folder, readable, settle
+from efface.records import RecordSets
 from efface.safe_read import parse_json
 from efface.sums import read_checked
 from efface.train.step_log import StepLog

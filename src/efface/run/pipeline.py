@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from efface.artifacts import Downstream, Record, Results
+from efface.artifacts import Downstream, Results
 from efface.config.commands import RunConfig
 from efface.config.plugins import custom_metrics
 from efface.evaluation.judges import Judges, open_judges
@@ -16,6 +16,7 @@ from efface.hardware.device import peak_memory
 from efface.models.dtypes import evaluation_dtype
 from efface.progress.quiet_libraries import quiet_libraries
 from efface.progress.reporter import Reporter, SilentReporter
+from efface.records import Record
 from efface.run.downstream_stages import DownstreamStages
 from efface.run.epoch_scores import check_epoch_selection, score_epochs
 from efface.run.epoch_snapshots import EpochSnapshots
@@ -72,10 +73,8 @@ def run(
     tasks = _downstream_stages(config, prepared, folder=folder, metadata=metadata, reporter=reporter)
     metrics = custom_metrics(config.plugins)
 
-    downstream_before = None
-    if tasks is not None:
-        evaluation.check(opened.model)  # before the downstream tasks, which take long
-        downstream_before = tasks.before(opened.model, downstream)
+    evaluation.check(opened.model)  # before the downstream tasks, which take long
+    downstream_before = None if tasks is None else tasks.before(opened.model, downstream)
     records_before = evaluation.before(opened.parallel_model, before)
     del opened
     scores_before = score_records(records_before, config.definition, metrics)  # now: a custom metric may fail

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from efface.artifacts import METRICS, ContinualResults, Downstream, Metric, Record, Results, SetScores
+from efface.artifacts import METRICS, ContinualResults, Downstream, Metric, Results, SetScores
+from efface.records import Record
 from efface.scores.aggregate import forget_efficacy, model_utility, model_utility_retain, retain_sets
 from efface.scores.custom import RecordMetric
 from efface.scores.definitions import definition as find_definition

@@ -8,8 +8,8 @@ import reprlib
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
-from efface.artifacts import Record
 from efface.errors import EffaceError, summarize_error
+from efface.records import Record
 from efface.scores.metric_inputs import MetricInputs, Missing
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 
-from efface.artifacts import Record
 from efface.errors import EffaceError
+from efface.records import Record
 from efface.scores.custom import RecordMetric, custom_score
 from efface.scores.means import mean
 from efface.scores.metric_inputs import LOWEST_LOGP, ROUNDING, MetricInputs, check_range

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from efface.artifacts import stream_records
 from efface.errors import EffaceError, suggest
 from efface.folders import STAGES, RunPaths, Stage
+from efface.records import stream_records
 from efface.scores.custom import RecordMetric
 from efface.scores.from_records import from_records
 from efface.scores.from_tofu_log import read_log

@@ -6,9 +6,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from efface.artifacts import Record, Scores
+from efface.artifacts import Scores
 from efface.errors import EffaceError
 from efface.folders import Stage
+from efface.records import Record
 from efface.scores import aggregate
 from efface.scores.custom import RecordMetric
 from efface.scores.definitions import Definition
@@ -18,7 +19,7 @@ from efface.scores.from_records import from_records
 from efface.scores.hallucination import hallucinations
 from efface.scores.load import load
 from efface.scores.metric_inputs import MetricInputs
-from efface.scores.metrics.token_entropy import ENTROPY_TOKENS
+from efface.scores.metrics.token_entropy import entropy_note
 from efface.scores.set_scores import ScoredSet, explain_gaps, score_set
 from efface.scores.sets import FORGET, check_names, sort_names
 
@@ -128,19 +129,9 @@ def score_sets(
 
 def _entropy_notes(scored: Mapping[str, ScoredSet], definition: Definition) -> dict[str, str]:
     """What the token entropy counts where it is not what the definition counts."""
-    wanted = definition.entropy_tokens
-    others = {
-        tokens: [name for name, each in scored.items() if tokens in each.entropy_tokens]
-        for tokens in ENTROPY_TOKENS
-        if tokens != wanted
-    }
-    notes = [
-        f"{', '.join(names)}: of {ENTROPY_TOKENS[tokens]}, where {definition.name} counts {ENTROPY_TOKENS[wanted]}, "
-        "which these records or logs do not have"
-        for tokens, names in others.items()
-        if names
-    ]
-    return {"token_entropy": notes[0]} if notes else {}
+    counted = {name: each.entropy_tokens for name, each in scored.items()}
+    note = entropy_note(counted, definition.entropy_tokens, definition.name)
+    return {} if note is None else {"token_entropy": note}
 
 
 def _single_name(model_type: str, names: Iterable[str]) -> str | None:

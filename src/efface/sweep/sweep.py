@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from efface.artifacts import Manifest, Record
+from efface.artifacts import Manifest
 from efface.atomic import write_json, write_text
 from efface.commands.evaluate import evaluate_model
 from efface.commands.finetune import finetune
@@ -21,6 +21,7 @@ from efface.folders import SweepPaths
 from efface.permissions import readable
 from efface.progress.quiet_libraries import quiet_libraries
 from efface.progress.reporter import OnceReporter, Reporter, SilentReporter
+from efface.records import Record
 from efface.run.folder import RunFolder
 from efface.run.pipeline import run as run_pipeline
 from efface.sweep.index import IndexedRun

@@ -1,7 +1,7 @@
 """The child process of `template_limits`: renders a chat template under limits. Imports jinja2 and nothing of efface.
 
 Standard input has the template, conversations and variables as JSON. The exit code is `TOO_LONG` where the template
-exceeds a limit, and otherwise of no interest.
+exceeds a limit; the parent ignores any other.
 """
 
 import contextlib

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from efface.artifacts import Record, write_records
+from efface.records import Record, write_records
 from support.messages import assert_names
 
 Command = Callable[..., subprocess.CompletedProcess[str]]

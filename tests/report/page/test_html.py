@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from efface.artifacts import Record
+from efface.records import Record
 from efface.report.page.html import render_page
 from efface.report.page.load_run import load_report_run
 from support.messages import assert_names

@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from efface.artifacts import Record
+from efface.records import Record
 from efface.report.terminal.answers import print_answers
 from support.terminal import printed, rows
 

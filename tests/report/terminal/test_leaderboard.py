@@ -37,6 +37,7 @@ def test_boards_one_after_another(ranking: Leaderboard) -> None:
     assert "95% intervals from 100 resamples" in text
     assert "Partial" not in text
     assert "No ranks" not in text
+    assert f"token_entropy of {ranking.boards[0].rows[0].name}" in text  # its records are those of an earlier version
 
 
 def test_no_ranks_without_both_aggregates(scored_runs: Path) -> None:

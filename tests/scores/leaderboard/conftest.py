@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from efface.artifacts import write_records
 from efface.atomic import write_json
+from efface.records import write_records
 from efface.scores.from_tofu_log import SETS
 from support.answered import Sets, answered, write_run
 

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from efface.artifacts import write_records
 from efface.errors import EffaceError
+from efface.records import write_records
 from efface.scores import score_path
 from efface.scores.leaderboard.leaderboard import compare, leaderboard
 from support.answered import answered
+from support.messages import assert_names
 
 
 def test_everything_in_a_folder_is_ranked_or_reported(folder: Path) -> None:
@@ -47,6 +48,18 @@ def test_values_are_those_of_score(folder: Path) -> None:
             assert {metric: each and each.value for metric, each in metrics.items()} == {
                 metric: plain["sets"][name][metric] for metric in metrics
             }
+
+
+def test_a_model_whose_records_have_another_entropy_is_named(folder: Path) -> None:
+    paths = [folder / "one", folder / "deep" / "two"]
+    for name, rows in answered(2).items():
+        new = [row.model_copy(update={"retokenized_output_ids": row.output_token_ids}) for row in rows]
+        write_records(folder / "one" / "records" / "after" / f"{name}.jsonl", new)
+    (board,) = leaderboard(paths, draws=100).boards
+    assert_names(board.notes["token_entropy"], "two: of the tokens as generated", "closer-look")
+    assert "one" not in board.notes["token_entropy"].partition(":")[0]
+    assert leaderboard(paths[:1], draws=100).boards[0].notes == {}
+    assert leaderboard(paths, definition="tofu", draws=100).boards[0].notes == {}
 
 
 def test_damaged_records_are_reported(folder: Path) -> None:

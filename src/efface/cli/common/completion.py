@@ -79,15 +79,8 @@ def benchmarks(incomplete: str) -> list[str]:
 
 
 def _config_of(ctx: typer.Context) -> type[BaseModel]:
-    from efface.config.commands import (
-        AnswersConfig,
-        DataInspectionConfig,
-        DownstreamRunConfig,
-        EvaluationConfig,
-        FinetuneConfig,
-        ProbeConfig,
-        RunConfig,
-    )
+    from efface.config.commands import DownstreamRunConfig, EvaluationConfig, FinetuneConfig, RunConfig
+    from efface.config.data_commands import AnswersConfig, DataInspectionConfig, ProbeConfig
 
     config_classes: dict[str | None, type[BaseModel]] = {
         "finetune": FinetuneConfig,

@@ -47,7 +47,7 @@ def answers(
 
     The file can be used as data.forget or data.retain; scores compare with the correct answers.
     """
-    from efface.config.commands import AnswersConfig
+    from efface.config.data_commands import AnswersConfig
 
     config = _config(words, AnswersConfig)
     with interruptible("nothing was written; run the same command again"):
@@ -88,7 +88,7 @@ def probe(
     Without QUESTIONS, well-known facts that come with efface are used. Two thirds of the known entities become the
     forget set and the retain set, the others are scored only.
     """
-    from efface.config.commands import ProbeConfig
+    from efface.config.data_commands import ProbeConfig
 
     config = _config(words, ProbeConfig)
     with interruptible("nothing was written; run the same command again"):

@@ -132,7 +132,7 @@ def check(settings: Settings = None, data_dir: DataDir = None) -> None:
     Needs no model and no method. If a model is given, everything is also tokenized and must fit its context length;
     model=null skips that. With a model or tokenizer=..., it says how many answers share a token with their prompt.
     """
-    from efface.config.commands import DataInspectionConfig
+    from efface.config.data_commands import DataInspectionConfig
     from efface.config.resolve import resolve_config
     from efface.data import load_task
     from efface.data.config import MODEL_ANSWERS
@@ -167,7 +167,7 @@ def describe(settings: Settings = None, data_dir: DataDir = None, as_json: Json 
     Lengths (in tokens if model=... or tokenizer=... is given, else characters), repetitions, the overlap of both sets,
     and which metrics can be computed.
     """
-    from efface.config.commands import DataInspectionConfig
+    from efface.config.data_commands import DataInspectionConfig
     from efface.config.resolve import resolve_config
     from efface.data import load_task
     from efface.data.describe import describe as describe_task

@@ -60,14 +60,7 @@ class Preset(FrozenModel):
     def finetune_settings(self, *, recipe: str) -> dict[str, Any]:
         """The settings for fine-tuning the target model: data and text format of a run, with separate training.
 
-        Args:
-            recipe: `ours` or `published`.
-
-        Returns:
-            Nested settings, as in a config file.
-
-        Raises:
-            EffaceError: As `run_settings`.
+        Recipe, result and errors are those of `run_settings`.
         """
         run = self.evaluation_settings(recipe=recipe)
         shared = {key: value for key, value in run.items() if key in ("data", "text")}
@@ -75,16 +68,9 @@ class Preset(FrozenModel):
         return merge_settings(merge_settings(shared, self.finetune), published)
 
     def evaluation_settings(self, *, recipe: str) -> dict[str, Any]:
-        """The settings of a run that do not concern its training: refusals are left out, which only training reads.
+        """The settings of a run, except `data.refusals`, which only training reads.
 
-        Args:
-            recipe: `ours` or `published`.
-
-        Returns:
-            Nested settings, as in a config file.
-
-        Raises:
-            EffaceError: As `run_settings`.
+        Recipe, result and errors are those of `run_settings`.
         """
         run = self.run_settings(recipe=recipe, method=None)
         if isinstance(run.get("data"), dict):

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-from efface.artifacts import METRICS, Record, Scores, stream_records
+from efface.artifacts import METRICS, Scores
+from efface.records import Record, stream_records
 from efface.scores.definitions import definition as find_definition
 from efface.scores.from_records import from_records
 from efface.scores.metric_inputs import Missing

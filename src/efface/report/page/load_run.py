@@ -9,9 +9,10 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from efface.artifacts import ContinualResults, EpochScores, Manifest, Results, Scores, read_records
+from efface.artifacts import ContinualResults, EpochScores, Manifest, Results, Scores
 from efface.errors import EffaceError
 from efface.folders import STAGES, QueuePaths, RunPaths, epoch_stage
+from efface.records import read_records
 from efface.renamed import current_settings
 from efface.report.page.answered import AnsweredSets, read_answered, record_files, score_folder
 from efface.report.page.loss_curve import Step, read_steps

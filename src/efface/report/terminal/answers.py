@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from efface.artifacts import Record
+from efface.records import Record
 from efface.report.terminal.rich_tables import empty_table, output_text
 from efface.spacing import evenly_spaced
 

@@ -96,6 +96,8 @@ def _print_board(console: Console, board: Board) -> None:
             f"Partial: over {join_metrics(board.partial)}, the metrics that all sets of all models have.",
             style="yellow",
         )
+    for metric, note in board.notes.items():
+        print_line(console, f"{metric} of {note}", style="yellow")
     if all(row.rank is None for row in board.rows):
         print_line(
             console,

@@ -9,10 +9,11 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from efface.artifacts import ContinualResults, Record, Results, stream_records
+from efface.artifacts import ContinualResults, Results
 from efface.errors import EffaceError
 from efface.folders import CONFIG, MANIFEST, RESULTS, SCORES, SWEEP_TABLE, QueuePaths, RunPaths
 from efface.frozen import FrozenModel
+from efface.records import Record, stream_records
 from efface.scores.definitions import Definition
 from efface.scores.from_records import from_records
 from efface.scores.from_tofu_log import read_log

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TypeAlias
 
@@ -15,6 +15,7 @@ from efface.artifacts import METRICS, Metric, SetScores
 from efface.scores.definitions import Definition
 from efface.scores.means import mean
 from efface.scores.metric_inputs import MetricInputs, Missing
+from efface.scores.metrics.token_entropy import EntropyTokens, counted_tokens
 from efface.scores.set_scores import question_metrics
 
 Array: TypeAlias = NDArray[np.float64]
@@ -37,6 +38,8 @@ class SetValues:
     """Of the questions that have an entailment label."""
     questions: Mapping[str, str] = field(default_factory=dict)
     """Id -> the question's text, which logs do not have."""
+    entropy_tokens: frozenset[EntropyTokens] = frozenset()
+    """What the token entropies of the questions count."""
 
     @cached_property
     def keys(self) -> tuple[Key, ...]:
@@ -90,12 +93,14 @@ def set_values(
     ids, answers, outputs, rows = [], [], [], []
     embedders: set[str | None] = set()
     judges: set[str | None] = set()
+    counted: set[EntropyTokens | None] = set()
     for inputs in questions:
         six = question_metrics(inputs, set_name=name, definition=definition)
         rows.append([np.nan if isinstance(value, Missing) else value for value in (six[each] for each in METRICS)])
         ids.append(inputs.id)
         answers.append(inputs.answer)
         outputs.append(inputs.output)
+        counted.add(counted_tokens(inputs, definition.entropy_tokens))
         if not isinstance(six["cosine_similarity"], Missing):
             embedders.add(inputs.embedder)
         if not isinstance(six["entailment"], Missing):
@@ -108,20 +113,19 @@ def set_values(
         embedders=frozenset(embedders),
         judges=frozenset(judges),
         questions=texts or {},
+        entropy_tokens=frozenset(each for each in counted if each is not None),
     )
 
 
 def align(values: SetValues, keys: tuple[Key, ...]) -> SetValues:
     """The same scores with the questions in the order of `keys`, all of which must exist."""
     order = [values.indices[key] for key in keys]
-    return SetValues(
+    return replace(
+        values,
         ids=tuple(values.ids[each] for each in order),
         answers=tuple(values.answers[each] for each in order),
         outputs=tuple(values.outputs[each] for each in order),
         columns_NM=values.columns_NM[order],
-        embedders=values.embedders,
-        judges=values.judges,
-        questions=values.questions,
     )
 
 

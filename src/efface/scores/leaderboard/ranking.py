@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 
 from efface.artifacts import METRICS, Metric, SetScores
 from efface.frozen import FrozenModel
@@ -16,6 +16,7 @@ from efface.scores.definitions import Definition
 from efface.scores.leaderboard.bootstrap import AggregateMetrics, Draws, Interval, bootstrap, interval
 from efface.scores.leaderboard.question_scores import Array, SetValues, align
 from efface.scores.means import harmonic_mean
+from efface.scores.metrics.token_entropy import entropy_note
 from efface.scores.sets import FORGET, sort_names
 
 SourceType = Literal["run", "queue", "evaluation", "log"]
@@ -75,6 +76,8 @@ class Board(FrozenModel):
     rows: list[RankedModel]
     """The best first."""
     pairs: list[Pair]
+    notes: dict[Metric, str] = Field(default={})
+    """Metric -> for which models it differs from the definition, as `Scores.notes`."""
 
 
 def board(
@@ -107,6 +110,8 @@ def board(
     drawn = bootstrap(sets, definition, metrics, draws=draws, seed=seed)
     pairs = _pairs(models, [harmonic for _, _, harmonic in points], drawn)
     bootstrapped = _Bootstrapped(scores, points, drawn, pairs)
+    counted = {model.name: {kind for each in model.sets.values() for kind in each.entropy_tokens} for model in models}
+    note = entropy_note(counted, definition.entropy_tokens, definition.name)
     return Board(
         definition=definition.name,
         questions={name: len(first[name].ids) for name in names},
@@ -114,6 +119,7 @@ def board(
         not_comparable_reason=not_comparable_reason,
         rows=sorted((_ranked(model, index, bootstrapped) for index, model in enumerate(models)), key=_order),
         pairs=pairs,
+        notes={} if note is None else {"token_entropy": note},
     )
 
 

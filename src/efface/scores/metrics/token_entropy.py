@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from typing import Literal
 
 from efface.scores.metric_inputs import MetricInputs, Missing
@@ -50,6 +50,29 @@ def counted_tokens(inputs: MetricInputs, wanted: EntropyTokens) -> EntropyTokens
     if inputs.retokenized_entropy is None:
         return "generated"
     return "retokenized" if inputs.token_entropy is None else wanted
+
+
+def entropy_note(
+    counted: Mapping[str, Collection[EntropyTokens]], wanted: EntropyTokens, definition: str
+) -> str | None:
+    """Say whose token entropies count other tokens than the definition does.
+
+    Args:
+        counted: Name of a set or model -> what the entropies of its questions count (`counted_tokens`).
+        wanted: What the definition counts.
+        definition: Its name.
+
+    Returns:
+        A clause that starts with these names; None if there are none.
+    """
+    other: EntropyTokens = "generated" if wanted == "retokenized" else "retokenized"
+    names = [name for name, tokens in counted.items() if other in tokens]
+    if not names:
+        return None
+    return (
+        f"{', '.join(names)}: of {ENTROPY_TOKENS[other]}, where {definition} counts {ENTROPY_TOKENS[wanted]}, "
+        "which these records or logs do not have"
+    )
 
 
 def token_entropy(inputs: MetricInputs, *, tokens: EntropyTokens) -> float | Missing:
