@@ -1,1 +1,4 @@
-"""Commands that use a trained model or its records: evaluate, score, report, leaderboard, downstream, chat, push."""
+"""Commands that use a trained model or a run's folder.
+
+Scores: evaluate, score, report, leaderboard, downstream; use: chat, push; integrity: verify, purge, record, reproduce.
+"""
