@@ -10,9 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
-from efface.artifacts import Manifest
 from efface.atomic import write_json
-from efface.commands.verify import find_runs, read_manifest
+from efface.commands.verify import find_runs
 from efface.config.parse import read_saved_settings
 from efface.errors import EffaceError
 from efface.folder_lock import is_lock, lock_folder
@@ -20,6 +19,7 @@ from efface.folders import SWEEP_PARTS, QueuePaths, RunPaths, SweepPaths
 from efface.permissions import readable
 from efface.renamed import FILES
 from efface.safe_read import open_regular
+from efface.saved_manifest import read_manifest
 
 Kept = Literal["model", "results", "record"]
 KEPT: tuple[Kept, ...] = get_args(Kept)
@@ -200,7 +200,7 @@ def _head(path: Path) -> bytes:
 
 def _note(root: Path, paths: Iterable[Path]) -> None:
     """Add to the manifest what is about to be removed."""
-    manifest: Manifest = read_manifest(root)
+    manifest = read_manifest(root)
     names = sorted({*manifest.purged, *(path.relative_to(root).as_posix() for path in paths)})
     if names != manifest.purged:
         private = not RunPaths(root).manifest.stat().st_mode & 0o077

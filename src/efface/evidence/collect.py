@@ -19,8 +19,8 @@ from efface.folders import QueuePaths, RunPaths
 from efface.hub import MODEL_FILES, UnavailableError, resolve_local_model
 from efface.models.folder import combined_sha256, model_sums
 from efface.report.page.loss_curve import read_steps
-from efface.safe_read import read_json
-from efface.sums import check_folder, folder_sums, read_checked
+from efface.saved_manifest import read_manifest
+from efface.sums import check_folder, file_sum, folder_sums, read_checked
 
 
 @dataclass(frozen=True)
@@ -71,10 +71,12 @@ def read_run(path: Path) -> FinishedRun:
         raise EffaceError(f"the run in {paths.root} is not finished; continue it with --resume, then make the record")
     is_request = paths.root.parent.name == "requests" and RunPaths(paths.root.parent.parent).manifest.is_file()
     try:
-        manifest = Manifest.model_validate(read_json(paths.manifest))
         data = DataConfig.model_validate(settings["data"])
-    except (ValidationError, KeyError, OSError) as error:
-        raise EffaceError(f"{paths.root} is damaged: its settings or its manifest; restore them") from error
+    except (ValidationError, KeyError) as error:
+        raise EffaceError(f"{paths.config} is damaged; restore it from a copy") from error
+    manifest = read_manifest(paths.root)
+    if manifest.config_sha256 not in (None, file_sum(paths.config)):
+        raise EffaceError(f"{paths.config} is not what the run wrote: its SHA-256 differs; restore it from a copy")
     number = int(paths.root.name) if is_request else None
     return FinishedRun(paths, number, settings, data, manifest, results)
 

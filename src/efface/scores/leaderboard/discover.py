@@ -13,6 +13,7 @@ from efface.artifacts import ContinualResults, Record, Results, stream_records
 from efface.errors import EffaceError
 from efface.folders import CONFIG, MANIFEST, RESULTS, SCORES, SWEEP_TABLE, QueuePaths, RunPaths
 from efface.frozen import FrozenModel
+from efface.saved_manifest import lost_records_by_purge
 from efface.scores.definitions import Definition
 from efface.scores.from_records import from_records
 from efface.scores.from_tofu_log import read_log
@@ -142,6 +143,8 @@ def _log(path: Path) -> Iterable[Source]:
 
 def _folder(path: Path, files: set[str]) -> Source | UnreadableSource | None:
     """The source that a folder is, by the files in it; None if it is none."""
+    if MANIFEST in files and _is_purged(path):
+        return UnreadableSource(path=str(path), reason="it was purged: its records are gone")
     if RESULTS in files:
         return _run(path)
     if SCORES in files:
@@ -153,6 +156,13 @@ def _folder(path: Path, files: set[str]) -> Source | UnreadableSource | None:
             path=str(path), reason="it is not finished, or its model was not evaluated (no results.json)"
         )
     return None
+
+
+def _is_purged(path: Path) -> bool:
+    try:
+        return lost_records_by_purge(path)
+    except EffaceError:  # a damaged manifest, without which the run can still be listed
+        return False
 
 
 def _run(path: Path) -> Source | UnreadableSource:
