@@ -30,15 +30,15 @@ def read_manifest(root: Path, remedy: str = "restore it from a copy") -> Manifes
 
 
 def lost_records_by_purge(root: Path) -> bool:
-    """Whether a run has no records because `efface purge` removed them.
+    """Whether a run has no records because `efface purge` removed them, as far as its manifest can be read.
 
     Args:
         root: The run's folder, or any other.
-
-    Raises:
-        EffaceError: The manifest is damaged.
     """
     run = RunPaths(root)
     if run.records_root.is_dir() or not run.manifest.is_file():
         return False
-    return run.records_root.name in read_manifest(root).purged
+    try:
+        return run.records_root.name in read_manifest(root).purged
+    except EffaceError:
+        return False

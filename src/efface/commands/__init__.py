@@ -1,1 +1,4 @@
-"""The settings of one command -> its work with one model: finetune, evaluate, downstream, answers, probe, push."""
+"""What single commands do.
+
+With one model: finetune, evaluate, downstream, answers, probe, push; with a run's folder: verify, purge, reproduce.
+"""

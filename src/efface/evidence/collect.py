@@ -15,7 +15,7 @@ from efface.config.parse import read_saved_settings
 from efface.data.config import DataConfig
 from efface.errors import EffaceError
 from efface.evidence.statement import Measured, ModelDigests, Utility
-from efface.folders import QueuePaths, RunPaths
+from efface.folders import QueuePaths, RunPaths, queue_of
 from efface.hub import MODEL_FILES, UnavailableError, resolve_local_model
 from efface.models.folder import combined_sha256, model_sums
 from efface.report.page.loss_curve import read_steps
@@ -69,7 +69,6 @@ def read_run(path: Path) -> FinishedRun:
     results = _results(paths)
     if results is None and paths.records_root.is_dir():
         raise EffaceError(f"the run in {paths.root} is not finished; continue it with --resume, then make the record")
-    is_request = paths.root.parent.name == "requests" and RunPaths(paths.root.parent.parent).manifest.is_file()
     try:
         data = DataConfig.model_validate(settings["data"])
     except (ValidationError, KeyError) as error:
@@ -77,7 +76,7 @@ def read_run(path: Path) -> FinishedRun:
     manifest = read_manifest(paths.root)
     if manifest.config_sha256 not in (None, file_sum(paths.config)):
         raise EffaceError(f"{paths.config} is not what the run wrote: its SHA-256 differs; restore it from a copy")
-    number = int(paths.root.name) if is_request else None
+    number = int(paths.root.absolute().name) if queue_of(paths.root) else None
     return FinishedRun(paths, number, settings, data, manifest, results)
 
 

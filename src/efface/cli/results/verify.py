@@ -33,8 +33,7 @@ def verify(
     """Check that model, records and results are those that the run wrote.
 
     Compares every file with its SHA-256 in manifest.json, and checkpoints with the sums beside them. Exit code 1 if one
-    differs, is missing or was added. This finds damage and mix-ups; it does not find somebody who changes the manifest,
-    too.
+    differs, is missing or was added. This finds damage and mix-ups, not somebody who changes the manifest as well.
     """
     from efface.commands.verify import verify as verify_files
 

@@ -143,7 +143,7 @@ def _log(path: Path) -> Iterable[Source]:
 
 def _folder(path: Path, files: set[str]) -> Source | UnreadableSource | None:
     """The source that a folder is, by the files in it; None if it is none."""
-    if MANIFEST in files and _is_purged(path):
+    if MANIFEST in files and lost_records_by_purge(path):
         return UnreadableSource(path=str(path), reason="it was purged: its records are gone")
     if RESULTS in files:
         return _run(path)
@@ -156,13 +156,6 @@ def _folder(path: Path, files: set[str]) -> Source | UnreadableSource | None:
             path=str(path), reason="it is not finished, or its model was not evaluated (no results.json)"
         )
     return None
-
-
-def _is_purged(path: Path) -> bool:
-    try:
-        return lost_records_by_purge(path)
-    except EffaceError:  # a damaged manifest, without which the run can still be listed
-        return False
 
 
 def _run(path: Path) -> Source | UnreadableSource:
