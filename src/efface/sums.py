@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from efface.errors import EffaceError
+from efface.folders import MANIFEST
 from efface.safe_read import MAX_JSON, parse_json, read_bytes
 
 SUMS_FILE = "SHA256SUMS"
 """In a checkpoint: the sums of its other files, as `sha256sum` writes and checks them."""
-MANIFEST = "manifest.json"
 RECORDED = (
     "model",
     "adapter",
