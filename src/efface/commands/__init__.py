@@ -1,4 +1,1 @@
-"""What single commands do.
-
-With one model: finetune, evaluate, downstream, answers, probe, push; with a run's folder: verify, purge, reproduce.
-"""
+"""The settings of one command -> its work with one model, or with the folder of a run: verify, purge, reproduce."""
