@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from efface.folders import SWEEP_PARTS, QueuePaths, RunPaths, SweepPaths, epoch_stage
+from efface.folders import SWEEP_PARTS, QueuePaths, RunPaths, SweepPaths, epoch_stage, queue_of
 
 ROOT = Path("runs/one")
 
@@ -58,3 +58,14 @@ def test_a_folder_with_any_part_of_a_sweep(tmp_path, name):
     assert not SweepPaths(tmp_path).holds_sweep()
     (tmp_path / name).touch()
     assert SweepPaths(tmp_path).holds_sweep()
+
+
+def test_the_queue_of_a_request(tmp_path, monkeypatch):
+    request = tmp_path / "queue" / "requests" / "02"
+    request.mkdir(parents=True)
+    assert queue_of(request) is None
+    (tmp_path / "queue" / "manifest.json").touch()
+    assert queue_of(request) == QueuePaths(tmp_path / "queue")
+    assert queue_of(request.parent) is None
+    monkeypatch.chdir(request)
+    assert queue_of(Path()) == QueuePaths(tmp_path / "queue")

@@ -8,7 +8,7 @@ import os
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -101,15 +101,8 @@ def _held_by_thread(path: Path, lock_path: Path, holder_path: Path, *, remedy: s
         yield
         return
     # the other processes of a launch write only once all have checked the folder, so not before the main one has it
-    if distributed.launched_rank() > 0:
-        _held[key] = Held()
-        try:
-            yield
-        finally:
-            del _held[key]
-        return
-    missing = [each for each in (lock_path.parent, *lock_path.parent.absolute().parents) if not each.exists()]
-    with _locked(path, lock_path, holder_path, missing, remedy):
+    is_main = distributed.launched_rank() == 0
+    with _locked(path, lock_path, holder_path, remedy) if is_main else nullcontext():
         _held[key] = Held()
         try:
             yield
@@ -118,7 +111,8 @@ def _held_by_thread(path: Path, lock_path: Path, holder_path: Path, *, remedy: s
 
 
 @contextmanager
-def _locked(path: Path, lock_path: Path, holder_path: Path, missing: list[Path], remedy: str) -> Iterator[None]:
+def _locked(path: Path, lock_path: Path, holder_path: Path, remedy: str) -> Iterator[None]:
+    missing = [each for each in (lock_path.parent, *lock_path.parent.absolute().parents) if not each.exists()]
     lock = FileLock(lock_path, timeout=0)
     try:
         make_folder(lock_path.parent)

@@ -160,15 +160,16 @@ class QueuePaths(RunPaths):
         Args:
             number: Counted from 1.
         """
-        return RunPaths(self._requests / f"{number:02d}")
+        return RunPaths(self.requests_root / f"{number:02d}")
 
     def requests(self) -> list[RunPaths]:
         """The run's folder of each request that was started, in order."""
-        folders = (path for path in self._requests.glob("*") if path.name.isdecimal())
+        folders = (path for path in self.requests_root.glob("*") if path.name.isdecimal())
         return [RunPaths(path) for path in sorted(folders, key=lambda path: int(path.name))]
 
     @property
-    def _requests(self) -> Path:
+    def requests_root(self) -> Path:
+        """The folder of the requests' folders."""
         return self.root / "requests"
 
 
@@ -181,7 +182,18 @@ def is_run_folder(folder: Path) -> bool:
     """Whether a folder holds, besides its config.yaml, anything that a run or a queue of requests writes."""
     run = QueuePaths(folder)
     written = (run.manifest, run.results, run.scores, run.metrics, run.model, run.records_root, run.checkpoints)
-    return any(path.exists() for path in (*written, run.request(1).root.parent))
+    return any(path.exists() for path in (*written, run.requests_root))
+
+
+def queue_of(folder: Path) -> QueuePaths | None:
+    """The queue that a run's folder is a request of; None for any other folder.
+
+    Args:
+        folder: Of the run.
+    """
+    folder = folder.absolute()
+    queue = QueuePaths(folder.parent.parent)
+    return queue if queue.requests_root == folder.parent and queue.manifest.is_file() else None
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -11,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from efface.errors import EffaceError
-from efface.safe_read import MAX_JSON, read_bytes
+from efface.folders import MANIFEST
+from efface.safe_read import MAX_JSON, parse_json, read_bytes
 
 SUMS_FILE = "SHA256SUMS"
 """In a checkpoint: the sums of its other files, as `sha256sum` writes and checks them."""
-MANIFEST = "manifest.json"
 RECORDED = (
     "model",
     "adapter",
@@ -112,8 +111,8 @@ def read_sums(root: Path) -> dict[str, set[str]] | None:
         earlier version without sums.
     """
     try:
-        manifest = json.loads((root / MANIFEST).read_bytes())
-    except (OSError, ValueError, RecursionError):
+        manifest = parse_json(read_bytes(root / MANIFEST, MAX_JSON, _REMEDY))
+    except (OSError, ValueError):
         return None
     files, writing = _mapping(manifest, "files"), _mapping(manifest, "writing") or {}
     if files is None:

@@ -86,6 +86,15 @@ def test_no_text_is_left_and_what_was_done_is(done, efface):
     assert_names(verified.stdout, "records was purged", "checkpoints was purged", "page.html was purged", "intact")
 
 
+def test_scores_of_a_purged_run(done, efface):
+    purge(done)
+    scored = efface("score", str(done))
+    assert scored.returncode == 2
+    assert_names(scored.stderr, str(done), "purged", "give a run")
+    ranked = efface("leaderboard", str(done))
+    assert_names(ranked.stdout + ranked.stderr, "purged")
+
+
 def test_a_dry_run_changes_nothing_and_says_the_same(done, efface):
     before = folder_sums(done)
     dry = efface("purge", str(done), "--dry-run")

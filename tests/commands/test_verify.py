@@ -13,7 +13,7 @@ from efface.errors import EffaceError
 from efface.sums import file_sum, write_sums
 from support.messages import assert_names
 
-FILES = {"results.json": "{}", "records/after/forget.jsonl": "a", "model/config.json": "b"}
+FILES = {"results.json": "{}", "records/after/forget.jsonl": "a", "model/config.json": "b", "config.yaml": "c"}
 
 
 def write_run(root, made: Manifest, **values):
@@ -22,7 +22,8 @@ def write_run(root, made: Manifest, **values):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)
     files = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in FILES.items()}
-    manifest = made.model_copy(update={"files": files, **values})
+    config = files.pop("config.yaml")
+    manifest = made.model_copy(update={"files": files, "config_sha256": config, **values})
     (root / "manifest.json").write_text(manifest.model_dump_json())
     return root
 
@@ -36,10 +37,10 @@ def test_an_intact_run(run, efface):
     (run / "report.html").write_text("made later")
     found = verify(run)
     assert found.is_intact
-    assert found.runs[0].intact == 3
+    assert found.runs[0].intact == 4
     ran = efface("verify", str(run))
     assert ran.returncode == 0
-    assert_names(ran.stdout, str(run), "3 files intact")
+    assert_names(ran.stdout, str(run), "4 files intact")
 
 
 def test_what_is_not_intact_is_named(run, efface):
@@ -54,7 +55,7 @@ def test_what_is_not_intact_is_named(run, efface):
     assert one == {
         "path": str(run),
         "has_sums": True,
-        "intact": 1,
+        "intact": 2,
         "differs": ["results.json"],
         "missing": ["model/config.json"],
         "not_recorded": ["records/after/more.jsonl"],
@@ -70,7 +71,7 @@ def test_what_was_purged_is_not_missing(tmp_path, made, purged, efface):
     (run / "records" / "after" / "forget.jsonl").unlink()
     ran = efface("verify", str(run))
     assert ran.returncode == 0
-    assert_names(ran.stdout, f"{purged[0]} was purged", "2 files intact")
+    assert_names(ran.stdout, f"{purged[0]} was purged", "3 files intact")
     (run / "model" / "config.json").unlink()  # which was not
     assert verify(run).runs[0].missing == ("model/config.json",)
 
@@ -88,6 +89,13 @@ def test_a_checkpoint_that_differs(run, made):
     assert (verify(run).is_intact, verify(run).runs[0].intact) == (True, 4)
     (path / "trained.safetensors").write_text("y")
     assert verify(run).runs[0].differs == ("checkpoints/step-000002",)
+
+
+def test_settings_that_differ_or_are_missing(run):
+    (run / "config.yaml").write_text("d")
+    assert verify(run).runs[0].differs == ("config.yaml",)
+    (run / "config.yaml").unlink()
+    assert verify(run).runs[0].missing == ("config.yaml",)
 
 
 def test_every_run_below_a_folder(tmp_path, made, efface):

@@ -80,6 +80,8 @@ def test_what_is_no_finished_unlearning_run(run):
     text = (run / "config.yaml").read_text()
     (run / "config.yaml").write_text(text.replace("method: me+gd\n", ""))
     refused("no unlearning run", "efface run")
+    (run / "config.yaml").write_text(text.replace("epochs: ", "epochs: 1"))
+    refused("config.yaml", "SHA-256", "restore")
     (run / "config.yaml").write_text(text)
     manifest = (run / "manifest.json").read_text()
     (run / "manifest.json").write_text("[]")

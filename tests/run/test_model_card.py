@@ -52,12 +52,14 @@ def test_no_folder_of_this_machine_is_in_the_card(tmp_path, settings, made):
         RunConfig, settings | {"data": data, **dict.fromkeys(("model", "tokenizer"), "/home/ada/model")}
     )
     names = ("/home/ada/request/forget.jsonl", "/home/bob/forget.jsonl", "kept/retain.csv")
-    files = {name: digit * 64 for name, digit in zip(names, "abc", strict=True)}
+    files = {name: digit * 64 for name, digit in zip(names, "xyz", strict=True)}
     write_card(tmp_path, config, made.model_copy(update={"model": "/home/ada/model", "data": files}), None)
     text = (tmp_path / "README.md").read_text(encoding="utf-8")
     assert "/home" not in text
-    for name, digest in (("forget.jsonl", "a"), ("forget.jsonl", "b"), ("kept/retain.csv", "c")):
-        assert f"- {name}: `{digest * 64}`" in text
+    for name in ("forget.jsonl", "forget.jsonl", "kept/retain.csv"):
+        assert f"- {name}\n" in text
+    for digest in files.values():  # texts of a few words can be guessed from it
+        assert digest not in text
     assert "path: forget.jsonl" in text
 
 
@@ -107,7 +109,7 @@ def test_files_that_are_there_appear_by_name(tmp_path, settings, made, monkeypat
     write_card(tmp_path, config, made, None)
     text = (tmp_path / "README.md").read_text(encoding="utf-8")
     assert "private" not in text
-    assert "- forget.jsonl: `" in text
+    assert "- forget.jsonl\n" in text
     assert "- my.py:M" in text
 
 

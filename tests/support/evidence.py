@@ -75,6 +75,7 @@ def write_run(work, made):
         values = {
             "model": str(model),
             "model_sha256": model_sha256(model) if model.is_dir() else "b" * 64,
+            "config_sha256": file_sum(root / "config.yaml"),
             "data": data,
             "files": {**sums, "results.json": file_sum(root / "results.json")},
             "command": ["efface", "run", f"/home/{NAME}/config.yaml"],

@@ -1,1 +1,1 @@
-"""The settings of one command -> its work with one model: finetune, evaluate, downstream, answers, probe, push."""
+"""The settings of one command -> its work with one model, or with the folder of a run: verify, purge, reproduce."""

@@ -109,7 +109,11 @@ def read_steps(path: Path) -> dict[str, Value]:
 
 
 def _is_equal(one: Value, other: Value) -> bool:
-    return one == other or (one != one and other != other)  # noqa: PLR0124 - NaN
+    return one == other or (_is_nan(one) and _is_nan(other))
+
+
+def _is_nan(value: Value) -> bool:
+    return isinstance(value, float) and math.isnan(value)
 
 
 def _is_finite(value: Value) -> bool:

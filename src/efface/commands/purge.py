@@ -10,16 +10,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
-from efface.artifacts import Manifest
 from efface.atomic import write_json
-from efface.commands.verify import find_runs, read_manifest
+from efface.commands.verify import find_runs
 from efface.config.parse import read_saved_settings
 from efface.errors import EffaceError
 from efface.folder_lock import is_lock, lock_folder
-from efface.folders import SWEEP_PARTS, QueuePaths, RunPaths, SweepPaths
+from efface.folders import SWEEP_PARTS, QueuePaths, RunPaths, SweepPaths, queue_of
 from efface.permissions import readable
 from efface.renamed import FILES
 from efface.safe_read import open_regular
+from efface.saved_manifest import read_manifest
 
 Kept = Literal["model", "results", "record"]
 KEPT: tuple[Kept, ...] = get_args(Kept)
@@ -105,11 +105,10 @@ def _check(path: Path) -> None:
 def _enclosing(path: Path) -> Iterator[Path]:
     """The folder of the queue or sweep that a run is part of, which a process may hold while it is between runs."""
     for folder in path.absolute().parents[1:4]:
-        inside = path.absolute().relative_to(folder).parts[0]
-        if inside == "requests" and RunPaths(folder).manifest.is_file():
+        if path.absolute().relative_to(folder).parts[0] in SWEEP_PARTS and SweepPaths(folder).holds_sweep():
             yield folder
-        if inside in SWEEP_PARTS and SweepPaths(folder).holds_sweep():
-            yield folder
+    if (queue := queue_of(path)) is not None:
+        yield queue.root
 
 
 # What is removed
@@ -118,7 +117,7 @@ def _enclosing(path: Path) -> Iterator[Path]:
 def _plan(path: Path, keep: Collection[Kept]) -> _Plan:
     plan = _Plan()
     for root in find_runs(path):
-        knowing = root != path and (_is_target(root) or root in _earlier_requests(root))
+        knowing = root != path and (_is_target(root) or _is_earlier_request(root))
         selected = _removed_of_run(root, keep, keeps_model=not knowing)
         plan.runs[root] = _select(root, selected, keep, plan.unknown)
     if path not in plan.runs:
@@ -144,7 +143,7 @@ def _select(root: Path, selected: set[Path], keep: Collection[Kept], unknown: li
 def _entries(root: Path) -> Iterator[Path]:
     """What is in a folder, except locks, settings, manifest, and the folders of other runs."""
     own = {RunPaths(root).config, RunPaths(root).manifest}
-    parts = {root / name for name in ("requests", *SWEEP_PARTS)}
+    parts = {QueuePaths(root).requests_root, *map(SweepPaths(root).part, SWEEP_PARTS)}
     audit = root / _AUDIT_ROWS.parent
     paths = [*(audit.iterdir() if audit.is_dir() and not audit.is_symlink() else ()), *root.iterdir()]
     return (each for each in sorted(paths) if each not in own | parts | {audit} and not is_lock(each))
@@ -170,12 +169,11 @@ def _is_target(root: Path) -> bool:
     return read_saved_settings(RunPaths(root).config).get("without") is None
 
 
-def _earlier_requests(root: Path) -> list[Path]:
-    """All requests of the queue of this one but the last one that left a model."""
-    if root.parent.name != "requests":
-        return []
-    requests = [each for each in QueuePaths(root.parent.parent).requests() if each.model.is_dir()]
-    return [each.root for each in requests[:-1]]
+def _is_earlier_request(root: Path) -> bool:
+    """Whether a request left a model, and a later one of its queue did, too."""
+    queue = queue_of(root)
+    requests = [each.root for each in queue.requests() if each.model.is_dir()] if queue else []
+    return root.absolute() in requests[:-1]
 
 
 def _is_written_later(path: Path, keep: Collection[Kept]) -> bool:
@@ -200,7 +198,7 @@ def _head(path: Path) -> bytes:
 
 def _note(root: Path, paths: Iterable[Path]) -> None:
     """Add to the manifest what is about to be removed."""
-    manifest: Manifest = read_manifest(root)
+    manifest = read_manifest(root)
     names = sorted({*manifest.purged, *(path.relative_to(root).as_posix() for path in paths)})
     if names != manifest.purged:
         private = not RunPaths(root).manifest.stat().st_mode & 0o077

@@ -6,12 +6,12 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from efface.artifacts import Manifest
 from efface.errors import EffaceError
-from efface.folders import MANIFEST, RunPaths
+from efface.folders import CONFIG, MANIFEST, RunPaths
 from efface.frozen import FrozenModel
+from efface.saved_manifest import read_manifest
 from efface.sums import RECORDED, checkpoint_problem, folder_sums, read_sums
 
 
@@ -75,12 +75,16 @@ def find_runs(path: Path) -> Iterator[Path]:
 
 
 def _verify_run(root: Path) -> VerifiedRun:
-    purged = tuple(read_manifest(root).purged)
-    known = read_sums(root)
+    manifest, known = read_manifest(root), read_sums(root)
+    purged = tuple(manifest.purged)
     if known is None:
         return VerifiedRun(path=str(root), has_sums=False, purged=purged)
     expected = {name: sums for name, sums in known.items() if name.split("/")[0] in RECORDED}
-    found = folder_sums(root, _recorded_files(root))
+    files = _recorded_files(root)
+    if manifest.config_sha256 is not None:
+        expected[CONFIG] = {manifest.config_sha256}
+        files += [RunPaths(root).config] if RunPaths(root).config.is_file() else []
+    found = folder_sums(root, files)
     missing = expected.keys() - found.keys()
     gone = {name for name in missing if any(name == each or name.startswith(f"{each}/") for each in purged)}
     differs = [name for name, digest in found.items() if name in expected and digest not in expected[name]]
@@ -108,16 +112,3 @@ def _recorded_files(root: Path) -> list[Path]:
 def _is_partial(path: Path, root: Path) -> bool:
     """Whether a kill left it before it was complete."""
     return any(part.startswith(".") and part.endswith(".partial") for part in path.relative_to(root).parts)
-
-
-def read_manifest(root: Path) -> Manifest:
-    """The manifest of a run.
-
-    Raises:
-        EffaceError: It is damaged.
-    """
-    path = RunPaths(root).manifest
-    try:
-        return Manifest.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
-        raise EffaceError(f"{path} is damaged, so nothing is known of the files beside it; restore it") from error

@@ -86,7 +86,8 @@ def has_settings(path: Path, config: BaseModel) -> bool:
     Raises:
         EffaceError: As `read_yaml`.
     """
-    return _with_new_defaults(read_saved_settings(path), config) == config.model_dump(mode="json")
+    saved = _with_new_defaults(read_saved_settings(path), config)
+    return bool(saved == config.model_dump(mode="json"))
 
 
 def _with_new_defaults(saved: Any, current: Any) -> Any:

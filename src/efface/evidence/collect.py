@@ -15,12 +15,12 @@ from efface.config.parse import read_saved_settings
 from efface.data.config import DataConfig
 from efface.errors import EffaceError
 from efface.evidence.statement import Measured, ModelDigests, Utility
-from efface.folders import QueuePaths, RunPaths
+from efface.folders import QueuePaths, RunPaths, queue_of
 from efface.hub import MODEL_FILES, UnavailableError, resolve_local_model
 from efface.models.folder import combined_sha256, model_sums
 from efface.report.page.loss_curve import read_steps
-from efface.safe_read import read_json
-from efface.sums import check_folder, folder_sums, read_checked
+from efface.saved_manifest import read_manifest
+from efface.sums import check_folder, file_sum, folder_sums, read_checked
 
 
 @dataclass(frozen=True)
@@ -69,13 +69,14 @@ def read_run(path: Path) -> FinishedRun:
     results = _results(paths)
     if results is None and paths.records_root.is_dir():
         raise EffaceError(f"the run in {paths.root} is not finished; continue it with --resume, then make the record")
-    is_request = paths.root.parent.name == "requests" and RunPaths(paths.root.parent.parent).manifest.is_file()
     try:
-        manifest = Manifest.model_validate(read_json(paths.manifest))
         data = DataConfig.model_validate(settings["data"])
-    except (ValidationError, KeyError, OSError) as error:
-        raise EffaceError(f"{paths.root} is damaged: its settings or its manifest; restore them") from error
-    number = int(paths.root.name) if is_request else None
+    except (ValidationError, KeyError) as error:
+        raise EffaceError(f"{paths.config} is damaged; restore it from a copy") from error
+    manifest = read_manifest(paths.root)
+    if manifest.config_sha256 not in (None, file_sum(paths.config)):
+        raise EffaceError(f"{paths.config} is not what the run wrote: its SHA-256 differs; restore it from a copy")
+    number = int(paths.root.absolute().name) if queue_of(paths.root) else None
     return FinishedRun(paths, number, settings, data, manifest, results)
 
 

@@ -25,6 +25,7 @@ from efface.folders import RunPaths, Stage
 from efface.permissions import make_folder, readable, settle
 from efface.records import RecordSets
 from efface.safe_read import parse_json
+from efface.saved_manifest import read_manifest
 from efface.sums import read_checked
 from efface.train.step_log import StepLog
 from efface.train.watch import WatchLog
@@ -111,13 +112,7 @@ class RunFolder(RunPaths):
         Raises:
             EffaceError: The file is damaged.
         """
-        path = self.manifest
-        if not path.is_file():
-            return None
-        try:
-            return Manifest.model_validate_json(path.read_bytes())
-        except ValidationError as error:
-            raise EffaceError(f"{path} is damaged; start over in another --out") from error
+        return read_manifest(self.root, "start over in another --out") if self.manifest.is_file() else None
 
     def write_manifest(self, manifest: Manifest) -> None:
         """Replace manifest.json."""

@@ -93,7 +93,7 @@ This model was not evaluated.
 ## Data
 
 {% for source, digest in data -%}
-- {{ source }}: `{{ digest }}`
+- {{ source }}{% if digest %}: `{{ digest }}`{% endif %}
 {% endfor %}
 ## Settings
 
@@ -112,7 +112,8 @@ def write_card(
 ) -> None:
     """Write README.md to the folder of a model or of an adapter.
 
-    A card is made to be published: files appear by name, without the folders of this machine.
+    A card is made to be published: files appear by name, without the folders of this machine, and files of the user
+    without their hash, from which a short text could be guessed.
 
     Args:
         folder: Of the model or the adapter.
@@ -136,7 +137,7 @@ def write_card(
         model=_model(manifest.model, folder),
         adapter_base=_adapter_base(manifest, folder),
         base_model=base.partition("@")[0] if is_hub_name(base) else None,
-        data=[(_without_folders(source), digest) for source, digest in manifest.data.items()],
+        data=list(_data(config, manifest)),
         results=results.model_dump() if results else None,
         aggregates=_aggregates(results) if results else [],
         notes=results.after.notes if results else {},
@@ -160,6 +161,12 @@ def _aggregates(results: Results) -> Iterator[tuple[str, float | None, float | N
     yield f"forget efficacy{suffix}", before.forget_efficacy, after.forget_efficacy
     if tasks := results.downstream:
         yield "downstream tasks, average", tasks.before.average, tasks.after.average
+
+
+def _data(config: RunConfig, manifest: Manifest) -> Iterator[tuple[str, str | None]]:
+    """Name of each data source, and its SHA-256 unless it is a file of the user."""
+    for source, digest in manifest.data.items():
+        yield _without_folders(source), None if config.data.source == "files" else digest
 
 
 def _model(name: str, folder: Path) -> str:

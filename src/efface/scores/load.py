@@ -8,6 +8,7 @@ from pathlib import Path
 from efface.errors import EffaceError, suggest
 from efface.folders import STAGES, RunPaths, Stage
 from efface.records import stream_records
+from efface.saved_manifest import lost_records_by_purge
 from efface.scores.custom import RecordMetric
 from efface.scores.from_records import from_records
 from efface.scores.from_tofu_log import read_log
@@ -44,6 +45,10 @@ def _read_folder(path: Path, stage: Stage, metrics: Sequence[RecordMetric]) -> d
     # a run's folder, or one of `efface evaluate`: only files in records/ are sets
     paths = RunPaths(path)
     folder = paths.records_root if paths.records_root.is_dir() else path
+    if lost_records_by_purge(path):
+        raise EffaceError(
+            f"{path} was purged: its records are gone, so it cannot be scored again; give a run that has them"
+        )
     if folder is path and paths.manifest.is_file():
         raise EffaceError(f"{path} holds no records: its model was not evaluated; run efface evaluate first")
     if any((folder / each).is_dir() for each in STAGES):

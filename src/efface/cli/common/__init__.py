@@ -1,1 +1,1 @@
-"""Parts of several commands: options, shell completion, dry runs, usage errors."""
+"""Parts of several commands: options, shell completion, dry runs, error messages."""

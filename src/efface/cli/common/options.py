@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -60,6 +60,34 @@ def source_and_pairs(settings: list[str] | None) -> tuple[str | None, list[str]]
 def examples(*lines: str) -> str:
     """The text at the end of a command's help: `lines`, one example each."""
     return "\n".join(("\b", "Examples:", *(f"  {line}" for line in lines)))
+
+
+def run_argument(help_: str) -> Any:
+    """The argument RUN: a folder that a command reads.
+
+    Args:
+        help_: Which folders the command takes.
+    """
+    return typer.Argument(metavar="RUN", show_default=False, help=help_)
+
+
+def add_group(app: typer.Typer, name: str, help_: str, *lines: str) -> typer.Typer:
+    """Add a command that has only subcommands; called without one, it prints its help.
+
+    Args:
+        app: Gets the command.
+        name: Of the command.
+        help_: What its subcommands do.
+        lines: Examples.
+
+    Returns:
+        The app to add the subcommands to.
+    """
+    group = typer.Typer(
+        name=name, help=help_, epilog=examples(*lines), callback=require_subcommand, invoke_without_command=True
+    )
+    app.add_typer(group)
+    return group
 
 
 def require_subcommand(ctx: typer.Context) -> None:

@@ -11,10 +11,10 @@ from efface.cli.common.options import (
     DataDir,
     Json,
     Settings,
+    add_group,
     examples,
     interruptible,
     print_message,
-    require_subcommand,
     source_and_pairs,
 )
 from efface.cli.data import ask
@@ -24,24 +24,17 @@ if TYPE_CHECKING:
     from efface.schema import Task
 
 app = typer.Typer()
-data = typer.Typer()
-app.add_typer(data, name="data")
-data.add_typer(ask.app)
-
-
-@data.callback(
-    invoke_without_command=True,
-    epilog=examples(
-        "efface data list",
-        "efface data fetch tofu",
-        "efface data check data.forget=forget.csv data.retain=retain.csv",
-        "efface data describe data.forget=forget.csv data.retain=retain.csv model=path/to/model",
-        "efface data probe model=path/to/model --out runs/known",
-    ),
+data = add_group(
+    app,
+    "data",
+    "List, download, check, describe or generate data.",
+    "efface data list",
+    "efface data fetch tofu",
+    "efface data check data.forget=forget.csv data.retain=retain.csv",
+    "efface data describe data.forget=forget.csv data.retain=retain.csv model=path/to/model",
+    "efface data probe model=path/to/model --out runs/known",
 )
-def _data(ctx: typer.Context) -> None:
-    """List, download, check, describe or generate data."""
-    require_subcommand(ctx)
+data.add_typer(ask.app)
 
 
 @data.command(name="list", epilog=examples("efface data list", "efface data list --data-dir path/to/benchmarks"))

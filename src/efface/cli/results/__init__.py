@@ -1,1 +1,1 @@
-"""Commands that use a trained model or its records: evaluate, score, report, leaderboard, downstream, chat, push."""
+"""Commands that use a trained model or a run's folder: scores, report, chat, push; verify, purge, record, reproduce."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from efface.cli.common.options import DataDir, examples, interruptible, print_message
+from efface.cli.common.options import DataDir, examples, interruptible, print_message, run_argument
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,9 +30,7 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
     )
 )
 def chat(
-    run: Annotated[
-        Path, typer.Argument(metavar="RUN", show_default=False, help="The folder of a run, or of a queue of requests.")
-    ],
+    run: Annotated[Path, run_argument("The folder of a run, or of a queue of requests.")],
     *,
     terminal: Annotated[bool, typer.Option("--terminal", help="Chat in the terminal instead of on a page.")] = False,
     host: Annotated[

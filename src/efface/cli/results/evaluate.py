@@ -8,33 +8,23 @@ from typing import Annotated
 
 import typer
 
+from efface.cli.common import options
 from efface.cli.common.dry_run import show_dry_run
-from efface.cli.common.options import (
-    RESUME_REMEDY,
-    DataDir,
-    DryRun,
-    Out,
-    Resume,
-    Settings,
-    examples,
-    interruptible,
-    source_and_pairs,
-)
 from efface.folders import RunPaths
 
 app = typer.Typer()
 
 
 @app.command(
-    epilog=examples(
+    epilog=options.examples(
         "efface evaluate tofu-forget01 model=path/to/model --out runs/scores",
         "efface evaluate runs/first/config.yaml model=path/to/other --before runs/first --out runs/other-scores",
         "efface evaluate data.forget=forget.csv data.retain=retain.csv model=path/to/model --out runs/custom-scores",
     )
 )
 def evaluate(
-    out: Out,
-    settings: Settings = None,
+    out: options.Out,
+    settings: options.Settings = None,
     *,
     before: Annotated[
         Path | None,
@@ -44,9 +34,9 @@ def evaluate(
             "compares with. Default: this model is its own baseline.",
         ),
     ] = None,
-    data_dir: DataDir = None,
-    resume: Resume = False,
-    dry_run: DryRun = False,
+    data_dir: options.DataDir = None,
+    resume: options.Resume = False,
+    dry_run: options.DryRun = False,
 ) -> None:
     """Evaluate one model as it is.
 
@@ -55,8 +45,8 @@ def evaluate(
     from efface.config.commands import EvaluationConfig
     from efface.config.resolve import resolve_config
 
-    config = resolve_config(EvaluationConfig, *source_and_pairs(settings))
-    with interruptible(RESUME_REMEDY):
+    config = resolve_config(EvaluationConfig, *options.source_and_pairs(settings))
+    with options.interruptible(options.RESUME_REMEDY):
         from efface.commands.evaluate import evaluate_model, records_before
 
         records = None if before is None else records_before(before)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from efface.cli.common.options import examples
+from efface.cli.common.options import examples, run_argument
 from efface.errors import EffaceError
 
 if TYPE_CHECKING:
@@ -25,12 +25,7 @@ app = typer.Typer()
 )
 def purge(
     run: Annotated[
-        Path,
-        typer.Argument(
-            metavar="RUN",
-            show_default=False,
-            help="The folder of a run, an evaluation, a fine-tuning, a queue of requests or a sweep.",
-        ),
+        Path, run_argument("The folder of a run, an evaluation, a fine-tuning, a queue of requests or a sweep.")
     ],
     keep: Annotated[
         str,

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from efface.cli.common.options import examples, interruptible
+from efface.cli.common.options import examples, interruptible, run_argument
 from efface.errors import EffaceError
 
 app = typer.Typer()
@@ -22,10 +22,7 @@ app = typer.Typer()
     )
 )
 def push(
-    run: Annotated[
-        Path,
-        typer.Argument(metavar="RUN", show_default=False, help="The folder of a finished run, or of a model."),
-    ],
+    run: Annotated[Path, run_argument("The folder of a finished run, or of a model.")],
     repo: Annotated[
         str, typer.Argument(metavar="OWNER/NAME", show_default=False, help="The repository on the Hugging Face hub.")
     ],

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from efface.cli.common.options import Json, examples, print_message, require_subcommand
+from efface.cli.common.options import Json, add_group, examples, print_message, run_argument
 from efface.errors import EffaceError
 
 if TYPE_CHECKING:
@@ -15,32 +15,23 @@ if TYPE_CHECKING:
     from efface.evidence.statement import Action
 
 app = typer.Typer()
-record = typer.Typer()
-app.add_typer(record, name="record")
+record = add_group(
+    app,
+    "record",
+    "Write and check a signed record of what was done about a deletion request.",
+    "efface record make runs/first --out records/4711.json --request-id 4711",
+    "efface record verify records/4711.json",
+    "efface record key",
+)
 
 SigningKey = Annotated[
     Path | None,
     typer.Option(
-        "--signing-key",
         metavar="FILE",
         envvar="EFFACE_SIGNING_KEY",
-        show_default=False,
         help="The Ed25519 key that signs, in PEM; default: signing-key.pem in your folder of settings.",
     ),
 ]
-
-
-@record.callback(
-    invoke_without_command=True,
-    epilog=examples(
-        "efface record make runs/first --out records/4711.json --request-id 4711",
-        "efface record verify records/4711.json",
-        "efface record key",
-    ),
-)
-def _record(ctx: typer.Context) -> None:
-    """Write and check a signed record of what was done about a deletion request."""
-    require_subcommand(ctx)
 
 
 @record.command(
@@ -52,44 +43,29 @@ def _record(ctx: typer.Context) -> None:
 def make(
     run: Annotated[
         Path,
-        typer.Argument(
-            metavar="RUN",
-            show_default=False,
-            help="The folder of a finished run; of a queue, its last finished request is meant, or give the request's "
-            "folder.",
+        run_argument(
+            "The folder of a finished run; of a queue, its last finished request is meant, or give the request's "
+            "folder."
         ),
     ],
     *,
-    out: Annotated[
-        Path, typer.Option("--out", metavar="FILE", show_default=False, help="The record, a new JSON file.")
-    ],
+    out: Annotated[Path, typer.Option(metavar="FILE", show_default=False, help="The record, a new JSON file.")],
     request_id: Annotated[
-        str | None,
-        typer.Option(
-            "--request-id", metavar="ID", show_default=False, help="The id of the request, such as a ticket's; no name."
-        ),
+        str | None, typer.Option(metavar="ID", help="The id of the request, such as a ticket's; no name.")
     ] = None,
     key_file: Annotated[
         Path | None,
         typer.Option(
-            "--key-file",
             metavar="FILE",
-            show_default=False,
             help="The key of the digest of the texts, made if it is not there; default: FILE.key beside the record.",
         ),
     ] = None,
     signing_key: SigningKey = None,
     previous: Annotated[
-        Path | None,
-        typer.Option(
-            "--previous", metavar="FILE", show_default=False, help="In a queue, the record of the request before."
-        ),
+        Path | None, typer.Option(metavar="FILE", help="In a queue, the record of the request before.")
     ] = None,
     done: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--done", metavar="ACTION", show_default=False, help="An open action that is done; several times."
-        ),
+        list[str] | None, typer.Option(metavar="ACTION", help="An open action that is done; may be repeated.")
     ] = None,
 ) -> None:
     """Write what was done in a run as a signed record, without any text of it; needs no network.
@@ -131,25 +107,18 @@ def make(
 def verify(
     file: Annotated[Path, typer.Argument(metavar="FILE", show_default=False, help="The record.")],
     *,
-    key_file: Annotated[
-        Path | None,
-        typer.Option("--key-file", metavar="FILE", show_default=False, help="The key of the digest of the texts."),
-    ] = None,
+    key_file: Annotated[Path | None, typer.Option(metavar="FILE", help="The key of the digest of the texts.")] = None,
     request: Annotated[
         str | None,
         typer.Option(
-            "--request",
             metavar="FILE|BENCHMARK",
-            show_default=False,
             help="The texts: the forget file of the run, or the name of its benchmark.",
         ),
     ] = None,
     public_key: Annotated[
         Path | None,
         typer.Option(
-            "--public-key",
             metavar="FILE",
-            show_default=False,
             help="The signer's public key, as efface record key prints it; default: the one in the record.",
         ),
     ] = None,

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from efface import __version__
-from efface.cli.common.options import examples
+from efface.cli.common.options import examples, run_argument
 from efface.errors import EffaceError
 
 app = typer.Typer()
@@ -32,11 +32,9 @@ _SUFFIXES = {
 def report(
     runs: Annotated[
         list[Path],
-        typer.Argument(
-            metavar="RUN",
-            show_default=False,
-            help="Folders of runs, of queues of requests, or of efface evaluate, such as that of a retrained model. "
-            "A run may still be in progress.",
+        run_argument(
+            "Folders of runs, of queues of requests, or of efface evaluate, such as that of a retrained model. "
+            "A run may still be in progress."
         ),
     ],
     *,

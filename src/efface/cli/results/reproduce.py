@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from efface.cli.common.options import DataDir, Json, examples, interruptible
+from efface.cli.common.options import DataDir, Json, examples, interruptible, run_argument
 
 if TYPE_CHECKING:
     from efface.commands.reproduce import Reproduction
@@ -25,15 +25,9 @@ _SHOWN = 20
     )
 )
 def reproduce(
-    run: Annotated[
-        Path,
-        typer.Argument(metavar="RUN", show_default=False, help="The folder of a finished run; it is not changed."),
-    ],
+    run: Annotated[Path, run_argument("The folder of a finished run; it is not changed.")],
     out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out", metavar="DIR", show_default=False, help="Where to run it again, new or empty; default: RUN-again."
-        ),
+        Path | None, typer.Option(metavar="DIR", help="Where to run it again, new or empty; default: RUN-again.")
     ] = None,
     data_dir: DataDir = None,
     as_json: Json = False,

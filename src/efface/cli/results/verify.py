@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from efface.cli.common.options import Json, examples
+from efface.cli.common.options import Json, examples, run_argument
 
 if TYPE_CHECKING:
     from efface.commands.verify import VerifiedRun
@@ -24,10 +24,8 @@ app = typer.Typer()
 def verify(
     run: Annotated[
         Path,
-        typer.Argument(
-            metavar="RUN",
-            show_default=False,
-            help="The folder of a run, an evaluation, a queue of requests or a sweep; or one that has some of these.",
+        run_argument(
+            "The folder of a run, an evaluation, a queue of requests or a sweep; or one that has some of these."
         ),
     ],
     as_json: Json = False,
@@ -35,8 +33,7 @@ def verify(
     """Check that model, records and results are those that the run wrote.
 
     Compares every file with its SHA-256 in manifest.json, and checkpoints with the sums beside them. Exit code 1 if one
-    differs, is missing or was added. This finds damage and mix-ups; it does not find somebody who changes the manifest,
-    too.
+    differs, is missing or was added. This finds damage and mix-ups, not somebody who changes the manifest as well.
     """
     from efface.commands.verify import verify as verify_files
 

@@ -7,32 +7,22 @@ from typing import Annotated
 
 import typer
 
+from efface.cli.common import options
 from efface.cli.common.dry_run import show_dry_run
-from efface.cli.common.options import (
-    RESUME_REMEDY,
-    DataDir,
-    DryRun,
-    Out,
-    Resume,
-    Settings,
-    examples,
-    interruptible,
-    source_and_pairs,
-)
 
 app = typer.Typer()
 
 
 @app.command(
-    epilog=examples(
+    epilog=options.examples(
         "efface finetune tofu-forget01 model=path/to/base train.lr=1e-4 --out runs/target",
         "efface finetune tofu-forget05 model=path/to/base --without forget05 --out runs/retrained",
         "efface finetune real-world model=path/to/base --out runs/target --dry-run",
     )
 )
 def finetune(
-    out: Out,
-    settings: Settings = None,
+    out: options.Out,
+    settings: options.Settings = None,
     *,
     without: Annotated[
         str | None,
@@ -43,9 +33,9 @@ def finetune(
             "model never sees it, so unlearned models can be compared with it.",
         ),
     ] = None,
-    data_dir: DataDir = None,
-    resume: Resume = False,
-    dry_run: DryRun = False,
+    data_dir: options.DataDir = None,
+    resume: options.Resume = False,
+    dry_run: options.DryRun = False,
 ) -> None:
     """Fine-tune a target model on all of the data.
 
@@ -54,14 +44,14 @@ def finetune(
     from efface.config.commands import FinetuneConfig
     from efface.config.resolve import resolve_config
 
-    source, pairs = source_and_pairs(settings)
+    source, pairs = options.source_and_pairs(settings)
     config = resolve_config(FinetuneConfig, source, pairs if without is None else [*pairs, f"without={without}"])
     if dry_run:
         from efface.preflight.dry_run import plan_finetuning
 
         show_dry_run(partial(plan_finetuning, config, out, data_dir=data_dir, resume=resume))
         return
-    with interruptible(RESUME_REMEDY):
+    with options.interruptible(options.RESUME_REMEDY):
         from rich.console import Console
 
         from efface.commands.finetune import finetune as run_finetune

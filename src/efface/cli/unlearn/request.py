@@ -10,24 +10,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from efface.cli.common.dry_run import show_dry_run
-from efface.cli.common.options import DataDir, DryRun, examples, interruptible, require_subcommand
+from efface.cli.common.options import DataDir, DryRun, add_group, examples, interruptible, run_argument
 from efface.folders import QueuePaths
 
 if TYPE_CHECKING:
     from efface.config.commands import RunConfig
 
 app = typer.Typer()
-request = typer.Typer()
-app.add_typer(request, name="request")
-
-
-@request.callback(
-    invoke_without_command=True,
-    epilog=examples("efface request add runs/queue next.csv", "efface request add runs/queue 4"),
+request = add_group(
+    app,
+    "request",
+    "Add a request to a queue.",
+    "efface request add runs/queue next.csv",
+    "efface request add runs/queue 4",
 )
-def _request(ctx: typer.Context) -> None:
-    """Add a request to a queue."""
-    require_subcommand(ctx)
 
 
 @request.command(
@@ -37,9 +33,7 @@ def _request(ctx: typer.Context) -> None:
     )
 )
 def add(
-    run: Annotated[
-        Path, typer.Argument(metavar="RUN", show_default=False, help="The folder of a run with continual.requests.")
-    ],
+    run: Annotated[Path, run_argument("The folder of a run with continual.requests.")],
     added: Annotated[
         str,
         typer.Argument(

@@ -9,18 +9,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from efface.cli.common import options
 from efface.cli.common.dry_run import show_dry_run
-from efface.cli.common.options import (
-    RESUME_REMEDY,
-    DataDir,
-    DryRun,
-    Out,
-    Resume,
-    Settings,
-    examples,
-    interruptible,
-    source_and_pairs,
-)
 from efface.cli.unlearn.request import run_requests
 from efface.folders import RunPaths
 
@@ -31,7 +21,7 @@ app = typer.Typer()
 
 
 @app.command(
-    epilog=examples(
+    epilog=options.examples(
         "efface run tofu-forget01 method=me+gd model=path/to/model --out runs/first",
         "efface run tofu-forget05 recipe=published method=idk+ap model=path/to/model --out runs/second",
         "efface run data.forget=forget.csv data.retain=retain.csv method=me+gd model=path/to/model --out runs/custom",
@@ -40,7 +30,11 @@ app = typer.Typer()
     )
 )
 def run(
-    out: Out, settings: Settings = None, data_dir: DataDir = None, resume: Resume = False, dry_run: DryRun = False
+    out: options.Out,
+    settings: options.Settings = None,
+    data_dir: options.DataDir = None,
+    resume: options.Resume = False,
+    dry_run: options.DryRun = False,
 ) -> None:
     """Unlearn, and evaluate before and after.
 
@@ -49,16 +43,16 @@ def run(
     from efface.config.commands import RunConfig
     from efface.config.resolve import resolve_config
 
-    config = resolve_config(RunConfig, *source_and_pairs(settings))
+    config = resolve_config(RunConfig, *options.source_and_pairs(settings))
     if config.continual is not None:
-        run_requests(config, out, data_dir=data_dir, resume=resume, dry_run=dry_run, remedy=RESUME_REMEDY)
+        run_requests(config, out, data_dir=data_dir, resume=resume, dry_run=dry_run, remedy=options.RESUME_REMEDY)
         return
     if dry_run:
         from efface.preflight.dry_run import plan_run
 
         show_dry_run(partial(plan_run, config, out, data_dir=data_dir, resume=resume, evaluated=True))
         return
-    with interruptible(RESUME_REMEDY):
+    with options.interruptible(options.RESUME_REMEDY):
         from rich.console import Console
 
         from efface.progress.console import ConsoleReporter
@@ -74,26 +68,30 @@ def run(
 
 
 @app.command(
-    epilog=examples(
+    epilog=options.examples(
         "efface unlearn data.forget=forget.csv data.retain=model-answers method=me+gd model=path/to/model --out runs/a",
         "efface unlearn mine.yaml train.lora=true --out runs/adapted",
         "efface unlearn mine.yaml train.lora=true --out runs/adapted --resume",
     )
 )
 def unlearn(
-    out: Out, settings: Settings = None, data_dir: DataDir = None, resume: Resume = False, dry_run: DryRun = False
+    out: options.Out,
+    settings: options.Settings = None,
+    data_dir: options.DataDir = None,
+    resume: options.Resume = False,
+    dry_run: options.DryRun = False,
 ) -> None:
     """Unlearn without evaluating; `efface evaluate` does that later."""
     from efface.config.commands import RunConfig
     from efface.config.resolve import resolve_config
 
-    config = resolve_config(RunConfig, *source_and_pairs(settings))
+    config = resolve_config(RunConfig, *options.source_and_pairs(settings))
     if dry_run:
         from efface.preflight.dry_run import plan_run
 
         show_dry_run(partial(plan_run, config, out, data_dir=data_dir, resume=resume, evaluated=False))
         return
-    with interruptible(RESUME_REMEDY):
+    with options.interruptible(options.RESUME_REMEDY):
         from rich.console import Console
 
         from efface.progress.console import ConsoleReporter

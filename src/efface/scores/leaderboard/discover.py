@@ -14,6 +14,7 @@ from efface.errors import EffaceError
 from efface.folders import CONFIG, MANIFEST, RESULTS, SCORES, SWEEP_TABLE, QueuePaths, RunPaths
 from efface.frozen import FrozenModel
 from efface.records import Record, stream_records
+from efface.saved_manifest import lost_records_by_purge
 from efface.scores.definitions import Definition
 from efface.scores.from_records import from_records
 from efface.scores.from_tofu_log import read_log
@@ -143,6 +144,8 @@ def _log(path: Path) -> Iterable[Source]:
 
 def _folder(path: Path, files: set[str]) -> Source | UnreadableSource | None:
     """The source that a folder is, by the files in it; None if it is none."""
+    if MANIFEST in files and lost_records_by_purge(path):
+        return UnreadableSource(path=str(path), reason="it was purged: its records are gone")
     if RESULTS in files:
         return _run(path)
     if SCORES in files:
