@@ -9,12 +9,13 @@ from typing import Literal
 import yaml
 from jinja2 import Environment, StrictUndefined
 
-from efface.artifacts import METRICS, Manifest, Partial, Results, Scores
+from efface.artifacts import METRICS, Manifest, Partial, Results, Scores, Verdict
 from efface.atomic import write_text
 from efface.config.commands import RunConfig
 from efface.config.parse import to_yaml
 from efface.hub import is_hub_name
 from efface.report.paths import shorten_paths
+from efface.report.verdict_text import EFFICACY, RULE, answer_shares, verdict_sentences
 from efface.run.folder import RunFolder
 
 _TEMPLATE = """\
@@ -40,6 +41,17 @@ Load it as any causal language model of transformers.
 {%- endif %}
 
 {% if results -%}
+{% if verdicts -%}
+{{ verdicts | join(" ") }}
+
+{{ rule }}
+
+{% for heading, types in answers -%}
+{% if loop.first %}| answers | correct | declined | made up | empty |
+|---|---|---|---|---|
+{% endif %}| {{ heading }} | {{ types | join(" | ") }} |
+{% endfor %}
+{% endif -%}
 ## Scores
 
 Definition `{{ results.definition }}`; embeddings: {{ results.after.embedder | name }}; \
@@ -49,7 +61,8 @@ judge: {{ results.after.judge | name }}.
 |---|---|---|
 {% for name, before, after in aggregates -%}
 | {{ name }} | {{ before | score }} | {{ after | score }} |
-{% endfor -%}
+{% endfor %}
+{{ efficacy }}.
 {% if partial %}
 Partial: over {{ partial | join(", ") }} alone, the metrics that all sets have.
 {% endif %}
@@ -141,6 +154,10 @@ def write_card(
         results=results.model_dump() if results else None,
         aggregates=_aggregates(results) if results else [],
         notes=results.after.notes if results else {},
+        verdicts=verdict_sentences(results.verdict) if results and results.verdict else [],
+        answers=list(_answers(results.verdict)) if results and results.verdict else [],
+        rule=RULE,
+        efficacy=EFFICACY,
         partial=results.after.partial.metrics if results and results.after.model_utility is None else [],
         metrics=list(METRICS),
         custom=sorted({name for each in results.after.sets.values() for name in each.custom}) if results else [],
@@ -161,6 +178,14 @@ def _aggregates(results: Results) -> Iterator[tuple[str, float | None, float | N
     yield f"forget efficacy{suffix}", before.forget_efficacy, after.forget_efficacy
     if tasks := results.downstream:
         yield "downstream tasks, average", tasks.before.average, tasks.after.average
+
+
+def _answers(verdict: Verdict) -> Iterator[tuple[str, list[str]]]:
+    """Set and stage, and the share of each type of answer."""
+    for name, after in verdict.answers_after.items():
+        if name in verdict.answers_before:
+            yield f"{name} ({after.n}), before", answer_shares(verdict.answers_before[name])
+        yield f"{name} ({after.n}), after", answer_shares(after)
 
 
 def _data(config: RunConfig, manifest: Manifest) -> Iterator[tuple[str, str | None]]:

@@ -11,6 +11,7 @@ import torch
 from efface.artifacts import Downstream, Results
 from efface.config.commands import RunConfig
 from efface.config.plugins import custom_metrics
+from efface.data.config import MODEL_ANSWERS
 from efface.evaluation.judges import Judges, open_judges
 from efface.hardware.device import peak_memory
 from efface.models.dtypes import evaluation_dtype
@@ -27,6 +28,7 @@ from efface.run.model_card import write_card
 from efface.run.prepare import PreparedRun, prepare
 from efface.run.unlearning_stage import unlearn_model
 from efface.scores import score_records
+from efface.scores.verdict import judge_records, verdict
 from efface.train.sampler import epoch_ends
 
 
@@ -89,6 +91,11 @@ def run(
         method=config.method,
         before=scores_before,
         after=score_records(records_after, config.definition, metrics),
+        verdict=verdict(
+            judge_records(records_before, prepared.task.refusals),
+            judge_records(records_after, prepared.task.refusals),
+            own_answers=config.data.retain == MODEL_ANSWERS,
+        ),
         trajectory=trajectory,
         downstream=tasks.results(downstream_before) if tasks and downstream_before else None,
     )

@@ -146,4 +146,4 @@ def test_hallucinations(shown: Callable[..., str]) -> None:
     text = " ".join(
         shown(print_scores, {"definition": "paper", **scores().model_dump(), "hallucinations": answers}).split()
     )
-    assert "The 8 answers on the forget set, judged by nli: made up 50.0%, correct 25.0%" in text
+    assert "The 8 answers on the forget set, judged by nli: correct 25.0%, declined 12.5%, made up 50.0%" in text

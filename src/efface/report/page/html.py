@@ -19,7 +19,7 @@ from efface.report.page.escape import script_json, visible_controls
 from efface.report.page.explorer_data import explorer_data, text_limit
 from efface.report.page.load_run import ReportRun
 from efface.report.page.loss_curve import downsample
-from efface.report.page.question_outcomes import CORRECT_ROUGE, QuestionOutcome, question_outcomes
+from efface.report.page.question_outcomes import QuestionOutcome, question_outcomes
 from efface.report.page.summary import (
     AGGREGATE_NAMES,
     METRIC_NAMES,
@@ -30,6 +30,7 @@ from efface.report.page.summary import (
     summarize,
 )
 from efface.report.paths import shorten_paths
+from efface.report.verdict_text import EFFICACY, RULE
 from efface.scores.continual import utility
 
 _ASSETS = files("efface.report.page") / "assets"
@@ -80,7 +81,9 @@ def render_page(runs: Sequence[ReportRun], *, version: str) -> str:
         comparison=_comparison(views, partial=partial is not None),
         aggregates=lambda run: aggregates_by_stage(run, partial=partial is not None),
         aggregate_names=AGGREGATE_NAMES,
-        correct_rouge=CORRECT_ROUGE,
+        rule=RULE,
+        efficacy=EFFICACY,
+        counts=_counts,
         tables=tables,
         sources=_sources,
         steps=lambda run: downsample(run.steps, _TABLE_STEPS),
@@ -91,7 +94,7 @@ def render_page(runs: Sequence[ReportRun], *, version: str) -> str:
 
 def _view(name: str, run: ReportRun, *, partial: bool) -> _View:
     outcomes = question_outcomes(run)
-    return _View(name, run, summarize(run, outcomes), outcomes, chart_data.scatter_points(run, partial=partial))
+    return _View(name, run, summarize(run), outcomes, chart_data.scatter_points(run, partial=partial))
 
 
 def _script_data(views: Sequence[_View], limit: int | None) -> dict[str, object]:
@@ -113,8 +116,14 @@ def _script_data(views: Sequence[_View], limit: int | None) -> dict[str, object]
 def _comparison(views: Sequence[_View], *, partial: bool) -> tables.Table | None:
     if len(views) < 2:
         return None
-    failed = {view.name: (view.summary.forget.failed, view.summary.retain.failed) for view in views}
-    return tables.aggregates_table({view.name: view.run for view in views}, failed, partial=partial)
+    summaries = {view.name: view.summary for view in views}
+    return tables.aggregates_table({view.name: view.run for view in views}, summaries, partial=partial)
+
+
+def _counts(outcomes: Sequence[QuestionOutcome]) -> dict[str, int]:
+    """How many questions the buttons of the explorer show."""
+    found = [each.verdict for each in outcomes]
+    return {outcome: found.count(outcome) for outcome in ("leaks", "likely", "broken", "changed")}
 
 
 def _sources(run: ReportRun) -> dict[str, object]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from efface.artifacts import ContinualResults, Results
+from efface.artifacts import ContinualResults, Results, Verdict
 from efface.errors import EffaceError
 from efface.folders import CONFIG, MANIFEST, RESULTS, SCORES, SWEEP_TABLE, QueuePaths, RunPaths
 from efface.frozen import FrozenModel
@@ -21,7 +21,7 @@ from efface.scores.from_tofu_log import read_log
 from efface.scores.leaderboard.question_scores import SetValues, set_values
 from efface.scores.leaderboard.ranking import ScoredModel, SourceType
 from efface.scores.sets import ORDER, check_names, sort_names
-from efface.sums import read_checked
+from efface.sums import file_sum, read_checked
 
 _RESULTS: TypeAdapter[Results | ContinualResults] = TypeAdapter(Results | ContinualResults)
 _NOT_LOGS = {SWEEP_TABLE}
@@ -44,6 +44,8 @@ class Source:
     """A folder of records (SET.jsonl), or an eval log."""
     kind: SourceType
     method: str | None = None
+    verdict: Verdict | None = None
+    """On a run; None in earlier versions."""
 
 
 def find_sources(paths: Sequence[Path]) -> Iterator[Source | UnreadableSource]:
@@ -101,7 +103,11 @@ def read_source(source: Source, definition: Definition) -> ScoredModel:
                 f"{source.path}: its records come from more than one {model_type}; evaluate all sets with one"
             )
     return ScoredModel(
-        name=source.name, kind=source.kind, method=source.method, sets={name: sets[name] for name in sort_names(sets)}
+        name=source.name,
+        kind=source.kind,
+        method=source.method,
+        verdict=source.verdict,
+        sets={name: sets[name] for name in sort_names(sets)},
     )
 
 
@@ -120,7 +126,26 @@ def before_source(source: Source) -> Source:
     folder = source.path.with_name("before")
     if source.kind not in ("run", "queue") or not folder.is_dir():
         raise EffaceError(f"{source.name} has no model before unlearning; give two models, or a run")
-    return replace(source, name=f"{source.name} (before)", path=folder, method=None)
+    return Source(f"{source.name} (before)", folder, "before")
+
+
+def before_sources(sources: Iterable[Source]) -> list[Source]:
+    """Find the models that runs started from.
+
+    Args:
+        sources: What was found; only runs and queues have such a model.
+
+    Returns:
+        Each model once: runs from one model have the same records before. A single one has no run in its name.
+    """
+    found: dict[tuple[str, ...], Source] = {}
+    for source in sources:
+        folder = source.path.with_name("before")
+        if source.kind in ("run", "queue") and folder.is_dir():
+            files = sorted(folder.glob("*.jsonl"))
+            found.setdefault(tuple(f"{file.name} {file_sum(file)}" for file in files), before_source(source))
+    models = list(found.values())
+    return [replace(models[0], name="before unlearning")] if len(models) == 1 else models
 
 
 def _walk(root: Path) -> Iterator[Source | UnreadableSource]:
@@ -165,9 +190,9 @@ def _run(path: Path) -> Source | UnreadableSource:
     except (OSError, ValidationError):
         return UnreadableSource(path=str(path), reason="its results.json is damaged, or was not written by a run")
     if isinstance(results, Results):
-        return Source(str(path), RunPaths(path).records("after"), "run", results.method)
+        return Source(str(path), RunPaths(path).records("after"), "run", results.method, results.verdict)
     last = QueuePaths(path).request(len(results.requests))
-    return Source(str(path), last.records("after"), "queue", results.method)
+    return Source(str(path), last.records("after"), "queue", results.method, results.verdict)
 
 
 def _relative(source: Source, root: Path) -> Source:
