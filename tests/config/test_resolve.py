@@ -117,7 +117,7 @@ def test_a_preset_as_a_config_file(tmp_path: Path) -> None:
 
 
 def test_a_preset_without_a_method() -> None:
-    first, second, *_ = preset_to_yaml("demo", ["model=m"]).splitlines()
+    _, first, second, *_ = preset_to_yaml("demo", ["model=m"]).splitlines()
     assert "method=me+gd, idk+ap, ga+gd, idk+gd" in first
     assert second.startswith("# method: ")
     assert validate_config(RunConfig, {**yaml.safe_load(preset_to_yaml("demo", ["model=m"])), "method": "me+gd"})

@@ -20,6 +20,8 @@ from efface.objectives.config import plain_method
 
 _PARTS_OF_A_RUN = (EvaluationConfig, DataInspectionConfig)
 """Configs that take a run's preset or config file, and ignore the settings that only a run has."""
+SCHEMA_FILE = "efface.schema.json"
+"""The name under which config files refer to the schema that `efface schema` prints."""
 _PLACEHOLDERS = {"method": "me+gd", "model": "path/to/model"}
 """Settings that a run requires and a preset leaves open, with a value under which the rest can be checked."""
 
@@ -78,6 +80,7 @@ def preset_to_yaml(name: str, pairs: Sequence[str]) -> str:
         lines[lines.index(f"{key}: {placeholder}")] = f"# {key}: {placeholder}  # required; add yours"
     if "method" in unset and preset.methods:
         lines.insert(0, f"# Settings for all methods; method={', '.join(preset.methods)} adds specific ones")
+    lines.insert(0, f"# yaml-language-server: $schema={SCHEMA_FILE}")  # `efface schema` writes it
     return "\n".join(lines) + "\n"
 
 

@@ -35,8 +35,11 @@ class PaddableConfig(FrozenModel):
     """A loss over whole distributions, which may be averaged over padded rows."""
 
     average: Average = "tokens"
-    """`padded` reads every position of the row, and so needs `positions: all`, which it sets by itself."""
+    """How the loss is averaged: over all tokens; over the tokens of each sequence and then over sequences; or over all
+    positions of padded rows, as published. `padded` reads every position of the row, and so needs `positions: all`,
+    which it sets by itself."""
     positions: Positions
+    """Which positions of a sequence the loss reads: those of the answer, or all of them."""
     padded_length: int = Field(default=500, gt=1)
     """Row length in tokens of `average: padded`: 500 in the published TOFU runs, 300 in the real-world runs."""
 
@@ -61,24 +64,35 @@ class MEConfig(PaddableConfig):
     """The entropy loss. The paper uses model_to_uniform; its published code uses uniform_to_model, padded."""
 
     direction: MEDirection = "uniform_to_model"
+    """Direction of the KL divergence between the model's distribution and the uniform one: `model_to_uniform` as in the
+    paper, `uniform_to_model` as in its published code."""
     positions: Positions = "all"
+    """Which positions of a sequence the loss reads: those of the answer, or all of them."""
 
 
 class KLConfig(PaddableConfig):
     """The KL divergence to the reference model."""
 
     positions: Positions = "answer"
+    """Which positions of a sequence the loss reads: those of the answer, or all of them."""
     direction: KLDirection = "reference_to_model"
+    """Direction of the KL divergence between the reference model and the model."""
 
 
 class ObjectiveConfig(FrozenModel):
     """The settings of a method; the defaults are those of the paper, if it reports them."""
 
     beta: float = Field(default=0.1, gt=0)
+    """Inverse temperature of NPO, DPO and AP, which no other method has; with a smaller one, NPO is closer to gradient
+    ascent."""
     forget_coeff: float = Field(default=1.0, ge=0)
+    """Factor of the forget loss: raise it if too much is still known."""
     retain_coeff: float = Field(default=1.0, ge=0)
+    """Factor of the retain loss: raise it if too much else was lost."""
     me: MEConfig = MEConfig()
+    """The loss of ME."""
     kl: KLConfig = KLConfig()
+    """The loss of KL, also in LLMU."""
 
 
 def padded_length(method: str, config: ObjectiveConfig) -> int | None:

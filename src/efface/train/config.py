@@ -19,8 +19,11 @@ class LoRAConfig(FrozenModel):
     """Low-rank adapters on all linear layers except the output head; sizes of the paper."""
 
     r: int = Field(default=8, gt=0, le=32_768)
+    """Rank of the adapters: the number of columns of their two factors."""
     alpha: int = Field(default=32, gt=0, le=1_000_000)
+    """The adapters' output is multiplied by `alpha` / `r`."""
     dropout: float = Field(default=0.05, ge=0, lt=1)
+    """Share of the adapters' inputs that is set to 0 in training."""
     adapter: Literal["new", "keep"] = "new"
     """`new`: add a new adapter to `model`. `keep`: go on training the adapter in the folder `adapter` beside `model`,
     which an earlier run with the same sizes saved, on the model that it is for."""
@@ -34,12 +37,16 @@ class TrainConfig(FrozenModel):
     model_config = ConfigDict(allow_inf_nan=False)
 
     lr: float = Field(default=1e-5, gt=0, le=1e30)  # AdamW overflows far above it
+    """The highest learning rate: after the warm-up, it falls linearly to 0. Raise it if too much is still known."""
     epochs: int = Field(default=5, gt=0, le=10_000)
+    """Passes over the forget set; each has (forget items) / `batch_size` optimizer steps."""
     batch_size: int = Field(default=32, gt=0, le=1_000_000)
     """Forget items in one optimizer step; does not depend on what fits in memory at once."""
     weight_decay: float = Field(default=0.01, ge=0)
+    """AdamW's decoupled weight decay."""
     warmup_steps: int | None = Field(default=None, ge=0)
-    """By default the steps of one epoch, or none where an epoch has at most one."""
+    """Steps in which the learning rate grows linearly to `lr`; by default those of one epoch, or none where an epoch
+    has at most one."""
     max_grad_norm: float | None = Field(default=None, gt=0)
     """Clip the gradient's norm to this value; the published code does not clip."""
     average_over: Literal["batch", "micro-batch"] = "batch"
