@@ -21,6 +21,8 @@ def test_demo_compares_four_methods_and_replaces_an_earlier_demo(tmp_path, capsy
     assert list(results) == list(METHODS)
     printed = capsys.readouterr().out
     assert all(word in printed for word in ("ME+GD", "IDK+AP", "GA+GD", "IDK+GD", "Forget set", "Retain set"))
+    assert printed.splitlines()[-1].startswith(f"next: efface report {out}/me+gd ")
+    assert "It " in printed
     for method in METHODS:
         written = json.loads((out / method / "results.json").read_text())
         assert (written["method"], written["before"]["sets"]["forget"]["n"]) == (method, 20)

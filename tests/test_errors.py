@@ -25,3 +25,8 @@ def test_first_line_and_summary(error, line, summary):
 )
 def test_suggest(name, hint):
     assert suggest(name, ["rouge", "entailment"]) == hint
+
+
+@pytest.mark.parametrize("name", ["tofu-forget1", "TOFU_forget01", "tofu forget1"])
+def test_zeros_before_a_number_and_underscores_do_not_matter(name):
+    assert suggest(name, ["tofu-forget05", "tofu-forget10", "tofu-forget01"]).startswith("did you mean 'tofu-forget01'")

@@ -52,10 +52,11 @@ __all__ = [
 
 _MODULES = {
     "efface.api": ("Evaluated", "Unlearned", "UnlearnedContinually", "evaluate", "unlearn", "unlearn_continually"),
-    "efface.artifacts": ("ContinualResults", "Record", "Results", "Scores"),
+    "efface.artifacts": ("ContinualResults", "Results", "Scores"),
     "efface.objectives.config": ("ObjectiveConfig",),
     "efface.objectives.custom": ("ForgetObjective", "RetainObjective"),
     "efface.objectives.terms": ("DistributionTerm", "SequenceTerm", "Term", "TokenTerm"),
+    "efface.records": ("Record",),
     "efface.schema": ("Item",),
     "efface.scores.custom": ("RecordMetric",),
     "efface.train.losses": ("losses",),

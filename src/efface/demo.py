@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import time
 from collections.abc import Sequence
@@ -81,6 +82,8 @@ def _run_demo(out: Path, *, seed: int, settings: Sequence[str]) -> dict[str, Res
     print_results(console, results)
     _print_answers(console, out)
     console.print(f"{time.perf_counter() - start:.0f} s; runs in {out}", highlight=False)
+    runs = " ".join(shlex.quote(str(out / method)) for method in METHODS)
+    console.print(f"next: efface report {runs}", highlight=False, soft_wrap=True)
     return results
 
 

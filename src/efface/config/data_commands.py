@@ -1,4 +1,4 @@
-"""The settings of `efface data check`, `describe`, `answers` and `probe`, one config class each. No torch."""
+"""The settings of `efface data check`, `answers` and `probe`, one config class each. No torch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from efface.text.config import TextConfig
 
 
 class DataInspectionConfig(FrozenModel):
-    """Settings of `efface data check` and `efface data describe`."""
+    """Settings of `efface data check`."""
 
     data: DataConfig
     """The data to look at."""

@@ -51,10 +51,12 @@ def resolve_config(
     Raises:
         EffaceError: For an unknown preset, recipe, key or value, with the nearest valid name.
     """
-    given = merge_settings(settings or {}, parse_pairs(pairs, config_class))
+    takes_all = config_class is DataInspectionConfig  # so that the words of a run can be checked as they are
+    given = merge_settings(settings or {}, parse_pairs(pairs, RunConfig if takes_all else config_class))
     layered = _layer(config_class, source, given)
     if config_class in _PARTS_OF_A_RUN:
-        ignored = RunConfig.model_fields.keys() - config_class.model_fields.keys() - given.keys()
+        kept = config_class.model_fields.keys() | (() if takes_all else given.keys())
+        ignored = RunConfig.model_fields.keys() - kept
         layered = {key: value for key, value in layered.items() if key not in ignored}
     return validate_config(config_class, layered)
 

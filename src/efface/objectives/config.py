@@ -23,6 +23,27 @@ RETAIN = ("gd", "kl", "ap")
 LLMU = "llmu"
 
 
+OTHER_NAMES = {
+    "grad_ascent": "ga",
+    "gradient_ascent": "ga",
+    "gradascent": "ga",
+    "grad_diff": "ga+gd",
+    "gradient_difference": "ga+gd",
+    "gradient_diff": "ga+gd",
+    "graddiff": "ga+gd",
+    "kl_min": "ga+kl",
+    "klmin": "ga+kl",
+    "max_entropy": "me",
+    "maximum_entropy": "me",
+    "entropy": "me",
+    "preference_optimization": "idk",
+    "po": "idk",
+    "idk_dpo": "dpo",
+    "i_don't_know": "idk",
+}
+"""Names of methods in papers and other libraries -> the name here."""
+
+
 def methods(forget: Iterable[str], retain: Iterable[str]) -> tuple[str, ...]:
     """Combine forget and retain objectives to method names, such as `me+gd`, `llmu`, or `me` without a retain loss."""
     return (*(f"{f}+{r}" for f in forget for r in retain), LLMU, *forget)
@@ -128,6 +149,8 @@ def check_method(name: str, *, forget: Iterable[str] = (), retain: Iterable[str]
         EffaceError: the method is unknown.
     """
     method, known = plain_method(name), methods(tuple(chain(FORGET, forget)), tuple(chain(RETAIN, retain)))
+    if method not in known and (ours := OTHER_NAMES.get(method.replace("-", "_"))):
+        raise EffaceError(f"unknown method {name!r}; did you mean {ours!r}? allowed: {', '.join(sorted(known))}")
     if method not in known:
         raise EffaceError(f"unknown method {name!r}; {suggest(method, known)}")
     return method
