@@ -30,6 +30,21 @@ def summarize_error(error: BaseException) -> str:
     return type_name if text == type_name else f"{type_name}: {text}"
 
 
+def install_hint(extra: str) -> str:
+    """How to install what an optional feature needs; efface is on no package index.
+
+    Args:
+        extra: Name of the extra, such as `lora`.
+
+    Returns:
+        The end of a sentence: commands for a clone of the repository, and for a wheel.
+    """
+    return (
+        f"pip install -e '.[{extra}]' in the repository of efface installs it, or with a wheel "
+        f"pip install './efface-VERSION-py3-none-any.whl[{extra}]'"
+    )
+
+
 def _plain_name(name: str) -> str:
     """A name without case, underscores and zeros before a number, so that `Tofu_forget1` is `tofu-forget01`."""
     return re.sub(r"(?<!\d)0+(?=\d)", "", re.sub(r"[-_ ]+", "-", name.lower()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from efface.errors import install_hint
 from efface.preflight import machine
 from efface.preflight.doctor import examine
 from efface.preflight.machine import bf16_finding, inspect_machine
@@ -52,7 +53,7 @@ def test_a_package_that_is_not_installed(hub, monkeypatch):
 
     monkeypatch.setattr(machine, "version", version)
     found = examine(None)
-    assert of(found, "bitsandbytes").text.endswith("pip install 'efface[quantized]'")
+    assert of(found, "bitsandbytes").text.endswith(install_hint("quantized"))
     assert found.machine.versions["bitsandbytes"] is None
     assert found.machine.versions["peft"] == "1.0"
 
@@ -77,7 +78,7 @@ def test_an_embedder_that_is_not_installed_and_a_judge_that_cannot_be_reached(hu
     monkeypatch.setattr(machine, "find_spec", lambda name: None)
     hub.broken = True
     found = look(config(**{"evaluate.embedder": "offline", "evaluate.judge": "ada/judge"}))
-    assert of(found, "embedder").text == "evaluate.embedder=offline is not installed; pip install 'efface[offline]'"
+    assert of(found, "embedder").text == f"evaluate.embedder=offline is not installed; {install_hint('offline')}"
     judge = of(found, "judge").text
     assert all(
         part in judge for part in ("evaluate.judge=ada/judge", "the hub cannot be reached", "another one, or none")

