@@ -22,8 +22,9 @@ from efface.records import Record
 from efface.schema import EvaluationSet, Item
 from efface.text.formatter import PromptFormatter
 
-Progress = Callable[[str, int, int], None]
-"""Called with the stage (`likelihoods`, `outputs`, `judges`), how many questions are done, and how many there are."""
+Progress = Callable[[str, float, int], None]
+"""Called with the stage (`likelihoods`, `outputs`, `judges`), how many questions are done, and how many there are. A
+question that is done in part counts for that part."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,13 @@ def evaluate(
     if on_ready is not None:
         on_ready()
     report("likelihoods", 0, total)
-    answers = likelihoods(model, questions, max_tokens_per_forward=config.max_tokens_per_forward, journal=journal)
+    answers = likelihoods(
+        model,
+        questions,
+        max_tokens_per_forward=config.max_tokens_per_forward,
+        journal=journal,
+        progress=lambda share: report("likelihoods", share * total, total),
+    )
     report("likelihoods", total, total)
     generations = generate_from_ids(
         model,
@@ -98,7 +105,14 @@ def evaluate(
     retokenized = retokenize(formatter.tokenizer, [generation.text for generation in generations])
     report("judges", 0, total)
     outputs = [generation.text for generation in generations]
-    judgments = _judge_outputs(set_items, outputs, outputs_before, judges, journal)
+    judgments = _judge_outputs(
+        set_items,
+        outputs,
+        outputs_before,
+        judges,
+        journal=journal,
+        progress=lambda share: report("judges", share * total, total),
+    )
     report("judges", total, total)
 
     records: dict[str, list[Record]] = {set_.name: [] for set_ in sets}
@@ -155,14 +169,17 @@ def _judge_outputs(
     outputs: Sequence[str],
     before: Sequence[str] | None,
     judges: Judges,
+    *,
     journal: Journal | None,
+    progress: Callable[[float], None],
 ) -> list[_Judgment]:
     """Judge every output; with several processes, each judges a part."""
 
     def judge(indices: list[int]) -> list[_Judgment]:
         part = [set_items[index] for index in indices]
         part_before = None if before is None else [before[index] for index in indices]
-        return _judge(part, [outputs[index] for index in indices], part_before, judges, journal)
+        said = [outputs[index] for index in indices]
+        return _judge(part, said, part_before, judges, journal=journal, progress=progress)
 
     try:
         return map_over_ranks(len(set_items), judge)
@@ -178,7 +195,9 @@ def _judge(
     outputs: Sequence[str],
     before: Sequence[str] | None,
     judges: Judges,
+    *,
     journal: Journal | None,
+    progress: Callable[[float], None],
 ) -> list[_Judgment]:
     if not set_items:
         return []
@@ -193,7 +212,7 @@ def _judge(
         verdicts = [Verdict(None, judges.missing["entailment"])] * len(set_items)
     else:
         verdicts = judges.judge.verdicts(
-            [_claim(set_item, output) for set_item, output in zip(set_items, outputs, strict=True)], journal
+            [_claim(set_item, output) for set_item, output in zip(set_items, outputs, strict=True)], journal, progress
         )
     return [_Judgment(*fields) for fields in zip(cosines_answer, cosines_before, verdicts, strict=True)]
 

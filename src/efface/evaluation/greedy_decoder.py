@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -13,6 +13,8 @@ from torch import Tensor
 from transformers import DynamicCache, GenerationConfig, GenerationMixin
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
+OnToken = Callable[[float], None]
+"""Called with how many rows of a batch are done; a row that has a part of its tokens counts for that part."""
 _INPUTS = {"input_ids", "attention_mask", "position_ids", "past_key_values", "use_cache", "logits_to_keep"}
 _OVERRIDDEN = ("generate", "prepare_inputs_for_generation", "_prepare_cache_for_generation")
 """Methods that models override whose generation is more than a sequence of forward passes."""
@@ -40,7 +42,12 @@ def can_decode(model: Any) -> bool:
 
 @torch.no_grad()
 def greedy_decode(
-    model: Any, prompts: Sequence[list[int]], *, stop_ids: Sequence[int], max_new_tokens: int
+    model: Any,
+    prompts: Sequence[list[int]],
+    *,
+    stop_ids: Sequence[int],
+    max_new_tokens: int,
+    progress: OnToken | None = None,
 ) -> list[list[int]]:
     """Decode greedily; rows that have ended are removed from the batch.
 
@@ -49,6 +56,7 @@ def greedy_decode(
         prompts: Token ids of each prompt.
         stop_ids: Tokens before which a row ends.
         max_new_tokens: Most tokens of an output.
+        progress: Called after each token.
 
     Returns:
         The new token ids of each prompt, in the same order, without the stop token.
@@ -57,12 +65,14 @@ def greedy_decode(
     rows, batch = list(range(len(prompts))), _Batch(model, prompts, max_new_tokens)
     running = set(rows)
     with getattr(model, "_optimize_model_for_decode", nullcontext)():  # of mixtures of experts on a GPU
-        for _ in range(max_new_tokens):
+        for step in range(1, max_new_tokens + 1):
             for row, id_ in zip(rows, batch.step(), strict=True):
                 if row in running and id_ in stop_ids:
                     running.discard(row)
                 elif row in running:
                     outputs[row].append(id_)
+            if progress is not None:
+                progress(len(prompts) - len(running) * (1 - step / max_new_tokens))
             if not running:
                 break
             if len(running) <= _MAX_RUNNING_SHARE * len(rows):
@@ -72,7 +82,12 @@ def greedy_decode(
 
 
 def transformers_decode(
-    model: Any, prompts: Sequence[list[int]], *, stop_ids: Sequence[int], max_new_tokens: int
+    model: Any,
+    prompts: Sequence[list[int]],
+    *,
+    stop_ids: Sequence[int],
+    max_new_tokens: int,
+    progress: OnToken | None = None,
 ) -> list[list[int]]:
     """Decode greedily with transformers' `generate`; all rows are computed until the last has ended.
 
@@ -82,6 +97,7 @@ def transformers_decode(
         prompts: Token ids of each prompt; of the same length unless the model supports padding.
         stop_ids: Tokens before which a row ends; at least one.
         max_new_tokens: Most tokens of an output.
+        progress: Called after each token.
 
     Returns:
         The new token ids of each prompt, in the same order, without the stop token.
@@ -96,9 +112,23 @@ def transformers_decode(
         pad_token_id=pad_id,
     )
     sequences_BT = model.generate(
-        input_ids=ids_BT.to(model.device), attention_mask=mask_BT.to(model.device), generation_config=settings
+        input_ids=ids_BT.to(model.device),
+        attention_mask=mask_BT.to(model.device),
+        generation_config=settings,
+        stopping_criteria=None if progress is None else [_Reporting(progress, ids_BT.shape[1], max_new_tokens)],
     )
     return [_cut_at_stop(ids, stop_ids) for ids in sequences_BT[:, ids_BT.shape[1] :].tolist()]
+
+
+class _Reporting:
+    """A stopping criterion that never stops: transformers calls it after each token."""
+
+    def __init__(self, progress: OnToken, prompt_length: int, max_new_tokens: int) -> None:
+        self.progress, self.prompt_length, self.max_new_tokens = progress, prompt_length, max_new_tokens
+
+    def __call__(self, ids_BT: Tensor, *_: Any, **__: Any) -> Tensor:
+        self.progress(len(ids_BT) * (ids_BT.shape[1] - self.prompt_length) / self.max_new_tokens)
+        return torch.zeros(len(ids_BT), dtype=torch.bool, device=ids_BT.device)
 
 
 def _cut_at_stop(ids: list[int], stop_ids: Sequence[int]) -> list[int]:
