@@ -16,6 +16,7 @@ pytestmark = pytest.mark.usefixtures("nothing_stays", "adamw8bit_available")
 
 def test_a_machine_without_the_hub(hub, monkeypatch):
     hub.broken = True
+    monkeypatch.setattr(machine, "offline_is_installed", lambda: False)
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     found = examine(None)
     assert found.problems == []
@@ -23,7 +24,7 @@ def test_a_machine_without_the_hub(hub, monkeypatch):
     assert "HTTP 503" in of(found, "hub").text
     assert "fetch it with: efface data fetch tofu" in of(found, "tofu").text
     assert "cosine_similarity will be missing" in of(found, "embedder").text
-    assert "set evaluate.judge to key-facts" in of(found, "judge").text
+    assert "key-facts" in of(found, "judge").text
     assert found.machine.token
     assert "hf_secret" not in found.model_dump_json()
     assert found.machine.versions["torch"].startswith("2.")
@@ -75,7 +76,7 @@ def test_a_processor_without_bf16(monkeypatch):
 
 
 def test_an_embedder_that_is_not_installed_and_a_judge_that_cannot_be_reached(hub, config, monkeypatch):
-    monkeypatch.setattr(machine, "find_spec", lambda name: None)
+    monkeypatch.setattr(machine, "offline_is_installed", lambda: False)
     hub.broken = True
     found = look(config(**{"evaluate.embedder": "offline", "evaluate.judge": "ada/judge"}))
     assert of(found, "embedder").text == f"evaluate.embedder=offline is not installed; {install_hint('offline')}"

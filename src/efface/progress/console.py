@@ -42,6 +42,7 @@ class ConsoleReporter:
             speed_estimate_period=3600,  # a step may take minutes, and an estimate needs two
         )
         self._task: Task | None = None
+        self._warnings: set[str] = set()
         self._last_line = 0.0
 
     def __enter__(self) -> ConsoleReporter:
@@ -59,8 +60,10 @@ class ConsoleReporter:
             self._line("•", "cyan", text)
 
     def on_warning(self, text: str) -> None:
-        """Print a warning."""
-        self._line("warning:", "yellow", text)
+        """Print a warning, each once: several runs may have the same."""
+        if text not in self._warnings:
+            self._warnings.add(text)
+            self._line("warning:", "yellow", text)
 
     def on_step(self, log: StepLog) -> None:
         """Show an optimizer step: the weighted total loss, the unweighted forget and retain losses, and tokens/s."""

@@ -90,10 +90,6 @@ Custom metrics: {{ custom | join(", ") }}.
 | {{ name }} ({{ scores.n }}) |{% for metric in custom %} {{ scores.custom.get(metric) | score }} |{% endfor %}
 {% endfor %}
 {%- endif %}
-{%- if results.after.missing %}
-Missing: {% for what, why in results.after.missing.items() %}{{ what }} ({{ why | shorten }})\
-{{ "; " if not loop.last }}{% endfor %}.
-{% endif %}
 {%- for metric, note in notes.items() %}
 Note: {{ metric }} on {{ note }}.
 {% endfor %}

@@ -65,9 +65,9 @@ def run(
     prepared, opened = prepare(config, folder, data_dir=data_dir, reporter=reporter, resume=resume)
     plan, device = prepared.plan, prepared.device
     check_epoch_selection(config, prepared.task)
-    judges = open_judges(config.evaluate, device)
-    for metric, reason in judges.missing.items():
-        reporter.on_warning(f"{metric} will be missing: {reason}")
+    judges = open_judges(config.evaluate, device, prepared.task.evaluation)
+    for warning in judges.warnings:
+        reporter.on_warning(warning)
     metadata = RunMetadata(folder, config, prepared.manifest, model_answers=prepared.model_answers)
     evaluation = _evaluation_stages(
         config, prepared, folder=folder, judges=judges, metadata=metadata, reporter=reporter

@@ -69,7 +69,7 @@ def test_partial_scores_are_marked(shown: Callable[..., str]) -> None:
     assert "Partial: over rouge, probability, truth ratio, token entropy, the metrics" in text
     assert ["before", "0.711", "0.822", "0.933"] in rows(text)
     assert ["before", "0.100", "0.200", "0.300", "0.400", "-", "-"] in rows(text)
-    assert "missing entailment: no judge" in text
+    assert "missing: cosine similarity, entailment; results.json and efface report say why" in " ".join(text.split())
 
 
 def test_partial_scores_over_different_metrics_are_not_compared(shown: Callable[..., str]) -> None:
@@ -102,6 +102,7 @@ def test_hostile_names_and_reasons(shown: Callable[..., str]) -> None:
     one = scores(embedder=HOSTILE, judge=HOSTILE, missing={"entailment": HOSTILE})
     text = shown(print_results, {"me+gd": results(one, one)})
     assert "[red]gone[/red]" in text
+    assert "[red]gone[/red]" in shown(print_scores, {"definition": "closer-look", **one.model_dump()})
     assert len(text) < 10_000
 
 

@@ -51,7 +51,7 @@ def print_continual(console: Console, results: ContinualResults) -> None:
     if results.downstream:
         print_line(console, f"Downstream: the average of {describe_tasks(results.downstream[0])}.", style="dim")
     print_line(console, "All numbers are from 0 to 1; higher is better.", style="dim")
-    print_sources(console, [results.before, results.after[0]])
+    print_sources(console, [results.before, results.after[0]], reasons=False)
     if results.verdict is not None:
         print_verdicts(console, {results.method: results.verdict})
 

@@ -59,7 +59,7 @@ def print_results(console: Console, results: Mapping[str, Results]) -> None:
                 table.add_row(Text(f"  {model}"), *_metric_row(each.sets[name]))
     _print_metrics(console, table, find_definition(first.definition))
     _print_custom_metrics(console, models)
-    print_sources(console, list(models.values()))
+    print_sources(console, list(models.values()), reasons=False)
     print_verdicts(console, {method: each.verdict for method, each in results.items() if each.verdict is not None})
 
 
