@@ -256,6 +256,8 @@ class Manifest(Artifact):
     """Of the adapter in the run's folder; None if none is trained."""
     started: str
     """UTC, ISO 8601."""
+    finished: str | None = None
+    """When the last stage ended: UTC, ISO 8601; None before the first has, and in earlier versions."""
     seconds: dict[str, float] = {}
     """Stage -> wall-clock seconds."""
     peak_memory_bytes: int | None = None

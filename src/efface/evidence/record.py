@@ -180,6 +180,7 @@ def _statement(
     predicate = Predicate(
         request=request_id or f"request-{texts.root[:16]}",
         run_started=_utc(datetime.fromisoformat(manifest.started)),
+        run_finished=None if manifest.finished is None else _utc(datetime.fromisoformat(manifest.finished)),
         record_made=_utc(datetime.now(UTC)),
         run_seconds=round(sum(manifest.seconds.values()), 3),
         texts=texts,

@@ -127,7 +127,9 @@ class Predicate(FrozenModel):
     request: str
     """Id of the request."""
     run_started: str
-    """UTC, as is the next."""
+    """UTC, as are the next two."""
+    run_finished: str | None
+    """None for a run of an earlier version."""
     record_made: str
     run_seconds: float
     texts: Texts

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -89,12 +90,12 @@ class RunMetadata:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Add the wall-clock seconds of the block to those of a stage; a block that fails is not counted."""
+        """Add the wall-clock seconds of the block to those of a stage, and note its end; if it fails, neither."""
         start = time.perf_counter()
         yield
         seconds = self._manifest.seconds
         total = round(seconds.get(name, 0) + time.perf_counter() - start, 3)
-        self._update(seconds={**seconds, name: total})
+        self._update(seconds={**seconds, name: total}, finished=datetime.now(UTC).isoformat(timespec="seconds"))
 
     def set_peak_memory(self, peak: int | None) -> None:
         """Record the most memory in use at once, in bytes; None where it was not measured."""
