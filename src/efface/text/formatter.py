@@ -90,6 +90,25 @@ class PromptFormatter:
         """
         return [self._with_bos(ids) for ids in self._ids_of([self._pieces(prompt) for prompt in prompts])]
 
+    def encode_started(self, prompts: Sequence[Prompt], starts: Sequence[str]) -> list[list[int]]:
+        """Encode prompts with the first words of an answer, for generation that goes on from these.
+
+        Args:
+            prompts: As for `encode_prompts`.
+            starts: The first words of each answer; may be empty.
+
+        Returns:
+            The token ids of each prompt and start, as one text.
+
+        Raises:
+            EffaceError: As `encode_prompts`.
+        """
+        pairs = zip(prompts, starts, strict=True)
+        joint = [
+            [*self._pieces(prompt), self._answer_prefix(prompt) + start if start else ""] for prompt, start in pairs
+        ]
+        return [self._with_bos(ids) for ids in self._ids_of(joint)]
+
     def encode(self, items: Sequence[tuple[str, Prompt, str]]) -> list[TokenizedSequence]:
         """Encode prompts with their answers.
 
