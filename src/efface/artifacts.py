@@ -12,6 +12,7 @@ from pydantic import (
     model_validator,
 )
 
+from efface.audit_results import AuditResults
 from efface.renamed import SCORE_KEYS
 
 Metric = Literal["rouge", "probability", "truth_ratio", "token_entropy", "cosine_similarity", "entailment"]
@@ -156,10 +157,11 @@ class Results(Artifact):
     after: Scores
     trajectory: Trajectory | None = None
     downstream: DownstreamResults | None = None
+    audit: AuditResults | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The content of results.json; parts that were not requested are omitted."""
-        omitted = {name for name in ("trajectory", "downstream") if getattr(self, name) is None}
+        omitted = {name for name in ("trajectory", "downstream", "audit") if getattr(self, name) is None}
         return self.model_dump(by_alias=True, exclude=omitted)
 
 

@@ -16,8 +16,8 @@ from efface.schema import Item, Prompt
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from efface.audit.audited_run import RunSettings
     from efface.audit.subject import Subject
-    from efface.config.commands import RunConfig
 
 ModelName = Literal["before", "control", "after"]
 """The model before unlearning, one that never knew the facts, and the unlearned model; in the order of the passes."""
@@ -163,7 +163,7 @@ class Context:
     """All that are audited (K), also where `run` gets a part."""
     retain: tuple[Item, ...]
     """Questions of the run's retain set; empty where it has none."""
-    config: RunConfig
+    config: RunSettings
     """Of the audited run, such as `config.train`."""
     rule: Rule
     models: Mapping[ModelName, ModelAccess]
@@ -206,6 +206,8 @@ class Attack(ABC):
     tier: ClassVar[Tier] = "asks"
     needs_before: ClassVar[bool] = False
     """Whether it is also run on the model before unlearning, first; without that model the attack is left out."""
+    wants_before: ClassVar[bool] = False
+    """Whether it is also run on the model before unlearning where that is available, for comparison."""
     needs_control: ClassVar[bool] = False
     """Whether it says nothing without a control; then it is left out where there is none."""
     in_union: ClassVar[bool] = True
@@ -284,6 +286,18 @@ class Attack(ABC):
             )
             for index, (fact, output, verdict) in enumerate(zip(facts, outputs, verdicts, strict=True))
         ]
+
+    def dropped(self, fact: Fact, unit: Unit) -> Row:
+        """The row of a fact that this attack cannot be tried on without saying it."""
+        return Row(
+            attack=self.name, variant=unit.variant, seed=unit.seed, fact=fact.id, hit=None, echo=True, shown=(fact.id,)
+        )
+
+    def dropped(self, fact: Fact, unit: Unit) -> Row:
+        """The row of a fact that this attack cannot be tried on without saying it."""
+        return Row(
+            attack=self.name, variant=unit.variant, seed=unit.seed, fact=fact.id, hit=None, echo=True, shown=(fact.id,)
+        )
 
 
 def text_of(prompt: Prompt) -> str:
