@@ -293,12 +293,6 @@ class Attack(ABC):
             attack=self.name, variant=unit.variant, seed=unit.seed, fact=fact.id, hit=None, echo=True, shown=(fact.id,)
         )
 
-    def dropped(self, fact: Fact, unit: Unit) -> Row:
-        """The row of a fact that this attack cannot be tried on without saying it."""
-        return Row(
-            attack=self.name, variant=unit.variant, seed=unit.seed, fact=fact.id, hit=None, echo=True, shown=(fact.id,)
-        )
-
 
 def text_of(prompt: Prompt) -> str:
     """All text that a prompt shows to the model."""
