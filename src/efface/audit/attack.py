@@ -163,6 +163,8 @@ class Context:
     """All that are audited (K), also where `run` gets a part."""
     retain: tuple[Item, ...]
     """Questions of the run's retain set; empty where it has none."""
+    forget: tuple[Item, ...]
+    """The whole forget set, also what the model did not know."""
     config: RunSettings
     """Of the audited run, such as `config.train`."""
     rule: Rule
@@ -207,7 +209,7 @@ class Attack(ABC):
     needs_before: ClassVar[bool] = False
     """Whether it is also run on the model before unlearning, first; without that model the attack is left out."""
     wants_before: ClassVar[bool] = False
-    """Whether it is also run on the model before unlearning where that is available, for comparison."""
+    """Whether it is also run on the model before unlearning where that is available, for comparison; above quick."""
     needs_control: ClassVar[bool] = False
     """Whether it says nothing without a control; then it is left out where there is none."""
     in_union: ClassVar[bool] = True

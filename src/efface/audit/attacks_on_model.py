@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 
-from efface.audit.attack import Attack, Context, ModelName, Row, Unit
+from efface.audit.attack import Attack, Context, Level, ModelName, Row, Unit
 from efface.audit.models import AuditModels
 from efface.audit.registry import PLAIN
 from efface.audit.rows import RowsFile
@@ -36,6 +36,7 @@ class Plan:
     """The units of an audit, and what was left out of them so far."""
 
     parts: list[Part]
+    level: Level
     controlled: bool
     """Whether there is a control; then only units count that were run on it, too."""
     left_out: dict[str, str] = field(default_factory=dict)
@@ -44,13 +45,13 @@ class Plan:
     @classmethod
     def of(cls, attacks: Sequence[Attack], context: Context, models: AuditModels) -> Plan:
         """All units of the attacks that the available models allow."""
-        plan = cls([], controlled="control" in models.sources)
+        plan = cls([], context.level, controlled="control" in models.sources)
         for attack in attacks:
             needed = {"before": attack.needs_before, "control": attack.needs_control}
             if missing := [name for name, is_needed in needed.items() if is_needed and name not in models.sources]:
                 plan.left_out[attack.name] = f"it needs the model {missing[0]}, which is not available"
                 continue
-            count = sum(runs_on(attack, name) for name in models.sources)
+            count = sum(runs_on(attack, name, context.level) for name in models.sources)
             plan.parts += [
                 Part(attack, unit, attack.plan(context.facts, unit, context), count)
                 for unit in attack.units(context.level)
@@ -103,15 +104,17 @@ class Plan:
 
     def _common(self, rows: RowsFile) -> list[Part]:
         def done(part: Part, name: ModelName) -> bool:
-            return not runs_on(part.attack, name) or rows.done(part.attack.name, part.unit, name) is not None
+            return (
+                not runs_on(part.attack, name, self.level) or rows.done(part.attack.name, part.unit, name) is not None
+            )
 
         counted: list[ModelName] = ["after", "control"] if self.controlled else ["after"]
         return [part for part in self.parts if all(done(part, name) for name in counted)]
 
 
-def runs_on(attack: Attack, name: ModelName) -> bool:
+def runs_on(attack: Attack, name: ModelName, level: Level) -> bool:
     """Whether an attack is run on a model: on that before only for comparison."""
-    return name != "before" or attack.needs_before or attack.wants_before
+    return name != "before" or attack.needs_before or (attack.wants_before and level != "quick")
 
 
 def attack_model(
@@ -141,7 +144,7 @@ def attack_model(
     open_parts = [
         part
         for part in plan.parts
-        if runs_on(part.attack, name) and rows.done(part.attack.name, part.unit, name) is None
+        if runs_on(part.attack, name, context.level) and rows.done(part.attack.name, part.unit, name) is None
     ]
     if not open_parts:
         return

@@ -86,6 +86,7 @@ def audit(
             max_new_tokens=min(run.settings.evaluate.max_new_tokens, MOST_NEW_TOKENS),
             facts=facts.audited,
             retain=task.retain,
+            forget=forget.items,
             config=run.settings,
             rule=rule,
             models=models.sources,

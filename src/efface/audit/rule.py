@@ -133,6 +133,17 @@ def share_of_new_words(answer: str, known: str, output: str) -> float:
     return common_subsequence_length(new, word_stems(output)) / len(new) if new else 0.0
 
 
+def says_wrong(fact: Fact, output: str) -> bool:
+    """Whether an output says one of the wrong answers that the data has: as often as the right one by guessing alone.
+
+    Args:
+        fact: With wrong answers.
+        output: Of the model.
+    """
+    known = f"{fact.question}\n{fact.answer}"
+    return any(share_of_new_words(wrong, known, output) >= LEAST_SHARE for wrong in fact.wrong_answers)
+
+
 def continues_passage(passage: str, output: str) -> bool:
     """Whether an output repeats a passage: `LONGEST_RUN` consecutive words of it, or ROUGE-L F1 of `LEAST_SHARE`."""
     wanted, given = passage.casefold().split(), output.casefold().split()

@@ -80,6 +80,12 @@ class Subject:
         )
         return [generation.text for generation in generations]
 
+    def decode(self, outputs: Sequence[list[int]]) -> list[str]:
+        """The texts of generated token ids, special tokens removed."""
+        return [
+            self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False) for ids in outputs
+        ]
+
     def logprobs(self, pairs: Sequence[tuple[Prompt, str]]) -> list[list[float]]:
         """Natural-log probability of each token of answers, the end-of-sequence token included.
 
@@ -98,17 +104,18 @@ class Subject:
         Yields:
             The model.
         """
-        tensors = [*self.model.parameters(), *self.model.buffers()]
-        copies = [tensor.detach().to("cpu", copy=True) for tensor in tensors]
-        requires_grad = [tensor.requires_grad for tensor in tensors]
+        parameters, buffers = list(self.model.parameters()), list(self.model.buffers())
+        copies = [(each, each.detach().to("cpu", copy=True), each.requires_grad) for each in parameters]
+        copied_buffers = [(each, each.detach().to("cpu", copy=True)) for each in buffers]
         try:
             yield self.model
         finally:
-            with torch.no_grad():
-                for tensor, copy, required in zip(tensors, copies, requires_grad, strict=True):
-                    tensor.grad = None
-                    tensor.copy_(copy)
-                    tensor.requires_grad_(required)
+            for parameter, copy, requires_grad in copies:
+                parameter.grad = None
+                parameter.data = copy.to(parameter.device)  # also back in its dtype
+                parameter.requires_grad_(requires_grad)
+            for buffer, copy in copied_buffers:
+                buffer.copy_(copy)
             self.model.eval()
 
     def _formatter(self, text_format: str) -> PromptFormatter:

@@ -86,10 +86,8 @@ def _compared(results: AuditResults) -> str:
     what = "a model that never saw them" if control.kind == "given" else "the base model, which never saw them"
     low, high = (100 * each for each in excess.interval)
     resampled = "subjects" if excess.by_subject else "questions, taken as independent"
-    return (
-        f"From {what}: {count_of(control.k, found.n)}. Excess {100 * excess.value:.0f} points ({low:.0f} to {high:.0f}, "
-        f"bootstrap of {resampled})."
-    )
+    interval = f"{low:.0f} to {high:.0f}, bootstrap of {resampled}" if low < high else "no fact differs"
+    return f"From {what}: {count_of(control.k, found.n)}. Excess {100 * excess.value:.0f} points ({interval})."
 
 
 def _strongest(results: AuditResults) -> str:
