@@ -23,31 +23,7 @@ _LEAST_SUBJECTS = 5
 _LEAST_FEW, _FEW_SHARE = 4, 0.1
 _FAR_ROWS = 100
 _MADE_UP_AUTHORS, _MADE_UP_SEED = 5, 2**31 - 1
-_SYLLABLES = [
-    "ba",
-    "cor",
-    "du",
-    "fen",
-    "gil",
-    "ha",
-    "jor",
-    "ka",
-    "lem",
-    "mo",
-    "nar",
-    "ol",
-    "pe",
-    "quin",
-    "ras",
-    "sil",
-    "tov",
-    "ur",
-    "vel",
-    "wen",
-    "xan",
-    "yor",
-    "zim",
-]
+_SYLLABLES = [text for first in "bdgklmnprstvwz" for text in (f"{first}a", f"{first}en", f"{first}or")]
 
 
 @dataclass(frozen=True)
