@@ -163,8 +163,6 @@ class Context:
     """All that are audited (K), also where `run` gets a part."""
     retain: tuple[Item, ...]
     """Questions of the run's retain set; empty where it has none."""
-    forget: tuple[Item, ...]
-    """The whole forget set, also what the model did not know."""
     config: RunSettings
     """Of the audited run, such as `config.train`."""
     rule: Rule
@@ -172,6 +170,8 @@ class Context:
     """Each model that is available, besides the one under attack; `before` and `control` may be missing."""
     rows: Mapping[ModelName, Sequence[Row]] = field(default_factory=dict)
     """This attack's rows of the models that came before: those of `before` and `control` when `after` is attacked."""
+    forget: tuple[Item, ...] = ()
+    """The whole forget set, also what the model did not know."""
 
 
 class ModelAccess(Protocol):

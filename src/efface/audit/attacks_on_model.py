@@ -51,11 +51,11 @@ class Plan:
             if missing := [name for name, is_needed in needed.items() if is_needed and name not in models.sources]:
                 plan.left_out[attack.name] = f"it needs the model {missing[0]}, which is not available"
                 continue
+            units = attack.units(context.level)
+            if not units:
+                plan.left_out[attack.name] = f"not at audit.level={context.level}"
             count = sum(runs_on(attack, name, context.level) for name in models.sources)
-            plan.parts += [
-                Part(attack, unit, attack.plan(context.facts, unit, context), count)
-                for unit in attack.units(context.level)
-            ]
+            plan.parts += [Part(attack, unit, attack.plan(context.facts, unit, context), count) for unit in units]
         return plan
 
     def limit(self, subject: Subject, context: Context, seconds: float) -> None:

@@ -17,6 +17,58 @@ LONGEST_RUN = 20
 """Consecutive words of a passage from which on it counts as said."""
 BY_WORDS = "words"
 """The name of the rule without a judge."""
+_FUNCTION_WORDS = frozenset(
+    [
+        "a",
+        "an",
+        "and",
+        "are",
+        "as",
+        "at",
+        "be",
+        "been",
+        "but",
+        "by",
+        "did",
+        "do",
+        "does",
+        "for",
+        "from",
+        "had",
+        "has",
+        "have",
+        "he",
+        "her",
+        "his",
+        "i",
+        "in",
+        "is",
+        "it",
+        "its",
+        "not",
+        "of",
+        "on",
+        "or",
+        "she",
+        "that",
+        "the",
+        "their",
+        "there",
+        "they",
+        "this",
+        "to",
+        "was",
+        "were",
+        "what",
+        "when",
+        "where",
+        "which",
+        "who",
+        "with",
+        "you",
+    ]
+)
+"""They carry no fact, and any output has them."""
 
 
 class FactRule:
@@ -165,8 +217,10 @@ def _says(fact: Fact, output: str, shown: str, target: str | None) -> bool:
 
 
 def _new_words(answer: str, known: str) -> list[str]:
+    """The words of an answer that a text does not have; function words only where it has no others."""
     seen = set(word_stems(known))
-    return [word for word in word_stems(answer) if word not in seen]
+    new = [word for word in word_stems(answer) if word not in seen]
+    return [word for word in new if word not in _FUNCTION_WORDS] or new
 
 
 def _longest_common_run(one: Sequence[str], other: Sequence[str]) -> int:

@@ -29,7 +29,7 @@ def print_audit(console: Console, results: AuditResults) -> None:
     print_line(
         console,
         f"Judge: {results.recoverable.judge}. p: that it brings back no more than from the control, adjusted for "
-        f"{len(results.attacks)} attacks.",
+        f"{sum(each.p_value is not None for each in results.attacks.values())} attacks.",
         style="dim",
     )
     for name, reason in results.left_out.items():
