@@ -23,6 +23,8 @@ class Recoverable(FrozenModel):
     """How many the model knew before; more than `n` where a level audits a part."""
     asked_plainly: int
     """How many came back without an attack, as the run asks."""
+    by_asking: int
+    """How many came back from attacks that need no weights."""
     chance: float | None
     """Share that would count as brought back where each output is compared with another fact of the same type; None
     where no other fact is of the same type."""

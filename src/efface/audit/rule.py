@@ -17,57 +17,11 @@ LONGEST_RUN = 20
 """Consecutive words of a passage from which on it counts as said."""
 BY_WORDS = "words"
 """The name of the rule without a judge."""
-_FUNCTION_WORDS = frozenset(
-    [
-        "a",
-        "an",
-        "and",
-        "are",
-        "as",
-        "at",
-        "be",
-        "been",
-        "but",
-        "by",
-        "did",
-        "do",
-        "does",
-        "for",
-        "from",
-        "had",
-        "has",
-        "have",
-        "he",
-        "her",
-        "his",
-        "i",
-        "in",
-        "is",
-        "it",
-        "its",
-        "not",
-        "of",
-        "on",
-        "or",
-        "she",
-        "that",
-        "the",
-        "their",
-        "there",
-        "they",
-        "this",
-        "to",
-        "was",
-        "were",
-        "what",
-        "when",
-        "where",
-        "which",
-        "who",
-        "with",
-        "you",
-    ]
+_LISTED = (
+    "a an and are as at be been but by did do does for from had has have he her his i in is it its not of on or she "
+    "that the their there they this to was were what when where which who with you"
 )
+_FUNCTION_WORDS = frozenset(_LISTED.split())
 """They carry no fact, and any output has them."""
 
 

@@ -67,6 +67,7 @@ def summarize(
             interval=rate_interval(len(union), len(facts)),
             known=findings.known,
             asked_plainly=len(_hits(after[PLAIN])),
+            by_asking=len(_union([attack for attack in findings.attacks if attack.tier == "asks"], after)),
             chance=by_chance.union,
             judge=rule.name,
         ),

@@ -86,11 +86,9 @@ def _compared(results: AuditResults) -> str:
     what = "a model that never saw them" if control.kind == "given" else "the base model, which never saw them"
     low, high = (100 * each for each in excess.interval)
     resampled = "subjects" if excess.by_subject else "questions, taken as independent"
-    interval = (
-        f"{low:.0f} to {high:.0f}, bootstrap of {resampled}"
-        if low < high
-        else f"{'no' if not excess.value else 'every'} fact differs"
-    )
+    interval = f"{low:.0f} to {high:.0f}, bootstrap of {resampled}"
+    if low == high:
+        interval = f"{'every' if excess.value else 'no'} fact differs"
     return f"From {what}: {count_of(control.k, found.n)}. Excess {100 * excess.value:.0f} points ({interval})."
 
 
