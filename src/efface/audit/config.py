@@ -37,7 +37,9 @@ class AuditSettings(FrozenModel):
     @field_validator("attacks", mode="before")
     @classmethod
     def _split_names(cls, value: Any) -> Any:
-        return tuple(name.strip() for name in value.split(",")) if isinstance(value, str) else value
+        if not isinstance(value, str):
+            return value
+        return tuple(name for each in value.strip(" []").split(",") if (name := each.strip()))
 
     @field_validator("attacks")
     @classmethod
