@@ -25,7 +25,13 @@ def flat_leaderboard(form: Format, ranking: Leaderboard) -> str:
     if form == "csv":
         headings = ["board", "rank", "rank_best", "rank_worst", "name", "kind", "method", "pareto_front"]
         headings += [f"{name}{bound}" for name in columns for bound in ("", "_low", "_high")]
-        rows = [_csv_row(number, row, columns) for number, board in enumerate(ranking.boards, 1) for row in board.rows]
+        sets = list(
+            dict.fromkeys(name for board in ranking.boards for row in board.rows for name in row.extraction_strength)
+        )
+        headings += [f"extraction_strength_{name}" for name in sets]
+        rows = [
+            _csv_row(number, row, columns, sets) for number, board in enumerate(ranking.boards, 1) for row in board.rows
+        ]
         return flat_table(form, headings, rows)
     headings = ["Rank", "Model", "Method", *(name.replace("-\n", "").replace("\n", " ") for name in columns.values())]
     several = len(ranking.boards) > 1
@@ -64,10 +70,11 @@ def _flat_row(row: RankedModel, columns: Iterable[str]) -> Sequence[Cell]:
     return [format_rank(row, "; "), row.name, format_method(row), *cells]
 
 
-def _csv_row(board: int, row: RankedModel, columns: Iterable[str]) -> Sequence[Cell]:
+def _csv_row(board: int, row: RankedModel, columns: Iterable[str], sets: Iterable[str]) -> Sequence[Cell]:
+    """`sets`: of which the extraction strength is written."""
     best, worst = row.ranks or (None, None)
     cells: list[Cell] = [board, row.rank, best, worst, row.name, row.kind, row.method, str(row.pareto_optimal).lower()]
     for column in columns:
         interval = getattr(row, column)
         cells += [None] * 3 if interval is None else [interval.value, interval.low, interval.high]
-    return cells
+    return [*cells, *(row.extraction_strength.get(name) for name in sets)]

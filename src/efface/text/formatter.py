@@ -74,6 +74,11 @@ class PromptFormatter:
         return self._end[-1]
 
     @property
+    def end_length(self) -> int:
+        """The number of tokens after the text of an answer, up to the one that ends it."""
+        return len(self._end)
+
+    @property
     def pad_token(self) -> int:
         """Id of the token that fills a padded row: the end-of-sequence token, as in the published code."""
         eos: int | None = self.tokenizer.eos_token_id

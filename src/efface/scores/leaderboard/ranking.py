@@ -56,6 +56,8 @@ class RankedModel(FrozenModel):
     """Share of the facts known before that an audit brought back; not part of the rank. None where the model was not
     audited, or the audits of the board tried other attacks."""
     sets: dict[str, dict[Metric, Interval | None]]
+    extraction_strength: dict[str, float] = Field(default={})
+    """Set -> mean over its questions, for the sets that have it; in no aggregate."""
 
 
 class Pair(FrozenModel):
@@ -217,6 +219,11 @@ def _ranked(model: ScoredModel, index: int, bootstrapped: _Bootstrapped, *, with
                 for column, metric in enumerate(METRICS)
             }
             for name, each in bootstrapped.scores[index].items()
+        },
+        extraction_strength={
+            name: each.extraction_strength
+            for name, each in bootstrapped.scores[index].items()
+            if each.extraction_strength is not None
         },
     )
 
