@@ -199,7 +199,7 @@ def leak_at_k(hits: int, n: int, k: int) -> float:
     _check_k(k, n)
     if n - hits < k:
         return 1.0
-    log_none = _log_binomial(n - hits, k) - _log_binomial(n, k)
+    log_none = float(_log_binomial(n - hits, k) - _log_binomial(n, k))
     return float(-np.expm1(min(log_none, 0.0)))
 
 
