@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from efface.audit.statistics import auc, privleak
+from efface.audit.auc import auc, privleak
 from efface.scores.metrics.membership import (
     loss_score,
     min_k_plus_plus_score,
