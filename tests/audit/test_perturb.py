@@ -6,16 +6,21 @@ import torch
 from efface.audit.attack import Row, Unit
 from efface.audit.perturb import Perturb, add_noise, prune_model, pruned
 from efface.audit.round_to_nearest import linear_weights
-from support.audit_models import context, facts, knowing, load, not_knowing, run_on_all, subject
+from support.audit_models import context, facts, knowing, load, not_knowing, subject
 
 
 def test_a_little_damage_leaves_what_is_known() -> None:
-    rows = run_on_all(Perturb(), {"control": subject(not_knowing()), "after": subject(knowing())})
-    assert len(rows["after"]) == 12 * 6
-    little = [row for row in rows["after"] if row.variant in ("prune-10", "noise-1")]
-    assert all(row.hit and Perturb().counts(row) for row in little)
-    assert not any(row.hit for row in rows["control"])
-    assert Perturb().scalars(rows)["retain_utility_noise-1_after"] == 1
+    asked, attack = facts(3), Perturb()
+    rows = [
+        row
+        for unit in (Unit("prune-10"), Unit("noise-1"), Unit("noise-1", 1))
+        for row in attack.run(subject(knowing()), asked, unit, context(asked, {}))
+    ]
+    assert len(rows) == 9
+    assert all(row.hit and attack.counts(row) for row in rows)
+    assert attack.scalars({"after": rows})["retain_utility_noise-1_after"] == 1
+    control = attack.run(subject(not_knowing()), asked, Unit("noise-1"), context(asked, {}))
+    assert not any(row.hit for row in control)
 
 
 @pytest.mark.parametrize(("utility", "counted"), [(0.8, True), (0.79, False)])
@@ -43,7 +48,7 @@ def test_noise_has_its_size_and_depends_on_the_seed_alone() -> None:
         add_noise(model, 0.05, seed=seed)
     before, one, same, other = ({each.name: each.weight.detach() for each in linear_weights(model)} for model in models)
     for name, weight in before.items():
-        assert float((one[name] - weight).std() / weight.std()) == pytest.approx(0.05, rel=0.05)
+        assert float((one[name] - weight).std() / weight.std()) == pytest.approx(0.05, rel=0.1)
         assert torch.equal(one[name], same[name])
         assert not torch.equal(one[name], other[name])
     assert torch.equal(models[0].lm_head.weight, models[1].lm_head.weight)

@@ -1,4 +1,4 @@
-"""Tiny models under attack, without a run: what they know, what they were trained to forget, and what they never saw."""
+"""Tiny models under attack, without a run: one that knows the facts, and one that never saw them."""
 
 from __future__ import annotations
 
