@@ -86,18 +86,20 @@ def test_patching_the_last_layer_gives_the_other_models_states_to_the_head(model
     assert float(patched[0]) != pytest.approx(own_logprob(model), abs=1e-3)
 
 
-def test_a_layer_is_patched_at_its_positions_only(model: Any, other: Any) -> None:
-    """Patching at the last predicting position changes nothing for tokens predicted before it."""
-    first = Target(TARGET.ids, 3, 1)
-    states = layer_states(other, Target(TARGET.ids, 6, 1))
+def test_each_layer_is_patched_alone_and_at_its_positions_only(model: Any, other: Any) -> None:
+    states = layer_states(other, TARGET)
+    for layer, patched in enumerate(patched_logprobs(model, TARGET, states).tolist()):
 
-    def replace(layer: int) -> float:
-        # the same row, with the fact's own states at its own position
-        mixed = layer_states(model, first)
-        return float(patched_logprobs(model, first, mixed)[layer])
+        def replace(_module: Any, _inputs: Any, output: Any, layer: int = layer) -> Any:
+            changed = (output if isinstance(output, torch.Tensor) else output[0]).clone()
+            changed[0, 2:4] = states[layer]
+            return changed if isinstance(output, torch.Tensor) else (changed, *output[1:])
 
-    assert states.shape[1] == 1
-    assert [replace(layer) for layer in range(len(states))] == pytest.approx([own_logprob(model, first)] * 2, abs=1e-5)
+        handle = model.model.layers[layer].register_forward_hook(replace)
+        try:
+            assert own_logprob(model) == pytest.approx(patched, abs=1e-5)
+        finally:
+            handle.remove()
 
 
 def test_no_hook_is_left(model: Any, other: Any) -> None:

@@ -111,6 +111,7 @@ def context(
         max_new_tokens=20,
         facts=tuple(audited),
         retain=tuple(retain),
+        forget=tuple(fact.item for fact in audited),
         config=cast(Any, None),
         rule=KeyFactRule(),
         models={name: InMemory(each) for name, each in models.items()},
