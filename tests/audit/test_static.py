@@ -51,9 +51,10 @@ def test_layers_and_the_whole() -> None:
     assert sum(change.codes for change in changes.values()) == sum(
         each.weight.numel() for each in linear_weights(model)
     )
-    rows = Static().run(subject(model), [], Unit("layers"), context([], {"before": subject(before, "before")}))
-    assert [row.fact for row in rows] == ["model.layers.0", "model.layers.1"]
-    assert rows[0].numbers["layer_relative_l2"] == 0 < rows[1].numbers["layer_relative_l2"]
+    rows = Static().run(subject(model), [], Unit("weights"), context([], {"before": subject(before, "before")}))
+    assert [row.fact for row in rows] == ["", "model.layers.0", "model.layers.1"]
+    assert rows[1].numbers["layer_relative_l2"] == 0 < rows[0].numbers["relative_l2"]
+    assert rows[2].numbers["layer_relative_l2"] > rows[0].numbers["relative_l2"]
 
 
 def test_the_line_goes_from_the_model_to_the_one_before() -> None:
@@ -83,4 +84,4 @@ def test_the_line_goes_from_the_model_to_the_one_before() -> None:
 def test_the_model_before_is_not_compared_with_itself() -> None:
     before = subject(load(), "before")
     assert Static().run(before, [], Unit("weights"), context([], {"before": before})) == []
-    assert [unit.variant for unit in Static().units("quick")] == ["weights", "layers"]
+    assert [unit.variant for unit in Static().units("quick")] == ["weights"]

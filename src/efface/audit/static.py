@@ -23,7 +23,7 @@ from efface.scores.means import mean
 MIDPOINTS = 5
 NF4_STEP = 2 / 15
 """Mean distance of the 16 levels of NF4, as a share of the largest absolute weight of a block."""
-_WEIGHTS, _LAYERS, _LINE = "weights", "layers", "line"
+_WEIGHTS, _LINE = "weights", "line"
 _LAYER = re.compile(r"(.*?\.\d+)\.")
 _BINS, _LOWEST, _HIGHEST = 4096, -40.0, 24.0
 """Of the histogram of log2 |update| / step; its median is within 1 % of the exact one."""
@@ -43,8 +43,8 @@ class Static(Attack):
     in_union: ClassVar[bool] = False
 
     def units(self, level: Level) -> list[Unit]:
-        """All weights, each layer, and but for `quick` the line."""
-        return [Unit(_WEIGHTS), Unit(_LAYERS), *([] if level == "quick" else [Unit(_LINE)])]
+        """The weights, and but for `quick` the line."""
+        return [Unit(_WEIGHTS), *([] if level == "quick" else [Unit(_LINE)])]
 
     def plan(self, facts: Sequence[Fact], unit: Unit, context: Context) -> Cost:
         """Likelihoods at each point of the line; comparing weights takes no tokens."""
@@ -54,7 +54,7 @@ class Static(Attack):
         return Cost(read=(MIDPOINTS + 1) * read * context.max_new_tokens)
 
     def run(self, subject: Subject, facts: Sequence[Fact], unit: Unit, context: Context) -> list[Row]:
-        """One row of all weights or of each layer, whose name stands for the fact; none of the model before itself."""
+        """A row of the whole model and one of each layer, whose name stands for the fact; none of the model before."""
         if subject.name == "before":
             return []
         before = context.models["before"]
@@ -62,16 +62,15 @@ class Static(Attack):
             losses = line_losses(subject, before, facts, context)
             return [self._row(unit, "", losses)] if losses else []
         changes = compare_weights(subject.model, before)
-        if unit.variant == _WEIGHTS:
-            total = Change()
-            for change in changes.values():
-                total.add(change)
-            return [self._row(unit, "", total.numbers())]
-        layers = {name: change for name, change in changes.items() if _LAYER.match(name + ".")}
-        return [
+        total = Change()
+        for change in changes.values():
+            total.add(change)
+        layers = [
             self._row(unit, name, {f"layer_{key}": value for key, value in change.numbers().items()})
-            for name, change in layers.items()
+            for name, change in changes.items()
+            if _LAYER.match(name + ".")
         ]
+        return [self._row(unit, "", total.numbers()), *layers]
 
     def scalars(self, rows: Mapping[ModelName, Sequence[Row]]) -> dict[str, float | None]:
         """Numbers of all weights and of the line, for the unlearned model and the control."""
@@ -79,7 +78,7 @@ class Static(Attack):
             f"{name}_{model}": value
             for model, listed in rows.items()
             for row in listed
-            if row.variant != _LAYERS
+            if not row.fact
             for name, value in row.numbers.items()
         }
 
@@ -138,7 +137,10 @@ def compare_weights(model: Any, before: ModelAccess) -> dict[str, Change]:
         if name in ours:
             match = _LAYER.match(name)
             change = weight_change(
-                ours[name].detach().cpu(), theirs, rounded=name in linear, transposed=linear.get(name, False)
+                ours[name].detach(),
+                theirs.to(ours[name].device),
+                rounded=name in linear,
+                transposed=linear.get(name, False),
             )
             found[match[1] if match else name].add(change)
     return dict(found)
@@ -163,7 +165,7 @@ def weight_change(after: Tensor, before: Tensor, *, rounded: bool, transposed: b
         steps = (block_scales(old) * NF4_STEP).repeat_interleave(BLOCK)[: old.numel()]
         logs = (update.flatten().abs() / steps).log2().clamp(_LOWEST, _HIGHEST)  # no update: -inf, the lowest bin
         bins = ((logs - _LOWEST) * (_BINS / (_HIGHEST - _LOWEST))).long().clamp(max=_BINS - 1)
-        change.ratios = torch.bincount(bins, minlength=_BINS)
+        change.ratios = torch.bincount(bins, minlength=_BINS).cpu()
     return change
 
 
