@@ -16,6 +16,7 @@ def test_equal_models_have_not_moved() -> None:
     assert scalars["relative_l2_after"] == scalars["nf4_codes_changed_after"] == 0
     assert scalars["update_in_nf4_steps_after"] == 0
     assert scalars["barrier_forget_after"] == pytest.approx(0, abs=1e-6)
+    assert not any(name.startswith("layer") for name in scalars)
 
 
 def test_distances_by_hand() -> None:
