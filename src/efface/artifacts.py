@@ -12,6 +12,7 @@ from pydantic import (
     model_validator,
 )
 
+from efface.audit_results import AuditResults
 from efface.renamed import SCORE_KEYS
 
 Metric = Literal["rouge", "probability", "truth_ratio", "token_entropy", "cosine_similarity", "entailment"]
@@ -38,6 +39,9 @@ class SetScores(Artifact):
     token_entropy: float | None
     cosine_similarity: float | None
     entailment: float | None
+    extraction_strength: float | None = None
+    """Share of the answer that the model completes by itself; part of no aggregate. None where the source does not have
+    which tokens the model predicts."""
     custom: dict[str, float | None] = {}
     """Custom metrics by name, of any range; part of no aggregate."""
 
@@ -48,9 +52,18 @@ class SetScores(Artifact):
             {SCORE_KEYS.get(key, key): value for key, value in values.items()} if isinstance(values, dict) else values
         )
 
+    @property
+    def uncounted(self) -> dict[str, float | None]:
+        """The metrics that no aggregate includes, by name: extraction strength where it is known, and custom ones."""
+        known = {} if self.extraction_strength is None else {"extraction_strength": self.extraction_strength}
+        return {**known, **self.custom}
+
     @model_serializer(mode="wrap")
-    def _omit_custom_if_empty(self, written: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return _without_empty(written(self), "custom")
+    def _omit_if_unknown(self, written: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values = _without_empty(written(self), "custom")
+        if self.extraction_strength is None:
+            del values["extraction_strength"]
+        return values
 
 
 class Partial(Artifact):
@@ -156,10 +169,11 @@ class Results(Artifact):
     after: Scores
     trajectory: Trajectory | None = None
     downstream: DownstreamResults | None = None
+    audit: AuditResults | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The content of results.json; parts that were not requested are omitted."""
-        omitted = {name for name in ("trajectory", "downstream") if getattr(self, name) is None}
+        omitted = {name for name in ("trajectory", "downstream", "audit") if getattr(self, name) is None}
         return self.model_dump(by_alias=True, exclude=omitted)
 
 

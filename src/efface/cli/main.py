@@ -16,6 +16,7 @@ from efface.cli.common.error_messages import error_message
 from efface.cli.common.options import examples, print_message, require_subcommand
 from efface.cli.data import data
 from efface.cli.results import (
+    audit,
     chat,
     downstream,
     evaluate,
@@ -44,6 +45,7 @@ _COMMAND_GROUPS = (
     sweep,
     evaluate,
     score,
+    audit,
     report,
     leaderboard,
     verify,

@@ -14,6 +14,7 @@ from efface.atomic import write_text
 from efface.errors import EffaceError
 from efface.evidence.collect import (
     FinishedRun,
+    audited,
     check_data,
     counts,
     measured,
@@ -198,6 +199,7 @@ def _statement(
         hardware=manifest.device,
         precision=manifest.precision,
         measured=measured(run.results),
+        audit=audited(run.results),
         queue=None if run.number is None else Queue(number=run.number, previous=previous.sha256 if previous else None),
         open_actions=_actions(run, done),
         signer=Signer(key_id=signer.public_key.keyid, public_key=public_pem(signer.public_key)),

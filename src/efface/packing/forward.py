@@ -122,12 +122,12 @@ def map_in_chunks(function: Callable[..., Tensor], vocabulary: int, *tensors: Te
     The full [N, V] logits are never in memory if they are large: each chunk is recomputed in the backward pass.
 
     Args:
-        function: from slices [n, ...] of the tensors to logits [n, V], and from those to a result [n].
+        function: from slices [n, ...] of the tensors to logits [n, V], and from those to a result [n, ...].
         vocabulary: V, the number of logits of each row.
         tensors: [N, ...] each.
 
     Returns:
-        The results [N].
+        The results [N, ...].
     """
     total = tensors[0].shape[0]
     size = chunk_rows(vocabulary)
@@ -155,8 +155,28 @@ def target_logprobs(model: Any, hidden: Tensor, targets: Tensor) -> Tensor:
     Returns:
         Log-probabilities [N].
     """
+    return score_targets(model, hidden, targets, cross_entropy_logprobs)
 
-    def logprobs(states: Tensor, ids: Tensor) -> Tensor:
-        return -F.cross_entropy(compute_logits(model, states), ids, reduction="none")
 
-    return map_in_chunks(logprobs, vocabulary_size(model), hidden, targets)
+def score_targets(model: Any, hidden: Tensor, targets: Tensor, score: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """Compute numbers of tokens from the logits that should predict them.
+
+    Args:
+        model: a causal language model.
+        hidden: last hidden states [N, H].
+        targets: the token id [N] that each state should predict.
+        score: from logits [n, V] and token ids [n] to one or more numbers of each token, [n] or [n, C].
+
+    Returns:
+        The numbers, [N] or [N, C].
+    """
+
+    def of_chunk(states: Tensor, ids: Tensor) -> Tensor:
+        return score(compute_logits(model, states), ids)
+
+    return map_in_chunks(of_chunk, vocabulary_size(model), hidden, targets)
+
+
+def cross_entropy_logprobs(logits: Tensor, targets: Tensor) -> Tensor:
+    """Natural-log probabilities [n] of tokens [n] under logits [n, V]."""
+    return -F.cross_entropy(logits, targets, reduction="none")

@@ -50,6 +50,8 @@ class MetricInputs:
     """Of the output's text tokenized again."""
     cosine_answer: float | None = None
     cosine_before: float | None = None
+    predicted: tuple[bool, ...] | None = None
+    """Whether the model predicts each token of the answer's text, given those before it."""
     label: str | None = None
     embedder: str | None = None
     judge: str | None = None

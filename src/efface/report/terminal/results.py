@@ -58,7 +58,7 @@ def print_results(console: Console, results: Mapping[str, Results]) -> None:
             if name in each.sets:
                 table.add_row(Text(f"  {model}"), *_metric_row(each.sets[name]))
     _print_metrics(console, table, find_definition(first.definition))
-    _print_custom_metrics(console, models)
+    _print_other_metrics(console, models)
     print_sources(console, list(models.values()))
 
 
@@ -75,7 +75,7 @@ def print_scores(console: Console, scores: Mapping[str, Any]) -> None:
     for name, each in model.sets.items():
         table.add_row(Text(f"{name} ({each.n})", style="bold"), *_metric_row(each))
     _print_metrics(console, table, find_definition(scores["definition"]))
-    _print_custom_metrics(console, {"": model})
+    _print_other_metrics(console, {"": model})
     if quality := scores.get("forget_quality"):
         print_line(
             console,
@@ -152,17 +152,19 @@ def _print_metrics(console: Console, table: Table, definition: Definition) -> No
     print_line(console, f"On forget, lower is better (except {exceptions}); on the other sets, higher is.", style="dim")
 
 
-def _print_custom_metrics(console: Console, models: Mapping[str, Scores]) -> None:
-    """One row per set and model; nothing where there are no custom metrics."""
-    names = dict.fromkeys(name for scores in models.values() for each in scores.sets.values() for name in each.custom)
+def _print_other_metrics(console: Console, models: Mapping[str, Scores]) -> None:
+    """One row per set and model; nothing where no metric is outside the aggregates."""
+    names = dict.fromkeys(
+        name for scores in models.values() for each in scores.sets.values() for name in each.uncounted
+    )
     if not names:
         return
-    table = empty_table("Custom metrics by set")
+    table = empty_table("Other metrics by set")
     table.add_column("")
     for name in names:
         table.add_column(Text(one_line(name)), justify="right", overflow="fold")
     for name, each in next(iter(models.values())).sets.items():
-        rows = {model: scores.sets[name].custom for model, scores in models.items() if name in scores.sets}
+        rows = {model: scores.sets[name].uncounted for model, scores in models.items() if name in scores.sets}
         heading = Text(f"{name} ({each.n})", style="bold")
         if len(models) > 1:
             table.add_row(heading)

@@ -10,6 +10,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from efface.artifacts import ContinualResults, Results
+from efface.audit_results import AuditResults
 from efface.errors import EffaceError
 from efface.folders import CONFIG, MANIFEST, RESULTS, SCORES, SWEEP_TABLE, QueuePaths, RunPaths
 from efface.frozen import FrozenModel
@@ -44,6 +45,8 @@ class Source:
     """A folder of records (SET.jsonl), or an eval log."""
     kind: SourceType
     method: str | None = None
+    audit: AuditResults | None = None
+    """What `efface audit` found in it."""
 
 
 def find_sources(paths: Sequence[Path]) -> Iterator[Source | UnreadableSource]:
@@ -101,7 +104,11 @@ def read_source(source: Source, definition: Definition) -> ScoredModel:
                 f"{source.path}: its records come from more than one {model_type}; evaluate all sets with one"
             )
     return ScoredModel(
-        name=source.name, kind=source.kind, method=source.method, sets={name: sets[name] for name in sort_names(sets)}
+        name=source.name,
+        kind=source.kind,
+        method=source.method,
+        audit=source.audit,
+        sets={name: sets[name] for name in sort_names(sets)},
     )
 
 
@@ -120,7 +127,7 @@ def before_source(source: Source) -> Source:
     folder = source.path.with_name("before")
     if source.kind not in ("run", "queue") or not folder.is_dir():
         raise EffaceError(f"{source.name} has no model before unlearning; give two models, or a run")
-    return replace(source, name=f"{source.name} (before)", path=folder, method=None)
+    return replace(source, name=f"{source.name} (before)", path=folder, method=None, audit=None)
 
 
 def _walk(root: Path) -> Iterator[Source | UnreadableSource]:
@@ -165,7 +172,7 @@ def _run(path: Path) -> Source | UnreadableSource:
     except (OSError, ValidationError):
         return UnreadableSource(path=str(path), reason="its results.json is damaged, or was not written by a run")
     if isinstance(results, Results):
-        return Source(str(path), RunPaths(path).records("after"), "run", results.method)
+        return Source(str(path), RunPaths(path).records("after"), "run", results.method, results.audit)
     last = QueuePaths(path).request(len(results.requests))
     return Source(str(path), last.records("after"), "queue", results.method)
 
