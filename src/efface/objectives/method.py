@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 
+import torch
+from torch import Tensor
+
+from efface.errors import EffaceError
 from efface.objectives import forget, retain
-from efface.objectives.config import LLMU, ObjectiveConfig, check_method
+from efface.objectives.config import LLMU, ObjectiveConfig, RMUConfig, check_method
 from efface.objectives.custom import CustomObjective, ForgetObjective, RetainObjective, custom_term
-from efface.objectives.terms import DistributionTerm, Objective, SequenceTerm, Term, TokenTerm
+from efface.objectives.terms import DistributionTerm, Objective, SequenceTerm, StateTerm, Term, TokenTerm
+from efface.packing.layers import LayerPositions
 
 _PUBLISHED_FLOOR = 1e-12
 """What the published code of ME adds to each probability."""
 
 
-def objective(method: str, config: ObjectiveConfig, custom: Sequence[CustomObjective] = ()) -> Objective:
+def objective(
+    method: str, config: ObjectiveConfig, custom: Sequence[CustomObjective] = (), *, seed: int = 0
+) -> Objective:
     """Build the objective of a method such as `me+gd`, `idk+ap` or `llmu`; `me` alone has no retain loss.
 
     Args:
         method: the name; case and spaces do not matter.
         config: the settings of the losses.
         custom: custom objectives that `method` may name too.
+        seed: decides what a loss draws once for the whole training: the control vector of RMU.
 
     Raises:
         EffaceError: the method is unknown, or the term of a custom objective cannot be used.
@@ -31,12 +39,12 @@ def objective(method: str, config: ObjectiveConfig, custom: Sequence[CustomObjec
     forget_name, _, retain_name = method.partition("+")
     retain_terms: tuple[Term, ...] = ()
     if method == LLMU:
-        forget_term = _forget_term("ga", config)
+        forget_term = _forget_term("ga", config, seed)
         retain_terms = (TokenTerm("forget_mismatch", retain.gd), _retain_term("kl", config))
     elif forget_name in custom_forget:
         forget_term = custom_term(custom_forget[forget_name], config)
     else:
-        forget_term = _forget_term(forget_name, config)
+        forget_term = _forget_term(forget_name, config, seed)
     if retain_name in custom_retain:
         retain_terms = (custom_term(custom_retain[retain_name], config),)
     elif retain_name:
@@ -55,14 +63,33 @@ def fine_tuning() -> Objective:
     return Objective(name="finetune", forget=(), retain=(TokenTerm("retain", retain.gd),))
 
 
-def _forget_term(name: str, config: ObjectiveConfig) -> Term:
+def _forget_term(name: str, config: ObjectiveConfig, seed: int) -> Term:
     match name:
         case "ga":
             return TokenTerm("forget", forget.ga)
+        case "wga":
+            return TokenTerm("forget", partial(forget.wga, beta=config.wga.beta))
+        case "satimp":
+            return TokenTerm("forget", partial(forget.satimp, beta1=config.satimp.beta1, beta2=config.satimp.beta2))
+        case "idk":
+            return TokenTerm("forget_idk", forget.idk)
         case "npo":
             return SequenceTerm(("forget",), partial(forget.npo, beta=config.beta), reference=True)
         case "dpo":
             return SequenceTerm(("forget_idk", "forget"), partial(forget.dpo, beta=config.beta), reference=True)
+        case "altpo":
+            return SequenceTerm(("forget_alternate", "forget"), partial(forget.dpo, beta=config.beta), reference=True)
+        case "simnpo":
+            loss = partial(forget.simnpo, beta=config.simnpo.beta, delta=config.simnpo.delta)
+            return SequenceTerm(("forget",), loss, reference=False, lengths=True)
+        case "rmu":
+            reads = LayerPositions(config.rmu.layer, config.rmu.positions)
+            return StateTerm("forget", _misdirection(config.rmu, seed), reads, reference=False, average=config.rmu.average)
+    return _distribution_forget_term(name, config)
+
+
+def _distribution_forget_term(name: str, config: ObjectiveConfig) -> Term:
+    match name:
         case "me":
             padded = config.me.average == "padded"
             return DistributionTerm(
@@ -73,9 +100,39 @@ def _forget_term(name: str, config: ObjectiveConfig) -> Term:
                 average=config.me.average,
                 padded_length=config.me.padded_length,
             )
-        case "idk":
-            return TokenTerm("forget_idk", forget.idk)
+        case "ceu":
+            skip = config.ceu.ignore_first_n_answer_tokens
+            return DistributionTerm(
+                "forget", forget.ceu, positions="answer", reference=False, targets=True, skip=skip
+            )
+        case "undial":
+            loss = partial(forget.undial, beta=config.undial.beta)
+            return DistributionTerm("forget", loss, positions="answer", reference=True, targets=True)
+        case "pdu":
+            own = config.pdu.positions == "predicted"
+            return DistributionTerm("forget", forget.pdu, positions="answer", reference=False, own=own)
+        case "jensun":
+            return DistributionTerm(
+                "forget", forget.jensun, positions="answer", reference=False, repeated="forget_idk"
+            )
     raise AssertionError(name)
+
+
+def _misdirection(config: RMUConfig, seed: int) -> Callable[[Tensor], Tensor]:
+    """The loss of RMU. Its control vector is drawn once the number of hidden units is known, always the same."""
+
+    @cache
+    def control(size: int) -> Tensor:
+        given = config.control_vector
+        if given is None:
+            return forget.control_vector(size, length=config.steering_coeff, seed=seed)
+        if len(given) != size:
+            raise EffaceError(
+                f"rmu.control_vector has {len(given)} numbers, and the model {size} hidden units; give one for each"
+            )
+        return torch.tensor(given, dtype=torch.float64)
+
+    return lambda states_NH: forget.rmu(states_NH, control_H=control(states_NH.shape[-1]))
 
 
 def _retain_term(name: str, config: ObjectiveConfig) -> Term:
@@ -95,4 +152,10 @@ def _retain_term(name: str, config: ObjectiveConfig) -> Term:
             )
         case "ap":
             return SequenceTerm(("retain_idk", "retain"), partial(retain.ap, beta=config.beta), reference=False)
+        case "jsd":
+            return DistributionTerm("retain", retain.jsd, positions="answer", reference=True)
+        case "embed":
+            layer = config.rmu.layer if config.embed.layer is None else config.embed.layer
+            reads = LayerPositions(layer, config.embed.positions)
+            return StateTerm("retain", retain.embed, reads, reference=True, average=config.embed.average)
     raise AssertionError(name)
