@@ -131,9 +131,7 @@ def _sequence_loss(
     return term.loss(*logps_B)
 
 
-def _distribution_loss(
-    term: DistributionTerm, forward: _ForwardPass, views: Views, reference: Reference
-) -> Tensor:
+def _distribution_loss(term: DistributionTerm, forward: _ForwardPass, views: Views, reference: Reference) -> Tensor:
     """Summed loss of each sequence [B]."""
     at = forward.batch.target_positions(term.positions, forward.spans[term.view], own=term.own)
     # what a position of one sequence repeats may be another token than the same position of another sequence

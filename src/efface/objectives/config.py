@@ -195,7 +195,12 @@ def check_method(name: str, *, forget: Iterable[str] = (), retain: Iterable[str]
     Raises:
         EffaceError: the method is unknown.
     """
-    method, known = plain_method(name), methods(tuple(chain(FORGET, forget)), tuple(chain(RETAIN, retain)))
+    forget_names, retain_names = tuple(chain(FORGET, forget)), tuple(chain(RETAIN, retain))
+    method, known = plain_method(name), methods(forget_names, retain_names)
     if method not in known:
-        raise EffaceError(f"unknown method {name!r}; {suggest(method, known)}")
+        hint, _, _ = suggest(method, known).partition("allowed: ")
+        raise EffaceError(
+            f"unknown method {name!r}; {hint}allowed: {LLMU}, or one of "
+            f"{', '.join(forget_names)}, alone or with a plus and one of {', '.join(retain_names)}"
+        )
     return method

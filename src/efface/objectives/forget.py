@@ -213,7 +213,7 @@ def control_vector(size: int, *, length: float, seed: int) -> Tensor:
         The vector [H] on the CPU, in float32.
     """
     direction_H = torch.rand(size, generator=torch.Generator().manual_seed(seed))
-    return length * direction_H / direction_H.norm()
+    return F.normalize(direction_H, dim=0) * length
 
 
 def jensun(logits_NV: Tensor, target_N: Tensor) -> Tensor:

@@ -79,9 +79,7 @@ def hidden_states(model: Any, batch: PackedBatch, *, backbone: Callable[..., Ten
         buckets, plan = batch.layout.padded_rows
         states = [compute(input_ids=batch.input_ids[0, bucket.gather_index], use_cache=False) for bucket in buckets]
         return torch.cat([each.flatten(0, 1) for each in states])[plan.inverse_index]
-    return compute(
-        input_ids=batch.input_ids, position_ids=batch.position_ids, use_cache=False, packing=batch.layout
-    )[0]
+    return compute(input_ids=batch.input_ids, position_ids=batch.position_ids, use_cache=False, packing=batch.layout)[0]
 
 
 def _last_hidden_state(backbone: Any, **inputs: Any) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, BinaryIO, Literal, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -86,15 +86,8 @@ class CachedHiddenStates:
             EffaceError: the memory is too small for a single sequence, or the disk is full.
         """
         requested = _merge_requests(requests)
-        width = int(unwrap_peft(model).get_output_embeddings().weight.shape[1])
-        empty = {
-            key: torch.empty(each.positions, width, dtype=_dtype(model, each.source), device="meta")
-            for key, each in requested.items()
-        }
         with atomic_file(path) as temporary, temporary.open("wb") as file:
-            tensors = TensorFile(file, empty, made_by)
-            for key, tensor in _compute_states(model, requested, max_tokens_per_forward):
-                tensors.write(key, tensor)  # as soon as it is computed
+            _write_states(file, model, requested, max_tokens_per_forward, made_by)
         return cls(path, FrozenHead(model))
 
     @classmethod
@@ -136,11 +129,8 @@ class CachedHiddenStates:
 
 def stored_bytes(model: Any, requests: Iterable[HiddenStateRequest]) -> int:
     """Return the disk space of the states of these sequences, in bytes."""
-    width = int(unwrap_peft(model).get_output_embeddings().weight.shape[1])
-    return sum(
-        needed.positions * width * _dtype(model, needed.source).itemsize
-        for needed in _merge_requests(requests).values()
-    )
+    needed = _merge_requests(requests).values()
+    return _width(model) * sum(each.positions * _dtype(model, each.source).itemsize for each in needed)
 
 
 def _dtype(model: Any, source: _Source) -> torch.dtype:
@@ -228,3 +218,21 @@ def _states_of(model: Any, items: Sequence[TokenizedSequence], source: _Source) 
     states = layer_states(model, packed, source) if isinstance(source, int) else hidden_states(model, packed)
     parts: tuple[Tensor, ...] = states[at.token_index].split(at.counts)
     return parts
+
+
+def _write_states(
+    file: BinaryIO, model: Any, requested: _Requested, max_tokens_per_forward: int, made_by: Mapping[str, str]
+) -> None:
+    """Write each tensor as soon as it is computed."""
+    empty = {
+        key: torch.empty(each.positions, _width(model), dtype=_dtype(model, each.source), device="meta")
+        for key, each in requested.items()
+    }
+    tensors = TensorFile(file, empty, made_by)
+    for key, tensor in _compute_states(model, requested, max_tokens_per_forward):
+        tensors.write(key, tensor)
+
+
+def _width(model: Any) -> int:
+    """H, the number of hidden units."""
+    return int(unwrap_peft(model).get_output_embeddings().weight.shape[1])

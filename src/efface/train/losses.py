@@ -45,7 +45,8 @@ def losses(
         views: `forget`, `forget_idk`, `forget_alternate`, `forget_mismatch`, `retain`, `retain_idk` as the method
             needs them, each a list of {"prompt": ids, "answer": ids}; item i of one view belongs to item i of the
             others.
-        method: A forget objective, a plus, and a retain regularizer, such as `me+gd`; a forget objective alone; or `llmu`.
+        method: A forget objective, a plus, and a retain regularizer, such as `me+gd`; a forget objective alone; or
+            `llmu`.
         beta: Of NPO, DPO, AltPO and AP.
         reference: The model before unlearning, for NPO, DPO, AltPO, UNDIAL, KL, JSD and EMBED.
         max_tokens_per_forward: Most tokens in one forward pass; the result does not depend on it.
@@ -62,7 +63,7 @@ def losses(
     """
     bound = objective(method, _config(beta=beta, **{name: dict(each) for name, each in options.items()}))
     for layer in bound.layers:
-        check_layer(model, layer, setting="layer")
+        check_layer(model, layer, setting="rmu.layer")
     examples = _examples(views, bound, vocabulary_size(model))
     reference_values = Reference()
     if bound.sequence_reference_views or bound.needs_distribution:

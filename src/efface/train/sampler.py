@@ -25,6 +25,8 @@ class SampledPair:
     """None where the task has no retain set."""
     forget_refusal: str
     retain_refusal: str
+    forget_alternate: str | None = None
+    """One of the forget item's alternate answers; None where it has none."""
 
 
 @dataclass(frozen=True)
@@ -195,7 +197,13 @@ def _published_pair(task: Task, index: int) -> SampledPair:
         shift = int(torch.randint(0, len(task.retain), (1,), generator=draws))
         retain = task.retain[(index + shift) % len(task.retain)]
     refusal = task.refusals[int(torch.randint(0, len(task.refusals), (1,), generator=draws))]
-    return SampledPair(forget=task.forget[index], retain=retain, forget_refusal=refusal, retain_refusal=refusal)
+    return SampledPair(
+        forget=task.forget[index],
+        retain=retain,
+        forget_refusal=refusal,
+        retain_refusal=refusal,
+        forget_alternate=next(iter(task.forget[index].alternate_answers), None),
+    )
 
 
 def _sample_pair(task: Task, index: int, epoch: int, pairing: Pairing, seed: int) -> SampledPair:
@@ -208,4 +216,5 @@ def _sample_pair(task: Task, index: int, epoch: int, pairing: Pairing, seed: int
         retain=rng.choice(task.retain) if task.retain else None,
         forget_refusal=rng.choice(task.refusals),
         retain_refusal=rng.choice(task.refusals),
+        forget_alternate=rng.choice(item.alternate_answers) if item.alternate_answers else None,
     )
