@@ -30,6 +30,8 @@ class Definition:
     """The sets that model utility includes, all of them required; None: every available retain set."""
     efficacy_metrics: tuple[Metric, ...]
     """Metrics of which forget efficacy is 1 - arithmetic mean; empty: the definition has no forget efficacy."""
+    version: str | None = None
+    """The version of the code that it follows, where that code changes: a commit and its date."""
 
     @property
     def log_epsilon(self) -> float:
@@ -88,6 +90,7 @@ OPEN_UNLEARNING = Definition(
     utility_metrics=TOFU_METRICS,
     utility_sets=TOFU_SETS,
     efficacy_metrics=(),
+    version="d3d7cf9, 2025-12-23",
 )
 
 DEFINITIONS = {each.name: each for each in (CLOSER_LOOK, PAPER, TOFU, OPEN_UNLEARNING)}
