@@ -57,7 +57,7 @@ def forecast(
     """
     train = config.train
     dtype, half = weights_dtype(train, device.type), train.bf16_on(device.type)
-    model = meta_model(model_config, train.lora, dtype=dtype)
+    model = meta_model(model_config, train.lora, dtype=dtype, parameters=train.parameters)
     state = count_training_memory(model, train, device.type)
     allowed = free if train.memory_bytes is None else min(free, train.memory_bytes)
     budget = token_budget_within(allowed - state.total, model_config, train, device.type)

@@ -40,7 +40,7 @@ from efface.schema import Task
 from efface.text.formatter import PromptFormatter
 from efface.train.examples import check_task, most_bytes, unlearning_examples
 from efface.train.micro_batches import TrainingExample
-from efface.train.sampler import epoch_ends, make_schedule, sample_batches
+from efface.train.sampler import anchor_items, epoch_ends, make_schedule, sample_batches
 from efface.train.watch import Watch, watch_task
 
 
@@ -99,7 +99,12 @@ def prepare(
     steps = training_steps(task, bound, config, opened.formatter)
     _warn_about_method(config, bound, reporter)
     warn_before_training(
-        task, steps, config.train, items=len(task.forget), boundary=config.text.boundary, reporter=reporter
+        task,
+        steps,
+        config.train,
+        items=len(anchor_items(task, config.train)),
+        boundary=config.text.boundary,
+        reporter=reporter,
     )
     earlier = folder.read_manifest()
     plan = UnlearningPlan(
@@ -110,7 +115,7 @@ def prepare(
         reference=reference,
         objective=bound,
         steps=steps,
-        schedule=make_schedule(len(task.forget), config.train),
+        schedule=make_schedule(len(anchor_items(task, config.train)), config.train),
         watch=_watch(task, config, opened.formatter),
         config=resolve_optimizer(config.train, load_model_config(opened.source), device, earlier=earlier),
         seed=config.seed,
@@ -219,7 +224,7 @@ def training_steps(
 def _watch(task: Task, config: RunConfig, formatter: PromptFormatter) -> Watch | None:
     if not config.train.watch:
         return None
-    ends = epoch_ends(len(task.forget), config.train)
+    ends = epoch_ends(len(anchor_items(task, config.train)), config.train)
     return watch_task(task, formatter, epoch_ends=ends, beta=config.beta, seed=config.seed)
 
 
