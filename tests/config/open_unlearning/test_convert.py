@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from efface.config.commands import RunConfig
@@ -18,36 +16,6 @@ EXPERIMENT = "experiment=unlearn/tofu/default"
 def converted(*arguments: str) -> tuple[RunConfig, Converted]:
     found = convert(read_run([EXPERIMENT, *arguments]))
     return validate_config(RunConfig, found.settings), found
-
-
-@pytest.mark.parametrize(
-    ("trainer", "method", "settings"),
-    [
-        ("GradAscent", "ga", {}),
-        ("GradDiff", "ga+gd", {}),
-        ("NPO", "npo+gd", {"beta": 0.1}),
-        ("DPO", "dpo+gd", {"beta": 0.1}),
-        ("SimNPO", "simnpo+gd", {"forget_coeff": 0.125, "simnpo.beta": 4.5, "simnpo.delta": 0.0}),
-        ("WGA", "wga+gd", {"wga.beta": 1.0}),
-        ("SatImp", "satimp+gd", {"forget_coeff": 0.1, "satimp.beta1": 5.0, "satimp.beta2": 1.0}),
-        ("UNDIAL", "undial", {"undial.beta": 10.0}),
-        ("CEU", "ceu", {"ceu.ignore_first_n_answer_tokens": 1}),
-        ("RMU", "rmu+embed", {"rmu.layer": 7, "rmu.steering_coeff": 2.0, "rmu.average": "broadcast"}),
-        ("PDU", "pdu+gd", {"pdu.positions": "predicted"}),
-    ],
-)
-def test_every_trainer(trainer: str, method: str, settings: dict[str, Any]) -> None:
-    config, _ = converted(f"trainer={trainer}")
-    assert config.method == method
-    for name, value in settings.items():
-        found: Any = config
-        for part in name.split("."):
-            found = getattr(found, part)
-        assert found == value, name
-    train = config.train
-    assert (train.lr, train.epochs, train.batch_size, train.weight_decay) == (1e-5, 10, 32, 0.01)
-    assert (train.average_over, train.micro_batch_size, train.max_grad_norm) == ("micro-batch", 8, 1.0)
-    assert (train.schedule, train.warmup_steps, config.definition) == ("linear", None, "open-unlearning")
 
 
 def test_the_command_of_its_scripts() -> None:
