@@ -134,7 +134,7 @@ def _data(run: Tree, found: Settings) -> None:
             found.values["data.retain"] = _file(retain, f"data.retain.{retain_name}", found)
     if forget.get("handler") == "QAwithIdkDataset":
         found.notes.append(
-            "data.forget: its 100 refusals are those of data/idk.jsonl; efface draws from 100 of its own; give data.refusals"
+            "data.forget: its 100 refusals are those of data/idk.jsonl; efface has 100 of its own, or data.refusals"
         )
 
 
