@@ -29,7 +29,7 @@ from efface.cli.results import (
     score,
     verify,
 )
-from efface.cli.unlearn import demo, doctor, finetune, presets, request, run, sweep
+from efface.cli.unlearn import demo, doctor, finetune, import_, presets, request, run, sweep
 from efface.config.trust import allow_saved_code
 from efface.errors import EffaceError
 
@@ -55,6 +55,7 @@ _COMMAND_GROUPS = (
     downstream,
     data,
     presets,
+    import_,
     push,
     doctor,
     chat,

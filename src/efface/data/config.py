@@ -64,6 +64,7 @@ class ColumnsConfig(FrozenModel):
     paraphrased_question: str | None = None
     paraphrased_answer: str | None = None
     perturbed_answers: str | None = None
+    alternate_answers: str | None = None
     key_fact: str | None = None
     name: str | None = None
 

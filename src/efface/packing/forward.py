@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -59,7 +60,7 @@ def max_positions(config: Any) -> int | None:
     return int(limit) if limit else None
 
 
-def hidden_states(model: Any, batch: PackedBatch) -> Tensor:
+def hidden_states(model: Any, batch: PackedBatch, *, backbone: Callable[..., Tensor] | None = None) -> Tensor:
     """Compute the last hidden states of a packed batch in one forward pass.
 
     A model that does not support packing reads the sequences in padded batches of similar length. Padding follows each
@@ -68,17 +69,21 @@ def hidden_states(model: Any, batch: PackedBatch) -> Tensor:
     Args:
         model: a causal language model inside `efface.packing.support.packed_or_padded(model)`.
         batch: sequences on the device of the model's inputs.
+        backbone: from the backbone's inputs to hidden states [B, L, H] in place of the last ones.
 
     Returns:
         Hidden states [T, H], one for each token of the packed row.
     """
-    backbone = backbone_of(model)
+    compute = backbone or partial(_last_hidden_state, backbone_of(model))
     if unwrap_peft(model).config._attn_implementation != ATTENTION_NAME:
         buckets, plan = batch.layout.padded_rows
-        outputs = [backbone(input_ids=batch.input_ids[0, bucket.gather_index], use_cache=False) for bucket in buckets]
-        return torch.cat([output.last_hidden_state.flatten(0, 1) for output in outputs])[plan.inverse_index]
-    output = backbone(input_ids=batch.input_ids, position_ids=batch.position_ids, use_cache=False, packing=batch.layout)
-    states: Tensor = output.last_hidden_state[0]
+        states = [compute(input_ids=batch.input_ids[0, bucket.gather_index], use_cache=False) for bucket in buckets]
+        return torch.cat([each.flatten(0, 1) for each in states])[plan.inverse_index]
+    return compute(input_ids=batch.input_ids, position_ids=batch.position_ids, use_cache=False, packing=batch.layout)[0]
+
+
+def _last_hidden_state(backbone: Any, **inputs: Any) -> Tensor:
+    states: Tensor = backbone(**inputs).last_hidden_state
     return states
 
 

@@ -33,6 +33,8 @@ class Definition:
     """Metrics of which forget efficacy is 1 - arithmetic mean; empty: the definition has no forget efficacy."""
     memorization_form: MemorizationForm = "corrected"
     """Of extraction strength, which no aggregate includes."""
+    version: str | None = None
+    """The version of the code that it follows, where that code changes: a commit and its date."""
 
     @property
     def log_epsilon(self) -> float:
@@ -92,6 +94,7 @@ OPEN_UNLEARNING = Definition(
     utility_sets=TOFU_SETS,
     efficacy_metrics=(),
     memorization_form="open-unlearning",
+    version="d3d7cf9, 2025-12-23",
 )
 
 DEFINITIONS = {each.name: each for each in (CLOSER_LOOK, PAPER, TOFU, OPEN_UNLEARNING)}

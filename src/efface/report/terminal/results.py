@@ -70,12 +70,15 @@ def print_scores(console: Console, scores: Mapping[str, Any]) -> None:
         scores: What `efface.scores.score_path` returns.
     """
     model = Scores.model_validate({name: scores[name] for name in Scores.model_fields if name in scores})
-    _print_aggregates(console, {"": model}, scores["definition"], {})
-    table = _metric_table()
-    for name, each in model.sets.items():
-        table.add_row(Text(f"{name} ({each.n})", style="bold"), *_metric_row(each))
-    _print_metrics(console, table, find_definition(scores["definition"]))
-    _print_other_metrics(console, {"": model})
+    if model.sets:
+        _print_aggregates(console, {"": model}, scores["definition"], {})
+        table = _metric_table()
+        for name, each in model.sets.items():
+            table.add_row(Text(f"{name} ({each.n})", style="bold"), *_metric_row(each))
+        _print_metrics(console, table, find_definition(scores["definition"]))
+        _print_other_metrics(console, {"": model})
+    if logged := scores.get("logged"):
+        _print_logged(console, logged)
     if quality := scores.get("forget_quality"):
         print_line(
             console,
@@ -85,7 +88,18 @@ def print_scores(console: Console, scores: Mapping[str, Any]) -> None:
     if answers := scores.get("hallucinations"):
         shares = ", ".join(f"{name} {answers[field]:.1%}" for field, name in _ANSWER_TYPES.items())
         print_line(console, f"The {answers['n']} answers on the forget set, judged by {answers['judge']}: {shares}.")
-    print_sources(console, [model])
+    if model.sets:
+        print_sources(console, [model])
+
+
+def _print_logged(console: Console, logged: Mapping[str, float | None]) -> None:
+    """The aggregates that open-unlearning wrote, as they are."""
+    table = empty_table("As open-unlearning logged them")
+    table.add_column("")
+    table.add_column("Aggregate", justify="right")
+    for name, value in logged.items():
+        table.add_row(Text(one_line(name), style="bold"), format_number(value))
+    console.print(table)
 
 
 def _downstream(results: Mapping[str, Results]) -> dict[str, Downstream]:

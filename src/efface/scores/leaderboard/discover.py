@@ -17,14 +17,16 @@ from efface.frozen import FrozenModel
 from efface.records import Record, stream_records
 from efface.saved_manifest import lost_records_by_purge
 from efface.scores.definitions import Definition
+from efface.scores.eval_logs import read_log
 from efface.scores.from_records import from_records
-from efface.scores.from_tofu_log import read_log
 from efface.scores.leaderboard.question_scores import SetValues, set_values
 from efface.scores.leaderboard.ranking import ScoredModel, SourceType
 from efface.scores.sets import ORDER, check_names, sort_names
 from efface.sums import read_checked
 
 _RESULTS: TypeAdapter[Results | ContinualResults] = TypeAdapter(Results | ContinualResults)
+_EVAL, _SUMMARY = "_EVAL.json", "_SUMMARY.json"
+"""How names of open-unlearning's results end."""
 _NOT_LOGS = {SWEEP_TABLE}
 """JSON files that efface writes next to runs: the table of a sweep."""
 
@@ -141,8 +143,13 @@ def _walk(root: Path) -> Iterator[Source | UnreadableSource]:
             subfolders.clear()
         else:
             for name in sorted(files):
-                if name.endswith(".json") and name not in _NOT_LOGS:
+                if name.endswith(".json") and name not in _NOT_LOGS and not _is_summarized(name, files):
                     yield from _log(Path(path) / name)
+
+
+def _is_summarized(name: str, files: Sequence[str]) -> bool:
+    """Whether a file of open-unlearning has the aggregates of another one in its folder."""
+    return name.endswith(_SUMMARY) and name.removesuffix(_SUMMARY) + _EVAL in files
 
 
 def _log(path: Path) -> Iterable[Source]:
