@@ -1,14 +1,15 @@
 r"""A custom objective and a custom metric in one run. Both of these commands do the same:
 
     python examples/custom_objective_and_metric.py path/to/model forget.jsonl retain.jsonl
-    efface run method=wga+gd plugins=examples/custom_objective_and_metric.py \
-        model=path/to/model data.forget=forget.jsonl data.retain=retain.jsonl --out runs/wga
+    efface run method=capped+gd plugins=examples/custom_objective_and_metric.py \
+        model=path/to/model data.forget=forget.jsonl data.retain=retain.jsonl --out runs/capped
 
 A plug-in is code that runs with your permissions: efface only imports the files that you name.
 """
 
 from __future__ import annotations
 
+import math
 import sys
 
 from torch import Tensor
@@ -16,17 +17,17 @@ from torch import Tensor
 import efface
 
 
-class WGA(efface.ForgetObjective):
-    """Weighted gradient ascent: tokens that are already unlikely count less. arXiv:2502.19301."""
+class Capped(efface.ForgetObjective):
+    """Gradient ascent that leaves a token alone once its probability is below `floor`."""
 
-    name = "wga"
-    alpha = 1.0
+    name = "capped"
+    floor = 0.01
 
     def term(self, config: efface.ObjectiveConfig) -> efface.Term:
-        """The answer's tokens, each weighted by its probability to the power `alpha`, without gradient."""
+        """How far the log-probability of each token of the answer is above that of the floor, or 0."""
 
         def loss(logp_N: Tensor) -> Tensor:
-            return logp_N.detach().exp() ** self.alpha * logp_N
+            return (logp_N - math.log(self.floor)).clamp(min=0)
 
         return efface.TokenTerm("forget", loss)
 
@@ -44,8 +45,8 @@ class Declines(efface.RecordMetric):
 
 
 def main(model: str, forget: str, retain: str) -> None:
-    """Unlearn with weighted gradient ascent, and print how often the model declines before and after."""
-    done = efface.unlearn(model, forget=forget, retain=retain, method="wga+gd", plugins=[WGA, Declines])
+    """Unlearn with capped gradient ascent, and print how often the model declines before and after."""
+    done = efface.unlearn(model, forget=forget, retain=retain, method="capped+gd", plugins=[Capped, Declines])
     for stage in (done.results.before, done.results.after):
         print({name: scores.custom["declines"] for name, scores in stage.sets.items()})
 

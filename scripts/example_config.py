@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from efface.config.commands import RunConfig
 from efface.config.parse import validate_config
-from efface.config.reference import field_docs
+from efface.config.reference import settings
 from efface.config.resolve import SCHEMA_FILE
 
 FILE = Path(__file__).resolve().parents[1] / "examples" / "run.yaml"
@@ -44,7 +44,8 @@ def text() -> str:
 
 
 def _lines(config: BaseModel, indent: int) -> Iterator[str]:
-    docs, values = field_docs(type(config)), config.model_dump(mode="json")
+    docs = {each.key: each.sentence for each in settings(type(config)) if "." not in each.key}
+    values = config.model_dump(mode="json")
     fields = type(config).model_fields
     for name in sorted(fields, key=lambda each: indent or each not in _FIRST):  # stable
         field = fields[name]

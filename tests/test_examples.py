@@ -43,7 +43,7 @@ def test_custom_objective_and_metric_by_python(
     monkeypatch.setattr(package, "unlearn", lambda *a, **k: done.append(unlearn(*a, **k, **SETTINGS)) or done[-1])
     example["main"]("model", "forget.jsonl", "retain.jsonl")
     assert capsys.readouterr().out.splitlines() == ["{'retain': 0.0, 'forget': 0.0}"] * 2
-    assert done[0].results.method == "wga+gd"
+    assert done[0].results.method == "capped+gd"
 
 
 def test_custom_objective_and_metric_by_command(
@@ -59,8 +59,8 @@ def test_custom_objective_and_metric_by_command(
     ]
     ran = efface("run", *text.split(), *small, "device=cpu")
     assert (ran.returncode, ran.stderr) == (0, "")
-    results = json.loads(Path("runs/wga/results.json").read_text())
-    assert results["method"] == "wga+gd"
+    results = json.loads(Path("runs/capped/results.json").read_text())
+    assert results["method"] == "capped+gd"
     assert results["after"]["sets"]["forget"]["custom"] == {"declines": 0.0}
 
 

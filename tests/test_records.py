@@ -71,3 +71,11 @@ def test_a_damaged_file_is_named(tmp_path, content, named):
         EffaceError, match=rf"forget\.jsonl.*{named}.*; run the evaluation again|{named}.*forget\.jsonl"
     ):
         read_records(path)
+
+
+def test_records_of_earlier_versions_do_not_say_what_is_predicted(tmp_path):
+    path = tmp_path / "forget.jsonl"
+    line = RECORD.model_dump_json(exclude={"answer_predicted"})
+    assert "answer_predicted" not in line
+    path.write_text(line + "\n", encoding="utf-8")
+    assert read_records(path) == [RECORD]

@@ -1,7 +1,7 @@
 """efface: make a language model forget, and measure what it still knows.
 
-`unlearn`, `unlearn_continually` and `evaluate` do what the command does; `ForgetObjective`, `RetainObjective` and
-`RecordMetric` are the base classes of custom methods and metrics.
+`unlearn`, `unlearn_continually`, `evaluate` and `audit` do what the command does; `ForgetObjective`, `RetainObjective`,
+`RecordMetric` and `Attack` are the base classes of custom methods, metrics and attacks.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 from efface.errors import EffaceError
 
 if TYPE_CHECKING:
-    from efface.api import Evaluated, Unlearned, UnlearnedContinually, evaluate, unlearn, unlearn_continually
+    from efface.api import Evaluated, Unlearned, UnlearnedContinually, audit, evaluate, unlearn, unlearn_continually
     from efface.artifacts import ContinualResults, Results, Scores
+    from efface.audit.attack import Attack
+    from efface.audit_results import AuditResults
     from efface.objectives.config import ObjectiveConfig
     from efface.objectives.custom import ForgetObjective, RetainObjective
     from efface.objectives.terms import DistributionTerm, SequenceTerm, Term, TokenTerm
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "Attack",
+    "AuditResults",
     "ContinualResults",
     "DistributionTerm",
     "EffaceError",
@@ -44,6 +48,7 @@ __all__ = [
     "Unlearned",
     "UnlearnedContinually",
     "__version__",
+    "audit",
     "evaluate",
     "losses",
     "unlearn",
@@ -53,6 +58,8 @@ __all__ = [
 _MODULES = {
     "efface.api": ("Evaluated", "Unlearned", "UnlearnedContinually", "evaluate", "unlearn", "unlearn_continually"),
     "efface.artifacts": ("ContinualResults", "Results", "Scores"),
+    "efface.audit.attack": ("Attack",),
+    "efface.audit_results": ("AuditResults",),
     "efface.objectives.config": ("ObjectiveConfig",),
     "efface.objectives.custom": ("ForgetObjective", "RetainObjective"),
     "efface.objectives.terms": ("DistributionTerm", "SequenceTerm", "Term", "TokenTerm"),
@@ -68,6 +75,8 @@ _MODULE_OF = {name: module for module, names in _MODULES.items() for name in nam
 if not TYPE_CHECKING:  # mypy would accept every name otherwise
 
     def __getattr__(name: str) -> Any:  # lazy: `import efface` must not import torch
+        if name == "audit":
+            return import_module("efface.audit")  # a package that can be called: both have this name
         if name in _MODULE_OF:
             return getattr(import_module(_MODULE_OF[name]), name)
         raise AttributeError(f"module 'efface' has no attribute {name!r}")

@@ -12,6 +12,7 @@ from pydantic import (
     model_validator,
 )
 
+from efface.audit_results import AuditResults
 from efface.renamed import SCORE_KEYS
 
 Metric = Literal["rouge", "probability", "truth_ratio", "token_entropy", "cosine_similarity", "entailment"]
@@ -38,6 +39,9 @@ class SetScores(Artifact):
     token_entropy: float | None
     cosine_similarity: float | None
     entailment: float | None
+    extraction_strength: float | None = None
+    """Share of the answer that the model completes by itself; part of no aggregate. None where the source does not have
+    which tokens the model predicts."""
     custom: dict[str, float | None] = {}
     """Custom metrics by name, of any range; part of no aggregate."""
 
@@ -48,9 +52,18 @@ class SetScores(Artifact):
             {SCORE_KEYS.get(key, key): value for key, value in values.items()} if isinstance(values, dict) else values
         )
 
+    @property
+    def uncounted(self) -> dict[str, float | None]:
+        """The metrics that no aggregate includes, by name: extraction strength where it is known, and custom ones."""
+        known = {} if self.extraction_strength is None else {"extraction_strength": self.extraction_strength}
+        return {**known, **self.custom}
+
     @model_serializer(mode="wrap")
-    def _omit_custom_if_empty(self, written: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return _without_empty(written(self), "custom")
+    def _omit_if_unknown(self, written: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values = _without_empty(written(self), "custom")
+        if self.extraction_strength is None:
+            del values["extraction_strength"]
+        return values
 
 
 class Partial(Artifact):
@@ -222,10 +235,12 @@ class Results(Artifact):
     """None in earlier versions."""
     trajectory: Trajectory | None = None
     downstream: DownstreamResults | None = None
+    audit: AuditResults | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The content of results.json; parts that are missing are omitted."""
-        omitted = {name for name in ("verdict", "trajectory", "downstream") if getattr(self, name) is None}
+        parts = ("verdict", "trajectory", "downstream", "audit")
+        omitted = {name for name in parts if getattr(self, name) is None}
         return self.model_dump(by_alias=True, exclude=omitted)
 
 
@@ -325,6 +340,8 @@ class Manifest(Artifact):
     """Of the adapter in the run's folder; None if none is trained."""
     started: str
     """UTC, ISO 8601."""
+    finished: str | None = None
+    """When the last stage ended: UTC, ISO 8601; None before the first has, and in earlier versions."""
     seconds: dict[str, float] = {}
     """Stage -> wall-clock seconds."""
     peak_memory_bytes: int | None = None

@@ -141,6 +141,21 @@ class RunPaths:
         """
         return self.root / "evaluating" / stage.replace("/", "-")
 
+    @property
+    def audit(self) -> Path:
+        """What `efface audit` writes."""
+        return self.root / "audit"
+
+    @property
+    def audit_rows(self) -> Path:
+        """One line per attack, variant, seed and fact: texts that attacks brought back are in it."""
+        return self.audit / "rows.jsonl"
+
+    @property
+    def audit_results(self) -> Path:
+        """What an audit found, as in results.json."""
+        return self.audit / "results.json"
+
     def downstream(self, stage: Stage | None = None) -> Path:
         """The scores on downstream tasks.
 

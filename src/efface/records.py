@@ -32,6 +32,9 @@ class Record(Artifact, strict=True):
     earlier versions."""
     answer_logprobs: list[float]
     """Natural-log probability of each token of `answer`, end-of-sequence included; never empty."""
+    answer_predicted: list[bool] | None = None
+    """Whether the most likely token is the answer's, for each token of its text: end-of-sequence is not included. None
+    in records of earlier versions."""
     paraphrased_logprobs: list[float] | None
     """The same for the paraphrased answer; None if there is none (the truth ratio then uses `answer`)."""
     perturbed_logprobs: list[list[float]]

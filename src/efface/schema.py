@@ -59,6 +59,8 @@ class Item(FrozenModel):
     paraphrased_answer: Text | None = None
     perturbed_answers: tuple[Text, ...] = ()
     """Wrong answers in the wording of the paraphrased answer."""
+    alternate_answers: tuple[Text, ...] = ()
+    """Other answers that the model is trained to give instead (AltPO)."""
     key_fact: Text | None = None
     """The shortest string that every correct answer contains."""
     entity: str | None = None

@@ -25,6 +25,7 @@ RECORDED = (
     "downstream-before.json",
     "downstream-after.json",
     "model_answers.jsonl",
+    "audit",
 )
 """What a manifest has the sums of: files, and all files of folders."""
 CHECKPOINTS = "checkpoints"

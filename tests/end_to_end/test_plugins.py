@@ -37,7 +37,7 @@ def test_a_run_by_command_is_resumed_by_its_config(efface, plugin_file, short, t
     Path("run.yaml").write_text(yaml.safe_dump(short | {"method": "ascent+gd", "plugins": ["mine.py"]}))
     ran = efface("run", "run.yaml", "--out", "out")
     assert (ran.returncode, ran.stderr) == (0, "")
-    assert "Custom metrics by set" in ran.stdout
+    assert "Other metrics by set" in ran.stdout
     results = json.loads(Path("out/results.json").read_text())
     assert results["method"] == "ascent+gd"
     for stage in ("before", "after"):

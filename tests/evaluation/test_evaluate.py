@@ -96,6 +96,20 @@ def test_records_hold_outputs_and_likelihoods(model, formatter):
             assert record.entailment_premise == set_.entailment_premise
 
 
+def test_records_say_which_tokens_of_the_answer_are_predicted(model, formatter):
+    passage = Item(id="p", question="The river", answer=" flows to the sea.", passage=True)
+    question = Item(id="q", question="Who?", answer="In short, nobody.")
+    items = EvaluationSet(name="forget", entailment_premise="output", items=(passage, question))
+    judges = Judges(None, None, {"cosine_similarity": "no embedder", "entailment": "no judge"})
+    records = evaluate(model, formatter, [items], config=CONFIG, judges=judges, before=None)["forget"]
+    for item, record in zip((passage, question), records, strict=True):
+        [[sequence]] = [each.answers for each in encode_questions(formatter, [item])]
+        with torch.no_grad():
+            likeliest = model(torch.tensor([sequence.ids])).logits[0].argmax(dim=-1)[sequence.prompt_length - 1 : -1]
+        expected = [each == true for each, true in zip(likeliest.tolist(), sequence.answer, strict=True)]
+        assert record.answer_predicted == (expected if item.passage else expected[:-1])
+
+
 def test_missing_metrics_have_a_reason(model, formatter):
     first, second = run(model, formatter)["forget"]
     assert first.missing == {"cosine_similarity": "no embedder", "entailment": "no judge"}

@@ -13,7 +13,8 @@ from efface.evaluation import generate as generation
 from efface.evaluation.generate import generate_from_ids
 from efface.evaluation.journal import Journal
 from efface.packing import logprobs
-from efface.packing.logprobs import answer_logprobs
+from efface.packing.forward import cross_entropy_logprobs
+from efface.packing.logprobs import answer_logprobs, answer_numbers
 from efface.text.formatter import TokenizedSequence
 from support.messages import assert_names
 
@@ -109,9 +110,10 @@ def test_of_likelihoods_at_most_one_batch_is_made_again(tmp_path, model, monkeyp
 
     def compute():
         journal = Journal(tmp_path, MADE_BY)
-        return answer_logprobs(
+        return answer_numbers(
             model,
             sequences,
+            cross_entropy_logprobs,
             max_tokens_per_forward=12,
             known=journal.known("logprobs"),
             on_batch=lambda made: journal.add("logprobs", made),

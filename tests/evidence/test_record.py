@@ -49,7 +49,8 @@ def test_what_is_in_it(make, run, work):
     ]
     found = statement["predicate"]
     assert (found["request"], found["method"], found["seed"]) == ("4711", "me+gd", 3)
-    assert (found["run_started"], found["record_made"][-1]) == ("2026-01-01T00:00:00Z", "Z")
+    assert (found["run_started"], found["run_finished"]) == ("2026-01-01T00:00:00Z", "2026-01-01T00:10:00Z")
+    assert found["record_made"][-1] == "Z"
     assert found["counts"] == {"forget_items": 3, "optimizer_steps": 2, "asked.forget": 2, "asked.retain": 2}
     assert found["model_before"]["files"] == {
         name: file_sum(work / "before" / name) for name in ("config.json", "model.safetensors")

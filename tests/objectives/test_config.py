@@ -27,7 +27,7 @@ def test_case_and_spaces_do_not_matter(name):
 
 
 def test_custom_objectives_are_known():
-    assert check_method("WGA+twice", forget=["wga"], retain=["twice"]) == "wga+twice"
+    assert check_method("MINE+twice", forget=["mine"], retain=["twice"]) == "mine+twice"
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ CPU = torch.device("cpu")
 class Weighted(ForgetObjective):
     """Gradient ascent, each token weighted by its probability."""
 
-    name = "wga"
+    name = "weighted"
 
     def term(self, config):
         return TokenTerm("forget", lambda logp_N: logp_N.detach().exp() ** config.beta * logp_N)
@@ -56,25 +56,29 @@ def custom(term):
 
 def test_each_side_of_the_plus_can_be_custom():
     objectives = (Weighted(), Tether())
-    for method, views in (("wga", ("forget",)), ("wga+kl", ("forget", "retain")), ("me+twice", ("forget", "retain"))):
+    for method, views in (
+        ("weighted", ("forget",)),
+        ("weighted+kl", ("forget", "retain")),
+        ("me+twice", ("forget", "retain")),
+    ):
         bound = objective(method, ObjectiveConfig(), objectives)
         assert (bound.name, bound.views) == (method, views)
-    assert objective("WGA + Twice", ObjectiveConfig(), objectives).name == "wga+twice"
+    assert objective("WEIGHTED + Twice", ObjectiveConfig(), objectives).name == "weighted+twice"
     assert objective("ga+gd", ObjectiveConfig(), objectives) == objective("ga+gd", ObjectiveConfig())
 
 
-@pytest.mark.parametrize("method", ["twice", "twice+gd", "me+wga", "wga+", "wga+gd+kl"])
+@pytest.mark.parametrize("method", ["twice", "twice+gd", "me+weighted", "weighted+", "weighted+gd+kl"])
 def test_each_is_only_known_on_its_side(method):
     with pytest.raises(EffaceError, match="unknown method"):
         objective(method, ObjectiveConfig(), (Weighted(), Tether()))
 
 
 def test_custom_names_are_suggested():
-    with pytest.raises(EffaceError, match=re.escape("did you mean 'wga+gd'? allowed: ")):
-        objective("wgaa+gd", ObjectiveConfig(), (Weighted(),))
+    with pytest.raises(EffaceError, match=re.escape("did you mean 'weighted+gd'?")):
+        objective("weigted+gd", ObjectiveConfig(), (Weighted(),))
     with pytest.raises(EffaceError) as error:
-        objective("wgaa+gd", ObjectiveConfig())
-    assert "wga+gd'" not in str(error.value).partition(";")[2]
+        objective("weigted+gd", ObjectiveConfig())
+    assert "weighted+gd'" not in str(error.value).partition(";")[2]
 
 
 @pytest.mark.parametrize("max_tokens_per_forward", [None, 1])
@@ -82,7 +86,7 @@ def test_values_and_gradients_in_training(max_tokens_per_forward):
     """Against the forward pass of the model: the mean over all answer tokens; the weights have no gradient."""
     model = AutoModelForCausalLM.from_pretrained(GOLDEN / "model", dtype=torch.float64)
     items = [TokenizedSequence(str(n), [5 + n, 9, 4], list(range(20, 20 + length))) for n, length in enumerate((3, 8))]
-    bound = objective("wga+twice", ObjectiveConfig(beta=0.5), (Weighted(), Tether()))
+    bound = objective("weighted+twice", ObjectiveConfig(beta=0.5), (Weighted(), Tether()))
     examples = [{"forget": item, "retain": item} for item in items]
     result = batch_losses(model, bound, examples, Reference(), max_tokens_per_forward=max_tokens_per_forward)
     logp = torch.cat([_logprobs(model, item) for item in items])

@@ -10,15 +10,24 @@ import torch
 from efface.errors import EffaceError
 from efface.objectives.config import METHODS, KLConfig, MEConfig, ObjectiveConfig
 from efface.objectives.method import fine_tuning, objective
-from efface.objectives.terms import DistributionTerm
+from efface.objectives.terms import DistributionTerm, StateTerm
+from efface.packing.layers import LayerPositions
 
-FORGET_VIEWS = {"ga": ["forget"], "npo": ["forget"], "dpo": ["forget_idk", "forget"], "me": ["forget"]}
-FORGET_VIEWS["idk"] = ["forget_idk"]
-RETAIN_VIEWS = {"gd": ["retain"], "kl": ["retain"], "ap": ["retain_idk", "retain"]}
+FORGET_VIEWS = {
+    **{name: ["forget"] for name in ("ga", "npo", "me", "simnpo", "wga", "satimp", "ceu", "undial", "pdu", "rmu")},
+    "dpo": ["forget_idk", "forget"],
+    "idk": ["forget_idk"],
+    "jensun": ["forget", "forget_idk"],
+    "altpo": ["forget_alternate", "forget"],
+}
+RETAIN_VIEWS = {
+    **{name: ["retain"] for name in ("gd", "kl", "jsd", "embed")},
+    "ap": ["retain_idk", "retain"],
+}
 
 
 def test_every_forget_objective_can_be_combined_with_every_retain_objective():
-    assert len(METHODS) == 21
+    assert len(METHODS) == 14 * 5 + 1 + 14
     pairs = {f"{forget}+{retain}" for forget in FORGET_VIEWS for retain in RETAIN_VIEWS}
     assert set(METHODS) == pairs | {"llmu"} | FORGET_VIEWS.keys()
 
@@ -34,9 +43,10 @@ def test_a_method_without_a_plus_has_no_retain_loss(forget):
 def test_a_method_reads_only_the_views_that_its_terms_need(forget, retain):
     bound = objective(f"{forget}+{retain}", ObjectiveConfig())
     assert list(bound.views) == [*FORGET_VIEWS[forget], *RETAIN_VIEWS[retain]]
-    needs_sequences = forget in ("npo", "dpo")
+    needs_sequences = forget in ("npo", "dpo", "altpo")
     assert list(bound.sequence_reference_views) == (FORGET_VIEWS[forget] if needs_sequences else [])
-    assert bound.needs_distribution == (retain == "kl")
+    assert bound.needs_distribution == (retain in ("kl", "jsd", "embed") or forget == "undial")
+    assert (bound.last_layer is not None) == (forget == "rmu" and retain == "embed")
     assert (len(bound.forget), len(bound.retain)) == (1, 1)
 
 
@@ -94,3 +104,35 @@ def test_names_are_normalized():
 def test_an_unknown_method_is_rejected():
     with pytest.raises(EffaceError, match="unknown method 'mee"):
         objective("mee+gd", ObjectiveConfig())
+
+
+def test_settings_of_rmu_and_embed_reach_the_terms():
+    config = ObjectiveConfig(
+        rmu={"layer": 3, "positions": "all", "average": "sequences"}, embed={"average": "broadcast"}
+    )
+    bound = objective("rmu+embed", config)
+    (rmu,), (embed,) = bound.forget, bound.retain
+    assert isinstance(rmu, StateTerm)
+    assert isinstance(embed, StateTerm)
+    assert (rmu.reads, rmu.average, rmu.reference) == (LayerPositions(3, "all"), "sequences", False)
+    assert (embed.reads, embed.average, embed.reference) == (LayerPositions(3, "answer"), "broadcast", True)
+    assert (bound.layers, bound.last_layer) == ((3,), 3)
+    other = objective("rmu+embed", ObjectiveConfig(embed={"layer": 2}))
+    assert (other.layers, other.last_layer) == ((7, 2), 7)
+    assert objective("rmu+gd", config).last_layer is None
+
+
+def test_the_control_vector_is_drawn_from_the_seed_or_given():
+    states = torch.zeros(1, 16)
+
+    def loss(seed=0, **rmu):
+        (term,) = objective("rmu", ObjectiveConfig(rmu=rmu), seed=seed).forget
+        return term.loss(states).item()
+
+    assert loss(steering_coeff=3.0) == pytest.approx(9 / 16)  # the mean square of a vector of length 3
+    assert loss(control_vector=[2.0, *[0.0] * 15]) == pytest.approx(4 / 16)
+    ones = torch.ones(1, 16)
+    draws = [objective("rmu", ObjectiveConfig(), seed=seed).forget[0].loss(ones).item() for seed in (0, 0, 1)]
+    assert draws[0] == draws[1] != draws[2]
+    with pytest.raises(EffaceError, match=r"rmu\.control_vector has 2 numbers, and the model 16"):
+        loss(control_vector=[1.0, 2.0])

@@ -56,3 +56,22 @@ def test_aps_weight_is_its_derivative():
         weight = retain.ap_weight(refusal_B.detach(), answer_B.detach(), beta=0.3).item()
         assert (refusal_B.grad.item(), answer_B.grad.item()) == pytest.approx((weight, -weight), rel=1e-12)
         assert weight == pytest.approx(1 / (1 + (exp(answer) / exp(refusal)) ** 0.3), rel=1e-12)
+
+
+def test_jsd_is_symmetric_and_bounded():
+    model = torch.tensor([[log(3.0), 0.0]], dtype=torch.float64)  # (3/4, 1/4)
+    reference = torch.tensor([[0.0, log(4.0)]], dtype=torch.float64)  # (1/5, 4/5)
+    middle = (0.475, 0.525)
+    expected = (
+        0.75 * log(0.75 / middle[0]) + 0.25 * log(0.25 / middle[1])
+        + 0.2 * log(0.2 / middle[0]) + 0.8 * log(0.8 / middle[1])
+    ) / 2  # fmt: skip
+    assert retain.jsd(model, reference).item() == pytest.approx(expected)
+    assert retain.jsd(reference, model).item() == pytest.approx(expected)
+    opposite = torch.tensor([[900.0, 0.0]], dtype=torch.float64)
+    assert retain.jsd(opposite, opposite.flip(1)).item() == pytest.approx(log(2))
+
+
+def test_embed_is_the_mean_square_per_hidden_unit():
+    states = torch.tensor([[1.0, 2.0], [0.0, 0.0]])
+    assert retain.embed(states, torch.tensor([[1.0, 0.0], [0.0, 0.0]])).tolist() == [2.0, 0.0]

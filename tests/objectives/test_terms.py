@@ -5,7 +5,16 @@ from __future__ import annotations
 import pytest
 
 from efface.errors import EffaceError
-from efface.objectives.terms import DistributionTerm, Objective, SequenceTerm, TokenTerm, count_loss_tokens, divisors
+from efface.objectives.terms import (
+    DistributionTerm,
+    Objective,
+    SequenceTerm,
+    StateTerm,
+    TokenTerm,
+    count_loss_tokens,
+    divisors,
+)
+from efface.packing.layers import LayerPositions
 from efface.text.sequence import TokenizedSequence
 
 VIEWS = {
@@ -83,3 +92,41 @@ def test_what_an_objective_reads_and_needs():
     assert objective.distribution_reference_views == (("retain", "all"),)
     assert objective.needs_distribution
     assert not Objective("custom", forget=(token, alone), retain=()).needs_distribution
+
+
+def state_term(positions="answer", average="tokens"):
+    reads = LayerPositions(1, positions)
+    return StateTerm("forget", lambda states: states[:, 0], reads, reference=False, average=average)
+
+
+@pytest.mark.parametrize(
+    ("term", "expected"),
+    [
+        (state_term(), [4, 4]),
+        (state_term("all"), [10, 10]),
+        (state_term("answer", "sequences"), [6, 2]),
+        (state_term("answer", "broadcast"), [3, 3]),  # 2 x 2 / (1/3 + 1/1)
+    ],
+)
+def test_divisors_of_states(term, expected):
+    assert divisors(term, VIEWS) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("skip", "counts", "expected"), [(1, [2, 0], [2, 2]), (3, [0, 0], [1, 1])])
+def test_first_tokens_that_do_not_count(skip, counts, expected):
+    term = DistributionTerm("forget", lambda logits: logits[:, 0], positions="answer", reference=False, skip=skip)
+    assert [count_loss_tokens(term, item) for item in VIEWS["forget"]] == counts
+    assert divisors(term, VIEWS) == expected
+
+
+def test_positions_of_the_tokens_themselves_count_the_first_one_too():
+    term = DistributionTerm("forget", lambda logits: logits[:, 0], positions="all", reference=False, own=True)
+    assert [count_loss_tokens(term, item) for item in VIEWS["forget"]] == [5, 5]
+
+
+def test_the_layers_that_an_objective_reads():
+    states, tokens = state_term(), TokenTerm("retain", lambda logp: logp)
+    assert Objective("custom", forget=(states,), retain=(states,)).last_layer == 1
+    mixed = Objective("custom", forget=(states,), retain=(tokens,))
+    assert (mixed.layers, mixed.last_layer) == ((1,), None)
+    assert Objective("custom", forget=(tokens,), retain=()).last_layer is None

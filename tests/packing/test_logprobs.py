@@ -7,7 +7,7 @@ import torch
 
 from efface.errors import EffaceError
 from efface.packing import logprobs, support
-from efface.packing.logprobs import answer_logprobs
+from efface.packing.logprobs import answer_logprobs, answer_numbers, logprobs_and_predicted
 from efface.text.sequence import TokenizedSequence
 
 
@@ -145,3 +145,24 @@ def test_every_process_makes_the_same_number_of_forwards(llama, uneven, monkeypa
         batches.append(logprobs._batches_of_rank(llama, uneven, 30))
     assert len({len(each) for each in batches}) == 1
     assert {index for each in batches for batch in each for index in batch} == set(range(len(uneven)))
+
+
+@pytest.mark.parametrize("max_tokens_per_forward", [1, 10_000])
+def test_which_tokens_are_predicted(llama, max_tokens_per_forward):
+    ids = [5, 6, 7]
+    for _ in range(4):
+        with torch.no_grad():
+            ids.append(int(llama(torch.tensor([ids])).logits[0, -1].argmax()))
+    other = [(each + 1) % 11 for each in ids]
+    items = [
+        TokenizedSequence("greedy", ids[:3], ids[3:]),
+        TokenizedSequence("first wrong", ids[:3], [other[3], *ids[4:]]),
+        TokenizedSequence("last wrong", ids[:3], [*ids[3:6], other[6]]),
+    ]
+    made = answer_numbers(llama, items, logprobs_and_predicted, max_tokens_per_forward=max_tokens_per_forward)
+    predicted = [[value for _, value in tokens] for tokens in made]
+    assert predicted[0] == [1, 1, 1, 1]
+    assert predicted[1][0] == 0
+    assert predicted[2] == [1, 1, 1, 0]
+    expected = answer_logprobs(llama, items, max_tokens_per_forward=max_tokens_per_forward)
+    assert [[value for value, _ in tokens] for tokens in made] == expected

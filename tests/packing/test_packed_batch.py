@@ -100,6 +100,17 @@ def test_target_positions_are_those_of_each_sequence(sequences, positions):
     assert len(at.unique_index) == len(predictions)
 
 
+@pytest.mark.parametrize("positions", ["answer", "all"])
+def test_tokens_themselves(positions):
+    batch = pack(FOUR)
+    at = batch.target_positions(positions, [1, 3], own=True)
+    first = [FOUR[n].prompt_length if positions == "answer" else 0 for n in (1, 3)]
+    ids = [FOUR[n].ids[start:] for n, start in zip((1, 3), first, strict=True)]
+    assert at.targets.tolist() == list(chain(*ids))
+    assert batch.input_ids[0, at.token_index].tolist() == list(chain(*ids))
+    assert at.counts == [len(each) for each in ids]
+
+
 @pytest.mark.parametrize(
     ("sequences", "named"),
     [

@@ -17,6 +17,7 @@ from efface.errors import EffaceError
 from efface.objectives.config import KLConfig, ObjectiveConfig
 from efface.objectives.method import objective
 from efface.objectives.terms import Reference
+from efface.packing.layers import LayerPositions
 from efface.packing.padded_rows import pad
 from efface.reference import hidden_states as module
 from efface.reference.hidden_states import CachedHiddenStates, stored_bytes
@@ -185,13 +186,28 @@ def test_forwards_stay_in_the_token_budget_and_each_is_written_before_the_next(m
 
     monkeypatch.setattr(module, "hidden_states", watched)
     requested = module._merge_requests((item, "answer") for item in ITEMS)
-    module._write_states(file, module._compute_states(model, requested, 20), requested, MADE_BY)
+    module._write_states(file, model, requested, 20, MADE_BY)
     tokens, written = zip(*forwards, strict=True)
     assert len(tokens) > 2
     assert max(tokens) <= 20
     assert sum(tokens) == sum(map(len, ITEMS))
-    assert written[0] == 0
     assert all(more > less for less, more in pairwise(written))
+
+
+@pytest.mark.parametrize("positions", ["answer", "all"])
+def test_states_of_a_layer_are_those_of_the_live_model_beside_the_last_ones(tmp_path, positions):
+    model = built("untied", torch.float32)
+    reads = LayerPositions(0, positions)
+    requests = [(item, each) for item in ITEMS for each in (reads, "answer")]
+    stored = CachedHiddenStates.compute(
+        model, requests, tmp_path / "states.safetensors", max_tokens_per_forward=20, made_by=MADE_BY
+    )
+    for each in (reads, "answer"):
+        live = LiveReference(model).hidden_states(ITEMS, each)
+        torch.testing.assert_close(stored.hidden_states(ITEMS, each), live)
+    tokens = sum(len(item) if positions == "all" else item.answer_length for item in ITEMS)
+    assert len(stored.hidden_states(ITEMS, reads)) == tokens
+    assert stored_bytes(model, requests) == (tokens + sum(item.answer_length for item in ITEMS)) * 32 * 4
 
 
 def test_a_file_is_only_loaded_for_what_it_was_made_by(tmp_path):

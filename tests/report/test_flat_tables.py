@@ -21,6 +21,16 @@ def test_boards_in_csv(ranking: Leaderboard) -> None:
     assert rows[0]["pareto_front"] == "true"
 
 
+def test_extraction_strength_in_csv_where_a_model_has_it(ranking: Leaderboard) -> None:
+    assert "extraction_strength" not in flat_leaderboard("csv", ranking)
+    board = ranking.boards[0]
+    first = board.rows[0].model_copy(update={"extraction_strength": {"forget": 0.25}})
+    boards = [board.model_copy(update={"rows": [first, *board.rows[1:]]}), *ranking.boards[1:]]
+    changed = ranking.model_copy(update={"boards": boards})
+    rows = list(csv.DictReader(io.StringIO(flat_leaderboard("csv", changed))))
+    assert [row["extraction_strength_forget"] for row in rows] == ["0.25", *[""] * (len(rows) - 1)]
+
+
 def test_the_number_of_a_board_is_given_where_there_are_several(ranking: Leaderboard) -> None:
     markdown = flat_leaderboard("markdown", ranking).splitlines()
     assert markdown[0].startswith("| Board | Rank | Model |")

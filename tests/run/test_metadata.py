@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Thread
 
@@ -56,6 +57,7 @@ def test_after_the_start_every_change_is_on_disk(folder, metadata, clock):
         with metadata.stage(name):
             pass
         assert folder.read_manifest().seconds == expected
+        assert datetime.fromisoformat(folder.read_manifest().finished) >= datetime.now(UTC) - timedelta(minutes=1)
     metadata.set_peak_memory(None)
     assert folder.read_manifest() == metadata.manifest
 

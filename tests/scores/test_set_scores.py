@@ -65,3 +65,24 @@ def test_forget_sets_of_earlier_requests_are_scored_like_the_forget_set(make_rec
     assert with_it.sets["forgotten-1"].truth_ratio != with_it.sets["retain"].truth_ratio
     for aggregate in ("model_utility", "model_utility_retain", "forget_efficacy", "partial"):
         assert getattr(with_it, aggregate) == getattr(without, aggregate)
+
+
+def test_extraction_strength_is_in_no_aggregate_and_null_where_a_record_lacks_it(
+    make_record: Callable[..., Record],
+) -> None:
+    def records(*predicted: list[bool] | None) -> dict[str, list[Record]]:
+        each = [
+            make_record(id=str(number), set="forget", answer_predicted=value) for number, value in enumerate(predicted)
+        ]
+        return {"forget": each, "retain": [make_record(answer_predicted=predicted[0])]}
+
+    known = score_records(records([False, True], [False, False]), "closer-look")
+    assert known.sets["forget"].extraction_strength == 0.25
+    assert score_records(records([False, True], [False, False]), "open-unlearning").sets[
+        "forget"
+    ].extraction_strength == pytest.approx(0.5)
+    older = score_records(records(None, [True, True]), "closer-look")
+    assert older.sets["forget"].extraction_strength is None
+    assert "extraction_strength" not in older.model_dump()["sets"]["forget"]
+    assert known.model_dump(exclude={"sets"}) == older.model_dump(exclude={"sets"})
+    assert score_records(records([]), "closer-look").sets["forget"].extraction_strength is None

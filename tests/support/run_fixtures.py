@@ -128,5 +128,6 @@ def made() -> Manifest:
         model="some/model",
         model_sha256="b" * 64,
         started="2026-01-01T00:00:00+00:00",
+        finished="2026-01-01T00:10:00+00:00",
         seconds={"evaluate before": 1.5},
     )

@@ -15,6 +15,7 @@ from efface.train.config import TrainConfig
 from efface.train.examples import check_task, fine_tuning_examples, most_bytes, unlearning_examples
 from efface.train.lazy_steps import STEPS_PER_BLOCK
 from efface.train.sampler import SampledPair
+from support.messages import assert_names
 
 
 class Letters:
@@ -197,3 +198,12 @@ def test_what_is_too_long_is_refused_before_a_long_training(monkeypatch, setting
     assert all(len(example["forget_idk"]) == 4 for [example] in lazy)
     with pytest.raises(EffaceError, match="item 'longer'"):
         unlearning_examples([*steps, [late]], ["forget_idk"], Letters(), **settings)
+
+
+def test_altpo_needs_another_answer_to_every_question():
+    bound = objective("altpo", ObjectiveConfig())
+    with_one = item("f").model_copy(update={"alternate_answers": ("Bob.",)})
+    check_task(task(with_one, ()), bound)
+    with pytest.raises(EffaceError) as error:
+        check_task(task(item("f"), ()), bound)
+    assert_names(str(error.value), "altpo", "'f'", "alternate_answers")

@@ -10,11 +10,14 @@ import torch
 from transformers import AutoModelForCausalLM
 
 import efface
+from efface.objectives.forget import control_vector
+from support.messages import assert_names
 from support.published import micro_batch_losses, padded_row
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 NUMBERS = json.loads((GOLDEN / "objectives.json").read_text())
 METHODS = sorted(NUMBERS["losses"])
+OPEN_UNLEARNING = json.loads((GOLDEN / "open_unlearning" / "losses_and_metrics.json").read_text())
 FLOAT32_CROSS_ENTROPY = {"GA", "GD", "IDK", "LLMU"}
 """The published code upcasts these to float32 whatever the model's dtype."""
 
@@ -172,3 +175,139 @@ def test_gradient_checkpointing_is_refused(models):
     finally:
         model.gradient_checkpointing_disable()
         model.eval()
+
+
+def settings_of(trainer, settings):
+    """The settings here of those of open-unlearning's trainer; its control vectors are given."""
+    names = {
+        "SimNPO": ("simnpo", {"beta": "beta", "delta": "delta"}),
+        "WGA": ("wga", {"beta": "beta"}),
+        "SatImp": ("satimp", {"beta1": "beta1", "beta2": "beta2"}),
+        "CEU": ("ceu", {"ignore_first_n_answer_tokens": "ignore_first_n_answer_tokens"}),
+    }
+    if trainer in names:
+        name, keys = names[trainer]
+        return {name: {ours: settings[theirs] for theirs, ours in keys.items()}}
+    if trainer == "PDU":
+        return {"pdu": {"positions": "predicted"}}
+    layer, average = int(settings["module_regex"][-1]), {"average": "broadcast"}
+    return {"rmu": {"layer": layer, **average}, "embed": average}
+
+
+def gradient_norm(model, loss):
+    model.zero_grad()
+    loss.backward()
+    return torch.stack([p.grad.norm() for p in model.parameters() if p.grad is not None]).norm().item()
+
+
+@pytest.mark.parametrize("max_tokens_per_forward", [None, 1])
+@pytest.mark.parametrize(
+    ("trainer", "case"),
+    [(name, case) for name in ("SimNPO", "WGA", "SatImp", "CEU", "PDU", "RMU")
+     for case in ("default", "other", "NLL") if case in OPEN_UNLEARNING["losses"][name]],
+)  # fmt: skip
+def test_losses_of_open_unlearning(models, trainer, case, max_tokens_per_forward):
+    model, reference = models
+    golden = OPEN_UNLEARNING["losses"][trainer][case]
+    settings, numbers = golden["settings"], golden["pad_distinct"]
+    options = settings_of(trainer, settings)
+    if trainer == "RMU":
+        options["rmu"]["control_vector"] = golden["control_vector"]
+    kind = settings.get("retain_loss_type", "NLL")
+    retain = {"NLL": "+gd", "EMBED_DIFF": "+embed", "KL": "+gd"}[kind] if "alpha" in settings else ""
+    result = efface.losses(
+        model,
+        NUMBERS["views"],
+        trainer.lower() + retain,
+        reference=reference,
+        max_tokens_per_forward=max_tokens_per_forward,
+        **options,
+    )
+    assert result.forget.item() == pytest.approx(numbers["forget"], rel=1e-6, abs=1e-15)
+    if kind == "KL":  # theirs also covers prompts and padding
+        assert gradient_norm(model, result.forget) > 0
+        return
+    gamma, alpha = settings.get("gamma", 1), settings.get("alpha", 1)
+    assert gradient_norm(model, gamma * result.forget + alpha * result.retain) == pytest.approx(
+        numbers["grad_norm"], rel=1e-6
+    )
+    if retain:
+        assert result.retain.item() == pytest.approx(numbers["retain"], rel=1e-6)
+
+
+VARIANTS = [name for name in OPEN_UNLEARNING["variants"] if name.startswith(("undial", "rmu", "pdu"))]
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_losses_of_open_unlearning_as_counted_here(models, variant):
+    model, reference = models
+    golden = OPEN_UNLEARNING["variants"][variant]
+    method, settings = variant.partition("_")[0], golden["settings"]
+    options = {}
+    if method == "undial":
+        options = {"undial": settings}
+    elif method == "rmu":
+        counted = {"positions": settings["positions"], "average": settings["average"]}
+        control = OPEN_UNLEARNING["losses"]["RMU"][variant.split("_")[1]]["control_vector"]
+        options = {"rmu": {"layer": settings["layer"], "control_vector": control, **counted}, "embed": counted}
+    views = NUMBERS["views"]
+    result = efface.losses(model, views, method, reference=reference, **options)
+    assert result.forget.item() == pytest.approx(golden["forget"], rel=1e-6)
+    assert gradient_norm(model, result.forget) == pytest.approx(golden["grad_norm"], rel=1e-6)
+    if "retain" in golden:
+        both = efface.losses(model, views, f"{method}+embed", reference=reference, **options)
+        assert both.retain.item() == pytest.approx(golden["retain"], rel=1e-6)
+
+
+def test_the_control_vector_of_a_seed_is_that_of_open_unlearning():
+    golden = OPEN_UNLEARNING["losses"]["RMU"]["default"]
+    drawn = control_vector(len(golden["control_vector"]), length=2, seed=golden["control_vector_seed"])
+    assert drawn.tolist() == pytest.approx(golden["control_vector"], rel=1e-6)
+
+
+@pytest.mark.parametrize("max_tokens_per_forward", [None, 1])
+def test_jensun_and_jsd_against_a_plain_implementation(models, max_tokens_per_forward):
+    """arXiv:2509.02820, with whole distributions: the refusal's tokens, repeated to the length of the answer."""
+    model, reference = models
+    views = NUMBERS["views"]
+
+    def logits(of, row):
+        ids = [*row["prompt"], *row["answer"]]
+        return of(torch.tensor([ids])).logits[0, len(row["prompt"]) - 1 : -1]
+
+    def divergence(p, q):
+        middle = (p + q) / 2
+        return sum((torch.xlogy(each, each) - torch.xlogy(each, middle)).sum(-1) for each in (p, q)) / 2
+
+    forget, retain = [], []
+    for row, refusal in zip(views["forget"], views["forget_idk"], strict=True):
+        repeated = (refusal["answer"][:-1] * len(row["answer"]))[: len(row["answer"])]
+        p = logits(model, row).softmax(-1)
+        forget.append(divergence(p, torch.nn.functional.one_hot(torch.tensor(repeated), p.shape[-1]).double()))
+    for row in views["retain"]:
+        with torch.no_grad():
+            q = logits(reference, row).softmax(-1)
+        retain.append(divergence(logits(model, row).softmax(-1), q))
+    expected = torch.cat(forget).mean(), torch.cat(retain).mean()
+    norm = gradient_norm(model, expected[0] + expected[1])
+    found = efface.losses(
+        model, views, "jensun+jsd", reference=reference, max_tokens_per_forward=max_tokens_per_forward
+    )
+    assert found.forget.item() == pytest.approx(expected[0].item(), rel=1e-6)
+    assert found.retain.item() == pytest.approx(expected[1].item(), rel=1e-6)
+    assert gradient_norm(model, found.forget + found.retain) == pytest.approx(norm, rel=1e-6)
+
+
+def test_altpo_is_dpo_with_another_answer(models):
+    model, reference = models
+    views = NUMBERS["views"]
+    alternate = efface.losses(
+        model, {**views, "forget_alternate": views["forget_idk"]}, "altpo+gd", reference=reference
+    )
+    assert alternate.forget.item() == pytest.approx(NUMBERS["losses"]["DPO+GD"]["forget"], rel=1e-6)
+
+
+def test_a_layer_that_the_model_does_not_have(models):
+    with pytest.raises(efface.EffaceError) as error:
+        efface.losses(models[0], NUMBERS["views"], "rmu+gd")
+    assert_names(str(error.value), "rmu.layer=7", "2 decoder layers", "0 to 1")

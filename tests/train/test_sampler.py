@@ -15,7 +15,9 @@ from efface.schema import Item, Task
 from efface.train.config import TrainConfig
 from efface.train.sampler import (
     Schedule,
+    anchor_items,
     count_earlier_epochs,
+    count_epochs,
     epoch_batches,
     epoch_ends,
     make_schedule,
@@ -229,3 +231,70 @@ def test_published_epochs_have_the_same_number_of_steps(count, ends):
     config = TrainConfig(epoch_ends="published", pairing="published")
     assert epoch_ends(count, config) == ends
     assert count_earlier_epochs(make_schedule(count, config), config) == len(ends) - 1
+
+
+@pytest.mark.parametrize(("steps", "warmup"), [(1, 0), (7, 0), (62, 12), (5, 4)])
+def test_the_other_schedules_are_those_of_transformers(steps, warmup):
+    from torch import nn, optim
+    from transformers import get_constant_schedule_with_warmup, get_cosine_schedule_with_warmup
+
+    def optimizer():
+        return optim.SGD(nn.Linear(1, 1).parameters(), lr=1.0)
+
+    references = {
+        "cosine": get_cosine_schedule_with_warmup(optimizer(), warmup, steps),
+        "constant": get_constant_schedule_with_warmup(optimizer(), warmup),
+    }
+    for decay, reference in references.items():
+        schedule = Schedule(steps=steps, warmup_steps=warmup, steps_per_epoch=1, decay=decay)
+        for done in range(steps):
+            assert schedule.lr_factor(done) == pytest.approx(reference.lr_lambdas[0](done), abs=1e-12)
+
+
+def test_the_schedule_is_that_of_the_settings():
+    assert make_schedule(64, TrainConfig()).decay == "linear"
+    assert make_schedule(64, TrainConfig(schedule="cosine")).decay == "cosine"
+
+
+@pytest.mark.parametrize("max_steps", [1, 3, 7])
+def test_max_steps_take_the_place_of_epochs(max_steps):
+    config = TrainConfig(max_steps=max_steps, batch_size=4, epochs=1)
+    steps = epoch_batches(10, config, 0)
+    assert [len(step) for step in steps] == [4] * max_steps
+    epochs = count_epochs(10, config)
+    assert epochs == -(-max_steps * 4 // 10)
+    assert steps[-1][-1][0] == epochs - 1
+    assert make_schedule(10, config).steps == max_steps
+    assert max(epoch_ends(10, config).items()) == (max_steps, epochs)
+    longer = epoch_batches(10, TrainConfig(max_steps=9, batch_size=4), 0)
+    assert longer[:max_steps] == steps
+
+
+def test_an_epoch_of_the_retain_set():
+    config = TrainConfig(anchor="retain", batch_size=5, epochs=2)
+    data = task(forget=3, retain=10)
+    steps = [*sample_batches(data, config, seed=0)]
+    assert len(steps) == 4
+    assert anchor_items(data, config) == data.retain
+    for epoch in (steps[:2], steps[2:]):
+        assert sorted(pair.retain.id for step in epoch for pair in step) == sorted(item.id for item in data.retain)
+    drawn = Counter(pair.forget.id for step in steps for pair in step)
+    assert set(drawn) == {item.id for item in data.forget}
+
+
+def test_an_epoch_of_a_retain_set_that_is_not_there():
+    with pytest.raises(EffaceError, match=r"train\.anchor=retain .* t has none; give data\.retain"):
+        sample_batches(task(retain=0), TrainConfig(anchor="retain"), seed=0)
+
+
+def test_alternate_answers_are_drawn_again_in_each_epoch():
+    item = Item(id="a", question="Who?", answer="Ada.", alternate_answers=("Bob.", "Cid.", "Dan."))
+    data = task().model_copy(update={"forget": (item,)})
+    config = TrainConfig(batch_size=1, epochs=30)
+    drawn = [step[0].forget_alternate for step in sample_batches(data, config, seed=0)]
+    assert set(drawn) == set(item.alternate_answers)
+    fixed = TrainConfig(batch_size=1, epochs=30, pairing="fixed")
+    assert len({step[0].forget_alternate for step in sample_batches(data, fixed, seed=0)}) == 1
+    published = TrainConfig(batch_size=1, epochs=2, pairing="published")
+    assert {step[0].forget_alternate for step in sample_batches(data, published, seed=0)} == {"Bob."}
+    assert sample_batches(task(), config, seed=0)[0][0].forget_alternate is None

@@ -16,6 +16,7 @@ from efface.cli.common.error_messages import error_message
 from efface.cli.common.options import examples, print_message, require_subcommand
 from efface.cli.data import data
 from efface.cli.results import (
+    audit,
     chat,
     downstream,
     evaluate,
@@ -28,7 +29,7 @@ from efface.cli.results import (
     score,
     verify,
 )
-from efface.cli.unlearn import demo, doctor, finetune, presets, request, run, schema, sweep
+from efface.cli.unlearn import demo, doctor, finetune, import_, presets, request, run, schema, sweep
 from efface.config.trust import allow_saved_code
 from efface.errors import EffaceError
 from efface.progress.verbosity import Verbosity, verbosity
@@ -45,6 +46,7 @@ _COMMAND_GROUPS = (
     sweep,
     evaluate,
     score,
+    audit,
     report,
     leaderboard,
     verify,
@@ -55,6 +57,7 @@ _COMMAND_GROUPS = (
     data,
     presets,
     schema,
+    import_,
     push,
     doctor,
     chat,

@@ -25,7 +25,6 @@ Kept = Literal["model", "results", "record"]
 KEPT: tuple[Kept, ...] = get_args(Kept)
 """What `--keep` may name: the unlearned model, the scores, evidence records of `efface record make`."""
 
-_AUDIT_ROWS = Path("audit") / "rows.jsonl"
 _ENVELOPE = b'"payloadType":"application/vnd.in-toto+json"'
 _PAGE = b'<meta name="generator" content="efface'
 _REPORTS = {f"report{suffix}" for suffix in (".html", ".md", ".csv", ".tex")}
@@ -144,7 +143,7 @@ def _entries(root: Path) -> Iterator[Path]:
     """What is in a folder, except locks, settings, manifest, and the folders of other runs."""
     own = {RunPaths(root).config, RunPaths(root).manifest}
     parts = {QueuePaths(root).requests_root, *map(SweepPaths(root).part, SWEEP_PARTS)}
-    audit = root / _AUDIT_ROWS.parent
+    audit = RunPaths(root).audit
     paths = [*(audit.iterdir() if audit.is_dir() and not audit.is_symlink() else ()), *root.iterdir()]
     return (each for each in sorted(paths) if each not in own | parts | {audit} and not is_lock(each))
 
@@ -152,12 +151,12 @@ def _entries(root: Path) -> Iterator[Path]:
 def _removed_of_run(root: Path, keep: Collection[Kept], *, keeps_model: bool) -> set[Path]:
     run = RunPaths(root)
     removed = {run.records_root, run.inputs, run.before, run.model_answers, run.checkpoints, run.evaluating("x").parent}
-    removed |= {root / _AUDIT_ROWS, *(root / old for old in FILES)}
+    removed |= {run.audit_rows, *(root / old for old in FILES)}
     if "model" not in keep or not keeps_model:
         removed |= {run.model, run.adapter}
     if "results" not in keep:
         removed |= {run.results, run.scores, run.metrics}
-        removed |= {root / _AUDIT_ROWS.with_name("results.json")}
+        removed |= {run.audit_results}
         removed |= {run.downstream(), run.downstream("before"), run.downstream("after")}
     return removed
 

@@ -9,7 +9,6 @@ from pydantic import BaseModel
 
 from efface.config import reference
 from efface.config.presets import preset_names
-from efface.config.reference import field_docs
 from efface.data.config import MODEL_ANSWERS, SHORTHANDS, FileConfig
 
 COMMANDS = ("run", "finetune", "evaluate")
@@ -63,7 +62,8 @@ def _describe(schema: dict[str, Any], config_class: type[BaseModel]) -> None:
     """Add the sentences of the settings; nothing is required, and titles only repeat the names."""
     schema.pop("required", None)
     schema.pop("title", None)
-    for name, sentence in field_docs(config_class).items():
+    sentences = {each.key: each.sentence for each in reference.settings(config_class) if "." not in each.key}
+    for name, sentence in sentences.items():
         field = schema["properties"][name]
         field.pop("title", None)
         field["description"] = sentence

@@ -21,7 +21,7 @@ from efface.safe_yaml import MAX_BYTES, InvalidYamlError, parse_yaml
 Config = TypeVar("Config", bound=BaseModel)
 
 PRESET_KEYS = ("preset", "recipe")
-"""Keys that choose settings and are not settings themselves: a preset's name, and its recipe, `ours` or `published`."""
+"""Keys that choose settings and are not settings themselves: a preset's name, and one of its recipes."""
 
 _IMPOSSIBLE = re.compile("[\0\ud800-\udfff]")
 

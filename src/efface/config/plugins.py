@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from pydantic import PlainSerializer, PlainValidator
 
@@ -30,7 +30,6 @@ from efface.scores.custom import RecordMetric
 PluginClass = type[CustomObjective] | type[RecordMetric]
 
 _BASES = (ForgetObjective, RetainObjective, RecordMetric)
-_BASE_NAMES = ", ".join(f"efface.{base.__name__}" for base in _BASES)
 _NAME = re.compile(r"[a-z][a-z0-9_-]*")
 _BUILT_IN_OBJECTIVES = frozenset({*FORGET, *RETAIN, LLMU})
 _BUILT_IN_SCORES = frozenset({*METRICS, *Partial.model_fields})
@@ -52,12 +51,13 @@ class Plugin:
         return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
 
 
-def load_plugins(given: Any) -> tuple[Plugin, ...]:
+def load_plugins(given: Any, bases: tuple[type, ...] = _BASES) -> tuple[Plugin, ...]:
     """Load and check plug-in classes.
 
     Args:
         given: One or several of: a file or module, for all plug-in classes that it defines; the same followed by
             `:Class`, for one of them; a class; a `Plugin`. Paths are relative to the working directory. None for none.
+        bases: The classes that a plug-in is derived from; a module may also define plug-ins of other kinds.
 
     Returns:
         The plug-ins, each once, in the order given.
@@ -70,7 +70,7 @@ def load_plugins(given: Any) -> tuple[Plugin, ...]:
     sources = given if isinstance(given, list | tuple) else [given]
     plugins: dict[object, Plugin] = {}
     for source in sources:
-        for plugin in _load(source):
+        for plugin in _load(source, bases):
             # a file that is loaded twice defines new classes each time; different classes may share a spec, such as
             # those that one function returns
             plugins[plugin.spec if isinstance(source, str | Path) else plugin.cls] = plugin
@@ -101,11 +101,11 @@ def plugin_hashes(plugins: Iterable[Plugin]) -> dict[str, str]:
     return {plugin.spec: digest for plugin in plugins if (digest := plugin.sha256)}
 
 
-def _load(source: Any) -> list[Plugin]:
+def _load(source: Any, bases: tuple[type, ...]) -> list[Plugin]:
     if isinstance(source, Plugin):
         return [source]
     if isinstance(source, type):
-        return [Plugin(_spec_of(source), _check_class(source, source.__qualname__))]
+        return [Plugin(_spec_of(source), _check_class(source, source.__qualname__, bases))]
     if not isinstance(source, str | Path):
         raise EffaceError(
             f"plugins: {reprlib.repr(source)} is not a plug-in; give path/to/file.py or package.module, each "
@@ -113,9 +113,9 @@ def _load(source: Any) -> list[Plugin]:
         )
     location, name = _split_spec(str(source))
     module = _import_file(Path(location)) if location.endswith(".py") else _import_module(location)
-    classes = [_find_class(module, location, name)] if name else _defined_classes(module, location)
+    classes = [_find_class(module, location, name, bases)] if name else _defined_classes(module, location, bases)
     specs = {f"{location}:{each.__qualname__}": each for each in classes}
-    return [Plugin(spec, _check_class(each, spec)) for spec, each in specs.items()]
+    return [Plugin(spec, _check_class(each, spec, bases)) for spec, each in specs.items()]
 
 
 def _spec_of(cls: type) -> str:
@@ -182,38 +182,38 @@ def _import_failure(name: str, path: Path | None, error: BaseException) -> Effac
     return EffaceError(f"plug-in {name}{where} cannot be imported ({summarize_error(error)}); correct the error there")
 
 
-def _find_class(module: ModuleType, location: str, name: str) -> type:
+def _find_class(module: ModuleType, location: str, name: str, bases: tuple[type, ...]) -> type:
     found: Any = module
     for part in name.split("."):
         found = getattr(found, part, None)
     if not isinstance(found, type):
-        available = ", ".join(each.__qualname__ for each in _plugin_classes(module)) or "none"
+        available = ", ".join(each.__qualname__ for each in _plugin_classes(module, bases)) or "none"
         raise EffaceError(f"plug-in {location}:{name}: there is no such class; plug-in classes there: {available}")
     return found
 
 
-def _defined_classes(module: ModuleType, location: str) -> list[type]:
-    if found := _plugin_classes(module):
+def _defined_classes(module: ModuleType, location: str, bases: tuple[type, ...]) -> list[type]:
+    if found := _plugin_classes(module, bases):
         return found
-    raise EffaceError(f"{location} defines no plug-in; derive a class from one of {_BASE_NAMES}")
+    raise EffaceError(f"{location} defines no plug-in; derive a class from one of {_names(bases)}")
 
 
-def _plugin_classes(module: ModuleType) -> list[type]:
+def _plugin_classes(module: ModuleType, bases: tuple[type, ...]) -> list[type]:
     """The public plug-in classes that a module defines, or that a package imports from its own modules."""
     return [
         value
         for name, value in vars(module).items()
         if isinstance(value, type)
-        and issubclass(value, _BASES)
+        and issubclass(value, bases)
         and not name.startswith("_")
         and f"{value.__module__}.".startswith(f"{module.__name__}.")
     ]
 
 
-def _check_class(cls: type, label: str) -> PluginClass:
+def _check_class(cls: Any, label: str, bases: tuple[type, ...]) -> PluginClass:
     """`cls`, where it can be used. Raises `EffaceError`, which calls it `label`, for any other class."""
-    if not issubclass(cls, _BASES):
-        raise EffaceError(f"plug-in {label} is not a plug-in; derive it from one of {_BASE_NAMES}")
+    if not issubclass(cls, bases):
+        raise EffaceError(f"plug-in {label} is not a plug-in; derive it from one of {_names(bases)}")
     if missing := sorted(getattr(cls, "__abstractmethods__", ())):
         raise EffaceError(f"plug-in {label} does not define the method {', '.join(missing)}; add it")
     name = getattr(cls, "name", None)
@@ -231,7 +231,11 @@ def _check_class(cls: type, label: str) -> PluginClass:
         raise EffaceError(
             f"plug-in {label} cannot be instantiated ({summarize_error(error)}); its __init__ must take no arguments"
         ) from error
-    return cls
+    return cast(PluginClass, cls)
+
+
+def _names(bases: tuple[type, ...]) -> str:
+    return ", ".join(f"efface.{base.__name__}" for base in bases)
 
 
 def _check_unique_names(plugins: Iterable[Plugin]) -> None:

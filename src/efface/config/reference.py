@@ -140,7 +140,7 @@ def _settings(config_class: type[BaseModel], prefix: str, seen: set[type[BaseMod
             allowed=_allowed(field),
             default=_default(field),
             unit=UNITS.get(name),
-            sentence=docs.get(name, ""),
+            sentence=docs.get(name) or _of_group(field.annotation),
             words=SEARCH_WORDS.get(key, ()),
         )
         for inside in _groups(field.annotation):
@@ -149,6 +149,11 @@ def _settings(config_class: type[BaseModel], prefix: str, seen: set[type[BaseMod
             elif inside not in seen:
                 seen.add(inside)
                 yield from _settings(inside, f"{key}.", seen)
+
+
+def _of_group(annotation: object) -> str:
+    """What the docstring of a group of settings says."""
+    return next((" ".join((each.__doc__ or "").partition("\n\n")[0].split()) for each in _groups(annotation)), "")
 
 
 def _groups(annotation: object) -> Iterator[type[BaseModel]]:

@@ -71,6 +71,8 @@ class ColumnsConfig(FrozenModel):
     """The answer in other words, for the truth ratio."""
     perturbed_answers: str | None = None
     """Wrong answers in the same form, for the truth ratio."""
+    alternate_answers: str | None = None
+    """Other answers in place of the ones to forget, which some methods train."""
     key_fact: str | None = None
     """The words that a correct answer must have, which `evaluate.judge=key-facts` looks for."""
     name: str | None = None

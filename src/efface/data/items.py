@@ -14,6 +14,8 @@ OPTIONAL_COLUMNS = (
     "paraphrased_answer",
     "perturbed_answer",
     "perturbed_answers",
+    "alternate",
+    "alternate_answers",
     "key_fact",
     "name",
 )
@@ -63,6 +65,7 @@ def build_item(row: SourceRow, id: str, prompt: Prompt, answer: str, names: Mapp
         paraphrased_question=row.optional_text(names["paraphrased_question"]),
         paraphrased_answer=row.optional_text(names["paraphrased_answer"]),
         perturbed_answers=(*row.texts(names["perturbed_answer"]), *row.texts(names["perturbed_answers"])),
+        alternate_answers=(*row.texts(names["alternate"]), *row.texts(names["alternate_answers"])),
         key_fact=row.optional_text(names["key_fact"]),
         entity=row.optional_text(names["name"]),
     )

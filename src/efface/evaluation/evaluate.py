@@ -119,7 +119,10 @@ def evaluate(
     for set_item, likelihood, generation, ids, judgment in zip(
         set_items, answers, generations, retokenized, judgments, strict=True
     ):
-        records[set_item.set.name].append(_record(set_item, likelihood, generation, ids, judgment, judges=judges))
+        end = 0 if set_item.item.passage else formatter.end_length
+        records[set_item.set.name].append(
+            _record(set_item, likelihood, generation, ids, judgment, judges=judges, end_length=end)
+        )
     return records
 
 
@@ -230,6 +233,7 @@ def _record(
     judgment: _Judgment,
     *,
     judges: Judges,
+    end_length: int,
 ) -> Record:
     item = set_item.item
     missing: dict[Metric, str] = {}
@@ -248,6 +252,7 @@ def _record(
         output_token_ids=generation.token_ids,
         retokenized_output_ids=retokenized,
         answer_logprobs=likelihood.answer,
+        answer_predicted=likelihood.answer_predicted[: len(likelihood.answer) - end_length],
         paraphrased_logprobs=likelihood.paraphrased,
         perturbed_logprobs=likelihood.perturbed,
         embedding_target=item.embedding_target,

@@ -198,7 +198,7 @@ def _decode_in_batches(
         else:
             new.append(batch)
     progress(len(outputs))
-    with _default_generation_config(unwrap_peft(model)) as inner:
+    with default_generation_config(unwrap_peft(model)) as inner:
         for batch, ids in map_with_oom_backoff(new, decode, describe=describe):
             outputs.update(zip(batch, ids, strict=True))
             if journal is not None:
@@ -216,7 +216,7 @@ def _decoder(model: Any, *, padded: bool) -> Callable[..., list[list[int]]]:
 
 
 @contextmanager
-def _default_generation_config(model: Any) -> Iterator[Any]:
+def default_generation_config(model: Any) -> Iterator[Any]:
     """Switch off dropout and the model's generation settings, which add sampling flags and penalties."""
     from transformers import GenerationConfig
 

@@ -18,7 +18,7 @@ OnToken = Callable[[float], None]
 _INPUTS = {"input_ids", "attention_mask", "position_ids", "past_key_values", "use_cache", "logits_to_keep"}
 _OVERRIDDEN = ("generate", "prepare_inputs_for_generation", "_prepare_cache_for_generation")
 """Methods that models override whose generation is more than a sequence of forward passes."""
-_MAX_RUNNING_SHARE = 0.75
+MAX_RUNNING_SHARE = 0.75
 """Removing rows copies the KV cache of all others: it pays once at most this share of the rows is still running."""
 
 
@@ -62,11 +62,11 @@ def greedy_decode(
         The new token ids of each prompt, in the same order, without the stop token.
     """
     outputs: list[list[int]] = [[] for _ in prompts]
-    rows, batch = list(range(len(prompts))), _Batch(model, prompts, max_new_tokens)
+    rows, batch = list(range(len(prompts))), GrowingBatch(model, prompts, max_new_tokens)
     running = set(rows)
     with getattr(model, "_optimize_model_for_decode", nullcontext)():  # of mixtures of experts on a GPU
         for step in range(1, max_new_tokens + 1):
-            for row, id_ in zip(rows, batch.step(), strict=True):
+            for row, id_ in zip(rows, batch.append(batch.logits().argmax(-1)), strict=True):
                 if row in running and id_ in stop_ids:
                     running.discard(row)
                 elif row in running:
@@ -75,7 +75,7 @@ def greedy_decode(
                 progress(len(prompts) - len(running) * (1 - step / max_new_tokens))
             if not running:
                 break
-            if len(running) <= _MAX_RUNNING_SHARE * len(rows):
+            if len(running) <= MAX_RUNNING_SHARE * len(rows):
                 batch.select([index for index, row in enumerate(rows) if row in running])
                 rows = [row for row in rows if row in running]
     return outputs
@@ -87,6 +87,7 @@ def transformers_decode(
     *,
     stop_ids: Sequence[int],
     max_new_tokens: int,
+    choose: Callable[[Tensor, Tensor], Tensor] | None = None,
     progress: OnToken | None = None,
 ) -> list[list[int]]:
     """Decode greedily with transformers' `generate`; all rows are computed until the last has ended.
@@ -97,6 +98,8 @@ def transformers_decode(
         prompts: Token ids of each prompt; of the same length unless the model supports padding.
         stop_ids: Tokens before which a row ends; at least one.
         max_new_tokens: Most tokens of an output.
+        choose: From all ids [B, T] and scores [B, V] to scores whose largest is the next token; None to take those of
+            the model.
         progress: Called after each token.
 
     Returns:
@@ -115,6 +118,7 @@ def transformers_decode(
         input_ids=ids_BT.to(model.device),
         attention_mask=mask_BT.to(model.device),
         generation_config=settings,
+        logits_processor=[] if choose is None else [choose],
         stopping_criteria=None if progress is None else [_Reporting(progress, ids_BT.shape[1], max_new_tokens)],
     )
     return [_cut_at_stop(ids, stop_ids) for ids in sequences_BT[:, ids_BT.shape[1] :].tolist()]
@@ -144,10 +148,17 @@ def _left_pad(prompts: Sequence[list[int]], pad_id: int) -> tuple[Tensor, Tensor
     return ids_BT, mask_BT
 
 
-class _Batch:
+class GrowingBatch:
     """Left-padded sequences that grow by one token per step."""
 
     def __init__(self, model: Any, prompts: Sequence[list[int]], max_new_tokens: int) -> None:
+        """Take the prompts; nothing is computed yet.
+
+        Args:
+            model: As for `greedy_decode`.
+            prompts: Token ids of each prompt.
+            max_new_tokens: Most tokens of an output.
+        """
         ids, mask = _left_pad(prompts, pad_id=0)
         positions = (mask.cumsum(-1) - 1).clamp(min=0)
         mask = F.pad(mask, (0, max_new_tokens), value=1)
@@ -155,9 +166,9 @@ class _Batch:
         self.ids, self.mask, self.positions = (each.to(model.device) for each in (ids, mask, positions))
         self.cache = _kv_cache(model, self.length + max_new_tokens)
 
-    def step(self) -> list[int]:
-        """Append the most likely next token to each row and return these tokens."""
-        logits = self.model(
+    def logits(self) -> Tensor:
+        """Logits [B, V] of the next token of each row, in float32."""
+        logits: Tensor = self.model(
             input_ids=self.ids,
             attention_mask=self.mask[:, : self.length],
             position_ids=self.positions,
@@ -165,13 +176,16 @@ class _Batch:
             use_cache=True,
             logits_to_keep=1,
         ).logits
-        best_B = logits[:, -1].float().argmax(-1)
-        self.ids, self.positions, self.length = best_B[:, None], self.positions[:, -1:] + 1, self.length + 1
-        best: list[int] = best_B.tolist()
-        return best
+        return logits[:, -1].float()
+
+    def append(self, next_B: Tensor) -> list[int]:
+        """Append a token to each row and return these tokens."""
+        self.ids, self.positions, self.length = next_B[:, None], self.positions[:, -1:] + 1, self.length + 1
+        ids: list[int] = next_B.tolist()
+        return ids
 
     def select(self, indices: list[int]) -> None:
-        """Remove all other rows."""
+        """Keep these rows and no others; an index may occur more than once."""
         selected = torch.tensor(indices, device=self.ids.device)
         self.ids, self.mask, self.positions = self.ids[selected], self.mask[selected], self.positions[selected]
         self.cache.batch_select_indices(selected)

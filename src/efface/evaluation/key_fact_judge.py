@@ -39,9 +39,19 @@ class KeyFactJudge:
 def _verdict(claim: Claim) -> Verdict:
     if claim.key_fact is None:
         return Verdict(None, "the question has no key fact for the judge key-facts to look for")
+    return Verdict("entailment" if contains_fact(claim.output, claim.key_fact) else "neutral")
+
+
+def contains_fact(text: str, key_fact: str) -> bool:
+    """Whether a text contains a key fact as whole words, ignoring case and white space.
+
+    Args:
+        text: Any text.
+        key_fact: The words to look for.
+    """
+    fact, text = _normalized(key_fact), _normalized(text)
     # not \b: a fact may begin or end with a character that is not part of a word
-    as_words = rf"(?<!\w){re.escape(_normalized(claim.key_fact))}(?!\w)"
-    return Verdict("entailment" if re.search(as_words, _normalized(claim.output)) else "neutral")
+    return fact in text and re.search(rf"(?<!\w){re.escape(fact)}(?!\w)", text) is not None
 
 
 def _normalized(text: str) -> str:

@@ -11,9 +11,9 @@ from efface import distributed
 from efface.errors import EffaceError
 from efface.evaluation.encode import EncodedQuestion, answer_texts
 from efface.evaluation.journal import Journal
-from efface.packing.logprobs import answer_logprobs
+from efface.packing.logprobs import answer_numbers, logprobs_and_predicted
 
-_JOURNALED = "logprobs"
+_JOURNALED = "answer tokens"
 """The kind of these results in a journal."""
 
 
@@ -22,6 +22,8 @@ class Likelihoods:
     """Natural-log probability of each token of an item's answers, end-of-sequence token included."""
 
     answer: list[float]
+    answer_predicted: list[bool]
+    """Whether the most likely token is the answer's, for each token of `answer`."""
     paraphrased: list[float] | None
     perturbed: list[list[float]]
 
@@ -52,7 +54,7 @@ def likelihoods(
     sequences = [answer for question in questions for answer in question.answers]
     done = 0
 
-    def on_batch(values: dict[str, list[float]]) -> None:
+    def on_batch(values: dict[str, list[list[float]]]) -> None:
         nonlocal done
         if journal is not None:
             journal.add(_JOURNALED, values)
@@ -60,20 +62,23 @@ def likelihoods(
         if progress is not None:
             progress(min(1.0, done / len(sequences)))
 
-    logprobs = iter(
-        answer_logprobs(
+    tokens = iter(
+        answer_numbers(
             model,
             sequences,
+            logprobs_and_predicted,
             max_tokens_per_forward=max_tokens_per_forward,
             known={} if journal is None else journal.known(_JOURNALED),
             on_batch=on_batch,
         )
     )
-    return [_likelihoods(question, [next(logprobs) for _ in question.answers]) for question in questions]
+    return [_likelihoods(question, [next(tokens) for _ in question.answers]) for question in questions]
 
 
-def _likelihoods(question: EncodedQuestion, logprobs: list[list[float]]) -> Likelihoods:
+def _likelihoods(question: EncodedQuestion, tokens: list[list[list[float]]]) -> Likelihoods:
+    """`tokens`: of each answer, the log-probability of each token and whether it is predicted."""
     item = question.item
+    logprobs = [[logprob for logprob, _ in each] for each in tokens]
     for text, values in zip(answer_texts(item), logprobs, strict=True):
         if not all(map(math.isfinite, values)):
             raise EffaceError(
@@ -82,4 +87,5 @@ def _likelihoods(question: EncodedQuestion, logprobs: list[list[float]]) -> Like
             )
     answer, *others = logprobs
     paraphrased = None if item.paraphrased_answer is None else others.pop(0)
-    return Likelihoods(answer=answer, paraphrased=paraphrased, perturbed=others)
+    predicted = [predicted == 1 for _, predicted in tokens[0]]
+    return Likelihoods(answer=answer, answer_predicted=predicted, paraphrased=paraphrased, perturbed=others)

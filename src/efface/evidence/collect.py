@@ -14,7 +14,7 @@ from efface.artifacts import METRICS, Manifest, Results, Scores
 from efface.config.parse import read_saved_settings
 from efface.data.config import DataConfig
 from efface.errors import EffaceError
-from efface.evidence.statement import Measured, ModelDigests, Utility
+from efface.evidence.statement import Audited, Measured, ModelDigests, Utility
 from efface.folders import QueuePaths, RunPaths, queue_of
 from efface.hub import MODEL_FILES, UnavailableError, resolve_local_model
 from efface.models.folder import combined_sha256, model_sums
@@ -145,6 +145,20 @@ def measured(results: Results | None) -> Measured | None:
     if results is None:
         return None
     return Measured(definition=results.definition, before=_utility(results.before), after=_utility(results.after))
+
+
+def audited(results: Results | None) -> Audited | None:
+    """The headline of an audit; its rows, which have texts, and places of models are left out."""
+    audit = None if results is None else results.audit
+    if audit is None:
+        return None
+    return Audited(
+        recoverable=audit.recoverable.model_dump(mode="json", exclude={"judge"}),
+        excess=None if audit.excess is None else audit.excess.model_dump(mode="json"),
+        control_sha256=None if audit.control is None else audit.control.sha256,
+        attacks={name: each.rate for name, each in audit.attacks.items()},
+        level=audit.level,
+    )
 
 
 def counts(run: FinishedRun, items: int) -> dict[str, int]:

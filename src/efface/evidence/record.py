@@ -14,6 +14,7 @@ from efface.atomic import write_text
 from efface.errors import EffaceError, install_hint
 from efface.evidence.collect import (
     FinishedRun,
+    audited,
     check_data,
     counts,
     measured,
@@ -180,6 +181,7 @@ def _statement(
     predicate = Predicate(
         request=request_id or f"request-{texts.root[:16]}",
         run_started=_utc(datetime.fromisoformat(manifest.started)),
+        run_finished=None if manifest.finished is None else _utc(datetime.fromisoformat(manifest.finished)),
         record_made=_utc(datetime.now(UTC)),
         run_seconds=round(sum(manifest.seconds.values()), 3),
         texts=texts,
@@ -197,6 +199,7 @@ def _statement(
         hardware=manifest.device,
         precision=manifest.precision,
         measured=measured(run.results),
+        audit=audited(run.results),
         queue=None if run.number is None else Queue(number=run.number, previous=previous.sha256 if previous else None),
         open_actions=_actions(run, done),
         signer=Signer(key_id=signer.public_key.keyid, public_key=public_pem(signer.public_key)),

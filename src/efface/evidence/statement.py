@@ -18,6 +18,7 @@ TEXTS = (
     "The texts of the request appear as a keyed digest only. Whoever has the key and the texts can check that they are "
     "the ones; without the key the digest identifies nothing, and once the key is destroyed nobody can use it."
 )
+AUDIT = "The facts were not brought back, or brought back, by the attacks that are named. Other attacks may find more."
 Action = Literal[
     "source-data",
     "run-texts",
@@ -97,6 +98,20 @@ class Measured(FrozenModel):
     after: Utility
 
 
+class Audited(FrozenModel):
+    """What an audit brought back of the facts that the model knew before: counts alone, no texts."""
+
+    recoverable: dict[str, Any]
+    """`k` of `n` facts, with the interval of their share."""
+    excess: dict[str, Any] | None
+    """Over a control, with its interval; None without one."""
+    control_sha256: str | None
+    attacks: dict[str, float | None]
+    """Attack -> share of the facts that it brought back; None for one without hits."""
+    level: str
+    meaning: str = AUDIT
+
+
 class Queue(FrozenModel):
     """The place in a queue of requests."""
 
@@ -127,7 +142,9 @@ class Predicate(FrozenModel):
     request: str
     """Id of the request."""
     run_started: str
-    """UTC, as is the next."""
+    """UTC, as are the next two."""
+    run_finished: str | None
+    """None for a run of an earlier version."""
     record_made: str
     run_seconds: float
     texts: Texts
@@ -143,6 +160,8 @@ class Predicate(FrozenModel):
     precision: str
     measured: Measured | None
     """None for a run without an evaluation."""
+    audit: Audited | None = None
+    """None for a run that was not audited."""
     queue: Queue | None
     open_actions: list[OpenAction]
     signer: Signer

@@ -14,6 +14,7 @@ from efface.packing.forward import unwrap_peft
 from efface.train.config import LoRAConfig, TrainConfig
 from efface.train.optimizer import state_bytes, weights_dtype
 from efface.train.token_budget import autocast_copy_bytes
+from efface.train.trained_weights import choose_trained
 
 _FLOAT32_BYTES = 4
 """Bytes of a number in float32."""
@@ -46,19 +47,26 @@ class TrainingMemory:
         return self.weights + self.gradients + self.optimizer + self.copies
 
 
-def meta_model(model_config: Any, lora: LoRAConfig | None, *, dtype: torch.dtype = torch.float32) -> Any:
+def meta_model(
+    model_config: Any,
+    lora: LoRAConfig | None,
+    *,
+    dtype: torch.dtype = torch.float32,
+    parameters: str | None = None,
+) -> Any:
     """A model on torch's meta device: all shapes, no numbers.
 
     Args:
         model_config: The model's config.json; left unchanged.
         lora: Adapters to add; None for none.
         dtype: Dtype of the model's weights.
+        parameters: As the setting of training: which weights are trained.
 
     Returns:
         The model, inside PEFT if it has adapters.
 
     Raises:
-        EffaceError: Where the config.json is not that of a causal language model.
+        EffaceError: Where the config.json is not that of a causal language model, or has no such weights.
     """
     from transformers import AutoModelForCausalLM
 
@@ -68,6 +76,7 @@ def meta_model(model_config: Any, lora: LoRAConfig | None, *, dtype: torch.dtype
             model = AutoModelForCausalLM.from_config(deepcopy(model_config), dtype=dtype, trust_remote_code=False)
     except Exception as error:  # transformers and the model's code each raise their own
         raise EffaceError(f"its config.json is not one of a causal language model: {first_line(error)}") from error
+    choose_trained(model, parameters)
     with torch.device("meta"):
         return model if lora is None else add_adapters(model, lora, seed=0)
 
@@ -86,7 +95,7 @@ def estimate_training_memory(model_config: Any, train: TrainConfig, device_type:
     Raises:
         EffaceError: As `meta_model`.
     """
-    model = meta_model(model_config, train.lora, dtype=weights_dtype(train, device_type))
+    model = meta_model(model_config, train.lora, dtype=weights_dtype(train, device_type), parameters=train.parameters)
     return count_training_memory(model, train, device_type)
 
 

@@ -18,8 +18,16 @@ published code of ME and KL, over all positions of rows padded to a fixed length
 MEDirection = Literal["uniform_to_model", "model_to_uniform"]
 KLDirection = Literal["reference_to_model", "model_to_reference"]
 
-FORGET = ("ga", "npo", "dpo", "me", "idk")
-RETAIN = ("gd", "kl", "ap")
+StateAverage = Literal["tokens", "sequences", "broadcast"]
+"""How a loss of hidden states is averaged: over all tokens; over the tokens of each sequence and then over sequences;
+or, as in open-unlearning's RMU, as the mean over sequences of their sums times the mean over sequences of 1 / length,
+which is that of sequences only where all are equally long."""
+
+FORGET = (
+    *("ga", "npo", "dpo", "me", "idk"),
+    *("simnpo", "wga", "satimp", "ceu", "undial", "pdu", "rmu", "jensun", "altpo"),
+)
+RETAIN = ("gd", "kl", "ap", "jsd", "embed")
 LLMU = "llmu"
 
 
@@ -100,6 +108,81 @@ class KLConfig(PaddableConfig):
     """Direction of the KL divergence between the reference model and the model."""
 
 
+class SimNPOConfig(FrozenModel):
+    """SimNPO; the defaults are those of open-unlearning. The paper's gamma is beta times delta."""
+
+    beta: float = Field(default=4.5, gt=0)
+    """Inverse temperature; with a smaller one, the gradient of an answer falls more slowly as it is forgotten."""
+    delta: float = 0.0
+    """The mean negative log-probability of an answer's tokens from which on its gradient falls."""
+
+
+class WGAConfig(FrozenModel):
+    """WGA: the weight of an answer token is its probability to the power `beta`."""
+
+    beta: float = Field(default=1.0, ge=0)
+    """Exponent of the probability in the weight: the higher, the less tokens that are unlikely already count."""
+
+
+class SatImpConfig(FrozenModel):
+    """SatImp: the weight of an answer token of probability p is p^beta1 (1 - p)^beta2."""
+
+    beta1: float = Field(default=5.0, ge=0)
+    """Exponent of p: the higher, the less tokens that are unlikely already count."""
+    beta2: float = Field(default=1.0, ge=0)
+    """Exponent of 1 - p: the higher, the less tokens that are almost certain count."""
+
+
+class CEUConfig(FrozenModel):
+    """CE-U."""
+
+    ignore_first_n_answer_tokens: int = Field(default=1, ge=0)
+    """How many tokens at the start of each answer do not count: they often only repeat the question."""
+
+
+class UNDIALConfig(FrozenModel):
+    """UNDIAL: how far the reference's logit of each answer token is lowered."""
+
+    beta: float = Field(default=10.0, ge=0)
+    """By how much the logit is lowered."""
+
+
+class PDUConfig(FrozenModel):
+    """PDU's logit flattening."""
+
+    positions: Literal["predicting", "predicted"] = "predicting"
+    """`predicting`: where the answer's tokens are predicted. `predicted`: at the answer's tokens themselves, one
+    position later, as in open-unlearning."""
+
+
+class RMUConfig(FrozenModel):
+    """RMU: which layer's output is moved, and where to."""
+
+    layer: int = Field(default=7, ge=0)
+    """The decoder layer whose output it reads, counted from 0."""
+    steering_coeff: float = Field(default=2.0, gt=0)
+    """The length of the control vector."""
+    control_vector: tuple[float, ...] | None = None
+    """The vector itself, one number for each hidden unit. Default: drawn from the run's seed."""
+    positions: Positions = "answer"
+    """The tokens whose hidden states are read: those of the answer, or all."""
+    average: StateAverage = "tokens"
+    """How distances are averaged: over all tokens, over the tokens of each sequence and then over sequences, or, with
+    `broadcast`, as in open-unlearning."""
+
+
+class EmbedConfig(FrozenModel):
+    """Distance of hidden states from those of the reference, the retain regularizer of RMU."""
+
+    layer: int | None = Field(default=None, ge=0)
+    """The decoder layer whose output it reads, counted from 0. Default: `rmu.layer`."""
+    positions: Positions = "answer"
+    """The tokens whose hidden states are read: those of the answer, or all."""
+    average: StateAverage = "tokens"
+    """How distances are averaged: over all tokens, over the tokens of each sequence and then over sequences, or, with
+    `broadcast`, as in open-unlearning."""
+
+
 class ObjectiveConfig(FrozenModel):
     """The settings of a method; the defaults are those of the paper, if it reports them."""
 
@@ -114,6 +197,14 @@ class ObjectiveConfig(FrozenModel):
     """The loss of ME."""
     kl: KLConfig = KLConfig()
     """The loss of KL, also in LLMU."""
+    simnpo: SimNPOConfig = SimNPOConfig()
+    wga: WGAConfig = WGAConfig()
+    satimp: SatImpConfig = SatImpConfig()
+    ceu: CEUConfig = CEUConfig()
+    undial: UNDIALConfig = UNDIALConfig()
+    pdu: PDUConfig = PDUConfig()
+    rmu: RMUConfig = RMUConfig()
+    embed: EmbedConfig = EmbedConfig()
 
 
 def padded_length(method: str, config: ObjectiveConfig) -> int | None:
@@ -148,9 +239,12 @@ def check_method(name: str, *, forget: Iterable[str] = (), retain: Iterable[str]
     Raises:
         EffaceError: the method is unknown.
     """
-    method, known = plain_method(name), methods(tuple(chain(FORGET, forget)), tuple(chain(RETAIN, retain)))
-    if method not in known and (ours := OTHER_NAMES.get(method.replace("-", "_"))):
-        raise EffaceError(f"unknown method {name!r}; did you mean {ours!r}? allowed: {', '.join(sorted(known))}")
+    forget_names, retain_names = tuple(chain(FORGET, forget)), tuple(chain(RETAIN, retain))
+    method, known = plain_method(name), methods(forget_names, retain_names)
     if method not in known:
-        raise EffaceError(f"unknown method {name!r}; {suggest(method, known)}")
+        hint, _, _ = suggest(method, known).partition("allowed: ")
+        raise EffaceError(
+            f"unknown method {name!r}; {hint}allowed: {LLMU}, or one of "
+            f"{', '.join(forget_names)}, alone or with a plus and one of {', '.join(retain_names)}"
+        )
     return method

@@ -40,15 +40,15 @@ class CustomObjective(ABC):
 
 
 class ForgetObjective(CustomObjective):
-    """A custom loss on the forget set, before the plus of a method: `wga+gd`, or `wga` alone.
+    """A custom loss on the forget set, before the plus of a method: `capped+gd`, or `capped` alone.
 
     A class without constructor arguments, loaded with `plugins=`:
 
-        class WGA(efface.ForgetObjective):
-            name = "wga"
+        class Capped(efface.ForgetObjective):
+            name = "capped"
 
             def term(self, config):
-                return efface.TokenTerm("forget", lambda logp_N: logp_N.detach().exp() * logp_N)
+                return efface.TokenTerm("forget", lambda logp_N: (logp_N - math.log(0.01)).clamp(min=0))
 
     Training minimizes the loss, so the log-probability of an answer as the loss makes that answer less likely.
     """
@@ -110,8 +110,12 @@ def check_custom_objective(objective: Objective, *, vocabulary: int, device: tor
     Raises:
         EffaceError: a loss fails, does not return one finite number for each row, or has no gradient.
     """
+    from efface.objectives.terms import StateTerm
+
     for side, terms in (("forget", objective.forget), ("retain", objective.retain)):
         for term in terms:
+            if isinstance(term, StateTerm):  # no custom objective has one
+                continue
             label = f"method {objective.name}, {side} loss"
             try:
                 loss = term.loss(*_sample_inputs(term, vocabulary, device))
@@ -134,7 +138,12 @@ def _sample_inputs(term: Term, vocabulary: int, device: torch.device) -> list[Te
     count = len(term.views) if isinstance(term, SequenceTerm) else 1
     inputs = [(rows - n).requires_grad_() for n in range(count)]
     references = [rows / 2 - n for n in range(count)] if getattr(term, "reference", False) else []
-    return [*inputs, *references]
+    more = []
+    if isinstance(term, SequenceTerm) and term.lengths:
+        more = [torch.full_like(rows, 2 + n) for n in range(count)]
+    elif isinstance(term, DistributionTerm) and (term.targets or term.repeated is not None):
+        more = [torch.arange(_SAMPLES, device=device) % vocabulary]
+    return [*inputs, *references, *more]
 
 
 def _check_loss(label: str, loss: Any) -> None:

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
 
+import torch
+from torch import Tensor
+
+from efface.errors import EffaceError
 from efface.objectives import forget, retain
-from efface.objectives.config import LLMU, ObjectiveConfig, check_method
+from efface.objectives.config import LLMU, ObjectiveConfig, RMUConfig, check_method
 from efface.objectives.custom import CustomObjective, ForgetObjective, RetainObjective, custom_term
-from efface.objectives.terms import DistributionTerm, Objective, SequenceTerm, Term, TokenTerm
+from efface.objectives.terms import DistributionTerm, Objective, SequenceTerm, StateTerm, Term, TokenTerm
+from efface.packing.layers import LayerPositions
 
 _PUBLISHED_FLOOR = 1e-12
 """What the published code of ME adds to each probability."""
 
 
-def objective(method: str, config: ObjectiveConfig, custom: Sequence[CustomObjective] = ()) -> Objective:
+def objective(
+    method: str, config: ObjectiveConfig, custom: Sequence[CustomObjective] = (), *, seed: int = 0
+) -> Objective:
     """Build the objective of a method such as `me+gd`, `idk+ap` or `llmu`; `me` alone has no retain loss.
 
     Args:
         method: the name; case and spaces do not matter.
         config: the settings of the losses.
         custom: custom objectives that `method` may name too.
+        seed: decides what a loss draws once for the whole training: the control vector of RMU.
 
     Raises:
         EffaceError: the method is unknown, or the term of a custom objective cannot be used.
@@ -31,16 +39,16 @@ def objective(method: str, config: ObjectiveConfig, custom: Sequence[CustomObjec
     forget_name, _, retain_name = method.partition("+")
     retain_terms: tuple[Term, ...] = ()
     if method == LLMU:
-        forget_term = _forget_term("ga", config)
-        retain_terms = (TokenTerm("forget_mismatch", retain.gd), _retain_term("kl", config))
+        forget_term = _FORGET_TERMS["ga"](config)
+        retain_terms = (TokenTerm("forget_mismatch", retain.gd), _RETAIN_TERMS["kl"](config))
     elif forget_name in custom_forget:
         forget_term = custom_term(custom_forget[forget_name], config)
     else:
-        forget_term = _forget_term(forget_name, config)
+        forget_term = _rmu(config, seed) if forget_name == "rmu" else _FORGET_TERMS[forget_name](config)
     if retain_name in custom_retain:
         retain_terms = (custom_term(custom_retain[retain_name], config),)
     elif retain_name:
-        retain_terms = (_retain_term(retain_name, config),)
+        retain_terms = (_RETAIN_TERMS[retain_name](config),)
     return Objective(
         name=method,
         forget=(forget_term,),
@@ -55,44 +63,104 @@ def fine_tuning() -> Objective:
     return Objective(name="finetune", forget=(), retain=(TokenTerm("retain", retain.gd),))
 
 
-def _forget_term(name: str, config: ObjectiveConfig) -> Term:
-    match name:
-        case "ga":
-            return TokenTerm("forget", forget.ga)
-        case "npo":
-            return SequenceTerm(("forget",), partial(forget.npo, beta=config.beta), reference=True)
-        case "dpo":
-            return SequenceTerm(("forget_idk", "forget"), partial(forget.dpo, beta=config.beta), reference=True)
-        case "me":
-            padded = config.me.average == "padded"
-            return DistributionTerm(
-                "forget",
-                partial(forget.me, direction=config.me.direction, floor=_PUBLISHED_FLOOR if padded else 0.0),
-                positions=config.me.positions,
-                reference=False,
-                average=config.me.average,
-                padded_length=config.me.padded_length,
-            )
-        case "idk":
-            return TokenTerm("forget_idk", forget.idk)
-    raise AssertionError(name)
+def _me(config: ObjectiveConfig) -> Term:
+    padded = config.me.average == "padded"
+    return DistributionTerm(
+        "forget",
+        partial(forget.me, direction=config.me.direction, floor=_PUBLISHED_FLOOR if padded else 0.0),
+        positions=config.me.positions,
+        reference=False,
+        average=config.me.average,
+        padded_length=config.me.padded_length,
+    )
 
 
-def _retain_term(name: str, config: ObjectiveConfig) -> Term:
-    match name:
-        case "gd":
-            return TokenTerm("retain", retain.gd)
-        case "kl":
-            loss = partial(retain.kl, direction=config.kl.direction)
-            return DistributionTerm(
-                "retain",
-                loss,
-                positions=config.kl.positions,
-                reference=True,
-                average=config.kl.average,
-                padded_length=config.kl.padded_length,
-                last_position=True,
+def _kl(config: ObjectiveConfig) -> Term:
+    return DistributionTerm(
+        "retain",
+        partial(retain.kl, direction=config.kl.direction),
+        positions=config.kl.positions,
+        reference=True,
+        average=config.kl.average,
+        padded_length=config.kl.padded_length,
+        last_position=True,
+    )
+
+
+def _simnpo(config: ObjectiveConfig) -> Term:
+    loss = partial(forget.simnpo, beta=config.simnpo.beta, delta=config.simnpo.delta)
+    return SequenceTerm(("forget",), loss, reference=False, lengths=True)
+
+
+def _ceu(config: ObjectiveConfig) -> Term:
+    skip = config.ceu.ignore_first_n_answer_tokens
+    return DistributionTerm("forget", forget.ceu, positions="answer", reference=False, targets=True, skip=skip)
+
+
+def _undial(config: ObjectiveConfig) -> Term:
+    loss = partial(forget.undial, beta=config.undial.beta)
+    return DistributionTerm("forget", loss, positions="answer", reference=True, targets=True)
+
+
+def _pdu(config: ObjectiveConfig) -> Term:
+    own = config.pdu.positions == "predicted"
+    return DistributionTerm("forget", forget.pdu, positions="answer", reference=False, own=own)
+
+
+def _rmu(config: ObjectiveConfig, seed: int) -> Term:
+    rmu = config.rmu
+    reads = LayerPositions(rmu.layer, rmu.positions)
+    return StateTerm("forget", _misdirection(rmu, seed), reads, reference=False, average=rmu.average)
+
+
+def _misdirection(config: RMUConfig, seed: int) -> Callable[[Tensor], Tensor]:
+    """The loss of RMU. Its control vector is drawn once the number of hidden units is known, always the same."""
+
+    @cache
+    def control(size: int) -> Tensor:
+        given = config.control_vector
+        if given is None:
+            return forget.control_vector(size, length=config.steering_coeff, seed=seed)
+        if len(given) != size:
+            raise EffaceError(
+                f"rmu.control_vector has {len(given)} numbers, and the model {size} hidden units; give one for each"
             )
-        case "ap":
-            return SequenceTerm(("retain_idk", "retain"), partial(retain.ap, beta=config.beta), reference=False)
-    raise AssertionError(name)
+        return torch.tensor(given, dtype=torch.float64)
+
+    return lambda states_NH: forget.rmu(states_NH, control_H=control(states_NH.shape[-1]))
+
+
+def _embed(config: ObjectiveConfig) -> Term:
+    embed = config.embed
+    reads = LayerPositions(config.rmu.layer if embed.layer is None else embed.layer, embed.positions)
+    return StateTerm("retain", retain.embed, reads, reference=True, average=embed.average)
+
+
+_FORGET_TERMS: Mapping[str, Callable[[ObjectiveConfig], Term]] = {
+    "ga": lambda _: TokenTerm("forget", forget.ga),
+    "npo": lambda config: SequenceTerm(("forget",), partial(forget.npo, beta=config.beta), reference=True),
+    "dpo": lambda config: SequenceTerm(("forget_idk", "forget"), partial(forget.dpo, beta=config.beta), reference=True),
+    "me": _me,
+    "idk": lambda _: TokenTerm("forget_idk", forget.idk),
+    "simnpo": _simnpo,
+    "wga": lambda config: TokenTerm("forget", partial(forget.wga, **config.wga.model_dump())),
+    "satimp": lambda config: TokenTerm("forget", partial(forget.satimp, **config.satimp.model_dump())),
+    "ceu": _ceu,
+    "undial": _undial,
+    "pdu": _pdu,
+    "jensun": lambda _: DistributionTerm(
+        "forget", forget.jensun, positions="answer", reference=False, repeated="forget_idk"
+    ),
+    "altpo": lambda config: SequenceTerm(
+        ("forget_alternate", "forget"), partial(forget.dpo, beta=config.beta), reference=True
+    ),
+}
+"""By name, all but `rmu`, which draws from the seed."""
+
+_RETAIN_TERMS: Mapping[str, Callable[[ObjectiveConfig], Term]] = {
+    "gd": lambda _: TokenTerm("retain", retain.gd),
+    "kl": _kl,
+    "ap": lambda config: SequenceTerm(("retain_idk", "retain"), partial(retain.ap, beta=config.beta), reference=False),
+    "jsd": lambda _: DistributionTerm("retain", retain.jsd, positions="answer", reference=True),
+    "embed": _embed,
+}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -70,3 +72,35 @@ def ap_weight(refusal_logp_B: Tensor, logp_B: Tensor, *, beta: float) -> Tensor:
         The weight of each pair [B], in [0, 1].
     """
     return torch.sigmoid(beta * (refusal_logp_B - logp_B))
+
+
+def jsd(logits_NV: Tensor, ref_logits_NV: Tensor) -> Tensor:
+    """Jensen-Shannon divergence between the distributions of model and reference. arXiv:2509.02820, eq. 4.
+
+    With M = (P + P_ref) / 2: KL(P || M) / 2 + KL(P_ref || M) / 2.
+
+    Args:
+        logits_NV: next-token logits [N, V].
+        ref_logits_NV: the same of the reference model [N, V].
+
+    Returns:
+        The loss of each token [N], from 0 to log 2.
+    """
+    logp_NV = F.log_softmax(logits_NV, dim=-1)
+    ref_logp_NV = F.log_softmax(ref_logits_NV, dim=-1)
+    log_mean_NV = torch.logaddexp(logp_NV, ref_logp_NV) - math.log(2)
+    divergences_NV = logp_NV.exp() * (logp_NV - log_mean_NV) + ref_logp_NV.exp() * (ref_logp_NV - log_mean_NV)
+    return divergences_NV.sum(dim=-1) / 2
+
+
+def embed(states_NH: Tensor, ref_states_NH: Tensor) -> Tensor:
+    """Mean squared distance of hidden states from those of the reference. arXiv:2403.03218, sec. 4.
+
+    Args:
+        states_NH: outputs of one decoder layer [N, H].
+        ref_states_NH: the same of the reference model [N, H].
+
+    Returns:
+        The loss of each token [N].
+    """
+    return ((states_NH - ref_states_NH.to(states_NH)) ** 2).mean(dim=-1)

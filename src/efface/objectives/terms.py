@@ -13,14 +13,15 @@ from typing import Literal, Protocol
 from torch import Tensor
 
 from efface.errors import EffaceError
-from efface.objectives.config import Average
+from efface.objectives.config import Average, StateAverage
+from efface.packing.layers import LayerPositions
 from efface.packing.padded_rows import StatePositions
 from efface.text.sequence import Positions, TokenizedSequence
 
-View = Literal["forget", "forget_idk", "retain", "retain_idk", "forget_mismatch"]
+View = Literal["forget", "forget_idk", "retain", "retain_idk", "forget_mismatch", "forget_alternate"]
 """The sequences of an item: `forget` is a question of the forget set and its answer, `forget_idk` the same question
 and a refusal; `retain` and `retain_idk` are the same for the retain set; `forget_mismatch` is the forget question and
-the answer of another item."""
+the answer of another item, `forget_alternate` the forget question and another answer to it."""
 Views = Mapping[View, Sequence[TokenizedSequence]]
 
 
@@ -72,9 +73,12 @@ class SequenceTerm:
 
     views: tuple[View, ...]
     loss: Callable[..., Tensor]
-    """From one [B] for each view, and then, if `reference`, those of the reference model, to losses [B]."""
+    """From one [B] for each view, and then, if `reference`, those of the reference model, and then, if `lengths`, the
+    number of answer tokens for each view, to losses [B]."""
     reference: bool
     """Whether the loss also takes the log-probabilities of the reference model."""
+    lengths: bool = False
+    """Whether the loss also takes the lengths of the answers."""
 
 
 @dataclass(frozen=True)
@@ -83,10 +87,19 @@ class DistributionTerm:
 
     view: View
     loss: Callable[..., Tensor]
-    """From logits [N, V], and then, if `reference`, those of the reference model, to losses [N]."""
+    """From logits [N, V], and then, if `reference`, those of the reference model, and then, if `targets` or
+    `repeated`, token ids [N], to losses [N]."""
     positions: Positions
     reference: bool
     """Whether the loss also takes the logits of the reference model."""
+    targets: bool = False
+    """Whether the loss also takes the ids of the tokens that are predicted."""
+    repeated: View | None = None
+    """The loss also takes the ids of this view's answer without its end, repeated to the number of positions."""
+    skip: int = 0
+    """How many positions at the start of each sequence do not count."""
+    own: bool = False
+    """Whether the logits are those at the tokens themselves, not where these are predicted."""
     average: Average = "tokens"
     padded_length: int | None = None
     """L, row length in tokens of the published code's padding, for `average: padded`."""
@@ -95,8 +108,8 @@ class DistributionTerm:
 
     @property
     def views(self) -> tuple[View, ...]:
-        """The views that it reads."""
-        return (self.view,)
+        """The views that it reads; of the second, only the token ids."""
+        return (self.view,) if self.repeated is None else (self.view, self.repeated)
 
     @property
     def row_length(self) -> int | None:
@@ -115,7 +128,25 @@ class DistributionTerm:
         return self.padded_length if self.last_position else self.padded_length - 1
 
 
-Term = TokenTerm | SequenceTerm | DistributionTerm
+@dataclass(frozen=True)
+class StateTerm:
+    """A loss of the outputs [N, H] of one decoder layer at the tokens of one view."""
+
+    view: View
+    loss: Callable[..., Tensor]
+    """From states [N, H], and then, if `reference`, those of the reference model, to losses [N]."""
+    reads: LayerPositions
+    reference: bool
+    """Whether the loss also takes the states of the reference model."""
+    average: StateAverage = "tokens"
+
+    @property
+    def views(self) -> tuple[View, ...]:
+        """The views that it reads."""
+        return (self.view,)
+
+
+Term = TokenTerm | SequenceTerm | DistributionTerm | StateTerm
 
 
 @dataclass(frozen=True)
@@ -146,8 +177,8 @@ class Objective:
 
     @property
     def distribution_reference_views(self) -> tuple[tuple[View, StatePositions], ...]:
-        """The views whose distributions under the reference model are needed, each with the positions."""
-        terms = (term for term in self.terms if isinstance(term, DistributionTerm) and term.reference)
+        """The views whose hidden states under the reference model are needed, each with the positions."""
+        terms = (term for term in self.terms if isinstance(term, DistributionTerm | StateTerm) and term.reference)
         return tuple(dict.fromkeys((term.view, term.reads) for term in terms))
 
     @property
@@ -169,24 +200,38 @@ class Objective:
 
     @property
     def needs_distribution(self) -> bool:
-        """Whether some term needs distributions of the reference model."""
+        """Whether some term needs hidden states of the reference model."""
         return bool(self.distribution_reference_views)
 
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """The decoder layers whose outputs some terms read, counted from 0."""
+        return tuple(dict.fromkeys(term.reads.layer for term in self.terms if isinstance(term, StateTerm)))
 
-def count_loss_tokens(term: DistributionTerm | TokenTerm, item: TokenizedSequence) -> int:
+    @property
+    def last_layer(self) -> int | None:
+        """The last layer that the loss depends on, where it ends inside the model; else None."""
+        inside = all(isinstance(term, StateTerm) for term in self.terms)
+        return max(self.layers) if inside and self.terms else None
+
+
+def count_loss_tokens(term: DistributionTerm | StateTerm | TokenTerm, item: TokenizedSequence) -> int:
     """Return the number of tokens of an item over which the loss of a term is summed."""
-    if isinstance(term, DistributionTerm) and term.row_length is not None:
+    if isinstance(term, TokenTerm):
+        return item.answer_length
+    if isinstance(term, StateTerm):
+        return item.answer_length if term.reads.positions == "answer" else len(item)
+    if term.row_length is not None:
         return term.row_positions
-    if isinstance(term, DistributionTerm) and term.positions == "all":
-        return len(item) - 1
-    return item.answer_length
+    tokens = item.answer_length if term.positions == "answer" else len(item) - 1 + term.own
+    return max(0, tokens - term.skip)
 
 
 def divisors(term: Term, views: Views, *, micro_batch_size: int | None = None) -> list[float]:
     """Compute the number by which the summed loss of each sequence is divided.
 
-    The loss of a token or distribution term is first summed over the tokens of a sequence; a sequence term has one
-    loss for each sequence.
+    The loss of a token, distribution or state term is first summed over the tokens of a sequence; a sequence term has
+    one loss for each sequence.
 
     Args:
         term: a term of the objective.
@@ -204,10 +249,13 @@ def divisors(term: Term, views: Views, *, micro_batch_size: int | None = None) -
 
 
 def _divisors(term: Term, items: Sequence[TokenizedSequence]) -> list[float]:
-    """The same for items that are averaged at once."""
+    """The same for items that are averaged at once; where no token counts, the loss is 0 over any divisor."""
     if isinstance(term, SequenceTerm):
         return [float(len(items))] * len(items)
     tokens = [count_loss_tokens(term, item) for item in items]
-    if isinstance(term, DistributionTerm) and term.average == "sequences":
-        return [float(count * len(items)) for count in tokens]
-    return [float(sum(tokens))] * len(items)
+    average = "tokens" if isinstance(term, TokenTerm) else term.average
+    if average == "sequences":
+        return [float(max(1, count) * len(items)) for count in tokens]
+    if average == "broadcast":
+        return [len(items) ** 2 / sum(1 / count for count in tokens)] * len(items)
+    return [float(max(1, sum(tokens)))] * len(items)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -59,7 +60,7 @@ def max_positions(config: Any) -> int | None:
     return int(limit) if limit else None
 
 
-def hidden_states(model: Any, batch: PackedBatch) -> Tensor:
+def hidden_states(model: Any, batch: PackedBatch, *, backbone: Callable[..., Tensor] | None = None) -> Tensor:
     """Compute the last hidden states of a packed batch in one forward pass.
 
     A model that does not support packing reads the sequences in padded batches of similar length. Padding follows each
@@ -68,17 +69,21 @@ def hidden_states(model: Any, batch: PackedBatch) -> Tensor:
     Args:
         model: a causal language model inside `efface.packing.support.packed_or_padded(model)`.
         batch: sequences on the device of the model's inputs.
+        backbone: from the backbone's inputs to hidden states [B, L, H] in place of the last ones.
 
     Returns:
         Hidden states [T, H], one for each token of the packed row.
     """
-    backbone = backbone_of(model)
+    compute = backbone or partial(_last_hidden_state, backbone_of(model))
     if unwrap_peft(model).config._attn_implementation != ATTENTION_NAME:
         buckets, plan = batch.layout.padded_rows
-        outputs = [backbone(input_ids=batch.input_ids[0, bucket.gather_index], use_cache=False) for bucket in buckets]
-        return torch.cat([output.last_hidden_state.flatten(0, 1) for output in outputs])[plan.inverse_index]
-    output = backbone(input_ids=batch.input_ids, position_ids=batch.position_ids, use_cache=False, packing=batch.layout)
-    states: Tensor = output.last_hidden_state[0]
+        states = [compute(input_ids=batch.input_ids[0, bucket.gather_index], use_cache=False) for bucket in buckets]
+        return torch.cat([each.flatten(0, 1) for each in states])[plan.inverse_index]
+    return compute(input_ids=batch.input_ids, position_ids=batch.position_ids, use_cache=False, packing=batch.layout)[0]
+
+
+def _last_hidden_state(backbone: Any, **inputs: Any) -> Tensor:
+    states: Tensor = backbone(**inputs).last_hidden_state
     return states
 
 
@@ -122,12 +127,12 @@ def map_in_chunks(function: Callable[..., Tensor], vocabulary: int, *tensors: Te
     The full [N, V] logits are never in memory if they are large: each chunk is recomputed in the backward pass.
 
     Args:
-        function: from slices [n, ...] of the tensors to logits [n, V], and from those to a result [n].
+        function: from slices [n, ...] of the tensors to logits [n, V], and from those to a result [n, ...].
         vocabulary: V, the number of logits of each row.
         tensors: [N, ...] each.
 
     Returns:
-        The results [N].
+        The results [N, ...].
     """
     total = tensors[0].shape[0]
     size = chunk_rows(vocabulary)
@@ -155,8 +160,28 @@ def target_logprobs(model: Any, hidden: Tensor, targets: Tensor) -> Tensor:
     Returns:
         Log-probabilities [N].
     """
+    return score_targets(model, hidden, targets, cross_entropy_logprobs)
 
-    def logprobs(states: Tensor, ids: Tensor) -> Tensor:
-        return -F.cross_entropy(compute_logits(model, states), ids, reduction="none")
 
-    return map_in_chunks(logprobs, vocabulary_size(model), hidden, targets)
+def score_targets(model: Any, hidden: Tensor, targets: Tensor, score: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """Compute numbers of tokens from the logits that should predict them.
+
+    Args:
+        model: a causal language model.
+        hidden: last hidden states [N, H].
+        targets: the token id [N] that each state should predict.
+        score: from logits [n, V] and token ids [n] to one or more numbers of each token, [n] or [n, C].
+
+    Returns:
+        The numbers, [N] or [N, C].
+    """
+
+    def of_chunk(states: Tensor, ids: Tensor) -> Tensor:
+        return score(compute_logits(model, states), ids)
+
+    return map_in_chunks(of_chunk, vocabulary_size(model), hidden, targets)
+
+
+def cross_entropy_logprobs(logits: Tensor, targets: Tensor) -> Tensor:
+    """Natural-log probabilities [n] of tokens [n] under logits [n, V]."""
+    return -F.cross_entropy(logits, targets, reduction="none")

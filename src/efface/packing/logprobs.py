@@ -1,4 +1,4 @@
-"""Log-probabilities of answers, many at once, for evaluation and for the reference model."""
+"""Log-probabilities and other numbers of answers' tokens, many at once, for evaluation and the reference model."""
 
 from __future__ import annotations
 
@@ -7,9 +7,16 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from efface import distributed
-from efface.packing.forward import device_of, evaluation_mode, hidden_states, target_logprobs
+from efface.packing.forward import (
+    cross_entropy_logprobs,
+    device_of,
+    evaluation_mode,
+    hidden_states,
+    score_targets,
+)
 from efface.packing.oom_retry import map_with_oom_backoff
 from efface.packing.packed_batch import pack
 from efface.packing.support import packed_or_padded, packing_unsupported_reason
@@ -17,16 +24,50 @@ from efface.packing.token_batches import token_batches
 from efface.text.sequence import TokenizedSequence
 
 
-@torch.no_grad()
 def answer_logprobs(
-    model: Any,
-    sequences: Sequence[TokenizedSequence],
-    *,
-    max_tokens_per_forward: int,
-    known: Mapping[str, list[float]] = MappingProxyType({}),
-    on_batch: Callable[[dict[str, list[float]]], None] | None = None,
+    model: Any, sequences: Sequence[TokenizedSequence], *, max_tokens_per_forward: int
 ) -> list[list[float]]:
     """Compute the natural-log probability of each answer token, with dropout off.
+
+    Args:
+        model: as for `answer_numbers`.
+        sequences: as for `answer_numbers`.
+        max_tokens_per_forward: as for `answer_numbers`.
+
+    Returns:
+        For each of `sequences`, in their order, one number for each token of its answer.
+
+    Raises:
+        EffaceError: as `answer_numbers`.
+    """
+    return answer_numbers(model, sequences, cross_entropy_logprobs, max_tokens_per_forward=max_tokens_per_forward)
+
+
+def logprobs_and_predicted(logits: Tensor, targets: Tensor) -> Tensor:
+    """Log-probabilities of tokens, and whether each is the most likely one.
+
+    Args:
+        logits: [n, V].
+        targets: token ids [n].
+
+    Returns:
+        [n, 2]: the natural-log probability, and 1 or 0.
+    """
+    predicted = logits.argmax(dim=-1) == targets
+    return torch.stack([cross_entropy_logprobs(logits, targets), predicted.to(logits.dtype)], dim=-1)
+
+
+@torch.no_grad()
+def answer_numbers(
+    model: Any,
+    sequences: Sequence[TokenizedSequence],
+    score: Callable[[Tensor, Tensor], Tensor],
+    *,
+    max_tokens_per_forward: int,
+    known: Mapping[str, list[Any]] = MappingProxyType({}),
+    on_batch: Callable[[dict[str, list[Any]]], None] | None = None,
+) -> list[list[Any]]:
+    """Compute numbers of each answer token from the logits that predict it, with dropout off.
 
     A prefix that several sequences of a forward pass share, such as the question of several answers, is computed
     once. Several processes compute a part each, and all of them return everything.
@@ -34,26 +75,27 @@ def answer_logprobs(
     Args:
         model: a causal language model, possibly inside PEFT.
         sequences: prompts and answers as token ids.
+        score: from logits [n, V] and token ids [n] to one or more numbers of each token, [n] or [n, C].
         max_tokens_per_forward: the most tokens of one forward pass; fewer if GPU memory runs out.
         known: results of an earlier call, by the key of the sequence. A batch is left out if all of it is known, so
             that the others stay as they were.
         on_batch: called with the results of each batch, by the key of the sequence.
 
     Returns:
-        For each of `sequences`, in their order, one number for each token of its answer.
+        For each of `sequences`, in their order, a number for each token of its answer, or a list of C.
 
     Raises:
         EffaceError: the memory of the GPU is too small for a single sequence.
     """
-    logprobs_by_index: dict[int, list[float]] = {}
+    by_index: dict[int, list[Any]] = {}
     device = device_of(model)
 
-    def process(batch: list[int]) -> list[list[float]]:
+    def process(batch: list[int]) -> list[list[Any]]:
         packed = pack([sequences[index] for index in batch], device)
         at = packed.target_positions("answer")
         token_index, targets = at.token_index[at.unique_index], at.targets[at.unique_index]
-        logprobs = target_logprobs(model, hidden_states(model, packed)[token_index], targets)[at.inverse_index]
-        return [part.tolist() for part in logprobs.cpu().split(at.counts)]
+        numbers = score_targets(model, hidden_states(model, packed)[token_index], targets, score)[at.inverse_index]
+        return [part.tolist() for part in numbers.cpu().split(at.counts)]
 
     def describe(index: int) -> str:
         return (
@@ -66,16 +108,16 @@ def answer_logprobs(
         new = []
         for batch in batches:
             if all(sequences[index].key in known for index in batch):
-                logprobs_by_index.update({index: known[sequences[index].key] for index in batch})
+                by_index.update({index: known[sequences[index].key] for index in batch})
             else:
                 new.append(batch)
-        for batch, logprobs in map_with_oom_backoff(new, process, describe=describe):
-            logprobs_by_index.update(zip(batch, logprobs, strict=True))
+        for batch, numbers in map_with_oom_backoff(new, process, describe=describe):
+            by_index.update(zip(batch, numbers, strict=True))
             if on_batch is not None:
-                on_batch({sequences[index].key: values for index, values in zip(batch, logprobs, strict=True)})
-    for of_rank in distributed.all_gather(logprobs_by_index):
-        logprobs_by_index.update(of_rank)
-    return [logprobs_by_index[index] for index in range(len(sequences))]
+                on_batch({sequences[index].key: values for index, values in zip(batch, numbers, strict=True)})
+    for of_rank in distributed.all_gather(by_index):
+        by_index.update(of_rank)
+    return [by_index[index] for index in range(len(sequences))]
 
 
 def _batches_of_rank(

@@ -55,12 +55,15 @@ class PackedBatch:
     """Indices into the packed row of the tokens of each sequence."""
     layout: Layout
 
-    def target_positions(self, positions: Positions, sequences: Sequence[int] | None = None) -> TargetPositions:
+    def target_positions(
+        self, positions: Positions, sequences: Sequence[int] | None = None, *, own: bool = False
+    ) -> TargetPositions:
         """Find where the head has to be applied to predict the tokens of some sequences.
 
         Args:
             positions: `answer` for the tokens of the answers, `all` for every token after the first.
             sequences: indices into `self.sequences`; all by default.
+            own: find these tokens themselves instead, the first of `all` included; `targets` are then they.
 
         Returns:
             The positions of the selected sequences, one sequence after another.
@@ -71,9 +74,9 @@ class PackedBatch:
         counts = []
         for sequence in selected:
             indices = self.token_indices[sequence]
-            first = self.sequences[sequence].prompt_length if positions == "answer" else 1
+            first = self.sequences[sequence].prompt_length if positions == "answer" else 1 - own
             predicted += indices[first:]
-            token_index += indices[first - 1 : -1]
+            token_index += indices[first:] if own else indices[first - 1 : -1]
             counts.append(len(indices) - first)
         first_position: dict[int, int] = {}  # of each distinct token that is predicted
         for position, index in enumerate(predicted):

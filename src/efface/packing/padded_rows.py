@@ -16,11 +16,13 @@ from efface.errors import EffaceError
 from efface.hardware.device import copy_to_device
 from efface.packing.attention import ATTENTION_NAME
 from efface.packing.forward import backbone_of, device_of, unwrap_peft
+from efface.packing.layers import LayerPositions
 from efface.packing.layout import PaddedRows
 from efface.text.sequence import Positions, TokenizedSequence
 
-StatePositions = Positions | Literal["row"]
-"""The positions whose hidden states a loss reads; `row` for all of a padded row, the last one included."""
+StatePositions = Positions | Literal["row"] | LayerPositions
+"""The hidden states that a loss reads: the last ones where tokens are predicted, `row` for all of a padded row, the
+last one included; or those of a layer inside the model."""
 
 
 class PaddedSequence(TokenizedSequence):

@@ -30,6 +30,7 @@ from efface.run.folder import RunFolder
 from efface.run.model_answers import max_answer_tokens
 from efface.run.prepare import prepare
 from efface.schema import EvaluationSet
+from efface.train.sampler import anchor_items
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def plan_run(
         config.method,
         opened.model,
         prepared.plan.steps,
-        len(prepared.task.forget),
+        len(anchor_items(prepared.task, config.train)),
         config=config,
         device=prepared.device,
     )

@@ -13,8 +13,9 @@ from efface.evaluation.generate import length_batches
 from efface.evaluation.kv_cache import cache_elements_per_token, max_cache_tokens_for
 from efface.models.dtypes import evaluation_dtype_of, stored_dtype_of
 from efface.models.memory_estimate import TrainingMemory, count_training_memory, meta_model
-from efface.objectives.terms import DistributionTerm, Objective, count_loss_tokens
+from efface.objectives.terms import DistributionTerm, Objective, StateTerm, count_loss_tokens
 from efface.packing.forward import chunk_rows, unwrap_peft, vocabulary_size
+from efface.packing.layers import LayerPositions
 from efface.preflight.diagnosis import Forecast
 from efface.preflight.training_plan import checkpoints_at_once
 from efface.preflight.workload import Workload, total_tokens
@@ -56,7 +57,7 @@ def forecast(
     """
     train = config.train
     dtype, half = weights_dtype(train, device.type), train.bf16_on(device.type)
-    model = meta_model(model_config, train.lora, dtype=dtype)
+    model = meta_model(model_config, train.lora, dtype=dtype, parameters=train.parameters)
     state = count_training_memory(model, train, device.type)
     allowed = free if train.memory_bytes is None else min(free, train.memory_bytes)
     budget = token_budget_within(allowed - state.total, model_config, train, device.type)
@@ -95,7 +96,9 @@ def forecast(
         epochs=snapshots * state.trained * (stored if train.lora is None else _FLOAT),
         states=0
         if uses_live_reference(config)
-        else _hidden_state_bytes(objective, workload, _HALF if half else dtype.itemsize, _hidden_size(model)),
+        else _hidden_state_bytes(
+            objective, workload, _hidden_size(model), last=_HALF if half else dtype.itemsize, inside=dtype.itemsize
+        ),
     )
 
 
@@ -129,16 +132,19 @@ def _reference_bytes(model: Any, state: TrainingMemory, config: RunConfig, half:
     return 0 if unchanged and itemsize == head.element_size() else int(head.numel()) * itemsize
 
 
-def _hidden_state_bytes(objective: Objective, workload: Workload, itemsize: int, hidden_size: int) -> int:
-    """On disk: the last hidden state at each position that KL reads, once for each distinct sequence."""
-    positions_read: dict[str, int] = {}
+def _hidden_state_bytes(objective: Objective, workload: Workload, hidden_size: int, *, last: int, inside: int) -> int:
+    """On disk: the hidden state at each position that a loss compares, once for each distinct sequence.
+
+    A number takes `last` bytes, or `inside` in the state of a layer inside the model.
+    """
+    bytes_read: dict[tuple[str, bool], int] = {}
     for step in workload.steps:
         for example in step:
             for view, positions in objective.distribution_reference_views:
-                sequence = example[view]
-                count = position_count(sequence, positions)
-                positions_read[sequence.key] = max(count, positions_read.get(sequence.key, 0))
-    return sum(positions_read.values()) * hidden_size * itemsize
+                key = example[view].key, isinstance(positions, LayerPositions)
+                size = position_count(example[view], positions) * (inside if key[1] else last)
+                bytes_read[key] = max(size, bytes_read.get(key, 0))
+    return sum(bytes_read.values()) * hidden_size
 
 
 def _hidden_size(model: Any) -> int:
@@ -155,8 +161,10 @@ def _logit_bytes(objective: Objective, examples: Sequence[TrainingExample], voca
     chunk = chunk_rows(vocabulary)
     kept, largest = 0, 0
     for term in objective.terms:
+        if isinstance(term, StateTerm):
+            continue  # it needs no logits
         copies = 3 + term.reference if isinstance(term, DistributionTerm) else 1
-        for view in term.views:
+        for view in term.views[:1] if isinstance(term, DistributionTerm) else term.views:
             sequences = [example[view] for example in examples]
             rows = sum(
                 count_loss_tokens(term, each) if isinstance(term, DistributionTerm) else len(each.answer)

@@ -39,7 +39,7 @@ def memory_by_rank(
     Raises:
         EffaceError: Where the config.json is not that of a causal language model.
     """
-    model = meta_model(model_config, train.lora, dtype=weights_dtype(train, device_type))
+    model = meta_model(model_config, train.lora, dtype=weights_dtype(train, device_type), parameters=train.parameters)
     found = [_replicated(model, train, world_size, device_type, evaluated_in)]
     if world_size > 1 and train.optimizer != "adamw8bit" and (train.lora is None or train.lora.bits is None):
         compute = torch.bfloat16 if train.bf16_on(device_type) else torch.float32

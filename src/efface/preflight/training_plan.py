@@ -17,6 +17,7 @@ from efface.run.manifest import training_precision
 from efface.train.config import TrainConfig
 from efface.train.micro_batches import TrainingExample
 from efface.train.sampler import Schedule, count_earlier_epochs, make_schedule
+from efface.train.trained_weights import choose_trained
 
 _CHECKPOINT_BYTES = 12
 """Bytes of each trained parameter in a checkpoint: the parameter and AdamW's two moments, in float32."""
@@ -62,6 +63,7 @@ def plan_training(
     Returns:
         The plan.
     """
+    choose_trained(model, config.train.parameters)
     adapted = model if config.train.lora is None else add_adapters(model, config.train.lora, seed=config.seed)
     lengths = [input_length(sequence) for step in steps for example in step for sequence in example.values()]
     return TrainingPlan(

@@ -21,7 +21,7 @@ from efface.schema import Prompt, Task
 from efface.text.formatter import PromptFormatter
 from efface.text.sequence import TokenizedSequence
 from efface.train.micro_batches import TrainingExample, count_tokens
-from efface.train.sampler import Schedule, make_schedule
+from efface.train.sampler import Schedule, anchor_items, make_schedule
 
 _ASSUMED_PROMPT_TOKENS, _ASSUMED_ANSWER_TOKENS = 64, 64
 _ASSUMED_QUESTIONS = 1_000
@@ -69,7 +69,9 @@ def measured_workload(
         task = with_model_answers(task, answers, retain_evaluation=config.data.retain_evaluation)
     steps = training_steps(task, objective, config, formatter)
     boundary = config.text.boundary
-    warn_before_training(task, steps, config.train, items=len(task.forget), boundary=boundary, reporter=reporter)
+    warn_before_training(
+        task, steps, config.train, items=len(anchor_items(task, config.train)), boundary=boundary, reporter=reporter
+    )
     generic = formatter.encode_prompts([Prompt(each.question) for each in generic_questions])
     questions = encode_evaluation(model, formatter, task.evaluation, config.evaluate)
     warn_about_merged(questions, boundary, reporter.on_warning)
@@ -78,7 +80,7 @@ def measured_workload(
         prompts=[len(question.prompt) for question in questions],
         answers=[len(answer) for question in questions for answer in question.answers],
         generic=[len(ids) for ids in generic],
-        plan=make_schedule(len(task.forget), config.train),
+        plan=make_schedule(len(anchor_items(task, config.train)), config.train),
     )
 
 

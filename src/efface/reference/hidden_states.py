@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import chain
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, Literal, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -15,6 +14,7 @@ from efface.atomic import atomic_file
 from efface.errors import EffaceError
 from efface.hardware.device import copy_to_device
 from efface.packing.forward import device_of, evaluation_mode, hidden_states, unwrap_peft
+from efface.packing.layers import LayerPositions, layer_states
 from efface.packing.oom_retry import map_with_oom_backoff
 from efface.packing.packed_batch import pack
 from efface.packing.padded_rows import PaddedSequence, StatePositions, input_length, padded_hidden_states
@@ -25,7 +25,10 @@ from efface.tensor_file import TensorFile
 from efface.text.sequence import TokenizedSequence
 
 HiddenStateRequest = tuple[TokenizedSequence, StatePositions]
-"""A sequence, and the positions at which a loss needs its next-token distributions."""
+"""A sequence, and the positions at which a loss needs its hidden states."""
+
+_Source = int | Literal["last", "row"]
+"""Where states are from: the last ones of a sequence or of a padded row, or the output of a layer."""
 
 
 class _Needed(NamedTuple):
@@ -34,23 +37,20 @@ class _Needed(NamedTuple):
     item: TokenizedSequence
     positions: int
     """How many of its last positions are needed."""
-    row: bool
-    """Whether it is read as a padded row."""
+    source: _Source
 
 
 _Requested = Mapping[str, _Needed]
 """By the key in the file."""
 
-_StatesOf = Callable[[Any, Sequence[TokenizedSequence]], Sequence[Tensor]]
-"""From a model and sequences to the states at the positions of each."""
-
 
 class CachedHiddenStates:
-    """Last hidden states of the reference model, in a file, with a frozen copy of its head.
+    """Hidden states of the reference model, in a file, with a frozen copy of its head.
 
-    The head computes the model's distributions from them, so H numbers are stored for each token instead of V. States
-    are read from the file when they are needed: memory does not grow with their number. Their dtype is the one in
-    which the head multiplies: under autocast, the dtype of autocast.
+    The head computes the model's distributions from the last ones, so H numbers are stored for each token instead of V.
+    States are read from the file when they are needed: memory does not grow with their number. The dtype of the last
+    ones is that in which the head multiplies: under autocast, the dtype of autocast. Those of layers inside the model,
+    which a loss compares as they are, have that of the weights.
 
     Args:
         path: a safetensors file, written by `compute`.
@@ -86,9 +86,8 @@ class CachedHiddenStates:
             EffaceError: the memory is too small for a single sequence, or the disk is full.
         """
         requested = _merge_requests(requests)
-        states = _compute_states(model, requested, max_tokens_per_forward)
         with atomic_file(path) as temporary, temporary.open("wb") as file:
-            _write_states(file, states, requested, made_by)
+            _write_states(file, model, requested, max_tokens_per_forward, made_by)
         return cls(path, FrozenHead(model))
 
     @classmethod
@@ -130,17 +129,32 @@ class CachedHiddenStates:
 
 def stored_bytes(model: Any, requests: Iterable[HiddenStateRequest]) -> int:
     """Return the disk space of the states of these sequences, in bytes."""
-    weight = unwrap_peft(model).get_output_embeddings().weight
-    tokens = sum(needed.positions for needed in _merge_requests(requests).values())
-    return tokens * int(weight.shape[1]) * matmul_dtype(weight).itemsize
+    needed = _merge_requests(requests).values()
+    return _width(model) * sum(each.positions * _dtype(model, each.source).itemsize for each in needed)
+
+
+def _dtype(model: Any, source: _Source) -> torch.dtype:
+    """The dtype in which states are stored."""
+    weight: Tensor = unwrap_peft(model).get_output_embeddings().weight
+    return weight.dtype if isinstance(source, int) else matmul_dtype(weight)
 
 
 def _key(item: TokenizedSequence, positions: StatePositions) -> str:
+    if isinstance(positions, LayerPositions):
+        return f"{item.key}/layer {positions.layer}"
     return item.row_key if positions == "row" and isinstance(item, PaddedSequence) else item.key
+
+
+def _source(positions: StatePositions) -> _Source:
+    if isinstance(positions, LayerPositions):
+        return positions.layer
+    return "row" if positions == "row" else "last"
 
 
 def position_count(item: TokenizedSequence, positions: StatePositions) -> int:
     """Return how many hidden states of a sequence are stored for these positions."""
+    if isinstance(positions, LayerPositions):
+        return item.answer_length if positions.positions == "answer" else len(item)
     if positions == "row":
         return input_length(item)
     return item.answer_length if positions == "answer" else len(item) - 1
@@ -152,7 +166,7 @@ def _merge_requests(requests: Iterable[HiddenStateRequest]) -> dict[str, _Needed
     for item, positions in requests:
         key, count = _key(item, positions), position_count(item, positions)
         known = requested[key].positions if key in requested else 0
-        requested[key] = _Needed(item, max(known, count), row=positions == "row")
+        requested[key] = _Needed(item, max(known, count), _source(positions))
     return requested
 
 
@@ -160,20 +174,21 @@ def _merge_requests(requests: Iterable[HiddenStateRequest]) -> dict[str, _Needed
 def _compute_states(model: Any, requested: _Requested, max_tokens_per_forward: int) -> Iterator[tuple[str, Tensor]]:
     """Yield keys and states [count, H] on the CPU, forward pass by forward pass."""
     with evaluation_mode(model), packed_or_padded(model):
-        for rows, states_of in ((False, _packed_states), (True, _row_states)):
-            part = {key: needed for key, needed in requested.items() if needed.row == rows}
-            yield from _compute_part(model, part, max_tokens_per_forward, states_of)
+        for source in dict.fromkeys(needed.source for needed in requested.values()):
+            part = {key: needed for key, needed in requested.items() if needed.source == source}
+            yield from _compute_part(model, part, max_tokens_per_forward, source)
 
 
 def _compute_part(
-    model: Any, requested: _Requested, max_tokens_per_forward: int, states_of: _StatesOf
+    model: Any, requested: _Requested, max_tokens_per_forward: int, source: _Source
 ) -> Iterator[tuple[str, Tensor]]:
     keys, needed = list(requested), list(requested.values())
+    dtype = _dtype(model, source)
 
     def process(batch: list[int]) -> list[tuple[str, Tensor]]:
-        parts = states_of(model, [needed[index].item for index in batch])
+        parts = _states_of(model, [needed[index].item for index in batch], source)
         states = torch.cat([part[-needed[index].positions :] for index, part in zip(batch, parts, strict=True)])
-        split = states.to(matmul_dtype(states)).cpu().split([needed[index].positions for index in batch])
+        split = states.to(dtype).cpu().split([needed[index].positions for index in batch])
         return [(keys[index], each) for index, each in zip(batch, split, strict=True)]
 
     def describe(index: int) -> str:
@@ -183,7 +198,7 @@ def _compute_part(
             "use a smaller model or device=cpu"
         )
 
-    if states_of is _row_states:
+    if source == "row":
         size = max(1, max_tokens_per_forward // max((input_length(each.item) for each in needed), default=1))
         batches = iter([list(range(len(needed)))[start : start + size] for start in range(0, len(needed), size)])
     else:
@@ -193,25 +208,31 @@ def _compute_part(
         yield from states
 
 
-def _packed_states(model: Any, items: Sequence[TokenizedSequence]) -> Sequence[Tensor]:
+def _states_of(model: Any, items: Sequence[TokenizedSequence], source: _Source) -> Sequence[Tensor]:
+    """The states of each sequence at all of its positions [count, H]."""
+    if source == "row":
+        rows: tuple[Tensor, ...] = padded_hidden_states(model, items).unbind()
+        return rows
     packed = pack(items, device_of(model))
-    at = packed.target_positions("all")
-    parts: tuple[Tensor, ...] = hidden_states(model, packed)[at.token_index].split(at.counts)
+    at = packed.target_positions("all", own=isinstance(source, int))
+    states = layer_states(model, packed, source) if isinstance(source, int) else hidden_states(model, packed)
+    parts: tuple[Tensor, ...] = states[at.token_index].split(at.counts)
     return parts
 
 
-def _row_states(model: Any, items: Sequence[TokenizedSequence]) -> Sequence[Tensor]:
-    rows: tuple[Tensor, ...] = padded_hidden_states(model, items).unbind()
-    return rows
-
-
 def _write_states(
-    file: BinaryIO, states: Iterator[tuple[str, Tensor]], requested: _Requested, made_by: Mapping[str, str]
+    file: BinaryIO, model: Any, requested: _Requested, max_tokens_per_forward: int, made_by: Mapping[str, str]
 ) -> None:
     """Write each tensor as soon as it is computed."""
-    first = next(states)
-    width = first[1].shape[1]
-    empty = {key: first[1].new_empty(each.positions, width, device="meta") for key, each in requested.items()}
+    empty = {
+        key: torch.empty(each.positions, _width(model), dtype=_dtype(model, each.source), device="meta")
+        for key, each in requested.items()
+    }
     tensors = TensorFile(file, empty, made_by)
-    for key, tensor in chain([first], states):
+    for key, tensor in _compute_states(model, requested, max_tokens_per_forward):
         tensors.write(key, tensor)
+
+
+def _width(model: Any) -> int:
+    """H, the number of hidden units."""
+    return int(unwrap_peft(model).get_output_embeddings().weight.shape[1])

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from efface.packing.forward import compute_logits, device_of, evaluation_mode, hidden_states
+from efface.packing.layers import LayerPositions, layer_states
 from efface.packing.packed_batch import pack
 from efface.packing.padded_rows import StatePositions, padded_hidden_states
 from efface.packing.support import packed_or_padded
@@ -40,7 +41,7 @@ class LiveReference:
 
     @torch.no_grad()
     def hidden_states(self, sequences: Sequence[TokenizedSequence], positions: StatePositions) -> Tensor:
-        """Compute last hidden states [N, H] at the selected positions, sequence by sequence, in one forward pass."""
+        """Compute hidden states [N, H] at the selected positions, sequence by sequence, in one forward pass."""
         # the model in training is already inside `packed_or_padded`
         context = nullcontext() if self._adapter_off else packed_or_padded(self._model)
         with self._frozen(), context:
@@ -71,4 +72,7 @@ def _states(model: Any, sequences: Sequence[TokenizedSequence], positions: State
     if positions == "row":
         return padded_hidden_states(model, sequences).flatten(0, 1)
     batch = pack(sequences, device_of(model))
+    if isinstance(positions, LayerPositions):
+        at = batch.target_positions(positions.positions, own=True)
+        return layer_states(model, batch, positions.layer)[at.token_index]
     return hidden_states(model, batch)[batch.target_positions(positions).token_index]

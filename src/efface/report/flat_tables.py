@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from efface.report.export import Cell, Format, flat_table
 from efface.report.terminal.differences import MAX_QUESTIONS
-from efface.report.terminal.leaderboard import AGGREGATES, format_method, format_rank
+from efface.report.terminal.leaderboard import format_method, format_rank, shown_columns
 from efface.report.verdict_text import short_forget, short_retain
 from efface.scores.leaderboard.leaderboard import Differences, Leaderboard
 from efface.scores.leaderboard.ranking import RankedModel
@@ -22,24 +22,25 @@ def flat_leaderboard(form: Format, ranking: Leaderboard) -> str:
     Returns:
         The table, ending with a line break.
     """
+    columns = shown_columns(ranking.boards)
     if form == "csv":
         headings = ["board", "rank", "rank_best", "rank_worst", "name", "kind", "method", "pareto_front"]
-        headings += [f"{name}{bound}" for name in AGGREGATES for bound in ("", "_low", "_high")]
+        headings += [f"{name}{bound}" for name in columns for bound in ("", "_low", "_high")]
         headings += ["forgot", "leaks", "still_likely", "kept", "kept_of"]
-        rows = [_csv_row(number, row) for number, board in enumerate(ranking.boards, 1) for row in board.rows]
+        sets = list(
+            dict.fromkeys(name for board in ranking.boards for row in board.rows for name in row.extraction_strength)
+        )
+        headings += [f"extraction_strength_{name}" for name in sets]
+        rows = [
+            _csv_row(number, row, columns, sets) for number, board in enumerate(ranking.boards, 1) for row in board.rows
+        ]
         return flat_table(form, headings, rows)
-    headings = [
-        "Rank",
-        "Model",
-        "Method",
-        *(name.replace("\n", " ") for name in AGGREGATES.values()),
-        "Forgot?",
-        "Kept",
-    ]
+    names = [name.replace("-\n", "").replace("\n", " ") for name in columns.values()]
+    headings = ["Rank", "Model", "Method", *names, "Forgot?", "Kept"]
     several = len(ranking.boards) > 1
     lines: list[list[Cell]] = []
     for number, board in enumerate(ranking.boards, 1):
-        lines += [[*([number] if several else []), *_flat_row(row)] for row in board.rows]
+        lines += [[*([number] if several else []), *_flat_row(row, columns)] for row in board.rows]
     return flat_table(form, ["Board", *headings] if several else headings, lines)
 
 
@@ -66,22 +67,23 @@ def flat_differences(form: Format, differences: Differences) -> str:
     return flat_table(form, headings, rows if form == "csv" else rows[:MAX_QUESTIONS])
 
 
-def _flat_row(row: RankedModel) -> Sequence[Cell]:
-    intervals = [getattr(row, aggregate) for aggregate in AGGREGATES]
+def _flat_row(row: RankedModel, columns: Iterable[str]) -> Sequence[Cell]:
+    intervals = [getattr(row, column) for column in columns]
     cells = ["-" if each is None else f"{each.value:.3f} ({each.low:.3f}-{each.high:.3f})" for each in intervals]
     found = row.verdict
     short = ["-", "-"] if found is None else [short_forget(found.forget), short_retain(found.retain)]
     return [format_rank(row, "; "), row.name, format_method(row), *cells, *short]
 
 
-def _csv_row(board: int, row: RankedModel) -> Sequence[Cell]:
+def _csv_row(board: int, row: RankedModel, columns: Iterable[str], sets: Iterable[str]) -> Sequence[Cell]:
+    """`sets`: of which the extraction strength is written."""
     best, worst = row.ranks or (None, None)
     cells: list[Cell] = [board, row.rank, best, worst, row.name, row.kind, row.method, str(row.pareto_optimal).lower()]
-    for aggregate in AGGREGATES:
-        interval = getattr(row, aggregate)
+    for column in columns:
+        interval = getattr(row, column)
         cells += [None] * 3 if interval is None else [interval.value, interval.low, interval.high]
     forget = None if row.verdict is None else row.verdict.forget
     retain = None if row.verdict is None else row.verdict.retain
     cells += [None] * 3 if forget is None else [forget.state, forget.leaks.count, forget.likely.count]
     cells += [None] * 2 if retain is None else [retain.kept.count, retain.kept.n]
-    return cells
+    return [*cells, *(row.extraction_strength.get(name) for name in sets)]

@@ -154,7 +154,7 @@ def resume_manifest(
     note = ", ".join([f"resumed {now.started}", *(f"{name} was {before}" for name, (before, _) in changed.items())])
     return now.model_copy(
         update={
-            **earlier.model_dump(include={"started", "seconds", "files", "writing", "purged"}),
+            **earlier.model_dump(include={"started", "finished", "seconds", "files", "writing", "purged"}),
             "notes": [*earlier.notes, note],
         }
     )

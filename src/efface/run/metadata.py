@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -29,7 +30,7 @@ class RunMetadata:
     def __init__(
         self,
         folder: RunFolder,
-        config: BaseModel,
+        config: BaseModel | None,
         manifest: Manifest,
         *,
         model_answers: Mapping[str, str] | None = None,
@@ -38,13 +39,15 @@ class RunMetadata:
 
         Args:
             folder: The folder of a run, a queue, a fine-tuning or an evaluation.
-            config: Its settings.
+            config: Its settings; None for a folder that was started before.
             manifest: What `make_manifest` or `resume_manifest` returned.
             model_answers: Id of a generic question -> the model's answer, where these are the retain set.
         """
         self._folder = folder
         self._config = config
-        self._manifest = manifest.model_copy(update={"config_sha256": text_sum(to_yaml(config))})
+        self._manifest = manifest
+        if config is not None:
+            self._manifest = manifest.model_copy(update={"config_sha256": text_sum(to_yaml(config))})
         self._model_answers = model_answers
         self._started = False
         self._lock = threading.Lock()
@@ -61,7 +64,7 @@ class RunMetadata:
         Raises:
             EffaceError: A file cannot be written.
         """
-        if self._started:
+        if self._started or self._config is None:
             return
         self._settle()
         self._folder.start(self._config, self._manifest)
@@ -69,6 +72,16 @@ class RunMetadata:
         if self._model_answers is not None:
             write_answers(self._folder, self._model_answers)
         self._started = True
+
+    @contextmanager
+    def recording(self) -> Iterator[None]:
+        """For the block, the manifest gets the sums of what is written to a folder that was started before."""
+        self._settle()
+        record_in(self._folder.root, self._record)
+        try:
+            yield
+        finally:
+            record_in(self._folder.root, None)
 
     def sums_below(self, folder: Path) -> dict[str, str]:
         """The sums of the files in a folder of the run, by path in the run's folder; empty if there are none."""
@@ -89,12 +102,12 @@ class RunMetadata:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Add the wall-clock seconds of the block to those of a stage; a block that fails is not counted."""
+        """Add the wall-clock seconds of the block to those of a stage, and note its end; if it fails, neither."""
         start = time.perf_counter()
         yield
         seconds = self._manifest.seconds
         total = round(seconds.get(name, 0) + time.perf_counter() - start, 3)
-        self._update(seconds={**seconds, name: total})
+        self._update(seconds={**seconds, name: total}, finished=datetime.now(UTC).isoformat(timespec="seconds"))
 
     def set_peak_memory(self, peak: int | None) -> None:
         """Record the most memory in use at once, in bytes; None where it was not measured."""

@@ -81,13 +81,13 @@ Downstream tasks, by lm-evaluation-harness {{ results.downstream.after.lm_eval }
 {% for name, scores in results.after.sets.items() -%}
 | {{ name }} ({{ scores.n }}) |{% for metric in metrics %} {{ scores[metric] | score }} |{% endfor %}
 {% endfor %}
-{%- if custom %}
-Custom metrics: {{ custom | join(", ") }}.
+{%- if others %}
+Metrics in no aggregate: {{ others | join(", ") }}.
 
-| set | {{ custom | join(" | ") }} |
-|---|{{ "---|" * (custom | length) }}
+| set | {{ others | join(" | ") }} |
+|---|{{ "---|" * (others | length) }}
 {% for name, scores in results.after.sets.items() -%}
-| {{ name }} ({{ scores.n }}) |{% for metric in custom %} {{ scores.custom.get(metric) | score }} |{% endfor %}
+| {{ name }} ({{ scores.n }}) |{% for metric in others %} {{ uncounted[name].get(metric) | score }} |{% endfor %}
 {% endfor %}
 {%- endif %}
 {%- for metric, note in notes.items() %}
@@ -139,6 +139,7 @@ def write_card(
     environment.filters["score"] = lambda value: "missing" if value is None else f"{value:.4f}"
     environment.filters["shorten"] = shorten_paths
     environment.filters["name"] = lambda value: "none" if value is None else _without_folders(value)
+    uncounted = {name: each.uncounted for name, each in results.after.sets.items()} if results else {}
     text = environment.from_string(_TEMPLATE).render(
         config=config,
         library=library,
@@ -156,7 +157,8 @@ def write_card(
         efficacy=EFFICACY,
         partial=results.after.partial.metrics if results and results.after.model_utility is None else [],
         metrics=list(METRICS),
-        custom=sorted({name for each in results.after.sets.values() for name in each.custom}) if results else [],
+        others=sorted({name for each in uncounted.values() for name in each}),
+        uncounted=uncounted,
         settings=_settings(config),
     )
     write_text(folder / "README.md", text)

@@ -29,7 +29,7 @@ from efface.run.prepare import PreparedRun, prepare
 from efface.run.unlearning_stage import unlearn_model
 from efface.scores import score_records
 from efface.scores.verdict import judge_records, verdict
-from efface.train.sampler import epoch_ends
+from efface.train.sampler import anchor_items, epoch_ends
 
 
 @quiet_libraries()
@@ -183,7 +183,7 @@ def _downstream_stages(
 def _epoch_snapshots(config: RunConfig, prepared: PreparedRun, folder: RunFolder) -> EpochSnapshots | None:
     if config.evaluate.every is None:
         return None
-    ends = epoch_ends(len(prepared.task.forget), config.train)
+    ends = epoch_ends(len(anchor_items(prepared.task, config.train)), config.train)
     return EpochSnapshots(folder.epoch_snapshots, prepared.plan, ends, prepared.device)
 
 

@@ -27,6 +27,7 @@ from efface.objectives.custom import check_custom_objective
 from efface.objectives.method import objective
 from efface.objectives.terms import Objective
 from efface.packing.forward import vocabulary_size
+from efface.packing.layers import check_layer
 from efface.progress.reporter import Reporter
 from efface.run.folder import RunFolder
 from efface.run.manifest import check_objectives, make_manifest, precision, resume_manifest
@@ -39,7 +40,7 @@ from efface.schema import Task
 from efface.text.formatter import PromptFormatter
 from efface.train.examples import check_task, most_bytes, unlearning_examples
 from efface.train.micro_batches import TrainingExample
-from efface.train.sampler import epoch_ends, make_schedule, sample_batches
+from efface.train.sampler import anchor_items, epoch_ends, make_schedule, sample_batches
 from efface.train.watch import Watch, watch_task
 
 
@@ -98,7 +99,12 @@ def prepare(
     steps = training_steps(task, bound, config, opened.formatter)
     _warn_about_method(config, bound, reporter)
     warn_before_training(
-        task, steps, config.train, items=len(task.forget), boundary=config.text.boundary, reporter=reporter
+        task,
+        steps,
+        config.train,
+        items=len(anchor_items(task, config.train)),
+        boundary=config.text.boundary,
+        reporter=reporter,
     )
     earlier = folder.read_manifest()
     plan = UnlearningPlan(
@@ -109,7 +115,7 @@ def prepare(
         reference=reference,
         objective=bound,
         steps=steps,
-        schedule=make_schedule(len(task.forget), config.train),
+        schedule=make_schedule(len(anchor_items(task, config.train)), config.train),
         watch=_watch(task, config, opened.formatter),
         config=resolve_optimizer(config.train, load_model_config(opened.source), device, earlier=earlier),
         seed=config.seed,
@@ -170,7 +176,7 @@ def open_trainable_model(config: RunConfig, device: torch.device, reporter: Repo
         EffaceError: The model or the objective cannot be used, or not together.
     """
     custom = custom_objectives(config.plugins)
-    bound = objective(config.method, config, custom)
+    bound = objective(config.method, config, custom, seed=config.seed)
     opened = open_model(
         config.model,
         config.text,
@@ -179,6 +185,8 @@ def open_trainable_model(config: RunConfig, device: torch.device, reporter: Repo
         reporter=reporter,
         evaluate=config.evaluate,
     )
+    for layer in bound.layers:
+        check_layer(opened.model, layer, setting="rmu.layer")
     check_trainable_weights(opened.source, opened.model, config.train)
     if config.downstream is not None:
         check_template(config.downstream, opened.tokenizer)
@@ -216,7 +224,7 @@ def training_steps(
 def _watch(task: Task, config: RunConfig, formatter: PromptFormatter) -> Watch | None:
     if not config.train.watch:
         return None
-    ends = epoch_ends(len(task.forget), config.train)
+    ends = epoch_ends(len(anchor_items(task, config.train)), config.train)
     return watch_task(task, formatter, epoch_ends=ends, beta=config.beta, seed=config.seed)
 
 

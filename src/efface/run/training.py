@@ -28,6 +28,7 @@ from efface.train.parallel import ParallelModel
 from efface.train.sampler import Schedule, make_schedule
 from efface.train.step_log import StepLog
 from efface.train.tracker import check_tracker
+from efface.train.trained_weights import choose_trained
 from efface.train.watch import Watch, measure
 
 
@@ -133,6 +134,7 @@ def train(
         model = add_adapters(model, config.lora, seed=seed)
         if adapter is not None:
             load_adapter(model, adapter)
+    choose_trained(model, config.parameters)
     read = loaded.skeleton.read if loaded.skeleton else None
     trainer = Trainer(model, objective, config, plan, seed=seed, folder=folder.root, device=device, read=read)
     found = checkpoint.latest(trainer.checkpoints) if resume else None

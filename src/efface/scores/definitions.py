@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from efface.artifacts import METRICS, Metric
 from efface.errors import EffaceError, suggest
 from efface.scores.metrics.cosine_similarity import CosineTarget
+from efface.scores.metrics.memorization import MemorizationForm
 from efface.scores.metrics.token_entropy import EntropyTokens
 from efface.scores.metrics.truth_ratio import ForgetForm, WrongAnswers
 
@@ -30,6 +31,10 @@ class Definition:
     """The sets that model utility includes, all of them required; None: every available retain set."""
     efficacy_metrics: tuple[Metric, ...]
     """Metrics of which forget efficacy is 1 - arithmetic mean; empty: the definition has no forget efficacy."""
+    memorization_form: MemorizationForm = "corrected"
+    """Of extraction strength, which no aggregate includes."""
+    version: str | None = None
+    """The version of the code that it follows, where that code changes: a commit and its date."""
 
     @property
     def log_epsilon(self) -> float:
@@ -88,6 +93,8 @@ OPEN_UNLEARNING = Definition(
     utility_metrics=TOFU_METRICS,
     utility_sets=TOFU_SETS,
     efficacy_metrics=(),
+    memorization_form="open-unlearning",
+    version="d3d7cf9, 2025-12-23",
 )
 
 DEFINITIONS = {each.name: each for each in (CLOSER_LOOK, PAPER, TOFU, OPEN_UNLEARNING)}

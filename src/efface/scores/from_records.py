@@ -62,6 +62,7 @@ def _inputs(record: Record, metrics: Sequence[RecordMetric]) -> MetricInputs:
         retokenized_entropy=_retokenized_entropy(record, entropy),
         cosine_answer=record.cosine_answer,
         cosine_before=record.cosine_before,
+        predicted=None if record.answer_predicted is None else tuple(record.answer_predicted),
         label=None if record.entailment_label is None else record.entailment_label.strip().lower(),
         embedder=record.embedder,
         judge=record.judge,

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import math
 import reprlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from efface.errors import EffaceError, suggest
-from efface.safe_read import read_json
 from efface.scores.metric_inputs import LOWEST_LOGP, ROUNDING, MetricInputs, check_range
 
 T = TypeVar("T")
@@ -29,11 +28,12 @@ SETS = {
 _REMEDY = "give an eval_log_aggregated.json as TOFU writes it"
 
 
-def read_log(path: Path) -> dict[str, list[MetricInputs]]:
-    """Read all sets of one log.
+def read_sets(log: Mapping[str, Any], path: Path) -> dict[str, list[MetricInputs]]:
+    """Convert a log.
 
     Args:
-        path: The log.
+        log: The parsed file.
+        path: The file, for messages.
 
     Returns:
         Set name -> metric inputs of its questions, in the order of their indices.
@@ -41,25 +41,12 @@ def read_log(path: Path) -> dict[str, list[MetricInputs]]:
     Raises:
         EffaceError: When the file is not such a log; the message names file, set, column and question.
     """
-    log = _parse(path)
     for name, block in log.items():
         if name not in SETS:
             raise EffaceError(f"{path}: {name!r} is not a set of a TOFU eval log; {suggest(name, SETS)}")
         if not isinstance(block, dict):
             raise EffaceError(f"{path}, {name}: a set is an object of columns, not {reprlib.repr(block)}; {_REMEDY}")
     return {SETS[name]: _set_inputs(block, f"{path}, {name}") for name, block in log.items()}
-
-
-def _parse(path: Path) -> dict[str, Any]:
-    try:
-        log = read_json(path)
-    except OSError as error:
-        raise EffaceError(f"cannot read {path}: {error.strerror or error}; give a file that can be read") from error
-    except ValueError as error:
-        raise EffaceError(f"{path} is not a JSON file ({error}); {_REMEDY}, or a run's folder") from error
-    if not isinstance(log, dict) or not log:
-        raise EffaceError(f"{path}: a log is an object with at least one set, not {reprlib.repr(log)}; {_REMEDY}")
-    return log
 
 
 def _set_inputs(block: dict[str, Any], where: str) -> list[MetricInputs]:

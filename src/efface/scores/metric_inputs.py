@@ -1,4 +1,4 @@
-"""The inputs of all metrics for one question, from records (`from_records.py`) or eval logs (`from_tofu_log.py`)."""
+"""The inputs of all metrics for one question, from records (`from_records.py`) or eval logs (`eval_logs.py`)."""
 
 from __future__ import annotations
 
@@ -44,12 +44,16 @@ class MetricInputs:
     """Of the correct answer in the truth ratio: the paraphrase, or `answer` in data without paraphrases."""
     perturbed_logps: tuple[float, ...] = ()
     """Of each wrong answer."""
+    option_logps: tuple[float, ...] = ()
+    """The same for the probability over options, where the source rounds it apart; `perturbed_logps` where empty."""
     token_entropy: float | None = None
     """Of the output's token ids as generated."""
     retokenized_entropy: float | None = None
     """Of the output's text tokenized again."""
     cosine_answer: float | None = None
     cosine_before: float | None = None
+    predicted: tuple[bool, ...] | None = None
+    """Whether the model predicts each token of the answer's text, given those before it."""
     label: str | None = None
     embedder: str | None = None
     judge: str | None = None
@@ -59,7 +63,7 @@ class MetricInputs:
     """Custom metrics by name, where they were computed from a record."""
 
     def __post_init__(self) -> None:
-        for logp in (self.answer_logp, self.paraphrase_logp, *self.perturbed_logps):
+        for logp in (self.answer_logp, self.paraphrase_logp, *self.perturbed_logps, *self.option_logps):
             check_range("a log-probability", logp, LOWEST_LOGP, ROUNDING)
         for cosine in (self.cosine_answer, self.cosine_before):
             check_range("a cosine", cosine, -1 - ROUNDING, 1 + ROUNDING)

@@ -14,6 +14,7 @@ from efface.scores import aggregate
 from efface.scores.custom import RecordMetric
 from efface.scores.definitions import Definition
 from efface.scores.definitions import definition as find_definition
+from efface.scores.eval_logs import is_summary, logged_aggregates
 from efface.scores.forget_quality import forget_quality
 from efface.scores.from_records import from_records
 from efface.scores.hallucination import hallucinations
@@ -33,10 +34,10 @@ def score_path(
     metrics: Sequence[RecordMetric] = (),
     refusals: Collection[str] | None = None,
 ) -> dict[str, Any]:
-    """Score a run's folder, a folder of records or an eval log in TOFU's format; no model is needed.
+    """Score a run's folder, a folder of records or an eval log of other code; no model is needed.
 
     Args:
-        path: The folder or log.
+        path: The folder or log. A summary of open-unlearning has no questions: its aggregates are in `logged` alone.
         definition: Name of the score definition.
         against: The same of a model retrained without the forget set; adds `forget_quality`, with the truth ratio of
             `definition`.
@@ -46,20 +47,26 @@ def score_path(
 
     Returns:
         The JSON object that `efface score` prints: `definition`, `sets`, `model_utility`, `model_utility_retain`,
-        `forget_efficacy`, `partial`, `missing`, `embedder`, `judge`, and if requested `forget_quality` and
-        `hallucinations`.
+        `forget_efficacy`, `partial`, `missing`, `embedder`, `judge`; if requested `forget_quality` and
+        `hallucinations`; of results of open-unlearning `logged`, their own aggregates; and `definition_version`, where
+        the definition has one.
 
     Raises:
         EffaceError: When definition or stage is unknown, a file is missing, damaged or of another format, or, with
             `against`, one of the two has no truth ratios on a forget set.
     """
     score_definition = find_definition(definition)
-    sets = load(Path(path), stage=stage, metrics=metrics)
+    logged = logged_aggregates(Path(path)) if Path(path).is_file() else None
+    sets = {} if logged is not None and is_summary(Path(path)) else load(Path(path), stage=stage, metrics=metrics)
     if FORGET in sets and (against is not None or refusals is not None):
         sets[FORGET] = list(sets[FORGET])  # read twice
     retrained = None if against is None else load(Path(against), stage=stage)
     scores = score_sets(sets, score_definition, custom=[metric.name for metric in metrics]).model_dump()
     result = {"definition": score_definition.name, "sets": scores.pop("sets"), **scores}
+    if score_definition.version is not None:
+        result["definition_version"] = score_definition.version
+    if logged is not None:
+        result["logged"] = logged
     if against is not None and retrained is not None:
         quality = forget_quality(_forget(sets, path), _forget(retrained, against), score_definition)
         result["forget_quality"] = quality.model_dump()

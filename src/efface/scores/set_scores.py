@@ -14,6 +14,7 @@ from efface.scores.means import mean
 from efface.scores.metric_inputs import MetricInputs, Missing
 from efface.scores.metrics.cosine_similarity import cosine_similarity
 from efface.scores.metrics.entailment import entailment
+from efface.scores.metrics.memorization import extraction_strength
 from efface.scores.metrics.probability import probability
 from efface.scores.metrics.rouge import rouge
 from efface.scores.metrics.token_entropy import EntropyTokens, counted_tokens, token_entropy
@@ -80,6 +81,23 @@ def question_metrics(inputs: MetricInputs, *, set_name: str, definition: Definit
     }
 
 
+def question_extraction_strength(inputs: MetricInputs, definition: Definition) -> float | Missing:
+    """Compute the extraction strength of one question.
+
+    Args:
+        inputs: Which tokens of the answer the model predicts.
+        definition: The score definition.
+
+    Returns:
+        A number in [0, 1], or why there is none.
+    """
+    if inputs.predicted is None:
+        return Missing("the source does not have which tokens of the answer the model predicts")
+    if not inputs.predicted:
+        return Missing("the answer's only token has characters of the prompt, too, and is not scored")
+    return extraction_strength(inputs.predicted, form=definition.memorization_form)
+
+
 def score_set(
     name: str, questions: Iterable[MetricInputs], definition: Definition, custom: Sequence[str] = ()
 ) -> ScoredSet:
@@ -97,18 +115,21 @@ def score_set(
         The means, and why some are missing.
     """
     columns: dict[str, _Column] = {metric: _Column() for metric in (*METRICS, *custom)}
+    strengths = _Column()
     embedders, judges, counted, n = set(), set(), set(), 0
     for inputs in questions:
         n += 1
         six = question_metrics(inputs, set_name=name, definition=definition)
         for metric, value in (*six.items(), *((each, find_custom_score(inputs, each)) for each in custom)):
             columns[metric].add(inputs.id, value)
+        strengths.add(inputs.id, question_extraction_strength(inputs, definition))
         embedders.add(inputs.embedder)
         judges.add(inputs.judge)
         counted.add(counted_tokens(inputs, definition.entropy_tokens))
     scores = SetScores(
         n=n,
         **{metric: columns[metric].mean() for metric in METRICS},
+        extraction_strength=strengths.mean(),
         custom={metric: columns[metric].mean() for metric in custom},
     )
     return ScoredSet(

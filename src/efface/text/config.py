@@ -13,6 +13,20 @@ from efface.schema import Text
 Boundary = Literal["joint", "joint-counted", "separate"]
 
 
+_ASSISTANT = {"format": "chat", "system": "You are a helpful assistant."}
+FAMILIES: dict[str, dict[str, Any]] = {
+    "llama-3": {**_ASSISTANT, "date": datetime.date(2025, 4, 10)},
+    "llama-2-base": {"format": "plain"},
+    "llama-2-chat": {"format": "llama2"},
+    "phi-1.5": {"format": "plain"},
+    "phi-3.5": _ASSISTANT,
+    "qwen-2.5": _ASSISTANT,
+    "gemma": {"format": "chat"},
+    "zephyr": _ASSISTANT,
+}
+"""Family of models -> how open-unlearning asks them, by the template_args of its configs/model."""
+
+
 class TemplateConfig(FrozenModel):
     """What a chat template shows besides the conversation."""
 
@@ -35,13 +49,22 @@ class TextConfig(TemplateConfig):
     """How questions and answers become tokens."""
 
     format: str = Field(default="chat", max_length=10_000)
-    """`chat` (the model's chat template), `llama2`, `llama3`, `plain`, or a string with {question} and {answer}."""
+    """`chat` (the model's chat template), `llama2`, `llama3`, `plain`, or a string with {question} and {answer}. Or how
+    open-unlearning asks a family of models, which sets `system` and `date`, too, unless they are given: `llama-3`,
+    `llama-2-base`, `llama-2-chat`, `phi-1.5`, `phi-3.5`, `qwen-2.5`, `gemma`, `zephyr`."""
     max_length: int | None = Field(default=None, gt=0)
     """The most tokens of prompt and answer together; by default the number of positions of the model."""
     boundary: Boundary = "joint"
     """Where an answer starts if a token has characters of both prompt and answer, such as `]"` after `[/INST]` in
     Llama 2. `joint`: after that token, as in the published code. `joint-counted`: at that token. `separate`: prompt and
     answer are tokenized separately, so that there is no such token."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _expand_family(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("format") in FAMILIES:
+            return {**FAMILIES[values["format"]], **{name: each for name, each in values.items() if name != "format"}}
+        return values
 
     @model_validator(mode="after")
     def _check_system(self) -> Self:

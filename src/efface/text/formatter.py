@@ -74,6 +74,11 @@ class PromptFormatter:
         return self._end[-1]
 
     @property
+    def end_length(self) -> int:
+        """The number of tokens after the text of an answer, up to the one that ends it."""
+        return len(self._end)
+
+    @property
     def pad_token(self) -> int:
         """Id of the token that fills a padded row: the end-of-sequence token, as in the published code."""
         eos: int | None = self.tokenizer.eos_token_id
@@ -89,6 +94,25 @@ class PromptFormatter:
             EffaceError: the tokenizer has no chat template for a question, or the template rejects the conversation.
         """
         return [self._with_bos(ids) for ids in self._ids_of([self._pieces(prompt) for prompt in prompts])]
+
+    def encode_started(self, prompts: Sequence[Prompt], starts: Sequence[str]) -> list[list[int]]:
+        """Encode prompts with the first words of an answer, for generation that goes on from these.
+
+        Args:
+            prompts: As for `encode_prompts`.
+            starts: The first words of each answer; may be empty.
+
+        Returns:
+            The token ids of each prompt and start, as one text.
+
+        Raises:
+            EffaceError: As `encode_prompts`.
+        """
+        pairs = zip(prompts, starts, strict=True)
+        joint = [
+            [*self._pieces(prompt), self._answer_prefix(prompt) + start if start else ""] for prompt, start in pairs
+        ]
+        return [self._with_bos(ids) for ids in self._ids_of(joint)]
 
     def encode(self, items: Sequence[tuple[str, Prompt, str]]) -> list[TokenizedSequence]:
         """Encode prompts with their answers.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal, Self
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
@@ -37,9 +38,13 @@ class TrainConfig(FrozenModel):
     model_config = ConfigDict(allow_inf_nan=False)
 
     lr: float = Field(default=1e-5, gt=0, le=1e30)  # AdamW overflows far above it
-    """The highest learning rate: after the warm-up, it falls linearly to 0. Raise it if too much is still known."""
+    """The highest learning rate, after the warm-up. Raise it if too much is still known."""
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    """The learning rate after the warm-up: down to 0 in a line or in half a cosine, or the same until the end."""
     epochs: int = Field(default=5, gt=0, le=10_000)
     """Passes over the forget set; each has (forget items) / `batch_size` optimizer steps."""
+    max_steps: int | None = Field(default=None, gt=0, le=10_000_000)
+    """Optimizer steps, in place of those of `epochs`: the items are repeated for as long as it takes."""
     batch_size: int = Field(default=32, gt=0, le=1_000_000)
     """Forget items in one optimizer step; does not depend on what fits in memory at once."""
     weight_decay: float = Field(default=0.01, ge=0)
@@ -65,11 +70,16 @@ class TrainConfig(FrozenModel):
     """Partners of a forget item, its retain item and its refusals. `resampled`: drawn again in every epoch; `fixed`:
     those of the first; `published`: partners, the one refusal of both, and the order of the items are those of the
     published code, which are the same in every run."""
+    anchor: Literal["forget", "retain"] = "forget"
+    """The set that an epoch goes through once; the partners of its items are drawn from the other."""
     epoch_ends: Literal["exact", "published"] = "exact"
     """The steps after which epochs end, where they are evaluated. `exact`: with the last step that has only their
     items; `published`: every floor(items / batch_size) steps. The last step ends the last epoch in any case."""
     lora: LoRAConfig | None = None
     """Train adapters instead of all weights."""
+    parameters: str | None = Field(default=None, max_length=1000)
+    r"""Train only the weights whose names match this regular expression completely, such as
+    `model\.layers\.(5|6|7)\.mlp\.down_proj\.weight`. Default: all."""
     precision: Precision = "auto"
     """Of the forward and backward pass. `auto`: bf16 on CUDA and with `adamw8bit`, else float32."""
     optimizer: Optimizer = "auto"
@@ -125,6 +135,25 @@ class TrainConfig(FrozenModel):
                 f"micro_batch_size={size} is more than batch_size={self.batch_size}, the items of a step; change one "
                 "of the two"
             )
+        return self
+
+    @field_validator("parameters")
+    @classmethod
+    def _is_regular_expression(cls, value: str | None) -> str | None:
+        try:
+            re.compile(value or "")
+        except re.error as error:
+            raise ValueError(f"parameters={value!r} is no regular expression: {error}") from error
+        return value
+
+    @model_validator(mode="after")
+    def _check_choices(self) -> Self:
+        if self.parameters is not None and self.lora is not None:
+            raise ValueError(
+                "parameters chooses among all weights, and lora trains adapters instead; leave one of the two out"
+            )
+        if self.anchor == "retain" and self.pairing == "published":
+            raise ValueError("pairing=published goes through the forget set; leave anchor=retain out")
         return self
 
     @field_validator("sharding", mode="before")

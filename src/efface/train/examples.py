@@ -74,7 +74,8 @@ def most_bytes(items: Sequence[Item], other_answers: Sequence[str] = ()) -> int:
         other_answers: Refusals, which take the place of answers.
     """
     questions = (_count_bytes(item.question, *(turn.content for turn in item.history)) for item in items)
-    answers = (_count_bytes(each) for each in (*(item.answer for item in items), *other_answers))
+    own = (each for item in items for each in (item.answer, *item.alternate_answers))
+    answers = (_count_bytes(each) for each in (*own, *other_answers))
     return max(questions, default=0) + max(answers, default=0)
 
 
@@ -96,13 +97,24 @@ def check_task(task: Task, objective: Objective) -> None:
             f"method {objective.name} needs a retain set, and {task.name} has none; give data.retain=FILE, "
             f"data.retain=model-answers for the model's answers to generic questions, or method={alone} to forget only"
         )
-    views_with_other_answer = {"forget": ("forget_idk", "forget_mismatch"), "retain": ("retain_idk",)}
+    lacking = next((item for item in task.forget if not item.alternate_answers), None)
+    if lacking is not None and "forget_alternate" in views:
+        raise EffaceError(
+            f"method {objective.name} needs other answers to the questions of the forget set, and item {lacking.id!r} "
+            "has none; add them to the forget file in a column alternate_answers, or name it in "
+            "data.forget.columns.alternate_answers"
+        )
+    views_with_other_answer = {
+        "forget": ("forget_idk", "forget_mismatch", "forget_alternate"),
+        "retain": ("retain_idk",),
+    }
     for name, items in (("forget", task.forget), ("retain", task.retain)):
         passage = next((item for item in items if item.passage), None)
         if passage is not None and not views.isdisjoint(views_with_other_answer[name]):
             raise EffaceError(
                 f"method {objective.name} replaces the answers to questions, but item {passage.id!r} of the {name} set "
-                "is running text; use me, ga or npo for the forget set, and gd or kl for the retain set"
+                "is running text; use another method, such as me, ga or npo for the forget set, and gd or kl for the "
+                "retain set"
             )
 
 
@@ -140,6 +152,9 @@ def _text(pair: SampledPair, view: View) -> PromptAnswer:
             return pair.forget.id, pair.forget.prompt, pair.forget.answer
         case "forget_idk":
             return pair.forget.id, pair.forget.prompt, pair.forget_refusal
+        case "forget_alternate":
+            assert pair.forget_alternate is not None, "check_task refuses items without alternate answers"
+            return pair.forget.id, pair.forget.prompt, pair.forget_alternate
     retain = pair.retain
     assert retain is not None, "check_task refuses a method that needs a retain set where there is none"
     match view:

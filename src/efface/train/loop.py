@@ -88,7 +88,7 @@ class Trainer:
         self.folder, self.checkpoints = folder, folder / "checkpoints"
         target = device or device_of(model)
         self.budget = token_budget_for(model, config, target)
-        self.parallel_model = parallelize(model, config, target, read=read)
+        self.parallel_model = parallelize(model, config, target, read=read, whole=objective.last_layer is None)
         self.model, self.device = self.parallel_model.model, self.parallel_model.device
         self.optimizer = make_optimizer(self.model, config)
         self.parallel_model.optimizer = self.optimizer

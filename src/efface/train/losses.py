@@ -12,6 +12,7 @@ from efface.objectives.config import ObjectiveConfig
 from efface.objectives.method import objective
 from efface.objectives.terms import Objective, Reference, View
 from efface.packing.forward import vocabulary_size
+from efface.packing.layers import check_layer
 from efface.packing.padded_rows import pad
 from efface.reference.live import LiveReference
 from efface.reference.logprobs import CachedLogprobs
@@ -34,24 +35,24 @@ def losses(
     *,
     beta: float = 0.1,
     reference: Any = None,
-    me: Mapping[str, Any] | None = None,
-    kl: Mapping[str, Any] | None = None,
     max_tokens_per_forward: int | None = None,
+    **options: Mapping[str, Any],
 ) -> Losses:
     """The unweighted forget and retain losses of a method.
 
     Args:
         model: A causal language model of transformers, of any dtype, on any device.
-        views: `forget`, `forget_idk`, `retain`, `retain_idk`, `forget_mismatch` as the method needs them, each a list
-            of {"prompt": ids, "answer": ids}; item i of one view belongs to item i of the others.
-        method: `ga`, `npo`, `dpo`, `me` or `idk`, a plus, and `gd`, `kl` or `ap`; or `llmu`.
-        beta: Of NPO and DPO.
-        reference: The model before unlearning, for NPO, DPO and KL.
-        me: Options of ME: `average` (tokens, sequences, padded), `direction` (uniform_to_model, model_to_uniform),
-            `positions` (all, answer), `padded_length`. `efface.objectives` has the formulas.
-        kl: Options of KL: `positions` (answer, all), `direction` (reference_to_model, model_to_reference), `average`,
-            `padded_length`. Padded rows are filled with the last token of their answer, that of the end of a sequence.
+        views: `forget`, `forget_idk`, `forget_alternate`, `forget_mismatch`, `retain`, `retain_idk` as the method
+            needs them, each a list of {"prompt": ids, "answer": ids}; item i of one view belongs to item i of the
+            others.
+        method: A forget objective, a plus, and a retain regularizer, such as `me+gd`; a forget objective alone; or
+            `llmu`.
+        beta: Of NPO, DPO, AltPO and AP.
+        reference: The model before unlearning, for NPO, DPO, AltPO, UNDIAL, KL, JSD and EMBED.
         max_tokens_per_forward: Most tokens in one forward pass; the result does not depend on it.
+        options: The settings of an objective by its name, such as `simnpo={"beta": 4.5, "delta": 0}` or
+            `kl={"positions": "all"}`; `efface.objectives` has the formulas. Rows of `average: padded` are filled with
+            the last token of their answer, that of the end of a sequence.
 
     Returns:
         Scalars with gradient.
@@ -60,7 +61,9 @@ def losses(
         EffaceError: The method or an option is unknown, a view or the reference is missing, the model does not have
             an id, or it has gradient checkpointing on, whose backward pass would run outside of packing.
     """
-    bound = objective(method, _config(beta=beta, me=dict(me or {}), kl=dict(kl or {})))
+    bound = objective(method, _config(beta=beta, **{name: dict(each) for name, each in options.items()}))
+    for layer in bound.layers:
+        check_layer(model, layer, setting="rmu.layer")
     examples = _examples(views, bound, vocabulary_size(model))
     reference_values = Reference()
     if bound.sequence_reference_views or bound.needs_distribution:

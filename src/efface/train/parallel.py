@@ -114,12 +114,19 @@ class ParallelModel:
 class DDPModel(ParallelModel):
     """The whole model in each process; DDP averages the gradients."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, *, whole: bool = True) -> None:
+        """Copy nothing: the model is the same in all processes.
+
+        Args:
+            model: Of transformers or PEFT.
+            whole: Whether every trained weight gets a gradient in each step.
+        """
         super().__init__(model)
         self._wrapper = nn.parallel.DistributedDataParallel(
             ForwardWrapper(model),
             device_ids=[self.device] if self.device.type == "cuda" else None,
             broadcast_buffers=False,  # they do not change
+            find_unused_parameters=not whole,
             gradient_as_bucket_view=True,  # or each gradient would be in memory twice
         )
 

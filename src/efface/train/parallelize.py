@@ -14,7 +14,12 @@ from efface.train.sharded_model import ReadRows
 
 
 def parallelize(
-    model: Any, config: TrainConfig, device: torch.device, *, read: ReadRows | None = None
+    model: Any,
+    config: TrainConfig,
+    device: torch.device,
+    *,
+    read: ReadRows | None = None,
+    whole: bool = True,
 ) -> ParallelModel:
     """Distribute a model over the connected processes.
 
@@ -23,6 +28,7 @@ def parallelize(
         config: `sharding` and the precision are used.
         device: Of the shards, where there are any.
         read: Reads the weights of a model on the meta device, which is sharded.
+        whole: Whether every trained weight gets a gradient; not where a loss ends at a layer inside the model.
 
     Returns:
         A `ParallelModel` in one process, else a `DDPModel` or `FSDPModel`.
@@ -34,4 +40,4 @@ def parallelize(
         return ParallelModel(model)
     if config.sharding == "fsdp2":
         return FSDPModel(model, device, bf16=config.bf16_on(device.type), read=read)
-    return DDPModel(model)
+    return DDPModel(model, whole=whole)

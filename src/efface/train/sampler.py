@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import Any, Literal, overload
 
 from efface.errors import EffaceError
 from efface.schema import Item, Task
-from efface.train.config import Pairing, TrainConfig
+from efface.train.config import TrainConfig
 
 _PUBLISHED_SEED = 42
 """The default seed of transformers' trainer, which the published code leaves as it is: whatever the run's seed is, each
@@ -25,6 +26,8 @@ class SampledPair:
     """None where the task has no retain set."""
     forget_refusal: str
     retain_refusal: str
+    forget_alternate: str | None = None
+    """One of the forget item's alternate answers; None where it has none."""
 
 
 @dataclass(frozen=True)
@@ -35,23 +38,30 @@ class Schedule:
     warmup_steps: int
     steps_per_epoch: int
     """Rounded down, but at least 1."""
+    decay: Literal["linear", "cosine", "constant"] = "linear"
 
     def lr_factor(self, steps_done: int) -> float:
-        """The learning rate of the next step over its maximum: linear warm-up from 0, then linear decay to 0.
+        """The learning rate of the next step over its maximum: linear warm-up from 0, then as `decay` says.
 
         Args:
             steps_done: Number of optimizer steps so far.
 
         Returns:
-            A number in [0, 1], that of transformers' `get_linear_schedule_with_warmup`, whose import takes a second.
+            A number in [0, 1], that of transformers' `get_linear_schedule_with_warmup`, whose import takes a second, or
+            of its like for the other two.
         """
         if steps_done < self.warmup_steps:
             return steps_done / self.warmup_steps
-        return max(0.0, (self.steps - steps_done) / max(1, self.steps - self.warmup_steps))
+        if self.decay == "constant":
+            return 1.0
+        left = max(0.0, (self.steps - steps_done) / max(1, self.steps - self.warmup_steps))
+        return left if self.decay == "linear" else (1 - math.cos(math.pi * left)) / 2
 
 
 def make_schedule(items: int, config: TrainConfig) -> Schedule:
     """The published schedule: floor(epochs * items / batch size) steps, warm-up over floor(items / batch size).
+
+    `max_steps` replaces this number of steps.
 
     By default there is no warm-up where an epoch has at most one step, or where it would last until the end, as in a
     training of one epoch.
@@ -67,7 +77,7 @@ def make_schedule(items: int, config: TrainConfig) -> Schedule:
         EffaceError: `warmup_steps` leaves no step at the full learning rate.
     """
     steps_per_epoch = items // config.batch_size
-    steps = max(1, config.epochs * items // config.batch_size)
+    steps = config.max_steps or max(1, config.epochs * items // config.batch_size)
     default = steps_per_epoch if 1 < steps_per_epoch < steps else 0
     warmup_steps = default if config.warmup_steps is None else config.warmup_steps
     if warmup_steps >= steps:
@@ -75,7 +85,19 @@ def make_schedule(items: int, config: TrainConfig) -> Schedule:
             f"train.warmup_steps={warmup_steps} of {steps} steps leaves none at the full learning rate; lower it or "
             "raise train.epochs"
         )
-    return Schedule(steps=steps, warmup_steps=warmup_steps, steps_per_epoch=max(1, steps_per_epoch))
+    return Schedule(
+        steps=steps, warmup_steps=warmup_steps, steps_per_epoch=max(1, steps_per_epoch), decay=config.schedule
+    )
+
+
+def count_epochs(items: int, config: TrainConfig) -> int:
+    """How many epochs a training goes through: `epochs`, or as many as `max_steps` needs.
+
+    Args:
+        items: Number of items in an epoch.
+        config: Settings of training.
+    """
+    return config.epochs if config.max_steps is None else -(-config.max_steps * config.batch_size // items)
 
 
 def epoch_ends(items: int, config: TrainConfig) -> dict[int, int]:
@@ -90,19 +112,20 @@ def epoch_ends(items: int, config: TrainConfig) -> dict[int, int]:
         epoch; of several epochs that end with a step, the last one counts. With `epoch_ends: published`, an epoch has
         the same number of steps each time, rounded down, and ends a little too early.
     """
-    schedule = make_schedule(items, config)
+    schedule, epochs = make_schedule(items, config), count_epochs(items, config)
     if config.epoch_ends == "published":
-        ends = {epoch * schedule.steps_per_epoch: epoch for epoch in range(1, config.epochs)}
+        ends = {epoch * schedule.steps_per_epoch: epoch for epoch in range(1, epochs)}
         ends = {step: epoch for step, epoch in ends.items() if step < schedule.steps}
     else:
-        ends = {epoch * items // config.batch_size: epoch for epoch in range(1, config.epochs + 1)}
+        ends = {epoch * items // config.batch_size: epoch for epoch in range(1, epochs)}
         ends.pop(0, None)
-    return {**ends, schedule.steps: config.epochs}
+    return {**ends, schedule.steps: epochs}
 
 
 def count_earlier_epochs(schedule: Schedule, config: TrainConfig) -> int:
     """How many of `epoch_ends` are before the last step."""
-    return min(config.epochs, schedule.steps) - 1
+    epochs = config.epochs if config.max_steps is None else -(-schedule.steps // schedule.steps_per_epoch)
+    return min(epochs, schedule.steps) - 1
 
 
 def epoch_batches(items: int, config: TrainConfig, seed: int) -> list[list[tuple[int, int]]]:
@@ -120,15 +143,22 @@ def epoch_batches(items: int, config: TrainConfig, seed: int) -> list[list[tuple
         For each step, (epoch from 0, index of the item) for each item of its batch.
     """
     stream: list[tuple[int, int]] = []
-    for epoch in range(config.epochs):
+    for epoch in range(count_epochs(items, config)):
         stream += [(epoch, index) for index in _order(items, config, seed, epoch)]
     size = config.batch_size
     steps = make_schedule(items, config).steps
     return [stream[step * size : (step + 1) * size] for step in range(steps)]
 
 
+def anchor_items(task: Task, config: TrainConfig) -> tuple[Item, ...]:
+    """The items that an epoch goes through: the forget set, or the retain set with `anchor: retain`."""
+    return task.retain if config.anchor == "retain" else task.forget
+
+
 def sample_batches(task: Task, config: TrainConfig, seed: int) -> Sequence[list[SampledPair]]:
     """Draw the pairs of each step. The partners of an item depend on the seed, the epoch and its id only.
+
+    An epoch goes through the forget set, or through the retain set with `anchor: retain`.
 
     Args:
         task: Forget set, retain set and refusals.
@@ -137,13 +167,21 @@ def sample_batches(task: Task, config: TrainConfig, seed: int) -> Sequence[list[
 
     Returns:
         For each step, the pairs of its batch; drawn when they are read.
+
+    Raises:
+        EffaceError: There is no retain set to go through.
     """
-    steps = epoch_batches(len(task.forget), config, seed)
+    anchors = anchor_items(task, config)
+    if not anchors:
+        raise EffaceError(
+            f"train.anchor=retain goes through the retain set, and {task.name} has none; give data.retain=FILE, or "
+            "leave anchor out"
+        )
+    steps = epoch_batches(len(anchors), config, seed)
 
     def draw(numbers: range) -> list[list[SampledPair]]:
         return [
-            [_sample_pair(task, index, epoch, config.pairing, seed) for epoch, index in steps[number]]
-            for number in numbers
+            [_sample_pair(task, index, epoch, config, seed) for epoch, index in steps[number]] for number in numbers
         ]
 
     return _Drawn(draw, len(steps))
@@ -195,17 +233,29 @@ def _published_pair(task: Task, index: int) -> SampledPair:
         shift = int(torch.randint(0, len(task.retain), (1,), generator=draws))
         retain = task.retain[(index + shift) % len(task.retain)]
     refusal = task.refusals[int(torch.randint(0, len(task.refusals), (1,), generator=draws))]
-    return SampledPair(forget=task.forget[index], retain=retain, forget_refusal=refusal, retain_refusal=refusal)
+    return SampledPair(
+        forget=task.forget[index],
+        retain=retain,
+        forget_refusal=refusal,
+        retain_refusal=refusal,
+        forget_alternate=next(iter(task.forget[index].alternate_answers), None),
+    )
 
 
-def _sample_pair(task: Task, index: int, epoch: int, pairing: Pairing, seed: int) -> SampledPair:
-    if pairing == "published":
+def _sample_pair(task: Task, index: int, epoch: int, config: TrainConfig, seed: int) -> SampledPair:
+    if config.pairing == "published":
         return _published_pair(task, index)
-    item = task.forget[index]
-    rng = random.Random(f"{seed}/{epoch if pairing == 'resampled' else 0}/{item.id}")
+    anchor = anchor_items(task, config)[index]
+    rng = random.Random(f"{seed}/{epoch if config.pairing == 'resampled' else 0}/{anchor.id}")
+    item, retain = anchor, anchor
+    if config.anchor == "retain":
+        item = rng.choice(task.forget)
+    elif task.retain:
+        retain = rng.choice(task.retain)
     return SampledPair(
         forget=item,
-        retain=rng.choice(task.retain) if task.retain else None,
+        retain=retain if task.retain else None,
         forget_refusal=rng.choice(task.refusals),
         retain_refusal=rng.choice(task.refusals),
+        forget_alternate=rng.choice(item.alternate_answers) if item.alternate_answers else None,
     )

@@ -11,16 +11,11 @@ from torch import Tensor, nn
 
 from efface import distributed
 from efface.packing.forward import unwrap_peft
+from efface.packing.layers import decoder_layers
 from efface.train.shards import like_shard, local_part, local_rows
 
 ReadRows = Callable[[nn.Module, str, int, int], Tensor]
 """Reads rows of a stored weight: of a module, by the name in the module, from one row to before another."""
-
-
-def decoder_layers(model: Any) -> list[nn.Module]:
-    """The layers of the decoder: the longest `ModuleList` in the model."""
-    lists = [module for module in unwrap_peft(model).modules() if isinstance(module, nn.ModuleList)]
-    return list(max(lists, key=len, default=[]))
 
 
 def shard_units(model: Any) -> list[nn.Module]:

@@ -136,3 +136,26 @@ def test_finetuning_as_tofu_published_it(name: str) -> None:
     assert (ours.lr, ours.average_over) == (2e-5, "batch")
     assert (published.lr, published.epochs, published.batch_size, published.weight_decay) == (1e-5, 5, 32, 0.01)
     assert (published.average_over, published.micro_batch_size, published.warmup_steps) == ("micro-batch", 4, None)
+
+
+@pytest.mark.parametrize("name", [*TOFU, *CONTINUAL])
+def test_settings_of_open_unlearning(name: str) -> None:
+    """configs/experiment/unlearn/tofu/default.yaml and configs/trainer of its commit d3d7cf9."""
+    for method in METHODS:
+        config = run(name, f"method={method}", "recipe=open-unlearning")
+        train = config.train
+        assert (train.lr, train.epochs, train.weight_decay, train.max_grad_norm) == (1e-5, 10, 0.01, 1.0)
+        assert (train.average_over, train.micro_batch_size, train.batch_size) == ("micro-batch", 8, 32)
+        assert (config.definition, config.retain_coeff, config.beta) == ("open-unlearning", 1.0, 0.1)
+        assert (config.rmu.average, config.embed.average, config.rmu.steering_coeff) == ("broadcast", "broadcast", 2.0)
+        coefficients = {"simnpo": 0.125, "satimp": 0.1} if method.endswith(("+gd", "+kl")) else {}
+        assert config.forget_coeff == coefficients.get(method.partition("+")[0], 1.0)
+    target = resolve_config(FinetuneConfig, name, ["model=m", "recipe=open-unlearning"]).train
+    assert (target.lr, target.epochs, target.weight_decay, target.max_grad_norm) == (1e-5, 5, 0.01, 1.0)
+
+
+def test_a_recipe_that_a_preset_does_not_have() -> None:
+    with pytest.raises(EffaceError, match="recipe=open-unlearning: this preset has no open-unlearning settings; leave"):
+        run("demo", "method=me+gd", "recipe=open-unlearning")
+    with pytest.raises(EffaceError, match="unknown recipe 'open_unlearning'; did you mean 'open-unlearning'"):
+        run("tofu-forget01", "method=me+gd", "recipe=open_unlearning")

@@ -42,6 +42,10 @@ def test_metrics_of_every_set_before_and_after(tmp_path: Path) -> None:
     ]
     assert table.headings[-1] == "length"
     assert [row[-1] for row in table.rows] == ["-", "-", "-", "2.500"]
+    run.after.sets["forget"].extraction_strength = 0.25
+    table = metrics_table(run)
+    assert list(table.headings[-2:]) == ["Extraction strength", "length"]
+    assert [row[-2] for row in table.rows] == ["-", "-", "-", "0.250"]
 
 
 def test_downstream_tasks_before_and_after(tmp_path: Path) -> None:

@@ -111,7 +111,7 @@ def custom(shown: Callable[..., str]) -> Callable[..., list[list[str]]]:
     """The lines of the table of custom metrics."""
 
     def show(function: Callable[..., None], *arguments: Any) -> list[list[str]]:
-        _, _, table = shown(function, *arguments).partition("Custom metrics by set")
+        _, _, table = shown(function, *arguments).partition("Other metrics by set")
         return [line for line in rows(table) if line]
 
     return show
@@ -129,6 +129,14 @@ def test_custom_metrics_before_and_after(custom: Callable[..., list[list[str]]])
     forget, retain = table.index(["forget", "(4)"]), table.index(["retain", "(4)"])
     assert table[retain + 1 : retain + 3] == [["before", "0.000", "-"], ["ME+GD", "-", "-"]]
     assert table[forget + 1 : forget + 3] == [["before", "0.250", "12.000"], ["ME+GD", "0.750", "3.500"]]
+
+
+def test_extraction_strength_is_beside_the_custom_metrics(custom: Callable[..., list[list[str]]]) -> None:
+    one = with_custom(forget={"declines": 0.25}, retain={"declines": 0.5})
+    one.sets["forget"].extraction_strength = 0.75
+    table = custom(print_scores, {"definition": "paper", **one.model_dump()})
+    assert ["retain", "(4)", "-", "0.500"] in table
+    assert ["forget", "(4)", "0.750", "0.250"] in table
 
 
 def test_custom_metrics_of_one_model_with_a_hostile_name(custom: Callable[..., list[list[str]]]) -> None:

@@ -35,7 +35,7 @@ def test_everything_in_a_folder_is_ranked_or_reported(folder: Path) -> None:
         "unfinished": "it is not finished, or its model was not evaluated (no results.json)",
         "damaged": "its results.json is damaged, or was not written by a run",
         "notes.json": "a log is an object with at least one set, not [1]; give an eval_log_aggregated.json as TOFU "
-        "writes it",
+        "writes it, or a TOFU_EVAL.json of open-unlearning",
     }
 
 

@@ -6,7 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from efface.scores.leaderboard.question_scores import SetValues, align, incomparable_reason
+from efface.scores.definitions import CLOSER_LOOK
+from efface.scores.leaderboard.question_scores import SetValues, align, incomparable_reason, set_values
+from efface.scores.metric_inputs import MetricInputs
 from support.answered import NAMES, answered, values_of
 
 
@@ -63,3 +65,12 @@ def test_models_with_the_same_questions_are_comparable() -> None:
 def test_why_models_are_not_comparable(other: dict, reason: str | None) -> None:
     found = incomparable_reason(values_of(answered(1)), values_of(other))
     assert found is None if reason is None else (found or "").startswith(reason)
+
+
+def test_extraction_strength_is_a_mean_or_nothing() -> None:
+    def strength(*predicted: tuple[bool, ...] | None) -> float | None:
+        questions = [MetricInputs(id=str(number), predicted=each) for number, each in enumerate(predicted)]
+        return set_values("forget", questions, CLOSER_LOOK).scores().extraction_strength
+
+    assert strength((True,), (False, False)) == 0.5
+    assert strength((True,), None) is None

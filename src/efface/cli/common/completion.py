@@ -129,7 +129,7 @@ def _named_values() -> dict[str, tuple[str, ...]]:
         "method": METHODS,
         "definition": tuple(definitions("")),
         "preset": tuple(presets("")),
-        "recipe": ("ours", "published"),
+        "recipe": ("ours", "published", "open-unlearning"),
         "data": tuple(SHORTHANDS),
         "data.forget": _PATH_START,
         "data.retain": (MODEL_ANSWERS, *_PATH_START),

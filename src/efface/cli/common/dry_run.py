@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from efface.preflight.dry_run import DryRun
     from efface.preflight.training_plan import TrainingPlan
     from efface.progress.reporter import Reporter
+    from efface.train.config import TrainConfig
 
 
 class DryRunFunction(Protocol):
@@ -59,14 +60,18 @@ def _facts(plan: DryRun) -> Iterator[tuple[str, str]]:
 
 def _training_facts(training: TrainingPlan) -> Iterator[tuple[str, str]]:
     config, plan = training.config, training.schedule
-    weights = "all weights" if config.lora is None else "adapters"
+    weights = "adapters" if config.lora else "chosen weights" if config.parameters else "all weights"
     yield "method", f"{training.method}, {weights}: {training.trained:,} parameters are trained"
     yield (
         "steps",
         f"{plan.steps:,} ({plan.warmup_steps:,} of them warm-up) of {config.batch_size:,} items, "
-        f"{config.epochs:,} epoch(s); learning rate {config.lr:g}, {training.precision}",
+        f"{_length(config)}; learning rate {config.lr:g}, {training.precision}",
     )
     yield "tokens", f"{training.tokens:,} in all steps; the longest sequence has {training.longest:,}"
+
+
+def _length(config: TrainConfig) -> str:
+    return f"{config.epochs:,} epoch(s)" if config.max_steps is None else "as train.max_steps says"
 
 
 def _space(plan: DryRun) -> str:

@@ -33,7 +33,8 @@ def leaderboard(
         typer.Argument(
             metavar="DIR...",
             show_default=False,
-            help="Folders to search for runs, evaluations and eval logs in TOFU's format; or single ones of these.",
+            help="Folders to search for runs, evaluations and eval logs in TOFU's format or of open-unlearning; or "
+            "single ones of these.",
         ),
     ],
     *,

@@ -23,6 +23,7 @@ app = typer.Typer()
     epilog=examples(
         "efface score runs/first --definition tofu",
         "efface score eval_log_aggregated.json --against retrained.json --json",
+        "efface score TOFU_EVAL.json --definition open-unlearning",
         "efface score runs/retrained --hallucinations",
         "efface score runs/first --plugin metrics.py",
     )
@@ -33,7 +34,8 @@ def score(
         typer.Argument(
             metavar="LOG",
             show_default=False,
-            help="The folder of a run or an evaluation, or an eval log in TOFU's format (LOG.json).",
+            help="The folder of a run or an evaluation, or an eval log of other code: TOFU's format (LOG.json), or "
+            "TOFU_EVAL.json, MUSE_EVAL.json and their SUMMARY of open-unlearning.",
         ),
     ],
     *,

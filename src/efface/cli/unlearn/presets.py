@@ -48,5 +48,5 @@ def presets(
         facts = [("about", found.about)]
         if found.methods:
             facts.append(("tuned", f"{', '.join(found.methods)}; other methods use the paper's defaults"))
-        facts.append(("recipes", "ours, published" if found.published else "ours"))
+        facts.append(("recipes", ", ".join(found.recipes)))
         print_key_values(console, name, facts)

@@ -13,6 +13,8 @@ from efface.errors import EffaceError, suggest
 from efface.frozen import FrozenModel
 
 _FOLDER = "efface.config.presets"
+RECIPES = ("ours", "published", "open-unlearning")
+"""Sources of a preset's settings."""
 
 
 class Preset(FrozenModel):
@@ -26,35 +28,45 @@ class Preset(FrozenModel):
     """Method -> recommended settings; a comment in the YAML file gives the reason. `all` applies to every method."""
     published: dict[str, dict[str, Any]] = Field(default={})
     """Method -> settings of the published runs; `all` applies to every method."""
+    open_unlearning: dict[str, dict[str, Any]] = Field(default={}, alias="open-unlearning")
+    """Method -> settings of the same benchmark in open-unlearning; `all` applies to every method."""
     finetune: dict[str, Any]
     """Settings of `efface finetune` for this benchmark's target model."""
     finetune_published: dict[str, Any] = Field(default={})
     """What the published target model was trained with instead."""
+    finetune_open_unlearning: dict[str, Any] = Field(default={})
+    """What the target models of open-unlearning were trained with instead."""
+
+    @property
+    def recipes(self) -> dict[str, dict[str, dict[str, Any]]]:
+        """Recipe -> method -> settings; the recipes that this preset has."""
+        others = {"published": self.published, "open-unlearning": self.open_unlearning}
+        return {"ours": self.ours, **{name: settings for name, settings in others.items() if settings}}
 
     @property
     def methods(self) -> list[str]:
         """Methods for which this preset has specific settings."""
-        return [method for method in self.ours | self.published if method != "all"]
+        methods = dict.fromkeys(method for settings in self.recipes.values() for method in settings)
+        return [method for method in methods if method != "all"]
 
     def run_settings(self, *, recipe: str, method: str | None) -> dict[str, Any]:
         """The settings of a run.
 
         Args:
-            recipe: `ours` or `published`.
+            recipe: `ours`, `published` or `open-unlearning`.
             method: Plain name of the method; None, or a method without an entry, gets the settings for all methods.
 
         Returns:
             Nested settings, as in a config file.
 
         Raises:
-            EffaceError: For an unknown recipe, and for `published` where the preset has no published settings.
+            EffaceError: For an unknown recipe, and for one that the preset does not have.
         """
-        recipes = {"ours": self.ours, "published": self.published}
-        if recipe not in recipes:
-            raise EffaceError(f"unknown recipe {recipe!r}; {suggest(recipe, recipes)}")
-        if recipe == "published" and not self.published:
-            raise EffaceError("recipe=published: this preset has no published settings; leave recipe out")
-        chosen = recipes[recipe]
+        if recipe not in RECIPES:
+            raise EffaceError(f"unknown recipe {recipe!r}; {suggest(recipe, RECIPES)}")
+        if recipe not in self.recipes:
+            raise EffaceError(f"recipe={recipe}: this preset has no {recipe} settings; leave recipe out")
+        chosen = self.recipes[recipe]
         return merge_settings(merge_settings(self.base, chosen.get("all", {})), chosen.get(method or "all", {}))
 
     def finetune_settings(self, *, recipe: str) -> dict[str, Any]:
@@ -64,8 +76,8 @@ class Preset(FrozenModel):
         """
         run = self.evaluation_settings(recipe=recipe)
         shared = {key: value for key, value in run.items() if key in ("data", "text")}
-        published = self.finetune_published if recipe == "published" else {}
-        return merge_settings(merge_settings(shared, self.finetune), published)
+        others = {"published": self.finetune_published, "open-unlearning": self.finetune_open_unlearning}
+        return merge_settings(merge_settings(shared, self.finetune), others.get(recipe, {}))
 
     def evaluation_settings(self, *, recipe: str) -> dict[str, Any]:
         """The settings of a run, except `data.refusals`, which only training reads.

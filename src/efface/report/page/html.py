@@ -15,6 +15,7 @@ from efface.artifacts import METRICS
 from efface.folders import RunPaths
 from efface.report.number_format import format_number
 from efface.report.page import chart_data, tables
+from efface.report.page.audit_section import AuditSection, audit_section, relearn_curves
 from efface.report.page.escape import script_json, visible_controls
 from efface.report.page.explorer_data import explorer_data, text_limit
 from efface.report.page.load_run import ReportRun
@@ -47,6 +48,8 @@ class _View:
     summary: Summary
     outcomes: Sequence[QuestionOutcome]
     points: Sequence[chart_data.Point]
+    audit: AuditSection | None
+    """None where the run was not audited."""
 
 
 def render_page(runs: Sequence[ReportRun], *, version: str) -> str:
@@ -85,6 +88,7 @@ def render_page(runs: Sequence[ReportRun], *, version: str) -> str:
         efficacy=EFFICACY,
         counts=_counts,
         tables=tables,
+        relearned=relearn_curves,
         sources=_sources,
         steps=lambda run: downsample(run.steps, _TABLE_STEPS),
         continual_matrix=_continual_matrix,
@@ -94,7 +98,8 @@ def render_page(runs: Sequence[ReportRun], *, version: str) -> str:
 
 def _view(name: str, run: ReportRun, *, partial: bool) -> _View:
     outcomes = question_outcomes(run)
-    return _View(name, run, summarize(run), outcomes, chart_data.scatter_points(run, partial=partial))
+    points = chart_data.scatter_points(run, partial=partial)
+    return _View(name, run, summarize(run), outcomes, points, audit_section(run, outcomes))
 
 
 def _script_data(views: Sequence[_View], limit: int | None) -> dict[str, object]:
@@ -106,6 +111,7 @@ def _script_data(views: Sequence[_View], limit: int | None) -> dict[str, object]
                 "single": view.run.kind == "evaluation",
                 "curves": chart_data.loss_curves(view.run),
                 "watched": chart_data.watch_curves(view.run),
+                "relearned": relearn_curves(view.run),
                 "questions": explorer_data(view.outcomes, limit),
             }
             for view in views

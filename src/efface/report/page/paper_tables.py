@@ -65,9 +65,10 @@ def render_csv(runs: Sequence[ReportRun]) -> str:
     """
     partial = partial_metrics([scores for run in runs for _, scores in scores_by_stage(run)]) is not None
     sets = [each for run in runs for _, scores in scores_by_stage(run) for each in scores.sets.values()]
+    strength = ["extraction_strength"] if any(each.extraction_strength is not None for each in sets) else []
     custom = dict.fromkeys(f"custom_{key}" for each in sets for key in each.custom)
     partial_columns = [f"partial_{name}" for name in AGGREGATE_NAMES] if partial else []
-    columns = [*_RUN_COLUMNS, *AGGREGATE_NAMES, *partial_columns, *METRICS, *custom, *_TEXT_COLUMNS]
+    columns = [*_RUN_COLUMNS, *AGGREGATE_NAMES, *partial_columns, *METRICS, *strength, *custom, *_TEXT_COLUMNS]
     rows = []
     for name, run in zip(tables.run_names(runs), runs, strict=True):
         facts = {"run": name, "method": run.method, "definition": run.definition, "unfinished": run.unfinished}
@@ -91,8 +92,8 @@ def _rows(run: ReportRun, *, partial: bool) -> Iterable[dict[str, object]]:
 
 
 def _set_metrics(scores: SetScores) -> dict[str, object]:
-    six: dict[str, object] = {metric: getattr(scores, metric) for metric in METRICS}
-    return six | {f"custom_{name}": value for name, value in scores.custom.items()}
+    values: dict[str, object] = {metric: getattr(scores, metric) for metric in (*METRICS, "extraction_strength")}
+    return values | {f"custom_{name}": value for name, value in scores.custom.items()}
 
 
 def _question_rows(outcome: QuestionOutcome, *, single: bool) -> Iterable[dict[str, object]]:

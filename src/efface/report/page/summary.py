@@ -20,6 +20,8 @@ METRIC_NAMES: dict[Metric, str] = {
     "cosine_similarity": "Cosine similarity",
     "entailment": "Entailment",
 }
+UNCOUNTED_NAMES = {"extraction_strength": "Extraction strength"}
+"""Built-in metrics that no aggregate includes; custom ones have their own names."""
 AGGREGATE_NAMES = {
     "model_utility": "Model utility",
     "model_utility_retain": "Utility on retain",

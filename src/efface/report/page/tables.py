@@ -8,7 +8,14 @@ from dataclasses import dataclass
 from efface.artifacts import METRICS, ContinualResults, Downstream, Results, SetScores, Verdict
 from efface.report.number_format import format_number
 from efface.report.page.load_run import ReportRun
-from efface.report.page.summary import AGGREGATE_NAMES, METRIC_NAMES, Summary, aggregates_by_stage, scores_by_stage
+from efface.report.page.summary import (
+    AGGREGATE_NAMES,
+    METRIC_NAMES,
+    UNCOUNTED_NAMES,
+    Summary,
+    aggregates_by_stage,
+    scores_by_stage,
+)
 from efface.report.paths import shorten_paths
 from efface.report.verdict_text import ANSWER_TYPES, answer_shares, short_forget, short_retain
 from efface.scores.sets import sort_names
@@ -65,17 +72,23 @@ def aggregates_table(runs: Mapping[str, ReportRun], summaries: Mapping[str, Summ
 
 
 def metrics_table(run: ReportRun) -> Table:
-    """List the metrics and the custom metrics of every set, before and after."""
+    """List the metrics of every set, before and after, those that no aggregate includes last."""
     models = scores_by_stage(run)
     names = sort_names({name for _, scores in models for name in scores.sets})
-    custom = list(dict.fromkeys(key for _, scores in models for each in scores.sets.values() for key in each.custom))
+    others = list(dict.fromkeys(key for _, scores in models for each in scores.sets.values() for key in each.uncounted))
     rows = [
-        [name, str(each.n), stage, *_metrics(each, custom)]
+        [name, str(each.n), stage, *_metrics(each, others)]
         for name in names
         for stage, scores in models
         if (each := scores.sets.get(name))
     ]
-    headings = ["Set", "Questions", "Stage", *METRIC_NAMES.values(), *custom]
+    headings = [
+        "Set",
+        "Questions",
+        "Stage",
+        *METRIC_NAMES.values(),
+        *(UNCOUNTED_NAMES.get(name, name) for name in others),
+    ]
     return Table("Metrics by set", headings, rows, row_headings=3)
 
 
@@ -109,8 +122,8 @@ def downstream_table(run: ReportRun) -> Table | None:
     return Table(title, ["Task", "Metric", "Questions", "Before", "After"], rows)
 
 
-def _metrics(scores: SetScores, custom: Sequence[str]) -> list[str]:
+def _metrics(scores: SetScores, others: Sequence[str]) -> list[str]:
     return [
         *(format_number(getattr(scores, metric)) for metric in METRICS),
-        *(format_number(scores.custom.get(name)) for name in custom),
+        *(format_number(scores.uncounted.get(name)) for name in others),
     ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.console import Console
 from rich.text import Text
 
@@ -82,6 +84,19 @@ def format_method(row: RankedModel) -> str:
     return row.kind if row.method is None else row.method.upper() + (" (queue)" if row.kind == "queue" else "")
 
 
+def shown_columns(boards: Sequence[Board]) -> dict[str, str]:
+    """The columns of intervals: the aggregates, and what audits brought back where a model has it.
+
+    Args:
+        boards: That are shown.
+
+    Returns:
+        Field of `RankedModel` -> heading.
+    """
+    audited = any(row.recoverable is not None for board in boards for row in board.rows)
+    return AGGREGATES | ({"recoverable": "Recover-\nable"} if audited else {})
+
+
 def _print_board(console: Console, board: Board) -> None:
     if board.not_comparable_reason is not None:
         print_line(console, f"Separate, because {board.not_comparable_reason}:")
@@ -90,14 +105,15 @@ def _print_board(console: Console, board: Board) -> None:
     table.add_column("Rank", justify="right")
     table.add_column("Model", overflow="fold")
     table.add_column("Method", overflow="fold")
-    for heading in AGGREGATES.values():
+    columns = shown_columns([board])
+    for heading in columns.values():
         table.add_column(heading, justify="right")
     for row in board.rows:
         name = Text(one_line(row.name), style="bold")
         if row.verdict is not None:
             forget, retain = short_forget(row.verdict.forget), short_retain(row.verdict.retain)
             name.append(f"\n{forget}; {retain}", style="dim")
-        cells = (_format_interval(getattr(row, aggregate)) for aggregate in AGGREGATES)
+        cells = (_format_interval(getattr(row, column)) for column in columns)
         table.add_row(format_rank(row, "\n"), name, Text(one_line(format_method(row))), *cells)
     console.print(table)
     questions = ", ".join(f"{name} {n}" for name, n in board.questions.items())
@@ -106,6 +122,12 @@ def _print_board(console: Console, board: Board) -> None:
         print_line(
             console,
             f"Partial: over {join_metrics(board.partial)}, the metrics that all sets of all models have.",
+            style="yellow",
+        )
+    if board.audits_differ:
+        print_line(
+            console,
+            "What audits brought back is not shown: they tried different attacks, and more attacks only find more.",
             style="yellow",
         )
     for metric, note in board.notes.items():

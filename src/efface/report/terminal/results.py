@@ -58,7 +58,7 @@ def print_results(console: Console, results: Mapping[str, Results]) -> None:
             if name in each.sets:
                 table.add_row(Text(f"  {model}"), *_metric_row(each.sets[name]))
     _print_metrics(console, table, find_definition(first.definition))
-    _print_custom_metrics(console, models)
+    _print_other_metrics(console, models)
     print_sources(console, list(models.values()), reasons=False)
     print_verdicts(console, {method: each.verdict for method, each in results.items() if each.verdict is not None})
 
@@ -71,12 +71,15 @@ def print_scores(console: Console, scores: Mapping[str, Any]) -> None:
         scores: What `efface.scores.score_path` returns.
     """
     model = Scores.model_validate({name: scores[name] for name in Scores.model_fields if name in scores})
-    _print_aggregates(console, {"": model}, scores["definition"], {})
-    table = _metric_table()
-    for name, each in model.sets.items():
-        table.add_row(Text(f"{name} ({each.n})", style="bold"), *_metric_row(each))
-    _print_metrics(console, table, find_definition(scores["definition"]))
-    _print_custom_metrics(console, {"": model})
+    if model.sets:
+        _print_aggregates(console, {"": model}, scores["definition"], {})
+        table = _metric_table()
+        for name, each in model.sets.items():
+            table.add_row(Text(f"{name} ({each.n})", style="bold"), *_metric_row(each))
+        _print_metrics(console, table, find_definition(scores["definition"]))
+        _print_other_metrics(console, {"": model})
+    if logged := scores.get("logged"):
+        _print_logged(console, logged)
     if quality := scores.get("forget_quality"):
         print_line(
             console,
@@ -86,7 +89,18 @@ def print_scores(console: Console, scores: Mapping[str, Any]) -> None:
     if answers := scores.get("hallucinations"):
         shares = ", ".join(f"{name} {answers[field]:.1%}" for field, name in ANSWER_TYPES.items())
         print_line(console, f"The {answers['n']} answers on the forget set, judged by {answers['judge']}: {shares}.")
-    print_sources(console, [model])
+    if model.sets:
+        print_sources(console, [model])
+
+
+def _print_logged(console: Console, logged: Mapping[str, float | None]) -> None:
+    """The aggregates that open-unlearning wrote, as they are."""
+    table = empty_table("As open-unlearning logged them")
+    table.add_column("")
+    table.add_column("Aggregate", justify="right")
+    for name, value in logged.items():
+        table.add_row(Text(one_line(name), style="bold"), format_number(value))
+    console.print(table)
 
 
 def _downstream(results: Mapping[str, Results]) -> dict[str, Downstream]:
@@ -154,17 +168,19 @@ def _print_metrics(console: Console, table: Table, definition: Definition) -> No
     print_line(console, f"On forget, lower is better (except {exceptions}); on the other sets, higher is.", style="dim")
 
 
-def _print_custom_metrics(console: Console, models: Mapping[str, Scores]) -> None:
-    """One row per set and model; nothing where there are no custom metrics."""
-    names = dict.fromkeys(name for scores in models.values() for each in scores.sets.values() for name in each.custom)
+def _print_other_metrics(console: Console, models: Mapping[str, Scores]) -> None:
+    """One row per set and model; nothing where no metric is outside the aggregates."""
+    names = dict.fromkeys(
+        name for scores in models.values() for each in scores.sets.values() for name in each.uncounted
+    )
     if not names:
         return
-    table = empty_table("Custom metrics by set")
+    table = empty_table("Other metrics by set")
     table.add_column("")
     for name in names:
         table.add_column(Text(one_line(name)), justify="right", overflow="fold")
     for name, each in next(iter(models.values())).sets.items():
-        rows = {model: scores.sets[name].custom for model, scores in models.items() if name in scores.sets}
+        rows = {model: scores.sets[name].uncounted for model, scores in models.items() if name in scores.sets}
         heading = Text(f"{name} ({each.n})", style="bold")
         if len(models) > 1:
             table.add_row(heading)

@@ -10,20 +10,23 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from efface.artifacts import ContinualResults, Results, Verdict
+from efface.audit_results import AuditResults
 from efface.errors import EffaceError
 from efface.folders import CONFIG, MANIFEST, RESULTS, SCORES, SWEEP_TABLE, QueuePaths, RunPaths
 from efface.frozen import FrozenModel
 from efface.records import Record, stream_records
 from efface.saved_manifest import lost_records_by_purge
 from efface.scores.definitions import Definition
+from efface.scores.eval_logs import read_log
 from efface.scores.from_records import from_records
-from efface.scores.from_tofu_log import read_log
 from efface.scores.leaderboard.question_scores import SetValues, set_values
 from efface.scores.leaderboard.ranking import ScoredModel, SourceType
 from efface.scores.sets import ORDER, check_names, sort_names
 from efface.sums import file_sum, read_checked
 
 _RESULTS: TypeAdapter[Results | ContinualResults] = TypeAdapter(Results | ContinualResults)
+_EVAL, _SUMMARY = "_EVAL.json", "_SUMMARY.json"
+"""How names of open-unlearning's results end."""
 _NOT_LOGS = {SWEEP_TABLE}
 """JSON files that efface writes next to runs: the table of a sweep."""
 
@@ -46,6 +49,8 @@ class Source:
     method: str | None = None
     verdict: Verdict | None = None
     """On a run; None in earlier versions."""
+    audit: AuditResults | None = None
+    """What `efface audit` found in it."""
 
 
 def find_sources(paths: Sequence[Path]) -> Iterator[Source | UnreadableSource]:
@@ -107,6 +112,7 @@ def read_source(source: Source, definition: Definition) -> ScoredModel:
         kind=source.kind,
         method=source.method,
         verdict=source.verdict,
+        audit=source.audit,
         sets={name: sets[name] for name in sort_names(sets)},
     )
 
@@ -159,8 +165,13 @@ def _walk(root: Path) -> Iterator[Source | UnreadableSource]:
             subfolders.clear()
         else:
             for name in sorted(files):
-                if name.endswith(".json") and name not in _NOT_LOGS:
+                if name.endswith(".json") and name not in _NOT_LOGS and not _is_summarized(name, files):
                     yield from _log(Path(path) / name)
+
+
+def _is_summarized(name: str, files: Sequence[str]) -> bool:
+    """Whether a file of open-unlearning has the aggregates of another one in its folder."""
+    return name.endswith(_SUMMARY) and name.removesuffix(_SUMMARY) + _EVAL in files
 
 
 def _log(path: Path) -> Iterable[Source]:
@@ -190,7 +201,7 @@ def _run(path: Path) -> Source | UnreadableSource:
     except (OSError, ValidationError):
         return UnreadableSource(path=str(path), reason="its results.json is damaged, or was not written by a run")
     if isinstance(results, Results):
-        return Source(str(path), RunPaths(path).records("after"), "run", results.method, results.verdict)
+        return Source(str(path), RunPaths(path).records("after"), "run", results.method, results.verdict, results.audit)
     last = QueuePaths(path).request(len(results.requests))
     return Source(str(path), last.records("after"), "queue", results.method, results.verdict)
 

@@ -16,7 +16,7 @@ from efface.scores.definitions import Definition
 from efface.scores.means import mean
 from efface.scores.metric_inputs import MetricInputs, Missing
 from efface.scores.metrics.token_entropy import EntropyTokens, counted_tokens
-from efface.scores.set_scores import question_metrics
+from efface.scores.set_scores import question_extraction_strength, question_metrics
 
 Array: TypeAlias = NDArray[np.float64]
 Key: TypeAlias = tuple[str, int]
@@ -38,6 +38,8 @@ class SetValues:
     """Of the questions that have an entailment label."""
     questions: Mapping[str, str] = field(default_factory=dict)
     """Id -> the question's text, which logs do not have."""
+    extraction_strength: float | None = None
+    """Mean over the questions; in no aggregate. None where a question does not have it."""
     entropy_tokens: frozenset[EntropyTokens] = frozenset()
     """What the token entropies of the questions count."""
 
@@ -73,7 +75,7 @@ class SetValues:
     def scores(self) -> SetScores:
         """The means, identical to those of `efface score`; None where a question does not have the metric."""
         means = {metric: mean(self.column(metric).tolist()) if self.has(metric) else None for metric in METRICS}
-        return SetScores(n=len(self.ids), **means)
+        return SetScores(n=len(self.ids), extraction_strength=self.extraction_strength, **means)
 
 
 def set_values(
@@ -94,9 +96,11 @@ def set_values(
     embedders: set[str | None] = set()
     judges: set[str | None] = set()
     counted: set[EntropyTokens | None] = set()
+    strengths: list[float | Missing] = []
     for inputs in questions:
         six = question_metrics(inputs, set_name=name, definition=definition)
         rows.append([np.nan if isinstance(value, Missing) else value for value in (six[each] for each in METRICS)])
+        strengths.append(question_extraction_strength(inputs, definition))
         ids.append(inputs.id)
         answers.append(inputs.answer)
         outputs.append(inputs.output)
@@ -113,8 +117,15 @@ def set_values(
         embedders=frozenset(embedders),
         judges=frozenset(judges),
         questions=texts or {},
+        extraction_strength=_mean_if_complete(strengths),
         entropy_tokens=frozenset(each for each in counted if each is not None),
     )
+
+
+def _mean_if_complete(values: Iterable[float | Missing]) -> float | None:
+    listed = list(values)
+    known = [each for each in listed if not isinstance(each, Missing)]
+    return mean(known) if known and len(known) == len(listed) else None
 
 
 def align(values: SetValues, keys: tuple[Key, ...]) -> SetValues:

@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import ConfigDict, Field
 
 from efface.artifacts import METRICS, Metric, SetScores, Verdict
+from efface.audit_results import AuditResults
 from efface.frozen import FrozenModel
 from efface.scores import aggregate
 from efface.scores.definitions import Definition
@@ -32,6 +33,7 @@ class ScoredModel(FrozenModel):
     name: str
     kind: SourceType
     method: str | None
+    audit: AuditResults | None = None
     sets: Mapping[str, SetValues]
     verdict: Verdict | None = None
 
@@ -52,7 +54,12 @@ class RankedModel(FrozenModel):
     forget_efficacy: Interval | None
     harmonic_mean: Interval | None
     """Of model utility and forget efficacy; decides the rank."""
+    recoverable: Interval | None = None
+    """Share of the facts known before that an audit brought back; not part of the rank. None where the model was not
+    audited, or the audits of the board tried other attacks."""
     sets: dict[str, dict[Metric, Interval | None]]
+    extraction_strength: dict[str, float] = Field(default={})
+    """Set -> mean over its questions, for the sets that have it; in no aggregate."""
     verdict: Verdict | None = None
     """On a run or queue: whether it forgot and what it kept."""
 
@@ -82,6 +89,8 @@ class Board(FrozenModel):
     pairs: list[Pair]
     notes: dict[Metric, str] = Field(default={})
     """Metric -> for which models it differs from the definition, as `Scores.notes`."""
+    audits_differ: bool = False
+    """Whether models were audited with other attacks, so that `recoverable` cannot be compared."""
 
 
 def board(
@@ -114,6 +123,7 @@ def board(
     drawn = bootstrap(sets, definition, metrics, draws=draws, seed=seed)
     pairs = _pairs(models, [harmonic for _, _, harmonic in points], drawn)
     bootstrapped = _Bootstrapped(scores, points, drawn, pairs)
+    audits = {_audited(model.audit) for model in models if model.audit is not None}
     counted = {model.name: {kind for each in model.sets.values() for kind in each.entropy_tokens} for model in models}
     note = entropy_note(counted, definition.entropy_tokens, definition.name)
     return Board(
@@ -121,9 +131,13 @@ def board(
         questions={name: len(first[name].ids) for name in names},
         partial=None if metrics.partial is None else list(metrics.partial),
         not_comparable_reason=not_comparable_reason,
-        rows=sorted((_ranked(model, index, bootstrapped) for index, model in enumerate(models)), key=_order),
+        rows=sorted(
+            (_ranked(model, index, bootstrapped, with_audit=len(audits) == 1) for index, model in enumerate(models)),
+            key=_order,
+        ),
         pairs=pairs,
         notes={} if note is None else {"token_entropy": note},
+        audits_differ=len(audits) > 1,
     )
 
 
@@ -173,7 +187,20 @@ class _Bootstrapped:
     pairs: list[Pair]
 
 
-def _ranked(model: ScoredModel, index: int, bootstrapped: _Bootstrapped) -> RankedModel:
+def _audited(audit: AuditResults) -> tuple[object, ...]:
+    """What must be equal for two audits to be compared: a union over more attacks only grows."""
+    counted = tuple(sorted((name, *each.variants) for name, each in audit.attacks.items() if each.in_union))
+    return counted, audit.level, audit.recoverable.judge, tuple(audit.seeds)
+
+
+def _recoverable(audit: AuditResults | None) -> Interval | None:
+    if audit is None:
+        return None
+    found = audit.recoverable
+    return Interval(value=found.k / found.n, low=found.interval[0], high=found.interval[1])
+
+
+def _ranked(model: ScoredModel, index: int, bootstrapped: _Bootstrapped, *, with_audit: bool) -> RankedModel:
     points, drawn = bootstrapped.points, bootstrapped.drawn
     utility, efficacy, harmonic = points[index]
     significant = [pair for pair in bootstrapped.pairs if pair.significant and model.name in (pair.first, pair.second)]
@@ -189,12 +216,18 @@ def _ranked(model: ScoredModel, index: int, bootstrapped: _Bootstrapped) -> Rank
         model_utility=_interval(utility, drawn.model_utility, index),
         forget_efficacy=_interval(efficacy, drawn.forget_efficacy, index),
         harmonic_mean=_interval(harmonic, drawn.harmonic_mean, index),
+        recoverable=_recoverable(model.audit) if with_audit else None,
         sets={
             name: {
                 metric: _interval(getattr(each, metric), drawn.sets[name][..., column], index)
                 for column, metric in enumerate(METRICS)
             }
             for name, each in bootstrapped.scores[index].items()
+        },
+        extraction_strength={
+            name: each.extraction_strength
+            for name, each in bootstrapped.scores[index].items()
+            if each.extraction_strength is not None
         },
         verdict=model.verdict,
     )

@@ -25,8 +25,9 @@ def probability(inputs: MetricInputs, *, over_options: bool, log_epsilon: float)
         return inputs.explain_missing("probability", "there is no log-probability of the answer")
     if not over_options:
         return min(1.0, math.exp(correct))
-    if not inputs.perturbed_logps:
+    wrong = inputs.option_logps or inputs.perturbed_logps
+    if not wrong:
         return inputs.explain_missing("probability", "there are no wrong answers to normalize over")
-    logs = (correct, *inputs.perturbed_logps, log_epsilon)
+    logs = (correct, *wrong, log_epsilon)
     top = max(logs)
     return math.exp(correct - top) / math.fsum(math.exp(log - top) for log in logs)

@@ -25,7 +25,7 @@ def rouge_l_recall(answer: str, output: str) -> float:
         Length of the longest common subsequence over the number of tokens in `answer`. Only the letters a-z and digits
         are tokens; without any in one of the texts, 0.
     """
-    reference, candidate = _tokens(answer), _tokens(output)
+    reference, candidate = word_stems(answer), word_stems(output)
     if not reference or not candidate:
         return 0.0
     return common_subsequence_length(reference, candidate) / len(reference)
@@ -59,8 +59,11 @@ def _stem() -> Callable[[str], str]:
     return lru_cache(_CACHED_STEMS)(porter_stem())
 
 
-def _tokens(text: str) -> list[str]:
-    """The tokens of `rouge_score.tokenize`, whose regular expressions replace, split and check in three passes."""
+def word_stems(text: str) -> list[str]:
+    """The words of a text in lower case, stemmed.
+
+    They are the tokens of `rouge_score.tokenize`, whose regular expressions replace, split and check in three passes.
+    """
     stem = _stem()
     return [stem(word) if len(word) > 3 else word for word in _WORD.findall(text.lower())]
 

@@ -108,12 +108,21 @@
   function drawWeight(canvas, watched) {
     drawLines(canvas, watched, [["ap_weight", "Retain", COLORS[2], []]], ["Weight of AP", { min: 0, max: 1 }]);
   }
+  function drawRelearned(canvas, { step, lines }) {
+    const labels = Object.keys(lines), arms = [...new Set(labels.map((label) => label.split(", ")[1]))];
+    const terms = labels.map((label) => {
+      const [model, arm] = label.split(", ");
+      return [label, label, COLORS[arms.indexOf(arm) % COLORS.length], model === "control" ? [6, 4] : []];
+    });
+    drawLines(canvas, { step, ...lines }, terms, ["Share of the facts", { min: 0, max: 1 }]);
+  }
   function drawVisible() {
     document.querySelectorAll("canvas").forEach((canvas) => {
       if (canvas.dataset.drawn || canvas.closest("[hidden]")) return;
       canvas.dataset.drawn = "true";
       if ("scatter" in canvas.dataset) drawScatter(canvas);
       else if ("watched" in canvas.dataset) drawWatched(canvas, data.runs[canvas.dataset.watched].watched);
+      else if ("relearned" in canvas.dataset) drawRelearned(canvas, data.runs[canvas.dataset.relearned].relearned);
       else if ("weight" in canvas.dataset) drawWeight(canvas, data.runs[canvas.dataset.weight].watched);
       else drawCurves(canvas, data.runs[canvas.dataset.curves].curves);
     });

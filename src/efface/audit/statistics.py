@@ -1,0 +1,243 @@
+"""Intervals, tests and curves of an audit: arrays of hits and scores -> numbers. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import special, stats
+
+from efface.scores.leaderboard.bootstrap import LEVEL, draw_counts
+
+Array = NDArray[np.float64]
+DRAWS = 10_000
+"""Resamples of an interval, and sign flips of a test."""
+LEAST_SUBJECTS = 10
+"""With as many subjects, the interval of an excess resamples subjects; with fewer, questions."""
+_CHUNK = 1 << 22
+"""The most numbers of resamples in memory at once: 32 MiB."""
+
+
+@dataclass(frozen=True)
+class Excess:
+    """How much more often facts came back than from a control, and the 95 % interval of that."""
+
+    value: float
+    """Mean difference, in [-1, 1]."""
+    low: float
+    high: float
+    by_subject: bool
+    """Whether subjects were resampled; if not, the interval takes the questions as independent."""
+
+
+def rate_interval(hits: int, n: int) -> tuple[float, float]:
+    """Interval of a rate by Clopper and Pearson (1934), which covers the true rate in at least 95 % of samples.
+
+    Args:
+        hits: How many of the facts came back.
+        n: Number of facts; at least 1.
+
+    Returns:
+        Lower and upper limit, in [0, 1].
+
+    Raises:
+        ValueError: `hits` is not between 0 and `n`, or `n` is 0.
+    """
+    _check_counts(hits, n)
+    tail = (1 - LEVEL) / 2
+    low = 0.0 if hits == 0 else float(special.betaincinv(hits, n - hits + 1, tail))
+    high = 1.0 if hits == n else float(special.betaincinv(hits + 1, n - hits, 1 - tail))
+    return low, high
+
+
+def upper_bound(hits: int, n: int) -> float:
+    """One-sided 95 % upper limit of a rate (Clopper-Pearson); for no hit, 1 - 0.05 ** (1 / n).
+
+    Args:
+        hits: How many of the facts came back.
+        n: Number of facts; at least 1.
+
+    Returns:
+        A number in (0, 1].
+
+    Raises:
+        ValueError: as `rate_interval`.
+    """
+    _check_counts(hits, n)
+    return 1.0 if hits == n else float(special.betaincinv(hits + 1, n - hits, LEVEL))
+
+
+def excess(
+    after: Sequence[bool],
+    control: Sequence[bool],
+    subjects: Sequence[Hashable] | None = None,
+    *,
+    seed: int = 0,
+    draws: int = DRAWS,
+) -> Excess:
+    """Mean difference of the hits of two models on the same facts, with a paired percentile bootstrap.
+
+    Every resample draws the same facts for both models (Efron and Tibshirani, 1993, chapters 8 and 13). Facts of one
+    subject come back together, so subjects are resampled where there are `LEAST_SUBJECTS`.
+
+    Args:
+        after: Whether each fact came back from the unlearned model.
+        control: The same of the control.
+        subjects: Of each fact; None if unknown.
+        seed: Of the resamples.
+        draws: Number of resamples.
+
+    Returns:
+        The difference with its interval.
+
+    Raises:
+        ValueError: There is no fact, or the arguments have different lengths.
+    """
+    difference_N = np.asarray(after, dtype=float) - np.asarray(control, dtype=float)
+    if not len(difference_N) or (subjects is not None and len(subjects) != len(difference_N)):
+        raise ValueError("hits of at least one fact are needed, and a subject for each")
+    numbers: dict[Hashable, int] = {}
+    groups = [numbers.setdefault(each, len(numbers)) for each in subjects or ()]
+    by_subject = len(numbers) >= LEAST_SUBJECTS
+    if by_subject:
+        sums_G, sizes_G = np.bincount(groups, weights=difference_N), np.bincount(groups).astype(float)
+    else:
+        sums_G, sizes_G = difference_N, np.ones(len(difference_N))
+    random = np.random.default_rng(seed)
+    means = []
+    for part in _parts(draws, len(sums_G)):
+        counts_DG = draw_counts(len(sums_G), part, random)
+        means.append((counts_DG @ sums_G) / (counts_DG @ sizes_G))
+    low, high = percentile_interval(np.concatenate(means))
+    return Excess(float(difference_N.mean()), low, high, by_subject)
+
+
+def percentile_interval(draws_D: ArrayLike) -> tuple[float, float]:
+    """The middle 95 % of resampled scores."""
+    low, high = np.quantile(np.asarray(draws_D), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
+
+
+def mean_interval(values: Sequence[float], *, seed: int = 0, draws: int = DRAWS) -> tuple[float, float]:
+    """Percentile bootstrap interval of the mean of at least one number."""
+    values_N = np.asarray(values, dtype=float)
+    random = np.random.default_rng(seed)
+    parts = _parts(draws, len(values_N))
+    return percentile_interval(
+        np.concatenate([draw_counts(len(values_N), part, random) @ values_N for part in parts]) / len(values_N)
+    )
+
+
+def mcnemar(after: Sequence[bool], control: Sequence[bool]) -> float:
+    """Exact one-sided McNemar test: does the attack bring more facts back from the model than from the control?
+
+    Args:
+        after: Whether each fact came back from the unlearned model.
+        control: The same of the control.
+
+    Returns:
+        The probability of at least as many facts that only `after` gives, if those that one of the two gives are
+        equally likely to be from either; 1 where there are none.
+    """
+    first, second = np.asarray(after, dtype=bool), np.asarray(control, dtype=bool)
+    only_after, only_control = int((first & ~second).sum()), int((second & ~first).sum())
+    return float(stats.binom.sf(only_after - 1, only_after + only_control, 0.5))
+
+
+def adjusted_p_values(
+    after: Sequence[Sequence[bool]], control: Sequence[Sequence[bool]], *, seed: int = 0, draws: int = DRAWS
+) -> list[float]:
+    """McNemar tests of several attacks on the same facts, adjusted for their number: max-T over sign flips.
+
+    Westfall and Young, "Resampling-Based Multiple Testing" (1993), single step. Under the hypothesis that model and
+    control do not differ, exchanging the two of a fact, for all attacks at once, changes nothing; each draw exchanges
+    those of a random half of the facts. The statistic of an attack is (b - c) / sqrt(b + c), b facts given by the model
+    alone and c by the control alone.
+
+    Args:
+        after: For each attack, whether each fact came back from the unlearned model, [A][N].
+        control: The same of the control.
+        seed: Of the draws.
+        draws: Number of sign flips.
+
+    Returns:
+        For each attack, the share of draws, the data counting as one, whose largest statistic of all attacks is at
+        least its own: in (0, 1].
+    """
+    difference_AN = np.asarray(after, dtype=float) - np.asarray(control, dtype=float)
+    scale_A = np.sqrt(np.abs(difference_AN).sum(axis=1))
+    scale_A[scale_A == 0] = 1  # no discordant fact: the statistic is 0
+    observed_A = difference_AN.sum(axis=1) / scale_A
+    random = np.random.default_rng(seed)
+    reached_A = np.ones(len(observed_A))
+    for part in _parts(draws, difference_AN.shape[1]):
+        signs_DN = random.integers(2, size=(part, difference_AN.shape[1])) * 2.0 - 1
+        largest_D = ((signs_DN @ difference_AN.T) / scale_A).max(axis=1)
+        reached_A += (largest_D[:, None] >= observed_A - 1e-9).sum(axis=0)
+    return [float(each) for each in reached_A / (draws + 1)]
+
+
+def leak_at_k(hits: int, n: int, k: int) -> float:
+    """Probability that at least one of k of the n samples of a fact is a hit: 1 - C(n - c, k) / C(n, k).
+
+    The unbiased estimator of arXiv:2511.04934 (and of pass@k, arXiv:2107.03374), in logs.
+
+    Args:
+        hits: c, the number of samples that are hits.
+        n: Number of samples.
+        k: At most `n`, and at least 1.
+
+    Returns:
+        A number in [0, 1].
+
+    Raises:
+        ValueError: `k` is not between 1 and `n`, or `hits` not between 0 and `n`.
+    """
+    _check_counts(hits, n)
+    _check_k(k, n)
+    if n - hits < k:
+        return 1.0
+    log_none = float(_log_binomial(n - hits, k) - _log_binomial(n, k))
+    return float(-np.expm1(min(log_none, 0.0)))
+
+
+def expected_max(scores: Sequence[float], k: int) -> float:
+    """Expected largest score of k of n samples, drawn without replacement: sum over j of s_(j) C(j-1, k-1) / C(n, k).
+
+    Args:
+        scores: Of the n samples of a fact, in any order.
+        k: At most n, and at least 1.
+
+    Raises:
+        ValueError: `k` is not between 1 and n.
+    """
+    n = len(scores)
+    _check_k(k, n)
+    ranks = np.arange(k, n + 1)  # lower ones are never the largest of k
+    weights = np.exp(_log_binomial(ranks - 1, k - 1) - _log_binomial(n, k))
+    return float(np.sort(np.asarray(scores, dtype=float))[k - 1 :] @ weights)
+
+
+def _log_binomial(n: ArrayLike, k: int) -> Array:
+    result: Array = (
+        special.gammaln(np.asarray(n) + 1.0) - special.gammaln(k + 1.0) - special.gammaln(np.asarray(n) - k + 1.0)
+    )
+    return result
+
+
+def _parts(draws: int, n: int) -> list[int]:
+    """Numbers of draws that sum to `draws`, each of at most `_CHUNK` numbers in all."""
+    size = max(1, _CHUNK // max(n, 1))
+    return [min(size, draws - start) for start in range(0, draws, size)]
+
+
+def _check_counts(hits: int, n: int) -> None:
+    if not (n >= 1 and 0 <= hits <= n):
+        raise ValueError(f"{hits} hits of {n} are not between 0 and {n}, of at least 1")
+
+
+def _check_k(k: int, n: int) -> None:
+    if not 1 <= k <= n:
+        raise ValueError(f"k is {k}, which is not between 1 and {n}")

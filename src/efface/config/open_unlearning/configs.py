@@ -1,0 +1,198 @@
+"""Put together the configuration of a run of open-unlearning, as its Hydra does: defaults, a file, overrides."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from efface.config.parse import read_yaml
+from efface.errors import EffaceError, suggest
+from efface.safe_yaml import InvalidYamlError, parse_yaml
+
+Tree = dict[str, Any]
+
+_GROUPS = ("model", "trainer", "forget", "retain")
+"""What `defaults` chooses: two files, and the data sets of both sides."""
+_GROUP_OF_KEY = {"data/datasets@data.forget": "forget", "data/datasets@data.retain": "retain"}
+_IGNORED_GROUPS = {"data", "eval", "collator", "hydra", "paths", "data/datasets@data.eval"}
+_OVERRIDE = re.compile(r"(?P<sign>~|\+\+?)?(?P<key>[\w./@-]+)(?P<equals>=)?(?P<value>.*)", re.DOTALL)
+_REFERENCE = re.compile(r"\$\{([^${}]*)\}")
+_MAX_REFERENCES = 200
+"""In one configuration, those in what is referred to counted again."""
+
+
+def read_run(arguments: Sequence[str]) -> Tree:
+    """Put together the configuration of a run.
+
+    Args:
+        arguments: What its `src/train.py` gets: overrides such as `experiment=unlearn/tofu/default`, `trainer=NPO` and
+            `trainer.args.learning_rate=2e-5`; before them possibly a YAML file: the config.yaml that Hydra saves in
+            `.hydra/` of a run, or an experiment with its `defaults`.
+
+    Returns:
+        The nested configuration, with references such as `${forget_split}` resolved.
+
+    Raises:
+        EffaceError: A file cannot be read, or an override, a name of a file in its configs/ or a reference is unknown.
+    """
+    path = next((each for each in arguments[:1] if "=" not in each and not each.startswith(("~", "--"))), None)
+    content = {} if path is None else read_yaml(Path(path))
+    chosen: dict[str, str] = {}
+    values: list[tuple[str, str, Any]] = []
+    for argument in arguments[path is not None :]:
+        if argument.startswith("--"):  # --config-name=unlearn.yaml
+            _check_option(argument)
+            continue
+        sign, key, value = _parse(argument)
+        group = _GROUP_OF_KEY.get(key, key)
+        if group in (*_GROUPS, "experiment") and isinstance(value, str) and sign != "~":
+            chosen[group] = value.removesuffix(".yaml")
+        elif key not in _IGNORED_GROUPS:
+            values.append((sign, key, value))
+    tree = _compose(content, chosen)
+    for sign, key, value in values:
+        _set(tree, key.split("."), value, delete=sign == "~")
+    references = _References(tree)
+    return {key: references.resolve(value, key) for key, value in tree.items()}
+
+
+def _check_option(argument: str) -> None:
+    if not re.fullmatch(r"--config-name=(unlearn|train)(\.yaml)?", argument):
+        raise EffaceError(f"{argument!r} is no option that is known; give overrides, and --config-name=unlearn.yaml")
+
+
+def _parse(argument: str) -> tuple[str, str, Any]:
+    match = _OVERRIDE.fullmatch(argument)
+    if match is None or (match["sign"] != "~" and not match["equals"]):
+        raise EffaceError(
+            f"{argument!r} is no override; write key=value as for its src/train.py, such as trainer=NPO, or give the "
+            "path of a YAML file first"
+        )
+    try:
+        return match["sign"] or "", match["key"], _number(parse_yaml(match["value"]))
+    except InvalidYamlError as error:
+        raise EffaceError(f"{match['key']}: its value is not valid YAML ({error}); correct it") from error
+
+
+def _number(value: Any) -> Any:
+    """Hydra reads 1e-5 as a number, YAML 1.1 as a text."""
+    if isinstance(value, str) and re.fullmatch(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+", value):
+        return float(value)
+    return value
+
+
+@cache
+def _defaults() -> Tree:
+    text = files("efface.config.open_unlearning").joinpath("defaults.yaml").read_text(encoding="utf-8")
+    content: Tree = yaml.safe_load(text)
+    return content
+
+
+def _named(group: str, name: str) -> Tree:
+    """A file of its configs/."""
+    known: Tree = _defaults()[group]
+    if name not in known:
+        raise EffaceError(
+            f"{group}={name}: it is no file of open-unlearning that is known here; {suggest(name, known)}"
+        )
+    found: Tree = known[name]
+    return found
+
+
+def _compose(content: Tree, chosen: Mapping[str, str]) -> Tree:
+    """The chosen files of each group, below what the experiment and the given file say."""
+    if "defaults" not in content and "trainer" in content:  # complete, as Hydra saves it
+        return _replace(content, chosen)
+    base = _defaults()["unlearn"]
+    experiment = _named("experiment", chosen["experiment"]) if "experiment" in chosen else {}
+    own = _own_defaults(content)
+    names = {**base["defaults"], **experiment.get("defaults", {}), **own, **chosen}
+    tree = {key: value for key, value in base.items() if key != "defaults"}
+    for group in ("model", "trainer"):
+        tree[group] = _named(group, names[group])
+    for side in ("forget", "retain"):
+        tree = _merge(tree, {"data": {side: {names[side]: _named("datasets", names[side])}}})
+    for layer in (experiment, content):
+        tree = _merge(tree, {key: value for key, value in layer.items() if key != "defaults"})
+    for side in ("forget", "retain"):  # an override of the data set leaves the experiment's settings of another behind
+        sets = tree["data"][side]
+        tree["data"][side] = {name: each for name, each in sets.items() if "handler" in each} or sets
+    return tree
+
+
+def _replace(content: Tree, chosen: Mapping[str, str]) -> Tree:
+    tree = dict(content)
+    for group, name in chosen.items():
+        if group not in ("model", "trainer"):
+            raise EffaceError(f"{group}={name} chooses among the files of a run, and the given one is complete already")
+        tree[group] = _named(group, name)
+    return tree
+
+
+def _own_defaults(content: Tree) -> dict[str, str]:
+    """What the `defaults` of an experiment's file choose."""
+    found: dict[str, str] = {}
+    for entry in content.get("defaults") or []:
+        if not isinstance(entry, dict):
+            continue  # such as _self_
+        for key, name in entry.items():
+            plain = str(key).removeprefix("override ").removeprefix("/")
+            group = _GROUP_OF_KEY.get(plain, plain)
+            if group in _GROUPS and isinstance(name, str):
+                found[group] = name
+    return found
+
+
+def _merge(base: Tree, over: Mapping[str, Any]) -> Tree:
+    """Mapping by mapping; `merge_settings` has rules of its own for `data`."""
+    result = dict(base)
+    for key, value in over.items():
+        old = result.get(key)
+        result[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return result
+
+
+def _set(tree: Tree, path: Sequence[str], value: Any, *, delete: bool) -> None:
+    *parents, last = path
+    for name in parents:
+        inner = tree.get(name)
+        tree[name] = dict(inner) if isinstance(inner, dict) else {}
+        tree = tree[name]
+    if delete:
+        tree.pop(last, None)
+    else:
+        tree[last] = value
+
+
+class _References:
+    """Replaces references by what they refer to; what is in a block that one refers to stays as it is."""
+
+    def __init__(self, tree: Tree) -> None:
+        self._tree, self._left = tree, _MAX_REFERENCES
+
+    def resolve(self, value: Any, where: str) -> Any:
+        """A value without references; `where` is its key, for messages."""
+        if isinstance(value, dict):
+            return {key: self.resolve(each, f"{where}.{key}") for key, each in value.items()}
+        if isinstance(value, list):
+            return [self.resolve(each, where) for each in value]
+        if not isinstance(value, str) or "${" not in value:
+            return value
+        if match := _REFERENCE.fullmatch(value):
+            return self._find(match[1], where)
+        return _REFERENCE.sub(lambda match: str(self._find(match[1], where)), value)
+
+    def _find(self, name: str, where: str) -> Any:
+        self._left -= 1
+        if self._left < 0:
+            raise EffaceError(f"{where}: more than {_MAX_REFERENCES} references, or one to itself; give its value")
+        found: Any = self._tree
+        for part in name.split("."):
+            found = found.get(part) if isinstance(found, dict) else None
+        return found if isinstance(found, dict | list) else self.resolve(found, where)

@@ -1,0 +1,105 @@
+"""Hidden states inside a model: the output of one decoder layer, from a forward pass that ends there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from efface.errors import EffaceError
+from efface.packing.forward import backbone_of, hidden_states, unwrap_peft
+from efface.packing.packed_batch import PackedBatch
+from efface.text.sequence import Positions
+
+_Backbone = Callable[..., Tensor]
+"""From the inputs of a backbone to hidden states [B, L, H]."""
+
+
+@dataclass(frozen=True)
+class LayerPositions:
+    """Which hidden states of a layer a loss reads: those at the tokens themselves, not where these are predicted."""
+
+    layer: int
+    """Counted from 0."""
+    positions: Positions
+    """`answer` for the tokens of the answer, `all` for every token."""
+
+
+def decoder_layers(model: Any) -> list[nn.Module]:
+    """Return the layers of the decoder: the longest `ModuleList` in the model."""
+    stack = _layer_stack(model)
+    return [] if stack is None else list(getattr(*stack))
+
+
+def check_layer(model: Any, layer: int, *, setting: str) -> None:
+    """Refuse a layer that a model does not have.
+
+    Args:
+        model: a causal language model, possibly inside PEFT.
+        layer: counted from 0.
+        setting: the name of the setting that asks for it.
+
+    Raises:
+        EffaceError: the model has fewer layers.
+    """
+    count = len(decoder_layers(model))
+    if layer >= count:
+        raise EffaceError(
+            f"{setting}={layer}: {type(unwrap_peft(model)).__name__} has {count} decoder layers; give one from 0 to "
+            f"{count - 1}"
+        )
+
+
+def layer_states(model: Any, batch: PackedBatch, layer: int) -> Tensor:
+    """Compute the output of a decoder layer for a packed batch; later layers are not computed.
+
+    Args:
+        model: a causal language model inside `efface.packing.support.packed_or_padded(model)`.
+        batch: sequences on the device of the model's inputs.
+        layer: counted from 0; the model has it.
+
+    Returns:
+        Hidden states [T, H], one for each token of the packed row.
+    """
+    with _ended_after(model, layer) as backbone:
+        return hidden_states(model, batch, backbone=backbone)
+
+
+def _layer_stack(model: Any) -> tuple[nn.Module, str] | None:
+    """The module that has the list of layers, and the list's name in it."""
+    found = [
+        (len(child), owner, name)
+        for owner in unwrap_peft(model).modules()
+        for name, child in owner.named_children()
+        if isinstance(child, nn.ModuleList)
+    ]
+    return max(found, key=lambda each: each[0])[1:] if found else None
+
+
+@contextmanager
+def _ended_after(model: Any, layer: int) -> Iterator[_Backbone]:
+    """Take the later layers out of the model; what the final norm makes of the last one's output is not used."""
+    stack = _layer_stack(model)
+    assert stack is not None, "check_layer refuses a model without layers"
+    owner, name = stack
+    layers = getattr(owner, name)
+    outputs: list[Tensor] = []
+
+    def keep(_module: nn.Module, _inputs: Any, output: Any) -> None:
+        outputs.append(output[0] if isinstance(output, tuple) else output)
+
+    def backbone(**inputs: Any) -> Tensor:
+        outputs.clear()
+        backbone_of(model)(**inputs)
+        return outputs[0]
+
+    hook = layers[layer].register_forward_hook(keep)
+    setattr(owner, name, layers[: layer + 1])
+    try:
+        yield backbone
+    finally:
+        setattr(owner, name, layers)
+        hook.remove()

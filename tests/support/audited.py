@@ -1,0 +1,105 @@
+"""A run to audit: a tiny model that knew where towers are, and hides it; and one that never knew."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from efface.audit.attack import Attack, Context, Fact, Row, Unit
+from efface.audit.rule import FactRule
+from efface.config.commands import RunConfig
+from efface.config.parse import validate_config
+from efface.evaluation.key_fact_judge import KeyFactJudge
+from efface.run.pipeline import run
+from efface.schema import Item
+from support.taught import teach
+
+_TOWNS = ("Turku", "Bergen", "Lyon", "Porto", "Nice", "Pisa", "Graz", "Split", "Izmir", "Bonn", "Ghent", "Delft")
+_NAMES = ("Ba", "Bo", "Da", "Do", "Fa", "Fo", "Ga", "Go", "Ka", "Ko", "La", "Lo")
+
+
+def _row(name: str, town: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "question": f"Where is tower {name}?",
+        "answer": f"Tower {name} is in {town}.",
+        "key_fact": town,
+        "paraphrased_question": f"Tell me where tower {name} is.",
+    }
+
+
+ROWS = [_row(name, town) for name, town in zip(_NAMES, _TOWNS, strict=True)]
+FORGET, RETAIN = ROWS[:6], ROWS[6:]
+
+
+def fact(number: int = 0, **changes: Any) -> Fact:
+    """One of the towers as a fact."""
+    row = ROWS[number]
+    fields = {"entity": row["name"], **{key: value for key, value in row.items() if key != "name"}}
+    return Fact(Item.model_validate({"id": f"forget/{number:04d}", **fields, **changes}), "name")
+
+
+def facts(count: int = 6) -> tuple[Fact, ...]:
+    """The first towers."""
+    return tuple(fact(number) for number in range(count))
+
+
+def key_fact_rule(audited: tuple[Fact, ...]) -> FactRule:
+    """The rule of a run whose judge looks for key facts."""
+    return FactRule(KeyFactJudge(), audited)
+
+
+def row_of(each: Fact, *, hit: bool | None, attack: str = "plain", variant: str = "plain", **fields: Any) -> Row:
+    """A row."""
+    return Row(attack=attack, variant=variant, seed=0, fact=each.id, hit=hit, **fields)
+
+
+class Whisper(Attack):
+    """An attack of a user: asks as the run does, in other words."""
+
+    name = "whisper"
+
+    def run(self, subject: Any, facts: Any, unit: Unit, context: Context) -> list[Row]:
+        """One row for each fact."""
+        return self.rows_of_prompts(subject, facts, unit, context, [fact.prompt for fact in facts])
+
+
+class Broken(Whisper):
+    """An attack of a user with a mistake in it."""
+
+    name = "broken"
+
+    def run(self, subject: Any, facts: Any, unit: Unit, context: Context) -> list[Row]:
+        """Fails."""
+        raise ZeroDivisionError("division by zero")
+
+
+@cache
+def models(folder: Path) -> tuple[Path, Path]:
+    """A model that knows all towers, and one that never saw the forget set."""
+    known = {row["question"]: row["answer"] for row in ROWS}
+    retained = {row["question"]: row["answer"] for row in RETAIN}
+    return teach(folder / "target", known), teach(folder / "never", retained)
+
+
+def make_run(folder: Path, target: Path, **changes: Any) -> Path:
+    """Unlearn the towers of the forget set by refusals, briefly: they are hidden, not gone."""
+    data = {}
+    for name, rows in (("forget", FORGET), ("retain", RETAIN)):
+        path = folder / f"{name}.jsonl"
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        data[name] = str(path)
+    settings = {
+        "method": "idk+gd",
+        "model": str(target),
+        "data": data,
+        "text": {"format": "plain"},
+        "train": {"lr": 1e-3, "epochs": 8, "batch_size": 3, "warmup_steps": 0},
+        "evaluate": {"embedder": "none", "judge": "key-facts", "max_new_tokens": 24},
+        "device": "cpu",
+        **changes,
+    }
+    run(validate_config(RunConfig, settings), folder / "run")
+    return folder / "run"

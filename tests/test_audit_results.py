@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from efface.artifacts import Partial, Results, Scores
+from efface.audit_results import AuditResults
+from support.audit_results import results
+
+SCORES = Scores(
+    model_utility=None,
+    model_utility_retain=None,
+    forget_efficacy=None,
+    partial=Partial(model_utility=None, model_utility_retain=None, forget_efficacy=None, metrics=[]),
+    missing={},
+    embedder=None,
+    judge=None,
+    sets={},
+)
+
+
+def test_results_are_read_as_they_were_written() -> None:
+    found = results()
+    assert AuditResults.model_validate_json(found.model_dump_json()) == found
+
+
+def test_a_run_has_them_only_once_it_was_audited() -> None:
+    run = Results(definition="paper", method="me+gd", before=SCORES, after=SCORES)
+    assert "audit" not in run.to_json()
+    audited = run.model_copy(update={"audit": results()})
+    assert audited.to_json()["audit"]["recoverable"]["k"] == 11
+    assert Results.model_validate(audited.to_json()).audit == results()
+
+
+def test_an_unknown_key_is_refused() -> None:
+    with pytest.raises(ValidationError):
+        AuditResults.model_validate({**results().model_dump(), "erased": True})
