@@ -310,4 +310,4 @@ def test_altpo_is_dpo_with_another_answer(models):
 def test_a_layer_that_the_model_does_not_have(models):
     with pytest.raises(efface.EffaceError) as error:
         efface.losses(models[0], NUMBERS["views"], "rmu+gd")
-    assert_names(str(error.value), "rmu.layer=7", "2 decoder layers", "0 to 1")
+    assert_names(str(error.value), "layer 7", "2 decoder layers", "rmu.layer", "0 to 1")
