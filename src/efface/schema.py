@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    StringConstraints,
+    model_serializer,
+    model_validator,
+)
 
 from efface.frozen import FrozenModel
 
@@ -73,6 +80,14 @@ class Item(FrozenModel):
         if self.passage and self.history:
             raise ValueError("a passage has no history")
         return self
+
+    @model_serializer(mode="wrap")
+    def _omit_alternates_if_empty(self, written: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """So that hashes of items without any stay those of earlier versions."""
+        values: dict[str, Any] = written(self)
+        if not self.alternate_answers:
+            values.pop("alternate_answers", None)
+        return values
 
     @property
     def prompt(self) -> Prompt:

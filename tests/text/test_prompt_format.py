@@ -150,7 +150,7 @@ TWO_USER_TURNS = Prompt("Q", (Turn(role="user", content="Hello"),))
         ),
         (lambda: string_prompt_format("{answer} to {question}"), ["'{answer} to {question}'", "{question} and then"]),
         (lambda: string_prompt_format("{answer}"), ["'{answer}'", "{question} and then {answer}"]),
-        (lambda: string_prompt_format(""), ["''", "allowed: chat, llama2, llama3, plain"]),
+        (lambda: string_prompt_format(""), ["''", "allowed: chat, gemma, llama-2-base"]),
         (lambda: string_prompt_format("plain").render(Prompt("Q", HISTORY)), ["'plain'", "text.format=chat"]),
         (lambda: chat_format(ONLY_QUESTIONS), ["leaves out the answer", "text.format"]),
         (lambda: chat_format("{% if %}"), ["chat template", "TemplateSyntaxError", "text.format"]),

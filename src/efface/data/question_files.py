@@ -112,6 +112,7 @@ def _to_row(question: FileQuestion, answer: str) -> dict[str, object]:
         "original_answer": item.original_answer,
         "paraphrased_answer": item.paraphrased_answer,
         "perturbed_answer": list(item.perturbed_answers) or None,
+        "alternate_answers": list(item.alternate_answers) or None,
         "paraphrased_question": item.paraphrased_question,
         "key_fact": item.key_fact,
     }

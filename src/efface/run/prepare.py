@@ -27,7 +27,7 @@ from efface.objectives.custom import check_custom_objective
 from efface.objectives.method import objective
 from efface.objectives.terms import Objective
 from efface.packing.forward import vocabulary_size
-from efface.packing.layers import check_layer
+from efface.packing.layers import check_layers
 from efface.progress.reporter import Reporter
 from efface.run.folder import RunFolder
 from efface.run.manifest import check_objectives, make_manifest, precision, resume_manifest
@@ -185,8 +185,7 @@ def open_trainable_model(config: RunConfig, device: torch.device, reporter: Repo
         reporter=reporter,
         evaluate=config.evaluate,
     )
-    for layer in bound.layers:
-        check_layer(opened.model, layer, setting="rmu.layer")
+    check_layers(opened.model, bound.layers)
     check_trainable_weights(opened.source, opened.model, config.train)
     if config.downstream is not None:
         check_template(config.downstream, opened.tokenizer)

@@ -10,6 +10,7 @@ from typing import Any
 
 from efface.errors import EffaceError, suggest, summarize_error
 from efface.schema import Prompt, Turn
+from efface.text.config import FAMILIES
 from efface.text.template_limits import check_template
 
 NAMED_FORMATS = {
@@ -236,7 +237,7 @@ def string_prompt_format(format_: str) -> PromptFormat:
     if "{question}" not in before or "{answer}" not in pattern:
         raise EffaceError(
             f"text.format {format_!r} is neither a known format nor a string with {{question}} and then {{answer}}; "
-            f"{suggest(format_, ['chat', *NAMED_FORMATS])}"
+            f"{suggest(format_, ['chat', *NAMED_FORMATS, *FAMILIES])}"
         )
     # Tokenizers merge a space with the word after it, so it belongs to the answer. Otherwise generation would start
     # after a separate space token, which no prompt ended with in training.
