@@ -17,6 +17,8 @@ from efface.renamed import SCORE_KEYS
 
 Metric = Literal["rouge", "probability", "truth_ratio", "token_entropy", "cosine_similarity", "entailment"]
 METRICS: tuple[Metric, ...] = get_args(Metric)
+ExtraMetric = Literal["min_k", "rouge_l_f1"]
+"""A metric that is computed for the sets of some benchmarks alone, in addition to the six; part of no aggregate."""
 
 
 class Artifact(BaseModel, extra="forbid", populate_by_name=True):

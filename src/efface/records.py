@@ -8,15 +8,11 @@ from typing import Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
-from efface.artifacts import Artifact, Metric
+from efface.artifacts import Artifact, ExtraMetric, Metric
 from efface.atomic import write_text
 from efface.errors import EffaceError
 from efface.safe_read import read_lines
 from efface.sums import check_file
-
-
-ExtraMetric = Literal["min_k", "rouge_l_f1"]
-"""A metric that is computed for the sets of some benchmarks alone, in addition to the six; part of no aggregate."""
 
 
 class Record(Artifact, strict=True):
@@ -58,7 +54,7 @@ class Record(Artifact, strict=True):
     """`entailment`, `neutral` or `contradiction`."""
     missing: dict[Metric, str] = Field(default={})
     """Metric -> why it cannot be computed from this record."""
-    extra_metrics: list[ExtraMetric] = []
+    extra_metrics: list[ExtraMetric] = Field(default=[])
     """Additional metrics to compute from this record."""
 
     @model_serializer(mode="wrap")

@@ -8,7 +8,13 @@ from typing import Any
 from efface.config.data_commands import DataInspectionConfig
 from efface.data.describe import Lengths, MeasureLengths, summarize_lengths
 from efface.errors import EffaceError
-from efface.evaluation.encode import encode_evaluation, encode_questions, warn_about_merged
+from efface.evaluation.encode import (
+    check_paraphrases,
+    encode_evaluation,
+    encode_questions,
+    evaluated_items,
+    warn_about_merged,
+)
 from efface.models.folder import load_model_config, model_folder
 from efface.models.memory_estimate import meta_model
 from efface.models.tokenizer import load_tokenizer, model_tokenizer, tokenizer_folder
@@ -71,7 +77,8 @@ def check_tokens(task: Task, config: DataInspectionConfig) -> list[str]:
     formatter = PromptFormatter(_tokenizer(config), config.text, limit=limit, vocabulary=vocabulary)
     trained = formatter.encode([(item.id, item.prompt, item.answer) for item in (*task.forget, *task.retain)])
     if meta is None:
-        scored = [item for each in task.evaluation for item in each.items[: config.evaluate.limit]]
+        check_paraphrases(task.evaluation, config.evaluate)
+        scored = [item for each in task.evaluation for item in evaluated_items(each, config.evaluate)]
         questions = encode_questions(formatter, scored)
     else:
         questions = encode_evaluation(meta, formatter, task.evaluation, config.evaluate)

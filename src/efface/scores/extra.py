@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from efface.records import ExtraMetric, Record
+from efface.artifacts import ExtraMetric
+from efface.records import Record
 from efface.scores.metric_inputs import Missing
 from efface.scores.metrics.min_k import min_k
 from efface.scores.metrics.rouge import rouge_l_f1
