@@ -7,6 +7,7 @@ from typing import Any
 
 from efface.config.data_commands import DataInspectionConfig
 from efface.data.describe import Lengths, MeasureLengths, summarize_lengths
+from efface.data.sources.documents import chunk_tokens
 from efface.errors import EffaceError
 from efface.evaluation.encode import (
     check_paraphrases,
@@ -22,6 +23,7 @@ from efface.packing.forward import max_positions, position_limit, vocabulary_siz
 from efface.progress.quiet_libraries import quiet_libraries
 from efface.schema import Item, Task
 from efface.text.boundary import describe_merged
+from efface.text.chunks import with_chunks
 from efface.text.formatter import PromptFormatter
 
 
@@ -75,6 +77,7 @@ def check_tokens(task: Task, config: DataInspectionConfig) -> list[str]:
             raise EffaceError(f"model {config.model}: {error}") from error
         limit, vocabulary = position_limit(meta), vocabulary_size(meta)
     formatter = PromptFormatter(_tokenizer(config), config.text, limit=limit, vocabulary=vocabulary)
+    task = with_chunks(task, formatter, chunk_tokens(config.data))
     trained = formatter.encode([(item.id, item.prompt, item.answer) for item in (*task.forget, *task.retain)])
     if meta is None:
         check_paraphrases(task.evaluation, config.evaluate)

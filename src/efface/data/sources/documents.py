@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
+from efface.data.config import CORPORA, DataConfig
 from efface.data.passages import split_passages, to_continuation
 from efface.data.readers.table import SourceRow, read_rows
 from efface.errors import EffaceError
 from efface.schema import EvaluationSet, Item
 from efface.spacing import evenly_spaced
+
+
+def chunk_tokens(config: DataConfig) -> int | None:
+    """The most tokens of the chunks that the data is trained on in; None for data that is not cut into chunks."""
+    return config.chunk_tokens if config.source in CORPORA else None
 
 
 def documents(rows: Iterable[SourceRow], prefix: str, *, min_length: int = 1) -> tuple[Item, ...]:

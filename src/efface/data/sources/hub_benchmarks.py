@@ -15,8 +15,8 @@ from efface.data.readers.arrow import HUB, read_hub_dataset
 from efface.data.readers.limits import Limits
 from efface.data.readers.python_rows import to_json_lines
 from efface.data.sources.download import FetchResult
-from efface.data.sources.published import DownloadStatus
-from efface.errors import EffaceError
+from efface.data.sources.published import DownloadStatus, PublishedBenchmark, published_benchmarks
+from efface.errors import EffaceError, suggest
 from efface.frozen import FrozenModel
 
 
@@ -54,6 +54,24 @@ def hub_benchmarks() -> Mapping[str, HubBenchmark]:
     """The benchmarks of the hub, by name."""
     text = resources.files("efface.data.sources").joinpath("hub_benchmarks.yaml").read_text(encoding="utf-8")
     return {name: HubBenchmark(name=name, **entry) for name, entry in yaml.safe_load(text).items()}
+
+
+def find_benchmark_anywhere(name: str) -> PublishedBenchmark | HubBenchmark:
+    """Look up a benchmark with published hashes, or one of the hub.
+
+    Args:
+        name: Such as `tofu` or `muse-news`.
+
+    Returns:
+        The benchmark.
+
+    Raises:
+        EffaceError: If there is no such benchmark.
+    """
+    known: dict[str, PublishedBenchmark | HubBenchmark] = {**published_benchmarks(), **hub_benchmarks()}
+    if name not in known:
+        raise EffaceError(f"unknown benchmark {name!r}: {suggest(name, known)}")
+    return known[name]
 
 
 def hub_status(benchmark: HubBenchmark, folder: Path) -> DownloadStatus:
