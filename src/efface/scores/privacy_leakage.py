@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from efface.artifacts import PrivacyLeakage
 from efface.errors import EffaceError
-from efface.scores.metric_inputs import MetricInputs
+from efface.scores.metric_inputs import MetricInputs, Missing
 from efface.scores.sets import FORGET, HOLDOUT, MEMBERS
 
 _LEAST_DENOMINATOR = 0.02
@@ -93,4 +93,4 @@ def _sets_auc(sets: Sets) -> float | None:
 
 def _score(inputs: MetricInputs) -> float | None:
     score = inputs.custom.get("min_k")
-    return score if isinstance(score, float) else None
+    return None if score is None or isinstance(score, Missing) else score

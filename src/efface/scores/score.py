@@ -23,7 +23,7 @@ from efface.scores.metric_inputs import MetricInputs
 from efface.scores.metrics.token_entropy import entropy_note
 from efface.scores.privacy_leakage import membership_sets, privacy_leakage
 from efface.scores.set_scores import ScoredSet, explain_gaps, score_set
-from efface.scores.sets import FORGET, check_names, sort_names
+from efface.scores.sets import FORGET, MEMBERSHIP_SETS, check_names, sort_names
 
 
 def score_path(
@@ -130,7 +130,9 @@ def score_sets(
         forget_efficacy=aggregate.forget_efficacy(set_scores.get(FORGET), definition.efficacy_metrics),
         partial=aggregate.partial_aggregates(set_scores, definition),
         missing={
-            **explain_gaps(gap for each in scored.values() for gap in each.gaps),
+            **explain_gaps(
+                gap for name, each in scored.items() if name not in MEMBERSHIP_SETS for gap in each.gaps
+            ),
             **aggregate.explain_aggregates(set_scores, definition),
         },
         notes=_entropy_notes(scored, definition),

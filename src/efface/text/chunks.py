@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
 
 from efface.schema import Item, Prompt, Task
 from efface.text.formatter import PromptFormatter
@@ -57,9 +56,8 @@ def chunked(items: Sequence[Item], formatter: PromptFormatter, tokens: int | Non
 def _cut(formatter: PromptFormatter, text: str, length: int) -> list[str]:
     """Cut a text, at borders of tokens and never inside a character."""
     [first] = formatter.encode_prompts([Prompt("", passage=True)])
-    room = max(1, length - len(first))
-    borders = [0, *_token_starts(formatter.tokenizer, text)[room::room], len(text)]
-    pieces = [text[start:end] for start, end in pairwise(borders) if text[start:end].strip()]
+    borders = _borders(formatter.token_starts(text), max(2, length - len(first)))
+    pieces = [text[start:end] for start, end in pairwise([*borders, len(text)]) if text[start:end].strip()]
     encoded = formatter.encode_prompts([Prompt(piece, passage=True) for piece in pieces])
     cut: list[str] = []
     for piece, ids in zip(pieces, encoded, strict=True):
@@ -70,13 +68,9 @@ def _cut(formatter: PromptFormatter, text: str, length: int) -> list[str]:
     return cut
 
 
-def _token_starts(tokenizer: Any, text: str) -> list[int]:
-    """The character at which each token starts."""
-    if getattr(tokenizer, "is_fast", False):
-        encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
-        return [start for start, _ in encoded.offset_mapping]
-    starts, position = [], 0
-    for token in tokenizer(text, add_special_tokens=False, verbose=False).input_ids:
-        starts.append(position)
-        position = min(len(text), position + len(tokenizer.decode([token])))
-    return starts
+def _borders(starts: Sequence[int], room: int) -> list[int]:
+    """The characters at which pieces of `room` tokens start; the last has at least two, if there are as many."""
+    first_tokens = [*range(0, len(starts), room)]
+    if len(first_tokens) > 1 and len(starts) - first_tokens[-1] == 1:
+        first_tokens[-1] -= 1
+    return [0, *(starts[token] for token in first_tokens[1:])]
