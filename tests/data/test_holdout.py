@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from efface.data import load_task
 from efface.data.config import DataConfig
@@ -68,6 +69,6 @@ def test_the_holdout_set_of_a_tofu_split(tmp_path: Path, shared: Path, split: st
 )
 def test_settings_that_do_not_fit(settings: dict[str, Any], named: list[str]) -> None:
     given = settings if "source" in settings else {**AUTHORS, **settings}
-    with pytest.raises(ValueError) as caught:
+    with pytest.raises(ValidationError) as caught:
         DataConfig(**given)
     assert_names(str(caught.value), *named)

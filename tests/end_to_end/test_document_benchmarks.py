@@ -119,7 +119,9 @@ def test_settings_that_are_refused(
     assert_names(refused("run", *arguments, f"model={model}", "method=ga+gd", "--out", "out"), *parts)
 
 
-def test_paraphrased_questions_and_stop_strings(efface: Command, place: Path, model: Path, refused: Callable[..., str]) -> None:
+def test_paraphrased_questions_and_stop_strings(
+    efface: Command, place: Path, model: Path, refused: Callable[..., str]
+) -> None:
     common = (f"model={model}", *SMALL[2:], "device=cpu", "data.authors=3", "data.forget_authors=1", "evaluate.limit=2")
     for out, pairs in (("plain", ()), ("asked", ("evaluate.question=paraphrased", "evaluate.stop=e"))):
         ran = efface("run", "demo", "method=ga+gd", *common, *pairs, "--out", out)

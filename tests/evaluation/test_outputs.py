@@ -20,9 +20,7 @@ def test_each_question_has_its_own_limit(model, formatter):
         replace(question, max_new_tokens=limit)
         for question, limit in zip(encode_questions(formatter, ITEMS), limits, strict=True)
     ]
-    outputs = generate_outputs(
-        model, formatter, questions, max_cache_tokens=None, progress=done.append, journal=None
-    )
+    outputs = generate_outputs(model, formatter, questions, max_cache_tokens=None, progress=done.append, journal=None)
     alone = [
         generate(model, formatter, [item.prompt], max_new_tokens=limit, max_cache_tokens=None)[0] if limit else None
         for item, limit in zip(ITEMS, limits, strict=True)
@@ -53,4 +51,6 @@ def test_an_output_ends_before_the_first_stop_string(formatter, stop, expected):
     assert cut.text == expected
     assert cut.token_ids == ids[: len(cut.token_ids)]
     assert expected.startswith(formatter.tokenizer.decode(cut.token_ids))
-    assert len(cut.token_ids) == len(ids) or len(formatter.tokenizer.decode(ids[: len(cut.token_ids) + 1])) > len(expected)
+    assert len(cut.token_ids) == len(ids) or len(formatter.tokenizer.decode(ids[: len(cut.token_ids) + 1])) > len(
+        expected
+    )

@@ -20,8 +20,9 @@ def write_benchmark(folder: Path, files: Mapping[str, Rows]) -> Path:
 
 def articles(what: str, count: int = 3) -> list[dict[str, object]]:
     """Texts of two sentences each, different for each `what`."""
+    first, second = "The {} of {} opened in {}.", "It was built by {} number {}."
     return [
-        {"text": f"The {what} of {PLACES[number % 4]} opened in {1900 + number}. It was built by {what} number {number}."}
+        {"text": f"{first.format(what, PLACES[number % 4], 1900 + number)} {second.format(what, number)}"}
         for number in range(count)
     ]
 

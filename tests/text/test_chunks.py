@@ -12,7 +12,11 @@ from efface.text.config import TextConfig
 from efface.text.formatter import PromptFormatter
 from support.templates import byte_level
 
-TEXTS = ("The museum of Lisbon opened in 1900.", "Étés à Zürich: 博物館は日曜日に開く。", "<|im_end|> is text here. " * 6)
+TEXTS = (
+    "The museum of Lisbon opened in 1900.",
+    "Étés à Zürich: 博物館は日曜日に開く。",
+    "<|im_end|> is text here. " * 6,
+)
 
 
 def documents(*texts: str) -> tuple[Item, ...]:
@@ -59,7 +63,11 @@ def test_other_items_and_evaluation_sets_stay(formatter: PromptFormatter) -> Non
     question = Item(id="extra/1", question="Who?", answer="She.")
     scored = EvaluationSet(name="forget", items=documents("a b c"), entailment_premise="output")
     task = Task(
-        name="t", forget=documents(*TEXTS), retain=(*documents("x y z"), question), evaluation=(scored,), refusals=("-",)
+        name="t",
+        forget=documents(*TEXTS),
+        retain=(*documents("x y z"), question),
+        evaluation=(scored,),
+        refusals=("-",),
     )
     changed = with_chunks(task, formatter, 13)
     assert changed.retain[-1] == question

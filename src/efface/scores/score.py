@@ -130,9 +130,7 @@ def score_sets(
         forget_efficacy=aggregate.forget_efficacy(set_scores.get(FORGET), definition.efficacy_metrics),
         partial=aggregate.partial_aggregates(set_scores, definition),
         missing={
-            **explain_gaps(
-                gap for name, each in scored.items() if name not in MEMBERSHIP_SETS for gap in each.gaps
-            ),
+            **explain_gaps(gap for name, each in scored.items() if name not in MEMBERSHIP_SETS for gap in each.gaps),
             **aggregate.explain_aggregates(set_scores, definition),
         },
         notes=_entropy_notes(scored, definition),

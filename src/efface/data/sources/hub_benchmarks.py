@@ -14,8 +14,9 @@ from efface.data.config import FileConfig
 from efface.data.readers.arrow import HUB, read_hub_dataset
 from efface.data.readers.limits import Limits
 from efface.data.readers.python_rows import to_json_lines
+from efface.data.sources import published
 from efface.data.sources.download import FetchResult
-from efface.data.sources.published import DownloadStatus, PublishedBenchmark, published_benchmarks
+from efface.data.sources.published import DownloadStatus, PublishedBenchmark
 from efface.errors import EffaceError, suggest
 from efface.frozen import FrozenModel
 
@@ -68,7 +69,7 @@ def find_benchmark_anywhere(name: str) -> PublishedBenchmark | HubBenchmark:
     Raises:
         EffaceError: If there is no such benchmark.
     """
-    known: dict[str, PublishedBenchmark | HubBenchmark] = {**published_benchmarks(), **hub_benchmarks()}
+    known: dict[str, PublishedBenchmark | HubBenchmark] = {**published.published_benchmarks(), **hub_benchmarks()}
     if name not in known:
         raise EffaceError(f"unknown benchmark {name!r}: {suggest(name, known)}")
     return known[name]
