@@ -52,7 +52,7 @@ def test_muse(efface: Command, run: Callable[..., Path], place: Path) -> None:
         "holdout": ["min_k"],
     }
     assert results["before"]["partial"]["metrics"] == ["rouge", "probability", "token_entropy"]
-    assert sets["members"]["custom"]["min_k"] < results["before"]["sets"]["members"]["custom"]["min_k"]
+    assert sets["members"]["custom"]["min_k"] > results["before"]["sets"]["members"]["custom"]["min_k"]
     splits = json.loads((folder / "manifest.json").read_text())["splits"]
     assert splits["forget"] > 3  # chunks of the three documents
     assert splits["evaluation/holdout"] == 2

@@ -23,7 +23,7 @@ def test_they_are_computed_where_records_name_them(make_record: Make) -> None:
     )
     scores = score_records({"retain": [plain], "forget": [extra]}, "closer-look")
     assert scores.sets["retain"].custom == {}
-    assert scores.sets["forget"].custom == {"rouge_l_f1": pytest.approx(2 * 3 / (5 + 4)), "min_k": -3.0}
+    assert scores.sets["forget"].custom == {"rouge_l_f1": pytest.approx(2 * 3 / (5 + 4)), "min_k": 3.0}
     without = score_records({"retain": [plain], "forget": [extra.model_copy(update={"extra_metrics": []})]}, "paper")
     assert score_records({"retain": [plain], "forget": [extra]}, "paper").model_utility == without.model_utility
 

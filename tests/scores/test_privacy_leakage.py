@@ -16,7 +16,7 @@ def questions(*scores: float) -> list[MetricInputs]:
 
 @pytest.mark.parametrize(
     ("members", "unseen", "expected"),
-    [([-1.0, -2.0], [-3.0], 1.0), ([-3.0], [-1.0], 0.0), ([-1.0, -3.0], [-2.0], 0.5), ([-1.0], [-1.0, -2.0], 0.75)],
+    [([1.0, 2.0], [3.0], 1.0), ([3.0], [1.0], 0.0), ([1.0, 3.0], [2.0], 0.5), ([1.0], [1.0, 2.0], 0.75)],
 )
 def test_auc_by_hand(members: list[float], unseen: list[float], expected: float) -> None:
     assert auc(members, unseen) == expected
@@ -25,7 +25,7 @@ def test_auc_by_hand(members: list[float], unseen: list[float], expected: float)
 def test_auc_counts_pairs() -> None:
     rng = random.Random(0)
     members, unseen = ([rng.randrange(20) / 4 for _ in range(30)] for _ in range(2))
-    pairs = [(m > u) + (m == u) / 2 for m in members for u in unseen]
+    pairs = [(m < u) + (m == u) / 2 for m in members for u in unseen]
     assert auc(members, unseen) == pytest.approx(sum(pairs) / len(pairs))
 
 
@@ -44,8 +44,8 @@ def test_members_are_the_forget_set_unless_there_is_a_set_of_them() -> None:
 
 
 def test_of_two_models() -> None:
-    leaking = {"forget": questions(-1, -1), "holdout": questions(-2, -3)}
-    retrained = {"forget": questions(-2, -1), "holdout": questions(-1, -2)}
+    leaking = {"forget": questions(1, 1), "holdout": questions(2, 3)}
+    retrained = {"forget": questions(2, 1), "holdout": questions(1, 2)}
     found = privacy_leakage(leaking, retrained)
     assert found is not None
     assert (found.auc, found.auc_retrained, found.privleak) == (1.0, 0.5, -100.0)
@@ -55,11 +55,11 @@ def test_of_two_models() -> None:
 
 
 def test_there_is_none_without_unseen_items_or_their_scores() -> None:
-    assert privacy_leakage({"forget": questions(-1)}, None) is None
-    assert privacy_leakage({"forget": questions(-1), "holdout": [MetricInputs(id="a")]}, None) is None
+    assert privacy_leakage({"forget": questions(1)}, None) is None
+    assert privacy_leakage({"forget": questions(1), "holdout": [MetricInputs(id="a")]}, None) is None
 
 
 def test_a_retrained_model_of_other_sets_is_refused() -> None:
     with pytest.raises(EffaceError) as caught:
-        privacy_leakage({"forget": questions(-1), "holdout": questions(-2)}, {"forget": questions(-1)})
+        privacy_leakage({"forget": questions(1), "holdout": questions(2)}, {"forget": questions(1)})
     assert_names(str(caught.value), "retrained", "holdout", "evaluate it on the same data")

@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 from efface.artifacts import ExtraMetric
 from efface.records import Record
 from efface.scores.metric_inputs import Missing
-from efface.scores.metrics.min_k import min_k
+from efface.scores.metrics.min_k import min_k_score
 from efface.scores.metrics.rouge import rouge_l_f1
 
 _EXTRA: Mapping[ExtraMetric, Callable[[Record], float]] = {
-    "min_k": lambda record: min_k(record.answer_logprobs),
+    "min_k": lambda record: min_k_score(record.answer_logprobs),
     "rouge_l_f1": lambda record: rouge_l_f1(record.answer, record.output),
 }
 

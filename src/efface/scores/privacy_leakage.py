@@ -51,17 +51,17 @@ def privacy_leakage(sets: Sets, retrained: Sets | None) -> PrivacyLeakage | None
 
 
 def auc(members: Sequence[float], unseen: Sequence[float]) -> float:
-    """Compute the share of pairs in which the member has the higher score, ties counting half.
+    """Compute the share of pairs in which the unseen item has the higher score, ties counting half.
 
     Args:
-        members: Scores of items that the model was trained on, at least one; high means likely.
-        unseen: The same of items that it was not trained on.
+        members: Scores of items that the model was trained on, at least one; low means likely.
+        unseen: The same of items that it was not trained on, at least one.
 
     Returns:
         1 if members are always recognized, 0.5 if the scores do not tell.
     """
-    ordered = sorted(unseen)
-    lower = sum(bisect_left(ordered, score) + bisect_right(ordered, score) for score in members)
+    ordered = sorted(members)
+    lower = sum(bisect_left(ordered, score) + bisect_right(ordered, score) for score in unseen)
     return lower / (2 * len(members) * len(unseen))
 
 
