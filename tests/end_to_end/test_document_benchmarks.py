@@ -8,9 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
 from efface.records import read_records
 from support.benchmarks import muse, wmdp
+from support.downstream import cache_in
 from support.messages import assert_names
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -86,9 +88,36 @@ def test_muse_in_turn(run: Callable[..., Path], place: Path) -> None:
 
 def test_wmdp(run: Callable[..., Path], place: Path) -> None:
     wmdp(place / "data")
-    folder = run("wmdp-cyber", "method=me+gd", "downstream=null")
-    sets = json.loads((folder / "results.json").read_text())["after"]["sets"]
-    assert {name: each["n"] for name, each in sets.items()} == {"retain": 3, "forget": 3}
+    for name in ("wmdp_cyber", "mmlu"):
+        write_multiple_choice(place / "tasks", name)
+    with cache_in(place / "cache"):
+        folder = run("wmdp-cyber", "method=me+gd", f"downstream.include={place / 'tasks'}")
+    results = json.loads((folder / "results.json").read_text())
+    assert {name: each["n"] for name, each in results["after"]["sets"].items()} == {"retain": 3, "forget": 3}
+    scores = results["downstream"]["after"]["tasks"]
+    assert {name: (each["metric"], each["n"]) for name, each in scores.items()} == {
+        "wmdp_cyber": ("acc", 2),
+        "mmlu": ("acc", 2),
+    }
+
+
+def write_multiple_choice(folder: Path, name: str) -> None:
+    """A task in the form of lm-evaluation-harness's wmdp_cyber, whose two questions are in a local file."""
+    folder.mkdir(exist_ok=True)
+    rows = [{"question": f"Which is {n}?", "choices": ["one", "two", "three", "four"], "answer": n} for n in (0, 1)]
+    (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    task = {
+        "task": name,
+        "dataset_path": "json",
+        "dataset_kwargs": {"data_files": {"test": str(folder / f"{name}.jsonl")}},
+        "test_split": "test",
+        "output_type": "multiple_choice",
+        "doc_to_text": "{{question.strip()}}\nA. {{choices[0]}}\nB. {{choices[1]}}\nAnswer:",
+        "doc_to_choice": ["A", "B", "C", "D"],
+        "doc_to_target": "answer",
+        "metric_list": [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}],
+    }
+    (folder / f"{name}.yaml").write_text(yaml.safe_dump(task))
 
 
 def test_a_target_model_is_trained_on_chunks(efface: Command, place: Path, model: Path) -> None:

@@ -80,7 +80,7 @@ def measured_workload(
     warn_about_merged(questions, boundary, reporter.on_warning)
     return Workload(
         steps=steps,
-        prompts=[len(question.prompt) for question in questions],
+        prompts=[len(question.prompt) for question in questions if question.max_new_tokens],
         answers=[len(answer) for question in questions for answer in question.answers],
         generic=[len(ids) for ids in generic],
         plan=make_schedule(len(anchor_items(task, config.train)), config.train),
