@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import json
 import random
+from pathlib import Path
 
 import pytest
 
 from efface.errors import EffaceError
 from efface.scores.metric_inputs import MetricInputs
+from efface.scores.metrics.min_k import min_k_score
 from efface.scores.privacy_leakage import auc, membership_sets, privacy_leakage, privleak
 from support.messages import assert_names
 
@@ -63,3 +66,18 @@ def test_a_retrained_model_of_other_sets_is_refused() -> None:
     with pytest.raises(EffaceError) as caught:
         privacy_leakage({"forget": questions(1), "holdout": questions(2)}, {"forget": questions(1)})
     assert_names(str(caught.value), "retrained", "holdout", "evaluate it on the same data")
+
+
+def test_the_numbers_of_open_unlearning(shared: Path) -> None:
+    """Its min-k, AUC and PrivLeak, from log-probabilities of its own models (last tokens left out, as it does)."""
+    golden = json.loads((shared / "golden" / "open_unlearning" / "losses_and_metrics.json").read_text())["metrics"]
+    membership = golden["membership"]["min_k"]
+    scores = {
+        name: [min_k_score(logprobs) for logprobs in golden["token_logprobs_without_last"][name]]
+        for name in ("forget", "holdout")
+    }
+    for name, found in scores.items():
+        assert found == pytest.approx(membership[name], rel=1e-6)
+    value = auc(scores["forget"], scores["holdout"])
+    assert value == pytest.approx(membership["auc"])
+    assert privleak(value, golden["privleak"]["auc_of_retrained"]) == pytest.approx(golden["privleak"]["privleak"])
