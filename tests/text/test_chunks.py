@@ -54,6 +54,11 @@ def test_documents_are_joined_and_cut_at_equal_lengths(formatter: PromptFormatte
     assert lengths(formatter, chunks)[:-1] == [20] * (len(chunks) - 1)
 
 
+def test_the_last_chunk_has_two_tokens_for_one_predicts_nothing(formatter: PromptFormatter) -> None:
+    assert lengths(formatter, chunked(documents("a" * 41), formatter, 20)) == [20, 19, 2]
+    assert chunked(documents("a"), formatter, 20) == ()
+
+
 def test_the_limit_of_the_model_counts_too() -> None:
     limited = PromptFormatter(byte_level(), TextConfig(format="plain"), limit=16)
     assert max(lengths(limited, chunked(documents(*TEXTS), limited, 64))) <= 16
