@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from efface.errors import EffaceError
 from efface.schema import EvaluationSet, Item, Task
 from efface.text.chunks import chunked, with_chunks
 from efface.text.config import TextConfig
@@ -57,6 +58,9 @@ def test_documents_are_joined_and_cut_at_equal_lengths(formatter: PromptFormatte
 def test_the_last_chunk_has_two_tokens_for_one_predicts_nothing(formatter: PromptFormatter) -> None:
     assert lengths(formatter, chunked(documents("a" * 41), formatter, 20)) == [20, 19, 2]
     assert chunked(documents("a"), formatter, 20) == ()
+    task = Task(name="t", forget=documents("a"), retain=(), evaluation=(), refusals=("-",))
+    with pytest.raises(EffaceError, match="the forget set of t has no text"):
+        with_chunks(task, formatter, 20)
 
 
 def test_the_limit_of_the_model_counts_too() -> None:

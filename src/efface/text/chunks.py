@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
+from efface.errors import EffaceError
 from efface.schema import Item, Prompt, Task
 from efface.text.formatter import PromptFormatter
 
@@ -22,8 +23,13 @@ def with_chunks(task: Task, formatter: PromptFormatter, tokens: int | None) -> T
 
     Returns:
         The task with chunks of no more tokens than `tokens` and the formatter's limit.
+
+    Raises:
+        EffaceError: The forget set has no text of two tokens.
     """
     forget, retain = (chunked(items, formatter, tokens) for items in (task.forget, task.retain))
+    if not forget:
+        raise EffaceError(f"the forget set of {task.name} has no text of at least two tokens; give it longer texts")
     return task.model_copy(update={"forget": forget, "retain": retain})
 
 
