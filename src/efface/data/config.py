@@ -9,11 +9,11 @@ from typing import Any, Literal, Self
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from efface.data.file_settings import ColumnsConfig, ReadLimits
+from efface.data.source_settings import COMMON_SETTINGS, SETTINGS, Source
 from efface.errors import EffaceError, suggest
 from efface.frozen import FrozenModel
 from efface.renamed import renamed_to
 
-Source = Literal["tofu", "muse", "wmdp", "real-world", "synthetic-authors", "files"]
 Split = Literal["forget01", "forget05", "forget10"]
 ExcludedForgetSet = Literal["forget", "forget01", "forget05", "forget10"]
 """The forget set that a retrained model does not see: that of the data itself, or of a TOFU split."""
@@ -32,33 +32,6 @@ MODEL_ANSWERS = "model-answers"
 
 PUBLISHED = "published"
 """Value of `refusals` for those of the published code, and of `holdout` for TOFU's."""
-
-_SETTINGS: dict[Source, frozenset[str]] = {
-    "tofu": frozenset({"split", "task", "forgotten_before", "retain_items", "retain_evaluation", "holdout"}),
-    "muse": frozenset({"corpus", "forget_corpus", "task", "forgotten_before", "chunk_tokens", "passage_length"}),
-    "wmdp": frozenset(
-        {"corpus", "retain_corpus", "documents", "chunk_tokens", "passage_length", "retain_evaluation", "holdout"}
-    ),
-    "real-world": frozenset({"holdout"}),
-    "synthetic-authors": frozenset(
-        {"authors", "forget_authors", "author_seed", "task", "forgotten_before", "retain_evaluation", "holdout"}
-    ),
-    "files": frozenset(
-        {
-            "forget",
-            "retain",
-            "retain_minus_forget",
-            "forgotten_before",
-            "passage_length",
-            "generic_questions",
-            "retain_evaluation",
-            "few_shot",
-            "holdout",
-        }
-    ),
-}
-"""The settings that apply to a source, except those of `_COMMON_SETTINGS`."""
-_COMMON_SETTINGS = frozenset({"source", "extra_retain", "extra_retain_items", "refusals"})
 
 
 class FileConfig(FrozenModel):
@@ -162,7 +135,7 @@ class DataConfig(FrozenModel):
 
     @model_validator(mode="after")
     def _check_settings_of_source(self) -> Self:
-        allowed = _COMMON_SETTINGS | _SETTINGS[self.source]
+        allowed = COMMON_SETTINGS | SETTINGS[self.source]
         for name in type(self).model_fields:
             if name not in allowed and not self._is_default(name):
                 value = getattr(self, name)
