@@ -171,7 +171,7 @@ def test_muse_is_unlearned_as_published(name: str) -> None:
     assert (config.data.chunk_tokens, config.text.format) == (2048, "plain")
     train = config.train
     assert (train.lr, train.epochs, train.batch_size, train.weight_decay) == (1e-5, 10, 32, 0.0)
-    assert (train.warmup_steps, train.max_grad_norm) == (0, None)
+    assert (train.warmup_steps, train.max_grad_norm) == (0, 1.0)
 
 
 def test_scalability_and_sustainability() -> None:
