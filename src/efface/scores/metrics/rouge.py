@@ -42,7 +42,7 @@ def rouge_l_f1(answer: str, output: str) -> float:
         Harmonic mean of precision and recall of the longest common subsequence of tokens, as `rouge-score` computes it;
         0 where a text has no token.
     """
-    reference, candidate = _tokens(answer), _tokens(output)
+    reference, candidate = word_stems(answer), word_stems(output)
     if not reference or not candidate:
         return 0.0
     return 2 * common_subsequence_length(reference, candidate) / (len(reference) + len(candidate))
