@@ -17,6 +17,8 @@ from efface.renamed import SCORE_KEYS
 
 Metric = Literal["rouge", "probability", "truth_ratio", "token_entropy", "cosine_similarity", "entailment"]
 METRICS: tuple[Metric, ...] = get_args(Metric)
+ExtraMetric = Literal["min_k", "rouge_l_f1"]
+"""A metric that is computed for the sets of some benchmarks alone, in addition to the six; part of no aggregate."""
 
 
 class Artifact(BaseModel, extra="forbid", populate_by_name=True):
@@ -43,7 +45,7 @@ class SetScores(Artifact):
     """Share of the answer that the model completes by itself; part of no aggregate. None where the source does not have
     which tokens the model predicts."""
     custom: dict[str, float | None] = {}
-    """Custom metrics by name, of any range; part of no aggregate."""
+    """Custom and additional metrics by name, of any range; part of no aggregate."""
 
     @model_validator(mode="before")
     @classmethod
@@ -80,6 +82,17 @@ class ForgetQuality(Artifact):
 
     p_value: float
     statistic: float
+
+
+class PrivacyLeakage(Artifact):
+    """How well Min-40% probability tells members of the training set from unseen items (MUSE, arXiv:2407.06460)."""
+
+    auc: float
+    """0.5: not at all, 1: always."""
+    auc_retrained: float | None
+    """The same of a model trained without the forget set; None without one."""
+    privleak: float | None
+    """In percent, 0 where the AUC is that of the retrained model; below 0 too little was forgotten."""
 
 
 class Scores(Artifact):

@@ -14,6 +14,7 @@ from pydantic import (
     model_validator,
 )
 
+from efface.artifacts import ExtraMetric
 from efface.frozen import FrozenModel
 
 Text = Annotated[str, StringConstraints(min_length=1, pattern=r"\S")]
@@ -116,11 +117,17 @@ class EvaluationSet(FrozenModel):
     model_config = ConfigDict(strict=True)
 
     name: str
-    """`forget`, `retain`, `real_authors`, `world_facts`, `neighbor`, or `forgotten-1`, `forgotten-2` and so on for the
-    forget sets of earlier requests."""
+    """`forget`, `retain`, `real_authors`, `world_facts`, `neighbor`, `forget_knowledge`, `members`, `holdout`, or
+    `forgotten-1`, `forgotten-2` and so on for the forget sets of earlier requests."""
     items: tuple[Item, ...]
     entailment_premise: Literal["output", "answer"]
     """The premise of the entailment score: the model's output (which must entail the answer) or the answer."""
+    max_new_tokens: int | None = None
+    """Most tokens of an output; None for those of the evaluation, 0 to compute likelihoods alone."""
+    stop: tuple[str, ...] = ()
+    """An output ends before the first of these strings."""
+    extra_metrics: tuple[ExtraMetric, ...] = ()
+    """Metrics that are computed for this set in addition to the six."""
 
 
 class Task(FrozenModel):

@@ -15,6 +15,7 @@ from efface.config.parse import has_settings
 from efface.continual.folder import QueueFolder
 from efface.data import load_task
 from efface.data.config import DataConfig, ForgetRequest, request_name
+from efface.data.sources.documents import chunk_tokens
 from efface.data.sources.generic_questions import with_model_answers
 from efface.downstream.tasks import task_files
 from efface.errors import EffaceError
@@ -26,6 +27,7 @@ from efface.run.manifest import make_manifest, resume_manifest, training_precisi
 from efface.run.model_answers import resolve_model_answers
 from efface.run.prepare import check_settings, open_trainable_model, training_steps
 from efface.schema import Task
+from efface.text.chunks import with_chunks
 from efface.train.micro_batches import TrainingExample
 
 
@@ -99,6 +101,7 @@ def prepare_queue(
     )
     if answers is not None:
         tasks = [with_model_answers(task, answers, retain_evaluation=config.data.retain_evaluation) for task in tasks]
+    tasks = [with_chunks(task, opened.formatter, chunk_tokens(config.data)) for task in tasks]
     requests = []
     for number, task in enumerate(tasks, 1):
         steps = training_steps(task, bound, config, opened.formatter)

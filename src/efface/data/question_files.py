@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from efface.data.config import ColumnsConfig, FileConfig
+from efface.data.config import FileConfig
+from efface.data.file_settings import ColumnsConfig
 from efface.data.readers.columns import ANSWER_COLUMNS, column_names, first_column, match_column
 from efface.data.readers.python_rows import to_json_lines
 from efface.data.readers.read import read_table

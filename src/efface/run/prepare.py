@@ -13,6 +13,7 @@ from efface.artifacts import Manifest
 from efface.config.commands import RunConfig
 from efface.config.plugins import custom_objectives
 from efface.data import load_task
+from efface.data.sources.documents import chunk_tokens
 from efface.data.sources.generic_questions import with_model_answers
 from efface.downstream.harness import check_template
 from efface.downstream.tasks import check_tasks, task_files
@@ -37,6 +38,7 @@ from efface.run.starting_adapter import StartingAdapter, adapter_origin, find_ad
 from efface.run.training import check_can_train, warn_before_training
 from efface.run.unlearning_plan import UnlearningPlan
 from efface.schema import Task
+from efface.text.chunks import with_chunks
 from efface.text.formatter import PromptFormatter
 from efface.train.examples import check_task, most_bytes, unlearning_examples
 from efface.train.micro_batches import TrainingExample
@@ -96,6 +98,7 @@ def prepare(
     )
     if answers is not None:
         task = with_model_answers(task, answers, retain_evaluation=config.data.retain_evaluation)
+    task = with_chunks(task, opened.formatter, chunk_tokens(config.data))
     steps = training_steps(task, bound, config, opened.formatter)
     _warn_about_method(config, bound, reporter)
     warn_before_training(

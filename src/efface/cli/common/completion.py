@@ -73,9 +73,10 @@ def definitions(incomplete: str) -> list[str]:
 
 def benchmarks(incomplete: str) -> list[str]:
     """Names of benchmarks that `efface data fetch` knows, and `all`."""
+    from efface.data.sources.hub_benchmarks import hub_benchmarks
     from efface.data.sources.published import published_benchmarks
 
-    return [name for name in (*published_benchmarks(), "all") if name.startswith(incomplete)]
+    return [name for name in (*published_benchmarks(), *hub_benchmarks(), "all") if name.startswith(incomplete)]
 
 
 def _config_of(ctx: typer.Context) -> type[BaseModel]:

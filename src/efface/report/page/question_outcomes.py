@@ -9,7 +9,7 @@ from typing import Literal
 from efface.artifacts import METRICS
 from efface.report.page.answered import Answered, MetricValues
 from efface.report.page.load_run import ReportRun
-from efface.scores.sets import FORGET, is_forgotten, sort_names
+from efface.scores.sets import MEMBERSHIP_SETS, is_to_forget, sort_names
 
 CORRECT_ROUGE = 0.5
 """Without a judge, an answer counts as correct from this ROUGE-L recall on. A judge is asked first, because one wrong
@@ -37,7 +37,7 @@ class QuestionOutcome:
     @property
     def in_forget_set(self) -> bool:
         """Whether the model should no longer answer it; true as well for the forget sets of earlier requests."""
-        return self.set == FORGET or is_forgotten(self.set)
+        return is_to_forget(self.set)
 
     @cached_property
     def verdict(self) -> Verdict | None:
@@ -85,7 +85,7 @@ def question_outcomes(run: ReportRun) -> list[QuestionOutcome]:
     """
     before, after = (run.answered.get(stage, {}) for stage in ("before", "after"))
     outcomes = []
-    for name in sort_names({*before, *after}):
+    for name in (each for each in sort_names({*before, *after}) if each not in MEMBERSHIP_SETS):
         first, second = ({each.id: each for each in stage.get(name, ())} for stage in (before, after))
         outcomes += [_outcome(name, first.get(id_), second.get(id_)) for id_ in {**first, **second}]
     return outcomes
