@@ -53,6 +53,15 @@ class Relearn(Attack):
             for fold in range(_HELD_OUT[level] if arm == "some" else 1)
         ]
 
+    def leaves_out(self, level: Level) -> str | None:
+        """Folds, arms, rates and steps: facts of other folds are not asked for in the arm `some`."""
+        if level == "full":
+            return None
+        arms = ", ".join(arm for arm in ARMS if arm not in _ARMS[level])
+        rates = "" if len(_RATES[level]) > 1 else " and rates other than the run's"
+        steps = f"steps after {max(_LOOKS[level])}"
+        return f"{FOLDS - _HELD_OUT[level]} of {FOLDS} folds of the arm some, {steps}, the arms {arms}{rates}"
+
     def plan(self, facts: Sequence[Fact], unit: Unit, context: Context) -> Cost:
         """The steps, and the facts that are asked for at every look."""
         arm, _, fold = _parts(unit)
