@@ -2,9 +2,9 @@
 
     python tests/audit_self_test/self_test.py --size tiny --seeds 3 --out build/audit-self-test.json
 
-Of every attack and number: faithfulness, the AUC for telling models with the facts from those without, and robustness, how
-little it changes under 4-bit rounding and a little training (arXiv:2506.12618, in the symmetric form of arXiv:2605.24614).
-Exits with 1 if a gate fails.
+Of every attack and number: faithfulness, the AUC for telling models with the facts from those without, and robustness,
+how little it changes under 4-bit rounding and a little training (arXiv:2506.12618, in the symmetric form of
+arXiv:2605.24614). Exits with 1 if a gate fails.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ from typing import Any
 import torch
 from self_test_models import KINDS, Size, World, make_world, with_model
 
+from efface.audit.auc import auc
 from efface.audit.audit import audit
 from efface.audit.config import AuditConfig
 from efface.audit.relearn_steps import relearn
-from efface.audit.statistics import auc
+from efface.audit.round_to_nearest import round_model
 from efface.audit_results import AuditResults
 from efface.config.parse import validate_config
 from efface.schema import Item
@@ -63,8 +64,6 @@ def shifted(model: Path, shift: str, retain: list[Item], out: Path) -> Path:
     loaded = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32).eval()
     tokenizer = AutoTokenizer.from_pretrained(model)
     if shift == "nf4":
-        from efface.audit.round_to_nearest import round_model
-
         round_model(loaded, "nf4")
     else:
         formatter = PromptFormatter(tokenizer, TextConfig(format="plain"))
@@ -137,7 +136,7 @@ def table(
 def _robustness(
     name: str, values: dict[str, list[float]], after_shift: dict[str, dict[str, list[AuditResults]]]
 ) -> float | None:
-    """Harmonic mean of how little it changes for models that hide, and of how equally it changes for those that never knew."""
+    """Harmonic mean of how little it changes for models that hide, and how equally for those that never knew."""
     quotients, shifts = [], []
     for of_kind in after_shift.values():
         after = {kind: [numbers_of(each).get(name) for each in results] for kind, results in of_kind.items()}

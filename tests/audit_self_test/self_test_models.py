@@ -25,12 +25,13 @@ from support.taught import teach
 
 Size = Literal["tiny", "demo"]
 KINDS = ("knows", "hidden", "never", "twin")
-"""Audited as unlearned models: the model before itself, one that refuses, one trained without the facts, and one trained
-on other answers to the same questions."""
+"""Audited as unlearned models: the model before itself, one that refuses, one trained without the facts, and one
+trained on other answers to the same questions."""
 _FACTS = 20
 _TOWNS = (
-    "Turku Bergen Lyon Porto Nice Pisa Graz Split Izmir Bonn Ghent Delft Siena Cork Galway Krakow Riga Vilnius Tartu Lund "
-    "Malmo Odense Basel Bern Linz Trier Ulm Fulda Jena Gera Halle Worms Speyer Kiel Bremen Leiden Breda Arras Metz Dijon"
+    "Turku Bergen Lyon Porto Nice Pisa Graz Split Izmir Bonn Ghent Delft Siena Cork Galway Krakow Riga Vilnius Tartu "
+    "Lund Malmo Odense Basel Bern Linz Trier Ulm Fulda Jena Gera Halle Worms Speyer Kiel Bremen Leiden Breda Arras "
+    "Metz Dijon"
 )
 _HIDE: dict[Size, dict[str, Any]] = {
     "tiny": {"lr": 1e-3, "epochs": 6, "batch_size": 5, "warmup_steps": 0},
