@@ -7,7 +7,7 @@ from support.audited import audit_context, facts
 
 def test_levels_add_arms_rates_and_seeds() -> None:
     quick, standard, full = (Relearn().units(level) for level in ("quick", "standard", "full"))
-    assert [unit.variant for unit in quick] == ["some/x1/fold0", "some/x1/fold1", "near/x1"]
+    assert [unit.variant for unit in quick] == ["some/x1/fold0", "some/x1/fold1", "some/x1/fold2", "near/x1"]
     assert {_parts(unit)[0] for unit in standard} == {"some", "near", "form", "few"}
     assert {_parts(unit)[0] for unit in full} == {"some", "near", "form", "few", "far"}
     assert {_parts(unit)[1] for unit in full} == {0.25, 1.0, 4.0}

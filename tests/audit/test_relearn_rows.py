@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from efface.audit.attack import Fact
-from efface.audit.relearn_rows import ARMS, FOLDS, Arm, folds, split_by, training_of
+from efface.audit.relearn_rows import ARMS, FOLDS, Arm, folds, training_of
 from support.audited import audit_context, fact, facts
 
 
@@ -19,27 +19,26 @@ def test_nothing_that_is_trained_on_is_asked_for(arm: Arm) -> None:
 
 def test_every_fact_is_asked_for_in_one_fold() -> None:
     audited = facts(6)
-    asked = [
-        each.id for fold in range(FOLDS) for each in training_of("some", fold, audited, audit_context(audited)).asked
-    ]
-    assert sorted(asked) == [each.id for each in audited]
+    levels: tuple[Level, ...] = get_args(Level)
+    for level in levels:
+        around = audit_context(audited, level)
+        trainings = [training_of("some", fold, audited, around) for fold in range(FOLDS[level])]
+        assert sorted(each.id for training in trainings for each in training.asked) == [each.id for each in audited]
 
 
 def test_subjects_are_not_divided() -> None:
     audited = [fact(number, entity=f"subject {number // 2}") for number in range(12)]
-    parts = folds(audited)
-    assert split_by(audited) == "subjects"
+    parts = folds(audited, 5)
     subjects = [{each.subject for each in part} for part in parts]
     assert sum(map(len, subjects)) == 6
     few = [fact(number, entity="one") for number in range(6)]
-    assert split_by(few) == "questions"
-    assert all(folds(few))
+    assert all(folds(few, 5))
 
 
 def test_the_split_does_not_depend_on_the_order() -> None:
     audited = list(facts(6))
-    assert [{each.id for each in part} for part in folds(audited)] == [
-        {each.id for each in part} for part in folds(audited[::-1])
+    assert [{each.id for each in part} for part in folds(audited, 5)] == [
+        {each.id for each in part} for part in folds(audited[::-1], 5)
     ]
 
 
