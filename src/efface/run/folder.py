@@ -27,7 +27,7 @@ from efface.records import RecordSets
 from efface.safe_read import parse_json
 from efface.saved_manifest import read_manifest
 from efface.sums import read_checked
-from efface.train.step_log import StepLog
+from efface.train.step_log import KeepLog, StepLog
 from efface.train.watch import WatchLog
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
@@ -133,7 +133,7 @@ class RunFolder(RunPaths):
         for path in there:
             shutil.rmtree(path, ignore_errors=True)
 
-    def append_step(self, log: StepLog | WatchLog) -> None:
+    def append_step(self, log: StepLog | WatchLog | KeepLog) -> None:
         """Add a line to metrics.jsonl; with several processes, only the first one writes.
 
         Raises:
@@ -145,7 +145,7 @@ class RunFolder(RunPaths):
         try:
             make_folder(self.root)
             with self.metrics.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(asdict(log)) + "\n")
+                file.write(json.dumps(log.to_json() if isinstance(log, StepLog) else asdict(log)) + "\n")
             if not size:
                 settle(self.metrics)
         except OSError as error:
