@@ -112,6 +112,11 @@ class RunPaths:
         return self.checkpoints / "epochs"
 
     @property
+    def keep_snapshots(self) -> Path:
+        """The weights of each state within the bound of `keep`; removed with the checkpoints."""
+        return self.checkpoints / "keep"
+
+    @property
     def records_root(self) -> Path:
         """The records: one folder per stage of a run; in an evaluation, directly in this folder."""
         return self.root / "records"

@@ -86,6 +86,11 @@ class RunConfig(ObjectiveConfig):
     _short_downstream = field_validator("downstream", mode="before")(_expand_downstream)
     _known_definition = field_validator("definition")(_known_definition)
 
+    @property
+    def scores_epochs(self) -> bool:
+        """Whether the model of every epoch is scored in full."""
+        return self.evaluate.every is not None and self.keep is None
+
     @model_validator(mode="before")
     @classmethod
     def _add_first_request_to_data(cls, values: Any) -> Any:

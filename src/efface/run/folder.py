@@ -155,6 +155,13 @@ class RunFolder(RunPaths):
                 f"cannot write {self.metrics}: {error.strerror}; free some space, then continue with --resume"
             ) from error
 
+    def read_keep_logs(self) -> list[KeepLog]:
+        """The looks at `keep` in metrics.jsonl, in order."""
+        if not self.metrics.is_file():
+            return []
+        lines = [parse_json(line) for line in self.metrics.read_text(encoding="utf-8").splitlines() if line]
+        return [KeepLog(**each) for each in lines if isinstance(each, dict) and "kept_at_least" in each]
+
     def drop_steps_after(self, step: int) -> None:
         """Remove the lines of metrics.jsonl after a step, with -1 all: these steps will be trained again."""
         if self.metrics.is_file():

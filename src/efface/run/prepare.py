@@ -40,7 +40,7 @@ from efface.schema import Task
 from efface.text.formatter import PromptFormatter
 from efface.train.examples import check_task, most_bytes, unlearning_examples
 from efface.train.micro_batches import TrainingExample
-from efface.train.sampler import anchor_items, epoch_ends, make_schedule, sample_batches
+from efface.train.sampler import anchor_items, epoch_ends, last_step, make_schedule, sample_batches
 from efface.train.watch import Watch, watch_task
 
 
@@ -116,6 +116,7 @@ def prepare(
         objective=bound,
         steps=steps,
         schedule=make_schedule(len(anchor_items(task, config.train)), config.train),
+        last_step=last_step(len(anchor_items(task, config.train)), config.train),
         watch=_watch(task, config, opened.formatter),
         config=resolve_optimizer(config.train, load_model_config(opened.source), device, earlier=earlier),
         seed=config.seed,
@@ -188,6 +189,11 @@ def open_trainable_model(config: RunConfig, device: torch.device, reporter: Repo
     for layer in bound.layers:
         check_layer(opened.model, layer, setting="rmu.layer")
     check_trainable_weights(opened.source, opened.model, config.train)
+    if config.train.retain_bound is not None and not bound.retain:
+        raise EffaceError(
+            f"train.retain_bound bounds the retain loss, and method {bound.name} has none; use {bound.name}+gd, or "
+            "leave train.retain_bound out"
+        )
     if config.downstream is not None:
         check_template(config.downstream, opened.tokenizer)
     if custom:

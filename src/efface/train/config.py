@@ -72,8 +72,8 @@ class TrainConfig(FrozenModel):
     """End training after so many of the `epochs`, whose learning rates stay the same: the state of a longer training at
     the end of an earlier epoch."""
     retain_bound: float | None = Field(default=None, ge=0)
-    """Most retain loss, in nats per token for `gd`: `retain_coeff` is then only its coefficient in the first step, which
-    grows while the loss is above the bound and shrinks, down to 0, below it (arXiv:2506.05314)."""
+    """Most retain loss, in nats per token for `gd`. `retain_coeff` is then the coefficient of the first step alone: it
+    grows while the loss is above the bound, and shrinks, down to 0, below it (arXiv:2506.05314)."""
     retain_bound_rate: float = Field(default=1.0, gt=0)
     """How fast the coefficient follows, with `retain_bound`: its change for one nat above the bound."""
     lora: LoRAConfig | None = None
@@ -124,7 +124,9 @@ class TrainConfig(FrozenModel):
     @model_validator(mode="after")
     def _check_stop_after(self) -> Self:
         if self.stop_after is not None and self.stop_after > self.epochs:
-            raise ValueError(f"stop_after={self.stop_after} is more than epochs={self.epochs}; lower it or leave it out")
+            raise ValueError(
+                f"stop_after={self.stop_after} is more than epochs={self.epochs}; lower it or leave it out"
+            )
         return self
 
     @model_validator(mode="after")

@@ -33,7 +33,5 @@ def with_next_coeff(objective: Objective, retain_loss: float, config: TrainConfi
     """
     if config.retain_bound is None:
         return objective
-    coeff = dual_step(
-        objective.retain_coeff, retain_loss, bound=config.retain_bound, rate=config.retain_bound_rate
-    )
+    coeff = dual_step(objective.retain_coeff, retain_loss, bound=config.retain_bound, rate=config.retain_bound_rate)
     return replace(objective, retain_coeff=coeff)

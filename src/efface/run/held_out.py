@@ -76,9 +76,7 @@ def hold_out(sets: Sequence[EvaluationSet], limit: int | None) -> HeldOut:
 
 def quick_sets(sets: Sequence[EvaluationSet]) -> tuple[EvaluationSet, ...]:
     """At most `QUICK_QUESTIONS` of each set, at equal distances."""
-    return tuple(
-        each.model_copy(update={"items": tuple(evenly_spaced(each.items, QUICK_QUESTIONS))}) for each in sets
-    )
+    return tuple(each.model_copy(update={"items": tuple(evenly_spaced(each.items, QUICK_QUESTIONS))}) for each in sets)
 
 
 def records_of(sets: Sequence[EvaluationSet], records: Mapping[str, Sequence[Record]]) -> RecordSets:
