@@ -24,6 +24,7 @@ from efface.folder_lock import is_lock, lock_folder
 from efface.folders import RunPaths
 from efface.progress.console import ConsoleReporter
 from efface.progress.quiet_libraries import quiet_libraries
+from efface.progress.reporter import Reporter
 from efface.records import Record
 from efface.report.terminal.answers import print_answers
 from efface.report.terminal.results import print_results
@@ -68,12 +69,10 @@ def _run_demo(out: Path, *, seed: int, settings: Sequence[str]) -> dict[str, Res
     start = time.perf_counter()
     _clear(out)
     shared = [f"seed={seed}", f"data.author_seed={seed}", *settings]
-    config = resolve_config(FinetuneConfig, "demo", [f"model={out / 'base'}", *shared])
-    write_base_model(out / "base", load_training_set(config.data, data_dir=None), seed=seed)
     results: dict[str, Results] = {}
     before: dict[str, list[Record]] | None = None
     with ConsoleReporter(console) as reporter:
-        target = finetune(config, out / "target", reporter=reporter)
+        target = _fine_tune_target(out / "base", out / "target", shared, reporter=reporter)
         for method in METHODS:
             unlearning = resolve_config(RunConfig, "demo", [f"model={target}", f"method={method}", *shared])
             results[method] = run(unlearning, out / method, reporter=reporter, before=before)
@@ -82,6 +81,33 @@ def _run_demo(out: Path, *, seed: int, settings: Sequence[str]) -> dict[str, Res
     _print_answers(console, out)
     console.print(f"{time.perf_counter() - start:.0f} s; runs in {out}", highlight=False)
     return results
+
+
+def make_target(folder: Path, settings: Sequence[str], *, reporter: Reporter) -> Path:
+    """Make the demo's target model where none was given, or continue to make it.
+
+    Args:
+        folder: The folder of its fine-tuning; the untrained model goes beside its weights.
+        settings: key=value pairs of a run, of which seed and data are used.
+        reporter: Gets stages, steps and warnings.
+
+    Returns:
+        The folder of the target model.
+
+    Raises:
+        EffaceError: A setting is wrong, or the folder contains something else.
+    """
+    used = [pair for pair in settings if pair.startswith(("seed=", "data.", "text.", "device="))]
+    return _fine_tune_target(folder / "base", folder, used, reporter=reporter, resume=True)
+
+
+def _fine_tune_target(
+    base: Path, target: Path, settings: Sequence[str], *, reporter: Reporter, resume: bool = False
+) -> Path:
+    config = resolve_config(FinetuneConfig, "demo", [f"model={base}", *settings])
+    if not (resume and base.is_dir()):
+        write_base_model(base, load_training_set(config.data, data_dir=None), seed=config.seed)
+    return finetune(config, target, reporter=reporter, resume=resume)
 
 
 def write_base_model(folder: Path, items: tuple[Item, ...], *, seed: int) -> None:

@@ -1,0 +1,43 @@
+"""Settings by the size of the model, found with `efface tune`. No torch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+PUBLISHED_LR = 1e-5
+"""Of arXiv:2410.08109, for models of 7 billion parameters."""
+
+
+@dataclass(frozen=True)
+class SizeDefault:
+    """A learning rate that forgot within a bound, for models of about this size."""
+
+    parameters: float
+    lr: float
+    source: str
+    """Where it was found."""
+
+
+TABLE = (
+    SizeDefault(1e6, 3e-4, "the search of the demo's settings (docs/log.md)"),
+    SizeDefault(7e9, PUBLISHED_LR, "arXiv:2410.08109"),
+)
+
+
+def starting_lr(parameters: int) -> float:
+    """The learning rate from which a search starts: interpolated between the sizes of `TABLE`, in logarithms.
+
+    Args:
+        parameters: Of the model.
+    """
+    smaller = max((each for each in TABLE if each.parameters <= parameters), key=_size, default=TABLE[0])
+    larger = min((each for each in TABLE if each.parameters >= parameters), key=_size, default=TABLE[-1])
+    if larger.parameters <= smaller.parameters:
+        return larger.lr if parameters >= larger.parameters else smaller.lr
+    share = math.log(parameters / smaller.parameters) / math.log(larger.parameters / smaller.parameters)
+    return float(f"{smaller.lr * (larger.lr / smaller.lr) ** min(max(share, 0.0), 1.0):.1e}")
+
+
+def _size(each: SizeDefault) -> float:
+    return each.parameters

@@ -1,0 +1,274 @@
+"""What all trials share: settings, data, the model before unlearning and its records."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from efface.atomic import to_json, write_json
+from efface.config.commands import RunConfig
+from efface.config.parse import read_yaml
+from efface.config.plugins import custom_objectives
+from efface.config.presets import preset_names
+from efface.config.resolve import resolve_config
+from efface.errors import EffaceError
+from efface.evaluation.judges import open_judges
+from efface.folder_lock import is_lock, lock_folder
+from efface.folders import TunePaths
+from efface.models.auto_optimizer import resolve_optimizer
+from efface.models.dtypes import evaluation_dtype
+from efface.models.folder import load_model_config
+from efface.objectives.method import objective
+from efface.progress.reporter import Reporter
+from efface.records import RecordSets
+from efface.run.evaluation_stages import EvaluationStages, free_models
+from efface.run.folder import RunFolder
+from efface.run.held_out import HeldOut, hold_out
+from efface.run.metadata import RunMetadata
+from efface.run.prepare import PreparedRun, prepare, training_steps
+from efface.run.quick_scores import QuickScores
+from efface.run.unlearning_plan import UnlearningPlan
+from efface.safe_read import read_json
+from efface.scores import definition
+from efface.train.sampler import last_step, make_schedule
+from efface.tune.space import SearchSpace, default_space, describe, read_space
+
+DEFAULT_METHODS = ("me+gd", "idk+ap")
+"""The two that arXiv:2410.08109 recommends."""
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What is asked for."""
+
+    bases: Mapping[str, RunConfig]
+    """Method -> settings to start from."""
+    keep: float
+    """Share of the utility that must be kept."""
+    minutes: float | None
+    trials: int | None
+    space: Path | None
+    """A file with what is searched; None for the default."""
+
+    @property
+    def base(self) -> RunConfig:
+        """The settings of the first method."""
+        return next(iter(self.bases.values()))
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What was read and made for a search."""
+
+    tuning: Tuning
+    paths: TunePaths
+    prepared: PreparedRun
+    held_out: HeldOut
+    space: SearchSpace
+    stages: EvaluationStages
+    """Evaluates all questions of the search."""
+    before: RecordSets
+    """Records of the model before unlearning, of the questions of the search."""
+    reported_before: RecordSets
+    """The same of the questions that are reported."""
+    quick: QuickScores
+
+    def plan(self, config: RunConfig) -> UnlearningPlan:
+        """What a run of these settings trains, on the same data and from the same model.
+
+        Args:
+            config: Settings that differ from the first method's in what is searched.
+
+        Raises:
+            EffaceError: The data does not fit the method.
+        """
+        plan, task = self.prepared.plan, self.prepared.task
+        bound = objective(config.method, config, custom_objectives(config.plugins))
+        return replace(
+            plan,
+            objective=bound,
+            steps=training_steps(task, bound, config, self.prepared.formatter),
+            schedule=make_schedule(len(task.forget), config.train),
+            last_step=last_step(len(task.forget), config.train),
+            watch=None,
+            config=resolve_optimizer(
+                config.train, load_model_config(plan.source), self.prepared.device, earlier=self.prepared.manifest
+            ),
+        )
+
+
+def tuning_of(
+    source: str | None,
+    pairs: Sequence[str],
+    *,
+    keep: float,
+    settings: Mapping[str, Any] | None = None,
+    methods: Sequence[str] = (),
+    minutes: float | None = None,
+    trials: int | None = None,
+    space: Path | None = None,
+) -> Tuning:
+    """Resolve what is asked for.
+
+    Args:
+        source: Name of a preset, or path of a config file.
+        pairs: Settings such as `model=MODEL`.
+        keep: Share of the utility that must be kept.
+        settings: Settings from Python.
+        methods: To choose from; by default the one in the settings, or the two that the paper recommends.
+        minutes: Of this search; None for no limit.
+        trials: Of the whole study; None for the default.
+        space: A file with what is searched.
+
+    Raises:
+        EffaceError: A setting is unknown or has no such value, or the method is given twice.
+    """
+    given = _given_method(source, pairs, settings or {})
+    if given is not None and methods:
+        raise EffaceError(f"--methods {','.join(methods)} and method={given} both name the method; give one of the two")
+    names = [*dict.fromkeys(methods)] or ([*DEFAULT_METHODS] if given is None else [given])
+    bases = {}
+    for name in names:
+        config = resolve_config(RunConfig, source, [*pairs, f"method={name}"], settings=settings)
+        evaluate = config.evaluate.model_copy(update={"every": None, "select_epoch": "last"})
+        bases[config.method] = config.model_copy(update={"evaluate": evaluate, "downstream": None})
+    tuning = Tuning(bases=bases, keep=keep, minutes=minutes, trials=trials, space=space)
+    check_tuning(tuning)
+    return tuning
+
+
+def _given_method(source: str | None, pairs: Sequence[str], settings: Mapping[str, Any]) -> str | None:
+    """The method that the settings name; a preset names none."""
+    named = [pair.partition("=")[2] for pair in pairs if pair.startswith("method=")]
+    in_file = {} if source is None or source in preset_names() else read_yaml(Path(source))
+    found = [*named[-1:], settings.get("method"), in_file.get("method")]
+    return next((str(each) for each in found if each), None)
+
+
+def check_tuning(tuning: Tuning) -> None:
+    """Check what needs neither data nor a model.
+
+    Raises:
+        EffaceError: The bound, the budget or the settings cannot be used.
+    """
+    base = tuning.base
+    if not 0 < tuning.keep <= 1:
+        raise EffaceError(
+            f"--keep {tuning.keep:g} is not a share of the utility; give a number from 0 to 1, such as 0.95"
+        )
+    if tuning.minutes is not None and tuning.trials is not None:
+        raise EffaceError("--minutes and --trials both end the search; give one of the two")
+    if base.continual is not None:
+        raise EffaceError("continual lists several requests, and a search takes one; leave continual out")
+    if base.keep is not None:
+        raise EffaceError("keep= is a setting of efface run; give the bound of a search as --keep")
+    if not definition(base.definition).efficacy_metrics:
+        raise EffaceError(
+            f"definition={base.definition} has no forget efficacy to search for; use closer-look or paper"
+        )
+
+
+def set_up(tuning: Tuning, out: Path, *, data_dir: Path | None, resume: bool, reporter: Reporter) -> Setup:
+    """Read data and model, and evaluate the model before unlearning; what was done already is read.
+
+    Args:
+        tuning: What is asked for.
+        out: The folder.
+        data_dir: Where benchmarks are stored; None for the default.
+        resume: Whether `out` may contain a search of the same settings, data and model.
+        reporter: Gets stages, progress and warnings.
+
+    Raises:
+        EffaceError: Something cannot be used, or `out` contains something else.
+    """
+    check_tuning(tuning)
+    paths = TunePaths(out)
+    _check_out(paths, resume=resume)
+    folder = RunFolder(paths.search)
+    with lock_folder(paths.search, wait=True):
+        prepared, opened = prepare(tuning.base, folder, data_dir=data_dir, reporter=reporter, resume=True)
+        held_out = hold_out(prepared.task.evaluation, tuning.base.evaluate.limit)
+        space = _space(tuning, prepared)
+        _check_same(paths, tuning, space)
+        judges = open_judges(tuning.base.evaluate, prepared.device)
+        for metric, reason in judges.missing.items():
+            reporter.on_warning(f"{metric} will be missing: {reason}")
+        metadata = RunMetadata(folder, tuning.base, prepared.manifest, model_answers=prepared.model_answers)
+        config, plan, device = tuning.base.evaluate, prepared.plan, prepared.device
+        search = EvaluationStages(
+            folder=folder,
+            sets=held_out.searched,
+            config=config.model_copy(update={"limit": None}),  # the questions were chosen within it
+            judges=judges,
+            formatter=prepared.formatter,
+            device=device,
+            dtype=evaluation_dtype(plan.source, device, config.precision),
+            metadata=metadata,
+            reporter=reporter,
+        )
+        reported = replace(search, folder=RunFolder(paths.search / "reported"), sets=held_out.reported)
+        search.check(opened.model)
+        before = search.before(opened.parallel_model, None)
+        write_json(paths.search_settings, _settings(tuning, space))
+        reported_before = reported.before(opened.parallel_model, None)
+    del opened
+    free_models()
+    return Setup(
+        tuning=tuning,
+        paths=paths,
+        prepared=prepared,
+        held_out=held_out,
+        space=space,
+        stages=search,
+        before=before,
+        reported_before=reported_before,
+        quick=QuickScores(
+            held_out,
+            before,
+            formatter=prepared.formatter,
+            config=tuning.base.evaluate,
+            definition_name=tuning.base.definition,
+        ),
+    )
+
+
+def _check_out(paths: TunePaths, *, resume: bool) -> None:
+    root = paths.root
+    if paths.search_settings.is_file():
+        if not resume:
+            raise EffaceError(
+                f"--out {root} already contains a search; continue it with --resume or choose another folder"
+            )
+        return
+    allowed = {paths.search.name, paths.target.name}
+    if root.is_dir() and any(not is_lock(path) and path.name not in allowed for path in root.iterdir()):
+        raise EffaceError(f"--out {root} is not empty and contains no search; choose another folder")
+
+
+def _space(tuning: Tuning, prepared: PreparedRun) -> SearchSpace:
+    if tuning.space is not None:
+        return read_space(tuning.space, tuning.base, list(tuning.bases))
+    parameters = prepared.manifest.parameters or 0
+    return default_space(tuning.bases, items=len(prepared.task.forget), parameters=parameters)
+
+
+def _settings(tuning: Tuning, space: SearchSpace) -> dict[str, object]:
+    bases = {method: base.model_dump(mode="json", exclude={"device"}) for method, base in tuning.bases.items()}
+    return {"schema": 1, "keep": tuning.keep, "space": describe(space), "bases": bases}
+
+
+def _check_same(paths: TunePaths, tuning: Tuning, space: SearchSpace) -> None:
+    """Refuse to continue a search of something else."""
+    path = paths.search_settings
+    if not path.is_file():
+        return
+    saved = read_json(path)
+    now = json.loads(to_json(_settings(tuning, space)))
+    different = [key for key in now if not isinstance(saved, dict) or saved.get(key) != now[key]]
+    if different:
+        names = {"keep": "--keep", "space": "the searched settings", "bases": "the methods or their settings"}
+        listed = ", ".join(names.get(key, key) for key in different)
+        raise EffaceError(f"--resume: {path} has other values of {listed}; give the same ones or another --out")
