@@ -221,8 +221,8 @@ class TuneSummary(Artifact):
     questions_searched: dict[str, int]
     """Evaluation set -> questions that the search looked at."""
     questions_reported: dict[str, int]
-    paraphrased: bool
-    """Whether the forget set is reported with paraphrased questions."""
+    forget_note: str
+    """Which questions of the forget set are reported, and why: a sentence."""
     trials: list[TuneTrial]
 
 

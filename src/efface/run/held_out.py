@@ -12,8 +12,8 @@ from efface.schema import EvaluationSet, Item
 from efface.scores.sets import FORGET, RETAIN_SETS
 from efface.spacing import evenly_spaced
 
-QUICK_QUESTIONS = 48
-"""Most questions of each set for a score during training."""
+QUICK_QUESTIONS, QUICK_FORGET = 48, 24
+"""Most questions of each set to keep, and of the forget set, for a score during training."""
 _LEAST = 4
 """Fewest questions to keep that can be divided."""
 
@@ -28,6 +28,12 @@ class HeldOut:
     """The other halves, and the forget set in other words where it has them."""
     paraphrased: bool
     """Whether the forget set that is reported is in other words."""
+
+    def as_asked(self) -> HeldOut:
+        """The same, with the forget set reported as it is."""
+        forget = next(each for each in self.searched if each.name == FORGET)
+        kept = [each for each in self.reported if each.name != FORGET]
+        return HeldOut(self.searched, (*kept, forget), paraphrased=False)
 
     @property
     def unseen(self) -> int:
@@ -75,8 +81,9 @@ def hold_out(sets: Sequence[EvaluationSet], limit: int | None) -> HeldOut:
 
 
 def quick_sets(sets: Sequence[EvaluationSet]) -> tuple[EvaluationSet, ...]:
-    """At most `QUICK_QUESTIONS` of each set, at equal distances."""
-    return tuple(each.model_copy(update={"items": tuple(evenly_spaced(each.items, QUICK_QUESTIONS))}) for each in sets)
+    """At most `QUICK_QUESTIONS` of each set to keep and `QUICK_FORGET` of the forget set, at equal distances."""
+    counts = {each.name: QUICK_FORGET if each.name == FORGET else QUICK_QUESTIONS for each in sets}
+    return tuple(each.model_copy(update={"items": evenly_spaced(each.items, counts[each.name])}) for each in sets)
 
 
 def records_of(sets: Sequence[EvaluationSet], records: Mapping[str, Sequence[Record]]) -> RecordSets:

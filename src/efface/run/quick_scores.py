@@ -21,7 +21,10 @@ from efface.train.parallel import ParallelModel
 
 
 class QuickScores:
-    """Scores models by likelihoods and outputs of at most 48 questions a set, without models that judge outputs."""
+    """Scores models by likelihoods and outputs, for at most 48 questions of a set to keep and 24 of the forget set.
+
+    Models that judge outputs are left out.
+    """
 
     def __init__(
         self,

@@ -111,7 +111,6 @@ def is_gone(forget: Sequence[Record]) -> bool:
     Args:
         forget: Records of the forget set after unlearning.
     """
-    said = mean([rouge_l_recall(each.answer, each.output) for each in forget])
     others = [*forget[len(forget) // 2 :], *forget[: len(forget) // 2]]
     by_chance = mean(
         [
@@ -119,7 +118,12 @@ def is_gone(forget: Sequence[Record]) -> bool:
             for each, other in zip(forget, others, strict=True)
         ]
     )
-    return said <= by_chance
+    return said(forget) <= by_chance
+
+
+def said(records: Sequence[Record]) -> float:
+    """Mean ROUGE-L recall of outputs."""
+    return mean([rouge_l_recall(each.answer, each.output) for each in records])
 
 
 def _values(records: Mapping[str, Sequence[Record]], definition: Definition) -> dict[str, SetValues]:

@@ -53,10 +53,12 @@ def write_outputs(setup: Setup, chosen: TuneTrial, trials: list[TuneTrial], repo
     paths, folder = setup.paths, RunFolder(setup.paths.root)
     config = best_config(setup, chosen)
     text = to_yaml(config)
-    if not (paths.best.is_file() and paths.best.read_text(encoding="utf-8") == text):
+    same = paths.best.is_file() and paths.best.read_text(encoding="utf-8") == text
+    if not same:
         _remove_earlier(folder)
+    earlier = folder.read_manifest() if same else None
     write_text(paths.table, trials_csv(trials, setup))
-    metadata = RunMetadata(folder, config, _manifest(setup, chosen))
+    metadata = RunMetadata(folder, config, earlier or _manifest(setup, chosen))
     stages = replace(setup.stages, folder=folder, sets=setup.held_out.reported, metadata=metadata, reporter=reporter)
     metadata.start()
     folder.write_records("before", setup.reported_before)
@@ -114,7 +116,7 @@ def _summary(setup: Setup, chosen: TuneTrial, trials: list[TuneTrial], *, share:
         searched=describe(setup.space),
         questions_searched={each.name: len(each.items) for each in setup.held_out.searched},
         questions_reported={each.name: len(each.items) for each in setup.held_out.reported},
-        paraphrased=setup.held_out.paraphrased,
+        forget_note=setup.forget_note,
         trials=trials,
     )
 

@@ -33,9 +33,13 @@ from efface.run.quick_scores import QuickScores
 from efface.run.unlearning_plan import UnlearningPlan
 from efface.safe_read import read_json
 from efface.scores import definition
+from efface.scores.kept import said
+from efface.scores.sets import FORGET
 from efface.train.sampler import last_step, make_schedule
 from efface.tune.space import SearchSpace, default_space, describe, read_space
 
+_UNDERSTOOD = 0.5
+"""Share of its ROUGE on the forget set that a model must have on the paraphrased questions for these to be reported."""
 DEFAULT_METHODS = ("me+gd", "idk+ap")
 """The two that arXiv:2410.08109 recommends."""
 
@@ -75,6 +79,8 @@ class Setup:
     reported_before: RecordSets
     """The same of the questions that are reported."""
     quick: QuickScores
+    forget_note: str
+    """Which questions of the forget set are reported, and why: a sentence."""
 
     def plan(self, config: RunConfig) -> UnlearningPlan:
         """What a run of these settings trains, on the same data and from the same model.
@@ -214,6 +220,7 @@ def set_up(tuning: Tuning, out: Path, *, data_dir: Path | None, resume: bool, re
         before = search.before(opened.parallel_model, None)
         write_json(paths.search_settings, _settings(tuning, space))
         reported_before = reported.before(opened.parallel_model, None)
+        held_out, reported_before, forget_note = _reported_forget(held_out, before, reported_before)
     del opened
     free_models()
     return Setup(
@@ -232,6 +239,7 @@ def set_up(tuning: Tuning, out: Path, *, data_dir: Path | None, resume: bool, re
             config=tuning.base.evaluate,
             definition_name=tuning.base.definition,
         ),
+        forget_note=forget_note,
     )
 
 
@@ -246,6 +254,20 @@ def _check_out(paths: TunePaths, *, resume: bool) -> None:
     allowed = {paths.search.name, paths.target.name}
     if root.is_dir() and any(not is_lock(path) and path.name not in allowed for path in root.iterdir()):
         raise EffaceError(f"--out {root} is not empty and contains no search; choose another folder")
+
+
+def _reported_forget(held_out: HeldOut, before: RecordSets, reported: RecordSets) -> tuple[HeldOut, RecordSets, str]:
+    """Report the forget set in other words only if the model before unlearning understands them."""
+    if not held_out.paraphrased:
+        return held_out, reported, "The forget set has no paraphrased questions, so it is reported as it was searched."
+    known, asked = said(reported[FORGET]), said(before[FORGET])
+    if known >= asked * _UNDERSTOOD:
+        return held_out, reported, "The forget set is reported with paraphrased questions, which the search never saw."
+    note = (
+        "The forget set is reported as it was searched: asked in other words, the model before unlearning has a ROUGE "
+        f"of {known:.3f}, of {asked:.3f} as asked, so paraphrased questions cannot show what was forgotten."
+    )
+    return held_out.as_asked(), {**reported, FORGET: before[FORGET]}, note
 
 
 def _space(tuning: Tuning, prepared: PreparedRun) -> SearchSpace:
