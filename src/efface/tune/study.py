@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
 from efface.artifacts import TuneCandidate, TuneTrial
 from efface.errors import EffaceError, summarize_error
 from efface.folder_lock import lock_folder
@@ -244,7 +242,7 @@ def _explained(path: Path) -> Iterator[None]:
         yield
     except (EffaceError, KeyboardInterrupt):
         raise
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RuntimeError, ValidationError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RuntimeError, AssertionError) as error:
         raise EffaceError(f"{path} is damaged ({summarize_error(error)}); start over in another --out") from error
 
 

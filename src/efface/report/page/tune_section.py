@@ -48,7 +48,7 @@ def _sentences(found: TuneSummary) -> Iterator[str]:
         )
     else:
         yield (
-            f"No trial keeps {found.keep:g} of the utility for certain. The nearest one was left, trial {chosen.number} "
+            f"No trial keeps {found.keep:g} of the utility for certain. The nearest was left, trial {chosen.number} "
             f"of {len(found.trials)}: it keeps {format_number(scored.kept)} on the questions of the search, but only "
             f"{format_number(scored.kept_at_least)} can be promised for others at a confidence of 95 %. Allow more "
             "trials, score more questions to keep (data.retain_evaluation), or lower --keep."

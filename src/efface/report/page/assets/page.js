@@ -99,7 +99,7 @@
       label: `bound: ${tune.keep}`, data: [{ x: tune.keep, y: 0 }, { x: tune.keep, y: 1 }], showLine: true, pointRadius: 0,
       borderColor: COLORS[7], borderDash: [6, 4], borderWidth: 2, pointStyle: "line",
     };
-    draw(canvas, "scatter", [...groups, bound], ["Utility kept, as a share of before →", { min: Math.max(0, Math.floor(least * 10 - 0.5) / 10) }],
+    draw(canvas, "scatter", [...groups, bound], ["Utility kept, as a share of before →", { min: Math.max(0, Math.floor(least * 10 - 0.5) / 10), suggestedMax: 1 }],
       ["Forget efficacy: forgotten →", { min: 0, max: 1 }], {
         label: (item) => item.raw.label ? `${item.raw.label}; keeps ${item.raw.x.toFixed(3)}, efficacy ${item.raw.y.toFixed(3)}` : item.dataset.label,
       });
