@@ -80,7 +80,7 @@ def tune(
     Writes the settings to DIR/best.yaml, their model to DIR/model and a report to DIR/report.html. The scores are those
     of questions that the search never looked at. Exit code 3 if no model within the bound was found.
     """
-    from efface.tune.study import check_optuna
+    from efface.tuning.study import check_optuna
 
     check_optuna()
     source, pairs = options.source_and_pairs(settings)
@@ -89,8 +89,8 @@ def tune(
         from rich.console import Console
 
         from efface.progress.console import ConsoleReporter
-        from efface.tune.setup import tuning_of
-        from efface.tune.tune import tune as search
+        from efface.tuning.setup import tuning_of
+        from efface.tuning.search import tune as search
 
         asked = partial(tuning_of, source, keep=keep, methods=named, minutes=minutes, trials=trials, space=space)
         console = Console()

@@ -21,7 +21,7 @@ from efface.run.unlearning_plan import UnlearningPlan
 from efface.run.unlearning_stage import train_plan
 from efface.run.weight_snapshots import WeightSnapshots
 from efface.train.parallel import ParallelModel
-from efface.tune.study import StudyTrial, score
+from efface.tuning.study import StudyTrial, score
 
 WEIGHTS = "best"
 """Name of the snapshot of a trial's best candidate."""

@@ -12,8 +12,8 @@ import pytest
 from efface.artifacts import TuneCandidate
 from efface.errors import EffaceError
 from efface.folders import TunePaths
-from efface.tune.space import Range, suggest_values
-from efface.tune.study import Study, best_candidate, check_optuna, score
+from efface.tuning.space import Range, suggest_values
+from efface.tuning.study import Study, best_candidate, check_optuna, score
 from support.messages import assert_names
 
 SPACE = {"train.lr": Range(low=1e-5, high=1e-3, log=True), "method": ("me+gd", "idk+ap")}

@@ -15,9 +15,9 @@ from efface.config.resolve import resolve_config
 from efface.errors import EffaceError
 from efface.folders import TunePaths
 from efface.run.pipeline import run
-from efface.tune.setup import tuning_of
-from efface.tune.study import Study
-from efface.tune.tune import tune
+from efface.tuning.setup import tuning_of
+from efface.tuning.study import Study
+from efface.tuning.search import tune
 from support.messages import assert_names
 
 KEEP = 0.5
@@ -98,7 +98,7 @@ def test_a_kill_loses_the_trial_in_flight_alone(asked, tmp_path, monkeypatch):
         if trial.number == 1:
             raise Killed
 
-    monkeypatch.setattr("efface.tune.study.StudyTrial.add", until_the_second_trial)
+    monkeypatch.setattr("efface.tuning.study.StudyTrial.add", until_the_second_trial)
     with pytest.raises(Killed):
         tune(asked(), tmp_path / "out")
     monkeypatch.undo()

@@ -84,11 +84,11 @@ def start_lr(base: RunConfig, parameters: int) -> float:
     return starting_lr(parameters) if base.train.lr == TrainConfig().lr else base.train.lr
 
 
-def read_space(path: Path, base: RunConfig, methods: Sequence[str]) -> dict[str, Dimension]:
-    """Read a YAML file: dotted key -> `{low: 1e-5, high: 1e-3, log: true}`, or a list of values.
+def read_space(given: Path | Mapping[str, Any], base: RunConfig, methods: Sequence[str]) -> dict[str, Dimension]:
+    """Read what is searched: dotted key -> `{low: 1e-5, high: 1e-3, log: true}`, or a list of values.
 
     Args:
-        path: The file.
+        given: A YAML file, or its content.
         base: Settings of all trials, with which each end of a range and each value must be valid.
         methods: What is tried where the file does not list `method`.
 
@@ -98,10 +98,11 @@ def read_space(path: Path, base: RunConfig, methods: Sequence[str]) -> dict[str,
     Raises:
         EffaceError: A key is unknown or cannot be searched, or a value is not allowed.
     """
-    given = read_yaml(path)
-    if not given:
-        raise EffaceError(f"--space {path} names no setting; write one such as `train.lr: {{low: 1e-5, high: 1e-3}}`")
-    space = {key: _dimension(path, key, value) for key, value in given.items()}
+    where = f"--space {given}" if isinstance(given, Path) else "space"
+    content = read_yaml(given) if isinstance(given, Path) else given
+    if not content:
+        raise EffaceError(f"{where} names no setting; write one such as `train.lr: {{low: 1e-5, high: 1e-3}}`")
+    space = {key: _dimension(where, key, value) for key, value in content.items()}
     for key, dimension in space.items():
         ends = (dimension.low, dimension.high) if isinstance(dimension, Range) else dimension
         for value in ends:
@@ -109,7 +110,7 @@ def read_space(path: Path, base: RunConfig, methods: Sequence[str]) -> dict[str,
             try:
                 apply({base.method: base}, {key: int(value) if whole else value})
             except EffaceError as error:
-                raise EffaceError(f"--space {path}: {error}") from error
+                raise EffaceError(f"{where}: {error}") from error
     return {**({METHOD: tuple(methods)} if len(methods) > 1 and METHOD not in space else {}), **space}
 
 
@@ -160,20 +161,20 @@ def describe(space: SearchSpace) -> dict[str, Any]:
     return {key: each.model_dump() if isinstance(each, Range) else list(each) for key, each in space.items()}
 
 
-def _dimension(path: Path, key: str, value: Any) -> Dimension:
+def _dimension(where: str, key: str, value: Any) -> Dimension:
     keys = [each for each in dotted_keys(RunConfig) if each.split(".")[0] in _SEARCHABLE and each not in _NOT_SEARCHED]
     if key not in keys:
-        raise EffaceError(f"--space {path}: {key!r} is not a setting that can be searched; {suggest(key, keys)}")
+        raise EffaceError(f"{where}: {key!r} is not a setting that can be searched; {suggest(key, keys)}")
     if isinstance(value, list) and value and len(value) <= _MAX_CHOICES:
         if not all(isinstance(each, str | int | float | bool) for each in value):
-            raise EffaceError(f"--space {path}: {key} has a choice that is neither a number nor a word; remove it")
+            raise EffaceError(f"{where}: {key} has a choice that is neither a number nor a word; remove it")
         return tuple(value)
     try:
         return Range.model_validate(value)
     except ValidationError as error:
         reason = error.errors()[0]["msg"]
         raise EffaceError(
-            f"--space {path}: {key} is neither a list of values nor a range ({reason}); write [1, 2], or "
+            f"{where}: {key} is neither a list of values nor a range ({reason}); write [1, 2], or "
             "{low: 1, high: 2, log: true}"
         ) from None
 

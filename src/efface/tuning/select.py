@@ -15,10 +15,10 @@ from efface.run.folder import RunFolder
 from efface.run.weight_snapshots import WeightSnapshots
 from efface.scores import definition
 from efface.scores.kept import kept
-from efface.tune.setup import Setup
-from efface.tune.space import apply
-from efface.tune.study import Study, score
-from efface.tune.trial import WEIGHTS
+from efface.tuning.setup import Setup
+from efface.tuning.space import apply
+from efface.tuning.study import Study, score
+from efface.tuning.trial import WEIGHTS
 
 FULL = 3
 """How many trials are scored in full."""

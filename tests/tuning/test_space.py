@@ -7,7 +7,7 @@ import pytest
 from efface.config.commands import RunConfig
 from efface.config.parse import merge_settings, validate_config
 from efface.errors import EffaceError
-from efface.tune.space import Range, apply, default_space, describe, read_space, starts
+from efface.tuning.space import Range, apply, default_space, describe, read_space, starts
 from support.messages import assert_names
 
 

@@ -14,12 +14,12 @@ from efface.progress.reporter import OnceReporter, Reporter, SilentReporter
 from efface.run.folder import RunFolder
 from efface.run.weight_snapshots import WeightSnapshots
 from efface.train.sampler import epoch_ends
-from efface.tune.outputs import write_outputs
-from efface.tune.select import choose, drop_weights
-from efface.tune.setup import Setup, Tuning, check_tuning, set_up
-from efface.tune.space import apply, starts, suggest_values
-from efface.tune.study import Study, StudyTrial, check_optuna
-from efface.tune.trial import TrialMonitor, run_trial, trial_config
+from efface.tuning.outputs import write_outputs
+from efface.tuning.select import choose, drop_weights
+from efface.tuning.setup import Setup, Tuning, check_tuning, set_up
+from efface.tuning.space import apply, starts, suggest_values
+from efface.tuning.study import Study, StudyTrial, check_optuna
+from efface.tuning.trial import TrialMonitor, run_trial, trial_config
 
 DEFAULT_TRIALS = 30
 """Where neither minutes nor trials are given."""

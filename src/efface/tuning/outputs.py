@@ -22,10 +22,10 @@ from efface.run.metadata import RunMetadata
 from efface.run.model_card import write_card
 from efface.scores import definition, score_records
 from efface.scores.kept import kept
-from efface.tune.select import save_model
-from efface.tune.setup import Setup
-from efface.tune.space import apply, describe
-from efface.tune.study import score
+from efface.tuning.select import save_model
+from efface.tuning.setup import Setup
+from efface.tuning.space import apply, describe
+from efface.tuning.study import score
 
 
 def best_config(setup: Setup, trial: TuneTrial) -> RunConfig:

@@ -36,7 +36,7 @@ from efface.scores import definition
 from efface.scores.kept import said
 from efface.scores.sets import FORGET
 from efface.train.sampler import last_step, make_schedule
-from efface.tune.space import SearchSpace, default_space, describe, read_space
+from efface.tuning.space import SearchSpace, default_space, describe, read_space
 
 _UNDERSTOOD = 0.5
 """Share of its ROUGE on the forget set that a model must have on the paraphrased questions for these to be reported."""
@@ -54,8 +54,8 @@ class Tuning:
     """Share of the utility that must be kept."""
     minutes: float | None
     trials: int | None
-    space: Path | None
-    """A file with what is searched; None for the default."""
+    space: Path | Mapping[str, Any] | None
+    """What is searched, or a file with it; None for the default."""
 
     @property
     def base(self) -> RunConfig:
@@ -115,7 +115,7 @@ def tuning_of(
     methods: Sequence[str] = (),
     minutes: float | None = None,
     trials: int | None = None,
-    space: Path | None = None,
+    space: Path | Mapping[str, Any] | None = None,
 ) -> Tuning:
     """Resolve what is asked for.
 
@@ -127,7 +127,7 @@ def tuning_of(
         methods: To choose from; by default the one in the settings, or the two that the paper recommends.
         minutes: Of this search; None for no limit.
         trials: Of the whole study; None for the default.
-        space: A file with what is searched.
+        space: What is searched, or a file with it; None for the default.
 
     Raises:
         EffaceError: A setting is unknown or has no such value, or the method is given twice.
