@@ -15,9 +15,9 @@ from efface.config.resolve import resolve_config
 from efface.errors import EffaceError
 from efface.folders import TunePaths
 from efface.run.pipeline import run
+from efface.tuning.search import tune
 from efface.tuning.setup import tuning_of
 from efface.tuning.study import Study
-from efface.tuning.search import tune
 from support.messages import assert_names
 
 KEEP = 0.5
