@@ -87,7 +87,7 @@ def make_target(folder: Path, settings: Sequence[str], *, reporter: Reporter) ->
     """Make the demo's target model where none was given, or continue to make it.
 
     Args:
-        folder: The folder of its fine-tuning; the untrained model goes beside its weights.
+        folder: The folder of its fine-tuning; the untrained model goes into the folder `base` beside it.
         settings: key=value pairs of a run, of which seed and data are used.
         reporter: Gets stages, steps and warnings.
 
@@ -98,7 +98,7 @@ def make_target(folder: Path, settings: Sequence[str], *, reporter: Reporter) ->
         EffaceError: A setting is wrong, or the folder contains something else.
     """
     used = [pair for pair in settings if pair.startswith(("seed=", "data.", "text.", "device="))]
-    return _fine_tune_target(folder / "base", folder, used, reporter=reporter, resume=True)
+    return _fine_tune_target(folder.with_name("base"), folder, used, reporter=reporter, resume=True)
 
 
 def _fine_tune_target(

@@ -223,6 +223,11 @@ class TunePaths(RunPaths):
         return self.root / "target"
 
     @property
+    def base(self) -> Path:
+        """The untrained model from which that is made."""
+        return self.root / "base"
+
+    @property
     def search(self) -> Path:
         """A run's folder with the settings that all trials share, and the records before unlearning."""
         return self.root / "search"

@@ -20,6 +20,8 @@ from efface.scores.metrics.rouge import rouge_l_recall
 from efface.scores.sets import FORGET, RETAIN_SETS
 
 _DRAWS = 1000
+_DIGITS = 9
+"""Of shares: a model that did not change has exactly 1, whatever the order of sums."""
 _QUANTILE = 1.645
 """Of the standard normal distribution: 95 % one-sided."""
 
@@ -74,7 +76,7 @@ def kept(
     drawn = bootstrap(models, definition, metrics, draws=_DRAWS, seed=0).model_utility
     assert drawn is not None
     shares_D = drawn[:, 1] / np.maximum(drawn[:, 0], np.finfo(float).tiny)
-    share = float(point.model_utility[0, 1] / point.model_utility[0, 0])
+    share = round(float(point.model_utility[0, 1] / point.model_utility[0, 0]), _DIGITS)
     asked = sum(len(each.ids) for name, each in models[0].items() if name in RETAIN_SETS)
     return Kept(
         share=share,
@@ -99,7 +101,7 @@ def lower_bound(share: float, standard_error: float, *, asked: int, unseen: int)
         asked: n.
         unseen: m.
     """
-    return share - _QUANTILE * standard_error * math.sqrt(1 + asked / unseen)
+    return round(share - _QUANTILE * standard_error * math.sqrt(1 + asked / unseen), _DIGITS)
 
 
 def is_gone(forget: Sequence[Record]) -> bool:

@@ -251,7 +251,11 @@ def _check_out(paths: TunePaths, *, resume: bool) -> None:
                 f"--out {root} already contains a search; continue it with --resume or choose another folder"
             )
         return
-    allowed = {paths.search.name, paths.target.name}  # a search that did not begin, or inputs of the library
+    allowed = {
+        paths.search.name,
+        paths.target.name,
+        paths.base.name,
+    }  # a search that did not begin, or inputs of the library
     if root.is_dir() and any(not is_lock(path) and path.name not in allowed for path in root.iterdir()):
         raise EffaceError(f"--out {root} is not empty and contains no search; choose another folder")
 
