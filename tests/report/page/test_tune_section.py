@@ -9,6 +9,7 @@ import pytest
 from efface.artifacts import TuneCandidate, TuneSummary, TuneTrial
 from efface.report.page.load_run import ReportRun
 from efface.report.page.tune_section import tune_section
+from support.run_fixtures import results  # noqa: F401
 
 
 def candidate(kept, forgot):
@@ -22,7 +23,7 @@ def trial(number, *, method="me+gd", best=None, full=None):
 
 
 @pytest.fixture
-def section(results):
+def section(results):  # noqa: F811
     def make(*, held=True):
         found = TuneSummary(
             keep=0.9,
@@ -47,16 +48,8 @@ def section(results):
 
 def test_the_sentences(section):
     text = " ".join(section().sentences)
-    for part in (
-        "Trial 1 of 3",
-        "0.9 of the utility",
-        "0.960",
-        "0.940",
-        "0.934",
-        "60 of retain",
-        "59 of retain",
-        "1.645",
-    ):
+    shares = ("0.9 of the utility", "0.960", "0.940", "0.934")
+    for part in ("Trial 1 of 3", *shares, "60 of retain", "59 of retain", "1.645"):
         assert part in text
     assert "nearest" not in text
     missed = " ".join(section(held=False).sentences)
@@ -79,5 +72,5 @@ def test_the_chart_has_a_point_for_each_trial_with_a_model(section):
     assert (chosen["x"], chosen["y"]) == (0.96, 0.81), "the full scores"
 
 
-def test_other_runs_have_none(results):
+def test_other_runs_have_none(results):  # noqa: F811
     assert tune_section(ReportRun(Path("x"), "run", "paper", "", results=results(0.5))) is None
