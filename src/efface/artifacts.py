@@ -168,6 +168,8 @@ class KeepResult(Artifact):
     """Of the model that was saved; 0 where no state was within the bound, and the model is that before unlearning."""
     stopped_after: int
     """The last step that was trained."""
+    steps: int
+    """Of the whole schedule."""
     reason: Literal["bound", "gone", "end"]
     """Why training ended: the next state was not within the bound, what should go had gone, or it was complete."""
     kept: float

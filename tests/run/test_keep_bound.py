@@ -58,7 +58,7 @@ def test_training_ends_at_the_bound_and_the_last_state_within_it_is_saved(config
     looks((0.9, 0.1), (0.8, 0.2), (0.4, 0.3))
     results = run(config(), tmp_path / "run")
     assert (results.keep.step, results.keep.stopped_after, results.keep.reason) == (2, 3, "bound")
-    assert (results.keep.kept, results.keep.kept_at_least) == (0.8, 0.8)
+    assert (results.keep.kept, results.keep.kept_at_least, results.keep.steps) == (0.8, 0.8, 6)
     assert logs(tmp_path / "run")[1] == [1, 2, 3]
     (manifest,) = (json.loads((tmp_path / "run" / "manifest.json").read_text()),)
     assert any("step 3 of 6" in note and "step 2" in note for note in manifest["notes"])

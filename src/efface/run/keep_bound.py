@@ -38,6 +38,7 @@ class KeepBound:
     """The steps after which to look, the last one among them."""
     snapshots: WeightSnapshots
     folder: RunFolder
+    schedule_steps: int
 
     def start(self, model: ParallelModel) -> None:
         """Store the weights before the first step: what is left where no later state is within the bound."""
@@ -97,6 +98,7 @@ class KeepBound:
             keep=self.keep,
             step=step,
             stopped_after=logs[-1].step,
+            steps=self.schedule_steps,
             reason=self._reason(logs) or "end",
             kept=log.kept if log else 1.0,
             kept_at_least=log.kept_at_least if log else 1.0,
@@ -140,6 +142,7 @@ def keep_bound(config: RunConfig, prepared: PreparedRun, folder: RunFolder, befo
         steps=steps,
         snapshots=WeightSnapshots(folder.keep_snapshots, plan, prepared.device),
         folder=folder,
+        schedule_steps=plan.schedule.steps,
     )
 
 
@@ -160,16 +163,16 @@ def check_keep(config: RunConfig, task: Task) -> None:
     hold_out(task.evaluation, config.evaluate.limit)
 
 
-def describe(result: KeepResult, steps: int) -> str:
+def describe(result: KeepResult) -> str:
     """What happened, in one sentence.
 
     Args:
         result: Of the run.
-        steps: Of its schedule.
     """
+    ended = f"training ended after step {result.stopped_after} of {result.steps}"
     reasons = {
-        "bound": f"training ended after step {result.stopped_after} of {steps}, whose model was not within the bound",
-        "gone": f"training ended after step {result.stopped_after} of {steps}, when what should go had gone",
+        "bound": f"{ended}, whose model was not within the bound",
+        "gone": f"{ended}, when what should go had gone",
         "end": "training was complete",
     }
     left = (

@@ -108,7 +108,7 @@ def run(
         keep=kept,
     )
     if kept is not None:
-        metadata.add_note(describe(kept, plan.schedule.steps))
+        metadata.add_note(describe(kept))
     _finish(folder, config, metadata, results, device=device)
     return results
 
