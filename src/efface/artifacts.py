@@ -324,6 +324,8 @@ class Manifest(Artifact):
     """Source -> SHA-256."""
     splits: dict[str, int] = {}
     """Of a run: `forget` and `retain`, which are trained on, and `evaluation/NAME` -> number of items."""
+    defaults: dict[str, str] = {}
+    """Of a run: setting that was not given, and whose best value depends on the model -> where its value comes from."""
     plugins: dict[str, str] = {}
     """Custom objectives and metrics -> SHA-256 of their file."""
     tasks: dict[str, str] = {}

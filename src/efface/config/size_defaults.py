@@ -11,7 +11,7 @@ PUBLISHED_LR = 1e-5
 
 @dataclass(frozen=True)
 class SizeDefault:
-    """A learning rate that forgot within a bound, for models of about this size."""
+    """A learning rate for models of about this size."""
 
     parameters: float
     lr: float
@@ -21,8 +21,34 @@ class SizeDefault:
 
 TABLE = (
     SizeDefault(1e6, 3e-4, "the search of the demo's settings (docs/log.md)"),
-    SizeDefault(7e9, PUBLISHED_LR, "arXiv:2410.08109"),
+    SizeDefault(7e9, PUBLISHED_LR, "published for models of 7 billion parameters (arXiv:2410.08109)"),
 )
+"""A row is added where a search with `efface tune` was seen to forget within its bound. Sizes without a row keep the
+published rate."""
+_NEAR = 3
+"""Models of up to so many times the parameters, or of as small a part of them, have about this size."""
+
+
+def lr_source(parameters: int) -> str:
+    """Where the default of `train.lr` comes from, for a manifest.
+
+    Args:
+        parameters: Of the model.
+    """
+    published = TABLE[-1]
+    if 1 / _NEAR <= parameters / published.parameters <= _NEAR:
+        return published.source
+    return (
+        f"{published.source}, not measured for one of {format_count(parameters)}; efface tune finds the rate of a model"
+    )
+
+
+def format_count(parameters: int) -> str:
+    """A number of parameters in words, such as `135 million`."""
+    for size, word in ((1e9, "billion"), (1e6, "million"), (1e3, "thousand")):
+        if parameters >= size:
+            return f"{parameters / size:.3g} {word}"
+    return str(parameters)
 
 
 def starting_lr(parameters: int) -> float:

@@ -12,6 +12,7 @@ from efface import distributed
 from efface.artifacts import Manifest
 from efface.config.commands import RunConfig
 from efface.config.plugins import custom_objectives
+from efface.config.size_defaults import lr_source
 from efface.data import load_task
 from efface.data.sources.generic_questions import with_model_answers
 from efface.downstream.harness import check_template
@@ -265,6 +266,9 @@ def _manifest(
         optimizer=plan.config.optimizer,
         method=config.method,
         data=task.sources,
+        defaults={}
+        if "lr" in config.train.model_fields_set
+        else {"train.lr": lr_source(opened.model.num_parameters())},
         splits=_splits(task),
         plugins=config.plugins,
         tasks=task_files(config.downstream),
