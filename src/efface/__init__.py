@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Any
 from efface.errors import EffaceError
 
 if TYPE_CHECKING:
-    from efface.api import Evaluated, Unlearned, UnlearnedContinually, audit, evaluate, tune, unlearn, unlearn_continually
+    from efface.api import (
+        Evaluated,
+        Unlearned,
+        UnlearnedContinually,
+        audit,
+        evaluate,
+        tune,
+        unlearn,
+        unlearn_continually,
+    )
     from efface.artifacts import ContinualResults, Results, Scores
     from efface.audit.attack import Attack
     from efface.audit_results import AuditResults

@@ -19,7 +19,7 @@ from efface.run.quick_scores import QuickScores
 from efface.run.weight_snapshots import WeightSnapshots
 from efface.schema import Task
 from efface.train.parallel import ParallelModel
-from efface.train.sampler import epoch_ends
+from efface.train.sampler import anchor_items, epoch_ends
 from efface.train.step_log import KeepLog
 
 _NO_MORE = 0.01
@@ -134,7 +134,7 @@ def keep_bound(config: RunConfig, prepared: PreparedRun, folder: RunFolder, befo
     steps = (
         {*range(every, plan.last_step, every), plan.last_step}
         if isinstance(every, int)
-        else {*epoch_ends(len(prepared.task.forget), config.train)}
+        else {*epoch_ends(len(anchor_items(prepared.task, config.train)), config.train)}
     )
     return KeepBound(
         keep=config.keep,

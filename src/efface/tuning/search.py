@@ -13,7 +13,7 @@ from efface.progress.quiet_libraries import quiet_libraries
 from efface.progress.reporter import OnceReporter, Reporter, SilentReporter
 from efface.run.folder import RunFolder
 from efface.run.weight_snapshots import WeightSnapshots
-from efface.train.sampler import epoch_ends
+from efface.train.sampler import anchor_items, epoch_ends
 from efface.tuning.outputs import write_outputs
 from efface.tuning.select import choose, drop_weights
 from efface.tuning.setup import Setup, Tuning, check_tuning, set_up
@@ -86,7 +86,7 @@ def _run(setup: Setup, study: Study, trial: StudyTrial, deadline: float, reporte
         trial=trial,
         scores=setup.quick,
         snapshots=WeightSnapshots(folder.root / "weights", plan, setup.prepared.device),
-        epoch_ends=epoch_ends(len(setup.prepared.task.forget), config.train),
+        epoch_ends=epoch_ends(len(anchor_items(setup.prepared.task, config.train)), config.train),
         deadline=deadline,
         tell=reporter.on_stage,
     )

@@ -35,7 +35,7 @@ from efface.safe_read import read_json
 from efface.scores import definition
 from efface.scores.kept import said
 from efface.scores.sets import FORGET
-from efface.train.sampler import last_step, make_schedule
+from efface.train.sampler import anchor_items, last_step, make_schedule
 from efface.tuning.space import SearchSpace, default_space, describe, read_space
 
 _UNDERSTOOD = 0.5
@@ -97,8 +97,8 @@ class Setup:
             plan,
             objective=bound,
             steps=training_steps(task, bound, config, self.prepared.formatter),
-            schedule=make_schedule(len(task.forget), config.train),
-            last_step=last_step(len(task.forget), config.train),
+            schedule=make_schedule(len(anchor_items(task, config.train)), config.train),
+            last_step=last_step(len(anchor_items(task, config.train)), config.train),
             watch=None,
             config=resolve_optimizer(
                 config.train, load_model_config(plan.source), self.prepared.device, earlier=self.prepared.manifest
