@@ -20,8 +20,8 @@ import efface
 from efface.demo import make_target
 from efface.folders import TunePaths
 from efface.progress.reporter import SilentReporter
+from efface.tuning.request import tuning_of
 from efface.tuning.search import tune
-from efface.tuning.setup import tuning_of
 
 AUTHORS = ("data.authors=5", "data.forget_authors=1", "device=cpu")
 EPOCHS = "train.epochs=8"

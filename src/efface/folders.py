@@ -251,11 +251,7 @@ class TunePaths(RunPaths):
         return self.root / "trials" / f"{number:04d}"
 
     def full_scores(self, number: int) -> Path:
-        """The full scores of the best candidate of a trial.
-
-        Args:
-            number: Counted from 0.
-        """
+        """The full scores of the best candidate of a trial, counted from 0."""
         return self.trial(number) / "full.json"
 
 

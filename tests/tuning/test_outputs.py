@@ -11,8 +11,9 @@ from efface.config.parse import read_yaml
 from efface.folders import TunePaths
 from efface.progress.reporter import SilentReporter
 from efface.tuning.outputs import best_config, trials_csv, write_outputs
+from efface.tuning.request import tuning_of
 from efface.tuning.search import tune
-from efface.tuning.setup import set_up, tuning_of
+from efface.tuning.setup import set_up
 from efface.tuning.study import Study
 
 KEEP = 0.5

@@ -15,8 +15,8 @@ from efface.config.resolve import resolve_config
 from efface.errors import EffaceError
 from efface.folders import TunePaths
 from efface.run.pipeline import run
+from efface.tuning.request import tuning_of
 from efface.tuning.search import tune
-from efface.tuning.setup import tuning_of
 from efface.tuning.study import Study
 from support.messages import assert_names
 

@@ -15,7 +15,8 @@ from efface.run.pipeline import unlearn
 from efface.run.weight_snapshots import WeightSnapshots
 from efface.scores.kept import Kept
 from efface.train.sampler import epoch_ends
-from efface.tuning.setup import set_up, tuning_of
+from efface.tuning.request import tuning_of
+from efface.tuning.setup import set_up
 from efface.tuning.study import Study
 from efface.tuning.trial import WEIGHTS, TrialMonitor, run_trial, trial_config
 from support.runs import Told

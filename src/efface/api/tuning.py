@@ -12,8 +12,8 @@ from efface.api.unlearning import Unlearned
 from efface.folders import TunePaths
 from efface.progress.reporter import Reporter
 from efface.run.folder import RunFolder
+from efface.tuning.request import tuning_of
 from efface.tuning.search import tune as search
-from efface.tuning.setup import tuning_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

@@ -15,8 +15,9 @@ from efface.run.folder import RunFolder
 from efface.run.weight_snapshots import WeightSnapshots
 from efface.train.sampler import anchor_items, epoch_ends
 from efface.tuning.outputs import write_outputs
+from efface.tuning.request import Tuning, check_tuning
 from efface.tuning.select import choose, drop_weights
-from efface.tuning.setup import Setup, Tuning, check_tuning, set_up
+from efface.tuning.setup import Setup, set_up
 from efface.tuning.space import apply, starts, suggest_values
 from efface.tuning.study import Study, StudyTrial, check_optuna
 from efface.tuning.trial import TrialMonitor, run_trial, trial_config

@@ -63,13 +63,13 @@ def default_space(bases: Mapping[str, RunConfig], *, items: int, parameters: int
     """
     base = next(iter(bases.values()))
     lr = start_lr(base, parameters)
-    epochs = base.train.epochs
+    epochs = Range(low=max(2, base.train.epochs // 4), high=max(10, base.train.epochs), log=True)
     sizes = sorted({size for size in _BATCH_SIZES if size <= items} | {min(base.train.batch_size, items)})
     return {
         **({METHOD: tuple(bases)} if len(bases) > 1 else {}),
         "train.lr": Range(low=float(f"{lr / 10:.6g}"), high=float(f"{lr * 10:.6g}"), log=True),
         "forget_coeff": Range(low=0.03, high=3, log=True),
-        "train.epochs": Range(low=max(2, epochs // 4), high=max(10, epochs), log=True),
+        **({"train.epochs": epochs} if base.train.max_steps is None else {}),
         **({"train.batch_size": tuple(sizes)} if len(sizes) > 1 else {}),
     }
 

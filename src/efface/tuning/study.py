@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from efface.artifacts import TuneCandidate, TuneTrial
 from efface.errors import EffaceError, summarize_error
 from efface.folder_lock import lock_folder
 from efface.folders import TunePaths
 from efface.safe_read import parse_json, read_lines
+from efface.tune_results import TuneCandidate, TuneTrial
 
 if TYPE_CHECKING:
     import optuna

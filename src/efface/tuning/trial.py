@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 import torch
 
 from efface import termination
-from efface.artifacts import TuneCandidate
 from efface.config.commands import RunConfig
 from efface.errors import EffaceError
 from efface.progress.reporter import Reporter
@@ -21,6 +20,7 @@ from efface.run.unlearning_plan import UnlearningPlan
 from efface.run.unlearning_stage import train_plan
 from efface.run.weight_snapshots import WeightSnapshots
 from efface.train.parallel import ParallelModel
+from efface.tune_results import TuneCandidate
 from efface.tuning.study import StudyTrial, score
 
 WEIGHTS = "best"

@@ -89,8 +89,8 @@ def tune(
         from rich.console import Console
 
         from efface.progress.console import ConsoleReporter
+        from efface.tuning.request import tuning_of
         from efface.tuning.search import tune as search
-        from efface.tuning.setup import tuning_of
 
         asked = partial(tuning_of, source, keep=keep, methods=named, minutes=minutes, trials=trials, space=space)
         console = Console()
