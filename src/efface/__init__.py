@@ -1,7 +1,7 @@
 """efface: make a language model forget, and measure what it still knows.
 
-`unlearn`, `unlearn_continually`, `evaluate` and `audit` do what the command does; `ForgetObjective`, `RetainObjective`,
-`RecordMetric` and `Attack` are the base classes of custom methods, metrics and attacks.
+`unlearn`, `unlearn_continually`, `tune`, `evaluate` and `audit` do what the command does; `ForgetObjective`,
+`RetainObjective`, `RecordMetric` and `Attack` are the base classes of custom methods, metrics and attacks.
 """
 
 from __future__ import annotations
@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Any
 from efface.errors import EffaceError
 
 if TYPE_CHECKING:
-    from efface.api import Evaluated, Unlearned, UnlearnedContinually, audit, evaluate, unlearn, unlearn_continually
+    from efface.api import (
+        Evaluated,
+        Unlearned,
+        UnlearnedContinually,
+        audit,
+        evaluate,
+        tune,
+        unlearn,
+        unlearn_continually,
+    )
     from efface.artifacts import ContinualResults, Results, Scores
     from efface.audit.attack import Attack
     from efface.audit_results import AuditResults
@@ -51,18 +60,28 @@ __all__ = [
     "audit",
     "evaluate",
     "losses",
+    "tune",
     "unlearn",
     "unlearn_continually",
 ]
 
 _MODULES = {
-    "efface.api": ("Evaluated", "Unlearned", "UnlearnedContinually", "evaluate", "unlearn", "unlearn_continually"),
-    "efface.artifacts": ("ContinualResults", "Record", "Results", "Scores"),
+    "efface.api": (
+        "Evaluated",
+        "Unlearned",
+        "UnlearnedContinually",
+        "evaluate",
+        "tune",
+        "unlearn",
+        "unlearn_continually",
+    ),
+    "efface.artifacts": ("ContinualResults", "Results", "Scores"),
     "efface.audit.attack": ("Attack",),
     "efface.audit_results": ("AuditResults",),
     "efface.objectives.config": ("ObjectiveConfig",),
     "efface.objectives.custom": ("ForgetObjective", "RetainObjective"),
     "efface.objectives.terms": ("DistributionTerm", "SequenceTerm", "Term", "TokenTerm"),
+    "efface.records": ("Record",),
     "efface.schema": ("Item",),
     "efface.scores.custom": ("RecordMetric",),
     "efface.train.losses": ("losses",),

@@ -14,6 +14,7 @@ from pydantic import (
 
 from efface.audit_results import AuditResults
 from efface.renamed import SCORE_KEYS
+from efface.tune_results import KeepResult, TuneSummary
 
 Metric = Literal["rouge", "probability", "truth_ratio", "token_entropy", "cosine_similarity", "entailment"]
 METRICS: tuple[Metric, ...] = get_args(Metric)
@@ -183,10 +184,14 @@ class Results(Artifact):
     trajectory: Trajectory | None = None
     downstream: DownstreamResults | None = None
     audit: AuditResults | None = None
+    keep: KeepResult | None = None
+    tune: TuneSummary | None = None
+    """Of `efface tune`; the scores are then those of questions that the search never looked at."""
 
     def to_json(self) -> dict[str, Any]:
         """The content of results.json; parts that were not requested are omitted."""
-        omitted = {name for name in ("trajectory", "downstream", "audit") if getattr(self, name) is None}
+        parts = ("trajectory", "downstream", "audit", "keep", "tune")
+        omitted = {name for name in parts if getattr(self, name) is None}
         return self.model_dump(by_alias=True, exclude=omitted)
 
 
@@ -264,6 +269,8 @@ class Manifest(Artifact):
     """Source -> SHA-256."""
     splits: dict[str, int] = {}
     """Of a run: `forget` and `retain`, which are trained on, and `evaluation/NAME` -> number of items."""
+    defaults: dict[str, str] = {}
+    """Of a run: setting that was not given, and whose best value depends on the model -> where its value comes from."""
     plugins: dict[str, str] = {}
     """Custom objectives and metrics -> SHA-256 of their file."""
     tasks: dict[str, str] = {}

@@ -23,6 +23,7 @@ from efface.evaluation.encode import encode_evaluation, warn_about_merged
 from efface.models.open import OpenedModel
 from efface.progress.reporter import Reporter
 from efface.run.epoch_scores import check_epoch_selection
+from efface.run.keep_bound import check_keep
 from efface.run.manifest import make_manifest, resume_manifest, training_precision
 from efface.run.model_answers import resolve_model_answers
 from efface.run.prepare import check_settings, open_trainable_model, training_steps
@@ -106,6 +107,7 @@ def prepare_queue(
     for number, task in enumerate(tasks, 1):
         steps = training_steps(task, bound, config, opened.formatter)
         check_epoch_selection(config, task)
+        check_keep(config, task)
         questions = encode_evaluation(opened.model, opened.formatter, task.evaluation, config.evaluate)
         warn_about_merged(questions, config.text.boundary, reporter.on_warning)
         requests.append(

@@ -39,8 +39,9 @@ class EvaluateConfig(FrozenModel):
     `auto`: sharded where the whole model takes more than 60 % of the free memory."""
     limit: int | None = Field(default=None, gt=0)
     """Score only the first `limit` questions of each set."""
-    every: Literal["epoch"] | None = None
-    """Runs only: also score the model after every epoch."""
+    every: Literal["epoch"] | Annotated[int, Field(gt=0)] | None = None
+    """Runs only: also score the model after every epoch. With `keep`: how often to look, every epoch (the default) or
+    so many optimizer steps."""
     select_epoch: Literal["last", "best"] = "last"
     """Runs only, with `every`: which epoch's model the run saves; the best has the highest harmonic mean of model
     utility and forget efficacy (partial ones where the complete ones are missing), the earlier one of equals."""

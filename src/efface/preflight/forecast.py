@@ -72,7 +72,7 @@ def forecast(
     ]
     quantized = train.lora is not None and train.lora.bits is not None
     stored = stored_dtype_of(model_config).itemsize
-    snapshots = count_earlier_epochs(workload.plan, train) if config.evaluate.every else 0
+    snapshots = count_earlier_epochs(workload.plan, train) if config.scores_epochs else 0
     evaluated = evaluation_dtype_of(model_config, device, config.evaluate.precision).itemsize
     evaluate = _with_max_cache_tokens(config.evaluate, model_config, device, free=free - state.parameters * evaluated)
     return Forecast(

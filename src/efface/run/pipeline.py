@@ -11,6 +11,7 @@ import torch
 from efface.artifacts import Downstream, Results
 from efface.config.commands import RunConfig
 from efface.config.plugins import custom_metrics
+from efface.errors import EffaceError
 from efface.evaluation.judges import Judges, open_judges
 from efface.hardware.device import peak_memory
 from efface.models.dtypes import evaluation_dtype
@@ -22,6 +23,7 @@ from efface.run.epoch_scores import check_epoch_selection, score_epochs
 from efface.run.epoch_snapshots import EpochSnapshots
 from efface.run.evaluation_stages import EvaluationStages
 from efface.run.folder import RunFolder, claims_folder
+from efface.run.keep_bound import check_keep, describe, keep_bound
 from efface.run.metadata import RunMetadata
 from efface.run.model_card import write_card
 from efface.run.prepare import PreparedRun, prepare
@@ -63,6 +65,7 @@ def run(
     prepared, opened = prepare(config, folder, data_dir=data_dir, reporter=reporter, resume=resume)
     plan, device = prepared.plan, prepared.device
     check_epoch_selection(config, prepared.task)
+    check_keep(config, prepared.task)
     judges = open_judges(config.evaluate, device)
     for metric, reason in judges.missing.items():
         reporter.on_warning(f"{metric} will be missing: {reason}")
@@ -79,7 +82,18 @@ def run(
     del opened
     scores_before = score_records(records_before, config.definition, metrics)  # now: a custom metric may fail
     snapshots = _epoch_snapshots(config, prepared, folder)
-    unlearn_model(plan, folder, device=device, resume=resume, metadata=metadata, reporter=reporter, snapshots=snapshots)
+    bound = keep_bound(config, prepared, folder, records_before)
+    unlearn_model(
+        plan,
+        folder,
+        device=device,
+        resume=resume,
+        metadata=metadata,
+        reporter=reporter,
+        snapshots=snapshots,
+        bound=bound,
+    )
+    kept = None if bound is None else bound.result()
     if snapshots is None:
         trajectory, records_after = None, evaluation.after(records_before)
     else:
@@ -91,7 +105,10 @@ def run(
         after=score_records(records_after, config.definition, metrics),
         trajectory=trajectory,
         downstream=tasks.results(downstream_before) if tasks and downstream_before else None,
+        keep=kept,
     )
+    if kept is not None:
+        metadata.add_note(describe(kept))
     _finish(folder, config, metadata, results, device=device)
     return results
 
@@ -122,6 +139,8 @@ def unlearn(
         EffaceError: Settings, data or the model cannot be used, or training diverges.
     """
     check_epoch_selection(config, None)
+    if config.keep is not None:
+        raise EffaceError("keep compares scores before and during unlearning; use efface run, or leave keep out")
     folder, reporter = RunFolder(out), reporter or SilentReporter()
     prepared, opened = prepare(config, folder, data_dir=data_dir, reporter=reporter, resume=resume)
     del opened  # it is loaded again to be trained, in another dtype
@@ -174,7 +193,7 @@ def _downstream_stages(
 
 
 def _epoch_snapshots(config: RunConfig, prepared: PreparedRun, folder: RunFolder) -> EpochSnapshots | None:
-    if config.evaluate.every is None:
+    if not config.scores_epochs:
         return None
     ends = epoch_ends(len(anchor_items(prepared.task, config.train)), config.train)
     return EpochSnapshots(folder.epoch_snapshots, prepared.plan, ends, prepared.device)

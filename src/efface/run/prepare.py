@@ -12,6 +12,7 @@ from efface import distributed
 from efface.artifacts import Manifest
 from efface.config.commands import RunConfig
 from efface.config.plugins import custom_objectives
+from efface.config.size_defaults import lr_source
 from efface.data import load_task
 from efface.data.sources.documents import chunk_tokens
 from efface.data.sources.generic_questions import with_model_answers
@@ -42,7 +43,7 @@ from efface.text.chunks import with_chunks
 from efface.text.formatter import PromptFormatter
 from efface.train.examples import check_task, most_bytes, unlearning_examples
 from efface.train.micro_batches import TrainingExample
-from efface.train.sampler import anchor_items, epoch_ends, make_schedule, sample_batches
+from efface.train.sampler import anchor_items, epoch_ends, last_step, make_schedule, sample_batches
 from efface.train.watch import Watch, watch_task
 
 
@@ -119,6 +120,7 @@ def prepare(
         objective=bound,
         steps=steps,
         schedule=make_schedule(len(anchor_items(task, config.train)), config.train),
+        last_step=last_step(len(anchor_items(task, config.train)), config.train),
         watch=_watch(task, config, opened.formatter),
         config=resolve_optimizer(config.train, load_model_config(opened.source), device, earlier=earlier),
         seed=config.seed,
@@ -190,6 +192,11 @@ def open_trainable_model(config: RunConfig, device: torch.device, reporter: Repo
     )
     check_layers(opened.model, bound.layers)
     check_trainable_weights(opened.source, opened.model, config.train)
+    if config.train.retain_bound is not None and not bound.retain:
+        raise EffaceError(
+            f"train.retain_bound bounds the retain loss, and method {bound.name} has none; use {bound.name}+gd, or "
+            "leave train.retain_bound out"
+        )
     if config.downstream is not None:
         check_template(config.downstream, opened.tokenizer)
     if custom:
@@ -261,6 +268,9 @@ def _manifest(
         optimizer=plan.config.optimizer,
         method=config.method,
         data=task.sources,
+        defaults={}
+        if "lr" in config.train.model_fields_set
+        else {"train.lr": lr_source(opened.model.num_parameters())},
         splits=_splits(task),
         plugins=config.plugins,
         tasks=task_files(config.downstream),
