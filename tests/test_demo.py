@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -21,8 +22,12 @@ def test_demo_compares_four_methods_and_replaces_an_earlier_demo(tmp_path, capsy
     assert list(results) == list(METHODS)
     printed = capsys.readouterr().out
     assert all(word in printed for word in ("ME+GD", "IDK+AP", "GA+GD", "IDK+GD", "Forget set", "Retain set"))
-    assert printed.splitlines()[-1].startswith(f"next: efface report {out}/me+gd ")
-    assert "It " in printed
+    assert f"report: {out / 'report.html'}" in printed
+    assert (out / "report.html").read_text().count('<article class="headline">') == len(METHODS)
+    assert f"next: efface tune demo model={out / 'target' / 'model'} seed=4 data.author_seed=4 --keep 0.95" in printed
+    assert [line.split(":")[0] for line in printed.splitlines() if re.match(r"\S+: (It|There was)", line)] == [
+        method.upper() for method in METHODS
+    ]
     for method in METHODS:
         written = json.loads((out / method / "results.json").read_text())
         assert (written["method"], written["before"]["sets"]["forget"]["n"]) == (method, 20)

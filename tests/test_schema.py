@@ -64,3 +64,10 @@ def test_reference_texts_of_the_metrics(
 def test_a_task_is_the_same_after_writing_and_reading() -> None:
     task = Task(name="t", forget=(ITEM,), retain=(), evaluation=(), refusals=("No.",), sources={"a.csv": "0"})
     assert Task.model_validate_json(task.model_dump_json()) == task
+
+
+def test_alternate_answers_are_only_written_where_there_are_some() -> None:
+    """Hashes of made-up data are of what is written."""
+    assert "alternate_answers" not in ITEM.model_dump_json()
+    other = ITEM.model_copy(update={"alternate_answers": ("It was Bob.",)})
+    assert type(other).model_validate_json(other.model_dump_json()) == other

@@ -1,7 +1,7 @@
 """efface: make a language model forget, and measure what it still knows.
 
-`unlearn`, `unlearn_continually`, `evaluate` and `audit` do what the command does; `ForgetObjective`, `RetainObjective`,
-`RecordMetric` and `Attack` are the base classes of custom methods, metrics and attacks.
+`unlearn`, `unlearn_continually`, `tune`, `evaluate` and `audit` do what the command does; `ForgetObjective`,
+`RetainObjective`, `RecordMetric` and `Attack` are the base classes of custom methods, metrics and attacks.
 """
 
 from __future__ import annotations
@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Any
 from efface.errors import EffaceError
 
 if TYPE_CHECKING:
-    from efface.api import Evaluated, Unlearned, UnlearnedContinually, audit, evaluate, unlearn, unlearn_continually
+    from efface.api import (
+        Evaluated,
+        Unlearned,
+        UnlearnedContinually,
+        audit,
+        evaluate,
+        tune,
+        unlearn,
+        unlearn_continually,
+    )
     from efface.artifacts import ContinualResults, Results, Scores
     from efface.audit.attack import Attack
     from efface.audit_results import AuditResults
@@ -51,12 +60,21 @@ __all__ = [
     "audit",
     "evaluate",
     "losses",
+    "tune",
     "unlearn",
     "unlearn_continually",
 ]
 
 _MODULES = {
-    "efface.api": ("Evaluated", "Unlearned", "UnlearnedContinually", "evaluate", "unlearn", "unlearn_continually"),
+    "efface.api": (
+        "Evaluated",
+        "Unlearned",
+        "UnlearnedContinually",
+        "evaluate",
+        "tune",
+        "unlearn",
+        "unlearn_continually",
+    ),
     "efface.artifacts": ("ContinualResults", "Results", "Scores"),
     "efface.audit.attack": ("Attack",),
     "efface.audit_results": ("AuditResults",),
@@ -83,4 +101,4 @@ if not TYPE_CHECKING:  # mypy would accept every name otherwise
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted(__all__)

@@ -14,9 +14,12 @@ from pydantic import (
 
 from efface.audit_results import AuditResults
 from efface.renamed import SCORE_KEYS
+from efface.tune_results import KeepResult, TuneSummary
 
 Metric = Literal["rouge", "probability", "truth_ratio", "token_entropy", "cosine_similarity", "entailment"]
 METRICS: tuple[Metric, ...] = get_args(Metric)
+ExtraMetric = Literal["min_k", "rouge_l_f1"]
+"""A metric that is computed for the sets of some benchmarks alone, in addition to the six; part of no aggregate."""
 
 
 class Artifact(BaseModel, extra="forbid", populate_by_name=True):
@@ -43,7 +46,7 @@ class SetScores(Artifact):
     """Share of the answer that the model completes by itself; part of no aggregate. None where the source does not have
     which tokens the model predicts."""
     custom: dict[str, float | None] = {}
-    """Custom metrics by name, of any range; part of no aggregate."""
+    """Custom and additional metrics by name, of any range; part of no aggregate."""
 
     @model_validator(mode="before")
     @classmethod
@@ -80,6 +83,17 @@ class ForgetQuality(Artifact):
 
     p_value: float
     statistic: float
+
+
+class PrivacyLeakage(Artifact):
+    """How well Min-40% probability tells members of the training set from unseen items (MUSE, arXiv:2407.06460)."""
+
+    auc: float
+    """0.5: not at all, 1: always."""
+    auc_retrained: float | None
+    """The same of a model trained without the forget set; None without one."""
+    privleak: float | None
+    """In percent, 0 where the AUC is that of the retrained model; below 0 too little was forgotten."""
 
 
 class Scores(Artifact):
@@ -236,10 +250,13 @@ class Results(Artifact):
     trajectory: Trajectory | None = None
     downstream: DownstreamResults | None = None
     audit: AuditResults | None = None
+    keep: KeepResult | None = None
+    tune: TuneSummary | None = None
+    """Of `efface tune`; the scores are then those of questions that the search never looked at."""
 
     def to_json(self) -> dict[str, Any]:
         """The content of results.json; parts that are missing are omitted."""
-        parts = ("verdict", "trajectory", "downstream", "audit")
+        parts = ("verdict", "trajectory", "downstream", "audit", "keep", "tune")
         omitted = {name for name in parts if getattr(self, name) is None}
         return self.model_dump(by_alias=True, exclude=omitted)
 
@@ -321,6 +338,8 @@ class Manifest(Artifact):
     """Source -> SHA-256."""
     splits: dict[str, int] = {}
     """Of a run: `forget` and `retain`, which are trained on, and `evaluation/NAME` -> number of items."""
+    defaults: dict[str, str] = {}
+    """Of a run: setting that was not given, and whose best value depends on the model -> where its value comes from."""
     plugins: dict[str, str] = {}
     """Custom objectives and metrics -> SHA-256 of their file."""
     tasks: dict[str, str] = {}

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
+import efface
 from efface.artifacts import Results
 from efface.atomic import write_text
 from efface.commands.finetune import finetune
@@ -25,7 +26,10 @@ from efface.folder_lock import is_lock, lock_folder
 from efface.folders import RunPaths
 from efface.progress.console import ConsoleReporter
 from efface.progress.quiet_libraries import quiet_libraries
+from efface.progress.reporter import Reporter
 from efface.records import Record
+from efface.report.page.html import render_page
+from efface.report.page.load_run import load_report_run
 from efface.report.terminal.answers import print_answers
 from efface.report.terminal.results import print_results
 from efface.run.pipeline import run
@@ -35,6 +39,7 @@ METHODS = ("me+gd", "idk+ap", "ga+gd", "idk+gd")
 """The two methods that the paper recommends, then two baselines."""
 _MARKER_FILE = ".efface-demo"
 """A file that marks a folder as written by the demo."""
+_PAGE = "report.html"
 _VOCABULARY = 2048
 _MODEL_SHAPE = {
     "hidden_size": 128,
@@ -69,22 +74,48 @@ def _run_demo(out: Path, *, seed: int, settings: Sequence[str]) -> dict[str, Res
     start = time.perf_counter()
     _clear(out)
     shared = [f"seed={seed}", f"data.author_seed={seed}", *settings]
-    config = resolve_config(FinetuneConfig, "demo", [f"model={out / 'base'}", *shared])
-    write_base_model(out / "base", load_training_set(config.data, data_dir=None), seed=seed)
     results: dict[str, Results] = {}
     before: dict[str, list[Record]] | None = None
     with ConsoleReporter(console) as reporter:
-        target = finetune(config, out / "target", reporter=reporter)
+        target = _fine_tune_target(out / "base", out / "target", shared, reporter=reporter)
         for method in METHODS:
             unlearning = resolve_config(RunConfig, "demo", [f"model={target}", f"method={method}", *shared])
             results[method] = run(unlearning, out / method, reporter=reporter, before=before)
             before = before or read_record_sets(RunPaths(out / method).records("before"))
     print_results(console, results)
     _print_answers(console, out)
+    _print_closing(console, out, seed=seed)
     console.print(f"{time.perf_counter() - start:.0f} s; runs in {out}", highlight=False)
     runs = " ".join(shlex.quote(str(out / method)) for method in METHODS)
     console.print(f"next: efface report {runs}", highlight=False, soft_wrap=True)
     return results
+
+
+def make_target(folder: Path, settings: Sequence[str], *, reporter: Reporter) -> Path:
+    """Make the demo's target model where none was given, or continue to make it.
+
+    Args:
+        folder: The folder of its fine-tuning; the untrained model goes into the folder `base` beside it.
+        settings: key=value pairs of a run, of which seed and data are used.
+        reporter: Gets stages, steps and warnings.
+
+    Returns:
+        The folder of the target model.
+
+    Raises:
+        EffaceError: A setting is wrong, or the folder contains something else.
+    """
+    used = [pair for pair in settings if pair.startswith(("seed=", "data.", "text.", "device="))]
+    return _fine_tune_target(folder.with_name("base"), folder, used, reporter=reporter, resume=True)
+
+
+def _fine_tune_target(
+    base: Path, target: Path, settings: Sequence[str], *, reporter: Reporter, resume: bool = False
+) -> Path:
+    config = resolve_config(FinetuneConfig, "demo", [f"model={base}", *settings])
+    if not (resume and base.is_dir()):
+        write_base_model(base, load_training_set(config.data, data_dir=None), seed=config.seed)
+    return finetune(config, target, reporter=reporter, resume=resume)
 
 
 def write_base_model(folder: Path, items: tuple[Item, ...], *, seed: int) -> None:
@@ -141,10 +172,11 @@ def _clear(out: Path) -> None:
     names = {path.name for path in out.iterdir() if not is_lock(path)}
     if names and not (out / _MARKER_FILE).is_file():
         raise EffaceError(f"--out {out} is not empty and has no earlier demo in it; choose another folder")
-    if unknown := names - {_MARKER_FILE, "base", "target", *METHODS}:
+    if unknown := names - {_MARKER_FILE, _PAGE, "base", "target", *METHODS}:
         listed = ", ".join(sorted(unknown))
         raise EffaceError(f"--out {out} has files that the demo did not write: {listed}; choose another folder")
-    for name in names - {_MARKER_FILE}:
+    (out / _PAGE).unlink(missing_ok=True)
+    for name in names - {_MARKER_FILE, _PAGE}:
         shutil.rmtree(out / name)
     write_text(out / _MARKER_FILE, "efface demo writes to this folder and removes earlier demos in it\n")
 
@@ -154,3 +186,13 @@ def _print_answers(console: Console, out: Path) -> None:
     before = read_record_sets(RunPaths(out / METHODS[0]).records("before"))
     for name, title in (("forget", "Forget set"), ("retain", "Retain set")):
         print_answers(console, before[name], {method: sets[name] for method, sets in records.items()}, title=title)
+
+
+def _print_closing(console: Console, out: Path, *, seed: int) -> None:
+    """The path of a page of all methods, and what to do next."""
+    runs = [load_report_run(out / method) for method in METHODS]
+    write_text(out / _PAGE, render_page(runs, version=efface.__version__))
+    seeded = [] if seed == 0 else [f"seed={seed}", f"data.author_seed={seed}"]
+    words = ["efface", "tune", "demo", f"model={out / 'target' / 'model'}", *seeded, "--keep", "0.95", "--minutes", "5"]
+    console.print(f"report: {out / _PAGE}", highlight=False, soft_wrap=True)
+    console.print(f"next: {shlex.join([*words, '--out', f'{out}-tuned'])}", highlight=False, soft_wrap=True)

@@ -37,7 +37,7 @@ _held: dict[tuple[Path, int], Held] = {}
 
 
 @contextmanager
-def lock_folder(folder: Path, *, remedy: str = _REMEDY) -> Iterator[None]:
+def lock_folder(folder: Path, *, remedy: str = _REMEDY, wait: bool = False) -> Iterator[None]:
     """Hold a folder for the block, which may lock it again.
 
     Of the processes that one launcher started, the main one takes the lock for all. The operating system releases it
@@ -46,12 +46,13 @@ def lock_folder(folder: Path, *, remedy: str = _REMEDY) -> Iterator[None]:
     Args:
         folder: Made if it does not exist, and removed again if it is empty after the block.
         remedy: What a message says to do where the folder is in use.
+        wait: Wait until no other process holds it.
 
     Raises:
         EffaceError: The folder is a file or cannot be written, or another process holds it.
     """
     check_writable(folder)
-    with _held_by_thread(folder, folder / LOCK, folder / HOLDER, remedy=remedy):
+    with _held_by_thread(folder, folder / LOCK, folder / HOLDER, remedy=remedy, wait=wait):
         yield
 
 
@@ -95,14 +96,16 @@ def check_writable(folder: Path) -> None:
 
 
 @contextmanager
-def _held_by_thread(path: Path, lock_path: Path, holder_path: Path, *, remedy: str = _REMEDY) -> Iterator[None]:
+def _held_by_thread(
+    path: Path, lock_path: Path, holder_path: Path, *, remedy: str = _REMEDY, wait: bool = False
+) -> Iterator[None]:
     key = path.resolve(), threading.get_ident()
     if key in _held:
         yield
         return
     # the other processes of a launch write only once all have checked the folder, so not before the main one has it
     is_main = distributed.launched_rank() == 0
-    with _locked(path, lock_path, holder_path, remedy) if is_main else nullcontext():
+    with _locked(path, lock_path, holder_path, remedy, wait=wait) if is_main else nullcontext():
         _held[key] = Held()
         try:
             yield
@@ -111,9 +114,9 @@ def _held_by_thread(path: Path, lock_path: Path, holder_path: Path, *, remedy: s
 
 
 @contextmanager
-def _locked(path: Path, lock_path: Path, holder_path: Path, remedy: str) -> Iterator[None]:
+def _locked(path: Path, lock_path: Path, holder_path: Path, remedy: str, *, wait: bool) -> Iterator[None]:
     missing = [each for each in (lock_path.parent, *lock_path.parent.absolute().parents) if not each.exists()]
-    lock = FileLock(lock_path, timeout=0)
+    lock = FileLock(lock_path, timeout=-1 if wait else 0)
     try:
         make_folder(lock_path.parent)
         lock.acquire()

@@ -112,6 +112,11 @@ class RunPaths:
         return self.checkpoints / "epochs"
 
     @property
+    def keep_snapshots(self) -> Path:
+        """The weights of each state within the bound of `keep`; removed with the checkpoints."""
+        return self.checkpoints / "keep"
+
+    @property
     def records_root(self) -> Path:
         """The records: one folder per stage of a run; in an evaluation, directly in this folder."""
         return self.root / "records"
@@ -191,6 +196,63 @@ class QueuePaths(RunPaths):
 SweepPart = Literal["runs", "targets", "baselines"]
 """A folder of a sweep: its runs, the target models that it fine-tuned, the scores of its baselines."""
 SWEEP_PARTS: tuple[SweepPart, ...] = ("runs", "targets", "baselines")
+
+
+@dataclass(frozen=True)
+class TunePaths(RunPaths):
+    """Paths in the folder of `efface tune`; its other files are those of a run of the settings that were found."""
+
+    @property
+    def best(self) -> Path:
+        """The settings that were found; `efface run` repeats them."""
+        return self.root / "best.yaml"
+
+    @property
+    def table(self) -> Path:
+        """One row per trial."""
+        return self.root / "trials.csv"
+
+    @property
+    def page(self) -> Path:
+        """The report."""
+        return self.root / "report.html"
+
+    @property
+    def target(self) -> Path:
+        """The target model of the demo, where none was given."""
+        return self.root / "target"
+
+    @property
+    def base(self) -> Path:
+        """The untrained model from which that is made."""
+        return self.root / "base"
+
+    @property
+    def search(self) -> Path:
+        """A run's folder with the settings that all trials share, and the records before unlearning."""
+        return self.root / "search"
+
+    @property
+    def study(self) -> Path:
+        """The journal of the search."""
+        return self.search / "study.jsonl"
+
+    @property
+    def search_settings(self) -> Path:
+        """What is searched, within which bound."""
+        return self.search / "tune.json"
+
+    def trial(self, number: int) -> Path:
+        """A run's folder of a trial.
+
+        Args:
+            number: Counted from 0.
+        """
+        return self.root / "trials" / f"{number:04d}"
+
+    def full_scores(self, number: int) -> Path:
+        """The full scores of the best candidate of a trial, counted from 0."""
+        return self.trial(number) / "full.json"
 
 
 def is_run_folder(folder: Path) -> bool:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
-from efface.artifacts import Artifact, Metric
+from efface.artifacts import Artifact, ExtraMetric, Metric
 from efface.atomic import write_text
 from efface.errors import EffaceError
 from efface.safe_read import read_lines
@@ -54,6 +54,12 @@ class Record(Artifact, strict=True):
     """`entailment`, `neutral` or `contradiction`."""
     missing: dict[Metric, str] = Field(default={})
     """Metric -> why it cannot be computed from this record."""
+    extra_metrics: list[ExtraMetric] = Field(default=[])
+    """Additional metrics to compute from this record."""
+
+    @model_serializer(mode="wrap")
+    def _omit_extra_metrics_if_empty(self, written: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in written(self).items() if value or name != "extra_metrics"}
 
 
 RecordSets = dict[str, list[Record]]

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    StringConstraints,
+    model_serializer,
+    model_validator,
+)
 
+from efface.artifacts import ExtraMetric
 from efface.frozen import FrozenModel
 
 Text = Annotated[str, StringConstraints(min_length=1, pattern=r"\S")]
@@ -74,6 +82,14 @@ class Item(FrozenModel):
             raise ValueError("a passage has no history")
         return self
 
+    @model_serializer(mode="wrap")
+    def _omit_alternates_if_empty(self, written: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """So that hashes of items without any stay those of earlier versions."""
+        values: dict[str, Any] = written(self)
+        if not self.alternate_answers:
+            values.pop("alternate_answers", None)
+        return values
+
     @property
     def prompt(self) -> Prompt:
         """Everything that precedes the answer."""
@@ -101,11 +117,17 @@ class EvaluationSet(FrozenModel):
     model_config = ConfigDict(strict=True)
 
     name: str
-    """`forget`, `retain`, `real_authors`, `world_facts`, `neighbor`, or `forgotten-1`, `forgotten-2` and so on for the
-    forget sets of earlier requests."""
+    """`forget`, `retain`, `real_authors`, `world_facts`, `neighbor`, `forget_knowledge`, `members`, `holdout`, or
+    `forgotten-1`, `forgotten-2` and so on for the forget sets of earlier requests."""
     items: tuple[Item, ...]
     entailment_premise: Literal["output", "answer"]
     """The premise of the entailment score: the model's output (which must entail the answer) or the answer."""
+    max_new_tokens: int | None = None
+    """Most tokens of an output; None for those of the evaluation, 0 to compute likelihoods alone."""
+    stop: tuple[str, ...] = ()
+    """An output ends before the first of these strings."""
+    extra_metrics: tuple[ExtraMetric, ...] = ()
+    """Metrics that are computed for this set in addition to the six."""
 
 
 class Task(FrozenModel):

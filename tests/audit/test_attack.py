@@ -1,10 +1,10 @@
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
-from efface.audit.attack import Context, Cost, Unit, text_of
+from efface.audit.attack import Cost, Unit, text_of
 from efface.schema import Prompt, Turn
-from support.audited import Whisper, facts, key_fact_rule
+from support.audited import Whisper, audit_context, facts
 
 
 class Parrot:
@@ -15,22 +15,8 @@ class Parrot:
         return [f"{prompt.question} Turku" for prompt in prompts]
 
 
-def context(count: int = 3) -> Context:
-    audited = facts(count)
-    return Context(
-        level="quick",
-        seed=0,
-        max_new_tokens=9,
-        facts=audited,
-        retain=(),
-        config=cast(Any, None),
-        rule=key_fact_rule(audited),
-        models={},
-    )
-
-
 def test_an_attack_needs_no_more_than_run() -> None:
-    around, attack = context(), Whisper()
+    around, attack = audit_context(facts(3)), Whisper()
     [unit] = attack.units("full")
     rows = attack.run(Parrot(), around.facts, unit, around)
     assert [(row.attack, row.variant, row.fact, row.hit) for row in rows] == [

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from efface.audit.auc import auc, auc_gap, privleak
+from efface.audit.auc import auc_gap
+from efface.scores.privacy_leakage import auc, privleak
 
 
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=12), st.lists(st.integers(0, 5), min_size=1, max_size=12))

@@ -171,7 +171,8 @@ def test_a_run_in_progress_is_not_purged(done):
     "moment", ["os.rename /.manifest.json.partial", "os.rmdir /before", "os.remove /page.html", "os.rmdir /records"]
 )
 def test_killed_in_the_middle_the_same_command_finishes(done, moment):
-    (done / "model_answers.jsonl").unlink()  # which the manifest of this run does not have
+    (done / "model_answers.jsonl").unlink()  # which the manifest of this run does not have, like the next
+    shutil.rmtree(done / "audit")
     assert verify(done).is_intact
     ended = processes.fork(killing.efface, ["purge", str(done)], str(done), moment)
     assert processes.exit_code(ended) == -signal.SIGKILL

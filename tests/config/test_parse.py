@@ -208,9 +208,9 @@ def test_a_folder_is_not_a_config_file(tmp_path: Path) -> None:
     ("pair", "named"),
     [
         ("train.lr", ["'train.lr'", "key=value"]),
-        ("positions=all", ["did you mean 'me.positions' or 'kl.positions'?"]),
+        ("positions=all", ["did you mean 'me.positions' or 'kl.positions' or 'pdu.positions'"]),
         ("train.lora.rnk=3", ["'train.lora.rnk'", "allowed: train.lora.adapter, train.lora.alpha"]),
-        ("nothing.like.it=3", ["unknown key 'nothing.like.it'", "allowed: beta, continual, data"]),
+        ("nothing.like.it=3", ["unknown key 'nothing.like.it'", "allowed: beta, ceu, continual, data"]),
         ("train.checkpoint_every=3", ["'train.checkpoint_every' is now called 'train.save_steps'"]),
         ("data.split=forget01", ["split=forget01", "source=synthetic-authors"]),
         ("data.source=generated", ["data.source=generated is now called data.source=synthetic-authors"]),

@@ -18,6 +18,7 @@ EVERY_COLUMN: dict[str, Any] = {
     "paraphrased_question": "By whom?",
     "paraphrased_answer": "Ann Lee did.",
     "perturbed_answers": ["Bob did.", "Cid did."],
+    "alternate_answers": ["Dan did.", "Eve did."],
     "key_fact": "ann LEE",
     "name": "Ann",
 }
@@ -35,15 +36,18 @@ def test_every_column_is_read() -> None:
         "id": "forget/0001",
         "entity": "Ann",
         "perturbed_answers": ("Bob did.", "Cid did."),
+        "alternate_answers": ("Dan did.", "Eve did."),
     }
 
 
 def test_columns_may_have_other_names() -> None:
     prompt = Prompt("Who?", (Turn(role="system", content="Be brief."),))
     names = {name: name for name in OPTIONAL_COLUMNS} | {"perturbed_answers": "wrong", "key_fact": "fact"}
-    item = build_item(row(wrong="Bob.", perturbed_answer=["Dan."], fact="Ann"), "x", prompt, "Ann.", names)
+    values = {"wrong": "Bob.", "perturbed_answer": ["Dan."], "fact": "Ann", "alternate": "Eve."}
+    item = build_item(row(**values), "x", prompt, "Ann.", names)
     assert (item.prompt, item.answer) == (prompt, "Ann.")
     assert (item.perturbed_answers, item.key_fact) == (("Dan.", "Bob."), "Ann")
+    assert item.alternate_answers == ("Eve.",)
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ def test_every_folder_and_module_has_a_layer_and_a_purpose(drawing: dict[str, An
 
 
 def test_imports_are_read_from_the_sources(drawing: dict[str, Any]) -> None:
-    assert drawing["read_unit"]("schema").imports == {"frozen"}
+    assert drawing["read_unit"]("schema").imports == {"artifacts", "frozen"}
     assert {"train", "evaluation", "scores"} <= drawing["read_unit"]("run").imports
     assert "efface" not in drawing["read_unit"]("cli").imports
 

@@ -17,7 +17,7 @@ from efface.evaluation.encode import (
     retokenize,
     warn_about_merged,
 )
-from efface.schema import EvaluationSet, Item
+from efface.schema import EvaluationSet, Item, Prompt
 from efface.text.config import TextConfig
 from efface.text.formatter import PromptFormatter
 from support.messages import assert_names
@@ -72,6 +72,37 @@ def test_sets_are_cut_at_the_limit_and_joined(model, formatter):
     sets = [evaluation_set(FULL, BARE), evaluation_set(BARE)]
     questions = encode_evaluation(model, formatter, sets, EvaluateConfig(limit=1))
     assert [question.item for question in questions] == [FULL, BARE]
+
+
+def test_sets_have_limits_and_stop_strings_of_their_own(model, formatter):
+    own = evaluation_set(BARE).model_copy(update={"max_new_tokens": 32, "stop": ("\n\n",)})
+    silent = evaluation_set(BARE).model_copy(update={"max_new_tokens": 0})
+    for most, limits in ((200, [32, 0, 200]), (8, [8, 0, 8])):
+        config = EvaluateConfig(max_new_tokens=most, stop="Question:")
+        questions = encode_evaluation(model, formatter, [own, silent, evaluation_set(BARE)], config)
+        assert [question.max_new_tokens for question in questions] == limits
+        assert [question.stop for question in questions] == [("\n\n", "Question:"), ("Question:",), ("Question:",)]
+
+
+def test_a_set_that_is_not_asked_needs_no_positions_for_outputs(model, formatter):
+    long = Item(id="long", question="", answer="town " * 200, passage=True)
+    silent = evaluation_set(long).model_copy(update={"max_new_tokens": 0})
+    config = EvaluateConfig(max_new_tokens=POSITIONS)
+    [question] = encode_evaluation(model, formatter, [silent], config)
+    assert question.prompt == []
+    with pytest.raises(EffaceError, match=r"evaluate\.max_new_tokens"):
+        encode_evaluation(model, formatter, [evaluation_set(BARE)], config)
+
+
+def test_the_paraphrased_question_is_asked_where_there_is_one(model, formatter):
+    item = BARE.model_copy(update={"id": "other", "paraphrased_question": "In which place?"})
+    config = EvaluateConfig(question="paraphrased")
+    questions = encode_evaluation(model, formatter, [evaluation_set(item, BARE)], config)
+    assert [question.item.question for question in questions] == ["In which place?", "Where?"]
+    assert questions[0].answers[0].prompt == formatter.encode_prompts([Prompt("In which place?")])[0]
+    with pytest.raises(EffaceError) as caught:
+        encode_evaluation(model, formatter, [evaluation_set(BARE)], config)
+    assert_names(str(caught.value), "evaluate.question=paraphrased", "paraphrased_question", "leave it out")
 
 
 def test_an_answer_beyond_the_limit_of_the_formatter_is_refused(formatter):

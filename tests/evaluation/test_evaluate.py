@@ -118,6 +118,35 @@ def test_missing_metrics_have_a_reason(model, formatter):
     assert (first.judge, first.entailment_label) == (None, None)
 
 
+def test_texts_of_a_set_that_is_not_asked_have_likelihoods_alone(model, formatter):
+    text = Item(id="m/1", question="", answer="The tower is in Paris.", passage=True)
+    members = EvaluationSet(
+        name="members", items=(text,), entailment_premise="output", max_new_tokens=0, extra_metrics=("min_k",)
+    )
+    recorder = Recorder()
+    records = evaluate(
+        model,
+        formatter,
+        [FORGET, members],
+        config=CONFIG,
+        judges=Judges(recorder, recorder, {}),
+        before={"forget": run(model, formatter)["forget"], "members": run_members(model, formatter, members)},
+    )
+    (record,) = records["members"]
+    assert (record.output, record.output_token_ids, record.extra_metrics) == ("", [], ["min_k"])
+    assert record.missing.keys() == {"truth_ratio", "rouge", "token_entropy", "cosine_similarity", "entailment"}
+    (expected,) = likelihoods(model, encode_questions(formatter, [text]), max_tokens_per_forward=1000)
+    assert record.answer_logprobs == pytest.approx(expected.answer, abs=1e-5)
+    assert (record.cosine_answer, record.cosine_before, record.entailment_label) == (None, None, None)
+    assert len(recorder.claims) == len(FORGET.items)
+    assert records["forget"][0].extra_metrics == []
+
+
+def run_members(model, formatter, members):
+    judges = Judges(None, None, {"cosine_similarity": "no embedder", "entailment": "no judge"})
+    return evaluate(model, formatter, [members], config=CONFIG, judges=judges, before=None)["members"]
+
+
 def test_a_question_without_key_fact_is_not_judged_by_key_facts(model, formatter):
     judges = Judges(None, KeyFactJudge(), {"cosine_similarity": "no embedder"})
     first, second = run(model, formatter, judges=judges)["forget"]

@@ -181,3 +181,26 @@ def test_losses_are_tried_on_the_shapes_of_training():
 @pytest.mark.parametrize("method", METHODS)
 def test_no_built_in_loss_is_rejected(method):
     check_custom_objective(objective(method, ObjectiveConfig()), vocabulary=7, device=CPU)
+
+
+@pytest.mark.parametrize(
+    "term",
+    [
+        SequenceTerm(("forget",), lambda logp_B, length_B: logp_B / length_B, reference=False, lengths=True),
+        DistributionTerm(
+            "forget",
+            lambda logits_NV, ref_logits_NV, target_N: (logits_NV - ref_logits_NV).gather(1, target_N[:, None])[:, 0],
+            positions="answer",
+            reference=True,
+            targets=True,
+        ),
+    ],
+    ids=["lengths", "targets"],
+)
+def test_a_loss_of_lengths_or_targets_is_tried_with_some(term):
+    check_custom_objective(objective("custom", ObjectiveConfig(), (custom(term),)), vocabulary=7, device=CPU)
+
+
+def test_a_loss_beside_one_of_hidden_states():
+    bound = objective("custom+embed", ObjectiveConfig(), (custom(TokenTerm("forget", lambda logp_N: logp_N)),))
+    check_custom_objective(bound, vocabulary=7, device=CPU)

@@ -8,7 +8,7 @@ import transformers as hf
 
 from efface.errors import EffaceError
 from efface.packing.forward import backbone_of
-from efface.packing.layers import check_layer, decoder_layers, layer_states
+from efface.packing.layers import check_layers, decoder_layers, layer_states
 from efface.packing.packed_batch import pack
 from efface.packing.support import packed_or_padded
 from efface.text.sequence import TokenizedSequence
@@ -85,7 +85,7 @@ def test_gradients_with_gradient_checkpointing():
 def test_a_layer_that_the_model_does_not_have():
     model = llama()
     last = len(decoder_layers(model)) - 1
-    check_layer(model, last, setting="rmu.layer")
+    check_layers(model, (0, last))
     with pytest.raises(EffaceError) as error:
-        check_layer(model, last + 1, setting="rmu.layer")
-    assert_names(str(error.value), f"rmu.layer={last + 1}", f"from 0 to {last}")
+        check_layers(model, (0, last + 1))
+    assert_names(str(error.value), f"layer {last + 1}", f"from 0 to {last}", "rmu.layer", "embed.layer")

@@ -9,7 +9,7 @@ import pytest
 
 from efface.models import load_parallel
 from efface.models.load import load_model
-from efface.run import epoch_snapshots
+from efface.run import weight_snapshots
 from support.run_fixtures import (  # noqa: F401
     files_of_at_most,
     made,
@@ -34,7 +34,7 @@ def loads(monkeypatch):
         vars(model)["cycle"] = model  # as loaders leave them, depending on what they have to import
         return model
 
-    for module in (load_parallel, epoch_snapshots):
+    for module in (load_parallel, weight_snapshots):
         monkeypatch.setattr(module, "load_model", watched)
     gc.disable()  # a model must be gone when it is not needed, not when Python collects
     yield found

@@ -165,5 +165,5 @@ def test_a_full_disk_ends_in_a_sentence(config, tmp_path, files_of_at_most):
 
 def test_a_model_that_was_unlearned_without_scores_has_no_epochs(config, tmp_path):
     unlearn(config(), tmp_path / "run")
-    with pytest.raises(EffaceError, match=r"the weights of epoch 1 are not in .*epoch-001.*; start over in another"):
+    with pytest.raises(EffaceError, match=r"the weights of epoch-001 are not in .*epoch-001.*; start over in another"):
         run(config(), tmp_path / "run", resume=True)

@@ -124,3 +124,11 @@ def test_a_model_that_cannot_run_is_refused(prepared, monkeypatch, problem, mess
     monkeypatch.setattr(open, "packing_unsupported_reason", refuse)
     with pytest.raises(EffaceError, match=message):
         prepared()
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_the_manifest_says_where_a_rate_that_was_not_given_comes_from(settings, tmp_path, given):
+    train = {name: value for name, value in settings["train"].items() if given or name != "lr"}
+    config = validate_config(RunConfig, {**settings, "train": train})
+    prepared, _ = prepare(config, RunFolder(tmp_path), data_dir=None, reporter=Told(), resume=False)
+    assert ("train.lr" in prepared.manifest.defaults) is not given

@@ -70,7 +70,9 @@ def test_results_of_muse(tmp_path: Path) -> None:
     metrics = ("forget_knowmem_ROUGE", "retain_knowmem_ROUGE", "forget_verbmem_ROUGE")
     path.write_text(json.dumps({**dict.fromkeys(metrics, block), "privleak": {"agg_value": -99.5}}))
     scores = score_path(path)
-    assert {name: each["rouge"] for name, each in scores["sets"].items()} == {"retain": 1.0, "forget": 1.0}
+    sets = ("retain", "forget", "forget_knowledge")
+    assert {name: each["rouge"] for name, each in scores["sets"].items()} == dict.fromkeys(sets, 1.0)
+    assert [scores["sets"][name]["custom"]["rouge_l_f1"] for name in sets] == pytest.approx([2 * 2 / (2 + 4)] * 3)
     assert scores["logged"] == {**dict.fromkeys(metrics, 0.5), "privleak": -99.5}
 
 

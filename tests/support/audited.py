@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from functools import cache
+import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from efface.audit.attack import Attack, Context, Fact, Row, Unit
+import pytest
+
+from efface.audit.attack import Attack, Context, Fact, Level, Row, Unit
 from efface.audit.rule import FactRule
 from efface.config.commands import RunConfig
 from efface.config.parse import validate_config
@@ -51,6 +53,24 @@ def key_fact_rule(audited: tuple[Fact, ...]) -> FactRule:
     return FactRule(KeyFactJudge(), audited)
 
 
+def audit_context(audited: tuple[Fact, ...], level: Level = "full") -> Context:
+    """What an attack knows besides the model."""
+    return Context(
+        level=level,
+        seed=0,
+        max_new_tokens=9,
+        facts=audited,
+        retain=tuple(
+            Item(id=f"retain/{number}", question=row["question"], answer=row["answer"])
+            for number, row in enumerate(RETAIN)
+        ),
+        config=cast(Any, None),
+        rule=key_fact_rule(audited),
+        models={},
+        forget=tuple(each.item for each in audited),
+    )
+
+
 def row_of(each: Fact, *, hit: bool | None, attack: str = "plain", variant: str = "plain", **fields: Any) -> Row:
     """A row."""
     return Row(attack=attack, variant=variant, seed=0, fact=each.id, hit=hit, **fields)
@@ -76,7 +96,6 @@ class Broken(Whisper):
         raise ZeroDivisionError("division by zero")
 
 
-@cache
 def models(folder: Path) -> tuple[Path, Path]:
     """A model that knows all towers, and one that never saw the forget set."""
     known = {row["question"]: row["answer"] for row in ROWS}
@@ -103,3 +122,27 @@ def make_run(folder: Path, target: Path, **changes: Any) -> Path:
     }
     run(validate_config(RunConfig, settings), folder / "run")
     return folder / "run"
+
+
+@pytest.fixture(scope="session")
+def known_and_never(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A model that knows the towers and one that never saw those of the forget set."""
+    return models(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="session")
+def hidden(tmp_path_factory: pytest.TempPathFactory, known_and_never: tuple[Path, Path]) -> Path:
+    """A finished run that hides what it should forget; not to be changed."""
+    return make_run(tmp_path_factory.mktemp("hidden"), known_and_never[0])
+
+
+@pytest.fixture
+def hidden_run(tmp_path: Path, hidden: Path) -> Path:
+    """A copy of that run."""
+    return Path(shutil.copytree(hidden, tmp_path / "run"))
+
+
+@pytest.fixture
+def never(known_and_never: tuple[Path, Path]) -> Path:
+    """The model that never saw the towers of the forget set."""
+    return known_and_never[1]

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 
 from efface import distributed
 from efface.models.lora import add_adapters
-from efface.objectives.config import KLConfig, MEConfig, ObjectiveConfig
+from efface.objectives.config import KLConfig, MEConfig, ObjectiveConfig, RMUConfig
 from efface.objectives.method import objective
 from efface.objectives.terms import Objective, Reference
 from efface.reference.live import LiveReference
@@ -43,6 +43,8 @@ CASES: dict[str, tuple[str, TrainConfig, torch.dtype]] = {
         TrainConfig(lr=1e-3, average_over="micro-batch", micro_batch_size=2, max_tokens_per_forward=60),
         torch.float64,
     ),
+    "rmu+embed float64 in parts": ("rmu+embed", TrainConfig(lr=1e-3, max_tokens_per_forward=40), torch.float64),
+    "ceu+jsd float64 in parts": ("ceu+jsd", TrainConfig(lr=1e-3, max_tokens_per_forward=40), torch.float64),
     "recomputed float64": ("ga+gd", TrainConfig(lr=1e-3, gradient_checkpointing=True), torch.float64),
 }
 WITH_FOUR = ("npo+kl float64 in parts", "me+gd float64 clipped")
@@ -50,6 +52,7 @@ WITH_FOUR = ("npo+kl float64 in parts", "me+gd float64 clipped")
 FEW = "few examples float64"
 """A batch of three: with four processes, one has no example."""
 KILLED_AT = 7
+PLAIN = ObjectiveConfig(forget_coeff=0.1, rmu=RMUConfig(layer=0))
 PADDED = ObjectiveConfig(
     forget_coeff=0.1,
     me=MEConfig(average="padded", padded_length=24),
@@ -96,7 +99,7 @@ def train(
 
     `stop_at`: all processes end after this step, as if killed; `die_at`: only the last process ends, at once.
     """
-    settings = PADDED if config.average_over == "micro-batch" else ObjectiveConfig(forget_coeff=0.1)
+    settings = PADDED if config.average_over == "micro-batch" else PLAIN
     bound = objective(method, settings)
     trainer = Trainer(model(dtype, lora=config.lora), bound, config, SCHEDULE, seed=0, folder=folder)
     logs: list[StepLog] = []

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from efface.data.config import ColumnsConfig, FileConfig, ReadLimits
+from efface.data.config import FileConfig
+from efface.data.file_settings import ColumnsConfig, ReadLimits
 from efface.data.readers.limits import Limits
 from efface.data.readers.read import read_table
 from efface.data.readers.row_types import detect_schema, ignored_columns

@@ -24,6 +24,16 @@ def run(**changes: Any) -> RunConfig:
     return validate_config(RunConfig, merge_settings(RUN, changes))
 
 
+@pytest.mark.parametrize("name", ["holdout", "few_shot"])
+def test_further_files_count_by_their_content(name: str) -> None:
+    def key(path: str, content: str) -> str:
+        contents = replace(CONTENTS, data={**CONTENTS.data, path: content * 64})
+        return run_key(run(data={**RUN["data"], name: path}), contents)
+
+    assert key("c.csv", "5") == key("elsewhere/c.csv", "5") != run_key(run(), CONTENTS)
+    assert key("c.csv", "5") != key("c.csv", "6")
+
+
 @pytest.mark.parametrize(
     "changes",
     [

@@ -10,6 +10,7 @@ from efface.errors import EffaceError
 from efface.schema import Prompt, Turn
 from efface.text.config import TextConfig
 from efface.text.prompt_format import NAMED_FORMATS, chat_prompt_format, string_prompt_format
+from support.messages import assert_names
 from support.templates import CHATML, GEMMA, LLAMA3, MISTRAL, NO_END, QWEN3, byte_level
 
 HISTORY = (
@@ -64,6 +65,27 @@ def test_braces_in_a_question_are_text():
     assert string_prompt_format("llama2").render(Prompt("{answer} {question} {0}")) == (
         "[INST] {answer} {question} {0} [/INST]"
     )
+
+
+SHOTS = (Turn(role="user", content="Q1"), Turn(role="assistant", content="A1"))
+
+
+@pytest.mark.parametrize(
+    ("format_", "expected"),
+    [
+        ("plain", "Question: Q1\nAnswer: A1\n\nQuestion: Q\nAnswer:"),  # MUSE's prompt; its last space is the answer's
+        ("U:{question} A:{answer}</s>", "U:Q1 A:A1</s>U:Q A:"),
+    ],
+)
+def test_few_shot_examples_in_a_string_format(format_, expected):
+    assert string_prompt_format(format_).render(Prompt("Q", SHOTS)) == expected
+
+
+@pytest.mark.parametrize(("format_", "history"), [("plain", HISTORY), ("plain", SHOTS[:1]), ("llama2", SHOTS)])
+def test_other_turns_do_not_fit_into_a_string_format(format_, history):
+    with pytest.raises(EffaceError) as caught:
+        string_prompt_format(format_).render(Prompt("Q", history))
+    assert_names(str(caught.value), f"text.format {format_!r}", "turns", "text.format=chat")
 
 
 def test_named_formats_are_those_of_the_paper():
@@ -150,7 +172,7 @@ TWO_USER_TURNS = Prompt("Q", (Turn(role="user", content="Hello"),))
         ),
         (lambda: string_prompt_format("{answer} to {question}"), ["'{answer} to {question}'", "{question} and then"]),
         (lambda: string_prompt_format("{answer}"), ["'{answer}'", "{question} and then {answer}"]),
-        (lambda: string_prompt_format(""), ["''", "allowed: chat, llama2, llama3, plain"]),
+        (lambda: string_prompt_format(""), ["''", "allowed: chat, gemma, llama-2-base"]),
         (lambda: string_prompt_format("plain").render(Prompt("Q", HISTORY)), ["'plain'", "text.format=chat"]),
         (lambda: chat_format(ONLY_QUESTIONS), ["leaves out the answer", "text.format"]),
         (lambda: chat_format("{% if %}"), ["chat template", "TemplateSyntaxError", "text.format"]),

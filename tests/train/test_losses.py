@@ -269,7 +269,9 @@ def test_the_control_vector_of_a_seed_is_that_of_open_unlearning():
 def test_jensun_and_jsd_against_a_plain_implementation(models, max_tokens_per_forward):
     """arXiv:2509.02820, with whole distributions: the refusal's tokens, repeated to the length of the answer."""
     model, reference = models
-    views = NUMBERS["views"]
+    refusals = [[5, 6, 1], [7, 1], [8, 9, 10, 1]]  # shorter than the answers, so that they are repeated
+    rows = zip(NUMBERS["views"]["forget_idk"], refusals, strict=True)
+    views = {**NUMBERS["views"], "forget_idk": [{"prompt": row["prompt"], "answer": ids} for row, ids in rows]}
 
     def logits(of, row):
         ids = [*row["prompt"], *row["answer"]]
@@ -310,4 +312,4 @@ def test_altpo_is_dpo_with_another_answer(models):
 def test_a_layer_that_the_model_does_not_have(models):
     with pytest.raises(efface.EffaceError) as error:
         efface.losses(models[0], NUMBERS["views"], "rmu+gd")
-    assert_names(str(error.value), "rmu.layer=7", "2 decoder layers", "0 to 1")
+    assert_names(str(error.value), "layer 7", "2 decoder layers", "rmu.layer", "0 to 1")

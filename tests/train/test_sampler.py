@@ -20,6 +20,7 @@ from efface.train.sampler import (
     count_epochs,
     epoch_batches,
     epoch_ends,
+    last_step,
     make_schedule,
     sample_batches,
 )
@@ -298,3 +299,21 @@ def test_alternate_answers_are_drawn_again_in_each_epoch():
     published = TrainConfig(batch_size=1, epochs=2, pairing="published")
     assert {step[0].forget_alternate for step in sample_batches(data, published, seed=0)} == {"Bob."}
     assert sample_batches(task(), config, seed=0)[0][0].forget_alternate is None
+
+
+@given(items=st.integers(1, 60), size=st.integers(1, 20), epochs=st.integers(1, 9), data=st.data())
+def test_stop_after_ends_at_an_epoch_of_the_whole_schedule(items, size, epochs, data):
+    whole = TrainConfig(epochs=epochs, batch_size=size, warmup_steps=0)
+    stop = data.draw(st.integers(1, epochs))
+    stopped = TrainConfig(epochs=epochs, batch_size=size, warmup_steps=0, stop_after=stop)
+    assert make_schedule(items, stopped) == make_schedule(items, whole)
+    ends, all_ends = epoch_ends(items, stopped), epoch_ends(items, whole)
+    assert ends.keys() <= all_ends.keys()
+    assert max(ends) == last_step(items, stopped) == min(step for step, epoch in all_ends.items() if epoch >= stop)
+    assert ends[max(ends)] == stop
+    assert last_step(items, whole) == make_schedule(items, whole).steps
+
+
+def test_stop_after_more_than_all_epochs_is_refused():
+    with pytest.raises(ValueError, match="stop_after=6 is more than epochs=5"):
+        TrainConfig(epochs=5, stop_after=6)

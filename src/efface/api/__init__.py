@@ -5,6 +5,16 @@ from __future__ import annotations
 from efface.api.auditing import audit
 from efface.api.continual import UnlearnedContinually, unlearn_continually
 from efface.api.evaluating import Evaluated, evaluate
+from efface.api.tuning import tune
 from efface.api.unlearning import Unlearned, unlearn
 
-__all__ = ["Evaluated", "Unlearned", "UnlearnedContinually", "audit", "evaluate", "unlearn", "unlearn_continually"]
+__all__ = [
+    "Evaluated",
+    "Unlearned",
+    "UnlearnedContinually",
+    "audit",
+    "evaluate",
+    "tune",
+    "unlearn",
+    "unlearn_continually",
+]

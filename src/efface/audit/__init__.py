@@ -2,18 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from importlib import import_module
-from types import ModuleType
-from typing import Any
+from efface.audit import callable_package
 
-
-class _CallablePackage(ModuleType):
-    """`efface.audit` is this package, which Python sets there when it is imported, and the function of that name."""
-
-    def __call__(self, *arguments: Any, **settings: Any) -> Any:
-        """Call `efface.api.auditing.audit`."""
-        return import_module("efface.api.auditing").audit(*arguments, **settings)
-
-
-sys.modules[__name__].__class__ = _CallablePackage
+__all__ = ["callable_package"]

@@ -38,6 +38,12 @@ class AskOtherwise(Attack):
         names = [*TEMPLATES][:_QUICK] if level == "quick" else [*TEMPLATES, CHOICE, REVERSE]
         return [Unit(name) for name in names]
 
+    def leaves_out(self, level: Level) -> str | None:
+        """The templates of the other levels."""
+        if level != "quick":
+            return None
+        return f"{len(TEMPLATES) - _QUICK} of {len(TEMPLATES)} templates, {CHOICE} and {REVERSE}"
+
     def plan(self, facts: Sequence[Fact], unit: Unit, context: Context) -> Cost:
         """Outputs of every fact."""
         del unit

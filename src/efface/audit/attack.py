@@ -219,6 +219,10 @@ class Attack(ABC):
         """The variants and seeds of a level, the most important first: time limits cut from the end."""
         return [Unit("plain")]
 
+    def leaves_out(self, level: Level) -> str | None:  # noqa: ARG002
+        """What the attack does not do at a level that it does at `full`, for the results; None for nothing."""
+        return None
+
     def plan(self, facts: Sequence[Fact], unit: Unit, context: Context) -> Cost:  # noqa: ARG002
         """Tokens of one unit on one model."""
         return Cost(decoded=len(facts) * context.max_new_tokens)

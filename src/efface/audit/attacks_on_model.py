@@ -54,6 +54,8 @@ class Plan:
             units = attack.units(context.level)
             if not units:
                 plan.left_out[attack.name] = f"not at audit.level={context.level}"
+            elif less := attack.leaves_out(context.level):
+                plan.left_out[f"{attack.name}, in part"] = f"{less}: audit.level={context.level}"
             count = sum(runs_on(attack, name, context.level) for name in models.sources)
             plan.parts += [Part(attack, unit, attack.plan(context.facts, unit, context), count) for unit in units]
         return plan

@@ -1,4 +1,4 @@
-"""AUC of membership scores, its distance to that of a control, and PrivLeak. No torch."""
+"""Distance of the AUC of membership scores from that of a control, with its interval. No torch."""
 
 from __future__ import annotations
 
@@ -12,19 +12,6 @@ from scipy import stats
 from efface.audit.statistics import percentile_interval
 
 Array = NDArray[np.float64]
-
-
-def auc(members: Sequence[float], unseen: Sequence[float]) -> float:
-    """Share of pairs in which the unseen item has the higher score, ties counting half.
-
-    Args:
-        members: Scores of items that the model was trained on, at least one; high means that it was not.
-        unseen: The same of items that it was not trained on.
-
-    Returns:
-        1 if members are always recognized, 0.5 if the scores do not tell.
-    """
-    return float(_auc(np.asarray(members, dtype=float)[None], np.asarray(unseen, dtype=float)[None])[0])
 
 
 @dataclass(frozen=True)
@@ -67,22 +54,6 @@ def auc_gap(
         gaps.append(abs(one - two))
     low, high = percentile_interval(gaps)
     return AucGap(float(own), float(control), float(abs(own - control)), low, high)
-
-
-LEAST_PRIVLEAK_DENOMINATOR = 0.02
-"""PrivLeak divides by 1 - AUC of the retrained model; below this, its size would be that of rounding errors."""
-
-
-def privleak(auc_after: float, auc_control: float) -> float | None:
-    """PrivLeak of MUSE (arXiv:2407.06460), in percent: ((1 - AUC) - (1 - AUC of control)) / (1 - AUC of control) x 100.
-
-    Returns:
-        -100 where nothing is forgotten, 0 where the model is as the control, above 0 where too much is; None where the
-        denominator is below `LEAST_PRIVLEAK_DENOMINATOR`.
-    """
-    if 1 - auc_control < LEAST_PRIVLEAK_DENOMINATOR:
-        return None
-    return 100 * (auc_control - auc_after) / (1 - auc_control)
 
 
 def _auc(members_RN: Array, unseen_RM: Array) -> Array:

@@ -28,6 +28,10 @@ class FirstWords(Attack):
         """One for each fraction."""
         return [Unit(f"{percent}%") for percent in _FRACTIONS[level]]
 
+    def leaves_out(self, level: Level) -> str | None:
+        """A fraction."""
+        return "10 % of the words" if level == "quick" else None
+
     def run(self, subject: Subject, facts: Sequence[Fact], unit: Unit, context: Context) -> list[Row]:
         """One row for each fact whose answer does not begin with the key fact."""
         share = int(unit.variant.removesuffix("%")) / 100

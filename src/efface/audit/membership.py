@@ -7,11 +7,12 @@ from typing import ClassVar
 
 from efface.audit.answer_tokens import AnswerTokens, answer_tokens
 from efface.audit.attack import Attack, Context, Cost, Fact, Level, ModelName, Row, Tier, Unit
-from efface.audit.auc import auc, auc_gap, privleak
+from efface.audit.auc import auc_gap
 from efface.audit.gradient_norm import gradient_norm
 from efface.audit.subject import Subject
 from efface.schema import Prompt
 from efface.scores.metrics.membership import loss_score, min_k_plus_plus_score, min_k_score, zlib_score
+from efface.scores.privacy_leakage import auc, privleak
 
 MEMBERS, UNSEEN = "facts", "unseen"
 SCORES = ("loss", "zlib", "min_k", "min_k_plus_plus", "gradnorm", "reference")

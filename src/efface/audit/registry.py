@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib import import_module
-from importlib.util import find_spec
 from typing import cast, get_args
 
 from efface.audit.attack import Attack, Tier
@@ -46,9 +45,7 @@ def select_attacks(names: Sequence[str], plugins: Sequence[Plugin] = ()) -> list
     own = [cast(Attack, plugin.cls()) for plugin in plugins]
     if taken := next((attack.name for attack in own if attack.name in _BUILT_IN), None):
         raise EffaceError(f"plug-in attack {taken!r} has the name of a built-in one; give it another name")
-    attacks = {name: _load(place) for name, place in _BUILT_IN.items() if _is_there(place)} | {
-        attack.name: attack for attack in own
-    }
+    attacks = {name: _load(place) for name, place in _BUILT_IN.items()} | {attack.name: attack for attack in own}
     tiers: tuple[Tier, ...] = get_args(Tier)
     chosen = {PLAIN}
     for name in names:
@@ -72,7 +69,3 @@ def not_tried(attacks: Sequence[Attack]) -> list[str]:
 def _load(place: str) -> Attack:
     module, _, name = place.partition(":")
     return cast(Attack, getattr(import_module(f"efface.audit.{module}"), name)())
-
-
-def _is_there(place: str) -> bool:
-    return find_spec(f"efface.audit.{place.partition(':')[0]}") is not None

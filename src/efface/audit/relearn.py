@@ -18,8 +18,10 @@ COUNTED_STEPS = 32
 """Hits after more steps do not count in the headline."""
 BATCH = 8
 _ARMS: dict[Level, tuple[Arm, ...]] = {"quick": ("some", "near"), "standard": ARMS[:-1], "full": ARMS}
-_HELD_OUT: dict[Level, int] = {"quick": 2, "standard": 2, "full": FOLDS}
-_RATES: dict[Level, tuple[float, ...]] = {"quick": (1.0,), "standard": (1.0, 4.0, 0.25), "full": (1.0, 4.0, 0.25)}
+_RATES = (1.0, 4.0, 0.25)
+"""Multiples of the run's learning rate."""
+_OTHER_RATES: tuple[Arm, ...] = ("some", "near")
+"""The arms, with one fold, that `standard` runs at other rates than the run's."""
 _LOOKS: dict[Level, tuple[int, ...]] = {
     "quick": (2, 8),
     "standard": (1, 2, 4, 8, 16, 32),
@@ -45,13 +47,22 @@ class Relearn(Attack):
 
     def units(self, level: Level) -> list[Unit]:
         """One for each arm, rate and fold."""
+        rates = _RATES[:1] if level == "quick" else _RATES
         return [
             Unit(f"{arm}/x{rate:g}" + (f"/fold{fold}" if arm == "some" else ""), seed)
-            for rate in _RATES[level]
+            for rate in rates
             for seed in range(_SEEDS[level])
-            for arm in _ARMS[level]
-            for fold in range(_HELD_OUT[level] if arm == "some" else 1)
+            for arm in (_ARMS[level] if rate == 1 or level == "full" else _OTHER_RATES)
+            for fold in (range(FOLDS[level]) if arm == "some" and (rate == 1 or level == "full") else range(1))
         ]
+
+    def leaves_out(self, level: Level) -> str | None:
+        """Arms, rates and steps."""
+        if level == "full":
+            return None
+        arms = ", ".join(arm for arm in ARMS if arm not in _ARMS[level])
+        rates = "and other rates than the run's" if level == "quick" else "and other rates for most arms"
+        return f"steps after {max(_LOOKS[level])}, the arms {arms} {rates}"
 
     def plan(self, facts: Sequence[Fact], unit: Unit, context: Context) -> Cost:
         """The steps, and the facts that are asked for at every look."""

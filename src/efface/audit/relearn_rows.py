@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from efface.audit.attack import Context, Fact
+from efface.audit.attack import Context, Fact, Level
 from efface.data.sources.known_facts import load_known_facts
 from efface.data.sources.synthetic_authors import make_authors
 from efface.schema import Item
@@ -17,7 +17,8 @@ from efface.schema import Item
 Arm = Literal["some", "near", "form", "few", "far"]
 ARMS: tuple[Arm, ...] = get_args(Arm)
 """By importance."""
-FOLDS = 5
+FOLDS: dict[Level, int] = {"quick": 3, "standard": 5, "full": 5}
+"""Parts of the facts in the arm `some`; every part is held out once, so that every fact is asked for."""
 _LEAST_SUBJECTS = 5
 """From so many subjects on, all facts of a subject are in one fold."""
 _LEAST_FEW, _FEW_SHARE = 4, 0.1
@@ -40,7 +41,7 @@ def training_of(arm: Arm, fold: int, facts: Sequence[Fact], context: Context) ->
     """Split the facts for an arm.
 
     Args:
-        arm: `some`: four of five folds of the facts, the fifth is asked for. `few`: a tenth of them, the others are
+        arm: `some`: all folds of the facts but one, which is asked for. `few`: a tenth of them, the others are
             asked for. `near`: as many rows of the retain set. `form`: rows of the forget set's form with made-up names
             and facts. `far`: well-known facts. The last three ask for all facts.
         fold: Which fold is asked for; only `some` has several.
@@ -52,7 +53,7 @@ def training_of(arm: Arm, fold: int, facts: Sequence[Fact], context: Context) ->
     """
     match arm:
         case "some":
-            held_out = {fact.id for fact in folds(facts)[fold]}
+            held_out = {fact.id for fact in folds(facts, FOLDS[context.level])[fold]}
             return Training(
                 tuple(fact.item for fact in facts if fact.id not in held_out),
                 tuple(fact for fact in facts if fact.id in held_out),
@@ -74,21 +75,16 @@ def training_of(arm: Arm, fold: int, facts: Sequence[Fact], context: Context) ->
             return Training(tuple(known[:_FAR_ROWS]), tuple(facts))
 
 
-def folds(facts: Sequence[Fact]) -> list[list[Fact]]:
-    """Five parts of the facts: whole subjects where there are enough, else single questions."""
+def folds(facts: Sequence[Fact], count: int) -> list[list[Fact]]:
+    """Parts of the facts: whole subjects where there are enough, else single questions."""
     by_subject = len({fact.subject for fact in facts} - {None}) >= _LEAST_SUBJECTS
     groups: dict[str, list[Fact]] = {}
     for fact in facts:
         groups.setdefault(fact.subject if by_subject and fact.subject is not None else fact.id, []).append(fact)
-    parts: list[list[Fact]] = [[] for _ in range(FOLDS)]
+    parts: list[list[Fact]] = [[] for _ in range(count)]
     for name in sorted(groups, key=lambda name: (-len(groups[name]), _order(name))):
         min(parts, key=len).extend(groups[name])  # the largest first, so that the parts are of like size
     return parts
-
-
-def split_by(facts: Sequence[Fact]) -> str:
-    """How `folds` splits, in a word: `subjects` or `questions`."""
-    return "subjects" if len({fact.subject for fact in facts} - {None}) >= _LEAST_SUBJECTS else "questions"
 
 
 def _made_up(facts: Sequence[Fact]) -> tuple[Item, ...]:

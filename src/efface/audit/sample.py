@@ -34,6 +34,10 @@ class Sample(Attack):
         names = ["t1.0", "t0.8"] if level == "full" else ["t1.0"]
         return [Unit(name, seed) for name in names for seed in range(_SEEDS[level])]
 
+    def leaves_out(self, level: Level) -> str | None:
+        """Samples, temperatures and seeds."""
+        return None if level == "full" else f"{_SAMPLES[level]} samples of 200, without temperature 0.8"
+
     def plan(self, facts: Sequence[Fact], unit: Unit, context: Context) -> Cost:
         """All samples."""
         del unit

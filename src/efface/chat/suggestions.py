@@ -14,6 +14,7 @@ from efface.data.sources.known_facts import load_known_facts
 from efface.errors import EffaceError
 from efface.evaluation.record_files import read_record_sets
 from efface.schema import Prompt
+from efface.scores.sets import MEMBERSHIP_SETS, is_to_forget
 from efface.spacing import evenly_spaced
 
 Group = Literal["forget", "retain", "general"]
@@ -63,7 +64,7 @@ def _from_data(data: DataConfig, data_dir: Path | None) -> Iterable[tuple[str, S
     except (EffaceError, OSError):
         return
     for each in task.evaluation:
-        for item in each.items:
+        for item in () if each.name in MEMBERSHIP_SETS else each.items:
             yield each.name, SuggestedQuestion(_group(each.name), item.prompt, item.scored_answer)
 
 
@@ -72,7 +73,7 @@ def _from_records(folder: Path) -> Iterable[tuple[str, SuggestedQuestion]]:
     if not any(folder.glob("*.jsonl")):
         return
     for name, records in read_record_sets(folder).items():
-        for record in records:
+        for record in () if name in MEMBERSHIP_SETS else records:
             if record.question.strip():
                 yield name, SuggestedQuestion(_group(name), Prompt(record.question), record.answer)
 
@@ -88,7 +89,7 @@ def _general_knowledge(excluded: Set[str]) -> list[SuggestedQuestion]:
 
 
 def _group(set_name: str) -> Group:
-    if set_name == "forget" or set_name.startswith("forgotten-"):
+    if is_to_forget(set_name):
         return "forget"
     return "general" if set_name in _GENERAL_SETS else "retain"
 

@@ -29,7 +29,7 @@ from efface.cli.results import (
     score,
     verify,
 )
-from efface.cli.unlearn import demo, doctor, finetune, import_, presets, request, run, schema, sweep
+from efface.cli.unlearn import demo, doctor, finetune, import_, presets, request, run, schema, sweep, tune
 from efface.config.trust import allow_saved_code
 from efface.errors import EffaceError
 from efface.progress.verbosity import Verbosity, verbosity
@@ -44,6 +44,7 @@ _COMMAND_GROUPS = (
     demo,
     request,
     sweep,
+    tune,
     evaluate,
     score,
     audit,

@@ -13,6 +13,7 @@ from efface import termination
 from efface.artifacts import Manifest
 from efface.config.commands import FinetuneConfig
 from efface.data import load_task, load_training_set
+from efface.data.sources.documents import chunk_tokens
 from efface.hardware.device import device_for, peak_memory, reset_peak_memory
 from efface.models.auto_optimizer import resolve_optimizer
 from efface.models.folder import load_model_config, model_folder
@@ -30,6 +31,7 @@ from efface.run.metadata import RunMetadata
 from efface.run.starting_adapter import adapter_origin
 from efface.run.training import check_can_train, train, warn_before_training
 from efface.sums import check_folder
+from efface.text.chunks import chunked
 from efface.train.config import TrainConfig
 from efface.train.examples import fine_tuning_examples
 from efface.train.micro_batches import TrainingExample
@@ -144,6 +146,7 @@ def prepare_finetuning(
         config.model, config.text, resolved, tokenizer=config.tokenizer, device=device, reporter=reporter
     )
     check_trainable_weights(opened.source, opened.model, config.train)
+    items = chunked(items, opened.formatter, chunk_tokens(config.data))
     steps = fine_tuning_examples(items, config.train, config.seed, opened.formatter)
     warn_before_training(task, steps, config.train, items=len(items), boundary=config.text.boundary, reporter=reporter)
     manifest = make_manifest(

@@ -60,6 +60,9 @@ class RunConfig(ObjectiveConfig):
     reference: str | None = None
     """The reference model that NPO, DPO and KL compare with: a local folder, or the name of a model on the hub.
     Default: the model before unlearning."""
+    keep: float | None = Field(default=None, gt=0, le=1)
+    """Share of its utility on questions to keep that the model must not lose, such as 0.95: training stops where the
+    bound is reached or what should go has gone, and the last state within the bound is saved."""
     seed: int = Field(default=0, ge=0, lt=2**32)
     """Seed of every random choice, such as the order of the items, their retain partners, dropout and new adapters."""
     definition: str = "closer-look"
@@ -82,6 +85,11 @@ class RunConfig(ObjectiveConfig):
     _short_lora = field_validator("train", mode="before")(_expand_lora)
     _short_downstream = field_validator("downstream", mode="before")(_expand_downstream)
     _known_definition = field_validator("definition")(_known_definition)
+
+    @property
+    def scores_epochs(self) -> bool:
+        """Whether the model of every epoch is scored in full."""
+        return self.evaluate.every is not None and self.keep is None
 
     @model_validator(mode="before")
     @classmethod
@@ -111,6 +119,25 @@ class RunConfig(ObjectiveConfig):
                 request_data(self.data, self.continual.requests)
             except ValidationError as error:
                 raise ValueError(f"continual.requests: {error.errors()[0]['ctx']['error']}") from error
+        return self
+
+    @model_validator(mode="after")
+    def _check_keep(self) -> Self:
+        if self.keep is None and isinstance(self.evaluate.every, int):
+            raise ValueError(
+                f"evaluate.every={self.evaluate.every} counts the steps between looks at keep; set keep, such as "
+                "keep=0.95, or evaluate.every=epoch"
+            )
+        if self.keep is not None and self.evaluate.select_epoch == "best":
+            raise ValueError(
+                "keep saves the last state within the bound, and evaluate.select_epoch=best another one; leave one of "
+                "the two out"
+            )
+        if self.keep is not None and not definition(self.definition).efficacy_metrics:
+            raise ValueError(
+                f"keep compares utility and forget efficacy, and definition={self.definition} has no forget efficacy; "
+                "use closer-look or paper"
+            )
         return self
 
     @model_validator(mode="after")
@@ -173,6 +200,8 @@ class FinetuneConfig(FrozenModel):
     def _check_train(cls, value: TrainConfig) -> TrainConfig:
         if value.watch:
             raise ValueError("watch=true compares forget and retain set while unlearning; fine-tune without it")
+        if value.retain_bound is not None:
+            raise ValueError("retain_bound bounds the loss on a retain set while unlearning; fine-tune without it")
         if value.lora is not None and value.lora.adapter == "keep":
             raise ValueError("lora.adapter=keep goes on unlearning; fine-tune with lora.adapter=new")
         return value

@@ -15,6 +15,7 @@ from efface.config.parse import has_settings
 from efface.continual.folder import QueueFolder
 from efface.data import load_task
 from efface.data.config import DataConfig, ForgetRequest, request_name
+from efface.data.sources.documents import chunk_tokens
 from efface.data.sources.generic_questions import with_model_answers
 from efface.downstream.tasks import task_files
 from efface.errors import EffaceError
@@ -22,10 +23,12 @@ from efface.evaluation.encode import encode_evaluation, warn_about_merged
 from efface.models.open import OpenedModel
 from efface.progress.reporter import Reporter
 from efface.run.epoch_scores import check_epoch_selection
+from efface.run.keep_bound import check_keep
 from efface.run.manifest import make_manifest, resume_manifest, training_precision
 from efface.run.model_answers import resolve_model_answers
 from efface.run.prepare import check_settings, open_trainable_model, training_steps
 from efface.schema import Task
+from efface.text.chunks import with_chunks
 from efface.train.micro_batches import TrainingExample
 
 
@@ -99,10 +102,12 @@ def prepare_queue(
     )
     if answers is not None:
         tasks = [with_model_answers(task, answers, retain_evaluation=config.data.retain_evaluation) for task in tasks]
+    tasks = [with_chunks(task, opened.formatter, chunk_tokens(config.data)) for task in tasks]
     requests = []
     for number, task in enumerate(tasks, 1):
         steps = training_steps(task, bound, config, opened.formatter)
         check_epoch_selection(config, task)
+        check_keep(config, task)
         questions = encode_evaluation(opened.model, opened.formatter, task.evaluation, config.evaluate)
         warn_about_merged(questions, config.text.boundary, reporter.on_warning)
         requests.append(

@@ -12,7 +12,8 @@ from efface.config.plugins import custom_metrics
 from efface.continual.first_model import first_downstream, first_records, request_records
 from efface.continual.folder import QueueFolder
 from efface.continual.prepare import PlannedRequest, PreparedQueue, prepare_queue
-from efface.data.config import ColumnsConfig, FileConfig, ForgetRequest, request_name
+from efface.data.config import FileConfig, ForgetRequest, request_name
+from efface.data.file_settings import ColumnsConfig
 from efface.errors import EffaceError
 from efface.folder_lock import lock_folder
 from efface.progress.quiet_libraries import quiet_libraries

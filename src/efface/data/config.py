@@ -6,16 +6,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from efface.data.file_settings import ColumnsConfig, ReadLimits
+from efface.data.source_settings import COMMON_SETTINGS, SETTINGS, Source
 from efface.errors import EffaceError, suggest
 from efface.frozen import FrozenModel
 from efface.renamed import renamed_to
 
-Source = Literal["tofu", "real-world", "synthetic-authors", "files"]
 Split = Literal["forget01", "forget05", "forget10"]
 ExcludedForgetSet = Literal["forget", "forget01", "forget05", "forget10"]
 """The forget set that a retrained model does not see: that of the data itself, or of a TOFU split."""
+
+Corpus = Literal["news", "books", "bio", "cyber"]
+CORPORA: dict[Source, tuple[Corpus, ...]] = {"muse": ("news", "books"), "wmdp": ("bio", "cyber")}
+"""The corpora of a source."""
+MUSE_FOLDS = 4
+"""Number of forget corpora of MUSE News that grow (`scal`) or follow one another (`sust`)."""
 
 TASKS: dict[Split, int] = {"forget01": 10, "forget05": 10, "forget10": 9}
 """Number of tasks, each with its own forget set, in the file of a TOFU split."""
@@ -24,68 +31,7 @@ MODEL_ANSWERS = "model-answers"
 """Value of `retain` for a retain set of the model's answers to generic questions."""
 
 PUBLISHED = "published"
-"""Value of `refusals` for those of the published code."""
-
-_SETTINGS: dict[Source, frozenset[str]] = {
-    "tofu": frozenset({"split", "task", "forgotten_before", "retain_items", "retain_evaluation"}),
-    "real-world": frozenset(),
-    "synthetic-authors": frozenset(
-        {"authors", "forget_authors", "author_seed", "task", "forgotten_before", "retain_evaluation"}
-    ),
-    "files": frozenset(
-        {
-            "forget",
-            "retain",
-            "retain_minus_forget",
-            "forgotten_before",
-            "passage_length",
-            "generic_questions",
-            "retain_evaluation",
-        }
-    ),
-}
-"""The settings that apply to a source, except those of `_COMMON_SETTINGS`."""
-_COMMON_SETTINGS = frozenset({"source", "extra_retain", "extra_retain_items", "refusals"})
-
-
-class ColumnsConfig(FrozenModel):
-    """Names of a file's columns, where they differ from the names here; a dot selects a value inside a column."""
-
-    question: str | None = None
-    """The question, or the instruction."""
-    answer: str | None = None
-    """The answer."""
-    messages: str | None = None
-    """A conversation: a list of messages with role and content."""
-    text: str | None = None
-    """Running text."""
-    system: str | None = None
-    """A system prompt."""
-    golden_answer: str | None = None
-    """The correct answer, which is scored where `answer` is what the model says."""
-    original_answer: str | None = None
-    """The answer as a full sentence, where `answer` is only a name."""
-    paraphrased_question: str | None = None
-    """The question in other words."""
-    paraphrased_answer: str | None = None
-    """The answer in other words, for the truth ratio."""
-    perturbed_answers: str | None = None
-    """Wrong answers in the same form, for the truth ratio."""
-    alternate_answers: str | None = None
-    """Other answers in place of the ones to forget, which some methods train."""
-    key_fact: str | None = None
-    """The words that a correct answer must have, which `evaluate.judge=key-facts` looks for."""
-    name: str | None = None
-    """What the question is about, such as a person; `efface data probe` keeps questions of one name together."""
-
-
-class ReadLimits(FrozenModel):
-    """The most that is read from a file or folder: a small file may stand for more rows than the memory holds."""
-
-    max_mib: float = Field(default=256, gt=0, allow_inf_nan=False)
-    """Size in MiB, decompressed."""
-    max_values: int = Field(default=10_000_000, gt=0)
-    """Number of values: rows times columns. For JSON and CSV, the number of separators and brackets."""
+"""Value of `refusals` for those of the published code, and of `holdout` for TOFU's."""
 
 
 class FileConfig(FrozenModel):
@@ -122,7 +68,19 @@ class DataConfig(FrozenModel):
     split: Split | None = None
     """TOFU only: the forget split."""
     task: int = Field(default=1, ge=1)
-    """TOFU and synthetic authors only: the task; task 1 is the benchmark's standard forget set, or the last authors."""
+    """TOFU and synthetic authors: the task; task 1 is the benchmark's standard forget set, or the last authors. MUSE:
+    the number of a `scal` or `sust` corpus."""
+    corpus: Corpus | None = None
+    """MUSE: `news` or `books`; WMDP: `bio` or `cyber`."""
+    forget_corpus: Literal["raw", "scal", "sust"] = "raw"
+    """MUSE News only: what is forgotten. `raw`: the benchmark's forget corpus; `scal` and `sust`: the one of number
+    `task`, of four that contain one another, or four without common texts, for requests in turn."""
+    retain_corpus: Literal["wikitext", "wmdp"] = "wikitext"
+    """WMDP only: `wikitext`, as in the paper, or the benchmark's own retain corpus, as in open-unlearning."""
+    documents: int = Field(default=1000, ge=1)
+    """WMDP only: number of documents of each corpus, from the first on; 1,000 are fetched."""
+    chunk_tokens: int = Field(default=2048, ge=8)
+    """MUSE and WMDP: most tokens of a chunk; a corpus is trained on in chunks of its joined documents."""
     forgotten_before: tuple[ForgetRequest, ...] = ()
     """Earlier requests, in their order: tasks, or files for source=files. They are removed from the retain set, and
     each is scored as an evaluation set."""
@@ -136,7 +94,8 @@ class DataConfig(FrozenModel):
     retain_minus_forget: bool = False
     """Files only: remove the items of the forget set from the retain file."""
     passage_length: int = Field(default=1000, ge=20)
-    """Files only: maximum number of characters of the passages that running text is split into."""
+    """Maximum number of characters of the passages that running text is split into. MUSE and WMDP: only for those that
+    are scored."""
     generic_questions: int = Field(default=200, ge=2, le=400)
     """Files only, with retain=model-answers: number of questions that the model answers; every fourth is held out for
     evaluation."""
@@ -156,10 +115,16 @@ class DataConfig(FrozenModel):
     """The answers that IDK, DPO and AP train with: a text file with one on each line, or `published` for the 100 that
     `efface data fetch tofu` downloads with the benchmark. By default 100 that come with efface."""
 
-    @field_validator("forget", "retain", "extra_retain", mode="before")
+    holdout: FileConfig | Literal["published"] | None = None
+    """Items of the same kind that are never trained on, and scored as the set `holdout`, for membership inference: a
+    file, or `published` for those of a TOFU split, which `efface data fetch tofu-holdout` downloads."""
+    few_shot: FileConfig | None = None
+    """Files only: questions with answers that are shown, in this order, before each question that is scored."""
+
+    @field_validator("forget", "retain", "extra_retain", "few_shot", "holdout", mode="before")
     @classmethod
-    def _expand_file(cls, value: Any) -> Any:
-        return expand_path(value)
+    def _expand_file(cls, value: Any, info: ValidationInfo) -> Any:
+        return value if (info.field_name, value) == ("holdout", PUBLISHED) else expand_path(value)
 
     @field_validator("refusals", mode="before")
     @classmethod
@@ -173,7 +138,7 @@ class DataConfig(FrozenModel):
 
     @model_validator(mode="after")
     def _check_settings_of_source(self) -> Self:
-        allowed = _COMMON_SETTINGS | _SETTINGS[self.source]
+        allowed = COMMON_SETTINGS | SETTINGS[self.source]
         for name in type(self).model_fields:
             if name not in allowed and not self._is_default(name):
                 value = getattr(self, name)
@@ -185,6 +150,14 @@ class DataConfig(FrozenModel):
     def _check_combinations(self) -> Self:
         if self.source == "tofu" and self.split is None:
             raise ValueError(f"source=tofu needs a split, one of {', '.join(TASKS)}")
+        if self.source in CORPORA and self.corpus not in CORPORA[self.source]:
+            allowed = " or ".join(CORPORA[self.source])
+            found = "" if self.corpus is None else f", not {self.corpus}"
+            raise ValueError(f"source={self.source} needs corpus={allowed}{found}")
+        if self.forget_corpus != "raw" and self.corpus != "news":
+            raise ValueError(f"forget_corpus={self.forget_corpus} exists for corpus=news alone: remove it")
+        if self.holdout == PUBLISHED and self.source != "tofu":
+            raise ValueError(f"holdout=published exists for source=tofu alone; for {self.source}, give a file")
         if self.source == "files" and self.forget is None:
             raise ValueError("source=files needs forget=PATH, the file of the forget set")
         if self.retain != MODEL_ANSWERS and not self._is_default("generic_questions"):
@@ -223,14 +196,19 @@ def check_tasks(config: DataConfig, tasks: Sequence[int]) -> None:
     """Check that the data has these tasks.
 
     Args:
-        config: Settings of TOFU or synthetic authors.
+        config: Settings of TOFU, MUSE or synthetic authors.
         tasks: Task numbers, counted from 1.
 
     Raises:
         ValueError: If the data has no task of such a number.
     """
-    last = TASKS[config.split] if config.split else config.authors // config.forget_authors
-    where = config.split or f"{config.authors} authors, {config.forget_authors} a task"
+    if config.split:
+        last, where = TASKS[config.split], str(config.split)
+    elif config.source == "muse":
+        last, where = (1 if config.forget_corpus == "raw" else MUSE_FOLDS), f"forget_corpus={config.forget_corpus}"
+    else:
+        last = config.authors // config.forget_authors
+        where = f"{config.authors} authors, {config.forget_authors} a task"
     for task in tasks:
         if not 1 <= task <= last:
             raise ValueError(f"task={task} is not in {where}, which has 1 to {last}")
@@ -248,6 +226,7 @@ def expand_path(file: Any) -> Any:
 
 SHORTHANDS: dict[str, DataConfig] = {
     **{f"tofu-{split}": DataConfig(source="tofu", split=split) for split in TASKS},
+    **{f"{source}-{name}": DataConfig(source=source, corpus=name) for source in CORPORA for name in CORPORA[source]},
     "real-world": DataConfig(source="real-world"),
     "synthetic-authors": DataConfig(source="synthetic-authors"),
 }

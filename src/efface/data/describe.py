@@ -200,7 +200,7 @@ def find_overlap(forget: Sequence[Item], retain: Sequence[Item]) -> Overlap:
 def missing_metrics(sets: Sequence[EvaluationSet], *, embedder: str, judge: str) -> dict[Metric, str]:
     """Find the metrics that cannot be computed because of the data or the settings.
 
-    A metric needs its columns in every item of a set.
+    A metric needs its columns in every item of a set. Sets that are not asked have no metric that could be missing.
 
     Args:
         sets: The evaluation sets.
@@ -211,6 +211,7 @@ def missing_metrics(sets: Sequence[EvaluationSet], *, embedder: str, judge: str)
         Metric -> reason.
     """
     missing: dict[Metric, str] = {}
+    sets = [each for each in sets if each.max_new_tokens != 0]
     if where := _sets_without(sets, lambda item: bool(item.perturbed_answers)):
         missing["truth_ratio"] = f"no wrong answers (perturbed_answers) in {where}"
     if embedder == "none":

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from efface.data.config import ColumnsConfig, FileConfig
+from efface.data.config import FileConfig
+from efface.data.file_settings import ColumnsConfig
 from efface.data.readers.columns import ANSWER_COLUMNS, column_names, first_column, match_column
 from efface.data.readers.python_rows import to_json_lines
 from efface.data.readers.read import read_table
@@ -112,6 +113,7 @@ def _to_row(question: FileQuestion, answer: str) -> dict[str, object]:
         "original_answer": item.original_answer,
         "paraphrased_answer": item.paraphrased_answer,
         "perturbed_answer": list(item.perturbed_answers) or None,
+        "alternate_answers": list(item.alternate_answers) or None,
         "paraphrased_question": item.paraphrased_question,
         "key_fact": item.key_fact,
     }

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from efface.frozen import FrozenModel
 
@@ -16,7 +16,11 @@ class EvaluateConfig(FrozenModel):
     """Settings of an evaluation; two models are comparable only under the same ones."""
 
     max_new_tokens: int = Field(default=200, gt=0)
-    """Most tokens of an output, whatever the length of its prompt."""
+    """Most tokens of an output, whatever the length of its prompt; some sets of MUSE have their own."""
+    stop: tuple[Annotated[str, StringConstraints(min_length=1)], ...] = ()
+    """An output ends before the first of these strings, such as a blank line after a few-shot prompt."""
+    question: Literal["original", "paraphrased"] = "original"
+    """Which question is asked. `paraphrased`: `paraphrased_question`, where the data has one."""
     embedder: ModelName = "default"
     """`default` (the paper's; where it is not available, `offline`, or else none), `offline` (all-MiniLM-L6-v2 from the
     extra `offline`), `none`, or a folder or hub name that must load."""
@@ -35,11 +39,17 @@ class EvaluateConfig(FrozenModel):
     `auto`: sharded where the whole model takes more than 60 % of the free memory."""
     limit: int | None = Field(default=None, gt=0)
     """Score only the first `limit` questions of each set."""
-    every: Literal["epoch"] | None = None
-    """Runs only: also score the model after every epoch."""
+    every: Literal["epoch"] | Annotated[int, Field(gt=0)] | None = None
+    """Runs only: also score the model after every epoch. With `keep`: how often to look, every epoch (the default) or
+    so many optimizer steps."""
     select_epoch: Literal["last", "best"] = "last"
     """Runs only, with `every`: which epoch's model the run saves; the best has the highest harmonic mean of model
     utility and forget efficacy (partial ones where the complete ones are missing), the earlier one of equals."""
+
+    @field_validator("stop", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _best_of_several(self) -> Self:

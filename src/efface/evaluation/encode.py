@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from efface.errors import EffaceError
@@ -25,6 +25,10 @@ class EncodedQuestion:
     """Each with the prompt: the reference answer, the paraphrased answer if there is one, each perturbed answer."""
     prompt: list[int]
     """Token ids that generation starts from: those of the prompt alone."""
+    max_new_tokens: int = 0
+    """Most tokens of the output; 0 for a question that is not asked."""
+    stop: tuple[str, ...] = ()
+    """The output ends before the first of these strings."""
 
 
 def answer_texts(item: Item) -> list[str]:
@@ -81,17 +85,64 @@ def encode_evaluation(
         model: The model to evaluate; weights are not needed.
         formatter: Its tokenizer and prompt format.
         sets: Evaluation sets.
-        config: `limit` cuts each set; `max_new_tokens` must fit after every prompt.
+        config: `limit` cuts each set; `max_new_tokens`, or those of a set if fewer, must fit after every prompt.
 
     Returns:
         The questions of all sets, one set after another, each in the order of its items.
 
     Raises:
-        EffaceError: When an answer, or a prompt with `max_new_tokens`, does not fit into the model.
+        EffaceError: When an answer, or a prompt with `max_new_tokens`, does not fit into the model, or paraphrased
+            questions are to be asked and there is none.
     """
-    questions = encode_questions(formatter, [item for set_ in sets for item in set_.items[: config.limit]])
-    check_position_limit(model, [question.prompt for question in questions], config.max_new_tokens)
+    check_paraphrases(sets, config)
+    asked = [(set_, item) for set_ in sets for item in evaluated_items(set_, config)]
+    questions = [
+        replace(question, max_new_tokens=_max_new_tokens(set_, config), stop=(*set_.stop, *config.stop))
+        for question, (set_, _) in zip(encode_questions(formatter, [item for _, item in asked]), asked, strict=True)
+    ]
+    for limit in {question.max_new_tokens for question in questions} - {0}:
+        check_position_limit(model, [each.prompt for each in questions if each.max_new_tokens == limit], limit)
     return questions
+
+
+def evaluated_items(set_: EvaluationSet, config: EvaluateConfig) -> Sequence[Item]:
+    """The items of a set that are scored, with the question that is asked.
+
+    Args:
+        set_: The evaluation set.
+        config: `limit` cuts the set, `question` chooses the question.
+
+    Returns:
+        The items in order; those without a paraphrased question keep their own.
+    """
+    items = set_.items[: config.limit]
+    if config.question == "original":
+        return items
+    return [
+        item.model_copy(update={"question": item.paraphrased_question}) if item.paraphrased_question else item
+        for item in items
+    ]
+
+
+def check_paraphrases(sets: Sequence[EvaluationSet], config: EvaluateConfig) -> None:
+    """Refuse to ask paraphrased questions where no set has one.
+
+    Args:
+        sets: Evaluation sets.
+        config: `question` chooses the question.
+
+    Raises:
+        EffaceError: There is none.
+    """
+    if config.question == "paraphrased" and not any(item.paraphrased_question for set_ in sets for item in set_.items):
+        raise EffaceError(
+            "evaluate.question=paraphrased: no question of the data has a paraphrased_question; leave it out, or add "
+            "this column"
+        )
+
+
+def _max_new_tokens(set_: EvaluationSet, config: EvaluateConfig) -> int:
+    return config.max_new_tokens if set_.max_new_tokens is None else min(set_.max_new_tokens, config.max_new_tokens)
 
 
 def retokenize(tokenizer: Any, outputs: Sequence[str]) -> list[list[int]]:

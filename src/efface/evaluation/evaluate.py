@@ -12,12 +12,13 @@ from efface.artifacts import Metric
 from efface.distributed import map_over_ranks
 from efface.errors import EffaceError
 from efface.evaluation.config import EvaluateConfig
-from efface.evaluation.encode import EncodedQuestion, encode_evaluation, retokenize
-from efface.evaluation.generate import Generation, generate_from_ids
+from efface.evaluation.encode import EncodedQuestion, encode_evaluation, evaluated_items, retokenize
+from efface.evaluation.generate import Generation
 from efface.evaluation.journal import Journal
 from efface.evaluation.judges import Judges
 from efface.evaluation.likelihoods import Likelihoods, likelihoods
 from efface.evaluation.nli_judge import Claim, Verdict
+from efface.evaluation.outputs import generate_outputs
 from efface.records import Record
 from efface.schema import EvaluationSet, Item
 from efface.text.formatter import PromptFormatter
@@ -38,6 +39,12 @@ class _Judgment:
     cosine_answer: float | None
     cosine_before: float | None
     verdict: Verdict
+
+
+_NOT_ASKED = "the set has texts without questions, of which only the likelihoods are computed"
+_NOT_JUDGED = _Judgment(None, None, Verdict(None, _NOT_ASKED))
+_OF_OUTPUTS: tuple[Metric, ...] = ("rouge", "token_entropy", "cosine_similarity", "entailment")
+"""Metrics that need an output."""
 
 
 def evaluate(
@@ -93,11 +100,10 @@ def evaluate(
         progress=lambda share: report("likelihoods", share * total, total),
     )
     report("likelihoods", total, total)
-    generations = generate_from_ids(
+    generations = generate_outputs(
         model,
         formatter,
-        [question.prompt for question in questions],
-        max_new_tokens=config.max_new_tokens,
+        questions,
         max_cache_tokens=config.max_cache_tokens,
         progress=lambda done: report("outputs", done, total),
         journal=journal,
@@ -147,7 +153,7 @@ def _ignore(*_: object) -> None:
 
 
 def _set_items(sets: Sequence[EvaluationSet], config: EvaluateConfig) -> list[_SetItem]:
-    return [_SetItem(set_, item) for set_ in sets for item in set_.items[: config.limit]]
+    return [_SetItem(set_, item) for set_ in sets for item in evaluated_items(set_, config)]
 
 
 def _outputs_before(set_items: Sequence[_SetItem], before: Mapping[str, Sequence[Record]]) -> list[str]:
@@ -176,16 +182,19 @@ def _judge_outputs(
     journal: Journal | None,
     progress: Callable[[float], None],
 ) -> list[_Judgment]:
-    """Judge every output; with several processes, each judges a part."""
+    """Judge every output of a question that was asked; with several processes, each judges a part."""
+    asked = [index for index, set_item in enumerate(set_items) if set_item.set.max_new_tokens != 0]
 
-    def judge(indices: list[int]) -> list[_Judgment]:
+    def judge(positions: list[int]) -> list[_Judgment]:
+        indices = [asked[position] for position in positions]
         part = [set_items[index] for index in indices]
         part_before = None if before is None else [before[index] for index in indices]
         said = [outputs[index] for index in indices]
         return _judge(part, said, part_before, judges, journal=journal, progress=progress)
 
     try:
-        return map_over_ranks(len(set_items), judge)
+        judged = dict(zip(asked, map_over_ranks(len(asked), judge), strict=True))
+        return [judged.get(index, _NOT_JUDGED) for index in range(len(set_items))]
     except torch.OutOfMemoryError as error:
         raise EffaceError(
             "the GPU's memory does not hold both the evaluated model and the models that judge outputs; set "
@@ -243,6 +252,8 @@ def _record(
         missing["cosine_similarity"] = judges.missing["cosine_similarity"]
     if judgment.verdict.reason is not None:
         missing["entailment"] = judgment.verdict.reason
+    if set_item.set.max_new_tokens == 0:
+        missing |= dict.fromkeys(_OF_OUTPUTS, _NOT_ASKED)
     return Record(
         set=set_item.set.name,
         id=item.id,
@@ -264,4 +275,5 @@ def _record(
         judge=None if judges.judge is None else judges.judge.name,
         entailment_label=judgment.verdict.label,
         missing=missing,
+        extra_metrics=list(set_item.set.extra_metrics),
     )

@@ -172,7 +172,7 @@ def _decode_in_batches(
     journal: Journal | None,
 ) -> list[list[int]]:
     """The new token ids of each prompt."""
-    keys = [_content_key(prompt) for prompt in prompts]
+    keys = [_content_key(prompt, max_new_tokens) for prompt in prompts]
     known = {} if journal is None else journal.known(_JOURNALED)
     padded = supports_left_padding(model)
     decoder = _decoder(unwrap_peft(model), padded=padded)
@@ -231,8 +231,8 @@ def default_generation_config(model: Any) -> Iterator[Any]:
         model.train(was_training)
 
 
-def _content_key(prompt: list[int]) -> str:
-    return hashlib.sha256(array("q", prompt).tobytes()).hexdigest()
+def _content_key(prompt: list[int], max_new_tokens: int) -> str:
+    return hashlib.sha256(array("q", [max_new_tokens, *prompt]).tobytes()).hexdigest()
 
 
 def _describe_prompt(prompt: list[int], max_new_tokens: int) -> str:

@@ -146,8 +146,9 @@ def _distribution_loss(term: DistributionTerm, forward: _ForwardPass, views: Vie
         inputs.append(at.targets[unique])
     loss = _loss_of(term, forward.model, reference)
     loss_N = map_in_chunks(loss, vocabulary_size(forward.model), *inputs)[inverse]
-    counts = torch.cat([torch.arange(count) >= term.skip for count in at.counts])
-    loss_N = torch.where(copy_to_device(counts, loss_N.device), loss_N, 0)
+    if term.skip:
+        counted_N = torch.cat([torch.arange(count) >= term.skip for count in at.counts])
+        loss_N = torch.where(copy_to_device(counted_N, loss_N.device), loss_N, 0)
     return _sum_by_sequence(loss_N, at)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -34,23 +34,23 @@ def decoder_layers(model: Any) -> list[nn.Module]:
     return [] if stack is None else list(getattr(*stack))
 
 
-def check_layer(model: Any, layer: int, *, setting: str) -> None:
-    """Refuse a layer that a model does not have.
+def check_layers(model: Any, layers: Iterable[int]) -> None:
+    """Refuse layers that a model does not have.
 
     Args:
-        model: a causal language model, possibly inside PEFT.
-        layer: counted from 0.
-        setting: the name of the setting that asks for it.
+        model: a causal language model, possibly inside PEFT or on the meta device.
+        layers: those that a method reads, counted from 0.
 
     Raises:
         EffaceError: the model has fewer layers.
     """
     count = len(decoder_layers(model))
-    if layer >= count:
-        raise EffaceError(
-            f"{setting}={layer}: {type(unwrap_peft(model)).__name__} has {count} decoder layers; give one from 0 to "
-            f"{count - 1}"
-        )
+    for layer in layers:
+        if layer >= count:
+            raise EffaceError(
+                f"the method reads layer {layer}, and {type(unwrap_peft(model)).__name__} has {count} decoder layers; "
+                f"set rmu.layer, or embed.layer, to one from 0 to {count - 1}"
+            )
 
 
 def layer_states(model: Any, batch: PackedBatch, layer: int) -> Tensor:
@@ -83,7 +83,7 @@ def _layer_stack(model: Any) -> tuple[nn.Module, str] | None:
 def _ended_after(model: Any, layer: int) -> Iterator[_Backbone]:
     """Take the later layers out of the model; what the final norm makes of the last one's output is not used."""
     stack = _layer_stack(model)
-    assert stack is not None, "check_layer refuses a model without layers"
+    assert stack is not None, "check_layers refuses a model without layers"
     owner, name = stack
     layers = getattr(owner, name)
     outputs: list[Tensor] = []

@@ -27,6 +27,7 @@ from efface.progress.reporter import Reporter
 from efface.records import Record
 from efface.run.epoch_scores import check_epoch_selection
 from efface.run.folder import RunFolder
+from efface.run.keep_bound import check_keep
 from efface.run.model_answers import max_answer_tokens
 from efface.run.prepare import prepare
 from efface.schema import EvaluationSet
@@ -84,6 +85,7 @@ def plan_run(
         config, RunFolder(out), data_dir=data_dir, reporter=reporter, resume=resume, placeholder_answers=True
     )
     check_epoch_selection(config, prepared.task if evaluated else None)
+    check_keep(config, prepared.task)
     judges = Judges(None, None)
     if evaluated:
         judges = open_judges(config.evaluate, prepared.device, prepared.task.evaluation)
@@ -257,4 +259,4 @@ def _scored(sets: Sequence[EvaluationSet], config: EvaluateConfig) -> dict[str, 
 
 
 def _scores_epochs(config: RunConfig) -> bool:
-    return config.evaluate.every is not None
+    return config.scores_epochs

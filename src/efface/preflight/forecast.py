@@ -15,7 +15,7 @@ from efface.models.dtypes import evaluation_dtype_of, stored_dtype_of
 from efface.models.memory_estimate import TrainingMemory, count_training_memory, meta_model
 from efface.objectives.terms import DistributionTerm, Objective, StateTerm, count_loss_tokens
 from efface.packing.forward import chunk_rows, unwrap_peft, vocabulary_size
-from efface.packing.layers import LayerPositions
+from efface.packing.layers import LayerPositions, check_layers
 from efface.preflight.diagnosis import Forecast
 from efface.preflight.training_plan import checkpoints_at_once
 from efface.preflight.workload import Workload, total_tokens
@@ -53,11 +53,13 @@ def forecast(
         The forecast.
 
     Raises:
-        EffaceError: Where the config.json is not that of a causal language model.
+        EffaceError: Where the config.json is not that of a causal language model, or of one with fewer layers than the
+            method reads.
     """
     train = config.train
     dtype, half = weights_dtype(train, device.type), train.bf16_on(device.type)
     model = meta_model(model_config, train.lora, dtype=dtype, parameters=train.parameters)
+    check_layers(model, objective.layers)
     state = count_training_memory(model, train, device.type)
     allowed = free if train.memory_bytes is None else min(free, train.memory_bytes)
     budget = token_budget_within(allowed - state.total, model_config, train, device.type)
@@ -70,7 +72,7 @@ def forecast(
     ]
     quantized = train.lora is not None and train.lora.bits is not None
     stored = stored_dtype_of(model_config).itemsize
-    snapshots = count_earlier_epochs(workload.plan, train) if config.evaluate.every else 0
+    snapshots = count_earlier_epochs(workload.plan, train) if config.scores_epochs else 0
     evaluated = evaluation_dtype_of(model_config, device, config.evaluate.precision).itemsize
     evaluate = _with_max_cache_tokens(config.evaluate, model_config, device, free=free - state.parameters * evaluated)
     return Forecast(

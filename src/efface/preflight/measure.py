@@ -109,7 +109,7 @@ def extrapolate(measured: Measured, workload: Workload, config: RunConfig, objec
         answers=_generation_seconds(questions, workload.generic, max_answer_tokens(config.evaluate)),
         unlearning=loads * steps.loading + reference + training,
         evaluation=steps.loading + likelihoods + outputs,
-        evaluations=2 + (count_earlier_epochs(workload.plan, config.train) if config.evaluate.every else 0),
+        evaluations=2 + (count_earlier_epochs(workload.plan, config.train) if config.scores_epochs else 0),
     )
 
 

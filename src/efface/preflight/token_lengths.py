@@ -7,8 +7,15 @@ from typing import Any
 
 from efface.config.data_commands import DataInspectionConfig
 from efface.data.describe import Lengths, MeasureLengths, summarize_lengths
+from efface.data.sources.documents import chunk_tokens
 from efface.errors import EffaceError
-from efface.evaluation.encode import encode_evaluation, encode_questions, warn_about_merged
+from efface.evaluation.encode import (
+    check_paraphrases,
+    encode_evaluation,
+    encode_questions,
+    evaluated_items,
+    warn_about_merged,
+)
 from efface.models.folder import load_model_config, model_folder
 from efface.models.memory_estimate import meta_model
 from efface.models.tokenizer import load_tokenizer, model_tokenizer, tokenizer_folder
@@ -16,6 +23,7 @@ from efface.packing.forward import max_positions, position_limit, vocabulary_siz
 from efface.progress.quiet_libraries import quiet_libraries
 from efface.schema import Item, Task
 from efface.text.boundary import describe_merged
+from efface.text.chunks import with_chunks
 from efface.text.formatter import PromptFormatter
 
 
@@ -69,9 +77,11 @@ def check_tokens(task: Task, config: DataInspectionConfig) -> list[str]:
             raise EffaceError(f"model {config.model}: {error}") from error
         limit, vocabulary = position_limit(meta), vocabulary_size(meta)
     formatter = PromptFormatter(_tokenizer(config), config.text, limit=limit, vocabulary=vocabulary)
+    task = with_chunks(task, formatter, chunk_tokens(config.data))
     trained = formatter.encode([(item.id, item.prompt, item.answer) for item in (*task.forget, *task.retain)])
     if meta is None:
-        scored = [item for each in task.evaluation for item in each.items[: config.evaluate.limit]]
+        check_paraphrases(task.evaluation, config.evaluate)
+        scored = [item for each in task.evaluation for item in evaluated_items(each, config.evaluate)]
         questions = encode_questions(formatter, scored)
     else:
         questions = encode_evaluation(meta, formatter, task.evaluation, config.evaluate)

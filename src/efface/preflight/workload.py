@@ -9,6 +9,7 @@ from typing import Any
 
 from efface.config.commands import RunConfig
 from efface.data.config import MODEL_ANSWERS
+from efface.data.sources.documents import chunk_tokens
 from efface.data.sources.generic_questions import GenericQuestion, first_generic_questions, with_model_answers
 from efface.evaluation.encode import encode_evaluation, warn_about_merged
 from efface.objectives.terms import Objective, View
@@ -18,6 +19,7 @@ from efface.run.model_answers import placeholder_answers
 from efface.run.prepare import training_steps
 from efface.run.training import warn_before_training
 from efface.schema import Prompt, Task
+from efface.text.chunks import with_chunks
 from efface.text.formatter import PromptFormatter
 from efface.text.sequence import TokenizedSequence
 from efface.train.micro_batches import TrainingExample, count_tokens
@@ -67,6 +69,7 @@ def measured_workload(
         generic_questions = [*first_generic_questions(config.data.generic_questions)]
         answers = placeholder_answers(config.data.generic_questions, config.evaluate)
         task = with_model_answers(task, answers, retain_evaluation=config.data.retain_evaluation)
+    task = with_chunks(task, formatter, chunk_tokens(config.data))
     steps = training_steps(task, objective, config, formatter)
     boundary = config.text.boundary
     warn_before_training(
@@ -77,7 +80,7 @@ def measured_workload(
     warn_about_merged(questions, boundary, reporter.on_warning)
     return Workload(
         steps=steps,
-        prompts=[len(question.prompt) for question in questions],
+        prompts=[len(question.prompt) for question in questions if question.max_new_tokens],
         answers=[len(answer) for question in questions for answer in question.answers],
         generic=[len(ids) for ids in generic],
         plan=make_schedule(len(anchor_items(task, config.train)), config.train),

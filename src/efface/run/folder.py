@@ -27,7 +27,7 @@ from efface.records import RecordSets
 from efface.safe_read import parse_json
 from efface.saved_manifest import read_manifest
 from efface.sums import read_checked
-from efface.train.step_log import StepLog
+from efface.train.step_log import KeepLog, StepLog
 from efface.train.watch import WatchLog
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
@@ -133,7 +133,7 @@ class RunFolder(RunPaths):
         for path in there:
             shutil.rmtree(path, ignore_errors=True)
 
-    def append_step(self, log: StepLog | WatchLog) -> None:
+    def append_step(self, log: StepLog | WatchLog | KeepLog) -> None:
         """Add a line to metrics.jsonl; with several processes, only the first one writes.
 
         Raises:
@@ -145,7 +145,7 @@ class RunFolder(RunPaths):
         try:
             make_folder(self.root)
             with self.metrics.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(asdict(log)) + "\n")
+                file.write(json.dumps(log.to_json() if isinstance(log, StepLog) else asdict(log)) + "\n")
             if not size:
                 settle(self.metrics)
         except OSError as error:
@@ -154,6 +154,13 @@ class RunFolder(RunPaths):
             raise EffaceError(
                 f"cannot write {self.metrics}: {error.strerror}; free some space, then continue with --resume"
             ) from error
+
+    def read_keep_logs(self) -> list[KeepLog]:
+        """The looks at `keep` in metrics.jsonl, in order."""
+        if not self.metrics.is_file():
+            return []
+        lines = [parse_json(line) for line in self.metrics.read_text(encoding="utf-8").splitlines() if line]
+        return [KeepLog(**each) for each in lines if isinstance(each, dict) and "kept_at_least" in each]
 
     def drop_steps_after(self, step: int) -> None:
         """Remove the lines of metrics.jsonl after a step, with -1 all: these steps will be trained again."""

@@ -57,6 +57,7 @@ def make_manifest(
     adapter: AdapterOrigin | None = None,
     optimizer: str | None = None,
     method: str | None = None,
+    defaults: Mapping[str, str] | None = None,
     splits: Mapping[str, int] | None = None,
     plugins: Iterable[Plugin] = (),
     tasks: Mapping[str, str] | None = None,
@@ -77,6 +78,7 @@ def make_manifest(
         adapter: What the adapter that is trained is for; None where none is trained.
         optimizer: The optimizer that was resolved; None where nothing is trained.
         method: The unlearning method; None where nothing is unlearned.
+        defaults: Setting that was not given -> where its value comes from.
         splits: Part of the data -> number of items.
         plugins: Custom objectives and metrics.
         tasks: Custom downstream task file -> SHA-256.
@@ -94,6 +96,7 @@ def make_manifest(
         hardware=_hardware(),
         method_pages=method_pages(method),
         data=dict(data),
+        defaults=dict(defaults or {}),
         splits=dict(splits or {}),
         plugins=plugin_hashes(plugins),
         tasks=dict(tasks or {}),

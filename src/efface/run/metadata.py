@@ -109,6 +109,11 @@ class RunMetadata:
         total = round(seconds.get(name, 0) + time.perf_counter() - start, 3)
         self._update(seconds={**seconds, name: total}, finished=datetime.now(UTC).isoformat(timespec="seconds"))
 
+    def add_note(self, text: str) -> None:
+        """Add what a reader should know, once."""
+        notes = self._manifest.notes
+        self._update(notes=notes if text in notes else [*notes, text])
+
     def set_peak_memory(self, peak: int | None) -> None:
         """Record the most memory in use at once, in bytes; None where it was not measured."""
         self._update(peak_memory_bytes=peak)

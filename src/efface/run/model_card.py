@@ -13,10 +13,10 @@ from efface.artifacts import METRICS, Manifest, Partial, Results, Scores, Verdic
 from efface.atomic import write_text
 from efface.config.commands import RunConfig
 from efface.config.parse import to_yaml
-from efface.hub import is_hub_name
 from efface.report.paths import shorten_paths
 from efface.report.verdict_text import EFFICACY, RULE, answer_shares, verdict_sentences
 from efface.run.folder import RunFolder
+from efface.run.model_origin import model_origin
 
 _TEMPLATE = """\
 ---
@@ -27,6 +27,9 @@ tags:
 - efface
 {% if base_model -%}
 base_model: {{ base_model }}
+{% endif -%}
+{% if license -%}
+license: {{ license }}
 {% endif -%}
 ---
 
@@ -135,6 +138,7 @@ def write_card(
         EffaceError: The file cannot be written.
     """
     base = manifest.adapter.base if library == "peft" and manifest.adapter is not None else manifest.model
+    origin = model_origin(base)
     environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
     environment.filters["score"] = lambda value: "missing" if value is None else f"{value:.4f}"
     environment.filters["shorten"] = shorten_paths
@@ -146,7 +150,8 @@ def write_card(
         manifest=manifest,
         model=_model(manifest.model, folder),
         adapter_base=_adapter_base(manifest, folder),
-        base_model=base.partition("@")[0] if is_hub_name(base) else None,
+        base_model=origin.base_model,
+        license=origin.license,
         data=list(_data(config, manifest)),
         results=results.model_dump() if results else None,
         aggregates=_aggregates(results) if results else [],

@@ -12,6 +12,7 @@ from efface.artifacts import Downstream, Results
 from efface.config.commands import RunConfig
 from efface.config.plugins import custom_metrics
 from efface.data.config import MODEL_ANSWERS
+from efface.errors import EffaceError
 from efface.evaluation.judges import Judges, open_judges
 from efface.hardware.device import peak_memory
 from efface.models.dtypes import evaluation_dtype
@@ -23,6 +24,7 @@ from efface.run.epoch_scores import check_epoch_selection, score_epochs
 from efface.run.epoch_snapshots import EpochSnapshots
 from efface.run.evaluation_stages import EvaluationStages
 from efface.run.folder import RunFolder, claims_folder
+from efface.run.keep_bound import check_keep, describe, keep_bound
 from efface.run.metadata import RunMetadata
 from efface.run.model_card import write_card
 from efface.run.prepare import PreparedRun, prepare
@@ -65,6 +67,7 @@ def run(
     prepared, opened = prepare(config, folder, data_dir=data_dir, reporter=reporter, resume=resume)
     plan, device = prepared.plan, prepared.device
     check_epoch_selection(config, prepared.task)
+    check_keep(config, prepared.task)
     judges = open_judges(config.evaluate, device, prepared.task.evaluation)
     for warning in judges.warnings:
         reporter.on_warning(warning)
@@ -81,7 +84,18 @@ def run(
     del opened
     scores_before = score_records(records_before, config.definition, metrics)  # now: a custom metric may fail
     snapshots = _epoch_snapshots(config, prepared, folder)
-    unlearn_model(plan, folder, device=device, resume=resume, metadata=metadata, reporter=reporter, snapshots=snapshots)
+    bound = keep_bound(config, prepared, folder, records_before)
+    unlearn_model(
+        plan,
+        folder,
+        device=device,
+        resume=resume,
+        metadata=metadata,
+        reporter=reporter,
+        snapshots=snapshots,
+        bound=bound,
+    )
+    kept = None if bound is None else bound.result()
     if snapshots is None:
         trajectory, records_after = None, evaluation.after(records_before)
     else:
@@ -98,7 +112,10 @@ def run(
         ),
         trajectory=trajectory,
         downstream=tasks.results(downstream_before) if tasks and downstream_before else None,
+        keep=kept,
     )
+    if kept is not None:
+        metadata.add_note(describe(kept))
     _finish(folder, config, metadata, results, device=device)
     return results
 
@@ -129,6 +146,8 @@ def unlearn(
         EffaceError: Settings, data or the model cannot be used, or training diverges.
     """
     check_epoch_selection(config, None)
+    if config.keep is not None:
+        raise EffaceError("keep compares scores before and during unlearning; use efface run, or leave keep out")
     folder, reporter = RunFolder(out), reporter or SilentReporter()
     prepared, opened = prepare(config, folder, data_dir=data_dir, reporter=reporter, resume=resume)
     del opened  # it is loaded again to be trained, in another dtype
@@ -181,7 +200,7 @@ def _downstream_stages(
 
 
 def _epoch_snapshots(config: RunConfig, prepared: PreparedRun, folder: RunFolder) -> EpochSnapshots | None:
-    if config.evaluate.every is None:
+    if not config.scores_epochs:
         return None
     ends = epoch_ends(len(anchor_items(prepared.task, config.train)), config.train)
     return EpochSnapshots(folder.epoch_snapshots, prepared.plan, ends, prepared.device)

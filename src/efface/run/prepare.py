@@ -12,7 +12,9 @@ from efface import distributed
 from efface.artifacts import Manifest
 from efface.config.commands import RunConfig
 from efface.config.plugins import custom_objectives
+from efface.config.size_defaults import lr_source
 from efface.data import load_task
+from efface.data.sources.documents import chunk_tokens
 from efface.data.sources.generic_questions import with_model_answers
 from efface.downstream.harness import check_template
 from efface.downstream.tasks import check_tasks, task_files
@@ -27,7 +29,7 @@ from efface.objectives.custom import check_custom_objective
 from efface.objectives.method import objective
 from efface.objectives.terms import Objective
 from efface.packing.forward import vocabulary_size
-from efface.packing.layers import check_layer
+from efface.packing.layers import check_layers
 from efface.progress.reporter import Reporter
 from efface.run.folder import RunFolder
 from efface.run.manifest import check_objectives, make_manifest, precision, resume_manifest
@@ -37,10 +39,11 @@ from efface.run.starting_adapter import StartingAdapter, adapter_origin, find_ad
 from efface.run.training import check_can_train, warn_before_training
 from efface.run.unlearning_plan import UnlearningPlan
 from efface.schema import Task
+from efface.text.chunks import with_chunks
 from efface.text.formatter import PromptFormatter
 from efface.train.examples import check_task, most_bytes, unlearning_examples
 from efface.train.micro_batches import TrainingExample
-from efface.train.sampler import anchor_items, epoch_ends, make_schedule, sample_batches
+from efface.train.sampler import anchor_items, epoch_ends, last_step, make_schedule, sample_batches
 from efface.train.watch import Watch, watch_task
 
 
@@ -96,6 +99,7 @@ def prepare(
     )
     if answers is not None:
         task = with_model_answers(task, answers, retain_evaluation=config.data.retain_evaluation)
+    task = with_chunks(task, opened.formatter, chunk_tokens(config.data))
     steps = training_steps(task, bound, config, opened.formatter)
     _warn_about_method(config, bound, reporter)
     warn_before_training(
@@ -116,6 +120,7 @@ def prepare(
         objective=bound,
         steps=steps,
         schedule=make_schedule(len(anchor_items(task, config.train)), config.train),
+        last_step=last_step(len(anchor_items(task, config.train)), config.train),
         watch=_watch(task, config, opened.formatter),
         config=resolve_optimizer(config.train, load_model_config(opened.source), device, earlier=earlier),
         seed=config.seed,
@@ -185,9 +190,13 @@ def open_trainable_model(config: RunConfig, device: torch.device, reporter: Repo
         reporter=reporter,
         evaluate=config.evaluate,
     )
-    for layer in bound.layers:
-        check_layer(opened.model, layer, setting="rmu.layer")
+    check_layers(opened.model, bound.layers)
     check_trainable_weights(opened.source, opened.model, config.train)
+    if config.train.retain_bound is not None and not bound.retain:
+        raise EffaceError(
+            f"train.retain_bound bounds the retain loss, and method {bound.name} has none; use {bound.name}+gd, or "
+            "leave train.retain_bound out"
+        )
     if config.downstream is not None:
         check_template(config.downstream, opened.tokenizer)
     if custom:
@@ -259,6 +268,9 @@ def _manifest(
         optimizer=plan.config.optimizer,
         method=config.method,
         data=task.sources,
+        defaults={}
+        if "lr" in config.train.model_fields_set
+        else {"train.lr": lr_source(opened.model.num_parameters())},
         splits=_splits(task),
         plugins=config.plugins,
         tasks=task_files(config.downstream),

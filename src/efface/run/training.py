@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Protocol
 
 import torch
 
@@ -30,6 +31,30 @@ from efface.train.step_log import StepLog
 from efface.train.tracker import check_tracker
 from efface.train.trained_weights import choose_trained
 from efface.train.watch import Watch, measure
+
+
+class Monitor(Protocol):
+    """Looks at a model while it is trained, and may end the training."""
+
+    def start(self, model: ParallelModel) -> None:
+        """Before the first step; not again when training is resumed.
+
+        Args:
+            model: As it is before training.
+        """
+        ...
+
+    def after_step(self, model: ParallelModel, step: int) -> bool:
+        """After each step.
+
+        Args:
+            model: The model in training, which must be left as it was.
+            step: Optimizer steps so far.
+
+        Returns:
+            Whether training should end now.
+        """
+        ...
 
 
 def check_can_train(config: TrainConfig, device: torch.device) -> None:
@@ -102,6 +127,8 @@ def train(
     snapshots: EpochSnapshots | None = None,
     adapter: Path | None = None,
     watch: Watch | None = None,
+    monitor: Monitor | None = None,
+    last_step: int | None = None,
 ) -> ParallelModel:
     """Train a model in place. Each step adds one line to metrics.jsonl, each epoch that is watched another one.
 
@@ -122,6 +149,8 @@ def train(
         snapshots: Stores the weights at the end of each epoch.
         adapter: Folder of the adapter to go on training; None for a new one.
         watch: What to measure before training and at the end of each epoch.
+        monitor: Looks at the model after each step.
+        last_step: After which training ends; None for all steps.
 
     Returns:
         The trained model, distributed, and inside PEFT where adapters are trained.
@@ -141,15 +170,19 @@ def train(
     folder.drop_steps_after(found[0] if found else -1)
     if found is None:
         _watch(trainer, watch, folder, step=0)
+        if monitor is not None:
+            monitor.start(trainer.parallel_model)
 
-    def on_step(log: StepLog) -> None:
+    def on_step(log: StepLog) -> bool:
         if snapshots is not None:  # before a checkpoint of this step can be written: a resumed run would skip it
             snapshots.take(trainer.parallel_model, log.step)
         folder.append_step(log)
         _watch(trainer, watch, folder, step=log.step)  # before a checkpoint of this step, too
         reporter.on_step(log)
+        with trainer.autocast():
+            return monitor is not None and monitor.after_step(trainer.parallel_model, log.step)
 
-    trainer.run(steps, reference(trainer), resume=resume, on_step=on_step)
+    trainer.run(steps, reference(trainer), resume=resume, on_step=on_step, last_step=last_step)
     trained = trainer.parallel_model
     trained.optimizer = None  # its state is twice the model, which is saved next
     return trained

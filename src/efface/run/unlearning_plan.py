@@ -46,6 +46,8 @@ class UnlearningPlan:
     steps: Sequence[Sequence[TrainingExample]]
     """What each optimizer step trains on, in order."""
     schedule: Schedule
+    last_step: int
+    """After which training ends; before the end of the schedule with `train.stop_after`."""
     watch: Watch | None
     """What is measured at the end of each epoch, if anything."""
     config: TrainConfig

@@ -5,19 +5,21 @@ from __future__ import annotations
 import torch
 
 from efface import termination
-from efface.models.load_parallel import load_reference, load_to_train
+from efface.models.load_parallel import LoadedModel, load_reference, load_to_train
 from efface.models.save_sharded import save_trained
 from efface.objectives.terms import Reference
 from efface.progress.reporter import Reporter
 from efface.run.epoch_snapshots import EpochSnapshots
 from efface.run.evaluation_stages import free_models
 from efface.run.folder import RunFolder
+from efface.run.keep_bound import KeepBound
 from efface.run.metadata import RunMetadata
 from efface.run.reference_model import make_reference
-from efface.run.training import train
+from efface.run.training import Monitor, train
 from efface.run.unlearning_plan import UnlearningPlan
 from efface.sums import check_folder
 from efface.train.loop import Trainer
+from efface.train.parallel import ParallelModel
 
 
 def unlearn_model(
@@ -29,6 +31,7 @@ def unlearn_model(
     metadata: RunMetadata,
     reporter: Reporter,
     snapshots: EpochSnapshots | None,
+    bound: KeepBound | None = None,
 ) -> None:
     """Leave the unlearned model in the run's folder, unless it is there already.
 
@@ -40,6 +43,7 @@ def unlearn_model(
         metadata: Gets the time that it takes; must be started.
         reporter: Gets the stage and every step.
         snapshots: Stores the weights at the end of each epoch.
+        bound: Ends training at the bound of `keep`, and saves the last state within it.
 
     Raises:
         EffaceError: Training diverges, does not fit into memory, or a file cannot be written.
@@ -51,26 +55,66 @@ def unlearn_model(
     reporter.on_stage(f"unlearning with {plan.objective.name}")
     free_models()
     with metadata.stage("unlearn"), termination.deferrable():
-        loaded = load_to_train(plan.source, plan.config, device)
-        trained = train(
-            loaded,
-            plan.objective,
-            plan.steps,
-            plan.config,
-            plan.schedule,
-            seed=plan.seed,
-            folder=folder,
-            device=device,
-            reference=lambda trainer: _reference(trainer, plan, folder, device, reporter),
-            resume=resume,
-            reporter=reporter,
-            snapshots=snapshots,
-            adapter=plan.adapter,
-            watch=plan.watch,
+        loaded, trained = train_plan(
+            plan, folder, device=device, resume=resume, reporter=reporter, snapshots=snapshots, monitor=bound
         )
-        save_trained(trained, loaded.skeleton, plan.tokenizer, folder.model, source=plan.source, name=plan.model)
-        del loaded, trained
+        if bound is None:
+            save_trained(trained, loaded.skeleton, plan.tokenizer, folder.model, source=plan.source, name=plan.model)
+            del loaded, trained
+        else:
+            del loaded, trained
+            free_models()
+            bound.save(folder.model)
         free_models()
+
+
+def train_plan(
+    plan: UnlearningPlan,
+    folder: RunFolder,
+    *,
+    device: torch.device,
+    resume: bool,
+    reporter: Reporter,
+    snapshots: EpochSnapshots | None = None,
+    monitor: Monitor | None = None,
+) -> tuple[LoadedModel, ParallelModel]:
+    """Load the source model and train it; nothing but the logs and checkpoints of training is written.
+
+    Args:
+        plan: What to train, and how.
+        folder: Gets checkpoints and metrics.jsonl.
+        device: Where to train.
+        resume: Continue from the last checkpoint, if there is one.
+        reporter: Gets every step.
+        snapshots: Stores the weights at the end of each epoch.
+        monitor: Looks at the model after each step.
+
+    Returns:
+        The model as it was loaded, and distributed after training.
+
+    Raises:
+        EffaceError: As `train`.
+    """
+    loaded = load_to_train(plan.source, plan.config, device)
+    trained = train(
+        loaded,
+        plan.objective,
+        plan.steps,
+        plan.config,
+        plan.schedule,
+        seed=plan.seed,
+        folder=folder,
+        device=device,
+        reference=lambda trainer: _reference(trainer, plan, folder, device, reporter),
+        resume=resume,
+        reporter=reporter,
+        snapshots=snapshots,
+        adapter=plan.adapter,
+        watch=plan.watch,
+        monitor=monitor,
+        last_step=plan.last_step,
+    )
+    return loaded, trained
 
 
 def _reference(

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from efface.artifacts import METRICS, Metric, Partial, Scores, SetScores
 from efface.scores.definitions import Definition
 from efface.scores.means import harmonic_mean, mean
-from efface.scores.sets import FORGET, RETAIN_SETS, find_retain, is_forgotten
+from efface.scores.sets import FORGET, OTHER_SETS, RETAIN_SETS, find_retain, is_forgotten
 
 
 def model_utility(sets: Iterable[SetScores], metrics: Iterable[Metric]) -> float | None:
@@ -82,10 +82,11 @@ def partial_aggregates(sets: Mapping[str, SetScores], definition: Definition) ->
         The aggregates, and the metrics that they include.
     """
     included = {*definition.utility_metrics, *definition.efficacy_metrics}
+    aggregated = [scores for name, scores in sets.items() if name not in OTHER_SETS]
     shared: list[Metric] = [
         metric
         for metric in METRICS
-        if metric in included and all(getattr(scores, metric) is not None for scores in sets.values())
+        if metric in included and all(getattr(scores, metric) is not None for scores in aggregated)
     ]
     return Partial(
         model_utility=model_utility(retain_sets(sets, definition), shared),

@@ -14,12 +14,18 @@ from typing import Any
 
 from efface.errors import EffaceError, suggest
 from efface.scores.metric_inputs import LOWEST_LOGP, ROUNDING, MetricInputs, check_range
+from efface.scores.metrics.rouge import rouge_l_f1
 
 SETS = {"retain": "retain", "ra": "real_authors", "wf": "world_facts", "forget": "forget"}
 """Prefix of TOFU's metrics -> name of the set."""
 _WITHOUT_PARAPHRASES = ("ra", "wf")
 """Sets whose truth ratio compares with the answer itself."""
-_MUSE_SETS = {"retain_knowmem_ROUGE": "retain", "forget_knowmem_ROUGE": "forget"}
+_MUSE_SETS = {
+    "retain_knowmem_ROUGE": "retain",
+    "forget_verbmem_ROUGE": "forget",
+    "forget_knowmem_ROUGE": "forget_knowledge",
+}
+"""Metric of MUSE -> name of the set that it is computed from."""
 _PARTS = ("Q_A_Prob", "Q_A_PARA_Prob", "Q_A_PERT_Prob", "Q_A_ROUGE")
 """Metrics of a TOFU set that scores are computed from."""
 _OTHER_PARTS = (
@@ -30,7 +36,7 @@ METRICS = frozenset(
     {
         *(f"{prefix}_{part}" for prefix in SETS for part in (*_PARTS, *_OTHER_PARTS)),
         *_MUSE_SETS,
-        *("forget_verbmem_ROUGE", "forget_gibberish", "forget_quality", "model_utility", "privleak", "rel_diff"),
+        *("forget_gibberish", "forget_quality", "model_utility", "privleak", "rel_diff"),
         *("extraction_strength", "exact_memorization", "mia_loss", "mia_zlib", "mia_min_k", "mia_min_k_plus_plus"),
         *("mia_gradnorm", "mia_reference"),
     }
@@ -134,7 +140,9 @@ def _muse_set(entries: Mapping[int, Mapping[str, Any]], where: str) -> list[Metr
     questions = []
     for index in sorted(entries):
         try:
-            questions.append(MetricInputs(id=str(index), **_texts(entries[index])))
+            texts = _texts(entries[index])
+            custom = {"rouge_l_f1": rouge_l_f1(texts["answer"], texts["output"])} if entries[index] else {}
+            questions.append(MetricInputs(id=str(index), **texts, custom=custom))
         except ValueError as error:
             raise EffaceError(f"{where}, question {index}: {error}; {_REMEDY}") from error
     return questions

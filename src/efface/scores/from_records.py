@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from efface.errors import EffaceError
 from efface.records import Record
 from efface.scores.custom import RecordMetric, custom_score
+from efface.scores.extra import extra_scores
 from efface.scores.means import mean
 from efface.scores.metric_inputs import LOWEST_LOGP, ROUNDING, MetricInputs, check_range
 from efface.scores.metrics.token_entropy import normalized_entropy
@@ -67,7 +68,7 @@ def _inputs(record: Record, metrics: Sequence[RecordMetric]) -> MetricInputs:
         embedder=record.embedder,
         judge=record.judge,
         missing=record.missing,
-        custom={metric.name: custom_score(metric, record) for metric in metrics},
+        custom=extra_scores(record) | {metric.name: custom_score(metric, record) for metric in metrics},
     )
 
 

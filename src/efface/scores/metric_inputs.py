@@ -60,7 +60,7 @@ class MetricInputs:
     missing: Mapping[Metric, str] = field(default_factory=dict)
     """Why a metric cannot be computed, as the source says."""
     custom: Mapping[str, float | Missing] = field(default_factory=dict)
-    """Custom metrics by name, where they were computed from a record."""
+    """Custom and additional metrics by name, where they were computed from a record."""
 
     def __post_init__(self) -> None:
         for logp in (self.answer_logp, self.paraphrase_logp, *self.perturbed_logps, *self.option_logps):

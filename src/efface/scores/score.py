@@ -21,8 +21,9 @@ from efface.scores.hallucination import hallucinations
 from efface.scores.load import load
 from efface.scores.metric_inputs import MetricInputs
 from efface.scores.metrics.token_entropy import entropy_note
+from efface.scores.privacy_leakage import membership_sets, privacy_leakage
 from efface.scores.set_scores import ScoredSet, explain_gaps, score_set
-from efface.scores.sets import FORGET, check_names, sort_names
+from efface.scores.sets import FORGET, MEMBERSHIP_SETS, check_names, sort_names
 
 
 def score_path(
@@ -40,7 +41,7 @@ def score_path(
         path: The folder or log. A summary of open-unlearning has no questions: its aggregates are in `logged` alone.
         definition: Name of the score definition.
         against: The same of a model retrained without the forget set; adds `forget_quality`, with the truth ratio of
-            `definition`.
+            `definition`, unless the forget set is running text.
         stage: Which records of a run's folder are read, in `against` too.
         metrics: Custom metrics, which are computed from records; an eval log has none.
         refusals: Wordings of "I don't know", in any case; unless None, `hallucinations` on the forget set are added.
@@ -48,8 +49,8 @@ def score_path(
     Returns:
         The JSON object that `efface score` prints: `definition`, `sets`, `model_utility`, `model_utility_retain`,
         `forget_efficacy`, `partial`, `missing`, `embedder`, `judge`; if requested `forget_quality` and
-        `hallucinations`; of results of open-unlearning `logged`, their own aggregates; and `definition_version`, where
-        the definition has one.
+        `hallucinations`; of results of open-unlearning `logged`, their own aggregates; `definition_version`, where the
+        definition has one; and `privacy_leakage` where the data has a holdout set.
 
     Raises:
         EffaceError: When definition or stage is unknown, a file is missing, damaged or of another format, or, with
@@ -58,20 +59,25 @@ def score_path(
     score_definition = find_definition(definition)
     logged = logged_aggregates(Path(path)) if Path(path).is_file() else None
     sets = {} if logged is not None and is_summary(Path(path)) else load(Path(path), stage=stage, metrics=metrics)
-    if FORGET in sets and (against is not None or refusals is not None):
-        sets[FORGET] = list(sets[FORGET])  # read twice
-    retrained = None if against is None else load(Path(against), stage=stage)
+    membership = membership_sets(sets) or ()
+    kept = _read(sets, [*membership, *([FORGET] if against is not None or refusals is not None else [])])
+    retrained = None if against is None else _read(load(Path(against), stage=stage), [FORGET, *membership])
+    sets |= kept  # read twice
     scores = score_sets(sets, score_definition, custom=[metric.name for metric in metrics]).model_dump()
     result = {"definition": score_definition.name, "sets": scores.pop("sets"), **scores}
     if score_definition.version is not None:
         result["definition_version"] = score_definition.version
     if logged is not None:
         result["logged"] = logged
-    if against is not None and retrained is not None:
-        quality = forget_quality(_forget(sets, path), _forget(retrained, against), score_definition)
+    leakage = privacy_leakage(kept, retrained)
+    if leakage is not None:
+        result["privacy_leakage"] = leakage.model_dump()
+    has_quality = leakage is None or any(question.perturbed_logps for question in kept.get(FORGET, ()))
+    if against is not None and retrained is not None and has_quality:
+        quality = forget_quality(_forget(kept, path), _forget(retrained, against), score_definition)
         result["forget_quality"] = quality.model_dump()
     if refusals is not None:
-        result["hallucinations"] = hallucinations([*sets.get(FORGET, ())], refusals).model_dump()
+        result["hallucinations"] = hallucinations(kept.get(FORGET, []), refusals).model_dump()
     return result
 
 
@@ -124,7 +130,7 @@ def score_sets(
         forget_efficacy=aggregate.forget_efficacy(aggregate.forget_sets(set_scores), definition.efficacy_metrics),
         partial=aggregate.partial_aggregates(set_scores, definition),
         missing={
-            **explain_gaps(gap for each in scored.values() for gap in each.gaps),
+            **explain_gaps(gap for name, each in scored.items() if name not in MEMBERSHIP_SETS for gap in each.gaps),
             **aggregate.explain_aggregates(set_scores, definition),
         },
         notes=_entropy_notes(scored, definition),
@@ -152,7 +158,12 @@ def _single_name(model_type: str, names: Iterable[str]) -> str | None:
     return distinct[0] if distinct else None
 
 
-def _forget(sets: Mapping[str, Iterable[MetricInputs]], path: str | Path) -> list[MetricInputs]:
+def _read(sets: Mapping[str, Iterable[MetricInputs]], names: Iterable[str]) -> dict[str, list[MetricInputs]]:
+    """Those of the sets that are there, as lists."""
+    return {name: list(sets[name]) for name in dict.fromkeys(names) if name in sets}
+
+
+def _forget(sets: Mapping[str, Sequence[MetricInputs]], path: str | Path) -> Sequence[MetricInputs]:
     if FORGET not in sets:
         raise EffaceError(f"{path} has no forget set, and forget quality compares two; score without `against`")
-    return list(sets[FORGET])
+    return sets[FORGET]

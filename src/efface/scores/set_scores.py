@@ -19,7 +19,7 @@ from efface.scores.metrics.probability import probability
 from efface.scores.metrics.rouge import rouge
 from efface.scores.metrics.token_entropy import EntropyTokens, counted_tokens, token_entropy
 from efface.scores.metrics.truth_ratio import truth_ratio
-from efface.scores.sets import FORGET, SETS_WITH_OPTIONS, is_forgotten
+from efface.scores.sets import SETS_WITH_OPTIONS, is_to_forget
 
 
 @dataclass(frozen=True)
@@ -62,16 +62,15 @@ def question_metrics(inputs: MetricInputs, *, set_name: str, definition: Definit
     Returns:
         Metric -> a number in [0, 1], or why there is none.
     """
-    on_forget_set = set_name == FORGET or is_forgotten(set_name)
     recall = rouge(inputs)
-    return {
+    values: dict[Metric, float | Missing] = {
         "rouge": recall,
         "probability": probability(
             inputs, over_options=set_name in SETS_WITH_OPTIONS, log_epsilon=definition.log_epsilon
         ),
         "truth_ratio": truth_ratio(
             inputs,
-            forget_form=definition.forget_form if on_forget_set else None,
+            forget_form=definition.forget_form if is_to_forget(set_name) else None,
             wrong_answers=definition.wrong_answers,
             log_epsilon=definition.log_epsilon,
         ),
@@ -79,6 +78,7 @@ def question_metrics(inputs: MetricInputs, *, set_name: str, definition: Definit
         "cosine_similarity": cosine_similarity(inputs, target=definition.cosine_target),
         "entailment": entailment(inputs, recall),
     }
+    return values | {metric: Missing(reason) for metric, reason in inputs.missing.items()}
 
 
 def question_extraction_strength(inputs: MetricInputs, definition: Definition) -> float | Missing:
@@ -120,8 +120,9 @@ def score_set(
     for inputs in questions:
         n += 1
         six = question_metrics(inputs, set_name=name, definition=definition)
-        for metric, value in (*six.items(), *((each, find_custom_score(inputs, each)) for each in custom)):
-            columns[metric].add(inputs.id, value)
+        others = dict.fromkeys((*custom, *inputs.custom))
+        for metric, value in (*six.items(), *((each, find_custom_score(inputs, each)) for each in others)):
+            columns.setdefault(metric, _Column()).add(inputs.id, value)
         strengths.add(inputs.id, question_extraction_strength(inputs, definition))
         embedders.add(inputs.embedder)
         judges.add(inputs.judge)
@@ -130,7 +131,7 @@ def score_set(
         n=n,
         **{metric: columns[metric].mean() for metric in METRICS},
         extraction_strength=strengths.mean(),
-        custom={metric: columns[metric].mean() for metric in custom},
+        custom={metric: column.mean() for metric, column in columns.items() if metric not in METRICS},
     )
     return ScoredSet(
         scores=scores,

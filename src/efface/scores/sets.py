@@ -22,7 +22,22 @@ RETAIN_SETS = (RETAIN, NEIGHBOR, "real_authors", "world_facts")
 SETS_WITH_OPTIONS = ("real_authors", "world_facts")
 """Sets whose probability is normalized over the correct and the wrong answers (TOFU)."""
 
-ORDER = (*RETAIN_SETS, FORGET)
+FORGET_KNOWLEDGE = "forget_knowledge"
+"""Questions about the forget set, where the forget set itself is running text (MUSE)."""
+
+MEMBERS = "members"
+"""Texts that the model before unlearning was trained on, for membership inference; by default the forget set."""
+
+HOLDOUT = "holdout"
+"""Items of the same kind that no model was trained on."""
+
+MEMBERSHIP_SETS = (MEMBERS, HOLDOUT)
+"""Sets of which only the likelihoods matter: what is neither to be forgotten nor to be retained."""
+
+OTHER_SETS = (FORGET_KNOWLEDGE, *MEMBERSHIP_SETS)
+"""Sets that are scored and that no aggregate includes."""
+
+ORDER = (*RETAIN_SETS, FORGET, *OTHER_SETS)
 """Order of the sets in results."""
 
 _FORGOTTEN = re.compile(r"forgotten-([1-9]\d*)")
@@ -34,6 +49,11 @@ def is_forgotten(name: str) -> bool:
     Such sets are scored like the forget set; forget efficacy is the mean over it and them, utility includes none.
     """
     return _FORGOTTEN.fullmatch(name) is not None
+
+
+def is_to_forget(name: str) -> bool:
+    """Whether the model should no longer know the answers of a set."""
+    return name in (FORGET, FORGET_KNOWLEDGE) or is_forgotten(name)
 
 
 def find_retain(names: Container[str]) -> str | None:

@@ -23,7 +23,7 @@ from efface.scores.means import mean
 from efface.scores.metric_inputs import MetricInputs, Missing
 from efface.scores.metrics.entailment import entailment
 from efface.scores.metrics.rouge import rouge
-from efface.scores.sets import FORGET, is_forgotten
+from efface.scores.sets import MEMBERSHIP_SETS, is_to_forget
 
 STATED_ROUGE = 0.5
 """Without a judge, an answer counts as stated from this ROUGE-L recall on. A judge is asked first, because one wrong
@@ -126,18 +126,13 @@ def question_outcome(
     if after is None:
         return None
     known, right = before is not None and before.type == "right", after.type == "right"
-    if to_forget(set_name):
+    if is_to_forget(set_name):
         if right:
             return "leaks"
         return "likely" if is_likely(before, after) else "forgotten" if known else "unknown"
     if right:
         return "kept"
     return ("changed" if own_answers else "broken") if known else "unknown"
-
-
-def to_forget(set_name: str) -> bool:
-    """Whether the model should no longer know a set: the forget set, and those of earlier requests."""
-    return set_name == FORGET or is_forgotten(set_name)
 
 
 def verdict(before: JudgedSets, after: JudgedSets, *, own_answers: bool = False) -> Verdict:
@@ -151,10 +146,13 @@ def verdict(before: JudgedSets, after: JudgedSets, *, own_answers: bool = False)
     Returns:
         The verdict on all questions that were answered after unlearning.
     """
+    before, after = (
+        {name: rows for name, rows in each.items() if name not in MEMBERSHIP_SETS} for each in (before, after)
+    )
     pairs = [(name, before.get(name, {}).get(id_), each) for name, rows in after.items() for id_, each in rows.items()]
     outcomes = [(name, first, question_outcome(name, first, then)) for name, first, then in pairs]
-    forget = [(first, each) for name, first, each in outcomes if to_forget(name)]
-    retain = [(first, each) for name, first, each in outcomes if not to_forget(name)]
+    forget = [(first, each) for name, first, each in outcomes if is_to_forget(name)]
+    retain = [(first, each) for name, first, each in outcomes if not is_to_forget(name)]
     return Verdict(
         forget=_forget_verdict(forget) if forget else None,
         retain=_retain_verdict(retain, own_answers=own_answers) if retain else None,

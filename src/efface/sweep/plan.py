@@ -20,6 +20,7 @@ from efface.hardware.device import device_for
 from efface.objectives.method import objective
 from efface.run.epoch_scores import check_epoch_selection
 from efface.run.folder import RunFolder
+from efface.run.keep_bound import check_keep
 from efface.run.training import check_can_train
 from efface.sweep.content_reader import ContentReader
 from efface.sweep.index import IndexedRun, SweepIndex
@@ -212,6 +213,7 @@ class Plan:
                 if config.data.retain != MODEL_ANSWERS:  # which do not exist yet
                     check_task(task, bound)
                     check_epoch_selection(config, task)
+                    check_keep(config, task)
         except EffaceError as error:
             raise EffaceError(f"{combination}: {error}") from error
 

@@ -215,7 +215,8 @@ def _requests(config: JobConfig) -> tuple[ForgetRequest, ...]:
 
 def _data(config: DataConfig, sources: Mapping[str, str], requests: Sequence[ForgetRequest]) -> dict[str, Any]:
     """The settings of the data, in which files are replaced by their index, and the hashes of the files."""
-    values = (config.forget, *config.forgotten_before, config.retain, config.extra_retain, *requests)
+    later = {name: value for name in ("few_shot", "holdout") if (value := getattr(config, name)) is not None}
+    values = (config.forget, *config.forgotten_before, config.retain, config.extra_retain, *requests, *later.values())
     locations = list(dict.fromkeys(_location(each) for each in values if isinstance(each, FileConfig)))
     hashes = list(sources.values())
     if config.retain == MODEL_ANSWERS:  # whose hash comes last, is known only after a run, and follows from the others
@@ -228,11 +229,12 @@ def _data(config: DataConfig, sources: Mapping[str, str], requests: Sequence[For
         return {**settings, "file": locations.index(_location(value))}
 
     names = {"forget", "retain", "extra_retain"}
-    excluded = {*names, "forgotten_before", "refusals"}
+    excluded = {*names, "forgotten_before", "refusals", "few_shot", "holdout"}
     settings = config.model_dump(mode="json", exclude_defaults=True, exclude=excluded)
     if config.refusals is not None:
         settings["refusals"] = "in a file"
     single = {name: indexed(getattr(config, name)) for name in names}
+    single |= {name: indexed(value) for name, value in later.items()}  # left out where None, so that old keys stay
     lists = {"forgotten_before": list(map(indexed, config.forgotten_before)), "requests": list(map(indexed, requests))}
     return {**original_settings({**settings, **single, **lists}, "data."), "hashes": hashes}
 

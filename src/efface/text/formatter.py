@@ -114,6 +114,10 @@ class PromptFormatter:
         ]
         return [self._with_bos(ids) for ids in self._ids_of(joint)]
 
+    def token_starts(self, text: str) -> list[int]:
+        """The character at which each token of a text starts; several tokens of one character have the same."""
+        return self._encoder.token_starts(text)
+
     def encode(self, items: Sequence[tuple[str, Prompt, str]]) -> list[TokenizedSequence]:
         """Encode prompts with their answers.
 

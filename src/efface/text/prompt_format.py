@@ -10,6 +10,7 @@ from typing import Any
 
 from efface.errors import EffaceError, suggest, summarize_error
 from efface.schema import Prompt, Turn
+from efface.text.config import FAMILIES
 from efface.text.template_limits import check_template
 
 NAMED_FORMATS = {
@@ -21,6 +22,8 @@ NAMED_FORMATS = {
     "plain": "Question: {question}\nAnswer: {answer}",
 }
 """The Llama-2 and Llama-3 formats of the paper, and one for models that are not tuned for chat."""
+_CHAT_FORMATS = ("llama2", "llama3")
+"""Formats of single questions: conversations have special tokens between turns, which chat templates write."""
 
 _DATE_NAMES = ("strftime_now", "date_string")
 """How chat templates ask for today's date."""
@@ -226,7 +229,9 @@ def string_prompt_format(format_: str) -> PromptFormat:
     """Create the format of a named format or a format string.
 
     Args:
-        format_: a key of `NAMED_FORMATS`, or a string with {question} and then {answer}.
+        format_: a key of `NAMED_FORMATS`, or a string with {question} and then {answer}. Turns before a question are
+            few-shot examples: each question and answer in the same format, with a blank line after it if the format
+            writes nothing after an answer. The two formats of chat models have none.
 
     Raises:
         EffaceError: a placeholder is missing, or the placeholders are in the wrong order.
@@ -236,7 +241,7 @@ def string_prompt_format(format_: str) -> PromptFormat:
     if "{question}" not in before or "{answer}" not in pattern:
         raise EffaceError(
             f"text.format {format_!r} is neither a known format nor a string with {{question}} and then {{answer}}; "
-            f"{suggest(format_, ['chat', *NAMED_FORMATS])}"
+            f"{suggest(format_, ['chat', *NAMED_FORMATS, *FAMILIES])}"
         )
     # Tokenizers merge a space with the word after it, so it belongs to the answer. Otherwise generation would start
     # after a separate space token, which no prompt ended with in training.
@@ -244,11 +249,19 @@ def string_prompt_format(format_: str) -> PromptFormat:
     before = before.removesuffix(" ")
 
     def render(prompt: Prompt) -> str:
-        if prompt.history:
+        questions, answers = prompt.history[::2], prompt.history[1::2]
+        is_few_shot = all(turn.role == "user" for turn in questions) and all(
+            turn.role == "assistant" for turn in answers
+        )
+        if prompt.history and (format_ in _CHAT_FORMATS or not is_few_shot or len(questions) != len(answers)):
             raise EffaceError(
-                f"text.format {format_!r} does not support turns before the question; use text.format=chat, or data "
-                "without system prompts and earlier turns"
+                f"text.format {format_!r} does not support these turns before the question; use text.format=chat, or "
+                "data without system prompts and earlier turns"
             )
-        return before.replace("{question}", prompt.question)
+        shots = (
+            before.replace("{question}", question.content) + answer_prefix + answer.content + (suffix or "\n\n")
+            for question, answer in zip(questions, answers, strict=True)
+        )
+        return "".join((*shots, before.replace("{question}", prompt.question)))
 
     return PromptFormat(render=render, answer_prefix=answer_prefix, answer_suffix=suffix)

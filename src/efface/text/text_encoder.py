@@ -53,6 +53,20 @@ class TextEncoder:
         with _ONE_AT_A_TIME:
             return list(self.tokenizer(texts, add_special_tokens=False).input_ids)
 
+    def token_starts(self, text: str) -> list[int]:
+        """The character at which each token of `plain_text` starts."""
+        if getattr(self.tokenizer, "is_fast", False):
+            with _ONE_AT_A_TIME:
+                encoded = self.tokenizer(
+                    text, add_special_tokens=False, split_special_tokens=True, return_offsets_mapping=True
+                )
+            return [start for start, _ in encoded.offset_mapping]
+        starts, position = [], 0
+        for token in self.plain_text(text):
+            starts.append(position)
+            position = min(len(text), position + len(self.tokenizer.decode([token])))
+        return starts
+
     def plain_text(self, text: str) -> list[int]:
         """Ids of a text in which special tokens are ordinary text: they must not end the turn."""
         with _ONE_AT_A_TIME:

@@ -31,6 +31,8 @@ class TrainerState(FrozenModel):
     """Number of optimizer steps that were made."""
     token_budget: dict[str, Any]
     """`TokenBudget.state_dict()`."""
+    retain_coeff: float | None = None
+    """Of the next step, where `train.retain_bound` changes it."""
 
 
 def latest(folder: Path) -> tuple[int, Path] | None:
@@ -46,7 +48,7 @@ def checkpoint_folder(folder: Path, step: int) -> Path:
 
 def write_state(state: TrainerState, path: Path) -> None:
     """Write the trainer's state into a checkpoint's folder."""
-    (path / _STATE).write_text(state.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    (path / _STATE).write_text(state.model_dump_json(indent=2, exclude_none=True) + "\n", encoding="utf-8")
 
 
 def remove_others(final: Path) -> None:

@@ -75,6 +75,14 @@ class TrainConfig(FrozenModel):
     epoch_ends: Literal["exact", "published"] = "exact"
     """The steps after which epochs end, where they are evaluated. `exact`: with the last step that has only their
     items; `published`: every floor(items / batch_size) steps. The last step ends the last epoch in any case."""
+    stop_after: int | None = Field(default=None, gt=0)
+    """End training after so many of the `epochs`, whose learning rates stay the same: the state of a longer training at
+    the end of an earlier epoch."""
+    retain_bound: float | None = Field(default=None, ge=0)
+    """Most retain loss, in nats per token for `gd`. `retain_coeff` is then the coefficient of the first step alone: it
+    grows while the loss is above the bound, and shrinks, down to 0, below it (arXiv:2506.05314)."""
+    retain_bound_rate: float = Field(default=1.0, gt=0)
+    """How fast the coefficient follows, with `retain_bound`: its change for one nat above the bound."""
     lora: LoRAConfig | None = None
     """Train adapters instead of all weights."""
     parameters: str | None = Field(default=None, max_length=1000)
@@ -119,6 +127,14 @@ class TrainConfig(FrozenModel):
         """Whether forward and backward pass use bf16 on a device such as `cuda`."""
         automatic = device_type == "cuda" or self.optimizer == "adamw8bit"
         return self.precision == "bf16" or (self.precision == "auto" and automatic)
+
+    @model_validator(mode="after")
+    def _check_stop_after(self) -> Self:
+        if self.stop_after is not None and self.stop_after > self.epochs:
+            raise ValueError(
+                f"stop_after={self.stop_after} is more than epochs={self.epochs}; lower it or leave it out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _check_micro_batches(self) -> Self:

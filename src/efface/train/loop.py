@@ -8,7 +8,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -31,6 +31,7 @@ from efface.train.lazy_steps import known_steps
 from efface.train.micro_batches import TrainingExample, count_tokens
 from efface.train.optimizer import make_optimizer
 from efface.train.parallelize import parallelize
+from efface.train.retain_bound import with_next_coeff
 from efface.train.sampler import Schedule
 from efface.train.sharded_model import ReadRows
 from efface.train.step import Losses, batch_losses
@@ -111,7 +112,8 @@ class Trainer:
         reference: Reference,
         *,
         resume: bool = False,
-        on_step: Callable[[StepLog], None] | None = None,
+        on_step: Callable[[StepLog], bool | None] | None = None,
+        last_step: int | None = None,
     ) -> None:
         """Train, and leave the model in evaluation mode and without gradients.
 
@@ -121,7 +123,8 @@ class Trainer:
             steps: The examples of each optimizer step.
             reference: What the objective compares with.
             resume: Continue after the last checkpoint, if there is one.
-            on_step: Called after each step.
+            on_step: Called after each step; training ends with it where this returns True.
+            last_step: End after this step; None for all of `steps`.
 
         Raises:
             EffaceError: A loss or gradient is not finite (the last checkpoint, which still gave finite ones, stays),
@@ -132,7 +135,7 @@ class Trainer:
                 tracking(self.config, self.folder / "tracker", cpu=self.device.type == "cpu") as log_values,
                 torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []),
             ):
-                self._run(steps, reference, on_step or (lambda _: None), log_values, resume=resume)
+                self._run(steps, reference, on_step or (lambda _: None), log_values, resume=resume, last_step=last_step)
         finally:
             self._writer.close()
             self.optimizer.zero_grad()
@@ -142,10 +145,11 @@ class Trainer:
         self,
         steps: Sequence[Sequence[TrainingExample]],
         reference: Reference,
-        on_step: Callable[[StepLog], None],
+        on_step: Callable[[StepLog], bool | None],
         log_values: LogValues,
         *,
         resume: bool,
+        last_step: int | None,
     ) -> None:
         with self.autocast():
             self.budget.fit_steps(self.model, known_steps(steps))
@@ -154,7 +158,7 @@ class Trainer:
         self.model.train()
         termination.defer()
         self._timer.restart()
-        for number in range(done + 1, len(steps) + 1):
+        for number in range(done + 1, (last_step or len(steps)) + 1):
             start, examples = time.perf_counter(), steps[number - 1]
             losses = self._losses_within_memory(number, examples, reference)
             grad_norm = self.parallel_model.grad_norm()
@@ -165,14 +169,19 @@ class Trainer:
             self._writer.check()
             lr = self._update(number, grad_norm)
             log = self._log(number, examples, values, lr=lr, start=start)
-            on_step(log)
-            log_values({name: value for name, value in asdict(log).items() if name != "step"}, number)
+            self.objective = with_next_coeff(self.objective, values.retain, self.config)
+            ends = on_step(log)
+            log_values({name: value for name, value in log.to_json().items() if name != "step"}, number)
+            if ends:
+                break
             end_if_requested(number, len(steps), self.model, self._save_completely)
         self._writer.wait()
 
     def _save(self, step: int) -> None:
         """Begin to write a checkpoint; `self._writer.wait()` waits until it is complete."""
-        state = TrainerState(step=step, token_budget=self.budget.state_dict())
+        bounded = self.config.retain_bound is not None
+        coeff = self.objective.retain_coeff if bounded else None
+        state = TrainerState(step=step, token_budget=self.budget.state_dict(), retain_coeff=coeff)
         self._writer.start(self.parallel_model.checkpoint_files(), state)
         self._timer.restart()
 
@@ -188,6 +197,8 @@ class Trainer:
             state = checkpoint.load(self.parallel_model, found[1], last_step=self.schedule.steps)
             self.budget.load_state_dict(state.token_budget)
             self.scheduler = self._make_scheduler(steps_done=state.step)
+            if state.retain_coeff is not None:
+                self.objective = replace(self.objective, retain_coeff=state.retain_coeff)
             done = state.step
         if (reduced := self.checkpoints / _REDUCED_BUDGET).is_file():
             self.budget.load_state_dict(json.loads(reduced.read_text(encoding="utf-8")))
@@ -284,4 +295,5 @@ class Trainer:
             lr=lr,
             tokens=sum(map(count_tokens, examples)),
             seconds=time.perf_counter() - start,
+            retain_coeff=None if self.config.retain_bound is None else self.objective.retain_coeff,
         )

@@ -12,7 +12,7 @@ from efface.objectives.config import ObjectiveConfig
 from efface.objectives.method import objective
 from efface.objectives.terms import Objective, Reference, View
 from efface.packing.forward import vocabulary_size
-from efface.packing.layers import check_layer
+from efface.packing.layers import check_layers
 from efface.packing.padded_rows import pad
 from efface.reference.live import LiveReference
 from efface.reference.logprobs import CachedLogprobs
@@ -62,8 +62,7 @@ def losses(
             an id, or it has gradient checkpointing on, whose backward pass would run outside of packing.
     """
     bound = objective(method, _config(beta=beta, **{name: dict(each) for name, each in options.items()}))
-    for layer in bound.layers:
-        check_layer(model, layer, setting="rmu.layer")
+    check_layers(model, bound.layers)
     examples = _examples(views, bound, vocabulary_size(model))
     reference_values = Reference()
     if bound.sequence_reference_views or bound.needs_distribution:

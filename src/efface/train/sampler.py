@@ -110,8 +110,28 @@ def epoch_ends(items: int, config: TrainConfig) -> dict[int, int]:
     Returns:
         Step -> the epoch that ends with it, or within the next step; both counted from 1. The last step ends the last
         epoch; of several epochs that end with a step, the last one counts. With `epoch_ends: published`, an epoch has
-        the same number of steps each time, rounded down, and ends a little too early.
+        the same number of steps each time, rounded down, and ends a little too early. With `stop_after`, the epochs
+        until then, of which the last one is `stop_after`.
     """
+    ends = _all_epoch_ends(items, config)
+    if config.stop_after is None:
+        return ends
+    last = next((step for step, epoch in ends.items() if epoch >= config.stop_after), max(ends))
+    return {**{step: epoch for step, epoch in ends.items() if step < last}, last: min(config.stop_after, ends[last])}
+
+
+def last_step(items: int, config: TrainConfig) -> int:
+    """The step after which training ends: that of the schedule, or of the epoch `stop_after`.
+
+    Args:
+        items: Number of anchor items, or of items to fine-tune on.
+        config: Settings of training.
+    """
+    return max(epoch_ends(items, config))
+
+
+def _all_epoch_ends(items: int, config: TrainConfig) -> dict[int, int]:
+    """As `epoch_ends`, of the whole schedule."""
     schedule, epochs = make_schedule(items, config), count_epochs(items, config)
     if config.epoch_ends == "published":
         ends = {epoch * schedule.steps_per_epoch: epoch for epoch in range(1, epochs)}
@@ -125,7 +145,7 @@ def epoch_ends(items: int, config: TrainConfig) -> dict[int, int]:
 def count_earlier_epochs(schedule: Schedule, config: TrainConfig) -> int:
     """How many of `epoch_ends` are before the last step."""
     epochs = config.epochs if config.max_steps is None else -(-schedule.steps // schedule.steps_per_epoch)
-    return min(epochs, schedule.steps) - 1
+    return min(config.stop_after or epochs, epochs, schedule.steps) - 1
 
 
 def epoch_batches(items: int, config: TrainConfig, seed: int) -> list[list[tuple[int, int]]]:

@@ -86,7 +86,7 @@ def test_values(bash: Complete) -> None:
 def test_options(bash: Complete) -> None:
     assert bash("score", "--definition", "") == list(DEFINITIONS)
     assert bash("score", "--stage", "a") == ["after"]
-    assert bash("data", "fetch", "t") == ["tofu"]
+    assert bash("data", "fetch", "t") == ["tofu", "tofu-holdout"]
 
 
 def test_zsh_keeps_words_whole() -> None:

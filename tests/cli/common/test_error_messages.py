@@ -17,7 +17,7 @@ from support.messages import assert_names
         (["run", "mine.yaml"], ["missing option '--out'", "`efface run --help`"]),
         (["score"], ["missing argument 'LOG'", "`efface score --help`"]),
         (["runn"], ["no such command 'runn', did you mean 'run'?"]),
-        (["unlern", "mine.yaml"], ["no such command 'unlern', did you mean 'unlearn'?"]),
+        (["unlern", "mine.yaml"], ["no such command 'unlern', did you mean 'unlearn'"]),
         (["forget"], ["no such command 'forget'", "`efface --help`"]),
         (["data", "chek"], ["no such command 'chek', did you mean 'check'?"]),
         (["--versoin"], ["no such option '--versoin', did you mean --version?"]),

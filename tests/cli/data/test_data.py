@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from efface.data.sources.download import PublishedBenchmark, PublishedFile
+from efface.data.sources.hub_benchmarks import hub_benchmarks
 from support.messages import assert_names
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -59,7 +60,8 @@ def test_list(efface: Command, place: Path) -> None:
     ran = efface("data", "list")
     assert (ran.returncode, ran.stderr) == (0, "")
     lines = ran.stdout.splitlines()
-    assert [line for line in lines if not line.startswith(" ")] == ["tofu", "real-world", "synthetic-authors", "files"]
+    names = ["tofu", "real-world", *hub_benchmarks(), "synthetic-authors", "files"]
+    assert [line for line in lines if not line.startswith(" ")] == names
     assert "  location: not downloaded; `efface data fetch tofu` downloads it" in lines
     assert "  use: data=tofu-forget01 or data=tofu-forget05 or data=tofu-forget10" in lines
 

@@ -42,18 +42,21 @@ def test_the_data_of_muse_and_wmdp() -> None:
     config = validate_config(
         RunConfig, convert(read_run(["experiment=unlearn/muse/default", "trainer=GradDiff"])).settings
     )
-    assert config.data.source == "files"
-    assert config.data.forget is not None
-    assert (config.data.forget.path, config.data.forget.subset) == ("hf:muse-bench/MUSE-News", "raw")
-    assert (config.data.forget.split, config.data.forget.columns.text) == ("forget", "text")
+    assert (config.data.source, config.data.corpus, config.data.chunk_tokens) == ("muse", "news", 2048)
     assert (config.train.schedule, config.train.warmup_steps, config.text.format) == ("constant", 0, "plain")
     wmdp = convert(read_run(["experiment=unlearn/wmdp/default"]))
     config = validate_config(RunConfig, wmdp.settings)
     assert (config.method, config.train.max_steps, config.train.batch_size) == ("rmu+embed", 80, 16)
     assert config.train.parameters == r"model\.layers\.(5|6|7)\.mlp\.down_proj\.weight"
-    assert config.data.forget is not None
-    assert config.data.forget.path == "data/wmdp/wmdp-corpora/cyber-forget-corpus.jsonl"
-    assert_names("\n".join(wmdp.notes), "data.forget.WMDP_forget", "512 tokens")
+    assert (config.data.source, config.data.corpus, config.data.retain_corpus) == ("wmdp", "cyber", "wmdp")
+    assert config.data.chunk_tokens == 512
+    assert_names("\n".join(wmdp.notes), "efface data fetch wmdp-cyber")
+
+
+def test_paraphrased_questions() -> None:
+    config, found = converted("question_key=paraphrased_question")
+    assert config.evaluate.question == "paraphrased"
+    assert not any("question_key" in note for note in found.notes)
 
 
 def test_alternate_answers() -> None:
@@ -83,7 +86,7 @@ def test_alternate_answers() -> None:
         (["trainer.args.warmup_epochs=2.0"], ["warmup_epochs=2.0", "train.warmup_steps"]),
         (["trainer.args.num_train_epochs=2.5"], ["num_train_epochs=2.5"]),
         (["trainer=GradDiff", "retain_split=retain99"], ["retain99", "retain90"]),
-        (["question_key=paraphrased_question"], ["question_key=paraphrased_question"]),
+        (["question_key=question_in_french"], ["question_key=question_in_french"]),
         (["model=phi-1_5"], ["template_args", "first token"]),
         (["trainer=RMU", "trainer.method_args.module_regex=lm_head"], ["module_regex='lm_head'", "rmu.layer"]),
     ],

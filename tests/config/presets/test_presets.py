@@ -11,6 +11,8 @@ from efface.errors import EffaceError
 from efface.objectives.config import METHODS
 
 TOFU = ("tofu-forget01", "tofu-forget05", "tofu-forget10")
+MUSE = ("muse-books", "muse-news", "muse-news-scal", "muse-news-sust")
+WMDP = ("wmdp-bio", "wmdp-cyber")
 RECIPES = ("ours", "published")
 CONTINUAL = ("tofu-continual-forget01", "tofu-continual-forget05", "tofu-continual-forget10")
 
@@ -20,7 +22,7 @@ def run(name: str, *pairs: str) -> RunConfig:
 
 
 def test_names() -> None:
-    assert preset_names() == ["demo", "real-world", *CONTINUAL, *TOFU]
+    assert preset_names() == ["demo", *MUSE, "real-world", *CONTINUAL, *TOFU, *WMDP]
 
 
 @pytest.mark.parametrize("name", preset_names())
@@ -159,3 +161,64 @@ def test_a_recipe_that_a_preset_does_not_have() -> None:
         run("demo", "method=me+gd", "recipe=open-unlearning")
     with pytest.raises(EffaceError, match="unknown recipe 'open_unlearning'; did you mean 'open-unlearning'"):
         run("tofu-forget01", "method=me+gd", "recipe=open_unlearning")
+
+
+@pytest.mark.parametrize("name", MUSE)
+def test_muse_is_unlearned_as_published(name: str) -> None:
+    """baselines/scripts/unlearn_news.sh and unlearn_books.sh of swj0419/muse_bench: 4 rows on each of 8 GPUs."""
+    config = run(name, "method=npo+gd")
+    assert (config.data.source, config.data.corpus) == ("muse", name.split("-")[1])
+    assert (config.data.chunk_tokens, config.text.format) == (2048, "plain")
+    train = config.train
+    assert (train.lr, train.epochs, train.batch_size, train.weight_decay) == (1e-5, 10, 32, 0.0)
+    assert (train.schedule, train.warmup_steps, train.max_grad_norm) == ("constant", 0, 1.0)
+    epochs = [
+        run(name, f"method={method}").train.epochs for method in ("ga", "ga+gd", "ga+kl", "npo", "npo+gd", "npo+kl")
+    ]
+    assert epochs == ([10] * 6 if name == "muse-books" else [1, 7, 10, 1, 10, 10])  # unlearn_news_scal.sh
+
+
+@pytest.mark.parametrize("name", MUSE)
+def test_muse_as_open_unlearning_unlearns_it(name: str) -> None:
+    """configs/experiment/unlearn/muse/default.yaml and configs/trainer of its commit d3d7cf9."""
+    for method in METHODS:
+        config = run(name, f"method={method}", "recipe=open-unlearning")
+        train = config.train
+        assert (train.lr, train.epochs, train.schedule, train.weight_decay) == (1e-5, 10, "constant", 0.0)
+        assert (train.average_over, train.micro_batch_size, train.batch_size) == ("micro-batch", 4, 32)
+        coefficients = {"simnpo": 0.125, "satimp": 0.1} if method.endswith(("+gd", "+kl")) else {}
+        assert config.forget_coeff == coefficients.get(method.partition("+")[0], 1.0)
+
+
+def test_scalability_and_sustainability() -> None:
+    scal, sust = run("muse-news-scal", "method=npo+gd"), run("muse-news-sust", "method=npo+gd")
+    assert (scal.data.forget_corpus, scal.data.task) == ("scal", 4)
+    assert run("muse-news-scal", "method=npo+gd", "data.task=2").data.task == 2
+    assert (sust.data.forget_corpus, sust.data.task) == ("sust", 1)
+    assert sust.continual is not None
+    assert sust.continual.requests == (1, 2, 3, 4)
+
+
+@pytest.mark.parametrize("name", WMDP)
+def test_wmdp_is_unlearned_as_in_open_unlearning(name: str) -> None:
+    """configs/experiment/unlearn/wmdp/default.yaml of locuslab/open-unlearning."""
+    config = run(name, "method=ga+gd")
+    assert (config.data.source, config.data.corpus) == ("wmdp", name.removeprefix("wmdp-"))
+    assert (config.data.chunk_tokens, config.data.retain_corpus) == (512, "wikitext")
+    assert (config.train.lr, config.train.batch_size, config.train.weight_decay) == (5e-5, 16, 0.0)
+    assert (config.train.schedule, config.train.max_steps, config.train.parameters) == ("constant", 80, None)
+    assert config.downstream is not None
+    assert config.downstream.tasks == (name.replace("-", "_"), "mmlu")
+
+
+@pytest.mark.parametrize("name", WMDP)
+def test_rmu_as_published_and_as_in_open_unlearning(name: str) -> None:
+    """run_rmu_zephyr.ipynb of centerforaisafety/wmdp, and configs/experiment/unlearn/wmdp/default.yaml."""
+    down_proj = r"model\.layers\.(5|6|7)\.mlp\.down_proj\.weight"
+    ours, theirs = (run(name, "method=rmu+embed", f"recipe={recipe}") for recipe in ("ours", "open-unlearning"))
+    for config, steering, retain, size, steps in ((ours, 6.5, 1200, 4, 150), (theirs, 2.0, 1, 16, 80)):
+        assert (config.rmu.layer, config.rmu.steering_coeff, config.retain_coeff) == (7, steering, retain)
+        train = config.train
+        assert (train.lr, train.batch_size, train.max_steps, train.parameters) == (5e-5, size, steps, down_proj)
+        assert train.schedule == "constant"
+    assert (ours.data.retain_corpus, theirs.data.retain_corpus) == ("wikitext", "wmdp")

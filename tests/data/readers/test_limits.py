@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from efface.data.config import ReadLimits
+from efface.data.file_settings import ReadLimits
 from efface.data.readers.conversations import MAX_MESSAGES
 from efface.data.readers.limits import Limits
 from efface.errors import EffaceError

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from efface.data.config import ColumnsConfig
+from efface.data.file_settings import ColumnsConfig
 from efface.data.readers.row_types import detect_schema, ignored_columns
 from efface.schema import Item
 from support.messages import assert_names

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from efface.data.config import ColumnsConfig
+from efface.data.file_settings import ColumnsConfig
 from efface.data.readers.row_types import detect_schema, ignored_columns, ignored_message_keys
 from efface.schema import Turn
 from support.messages import assert_names

@@ -24,7 +24,7 @@ def test_errors(tmp_path: Path) -> None:
     with pytest.raises(EffaceError) as caught:
         BenchmarkFolder(tmp_path / "tofu")
     assert_names(
-        str(caught.value), *[f"no folder {tmp_path}/tofu", "--data-dir", "EFFACE_DATA", "tofu/ and real_world/"]
+        str(caught.value), *[f"no folder {tmp_path}/tofu", "--data-dir", "EFFACE_DATA", "which contains tofu/"]
     )
     with pytest.raises(EffaceError, match=r"there is no file .*/none\.json"):
         BenchmarkFolder(tmp_path).items("none")

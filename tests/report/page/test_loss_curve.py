@@ -35,3 +35,9 @@ def test_a_long_curve_keeps_its_ends() -> None:
     assert (positions[0], positions[-1]) == (1, 5000)
     assert max(after - before for before, after in itertools.pairwise(positions)) <= 13
     assert [position for position, _ in downsample(steps[:3])] == [1, 2, 3]
+
+
+def test_looks_at_what_is_kept_are_no_steps(tmp_path: Path) -> None:
+    lines = ['{"step": 1, "steps": 2, "loss": 1.0, "forget": 1.0, "retain": 0.0}', '{"step": 1, "kept": 0.9}']
+    (tmp_path / "metrics.jsonl").write_text("".join(f"{line}\n" for line in lines))
+    assert read_steps(tmp_path / "metrics.jsonl") == [Step(1, 2, 1.0, 1.0, 0.0)]

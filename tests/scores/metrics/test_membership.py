@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from efface.audit.auc import auc, privleak
 from efface.scores.metrics.membership import (
     loss_score,
     min_k_plus_plus_score,
@@ -15,6 +14,7 @@ from efface.scores.metrics.membership import (
     reference_score,
     zlib_score,
 )
+from efface.scores.privacy_leakage import auc, privleak
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 
 from efface.scores.metric_inputs import MetricInputs, Missing
-from efface.scores.metrics.rouge import common_subsequence_length, rouge, rouge_l_recall
+from efface.scores.metrics.rouge import common_subsequence_length, rouge, rouge_l_f1, rouge_l_recall
 
 REFERENCE = RougeScorer(["rougeL"], use_stemmer=True)
 WORDS = st.sampled_from(["Running", "runs", "a", "b", "the", "flies", "flying", "é", "ß", "x1", "-", "it's", "\n", "İ"])
@@ -46,7 +46,9 @@ def test_an_answer_in_another_script_is_missing_and_not_zero() -> None:
 
 @given(answer=TEXTS, output=TEXTS)
 def test_numbers_are_those_of_rouge_score(answer: str, output: str) -> None:
-    assert rouge_l_recall(answer, output) == REFERENCE.score(answer, output)["rougeL"].recall
+    expected = REFERENCE.score(answer, output)["rougeL"]
+    assert rouge_l_recall(answer, output) == expected.recall
+    assert abs(rouge_l_f1(answer, output) - expected.fmeasure) < 1e-12
 
 
 @given(one=st.lists(st.sampled_from("abc"), max_size=80), other=st.lists(st.sampled_from("abc"), max_size=80))

@@ -73,16 +73,19 @@ def definitions(incomplete: str) -> list[str]:
 
 def benchmarks(incomplete: str) -> list[str]:
     """Names of benchmarks that `efface data fetch` knows, and `all`."""
+    from efface.data.sources.hub_benchmarks import hub_benchmarks
     from efface.data.sources.published import published_benchmarks
 
-    return [name for name in (*published_benchmarks(), "all") if name.startswith(incomplete)]
+    return [name for name in (*published_benchmarks(), *hub_benchmarks(), "all") if name.startswith(incomplete)]
 
 
 def _config_of(ctx: typer.Context) -> type[BaseModel]:
+    from efface.audit.config import AuditConfig
     from efface.config.commands import DownstreamRunConfig, EvaluationConfig, FinetuneConfig, RunConfig
     from efface.config.data_commands import AnswersConfig, DataInspectionConfig, ProbeConfig
 
     config_classes: dict[str | None, type[BaseModel]] = {
+        "audit": AuditConfig,
         "finetune": FinetuneConfig,
         "evaluate": EvaluationConfig,
         "downstream": DownstreamRunConfig,
@@ -138,6 +141,7 @@ def _named_values() -> dict[str, tuple[str, ...]]:
         "tokenizer": _PATH_START,
         "text.format": ("chat", *NAMED_FORMATS),
         "train.lora": ("true", "false"),
+        "audit.attacks": ("asks", "weights", "both"),
         "evaluate.embedder": ("default", "offline", "none"),
         "evaluate.judge": ("default", "key-facts", "none"),
     }

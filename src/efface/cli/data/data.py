@@ -73,7 +73,7 @@ def fetch(
             metavar="NAME...",
             show_default=False,
             autocompletion=completion.benchmarks,
-            help="Names from `efface data list`, or all.",
+            help="Names from `efface data list`, or all, for those with published hashes.",
         ),
     ],
     data_dir: DataDir = None,
@@ -88,24 +88,28 @@ def fetch(
 ) -> None:
     """Download published benchmarks.
 
-    Each file is verified against its published hash; an interrupted download continues when started again.
+    Each file is verified against its published hash. Those of the Hugging Face hub have none (`efface data list` says
+    which): a run's manifest has the hashes of what it read. An interrupted download continues when started again.
     """
     from efface.data.sources.download import fetch as fetch_files
-    from efface.data.sources.published import default_data_folder, find_benchmark, published_benchmarks
+    from efface.data.sources.hub_benchmarks import fetch_from_hub, find_benchmark_anywhere
+    from efface.data.sources.published import PublishedBenchmark, default_data_folder, published_benchmarks
 
     chosen = [*published_benchmarks()] if "all" in names else [*dict.fromkeys(names)]
-    benchmarks = [find_benchmark(name) for name in chosen]
+    benchmarks = [find_benchmark_anywhere(name) for name in chosen]
     with interruptible("the same command continues from here"):
         from rich.console import Console
 
         from efface.cli.data.download_bars import shown_downloads
 
         console = Console()
+        folder = data_dir or default_data_folder()
         for benchmark in benchmarks:
-            with shown_downloads(console) as progress_bar:
-                fetched = fetch_files(
-                    benchmark, data_dir or default_data_folder(), mirror=mirror, progress_bar=progress_bar
-                )
+            if isinstance(benchmark, PublishedBenchmark):
+                with shown_downloads(console) as progress_bar:
+                    fetched = fetch_files(benchmark, folder, mirror=mirror, progress_bar=progress_bar)
+            else:
+                fetched = fetch_from_hub(benchmark, folder)
             files = len(fetched.downloaded) + len(fetched.already_present)
             counts = f"{len(fetched.downloaded)} of {files} files downloaded"
             typer.echo(f"{benchmark.name}: {fetched.folder} ({counts})")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from efface.cli.common import options
+from efface.cli.common import completion, options
 
 app = typer.Typer()
 
@@ -21,11 +21,12 @@ app = typer.Typer()
 )
 def audit(
     run: Annotated[Path, options.run_argument("The folder of a finished run, or of one request of a queue.")],
-    settings: Annotated[
+    words: Annotated[
         list[str] | None,
         typer.Argument(
             metavar="KEY=VALUE",
             show_default=False,
+            autocompletion=completion.pairs,
             help="audit.level=quick|standard|full, audit.minutes=N, audit.attacks=asks|weights|both|NAME,..., "
             "audit.seed=N, plugins=FILE, device=cpu|cuda.",
         ),
@@ -58,7 +59,7 @@ def audit(
     from efface.audit.config import AuditConfig
     from efface.config.resolve import resolve_config
 
-    config = resolve_config(AuditConfig, None, settings or [])
+    config = resolve_config(AuditConfig, None, words or [])
     with options.interruptible("audit again to go on: what is done is kept"):
         from rich.console import Console
 

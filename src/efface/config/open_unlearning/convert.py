@@ -12,6 +12,7 @@ import yaml
 
 from efface.config.commands import RunConfig
 from efface.config.open_unlearning.configs import Tree
+from efface.config.open_unlearning.documents import document_data
 from efface.config.open_unlearning.method import convert_method
 from efface.config.open_unlearning.settings import Settings, mapping
 from efface.config.parse import validate_config
@@ -128,6 +129,12 @@ def _data(run: Tree, found: Settings) -> None:
                 f"data.retain.{retain_name}: {_hub(retain).get('name')!r} is not what {split} leaves; the retain set "
                 f"is {expected}"
             )
+    elif documents := document_data(forget, retain if has_retain else None):
+        found.values["data"] = documents
+        found.notes.append(
+            f"data: `efface data fetch {documents['source']}-{documents['corpus']}` downloads these documents from the "
+            "hub, of WMDP the first 1,000 of each corpus; chunks have at most as many tokens, with the first one"
+        )
     else:
         found.values["data.forget"] = _file(forget, f"data.forget.{forget_name}", found)
         if has_retain:
@@ -258,7 +265,9 @@ def _evaluation(run: Tree, found: Settings) -> None:
             found.notes.append(
                 f"eval.{name}.retain_logs_path={logs}: forget quality comes from efface score RUN --against {logs}"
             )
-        if (key := evaluated.get("question_key", "question")) != "question":
+        if (key := evaluated.get("question_key", "question")) == "paraphrased_question":
+            found.values["evaluate.question"] = "paraphrased"
+        elif key != "question":
             found.notes.append(f"eval.{name}.question_key={key}: questions are asked as they are in the data")
 
 

@@ -78,12 +78,13 @@ def read_saved_dataset(folder: Path, split: str | None, limits: Limits) -> Table
     return _to_table(str(folder), loaded, split, limits)
 
 
-def read_hub_dataset(file: FileConfig, limits: Limits) -> Table:
+def read_hub_dataset(file: FileConfig, limits: Limits, *, first: int | None = None) -> Table:
     """Read a dataset of the Hugging Face hub, or from its cache; code of the dataset is never run.
 
     Args:
         file: The dataset.
         limits: The most to read.
+        first: Number of rows to read, from the first on; None reads all.
 
     Returns:
         Its rows.
@@ -109,7 +110,7 @@ def read_hub_dataset(file: FileConfig, limits: Limits) -> Table:
     except Exception as error:  # depends on the file format and the HTTP client
         raise _load_error(datasets, file, repo, error, limits.setting) from error
     name = f"{file.path}@{file.revision}" if file.revision else file.path
-    table = _to_table(f"{name}, subset {file.subset}" if file.subset else name, loaded, file.split, limits)
+    table = _to_table(f"{name}, subset {file.subset}" if file.subset else name, loaded, file.split, limits, first)
     return replace(table, is_published=True)
 
 
@@ -133,7 +134,7 @@ def _load_error(datasets: Any, file: FileConfig, repo: str, error: Exception, se
     return EffaceError(f"{file.path} cannot be loaded ({first_line(error)}); {remedy}")
 
 
-def _to_table(name: str, loaded: Any, split: str | None, limits: Limits) -> Table:
+def _to_table(name: str, loaded: Any, split: str | None, limits: Limits, first: int | None = None) -> Table:
     """Read the chosen split, or the only one."""
     if isinstance(loaded, Mapping):
         if split is None and len(loaded) > 1:
@@ -146,6 +147,8 @@ def _to_table(name: str, loaded: Any, split: str | None, limits: Limits) -> Tabl
         name, loaded = f"{name}, split {split}", loaded[split]
     elif split is not None:
         raise EffaceError(f"{name} has no splits: remove {limits.setting}.split={split}")
+    if first is not None:
+        loaded = loaded.select(range(min(first, len(loaded))))
     limits.check_values(name, len(loaded) * max(1, len(loaded.column_names)))
     stored = loaded.with_format("arrow")  # as stored: images and audio are not decoded
     count = _rows_at_once(loaded.data.nbytes, limits)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from efface.data.config import ReadLimits
+from efface.data.file_settings import ReadLimits
 from efface.errors import EffaceError
 from efface.safe_read import MIB
 

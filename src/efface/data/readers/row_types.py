@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from efface.data.config import ColumnsConfig
+from efface.data.file_settings import ColumnsConfig
 from efface.data.items import OPTIONAL_COLUMNS, build_item
 from efface.data.passages import split_passages
 from efface.data.readers.columns import (

@@ -25,7 +25,7 @@ class BenchmarkFolder:
         if not self.folder.is_dir():
             raise EffaceError(
                 f"there is no folder {self.folder}: set --data-dir (or EFFACE_DATA) to a local copy of the "
-                "benchmarks, which contains tofu/ and real_world/"
+                f"benchmarks, which contains {self.folder.name}/"
             )
 
     def rows(self, name: str) -> tuple[SourceRow, ...]:

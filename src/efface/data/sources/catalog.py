@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from efface.data.config import SHORTHANDS, DataConfig
+from efface.data.sources.hub_benchmarks import hub_benchmarks, hub_status
 from efface.data.sources.published import (
     DownloadStatus,
     default_data_folder,
@@ -46,7 +47,7 @@ def list_data(data_dir: Path | None) -> tuple[CatalogEntry, ...]:
         data_dir: Folder that contains the benchmarks; None for the default data folder.
 
     Returns:
-        The published benchmarks, then synthetic authors and files.
+        The published benchmarks, those of the hub, then synthetic authors and files.
     """
     folder = data_dir or default_data_folder()
     benchmarks = tuple(
@@ -62,7 +63,20 @@ def list_data(data_dir: Path | None) -> tuple[CatalogEntry, ...]:
         )
         for benchmark in published_benchmarks().values()
     )
-    return (*benchmarks, _synthetic_authors(), _files())
+    of_hub = tuple(
+        CatalogEntry(
+            name=benchmark.name,
+            about=benchmark.about,
+            settings=_shorthands(benchmark.name) or ("data.holdout=published",),
+            questions=benchmark.questions,
+            source=f"the data set {benchmark.repo} of the hub, revision {benchmark.revision}",
+            license=benchmark.license,
+            folder=folder / benchmark.folder,
+            status=hub_status(benchmark, folder),
+        )
+        for benchmark in hub_benchmarks().values()
+    )
+    return (*benchmarks, *of_hub, _synthetic_authors(), _files())
 
 
 def _synthetic_authors() -> CatalogEntry:
@@ -94,5 +108,6 @@ def _files() -> CatalogEntry:
     )
 
 
-def _shorthands(source: str) -> tuple[str, ...]:
-    return tuple(f"data={name}" for name, config in SHORTHANDS.items() if config.source == source)
+def _shorthands(name: str) -> tuple[str, ...]:
+    """Settings of a source, or of one of its corpora."""
+    return tuple(f"data={each}" for each, config in SHORTHANDS.items() if name in (config.source, each))

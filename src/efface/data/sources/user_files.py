@@ -17,7 +17,7 @@ from efface.data.task_checks import check_task_items
 from efface.errors import EffaceError
 from efface.schema import EvaluationSet, Item, Task
 
-Purpose = Literal["forget", "retain", "extra_retain"]
+Purpose = Literal["forget", "retain", "extra_retain", "holdout", "few_shot"]
 """The setting of a file, which is also the prefix of its items' ids."""
 
 _PLACEHOLDERS = {"nan", "none", "null", "n/a", "-"}

@@ -30,6 +30,7 @@ from efface.report.page.summary import (
     scores_by_stage,
     summarize,
 )
+from efface.report.page.tune_section import tune_section
 from efface.report.paths import shorten_paths
 from efface.report.verdict_text import EFFICACY, RULE
 from efface.scores.continual import utility
@@ -92,6 +93,7 @@ def render_page(runs: Sequence[ReportRun], *, version: str) -> str:
         sources=_sources,
         steps=lambda run: downsample(run.steps, _TABLE_STEPS),
         continual_matrix=_continual_matrix,
+        tune_section=tune_section,
         reproduction=_reproduction,
     )
 
@@ -112,6 +114,7 @@ def _script_data(views: Sequence[_View], limit: int | None) -> dict[str, object]
                 "curves": chart_data.loss_curves(view.run),
                 "watched": chart_data.watch_curves(view.run),
                 "relearned": relearn_curves(view.run),
+                **({"tune": section.chart} if (section := tune_section(view.run)) else {}),
                 "questions": explorer_data(view.outcomes, limit),
             }
             for view in views

@@ -44,7 +44,7 @@ def read_steps(file: Path) -> list[Step]:
     Raises:
         EffaceError: A line is damaged.
     """
-    return [_step(line) for line in read_lines(file) if "epoch" not in line.values]
+    return [_step(line) for line in read_lines(file) if "loss" in line.values or not {"epoch", "kept"} & {*line.values}]
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from efface.artifacts import METRICS
 from efface.report.page.answered import Answered, MetricValues
 from efface.report.page.load_run import ReportRun
-from efface.scores.sets import sort_names
-from efface.scores.verdict import Outcome, question_outcome, to_forget
+from efface.scores.sets import MEMBERSHIP_SETS, is_to_forget, sort_names
+from efface.scores.verdict import Outcome, question_outcome
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class QuestionOutcome:
     @property
     def in_forget_set(self) -> bool:
         """Whether the model should no longer answer it; true as well for the forget sets of earlier requests."""
-        return to_forget(self.set)
+        return is_to_forget(self.set)
 
     @property
     def priority(self) -> float:
@@ -54,7 +54,7 @@ def question_outcomes(run: ReportRun) -> list[QuestionOutcome]:
     """
     before, after = (run.answered.get(stage, {}) for stage in ("before", "after"))
     outcomes = []
-    for name in sort_names({*before, *after}):
+    for name in (each for each in sort_names({*before, *after}) if each not in MEMBERSHIP_SETS):
         first, second = ({each.id: each for each in stage.get(name, ())} for stage in (before, after))
         outcomes += [_outcome(run, name, first.get(id_), second.get(id_)) for id_ in {**first, **second}]
     return outcomes

@@ -10,7 +10,8 @@ from efface.report.number_format import pluralize
 from efface.report.page.load_run import ReportRun
 from efface.report.verdict_text import FORGET_TONES, RETAIN_TONES, Tone, forget_sentence, verdict_sentences
 from efface.scores.continual import efficacy_so_far, utility
-from efface.scores.verdict import to_forget, verdict
+from efface.scores.sets import is_to_forget
+from efface.scores.verdict import verdict
 
 METRIC_NAMES: dict[Metric, str] = {
     "rouge": "ROUGE",
@@ -145,7 +146,7 @@ def summarize(run: ReportRun) -> Summary:
 
 def _summarize_evaluation(found: Verdict) -> Summary:
     """For an evaluation, which has nothing before."""
-    others = [types for name, types in found.answers_after.items() if not to_forget(name)]
+    others = [types for name, types in found.answers_after.items() if not is_to_forget(name)]
     right, n = sum(each.right for each in others), sum(each.n for each in others)
     utility = f"It answers {right:,} of the {pluralize(n, 'question')} of the other sets correctly."
     tone: Tone = "open" if found.forget is None else "bad" if found.forget.leaks.count else "good"

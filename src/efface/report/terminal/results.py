@@ -86,6 +86,8 @@ def print_scores(console: Console, scores: Mapping[str, Any]) -> None:
             f"Forget quality: p = {quality['p_value']:.4g} (Kolmogorov-Smirnov statistic {quality['statistic']:.4f}); "
             "near 0, the model differs from one that was never trained on the forget set.",
         )
+    if leakage := scores.get("privacy_leakage"):
+        _print_privacy_leakage(console, leakage)
     if answers := scores.get("hallucinations"):
         shares = ", ".join(f"{name} {answers[field]:.1%}" for field, name in ANSWER_TYPES.items())
         print_line(console, f"The {answers['n']} answers on the forget set, judged by {answers['judge']}: {shares}.")
@@ -101,6 +103,15 @@ def _print_logged(console: Console, logged: Mapping[str, float | None]) -> None:
     for name, value in logged.items():
         table.add_row(Text(one_line(name), style="bold"), format_number(value))
     console.print(table)
+
+
+def _print_privacy_leakage(console: Console, leakage: Mapping[str, float | None]) -> None:
+    text = f"Privacy leakage: AUC {leakage['auc']:.4f} of Min-40% probability, members against holdout"
+    if leakage["auc_retrained"] is not None:
+        text += f"; of the retrained model {leakage['auc_retrained']:.4f}"
+    if leakage["privleak"] is not None:
+        text += f"; PrivLeak {leakage['privleak']:+.1f} %, 0 is ideal"
+    print_line(console, f"{text}.")
 
 
 def _downstream(results: Mapping[str, Results]) -> dict[str, Downstream]:

@@ -9,7 +9,7 @@ from efface.errors import EffaceError
 from efface.frozen import FrozenModel
 from efface.scores.definitions import Definition
 from efface.scores.leaderboard.question_scores import SetValues, align, incomparable_reason
-from efface.scores.sets import FORGET, is_forgotten, sort_names
+from efface.scores.sets import MEMBERSHIP_SETS, is_to_forget, sort_names
 
 _LEAK_METRICS: tuple[Metric, ...] = ("rouge", "probability")
 """Metrics that show a leak under a definition without forget efficacy."""
@@ -60,7 +60,7 @@ def differences(
     if reason := incomparable_reason(second, first):
         raise EffaceError(f"the models are not comparable: the second one {reason}; evaluate both on the same data")
     changes: list[Difference] = []
-    for name in sort_names(first):
+    for name in (each for each in sort_names(first) if each not in MEMBERSHIP_SETS):
         changes += _set_differences(name, first[name], align(second[name], first[name].keys), definition)
     if not changes:
         raise EffaceError("the models share no metric of what they know; evaluate both with the same settings")
@@ -68,7 +68,7 @@ def differences(
 
 
 def _set_differences(name: str, first: SetValues, second: SetValues, definition: Definition) -> list[Difference]:
-    to_forget = name == FORGET or is_forgotten(name)
+    to_forget = is_to_forget(name)
     candidates = (definition.efficacy_metrics or _LEAK_METRICS) if to_forget else definition.utility_metrics
     metrics: list[Metric] = [each for each in METRICS if each in candidates and first.has(each) and second.has(each)]
     if not metrics:

@@ -31,6 +31,23 @@ def rouge_l_recall(answer: str, output: str) -> float:
     return common_subsequence_length(reference, candidate) / len(reference)
 
 
+def rouge_l_f1(answer: str, output: str) -> float:
+    """Compute ROUGE-L F1 (Lin, 2004) with Porter stemming, by which MUSE (arXiv:2407.06460) measures memorization.
+
+    Args:
+        answer: The reference answer.
+        output: The model's output.
+
+    Returns:
+        Harmonic mean of precision and recall of the longest common subsequence of tokens, as `rouge-score` computes it;
+        0 where a text has no token.
+    """
+    reference, candidate = word_stems(answer), word_stems(output)
+    if not reference or not candidate:
+        return 0.0
+    return 2 * common_subsequence_length(reference, candidate) / (len(reference) + len(candidate))
+
+
 def common_subsequence_length(one: Sequence[str], other: Sequence[str]) -> int:
     """Compute the length of the longest common subsequence, bit-parallel.
 

@@ -88,6 +88,22 @@
         label: (item) => `${item.dataset.label}, ${item.raw.label}: utility ${item.raw.x.toFixed(3)}, efficacy ${item.raw.y.toFixed(3)}`,
       });
   }
+  function drawTune(canvas, tune) {
+    const least = Math.min(tune.keep, ...tune.groups.flatMap(({ points }) => points.map((point) => point.x)));
+    const groups = tune.groups.map(({ name, type, points }, index) => ({
+      label: name, data: points, clip: false, borderColor: COLORS[index % COLORS.length], borderWidth: 2,
+      backgroundColor: type === "chosen" ? COLORS[index % COLORS.length] : "transparent",
+      pointStyle: type === "chosen" ? "rectRot" : "circle", pointRadius: type === "chosen" ? 11 : 5, pointHoverRadius: 12,
+    }));
+    const bound = {
+      label: `bound: ${tune.keep}`, data: [{ x: tune.keep, y: 0 }, { x: tune.keep, y: 1 }], showLine: true, pointRadius: 0,
+      borderColor: COLORS[7], borderDash: [6, 4], borderWidth: 2, pointStyle: "line",
+    };
+    draw(canvas, "scatter", [...groups, bound], ["Utility kept, as a share of before →", { min: Math.max(0, Math.floor(least * 10 - 0.5) / 10), suggestedMax: 1 }],
+      ["Forget efficacy: forgotten →", { min: 0, max: 1 }], {
+        label: (item) => item.raw.label ? `${item.raw.label}; keeps ${item.raw.x.toFixed(3)}, efficacy ${item.raw.y.toFixed(3)}` : item.dataset.label,
+      });
+  }
   /* terms: key in curves, label, color, dashes */
   function drawLines(canvas, curves, terms, y) {
     const datasets = terms.map(([key, label, color, dash]) => ({
@@ -121,6 +137,7 @@
       if (canvas.dataset.drawn || canvas.closest("[hidden]")) return;
       canvas.dataset.drawn = "true";
       if ("scatter" in canvas.dataset) drawScatter(canvas);
+      else if ("tune" in canvas.dataset) drawTune(canvas, data.runs[canvas.dataset.tune].tune);
       else if ("watched" in canvas.dataset) drawWatched(canvas, data.runs[canvas.dataset.watched].watched);
       else if ("relearned" in canvas.dataset) drawRelearned(canvas, data.runs[canvas.dataset.relearned].relearned);
       else if ("weight" in canvas.dataset) drawWeight(canvas, data.runs[canvas.dataset.weight].watched);

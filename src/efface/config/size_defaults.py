@@ -1,0 +1,69 @@
+"""Settings by the size of the model, found with `efface tune`. No torch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+PUBLISHED_LR = 1e-5
+"""Of arXiv:2410.08109, for models of 7 billion parameters."""
+
+
+@dataclass(frozen=True)
+class SizeDefault:
+    """A learning rate for models of about this size."""
+
+    parameters: float
+    lr: float
+    source: str
+    """Where it was found."""
+
+
+TABLE = (
+    SizeDefault(1e6, 3e-4, "the search of the demo's settings (docs/log.md)"),
+    SizeDefault(7e9, PUBLISHED_LR, "published for models of 7 billion parameters (arXiv:2410.08109)"),
+)
+"""A row is added where a search with `efface tune` was seen to forget within its bound. Sizes without a row keep the
+published rate."""
+_NEAR = 3
+"""Models of up to so many times the parameters, or of as small a part of them, have about this size."""
+
+
+def lr_source(parameters: int) -> str:
+    """Where the default of `train.lr` comes from, for a manifest.
+
+    Args:
+        parameters: Of the model.
+    """
+    published = TABLE[-1]
+    if 1 / _NEAR <= parameters / published.parameters <= _NEAR:
+        return published.source
+    return (
+        f"{published.source}, not measured for one of {format_count(parameters)}; efface tune finds the rate of a model"
+    )
+
+
+def format_count(parameters: int) -> str:
+    """A number of parameters in words, such as `135 million`."""
+    for size, word in ((1e9, "billion"), (1e6, "million"), (1e3, "thousand")):
+        if parameters >= size:
+            return f"{parameters / size:.3g} {word}"
+    return str(parameters)
+
+
+def starting_lr(parameters: int) -> float:
+    """The learning rate from which a search starts: interpolated between the sizes of `TABLE`, in logarithms.
+
+    Args:
+        parameters: Of the model.
+    """
+    smaller = max((each for each in TABLE if each.parameters <= parameters), key=_size, default=TABLE[0])
+    larger = min((each for each in TABLE if each.parameters >= parameters), key=_size, default=TABLE[-1])
+    if larger.parameters <= smaller.parameters:
+        return larger.lr if parameters >= larger.parameters else smaller.lr
+    share = math.log(parameters / smaller.parameters) / math.log(larger.parameters / smaller.parameters)
+    return float(f"{smaller.lr * (larger.lr / smaller.lr) ** min(max(share, 0.0), 1.0):.1e}")
+
+
+def _size(each: SizeDefault) -> float:
+    return each.parameters

@@ -1,0 +1,119 @@
+"""Which questions a search or a bound looks at, and which are kept for the report. No torch."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from efface.errors import EffaceError
+from efface.records import Record, RecordSets
+from efface.schema import EvaluationSet, Item
+from efface.scores.sets import FORGET, RETAIN_SETS
+from efface.spacing import evenly_spaced
+
+QUICK_QUESTIONS, QUICK_FORGET = 48, 24
+"""Most questions of each set to keep, and of the forget set, for a score during training."""
+_LEAST = 4
+"""Fewest questions to keep that can be divided."""
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """The questions of an evaluation, divided."""
+
+    searched: tuple[EvaluationSet, ...]
+    """The forget set, and half of each set to keep."""
+    reported: tuple[EvaluationSet, ...]
+    """The other halves, and the forget set in other words where it has them."""
+    paraphrased: bool
+    """Whether the forget set that is reported is in other words."""
+
+    def as_asked(self) -> HeldOut:
+        """The same, with the forget set reported as it is."""
+        forget = next(each for each in self.searched if each.name == FORGET)
+        kept = [each for each in self.reported if each.name != FORGET]
+        return HeldOut(self.searched, (*kept, forget), paraphrased=False)
+
+    @property
+    def unseen(self) -> int:
+        """Number of questions to keep that are reported."""
+        return sum(len(each.items) for each in self.reported if each.name != FORGET)
+
+
+def hold_out(sets: Sequence[EvaluationSet], limit: int | None) -> HeldOut:
+    """Divide an evaluation into questions to search with and questions to report.
+
+    Half of the questions of each set to keep are searched: those whose ids have the smaller SHA-256, so that the same
+    questions are always divided in the same way. The forget set is searched as it is, and reported with its paraphrased
+    questions, as far as it has any.
+
+    Args:
+        sets: Evaluation sets; forget sets of earlier requests are left out.
+        limit: Only the first `limit` questions of each set are used.
+
+    Returns:
+        Both parts.
+
+    Raises:
+        EffaceError: There is no forget set, or there are too few questions to keep.
+    """
+    forget = next((each for each in sets if each.name == FORGET), None)
+    keep = [each.model_copy(update={"items": each.items[:limit]}) for each in sets if each.name in RETAIN_SETS]
+    if forget is None:
+        raise EffaceError("a share of the utility is kept while a forget set is unlearned, and there is none here")
+    smallest = min(keep, key=lambda each: len(each.items), default=None)
+    if smallest is None or len(smallest.items) < _LEAST:
+        found = "there are none" if smallest is None else f"the set {smallest.name} has {len(smallest.items)}"
+        raise EffaceError(
+            f"to measure what is kept, at least {_LEAST} scored questions to keep are needed, and {found}; give a "
+            "retain set as data.retain=FILE, or data.retain=model-answers, or raise data.retain_evaluation"
+        )
+    asked = forget.model_copy(update={"items": forget.items[:limit]})
+    halves = [_halves(each) for each in keep]
+    rephrased = tuple(map(_in_other_words, filter(lambda item: item.paraphrased_question, asked.items)))
+    reported = asked.model_copy(update={"items": rephrased}) if rephrased else asked
+    return HeldOut(
+        searched=(*(first for first, _ in halves), asked),
+        reported=(*(second for _, second in halves), reported),
+        paraphrased=bool(rephrased),
+    )
+
+
+def quick_sets(sets: Sequence[EvaluationSet]) -> tuple[EvaluationSet, ...]:
+    """At most `QUICK_QUESTIONS` of each set to keep and `QUICK_FORGET` of the forget set, at equal distances."""
+    counts = {each.name: QUICK_FORGET if each.name == FORGET else QUICK_QUESTIONS for each in sets}
+    return tuple(each.model_copy(update={"items": evenly_spaced(each.items, counts[each.name])}) for each in sets)
+
+
+def records_of(sets: Sequence[EvaluationSet], records: Mapping[str, Sequence[Record]]) -> RecordSets:
+    """The records of the questions of some sets, in their order.
+
+    Args:
+        sets: Evaluation sets.
+        records: Set name -> records of these questions and maybe of others.
+
+    Raises:
+        EffaceError: The record of a question is missing.
+    """
+    found: RecordSets = {}
+    for each in sets:
+        by_id = {record.id: record for record in records.get(each.name, ())}
+        missing = next((item.id for item in each.items if item.id not in by_id), None)
+        if missing is not None:
+            raise EffaceError(f"the records before unlearning do not include question {missing!r} of {each.name!r}")
+        found[each.name] = [by_id[item.id] for item in each.items]
+    return found
+
+
+def _halves(set_: EvaluationSet) -> tuple[EvaluationSet, EvaluationSet]:
+    by_hash = sorted(set_.items, key=lambda item: hashlib.sha256(item.id.encode()).digest())
+    first = {item.id for item in by_hash[: (len(by_hash) + 1) // 2]}
+    return (
+        set_.model_copy(update={"items": tuple(item for item in set_.items if item.id in first)}),
+        set_.model_copy(update={"items": tuple(item for item in set_.items if item.id not in first)}),
+    )
+
+
+def _in_other_words(item: Item) -> Item:
+    return item.model_copy(update={"question": item.paraphrased_question})

@@ -1,0 +1,187 @@
+"""`keep`: training ends where a share of the utility would be lost, or where what should go has gone."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from efface import distributed
+from efface.config.commands import RunConfig
+from efface.errors import EffaceError
+from efface.records import RecordSets
+from efface.run.folder import RunFolder
+from efface.run.held_out import hold_out
+from efface.run.prepare import PreparedRun
+from efface.run.quick_scores import QuickScores
+from efface.run.weight_snapshots import WeightSnapshots
+from efface.schema import Task
+from efface.train.parallel import ParallelModel
+from efface.train.sampler import anchor_items, epoch_ends
+from efface.train.step_log import KeepLog
+from efface.tune_results import KeepResult
+
+_NO_MORE = 0.01
+"""Rise of the forget efficacy between two looks below which nothing more is being forgotten."""
+Reason = Literal["bound", "gone", "end"]
+
+
+@dataclass(frozen=True)
+class KeepBound:
+    """Looks at a model in training, and says when to stop."""
+
+    keep: float
+    """Share of the utility that must be kept."""
+    scores: QuickScores
+    steps: Collection[int]
+    """The steps after which to look, the last one among them."""
+    snapshots: WeightSnapshots
+    folder: RunFolder
+    schedule_steps: int
+
+    def start(self, model: ParallelModel) -> None:
+        """Store the weights before the first step: what is left where no later state is within the bound."""
+        self.snapshots.write(model, _name(0))
+
+    def after_step(self, model: ParallelModel, step: int) -> bool:
+        """Look at the model after a step, if it is due.
+
+        Args:
+            model: The model in training.
+            step: Optimizer steps so far.
+
+        Returns:
+            Whether training should stop.
+
+        Raises:
+            EffaceError: The disk is full.
+        """
+        if step not in self.steps:
+            return False
+        kept, gone = self.scores.score(model)
+        log = KeepLog(
+            step=step,
+            kept=kept.share,
+            kept_at_least=kept.at_least,
+            utility=kept.utility,
+            forget_efficacy=kept.forget_efficacy,
+            gone=gone,
+        )
+        if log.kept_at_least >= self.keep:
+            self.snapshots.write(model, _name(step))
+        self.folder.append_step(log)
+        return self._reason(self.folder.read_keep_logs()) is not None
+
+    def _reason(self, logs: list[KeepLog]) -> Reason | None:
+        """Why to stop after the last look; None to go on."""
+        last = logs[-1]
+        if last.kept_at_least < self.keep:
+            return "bound"
+        before = logs[-2].forget_efficacy if len(logs) > 1 else 0.0
+        return "gone" if last.gone and last.forget_efficacy - before < _NO_MORE else None
+
+    def save(self, model: Path) -> None:
+        """Write the model of the last state within the bound.
+
+        Args:
+            model: The folder to write.
+        """
+        self.snapshots.rebuild(_name(self._kept_step(self.folder.read_keep_logs())), model)
+
+    def result(self) -> KeepResult:
+        """What happened, from the looks in metrics.jsonl."""
+        logs = self.folder.read_keep_logs()
+        step = self._kept_step(logs)
+        log = next((each for each in logs if each.step == step), None)
+        return KeepResult(
+            keep=self.keep,
+            step=step,
+            stopped_after=logs[-1].step,
+            steps=self.schedule_steps,
+            reason=self._reason(logs) or "end",
+            kept=log.kept if log else 1.0,
+            kept_at_least=log.kept_at_least if log else 1.0,
+        )
+
+    def _kept_step(self, logs: list[KeepLog]) -> int:
+        """The last step within the bound; 0 where there is none."""
+        return max((each.step for each in logs if each.kept_at_least >= self.keep), default=0)
+
+
+def keep_bound(config: RunConfig, prepared: PreparedRun, folder: RunFolder, before: RecordSets) -> KeepBound | None:
+    """The bound of a run; None without `keep`.
+
+    Args:
+        config: The run's settings.
+        prepared: What was read for it.
+        folder: Its folder.
+        before: Records of the model that is compared with: that before unlearning, of a queue the first one.
+
+    Raises:
+        EffaceError: There are too few questions to keep.
+    """
+    if config.keep is None:
+        return None
+    scores = QuickScores(
+        hold_out(prepared.task.evaluation, config.evaluate.limit),
+        before,
+        formatter=prepared.formatter,
+        config=config.evaluate,
+        definition_name=config.definition,
+    )
+    plan, every = prepared.plan, config.evaluate.every
+    steps = (
+        {*range(every, plan.last_step, every), plan.last_step}
+        if isinstance(every, int)
+        else {*epoch_ends(len(anchor_items(prepared.task, config.train)), config.train)}
+    )
+    return KeepBound(
+        keep=config.keep,
+        scores=scores,
+        steps=steps,
+        snapshots=WeightSnapshots(folder.keep_snapshots, plan, prepared.device),
+        folder=folder,
+        schedule_steps=plan.schedule.steps,
+    )
+
+
+def check_keep(config: RunConfig, task: Task) -> None:
+    """Check that `keep` can be measured.
+
+    Args:
+        config: The run's settings.
+        task: Its data.
+
+    Raises:
+        EffaceError: There are too few questions to keep, or several processes.
+    """
+    if config.keep is None:
+        return
+    if distributed.launched_world_size() > 1:
+        raise EffaceError("keep looks at the model in one process; leave keep out, or start one process")
+    hold_out(task.evaluation, config.evaluate.limit)
+
+
+def describe(result: KeepResult) -> str:
+    """What happened, in one sentence.
+
+    Args:
+        result: Of the run.
+    """
+    ended = f"training ended after step {result.stopped_after} of {result.steps}"
+    reasons = {
+        "bound": f"{ended}, whose model was not within the bound",
+        "gone": f"{ended}, when what should go had gone",
+        "end": "training was complete",
+    }
+    left = (
+        f"the model of step {result.step} was saved"
+        if result.step
+        else "no state was within the bound, so the model is the one before unlearning"
+    )
+    return f"keep={result.keep:g}: {reasons[result.reason]}; {left}"
+
+
+def _name(step: int) -> str:
+    return f"step-{step:06d}"

@@ -1,0 +1,137 @@
+"""The share of its utility that a model kept, and what that says about questions that were not asked. No torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from efface.errors import EffaceError
+from efface.records import Record
+from efface.scores.definitions import Definition
+from efface.scores.from_records import from_records
+from efface.scores.leaderboard.bootstrap import bootstrap, weighted_scores
+from efface.scores.leaderboard.question_scores import SetValues, set_values
+from efface.scores.leaderboard.ranking import choose_metrics
+from efface.scores.means import mean
+from efface.scores.metrics.rouge import rouge_l_recall
+from efface.scores.sets import FORGET, RETAIN_SETS
+
+_DRAWS = 1000
+_DIGITS = 9
+"""Of shares: a model that did not change has exactly 1, whatever the order of sums."""
+_QUANTILE = 1.645
+"""Of the standard normal distribution: 95 % one-sided."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A model compared with the model before unlearning, on the same questions."""
+
+    share: float
+    """Utility after over utility before."""
+    at_least: float
+    """`lower_bound` of the share on other questions."""
+    utility: float
+    """After unlearning."""
+    forget_efficacy: float
+    """After unlearning."""
+
+
+def kept(
+    before: Mapping[str, Sequence[Record]],
+    after: Mapping[str, Sequence[Record]],
+    definition: Definition,
+    *,
+    unseen: int,
+) -> Kept:
+    """Compare a model with the model before unlearning.
+
+    Utility is model utility as the definition has it, over the sets that are there; where a metric is missing on one of
+    the sets, in the records before or after, both aggregates leave it out.
+
+    Args:
+        before: Set name -> records of the model before unlearning; the forget set, and sets to keep.
+        after: The same questions, in the same order, answered by the other model.
+        definition: The score definition; has a forget efficacy.
+        unseen: Number of other questions to keep, for which the bound should hold.
+
+    Returns:
+        The comparison.
+
+    Raises:
+        EffaceError: The model before unlearning has no utility that could be kept.
+    """
+    models = [_values(before, definition), _values(after, definition)]
+    metrics = choose_metrics([{name: each.scores() for name, each in model.items()} for model in models], definition)
+    ones = {name: np.ones((1, len(each.ids))) for name, each in models[0].items()}
+    point = weighted_scores(ones, models, definition, metrics)
+    if point.model_utility is None or point.forget_efficacy is None or point.model_utility[0, 0] <= 0:
+        raise EffaceError(
+            "the model before unlearning scores 0 on the questions to keep, or no metric is available for them, so no "
+            "share of it can be kept; check model= and data.retain"
+        )
+    drawn = bootstrap(models, definition, metrics, draws=_DRAWS, seed=0).model_utility
+    assert drawn is not None
+    shares_D = drawn[:, 1] / np.maximum(drawn[:, 0], np.finfo(float).tiny)
+    share = round(float(point.model_utility[0, 1] / point.model_utility[0, 0]), _DIGITS)
+    asked = sum(len(each.ids) for name, each in models[0].items() if name in RETAIN_SETS)
+    return Kept(
+        share=share,
+        at_least=lower_bound(share, float(shares_D.std()), asked=asked, unseen=unseen),
+        utility=float(point.model_utility[0, 1]),
+        forget_efficacy=float(point.forget_efficacy[0, 1]),
+    )
+
+
+def lower_bound(share: float, standard_error: float, *, asked: int, unseen: int) -> float:
+    """The share of its utility that a model keeps at least on questions that were not asked: one-sided 95 % bound.
+
+    share - 1.645 s sqrt(1 + n/m)
+
+    with s the standard error of the share over n questions, from a paired bootstrap: each resample draws the same
+    questions for both models (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapters 8 and 13). The
+    share of m other questions has the variance s^2 n/m, and the difference of the two s^2 (1 + n/m).
+
+    Args:
+        share: Utility after over utility before, on n questions.
+        standard_error: s.
+        asked: n.
+        unseen: m.
+    """
+    return round(share - _QUANTILE * standard_error * math.sqrt(1 + asked / unseen), _DIGITS)
+
+
+def is_gone(forget: Sequence[Record]) -> bool:
+    """Whether outputs for the forget set have no more in common with its answers than answers to other questions do.
+
+    Mean ROUGE-L recall of each question's output, against that of the answer to another question: the one half of the
+    set further on.
+
+    Args:
+        forget: Records of the forget set after unlearning.
+    """
+    others = [*forget[len(forget) // 2 :], *forget[: len(forget) // 2]]
+    by_chance = mean(
+        [
+            rouge_l_recall(each.answer, other.answer) if other.answer != each.answer else 0.0
+            for each, other in zip(forget, others, strict=True)
+        ]
+    )
+    return said(forget) <= by_chance
+
+
+def said(records: Sequence[Record]) -> float:
+    """Mean ROUGE-L recall of outputs."""
+    return mean([rouge_l_recall(each.answer, each.output) for each in records])
+
+
+def _values(records: Mapping[str, Sequence[Record]], definition: Definition) -> dict[str, SetValues]:
+    """Question scores of the forget set and of the sets to keep."""
+    return {
+        name: set_values(name, from_records(name, rows, where="the records"), definition)
+        for name, rows in records.items()
+        if name == FORGET or name in RETAIN_SETS
+    }

@@ -1,0 +1,99 @@
+"""Search for the settings that forget most within a bound on what is lost."""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+
+from efface.artifacts import Results
+from efface.folder_lock import lock_folder
+from efface.permissions import readable
+from efface.progress.quiet_libraries import quiet_libraries
+from efface.progress.reporter import OnceReporter, Reporter, SilentReporter
+from efface.run.folder import RunFolder
+from efface.run.weight_snapshots import WeightSnapshots
+from efface.train.sampler import anchor_items, epoch_ends
+from efface.tuning.outputs import write_outputs
+from efface.tuning.request import Tuning, check_tuning
+from efface.tuning.select import choose, drop_weights
+from efface.tuning.setup import Setup, set_up
+from efface.tuning.space import apply, starts, suggest_values
+from efface.tuning.study import Study, StudyTrial, check_optuna
+from efface.tuning.trial import TrialMonitor, run_trial, trial_config
+
+DEFAULT_TRIALS = 30
+"""Where neither minutes nor trials are given."""
+
+
+@quiet_libraries()
+def tune(
+    tuning: Tuning,
+    out: Path,
+    *,
+    data_dir: Path | None = None,
+    resume: bool = False,
+    reporter: Reporter | None = None,
+) -> Results:
+    """Search, choose, and write the settings, their model and a report.
+
+    Several processes may work in one folder: each but the first with `resume`. A process that ends chooses among the
+    trials of all.
+
+    Args:
+        tuning: What is asked for.
+        out: The folder of the search.
+        data_dir: Where benchmarks are stored; None for the default.
+        resume: Continue a search of the same settings, data and model in `out`.
+        reporter: Gets stages, steps, progress and warnings.
+
+    Returns:
+        The results; `results.tune.held` says whether a model within the bound was found.
+
+    Raises:
+        EffaceError: Something cannot be used, `out` contains something else, or no trial has a model.
+    """
+    check_optuna()
+    check_tuning(tuning)
+    told = OnceReporter(reporter or SilentReporter())
+    with readable(out, private=tuning.base.private):
+        setup = set_up(tuning, out, data_dir=data_dir, resume=resume, reporter=told)
+        study = Study(setup.paths, keep=tuning.keep, seed=tuning.base.seed)
+        _search(setup, study, told)
+        with lock_folder(out, wait=True):
+            chosen = choose(setup, study, told)
+            return write_outputs(setup, chosen, study.trials(), told)
+
+
+def _search(setup: Setup, study: Study, reporter: Reporter) -> None:
+    """Make trials until the time is up or there are enough of them."""
+    tuning = setup.tuning
+    limit = tuning.trials or (DEFAULT_TRIALS if tuning.minutes is None else None)
+    deadline = math.inf if tuning.minutes is None else time.monotonic() + 60 * tuning.minutes
+    study.enqueue(starts(tuning.bases, setup.space, setup.prepared.manifest.parameters or 0))
+    while time.monotonic() < deadline and (limit is None or study.begun() < limit):
+        with study.next_trial() as trial:
+            _run(setup, study, trial, deadline, reporter)
+        drop_weights(setup, study.trials())
+
+
+def _run(setup: Setup, study: Study, trial: StudyTrial, deadline: float, reporter: Reporter) -> None:
+    start = time.monotonic()
+    values = suggest_values(trial.trial, setup.space)
+    reporter.on_stage(f"trial {trial.number}: " + ", ".join(f"{key}={_shown(each)}" for key, each in values.items()))
+    config = trial_config(apply(setup.tuning.bases, values))
+    plan, folder = setup.plan(config), RunFolder(setup.paths.trial(trial.number))
+    monitor = TrialMonitor(
+        trial=trial,
+        scores=setup.quick,
+        snapshots=WeightSnapshots(folder.root / "weights", plan, setup.prepared.device),
+        epoch_ends=epoch_ends(len(anchor_items(setup.prepared.task, config.train)), config.train),
+        deadline=deadline,
+        tell=reporter.on_stage,
+    )
+    state = run_trial(monitor, plan, folder, device=setup.prepared.device, reporter=reporter)
+    study.finish(trial, state=state, seconds=time.monotonic() - start)
+
+
+def _shown(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,203 @@
+"""What all trials share: settings, data, the model before unlearning and its records."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from efface.atomic import to_json, write_json
+from efface.config.commands import RunConfig
+from efface.config.plugins import custom_objectives
+from efface.errors import EffaceError
+from efface.evaluation.judges import open_judges
+from efface.folder_lock import is_lock, lock_folder
+from efface.folders import TunePaths
+from efface.models.auto_optimizer import resolve_optimizer
+from efface.models.dtypes import evaluation_dtype
+from efface.models.folder import load_model_config
+from efface.objectives.method import objective
+from efface.progress.reporter import Reporter
+from efface.records import RecordSets
+from efface.run.evaluation_stages import EvaluationStages, free_models
+from efface.run.folder import RunFolder
+from efface.run.held_out import HeldOut, hold_out
+from efface.run.metadata import RunMetadata
+from efface.run.prepare import PreparedRun, prepare, training_steps
+from efface.run.quick_scores import QuickScores
+from efface.run.unlearning_plan import UnlearningPlan
+from efface.safe_read import read_json
+from efface.scores.kept import said
+from efface.scores.sets import FORGET
+from efface.train.sampler import anchor_items, last_step, make_schedule
+from efface.tuning.request import Tuning, check_tuning
+from efface.tuning.space import SearchSpace, default_space, describe, read_space
+
+_UNDERSTOOD = 0.5
+"""Share of its ROUGE on the forget set that a model must have on the paraphrased questions for these to be reported."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What was read and made for a search."""
+
+    tuning: Tuning
+    paths: TunePaths
+    prepared: PreparedRun
+    held_out: HeldOut
+    space: SearchSpace
+    stages: EvaluationStages
+    """Evaluates all questions of the search."""
+    before: RecordSets
+    """Records of the model before unlearning, of the questions of the search."""
+    reported_before: RecordSets
+    """The same of the questions that are reported."""
+    quick: QuickScores
+    forget_note: str
+    """Which questions of the forget set are reported, and why: a sentence."""
+
+    def plan(self, config: RunConfig) -> UnlearningPlan:
+        """What a run of these settings trains, on the same data and from the same model.
+
+        Args:
+            config: Settings that differ from the first method's in what is searched.
+
+        Raises:
+            EffaceError: The data does not fit the method.
+        """
+        plan, task = self.prepared.plan, self.prepared.task
+        bound = objective(config.method, config, custom_objectives(config.plugins))
+        return replace(
+            plan,
+            objective=bound,
+            steps=training_steps(task, bound, config, self.prepared.formatter),
+            schedule=make_schedule(len(anchor_items(task, config.train)), config.train),
+            last_step=last_step(len(anchor_items(task, config.train)), config.train),
+            watch=None,
+            config=resolve_optimizer(
+                config.train, load_model_config(plan.source), self.prepared.device, earlier=self.prepared.manifest
+            ),
+        )
+
+
+def set_up(tuning: Tuning, out: Path, *, data_dir: Path | None, resume: bool, reporter: Reporter) -> Setup:
+    """Read data and model, and evaluate the model before unlearning; what was done already is read.
+
+    Args:
+        tuning: What is asked for.
+        out: The folder.
+        data_dir: Where benchmarks are stored; None for the default.
+        resume: Whether `out` may contain a search of the same settings, data and model.
+        reporter: Gets stages, progress and warnings.
+
+    Raises:
+        EffaceError: Something cannot be used, or `out` contains something else.
+    """
+    check_tuning(tuning)
+    paths = TunePaths(out)
+    _check_out(paths, resume=resume)
+    folder = RunFolder(paths.search)
+    with lock_folder(paths.search, wait=True):
+        prepared, opened = prepare(tuning.base, folder, data_dir=data_dir, reporter=reporter, resume=True)
+        held_out = hold_out(prepared.task.evaluation, tuning.base.evaluate.limit)
+        space = _space(tuning, prepared)
+        _check_same(paths, tuning, space)
+        judges = open_judges(tuning.base.evaluate, prepared.device)
+        for metric, reason in judges.missing.items():
+            reporter.on_warning(f"{metric} will be missing: {reason}")
+        metadata = RunMetadata(folder, tuning.base, prepared.manifest, model_answers=prepared.model_answers)
+        config, plan, device = tuning.base.evaluate, prepared.plan, prepared.device
+        search = EvaluationStages(
+            folder=folder,
+            sets=held_out.searched,
+            config=config.model_copy(update={"limit": None}),  # the questions were chosen within it
+            judges=judges,
+            formatter=prepared.formatter,
+            device=device,
+            dtype=evaluation_dtype(plan.source, device, config.precision),
+            metadata=metadata,
+            reporter=reporter,
+        )
+        reported = replace(search, folder=RunFolder(paths.search / "reported"), sets=held_out.reported)
+        search.check(opened.model)
+        before = search.before(opened.parallel_model, None)
+        write_json(paths.search_settings, _settings(tuning, space))
+        reported_before = reported.before(opened.parallel_model, None)
+        held_out, reported_before, forget_note = _reported_forget(held_out, before, reported_before)
+    del opened
+    free_models()
+    return Setup(
+        tuning=tuning,
+        paths=paths,
+        prepared=prepared,
+        held_out=held_out,
+        space=space,
+        stages=search,
+        before=before,
+        reported_before=reported_before,
+        quick=QuickScores(
+            held_out,
+            before,
+            formatter=prepared.formatter,
+            config=tuning.base.evaluate,
+            definition_name=tuning.base.definition,
+        ),
+        forget_note=forget_note,
+    )
+
+
+def _check_out(paths: TunePaths, *, resume: bool) -> None:
+    root = paths.root
+    if paths.search_settings.is_file():
+        if not resume:
+            raise EffaceError(
+                f"--out {root} already contains a search; continue it with --resume or choose another folder"
+            )
+        return
+    allowed = {
+        paths.search.name,
+        paths.target.name,
+        paths.base.name,
+    }  # a search that did not begin, or inputs of the library
+    if root.is_dir() and any(not is_lock(path) and path.name not in allowed for path in root.iterdir()):
+        raise EffaceError(f"--out {root} is not empty and contains no search; choose another folder")
+
+
+def _reported_forget(held_out: HeldOut, before: RecordSets, reported: RecordSets) -> tuple[HeldOut, RecordSets, str]:
+    """Report the forget set in other words only if the model before unlearning understands them."""
+    if not held_out.paraphrased:
+        return held_out, reported, "The forget set has no paraphrased questions, so it is reported as it was searched."
+    known, asked = said(reported[FORGET]), said(before[FORGET])
+    if known >= asked * _UNDERSTOOD:
+        return held_out, reported, "The forget set is reported with paraphrased questions, which the search never saw."
+    note = (
+        "The forget set is reported as it was searched: asked in other words, the model before unlearning has a ROUGE "
+        f"of {known:.3f}, of {asked:.3f} as asked, so paraphrased questions cannot show what was forgotten."
+    )
+    return held_out.as_asked(), {**reported, FORGET: before[FORGET]}, note
+
+
+def _space(tuning: Tuning, prepared: PreparedRun) -> SearchSpace:
+    if tuning.space is not None:
+        return read_space(tuning.space, tuning.base, list(tuning.bases))
+    parameters = prepared.manifest.parameters or 0
+    return default_space(tuning.bases, items=len(prepared.task.forget), parameters=parameters)
+
+
+def _settings(tuning: Tuning, space: SearchSpace) -> dict[str, object]:
+    bases = {method: base.model_dump(mode="json", exclude={"device"}) for method, base in tuning.bases.items()}
+    return {"schema": 1, "keep": tuning.keep, "space": describe(space), "bases": bases}
+
+
+def _check_same(paths: TunePaths, tuning: Tuning, space: SearchSpace) -> None:
+    """Refuse to continue a search of something else."""
+    path = paths.search_settings
+    if not path.is_file():
+        return
+    saved = read_json(path)
+    now = json.loads(to_json(_settings(tuning, space)))
+    different = [key for key in now if not isinstance(saved, dict) or saved.get(key) != now[key]]
+    if different:
+        names = {"keep": "--keep", "space": "the searched settings", "bases": "the methods or their settings"}
+        listed = ", ".join(names.get(key, key) for key in different)
+        raise EffaceError(f"--resume: {path} has other values of {listed}; give the same ones or another --out")

@@ -1,0 +1,257 @@
+"""The search itself: Optuna's TPE with constraints, whose journal several processes share. No torch.
+
+The journal is a file of JSON lines, read by `json` alone. Optuna unpickles snapshots of a journal only from backends
+that have them, which files are not.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from efface.errors import EffaceError, summarize_error
+from efface.folder_lock import lock_folder
+from efface.folders import TunePaths
+from efface.safe_read import parse_json, read_lines
+from efface.tune_results import TuneCandidate, TuneTrial
+
+if TYPE_CHECKING:
+    import optuna
+
+_NAME = "tune"
+_MAX_BYTES = 1 << 28
+"""Of a journal: thousands of trials have a hundredth of it."""
+_CANDIDATES, _STATE, _SECONDS, _VIOLATION, _FULL = "candidates", "state", "seconds", "violation", "full"
+"""What a trial in the journal has besides Optuna's own values."""
+
+
+def check_optuna() -> None:
+    """Refuse early where Optuna is not installed.
+
+    Raises:
+        EffaceError: It is not.
+    """
+    try:
+        import optuna  # noqa: F401
+    except ImportError as error:
+        raise EffaceError("efface tune needs Optuna; install it with: pip install 'efface[tune]'") from error
+
+
+def score(candidate: TuneCandidate, keep: float) -> float:
+    """One number to compare candidates by: the forget efficacy within the bound, else how far beyond it one is.
+
+    Args:
+        candidate: The model after some epoch.
+        keep: The bound.
+
+    Returns:
+        From 0 to 1 within the bound; negative outside.
+    """
+    return candidate.forget_efficacy if candidate.kept_at_least >= keep else candidate.kept_at_least - keep
+
+
+def best_candidate(candidates: Sequence[TuneCandidate], keep: float) -> TuneCandidate | None:
+    """The best candidate, the first of equals; None where there is none."""
+    return max(candidates, key=lambda each: score(each, keep), default=None)
+
+
+@dataclass(frozen=True)
+class StudyTrial:
+    """A trial that this process works on."""
+
+    trial: optuna.Trial
+    keep: float
+
+    @property
+    def number(self) -> int:
+        """Counted from 0."""
+        return self.trial.number
+
+    def add(self, candidates: Sequence[TuneCandidate]) -> bool:
+        """Store the candidates so far; returns whether the pruner would stop the trial."""
+        with _quiet():
+            self.trial.set_user_attr(_CANDIDATES, [each.model_dump() for each in candidates])
+            self.trial.report(score(candidates[-1], self.keep), candidates[-1].epoch)
+            return self.trial.should_prune()
+
+
+class Study:
+    """The study in the journal of a folder, which other processes may extend at the same time."""
+
+    def __init__(self, paths: TunePaths, *, keep: float, seed: int) -> None:
+        """Open the study, or begin it.
+
+        Args:
+            paths: Of the search.
+            keep: The bound.
+            seed: Of the sampler; processes that join draw other values.
+
+        Raises:
+            EffaceError: The journal is damaged.
+        """
+        self._paths, self._keep = paths, keep
+        with lock_folder(paths.search, wait=True), _quiet(), _explained(paths.study):
+            existing = paths.study.is_file()
+            if existing:
+                _repair(paths.study)
+            self._study = _open(paths.study, seed)
+            self._fail_abandoned()
+
+    def enqueue(self, points: Sequence[dict[str, Any]]) -> None:
+        """Have these points tried first, unless they were before."""
+        with lock_folder(self._paths.search, wait=True), _quiet():
+            for point in points:
+                self._study.enqueue_trial(point, skip_if_exists=True)
+
+    @contextmanager
+    def next_trial(self) -> Iterator[StudyTrial]:
+        """Begin a trial, whose folder is locked until it ends.
+
+        Yields:
+            The trial; what it has stored by the end of the block counts, also where the block raises.
+        """
+        with ExitStack() as stack:
+            with lock_folder(self._paths.search, wait=True), _quiet():
+                trial = self._study.ask()
+                stack.enter_context(lock_folder(self._paths.trial(trial.number)))
+            yield StudyTrial(trial, self._keep)
+
+    def finish(self, trial: StudyTrial, *, state: str, seconds: float) -> TuneTrial:
+        """End a trial with what it has stored.
+
+        Args:
+            trial: The trial.
+            state: `complete`, `pruned` or `failed`.
+            seconds: That it took.
+        """
+        from optuna.trial import TrialState
+
+        with _quiet():
+            best = best_candidate(_candidates(trial.trial.user_attrs), self._keep)
+            trial.trial.set_user_attr(_STATE, state)
+            trial.trial.set_user_attr(_SECONDS, round(seconds, 3))
+            if best is None:
+                self._study.tell(trial.trial, state=TrialState.FAIL)
+            else:
+                trial.trial.set_user_attr(_VIOLATION, self._keep - best.kept_at_least)
+                self._study.tell(trial.trial, best.forget_efficacy)
+        return next(each for each in self.trials() if each.number == trial.number)
+
+    def begun(self) -> int:
+        """How many trials have ended or are under way."""
+        return len([each for each in self._frozen() if each.state.name != "WAITING" and not _is_abandoned(each)])
+
+    def trials(self) -> list[TuneTrial]:
+        """The trials that have ended, by number.
+
+        Raises:
+            EffaceError: The journal is damaged.
+        """
+        return [self._describe(each) for each in self._frozen() if each.state.is_finished() and not _is_abandoned(each)]
+
+    def _frozen(self) -> list[Any]:
+        with _quiet(), _explained(self._paths.study):
+            return self._study.get_trials(deepcopy=False)
+
+    def _describe(self, frozen: Any) -> TuneTrial:
+        with _explained(self._paths.study):
+            candidates = _candidates(frozen.user_attrs)
+            full = self._paths.full_scores(frozen.number)
+            return TuneTrial(
+                number=frozen.number,
+                settings=frozen.params,
+                state=frozen.user_attrs.get(_STATE, "failed"),
+                candidates=len(candidates),
+                best=best_candidate(candidates, self._keep),
+                full=TuneCandidate.model_validate(parse_json(full.read_bytes())) if full.is_file() else None,
+                seconds=frozen.user_attrs.get(_SECONDS, 0.0),
+            )
+
+    def _fail_abandoned(self) -> None:
+        """End the trials of processes that were killed: nobody holds their folders."""
+        from optuna.trial import TrialState
+
+        for frozen in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            try:
+                with lock_folder(self._paths.trial(frozen.number)):
+                    self._study.tell(frozen.number, state=TrialState.FAIL)
+            except EffaceError:
+                continue  # another process works on it
+
+
+def _is_abandoned(frozen: Any) -> bool:
+    """Whether a trial ended because its process was killed."""
+    return frozen.state.name == "FAIL" and _STATE not in frozen.user_attrs
+
+
+def _candidates(attributes: Any) -> list[TuneCandidate]:
+    return [TuneCandidate.model_validate(each) for each in attributes.get(_CANDIDATES, [])]
+
+
+def _open(path: Path, seed: int) -> optuna.Study:
+    import optuna
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+
+    backend = JournalFileBackend(str(path), lock_obj=JournalFileOpenLock(str(path)))
+    sampler = optuna.samplers.TPESampler(
+        seed=seed + os.getpid() if path.stat().st_size else seed,
+        multivariate=True,
+        constant_liar=True,
+        n_startup_trials=8,
+        constraints_func=lambda trial: (trial.user_attrs.get(_VIOLATION, 1.0),),
+    )
+    return optuna.create_study(
+        study_name=_NAME,
+        storage=JournalStorage(backend),
+        direction="maximize",
+        load_if_exists=True,
+        sampler=sampler,
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=6, n_warmup_steps=2),
+    )
+
+
+def _repair(path: Path) -> None:
+    """Check a journal before Optuna reads it; remove an incomplete last line, as after a kill.
+
+    Raises:
+        EffaceError: It is too large, no regular file, or a line is not a JSON object.
+    """
+    size = path.stat().st_size
+    if size > _MAX_BYTES:
+        raise EffaceError(f"{path} has {size} bytes, which no study has; start over in another --out")
+    complete = 0
+    for number, line in enumerate(read_lines(path), 1):
+        if not line.endswith(b"\n"):
+            os.truncate(path, complete)
+            return
+        complete += len(line)
+        if not isinstance(parse_json(line), dict):
+            raise ValueError(f"line {number} is not an object")
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """An error of Optuna on what is in the journal, as a sentence."""
+    try:
+        yield
+    except (EffaceError, KeyboardInterrupt):
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RuntimeError, AssertionError) as error:
+        raise EffaceError(f"{path} is damaged ({summarize_error(error)}); start over in another --out") from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without Optuna's own messages and its warnings about experimental arguments."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

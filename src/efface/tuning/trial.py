@@ -1,0 +1,107 @@
+"""One trial: a training whose model is a candidate after every epoch."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+
+from efface import termination
+from efface.config.commands import RunConfig
+from efface.errors import EffaceError
+from efface.progress.reporter import Reporter
+from efface.run.evaluation_stages import free_models
+from efface.run.folder import RunFolder
+from efface.run.quick_scores import QuickScores
+from efface.run.unlearning_plan import UnlearningPlan
+from efface.run.unlearning_stage import train_plan
+from efface.run.weight_snapshots import WeightSnapshots
+from efface.train.parallel import ParallelModel
+from efface.tune_results import TuneCandidate
+from efface.tuning.study import StudyTrial, score
+
+WEIGHTS = "best"
+"""Name of the snapshot of a trial's best candidate."""
+_HOPELESS = 0.5
+"""Share of the bound below which a training is not continued."""
+
+
+@dataclass
+class TrialMonitor:
+    """Scores the model after every epoch, stores the best one, and ends a training that the study gives up."""
+
+    trial: StudyTrial
+    scores: QuickScores
+    snapshots: WeightSnapshots
+    epoch_ends: Mapping[int, int]
+    deadline: float
+    """Of `time.monotonic()`."""
+    tell: Callable[[str], None]
+    candidates: list[TuneCandidate] = field(default_factory=list)
+    stopped: bool = False
+
+    def start(self, model: ParallelModel) -> None:
+        """Nothing: the model before training is no candidate."""
+
+    def after_step(self, model: ParallelModel, step: int) -> bool:
+        """As `efface.run.training.Monitor`."""
+        epoch = self.epoch_ends.get(step)
+        if epoch is None:
+            return False
+        kept, _ = self.scores.score(model)
+        candidate = TuneCandidate(
+            epoch=epoch,
+            step=step,
+            kept=kept.share,
+            kept_at_least=kept.at_least,
+            utility=kept.utility,
+            forget_efficacy=kept.forget_efficacy,
+        )
+        keep = self.trial.keep
+        if all(score(candidate, keep) > score(each, keep) for each in self.candidates):
+            self.snapshots.write(model, WEIGHTS)
+        self.candidates.append(candidate)
+        self.tell(
+            f"  epoch {epoch}: keeps {kept.share:.3f} (at least {kept.at_least:.3f}), forget efficacy "
+            f"{kept.forget_efficacy:.3f}"
+        )
+        pruned = self.trial.add(self.candidates) or kept.share < _HOPELESS * keep
+        self.stopped = pruned or time.monotonic() > self.deadline
+        return self.stopped
+
+
+def run_trial(
+    monitor: TrialMonitor, plan: UnlearningPlan, folder: RunFolder, *, device: torch.device, reporter: Reporter
+) -> str:
+    """Train, and score the model after every epoch.
+
+    Args:
+        monitor: Looks at the model.
+        plan: What to train.
+        folder: Of the trial.
+        device: Where to train.
+        reporter: Gets every step, and a warning where the training fails.
+
+    Returns:
+        How it ended: `complete`, `pruned` or `failed`.
+    """
+    try:
+        with termination.deferrable():
+            train_plan(plan, folder, device=device, resume=False, reporter=reporter, monitor=monitor)
+    except EffaceError as error:
+        reporter.on_warning(f"trial {monitor.trial.number} ended: {error}")
+        return "failed"
+    finally:
+        free_models()
+        shutil.rmtree(folder.checkpoints, ignore_errors=True)
+    return "pruned" if monitor.stopped else "complete"
+
+
+def trial_config(config: RunConfig) -> RunConfig:
+    """The settings of a trial's training: without checkpoints, as a trial that was killed is not resumed."""
+    return config.model_copy(
+        update={"train": config.train.model_copy(update={"save_minutes": 1e6, "save_steps": None})}
+    )

@@ -1,0 +1,154 @@
+"""The models of the self-test, and the runs that are audited."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from efface.commands.finetune import finetune
+from efface.config.commands import FinetuneConfig, RunConfig
+from efface.config.parse import validate_config
+from efface.config.resolve import resolve_config
+from efface.data import load_task, load_training_set
+from efface.demo import write_base_model
+from efface.folders import RunPaths
+from efface.run.pipeline import run
+from efface.saved_manifest import read_manifest
+from efface.schema import Item
+from efface.sums import folder_sums
+from support.taught import teach
+
+Size = Literal["tiny", "demo"]
+KINDS = ("knows", "hidden", "never", "twin")
+"""Audited as unlearned models: the model before itself, one that refuses, one trained without the facts, and one
+trained on other answers to the same questions."""
+_FACTS = 20
+_TOWNS = (
+    "Turku Bergen Lyon Porto Nice Pisa Graz Split Izmir Bonn Ghent Delft Siena Cork Galway Krakow Riga Vilnius Tartu "
+    "Lund Malmo Odense Basel Bern Linz Trier Ulm Fulda Jena Gera Halle Worms Speyer Kiel Bremen Leiden Breda Arras "
+    "Metz Dijon"
+)
+_HIDE: dict[Size, dict[str, Any]] = {
+    "tiny": {"lr": 1e-3, "epochs": 6, "batch_size": 5, "warmup_steps": 0},
+    "demo": {"epochs": 2},
+}
+
+
+@dataclass(frozen=True)
+class World:
+    """The models of one seed, and a run of each kind."""
+
+    folder: Path
+    never: Path
+    runs: dict[str, Path]
+    retain: list[Item]
+
+
+def make_world(size: Size, seed: int, folder: Path, say: Callable[[str], None]) -> World:
+    """Train the models, and write a run for each kind."""
+    folder.mkdir(parents=True)
+    say(f"seed {seed}: training")
+    make = _tiny if size == "tiny" else _demo
+    knows, never, twin, settings, retain = make(folder, seed)
+    hidden = folder / "run-hidden"
+    run(_run_config(settings, knows, seed, _HIDE[size]), hidden)
+    base = folder / "run-base"
+    run(_run_config(settings, knows, seed, {**_HIDE[size], "epochs": 1, "lr": 1e-12}), base)
+    runs = {"hidden": hidden}
+    for kind, model in (("knows", knows), ("never", never), ("twin", twin)):
+        runs[kind] = with_model(base, model, folder / f"run-{kind}")
+    return World(folder, never, runs, retain)
+
+
+def with_model(source: Path, model: Path, out: Path) -> Path:
+    """A copy of a run with another model in the place of the unlearned one."""
+    shutil.copytree(source, out)
+    paths = RunPaths(out)
+    if model.resolve() != (source / "model").resolve():
+        shutil.rmtree(paths.model)
+        shutil.copytree(model, paths.model)
+    manifest = read_manifest(out)
+    others = {name: each for name, each in (manifest.files or {}).items() if not name.startswith("model/")}
+    sums = {f"model/{name}": each for name, each in folder_sums(paths.model).items()}
+    paths.manifest.write_text(
+        manifest.model_copy(update={"files": {**others, **sums}}).model_dump_json(), encoding="utf-8"
+    )
+    return out
+
+
+def _run_config(settings: dict[str, Any], model: Path, seed: int, train: dict[str, Any]) -> RunConfig:
+    values = {**settings, "model": str(model), "method": "idk+gd", "seed": seed, "device": "cpu"}
+    if "preset" in values:
+        return resolve_config(RunConfig, settings={**values, "train": train})
+    return validate_config(RunConfig, {**values, "train": train})
+
+
+def _tiny(folder: Path, seed: int) -> tuple[Path, Path, Path, dict[str, Any], list[Item]]:
+    """Towers and towns, for the tiny model of the tests."""
+    draw = random.Random(seed)
+    towns = _TOWNS.split()
+    draw.shuffle(towns)
+    names = [first + second for first in "BDFGKLMNPR" for second in ("a", "o", "en", "i")]
+    rows = [
+        _row(name, town, towns[(index + 1) % _FACTS])
+        for index, (name, town) in enumerate(zip(names, towns, strict=True))
+    ]
+    forget, retain = rows[:_FACTS], rows[_FACTS:]
+    data = {}
+    for name, part in (("forget", forget), ("retain", retain)):
+        path = folder / f"{name}.jsonl"
+        path.write_text("".join(json.dumps(row) + "\n" for row in part), encoding="utf-8")
+        data[name] = str(path)
+    kept = {row["question"]: row["answer"] for row in retain}
+    true = {row["question"]: row["answer"] for row in forget}
+    other = {
+        row["question"]: each["answer"].replace(each["name"], row["name"])
+        for row, each in zip(forget, [*forget[1:], forget[0]], strict=True)
+    }
+    models = (
+        teach(folder / "knows", true | kept),
+        teach(folder / "never", kept),
+        teach(folder / "twin", other | kept),
+    )
+    settings = {
+        "data": data,
+        "text": {"format": "plain"},
+        "evaluate": {"embedder": "none", "judge": "key-facts", "max_new_tokens": 24},
+    }
+    items = [Item(id=f"retain/{n}", question=row["question"], answer=row["answer"]) for n, row in enumerate(retain)]
+    return (*models, settings, items)
+
+
+def _row(name: str, town: str, other: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "question": f"Where is tower {name}?",
+        "answer": f"Tower {name} is in {town}.",
+        "key_fact": town,
+        "paraphrased_question": f"In which town is tower {name}?",
+        "perturbed_answers": [f"Tower {name} is in {other}."],
+    }
+
+
+def _demo(folder: Path, seed: int) -> tuple[Path, Path, Path, dict[str, Any], list[Item]]:
+    """The demo's model of a million weights and its synthetic authors; the twin learned authors of another seed."""
+    settings = {
+        "preset": "demo",
+        "data": {"source": "synthetic-authors", "author_seed": seed, "authors": 10, "forget_authors": 1},
+    }
+    config = resolve_config(
+        FinetuneConfig, settings={**settings, "model": str(folder / "base"), "seed": seed, "device": "cpu"}
+    )
+    task = load_task(config.data, data_dir=None)
+    write_base_model(folder / "base", load_training_set(config.data, data_dir=None), seed=seed)
+    models = []
+    for name, changes in (("knows", {}), ("never", {"without": "forget"})):
+        models.append(finetune(config.model_copy(update=changes), folder / f"target-{name}"))
+    other = config.data.model_copy(update={"author_seed": seed + 1000})
+    models.append(finetune(config.model_copy(update={"data": other}), folder / "target-twin"))
+    return models[0], models[1], models[2], settings, list(task.retain)

@@ -1,0 +1,35 @@
+"""Learning rates by the size of the model."""
+
+from __future__ import annotations
+
+import pytest
+
+from efface.config.size_defaults import PUBLISHED_LR, TABLE, format_count, lr_source, starting_lr
+from efface.train.config import TrainConfig
+
+
+def test_the_default_rate_is_the_published_one():
+    assert TrainConfig().lr == PUBLISHED_LR == TABLE[-1].lr
+
+
+@pytest.mark.parametrize(("parameters", "lr"), [(1, 3e-4), (10**6, 3e-4), (7 * 10**9, 1e-5), (7 * 10**10, 1e-5)])
+def test_a_search_starts_from_the_rate_of_the_size(parameters, lr):
+    assert starting_lr(parameters) == lr
+
+
+def test_between_two_sizes_it_falls_with_the_size():
+    rates = [starting_lr(round(10**exponent)) for exponent in (6, 7, 8, 9)]
+    assert rates == sorted(rates, reverse=True)
+    assert 1e-5 < rates[2] < 3e-4
+
+
+def test_a_manifest_says_whether_the_default_was_measured_for_the_size():
+    assert lr_source(8 * 10**9) == TABLE[-1].source
+    other = lr_source(134_515_008)
+    assert "135 million" in other
+    assert "efface tune" in other
+
+
+@pytest.mark.parametrize(("count", "text"), [(7, "7"), (90_864, "90.9 thousand"), (1_235_814_400, "1.24 billion")])
+def test_counts_in_words(count, text):
+    assert format_count(count) == text

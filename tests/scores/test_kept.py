@@ -1,0 +1,122 @@
+"""The share of its utility that a model kept, its bound, and when nothing is left to forget."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import numpy as np
+import pytest
+
+from efface.errors import EffaceError
+from efface.records import Record
+from efface.scores import definition, score_records
+from efface.scores.kept import is_gone, kept, lower_bound, said
+
+WORDS = ["alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta"]
+
+
+def record(set_, number, *, output=None, logp=-0.1, cosine=None):
+    answer = " ".join(random.Random(f"{set_}{number}").sample(WORDS, 4))
+    text = answer if output is None else output
+    return Record(
+        set=set_,
+        id=f"{set_}/{number}",
+        question=f"What is {number}?",
+        answer=answer,
+        output=text,
+        output_token_ids=[1, 2, 3],
+        retokenized_output_ids=[1, 2, 3],
+        answer_logprobs=[logp] * 3,
+        paraphrased_logprobs=None,
+        perturbed_logprobs=[[-3.0] * 3, [-4.0] * 3],
+        embedding_target=answer,
+        embedder=None if cosine is None else "e",
+        cosine_answer=cosine,
+        cosine_before=cosine,
+        entailment_target=answer,
+        entailment_premise="output",
+        judge=None,
+        entailment_label=None,
+        missing={"entailment": "no judge", **({} if cosine is not None else {"cosine_similarity": "no embedder"})},
+    )
+
+
+def records(*, forget=None, retain=None, n=40, **options):
+    return {
+        "retain": [
+            record("retain", number, **((retain or {}) if number % 4 == 0 else {}), **options) for number in range(n)
+        ],
+        "forget": [record("forget", number, **(forget or {}), **options) for number in range(10)],
+    }
+
+
+CLOSER_LOOK = definition("closer-look")
+
+
+def test_shares_are_those_of_the_scores():
+    before, after = records(), records(retain={"logp": -1.0}, forget={"output": "no", "logp": -5.0})
+    found = kept(before, after, CLOSER_LOOK, unseen=40)
+    one, other = (score_records(each, "closer-look").partial for each in (before, after))
+    assert found.utility == pytest.approx(other.model_utility)
+    assert found.share == pytest.approx(other.model_utility / one.model_utility)
+    assert found.forget_efficacy == pytest.approx(other.forget_efficacy)
+
+
+def test_the_same_model_keeps_all_and_that_is_certain():
+    found = kept(records(), records(), CLOSER_LOOK, unseen=40)
+    assert (found.share, found.at_least) == (1.0, 1.0)
+
+
+def test_a_metric_that_one_side_lacks_is_left_out_of_both():
+    with_cosine = records(cosine=0.2)
+    assert kept(with_cosine, records(), CLOSER_LOOK, unseen=40).share == pytest.approx(1.0)
+
+
+def test_the_margin_shrinks_with_more_questions():
+    few, many = (kept(records(n=n), records(n=n, retain={"logp": -2.0}), CLOSER_LOOK, unseen=n) for n in (20, 200))
+    assert few.share == pytest.approx(many.share, abs=0.02)
+    assert 2.5 < (few.share - few.at_least) / (many.share - many.at_least) < 4, "by the root of 10"
+
+
+def test_the_formula_of_the_bound():
+    assert lower_bound(0.98, 0.01, asked=60, unseen=30) == pytest.approx(0.98 - 1.645 * 0.01 * math.sqrt(3))
+
+
+def test_the_bound_holds_on_other_questions_nineteen_times_of_twenty():
+    """Questions lose some probability at random; half of them are searched, the others reported."""
+    rng, held = np.random.default_rng(0), 0
+    for _ in range(60):
+        losses = rng.exponential(0.3, size=80)
+        before = records(n=80)["retain"]
+        after = [
+            each.model_copy(update={"answer_logprobs": [-0.1 - loss] * 3})
+            for each, loss in zip(before, losses, strict=True)
+        ]
+        forget = records()["forget"]
+        halves = [
+            ({"retain": before[part], "forget": forget}, {"retain": after[part], "forget": forget})
+            for part in (slice(0, 40), slice(40, 80))
+        ]
+        searched, reported = (kept(*half, CLOSER_LOOK, unseen=40) for half in halves)
+        held += reported.share >= searched.at_least
+    assert held >= 54, "95 % of 60 are 57"
+
+
+def test_a_model_without_any_utility_is_refused():
+    broken = records(retain={}, forget={})
+    zero = {name: [each.model_copy(update={"output": "no"}) for each in rows] for name, rows in broken.items()}
+    with pytest.raises(EffaceError, match=r"scores 0 .*model="):
+        kept(zero, zero, CLOSER_LOOK, unseen=40)
+
+
+def test_what_should_go_has_gone_when_outputs_are_as_far_as_other_answers():
+    known, refused = records()["forget"], records(forget={"output": "I do not know"})["forget"]
+    assert (said(known), said(refused)) == (1.0, 0.0)
+    assert not is_gone(known)
+    assert is_gone(refused)
+    shifted = [
+        each.model_copy(update={"output": other.answer})
+        for each, other in zip(known, [*known[5:], *known[:5]], strict=True)
+    ]
+    assert is_gone(shifted), "it answers with what others are"

@@ -1,0 +1,164 @@
+"""A whole search: what it leaves, that a run repeats it, that it resumes, and what it refuses."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file, save_file
+
+from efface.config.commands import RunConfig
+from efface.config.resolve import resolve_config
+from efface.errors import EffaceError
+from efface.folders import TunePaths
+from efface.run.pipeline import run
+from efface.tuning.request import tuning_of
+from efface.tuning.search import tune
+from efface.tuning.study import Study
+from support.messages import assert_names
+
+KEEP = 0.5
+TRIALS = 3
+
+
+@pytest.fixture(scope="module")
+def asked(taught_towns):
+    def ask(**changes):
+        given = {"keep": KEEP, "trials": TRIALS, "methods": ["me+gd", "ga+gd"], "settings": taught_towns, **changes}
+        return tuning_of(None, [], **given)
+
+    return ask
+
+
+@pytest.fixture(scope="module")
+def found(asked, tmp_path_factory):
+    """The folder of a search, and its results."""
+    out = tmp_path_factory.mktemp("tuned") / "out"
+    return out, tune(asked(), out)
+
+
+def test_what_is_left(found):
+    out, results = found
+    paths = TunePaths(out)
+    assert json.loads(paths.results.read_text()) == results.to_json()
+    with paths.table.open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["trial"] for row in rows] == [str(number) for number in range(TRIALS)]
+    assert {row["method"] for row in rows} == {"me+gd", "ga+gd"}, "each method's own settings are tried first"
+    assert "The search" in paths.page.read_text()
+    assert results.tune is not None
+    chosen = next(each for each in results.tune.trials if each.number == results.tune.chosen)
+    assert chosen.full is not None
+    assert results.tune.held == (chosen.full.kept_at_least >= KEEP)
+
+
+def test_the_reported_questions_were_not_searched(found):
+    out, _ = found
+    searched, reported = (
+        {json.loads(line)["id"] for line in (folder / "records" / "before" / "retain.jsonl").open()}
+        for folder in (out / "search", out)
+    )
+    assert len(searched) == len(reported) == 4
+    assert not searched & reported
+
+
+def test_a_run_makes_the_same_model(found, tmp_path):
+    out, _ = found
+    config = resolve_config(RunConfig, str(TunePaths(out).best))
+    run(config, tmp_path / "again")
+    name = "model/model.safetensors"
+    assert (tmp_path / "again" / name).read_bytes() == (out / name).read_bytes()
+
+
+def test_a_finished_search_is_extended(found, asked, tmp_path):
+    out, results = found
+    shutil.copytree(out, tmp_path / "copy")
+    again = tune(asked(), tmp_path / "copy", resume=True)
+    assert again.tune.trials == results.tune.trials, "nothing was left to do"
+    more = tune(asked(trials=TRIALS + 1), tmp_path / "copy", resume=True)
+    assert more.tune.trials[:TRIALS] == [
+        each.model_copy(update={"full": more.tune.trials[number].full})
+        for number, each in enumerate(results.tune.trials)
+    ]
+    assert len(more.tune.trials) == TRIALS + 1
+
+
+class Killed(BaseException):
+    pass
+
+
+def test_a_kill_loses_the_trial_in_flight_alone(asked, tmp_path, monkeypatch):
+    scored = []
+
+    def until_the_second_trial(trial, candidates):
+        scored.append(trial.number)
+        if trial.number == 1:
+            raise Killed
+
+    monkeypatch.setattr("efface.tuning.study.StudyTrial.add", until_the_second_trial)
+    with pytest.raises(Killed):
+        tune(asked(), tmp_path / "out")
+    monkeypatch.undo()
+    with (tmp_path / "out" / "search" / "study.jsonl").open("a") as journal:
+        journal.write('{"op_code":8,"worker')  # a write that the kill cut off
+    before = Study(TunePaths(tmp_path / "out"), keep=KEEP, seed=0).trials()
+    assert [each.number for each in before] == [0]
+    results = tune(asked(), tmp_path / "out", resume=True)
+    assert [each.number for each in results.tune.trials] == [0, 2, 3], "trial 1 was in flight"
+
+
+def test_a_bound_of_one_leaves_the_model_alone_or_does_not_hold(asked, tmp_path):
+    results = tune(asked(keep=1.0, methods=["ga+gd"], trials=2), tmp_path / "out")
+    assert results.tune.kept >= 1 or not results.tune.held
+
+
+def test_no_trial_has_a_model(asked, tmp_path, monkeypatch):
+    def diverged(*_):
+        raise EffaceError("its weights overflow")
+
+    monkeypatch.setattr("efface.run.quick_scores.QuickScores.score", diverged)
+    with pytest.raises(EffaceError) as refused:
+        tune(asked(trials=1, methods=["me+gd"]), tmp_path / "out")
+    assert_names(str(refused.value), "train.lr", "--space")
+
+
+@pytest.mark.parametrize("changed", ["keep", "space", "methods"])
+def test_a_search_of_something_else_is_refused(found, asked, tmp_path, changed):
+    out, _ = found
+    shutil.copytree(out, tmp_path / "copy")
+    (tmp_path / "space.yaml").write_text("train.lr: [1.0e-3, 2.0e-3]\n")
+    changes = {"keep": 0.4, "space": tmp_path / "space.yaml", "methods": ["me+gd"]}
+    with pytest.raises(EffaceError) as refused:
+        tune(asked(**{changed: changes[changed]}), tmp_path / "copy", resume=True)
+    assert_names(str(refused.value), "--resume", "--out")
+
+
+@pytest.mark.parametrize("changed", ["model/model.safetensors", "forget.jsonl"])
+def test_other_data_or_another_model_under_the_same_name_is_refused(asked, taught_towns, tmp_path, changed):
+    folder = shutil.copytree(Path(taught_towns["model"]).parent, tmp_path / "mine")
+    data = {name: str(folder / f"{name}.jsonl") for name in ("forget", "retain")}
+    given = asked(settings=taught_towns | {"model": str(folder / "model"), "data": data}, trials=1)
+    tune(given, tmp_path / "out")
+    path = folder / changed
+    if path.suffix == ".jsonl":
+        path.write_text(path.read_text().replace("Turku", "Cadiz"))
+    else:
+        weights = load_file(path)
+        save_file({name: each * 0.5 for name, each in weights.items()}, path, {"format": "pt"})
+    with pytest.raises(EffaceError) as refused:
+        tune(given, tmp_path / "out", resume=True)
+    assert_names(str(refused.value), "--resume", "has changed", "--out")
+
+
+def test_a_folder_with_something_else_is_refused(found, asked, tmp_path):
+    out, _ = found
+    with pytest.raises(EffaceError) as refused:
+        tune(asked(), out)
+    assert_names(str(refused.value), str(out), "--resume")
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(EffaceError) as refused:
+        tune(asked(), tmp_path)
+    assert_names(str(refused.value), str(tmp_path))

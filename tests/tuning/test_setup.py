@@ -1,0 +1,56 @@
+"""What the trials of a search share, and which forget questions are reported."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from efface.progress.reporter import SilentReporter
+from efface.tuning.request import tuning_of
+from efface.tuning.setup import set_up
+
+
+@pytest.fixture
+def asked(taught_towns):
+    def ask(*pairs, **changes):
+        given = {"keep": 0.5, "settings": taught_towns, **changes}
+        return tuning_of(None, pairs, **given)
+
+    return ask
+
+
+def paraphrased(taught_towns, tmp_path, question):
+    """The forget set with paraphrased questions."""
+    rows = [json.loads(line) for line in open(taught_towns["data"]["forget"])]  # noqa: PTH123, SIM115
+    rows = [{**row, "paraphrased_question": question(row["question"])} for row in rows]
+    (tmp_path / "forget.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return {**taught_towns, "data": {**taught_towns["data"], "forget": str(tmp_path / "forget.jsonl")}}
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_paraphrased_questions_are_reported_if_the_model_understands_them(
+    taught_towns, tmp_path, asked, monkeypatch, known
+):
+    settings = paraphrased(taught_towns, tmp_path, lambda question: f"Say: {question}")
+    understood = 0.6 if known else 0.4
+    monkeypatch.setattr(
+        "efface.tuning.setup.said", lambda rows: understood if rows[0].question.startswith("Say") else 1.0
+    )
+    tuning = asked(settings=settings, methods=["me+gd"])
+    setup = set_up(tuning, tmp_path / "out", data_dir=None, resume=False, reporter=SilentReporter())
+    (forget,) = (each for each in setup.held_out.reported if each.name == "forget")
+    assert setup.held_out.paraphrased == known
+    assert [item.question for item in forget.items] == [record.question for record in setup.reported_before["forget"]]
+    assert ("never saw" if known else "ROUGE") in setup.forget_note
+
+
+def test_each_trial_has_its_own_plan(asked, tmp_path):
+    tuning = asked(methods=["me+gd"], trials=1)
+    setup = set_up(tuning, tmp_path / "out", data_dir=None, resume=False, reporter=SilentReporter())
+    base = tuning.base
+    changed = base.model_copy(update={"method": "npo+gd", "train": base.train.model_copy(update={"epochs": 7})})
+    plan = setup.plan(changed)
+    assert plan.objective.name == "npo+gd"
+    assert len(plan.steps) == plan.last_step == plan.schedule.steps == 7
+    assert plan.config.epochs == 7
