@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from efface.artifacts import AnswerTypes, ForgetVerdict, RetainVerdict, Share
+from efface.artifacts import AnswerTypes, ForgetVerdict, RetainVerdict, Share, Verdict
 from efface.report.verdict_text import (
     answer_shares,
     forget_sentence,
+    next_step,
     retain_sentence,
     short_forget,
     short_retain,
@@ -66,6 +67,22 @@ def test_the_models_own_earlier_answer_is_never_called_right() -> None:
         assert "the model's own earlier answer" in sentence
         assert not any(word in sentence for word in ("correct", "lost", "broke"))
     assert short_retain(on_retain("some", 20, own_answers=True)) == "same 20/30"
+
+
+@pytest.mark.parametrize(
+    ("forget", "retain", "word"),
+    [
+        ("not", "kept", "raise"),
+        ("partly", "some", "efface tune"),
+        ("forgot", "most", "keep=0.95"),
+        ("likely", "kept", "efface audit"),
+        ("undecided", "kept", ""),
+    ],
+)
+def test_the_next_step(forget: str, retain: str, word: str) -> None:
+    found = Verdict(forget=on_forget(forget, 3), retain=on_retain(retain, 20), answers_before={}, answers_after={})
+    assert word in next_step(found)
+    assert bool(next_step(found)) is bool(word)
 
 
 def test_shares_of_answers() -> None:

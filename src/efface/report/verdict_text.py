@@ -131,6 +131,21 @@ def verdict_sentences(verdict: Verdict) -> tuple[str, str]:
     return forget_sentence(verdict.forget), retain_sentence(verdict.retain)
 
 
+def next_step(verdict: Verdict) -> str:
+    """What to do about a result; empty where it is undecided."""
+    forget = None if verdict.forget is None else verdict.forget.state
+    retain = None if verdict.retain is None else verdict.retain.state
+    if forget in ("partly", "not"):
+        if retain in ("some", "most"):
+            return "it neither forgot nor kept enough; efface tune searches for a method and settings that do both."
+        return "to forget more, raise train.lr, train.epochs or forget_coeff, or let efface tune search."
+    if forget in ("forgot", "likely"):
+        if retain in ("some", "most"):
+            return "to keep more, lower train.lr or train.epochs, give a larger retain set, or set keep=0.95."
+        return "efface audit tries to bring back what is gone, in other wordings and by further training."
+    return ""
+
+
 def _count(share: Share) -> str:
     return f"{share.count:,}"
 

@@ -32,7 +32,7 @@ from efface.report.page.summary import (
 )
 from efface.report.page.tune_section import tune_section
 from efface.report.paths import shorten_paths
-from efface.report.verdict_text import EFFICACY, RULE
+from efface.report.verdict_text import EFFICACY, RULE, next_step
 from efface.scores.continual import utility
 
 _ASSETS = files("efface.report.page") / "assets"
@@ -88,6 +88,8 @@ def render_page(runs: Sequence[ReportRun], *, version: str) -> str:
         rule=RULE,
         efficacy=EFFICACY,
         counts=_counts,
+        about=_about,
+        next_step=next_step,
         tables=tables,
         relearned=relearn_curves,
         sources=_sources,
@@ -127,6 +129,16 @@ def _comparison(views: Sequence[_View], *, partial: bool) -> tables.Table | None
         return None
     summaries = {view.name: view.summary for view in views}
     return tables.aggregates_table({view.name: view.run for view in views}, summaries, partial=partial)
+
+
+def _about(run: ReportRun) -> list[str]:
+    """The model, the data and the day of a run, as far as the manifest has them."""
+    manifest = run.manifest
+    if manifest is None:
+        return []
+    files = [shorten_paths(name).rpartition("/")[2] for name in manifest.data]
+    data = f"data: {', '.join(files[:2])}{' and more' if len(files) > 2 else ''}" if files else ""
+    return [each for each in (f"model: {shorten_paths(manifest.model)}", data, manifest.started[:10]) if each]
 
 
 def _counts(outcomes: Sequence[QuestionOutcome]) -> dict[str, int]:

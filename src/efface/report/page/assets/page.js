@@ -233,7 +233,7 @@
 
   function questionRow(row, set, verdict, single) {
     const [id, question, answer, outputBefore, outputAfter, before, after] = row;
-    const tr = make("tr", null, { role: "row" });
+    const tr = make("tr", null, { role: "row", class: verdict || "" });
     const head = make("th", null, { role: "rowheader", scope: "row" });
     const tag = make("p", null, { class: "tag" });
     if (verdict && !(single && verdict === "unknown")) tag.append(make("span", VERDICTS[verdict], { class: `badge ${verdict}` }), " ");
