@@ -32,9 +32,7 @@ def test_the_sentence_the_table_and_what_was_not_tried(efface: Efface, hidden_ru
     ran = efface("audit", str(hidden_run), "--against", str(never), "audit.attacks=first-words,relearn", "device=cpu")
     assert ran.returncode == 0, ran.stderr
     said = " ".join(ran.stdout.split())
-    assert_names(
-        said, "6 facts that it knew", "0 of 6 (leaves up to 39 %", "0 of 6 (≤ 39 %)", "relearn", "not tried: sample"
-    )
+    assert_names(said, "6 facts that it knew", "0 of 6 (leaves up to 39 %", "relearn", "not tried: sample")
     assert_names(said, str(hidden_run / "audit" / "rows.jsonl"))
     assert not any(word in said for word in FORBIDDEN)
     assert efface("verify", str(hidden_run)).returncode == 0
