@@ -1,7 +1,7 @@
 # What a developer types; `make help` lists it.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test real torture gpu gpu-acceptance lint format types imports startup map licenses docs wheel hooks pins clean
+.PHONY: help install demo test real torture audit-self-test gpu gpu-acceptance lint format types imports startup map licenses docs wheel hooks pins clean
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3 || command -v python)
 MODELS ?= $(HOME)/.cache/efface-test-models
@@ -41,6 +41,10 @@ real: $(INSTALLED) ## the tests on real pretrained models, stored in MODELS (abo
 
 torture: $(INSTALLED) ## provoke faults: hostile inputs, kills, terminations (half an hour; SHORT=1: 3 minutes)
 	PYTHONPATH=src:tests/torture OMP_NUM_THREADS=1 $(BIN)/python tests/torture/torture.py $(if $(SHORT),--every 4 --kills 7)
+
+audit-self-test: $(INSTALLED) ## attack models that know, hide, never knew: is the audit right? (SIZE=tiny: minutes; SEEDS=3)
+	PYTHONPATH=src:tests:tests/audit_self_test OMP_NUM_THREADS=1 $(BIN)/python tests/audit_self_test/self_test.py \
+	  --size $(or $(SIZE),demo) --seeds $(or $(SEEDS),3) --level $(or $(LEVEL),quick) --out build/audit-self-test.json
 
 gpu: $(INSTALLED) ## the tests that need a CUDA device
 	$(BIN)/pytest -m gpu

@@ -175,11 +175,7 @@ class QueuePaths(RunPaths):
     """Paths in the folder of a queue of requests."""
 
     def request(self, number: int) -> RunPaths:
-        """The run's folder of a request.
-
-        Args:
-            number: Counted from 1.
-        """
+        """The run's folder of a request, counted from 1."""
         return RunPaths(self.requests_root / f"{number:02d}")
 
     def requests(self) -> list[RunPaths]:
@@ -200,7 +196,7 @@ SWEEP_PARTS: tuple[SweepPart, ...] = ("runs", "targets", "baselines")
 
 @dataclass(frozen=True)
 class TunePaths(RunPaths):
-    """Paths in the folder of `efface tune`; its other files are those of a run of the settings that were found."""
+    """Paths in the folder of `efface tune`; the others are those of a run of the settings that were found."""
 
     @property
     def best(self) -> Path:
@@ -242,13 +238,19 @@ class TunePaths(RunPaths):
         """What is searched, within which bound."""
         return self.search / "tune.json"
 
-    def trial(self, number: int) -> Path:
-        """A run's folder of a trial.
+    @property
+    def reported(self) -> Path:
+        """A run's folder with the records before unlearning of the questions that are reported."""
+        return self.search / "reported"
 
-        Args:
-            number: Counted from 0.
-        """
-        return self.root / "trials" / f"{number:04d}"
+    @property
+    def trials(self) -> Path:
+        """The folder of the trials' folders."""
+        return self.root / "trials"
+
+    def trial(self, number: int) -> Path:
+        """A run's folder of a trial, counted from 0."""
+        return self.trials / f"{number:04d}"
 
     def full_scores(self, number: int) -> Path:
         """The full scores of the best candidate of a trial, counted from 0."""

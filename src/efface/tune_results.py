@@ -45,7 +45,8 @@ class TuneTrial(FrozenModel):
     number: int
     settings: dict[str, Any]
     """Searched setting, by its dotted key -> value."""
-    state: Literal["complete", "pruned", "failed"]
+    state: Literal["complete", "pruned", "stopped", "failed"]
+    """How its training ended: by itself, given up as worse than others, out of time, or with an error."""
     candidates: int
     """How many epochs were scored."""
     best: TuneCandidate | None

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from efface.audit.layer_states import LensDecoder, Target, layer_states, patched_logprobs
+from efface.audit.layer_states import LensDecoder, Target, layer_states, patched_logprobs, target_logprob
 from efface.errors import EffaceError
 from support.audit_models import InMemory, load, subject
 
@@ -100,6 +100,18 @@ def test_each_layer_is_patched_alone_and_at_its_positions_only(model: Any, other
             assert own_logprob(model) == pytest.approx(patched, abs=1e-5)
         finally:
             handle.remove()
+
+
+@pytest.mark.parametrize("first", [1, 3, 6])
+def test_the_cache_of_what_comes_before_changes_nothing(
+    model: Any, other: Any, first: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = Target(TARGET.ids, first, 1)
+    states = layer_states(other, target)
+    cached = patched_logprobs(model, target, states)
+    monkeypatch.setattr("efface.audit.layer_states._prefix_cache", lambda *_: None)
+    assert cached.tolist() == pytest.approx(patched_logprobs(model, target, states).tolist(), abs=1e-5)
+    assert target_logprob(model, target) == pytest.approx(own_logprob(model, target), abs=1e-5)
 
 
 def test_no_hook_is_left(model: Any, other: Any) -> None:

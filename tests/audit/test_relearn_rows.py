@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 
-from efface.audit.attack import Fact
+from efface.audit.attack import Fact, Level
 from efface.audit.relearn_rows import ARMS, FOLDS, Arm, folds, training_of
 from support.audited import audit_context, fact, facts
 

@@ -17,11 +17,12 @@ from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from self_test_models import KINDS, Size, World, make_world, with_model
 
+from efface.audit.attack import Level
 from efface.audit.auc import auc
 from efface.audit.audit import audit
 from efface.audit.config import AuditConfig
@@ -35,12 +36,11 @@ from efface.text.formatter import PromptFormatter
 
 POSITIVE, NEGATIVE = ("knows", "hidden"), ("never", "twin")
 SHIFTS = ("nf4", "relearned")
-LEVELS = {"tiny": "standard", "demo": "quick"}
 
 
 def run_audit(run: Path, against: Path, level: str, out: Path, **settings: Any) -> AuditResults:
     """Audit a run's copy; nothing of the run is changed."""
-    config = validate_config(AuditConfig, {"audit": {"level": level, **settings}, "device": "cpu"})
+    config = validate_config(AuditConfig, {"audit": {"level": level, "attacks": "both", **settings}, "device": "cpu"})
     return audit(config, run, against=against, out=out)
 
 
@@ -85,7 +85,7 @@ def harmonic(values: list[float]) -> float:
     return 0.0 if min(values) <= 0 else len(values) / sum(1 / value for value in values)
 
 
-def measure(size: Size, seeds: int, folder: Path, say: Callable[[str], None]) -> dict[str, Any]:
+def measure(size: Size, seeds: int, level: str, folder: Path, say: Callable[[str], None]) -> dict[str, Any]:
     """Make all models, audit them, and compute everything."""
     worlds = [make_world(size, seed, folder / str(seed), say) for seed in range(seeds)]
     found: dict[str, list[AuditResults]] = {kind: [] for kind in KINDS}
@@ -94,16 +94,17 @@ def measure(size: Size, seeds: int, folder: Path, say: Callable[[str], None]) ->
         control = worlds[(number + 1) % seeds].never if seeds > 1 else world.never
         for kind in KINDS:
             say(f"seed {number}: auditing {kind}")
-            found[kind].append(run_audit(world.runs[kind], control, LEVELS[size], world.folder / f"audit-{kind}"))
+            found[kind].append(run_audit(world.runs[kind], control, level, world.folder / f"audit-{kind}"))
         for shift, of_kind in after_shift.items():
             for kind in of_kind:
                 say(f"seed {number}: auditing {kind}, {shift}")
                 run = _shifted_run(world, kind, shift)
-                of_kind[kind].append(run_audit(run, control, LEVELS[size], world.folder / f"audit-{kind}-{shift}"))
+                of_kind[kind].append(run_audit(run, control, level, world.folder / f"audit-{kind}-{shift}"))
     return {
         "size": size,
         "seeds": seeds,
-        "gates": gates(worlds, found, LEVELS[size]),
+        "level": level,
+        "gates": gates(worlds, found, level),
         "numbers": table(found, after_shift),
         "headlines": {kind: [each.recoverable.model_dump() for each in results] for kind, results in found.items()},
     }
@@ -191,12 +192,15 @@ def _invariant(world: World, level: str) -> bool:
 def main() -> int:
     """Run everything, write the JSON file, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--size", choices=LEVELS, default="demo")
+    parser.add_argument("--size", choices=get_args(Size), default="demo")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--level", choices=get_args(Level), default="quick")
     parser.add_argument("--out", type=Path, default=Path("build/audit-self-test.json"))
     arguments = parser.parse_args()
     with TemporaryDirectory() as folder:
-        result = measure(arguments.size, arguments.seeds, Path(folder), lambda text: print(text, file=sys.stderr))
+        result = measure(
+            arguments.size, arguments.seeds, arguments.level, Path(folder), lambda text: print(text, file=sys.stderr)
+        )
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     for name, row in sorted(result["numbers"].items(), key=lambda each: -(each[1]["faithfulness"] or 0)):

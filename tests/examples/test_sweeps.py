@@ -12,6 +12,7 @@ from efface.config.resolve import resolve_config
 from efface.objectives.config import METHODS
 from efface.sweep.dry_run import dry_run_sweep
 from efface.sweep.spec import combinations, read_spec, target_config
+from support.benchmarks import muse
 
 SPECS = Path(__file__).parents[2] / "examples" / "sweeps"
 MODEL = Path(__file__).parents[1] / "golden" / "model"
@@ -81,6 +82,19 @@ def test_the_papers_grid_on_real_world_people() -> None:
     own = {"me+gd": {(5e-6, 5)}, "idk+ap": {(1e-5, 5)}}
     assert tried == {method: own.get(method, grid) for method in (*PAPER, "idk+kl")}
     assert len(found) == 50
+
+
+def test_the_baselines_of_muse(tmp_path: Path) -> None:
+    """Methods and epochs of baselines/scripts/unlearn_news_scal.sh of swj0419/muse_bench."""
+    pairs = [f"model={MODEL}", "data.chunk_tokens=32", "evaluate.embedder=none", "evaluate.judge=none", "device=cpu"]
+    spec = read_spec(SPECS / "muse.yaml", pairs)
+    epochs = {"ga": 1, "ga+gd": 7, "ga+kl": 10, "npo": 1, "npo+gd": 10, "npo+kl": 10}
+    found = Counter(
+        (each.config.method, each.config.train.epochs, each.config.data.task)
+        for each in combinations(spec, target=None)
+    )
+    assert found == {(method, count, task): 1 for method, count in epochs.items() for task in (1, 2, 3, 4)}
+    assert dry_run_sweep(spec, tmp_path / "all", data_dir=muse(tmp_path / "data")).counts() == {"to do": 24}
 
 
 def test_real_world_on_the_data(shared: Path, tmp_path: Path) -> None:

@@ -5,7 +5,16 @@ import itertools
 import pytest
 
 from efface.report import audit_words
-from efface.report.audit_words import FORBIDDEN, LIMITS, NOT_BROUGHT_BACK, bound_of_none, count_of, headline, percent
+from efface.report.audit_words import (
+    FORBIDDEN,
+    LIMITS,
+    NOT_BROUGHT_BACK,
+    bound_of_none,
+    count_of,
+    headline,
+    percent,
+    short_count,
+)
 from support.audit_results import attack, results
 
 
@@ -19,6 +28,7 @@ def test_none_is_never_said_without_its_bound() -> None:
     assert [round(100 * bound_of_none(n), 1) for n in (10, 20, 40, 100, 400)] == [25.9, 13.9, 7.2, 3.0, 0.7]
     assert "7.2 %" in count_of(0, 40)
     assert "26 %" not in count_of(1, 10)
+    assert (short_count(0, 20), short_count(3, 20)) == ("0 of 20 (≤ 14 %)", "3 of 20")
     sentence = headline(results(0, 40, control=0))
     assert sentence.count("7.2 %") == 2  # of the model and of the control
     assert NOT_BROUGHT_BACK in sentence

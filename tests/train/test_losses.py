@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM
 
 import efface
 from efface.objectives.forget import control_vector
+from efface.train.retain_bound import dual_step
 from support.messages import assert_names
 from support.published import micro_batch_losses, padded_row
 
@@ -233,6 +234,15 @@ def test_losses_of_open_unlearning(models, trainer, case, max_tokens_per_forward
     )
     if retain:
         assert result.retain.item() == pytest.approx(numbers["retain"], rel=1e-6)
+
+
+@pytest.mark.parametrize("case", ["default", "other"])
+def test_the_coefficient_of_pdu(case):
+    golden = OPEN_UNLEARNING["losses"]["PDU"][case]
+    settings, numbers = golden["settings"], golden["pad_distinct"]
+    bound, rate = settings["retain_loss_eps"], settings["dual_step_size"]
+    after = dual_step(settings["alpha"], numbers["retain"], bound=bound, rate=rate)
+    assert after == pytest.approx(numbers["retain_coefficient_after"], rel=1e-6)
 
 
 VARIANTS = [name for name in OPEN_UNLEARNING["variants"] if name.startswith(("undial", "rmu", "pdu"))]

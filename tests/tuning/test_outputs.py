@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 
 import pytest
 
+from efface.commands.purge import purge
+from efface.commands.verify import verify
 from efface.config.parse import read_yaml
 from efface.folders import TunePaths
 from efface.progress.reporter import SilentReporter
@@ -23,8 +26,11 @@ KEEP = 0.5
 def searched(taught_towns, tmp_path_factory):
     """The folder of a search of two trials, what they share, and the trials."""
     out = tmp_path_factory.mktemp("searched") / "out"
+    monkeypatch = pytest.MonkeyPatch()
+    monkeypatch.setattr("efface.tuning.search.drop_scored_weights", lambda *_: None)  # both are chosen below
     tuning = tuning_of(None, [], keep=KEEP, trials=2, methods=["me+gd", "ga+gd"], settings=taught_towns)
     tune(tuning, out)
+    monkeypatch.undo()
     setup = set_up(tuning, out, data_dir=None, resume=True, reporter=SilentReporter())
     return out, setup, Study(TunePaths(out), keep=KEEP, seed=0).trials()
 
@@ -56,3 +62,26 @@ def test_another_choice_replaces_all_of_it(searched):
         assert read_yaml(paths.config) == read_yaml(paths.best)
         assert json.loads(paths.results.read_text())["tune"]["chosen"] == trial.number
         assert f"trial {trial.number}" in json.loads(paths.manifest.read_text())["notes"][-1]
+
+
+@pytest.fixture(scope="module")
+def finished(taught_towns, tmp_path_factory):
+    """The folder of a finished search."""
+    out = tmp_path_factory.mktemp("finished") / "out"
+    tune(tuning_of(None, [], keep=KEEP, trials=1, methods=["me+gd"], settings=taught_towns), out)
+    return out
+
+
+def test_it_is_intact_and_can_be_purged(finished, tmp_path):
+    assert verify(finished).is_intact
+    copied = shutil.copytree(finished, tmp_path / "copy")
+    assert not any((copied / "trials").glob("*/weights")), "all were scored in full"
+    purged = purge(copied)
+    assert not purged.unknown
+    left = [path for path in copied.rglob("*") if path.is_file() and path.parent.name != "model"]
+    assert {path.relative_to(copied).parts[0] for path in left} >= {"best.yaml", "results.json", "trials.csv", "search"}
+    assert not [path for path in left if b"Tower 0 is in" in path.read_bytes()]
+
+
+def test_only_the_owner_can_read_it(finished):
+    assert not [path for path in finished.rglob("*") if path.stat().st_mode & 0o077]

@@ -36,6 +36,11 @@ class Target:
         return slice(self.first - 1, self.first - 1 + self.count)
 
     @property
+    def read(self) -> list[int]:
+        """The ids that have to be read: no token attends to later ones."""
+        return self.ids[: self.positions.stop]
+
+    @property
     def tokens(self) -> list[int]:
         """The ids that are predicted."""
         return self.ids[self.first : self.first + self.count]
@@ -57,7 +62,7 @@ def layer_states(model: Any, target: Target) -> Tensor:
     """
     kept: list[Tensor] = []
     with _layer_hooks(model, lambda _, states: kept.append(states[0, target.positions].clone())):
-        backbone_of(model)(input_ids=torch.tensor([target.ids], device=device_of(model)), use_cache=False)
+        _read(model, [target.read])
     return torch.stack(kept)
 
 
@@ -73,15 +78,23 @@ def patched_logprobs(model: Any, target: Target, states_LPH: Tensor) -> Tensor:
     Returns:
         For each layer, replaced alone, the mean log-probability of the target's tokens, [L].
     """
+    layers = len(states_LPH)
 
     def replace(layer: int, states: Tensor) -> None:
-        states[layer, target.positions] = states_LPH[layer].to(states)
+        states[layer, -target.count :] = states_LPH[layer].to(states)  # row l has layer l replaced
 
-    rows = torch.tensor([target.ids] * len(states_LPH), device=device_of(model))  # row l has layer l replaced
+    cache = _prefix_cache(model, target.ids[: target.positions.start], layers)
+    new = target.read if cache is None else target.ids[target.positions]
     with _layer_hooks(model, replace):
-        last = backbone_of(model)(input_ids=rows, use_cache=False).last_hidden_state[:, target.positions]
+        last = _read(model, [new] * layers, cache).last_hidden_state[:, -target.count :]
     logits = compute_logits(model, last.flatten(0, 1))
-    return _mean_logprobs(logits, target.tokens * len(rows), len(rows))
+    return _mean_logprobs(logits, target.tokens * layers, layers)
+
+
+@torch.no_grad()
+def target_logprob(model: Any, target: Target) -> float:
+    """Mean log-probability of the target's tokens under the model as it is."""
+    return float(_mean_logprobs(compute_logits(model, _last_states(model, target)), target.tokens, 1))
 
 
 class LensDecoder:
@@ -140,9 +153,30 @@ def _mean_logprobs(logits: Tensor, tokens: list[int], layers: int) -> Tensor:
 def _last_states(model: Any, target: Target) -> Tensor:
     """The last hidden states [P, H], after the final norm."""
     with torch.no_grad():
-        output = backbone_of(model)(input_ids=torch.tensor([target.ids], device=device_of(model)), use_cache=False)
-    states: Tensor = output.last_hidden_state[0, target.positions]
+        states: Tensor = _read(model, [target.read]).last_hidden_state[0, target.positions]
     return states
+
+
+def _read(model: Any, rows: list[list[int]], cache: Any = None) -> Any:
+    """What the backbone gives for rows of equal length, after those in the cache."""
+    ids = torch.tensor(rows, device=device_of(model))
+    return backbone_of(model)(input_ids=ids, past_key_values=cache, use_cache=cache is not None)
+
+
+def _prefix_cache(model: Any, prefix: list[int], rows: int) -> Any:
+    """The KV cache of what all rows begin with, which patching later positions does not change.
+
+    Returns:
+        The cache; None for an empty prefix, and for models whose cache cannot be repeated.
+    """
+    if not prefix:
+        return None
+    ids = torch.tensor([prefix], device=device_of(model))
+    cache: Any = getattr(backbone_of(model)(input_ids=ids, use_cache=True), "past_key_values", None)
+    if not hasattr(cache, "batch_repeat_interleave"):
+        return None
+    cache.batch_repeat_interleave(rows)
+    return cache
 
 
 def _stack(model: Any) -> tuple[nn.Module, nn.ModuleList]:

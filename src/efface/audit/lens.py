@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from efface.audit.attack import Attack, Context, Cost, Fact, Level, ModelName, Row, Tier, Unit
-from efface.audit.layer_states import LensDecoder, Target, layer_states, patched_logprobs
+from efface.audit.layer_states import LensDecoder, Target, layer_states, patched_logprobs, target_logprob
 from efface.audit.subject import Subject
 from efface.scores.means import mean
 
@@ -36,8 +36,8 @@ class Lens(Attack):
         return [] if level == "quick" else [Unit(_LENS), Unit(_PATCH)]
 
     def plan(self, facts: Sequence[Fact], unit: Unit, context: Context) -> Cost:
-        """A forward pass over each answer, and one for each layer where they are patched."""
-        return Cost(read=len(facts) * context.max_new_tokens * (1 if unit.variant == _LENS else 20))
+        """A forward pass over each answer; to patch, three, the last one of the fact's tokens for each layer."""
+        return Cost(read=len(facts) * context.max_new_tokens * (1 if unit.variant == _LENS else 4))
 
     def run(self, subject: Subject, facts: Sequence[Fact], unit: Unit, context: Context) -> list[Row]:
         """Log-probability of each fact by layer, or its drop."""
@@ -167,8 +167,7 @@ def _other_tokens(index: int, fact: Fact, facts: Sequence[Fact], targets: Sequen
 
 def _drops(before: Any, target: Target, states: Any) -> list[float]:
     """How much less likely the fact is with each layer of the model before replaced, in nats."""
-    own = patched_logprobs(before, target, layer_states(before, target))
-    drops: list[float] = (own - patched_logprobs(before, target, states)).tolist()
+    drops: list[float] = (target_logprob(before, target) - patched_logprobs(before, target, states)).tolist()
     return drops
 
 

@@ -15,7 +15,7 @@ from efface.commands.verify import find_runs
 from efface.config.parse import read_saved_settings
 from efface.errors import EffaceError
 from efface.folder_lock import is_lock, lock_folder
-from efface.folders import SWEEP_PARTS, QueuePaths, RunPaths, SweepPaths, queue_of
+from efface.folders import SWEEP_PARTS, QueuePaths, RunPaths, SweepPaths, TunePaths, queue_of
 from efface.permissions import readable
 from efface.renamed import FILES
 from efface.safe_read import open_regular
@@ -141,7 +141,7 @@ def _select(root: Path, selected: set[Path], keep: Collection[Kept], unknown: li
 
 def _entries(root: Path) -> Iterator[Path]:
     """What is in a folder, except locks, settings, manifest, and the folders of other runs."""
-    own = {RunPaths(root).config, RunPaths(root).manifest}
+    own = {RunPaths(root).config, RunPaths(root).manifest, *_parts_of_search(root)}
     parts = {QueuePaths(root).requests_root, *map(SweepPaths(root).part, SWEEP_PARTS)}
     audit = RunPaths(root).audit
     paths = [*(audit.iterdir() if audit.is_dir() and not audit.is_symlink() else ()), *root.iterdir()]
@@ -151,7 +151,7 @@ def _entries(root: Path) -> Iterator[Path]:
 def _removed_of_run(root: Path, keep: Collection[Kept], *, keeps_model: bool) -> set[Path]:
     run = RunPaths(root)
     removed = {run.records_root, run.inputs, run.before, run.model_answers, run.checkpoints, run.evaluating("x").parent}
-    removed |= {run.audit_rows, *(root / old for old in FILES)}
+    removed |= {run.audit_rows, *(root / old for old in FILES), *_texts_of_search(root)}
     if "model" not in keep or not keeps_model:
         removed |= {run.model, run.adapter}
     if "results" not in keep:
@@ -161,8 +161,26 @@ def _removed_of_run(root: Path, keep: Collection[Kept], *, keeps_model: bool) ->
     return removed
 
 
+def _texts_of_search(root: Path) -> set[Path]:
+    """Records and weights of trials; of the folder `search` within, the records of the questions that are reported."""
+    found, outer = TunePaths(root), TunePaths(root.parent)
+    if found.search_settings.is_file():
+        return {found.trials}
+    return {outer.reported} if root == outer.search and outer.search_settings.is_file() else set()
+
+
+def _parts_of_search(root: Path) -> set[Path]:
+    """What `efface tune` writes besides the files of a run: settings, numbers, and the folders of other runs."""
+    found, outer = TunePaths(root), TunePaths(root.parent)
+    if found.search_settings.is_file():
+        return {found.best, found.table, found.search, found.target, found.base}
+    return {outer.study, outer.search_settings} if root == outer.search else set()
+
+
 def _is_target(root: Path) -> bool:
-    """Whether a sweep made this model to unlearn from it, and did not leave out the forget set."""
+    """Whether a sweep or the demo made this model to unlearn from it, and did not leave out the forget set."""
+    if root == TunePaths(root.parent).target and TunePaths(root.parent).search_settings.is_file():
+        return True
     if root.parent != SweepPaths(root.parent.parent).part("targets"):
         return False
     return read_saved_settings(RunPaths(root).config).get("without") is None

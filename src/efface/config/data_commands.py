@@ -1,4 +1,4 @@
-"""The settings of `efface data check`, `answers` and `probe`, one config class each. No torch."""
+"""The settings of the commands `efface data ...` that read data or ask a model, one config class each. No torch."""
 
 from __future__ import annotations
 
@@ -66,6 +66,24 @@ class AnswersConfig(FrozenModel):
     """How the model answers."""
 
     _short_questions = field_validator("questions", mode="before")(expand_path)
+
+
+class AlternativesGenerationConfig(AnswerGenerationConfig):
+    """How a model makes up other answers."""
+
+    count: int = Field(default=5, ge=1, le=100)
+    """How many are drawn for each question; those that repeat another or the answer are left out."""
+    temperature: float = Field(default=1.0, gt=0, le=100)
+    """Divides the logits before an answer is drawn; 1 is the model's own distribution."""
+
+
+class AlternativesConfig(AnswersConfig):
+    """Settings of `efface data alternatives`, which writes down other answers that a model makes up."""
+
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    """Seed of the draws."""
+    evaluate: AlternativesGenerationConfig = AlternativesGenerationConfig()
+    """How the model answers."""
 
 
 class ProbeConfig(FrozenModel):

@@ -20,7 +20,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from efface.config.commands import DownstreamRunConfig, EvaluationConfig, FinetuneConfig, RunConfig
-from efface.config.data_commands import AnswersConfig, DataInspectionConfig, ProbeConfig
+from efface.config.data_commands import AlternativesConfig, AnswersConfig, DataInspectionConfig, ProbeConfig
 from efface.config.search_words import SEARCH_WORDS
 from efface.data.config import FileConfig
 
@@ -60,6 +60,7 @@ COMMANDS: Mapping[str, type[BaseModel]] = {
     "downstream": DownstreamRunConfig,
     "data_check": DataInspectionConfig,
     "data_answers": AnswersConfig,
+    "data_alternatives": AlternativesConfig,
     "data_probe": ProbeConfig,
 }
 """Command -> its settings."""

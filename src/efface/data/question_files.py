@@ -93,6 +93,21 @@ def answers_to_json_lines(answers: Iterable[tuple[FileQuestion, str]], columns: 
     return to_json_lines("answers", rows)
 
 
+def alternatives_to_json_lines(questions: Iterable[FileQuestion]) -> str:
+    """Write questions with their answers and alternate answers.
+
+    Args:
+        questions: Items with `alternate_answers`.
+
+    Returns:
+        JSON lines that can be a forget set.
+
+    Raises:
+        EffaceError: If a value cannot be written as JSON.
+    """
+    return to_json_lines("alternatives", [_to_row(each, each.item.answer) for each in questions])
+
+
 def _resolve_columns(table: Table, given: ColumnsConfig) -> ColumnsConfig:
     """The columns that the user named, with `golden_answer` as the answer if the table has no other."""
     names = column_names(table)

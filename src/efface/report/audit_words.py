@@ -12,6 +12,7 @@ LIMITS = (
     "An audit finds what its attacks find. A fact that was not brought back by the attacks tried may come back under "
     "others, with more steps, or from someone who has the model before unlearning."
 )
+BOUND = "≤: what none found leaves, one-sided 95 %"
 FORBIDDEN = ("erased", "proven", "certified", "guaranteed", "unrecoverable")
 """What none of these sentences says of a model."""
 FEW_FACTS = 20
@@ -47,6 +48,16 @@ def count_of(k: int, n: int) -> str:
         n: Facts that were attacked.
     """
     return f"{k} of {n}" if k else f"0 of {n} (leaves up to {percent(bound_of_none(n))}, one-sided 95 %)"
+
+
+def short_count(k: int, n: int) -> str:
+    """As `count_of` for a table, whose caption has `BOUND`: `0 of 20 (≤ 14 %)`.
+
+    Args:
+        k: Facts that came back.
+        n: Facts that were attacked.
+    """
+    return f"{k} of {n}" if k else f"0 of {n} (≤ {percent(bound_of_none(n))})"
 
 
 def percent(share: float) -> str:

@@ -18,6 +18,7 @@ from efface.progress.reporter import Reporter
 from efface.report.page.html import render_page
 from efface.report.page.load_run import load_report_run
 from efface.run.folder import RunFolder
+from efface.run.manifest import method_pages
 from efface.run.metadata import RunMetadata
 from efface.run.model_card import write_card
 from efface.scores import definition, score_records
@@ -59,7 +60,7 @@ def write_outputs(setup: Setup, chosen: TuneTrial, trials: list[TuneTrial], repo
         _remove_earlier(folder)
     earlier = folder.read_manifest() if same else None
     write_text(paths.table, trials_csv(trials, setup))
-    metadata = RunMetadata(folder, config, earlier or _manifest(setup, chosen))
+    metadata = RunMetadata(folder, config, earlier or _manifest(setup, chosen, config))
     stages = replace(setup.stages, folder=folder, sets=setup.held_out.reported, metadata=metadata, reporter=reporter)
     metadata.start()
     folder.write_records("before", setup.reported_before)
@@ -122,11 +123,17 @@ def _summary(setup: Setup, chosen: TuneTrial, trials: list[TuneTrial], *, share:
     )
 
 
-def _manifest(setup: Setup, chosen: TuneTrial) -> Manifest:
+def _manifest(setup: Setup, chosen: TuneTrial, config: RunConfig) -> Manifest:
     """That of the search, with what was found."""
     note = f"settings found by efface tune with --keep {setup.tuning.keep:g}: trial {chosen.number}"
     return setup.prepared.manifest.model_copy(
-        update={"notes": [*setup.prepared.plan.reference.notes, note], "files": {}, "writing": {}}
+        update={
+            "notes": [*setup.prepared.plan.reference.notes, note],
+            "method_pages": method_pages(config.method),
+            "defaults": {},
+            "files": {},
+            "writing": {},
+        }
     )
 
 

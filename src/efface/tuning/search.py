@@ -16,7 +16,7 @@ from efface.run.weight_snapshots import WeightSnapshots
 from efface.train.sampler import anchor_items, epoch_ends
 from efface.tuning.outputs import write_outputs
 from efface.tuning.request import Tuning, check_tuning
-from efface.tuning.select import choose, drop_weights
+from efface.tuning.select import choose, drop_scored_weights, drop_weights
 from efface.tuning.setup import Setup, set_up
 from efface.tuning.space import apply, starts, suggest_values
 from efface.tuning.study import Study, StudyTrial, check_optuna
@@ -62,7 +62,9 @@ def tune(
         _search(setup, study, told)
         with lock_folder(out, wait=True):
             chosen = choose(setup, study, told)
-            return write_outputs(setup, chosen, study.trials(), told)
+            results = write_outputs(setup, chosen, study.trials(), told)
+            drop_scored_weights(setup, study.trials())
+            return results
 
 
 def _search(setup: Setup, study: Study, reporter: Reporter) -> None:
@@ -71,7 +73,7 @@ def _search(setup: Setup, study: Study, reporter: Reporter) -> None:
     limit = tuning.trials or (DEFAULT_TRIALS if tuning.minutes is None else None)
     deadline = math.inf if tuning.minutes is None else time.monotonic() + 60 * tuning.minutes
     study.enqueue(starts(tuning.bases, setup.space, setup.prepared.manifest.parameters or 0))
-    while time.monotonic() < deadline and (limit is None or study.begun() < limit):
+    while (begun := study.begun()) == 0 or (time.monotonic() < deadline and (limit is None or begun < limit)):
         with study.next_trial() as trial:
             _run(setup, study, trial, deadline, reporter)
         drop_weights(setup, study.trials())

@@ -40,6 +40,13 @@ def drop_weights(setup: Setup, trials: Sequence[TuneTrial]) -> None:
             shutil.rmtree(weights(setup, each).folder, ignore_errors=True)
 
 
+def drop_scored_weights(setup: Setup, trials: Sequence[TuneTrial]) -> None:
+    """Remove the weights of the trials that were scored in full, once the model of the best of them is written."""
+    for each in trials:
+        if each.full is not None:
+            shutil.rmtree(weights(setup, each).folder, ignore_errors=True)
+
+
 def weights(setup: Setup, trial: TuneTrial) -> WeightSnapshots:
     """The weights of a trial's best candidate."""
     plan = setup.plan(apply(setup.tuning.bases, trial.settings))
@@ -96,8 +103,6 @@ def _score_in_full(setup: Setup, trial: TuneTrial, reporter: Reporter) -> TuneTr
     weights(setup, trial).rebuild(WEIGHTS, folder.model)
     free_models()
     records = replace(setup.stages, folder=folder).after(setup.before)
-    shutil.rmtree(folder.model, ignore_errors=True)
-    shutil.rmtree(folder.adapter, ignore_errors=True)
     scores = kept(setup.before, records, definition(setup.tuning.base.definition), unseen=setup.held_out.unseen)
     full = TuneCandidate(
         epoch=trial.best.epoch,
@@ -108,4 +113,6 @@ def _score_in_full(setup: Setup, trial: TuneTrial, reporter: Reporter) -> TuneTr
         forget_efficacy=scores.forget_efficacy,
     )
     write_json(setup.paths.full_scores(trial.number), full.model_dump())
+    for path in (folder.model, folder.adapter, folder.records_root):
+        shutil.rmtree(path, ignore_errors=True)
     return trial.model_copy(update={"full": full})

@@ -118,7 +118,7 @@ def set_up(tuning: Tuning, out: Path, *, data_dir: Path | None, resume: bool, re
             metadata=metadata,
             reporter=reporter,
         )
-        reported = replace(search, folder=RunFolder(paths.search / "reported"), sets=held_out.reported)
+        reported = replace(search, folder=RunFolder(paths.reported), sets=held_out.reported)
         search.check(opened.model)
         before = search.before(opened.parallel_model, None)
         write_json(paths.search_settings, _settings(tuning, space))

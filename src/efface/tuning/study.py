@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from efface.errors import EffaceError, summarize_error
 from efface.folder_lock import lock_folder
 from efface.folders import TunePaths
+from efface.permissions import settle
 from efface.safe_read import parse_json, read_lines
 from efface.tune_results import TuneCandidate, TuneTrial
 
@@ -100,6 +101,7 @@ class Study:
             if existing:
                 _repair(paths.study)
             self._study = _open(paths.study, seed)
+            settle(paths.study)
             self._fail_abandoned()
 
     def enqueue(self, points: Sequence[dict[str, Any]]) -> None:
@@ -126,7 +128,7 @@ class Study:
 
         Args:
             trial: The trial.
-            state: `complete`, `pruned` or `failed`.
+            state: `complete`, `pruned`, `stopped` or `failed`.
             seconds: That it took.
         """
         from optuna.trial import TrialState

@@ -6,6 +6,7 @@ import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 
@@ -41,7 +42,8 @@ class TrialMonitor:
     """Of `time.monotonic()`."""
     tell: Callable[[str], None]
     candidates: list[TuneCandidate] = field(default_factory=list)
-    stopped: bool = False
+    ended: Literal["complete", "pruned", "stopped"] = "complete"
+    """Why: by itself, given up by the study, or out of time."""
 
     def start(self, model: ParallelModel) -> None:
         """Nothing: the model before training is no candidate."""
@@ -65,12 +67,14 @@ class TrialMonitor:
             self.snapshots.write(model, WEIGHTS)
         self.candidates.append(candidate)
         self.tell(
-            f"  epoch {epoch}: keeps {kept.share:.3f} (at least {kept.at_least:.3f}), forget efficacy "
+            f"epoch {epoch}: keeps {kept.share:.3f} (at least {kept.at_least:.3f}), forget efficacy "
             f"{kept.forget_efficacy:.3f}"
         )
-        pruned = self.trial.add(self.candidates) or kept.share < _HOPELESS * keep
-        self.stopped = pruned or time.monotonic() > self.deadline
-        return self.stopped
+        if self.trial.add(self.candidates) or kept.share < _HOPELESS * keep:
+            self.ended = "pruned"
+        elif time.monotonic() > self.deadline:
+            self.ended = "stopped"
+        return self.ended != "complete"
 
 
 def run_trial(
@@ -86,7 +90,7 @@ def run_trial(
         reporter: Gets every step, and a warning where the training fails.
 
     Returns:
-        How it ended: `complete`, `pruned` or `failed`.
+        How it ended: `complete`, `pruned`, `stopped` or `failed`.
     """
     try:
         with termination.deferrable():
@@ -97,7 +101,7 @@ def run_trial(
     finally:
         free_models()
         shutil.rmtree(folder.checkpoints, ignore_errors=True)
-    return "pruned" if monitor.stopped else "complete"
+    return monitor.ended
 
 
 def trial_config(config: RunConfig) -> RunConfig:

@@ -38,7 +38,7 @@ def bash(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
 
 def test_commands(bash: Complete) -> None:
     assert bash("un") == ["unlearn"]
-    assert {"list", "fetch", "check", "answers", "probe"} == set(bash("data", ""))
+    assert {"list", "fetch", "check", "answers", "alternatives", "probe"} == set(bash("data", ""))
 
 
 def test_presets_and_keys(bash: Complete) -> None:

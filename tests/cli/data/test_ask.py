@@ -36,6 +36,20 @@ def rows_of(path: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
+# alternatives
+
+
+def test_alternatives(efface: Command, place: Path) -> None:
+    settings = ("text.format=plain", "device=cpu", "evaluate.max_new_tokens=12", "evaluate.count=2")
+    ran = efface("data", "alternatives", "questions.jsonl", "model=model", *settings, "--out", "other.jsonl")
+    assert (ran.returncode, ran.stderr) == (0, "")
+    rows = rows_of(place / "other.jsonl")
+    made = sum(len(row["alternate_answers"]) for row in rows)  # type: ignore[arg-type,misc]
+    line = f"alternatives: other.jsonl ({made} answers to {len(rows)} questions)"
+    assert ran.stdout.splitlines()[-1] == line
+    assert rows[0]["answer"] == "Tower A is in Turku."
+
+
 # answers
 
 

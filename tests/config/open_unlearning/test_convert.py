@@ -79,7 +79,7 @@ def test_alternate_answers() -> None:
     [
         (["trainer=NPO", "trainer.method_args.retain_loss_type=KL"], ["retain_loss_type=KL", "kl.positions=all"]),
         (["trainer=UNDIAL"], ["UNDIAL", "padding"]),
-        (["trainer=PDU", "trainer.method_args.retain_loss_eps=0.3"], ["PDU", "0.3", "dual_step_size"]),
+        (["trainer=PDU", "trainer.method_args.retain_loss_eps=0.3"], ["PDU", "epoch 5", "train.retain_bound"]),
         (["trainer.args.lr_scheduler_type=polynomial"], ["lr_scheduler_type='polynomial'", "train.schedule"]),
         (["trainer.args.optim=sgd"], ["optim=sgd", "AdamW"]),
         (["trainer.args.adam_beta1=0.8"], ["trainer.args.adam_beta1=0.8"]),
@@ -100,6 +100,7 @@ def test_what_has_no_counterpart_is_said(arguments: list[str], named: list[str])
     ("arguments", "named"),
     [
         (["trainer=finetune"], ["efface finetune"]),
+        (["trainer=PDU"], ["retain_loss_eps"]),
         (["trainer.handler=Mine"], ["'Mine'", "NPO"]),
         (["trainer=NPO", "trainer.method_args.retain_loss_type=L2"], ["retain_loss_type='L2'", "NLL"]),
         (["trainer.args.per_device_train_batch_size=0"], ["per_device_train_batch_size"]),

@@ -32,7 +32,6 @@ def converted(*arguments: str) -> RunConfig:
         ("UNDIAL", "undial", {"undial.beta": 10.0}),
         ("CEU", "ceu", {"ceu.ignore_first_n_answer_tokens": 1}),
         ("RMU", "rmu+embed", {"rmu.layer": 7, "rmu.steering_coeff": 2.0, "rmu.average": "broadcast"}),
-        ("PDU", "pdu+gd", {"pdu.positions": "predicted"}),
     ],
 )
 def test_every_trainer(trainer: str, method: str, settings: dict[str, Any]) -> None:
@@ -72,3 +71,10 @@ def test_weights_of_rmu() -> None:
     values = method_of("RMU", module_regex=r"model\.layers\.12", trainable_params_regex=["a.*", "b"]).values
     assert (values["rmu.layer"], values["train.parameters"]) == (12, "(?:a.*)|(?:b)")
     assert "train.parameters" not in method_of("RMU", trainable_params_regex=[".*"]).values
+
+
+def test_pdu_has_a_bound_of_the_retain_loss() -> None:
+    config = converted("trainer=PDU", "trainer.method_args.retain_loss_eps=0.3", "trainer.method_args.dual_step_size=2")
+    assert (config.method, config.pdu.positions) == ("pdu+gd", "predicted")
+    assert (config.train.retain_bound, config.train.retain_bound_rate) == (0.3, 2.0)
+    assert "train.retain_bound" not in method_of("PDU", primal_dual=False).values

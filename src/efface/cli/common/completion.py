@@ -82,7 +82,7 @@ def benchmarks(incomplete: str) -> list[str]:
 def _config_of(ctx: typer.Context) -> type[BaseModel]:
     from efface.audit.config import AuditConfig
     from efface.config.commands import DownstreamRunConfig, EvaluationConfig, FinetuneConfig, RunConfig
-    from efface.config.data_commands import AnswersConfig, DataInspectionConfig, ProbeConfig
+    from efface.config.data_commands import AlternativesConfig, AnswersConfig, DataInspectionConfig, ProbeConfig
 
     config_classes: dict[str | None, type[BaseModel]] = {
         "audit": AuditConfig,
@@ -92,6 +92,7 @@ def _config_of(ctx: typer.Context) -> type[BaseModel]:
         "check": DataInspectionConfig,
         "describe": DataInspectionConfig,
         "answers": AnswersConfig,
+        "alternatives": AlternativesConfig,
         "probe": ProbeConfig,
     }
     return config_classes.get(ctx.info_name, RunConfig)

@@ -1,4 +1,4 @@
-"""`efface data answers` and `efface data probe`: a model's answers to questions -> data."""
+"""`efface data answers`, `alternatives` and `probe`: a model's answers to questions -> data."""
 
 from __future__ import annotations
 
@@ -66,6 +66,47 @@ def answers(
                     f"the model gave no answer to {pluralize(len(done.blank), 'question')} (first: {first!r}): left out"
                 )
     typer.echo(f"answers: {out} ({done.questions - len(done.blank):,} of {pluralize(done.questions, 'question')})")
+
+
+@app.command(
+    epilog=examples(
+        "efface data alternatives forget.jsonl model=path/to/model --out alternatives.jsonl",
+        "efface run data.forget=alternatives.jsonl data.retain=retain.jsonl method=altpo+gd model=path/to/model "
+        "--out runs/a",
+    )
+)
+def alternatives(
+    out: Annotated[
+        Path, typer.Option("--out", metavar="FILE", help="The file to write; new, .jsonl.", show_default=False)
+    ],
+    words: QuestionsAndSettings = None,
+) -> None:
+    """Write a file of other answers to your questions, which a model makes up: what AltPO trains.
+
+    The file can be used as data.forget with method=altpo+gd.
+    """
+    from efface.config.data_commands import AlternativesConfig
+
+    config = _config(words, AlternativesConfig)
+    with interruptible("nothing was written; run the same command again"):
+        from rich.console import Console
+
+        from efface.commands.alternatives import write_alternatives
+        from efface.progress.console import ConsoleReporter
+        from efface.report.number_format import pluralize
+        from efface.report.sanitize import one_line
+
+        with ConsoleReporter(Console()) as reporter:
+            done = write_alternatives(config, out, reporter=reporter)
+            if done.without:
+                first = one_line(done.without[0], 80)
+                reporter.on_warning(
+                    f"the model made up no other answer to {pluralize(len(done.without), 'question')} (first: "
+                    f"{first!r}): left out"
+                )
+    typer.echo(
+        f"alternatives: {out} ({pluralize(done.alternatives, 'answer')} to {pluralize(done.questions, 'question')})"
+    )
 
 
 @app.command(

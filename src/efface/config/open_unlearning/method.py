@@ -101,9 +101,15 @@ def _rmu(arguments: Tree, retain: str | None, found: Settings) -> None:
 
 def _pdu(arguments: Tree, found: Settings) -> None:
     found.values["pdu.positions"] = "predicted"
-    if arguments.get("primal_dual", True):
-        found.notes.append(
-            f"trainer=PDU changes its retain coefficient to keep the retain loss at "
-            f"{arguments.get('retain_loss_eps', '?')}: not converted, with dual_step_size, dual_update_upon and "
-            "dual_warmup_epochs"
-        )
+    if not arguments.get("primal_dual", True):
+        return
+    bound = arguments.get("retain_loss_eps")
+    if isinstance(bound, bool) or not isinstance(bound, int | float):
+        raise EffaceError("trainer.method_args.retain_loss_eps is missing; give the retain loss that PDU keeps")
+    found.values["train.retain_bound"] = bound
+    found.values["train.retain_bound_rate"] = arguments.get("dual_step_size", 1.0)
+    first = arguments.get("dual_warmup_epochs", 5)
+    found.notes.append(
+        f"trainer=PDU: its coefficient changes with each micro-batch, from epoch {first} on; train.retain_bound with "
+        "each step, from the first on"
+    )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from efface.artifacts import Results
 from efface.audit_results import AttackResult, AuditResults
 from efface.folders import RunPaths
-from efface.report.audit_words import LIMITS, count_of, headline, percent, percent_range
+from efface.report.audit_words import BOUND, LIMITS, count_of, headline, percent, percent_range, short_count
 from efface.report.number_format import format_number
 from efface.report.page.audit_hits import HitToRead, read_hits
 from efface.report.page.load_run import ReportRun
@@ -106,7 +106,8 @@ def _attacks_table(audit: AuditResults) -> Table:
     headings = ["Attack", "Needs", "Brought back", "95 % interval", "Control", "Before", "Chance", "p", "Counts"]
     rows = [[name, each.tier, *_cells(each)] for name, each in audit.attacks.items()]
     tested = sum(each.p_value is not None for each in audit.attacks.values())
-    return Table(f"Attacks (p: no more than from the control, adjusted for {tested} attacks)", headings, rows, 2)
+    caption = f"Attacks ({BOUND}; p: no more than from the control, adjusted for {tested} attacks)"
+    return Table(caption, headings, rows, 2)
 
 
 def _cells(each: AttackResult) -> list[str]:
@@ -114,7 +115,7 @@ def _cells(each: AttackResult) -> list[str]:
         return ["-"] * 7
     shares = [each.control_rate, each.before_rate, each.chance]
     return [
-        count_of(round(each.rate * each.n), each.n),
+        short_count(round(each.rate * each.n), each.n),
         percent_range(each.interval),
         *("-" if share is None else percent(share) for share in shares),
         format_number(each.p_value),

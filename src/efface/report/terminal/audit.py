@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.text import Text
 
 from efface.audit_results import AttackResult, AuditResults
-from efface.report.audit_words import LIMITS, count_of, headline, percent
+from efface.report.audit_words import BOUND, LIMITS, headline, percent, short_count
 from efface.report.sanitize import one_line
 from efface.report.terminal.rich_tables import empty_table, print_line
 
@@ -26,10 +26,11 @@ def print_audit(console: Console, results: AuditResults) -> None:
     for name, each in results.attacks.items():
         table.add_row(Text(one_line(name)), *_cells(each))
     console.print(table)
+    tested = sum(each.p_value is not None for each in results.attacks.values())
     print_line(
         console,
-        f"Judge: {results.recoverable.judge}. p: that it brings back no more than from the control, adjusted for "
-        f"{sum(each.p_value is not None for each in results.attacks.values())} attacks.",
+        f"Judge: {results.recoverable.judge}. {BOUND}. p: that it brings back no more than from the control, adjusted "
+        f"for {tested} attacks.",
         style="dim",
     )
     for name, reason in results.left_out.items():
@@ -43,7 +44,7 @@ def _cells(each: AttackResult) -> list[str]:
     p = "-" if each.p_value is None else f"{each.p_value:.3f}"
     shares = [each.control_rate, each.before_rate, each.chance]
     return [
-        count_of(round(each.rate * each.n), each.n),
+        short_count(round(each.rate * each.n), each.n),
         *("-" if share is None else percent(share) for share in shares),
         p,
     ]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Sequence
-
-import numpy as np
 
 from efface.scores.means import mean
 
@@ -55,8 +54,11 @@ def min_k_plus_plus_score(
         variances: The same; taken as at least 1e-6.
         k: As for `min_k_score`.
     """
-    deviations = np.sqrt(np.maximum(np.asarray(variances), _LEAST_VARIANCE))
-    return min_k_score(((np.asarray(logprobs) - np.asarray(means)) / deviations).tolist(), k)
+    standardized = [
+        (logprob - center) / math.sqrt(max(variance, _LEAST_VARIANCE))
+        for logprob, center, variance in zip(logprobs, means, variances, strict=True)
+    ]
+    return min_k_score(standardized, k)
 
 
 def reference_score(logprobs: Sequence[float], reference_logprobs: Sequence[float]) -> float:
