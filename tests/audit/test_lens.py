@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from efface.audit.attack import ModelName, Unit
-from efface.audit.lens import Lens, lost_share, fact_target, key_fact_tokens, mean_lost_share
+from efface.audit.lens import Lens, fact_target, key_fact_tokens, lost_share, mean_lost_share
 from support.audit_models import context, facts, knowing, load, not_knowing, run_on_all, subject
 
 
