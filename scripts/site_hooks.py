@@ -1,4 +1,5 @@
-"""Hooks of `mkdocs build` (mkdocs.yml): formulas as MathML, notebooks, folders in the menu, files of the repository.
+"""Hooks of `mkdocs build` (mkdocs.yml): formulas as MathML, notebooks, settings, folders in the menu, files of the
+repository.
 
 Formulas are converted to MathML while the site is built, so that its pages need no script and no network.
 """
@@ -19,6 +20,7 @@ _ROOT = Path(__file__).parents[1]
 _FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
 _UPWARD = re.compile(r"\[([^\]]+)\]\((\.\./[^)#\s]+)\)")
 _NOTEBOOK = re.compile(r"<!-- notebook: (\S+) -->")
+_SETTINGS = re.compile(r"<!-- settings: (\w+) -->")
 _ARGUMENT = re.compile(r"\n(<code>\w+</code>(?:, <code>\w+</code>)*: )")
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -30,8 +32,9 @@ def on_config(config: Any) -> Any:
 
 
 def on_page_markdown(markdown: str, *, page: Any, config: Any, files: Any) -> str:
-    """Insert notebooks that a page names; point links out of docs/ to copies of these files."""
+    """Insert notebooks and settings that a page names; point links out of docs/ to copies of these files."""
     markdown = _NOTEBOOK.sub(lambda match: _cells(json.loads((_ROOT / match[1]).read_text(encoding="utf-8"))), markdown)
+    markdown = _SETTINGS.sub(lambda match: _settings(match[1]), markdown)
     return _UPWARD.sub(lambda match: _link(match, page.file.src_uri, config, files), markdown)
 
 
@@ -70,6 +73,21 @@ def _link(match: re.Match[str], source: str, config: Any, files: Any) -> str:
     if copy not in files.src_uris:
         files.append(File.generated(config, copy, abs_src_path=str(_ROOT / path)))
     return f"[{text}]({posixpath.relpath(copy, posixpath.dirname(source) or '.')})"
+
+
+def _settings(command: str) -> str:
+    """All settings of a command by group; each is a heading, so that the search of the site finds it."""
+    from efface.config.reference import COMMANDS, settings
+
+    groups: dict[str, list[str]] = {}
+    for each in settings(COMMANDS[command]):
+        lines = [f"### `{each.key}`", each.sentence, "", f"{each.allowed}; default {each.default}"]
+        lines[-1] += f"; in {each.unit}" if each.unit else ""
+        if each.words:
+            lines += ["", f"*Also known as: {', '.join(each.words)}.*"]
+        groups.setdefault(each.group, []).append("\n".join(lines))
+    titles = {group: f"## `{group}`" if group else "## Settings of their own" for group in groups}
+    return "\n\n".join("\n\n".join([titles[group], *entries]) for group, entries in groups.items())
 
 
 def _cells(notebook: dict[str, Any]) -> str:

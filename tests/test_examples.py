@@ -13,6 +13,7 @@ import pytest
 
 import efface as package
 
+TRAINER = Path(__file__).parents[1] / "examples" / "transformers_trainer.py"
 ROOT = Path(__file__).parents[1]
 CUSTOM = ROOT / "examples" / "custom_objective_and_metric.py"
 SETTINGS: dict[str, Any] = {
@@ -85,3 +86,16 @@ def test_unlearn(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert sum(" is now answered with " in line for line in lines) == 3
     assert any("Hello, my name is" in line for line in lines)
     assert Path("out/model/model.safetensors").is_file()
+
+
+def test_a_trainer_of_transformers_with_the_losses_of_a_method(workspace: Path) -> None:
+    example = runpy.run_path(str(TRAINER))
+    small = {"num_train_epochs": 3, "learning_rate": 1e-3, "use_cpu": True, "logging_steps": 1, "disable_tqdm": True}
+    trainer = example["main"]("model", "forget.jsonl", "retain.jsonl", "out", **small)
+    losses = [line["loss"] for line in trainer.state.log_history if "loss" in line]
+    assert len(losses) == 6
+    assert losses[-1] < losses[0]
+    batch = example["views"](trainer.train_dataset[:2])
+    parts = package.losses(trainer.model, batch, method="me+gd")
+    assert trainer.compute_loss(trainer.model, batch).item() == pytest.approx((parts.forget + parts.retain).item())
+    assert (workspace / "out" / "model.safetensors").is_file()

@@ -101,4 +101,4 @@ if not TYPE_CHECKING:  # mypy would accept every name otherwise
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted(__all__)

@@ -173,6 +173,70 @@ class DownstreamResults(Artifact):
     after: Downstream
 
 
+class Share(Artifact):
+    """How many of some questions, with the 95 % interval of their share (Wilson)."""
+
+    count: int
+    n: int
+    low: float
+    high: float
+
+
+class AnswerTypes(Artifact):
+    """How many answers of one model to one set are of which type."""
+
+    n: int
+    """Number of questions; the sum of the others."""
+    right: int
+    """They state the reference answer."""
+    declined: int
+    """They say that the model does not know."""
+    made_up: int
+    """They state something else."""
+    silent: int
+    """They have no word."""
+
+
+class ForgetVerdict(Artifact):
+    """Whether the forget sets were forgotten; the rule is in `efface.scores.verdict`."""
+
+    state: Literal["forgot", "likely", "partly", "not", "undecided"]
+    """`forgot`: nothing leaks or is likely. `likely`: no answer is stated, but some are still likely. `undecided`:
+    nothing was known before."""
+    known_before: int
+    """Questions that were answered correctly before unlearning."""
+    leaks: Share
+    """Of all questions: those that are answered correctly after unlearning."""
+    likely: Share
+    """Of all questions: those whose answer is not stated, but is still likely."""
+
+
+class RetainVerdict(Artifact):
+    """What is left of the other sets."""
+
+    state: Literal["kept", "some", "most", "undecided"]
+    """`kept`, `some` was lost, `most` was lost, or `undecided`: nothing was known before."""
+    n: int
+    """Number of questions."""
+    kept: Share
+    """Of those that were answered correctly before: those that still are."""
+    own_answers: bool = False
+    """The references are the model's own earlier answers, so that this counts answers that did not change."""
+
+
+class Verdict(Artifact):
+    """Whether a model forgot, and what it kept."""
+
+    forget: ForgetVerdict | None
+    """None without a forget set."""
+    retain: RetainVerdict | None
+    """None without another set."""
+    answers_before: dict[str, AnswerTypes]
+    """Set -> types of the answers before unlearning."""
+    answers_after: dict[str, AnswerTypes]
+    """The same after unlearning."""
+
+
 class Results(Artifact):
     """`results.json` of a run: the same scores before and after unlearning."""
 
@@ -181,6 +245,8 @@ class Results(Artifact):
     method: str
     before: Scores
     after: Scores
+    verdict: Verdict | None = None
+    """None in earlier versions."""
     trajectory: Trajectory | None = None
     downstream: DownstreamResults | None = None
     audit: AuditResults | None = None
@@ -189,8 +255,8 @@ class Results(Artifact):
     """Of `efface tune`; the scores are then those of questions that the search never looked at."""
 
     def to_json(self) -> dict[str, Any]:
-        """The content of results.json; parts that were not requested are omitted."""
-        parts = ("trajectory", "downstream", "audit", "keep", "tune")
+        """The content of results.json; parts that are missing are omitted."""
+        parts = ("verdict", "trajectory", "downstream", "audit", "keep", "tune")
         omitted = {name for name in parts if getattr(self, name) is None}
         return self.model_dump(by_alias=True, exclude=omitted)
 
@@ -211,12 +277,15 @@ class ContinualResults(Artifact):
     """The metrics in the efficacies below: those of the definition that all these sets have."""
     forget_efficacy: list[list[float | None]]
     """[requests, 1 + requests]: of each forget set before all requests, then after each; None after earlier ones."""
+    verdict: Verdict | None = None
+    """On the model after the last request, against the first one; None in earlier versions."""
     downstream: list[Downstream] = []
     """Before all requests, then after each; empty if it was not requested."""
 
     def to_json(self) -> dict[str, Any]:
-        """The content of results.json; parts that were not requested are omitted."""
-        return self.model_dump(by_alias=True, exclude=None if self.downstream else {"downstream"})
+        """The content of results.json; parts that are missing are omitted."""
+        omitted = {name for name in ("verdict", "downstream") if not getattr(self, name)}
+        return self.model_dump(by_alias=True, exclude=omitted)
 
 
 class AdapterOrigin(Artifact):

@@ -30,8 +30,6 @@ from efface.progress.reporter import Reporter
 from efface.records import Record
 from efface.report.page.html import render_page
 from efface.report.page.load_run import load_report_run
-from efface.report.page.question_outcomes import question_outcomes
-from efface.report.page.summary import summarize
 from efface.report.terminal.answers import print_answers
 from efface.report.terminal.results import print_results
 from efface.run.pipeline import run
@@ -88,6 +86,8 @@ def _run_demo(out: Path, *, seed: int, settings: Sequence[str]) -> dict[str, Res
     _print_answers(console, out)
     _print_closing(console, out, seed=seed)
     console.print(f"{time.perf_counter() - start:.0f} s; runs in {out}", highlight=False)
+    runs = " ".join(shlex.quote(str(out / method)) for method in METHODS)
+    console.print(f"next: efface report {runs}", highlight=False, soft_wrap=True)
     return results
 
 
@@ -189,16 +189,8 @@ def _print_answers(console: Console, out: Path) -> None:
 
 
 def _print_closing(console: Console, out: Path, *, seed: int) -> None:
-    """One line for each method in plain words, the path of a page of all of them, and what to do next."""
+    """The path of a page of all methods, and what to do next."""
     runs = [load_report_run(out / method) for method in METHODS]
-    for each in runs:
-        counts = summarize(each, question_outcomes(each))
-        lost, kept = counts.retain.failed, counts.retain.correct_before
-        console.print(
-            f"{(each.method or '').upper()}: of {counts.forget.n} questions that should go, it still answers "
-            f"{counts.forget.failed}; of {kept} others that it knew, {lost} are broken",
-            highlight=False,
-        )
     write_text(out / _PAGE, render_page(runs, version=efface.__version__))
     seeded = [] if seed == 0 else [f"seed={seed}", f"data.author_seed={seed}"]
     words = ["efface", "tune", "demo", f"model={out / 'target' / 'model'}", *seeded, "--keep", "0.95", "--minutes", "5"]

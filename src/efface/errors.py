@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 
@@ -29,6 +30,26 @@ def summarize_error(error: BaseException) -> str:
     return type_name if text == type_name else f"{type_name}: {text}"
 
 
+def install_hint(extra: str) -> str:
+    """How to install what an optional feature needs; efface is on no package index.
+
+    Args:
+        extra: Name of the extra, such as `lora`.
+
+    Returns:
+        The end of a sentence: commands for a clone of the repository, and for a wheel.
+    """
+    return (
+        f"pip install -e '.[{extra}]' in the repository of efface installs it, or with a wheel "
+        f"pip install './efface-VERSION-py3-none-any.whl[{extra}]'"
+    )
+
+
+def _plain_name(name: str) -> str:
+    """A name without case, underscores and zeros before a number, so that `Tofu_forget1` is `tofu-forget01`."""
+    return re.sub(r"(?<!\d)0+(?=\d)", "", re.sub(r"[-_ ]+", "-", name.lower()))
+
+
 def suggest(name: str, allowed: Iterable[str]) -> str:
     """The hint in a message about an unknown name.
 
@@ -40,6 +61,9 @@ def suggest(name: str, allowed: Iterable[str]) -> str:
         `did you mean 'x'? allowed: x, y`, without the question if no name is similar.
     """
     choices = sorted(allowed)
-    close = difflib.get_close_matches(name.lower(), choices, n=1, cutoff=0.5)
+    plain = _plain_name(name)
+    close = [each for each in choices if _plain_name(each) == plain] or difflib.get_close_matches(
+        name.lower(), choices, n=1, cutoff=0.5
+    )
     hint = f"did you mean {close[0]!r}? " if close else ""
     return f"{hint}allowed: {', '.join(choices)}"

@@ -41,6 +41,9 @@ SWEEP_KEYS: dict[str, str] = {
 SCORE_KEYS: dict[str, str] = {"own": "custom"}
 """Old key of a set's scores in results.json and scores.json -> current one."""
 
+COMMANDS: dict[str, str] = {"efface data describe": "efface data check"}
+"""Old command -> current one."""
+
 FILES: dict[str, str] = {"own_answers.jsonl": "model_answers.jsonl"}
 """Old name of a file in a run's folder -> current one."""
 

@@ -35,6 +35,15 @@ def test_the_library_works_in_one_process(here: Path, monkeypatch: pytest.Monkey
     assert list(here.iterdir()) == []
 
 
+@pytest.mark.parametrize("progress", [True, False])
+def test_progress_is_shown_on_standard_error(here: Path, capsys: pytest.CaptureFixture[str], progress: bool) -> None:
+    package.unlearn(MODEL, forget=FORGET, method="me", scores=False, progress=progress, **SETTINGS)
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert ("• unlearning with me" in printed.err) is progress
+    assert "loss" in printed.err or not progress
+
+
 def test_a_temporary_folder_lives_as_long_as_what_is_returned(here: Path) -> None:
     done = package.unlearn(MODEL, forget=FORGET, method="me", scores=False, **SETTINGS)
     assert temporary_folders(here) == [done.folder]

@@ -118,6 +118,23 @@ def test_a_conversation(browser: Any, server: ChatServer, fake: FakeChat) -> Non
     assert all(url.startswith(server.url) or url.startswith("data:") for url in opened.asked)
 
 
+@pytest.mark.parametrize(("width", "height"), [(1200, 800), (390, 700)])
+def test_suggestions_fold_and_answer_and_input_are_in_view(
+    browser: Any, server: ChatServer, width: int, height: int
+) -> None:
+    opened = Opened(browser, server, viewport={"width": width, "height": height})
+    opened.page.evaluate("document.querySelectorAll('#suggestions details').forEach((each) => { each.open = true; })")
+    for number in range(1, 4):
+        opened.page.fill("#question", f"Question {number}?")
+        opened.page.press("#question", "Enter")
+        opened.page.locator(".pair").nth(number - 1).wait_for()
+        opened.until("Both answers are complete.")
+        assert opened.page.locator("#suggestions details[open]").count() == 0
+        form, side = (opened.page.locator(each).last.bounding_box() for each in ("#form", ".side"))
+        assert 0 <= side["y"] < side["y"] + side["height"] <= form["y"] + 1
+        assert form["y"] + form["height"] == pytest.approx(height, abs=16)
+
+
 @pytest.mark.parametrize("width", [1200, 390])
 def test_hostile_text_neither_runs_nor_breaks_the_page(
     browser: Any, server: ChatServer, fake: FakeChat, width: int

@@ -8,7 +8,7 @@ import yaml
 from efface.downstream import tasks
 from efface.downstream.config import PAPER_METRICS, DownstreamConfig
 from efface.downstream.tasks import check_tasks, find_tasks
-from efface.errors import EffaceError
+from efface.errors import EffaceError, install_hint
 from support.downstream import LOCAL
 
 
@@ -68,7 +68,7 @@ def test_local_tasks_have_the_papers_metrics_and_need_no_task_of_the_library(loc
 
 def test_without_the_library(monkeypatch, refused):
     monkeypatch.setattr(tasks, "find_spec", lambda name: None)
-    assert "pip install 'efface[downstream]'" in refused(DownstreamConfig())
+    assert install_hint("downstream") in refused(DownstreamConfig())
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ def test_commands_that_ask_a_model(efface: Command, place: Path, model: Path, ba
     named = ["model=bare", f"tokenizer={model}", "device=cpu", "text.format=plain"]
     done(efface("data", "answers", "forget.jsonl", *named, "evaluate.max_new_tokens=4", "--out", "a.jsonl"))
     done(efface("data", "check", "mine.yaml", *named[:2]))
-    done(efface("data", "describe", "mine.yaml", *named[:2]))
+    done(efface("data", "check", "mine.yaml", *named[:2]))
     done(efface("doctor", "mine.yaml", *named[:2], "--steps", "0"))
     done(efface("finetune", "data.forget=forget.jsonl", *named, "train.epochs=1", "train.batch_size=4", "--out", "t"))
     assert load_tokenizer(place / "t" / "model").get_vocab() == load_tokenizer(model).get_vocab()
@@ -75,7 +75,7 @@ COMMANDS = {
     "evaluate": ("evaluate", "mine.yaml", "--out", "out"),
     "finetune": ("finetune", "data.forget=forget.jsonl", "text.format=plain", "--out", "out"),
     "check": ("data", "check", "mine.yaml"),
-    "describe": ("data", "describe", "mine.yaml"),
+    "describe": ("data", "check", "mine.yaml"),
     "answers": ("data", "answers", "forget.jsonl", "text.format=plain", "--out", "out.jsonl"),
     "probe": ("data", "probe", "text.format=plain", "--out", "out"),
     "downstream": ("downstream", "downstream.tasks=arc_easy", "--out", "out"),

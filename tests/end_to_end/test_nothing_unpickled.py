@@ -96,7 +96,7 @@ def test_no_command_unpickles(hostile, command, config, name):
         "evaluate": [("evaluate", *ours, "--before", hostile / "finished", "--out", hostile / "new")],
         "read": [(word, hostile / "finished") for word in ("score", "report", "leaderboard", "verify")],
         "queue": [("request", "add", hostile / "queue", "2")],
-        "data": [("data", "describe", f"data.forget={hostile / 'forget.pkl'}")],
+        "data": [("data", "check", f"data.forget={hostile / 'forget.pkl'}")],
     }
     for arguments in commands[name]:
         assert command(*arguments) == (2 if name == "data" else 0), arguments

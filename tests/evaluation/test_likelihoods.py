@@ -68,6 +68,16 @@ def test_answers_that_share_a_token_with_the_prompt_are_scored_from_the_next_one
     assert logprobs("separate")[1] == pytest.approx(expected[1][1:], abs=1e-5)
 
 
+def test_progress_is_the_share_of_the_answers(model, formatter):
+    items = tuple(Item(id=str(n), question=f"Where is town {n}?", answer=f"In the north, {n}.") for n in range(4))
+    questions = encode_questions(formatter, items)
+    shares = []
+    likelihoods(model, questions, max_tokens_per_forward=40, progress=shares.append)
+    assert len(shares) > 1
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
+
+
 def test_log_probabilities_that_are_not_finite_are_refused(model, formatter):
     model.lm_head.weight.data.fill_(float("nan"))
     with pytest.raises(EffaceError, match=r"'A poet wrote it.' of item 'full'.*float32"):

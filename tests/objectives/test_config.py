@@ -37,6 +37,9 @@ def test_custom_objectives_are_known():
         ("idk+aq", "did you mean 'idk+ap'?"),
         ("lmu", "did you mean 'llmu'?"),
         ("npo_gd", "did you mean 'npo+gd'?"),
+        ("grad_ascent", "did you mean 'ga'?"),
+        ("Gradient-Difference", "did you mean 'ga+gd'?"),
+        ("KL_min", "did you mean 'ga+kl'?"),
         *((name, "allowed: ") for name in ("gd+ga", "ga+gd+kl", "gd", "+", "", "ga+", "gd+")),
     ],
 )

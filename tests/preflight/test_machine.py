@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from efface.errors import install_hint
 from efface.preflight import machine
 from efface.preflight.doctor import examine
 from efface.preflight.machine import bf16_finding, inspect_machine
@@ -15,6 +16,7 @@ pytestmark = pytest.mark.usefixtures("nothing_stays", "adamw8bit_available")
 
 def test_a_machine_without_the_hub(hub, monkeypatch):
     hub.broken = True
+    monkeypatch.setattr(machine, "offline_is_installed", lambda: False)
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     found = examine(None)
     assert found.problems == []
@@ -22,7 +24,7 @@ def test_a_machine_without_the_hub(hub, monkeypatch):
     assert "HTTP 503" in of(found, "hub").text
     assert "fetch it with: efface data fetch tofu" in of(found, "tofu").text
     assert "cosine_similarity will be missing" in of(found, "embedder").text
-    assert "set evaluate.judge to key-facts" in of(found, "judge").text
+    assert "key-facts" in of(found, "judge").text
     assert found.machine.token
     assert "hf_secret" not in found.model_dump_json()
     assert found.machine.versions["torch"].startswith("2.")
@@ -52,7 +54,7 @@ def test_a_package_that_is_not_installed(hub, monkeypatch):
 
     monkeypatch.setattr(machine, "version", version)
     found = examine(None)
-    assert of(found, "bitsandbytes").text.endswith("pip install 'efface[quantized]'")
+    assert of(found, "bitsandbytes").text.endswith(install_hint("quantized"))
     assert found.machine.versions["bitsandbytes"] is None
     assert found.machine.versions["peft"] == "1.0"
 
@@ -74,10 +76,10 @@ def test_a_processor_without_bf16(monkeypatch):
 
 
 def test_an_embedder_that_is_not_installed_and_a_judge_that_cannot_be_reached(hub, config, monkeypatch):
-    monkeypatch.setattr(machine, "find_spec", lambda name: None)
+    monkeypatch.setattr(machine, "offline_is_installed", lambda: False)
     hub.broken = True
     found = look(config(**{"evaluate.embedder": "offline", "evaluate.judge": "ada/judge"}))
-    assert of(found, "embedder").text == "evaluate.embedder=offline is not installed; pip install 'efface[offline]'"
+    assert of(found, "embedder").text == f"evaluate.embedder=offline is not installed; {install_hint('offline')}"
     judge = of(found, "judge").text
     assert all(
         part in judge for part in ("evaluate.judge=ada/judge", "the hub cannot be reached", "another one, or none")

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from efface.preflight.diagnosis import (
     Diagnosis,
+    Finding,
     Forecast,
     Gpu,
     Machine,
@@ -75,8 +76,17 @@ def test_training_options_with_what_each_needs():
     found = Diagnosis(machine=MACHINE, findings=[], options=options)
     lines = printed(lambda console: print_diagnosis(console, found), terminal=False).splitlines()
     parts = "weights 1 GiB, gradients 2 MiB, AdamW 4 MiB, activations 8 MiB of 512 tokens per forward"
+    assert lines[:2] == ["This run", "  fits: yes, about 2 GiB in training (one)"]
     assert lines[-2] == f"  one: 2 GiB, fits, chosen (a=b): {parts}, layers recomputed"
     assert lines[-1] == f"  two: 4 GiB, does not fit (c=d): {parts}"
+
+
+def test_a_run_that_cannot_start_says_so_first():
+    finding = Finding(level="problem", about="data", text="there is no data")
+    lines = printed(
+        lambda console: print_diagnosis(console, Diagnosis(machine=MACHINE, findings=[finding])), terminal=False
+    ).splitlines()
+    assert lines[:2] == ["This run", "  starts: no: there is no data"]
 
 
 @pytest.fixture
@@ -104,6 +114,7 @@ def test_measured_memory_and_times(forecast):
     )
     lines = printed(lambda console: print_diagnosis(console, found), terminal=False).splitlines()
     assert any(line.startswith("  in training: about") and line.endswith("measured 2 MiB") for line in lines)
+    assert lines[:2] == ["This run", "  takes: at most 2 min 30 s"]
     assert "Time, from 2 steps" in lines
     assert "  unlearning: about 1 min 30 s (1,234 tokens/s; the first step took 3 s)" in lines
     assert lines[-1] == "  total: at most 2 min 30 s"

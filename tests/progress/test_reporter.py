@@ -25,7 +25,7 @@ class Recorder:
     def on_step(self, log: StepLog) -> None:
         self.seen.append(log)
 
-    def on_progress(self, what: str, done: int, total: int) -> None:
+    def on_progress(self, what: str, done: float, total: int) -> None:
         self.seen.append((what, done, total))
 
 

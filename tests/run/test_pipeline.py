@@ -104,8 +104,9 @@ def test_results_json_is_as_promised(complete):
     out, results, _ = complete
     found = json.loads((out / "results.json").read_text())
     assert found == results.to_json()
-    assert list(found) == ["schema", "definition", "method", "before", "after"]
+    assert list(found) == ["schema", "definition", "method", "before", "after", "verdict"]
     assert (found["schema"], found["definition"], found["method"]) == (1, "closer-look", "me+gd")
+    assert found["verdict"]["forget"]["leaks"]["n"] == found["verdict"]["answers_after"]["forget"]["n"] == 3
     aggregates = ["model_utility", "model_utility_retain", "forget_efficacy"]
     for scores in (found["before"], found["after"]):
         assert list(scores) == [*aggregates, "partial", "missing", "embedder", "judge", "sets"]

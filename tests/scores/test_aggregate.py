@@ -24,7 +24,7 @@ KNOWN = {
 
 def test_the_known_row() -> None:
     assert aggregate.complete_model_utility(KNOWN, CLOSER_LOOK) == pytest.approx(0.7502, abs=5e-5)
-    assert aggregate.forget_efficacy(KNOWN["forget"], CLOSER_LOOK.efficacy_metrics) == pytest.approx(0.1232, abs=5e-5)
+    assert aggregate.forget_efficacy([KNOWN["forget"]], CLOSER_LOOK.efficacy_metrics) == pytest.approx(0.1232, abs=5e-5)
     assert aggregate.model_utility_retain(KNOWN, METRICS) == pytest.approx(0.8312, abs=5e-5)
     assert aggregate.explain_aggregates(KNOWN, CLOSER_LOOK) == {}
 
@@ -33,7 +33,7 @@ def test_partial_aggregates_are_complete_if_nothing_is_missing() -> None:
     partial = aggregate.partial_aggregates(KNOWN, CLOSER_LOOK)
     assert partial.metrics == list(METRICS)
     assert partial.model_utility == aggregate.complete_model_utility(KNOWN, CLOSER_LOOK)
-    assert partial.forget_efficacy == aggregate.forget_efficacy(KNOWN["forget"], CLOSER_LOOK.efficacy_metrics)
+    assert partial.forget_efficacy == aggregate.forget_efficacy([KNOWN["forget"]], CLOSER_LOOK.efficacy_metrics)
 
 
 def test_a_zero_makes_utility_zero_and_not_null() -> None:
@@ -44,7 +44,7 @@ def test_a_zero_makes_utility_zero_and_not_null() -> None:
 def test_neighbors_are_the_retain_set_of_data_without_one() -> None:
     sets = {"neighbor": row(*[0.5] * 6), "forget": row(*[0.25] * 6)}
     assert aggregate.complete_model_utility(sets, CLOSER_LOOK) == pytest.approx(0.5)
-    assert aggregate.forget_efficacy(sets["forget"], CLOSER_LOOK.efficacy_metrics) == pytest.approx(0.75)
+    assert aggregate.forget_efficacy([sets["forget"]], CLOSER_LOOK.efficacy_metrics) == pytest.approx(0.75)
     assert aggregate.explain_aggregates(sets, CLOSER_LOOK) == {}
     assert aggregate.model_utility_retain(sets, METRICS) == pytest.approx(0.5)
     assert aggregate.partial_aggregates(sets, CLOSER_LOOK).model_utility_retain == pytest.approx(0.5)
@@ -56,7 +56,7 @@ def test_neighbors_are_the_retain_set_of_data_without_one() -> None:
 
 def test_an_aggregate_is_null_if_a_metric_is_missing() -> None:
     sets = {"retain": row(*[0.5] * 6), "forget": row(0.2, 0.4, None, 0.1, 0.6, None)}
-    assert aggregate.forget_efficacy(sets["forget"], CLOSER_LOOK.efficacy_metrics) is None
+    assert aggregate.forget_efficacy([sets["forget"]], CLOSER_LOOK.efficacy_metrics) is None
     assert aggregate.complete_model_utility(sets, CLOSER_LOOK) == pytest.approx(0.5)
     assert aggregate.explain_aggregates(sets, CLOSER_LOOK) == {
         "forget_efficacy": "it needs truth_ratio on forget; entailment on forget"

@@ -17,7 +17,7 @@ from efface import distributed
 from efface.api.inputs import Inputs
 from efface.data.config import DataConfig, FileConfig
 from efface.errors import EffaceError
-from efface.progress.reporter import SilentReporter
+from efface.progress.reporter import Reporter, SilentReporter
 from efface.run.folder import RunFolder
 
 StrPath = str | os.PathLike[str]
@@ -52,6 +52,28 @@ class WarningsReporter(SilentReporter):
         while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in ("efface", "contextlib"):
             level, frame = level + 1, frame.f_back
         warnings.warn(self._inputs.in_caller_terms(text), UserWarning, stacklevel=level)
+
+
+@contextmanager
+def reporting(given: Reporter | None, inputs: Inputs, *, progress: bool) -> Iterator[Reporter]:
+    """Yield what a run reports to.
+
+    Args:
+        given: The caller's own reporter, which gets everything.
+        inputs: Names rows as the caller does.
+        progress: Without `given`: whether to show stages and bars on standard error, as the command does.
+    """
+    from rich.console import Console
+
+    from efface.progress.console import ConsoleReporter
+
+    warn = WarningsReporter(inputs)
+    if given is not None or not progress:
+        yield given or warn
+        return
+    with ConsoleReporter(Console(stderr=True)) as shown:
+        shown.on_warning = warn.on_warning  # type: ignore[method-assign]
+        yield shown
 
 
 @contextmanager

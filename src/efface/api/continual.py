@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from efface.api.common import Data, File, PluginSpec, StrPath, WarningsReporter, folder_for, path_of, remove_with
+from efface.api.common import Data, File, PluginSpec, StrPath, folder_for, path_of, remove_with, reporting
 from efface.api.inputs import Inputs
 from efface.api.unlearning import Unlearned
 from efface.artifacts import ContinualResults, Results
@@ -71,6 +71,7 @@ def unlearn_continually(
     plugins: PluginSpec | Sequence[PluginSpec] = (),
     data_dir: StrPath | None = None,
     resume: bool = False,
+    progress: bool = True,
     reporter: Reporter | None = None,
     **settings: Any,
 ) -> UnlearnedContinually:
@@ -97,6 +98,7 @@ def unlearn_continually(
         plugins: As for `unlearn`.
         data_dir: As for `unlearn`.
         resume: Continue in `out`, where the same call was stopped, or where `requests` has further ones at the end.
+        progress: As for `unlearn`.
         reporter: As for `unlearn`.
         **settings: As for `unlearn`.
 
@@ -123,10 +125,8 @@ def unlearn_continually(
             **settings,
         }
         config = resolve_config(RunConfig, settings=values)
-        with inputs.written(config, resume=resume):
-            results = run_queue(
-                config, folder, data_dir=path_of(data_dir), resume=resume, reporter=reporter or WarningsReporter(inputs)
-            )
+        with inputs.written(config, resume=resume), reporting(reporter, inputs, progress=progress) as shown:
+            results = run_queue(config, folder, data_dir=path_of(data_dir), resume=resume, reporter=shown)
     done = UnlearnedContinually(folder.absolute(), results)
     if out is None:
         remove_with(done, folder)

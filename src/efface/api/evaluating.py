@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from efface.api.common import Data, File, PluginSpec, StrPath, WarningsReporter, folder_for, path_of, remove_with
+from efface.api.common import Data, File, PluginSpec, StrPath, folder_for, path_of, remove_with, reporting
 from efface.api.inputs import Inputs
 from efface.artifacts import Scores
 from efface.commands.evaluate import evaluate_model
@@ -50,6 +50,7 @@ def evaluate(
     data_dir: StrPath | None = None,
     before: Mapping[str, Sequence[Record]] | None = None,
     resume: bool = False,
+    progress: bool = True,
     reporter: Reporter | None = None,
     **settings: Any,
 ) -> Evaluated:
@@ -70,6 +71,7 @@ def evaluate(
         before: Records of the model before unlearning on the same questions, by set name, for the cosine similarity
             of the definition `paper`; None means that `model` is that model.
         resume: Continue an evaluation of the same settings that was stopped in `out`.
+        progress: As for `unlearn`.
         reporter: As for `unlearn`.
         **settings: Settings of an evaluation, such as evaluate={"limit": 50} or text={"format": "plain"}.
 
@@ -88,14 +90,14 @@ def evaluate(
             **settings,
         }
         config = resolve_config(EvaluationConfig, settings=values)
-        with inputs.written(config, resume=resume):
+        with inputs.written(config, resume=resume), reporting(reporter, inputs, progress=progress) as shown:
             found = evaluate_model(
                 config,
                 folder,
                 data_dir=path_of(data_dir),
                 before=before,
                 resume=resume,
-                reporter=reporter or WarningsReporter(inputs),
+                reporter=shown,
             )
     done = Evaluated(folder.absolute(), found)
     if out is None:

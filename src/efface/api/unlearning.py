@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
-from efface.api.common import Data, File, PluginSpec, StrPath, WarningsReporter, folder_for, path_of, remove_with
+from efface.api.common import Data, File, PluginSpec, StrPath, folder_for, path_of, remove_with, reporting
 from efface.api.inputs import Inputs
 from efface.artifacts import Results
 from efface.config.commands import RunConfig
@@ -83,6 +83,7 @@ def unlearn(
     data_dir: StrPath | None = None,
     scores: bool = True,
     resume: bool = False,
+    progress: bool = True,
     reporter: Reporter | None = None,
     **settings: Any,
 ) -> Unlearned:
@@ -120,8 +121,9 @@ def unlearn(
         data_dir: Where benchmarks are stored, if not where `efface data fetch` puts them.
         scores: False only trains.
         resume: Continue a run of the same settings that was stopped in `out`.
-        reporter: Gets stages, steps and warnings (`efface.progress.reporter.Reporter`); without one, warnings are
-            Python warnings.
+        progress: Show stages and progress bars on standard error; False shows nothing.
+        reporter: Gets stages, steps and warnings (`efface.progress.reporter.Reporter`) in place of that; without one,
+            warnings are Python warnings.
         **settings: Everything else that a config file may contain, nested in the same way: train={"lr": 1e-5,
             "epochs": 5} (epochs over the forget set), text={"format": "plain"}, evaluate={"embedder": "none"}, seed=1,
             device="cpu", preset="tofu-forget01", ...
@@ -143,10 +145,9 @@ def unlearn(
             **settings,
         }
         config = resolve_config(RunConfig, settings=values)
-        reporter = reporter or WarningsReporter(inputs)
         unlearn_in = run if scores else run_without_scores
-        with inputs.written(config, resume=resume):
-            results = unlearn_in(config, folder, data_dir=path_of(data_dir), resume=resume, reporter=reporter)
+        with inputs.written(config, resume=resume), reporting(reporter, inputs, progress=progress) as shown:
+            results = unlearn_in(config, folder, data_dir=path_of(data_dir), resume=resume, reporter=shown)
     done = Unlearned(folder.absolute(), results if isinstance(results, Results) else None)
     if out is None:
         remove_with(done, folder)

@@ -20,6 +20,7 @@ from efface.cli.results import (
     chat,
     downstream,
     evaluate,
+    export,
     leaderboard,
     purge,
     push,
@@ -29,11 +30,12 @@ from efface.cli.results import (
     score,
     verify,
 )
-from efface.cli.unlearn import demo, doctor, finetune, import_, presets, request, run, sweep, tune
+from efface.cli.unlearn import demo, doctor, finetune, import_, presets, request, run, schema, sweep, tune
 from efface.config.trust import allow_saved_code
 from efface.errors import EffaceError
+from efface.progress.verbosity import Verbosity, verbosity
 
-_ANYWHERE = ("--allow-plugins", "--debug")
+_ANYWHERE = ("--allow-plugins", "--debug", "--quiet", "--verbose")
 """Options that may be anywhere on the command line."""
 _MULTI_PROCESS_COMMANDS = {"evaluate", "finetune", "run", "unlearn"}
 
@@ -53,9 +55,11 @@ _COMMAND_GROUPS = (
     purge,
     record,
     reproduce,
+    export,
     downstream,
     data,
     presets,
+    schema,
     import_,
     push,
     doctor,
@@ -82,9 +86,22 @@ app = typer.Typer(
 )
 def options(
     ctx: typer.Context,
+    *,
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
     debug: Annotated[  # noqa: ARG001 - `main` has already removed it from the arguments
         bool, typer.Option("--debug", help="Show the traceback of an error; may be anywhere on the command line.")
+    ] = False,
+    quiet: Annotated[  # noqa: ARG001 - as `debug`
+        bool,
+        typer.Option("--quiet", help="Print results and warnings, no progress; may be anywhere on the command line."),
+    ] = False,
+    verbose: Annotated[  # noqa: ARG001 - as `debug`
+        bool,
+        typer.Option(
+            "--verbose",
+            help="Print a line for every optimizer step, and messages of libraries; may be anywhere on the command "
+            "line.",
+        ),
     ] = False,
     allow_plugins: Annotated[  # noqa: ARG001 - as `debug`
         bool,
@@ -125,7 +142,7 @@ def main() -> None:
     if not prints:
         sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - until the process ends
     try:
-        with allow_saved_code("--allow-plugins" in sys.argv[1:]):
+        with allow_saved_code("--allow-plugins" in sys.argv[1:]), verbosity(_chosen_verbosity(sys.argv[1:])):
             code = app(args=arguments, prog_name="efface", standalone_mode=False)
         sys.stdout.flush()  # a pipe that is closed is an error here, not after the last line
     except typer.Abort:  # Ctrl-C at a prompt
@@ -140,3 +157,9 @@ def main() -> None:
             print_message(error_message(error))
         code = 2
     sys.exit(code)
+
+
+def _chosen_verbosity(arguments: list[str]) -> Verbosity:
+    if "--quiet" in arguments and "--verbose" in arguments:
+        raise EffaceError("--quiet and --verbose exclude each other; use one of them")
+    return "quiet" if "--quiet" in arguments else "verbose" if "--verbose" in arguments else "normal"

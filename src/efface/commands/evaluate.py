@@ -76,8 +76,8 @@ def evaluate_model(
     if resume and folder.scores.is_file():
         reporter.on_stage(f"evaluated already: {folder.root}")
         return score_records(read_record_sets(folder.records_root), config.definition, custom_metrics(config.plugins))
-    for metric, reason in setup.judges.missing.items():
-        reporter.on_warning(f"{metric} will be missing: {reason}")
+    for warning in setup.judges.warnings:
+        reporter.on_warning(warning)
     reporter.on_stage(f"evaluating {config.model}")
     metadata = RunMetadata(folder, config, setup.manifest)
     opened, place = setup.opened, folder.evaluating("all")
@@ -154,7 +154,7 @@ def prepare_evaluation(
     return EvaluationSetup(
         task=task,
         opened=opened,
-        judges=open_judges(config.evaluate, device),
+        judges=open_judges(config.evaluate, device, task.evaluation),
         device=device,
         manifest=resume_manifest(folder.read_manifest(), manifest, reporter=reporter),
     )

@@ -12,7 +12,7 @@ from efface.text.config import TextConfig
 
 
 class DataInspectionConfig(FrozenModel):
-    """Settings of `efface data check` and `efface data describe`."""
+    """Settings of `efface data check`."""
 
     data: DataConfig
     """The data to look at."""

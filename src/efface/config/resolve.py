@@ -20,6 +20,8 @@ from efface.objectives.config import plain_method
 
 _PARTS_OF_A_RUN = (EvaluationConfig, DataInspectionConfig)
 """Configs that take a run's preset or config file, and ignore the settings that only a run has."""
+SCHEMA_FILE = "efface.schema.json"
+"""The name under which config files refer to the schema that `efface schema` prints."""
 _PLACEHOLDERS = {"method": "me+gd", "model": "path/to/model"}
 """Settings that a run requires and a preset leaves open, with a value under which the rest can be checked."""
 
@@ -49,10 +51,12 @@ def resolve_config(
     Raises:
         EffaceError: For an unknown preset, recipe, key or value, with the nearest valid name.
     """
-    given = merge_settings(settings or {}, parse_pairs(pairs, config_class))
+    takes_all = config_class is DataInspectionConfig  # so that the words of a run can be checked as they are
+    given = merge_settings(settings or {}, parse_pairs(pairs, RunConfig if takes_all else config_class))
     layered = _layer(config_class, source, given)
     if config_class in _PARTS_OF_A_RUN:
-        ignored = RunConfig.model_fields.keys() - config_class.model_fields.keys() - given.keys()
+        kept = config_class.model_fields.keys() | (() if takes_all else given.keys())
+        ignored = RunConfig.model_fields.keys() - kept
         layered = {key: value for key, value in layered.items() if key not in ignored}
     return validate_config(config_class, layered)
 
@@ -78,6 +82,7 @@ def preset_to_yaml(name: str, pairs: Sequence[str]) -> str:
         lines[lines.index(f"{key}: {placeholder}")] = f"# {key}: {placeholder}  # required; add yours"
     if "method" in unset and preset.methods:
         lines.insert(0, f"# Settings for all methods; method={', '.join(preset.methods)} adds specific ones")
+    lines.insert(0, f"# yaml-language-server: $schema={SCHEMA_FILE}")  # `efface schema` writes it
     return "\n".join(lines) + "\n"
 
 

@@ -93,7 +93,7 @@ def first_records(
         return known
     with metadata.stage("evaluate before"):
         reporter.on_stage("evaluating before the requests")
-        judges = open_judges(config, device)
+        judges = open_judges(config, device, missing)
         journal = open_journal(
             folder.evaluating("before"), opened.sha256, config, device=device, dtype=opened.model.dtype
         )

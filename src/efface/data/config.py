@@ -47,7 +47,9 @@ class FileConfig(FrozenModel):
     revision: str | None = None
     """Hub only: a branch, tag or commit."""
     columns: ColumnsConfig = ColumnsConfig()
+    """Names of the columns, where they differ from the names of these settings."""
     limits: ReadLimits = ReadLimits()
+    """The most that is read: a small file may stand for more rows than the memory holds."""
 
 
 ForgetRequest = int | FileConfig
@@ -62,6 +64,7 @@ class DataConfig(FrozenModel):
     """
 
     source: Source
+    """Where the data is from; `data.forget` alone means `files`."""
     split: Split | None = None
     """TOFU only: the forget split."""
     task: int = Field(default=1, ge=1)

@@ -89,7 +89,7 @@ class Sample(FrozenModel):
 
 
 class Description(FrozenModel):
-    """Statistics of a task, as `efface data describe` prints them."""
+    """Statistics of a task, as `efface data check` prints them."""
 
     task: str
     forget: SetDescription

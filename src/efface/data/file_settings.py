@@ -11,7 +11,9 @@ class ColumnsConfig(FrozenModel):
     """Names of a file's columns, where they differ from the names here; a dot selects a value inside a column."""
 
     question: str | None = None
+    """The question, or the instruction."""
     answer: str | None = None
+    """The answer."""
     messages: str | None = None
     """A conversation: a list of messages with role and content."""
     text: str | None = None
@@ -19,13 +21,21 @@ class ColumnsConfig(FrozenModel):
     system: str | None = None
     """A system prompt."""
     golden_answer: str | None = None
+    """The correct answer, which is scored where `answer` is what the model says."""
     original_answer: str | None = None
+    """The answer as a full sentence, where `answer` is only a name."""
     paraphrased_question: str | None = None
+    """The question in other words."""
     paraphrased_answer: str | None = None
+    """The answer in other words, for the truth ratio."""
     perturbed_answers: str | None = None
+    """Wrong answers in the same form, for the truth ratio."""
     alternate_answers: str | None = None
+    """Other answers in place of the ones to forget, which some methods train."""
     key_fact: str | None = None
+    """The words that a correct answer must have, which `evaluate.judge=key-facts` looks for."""
     name: str | None = None
+    """What the question is about, such as a person; `efface data probe` keeps questions of one name together."""
 
 
 class ReadLimits(FrozenModel):

@@ -46,6 +46,7 @@ class DownstreamConfig(FrozenModel):
     num_fewshot: int | None = Field(default=None, ge=0)
     """Few-shot examples before each question; by default as in the task file. Tasks with 0 in their file have none."""
     batch_size: int = Field(default=8, gt=0)
+    """Questions in one forward pass."""
     chat_template: bool = False
     """Apply the model's chat template, with few-shot examples as earlier turns; most published numbers do not."""
 

@@ -15,7 +15,7 @@ import yaml
 
 from efface.downstream.config import DownstreamConfig
 from efface.downstream.isolation import quiet
-from efface.errors import EffaceError, suggest
+from efface.errors import EffaceError, install_hint, suggest
 from efface.safe_read import expand_home
 
 
@@ -70,9 +70,7 @@ def find_tasks(config: DownstreamConfig) -> ResolvedTasks:
         EffaceError: When the library is not installed, or a task or metric does not exist.
     """
     if find_spec("lm_eval") is None:
-        raise EffaceError(
-            "downstream tasks need lm-evaluation-harness; install it with: pip install 'efface[downstream]'"
-        )
+        raise EffaceError(f"downstream tasks need lm-evaluation-harness; {install_hint('downstream')}")
     with quiet():
         manager = _manager(config)
         for name in config.tasks:

@@ -22,11 +22,11 @@ class EvaluateConfig(FrozenModel):
     question: Literal["original", "paraphrased"] = "original"
     """Which question is asked. `paraphrased`: `paraphrased_question`, where the data has one."""
     embedder: ModelName = "default"
-    """`default` (the paper's, or none where it is not available), `offline` (all-MiniLM-L6-v2 from the extra
-    `offline`), `none`, or a folder or hub name that must load."""
+    """`default` (the paper's; where it is not available, `offline`, or else none), `offline` (all-MiniLM-L6-v2 from the
+    extra `offline`), `none`, or a folder or hub name that must load."""
     judge: ModelName = "default"
-    """`default` (the paper's, or none where it is not available), `key-facts`, `none`, or a folder or hub name of
-    an NLI model that must load."""
+    """`default` (the paper's; where it is not available, `key-facts` if all questions of a set have one, or else none),
+    `key-facts`, `none`, or a folder or hub name of an NLI model that must load."""
     precision: Precision = "auto"
     """Dtype of the evaluated model; `auto`: the dtype of its checkpoint on a GPU, float32 on a CPU."""
     max_cache_tokens: int | None = Field(default=None, gt=0)

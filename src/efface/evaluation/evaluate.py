@@ -23,8 +23,9 @@ from efface.records import Record
 from efface.schema import EvaluationSet, Item
 from efface.text.formatter import PromptFormatter
 
-Progress = Callable[[str, int, int], None]
-"""Called with the stage (`likelihoods`, `outputs`, `judges`), how many questions are done, and how many there are."""
+Progress = Callable[[str, float, int], None]
+"""Called with the stage (`likelihoods`, `outputs`, `judges`), how many questions are done, and how many there are. A
+question that is done in part counts for that part."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,13 @@ def evaluate(
     if on_ready is not None:
         on_ready()
     report("likelihoods", 0, total)
-    answers = likelihoods(model, questions, max_tokens_per_forward=config.max_tokens_per_forward, journal=journal)
+    answers = likelihoods(
+        model,
+        questions,
+        max_tokens_per_forward=config.max_tokens_per_forward,
+        journal=journal,
+        progress=lambda share: report("likelihoods", share * total, total),
+    )
     report("likelihoods", total, total)
     generations = generate_outputs(
         model,
@@ -104,7 +111,14 @@ def evaluate(
     retokenized = retokenize(formatter.tokenizer, [generation.text for generation in generations])
     report("judges", 0, total)
     outputs = [generation.text for generation in generations]
-    judgments = _judge_outputs(set_items, outputs, outputs_before, judges, journal)
+    judgments = _judge_outputs(
+        set_items,
+        outputs,
+        outputs_before,
+        judges,
+        journal=journal,
+        progress=lambda share: report("judges", share * total, total),
+    )
     report("judges", total, total)
 
     records: dict[str, list[Record]] = {set_.name: [] for set_ in sets}
@@ -164,7 +178,9 @@ def _judge_outputs(
     outputs: Sequence[str],
     before: Sequence[str] | None,
     judges: Judges,
+    *,
     journal: Journal | None,
+    progress: Callable[[float], None],
 ) -> list[_Judgment]:
     """Judge every output of a question that was asked; with several processes, each judges a part."""
     asked = [index for index, set_item in enumerate(set_items) if set_item.set.max_new_tokens != 0]
@@ -173,7 +189,8 @@ def _judge_outputs(
         indices = [asked[position] for position in positions]
         part = [set_items[index] for index in indices]
         part_before = None if before is None else [before[index] for index in indices]
-        return _judge(part, [outputs[index] for index in indices], part_before, judges, journal)
+        said = [outputs[index] for index in indices]
+        return _judge(part, said, part_before, judges, journal=journal, progress=progress)
 
     try:
         judged = dict(zip(asked, map_over_ranks(len(asked), judge), strict=True))
@@ -190,7 +207,9 @@ def _judge(
     outputs: Sequence[str],
     before: Sequence[str] | None,
     judges: Judges,
+    *,
     journal: Journal | None,
+    progress: Callable[[float], None],
 ) -> list[_Judgment]:
     if not set_items:
         return []
@@ -205,7 +224,7 @@ def _judge(
         verdicts = [Verdict(None, judges.missing["entailment"])] * len(set_items)
     else:
         verdicts = judges.judge.verdicts(
-            [_claim(set_item, output) for set_item, output in zip(set_items, outputs, strict=True)], journal
+            [_claim(set_item, output) for set_item, output in zip(set_items, outputs, strict=True)], journal, progress
         )
     return [_Judgment(*fields) for fields in zip(cosines_answer, cosines_before, verdicts, strict=True)]
 

@@ -47,7 +47,7 @@ def generate(
     *,
     max_new_tokens: int,
     max_cache_tokens: int | None,
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[float], None] | None = None,
 ) -> list[Generation]:
     """Encode prompts and decode each greedily; see `generate_from_ids`.
 
@@ -75,7 +75,7 @@ def generate_from_ids(
     *,
     max_new_tokens: int,
     max_cache_tokens: int | None,
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[float], None] | None = None,
     journal: Journal | None = None,
 ) -> list[Generation]:
     """Decode greedily. With several processes, each decodes a part of the prompts, and all get all outputs.
@@ -87,7 +87,7 @@ def generate_from_ids(
         max_new_tokens: Most tokens of an output, the same for every prompt, so that a collapsed model ends, too.
         max_cache_tokens: Most tokens in the KV cache, batch size x (longest prompt + `max_new_tokens`); None for as
             many as fit into memory.
-        progress: Called with the number of prompts that are done.
+        progress: Called after each token with how many prompts are done, started ones in part.
         journal: Has outputs from before a kill, and gets those of each batch.
 
     Returns:
@@ -98,7 +98,7 @@ def generate_from_ids(
     """
     report = progress or _ignore
 
-    def report_all_ranks(done: int) -> None:
+    def report_all_ranks(done: float) -> None:
         report(min(done * distributed.world_size(), len(prompts)))
 
     def decode(indices: list[int]) -> list[list[int]]:
@@ -168,7 +168,7 @@ def _decode_in_batches(
     *,
     max_new_tokens: int,
     max_cache_tokens: int | None,
-    progress: Callable[[int], None],
+    progress: Callable[[float], None],
     journal: Journal | None,
 ) -> list[list[int]]:
     """The new token ids of each prompt."""
@@ -178,7 +178,13 @@ def _decode_in_batches(
     decoder = _decoder(unwrap_peft(model), padded=padded)
 
     def decode(batch: list[int]) -> list[list[int]]:
-        return decoder(inner, [prompts[index] for index in batch], stop_ids=stop_ids, max_new_tokens=max_new_tokens)
+        return decoder(
+            inner,
+            [prompts[index] for index in batch],
+            stop_ids=stop_ids,
+            max_new_tokens=max_new_tokens,
+            progress=lambda done: progress(len(outputs) + done),
+        )
 
     def describe(index: int) -> str:
         return _describe_prompt(prompts[index], max_new_tokens)
@@ -191,7 +197,7 @@ def _decode_in_batches(
             outputs.update({index: known[keys[index]] for index in batch})
         else:
             new.append(batch)
-    progress(len(outputs))  # the first batch may take minutes
+    progress(len(outputs))
     with default_generation_config(unwrap_peft(model)) as inner:
         for batch, ids in map_with_oom_backoff(new, decode, describe=describe):
             outputs.update(zip(batch, ids, strict=True))
@@ -241,5 +247,5 @@ def _generation(formatter: PromptFormatter, ids: list[int]) -> Generation:
     return Generation(ids, text)
 
 
-def _ignore(_: int) -> None:
+def _ignore(_: float) -> None:
     pass

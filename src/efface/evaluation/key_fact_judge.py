@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from efface.evaluation.journal import Journal
 from efface.evaluation.nli_judge import Claim, Verdict
@@ -17,12 +17,18 @@ class KeyFactJudge:
 
     name = "key-facts"
 
-    def verdicts(self, claims: Sequence[Claim], journal: Journal | None = None) -> list[Verdict]:  # noqa: ARG002
+    def verdicts(
+        self,
+        claims: Sequence[Claim],
+        journal: Journal | None = None,  # noqa: ARG002
+        progress: Callable[[float], None] | None = None,  # noqa: ARG002
+    ) -> list[Verdict]:
         """Label each claim.
 
         Args:
             claims: Outputs with their key facts.
             journal: Not needed: this takes no time.
+            progress: Not needed either.
 
         Returns:
             `entailment` or `neutral` for each claim; without a key fact, no label and the reason.

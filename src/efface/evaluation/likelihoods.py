@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
+from efface import distributed
 from efface.errors import EffaceError
 from efface.evaluation.encode import EncodedQuestion, answer_texts
 from efface.evaluation.journal import Journal
@@ -29,7 +29,12 @@ class Likelihoods:
 
 
 def likelihoods(
-    model: Any, questions: Sequence[EncodedQuestion], *, max_tokens_per_forward: int, journal: Journal | None = None
+    model: Any,
+    questions: Sequence[EncodedQuestion],
+    *,
+    max_tokens_per_forward: int,
+    journal: Journal | None = None,
+    progress: Callable[[float], None] | None = None,
 ) -> list[Likelihoods]:
     """Compute the log-probabilities of every answer.
 
@@ -38,6 +43,7 @@ def likelihoods(
         questions: Encoded questions with their answers.
         max_tokens_per_forward: Most tokens in one forward pass.
         journal: Has results from before a kill, and gets those of each batch.
+        progress: Called after each batch with the share of the answers that are done.
 
     Returns:
         One for each question, in the same order.
@@ -46,6 +52,16 @@ def likelihoods(
         EffaceError: When a log-probability is not finite: no score can be computed from it.
     """
     sequences = [answer for question in questions for answer in question.answers]
+    done = 0
+
+    def on_batch(values: dict[str, list[list[float]]]) -> None:
+        nonlocal done
+        if journal is not None:
+            journal.add(_JOURNALED, values)
+        done += len(values) * distributed.world_size()
+        if progress is not None:
+            progress(min(1.0, done / len(sequences)))
+
     tokens = iter(
         answer_numbers(
             model,
@@ -53,7 +69,7 @@ def likelihoods(
             logprobs_and_predicted,
             max_tokens_per_forward=max_tokens_per_forward,
             known={} if journal is None else journal.known(_JOURNALED),
-            on_batch=None if journal is None else partial(journal.add, _JOURNALED),
+            on_batch=on_batch,
         )
     )
     return [_likelihoods(question, [next(tokens) for _ in question.answers]) for question in questions]

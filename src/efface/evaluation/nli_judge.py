@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol, cast, get_args
@@ -46,7 +46,11 @@ class Judge(Protocol):
     @property
     def name(self) -> str: ...  # noqa: D102
 
-    def verdicts(self, claims: Sequence[Claim], journal: Journal | None = None) -> list[Verdict]: ...  # noqa: D102
+    def verdicts(
+        self, claims: Sequence[Claim], journal: Journal | None = None, progress: Callable[[float], None] | None = None
+    ) -> list[Verdict]:
+        """Label each claim, in the same order."""
+        ...
 
 
 class NliJudge:
@@ -78,12 +82,15 @@ class NliJudge:
         )
         self._pipeline = pipeline("text-classification", model=model, tokenizer=tokenizer, device=device)
 
-    def verdicts(self, claims: Sequence[Claim], journal: Journal | None = None) -> list[Verdict]:
+    def verdicts(
+        self, claims: Sequence[Claim], journal: Journal | None = None, progress: Callable[[float], None] | None = None
+    ) -> list[Verdict]:
         """Label each claim.
 
         Args:
             claims: Pairs of texts; those that are too long for the model are truncated.
             journal: Has labels from before a kill, and gets those of each batch.
+            progress: Called after each batch with the share of the claims that are done.
 
         Returns:
             A label for each claim, in the same order.
@@ -106,6 +113,8 @@ class NliJudge:
             labels |= made
             if journal is not None:
                 journal.add(_JOURNALED, made)
+            if progress is not None:
+                progress(min(1.0, (start + len(batch)) / len(pairs)))
         return [Verdict(labels[key]) for key in keys]
 
 

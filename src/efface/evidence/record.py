@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from efface.atomic import write_text
-from efface.errors import EffaceError
+from efface.errors import EffaceError, install_hint
 from efface.evidence.collect import (
     FinishedRun,
     audited,
@@ -74,7 +74,7 @@ def check_installed() -> None:
         import rfc8785  # noqa: F401
         import securesystemslib.dsse  # noqa: F401
     except ImportError as error:
-        raise EffaceError(f"efface record needs the package {error.name}; pip install 'efface[record]'") from error
+        raise EffaceError(f"efface record needs the package {error.name}; {install_hint('record')}") from error
 
 
 def make_record(

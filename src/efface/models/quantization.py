@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from efface.errors import EffaceError, first_line
+from efface.errors import EffaceError, first_line, install_hint
 from efface.models.folder import load_model_config
 from efface.models.lora import has_experts
 from efface.packing.forward import unwrap_peft
@@ -63,7 +63,7 @@ def check_quantization(config: LoRAConfig, device: torch.device) -> None:
         else:
             functional.int8_vectorwise_quant(numbers)
     except ModuleNotFoundError as error:
-        raise EffaceError(f"{setting} needs bitsandbytes; install it with: pip install 'efface[quantized]'") from error
+        raise EffaceError(f"{setting} needs bitsandbytes; {install_hint('quantized')}") from error
     except Exception as error:  # each device's libraries raise their own
         raise EffaceError(
             f"{setting}: bitsandbytes does not work on {device.type} here ({first_line(error)}); install a version "

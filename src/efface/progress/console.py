@@ -11,12 +11,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TextCol
 from rich.table import Column
 from rich.text import Text
 
+from efface.progress.verbosity import current_verbosity
 from efface.report.sanitize import one_line
 
 if TYPE_CHECKING:
     from efface.train.step_log import StepLog
 
 _SECONDS_BETWEEN_LINES = 15
+_VERBOSE_SECONDS = 2
 _TRAINING = "step"
 
 
@@ -25,6 +27,7 @@ class ConsoleReporter:
 
     def __init__(self, console: Console) -> None:
         self._console = console
+        self._verbosity = current_verbosity()
         self._progress = Progress(
             TextColumn("{task.description}", markup=False),
             MofNCompleteColumn(),
@@ -35,10 +38,11 @@ class ConsoleReporter:
             console=console,
             transient=True,
             expand=True,
-            disable=not console.is_terminal,
+            disable=not console.is_terminal or self._verbosity != "normal",
             speed_estimate_period=3600,  # a step may take minutes, and an estimate needs two
         )
         self._task: Task | None = None
+        self._warnings: set[str] = set()
         self._last_line = 0.0
 
     def __enter__(self) -> ConsoleReporter:
@@ -52,11 +56,14 @@ class ConsoleReporter:
     def on_stage(self, text: str) -> None:
         """Print the stage; lines and bars below belong to it."""
         self._drop_bar()
-        self._line("•", "cyan", text)
+        if self._verbosity != "quiet":
+            self._line("•", "cyan", text)
 
     def on_warning(self, text: str) -> None:
-        """Print a warning."""
-        self._line("warning:", "yellow", text)
+        """Print a warning, each once: several runs may have the same."""
+        if text not in self._warnings:
+            self._warnings.add(text)
+            self._line("warning:", "yellow", text)
 
     def on_step(self, log: StepLog) -> None:
         """Show an optimizer step: the weighted total loss, the unweighted forget and retain losses, and tokens/s."""
@@ -65,20 +72,24 @@ class ConsoleReporter:
         task = self._update(_TRAINING, log.step, log.steps, f"{losses} {speed}")
         if task.finished:
             self._drop_bar()
+        if self._verbosity == "verbose" or (task.finished and self._verbosity == "normal"):
             self._line(" ", "", _describe(task))
 
-    def on_progress(self, what: str, done: int, total: int) -> None:
+    def on_progress(self, what: str, done: float, total: int) -> None:
         """Show how many questions of an evaluation are done."""
         self._update(what, done, total, "questions")
 
-    def _update(self, name: str, done: int, total: int, detail: str) -> Task:
+    def _update(self, name: str, done: float, total: int, detail: str) -> Task:
         if self._task is None or self._task.description != name:
             self._drop_bar()
             id_ = self._progress.add_task(name, total=total, detail=detail)
             self._task = self._progress.tasks[self._progress.task_ids.index(id_)]
         self._progress.update(self._task.id, completed=done, total=total, detail=detail)
         now = time.monotonic()
-        if self._progress.disable and not self._task.finished and now - self._last_line > _SECONDS_BETWEEN_LINES:
+        waited = now - self._last_line > (_VERBOSE_SECONDS if self._verbosity == "verbose" else _SECONDS_BETWEEN_LINES)
+        shows_lines = self._progress.disable and self._verbosity != "quiet"
+        steps_have_lines = name == _TRAINING and self._verbosity == "verbose"
+        if shows_lines and waited and not self._task.finished and not steps_have_lines:
             seconds = self._task.time_remaining
             left = "" if seconds is None else f", {timedelta(seconds=round(seconds))} left"
             self._line(" ", "", f"{_describe(self._task)}{left}")

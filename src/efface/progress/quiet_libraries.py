@@ -7,13 +7,18 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from efface.progress.verbosity import current_verbosity
+
 
 @contextmanager
 def quiet_libraries() -> Iterator[None]:
     """Silence progress bars for weights and warnings for developers, of transformers and others, inside the block.
 
-    Bars of downloads stay as they are. Afterwards, everything is as before.
+    Bars of downloads stay as they are. Afterwards, everything is as before. With `--verbose`, nothing is silenced.
     """
+    if current_verbosity() == "verbose":
+        yield
+        return
     from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
     from transformers.utils import logging as transformers_logging
 

@@ -34,12 +34,12 @@ class Reporter(Protocol):
         """
         ...
 
-    def on_progress(self, what: str, done: int, total: int) -> None:
+    def on_progress(self, what: str, done: float, total: int) -> None:
         """A part of an evaluation has progressed.
 
         Args:
             what: The part, such as `outputs`.
-            done: Questions that are done.
+            done: Questions that are done; one that is done in part counts for that part.
             total: Questions of this part.
         """
         ...
@@ -57,7 +57,7 @@ class SilentReporter:
     def on_step(self, log: StepLog) -> None:
         """Ignore it."""
 
-    def on_progress(self, what: str, done: int, total: int) -> None:
+    def on_progress(self, what: str, done: float, total: int) -> None:
         """Ignore it."""
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from efface.report.export import Cell, Format, flat_table
 from efface.report.terminal.differences import MAX_QUESTIONS
 from efface.report.terminal.leaderboard import format_method, format_rank, shown_columns
+from efface.report.verdict_text import short_forget, short_retain
 from efface.scores.leaderboard.leaderboard import Differences, Leaderboard
 from efface.scores.leaderboard.ranking import RankedModel
 
@@ -25,6 +26,7 @@ def flat_leaderboard(form: Format, ranking: Leaderboard) -> str:
     if form == "csv":
         headings = ["board", "rank", "rank_best", "rank_worst", "name", "kind", "method", "pareto_front"]
         headings += [f"{name}{bound}" for name in columns for bound in ("", "_low", "_high")]
+        headings += ["forgot", "leaks", "still_likely", "kept", "kept_of"]
         sets = list(
             dict.fromkeys(name for board in ranking.boards for row in board.rows for name in row.extraction_strength)
         )
@@ -33,7 +35,8 @@ def flat_leaderboard(form: Format, ranking: Leaderboard) -> str:
             _csv_row(number, row, columns, sets) for number, board in enumerate(ranking.boards, 1) for row in board.rows
         ]
         return flat_table(form, headings, rows)
-    headings = ["Rank", "Model", "Method", *(name.replace("-\n", "").replace("\n", " ") for name in columns.values())]
+    names = [name.replace("-\n", "").replace("\n", " ") for name in columns.values()]
+    headings = ["Rank", "Model", "Method", *names, "Forgot?", "Kept"]
     several = len(ranking.boards) > 1
     lines: list[list[Cell]] = []
     for number, board in enumerate(ranking.boards, 1):
@@ -67,7 +70,9 @@ def flat_differences(form: Format, differences: Differences) -> str:
 def _flat_row(row: RankedModel, columns: Iterable[str]) -> Sequence[Cell]:
     intervals = [getattr(row, column) for column in columns]
     cells = ["-" if each is None else f"{each.value:.3f} ({each.low:.3f}-{each.high:.3f})" for each in intervals]
-    return [format_rank(row, "; "), row.name, format_method(row), *cells]
+    found = row.verdict
+    short = ["-", "-"] if found is None else [short_forget(found.forget), short_retain(found.retain)]
+    return [format_rank(row, "; "), row.name, format_method(row), *cells, *short]
 
 
 def _csv_row(board: int, row: RankedModel, columns: Iterable[str], sets: Iterable[str]) -> Sequence[Cell]:
@@ -77,4 +82,8 @@ def _csv_row(board: int, row: RankedModel, columns: Iterable[str], sets: Iterabl
     for column in columns:
         interval = getattr(row, column)
         cells += [None] * 3 if interval is None else [interval.value, interval.low, interval.high]
+    forget = None if row.verdict is None else row.verdict.forget
+    retain = None if row.verdict is None else row.verdict.retain
+    cells += [None] * 3 if forget is None else [forget.state, forget.leaks.count, forget.likely.count]
+    cells += [None] * 2 if retain is None else [retain.kept.count, retain.kept.n]
     return [*cells, *(row.extraction_strength.get(name) for name in sets)]

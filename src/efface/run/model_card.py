@@ -9,13 +9,14 @@ from typing import Literal
 import yaml
 from jinja2 import Environment, StrictUndefined
 
-from efface.artifacts import METRICS, Manifest, Partial, Results, Scores
+from efface.artifacts import METRICS, Manifest, Partial, Results, Scores, Verdict
 from efface.atomic import write_text
 from efface.config.commands import RunConfig
 from efface.config.parse import to_yaml
-from efface.hub import is_hub_name
 from efface.report.paths import shorten_paths
+from efface.report.verdict_text import EFFICACY, RULE, answer_shares, verdict_sentences
 from efface.run.folder import RunFolder
+from efface.run.model_origin import model_origin
 
 _TEMPLATE = """\
 ---
@@ -27,12 +28,15 @@ tags:
 {% if base_model -%}
 base_model: {{ base_model }}
 {% endif -%}
+{% if license -%}
+license: {{ license }}
+{% endif -%}
 ---
 
 # Unlearned with {{ config.method }}
 
 {{ model }} (sha256 `{{ manifest.model_sha256 }}`) after unlearning with
-[efface](https://pypi.org/project/efface/) {{ manifest.efface }}.
+efface {{ manifest.efface }}.
 {% if library == "peft" -%}
 This is the LoRA adapter alone: load it onto {{ adapter_base }} with PEFT.
 {%- else -%}
@@ -40,6 +44,17 @@ Load it as any causal language model of transformers.
 {%- endif %}
 
 {% if results -%}
+{% if verdicts -%}
+{{ verdicts | join(" ") }}
+
+{{ rule }}
+
+{% for heading, types in answers -%}
+{% if loop.first %}| answers | correct | declined | made up | empty |
+|---|---|---|---|---|
+{% endif %}| {{ heading }} | {{ types | join(" | ") }} |
+{% endfor %}
+{% endif -%}
 ## Scores
 
 Definition `{{ results.definition }}`; embeddings: {{ results.after.embedder | name }}; \
@@ -49,7 +64,8 @@ judge: {{ results.after.judge | name }}.
 |---|---|---|
 {% for name, before, after in aggregates -%}
 | {{ name }} | {{ before | score }} | {{ after | score }} |
-{% endfor -%}
+{% endfor %}
+{{ efficacy }}.
 {% if partial %}
 Partial: over {{ partial | join(", ") }} alone, the metrics that all sets have.
 {% endif %}
@@ -77,10 +93,6 @@ Metrics in no aggregate: {{ others | join(", ") }}.
 | {{ name }} ({{ scores.n }}) |{% for metric in others %} {{ uncounted[name].get(metric) | score }} |{% endfor %}
 {% endfor %}
 {%- endif %}
-{%- if results.after.missing %}
-Missing: {% for what, why in results.after.missing.items() %}{{ what }} ({{ why | shorten }})\
-{{ "; " if not loop.last }}{% endfor %}.
-{% endif %}
 {%- for metric, note in notes.items() %}
 Note: {{ metric }} on {{ note }}.
 {% endfor %}
@@ -126,6 +138,7 @@ def write_card(
         EffaceError: The file cannot be written.
     """
     base = manifest.adapter.base if library == "peft" and manifest.adapter is not None else manifest.model
+    origin = model_origin(base)
     environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
     environment.filters["score"] = lambda value: "missing" if value is None else f"{value:.4f}"
     environment.filters["shorten"] = shorten_paths
@@ -137,11 +150,16 @@ def write_card(
         manifest=manifest,
         model=_model(manifest.model, folder),
         adapter_base=_adapter_base(manifest, folder),
-        base_model=base.partition("@")[0] if is_hub_name(base) else None,
+        base_model=origin.base_model,
+        license=origin.license,
         data=list(_data(config, manifest)),
         results=results.model_dump() if results else None,
         aggregates=_aggregates(results) if results else [],
         notes=results.after.notes if results else {},
+        verdicts=verdict_sentences(results.verdict) if results and results.verdict else [],
+        answers=list(_answers(results.verdict)) if results and results.verdict else [],
+        rule=RULE,
+        efficacy=EFFICACY,
         partial=results.after.partial.metrics if results and results.after.model_utility is None else [],
         metrics=list(METRICS),
         others=sorted({name for each in uncounted.values() for name in each}),
@@ -163,6 +181,14 @@ def _aggregates(results: Results) -> Iterator[tuple[str, float | None, float | N
     yield f"forget efficacy{suffix}", before.forget_efficacy, after.forget_efficacy
     if tasks := results.downstream:
         yield "downstream tasks, average", tasks.before.average, tasks.after.average
+
+
+def _answers(verdict: Verdict) -> Iterator[tuple[str, list[str]]]:
+    """Set and stage, and the share of each type of answer."""
+    for name, after in verdict.answers_after.items():
+        if name in verdict.answers_before:
+            yield f"{name} ({after.n}), before", answer_shares(verdict.answers_before[name])
+        yield f"{name} ({after.n}), after", answer_shares(after)
 
 
 def _data(config: RunConfig, manifest: Manifest) -> Iterator[tuple[str, str | None]]:

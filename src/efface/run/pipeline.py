@@ -11,6 +11,7 @@ import torch
 from efface.artifacts import Downstream, Results
 from efface.config.commands import RunConfig
 from efface.config.plugins import custom_metrics
+from efface.data.config import MODEL_ANSWERS
 from efface.errors import EffaceError
 from efface.evaluation.judges import Judges, open_judges
 from efface.hardware.device import peak_memory
@@ -29,6 +30,7 @@ from efface.run.model_card import write_card
 from efface.run.prepare import PreparedRun, prepare
 from efface.run.unlearning_stage import unlearn_model
 from efface.scores import score_records
+from efface.scores.verdict import judge_records, verdict
 from efface.train.sampler import anchor_items, epoch_ends
 
 
@@ -66,9 +68,9 @@ def run(
     plan, device = prepared.plan, prepared.device
     check_epoch_selection(config, prepared.task)
     check_keep(config, prepared.task)
-    judges = open_judges(config.evaluate, device)
-    for metric, reason in judges.missing.items():
-        reporter.on_warning(f"{metric} will be missing: {reason}")
+    judges = open_judges(config.evaluate, device, prepared.task.evaluation)
+    for warning in judges.warnings:
+        reporter.on_warning(warning)
     metadata = RunMetadata(folder, config, prepared.manifest, model_answers=prepared.model_answers)
     evaluation = _evaluation_stages(
         config, prepared, folder=folder, judges=judges, metadata=metadata, reporter=reporter
@@ -103,6 +105,11 @@ def run(
         method=config.method,
         before=scores_before,
         after=score_records(records_after, config.definition, metrics),
+        verdict=verdict(
+            judge_records(records_before, prepared.task.refusals),
+            judge_records(records_after, prepared.task.refusals),
+            own_answers=config.data.retain == MODEL_ANSWERS,
+        ),
         trajectory=trajectory,
         downstream=tasks.results(downstream_before) if tasks and downstream_before else None,
         keep=kept,

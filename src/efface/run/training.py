@@ -9,7 +9,7 @@ from typing import Protocol
 
 import torch
 
-from efface.errors import EffaceError
+from efface.errors import EffaceError, install_hint
 from efface.models.load_parallel import LoadedModel
 from efface.models.lora import add_adapters, load_adapter
 from efface.models.quantization import check_quantization
@@ -73,7 +73,7 @@ def check_can_train(config: TrainConfig, device: torch.device) -> None:
             "out"
         )
     if config.lora is not None and find_spec("peft") is None:
-        raise EffaceError("train.lora needs PEFT; install it with: pip install 'efface[lora]'")
+        raise EffaceError(f"train.lora needs PEFT; {install_hint('lora')}")
     if config.lora is not None:
         check_quantization(config.lora, device)
     check_tracker(config.tracker)

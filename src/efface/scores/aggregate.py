@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from efface.artifacts import METRICS, Metric, Partial, Scores, SetScores
 from efface.scores.definitions import Definition
 from efface.scores.means import harmonic_mean, mean
-from efface.scores.sets import FORGET, OTHER_SETS, RETAIN_SETS, find_retain
+from efface.scores.sets import FORGET, OTHER_SETS, RETAIN_SETS, find_retain, is_forgotten
 
 
 def model_utility(sets: Iterable[SetScores], metrics: Iterable[Metric]) -> float | None:
@@ -24,18 +24,24 @@ def model_utility(sets: Iterable[SetScores], metrics: Iterable[Metric]) -> float
     return harmonic_mean(scores) if scores else None
 
 
-def forget_efficacy(forget: SetScores | None, metrics: Iterable[Metric]) -> float | None:
+def forget_efficacy(forget: Iterable[SetScores], metrics: Iterable[Metric]) -> float | None:
     """Compute 1 - arithmetic mean of some metrics on the forget set; arXiv:2410.08109.
 
     Args:
-        forget: Scores of the forget set.
+        forget: Scores of the forget set; with requests one after another, of the forget sets of all requests so far
+            (`forget_sets`), over which the mean is taken.
         metrics: Metrics that it includes.
 
     Returns:
         A number in [0, 1]; None if a score is missing or there is none.
     """
-    scores = _complete_scores([] if forget is None else [forget], metrics)
+    scores = _complete_scores(forget, metrics)
     return 1 - mean(scores) if scores else None
+
+
+def forget_sets(sets: Mapping[str, SetScores]) -> list[SetScores]:
+    """Scores of the forget set, then of those of earlier requests; empty without a forget set."""
+    return [each for name, each in sets.items() if name == FORGET or is_forgotten(name)] if FORGET in sets else []
 
 
 def retain_sets(sets: Mapping[str, SetScores], definition: Definition) -> list[SetScores]:
@@ -86,7 +92,7 @@ def partial_aggregates(sets: Mapping[str, SetScores], definition: Definition) ->
         model_utility=model_utility(retain_sets(sets, definition), shared),
         model_utility_retain=model_utility_retain(sets, shared),
         forget_efficacy=forget_efficacy(
-            sets.get(FORGET), [metric for metric in definition.efficacy_metrics if metric in shared]
+            forget_sets(sets), [metric for metric in definition.efficacy_metrics if metric in shared]
         ),
         metrics=shared,
     )
@@ -157,7 +163,8 @@ def _missing_efficacy_reason(sets: Mapping[str, SetScores], definition: Definiti
         return f"{definition.name} does not define a forget efficacy"
     if FORGET not in sets:
         return "there is no forget set"
-    return _missing_metrics_reason({FORGET: sets[FORGET]}, definition.efficacy_metrics)
+    forgotten = {name: each for name, each in sets.items() if name == FORGET or is_forgotten(name)}
+    return _missing_metrics_reason(forgotten, definition.efficacy_metrics)
 
 
 def _missing_metrics_reason(sets: Mapping[str, SetScores], metrics: Sequence[Metric]) -> str | None:

@@ -10,6 +10,7 @@ from efface.records import Record
 from efface.scores.aggregate import forget_efficacy, model_utility, model_utility_retain, retain_sets
 from efface.scores.custom import RecordMetric
 from efface.scores.definitions import definition as find_definition
+from efface.scores.means import mean
 from efface.scores.score import score_records
 from efface.scores.sets import FORGET
 
@@ -38,9 +39,8 @@ def continual_results(
     """
     first = score_records(before, definition, custom)
     rows = [_forget_set_scores(index, first.sets, results) for index in range(len(results))]
-    metrics = _shared_metrics(
-        [scores for row in rows for scores in row if scores], find_definition(definition).efficacy_metrics
-    )
+    everything = [scores for each in (first, *(each.after for each in results)) for scores in each.sets.values()]
+    metrics = _shared_metrics(everything, find_definition(definition).efficacy_metrics)
     return ContinualResults(
         definition=definition,
         method=results[0].method,
@@ -48,9 +48,27 @@ def continual_results(
         before=first,
         after=[each.after for each in results],
         metrics=metrics,
-        forget_efficacy=[[forget_efficacy(scores, metrics) for scores in row] for row in rows],
+        forget_efficacy=[[forget_efficacy([scores] if scores else [], metrics) for scores in row] for row in rows],
+        verdict=results[-1].verdict,
         downstream=_downstream(results),
     )
+
+
+def efficacy_so_far(results: ContinualResults) -> list[float | None]:
+    """Compute the forget efficacy of a queue: the mean over the forget sets of all requests so far.
+
+    Args:
+        results: Scores of a queue of requests.
+
+    Returns:
+        Before all requests (over the forget sets of all) and after each; None where one is missing.
+    """
+    found: list[float | None] = []
+    for time in range(len(results.after) + 1):
+        requested = [row[time] for row in results.forget_efficacy[: time or len(results.after)]]
+        available = [each for each in requested if each is not None]
+        found.append(mean(available) if available and len(available) == len(requested) else None)
+    return found
 
 
 @dataclass(frozen=True)

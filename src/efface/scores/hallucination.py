@@ -57,7 +57,7 @@ def hallucinations(questions: Sequence[MetricInputs], refusals: Collection[str])
         raise EffaceError(
             "there is no forget set, and hallucinations are counted on it; evaluate the model on one first"
         )
-    known = {_plain(each) for each in refusals if each.strip()}
+    known = {plain_text(each) for each in refusals if each.strip()}
     classes = [_classify(question, known) for question in questions]
     shares = {name: classes.count(name) / len(classes) for name in ("made_up", "right", "declined", "silent")}
     judges = {question.judge for question in questions}
@@ -71,14 +71,15 @@ def declines(output: str, refusals: Collection[str] = ()) -> bool:
         output: The output.
         refusals: Further wordings that count, in lower case (`str.casefold`) and with plain apostrophes.
     """
-    text = _plain(output)
+    text = plain_text(output)
     if any(text.startswith(each) for each in refusals):
         return True
     sentence = re.split(r"(?<=[.!?])\s", text, maxsplit=1)[0]
     return bool(_SPEAKS_OF_ITSELF.match(sentence) and _NEGATES.search(sentence))
 
 
-def _plain(text: str) -> str:
+def plain_text(text: str) -> str:
+    """A text as `declines` compares it: in lower case, with plain apostrophes and single spaces."""
     return " ".join(text.replace("’", "'").casefold().split())
 
 

@@ -127,7 +127,7 @@ def score_sets(
     return Scores(
         model_utility=aggregate.complete_model_utility(set_scores, definition),
         model_utility_retain=aggregate.model_utility_retain(set_scores, definition.utility_metrics),
-        forget_efficacy=aggregate.forget_efficacy(set_scores.get(FORGET), definition.efficacy_metrics),
+        forget_efficacy=aggregate.forget_efficacy(aggregate.forget_sets(set_scores), definition.efficacy_metrics),
         partial=aggregate.partial_aggregates(set_scores, definition),
         missing={
             **explain_gaps(gap for name, each in scored.items() if name not in MEMBERSHIP_SETS for gap in each.gaps),

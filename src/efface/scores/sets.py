@@ -46,7 +46,7 @@ _FORGOTTEN = re.compile(r"forgotten-([1-9]\d*)")
 def is_forgotten(name: str) -> bool:
     """Whether a set is the forget set of an earlier request, such as `forgotten-2` of the second.
 
-    Such sets are scored like the forget set, and no aggregate includes them.
+    Such sets are scored like the forget set; forget efficacy is the mean over it and them, utility includes none.
     """
     return _FORGOTTEN.fullmatch(name) is not None
 

@@ -20,8 +20,11 @@ class LoRAConfig(FrozenModel):
     """Low-rank adapters on all linear layers except the output head; sizes of the paper."""
 
     r: int = Field(default=8, gt=0, le=32_768)
+    """Rank of the adapters: the number of columns of their two factors."""
     alpha: int = Field(default=32, gt=0, le=1_000_000)
+    """The adapters' output is multiplied by `alpha` / `r`."""
     dropout: float = Field(default=0.05, ge=0, lt=1)
+    """Share of the adapters' inputs that is set to 0 in training."""
     adapter: Literal["new", "keep"] = "new"
     """`new`: add a new adapter to `model`. `keep`: go on training the adapter in the folder `adapter` beside `model`,
     which an earlier run with the same sizes saved, on the model that it is for."""
@@ -35,16 +38,20 @@ class TrainConfig(FrozenModel):
     model_config = ConfigDict(allow_inf_nan=False)
 
     lr: float = Field(default=1e-5, gt=0, le=1e30)  # AdamW overflows far above it
+    """The highest learning rate, after the warm-up. Raise it if too much is still known."""
     schedule: Literal["linear", "cosine", "constant"] = "linear"
     """The learning rate after the warm-up: down to 0 in a line or in half a cosine, or the same until the end."""
     epochs: int = Field(default=5, gt=0, le=10_000)
+    """Passes over the forget set; each has (forget items) / `batch_size` optimizer steps."""
     max_steps: int | None = Field(default=None, gt=0, le=10_000_000)
     """Optimizer steps, in place of those of `epochs`: the items are repeated for as long as it takes."""
     batch_size: int = Field(default=32, gt=0, le=1_000_000)
     """Forget items in one optimizer step; does not depend on what fits in memory at once."""
     weight_decay: float = Field(default=0.01, ge=0)
+    """AdamW's decoupled weight decay."""
     warmup_steps: int | None = Field(default=None, ge=0)
-    """By default the steps of one epoch, or none where an epoch has at most one."""
+    """Steps in which the learning rate grows linearly to `lr`; by default those of one epoch, or none where an epoch
+    has at most one."""
     max_grad_norm: float | None = Field(default=None, gt=0)
     """Clip the gradient's norm to this value; the published code does not clip."""
     average_over: Literal["batch", "micro-batch"] = "batch"

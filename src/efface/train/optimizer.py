@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from efface.errors import EffaceError
+from efface.errors import EffaceError, install_hint
 from efface.packing.forward import device_of
 from efface.train.adamw8bit import BLOCK, AdamW8bit, has_8bit_moments
 from efface.train.config import TrainConfig
@@ -89,7 +89,7 @@ def adamw8bit_unsupported_reason(device: torch.device) -> str | None:
         What is missing and what to do about it; None if nothing is missing.
     """
     if find_spec("torchao") is None:
-        return "torchao, which is not installed; install it with: pip install 'efface[lowmem]'"
+        return f"torchao, which is not installed; {install_hint('lowmem')}"
     variable, names = ("CXX", _CPP) if device.type == "cpu" else ("CC", _C)
     from_environment = os.environ.get(variable)
     if not any(map(shutil.which, [from_environment] if from_environment else names)):

@@ -38,7 +38,7 @@ def bash(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
 
 def test_commands(bash: Complete) -> None:
     assert bash("un") == ["unlearn"]
-    assert {"list", "fetch", "check", "describe", "answers", "alternatives", "probe"} == set(bash("data", ""))
+    assert {"list", "fetch", "check", "answers", "alternatives", "probe"} == set(bash("data", ""))
 
 
 def test_presets_and_keys(bash: Complete) -> None:
@@ -54,7 +54,7 @@ def test_keys_are_those_of_the_command(bash: Complete) -> None:
     assert "method=" not in bash("finetune", "")
     assert set(bash("finetune", "train.")) == {f"{key}=" for key in dotted_keys(FinetuneConfig) if "train." in key}
     assert bash("evaluate", "train.") == bash("data", "check", "train.") == []
-    assert "evaluate.judge=" in bash("data", "describe", "evaluate.")
+    assert "evaluate.judge=" in bash("data", "check", "evaluate.")
 
 
 def test_keys_of_commands_that_take_no_preset(bash: Complete) -> None:

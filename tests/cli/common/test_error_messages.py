@@ -30,6 +30,9 @@ from support.messages import assert_names
         (["data", "fetch"], ["missing argument 'NAME...'", "`efface data fetch --help`"]),
         (["data", "answers", "q.csv", "model=m"], ["missing option '--out'"]),
         (["report"], ["missing argument 'RUN'"]),
+        (["run", "--model", "x"], ["--model", "write model=..."]),
+        (["run", "tofu-forget01", "--batch-size", "4"], ["--batch-size", "train.batch_size=..."]),
+        (["data", "check", "--learning-rate", "1"], ["--learning-rate", "train.lr=..."]),
     ],
 )
 def test_wrong_usage(refused: Callable[..., str], arguments: list[str], parts: list[str]) -> None:

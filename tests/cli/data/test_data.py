@@ -1,4 +1,4 @@
-"""`efface data list`, `fetch`, `check` and `describe`."""
+"""`efface data list`, `fetch` and `check`."""
 
 from __future__ import annotations
 
@@ -133,13 +133,15 @@ def test_fetch_from_an_unreachable_server(efface: Command, place: Path) -> None:
 def test_check_needs_neither_model_nor_method(efface: Command) -> None:
     ran = efface("data", "check", "data.forget=forget.jsonl", "data.retain=retain.jsonl")
     assert (ran.returncode, ran.stderr) == (0, "")
-    assert ran.stdout == "files can be used: 4 in the forget set, 4 in the retain set; scored: forget 4, retain 4\n"
+    first, *description = ran.stdout.splitlines()
+    assert first == "files can be used: 4 in the forget set, 4 in the retain set; scored: forget 4, retain 4"
+    assert "files, forget set" in description
 
 
 def test_check_takes_a_run_s_config_and_presets(efface: Command, shared: Path) -> None:
     assert efface("data", "check", "mine.yaml").returncode == 0
     ran = efface("data", "check", "demo")
-    assert ran.stdout == (
+    assert ran.stdout.startswith(
         "synthetic-authors-2-of-20 can be used: 40 in the forget set, 360 in the retain set; "
         "scored: forget 40, retain 120\n"
     )
@@ -154,29 +156,27 @@ def test_check_warns(efface: Command, place: Path) -> None:
     first, second = ran.stderr.splitlines()
     assert_names(first, "efface: warning: forget.jsonl", "page")
     assert_names(second, "efface: warning: ", "no retain set", "data.retain=FILE", "data.retain=model-answers")
-    assert ran.stdout == "files can be used: 1 in the forget set, no retain set; scored: forget 1\n"
+    assert ran.stdout.startswith("files can be used: 1 in the forget set, no retain set; scored: forget 1\n")
     generic = efface("data", "check", "data.forget=forget.jsonl", "data.retain=model-answers")
     assert "the model's answers to 200 questions as the retain set" in generic.stdout
     assert len(generic.stderr.splitlines()) == 1
 
 
-@pytest.mark.parametrize("command", ["check", "describe"])
 @pytest.mark.parametrize(
     ("settings", "parts"),
     [
         (["data.forget=none.csv"], ["none.csv"]),
         (["tofu-forget01"], ["tofu", "efface data fetch tofu"]),
-        (["forget.jsonl"], ["forget.jsonl", "data.forget=forget.jsonl"]),
         (["synthetic-authors"], ["'synthetic-authors'", "data=synthetic-authors"]),
         ([], ["data is required", "data.forget=FILE"]),
         (["data=tofo"], ["'tofo'"]),
-        (["data=synthetic-authors", "train.lr=1"], ["'train.lr'"]),
+        (["data=synthetic-authors", "train.rl=1"], ["'train.rl'", "train.lr"]),
         (["data=synthetic-authors", "data.authors=1"], ["forget_authors=2", "authors=1"]),
         (["mine.yaml", "model=./nowhere"], ["./nowhere"]),
     ],
 )
-def test_refused(refused: Callable[..., str], command: str, settings: list[str], parts: list[str]) -> None:
-    assert_names(refused("data", command, *settings), *parts)
+def test_refused(refused: Callable[..., str], settings: list[str], parts: list[str]) -> None:
+    assert_names(refused("data", "check", *settings), *parts)
 
 
 def test_check_tokenizes_for_a_model(
@@ -210,20 +210,27 @@ def test_check_names_the_splits_to_choose_from(refused: Callable[..., str], plac
     assert_names(sentence, "both", "data.retain.split=NAME", "train, test")
 
 
-# describe
+def test_check_takes_a_bare_file_and_the_words_of_a_run(efface: Command) -> None:
+    plain = efface("data", "check", "forget.jsonl")
+    assert plain.returncode == 0
+    assert plain.stdout == efface("data", "check", "data.forget=forget.jsonl").stdout
+    words = ("data.retain=retain.jsonl", "method=me+gd", "train.lr=1e-5", "seed=3")
+    ran = efface("data", "check", "forget.jsonl", *words)
+    assert ran.stdout.startswith("files can be used: 4 in the forget set, 4 in the retain set")
 
 
-def test_describe_warns_as_check_does(efface: Command, place: Path) -> None:
+def test_describe_is_refused_with_its_new_name(refused: Callable[..., str]) -> None:
+    assert_names(refused("data", "describe", "data.forget=forget.jsonl", "--json"), "efface data check")
+
+
+def test_json_has_no_warnings(efface: Command, place: Path) -> None:
     (place / "forget.jsonl").write_text('{"question": "Who?", "answer": "n/a", "page": 3}\n')
-    described, checked = (efface("data", command, "data.forget=forget.jsonl") for command in ("describe", "check"))
-    assert described.returncode == 0
-    assert len(described.stderr.splitlines()) == 3
-    assert described.stderr == checked.stderr
-    assert efface("data", "describe", "data.forget=forget.jsonl", "--json").stderr == ""
+    assert len(efface("data", "check", "forget.jsonl").stderr.splitlines()) == 3
+    assert efface("data", "check", "forget.jsonl", "--json").stderr == ""
 
 
-def test_describe_as_json(efface: Command) -> None:
-    found = json.loads(efface("data", "describe", "mine.yaml", "model=null", "--json").stdout)
+def test_check_as_json(efface: Command) -> None:
+    found = json.loads(efface("data", "check", "mine.yaml", "model=null", "--json").stdout)
     assert found["forget"]["item_types"] == {"questions": 4}
     assert found["forget"]["lengths"]["unit"] == "characters"
     assert found["overlap"] == {"same_question": 0, "shared_words": 0, "first_shared": None}

@@ -1,4 +1,4 @@
-"""What `efface data describe` prints."""
+"""What `efface data check` prints."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_messages_before_a_question_are_shown(efface: Command, place: Path) -> N
     (place / "forget.jsonl").write_text(json.dumps({"messages": turns}) + "\n")
     (place / "retain.jsonl").write_text(json.dumps({"messages": [*turns[:1], *turns[-2:]]}) + "\n")
     pairs = ("data.forget=forget.jsonl", "data.retain=retain.jsonl")
-    lines = efface("data", "describe", *pairs).stdout.splitlines()
+    lines = efface("data", "check", *pairs).stdout.splitlines()
     assert "  items: 1 conversation with 4 answers" in lines
     assert "  items: 1 conversation" in lines
     start = lines.index("retain/0001 (retain set)")
@@ -30,7 +30,7 @@ def test_messages_before_a_question_are_shown(efface: Command, place: Path) -> N
     assert len(system) == len("  system: ") + 80
     assert lines[start + 2 :] == ["  question: Who 3?", "  answer: Ann 3."]
     (place / "retain.jsonl").write_text(json.dumps({"prompt": turns[:-1], "completion": "Bob."}) + "\n")
-    lines = efface("data", "describe", *pairs).stdout.splitlines()
+    lines = efface("data", "check", *pairs).stdout.splitlines()
     assert lines[lines.index("retain/0001 (retain set)") + 2 :] == [
         "  earlier: 2 messages not shown here",
         "  user: Who 1?",
@@ -48,17 +48,17 @@ def test_counts_wrong_answers(efface: Command, place: Path, more: list[str], sho
         {"question": f"{n}?", "answer": "a", "perturbed_answers": wrong} for n, wrong in enumerate((["x", "y"], more))
     ]
     (place / "forget.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    lines = efface("data", "describe", "data.forget=forget.jsonl").stdout.splitlines()
+    lines = efface("data", "check", "data.forget=forget.jsonl").stdout.splitlines()
     assert f"  wrong answers: {shown}" in lines
     assert "  items: 2 questions" in lines
     (place / "forget.jsonl").write_text(json.dumps({"question": "Who?", "answer": "Ann."}) + "\n")
-    lines = efface("data", "describe", "data.forget=forget.jsonl").stdout.splitlines()
+    lines = efface("data", "check", "data.forget=forget.jsonl").stdout.splitlines()
     assert "  items: 1 question" in lines
     assert not any(line.startswith("  wrong answers") for line in lines)
 
 
 def test_in_characters_and_in_tokens(efface: Command) -> None:
-    ran = efface("data", "describe", "mine.yaml")
+    ran = efface("data", "check", "mine.yaml")
     assert (ran.returncode, ran.stderr) == (0, "")
     lines = ran.stdout.splitlines()
     assert "files, forget set" in lines
@@ -68,13 +68,13 @@ def test_in_characters_and_in_tokens(efface: Command) -> None:
     assert "Metrics that can be computed from this data" in lines
     assert "  rouge: yes" in lines
     assert "  answer: Author 0 was born in Turku." in lines
-    lines = efface("data", "describe", "data.forget=forget.jsonl").stdout.splitlines()
+    lines = efface("data", "check", "data.forget=forget.jsonl").stdout.splitlines()
     assert "  characters: 51 to 51 per item, median 51, 95th percentile 51" in lines
     assert "Overlap of forget set and retain set" not in lines
 
 
 def test_shows_no_control_codes(efface: Command, place: Path) -> None:
     (place / "forget.jsonl").write_text(json.dumps({"question": "Who\x1b[2J?", "answer": "A\nB [bold]c[/bold]"}) + "\n")
-    ran = efface("data", "describe", "data.forget=forget.jsonl")
+    ran = efface("data", "check", "data.forget=forget.jsonl")
     assert "\x1b" not in ran.stdout
     assert "  answer: A B [bold]c[/bold]" in ran.stdout.splitlines()

@@ -28,15 +28,17 @@ def test_a_folder_is_ranked(efface: Command, runs: Path) -> None:
     found = json.loads(ran.stdout)
     assert (found["schema"], found["level"], found["draws"]) == (1, 0.95, 100)
     (board,) = found["boards"]
-    assert [row["rank"] for row in board["rows"]] == [1, 2]
-    assert {row["name"] for row in board["rows"]} == {"run2", "run3"}
+    assert [row["rank"] for row in board["rows"]] == [1, 2, 3]
+    assert {row["name"] for row in board["rows"]} == {"run2", "run3", "before unlearning"}
     assert set(board["rows"][0]["sets"]["retain"]["rouge"]) == {"value", "low", "high"}
     shown = efface("leaderboard", str(runs), "--draws", "100")
     assert shown.returncode == 0
     assert "Leaderboard (closer-look)" in shown.stdout
+    names = [row["name"] for row in board["rows"] if row["kind"] == "run"]
+    assert shown.stdout.endswith(f"next: efface report {' '.join(str(runs / name) for name in names)}\n")
     other = efface("leaderboard", str(runs), "--definition", "paper", "--format", "csv")
     assert other.stdout.startswith("board,rank,rank_best,rank_worst,name")
-    assert other.stdout.count("\n") == 3
+    assert other.stdout.count("\n") == 4
 
 
 def test_differences(efface: Command, runs: Path) -> None:

@@ -72,4 +72,4 @@ def test_without_the_extra(run, work, efface, monkeypatch, missing):  # noqa: F8
     monkeypatch.setitem(sys.modules, missing, None)
     ran = efface("record", "make", str(run), "--out", str(work / "r.json"))
     assert ran.returncode == 2
-    assert_names(ran.stderr, missing, "efface[record]")
+    assert_names(ran.stderr, missing, "[record]")

@@ -44,7 +44,8 @@ def test_shown_settings_are_a_config_of_the_same_run(efface: Command, tmp_path: 
 
 
 def test_without_a_method_the_common_settings_are_shown(efface: Command) -> None:
-    first, second, *rest = efface("presets", "tofu-forget01").stdout.splitlines()
+    schema, first, second, *rest = efface("presets", "tofu-forget01").stdout.splitlines()
+    assert schema == "# yaml-language-server: $schema=efface.schema.json"
     assert first.startswith("# ")
     assert_names(second, "# method: me+gd", "required")
     assert "forget_coeff: 1.0" in rest
@@ -53,7 +54,7 @@ def test_without_a_method_the_common_settings_are_shown(efface: Command) -> None
 
 def test_given_model_is_shown(efface: Command) -> None:
     lines = efface("presets", "demo", "method=ga", "model=mine").stdout.splitlines()
-    assert lines[:2] == ["method: ga", "model: mine"]
+    assert lines[1:3] == ["method: ga", "model: mine"]
 
 
 @pytest.mark.parametrize(

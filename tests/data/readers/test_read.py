@@ -149,4 +149,4 @@ def test_a_missing_library_is_named(
 ) -> None:
     monkeypatch.setitem(sys.modules, library, None)
     path = make(tmp_path)
-    assert_names(read_error(path), *[str(path), f"package {library}", "pip install 'efface[data]'"])
+    assert_names(read_error(path), *[str(path), f"package {library}", "[data]"])

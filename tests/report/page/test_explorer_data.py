@@ -7,28 +7,34 @@ import pytest
 from efface.report.page.answered import MetricValues
 from efface.report.page.explorer_data import compress, explorer_data, text_limit
 from efface.report.page.question_outcomes import QuestionOutcome
+from efface.scores.verdict import Outcome
 from support.reports import decompress, page_questions
 
 CORRECT, WRONG = (0.9, 0.9, 0.9, 0.9, 0.9, 1.0), (0.1, 0.1, 0.1, 0.9, 0.1, 0.0)
 
 
 def outcome(
-    set_name: str, before: MetricValues | None, after: MetricValues | None, text: str = "text"
+    set_name: str,
+    before: MetricValues | None,
+    after: MetricValues | None,
+    text: str = "text",
+    verdict: Outcome | None = None,
 ) -> QuestionOutcome:
-    return QuestionOutcome(set_name, "id", "question", "answer", before and text, after and text, before, after)
+    texts = before and text, after and text
+    return QuestionOutcome(set_name, "id", "question", "answer", *texts, before, after, verdict)
 
 
 def test_order_is_by_priority_with_the_position_in_the_data() -> None:
     outcomes = [
-        outcome("retain", CORRECT, CORRECT),
-        outcome("forget", CORRECT, WRONG),
-        outcome("retain", CORRECT, WRONG),
-        outcome("forget", CORRECT, CORRECT),
+        outcome("retain", CORRECT, CORRECT, verdict="kept"),
+        outcome("forget", CORRECT, WRONG, verdict="forgotten"),
+        outcome("retain", CORRECT, WRONG, verdict="broken"),
+        outcome("forget", CORRECT, CORRECT, verdict="leaks"),
     ]
     assert decompress(explorer_data(outcomes, None)["index"]) == {
         "order": [3, 2, 1, 0],
         "set": ["forget", "retain", "forget", "retain"],
-        "verdict": ["leaks", "broken", "forgotten", "retained"],
+        "verdict": ["leaks", "broken", "forgotten", "kept"],
     }
 
 

@@ -23,7 +23,7 @@ def test_markdown(tmp_path: Path) -> None:
     text = render_paper_tables([run], "markdown")
     assert (
         f"| a\\|b\\_c\\` | after | ME+GD | {run.after.model_utility:.3f} | {run.after.model_utility_retain:.3f} "
-        f"| {run.after.forget_efficacy:.3f} | 2 | 3 |" in text
+        f"| {run.after.forget_efficacy:.3f} | in part, 2/10 leak | kept 17/20 |" in text
     )
     assert "| forget | 10 | before | 1.000 |" in text
     assert "\n\nMetrics by set (closer-look): `a|b_c'`\n\n| Set |" in text

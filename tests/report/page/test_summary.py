@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from efface.report.page.load_run import load_report_run
-from efface.report.page.question_outcomes import question_outcomes
 from efface.report.page.summary import (
     Summary,
     aggregates_by_stage,
@@ -36,54 +35,54 @@ def summary(path: Path, forget: Answer, retain: Answer, before: Answer = correct
     """Of a model that answers so, before and after unlearning; 20 questions per set."""
     first = records(forget=(20, before), retain=(20, before))
     run = load_report_run(write_run(path, first, records(forget=(20, forget), retain=(20, retain))))
-    return summarize(run, question_outcomes(run))
+    return summarize(run)
 
 
 @pytest.mark.parametrize(
-    ("forget", "retain", "verdicts", "successful"),
+    ("forget", "retain", "verdicts", "tones"),
     [
-        (wrong, correct, ("It forgot: ", "It retained the rest: "), (True, True)),
-        (correct, wrong, ("It did not forget: ", "It lost most of the rest: "), (False, False)),
-        (correct_up_to(8), correct_up_to(15), ("It forgot in part: ", "It lost some of the rest: "), (False, False)),
+        (wrong, correct, ("It forgot: ", "It kept the rest: "), ("good", "good")),
+        (correct, wrong, ("It did not forget: ", "It lost most of the rest: "), ("bad", "bad")),
+        (correct_up_to(8), correct_up_to(15), ("It forgot in part: ", "It lost some of the rest: "), ("bad", "part")),
     ],
 )
 def test_verdicts(
-    tmp_path: Path, forget: Answer, retain: Answer, verdicts: tuple[str, str], successful: tuple[bool, bool]
+    tmp_path: Path, forget: Answer, retain: Answer, verdicts: tuple[str, str], tones: tuple[str, str]
 ) -> None:
     found = summary(tmp_path, forget, retain)
     assert found.forget_sentence.startswith(verdicts[0])
     assert found.retain_sentence.startswith(verdicts[1])
-    assert found.successful == successful
+    assert found.tones == tones
 
 
 def test_sentences_have_the_counts(tmp_path: Path) -> None:
     found = summary(tmp_path, forget=correct_up_to(8), retain=correct_up_to(15))
     assert found.forget_sentence == (
-        "It forgot in part: of 20 questions of the forget set, it answered 20 correctly before and 8 after."
+        "It forgot in part: of 20 questions to forget, it answered 20 correctly before and 8 after (40 %, 95 % "
+        "interval 22-61 %)."
     )
     assert found.retain_sentence == (
-        "It lost some of the rest: of 20 questions of the other sets, 20 were answered correctly before; 5 of these no "
-        "longer are."
+        "It lost some of the rest: of 20 questions of the other sets, it kept 15 of the 20 that it answered correctly "
+        "before (75 %, 95 % interval 53-89 %)."
     )
-    assert (found.forget.n, found.forget.correct_before, found.forget.failed) == (20, 20, 8)
-    assert (found.retain.n, found.retain.correct_before, found.retain.failed) == (20, 20, 5)
+    assert (found.leaks.count, found.leaks.n, found.kept.count, found.kept.n) == (8, 20, 15, 20)
 
 
 def test_a_model_that_knew_nothing_is_undecided(tmp_path: Path) -> None:
     found = summary(tmp_path, forget=wrong, retain=wrong, before=wrong)
-    assert "none of the 20 questions of the forget set was answered correctly before" in found.forget_sentence
+    assert "none of the 20 questions to forget was answered correctly before" in found.forget_sentence
     assert "None of the 20 questions of the other sets was answered correctly before" in found.retain_sentence
-    assert found.successful == (None, None)
+    assert found.tones == ("open", "open")
 
 
 def test_an_unfinished_run_is_undecided(tmp_path: Path) -> None:
     start_run(tmp_path)
     write_steps(tmp_path, 3, steps=9)
     run = load_report_run(tmp_path)
-    found = summarize(run, question_outcomes(run))
+    found = summarize(run)
     assert "not scored yet" in found.forget_sentence
     assert "not scored yet" in found.retain_sentence
-    assert found.successful == (None, None)
+    assert found.tones == ("open", "open")
     assert aggregates_by_stage(run, partial=False) == {}
 
 
@@ -91,14 +90,17 @@ def test_a_run_without_one_of_the_sets(tmp_path: Path) -> None:
     for name, sentence in (("forget", "There is no forget set"), ("retain", "no set except the forget set")):
         sets = {key: (4, correct) for key in ("forget", "retain") if key != name}
         run = load_report_run(write_run(tmp_path / name, records(**sets), records(**sets)))
-        found = summarize(run, question_outcomes(run))
+        found = summarize(run)
         assert sentence in (found.forget_sentence if name == "forget" else found.retain_sentence)
 
 
 def test_an_evaluation(tmp_path: Path) -> None:
     run = load_report_run(write_evaluation(tmp_path))
-    found = summarize(run, question_outcomes(run))
-    assert found.forget_sentence == "It answers 0 of the 10 questions of the forget set correctly."
+    found = summarize(run)
+    assert found.forget_sentence == (
+        "It answers 0 of the 10 questions to forget correctly (0 %, 95 % interval 0-28 %). These are only 10 "
+        "questions: take it as a hint."
+    )
     assert found.retain_sentence == "It answers 20 of the 20 questions of the other sets correctly."
 
 

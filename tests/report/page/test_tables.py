@@ -6,6 +6,7 @@ from pathlib import Path
 
 from efface.artifacts import Downstream, DownstreamResults, TaskScore
 from efface.report.page.load_run import load_report_run
+from efface.report.page.summary import summarize
 from efface.report.page.tables import aggregates_table, downstream_table, metrics_table, run_names
 from support.reports import write_evaluation, write_example_run
 
@@ -18,13 +19,14 @@ def test_runs_with_the_same_name_are_named_by_their_paths(tmp_path: Path) -> Non
 def test_aggregates_of_several_runs(tmp_path: Path) -> None:
     run = load_report_run(write_example_run(tmp_path / "run"))
     evaluation = load_report_run(write_evaluation(tmp_path / "evaluation"))
-    table = aggregates_table({"one": run, "two": evaluation}, {"one": (2, 1_003), "two": (0, 4)}, partial=False)
+    runs = {"one": run, "two": evaluation}
+    table = aggregates_table(runs, {name: summarize(each) for name, each in runs.items()}, partial=False)
     assert [row[: table.row_headings] for row in table.rows] == [
         ["one", "before", "ME+GD"],
         ["one", "after", "ME+GD"],
         ["two", "", ""],
     ]
-    assert [row[-2:] for row in table.rows] == [["", ""], ["2", "1,003"], ["0", "4"]]
+    assert [row[-2:] for row in table.rows] == [["", ""], ["in part, 2/10 leak", "kept 17/20"], ["nothing known", "-"]]
 
 
 def test_metrics_of_every_set_before_and_after(tmp_path: Path) -> None:

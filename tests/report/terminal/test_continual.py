@@ -130,7 +130,7 @@ def test_hostile_names_are_one_line(width: int) -> None:
 def test_partial_scores_name_their_metrics(width: int) -> None:
     text = " ".join(" ".join(shown(queue(2, without=("cosine_similarity",)), width)).split())
     assert "Utility is partial: over rouge, probability, truth ratio, token entropy, entailment, the metrics" in text
-    assert "Forget efficacy over rouge, truth ratio; on each request's forget set" in text
+    assert "Forget efficacy: 1 - the mean of rouge, truth ratio on a forget set; below" in text
     assert "Embeddings: none; judge: key-facts." in text
-    assert "missing cosine_similarity: no judge" in text
+    assert "missing: cosine similarity; results.json and efface report say why" in text
     assert "partial" not in " ".join(shown(queue(2), width))

@@ -30,8 +30,8 @@ def test_boards_one_after_another(ranking: Leaderboard) -> None:
         assert row.harmonic_mean is not None
         assert f"{row.harmonic_mean.value:.3f}" in text
         assert f"{row.harmonic_mean.low:.3f}-{row.harmonic_mean.high:.3f}" in text
-    assert [row.ranks for row in ranking.boards[0].rows] == [(1, 2), (1, 2)]
-    assert text.count(" 1-2 ") == 2
+    assert [row.ranks for row in ranking.boards[0].rows] == [(1, 3), (1, 3), (1, 3)]
+    assert text.count(" 1-3 ") == 3
     assert text.count("*") == 1 + sum(row.pareto_optimal for board in ranking.boards for row in board.rows)
     assert "Questions: retain 7, real_authors 7, world_facts 7, forget 7." in text
     assert "95% intervals from 100 resamples" in text

@@ -69,7 +69,7 @@ def test_partial_scores_are_marked(shown: Callable[..., str]) -> None:
     assert "Partial: over rouge, probability, truth ratio, token entropy, the metrics" in text
     assert ["before", "0.711", "0.822", "0.933"] in rows(text)
     assert ["before", "0.100", "0.200", "0.300", "0.400", "-", "-"] in rows(text)
-    assert "missing entailment: no judge" in text
+    assert "missing: cosine similarity, entailment; results.json and efface report say why" in " ".join(text.split())
 
 
 def test_partial_scores_over_different_metrics_are_not_compared(shown: Callable[..., str]) -> None:
@@ -102,6 +102,7 @@ def test_hostile_names_and_reasons(shown: Callable[..., str]) -> None:
     one = scores(embedder=HOSTILE, judge=HOSTILE, missing={"entailment": HOSTILE})
     text = shown(print_results, {"me+gd": results(one, one)})
     assert "[red]gone[/red]" in text
+    assert "[red]gone[/red]" in shown(print_scores, {"definition": "closer-look", **one.model_dump()})
     assert len(text) < 10_000
 
 
@@ -154,4 +155,4 @@ def test_hallucinations(shown: Callable[..., str]) -> None:
     text = " ".join(
         shown(print_scores, {"definition": "paper", **scores().model_dump(), "hallucinations": answers}).split()
     )
-    assert "The 8 answers on the forget set, judged by nli: made up 50.0%, correct 25.0%" in text
+    assert "The 8 answers on the forget set, judged by nli: correct 25.0%, declined 12.5%, made up 50.0%" in text

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from efface.errors import EffaceError
+from efface.folders import Stage
 from efface.records import write_records
 from efface.scores import score_path
 from efface.scores.leaderboard.leaderboard import compare, leaderboard
@@ -23,8 +25,9 @@ def test_everything_in_a_folder_is_ranked_or_reported(folder: Path) -> None:
         ("deep/two", "run", "npo+kl"),
         ("evaluated", "evaluation", None),
         ("log.json", "log", None),
+        ("deep/two (before)", "before", None),  # once, for both runs
     }
-    assert [row.name for row in second.rows] == ["other"]
+    assert {row.name for row in second.rows} == {"other", "other (before)"}
     assert second.not_comparable_reason == "other has 9 questions and not 7 on retain, as log.json"
     assert first.not_comparable_reason is None
     assert first.partial == ["rouge", "probability", "truth_ratio"]
@@ -39,7 +42,9 @@ def test_everything_in_a_folder_is_ranked_or_reported(folder: Path) -> None:
 def test_values_are_those_of_score(folder: Path) -> None:
     (board,) = leaderboard([folder / "one", folder / "deep" / "two"], definition="paper", draws=100).boards
     for row in board.rows:
-        plain = score_path(row.name, definition="paper")
+        before = row.name == "before unlearning"
+        stage: Stage = "before" if before else "after"
+        plain = score_path(folder / "one" if before else row.name, definition="paper", stage=stage)
         assert row.model_utility is not None
         assert row.forget_efficacy is not None
         assert row.model_utility.value == plain["model_utility"]
@@ -55,6 +60,8 @@ def test_a_model_whose_records_have_another_entropy_is_named(folder: Path) -> No
     for name, rows in answered(2).items():
         new = [row.model_copy(update={"retokenized_output_ids": row.output_token_ids}) for row in rows]
         write_records(folder / "one" / "records" / "after" / f"{name}.jsonl", new)
+    for path in paths:
+        shutil.rmtree(path / "records" / "before")
     (board,) = leaderboard(paths, draws=100).boards
     assert_names(board.notes["token_entropy"], "two: of the tokens as generated", "closer-look")
     assert "one" not in board.notes["token_entropy"].partition(":")[0]

@@ -141,6 +141,7 @@ function showQuestion(question, index) {
   pair.append(panels.before.element, panels.after.element);
   section.append(pair);
   byId("log").append(section);
+  document.documentElement.style.scrollPaddingBottom = `${byId("form").offsetHeight}px`;  // it covers what is below
   section.scrollIntoView({ block: "start" });
   return panels;
 }
@@ -173,6 +174,7 @@ async function ask(question, index = null) {
   if (index !== null) suggestion = index;
   const body = { suggestion, question, history: conversation };
   for (const name of ["max_new_tokens", "temperature", "seed"]) body[name] = byId(name).valueAsNumber;
+  for (const each of byId("suggestions").children) each.open = false;  // the answer needs the space
   const panels = showQuestion(shown, index);
   setBusy(true);
   setStatus("Both models are answering …");
@@ -194,7 +196,10 @@ async function streamAnswers(body, panels, signal) {
     for await (const line of lines(await post(body, signal))) {
       if (line.error) return [line.error, true];
       panels[line.side].add(line);
-      if (line.answer !== undefined) { complete += 1; panels[line.side].end(); }
+      if (line.answer === undefined) continue;
+      complete += 1;
+      panels[line.side].end();
+      panels[line.side].element.scrollIntoView({ block: "nearest" });
     }
   } catch (error) {
     if (error.name === "AbortError") return ["Stopped.", false];

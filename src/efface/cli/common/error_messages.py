@@ -10,6 +10,7 @@ import traceback
 import typer
 
 from efface.errors import EffaceError, summarize_error
+from efface.renamed import COMMANDS
 
 _REWORDED = (
     (re.compile(r": Value error, "), ": "),
@@ -19,6 +20,16 @@ _REWORDED = (
     (re.compile(r" \(Possible options: (.+)\)$"), r", did you mean \1?"),
 )
 """Wording of typer -> wording of efface's other errors."""
+
+
+_OPTIONS_OF_OTHERS = {
+    "learning_rate": ["train.lr"],
+    "model_name_or_path": ["model"],
+    "num_train_epochs": ["train.epochs"],
+    "per_device_train_batch_size": ["train.batch_size"],
+    "output_dir": ["--out"],
+}
+"""Options of transformers' training scripts -> settings."""
 
 
 def error_message(error: Exception) -> str:
@@ -50,9 +61,34 @@ def _usage_message(error: typer.TyperException) -> str:
     for pattern, replacement in _REWORDED:
         problem = pattern.sub(replacement, problem)
     context = getattr(error, "ctx", None)  # only usage errors have one; typer does not export their class
+    if setting := _setting_of(problem):
+        return setting
+    if unknown := re.match(r"No such command '([\w-]+)'", problem):
+        old = f"{getattr(context, 'command_path', 'efface')} {unknown[1]}"
+        if new := COMMANDS.get(old):
+            return f"{old} is now called {new}"
     if context is not None and not problem.endswith("?"):
         problem += f"; see `{context.command_path} --help`"
     return problem[:1].lower() + problem[1:]
+
+
+def _setting_of(problem: str) -> str | None:
+    """How to write a setting that was given as an option: `--model X` is `model=X`."""
+    match = re.match(r"No such option '--([A-Za-z][\w.-]*)'", problem)
+    if match is None:
+        return None
+    from efface.config.commands import RunConfig
+    from efface.config.parse import dotted_keys
+
+    given = match[1].replace("-", "_")
+    keys = list(dotted_keys(RunConfig))
+    exact = [key for key in keys if key == given] or [key for key in keys if key.endswith(f".{given}")]
+    exact = exact or _OPTIONS_OF_OTHERS.get(given, [])
+    if not exact:
+        return None
+    return (
+        f"--{match[1]} is not an option; settings are key=value: write {' or '.join(f'{key}=...' for key in exact[:2])}"
+    )
 
 
 def _system_message(error: OSError) -> str:

@@ -1,7 +1,8 @@
-"""`efface data list`, `fetch`, `check` and `describe`; `answers` and `probe`, which run a model, are in `ask`."""
+"""`efface data list`, `fetch` and `check`; `answers` and `probe`, which run a model, are in `ask`."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -27,11 +28,11 @@ app = typer.Typer()
 data = add_group(
     app,
     "data",
-    "List, download, check, describe or generate data.",
+    "List, download, check or generate data.",
     "efface data list",
     "efface data fetch tofu",
-    "efface data check data.forget=forget.csv data.retain=retain.csv",
-    "efface data describe data.forget=forget.csv data.retain=retain.csv model=path/to/model",
+    "efface data check forget.csv",
+    "efface data check data.forget=forget.csv data.retain=retain.csv model=path/to/model",
     "efface data probe model=path/to/model --out runs/known",
 )
 data.add_typer(ask.app)
@@ -116,67 +117,36 @@ def fetch(
 
 @data.command(
     epilog=examples(
-        "efface data check data.forget=forget.csv",
+        "efface data check forget.csv",
+        "efface data check data.forget=forget.csv data.retain=retain.csv model=path/to/model",
         "efface data check data.forget=forget.csv data.forget.columns.question=prompt",
-        "efface data check data.forget=forget.csv model=path/to/model",
+        "efface data check tofu-forget01 --json",
         "efface data check mine.yaml",
-        "efface data check tofu-forget01",
     )
 )
-def check(settings: Settings = None, data_dir: DataDir = None) -> None:
-    """Check that a run could use this data.
+def check(settings: Settings = None, data_dir: DataDir = None, as_json: Json = False) -> None:
+    """Check that a run could use this data, and show what is in it.
 
-    Needs no model and no method. If a model is given, everything is also tokenized and must fit its context length;
-    model=null skips that. With a model or tokenizer=..., it says how many answers share a token with their prompt.
+    Takes what efface run takes, or a file to forget. Shows lengths, repetitions, the overlap of both sets, which
+    metrics can be computed, and the first items. If a model is given, everything is also tokenized and must fit its
+    context length; model=null skips that. Without model and tokenizer, lengths are in characters.
     """
     from efface.config.data_commands import DataInspectionConfig
     from efface.config.resolve import resolve_config
     from efface.data import load_task
-    from efface.data.config import MODEL_ANSWERS
+    from efface.data.describe import describe
 
-    config = resolve_config(DataInspectionConfig, *source_and_pairs(settings))
-    task = load_task(config.data, data_dir=data_dir)
-    if config.model is not None or config.tokenizer is not None:
-        from efface.preflight.token_lengths import check_tokens
-
-        for warning in check_tokens(task, config):
-            print_message(f"warning: {warning}")
-    _warn(task, config.data)
-    retain = f"{len(task.retain):,} in the retain set"
-    if config.data.retain == MODEL_ANSWERS:
-        retain = f"the model's answers to {config.data.generic_questions} questions as the retain set"
-    elif not task.retain:
-        retain = "no retain set"
-    scored = ", ".join(f"{each.name} {len(each.items):,}" for each in task.evaluation)
-    typer.echo(f"{task.name} can be used: {len(task.forget):,} in the forget set, {retain}; scored: {scored}")
-
-
-@data.command(
-    epilog=examples(
-        "efface data describe data.forget=forget.csv data.retain=retain.csv",
-        "efface data describe tofu-forget01 model=path/to/model",
-        "efface data describe mine.yaml --json",
-    )
-)
-def describe(settings: Settings = None, data_dir: DataDir = None, as_json: Json = False) -> None:
-    """Print statistics of the forget set and the retain set.
-
-    Lengths (in tokens if model=... or tokenizer=... is given, else characters), repetitions, the overlap of both sets,
-    and which metrics can be computed.
-    """
-    from efface.config.data_commands import DataInspectionConfig
-    from efface.config.resolve import resolve_config
-    from efface.data import load_task
-    from efface.data.describe import describe as describe_task
-
-    config = resolve_config(DataInspectionConfig, *source_and_pairs(settings))
+    config = resolve_config(DataInspectionConfig, *_source_and_pairs(settings))
     task = load_task(config.data, data_dir=data_dir)
     measure = None
     if config.model is not None or config.tokenizer is not None:
-        from efface.preflight.token_lengths import token_lengths
+        from efface.preflight.token_lengths import check_tokens, token_lengths
 
+        for warning in check_tokens(task, config):
+            if not as_json:
+                print_message(f"warning: {warning}")
         measure = token_lengths(config)
-    description = describe_task(task, embedder=config.evaluate.embedder, judge=config.evaluate.judge, measure=measure)
+    description = describe(task, embedder=config.evaluate.embedder, judge=config.evaluate.judge, measure=measure)
     if as_json:
         typer.echo(description.model_dump_json(indent=2))
         return
@@ -185,7 +155,31 @@ def describe(settings: Settings = None, data_dir: DataDir = None, as_json: Json 
     from efface.cli.data.description import print_description
 
     _warn(task, config.data)
+    typer.echo(_usable(task, config.data))
     print_description(Console(), description)
+
+
+def _source_and_pairs(settings: list[str] | None) -> tuple[str | None, list[str]]:
+    """As for a run; the first word may also be the file or folder to forget."""
+    from efface.data.readers.file_formats import TABLE_SUFFIXES, TEXT_SUFFIXES, format_suffix
+
+    source, pairs = source_and_pairs(settings)
+    if source is not None and format_suffix(Path(source)) in (*TABLE_SUFFIXES, *TEXT_SUFFIXES):
+        return None, [f"data.forget={source}", *pairs]
+    return source, pairs
+
+
+def _usable(task: Task, config: DataConfig) -> str:
+    """What a run would train on and score."""
+    from efface.data.config import MODEL_ANSWERS
+
+    retain = f"{len(task.retain):,} in the retain set"
+    if config.retain == MODEL_ANSWERS:
+        retain = f"the model's answers to {config.generic_questions} questions as the retain set"
+    elif not task.retain:
+        retain = "no retain set"
+    scored = ", ".join(f"{each.name} {len(each.items):,}" for each in task.evaluation)
+    return f"{task.name} can be used: {len(task.forget):,} in the forget set, {retain}; scored: {scored}"
 
 
 def _warn(task: Task, config: DataConfig) -> None:

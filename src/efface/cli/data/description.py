@@ -1,4 +1,4 @@
-"""The description of a task -> the tables that `efface data describe` prints."""
+"""The description of a task -> the tables that `efface data check` prints."""
 
 from __future__ import annotations
 

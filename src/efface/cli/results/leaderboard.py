@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from efface.cli.common import completion
 from efface.cli.common.options import Json, examples
 from efface.errors import EffaceError
+
+if TYPE_CHECKING:
+    from efface.scores.leaderboard.leaderboard import Leaderboard
 
 app = typer.Typer()
 
@@ -89,7 +93,23 @@ def leaderboard(
     elif form is not None:
         typer.echo(flat_leaderboard(form, ranking), nl=False)
     else:
-        print_leaderboard(Console(), ranking)
+        console = Console()
+        print_leaderboard(console, ranking)
+        console.print(f"next: {_next_command(paths, ranking)}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _next_command(paths: list[Path], ranking: Leaderboard) -> str:
+    """A report on the best runs; without one, what makes a run."""
+    from efface.report.sanitize import one_line
+
+    roots = paths if len(paths) == 1 else []
+    names = [row.name for row in ranking.boards[0].rows if row.kind in ("run", "queue")][:3]
+    found = [root / name if (root / name).is_dir() else root for root in roots for name in names] or [
+        Path(name) for name in names
+    ]
+    if not found:
+        return "efface run tofu-forget01 method=me+gd model=path/to/model --out runs/first"
+    return f"efface report {' '.join(shlex.quote(one_line(str(path))) for path in dict.fromkeys(found))}"
 
 
 def _print_json(value: object) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from efface.data.config import FileConfig
 from efface.data.readers.limits import Limits
 from efface.data.readers.table import SourceRow, Table
-from efface.errors import EffaceError, first_line, suggest
+from efface.errors import EffaceError, first_line, install_hint, suggest
 from efface.hub import LOG_IN, why_unreachable
 
 HUB = "hf:"
@@ -202,5 +202,5 @@ def _import_library(name: str, source: str) -> Any:
     except ImportError as error:
         package = name.partition(".")[0]
         raise EffaceError(
-            f"{source} needs the package {package}, which is not installed: pip install 'efface[data]'"
+            f"{source} needs the package {package}, which is not installed; {install_hint('data')}"
         ) from error

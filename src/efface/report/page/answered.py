@@ -14,6 +14,7 @@ from efface.scores.metric_inputs import Missing
 from efface.scores.score import score_sets
 from efface.scores.set_scores import question_metrics
 from efface.scores.sets import check_names
+from efface.scores.verdict import JudgedAnswer, judge_answer
 
 MetricValues: TypeAlias = tuple[float | None, ...]
 """The six metrics of a question, in the order of `METRICS`; None where one is missing."""
@@ -28,6 +29,7 @@ class Answered(NamedTuple):
     """The reference answer."""
     output: str
     scores: MetricValues
+    judged: JudgedAnswer
 
 
 AnsweredSets: TypeAlias = Mapping[str, Sequence[Answered]]
@@ -73,7 +75,9 @@ def read_answered(folder: Path, definition: str) -> AnsweredSets:
             metrics = question_metrics(inputs, set_name=name, definition=rules)
             values = tuple(None if isinstance(each := metrics[metric], Missing) else each for metric in METRICS)
             record = read.last
-            rows.append(Answered(record.id, record.question, record.answer, record.output, values))
+            rows.append(
+                Answered(record.id, record.question, record.answer, record.output, values, judge_answer(inputs))
+            )
         sets[name] = rows
     return sets
 

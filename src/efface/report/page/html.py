@@ -20,7 +20,7 @@ from efface.report.page.escape import script_json, visible_controls
 from efface.report.page.explorer_data import explorer_data, text_limit
 from efface.report.page.load_run import ReportRun
 from efface.report.page.loss_curve import downsample
-from efface.report.page.question_outcomes import CORRECT_ROUGE, QuestionOutcome, question_outcomes
+from efface.report.page.question_outcomes import QuestionOutcome, question_outcomes
 from efface.report.page.summary import (
     AGGREGATE_NAMES,
     METRIC_NAMES,
@@ -32,6 +32,7 @@ from efface.report.page.summary import (
 )
 from efface.report.page.tune_section import tune_section
 from efface.report.paths import shorten_paths
+from efface.report.verdict_text import EFFICACY, RULE, next_step
 from efface.scores.continual import utility
 
 _ASSETS = files("efface.report.page") / "assets"
@@ -84,7 +85,11 @@ def render_page(runs: Sequence[ReportRun], *, version: str) -> str:
         comparison=_comparison(views, partial=partial is not None),
         aggregates=lambda run: aggregates_by_stage(run, partial=partial is not None),
         aggregate_names=AGGREGATE_NAMES,
-        correct_rouge=CORRECT_ROUGE,
+        rule=RULE,
+        efficacy=EFFICACY,
+        counts=_counts,
+        about=_about,
+        next_step=next_step,
         tables=tables,
         relearned=relearn_curves,
         sources=_sources,
@@ -98,7 +103,7 @@ def render_page(runs: Sequence[ReportRun], *, version: str) -> str:
 def _view(name: str, run: ReportRun, *, partial: bool) -> _View:
     outcomes = question_outcomes(run)
     points = chart_data.scatter_points(run, partial=partial)
-    return _View(name, run, summarize(run, outcomes), outcomes, points, audit_section(run, outcomes))
+    return _View(name, run, summarize(run), outcomes, points, audit_section(run, outcomes))
 
 
 def _script_data(views: Sequence[_View], limit: int | None) -> dict[str, object]:
@@ -122,8 +127,24 @@ def _script_data(views: Sequence[_View], limit: int | None) -> dict[str, object]
 def _comparison(views: Sequence[_View], *, partial: bool) -> tables.Table | None:
     if len(views) < 2:
         return None
-    failed = {view.name: (view.summary.forget.failed, view.summary.retain.failed) for view in views}
-    return tables.aggregates_table({view.name: view.run for view in views}, failed, partial=partial)
+    summaries = {view.name: view.summary for view in views}
+    return tables.aggregates_table({view.name: view.run for view in views}, summaries, partial=partial)
+
+
+def _about(run: ReportRun) -> list[str]:
+    """The model, the data and the day of a run, as far as the manifest has them."""
+    manifest = run.manifest
+    if manifest is None:
+        return []
+    files = [shorten_paths(name).rpartition("/")[2] for name in manifest.data]
+    data = f"data: {', '.join(files[:2])}{' and more' if len(files) > 2 else ''}" if files else ""
+    return [each for each in (f"model: {shorten_paths(manifest.model)}", data, manifest.started[:10]) if each]
+
+
+def _counts(outcomes: Sequence[QuestionOutcome]) -> dict[str, int]:
+    """How many questions the buttons of the explorer show."""
+    found = [each.verdict for each in outcomes]
+    return {outcome: found.count(outcome) for outcome in ("leaks", "likely", "broken", "changed")}
 
 
 def _sources(run: ReportRun) -> dict[str, object]:

@@ -49,6 +49,8 @@ class ReportRun:
     """What `train.watch` measured; empty without it."""
     answered: Mapping[str, AnsweredSets] = field(default_factory=dict)
     """Stage (`before`, `after`) -> questions with answers and scores."""
+    own_answers: bool = False
+    """The reference answers of the retain set are earlier ones of the model itself (`data.retain=model-answers`)."""
 
     @property
     def queue(self) -> ContinualResults | None:
@@ -77,7 +79,15 @@ def load_report_run(path: Path) -> ReportRun:
         raise EffaceError(
             f"{RunPaths(path).config} has no definition of scores; give the folder of efface run or efface evaluate"
         )
-    run = ReportRun(path=path, kind="run", definition=definition, config_text=text, manifest=_read_manifest(path))
+    data = settings.get("data")
+    run = ReportRun(
+        path=path,
+        kind="run",
+        definition=definition,
+        config_text=text,
+        manifest=_read_manifest(path),
+        own_answers=isinstance(data, dict) and data.get("retain") == "model-answers",
+    )
     if not isinstance(method, str):
         return _load_evaluation(run)
     run = (_load_queue if settings.get("continual") else _load_run)(replace(run, method=method))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Literal, cast
 
@@ -44,7 +44,9 @@ def render_paper_tables(runs: Sequence[ReportRun], form: PaperFormat) -> str:
         over = "; or ".join(", ".join(METRIC_NAMES[metric] for metric in metrics) or "none" for metrics in partial)
         parts.append(_caption(form, f"Utility and efficacy are partial, over {over}."))
     parts += [_caption(form, f"Unfinished: {run.unfinished}", name) for name, run in by_name.items() if run.unfinished]
-    aggregates = tables.aggregates_table(by_name, _failed(by_name), partial=partial is not None)
+    aggregates = tables.aggregates_table(
+        by_name, {name: summarize(run) for name, run in by_name.items()}, partial=partial is not None
+    )
     parts.append(_table(form, aggregates, "Scores"))
     for name, run in by_name.items():
         parts.append(_table(form, tables.metrics_table(run), f"Metrics by set ({run.definition})", name))
@@ -102,12 +104,6 @@ def _question_rows(outcome: QuestionOutcome, *, single: bool) -> Iterable[dict[s
     ):
         if scores is not None:
             yield {**shared, "stage": stage, "output": output, **dict(zip(METRICS, scores, strict=True))}
-
-
-def _failed(runs: Mapping[str, ReportRun]) -> dict[str, tuple[int, int]]:
-    """Name -> how many questions leak, and how many are broken."""
-    summaries = {name: summarize(run, question_outcomes(run)) for name, run in runs.items()}
-    return {name: (each.forget.failed, each.retain.failed) for name, each in summaries.items()}
 
 
 def _table(form: PaperFormat, table: tables.Table, title: str, name: str = "") -> str:

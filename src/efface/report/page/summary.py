@@ -1,16 +1,17 @@
-"""The headline of a run: its aggregates, how many questions leak or are broken, and what that means. No torch."""
+"""The headline of a run: its aggregates, whether it forgot, and what it kept. No torch."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from efface.artifacts import ContinualResults, Metric, Scores
+from efface.artifacts import ContinualResults, Metric, Scores, Share, Verdict
 from efface.report.number_format import pluralize
 from efface.report.page.load_run import ReportRun
-from efface.report.page.question_outcomes import QuestionOutcome, is_correct
-from efface.scores.continual import utility
-from efface.scores.means import mean
+from efface.report.verdict_text import FORGET_TONES, RETAIN_TONES, Tone, forget_sentence, verdict_sentences
+from efface.scores.continual import efficacy_so_far, utility
+from efface.scores.sets import is_to_forget
+from efface.scores.verdict import verdict
 
 METRIC_NAMES: dict[Metric, str] = {
     "rouge": "ROUGE",
@@ -27,8 +28,6 @@ AGGREGATE_NAMES = {
     "model_utility_retain": "Utility on retain",
     "forget_efficacy": "Forget efficacy",
 }
-_SMALL_SHARE, _LARGE_SHARE = 0.05, 0.5
-"""Shares of questions from which on the verdict changes."""
 
 
 @dataclass(frozen=True)
@@ -41,26 +40,28 @@ class Aggregates:
 
 
 @dataclass(frozen=True)
-class QuestionCounts:
-    """Counts over the questions of the forget set, or of all other sets."""
-
-    n: int
-    correct_before: int
-    failed: int
-    """On the forget set, the questions that leak; on the other sets, those that are broken."""
-
-
-@dataclass(frozen=True)
 class Summary:
     """The headline of one run."""
 
-    forget: QuestionCounts
-    retain: QuestionCounts
-    """Over all sets except the forget sets."""
+    verdict: Verdict
     forget_sentence: str
     retain_sentence: str
-    successful: tuple[bool | None, bool | None]
-    """Whether unlearning succeeded by the two sentences; None where that is undecided."""
+    tones: tuple[Tone, Tone]
+    """How the two sentences are shown."""
+
+    @property
+    def leaks(self) -> Share:
+        """The questions of the forget sets that are answered correctly after unlearning."""
+        return NONE if self.verdict.forget is None else self.verdict.forget.leaks
+
+    @property
+    def kept(self) -> Share:
+        """The questions of the other sets that still are answered correctly, of those that were before."""
+        return NONE if self.verdict.retain is None else self.verdict.retain.kept
+
+
+NONE = Share(count=0, n=0, low=0.0, high=1.0)
+"""The count without questions."""
 
 
 def partial_metrics(models: Sequence[Scores]) -> list[list[Metric]] | None:
@@ -112,98 +113,50 @@ def scores_by_stage(run: ReportRun) -> list[tuple[str, Scores]]:
     return [(stage, scores) for stage, scores in stages if scores is not None]
 
 
-def summarize(run: ReportRun, outcomes: Sequence[QuestionOutcome]) -> Summary:
-    """Count the questions that leak or are broken, and describe the result in two sentences.
+def summarize(run: ReportRun) -> Summary:
+    """Decide whether a run forgot and what it kept, and say so in two sentences.
 
     Args:
         run: The run.
-        outcomes: Its questions.
 
     Returns:
         The headline.
     """
-    forget = _count(each for each in outcomes if each.in_forget_set)
-    retain = _count(each for each in outcomes if not each.in_forget_set)
-    single = run.kind == "evaluation"
-    if run.after is None or not outcomes:
-        reason = "not scored yet" if run.unfinished else "the run has no records of single questions"
-        return Summary(forget, retain, f"Forgotten: {reason}.", f"Retained: {reason}.", (None, None))
-    return Summary(
-        forget=forget,
-        retain=retain,
-        forget_sentence=_forget_sentence(forget, single=single),
-        retain_sentence=_utility_sentence(outcomes) if single else _retain_sentence(retain),
-        successful=(
-            _share(forget.failed, forget.n) <= _SMALL_SHARE if forget.n and (forget.correct_before or single) else None,
-            _share(retain.failed, retain.correct_before) <= _SMALL_SHARE if retain.correct_before else None,
-        ),
+    before, after = (
+        {name: {each.id: each.judged for each in rows} for name, rows in run.answered.get(stage, {}).items()}
+        for stage in ("before", "after")
     )
+    found = verdict(before, after, own_answers=run.own_answers)
+    stored = None if run.results is None else run.results.verdict
+    if stored is not None:  # these know the refusals that the model was trained on
+        found = found.model_copy(
+            update={"answers_before": stored.answers_before, "answers_after": stored.answers_after}
+        )
+    if run.after is None or not after:
+        reason = "not scored yet" if run.unfinished else "the run has no records of single questions"
+        return Summary(found, f"Forgotten: {reason}.", f"Kept: {reason}.", ("open", "open"))
+    if run.kind == "evaluation":
+        return _summarize_evaluation(found)
+    tones = (
+        "open" if found.forget is None else FORGET_TONES[found.forget.state],
+        "open" if found.retain is None else RETAIN_TONES[found.retain.state],
+    )
+    return Summary(found, *verdict_sentences(found), tones)
+
+
+def _summarize_evaluation(found: Verdict) -> Summary:
+    """For an evaluation, which has nothing before."""
+    others = [types for name, types in found.answers_after.items() if not is_to_forget(name)]
+    right, n = sum(each.right for each in others), sum(each.n for each in others)
+    utility = f"It answers {right:,} of the {pluralize(n, 'question')} of the other sets correctly."
+    tone: Tone = "open" if found.forget is None else "bad" if found.forget.leaks.count else "good"
+    return Summary(found, forget_sentence(found.forget, single=True), utility, (tone, "open"))
 
 
 def _queue_aggregates(queue: ContinualResults) -> dict[str, Aggregates]:
-    over_time, last = utility(queue), len(queue.after)
+    over_time, efficacy, last = utility(queue), efficacy_so_far(queue), len(queue.after)
     aggregates = {}
     for time in range(last + 1):
         stage = "before" if time == 0 else "after" if time == last else f"after request {time}"
-        requested = [row[time] for row in queue.forget_efficacy[: time or last]]
-        available = [each for each in requested if each is not None]
-        efficacy = mean(available) if available and len(available) == len(requested) else None
-        aggregates[stage] = Aggregates(over_time.whole[time], over_time.retain[time], efficacy)
+        aggregates[stage] = Aggregates(over_time.whole[time], over_time.retain[time], efficacy[time])
     return aggregates
-
-
-def _count(outcomes: Iterable[QuestionOutcome]) -> QuestionCounts:
-    listed = list(outcomes)
-    correct_before = sum(each.scores_before is not None and is_correct(each.scores_before) for each in listed)
-    failed = sum(each.verdict in ("leaks", "broken") for each in listed)
-    return QuestionCounts(n=len(listed), correct_before=correct_before, failed=failed)
-
-
-def _forget_sentence(forget: QuestionCounts, *, single: bool) -> str:
-    if not forget.n:
-        return "There is no forget set, so forgetting cannot be measured."
-    questions = f"{pluralize(forget.n, 'question')} of the forget set"
-    if single:
-        return f"It answers {forget.failed:,} of the {questions} correctly."
-    if not forget.correct_before:
-        return f"There was little to forget: none of the {questions} was answered correctly before."
-    if _share(forget.failed, forget.n) <= _SMALL_SHARE:
-        verdict = "It forgot"
-    elif forget.failed < forget.correct_before * (1 - _SMALL_SHARE):
-        verdict = "It forgot in part"
-    else:
-        verdict = "It did not forget"
-    return (
-        f"{verdict}: of {questions}, it answered {forget.correct_before:,} correctly before and {forget.failed:,} "
-        "after."
-    )
-
-
-def _retain_sentence(retain: QuestionCounts) -> str:
-    if not retain.n:
-        return "There is no set except the forget set, so damage cannot be measured."
-    questions = f"{pluralize(retain.n, 'question')} of the other sets"
-    if not retain.correct_before:
-        return f"None of the {questions} was answered correctly before, so damage cannot be measured."
-    share = _share(retain.failed, retain.correct_before)
-    if share <= _SMALL_SHARE:
-        verdict = "It retained the rest"
-    elif share < _LARGE_SHARE:
-        verdict = "It lost some of the rest"
-    else:
-        verdict = "It lost most of the rest"
-    return (
-        f"{verdict}: of {questions}, {retain.correct_before:,} were answered correctly before; {retain.failed:,} of "
-        "these no longer are."
-    )
-
-
-def _utility_sentence(outcomes: Sequence[QuestionOutcome]) -> str:
-    """For an evaluation, which has nothing before."""
-    others = [each for each in outcomes if not each.in_forget_set]
-    correct = sum(each.verdict == "retained" for each in others)
-    return f"It answers {correct:,} of the {pluralize(len(others), 'question')} of the other sets correctly."
-
-
-def _share(part: int, whole: int) -> float:
-    return part / whole if whole else 0.0

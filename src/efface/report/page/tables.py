@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from efface.artifacts import METRICS, ContinualResults, Downstream, Results, SetScores
+from efface.artifacts import METRICS, ContinualResults, Downstream, Results, SetScores, Verdict
 from efface.report.number_format import format_number
 from efface.report.page.load_run import ReportRun
 from efface.report.page.summary import (
     AGGREGATE_NAMES,
     METRIC_NAMES,
     UNCOUNTED_NAMES,
+    Summary,
     aggregates_by_stage,
     scores_by_stage,
 )
 from efface.report.paths import shorten_paths
+from efface.report.verdict_text import ANSWER_TYPES, answer_shares, short_forget, short_retain
 from efface.scores.sets import sort_names
 
 
@@ -45,12 +47,12 @@ def run_names(runs: Sequence[ReportRun]) -> list[str]:
     ]
 
 
-def aggregates_table(runs: Mapping[str, ReportRun], failed: Mapping[str, tuple[int, int]], *, partial: bool) -> Table:
+def aggregates_table(runs: Mapping[str, ReportRun], summaries: Mapping[str, Summary], *, partial: bool) -> Table:
     """Compare the aggregates of all runs.
 
     Args:
         runs: Name -> run.
-        failed: Name -> how many questions leak, and how many are broken.
+        summaries: Name -> the verdict on the run.
         partial: Whether to use the partial aggregates.
 
     Returns:
@@ -60,11 +62,12 @@ def aggregates_table(runs: Mapping[str, ReportRun], failed: Mapping[str, tuple[i
     for name, run in runs.items():
         for stage, each in aggregates_by_stage(run, partial=partial).items():
             if stage in ("before", "after"):
-                counts = ["", ""] if stage == "before" else [f"{count:,}" for count in failed[name]]
+                found = summaries[name].verdict
+                short = ["", ""] if stage == "before" else [short_forget(found.forget), short_retain(found.retain)]
                 numbers = (format_number(getattr(each, aggregate)) for aggregate in AGGREGATE_NAMES)
                 shown = "" if run.kind == "evaluation" else stage
-                rows.append([name, shown, (run.method or "").upper(), *numbers, *counts])
-    headings = ["Run", "Stage", "Method", *AGGREGATE_NAMES.values(), "Still leaks", "Broken"]
+                rows.append([name, shown, (run.method or "").upper(), *numbers, *short])
+    headings = ["Run", "Stage", "Method", *AGGREGATE_NAMES.values(), "Forgot?", "Kept"]
     return Table("Runs side by side", headings, rows, row_headings=3)
 
 
@@ -87,6 +90,17 @@ def metrics_table(run: ReportRun) -> Table:
         *(UNCOUNTED_NAMES.get(name, name) for name in others),
     ]
     return Table("Metrics by set", headings, rows, row_headings=3)
+
+
+def answers_table(verdict: Verdict) -> Table:
+    """List how many answers to every set are correct, declined, made up or empty, before and after."""
+    rows = [
+        [name, f"{types.n:,}", stage, *answer_shares(types)]
+        for name in sort_names(verdict.answers_after)
+        for stage, types in (("before", verdict.answers_before.get(name)), ("after", verdict.answers_after[name]))
+        if types is not None
+    ]
+    return Table("Answers by set", ["Set", "Questions", "Stage", *ANSWER_TYPES.values()], rows, row_headings=3)
 
 
 def downstream_table(run: ReportRun) -> Table | None:

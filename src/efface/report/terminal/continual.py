@@ -13,7 +13,8 @@ from efface.report.number_format import format_number
 from efface.report.sanitize import one_line
 from efface.report.terminal.downstream import describe_tasks
 from efface.report.terminal.rich_tables import empty_table, join_metrics, print_line, print_sources
-from efface.scores.continual import Utility, utility
+from efface.report.terminal.verdicts import print_verdicts
+from efface.scores.continual import Utility, efficacy_so_far, utility
 
 _MAX_NAME_LENGTH = 17
 _MAX_COLUMNS = 11
@@ -37,7 +38,8 @@ def print_continual(console: Console, results: ContinualResults) -> None:
         console.print(_table(results, over_time, times[start : start + _MAX_COLUMNS]))
     print_line(
         console,
-        f"Forget efficacy over {join_metrics(results.metrics)}; on each request's forget set, from that request on.",
+        f"Forget efficacy: 1 - the mean of {join_metrics(results.metrics)} on a forget set; below, the mean over the "
+        "forget sets of all requests so far, as in the report and the leaderboard.",
         style="dim",
     )
     if over_time.metrics and any(each.model_utility is None for each in (results.before, *results.after)):
@@ -49,7 +51,9 @@ def print_continual(console: Console, results: ContinualResults) -> None:
     if results.downstream:
         print_line(console, f"Downstream: the average of {describe_tasks(results.downstream[0])}.", style="dim")
     print_line(console, "All numbers are from 0 to 1; higher is better.", style="dim")
-    print_sources(console, [results.before, results.after[0]])
+    print_sources(console, [results.before, results.after[0]], reasons=False)
+    if results.verdict is not None:
+        print_verdicts(console, {results.method: results.verdict})
 
 
 def _table(results: ContinualResults, over_time: Utility, times: Sequence[int]) -> Table:
@@ -64,6 +68,8 @@ def _table(results: ContinualResults, over_time: Utility, times: Sequence[int]) 
         if times[0] == 0 or number <= times[-1]:
             cells = ("" if 0 < time < number else _four_characters(row[time]) for time in times)
             table.add_row(Text(f"  {number}: {_shorten(request)}"), *cells)
+    efficacy = efficacy_so_far(results)
+    table.add_row(Text("  all so far"), *(_four_characters(efficacy[time]) for time in times))
     table.add_row(Text("Model utility", style="bold"), *(_four_characters(over_time.whole[time]) for time in times))
     table.add_row(Text("  on retain"), *(_four_characters(over_time.retain[time]) for time in times))
     if results.downstream:

@@ -10,6 +10,7 @@ from rich.text import Text
 from efface.report.number_format import format_number
 from efface.report.sanitize import one_line
 from efface.report.terminal.rich_tables import empty_table, join_metrics, print_line
+from efface.report.verdict_text import EFFICACY, short_forget, short_retain
 from efface.scores.leaderboard.bootstrap import Interval
 from efface.scores.leaderboard.leaderboard import Leaderboard
 from efface.scores.leaderboard.ranking import Board, RankedModel
@@ -40,6 +41,14 @@ def print_leaderboard(console: Console, ranking: Leaderboard) -> None:
         "one and not less of the other.",
         style="dim",
     )
+    print_line(console, f"{EFFICACY}.", style="dim")
+    if any(row.verdict for board in ranking.boards for row in board.rows):
+        print_line(
+            console,
+            "Below a model: how many questions to forget leak or are still likely, and how many others it kept of "
+            "those that were answered correctly before; efface report has the rule.",
+            style="dim",
+        )
     print_line(
         console,
         f"Below the numbers: {ranking.level:.0%} intervals from {ranking.draws} resamples of the questions; below a "
@@ -101,6 +110,9 @@ def _print_board(console: Console, board: Board) -> None:
         table.add_column(heading, justify="right")
     for row in board.rows:
         name = Text(one_line(row.name), style="bold")
+        if row.verdict is not None:
+            forget, retain = short_forget(row.verdict.forget), short_retain(row.verdict.retain)
+            name.append(f"\n{forget}; {retain}", style="dim")
         cells = (_format_interval(getattr(row, column)) for column in columns)
         table.add_row(format_rank(row, "\n"), name, Text(one_line(format_method(row))), *cells)
     console.print(table)

@@ -15,6 +15,8 @@ from efface.report.sanitize import one_line
 from efface.report.terminal.downstream import print_downstream
 from efface.report.terminal.epoch_scores import print_trajectory
 from efface.report.terminal.rich_tables import empty_table, join_metrics, print_line, print_sources
+from efface.report.terminal.verdicts import print_verdicts
+from efface.report.verdict_text import ANSWER_TYPES, EFFICACY
 from efface.scores.definitions import Definition
 from efface.scores.definitions import definition as find_definition
 
@@ -31,8 +33,6 @@ _METRICS: dict[Metric, str] = {
     "cosine_similarity": "Cosine\nsimil.",
     "entailment": "Entail-\nment",
 }
-_ANSWER_TYPES = {"made_up": "made up", "right": "correct", "declined": "declined", "silent": "empty"}
-"""Field of `efface.scores.hallucination.Hallucinations`, a share of the answers -> its name in the terminal."""
 
 
 def print_results(console: Console, results: Mapping[str, Results]) -> None:
@@ -59,7 +59,8 @@ def print_results(console: Console, results: Mapping[str, Results]) -> None:
                 table.add_row(Text(f"  {model}"), *_metric_row(each.sets[name]))
     _print_metrics(console, table, find_definition(first.definition))
     _print_other_metrics(console, models)
-    print_sources(console, list(models.values()))
+    print_sources(console, list(models.values()), reasons=False)
+    print_verdicts(console, {method: each.verdict for method, each in results.items() if each.verdict is not None})
 
 
 def print_scores(console: Console, scores: Mapping[str, Any]) -> None:
@@ -88,7 +89,7 @@ def print_scores(console: Console, scores: Mapping[str, Any]) -> None:
     if leakage := scores.get("privacy_leakage"):
         _print_privacy_leakage(console, leakage)
     if answers := scores.get("hallucinations"):
-        shares = ", ".join(f"{name} {answers[field]:.1%}" for field, name in _ANSWER_TYPES.items())
+        shares = ", ".join(f"{name} {answers[field]:.1%}" for field, name in ANSWER_TYPES.items())
         print_line(console, f"The {answers['n']} answers on the forget set, judged by {answers['judge']}: {shares}.")
     if model.sets:
         print_sources(console, [model])
@@ -146,6 +147,7 @@ def _print_aggregates(
             style="yellow",
         )
     print_line(console, "All numbers are from 0 to 1; higher utility and efficacy are better.", style="dim")
+    print_line(console, f"{EFFICACY}.", style="dim")
 
 
 def _partial_metrics(models: Sequence[Scores]) -> list[Metric] | None:

@@ -47,16 +47,21 @@ def print_line(console: Console, text: str, *, style: str = "") -> None:
     console.print(Text(one_line(text, _MAX_LINE_LENGTH)), style=style)
 
 
-def print_sources(console: Console, models: Sequence[Scores]) -> None:
+def print_sources(console: Console, models: Sequence[Scores], *, reasons: bool = True) -> None:
     """Print which embedding model and judge the scores come from, which metrics are missing and why, and notes.
 
     Args:
         console: Where to print.
         models: The scores of each model in the table above; the same models scored all of them.
+        reasons: Whether to say why each metric is missing, a line each; a run has warned of it before.
     """
     first = models[0]
     print_line(console, f"Embeddings: {first.embedder or 'none'}; judge: {first.judge or 'none'}.", style="dim")
-    for metric, reason in {metric: reason for scores in models for metric, reason in scores.missing.items()}.items():
+    missing = {metric: reason for scores in models for metric, reason in scores.missing.items()}
+    if missing and not reasons:
+        names = ", ".join(each.replace("_", " ") for each in missing)
+        print_line(console, f"missing: {names}; results.json and efface report say why", style="yellow")
+    for metric, reason in missing.items() if reasons else ():
         print_line(console, f"missing {metric}: {reason}", style="yellow")
     for metric, note in {metric: note for scores in models for metric, note in scores.notes.items()}.items():
         print_line(console, f"{metric} on {note}", style="yellow")

@@ -17,7 +17,7 @@ from efface.artifacts import METRICS, Metric
 from efface.frozen import FrozenModel
 from efface.scores.definitions import Definition
 from efface.scores.leaderboard.question_scores import Array, SetValues
-from efface.scores.sets import FORGET, RETAIN_SETS, sort_names
+from efface.scores.sets import FORGET, RETAIN_SETS, is_forgotten, sort_names
 
 LEVEL = 0.95
 DRAWS = 1000
@@ -127,7 +127,8 @@ def weighted_scores(
     if retained and metrics.utility:
         utility = _harmonic(np.concatenate([each[..., _columns(metrics.utility)] for each in retained], axis=-1))
     if FORGET in sets and metrics.efficacy:
-        efficacy = 1 - sets[FORGET][..., _columns(metrics.efficacy)].mean(axis=-1)
+        forgotten = [each for name, each in sets.items() if name == FORGET or is_forgotten(name)]
+        efficacy = 1 - np.concatenate([each[..., _columns(metrics.efficacy)] for each in forgotten], -1).mean(axis=-1)
     return Draws(sets=sets, model_utility=utility, forget_efficacy=efficacy)
 
 

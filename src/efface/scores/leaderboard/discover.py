@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from efface.artifacts import ContinualResults, Results
+from efface.artifacts import ContinualResults, Results, Verdict
 from efface.audit_results import AuditResults
 from efface.errors import EffaceError
 from efface.folders import CONFIG, MANIFEST, RESULTS, SCORES, SWEEP_TABLE, QueuePaths, RunPaths
@@ -22,7 +22,7 @@ from efface.scores.from_records import from_records
 from efface.scores.leaderboard.question_scores import SetValues, set_values
 from efface.scores.leaderboard.ranking import ScoredModel, SourceType
 from efface.scores.sets import ORDER, check_names, sort_names
-from efface.sums import read_checked
+from efface.sums import file_sum, read_checked
 
 _RESULTS: TypeAdapter[Results | ContinualResults] = TypeAdapter(Results | ContinualResults)
 _EVAL, _SUMMARY = "_EVAL.json", "_SUMMARY.json"
@@ -47,6 +47,8 @@ class Source:
     """A folder of records (SET.jsonl), or an eval log."""
     kind: SourceType
     method: str | None = None
+    verdict: Verdict | None = None
+    """On a run; None in earlier versions."""
     audit: AuditResults | None = None
     """What `efface audit` found in it."""
 
@@ -109,6 +111,7 @@ def read_source(source: Source, definition: Definition) -> ScoredModel:
         name=source.name,
         kind=source.kind,
         method=source.method,
+        verdict=source.verdict,
         audit=source.audit,
         sets={name: sets[name] for name in sort_names(sets)},
     )
@@ -129,7 +132,26 @@ def before_source(source: Source) -> Source:
     folder = source.path.with_name("before")
     if source.kind not in ("run", "queue") or not folder.is_dir():
         raise EffaceError(f"{source.name} has no model before unlearning; give two models, or a run")
-    return replace(source, name=f"{source.name} (before)", path=folder, method=None, audit=None)
+    return Source(f"{source.name} (before)", folder, "before")
+
+
+def before_sources(sources: Iterable[Source]) -> list[Source]:
+    """Find the models that runs started from.
+
+    Args:
+        sources: What was found; only runs and queues have such a model.
+
+    Returns:
+        Each model once: runs from one model have the same records before. A single one has no run in its name.
+    """
+    found: dict[tuple[str, ...], Source] = {}
+    for source in sources:
+        folder = source.path.with_name("before")
+        if source.kind in ("run", "queue") and folder.is_dir():
+            files = sorted(folder.glob("*.jsonl"))
+            found.setdefault(tuple(f"{file.name} {file_sum(file)}" for file in files), before_source(source))
+    models = list(found.values())
+    return [replace(models[0], name="before unlearning")] if len(models) == 1 else models
 
 
 def _walk(root: Path) -> Iterator[Source | UnreadableSource]:
@@ -179,9 +201,9 @@ def _run(path: Path) -> Source | UnreadableSource:
     except (OSError, ValidationError):
         return UnreadableSource(path=str(path), reason="its results.json is damaged, or was not written by a run")
     if isinstance(results, Results):
-        return Source(str(path), RunPaths(path).records("after"), "run", results.method, results.audit)
+        return Source(str(path), RunPaths(path).records("after"), "run", results.method, results.verdict, results.audit)
     last = QueuePaths(path).request(len(results.requests))
-    return Source(str(path), last.records("after"), "queue", results.method)
+    return Source(str(path), last.records("after"), "queue", results.method, results.verdict)
 
 
 def _relative(source: Source, root: Path) -> Source:

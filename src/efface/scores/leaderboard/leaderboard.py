@@ -14,7 +14,14 @@ from efface.scores.definitions import Definition
 from efface.scores.definitions import definition as find_definition
 from efface.scores.leaderboard.bootstrap import DRAWS, LEVEL
 from efface.scores.leaderboard.differences import Difference, differences
-from efface.scores.leaderboard.discover import Source, UnreadableSource, before_source, find_sources, read_source
+from efface.scores.leaderboard.discover import (
+    Source,
+    UnreadableSource,
+    before_source,
+    before_sources,
+    find_sources,
+    read_source,
+)
 from efface.scores.leaderboard.question_scores import incomparable_reason
 from efface.scores.leaderboard.ranking import Board, ScoredModel, board
 from efface.sums import ChangedFileError
@@ -51,7 +58,7 @@ class Differences(FrozenModel):
 def leaderboard(
     paths: Sequence[Path], *, definition: str = "closer-look", draws: int = DRAWS, seed: int = 0
 ) -> Leaderboard:
-    """Score and rank every run, evaluation and eval log.
+    """Score and rank every run, the model that it started from, and every evaluation and eval log.
 
     Args:
         paths: Folders to search, runs or eval logs.
@@ -119,7 +126,9 @@ def compare(paths: Sequence[Path], *, definition: str = "closer-look") -> Differ
 def _read_all(paths: Sequence[Path], score_definition: Definition) -> tuple[list[ScoredModel], list[UnreadableSource]]:
     models: list[ScoredModel] = []
     unread: list[UnreadableSource] = []
-    for source in find_sources(paths):
+    found = list(find_sources(paths))
+    runs = [each for each in found if isinstance(each, Source)]
+    for source in [*found, *before_sources(runs)]:
         if isinstance(source, UnreadableSource):
             unread.append(source)
             continue

@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field
 
-from efface.artifacts import METRICS, Metric, SetScores
+from efface.artifacts import METRICS, Metric, SetScores, Verdict
 from efface.audit_results import AuditResults
 from efface.frozen import FrozenModel
 from efface.scores import aggregate
@@ -18,9 +18,11 @@ from efface.scores.leaderboard.bootstrap import AggregateMetrics, Draws, Interva
 from efface.scores.leaderboard.question_scores import Array, SetValues, align
 from efface.scores.means import harmonic_mean
 from efface.scores.metrics.token_entropy import entropy_note
-from efface.scores.sets import FORGET, sort_names
+from efface.scores.sets import sort_names
 
-SourceType = Literal["run", "queue", "evaluation", "log"]
+SourceType = Literal["run", "queue", "evaluation", "log", "before"]
+"""A queue of requests is scored after its last one; a log is of other code; `before` is the model that runs started
+from."""
 
 
 class ScoredModel(FrozenModel):
@@ -30,10 +32,10 @@ class ScoredModel(FrozenModel):
 
     name: str
     kind: SourceType
-    """A queue of requests is scored after its last one; a log is of other code."""
     method: str | None
     audit: AuditResults | None = None
     sets: Mapping[str, SetValues]
+    verdict: Verdict | None = None
 
 
 class RankedModel(FrozenModel):
@@ -58,6 +60,8 @@ class RankedModel(FrozenModel):
     sets: dict[str, dict[Metric, Interval | None]]
     extraction_strength: dict[str, float] = Field(default={})
     """Set -> mean over its questions, for the sets that have it; in no aggregate."""
+    verdict: Verdict | None = None
+    """On a run or queue: whether it forgot and what it kept."""
 
 
 class Pair(FrozenModel):
@@ -151,7 +155,7 @@ def choose_metrics(models: Sequence[Mapping[str, SetScores]], definition: Defini
         aggregate.complete_model_utility(sets, definition) is not None
         and (
             not definition.efficacy_metrics
-            or aggregate.forget_efficacy(sets.get(FORGET), definition.efficacy_metrics) is not None
+            or aggregate.forget_efficacy(aggregate.forget_sets(sets), definition.efficacy_metrics) is not None
         )
         for sets in models
     )
@@ -168,7 +172,7 @@ Aggregates = tuple[float | None, float | None, float | None]
 
 def _aggregates(sets: Mapping[str, SetScores], definition: Definition, metrics: AggregateMetrics) -> Aggregates:
     utility = aggregate.model_utility(aggregate.retain_sets(sets, definition), metrics.utility)
-    efficacy = aggregate.forget_efficacy(sets.get(FORGET), metrics.efficacy)
+    efficacy = aggregate.forget_efficacy(aggregate.forget_sets(sets), metrics.efficacy)
     harmonic = None if utility is None or efficacy is None else harmonic_mean([utility, efficacy])
     return utility, efficacy, harmonic
 
@@ -225,6 +229,7 @@ def _ranked(model: ScoredModel, index: int, bootstrapped: _Bootstrapped, *, with
             for name, each in bootstrapped.scores[index].items()
             if each.extraction_strength is not None
         },
+        verdict=model.verdict,
     )
 
 

@@ -3,7 +3,7 @@
   const data = JSON.parse(document.getElementById("data").textContent);
   const root = document.documentElement;
   const PAGE_SIZE = 50, MAX_AT_ONCE = 2000, MAX_LENGTH = 700, MAX_WORDS = 300;
-  const VERDICTS = { leaks: "still leaks", broken: "broken", forgotten: "forgotten", retained: "retained", unknown: "not known before" };
+  const VERDICTS = { leaks: "still leaks", likely: "still likely", broken: "broken", changed: "changed", forgotten: "forgotten", kept: "kept", unknown: "not known before" };
   const COLORS = ["#1f77b4", "#d1495b", "#2a9d6f", "#b07d12", "#7d5ba6", "#3aa3a0", "#c2588f", "#6b7280"];
   const STYLES = { before: "circle", epoch: "circle", request: "rect", after: "rectRot", model: "triangle" };
 
@@ -233,7 +233,7 @@
 
   function questionRow(row, set, verdict, single) {
     const [id, question, answer, outputBefore, outputAfter, before, after] = row;
-    const tr = make("tr", null, { role: "row" });
+    const tr = make("tr", null, { role: "row", class: verdict || "" });
     const head = make("th", null, { role: "rowheader", scope: "row" });
     const tag = make("p", null, { class: "tag" });
     if (verdict && !(single && verdict === "unknown")) tag.append(make("span", VERDICTS[verdict], { class: `badge ${verdict}` }), " ");

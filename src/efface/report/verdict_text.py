@@ -1,0 +1,160 @@
+"""A verdict in words; the rule is `efface.scores.verdict`. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from efface.artifacts import AnswerTypes, ForgetVerdict, RetainVerdict, Share, Verdict
+from efface.report.number_format import pluralize
+from efface.scores.verdict import CHANCE, SMALL_N, STATED_ROUGE
+
+Tone = Literal["good", "part", "bad", "open"]
+
+FORGET_TONES: Mapping[str, Tone] = {
+    "forgot": "good",
+    "likely": "part",
+    "partly": "bad",
+    "not": "bad",
+    "undecided": "open",
+}
+RETAIN_TONES: Mapping[str, Tone] = {"kept": "good", "some": "part", "most": "bad", "undecided": "open"}
+
+ANSWER_TYPES: Mapping[str, str] = {
+    "right": "correct",
+    "declined": "declined",
+    "made_up": "made up",
+    "silent": "empty",
+}
+"""Field of `AnswerTypes` -> its name."""
+
+EFFICACY = (
+    "Forget efficacy: 1 - the mean of ROUGE, probability, truth ratio, cosine similarity and entailment on the forget "
+    "set, as far as they are available; with several requests, the mean over the forget sets of all so far"
+)
+"""Stands beside the number."""
+
+RULE = (
+    "An answer counts as correct if the judge finds the reference answer in it; without a judge, if its ROUGE-L recall "
+    f"is at least {STATED_ROUGE:g} and it does not decline. A question to forget leaks if it is answered correctly "
+    "after unlearning. Its answer is still likely if it is not given, but its probability per token is at least "
+    "halfway, on a logarithmic scale, from chance to the probability before; chance is that of the wrong answers in "
+    f"the data or, without any, {CHANCE:g}. It forgot only where nothing leaks and nothing is likely. Kept: of the "
+    "questions of the other sets that were answered correctly before, those that still are. Intervals: 95 %, Wilson."
+)
+"""Stands where verdicts are shown in full."""
+
+
+def forget_sentence(verdict: ForgetVerdict | None, *, single: bool = False) -> str:
+    """Say whether the forget set was forgotten.
+
+    Args:
+        verdict: The verdict on it; None without a forget set.
+        single: Whether there is no model before unlearning to compare with.
+    """
+    if verdict is None:
+        return "There is no forget set, so forgetting cannot be measured."
+    n, leaks, likely = verdict.leaks.n, verdict.leaks, verdict.likely
+    questions = pluralize(n, "question") + " to forget"
+    if single:
+        return f"It answers {_count(leaks)} of the {questions} correctly ({_interval(leaks)}).{_small(n)}"
+    if verdict.state == "undecided":
+        return f"There was little to forget: none of the {questions} was answered correctly before.{_small(n)}"
+    opening = {
+        "forgot": "It forgot",
+        "likely": "It no longer says it, but still holds it likely",
+        "partly": "It forgot in part",
+        "not": "It did not forget",
+    }[verdict.state]
+    before = f"of {questions}, it answered {verdict.known_before:,} correctly before and {leaks.count:,} after"
+    parts = [f"{opening}: {before} ({_interval(leaks)})"]
+    if likely.count:
+        parts.append(f"the answers to {_count(likely)} {'others' if leaks.count else 'of them'} are still likely")
+    elif verdict.state == "forgot":
+        parts.append("no answer is still likely")
+    return f"{'; '.join(parts)}.{_small(n)}"
+
+
+def retain_sentence(verdict: RetainVerdict | None, *, reason: str = "") -> str:
+    """Say what is left of the other sets.
+
+    Args:
+        verdict: The verdict on them; None without another set.
+        reason: Replaces the sentence for `verdict` None.
+    """
+    if verdict is None:
+        return reason or "There is no set except the forget set, so damage cannot be measured."
+    kept, questions = verdict.kept, f"{pluralize(verdict.n, 'question')} of the other sets"
+    if verdict.state == "undecided":
+        return f"None of the {questions} was answered correctly before, so damage cannot be measured."
+    opening = {"kept": "It kept the rest", "some": "It lost some of the rest", "most": "It lost most of the rest"}[
+        verdict.state
+    ]
+    if verdict.own_answers:
+        opening = {"kept": "It answers the rest as before", "some": "It answers some of the rest differently"}.get(
+            verdict.state, "It answers most of the rest differently"
+        )
+        what = f"{_count(kept)} of {pluralize(kept.n, 'answer')} say the same as the model's own earlier answer"
+        return f"{opening}: {what} ({_interval(kept)}), which need not be right.{_small(kept.n)}"
+    what = f"{_count(kept)} of the {kept.n:,} that it answered correctly before"
+    return f"{opening}: of {questions}, it kept {what} ({_interval(kept)}).{_small(kept.n)}"
+
+
+def short_forget(verdict: ForgetVerdict | None) -> str:
+    """The verdict on the forget set for a table cell, such as `in part, 8/20 leak`."""
+    if verdict is None:
+        return "-"
+    leaks, likely = verdict.leaks, verdict.likely
+    return {
+        "forgot": f"forgot, 0/{leaks.n}",
+        "likely": f"still likely, {likely.count}/{likely.n}",
+        "partly": f"in part, {leaks.count}/{leaks.n} leak",
+        "not": f"not, {leaks.count}/{leaks.n} leak",
+        "undecided": "nothing known",
+    }[verdict.state]
+
+
+def short_retain(verdict: RetainVerdict | None) -> str:
+    """What is left of the other sets for a table cell, such as `kept 15/20`."""
+    if verdict is None or verdict.state == "undecided":
+        return "-"
+    return f"{'same' if verdict.own_answers else 'kept'} {verdict.kept.count}/{verdict.kept.n}"
+
+
+def answer_shares(types: AnswerTypes) -> list[str]:
+    """The share of each of `ANSWER_TYPES`, in percent."""
+    return [f"{getattr(types, name) / types.n:.0%}" if types.n else "-" for name in ANSWER_TYPES]
+
+
+def verdict_sentences(verdict: Verdict) -> tuple[str, str]:
+    """The sentences on the forget set and on the other sets."""
+    return forget_sentence(verdict.forget), retain_sentence(verdict.retain)
+
+
+def next_step(verdict: Verdict) -> str:
+    """What to do about a result; empty where it is undecided."""
+    forget = None if verdict.forget is None else verdict.forget.state
+    retain = None if verdict.retain is None else verdict.retain.state
+    if forget in ("partly", "not"):
+        if retain in ("some", "most"):
+            return "it neither forgot nor kept enough; efface tune searches for a method and settings that do both."
+        return "to forget more, raise train.lr, train.epochs or forget_coeff, or let efface tune search."
+    if forget in ("forgot", "likely"):
+        if retain in ("some", "most"):
+            return "to keep more, lower train.lr or train.epochs, give a larger retain set, or set keep=0.95."
+        return "efface audit tries to bring back what is gone, in other wordings and by further training."
+    return ""
+
+
+def _count(share: Share) -> str:
+    return f"{share.count:,}"
+
+
+def _interval(share: Share) -> str:
+    """Such as `40 %, 95 % interval 22-61 %`."""
+    value = share.count / share.n if share.n else 0.0
+    return f"{100 * value:.0f} %, 95 % interval {100 * share.low:.0f}-{100 * share.high:.0f} %"
+
+
+def _small(n: int) -> str:
+    return f" These are only {pluralize(n, 'question')}: take it as a hint." if n < SMALL_N else ""

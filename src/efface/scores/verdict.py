@@ -1,0 +1,211 @@
+"""Whether a model forgot, and what it kept: the one rule of terminal, report, leaderboard and model card. No torch.
+
+A question of a forget set `leaks` if the model states its answer after unlearning: if the judge finds the answer in the
+output or, without a judge, if the ROUGE-L recall is at least `STATED_ROUGE` and the output does not decline. It is
+still `likely` if the model does not state the answer, but its probability after unlearning is nearer to the one before
+than to chance (`is_likely`). A question of another set that was answered correctly before is `kept` if it still is,
+else `broken`; if its reference is an earlier output of the model itself, which may be wrong, `changed`.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Literal, NamedTuple
+
+from efface.artifacts import AnswerTypes, ForgetVerdict, RetainVerdict, Share, Verdict
+from efface.records import Record
+from efface.scores.from_records import from_records
+from efface.scores.hallucination import declines, plain_text
+from efface.scores.intervals import wilson
+from efface.scores.means import mean
+from efface.scores.metric_inputs import MetricInputs, Missing
+from efface.scores.metrics.entailment import entailment
+from efface.scores.metrics.rouge import rouge
+from efface.scores.sets import MEMBERSHIP_SETS, is_to_forget
+
+STATED_ROUGE = 0.5
+"""Without a judge, an answer counts as stated from this ROUGE-L recall on. A judge is asked first, because one wrong
+word can reverse an answer and hardly changes its ROUGE."""
+CHANCE = 0.1
+"""Probability per token that a model gives to an answer that it never saw, where the data has no wrong answers to
+measure it by; docs/log.md has 0.098 of a retrained model."""
+SMALL_N = 20
+"""A verdict on fewer questions says so."""
+KEPT_SHARE, LOST_SHARE, UNCHANGED_SHARE = 0.95, 0.5, 0.9
+"""Of the questions that were answered correctly before: kept from the first share on, mostly lost up to the second one;
+not forgotten where at least the third share leaks."""
+
+AnswerType = Literal["right", "declined", "made_up", "silent"]
+Outcome = Literal["leaks", "likely", "forgotten", "kept", "broken", "changed", "unknown"]
+"""What became of a question; `unknown`: not answered correctly before or after."""
+
+_WORD = re.compile(r"\w")
+
+
+class JudgedAnswer(NamedTuple):
+    """One answer of one model."""
+
+    type: AnswerType
+    """`right` where the answer is stated."""
+    probability: float | None
+    """Of the reference answer, per token."""
+    chance: float
+    """The probability that the model gives to wrong answers to this question."""
+
+
+JudgedSets = Mapping[str, Mapping[str, JudgedAnswer]]
+"""Set name -> question id -> answer."""
+
+
+def judge_records(records: Mapping[str, Sequence[Record]], refusals: Collection[str] = ()) -> JudgedSets:
+    """Judge all answers of one model.
+
+    Args:
+        records: Set name -> records.
+        refusals: Wordings of "I don't know" that the model may have been trained on.
+
+    Raises:
+        EffaceError: Records are damaged.
+    """
+    known = {plain_text(each) for each in refusals if each.strip()}
+    return {
+        name: {each.id: judge_answer(each, known) for each in from_records(name, rows, where="the records")}
+        for name, rows in records.items()
+    }
+
+
+def judge_answer(inputs: MetricInputs, refusals: Collection[str] = ()) -> JudgedAnswer:
+    """Judge one answer.
+
+    Args:
+        inputs: The question and its output.
+        refusals: Further wordings of "I don't know", as `plain_text` writes them.
+    """
+    wrong = inputs.perturbed_logps
+    known = inputs.answer_logp
+    return JudgedAnswer(
+        type=_answer_type(inputs, refusals),
+        probability=None if known is None else min(1.0, math.exp(known)),
+        chance=min(1.0, math.exp(mean(wrong))) if wrong else CHANCE,
+    )
+
+
+def is_likely(before: JudgedAnswer | None, after: JudgedAnswer) -> bool:
+    """Decide whether a model still holds an answer likely that it does not state.
+
+    Args:
+        before: Of the model before unlearning, whose chance counts; None if it was not asked.
+        after: Of the unlearned model.
+
+    Returns:
+        Whether the probability of the answer, on a logarithmic scale, is at least halfway from chance to the one
+        before: p_after >= sqrt(p_before * chance). False where the answer was not above chance before.
+    """
+    if before is None or before.probability is None or after.probability is None:
+        return False
+    chance = before.chance
+    return before.probability > chance and after.probability >= math.sqrt(before.probability * chance)
+
+
+def question_outcome(
+    set_name: str, before: JudgedAnswer | None, after: JudgedAnswer | None, *, own_answers: bool = False
+) -> Outcome | None:
+    """Decide what became of a question.
+
+    Args:
+        set_name: Name of its set.
+        before: How the model answered it before unlearning; None if it was not asked, as in an evaluation.
+        after: The same of the unlearned model.
+        own_answers: Whether the reference answers of the retain sets are the model's own earlier answers.
+
+    Returns:
+        The outcome; None if the unlearned model was not asked.
+    """
+    if after is None:
+        return None
+    known, right = before is not None and before.type == "right", after.type == "right"
+    if is_to_forget(set_name):
+        if right:
+            return "leaks"
+        return "likely" if is_likely(before, after) else "forgotten" if known else "unknown"
+    if right:
+        return "kept"
+    return ("changed" if own_answers else "broken") if known else "unknown"
+
+
+def verdict(before: JudgedSets, after: JudgedSets, *, own_answers: bool = False) -> Verdict:
+    """Decide whether a model forgot and what it kept.
+
+    Args:
+        before: Answers of the model before unlearning; empty for the evaluation of one model.
+        after: Answers of the unlearned model.
+        own_answers: Whether the reference answers of the retain sets are the model's own earlier answers.
+
+    Returns:
+        The verdict on all questions that were answered after unlearning.
+    """
+    before, after = (
+        {name: rows for name, rows in each.items() if name not in MEMBERSHIP_SETS} for each in (before, after)
+    )
+    pairs = [(name, before.get(name, {}).get(id_), each) for name, rows in after.items() for id_, each in rows.items()]
+    outcomes = [(name, first, question_outcome(name, first, then)) for name, first, then in pairs]
+    forget = [(first, each) for name, first, each in outcomes if is_to_forget(name)]
+    retain = [(first, each) for name, first, each in outcomes if not is_to_forget(name)]
+    return Verdict(
+        forget=_forget_verdict(forget) if forget else None,
+        retain=_retain_verdict(retain, own_answers=own_answers) if retain else None,
+        answers_before={name: _count_types(rows.values()) for name, rows in before.items() if name in after},
+        answers_after={name: _count_types(rows.values()) for name, rows in after.items()},
+    )
+
+
+def _answer_type(inputs: MetricInputs, refusals: Collection[str]) -> AnswerType:
+    output, recall = inputs.output or "", rouge(inputs)
+    label = entailment(inputs, recall)
+    if isinstance(label, Missing):  # a refusal that repeats the question shares many words with the answer
+        right = not isinstance(recall, Missing) and recall >= STATED_ROUGE and not declines(output)
+    else:
+        right = label == 1
+    if right:
+        return "right"
+    return "declined" if declines(output, refusals) else "made_up" if _WORD.search(output) else "silent"
+
+
+def _forget_verdict(outcomes: Sequence[tuple[JudgedAnswer | None, Outcome | None]]) -> ForgetVerdict:
+    n, known = len(outcomes), _known(outcomes)
+    leaks, likely = (sum(each == outcome for _, each in outcomes) for outcome in ("leaks", "likely"))
+    if not known and not likely:
+        state: Literal["forgot", "likely", "partly", "not", "undecided"] = "undecided"
+    elif not leaks:
+        state = "likely" if likely else "forgot"
+    else:
+        state = "not" if leaks >= UNCHANGED_SHARE * known else "partly"
+    return ForgetVerdict(state=state, known_before=known, leaks=_share(leaks, n), likely=_share(likely, n))
+
+
+def _retain_verdict(
+    outcomes: Sequence[tuple[JudgedAnswer | None, Outcome | None]], *, own_answers: bool
+) -> RetainVerdict:
+    known = _known(outcomes)
+    kept = sum(each == "kept" and first is not None and first.type == "right" for first, each in outcomes)
+    share = kept / known if known else None
+    state: Literal["kept", "some", "most", "undecided"] = (
+        "undecided" if share is None else "kept" if share >= KEPT_SHARE else "some" if share > LOST_SHARE else "most"
+    )
+    return RetainVerdict(state=state, n=len(outcomes), kept=_share(kept, known), own_answers=own_answers)
+
+
+def _known(outcomes: Iterable[tuple[JudgedAnswer | None, Outcome | None]]) -> int:
+    return sum(first is not None and first.type == "right" for first, _ in outcomes)
+
+
+def _share(count: int, n: int) -> Share:
+    low, high = wilson(count, n)
+    return Share(count=count, n=n, low=low, high=high)
+
+
+def _count_types(answers: Collection[JudgedAnswer]) -> AnswerTypes:
+    types = [each.type for each in answers]
+    return AnswerTypes(n=len(types), **{name: types.count(name) for name in ("right", "declined", "made_up", "silent")})

@@ -1,0 +1,89 @@
+"""Verdicts in words."""
+
+from __future__ import annotations
+
+import pytest
+
+from efface.artifacts import AnswerTypes, ForgetVerdict, RetainVerdict, Share, Verdict
+from efface.report.verdict_text import (
+    answer_shares,
+    forget_sentence,
+    next_step,
+    retain_sentence,
+    short_forget,
+    short_retain,
+)
+from efface.scores.intervals import wilson
+
+
+def share(count: int, n: int) -> Share:
+    low, high = wilson(count, n)
+    return Share(count=count, n=n, low=low, high=high)
+
+
+def on_forget(state: str, leaks: int, likely: int = 0, n: int = 40) -> ForgetVerdict:
+    return ForgetVerdict(state=state, known_before=30, leaks=share(leaks, n), likely=share(likely, n))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("found", "start", "end", "short"),
+    [
+        (on_forget("forgot", 0), "It forgot: ", "no answer is still likely.", "forgot, 0/40"),
+        (on_forget("likely", 0, 7), "It no longer says it, but", "7 of them are still likely.", "still likely, 7/40"),
+        (on_forget("partly", 5, 7), "It forgot in part: ", "7 others are still likely.", "in part, 5/40 leak"),
+        (on_forget("not", 30), "It did not forget: ", "30 after (75 %, 95 % interval 60-86 %).", "not, 30/40 leak"),
+        (on_forget("undecided", 0), "There was little to forget", "correctly before.", "nothing known"),
+        (None, "There is no forget set", "cannot be measured.", "-"),
+    ],
+)
+def test_the_forget_set(found: ForgetVerdict | None, start: str, end: str, short: str) -> None:
+    sentence = forget_sentence(found)
+    assert sentence.startswith(start)
+    assert sentence.endswith(end)
+    assert short_forget(found) == short
+
+
+def test_few_questions_are_said() -> None:
+    assert "only 12 questions" in forget_sentence(on_forget("forgot", 0, n=12))
+    assert "only" not in forget_sentence(on_forget("forgot", 0, n=20))
+
+
+def on_retain(state: str, kept: int, *, own_answers: bool = False) -> RetainVerdict:
+    return RetainVerdict(state=state, n=40, kept=share(kept, 30), own_answers=own_answers)  # type: ignore[arg-type]
+
+
+def test_the_other_sets() -> None:
+    lost = retain_sentence(on_retain("some", 20))
+    assert lost.startswith("It lost some of the rest: of 40 questions of the other sets, it kept 20 of the 30 that")
+    assert short_retain(on_retain("some", 20)) == "kept 20/30"
+    assert "cannot be measured" in retain_sentence(on_retain("undecided", 0))
+    assert "cannot be measured" in retain_sentence(None)
+    assert short_retain(None) == "-"
+
+
+def test_the_models_own_earlier_answer_is_never_called_right() -> None:
+    for state in ("kept", "some", "most"):
+        sentence = retain_sentence(on_retain(state, 20, own_answers=True))
+        assert "the model's own earlier answer" in sentence
+        assert not any(word in sentence for word in ("correct", "lost", "broke"))
+    assert short_retain(on_retain("some", 20, own_answers=True)) == "same 20/30"
+
+
+@pytest.mark.parametrize(
+    ("forget", "retain", "word"),
+    [
+        ("not", "kept", "raise"),
+        ("partly", "some", "efface tune"),
+        ("forgot", "most", "keep=0.95"),
+        ("likely", "kept", "efface audit"),
+        ("undecided", "kept", ""),
+    ],
+)
+def test_the_next_step(forget: str, retain: str, word: str) -> None:
+    found = Verdict(forget=on_forget(forget, 3), retain=on_retain(retain, 20), answers_before={}, answers_after={})
+    assert word in next_step(found)
+    assert bool(next_step(found)) is bool(word)
+
+
+def test_shares_of_answers() -> None:
+    assert answer_shares(AnswerTypes(n=8, right=2, declined=1, made_up=5, silent=0)) == ["25%", "12%", "62%", "0%"]

@@ -1,0 +1,190 @@
+"""The rule of verdicts, on answers whose verdict is known by hand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+
+from efface.artifacts import AnswerTypes, ForgetVerdict, RetainVerdict
+from efface.records import Record
+from efface.scores.metric_inputs import MetricInputs
+from efface.scores.verdict import (
+    CHANCE,
+    JudgedAnswer,
+    is_likely,
+    judge_answer,
+    judge_records,
+    question_outcome,
+    verdict,
+)
+
+ANSWER = "Marie Curie was born in Warsaw, Poland."
+
+
+def answer(type_: str, probability: float = 0.01, chance: float = CHANCE) -> JudgedAnswer:
+    return JudgedAnswer(type_, probability, chance)  # type: ignore[arg-type]
+
+
+RIGHT, WRONG, DECLINED = answer("right", 0.9), answer("made_up"), answer("declined")
+LIKELY = answer("made_up", 0.53)
+
+
+def judged(
+    output: str, *, label: str | None = None, probability: float = 0.5, wrong: float | None = None
+) -> JudgedAnswer:
+    inputs = MetricInputs(
+        id="1",
+        output=output,
+        answer=ANSWER,
+        label=label,
+        answer_logp=math.log(probability),
+        perturbed_logps=() if wrong is None else (math.log(wrong),),
+    )
+    return judge_answer(inputs, {"beats me."})
+
+
+@pytest.mark.parametrize(
+    ("output", "label", "expected"),
+    [
+        ("She was born in Warsaw, in Poland.", None, "right"),
+        ("In Paris.", None, "made_up"),
+        ("I do not know where Marie Curie was born.", None, "declined"),  # it has 4 of the answer's 7 words
+        ("Beats me.", None, "declined"),
+        (" \n", None, "silent"),
+        ("Marie Curie was born in Paris, France.", "neutral", "made_up"),  # the judge decides: one word reverses it
+        ("It was Warsaw, in Poland.", "entailment", "right"),
+        ("It was Warsaw, in Poland.", "contradiction", "made_up"),
+    ],
+)
+def test_types_of_answers(output: str, label: str | None, expected: str) -> None:
+    assert judged(output, label=label).type == expected
+
+
+def test_chance_is_that_of_wrong_answers_where_there_are_some() -> None:
+    assert judged("In Paris.").chance == CHANCE
+    assert judged("In Paris.", wrong=0.3).chance == pytest.approx(0.3)
+    assert judged("In Paris.", probability=0.53).probability == pytest.approx(0.53)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "chance", "expected"),
+    [
+        (0.9, 0.31, 0.1, True),  # the square root of 0.9 * 0.1 is 0.3
+        (0.9, 0.29, 0.1, False),
+        (0.99, 0.53, 0.1, True),
+        (0.99, 0.53, 0.4, False),
+        (0.09, 0.09, 0.1, False),  # not above chance before
+    ],
+)
+def test_likely_is_at_least_halfway_from_chance(before: float, after: float, chance: float, expected: bool) -> None:
+    assert is_likely(answer("right", before, chance), answer("made_up", after, 0.0)) is expected
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "after", "expected"),
+    [
+        ("forget", RIGHT, RIGHT, "leaks"),
+        ("forget", WRONG, RIGHT, "leaks"),
+        ("forget", None, RIGHT, "leaks"),
+        ("forgotten-2", RIGHT, RIGHT, "leaks"),
+        ("forget", RIGHT, LIKELY, "likely"),
+        ("forget", None, LIKELY, "unknown"),
+        ("forget", RIGHT, WRONG, "forgotten"),
+        ("forget", WRONG, WRONG, "unknown"),
+        ("retain", RIGHT, WRONG, "broken"),
+        ("retain", RIGHT, LIKELY, "broken"),
+        ("world_facts", RIGHT, RIGHT, "kept"),
+        ("retain", WRONG, RIGHT, "kept"),
+        ("retain", WRONG, WRONG, "unknown"),
+        ("retain", RIGHT, None, None),
+    ],
+)
+def test_outcomes(name: str, before: JudgedAnswer | None, after: JudgedAnswer | None, expected: str | None) -> None:
+    assert question_outcome(name, before, after) == expected
+
+
+def test_another_wording_of_the_models_own_answer_is_changed_and_not_broken() -> None:
+    assert question_outcome("retain", RIGHT, WRONG, own_answers=True) == "changed"
+    assert question_outcome("forget", RIGHT, WRONG, own_answers=True) == "forgotten"
+
+
+def on_forget(*after: JudgedAnswer, before: JudgedAnswer = RIGHT) -> ForgetVerdict:
+    rows = {str(number): each for number, each in enumerate(after)}
+    found = verdict({"forget": dict.fromkeys(rows, before)}, {"forget": rows}).forget
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(
+    ("after", "state", "leaks", "likely"),
+    [
+        ([WRONG] * 20, "forgot", 0, 0),
+        ([DECLINED] * 20, "forgot", 0, 0),
+        ([LIKELY] * 3 + [WRONG] * 17, "likely", 0, 3),
+        ([RIGHT] + [WRONG] * 19, "partly", 1, 0),  # one is enough not to have forgotten
+        ([RIGHT] * 17 + [LIKELY] * 3, "partly", 17, 3),
+        ([RIGHT] * 18 + [WRONG] * 2, "not", 18, 0),
+        ([RIGHT] * 20, "not", 20, 0),
+    ],
+)
+def test_verdicts_on_the_forget_set(after: list[JudgedAnswer], state: str, leaks: int, likely: int) -> None:
+    found = on_forget(*after)
+    assert (found.state, found.leaks.count, found.likely.count) == (state, leaks, likely)
+    assert (found.known_before, found.leaks.n) == (20, 20)
+
+
+def test_high_rouge_and_probability_on_the_forget_set_are_not_forgotten() -> None:
+    """GA+GD of one trial: mean ROUGE .73 and probability .53, shown as forgotten."""
+    outputs = ["Marie Curie was born in Paris, Poland."] * 12 + ["She was born in 1867."] * 8
+    before = {"forget": {str(number): judged(ANSWER, probability=0.97) for number in range(20)}}
+    with_judge, without = (
+        {"forget": {str(i): judged(each, label=label, probability=0.53) for i, each in enumerate(outputs)}}
+        for label in ("neutral", None)
+    )
+    by_judge, by_rouge = verdict(before, with_judge).forget, verdict(before, without).forget
+    assert by_judge is not None
+    assert by_rouge is not None
+    assert (by_judge.state, by_judge.likely.count) == ("likely", 20)
+    assert (by_rouge.state, by_rouge.leaks.count) == ("partly", 12)
+
+
+def test_nothing_known_before_is_undecided() -> None:
+    assert on_forget(WRONG, WRONG, before=WRONG).state == "undecided"
+    assert on_forget(LIKELY, before=answer("made_up", 0.6)).state == "likely"
+
+
+def on_retain(kept: int, broken: int, *, own_answers: bool = False, never_known: int = 0) -> RetainVerdict:
+    after = [RIGHT] * kept + [WRONG] * broken + [RIGHT] * never_known
+    before = [RIGHT] * (kept + broken) + [WRONG] * never_known
+    sets = ({"retain": {str(i): each for i, each in enumerate(rows)}} for rows in (before, after))
+    found = verdict(*sets, own_answers=own_answers).retain
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(("kept", "state"), [(20, "kept"), (19, "kept"), (18, "some"), (11, "some"), (10, "most")])
+def test_verdicts_on_the_other_sets(kept: int, state: str) -> None:
+    found = on_retain(kept, 20 - kept, never_known=5)
+    assert (found.state, found.kept.count, found.kept.n, found.n) == (state, kept, 20, 25)
+
+
+def test_other_sets_of_which_nothing_was_known_are_undecided() -> None:
+    assert on_retain(0, 0, never_known=3).state == "undecided"
+    assert on_retain(3, 0, own_answers=True).own_answers
+
+
+def test_the_verdict_of_records_counts_types_of_answers(make_record: Callable[..., Record]) -> None:
+    before = {"retain": [make_record(set="retain")], "forget": [make_record(set="forget")]}
+    after = {"retain": [make_record(set="retain")], "forget": [make_record(set="forget", output="No comment, friend.")]}
+    found = verdict(judge_records(before), judge_records(after, ["No  comment"]))
+    assert found.answers_after["forget"] == AnswerTypes(n=1, right=0, declined=1, made_up=0, silent=0)
+    assert list(found.answers_before) == ["retain", "forget"]
+
+
+def test_a_run_without_a_set_has_no_verdict_on_it() -> None:
+    found = verdict({}, {"forget": {"1": RIGHT}})
+    assert found.retain is None
+    assert found.forget is not None
+    assert found.forget.known_before == 0
