@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from efface.errors import EffaceError, summarize_error
+from efface.errors import EffaceError, install_hint, summarize_error
 from efface.folder_lock import lock_folder
 from efface.folders import TunePaths
 from efface.permissions import settle
@@ -40,7 +40,7 @@ def check_optuna() -> None:
     try:
         import optuna  # noqa: F401
     except ImportError as error:
-        raise EffaceError("efface tune needs Optuna; install it with: pip install 'efface[tune]'") from error
+        raise EffaceError(f"efface tune needs Optuna; {install_hint('tune')}") from error
 
 
 def score(candidate: TuneCandidate, keep: float) -> float:
