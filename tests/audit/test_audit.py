@@ -174,3 +174,28 @@ def test_a_damaged_rows_file_is_refused(hidden_run: Path) -> None:
     with pytest.raises(EffaceError) as error:
         audit(config(**ASKS), hidden_run)
     assert_names(str(error.value), str(paths.audit_rows))
+
+
+def test_data_that_has_changed_since_the_run_is_refused(hidden_run: Path) -> None:
+    manifest = RunPaths(hidden_run).manifest
+    values = json.loads(manifest.read_text(encoding="utf-8"))
+    name = next(name for name in values["data"] if "forget" in name)
+    values["data"][name] = "0" * 64
+    manifest.write_text(json.dumps(values), encoding="utf-8")
+    with pytest.raises(EffaceError) as error:
+        audit(config(**ASKS), hidden_run)
+    assert_names(str(error.value), name, "changed")
+
+
+def test_an_attack_that_cannot_be_run_is_left_out_for_both(hidden_run: Path, never: Path) -> None:
+    class TooLong(Whisper):
+        name = "too-long"
+
+        def run(self, subject: Any, facts: Any, unit: Any, context: Any) -> list[Any]:
+            if subject.name == "after":
+                raise EffaceError("the prompt is too long")
+            return super().run(subject, facts, unit, context)
+
+    results = audit(config(attacks="too-long", plugins=[TooLong]), hidden_run, against=never)
+    assert list(results.attacks) == ["plain"]
+    assert "too long" in results.left_out["too-long"]

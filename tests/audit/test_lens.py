@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from efface.audit.attack import ModelName, Unit
-from efface.audit.lens import Lens, erased, fact_target, key_fact_tokens, mean_erased
+from efface.audit.lens import Lens, fact_target, key_fact_tokens, lost_share, mean_lost_share
 from support.audit_models import context, facts, knowing, load, not_knowing, run_on_all, subject
 
 
@@ -19,9 +19,9 @@ def scalars(after: Any, control: Any = None, before: Any = None) -> dict[str, fl
 def test_the_model_before_has_lost_nothing_and_the_control_everything() -> None:
     control = not_knowing()
     unchanged, as_control = scalars(knowing(), control), scalars(not_knowing(), control)
-    assert [unchanged["erased"], unchanged["depth_score"]] == pytest.approx([0, 0], abs=1e-5)
-    assert [as_control["erased"], as_control["depth_score"]] == pytest.approx([1, 1], abs=1e-5)
-    assert unchanged["erased_from_chance"] == 0
+    assert [unchanged["lens_score"], unchanged["depth_score"]] == pytest.approx([0, 0], abs=1e-5)
+    assert [as_control["lens_score"], as_control["depth_score"]] == pytest.approx([1, 1], abs=1e-5)
+    assert unchanged["lens_score_from_chance"] == 0
     assert (unchanged["logprob_layer_01_before"] or -9) > -0.1
     assert (unchanged["drop_layer_01_control"] or 0) > 1
 
@@ -31,21 +31,21 @@ def test_between_the_two_it_is_between() -> None:
     for own, other in zip(half.parameters(), not_knowing().parameters(), strict=True):
         own.data.lerp_(other.data, 0.6)
     found = scalars(half, not_knowing())
-    assert 0 < (found["erased"] or 0) < 1
+    assert 0 < (found["lens_score"] or 0) < 1
     assert 0 < (found["depth_score"] or 0) < 1
 
 
 def test_without_a_control_another_fact_is_the_chance() -> None:
     found = scalars(knowing())
-    assert found["erased"] == pytest.approx(0, abs=1e-5)
-    assert found["erased_from_chance"] == 1
+    assert found["lens_score"] == pytest.approx(0, abs=1e-5)
+    assert found["lens_score_from_chance"] == 1
     assert "depth_score" not in found
-    assert (scalars(not_knowing())["erased"] or 0) > 0.8
+    assert (scalars(not_knowing())["lens_score"] or 0) > 0.8
 
 
 def test_where_nothing_was_known_it_is_not_defined() -> None:
     found = scalars(load(), load(), load())
-    assert found["erased"] is None
+    assert found["lens_score"] is None
     assert found["depth_score"] is None
 
 
@@ -59,13 +59,15 @@ def test_where_nothing_was_known_it_is_not_defined() -> None:
         ([0.05, -1.0], [1.0, 1.0], None),
     ],
 )
-def test_erased_by_its_formula(d1: list[float], d2: list[float], share: float | None) -> None:
-    assert erased(d1, d2) == share
+def test_the_lost_share_by_its_formula(d1: list[float], d2: list[float], share: float | None) -> None:
+    assert lost_share(d1, d2) == share
 
 
 def test_the_mean_is_over_facts_where_it_is_defined() -> None:
-    assert mean_erased({"a": [1.0], "b": [1.0], "c": [0.0]}, {"a": [1.0], "b": [0.5], "c": [1.0], "d": [1.0]}) == 0.75
-    assert mean_erased({"a": [0.0]}, {"a": [1.0]}) is None
+    assert (
+        mean_lost_share({"a": [1.0], "b": [1.0], "c": [0.0]}, {"a": [1.0], "b": [0.5], "c": [1.0], "d": [1.0]}) == 0.75
+    )
+    assert mean_lost_share({"a": [0.0]}, {"a": [1.0]}) is None
 
 
 def test_the_key_fact_is_found_among_the_tokens() -> None:

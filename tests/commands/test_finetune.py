@@ -161,3 +161,11 @@ def test_a_complete_one_resumed_does_nothing_again(config, tmp_path, monkeypatch
     assert finetune(config(train={"epochs": 1}), out, resume=True, reporter=reporter) == out / "model"
     assert reporter.stages == [f"fine-tuned already: {out / 'model'}"]
     assert outcome(out) == whole
+
+
+def test_it_ends_after_an_epoch_of_the_same_schedule(complete, config, tmp_path):
+    finetune(config(train={"stop_after": 2}), tmp_path / "run")
+    whole, part = ((folder / "metrics.jsonl").read_text().splitlines() for folder in (complete, tmp_path / "run"))
+    assert len(part) == len(whole) // 2
+    losses = [[json.loads(line)["loss"] for line in lines] for lines in (whole[: len(part)], part)]
+    assert losses[0] == losses[1]

@@ -7,8 +7,18 @@ import json
 import pytest
 
 from efface.errors import EffaceError
-from efface.evidence.collect import check_data, counts, measured, model_after, model_before, numeric_settings, read_run
+from efface.evidence.collect import (
+    audited,
+    check_data,
+    counts,
+    measured,
+    model_after,
+    model_before,
+    numeric_settings,
+    read_run,
+)
 from efface.models.folder import combined_sha256, model_sums
+from support.audit_results import results
 from support.messages import assert_names
 
 
@@ -34,6 +44,15 @@ def test_scores_without_names_and_reasons(run):
     }
     assert "home" not in found.model_dump_json()
     assert measured(None) is None
+
+
+def test_counts_of_an_audit_without_texts_and_places(run):
+    finished = read_run(run).results
+    assert audited(finished) is None
+    found = audited(finished.model_copy(update={"audit": results()}))
+    assert (found.recoverable["k"], found.recoverable["n"]) == (11, 34)
+    assert found.attacks == {"plain": 0.0, "relearn": 0.45, "read-out": None}
+    assert "runs/never" not in found.model_dump_json()
 
 
 def test_counts(run):

@@ -66,6 +66,20 @@ def test_the_first_points_are_tried_once(study):
     assert second.settings == values != point
 
 
+def test_a_first_point_that_a_kill_interrupted_is_tried_again(study):
+    point = {"train.lr": 2e-4, "method": "idk+ap"}
+    opened = study()
+    opened.enqueue([point])
+    with suppress(KeyboardInterrupt), opened.next_trial() as trial:
+        suggest_values(trial.trial, SPACE)
+        raise KeyboardInterrupt
+    opened = study()
+    opened.enqueue([point])
+    opened.enqueue([point])
+    assert make(opened, candidate()) == point
+    assert make(opened, candidate()) != point
+
+
 def test_the_sampler_learns_from_the_constraint(study):
     """Rates above 3e-5 forget more, and break the model."""
     opened = study()

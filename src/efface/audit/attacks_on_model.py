@@ -178,6 +178,8 @@ def _run_part(part: Part, subject: Subject, plan: Plan, context: Context, rows: 
     try:
         made = attack.run(subject, context.facts, unit, replace(context, rows=earlier))
     except EffaceError as error:
+        if attack.name == PLAIN:
+            raise  # nothing else could be asked either
         plan.drop(attack, f"{error} (on the model {subject.name})")
         return
     except Exception as error:

@@ -75,6 +75,7 @@ def audit(
             held.enter_context(lock_folder(out, remedy=_REMEDY))
             held.enter_context(readable(out, private=run.settings.private))
         task = load_task(run.settings.data, data_dir=data_dir)
+        _check_data(run, task)
         forget = _forget_set(task)
         judge = open_judges(run.settings.evaluate.model_copy(update={"embedder": "none"}), device).judge
         facts = known_facts(run.before, forget, judge, config.audit.level)
@@ -116,6 +117,12 @@ def audit(
         )
         _write(run, place, rows, results, joined=out is None)
     return results
+
+
+def _check_data(run: AuditedRun, task: Task) -> None:
+    for name, digest in task.sources.items():
+        if run.manifest.data.get(name, digest) != digest:
+            raise EffaceError(f"{name} has changed since the run; restore it: an audit is about what was forgotten")
 
 
 def _forget_set(task: Task) -> EvaluationSet:

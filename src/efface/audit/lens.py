@@ -19,7 +19,7 @@ class Lens(Attack):
     """Logit lens and depth score at the words of each fact.
 
     `lens`: hidden states of each layer, decoded by norm and head of the model before. d1 is how much less likely the
-    fact is in the control than before, d2 the same of the unlearned model; erased = sum d1 clip(d2 / d1, 0, 1) / sum
+    fact is in the control than before, d2 the same of the unlearned model; score = sum d1 clip(d2 / d1, 0, 1) / sum
     d1 over the layers with d1 > 0.05, for each fact. `patch` (depth score, arXiv:2605.24614): hidden states of a layer
     are put into the model before, whose other layers then run; the same sum over the drops of the fact's probability.
     Both: 0 where the fact is as readable as before, 1 where as little as in the control. Without a control, the lens
@@ -62,12 +62,12 @@ class Lens(Attack):
         before, control, after = (tables.get(name) for name in ("before", "control", "after"))
         if before and after and before["logprob"] and after["logprob"]:
             compared = before["chance"] if control is None else control["logprob"]
-            found["erased"] = mean_erased(
+            found["lens_score"] = mean_lost_share(
                 _differences(before["logprob"], compared), _differences(before["logprob"], after["logprob"])
             )
-            found["erased_from_chance"] = 1.0 if control is None else 0.0
+            found["lens_score_from_chance"] = 1.0 if control is None else 0.0
         if control and after and control["drop"] and after["drop"]:
-            found["depth_score"] = mean_erased(control["drop"], after["drop"])
+            found["depth_score"] = mean_lost_share(control["drop"], after["drop"])
         return found
 
     def _rows(self, unit: Unit, facts: Sequence[Fact], numbers: Sequence[dict[str, float]]) -> list[Row]:
@@ -77,7 +77,7 @@ class Lens(Attack):
         ]
 
 
-def erased(d1: Sequence[float], d2: Sequence[float]) -> float | None:
+def lost_share(d1: Sequence[float], d2: Sequence[float]) -> float | None:
     """Share of what one fact lost by layer in the control that it also lost in the unlearned model.
 
     Args:
@@ -96,9 +96,9 @@ ByFact = dict[str, list[float]]
 """Id of the fact -> one number for each layer."""
 
 
-def mean_erased(d1: ByFact, d2: ByFact) -> float | None:
-    """Mean of `erased` over the facts for which it is defined; None where there is none."""
-    shares = [erased(d1[fact], d2[fact]) for fact in sorted(d1.keys() & d2.keys())]
+def mean_lost_share(d1: ByFact, d2: ByFact) -> float | None:
+    """Mean of `lost_share` over the facts for which it is defined; None where there is none."""
+    shares = [lost_share(d1[fact], d2[fact]) for fact in sorted(d1.keys() & d2.keys())]
     known = [each for each in shares if each is not None]
     return mean(known) if known else None
 

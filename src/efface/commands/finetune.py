@@ -35,7 +35,7 @@ from efface.text.chunks import chunked
 from efface.train.config import TrainConfig
 from efface.train.examples import fine_tuning_examples
 from efface.train.micro_batches import TrainingExample
-from efface.train.sampler import make_schedule
+from efface.train.sampler import last_step, make_schedule
 
 
 @dataclass(frozen=True)
@@ -105,6 +105,7 @@ def finetune(
                 reference=lambda _: Reference(),
                 resume=resume,
                 reporter=reporter,
+                last_step=last_step(setup.items, config.train),
             )
             save_trained(
                 trained,

@@ -198,7 +198,7 @@ def rmu(states_NH: Tensor, *, control_H: Tensor) -> Tensor:
     Returns:
         The loss of each token [N].
     """
-    return ((states_NH - control_H.to(states_NH)) ** 2).mean(dim=-1)
+    return ((states_NH - control_H) ** 2).mean(dim=-1)
 
 
 def control_vector(size: int, *, length: float, seed: int) -> Tensor:

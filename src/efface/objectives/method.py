@@ -117,17 +117,20 @@ def _misdirection(config: RMUConfig, seed: int) -> Callable[[Tensor], Tensor]:
     """The loss of RMU. Its control vector is drawn once the number of hidden units is known, always the same."""
 
     @cache
-    def control(size: int) -> Tensor:
+    def control(size: int, device: torch.device, dtype: torch.dtype) -> Tensor:
         given = config.control_vector
         if given is None:
-            return forget.control_vector(size, length=config.steering_coeff, seed=seed)
+            return forget.control_vector(size, length=config.steering_coeff, seed=seed).to(device, dtype)
         if len(given) != size:
             raise EffaceError(
                 f"rmu.control_vector has {len(given)} numbers, and the model {size} hidden units; give one for each"
             )
-        return torch.tensor(given, dtype=torch.float64)
+        return torch.tensor(given, dtype=dtype, device=device)
 
-    return lambda states_NH: forget.rmu(states_NH, control_H=control(states_NH.shape[-1]))
+    def loss(states_NH: Tensor) -> Tensor:
+        return forget.rmu(states_NH, control_H=control(states_NH.shape[-1], states_NH.device, states_NH.dtype))
+
+    return loss
 
 
 def _embed(config: ObjectiveConfig) -> Term:

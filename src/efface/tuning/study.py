@@ -105,10 +105,13 @@ class Study:
             self._fail_abandoned()
 
     def enqueue(self, points: Sequence[dict[str, Any]]) -> None:
-        """Have these points tried first, unless they were before."""
+        """Have these points tried first, unless they were before, or are about to be."""
         with lock_folder(self._paths.search, wait=True), _quiet():
+            known = [each for each in self._frozen() if not _is_abandoned(each)]
+            tried = [{**each.system_attrs.get("fixed_params", {}), **each.params} for each in known]
             for point in points:
-                self._study.enqueue_trial(point, skip_if_exists=True)
+                if not any(point.items() <= each.items() for each in tried):
+                    self._study.enqueue_trial(point)
 
     @contextmanager
     def next_trial(self) -> Iterator[StudyTrial]:

@@ -75,7 +75,13 @@ def test_the_section_has_what_the_audit_found(run: ReportRun) -> None:
 
 def test_hits_of_the_unlearned_model_are_there_to_read(run: ReportRun) -> None:
     assert section(run).hits == []
-    others = [row(run, 0, model="control"), row(run, 0, hit=False), row(run, 0, attack="plain"), row(run, 0, fact="?")]
+    others = [
+        row(run, 0, model="control"),
+        row(run, 0, hit=False),
+        row(run, 0, attack="plain"),
+        row(run, 0, attack="other"),
+        row(run, 0, fact="?"),
+    ]
     write_rows(run, *others, *(row(run, 1, output=f"O{number}") for number in range(30)))
     hits = section(run).hits
     assert len(hits) == 10
@@ -92,7 +98,7 @@ def test_damaged_rows_are_refused(run: ReportRun) -> None:
 
 
 def test_texts_of_an_audit_are_no_markup(run: ReportRun) -> None:
-    write_rows(run, row(run, 0, output=HOSTILE, attack=HOSTILE))
+    write_rows(run, row(run, 0, output=HOSTILE, variant=HOSTILE))
     page = render_page([run], version="1")
     assert "Can it be brought back?" in page
     assert HOSTILE not in page

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from efface.audit_results import AuditResults
 from efface.scores import score_records
 from efface.scores.definitions import CLOSER_LOOK, TOFU
 from efface.scores.leaderboard.ranking import Board, ScoredModel, board
 from efface.scores.means import harmonic_mean
 from support.answered import Sets, answered, values_of
+from support.audit_results import attack, results
 
 KNOWS = {"answer_logprobs": [-0.1], "cosine_answer": 0.9, "entailment_label": "entailment"}
 FORGETS = {"answer_logprobs": [-3.0], "cosine_answer": 0.1, "entailment_label": "neutral"}
@@ -138,3 +140,37 @@ def test_the_order_of_records_does_not_matter() -> None:
     reversed_ = {name: rows[::-1] for name, rows in other.items()}
     straight, shuffled = ranked({"one": one, "other": other}), ranked({"one": one, "other": reversed_})
     assert shuffled == straight
+
+
+def audited(*found: AuditResults | None) -> Board:
+    contestants = [
+        ScoredModel(
+            name=str(number),
+            kind="run",
+            method=None,
+            audit=each,
+            sets=values_of(model(number, KNOWS, FORGETS), CLOSER_LOOK),
+        )
+        for number, each in enumerate(found)
+    ]
+    return board(contestants, CLOSER_LOOK, draws=100, seed=0)
+
+
+def test_what_equal_audits_brought_back_stands_beside_the_scores() -> None:
+    shown = audited(results(11, 34), results(3, 34), None)
+    recoverable = {row.name: row.recoverable and row.recoverable.value for row in shown.rows}
+    assert recoverable == {"0": pytest.approx(11 / 34), "1": pytest.approx(3 / 34), "2": None}
+    assert not shown.audits_differ
+
+
+def test_audits_with_other_attacks_are_not_compared() -> None:
+    more = results(attacks={**results().attacks, "sample": attack(0.2)})
+    for other in (more, results(level="standard"), results(seeds=[0, 1])):
+        shown = audited(results(), other)
+        assert all(row.recoverable is None for row in shown.rows)
+        assert shown.audits_differ
+
+
+def test_numbers_without_hits_do_not_matter_for_the_comparison() -> None:
+    fewer = results(attacks={name: each for name, each in results().attacks.items() if each.in_union})
+    assert not audited(results(), fewer).audits_differ

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,12 +30,13 @@ class HitToRead:
     output: str
 
 
-def read_hits(file: Path, outcomes: Sequence[QuestionOutcome]) -> list[HitToRead]:
+def read_hits(file: Path, outcomes: Sequence[QuestionOutcome], attacks: Collection[str]) -> list[HitToRead]:
     """Choose hits at equal distances, so that every attack with many has some.
 
     Args:
         file: The run's audit/rows.jsonl; may have been purged.
         outcomes: Questions and answers of the run.
+        attacks: Those of the results; the file may have rows of others.
 
     Returns:
         At most `MOST`.
@@ -48,7 +49,7 @@ def read_hits(file: Path, outcomes: Sequence[QuestionOutcome]) -> list[HitToRead
     check_file(file)
     asked = {each.id: each for each in outcomes if each.set == FORGET}
     found = [row for row in _rows(file) if row.get("model") == "after" and row.get("hit") is True]
-    readable = [row for row in found if row.get("fact") in asked and row.get("attack") != "plain"]
+    readable = [row for row in found if row.get("fact") in asked and row.get("attack") in attacks]
     return [
         HitToRead(
             attack=f"{row.get('attack')}, {row.get('variant')}",

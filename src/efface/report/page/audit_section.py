@@ -66,7 +66,7 @@ def audit_section(run: ReportRun, outcomes: Sequence[QuestionOutcome]) -> AuditS
         table=_attacks_table(audit),
         curve=_curve(audit),
         numbers=_numbers(audit),
-        hits=read_hits(RunPaths(run.path).audit_rows, outcomes),
+        hits=read_hits(RunPaths(run.path).audit_rows, outcomes, audit.attacks.keys() - {"plain"}),
         left_out=list(audit.left_out.items()),
         judge=audit.recoverable.judge,
     )
