@@ -115,7 +115,7 @@ def test_results_json_is_as_promised(complete):
         assert "switched off by evaluate.embedder=none" in scores["missing"]["cosine_similarity"]
         assert set(scores["sets"]) == {"forget", "retain"}
         for each in scores["sets"].values():
-            assert list(each) == ["n", *METRICS]
+            assert list(each) == ["n", *METRICS, "extraction_strength"]
             assert each["n"] == 3
             assert each["cosine_similarity"] is None
             assert all(0 <= each[metric] <= 1 for metric in METRICS if metric != "cosine_similarity")
@@ -318,7 +318,7 @@ def test_divergence_keeps_the_last_checkpoint_and_no_model(config, tmp_path):
 
 @pytest.mark.parametrize(
     ("size", "file"),
-    [(100, "config.yaml"), (2000, "evaluating/before/00000.jsonl"), (300_000, "step-000002")],
+    [(100, "config.yaml"), (4000, "evaluating/before/00000.jsonl"), (300_000, "step-000002")],
 )
 def test_a_full_disk_ends_in_a_sentence_and_no_half_file(complete, config, tmp_path, files_of_at_most, size, file):
     out = tmp_path / "run"
