@@ -60,7 +60,7 @@ def test_without_optuna(efface, towns, monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
     ran = efface("tune", towns, "--keep", "0.9", "--out", "out")
     assert ran.returncode == 2
-    assert_names(ran.stderr, "efface[tune]")
+    assert_names(ran.stderr, "Optuna", "[tune]")
 
 
 def test_the_demo_makes_its_target(efface, tmp_path, monkeypatch):
