@@ -25,8 +25,8 @@ def test_every_setting_has_a_sentence(command: str) -> None:
 
 
 def test_every_key_of_a_run_is_listed() -> None:
-    once = {key for key in dotted_keys(RunConfig) if not key.startswith(("data.retain.", "data.extra_retain."))}
-    assert set(found()) >= once - {key for key in once if key.startswith("data.forgotten_before.")}
+    files = tuple(f"data.{name}." for name in ("retain", "extra_retain", "holdout", "few_shot"))  # as data.forget
+    assert set(found()) == {key for key in dotted_keys(RunConfig) if not key.startswith(files)}
 
 
 def test_limits_defaults_and_units() -> None:

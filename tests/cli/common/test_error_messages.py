@@ -20,7 +20,7 @@ from support.messages import assert_names
         (["unlern", "mine.yaml"], ["no such command 'unlern', did you mean 'unlearn'"]),
         (["forget"], ["no such command 'forget'", "`efface --help`"]),
         (["data", "chek"], ["no such command 'chek', did you mean 'check'?"]),
-        (["--versoin"], ["no such option '--versoin', did you mean --version?"]),
+        (["--versoin"], ["no such option '--versoin', did you mean ", "--version?"]),
         (["run", "--dryrun", "--out", "out"], ["no such option '--dryrun', did you mean --dry-run?"]),
         (["run", "mine.yaml", "--out"], ["option '--out' requires an argument"]),
         (["score", "x", "--stage", "now"], ["'--stage'", "'now'", "'before', 'after'", "`efface score"]),
