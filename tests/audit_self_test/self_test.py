@@ -23,7 +23,6 @@ import torch
 from self_test_models import KINDS, Size, World, make_world, with_model
 
 from efface.audit.attack import Level
-from efface.audit.auc import auc
 from efface.audit.audit import audit
 from efface.audit.config import AuditConfig
 from efface.audit.relearn_steps import relearn
@@ -31,6 +30,7 @@ from efface.audit.round_to_nearest import round_model
 from efface.audit_results import AuditResults
 from efface.config.parse import validate_config
 from efface.schema import Item
+from efface.scores.privacy_leakage import auc
 from efface.text.config import TextConfig
 from efface.text.formatter import PromptFormatter
 
