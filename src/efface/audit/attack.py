@@ -147,7 +147,6 @@ class Rule(Protocol):
             shown: All text that the attack gave besides the output: prompt, examples, forced words, training rows.
             targets: What an output is compared with where that is not the whole answer: the rest after forced words.
         """
-        ...
 
 
 @dataclass(frozen=True)
@@ -179,15 +178,12 @@ class ModelAccess(Protocol):
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
         """Each weight by its name in `named_parameters`, one after another, on the CPU."""
-        ...
 
     def tensor(self, name: str) -> Tensor:
         """One weight, by its name in `named_parameters`, on the CPU."""
-        ...
 
     def opened(self) -> AbstractContextManager[Subject]:
         """Load the whole model, beside the one under attack, for the block."""
-        ...
 
 
 class Attack(ABC):
@@ -241,7 +237,6 @@ class Attack(ABC):
             One row for each fact that the attack applies to. Hits must not depend on the order of the facts, the batch
             size or the number of threads.
         """
-        ...
 
     def counts(self, row: Row) -> bool:  # noqa: ARG002
         """Whether a row's hit counts in the headline."""
@@ -254,8 +249,6 @@ class Attack(ABC):
             rows: All rows of this attack, by model.
         """
         return {}
-
-    # Helpers
 
     def rows_of_prompts(
         self, subject: Subject, facts: Sequence[Fact], unit: Unit, context: Context, prompts: Sequence[Prompt]
