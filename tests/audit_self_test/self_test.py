@@ -22,12 +22,12 @@ from typing import Any, get_args
 import torch
 from self_test_models import KINDS, Size, World, make_world, with_model
 
-from efface.audit.attack import Level
-from efface.audit.audit import audit
-from efface.audit.config import AuditConfig
-from efface.audit.relearn_steps import relearn
-from efface.audit.round_to_nearest import round_model
 from efface.audit_results import AuditResults
+from efface.auditing.attack import Level
+from efface.auditing.attacks.relearn_steps import relearn
+from efface.auditing.audit import audit
+from efface.auditing.config import AuditConfig
+from efface.auditing.measures.round_to_nearest import round_model
 from efface.config.parse import validate_config
 from efface.schema import Item
 from efface.scores.privacy_leakage import auc
