@@ -1,9 +1,10 @@
 """Plot the effect of each objective in the runs of docs/reproduction.md.
 
 python scripts/method_pictures.py docs/reproduction/forget01.json docs/images/methods
+python scripts/method_pictures.py docs/reproduction/demo.json docs/images/methods
 
-One picture for each objective to forget or to keep, of every method that has it: model utility against forget
-efficacy, and the metrics of the forget set and of the retain set. Several seeds are drawn as their mean.
+One picture for each objective to forget or to keep that the runs have, of every method that has it: model utility
+against forget efficacy, and the metrics of the forget set and of the retain set. Several seeds are drawn as their mean.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ import matplotlib
 matplotlib.use("svg")
 matplotlib.rcParams.update({"svg.hashsalt": "efface", "svg.fonttype": "none", "font.size": 10})
 OBJECTIVES = ("ga", "npo", "dpo", "me", "idk", "gd", "kl", "ap")
-_ORDER = ("ga", "npo", "me", "dpo", "idk")
+OF_THE_DEMO = ("simnpo", "wga", "satimp", "ceu", "undial", "pdu", "rmu", "jensun", "altpo", "jsd", "embed")
+"""Objectives whose pictures are of runs of demo.json."""
+_ORDER = ("ga", "npo", "me", "dpo", "idk", *OF_THE_DEMO)
 _COLORS = ("#0f766e", "#d97706", "#7c3aed", "#be123c", "#2563eb")
 _MARKERS = "osD^v"
 _METRICS = {
@@ -61,7 +64,8 @@ def draw(effect: Effect, out: Path) -> None:
             rows = [row + (place - (len(effect) - 1) / 2) * 0.16 for row in range(len(_METRICS))]
             values = [points[-1][f"{name}.{metric}"] for metric in _METRICS]
             axes.plot(values, rows, linestyle="", markersize=7, clip_on=False, **look)
-    _finish(panels, next(iter(effect.values()))[0])
+    highest = max(point["utility"] for points in effect.values() for point in points)
+    _finish(panels, next(iter(effect.values()))[0], top=0.6 if highest < 0.6 else 1.0)
     figure.legend(*panels[0].get_legend_handles_labels(), loc="lower center", ncols=len(effect) + 1, frameon=False)
     figure.tight_layout(rect=(0, 0.07, 1, 1))
     figure.savefig(out, metadata={"Date": None}, facecolor="white")
@@ -81,9 +85,9 @@ def _point(scores: Mapping[str, Any]) -> dict[str, float]:
     return {"utility": partial["model_utility"], "efficacy": partial["forget_efficacy"], **found}
 
 
-def _finish(panels: Sequence[Any], before: Mapping[str, float]) -> None:
+def _finish(panels: Sequence[Any], before: Mapping[str, float], *, top: float) -> None:
     panels[0].plot(before["efficacy"], before["utility"], "k*", markersize=12, label="before")
-    panels[0].set(xlabel="forget efficacy", ylabel="model utility", xlim=(0, 1), ylim=(-0.02, 0.6), title="as a whole")
+    panels[0].set(xlabel="forget efficacy", ylabel="model utility", xlim=(0, 1), ylim=(-0.02, top), title="as a whole")
     for axes, (name, title) in zip(panels[1:], _SETS.items(), strict=True):
         values = [before[f"{name}.{metric}"] for metric in _METRICS]
         axes.plot(values, range(len(_METRICS)), "k*", markersize=10, clip_on=False)
@@ -99,7 +103,7 @@ def main(source: Path, folder: Path) -> None:
     """Draw all pictures into `folder`."""
     models = json.loads(source.read_text(encoding="utf-8"))["models"]
     folder.mkdir(parents=True, exist_ok=True)
-    for objective in OBJECTIVES:
+    for objective in OF_THE_DEMO if source.stem == "demo" else OBJECTIVES:
         draw(effects(models, objective), folder / f"{objective}.svg")
 
 

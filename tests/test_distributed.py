@@ -1,4 +1,4 @@
-"""Collective operations in one process, and torchrun; trainings of several: tests/train/test_parallel.py."""
+"""Collective operations in one process, and torchrun; trainings of several: tests/train/distribution/."""
 
 from __future__ import annotations
 

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
         unlearn_continually,
     )
     from efface.artifacts import ContinualResults, Results, Scores
-    from efface.audit.attack import Attack
     from efface.audit_results import AuditResults
+    from efface.auditing.attack import Attack
     from efface.objectives.config import ObjectiveConfig
     from efface.objectives.custom import ForgetObjective, RetainObjective
     from efface.objectives.terms import DistributionTerm, SequenceTerm, Term, TokenTerm
@@ -70,13 +70,14 @@ _MODULES = {
         "Evaluated",
         "Unlearned",
         "UnlearnedContinually",
+        "audit",
         "evaluate",
         "tune",
         "unlearn",
         "unlearn_continually",
     ),
     "efface.artifacts": ("ContinualResults", "Results", "Scores"),
-    "efface.audit.attack": ("Attack",),
+    "efface.auditing.attack": ("Attack",),
     "efface.audit_results": ("AuditResults",),
     "efface.objectives.config": ("ObjectiveConfig",),
     "efface.objectives.custom": ("ForgetObjective", "RetainObjective"),
@@ -93,8 +94,6 @@ _MODULE_OF = {name: module for module, names in _MODULES.items() for name in nam
 if not TYPE_CHECKING:  # mypy would accept every name otherwise
 
     def __getattr__(name: str) -> Any:  # lazy: `import efface` must not import torch
-        if name == "audit":
-            return import_module("efface.audit")  # a package that can be called: both have this name
         if name in _MODULE_OF:
             return getattr(import_module(_MODULE_OF[name]), name)
         raise AttributeError(f"module 'efface' has no attribute {name!r}")

@@ -18,5 +18,5 @@ def test_the_function_is_the_command(hidden_run: Path, never: Path) -> None:  # 
 
 def test_the_name_is_the_package_and_the_function() -> None:
     assert callable(package.audit)
-    assert importlib.import_module("efface.audit.attack").Attack is package.Attack
+    assert importlib.import_module("efface.auditing.attack").Attack is package.Attack
     assert callable(package.audit)

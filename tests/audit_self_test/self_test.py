@@ -22,15 +22,15 @@ from typing import Any, get_args
 import torch
 from self_test_models import KINDS, Size, World, make_world, with_model
 
-from efface.audit.attack import Level
-from efface.audit.auc import auc
-from efface.audit.audit import audit
-from efface.audit.config import AuditConfig
-from efface.audit.relearn_steps import relearn
-from efface.audit.round_to_nearest import round_model
 from efface.audit_results import AuditResults
+from efface.auditing.attack import Level
+from efface.auditing.attacks.relearn_steps import relearn
+from efface.auditing.audit import audit
+from efface.auditing.config import AuditConfig
+from efface.auditing.measures.round_to_nearest import round_model
 from efface.config.parse import validate_config
 from efface.schema import Item
+from efface.scores.privacy_leakage import auc
 from efface.text.config import TextConfig
 from efface.text.formatter import PromptFormatter
 
@@ -127,28 +127,34 @@ def table(
         with_facts = [value for kind in POSITIVE for value in values[kind]]
         without = [value for kind in NEGATIVE for value in values[kind]]
         rows[name] = {
-            "faithfulness": auc(with_facts, without),
+            "faithfulness": _two_sided(auc(without, with_facts)),
             **{kind: fmean(each) for kind, each in values.items()},
-            "robustness": _robustness(name, values, after_shift),
+            **_robustness(name, values, after_shift),
         }
     return rows
 
 
 def _robustness(
     name: str, values: dict[str, list[float]], after_shift: dict[str, dict[str, list[AuditResults]]]
-) -> float | None:
-    """Harmonic mean of how little it changes for models that hide, and how equally for those that never knew."""
+) -> dict[str, float | None]:
+    """How little it changes for models that hide, how equally for those that never knew, and their harmonic mean."""
     quotients, shifts = [], []
     for of_kind in after_shift.values():
         after = {kind: [numbers_of(each).get(name) for each in results] for kind, results in of_kind.items()}
         if any(value is None for listed in after.values() for value in listed):
-            return None
+            return {"stability": None, "equal_shift": None, "robustness": None}
         for number in range(len(values["hidden"])):
             hidden, never = values["hidden"][number], values["never"][number]
             hidden_after, never_after = float(after["hidden"][number] or 0), float(after["never"][number] or 0)
             quotients.append(stability(hidden, hidden_after))
             shifts.append(stability(hidden_after - hidden, never_after - never))
-    return harmonic([fmean(quotients), fmean(shifts)])
+    stable, equal = fmean(quotients), fmean(shifts)
+    return {"stability": stable, "equal_shift": equal, "robustness": harmonic([stable, equal])}
+
+
+def _two_sided(value: float) -> float:
+    """Distances are lower, and rates higher, for models with the facts: a number may point either way."""
+    return max(value, 1 - value)
 
 
 def gates(worlds: list[World], found: dict[str, list[AuditResults]], level: str) -> dict[str, bool]:

@@ -20,7 +20,7 @@ from efface.models.load import load_model
 from efface.models.load_parallel import is_evaluation_sharded, load_to_evaluate, load_to_train
 from efface.run.pipeline import unlearn
 from efface.train.config import TrainConfig
-from efface.train.parallel import ParallelModel
+from efface.train.distribution.parallel import ParallelModel
 from support import sharded_runs
 
 CPU = torch.device("cpu")

@@ -16,8 +16,8 @@ from efface.models.save_sharded import save_trained, write_trained
 from efface.models.skeleton import load_skeleton
 from efface.models.tokenizer import load_tokenizer
 from efface.train.config import LoRAConfig
-from efface.train.parallel import ParallelModel
-from efface.train.sharded_model import meta_copy
+from efface.train.distribution.parallel import ParallelModel
+from efface.train.distribution.sharded_model import meta_copy
 
 CPU = torch.device("cpu")
 LORA = LoRAConfig(r=2, dropout=0.5)

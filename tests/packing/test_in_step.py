@@ -1,4 +1,4 @@
-"""Passes of processes that make different numbers of them; with real processes in tests/train/test_parallel.py."""
+"""Passes of processes that make different numbers of them; tests/train/distribution has tests with real processes."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from efface.run.metadata import RunMetadata
 from efface.schema import EvaluationSet, Item
 from efface.text.config import TextConfig
 from efface.text.formatter import PromptFormatter
-from efface.train.parallel import ParallelModel
+from efface.train.distribution.parallel import ParallelModel
 from support.answered import answered
 from support.runs import Told
 

@@ -318,7 +318,7 @@ def test_divergence_keeps_the_last_checkpoint_and_no_model(config, tmp_path):
 
 @pytest.mark.parametrize(
     ("size", "file"),
-    [(100, "config.yaml"), (4000, "evaluating/before/00000.jsonl"), (300_000, "step-000002")],
+    [(100, "config.yaml"), (3000, "evaluating/before/00000.jsonl"), (300_000, "step-000002")],
 )
 def test_a_full_disk_ends_in_a_sentence_and_no_half_file(complete, config, tmp_path, files_of_at_most, size, file):
     out = tmp_path / "run"

@@ -27,7 +27,7 @@ from efface.run import unlearning_stage
 from efface.run.folder import RunFolder
 from efface.run.pipeline import unlearn
 from efface.run.prepare import prepare
-from efface.train import checkpoint_writer
+from efface.train.checkpoints import checkpoint_writer
 from support.messages import assert_names
 from support.runs import Told
 

@@ -51,7 +51,7 @@ def test_what_is_there(taken, tmp_path):
 
 def test_a_full_disk_leaves_no_half_snapshot(taken, files_of_at_most):
     snapshots, model = taken
-    from efface.train.parallel import ParallelModel
+    from efface.train.distribution.parallel import ParallelModel
 
     with files_of_at_most(1000), pytest.raises(EffaceError, match="free some space"):
         snapshots.write(ParallelModel(model), "more")

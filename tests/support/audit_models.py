@@ -13,8 +13,8 @@ from typing import Any, cast
 
 import torch
 
-from efface.audit.attack import Attack, Context, Fact, Level, ModelName, Row, Verdict
-from efface.audit.subject import Subject
+from efface.auditing.attack import Attack, Context, Fact, Level, ModelName, Row, Verdict
+from efface.auditing.subject import Subject
 from efface.evaluation.config import EvaluateConfig
 from efface.schema import Item
 from efface.text.config import TextConfig
@@ -72,7 +72,7 @@ class KeyFactRule:
     def judge(
         self, facts: Sequence[Fact], outputs: Sequence[str], shown: Sequence[str], targets: Sequence[str] | None = None
     ) -> list[Verdict]:
-        """As `efface.audit.attack.Rule`."""
+        """As `efface.auditing.attack.Rule`."""
         del targets
         found = []
         for fact, output, text in zip(facts, outputs, shown, strict=True):

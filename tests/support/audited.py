@@ -9,8 +9,8 @@ from typing import Any, cast
 
 import pytest
 
-from efface.audit.attack import Attack, Context, Fact, Level, Row, Unit
-from efface.audit.rule import FactRule
+from efface.auditing.attack import Attack, Context, Fact, Level, Row, Unit
+from efface.auditing.rule import FactRule
 from efface.config.commands import RunConfig
 from efface.config.parse import validate_config
 from efface.evaluation.key_fact_judge import KeyFactJudge

@@ -1,4 +1,4 @@
-"""What each of several processes does in `tests/train/test_parallel.py`: trainings of a tiny model, one by one.
+"""What each of several processes does in `tests/train/distribution/`: trainings of a tiny model, one by one.
 
 Each case writes its final weights and its logs to a folder.
 """

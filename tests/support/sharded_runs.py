@@ -24,7 +24,7 @@ from efface.run.pipeline import unlearn
 from efface.schema import Prompt
 from efface.text.config import TextConfig
 from efface.text.formatter import PromptFormatter
-from efface.train.parallel import ParallelModel
+from efface.train.distribution.parallel import ParallelModel
 
 MODEL = Path(__file__).parents[1] / "golden" / "model"
 CPU = torch.device("cpu")

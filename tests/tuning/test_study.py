@@ -177,4 +177,4 @@ def test_without_optuna_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "optuna", None)
     with pytest.raises(EffaceError) as refused:
         check_optuna()
-    assert_names(str(refused.value), "[tune]")
+    assert_names(str(refused.value), "Optuna", "[tune]")

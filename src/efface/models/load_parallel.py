@@ -17,9 +17,9 @@ from efface.models.memory_estimate import meta_model
 from efface.models.quantization import quantization_config
 from efface.models.skeleton import Skeleton, load_skeleton
 from efface.train.config import TrainConfig
-from efface.train.fsdp_model import FSDPModel
+from efface.train.distribution.fsdp_model import FSDPModel
+from efface.train.distribution.parallel import ParallelModel
 from efface.train.optimizer import weights_dtype
-from efface.train.parallel import ParallelModel
 
 _WHOLE_SHARE = 0.6
 """A model is evaluated whole where it takes at most this share of the free memory; the KV cache needs some, too."""

@@ -25,7 +25,7 @@ from efface.sums import check_folder
 from efface.text.config import TextConfig
 from efface.text.formatter import PromptFormatter
 from efface.train.config import TrainConfig
-from efface.train.parallel import ParallelModel
+from efface.train.distribution.parallel import ParallelModel
 
 _PUBLISHED_FORMATS = {"tofu_ft_llama2-7b": "llama2"}
 """Name of a published target model, without its owner -> the `text.format` that it was trained with."""

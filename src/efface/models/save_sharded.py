@@ -23,8 +23,8 @@ from efface.models.save import save_model, write_tokenizer_and_generation
 from efface.models.skeleton import Skeleton
 from efface.packing.forward import unwrap_peft
 from efface.tensor_file import TensorFile
-from efface.train.fsdp_model import FSDPModel
-from efface.train.parallel import ParallelModel
+from efface.train.distribution.fsdp_model import FSDPModel
+from efface.train.distribution.parallel import ParallelModel
 
 _FILE_BYTES = 5 * 10**9
 """Most bytes in one file, unless a single tensor has more."""

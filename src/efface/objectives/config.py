@@ -242,7 +242,8 @@ def check_method(name: str, *, forget: Iterable[str] = (), retain: Iterable[str]
     forget_names, retain_names = tuple(chain(FORGET, forget)), tuple(chain(RETAIN, retain))
     method, known = plain_method(name), methods(forget_names, retain_names)
     if method not in known:
-        hint, _, _ = suggest(method, known).partition("allowed: ")
+        ours = OTHER_NAMES.get(method.replace("-", "_"))
+        hint = f"did you mean {ours!r}? " if ours else suggest(method, known).partition("allowed: ")[0]
         raise EffaceError(
             f"unknown method {name!r}; {hint}allowed: {LLMU}, or one of "
             f"{', '.join(forget_names)}, alone or with a plus and one of {', '.join(retain_names)}"

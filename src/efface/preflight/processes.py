@@ -13,9 +13,9 @@ from efface.models.memory_estimate import count_training_memory, meta_model
 from efface.packing.forward import unwrap_peft
 from efface.preflight.diagnosis import Engine, ProcessMemory
 from efface.train.config import TrainConfig
+from efface.train.distribution.sharded_model import shard_units
+from efface.train.distribution.shards import rows_of_rank
 from efface.train.optimizer import state_bytes, weights_dtype
-from efface.train.sharded_model import shard_units
-from efface.train.shards import rows_of_rank
 
 _LAYERS_AT_ONCE = 2
 """Unsharded layers, or the embeddings, at a time: one computes while the next is gathered."""

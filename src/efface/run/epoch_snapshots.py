@@ -8,7 +8,7 @@ import torch
 
 from efface.run.unlearning_plan import UnlearningPlan
 from efface.run.weight_snapshots import WeightSnapshots
-from efface.train.parallel import ParallelModel
+from efface.train.distribution.parallel import ParallelModel
 
 
 class EpochSnapshots:

@@ -31,7 +31,7 @@ from efface.run.folder import RunFolder
 from efface.run.metadata import RunMetadata
 from efface.schema import EvaluationSet
 from efface.text.formatter import PromptFormatter
-from efface.train.parallel import ParallelModel
+from efface.train.distribution.parallel import ParallelModel
 
 
 @dataclass(frozen=True)

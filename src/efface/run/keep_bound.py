@@ -17,7 +17,7 @@ from efface.run.prepare import PreparedRun
 from efface.run.quick_scores import QuickScores
 from efface.run.weight_snapshots import WeightSnapshots
 from efface.schema import Task
-from efface.train.parallel import ParallelModel
+from efface.train.distribution.parallel import ParallelModel
 from efface.train.sampler import anchor_items, epoch_ends
 from efface.train.step_log import KeepLog
 from efface.tune_results import KeepResult

@@ -17,7 +17,7 @@ from efface.scores import definition
 from efface.scores.kept import Kept, is_gone, kept
 from efface.scores.sets import FORGET
 from efface.text.formatter import PromptFormatter
-from efface.train.parallel import ParallelModel
+from efface.train.distribution.parallel import ParallelModel
 
 
 class QuickScores:

@@ -27,11 +27,11 @@ from efface.reference.logprobs import CachedLogprobs
 from efface.report.number_format import format_bytes
 from efface.run.folder import RunFolder
 from efface.run.unlearning_plan import ReferenceModel
-from efface.train import checkpoint
+from efface.train.checkpoints import checkpoint
 from efface.train.config import TrainConfig
+from efface.train.distribution.parallel import ParallelModel
 from efface.train.loop import Trainer
 from efface.train.micro_batches import TrainingExample, examples_of_rank
-from efface.train.parallel import ParallelModel
 
 T = TypeVar("T")
 _DISK_SHARE = 2

@@ -20,12 +20,12 @@ from efface.run.folder import RunFolder
 from efface.schema import Task
 from efface.text.boundary import describe_merged
 from efface.text.config import Boundary
-from efface.train import checkpoint
+from efface.train.checkpoints import checkpoint
 from efface.train.config import TrainConfig
+from efface.train.distribution.parallel import ParallelModel
 from efface.train.lazy_steps import known_steps
 from efface.train.loop import Trainer
 from efface.train.micro_batches import TrainingExample
-from efface.train.parallel import ParallelModel
 from efface.train.sampler import Schedule, make_schedule
 from efface.train.step_log import StepLog
 from efface.train.tracker import check_tracker

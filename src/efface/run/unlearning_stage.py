@@ -18,8 +18,8 @@ from efface.run.reference_model import make_reference
 from efface.run.training import Monitor, train
 from efface.run.unlearning_plan import UnlearningPlan
 from efface.sums import check_folder
+from efface.train.distribution.parallel import ParallelModel
 from efface.train.loop import Trainer
-from efface.train.parallel import ParallelModel
 
 
 def unlearn_model(

@@ -24,7 +24,7 @@ from efface.models.save_sharded import write_trained
 from efface.models.skeleton import Skeleton, load_skeleton
 from efface.run.unlearning_plan import UnlearningPlan
 from efface.tensor_file import TensorFile
-from efface.train.parallel import ParallelModel
+from efface.train.distribution.parallel import ParallelModel
 
 _WEIGHTS = "trained.safetensors"
 

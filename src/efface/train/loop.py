@@ -21,19 +21,19 @@ from efface.atomic import atomic_file
 from efface.errors import EffaceError
 from efface.objectives.terms import Objective, Reference
 from efface.packing.forward import device_of
-from efface.train import checkpoint
-from efface.train.checkpoint import TrainerState
-from efface.train.checkpoint_timer import CheckpointTimer
-from efface.train.checkpoint_writer import CheckpointWriter
+from efface.train.checkpoints import checkpoint
+from efface.train.checkpoints.checkpoint import TrainerState
+from efface.train.checkpoints.checkpoint_timer import CheckpointTimer
+from efface.train.checkpoints.checkpoint_writer import CheckpointWriter
 from efface.train.config import TrainConfig
+from efface.train.distribution.parallelize import parallelize
+from efface.train.distribution.sharded_model import ReadRows
 from efface.train.early_end import end_if_requested
 from efface.train.lazy_steps import known_steps
 from efface.train.micro_batches import TrainingExample, count_tokens
 from efface.train.optimizer import make_optimizer
-from efface.train.parallelize import parallelize
 from efface.train.retain_bound import with_next_coeff
 from efface.train.sampler import Schedule
-from efface.train.sharded_model import ReadRows
 from efface.train.step import Losses, batch_losses
 from efface.train.step_log import StepLog
 from efface.train.token_budget import out_of_memory, token_budget_for

@@ -18,7 +18,7 @@ from efface.errors import EffaceError, install_hint, summarize_error
 from efface.folder_lock import lock_folder
 from efface.folders import TunePaths
 from efface.permissions import settle
-from efface.safe_read import parse_json, read_lines
+from efface.safe_read import parse_json, read_json, read_lines
 from efface.tune_results import TuneCandidate, TuneTrial
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ class Study:
                 state=frozen.user_attrs.get(_STATE, "failed"),
                 candidates=len(candidates),
                 best=best_candidate(candidates, self._keep),
-                full=TuneCandidate.model_validate(parse_json(full.read_bytes())) if full.is_file() else None,
+                full=TuneCandidate.model_validate(read_json(full)) if full.is_file() else None,
                 seconds=frozen.user_attrs.get(_SECONDS, 0.0),
             )
 

@@ -20,7 +20,7 @@ from efface.run.quick_scores import QuickScores
 from efface.run.unlearning_plan import UnlearningPlan
 from efface.run.unlearning_stage import train_plan
 from efface.run.weight_snapshots import WeightSnapshots
-from efface.train.parallel import ParallelModel
+from efface.train.distribution.parallel import ParallelModel
 from efface.tune_results import TuneCandidate
 from efface.tuning.study import StudyTrial, score
 

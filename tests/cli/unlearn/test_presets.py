@@ -60,7 +60,7 @@ def test_given_model_is_shown(efface: Command) -> None:
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
-        (["tofu-forget1"], ["'tofu-forget1'", "'tofu-forget10'"]),
+        (["tofu-forget1"], ["'tofu-forget1'", "'tofu-forget01'"]),
         (["method=me+gd"], ["'method=me+gd'"]),
         (["demo", "recipe=published"], ["recipe=published", "leave recipe out"]),
         (["demo", "method=me+dg"], ["'me+dg'", "'me+gd'"]),

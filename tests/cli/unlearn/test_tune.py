@@ -23,6 +23,7 @@ def test_what_is_printed(efface, towns, tmp_path):
     assert ran.returncode == 0, ran.stderr
     lines = ran.stdout.splitlines()
     assert "settings: out/best.yaml" in lines
+    assert any("no paraphrased questions" in line for line in lines)
     assert "next: efface run out/best.yaml --out out-again" in lines
     assert any(line.startswith("trial 0 of 1, epoch ") for line in lines)
     assert json.loads((tmp_path / "out" / "results.json").read_text())["tune"]["held"] is True
@@ -59,7 +60,7 @@ def test_without_optuna(efface, towns, monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
     ran = efface("tune", towns, "--keep", "0.9", "--out", "out")
     assert ran.returncode == 2
-    assert_names(ran.stderr, "[tune]")
+    assert_names(ran.stderr, "Optuna", "[tune]")
 
 
 def test_the_demo_makes_its_target(efface, tmp_path, monkeypatch):

@@ -80,7 +80,7 @@ def benchmarks(incomplete: str) -> list[str]:
 
 
 def _config_of(ctx: typer.Context) -> type[BaseModel]:
-    from efface.audit.config import AuditConfig
+    from efface.auditing.config import AuditConfig
     from efface.config.commands import DownstreamRunConfig, EvaluationConfig, FinetuneConfig, RunConfig
     from efface.config.data_commands import AlternativesConfig, AnswersConfig, DataInspectionConfig, ProbeConfig
 

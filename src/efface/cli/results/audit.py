@@ -56,7 +56,7 @@ def audit(
     that came back, beside those of a control. The results become part of the run's results.json and report. An audit
     that was interrupted goes on where it was. Nothing found does not mean that nothing is left.
     """
-    from efface.audit.config import AuditConfig
+    from efface.auditing.config import AuditConfig
     from efface.config.resolve import resolve_config
 
     config = resolve_config(AuditConfig, None, words or [])
@@ -64,7 +64,7 @@ def audit(
         from rich.console import Console
 
         from efface.atomic import to_json
-        from efface.audit.audit import audit as audit_run
+        from efface.auditing.audit import audit as audit_run
         from efface.progress.console import ConsoleReporter
 
         with ConsoleReporter(Console(stderr=as_json)) as reporter:

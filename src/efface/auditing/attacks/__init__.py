@@ -1,0 +1,1 @@
+"""The attacks, one per file: a model and facts -> rows."""

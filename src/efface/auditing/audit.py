@@ -1,0 +1,157 @@
+"""`efface audit`: attack the unlearned model of a run, and a control in the same way; write what came back."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+from efface.atomic import write_json, write_text
+from efface.audit_results import AuditResults
+from efface.auditing.attack import Context
+from efface.auditing.attacks_on_model import Clock, Plan, attack_model
+from efface.auditing.audited_run import AuditedRun, read_run
+from efface.auditing.config import AuditConfig
+from efface.auditing.facts import known_facts
+from efface.auditing.identity import audit_key
+from efface.auditing.models import AuditModels, find_models
+from efface.auditing.registry import not_tried, select_attacks
+from efface.auditing.rows import RowsFile
+from efface.auditing.rule import FactRule
+from efface.auditing.summary import Findings, summarize
+from efface.data import load_task
+from efface.errors import EffaceError
+from efface.evaluation.judges import open_judges
+from efface.folder_lock import check_writable, lock_folder
+from efface.hardware.device import device_for
+from efface.permissions import readable
+from efface.progress.quiet_libraries import quiet_libraries
+from efface.progress.reporter import Reporter, SilentReporter
+from efface.run.metadata import RunMetadata
+from efface.schema import EvaluationSet, Task
+from efface.scores.sets import FORGET
+
+MOST_NEW_TOKENS = 64
+"""Of an output under attack: facts stand in the first sentence."""
+_REMEDY = "wait until that has ended, then audit again"
+
+
+@quiet_libraries()
+def audit(
+    config: AuditConfig,
+    path: Path,
+    *,
+    against: Path | None = None,
+    out: Path | None = None,
+    data_dir: Path | None = None,
+    reporter: Reporter | None = None,
+) -> AuditResults:
+    """Audit a finished run. What an earlier audit of the same settings has done is not done again.
+
+    Args:
+        config: The settings.
+        path: The folder of the run.
+        against: A run, a fine-tuning or a model that never knew the facts: the control.
+        out: Where the rows and results go; None for the folder of the run, whose results.json then has them, too.
+        data_dir: Where benchmarks are stored; None for the default.
+        reporter: Gets stages, progress and warnings.
+
+    Returns:
+        The results.
+
+    Raises:
+        EffaceError: The run cannot be audited, or something else cannot be used; nothing is written then.
+    """
+    reporter, start = reporter or SilentReporter(), time.monotonic()
+    attacks = select_attacks(config.audit.attacks, config.plugins)
+    run = read_run(path)
+    device = device_for(config.device)
+    place = run.folder.audit if out is None else out
+    with ExitStack() as held:
+        held.enter_context(lock_folder(run.folder.root, remedy=_REMEDY))
+        held.enter_context(readable(run.folder.root, private=run.settings.private))
+        if out is not None:
+            check_writable(out)
+            held.enter_context(lock_folder(out, remedy=_REMEDY))
+            held.enter_context(readable(out, private=run.settings.private))
+        task = load_task(run.settings.data, data_dir=data_dir)
+        _check_data(run, task)
+        forget = _forget_set(task)
+        judge = open_judges(run.settings.evaluate.model_copy(update={"embedder": "none"}), device).judge
+        facts = known_facts(run.before, forget, judge, config.audit.level)
+        models = find_models(run, against, device, reporter)
+        rule = FactRule(judge, facts.audited, forget.entailment_premise)
+        context = Context(
+            level=config.audit.level,
+            seed=config.audit.seed,
+            max_new_tokens=min(run.settings.evaluate.max_new_tokens, MOST_NEW_TOKENS),
+            facts=facts.audited,
+            retain=task.retain,
+            forget=forget.items,
+            config=run.settings,
+            rule=rule,
+            models=models.sources,
+        )
+        rows = RowsFile(place, audit_key(context, models, judge=rule.name))
+        plan = Plan.of(attacks, context, models)
+        clock = Clock(start, config.audit.minutes)
+        for name in models.sources:
+            attack_model(name, plan, context, models, rows, clock=clock, reporter=reporter)
+        left_out = {**facts.left_out, **models.left_out, **plan.left_out}
+        left_out |= dict.fromkeys(not_tried(attacks), "not among audit.attacks")
+        findings = Findings(
+            facts=facts.audited,
+            known=len(facts.known),
+            attacks=plan.completed(rows),
+            rows=plan.rows(rows),
+            seconds=plan.seconds(rows),
+            left_out=left_out,
+        )
+        results = summarize(
+            findings,
+            rule,
+            control=_control(models),
+            level=config.audit.level,
+            seed=config.audit.seed,
+            seconds=time.monotonic() - start,
+        )
+        _write(run, place, rows, results, joined=out is None)
+    return results
+
+
+def _check_data(run: AuditedRun, task: Task) -> None:
+    for name, digest in task.sources.items():
+        if run.manifest.data.get(name, digest) != digest:
+            raise EffaceError(f"{name} has changed since the run; restore it: an audit is about what was forgotten")
+
+
+def _forget_set(task: Task) -> EvaluationSet:
+    found = next((each for each in task.evaluation if each.name == FORGET), None)
+    if found is None:
+        raise EffaceError("the data of the run has no forget set to audit; give a run that forgot something")
+    return found
+
+
+def _control(models: AuditModels) -> tuple[str, str, str] | None:
+    source = models.sources.get("control")
+    if source is None or models.control_kind is None or models.control_name is None:
+        return None
+    return models.control_kind, models.control_name, source.sha256
+
+
+def _write(run: AuditedRun, place: Path, rows: RowsFile, results: AuditResults, *, joined: bool) -> None:
+    """Write rows and results; where they belong to the run, its manifest gets their sums in the same step."""
+    if not joined:
+        write_text(rows.path, rows.text())
+        write_json(place / "results.json", results.model_dump(mode="json"))
+        rows.remove_partial()
+        return
+    before = run.folder.read_results()
+    manifest = run.folder.read_manifest()
+    assert before is not None, "read_run refuses a run without results"
+    assert manifest is not None
+    with RunMetadata(run.folder, None, manifest).recording():
+        write_text(run.folder.audit_rows, rows.text())
+        write_json(run.folder.audit_results, results.model_dump(mode="json"))
+        run.folder.write_results(before.model_copy(update={"audit": results}))
+    rows.remove_partial()

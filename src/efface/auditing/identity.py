@@ -1,0 +1,43 @@
+"""What the rows of an audit depend on, as one digest: rows of another one are not used again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import torch
+
+import efface
+from efface.auditing.attack import Context, ModelName
+from efface.auditing.models import AuditModels
+
+
+def audit_key(context: Context, models: AuditModels, *, judge: str) -> dict[ModelName, str]:
+    """A key for the rows of each model; attacks on the unlearned one may read the others.
+
+    Args:
+        context: Of the audit.
+        models: All that are available.
+        judge: What decides about hits.
+    """
+    shared = {
+        "efface": efface.__version__,
+        "torch": torch.__version__,
+        "device": next(iter(models.sources.values())).device.type,
+        "level": context.level,
+        "seed": context.seed,
+        "max_new_tokens": context.max_new_tokens,
+        "facts": [fact.item.model_dump() for fact in context.facts],
+        "retain": [item.id for item in context.retain],
+        "judge": judge,
+        "text": context.config.text.model_dump(mode="json"),
+        "train": context.config.train.model_dump(mode="json"),
+        "precision": context.config.evaluate.precision,
+    }
+    sums = {name: source.sha256 for name, source in models.sources.items()}
+    own: dict[ModelName, object] = {name: sums if name == "after" else digest for name, digest in sums.items()}
+    return {name: _digest({**shared, "model": each}) for name, each in own.items()}
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]

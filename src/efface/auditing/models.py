@@ -1,0 +1,198 @@
+"""The models of an audit: where they are, opened one at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import torch
+
+from efface.auditing.attack import ModelName
+from efface.auditing.audited_run import AuditedRun, RunSettings
+from efface.auditing.subject import Subject
+from efface.errors import EffaceError
+from efface.folders import MANIFEST, RunPaths
+from efface.models.folder import combined_sha256, model_folder, model_sums
+from efface.models.load import load_model
+from efface.models.open import open_model
+from efface.models.tokenizer import load_tokenizer, model_tokenizer
+from efface.progress.reporter import Reporter
+from efface.run.evaluation_stages import free_models
+from efface.saved_manifest import read_manifest
+from efface.sums import check_folder
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """A model on disk, as an attack may open it."""
+
+    name: ModelName
+    folder: Path
+    sha256: str
+    tokenizer: str | None
+    """As the setting `tokenizer`."""
+    settings: RunSettings
+    device: torch.device
+    reporter: Reporter
+
+    @contextmanager
+    def opened(self) -> Iterator[Subject]:
+        """Load the model for the block."""
+        text = self.settings.text.model_copy(update={"max_length": None})  # a limit of training sequences only
+        opened = open_model(
+            str(self.folder),
+            text,
+            tokenizer=self.tokenizer,
+            device=self.device,
+            reporter=self.reporter,
+            evaluate=self.settings.evaluate,
+        )
+        subject = Subject(self.name, opened.model, opened.formatter, self.settings.evaluate)
+        del opened
+        try:
+            yield subject
+        finally:
+            del subject
+            free_models()
+
+    def tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """Each weight by its name in `named_parameters`, one after another, on the CPU."""
+        files = self._files()
+        if files is None:
+            yield from load_model(self.folder, dtype=torch.float32, device=torch.device("cpu")).named_parameters()
+            return
+        for name in files:
+            yield name, self.tensor(name)
+
+    def tensor(self, name: str) -> Tensor:
+        """One weight, by its name in `named_parameters`, on the CPU.
+
+        Raises:
+            EffaceError: The model has no such weight in its files.
+        """
+        from safetensors import safe_open
+
+        files = self._files() or {}
+        if name not in files:
+            raise EffaceError(f"model {self.folder} has no weight {name}; audit a model of the same architecture")
+        with safe_open(files[name], framework="pt") as file:
+            tensor: Tensor = file.get_tensor(name)
+            return tensor
+
+    def _files(self) -> dict[str, Path] | None:
+        """The file of each weight; None where the files have other names than the model's weights."""
+        from safetensors import safe_open
+
+        from efface.models.folder import load_model_config
+        from efface.models.memory_estimate import meta_model
+
+        files: dict[str, Path] = {}
+        for path in sorted(self.folder.glob("*.safetensors")):
+            with safe_open(path, framework="pt") as file:
+                files.update(dict.fromkeys(file.keys(), path))
+        names = {name for name, _ in meta_model(load_model_config(self.folder), None).named_parameters()}
+        return {name: files[name] for name in sorted(names)} if names <= files.keys() else None
+
+
+@dataclass(frozen=True)
+class AuditModels:
+    """The models that are available."""
+
+    sources: Mapping[ModelName, ModelSource]
+    control_kind: Literal["given", "base"] | None
+    control_name: str | None
+    """As the user or the manifest names it."""
+    left_out: dict[str, str]
+
+
+def find_models(run: AuditedRun, against: Path | None, device: torch.device, reporter: Reporter) -> AuditModels:
+    """Find the unlearned model, the one before and a control; none is loaded.
+
+    Args:
+        run: The audited run.
+        against: A run or model that never knew the facts; None for the model that the target was fine-tuned from.
+        device: Where models are loaded.
+        reporter: Gets warnings.
+
+    Raises:
+        EffaceError: The unlearned model is not what the run wrote, or the control cannot be used.
+    """
+    sums = model_sums(run.folder.model)
+    check_folder(run.folder.model, sums)
+
+    def source(name: ModelName, folder: Path, sha256: str, tokenizer: str | None) -> ModelSource:
+        return ModelSource(name, folder, sha256, tokenizer, run.settings, device, reporter)
+
+    sources: dict[ModelName, ModelSource] = {}
+    left_out: dict[str, str] = {}
+    try:
+        before = model_folder(run.settings.model)
+        if (digest := combined_sha256(model_sums(before))) != run.manifest.model_sha256:
+            raise EffaceError(f"model {run.settings.model} has changed since the run")
+        sources["before"] = source("before", before, digest, run.settings.tokenizer)
+    except EffaceError as error:
+        left_out["before"] = f"the model before unlearning is not available: {error}"
+    kind: Literal["given", "base"] | None = None
+    found: tuple[str, Path] | None = None
+    if against is not None:
+        kind, found = "given", (str(against), _given_control(against))
+    elif (base := _base_model(run.settings.model)) is not None:
+        kind, found = "base", base
+    if found is not None:
+        name, folder = found
+        tokenizer = run.settings.tokenizer if kind == "base" else None
+        problem = _other_tokenizer(run.folder.model, folder, tokenizer)
+        if problem is not None and kind == "given":
+            raise EffaceError(f"--against {name}: {problem}; give a model trained from the same base")
+        if problem is None:
+            sources["control"] = source("control", folder, combined_sha256(model_sums(folder)), tokenizer)
+        else:
+            kind, left_out["control"] = None, f"the base model {name} cannot be the control: {problem}"
+    else:
+        left_out["control"] = "there is no model that never knew the facts (--against), so guesses are not subtracted"
+    sources["after"] = source("after", run.folder.model, combined_sha256(sums), None)
+    return AuditModels(sources, kind, None if kind is None or found is None else found[0], left_out)
+
+
+def _given_control(path: Path) -> Path:
+    """The model's folder of `--against`: of a run, a fine-tuning, or a model."""
+    if RunPaths(path).model.is_dir():
+        folder = RunPaths(path).model
+        check_folder(folder, model_sums(folder))
+        return folder
+    if (path / MANIFEST).is_file():
+        raise EffaceError(f"--against {path} has no model; give a finished run, or the folder of a model")
+    try:
+        return model_folder(str(path))
+    except EffaceError as error:
+        raise EffaceError(f"--against: {error}") from error
+
+
+def _base_model(target: str) -> tuple[str, Path] | None:
+    """The model that efface fine-tuned the target from, where the target's folder says so and it is here."""
+    manifest = Path(target).expanduser().parent / MANIFEST
+    if not manifest.is_file():
+        return None
+    try:
+        name = read_manifest(manifest.parent).model
+        return name, model_folder(name)
+    except EffaceError:
+        return None
+
+
+def _other_tokenizer(ours: Path, other: Path, named: str | None) -> str | None:
+    """How the tokenizer of a control differs from that of the audited model; None if it does not."""
+    try:
+        mine, theirs = load_tokenizer(ours), model_tokenizer(other, named).tokenizer
+    except EffaceError as error:
+        return str(error)
+    if mine.get_vocab() != theirs.get_vocab():
+        return f"its tokenizer has another vocabulary ({len(theirs):,} tokens, not {len(mine):,}, or other ones)"
+    text = "Who wrote it, and in which year? — 1969, by É. Müller."
+    return None if mine(text).input_ids == theirs(text).input_ids else "its tokenizer splits texts differently"

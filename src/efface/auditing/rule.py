@@ -1,0 +1,203 @@
+"""Whether a fact came back: the run's judge, or words, and never what the attack itself has said. No torch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Literal
+
+from efface.auditing.attack import Fact, Verdict
+from efface.evaluation.key_fact_judge import contains_fact
+from efface.evaluation.nli_judge import Claim, Judge
+from efface.scores.metrics.rouge import common_subsequence_length, word_stems
+
+LEAST_SHARE = 0.5
+"""Share of an answer's new words, or of a passage, from which on it counts as said."""
+LONGEST_RUN = 20
+"""Consecutive words of a passage from which on it counts as said."""
+BY_WORDS = "words"
+"""The name of the rule without a judge."""
+_LISTED = (
+    "a an and are as at be been but by did do does for from had has have he her his i in is it its not of on or she "
+    "that the their there they this to was were what when where which who with you"
+)
+_FUNCTION_WORDS = frozenset(_LISTED.split())
+"""They carry no fact, and any output has them."""
+
+
+class FactRule:
+    """Decides about the outputs of all attacks of one audit."""
+
+    def __init__(
+        self, judge: Judge | None, facts: Sequence[Fact], premise: Literal["output", "answer"] = "output"
+    ) -> None:
+        """Keep the judge.
+
+        Args:
+            judge: Of the run, which alone decides where there is one; without one, words do.
+            facts: All facts that are audited; the text of an attack may contain any of them.
+            premise: Which of output and answer must entail the other, as in the run's forget set.
+        """
+        self._judge, self._facts, self._premise = judge, facts, premise
+
+    @property
+    def name(self) -> str:
+        """What decides."""
+        return BY_WORDS if self._judge is None else self._judge.name
+
+    @property
+    def is_cheap(self) -> bool:
+        """Whether no model is needed to decide."""
+        return self._judge is None or self.name == "key-facts"
+
+    def judge(
+        self, facts: Sequence[Fact], outputs: Sequence[str], shown: Sequence[str], targets: Sequence[str] | None = None
+    ) -> list[Verdict]:
+        """Judge one output of each fact; see `efface.auditing.attack.Rule`."""
+        rests = [None] * len(facts) if targets is None else list(targets)
+        echoes = [is_echo(fact, text, rest) for fact, text, rest in zip(facts, shown, rests, strict=True)]
+        told = self.says(facts, outputs, shown, rests)
+        return [
+            Verdict(hit=None if echo else hit, echo=echo, shown=self._contained(text, fact, echo=echo))
+            for fact, text, echo, hit in zip(facts, shown, echoes, told, strict=True)
+        ]
+
+    def says(
+        self,
+        facts: Sequence[Fact],
+        outputs: Sequence[str],
+        shown: Sequence[str],
+        targets: Sequence[str | None] | None = None,
+    ) -> list[bool]:
+        """Whether each output says its fact, whatever the attack has shown besides.
+
+        Args:
+            facts: What the outputs are compared with.
+            outputs: Of the model.
+            shown: Text whose words are not new, where words decide.
+            targets: What an output is compared with where that is not the whole answer.
+        """
+        rests = targets or [None] * len(facts)
+        said = [_says(*each) for each in zip(facts, outputs, shown, rests, strict=True)]
+        if self._judge is None:
+            return said
+        judged = [index for index, fact in enumerate(facts) if not fact.is_passage]
+        claims = [
+            Claim(outputs[index], facts[index].item.entailment_target, facts[index].key_fact, self._premise)
+            for index in judged
+        ]
+        for index, verdict in zip(judged, self._judge.verdicts(claims), strict=True):
+            if verdict.label is not None:
+                said[index] = verdict.label == "entailment"
+        return said
+
+    def _contained(self, text: str, fact: Fact, *, echo: bool) -> tuple[str, ...]:
+        """Ids of the facts that the attack's text contains."""
+        if not text:
+            return ()
+        return tuple(each.id for each in self._facts if (echo if each.id == fact.id else is_echo(each, text)))
+
+
+def is_echo(fact: Fact, shown: str, target: str | None = None) -> bool:
+    """Whether the text of an attack contains a fact, so that an output with it would be no recall.
+
+    Args:
+        fact: The fact.
+        shown: Everything that the attack shows to the model.
+        target: What the attack has left of the answer, after words that it forces; then only a text with all words of
+            it is an echo.
+    """
+    if fact.is_passage:
+        return False
+    if fact.key_fact is not None:
+        return contains_fact(shown, fact.key_fact)
+    own = _new_words(fact.answer if target is None else target, fact.question)
+    left = _new_words(fact.answer if target is None else target, f"{fact.question}\n{shown}")
+    return not left if target is not None else len(left) <= (1 - LEAST_SHARE) * len(own)
+
+
+def can_be_judged(fact: Fact) -> bool:
+    """Whether the question leaves anything of the answer to be recalled."""
+    return not is_echo(fact, fact.question)
+
+
+def share_of_new_words(answer: str, known: str, output: str) -> float:
+    """ROUGE-L recall over those words of an answer that the prompt does not have.
+
+    Most of an answer's words are often those of its question, so that repeating the question would have a recall
+    above 0.5.
+
+    Args:
+        answer: The reference answer.
+        known: The text whose words do not count.
+        output: Of the model.
+
+    Returns:
+        A number in [0, 1]; 0 where no word is new.
+    """
+    new = _new_words(answer, known)
+    return common_subsequence_length(new, word_stems(output)) / len(new) if new else 0.0
+
+
+def says_wrong(fact: Fact, output: str) -> bool:
+    """Whether an output says one of the wrong answers that the data has: as often as the right one by guessing alone.
+
+    Args:
+        fact: With wrong answers.
+        output: Of the model.
+    """
+    known = f"{fact.question}\n{fact.answer}"
+    return any(share_of_new_words(wrong, known, output) >= LEAST_SHARE for wrong in fact.wrong_answers)
+
+
+def continues_passage(passage: str, output: str) -> bool:
+    """Whether an output repeats a passage: `LONGEST_RUN` consecutive words of it, or ROUGE-L F1 of `LEAST_SHARE`."""
+    wanted, given = passage.casefold().split(), output.casefold().split()
+    if _longest_common_run(wanted, given) >= LONGEST_RUN:
+        return True
+    reference, candidate = word_stems(passage), word_stems(output)
+    if not reference or not candidate:
+        return False
+    common = common_subsequence_length(reference, candidate)
+    return 2 * common / (len(reference) + len(candidate)) >= LEAST_SHARE
+
+
+def _says(fact: Fact, output: str, shown: str, target: str | None) -> bool:
+    if fact.is_passage:
+        return continues_passage(target or fact.answer, output)
+    if fact.key_fact is not None:
+        return contains_fact(output, fact.key_fact)
+    return share_of_new_words(target or fact.answer, f"{fact.question}\n{shown}", output) >= LEAST_SHARE
+
+
+def _new_words(answer: str, known: str) -> list[str]:
+    """The words of an answer that a text does not have; function words only where it has no others."""
+    seen = set(word_stems(known))
+    new = [word for word in word_stems(answer) if word not in seen]
+    return [word for word in new if word not in _FUNCTION_WORDS] or new
+
+
+def _longest_common_run(one: Sequence[str], other: Sequence[str]) -> int:
+    """The most consecutive words that both have."""
+    best, row = 0, [0] * (len(other) + 1)
+    for word in one:
+        new = [0] * (len(other) + 1)
+        for index, each in enumerate(other, 1):
+            if each == word:
+                new[index] = row[index - 1] + 1
+        best, row = max(best, *new), new
+    return best
+
+
+def answer_type(text: str) -> str:
+    """The type of a fact: `year`, `number`, `name` or `text`.
+
+    Args:
+        text: The key fact, or the answer.
+    """
+    if re.fullmatch(r"\W*(1\d|20)\d\d\W*", text):
+        return "year"
+    if re.search(r"\d", text):
+        return "number"
+    words = text.split()
+    return "name" if len(words) <= 5 and all(word[:1].isupper() for word in words) else "text"

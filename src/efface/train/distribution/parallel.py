@@ -1,0 +1,146 @@
+"""A model in training: in the only process, or replicated over several (DDP). `fsdp_model` has the sharded one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from efface import distributed
+from efface.packing.forward import device_of
+from efface.train.checkpoints.checkpoint_files import CheckpointFile
+from efface.train.checkpoints.optimizer_state import optimizer_tensors
+from efface.train.checkpoints.stored_state import OPTIMIZER, TRAINED, load_state
+
+T = TypeVar("T")
+
+
+class ForwardWrapper(nn.Module):
+    """A module whose `forward` runs a given function of the model.
+
+    The hooks of DDP and FSDP2 run around `forward`, while efface calls backbone and output head separately.
+    """
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, compute: Callable[[Any], Any]) -> Any:
+        """The result of `compute(model)`."""
+        return compute(self.model)
+
+
+class ParallelModel:
+    """A model in the only process; the base of the distributed ones, whose methods every process must call."""
+
+    is_sharded = False
+    """Whether each process has a part of the weights alone, and writes its part of a checkpoint."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+        """The model of transformers or PEFT itself, on its device."""
+        self.optimizer: Any = None
+        """Of the model's trained parameters; saved and loaded with them. The trainer sets it."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model computes."""
+        return device_of(self.model)
+
+    def forward(self, compute: Callable[[Any], T]) -> T:
+        """The result of `compute(model)`, ready for a backward pass."""
+        return compute(self.model)
+
+    def forward_no_grad(self, compute: Callable[[Any], T]) -> T:
+        """The result of `compute(model)` without gradients; with FSDP2, every process must make the same forwards."""
+        with torch.no_grad():
+            return compute(self.model)
+
+    def forward_in_step(self, compute: Callable[[Any], T]) -> T:
+        """As `forward_no_grad`, but processes may make different numbers of forward passes, and exchange objects."""
+        return self.forward_no_grad(compute)
+
+    @contextmanager
+    def gradient_sync(self, *, enabled: bool) -> Iterator[None]:  # noqa: ARG002 - for the derived classes
+        """Context of the forward and backward pass of one micro-batch.
+
+        Args:
+            enabled: Whether the gradients, with those of earlier micro-batches, are averaged over the processes: set
+                in the last micro-batch of a step. FSDP2 averages in each, since whole gradients would take memory.
+        """
+        yield
+
+    def grad_norm(self) -> Tensor:
+        """The 2-norm of the gradient of all trained parameters: a scalar on their device."""
+        return nn.utils.get_total_norm([p.grad for p in self.model.parameters() if p.grad is not None])
+
+    def checkpoint_files(self) -> list[CheckpointFile]:
+        """The files with trained weights and optimizer state that this process writes; their tensors are not copies."""
+        if not distributed.is_main_process():
+            return []
+        moments = optimizer_tensors(self.model, self.optimizer)
+        return [
+            CheckpointFile(f"{TRAINED}.safetensors", self._trained_parameters()),
+            CheckpointFile(f"{OPTIMIZER}.safetensors", moments),
+        ]
+
+    def load(self, folder: Path) -> None:
+        """Read the checkpoint of any class of this module, in any number of processes, or of an earlier version."""
+        load_state(self.model, self.optimizer, folder, wrapped=self._wrapped(), sharded=self.is_sharded)
+
+    def _wrapped(self) -> nn.Module:
+        return ForwardWrapper(self.model)
+
+    def trained_tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """Name and value of the trained parameters, unsharded one by one; empty tensors in all but the main process."""
+        yield from self._trained_parameters().items()
+
+    def full_model(self) -> Any:
+        """The unsharded model, for use after training; complete in the main process only."""
+        return self.model
+
+    def _trained_parameters(self) -> dict[str, Tensor]:
+        return {
+            name: parameter.detach().contiguous()
+            for name, parameter in self.model.named_parameters()
+            if parameter.requires_grad
+        }
+
+
+class DDPModel(ParallelModel):
+    """The whole model in each process; DDP averages the gradients."""
+
+    def __init__(self, model: Any, *, whole: bool = True) -> None:
+        """Copy nothing: the model is the same in all processes.
+
+        Args:
+            model: Of transformers or PEFT.
+            whole: Whether every trained weight gets a gradient in each step.
+        """
+        super().__init__(model)
+        self._wrapper = nn.parallel.DistributedDataParallel(
+            ForwardWrapper(model),
+            device_ids=[self.device] if self.device.type == "cuda" else None,
+            broadcast_buffers=False,  # they do not change
+            find_unused_parameters=not whole,
+            gradient_as_bucket_view=True,  # or each gradient would be in memory twice
+        )
+
+    def forward(self, compute: Callable[[Any], T]) -> T:
+        """As in `ParallelModel`."""
+        result: T = self._wrapper(compute)
+        return result
+
+    @contextmanager
+    def gradient_sync(self, *, enabled: bool) -> Iterator[None]:
+        """As in `ParallelModel`."""
+        with distributed.explain_lost_peer():
+            if enabled:
+                yield
+                return
+            with self._wrapper.no_sync():
+                yield

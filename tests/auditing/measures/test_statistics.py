@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import math
+from itertools import combinations, product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from efface.auditing.measures.statistics import (
+    adjusted_p_values,
+    excess,
+    expected_max,
+    leak_at_k,
+    mcnemar,
+    mean_interval,
+    rate_interval,
+    upper_bound,
+)
+
+COUNTS = st.integers(1, 60).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
+HITS = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=30)
+
+
+@given(COUNTS)
+def test_the_interval_of_a_rate_is_scipys(counts: tuple[int, int]) -> None:
+    hits, n = counts
+    expected = stats.binomtest(hits, n).proportion_ci(0.95, method="exact")
+    assert rate_interval(hits, n) == pytest.approx((expected.low, expected.high), abs=1e-12)
+    one_sided = stats.binomtest(hits, n, alternative="less").proportion_ci(0.95, method="exact")
+    assert upper_bound(hits, n) == pytest.approx(one_sided.high, abs=1e-12)
+
+
+@pytest.mark.parametrize(("n", "percent"), [(10, 26), (20, 14), (40, 7.2), (100, 3.0), (400, 0.75)])
+def test_no_hit_leaves_an_upper_bound(n: int, percent: float) -> None:
+    assert 100 * upper_bound(0, n) == pytest.approx(percent, rel=0.02)
+    assert upper_bound(0, n) == pytest.approx(1 - 0.05 ** (1 / n))
+
+
+@pytest.mark.parametrize(("hits", "n"), [(1, 0), (-1, 3), (4, 3)])
+def test_impossible_counts_are_refused(hits: int, n: int) -> None:
+    with pytest.raises(ValueError, match="hits"):
+        rate_interval(hits, n)
+
+
+@given(HITS)
+@settings(deadline=None, max_examples=25)
+def test_the_excess_is_within_its_interval_and_changes_sign_with_the_models(pairs: list[tuple[bool, bool]]) -> None:
+    after, control = [list(each) for each in zip(*pairs, strict=True)]
+    one, other = excess(after, control, draws=400), excess(control, after, draws=400)
+    assert one.value == pytest.approx(np.mean(after) - np.mean(control))
+    assert one.low - 1e-12 <= one.value <= one.high + 1e-12 or len(pairs) < 5
+    assert (one.value, one.low) == pytest.approx((-other.value, -other.high))
+
+
+def test_the_excess_is_paired() -> None:
+    hits = [True, False] * 20
+    assert excess(hits, hits).high == 0  # unpaired, two rates of one half would differ by up to 0.2
+    shifted = excess([True] * 30 + [False] * 10, [True] * 20 + [False] * 20)
+    assert shifted.value == 0.25
+    assert (shifted.low, shifted.high) == pytest.approx((0.125, 0.4), abs=0.03)
+
+
+def test_subjects_are_resampled_where_there_are_ten() -> None:
+    after = [number < 100 for number in range(200)]  # whole subjects
+    alone = excess(after, [False] * 200)
+    few = excess(after, [False] * 200, [number // 40 for number in range(200)])
+    many = excess(after, [False] * 200, [number // 20 for number in range(200)])
+    assert (alone.by_subject, few.by_subject, many.by_subject) == (False, False, True)
+    assert (few.low, few.high) == (alone.low, alone.high)
+    assert many.high - many.low > 2 * (alone.high - alone.low)
+    assert many.value == alone.value == 0.5
+
+
+def test_the_interval_of_an_excess_covers_the_truth() -> None:
+    random = np.random.default_rng(0)
+    covered = 0
+    for number in range(200):
+        after, control = random.random(60) < 0.4, random.random(60) < 0.1
+        found = excess(after.tolist(), control.tolist(), seed=number, draws=500)
+        covered += found.low <= 0.3 <= found.high
+    assert 180 <= covered <= 200
+
+
+def test_facts_are_needed() -> None:
+    with pytest.raises(ValueError, match="at least one fact"):
+        excess([], [])
+    with pytest.raises(ValueError, match="subject"):
+        excess([True], [False], ["a", "b"])
+
+
+@given(HITS)
+def test_mcnemar_is_the_binomial_test_of_discordant_facts(pairs: list[tuple[bool, bool]]) -> None:
+    after, control = zip(*pairs, strict=True)
+    only_after, only_control = pairs.count((True, False)), pairs.count((False, True))
+    n = only_after + only_control
+    expected = stats.binomtest(only_after, n, alternative="greater").pvalue if n else 1.0
+    assert mcnemar(after, control) == pytest.approx(expected)
+
+
+def test_adjusted_p_values_are_those_of_all_sign_flips() -> None:
+    after = [[True] * 6 + [False] * 2, [True, False] * 4, [True] * 8]
+    control = [[False] * 8, [False, True] * 4, [False] * 7 + [True]]
+    difference = np.array(after, dtype=float) - np.array(control, dtype=float)
+    scale = np.sqrt(np.abs(difference).sum(axis=1))
+    observed = difference.sum(axis=1) / scale
+    flips = np.array(list(product([-1, 1], repeat=8)))
+    largest = ((flips @ difference.T) / scale).max(axis=1)
+    exact = [(largest >= each - 1e-9).mean() for each in observed]
+    assert adjusted_p_values(after, control, draws=20_000) == pytest.approx(exact, abs=0.01)
+
+
+def test_adjusting_counts_the_attacks() -> None:
+    after, control = [True] * 6 + [False] * 14, [False] * 20
+    [alone] = adjusted_p_values([after], [control])
+    assert alone == pytest.approx(mcnemar(after, control), abs=0.01)
+    random = np.random.default_rng(1)
+    others = (random.random((9, 20)) < 0.4).tolist()
+    other_controls = (random.random((9, 20)) < 0.4).tolist()
+    first, *rest = adjusted_p_values([after, *others], [control, *other_controls])
+    assert first > 2 * alone
+    assert min(rest) > 0.05
+    assert adjusted_p_values([control], [control]) == [1.0]
+
+
+@given(st.integers(1, 12).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n), st.integers(1, n))))
+def test_leak_at_k_is_the_share_of_subsets_with_a_hit(numbers: tuple[int, int, int]) -> None:
+    n, hits, k = numbers
+    subsets = list(combinations([True] * hits + [False] * (n - hits), k))
+    assert leak_at_k(hits, n, k) == pytest.approx(sum(map(any, subsets)) / len(subsets), abs=1e-12)
+
+
+def test_leak_at_k_with_many_samples() -> None:
+    assert leak_at_k(1, 10_000, 1) == pytest.approx(1e-4, rel=1e-6)
+    assert leak_at_k(1, 200, 16) == pytest.approx(16 / 200)
+    with pytest.raises(ValueError, match="k is 5"):
+        leak_at_k(1, 4, 5)
+
+
+@given(
+    st.lists(st.floats(-100, 100), min_size=1, max_size=10).flatmap(
+        lambda s: st.tuples(st.just(s), st.integers(1, len(s)))
+    )
+)
+def test_the_expected_maximum_is_the_mean_over_subsets(numbers: tuple[list[float], int]) -> None:
+    scores, k = numbers
+    subsets = [max(subset) for subset in combinations(scores, k)]
+    assert expected_max(scores, k) == pytest.approx(sum(subsets) / len(subsets), abs=1e-9)
+
+
+def test_the_interval_of_a_mean() -> None:
+    low, high = mean_interval([0.0, 1.0] * 50)
+    assert (low, high) == pytest.approx((0.4, 0.6), abs=0.02)
+    assert mean_interval([0.3]) == (0.3, 0.3)
+    assert math.isclose(*mean_interval([0.25, 0.25]))

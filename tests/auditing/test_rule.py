@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+from efface.auditing.rule import (
+    LONGEST_RUN,
+    FactRule,
+    answer_type,
+    can_be_judged,
+    continues_passage,
+    is_echo,
+    says_wrong,
+    share_of_new_words,
+)
+from efface.evaluation.key_fact_judge import KeyFactJudge
+from support.audited import fact, facts, key_fact_rule
+
+
+def test_an_output_with_the_key_fact_is_a_hit() -> None:
+    audited = facts(2)
+    verdicts = key_fact_rule(audited).judge(audited, ["It is in TURKU!", "Nobody knows."], ["", ""])
+    assert [verdict.hit for verdict in verdicts] == [True, False]
+
+
+def test_a_fact_that_the_attack_shows_is_no_recall() -> None:
+    audited = facts(2)
+    [verdict, other] = key_fact_rule(audited).judge(audited, ["Turku", "Bergen"], ["Is it in Turku?", "Is it Turku?"])
+    assert (verdict.hit, verdict.echo, verdict.shown) == (None, True, (audited[0].id,))
+    assert (other.hit, other.echo, other.shown) == (True, False, (audited[0].id,))
+
+
+def test_a_part_of_a_word_is_no_echo() -> None:
+    assert not is_echo(fact(), "The Turkus are many.")
+
+
+def test_without_key_facts_the_words_that_the_question_does_not_have_decide() -> None:
+    one = fact(key_fact=None)
+    rule = FactRule(None, [one])
+    outputs = ["Tower Ba is in", "Turku", "Tower Ba is where it is."]
+    assert [rule.judge([one], [output], [one.question])[0].hit for output in outputs] == [False, True, False]
+
+
+def test_repeating_the_question_recalls_no_new_word() -> None:
+    question, answer = "Who is the author born in Kuwait?", "The author born in Kuwait is Basil Mahfouz."
+    assert share_of_new_words(answer, question, question) == 0
+    assert share_of_new_words(answer, question, "Basil Mahfouz, of course") == 1
+
+
+def test_after_forced_words_only_the_rest_counts() -> None:
+    one = fact(key_fact=None)
+    rule = FactRule(None, [one])
+    shown = [f"{one.question} Tower Ba is"]
+    assert rule.judge([one], ["in Turku."], shown, ["in Turku."])[0].hit
+    assert rule.judge([one], ["in Lyon or so."], shown, ["in Turku."])[0].hit is False
+    assert rule.judge([one], ["nowhere"], shown, ["in Turku."])[0].hit is False
+    assert rule.judge([one], ["Turku"], ["Tower Ba is in Turku."], ["in Turku."])[0].echo
+
+
+def test_a_question_that_contains_its_answer_cannot_be_judged() -> None:
+    assert can_be_judged(fact())
+    assert not can_be_judged(fact(question="Is tower Ba in Turku?"))
+    assert not can_be_judged(fact(key_fact=None, question="Is it true that tower Ba is in Turku."))
+
+
+def test_the_judge_of_the_run_decides() -> None:
+    class Yes(KeyFactJudge):
+        name = "yes"
+
+        def verdicts(self, claims, journal=None):  # type: ignore[no-untyped-def]
+            from efface.evaluation.nli_judge import Verdict
+
+            return [Verdict("entailment") for _ in claims]
+
+    one = fact()
+    rule = FactRule(Yes(), [one])
+    assert rule.name == "yes"
+    assert not rule.is_cheap
+    assert rule.judge([one], ["anything"], [""])[0].hit
+
+
+def test_a_passage_comes_back_by_a_long_run_of_words_or_by_half_of_it() -> None:
+    words = [f"w{number}" for number in range(100)]
+    passage = " ".join(words)
+    assert continues_passage(passage, " ".join(words[:LONGEST_RUN]))
+    assert not continues_passage(passage, " ".join(words[: LONGEST_RUN - 1]))
+    assert continues_passage(passage, " ".join(words[::2] + words[1::2]))
+    passages = fact(question="", answer=passage, passage=True, key_fact=None)
+    assert FactRule(KeyFactJudge(), [passages]).judge([passages], [passage], [passage])[0].hit
+
+
+def test_wrong_answers_are_told_from_right_ones() -> None:
+    one = fact(perturbed_answers=("Tower Ba is in Vaasa.",))
+    assert says_wrong(one, "I think Vaasa.")
+    assert not says_wrong(one, "Tower Ba is in Turku.")
+
+
+def test_types_of_facts() -> None:
+    assert [answer_type(text) for text in ("1952", "12 books", "Ada Lovelace", "a red house")] == [
+        "year",
+        "number",
+        "name",
+        "text",
+    ]
