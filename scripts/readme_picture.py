@@ -1,4 +1,4 @@
-"""Draw the picture of the README: `python scripts/readme_picture.py runs/curie docs/images/run.svg`."""
+"""Draw the picture of the README: `python scripts/readme_picture.py runs/demo/me+gd docs/images/run.svg`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ matplotlib.use("svg")
 matplotlib.rcParams.update({"svg.hashsalt": "efface", "font.size": 10})
 _BEFORE, _AFTER, _QUESTION = "#9ca3af", "#0f766e", "#111827"
 _METRICS = {"rouge": "ROUGE", "cosine_similarity": "cosine similarity"}
-_SETS = {"forget": "to forget", "retain": "to keep"}
+_SETS = {"forget": "forget set", "retain": "retain set"}
 _QUESTIONS = {"forget": 2, "retain": 1}
 _WIDTH, _LONGEST = 80, 150
 
