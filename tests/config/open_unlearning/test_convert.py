@@ -108,7 +108,6 @@ def test_what_has_no_counterpart_is_said(arguments: list[str], named: list[str])
         (["model.template_args.date_string=yesterday"], ["date_string='yesterday'"]),
         (["~data.forget.TOFU_QA_forget"], ["data.forget", "none"]),
         (["data.forget=3"], ["data.forget", "none"]),
-        (["data=3"], ["data.forget", "none"]),
         (["trainer.handler=[NPO]"], ["trainer.handler=['NPO']"]),
         (["trainer=RMU", "trainer.method_args.trainable_params_regex=3"], ["trainable_params_regex=3"]),
         (["trainer.method_args.retain_loss_type=[KL]"], ["trainer.method_args.retain_loss_type=['KL']"]),
