@@ -37,8 +37,8 @@ class SAMConfig(FrozenModel):
 
     rho: float | None = Field(default=None, gt=0, le=1e6)
     """The gradient of the forget loss is taken where the weights are moved by so much (2-norm) to where that loss is
-    higher. The paper's code takes 0.01 to 0.1. A step needs a second pass over the forget items. Default: at the weights
-    themselves."""
+    higher. The paper's code takes 0.01 to 0.1. A step needs a second pass over the forget items. Default: the weights
+    are not moved."""
 
 
 class TrainConfig(FrozenModel):
