@@ -140,7 +140,7 @@ class TrainConfig(FrozenModel):
 
     @model_validator(mode="after")
     def _check_stop_after(self) -> Self:
-        if self.stop_after is not None and self.stop_after > self.epochs:
+        if self.stop_after is not None and self.max_steps is None and self.stop_after > self.epochs:
             raise ValueError(
                 f"stop_after={self.stop_after} is more than epochs={self.epochs}; lower it or leave it out"
             )

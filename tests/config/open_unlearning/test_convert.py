@@ -82,6 +82,7 @@ def test_alternate_answers() -> None:
         (["trainer=PDU", "trainer.method_args.retain_loss_eps=0.3"], ["PDU", "epoch 5", "train.retain_bound"]),
         (["trainer.args.lr_scheduler_type=polynomial"], ["lr_scheduler_type='polynomial'", "train.schedule"]),
         (["trainer.args.optim=sgd"], ["optim=sgd", "AdamW"]),
+        (["trainer.args.optim=paged_adamw_8bit"], ["torch_dtype", "here they are bf16"]),
         (["trainer.args.adam_beta1=0.8"], ["trainer.args.adam_beta1=0.8"]),
         (["trainer.args.warmup_epochs=2.0"], ["warmup_epochs=2.0", "train.warmup_steps"]),
         (["trainer.args.num_train_epochs=2.5"], ["num_train_epochs=2.5"]),

@@ -250,9 +250,10 @@ def _memory(arguments: Tree, found: Settings) -> None:
         found.values["train.optimizer"] = "adamw8bit"
     elif "adamw" not in optimizer:
         found.notes.append(f"trainer.args.optim={optimizer} has no counterpart; AdamW trains")
+    here = "bf16 with stochastic rounding" if "8bit" in optimizer else "float32"
     found.notes.append(
         "model.model_args.torch_dtype: its weights are bf16 while they are trained, so that most small updates round "
-        "away; here they are float32"
+        f"away; here they are {here}"
     )
 
 
