@@ -67,7 +67,7 @@ def measure_run(setting: Setting, items: int, batch_size: int) -> MeasuredRun:
     start = time.perf_counter()
     planned = sample_batches(task, config, 0)
     drawn = time.perf_counter()
-    steps = unlearning_examples(planned, bound.views, formatter)
+    steps = unlearning_examples(planned, bound.views, formatter, fixed_answers=bound.fixed_answers)
     tokenized = time.perf_counter()
     logs = _train(setting, config, steps, items=len(task.forget))
     timed = logs[1:]

@@ -14,7 +14,7 @@ from efface.models import auto_optimizer as module
 from efface.models.auto_optimizer import choose_optimizer, resolve_optimizer
 from efface.models.memory_estimate import estimate_training_memory
 from efface.train import optimizer
-from efface.train.config import LoRAConfig, TrainConfig
+from efface.train.config import LoRAConfig, SAMConfig, TrainConfig
 from efface.train.token_budget import activation_bytes
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -52,9 +52,10 @@ def test_the_limit() -> None:
         (TrainConfig(lora=LoRAConfig()), CUDA),
         (TrainConfig(precision="float32"), CUDA),
         (TrainConfig(sharding="fsdp2"), CUDA),
+        (TrainConfig(sam=SAMConfig(rho=0.01)), CUDA),
         (TrainConfig(optimizer="adamw"), CUDA),
     ],
-    ids=["cpu", "adapters", "float32", "sharded", "set explicitly"],
+    ids=["cpu", "adapters", "float32", "sharded", "SAM", "set explicitly"],
 )
 def test_float32_states_stay(train: TrainConfig, device: torch.device) -> None:
     assert choose_optimizer(train, LLAMA_2_7B, device, free=0) == "adamw"

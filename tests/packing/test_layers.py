@@ -8,7 +8,7 @@ import transformers as hf
 
 from efface.errors import EffaceError
 from efface.packing.forward import backbone_of
-from efface.packing.layers import check_layers, decoder_layers, layer_states
+from efface.packing.layers import check_layers, decoder_layers, layer_stack, layer_states
 from efface.packing.packed_batch import pack
 from efface.packing.support import packed_or_padded
 from efface.text.sequence import TokenizedSequence
@@ -56,6 +56,13 @@ def test_states_are_those_of_the_whole_model_and_later_layers_are_not_computed(m
     assert decoder_layers(model) == layers
     for sequence, indices in zip(SEQUENCES, batch.token_indices, strict=True):
         torch.testing.assert_close(states[indices], plain_states(model, sequence.ids, 0), atol=1e-6, rtol=1e-6)
+
+
+def test_a_longer_list_of_experts_is_not_the_list_of_layers():
+    model = llama()
+    model.model.layers[0].experts = torch.nn.ModuleList(torch.nn.Linear(1, 1) for _ in range(9))
+    assert layer_stack(model) == (model.model, "layers")
+    assert decoder_layers(model) == list(model.model.layers)
 
 
 def test_the_model_is_whole_again_after_an_error():

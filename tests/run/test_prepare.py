@@ -51,6 +51,16 @@ def test_what_the_stages_need(prepared, source):
     assert run.manifest.optimizer == "adamw"
 
 
+def test_jensun_repeats_one_target(prepared):
+    def targets(**changes):
+        run, _, _ = prepared(method="jensun+ap", **changes)
+        return {tuple(example["forget_idk"].answer) for step in run.plan.steps for example in step}
+
+    assert len(targets()) == 1
+    assert len(targets(jensun={"target": "refusal"})) > 1
+    assert targets(jensun={"target": "#"}) != targets()
+
+
 def test_nothing_of_it_can_be_replaced(prepared):
     run, opened, _ = prepared()
     for value in (run, run.plan, opened):

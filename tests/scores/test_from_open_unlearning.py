@@ -104,6 +104,12 @@ def without(metric: str, *, key: str) -> dict[str, Any]:
     return {metric: block}
 
 
+def with_losses(losses: list[float]) -> dict[str, Any]:
+    block = json.loads(SMOL.read_text())["forget_Q_A_PERT_Prob"]
+    block["value_by_index"]["3"] = {"prob": [0.5], "avg_loss": losses}
+    return {"forget_Q_A_PERT_Prob": block}
+
+
 @pytest.mark.parametrize(
     ("blocks", "named"),
     [
@@ -113,6 +119,8 @@ def without(metric: str, *, key: str) -> dict[str, Any]:
         ({"forget_Q_A_Prob": {"agg_value": 1.0, "value_by_index": {"0": None}}}, ["forget_Q_A_Prob", "0", "None"]),
         (without("forget_Q_A_ROUGE", key="3"), ["forget_Q_A_ROUGE", "7 questions"]),
         ({"privleak": {"agg_value": "high"}}, ["privleak", "'high'"]),
+        (with_losses([10**400]), ["forget", "question 3", "a loss is inf"]),
+        (with_losses([1.0, 2.0]), ["forget", "question 3", "prob", "avg_loss 2"]),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path: Path, blocks: dict[str, Any], named: list[str]) -> None:

@@ -23,7 +23,7 @@ from efface.objectives.terms import Objective, Reference
 from efface.reference.live import LiveReference
 from efface.reference.logprobs import CachedLogprobs
 from efface.text.sequence import TokenizedSequence
-from efface.train.config import LoRAConfig, TrainConfig
+from efface.train.config import LoRAConfig, SAMConfig, TrainConfig
 from efface.train.loop import Trainer
 from efface.train.sampler import Schedule
 from efface.train.step_log import StepLog
@@ -47,6 +47,14 @@ CASES: dict[str, tuple[str, TrainConfig, torch.dtype]] = {
     "ceu+jsd float64 in parts": ("ceu+jsd", TrainConfig(lr=1e-3, max_tokens_per_forward=40), torch.float64),
     "recomputed float64": ("ga+gd", TrainConfig(lr=1e-3, gradient_checkpointing=True), torch.float64),
 }
+REPLICATED: dict[str, tuple[str, TrainConfig, torch.dtype]] = {
+    "rmu+gd float64 with SAM": (
+        "rmu+gd",
+        TrainConfig(lr=1e-3, sam=SAMConfig(rho=0.1), max_tokens_per_forward=40),
+        torch.float64,
+    ),
+}
+"""Cases that cannot be sharded."""
 WITH_FOUR = ("npo+kl float64 in parts", "me+gd float64 clipped")
 """The cases of four processes, which share two cores here; two processes run all of them."""
 FEW = "few examples float64"
@@ -124,16 +132,20 @@ def train(
     return {name: each.detach().clone() for name, each in full.named_parameters() if each.requires_grad}, logs
 
 
-def names(count: int) -> list[str]:
+def cases(count: int, sharding: str) -> list[str]:
+    """Those of so many processes, by name."""
+    return [*(WITH_FOUR if count == 4 else CASES), *(REPLICATED if sharding == "none" else ())]
+
+
+def names(count: int, sharding: str) -> list[str]:
     """The trainings of so many processes, by name."""
-    return [*(WITH_FOUR if count == 4 else CASES), FEW, "resumed"]
+    return [*cases(count, sharding), FEW, "resumed"]
 
 
 def all_cases(folder: Path, sharding: str) -> None:
     """Every case for this number of processes, and one that is killed and resumed."""
-    for name, (method, config, dtype) in CASES.items():
-        if name not in names(distributed.world_size()):
-            continue
+    for name in cases(distributed.world_size(), sharding):
+        method, config, dtype = (CASES | REPLICATED)[name]
         sharded = config.model_copy(update={"sharding": sharding})
         write(folder, name, *train(method, sharded, dtype, folder / "runs" / name))
     plain = TrainConfig(lr=1e-3, sharding=sharding, save_steps=3)

@@ -61,6 +61,18 @@ def test_a_view(view, id_, question, answer):
     assert (example[view].id, text(example[view].prompt), text(example[view].answer)) == (id_, question, answer)
 
 
+def test_the_target_of_jensun():
+    for target, answer in (({}, "No idea"), ({"target": "refusal"}, "no"), ({"target": "#"}, "#")):
+        bound = objective("jensun+ap", ObjectiveConfig(jensun=target))
+        [[example]] = unlearning_examples([[DRAW]], bound.views, Letters(), fixed_answers=bound.fixed_answers)
+        assert {view: text(each.answer) for view, each in example.items()} == {
+            "forget": "f!",
+            "forget_idk": answer,
+            "retain": "r!",
+            "retain_idk": "sorry",
+        }
+
+
 def test_only_the_requested_views_are_tokenized_and_each_text_once():
     formatter = Letters()
     again = SampledPair(forget=item("f"), retain=item("s"), forget_refusal="no", retain_refusal="pass")

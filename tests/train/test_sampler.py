@@ -317,3 +317,5 @@ def test_stop_after_ends_at_an_epoch_of_the_whole_schedule(items, size, epochs, 
 def test_stop_after_more_than_all_epochs_is_refused():
     with pytest.raises(ValueError, match="stop_after=6 is more than epochs=5"):
         TrainConfig(epochs=5, stop_after=6)
+    longer = TrainConfig(epochs=5, stop_after=6, max_steps=80, batch_size=4)  # of 40 items: eight epochs
+    assert (last_step(40, longer), epoch_ends(40, longer)[60]) == (60, 6)

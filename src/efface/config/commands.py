@@ -202,6 +202,8 @@ class FinetuneConfig(FrozenModel):
             raise ValueError("watch=true compares forget and retain set while unlearning; fine-tune without it")
         if value.retain_bound is not None:
             raise ValueError("retain_bound bounds the loss on a retain set while unlearning; fine-tune without it")
+        if value.sam.rho is not None:
+            raise ValueError("sam.rho is about the loss on a forget set; fine-tune without it")
         if value.lora is not None and value.lora.adapter == "keep":
             raise ValueError("lora.adapter=keep goes on unlearning; fine-tune with lora.adapter=new")
         return value

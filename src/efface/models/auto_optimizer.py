@@ -60,7 +60,8 @@ def choose_optimizer(train: TrainConfig, model_config: Any, device: torch.device
     if train.optimizer != "auto":
         return train.optimizer
     may_be_8bit = device.type == "cuda" and train.lora is None and train.precision != "float32"
-    if not may_be_8bit or train.sharding != "none" or adamw8bit_unsupported_reason(device) is not None:
+    needs_float32 = train.sharding != "none" or train.sam.rho is not None
+    if not may_be_8bit or needs_float32 or adamw8bit_unsupported_reason(device) is not None:
         return "adamw"
     adamw = train.model_copy(update={"optimizer": "adamw"})
     left = free - estimate_training_memory(model_config, adamw, device.type).total

@@ -171,6 +171,14 @@ class RMUConfig(FrozenModel):
     `broadcast`, as in open-unlearning."""
 
 
+class JensUnConfig(FrozenModel):
+    """JensUn: the tokens that it makes likely."""
+
+    target: str = Field(default="No idea", min_length=1, max_length=1000)
+    """A text whose tokens are repeated to the length of the answer, as in the paper; or `refusal` for the refusal that
+    is drawn for the item, as for IDK."""
+
+
 class EmbedConfig(FrozenModel):
     """Distance of hidden states from those of the reference, the retain regularizer of RMU."""
 
@@ -204,6 +212,7 @@ class ObjectiveConfig(FrozenModel):
     undial: UNDIALConfig = UNDIALConfig()
     pdu: PDUConfig = PDUConfig()
     rmu: RMUConfig = RMUConfig()
+    jensun: JensUnConfig = JensUnConfig()
     embed: EmbedConfig = EmbedConfig()
 
 

@@ -102,6 +102,13 @@ def _undial(config: ObjectiveConfig) -> Term:
     return DistributionTerm("forget", loss, positions="answer", reference=True, targets=True)
 
 
+def _jensun(config: ObjectiveConfig) -> Term:
+    target = None if config.jensun.target == "refusal" else config.jensun.target
+    return DistributionTerm(
+        "forget", forget.jensun, positions="answer", reference=False, repeated="forget_idk", repeated_text=target
+    )
+
+
 def _pdu(config: ObjectiveConfig) -> Term:
     own = config.pdu.positions == "predicted"
     return DistributionTerm("forget", forget.pdu, positions="answer", reference=False, own=own)
@@ -151,9 +158,7 @@ _FORGET_TERMS: Mapping[str, Callable[[ObjectiveConfig], Term]] = {
     "ceu": _ceu,
     "undial": _undial,
     "pdu": _pdu,
-    "jensun": lambda _: DistributionTerm(
-        "forget", forget.jensun, positions="answer", reference=False, repeated="forget_idk"
-    ),
+    "jensun": _jensun,
     "altpo": lambda config: SequenceTerm(
         ("forget_alternate", "forget"), partial(forget.dpo, beta=config.beta), reference=True
     ),

@@ -96,6 +96,8 @@ class DistributionTerm:
     """Whether the loss also takes the ids of the tokens that are predicted."""
     repeated: View | None = None
     """The loss also takes the ids of this view's answer without its end, repeated to the number of positions."""
+    repeated_text: str | None = None
+    """What takes the place of the answers of `repeated`; None for these."""
     skip: int = 0
     """How many positions at the start of each sequence do not count."""
     own: bool = False
@@ -168,6 +170,12 @@ class Objective:
     def views(self) -> tuple[View, ...]:
         """The views that at least one term reads; others are neither tokenized nor computed."""
         return tuple(dict.fromkeys(view for term in self.terms for view in term.views))
+
+    @property
+    def fixed_answers(self) -> Mapping[View, str]:
+        """The views whose answers are all the same, and this answer."""
+        terms = (term for term in self.terms if isinstance(term, DistributionTerm))
+        return {term.repeated: term.repeated_text for term in terms if term.repeated and term.repeated_text}
 
     @property
     def sequence_reference_views(self) -> tuple[View, ...]:

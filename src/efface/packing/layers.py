@@ -29,9 +29,31 @@ class LayerPositions:
 
 
 def decoder_layers(model: Any) -> list[nn.Module]:
-    """Return the layers of the decoder: the longest `ModuleList` in the model."""
-    stack = _layer_stack(model)
+    """Return the layers of the decoder, as `layer_stack` finds them; none where there is no list of modules."""
+    stack = layer_stack(model)
     return [] if stack is None else list(getattr(*stack))
+
+
+def layer_stack(model: Any) -> tuple[nn.Module, str] | None:
+    """Find the list of decoder layers: the first `ModuleList` with as many entries as the config has layers.
+
+    Where there is none, it is the longest: that may be a list of experts, so it is only the second choice.
+
+    Args:
+        model: a causal language model, possibly inside PEFT.
+
+    Returns:
+        The module that has the list, and the list's name in it; None where the model has no list.
+    """
+    inner = unwrap_peft(model)
+    count = getattr(inner.config.get_text_config(), "num_hidden_layers", None)
+    found = [
+        (len(child) == count, len(child), owner, name)
+        for owner in inner.modules()
+        for name, child in owner.named_children()
+        if isinstance(child, nn.ModuleList)
+    ]
+    return max(found, key=lambda each: each[:2])[2:] if found else None
 
 
 def check_layers(model: Any, layers: Iterable[int]) -> None:
@@ -68,21 +90,10 @@ def layer_states(model: Any, batch: PackedBatch, layer: int) -> Tensor:
         return hidden_states(model, batch, backbone=backbone)
 
 
-def _layer_stack(model: Any) -> tuple[nn.Module, str] | None:
-    """The module that has the list of layers, and the list's name in it."""
-    found = [
-        (len(child), owner, name)
-        for owner in unwrap_peft(model).modules()
-        for name, child in owner.named_children()
-        if isinstance(child, nn.ModuleList)
-    ]
-    return max(found, key=lambda each: each[0])[1:] if found else None
-
-
 @contextmanager
 def _ended_after(model: Any, layer: int) -> Iterator[_Backbone]:
     """Take the later layers out of the model; what the final norm makes of the last one's output is not used."""
-    stack = _layer_stack(model)
+    stack = layer_stack(model)
     assert stack is not None, "check_layers refuses a model without layers"
     owner, name = stack
     layers = getattr(owner, name)

@@ -226,7 +226,8 @@ def training_steps(
         row_lengths=bound.row_lengths,
         max_row_length=config.train.max_row_length,
         padding_attends=config.train.padding_attention == "text",
-        most_bytes=most_bytes([*task.forget, *task.retain], task.refusals),
+        fixed_answers=bound.fixed_answers,
+        most_bytes=most_bytes([*task.forget, *task.retain], [*task.refusals, *bound.fixed_answers.values()]),
     )
 
 

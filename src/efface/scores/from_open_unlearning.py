@@ -103,7 +103,8 @@ def aggregates(log: Mapping[str, Any], path: Path) -> dict[str, float | None]:
 def _aggregate(value: object, where: str) -> float | None:
     if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
         raise EffaceError(f"{where}: the aggregate is {reprlib.repr(value)} and no number; {_REMEDY}")
-    return None if value is None or not math.isfinite(value) else float(value)
+    number = None if value is None else _to_float(value)
+    return number if number is not None and math.isfinite(number) else None
 
 
 def _check_names(log: Mapping[str, Any], path: Path) -> None:
@@ -201,10 +202,12 @@ def _from_losses(entry: Mapping[str, Any]) -> tuple[float, ...]:
 
 def _from_probabilities(entry: Mapping[str, Any]) -> tuple[float, ...]:
     """The same from probabilities as they were written, rounded to float32; from the losses where they underflow."""
-    probabilities = _numbers(entry, "prob")
+    probabilities, logps = _numbers(entry, "prob"), _from_losses(entry)
     for probability in probabilities:
         check_range("a probability", probability, 0, 1 + ROUNDING)
-    pairs = zip(probabilities, _from_losses(entry), strict=True)
+    if len(probabilities) != len(logps):
+        raise ValueError(f"prob has {len(probabilities)} numbers, and avg_loss {len(logps)}")
+    pairs = zip(probabilities, logps, strict=True)
     return tuple(math.log(probability) if probability > 0 else logp for probability, logp in pairs)
 
 
@@ -215,5 +218,13 @@ def _numbers(entry: Mapping[str, Any], key: str) -> list[float]:
     for each in value if isinstance(value, list) else [value]:
         if isinstance(each, bool) or not isinstance(each, int | float):
             raise ValueError(f"{key} is {reprlib.repr(value)}, and a number or a list of them is expected")
-        numbers.append(float(each))
+        numbers.append(_to_float(each))
     return numbers
+
+
+def _to_float(value: float) -> float:
+    """JSON has whole numbers of any size."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf

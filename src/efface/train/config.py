@@ -32,6 +32,15 @@ class LoRAConfig(FrozenModel):
     """Quantize the base model's weights in training: 4 is NF4, 8 is LLM.int8 of bitsandbytes (extra `quantized`)."""
 
 
+class SAMConfig(FrozenModel):
+    """Sharpness-aware unlearning (arXiv:2502.05374), around any method."""
+
+    rho: float | None = Field(default=None, gt=0, le=1e6)
+    """The gradient of the forget loss is taken where the weights are moved by so much (2-norm) to where that loss is
+    higher. The paper's code takes 0.01 to 0.1. A step needs a second pass over the forget items. Default: the weights
+    are not moved."""
+
+
 class TrainConfig(FrozenModel):
     """AdamW with linear warm-up and linear decay to 0, as in the paper."""
 
@@ -83,6 +92,7 @@ class TrainConfig(FrozenModel):
     grows while the loss is above the bound, and shrinks, down to 0, below it (arXiv:2506.05314)."""
     retain_bound_rate: float = Field(default=1.0, gt=0)
     """How fast the coefficient follows, with `retain_bound`: its change for one nat above the bound."""
+    sam: SAMConfig = SAMConfig()
     lora: LoRAConfig | None = None
     """Train adapters instead of all weights."""
     parameters: str | None = Field(default=None, max_length=1000)
@@ -130,7 +140,7 @@ class TrainConfig(FrozenModel):
 
     @model_validator(mode="after")
     def _check_stop_after(self) -> Self:
-        if self.stop_after is not None and self.stop_after > self.epochs:
+        if self.stop_after is not None and self.max_steps is None and self.stop_after > self.epochs:
             raise ValueError(
                 f"stop_after={self.stop_after} is more than epochs={self.epochs}; lower it or leave it out"
             )
@@ -190,4 +200,12 @@ class TrainConfig(FrozenModel):
             raise ValueError("optimizer=adamw8bit stores weights in bf16; leave precision=float32 out")
         if self.optimizer == "adamw8bit" and self.sharding != "none":
             raise ValueError("optimizer=adamw8bit cannot be sharded; leave sharding out")
+        return self
+
+    @model_validator(mode="after")
+    def _check_sam(self) -> Self:
+        if self.sam.rho is not None and self.optimizer == "adamw8bit":
+            raise ValueError("sam.rho moves weights by less than bf16 has digits; leave optimizer=adamw8bit out")
+        if self.sam.rho is not None and self.sharding != "none":
+            raise ValueError("sam.rho moves whole weights; leave sharding out")
         return self

@@ -1,12 +1,37 @@
-"""The end of a training on SIGTERM or SIGHUP: after a step, with a checkpoint of it."""
+"""The end of a training before its last step: on SIGTERM or SIGHUP, or where one of several processes has no memory."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import Any, NoReturn
 
 from efface import distributed
+from efface.atomic import atomic_file
 from efface.termination import Terminated, requested
+from efface.train.token_budget import TokenBudget
+
+REDUCED_BUDGET = "token_budget.json"
+"""In the checkpoints' folder: the token budget to resume with after one of several processes ran out of memory."""
+
+
+def stop_with_reduced_budget(folder: Path, budget: TokenBudget) -> NoReturn:
+    """End this process: the others wait in the middle of the step, which no process can repeat alone.
+
+    Args:
+        folder: Of the checkpoints.
+        budget: Already reduced, to resume with.
+
+    Raises:
+        DistributedError: Always.
+    """
+    with atomic_file(folder / REDUCED_BUDGET) as partial:
+        partial.write_text(json.dumps(budget.state_dict()), encoding="utf-8")
+    raise distributed.DistributedError(
+        f"process {distributed.rank()} of {distributed.world_size()} ran out of its GPU's memory; continue with "
+        f"--resume, which computes at most {budget.tokens} tokens at once, or set train.max_tokens_per_forward lower"
+    )
 
 
 def end_if_requested(step: int, steps: int, model: Any, save: Callable[[int], None]) -> None:

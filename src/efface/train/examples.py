@@ -35,6 +35,7 @@ def unlearning_examples(
     row_lengths: Mapping[View, int] = MappingProxyType({}),
     max_row_length: int | None = None,
     padding_attends: bool = True,
+    fixed_answers: Mapping[View, str] = MappingProxyType({}),
     most_bytes: int | None = None,
 ) -> Sequence[list[TrainingExample]]:
     """Tokenize the pairs of an unlearning run.
@@ -46,6 +47,7 @@ def unlearning_examples(
         row_lengths: The views that the objective reads as padded rows, and the length of their rows.
         max_row_length: Most tokens of an example's question and answer; longer answers are cut. None cuts nothing.
         padding_attends: Whether the padding of rows attends to the text.
+        fixed_answers: The views with one answer for all items, and this answer.
         most_bytes: What `most_bytes` returned for the items. Without it, each text of a long training is looked at
             before training, for some may be too long.
 
@@ -58,7 +60,7 @@ def unlearning_examples(
 
     def texts(numbers: range) -> _Texts:
         return [
-            [{view: _text(pair, view) for view in views} for pair in step]
+            [{view: _text(pair, view, fixed_answers.get(view)) for view in views} for pair in step]
             for step in pairs[numbers.start : numbers.stop]
         ]
 
@@ -146,7 +148,12 @@ def fine_tuning_examples(
     return _encode(texts, len(steps), _Encoder(formatter, config.max_row_length), most_bytes(items))
 
 
-def _text(pair: SampledPair, view: View) -> PromptAnswer:
+def _text(pair: SampledPair, view: View, fixed: str | None) -> PromptAnswer:
+    id_, prompt, answer = _own_text(pair, view)
+    return id_, prompt, answer if fixed is None else fixed
+
+
+def _own_text(pair: SampledPair, view: View) -> PromptAnswer:
     match view:
         case "forget":
             return pair.forget.id, pair.forget.prompt, pair.forget.answer

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -17,7 +18,6 @@ from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
 from efface import distributed, termination
-from efface.atomic import atomic_file
 from efface.errors import EffaceError
 from efface.objectives.terms import Objective, Reference
 from efface.packing.forward import device_of
@@ -28,19 +28,17 @@ from efface.train.checkpoints.checkpoint_writer import CheckpointWriter
 from efface.train.config import TrainConfig
 from efface.train.distribution.parallelize import parallelize
 from efface.train.distribution.sharded_model import ReadRows
-from efface.train.early_end import end_if_requested
+from efface.train.early_end import REDUCED_BUDGET, end_if_requested, stop_with_reduced_budget
 from efface.train.lazy_steps import known_steps
 from efface.train.micro_batches import TrainingExample, count_tokens
 from efface.train.optimizer import make_optimizer
 from efface.train.retain_bound import with_next_coeff
+from efface.train.sam import passes, sam_losses
 from efface.train.sampler import Schedule
 from efface.train.step import Losses, batch_losses
 from efface.train.step_log import StepLog
 from efface.train.token_budget import out_of_memory, token_budget_for
 from efface.train.tracker import LogValues, tracking
-
-_REDUCED_BUDGET = "token_budget.json"
-"""In the checkpoints' folder: the token budget to resume with after one of several processes ran out of memory."""
 
 
 class _StepValues(NamedTuple):
@@ -89,7 +87,8 @@ class Trainer:
         self.folder, self.checkpoints = folder, folder / "checkpoints"
         target = device or device_of(model)
         self.budget = token_budget_for(model, config, target)
-        self.parallel_model = parallelize(model, config, target, read=read, whole=objective.last_layer is None)
+        whole = all(each.last_layer is None for each in passes(objective, config.sam.rho))
+        self.parallel_model = parallelize(model, config, target, read=read, whole=whole)
         self.model, self.device = self.parallel_model.model, self.parallel_model.device
         self.optimizer = make_optimizer(self.model, config)
         self.parallel_model.optimizer = self.optimizer
@@ -200,7 +199,7 @@ class Trainer:
             if state.retain_coeff is not None:
                 self.objective = replace(self.objective, retain_coeff=state.retain_coeff)
             done = state.step
-        if (reduced := self.checkpoints / _REDUCED_BUDGET).is_file():
+        if (reduced := self.checkpoints / REDUCED_BUDGET).is_file():
             self.budget.load_state_dict(json.loads(reduced.read_text(encoding="utf-8")))
         return done
 
@@ -215,38 +214,32 @@ class Trainer:
             # From the step alone, not from what ran before, such as a resume. Processes draw different masks.
             self._seed(f"{number}/dropout" + (f"/{distributed.rank()}" if distributed.rank() else ""))
             try:
-                with self.autocast():
-                    return batch_losses(
-                        self.model,
-                        self.objective,
-                        examples,
-                        reference,
-                        max_tokens_per_forward=self.budget.tokens,
-                        average_over=self.config.micro_batch_size,
-                        backward=torch.Tensor.backward,
-                        parallel_model=self.parallel_model,
-                    )
+                compute = partial(self._losses, examples, reference)
+                return sam_losses(compute, self.objective, self.parallel_model, rho=self.config.sam.rho)
             except torch.OutOfMemoryError:
                 if not self.budget.shrink(examples):
                     raise out_of_memory("one example") from None
             if distributed.world_size() > 1:
-                self._stop_with_reduced_budget()
+                stop_with_reduced_budget(self.checkpoints, self.budget)
             self.budget.apply(self.model)
             torch.cuda.empty_cache()
+
+    def _losses(self, examples: Sequence[TrainingExample], reference: Reference, objective: Objective) -> Losses:
+        with self.autocast():  # which keeps half-precision copies of the weights until it ends
+            return batch_losses(
+                self.model,
+                objective,
+                examples,
+                reference,
+                max_tokens_per_forward=self.budget.tokens,
+                average_over=self.config.micro_batch_size,
+                backward=torch.Tensor.backward,
+                parallel_model=self.parallel_model,
+            )
 
     def _seed(self, purpose: str) -> None:
         """Make torch's next draws depend on the run's seed and the purpose alone."""
         torch.manual_seed(random.Random(f"{self.seed}/{purpose}").getrandbits(63))
-
-    def _stop_with_reduced_budget(self) -> None:
-        """End this process: the others wait in the middle of the step, which no process can repeat alone."""
-        with atomic_file(self.checkpoints / _REDUCED_BUDGET) as partial:
-            partial.write_text(json.dumps(self.budget.state_dict()), encoding="utf-8")
-        raise distributed.DistributedError(
-            f"process {distributed.rank()} of {distributed.world_size()} ran out of its GPU's memory; continue with "
-            f"--resume, which computes at most {self.budget.tokens} tokens at once, or set "
-            "train.max_tokens_per_forward lower"
-        )
 
     def _finite_values(
         self, number: int, examples: Sequence[TrainingExample], losses: Losses, grad_norm: Tensor

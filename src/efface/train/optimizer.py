@@ -70,13 +70,14 @@ def weights_dtype(config: TrainConfig, device_type: str) -> torch.dtype:
 
 
 def state_bytes(parameter: torch.Tensor, config: TrainConfig) -> int:
-    """Bytes of optimizer state for one trained parameter: two moments and a step counter."""
+    """Bytes of optimizer state for one trained parameter: two moments and a step counter, and SAM's copy."""
     count = parameter.numel()
     if config.optimizer == "adamw8bit" and has_8bit_moments(parameter):
         moment = count + count // BLOCK * 4  # codes and scales
     else:
         moment = count * parameter.element_size()
-    return 2 * moment + _STEP_COUNTER
+    copy = 0 if config.sam.rho is None else parameter.nbytes
+    return 2 * moment + _STEP_COUNTER + copy
 
 
 def adamw8bit_unsupported_reason(device: torch.device) -> str | None:

@@ -94,6 +94,14 @@ def test_what_is_unknown_is_named(arguments: list[str], named: list[str]) -> Non
     assert_names(str(error.value), *named)
 
 
+def test_a_file_whose_defaults_are_no_list(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("defaults: 5\n")
+    with pytest.raises(EffaceError) as error:
+        read_run([str(path)])
+    assert_names(str(error.value), "defaults=5", "list")
+
+
 def test_references_that_grow_or_turn_in_circles_end(tmp_path: Path) -> None:
     circle = tmp_path / "circle.yaml"
     circle.write_text("trainer: {}\na: ${b}\nb: ${a}\n")

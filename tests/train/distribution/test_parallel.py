@@ -28,7 +28,8 @@ def run_group(folder: Path, count: int, sharding: str, what: str) -> list[Ended]
 def alone(tmp_path_factory):
     """Weights and logs of the same trainings in this process, made once."""
     folder = tmp_path_factory.mktemp("alone")
-    made = {name: several.train(*case, folder / name) for name, case in several.CASES.items()}
+    known = several.CASES | several.REPLICATED
+    made = {name: several.train(*case, folder / name) for name, case in known.items()}
     plain = TrainConfig(lr=1e-3)
     made[several.FEW] = several.train("ga+gd", plain, torch.float64, folder / "few", batch=3)
     made["resumed"] = several.train("ga+gd", plain, torch.float64, folder / "killed")
@@ -56,7 +57,7 @@ def test_the_same_weights_and_losses_after_eleven_steps(tmp_path, alone, count, 
     folder = tmp_path / "cases"
     for ended in run_group(folder, count, sharding, "all"):
         assert ended.code == 0, ended.output[-3000:]
-    for name in several.names(count):
+    for name in several.names(count, sharding):
         weights, logs = alone[name]
         rows = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
         expected = logs[several.KILLED_AT - 1 :] if name == "resumed" else logs  # from the last checkpoint on

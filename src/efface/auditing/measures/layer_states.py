@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from efface.auditing.attack import ModelAccess
 from efface.errors import EffaceError
 from efface.packing.forward import backbone_of, compute_logits, device_of, head_logits, unwrap_peft
+from efface.packing.layers import layer_stack
 
 _TOLERANCE = 1e-2
 """Of log-probabilities, in nats: half precision rounds differently where logits are computed at some positions only."""
@@ -181,16 +182,15 @@ def _prefix_cache(model: Any, prefix: list[int], rows: int) -> Any:
 
 def _stack(model: Any) -> tuple[nn.Module, nn.ModuleList]:
     """The module that has the layers, and the layers."""
-    backbone = backbone_of(model)
-    count = unwrap_peft(model).config.get_text_config().num_hidden_layers
-    for parent in backbone.modules():
-        for child in parent.children():
-            if isinstance(child, nn.ModuleList) and len(child) == count:
-                return parent, child
-    raise EffaceError(
-        f"the lens cannot read {type(unwrap_peft(model)).__name__}: it has no list of {count} layers; leave lens out "
-        "of audit.attacks"
-    )
+    found = layer_stack(model)
+    inner = unwrap_peft(model)
+    count = inner.config.get_text_config().num_hidden_layers
+    if found is None or len(getattr(*found)) != count:
+        raise EffaceError(
+            f"the lens cannot read {type(inner).__name__}: it has no list of {count} layers; leave lens out of "
+            "audit.attacks"
+        )
+    return found[0], getattr(*found)
 
 
 def _final_norm(model: Any) -> nn.Module:

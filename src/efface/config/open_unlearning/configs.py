@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import reprlib
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
@@ -11,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from efface.config.open_unlearning.settings import mapping
 from efface.config.parse import read_yaml
 from efface.errors import EffaceError, suggest
 from efface.safe_yaml import InvalidYamlError, parse_yaml
@@ -121,8 +123,10 @@ def _compose(content: Tree, chosen: Mapping[str, str]) -> Tree:
     for layer in (experiment, content):
         tree = _merge(tree, {key: value for key, value in layer.items() if key != "defaults"})
     for side in ("forget", "retain"):  # an override of the data set leaves the experiment's settings of another behind
-        sets = tree["data"][side]
-        tree["data"][side] = {name: each for name, each in sets.items() if "handler" in each} or sets
+        data = mapping(tree, "data")
+        sets = mapping(data, side)
+        named = {name: each for name, each in sets.items() if isinstance(each, dict) and "handler" in each}
+        tree["data"] = {**data, side: named or sets}
     return tree
 
 
@@ -138,7 +142,10 @@ def _replace(content: Tree, chosen: Mapping[str, str]) -> Tree:
 def _own_defaults(content: Tree) -> dict[str, str]:
     """What the `defaults` of an experiment's file choose."""
     found: dict[str, str] = {}
-    for entry in content.get("defaults") or []:
+    entries = content.get("defaults") or []
+    if not isinstance(entries, list):
+        raise EffaceError(f"defaults={reprlib.repr(entries)} is no list of files; correct it")
+    for entry in entries:
         if not isinstance(entry, dict):
             continue  # such as _self_
         for key, name in entry.items():

@@ -14,7 +14,7 @@ from efface.config.commands import RunConfig
 from efface.config.open_unlearning.configs import Tree
 from efface.config.open_unlearning.documents import document_data
 from efface.config.open_unlearning.method import convert_method
-from efface.config.open_unlearning.settings import Settings, mapping
+from efface.config.open_unlearning.settings import Settings, mapping, number, text
 from efface.config.parse import validate_config
 from efface.errors import EffaceError
 from efface.text.config import FAMILIES
@@ -47,8 +47,8 @@ class Converted:
 
     def to_yaml(self) -> str:
         """The settings as a config file."""
-        text: str = yaml.safe_dump(self.settings, sort_keys=False, allow_unicode=True)
-        return text
+        dumped: str = yaml.safe_dump(self.settings, sort_keys=False, allow_unicode=True)
+        return dumped
 
 
 def convert(run: Tree) -> Converted:
@@ -91,9 +91,9 @@ def _model(model: Tree, found: Settings) -> None:
         if date := template.get("date_string"):
             found.values["text.date"] = _date(date)
         return
-    tags = (template.get(key, "") for key in ("system_prompt_with_special_tokens", "user_start_tag"))
-    before = "".join(tag or "" for tag in tags)
-    between = "".join(template.get(key) or "" for key in ("user_end_tag", "asst_start_tag"))
+    tags = ("system_prompt_with_special_tokens", "user_start_tag", "user_end_tag", "asst_start_tag")
+    system, start, end, answer_start = (text(template, tag, "", where="model.template_args") for tag in tags)
+    before, between = system + start, end + answer_start
     found.values["text.format"] = _named_format(f"{before}{{question}}{between}{{answer}}")
     if between.endswith(" "):
         found.notes.append(
@@ -108,11 +108,11 @@ def _named_format(pattern: str) -> str:
     return known.get(pattern, pattern)
 
 
-def _date(text: object) -> str:
+def _date(value: object) -> str:
     try:
-        return datetime.datetime.strptime(str(text), "%d %b %Y").date().isoformat()
+        return datetime.datetime.strptime(str(value), "%d %b %Y").date().isoformat()
     except ValueError as error:
-        raise EffaceError(f"model.template_args.date_string={text!r} is no date such as 10 Apr 2025") from error
+        raise EffaceError(f"model.template_args.date_string={value!r} is no date such as 10 Apr 2025") from error
 
 
 def _data(run: Tree, found: Settings) -> None:
@@ -159,8 +159,8 @@ def _file(data_set: Tree, where: str, found: Settings) -> dict[str, Any]:
     path = hub.get("path")
     if not isinstance(path, str):
         raise EffaceError(f"{where}.args.hf_args.path is missing; give the data set, or a file")
-    if files := hub.get("data_files"):
-        file: dict[str, Any] = {"path": str(files)}
+    if files := text(hub, "data_files", "", where=f"{where}.args.hf_args"):
+        file: dict[str, Any] = {"path": files}
     else:
         file = {"path": f"hf:{path}", "split": hub.get("split", "train")}
         if hub.get("name") is not None:
@@ -220,16 +220,16 @@ def _training(arguments: Tree, found: Settings) -> None:
 
 
 def _length(arguments: Tree, found: Settings) -> None:
-    if (steps := arguments.get("max_steps", -1)) > 0:
+    if (steps := number(arguments, "max_steps", -1, where="trainer.args")) > 0:
         found.values["train.max_steps"] = steps
-    epochs = arguments.get("num_train_epochs", 3)
+    epochs = number(arguments, "num_train_epochs", 3, where="trainer.args")
     if epochs != int(epochs):
         found.notes.append(f"trainer.args.num_train_epochs={epochs}: train.epochs is a whole number; rounded up")
     found.values["train.epochs"] = -int(-epochs // 1)
 
 
 def _schedule(arguments: Tree, found: Settings) -> None:
-    kind = arguments.get("lr_scheduler_type", "linear")
+    kind = text(arguments, "lr_scheduler_type", "linear", where="trainer.args")
     if kind not in _SCHEDULES:
         found.notes.append(f"trainer.args.lr_scheduler_type={kind!r} has no counterpart; train.schedule is linear")
     found.values["train.schedule"] = _SCHEDULES.get(kind, "linear")
@@ -250,9 +250,10 @@ def _memory(arguments: Tree, found: Settings) -> None:
         found.values["train.optimizer"] = "adamw8bit"
     elif "adamw" not in optimizer:
         found.notes.append(f"trainer.args.optim={optimizer} has no counterpart; AdamW trains")
+    here = "bf16 with stochastic rounding" if "8bit" in optimizer else "float32"
     found.notes.append(
         "model.model_args.torch_dtype: its weights are bf16 while they are trained, so that most small updates round "
-        "away; here they are float32"
+        f"away; here they are {here}"
     )
 
 

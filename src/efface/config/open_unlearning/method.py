@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from efface.config.open_unlearning.configs import Tree
-from efface.config.open_unlearning.settings import Settings, mapping
+from efface.config.open_unlearning.settings import Settings, mapping, text
 from efface.errors import EffaceError, suggest
 
 _FORGET = {
@@ -39,19 +39,19 @@ def convert_method(trainer: Tree, forget_set: Tree, found: Settings) -> None:
     Raises:
         EffaceError: The trainer is unknown, or does not unlearn.
     """
-    handler = trainer.get("handler")
+    handler = text(trainer, "handler", "", where="trainer")
     if handler == "FinetuneTrainer":
         raise EffaceError(
             "trainer=finetune trains a target model; use efface finetune tofu-forget10 recipe=open-unlearning model=..."
         )
     if handler not in _FORGET:
-        raise EffaceError(f"trainer.handler={handler!r} is no trainer that is known; {suggest(str(handler), _FORGET)}")
+        raise EffaceError(f"trainer.handler={handler!r} is no trainer that is known; {suggest(handler, _FORGET)}")
     arguments, forget = mapping(trainer, "method_args"), _FORGET[handler]
     if handler == "DPO" and forget_set.get("handler") == "QAwithAlternateDataset":
         forget = "altpo"
-    loss_type = arguments.get("retain_loss_type", "NLL")
+    loss_type = text(arguments, "retain_loss_type", "NLL", where="trainer.method_args")
     if loss_type not in _RETAIN:
-        raise EffaceError(f"trainer.method_args.retain_loss_type={loss_type!r}; {suggest(str(loss_type), _RETAIN)}")
+        raise EffaceError(f"trainer.method_args.retain_loss_type={loss_type!r}; {suggest(loss_type, _RETAIN)}")
     without = handler in _WITHOUT_RETAIN or arguments.get("alpha", 1.0) == 0
     retain = None if without else _RETAIN[loss_type]
     found.values["method"] = forget if retain is None else f"{forget}+{retain}"
@@ -95,6 +95,8 @@ def _rmu(arguments: Tree, retain: str | None, found: Settings) -> None:
     if retain == "embed":
         found.values["embed.average"] = "broadcast"
     patterns = arguments.get("trainable_params_regex") or [".*"]
+    if not isinstance(patterns, list):
+        raise EffaceError(f"trainer.method_args.trainable_params_regex={patterns!r} is no list of patterns; correct it")
     if patterns != [".*"]:
         found.values["train.parameters"] = "|".join(f"(?:{each})" for each in patterns) if patterns[1:] else patterns[0]
 
