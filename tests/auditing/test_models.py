@@ -94,6 +94,36 @@ def test_the_base_of_the_target_is_the_control(hidden_run: Path, never: Path, tm
     assert "tokenizer" in models.left_out["control"]
 
 
+def unlearned_again(run: Path, earlier: Path) -> None:
+    """Make the target of a run that of an earlier run."""
+    settings = read_run(run).settings
+    shutil.copytree(run, earlier)
+    config = RunPaths(run).config
+    config.write_text(config.read_text().replace(settings.model, str(RunPaths(earlier).model)))
+
+
+def test_the_target_of_an_earlier_request_is_no_control(hidden_run: Path, tmp_path: Path) -> None:
+    """It knew the facts of the later request."""
+    unlearned_again(hidden_run, tmp_path / "earlier")
+    models = found(hidden_run)
+    assert "control" not in models.sources
+    assert "--against" in models.left_out["control"]
+
+
+def test_the_base_is_found_through_an_earlier_request(hidden_run: Path, never: Path, tmp_path: Path) -> None:
+    manifest = read_run(hidden_run).manifest
+    target = RunPaths(tmp_path / "target")
+    target.root.mkdir()
+    target.manifest.write_text(manifest.model_copy(update={"model": str(never)}).model_dump_json(), encoding="utf-8")
+    earlier = RunPaths(tmp_path / "earlier")
+    unlearned_again(hidden_run, earlier.root)
+    changed = manifest.model_copy(update={"model": str(target.model)})
+    earlier.manifest.write_text(changed.model_dump_json(), encoding="utf-8")
+    assert found(hidden_run).control_name == str(never)
+    earlier.manifest.write_text(manifest.model_copy(update={"model": str(earlier.model)}).model_dump_json())
+    assert found(hidden_run).control_kind is None  # a circle
+
+
 def test_a_model_before_that_has_changed_is_left_out(hidden_run: Path, tmp_path: Path) -> None:
     manifest = RunPaths(hidden_run).manifest
     values = json.loads(manifest.read_text(encoding="utf-8"))

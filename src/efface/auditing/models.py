@@ -13,6 +13,7 @@ import torch
 from efface.auditing.attack import ModelName
 from efface.auditing.audited_run import AuditedRun, RunSettings
 from efface.auditing.subject import Subject
+from efface.config.parse import read_saved_settings
 from efface.errors import EffaceError
 from efface.folders import MANIFEST, RunPaths
 from efface.models.folder import combined_sha256, model_folder, model_sums
@@ -175,15 +176,27 @@ def _given_control(path: Path) -> Path:
 
 
 def _base_model(target: str) -> tuple[str, Path] | None:
-    """The model that efface fine-tuned the target from, where the target's folder says so and it is here."""
-    manifest = Path(target).expanduser().parent / MANIFEST
-    if not manifest.is_file():
-        return None
-    try:
-        name = read_manifest(manifest.parent).model
-        return name, model_folder(name)
-    except EffaceError:
-        return None
+    """The model that efface fine-tuned the target from, where the folders say so and it is here.
+
+    Where the target was unlearned itself, as before a later request of a queue, that of the model before it: the model
+    before knew the facts.
+    """
+    seen = set[Path]()
+    while (folder := Path(target).expanduser().absolute().parent) not in seen and RunPaths(folder).manifest.is_file():
+        seen.add(folder)
+        try:
+            target = read_manifest(folder).model
+            if not _is_run(folder):
+                return target, model_folder(target)
+        except EffaceError:
+            return None
+    return None
+
+
+def _is_run(folder: Path) -> bool:
+    """Whether a model was unlearned in a folder, not fine-tuned."""
+    config = RunPaths(folder).config
+    return config.is_file() and "method" in read_saved_settings(config)
 
 
 def _other_tokenizer(ours: Path, other: Path, named: str | None) -> str | None:
