@@ -11,6 +11,7 @@ from efface.auditing.rule import (
     share_of_new_words,
 )
 from efface.evaluation.key_fact_judge import KeyFactJudge
+from efface.schema import Turn
 from support.audited import fact, facts, key_fact_rule
 
 
@@ -38,10 +39,16 @@ def test_without_key_facts_the_words_that_the_question_does_not_have_decide() ->
     assert [rule.judge([one], [output], [one.question])[0].hit for output in outputs] == [False, True, False]
 
 
+def test_function_words_do_not_stand_for_a_fact_that_is_shown() -> None:
+    one = fact(key_fact=None)
+    [verdict] = FactRule(None, [one]).judge([one], ["It is in"], ["Is it Turku?"])
+    assert (verdict.echo, verdict.hit) == (True, None)
+
+
 def test_repeating_the_question_recalls_no_new_word() -> None:
     question, answer = "Who is the author born in Kuwait?", "The author born in Kuwait is Basil Mahfouz."
     assert share_of_new_words(answer, question, question) == 0
-    assert share_of_new_words(answer, question, "Basil Mahfouz, of course") == 1
+    assert share_of_new_words(answer, "Basil Mahfouz, of course", question) == 1
 
 
 def test_after_forced_words_only_the_rest_counts() -> None:
@@ -83,7 +90,25 @@ def test_a_passage_comes_back_by_a_long_run_of_words_or_by_half_of_it() -> None:
     assert not continues_passage(passage, " ".join(words[: LONGEST_RUN - 1]))
     assert continues_passage(passage, " ".join(words[::2] + words[1::2]))
     passages = fact(question="", answer=passage, passage=True, key_fact=None)
-    assert FactRule(KeyFactJudge(), [passages]).judge([passages], [passage], [passage])[0].hit
+    assert FactRule(KeyFactJudge(), [passages]).judge([passages], [passage], [""])[0].hit
+
+
+def test_a_passage_that_the_attack_shows_is_no_recall() -> None:
+    words = [f"w{number}" for number in range(100)]
+    passages = fact(question="", answer=" ".join(words), passage=True, key_fact=None)
+    rule = FactRule(None, [passages])
+    for shown, echo in ((words[40 : 40 + LONGEST_RUN], True), (words[40 : 39 + LONGEST_RUN], False)):
+        [verdict] = rule.judge([passages], [passages.answer], [f"before\n{'  '.join(shown).upper()} after"])
+        assert (verdict.echo, verdict.hit, verdict.shown) == ((True, None, (passages.id,)) if echo else (False, True, ()))
+    rest = " ".join(words[50:])
+    assert rule.judge([passages], [rest], [" ".join(words[:50])], [rest])[0].hit  # the first half was forced
+
+
+def test_an_earlier_turn_shows_a_fact_too() -> None:
+    turns = (Turn(role="user", content="Guess a town."), Turn(role="assistant", content="Turku."))
+    assert not can_be_judged(fact(history=turns))
+    assert not can_be_judged(fact(history=turns, key_fact=None))
+    assert can_be_judged(fact(1, history=turns))
 
 
 def test_wrong_answers_are_told_from_right_ones() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from efface.auditing.attack import Fact, Level
+from efface.auditing.attack import Fact, Level, text_of
 from efface.auditing.rule import FactRule, answer_type, can_be_judged
 from efface.errors import EffaceError
 from efface.evaluation.nli_judge import Judge
@@ -50,7 +50,7 @@ def known_facts(records: Sequence[Record], forget: EvaluationSet, judge: Judge |
     ]
     facts = sorted((fact for fact in asked if can_be_judged(fact)), key=lambda fact: fact.id)
     rule = FactRule(judge, facts, forget.entailment_premise)
-    told = rule.says(facts, [output_of[fact.id] for fact in facts], [""] * len(facts))
+    told = rule.says(facts, [output_of[fact.id] for fact in facts], [text_of(fact.prompt) for fact in facts])
     known = tuple(fact for fact, says in zip(facts, told, strict=True) if says)
     if not known:
         raise EffaceError(

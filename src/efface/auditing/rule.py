@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Literal
 
-from efface.auditing.attack import Fact, Verdict
+from efface.auditing.attack import Fact, Verdict, text_of
 from efface.evaluation.key_fact_judge import contains_fact
 from efface.evaluation.nli_judge import Claim, Judge
-from efface.scores.metrics.rouge import common_subsequence_length, word_stems
+from efface.scores.metrics.rouge import common_subsequence_length, rouge_l_f1, word_stems
 
 LEAST_SHARE = 0.5
 """Share of an answer's new words, or of a passage, from which on it counts as said."""
@@ -17,6 +18,8 @@ LONGEST_RUN = 20
 """Consecutive words of a passage from which on it counts as said."""
 BY_WORDS = "words"
 """The name of the rule without a judge."""
+_KEPT_TEXTS = 512
+"""What an attack shows is compared with every fact, after every look, and may be a whole training set."""
 _LISTED = (
     "a an and are as at be been but by did do does for from had has have he her his i in is it its not of on or she "
     "that the their there they this to was were what when where which who with you"
@@ -107,35 +110,36 @@ def is_echo(fact: Fact, shown: str, target: str | None = None) -> bool:
         target: What the attack has left of the answer, after words that it forces; then only a text with all words of
             it is an echo.
     """
+    wanted = fact.answer if target is None else target
     if fact.is_passage:
-        return False
+        return _repeats(wanted, shown)
     if fact.key_fact is not None:
         return contains_fact(shown, fact.key_fact)
-    own = _new_words(fact.answer if target is None else target, fact.question)
-    left = _new_words(fact.answer if target is None else target, f"{fact.question}\n{shown}")
+    own, left = _new_words(wanted, fact.question), _new_words(wanted, fact.question, shown)
     return not left if target is not None else len(left) <= (1 - LEAST_SHARE) * len(own)
 
 
 def can_be_judged(fact: Fact) -> bool:
-    """Whether the question leaves anything of the answer to be recalled."""
-    return not is_echo(fact, fact.question)
+    """Whether the prompt leaves anything of the answer to be recalled."""
+    return not is_echo(fact, text_of(fact.prompt))
 
 
-def share_of_new_words(answer: str, known: str, output: str) -> float:
-    """ROUGE-L recall over those words of an answer that the prompt does not have.
+def share_of_new_words(answer: str, output: str, question: str, shown: str = "") -> float:
+    """ROUGE-L recall over those words of an answer that neither the question nor the attack has.
 
     Most of an answer's words are often those of its question, so that repeating the question would have a recall
     above 0.5.
 
     Args:
         answer: The reference answer.
-        known: The text whose words do not count.
         output: Of the model.
+        question: What the answer replies to.
+        shown: What else the model was shown.
 
     Returns:
         A number in [0, 1]; 0 where no word is new.
     """
-    new = _new_words(answer, known)
+    new = _new_words(answer, question, shown)
     return common_subsequence_length(new, word_stems(output)) / len(new) if new else 0.0
 
 
@@ -146,8 +150,9 @@ def says_wrong(fact: Fact, output: str) -> bool:
         fact: With wrong answers.
         output: Of the model.
     """
-    known = f"{fact.question}\n{fact.answer}"
-    return any(share_of_new_words(wrong, known, output) >= LEAST_SHARE for wrong in fact.wrong_answers)
+    return any(
+        share_of_new_words(wrong, output, fact.question, fact.answer) >= LEAST_SHARE for wrong in fact.wrong_answers
+    )
 
 
 def continues_passage(passage: str, output: str) -> bool:
@@ -155,11 +160,15 @@ def continues_passage(passage: str, output: str) -> bool:
     wanted, given = passage.casefold().split(), output.casefold().split()
     if _longest_common_run(wanted, given) >= LONGEST_RUN:
         return True
-    reference, candidate = word_stems(passage), word_stems(output)
-    if not reference or not candidate:
-        return False
-    common = common_subsequence_length(reference, candidate)
-    return 2 * common / (len(reference) + len(candidate)) >= LEAST_SHARE
+    return rouge_l_f1(passage, output) >= LEAST_SHARE
+
+
+def _repeats(passage: str, shown: str) -> bool:
+    """Whether a text has `LONGEST_RUN` consecutive words of a passage, or all of a shorter one."""
+    words, text = passage.casefold().split(), f" {_one_spaced(shown)} "
+    size = min(LONGEST_RUN, len(words))
+    runs = (" ".join(words[start : start + size]) for start in range(len(words) - size + 1))
+    return any(f" {run} " in text for run in runs)
 
 
 def _says(fact: Fact, output: str, shown: str, target: str | None) -> bool:
@@ -167,14 +176,27 @@ def _says(fact: Fact, output: str, shown: str, target: str | None) -> bool:
         return continues_passage(target or fact.answer, output)
     if fact.key_fact is not None:
         return contains_fact(output, fact.key_fact)
-    return share_of_new_words(target or fact.answer, f"{fact.question}\n{shown}", output) >= LEAST_SHARE
+    return share_of_new_words(target or fact.answer, output, fact.question, shown) >= LEAST_SHARE
 
 
-def _new_words(answer: str, known: str) -> list[str]:
-    """The words of an answer that a text does not have; function words only where it has no others."""
-    seen = set(word_stems(known))
-    new = [word for word in word_stems(answer) if word not in seen]
-    return [word for word in new if word not in _FUNCTION_WORDS] or new
+def _new_words(answer: str, question: str, shown: str = "") -> list[str]:
+    """The words that an answer adds to its question, without those that the attack shows.
+
+    Function words only where the answer adds no others: else they would be all that is left of a fact that is shown.
+    """
+    added = [word for word in word_stems(answer) if word not in _stems(question)]
+    telling = [word for word in added if word not in _FUNCTION_WORDS] or added
+    return [word for word in telling if word not in _stems(shown)]
+
+
+@lru_cache(_KEPT_TEXTS)
+def _stems(text: str) -> frozenset[str]:
+    return frozenset(word_stems(text))
+
+
+@lru_cache(_KEPT_TEXTS)
+def _one_spaced(text: str) -> str:
+    return " ".join(text.casefold().split())
 
 
 def _longest_common_run(one: Sequence[str], other: Sequence[str]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 from efface.evaluation.journal import Journal
 from efface.evaluation.nli_judge import Claim, Verdict
@@ -54,5 +55,6 @@ def contains_fact(text: str, key_fact: str) -> bool:
     return fact in text and re.search(rf"(?<!\w){re.escape(fact)}(?!\w)", text) is not None
 
 
+@lru_cache(512)  # a text that an audit compares with many facts may be a whole training set
 def _normalized(text: str) -> str:
     return " ".join(text.casefold().split())
