@@ -27,6 +27,13 @@ class NeedsControl(Whisper):
     needs_control = True
 
 
+class Noise(Whisper):
+    name = "noise"
+
+    def units(self, level: Any) -> list[Unit]:
+        return [Unit("a"), Unit("b")]
+
+
 class Never(Whisper):
     name = "never"
 
@@ -39,7 +46,7 @@ def models(*names: ModelName) -> AuditModels:
 
 
 def plan(*attacks: Any, available: tuple[ModelName, ...] = ("control", "after")) -> Plan:
-    return Plan.of([Plain(), *attacks], audit_context(facts(3)), models(*available))
+    return Plan.of([Plain(), *attacks], audit_context(facts(3)), models(*available), RowsFile(Path("none"), KEYS))
 
 
 def add(rows: RowsFile, part: Part, *names: ModelName) -> None:
@@ -79,9 +86,26 @@ def test_units_and_attacks_that_are_left_out_are_named() -> None:
     found = plan(Whisper())
     found.leave_out([found.parts[1]], "no time")
     assert found.left_out["whisper"] == "no time (plain)"
+    assert [part.attack.name for part in found.parts] == ["plain"]
+    found = plan(Whisper())
     found.drop(found.parts[1].attack, "too long")
     assert [part.attack.name for part in found.parts] == ["plain"]
     assert found.left_out["whisper"] == "too long"
+
+
+def test_what_was_left_out_earlier_stays_named() -> None:
+    found = plan(Noise())
+    for part in found.parts[2:0:-1]:
+        found.leave_out([part], f"reason {part.unit.variant}")
+    assert found.left_out["noise"] == "reason b (b); reason a (a)"
+
+
+def test_what_was_run_before_an_interruption_takes_no_time(tmp_path: Path) -> None:
+    rows = RowsFile(tmp_path, KEYS)
+    first = plan(Whisper())
+    add(rows, first.parts[1], "control")
+    again = Plan.of([Plain(), Whisper()], audit_context(facts(3)), models("control", "after"), rows)
+    assert [part.models for part in again.parts] == [2, 1]
 
 
 def test_a_clock_without_a_limit_never_ends() -> None:

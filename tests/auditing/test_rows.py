@@ -45,6 +45,26 @@ def test_rows_of_another_audit_are_dropped(tmp_path: Path) -> None:
     assert other.text() == ""
 
 
+def test_rows_of_an_attack_that_its_user_has_changed_are_dropped(tmp_path: Path) -> None:
+    add(RowsFile(tmp_path, KEYS, {"plain": "one"}))
+    assert RowsFile(tmp_path, KEYS, {"plain": "one"}).done("plain", UNIT, "after") is not None
+    assert RowsFile(tmp_path, KEYS, {"plain": "two"}).done("plain", UNIT, "after") is None
+
+
+def test_an_interrupted_audit_is_continued_without_losing_what_it_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(RowsFile(tmp_path, KEYS))
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        add(RowsFile(tmp_path, KEYS), "control")
+    assert RowsFile(tmp_path, KEYS).done("plain", UNIT, "after") is not None
+
+
 def test_a_damaged_row_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     for content in ("{}\n", "[\n", '{"model": 1}\n', "\xff\n"):

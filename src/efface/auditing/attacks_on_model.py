@@ -43,8 +43,8 @@ class Plan:
     is_limited: bool = False
 
     @classmethod
-    def of(cls, attacks: Sequence[Attack], context: Context, models: AuditModels) -> Plan:
-        """All units of the attacks that the available models allow."""
+    def of(cls, attacks: Sequence[Attack], context: Context, models: AuditModels, rows: RowsFile) -> Plan:
+        """All units of the attacks that the available models allow; those in `rows` take no time anymore."""
         plan = cls([], context.level, controlled="control" in models.sources)
         for attack in attacks:
             needed = {"before": attack.needs_before, "control": attack.needs_control}
@@ -56,8 +56,16 @@ class Plan:
                 plan.left_out[attack.name] = f"not at audit.level={context.level}"
             elif less := attack.leaves_out(context.level):
                 plan.left_out[f"{attack.name}, in part"] = f"{less}: audit.level={context.level}"
-            count = sum(runs_on(attack, name, context.level) for name in models.sources)
-            plan.parts += [Part(attack, unit, attack.plan(context.facts, unit, context), count) for unit in units]
+            names = [name for name in models.sources if runs_on(attack, name, context.level)]
+            plan.parts += [
+                Part(
+                    attack,
+                    unit,
+                    attack.plan(context.facts, unit, context),
+                    models=sum(rows.done(attack.name, unit, name) is None for name in names),
+                )
+                for unit in units
+            ]
         return plan
 
     def limit(self, subject: Subject, context: Context, seconds: float) -> None:
@@ -65,16 +73,18 @@ class Plan:
         if self.is_limited:
             return
         self.is_limited = True
-        self.parts, cut = choose(self.parts, measure_speed(subject, context), seconds)
+        _, cut = choose(self.parts, measure_speed(subject, context), seconds)
         self.leave_out(cut, "audit.minutes: not enough time")
 
     def leave_out(self, parts: Sequence[Part], reason: str) -> None:
-        """Note units that are not run."""
+        """Remove units that are not run, and note them beside those that were removed before."""
         names: dict[str, list[str]] = {}
         for part in parts:
             names.setdefault(part.attack.name, []).append(_label(part.unit))
         for name, units in names.items():
-            self.left_out[name] = f"{reason} ({', '.join(units)})"
+            earlier = [self.left_out[name]] if name in self.left_out else []
+            self.left_out[name] = "; ".join([*earlier, f"{reason} ({', '.join(units)})"])
+        self.parts = [part for part in self.parts if part not in parts]
 
     def drop(self, attack: Attack, reason: str) -> None:
         """Leave out an attack as a whole."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from contextlib import ExitStack
 from pathlib import Path
+from typing import cast
 
 from efface.atomic import write_json, write_text
 from efface.audit_results import AuditResults
-from efface.auditing.attack import Context
+from efface.auditing.attack import Attack, Context
 from efface.auditing.attacks_on_model import Clock, Plan, attack_model
 from efface.auditing.audited_run import AuditedRun, read_run
 from efface.auditing.config import AuditConfig
@@ -92,8 +93,9 @@ def audit(
             rule=rule,
             models=models.sources,
         )
-        rows = RowsFile(place, audit_key(context, models, judge=rule.name))
-        plan = Plan.of(attacks, context, models)
+        digests = {cast(Attack, plugin.cls).name: plugin.sha256 or "" for plugin in config.plugins}
+        rows = RowsFile(place, audit_key(context, models, judge=rule.name), digests)
+        plan = Plan.of(attacks, context, models, rows)
         clock = Clock(start, config.audit.minutes)
         for name in models.sources:
             attack_model(name, plan, context, models, rows, clock=clock, reporter=reporter)

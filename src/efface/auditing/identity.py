@@ -13,7 +13,7 @@ from efface.auditing.models import AuditModels
 
 
 def audit_key(context: Context, models: AuditModels, *, judge: str) -> dict[ModelName, str]:
-    """A key for the rows of each model; attacks on the unlearned one may read the others.
+    """A key for the rows of each model; attacks may read the models that come before it in the order of the passes.
 
     Args:
         context: Of the audit.
@@ -34,9 +34,8 @@ def audit_key(context: Context, models: AuditModels, *, judge: str) -> dict[Mode
         "train": context.config.train.model_dump(mode="json"),
         "precision": context.config.evaluate.precision,
     }
-    sums = {name: source.sha256 for name, source in models.sources.items()}
-    own: dict[ModelName, object] = {name: sums if name == "after" else digest for name, digest in sums.items()}
-    return {name: _digest({**shared, "model": each}) for name, each in own.items()}
+    sums = [source.sha256 for source in models.sources.values()]
+    return {name: _digest({**shared, "models": sums[: number + 1]}) for number, name in enumerate(models.sources)}
 
 
 def _digest(value: object) -> str:

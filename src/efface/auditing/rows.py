@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pydantic import ConfigDict, ValidationError
 
+from efface.atomic import write_text
 from efface.auditing.attack import ModelName, Row, Unit
 from efface.errors import EffaceError
-from efface.permissions import make_folder, settle
 from efface.safe_read import read_lines
 
 ROWS = "rows.jsonl"
@@ -34,18 +34,19 @@ class _Line(Row):
 class RowsFile:
     """The rows of an audit that is running; under a temporary name until it is complete."""
 
-    def __init__(self, folder: Path, keys: dict[ModelName, str]) -> None:
+    def __init__(self, folder: Path, keys: dict[ModelName, str], plugins: Mapping[str, str] | None = None) -> None:
         """Read what earlier audits wrote.
 
         Args:
             folder: The folder `audit` of a run, or another one.
             keys: Of each model; rows of other keys are dropped.
+            plugins: Attack of the user -> digest of its file; rows of other digests are dropped, too.
 
         Raises:
             EffaceError: A line is damaged, other than the last one, which a kill may have cut.
         """
         self.path, self._partial = folder / ROWS, folder / f".{ROWS}.partial"
-        self._keys = keys
+        self._keys, self._plugins = keys, plugins or {}
         self._units: dict[tuple[str, ModelName, str, int], list[_Line]] = {}
         for path in (self.path, self._partial):
             self._read(path)
@@ -67,16 +68,12 @@ class RowsFile:
         Raises:
             EffaceError: The disk is full.
         """
-        lines = [
-            _Line(**row.model_dump(), model=model, key=self._keys[model], of=len(rows), seconds=round(seconds, 3))
-            for row in rows
-        ]
+        key, took = self._key(attack, model), round(seconds, 3)
+        lines = [_Line(**row.model_dump(), model=model, key=key, of=len(rows), seconds=took) for row in rows]
         self._units[attack, model, unit.variant, unit.seed] = lines
         try:
             if not self._started:
-                make_folder(self.path.parent)
-                self._partial.write_text("".join(map(_text, self._lines())), encoding="utf-8")
-                settle(self._partial)
+                write_text(self._partial, self.text())
                 self._started = True
                 return
             with self._partial.open("a", encoding="utf-8") as file:
@@ -98,12 +95,16 @@ class RowsFile:
     def _lines(self) -> list[_Line]:
         return [line for lines in self._units.values() for line in lines]
 
+    def _key(self, attack: str, model: ModelName) -> str:
+        """What rows must have to be used again."""
+        return " ".join([self._keys[model], *([self._plugins[attack]] if attack in self._plugins else [])])
+
     def _read(self, path: Path) -> None:
         if not path.is_file():
             return
         found: dict[tuple[str, ModelName, str, int], list[_Line]] = defaultdict(list)
         for line in _read_lines(path):
-            if line.key == self._keys.get(line.model):
+            if line.model in self._keys and line.key == self._key(line.attack, line.model):
                 found[line.attack, line.model, line.variant, line.seed].append(line)
         self._units.update({unit: lines for unit, lines in found.items() if len(lines) == lines[0].of})
 

@@ -34,13 +34,13 @@ class Speed:
 
 @dataclass(frozen=True)
 class Part:
-    """A unit of an attack, on all models that it is run on."""
+    """A unit of an attack."""
 
     attack: Attack
     unit: Unit
     cost: Cost
     models: int
-    """On how many models."""
+    """On how many models it is still to be run."""
 
 
 def measure_speed(subject: Subject, context: Context) -> Speed:
@@ -78,7 +78,7 @@ def choose(parts: Sequence[Part], speed: Speed, seconds: float) -> tuple[list[Pa
     left, fits = seconds * _USED_SHARE, set[int]()
     for index in sorted(rank, key=lambda index: (rank[index], index)):
         needed = speed.seconds(parts[index].cost) * parts[index].models
-        if needed <= left or parts[index].attack.name == "plain":
+        if needed <= max(left, 0) or parts[index].attack.name == "plain":
             fits.add(index)
             left -= needed
     chosen = [part for index, part in enumerate(parts) if index in fits]
