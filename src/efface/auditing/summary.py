@@ -50,14 +50,13 @@ def summarize(
         seconds: That the audit took.
     """
     facts, after, never = findings.facts, findings.rows["after"], findings.rows.get("control")
-    counted = {attack.name: [row for row in after[attack.name] if attack.counts(row)] for attack in findings.attacks}
     union = _union(findings.attacks, after)
     union_of_control = None if never is None else _union(findings.attacks, never)
     by_chance = chance(
         {attack.name: after[attack.name] for attack in findings.attacks},
         facts,
         rule,
-        counted=[name for name, rows in counted.items() if rows],
+        counts={attack.name: attack.counts for attack in findings.attacks},
         seed=seed,
     )
     return AuditResults(

@@ -6,7 +6,7 @@ generated again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,35 +23,41 @@ class Chance:
     """Mean share of facts with a chance hit."""
 
     union: float | None
+    """Over the rows that count."""
     attacks: dict[str, float | None]
 
 
 def chance(
-    rows: Mapping[str, Sequence[Row]], facts: Sequence[Fact], rule: FactRule, *, counted: Iterable[str], seed: int
+    rows: Mapping[str, Sequence[Row]],
+    facts: Sequence[Fact],
+    rule: FactRule,
+    *,
+    counts: Mapping[str, Callable[[Row], bool]],
+    seed: int,
 ) -> Chance:
     """Compare the outputs of each fact with another fact of the same type.
 
     Args:
-        rows: Attack -> its rows of one model that count.
+        rows: Attack -> its rows of one model.
         facts: That were attacked.
         rule: Decides what is a hit.
-        counted: The attacks of the union.
+        counts: Attack -> whether one of its rows is part of the union.
         seed: Of the permutations.
 
     Returns:
-        Shares; None where no fact has another one of its type.
+        Shares of the facts that were compared; None where none was, such as where no fact has another one of its type.
     """
     by_id = {fact.id: fact for fact in facts}
-    in_union, shares = set(counted), dict[str, list[float]]()
+    shares = dict[str, list[float]]()
     for partners in _permutations(facts, PERMUTATIONS if rule.is_cheap else 1, seed):
-        if not partners:
-            return Chance(None, dict.fromkeys(rows))
-        hits = {name: _hits(each, by_id, partners, rule) for name, each in rows.items()}
-        union = set[str]().union(*(found for name, found in hits.items() if name in in_union))
-        for name, found in {**hits, "": union}.items():
-            shares.setdefault(name, []).append(len(found) / len(partners))
+        compared = {name: _compare(each, by_id, partners, rule) for name, each in rows.items()}
+        union = [(row, hit) for name, each in compared.items() for row, hit in each if counts[name](row)]
+        for name, pairs in {**compared, "": union}.items():
+            if pairs:
+                hits = {row.fact for row, hit in pairs if hit}
+                shares.setdefault(name, []).append(len(hits) / len({row.fact for row, _ in pairs}))
     means = {name: float(np.mean(each)) for name, each in shares.items()}
-    return Chance(means.pop(""), {name: means[name] for name in rows})
+    return Chance(means.get(""), {name: means.get(name) for name in rows})
 
 
 def _permutations(facts: Sequence[Fact], count: int, seed: int) -> list[dict[str, Fact]]:
@@ -72,17 +78,19 @@ def _permutations(facts: Sequence[Fact], count: int, seed: int) -> list[dict[str
     return found
 
 
-def _hits(rows: Sequence[Row], facts: Mapping[str, Fact], partners: Mapping[str, Fact], rule: FactRule) -> set[str]:
-    """Ids of the facts of which an output says the partner."""
+def _compare(
+    rows: Sequence[Row], facts: Mapping[str, Fact], partners: Mapping[str, Fact], rule: FactRule
+) -> list[tuple[Row, bool]]:
+    """Each output of a row, by the row and whether it says the partner of the row's fact."""
     pairs = [
-        (row.fact, partners[row.fact], output)
+        (row, partners[row.fact], output)
         for row in rows
         if row.hit is not None and row.fact in partners and partners[row.fact].id not in row.shown
         for output in dict.fromkeys(row.outputs or (row.output,))
     ]
-    questions = [facts[asked].question for asked, _, _ in pairs]
+    questions = [facts[row.fact].question for row, _, _ in pairs]
     told = rule.says([partner for _, partner, _ in pairs], [output for _, _, output in pairs], questions)
-    return {asked for (asked, _, _), says in zip(pairs, told, strict=True) if says}
+    return [(row, says) for (row, _, _), says in zip(pairs, told, strict=True)]
 
 
 def _text(fact: Fact) -> str:
