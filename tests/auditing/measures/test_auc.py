@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from itertools import product
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,6 +30,13 @@ def test_the_gap_of_two_aucs_has_two_sides() -> None:
         assert found.gap == 0.5
         assert 0.35 < found.low <= found.gap <= found.high < 0.65
     assert auc_gap((control, control), (unseen, unseen), draws=50).high == 0  # paired
+
+
+def test_the_interval_of_a_gap_has_zero_where_the_models_do_not_differ() -> None:
+    random = np.random.default_rng(0)
+    members, unseen = random.normal(size=(2, 30)), random.normal(size=(2, 30))
+    found = auc_gap((members[0], members[1]), (unseen[0], unseen[1]), draws=400)
+    assert found.low == 0 < found.gap < found.high
 
 
 def test_privleak_is_refused_where_it_divides_by_nearly_zero() -> None:

@@ -16,7 +16,10 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class AucGap:
-    """AUC of a model and of its control, and the distance of the two with its 95 % interval."""
+    """AUC of a model and of its control, and the distance of the two with its 95 % interval.
+
+    The interval has 0 if that of the difference does: one of resampled distances never would.
+    """
 
     auc: float
     control: float
@@ -46,14 +49,15 @@ def auc_gap(
     members_2N, unseen_2M = np.asarray(members, dtype=float), np.asarray(unseen, dtype=float)
     own, control = _auc(members_2N, unseen_2M)
     random = np.random.default_rng(seed)
-    gaps = []
+    differences = []
     for _ in range(draws):
         picked = random.integers(members_2N.shape[1], size=members_2N.shape[1])
         other = random.integers(unseen_2M.shape[1], size=unseen_2M.shape[1])
         one, two = _auc(members_2N[:, picked], unseen_2M[:, other])
-        gaps.append(abs(one - two))
-    low, high = percentile_interval(gaps)
-    return AucGap(float(own), float(control), float(abs(own - control)), low, high)
+        differences.append(one - two)
+    low, high = percentile_interval(differences)
+    nearest = 0.0 if low <= 0 <= high else min(abs(low), abs(high))
+    return AucGap(float(own), float(control), float(abs(own - control)), nearest, max(abs(low), abs(high)))
 
 
 def _auc(members_RN: Array, unseen_RM: Array) -> Array:
