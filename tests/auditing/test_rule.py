@@ -99,7 +99,9 @@ def test_a_passage_that_the_attack_shows_is_no_recall() -> None:
     rule = FactRule(None, [passages])
     for shown, echo in ((words[40 : 40 + LONGEST_RUN], True), (words[40 : 39 + LONGEST_RUN], False)):
         [verdict] = rule.judge([passages], [passages.answer], [f"before\n{'  '.join(shown).upper()} after"])
-        assert (verdict.echo, verdict.hit, verdict.shown) == ((True, None, (passages.id,)) if echo else (False, True, ()))
+        assert (verdict.echo, verdict.hit, verdict.shown) == (
+            (True, None, (passages.id,)) if echo else (False, True, ())
+        )
     rest = " ".join(words[50:])
     assert rule.judge([passages], [rest], [" ".join(words[:50])], [rest])[0].hit  # the first half was forced
 

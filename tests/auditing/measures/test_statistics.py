@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import math
 from itertools import combinations, product
 
 import numpy as np
@@ -12,12 +11,8 @@ from scipy import stats
 from efface.auditing.measures.statistics import (
     adjusted_p_values,
     excess,
-    expected_max,
     leak_at_k,
-    mcnemar,
-    mean_interval,
     rate_interval,
-    upper_bound,
 )
 
 COUNTS = st.integers(1, 60).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
@@ -29,14 +24,6 @@ def test_the_interval_of_a_rate_is_scipys(counts: tuple[int, int]) -> None:
     hits, n = counts
     expected = stats.binomtest(hits, n).proportion_ci(0.95, method="exact")
     assert rate_interval(hits, n) == pytest.approx((expected.low, expected.high), abs=1e-12)
-    one_sided = stats.binomtest(hits, n, alternative="less").proportion_ci(0.95, method="exact")
-    assert upper_bound(hits, n) == pytest.approx(one_sided.high, abs=1e-12)
-
-
-@pytest.mark.parametrize(("n", "percent"), [(10, 26), (20, 14), (40, 7.2), (100, 3.0), (400, 0.75)])
-def test_no_hit_leaves_an_upper_bound(n: int, percent: float) -> None:
-    assert 100 * upper_bound(0, n) == pytest.approx(percent, rel=0.02)
-    assert upper_bound(0, n) == pytest.approx(1 - 0.05 ** (1 / n))
 
 
 @pytest.mark.parametrize(("hits", "n"), [(1, 0), (-1, 3), (4, 3)])
@@ -91,15 +78,6 @@ def test_facts_are_needed() -> None:
         excess([True], [False], ["a", "b"])
 
 
-@given(HITS)
-def test_mcnemar_is_the_binomial_test_of_discordant_facts(pairs: list[tuple[bool, bool]]) -> None:
-    after, control = zip(*pairs, strict=True)
-    only_after, only_control = pairs.count((True, False)), pairs.count((False, True))
-    n = only_after + only_control
-    expected = stats.binomtest(only_after, n, alternative="greater").pvalue if n else 1.0
-    assert mcnemar(after, control) == pytest.approx(expected)
-
-
 def test_adjusted_p_values_are_those_of_all_sign_flips() -> None:
     after = [[True] * 6 + [False] * 2, [True, False] * 4, [True] * 8]
     control = [[False] * 8, [False, True] * 4, [False] * 7 + [True]]
@@ -115,7 +93,7 @@ def test_adjusted_p_values_are_those_of_all_sign_flips() -> None:
 def test_adjusting_counts_the_attacks() -> None:
     after, control = [True] * 6 + [False] * 14, [False] * 20
     [alone] = adjusted_p_values([after], [control])
-    assert alone == pytest.approx(mcnemar(after, control), abs=0.01)
+    assert alone == pytest.approx(0.5**6, abs=0.01)  # McNemar's exact test of six discordant facts
     random = np.random.default_rng(1)
     others = (random.random((9, 20)) < 0.4).tolist()
     other_controls = (random.random((9, 20)) < 0.4).tolist()
@@ -137,21 +115,3 @@ def test_leak_at_k_with_many_samples() -> None:
     assert leak_at_k(1, 200, 16) == pytest.approx(16 / 200)
     with pytest.raises(ValueError, match="k is 5"):
         leak_at_k(1, 4, 5)
-
-
-@given(
-    st.lists(st.floats(-100, 100), min_size=1, max_size=10).flatmap(
-        lambda s: st.tuples(st.just(s), st.integers(1, len(s)))
-    )
-)
-def test_the_expected_maximum_is_the_mean_over_subsets(numbers: tuple[list[float], int]) -> None:
-    scores, k = numbers
-    subsets = [max(subset) for subset in combinations(scores, k)]
-    assert expected_max(scores, k) == pytest.approx(sum(subsets) / len(subsets), abs=1e-9)
-
-
-def test_the_interval_of_a_mean() -> None:
-    low, high = mean_interval([0.0, 1.0] * 50)
-    assert (low, high) == pytest.approx((0.4, 0.6), abs=0.02)
-    assert mean_interval([0.3]) == (0.3, 0.3)
-    assert math.isclose(*mean_interval([0.25, 0.25]))

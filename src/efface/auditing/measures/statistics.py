@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import special, stats
+from scipy import special
 
 from efface.scores.leaderboard.bootstrap import LEVEL, draw_counts
 
@@ -50,23 +50,6 @@ def rate_interval(hits: int, n: int) -> tuple[float, float]:
     low = 0.0 if hits == 0 else float(special.betaincinv(hits, n - hits + 1, tail))
     high = 1.0 if hits == n else float(special.betaincinv(hits + 1, n - hits, 1 - tail))
     return low, high
-
-
-def upper_bound(hits: int, n: int) -> float:
-    """One-sided 95 % upper limit of a rate (Clopper-Pearson); for no hit, 1 - 0.05 ** (1 / n).
-
-    Args:
-        hits: How many of the facts came back.
-        n: Number of facts; at least 1.
-
-    Returns:
-        A number in (0, 1].
-
-    Raises:
-        ValueError: as `rate_interval`.
-    """
-    _check_counts(hits, n)
-    return 1.0 if hits == n else float(special.betaincinv(hits + 1, n - hits, LEVEL))
 
 
 def excess(
@@ -120,32 +103,6 @@ def percentile_interval(draws_D: ArrayLike) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def mean_interval(values: Sequence[float], *, seed: int = 0, draws: int = DRAWS) -> tuple[float, float]:
-    """Percentile bootstrap interval of the mean of at least one number."""
-    values_N = np.asarray(values, dtype=float)
-    random = np.random.default_rng(seed)
-    parts = _parts(draws, len(values_N))
-    return percentile_interval(
-        np.concatenate([draw_counts(len(values_N), part, random) @ values_N for part in parts]) / len(values_N)
-    )
-
-
-def mcnemar(after: Sequence[bool], control: Sequence[bool]) -> float:
-    """Exact one-sided McNemar test: does the attack bring more facts back from the model than from the control?
-
-    Args:
-        after: Whether each fact came back from the unlearned model.
-        control: The same of the control.
-
-    Returns:
-        The probability of at least as many facts that only `after` gives, if those that one of the two gives are
-        equally likely to be from either; 1 where there are none.
-    """
-    first, second = np.asarray(after, dtype=bool), np.asarray(control, dtype=bool)
-    only_after, only_control = int((first & ~second).sum()), int((second & ~first).sum())
-    return float(stats.binom.sf(only_after - 1, only_after + only_control, 0.5))
-
-
 def adjusted_p_values(
     after: Sequence[Sequence[bool]], control: Sequence[Sequence[bool]], *, seed: int = 0, draws: int = DRAWS
 ) -> list[float]:
@@ -196,35 +153,16 @@ def leak_at_k(hits: int, n: int, k: int) -> float:
         ValueError: `k` is not between 1 and `n`, or `hits` not between 0 and `n`.
     """
     _check_counts(hits, n)
-    _check_k(k, n)
+    if not 1 <= k <= n:
+        raise ValueError(f"k is {k}, which is not between 1 and {n}")
     if n - hits < k:
         return 1.0
-    log_none = float(_log_binomial(n - hits, k) - _log_binomial(n, k))
+    log_none = _log_binomial(n - hits, k) - _log_binomial(n, k)
     return float(-np.expm1(min(log_none, 0.0)))
 
 
-def expected_max(scores: Sequence[float], k: int) -> float:
-    """Expected largest score of k of n samples, drawn without replacement: sum over j of s_(j) C(j-1, k-1) / C(n, k).
-
-    Args:
-        scores: Of the n samples of a fact, in any order.
-        k: At most n, and at least 1.
-
-    Raises:
-        ValueError: `k` is not between 1 and n.
-    """
-    n = len(scores)
-    _check_k(k, n)
-    ranks = np.arange(k, n + 1)  # lower ones are never the largest of k
-    weights = np.exp(_log_binomial(ranks - 1, k - 1) - _log_binomial(n, k))
-    return float(np.sort(np.asarray(scores, dtype=float))[k - 1 :] @ weights)
-
-
-def _log_binomial(n: ArrayLike, k: int) -> Array:
-    result: Array = (
-        special.gammaln(np.asarray(n) + 1.0) - special.gammaln(k + 1.0) - special.gammaln(np.asarray(n) - k + 1.0)
-    )
-    return result
+def _log_binomial(n: int, k: int) -> float:
+    return float(special.gammaln(n + 1.0) - special.gammaln(k + 1.0) - special.gammaln(n - k + 1.0))
 
 
 def _parts(draws: int, n: int) -> list[int]:
@@ -236,8 +174,3 @@ def _parts(draws: int, n: int) -> list[int]:
 def _check_counts(hits: int, n: int) -> None:
     if not (n >= 1 and 0 <= hits <= n):
         raise ValueError(f"{hits} hits of {n} are not between 0 and {n}, of at least 1")
-
-
-def _check_k(k: int, n: int) -> None:
-    if not 1 <= k <= n:
-        raise ValueError(f"k is {k}, which is not between 1 and {n}")
