@@ -68,6 +68,24 @@ def test_a_control_with_another_tokenizer_is_refused(hidden_run: Path, never: Pa
     assert_names(str(error.value), "--against", str(control), "tokenizer")
 
 
+def test_a_control_of_another_size_is_refused(hidden_run: Path, never: Path, tmp_path: Path) -> None:
+    control = tmp_path / "other"
+    shutil.copytree(never, control)
+    config = control / "config.json"
+    values = json.loads(config.read_text(encoding="utf-8"))
+    config.write_text(json.dumps({**values, "hidden_size": 2 * values["hidden_size"]}), encoding="utf-8")
+    with pytest.raises(EffaceError) as error:
+        found(hidden_run, control)
+    assert_names(str(error.value), "--against", str(control), "hidden_size")
+
+
+def test_a_model_of_the_run_is_no_control(hidden_run: Path) -> None:
+    for control in (hidden_run, Path(read_run(hidden_run).settings.model)):
+        with pytest.raises(EffaceError) as error:
+            found(hidden_run, control)
+        assert_names(str(error.value), "--against", str(control), "never knew")
+
+
 def test_a_control_that_is_no_model_is_refused(hidden_run: Path, tmp_path: Path) -> None:
     for folder in (tmp_path / "missing", tmp_path):
         with pytest.raises(EffaceError) as error:

@@ -16,7 +16,7 @@ from efface.auditing.subject import Subject
 from efface.config.parse import read_saved_settings
 from efface.errors import EffaceError
 from efface.folders import MANIFEST, RunPaths
-from efface.models.folder import combined_sha256, model_folder, model_sums
+from efface.models.folder import combined_sha256, load_model_config, model_folder, model_sums
 from efface.models.load import load_model
 from efface.models.open import open_model
 from efface.models.tokenizer import load_tokenizer, model_tokenizer
@@ -90,7 +90,6 @@ class ModelSource:
         """The file of each weight; None where the files have other names than the model's weights."""
         from safetensors import safe_open
 
-        from efface.models.folder import load_model_config
         from efface.models.memory_estimate import meta_model
 
         files: dict[str, Path] = {}
@@ -148,11 +147,14 @@ def find_models(run: AuditedRun, against: Path | None, device: torch.device, rep
     if found is not None:
         name, folder = found
         tokenizer = run.settings.tokenizer if kind == "base" else None
-        problem = _other_tokenizer(run.folder.model, folder, tokenizer)
+        problem = _other_architecture(run.folder.model, folder) or _other_tokenizer(run.folder.model, folder, tokenizer)
         if problem is not None and kind == "given":
             raise EffaceError(f"--against {name}: {problem}; give a model trained from the same base")
+        digest = combined_sha256(model_sums(folder))
+        if kind == "given" and digest in (run.manifest.model_sha256, combined_sha256(sums)):
+            raise EffaceError(f"--against {name} is a model of the audited run; give one that never knew the facts")
         if problem is None:
-            sources["control"] = source("control", folder, combined_sha256(model_sums(folder)), tokenizer)
+            sources["control"] = source("control", folder, digest, tokenizer)
         else:
             kind, left_out["control"] = None, f"the base model {name} cannot be the control: {problem}"
     else:
@@ -197,6 +199,15 @@ def _is_run(folder: Path) -> bool:
     """Whether a model was unlearned in a folder, not fine-tuned."""
     config = RunPaths(folder).config
     return config.is_file() and "method" in read_saved_settings(config)
+
+
+def _other_architecture(ours: Path, other: Path) -> str | None:
+    """How the layers of a control differ from those of the audited model; None if they do not."""
+    mine, theirs = (load_model_config(folder).get_text_config() for folder in (ours, other))
+    names = ("model_type", "num_hidden_layers", "hidden_size")
+    differing = [name for name in names if getattr(mine, name, None) != getattr(theirs, name, None)]
+    listed = ", ".join(f"{name} {getattr(theirs, name, None)}, not {getattr(mine, name, None)}" for name in differing)
+    return f"its architecture is another one ({listed})" if differing else None
 
 
 def _other_tokenizer(ours: Path, other: Path, named: str | None) -> str | None:

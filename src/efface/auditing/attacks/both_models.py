@@ -54,7 +54,7 @@ class BothModels(Attack):
                 guided_decode(before.model, subject.model, each, stops, max_new_tokens=context.max_new_tokens)
                 for each in ids
             ]
-        outputs = [subject.tokenizer.decode(each, skip_special_tokens=True) for each in guided]
+        outputs = subject.decode(guided)
         numbers = [
             {
                 "rouge_guided": rouge_l_recall(fact.answer, output),

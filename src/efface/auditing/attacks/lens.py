@@ -52,7 +52,7 @@ class Lens(Attack):
         return self._rows(unit, facts, numbers)
 
     def scalars(self, rows: Mapping[ModelName, Sequence[Row]]) -> dict[str, float | None]:
-        """Erased share, depth score, and the mean of each layer by model."""
+        """Lens score, depth score, and the mean of each layer by model."""
         found: dict[str, float | None] = {}
         tables = {model: _tables(listed) for model, listed in rows.items()}
         for model, by_name in tables.items():
