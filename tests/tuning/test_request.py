@@ -52,6 +52,11 @@ def test_what_cannot_be_asked_for(asked, pairs, changes, named):
     assert_names(str(refused.value), *named)
 
 
+def test_a_search_may_start_from_what_an_earlier_one_found(asked):
+    """Its stop_after would be more than the epochs of other trials."""
+    assert asked("train.epochs=9", "train.stop_after=7").base.train.stop_after is None
+
+
 def test_a_queue_is_refused(taught_towns):
     values = {**taught_towns, "data": {"retain": taught_towns["data"]["retain"]}}
     requests = {"requests": [taught_towns["data"]["forget"]]}

@@ -71,7 +71,8 @@ def tuning_of(
     for name in names:
         config = resolve_config(RunConfig, source, [*pairs, f"method={name}"], settings=settings)
         evaluate = config.evaluate.model_copy(update={"every": None, "select_epoch": "last"})
-        bases[config.method] = config.model_copy(update={"evaluate": evaluate, "downstream": None})
+        train = config.train.model_copy(update={"stop_after": None})  # every epoch is a candidate
+        bases[config.method] = config.model_copy(update={"evaluate": evaluate, "train": train, "downstream": None})
     tuning = Tuning(bases=bases, keep=keep, minutes=minutes, trials=trials, space=space)
     check_tuning(tuning)
     return tuning
