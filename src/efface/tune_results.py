@@ -38,6 +38,17 @@ class TuneCandidate(FrozenModel):
     utility: float
     forget_efficacy: float
 
+    def score(self, keep: float) -> float:
+        """One number to compare candidates by: the forget efficacy within the bound, else how far beyond it one is.
+
+        Args:
+            keep: The bound.
+
+        Returns:
+            From 0 to 1 within the bound; negative outside.
+        """
+        return self.forget_efficacy if self.kept_at_least >= keep else self.kept_at_least - keep
+
 
 class TuneTrial(FrozenModel):
     """One training of a search, with the candidate that is nearest to what was asked for."""

@@ -116,3 +116,14 @@ def test_the_weights_of_the_best_six_are_kept(tmp_path, monkeypatch):
         stored(None, each)
     drop_weights(Setup, trials)
     assert {path.name for path in tmp_path.iterdir()} == {"3", "4", "5", "6", "7", "8"}
+
+
+def test_the_weights_of_a_trial_that_was_scored_in_full_are_kept_until_its_model_is_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(select, "weights", lambda _, each: Weights(tmp_path / str(each.number), True))
+    scored = trial(0, 0.95, 0.01, full=candidate(0.95, 0.9))
+    trials = [scored, *(trial(number, 0.95, number / 10) for number in range(1, 9))]
+    for each in trials:
+        (tmp_path / str(each.number)).mkdir()
+    drop_weights(Setup, trials)
+    assert (tmp_path / "0").is_dir()
+    assert not (tmp_path / "1").exists()

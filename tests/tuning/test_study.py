@@ -13,7 +13,7 @@ from efface.errors import EffaceError
 from efface.folders import TunePaths
 from efface.tune_results import TuneCandidate
 from efface.tuning.space import Range, suggest_values
-from efface.tuning.study import Study, best_candidate, check_optuna, score
+from efface.tuning.study import Study, best_candidate, check_optuna
 from support.messages import assert_names
 
 SPACE = {"train.lr": Range(low=1e-5, high=1e-3, log=True), "method": ("me+gd", "idk+ap")}
@@ -42,7 +42,7 @@ def make(opened, *candidates, state="complete"):
 
 def test_within_the_bound_more_forgetting_is_better_and_beyond_it_nearness():
     inside, far, near = candidate(forgot=0.1), candidate(kept=0.5, forgot=0.9), candidate(kept=0.8, forgot=0.2)
-    assert score(far, KEEP) < score(near, KEEP) < score(inside, KEEP)
+    assert far.score(KEEP) < near.score(KEEP) < inside.score(KEEP)
     assert best_candidate([far, near], KEEP) == near
     assert best_candidate([], KEEP) is None
 
@@ -110,11 +110,14 @@ def test_two_processes_make_different_trials(study):
     assert other.trials()[1].settings == values
 
 
-def test_a_trial_of_a_process_that_was_killed_does_not_count(study):
+def test_a_trial_of_a_process_that_was_killed_does_not_count(study, tmp_path):
+    weights = TunePaths(tmp_path).trial_weights(0)
     with suppress(KeyboardInterrupt), study().next_trial():
+        weights.mkdir()
         raise KeyboardInterrupt
     make(study(), candidate())
     assert [each.number for each in study().trials()] == [1]
+    assert not weights.exists()
     assert study().begun() == 1
 
 

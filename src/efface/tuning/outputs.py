@@ -27,7 +27,6 @@ from efface.tune_results import TuneSummary, TuneTrial
 from efface.tuning.select import save_model
 from efface.tuning.setup import Setup
 from efface.tuning.space import apply, describe
-from efface.tuning.study import score
 
 
 def best_config(setup: Setup, trial: TuneTrial) -> RunConfig:
@@ -112,7 +111,7 @@ def _summary(setup: Setup, chosen: TuneTrial, trials: list[TuneTrial], *, share:
     keep = setup.tuning.keep
     return TuneSummary(
         keep=keep,
-        held=score(chosen.full, keep) >= 0,
+        held=chosen.full.score(keep) >= 0,
         chosen=chosen.number,
         kept=share,
         searched=describe(setup.space),

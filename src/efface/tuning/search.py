@@ -88,7 +88,7 @@ def _run(setup: Setup, study: Study, trial: StudyTrial, deadline: float, reporte
     monitor = TrialMonitor(
         trial=trial,
         scores=setup.quick,
-        snapshots=WeightSnapshots(folder.root / "weights", plan, setup.prepared.device),
+        snapshots=WeightSnapshots(setup.paths.trial_weights(trial.number), plan, setup.prepared.device),
         epoch_ends=epoch_ends(len(anchor_items(setup.prepared.task, config.train)), config.train),
         deadline=deadline,
         tell=reporter.on_stage,

@@ -17,7 +17,7 @@ from efface.scores.kept import kept
 from efface.tune_results import TuneCandidate, TuneTrial
 from efface.tuning.setup import Setup
 from efface.tuning.space import apply
-from efface.tuning.study import Study, score
+from efface.tuning.study import Study
 from efface.tuning.trial import WEIGHTS
 
 FULL = 3
@@ -28,15 +28,15 @@ _STORED = 2 * FULL
 
 def by_score(trials: Sequence[TuneTrial], keep: float) -> list[TuneTrial]:
     """The trials that have a candidate, the best one first."""
-    scored = [(score(each.best, keep), each) for each in trials if each.best is not None]
+    scored = [(each.best.score(keep), each) for each in trials if each.best is not None]
     return [each for _, each in sorted(scored, key=lambda pair: (-pair[0], pair[1].number))]
 
 
 def drop_weights(setup: Setup, trials: Sequence[TuneTrial]) -> None:
-    """Remove the weights of all trials that ended, except the best ones."""
+    """Remove the weights of all trials that ended, except the best ones and those whose model may be chosen already."""
     best = {each.number for each in by_score(trials, setup.tuning.keep)[:_STORED]}
     for each in trials:
-        if each.number not in best:
+        if each.number not in best and each.full is None:
             shutil.rmtree(weights(setup, each).folder, ignore_errors=True)
 
 
@@ -50,7 +50,7 @@ def drop_scored_weights(setup: Setup, trials: Sequence[TuneTrial]) -> None:
 def weights(setup: Setup, trial: TuneTrial) -> WeightSnapshots:
     """The weights of a trial's best candidate."""
     plan = setup.plan(apply(setup.tuning.bases, trial.settings))
-    return WeightSnapshots(setup.paths.trial(trial.number) / "weights", plan, setup.prepared.device)
+    return WeightSnapshots(setup.paths.trial_weights(trial.number), plan, setup.prepared.device)
 
 
 def choose(setup: Setup, study: Study, reporter: Reporter) -> TuneTrial:
@@ -93,7 +93,7 @@ def save_model(setup: Setup, trial: TuneTrial) -> None:
 
 def _score(trial: TuneTrial, keep: float) -> float:
     assert trial.full is not None
-    return score(trial.full, keep)
+    return trial.full.score(keep)
 
 
 def _score_in_full(setup: Setup, trial: TuneTrial, reporter: Reporter) -> TuneTrial:

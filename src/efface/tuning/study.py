@@ -7,6 +7,7 @@ that have them, which files are not.
 from __future__ import annotations
 
 import os
+import shutil
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -43,22 +44,9 @@ def check_optuna() -> None:
         raise EffaceError(f"efface tune needs Optuna; {install_hint('tune')}") from error
 
 
-def score(candidate: TuneCandidate, keep: float) -> float:
-    """One number to compare candidates by: the forget efficacy within the bound, else how far beyond it one is.
-
-    Args:
-        candidate: The model after some epoch.
-        keep: The bound.
-
-    Returns:
-        From 0 to 1 within the bound; negative outside.
-    """
-    return candidate.forget_efficacy if candidate.kept_at_least >= keep else candidate.kept_at_least - keep
-
-
 def best_candidate(candidates: Sequence[TuneCandidate], keep: float) -> TuneCandidate | None:
     """The best candidate, the first of equals; None where there is none."""
-    return max(candidates, key=lambda each: score(each, keep), default=None)
+    return max(candidates, key=lambda each: each.score(keep), default=None)
 
 
 @dataclass(frozen=True)
@@ -77,7 +65,7 @@ class StudyTrial:
         """Store the candidates so far; returns whether the pruner would stop the trial."""
         with _quiet():
             self.trial.set_user_attr(_CANDIDATES, [each.model_dump() for each in candidates])
-            self.trial.report(score(candidates[-1], self.keep), candidates[-1].epoch)
+            self.trial.report(candidates[-1].score(self.keep), candidates[-1].epoch)
             return self.trial.should_prune()
 
 
@@ -185,6 +173,7 @@ class Study:
             try:
                 with lock_folder(self._paths.trial(frozen.number)):
                     self._study.tell(frozen.number, state=TrialState.FAIL)
+                    shutil.rmtree(self._paths.trial_weights(frozen.number), ignore_errors=True)
             except EffaceError:
                 continue  # another process works on it
 

@@ -22,7 +22,7 @@ from efface.run.unlearning_stage import train_plan
 from efface.run.weight_snapshots import WeightSnapshots
 from efface.train.distribution.parallel import ParallelModel
 from efface.tune_results import TuneCandidate
-from efface.tuning.study import StudyTrial, score
+from efface.tuning.study import StudyTrial
 
 WEIGHTS = "best"
 """Name of the snapshot of a trial's best candidate."""
@@ -63,7 +63,7 @@ class TrialMonitor:
             forget_efficacy=kept.forget_efficacy,
         )
         keep = self.trial.keep
-        if all(score(candidate, keep) > score(each, keep) for each in self.candidates):
+        if all(candidate.score(keep) > each.score(keep) for each in self.candidates):
             self.snapshots.write(model, WEIGHTS)
         self.candidates.append(candidate)
         self.tell(

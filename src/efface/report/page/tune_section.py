@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -116,10 +117,7 @@ def _point(trial: TuneTrial, candidate: TuneCandidate) -> dict[str, object]:
 
 
 def _order(trial: TuneTrial, keep: float) -> float:
-    if trial.best is None:
-        return -2.0
-    within = trial.best.kept_at_least >= keep
-    return trial.best.forget_efficacy if within else trial.best.kept_at_least - keep
+    return -math.inf if trial.best is None else trial.best.score(keep)
 
 
 def _chosen(found: TuneSummary) -> TuneTrial:
