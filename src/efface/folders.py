@@ -113,7 +113,7 @@ class RunPaths:
 
     @property
     def keep_snapshots(self) -> Path:
-        """The weights of each state within the bound of `keep`; removed with the checkpoints."""
+        """The weights of the last states within the bound of `keep`; removed with the checkpoints."""
         return self.checkpoints / "keep"
 
     @property

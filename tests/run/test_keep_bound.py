@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import pytest
 from safetensors.torch import load_file
@@ -12,6 +13,7 @@ from efface.config.parse import merge_settings, validate_config
 from efface.continual.queue import run_queue
 from efface.errors import EffaceError
 from efface.folders import RunPaths
+from efface.run import keep_bound
 from efface.run.keep_bound import KeepBound
 from efface.run.pipeline import run, unlearn
 from efface.scores.kept import Kept
@@ -124,6 +126,21 @@ def test_a_killed_run_resumes_to_the_same(config, looks, tmp_path, monkeypatch):
     results = run(saved, tmp_path / "killed", resume=True)
     assert (results.keep.step, results.keep.stopped_after) == (3, 4)
     assert equal(weights(tmp_path / "whole"), weights(tmp_path / "killed"))
+
+
+def test_states_that_a_resumed_run_cannot_end_with_are_removed(config, looks, tmp_path, monkeypatch):
+    looks((0.9, 0.1), (0.8, 0.2), (0.4, 0.3))
+    monkeypatch.setattr(keep_bound, "checkpoint", SimpleNamespace(latest=lambda folder: (2, folder)))
+    stored = []
+    save = KeepBound.save
+
+    def watched(bound, model):
+        stored.extend(sorted(path.name for path in bound.snapshots.folder.iterdir()))
+        save(bound, model)
+
+    monkeypatch.setattr(KeepBound, "save", watched)
+    assert run(config(), tmp_path / "run").keep.step == 2
+    assert stored == ["step-000002"]
 
 
 def test_a_queue_compares_each_request_with_the_first_model(config, taught_towns, tmp_path, monkeypatch):  # noqa: F811

@@ -17,6 +17,7 @@ from efface.run.prepare import PreparedRun
 from efface.run.quick_scores import QuickScores
 from efface.run.weight_snapshots import WeightSnapshots
 from efface.schema import Task
+from efface.train.checkpoints import checkpoint
 from efface.train.distribution.parallel import ParallelModel
 from efface.train.sampler import anchor_items, epoch_ends
 from efface.train.step_log import KeepLog
@@ -71,7 +72,18 @@ class KeepBound:
         if log.kept_at_least >= self.keep:
             self.snapshots.write(model, _name(step))
         self.folder.append_step(log)
-        return self._reason(self.folder.read_keep_logs()) is not None
+        logs = self.folder.read_keep_logs()
+        self._remove_unneeded(logs)
+        return self._reason(logs) is not None
+
+    def _remove_unneeded(self, logs: list[KeepLog]) -> None:
+        """Remove the states before the one that a run resumed from the newest checkpoint may end with."""
+        found = checkpoint.latest(self.folder.checkpoints)
+        resumed_from = found[0] if found else 0
+        needed = self._kept_step([each for each in logs if each.step <= resumed_from])
+        for step in (0, *(each.step for each in logs)):
+            if step < needed:
+                self.snapshots.remove(_name(step))
 
     def _reason(self, logs: list[KeepLog]) -> Reason | None:
         """Why to stop after the last look; None to go on."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
@@ -78,6 +79,10 @@ class WeightSnapshots:
     def has(self, name: str) -> bool:
         """Whether there is a snapshot of this name."""
         return (self.folder / name / _WEIGHTS).is_file()
+
+    def remove(self, name: str) -> None:
+        """Remove a snapshot, if there is one."""
+        shutil.rmtree(self.folder / name, ignore_errors=True)
 
     def rebuild(self, name: str, folder: Path) -> None:
         """Write the model of a snapshot as an ordinary model folder, as if training had ended there.
