@@ -89,6 +89,10 @@ def test_a_passage_comes_back_by_a_long_run_of_words_or_by_half_of_it() -> None:
     assert continues_passage(passage, " ".join(words[:LONGEST_RUN]))
     assert not continues_passage(passage, " ".join(words[: LONGEST_RUN - 1]))
     assert continues_passage(passage, " ".join(words[::2] + words[1::2]))
+    short = "In 1969 it was written."
+    assert not continues_passage("", "")
+    assert continues_passage(short, f"so: {short} {passage}")
+    assert not continues_passage(short, f"so: in 1969 it was not written. {passage}")
     passages = fact(question="", answer=passage, passage=True, key_fact=None)
     assert FactRule(KeyFactJudge(), [passages]).judge([passages], [passage], [""])[0].hit
 

@@ -15,7 +15,7 @@ from efface.scores.metrics.rouge import common_subsequence_length, rouge_l_f1, w
 LEAST_SHARE = 0.5
 """Share of an answer's new words, or of a passage, from which on it counts as said."""
 LONGEST_RUN = 20
-"""Consecutive words of a passage from which on it counts as said."""
+"""Consecutive words of a passage from which on it counts as said; of a shorter passage, all."""
 BY_WORDS = "words"
 """The name of the rule without a judge."""
 _KEPT_TEXTS = 512
@@ -157,18 +157,15 @@ def says_wrong(fact: Fact, output: str) -> bool:
 
 def continues_passage(passage: str, output: str) -> bool:
     """Whether an output repeats a passage: `LONGEST_RUN` consecutive words of it, or ROUGE-L F1 of `LEAST_SHARE`."""
-    wanted, given = passage.casefold().split(), output.casefold().split()
-    if _longest_common_run(wanted, given) >= LONGEST_RUN:
-        return True
-    return rouge_l_f1(passage, output) >= LEAST_SHARE
+    return _repeats(passage, output) or rouge_l_f1(passage, output) >= LEAST_SHARE
 
 
-def _repeats(passage: str, shown: str) -> bool:
+def _repeats(passage: str, text: str) -> bool:
     """Whether a text has `LONGEST_RUN` consecutive words of a passage, or all of a shorter one."""
-    words, text = passage.casefold().split(), f" {_one_spaced(shown)} "
+    words, spaced = passage.casefold().split(), f" {_one_spaced(text)} "
     size = min(LONGEST_RUN, len(words))
     runs = (" ".join(words[start : start + size]) for start in range(len(words) - size + 1))
-    return any(f" {run} " in text for run in runs)
+    return bool(words) and any(f" {run} " in spaced for run in runs)
 
 
 def _says(fact: Fact, output: str, shown: str, target: str | None) -> bool:
@@ -197,18 +194,6 @@ def _stems(text: str) -> frozenset[str]:
 @lru_cache(_KEPT_TEXTS)
 def _one_spaced(text: str) -> str:
     return " ".join(text.casefold().split())
-
-
-def _longest_common_run(one: Sequence[str], other: Sequence[str]) -> int:
-    """The most consecutive words that both have."""
-    best, row = 0, [0] * (len(other) + 1)
-    for word in one:
-        new = [0] * (len(other) + 1)
-        for index, each in enumerate(other, 1):
-            if each == word:
-                new[index] = row[index - 1] + 1
-        best, row = max(best, *new), new
-    return best
 
 
 def answer_type(text: str) -> str:
