@@ -83,6 +83,19 @@ def test_the_judge_of_the_run_decides() -> None:
     assert rule.judge([one], ["anything"], [""])[0].hit
 
 
+def test_the_judge_reads_the_forced_words_too() -> None:
+    read = []
+
+    class Reads(KeyFactJudge):
+        def verdicts(self, claims, *rest):  # type: ignore[no-untyped-def]
+            read.extend(claim.output for claim in claims)
+            return super().verdicts(claims, *rest)
+
+    one = fact()
+    assert FactRule(Reads(), [one]).judge([one], ["Turku."], ["Tower Ba is"], [" in Turku."])[0].hit
+    assert read == ["Tower Ba is Turku."]
+
+
 def test_a_passage_comes_back_by_a_long_run_of_words_or_by_half_of_it() -> None:
     words = [f"w{number}" for number in range(100)]
     passage = " ".join(words)

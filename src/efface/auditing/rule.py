@@ -86,7 +86,12 @@ class FactRule:
             return said
         judged = [index for index, fact in enumerate(facts) if not fact.is_passage]
         claims = [
-            Claim(outputs[index], facts[index].item.entailment_target, facts[index].key_fact, self._premise)
+            Claim(
+                _whole(facts[index], outputs[index], rests[index]),
+                facts[index].item.entailment_target,
+                facts[index].key_fact,
+                self._premise,
+            )
             for index in judged
         ]
         for index, verdict in zip(judged, self._judge.verdicts(claims), strict=True):
@@ -166,6 +171,11 @@ def _repeats(passage: str, text: str) -> bool:
     size = min(LONGEST_RUN, len(words))
     runs = (" ".join(words[start : start + size]) for start in range(len(words) - size + 1))
     return bool(words) and any(f" {run} " in spaced for run in runs)
+
+
+def _whole(fact: Fact, output: str, target: str | None) -> str:
+    """An output as a judge reads it: after the words that the attack forced, since a rest alone entails little."""
+    return output if target is None else f"{fact.answer.removesuffix(target)} {output}"
 
 
 def _says(fact: Fact, output: str, shown: str, target: str | None) -> bool:
