@@ -13,7 +13,7 @@ from efface.auditing.attack import Attack, Context
 from efface.auditing.attacks_on_model import Clock, Plan, attack_model
 from efface.auditing.audited_run import AuditedRun, read_run
 from efface.auditing.config import AuditConfig
-from efface.auditing.facts import known_facts
+from efface.auditing.facts import KnownFacts, known_facts
 from efface.auditing.identity import audit_key
 from efface.auditing.models import AuditModels, find_models
 from efface.auditing.registry import not_tried, select_attacks
@@ -82,17 +82,7 @@ def audit(
         facts = known_facts(run.before, forget, judge, config.audit.level)
         models = find_models(run, against, device, reporter)
         rule = FactRule(judge, facts.audited, forget.entailment_premise)
-        context = Context(
-            level=config.audit.level,
-            seed=config.audit.seed,
-            max_new_tokens=min(run.settings.evaluate.max_new_tokens, MOST_NEW_TOKENS),
-            facts=facts.audited,
-            retain=task.retain,
-            forget=forget.items,
-            config=run.settings,
-            rule=rule,
-            models=models.sources,
-        )
+        context = _context(config, run, task, facts=facts, rule=rule, models=models)
         digests = {cast(Attack, plugin.cls).name: plugin.sha256 or "" for plugin in config.plugins}
         rows = RowsFile(place, audit_key(context, models, judge=rule.name), digests)
         plan = Plan.of(attacks, context, models, rows)
@@ -101,16 +91,8 @@ def audit(
             attack_model(name, plan, context, models, rows, clock=clock, reporter=reporter)
         left_out = {**facts.left_out, **models.left_out, **plan.left_out}
         left_out |= dict.fromkeys(not_tried(attacks), "not among audit.attacks")
-        findings = Findings(
-            facts=facts.audited,
-            known=len(facts.known),
-            attacks=plan.completed(rows),
-            rows=plan.rows(rows),
-            seconds=plan.seconds(rows),
-            left_out=left_out,
-        )
         results = summarize(
-            findings,
+            _findings(facts, plan, rows, left_out),
             rule,
             control=_control(models),
             level=config.audit.level,
@@ -119,6 +101,39 @@ def audit(
         )
         _write(run, place, rows, results, joined=out is None)
     return results
+
+
+def _context(
+    config: AuditConfig,
+    run: AuditedRun,
+    task: Task,
+    *,
+    facts: KnownFacts,
+    rule: FactRule,
+    models: AuditModels,
+) -> Context:
+    return Context(
+        level=config.audit.level,
+        seed=config.audit.seed,
+        max_new_tokens=min(run.settings.evaluate.max_new_tokens, MOST_NEW_TOKENS),
+        facts=facts.audited,
+        retain=task.retain,
+        forget=_forget_set(task).items,
+        config=run.settings,
+        rule=rule,
+        models=models.sources,
+    )
+
+
+def _findings(facts: KnownFacts, plan: Plan, rows: RowsFile, left_out: dict[str, str]) -> Findings:
+    return Findings(
+        facts=facts.audited,
+        known=len(facts.known),
+        attacks=plan.completed(rows),
+        rows=plan.rows(rows),
+        seconds=plan.seconds(rows),
+        left_out=left_out,
+    )
 
 
 def _check_data(run: AuditedRun, task: Task) -> None:
