@@ -15,7 +15,7 @@ from efface.schema import Item, Prompt
 from efface.text.config import TextConfig
 from efface.text.formatter import PromptFormatter
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "model"
+GOLDEN = Path(__file__).parents[2] / "golden" / "model"
 ROWS = [Item(id=str(n), question=f"Where is tower {n}?", answer=f"Tower {n} is in Turku.") for n in range(5)]
 
 
