@@ -51,7 +51,3 @@ def test_bf16(settings: Any, cpu: bool, cuda: bool) -> None:
 def test_what_is_refused(settings: Any, named: str) -> None:
     with pytest.raises(ValidationError, match=named):
         TrainConfig(**settings)
-
-
-def test_epochs_do_not_bound_stop_after_where_max_steps_does() -> None:
-    assert TrainConfig(epochs=2, max_steps=50, stop_after=3).stop_after == 3
