@@ -101,6 +101,7 @@ def _draw(task: Task, items: int) -> dict[View, list[tuple[str, Prompt, str]]]:
         "retain": _rows(retain, [item.answer for item in retain]),
         "retain_idk": _rows(retain, refusals[items:]),
         "forget_mismatch": _rows(forget, mismatched),
+        "forget_alternate": _rows(forget, mismatched),  # the step's cost depends on its length alone
     }
 
 

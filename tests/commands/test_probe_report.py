@@ -38,7 +38,7 @@ def question(**changes: Any) -> FileQuestion:
 
 
 def likelihoods(golden: list[float], *wrong: list[float]) -> Likelihoods:
-    return Likelihoods(answer=golden, paraphrased=None, perturbed=list(wrong))
+    return Likelihoods(answer=golden, paraphrased=None, perturbed=list(wrong), answer_predicted=[])
 
 
 def made(name: str, kind: str = "", *, says_fact: bool = True, prefers_golden: bool = True) -> Outcome:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from efface.objectives.config import METHODS, KLConfig, MEConfig, ObjectiveConfig
+from efface.objectives.config import PAPER_METHODS, KLConfig, MEConfig, ObjectiveConfig
 from efface.objectives.method import objective
 from efface.objectives.terms import Reference
 from efface.reference.live import LiveReference
@@ -134,7 +134,7 @@ def train_plainly(method: str, config: ObjectiveConfig) -> torch.Tensor:
     return flat(model)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", PAPER_METHODS)
 def test_weights_of_every_method(method: str, tmp_path: Path) -> None:
     config = ObjectiveConfig(
         forget_coeff=0.3,

@@ -26,7 +26,7 @@ Refused = Callable[..., str]
         (["train.lrr=1e-5"], ["'train.lrr'", "'train.lr'"]),
         (["epochs=3"], ["'epochs'", "'train.epochs'"]),
         (["train.lora.rank=3"], ["'train.lora.rank'", "'train.lora.r'"]),
-        (["preset=tofu-forget1"], ["'tofu-forget1'", "'tofu-forget10'"]),
+        (["preset=tofu-forget1"], ["'tofu-forget1'", "'tofu-forget01'"]),
         (["preset=tofu-forget01", "recipe=publishd"], ["'publishd'", "'published'"]),
         (["recipe=published"], ["recipe=published", "preset=NAME"]),
         (["method=me+dg"], ["'me+dg'", "'me+gd'"]),

@@ -16,7 +16,8 @@ import torch
 from efface.errors import EffaceError
 from efface.objectives.config import KLConfig, MEConfig, ObjectiveConfig
 from efface.objectives.method import objective
-from efface.train.checkpoints import checkpoint_timer, loop
+from efface.train import loop
+from efface.train.checkpoints import checkpoint_timer
 from efface.train.checkpoints.checkpoint_writer import CheckpointWriter
 from efface.train.config import TrainConfig
 from efface.train.sampler import Schedule

@@ -195,7 +195,7 @@ def test_what_is_wrong_is_refused_before_the_model_is_loaded(config, queue, tmp_
 
 def test_without_the_library(config, tmp_path, monkeypatch):
     monkeypatch.setattr("efface.downstream.tasks.find_spec", lambda name: None)
-    with pytest.raises(EffaceError, match=r"pip install 'efface\[downstream\]'"):
+    with pytest.raises(EffaceError, match=r"\[downstream\]"):
         run(config(), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -101,7 +101,7 @@ def test_missing_packages_are_said_before_any_work(monkeypatch):
     with pytest.raises(EffaceError, match=r"train.tracker=aim: its package is not installed; "):
         check_can_train(TrainConfig(tracker="aim"), CPU)
     monkeypatch.setattr(training, "find_spec", lambda name: None)
-    with pytest.raises(EffaceError, match=r"train.lora needs PEFT; install it with: pip install 'efface\[lora\]'"):
+    with pytest.raises(EffaceError, match=r"train.lora needs PEFT; .*\[lora\]"):
         check_can_train(TrainConfig(lora=LoRAConfig()), CPU)
     check_can_train(TrainConfig(), CPU)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import time
 import traceback
 from pathlib import Path
 from typing import Annotated
@@ -37,6 +38,8 @@ from efface.progress.verbosity import Verbosity, verbosity
 
 _ANYWHERE = ("--allow-plugins", "--debug", "--quiet", "--verbose")
 """Options that may be anywhere on the command line."""
+_LONGEST_WAIT = 10.0
+"""Seconds that rank 0 may need from the error of another process to its own."""
 _MULTI_PROCESS_COMMANDS = {"evaluate", "finetune", "run", "unlearn"}
 
 _COMMAND_GROUPS = (
@@ -155,8 +158,16 @@ def main() -> None:
             traceback.print_exc()
         if prints or isinstance(error, distributed.DistributedError):
             print_message(error_message(error))
+        else:
+            _let_rank_0_print()
         code = 2
     sys.exit(code)
+
+
+def _let_rank_0_print() -> None:
+    """Wait until torchrun ends this process: at the end of any, it ends all others, rank 0 before its message, too."""
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        time.sleep(_LONGEST_WAIT)
 
 
 def _chosen_verbosity(arguments: list[str]) -> Verbosity:

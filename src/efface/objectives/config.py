@@ -58,6 +58,8 @@ def methods(forget: Iterable[str], retain: Iterable[str]) -> tuple[str, ...]:
 
 
 METHODS = methods(FORGET, RETAIN)
+PAPER_METHODS = methods(FORGET[:5], RETAIN[:3])
+"""Those of arXiv:2410.08109 and of the baselines compared there."""
 
 
 class PaddableConfig(FrozenModel):

@@ -1,6 +1,6 @@
 """The audit is audited: models that know, that hide what they know, that never knew, and that learned other facts.
 
-    python tests/audit_self_test/self_test.py --size tiny --seeds 3 --out build/audit-self-test.json
+    python tests/audit_self_test/measure_attacks.py --size tiny --seeds 3 --out build/audit-self-test.json
 
 Of every attack and number: faithfulness, the AUC for telling models with the facts from those without, and robustness,
 how little it changes under 4-bit rounding and a little training (arXiv:2506.12618, in the symmetric form of
@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, get_args
 
 import torch
-from self_test_models import KINDS, Size, World, make_world, with_model
+from models_that_know import KINDS, Size, World, make_world, with_model
 
 from efface.audit_results import AuditResults
 from efface.auditing.attack import Level
