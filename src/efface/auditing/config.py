@@ -37,6 +37,8 @@ class AuditSettings(FrozenModel):
     @field_validator("attacks", mode="before")
     @classmethod
     def _split_names(cls, value: Any) -> Any:
+        if value is None:  # `audit.attacks=`
+            return ()
         if not isinstance(value, str):
             return value
         return tuple(name for each in value.strip(" []").split(",") if (name := each.strip()))

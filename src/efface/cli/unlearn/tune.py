@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from efface.cli.common import options
+from efface.errors import EffaceError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -84,7 +85,9 @@ def tune(
 
     check_optuna()
     source, pairs = options.source_and_pairs(settings)
-    named = [each.strip() for each in methods.split(",") if each.strip()] if methods else []
+    named = [each.strip() for each in (methods or "").split(",") if each.strip()]
+    if methods is not None and not named:
+        raise EffaceError("--methods names no method; give some such as me+gd,idk+ap, or leave it out")
     with options.interruptible(options.RESUME_REMEDY):
         from rich.console import Console
 
