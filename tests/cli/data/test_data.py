@@ -215,7 +215,7 @@ def test_check_takes_a_bare_file_or_folder_and_the_words_of_a_run(efface: Comman
     assert plain.returncode == 0
     assert plain.stdout == efface("data", "check", "data.forget=forget.jsonl").stdout
     (place / "texts").mkdir()
-    (place / "texts" / "one.txt").write_text("Ann lives in Rome.")
+    (place / "texts" / "one.txt").write_text("Ann has lived in Rome for ten years.")
     assert "1 in the forget set" in efface("data", "check", "texts").stdout
     words = ("data.retain=retain.jsonl", "method=me+gd", "train.lr=1e-5", "seed=3")
     ran = efface("data", "check", "forget.jsonl", *words)
