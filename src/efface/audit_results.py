@@ -22,7 +22,7 @@ class Recoverable(FrozenModel):
     known: int
     """How many the model knew before; more than `n` where a level audits a part."""
     asked_plainly: int
-    """How many came back without an attack, as the run asks."""
+    """How many came back without an attack, prompted as in the run."""
     by_asking: int
     """How many came back from attacks that need no weights."""
     chance: float | None

@@ -190,7 +190,7 @@ def _local_folder(name: str) -> Path | None:
     if folder.is_dir():
         return folder
     if _is_path(name):
-        raise UnavailableError(f"there is no folder {name}")
+        raise UnavailableError(f"{name} is a file" if folder.is_file() else f"there is no folder {name}")
     return None
 
 

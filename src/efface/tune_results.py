@@ -19,7 +19,7 @@ class KeepResult(FrozenModel):
     steps: int
     """Of the whole schedule."""
     reason: Literal["bound", "gone", "end"]
-    """Why training ended: the next state was not within the bound, what should go had gone, or it was complete."""
+    """Why training ended: the next state was not within the bound, the forget set was forgotten, or it was complete."""
     kept: float
     """Of the model that was saved."""
     kept_at_least: float

@@ -39,6 +39,13 @@ def test_a_run_that_is_not_finished(hidden_run: Path) -> None:
     assert_names(refused(hidden_run), str(hidden_run), "not finished", "--resume")
 
 
+def test_damaged_results_are_refused_before_any_attack(hidden_run: Path) -> None:
+    (hidden_run / "results.json").write_text("{")
+    with pytest.raises(EffaceError) as error:
+        read_run(hidden_run)
+    assert_names(str(error.value), "results.json")
+
+
 def test_a_run_without_an_evaluation(hidden_run: Path) -> None:
     RunPaths(hidden_run).results.unlink()
     shutil.rmtree(RunPaths(hidden_run).records_root)

@@ -91,6 +91,7 @@ def test_a_control_that_is_no_model_is_refused(hidden_run: Path, tmp_path: Path)
         with pytest.raises(EffaceError) as error:
             found(hidden_run, folder)
         assert_names(str(error.value), "--against")
+        assert "model=FOLDER" not in str(error.value)
 
 
 def test_the_base_of_the_target_is_the_control(hidden_run: Path, never: Path, tmp_path: Path) -> None:

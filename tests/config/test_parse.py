@@ -208,6 +208,8 @@ def test_a_folder_is_not_a_config_file(tmp_path: Path) -> None:
     ("pair", "named"),
     [
         ("train.lr", ["'train.lr'", "key=value"]),
+        ("train.learning_rate=1e-4", ["'train.learning_rate'", "did you mean 'train.lr'"]),
+        ("alpha=2", ["did you mean 'retain_coeff' or 'train.lora.alpha'"]),
         ("positions=all", ["did you mean 'me.positions' or 'kl.positions' or 'pdu.positions'"]),
         ("train.lora.rnk=3", ["'train.lora.rnk'", "allowed: train.lora.adapter, train.lora.alpha"]),
         ("nothing.like.it=3", ["unknown key 'nothing.like.it'", "allowed: beta, ceu, continual, data"]),

@@ -106,7 +106,7 @@ def test_the_bound_holds_on_other_questions_nineteen_times_of_twenty():
 def test_a_model_without_any_utility_is_refused():
     broken = records(retain={}, forget={})
     zero = {name: [each.model_copy(update={"output": "no"}) for each in rows] for name, rows in broken.items()}
-    with pytest.raises(EffaceError, match=r"scores 0 .*model="):
+    with pytest.raises(EffaceError, match=r"utility of 0 .*model="):
         kept(zero, zero, CLOSER_LOOK, unseen=40)
 
 

@@ -45,7 +45,7 @@ def tune(
 
     Args:
         model: As for `unlearn`.
-        keep: Share of its utility on questions to keep that the model must not lose, such as 0.95.
+        keep: Share of the utility on the retain sets that the model must keep, such as 0.95.
         out: The folder of the search, new or empty.
         forget: As for `unlearn`.
         retain: As for `unlearn`.

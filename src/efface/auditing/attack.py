@@ -41,7 +41,7 @@ class Fact:
 
     @property
     def prompt(self) -> Prompt:
-        """Everything before the answer, as the run asks it."""
+        """Everything before the answer, as the run prompts with it."""
         return self.item.prompt
 
     @property

@@ -93,6 +93,7 @@ def _check_complete(folder: RunFolder, manifest: Manifest) -> None:
     if not folder.results.is_file():
         remedy = "continue it with --resume" if folder.has_records("before") else "use efface run, which evaluates"
         raise EffaceError(f"the run in {folder.root} is not finished, or was not evaluated; {remedy}, then audit it")
+    folder.read_results()  # damaged results are refused before hours of attacks, which end in this file
     if not (folder.records("before") / f"{FORGET}.jsonl").is_file():
         raise EffaceError(
             f"{folder.root} has no records of the forget set before unlearning, which say what the model knew; restore "

@@ -30,13 +30,15 @@ class AuditSettings(FrozenModel):
     as the level takes."""
     attacks: tuple[str, ...] = ("weights",)
     """Which attacks, or names of some: `asks` needs no weights, `weights` adds those that change or read them, `both`
-    adds those of somebody who has the model before, too."""
+    adds those that need the model before unlearning, too."""
     seed: int = Field(default=0, ge=0, lt=2**32)
     """Seed of every random choice, such as samples and the facts that an attacker has."""
 
     @field_validator("attacks", mode="before")
     @classmethod
     def _split_names(cls, value: Any) -> Any:
+        if value is None:  # `audit.attacks=`
+            return ()
         if not isinstance(value, str):
             return value
         return tuple(name for each in value.strip(" []").split(",") if (name := each.strip()))

@@ -16,6 +16,7 @@ from efface.auditing.subject import Subject
 from efface.config.parse import read_saved_settings
 from efface.errors import EffaceError
 from efface.folders import MANIFEST, RunPaths
+from efface.hub import UnavailableError, resolve_model
 from efface.models.folder import combined_sha256, load_model_config, model_folder, model_sums
 from efface.models.load import load_model
 from efface.models.open import open_model
@@ -172,7 +173,9 @@ def _given_control(path: Path) -> Path:
     if (path / MANIFEST).is_file():
         raise EffaceError(f"--against {path} has no model; give a finished run, or the folder of a model")
     try:
-        return model_folder(str(path))
+        return model_folder(str(resolve_model(str(path))))
+    except UnavailableError as error:
+        raise EffaceError(f"--against: {error}; give the folder of a run, a fine-tuning or a model") from error
     except EffaceError as error:
         raise EffaceError(f"--against: {error}") from error
 

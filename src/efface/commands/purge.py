@@ -96,7 +96,7 @@ def purge(path: Path, *, keep: Collection[Kept] = KEPT, dry_run: bool = False) -
 def _check(path: Path) -> None:
     if not path.is_dir():
         problem = "is a file" if path.exists() else "does not exist"
-        raise EffaceError(f"{path} {problem}; give the folder of a run, which --out named")
+        raise EffaceError(f"{path} {problem}; give the folder of a run, the --out of efface run")
     if not RunPaths(path).manifest.is_file() and not SweepPaths(path).holds_sweep():
         raise EffaceError(f"{path} is no run, queue or sweep, so nothing in it is removed; give the folder of one")
 

@@ -59,7 +59,7 @@ def verify(path: Path) -> Verification:
     """
     if not path.is_dir():
         problem = "is a file" if path.exists() else "does not exist"
-        raise EffaceError(f"{path} {problem}; give the folder of a run, which --out named")
+        raise EffaceError(f"{path} {problem}; give the folder of a run, the --out of efface run")
     runs = tuple(_verify_run(root) for root in find_runs(path))
     if not runs:
         raise EffaceError(f"{path} has no run in it (no {MANIFEST}); give the folder of a run, a queue or a sweep")

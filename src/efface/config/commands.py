@@ -61,8 +61,8 @@ class RunConfig(ObjectiveConfig):
     """The reference model that NPO, DPO and KL compare with: a local folder, or the name of a model on the hub.
     Default: the model before unlearning."""
     keep: float | None = Field(default=None, gt=0, le=1)
-    """Share of its utility on questions to keep that the model must not lose, such as 0.95: training stops where the
-    bound is reached or what should go has gone, and the last state within the bound is saved."""
+    """Share of the utility on the retain sets that the model must keep, such as 0.95: training stops where the
+    bound is reached or the forget set is forgotten, and the last state within the bound is saved."""
     seed: int = Field(default=0, ge=0, lt=2**32)
     """Seed of every random choice, such as the order of the items, their retain partners, dropout and new adapters."""
     definition: str = "closer-look"

@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, to_jsonable_python
 
+from efface.config.search_words import SEARCH_WORDS
 from efface.data.config import FileConfig, expand_data
 from efface.errors import EffaceError, suggest
 from efface.renamed import SETTING_VALUES, SWEEP_KEYS, current_settings, renamed_to
@@ -269,12 +270,12 @@ def _explain(problem: ErrorDetails, config_class: type[BaseModel]) -> str:
 
 
 def _unknown_key(key: str, config_class: type[BaseModel]) -> str:
-    """That a key is unknown, with the key of the same name in another group, or else the nearest in its own group."""
+    """That a key is unknown, with the keys that have this name elsewhere, or else the nearest in its own group."""
     keys = dotted_keys(config_class)
     group, _, name = key.rpartition(".")
     if new := renamed_to(key) or _renamed_in_sweep(key, keys):
         return f"{key!r} is now called {new!r}"
-    if same_name := [repr(full) for full in keys if full.rpartition(".")[2] == name]:
+    if same_name := [repr(full) for full in keys if name in (full.rpartition(".")[2], *SEARCH_WORDS.get(full, ()))]:
         return f"unknown key {key!r}; did you mean {' or '.join(same_name)}?"
     while not (same_group := [full for full in keys if full.rpartition(".")[0] == group]):
         group = group.rpartition(".")[0]

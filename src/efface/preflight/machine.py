@@ -22,7 +22,6 @@ from efface.hardware.processor import cpuinfo, processor_cores, processor_name
 from efface.hub import UnavailableError, fetch_model_config, resolve_local_model, why_unreachable
 from efface.preflight.diagnosis import Finding, Gpu, Machine
 
-_PACKAGES = ("torch", "transformers", "accelerate", "peft", "datasets", "bitsandbytes", "torchao", "optuna")
 _WORTHWHILE_GAIN = 1.5
 """How many times as fast bf16 has to be to be recommended on a processor."""
 _EXTRAS = {
@@ -33,6 +32,7 @@ _EXTRAS = {
     "optuna": ("tune", "efface tune"),
 }
 """Package -> the extra that installs it, and what needs it."""
+_PACKAGES = ("torch", "transformers", "accelerate", *_EXTRAS)
 
 
 def inspect_machine() -> Machine:

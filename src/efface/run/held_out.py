@@ -13,9 +13,9 @@ from efface.scores.sets import FORGET, RETAIN_SETS
 from efface.spacing import evenly_spaced
 
 QUICK_QUESTIONS, QUICK_FORGET = 48, 24
-"""Most questions of each set to keep, and of the forget set, for a score during training."""
+"""Most questions of each retain set, and of the forget set, for a score during training."""
 _LEAST = 4
-"""Fewest questions to keep that can be divided."""
+"""Fewest questions of a retain set that can be divided."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class HeldOut:
     """The questions of an evaluation, divided."""
 
     searched: tuple[EvaluationSet, ...]
-    """The forget set, and half of each set to keep."""
+    """The forget set, and half of each retain set."""
     reported: tuple[EvaluationSet, ...]
     """The other halves, and the forget set in other words where it has them."""
     paraphrased: bool
@@ -37,14 +37,14 @@ class HeldOut:
 
     @property
     def unseen(self) -> int:
-        """Number of questions to keep that are reported."""
+        """Number of retain questions that are reported."""
         return sum(len(each.items) for each in self.reported if each.name != FORGET)
 
 
 def hold_out(sets: Sequence[EvaluationSet], limit: int | None) -> HeldOut:
     """Divide an evaluation into questions to search with and questions to report.
 
-    Half of the questions of each set to keep are searched: those whose ids have the smaller SHA-256, so that the same
+    Half of the questions of each retain set are searched: those whose ids have the smaller SHA-256, so that the same
     questions are always divided in the same way. The forget set is searched as it is, and reported with its paraphrased
     questions, as far as it has any.
 
@@ -56,7 +56,7 @@ def hold_out(sets: Sequence[EvaluationSet], limit: int | None) -> HeldOut:
         Both parts.
 
     Raises:
-        EffaceError: There is no forget set, or there are too few questions to keep.
+        EffaceError: There is no forget set, or a retain set has too few questions.
     """
     forget = next((each for each in sets if each.name == FORGET), None)
     keep = [each.model_copy(update={"items": each.items[:limit]}) for each in sets if each.name in RETAIN_SETS]
@@ -66,7 +66,7 @@ def hold_out(sets: Sequence[EvaluationSet], limit: int | None) -> HeldOut:
     if smallest is None or len(smallest.items) < _LEAST:
         found = "there are none" if smallest is None else f"the set {smallest.name} has {len(smallest.items)}"
         raise EffaceError(
-            f"to measure what is kept, at least {_LEAST} scored questions to keep are needed, and {found}; give a "
+            f"to measure what is kept, each retain set needs at least {_LEAST} scored questions, and {found}; give a "
             "retain set as data.retain=FILE, or data.retain=model-answers, or raise data.retain_evaluation"
         )
     asked = forget.model_copy(update={"items": forget.items[:limit]})
@@ -81,7 +81,7 @@ def hold_out(sets: Sequence[EvaluationSet], limit: int | None) -> HeldOut:
 
 
 def quick_sets(sets: Sequence[EvaluationSet]) -> tuple[EvaluationSet, ...]:
-    """At most `QUICK_QUESTIONS` of each set to keep and `QUICK_FORGET` of the forget set, at equal distances."""
+    """At most `QUICK_QUESTIONS` of each retain set and `QUICK_FORGET` of the forget set, at equal distances."""
     counts = {each.name: QUICK_FORGET if each.name == FORGET else QUICK_QUESTIONS for each in sets}
     return tuple(each.model_copy(update={"items": evenly_spaced(each.items, counts[each.name])}) for each in sets)
 

@@ -1,4 +1,4 @@
-"""`keep`: training ends where a share of the utility would be lost, or where what should go has gone."""
+"""`keep`: training ends where a share of the utility would be lost, or where the forget set is forgotten."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def keep_bound(config: RunConfig, prepared: PreparedRun, folder: RunFolder, befo
         before: Records of the model that is compared with: that before unlearning, of a queue the first one.
 
     Raises:
-        EffaceError: There are too few questions to keep.
+        EffaceError: A retain set has too few questions.
     """
     if config.keep is None:
         return None
@@ -166,7 +166,7 @@ def check_keep(config: RunConfig, task: Task) -> None:
         task: Its data.
 
     Raises:
-        EffaceError: There are too few questions to keep, or several processes.
+        EffaceError: A retain set has too few questions, or several processes.
     """
     if config.keep is None:
         return
@@ -184,7 +184,7 @@ def describe(result: KeepResult) -> str:
     ended = f"training ended after step {result.stopped_after} of {result.steps}"
     reasons = {
         "bound": f"{ended}, whose model was not within the bound",
-        "gone": f"{ended}, when what should go had gone",
+        "gone": f"{ended}, when the forget set was forgotten",
         "end": "training was complete",
     }
     left = (

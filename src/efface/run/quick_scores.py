@@ -21,7 +21,7 @@ from efface.train.distribution.parallel import ParallelModel
 
 
 class QuickScores:
-    """Scores models by likelihoods and outputs, for at most 48 questions of a set to keep and 24 of the forget set.
+    """Scores models by likelihoods and outputs, for at most 48 questions of a retain set and 24 of the forget set.
 
     Models that judge outputs are left out.
     """
@@ -63,7 +63,7 @@ class QuickScores:
             model: The model in training.
 
         Returns:
-            What it kept and forgot; whether what should go has gone from its outputs.
+            What it kept and forgot; whether the forget set is forgotten in its outputs.
 
         Raises:
             EffaceError: It gives log-probabilities that are not finite.

@@ -53,10 +53,10 @@ def kept(
     the sets, in the records before or after, both aggregates leave it out.
 
     Args:
-        before: Set name -> records of the model before unlearning; the forget set, and sets to keep.
+        before: Set name -> records of the model before unlearning; the forget set, and retain sets.
         after: The same questions, in the same order, answered by the other model.
         definition: The score definition; has a forget efficacy.
-        unseen: Number of other questions to keep, for which the bound should hold.
+        unseen: Number of other questions of the retain sets, for which the bound should hold.
 
     Returns:
         The comparison.
@@ -70,8 +70,8 @@ def kept(
     point = weighted_scores(ones, models, definition, metrics)
     if point.model_utility is None or point.forget_efficacy is None or point.model_utility[0, 0] <= 0:
         raise EffaceError(
-            "the model before unlearning scores 0 on the questions to keep, or no metric is available for them, so no "
-            "share of it can be kept; check model= and data.retain"
+            "the model before unlearning has a utility of 0 on the retain sets, or no metric is available for "
+            "them, so no share of it can be kept; check model= and data.retain"
         )
     drawn = bootstrap(models, definition, metrics, draws=_DRAWS, seed=0).model_utility
     assert drawn is not None
@@ -129,7 +129,7 @@ def said(records: Sequence[Record]) -> float:
 
 
 def _values(records: Mapping[str, Sequence[Record]], definition: Definition) -> dict[str, SetValues]:
-    """Question scores of the forget set and of the sets to keep."""
+    """Question scores of the forget set and of the retain sets."""
     return {
         name: set_values(name, from_records(name, rows, where="the records"), definition)
         for name, rows in records.items()

@@ -41,7 +41,7 @@ class KeepLog:
     step: int
     """Optimizer steps so far."""
     kept: float
-    """Its utility on a few questions to keep, over that of the model before unlearning."""
+    """Its utility on a few retain questions, over that of the model before unlearning."""
     kept_at_least: float
     """The lower bound of that share on other questions."""
     utility: float

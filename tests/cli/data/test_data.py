@@ -210,10 +210,13 @@ def test_check_names_the_splits_to_choose_from(refused: Callable[..., str], plac
     assert_names(sentence, "both", "data.retain.split=NAME", "train, test")
 
 
-def test_check_takes_a_bare_file_and_the_words_of_a_run(efface: Command) -> None:
+def test_check_takes_a_bare_file_or_folder_and_the_words_of_a_run(efface: Command, place: Path) -> None:
     plain = efface("data", "check", "forget.jsonl")
     assert plain.returncode == 0
     assert plain.stdout == efface("data", "check", "data.forget=forget.jsonl").stdout
+    (place / "texts").mkdir()
+    (place / "texts" / "one.txt").write_text("Ann has lived in Rome for ten years.")
+    assert "1 in the forget set" in efface("data", "check", "texts").stdout
     words = ("data.retain=retain.jsonl", "method=me+gd", "train.lr=1e-5", "seed=3")
     ran = efface("data", "check", "forget.jsonl", *words)
     assert ran.stdout.startswith("files can be used: 4 in the forget set, 4 in the retain set")

@@ -59,6 +59,7 @@ def test_an_attack_of_a_user_from_a_file(efface: Efface, hidden_run: Path, tmp_p
     ("arguments", "named"),
     [
         (["audit.attacks=relern"], ["relern", "relearn"]),
+        (["audit.attacks="], ["audit.attacks", "asks, weights, both"]),
         (["audit.level=fast"], ["audit.level", "quick"]),
         (["--against", "nowhere"], ["--against", "nowhere"]),
         (["plugins=missing.py"], ["missing.py"]),

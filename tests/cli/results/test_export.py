@@ -29,3 +29,10 @@ def test_a_run_without_answers_is_refused(efface: Command, tmp_path: Path) -> No
     assert ran.returncode == 2
     assert_names(ran.stderr, str(tmp_path / "run"), "evaluate")
     assert not (tmp_path / "logs").exists()
+
+
+def test_a_file_is_not_a_folder_of_logs(efface: Command, tmp_path: Path) -> None:
+    (tmp_path / "logs").write_text("")
+    ran = efface("export", "inspect", str(write_example_run(tmp_path / "first")), "--out", str(tmp_path / "logs"))
+    assert ran.returncode == 2
+    assert_names(ran.stderr, "--out", str(tmp_path / "logs"), "folder")

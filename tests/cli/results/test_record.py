@@ -65,6 +65,13 @@ def test_exit_codes(run, work, efface, tmp_path):  # noqa: F811
     assert efface("record", "verify", str(out)).returncode == 2
 
 
+def test_no_key_is_made_for_what_is_no_run(efface, tmp_path):
+    ran = efface("record", "make", str(tmp_path / "missing"), "--out", str(tmp_path / "r.json"))
+    assert ran.returncode == 2
+    assert_names(ran.stderr, str(tmp_path / "missing"), "finished run")
+    assert not (tmp_path / "settings").exists()
+
+
 @pytest.mark.parametrize("missing", ["rfc8785", "securesystemslib", "cryptography"])
 def test_without_the_extra(run, work, efface, monkeypatch, missing):  # noqa: F811
     for name in [each for each in sys.modules if each.partition(".")[0] == missing]:

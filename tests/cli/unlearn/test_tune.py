@@ -44,6 +44,7 @@ def test_nothing_within_the_bound_exits_with_3(efface, towns):
         (("--keep", "-1"), ("--keep",)),
         (("--keep", "0.9", "--space", "space.yaml"), ("space.yaml", "train.lrr", "train.lr")),
         (("--keep", "0.9", "--methods", "nonsense"), ("nonsense",)),
+        (("--keep", "0.9", "--methods", ","), ("--methods", "me+gd")),
         (("--keep", "0.9", "--minutes", "1", "--trials", "1"), ("--minutes", "--trials")),
     ],
 )

@@ -1,4 +1,4 @@
-"""both-models: what whoever has the model before, too, reads out of the difference of the two."""
+"""both-models: what the difference to the model before unlearning gives away."""
 
 from __future__ import annotations
 

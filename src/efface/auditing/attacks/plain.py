@@ -1,4 +1,4 @@
-"""No attack: the question as the run asks it, on every model of an audit."""
+"""No attack: the question as the run prompts with it, on every model of an audit."""
 
 from __future__ import annotations
 

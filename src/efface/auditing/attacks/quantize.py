@@ -22,7 +22,7 @@ _REWORDED = "-reworded"
 
 
 class Quantize(Attack):
-    """Round-to-nearest of every linear weight but embeddings and head, then the questions as the run asks them.
+    """Round-to-nearest of every linear weight but embeddings and head, then the questions as in the run.
 
     arXiv:2410.16454: methods that keep utility kept 21 % of the forgotten knowledge in full precision and 83 % in 4
     bits. Its code loads in 4 bits with transformers' default, FP4; open-unlearning uses NF4; so both are tried. A

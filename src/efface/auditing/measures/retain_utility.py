@@ -30,7 +30,7 @@ def retain_utility(subject: Subject, context: Context) -> float | None:
         context: Of the audit.
 
     Returns:
-        A number in [0, 1]; None where the run has no questions to keep.
+        A number in [0, 1]; None where the run scored no retain set.
     """
     items = asked_items(context)
     if not items:

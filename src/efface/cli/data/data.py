@@ -160,11 +160,14 @@ def check(settings: Settings = None, data_dir: DataDir = None, as_json: Json = F
 
 
 def _source_and_pairs(settings: list[str] | None) -> tuple[str | None, list[str]]:
-    """As for a run; the first word may also be the file or folder to forget."""
+    """As for a run; the first word may also be the file, folder or `hf:` dataset to forget."""
     from efface.data.readers.file_formats import TABLE_SUFFIXES, TEXT_SUFFIXES, format_suffix
 
     source, pairs = source_and_pairs(settings)
-    if source is not None and format_suffix(Path(source)) in (*TABLE_SUFFIXES, *TEXT_SUFFIXES):
+    if source is None:
+        return source, pairs
+    is_data = format_suffix(Path(source)) in (*TABLE_SUFFIXES, *TEXT_SUFFIXES)
+    if is_data or source.startswith("hf:") or Path(source).is_dir():
         return None, [f"data.forget={source}", *pairs]
     return source, pairs
 

@@ -54,7 +54,7 @@ def audit(
 
     Asks in other ways, changes the weights and trains a little, then counts the facts that the model knew before and
     that came back, beside those of a control. The results become part of the run's results.json and report. An audit
-    that was interrupted goes on where it was. Nothing found does not mean that nothing is left.
+    that was interrupted is continued. Nothing found does not mean that nothing is left.
     """
     from efface.auditing.config import AuditConfig
     from efface.config.resolve import resolve_config

@@ -33,6 +33,8 @@ def inspect(
     from efface.report.page.load_run import load_report_run
     from efface.report.page.tables import run_names
 
+    if out.is_file():
+        raise EffaceError(f"--out {out} is a file; give a folder")
     loaded = [load_report_run(each) for each in runs]
     logs: dict[str, object] = {}
     for name, run in zip(run_names(loaded), loaded, strict=True):

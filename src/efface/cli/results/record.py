@@ -74,10 +74,12 @@ def make(
     after, and what remains to be done. The texts appear as a digest that needs a key, which is in a file of its own:
     keep it as long as somebody may have to check the texts, then destroy it.
     """
+    from efface.evidence.collect import read_run
     from efface.evidence.record import check_installed, default_key_file, make_record
 
     check_installed()
     actions = _parse_actions(done or [])
+    read_run(run)  # refused before the first record's signing key is made
     place, key_place = _signing_key(signing_key), key_file or default_key_file(out)
     made = make_record(
         run,

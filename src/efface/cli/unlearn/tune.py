@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from efface.cli.common import options
+from efface.errors import EffaceError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -41,7 +42,7 @@ def tune(
             "--keep",
             metavar="SHARE",
             show_default=False,
-            help="Share of its utility on questions to keep that the model must not lose, such as 0.95.",
+            help="Share of the utility on the retain sets that the model must keep, such as 0.95.",
         ),
     ],
     settings: options.Settings = None,
@@ -84,7 +85,9 @@ def tune(
 
     check_optuna()
     source, pairs = options.source_and_pairs(settings)
-    named = [each.strip() for each in methods.split(",") if each.strip()] if methods else []
+    named = [each.strip() for each in (methods or "").split(",") if each.strip()]
+    if methods is not None and not named:
+        raise EffaceError("--methods names no method; give some such as me+gd,idk+ap, or leave it out")
     with options.interruptible(options.RESUME_REMEDY):
         from rich.console import Console
 
@@ -119,7 +122,7 @@ def _print(console: Console, results: Results, out: Path) -> None:
         f"{key}={value:.3g}" if isinstance(value, float) else f"{key}={value}" for key, value in chosen.settings.items()
     )
     typer.echo(f"trial {chosen.number} of {len(found.trials)}, epoch {chosen.best.epoch}: {shown}")
-    typer.echo(f"on questions to keep that the search never looked at: {found.kept:.3f} of the utility before")
+    typer.echo(f"on retain questions that the search never saw: {found.kept:.3f} of the utility before unlearning")
     typer.echo(found.forget_note)
     typer.echo(f"settings: {paths.best}\nmodel: {paths.model}\nreport: {paths.page}")
     typer.echo(f"next: {shlex.join(['efface', 'run', str(paths.best), '--out', f'{out}-again'])}")

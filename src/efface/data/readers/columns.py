@@ -92,8 +92,8 @@ def unknown_columns_error(table: Table, given: Mapping[str, str], setting: str) 
         for name in ("question", "answer", "messages", "text")
     )
     return EffaceError(
-        f"{table.name}: the names of its columns ({listed}) are not recognized; give {question} and {answer}, "
-        f"or {messages} for conversations, or {text} for documents"
+        f"{table.name}: the names of its columns ({listed}) are not recognized; name them question and answer, or "
+        f"give {question} and {answer}, or {messages} for conversations, or {text} for documents"
     )
 
 

@@ -93,7 +93,7 @@ def relearn_curves(run: ReportRun) -> dict[str, object] | None:
 def _bars(audit: AuditResults) -> list[Bar]:
     found = audit.recoverable
     counts = {
-        "asked as the run does": found.asked_plainly,
+        "prompted as in the run": found.asked_plainly,
         "attacks that ask": found.by_asking,
         "all attacks": found.k,
     }

@@ -72,7 +72,7 @@ def load_report_run(path: Path) -> ReportRun:
     """
     if not path.is_dir():
         problem = "is a file" if path.exists() else "does not exist"
-        raise EffaceError(f"{path} {problem}; give the folder of a run, which --out named")
+        raise EffaceError(f"{path} {problem}; give the folder of a run, the --out of efface run")
     settings, text = _read_settings(path)
     definition, method = settings.get("definition"), settings.get("method")
     if not isinstance(definition, str):

@@ -53,7 +53,7 @@ def _sentences(found: TuneSummary) -> Iterator[str]:
             f"No trial keeps {found.keep:g} of the utility for certain. The nearest was left, trial {chosen.number} "
             f"of {len(found.trials)}: it keeps {format_number(scored.kept)} on the questions of the search, but only "
             f"{format_number(scored.kept_at_least)} can be promised for others at a confidence of 95 %. Allow more "
-            "trials, score more questions to keep (data.retain_evaluation), or lower --keep."
+            "trials, score more retain questions (data.retain_evaluation), or lower --keep."
         )
     searched, reported = (_counts(each) for each in (found.questions_searched, found.questions_reported))
     yield (

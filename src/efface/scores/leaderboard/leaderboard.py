@@ -137,7 +137,7 @@ def _read_all(paths: Sequence[Path], score_definition: Definition) -> tuple[list
         except ChangedFileError:
             raise
         except EffaceError as error:
-            unread.append(UnreadableSource(path=str(source.path), reason=str(error).removeprefix(f"{source.path}: ")))
+            unread.append(UnreadableSource(path=str(source.path), reason=_without_path(error, str(source.path))))
     if not models:
         where = ", ".join(map(str, paths))
         why = f" ({unread[0].path}: {unread[0].reason})" if unread else ""
@@ -146,6 +146,11 @@ def _read_all(paths: Sequence[Path], score_definition: Definition) -> tuple[list
             "give another folder"
         )
     return models, unread
+
+
+def _without_path(error: EffaceError, path: str) -> str:
+    """The message of an error, without the path at its start, which is shown before it."""
+    return str(error).removeprefix(path).removeprefix(":").lstrip()
 
 
 def _groups(models: Sequence[ScoredModel]) -> list[list[ScoredModel]]:
