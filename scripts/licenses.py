@@ -12,7 +12,8 @@ import re
 import sys
 from dataclasses import dataclass
 from email.message import Message
-from importlib.metadata import PackageNotFoundError, distribution
+from importlib.metadata import distributions
+from pathlib import Path
 
 from hash_pins import CONSTRAINTS, FOLDER, normalized, read_pins
 
@@ -168,9 +169,9 @@ def read_license(name: str, version: str) -> Licensed:
         name: Of the package, normalized.
         version: As pinned.
     """
-    try:
-        installed = distribution(name)
-    except PackageNotFoundError:
+    # setuptools brings packages of its own, which are on the path once it is imported
+    found = (each for each in distributions(name=name) if "_vendor" not in Path(str(each.locate_file(""))).parts)
+    if (installed := next(found, None)) is None:
         return Licensed(name, version, _STATED.get(name, ""))
     if installed.version.partition("+")[0] != version:
         raise SystemExit(f"{name} {installed.version} is installed, not {version}: make install")

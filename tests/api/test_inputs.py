@@ -128,8 +128,9 @@ def test_a_model_object_is_left_as_it_was_and_equals_its_folder(loaded: tuple[An
         ({"retain": {"path": RETAIN}}, "retain: its path is of type list; give rows as 'rows'"),
         (
             {"forget": GERMAN},
-            r"^forget: the names of its columns \(Frage, Antwort\) are not recognized; give columns.question="
-            r"NAME and columns.answer=NAME, .* \(give settings with the rows: forget={'rows': \.\.\., 'columns': {",
+            r"^forget: the names of its columns \(Frage, Antwort\) are not recognized; name them question and answer, "
+            r"or give columns.question=NAME and columns.answer=NAME, "
+            r".* \(give settings with the rows: forget={'rows': \.\.\., 'columns': {",
         ),
         (
             {"retain": {"rows": RETAIN, "columns": {"answer": "anwser"}}},

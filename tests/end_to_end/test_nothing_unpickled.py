@@ -21,7 +21,7 @@ from efface.run.pipeline import run
 from support.unpickling import IN_CHECKPOINTS, IN_MODELS, Malicious, efface, plant
 
 SAFE = {"weights_only": True}
-RESTRICTED = Path(package.__file__).parent / "train" / "pickled_shards.py"
+RESTRICTED = Path(package.__file__).parent / "train" / "checkpoints" / "pickled_shards.py"
 """Has an unpickler that creates nothing but the description of shards; `test_pickled_shards` shows it."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
 import pytest
 
@@ -35,7 +36,8 @@ class Watching(Told):
             is_incomplete = path.is_file() and any(part.endswith(".partial") for part in path.parts)
             if not is_lock(path) and not is_incomplete:  # a file gets its mode before it gets its name
                 name = path.relative_to(self._root).as_posix()
-                self.seen.setdefault(name, set()).add((path.is_dir(), path.stat().st_mode & 0o777))
+                with suppress(FileNotFoundError):  # a thread has just given a checkpoint its final name
+                    self.seen.setdefault(name, set()).add((path.is_dir(), path.stat().st_mode & 0o777))
 
     def on_step(self, log):
         self.look()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ def tracking(config: TrainConfig, folder: Path, *, cpu: bool) -> Iterator[LogVal
     """Run the tracker that `config` names, in the main process, until the block ends.
 
     Args:
-        config: Logged as hyperparameters; those of the adapters as `lora.r` and so on.
+        config: Logged as hyperparameters; those of a group as `lora.r` and so on.
         folder: For the files of trackers that write any; TensorBoard writes to `folder/efface`.
         cpu: Whether training uses no GPU; accelerate must not look for one then.
 
@@ -51,12 +51,18 @@ def tracking(config: TrainConfig, folder: Path, *, cpu: bool) -> Iterator[LogVal
         return
     tracker = _start(config.tracker, folder, cpu=cpu)
     try:
-        settings = config.model_dump(mode="json", exclude_none=True)
-        adapters = {f"lora.{name}": value for name, value in settings.pop("lora", {}).items()}
-        tracker.store_init_configuration(settings | adapters)
+        tracker.store_init_configuration(_flat(config.model_dump(mode="json", exclude_none=True)))
         yield lambda values, step: tracker.log(values, step=step)
     finally:
         tracker.finish()
+
+
+def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Trackers take single values: groups of settings with their name and a dot before each."""
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        flat |= {f"{name}.{key}": each for key, each in value.items()} if isinstance(value, Mapping) else {name: value}
+    return flat
 
 
 def _start(name: Tracker, folder: Path, *, cpu: bool) -> Any:
