@@ -40,7 +40,7 @@ PYTHON
 efface --version
 efface --help
 
-log=$(find "${EFFACE_SHARED:-$root/../shared}/golden/eval_logs" -name '*.json' -not -name '*.expected.json' 2>/dev/null | sort | head -n 1)
+log=$(find "${EFFACE_SHARED:-$root/../shared}/golden/eval_logs" -name '*.json' -not -name '*.expected.json' 2>/dev/null | sort | head -n 1 || true)
 if [ -n "$log" ]; then
   efface score "$log" --definition tofu --json
 fi
