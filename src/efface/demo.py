@@ -84,10 +84,8 @@ def _run_demo(out: Path, *, seed: int, settings: Sequence[str]) -> dict[str, Res
             before = before or read_record_sets(RunPaths(out / method).records("before"))
     print_results(console, results)
     _print_answers(console, out)
-    _print_closing(console, out, seed=seed)
     console.print(f"{time.perf_counter() - start:.0f} s; runs in {out}", highlight=False)
-    runs = " ".join(shlex.quote(str(out / method)) for method in METHODS)
-    console.print(f"next: efface report {runs}", highlight=False, soft_wrap=True)
+    _print_closing(console, out, seed=seed)
     return results
 
 
