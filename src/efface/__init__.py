@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         unlearn_continually,
     )
     from efface.artifacts import ContinualResults, Results, Scores
-    from efface.audit_results import AuditResults
+    from efface.artifacts.audit import AuditResults
     from efface.auditing.attack import Attack
     from efface.objectives.config import ObjectiveConfig
     from efface.objectives.custom import ForgetObjective, RetainObjective
@@ -78,7 +78,7 @@ _MODULES = {
     ),
     "efface.artifacts": ("ContinualResults", "Results", "Scores"),
     "efface.auditing.attack": ("Attack",),
-    "efface.audit_results": ("AuditResults",),
+    "efface.artifacts.audit": ("AuditResults",),
     "efface.objectives.config": ("ObjectiveConfig",),
     "efface.objectives.custom": ("ForgetObjective", "RetainObjective"),
     "efface.objectives.terms": ("DistributionTerm", "SequenceTerm", "Term", "TokenTerm"),

@@ -21,11 +21,7 @@ SWEEP_TABLE = "table.json"
 
 
 def epoch_stage(epoch: int) -> str:
-    """The stage of `RunPaths.records` at the end of an epoch.
-
-    Args:
-        epoch: Counted from 1.
-    """
+    """The stage of `RunPaths.records` at the end of an epoch, counted from 1."""
     return f"epochs/{epoch:03d}"
 
 
@@ -189,11 +185,6 @@ class QueuePaths(RunPaths):
         return self.root / "requests"
 
 
-SweepPart = Literal["runs", "targets", "baselines"]
-"""A folder of a sweep: its runs, the target models that it fine-tuned, the scores of its baselines."""
-SWEEP_PARTS: tuple[SweepPart, ...] = ("runs", "targets", "baselines")
-
-
 @dataclass(frozen=True)
 class TunePaths(RunPaths):
     """Paths in the folder of `efface tune`; the others are those of a run of the settings that were found."""
@@ -269,14 +260,15 @@ def is_run_folder(folder: Path) -> bool:
 
 
 def queue_of(folder: Path) -> QueuePaths | None:
-    """The queue that a run's folder is a request of; None for any other folder.
-
-    Args:
-        folder: Of the run.
-    """
+    """The queue that a run's folder is a request of; None for any other folder."""
     folder = folder.absolute()
     queue = QueuePaths(folder.parent.parent)
     return queue if queue.requests_root == folder.parent and queue.manifest.is_file() else None
+
+
+SweepPart = Literal["runs", "targets", "baselines"]
+"""A folder of a sweep: its runs, the target models that it fine-tuned, the scores of its baselines."""
+SWEEP_PARTS: tuple[SweepPart, ...] = ("runs", "targets", "baselines")
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from typing import Any, get_args
 import torch
 from models_that_know import KINDS, Size, World, make_world, with_model
 
-from efface.audit_results import AuditResults
+from efface.artifacts.audit import AuditResults
 from efface.auditing.attack import Level
 from efface.auditing.attacks.relearn_steps import relearn
 from efface.auditing.audit import audit

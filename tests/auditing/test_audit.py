@@ -8,13 +8,16 @@ import pytest
 
 from efface.artifacts import Results
 from efface.auditing import attacks_on_model
+from efface.auditing import audit as module
 from efface.auditing.audit import audit
 from efface.auditing.config import AuditConfig
 from efface.commands.verify import verify
 from efface.config.parse import validate_config
+from efface.data import load_task
 from efface.errors import EffaceError
 from efface.folder_lock import lock_folder
 from efface.folders import RunPaths
+from efface.schema import EvaluationSet, Item, Task
 from support.audited import Broken, Whisper
 from support.messages import assert_names
 
@@ -73,6 +76,21 @@ def test_without_a_control_guesses_are_not_subtracted(hidden_run: Path) -> None:
     assert "control" in results.left_out
     assert results.recoverable.chance is not None
     assert results.attacks["plain"].control_rate is None
+
+
+def test_the_holdout_set_of_the_run_is_what_is_unseen(hidden_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    membership = config(attacks="membership", level="standard")
+    weak = audit(membership, hidden_run).scalars["membership"]
+    assert weak["unseen_are_wrong_answers"] == 1
+    held = tuple(Item(id=f"holdout/{n}", question=f"Where is {n}?", answer=f"In Place {n}.") for n in range(9))
+
+    def with_holdout(*given: Any, **settings: Any) -> Task:
+        task = load_task(*given, **settings)
+        unseen = EvaluationSet(name="holdout", items=held, entailment_premise="output")
+        return task.model_copy(update={"evaluation": (*task.evaluation, unseen)})
+
+    monkeypatch.setattr(module, "load_task", with_holdout)
+    assert "unseen_are_wrong_answers" not in audit(membership, hidden_run).scalars["membership"]
 
 
 def test_elsewhere_the_run_stays_as_it_is(hidden_run: Path, tmp_path: Path) -> None:

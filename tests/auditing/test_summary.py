@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from efface.audit_results import AuditResults
+from efface.artifacts.audit import AuditResults
 from efface.auditing.attack import Attack, Fact, ModelName, Row
 from efface.auditing.attacks.plain import Plain
 from efface.auditing.summary import Findings, summarize

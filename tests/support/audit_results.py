@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from efface.audit_results import AttackResult, AuditControl, AuditExcess, AuditResults, Recoverable
+from efface.artifacts.audit import AttackResult, AuditControl, AuditExcess, AuditResults, Recoverable
 
 
 def attack(rate: float | None = 0.5, **changes: Any) -> AttackResult:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from efface.artifacts.tune import TuneCandidate, TuneTrial
 from efface.errors import EffaceError
 from efface.progress.reporter import SilentReporter
-from efface.tune_results import TuneCandidate, TuneTrial
 from efface.tuning import select
 from efface.tuning.select import by_score, choose, drop_weights
 

@@ -9,9 +9,9 @@ from contextlib import suppress
 
 import pytest
 
+from efface.artifacts.tune import TuneCandidate
 from efface.errors import EffaceError
 from efface.folders import TunePaths
-from efface.tune_results import TuneCandidate
 from efface.tuning.space import Range, suggest_values
 from efface.tuning.study import Study, best_candidate, check_optuna
 from support.messages import assert_names

@@ -7,7 +7,7 @@ from typing import Any
 
 from efface.api.common import PluginSpec, StrPath, path_of
 from efface.api.unlearning import Unlearned
-from efface.audit_results import AuditResults
+from efface.artifacts.audit import AuditResults
 from efface.auditing.audit import audit as audit_run
 from efface.auditing.config import AuditConfig
 from efface.config.resolve import resolve_config

@@ -171,6 +171,8 @@ class Context:
     """This attack's rows of the models that came before: those of `before` and `control` when `after` is attacked."""
     forget: tuple[Item, ...] = ()
     """The whole forget set, also what the model did not know."""
+    holdout: tuple[Item, ...] = ()
+    """Items like the facts that no model was trained on (`data.holdout`); empty where the run has none."""
 
 
 class ModelAccess(Protocol):

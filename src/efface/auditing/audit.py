@@ -7,8 +7,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import cast
 
+from efface.artifacts.audit import AuditResults
 from efface.atomic import write_json, write_text
-from efface.audit_results import AuditResults
 from efface.auditing.attack import Attack, Context
 from efface.auditing.attacks_on_model import Clock, Plan, attack_model
 from efface.auditing.audited_run import AuditedRun, read_run
@@ -30,7 +30,7 @@ from efface.progress.quiet_libraries import quiet_libraries
 from efface.progress.reporter import Reporter, SilentReporter
 from efface.run.metadata import RunMetadata
 from efface.schema import EvaluationSet, Task
-from efface.scores.sets import FORGET
+from efface.scores.sets import FORGET, HOLDOUT
 
 MOST_NEW_TOKENS = 64
 """Of an output under attack: facts stand in the first sentence."""
@@ -119,6 +119,7 @@ def _context(
         facts=facts.audited,
         retain=task.retain,
         forget=_forget_set(task).items,
+        holdout=next((each.items for each in task.evaluation if each.name == HOLDOUT), ()),
         config=run.settings,
         rule=rule,
         models=models.sources,

@@ -9,7 +9,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, field_validator
 
 from efface.artifacts import Manifest
-from efface.config.parse import read_saved_settings, validate_config
+from efface.config.parse import validate_config
+from efface.config.saved_settings import read_saved_settings
 from efface.data.config import DataConfig, expand_data
 from efface.errors import EffaceError
 from efface.evaluation.config import EvaluateConfig

@@ -29,6 +29,7 @@ def audit_key(context: Context, models: AuditModels, *, judge: str) -> dict[Mode
         "max_new_tokens": context.max_new_tokens,
         "facts": [fact.item.model_dump() for fact in context.facts],
         "retain": [item.id for item in context.retain],
+        "holdout": [item.model_dump() for item in context.holdout],
         "judge": judge,
         "text": context.config.text.model_dump(mode="json"),
         "train": context.config.train.model_dump(mode="json"),

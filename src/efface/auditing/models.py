@@ -13,7 +13,7 @@ import torch
 from efface.auditing.attack import ModelName
 from efface.auditing.audited_run import AuditedRun, RunSettings
 from efface.auditing.subject import Subject
-from efface.config.parse import read_saved_settings
+from efface.config.saved_settings import read_saved_settings
 from efface.errors import EffaceError
 from efface.folders import MANIFEST, RunPaths
 from efface.hub import UnavailableError, resolve_model

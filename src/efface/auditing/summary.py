@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from efface.audit_results import AttackResult, AuditControl, AuditExcess, AuditResults, Recoverable
+from efface.artifacts.audit import AttackResult, AuditControl, AuditExcess, AuditResults, Recoverable
 from efface.auditing.attack import Attack, Fact, ModelName, Row
 from efface.auditing.measures.chance import Chance, chance
 from efface.auditing.measures.statistics import adjusted_p_values, excess, rate_interval

@@ -12,7 +12,7 @@ from typing import Literal, get_args
 
 from efface.atomic import write_json
 from efface.commands.verify import find_runs
-from efface.config.parse import read_saved_settings
+from efface.config.saved_settings import read_saved_settings
 from efface.errors import EffaceError
 from efface.folder_lock import is_lock, lock_folder
 from efface.folders import SWEEP_PARTS, QueuePaths, RunPaths, SweepPaths, TunePaths, queue_of

@@ -11,8 +11,8 @@ from pydantic import Field
 from efface.artifacts import Manifest
 from efface.commands.agreement import Agreement, Value, compare, leaves, read_steps
 from efface.config.commands import RunConfig
-from efface.config.parse import read_saved_settings
 from efface.config.resolve import resolve_config
+from efface.config.saved_settings import read_saved_settings
 from efface.errors import EffaceError
 from efface.folders import QueuePaths, RunPaths, SweepPaths
 from efface.frozen import FrozenModel

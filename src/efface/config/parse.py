@@ -10,12 +10,12 @@ from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails, to_jsonable_python
+from pydantic_core import ErrorDetails
 
 from efface.config.search_words import SEARCH_WORDS
 from efface.data.config import FileConfig, expand_data
 from efface.errors import EffaceError, suggest
-from efface.renamed import SETTING_VALUES, SWEEP_KEYS, current_settings, renamed_to
+from efface.renamed import SETTING_VALUES, SWEEP_KEYS, renamed_to
 from efface.safe_read import read_text
 from efface.safe_yaml import MAX_BYTES, InvalidYamlError, parse_yaml
 
@@ -60,50 +60,6 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise EffaceError(f"{path} must contain settings such as `method: me+gd`, one per line")
     return content
-
-
-def read_saved_settings(path: Path) -> dict[str, Any]:
-    """The settings in a config.yaml that efface wrote, this version or an earlier one.
-
-    Args:
-        path: The file.
-
-    Returns:
-        Nested settings under their current names.
-
-    Raises:
-        EffaceError: As `read_yaml`.
-    """
-    return current_settings(read_yaml(path))
-
-
-def has_settings(path: Path, config: BaseModel) -> bool:
-    """Whether a config.yaml that efface wrote has these settings; those that it does not have count as defaults.
-
-    Args:
-        path: The file, of this version or an earlier one.
-        config: The settings.
-
-    Raises:
-        EffaceError: As `read_yaml`.
-    """
-    saved = _with_new_defaults(read_saved_settings(path), config)
-    return bool(saved == config.model_dump(mode="json"))
-
-
-def _with_new_defaults(saved: Any, current: Any) -> Any:
-    """A saved value with the defaults of settings that did not exist when it was saved."""
-    if isinstance(current, list | tuple) and isinstance(saved, list) and len(saved) == len(current):
-        return list(map(_with_new_defaults, saved, current))
-    if not isinstance(current, BaseModel) or not isinstance(saved, Mapping):
-        return saved
-    values = dict(saved)
-    for name, field in type(current).model_fields.items():
-        if name in values:
-            values[name] = _with_new_defaults(values[name], getattr(current, name))
-        elif not field.is_required():
-            values[name] = to_jsonable_python(field.get_default(call_default_factory=True))
-    return values
 
 
 def parse_pairs(pairs: Sequence[str], config_class: type[BaseModel]) -> dict[str, Any]:

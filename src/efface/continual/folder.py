@@ -8,7 +8,8 @@ from pydantic import BaseModel, ValidationError
 
 from efface.artifacts import ContinualResults
 from efface.config.commands import RunConfig
-from efface.config.parse import read_saved_settings, to_yaml, validate_config
+from efface.config.parse import to_yaml, validate_config
+from efface.config.saved_settings import read_saved_settings
 from efface.config.trust import check_saved_code
 from efface.data.config import ForgetRequest
 from efface.errors import EffaceError

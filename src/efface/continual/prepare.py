@@ -11,7 +11,7 @@ import torch
 from efface.artifacts import Manifest
 from efface.config.commands import RunConfig
 from efface.config.continual import ContinualConfig, request_data
-from efface.config.parse import has_settings
+from efface.config.saved_settings import has_settings
 from efface.continual.folder import QueueFolder
 from efface.data import load_task
 from efface.data.config import DataConfig, ForgetRequest, request_name

@@ -15,10 +15,11 @@ from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 OnToken = Callable[[float], None]
 """Called with how many rows of a batch are done; a row that has a part of its tokens counts for that part."""
+Choose = Callable[[Tensor, Sequence[int], int], Tensor]
 _INPUTS = {"input_ids", "attention_mask", "position_ids", "past_key_values", "use_cache", "logits_to_keep"}
 _OVERRIDDEN = ("generate", "prepare_inputs_for_generation", "_prepare_cache_for_generation")
 """Methods that models override whose generation is more than a sequence of forward passes."""
-MAX_RUNNING_SHARE = 0.75
+_MAX_RUNNING_SHARE = 0.75
 """Removing rows copies the KV cache of all others: it pays once at most this share of the rows is still running."""
 
 
@@ -61,21 +62,57 @@ def greedy_decode(
     Returns:
         The new token ids of each prompt, in the same order, without the stop token.
     """
+    batch = GrowingBatch(model, prompts, max_new_tokens)
+    return grow(
+        batch,
+        range(len(prompts)),
+        lambda logits_BV, _rows, _position: logits_BV.argmax(-1),
+        stop_ids=stop_ids,
+        max_new_tokens=max_new_tokens,
+        progress=progress,
+    )
+
+
+def grow(
+    batch: GrowingBatch,
+    prompts: Sequence[int],
+    choose: Choose,
+    *,
+    stop_ids: Sequence[int],
+    max_new_tokens: int,
+    progress: OnToken | None = None,
+) -> list[list[int]]:
+    """Continue the prompts of a batch; outputs that have ended are removed from it.
+
+    Args:
+        batch: With every prompt once, before its first forward pass.
+        prompts: For each output, the prompt in the batch that it continues.
+        choose: From the logits [B, V], the outputs that these rows are of, and the position in the outputs to ids [B].
+        stop_ids: Tokens before which an output ends.
+        max_new_tokens: Most tokens of an output.
+        progress: Called after each token.
+
+    Returns:
+        The new token ids of each output, without the stop token.
+    """
     outputs: list[list[int]] = [[] for _ in prompts]
-    rows, batch = list(range(len(prompts))), GrowingBatch(model, prompts, max_new_tokens)
-    running = set(rows)
-    with getattr(model, "_optimize_model_for_decode", nullcontext)():  # of mixtures of experts on a GPU
-        for step in range(1, max_new_tokens + 1):
-            for row, id_ in zip(rows, batch.append(batch.logits().argmax(-1)), strict=True):
+    rows, running = list(range(len(prompts))), set(range(len(prompts)))
+    with getattr(batch.model, "_optimize_model_for_decode", nullcontext)():  # of mixtures of experts on a GPU
+        for position in range(max_new_tokens):
+            logits_BV = batch.logits()
+            if position == 0 and list(prompts) != rows:  # outputs of one prompt share its forward pass
+                logits_BV = logits_BV[torch.tensor(prompts, device=logits_BV.device)]
+                batch.select(prompts)
+            for row, id_ in zip(rows, batch.append(choose(logits_BV, rows, position)), strict=True):
                 if row in running and id_ in stop_ids:
                     running.discard(row)
                 elif row in running:
                     outputs[row].append(id_)
             if progress is not None:
-                progress(len(prompts) - len(running) * (1 - step / max_new_tokens))
+                progress(len(prompts) - len(running) * (1 - (position + 1) / max_new_tokens))
             if not running:
                 break
-            if len(running) <= MAX_RUNNING_SHARE * len(rows):
+            if len(running) <= _MAX_RUNNING_SHARE * len(rows):
                 batch.select([index for index, row in enumerate(rows) if row in running])
                 rows = [row for row in rows if row in running]
     return outputs
@@ -184,7 +221,7 @@ class GrowingBatch:
         ids: list[int] = next_B.tolist()
         return ids
 
-    def select(self, indices: list[int]) -> None:
+    def select(self, indices: Sequence[int]) -> None:
         """Keep these rows and no others; an index may occur more than once."""
         selected = torch.tensor(indices, device=self.ids.device)
         self.ids, self.mask, self.positions = self.ids[selected], self.mask[selected], self.positions[selected]

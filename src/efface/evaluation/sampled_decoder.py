@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +21,7 @@ from efface.evaluation.generate import (
     resolve_max_cache_tokens,
     supports_left_padding,
 )
-from efface.evaluation.greedy_decoder import MAX_RUNNING_SHARE, GrowingBatch, can_decode, transformers_decode
+from efface.evaluation.greedy_decoder import GrowingBatch, can_decode, grow, transformers_decode
 from efface.packing.forward import unwrap_peft
 from efface.packing.oom_retry import map_with_oom_backoff
 
@@ -129,33 +128,17 @@ def _shared(
 ) -> list[list[int]]:
     """Each prompt once through the model, then its keys and values for every draw of it."""
     distinct = list(dict.fromkeys(draw.prompt for draw in draws))
-    numbers, batch = (
-        _Numbers(draws, max_new_tokens),
+    batch, numbers = (
         GrowingBatch(model, [prompts[n] for n in distinct], max_new_tokens),
+        _Numbers(draws, max_new_tokens),
     )
-    outputs: list[list[int]] = [[] for _ in draws]
-    rows = list(range(len(draws)))
-    running = set(rows)
-    with getattr(model, "_optimize_model_for_decode", nullcontext)():
-        for position in range(max_new_tokens):
-            logits = batch.logits()
-            if position == 0:
-                copies = [distinct.index(draw.prompt) for draw in draws]
-                logits = logits[torch.tensor(copies, device=logits.device)]
-                batch.select(copies)
-            for row, id_ in zip(
-                rows, batch.append(draw_tokens(logits, numbers.at(rows, position), temperature)), strict=True
-            ):
-                if row in running and id_ in stop_ids:
-                    running.discard(row)
-                elif row in running:
-                    outputs[row].append(id_)
-            if not running:
-                break
-            if len(running) <= MAX_RUNNING_SHARE * len(rows):
-                batch.select([index for index, row in enumerate(rows) if row in running])
-                rows = [row for row in rows if row in running]
-    return outputs
+    return grow(
+        batch,
+        [distinct.index(draw.prompt) for draw in draws],
+        lambda logits_BV, rows, position: draw_tokens(logits_BV, numbers.at(rows, position), temperature),
+        stop_ids=stop_ids,
+        max_new_tokens=max_new_tokens,
+    )
 
 
 def _each_alone(

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from efface.artifacts import METRICS, Manifest, Results, Scores
-from efface.config.parse import read_saved_settings
+from efface.config.saved_settings import read_saved_settings
 from efface.data.config import DataConfig
 from efface.errors import EffaceError
 from efface.evidence.statement import Audited, Measured, ModelDigests, Utility

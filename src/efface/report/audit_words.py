@@ -5,7 +5,7 @@ An audit can show that a fact is still there, and never that none is: no sentenc
 
 from __future__ import annotations
 
-from efface.audit_results import AuditResults
+from efface.artifacts.audit import AuditResults
 
 NOT_BROUGHT_BACK = "not brought back by the attacks tried"
 LIMITS = (

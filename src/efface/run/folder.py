@@ -17,7 +17,8 @@ from pydantic import BaseModel, ValidationError
 from efface import distributed
 from efface.artifacts import ContinualResults, Downstream, Manifest, Results
 from efface.atomic import record_in, write_json, write_text
-from efface.config.parse import has_settings, to_yaml
+from efface.config.parse import to_yaml
+from efface.config.saved_settings import has_settings
 from efface.errors import EffaceError
 from efface.evaluation.record_files import read_record_sets, write_record_sets
 from efface.folder_lock import check_writable, held, is_lock, lock_folder

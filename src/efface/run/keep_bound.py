@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from efface import distributed
+from efface.artifacts.tune import KeepResult
 from efface.config.commands import RunConfig
 from efface.errors import EffaceError
 from efface.records import RecordSets
@@ -21,7 +22,6 @@ from efface.train.checkpoints import checkpoint
 from efface.train.distribution.parallel import ParallelModel
 from efface.train.sampler import anchor_items, epoch_ends
 from efface.train.step_log import KeepLog
-from efface.tune_results import KeepResult
 
 _NO_MORE = 0.01
 """Rise of the forget efficacy between two looks below which nothing more is being forgotten."""

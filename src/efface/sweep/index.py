@@ -13,7 +13,8 @@ from pydantic import ValidationError
 from efface.artifacts import ContinualResults, Downstream, Manifest, Results, Scores
 from efface.config.commands import EvaluationConfig, FinetuneConfig, RunConfig
 from efface.config.continual import ContinualConfig
-from efface.config.parse import read_saved_settings, validate_config
+from efface.config.parse import validate_config
+from efface.config.saved_settings import read_saved_settings
 from efface.continual.folder import QueueFolder
 from efface.errors import EffaceError
 from efface.folders import CONFIG

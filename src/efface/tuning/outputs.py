@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import efface
 from efface.artifacts import Manifest, Results
+from efface.artifacts.tune import TuneSummary, TuneTrial
 from efface.atomic import write_text
 from efface.config.commands import RunConfig
 from efface.config.parse import to_yaml
@@ -23,7 +24,6 @@ from efface.run.metadata import RunMetadata
 from efface.run.model_card import write_card
 from efface.scores import definition, score_records
 from efface.scores.kept import kept
-from efface.tune_results import TuneSummary, TuneTrial
 from efface.tuning.select import save_model
 from efface.tuning.setup import Setup
 from efface.tuning.space import apply, describe

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 
+from efface.artifacts.tune import TuneCandidate, TuneTrial
 from efface.atomic import write_json
 from efface.errors import EffaceError
 from efface.progress.reporter import Reporter
@@ -14,7 +15,6 @@ from efface.run.folder import RunFolder
 from efface.run.weight_snapshots import WeightSnapshots
 from efface.scores import definition
 from efface.scores.kept import kept
-from efface.tune_results import TuneCandidate, TuneTrial
 from efface.tuning.setup import Setup
 from efface.tuning.space import apply
 from efface.tuning.study import Study

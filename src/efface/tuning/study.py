@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from efface.artifacts.tune import TuneCandidate, TuneTrial
 from efface.errors import EffaceError, install_hint, summarize_error
 from efface.folder_lock import lock_folder
 from efface.folders import TunePaths
 from efface.permissions import settle
 from efface.safe_read import parse_json, read_json, read_lines
-from efface.tune_results import TuneCandidate, TuneTrial
 
 if TYPE_CHECKING:
     import optuna

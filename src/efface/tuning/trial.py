@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 
 from efface import termination
+from efface.artifacts.tune import TuneCandidate
 from efface.config.commands import RunConfig
 from efface.errors import EffaceError
 from efface.progress.reporter import Reporter
@@ -21,7 +22,6 @@ from efface.run.unlearning_plan import UnlearningPlan
 from efface.run.unlearning_stage import train_plan
 from efface.run.weight_snapshots import WeightSnapshots
 from efface.train.distribution.parallel import ParallelModel
-from efface.tune_results import TuneCandidate
 from efface.tuning.study import StudyTrial
 
 WEIGHTS = "best"

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
-from efface.auditing.attack import Fact, Row, Unit
-from efface.auditing.attacks.membership import Membership, membership_scores, unseen_answers
+from efface.auditing.attack import Context, Fact, Row, Unit
+from efface.auditing.attacks.membership import Membership, membership_scores, unseen_answers, unseen_items
 from efface.schema import Item
 from support.audit_models import context, facts, knowing, load, not_knowing, run_on_all, subject
 
@@ -73,6 +75,24 @@ def test_the_unseen_are_wrong_answers() -> None:
     }
     alone = [*without[:1], Fact(without[1].item, "year")]
     assert unseen_answers(alone, alone) == {}
+
+
+def test_holdout_items_are_taken_where_there_are_any() -> None:
+    asked = facts(3)
+    held = tuple(Item(id=f"holdout/{n}", question=f"Who is {n}?", answer=f"Nobody {n}.") for n in range(6))
+    around = replace(context(asked, {}), holdout=held)
+    assert [answer for _, answer in unseen_items(asked, around).values()] == ["Nobody 0.", "Nobody 2.", "Nobody 4."]
+    assert unseen_items(asked[1:2], around) == {"forget/B": (held[2].prompt, "Nobody 2.")}
+    fewer = unseen_items(asked, replace(around, holdout=held[:2]))
+    assert list(fewer) == ["forget/A", "forget/B"]
+    rows = [row for part in ("facts", "unseen") for row in run_part(asked, part, around)]
+    scalars = Membership().scalars({"after": rows})
+    assert "auc_loss_after" in scalars
+    assert "unseen_are_wrong_answers" not in scalars
+
+
+def run_part(asked: Sequence[Fact], part: str, around: Context) -> list[Row]:
+    return Membership().run(subject(not_knowing()), asked, Unit(part), around)
 
 
 def test_parts_of_different_lengths_are_not_compared() -> None:

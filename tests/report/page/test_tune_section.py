@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from efface.artifacts.tune import TuneCandidate, TuneSummary, TuneTrial
 from efface.report.page.load_run import ReportRun
 from efface.report.page.tune_section import tune_section
-from efface.tune_results import TuneCandidate, TuneSummary, TuneTrial
 from support.run_fixtures import results  # noqa: F401
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from efface.audit_results import AuditResults
+from efface.artifacts.audit import AuditResults
 from efface.scores import score_records
 from efface.scores.definitions import CLOSER_LOOK, TOFU
 from efface.scores.leaderboard.ranking import Board, ScoredModel, board

@@ -83,10 +83,10 @@ class AskOtherwise(Attack):
 
     def _choices(self, subject: Subject, facts: Sequence[Fact], unit: Unit, context: Context) -> list[Row]:
         found = [made for fact in facts if (made := options_prompt(fact)) is not None]
-        outputs = _answers(subject, [asked for asked, _, _ in found], context.max_new_tokens)
+        outputs = _answers(subject, [question for question, _, _ in found], context.max_new_tokens)
         return [
-            self._row(asked.fact, unit, output, {"right": float(_chosen(output) == letter), "chance": 1 / count})
-            for (asked, letter, count), output in zip(found, outputs, strict=True)
+            self._row(question.fact, unit, output, {"right": float(_chosen(output) == letter), "chance": 1 / count})
+            for (question, letter, count), output in zip(found, outputs, strict=True)
         ]
 
     def _subjects(self, subject: Subject, facts: Sequence[Fact], unit: Unit, context: Context) -> list[Row]:

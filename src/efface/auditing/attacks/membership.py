@@ -13,10 +13,13 @@ from efface.auditing.subject import Subject
 from efface.schema import Prompt
 from efface.scores.metrics.membership import loss_score, min_k_plus_plus_score, min_k_score, zlib_score
 from efface.scores.privacy_leakage import auc, privleak
+from efface.spacing import evenly_spaced
 
 MEMBERS, UNSEEN = "facts", "unseen"
 SCORES = ("loss", "zlib", "min_k", "min_k_plus_plus", "gradnorm", "reference")
 _GRADNORM = "gradnorm-"
+_WRONG_ANSWER = "wrong_answer"
+"""1 among the numbers of an unseen item that is a wrong answer."""
 
 
 class Membership(Attack):
@@ -26,8 +29,9 @@ class Membership(Attack):
     remembered, 0.5 as for a model that never saw it. Far below 0.5 is no success: that, too, tells who was deleted.
     Hence the distance to the AUC of the control has two sides (`gap`, with a stratified bootstrap).
 
-    The unseen items are the facts' questions with a wrong answer each, which no model was trained on. They are weak
-    evidence, and the numbers say so (`unseen_are_wrong_answers`): a model may prefer the truth for other reasons.
+    The unseen items are those of `data.holdout`, at most as many as facts. Where the run has none, they are the facts'
+    questions with a wrong answer each. That is weak evidence, and the numbers say so (`unseen_are_wrong_answers`): a
+    model may prefer the truth for other reasons.
     Sources: arXiv:1709.01604 (loss), 2012.07805 (zlib), 2310.16789, 2404.02936, 2407.06460 (PrivLeak).
     """
 
@@ -51,19 +55,17 @@ class Membership(Attack):
     def run(self, subject: Subject, facts: Sequence[Fact], unit: Unit, context: Context) -> list[Row]:
         """The scores of each item."""
         unseen = unit.variant.endswith(UNSEEN)
-        answers = {fact.id: fact.answer for fact in facts}
-        if unseen:
-            answers = unseen_answers(facts, context.facts)
-        asked = [(fact, answers[fact.id]) for fact in facts if fact.id in answers]
-        pairs = [(fact.prompt, answer) for fact, answer in asked]
+        items = unseen_items(facts, context) if unseen else {fact.id: (fact.prompt, fact.answer) for fact in facts}
+        pairs = list(items.values())
+        weak = {_WRONG_ANSWER: 1.0} if unseen and not context.holdout else {}
         if unit.variant.startswith(_GRADNORM):
             numbers = _gradient_norms(subject, pairs)
         else:
             read = answer_tokens(subject, pairs)
-            numbers = [membership_scores(tokens, answer) for tokens, (_, answer) in zip(read, asked, strict=True)]
+            numbers = [membership_scores(tokens, answer) for tokens, (_, answer) in zip(read, pairs, strict=True)]
         return [
-            Row(attack=self.name, variant=unit.variant, seed=unit.seed, fact=fact.id, hit=None, numbers=each)
-            for (fact, _), each in zip(asked, numbers, strict=True)
+            Row(attack=self.name, variant=unit.variant, seed=unit.seed, fact=fact, hit=None, numbers=each | weak)
+            for fact, each in zip(items, numbers, strict=True)
         ]
 
     def scalars(self, rows: Mapping[ModelName, Sequence[Row]]) -> dict[str, float | None]:
@@ -78,9 +80,28 @@ class Membership(Attack):
             found |= {f"auc_{score}_{model}": auc(*each) for model, each in known.items()}
             if "after" in known and "control" in known:
                 found |= _gap(score, known["after"], known["control"])
-        if any(found):
+        if any(_WRONG_ANSWER in row.numbers for listed in rows.values() for row in listed):
             found["unseen_are_wrong_answers"] = 1.0
         return found
+
+
+def unseen_items(facts: Sequence[Fact], context: Context) -> dict[str, tuple[Prompt, str]]:
+    """An item that no model was trained on, in the place of each fact.
+
+    Args:
+        facts: The facts.
+        context: Its holdout items are taken where there are any, else wrong answers to the facts' questions.
+
+    Returns:
+        Id of the fact -> prompt and answer; none for a fact for which there is none.
+    """
+    if not context.holdout:
+        answers = unseen_answers(facts, context.facts)
+        return {fact.id: (fact.prompt, answers[fact.id]) for fact in facts if fact.id in answers}
+    chosen = zip((fact.id for fact in context.facts), evenly_spaced(context.holdout, len(context.facts)), strict=False)
+    item_of = dict(chosen)
+    found = [(fact.id, item_of[fact.id]) for fact in facts if fact.id in item_of]
+    return {fact: (item.prompt, item.answer) for fact, item in found}
 
 
 def unseen_answers(facts: Sequence[Fact], all_facts: Sequence[Fact]) -> dict[str, str]:

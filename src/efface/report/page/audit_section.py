@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from efface.artifacts import Results
-from efface.audit_results import AttackResult, AuditResults
+from efface.artifacts.audit import AttackResult, AuditResults
 from efface.folders import RunPaths
 from efface.report.audit_words import BOUND, LIMITS, count_of, headline, percent, percent_range, short_count
 from efface.report.number_format import format_number

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from efface.artifacts import Results
+from efface.artifacts.tune import TuneCandidate, TuneSummary, TuneTrial
 from efface.report.number_format import format_number, pluralize
 from efface.report.page.load_run import ReportRun
 from efface.report.page.tables import Table
-from efface.tune_results import TuneCandidate, TuneSummary, TuneTrial
 
 _MOST_ROWS = 200
 """Trials in the table; the others are in trials.csv."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 from rich.text import Text
 
-from efface.audit_results import AttackResult, AuditResults
+from efface.artifacts.audit import AttackResult, AuditResults
 from efface.report.audit_words import BOUND, LIMITS, headline, percent, short_count
 from efface.report.sanitize import one_line
 from efface.report.terminal.rich_tables import empty_table, print_line

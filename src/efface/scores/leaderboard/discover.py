@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from efface.artifacts import ContinualResults, Results, Verdict
-from efface.audit_results import AuditResults
+from efface.artifacts.audit import AuditResults
 from efface.errors import EffaceError
 from efface.folders import CONFIG, MANIFEST, RESULTS, SCORES, SWEEP_TABLE, QueuePaths, RunPaths
 from efface.frozen import FrozenModel

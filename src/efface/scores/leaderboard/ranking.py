@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import ConfigDict, Field
 
 from efface.artifacts import METRICS, Metric, SetScores, Verdict
-from efface.audit_results import AuditResults
+from efface.artifacts.audit import AuditResults
 from efface.frozen import FrozenModel
 from efface.scores import aggregate
 from efface.scores.definitions import Definition

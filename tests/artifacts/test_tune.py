@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from efface.artifacts import Results
-from efface.tune_results import KeepResult, TuneCandidate, TuneSummary, TuneTrial
+from efface.artifacts.tune import KeepResult, TuneCandidate, TuneSummary, TuneTrial
 from support.run_fixtures import results  # noqa: F401
 
 BEST = TuneCandidate(epoch=2, step=9, kept=0.97, kept_at_least=0.95, utility=0.8, forget_efficacy=0.7)

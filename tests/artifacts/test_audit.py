@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from efface.artifacts import Partial, Results, Scores
-from efface.audit_results import AuditResults
+from efface.artifacts.audit import AuditResults
 from support.audit_results import results
 
 SCORES = Scores(
