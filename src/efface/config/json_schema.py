@@ -8,7 +8,7 @@ from typing import Any, get_args
 from pydantic import BaseModel
 
 from efface.config import reference
-from efface.config.presets import preset_names
+from efface.config.presets import RECIPES, preset_names
 from efface.data.config import MODEL_ANSWERS, SHORTHANDS, FileConfig
 
 COMMANDS = ("run", "finetune", "evaluate")
@@ -34,7 +34,7 @@ def json_schema(command: str = "run") -> dict[str, Any]:
     _allow_short_forms(schema, definitions)
     schema["properties"] |= {
         "preset": {"enum": list(preset_names()), "description": "Settings to start from; see `efface presets`."},
-        "recipe": {"enum": ["ours", "published"], "description": "Which settings of the preset."},
+        "recipe": {"enum": list(RECIPES), "description": "Which settings of the preset."},
     }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -71,18 +71,22 @@ def _describe(schema: dict[str, Any], config_class: type[BaseModel]) -> None:
 
 def _allow_short_forms(schema: dict[str, Any], definitions: dict[str, Any]) -> None:
     """What `key=value` and YAML may have in place of a group of settings."""
-    boolean = {"type": "boolean"}
+    boolean, text = {"type": "boolean"}, {"type": "string"}
     if "plugins" in schema["properties"]:  # they have a validator of their own
-        names = {"type": "array", "items": {"type": "string"}}
-        schema["properties"]["plugins"] |= {"anyOf": [{"type": "string"}, names]}
+        schema["properties"]["plugins"] |= {"anyOf": [text, {"type": "array", "items": text}]}
     _add(schema["properties"], "data", {"enum": list(SHORTHANDS)})
     _add(schema["properties"], "downstream", boolean)
-    _add(definitions.get("TrainConfig", {}).get("properties", {}), "lora", boolean)
+    for group, name, form in (
+        ("TrainConfig", "lora", boolean),
+        ("EvaluateConfig", "stop", text),
+        ("DownstreamConfig", "tasks", text),
+    ):
+        _add(definitions.get(group, {}).get("properties", {}), name, form)
     data = definitions["DataConfig"]["properties"]
-    for name in ("forget", "retain", "extra_retain"):
-        _add(data, name, {"type": "string"})
+    for name in ("forget", "retain", "extra_retain", "few_shot", "holdout"):
+        _add(data, name, text)
     data["retain"]["description"] += f" `{MODEL_ANSWERS}` or a path."
-    path = {"anyOf": [{"type": "string"}, {"$ref": f"#/$defs/{FileConfig.__name__}"}, {"type": "integer"}]}
+    path = {"anyOf": [text, {"$ref": f"#/$defs/{FileConfig.__name__}"}, {"type": "integer"}]}
     for group, name in (("DataConfig", "forgotten_before"), ("ContinualConfig", "requests")):
         if group in definitions:
             definitions[group]["properties"][name]["items"] = path
