@@ -81,21 +81,10 @@ def benchmarks(incomplete: str) -> list[str]:
 
 def _config_of(ctx: typer.Context) -> type[BaseModel]:
     from efface.auditing.config import AuditConfig
-    from efface.config.commands import DownstreamRunConfig, EvaluationConfig, FinetuneConfig, RunConfig
-    from efface.config.data_commands import AlternativesConfig, AnswersConfig, DataInspectionConfig, ProbeConfig
+    from efface.config.reference import COMMANDS
 
-    config_classes: dict[str | None, type[BaseModel]] = {
-        "audit": AuditConfig,
-        "finetune": FinetuneConfig,
-        "evaluate": EvaluationConfig,
-        "downstream": DownstreamRunConfig,
-        "check": DataInspectionConfig,
-        "describe": DataInspectionConfig,
-        "answers": AnswersConfig,
-        "alternatives": AlternativesConfig,
-        "probe": ProbeConfig,
-    }
-    return config_classes.get(ctx.info_name, RunConfig)
+    config_classes = {"audit": AuditConfig, **{name.removeprefix("data_"): each for name, each in COMMANDS.items()}}
+    return config_classes.get(ctx.info_name or "", COMMANDS["run"])
 
 
 def _keys(config_class: type[BaseModel], incomplete: str, more: tuple[str, ...]) -> list[str]:
@@ -125,6 +114,7 @@ def _values(config_class: type[BaseModel], key: str) -> list[str]:
 
 
 def _named_values() -> dict[str, tuple[str, ...]]:
+    from efface.config.presets import RECIPES
     from efface.data.config import MODEL_ANSWERS, SHORTHANDS
     from efface.objectives.config import METHODS
     from efface.text.prompt_format import NAMED_FORMATS
@@ -133,7 +123,7 @@ def _named_values() -> dict[str, tuple[str, ...]]:
         "method": METHODS,
         "definition": tuple(definitions("")),
         "preset": tuple(presets("")),
-        "recipe": ("ours", "published", "open-unlearning"),
+        "recipe": RECIPES,
         "data": tuple(SHORTHANDS),
         "data.forget": _PATH_START,
         "data.retain": (MODEL_ANSWERS, *_PATH_START),

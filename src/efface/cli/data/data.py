@@ -1,4 +1,4 @@
-"""`efface data list`, `fetch` and `check`; `answers` and `probe`, which run a model, are in `ask`."""
+"""`efface data list`, `fetch` and `check`; `answers`, `alternatives` and `probe`, which run a model, are in `ask`."""
 
 from __future__ import annotations
 
