@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,15 @@ def test_the_viewer_lists_files_that_start_with_a_time_and_exports_are_the_same(
     path = write_example_run(tmp_path)
     assert all(name.startswith("2026-01-02T03-04-05+00-00_first-") for name in logs(path))
     assert logs(path) == logs(path)
+
+
+@pytest.mark.parametrize("started", ["../../../outside", "0001-01-01T00:00:00+23:59", "soon", ""])
+def test_a_start_that_is_no_time_is_no_path(tmp_path: Path, started: str) -> None:
+    run = load_report_run(write_example_run(tmp_path))
+    assert run.manifest is not None
+    found = inspect_logs(replace(run, manifest=run.manifest.model_copy(update={"started": started})), "first")
+    assert all(name.startswith("1970-01-01T00-00-00+00-00_first-") for name in found)
+    assert {log["eval"]["created"] for log in found.values()} == {"1970-01-01T00:00:00+00:00"}
 
 
 @pytest.mark.parametrize(("write", "count", "samples"), [(write_evaluation, 1, 30), (write_queue, 2, 14)])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from efface.artifacts import METRICS, Scores
@@ -16,7 +17,7 @@ from efface.report.paths import shorten_paths
 from efface.scores.sets import sort_names
 from efface.scores.verdict import question_outcome
 
-_UNKNOWN_TIME = "1970-01-01T00:00:00+00:00"
+_UNKNOWN_TIME = datetime.fromtimestamp(0, UTC)
 
 
 def inspect_logs(run: ReportRun, name: str) -> dict[str, dict[str, Any]]:
@@ -30,15 +31,24 @@ def inspect_logs(run: ReportRun, name: str) -> dict[str, dict[str, Any]]:
         File name -> log: one for the model before unlearning and one for the model after it, or one for the evaluation.
         The viewer lists files whose names start with a time.
     """
-    started = _UNKNOWN_TIME if run.manifest is None else run.manifest.started
+    started = _started(run)
     logs = {}
     for stage, scores in (("before", run.before), ("after", run.after)):
         if run.answered.get(stage):
             label = "evaluation" if run.kind == "evaluation" else stage
             task = f"{name} {label}"
-            file = f"{started[:19].replace(':', '-')}+00-00_{_plain(task)}_{_id(task)[:8]}.json"
-            logs[file] = _log(run, stage, task, started, scores)
+            file = f"{started:%Y-%m-%dT%H-%M-%S}+00-00_{_plain(task)[:100]}_{_id(task)[:8]}.json"
+            logs[file] = _log(run, stage, task, started.isoformat(timespec="seconds"), scores)
     return logs
+
+
+def _started(run: ReportRun) -> datetime:
+    """When a run was started, in UTC; its manifest may be a stranger's, and the time becomes part of a file's name."""
+    try:
+        started = None if run.manifest is None else datetime.fromisoformat(run.manifest.started).astimezone(UTC)
+    except (ValueError, OverflowError):
+        started = None
+    return started or _UNKNOWN_TIME
 
 
 def _log(run: ReportRun, stage: str, task: str, started: str, scores: Scores | None) -> dict[str, Any]:
