@@ -32,6 +32,9 @@ from support.messages import assert_names
         (["report"], ["missing argument 'RUN'"]),
         (["run", "--model", "x"], ["--model", "write model=..."]),
         (["run", "tofu-forget01", "--batch-size", "4"], ["--batch-size", "train.batch_size=..."]),
+        (["report", "runs/x", "--seed", "1"], ["no such option '--seed'", "`efface report --help`"]),
+        (["schema", "--model", "x"], ["no such option '--model'"]),
+        (["audit", "runs/x", "--device", "cpu"], ["--device", "write device=..."]),
         (["data", "check", "--learning-rate", "1"], ["--learning-rate", "train.lr=..."]),
     ],
 )

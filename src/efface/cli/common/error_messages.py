@@ -61,7 +61,7 @@ def _usage_message(error: typer.TyperException) -> str:
     for pattern, replacement in _REWORDED:
         problem = pattern.sub(replacement, problem)
     context = getattr(error, "ctx", None)  # only usage errors have one; typer does not export their class
-    if setting := _setting_of(problem):
+    if _takes_settings(context) and (setting := _setting_of(problem)):
         return setting
     if unknown := re.match(r"No such command '([\w-]+)'", problem):
         old = f"{getattr(context, 'command_path', 'efface')} {unknown[1]}"
@@ -70,6 +70,11 @@ def _usage_message(error: typer.TyperException) -> str:
     if context is not None and not problem.endswith("?"):
         problem += f"; see `{context.command_path} --help`"
     return problem[:1].lower() + problem[1:]
+
+
+def _takes_settings(context: typer.Context | None) -> bool:
+    parameters = () if context is None else context.command.params
+    return any("KEY=VALUE" in (getattr(each, "metavar", None) or "") for each in parameters)
 
 
 def _setting_of(problem: str) -> str | None:
