@@ -6,8 +6,9 @@ import json
 import os
 import stat
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from efface.errors import EffaceError, first_line
 
@@ -40,7 +41,7 @@ def expand_home(path: str) -> Path:
         raise EffaceError(f"{path!r} is not a possible path ({first_line(error)}); correct it") from None
 
 
-def open_regular(path: Path) -> BinaryIO:
+def open_regular(path: Path) -> BufferedReader:
     """Open a file for reading; a pipe or a device, whose end may never come, is refused.
 
     Args:

@@ -11,7 +11,7 @@ from typing import Any
 
 from efface.errors import EffaceError
 from efface.folders import MANIFEST
-from efface.safe_read import MAX_JSON, parse_json, read_bytes
+from efface.safe_read import MAX_JSON, open_regular, parse_json, read_bytes
 
 SUMS_FILE = "SHA256SUMS"
 """In a checkpoint: the sums of its other files, as `sha256sum` writes and checks them."""
@@ -40,8 +40,8 @@ class ChangedFileError(EffaceError):
 
 
 def file_sum(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
+    """SHA-256 of a file, in hexadecimal; errors as of `open_regular`."""
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

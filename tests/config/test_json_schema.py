@@ -40,7 +40,12 @@ def test_the_example_is_valid_and_complete() -> None:
         {"data": "tofu-forget01", "train": {"lora": True, "lr": 1e-5}, "downstream": True},
         {"data": {"forget": "a.csv", "retain": {"path": "b.csv", "columns": {"question": "q"}}}},
         {"data": {"forget": "a.csv", "retain": "model-answers"}, "plugins": "mine.py", "text": {"date": "2024-07-26"}},
-        {"preset": "tofu-forget01", "recipe": "open-unlearning", "evaluate": {"stop": "###"}, "downstream": {"tasks": "arc"}},
+        {
+            "preset": "tofu-forget01",
+            "recipe": "open-unlearning",
+            "evaluate": {"stop": "###"},
+            "downstream": {"tasks": "arc"},
+        },
         {"data": {"forget": "a.csv", "retain": "b.csv", "holdout": "c.csv", "few_shot": "d.csv"}},
         {"data": {"source": "tofu", "split": "forget01", "holdout": "published"}},
         {"continual": {"requests": [1, 2]}, "data": {"source": "tofu", "split": "forget01"}},

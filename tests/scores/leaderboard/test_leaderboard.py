@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -67,6 +68,15 @@ def test_a_model_whose_records_have_another_entropy_is_named(folder: Path) -> No
     assert "one" not in board.notes["token_entropy"].partition(":")[0]
     assert leaderboard(paths[:1], draws=100).boards[0].notes == {}
     assert leaderboard(paths, definition="tofu", draws=100).boards[0].notes == {}
+
+
+def test_a_pipe_among_the_records_before_is_reported_and_not_waited_for(folder: Path) -> None:
+    pipe = folder / "one" / "records" / "before" / "forget.jsonl"
+    pipe.unlink()
+    os.mkfifo(pipe)
+    (unread,) = leaderboard([folder / "one"], draws=100).unread
+    assert unread.path == str(pipe.parent)
+    assert unread.reason.startswith("forget.jsonl is a pipe")
 
 
 def test_damaged_records_are_reported(folder: Path) -> None:

@@ -83,7 +83,10 @@ def _config_of(ctx: typer.Context) -> type[BaseModel]:
     from efface.auditing.config import AuditConfig
     from efface.config.reference import COMMANDS
 
-    config_classes = {"audit": AuditConfig, **{name.removeprefix("data_"): each for name, each in COMMANDS.items()}}
+    config_classes: dict[str, type[BaseModel]] = {
+        "audit": AuditConfig,
+        **{name.removeprefix("data_"): each for name, each in COMMANDS.items()},
+    }
     return config_classes.get(ctx.info_name or "", COMMANDS["run"])
 
 

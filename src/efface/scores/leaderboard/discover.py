@@ -148,10 +148,17 @@ def before_sources(sources: Iterable[Source]) -> list[Source]:
     for source in sources:
         folder = source.path.with_name("before")
         if source.kind in ("run", "queue") and folder.is_dir():
-            files = sorted(folder.glob("*.jsonl"))
-            found.setdefault(tuple(f"{file.name} {file_sum(file)}" for file in files), before_source(source))
+            found.setdefault(_content(folder), before_source(source))
     models = list(found.values())
     return [replace(models[0], name="before unlearning")] if len(models) == 1 else models
+
+
+def _content(folder: Path) -> tuple[str, ...]:
+    """What is equal for equal records; of records that cannot be read, which `read_source` reports, their folder."""
+    try:
+        return tuple(f"{file.name} {file_sum(file)}" for file in sorted(folder.glob("*.jsonl")))
+    except (OSError, EffaceError):
+        return (str(folder),)
 
 
 def _walk(root: Path) -> Iterator[Source | UnreadableSource]:

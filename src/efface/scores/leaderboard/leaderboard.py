@@ -150,7 +150,8 @@ def _read_all(paths: Sequence[Path], score_definition: Definition) -> tuple[list
 
 def _without_path(error: EffaceError, path: str) -> str:
     """The message of an error, without the path at its start, which is shown before it."""
-    return str(error).removeprefix(path).removeprefix(":").lstrip()
+    message = str(error)
+    return message.removeprefix(path).lstrip("/: ") if message.startswith(path) else message
 
 
 def _groups(models: Sequence[ScoredModel]) -> list[list[ScoredModel]]:
