@@ -43,6 +43,12 @@ def test_the_forget_set(found: ForgetVerdict | None, start: str, end: str, short
     assert short_forget(found) == short
 
 
+def test_of_one_model_the_cell_says_what_it_answers() -> None:
+    alone = on_forget("undecided", 30)
+    assert "answers 30 of the 40 questions to forget correctly" in forget_sentence(alone, single=True)
+    assert short_forget(alone, single=True) == "answers 30/40"
+
+
 def test_few_questions_are_said() -> None:
     assert "only 12 questions" in forget_sentence(on_forget("forgot", 0, n=12))
     assert "only" not in forget_sentence(on_forget("forgot", 0, n=20))

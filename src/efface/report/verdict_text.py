@@ -100,11 +100,13 @@ def retain_sentence(verdict: RetainVerdict | None, *, reason: str = "") -> str:
     return f"{opening}: of {questions}, it kept {what} ({_interval(kept)}).{_small(kept.n)}"
 
 
-def short_forget(verdict: ForgetVerdict | None) -> str:
-    """The verdict on the forget set for a table cell, such as `in part, 8/20 leak`."""
+def short_forget(verdict: ForgetVerdict | None, *, single: bool = False) -> str:
+    """The verdict on the forget set for a table cell, such as `in part, 8/20 leak`; arguments as `forget_sentence`."""
     if verdict is None:
         return "-"
     leaks, likely = verdict.leaks, verdict.likely
+    if single:
+        return f"answers {leaks.count}/{leaks.n}"
     return {
         "forgot": f"forgot, 0/{leaks.n}",
         "likely": f"still likely, {likely.count}/{likely.n}",

@@ -26,7 +26,7 @@ def test_aggregates_of_several_runs(tmp_path: Path) -> None:
         ["one", "after", "ME+GD"],
         ["two", "", ""],
     ]
-    assert [row[-2:] for row in table.rows] == [["", ""], ["in part, 2/10 leak", "kept 17/20"], ["nothing known", "-"]]
+    assert [row[-2:] for row in table.rows] == [["", ""], ["in part, 2/10 leak", "kept 17/20"], ["answers 0/10", "-"]]
 
 
 def test_metrics_of_every_set_before_and_after(tmp_path: Path) -> None:

@@ -63,9 +63,11 @@ def aggregates_table(runs: Mapping[str, ReportRun], summaries: Mapping[str, Summ
         for stage, each in aggregates_by_stage(run, partial=partial).items():
             if stage in ("before", "after"):
                 found = summaries[name].verdict
-                short = ["", ""] if stage == "before" else [short_forget(found.forget), short_retain(found.retain)]
+                single = run.kind == "evaluation"
+                forget = short_forget(found.forget, single=single)
+                short = ["", ""] if stage == "before" else [forget, short_retain(found.retain)]
                 numbers = (format_number(getattr(each, aggregate)) for aggregate in AGGREGATE_NAMES)
-                shown = "" if run.kind == "evaluation" else stage
+                shown = "" if single else stage
                 rows.append([name, shown, (run.method or "").upper(), *numbers, *short])
     headings = ["Run", "Stage", "Method", *AGGREGATE_NAMES.values(), "Forgot?", "Kept"]
     return Table("Runs side by side", headings, rows, row_headings=3)
