@@ -183,6 +183,14 @@ def test_the_verdict_of_records_counts_types_of_answers(make_record: Callable[..
     assert list(found.answers_before) == ["retain", "forget"]
 
 
+def test_sets_for_membership_inference_have_no_verdict() -> None:
+    answers = {name: {"1": RIGHT} for name in ("forget", "retain", "members", "holdout")}
+    found = verdict(answers, answers)
+    assert found.retain is not None
+    assert found.retain.n == 1
+    assert list(found.answers_before) == list(found.answers_after) == ["forget", "retain"]
+
+
 def test_a_run_without_a_set_has_no_verdict_on_it() -> None:
     found = verdict({}, {"forget": {"1": RIGHT}})
     assert found.retain is None

@@ -85,7 +85,7 @@ class DataConfig(FrozenModel):
     """Earlier requests, in their order: tasks, or files for source=files. They are removed from the retain set, and
     each is scored as an evaluation set."""
     retain_items: int | None = Field(default=None, ge=1)
-    """TOFU only: number of retain items to use, from the first on, also to fine-tune target models; None uses all."""
+    """TOFU only: number of retain items to use, from the first on, also to fine-tune target models; by default all."""
     forget: FileConfig | None = None
     """Files only: the forget set; a path is enough."""
     retain: FileConfig | Literal["model-answers"] | None = None

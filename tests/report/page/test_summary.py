@@ -31,6 +31,17 @@ def correct_up_to(last: int) -> Answer:
     return lambda number: correct(number) if number <= last else wrong(number)
 
 
+def test_the_models_own_earlier_answer_is_no_right_answer(tmp_path: Path) -> None:
+    path = write_run(tmp_path, records(retain=(20, correct)), records(retain=(20, wrong)))
+    assert "correctly" in summarize(load_report_run(path)).retain_sentence
+    with (path / "config.yaml").open("a") as file:
+        file.write("data:\n  retain: model-answers\n")
+    found = summarize(load_report_run(path))
+    assert found.retain_sentence.startswith("It answers most of the rest differently: 0 of 20 answers")
+    assert found.verdict.retain is not None
+    assert found.verdict.retain.own_answers
+
+
 def summary(path: Path, forget: Answer, retain: Answer, before: Answer = correct) -> Summary:
     """Of a model that answers so, before and after unlearning; 20 questions per set."""
     first = records(forget=(20, before), retain=(20, before))
