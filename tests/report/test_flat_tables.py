@@ -8,6 +8,8 @@ from pathlib import Path
 
 from efface.report.flat_tables import flat_differences, flat_leaderboard
 from efface.scores.leaderboard.leaderboard import Leaderboard, compare
+from efface.scores.verdict import judge_records, verdict
+from support.reports import correct, records, wrong
 
 
 def test_boards_in_csv(ranking: Leaderboard) -> None:
@@ -29,6 +31,22 @@ def test_extraction_strength_in_csv_where_a_model_has_it(ranking: Leaderboard) -
     changed = ranking.model_copy(update={"boards": boards})
     rows = list(csv.DictReader(io.StringIO(flat_leaderboard("csv", changed))))
     assert [row["extraction_strength_forget"] for row in rows] == ["0.25", *[""] * (len(rows) - 1)]
+
+
+def test_verdicts_in_csv_and_markdown(ranking: Leaderboard) -> None:
+    before = records(forget=(8, correct), retain=(5, correct))
+    after = records(
+        forget=(8, lambda number: correct(number) if number == 1 else wrong(number)),
+        retain=(5, lambda number: wrong(number) if number == 1 else correct(number)),
+    )
+    found = verdict(judge_records(before), judge_records(after))
+    rows = [ranking.boards[0].rows[0].model_copy(update={"verdict": found}), *ranking.boards[0].rows[1:]]
+    changed = ranking.model_copy(update={"boards": [ranking.boards[0].model_copy(update={"rows": rows})]})
+    first, second, *_ = csv.DictReader(io.StringIO(flat_leaderboard("csv", changed)))
+    columns = ("forgot", "leaks", "still_likely", "kept", "kept_of")
+    assert [first[each] for each in columns] == ["partly", "1", "0", "4", "5"]
+    assert [second[each] for each in columns] == [""] * 5
+    assert "| in part, 1/8 leak | kept 4/5 |" in flat_leaderboard("markdown", changed)
 
 
 def test_the_number_of_a_board_is_given_where_there_are_several(ranking: Leaderboard) -> None:
