@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
+from efface.hub import UnavailableError
 from efface.progress.reporter import SilentReporter
 from efface.tuning.request import tuning_of
 from efface.tuning.setup import set_up
@@ -54,3 +56,25 @@ def test_each_trial_has_its_own_plan(asked, tmp_path):
     assert plan.objective.name == "npo+gd"
     assert len(plan.steps) == plan.last_step == plan.schedule.steps == 7
     assert plan.config.epochs == 7
+
+
+def test_key_facts_judge_where_the_default_judge_cannot_be_had(taught_towns, tmp_path, asked, monkeypatch):
+    def unreachable(name):
+        raise UnavailableError(f"{name}: the hub cannot be reached")
+
+    rows = [json.loads(line) for line in Path(taught_towns["data"]["forget"]).read_text().splitlines()]
+    facts = [{**row, "key_fact": row["answer"].split()[-1]} for row in rows]
+    (tmp_path / "forget.jsonl").write_text("".join(json.dumps(row) + "\n" for row in facts))
+    monkeypatch.setattr("efface.evaluation.judges.resolve_model", unreachable)
+    settings = {
+        **taught_towns,
+        "data": {**taught_towns["data"], "forget": str(tmp_path / "forget.jsonl")},
+        "evaluate": {**taught_towns["evaluate"], "judge": "default"},
+    }
+    reporter, warnings = SilentReporter(), []
+    monkeypatch.setattr(reporter, "on_warning", warnings.append)
+    setup = set_up(
+        asked(settings=settings, methods=["me+gd"]), tmp_path / "out", data_dir=None, resume=False, reporter=reporter
+    )
+    assert {record.judge for record in setup.reported_before["forget"]} == {"key-facts"}
+    assert any(each.startswith("the judge is key-facts") for each in warnings)

@@ -102,9 +102,9 @@ def set_up(tuning: Tuning, out: Path, *, data_dir: Path | None, resume: bool, re
         held_out = hold_out(prepared.task.evaluation, tuning.base.evaluate.limit)
         space = _space(tuning, prepared)
         _check_same(paths, tuning, space)
-        judges = open_judges(tuning.base.evaluate, prepared.device)
-        for metric, reason in judges.missing.items():
-            reporter.on_warning(f"{metric} will be missing: {reason}")
+        judges = open_judges(tuning.base.evaluate, prepared.device, prepared.task.evaluation)
+        for warning in judges.warnings:
+            reporter.on_warning(warning)
         metadata = RunMetadata(folder, tuning.base, prepared.manifest, model_answers=prepared.model_answers)
         config, plan, device = tuning.base.evaluate, prepared.plan, prepared.device
         search = EvaluationStages(
