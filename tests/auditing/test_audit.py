@@ -17,6 +17,7 @@ from efface.data import load_task
 from efface.errors import EffaceError
 from efface.folder_lock import lock_folder
 from efface.folders import RunPaths
+from efface.hub import UnavailableError
 from efface.schema import EvaluationSet, Item, Task
 from support.audited import Broken, Whisper
 from support.messages import assert_names
@@ -68,6 +69,16 @@ def test_the_results_join_the_run_and_it_stays_intact(hidden_run: Path, never: P
     assert paths.audit_rows.stat().st_mode & 0o077 == 0
     paths.audit_rows.write_text("", encoding="utf-8")
     assert verify(hidden_run).runs[0].differs == ("audit/rows.jsonl",)
+
+
+def test_the_judge_is_the_one_that_the_run_fell_back_to(hidden_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreachable(name: str) -> Path:
+        raise UnavailableError(f"{name}: the hub cannot be reached")
+
+    monkeypatch.setattr("efface.evaluation.judges.resolve_model", unreachable)
+    settings = RunPaths(hidden_run).config
+    settings.write_text(settings.read_text().replace("judge: key-facts", "judge: default"))
+    assert audit(config(**ASKS), hidden_run).recoverable.judge == "key-facts"
 
 
 def test_without_a_control_guesses_are_not_subtracted(hidden_run: Path) -> None:
