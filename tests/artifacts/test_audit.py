@@ -35,3 +35,11 @@ def test_a_run_has_them_only_once_it_was_audited() -> None:
 def test_an_unknown_key_is_refused() -> None:
     with pytest.raises(ValidationError):
         AuditResults.model_validate({**results().model_dump(), "erased": True})
+
+
+@pytest.mark.parametrize("changes", [{"n": 0}, {"k": -1}])
+def test_a_share_of_no_facts_is_refused(changes: dict[str, int]) -> None:
+    values = results().model_dump()
+    values["recoverable"] |= changes
+    with pytest.raises(ValidationError):
+        AuditResults.model_validate(values)

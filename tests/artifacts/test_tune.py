@@ -41,3 +41,11 @@ def test_other_runs_do_not_have_them(results):  # noqa: F811
 def test_an_unknown_reason_is_refused():
     with pytest.raises(ValidationError):
         KeepResult.model_validate({**KEEP.model_dump(), "reason": "tired"})
+
+
+@pytest.mark.parametrize(
+    "changes", [{"chosen": 4}, {"trials": []}, {"trials": [TRIAL.model_copy(update={"best": None})]}]
+)
+def test_a_choice_that_is_no_scored_trial_is_refused(changes):
+    with pytest.raises(ValidationError, match="not among the trials"):
+        TuneSummary.model_validate({**TUNE.model_dump(), **changes})

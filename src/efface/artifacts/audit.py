@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
 from efface.frozen import FrozenModel
 
 Interval = tuple[float, float]
@@ -13,9 +15,9 @@ Interval = tuple[float, float]
 class Recoverable(FrozenModel):
     """The facts that the model knew before, and that at least one attack brought back."""
 
-    k: int
+    k: int = Field(ge=0)
     """How many came back."""
-    n: int
+    n: int = Field(ge=1)
     """How many were attacked."""
     interval: Interval
     """Of k/n, by Clopper and Pearson."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from pydantic import model_validator
+
 from efface.frozen import FrozenModel
 
 
@@ -86,3 +88,9 @@ class TuneSummary(FrozenModel):
     forget_note: str
     """Which questions of the forget set are reported, and why: a sentence."""
     trials: list[TuneTrial]
+
+    @model_validator(mode="after")
+    def _check_chosen(self) -> TuneSummary:
+        if not any(each.number == self.chosen and each.best is not None for each in self.trials):
+            raise ValueError(f"trial {self.chosen} is not among the trials that were scored")
+        return self
