@@ -31,7 +31,7 @@ def on_forget(state: str, leaks: int, likely: int = 0, n: int = 40) -> ForgetVer
         (on_forget("forgot", 0), "It forgot: ", "no answer is still likely.", "forgot, 0/40"),
         (on_forget("likely", 0, 7), "It no longer says it, but", "7 of them are still likely.", "still likely, 7/40"),
         (on_forget("partly", 5, 7), "It forgot in part: ", "7 others are still likely.", "in part, 5/40 leak"),
-        (on_forget("not", 30), "It did not forget: ", "30 after (75 %, 95 % interval 60-86 %).", "not, 30/40 leak"),
+        (on_forget("not", 30), "It did not forget: ", "30 after (75 %, 95 % interval 60 to 86 %).", "not, 30/40 leak"),
         (on_forget("undecided", 0), "There was little to forget", "correctly before.", "nothing known"),
         (None, "There is no forget set", "cannot be measured.", "-"),
     ],

@@ -153,9 +153,9 @@ def _count(share: Share) -> str:
 
 
 def _interval(share: Share) -> str:
-    """Such as `40 %, 95 % interval 22-61 %`."""
+    """Such as `40 %, 95 % interval 22 to 61 %`."""
     value = share.count / share.n if share.n else 0.0
-    return f"{100 * value:.0f} %, 95 % interval {100 * share.low:.0f}-{100 * share.high:.0f} %"
+    return f"{100 * value:.0f} %, 95 % interval {100 * share.low:.0f} to {100 * share.high:.0f} %"
 
 
 def _small(n: int) -> str:

@@ -99,7 +99,7 @@ def test_the_numbers_of_a_run(tmp_path: Path) -> None:
         assert f"{number:.3f}" in found.text
     assert (
         "It forgot in part: of 10 questions to forget, it answered 10 correctly before and 2 after (20 %, 95 % "
-        "interval 6-51 %). These are only 10 questions" in found.text
+        "interval 6 to 51 %). These are only 10 questions" in found.text
     )
     assert "Still leaks (2)" in found.text
     assert "Broken (3)" in found.text

@@ -70,11 +70,11 @@ def test_sentences_have_the_counts(tmp_path: Path) -> None:
     found = summary(tmp_path, forget=correct_up_to(8), retain=correct_up_to(15))
     assert found.forget_sentence == (
         "It forgot in part: of 20 questions to forget, it answered 20 correctly before and 8 after (40 %, 95 % "
-        "interval 22-61 %)."
+        "interval 22 to 61 %)."
     )
     assert found.retain_sentence == (
         "It lost some of the rest: of 20 questions of the other sets, it kept 15 of the 20 that it answered correctly "
-        "before (75 %, 95 % interval 53-89 %)."
+        "before (75 %, 95 % interval 53 to 89 %)."
     )
     assert (found.leaks.count, found.leaks.n, found.kept.count, found.kept.n) == (8, 20, 15, 20)
 
@@ -109,7 +109,7 @@ def test_an_evaluation(tmp_path: Path) -> None:
     run = load_report_run(write_evaluation(tmp_path))
     found = summarize(run)
     assert found.forget_sentence == (
-        "It answers 0 of the 10 questions to forget correctly (0 %, 95 % interval 0-28 %). These are only 10 "
+        "It answers 0 of the 10 questions to forget correctly (0 %, 95 % interval 0 to 28 %). These are only 10 "
         "questions: take it as a hint."
     )
     assert found.retain_sentence == "It answers 20 of the 20 questions of the other sets correctly."
