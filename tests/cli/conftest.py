@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
+
+from efface.cli import main
 
 MODEL = Path(__file__).parents[1] / "golden" / "model"
 
@@ -36,13 +36,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="package")
-def finished(folder: Path) -> tuple[Path, str]:
-    """A finished run's folder and what the command printed; a real process, in the folder of the data."""
-    command = [sys.executable, "-m", "efface", "run", "mine.yaml", "method=me+gd", "seed=3", "--out", "out"]
-    plain = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "FORCE_COLOR")}
-    ran = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder, env=plain)
-    assert (ran.returncode, ran.stderr) == (0, "")
-    return folder / "out", ran.stdout
+def finished(folder: Path) -> Path:
+    """A finished run's folder, beside its data."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(sys, "argv", ["efface", "run", "mine.yaml", "method=me+gd", "seed=3", "--out", "out"])
+        with pytest.raises(SystemExit) as ended:
+            main()
+    assert not ended.value.code
+    return folder / "out"
 
 
 @pytest.fixture

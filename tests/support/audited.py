@@ -16,6 +16,7 @@ from efface.config.parse import validate_config
 from efface.evaluation.key_fact_judge import KeyFactJudge
 from efface.run.pipeline import run
 from efface.schema import Item
+from support.built_once import BuildOnce
 from support.taught import teach
 
 _TOWNS = ("Turku", "Bergen", "Lyon", "Porto", "Nice", "Pisa", "Graz", "Split", "Izmir", "Bonn", "Ghent", "Delft")
@@ -125,15 +126,16 @@ def make_run(folder: Path, target: Path, **changes: Any) -> Path:
 
 
 @pytest.fixture(scope="session")
-def known_and_never(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+def known_and_never(build_once: BuildOnce) -> tuple[Path, Path]:
     """A model that knows the towers and one that never saw those of the forget set."""
-    return models(tmp_path_factory.mktemp("models"))
+    folder = build_once("towers", models)
+    return folder / "target", folder / "never"
 
 
 @pytest.fixture(scope="session")
-def hidden(tmp_path_factory: pytest.TempPathFactory, known_and_never: tuple[Path, Path]) -> Path:
+def hidden(build_once: BuildOnce, known_and_never: tuple[Path, Path]) -> Path:
     """A finished run that hides what it should forget; not to be changed."""
-    return make_run(tmp_path_factory.mktemp("hidden"), known_and_never[0])
+    return build_once("hidden", lambda folder: make_run(folder, known_and_never[0])) / "run"
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from support.built_once import BuildOnce
 from support.taught import teach
 
 _TOWNS = ("Turku", "Bergen", "Lyon", "Porto", "Graz", "Split", "Izmir", "Nice", "Pisa", "Bonn", "Oslo", "Riga")
@@ -25,16 +26,20 @@ def _row(number: int) -> dict[str, object]:
     }
 
 
-@pytest.fixture(scope="session")
-def taught_towns(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """Settings of a run: the model, and files of what to forget and what to keep; not to be changed."""
-    folder = tmp_path_factory.mktemp("towns")
+def _write_towns(folder: Path) -> None:
+    """The files and the model of `taught_towns`."""
     rows = [_row(number) for number in range(FORGET + KEEP)]
     for name, part in (("forget", rows[:FORGET]), ("retain", rows[FORGET:])):
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in part))
-    model = teach(folder / "model", {str(row["question"]): str(row["answer"]) for row in rows})
+    teach(folder / "model", {str(row["question"]): str(row["answer"]) for row in rows})
+
+
+@pytest.fixture(scope="session")
+def taught_towns(build_once: BuildOnce) -> dict[str, Any]:
+    """Settings of a run: the model, and files of what to forget and what to keep; not to be changed."""
+    folder = build_once("towns", _write_towns)
     return {
-        "model": str(model),
+        "model": str(folder / "model"),
         "data": {"forget": str(folder / "forget.jsonl"), "retain": str(folder / "retain.jsonl")},
         "text": {"format": "plain"},
         "train": {"lr": 1e-3, "epochs": 3, "batch_size": 4, "warmup_steps": 0},

@@ -15,8 +15,8 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.mark.usefixtures("here")
-def test_evaluate_compares_with_the_model_before(efface: Command, finished: tuple[Path, str]) -> None:
-    out, _ = finished
+def test_evaluate_compares_with_the_model_before(efface: Command, finished: Path) -> None:
+    out = finished
     arguments = ["evaluate", "mine.yaml", f"model={out / 'model'}", "evaluate.limit=2", "definition=paper"]
     for place in (out, out / "records", out / "records" / "before"):
         ran = efface(*arguments, "--before", str(place), "--out", f"compared-{place.name}")

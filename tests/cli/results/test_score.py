@@ -160,8 +160,8 @@ def test_refused(refused: Callable[..., str], arguments: list[str], parts: list[
     assert_names(refused("score", *arguments), *parts)
 
 
-def test_score_of_a_run_is_that_of_its_results(efface: Command, finished: tuple[Path, str]) -> None:
-    out, _ = finished
+def test_score_of_a_run_is_that_of_its_results(efface: Command, finished: Path) -> None:
+    out = finished
     results = json.loads((out / "results.json").read_text())
     for arguments, stage in (([], "after"), (["--stage", "before"], "before")):
         for path in (out, out / "records", out / "records" / stage):

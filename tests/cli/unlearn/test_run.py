@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,8 +19,18 @@ from efface.config.resolve import resolve_config
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def test_run_writes_the_folder_of_a_run(finished: tuple[Path, str]) -> None:
-    out, _ = finished
+@pytest.fixture(scope="module")
+def ran(folder: Path) -> tuple[Path, str]:
+    """A finished run's folder and what the command printed; a real process, in the folder of the data."""
+    command = [sys.executable, "-m", "efface", "run", "mine.yaml", "method=me+gd", "--out", "process"]
+    plain = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "FORCE_COLOR")}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder, env=plain)
+    assert (done.returncode, done.stderr) == (0, "")
+    return folder / "process", done.stdout
+
+
+def test_run_writes_the_folder_of_a_run(ran: tuple[Path, str]) -> None:
+    out, _ = ran
     assert {path.name for path in out.iterdir()} == {
         "config.yaml",
         "manifest.json",
@@ -32,17 +44,17 @@ def test_run_writes_the_folder_of_a_run(finished: tuple[Path, str]) -> None:
     assert results["before"]["sets"]["forget"]["n"] == 4
 
 
-def test_run_prints_stages_losses_scores_and_warnings(finished: tuple[Path, str]) -> None:
-    _, printed = finished
+def test_run_prints_stages_losses_scores_and_warnings(ran: tuple[Path, str]) -> None:
+    _, printed = ran
     lines = printed.splitlines()
     assert "\x1b" not in printed
     assert any(line.startswith("warning: 1 question(s) ") for line in lines)
     assert any(line.startswith("• unlearning with me+gd") for line in lines)
     assert any(line.startswith("  step 2/2 loss ") and line.endswith(" tokens/s") for line in lines)
     assert any(line.startswith(" ME+GD ") for line in lines)
-    assert "model: out/model" in lines
-    assert "scores: out/results.json" in lines
-    assert lines[-1] == "next: efface report out"
+    assert "model: process/model" in lines
+    assert "scores: process/results.json" in lines
+    assert lines[-1] == "next: efface report process"
 
 
 @pytest.mark.usefixtures("finished", "here")
