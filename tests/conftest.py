@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-pytest_plugins = ["support.built_once", "support.refused"]
+pytest_plugins = ["support.built_once", "support.downstream", "support.refused"]
 
 if TYPE_CHECKING:
     from support.hub_server import Hub

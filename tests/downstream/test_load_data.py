@@ -91,6 +91,7 @@ def test_data_that_are_not_available_are_refused(hub_that, unreachable, error, o
     assert manager.tried == (["cache", "hub"] if unreachable is None else ["cache"])
 
 
+@pytest.mark.usefixtures("few_library_tasks")
 def test_a_task_of_the_library_without_a_network(model, tokenizer, monkeypatch, tmp_path):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path)

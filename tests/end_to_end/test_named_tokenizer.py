@@ -84,10 +84,11 @@ COMMANDS = {
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_tokenizer_of_another_vocabulary_is_refused(
-    refused: Callable[..., str], place: Path, model: Path, command: str
+    refused: Callable[..., str], place: Path, model: Path, command: str, request: pytest.FixtureRequest
 ) -> None:
     if command == "downstream":
         pytest.importorskip("lm_eval")
+        request.getfixturevalue("few_library_tasks")
     byte_level().save_pretrained(place / "other")
     message = refused(*COMMANDS[command], f"model={model}", "tokenizer=other")
     assert_names(message, "tokenizer other", f"model {model}", "another vocabulary")

@@ -160,6 +160,7 @@ def test_scores_of_another_run_will_do(complete, config, scored, tmp_path):
     assert len(scored) == 1
 
 
+@pytest.mark.usefixtures("few_library_tasks")
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
@@ -170,11 +171,6 @@ def test_scores_of_another_run_will_do(complete, config, scored, tmp_path):
 )
 def test_what_is_wrong_is_refused_before_the_model_is_loaded(config, queue, tmp_path, monkeypatch, changes, sentence):
     monkeypatch.setattr(load_parallel, "load_model", lambda *_, **__: pytest.fail("loaded"))
-    from lm_eval.tasks import TaskManager
-
-    # without the ten thousand files of the library
-    custom = TaskManager(include_path=config().downstream.include, include_defaults=False)
-    monkeypatch.setattr("efface.downstream.tasks._with_custom", lambda *_: custom)
     one, several = (
         config(downstream=changes),
         validate_config(RunConfig, merge_settings(dumped(queue), {"downstream": changes})),

@@ -127,6 +127,14 @@ def test_a_dry_run_names_the_tasks(efface: Command, place: Path, run_words: list
     assert not (place / "out").exists()
 
 
+@pytest.mark.slow
+def test_all_tasks_of_the_library_are_known(refused: Callable[..., str], model: Path) -> None:
+    said = refused("downstream", f"model={model}", "wmdp_bio", "wmdp_chme", "--out", "out")
+    assert_names(said, "'wmdp_chme'", "wmdp_chem")
+    assert int(said.split("`lm-eval ls tasks` lists ")[1].split(",")[0]) > 10_000
+
+
+@pytest.mark.usefixtures("few_library_tasks")
 def test_a_run_refuses_unknown_tasks(run_refused: Callable[..., str]) -> None:
     assert_names(run_refused("downstream.tasks=arc_chalenge"), "'arc_chalenge'", "arc_challenge")
     assert_names(run_refused("downstream.tasks=gsm8k,gsm8k"), "downstream.tasks", "gsm8k", "twice")

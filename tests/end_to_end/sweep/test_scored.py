@@ -96,6 +96,7 @@ def test_queues_with_downstream_tasks(spec: Spec, scored: dict[str, Any], tmp_pa
     ]  # fmt: skip
 
 
+@pytest.mark.usefixtures("few_library_tasks")
 def test_missing_tasks_are_refused(spec: Spec, scored: dict[str, Any], tmp_path: Path) -> None:
     wrong = {**scored["downstream"], "tasks": ["local_ark"]}
     with pytest.raises(EffaceError, match="local_ark"):
