@@ -66,7 +66,9 @@ def run_here(plan, sizes, device, *, seconds):
         yield name, attempt(measure)
 
 
-@pytest.mark.parametrize("part", gpu_acceptance.PARTS)
+@pytest.mark.parametrize(
+    "part", [part if part == 3 else pytest.param(part, marks=pytest.mark.slow) for part in gpu_acceptance.PARTS]
+)
 def test_a_part_is_rehearsed(part, small, monkeypatch, tmp_path, capfd):
     monkeypatch.setattr(correctness, "execute", lambda command: run_group(tmp_path, 1, run_program, command[1:]))
     monkeypatch.setattr(gpu_acceptance, "commit", lambda: "abc")

@@ -36,7 +36,9 @@ def author(number):
     return f"author/{number:03d}/"
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case", [case if case == "kept adapter" else pytest.param(case, marks=pytest.mark.slow) for case in CASES]
+)
 def test_a_queue_is_a_chain_of_single_runs(queues, tmp_path, case):
     config, out, _ = queues(case)
     requests = config.continual.requests
@@ -187,6 +189,7 @@ def test_a_finished_queue_resumed_does_nothing_again(complete, monkeypatch):
     assert json.loads((out / "manifest.json").read_text())["seconds"] == seconds
 
 
+@pytest.mark.slow
 def test_a_queue_that_got_another_request_is_as_if_it_had_been_there(config, tmp_path):
     """Also where the model before it is all that was kept, and the scores come out the same to the last digit."""
     settings = {"keep_models": "last", "reference": "first"}

@@ -104,6 +104,7 @@ def test_the_library_refuses_it_before_it_writes_its_inputs(place, model):
         assert not (out / "inputs").exists()
 
 
+@pytest.mark.slow
 def test_of_two_runs_at_once_one_is_refused_and_the_other_unharmed(place):
     """Two processes of one command line, started together."""
     command = [sys.executable, "-m", "efface", "run", "mine.yaml", "--out", "both"]

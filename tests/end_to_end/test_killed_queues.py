@@ -11,6 +11,8 @@ import yaml
 
 from efface.config.parse import merge_settings, read_yaml
 
+pytestmark = pytest.mark.slow  # quick: queues stopped in this process, tests/continual/
+
 CHANGES = {
     "method": "dpo+kl",
     "data": {"authors": 3},

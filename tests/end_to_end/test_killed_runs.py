@@ -54,6 +54,7 @@ MOMENTS = {
     ],
 }
 """Every moment of these runs was tried once; these are examples of each kind."""
+QUICK = ("full", "os.rmdir /checkpoints/step-000004")
 
 
 def outcome(folder):
@@ -86,7 +87,14 @@ def never_stopped(child, settings, tmp_path_factory):
     return make
 
 
-@pytest.mark.parametrize(("case", "moment"), [(case, moment) for case in CASES for moment in MOMENTS[case]])
+@pytest.mark.parametrize(
+    ("case", "moment"),
+    [
+        pytest.param(case, moment, marks=() if (case, moment) == QUICK else pytest.mark.slow)
+        for case in CASES
+        for moment in MOMENTS[case]
+    ],
+)
 def test_killed_and_resumed_is_the_same_as_never_stopped(never_stopped, child, tmp_path, case, moment):
     """Killed just before a write."""
     start, whole = never_stopped(case)
@@ -96,11 +104,13 @@ def test_killed_and_resumed_is_the_same_as_never_stopped(never_stopped, child, t
     assert outcome(out) == outcome(whole)
 
 
+@pytest.mark.slow
 def test_the_case_with_the_best_epoch_leaves_another_than_the_last(never_stopped):
     _, whole = never_stopped("best epoch")
     assert RunFolder(whole).read_results().trajectory.kept < 3
 
 
+@pytest.mark.slow
 def test_a_process_killed_from_outside(never_stopped, child, tmp_path):
     """Nothing arranged: another process is killed some time after its third step."""
     start, whole = never_stopped("full")

@@ -38,6 +38,7 @@ def rows(path: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
+@pytest.mark.slow
 def test_two_processes_leave_what_one_leaves(tmp_path, monkeypatch):
     arguments = ["-m", "efface", "run", *SETTINGS, *SHARDED, "--out", str(tmp_path / "two")]
     first, second = run_group(tmp_path, 2, run_program, arguments)

@@ -79,9 +79,7 @@ def test_what_cannot_be_used_is_one_sentence(
     assert not (hidden_run / "audit").exists()
 
 
-def test_where_nothing_was_known_there_is_nothing_to_audit(
-    efface: Efface, finished: Path, here: Path
-) -> None:
+def test_where_nothing_was_known_there_is_nothing_to_audit(efface: Efface, finished: Path, here: Path) -> None:
     ran = efface("audit", str(finished))
     assert ran.returncode == 2
     assert_names(ran.stderr, "nothing to audit")

@@ -15,6 +15,7 @@ from support.runs import Told
 from support.sweeps import KilledIn, Spec, read_log, started_runs
 
 
+@pytest.mark.slow
 def test_resumes_inside_the_target_and_inside_a_run(
     spec: Spec, content: dict[str, Any], complete: tuple[Path, SweepResult, Told], tmp_path: Path
 ) -> None:
