@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-import efface
 from efface import distributed
 from efface.evaluation.config import EvaluateConfig
 from efface.models import load_parallel as module
@@ -22,6 +17,7 @@ from efface.run.pipeline import unlearn
 from efface.train.config import TrainConfig
 from efface.train.distribution.parallel import ParallelModel
 from support import sharded_runs
+from support.processes import run_group
 
 CPU = torch.device("cpu")
 
@@ -30,20 +26,12 @@ CPU = torch.device("cpu")
 def two(tmp_path_factory):
     """The folder that two processes leave."""
     folder = tmp_path_factory.mktemp("two")
-    paths = [Path(sharded_runs.__file__).parents[1], Path(efface.__file__).parents[1]]
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    done = subprocess.run(
-        [*command, sharded_runs.__file__, str(folder)],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(map(str, paths))},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    for ended in run_group(tmp_path_factory.mktemp("logs"), 2, sharded_runs.work, folder):
+        assert ended.code == 0, ended.output[-3000:]
     return folder
 
 
+@pytest.mark.slow
 def test_a_sharded_model_gives_the_outputs_of_the_whole_one(two):
     found = json.loads((two / "answers.json").read_text(encoding="utf-8"))
     expected = sharded_runs.answers(ParallelModel(load_model(sharded_runs.MODEL, dtype=torch.float32, device=CPU)))
@@ -53,6 +41,7 @@ def test_a_sharded_model_gives_the_outputs_of_the_whole_one(two):
     assert found["largest_share"] == pytest.approx(0.5, abs=0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sharded_runs.RUNS)
 def test_a_sharded_run_leaves_what_one_process_leaves(two, tmp_path, name):
     unlearn(sharded_runs.config(name), tmp_path / name)

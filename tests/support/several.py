@@ -57,6 +57,7 @@ REPLICATED: dict[str, tuple[str, TrainConfig, torch.dtype]] = {
 """Cases that cannot be sharded."""
 WITH_FOUR = ("npo+kl float64 in parts", "me+gd float64 clipped")
 """The cases of four processes, which share two cores here; two processes run all of them."""
+QUICK = "npo+kl float64 in parts"
 FEW = "few examples float64"
 """A batch of three: with four processes, one has no example."""
 KILLED_AT = 7
@@ -164,11 +165,15 @@ def write(folder: Path, name: str, weights: dict[str, torch.Tensor], logs: list[
 
 
 def work(folder: Path, sharding: str, what: str) -> None:
-    """What a process does after it was started: every case, or a training in which the last process dies."""
+    """What a process does after it was started: `all` cases, the `quick` one, or a training whose last process dies."""
     torch.set_num_threads(1)
     distributed.init_process_group("cpu")
     if what == "dies":
         config = TrainConfig(lr=1e-3, sharding=sharding, save_steps=3)
         train("ga+gd", config, torch.float64, folder, die_at=KILLED_AT)
+    elif what == "quick":
+        method, settings, dtype = CASES[QUICK]
+        sharded = settings.model_copy(update={"sharding": sharding})
+        write(folder, QUICK, *train(method, sharded, dtype, folder / "runs" / QUICK))
     else:
         all_cases(folder, sharding)

@@ -1,12 +1,11 @@
 """What each of two processes does in `tests/models/test_load_parallel.py`: runs of a model in shards, and its answers.
 
-Started by torchrun with a folder, which gets the runs and, from the main process, the answers.
+The folder gets the runs and, from the main process, the answers.
 """
 
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -65,9 +64,9 @@ def answers(parallel_model: ParallelModel, model: Path = MODEL) -> dict[str, Any
     return parallel_model.forward_in_step(answer)
 
 
-def main() -> None:
+def work(folder: Path) -> None:
+    """What a process does after it was started."""
     torch.set_num_threads(1)
-    folder = Path(sys.argv[1])
     distributed.init_process_group("cpu")
     sharded = load_to_evaluate(MODEL, EvaluateConfig(sharding="fsdp2"), dtype=torch.float32, device=CPU)
     rows = max(each.to_local().shape[0] / each.shape[0] for each in sharded.model.parameters())
@@ -76,7 +75,3 @@ def main() -> None:
         (folder / "answers.json").write_text(json.dumps(found), encoding="utf-8")
     for name in RUNS:
         unlearn(config(name), folder / name)
-
-
-if __name__ == "__main__":
-    main()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -26,14 +27,11 @@ def run_group(folder: Path, count: int, sharding: str, what: str) -> list[Ended]
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
-    """Weights and logs of the same trainings in this process, made once."""
+    """Weights and logs of the same trainings in this process, by name, made once."""
     folder = tmp_path_factory.mktemp("alone")
-    known = several.CASES | several.REPLICATED
-    made = {name: several.train(*case, folder / name) for name, case in known.items()}
-    plain = TrainConfig(lr=1e-3)
-    made[several.FEW] = several.train("ga+gd", plain, torch.float64, folder / "few", batch=3)
-    made["resumed"] = several.train("ga+gd", plain, torch.float64, folder / "killed")
-    return made
+    plain = ("ga+gd", TrainConfig(lr=1e-3), torch.float64)
+    known = several.CASES | several.REPLICATED | {several.FEW: plain, "resumed": plain}
+    return cache(lambda name: several.train(*known[name], folder / name, batch=3 if name == several.FEW else 7))
 
 
 def assert_like_one_process(name, weights, logs, distributed_weights, rows):
@@ -51,14 +49,24 @@ def assert_like_one_process(name, weights, logs, distributed_weights, rows):
             assert row[term] == pytest.approx(getattr(log, term), **close), name
 
 
+def test_two_processes_train_as_one(tmp_path, alone):
+    folder = tmp_path / "quick"
+    for ended in run_group(folder, 2, "fsdp2", "quick"):
+        assert ended.code == 0, ended.output[-3000:]
+    rows = json.loads((folder / f"{several.QUICK}.json").read_text(encoding="utf-8"))
+    weights = load_file(folder / f"{several.QUICK}.safetensors")
+    assert_like_one_process(several.QUICK, *alone(several.QUICK), weights, rows)
+
+
 # One test per setup, not per case: the processes are started once.
+@pytest.mark.slow
 @pytest.mark.parametrize(("count", "sharding"), SETUPS)
 def test_the_same_weights_and_losses_after_eleven_steps(tmp_path, alone, count, sharding):
     folder = tmp_path / "cases"
     for ended in run_group(folder, count, sharding, "all"):
         assert ended.code == 0, ended.output[-3000:]
     for name in several.names(count, sharding):
-        weights, logs = alone[name]
+        weights, logs = alone(name)
         rows = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
         expected = logs[several.KILLED_AT - 1 :] if name == "resumed" else logs  # from the last checkpoint on
         assert_like_one_process(name, weights, expected, load_file(folder / f"{name}.safetensors"), rows)
@@ -66,7 +74,7 @@ def test_the_same_weights_and_losses_after_eleven_steps(tmp_path, alone, count, 
     config = TrainConfig(lr=1e-3, save_steps=3, sharding=sharding)
     resumed, logs = several.train("ga+gd", config, torch.float64, folder / "runs" / "killed", resume=True)
     assert [log.step for log in logs] == [10, 11]  # one process resumes where several stopped
-    weights, _ = alone["resumed"]
+    weights, _ = alone("resumed")
     assert max(float((resumed[name] - weights[name]).abs().max()) for name in weights) < 1e-9
 
 
