@@ -7,18 +7,25 @@ import re
 
 import pytest
 
+from efface import demo
 from efface.demo import METHODS, run_demo
 from efface.errors import EffaceError
 
 SMALL = ["data.authors=3", "data.forget_authors=1", "train.epochs=2", "train.warmup_steps=0", "train.batch_size=20"]
+QUICK = ["train.epochs=1", "data.retain_evaluation=2"]
+TINY = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2}
 
 
-def test_demo_compares_four_methods_and_replaces_an_earlier_demo(tmp_path, capsys):
+@pytest.mark.parametrize("quick", [True, pytest.param(False, marks=pytest.mark.slow)])
+def test_demo_compares_four_methods_and_replaces_an_earlier_demo(tmp_path, capsys, monkeypatch, quick):
+    if quick:
+        monkeypatch.setattr(demo, "_MODEL_SHAPE", TINY)
+        monkeypatch.setattr(demo, "_VOCABULARY", 400)
     out = tmp_path / "demo"
     (out / "me+gd").mkdir(parents=True)
     (out / "me+gd" / "results.json").write_text("from an earlier demo")
     (out / ".efface-demo").write_text("")
-    results = run_demo(out, seed=4, settings=SMALL)
+    results = run_demo(out, seed=4, settings=[*SMALL, *(QUICK if quick else ())])
     assert list(results) == list(METHODS)
     printed = capsys.readouterr().out
     assert all(word in printed for word in ("ME+GD", "IDK+AP", "GA+GD", "IDK+GD", "Forget set", "Retain set"))
