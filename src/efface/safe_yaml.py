@@ -1,4 +1,4 @@
-"""Parse YAML that may come from a stranger, and refuse what readers of YAML disagree about. No torch."""
+"""Parse YAML: what may come from a stranger, with all its ambiguities refused, and efface's own files. No torch."""
 
 from __future__ import annotations
 
@@ -58,6 +58,18 @@ def parse_yaml(text: str) -> Any:
         raise InvalidYamlError(f"{where}{problem or first_line(error)}") from error
     except ValueError as error:  # a date that does not exist, a number of thousands of digits
         raise error if isinstance(error, InvalidYamlError) else InvalidYamlError(first_line(error)) from error
+
+
+def parse_own_yaml(text: str) -> Any:
+    """Parse a YAML file that is part of efface: by libyaml where PyYAML has it, which is ten times as fast.
+
+    Args:
+        text: The content of the file.
+
+    Returns:
+        Its value.
+    """
+    return yaml.load(text, Loader=_LOADER)
 
 
 def _check_depth(text: str) -> None:

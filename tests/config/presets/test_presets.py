@@ -40,9 +40,13 @@ def test_resolves_for_every_method(name: str, recipe: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["real-world", *CONTINUAL, *TOFU])
-@pytest.mark.parametrize("method", METHODS)
-def test_published_settings(name: str, method: str) -> None:
+def test_published_settings(name: str) -> None:
     """arXiv:2410.08109 and its published code."""
+    for method in METHODS:
+        check_published_settings(name, method)
+
+
+def check_published_settings(name: str, method: str) -> None:
     config = run(name, f"method={method}", "recipe=published")
     real_world = name == "real-world"
     me = method == "me+gd"
@@ -102,12 +106,12 @@ def test_real_world_rates_are_those_published(method: str, lr: float) -> None:
 
 
 @pytest.mark.parametrize("name", [*CONTINUAL, *TOFU])
-@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("recipe", ["ours", "published"])
-def test_tofu_is_unlearned_at_the_published_rate(name: str, method: str, recipe: str) -> None:
-    train = run(name, f"method={method}", f"recipe={recipe}").train
-    assert (train.lr, train.epochs, train.batch_size, train.weight_decay) == (1e-5, 5, 32, 0.01)
-    assert (train.warmup_steps, train.max_grad_norm, train.lora) == (None, None, None)
+def test_tofu_is_unlearned_at_the_published_rate(name: str, recipe: str) -> None:
+    for method in METHODS:
+        train = run(name, f"method={method}", f"recipe={recipe}").train
+        assert (train.lr, train.epochs, train.batch_size, train.weight_decay) == (1e-5, 5, 32, 0.01), method
+        assert (train.warmup_steps, train.max_grad_norm, train.lora) == (None, None, None), method
 
 
 def test_a_preset_by_itself() -> None:

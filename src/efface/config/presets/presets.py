@@ -5,12 +5,12 @@ from __future__ import annotations
 from importlib.resources import files
 from typing import Any
 
-import yaml
 from pydantic import Field
 
 from efface.config.parse import merge_settings
 from efface.errors import EffaceError, suggest
 from efface.frozen import FrozenModel
+from efface.safe_yaml import parse_own_yaml
 
 _FOLDER = "efface.config.presets"
 RECIPES = ("ours", "published", "open-unlearning")
@@ -114,6 +114,6 @@ def load_preset(name: str) -> Preset:
 
 def _read(name: str) -> dict[str, Any]:
     """A preset's YAML file, merged over the one that it `extends`."""
-    content: dict[str, Any] = yaml.safe_load(files(_FOLDER).joinpath(f"{name}.yaml").read_text(encoding="utf-8"))
+    content: dict[str, Any] = parse_own_yaml(files(_FOLDER).joinpath(f"{name}.yaml").read_text(encoding="utf-8"))
     extended = content.pop("extends", None)
     return content if extended is None else merge_settings(_read(extended), content)

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
-import yaml
-
 from efface.errors import EffaceError
+from efface.safe_yaml import parse_own_yaml
 from efface.schema import EvaluationSet, Item, Task
 from efface.spacing import evenly_spaced
 
@@ -40,7 +39,7 @@ def load_generic_questions() -> tuple[GenericQuestion, ...]:
         topics evenly.
     """
     text = resources.files("efface.data.sources").joinpath("generic_questions.yaml").read_text(encoding="utf-8")
-    topics: dict[str, list[str]] = yaml.safe_load(text)
+    topics: dict[str, list[str]] = parse_own_yaml(text)
     return tuple(
         GenericQuestion(id=f"generic/{topic}/{number:02d}", topic=topic, question=question)
         for number, questions in enumerate(zip(*topics.values(), strict=True), start=1)

@@ -7,7 +7,6 @@ from functools import cache
 from importlib import resources
 from pathlib import Path
 
-import yaml
 from pydantic import Field
 
 from efface.data.config import FileConfig
@@ -19,6 +18,7 @@ from efface.data.sources.download import FetchResult
 from efface.data.sources.published import DownloadStatus, PublishedBenchmark
 from efface.errors import EffaceError, suggest
 from efface.frozen import FrozenModel
+from efface.safe_yaml import parse_own_yaml
 
 
 class HubFile(FrozenModel):
@@ -54,7 +54,7 @@ class HubBenchmark(FrozenModel):
 def hub_benchmarks() -> Mapping[str, HubBenchmark]:
     """The benchmarks of the hub, by name."""
     text = resources.files("efface.data.sources").joinpath("hub_benchmarks.yaml").read_text(encoding="utf-8")
-    return {name: HubBenchmark(name=name, **entry) for name, entry in yaml.safe_load(text).items()}
+    return {name: HubBenchmark(name=name, **entry) for name, entry in parse_own_yaml(text).items()}
 
 
 def find_benchmark_anywhere(name: str) -> PublishedBenchmark | HubBenchmark:

@@ -9,10 +9,9 @@ from functools import cache
 from importlib import resources
 from typing import Literal
 
-import yaml
-
 from efface.data.question_files import FileQuestion, QuestionFile
 from efface.frozen import FrozenModel
+from efface.safe_yaml import parse_own_yaml
 from efface.schema import Item
 
 _WRONG_ANSWERS = 5
@@ -44,7 +43,7 @@ class FactType(FrozenModel):
 def load_fact_types() -> dict[str, FactType]:
     """The content of `known_facts.yaml`: name of a type, such as `countries` -> its facts."""
     text = resources.files("efface.data.sources").joinpath("known_facts.yaml").read_text(encoding="utf-8")
-    return {name: FactType.model_validate(fact_type) for name, fact_type in yaml.safe_load(text).items()}
+    return {name: FactType.model_validate(fact_type) for name, fact_type in parse_own_yaml(text).items()}
 
 
 @cache

@@ -9,11 +9,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Literal
 
-import yaml
 from pydantic import Field
 
 from efface.errors import EffaceError, suggest
 from efface.frozen import FrozenModel
+from efface.safe_yaml import parse_own_yaml
 
 DownloadStatus = Literal["complete", "partial", "absent"]
 
@@ -49,7 +49,7 @@ class PublishedBenchmark(FrozenModel):
 def published_benchmarks() -> Mapping[str, PublishedBenchmark]:
     """The benchmarks that can be downloaded, by name."""
     text = resources.files("efface.data.sources").joinpath("published.yaml").read_text(encoding="utf-8")
-    return {name: PublishedBenchmark(name=name, **entry) for name, entry in yaml.safe_load(text).items()}
+    return {name: PublishedBenchmark(name=name, **entry) for name, entry in parse_own_yaml(text).items()}
 
 
 def find_benchmark(name: str) -> PublishedBenchmark:

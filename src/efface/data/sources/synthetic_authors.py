@@ -11,13 +11,12 @@ from importlib import resources
 from itertools import product
 from typing import Self
 
-import yaml
-
 from efface.data.sources.refusals import load_refusals
 from efface.data.subsets import forgotten_before_sets, remaining_retain, retain_evaluation_set
 from efface.data.task_checks import check_task_items
 from efface.errors import EffaceError
 from efface.frozen import FrozenModel
+from efface.safe_yaml import parse_own_yaml
 from efface.schema import EvaluationSet, Item, Task
 
 MAX_AUTHORS = 200
@@ -61,8 +60,7 @@ class WordLists(FrozenModel):
 def load_word_lists() -> WordLists:
     """The content of `authors.yaml`."""
     text = resources.files("efface.data.sources").joinpath("authors.yaml").read_text(encoding="utf-8")
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # where PyYAML has libyaml: ten times as fast
-    return WordLists.model_validate(yaml.load(text, Loader=loader))
+    return WordLists.model_validate(parse_own_yaml(text))
 
 
 def make_authors(authors: int, seed: int) -> tuple[Item, ...]:
