@@ -168,9 +168,20 @@ def save(architecture: Architecture, folder: Path) -> Path:
     return folder
 
 
+QUICK = ("llama", "gemma3 with images", "gpt-oss", "mamba")
+"""Runs of these are among the quick tests; the numbers of all are."""
+
+
 @pytest.fixture(params=ARCHITECTURES)
 def architecture(request):
     return ARCHITECTURES[request.param]
+
+
+runs_of_each = pytest.mark.parametrize(
+    "architecture",
+    [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in ARCHITECTURES],
+    indirect=True,
+)
 
 
 @pytest.fixture
@@ -336,6 +347,7 @@ def weights(folder):
     return (folder / "model.safetensors").read_bytes()
 
 
+@runs_of_each
 def test_a_run_is_saved_for_transformers_and_resumed(architecture, config, source, tmp_path, logits_when_saved):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     listening = Listening()
@@ -377,6 +389,7 @@ def test_weights_that_are_published_in_four_bits_alone(tmp_path):
     assert "quantization_config" not in json.loads((tmp_path / "model" / "config.json").read_text())
 
 
+@runs_of_each
 def test_an_adapter_for_peft(architecture, config, source, tmp_path, logits_when_saved):
     from peft import PeftModel
 
