@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from efface import hub
 from support.messages import assert_names
 from support.refused import FORGET, RETAIN
 
@@ -112,6 +113,7 @@ def test_damaged_weights(run_refused: Refused, without: Callable[..., str]) -> N
 def unreachable_hub(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     import huggingface_hub.constants
 
+    monkeypatch.setattr(hub, "SECONDS_TO_CONNECT", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as server:
         if request.param == "refuses":
             server.close()

@@ -31,7 +31,13 @@ HARMFUL = {
 }
 
 
-@pytest.mark.parametrize("template", HARMFUL.values(), ids=HARMFUL)
+@pytest.mark.parametrize(
+    "template",
+    [
+        pytest.param(text, id=name, marks=pytest.mark.slow if name == "computes" else ())
+        for name, text in HARMFUL.items()
+    ],
+)
 def test_harmful_templates(template: str) -> None:
     start = time.monotonic()
     with pytest.raises(EffaceError) as caught:

@@ -119,7 +119,8 @@ def test_fetch_refuses(refused: Callable[..., str], arguments: list[str], parts:
 
 
 @pytest.mark.usefixtures("mirror")
-def test_fetch_from_an_unreachable_server(efface: Command, place: Path) -> None:
+def test_fetch_from_an_unreachable_server(efface: Command, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.sleep", lambda seconds: None)  # between attempts
     ran = efface("data", "fetch", "people")
     assert ran.returncode == 2
     assert_names(ran.stderr, "folk/a.json", "http://127.0.0.1:1", "--mirror")

@@ -158,6 +158,7 @@ def test_a_local_folder_is_not_read_instead_of_a_dataset_of_the_hub(
 def test_an_unreachable_hub_is_an_error_within_seconds(monkeypatch: pytest.MonkeyPatch, datasets: Any) -> None:
     import huggingface_hub.constants
 
+    monkeypatch.setattr("efface.hub.SECONDS_TO_CONNECT", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as server:  # accepts no connection
         endpoint = f"http://127.0.0.1:{server.getsockname()[1]}"
         monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", endpoint)
