@@ -14,6 +14,7 @@ from pathlib import Path
 
 import forked
 import interrupted
+from victims import EVALUATE, TINY, outcome
 
 _KIB = (50, 150, 300, 450, 600, 750, 900, 1200)
 """Sizes of disks that the run, which takes about 1.5 MiB, fills in different phases."""
@@ -35,7 +36,7 @@ def tries(folder: Path, seed: int) -> Iterator[Try]:
     whole = folder / "whole"
     ended = forked.run(_run(whole), folder)
     assert ended.code == 0, ended.stderr
-    expected = interrupted.outcome(whole)
+    expected = outcome(whole)
     yield from _two_at_once(folder, expected)
     yield from _clock_jumps(folder, expected)
     yield from _overflow(folder)
@@ -46,11 +47,11 @@ def tries(folder: Path, seed: int) -> Iterator[Try]:
 
 
 def _run(out: Path, *more: str) -> list[str | Path]:
-    return ["run", "method=npo+kl", *interrupted.TINY, *interrupted.EVALUATE, *more, "--out", out]
+    return ["run", "method=npo+kl", *TINY, *EVALUATE, *more, "--out", out]
 
 
 def _different(out: Path, expected: dict[str, object]) -> str | None:
-    found = interrupted.outcome(out)
+    found = outcome(out)
     names = sorted(name for name in {*found, *expected} if found.get(name) != expected.get(name))
     return f"other files: {', '.join(names[:5])}" if names else None
 

@@ -47,14 +47,17 @@ class Ended:
 
 def import_libraries() -> None:
     """Import what commands need, so that children have it. No thread may start here."""
+    import optuna  # noqa: F401
     import peft  # noqa: F401
     import pyarrow.parquet  # noqa: F401
     import torch  # noqa: F401
     import transformers  # noqa: F401
 
+    import efface.auditing.audit
     import efface.cli.main
     import efface.preflight.dry_run
-    import efface.run.pipeline  # noqa: F401
+    import efface.run.pipeline
+    import efface.tuning.search  # noqa: F401
     from efface.text.formatter import PromptFormatter  # noqa: F401
 
 

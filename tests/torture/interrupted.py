@@ -2,98 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import forked
-import hostile
-import yaml
-
-from efface.config.commands import RunConfig
-from efface.config.parse import parse_pairs
+from victims import Command, commands
 
 _WRITES = {"os.mkdir", "os.rename", "os.remove", "os.rmdir"}
-TINY = (
-    f"model={hostile.MODEL}",
-    "text.format=plain",
-    "device=cpu",
-    "data=synthetic-authors",
-    "data.authors=4",
-    "data.forget_authors=1",
-    "data.retain_evaluation=3",
-    "train.epochs=2",
-    "train.batch_size=8",
-    "train.lr=1e-3",
-    "train.save_steps=2",
-)
-EVALUATE = ("evaluate.max_new_tokens=3", "evaluate.limit=3", "evaluate.embedder=none", "evaluate.judge=none")
-
-
-@dataclass(frozen=True)
-class Command:
-    """A command that writes to a folder, and how it is continued."""
-
-    start: Callable[[Path], list[str | Path]]
-    resume: Callable[[Path], list[str | Path]]
-    copied: Path | None = None
-    """The folder that it starts in, which is copied; None for a new one."""
-
-
-def commands(folder: Path) -> dict[str, Command]:
-    """The commands by name.
-
-    Args:
-        folder: For files that they need.
-    """
-
-    def resumable(name: str, *settings: str) -> Command:
-        return Command(
-            lambda out: [name, *settings, "--out", out], lambda out: [name, *settings, "--out", out, "--resume"]
-        )
-
-    queue = folder / "queue.yaml"
-    queue.write_text("continual: {requests: [1, 2], keep_models: last}\n", encoding="utf-8")
-    sweep = folder / "sweep.yaml"
-    spec = {"settings": parse_pairs([*TINY, *EVALUATE], RunConfig), "grid": {"method": ["ga+gd", "me"]}}
-    sweep.write_text(yaml.safe_dump(spec), encoding="utf-8")
-    started = folder / "started"
-    ended = forked.run(["run", queue, "method=me+gd", *TINY, *EVALUATE, "--out", started], folder)
-    assert ended.code == 0, ended.stderr
-    same = Command(lambda out: ["sweep", sweep, "--out", out], lambda out: ["sweep", sweep, "--out", out])
-    add = Command(lambda out: ["request", "add", out, "3"], lambda out: ["request", "add", out, "3"], copied=started)
-    return {
-        "run": resumable("run", "method=npo+kl", *TINY, *EVALUATE),
-        "run with adapters": resumable("run", "method=idk+ap", "train.lora=true", *TINY, *EVALUATE),
-        "queue": resumable("run", str(queue), "method=me+gd", *TINY, *EVALUATE),
-        "request add": add,
-        "finetune": resumable("finetune", *TINY),
-        "evaluate": resumable("evaluate", *(each for each in TINY if not each.startswith("train")), *EVALUATE),
-        "sweep": same,
-    }
-
-
-def outcome(folder: Path) -> dict[str, object]:
-    """Everything that a command leaves, except times and what names folders."""
-    files: dict[str, object] = {}
-    for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder).as_posix()
-        if not path.is_file() or path.name.startswith(".") or path.suffix in (".md", ".html"):
-            continue
-        if path.name in ("manifest.json", "runs.jsonl", "table.json", "config.yaml"):
-            files[name] = "there"
-        elif path.name == "metrics.jsonl":
-            lines = path.read_text(encoding="utf-8").splitlines()
-            files[name] = [{**json.loads(line), "seconds": None} for line in lines]
-        else:
-            files[name] = path.read_bytes()
-    return files
 
 
 def watch(folder: Path, on_write: Callable[[int], object]) -> Callable[[], None]:
@@ -142,13 +62,13 @@ def tries(folder: Path, count: int, seed: int) -> Iterator[tuple[str, str, str |
     """
     random_ = random.Random(seed)
     made = commands(folder)
-    for name, command in made.items():
+    for index, (name, command) in enumerate(made.items()):
         whole = folder / f"{name.replace(' ', '-')}-whole"
         if command.copied is not None:
             shutil.copytree(command.copied, whole)
         writes = _count_writes(command, whole, folder)
-        expected = outcome(whole)
-        share = max(1, count // len(made))
+        expected = command.outcome(whole)
+        share = max(1, count // len(made) + (index < count % len(made)))
         for signal_ in [signal.SIGKILL] * share + [signal.SIGTERM] * (share // 2 or 1):
             number = random_.randint(1, writes)
             problem = _try(command, folder, number, signal_, expected)
@@ -177,6 +97,9 @@ def _try(
         ended = forked.run(command.resume(moved), folder)
         if ended.code != 0:
             return f"not continued: {ended.stderr.strip()[-200:]}"
-    found = outcome(moved)
+    verified = forked.run(["verify", moved], folder)
+    if verified.code != 0:
+        return f"verify: exit code {verified.code}"
+    found = command.outcome(moved)
     different = sorted(each for each in {*found, *expected} if found.get(each) != expected.get(each))
     return f"other files: {', '.join(different[:5])}" if different else None
