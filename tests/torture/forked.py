@@ -66,7 +66,7 @@ def run(
     folder: Path,
     *,
     prepare: Callable[[], object] | None = None,
-    wall_seconds: float = 60,
+    wall_seconds: float = 600,
 ) -> Ended:
     """Run `efface` with some arguments and wait for its end.
 
@@ -74,7 +74,7 @@ def run(
         arguments: Of the command.
         folder: Its working directory, which gets its output in the files stdout and stderr.
         prepare: Called in the child before the command.
-        wall_seconds: When it is stopped.
+        wall_seconds: When it is stopped; long, as other work may slow the machine.
 
     Returns:
         How it ended.
