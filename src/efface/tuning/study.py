@@ -87,7 +87,8 @@ class Study:
         with lock_folder(paths.search, wait=True), _quiet(), _explained(paths.study):
             existing = paths.study.is_file()
             if existing:
-                _repair(paths.study)
+                with lock_output(paths.study, wait=True):
+                    _repair(paths.study)
             self._study = _open(paths.study, seed)
             settle(paths.study)
             self._end_abandoned()
