@@ -45,6 +45,14 @@ class Ended:
         return next((problem for problem, occurred in problems.items() if occurred), None)
 
 
+def refusal(ended: Ended, *named: object) -> str | None:
+    """What is wrong with a command that must end with one sentence that names something; None if it does."""
+    if ended.code != 2:
+        return f"exit code {ended.code} instead of 2"
+    missing = [str(each) for each in named if str(each) not in ended.stderr]
+    return ended.problem or (f"does not name {missing[0]}: {ended.stderr.strip()[-200:]}" if missing else None)
+
+
 def import_libraries() -> None:
     """Import what commands need, so that children have it. No thread may start here."""
     import optuna  # noqa: F401

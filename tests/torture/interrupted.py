@@ -7,11 +7,12 @@ import random
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 import forked
-from victims import Command, commands
+from victims import Command, Outcome, Try, differences, ready
 
 _WRITES = {"os.mkdir", "os.rename", "os.remove", "os.rmdir"}
 
@@ -37,53 +38,46 @@ def watch(folder: Path, on_write: Callable[[int], object]) -> Callable[[], None]
     return prepare
 
 
-def _count_writes(command: Command, out: Path, place: Path) -> int:
-    """The number of writes of a whole command."""
-    log = place / "writes"
-    log.write_text("0", encoding="ascii")
-    counter = os.open(log, os.O_RDWR)
-    counted = watch(out, lambda number: os.pwrite(counter, str(number).encode(), 0))
-    ended = forked.run(command.start(out), place, prepare=counted)
-    os.close(counter)
-    assert ended.code == 0, ended.stderr
-    return int(log.read_text(encoding="ascii"))
-
-
-def tries(folder: Path, count: int, seed: int) -> Iterator[tuple[str, str, str | None]]:
-    """Interrupt each command at random moments and continue it.
+def tries(folder: Path, made: Mapping[str, Command], count: int, seed: int) -> Iterator[Try]:
+    """Interrupt each command in turn at random moments and continue it.
 
     Args:
         folder: An empty folder.
-        count: Kills in all; half as many terminations.
+        made: The commands by name.
+        count: Kills in all, at least one of each command; half as many terminations.
         seed: Of the moments.
-
-    Yields:
-        Fault, the try's name, and the problem or None.
     """
     random_ = random.Random(seed)
-    made = commands(folder)
-    for index, (name, command) in enumerate(made.items()):
-        whole = folder / f"{name.replace(' ', '-')}-whole"
-        if command.copied is not None:
-            shutil.copytree(command.copied, whole)
-        writes = _count_writes(command, whole, folder)
-        expected = command.outcome(whole)
-        share = max(1, count // len(made) + (index < count % len(made)))
-        for signal_ in [signal.SIGKILL] * share + [signal.SIGTERM] * (share // 2 or 1):
+    wholes = {name: _whole(command, folder) for name, command in made.items()}
+    for signal_, total in ((signal.SIGKILL, count), (signal.SIGTERM, count // 2)):
+        for index in range(max(total, len(made))):
+            name, command = [*made.items()][index % len(made)]
+            writes, expected = wholes[name]
             number = random_.randint(1, writes)
-            problem = _try(command, folder, number, signal_, expected)
-            yield f"{signal_.name} at a random write", f"{name}, write {number} of {writes}", problem
-        shutil.rmtree(whole)
+            what = f"{name}, write {number} of {writes}"
+            yield f"{signal_.name} at a random write", what, partial(_try, command, folder, number, signal_, expected)
 
 
-def _try(
-    command: Command, folder: Path, number: int, signal_: signal.Signals, expected: dict[str, object]
-) -> str | None:
+def _whole(command: Command, folder: Path) -> tuple[int, Outcome]:
+    """The number of writes of a whole command, and what it leaves."""
+    out, log = folder / "whole", folder / "writes"
+    ready(command, out)
+    log.write_text("0", encoding="ascii")
+    counter = os.open(log, os.O_RDWR)
+    ended = forked.run(
+        command.start(out), folder, prepare=watch(out, lambda number: os.pwrite(counter, str(number).encode(), 0))
+    )
+    os.close(counter)
+    assert ended.code == 0, ended.stderr
+    expected = command.outcome(out)
+    shutil.rmtree(out)
+    return int(log.read_text(encoding="ascii")), expected
+
+
+def _try(command: Command, folder: Path, number: int, signal_: signal.Signals, expected: Outcome) -> str | None:
     out, moved = folder / "out", folder / "moved"
-    for path in (out, moved):
-        shutil.rmtree(path, ignore_errors=True)
-    if command.copied is not None:
-        shutil.copytree(command.copied, out)
+    shutil.rmtree(moved, ignore_errors=True)
+    ready(command, out)
     killed = watch(out, lambda seen: os.kill(os.getpid(), signal_) if seen == number else None)
     ended = forked.run(command.start(out), folder, prepare=killed)
     allowed = (-signal.SIGKILL,) if signal_ == signal.SIGKILL else (0, 143)
@@ -98,8 +92,4 @@ def _try(
         if ended.code != 0:
             return f"not continued: {ended.stderr.strip()[-200:]}"
     verified = forked.run(["verify", moved], folder)
-    if verified.code != 0:
-        return f"verify: exit code {verified.code}"
-    found = command.outcome(moved)
-    different = sorted(each for each in {*found, *expected} if found.get(each) != expected.get(each))
-    return f"other files: {', '.join(different[:5])}" if different else None
+    return differences(command.outcome(moved), expected) if verified.code == 0 else f"verify: {verified.code}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,13 +30,17 @@ TINY = (
     "train.save_steps=2",
 )
 EVALUATE = ("evaluate.max_new_tokens=3", "evaluate.limit=3", "evaluate.embedder=none", "evaluate.judge=none")
+Outcome = dict[str, object]
+"""Name of a file -> its content, or what stands for it."""
+Try = tuple[str, str, Callable[[], str | None]]
+"""Fault, name of the try, and what provokes it: returns the problem or None."""
 _TOWNS = ("Turku", "Bergen", "Lyon", "Porto", "Nice", "Pisa", "Graz", "Split")
 _ATTACKS = "audit.attacks=first-words,quantize,relearn"
 
 
-def outcome(folder: Path) -> dict[str, object]:
+def outcome(folder: Path) -> Outcome:
     """Everything that a command leaves, except times and what names folders."""
-    files: dict[str, object] = {}
+    files: Outcome = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
         if path.name.endswith((".partial", ".lock", ".lock.holder")):
@@ -52,7 +57,13 @@ def outcome(folder: Path) -> dict[str, object]:
     return files
 
 
-def _study_outcome(folder: Path) -> dict[str, object]:
+def differences(found: Outcome, expected: Outcome) -> str | None:
+    """Which files differ; None where none does."""
+    names = sorted(name for name in {*found, *expected} if found.get(name) != expected.get(name))
+    return f"other files: {', '.join(names[:5])}" if names else None
+
+
+def _study_outcome(folder: Path) -> Outcome:
     """The same of a search, whose trials are counted anew where one was lost: trials by their settings."""
     files = {
         name: content
@@ -67,7 +78,7 @@ def _study_outcome(folder: Path) -> dict[str, object]:
     return {**files, "results.json": results, "files of trials": stored}
 
 
-def _audit_outcome(folder: Path) -> dict[str, object]:
+def _audit_outcome(folder: Path) -> Outcome:
     """The same of an audited run."""
     files = outcome(folder)
     for name in ("results.json", "audit/results.json"):
@@ -90,8 +101,27 @@ class Command:
     resume: Callable[[Path], list[str | Path]]
     copied: Path | None = None
     """The folder that it starts in, which is copied; None for a new one."""
-    outcome: Callable[[Path], dict[str, object]] = outcome
+    outcome: Callable[[Path], Outcome] = outcome
     """What it leaves, without what may differ."""
+    is_shared: bool = False
+    """Whether two may work in one folder."""
+
+    def whole(self, folder: Path) -> Outcome:
+        """What it leaves if nothing happens to it, in `whole` in a folder, which stays until another command's."""
+        out, mark = folder / "whole", folder / "whole.txt"
+        if not mark.is_file() or mark.read_text(encoding="utf-8") != repr(self):
+            ready(self, out)
+            ended = forked.run(self.start(out), folder)
+            assert ended.code == 0, ended.stderr
+            mark.write_text(repr(self), encoding="utf-8")
+        return self.outcome(out)
+
+
+def ready(command: Command, out: Path) -> None:
+    """Make the folder of a command as it is before it."""
+    shutil.rmtree(out, ignore_errors=True)
+    if command.copied is not None:
+        shutil.copytree(command.copied, out)
 
 
 def commands(folder: Path) -> dict[str, Command]:
@@ -119,15 +149,20 @@ def commands(folder: Path) -> dict[str, Command]:
         "finetune": _resumable("finetune", *TINY),
         "evaluate": _resumable("evaluate", *(each for each in TINY if not each.startswith("train")), *EVALUATE),
         "sweep": _again(lambda out: ["sweep", sweep, "--out", out]),
-        "tune": _resumable("tune", *towns, *search, outcome=_study_outcome),
+        "tune": _resumable("tune", *towns, *search, outcome=_study_outcome, is_shared=True),
         "audit": _again(lambda out: ["audit", out, _ATTACKS], copied=hidden, outcome=_audit_outcome),
     }
 
 
-def _resumable(name: str, *words: str, outcome: Callable[[Path], dict[str, object]] = outcome) -> Command:
+def _resumable(
+    name: str, *words: str, outcome: Callable[[Path], Outcome] = outcome, is_shared: bool = False
+) -> Command:
     """A command that is continued by `--resume`."""
     return Command(
-        lambda out: [name, *words, "--out", out], lambda out: [name, *words, "--out", out, "--resume"], outcome=outcome
+        lambda out: [name, *words, "--out", out],
+        lambda out: [name, *words, "--out", out, "--resume"],
+        outcome=outcome,
+        is_shared=is_shared,
     )
 
 
@@ -135,7 +170,7 @@ def _again(
     start: Callable[[Path], list[str | Path]],
     *,
     copied: Path | None = None,
-    outcome: Callable[[Path], dict[str, object]] = outcome,
+    outcome: Callable[[Path], Outcome] = outcome,
 ) -> Command:
     """A command that is continued by itself."""
     return Command(start, start, copied=copied, outcome=outcome)
