@@ -57,17 +57,19 @@ def lock_folder(folder: Path, *, remedy: str = _REMEDY, wait: bool = False) -> I
 
 
 @contextmanager
-def lock_output(path: Path) -> Iterator[None]:
+def lock_output(path: Path, *, wait: bool = False) -> Iterator[None]:
     """Hold a file, or a folder that is replaced as a whole, for the block; the lock lies beside it.
 
     Args:
         path: What the block writes; it need not exist.
+        wait: Wait until no other process holds it.
 
     Raises:
         EffaceError: Another process writes it, or its folder cannot be written.
     """
     check_writable(path.parent)
-    with _held_by_thread(path, path.with_name(f".{path.name}{LOCK}"), path.with_name(f".{path.name}{HOLDER}")):
+    lock_path, holder_path = (path.with_name(f".{path.name}{suffix}") for suffix in (LOCK, HOLDER))
+    with _held_by_thread(path, lock_path, holder_path, wait=wait):
         yield
 
 

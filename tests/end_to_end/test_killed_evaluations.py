@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 
 import pytest
 
 from efface.commands.evaluate import evaluate_model
 from efface.config.commands import EvaluationConfig, RunConfig
 from efface.config.parse import merge_settings, validate_config
+from efface.continual.queue import run_queue
 from efface.errors import EffaceError
 from efface.evaluation import greedy_decoder
+from efface.evaluation.journal import Journal
 from efface.evaluation.record_files import read_record_sets
 from efface.packing import logprobs
 from efface.run.folder import RunFolder
@@ -71,6 +74,26 @@ def test_at_most_one_batch_is_computed_again(settings, tmp_path, calls, command)
     assert read_record_sets(out.records(stage)) == read_record_sets(whole.records(stage))
     assert not (out.root / "evaluating").exists()
     assert json.loads(out.manifest.read_text())["writing"] == {}
+
+
+@pytest.mark.parametrize("command", ["run", "evaluate", "queue"])
+def test_nothing_of_an_evaluation_is_left_over_when_its_records_were_complete(settings, tmp_path, command, monkeypatch):
+    def killed(_):
+        raise Killed
+
+    if command == "evaluate":
+        kept = {key: value for key, value in settings.items() if key in EvaluationConfig.model_fields}
+        config, start = validate_config(EvaluationConfig, kept), evaluate_model
+    else:
+        queue = {"method": "me+gd", "continual": {"requests": [1]}} if command == "queue" else {}
+        config, start = validate_config(RunConfig, merge_settings(settings, queue)), run_queue if queue else run
+    monkeypatch.setattr(Journal, "remove", killed)
+    for stage in range(3):
+        with suppress(Killed):
+            start(config, tmp_path / "out", resume=stage > 0)
+    monkeypatch.undo()
+    start(config, tmp_path / "out", resume=True)
+    assert not [*(tmp_path / "out").rglob("evaluating")]
 
 
 def test_a_stopped_evaluation_is_not_mixed_with_one_of_other_settings(settings, tmp_path, calls):

@@ -16,6 +16,7 @@ from efface.packing.forward import hidden_states, target_logprobs
 from efface.packing.logprobs import answer_logprobs
 from efface.packing.packed_batch import pack
 from efface.packing.support import check_packing, packing_unsupported_reason
+from support.messages import assert_names
 from support.sizes import DENSE, LINEAR
 
 SIZES = DENSE | {"vocab_size": 97}
@@ -138,10 +139,12 @@ def test_logits_scaled_in_an_unknown_way_are_detected(llama):
         check_packing(llama)
 
 
-def test_nan_does_not_pass(llama):
+def test_weights_that_are_not_finite_are_named(llama):
     llama.lm_head.weight.data[3] = math.nan
-    with pytest.raises(EffaceError, match="differ by nan"):
+    llama.config.name_or_path = "runs/first/model"
+    with pytest.raises(EffaceError) as error:
         check_packing(llama)
+    assert_names(str(error.value), "runs/first/model", "not finite", "another model")
 
 
 def test_under_autocast(llama):

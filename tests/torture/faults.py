@@ -1,214 +1,118 @@
-"""Faults around a run: two at once, a full or read-only disk, damaged files, a clock that jumps, loss overflow."""
+"""Faults around a command: two at once, a folder that is moved, a clock that jumps, numbers that are not finite."""
 
 from __future__ import annotations
 
-import os
-import random
 import shutil
-import signal
-import subprocess
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 import forked
-import interrupted
+import hostile
+from forked import refusal
+from victims import EVALUATE, TINY, Command, Try, differences, ready
 
-_KIB = (50, 150, 300, 450, 600, 750, 900, 1200)
-"""Sizes of disks that the run, which takes about 1.5 MiB, fills in different phases."""
-_LARGE = "100m"
-Try = tuple[str, str, str | None]
-"""Fault, name of the try, and the problem or None."""
+_DAY = 86_400.0
 
 
-def tries(folder: Path, seed: int) -> Iterator[Try]:
+def tries(folder: Path, made: Mapping[str, Command]) -> Iterator[Try]:
     """Provoke each fault.
 
     Args:
         folder: An empty folder.
-        seed: Of the bytes that are damaged.
-
-    Yields:
-        Fault, the try's name, and the problem or None.
+        made: The commands by name.
     """
-    whole = folder / "whole"
-    ended = forked.run(_run(whole), folder)
-    assert ended.code == 0, ended.stderr
-    expected = interrupted.outcome(whole)
-    yield from _two_at_once(folder, expected)
-    yield from _clock_jumps(folder, expected)
-    yield from _overflow(folder)
-    yield from _damaged(folder, whole, random.Random(seed))
-    if _can_mount(folder):
-        yield from _full_disk(folder, expected)
-        yield from _read_only(folder, whole)
-
-
-def _run(out: Path, *more: str) -> list[str | Path]:
-    return ["run", "method=npo+kl", *interrupted.TINY, *interrupted.EVALUATE, *more, "--out", out]
-
-
-def _different(out: Path, expected: dict[str, object]) -> str | None:
-    found = interrupted.outcome(out)
-    names = sorted(name for name in {*found, *expected} if found.get(name) != expected.get(name))
-    return f"other files: {', '.join(names[:5])}" if names else None
-
-
-def _refusal(ended: forked.Ended, *named: object) -> str | None:
-    """What is wrong with a command that must end with one sentence that names something."""
-    if ended.code != 2:
-        return f"exit code {ended.code} instead of 2"
-    missing = [str(each) for each in named if str(each) not in ended.stderr]
-    return ended.problem or (f"does not name {missing[0]}: {ended.stderr.strip()[-200:]}" if missing else None)
-
-
-def _two_at_once(folder: Path, expected: dict[str, object]) -> Iterator[Try]:
-    for name, other in (("the same run", ()), ("another method", ("method=me",)), ("another seed", ("seed=5",))):
-        out, places = folder / "out", [folder / "first", folder / "second"]
-        for place in places:
-            place.mkdir()
-        waiting = [
-            forked.start(arguments, place)
-            for arguments, place in zip((_run(out), _run(out, *other)), places, strict=True)
-        ]
-        ends = [wait(120) for wait in waiting]
-        codes = [ended.code for ended in ends]
-        if sorted(map(str, codes)) != ["0", "2"]:
-            problem: str | None = f"exit codes {codes}"
-        else:
-            problem = _refusal(ends[codes.index(2)], out, "process")
-            if problem is None and codes.index(0) == 0:
-                problem = _different(out, expected)
-        yield "two runs at once in one folder", name, problem
-        for path in (out, *places):
-            shutil.rmtree(path)
-
-
-def _clock_jumps(folder: Path, expected: dict[str, object]) -> Iterator[Try]:
-    for name, jump in (("forwards", 86_400.0), ("backwards", -86_400.0)):
-
-        def prepare(jump: float = jump) -> None:
-            real, calls = time.time, iter(range(10**9))
-            time.time = lambda: real() + jump * next(calls)
-
-        out = folder / "out"
-        ended = forked.run(_run(out), folder, prepare=prepare)
-        problem = f"exit code {ended.code}: {ended.stderr.strip()[-200:]}" if ended.code else _different(out, expected)
-        yield "a clock that jumps by a day at each look", name, problem
-        shutil.rmtree(out)
-
-
-def _overflow(folder: Path) -> Iterator[Try]:
+    run = made["run"]
+    fault = "two at once in one folder"
+    for name in ("method=me", "seed=5"):
+        yield fault, f"run, another with {name}", partial(_two_at_once, folder, run, name)
+    for name, command in made.items():
+        yield fault, name, partial(_two_at_once, folder, command)
+    for name, command in made.items():
+        if command.copied is None:
+            yield "a finished folder is moved, then read", name, partial(_moved, folder, command)
+    for name, jump in (("forwards", _DAY), ("backwards", -_DAY)):
+        for victim in ("run", "tune"):
+            yield (
+                "a clock that jumps by a day at each look",
+                f"{victim}, {name}",
+                partial(_clock_jumps, folder, made[victim], jump),
+            )
     for method in ("me+gd", "ga+gd", "npo+kl", "dpo+gd", "idk+ap"):
-        out = folder / "out"
-        ended = forked.run(_run(out, f"method={method}", "train.lr=1e25"), folder)
-        problem = _refusal(ended, "not finite", "train.lr")
-        yield "losses that are not finite", method, "a model was saved" if (out / "model").exists() else problem
-        shutil.rmtree(out)
+        yield "losses that are not finite", method, partial(_overflow, folder, method)
+    for name in ("run", "finetune", "evaluate"):
+        yield "weights that are not finite", name, partial(_nan_weights, folder, made[name])
 
 
-def _damaged(folder: Path, whole: Path, random_: random.Random) -> Iterator[Try]:
-    recorded = ("model", "records", "results.json")
-    files = [
-        path for path in sorted(whole.rglob("*")) if path.is_file() and path.relative_to(whole).parts[0] in recorded
+def _two_at_once(folder: Path, command: Command, *other: str) -> str | None:
+    """One holds the folder; the other is refused, or is told to join the search of the first."""
+    expected = command.whole(folder)
+    out, places = folder / "out", [folder / "first", folder / "second"]
+    ready(command, out)
+    for place in places:
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir()
+    waiting = [
+        forked.start([*command.start(out), *more], place) for more, place in zip(((), other), places, strict=True)
     ]
-    for path in files:
-        name = path.relative_to(whole)
-        with _flipped(path, random_):
-            ended = forked.run(["verify", whole], folder)
-            found = str(name) in (folder / "stdout").read_text(encoding="utf-8") + ended.stderr
-        problem = None if ended.code == 1 and found else f"verify: exit code {ended.code}, named: {found}"
-        yield "a flipped bit in a finished run", str(name), problem
-    cut = folder / "cut"
-    ended = forked.run(_run(cut), folder, prepare=_killed_at_checkpoint(cut))
-    assert ended.code == -signal.SIGKILL, ended.code
-    for path in sorted(path for path in (cut / "checkpoints").glob("step-*/*") if path.is_file()):
-        with _flipped(path, random_):
-            copy = shutil.copytree(cut, folder / "copy")
-        ended = forked.run([*_run(copy), "--resume"], folder)
-        yield "a flipped bit in a checkpoint", path.name, _refusal(ended, path.parent.name)
-        shutil.rmtree(copy)
-    shutil.rmtree(cut)
+    ends = [wait(600) for wait in waiting]
+    codes = [ended.code for ended in ends]
+    if codes != [0, 0] or not command.is_shared:
+        if sorted(map(str, codes)) != ["0", "2"]:
+            return f"exit codes {codes}"
+        if problem := refusal(ends[codes.index(2)], out):
+            return problem
+    return None if other and codes.index(0) == 1 else differences(command.outcome(out), expected)
 
 
-def _killed_at_checkpoint(out: Path) -> Callable[[], None]:
-    """Make a child die at its first write after a checkpoint is complete."""
-    return interrupted.watch(
-        out, lambda _: os.kill(os.getpid(), signal.SIGKILL) if [*out.glob("checkpoints/step-*")] else None
-    )
+def _moved(folder: Path, command: Command) -> str | None:
+    """What reads the folder finds all in it, and the command finds that nothing is left to do."""
+    expected = command.whole(folder)
+    out, moved = folder / "out", folder / "elsewhere" / "moved"
+    shutil.rmtree(moved.parent, ignore_errors=True)
+    ready(command, out)
+    ended = forked.run(command.start(out), folder)
+    moved.parent.mkdir()
+    out.rename(moved)
+    for arguments in (["verify", moved], command.resume(moved)):
+        ended = forked.run(arguments, folder)
+        if ended.code != 0:
+            return f"{arguments[0]}: exit code {ended.code}: {ended.stderr.strip()[-200:]}"
+    return differences(command.outcome(moved), expected)
 
 
-@contextmanager
-def _flipped(path: Path, random_: random.Random) -> Iterator[None]:
-    content = path.read_bytes()
-    damaged = bytearray(content)
-    damaged[random_.randrange(len(damaged))] ^= 1 << random_.randrange(8)
-    path.write_bytes(damaged)
-    try:
-        yield
-    finally:
-        path.write_bytes(content)
+def _clock_jumps(folder: Path, command: Command, jump: float) -> str | None:
+    def prepare() -> None:
+        real, calls = time.time, iter(range(10**9))
+        time.time = lambda: real() + jump * next(calls)
+
+    expected = command.whole(folder)
+    out = folder / "out"
+    ready(command, out)
+    ended = forked.run(command.start(out), folder, prepare=prepare)
+    if ended.code != 0:
+        return f"exit code {ended.code}: {ended.stderr.strip()[-200:]}"
+    return differences(command.outcome(out), expected)
 
 
-def _mount(folder: Path, options: str) -> None:
-    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], check=True, capture_output=True)
+def _overflow(folder: Path, method: str) -> str | None:
+    out = folder / "out"
+    shutil.rmtree(out, ignore_errors=True)
+    arguments = ["run", f"method={method}", *TINY, *EVALUATE, "train.lr=1e25", "--out", out]
+    problem = refusal(forked.run(arguments, folder), "not finite", "train.lr")
+    return "a model was saved" if (out / "model").exists() else problem
 
 
-@contextmanager
-def _mounted(folder: Path, size: str) -> Iterator[Path]:
-    disk = folder / "disk"
-    disk.mkdir()
-    _mount(disk, f"size={size}")
-    try:
-        yield disk
-    finally:
-        subprocess.run(["umount", disk], check=True)
-        disk.rmdir()
+def _nan_weights(folder: Path, command: Command) -> str | None:
+    from safetensors.torch import load_file, save_file
 
-
-def _can_mount(folder: Path) -> bool:
-    try:
-        with _mounted(folder, "64k"):
-            return True
-    except (OSError, subprocess.CalledProcessError):
-        (folder / "disk").rmdir()
-        return False
-
-
-def _full_disk(folder: Path, expected: dict[str, object]) -> Iterator[Try]:
-    for size in _KIB:
-        with _mounted(folder, f"{size}k") as disk:
-            out = disk / "out"
-            ended = forked.run(_run(out), folder)
-            name = f"{size} KiB, exit code {ended.code}"
-            problem = None if ended.code == 0 else _refusal(ended, "space")
-            if problem is None and ended.code:
-                _mount(disk, f"remount,size={_LARGE}")
-                resume = ["--resume"] if out.exists() and [*out.iterdir()] else []
-                ended = forked.run([*_run(out), *resume], folder)
-                problem = f"not continued: {ended.stderr.strip()[-200:]}" if ended.code else _different(out, expected)
-            yield "a full disk, then more space", name, problem
-
-
-def _read_only(folder: Path, whole: Path) -> Iterator[Try]:
-    with _mounted(folder, _LARGE) as disk:
-        run = shutil.copytree(whole, disk / "run")
-        _mount(disk, "remount,ro")
-        reads: dict[str, list[str | Path]] = {
-            "report": ["report", run, "--out", folder / "page.html"],
-            "score": ["score", run],
-            "leaderboard": ["leaderboard", run],
-            "verify": ["verify", run],
-        }
-        for name, arguments in reads.items():
-            ended = forked.run(arguments, folder)
-            yield "a read-only folder is read", name, ended.problem if ended.code == 0 else f"exit code {ended.code}"
-        writes: dict[str, list[str | Path]] = {
-            "run": _run(disk / "out"),
-            "resume": [*_run(run), "--resume"],
-            "report": ["report", run],
-            "purge": ["purge", run],
-        }
-        for name, arguments in writes.items():
-            yield "a read-only folder is not written", name, _refusal(forked.run(arguments, folder), disk)
+    out, model = folder / "out", folder / "nan"
+    for path in (out, model):
+        shutil.rmtree(path, ignore_errors=True)
+    shutil.copytree(hostile.MODEL, model)
+    weights = load_file(model / "model.safetensors")
+    weights["model.norm.weight"][0] = float("nan")
+    save_file(weights, model / "model.safetensors", {"format": "pt"})
+    problem = refusal(forked.run([*command.start(out), f"model={model}"], folder), "not finite", model)
+    return "something was written" if out.exists() else problem

@@ -45,16 +45,27 @@ class Ended:
         return next((problem for problem, occurred in problems.items() if occurred), None)
 
 
+def refusal(ended: Ended, *named: object) -> str | None:
+    """What is wrong with a command that must end with one sentence that names something; None if it does."""
+    if ended.code != 2:
+        return f"exit code {ended.code} instead of 2"
+    missing = [str(each) for each in named if str(each) not in ended.stderr]
+    return ended.problem or (f"does not name {missing[0]}: {ended.stderr.strip()[-200:]}" if missing else None)
+
+
 def import_libraries() -> None:
     """Import what commands need, so that children have it. No thread may start here."""
+    import optuna  # noqa: F401
     import peft  # noqa: F401
     import pyarrow.parquet  # noqa: F401
     import torch  # noqa: F401
     import transformers  # noqa: F401
 
+    import efface.auditing.audit
     import efface.cli.main
     import efface.preflight.dry_run
-    import efface.run.pipeline  # noqa: F401
+    import efface.run.pipeline
+    import efface.tuning.search  # noqa: F401
     from efface.text.formatter import PromptFormatter  # noqa: F401
 
 
@@ -63,7 +74,7 @@ def run(
     folder: Path,
     *,
     prepare: Callable[[], object] | None = None,
-    wall_seconds: float = 60,
+    wall_seconds: float = 600,
 ) -> Ended:
     """Run `efface` with some arguments and wait for its end.
 
@@ -71,7 +82,7 @@ def run(
         arguments: Of the command.
         folder: Its working directory, which gets its output in the files stdout and stderr.
         prepare: Called in the child before the command.
-        wall_seconds: When it is stopped.
+        wall_seconds: When it is stopped; long, as other work may slow the machine.
 
     Returns:
         How it ended.

@@ -7,14 +7,18 @@ import json
 import shutil
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+import damaged
+import disks
 import faults
 import forked
 import hostile
 import interrupted
+from victims import Try, commands
 
 
 @dataclass
@@ -67,36 +71,54 @@ def attack(folder: Path, every: int) -> list[Row]:
     return rows
 
 
-def provoke(tries: Iterable[faults.Try]) -> list[Row]:
-    """Collect the tries of `interrupted` or `faults`: a row for each fault."""
+def provoke(tries: Iterable[Try], every: int = 1) -> list[Row]:
+    """Make tries, of each fault one of so many; returns a row for each fault."""
     rows: dict[str, Row] = {}
-    for fault, name, problem in tries:
+    seen: Counter[str] = Counter()
+    for fault, name, work in tries:
+        seen[fault] += 1
+        if (seen[fault] - 1) % every:
+            continue
+        problem = work()
         rows.setdefault(fault, Row(fault)).add(name, problem)
         print(f"{fault}: {name}:", problem or "held", file=sys.stderr, flush=True)
     return [*rows.values()]
+
+
+def _all_rows(folder: Path, options: argparse.Namespace) -> list[Row]:
+    rows: list[Row] = []
+    names = ("hostile", "victims", "interrupted", "faults", "damaged", "disks")
+    places = {name: folder / name for name in names}
+    for place in places.values():
+        place.mkdir()
+    if options.only in (None, "hostile"):
+        rows += attack(places["hostile"], options.every)
+    if options.only == "hostile":
+        return rows
+    made = commands(places["victims"])
+    if options.only in (None, "interrupted"):
+        rows += provoke(interrupted.tries(places["interrupted"], made, options.kills, options.seed))
+    if options.only in (None, "faults"):
+        rows += provoke(faults.tries(places["faults"], made), options.every)
+        rows += provoke(damaged.tries(places["damaged"], made, options.seed), options.every)
+        rows += provoke(disks.tries(places["disks"], made), options.every)
+    return rows
 
 
 def main() -> int:
     """Run what the arguments choose; 1 if anything did not hold."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", choices=["hostile", "interrupted", "faults"], help="run these faults alone")
-    parser.add_argument("--every", type=int, default=1, help="run one hostile input of this many")
+    parser.add_argument(
+        "--every", type=int, default=1, help="run one hostile input, and one try of a fault, of this many"
+    )
     parser.add_argument("--kills", type=int, default=100, help="how many kills")
     parser.add_argument("--seed", type=int, default=0, help="of the moments of kills and of the damaged bytes")
     parser.add_argument("--json", type=Path, help="write the rows to this file")
     options = parser.parse_args()
     forked.import_libraries()
-    rows: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder)
-        for name in ("hostile", "interrupted", "faults"):
-            (place / name).mkdir()
-        if options.only in (None, "hostile"):
-            rows += attack(place / "hostile", options.every)
-        if options.only in (None, "interrupted"):
-            rows += provoke(interrupted.tries(place / "interrupted", options.kills, options.seed))
-        if options.only in (None, "faults"):
-            rows += provoke(faults.tries(place / "faults", options.seed))
+        rows = _all_rows(Path(folder), options)
     print("| fault | tries | held |\n|---|---|---|")
     for row in rows:
         print(f"| {row.fault} | {row.tries} | {row.held} |")

@@ -31,6 +31,8 @@ def test_bf16(settings: Any, cpu: bool, cuda: bool) -> None:
         ({"optimizer": "adamw8bit", "precision": "float32"}, r"adamw8bit .*leave precision=float32 out"),
         ({"optimizer": "adamw8bit", "sharding": "fsdp2"}, r"adamw8bit .*leave sharding out"),
         ({"parameters": "layers.(1"}, r"parameters='layers.\(1' is no regular expression"),
+        ({"parameters": "a{4294967295}"}, "is no regular expression: the repetition number is too large"),
+        ({"parameters": "(" * 500 + ")" * 500}, "is no regular expression"),
         ({"parameters": ".*", "lora": LoRAConfig()}, r"parameters .*lora.*leave one"),
         ({"anchor": "retain", "pairing": "published"}, r"pairing=published .*leave anchor=retain out"),
         ({"schedule": "step"}, "schedule"),

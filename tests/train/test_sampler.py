@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 
 import pytest
@@ -24,6 +25,7 @@ from efface.train.sampler import (
     make_schedule,
     sample_batches,
 )
+from support.messages import assert_names
 
 
 def items(name: str, count: int) -> tuple[Item, ...]:
@@ -268,7 +270,23 @@ def test_max_steps_take_the_place_of_epochs(max_steps):
     assert make_schedule(10, config).steps == max_steps
     assert max(epoch_ends(10, config).items()) == (max_steps, epochs)
     longer = epoch_batches(10, TrainConfig(max_steps=9, batch_size=4), 0)
-    assert longer[:max_steps] == steps
+    assert longer[:max_steps] == [*steps]
+
+
+def test_a_long_training_takes_no_more_memory_than_a_short_one():
+    config = TrainConfig(max_steps=10_000_000, batch_size=8)
+    started = time.process_time()
+    steps = epoch_batches(1000, config, 0)
+    assert len(steps) == config.max_steps
+    assert steps[:2] == epoch_batches(1000, TrainConfig(max_steps=2, batch_size=8), 0)[:2]
+    assert {epoch for epoch, _ in steps[-1]} == {79_999}
+    assert time.process_time() - started < 0.5
+
+
+def test_max_steps_that_go_through_few_items_too_often_are_refused():
+    with pytest.raises(EffaceError) as error:
+        make_schedule(7, TrainConfig(max_steps=1_000_000, batch_size=8))
+    assert_names(str(error.value), "train.max_steps=1000000", "train.batch_size=8", "1,000,000", "lower")
 
 
 def test_an_epoch_of_the_retain_set():

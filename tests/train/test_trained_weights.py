@@ -30,3 +30,11 @@ def test_a_pattern_that_matches_nothing():
     with pytest.raises(EffaceError) as error:
         choose_trained(llama(), r"transformer\.h\.1")
     assert_names(str(error.value), "train.parameters=", "model.embed_tokens.weight")
+
+
+@pytest.mark.parametrize("pattern", [r"(([a-z_.0-9])+)+!", "((((a?){1000}){1000}){1000}){1000}"])
+def test_a_pattern_that_takes_for_ever_is_refused(pattern, monkeypatch):
+    monkeypatch.setattr("efface.train.trained_weights._SECONDS", 0.3)
+    with pytest.raises(EffaceError) as error:
+        choose_trained(llama(), pattern)
+    assert_names(str(error.value), "train.parameters=", "repetition")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
+import signal
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
@@ -11,9 +14,10 @@ import pytest
 
 from efface.artifacts.tune import TuneCandidate
 from efface.errors import EffaceError
+from efface.folder_lock import is_lock
 from efface.folders import TunePaths
 from efface.tuning.space import Range, suggest_values
-from efface.tuning.study import Study, best_candidate, check_optuna
+from efface.tuning.study import Study, _JournalLock, best_candidate, check_optuna
 from support.messages import assert_names
 
 SPACE = {"train.lr": Range(low=1e-5, high=1e-3, log=True), "method": ("me+gd", "idk+ap")}
@@ -119,6 +123,39 @@ def test_a_trial_of_a_process_that_was_killed_does_not_count(study, tmp_path):
     assert [each.number for each in study().trials()] == [1]
     assert not weights.exists()
     assert study().begun() == 1
+
+
+class Killed(BaseException):
+    pass
+
+
+def test_a_trial_that_was_killed_when_all_but_its_end_was_stored_counts(study, tmp_path, monkeypatch):
+    def killed(*_):
+        raise Killed
+
+    opened, weights = study(), TunePaths(tmp_path).trial_weights(0)
+    monkeypatch.setattr(opened, "_tell", killed)
+    with suppress(Killed):
+        make(opened, candidate(forgot=0.7))
+    weights.mkdir(parents=True)
+    (found,) = study().trials()
+    assert (found.state, found.seconds, found.best) == ("complete", 1.5, candidate(forgot=0.7))
+    assert weights.exists(), "the model may be chosen"
+
+
+def test_a_process_that_was_killed_while_it_wrote_holds_nobody_up(study, tmp_path):
+    make(study(), candidate())
+    paths = TunePaths(tmp_path)
+    child = os.fork()
+    if not child:
+        lock = _JournalLock(paths.study)
+        lock.acquire()
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert any(is_lock(path) for path in paths.search.iterdir()), "it left its lock"
+    started = time.monotonic()
+    make(study(), candidate())
+    assert time.monotonic() - started < 20
 
 
 def test_a_trial_without_a_score_failed(study):

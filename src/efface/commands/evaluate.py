@@ -16,6 +16,7 @@ from efface.data import load_task
 from efface.errors import EffaceError
 from efface.evaluation.encode import encode_evaluation, warn_about_merged
 from efface.evaluation.evaluate import evaluate
+from efface.evaluation.journal import remove_journal
 from efface.evaluation.judges import Judges, open_judges
 from efface.evaluation.record_files import read_record_sets, write_record_sets
 from efface.folders import RunPaths
@@ -74,6 +75,7 @@ def evaluate_model(
     reporter, folder = reporter or SilentReporter(), RunFolder(out)
     setup = prepare_evaluation(config, folder, data_dir=data_dir, reporter=reporter, resume=resume)
     if resume and folder.scores.is_file():
+        remove_journal(folder.evaluating("all"))
         reporter.on_stage(f"evaluated already: {folder.root}")
         return score_records(read_record_sets(folder.records_root), config.definition, custom_metrics(config.plugins))
     for warning in setup.judges.warnings:

@@ -12,6 +12,7 @@ from efface.config.commands import RunConfig
 from efface.continual.folder import QueueFolder
 from efface.evaluation.config import EvaluateConfig
 from efface.evaluation.evaluate import evaluate
+from efface.evaluation.journal import remove_journal
 from efface.evaluation.judges import open_judges
 from efface.models.open import OpenedModel
 from efface.progress.reporter import Reporter
@@ -90,6 +91,7 @@ def first_records(
     missing = [_without(each, known.get(each.name, ())) for each in _all_sets(tasks, config.limit)]
     missing = [each for each in missing if each.items]
     if not missing:
+        remove_journal(folder.evaluating("before"))
         return known
     with metadata.stage("evaluate before"):
         reporter.on_stage("evaluating before the requests")

@@ -70,13 +70,7 @@ class Journal:
 
     def remove(self) -> None:
         """Remove all files, once the records are written. Every process must call this."""
-
-        def remove() -> None:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            with suppress(OSError):
-                self._folder.parent.rmdir()  # unless another stage has a folder in it
-
-        distributed.on_main_process(remove)
+        remove_journal(self._folder)
 
     def _read(self, path: Path) -> None:
         try:
@@ -93,6 +87,21 @@ class Journal:
             self._known.setdefault(entry["kind"], {}).update(entry["results"])
             if path == self._own:
                 self._own_lines.append(line)
+
+
+def remove_journal(folder: Path) -> None:
+    """Remove the files of a journal whose records are complete: a kill may have come between. Every process calls this.
+
+    Args:
+        folder: Of the journal; need not exist.
+    """
+
+    def remove() -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):
+            folder.parent.rmdir()  # unless another stage has a folder in it
+
+    distributed.on_main_process(remove)
 
 
 def _to_line(value: object) -> str:

@@ -61,7 +61,7 @@ def packing_unsupported_reason(model: Any) -> str | None:
 
     Raises:
         EffaceError: neither packing nor padding gives the logits that the model gives for one sequence at a time: it
-            is not a causal language model, or scales its logits in an unknown way.
+            is not a causal language model, or scales its logits in an unknown way; or its logits are not finite.
     """
     inner = unwrap_peft(model)
     if inner in _sharded:
@@ -96,6 +96,11 @@ def check_packing(model: Any) -> str | None:
     """
     with evaluation_mode(model):
         expected = _logits_one_by_one(model)
+        if not expected.isfinite().all():
+            raise EffaceError(
+                f"{model.config.name_or_path or type(model).__name__}: its logits are not finite, as after a training "
+                "that diverged or with damaged weights; give another model"
+            )
         try:
             _check_packed(model, expected)
         except PackingUnsupportedError as error:

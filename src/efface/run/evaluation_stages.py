@@ -17,7 +17,7 @@ from efface.errors import EffaceError
 from efface.evaluation.config import EvaluateConfig
 from efface.evaluation.encode import EncodedQuestion, encode_evaluation, warn_about_merged
 from efface.evaluation.evaluate import evaluate
-from efface.evaluation.journal import Journal
+from efface.evaluation.journal import Journal, remove_journal
 from efface.evaluation.judges import Judges
 from efface.folders import epoch_stage
 from efface.hardware.memory import trim_freed_memory
@@ -152,6 +152,7 @@ class EvaluationStages:
     def _read(self, stage: str, when: str) -> RecordSets | None:
         known = self.folder.read_records(stage, [each.name for each in self.sets])
         if known is not None:
+            remove_journal(self.folder.evaluating(stage))
             self.reporter.on_stage(f"evaluated {when} already: {self.folder.records(stage)}")
         return known
 

@@ -168,7 +168,7 @@ class TrainConfig(FrozenModel):
     def _is_regular_expression(cls, value: str | None) -> str | None:
         try:
             re.compile(value or "")
-        except re.error as error:
+        except (re.error, OverflowError, RecursionError) as error:
             raise ValueError(f"parameters={value!r} is no regular expression: {error}") from error
         return value
 

@@ -6,12 +6,16 @@ import math
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, overload
+from functools import lru_cache
+from typing import Any, Literal, TypeVar, overload
 
 from efface.errors import EffaceError
 from efface.schema import Item, Task
 from efface.train.config import TrainConfig
 
+_T = TypeVar("_T")
+_MOST_EPOCHS = 1_000_000
+"""That `max_steps` may need; training keeps a list of the steps that end them."""
 _PUBLISHED_SEED = 42
 """The default seed of transformers' trainer, which the published code leaves as it is: whatever the run's seed is, each
 epoch is shuffled with 42 plus its number, counted from 0."""
@@ -74,8 +78,13 @@ def make_schedule(items: int, config: TrainConfig) -> Schedule:
         At least one step.
 
     Raises:
-        EffaceError: `warmup_steps` leaves no step at the full learning rate.
+        EffaceError: `warmup_steps` leaves no step at the full learning rate, or `max_steps` takes too many epochs.
     """
+    if count_epochs(items, config) > _MOST_EPOCHS:
+        raise EffaceError(
+            f"train.max_steps={config.max_steps} of train.batch_size={config.batch_size} go through {items} items "
+            f"{count_epochs(items, config):,} times, and at most {_MOST_EPOCHS:,} are possible; lower one of the two"
+        )
     steps_per_epoch = items // config.batch_size
     steps = config.max_steps or max(1, config.epochs * items // config.batch_size)
     default = steps_per_epoch if 1 < steps_per_epoch < steps else 0
@@ -148,7 +157,7 @@ def count_earlier_epochs(schedule: Schedule, config: TrainConfig) -> int:
     return min(config.stop_after or epochs, epochs, schedule.steps) - 1
 
 
-def epoch_batches(items: int, config: TrainConfig, seed: int) -> list[list[tuple[int, int]]]:
+def epoch_batches(items: int, config: TrainConfig, seed: int) -> Sequence[list[tuple[int, int]]]:
     """Divide shuffled epochs into batches, which may span the end of an epoch.
 
     So do those of the published code: the trainer of transformers 4.43 accumulates across it. (Later versions make a
@@ -160,14 +169,17 @@ def epoch_batches(items: int, config: TrainConfig, seed: int) -> list[list[tuple
         seed: Decides the order of each epoch.
 
     Returns:
-        For each step, (epoch from 0, index of the item) for each item of its batch.
+        For each step, (epoch from 0, index of the item) for each item of its batch; computed when they are read, so
+        that a long training takes no more memory than a short one.
     """
-    stream: list[tuple[int, int]] = []
-    for epoch in range(count_epochs(items, config)):
-        stream += [(epoch, index) for index in _order(items, config, seed, epoch)]
-    size = config.batch_size
-    steps = make_schedule(items, config).steps
-    return [stream[step * size : (step + 1) * size] for step in range(steps)]
+    order = lru_cache(maxsize=2)(lambda epoch: _order(items, config, seed, epoch))
+    size, last = config.batch_size, count_epochs(items, config) * items
+
+    def batch(step: int) -> list[tuple[int, int]]:
+        places = range(step * size, min((step + 1) * size, last))
+        return [(place // items, order(place // items)[place % items]) for place in places]
+
+    return _Computed(batch, make_schedule(items, config).steps)
 
 
 def anchor_items(task: Task, config: TrainConfig) -> tuple[Item, ...]:
@@ -199,32 +211,30 @@ def sample_batches(task: Task, config: TrainConfig, seed: int) -> Sequence[list[
         )
     steps = epoch_batches(len(anchors), config, seed)
 
-    def draw(numbers: range) -> list[list[SampledPair]]:
-        return [
-            [_sample_pair(task, index, epoch, config, seed) for epoch, index in steps[number]] for number in numbers
-        ]
+    def draw(step: int) -> list[SampledPair]:
+        return [_sample_pair(task, index, epoch, config, seed) for epoch, index in steps[step]]
 
-    return _Drawn(draw, len(steps))
+    return _Computed(draw, len(steps))
 
 
-class _Drawn(Sequence[list[SampledPair]]):
-    """Draws each element when it is read."""
+class _Computed(Sequence[_T]):
+    """Computes each element when it is read."""
 
-    def __init__(self, draw: Callable[[range], list[list[SampledPair]]], count: int) -> None:
-        self._draw, self._count = draw, count
+    def __init__(self, compute: Callable[[int], _T], count: int) -> None:
+        self._compute, self._count = compute, count
 
     def __len__(self) -> int:
         return self._count
 
     @overload
-    def __getitem__(self, index: int) -> list[SampledPair]: ...
+    def __getitem__(self, index: int) -> _T: ...
 
     @overload
-    def __getitem__(self, index: slice) -> Sequence[list[SampledPair]]: ...
+    def __getitem__(self, index: slice) -> Sequence[_T]: ...
 
     def __getitem__(self, index: Any) -> Any:
         numbers = range(self._count)[index]
-        return self._draw(numbers) if isinstance(index, slice) else self._draw(range(numbers, numbers + 1))[0]
+        return [self._compute(number) for number in numbers] if isinstance(index, slice) else self._compute(numbers)
 
 
 def _order(items: int, config: TrainConfig, seed: int, epoch: int) -> list[int]:

@@ -13,11 +13,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from efface.artifacts.tune import TuneCandidate, TuneTrial
 from efface.errors import EffaceError, install_hint, summarize_error
-from efface.folder_lock import lock_folder
+from efface.folder_lock import lock_folder, lock_output
 from efface.folders import TunePaths
 from efface.permissions import settle
 from efface.safe_read import parse_json, read_json, read_lines
@@ -87,10 +87,11 @@ class Study:
         with lock_folder(paths.search, wait=True), _quiet(), _explained(paths.study):
             existing = paths.study.is_file()
             if existing:
-                _repair(paths.study)
+                with lock_output(paths.study, wait=True):
+                    _repair(paths.study)
             self._study = _open(paths.study, seed)
             settle(paths.study)
-            self._fail_abandoned()
+            self._end_abandoned()
 
     def enqueue(self, points: Sequence[dict[str, Any]]) -> None:
         """Have these points tried first, unless they were before, or are about to be."""
@@ -122,17 +123,13 @@ class Study:
             state: `complete`, `pruned`, `stopped` or `failed`.
             seconds: That it took.
         """
-        from optuna.trial import TrialState
-
         with _quiet():
             best = best_candidate(_candidates(trial.trial.user_attrs), self._keep)
-            trial.trial.set_user_attr(_STATE, state)
-            trial.trial.set_user_attr(_SECONDS, round(seconds, 3))
-            if best is None:
-                self._study.tell(trial.trial, state=TrialState.FAIL)
-            else:
+            if best is not None:
                 trial.trial.set_user_attr(_VIOLATION, self._keep - best.kept_at_least)
-                self._study.tell(trial.trial, best.forget_efficacy)
+            trial.trial.set_user_attr(_SECONDS, round(seconds, 3))
+            trial.trial.set_user_attr(_STATE, state)  # last: a trial that has it needs nothing more than `_tell`
+            self._tell(trial.number, trial.trial.user_attrs)
         return next(each for each in self.trials() if each.number == trial.number)
 
     def begun(self) -> int:
@@ -165,15 +162,26 @@ class Study:
                 seconds=frozen.user_attrs.get(_SECONDS, 0.0),
             )
 
-    def _fail_abandoned(self) -> None:
+    def _tell(self, number: int, attributes: Any) -> None:
+        """End a trial in the journal."""
+        from optuna.trial import TrialState
+
+        best = best_candidate(_candidates(attributes), self._keep)
+        if best is None or _STATE not in attributes:
+            self._study.tell(number, state=TrialState.FAIL)
+        else:
+            self._study.tell(number, best.forget_efficacy)
+
+    def _end_abandoned(self) -> None:
         """End the trials of processes that were killed: nobody holds their folders."""
         from optuna.trial import TrialState
 
         for frozen in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             try:
                 with lock_folder(self._paths.trial(frozen.number)):
-                    self._study.tell(frozen.number, state=TrialState.FAIL)
-                    shutil.rmtree(self._paths.trial_weights(frozen.number), ignore_errors=True)
+                    self._tell(frozen.number, frozen.user_attrs)
+                    if _STATE not in frozen.user_attrs:
+                        shutil.rmtree(self._paths.trial_weights(frozen.number), ignore_errors=True)
             except EffaceError:
                 continue  # another process works on it
 
@@ -187,12 +195,28 @@ def _candidates(attributes: Any) -> list[TuneCandidate]:
     return [TuneCandidate.model_validate(each) for each in attributes.get(_CANDIDATES, [])]
 
 
+class _JournalLock:
+    """A lock of the operating system. Those of Optuna are files that stay after a kill, for 30 seconds."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._held = path, ExitStack()
+
+    def acquire(self) -> bool:
+        """Wait for it."""
+        self._held.enter_context(lock_output(self._path, wait=True))
+        return True
+
+    def release(self) -> None:
+        """Leave it to others."""
+        self._held.close()
+
+
 def _open(path: Path, seed: int) -> optuna.Study:
     import optuna
     from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+    from optuna.storages.journal import JournalFileBackend
 
-    backend = JournalFileBackend(str(path), lock_obj=JournalFileOpenLock(str(path)))
+    backend = JournalFileBackend(str(path), lock_obj=cast(Any, _JournalLock(path)))
     sampler = optuna.samplers.TPESampler(
         seed=seed + os.getpid() if path.stat().st_size else seed,
         multivariate=True,
