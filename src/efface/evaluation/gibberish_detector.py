@@ -33,7 +33,7 @@ class GibberishDetector:
         self.name = name
         local_only = {"local_files_only": True, "trust_remote_code": False}
         config = AutoConfig.from_pretrained(folder, **local_only)
-        self._clean = _clean_id(name, config.id2label)
+        self._clean = clean_label(name, config.id2label)
         self._tokenizer = AutoTokenizer.from_pretrained(folder, **local_only)
         self._model = AutoModelForSequenceClassification.from_pretrained(
             folder, **local_only, use_safetensors=True, dtype=torch.float32
@@ -71,7 +71,19 @@ class GibberishDetector:
         return [found[index] for index in range(len(texts))]
 
 
-def _clean_id(name: str, id2label: dict[int, str]) -> int:
+def clean_label(name: str, id2label: dict[int, str]) -> int:
+    """Find the label of readable texts.
+
+    Args:
+        name: Name of the classifier, for the message.
+        id2label: Its labels.
+
+    Returns:
+        The index of the label `clean`, in any case.
+
+    Raises:
+        EffaceError: When there is none, or more than one.
+    """
     ids = [index for index, label in id2label.items() if label.strip().lower() == _CLEAN]
     if len(ids) != 1:
         raise EffaceError(
