@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
-from efface.artifacts import Artifact, ExtraMetric, Metric
+from efface.artifacts import Artifact, ExtraMetric, Metric, UncountedMetric
 from efface.atomic import write_text
 from efface.errors import EffaceError
 from efface.safe_read import read_lines
@@ -52,14 +52,19 @@ class Record(Artifact, strict=True):
     """Name of the NLI model, or `key-facts`; None if none was available."""
     entailment_label: str | None
     """`entailment`, `neutral` or `contradiction`."""
-    missing: dict[Metric, str] = Field(default={})
+    gibberish_detector: str | None = None
+    """Name of the classifier; None without one."""
+    not_gibberish: float | None = None
+    """Probability that `output` is readable text, according to `gibberish_detector`."""
+    missing: dict[Metric | UncountedMetric, str] = Field(default={})
     """Metric -> why it cannot be computed from this record."""
     extra_metrics: list[ExtraMetric] = Field(default=[])
     """Additional metrics to compute from this record."""
 
     @model_serializer(mode="wrap")
-    def _omit_extra_metrics_if_empty(self, written: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return {name: value for name, value in written(self).items() if value or name != "extra_metrics"}
+    def _omit_what_is_seldom_there(self, written: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        seldom: dict[str, Any] = {"extra_metrics": [], "gibberish_detector": None, "not_gibberish": None}
+        return {name: value for name, value in written(self).items() if name not in seldom or value != seldom[name]}
 
 
 RecordSets = dict[str, list[Record]]

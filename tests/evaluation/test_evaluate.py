@@ -118,6 +118,40 @@ def test_missing_metrics_have_a_reason(model, formatter):
     assert (first.judge, first.entailment_label) == (None, None)
 
 
+class LengthDetector:
+    """A gibberish detector that finds short texts readable, and remembers how much of each it was to read."""
+
+    name = "toy detector"
+
+    def __init__(self) -> None:
+        self.limits: list[int] = []
+
+    def probabilities(self, texts, max_tokens):
+        self.limits += max_tokens
+        return [1 / (1 + len(text)) for text in texts]
+
+
+def test_outputs_are_checked_for_gibberish(model, formatter):
+    reasons: Any = {"cosine_similarity": "no embedder", "entailment": "no judge"}
+    text = Item(id="t/1", question="The river", answer=" flows.", passage=True)
+    asked, silent = (
+        EvaluationSet(name=name, items=(text,), entailment_premise="output", max_new_tokens=limit)
+        for name, limit in (("retain", 4), ("members", 0))
+    )
+    detector: Any = LengthDetector()
+
+    def evaluated(judges: Judges) -> Any:
+        return evaluate(model, formatter, [FORGET, asked, silent], config=CONFIG, judges=judges, before=None)
+
+    records = evaluated(Judges(None, None, reasons, gibberish_detector=detector))
+    assert detector.limits == [32, 32, 512]  # open-unlearning's, of questions and of texts
+    for record in (*records["forget"], *records["retain"]):
+        assert (record.gibberish_detector, record.not_gibberish) == ("toy detector", 1 / (1 + len(record.output)))
+    assert records["members"][0].not_gibberish is None
+    missing = evaluated(Judges(None, None, {**reasons, "not_gibberish": "no hub"}))
+    assert [missing[name][0].missing.get("not_gibberish") for name in ("forget", "members")] == ["no hub", None]
+
+
 def test_texts_of_a_set_that_is_not_asked_have_likelihoods_alone(model, formatter):
     text = Item(id="m/1", question="", answer="The tower is in Paris.", passage=True)
     members = EvaluationSet(

@@ -11,7 +11,7 @@ import pytest
 from efface import hub
 from efface.errors import EffaceError
 from efface.evaluation.config import EvaluateConfig
-from efface.evaluation.judges import PAPER_EMBEDDER, PAPER_JUDGE, open_judges
+from efface.evaluation.judges import OPEN_UNLEARNING_DETECTOR, PAPER_EMBEDDER, PAPER_JUDGE, open_judges
 from efface.schema import EvaluationSet, Item
 
 
@@ -92,6 +92,10 @@ def test_the_installed_encoder_replaces_the_default_one():
         ({"judge": "someone/nli"}, "evaluate.judge=someone/nli: .*cannot be reached.* a folder, a hub name or a word"),
         ({"judge": "keyfacts"}, "evaluate.judge=keyfacts: .*did you mean 'key-facts'"),
         ({"embedder": "./nowhere"}, "evaluate.embedder=./nowhere: there is no folder ./nowhere"),
+        (
+            {"gibberish_detector": "./gone"},
+            "evaluate.gibberish_detector=./gone: there is no folder ./gone.* a hub name",
+        ),
         ({"judge": "two words"}, "evaluate.judge=two words: 'two words' is neither a folder nor a possible hub name"),
     ],
 )
@@ -150,6 +154,21 @@ def test_judges_that_are_switched_off_have_a_reason():
         "cosine_similarity": "switched off by evaluate.embedder=none",
         "entailment": "switched off by evaluate.judge=none",
     }
+
+
+@pytest.mark.usefixtures("_offline")
+def test_a_detector_is_missing_only_where_it_was_asked_for(classifier):
+    judges = open_with(gibberish_detector="default")
+    assert judges.gibberish_detector is None
+    reason = judges.missing["not_gibberish"]
+    assert OPEN_UNLEARNING_DETECTOR in reason
+    assert "set evaluate.gibberish_detector to a folder or a hub name" in reason
+    assert f"not_gibberish will be missing: {reason}" in judges.warnings
+    assert "not_gibberish" not in open_with().missing
+    folder = classifier(["clean", "noise"])
+    detector = open_with(gibberish_detector=str(folder)).gibberish_detector
+    assert detector is not None
+    assert detector.name == str(folder)
 
 
 def test_offline_without_its_package_names_the_extra(monkeypatch):

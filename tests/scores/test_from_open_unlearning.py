@@ -48,6 +48,34 @@ def test_scores_are_those_of_open_unlearning(path: Path) -> None:
     assert ours["definition_version"].startswith("d3d7cf9")
 
 
+@pytest.mark.parametrize("path", [SMOL, RETRAINED])
+def test_memorization_is_that_of_open_unlearning(path: Path) -> None:
+    theirs = json.loads(path.read_text())
+    forget = score_path(path, definition="open-unlearning")["sets"]["forget"]
+    for metric in ("extraction_strength", "exact_memorization"):
+        assert forget[metric] == pytest.approx(theirs[metric]["agg_value"], abs=1e-7)  # they average in float32
+    other = score_path(path, definition="paper")["sets"]["forget"]  # whose extraction strength may be 0, not 1 / T
+    assert not {"extraction_strength", "exact_memorization"} & other.keys()
+    (board,) = leaderboard([path], definition="open-unlearning", draws=10).boards
+    assert board.rows[0].extraction_strength == {"forget": forget["extraction_strength"]}
+
+
+def test_a_question_whose_memorization_they_could_not_compute(tmp_path: Path) -> None:
+    block = json.loads(SMOL.read_text())["exact_memorization"]
+    block["value_by_index"]["2"]["score"] = None
+    forget = score_path(changed(tmp_path, exact_memorization=block), definition="open-unlearning")["sets"]["forget"]
+    assert "exact_memorization" not in forget
+    assert "extraction_strength" in forget
+
+
+def test_gibberish(tmp_path: Path) -> None:
+    scores = [index / 8 for index in range(8)]
+    block = {"agg_value": 0.4375, "value_by_index": {str(i): {"score": each} for i, each in enumerate(scores)}}
+    found = score_path(changed(tmp_path, forget_Q_A_gibberish=block))
+    assert found["sets"]["forget"]["not_gibberish"] == 0.4375
+    assert "not_gibberish" not in found["sets"]["retain"]
+
+
 def test_forget_quality() -> None:
     quality = score_path(SMOL, definition="open-unlearning", against=RETRAINED)["forget_quality"]
     expected = json.loads(SMOL.read_text())["forget_quality"]["agg_value"]
@@ -104,6 +132,13 @@ def without(metric: str, *, key: str) -> dict[str, Any]:
     return {metric: block}
 
 
+def scores_of(count: int, last: object = 0.5) -> dict[str, Any]:
+    return {
+        "agg_value": 0.5,
+        "value_by_index": {str(i): {"score": 0.5} for i in range(count - 1)} | {str(count - 1): {"score": last}},
+    }
+
+
 def with_losses(losses: list[float]) -> dict[str, Any]:
     block = json.loads(SMOL.read_text())["forget_Q_A_PERT_Prob"]
     block["value_by_index"]["3"] = {"prob": [0.5], "avg_loss": losses}
@@ -118,6 +153,9 @@ def with_losses(losses: list[float]) -> dict[str, Any]:
         ({"forget_Q_A_Prob": {"agg_value": 1.0, "value_by_index": {"x": {}}}}, ["forget_Q_A_Prob", "'x'"]),
         ({"forget_Q_A_Prob": {"agg_value": 1.0, "value_by_index": {"0": None}}}, ["forget_Q_A_Prob", "0", "None"]),
         (without("forget_Q_A_ROUGE", key="3"), ["forget_Q_A_ROUGE", "7 questions"]),
+        ({"extraction_strength": scores_of(7)}, ["extraction_strength", "7 questions", "8"]),
+        ({"exact_memorization": scores_of(8, last=1.5)}, ["exact_memorization", "question 7", "1.5"]),
+        ({"forget_Q_A_gibberish": scores_of(8, last="x")}, ["forget_Q_A_gibberish", "question 7", "'x'"]),
         ({"privleak": {"agg_value": "high"}}, ["privleak", "'high'"]),
         (with_losses([10**400]), ["forget", "question 3", "a loss is inf"]),
         (with_losses([1.0, 2.0]), ["forget", "question 3", "prob", "avg_loss 2"]),

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from efface.artifacts import Scores
 from efface.records import Record
 from efface.scores import score_records
 from efface.scores.definitions import CLOSER_LOOK
@@ -65,6 +66,36 @@ def test_forget_sets_of_earlier_requests_are_scored_like_the_forget_set(make_rec
     assert with_it.sets["forgotten-1"].truth_ratio != with_it.sets["retain"].truth_ratio
     for aggregate in ("model_utility", "model_utility_retain", "forget_efficacy", "partial"):
         assert getattr(with_it, aggregate) == getattr(without, aggregate)
+
+
+def test_exact_memorization_is_that_of_definitions_that_include_it(make_record: Callable[..., Record]) -> None:
+    records = {"forget": [make_record(set="forget", answer_predicted=[True, True, False, True])]}
+    assert score_records(records, "open-unlearning").sets["forget"].uncounted == {
+        "extraction_strength": 0.25,
+        "exact_memorization": 0.75,
+    }
+    assert score_records(records, "closer-look").sets["forget"].exact_memorization is None
+
+
+def test_readable_outputs_are_in_no_aggregate(make_record: Callable[..., Record]) -> None:
+    def scored(*values: float | None, missing: str = "", **more: str) -> Scores:
+        reasons = {"not_gibberish": missing} if missing else {}
+        rows = [
+            make_record(id=str(at), set="forget", not_gibberish=value, missing=reasons, **more)
+            for at, value in enumerate(values)
+        ]
+        return score_records({"forget": rows}, "closer-look")
+
+    plain, found = scored(None, None), scored(0.25, 0.75, gibberish_detector="toy")
+    assert found.sets["forget"].not_gibberish == 0.5
+    assert found.gibberish_detector == "toy"
+    assert "gibberish" not in plain.model_dump_json()
+    assert found.partial == plain.partial
+    assert found.missing == plain.missing
+    assert scored(0.25, None).sets["forget"].not_gibberish is None
+    unavailable = scored(None, missing="no hub")
+    assert unavailable.missing["not_gibberish"] == "forget: no hub"
+    assert unavailable.sets["forget"].custom == {}
 
 
 def test_extraction_strength_is_in_no_aggregate_and_null_where_a_record_lacks_it(

@@ -1,6 +1,6 @@
 """Types of the files in a run's folder: `Scores`, `Results`, `Manifest` and their parts. No torch."""
 
-from efface.artifacts.base import METRICS, Artifact, ExtraMetric, Metric
+from efface.artifacts.base import METRICS, UNCOUNTED_METRICS, Artifact, ExtraMetric, Metric, UncountedMetric
 from efface.artifacts.manifest import AdapterOrigin, Hardware, Manifest
 from efface.artifacts.results import ContinualResults, Results
 from efface.artifacts.scores import (
@@ -19,6 +19,7 @@ from efface.artifacts.verdict import AnswerTypes, ForgetVerdict, RetainVerdict, 
 
 __all__ = [
     "METRICS",
+    "UNCOUNTED_METRICS",
     "AdapterOrigin",
     "AnswerTypes",
     "Artifact",
@@ -41,5 +42,6 @@ __all__ = [
     "Share",
     "TaskScore",
     "Trajectory",
+    "UncountedMetric",
     "Verdict",
 ]

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from efface.artifacts.base import Artifact, Metric, without_empty
+from efface.artifacts.base import UNCOUNTED_METRICS, Artifact, Metric, without_empty
 from efface.renamed import SCORE_KEYS
 
 
@@ -22,8 +22,12 @@ class SetScores(Artifact):
     cosine_similarity: float | None
     entailment: float | None
     extraction_strength: float | None = None
-    """Share of the answer that the model completes by itself; part of no aggregate. None where the source does not have
-    which tokens the model predicts."""
+    """Share of the answer that the model completes by itself; part of no aggregate, as are the next two. None where the
+    source does not have which tokens the model predicts."""
+    exact_memorization: float | None = None
+    """Share of the answer's tokens that the model predicts; None, too, where the definition does not include it."""
+    not_gibberish: float | None = None
+    """Probability that the output is readable text, according to a classifier; None without one."""
     custom: dict[str, float | None] = Field(default={})
     """Custom and additional metrics by name, of any range; part of no aggregate."""
 
@@ -36,16 +40,14 @@ class SetScores(Artifact):
 
     @property
     def uncounted(self) -> dict[str, float | None]:
-        """The metrics that no aggregate includes, by name: extraction strength where it is known, and custom ones."""
-        known = {} if self.extraction_strength is None else {"extraction_strength": self.extraction_strength}
-        return {**known, **self.custom}
+        """The metrics that no aggregate includes, by name: built-in ones where they are known, and custom ones."""
+        known = {name: getattr(self, name) for name in UNCOUNTED_METRICS}
+        return {**{name: value for name, value in known.items() if value is not None}, **self.custom}
 
     @model_serializer(mode="wrap")
     def _omit_if_unknown(self, written: SerializerFunctionWrapHandler) -> dict[str, Any]:
         values = without_empty(written(self), "custom")
-        if self.extraction_strength is None:
-            del values["extraction_strength"]
-        return values
+        return {name: value for name, value in values.items() if value is not None or name not in UNCOUNTED_METRICS}
 
 
 class Partial(Artifact):
@@ -88,11 +90,12 @@ class Scores(Artifact):
     """Metric -> how it differs from the definition, on sets whose records or logs lack what the definition uses."""
     embedder: str | None
     judge: str | None
+    gibberish_detector: str | None = None
     sets: dict[str, SetScores]
 
     @model_serializer(mode="wrap")
-    def _omit_notes_if_empty(self, written: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return without_empty(written(self), "notes")
+    def _omit_what_is_seldom_there(self, written: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return without_empty(without_empty(written(self), "notes"), "gibberish_detector")
 
 
 class EpochScores(Artifact):

@@ -78,7 +78,11 @@ def audit(
         task = load_task(run.settings.data, data_dir=data_dir)
         _check_data(run, task)
         forget = _forget_set(task)
-        judge = open_judges(run.settings.evaluate.model_copy(update={"embedder": "none"}), device, [forget]).judge
+        judge = open_judges(
+            run.settings.evaluate.model_copy(update={"embedder": "none", "gibberish_detector": "none"}),
+            device,
+            [forget],
+        ).judge
         facts = known_facts(run.before, forget, judge, config.audit.level)
         models = find_models(run, against, device, reporter)
         rule = FactRule(judge, facts.audited, forget.entailment_premise)

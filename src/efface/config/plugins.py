@@ -20,7 +20,7 @@ from typing import Annotated, Any, cast
 
 from pydantic import PlainSerializer, PlainValidator
 
-from efface.artifacts import METRICS, Partial
+from efface.artifacts import METRICS, UNCOUNTED_METRICS, Partial
 from efface.errors import EffaceError, summarize_error
 from efface.objectives.config import FORGET, LLMU, RETAIN
 from efface.objectives.custom import CustomObjective, ForgetObjective, RetainObjective
@@ -32,7 +32,7 @@ PluginClass = type[CustomObjective] | type[RecordMetric]
 _BASES = (ForgetObjective, RetainObjective, RecordMetric)
 _NAME = re.compile(r"[a-z][a-z0-9_-]*")
 _BUILT_IN_OBJECTIVES = frozenset({*FORGET, *RETAIN, LLMU})
-_BUILT_IN_SCORES = frozenset({*METRICS, *Partial.model_fields})
+_BUILT_IN_SCORES = frozenset({*METRICS, *UNCOUNTED_METRICS, *Partial.model_fields})
 
 
 @dataclass(frozen=True)

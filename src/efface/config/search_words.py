@@ -49,6 +49,7 @@ SEARCH_WORDS: dict[str, tuple[str, ...]] = {
     "train.tracker": ("wandb", "weights and biases", "report_to", "tensorboard", "mlflow", "logging"),
     "evaluate.max_new_tokens": ("max_length of generation", "output length"),
     "evaluate.embedder": ("sentence-transformers", "cosine similarity model", "embedding model"),
+    "evaluate.gibberish_detector": ("fluency", "readable", "nonsense", "classifier"),
     "evaluate.judge": ("nli", "entailment model", "llm judge", "key facts"),
     "evaluate.limit": ("number of samples", "max_samples", "quick evaluation"),
     "evaluate.every": ("eval_strategy", "evaluation per epoch"),

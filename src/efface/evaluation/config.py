@@ -27,6 +27,9 @@ class EvaluateConfig(FrozenModel):
     judge: ModelName = "default"
     """`default` (the paper's; where it is not available, `key-facts` if all questions of a set have one, or else none),
     `key-facts`, `none`, or a folder or hub name of an NLI model that must load."""
+    gibberish_detector: ModelName = "none"
+    """`none`, `default` (open-unlearning's classifier; where it is not available, none), or a folder or hub name of a
+    classifier with the label `clean` that must load. Adds the metric `not_gibberish`."""
     precision: Precision = "auto"
     """Dtype of the evaluated model; `auto`: the dtype of its checkpoint on a GPU, float32 on a CPU."""
     max_cache_tokens: int | None = Field(default=None, gt=0)

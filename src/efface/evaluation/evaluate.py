@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from efface.artifacts import Metric
+from efface.artifacts import Metric, UncountedMetric
 from efface.distributed import map_over_ranks
 from efface.errors import EffaceError
 from efface.evaluation.config import EvaluateConfig
@@ -39,12 +39,15 @@ class _Judgment:
     cosine_answer: float | None
     cosine_before: float | None
     verdict: Verdict
+    not_gibberish: float | None = None
 
 
 _NOT_ASKED = "the set has texts without questions, of which only the likelihoods are computed"
 _NOT_JUDGED = _Judgment(None, None, Verdict(None, _NOT_ASKED))
 _OF_OUTPUTS: tuple[Metric, ...] = ("rouge", "token_entropy", "cosine_similarity", "entailment")
 """Metrics that need an output."""
+_DETECTOR_TOKENS, _DETECTOR_TOKENS_OF_PASSAGES = 32, 512
+"""How much of an output the gibberish detector reads, as in open-unlearning: of TOFU's answers and of MUSE's texts."""
 
 
 def evaluate(
@@ -198,7 +201,7 @@ def _judge_outputs(
     except torch.OutOfMemoryError as error:
         raise EffaceError(
             "the GPU's memory does not hold both the evaluated model and the models that judge outputs; set "
-            "evaluate.embedder=none or evaluate.judge=key-facts, or use device=cpu"
+            "evaluate.embedder=none, evaluate.judge=key-facts or evaluate.gibberish_detector=none, or use device=cpu"
         ) from error
 
 
@@ -226,7 +229,16 @@ def _judge(
         verdicts = judges.judge.verdicts(
             [_claim(set_item, output) for set_item, output in zip(set_items, outputs, strict=True)], journal, progress
         )
-    return [_Judgment(*fields) for fields in zip(cosines_answer, cosines_before, verdicts, strict=True)]
+    readable = _not_gibberish(set_items, outputs, judges)
+    return [_Judgment(*fields) for fields in zip(cosines_answer, cosines_before, verdicts, readable, strict=True)]
+
+
+def _not_gibberish(set_items: Sequence[_SetItem], outputs: Sequence[str], judges: Judges) -> Sequence[float | None]:
+    if judges.gibberish_detector is None:
+        return [None] * len(outputs)
+    passages = (set_item.item.passage for set_item in set_items)
+    max_tokens = [_DETECTOR_TOKENS_OF_PASSAGES if passage else _DETECTOR_TOKENS for passage in passages]
+    return judges.gibberish_detector.probabilities(outputs, max_tokens)
 
 
 def _claim(set_item: _SetItem, output: str) -> Claim:
@@ -245,14 +257,17 @@ def _record(
     end_length: int,
 ) -> Record:
     item = set_item.item
-    missing: dict[Metric, str] = {}
+    missing: dict[Metric | UncountedMetric, str] = {}
     if not item.perturbed_answers:
         missing["truth_ratio"] = "the question has no perturbed answers"
     if judges.embedder is None:
         missing["cosine_similarity"] = judges.missing["cosine_similarity"]
+    asked = set_item.set.max_new_tokens != 0
+    if asked and "not_gibberish" in judges.missing:
+        missing["not_gibberish"] = judges.missing["not_gibberish"]
     if judgment.verdict.reason is not None:
         missing["entailment"] = judgment.verdict.reason
-    if set_item.set.max_new_tokens == 0:
+    if not asked:
         missing |= dict.fromkeys(_OF_OUTPUTS, _NOT_ASKED)
     return Record(
         set=set_item.set.name,
@@ -274,6 +289,8 @@ def _record(
         entailment_premise=set_item.set.entailment_premise,
         judge=None if judges.judge is None else judges.judge.name,
         entailment_label=judgment.verdict.label,
+        gibberish_detector=None if judges.gibberish_detector is None else judges.gibberish_detector.name,
+        not_gibberish=judgment.not_gibberish,
         missing=missing,
         extra_metrics=list(set_item.set.extra_metrics),
     )

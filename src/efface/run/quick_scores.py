@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from efface.artifacts import Metric
+from efface.artifacts import Metric, UncountedMetric
 from efface.evaluation.config import EvaluateConfig
 from efface.evaluation.encode import EncodedQuestion, encode_evaluation
 from efface.evaluation.evaluate import evaluate
@@ -88,7 +88,7 @@ class QuickScores:
 
 
 def _judges_without_models(config: EvaluateConfig) -> Judges:
-    missing: dict[Metric, str] = {"cosine_similarity": "left out of scores during training"}
+    missing: dict[Metric | UncountedMetric, str] = {"cosine_similarity": "left out of scores during training"}
     if config.judge == KeyFactJudge.name:
         return Judges(None, KeyFactJudge(), missing)
     return Judges(None, None, {**missing, "entailment": "left out of scores during training"})

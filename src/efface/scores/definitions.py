@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from efface.artifacts import METRICS, Metric
+from efface.artifacts import METRICS, UNCOUNTED_METRICS, Metric, UncountedMetric
 from efface.errors import EffaceError, suggest
 from efface.scores.metrics.cosine_similarity import CosineTarget
 from efface.scores.metrics.memorization import MemorizationForm
@@ -32,7 +32,9 @@ class Definition:
     efficacy_metrics: tuple[Metric, ...]
     """Metrics of which forget efficacy is 1 - arithmetic mean; empty: the definition has no forget efficacy."""
     memorization_form: MemorizationForm = "corrected"
-    """Of extraction strength, which no aggregate includes."""
+    """Of extraction strength."""
+    uncounted_metrics: tuple[UncountedMetric, ...] = ("extraction_strength", "not_gibberish")
+    """Metrics that no aggregate includes, of sets that have them."""
     version: str | None = None
     """The version of the code that it follows, where that code changes: a commit and its date."""
 
@@ -94,6 +96,7 @@ OPEN_UNLEARNING = Definition(
     utility_sets=TOFU_SETS,
     efficacy_metrics=(),
     memorization_form="open-unlearning",
+    uncounted_metrics=UNCOUNTED_METRICS,
     version="d3d7cf9, 2025-12-23",
 )
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,13 @@ _OTHER_PARTS = (
     *("Q_A_PARA_ROUGE", "Q_A_PERT_ROUGE", "Q_A_Prob_normalised", "Q_A_gibberish"),
     *("Truth_Ratio", "truth_ratio", "truth_ratio_prob_mean"),
 )
+_SINGLE_SCORES = {
+    "extraction_strength": ("forget", "logged_extraction_strength"),
+    "exact_memorization": ("forget", "logged_exact_memorization"),
+    "forget_gibberish": ("forget", "not_gibberish"),
+    **{f"{prefix}_Q_A_gibberish": (name, "not_gibberish") for prefix, name in SETS.items()},
+}
+"""Metric with one `score` for each question of a set -> the set, and the field of `MetricInputs`."""
 METRICS = frozenset(
     {
         *(f"{prefix}_{part}" for prefix in SETS for part in (*_PARTS, *_OTHER_PARTS)),
@@ -79,6 +87,9 @@ def read_sets(log: Mapping[str, Any], path: Path) -> dict[str, list[MetricInputs
     for metric, name in _MUSE_SETS.items():
         if metric in log:
             sets[name] = _muse_set(_entries(log, metric, path), f"{path}, {metric}")
+    for metric, (name, field) in _SINGLE_SCORES.items():
+        if metric in log and name in sets:
+            sets[name] = _with_scores(sets[name], field, _entries(log, metric, path), f"{path}, {metric}")
     if not sets:
         raise EffaceError(
             f"{path}: none of its metrics has the answers of questions ({', '.join(log)}); {_REMEDY}, with the metrics "
@@ -147,6 +158,27 @@ def _muse_set(entries: Mapping[int, Mapping[str, Any]], where: str) -> list[Metr
         except ValueError as error:
             raise EffaceError(f"{where}, question {index}: {error}; {_REMEDY}") from error
     return questions
+
+
+def _with_scores(
+    questions: Sequence[MetricInputs], field: str, entries: Mapping[int, Mapping[str, Any]], where: str
+) -> list[MetricInputs]:
+    """The same questions with one more number each; `score` is null where their code cannot compute it."""
+    if {str(index) for index in entries} != {question.id for question in questions}:
+        raise EffaceError(
+            f"{where}: it has {len(entries)} questions and the other metrics of its set {len(questions)}, or not the "
+            f"same indices; {_REMEDY}"
+        )
+    found = []
+    for question in questions:
+        entry = entries[int(question.id)]
+        try:
+            score = None if entry.get("score", 0) is None else _only(tuple(_numbers(entry, "score")))
+            changes: dict[str, Any] = {field: score}
+            found.append(replace(question, **changes))
+        except ValueError as error:
+            raise EffaceError(f"{where}, question {question.id}: {error}; {_REMEDY}") from error
+    return found
 
 
 def _entries(log: Mapping[str, Any], metric: str, path: Path) -> dict[int, Mapping[str, Any]]:

@@ -67,6 +67,8 @@ def _inputs(record: Record, metrics: Sequence[RecordMetric]) -> MetricInputs:
         label=None if record.entailment_label is None else record.entailment_label.strip().lower(),
         embedder=record.embedder,
         judge=record.judge,
+        not_gibberish=record.not_gibberish,
+        gibberish_detector=record.gibberish_detector,
         missing=record.missing,
         custom=extra_scores(record) | {metric.name: custom_score(metric, record) for metric in metrics},
     )

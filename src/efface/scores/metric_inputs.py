@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from efface.artifacts import Metric
+from efface.artifacts import Metric, UncountedMetric
 
 LABELS = ("entailment", "neutral", "contradiction", "none")
 """Labels of a judge; logs have `none` where ROUGE already rules entailment out."""
@@ -54,10 +54,16 @@ class MetricInputs:
     cosine_before: float | None = None
     predicted: tuple[bool, ...] | None = None
     """Whether the model predicts each token of the answer's text, given those before it."""
+    logged_extraction_strength: float | None = None
+    """From results of open-unlearning, which do not have which tokens the model predicts."""
+    logged_exact_memorization: float | None = None
+    """The same."""
+    not_gibberish: float | None = None
     label: str | None = None
     embedder: str | None = None
     judge: str | None = None
-    missing: Mapping[Metric, str] = field(default_factory=dict)
+    gibberish_detector: str | None = None
+    missing: Mapping[Metric | UncountedMetric, str] = field(default_factory=dict)
     """Why a metric cannot be computed, as the source says."""
     custom: Mapping[str, float | Missing] = field(default_factory=dict)
     """Custom and additional metrics by name, where they were computed from a record."""
@@ -70,6 +76,9 @@ class MetricInputs:
         for entropy in (self.token_entropy, self.retokenized_entropy):
             check_range("the token entropy", entropy, -ROUNDING, 1 + ROUNDING)
         check_range("the logged ROUGE", self.logged_rouge, 0, 1)
+        check_range("the extraction strength", self.logged_extraction_strength, 0, 1)
+        check_range("the exact memorization", self.logged_exact_memorization, 0, 1)
+        check_range("the probability of being no gibberish", self.not_gibberish, 0, 1 + ROUNDING)
         if self.label is not None and self.label not in LABELS:
             raise ValueError(f"{self.label!r} is not an entailment label (allowed: {', '.join(LABELS)})")
 

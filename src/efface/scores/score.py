@@ -136,6 +136,9 @@ def score_sets(
         notes=_entropy_notes(scored, definition),
         embedder=_single_name("embedding model", (name for each in scored.values() for name in each.embedders)),
         judge=_single_name("judge", (name for each in scored.values() for name in each.judges)),
+        gibberish_detector=_single_name(
+            "gibberish detector", (name for each in scored.values() for name in each.gibberish_detectors)
+        ),
         sets=set_scores,
     )
 

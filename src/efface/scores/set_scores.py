@@ -7,14 +7,14 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from efface.artifacts import METRICS, Metric, SetScores
+from efface.artifacts import METRICS, UNCOUNTED_METRICS, Metric, SetScores, UncountedMetric
 from efface.scores.custom import find_custom_score
 from efface.scores.definitions import Definition
 from efface.scores.means import mean
 from efface.scores.metric_inputs import MetricInputs, Missing
 from efface.scores.metrics.cosine_similarity import cosine_similarity
 from efface.scores.metrics.entailment import entailment
-from efface.scores.metrics.memorization import extraction_strength
+from efface.scores.metrics.memorization import exact_memorization, extraction_strength
 from efface.scores.metrics.probability import probability
 from efface.scores.metrics.rouge import rouge
 from efface.scores.metrics.token_entropy import EntropyTokens, counted_tokens, token_entropy
@@ -47,6 +47,7 @@ class ScoredSet:
     gaps: list[Gap]
     embedders: set[str]
     judges: set[str]
+    gibberish_detectors: set[str]
     entropy_tokens: set[EntropyTokens]
     """What the token entropies of its questions count."""
 
@@ -78,24 +79,39 @@ def question_metrics(inputs: MetricInputs, *, set_name: str, definition: Definit
         "cosine_similarity": cosine_similarity(inputs, target=definition.cosine_target),
         "entailment": entailment(inputs, recall),
     }
-    return values | {metric: Missing(reason) for metric, reason in inputs.missing.items()}
+    return values | {metric: Missing(inputs.missing[metric]) for metric in METRICS if metric in inputs.missing}
 
 
-def question_extraction_strength(inputs: MetricInputs, definition: Definition) -> float | Missing:
-    """Compute the extraction strength of one question.
+def uncounted_metrics(inputs: MetricInputs, definition: Definition) -> dict[UncountedMetric, float | Missing]:
+    """Compute the metrics of one question that no aggregate includes.
 
     Args:
-        inputs: Which tokens of the answer the model predicts.
-        definition: The score definition.
+        inputs: Which tokens of the answer the model predicts, and whether its output is readable.
+        definition: The score definition, which names them.
 
     Returns:
-        A number in [0, 1], or why there is none.
+        Metric -> a number in [0, 1], or why the source does not have one; without those that it says nothing about.
     """
-    if inputs.predicted is None:
-        return Missing("the source does not have which tokens of the answer the model predicts")
-    if not inputs.predicted:
-        return Missing("the answer's only token has characters of the prompt, too, and is not scored")
-    return extraction_strength(inputs.predicted, form=definition.memorization_form)
+    predicted, form = inputs.predicted, definition.memorization_form
+    if predicted:  # empty where the answer's only token has characters of the prompt, too, and is not scored
+        strength: float | None = extraction_strength(predicted, form=form)
+        exact: float | None = exact_memorization(predicted)
+    else:
+        strength = inputs.logged_extraction_strength if form == "open-unlearning" else None
+        exact = inputs.logged_exact_memorization
+    values: dict[UncountedMetric, float | None] = {
+        "extraction_strength": strength,
+        "exact_memorization": exact,
+        "not_gibberish": inputs.not_gibberish,
+    }
+    found: dict[UncountedMetric, float | Missing] = {}
+    for metric in definition.uncounted_metrics:
+        value = values[metric]
+        if metric in inputs.missing:
+            found[metric] = Missing(inputs.missing[metric])
+        elif value is not None:
+            found[metric] = value
+    return found
 
 
 def score_set(
@@ -115,29 +131,32 @@ def score_set(
         The means, and why some are missing.
     """
     columns: dict[str, _Column] = {metric: _Column() for metric in (*METRICS, *custom)}
-    strengths = _Column()
-    embedders, judges, counted, n = set(), set(), set(), 0
+    embedders, judges, detectors, counted, n = set(), set(), set(), set(), 0
     for inputs in questions:
         n += 1
         six = question_metrics(inputs, set_name=name, definition=definition)
+        uncounted = uncounted_metrics(inputs, definition)
         others = dict.fromkeys((*custom, *inputs.custom))
-        for metric, value in (*six.items(), *((each, find_custom_score(inputs, each)) for each in others)):
+        named = ((each, find_custom_score(inputs, each)) for each in others)
+        for metric, value in (*six.items(), *uncounted.items(), *named):
             columns.setdefault(metric, _Column()).add(inputs.id, value)
-        strengths.add(inputs.id, question_extraction_strength(inputs, definition))
         embedders.add(inputs.embedder)
         judges.add(inputs.judge)
+        detectors.add(inputs.gibberish_detector)
         counted.add(counted_tokens(inputs, definition.entropy_tokens))
+    built_in = {*METRICS, *UNCOUNTED_METRICS}
     scores = SetScores(
         n=n,
         **{metric: columns[metric].mean() for metric in METRICS},
-        extraction_strength=strengths.mean(),
-        custom={metric: column.mean() for metric, column in columns.items() if metric not in METRICS},
+        **{metric: columns[metric].mean(n) for metric in UNCOUNTED_METRICS if metric in columns},
+        custom={metric: column.mean() for metric, column in columns.items() if metric not in built_in},
     )
     return ScoredSet(
         scores=scores,
         gaps=[column.gap(name, metric, n) for metric, column in columns.items() if column.reasons],
         embedders={each for each in embedders if each is not None},
         judges={each for each in judges if each is not None},
+        gibberish_detectors={each for each in detectors if each is not None},
         entropy_tokens={each for each in counted if each is not None},
     )
 
@@ -180,8 +199,10 @@ class _Column:
         self.first = self.first if self.reasons else question
         self.reasons[value.reason] += 1
 
-    def mean(self) -> float | None:
-        return None if self.reasons else mean(self.numbers)
+    def mean(self, n: int | None = None) -> float | None:
+        """None where a question has none: one with a reason, or, of `n` questions, one without."""
+        incomplete = self.reasons or n not in (None, len(self.numbers))
+        return None if incomplete else mean(self.numbers)
 
     def gap(self, name: str, metric: str, n: int) -> Gap:
         reason = self.reasons.most_common(1)[0][0]

@@ -235,7 +235,10 @@ def _refuse_duplicates(runs: Sequence[PlannedRun]) -> None:
 
 def _check_scorers(configs: Sequence[RunConfig]) -> None:
     """Open each judge and find each downstream task once, so that a wrong name does not fail every run."""
-    named = {(config.evaluate.embedder, config.evaluate.judge, config.device): config for config in configs}
+    named = {}
+    for config in configs:
+        judges = config.evaluate
+        named[judges.embedder, judges.judge, judges.gibberish_detector, config.device] = config
     for config in named.values():
         open_judges(config.evaluate, device_for(config.device))
     for tasks in {each.downstream.model_dump_json(): each.downstream for each in configs if each.downstream}.values():

@@ -138,6 +138,7 @@ def _named_values() -> dict[str, tuple[str, ...]]:
         "audit.attacks": ("asks", "weights", "both"),
         "evaluate.embedder": ("default", "offline", "none"),
         "evaluate.judge": ("default", "key-facts", "none"),
+        "evaluate.gibberish_detector": ("default", "none"),
     }
 
 

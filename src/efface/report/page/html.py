@@ -157,6 +157,7 @@ def _sources(run: ReportRun) -> dict[str, object]:
         "definition": run.definition,
         "embedder": shorten_paths((first.embedder if first else None) or "none"),
         "judge": shorten_paths((first.judge if first else None) or "none"),
+        "gibberish_detector": shorten_paths((first.gibberish_detector if first else None) or ""),
         "missing": {metric: shorten_paths(reason) for scores in models for metric, reason in scores.missing.items()},
         "notes": {metric: note for scores in models for metric, note in scores.notes.items()},
     }

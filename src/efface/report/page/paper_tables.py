@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Literal, cast
 
-from efface.artifacts import METRICS, SetScores
+from efface.artifacts import METRICS, UNCOUNTED_METRICS, SetScores
 from efface.report.export import Cell, flat_table
 from efface.report.page import tables
 from efface.report.page.load_run import ReportRun
@@ -65,10 +65,10 @@ def render_csv(runs: Sequence[ReportRun]) -> str:
     """
     partial = partial_metrics([scores for run in runs for _, scores in scores_by_stage(run)]) is not None
     sets = [each for run in runs for _, scores in scores_by_stage(run) for each in scores.sets.values()]
-    strength = ["extraction_strength"] if any(each.extraction_strength is not None for each in sets) else []
+    uncounted = [name for name in UNCOUNTED_METRICS if any(name in each.uncounted for each in sets)]
     custom = dict.fromkeys(f"custom_{key}" for each in sets for key in each.custom)
     partial_columns = [f"partial_{name}" for name in AGGREGATE_NAMES] if partial else []
-    columns = [*_RUN_COLUMNS, *AGGREGATE_NAMES, *partial_columns, *METRICS, *strength, *custom, *_TEXT_COLUMNS]
+    columns = [*_RUN_COLUMNS, *AGGREGATE_NAMES, *partial_columns, *METRICS, *uncounted, *custom, *_TEXT_COLUMNS]
     rows = []
     for name, run in zip(tables.run_names(runs), runs, strict=True):
         facts = {"run": name, "method": run.method, "definition": run.definition, "unfinished": run.unfinished}
@@ -92,7 +92,7 @@ def _rows(run: ReportRun, *, partial: bool) -> Iterable[dict[str, object]]:
 
 
 def _set_metrics(scores: SetScores) -> dict[str, object]:
-    values: dict[str, object] = {metric: getattr(scores, metric) for metric in (*METRICS, "extraction_strength")}
+    values: dict[str, object] = {metric: getattr(scores, metric) for metric in (*METRICS, *UNCOUNTED_METRICS)}
     return values | {f"custom_{name}": value for name, value in scores.custom.items()}
 
 

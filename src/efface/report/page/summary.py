@@ -21,7 +21,11 @@ METRIC_NAMES: dict[Metric, str] = {
     "cosine_similarity": "Cosine similarity",
     "entailment": "Entailment",
 }
-UNCOUNTED_NAMES = {"extraction_strength": "Extraction strength"}
+UNCOUNTED_NAMES = {
+    "extraction_strength": "Extraction strength",
+    "exact_memorization": "Exact memorization",
+    "not_gibberish": "Not gibberish",
+}
 """Built-in metrics that no aggregate includes; custom ones have their own names."""
 AGGREGATE_NAMES = {
     "model_utility": "Model utility",

@@ -56,7 +56,9 @@ def print_sources(console: Console, models: Sequence[Scores], *, reasons: bool =
         reasons: Whether to say why each metric is missing, a line each; a run has warned of it before.
     """
     first = models[0]
-    print_line(console, f"Embeddings: {first.embedder or 'none'}; judge: {first.judge or 'none'}.", style="dim")
+    detector = "" if first.gibberish_detector is None else f"; gibberish detector: {first.gibberish_detector}"
+    sources = f"Embeddings: {first.embedder or 'none'}; judge: {first.judge or 'none'}{detector}."
+    print_line(console, sources, style="dim")
     missing = {metric: reason for scores in models for metric, reason in scores.missing.items()}
     if missing and not reasons:
         names = ", ".join(each.replace("_", " ") for each in missing)

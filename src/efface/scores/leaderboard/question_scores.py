@@ -11,12 +11,12 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from efface.artifacts import METRICS, Metric, SetScores
+from efface.artifacts import METRICS, Metric, SetScores, UncountedMetric
 from efface.scores.definitions import Definition
 from efface.scores.means import mean
 from efface.scores.metric_inputs import MetricInputs, Missing
 from efface.scores.metrics.token_entropy import EntropyTokens, counted_tokens
-from efface.scores.set_scores import question_extraction_strength, question_metrics
+from efface.scores.set_scores import question_metrics, uncounted_metrics
 
 Array: TypeAlias = NDArray[np.float64]
 Key: TypeAlias = tuple[str, int]
@@ -38,8 +38,8 @@ class SetValues:
     """Of the questions that have an entailment label."""
     questions: Mapping[str, str] = field(default_factory=dict)
     """Id -> the question's text, which logs do not have."""
-    extraction_strength: float | None = None
-    """Mean over the questions; in no aggregate. None where a question does not have it."""
+    uncounted: Mapping[UncountedMetric, float] = field(default_factory=dict)
+    """Means over the questions, of metrics in no aggregate that every question has."""
     entropy_tokens: frozenset[EntropyTokens] = frozenset()
     """What the token entropies of the questions count."""
 
@@ -75,7 +75,7 @@ class SetValues:
     def scores(self) -> SetScores:
         """The means, identical to those of `efface score`; None where a question does not have the metric."""
         means = {metric: mean(self.column(metric).tolist()) if self.has(metric) else None for metric in METRICS}
-        return SetScores(n=len(self.ids), extraction_strength=self.extraction_strength, **means)
+        return SetScores(n=len(self.ids), **means, **{str(name): value for name, value in self.uncounted.items()})
 
 
 def set_values(
@@ -96,11 +96,13 @@ def set_values(
     embedders: set[str | None] = set()
     judges: set[str | None] = set()
     counted: set[EntropyTokens | None] = set()
-    strengths: list[float | Missing] = []
+    uncounted: dict[UncountedMetric, list[float]] = {}
     for inputs in questions:
         six = question_metrics(inputs, set_name=name, definition=definition)
         rows.append([np.nan if isinstance(value, Missing) else value for value in (six[each] for each in METRICS)])
-        strengths.append(question_extraction_strength(inputs, definition))
+        for metric, value in uncounted_metrics(inputs, definition).items():
+            if not isinstance(value, Missing):
+                uncounted.setdefault(metric, []).append(value)
         ids.append(inputs.id)
         answers.append(inputs.answer)
         outputs.append(inputs.output)
@@ -117,15 +119,9 @@ def set_values(
         embedders=frozenset(embedders),
         judges=frozenset(judges),
         questions=texts or {},
-        extraction_strength=_mean_if_complete(strengths),
+        uncounted={metric: mean(values) for metric, values in uncounted.items() if len(values) == len(ids)},
         entropy_tokens=frozenset(each for each in counted if each is not None),
     )
-
-
-def _mean_if_complete(values: Iterable[float | Missing]) -> float | None:
-    listed = list(values)
-    known = [each for each in listed if not isinstance(each, Missing)]
-    return mean(known) if known and len(known) == len(listed) else None
 
 
 def align(values: SetValues, keys: tuple[Key, ...]) -> SetValues:
