@@ -25,6 +25,7 @@ _BUILT_IN = {
     "static": "static:Static",
     "perturb": "perturb:Perturb",
     "bitsandbytes": "bitsandbytes:Bitsandbytes",
+    "at-retention": "at_retention:AtRetention",
     "both-models": "both_models:BothModels",
 }
 """Name -> module and class, in the order in which a time limit keeps them."""
