@@ -3,7 +3,7 @@
 python scripts/tofu_audit.py --model SmolLM2-135M-Instruct --tofu FOLDER --out runs/tofu-audit
 
 Every part that is complete is skipped, so that the same command continues after an interruption. FOLDER has the JSON
-files of TOFU, as `efface data fetch tofu` stores them. The numbers of the page go to OUT/audit.json.
+files of TOFU, as `efface data fetch tofu` stores them. `scripts/audit_results.py gather` collects the results.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 FORGET, RETAIN = 24, 48
 """Questions: the first ones of the file with short answers."""
@@ -92,22 +91,6 @@ def audit(out: Path) -> None:
         done = done or rows
 
 
-def gather(out: Path) -> dict[str, Any]:
-    """Collect scores and audits of all runs, without paths and texts."""
-    runs = {}
-    for method, settings in METHODS.items():
-        results = json.loads((out / method / "results.json").read_text(encoding="utf-8"))
-        results["audit"]["control"].pop("model", None)
-        manifest = json.loads((out / method / "manifest.json").read_text(encoding="utf-8"))
-        runs[method] = {
-            "settings": settings,
-            "seconds": manifest["seconds"],
-            "audit_processor_seconds": float((out / f"{method}.seconds").read_text(encoding="utf-8")),
-            **{key: results[key] for key in ("before", "after", "audit")},
-        }
-    return {"schema": 1, "forget": FORGET, "retain": RETAIN, "runs": runs}
-
-
 def main() -> None:
     """Make everything that is missing."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -118,8 +101,6 @@ def main() -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     train(arguments.model, write_data(arguments.tofu, arguments.out), arguments.out)
     audit(arguments.out)
-    text = json.dumps(gather(arguments.out), indent=1, allow_nan=False) + "\n"
-    (arguments.out / "audit.json").write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
