@@ -35,8 +35,8 @@ from efface.schema import Item
 from efface.text.config import TextConfig
 from efface.text.formatter import PromptFormatter
 
-_AT_FULL = "lens,membership,perturb"
-"""Attacks that need the level `full`; the others run at the level that is asked for."""
+_NUMBERS, _AT_FULL = "lens,membership", "lens,membership,perturb"
+"""Attacks that run at `full` beside the level that is asked for; after a shift without `perturb`, itself a shift."""
 _FIRST = "hidden"
 """The kind that is audited first, and leaves the rows of the control to the other audits of its seed."""
 
@@ -52,9 +52,9 @@ def run_audit(run: Path, against: Path, level: str, out: Path, **settings: Any) 
     return audit(config, run, against=against, out=out)
 
 
-def audits_of(world: World, run: Path, name: str, level: str) -> tuple[AuditResults, ...]:
-    """The audit of a run at a level, and at `full` that of the attacks which need it; once made, they are read."""
-    wanted = [(level, "both")] if level == "full" else [(level, "both"), ("full", _AT_FULL)]
+def audits_of(world: World, run: Path, name: str, level: str, also: str) -> tuple[AuditResults, ...]:
+    """The audit of a run at a level, and at `full` that of some more attacks; once made, they are read."""
+    wanted = [(level, "both")] if level == "full" else [(level, "both"), ("full", also)]
     found = []
     for each, attacks in wanted:
         out, first = world.folder / f"audit-{each}-{name}", world.folder / f"audit-{each}-{_FIRST}" / ROWS
@@ -91,7 +91,7 @@ def measure_seed(size: Size, seed: int, level: str, folder: Path) -> dict[str, A
     kinds = {}
     for kind in sorted(KINDS, key=lambda each: each != _FIRST):
         say(f"seed {seed}: auditing {kind}")
-        kinds[kind] = outcome_of(audits_of(world, world.runs[kind], kind, level))
+        kinds[kind] = outcome_of(audits_of(world, world.runs[kind], kind, level, _AT_FULL))
     shifts: dict[str, dict[str, Any]] = {shift: {} for shift in SHIFTS}
     for shift, of_kind in shifts.items():
         for kind in ("hidden", "never"):
@@ -99,7 +99,7 @@ def measure_seed(size: Size, seed: int, level: str, folder: Path) -> dict[str, A
             name = f"{kind}-{shift}"
             model = shifted(world.runs[kind] / "model", shift, world.retain, folder / f"model-{name}")
             run = with_model(world.runs["hidden"], model, folder / f"run-{name}")
-            of_kind[kind] = outcome_of(audits_of(world, run, name, level))
+            of_kind[kind] = outcome_of(audits_of(world, run, name, level, _NUMBERS))
     return {"kinds": kinds, "shifts": shifts}
 
 
