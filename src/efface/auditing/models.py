@@ -142,7 +142,8 @@ def find_models(run: AuditedRun, against: Path | None, device: torch.device, rep
     else:
         sources["control"] = control.source
     sources["after"] = after
-    return AuditModels(sources, control and control.kind, control and control.name, left_out)
+    kind, named = (None, None) if control is None else (control.kind, control.name)
+    return AuditModels(sources, kind, named, left_out)
 
 
 @dataclass(frozen=True)

@@ -97,7 +97,8 @@ def _groups(difference_N: Array, subjects: Sequence[Hashable] | None) -> tuple[A
     groups = [numbers.setdefault(each, len(numbers)) for each in subjects or ()]
     if len(numbers) < LEAST_SUBJECTS:
         return difference_N, np.ones(len(difference_N)), False
-    return np.bincount(groups, weights=difference_N), np.bincount(groups).astype(float), True
+    sums_G: Array = np.bincount(groups, weights=difference_N).astype(float)
+    return sums_G, np.bincount(groups).astype(float), True
 
 
 def percentile_interval(draws_D: ArrayLike) -> tuple[float, float]:
