@@ -49,7 +49,8 @@ torture: $(INSTALLED) ## provoke faults: hostile inputs, kills, terminations (ha
 
 audit-self-test: $(INSTALLED) ## attack models that know, hide, never knew: is the audit right? (SIZE=tiny: minutes; SEEDS=3)
 	PYTHONPATH=src:tests:tests/audit_self_test OMP_NUM_THREADS=1 $(BIN)/python tests/audit_self_test/measure_attacks.py \
-	  --size $(or $(SIZE),demo) --seeds $(or $(SEEDS),3) --level $(or $(LEVEL),quick) --out build/audit-self-test.json
+	  --size $(or $(SIZE),demo) --seeds $(or $(SEEDS),3) --level $(or $(LEVEL),quick) \
+	  --out build/audit-self-test-$(or $(SIZE),demo)-$(or $(LEVEL),quick).json
 
 gpu: $(INSTALLED) ## the tests that need a CUDA device
 	$(BIN)/pytest -m gpu

@@ -4,38 +4,46 @@
 
 Of every attack and number: faithfulness, the AUC for telling models with the facts from those without, and robustness,
 how little it changes under 4-bit rounding and a little training (arXiv:2506.12618, in the symmetric form of
-arXiv:2605.24614). Exits with 1 if a gate fails.
+arXiv:2605.24614). A seed that is in the file is not measured again, and a seed that was interrupted is continued.
+Exits with 1 if a gate fails.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
-from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
-from statistics import fmean
-from tempfile import TemporaryDirectory
 from typing import Any, get_args
 
 import torch
 from models_that_know import KINDS, Size, World, make_world, with_model
+from numbers_of_attacks import SHIFTS, gates, outcome_of, table
 
 from efface.artifacts.audit import AuditResults
+from efface.atomic import write_json
 from efface.auditing.attack import Level
 from efface.auditing.attacks.relearn_steps import relearn
 from efface.auditing.audit import audit
 from efface.auditing.config import AuditConfig
 from efface.auditing.measures.round_to_nearest import round_model
+from efface.auditing.rows import ROWS
 from efface.config.parse import validate_config
 from efface.schema import Item
-from efface.scores.privacy_leakage import auc
 from efface.text.config import TextConfig
 from efface.text.formatter import PromptFormatter
 
-POSITIVE, NEGATIVE = ("knows", "hidden"), ("never", "twin")
-SHIFTS = ("nf4", "relearned")
+_NUMBERS, _AT_FULL = "lens,membership", "lens,membership,perturb"
+"""Attacks that run at `full` beside the level that is asked for; after a shift without `perturb`, itself a shift."""
+_FIRST = "hidden"
+"""The kind that is audited first, and leaves the rows of the control to the other audits of its seed."""
+
+
+def say(text: str) -> None:
+    """Show progress."""
+    print(text, file=sys.stderr, flush=True)
 
 
 def run_audit(run: Path, against: Path, level: str, out: Path, **settings: Any) -> AuditResults:
@@ -44,17 +52,20 @@ def run_audit(run: Path, against: Path, level: str, out: Path, **settings: Any) 
     return audit(config, run, against=against, out=out)
 
 
-def numbers_of(results: AuditResults) -> dict[str, float]:
-    """Every attack's rate, the union, and every number of the unlearned model."""
-    found = {f"{name} rate": each.rate for name, each in results.attacks.items()}
-    found["recoverable"] = results.recoverable.k / results.recoverable.n
-    for attack, scalars in results.scalars.items():
-        found |= {
-            f"{attack} {name}": value
-            for name, value in scalars.items()
-            if "before" not in name and "control" not in name
-        }
-    return {name: value for name, value in found.items() if value is not None}
+def audits_of(world: World, run: Path, name: str, level: str, also: str) -> tuple[AuditResults, ...]:
+    """The audit of a run at a level, and at `full` that of some more attacks; once made, they are read."""
+    wanted = [(level, "both")] if level == "full" else [(level, "both"), ("full", also)]
+    found = []
+    for each, attacks in wanted:
+        out, first = world.folder / f"audit-{each}-{name}", world.folder / f"audit-{each}-{_FIRST}" / ROWS
+        results = out / "results.json"
+        if not results.is_file():
+            if first.is_file() and not out.is_dir():
+                out.mkdir()
+                shutil.copy(first, out)
+            run_audit(run, world.control, each, out, attacks=attacks)
+        found.append(AuditResults.model_validate_json(results.read_bytes()))
+    return tuple(found)
 
 
 def shifted(model: Path, shift: str, retain: list[Item], out: Path) -> Path:
@@ -74,110 +85,27 @@ def shifted(model: Path, shift: str, retain: list[Item], out: Path) -> Path:
     return out
 
 
-def stability(before: float, after: float) -> float:
-    """1 for equal numbers, 0 for a number that becomes or was 0: 1 - |a - b| / (|a| + |b|)."""
-    total = abs(before) + abs(after)
-    return 1.0 if total == 0 else 1 - abs(after - before) / total
+def measure_seed(size: Size, seed: int, level: str, folder: Path) -> dict[str, Any]:
+    """Make the models of a seed, and audit each; two kinds also after each shift."""
+    world = make_world(size, seed, folder, say)
+    kinds = {}
+    for kind in sorted(KINDS, key=lambda each: each != _FIRST):
+        say(f"seed {seed}: auditing {kind}")
+        kinds[kind] = outcome_of(audits_of(world, world.runs[kind], kind, level, _AT_FULL))
+    shifts: dict[str, dict[str, Any]] = {shift: {} for shift in SHIFTS}
+    for shift, of_kind in shifts.items():
+        for kind in ("hidden", "never"):
+            say(f"seed {seed}: auditing {kind}, {shift}")
+            name = f"{kind}-{shift}"
+            model = shifted(world.runs[kind] / "model", shift, world.retain, folder / f"model-{name}")
+            run = with_model(world.runs["hidden"], model, folder / f"run-{name}")
+            of_kind[kind] = outcome_of(audits_of(world, run, name, level, _NUMBERS))
+    return {"kinds": kinds, "shifts": shifts}
 
 
-def harmonic(values: list[float]) -> float:
-    """The harmonic mean; 0 with a 0."""
-    return 0.0 if min(values) <= 0 else len(values) / sum(1 / value for value in values)
-
-
-def measure(size: Size, seeds: int, level: str, folder: Path, say: Callable[[str], None]) -> dict[str, Any]:
-    """Make all models, audit them, and compute everything."""
-    worlds = [make_world(size, seed, folder / str(seed), say) for seed in range(seeds)]
-    found: dict[str, list[AuditResults]] = {kind: [] for kind in KINDS}
-    after_shift: dict[str, dict[str, list[AuditResults]]] = {shift: {"hidden": [], "never": []} for shift in SHIFTS}
-    for number, world in enumerate(worlds):
-        control = worlds[(number + 1) % seeds].never if seeds > 1 else world.never
-        for kind in KINDS:
-            say(f"seed {number}: auditing {kind}")
-            found[kind].append(run_audit(world.runs[kind], control, level, world.folder / f"audit-{kind}"))
-        for shift, of_kind in after_shift.items():
-            for kind in of_kind:
-                say(f"seed {number}: auditing {kind}, {shift}")
-                run = _shifted_run(world, kind, shift)
-                of_kind[kind].append(run_audit(run, control, level, world.folder / f"audit-{kind}-{shift}"))
-    return {
-        "size": size,
-        "seeds": seeds,
-        "level": level,
-        "gates": gates(worlds, found, level),
-        "numbers": table(found, after_shift),
-        "headlines": {kind: [each.recoverable.model_dump() for each in results] for kind, results in found.items()},
-    }
-
-
-def _shifted_run(world: World, kind: str, shift: str) -> Path:
-    model = shifted(world.runs[kind] / "model", shift, world.retain, world.folder / f"model-{kind}-{shift}")
-    return with_model(world.runs["knows"], model, world.folder / f"run-{kind}-{shift}")
-
-
-def table(
-    found: dict[str, list[AuditResults]], after_shift: dict[str, dict[str, list[AuditResults]]]
-) -> dict[str, dict[str, float | None]]:
-    """Faithfulness and robustness of every attack and number that all models have."""
-    by_kind = {kind: [numbers_of(each) for each in results] for kind, results in found.items()}
-    names = set.intersection(*(set(each) for values in by_kind.values() for each in values))
-    rows: dict[str, dict[str, float | None]] = {}
-    for name in sorted(names):
-        values = {kind: [each[name] for each in listed] for kind, listed in by_kind.items()}
-        with_facts = [value for kind in POSITIVE for value in values[kind]]
-        without = [value for kind in NEGATIVE for value in values[kind]]
-        rows[name] = {
-            "faithfulness": _two_sided(auc(without, with_facts)),
-            **{kind: fmean(each) for kind, each in values.items()},
-            **_robustness(name, values, after_shift),
-        }
-    return rows
-
-
-def _robustness(
-    name: str, values: dict[str, list[float]], after_shift: dict[str, dict[str, list[AuditResults]]]
-) -> dict[str, float | None]:
-    """How little it changes for models that hide, how equally for those that never knew, and their harmonic mean."""
-    quotients, shifts = [], []
-    for of_kind in after_shift.values():
-        after = {kind: [numbers_of(each).get(name) for each in results] for kind, results in of_kind.items()}
-        if any(value is None for listed in after.values() for value in listed):
-            return {"stability": None, "equal_shift": None, "robustness": None}
-        for number in range(len(values["hidden"])):
-            hidden, never = values["hidden"][number], values["never"][number]
-            hidden_after, never_after = float(after["hidden"][number] or 0), float(after["never"][number] or 0)
-            quotients.append(stability(hidden, hidden_after))
-            shifts.append(stability(hidden_after - hidden, never_after - never))
-    stable, equal = fmean(quotients), fmean(shifts)
-    return {"stability": stable, "equal_shift": equal, "robustness": harmonic([stable, equal])}
-
-
-def _two_sided(value: float) -> float:
-    """Distances are lower, and rates higher, for models with the facts: a number may point either way."""
-    return max(value, 1 - value)
-
-
-def gates(worlds: list[World], found: dict[str, list[AuditResults]], level: str) -> dict[str, bool]:
-    """What must hold before a release."""
-    found_by_weights = [
-        max((each.rate or 0) for name, each in results.attacks.items() if each.tier == "weights" and each.in_union)
-        for results in found["hidden"]
-    ]
-    holds_zero = [
-        results.excess is not None and results.excess.interval[0] <= 0 <= results.excess.interval[1]
-        for results in found["never"]
-    ]
-    return {
-        "hidden is found by an attack on weights, for every seed": min(found_by_weights) >= 0.5,
-        "the excess of a retrained model holds 0 for 9 of 10 seeds": sum(holds_zero) >= 0.9 * len(holds_zero),
-        "a model that is unchanged gives everything": all(
-            each.recoverable.k == each.recoverable.n for each in found["knows"]
-        ),
-        "batch size and threads change no hit": _invariant(worlds[0], level),
-    }
-
-
-def _invariant(world: World, level: str) -> bool:
+def is_invariant(size: Size, level: str, folder: Path) -> bool:
+    """Whether the number of threads and the size of batches change no hit."""
+    world = make_world(size, 0, folder, say)
     threads, hits = torch.get_num_threads(), []
     for number, count in enumerate((1, 2)):
         torch.set_num_threads(count)
@@ -186,8 +114,8 @@ def _invariant(world: World, level: str) -> bool:
         small = "max_cache_tokens: 256" if number else "max_cache_tokens: null"
         config.write_text(config.read_text(encoding="utf-8").replace("max_cache_tokens: null", small), encoding="utf-8")
         out = world.folder / f"audit-batch-{number}"
-        run_audit(run, world.never, level, out, attacks="ask-otherwise,first-words,sample,relearn")
-        rows = [json.loads(line) for line in (out / "rows.jsonl").read_text(encoding="utf-8").splitlines()]
+        run_audit(run, world.control, level, out, attacks="ask-otherwise,first-words,sample,relearn")
+        rows = [json.loads(line) for line in (out / ROWS).read_text(encoding="utf-8").splitlines()]
         hits.append(
             {(row["model"], row["attack"], row["variant"], row["seed"], row["fact"]): row["hit"] for row in rows}
         )
@@ -195,20 +123,39 @@ def _invariant(world: World, level: str) -> bool:
     return all(one == other for one, other in pairwise(hits))
 
 
+def measure(size: Size, seeds: int, level: str, *, work: Path, out: Path) -> dict[str, Any]:
+    """Measure the seeds that the file does not have yet; it is written after each."""
+    head = {"size": size, "level": level}
+    stored = json.loads(out.read_text(encoding="utf-8")) if out.is_file() else head
+    if {key: stored[key] for key in head} != head:
+        raise SystemExit(f"{out} is of size {stored['size']} and level {stored['level']}; give another --out")
+    found: dict[str, Any] = stored.get("seeds", {})
+    invariant: bool | None = stored.get("invariant")
+    for seed in range(seeds):
+        if str(seed) not in found:
+            found[str(seed)] = measure_seed(size, seed, level, work / str(seed))
+        if invariant is None:
+            say("seed 0: another batch size and number of threads")
+            invariant = is_invariant(size, level, work / "0")
+        listed = list(found.values())
+        stored = {**head, "seeds": found, "invariant": invariant, "gates": gates(listed, invariant=bool(invariant))}
+        write_json(out, {**stored, "numbers": table(listed)})
+    return {**stored, "numbers": table(list(found.values()))}
+
+
 def main() -> int:
-    """Run everything, write the JSON file, and print the table."""
+    """Run what is missing, write the JSON file, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", choices=get_args(Size), default="demo")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--level", choices=get_args(Level), default="quick")
+    parser.add_argument("--work", type=Path, default=Path("build/audit-self-test"), help="models and audits")
     parser.add_argument("--out", type=Path, default=Path("build/audit-self-test.json"))
     arguments = parser.parse_args()
-    with TemporaryDirectory() as folder:
-        result = measure(
-            arguments.size, arguments.seeds, arguments.level, Path(folder), lambda text: print(text, file=sys.stderr)
-        )
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    result = measure(
+        arguments.size, arguments.seeds, arguments.level, work=arguments.work / arguments.size, out=arguments.out
+    )
     for name, row in sorted(result["numbers"].items(), key=lambda each: -(each[1]["faithfulness"] or 0)):
         print(f"{name}: " + ", ".join(f"{key} {value:.3f}" for key, value in row.items() if value is not None))
     for gate, holds in result["gates"].items():

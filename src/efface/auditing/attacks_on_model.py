@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 
 from efface.auditing.attack import Attack, Context, Level, ModelName, Row, Unit
@@ -67,6 +66,14 @@ class Plan:
                 for unit in units
             ]
         return plan
+
+    def open_parts(self, name: ModelName, rows: RowsFile) -> list[Part]:
+        """The units that are to be run on a model and were not yet."""
+        return [
+            part
+            for part in self.parts
+            if runs_on(part.attack, name, self.level) and rows.done(part.attack.name, part.unit, name) is None
+        ]
 
     def limit(self, subject: Subject, context: Context, seconds: float) -> None:
         """Leave out what does not fit into the time, once."""
@@ -153,16 +160,11 @@ def attack_model(
     Raises:
         EffaceError: The model does not load, or an attack of the user fails.
     """
-    open_parts = [
-        part
-        for part in plan.parts
-        if runs_on(part.attack, name, context.level) and rows.done(part.attack.name, part.unit, name) is None
-    ]
+    open_parts = plan.open_parts(name, rows)
     if not open_parts:
         return
-    with ExitStack() as stack:
-        reporter.on_stage(f"attacking the model {name}: {models.sources[name].folder}")
-        subject = stack.enter_context(models.sources[name].opened())
+    reporter.on_stage(f"attacking the model {name}: {models.sources[name].folder}")
+    with models.sources[name].opened() as subject:
         if clock.left is not None:
             plan.limit(subject, context, clock.left)
         for number, part in enumerate(open_parts):
@@ -170,9 +172,8 @@ def attack_model(
             if part not in plan.parts:
                 continue
             if part.attack.name != PLAIN and clock.left is not None and clock.left <= 0:
-                plan.leave_out(
-                    [each for each in open_parts[number:] if each in plan.parts], "audit.minutes: the time was over"
-                )
+                left = [each for each in open_parts[number:] if each in plan.parts]
+                plan.leave_out(left, "audit.minutes: the time was over")
                 return
             _run_part(part, subject, plan, context, rows)
 

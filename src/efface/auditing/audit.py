@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 from efface.artifacts.audit import AuditResults
 from efface.atomic import write_json, write_text
-from efface.auditing.attack import Attack, Context
+from efface.auditing.attack import Attack, Context, Fact, ModelName
 from efface.auditing.attacks_on_model import Clock, Plan, attack_model
 from efface.auditing.audited_run import AuditedRun, read_run
 from efface.auditing.config import AuditConfig
 from efface.auditing.facts import KnownFacts, known_facts
 from efface.auditing.identity import audit_key
-from efface.auditing.models import AuditModels, find_models
+from efface.auditing.models import AuditModels, ModelSource, find_models
 from efface.auditing.registry import not_tried, select_attacks
 from efface.auditing.rows import RowsFile
 from efface.auditing.rule import FactRule
@@ -63,11 +65,33 @@ def audit(
     Raises:
         EffaceError: The run cannot be audited, or something else cannot be used; nothing is written then.
     """
-    reporter, start = reporter or SilentReporter(), time.monotonic()
-    attacks = select_attacks(config.audit.attacks, config.plugins)
-    run = read_run(path)
-    device = device_for(config.device)
+    reporter, clock = reporter or SilentReporter(), Clock(time.monotonic(), config.audit.minutes)
+    attacks, run = select_attacks(config.audit.attacks, config.plugins), read_run(path)
     place = run.folder.audit if out is None else out
+    with _locked(run, out):
+        made = _prepare(config, run, against=against, data_dir=data_dir, reporter=reporter)
+        rows = _rows_file(config, place, made)
+        plan = Plan.of(attacks, made.context, made.models, rows)
+        for name in made.models.sources:
+            attack_model(name, plan, made.context, made.models, rows, clock=clock, reporter=reporter)
+        results = _results(config, made, plan, rows, untried=not_tried(attacks), start=clock.start)
+        _write(run, place, rows, results, joined=out is None)
+    return results
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """What an audit is about."""
+
+    facts: KnownFacts
+    models: AuditModels
+    rule: FactRule
+    context: Context
+
+
+@contextmanager
+def _locked(run: AuditedRun, out: Path | None) -> Iterator[None]:
+    """Lock the run, and the folder of the results if that is another one."""
     with ExitStack() as held:
         held.enter_context(lock_folder(run.folder.root, remedy=_REMEDY))
         held.enter_context(readable(run.folder.root, private=run.settings.private))
@@ -75,36 +99,31 @@ def audit(
             check_writable(out)
             held.enter_context(lock_folder(out, remedy=_REMEDY))
             held.enter_context(readable(out, private=run.settings.private))
-        task = load_task(run.settings.data, data_dir=data_dir)
-        _check_data(run, task)
-        forget = _forget_set(task)
-        judge = open_judges(
-            run.settings.evaluate.model_copy(update={"embedder": "none", "gibberish_detector": "none"}),
-            device,
-            [forget],
-        ).judge
-        facts = known_facts(run.before, forget, judge, config.audit.level)
-        models = find_models(run, against, device, reporter)
-        rule = FactRule(judge, facts.audited, forget.entailment_premise)
-        context = _context(config, run, task, facts=facts, rule=rule, models=models)
-        digests = {cast(Attack, plugin.cls).name: plugin.sha256 or "" for plugin in config.plugins}
-        rows = RowsFile(place, audit_key(context, models, judge=rule.name), digests)
-        plan = Plan.of(attacks, context, models, rows)
-        clock = Clock(start, config.audit.minutes)
-        for name in models.sources:
-            attack_model(name, plan, context, models, rows, clock=clock, reporter=reporter)
-        left_out = {**facts.left_out, **models.left_out, **plan.left_out}
-        left_out |= dict.fromkeys(not_tried(attacks), "not among audit.attacks")
-        results = summarize(
-            _findings(facts, plan, rows, left_out),
-            rule,
-            control=_control(models),
-            level=config.audit.level,
-            seed=config.audit.seed,
-            seconds=time.monotonic() - start,
-        )
-        _write(run, place, rows, results, joined=out is None)
-    return results
+        yield
+
+
+def _prepare(
+    config: AuditConfig, run: AuditedRun, *, against: Path | None, data_dir: Path | None, reporter: Reporter
+) -> _Prepared:
+    """Find the facts that the model knew before, and the models."""
+    device = device_for(config.device)
+    task = load_task(run.settings.data, data_dir=data_dir)
+    _check_data(run, task)
+    forget = _forget_set(task)
+    judge = open_judges(
+        run.settings.evaluate.model_copy(update={"embedder": "none", "gibberish_detector": "none"}), device, [forget]
+    ).judge
+    facts = known_facts(run.before, forget, judge, config.audit.level)
+    models = find_models(run, against, device, reporter)
+    rule = FactRule(judge, facts.audited, forget.entailment_premise)
+    return _Prepared(
+        facts, models, rule, _context(config, run, task, facts=facts.audited, rule=rule, sources=models.sources)
+    )
+
+
+def _rows_file(config: AuditConfig, place: Path, made: _Prepared) -> RowsFile:
+    digests = {cast(Attack, plugin.cls).name: plugin.sha256 or "" for plugin in config.plugins}
+    return RowsFile(place, audit_key(made.context, made.models, judge=made.rule.name), digests)
 
 
 def _context(
@@ -112,32 +131,43 @@ def _context(
     run: AuditedRun,
     task: Task,
     *,
-    facts: KnownFacts,
+    facts: tuple[Fact, ...],
     rule: FactRule,
-    models: AuditModels,
+    sources: Mapping[ModelName, ModelSource],
 ) -> Context:
     return Context(
         level=config.audit.level,
         seed=config.audit.seed,
         max_new_tokens=min(run.settings.evaluate.max_new_tokens, MOST_NEW_TOKENS),
-        facts=facts.audited,
+        facts=facts,
         retain=task.retain,
         forget=_forget_set(task).items,
         holdout=next((each.items for each in task.evaluation if each.name == HOLDOUT), ()),
         config=run.settings,
         rule=rule,
-        models=models.sources,
+        models=sources,
     )
 
 
-def _findings(facts: KnownFacts, plan: Plan, rows: RowsFile, left_out: dict[str, str]) -> Findings:
-    return Findings(
-        facts=facts.audited,
-        known=len(facts.known),
+def _results(
+    config: AuditConfig, made: _Prepared, plan: Plan, rows: RowsFile, *, untried: Sequence[str], start: float
+) -> AuditResults:
+    left_out = {**made.facts.left_out, **made.models.left_out, **plan.left_out}
+    findings = Findings(
+        facts=made.facts.audited,
+        known=len(made.facts.known),
         attacks=plan.completed(rows),
         rows=plan.rows(rows),
         seconds=plan.seconds(rows),
-        left_out=left_out,
+        left_out=left_out | dict.fromkeys(untried, "not among audit.attacks"),
+    )
+    return summarize(
+        findings,
+        made.rule,
+        control=_control(made.models),
+        level=config.audit.level,
+        seed=config.audit.seed,
+        seconds=time.monotonic() - start,
     )
 
 

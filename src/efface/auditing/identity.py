@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 
 import torch
 
@@ -22,6 +23,7 @@ def audit_key(context: Context, models: AuditModels, *, judge: str) -> dict[Mode
     """
     shared = {
         "efface": efface.__version__,
+        "attacks": _code_digest(),
         "torch": torch.__version__,
         "device": next(iter(models.sources.values())).device.type,
         "level": context.level,
@@ -37,6 +39,14 @@ def audit_key(context: Context, models: AuditModels, *, judge: str) -> dict[Mode
     }
     sums = [source.sha256 for source in models.sources.values()]
     return {name: _digest({**shared, "models": sums[: number + 1]}) for number, name in enumerate(models.sources)}
+
+
+def _code_digest() -> str:
+    """Of this package's sources: what a changed attack makes is not mixed with what it made before."""
+    folder, digest = Path(__file__).parent, hashlib.sha256()
+    for path in sorted(folder.rglob("*.py")):
+        digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
 
 
 def _digest(value: object) -> str:

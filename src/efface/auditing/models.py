@@ -126,42 +126,75 @@ def find_models(run: AuditedRun, against: Path | None, device: torch.device, rep
     """
     sums = model_sums(run.folder.model)
     check_folder(run.folder.model, sums)
-
-    def source(name: ModelName, folder: Path, sha256: str, tokenizer: str | None) -> ModelSource:
-        return ModelSource(name, folder, sha256, tokenizer, run.settings, device, reporter)
-
+    after = ModelSource("after", run.folder.model, combined_sha256(sums), None, run.settings, device, reporter)
     sources: dict[ModelName, ModelSource] = {}
     left_out: dict[str, str] = {}
     try:
-        before = model_folder(run.settings.model)
-        if (digest := combined_sha256(model_sums(before))) != run.manifest.model_sha256:
-            raise EffaceError(f"model {run.settings.model} has changed since the run")
-        sources["before"] = source("before", before, digest, run.settings.tokenizer)
+        sources["before"] = _before(run, device, reporter)
     except EffaceError as error:
         left_out["before"] = f"the model before unlearning is not available: {error}"
-    kind: Literal["given", "base"] | None = None
-    found: tuple[str, Path] | None = None
-    if against is not None:
-        kind, found = "given", (str(against), _given_control(against))
-    elif (base := _base_model(run.settings.model)) is not None:
-        kind, found = "base", base
-    if found is not None:
-        name, folder = found
-        tokenizer = run.settings.tokenizer if kind == "base" else None
-        problem = _other_architecture(run.folder.model, folder) or _other_tokenizer(run.folder.model, folder, tokenizer)
-        if problem is not None and kind == "given":
-            raise EffaceError(f"--against {name}: {problem}; give a model trained from the same base")
-        digest = combined_sha256(model_sums(folder))
-        if kind == "given" and digest in (run.manifest.model_sha256, combined_sha256(sums)):
-            raise EffaceError(f"--against {name} is a model of the audited run; give one that never knew the facts")
-        if problem is None:
-            sources["control"] = source("control", folder, digest, tokenizer)
-        else:
-            kind, left_out["control"] = None, f"the base model {name} cannot be the control: {problem}"
-    else:
+    control = _control(run, against, device, reporter)
+    if control is None:
         left_out["control"] = "there is no model that never knew the facts (--against), so guesses are not subtracted"
-    sources["after"] = source("after", run.folder.model, combined_sha256(sums), None)
-    return AuditModels(sources, kind, None if kind is None or found is None else found[0], left_out)
+    elif (problem := _why_no_control(run, control, after.sha256)) is not None:
+        left_out["control"] = f"the base model {control.name} cannot be the control: {problem}"
+        control = None
+    else:
+        sources["control"] = control.source
+    sources["after"] = after
+    kind, named = (None, None) if control is None else (control.kind, control.name)
+    return AuditModels(sources, kind, named, left_out)
+
+
+@dataclass(frozen=True)
+class _Control:
+    """A model that is meant to be the control."""
+
+    kind: Literal["given", "base"]
+    name: str
+    """As the user or the manifest names it."""
+    source: ModelSource
+
+
+def _before(run: AuditedRun, device: torch.device, reporter: Reporter) -> ModelSource:
+    folder = model_folder(run.settings.model)
+    if (digest := combined_sha256(model_sums(folder))) != run.manifest.model_sha256:
+        raise EffaceError(f"model {run.settings.model} has changed since the run")
+    return ModelSource("before", folder, digest, run.settings.tokenizer, run.settings, device, reporter)
+
+
+def _control(run: AuditedRun, against: Path | None, device: torch.device, reporter: Reporter) -> _Control | None:
+    """The given control, or the model that the target was fine-tuned from."""
+    kind: Literal["given", "base"] = "base" if against is None else "given"
+    tokenizer = run.settings.tokenizer if against is None else None
+    found = _base_model(run.settings.model) if against is None else (str(against), _given_control(against))
+    if found is None:
+        return None
+    name, folder = found
+    digest = combined_sha256(model_sums(folder))
+    return _Control(kind, name, ModelSource("control", folder, digest, tokenizer, run.settings, device, reporter))
+
+
+def _why_no_control(run: AuditedRun, control: _Control, after: str) -> str | None:
+    """Why a base model cannot be the control; None if it can.
+
+    Args:
+        run: The audited run.
+        control: The model.
+        after: Digest of the unlearned model.
+
+    Raises:
+        EffaceError: The control was given and cannot be used.
+    """
+    ours, source = run.folder.model, control.source
+    problem = _other_architecture(ours, source.folder) or _other_tokenizer(ours, source.folder, source.tokenizer)
+    if control.kind == "base":
+        return problem
+    if problem is not None:
+        raise EffaceError(f"--against {control.name}: {problem}; give a model trained from the same base")
+    if source.sha256 in (run.manifest.model_sha256, after):
+        raise EffaceError(f"--against {control.name} is a model of the audited run; give one that never knew the facts")
+    return None
 
 
 def _given_control(path: Path) -> Path:

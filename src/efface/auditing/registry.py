@@ -24,6 +24,8 @@ _BUILT_IN = {
     "lens": "lens:Lens",
     "static": "static:Static",
     "perturb": "perturb:Perturb",
+    "bitsandbytes": "bitsandbytes:Bitsandbytes",
+    "at-retention": "at_retention:AtRetention",
     "both-models": "both_models:BothModels",
 }
 """Name -> module and class, in the order in which a time limit keeps them."""

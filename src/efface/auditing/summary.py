@@ -60,16 +60,7 @@ def summarize(
         seed=seed,
     )
     return AuditResults(
-        recoverable=Recoverable(
-            k=len(union),
-            n=len(facts),
-            interval=rate_interval(len(union), len(facts)),
-            known=findings.known,
-            asked_plainly=len(_hits(after[PLAIN])),
-            by_asking=len(_union([attack for attack in findings.attacks if attack.tier == "asks"], after)),
-            chance=by_chance.union,
-            judge=rule.name,
-        ),
+        recoverable=_recoverable(findings, union, by_chance, rule),
         excess=None if union_of_control is None else _excess(facts, union, union_of_control, seed),
         control=None if control is None or never is None else _control(control, union_of_control or set(), never),
         attacks=_table(findings, by_chance),
@@ -78,6 +69,20 @@ def summarize(
         seeds=sorted({row.seed for rows in after.values() for row in rows}),
         seconds=round(seconds, 3),
         left_out=findings.left_out,
+    )
+
+
+def _recoverable(findings: Findings, union: set[str], by_chance: Chance, rule: FactRule) -> Recoverable:
+    after = findings.rows["after"]
+    return Recoverable(
+        k=len(union),
+        n=len(findings.facts),
+        interval=rate_interval(len(union), len(findings.facts)),
+        known=findings.known,
+        asked_plainly=len(_hits(after[PLAIN])),
+        by_asking=len(_union([attack for attack in findings.attacks if attack.tier == "asks"], after)),
+        chance=by_chance.union,
+        judge=rule.name,
     )
 
 

@@ -16,6 +16,7 @@ from efface.config.parse import to_yaml
 from efface.config.plugins import custom_metrics
 from efface.hardware.device import peak_memory
 from efface.progress.reporter import Reporter
+from efface.records import RecordSets
 from efface.report.page.html import render_page
 from efface.report.page.load_run import load_report_run
 from efface.run.folder import RunFolder
@@ -66,21 +67,28 @@ def write_outputs(setup: Setup, chosen: TuneTrial, trials: list[TuneTrial], repo
     if not folder.model.is_dir():
         save_model(setup, chosen)
     records = stages.after(setup.reported_before)
-    metrics = custom_metrics(config.plugins)
-    comparison = kept(setup.reported_before, records, definition(config.definition), unseen=setup.held_out.unseen)
-    results = Results(
-        definition=config.definition,
-        method=config.method,
-        before=score_records(setup.reported_before, config.definition, metrics),
-        after=score_records(records, config.definition, metrics),
-        tune=_summary(setup, chosen, trials, share=comparison.share),
-    )
+    results = _results(setup, chosen, trials, config, records)
     metadata.set_peak_memory(peak_memory(setup.prepared.device))
     write_card(folder.model, config, metadata.manifest, results)
     write_text(paths.best, text)
     folder.write_results(results)
     write_text(paths.page, render_page([load_report_run(paths.root)], version=efface.__version__))
     return results
+
+
+def _results(
+    setup: Setup, chosen: TuneTrial, trials: list[TuneTrial], config: RunConfig, records: RecordSets
+) -> Results:
+    """Scores of the reported questions, before and after."""
+    metrics = custom_metrics(config.plugins)
+    comparison = kept(setup.reported_before, records, definition(config.definition), unseen=setup.held_out.unseen)
+    return Results(
+        definition=config.definition,
+        method=config.method,
+        before=score_records(setup.reported_before, config.definition, metrics),
+        after=score_records(records, config.definition, metrics),
+        tune=_summary(setup, chosen, trials, share=comparison.share),
+    )
 
 
 def trials_csv(trials: list[TuneTrial], setup: Setup) -> str:

@@ -96,28 +96,13 @@ def set_up(tuning: Tuning, out: Path, *, data_dir: Path | None, resume: bool, re
     check_tuning(tuning)
     paths = TunePaths(out)
     _check_out(paths, resume=resume)
-    folder = RunFolder(paths.search)
     with lock_folder(paths.search, wait=True):
+        folder = RunFolder(paths.search)
         prepared, opened = prepare(tuning.base, folder, data_dir=data_dir, reporter=reporter, resume=True)
         held_out = hold_out(prepared.task.evaluation, tuning.base.evaluate.limit)
         space = _space(tuning, prepared)
         _check_same(paths, tuning, space)
-        judges = open_judges(tuning.base.evaluate, prepared.device, prepared.task.evaluation)
-        for warning in judges.warnings:
-            reporter.on_warning(warning)
-        metadata = RunMetadata(folder, tuning.base, prepared.manifest, model_answers=prepared.model_answers)
-        config, plan, device = tuning.base.evaluate, prepared.plan, prepared.device
-        search = EvaluationStages(
-            folder=folder,
-            sets=held_out.searched,
-            config=config.model_copy(update={"limit": None}),  # the questions were chosen within it
-            judges=judges,
-            formatter=prepared.formatter,
-            device=device,
-            dtype=evaluation_dtype(plan.source, device, config.precision),
-            metadata=metadata,
-            reporter=reporter,
-        )
+        search = _stages(tuning, folder, prepared, held_out, reporter)
         reported = replace(search, folder=RunFolder(paths.reported), sets=held_out.reported)
         search.check(opened.model)
         before = search.before(opened.parallel_model, None)
@@ -135,14 +120,36 @@ def set_up(tuning: Tuning, out: Path, *, data_dir: Path | None, resume: bool, re
         stages=search,
         before=before,
         reported_before=reported_before,
-        quick=QuickScores(
-            held_out,
-            before,
-            formatter=prepared.formatter,
-            config=tuning.base.evaluate,
-            definition_name=tuning.base.definition,
-        ),
+        quick=_quick_scores(tuning, prepared, held_out, before),
         forget_note=forget_note,
+    )
+
+
+def _quick_scores(tuning: Tuning, prepared: PreparedRun, held_out: HeldOut, before: RecordSets) -> QuickScores:
+    base = tuning.base
+    return QuickScores(
+        held_out, before, formatter=prepared.formatter, config=base.evaluate, definition_name=base.definition
+    )
+
+
+def _stages(
+    tuning: Tuning, folder: RunFolder, prepared: PreparedRun, held_out: HeldOut, reporter: Reporter
+) -> EvaluationStages:
+    """What evaluates the questions of the search."""
+    config, source, device = tuning.base.evaluate, prepared.plan.source, prepared.device
+    judges = open_judges(config, device, prepared.task.evaluation)
+    for warning in judges.warnings:
+        reporter.on_warning(warning)
+    return EvaluationStages(
+        folder=folder,
+        sets=held_out.searched,
+        config=config.model_copy(update={"limit": None}),  # the questions were chosen within it
+        judges=judges,
+        formatter=prepared.formatter,
+        device=device,
+        dtype=evaluation_dtype(source, device, config.precision),
+        metadata=RunMetadata(folder, tuning.base, prepared.manifest, model_answers=prepared.model_answers),
+        reporter=reporter,
     )
 
 

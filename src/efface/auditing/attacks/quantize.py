@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import ClassVar, cast
 
 from efface.auditing.attack import Attack, Context, Cost, Fact, Level, ModelName, Row, Tier, Unit, text_of
@@ -55,8 +56,7 @@ class Quantize(Attack):
             return []
         intact = self._intact(subject, context)
         prompts = [_prompt(fact, unit) for fact in asked]
-        with subject.changed() as model:
-            round_model(model, cast(Width, unit.variant.removesuffix(_REWORDED)))
+        with self.rounded(subject, cast(Width, unit.variant.removesuffix(_REWORDED))):
             outputs = subject.answer(prompts, max_new_tokens=context.max_new_tokens)
             logprobs = subject.logprobs([(prompt, fact.answer) for prompt, fact in zip(prompts, asked, strict=True)])
             utility = utility_numbers(intact, retain_utility(subject, context))
@@ -68,6 +68,13 @@ class Quantize(Attack):
             shown=[text_of(prompt) for prompt in prompts],
             numbers=[{"answer_logprob": mean(each), **utility} for each in logprobs],
         )
+
+    @contextmanager
+    def rounded(self, subject: Subject, width: Width) -> Iterator[None]:
+        """Round the model's weights for the block."""
+        with subject.changed() as model:
+            round_model(model, width)
+            yield
 
     def scalars(self, rows: Mapping[ModelName, Sequence[Row]]) -> dict[str, float | None]:
         """Utility of each model at each width, and as it is."""

@@ -57,14 +57,12 @@ def relearn(
     Raises:
         EffaceError: A row does not fit into the model, or a step does not fit into the memory.
     """
-    sequences = formatter.encode([(item.id, item.prompt, item.scored_answer) for item in rows])
-    examples: list[TrainingExample] = [{"retain": sequence} for sequence in sequences]
+    batches = _batches(formatter, rows, batch_size, seed)
     trained, adapted = _prepare(model)
     try:
         optimizer = make_optimizer(trained, TrainConfig(lr=lr, weight_decay=0.0))
-        order = _endless(len(examples), seed)
         for step in range(1, max(looks) + 1):
-            _step(trained, optimizer, [examples[next(order)] for _ in range(min(batch_size, len(examples)))])
+            _step(trained, optimizer, next(batches))
             if step in looks:
                 optimizer.zero_grad()
                 yield step
@@ -110,8 +108,17 @@ def _step(model: Any, optimizer: torch.optim.Optimizer, examples: Sequence[Train
     optimizer.step()
 
 
+def _batches(
+    formatter: PromptFormatter, rows: Sequence[Item], batch_size: int, seed: str
+) -> Iterator[list[TrainingExample]]:
+    """All rows in a random order, again and again, so many at a time."""
+    sequences = formatter.encode([(item.id, item.prompt, item.scored_answer) for item in rows])
+    order = _endless(len(sequences), seed)
+    while True:
+        yield [{"retain": sequences[next(order)]} for _ in range(min(batch_size, len(sequences)))]
+
+
 def _endless(count: int, seed: str) -> Iterator[int]:
-    """All rows in a random order, again and again."""
     draw = random.Random(seed)
     while True:
         yield from draw.sample(range(count), count)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -15,6 +15,7 @@ from torch import Tensor
 from efface.auditing.attack import Attack, Context, Cost, Fact, Level, ModelAccess, ModelName, Row, Tier, Unit
 from efface.auditing.measures.retain_utility import asked_items
 from efface.auditing.measures.round_to_nearest import BLOCK, block_scales, four_bit_codes, linear_weights
+from efface.auditing.measures.weight_line import WeightLine
 from efface.auditing.subject import Subject
 from efface.packing.forward import unwrap_peft
 from efface.schema import Prompt
@@ -189,7 +190,9 @@ def line_losses(subject: Subject, before: ModelAccess, facts: Sequence[Fact], co
     asked = {part: pairs for part, pairs in asked.items() if pairs}
     losses: dict[str, dict[float, float]] = {part: {} for part in asked}
     with subject.changed() as model:
-        for share in _move_along_line(model, before):
+        line = WeightLine(model, before)
+        for share in (number / (MIDPOINTS + 1) for number in range(MIDPOINTS + 2)):
+            line.move(share)
             for part, pairs in asked.items():
                 losses[part][share] = _loss(subject, pairs)
     found: dict[str, float] = {}
@@ -197,21 +200,6 @@ def line_losses(subject: Subject, before: ModelAccess, facts: Sequence[Fact], co
         found |= {f"loss_{part}_{share:.2f}": loss for share, loss in by_share.items()}
         found[f"barrier_{part}"] = max(by_share.values()) - max(by_share[0.0], by_share[1.0])
     return found
-
-
-@torch.no_grad()
-def _move_along_line(model: Any, before: ModelAccess) -> Iterator[float]:
-    """Move all weights to each point of the line in turn, from 0, the model as it is, to 1, the model before."""
-    ours = dict(unwrap_peft(model).named_parameters())
-    now = 0.0
-    yield now
-    for number in range(1, MIDPOINTS + 2):
-        share = number / (MIDPOINTS + 1)
-        for name, theirs in before.tensors():
-            if name in ours:
-                ours[name].lerp_(theirs.to(ours[name]), (share - now) / (1 - now))
-        now = share
-        yield now
 
 
 def _loss(subject: Subject, pairs: Sequence[tuple[Prompt, str]]) -> float:

@@ -81,13 +81,7 @@ def excess(
     difference_N = np.asarray(after, dtype=float) - np.asarray(control, dtype=float)
     if not len(difference_N) or (subjects is not None and len(subjects) != len(difference_N)):
         raise ValueError("hits of at least one fact are needed, and a subject for each")
-    numbers: dict[Hashable, int] = {}
-    groups = [numbers.setdefault(each, len(numbers)) for each in subjects or ()]
-    by_subject = len(numbers) >= LEAST_SUBJECTS
-    if by_subject:
-        sums_G, sizes_G = np.bincount(groups, weights=difference_N), np.bincount(groups).astype(float)
-    else:
-        sums_G, sizes_G = difference_N, np.ones(len(difference_N))
+    sums_G, sizes_G, by_subject = _groups(difference_N, subjects)
     random = np.random.default_rng(seed)
     means = []
     for part in _parts(draws, len(sums_G)):
@@ -95,6 +89,16 @@ def excess(
         means.append((counts_DG @ sums_G) / (counts_DG @ sizes_G))
     low, high = percentile_interval(np.concatenate(means))
     return Excess(float(difference_N.mean()), low, high, by_subject)
+
+
+def _groups(difference_N: Array, subjects: Sequence[Hashable] | None) -> tuple[Array, Array, bool]:
+    """Sum and size of what is resampled together, and whether that is all facts of a subject."""
+    numbers: dict[Hashable, int] = {}
+    groups = [numbers.setdefault(each, len(numbers)) for each in subjects or ()]
+    if len(numbers) < LEAST_SUBJECTS:
+        return difference_N, np.ones(len(difference_N)), False
+    sums_G: Array = np.bincount(groups, weights=difference_N).astype(float)
+    return sums_G, np.bincount(groups).astype(float), True
 
 
 def percentile_interval(draws_D: ArrayLike) -> tuple[float, float]:
