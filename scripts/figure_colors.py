@@ -1,7 +1,7 @@
 """The colors of the figures in docs/images, for light and dark pages, and the style sheet that switches between them.
 
-A figure is drawn in the light colors. Its style sheet replaces each by the dark one where the page around it is dark, so
-that one file serves the site in both themes and the README. It has a background, so it is readable on any page.
+A figure is drawn in the light colors. Its style sheet replaces each by the dark one where the page around it is dark:
+one file serves the site in both themes and the README. It has a background, so it is readable on any page.
 """
 
 from __future__ import annotations
