@@ -3,7 +3,7 @@
 
     python benchmarks/scaling.py > scaling.jsonl                              # all series, on this machine
     python benchmarks/scaling.py --series tokens vocabulary --shape 1b        # some of them; a GPU for this shape
-    python benchmarks/plots.py scaling.jsonl                                  # store the lines and plot them
+    python scripts/performance_pictures.py scaling.jsonl                      # store the lines and plot them
 
 Prints one JSON line for each point as soon as it is measured.
 """

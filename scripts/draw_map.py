@@ -14,12 +14,16 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
+from figure_colors import BACKGROUND, BOX, SERIES, TEXT, with_dark_colors
+
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = ROOT / "src" / "efface"
 PAGE = ROOT / "docs" / "architecture.md"
 PICTURE = ROOT / "docs" / "images" / "layers.svg"
 
-_WIDTH, _ROW_HEIGHT, _BOX_HEIGHT, _GAP = 760, 40, 28, 8
+_WIDTH, _BOX_HEIGHT, _GAP, _BETWEEN = 520, 28, 8, 16
+_MOST = 4
+"""Boxes beside each other; a row with more is continued below."""
 
 
 @dataclass(frozen=True)
@@ -86,24 +90,34 @@ def folder_table(layers: list[list[str]], units: dict[str, Unit]) -> str:
 
 def layer_picture(layers: list[list[str]]) -> str:
     """SVG of the layers as rows of boxes; a module imports only from rows below its own."""
-    height = len(layers) * _ROW_HEIGHT + 2 * _GAP
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" font-family="sans-serif" '
-        'font-size="14" text-anchor="middle">',
+    boxes: list[str] = []
+    top = _GAP
+    for layer in layers:
+        for start in range(0, len(layer), _MOST):
+            boxes += _line_of_boxes(layer[start : start + _MOST], min(len(layer), _MOST), top)
+            top += _BOX_HEIGHT + _GAP
+        top += _BETWEEN - _GAP
+    height = top - _BETWEEN + _GAP
+    head = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" width="{_WIDTH}" '
+        'font-family="sans-serif" font-size="14" text-anchor="middle">',
         "<title>The layers of efface: each module imports only from the rows below its own</title>",
-        f'<rect width="{_WIDTH}" height="{height}" fill="#ffffff"/>',
+        f'<rect width="{_WIDTH}" height="{height}" style="fill: {BACKGROUND.light}"/>',
     ]
-    for row, layer in enumerate(layers):
-        top = _GAP + row * _ROW_HEIGHT
-        width = (_WIDTH - _GAP * (len(layer) + 1)) / len(layer)
-        for column, name in enumerate(layer):
-            left = _GAP + column * (width + _GAP)
-            parts.append(
-                f'<rect x="{left:.1f}" y="{top}" width="{width:.1f}" height="{_BOX_HEIGHT}" rx="4" fill="#e0f2f1" '
-                f'stroke="#00897b"/>'
-            )
-            parts.append(f'<text x="{left + width / 2:.1f}" y="{top + 19}" fill="#1c2b2a">{escape(name)}</text>')
-    return "\n".join([*parts, "</svg>"]) + "\n"
+    return with_dark_colors("\n".join([*head, *boxes, "</svg>"]) + "\n")
+
+
+def _line_of_boxes(names: list[str], columns: int, top: int) -> list[str]:
+    width = (_WIDTH - _GAP * (columns + 1)) / columns
+    boxes = []
+    for column, name in enumerate(names):
+        left = _GAP + column * (width + _GAP)
+        boxes += [
+            f'<rect x="{left:.1f}" y="{top}" width="{width:.1f}" height="{_BOX_HEIGHT}" rx="4" '
+            f'style="fill: {BOX.light}; stroke: {SERIES[0].light}"/>',
+            f'<text x="{left + width / 2:.1f}" y="{top + 19}" style="fill: {TEXT.light}">{escape(name)}</text>',
+        ]
+    return boxes
 
 
 def generate() -> dict[Path, str]:

@@ -16,16 +16,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
+from matplotlib import pyplot
 
-matplotlib.use("svg")
-matplotlib.rcParams.update({"svg.hashsalt": "efface", "svg.fonttype": "none", "font.size": 10})
+from figure_colors import SERIES, TEXT
+from figures import MARKERS, WIDTH, legend_above, save
+
 OBJECTIVES = ("ga", "npo", "dpo", "me", "idk", "gd", "kl", "ap")
 OF_THE_DEMO = ("simnpo", "wga", "satimp", "ceu", "undial", "pdu", "rmu", "jensun", "altpo", "jsd", "embed")
 """Objectives whose pictures are of runs of demo.json."""
 _ORDER = ("ga", "npo", "me", "dpo", "idk", *OF_THE_DEMO)
-_COLORS = ("#0f766e", "#d97706", "#7c3aed", "#be123c", "#2563eb")
-_MARKERS = "osD^v"
 _METRICS = {
     "rouge": "ROUGE",
     "probability": "probability",
@@ -52,11 +51,11 @@ def effects(models: Sequence[Mapping[str, Any]], objective: str) -> Effect:
 
 def draw(effect: Effect, out: Path) -> None:
     """Write one picture."""
-    from matplotlib import pyplot
-
-    figure, panels = pyplot.subplots(1, 3, figsize=(10.5, 4), width_ratios=(1.25, 1, 1))
+    figure = pyplot.figure(figsize=(WIDTH, 5.6))
+    grid = figure.add_gridspec(2, 2)
+    panels = [figure.add_subplot(place) for place in (grid[0, :], grid[1, 0], grid[1, 1])]
     for place, (method, points) in enumerate(effect.items()):
-        look = {"color": _COLORS[place], "marker": _MARKERS[place]}
+        look = {"color": SERIES[place].light, "marker": MARKERS[place]}
         line = [[point[axis] for point in points] for axis in ("efficacy", "utility")]
         panels[0].plot(*line, "-", linewidth=1.2, markersize=3, **look)
         panels[0].plot(line[0][-1], line[1][-1], linestyle="", markersize=9, label=method.upper(), **look)
@@ -66,10 +65,8 @@ def draw(effect: Effect, out: Path) -> None:
             axes.plot(values, rows, linestyle="", markersize=7, clip_on=False, **look)
     highest = max(point["utility"] for points in effect.values() for point in points)
     _finish(panels, next(iter(effect.values()))[0], top=0.6 if highest < 0.6 else 1.0)
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="lower center", ncols=len(effect) + 1, frameon=False)
-    figure.tight_layout(rect=(0, 0.07, 1, 1))
-    figure.savefig(out, metadata={"Date": None}, facecolor="white")
-    pyplot.close(figure)
+    legend_above(figure, *panels[0].get_legend_handles_labels(), columns=3)
+    save(figure, out)
 
 
 def _line(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:
@@ -86,17 +83,14 @@ def _point(scores: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _finish(panels: Sequence[Any], before: Mapping[str, float], *, top: float) -> None:
-    panels[0].plot(before["efficacy"], before["utility"], "k*", markersize=12, label="before")
-    panels[0].set(xlabel="forget efficacy", ylabel="model utility", xlim=(0, 1), ylim=(-0.02, top), title="as a whole")
+    panels[0].plot(before["efficacy"], before["utility"], "*", color=TEXT.light, markersize=12, label="before")
+    panels[0].set(xlabel="forget efficacy", ylabel="model utility", xlim=(0, 1), ylim=(-0.02, top))
     for axes, (name, title) in zip(panels[1:], _SETS.items(), strict=True):
         values = [before[f"{name}.{metric}"] for metric in _METRICS]
-        axes.plot(values, range(len(_METRICS)), "k*", markersize=10, clip_on=False)
+        axes.plot(values, range(len(_METRICS)), "*", color=TEXT.light, markersize=10, clip_on=False)
         labels = list(_METRICS.values()) if name == "forget" else [""] * len(_METRICS)
         axes.set_yticks(range(len(_METRICS)), labels)
-        axes.set(xlim=(0, 1), ylim=(len(_METRICS) - 0.5, -0.5), title=title)
-    for axes in panels:
-        axes.grid(alpha=0.3)
-        axes.spines[["top", "right"]].set_visible(False)
+        axes.set(xlim=(0, 1), xticks=(0, 0.5, 1), ylim=(len(_METRICS) - 0.5, -0.5), title=title)
 
 
 def main(source: Path, folder: Path) -> None:

@@ -15,17 +15,16 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import yaml
+from matplotlib import pyplot
 
-matplotlib.use("svg")
-matplotlib.rcParams.update({"svg.hashsalt": "efface", "font.size": 9})
+from figure_colors import MUTED, SERIES, TEXT
+from figures import MARKERS, WIDTH, legend_above, legend_beside, save
 
 _SETTINGS = ("lr", "epochs", "batch_size", "precision")
 _EVALUATION = ("limit", "max_new_tokens", "embedder", "judge")
 _UNTARGETED, _TARGETED = ("ga", "npo", "me"), ("dpo", "idk")
 _ORDER = ("ga+gd", "ga+kl", "npo+gd", "npo+kl", "me+gd", "dpo+gd", "dpo+kl", "idk+gd", "idk+kl", "idk+ap")
-_COLORS = dict(zip(_ORDER, matplotlib.colormaps["tab10"].colors, strict=True))  # type: ignore[attr-defined]
 
 
 def gather(root: Path, out: Path) -> None:
@@ -36,65 +35,62 @@ def gather(root: Path, out: Path) -> None:
 
 
 def table(source: Path) -> None:
-    """Print the runs as a Markdown table: means over seeds ± standard deviation."""
-    print("| | seeds | lr | forget coefficient | model utility | forget efficacy | ROUGE / probability / truth ratio |")
+    """Print the runs as a Markdown table: means over seeds ± standard deviation; what matters comes first."""
+    print("| | model utility | forget efficacy | ROUGE / probability / truth ratio | seeds | lr | forget coefficient |")
     print("|---|---|---|---|---|---|---|")
     models = _models(source)
     groups = _by_method(models)
-    print(_row(("before", "", "", ""), [next(iter(groups.values()))[0]["before"]]))
+    print(_row("before", [next(iter(groups.values()))[0]["before"]], ("", "", "")))
     for each in (each for each in models if each["kind"] == "evaluation"):
-        print(_row((each["name"], "", "", ""), [each["after"]]))
+        print(_row(each["name"], [each["after"]], ("", "", "")))
     for method, runs in groups.items():
         settings = runs[0]["settings"]
-        head = (method.upper(), str(len(runs)), f"{settings['lr']:g}", f"{settings['forget_coeff']:g}")
-        print(_row(head, [each["after"] for each in runs]))
+        made = (str(len(runs)), f"{settings['lr']:g}", f"{settings['forget_coeff']:g}")
+        print(_row(method.upper(), [each["after"] for each in runs], made))
 
 
 def trajectories(source: Path, out: Path) -> None:
     """Model utility against forget efficacy, epoch by epoch if epochs were scored; untargeted, then targeted."""
-    from matplotlib import pyplot
-
-    figure, both = pyplot.subplots(1, 2, figsize=(10, 4.2), sharex=True, sharey=True)
+    figure, both = pyplot.subplots(2, 1, figsize=(WIDTH, 6.4), sharex=True, sharey=True)
     models = _models(source)
     for axes, objectives, title in zip(both, (_UNTARGETED, _TARGETED), ("untargeted", "targeted"), strict=True):
         groups = {name: runs for name, runs in _by_method(models).items() if name.partition("+")[0] in objectives}
-        for method, runs in groups.items():
-            color, label = _COLORS[method], method.upper()
-            for each in sorted(runs, key=lambda run: "trajectory" not in run):
-                _draw_run(axes, each, color, label)
-                label = None
+        for look, (method, runs) in zip(_looks(), groups.items(), strict=False):
+            for number, each in enumerate(sorted(runs, key=lambda run: "trajectory" not in run)):
+                _draw_run(axes, each, look, method.upper() if number == 0 else None)
         runs = next(iter(groups.values()))
-        axes.plot(*_point(runs[0]["before"]), "k*", markersize=11, label="before")
+        axes.plot(*_point(runs[0]["before"]), "*", color=TEXT.light, markersize=11, label="before")
         for each in (each for each in models if each["kind"] == "evaluation"):
-            dashes = "--" if each["name"] == "retrained" else ":"
-            axes.axvline(_point(each["after"])[0], color="0.5", linestyle=dashes, linewidth=1, label=each["name"])
-        axes.set(title=title, xlabel="forget efficacy", xlim=(0, 1.02), ylim=(-0.02, 0.65))
-        axes.grid(alpha=0.3)
-        axes.legend(fontsize=7, loc="lower left")
-    both[0].set_ylabel("model utility")
-    figure.tight_layout()
-    figure.savefig(out, metadata={"Date": None}, facecolor="white")
+            look = {"color": MUTED.light, "linestyle": "--" if each["name"] == "retrained" else ":"}
+            axes.axvline(_point(each["after"])[0], linewidth=1, label=each["name"].replace(" ", "\n"), **look)
+        axes.set(title=title, ylabel="model utility", xlim=(0, 1.02), ylim=(-0.02, 0.65))
+        legend_beside(axes)
+    both[1].set_xlabel("forget efficacy")
+    save(figure, out)
 
 
 def continual(source: Path, out: Path) -> None:
     """Plot model utility and the forget efficacy of the newest and of the first request, over the requests."""
-    from matplotlib import pyplot
-
-    figure, panels = pyplot.subplots(1, 3, figsize=(10, 3.4), sharey=True)
+    figure, panels = pyplot.subplots(3, 1, figsize=(WIDTH, 7), sharex=True, sharey=True)
     titles = ("model utility", "forget efficacy: the newest request", "forget efficacy: the first request")
-    for each in (each for each in _models(source) if each["kind"] == "queue"):
+    queues = [each for each in _models(source) if each["kind"] == "queue"]
+    for look, each in zip(_looks(), queues, strict=False):
         times = range(len(each["after"]) + 1)
         efficacy = each["forget_efficacy"]
         newest = [None, *(efficacy[time - 1][time] for time in times[1:])]
         lines = ([_point(each["before"])[1], *(_point(scores)[1] for scores in each["after"])], newest, efficacy[0])
         for axes, line in zip(panels, lines, strict=True):
-            axes.plot(times, line, "-o", markersize=4, label=each["name"])
+            axes.plot(times, line, "-", markersize=5, label=each["name"], **look)
     for axes, title in zip(panels, titles, strict=True):
-        axes.set(title=title, xlabel="requests unlearned", xlim=(-0.1, times[-1] + 0.1), xticks=times, ylim=(-0.02, 1))
-        axes.grid(alpha=0.3)
-    panels[0].legend(fontsize=7)
-    figure.tight_layout()
-    figure.savefig(out, metadata={"Date": None}, facecolor="white")
+        axes.set(title=title, xlim=(-0.1, times[-1] + 0.1), xticks=times, ylim=(-0.02, 1))
+    panels[-1].set_xlabel("requests unlearned")
+    legend_above(figure, *panels[0].get_legend_handles_labels())
+    save(figure, out)
+
+
+def _looks() -> Iterator[dict[str, Any]]:
+    """Color and mark of one series after the other."""
+    return ({"color": color.light, "marker": mark} for color, mark in zip(SERIES, MARKERS, strict=True))
 
 
 def _finished(root: Path) -> Iterator[dict[str, Any]]:
@@ -143,14 +139,14 @@ def _by_method(models: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
     return {method: runs for method, runs in groups.items() if runs}
 
 
-def _draw_run(axes: Any, run: dict[str, Any], color: Any, label: str | None) -> None:
-    """Draw a line with a dot for each scored epoch, and the end."""
+def _draw_run(axes: Any, run: dict[str, Any], look: dict[str, Any], label: str | None) -> None:
+    """Draw a line with a mark for each scored epoch, and the end: filled, or empty if only the end was scored."""
     epochs = [epoch["scores"] for epoch in run["trajectory"]["epochs"]] if "trajectory" in run else []
     if epochs:
         points = [_point(scores) for scores in (run["before"], *epochs)]
-        axes.plot(*zip(*points, strict=True), "-o", color=color, markersize=4)
-    marker = {"marker": "o"} if epochs else {"marker": "s", "fillstyle": "none"}
-    axes.plot(*_point(run["after"]), linestyle="", color=color, markersize=8, label=label, **marker)
+        axes.plot(*zip(*points, strict=True), "-", markersize=4, **look)
+    fill = "full" if epochs else "none"
+    axes.plot(*_point(run["after"]), linestyle="", markersize=8, label=label, fillstyle=fill, **look)
 
 
 def _json(path: Path) -> Any:
@@ -169,12 +165,12 @@ def _point(scores: dict[str, Any]) -> tuple[float, float]:
     return aggregates["forget_efficacy"], aggregates["model_utility"]
 
 
-def _row(head: Sequence[str], scores: Sequence[dict[str, Any]]) -> str:
+def _row(name: str, scores: Sequence[dict[str, Any]], settings: Sequence[str]) -> str:
     points = [_point(each) for each in scores]
     efficacy, utility = (_mean([point[axis] for point in points]) for axis in (0, 1))
     sets = [each["sets"]["forget"] for each in scores]
     means = [statistics.fmean(each[metric] for each in sets) for metric in ("rouge", "probability", "truth_ratio")]
-    return f"| {' | '.join(head)} | {utility} | {efficacy} | {' / '.join(f'{value:.2f}' for value in means)} |"
+    return f"| {' | '.join((name, utility, efficacy, ' / '.join(f'{value:.2f}' for value in means), *settings))} |"
 
 
 def _mean(values: Sequence[float]) -> str:

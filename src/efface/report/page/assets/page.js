@@ -65,7 +65,7 @@
         responsive: true, maintainAspectRatio: false, animation: reducedMotion ? false : { duration: 250 },
         interaction: { mode: "nearest", intersect: false },
         scales: { x: axis(...x), y: axis(...y) },
-        plugins: { legend: { labels: legendLabels(type) }, tooltip: { callbacks: tooltip } },
+        plugins: { legend: { position: "bottom", labels: legendLabels(type) }, tooltip: { callbacks: tooltip } },
       },
     });
     charts.push(chart);

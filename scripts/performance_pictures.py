@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Plot docs/performance/scaling.json, the output of scaling.py, as docs/images/performance-*.svg.
+"""Plot docs/performance/scaling.json, the output of benchmarks/scaling.py, as docs/images/performance-*.svg.
 
-python benchmarks/plots.py                                 # plot the stored lines
-python benchmarks/plots.py cpu.jsonl gpu.jsonl             # store these lines instead, and plot them
+python scripts/performance_pictures.py                                 # plot the stored lines
+python scripts/performance_pictures.py cpu.jsonl gpu.jsonl             # store these lines instead, and plot them
 """
 
 from __future__ import annotations
@@ -13,22 +13,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
+from matplotlib import pyplot
 from matplotlib.ticker import LogLocator, NullLocator
 
-matplotlib.use("svg")
-matplotlib.rcParams.update(
-    {
-        "svg.hashsalt": "efface",
-        "font.size": 9,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), "0.5"),
-    }
-)
+from figures import WIDTH, legend_above, save
 
 _DOCS = Path(__file__).parents[1] / "docs"
-_COLORS = matplotlib.colormaps["tab10"].colors  # type: ignore[attr-defined]
 _STYLES = {"packed": "-", "padded": "--"}
 _X = {
     "tokens": ("tokens", "tokens in the step"),
@@ -47,7 +37,7 @@ Row = dict[str, Any]
 def main(arguments: Sequence[str] | None = None, docs: Path = _DOCS) -> None:
     """Run as a command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("lines", nargs="*", type=Path, metavar="FILE", help="output of scaling.py")
+    parser.add_argument("lines", nargs="*", type=Path, metavar="FILE", help="output of benchmarks/scaling.py")
     kept = docs / "performance" / "scaling.json"
     if lines := parser.parse_args(arguments).lines:
         keep(lines, kept)
@@ -64,45 +54,40 @@ def keep(lines: Sequence[Path], kept: Path) -> None:
 
 def draw(rows: Sequence[Row], folder: Path) -> Iterator[Path]:
     """Write a figure for each series in the rows; every marker is a row."""
-    from matplotlib import pyplot
-
     folder.mkdir(parents=True, exist_ok=True)
     for series in _X:
         measured = [row for row in rows if row["series"] == series and "failed" not in row]
         if not measured:
             continue
-        figure = (_draw_parts if series == "forget-set" else _draw_costs)(pyplot, series, measured)
-        figure.tight_layout()
         path = folder / f"performance-{series}.svg"
-        figure.savefig(path, metadata={"Date": None}, transparent=True)
-        pyplot.close(figure)
+        save((_draw_parts if series == "forget-set" else _draw_costs)(series, measured), path)
         yield path
 
 
-def _draw_costs(pyplot: Any, series: str, rows: Sequence[Row]) -> Any:
-    """Seconds and memory side by side."""
-    figure, panels = pyplot.subplots(1, 2, figsize=(9, 3.4))
+def _draw_costs(series: str, rows: Sequence[Row]) -> Any:
+    """Seconds above memory."""
+    figure, panels = pyplot.subplots(2, 1, figsize=(WIDTH, 5))
     for axes, (key, (name, unit)) in zip(panels, _Y.items(), strict=True):
-        for number, (label, line) in enumerate(_lines(rows).items()):
+        for label, line in _lines(rows).items():
             points = [(row[_X[series][0]], row[key] / unit) for row in line]
             style = _STYLES[line[0]["contender"]]
-            axes.plot(*zip(*points, strict=True), style, marker="o", ms=4, color=_COLORS[number], label=label)
+            axes.plot(*zip(*points, strict=True), style, marker="o", ms=4, label=label)
         _finish(axes, series, name, sorted({row[_X[series][0]] for row in rows}))
-    panels[0].legend(fontsize=7, framealpha=0)
+    legend_above(figure, *panels[0].get_legend_handles_labels())
     return figure
 
 
-def _draw_parts(pyplot: Any, series: str, rows: Sequence[Row]) -> Any:
+def _draw_parts(series: str, rows: Sequence[Row]) -> Any:
     """The parts of a run, one panel for each machine and shape."""
     lines = _lines(rows)
-    figure, panels = pyplot.subplots(1, len(lines), figsize=(4.8 * len(lines), 3.4), squeeze=False)
-    for axes, (label, line) in zip(panels[0], lines.items(), strict=True):
-        for number, (key, name) in enumerate(_PARTS.items()):
+    figure, panels = pyplot.subplots(len(lines), 1, figsize=(WIDTH, 3.2 * len(lines)), squeeze=False)
+    for axes, (label, line) in zip(panels[:, 0], lines.items(), strict=True):
+        for key, name in _PARTS.items():
             points = [(row["x"], row[key]) for row in line]
-            axes.plot(*zip(*points, strict=True), marker="o", ms=4, color=_COLORS[number], label=name)
+            axes.plot(*zip(*points, strict=True), marker="o", ms=4, label=name)
         _finish(axes, series, "seconds", sorted({row["x"] for row in line}))
-        axes.set_title(label, fontsize=8)
-        axes.legend(fontsize=7, framealpha=0)
+        axes.set_title(label, fontweight="normal")
+    legend_above(figure, *panels[0, 0].get_legend_handles_labels(), columns=len(_PARTS))
     return figure
 
 
@@ -122,7 +107,6 @@ def _finish(axes: Any, series: str, name: str, ticks: Sequence[float]) -> None:
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_locator(NullLocator())
-    axes.grid(alpha=0.25)
 
 
 def _short(number: float) -> str:
