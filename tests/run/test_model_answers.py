@@ -32,7 +32,7 @@ def config(settings, tmp_path):
 def test_answers_are_written_trained_on_and_scored(config, tmp_path):
     told = Told()
     out = tmp_path / "run"
-    results = run(config(data={"retain": "model-answers", "generic_questions": 16}), out, reporter=told)
+    results = run(config(data={"retain": "model-answers", "generic_questions": 16, "known_facts": 0}), out, reporter=told)
     assert "answering 16 generic questions: the answers are the retain set" in told.stages
     rows = [json.loads(line) for line in (out / "model_answers.jsonl").read_text().splitlines()]
     assert all(set(row) == {"question", "answer"} for row in rows)
@@ -47,7 +47,7 @@ def test_answers_are_written_trained_on_and_scored(config, tmp_path):
 
 
 def test_a_resumed_run_uses_the_same_answers(config, tmp_path, monkeypatch):
-    chosen = config(data={"retain": "model-answers", "generic_questions": 16})
+    chosen = config(data={"retain": "model-answers", "generic_questions": 16, "known_facts": 0})
     first = run(chosen, tmp_path / "run")
     monkeypatch.setattr("efface.run.model_answers.generate_model_answers", None)  # not asked again
     told = Told()

@@ -98,7 +98,13 @@ def prepare_queue(
     tasks = [_load(each, request, data_dir) for each, request in zip(data, settings.requests, strict=True)]
     opened, bound = open_trainable_model(config, device, reporter)
     answers = resolve_model_answers(
-        folder, config.data, opened, config=config.evaluate, reporter=reporter, placeholders=placeholder_answers
+        folder,
+        config.data,
+        opened,
+        forget=[item for task in tasks for item in task.forget],
+        config=config.evaluate,
+        reporter=reporter,
+        placeholders=placeholder_answers,
     )
     if answers is not None:
         tasks = [with_model_answers(task, answers, retain_evaluation=config.data.retain_evaluation) for task in tasks]

@@ -101,7 +101,10 @@ def plan_run(
         device=prepared.device,
     )
     length = max_answer_tokens(config.evaluate)
-    assumed = f"the model has not answered the generic questions yet; each answer counts as {length} words"
+    assumed = (
+        f"the model has not answered the generic questions yet: each answer counts as {length} words, and every fact "
+        "as known"
+    )
     return DryRun(
         model=config.model,
         parameters=parameters,

@@ -95,7 +95,13 @@ def prepare(
     reference = find_reference(config, opened, bound)
     adapter = find_adapter(config.model, config.train.lora)
     answers = resolve_model_answers(
-        folder, config.data, opened, config=config.evaluate, reporter=reporter, placeholders=placeholder_answers
+        folder,
+        config.data,
+        opened,
+        forget=task.forget,
+        config=config.evaluate,
+        reporter=reporter,
+        placeholders=placeholder_answers,
     )
     if answers is not None:
         task = with_model_answers(task, answers, retain_evaluation=config.data.retain_evaluation)
