@@ -84,6 +84,7 @@ def plan_run(
     prepared, opened = prepare(
         config, RunFolder(out), data_dir=data_dir, reporter=reporter, resume=resume, placeholder_answers=True
     )
+    config = prepared.config
     check_epoch_selection(config, prepared.task if evaluated else None)
     check_keep(config, prepared.task)
     judges = Judges(None, None)
@@ -143,6 +144,7 @@ def plan_queue(config: RunConfig, out: Path, *, data_dir: Path | None, resume: b
     prepared, opened = prepare_queue(
         config, folder, data_dir=data_dir, resume=resume, reporter=reporter, placeholder_answers=True
     )
+    config = prepared.config
     requests, first = prepared.requests, prepared.requests[0].task
     sets = [each for task in prepared.tasks for each in task.evaluation]
     judges = open_judges(config.evaluate, prepared.device, sets)
