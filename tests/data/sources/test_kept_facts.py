@@ -62,3 +62,4 @@ def test_no_person_or_thing_is_both_trained_on_and_scored() -> None:
 def test_the_set_is_judged_by_key_facts() -> None:
     found = known_facts_set(FACTS[:3])
     assert (found.name, found.key_facts_only, len(found.items)) == ("known_facts", True, 3)
+    assert all(item.paraphrased_question is None for item in found.items), "asked as they were known"

@@ -65,10 +65,11 @@ def split_facts(known: Collection[str], forget: Iterable[Item]) -> tuple[tuple[I
 
 
 def known_facts_set(items: Sequence[Item]) -> EvaluationSet:
-    """The evaluation set of the facts that are scored."""
+    """The evaluation set of the facts that are scored, asked in the words in which the model knew them."""
+    asked = tuple(item.model_copy(update={"paraphrased_question": None}) for item in items)
     return EvaluationSet(
         name="known_facts",
-        items=tuple(items),
+        items=asked,
         entailment_premise="output",
         max_new_tokens=MAX_NEW_TOKENS,
         key_facts_only=True,
