@@ -23,14 +23,14 @@ FILE = Path(__file__).resolve().parents[1] / "examples" / "run.yaml"
 SETTINGS: dict[str, Any] = {
     "method": "idk+ap",
     "model": "path/to/model",
-    "data": {"forget": "examples/curie.csv", "retain": "model-answers", "generic_questions": 80},
+    "data": {"forget": "examples/einstein.csv", "retain": "model-answers", "generic_questions": 80},
     "train": {"lr": 5e-5, "epochs": 10, "batch_size": 4},
 }
 """What differs from the defaults."""
 _FIRST = ("method", "model", "data")
 _HEAD = f"""\
 # yaml-language-server: $schema={SCHEMA_FILE}
-# All settings of a run: efface run examples/run.yaml model=... --out runs/curie
+# All settings of a run: efface run examples/run.yaml model=... --out runs/einstein
 # Only method, model and data are required; the other lines are the defaults, except lr, epochs and batch_size under
 # train. Written by scripts/example_config.py.
 

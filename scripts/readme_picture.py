@@ -1,58 +1,76 @@
-"""Draw the picture of the README: `python scripts/readme_picture.py runs/demo/me+gd docs/images/run.svg`."""
+"""Draw the picture of the README: `python scripts/readme_picture.py runs/einstein docs/images/run.svg`."""
 
 from __future__ import annotations
 
-import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from textwrap import fill
 from typing import Any
 
 from matplotlib import pyplot
 
+from efface.artifacts import Results, Verdict
 from efface.evaluation.record_files import read_record_sets
+from efface.records import Record
+from efface.scores.sets import FORGET, KNOWN_FACTS, RETAIN
+from efface.scores.verdict import judge_records, verdict
 from figure_colors import MUTED, SERIES, TEXT
 from figures import WIDTH, save
 
 _BEFORE, _AFTER = MUTED.light, SERIES[0].light
-_METRICS = {"rouge": "ROUGE", "cosine_similarity": "cosine similarity"}
-_SETS = {"forget": "forget set", "retain": "retain set"}
-_LETTERS, _LONGEST = 66, 130
+_QUESTIONS = {FORGET: 3, KNOWN_FACTS: 2}
+_LETTERS, _LONGEST = 66, 110
 """Of a line, and of an answer."""
 
 
 def main(run: Path, out: Path) -> None:
-    """Draw scores before and after, and below them outputs of the model."""
-    figure = pyplot.figure(figsize=(WIDTH, 6.2), layout="none")
-    scores, answers = figure.add_axes((0.27, 0.62, 0.72, 0.33)), figure.add_axes((0.02, 0, 0.97, 0.52))
-    _draw_scores(scores, json.loads((run / "results.json").read_text(encoding="utf-8")))
-    _draw_answers(answers, *(read_record_sets(run / "records" / stage) for stage in ("before", "after")))
+    """Draw how many questions are answered before and after, and below them outputs of the model."""
+    before, after = (read_record_sets(run / "records" / stage) for stage in ("before", "after"))
+    method = Results.model_validate_json((run / "results.json").read_bytes()).method
+    figure = pyplot.figure(figsize=(WIDTH, 7.2), layout="none")
+    counts, answers = figure.add_axes((0.25, 0.76, 0.73, 0.19)), figure.add_axes((0.02, 0, 0.97, 0.67))
+    counts.set_title(f"Before and after {method.upper()}")
+    _draw_counts(counts, verdict(judge_records(before), judge_records(after)))
+    _draw_answers(answers, before, after)
     save(figure, out)
 
 
-def _draw_scores(axes: Any, results: dict[str, Any]) -> None:
-    rows = [(name, metric) for name in _SETS for metric in _METRICS]
-    for place, (name, metric) in enumerate(reversed(rows)):
-        for shift, stage, color in ((0.2, "before", _BEFORE), (-0.2, "after", _AFTER)):
-            value = results[stage]["sets"][name][metric]
-            axes.barh(place + shift, value, height=0.36, color=color, label=stage if place == 0 else None)
-            axes.text(value + 0.02, place + shift, f"{value:.2f}", va="center")
-    axes.set_yticks(range(len(rows)), [f"{_METRICS[metric]}\n{_SETS[name]}" for name, metric in reversed(rows)])
-    axes.set(xlim=(0, 1.15), xticks=(0, 0.5, 1))
+def _draw_counts(axes: Any, found: Verdict) -> None:
+    assert found.forget is not None
+    assert found.retain is not None
+    forget, kept = found.forget, found.retain.kept
+    rows = {
+        "says what\nit should forget": (forget.known_before, forget.leaks.count, forget.leaks.n),
+        "knows what\nshould stay": (kept.n, kept.count, kept.n),
+    }
+    for place, (before, after, n) in enumerate(reversed(rows.values())):
+        for shift, stage, count, color in ((0.2, "before", before, _BEFORE), (-0.2, "after", after, _AFTER)):
+            axes.barh(place + shift, count / n, height=0.36, color=color, label=stage if place == 0 else None)
+            axes.text(count / n + 0.02, place + shift, f"{count} of {n}", va="center")
+    axes.set_yticks(range(len(rows)), list(reversed(rows)))
+    axes.set(xlim=(0, 1.25), xticks=(0, 0.5, 1), xticklabels=("0 %", "50 %", "100 %"))
     axes.grid(visible=False)
-    axes.set_title(f"Before and after {results['method'].upper()}")
     axes.legend(loc="lower right", ncols=2, bbox_to_anchor=(1, 1.01), borderaxespad=0)
 
 
-def _draw_answers(axes: Any, before: dict[str, Any], after: dict[str, Any]) -> None:
+def _draw_answers(axes: Any, before: dict[str, list[Record]], after: dict[str, list[Record]]) -> None:
     axes.axis("off")
     axes.set_title("What the model says")
     height = 0.97
-    for name, heading in _SETS.items():
-        for old, new in list(zip(before[name], after[name], strict=True))[1:2]:
+    kept = KNOWN_FACTS if KNOWN_FACTS in before else RETAIN
+    for name, heading, count in ((FORGET, "forget", _QUESTIONS[FORGET]), (kept, "keep", _QUESTIONS[KNOWN_FACTS])):
+        for old, new in _known(name, before[name], after[name])[:count]:
             height = _write(axes, height, f"{heading}: {old.question}", TEXT.light, weight="bold")
             height = _write(axes, height, f"before: {_short(old.output)}", _BEFORE)
             height = _write(axes, height, f"after: {_short(new.output)}", _AFTER) - 0.03
+
+
+def _known(name: str, before: Sequence[Record], after: Sequence[Record]) -> list[tuple[Record, Record]]:
+    """The questions that were answered correctly before; of two wordings of a fact, one."""
+    judged = judge_records({name: before})[name]
+    pairs = [pair for pair in zip(before, after, strict=True) if judged[pair[0].id].type == "right"]
+    return list({old.answer: (old, new) for old, new in pairs}.values())
 
 
 def _short(text: str) -> str:
@@ -64,7 +82,7 @@ def _write(axes: Any, height: float, text: str, color: str, weight: str = "norma
     """Write wrapped text below `height`; return the position of the next text."""
     lines = fill(text, _LETTERS)
     axes.text(0, height, lines, color=color, fontweight=weight, va="top", transform=axes.transAxes)
-    return height - 0.054 * (lines.count("\n") + 1) - 0.01
+    return height - 0.038 * (lines.count("\n") + 1) - 0.008
 
 
 if __name__ == "__main__":

@@ -117,8 +117,8 @@ class EvaluationSet(FrozenModel):
     model_config = ConfigDict(strict=True)
 
     name: str
-    """`forget`, `retain`, `real_authors`, `world_facts`, `neighbor`, `forget_knowledge`, `members`, `holdout`, or
-    `forgotten-1`, `forgotten-2` and so on for the forget sets of earlier requests."""
+    """`forget`, `retain`, `real_authors`, `world_facts`, `neighbor`, `known_facts`, `forget_knowledge`, `members`,
+    `holdout`, or `forgotten-1`, `forgotten-2` and so on for the forget sets of earlier requests."""
     items: tuple[Item, ...]
     entailment_premise: Literal["output", "answer"]
     """The premise of the entailment score: the model's output (which must entail the answer) or the answer."""
@@ -128,6 +128,8 @@ class EvaluationSet(FrozenModel):
     """An output ends before the first of these strings."""
     extra_metrics: tuple[ExtraMetric, ...] = ()
     """Metrics that are computed for this set in addition to the six."""
+    key_facts_only: bool = False
+    """Whether its outputs are judged by their key facts, whatever judges the other sets."""
 
 
 class Task(FrozenModel):

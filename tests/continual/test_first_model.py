@@ -104,7 +104,7 @@ def test_all_requests_retain_the_first_models_answers(files, tmp_path, monkeypat
     """No other model generates any."""
     out, asked = tmp_path / "all", []
     monkeypatch.setattr(model_answers, "generate", lambda *a, **k: (asked.append(1), generate(*a, **k))[1])
-    run_queue(files(data={"retain": "model-answers", "generic_questions": 8}, method="npo+kl"), out)
+    run_queue(files(data={"retain": "model-answers", "generic_questions": 8, "known_facts": 0}, method="npo+kl"), out)
     folders = [RunFolder(out), *(RunFolder(out / "requests" / n) for n in ("01", "02"))]
     assert asked == [1]
     first, *others = (read_answers(folder) for folder in folders)

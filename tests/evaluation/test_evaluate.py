@@ -15,6 +15,7 @@ from efface.evaluation.key_fact_judge import KeyFactJudge
 from efface.evaluation.likelihoods import likelihoods
 from efface.evaluation.nli_judge import Verdict
 from efface.schema import EvaluationSet, Item, Prompt
+from efface.scores import score_records
 from efface.text.config import TextConfig
 from efface.text.formatter import PromptFormatter
 
@@ -203,6 +204,19 @@ def test_judges_get_the_right_texts(model, formatter):
     record = before["forget"][0]
     assert (record.embedder, record.cosine_answer, record.cosine_before) == ("recorder", 0.25, 1.0)
     assert (record.judge, record.entailment_label, record.missing) == ("recorder", "neutral", {})
+
+
+def test_a_set_may_be_judged_by_key_facts_alone(model, formatter):
+    facts = FORGET.model_copy(update={"name": "known_facts", "items": FORGET.items[:1], "key_facts_only": True})
+    recorder, without = Recorder(), Judges(None, None, {"cosine_similarity": "no embedder", "entailment": "no judge"})
+    for judges, names in ((Judges(recorder, recorder), ["recorder", "key-facts"]), (without, [None, "key-facts"])):
+        records = evaluate(model, formatter, [WORLD, facts], config=CONFIG, judges=judges, before=None)
+        found = [records[name][0] for name in ("world_facts", "known_facts")]
+        assert [each.judge for each in found] == names
+        assert found[1].entailment_label == ("entailment" if "poet" in found[1].output else "neutral")
+        assert "entailment" not in found[1].missing
+        assert score_records(records, "closer-look").judge == names[0]
+    assert len(recorder.claims) == 1
 
 
 def test_outputs_are_compared_with_those_before(model, formatter):

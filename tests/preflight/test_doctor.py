@@ -134,7 +134,7 @@ def test_a_gated_model(hub, config):
 
 def test_answers_of_the_model_count_with_their_maximum_length(hub, config):
     Path("../forget.jsonl").write_text('{"question": "Who?", "answer": "Ada."}\n')
-    data = {"forget": "../forget.jsonl", "retain": "model-answers", "generic_questions": 8}
+    data = {"forget": "../forget.jsonl", "retain": "model-answers", "generic_questions": 8, "known_facts": 0}
     found = look(config(data=data, **{"train.batch_size": 1}), steps=1)
     assert found.problems == []
     assert found.times.answers > 0

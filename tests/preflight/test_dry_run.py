@@ -110,7 +110,12 @@ def test_answers_of_the_model_are_not_generated(tmp_path: Path, monkeypatch: pyt
 
     monkeypatch.setattr("efface.run.model_answers.generate", generating)
     (tmp_path / "forget.jsonl").write_text('{"question": "Who?", "answer": "Ann."}\n')
-    data = {"forget": str(tmp_path / "forget.jsonl"), "retain": "model-answers", "generic_questions": 40}
+    data = {
+        "forget": str(tmp_path / "forget.jsonl"),
+        "retain": "model-answers",
+        "generic_questions": 40,
+        "known_facts": 0,
+    }
     planned = planned_run({**RUN, "data": data}, tmp_path / "out")
     assert planned.data == "files: 1 forget items, 30 retain items"
     assert planned.notes

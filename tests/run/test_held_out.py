@@ -36,6 +36,12 @@ def test_each_set_to_keep_is_divided_and_always_in_the_same_way():
     assert len(moved) <= 1, "a new question leaves the others where they were"
 
 
+def test_where_there_are_known_facts_no_other_set_to_keep_is_looked_at():
+    held = hold_out([a_set("forget", 5), a_set("retain", 21), a_set("known_facts", 9)], None)
+    assert {each.name for each in (*held.searched, *held.reported)} == {"forget", "known_facts"}
+    assert (len(ids(held.searched, "known_facts")), held.unseen) == (5, 4)
+
+
 def test_the_limit_comes_first():
     held = hold_out([a_set("forget", 9), a_set("retain", 20)], 6)
     assert {*ids(held.searched, "retain"), *ids(held.reported, "retain")} == {f"retain/{number}" for number in range(6)}

@@ -8,7 +8,10 @@ import pytest
 
 from efface.config.commands import RunConfig
 from efface.config.parse import merge_settings, validate_config
+from efface.data.sources.known_facts import load_known_facts
 from efface.errors import EffaceError
+from efface.evaluation.generate import Generation
+from efface.evaluation.likelihoods import Likelihoods
 from efface.evaluation.record_files import read_record_sets
 from efface.run.pipeline import run
 from support.runs import Told
@@ -32,7 +35,9 @@ def config(settings, tmp_path):
 def test_answers_are_written_trained_on_and_scored(config, tmp_path):
     told = Told()
     out = tmp_path / "run"
-    results = run(config(data={"retain": "model-answers", "generic_questions": 16}), out, reporter=told)
+    results = run(
+        config(data={"retain": "model-answers", "generic_questions": 16, "known_facts": 0}), out, reporter=told
+    )
     assert "answering 16 generic questions: the answers are the retain set" in told.stages
     rows = [json.loads(line) for line in (out / "model_answers.jsonl").read_text().splitlines()]
     assert all(set(row) == {"question", "answer"} for row in rows)
@@ -46,8 +51,51 @@ def test_answers_are_written_trained_on_and_scored(config, tmp_path):
     assert f"own answers to {len(rows)} generic questions" in manifest["data"]
 
 
+@pytest.fixture
+def knows(monkeypatch):
+    """A model that states some facts, and prefers every right answer."""
+
+    def generate(model, formatter, prompts, **limits):
+        facts = {each.item.question: each.item.answer for each in load_known_facts().questions}
+        said = [facts[each.question] if number % 3 else "No." for number, each in enumerate(prompts)]
+        return [Generation([1], text) for text in said]
+
+    def likelihoods(model, questions, **limits):
+        return [Likelihoods([-0.1], [True], None, [[-2.0], [-3.0]]) for _ in questions]
+
+    monkeypatch.setattr("efface.run.model_answers.generate", generate)
+    monkeypatch.setattr("efface.run.model_answers.likelihoods", likelihoods)
+
+
+@pytest.mark.usefixtures("knows")
+def test_facts_that_the_model_knows_are_trained_on_and_scored(config, tmp_path):
+    out, told = tmp_path / "run", Told()
+    data = {"retain": "model-answers", "generic_questions": 0, "known_facts": 90}
+    results = run(config(data=data), out, reporter=told)
+    assert "asking about 90 well-known facts: those that the model knows should stay" in told.stages
+    rows = [json.loads(line) for line in (out / "model_answers.jsonl").read_text().splitlines()]
+    assert len(rows) == 60, "two in three, with their correct answers"
+    scored = {record.question for record in read_record_sets(out / "records" / "before")["known_facts"]}
+    assert 15 < len(scored) < 30
+    assert scored <= {row["question"] for row in rows}
+    assert results.verdict.retain.known_facts
+    assert "60 known facts" in json.loads((out / "manifest.json").read_text())["data"]
+
+
+@pytest.mark.usefixtures("knows")
+def test_too_few_known_facts_are_left_out(config, tmp_path):
+    told = Told()
+    with pytest.raises(EffaceError, match=r"knows no facts.* data\.retain=FILE"):
+        run(
+            config(data={"retain": "model-answers", "generic_questions": 0, "known_facts": 9}),
+            tmp_path / "run",
+            reporter=told,
+        )
+    assert any("knows 6 of 9" in each and "data.known_facts" in each for each in told.warnings)
+
+
 def test_a_resumed_run_uses_the_same_answers(config, tmp_path, monkeypatch):
-    chosen = config(data={"retain": "model-answers", "generic_questions": 16})
+    chosen = config(data={"retain": "model-answers", "generic_questions": 16, "known_facts": 0})
     first = run(chosen, tmp_path / "run")
     monkeypatch.setattr("efface.run.model_answers.generate_model_answers", None)  # not asked again
     told = Told()

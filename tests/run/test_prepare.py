@@ -79,7 +79,12 @@ def test_only_the_opened_model_holds_the_weights(prepared):
 def test_placeholders_replace_answers_that_the_model_would_generate(prepared, tmp_path, monkeypatch):
     monkeypatch.setattr(model_answers, "generate", None)
     (tmp_path / "forget.jsonl").write_text('{"question": "Who?", "answer": "Ann."}\n')
-    data = {"forget": str(tmp_path / "forget.jsonl"), "retain": "model-answers", "generic_questions": 8}
+    data = {
+        "forget": str(tmp_path / "forget.jsonl"),
+        "retain": "model-answers",
+        "generic_questions": 8,
+        "known_facts": 0,
+    }
     run, _, _ = prepared(data=data, train={"batch_size": 1}, placeholder_answers=True)
     assert set(run.model_answers.values()) == {"the the the"}
     assert len(run.task.retain) == 6

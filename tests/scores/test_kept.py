@@ -68,6 +68,28 @@ def test_the_same_model_keeps_all_and_that_is_certain():
     assert (found.share, found.at_least) == (1.0, 1.0)
 
 
+def with_facts(*, lost=0, n=50, output=None, logp=-0.1):
+    """Records with known facts, of which the first `lost` have another output or log-probability."""
+    facts = [
+        record("known_facts", number, **({"output": output, "logp": logp} if number < lost else {}))
+        for number in range(n)
+    ]
+    return {**records(retain={"logp": -9.0} if lost else None), "known_facts": facts}
+
+
+def test_where_there_are_known_facts_these_alone_count():
+    before = with_facts()
+    assert (kept(before, with_facts(), CLOSER_LOOK, unseen=50).share) == 1.0
+    for lost in ({"output": "no"}, {"logp": -3.5}):  # no longer said, no longer preferred
+        found = kept(before, with_facts(lost=5, **lost), CLOSER_LOOK, unseen=50)
+        assert (found.share, found.utility) == (0.9, 0.9)
+        assert found.at_least == pytest.approx(0.9 - 1.645 * math.sqrt(0.9 * 0.1 / 50) * math.sqrt(2))
+        assert found.forget_efficacy == kept(records(), records(), CLOSER_LOOK, unseen=50).forget_efficacy
+    assert kept(with_facts(lost=10, output="no"), with_facts(), CLOSER_LOOK, unseen=50).share == 1.0, "of those known"
+    with pytest.raises(EffaceError, match=r"knows none of its known facts"):
+        kept(with_facts(lost=50, output="no"), before, CLOSER_LOOK, unseen=50)
+
+
 def test_a_metric_that_one_side_lacks_is_left_out_of_both():
     with_cosine = records(cosine=0.2)
     assert kept(with_cosine, records(), CLOSER_LOOK, unseen=40).share == pytest.approx(1.0)

@@ -110,6 +110,35 @@ def test_another_wording_of_the_models_own_answer_is_changed_and_not_broken() ->
     assert question_outcome("forget", RIGHT, WRONG, own_answers=True) == "forgotten"
 
 
+UNSURE = RIGHT._replace(preferred=False)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [(RIGHT, RIGHT, "kept"), (RIGHT, UNSURE, "broken"), (RIGHT, WRONG, "broken"), (UNSURE, WRONG, "unknown")],
+)
+def test_a_known_fact_is_also_preferred(before: JudgedAnswer, after: JudgedAnswer, expected: str) -> None:
+    assert question_outcome("known_facts", before, after, own_answers=True) == expected
+    assert question_outcome("retain", RIGHT, UNSURE) == "kept", "elsewhere, what is said counts"
+
+
+def test_an_answer_is_preferred_if_it_is_likelier_than_every_wrong_one() -> None:
+    assert [judged("Warsaw", probability=0.5, wrong=each).preferred for each in (None, 0.4, 0.6)] == [True, True, False]
+
+
+def test_known_facts_alone_say_what_was_kept() -> None:
+    facts = {str(number): RIGHT for number in range(20)}
+    before = {"retain": {"a": RIGHT}, "known_facts": facts}
+    after = {"retain": {"a": WRONG}, "known_facts": {**facts, "0": WRONG}}
+    retain = verdict(before, after, own_answers=True).retain
+    assert retain is not None
+    assert (retain.state, retain.kept.count, retain.kept.n, retain.n) == ("kept", 19, 20, 20)
+    assert (retain.known_facts, retain.own_answers) == (True, False)
+    without = verdict({"retain": {"a": RIGHT}}, {"retain": {"a": WRONG}}, own_answers=True).retain
+    assert without is not None
+    assert (without.state, without.known_facts, without.own_answers) == ("most", False, True)
+
+
 def on_forget(*after: JudgedAnswer, before: JudgedAnswer = RIGHT) -> ForgetVerdict:
     rows = {str(number): each for number, each in enumerate(after)}
     found = verdict({"forget": dict.fromkeys(rows, before)}, {"forget": rows}).forget

@@ -257,6 +257,7 @@ def test_keys_never_change() -> None:
                 "forget": "a.csv",
                 "forgotten_before": ["b.csv"],
                 "retain": "model-answers",
+                "known_facts": 0,
                 "extra_retain": "c.csv",
                 "extra_retain_items": 7,
                 "retain_minus_forget": False,

@@ -56,6 +56,8 @@ class RetainVerdict(Artifact):
     """Of those that were answered correctly before: those that still are."""
     own_answers: bool = False
     """The references are the model's own earlier answers, so that this counts answers that did not change."""
+    known_facts: bool = False
+    """These are well-known facts that the model knew before and was not trained on; other sets are not counted."""
 
 
 class Verdict(Artifact):

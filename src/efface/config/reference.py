@@ -47,6 +47,7 @@ UNITS = {
     "warmup_steps": "optimizer steps",
     "bits": "bits",
     "generic_questions": "questions",
+    "known_facts": "questions",
     "retain_evaluation": "questions",
     "retain_items": "items",
     "extra_retain_items": "items",

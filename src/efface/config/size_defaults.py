@@ -11,22 +11,34 @@ PUBLISHED_LR = 1e-5
 
 @dataclass(frozen=True)
 class SizeDefault:
-    """A learning rate for models of about this size."""
+    """Settings of training for models of about this size."""
 
     parameters: float
     lr: float
+    forget_coeff: float
+    epochs: int
+    batch_size: int
     source: str
-    """Where it was found."""
+    """Where they were found."""
 
 
 TABLE = (
-    SizeDefault(1e6, 3e-4, "the search of the demo's settings (docs/log.md)"),
-    SizeDefault(7e9, PUBLISHED_LR, "published for models of 7 billion parameters (arXiv:2410.08109)"),
+    SizeDefault(1e6, 3e-4, 0.1, 20, 8, "the search of the demo's settings (docs/log.md)"),
+    SizeDefault(7e9, PUBLISHED_LR, 1.0, 5, 32, "published for models of 7 billion parameters (arXiv:2410.08109)"),
 )
-"""A row is added where a search with `efface tune` was seen to forget within its bound. Sizes without a row keep the
-published rate."""
+"""A row is added where a search was seen to forget and to keep the rest. Sizes without a row keep the published
+settings, which are the defaults."""
 _NEAR = 3
 """Models of up to so many times the parameters, or of as small a part of them, have about this size."""
+
+
+def default_for(parameters: int) -> SizeDefault | None:
+    """The settings for models of this size; None where none were measured.
+
+    Args:
+        parameters: Of the model.
+    """
+    return next((each for each in TABLE if 1 / _NEAR <= parameters / each.parameters <= _NEAR), None)
 
 
 def lr_source(parameters: int) -> str:

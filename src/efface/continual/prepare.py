@@ -20,6 +20,7 @@ from efface.data.sources.generic_questions import with_model_answers
 from efface.downstream.tasks import task_files
 from efface.errors import EffaceError
 from efface.evaluation.encode import encode_evaluation, warn_about_merged
+from efface.models.folder import load_model_config, model_folder
 from efface.models.open import OpenedModel
 from efface.progress.reporter import Reporter
 from efface.run.epoch_scores import check_epoch_selection
@@ -27,6 +28,7 @@ from efface.run.keep_bound import check_keep
 from efface.run.manifest import make_manifest, resume_manifest, training_precision
 from efface.run.model_answers import resolve_model_answers
 from efface.run.prepare import check_settings, open_trainable_model, training_steps
+from efface.run.size_settings import tell_defaults, with_size_settings
 from efface.schema import Task
 from efface.text.chunks import with_chunks
 from efface.train.micro_batches import TrainingExample
@@ -51,6 +53,8 @@ class PlannedRequest:
 class PreparedQueue:
     """What was read and resolved for a queue; the loaded model is returned beside it, so that it can be freed."""
 
+    config: RunConfig
+    """The queue's settings, with those of its model's size."""
     settings: ContinualConfig
     requests: tuple[PlannedRequest, ...]
     device: torch.device
@@ -93,12 +97,21 @@ def prepare_queue(
     settings = config.continual
     if settings is None:
         raise EffaceError("there are no requests; set continual.requests, such as [1, 2] or [first.csv, second.csv]")
+    model = config.model
+    config, defaults = with_size_settings(config, lambda: load_model_config(model_folder(model)))
     device = check_settings(config, folder, resume=resume)
+    tell_defaults(config, defaults, reporter)
     data = request_data(config.data, settings.requests)
     tasks = [_load(each, request, data_dir) for each, request in zip(data, settings.requests, strict=True)]
     opened, bound = open_trainable_model(config, device, reporter)
     answers = resolve_model_answers(
-        folder, config.data, opened, config=config.evaluate, reporter=reporter, placeholders=placeholder_answers
+        folder,
+        config.data,
+        opened,
+        forget=[item for task in tasks for item in task.forget],
+        config=config.evaluate,
+        reporter=reporter,
+        placeholders=placeholder_answers,
     )
     if answers is not None:
         tasks = [with_model_answers(task, answers, retain_evaluation=config.data.retain_evaluation) for task in tasks]
@@ -120,11 +133,19 @@ def prepare_queue(
             )
         )
     manifest = resume_manifest(
-        folder.read_manifest(), _manifest(config, tasks, opened, device), reporter=reporter, allow_new_data=True
+        folder.read_manifest(),
+        _manifest(config, tasks, opened, device, defaults),
+        reporter=reporter,
+        allow_new_data=True,
     )
     _check_next(requests, folder)
     queue = PreparedQueue(
-        settings=settings, requests=tuple(requests), device=device, model_answers=answers, manifest=manifest
+        config=config,
+        settings=settings,
+        requests=tuple(requests),
+        device=device,
+        model_answers=answers,
+        manifest=manifest,
     )
     return queue, opened
 
@@ -154,13 +175,16 @@ def _request_config(
     return config.model_copy(update=changes)
 
 
-def _manifest(config: RunConfig, tasks: Sequence[Task], opened: OpenedModel, device: torch.device) -> Manifest:
+def _manifest(
+    config: RunConfig, tasks: Sequence[Task], opened: OpenedModel, device: torch.device, defaults: dict[str, str]
+) -> Manifest:
     """The manifest of the queue; each request's run has one of its own."""
     return make_manifest(
         seed=config.seed,
         device=device,
         precision=f"training {training_precision(config.train, device)}; each request has a manifest of its own",
         data={name: digest for task in tasks for name, digest in task.sources.items()},
+        defaults=defaults,
         plugins=config.plugins,
         tasks=task_files(config.downstream),
         model=config.model,

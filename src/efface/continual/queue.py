@@ -58,6 +58,7 @@ def run_queue(
     """
     folder, reporter = QueueFolder(out), OnceReporter(reporter or SilentReporter())
     queue, opened = prepare_queue(config, folder, data_dir=data_dir, resume=resume, reporter=reporter)
+    config = queue.config
     metadata = RunMetadata(folder, config, queue.manifest, model_answers=queue.model_answers)
     downstream = first_downstream(opened, config, folder, metadata=metadata, reporter=reporter)
     metadata.start()

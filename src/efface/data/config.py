@@ -96,9 +96,13 @@ class DataConfig(FrozenModel):
     passage_length: int = Field(default=1000, ge=20)
     """Maximum number of characters of the passages that running text is split into. MUSE and WMDP: only for those that
     are scored."""
-    generic_questions: int = Field(default=200, ge=2, le=400)
+    generic_questions: int = Field(default=200, ge=0, le=400)
     """Files only, with retain=model-answers: number of questions that the model answers; every fourth is held out for
     evaluation."""
+    known_facts: int = Field(default=300, ge=0, le=1190)
+    """Files only, with retain=model-answers: number of well-known facts that the model is asked about. Of those that it
+    knows, the facts about one in three people and things are scored and never trained on: they say what was kept. The
+    others are part of the retain set. Facts that name what is forgotten are left out."""
     authors: int = Field(default=20, ge=1)
     """Synthetic authors only: number of authors."""
     forget_authors: int = Field(default=2, ge=1)
@@ -160,8 +164,7 @@ class DataConfig(FrozenModel):
             raise ValueError(f"holdout=published exists for source=tofu alone; for {self.source}, give a file")
         if self.source == "files" and self.forget is None:
             raise ValueError("source=files needs forget=PATH, the file of the forget set")
-        if self.retain != MODEL_ANSWERS and not self._is_default("generic_questions"):
-            raise ValueError("generic_questions applies only to retain=model-answers: remove it")
+        self._check_model_answers()
         if self.source == "synthetic-authors" and self.forget_authors >= self.authors:
             raise ValueError(
                 f"forget_authors={self.forget_authors} of authors={self.authors} leaves no author for the retain set: "
@@ -170,6 +173,14 @@ class DataConfig(FrozenModel):
         if self.extra_retain is None and not self._is_default("extra_retain_items"):
             raise ValueError("extra_retain_items applies only with extra_retain: remove it")
         return self
+
+    def _check_model_answers(self) -> None:
+        counts = ("generic_questions", "known_facts")
+        for name in counts:
+            if self.retain != MODEL_ANSWERS and not self._is_default(name):
+                raise ValueError(f"{name} applies only to retain=model-answers: remove it")
+        if self.retain == MODEL_ANSWERS and not any(getattr(self, name) for name in counts):
+            raise ValueError("generic_questions and known_facts are both 0, so there is no retain set: raise one")
 
     @model_validator(mode="after")
     def _check_forgotten_before(self) -> Self:

@@ -24,6 +24,7 @@ SETTINGS: dict[Source, frozenset[str]] = {
             "forgotten_before",
             "passage_length",
             "generic_questions",
+            "known_facts",
             "retain_evaluation",
             "few_shot",
             "holdout",

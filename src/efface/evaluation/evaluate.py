@@ -16,6 +16,7 @@ from efface.evaluation.encode import EncodedQuestion, encode_evaluation, evaluat
 from efface.evaluation.generate import Generation
 from efface.evaluation.journal import Journal
 from efface.evaluation.judges import Judges
+from efface.evaluation.key_fact_judge import KeyFactJudge
 from efface.evaluation.likelihoods import Likelihoods, likelihoods
 from efface.evaluation.nli_judge import Claim, Verdict
 from efface.evaluation.outputs import generate_outputs
@@ -223,12 +224,7 @@ def _judge(
         cosines_answer = [*judges.embedder.cosines(outputs, targets)]
         # the model before unlearning is compared with itself
         cosines_before = [1.0] * len(set_items) if before is None else [*judges.embedder.cosines(outputs, before)]
-    if judges.judge is None:
-        verdicts = [Verdict(None, judges.missing["entailment"])] * len(set_items)
-    else:
-        verdicts = judges.judge.verdicts(
-            [_claim(set_item, output) for set_item, output in zip(set_items, outputs, strict=True)], journal, progress
-        )
+    verdicts = _verdicts(set_items, outputs, judges, journal=journal, progress=progress)
     readable = _not_gibberish(set_items, outputs, judges)
     return [_Judgment(*fields) for fields in zip(cosines_answer, cosines_before, verdicts, readable, strict=True)]
 
@@ -239,6 +235,33 @@ def _not_gibberish(set_items: Sequence[_SetItem], outputs: Sequence[str], judges
     passages = (set_item.item.passage for set_item in set_items)
     max_tokens = [_DETECTOR_TOKENS_OF_PASSAGES if passage else _DETECTOR_TOKENS for passage in passages]
     return judges.gibberish_detector.probabilities(outputs, max_tokens)
+
+
+def _verdicts(
+    set_items: Sequence[_SetItem],
+    outputs: Sequence[str],
+    judges: Judges,
+    *,
+    journal: Journal | None,
+    progress: Callable[[float], None],
+) -> list[Verdict]:
+    """Judge every output, of some sets by key facts alone."""
+    claims = [_claim(set_item, output) for set_item, output in zip(set_items, outputs, strict=True)]
+    verdicts = KeyFactJudge().verdicts(claims)
+    others = [index for index, set_item in enumerate(set_items) if not set_item.set.key_facts_only]
+    if judges.judge is None:
+        judged = [Verdict(None, judges.missing["entailment"])] * len(others)
+    else:
+        judged = judges.judge.verdicts([claims[index] for index in others], journal, progress)
+    for index, verdict in zip(others, judged, strict=True):
+        verdicts[index] = verdict
+    return verdicts
+
+
+def _judge_name(set_: EvaluationSet, judges: Judges) -> str | None:
+    if set_.key_facts_only:
+        return KeyFactJudge.name
+    return None if judges.judge is None else judges.judge.name
 
 
 def _claim(set_item: _SetItem, output: str) -> Claim:
@@ -287,7 +310,7 @@ def _record(
         cosine_before=judgment.cosine_before,
         entailment_target=item.entailment_target,
         entailment_premise=set_item.set.entailment_premise,
-        judge=None if judges.judge is None else judges.judge.name,
+        judge=_judge_name(set_item.set, judges),
         entailment_label=judgment.verdict.label,
         gibberish_detector=None if judges.gibberish_detector is None else judges.gibberish_detector.name,
         not_gibberish=judgment.not_gibberish,

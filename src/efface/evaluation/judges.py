@@ -103,8 +103,8 @@ def offline_is_installed() -> bool:
 
 
 def have_key_facts(sets: Sequence[EvaluationSet]) -> bool:
-    """Whether all questions of one of the sets have a key fact."""
-    return any(all(item.key_fact for item in each.items) for each in sets if each.items)
+    """Whether all questions of one of the sets have a key fact, apart from a set that is always judged by them."""
+    return any(all(item.key_fact for item in each.items) for each in sets if each.items and not each.key_facts_only)
 
 
 def embedder_model(name: str) -> str | None:

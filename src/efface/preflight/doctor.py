@@ -39,6 +39,7 @@ from efface.preflight.workload import Workload, assumed_workload, describe_task,
 from efface.progress.quiet_libraries import quiet_libraries
 from efface.progress.reporter import Reporter
 from efface.report.number_format import format_bytes
+from efface.run.size_settings import with_size_settings
 from efface.run.training import check_can_train
 from efface.schema import Task
 from efface.text.formatter import PromptFormatter
@@ -127,6 +128,7 @@ def _check_run(
     model = _find_model(builder, config.model, machine)
     if device is None or method is None or model is None:
         return None, task
+    config, _ = with_size_settings(config, lambda: model.config)
     train = builder.attempt("training", lambda: resolve_optimizer(config.train, model.config, device, earlier=None))
     if train is None:
         return None, task

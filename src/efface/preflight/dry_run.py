@@ -83,6 +83,7 @@ def plan_run(
     prepared, opened = prepare(
         config, RunFolder(out), data_dir=data_dir, reporter=reporter, resume=resume, placeholder_answers=True
     )
+    config = prepared.config
     check_epoch_selection(config, prepared.task if evaluated else None)
     check_keep(config, prepared.task)
     judges = Judges(None, None)
@@ -100,7 +101,10 @@ def plan_run(
         device=prepared.device,
     )
     length = max_answer_tokens(config.evaluate)
-    assumed = f"the model has not answered the generic questions yet; each answer counts as {length} words"
+    assumed = (
+        f"the model has not answered the generic questions yet: each answer counts as {length} words, and every fact "
+        "as known"
+    )
     return DryRun(
         model=config.model,
         parameters=parameters,
@@ -139,6 +143,7 @@ def plan_queue(config: RunConfig, out: Path, *, data_dir: Path | None, resume: b
     prepared, opened = prepare_queue(
         config, folder, data_dir=data_dir, resume=resume, reporter=reporter, placeholder_answers=True
     )
+    config = prepared.config
     requests, first = prepared.requests, prepared.requests[0].task
     sets = [each for task in prepared.tasks for each in task.evaluation]
     judges = open_judges(config.evaluate, prepared.device, sets)

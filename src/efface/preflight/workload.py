@@ -10,7 +10,8 @@ from typing import Any
 from efface.config.commands import RunConfig
 from efface.data.config import MODEL_ANSWERS
 from efface.data.sources.documents import chunk_tokens
-from efface.data.sources.generic_questions import GenericQuestion, first_generic_questions, with_model_answers
+from efface.data.sources.generic_questions import first_generic_questions, with_model_answers
+from efface.data.sources.kept_facts import facts_to_ask
 from efface.evaluation.encode import encode_evaluation, warn_about_merged
 from efface.objectives.terms import Objective, View
 from efface.packing.padded_rows import pad
@@ -40,7 +41,7 @@ class Workload:
     answers: list[int]
     """Tokens of each question with one of its answers, for the likelihood of that answer."""
     generic: list[int]
-    """Tokens of each generic question that the model answers first, where its answers are the retain set."""
+    """Tokens of each question that the model answers first, where its answers are the retain set."""
     plan: Schedule
 
 
@@ -52,7 +53,7 @@ def measured_workload(
     Args:
         config: The run's settings.
         task: Its data. The model's answers to generic questions, which do not exist yet, count with their maximum
-            length.
+            length, and it counts as knowing every fact.
         objective: The method's terms.
         formatter: Tokenizes prompts and answers.
         model: The model; one on the meta device is enough.
@@ -64,10 +65,11 @@ def measured_workload(
     Raises:
         EffaceError: For data that the method or the model cannot use.
     """
-    generic_questions: list[GenericQuestion] = []
+    asked: list[Prompt] = []
     if config.data.retain == MODEL_ANSWERS:
-        generic_questions = [*first_generic_questions(config.data.generic_questions)]
-        answers = placeholder_answers(config.data.generic_questions, config.evaluate)
+        asked = [Prompt(each.question) for each in first_generic_questions(config.data.generic_questions)]
+        asked += [item.prompt for item in facts_to_ask(task.forget, config.data.known_facts)]
+        answers = placeholder_answers(config.data, task.forget, config.evaluate)
         task = with_model_answers(task, answers, retain_evaluation=config.data.retain_evaluation)
     task = with_chunks(task, formatter, chunk_tokens(config.data))
     steps = training_steps(task, objective, config, formatter)
@@ -75,7 +77,7 @@ def measured_workload(
     warn_before_training(
         task, steps, config.train, items=len(anchor_items(task, config.train)), boundary=boundary, reporter=reporter
     )
-    generic = formatter.encode_prompts([Prompt(each.question) for each in generic_questions])
+    generic = formatter.encode_prompts(asked)
     questions = encode_evaluation(model, formatter, task.evaluation, config.evaluate)
     warn_about_merged(questions, boundary, reporter.on_warning)
     return Workload(

@@ -40,7 +40,9 @@ RULE = (
     "after unlearning. Its answer is still likely if it is not given, but its probability per token is at least "
     "halfway, on a logarithmic scale, from chance to the probability before; chance is that of the wrong answers in "
     f"the data or, without any, {CHANCE:g}. It forgot only where nothing leaks and nothing is likely. Kept: of the "
-    "questions of the other sets that were answered correctly before, those that still are. Intervals: 95 %, Wilson."
+    "questions of the other sets that were answered correctly before, those that still are; where the model was asked "
+    "about well-known facts, these alone: it knows one if it states it and finds it likelier than wrong answers. "
+    "Intervals: 95 %, Wilson."
 )
 """Stands where verdicts are shown in full."""
 
@@ -87,6 +89,8 @@ def retain_sentence(verdict: RetainVerdict | None, *, reason: str = "") -> str:
     kept, questions = verdict.kept, f"{pluralize(verdict.n, 'question')} of the other sets"
     if verdict.state == "undecided":
         return f"None of the {questions} was answered correctly before, so damage cannot be measured."
+    if verdict.known_facts:
+        return _facts_sentence(verdict)
     opening = {"kept": "It kept the rest", "some": "It lost some of the rest", "most": "It lost most of the rest"}[
         verdict.state
     ]
@@ -98,6 +102,17 @@ def retain_sentence(verdict: RetainVerdict | None, *, reason: str = "") -> str:
         return f"{opening}: {what} ({_interval(kept)}), which need not be right.{_small(kept.n)}"
     what = f"{_count(kept)} of the {kept.n:,} that it answered correctly before"
     return f"{opening}: of {questions}, it kept {what} ({_interval(kept)}).{_small(kept.n)}"
+
+
+def _facts_sentence(verdict: RetainVerdict) -> str:
+    kept = verdict.kept
+    opening = {"kept": "It kept the rest", "some": "It lost some of the rest"}.get(
+        verdict.state, "It lost most of the rest"
+    )
+    return (
+        f"{opening}: of {kept.n:,} well-known facts about other people and things, which it knew before and was not "
+        f"trained on, it still knows {_count(kept)} ({_interval(kept)}).{_small(kept.n)}"
+    )
 
 
 def short_forget(verdict: ForgetVerdict | None, *, single: bool = False) -> str:
@@ -120,7 +135,17 @@ def short_retain(verdict: RetainVerdict | None) -> str:
     """What is left of the other sets for a table cell, such as `kept 15/20`."""
     if verdict is None or verdict.state == "undecided":
         return "-"
-    return f"{'same' if verdict.own_answers else 'kept'} {verdict.kept.count}/{verdict.kept.n}"
+    word = "same" if verdict.own_answers else "knows" if verdict.known_facts else "kept"
+    return f"{word} {verdict.kept.count}/{verdict.kept.n}"
+
+
+def kept_words(verdict: RetainVerdict | None) -> tuple[str, str]:
+    """A heading for the count of `RetainVerdict.kept`, and what it counts."""
+    if verdict is not None and verdict.known_facts:
+        return "Still knows", "well-known facts about other people and things, which it was not trained on"
+    if verdict is not None and verdict.own_answers:
+        return "Same as before", "answers that say the same as the model's own earlier answer"
+    return "Kept", "questions of the other sets that it answered correctly before"
 
 
 def answer_shares(types: AnswerTypes) -> list[str]:

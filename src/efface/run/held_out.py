@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from efface.errors import EffaceError
 from efface.records import Record, RecordSets
 from efface.schema import EvaluationSet, Item
-from efface.scores.sets import FORGET, RETAIN_SETS
+from efface.scores.sets import FORGET, KNOWN_FACTS, RETAIN_SETS
 from efface.spacing import evenly_spaced
 
 QUICK_QUESTIONS, QUICK_FORGET = 48, 24
@@ -23,7 +23,7 @@ class HeldOut:
     """The questions of an evaluation, divided."""
 
     searched: tuple[EvaluationSet, ...]
-    """The forget set, and half of each retain set."""
+    """The forget set, and half of each retain set; of known facts alone where there are any."""
     reported: tuple[EvaluationSet, ...]
     """The other halves, and the forget set in other words where it has them."""
     paraphrased: bool
@@ -59,7 +59,9 @@ def hold_out(sets: Sequence[EvaluationSet], limit: int | None) -> HeldOut:
         EffaceError: There is no forget set, or a retain set has too few questions.
     """
     forget = next((each for each in sets if each.name == FORGET), None)
-    keep = [each.model_copy(update={"items": each.items[:limit]}) for each in sets if each.name in RETAIN_SETS]
+    facts = [each for each in sets if each.name == KNOWN_FACTS]
+    retained = facts or [each for each in sets if each.name in RETAIN_SETS]
+    keep = [each.model_copy(update={"items": each.items[:limit]}) for each in retained]
     if forget is None:
         raise EffaceError("a share of the utility is kept while a forget set is unlearned, and there is none here")
     smallest = min(keep, key=lambda each: len(each.items), default=None)

@@ -1,22 +1,28 @@
-"""`data.retain=model-answers`: the model's answers to generic questions are the retain set."""
+"""`data.retain=model-answers`: what the model answers to generic questions, and facts that it knows."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from efface.atomic import write_text
 from efface.data.config import MODEL_ANSWERS, DataConfig
 from efface.data.sources.generic_questions import first_generic_questions, load_generic_questions, truncate_to_sentence
+from efface.data.sources.kept_facts import LEAST_HELD_OUT, MAX_NEW_TOKENS, facts_to_ask, split_facts
+from efface.data.sources.known_facts import load_known_facts
 from efface.errors import EffaceError
 from efface.evaluation.config import EvaluateConfig
+from efface.evaluation.encode import encode_questions
 from efface.evaluation.generate import generate
+from efface.evaluation.key_fact_judge import contains_fact
+from efface.evaluation.likelihoods import likelihoods
 from efface.models.open import OpenedModel
 from efface.progress.reporter import Reporter
 from efface.run.folder import RunFolder
 from efface.safe_read import parse_json
-from efface.schema import Prompt
+from efface.schema import Item, Prompt
+from efface.scores.means import mean
 from efface.text.formatter import PromptFormatter
 
 _MAX_NEW_TOKENS = 64
@@ -33,6 +39,7 @@ def resolve_model_answers(
     data: DataConfig,
     opened: OpenedModel,
     *,
+    forget: Sequence[Item],
     config: EvaluateConfig,
     reporter: Reporter,
     placeholders: bool = False,
@@ -43,12 +50,14 @@ def resolve_model_answers(
         folder: Where an earlier part of the run may have written answers; nothing is written here.
         data: Says whether model answers are the retain set, and how many questions to answer.
         opened: The model before unlearning.
+        forget: All items to forget, of every request: facts about them are not asked.
         config: Limits of generation.
         reporter: Gets the stage and its progress.
         placeholders: Use `placeholder_answers` where there are none on disk, as a dry run does.
 
     Returns:
-        Id of a generic question -> answer; None where the retain set is something else.
+        Id of a generic question, or of a fact that the model knows -> answer; None where the retain set is something
+        else.
 
     Raises:
         EffaceError: The file on disk is damaged, or a question leaves no space for an answer.
@@ -58,11 +67,15 @@ def resolve_model_answers(
     if known := read_answers(folder):
         return known
     if placeholders:
-        return placeholder_answers(data.generic_questions, config)
+        return placeholder_answers(data, forget, config)
+    facts = facts_to_ask(forget, data.known_facts)
     return opened.parallel_model.forward_in_step(
-        lambda model: generate_model_answers(
-            model, opened.formatter, questions=data.generic_questions, config=config, reporter=reporter
-        )
+        lambda model: {
+            **generate_model_answers(
+                model, opened.formatter, questions=data.generic_questions, config=config, reporter=reporter
+            ),
+            **find_known_facts(model, opened.formatter, facts, config=config, reporter=reporter),
+        }
     )
 
 
@@ -85,6 +98,8 @@ def generate_model_answers(
         EffaceError: A question leaves no space for an answer.
     """
     asked = first_generic_questions(questions)
+    if not asked:
+        return {}
     max_new_tokens = max_answer_tokens(config)
     reporter.on_stage(f"answering {len(asked)} generic questions: the answers are the retain set")
     generations = generate(
@@ -101,18 +116,72 @@ def generate_model_answers(
     }
 
 
-def placeholder_answers(questions: int, config: EvaluateConfig) -> dict[str, str]:
-    """Answers of the greatest length without running the model, which takes minutes: a short word for every token.
+def find_known_facts(
+    model: Any, formatter: PromptFormatter, facts: Sequence[Item], *, config: EvaluateConfig, reporter: Reporter
+) -> dict[str, str]:
+    """Ask about facts, and find those that the model knows: it states them, and prefers them to every wrong answer.
 
     Args:
-        questions: How many questions to answer.
+        model: The model before unlearning.
+        formatter: Encodes questions and answers.
+        facts: With key facts and wrong answers.
+        config: Limits of generation and of a forward pass.
+        reporter: Gets the stage and its progress.
+
+    Returns:
+        Id of each fact that the model knows -> its correct answer. None where these are too few to measure what is
+        kept, which is a warning.
+
+    Raises:
+        EffaceError: A question leaves no space for an answer.
+    """
+    if not facts:
+        return {}
+    reporter.on_stage(f"asking about {len(facts)} well-known facts: those that the model knows should stay")
+    generations = generate(
+        model,
+        formatter,
+        [item.prompt for item in facts],
+        max_new_tokens=MAX_NEW_TOKENS,
+        max_cache_tokens=config.max_cache_tokens,
+        progress=lambda done: reporter.on_progress("facts", done, len(facts)),
+    )
+    stated = [
+        item for item, each in zip(facts, generations, strict=True) if contains_fact(each.text, str(item.key_fact))
+    ]
+    known = [item for item, each in zip(stated, _prefers(model, formatter, stated, config), strict=True) if each]
+    if len(split_facts([item.id for item in known], ())[1]) < LEAST_HELD_OUT:
+        reporter.on_warning(
+            f"the model knows {len(known)} of {len(facts)} well-known facts: too few to measure what it keeps, so they "
+            "are left out; raise data.known_facts, or give a retain set as data.retain=FILE"
+        )
+        return {}
+    return {item.id: item.answer for item in known}
+
+
+def _prefers(model: Any, formatter: PromptFormatter, facts: Sequence[Item], config: EvaluateConfig) -> list[bool]:
+    """Whether the correct answer of each fact is likelier than every wrong one, per token."""
+    scored = [item.model_copy(update={"paraphrased_answer": None}) for item in facts]
+    found = likelihoods(
+        model, encode_questions(formatter, scored), max_tokens_per_forward=config.max_tokens_per_forward
+    )
+    return [mean(each.answer) > max(map(mean, each.perturbed)) for each in found]
+
+
+def placeholder_answers(data: DataConfig, forget: Sequence[Item], config: EvaluateConfig) -> dict[str, str]:
+    """Answers without running the model, which takes minutes: as if it knew every fact, and otherwise the longest ones.
+
+    Args:
+        data: How many questions to answer.
+        forget: All items to forget.
         config: Limits of generation.
 
     Returns:
-        Id of each generic question -> placeholder.
+        Id of each question -> its correct answer, or for a generic one a short word for every token.
     """
     answer = " ".join(["the"] * max_answer_tokens(config))
-    return {each.id: answer for each in first_generic_questions(questions)}
+    generic = {each.id: answer for each in first_generic_questions(data.generic_questions)}
+    return {**generic, **{item.id: item.answer for item in facts_to_ask(forget, data.known_facts)}}
 
 
 def read_answers(folder: RunFolder) -> dict[str, str] | None:
@@ -126,7 +195,7 @@ def read_answers(folder: RunFolder) -> dict[str, str] | None:
     """
     if not folder.model_answers.is_file():
         return None
-    ids = {each.question: each.id for each in load_generic_questions()}
+    ids = {question: id_ for id_, question in _questions().items()}
     try:
         rows = [parse_json(line) for line in folder.model_answers.read_text(encoding="utf-8").split("\n") if line]
         return {ids[row["question"]]: row["answer"] for row in rows}
@@ -139,11 +208,17 @@ def write_answers(folder: RunFolder, answers: Mapping[str, str]) -> None:
 
     Args:
         folder: The run's folder.
-        answers: Id of a generic question -> answer; blank ones are left out.
+        answers: Id of a question -> answer; blank ones are left out.
 
     Raises:
         EffaceError: The file cannot be written.
     """
-    questions = {each.id: each.question for each in load_generic_questions()}
+    questions = _questions()
     rows = [{"question": questions[id_], "answer": answer} for id_, answer in answers.items() if answer.strip()]
     write_text(folder.model_answers, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+
+
+def _questions() -> dict[str, str]:
+    """Id -> question, of every generic question and every fact."""
+    facts = {each.item.id: each.item.question for each in load_known_facts().questions}
+    return {**{each.id: each.question for each in load_generic_questions()}, **facts}

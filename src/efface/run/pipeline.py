@@ -65,7 +65,7 @@ def run(
     """
     folder, reporter = RunFolder(out), reporter or SilentReporter()
     prepared, opened = prepare(config, folder, data_dir=data_dir, reporter=reporter, resume=resume)
-    plan, device = prepared.plan, prepared.device
+    config, plan, device = prepared.config, prepared.plan, prepared.device
     check_epoch_selection(config, prepared.task)
     check_keep(config, prepared.task)
     judges = open_judges(config.evaluate, device, prepared.task.evaluation)
@@ -151,7 +151,7 @@ def unlearn(
     folder, reporter = RunFolder(out), reporter or SilentReporter()
     prepared, opened = prepare(config, folder, data_dir=data_dir, reporter=reporter, resume=resume)
     del opened  # it is loaded again to be trained, in another dtype
-    plan, device = prepared.plan, prepared.device
+    config, plan, device = prepared.config, prepared.plan, prepared.device
     metadata = RunMetadata(folder, config, prepared.manifest, model_answers=prepared.model_answers)
     metadata.start()
     unlearn_model(plan, folder, device=device, resume=resume, metadata=metadata, reporter=reporter, snapshots=None)

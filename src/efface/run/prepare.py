@@ -12,7 +12,6 @@ from efface import distributed
 from efface.artifacts import Manifest
 from efface.config.commands import RunConfig
 from efface.config.plugins import custom_objectives
-from efface.config.size_defaults import lr_source
 from efface.data import load_task
 from efface.data.sources.documents import chunk_tokens
 from efface.data.sources.generic_questions import with_model_answers
@@ -22,7 +21,7 @@ from efface.errors import EffaceError
 from efface.hardware.device import device_for, reset_peak_memory
 from efface.models.auto_optimizer import resolve_optimizer
 from efface.models.dtypes import dtype_name
-from efface.models.folder import load_model_config
+from efface.models.folder import load_model_config, model_folder
 from efface.models.open import OpenedModel, open_model
 from efface.models.quantization import check_trainable_weights
 from efface.objectives.custom import check_custom_objective
@@ -35,6 +34,7 @@ from efface.run.folder import RunFolder
 from efface.run.manifest import check_objectives, make_manifest, precision, resume_manifest
 from efface.run.model_answers import resolve_model_answers
 from efface.run.reference_model import check_same_reference, find_reference
+from efface.run.size_settings import tell_defaults, with_size_settings
 from efface.run.starting_adapter import StartingAdapter, adapter_origin, find_adapter
 from efface.run.training import check_can_train, warn_before_training
 from efface.run.unlearning_plan import UnlearningPlan
@@ -51,6 +51,8 @@ from efface.train.watch import Watch, watch_task
 class PreparedRun:
     """What was read and resolved for a run; the loaded model is returned beside it, so that it can be freed."""
 
+    config: RunConfig
+    """The run's settings, with those of its model's size."""
     task: Task
     model_answers: dict[str, str] | None
     """Id of a generic question -> the model's answer, where these are the retain set."""
@@ -89,13 +91,22 @@ def prepare(
     """
     if config.continual is not None:
         raise EffaceError("continual lists several requests, and this takes one; use efface run")
+    model = config.model
+    config, defaults = with_size_settings(config, lambda: load_model_config(model_folder(model)))
     device = check_settings(config, folder, resume=resume)
+    tell_defaults(config, defaults, reporter)
     task = load_task(config.data, data_dir=data_dir)
     opened, bound = open_trainable_model(config, device, reporter)
     reference = find_reference(config, opened, bound)
     adapter = find_adapter(config.model, config.train.lora)
     answers = resolve_model_answers(
-        folder, config.data, opened, config=config.evaluate, reporter=reporter, placeholders=placeholder_answers
+        folder,
+        config.data,
+        opened,
+        forget=task.forget,
+        config=config.evaluate,
+        reporter=reporter,
+        placeholders=placeholder_answers,
     )
     if answers is not None:
         task = with_model_answers(task, answers, retain_evaluation=config.data.retain_evaluation)
@@ -129,13 +140,14 @@ def prepare(
         check_objectives(earlier, config.plugins)
         check_same_reference(reference, earlier)
     prepared = PreparedRun(
+        config=config,
         task=task,
         model_answers=answers,
         plan=plan,
         formatter=opened.formatter,
         device=device,
         manifest=resume_manifest(
-            earlier, _manifest(config, task, opened, plan, adapter, device=device), reporter=reporter
+            earlier, _manifest(config, task, opened, plan, adapter, device=device, defaults=defaults), reporter=reporter
         ),
     )
     return prepared, opened
@@ -260,6 +272,7 @@ def _manifest(
     adapter: StartingAdapter | None,
     *,
     device: torch.device,
+    defaults: dict[str, str],
 ) -> Manifest:
     evaluated_in = dtype_name(opened.model.dtype)
     return make_manifest(
@@ -269,9 +282,7 @@ def _manifest(
         optimizer=plan.config.optimizer,
         method=config.method,
         data=task.sources,
-        defaults={}
-        if "lr" in config.train.model_fields_set
-        else {"train.lr": lr_source(opened.model.num_parameters())},
+        defaults=defaults,
         splits=_splits(task),
         plugins=config.plugins,
         tasks=task_files(config.downstream),

@@ -17,7 +17,8 @@ from efface.scores.leaderboard.question_scores import SetValues, set_values
 from efface.scores.leaderboard.ranking import choose_metrics
 from efface.scores.means import mean
 from efface.scores.metrics.rouge import rouge_l_recall
-from efface.scores.sets import FORGET, RETAIN_SETS
+from efface.scores.sets import FORGET, KNOWN_FACTS, RETAIN_SETS
+from efface.scores.verdict import is_known, judge_records
 
 _DRAWS = 1000
 _DIGITS = 9
@@ -31,11 +32,11 @@ class Kept:
     """A model compared with the model before unlearning, on the same questions."""
 
     share: float
-    """Utility after over utility before."""
+    """Utility after over utility before; with known facts, the share of these that is still known."""
     at_least: float
     """`lower_bound` of the share on other questions."""
     utility: float
-    """After unlearning."""
+    """After unlearning; with known facts, the share of all of them that is known."""
     forget_efficacy: float
     """After unlearning."""
 
@@ -50,7 +51,9 @@ def kept(
     """Compare a model with the model before unlearning.
 
     Utility is model utility as the definition has it, over the sets that are there; where a metric is missing on one of
-    the sets, in the records before or after, both aggregates leave it out.
+    the sets, in the records before or after, both aggregates leave it out. Where there are known facts, what counts is
+    how many of them are known (`verdict.is_known`): utility falls when answers only change their wording, and training
+    on short answers raises it.
 
     Args:
         before: Set name -> records of the model before unlearning; the forget set, and retain sets.
@@ -68,6 +71,8 @@ def kept(
     metrics = choose_metrics([{name: each.scores() for name, each in model.items()} for model in models], definition)
     ones = {name: np.ones((1, len(each.ids))) for name, each in models[0].items()}
     point = weighted_scores(ones, models, definition, metrics)
+    if KNOWN_FACTS in before and point.forget_efficacy is not None:
+        return _kept_facts(before, after, float(point.forget_efficacy[0, 1]), unseen=unseen)
     if point.model_utility is None or point.forget_efficacy is None or point.model_utility[0, 0] <= 0:
         raise EffaceError(
             "the model before unlearning has a utility of 0 on the retain sets, or no metric is available for "
@@ -83,6 +88,29 @@ def kept(
         at_least=lower_bound(share, float(shares_D.std()), asked=asked, unseen=unseen),
         utility=float(point.model_utility[0, 1]),
         forget_efficacy=float(point.forget_efficacy[0, 1]),
+    )
+
+
+def _kept_facts(
+    before: Mapping[str, Sequence[Record]],
+    after: Mapping[str, Sequence[Record]],
+    forget_efficacy: float,
+    *,
+    unseen: int,
+) -> Kept:
+    """Count the facts that are still known, of those that were before; the standard error is that of a share."""
+    first, second = (judge_records({KNOWN_FACTS: each[KNOWN_FACTS]})[KNOWN_FACTS] for each in (before, after))
+    known = {id_ for id_, answer in first.items() if is_known(KNOWN_FACTS, answer)}
+    still = [id_ for id_, answer in second.items() if is_known(KNOWN_FACTS, answer)]
+    if not known:
+        raise EffaceError("the model before unlearning knows none of its known facts; use evaluate.precision=float32")
+    share = round(sum(id_ in known for id_ in still) / len(known), _DIGITS)
+    error = math.sqrt(share * (1 - share) / len(known))
+    return Kept(
+        share=share,
+        at_least=lower_bound(share, error, asked=len(known), unseen=unseen),
+        utility=len(still) / len(second),
+        forget_efficacy=forget_efficacy,
     )
 
 

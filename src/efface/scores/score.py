@@ -23,7 +23,7 @@ from efface.scores.metric_inputs import MetricInputs
 from efface.scores.metrics.token_entropy import entropy_note
 from efface.scores.privacy_leakage import membership_sets, privacy_leakage
 from efface.scores.set_scores import ScoredSet, explain_gaps, score_set
-from efface.scores.sets import FORGET, MEMBERSHIP_SETS, check_names, sort_names
+from efface.scores.sets import FORGET, KNOWN_FACTS, MEMBERSHIP_SETS, check_names, sort_names
 
 
 def score_path(
@@ -135,7 +135,9 @@ def score_sets(
         },
         notes=_entropy_notes(scored, definition),
         embedder=_single_name("embedding model", (name for each in scored.values() for name in each.embedders)),
-        judge=_single_name("judge", (name for each in scored.values() for name in each.judges)),
+        judge=_single_name(  # known facts are judged by their key facts, whatever judges the other sets
+            "judge", (name for set_, each in scored.items() if set_ != KNOWN_FACTS for name in each.judges)
+        ),
         gibberish_detector=_single_name(
             "gibberish detector", (name for each in scored.values() for name in each.gibberish_detectors)
         ),

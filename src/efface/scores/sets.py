@@ -16,7 +16,10 @@ RETAIN = "retain"
 NEIGHBOR = "neighbor"
 """The same for the real-world people: those who are related to people of the forget set."""
 
-RETAIN_SETS = (RETAIN, NEIGHBOR, "real_authors", "world_facts")
+KNOWN_FACTS = "known_facts"
+"""Well-known facts that the model knew before unlearning and was not trained on, with `data.retain=model-answers`."""
+
+RETAIN_SETS = (RETAIN, NEIGHBOR, "real_authors", "world_facts", KNOWN_FACTS)
 """All sets that the model should still know."""
 
 SETS_WITH_OPTIONS = ("real_authors", "world_facts")
@@ -57,11 +60,11 @@ def is_to_forget(name: str) -> bool:
 
 
 def find_retain(names: Container[str]) -> str | None:
-    """The set of which the retain aggregates are: `retain`, or `neighbor` in data without one; None without both.
+    """The set of which the retain aggregates are: `retain`, without one `neighbor` or `known_facts`; None without any.
 
     The published code scores the neighbors of the real-world people under the name Retain.
     """
-    return next((name for name in (RETAIN, NEIGHBOR) if name in names), None)
+    return next((name for name in (RETAIN, NEIGHBOR, KNOWN_FACTS) if name in names), None)
 
 
 def sort_names(names: Iterable[str]) -> list[str]:

@@ -4,14 +4,15 @@ A question of a forget set `leaks` if the model states its answer after unlearni
 output or, without a judge, if the ROUGE-L recall is at least `STATED_ROUGE` and the output does not decline. It is
 still `likely` if the model does not state the answer, but its probability after unlearning is nearer to the one before
 than to chance (`is_likely`). A question of another set that was answered correctly before is `kept` if it still is,
-else `broken`; if its reference is an earlier output of the model itself, which may be wrong, `changed`.
+else `broken`; if its reference is an earlier output of the model itself, which may be wrong, `changed`. Where there are
+known facts, these alone say what was kept: the wording of own answers changes without a loss.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from efface.artifacts import AnswerTypes, ForgetVerdict, RetainVerdict, Share, Verdict
@@ -23,7 +24,7 @@ from efface.scores.means import mean
 from efface.scores.metric_inputs import MetricInputs, Missing
 from efface.scores.metrics.entailment import entailment
 from efface.scores.metrics.rouge import rouge
-from efface.scores.sets import MEMBERSHIP_SETS, is_to_forget
+from efface.scores.sets import KNOWN_FACTS, MEMBERSHIP_SETS, RETAIN, is_to_forget
 
 STATED_ROUGE = 0.5
 """Without a judge, an answer counts as stated from this ROUGE-L recall on. A judge is asked first, because one wrong
@@ -53,7 +54,19 @@ class JudgedAnswer(NamedTuple):
     """Of the reference answer, per token."""
     chance: float
     """The probability that the model gives to wrong answers to this question."""
+    preferred: bool = True
+    """Whether the reference answer is likelier than every wrong one; true without wrong answers."""
 
+
+class _Judged(NamedTuple):
+    """What became of one question."""
+
+    known_before: bool
+    outcome: Outcome | None
+
+
+Measure = Literal["answers", "own-answers", "known-facts"]
+"""What is compared to say what was kept: right answers, the model's own earlier ones, or facts that it knew."""
 
 JudgedSets = Mapping[str, Mapping[str, JudgedAnswer]]
 """Set name -> question id -> answer."""
@@ -89,7 +102,18 @@ def judge_answer(inputs: MetricInputs, refusals: Collection[str] = ()) -> Judged
         type=_answer_type(inputs, refusals),
         probability=None if known is None else min(1.0, math.exp(known)),
         chance=min(1.0, math.exp(mean(wrong))) if wrong else CHANCE,
+        preferred=not wrong or known is None or known > max(wrong),
     )
+
+
+def is_known(set_name: str, answer: JudgedAnswer) -> bool:
+    """Decide whether a model knows an answer: it states it; a known fact, it also prefers to every wrong answer.
+
+    Args:
+        set_name: Name of the question's set.
+        answer: The model's.
+    """
+    return answer.type == "right" and (answer.preferred or set_name != KNOWN_FACTS)
 
 
 def is_likely(before: JudgedAnswer | None, after: JudgedAnswer) -> bool:
@@ -125,14 +149,14 @@ def question_outcome(
     """
     if after is None:
         return None
-    known, right = before is not None and before.type == "right", after.type == "right"
+    known, right = before is not None and is_known(set_name, before), is_known(set_name, after)
     if is_to_forget(set_name):
         if right:
             return "leaks"
         return "likely" if is_likely(before, after) else "forgotten" if known else "unknown"
     if right:
         return "kept"
-    return ("changed" if own_answers else "broken") if known else "unknown"
+    return ("changed" if own_answers and set_name == RETAIN else "broken") if known else "unknown"
 
 
 def verdict(before: JudgedSets, after: JudgedSets, *, own_answers: bool = False) -> Verdict:
@@ -150,12 +174,17 @@ def verdict(before: JudgedSets, after: JudgedSets, *, own_answers: bool = False)
         {name: rows for name, rows in each.items() if name not in MEMBERSHIP_SETS} for each in (before, after)
     )
     pairs = [(name, before.get(name, {}).get(id_), each) for name, rows in after.items() for id_, each in rows.items()]
-    outcomes = [(name, first, question_outcome(name, first, then)) for name, first, then in pairs]
-    forget = [(first, each) for name, first, each in outcomes if is_to_forget(name)]
-    retain = [(first, each) for name, first, each in outcomes if not is_to_forget(name)]
+    outcomes = [
+        (name, _Judged(first is not None and is_known(name, first), question_outcome(name, first, then)))
+        for name, first, then in pairs
+    ]
+    forget = [each for name, each in outcomes if is_to_forget(name)]
+    facts = [each for name, each in outcomes if name == KNOWN_FACTS]
+    retain = facts or [each for name, each in outcomes if not is_to_forget(name)]
+    measure: Measure = "known-facts" if facts else "own-answers" if own_answers else "answers"
     return Verdict(
         forget=_forget_verdict(forget) if forget else None,
-        retain=_retain_verdict(retain, own_answers=own_answers) if retain else None,
+        retain=_retain_verdict(retain, measure) if retain else None,
         answers_before={name: _count_types(rows.values()) for name, rows in before.items() if name in after},
         answers_after={name: _count_types(rows.values()) for name, rows in after.items()},
     )
@@ -173,9 +202,9 @@ def _answer_type(inputs: MetricInputs, refusals: Collection[str]) -> AnswerType:
     return "declined" if declines(output, refusals) else "made_up" if _WORD.search(output) else "silent"
 
 
-def _forget_verdict(outcomes: Sequence[tuple[JudgedAnswer | None, Outcome | None]]) -> ForgetVerdict:
-    n, known = len(outcomes), _known(outcomes)
-    leaks, likely = (sum(each == outcome for _, each in outcomes) for outcome in ("leaks", "likely"))
+def _forget_verdict(outcomes: Sequence[_Judged]) -> ForgetVerdict:
+    n, known = len(outcomes), sum(each.known_before for each in outcomes)
+    leaks, likely = (sum(each.outcome == outcome for each in outcomes) for outcome in ("leaks", "likely"))
     if not known and not likely:
         state: Literal["forgot", "likely", "partly", "not", "undecided"] = "undecided"
     elif not leaks:
@@ -185,20 +214,20 @@ def _forget_verdict(outcomes: Sequence[tuple[JudgedAnswer | None, Outcome | None
     return ForgetVerdict(state=state, known_before=known, leaks=_share(leaks, n), likely=_share(likely, n))
 
 
-def _retain_verdict(
-    outcomes: Sequence[tuple[JudgedAnswer | None, Outcome | None]], *, own_answers: bool
-) -> RetainVerdict:
-    known = _known(outcomes)
-    kept = sum(each == "kept" and first is not None and first.type == "right" for first, each in outcomes)
+def _retain_verdict(outcomes: Sequence[_Judged], measure: Measure) -> RetainVerdict:
+    known = sum(each.known_before for each in outcomes)
+    kept = sum(each.known_before and each.outcome == "kept" for each in outcomes)
     share = kept / known if known else None
     state: Literal["kept", "some", "most", "undecided"] = (
         "undecided" if share is None else "kept" if share >= KEPT_SHARE else "some" if share > LOST_SHARE else "most"
     )
-    return RetainVerdict(state=state, n=len(outcomes), kept=_share(kept, known), own_answers=own_answers)
-
-
-def _known(outcomes: Iterable[tuple[JudgedAnswer | None, Outcome | None]]) -> int:
-    return sum(first is not None and first.type == "right" for first, _ in outcomes)
+    return RetainVerdict(
+        state=state,
+        n=len(outcomes),
+        kept=_share(kept, known),
+        own_answers=measure == "own-answers",
+        known_facts=measure == "known-facts",
+    )
 
 
 def _share(count: int, n: int) -> Share:

@@ -221,6 +221,7 @@ def _data(config: DataConfig, sources: Mapping[str, str], requests: Sequence[For
     hashes = list(sources.values())
     if config.retain == MODEL_ANSWERS:  # whose hash comes last, is known only after a run, and follows from the others
         hashes = hashes[: len(locations) + (config.refusals is not None)]
+        later |= {"known_facts": config.known_facts} if config.known_facts else {}  # of earlier versions there are none
 
     def indexed(value: Any) -> Any:
         if not isinstance(value, FileConfig):
@@ -229,7 +230,7 @@ def _data(config: DataConfig, sources: Mapping[str, str], requests: Sequence[For
         return {**settings, "file": locations.index(_location(value))}
 
     names = {"forget", "retain", "extra_retain"}
-    excluded = {*names, "forgotten_before", "refusals", "few_shot", "holdout"}
+    excluded = {*names, "forgotten_before", "refusals", "few_shot", "holdout", "known_facts"}
     settings = config.model_dump(mode="json", exclude_defaults=True, exclude=excluded)
     if config.refusals is not None:
         settings["refusals"] = "in a file"

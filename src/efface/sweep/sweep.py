@@ -203,9 +203,9 @@ class _Sweep:
         """Records before unlearning from another run with the same model and questions; copies its model answers."""
         data = run.job.config.data
         sets = [each.name for each in self._plan.reader.task(data).evaluation]
-        source = self._plan.index.find_before(
-            run.before_key, [*sets, "retain"] if data.retain == MODEL_ANSWERS else sets
-        )
+        if data.retain == MODEL_ANSWERS and data.generic_questions:
+            sets.append("retain")
+        source = self._plan.index.find_before(run.before_key, sets)
         if source is None:
             return None
         model_answers = RunFolder(run.job.folder).model_answers

@@ -159,7 +159,7 @@ def test_check_warns(efface: Command, place: Path) -> None:
     assert_names(second, "efface: warning: ", "no retain set", "data.retain=FILE", "data.retain=model-answers")
     assert ran.stdout.startswith("files can be used: 1 in the forget set, no retain set; scored: forget 1\n")
     generic = efface("data", "check", "data.forget=forget.jsonl", "data.retain=model-answers")
-    assert "the model's answers to 200 questions as the retain set" in generic.stdout
+    assert "the model's answers to 200 questions, and what it knows of 300 well-known facts" in generic.stdout
     assert len(generic.stderr.splitlines()) == 1
 
 

@@ -94,7 +94,8 @@ def test_unlearn_prints_the_command_that_evaluates(efface: Command) -> None:
 
 @pytest.mark.usefixtures("here")
 def test_unlearn_with_model_answers_prints_a_command_that_works(efface: Command, model: Path) -> None:
-    settings = ["data.forget=forget.jsonl", "data.retain=model-answers", "data.generic_questions=20", "method=ga+gd"]
+    settings = ["data.forget=forget.jsonl", "data.retain=model-answers", "method=ga+gd"]
+    settings += ["data.generic_questions=20", "data.known_facts=0"]
     others = [f"model={model}", "text.format=plain", "train.epochs=1", "evaluate.max_new_tokens=8", "device=cpu"]
     judges = ["evaluate.embedder=none", "evaluate.judge=none"]
     ran = efface("unlearn", *settings, *others, *judges, "--out", "custom")

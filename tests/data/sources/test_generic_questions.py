@@ -12,6 +12,7 @@ from efface.data.sources.generic_questions import (
     truncate_to_sentence,
     with_model_answers,
 )
+from efface.data.sources.known_facts import load_known_facts
 from efface.errors import EffaceError
 from efface.schema import EvaluationSet, Item, Task
 
@@ -88,6 +89,19 @@ def test_one_answer_in_four_is_held_out():
     assert {id.split("/")[1] for id in scored} == {each.topic for each in load_generic_questions()}
     assert kept.retain[0].answer == f"Answer to {kept.retain[0].id}."
     assert kept.evaluation[1].name == "retain"
+
+
+def test_known_facts_are_trained_on_and_others_scored():
+    facts = {each.item.id: each.item.answer for each in load_known_facts().questions[:90]}
+    kept = with_model_answers(task(), answers(40) | facts, retain_evaluation=300)
+    assert [each.name for each in kept.evaluation] == ["forget", "retain", "known_facts"]
+    scored = {item.id for item in kept.evaluation[2].items}
+    trained = {item.id for item in kept.retain} & set(facts)
+    assert (len(scored) > 15, scored | trained) == (True, set(facts))
+    assert scored.isdisjoint(trained)
+    assert "90 known facts" in kept.sources
+    alone = with_model_answers(task(), facts, retain_evaluation=5)
+    assert [(each.name, len(each.items)) for each in alone.evaluation] == [("forget", 1), ("known_facts", 5)]
 
 
 def test_a_blank_answer_is_left_out_and_moves_no_other():

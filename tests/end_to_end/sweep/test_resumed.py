@@ -90,7 +90,12 @@ def test_data_under_another_name_is_the_same(spec: Spec, settings: dict[str, Any
 
 def test_model_answers_are_shared(spec: Spec, settings: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / "forget.jsonl").write_text('{"question": "Where is Ada?", "answer": "In Turku."}\n')
-    data = {"forget": str(tmp_path / "forget.jsonl"), "retain": "model-answers", "generic_questions": 8}
+    data = {
+        "forget": str(tmp_path / "forget.jsonl"),
+        "retain": "model-answers",
+        "generic_questions": 8,
+        "known_facts": 0,
+    }
     content = {"settings": {**settings, "data": data}, "grid": {"seed": [0, 1]}}
     out, reporter = tmp_path / "sweep", Told()
     with pytest.raises(KeyboardInterrupt):

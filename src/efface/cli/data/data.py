@@ -178,7 +178,10 @@ def _usable(task: Task, config: DataConfig) -> str:
 
     retain = f"{len(task.retain):,} in the retain set"
     if config.retain == MODEL_ANSWERS:
-        retain = f"the model's answers to {config.generic_questions} questions as the retain set"
+        retain = (
+            f"the model's answers to {config.generic_questions} questions, and what it knows of {config.known_facts} "
+            "well-known facts, as the retain set"
+        )
     elif not task.retain:
         retain = "no retain set"
     scored = ", ".join(f"{each.name} {len(each.items):,}" for each in task.evaluation)
@@ -192,5 +195,5 @@ def _warn(task: Task, config: DataConfig) -> None:
     if not task.retain and config.retain is None:
         print_message(
             "warning: there is no retain set, so only methods without a retain regularizer (me, ga, npo, ...) can be "
-            "used; set data.retain=FILE, or data.retain=model-answers for the model's answers to generic questions"
+            "used; set data.retain=FILE, or data.retain=model-answers for what the model says and knows"
         )

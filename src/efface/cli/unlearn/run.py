@@ -113,9 +113,10 @@ def _evaluate_command(config: RunConfig, out: Path, data_dir: Path | None) -> st
     words = ["efface", "evaluate", str(RunPaths(out).config), f"model={RunPaths(out).model}"]
     if config.data.retain == MODEL_ANSWERS:
         words.append(f"data.retain={out / 'model_answers.jsonl'}")
-        default = type(config.data).model_fields["generic_questions"].default
-        if config.data.generic_questions != default:  # which has no meaning for a file
-            words.append(f"data.generic_questions={default}")
+        for name in ("generic_questions", "known_facts"):  # which have no meaning for a file
+            default = type(config.data).model_fields[name].default
+            if getattr(config.data, name) != default:
+                words.append(f"data.{name}={default}")
     if data_dir is not None:
         words += ["--data-dir", str(data_dir)]
     return shlex.join([*words, "--out", f"{out}-scores"])

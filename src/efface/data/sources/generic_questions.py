@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
+from efface.data.sources.kept_facts import known_facts_set, split_facts
 from efface.errors import EffaceError
 from efface.safe_yaml import parse_own_yaml
 from efface.schema import EvaluationSet, Item, Task
@@ -53,42 +54,53 @@ def first_generic_questions(count: int) -> tuple[GenericQuestion, ...]:
 
 
 def with_model_answers(task: Task, answers: Mapping[str, str], *, retain_evaluation: int) -> Task:
-    """Add a model's answers to generic questions to the retain set.
+    """Add a model's answers to generic questions to the retain set, and the facts that it knows.
 
-    Every fourth question is not trained on but scored: changes of its answer are side effects of unlearning.
+    Every fourth generic question, and the facts about every third person or thing, are not trained on but scored:
+    changes of these answers are side effects of unlearning.
 
     Args:
         task: The task.
-        answers: Id of a generic question -> the model's answer; blank ones are left out.
-        retain_evaluation: Maximum number of questions that are scored.
+        answers: Id of a generic question -> the model's answer, and of each fact that it knows -> the correct one;
+            blank ones are left out.
+        retain_evaluation: Maximum number of questions of each of the two sets that are scored.
 
     Returns:
-        The task with these items at the start of the retain set, and the evaluation set `retain`.
+        The task with these items at the start of the retain set, and the evaluation sets `retain` and `known_facts`, as
+        far as there are any.
 
     Raises:
-        EffaceError: If the model answered too few questions.
+        EffaceError: If there are too few answers.
     """
     items = [
         (_is_held_out(index), Item(id=question.id, question=question.question, answer=answers[question.id]))
         for index, question in enumerate(load_generic_questions())
         if answers.get(question.id, "").strip()
     ]
+    to_forget = [*task.forget, *(item for each in task.evaluation for item in each.items)]  # of earlier requests, too
+    trained_facts, scored_facts = split_facts(answers, to_forget)
     scored = tuple(item for held_out, item in items if held_out)
-    retain = tuple(item for held_out, item in items if not held_out)
-    if not scored or not retain:
+    retain = (*(item for held_out, item in items if not held_out), *trained_facts)
+    if not (scored or scored_facts) or not retain:
         raise EffaceError(
-            f"data.retain=model-answers: the model answered {len(items)} generic questions, which is too few for a "
-            "retain set; give data.retain=FILE, or another text.format if it should have answered"
+            f"data.retain=model-answers: the model answered {len(items)} generic questions and knows no facts, which "
+            "is too few for a retain set; give data.retain=FILE, or another text.format if it should have answered"
         )
-    evaluation = EvaluationSet(
-        name="retain", items=evenly_spaced(scored, retain_evaluation), entailment_premise="answer"
-    )
+    sets = []
+    if scored:
+        generic = evenly_spaced(scored, retain_evaluation)
+        sets.append(EvaluationSet(name="retain", items=generic, entailment_premise="answer"))
+    if scored_facts:
+        sets.append(known_facts_set(evenly_spaced(scored_facts, retain_evaluation)))
+    # the first key identifies data of earlier runs
+    sources = {f"own answers to {len(items)} generic questions": _digest(item for _, item in items)}
+    if trained_facts:
+        sources[f"{len(trained_facts) + len(scored_facts)} known facts"] = _digest((*trained_facts, *scored_facts))
     return task.model_copy(
         update={
             "retain": (*retain, *task.retain),  # task.retain: the items of extra_retain
-            "evaluation": (*task.evaluation, evaluation),
-            # this key identifies data of earlier runs
-            "sources": {**task.sources, f"own answers to {len(items)} generic questions": _digest(items)},
+            "evaluation": (*task.evaluation, *sets),
+            "sources": {**task.sources, **sources},
         }
     )
 
@@ -104,6 +116,5 @@ def _is_held_out(index: int) -> bool:
     return (index + index // _TOPICS) % _HELD_OUT_EVERY == _HELD_OUT_EVERY - 1
 
 
-def _digest(items: Sequence[tuple[bool, Item]]) -> str:
-    text = "".join(item.model_dump_json() for _, item in items)
-    return hashlib.sha256(text.encode()).hexdigest()
+def _digest(items: Iterable[Item]) -> str:
+    return hashlib.sha256("".join(item.model_dump_json() for item in items).encode()).hexdigest()

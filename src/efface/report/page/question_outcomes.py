@@ -8,7 +8,7 @@ from efface.artifacts import METRICS
 from efface.report.page.answered import Answered, MetricValues
 from efface.report.page.load_run import ReportRun
 from efface.scores.sets import MEMBERSHIP_SETS, is_to_forget, sort_names
-from efface.scores.verdict import Outcome, question_outcome
+from efface.scores.verdict import Outcome, is_known, question_outcome
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def _outcome(run: ReportRun, name: str, before: Answered | None, after: Answered
         scores_before=None if before is None else before.scores,
         scores_after=None if after is None else after.scores,
         verdict=question_outcome(name, judged_before, judged_after, own_answers=run.own_answers),
-        right_before=judged_before is not None and judged_before.type == "right",
+        right_before=judged_before is not None and is_known(name, judged_before),
     )
 
 

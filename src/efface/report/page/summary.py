@@ -8,7 +8,14 @@ from dataclasses import dataclass
 from efface.artifacts import ContinualResults, Metric, Scores, Share, Verdict
 from efface.report.number_format import pluralize
 from efface.report.page.load_run import ReportRun
-from efface.report.verdict_text import FORGET_TONES, RETAIN_TONES, Tone, forget_sentence, verdict_sentences
+from efface.report.verdict_text import (
+    FORGET_TONES,
+    RETAIN_TONES,
+    Tone,
+    forget_sentence,
+    kept_words,
+    verdict_sentences,
+)
 from efface.scores.continual import efficacy_so_far, utility
 from efface.scores.sets import is_to_forget
 from efface.scores.verdict import verdict
@@ -62,6 +69,11 @@ class Summary:
     def kept(self) -> Share:
         """The questions of the other sets that still are answered correctly, of those that were before."""
         return NONE if self.verdict.retain is None else self.verdict.retain.kept
+
+    @property
+    def kept_words(self) -> tuple[str, str]:
+        """The heading of `kept`, and what it counts."""
+        return kept_words(self.verdict.retain)
 
 
 NONE = Share(count=0, n=0, low=0.0, high=1.0)

@@ -1,0 +1,65 @@
+"""Which well-known facts are asked, trained on and scored beside a forget set."""
+
+from __future__ import annotations
+
+import pytest
+
+from efface.data.sources.kept_facts import facts_to_ask, known_facts_set, split_facts, without_forgotten
+from efface.data.sources.known_facts import load_known_facts
+from efface.schema import Item
+
+FACTS = [each.item for each in load_known_facts().questions]
+
+
+def forget(question: str, answer: str, **fields: str) -> tuple[Item, ...]:
+    return (Item(id="forget/1", question=question, answer=answer, **fields),)
+
+
+def about(entity: str) -> set[str]:
+    return {item.id for item in FACTS if item.entity == entity}
+
+
+def test_a_larger_number_includes_a_smaller_one() -> None:
+    few, many = (facts_to_ask((), count) for count in (40, 80))
+    assert many[:40] == few
+    assert len(facts_to_ask((), len(FACTS))) == len(FACTS) == 1190
+    assert len({item.id.split("/")[1] for item in many}) > 10, "of many kinds"
+
+
+@pytest.mark.parametrize(
+    ("items", "left_out"),
+    [
+        (forget("Where was Albert Einstein born?", "In a town."), about("Albert Einstein")),
+        (forget("Who was Einstein?", "A scientist."), about("Albert Einstein")),
+        (forget("Who found it?", "It was found by Albert EINSTEIN."), about("the general theory of relativity")),
+        (forget("Who was she?", "A scientist.", paraphrased_question="Who was Marie Curie?"), about("Marie Curie")),
+        (forget("Which river is it?", "The Nile."), about("the Nile")),
+    ],
+)
+def test_facts_that_name_what_is_forgotten_are_left_out(items: tuple[Item, ...], left_out: set[str]) -> None:
+    kept = {item.id for item in without_forgotten(FACTS, items)}
+    assert left_out
+    assert kept.isdisjoint(left_out)
+    assert len(kept) > 0.95 * len(FACTS), "and nearly all others stay"
+
+
+def test_a_common_word_leaves_nothing_out() -> None:
+    assert len(without_forgotten(FACTS, forget("Who was this physicist of 1905?", "A physicist."))) == len(FACTS)
+
+
+def test_no_person_or_thing_is_both_trained_on_and_scored() -> None:
+    trained, scored = split_facts([item.id for item in FACTS], ())
+    assert len(trained) + len(scored) == len(FACTS)
+    assert {item.entity for item in trained}.isdisjoint({item.entity for item in scored})
+    assert 0.28 < len(scored) / len(FACTS) < 0.4
+    some = [item.id for item in FACTS[::3]]
+    assert {item.id for part in split_facts(some, ()) for item in part} == set(some)
+    assert set(split_facts(some, ())[1]) <= set(scored), "a fact is always in the same part"
+    without = split_facts([item.id for item in FACTS], forget("Who was Einstein?", "A scientist."))
+    assert about("Albert Einstein").isdisjoint({item.id for part in without for item in part})
+
+
+def test_the_set_is_judged_by_key_facts() -> None:
+    found = known_facts_set(FACTS[:3])
+    assert (found.name, found.key_facts_only, len(found.items)) == ("known_facts", True, 3)
+    assert all(item.paraphrased_question is None for item in found.items), "asked as they were known"
