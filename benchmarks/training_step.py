@@ -43,7 +43,7 @@ def measure_training(setting: Setting, examples: Sequence[TrainingExample]) -> M
     with TemporaryDirectory(prefix="efface-") as folder:
         model = measuring.make_model(float32, measuring.MODEL_SEED).train()
         trainer = Trainer(model, bound, _train_config(setting), Schedule(steps, 0, steps), seed=0, folder=Path(folder))
-        with trainer.autocast():  # checked by forward passes that are not part of a step
+        with trainer.computing():  # checked by forward passes that are not part of a step
             packing_unsupported_reason(model)
         measuring.reset_peak(setting)
         traffic = measuring.Traffic(model)

@@ -96,7 +96,7 @@ def test_adapters_train_in_float32_on_a_base_in_bf16(config, tmp_path, trained):
     out = tmp_path / "run"
     pipeline.unlearn(config(torch.bfloat16, ADAPTERS, method="npo+kl"), out)
     assert trained == [(BF16, FLOAT32, FLOAT32)]
-    assert manifest(out)["precision"].startswith("adapters and optimizer float32, base bf16, training bf16 autocast, ")
+    assert manifest(out)["precision"].startswith("adapters and optimizer float32, base bf16, training bf16, ")
     first, *_, last = steps(out)
     assert first["forget"] == pytest.approx(2 / 0.1 * math.log(2), abs=1e-3)
     assert first["retain"] == pytest.approx(0, abs=1e-5)
@@ -170,6 +170,36 @@ def test_fine_tuning_too(config, tmp_path, trained):
     assert manifest(tmp_path / "run")["optimizer"] == "adamw8bit"
     losses = [step["retain"] for step in steps(tmp_path / "run")]
     assert losses[-1] < losses[0]
+
+
+def test_all_weights_in_float32_without_autocast(config, tmp_path, trained):
+    """Killed and resumed it ends with the same weights, which were not rounded to bf16."""
+    how = {"precision": "bf16", "autocast": False, "watch": True}
+    settings, out, cut = config(torch.float32, how, method="npo+kl"), tmp_path / "run", tmp_path / "cut"
+    pipeline.unlearn(settings, out)
+    assert trained == [(FLOAT32, FLOAT32, FLOAT32)]
+    assert manifest(out)["precision"].startswith("weights and optimizer float32, training bf16, ")
+    watched, first, *_ = steps(out)
+    assert watched["epoch"] == 0
+    assert first["forget"] == pytest.approx(2 / 0.1 * math.log(2), abs=1e-3)
+    assert first["retain"] == pytest.approx(0, abs=1e-5)
+    saved = AutoModelForCausalLM.from_pretrained(out / "model")
+    assert saved.dtype == torch.float32
+    assert all(not torch.equal(each, each.bfloat16().float()) for each in saved.parameters())
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.unlearn(settings, cut, reporter=Dying())
+    pipeline.unlearn(settings, cut, resume=True)
+    assert (cut / "model" / "model.safetensors").read_bytes() == (out / "model" / "model.safetensors").read_bytes()
+
+
+def test_a_live_reference_computes_as_training_does(config, tmp_path):
+    how = {"precision": "bf16", "autocast": False, "kl_reference": "live"}
+    live, cached = (config(torch.float32, {**how, "kl_reference": kind}, method="ga+kl") for kind in ("live", "cached"))
+    pipeline.unlearn(live, tmp_path / "live")
+    pipeline.unlearn(cached, tmp_path / "cached")
+    values = [[step["retain"] for step in steps(tmp_path / kind)] for kind in ("live", "cached")]
+    assert values[0] == pytest.approx(values[1], rel=0.02, abs=1e-5)
+    assert values[0][0] == pytest.approx(0, abs=1e-5)
 
 
 @needs_8bit

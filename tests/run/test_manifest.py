@@ -98,13 +98,14 @@ def test_training_precision(precision, device, words):
     [
         (TrainConfig(), "cpu", "weights and optimizer float32, training float32"),
         (TrainConfig(), "cuda", "weights and optimizer float32, training bf16 autocast"),
+        (TrainConfig(autocast=False), "cuda", "weights and optimizer float32, training bf16"),
         (
             TrainConfig(optimizer="adamw8bit"),
             "cuda",
             "weights bf16 with stochastic rounding, AdamW states 8 bit, training bf16",
         ),
         (TrainConfig(lora=LoRAConfig()), "cpu", "adapters and optimizer float32, training float32"),
-        (TrainConfig(lora=LoRAConfig()), "cuda", "adapters and optimizer float32, base bf16, training bf16 autocast"),
+        (TrainConfig(lora=LoRAConfig()), "cuda", "adapters and optimizer float32, base bf16, training bf16"),
         (
             TrainConfig(lora=LoRAConfig(bits=4)),
             "cuda",

@@ -48,6 +48,11 @@ CASES: dict[str, tuple[str, TrainConfig, torch.dtype]] = {
     "recomputed float64": ("ga+gd", TrainConfig(lr=1e-3, gradient_checkpointing=True), torch.float64),
 }
 REPLICATED: dict[str, tuple[str, TrainConfig, torch.dtype]] = {
+    "npo+kl bf16 without autocast": (
+        "npo+kl",
+        TrainConfig(lr=1e-3, precision="bf16", autocast=False, max_tokens_per_forward=40),
+        torch.float32,
+    ),
     "rmu+gd float64 with SAM": (
         "rmu+gd",
         TrainConfig(lr=1e-3, sam=SAMConfig(rho=0.1), max_tokens_per_forward=40),

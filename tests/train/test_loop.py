@@ -172,10 +172,10 @@ def test_bf16_keeps_float32_weights_and_leaves_the_model_as_it_was(train):
 
 
 def test_trainings_of_either_precision_follow_each_other_in_one_process(train):
-    for precision, name in (("bf16", "bf16"), ("float32", "no"), ("bf16", "bf16")):
+    for precision, name in (("bf16", "bf16 autocast"), ("float32", "float32"), ("bf16", "bf16 autocast")):
         _, trainer, _ = train(TRAIN.model_copy(update={"precision": precision}))
-        assert trainer.precision == name
-        with trainer.autocast():
+        assert trainer.computation == name
+        with trainer.computing():
             assert torch.is_autocast_enabled("cpu") == (precision == "bf16")
         assert not torch.is_autocast_enabled("cpu")
 

@@ -20,6 +20,7 @@ from efface.train.config import TrainConfig
 from efface.train.distribution.fsdp_model import FSDPModel
 from efface.train.distribution.parallel import ParallelModel
 from efface.train.optimizer import weights_dtype
+from efface.train.precision import computation
 
 _WHOLE_SHARE = 0.6
 """A model is evaluated whole where it takes at most this share of the free memory; the KV cache needs some, too."""
@@ -58,7 +59,7 @@ def load_to_train(folder: Path, config: TrainConfig, device: torch.device) -> Lo
 
 
 def load_reference(folder: Path, config: TrainConfig, device: torch.device) -> ParallelModel:
-    """A model that a training only compares with, in the dtype of training and sharded like the trained one.
+    """A model that a training only compares with, in the dtype in which it computes, sharded like the trained one.
 
     Args:
         folder: The model's folder.
@@ -68,6 +69,8 @@ def load_reference(folder: Path, config: TrainConfig, device: torch.device) -> P
     Raises:
         EffaceError: As `load_model`.
     """
+    if computation(config, device.type) == "bf16":
+        return ParallelModel(load_model(folder, dtype=torch.bfloat16, device=device))
     if config.sharding == "none" or distributed.world_size() == 1:
         return ParallelModel(load_to_train(folder, config, device).model)
     dtype = weights_dtype(config, device.type)

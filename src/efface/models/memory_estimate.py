@@ -13,7 +13,7 @@ from efface.models.lora import add_adapters
 from efface.packing.forward import unwrap_peft
 from efface.train.config import LoRAConfig, TrainConfig
 from efface.train.optimizer import state_bytes, weights_dtype
-from efface.train.token_budget import autocast_copy_bytes
+from efface.train.token_budget import copy_bytes
 from efface.train.trained_weights import choose_trained
 
 _FLOAT32_BYTES = 4
@@ -39,7 +39,7 @@ class TrainingMemory:
     optimizer: int
     """Bytes of the optimizer's state: two moments of each trained parameter, and a step counter per tensor."""
     copies: int
-    """Bytes of autocast's half-precision copies of float32 weights."""
+    """Bytes of half-precision copies of float32 weights, made by autocast or once a step."""
 
     @property
     def total(self) -> int:
@@ -112,7 +112,7 @@ def count_training_memory(model: Any, train: TrainConfig, device_type: str) -> T
         weights=sum(quantized.get(id(each), each.nbytes) for each in parameters),
         gradients=sum(each.nbytes for each in trained),
         optimizer=sum(state_bytes(each, train) for each in trained),
-        copies=autocast_copy_bytes(model, quantized) if train.bf16_on(device_type) else 0,
+        copies=copy_bytes(model, train, device_type, quantized),
     )
 
 

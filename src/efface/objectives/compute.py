@@ -170,7 +170,9 @@ def _state_loss(
     if term.reference:
         assert reference.distribution is not None, "the objective needs hidden states of the reference model"
         states.append(reference.distribution.hidden_states(sequences, term.reads))
-    return _sum_by_sequence(term.loss(*states), at)
+    return _sum_by_sequence(
+        term.loss(*(each.to(torch.promote_types(each.dtype, torch.float32)) for each in states)), at
+    )
 
 
 def _sum_by_sequence(loss_N: Tensor, at: TargetPositions) -> Tensor:

@@ -74,7 +74,7 @@ class Forecast(FrozenModel):
     optimizer: int
     """AdamW's two moments and step counters."""
     copies: int
-    """Half-precision copies of the weights, which autocast keeps during a step."""
+    """Half-precision copies of float32 weights, kept during a step."""
     reference: int
     """What a comparison of whole distributions keeps in memory: a second model, or a copy of the output head."""
     tokens: int
@@ -172,7 +172,7 @@ class ProcessMemory(FrozenModel):
     optimizer: int
     unsharded: int
     """At a time, and besides the shards: two layers, embeddings and output head, and gradients of a layer and of these;
-    with DDP the half-precision copies of autocast."""
+    with DDP the half-precision copies of weights."""
     evaluation: int
     """Weights in an evaluation, with the layers that are unsharded at a time."""
 

@@ -24,6 +24,7 @@ from efface.run.manifest import precision
 from efface.train.lazy_steps import STEPS_PER_BLOCK
 from efface.train.micro_batches import TrainingExample, count_packed_tokens, split_by_tokens
 from efface.train.optimizer import weights_dtype
+from efface.train.precision import Computation, computation
 from efface.train.sampler import count_earlier_epochs
 from efface.train.token_budget import activation_bytes, token_budget_within, values_per_layer
 
@@ -57,7 +58,7 @@ def forecast(
             method reads.
     """
     train = config.train
-    dtype, half = weights_dtype(train, device.type), train.bf16_on(device.type)
+    dtype, how = weights_dtype(train, device.type), computation(train, device.type)
     model = meta_model(model_config, train.lora, dtype=dtype, parameters=train.parameters)
     check_layers(model, objective.layers)
     state = count_training_memory(model, train, device.type)
@@ -83,7 +84,7 @@ def forecast(
         gradients=state.gradients,
         optimizer=state.optimizer,
         copies=state.copies,
-        reference=_reference_bytes(model, state, config, half) if objective.needs_distribution else 0,
+        reference=_reference_bytes(model, state, config, how) if objective.needs_distribution else 0,
         tokens=max(count_packed_tokens(part, shared=True) for part in parts),
         checkpointing=budget.checkpointing,
         activations_per_token=activation_bytes(model_config, train, device.type, checkpointing=budget.checkpointing),
@@ -99,7 +100,11 @@ def forecast(
         states=0
         if uses_live_reference(config)
         else _hidden_state_bytes(
-            objective, workload, _hidden_size(model), last=_HALF if half else dtype.itemsize, inside=dtype.itemsize
+            objective,
+            workload,
+            _hidden_size(model),
+            last=dtype.itemsize if how == "float32" else _HALF,
+            inside=_HALF if how == "bf16" else dtype.itemsize,
         ),
     )
 
@@ -116,7 +121,7 @@ def uses_live_reference(config: RunConfig) -> bool:
     return config.train.kl_reference == "live"
 
 
-def _reference_bytes(model: Any, state: TrainingMemory, config: RunConfig, half: bool) -> int:
+def _reference_bytes(model: Any, state: TrainingMemory, config: RunConfig, how: Computation) -> int:
     """What the reference of KL adds to the model in training: a second model, or a copy of an output head that changes.
 
     The trained model with its adapters switched off adds nothing.
@@ -124,13 +129,13 @@ def _reference_bytes(model: Any, state: TrainingMemory, config: RunConfig, half:
     train = config.train
     if uses_live_reference(config):
         if train.lora is None:
-            return state.weights
+            return state.parameters * _HALF if how == "bf16" else state.weights
         return (
             0 if config.reference is None else state.weights - state.gradients
         )  # gradients are as large as the adapters
     head = unwrap_peft(model).get_output_embeddings().weight
     unchanged = train.lora is not None and config.reference is None
-    itemsize = _HALF if half else head.element_size()
+    itemsize = head.element_size() if how == "float32" else _HALF
     return 0 if unchanged and itemsize == head.element_size() else int(head.numel()) * itemsize
 
 

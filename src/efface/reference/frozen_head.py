@@ -6,7 +6,7 @@ from copy import deepcopy
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from efface.packing.forward import head_logits, unwrap_peft
 
@@ -43,4 +43,8 @@ def _frozen(output_embeddings: Any) -> Any:
     trained = any(parameter.requires_grad for parameter in output_embeddings.parameters())
     if output_embeddings.weight.dtype == dtype and not trained:
         return output_embeddings
-    return deepcopy(output_embeddings).to(dtype).requires_grad_(False)
+    copies: dict[int, Any] = {
+        id(each): nn.Parameter(each.detach().to(dtype, copy=True), requires_grad=False)
+        for each in output_embeddings.parameters()  # in training, these may be casts, which cannot be copied
+    }
+    return deepcopy(output_embeddings, copies)

@@ -25,6 +25,7 @@ from efface.objectives.config import FORGET, LLMU, RETAIN
 from efface.objectives.custom import CustomObjective
 from efface.progress.reporter import Reporter
 from efface.train.config import TrainConfig
+from efface.train.precision import computation
 
 _PACKAGES = (
     "torch",
@@ -199,7 +200,7 @@ def training_precision(config: TrainConfig, device: torch.device) -> str:
     """The precision of the forward and backward pass, in words."""
     if config.optimizer == "adamw8bit":
         return "bf16"
-    precision = "bf16 autocast" if config.bf16_on(device.type) else "float32"
+    precision = computation(config, device.type)
     bits = config.lora.bits if config.lora else None
     return precision if bits is None else f"{precision} on a base in {bits} bits"
 

@@ -125,7 +125,7 @@ def make_reference(
 
     read: _ForwardWithReference = with_separate if separate else trainer.parallel_model.forward_in_step
     made_by = _made_by(trainer, model_sha256)
-    with trainer.autocast():  # in the precision that training compares with
+    with trainer.computing():  # in the precision that training compares with
         sequences = _logprobs(trainer, steps, folder, made_by, read) if objective.sequence_reference_views else None
         if not objective.needs_distribution:
             return Reference(sequences)
@@ -152,10 +152,17 @@ def _made_by(trainer: Trainer, model_sha256: str) -> dict[str, str]:
     return {
         "model": model_sha256,
         "weights": str(next(trainer.model.parameters()).dtype),
-        "precision": trainer.precision,
+        "precision": _precision(trainer),
         "device": trainer.device.type,
         "torch": torch.__version__,
     }
+
+
+def _precision(trainer: Trainer) -> str:
+    """What decides the numbers; adapters compute the same with and without autocast."""
+    if trainer.computation == "float32":
+        return "no"
+    return "bf16" if trainer.config.autocast else "bf16 without autocast"
 
 
 def _logprobs(

@@ -179,8 +179,7 @@ def train(
         folder.append_step(log)
         _watch(trainer, watch, folder, step=log.step)  # before a checkpoint of this step, too
         reporter.on_step(log)
-        with trainer.autocast():
-            return monitor is not None and monitor.after_step(trainer.parallel_model, log.step)
+        return monitor is not None and monitor.after_step(trainer.parallel_model, log.step)
 
     trainer.run(steps, reference(trainer), resume=resume, on_step=on_step, last_step=last_step)
     trained = trainer.parallel_model
@@ -193,9 +192,8 @@ def _watch(trainer: Trainer, watch: Watch | None, folder: RunFolder, *, step: in
     if watch is None or step not in watch.epoch_ends:
         return
     tokens = trainer.budget.tokens
-    with trainer.autocast():
-        folder.append_step(
-            trainer.parallel_model.forward_in_step(
-                lambda model: measure(model, watch, step=step, max_tokens_per_forward=tokens)
-            )
+    folder.append_step(
+        trainer.parallel_model.forward_in_step(
+            lambda model: measure(model, watch, step=step, max_tokens_per_forward=tokens)
         )
+    )

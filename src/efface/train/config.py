@@ -100,6 +100,10 @@ class TrainConfig(FrozenModel):
     `model\.layers\.(5|6|7)\.mlp\.down_proj\.weight`. Default: all."""
     precision: Precision = "auto"
     """Of the forward and backward pass. `auto`: bf16 on CUDA and with `adamw8bit`, else float32."""
+    autocast: bool = True
+    """In bf16, with weights in float32: cast what each operation reads, so that hidden states between layers stay
+    float32 (`torch.autocast`). `false`: cast all weights once a step, and compute everything up to the losses in bf16.
+    The processor launches less, and gradients differ more from those of float32."""
     optimizer: Optimizer = "auto"
     """`adamw`: trained weights, gradients and both moments are float32, 16 bytes per weight. `adamw8bit`: weights and
     gradients are bf16 with stochastic rounding, moments have 8 bits, 6 bytes per weight (extra `lowmem`). `auto`:
@@ -200,6 +204,14 @@ class TrainConfig(FrozenModel):
             raise ValueError("optimizer=adamw8bit stores weights in bf16; leave precision=float32 out")
         if self.optimizer == "adamw8bit" and self.sharding != "none":
             raise ValueError("optimizer=adamw8bit cannot be sharded; leave sharding out")
+        return self
+
+    @model_validator(mode="after")
+    def _check_autocast(self) -> Self:
+        if not self.autocast and self.sharding != "none":
+            raise ValueError(f"sharding={self.sharding} casts weights layer by layer; leave autocast=false out")
+        if not self.autocast and self.lora is not None and self.lora.bits is not None:
+            raise ValueError("lora.bits multiplies under autocast; leave autocast=false out")
         return self
 
     @model_validator(mode="after")

@@ -7,11 +7,11 @@ import math
 import random
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -32,6 +32,7 @@ from efface.train.early_end import REDUCED_BUDGET, end_if_requested, stop_with_r
 from efface.train.lazy_steps import known_steps
 from efface.train.micro_batches import TrainingExample, count_tokens
 from efface.train.optimizer import make_optimizer
+from efface.train.precision import Computation, computation, computing
 from efface.train.retain_bound import with_next_coeff
 from efface.train.sam import passes, sam_losses
 from efface.train.sampler import Schedule
@@ -92,18 +93,19 @@ class Trainer:
         self.model, self.device = self.parallel_model.model, self.parallel_model.device
         self.optimizer = make_optimizer(self.model, config)
         self.parallel_model.optimizer = self.optimizer
+        self.parallel_model.computing = partial(computing, self.model, self.computation, self.device)
         self.scheduler = self._make_scheduler(steps_done=0)
         self._writer = CheckpointWriter(self.checkpoints, sharded=self.parallel_model.is_sharded)
         self._timer = CheckpointTimer(config)
 
     @property
-    def precision(self) -> Literal["no", "bf16"]:
-        """Mixed precision of the forward and backward pass."""
-        return "bf16" if self.config.bf16_on(self.device.type) else "no"
+    def computation(self) -> Computation:
+        """How forward and backward pass compute."""
+        return computation(self.config, self.device.type)
 
-    def autocast(self) -> AbstractContextManager[Any]:
-        """The context of forward passes: bf16 autocast, or nothing."""
-        return torch.autocast(self.device.type, torch.bfloat16) if self.precision == "bf16" else nullcontext()
+    def computing(self) -> AbstractContextManager[Any]:
+        """The context of forward passes. Inside, the model's parameters may be copies of the weights."""
+        return self.parallel_model.computing()
 
     def run(
         self,
@@ -150,7 +152,7 @@ class Trainer:
         resume: bool,
         last_step: int | None,
     ) -> None:
-        with self.autocast():
+        with self.computing():
             self.budget.fit_steps(self.model, known_steps(steps))
         done = self._resume() if resume else 0
         self.budget.apply(self.model)
@@ -225,7 +227,7 @@ class Trainer:
             torch.cuda.empty_cache()
 
     def _losses(self, examples: Sequence[TrainingExample], reference: Reference, objective: Objective) -> Losses:
-        with self.autocast():  # which keeps half-precision copies of the weights until it ends
+        with self.computing():  # with half-precision copies of the weights until it ends
             return batch_losses(
                 self.model,
                 objective,

@@ -16,6 +16,7 @@ from efface.packing.support import packing_unsupported_reason
 from efface.train.config import TrainConfig
 from efface.train.micro_batches import TrainingExample, count_packed_tokens, count_tokens
 from efface.train.optimizer import state_bytes
+from efface.train.precision import computation
 
 _MIN_TOKENS = 512
 _HALF_PRECISION = 2
@@ -125,7 +126,7 @@ class TokenBudget:
 def token_budget_for(model: Any, config: TrainConfig, device: torch.device | None = None) -> TokenBudget:
     """The budget of a loaded model, from the free memory. All processes must call this, and get the same budget.
 
-    Activations may take 85 % of the memory that gradients, optimizer state and autocast's copies leave free on a GPU,
+    Activations may take 85 % of the memory that gradients, optimizer state and copies in bf16 leave free on a GPU,
     and half of it on a CPU: their size is estimated from the shape of a dense decoder layer. On CUDA the loop shrinks
     the budget if it is too large.
 
@@ -209,10 +210,25 @@ def _usable(free: int, device_type: str) -> int:
 
 
 def training_state_bytes(model: Any, config: TrainConfig, device_type: str) -> int:
-    """Bytes that training adds to the loaded weights: gradients, AdamW's state and autocast's copies."""
+    """Bytes that training adds to the loaded weights: gradients, AdamW's state and copies in bf16."""
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     state: int = sum(each.nbytes + state_bytes(each, config) for each in trained)
-    return state + (autocast_copy_bytes(model) if config.bf16_on(device_type) else 0)
+    return state + copy_bytes(model, config, device_type)
+
+
+def copy_bytes(model: Any, config: TrainConfig, device_type: str, quantized: Collection[int] = ()) -> int:
+    """Bytes of the bf16 copies of float32 weights that are kept during a step.
+
+    Args:
+        model: Of transformers or PEFT.
+        config: Settings of training.
+        device_type: Such as `cuda`.
+        quantized: As in `autocast_copy_bytes`.
+    """
+    how = computation(config, device_type)
+    if how == "bf16":
+        return _HALF_PRECISION * sum(int(each.numel()) for each in model.parameters() if each.dtype == torch.float32)
+    return autocast_copy_bytes(model, quantized) if how == "bf16 autocast" else 0
 
 
 def autocast_copy_bytes(model: Any, quantized: Collection[int] = ()) -> int:

@@ -36,16 +36,17 @@ def alone(tmp_path_factory):
 
 def assert_like_one_process(name, weights, logs, distributed_weights, rows):
     """`logs` are those of the last steps, if the training was resumed."""
-    exact = "float32" not in name
+    half = "bf16" in name
+    exact = not half and "float32" not in name
     assert distributed_weights.keys() == weights.keys(), name
     gap = max(float((distributed_weights[each] - weights[each]).abs().max()) for each in weights)
-    assert gap < (1e-9 if exact else 1e-5), name
+    assert gap < (1e-9 if exact else 3e-3 if half else 1e-5), name
     assert [row["step"] for row in rows] == [log.step for log in logs], name
     for row, log in zip(rows, logs, strict=True):
         assert row["tokens"] == log.tokens
         for term in ("loss", "forget", "retain", "grad_norm"):
             # an untrained model's ME is a small difference of large numbers, which float32 rounds away
-            close = {"rel": 1e-9, "abs": 1e-9} if exact else {"rel": 1e-5, "abs": 1e-6}
+            close = {"rel": 1e-9, "abs": 1e-9} if exact else {"rel": 2e-2 if half else 1e-5, "abs": 1e-6}
             assert row[term] == pytest.approx(getattr(log, term), **close), name
 
 

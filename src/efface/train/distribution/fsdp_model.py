@@ -79,7 +79,7 @@ class FSDPModel(ParallelModel):
 
     def forward_no_grad(self, compute: Callable[[Any], T]) -> T:
         """As in `ParallelModel`."""
-        with torch.no_grad():
+        with torch.no_grad(), self.computing():
             result = self.forward(compute)
         self._wrapper.reshard()  # type: ignore[operator]  # added by `fully_shard`
         return result

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -45,6 +45,8 @@ class ParallelModel:
         """The model of transformers or PEFT itself, on its device."""
         self.optimizer: Any = None
         """Of the model's trained parameters; saved and loaded with them. The trainer sets it."""
+        self.computing: Callable[[], AbstractContextManager[Any]] = nullcontext
+        """Makes the context in which training computes, such as that of autocast. The trainer sets it."""
 
     @property
     def device(self) -> torch.device:
@@ -56,8 +58,11 @@ class ParallelModel:
         return compute(self.model)
 
     def forward_no_grad(self, compute: Callable[[Any], T]) -> T:
-        """The result of `compute(model)` without gradients; with FSDP2, every process must make the same forwards."""
-        with torch.no_grad():
+        """The result of `compute(model)` without gradients, computed as in training.
+
+        With FSDP2, every process must make the same forward passes.
+        """
+        with torch.no_grad(), self.computing():
             return compute(self.model)
 
     def forward_in_step(self, compute: Callable[[Any], T]) -> T:
