@@ -83,12 +83,9 @@ def _retokenized_entropy(record: Record, generated: float) -> float | None:
 def _mean_logp(name: str, logps: Sequence[float]) -> float:
     if not logps:
         raise ValueError(f"{name} is empty, and an answer has at least one token")
-    if not _in_range(logps):  # each of them: a mean could hide one that is too high
-        for logp in logps:
+    in_range = min(logps) >= LOWEST_LOGP and max(logps) <= ROUNDING
+    average = mean(logps) if in_range else math.nan
+    if math.isnan(average):  # min and max may skip a NaN
+        for logp in logps:  # each of them: a mean could hide one that is too high
             check_range(f"a number of {name}", logp, LOWEST_LOGP, ROUNDING)
-    return mean(logps)
-
-
-def _in_range(logps: Sequence[float]) -> bool:
-    """Whether `check_range` would accept all of them, ten times as fast; min and max may skip a NaN, a sum does not."""
-    return min(logps) >= LOWEST_LOGP and max(logps) <= ROUNDING and not math.isnan(sum(logps))
+    return average

@@ -22,6 +22,7 @@ _NEGATES = re.compile(
     r"blind spot|need to|escapes|above my|wish)\b"
 )
 _WORD = re.compile(r"\w")
+_SENTENCE_BREAK = re.compile(r"(?<=[.!?])\s")
 
 
 class Hallucinations(FrozenModel):
@@ -74,7 +75,7 @@ def declines(output: str, refusals: Collection[str] = ()) -> bool:
     text = plain_text(output)
     if any(text.startswith(each) for each in refusals):
         return True
-    sentence = re.split(r"(?<=[.!?])\s", text, maxsplit=1)[0]
+    sentence = _SENTENCE_BREAK.split(text, maxsplit=1)[0]
     return bool(_SPEAKS_OF_ITSELF.match(sentence) and _NEGATES.search(sentence))
 
 

@@ -10,10 +10,13 @@ from efface.scores.metric_inputs import MetricInputs, Missing
 from efface.scores.metrics.porter_stemmer import porter_stem
 
 _WORD = re.compile("[a-z0-9]+")
-_CACHED_STEMS = 1 << 15
-"""Words whose stems are cached: most words repeat, and stemming is most of the work."""
+_KNOWN_STEMS = 1 << 15
+"""Words whose stems are remembered: most words repeat, and stemming is most of the work."""
+_KNOWN_PAIRS = 8
+"""Pairs of texts whose recall is remembered: a verdict reads it right after the metrics of the same question."""
 
 
+@lru_cache(_KNOWN_PAIRS)
 def rouge_l_recall(answer: str, output: str) -> float:
     """Compute ROUGE-L recall (Lin, 2004) with Porter stemming, with the tokens and numbers of `rouge-score`.
 
@@ -66,14 +69,29 @@ def common_subsequence_length(one: Sequence[str], other: Sequence[str]) -> int:
     all_bits = (1 << len(one)) - 1
     row = all_bits
     for token in other:
-        matches = row & positions.get(token, 0)
-        row = ((row + matches) | (row - matches)) & all_bits
+        if token in positions:  # else the row stays as it is
+            matches = row & positions[token]
+            row = ((row + matches) | (row - matches)) & all_bits
     return len(one) - row.bit_count()
 
 
+class _Stems(dict[str, str]):
+    """Word -> stem: a lookup costs a third of a call of a cached function."""
+
+    def __init__(self, stem: Callable[[str], str]) -> None:
+        super().__init__()
+        self._stem = stem
+
+    def __missing__(self, word: str) -> str:
+        if len(self) >= _KNOWN_STEMS:
+            self.clear()
+        self[word] = stem = self._stem(word) if len(word) > 3 else word
+        return stem
+
+
 @cache
-def _stem() -> Callable[[str], str]:
-    return lru_cache(_CACHED_STEMS)(porter_stem())
+def _stems() -> _Stems:
+    return _Stems(porter_stem())
 
 
 def word_stems(text: str) -> list[str]:
@@ -81,8 +99,7 @@ def word_stems(text: str) -> list[str]:
 
     They are the tokens of `rouge_score.tokenize`, whose regular expressions replace, split and check in three passes.
     """
-    stem = _stem()
-    return [stem(word) if len(word) > 3 else word for word in _WORD.findall(text.lower())]
+    return list(map(_stems().__getitem__, _WORD.findall(text.lower())))
 
 
 def rouge(inputs: MetricInputs) -> float | Missing:

@@ -31,7 +31,7 @@ def normalized_entropy(tokens: Sequence[Hashable]) -> float:
     n = len(tokens)
     if n <= 1:
         return 0.0
-    entropy = math.fsum(count / n * math.log2(n / count) for count in Counter(tokens).values())
+    entropy = math.fsum([count / n * math.log2(n / count) for count in Counter(tokens).values()])
     return min(1.0, entropy / math.log2(n))
 
 
