@@ -8,12 +8,14 @@ from efface.artifacts import AnswerTypes, ForgetVerdict, RetainVerdict, Share, V
 from efface.report.verdict_text import (
     answer_shares,
     forget_sentence,
+    kept_words,
     next_step,
     retain_sentence,
     short_forget,
     short_retain,
 )
 from efface.scores.intervals import wilson
+from support.messages import assert_names
 
 
 def share(count: int, n: int) -> Share:
@@ -73,6 +75,24 @@ def test_the_models_own_earlier_answer_is_never_called_right() -> None:
         assert "the model's own earlier answer" in sentence
         assert not any(word in sentence for word in ("correct", "lost", "broke"))
     assert short_retain(on_retain("some", 20, own_answers=True)) == "same 20/30"
+
+
+@pytest.mark.parametrize(
+    ("state", "start"),
+    [("kept", "It kept the rest: "), ("some", "It lost some of the rest: "), ("most", "It lost most of the rest: ")],
+)
+def test_known_facts_are_said_to_be_facts(state: str, start: str) -> None:
+    found = on_retain(state, 29).model_copy(update={"known_facts": True})
+    sentence = retain_sentence(found)
+    assert sentence.startswith(start)
+    assert_names(sentence, "of 30 well-known facts", "not trained on", "still knows 29 (97 %")
+    assert short_retain(found) == "knows 29/30"
+    assert kept_words(found)[0] == "Still knows"
+
+
+def test_the_heading_of_what_was_kept() -> None:
+    assert kept_words(None)[0] == kept_words(on_retain("some", 20))[0] == "Kept"
+    assert kept_words(on_retain("some", 20, own_answers=True))[0] == "Same as before"
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,7 @@ def test_without_forget_set_or_retain_sets() -> None:
     only_forget = {"forget": row(*[0.5] * 6)}
     assert aggregate.complete_model_utility(only_forget, CLOSER_LOOK) is None
     assert aggregate.explain_aggregates(only_forget, CLOSER_LOOK) == {
-        "model_utility": "there is none of the retain sets retain, neighbor, real_authors, world_facts",
+        "model_utility": "there is none of the retain sets retain, neighbor, real_authors, world_facts, known_facts",
         "model_utility_retain": "there is no retain set",
     }
 

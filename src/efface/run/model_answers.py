@@ -14,7 +14,7 @@ from efface.data.sources.known_facts import load_known_facts
 from efface.errors import EffaceError
 from efface.evaluation.config import EvaluateConfig
 from efface.evaluation.encode import encode_questions
-from efface.evaluation.generate import generate
+from efface.evaluation.generate import Generation, generate
 from efface.evaluation.key_fact_judge import contains_fact
 from efface.evaluation.likelihoods import likelihoods
 from efface.models.open import OpenedModel
@@ -111,8 +111,7 @@ def generate_model_answers(
         progress=lambda done: reporter.on_progress("answers", done, len(asked)),
     )
     return {
-        question.id: each.text if len(each.token_ids) < max_new_tokens else truncate_to_sentence(each.text)
-        for question, each in zip(asked, generations, strict=True)
+        question.id: _whole_sentences(each, max_new_tokens) for question, each in zip(asked, generations, strict=True)
     }
 
 
@@ -129,8 +128,8 @@ def find_known_facts(
         reporter: Gets the stage and its progress.
 
     Returns:
-        Id of each fact that the model knows -> its correct answer. None where these are too few to measure what is
-        kept, which is a warning.
+        Id of each fact that the model knows -> its own answer, which states the fact: training on it changes the model
+        less than on another wording. None where these are too few to measure what is kept, which is a warning.
 
     Raises:
         EffaceError: A question leaves no space for an answer.
@@ -146,17 +145,22 @@ def find_known_facts(
         max_cache_tokens=config.max_cache_tokens,
         progress=lambda done: reporter.on_progress("facts", done, len(facts)),
     )
-    stated = [
-        item for item, each in zip(facts, generations, strict=True) if contains_fact(each.text, str(item.key_fact))
-    ]
+    answers = {item.id: _whole_sentences(each, MAX_NEW_TOKENS) for item, each in zip(facts, generations, strict=True)}
+    stated = [item for item in facts if contains_fact(answers[item.id], str(item.key_fact))]
     known = [item for item, each in zip(stated, _prefers(model, formatter, stated, config), strict=True) if each]
-    if len(split_facts([item.id for item in known], ())[1]) < LEAST_HELD_OUT:
+    if len(split_facts({item.id: answers[item.id] for item in known}, ())[1]) < LEAST_HELD_OUT:
         reporter.on_warning(
             f"the model knows {len(known)} of {len(facts)} well-known facts: too few to measure what it keeps, so they "
             "are left out; raise data.known_facts, or give a retain set as data.retain=FILE"
         )
         return {}
-    return {item.id: item.answer for item in known}
+    return {item.id: answers[item.id] for item in known}
+
+
+def _whole_sentences(generation: Generation, max_new_tokens: int) -> str:
+    """The text, cut after its last complete sentence where it did not end in time."""
+    ended = len(generation.token_ids) < max_new_tokens
+    return generation.text if ended else truncate_to_sentence(generation.text)
 
 
 def _prefers(model: Any, formatter: PromptFormatter, facts: Sequence[Item], config: EvaluateConfig) -> list[bool]:
@@ -177,7 +181,7 @@ def placeholder_answers(data: DataConfig, forget: Sequence[Item], config: Evalua
         config: Limits of generation.
 
     Returns:
-        Id of each question -> its correct answer, or for a generic one a short word for every token.
+        Id of each question -> a correct answer, or for a generic one a short word for every token.
     """
     answer = " ".join(["the"] * max_answer_tokens(config))
     generic = {each.id: answer for each in first_generic_questions(data.generic_questions)}

@@ -48,14 +48,17 @@ def test_a_common_word_leaves_nothing_out() -> None:
 
 
 def test_no_person_or_thing_is_both_trained_on_and_scored() -> None:
-    trained, scored = split_facts([item.id for item in FACTS], ())
+    answers = {item.id: f"It is {item.key_fact}." for item in FACTS}
+    trained, scored = split_facts(answers, ())
     assert len(trained) + len(scored) == len(FACTS)
     assert {item.entity for item in trained}.isdisjoint({item.entity for item in scored})
     assert 0.28 < len(scored) / len(FACTS) < 0.4
-    some = [item.id for item in FACTS[::3]]
+    assert all(item.answer == answers[item.id] for item in trained), "the model's answer is trained on"
+    assert all(item.answer != answers[item.id] for item in scored), "and the correct one is scored"
+    some = {item.id: "So." for item in FACTS[::3]}
     assert {item.id for part in split_facts(some, ()) for item in part} == set(some)
     assert set(split_facts(some, ())[1]) <= set(scored), "a fact is always in the same part"
-    without = split_facts([item.id for item in FACTS], forget("Who was Einstein?", "A scientist."))
+    without = split_facts(answers, forget("Who was Einstein?", "A scientist."))
     assert about("Albert Einstein").isdisjoint({item.id for part in without for item in part})
 
 

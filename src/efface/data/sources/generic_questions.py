@@ -61,8 +61,7 @@ def with_model_answers(task: Task, answers: Mapping[str, str], *, retain_evaluat
 
     Args:
         task: The task.
-        answers: Id of a generic question -> the model's answer, and of each fact that it knows -> the correct one;
-            blank ones are left out.
+        answers: Id of a generic question, or of a fact that the model knows -> its answer; blank ones are left out.
         retain_evaluation: Maximum number of questions of each of the two sets that are scored.
 
     Returns:

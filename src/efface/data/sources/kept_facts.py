@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from efface.data.sources.known_facts import load_known_facts
 from efface.schema import EvaluationSet, Item
@@ -48,19 +48,23 @@ def without_forgotten(facts: Iterable[Item], forget: Iterable[Item]) -> tuple[It
     return tuple(item for item in facts if not any(_words(name) in words for name in _names(item)))
 
 
-def split_facts(known: Collection[str], forget: Iterable[Item]) -> tuple[tuple[Item, ...], tuple[Item, ...]]:
+def split_facts(answers: Mapping[str, str], forget: Iterable[Item]) -> tuple[tuple[Item, ...], tuple[Item, ...]]:
     """Divide known facts by what they are about: no person or thing is in both parts.
 
     Args:
-        known: Ids of the facts that the model knows.
+        answers: Id of each fact that the model knows -> its answer; other ids are ignored.
         forget: All items to forget; see `without_forgotten`.
 
     Returns:
-        The facts to train on, and those to score.
+        The facts to train on, with the model's answers, and those to score, with the correct ones.
     """
-    facts = without_forgotten((each.item for each in load_known_facts().questions if each.item.id in known), forget)
+    facts = without_forgotten((each.item for each in load_known_facts().questions if each.item.id in answers), forget)
     held_out = {item.id for item in facts if _digest(str(item.entity))[0] % _HELD_OUT_EVERY == 0}
-    trained = (item for item in facts if item.id not in held_out)
+    trained = (
+        Item(id=item.id, question=item.question, answer=answers[item.id], entity=item.entity)
+        for item in facts
+        if item.id not in held_out
+    )
     return tuple(trained), tuple(item for item in facts if item.id in held_out)
 
 
