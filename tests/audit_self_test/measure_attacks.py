@@ -37,6 +37,8 @@ from efface.text.formatter import PromptFormatter
 
 _NUMBERS, _AT_FULL = "lens,membership", "lens,membership,perturb"
 """Attacks that run at `full` beside the level that is asked for; after a shift without `perturb`, itself a shift."""
+_AT_LEVEL = "weights,static"
+"""Not `both-models`, which finds what the model before knows, nor `at-retention`, which compares methods."""
 _FIRST = "hidden"
 """The kind that is audited first, and leaves the rows of the control to the other audits of its seed."""
 
@@ -48,13 +50,13 @@ def say(text: str) -> None:
 
 def run_audit(run: Path, against: Path, level: str, out: Path, **settings: Any) -> AuditResults:
     """Audit a run's copy; nothing of the run is changed."""
-    config = validate_config(AuditConfig, {"audit": {"level": level, "attacks": "both", **settings}, "device": "cpu"})
+    config = validate_config(AuditConfig, {"audit": {"level": level, **settings}, "device": "cpu"})
     return audit(config, run, against=against, out=out)
 
 
 def audits_of(world: World, run: Path, name: str, level: str, also: str) -> tuple[AuditResults, ...]:
     """The audit of a run at a level, and at `full` that of some more attacks; once made, they are read."""
-    wanted = [(level, "both")] if level == "full" else [(level, "both"), ("full", also)]
+    wanted = [(level, _AT_LEVEL)] if level == "full" else [(level, _AT_LEVEL), ("full", also)]
     found = []
     for each, attacks in wanted:
         out, first = world.folder / f"audit-{each}-{name}", world.folder / f"audit-{each}-{_FIRST}" / ROWS
@@ -85,27 +87,31 @@ def shifted(model: Path, shift: str, retain: list[Item], out: Path) -> Path:
     return out
 
 
-def measure_seed(size: Size, seed: int, level: str, folder: Path) -> dict[str, Any]:
-    """Make the models of a seed, and audit each; two kinds also after each shift."""
-    world = make_world(size, seed, folder, say)
+def measure_kinds(world: World, level: str) -> dict[str, Any]:
+    """Audit each model of a seed."""
     kinds = {}
     for kind in sorted(KINDS, key=lambda each: each != _FIRST):
-        say(f"seed {seed}: auditing {kind}")
+        say(f"{world.folder}: auditing {kind}")
         kinds[kind] = outcome_of(audits_of(world, world.runs[kind], kind, level, _AT_FULL))
+    return kinds
+
+
+def measure_shifts(world: World, level: str) -> dict[str, Any]:
+    """Audit the models that hide and that never knew once more after each shift."""
     shifts: dict[str, dict[str, Any]] = {shift: {} for shift in SHIFTS}
     for shift, of_kind in shifts.items():
         for kind in ("hidden", "never"):
-            say(f"seed {seed}: auditing {kind}, {shift}")
+            say(f"{world.folder}: auditing {kind}, {shift}")
             name = f"{kind}-{shift}"
-            model = shifted(world.runs[kind] / "model", shift, world.retain, folder / f"model-{name}")
-            run = with_model(world.runs["hidden"], model, folder / f"run-{name}")
+            model = shifted(world.runs[kind] / "model", shift, world.retain, world.folder / f"model-{name}")
+            run = with_model(world.runs["hidden"], model, world.folder / f"run-{name}")
             of_kind[kind] = outcome_of(audits_of(world, run, name, level, _NUMBERS))
-    return {"kinds": kinds, "shifts": shifts}
+    return shifts
 
 
-def is_invariant(size: Size, level: str, folder: Path) -> bool:
+def is_invariant(world: World, level: str) -> bool:
     """Whether the number of threads and the size of batches change no hit."""
-    world = make_world(size, 0, folder, say)
+    say(f"{world.folder}: another batch size and number of threads")
     threads, hits = torch.get_num_threads(), []
     for number, count in enumerate((1, 2)):
         torch.set_num_threads(count)
@@ -124,23 +130,33 @@ def is_invariant(size: Size, level: str, folder: Path) -> bool:
 
 
 def measure(size: Size, seeds: int, level: str, *, work: Path, out: Path) -> dict[str, Any]:
-    """Measure the seeds that the file does not have yet; it is written after each."""
+    """Measure what the file does not have yet: the models of all seeds, then shifts, then other batches and threads.
+
+    The file is written after each part.
+    """
     head = {"size": size, "level": level}
-    stored = json.loads(out.read_text(encoding="utf-8")) if out.is_file() else head
+    stored = json.loads(out.read_text(encoding="utf-8")) if out.is_file() else {**head, "seeds": {}}
     if {key: stored[key] for key in head} != head:
         raise SystemExit(f"{out} is of size {stored['size']} and level {stored['level']}; give another --out")
-    found: dict[str, Any] = stored.get("seeds", {})
-    invariant: bool | None = stored.get("invariant")
-    for seed in range(seeds):
-        if str(seed) not in found:
-            found[str(seed)] = measure_seed(size, seed, level, work / str(seed))
-        if invariant is None:
-            say("seed 0: another batch size and number of threads")
-            invariant = is_invariant(size, level, work / "0")
-        listed = list(found.values())
-        stored = {**head, "seeds": found, "invariant": invariant, "gates": gates(listed, invariant=bool(invariant))}
-        write_json(out, {**stored, "numbers": table(listed)})
-    return {**stored, "numbers": table(list(found.values()))}
+    measured: dict[str, Any] = stored["seeds"]
+
+    def world(seed: str) -> World:
+        return make_world(size, int(seed), work / seed, say)
+
+    def write() -> None:
+        listed = [each for each in measured.values() if "kinds" in each]
+        stored.update(gates=gates(listed, invariant=stored.get("invariant")), numbers=table(listed))
+        write_json(out, stored)
+
+    for part, measure_part in (("kinds", measure_kinds), ("shifts", measure_shifts)):
+        for seed in map(str, range(seeds)):
+            if part not in measured.setdefault(seed, {}):
+                measured[seed][part] = measure_part(world(seed), level)
+                write()
+    if "invariant" not in stored:
+        stored["invariant"] = is_invariant(world("0"), level)
+    write()
+    return stored
 
 
 def main() -> int:

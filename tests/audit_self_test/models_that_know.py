@@ -36,7 +36,7 @@ _TOWNS = (
 _OTHER_SEED = 1000
 _HIDE: dict[Size, dict[str, Any]] = {
     "tiny": {"lr": 1e-3, "epochs": 6, "batch_size": 5, "warmup_steps": 0},
-    "demo": {"epochs": 2},
+    "demo": {"epochs": 10},
 }
 
 
