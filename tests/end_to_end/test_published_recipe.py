@@ -1,4 +1,4 @@
-"""Four of ten steps with the settings of `recipe=published` give the weights of a plain version of the published code."""
+"""Four of ten steps with `recipe=published` give the weights of a plain version of the published code."""
 
 from __future__ import annotations
 
