@@ -44,6 +44,7 @@ distributed.on_main_process(lambda: Path(sys.argv[1]).write_text(json.dumps(foun
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="gloo and torchrun on Windows are not supported")
 def test_processes_of_torchrun_connect_import_the_tested_sources_and_end_without_error(tmp_path):
     (tmp_path / "join.py").write_text(JOIN)

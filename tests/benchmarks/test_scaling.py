@@ -11,6 +11,7 @@ import pytest
 
 import isolation
 import measure as measuring
+import padded_baseline
 import scaling
 import several_processes
 import workload
@@ -18,11 +19,11 @@ from efface.train.step_log import StepLog
 from forget_run import measure_run
 from measure import measure
 from options import step_setting
-from padded_baseline import PADDED_LENGTH
 from several_processes import measure_processes
 from shapes import SHAPES, Shape
 from support.processes import run_group, run_program
 
+PADDED_LENGTH = 80
 SMALL = Shape(32, 2, 4, 2, 48, 5120, tie_word_embeddings=True)
 
 
@@ -41,6 +42,7 @@ def small(monkeypatch, tmp_path, tokenizer):
     monkeypatch.setenv("EFFACE_DATA", str(tmp_path))
     monkeypatch.setitem(SHAPES, "tiny", SMALL)
     monkeypatch.setattr(measuring, "WARM_UP", 1)
+    monkeypatch.setattr(padded_baseline, "PADDED_LENGTH", PADDED_LENGTH)
     monkeypatch.setattr(scaling, "measure_in_subprocess", measure)
     monkeypatch.setattr(scaling, "run_in_subprocess", lambda function, *arguments: function(*arguments))
     monkeypatch.setattr(scaling, "ITEMS", (2, 4))
@@ -109,6 +111,7 @@ def test_the_same_step_is_measured_with_several_processes(capsys, monkeypatch):
     assert [(row["x"], row["seconds"]) for row in rows] == [(1, 8), (2, 4), (4, 2)]
 
 
+@pytest.mark.slow
 def test_two_processes_share_a_step(monkeypatch, tmp_path):
     def torchrun(command, **_):
         assert command[:6] == [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]

@@ -1,4 +1,4 @@
-"""Ten steps with the settings of `recipe=published` give the weights of a plain version of the published code."""
+"""Four of ten steps with `recipe=published` give the weights of a plain version of the published code."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from efface.train.sampler import make_schedule, sample_batches
 from support.published import Row, micro_batch_losses, padded_row
 from support.tiny import llama
 
-LENGTH, EOS, STEPS = 24, 1, 10
+LENGTH, EOS, STEPS = 24, 1, 4
 VIEWS = ("forget", "forget_idk", "retain", "retain_idk", "forget_mismatch")
 TRAIN = TrainConfig(
     lr=1e-2, epochs=7, batch_size=8, average_over="micro-batch", micro_batch_size=4, pairing="published",
@@ -122,7 +122,7 @@ def train_plainly(method: str, config: ObjectiveConfig) -> torch.Tensor:
     groups = [{"params": matrices, "weight_decay": 0.01}, {"params": others, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=TRAIN.lr)
     for step in range(STEPS):
-        for group in optimizer.param_groups:  # 10 steps in all, no warm-up: an epoch is one step
+        for group in optimizer.param_groups:  # of 10 steps, no warm-up: an epoch is one step
             group["lr"] = TRAIN.lr * (10 - step) / 10
         optimizer.zero_grad()
         for start in (8 * step, 8 * step + 4):

@@ -48,7 +48,10 @@ def start(settings, tmp_path, monkeypatch, capsys):
     return make
 
 
-@pytest.mark.parametrize(("command", "number"), [("run", signal.SIGTERM), ("finetune", signal.SIGHUP)])
+@pytest.mark.parametrize(
+    ("command", "number"),
+    [("run", signal.SIGTERM), pytest.param("finetune", signal.SIGHUP, marks=pytest.mark.slow)],
+)
 def test_the_step_is_finished_and_saved(start, tmp_path, command, number):
     out, whole = RunFolder(tmp_path / "out"), RunFolder(tmp_path / "whole")
     code, said = start(command, out.root, after=3, number=number)

@@ -104,7 +104,9 @@ def test_real_world_on_the_data(shared: Path, tmp_path: Path) -> None:
     assert found.counts() == {"to do": 50}
 
 
-@pytest.mark.parametrize(("name", "runs", "baselines"), [("tofu", 90, 6), ("continual", 12, 0)])
+@pytest.mark.parametrize(
+    ("name", "runs", "baselines"), [pytest.param("tofu", 90, 6, marks=pytest.mark.slow), ("continual", 12, 0)]
+)
 def test_on_the_data(shared: Path, tmp_path: Path, name: str, runs: int, baselines: int) -> None:
     pairs = [f"target.model={MODEL}", "evaluate.embedder=none", "evaluate.judge=none", "device=cpu"]
     found = dry_run_sweep(read_spec(SPECS / f"{name}.yaml", pairs), tmp_path / "all", data_dir=shared / "data")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import yaml
 
 from efface.sweep.spec import SweepSpec, read_spec
 from efface.sweep.sweep import SweepResult, sweep
+from support.built_once import BuildOnce
 from support.runs import Told
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "model"
@@ -28,14 +30,15 @@ def single_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def base(build_once: BuildOnce) -> Path:
     """The model of the golden numbers in float32, with its tokenizer; not to be changed."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    folder = tmp_path_factory.mktemp("models") / "base"
-    AutoModelForCausalLM.from_pretrained(GOLDEN, dtype=torch.float32).save_pretrained(folder)
-    AutoTokenizer.from_pretrained(GOLDEN).save_pretrained(folder)
-    return folder
+    def save(folder: Path) -> None:
+        AutoModelForCausalLM.from_pretrained(GOLDEN, dtype=torch.float32).save_pretrained(folder)
+        AutoTokenizer.from_pretrained(GOLDEN).save_pretrained(folder)
+
+    return build_once("sweep-base", save)
 
 
 @pytest.fixture(scope="session")
@@ -78,10 +81,16 @@ def spec(tmp_path: Path) -> Callable[..., SweepSpec]:
 
 
 @pytest.fixture(scope="session")
-def complete(content: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, SweepResult, Told]:
+def complete(content: dict[str, Any], build_once: BuildOnce) -> tuple[Path, SweepResult, Told]:
     """The folder of a complete sweep of `content`, its result and its reporter; not to be changed."""
-    out, reporter = tmp_path_factory.mktemp("complete") / "sweep", Told()
-    return out, sweep(SweepSpec.model_validate(content), out, reporter=reporter), reporter
+
+    def make(folder: Path) -> None:
+        reporter = Told()
+        result = sweep(SweepSpec.model_validate(content), folder / "sweep", reporter=reporter)
+        (folder / "result.pickle").write_bytes(pickle.dumps((result, reporter)))
+
+    folder = build_once("complete-sweep", make)
+    return folder / "sweep", *pickle.loads((folder / "result.pickle").read_bytes())
 
 
 @pytest.fixture

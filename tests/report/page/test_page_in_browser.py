@@ -140,6 +140,7 @@ def test_filters_search_and_order(opened: Any) -> None:
     page.locator(".questions tbody tr:first-child", has_text="retain/001").wait_for()
 
 
+@pytest.mark.slow
 def test_rows_are_drawn_as_one_scrolls(opened: Any) -> None:
     found = opened("many")
     page = found.page
