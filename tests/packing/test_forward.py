@@ -153,3 +153,28 @@ def test_the_mode_is_restored(llama, training):
 def test_chunk_rows_fill_the_chunk(monkeypatch):
     monkeypatch.setattr(forward, "_CHUNK_ELEMENTS", 100)
     assert [chunk_rows(vocabulary) for vocabulary in (1, 30, 100, 101)] == [100, 3, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("rows", "hidden", "grad", "expected"),
+    [
+        (100, 3, True, [100]),  # what fits is computed at once
+        (110, 3, True, [20, 20, 20, 20, 20, 10]),
+        (110, 40, True, [40, 40, 30]),  # not fewer rows than hidden units
+        (110, 40, False, [20, 20, 20, 20, 20, 10]),
+        (110, 400, True, [100, 10]),
+    ],
+)
+def test_chunks_on_a_cpu_are_small_but_for_large_heads(monkeypatch, rows, hidden, grad, expected):
+    monkeypatch.setattr(forward, "_CHUNK_ELEMENTS", 1000)
+    monkeypatch.setattr(forward, "_CPU_CHUNK_ELEMENTS", 200)
+    computed = []
+
+    def first_unit(states):
+        computed.append(states.shape[0])
+        return states[:, 0]
+
+    with torch.set_grad_enabled(grad):
+        found = map_in_chunks(first_unit, 10, states := torch.randn(rows, hidden))
+    assert computed == expected
+    assert torch.equal(found, states[:, 0])

@@ -18,6 +18,9 @@ from efface.packing.packed_batch import PackedBatch
 _CHUNK_ELEMENTS = 1 << 26
 """Logits computed at once: 256 MiB in float32. More are computed in chunks and recomputed in the backward pass."""
 CHUNK_BYTES = 4 * _CHUNK_ELEMENTS
+_CPU_CHUNK_ELEMENTS = 3 << 21
+"""The same on a CPU, where more are computed in chunks: 24 MiB. Linux's allocator gives back what takes more than 32 MiB
+whenever it is freed, and new pages cost as much time as the logits."""
 
 
 def unwrap_peft(model: Any) -> Any:
@@ -117,8 +120,20 @@ def head_logits(output_embeddings: Callable[[Tensor], Tensor], config: Any, hidd
 
 
 def chunk_rows(vocabulary: int) -> int:
-    """Return the number of rows of logits, each of `vocabulary` numbers, that `map_in_chunks` computes at once."""
+    """Return the most rows of logits, each of `vocabulary` numbers, that `map_in_chunks` computes at once."""
     return max(1, _CHUNK_ELEMENTS // vocabulary)
+
+
+def _rows_at_once(hidden: Tensor, vocabulary: int) -> int:
+    """How many rows [N, H] are computed at once where not all of them are.
+
+    With gradients not fewer than H: each chunk adds a gradient as large as the head's weights [V, H].
+    """
+    most = chunk_rows(vocabulary)
+    if hidden.device.type != "cpu":
+        return most
+    least = hidden.shape[-1] if torch.is_grad_enabled() else 1
+    return min(most, max(_CPU_CHUNK_ELEMENTS // vocabulary, least))
 
 
 def map_in_chunks(function: Callable[..., Tensor], vocabulary: int, *tensors: Tensor) -> Tensor:
@@ -129,15 +144,15 @@ def map_in_chunks(function: Callable[..., Tensor], vocabulary: int, *tensors: Te
     Args:
         function: from slices [n, ...] of the tensors to logits [n, V], and from those to a result [n, ...].
         vocabulary: V, the number of logits of each row.
-        tensors: [N, ...] each.
+        tensors: hidden states [N, H], then any others [N, ...].
 
     Returns:
         The results [N, ...].
     """
     total = tensors[0].shape[0]
-    size = chunk_rows(vocabulary)
-    if total <= size:
+    if total <= chunk_rows(vocabulary):
         return function(*tensors)
+    size = _rows_at_once(tensors[0], vocabulary)
     chunks = zip(*(tensor.split(size) for tensor in tensors), strict=True)
     if not torch.is_grad_enabled():
         return torch.cat([function(*chunk) for chunk in chunks])
