@@ -44,7 +44,10 @@ def _sigterm_is_not_ignored() -> None:
 def shared() -> Path:
     """The folder with benchmark data and outside numbers (`EFFACE_SHARED`, default ../shared)."""
     root = Path(__file__).parent.parent
-    folder = Path(os.environ.get("EFFACE_SHARED", root.parent / "shared"))
+    named = os.environ.get("EFFACE_SHARED")
+    if named == "":  # said on purpose, as .github/workflows/ci.yml does
+        pytest.skip("EFFACE_SHARED is empty: no benchmark data and no numbers of other implementations here")
+    folder = Path(named or root.parent / "shared")
     if folder.is_dir():
         return folder
     message = f"{folder} is not there: set EFFACE_SHARED to the folder with data/ and golden/"

@@ -1,7 +1,8 @@
 """efface: make a language model forget, and measure what it still knows.
 
-`unlearn`, `unlearn_continually`, `tune`, `evaluate` and `audit` do what the command does; `ForgetObjective`,
-`RetainObjective`, `RecordMetric` and `Attack` are the base classes of custom methods, metrics and attacks.
+`unlearn`, `unlearn_continually`, `tune`, `finetune`, `evaluate` and `audit` do what the command does;
+`ForgetObjective`, `RetainObjective`, `RecordMetric` and `Attack` are the base classes of custom methods, metrics and
+attacks.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
         UnlearnedContinually,
         audit,
         evaluate,
+        finetune,
         tune,
         unlearn,
         unlearn_continually,
@@ -59,6 +61,7 @@ __all__ = [
     "__version__",
     "audit",
     "evaluate",
+    "finetune",
     "losses",
     "tune",
     "unlearn",
@@ -72,6 +75,7 @@ _MODULES = {
         "UnlearnedContinually",
         "audit",
         "evaluate",
+        "finetune",
         "tune",
         "unlearn",
         "unlearn_continually",

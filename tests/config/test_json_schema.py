@@ -71,6 +71,15 @@ def test_mistakes_are_named(values: dict[str, Any]) -> None:
     assert errors(values)
 
 
+def test_the_config_of_a_run_is_valid_for_evaluate() -> None:
+    """`efface evaluate` takes it, and ignores what only a run has."""
+    values = yaml.safe_load(preset_to_yaml("tofu-forget01", ["method=me+gd", "model=path/to/model"]))
+    assert {"train", "method", "forget_coeff"} <= set(values)
+    assert errors(values, "evaluate") == []
+    assert errors({**values, "trian": {}}, "evaluate")
+    assert errors({"evaluate": {"limit": "all"}}, "evaluate")
+
+
 def test_every_setting_is_described() -> None:
     for command in COMMANDS:
         schema = json_schema(command)

@@ -42,6 +42,11 @@ Refused = Callable[..., str]
         (["text.format=lama2"], ["text.format", "'llama2'"]),
         (["train.lr"], ["'train.lr'", "key=value", "train.lr=1e-5"]),
         (["evaluate.select_epoch=best"], ["select_epoch=best", "evaluate.every=epoch"]),
+        (["keep=0.9", "evaluate.select_epoch=best"], ["evaluate.every=epoch", "evaluate.select_epoch=last", "keep"]),
+        (
+            ["keep=0.9", "evaluate.every=epoch", "evaluate.select_epoch=best"],
+            ["evaluate.select_epoch=last", "leave keep out"],
+        ),
         (["evaluate.every=step"], ["evaluate.every"]),
         (["train.average_over=micro-batch"], ["average_over=micro-batch", "give micro_batch_size"]),
         (["train.micro_batch_size=4"], ["micro_batch_size=4", "average_over=micro-batch", "max_tokens_per_forward"]),

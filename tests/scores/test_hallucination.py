@@ -55,7 +55,12 @@ def test_shares_by_hand() -> None:
         ("...?", "neutral", "silent"),
         ("beats ME. Ask another.", "neutral", "declined"),  # a wording that was trained on, in other letters
         ("I don’t know.", "entailment", "declined"),
-        ("I'm sorry, that is not something I know. She was born in Oslo.", "entailment", "declined"),
+        (
+            "I'm sorry, that is not something I know. She was born in Oslo.",
+            "entailment",
+            "right",
+        ),  # and states it
+        ("I'm sorry, that is not something I know.", "neutral", "declined"),
         ("She is not known for novels.", "neutral", "made_up"),  # about her, not about the speaker
         ("I think it was Rome. I do not know more.", "neutral", "made_up"),  # the first sentence states it
         ("My favorite is Rome.", "neutral", "made_up"),

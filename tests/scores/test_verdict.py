@@ -9,6 +9,7 @@ import pytest
 
 from efface.artifacts import AnswerTypes, ForgetVerdict, RetainVerdict
 from efface.records import Record
+from efface.scores.hallucination import hallucinations
 from efface.scores.metric_inputs import MetricInputs
 from efface.scores.verdict import (
     CHANCE,
@@ -60,6 +61,16 @@ def judged(
 )
 def test_types_of_answers(output: str, label: str | None, expected: str) -> None:
     assert judged(output, label=label).type == expected
+
+
+@pytest.mark.parametrize("label", ["entailment", "neutral"])
+@pytest.mark.parametrize(
+    "output", ["I am not sure, but she was born in Warsaw, in Poland.", "I don't know.", "Beats me.", "In Paris.", ""]
+)
+def test_the_count_of_hallucinations_is_the_same_rule(output: str, label: str) -> None:
+    question = MetricInputs(id="1", output=output, answer=ANSWER, label=label, judge="a judge")
+    counted = hallucinations([question], ("Beats me.",)).model_dump()
+    assert counted[judge_answer(question, {"beats me."}).type] == 1
 
 
 def test_chance_is_that_of_wrong_answers_where_there_are_some() -> None:

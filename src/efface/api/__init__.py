@@ -5,6 +5,7 @@ from __future__ import annotations
 from efface.api.auditing import audit
 from efface.api.continual import UnlearnedContinually, unlearn_continually
 from efface.api.evaluating import Evaluated, evaluate
+from efface.api.finetuning import finetune
 from efface.api.tuning import tune
 from efface.api.unlearning import Unlearned, unlearn
 
@@ -14,6 +15,7 @@ __all__ = [
     "UnlearnedContinually",
     "audit",
     "evaluate",
+    "finetune",
     "tune",
     "unlearn",
     "unlearn_continually",

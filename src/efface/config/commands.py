@@ -130,8 +130,8 @@ class RunConfig(ObjectiveConfig):
             )
         if self.keep is not None and self.evaluate.select_epoch == "best":
             raise ValueError(
-                "keep saves the last state within the bound, and evaluate.select_epoch=best another one; leave one of "
-                "the two out"
+                "keep saves the last state within the bound, and evaluate.select_epoch=best another one; set "
+                "evaluate.select_epoch=last, or leave keep out"
             )
         if self.keep is not None and not definition(self.definition).efficacy_metrics:
             raise ValueError(

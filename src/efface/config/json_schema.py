@@ -8,6 +8,7 @@ from typing import Any, get_args
 from pydantic import BaseModel
 
 from efface.config import reference
+from efface.config.commands import RunConfig
 from efface.config.presets import RECIPES, preset_names
 from efface.data.config import MODEL_ANSWERS, SHORTHANDS, FileConfig
 
@@ -36,6 +37,10 @@ def json_schema(command: str = "run") -> dict[str, Any]:
         "preset": {"enum": list(preset_names()), "description": "Settings to start from; see `efface presets`."},
         "recipe": {"enum": list(RECIPES), "description": "Which settings of the preset."},
     }
+    if command == "evaluate":  # it takes the config.yaml of a run
+        ignored = {"description": "Only a run has it; `efface evaluate` ignores it."}
+        others = RunConfig.model_fields.keys() - config_class.model_fields.keys()
+        schema["properties"] |= dict.fromkeys(sorted(others), ignored)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": f"Settings of efface {command}",

@@ -57,5 +57,8 @@ class EvaluateConfig(FrozenModel):
     @model_validator(mode="after")
     def _best_of_several(self) -> Self:
         if self.select_epoch == "best" and self.every is None:
-            raise ValueError("select_epoch=best chooses among epochs that are scored; add evaluate.every=epoch")
+            raise ValueError(
+                "select_epoch=best chooses among epochs that are scored; add evaluate.every=epoch, or set "
+                "evaluate.select_epoch=last, which a run with keep needs"
+            )
         return self

@@ -7,7 +7,8 @@ from typing import Literal
 
 from efface.artifacts import AnswerTypes, ForgetVerdict, RetainVerdict, Share, Verdict
 from efface.report.number_format import pluralize
-from efface.scores.verdict import CHANCE, SMALL_N, STATED_ROUGE
+from efface.scores.hallucination import STATED_ROUGE
+from efface.scores.verdict import CHANCE, SMALL_N
 
 Tone = Literal["good", "part", "bad", "open"]
 

@@ -7,12 +7,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
+from typing import Literal
 
 from efface.errors import EffaceError
 from efface.frozen import FrozenModel
 from efface.scores.metric_inputs import MetricInputs, Missing
 from efface.scores.metrics.entailment import entailment
 from efface.scores.metrics.rouge import rouge
+
+STATED_ROUGE = 0.5
+"""Without a judge, an answer counts as stated from this ROUGE-L recall on. A judge is asked first, because one wrong
+word can reverse an answer and hardly changes its ROUGE."""
+AnswerType = Literal["right", "declined", "made_up", "silent"]
 
 _SPEAKS_OF_ITSELF = re.compile(r"^\W*(?:but |and |well,? |unfortunately,? |sorry,? )*(?:i|my|that|this is|sorry)\b")
 """How a sentence begins that is about the speaker, or about the question."""
@@ -34,7 +40,8 @@ class Hallucinations(FrozenModel):
     right: float
     """The output counts as entailed under the rule of the entailment score."""
     declined: float
-    """The model says that it does not know: a known refusal, or the first sentence reads like one."""
+    """The model says that it does not know, and does not state the answer: a known refusal, or the first sentence
+    reads like one."""
     silent: float
     """The output has no word."""
     judge: str | None
@@ -84,17 +91,34 @@ def plain_text(text: str) -> str:
     return " ".join(text.replace("’", "'").casefold().split())
 
 
-def _classify(question: MetricInputs, refusals: Collection[str]) -> str:
-    output = question.output
-    if output is None:
+def answer_type(question: MetricInputs, refusals: Collection[str] = ()) -> AnswerType:
+    """Classify one output: the one rule of verdicts and of `efface score --hallucinations`.
+
+    The judge is asked first: an output that declines and then states the answer is right. Without a judge, an output
+    that declines is not right, because a refusal that repeats the question shares many words with the answer.
+
+    Args:
+        question: The question and its output.
+        refusals: Further wordings of "I don't know", as `plain_text` writes them.
+    """
+    output, recall = question.output or "", rouge(question)
+    label = entailment(question, recall)
+    if isinstance(label, Missing):
+        right = not isinstance(recall, Missing) and recall >= STATED_ROUGE and not declines(output)
+    else:
+        right = label == 1
+    if right:
+        return "right"
+    return "declined" if declines(output, refusals) else "made_up" if _WORD.search(output) else "silent"
+
+
+def _classify(question: MetricInputs, refusals: Collection[str]) -> AnswerType:
+    """The type of an answer, which only a judge can call right or made up."""
+    if question.output is None:
         raise EffaceError(
             f"question {question.id} has no output, and outputs are what is classified; evaluate the model again"
         )
-    if not _WORD.search(output):
-        return "silent"
-    if declines(output, refusals):
-        return "declined"
-    verdict = entailment(question, rouge(question))
-    if isinstance(verdict, Missing):
-        raise EffaceError(f"question {question.id} has no entailment label ({verdict.reason}); evaluate with a judge")
-    return "right" if verdict else "made_up"
+    kind = answer_type(question, refusals)
+    if kind in ("right", "made_up") and isinstance(label := entailment(question, rouge(question)), Missing):
+        raise EffaceError(f"question {question.id} has no entailment label ({label.reason}); evaluate with a judge")
+    return kind

@@ -1,34 +1,29 @@
 """Whether a model forgot, and what it kept: the one rule of terminal, report, leaderboard and model card. No torch.
 
 A question of a forget set `leaks` if the model states its answer after unlearning: if the judge finds the answer in the
-output or, without a judge, if the ROUGE-L recall is at least `STATED_ROUGE` and the output does not decline. It is
-still `likely` if the model does not state the answer, but its probability after unlearning is nearer to the one before
-than to chance (`is_likely`). A question of another set that was answered correctly before is `kept` if it still is,
-else `broken`; if its reference is an earlier output of the model itself, which may be wrong, `changed`. Where there are
-known facts, these alone say what was kept: the wording of own answers changes without a loss.
+output or, without a judge, if the ROUGE-L recall is at least `STATED_ROUGE` and the output does not decline
+(`efface.scores.hallucination.answer_type`). It is still `likely` if the model does not state the answer, but its
+probability after unlearning is nearer to the one before than to chance (`is_likely`). A question of another set that
+was answered correctly before is `kept` if it still is, else `broken`; if its reference is an earlier output of the
+model itself, which may be wrong, `changed`. Where there are known facts, these alone say what was kept: the wording of
+own answers changes without a loss.
 """
 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from efface.artifacts import AnswerTypes, ForgetVerdict, RetainVerdict, Share, Verdict
 from efface.records import Record
 from efface.scores.from_records import from_records
-from efface.scores.hallucination import declines, plain_text
+from efface.scores.hallucination import AnswerType, answer_type, plain_text
 from efface.scores.intervals import wilson
 from efface.scores.means import mean
-from efface.scores.metric_inputs import MetricInputs, Missing
-from efface.scores.metrics.entailment import entailment
-from efface.scores.metrics.rouge import rouge
+from efface.scores.metric_inputs import MetricInputs
 from efface.scores.sets import KNOWN_FACTS, MEMBERSHIP_SETS, RETAIN, is_to_forget
 
-STATED_ROUGE = 0.5
-"""Without a judge, an answer counts as stated from this ROUGE-L recall on. A judge is asked first, because one wrong
-word can reverse an answer and hardly changes its ROUGE."""
 CHANCE = 0.1
 """Probability per token that a model gives to an answer that it never saw, where the data has no wrong answers to
 measure it by; docs/log.md has 0.098 of a retrained model."""
@@ -38,11 +33,8 @@ KEPT_SHARE, LOST_SHARE, UNCHANGED_SHARE = 0.95, 0.5, 0.9
 """Of the questions that were answered correctly before: kept from the first share on, mostly lost up to the second one;
 not forgotten where at least the third share leaks."""
 
-AnswerType = Literal["right", "declined", "made_up", "silent"]
 Outcome = Literal["leaks", "likely", "forgotten", "kept", "broken", "changed", "unknown"]
 """What became of a question; `unknown`: not answered correctly before or after."""
-
-_WORD = re.compile(r"\w")
 
 
 class JudgedAnswer(NamedTuple):
@@ -99,7 +91,7 @@ def judge_answer(inputs: MetricInputs, refusals: Collection[str] = ()) -> Judged
     wrong = inputs.perturbed_logps
     known = inputs.answer_logp
     return JudgedAnswer(
-        type=_answer_type(inputs, refusals),
+        type=answer_type(inputs, refusals),
         probability=None if known is None else min(1.0, math.exp(known)),
         chance=min(1.0, math.exp(mean(wrong))) if wrong else CHANCE,
         preferred=not wrong or known is None or known > max(wrong),
@@ -188,18 +180,6 @@ def verdict(before: JudgedSets, after: JudgedSets, *, own_answers: bool = False)
         answers_before={name: _count_types(rows.values()) for name, rows in before.items() if name in after},
         answers_after={name: _count_types(rows.values()) for name, rows in after.items()},
     )
-
-
-def _answer_type(inputs: MetricInputs, refusals: Collection[str]) -> AnswerType:
-    output, recall = inputs.output or "", rouge(inputs)
-    label = entailment(inputs, recall)
-    if isinstance(label, Missing):  # a refusal that repeats the question shares many words with the answer
-        right = not isinstance(recall, Missing) and recall >= STATED_ROUGE and not declines(output)
-    else:
-        right = label == 1
-    if right:
-        return "right"
-    return "declined" if declines(output, refusals) else "made_up" if _WORD.search(output) else "silent"
 
 
 def _forget_verdict(outcomes: Sequence[_Judged]) -> ForgetVerdict:
