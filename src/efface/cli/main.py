@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import sys
@@ -40,6 +41,9 @@ _ANYWHERE = ("--allow-plugins", "--debug", "--quiet", "--verbose")
 """Options that may be anywhere on the command line."""
 _LONGEST_WAIT = 10.0
 """Seconds that rank 0 may need from the error of another process to its own."""
+_COLLECT_AFTER = (50_000, 20, 20)
+"""Thresholds of Python's garbage collector. By default it looks at the objects of torch and transformers over and over
+while these are imported, which is a seventh of the start of a run."""
 _MULTI_PROCESS_COMMANDS = {"evaluate", "finetune", "run", "unlearn"}
 
 _COMMAND_GROUPS = (
@@ -137,6 +141,7 @@ def main() -> None:
     Exit codes: 0 success; 1 a part failed (a run of a sweep), or nobody reads the output; 2 an error, as one sentence
     on stderr; 130 interrupted; 143 terminated. Under torchrun only rank 0 prints.
     """
+    gc.set_threshold(*_COLLECT_AFTER)
     arguments = [argument for argument in sys.argv[1:] if argument not in _ANYWHERE]
     debug = "--debug" in sys.argv[1:]
     for name in ("torchao", "torch.utils._pytree"):  # they warn on import about kernels for other machines
