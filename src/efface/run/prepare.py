@@ -91,8 +91,7 @@ def prepare(
     """
     if config.continual is not None:
         raise EffaceError("continual lists several requests, and this takes one; use efface run")
-    model = config.model
-    config, defaults = with_size_settings(config, lambda: load_model_config(model_folder(model)))
+    config, defaults = with_size_settings(config, lambda name: load_model_config(model_folder(name)))
     device = check_settings(config, folder, resume=resume)
     tell_defaults(config, defaults, reporter)
     task = load_task(config.data, data_dir=data_dir)
@@ -274,11 +273,10 @@ def _manifest(
     device: torch.device,
     defaults: dict[str, str],
 ) -> Manifest:
-    evaluated_in = dtype_name(opened.model.dtype)
     return make_manifest(
         seed=config.seed,
         device=device,
-        precision=f"{precision(plan.config, device)}, evaluation {evaluated_in}",
+        precision=f"{precision(plan.config, device)}, evaluation {dtype_name(opened.model.dtype)}",
         optimizer=plan.config.optimizer,
         method=config.method,
         data=task.sources,
