@@ -251,8 +251,7 @@ def _watch(task: Task, config: RunConfig, formatter: PromptFormatter) -> Watch |
 
 def _warn_about_method(config: RunConfig, bound: Objective, reporter: Reporter) -> None:
     """Warn about settings that the method does not use, and about a method without a retain term."""
-    custom = custom_objectives(config.plugins)
-    if unused := [each.name for each in custom if each.name not in bound.name.split("+")]:
+    if unused := [each.name for each in custom_objectives(config.plugins) if each.name not in bound.name.split("+")]:
         reporter.on_warning(f"method {bound.name} does not use the plug-in {', '.join(unused)}")
     if not bound.retain:
         reporter.on_warning(
