@@ -55,10 +55,10 @@ def test_links_out_of_docs_lead_to_copies(hooks: dict[str, Any], tmp_path: Path)
     config = SimpleNamespace(
         site_dir=str(tmp_path), use_directory_urls=False, plugins=SimpleNamespace(_current_plugin="")
     )
-    text = "[one](../../examples/curie.csv) [all](../../examples) [page](../data.md) [gone](../../nothing.py)"
+    text = "[one](../../examples/einstein.csv) [all](../../examples) [page](../data.md) [gone](../../nothing.py)"
     made = hooks["on_page_markdown"](text, page=page, config=config, files=files)
-    assert made == "[one](../source/examples/curie.csv.txt) all [page](../data.md) [gone](../../nothing.py)"
-    assert files.src_uris == ["source/examples/curie.csv.txt"]
+    assert made == "[one](../source/examples/einstein.csv.txt) all [page](../data.md) [gone](../../nothing.py)"
+    assert files.src_uris == ["source/examples/einstein.csv.txt"]
 
 
 def test_menu_lists_a_folder(hooks: dict[str, Any]) -> None:

@@ -34,7 +34,7 @@ def used(found: RunConfig) -> tuple[float, float, int, int]:
 
 
 def test_what_is_left_open_is_that_of_the_size() -> None:
-    found, defaults = with_size_settings(config(), lambda: MEASURED)
+    found, defaults = with_size_settings(config(), lambda _: MEASURED)
     assert used(found) == (SMALL.lr, SMALL.forget_coeff, SMALL.epochs, SMALL.batch_size)
     assert set(defaults) == {"train.lr", "train.epochs", "train.batch_size", "forget_coeff"}
     assert set(defaults.values()) == {SMALL.source}
@@ -47,10 +47,10 @@ def test_what_is_left_open_is_that_of_the_size() -> None:
 
 
 def test_what_is_set_stays() -> None:
-    found, defaults = with_size_settings(config(forget_coeff=0.7, train={"batch_size": 3}), lambda: MEASURED)
+    found, defaults = with_size_settings(config(forget_coeff=0.7, train={"batch_size": 3}), lambda _: MEASURED)
     assert used(found) == (SMALL.lr, 0.7, SMALL.epochs, 3)
     assert set(defaults) == {"train.lr", "train.epochs"}
-    steps, _ = with_size_settings(config(train={"max_steps": 3}), lambda: MEASURED)
+    steps, _ = with_size_settings(config(train={"max_steps": 3}), lambda _: MEASURED)
     assert steps.train.epochs == config().train.epochs
 
 
@@ -69,7 +69,7 @@ def test_with_a_rate_nothing_changes_and_no_model_is_read() -> None:
 )
 def test_what_was_not_measured_keeps_the_published_rate(changes: dict[str, Any], model: LlamaConfig) -> None:
     given = config(**changes)
-    found, defaults = with_size_settings(given, lambda: model)
+    found, defaults = with_size_settings(given, lambda _: model)
     assert found == given
     assert list(defaults) == ["train.lr"]
     told = Told()

@@ -97,8 +97,7 @@ def prepare_queue(
     settings = config.continual
     if settings is None:
         raise EffaceError("there are no requests; set continual.requests, such as [1, 2] or [first.csv, second.csv]")
-    model = config.model
-    config, defaults = with_size_settings(config, lambda: load_model_config(model_folder(model)))
+    config, defaults = with_size_settings(config, lambda name: load_model_config(model_folder(name)))
     device = check_settings(config, folder, resume=resume)
     tell_defaults(config, defaults, reporter)
     data = request_data(config.data, settings.requests)

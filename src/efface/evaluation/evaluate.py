@@ -258,12 +258,6 @@ def _verdicts(
     return verdicts
 
 
-def _judge_name(set_: EvaluationSet, judges: Judges) -> str | None:
-    if set_.key_facts_only:
-        return KeyFactJudge.name
-    return None if judges.judge is None else judges.judge.name
-
-
 def _claim(set_item: _SetItem, output: str) -> Claim:
     item = set_item.item
     return Claim(output, item.entailment_target, item.key_fact, set_item.set.entailment_premise)
@@ -280,6 +274,7 @@ def _record(
     end_length: int,
 ) -> Record:
     item = set_item.item
+    judge = KeyFactJudge if set_item.set.key_facts_only else judges.judge
     missing: dict[Metric | UncountedMetric, str] = {}
     if not item.perturbed_answers:
         missing["truth_ratio"] = "the question has no perturbed answers"
@@ -310,7 +305,7 @@ def _record(
         cosine_before=judgment.cosine_before,
         entailment_target=item.entailment_target,
         entailment_premise=set_item.set.entailment_premise,
-        judge=_judge_name(set_item.set, judges),
+        judge=None if judge is None else judge.name,
         entailment_label=judgment.verdict.label,
         gibberish_detector=None if judges.gibberish_detector is None else judges.gibberish_detector.name,
         not_gibberish=judgment.not_gibberish,

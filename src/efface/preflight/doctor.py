@@ -128,7 +128,7 @@ def _check_run(
     model = _find_model(builder, config.model, machine)
     if device is None or method is None or model is None:
         return None, task
-    config, _ = with_size_settings(config, lambda: model.config)
+    config, _ = with_size_settings(config, lambda _: model.config)
     train = builder.attempt("training", lambda: resolve_optimizer(config.train, model.config, device, earlier=None))
     if train is None:
         return None, task

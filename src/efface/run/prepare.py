@@ -91,8 +91,7 @@ def prepare(
     """
     if config.continual is not None:
         raise EffaceError("continual lists several requests, and this takes one; use efface run")
-    model = config.model
-    config, defaults = with_size_settings(config, lambda: load_model_config(model_folder(model)))
+    config, defaults = with_size_settings(config, lambda name: load_model_config(model_folder(name)))
     device = check_settings(config, folder, resume=resume)
     tell_defaults(config, defaults, reporter)
     task = load_task(config.data, data_dir=data_dir)
@@ -252,8 +251,7 @@ def _watch(task: Task, config: RunConfig, formatter: PromptFormatter) -> Watch |
 
 def _warn_about_method(config: RunConfig, bound: Objective, reporter: Reporter) -> None:
     """Warn about settings that the method does not use, and about a method without a retain term."""
-    custom = custom_objectives(config.plugins)
-    if unused := [each.name for each in custom if each.name not in bound.name.split("+")]:
+    if unused := [each.name for each in custom_objectives(config.plugins) if each.name not in bound.name.split("+")]:
         reporter.on_warning(f"method {bound.name} does not use the plug-in {', '.join(unused)}")
     if not bound.retain:
         reporter.on_warning(
@@ -274,11 +272,10 @@ def _manifest(
     device: torch.device,
     defaults: dict[str, str],
 ) -> Manifest:
-    evaluated_in = dtype_name(opened.model.dtype)
     return make_manifest(
         seed=config.seed,
         device=device,
-        precision=f"{precision(plan.config, device)}, evaluation {evaluated_in}",
+        precision=f"{precision(plan.config, device)}, evaluation {dtype_name(opened.model.dtype)}",
         optimizer=plan.config.optimizer,
         method=config.method,
         data=task.sources,

@@ -11,7 +11,7 @@ from efface.models.memory_estimate import meta_model
 from efface.progress.reporter import Reporter
 
 
-def with_size_settings(config: RunConfig, read_config: Callable[[], Any]) -> tuple[RunConfig, dict[str, str]]:
+def with_size_settings(config: RunConfig, read_config: Callable[[str], Any]) -> tuple[RunConfig, dict[str, str]]:
     """Fill in learning rate, forget coefficient, epochs and batch size by the number of the model's parameters.
 
     This is done where the learning rate is left open, for a user's data and all weights: benchmarks have published
@@ -19,7 +19,7 @@ def with_size_settings(config: RunConfig, read_config: Callable[[], Any]) -> tup
 
     Args:
         config: The settings of a run or a queue.
-        read_config: Reads the model's config.json, where it is needed.
+        read_config: Name of the model -> its config.json; called where it is needed.
 
     Returns:
         The settings, and dotted key -> where its default comes from, for the manifest.
@@ -29,7 +29,7 @@ def with_size_settings(config: RunConfig, read_config: Callable[[], Any]) -> tup
     """
     if "lr" in config.train.model_fields_set:
         return config, {}
-    parameters = meta_model(read_config(), None).num_parameters()
+    parameters = meta_model(read_config(config.model), None).num_parameters()
     row = default_for(parameters)
     if row is None or config.data.source != "files" or config.train.lora is not None:
         return config, {"train.lr": lr_source(parameters)}
