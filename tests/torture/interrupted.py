@@ -83,7 +83,7 @@ def _try(command: Command, folder: Path, number: int, signal_: signal.Signals, e
     allowed = (-signal.SIGKILL,) if signal_ == signal.SIGKILL else (0, 143)
     if ended.code not in allowed:
         return f"exit code {ended.code}: {ended.stderr.strip()[-200:]}"
-    if command.copied is None:  # a folder that is continued may have been moved, except that of a queue's last request
+    if command.is_movable:
         out.rename(moved)
     else:
         moved = out
