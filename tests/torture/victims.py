@@ -74,8 +74,8 @@ def _study_outcome(folder: Path) -> Outcome:
     trials = {trial["number"]: {**trial, "number": None, "seconds": None} for trial in results["tune"]["trials"]}
     results["tune"]["chosen"] = trials[results["tune"]["chosen"]]["settings"]
     results["tune"]["trials"] = sorted(map(json.dumps, trials.values()))
-    stored = sorted(path.name for path in (folder / "trials").rglob("*") if path.is_file() and path.name != "full.json")
-    return {**files, "results.json": results, "files of trials": stored}
+    stored = [path.name for path in (folder / "trials").rglob("[!.]*") if path.is_file() and path.name != "full.json"]
+    return {**files, "results.json": results, "files of trials": sorted(stored)}
 
 
 def _audit_outcome(folder: Path) -> Outcome:
