@@ -15,6 +15,7 @@ from efface.errors import EffaceError
 from efface.folder_lock import HOLDER, LOCK, held
 from efface.run.folder import RunFolder, claims_folder
 from efface.train.step_log import StepLog
+from support.messages import assert_names
 
 
 @pytest.fixture
@@ -120,15 +121,25 @@ def test_one_line_a_step(folder):
     assert [StepLog(**json.loads(line)) for line in lines] == [log(1), log(2), log(3)]
 
 
-def test_steps_that_are_trained_again_are_dropped_and_so_is_a_line_cut_short(folder):
+@pytest.mark.parametrize("line", [b'{"step": 1', b'{"st\xb6p": 1}\n'])
+def test_steps_that_are_trained_again_are_dropped_and_so_is_a_damaged_line(folder, line):
     folder.drop_steps_after(0)  # nothing there yet
     folder.root.mkdir(parents=True)
     for step in (1, 2, 3):
         folder.append_step(log(step))
-    with folder.metrics.open("a") as file:
-        file.write('{"step": 1')
+    with folder.metrics.open("ab") as file:
+        file.write(line)
     folder.drop_steps_after(2)
     assert [json.loads(line)["step"] for line in folder.metrics.read_text().splitlines()] == [1, 2]
+
+
+@pytest.mark.parametrize("line", [b'{"kept_at_least": 1', b'{"kept_at_least": 1}\n', b"\xb6\n"])
+def test_damaged_looks_at_the_bound_are_named(folder, line):
+    folder.root.mkdir(parents=True)
+    folder.metrics.write_bytes(line)
+    with pytest.raises(EffaceError) as error:
+        folder.read_keep_logs()
+    assert_names(str(error.value), str(folder.metrics), "damaged", "--out")
 
 
 def test_a_full_disk_leaves_no_half_line(folder, files_of_at_most):

@@ -22,7 +22,7 @@ _CONTINUED = {
     "run": ("evaluating/*/*", "records/*/*", "manifest.json", "config.yaml", "metrics.jsonl"),
     "sweep": ("runs.jsonl",),
     "tune": (_STUDY, "search/tune.json", "search/manifest.json", "search/records/*/*"),
-    "audit": ("audit/.rows.jsonl.partial", "manifest.json", "records/before/*"),
+    "audit": ("audit/.rows.jsonl.partial", "manifest.json", "records/before/forget.jsonl"),
 }
 """Command -> files that its continuation reads."""
 

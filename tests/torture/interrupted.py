@@ -83,12 +83,13 @@ def _try(command: Command, folder: Path, number: int, signal_: signal.Signals, e
     allowed = (-signal.SIGKILL,) if signal_ == signal.SIGKILL else (0, 143)
     if ended.code not in allowed:
         return f"exit code {ended.code}: {ended.stderr.strip()[-200:]}"
-    if command.copied is None:  # a folder that is continued may have been moved, except that of a queue's last request
+    is_begun = out.exists()
+    if command.is_movable and is_begun:
         out.rename(moved)
     else:
         moved = out
     if ended.code != 0:
-        ended = forked.run(command.resume(moved), folder)
+        ended = forked.run(command.resume(moved) if is_begun else command.start(moved), folder)
         if ended.code != 0:
             return f"not continued: {ended.stderr.strip()[-200:]}"
     verified = forked.run(["verify", moved], folder)

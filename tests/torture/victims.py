@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -74,8 +74,8 @@ def _study_outcome(folder: Path) -> Outcome:
     trials = {trial["number"]: {**trial, "number": None, "seconds": None} for trial in results["tune"]["trials"]}
     results["tune"]["chosen"] = trials[results["tune"]["chosen"]]["settings"]
     results["tune"]["trials"] = sorted(map(json.dumps, trials.values()))
-    stored = sorted(path.name for path in (folder / "trials").rglob("*") if path.is_file() and path.name != "full.json")
-    return {**files, "results.json": results, "files of trials": stored}
+    stored = [path.name for path in (folder / "trials").rglob("[!.]*") if path.is_file() and path.name != "full.json"]
+    return {**files, "results.json": results, "files of trials": sorted(stored)}
 
 
 def _audit_outcome(folder: Path) -> Outcome:
@@ -105,6 +105,8 @@ class Command:
     """What it leaves, without what may differ."""
     is_shared: bool = False
     """Whether two may work in one folder."""
+    is_movable: bool = True
+    """Whether it may be continued in another place."""
 
     def whole(self, folder: Path) -> Outcome:
         """What it leaves if nothing happens to it, in `whole` in a folder, which stays until another command's."""
@@ -144,36 +146,24 @@ def commands(folder: Path) -> dict[str, Command]:
     return {
         "run": _resumable("run", "method=npo+kl", *TINY, *EVALUATE),
         "run with adapters": _resumable("run", "method=idk+ap", "train.lora=true", *TINY, *EVALUATE),
-        "queue": _resumable("run", str(queue), "method=me+gd", *TINY, *EVALUATE),
-        "request add": _again(lambda out: ["request", "add", out, "3"], copied=started),
+        "queue": replace(_resumable("run", str(queue), "method=me+gd", *TINY, *EVALUATE), is_movable=False),
+        "request add": replace(_again(lambda out: ["request", "add", out, "3"], copied=started), is_movable=False),
         "finetune": _resumable("finetune", *TINY),
         "evaluate": _resumable("evaluate", *(each for each in TINY if not each.startswith("train")), *EVALUATE),
         "sweep": _again(lambda out: ["sweep", sweep, "--out", out]),
-        "tune": _resumable("tune", *towns, *search, outcome=_study_outcome, is_shared=True),
-        "audit": _again(lambda out: ["audit", out, _ATTACKS], copied=hidden, outcome=_audit_outcome),
+        "tune": replace(_resumable("tune", *towns, *search), outcome=_study_outcome, is_shared=True),
+        "audit": replace(_again(lambda out: ["audit", out, _ATTACKS], copied=hidden), outcome=_audit_outcome),
     }
 
 
-def _resumable(
-    name: str, *words: str, outcome: Callable[[Path], Outcome] = outcome, is_shared: bool = False
-) -> Command:
+def _resumable(name: str, *words: str) -> Command:
     """A command that is continued by `--resume`."""
-    return Command(
-        lambda out: [name, *words, "--out", out],
-        lambda out: [name, *words, "--out", out, "--resume"],
-        outcome=outcome,
-        is_shared=is_shared,
-    )
+    return Command(lambda out: [name, *words, "--out", out], lambda out: [name, *words, "--out", out, "--resume"])
 
 
-def _again(
-    start: Callable[[Path], list[str | Path]],
-    *,
-    copied: Path | None = None,
-    outcome: Callable[[Path], Outcome] = outcome,
-) -> Command:
+def _again(start: Callable[[Path], list[str | Path]], *, copied: Path | None = None) -> Command:
     """A command that is continued by itself."""
-    return Command(start, start, copied=copied, outcome=outcome)
+    return Command(start, start, copied=copied)
 
 
 def _succeed(arguments: list[str | Path], folder: Path) -> None:

@@ -153,6 +153,16 @@ def test_other_data_or_another_model_under_the_same_name_is_refused(asked, taugh
     assert_names(str(refused.value), "--resume", "has changed", "--out")
 
 
+@pytest.mark.parametrize("content", [b"", b'{"keep"', b"\xb6"])
+def test_damaged_settings_of_a_search_are_named(found, asked, tmp_path, content):
+    out, _ = found
+    paths = TunePaths(shutil.copytree(out, tmp_path / "copy"))
+    paths.search_settings.write_bytes(content)
+    with pytest.raises(EffaceError) as refused:
+        tune(asked(), paths.root, resume=True)
+    assert_names(str(refused.value), str(paths.search_settings), "damaged", "--out")
+
+
 def test_a_folder_with_something_else_is_refused(found, asked, tmp_path):
     out, _ = found
     with pytest.raises(EffaceError) as refused:

@@ -186,7 +186,7 @@ class Inputs:
         started = self._folder.config.is_file()
         for purpose, text in self._rows.items():
             path = self._path(purpose)
-            if started and path.is_file() and path.read_text(encoding="utf-8") != text:
+            if started and path.is_file() and path.read_text(encoding="utf-8", errors="replace") != text:
                 raise EffaceError(f"--resume: {purpose} has other rows than {path}; give the same ones")
             write_text(path, text)
         if self._model is not None and started and self._folder.before.is_dir():

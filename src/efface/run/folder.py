@@ -157,16 +157,23 @@ class RunFolder(RunPaths):
             ) from error
 
     def read_keep_logs(self) -> list[KeepLog]:
-        """The looks at `keep` in metrics.jsonl, in order."""
+        """The looks at `keep` in metrics.jsonl, in order.
+
+        Raises:
+            EffaceError: A line is damaged.
+        """
         if not self.metrics.is_file():
             return []
-        lines = [parse_json(line) for line in self.metrics.read_text(encoding="utf-8").splitlines() if line]
-        return [KeepLog(**each) for each in lines if isinstance(each, dict) and "kept_at_least" in each]
+        try:
+            lines = [parse_json(line) for line in self.metrics.read_text(encoding="utf-8").splitlines() if line]
+            return [KeepLog(**each) for each in lines if isinstance(each, dict) and "kept_at_least" in each]
+        except (ValueError, TypeError) as error:
+            raise EffaceError(f"{self.metrics} is damaged; start over in another --out") from error
 
     def drop_steps_after(self, step: int) -> None:
         """Remove the lines of metrics.jsonl after a step, with -1 all: these steps will be trained again."""
         if self.metrics.is_file():
-            lines = self.metrics.read_text(encoding="utf-8").splitlines(keepends=True)
+            lines = self.metrics.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
             write_text(self.metrics, "".join(line for line in lines if _step(line) <= step))
 
     def read_records(self, stage: str, sets: Iterable[str]) -> RecordSets | None:
@@ -246,5 +253,5 @@ def claims_folder(folder_class: type[RunFolder]) -> Callable[[CommandT], Command
 def _step(line: str) -> float:
     try:
         return float(parse_json(line)["step"])
-    except (ValueError, KeyError, TypeError):  # a line truncated by a kill, or not written by efface
+    except (ValueError, KeyError, TypeError):  # truncated by a kill, damaged, or not written by efface
         return float("inf")

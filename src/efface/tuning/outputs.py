@@ -55,7 +55,7 @@ def write_outputs(setup: Setup, chosen: TuneTrial, trials: list[TuneTrial], repo
     paths, folder = setup.paths, RunFolder(setup.paths.root)
     config = best_config(setup, chosen)
     text = to_yaml(config)
-    same = paths.best.is_file() and paths.best.read_text(encoding="utf-8") == text
+    same = paths.best.is_file() and paths.best.read_text(encoding="utf-8", errors="replace") == text
     if not same:
         _remove_earlier(folder)
     earlier = folder.read_manifest() if same else None

@@ -201,7 +201,10 @@ def _check_same(paths: TunePaths, tuning: Tuning, space: SearchSpace) -> None:
     path = paths.search_settings
     if not path.is_file():
         return
-    saved = read_json(path)
+    try:
+        saved = read_json(path)
+    except ValueError as error:
+        raise EffaceError(f"{path} is damaged; start over in another --out") from error
     now = json.loads(to_json(_settings(tuning, space)))
     different = [key for key in now if not isinstance(saved, dict) or saved.get(key) != now[key]]
     if different:
