@@ -1,4 +1,4 @@
-"""MUSE and WMDP from small local copies: a run of each, its scores, and privacy leakage against a second model."""
+"""MUSE, WMDP and TOFU's holdout set from small local copies: a run of each, its scores, and privacy leakage."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from efface.records import read_records
-from support.benchmarks import muse, wmdp
+from support.benchmarks import muse, tofu, wmdp
 from support.downstream import cache_in
 from support.messages import assert_names
 
@@ -19,7 +19,6 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 
 SMALL = (
     "device=cpu",
-    "data.chunk_tokens=24",
     "train.epochs=1",
     "train.batch_size=4",
     "evaluate.max_new_tokens=3",
@@ -33,7 +32,8 @@ def run(efface: Command, place: Path, model: Path) -> Callable[..., Path]:
     """Run a preset on the data in `data`; returns the run's folder."""
 
     def run_preset(preset: str, *pairs: str, out: str = "run") -> Path:
-        arguments = (preset, f"model={model}", *SMALL, *pairs, "--data-dir", "data", "--out", out)
+        chunks = () if preset.startswith("tofu") else ("data.chunk_tokens=24",)
+        arguments = (preset, f"model={model}", *SMALL, *chunks, *pairs, "--data-dir", "data", "--out", out)
         ran = efface("run", *arguments)
         assert ran.returncode == 0, ran.stderr
         return place / out
@@ -84,6 +84,31 @@ def test_muse_in_turn(run: Callable[..., Path], place: Path) -> None:
     ]
     assert len(results["forget_efficacy"]) == 2
     assert all(value is not None for row in results["forget_efficacy"] for value in row[-1:])
+
+
+@pytest.mark.parametrize(
+    ("preset", "corpus", "pairs"), [("muse-books", "books", ()), ("muse-news-scal", "news", ("data.task=2",))]
+)
+def test_other_forget_corpora_of_muse(
+    run: Callable[..., Path], place: Path, preset: str, corpus: str, pairs: tuple[str, ...]
+) -> None:
+    muse(place / "data", corpus=corpus)
+    folder = run(preset, "recipe=open-unlearning", "method=ga+gd", "train.max_steps=1", "evaluate.limit=1", *pairs)
+    results = json.loads((folder / "results.json").read_text())
+    assert set(results["after"]["sets"]) == {"retain", "forget", "forget_knowledge", "members", "holdout"}
+
+
+def test_tofu_and_its_holdout_set(efface: Command, run: Callable[..., Path], place: Path) -> None:
+    tofu(place / "data")
+    pairs = ("recipe=open-unlearning", "text.format=plain", "data.holdout=published", "train.batch_size=8")
+    folder = run("tofu-forget01", "method=simnpo+gd", *pairs)
+    results = json.loads((folder / "results.json").read_text())
+    assert results["definition"] == "open-unlearning"
+    assert results["after"]["model_utility"] is not None
+    assert results["after"]["sets"]["holdout"]["custom"].keys() == {"min_k"}
+    assert {"extraction_strength", "exact_memorization"} <= results["after"]["sets"]["forget"].keys()
+    scored = efface("score", str(folder), "--against", str(folder), "--json")
+    assert {"auc", "privleak"} <= json.loads(scored.stdout)["privacy_leakage"].keys()
 
 
 def test_wmdp(run: Callable[..., Path], place: Path) -> None:
@@ -151,7 +176,7 @@ def test_settings_that_are_refused(
 def test_paraphrased_questions_and_stop_strings(
     efface: Command, place: Path, model: Path, refused: Callable[..., str]
 ) -> None:
-    common = (f"model={model}", *SMALL[2:], "device=cpu", "data.authors=3", "data.forget_authors=1", "evaluate.limit=2")
+    common = (f"model={model}", *SMALL, "data.authors=3", "data.forget_authors=1", "evaluate.limit=2")
     for out, pairs in (("plain", ()), ("asked", ("evaluate.question=paraphrased", "evaluate.stop=e"))):
         ran = efface("run", "demo", "method=ga+gd", *common, *pairs, "--out", out)
         assert ran.returncode == 0, ran.stderr

@@ -58,3 +58,24 @@ def wmdp(data_dir: Path, *, corpus: str = "cyber") -> Path:
     wikitext = [{"text": ""}, {"text": " = Heading = \n"}, *articles("castle", 3)]
     files: dict[str, Rows] = {"forget": articles("malware"), "retain": articles("compiler"), "wikitext": wikitext}
     return write_benchmark(data_dir / f"wmdp_{corpus}", files)
+
+
+def tofu(data_dir: Path) -> Path:
+    """A small TOFU with two tasks of forget01 and its holdout set; returns the data folder."""
+
+    def perturbed(rows: Rows) -> Rows:
+        wrong = {"paraphrased_answer": "In that year.", "perturbed_answer": ["1800", "1801"]}
+        return [{**row, "paraphrased_question": f"So: {row['question']}", **wrong} for row in rows]
+
+    forget = [{**row, "task_id": str(task)} for task in (1, 2) for row in questions(f"museum of task {task},", 3)]
+    files: dict[str, Rows] = {
+        "forget01": forget,
+        "forget01_perturbed": perturbed(forget),
+        "retain90": questions("library", 4),
+        "holdout01": questions("harbor", 3),
+        **{
+            f"{name}_perturbed": perturbed(questions(what))
+            for name, what in (("retain", "library"), ("real_authors", "theater"), ("world_facts", "tower"))
+        },
+    }
+    return write_benchmark(data_dir / "tofu", files)

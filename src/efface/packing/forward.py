@@ -19,8 +19,8 @@ _CHUNK_ELEMENTS = 1 << 26
 """Logits computed at once: 256 MiB in float32. More are computed in chunks and recomputed in the backward pass."""
 CHUNK_BYTES = 4 * _CHUNK_ELEMENTS
 _CPU_CHUNK_ELEMENTS = 3 << 21
-"""The same on a CPU, where more are computed in chunks: 24 MiB. Linux's allocator gives back what takes more than 32 MiB
-whenever it is freed, and new pages cost as much time as the logits."""
+"""The same on a CPU, where more are computed in chunks: 24 MiB. Linux's allocator gives back what takes over 32 MiB as
+soon as it is freed, and new pages cost as much time as the logits."""
 
 
 def unwrap_peft(model: Any) -> Any:

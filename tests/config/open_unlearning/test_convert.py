@@ -59,6 +59,12 @@ def test_paraphrased_questions() -> None:
     assert not any("question_key" in note for note in found.notes)
 
 
+def test_its_gibberish_classifier() -> None:
+    config, _ = converted("+eval.tofu.metrics.forget_Q_A_gibberish.handler=classifier_prob")
+    assert config.evaluate.gibberish_detector == "default"
+    assert converted()[0].evaluate.gibberish_detector == "none"
+
+
 def test_alternate_answers() -> None:
     """community/methods/AltPO/run.sh."""
     prefix = "data.forget.TOFU_QA_forget"

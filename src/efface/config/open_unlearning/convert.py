@@ -15,6 +15,7 @@ from efface.config.open_unlearning.configs import Tree
 from efface.config.open_unlearning.documents import document_data
 from efface.config.open_unlearning.method import convert_method
 from efface.config.open_unlearning.settings import Settings, mapping, number, text
+from efface.config.open_unlearning.tofu import check_tofu_subset, tofu_split
 from efface.config.parse import validate_config
 from efface.errors import EffaceError
 from efface.text.config import FAMILIES
@@ -119,7 +120,9 @@ def _data(run: Tree, found: Settings) -> None:
     (forget_name, forget), (retain_name, retain) = _side(run, "forget"), _side(run, "retain")
     if (anchor := mapping(run, "data").get("anchor", "forget")) != "forget":
         found.values["train.anchor"] = anchor
-    split = _tofu_split(forget)
+    for where, data_set in ((f"data.forget.{forget_name}", forget), (f"data.retain.{retain_name}", retain)):
+        check_tofu_subset(_hub(data_set), where)
+    split = tofu_split(forget.get("handler"), _hub(forget))
     has_retain = "+" in found.values["method"]
     if split is not None:
         found.values["data"] = f"tofu-{split}"
@@ -143,14 +146,6 @@ def _data(run: Tree, found: Settings) -> None:
         found.notes.append(
             "data.forget: its 100 refusals are those of data/idk.jsonl; efface has 100 of its own, or data.refusals"
         )
-
-
-def _tofu_split(data_set: Tree) -> str | None:
-    hub = _hub(data_set)
-    name = str(hub.get("name"))
-    plain = data_set.get("handler") in ("QADataset", "QAwithIdkDataset")
-    is_tofu = plain and hub.get("path") == "locuslab/TOFU" and name in ("forget01", "forget05", "forget10")
-    return name if is_tofu else None
 
 
 def _file(data_set: Tree, where: str, found: Settings) -> dict[str, Any]:
@@ -266,6 +261,8 @@ def _evaluation(run: Tree, found: Settings) -> None:
             found.notes.append(
                 f"eval.{name}.retain_logs_path={logs}: forget quality comes from efface score RUN --against {logs}"
             )
+        if any(metric.endswith("gibberish") for metric in mapping(evaluated, "metrics")):
+            found.values["evaluate.gibberish_detector"] = "default"
         if (key := evaluated.get("question_key", "question")) == "paraphrased_question":
             found.values["evaluate.question"] = "paraphrased"
         elif key != "question":
