@@ -1,5 +1,5 @@
-"""Hooks of `mkdocs build` (mkdocs.yml): formulas as MathML, notebooks, settings, folders in the menu, files of the
-repository.
+"""Hooks of `mkdocs build` (mkdocs.yml): formulas as MathML, notebooks, settings, decisions, comments beside
+commands, files of the repository.
 
 Formulas are converted to MathML while the site is built, so that its pages need no script and no network.
 """
@@ -21,38 +21,41 @@ _FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>'
 _UPWARD = re.compile(r"\[([^\]]+)\]\((\.\./[^)#\s]+)\)")
 _NOTEBOOK = re.compile(r"<!-- notebook: (\S+) -->")
 _SETTINGS = re.compile(r"<!-- settings: (\w+) -->")
+_DECISIONS = "<!-- decisions -->"
+_COMMENT = re.compile(r"(?<=\S)( {2,})(# .*)$", re.MULTILINE)
+_CODE = re.compile(r"<pre><span></span><code>.*?</code></pre>", re.DOTALL)  # of code without a language
 _ARGUMENT = re.compile(r"\n(<code>\w+</code>(?:, <code>\w+</code>)*: )")
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 
 
-def on_config(config: Any) -> Any:
-    """Replace each folder in the menu by its pages."""
-    config.nav = _with_folders_expanded(config.nav, Path(config.docs_dir))
-    return config
-
-
 def on_page_markdown(markdown: str, *, page: Any, config: Any, files: Any) -> str:
-    """Insert notebooks and settings that a page names; point links out of docs/ to copies of these files."""
+    """Insert notebooks, settings and decisions that a page names; point links out of docs/ to copies of these files."""
     markdown = _NOTEBOOK.sub(lambda match: _cells(json.loads((_ROOT / match[1]).read_text(encoding="utf-8"))), markdown)
     markdown = _SETTINGS.sub(lambda match: _settings(match[1]), markdown)
+    markdown = markdown.replace(_DECISIONS, _decisions()).replace("(decisions/)", "(#decisions)")
     return _UPWARD.sub(lambda match: _link(match, page.file.src_uri, config, files), markdown)
 
 
 def on_page_content(page_html: str, *, page: Any, **_: Any) -> str:
-    """Convert formulas in the markup of arithmatex to MathML; put each argument of a docstring on a separate line."""
+    """Convert formulas in the markup of arithmatex to MathML; put each argument of a docstring on a separate line.
+
+    Comments beside commands are marked, and site.css puts them below the command on a phone.
+    """
+    page_html = _CODE.sub(_mark_comments, page_html)
     if page.file.src_uri.startswith("reference/"):
         page_html = _ARGUMENT.sub(r"</p>\n<p>\1", page_html)
     return _FORMULA.sub(_mathml, page_html)
 
 
-def _with_folders_expanded(nav: Any, docs: Path) -> Any:
-    if isinstance(nav, list):
-        return [_with_folders_expanded(each, docs) for each in nav]
-    if isinstance(nav, dict):
-        return {title: _with_folders_expanded(each, docs) for title, each in nav.items()}
-    if isinstance(nav, str) and nav.endswith("/"):
-        return [path.relative_to(docs).as_posix() for path in sorted((docs / nav).glob("*.md"))]
-    return nav
+def _decisions() -> str:
+    """A link to each file of docs/decisions, with its title."""
+    files = sorted((_ROOT / "docs" / "decisions").glob("*.md"))
+    titles = {file.name: file.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ") for file in files}
+    return "\n".join(f"- [{title}](decisions/{name})" for name, title in titles.items())
+
+
+def _mark_comments(code: re.Match[str]) -> str:
+    return _COMMENT.sub(r'<span class="gap">\1</span><span class="comment">\2</span>', code[0])
 
 
 def _mathml(match: re.Match[str]) -> str:
@@ -86,7 +89,7 @@ def _settings(command: str) -> str:
         if each.words:
             lines += ["", f"*Also known as: {', '.join(each.words)}.*"]
         groups.setdefault(each.group, []).append("\n".join(lines))
-    titles = {group: f"## `{group}`" if group else "## Settings of their own" for group in groups}
+    titles = {group: f"## `{group}`" if group else "## Top level" for group in groups}
     return "\n\n".join("\n\n".join([titles[group], *entries]) for group, entries in groups.items())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import runpy
 from pathlib import Path
 from types import SimpleNamespace
@@ -61,9 +62,18 @@ def test_links_out_of_docs_lead_to_copies(hooks: dict[str, Any], tmp_path: Path)
     assert files.src_uris == ["source/examples/einstein.csv.txt"]
 
 
-def test_menu_lists_a_folder(hooks: dict[str, Any]) -> None:
-    (tree,) = hooks["on_config"](SimpleNamespace(nav=[{"All": "decisions/"}], docs_dir=str(ROOT / "docs"))).nav
-    assert tree["All"] == [f"decisions/{path.name}" for path in sorted((ROOT / "docs" / "decisions").glob("*.md"))]
+def test_the_map_lists_every_decision(hooks: dict[str, Any]) -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    made = hooks["on_page_markdown"](text, page=named("architecture.md"), config=None, files=None)
+    listed = re.findall(r"\]\(decisions/(\S+)\)", made)
+    assert listed == sorted(path.name for path in (ROOT / "docs" / "decisions").glob("*.md"))
+
+
+def test_comments_beside_commands_are_marked(hooks: dict[str, Any]) -> None:
+    page = "<pre><span></span><code># alone\nefface run   # beside\n    # within\n</code></pre><p>a   # b</p>"
+    made = hooks["on_page_content"](page, page=named("report.md"))
+    marked = '<span class="gap">   </span><span class="comment"># beside</span>'
+    assert made == page.replace("   # beside", marked)
 
 
 def test_pictures_draw_means_over_seeds(pictures: dict[str, Any]) -> None:
