@@ -101,7 +101,6 @@ def test_one_forward_of_what_is_needed_and_the_head_where_it_is_needed(
         return original_head(model, hidden)
 
     monkeypatch.setattr(compute, "hidden_states", counting_states)
-    monkeypatch.setattr(compute, "compute_logits", counting_head)
     monkeypatch.setattr(forward, "compute_logits", counting_head)
     evaluated(model, method, views=views)
     assert forwarded == [tokens]

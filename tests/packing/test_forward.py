@@ -12,15 +12,16 @@ from transformers import PretrainedConfig
 from efface.packing import forward
 from efface.packing.attention import packed_attention_enabled
 from efface.packing.forward import (
+    apply_head,
     chunk_rows,
     compute_logits,
     device_of,
     evaluation_mode,
     head_logits,
     hidden_states,
-    map_in_chunks,
     max_positions,
     position_limit,
+    score_targets,
     target_logprobs,
     unwrap_peft,
     vocabulary_size,
@@ -54,37 +55,35 @@ def test_full_logits_are_kept_only_if_they_are_small(llama, uneven, monkeypatch,
     """The most rows of logits that are computed at once, and that are saved for the backward pass."""
     monkeypatch.setattr(forward, "_CHUNK_ELEMENTS", 5 * 97 if chunked else 1 << 26)
     computed, saved = [0], [0]
-    original_head = forward.compute_logits
 
-    def counting_head(model, hidden):
-        logits = original_head(model, hidden)
+    def counting(logits, targets):
         computed.append(logits.shape[0])
-        return logits
+        return forward.cross_entropy_logprobs(logits, targets)
 
     def save(tensor):
         saved.append(tensor.shape[0] if tensor.dim() == 2 and tensor.shape[1] == 97 else 0)
         return tensor
 
-    monkeypatch.setattr(forward, "compute_logits", counting_head)
     at = pack(uneven).target_positions("answer")
     hidden = torch.randn(len(at.token_index), 32, requires_grad=True)
     with torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor):
-        target_logprobs(llama, hidden, at.targets).sum().backward()
+        loss = score_targets(llama, hidden, at.targets, counting).sum()
+    loss.backward()
     total = len(at.token_index)
     assert (max(computed), max(saved)) == ((5, 0) if chunked else (total, total))
 
 
-def test_chunks_of_several_tensors_stay_aligned(monkeypatch):
-    monkeypatch.setattr(forward, "_CHUNK_ELEMENTS", 20)
-    first, second = torch.randn(9, 3), torch.arange(9.0)
+def test_chunks_of_several_tensors_stay_aligned(llama, monkeypatch):
+    hidden, weights = torch.randn(9, 32), torch.arange(9.0)
 
-    def weighted_sums(rows, weights):
-        return rows.sum(-1) * weights
+    def weighted_sums(logits, weights):
+        return logits.sum(-1) * weights
 
-    expected = first.sum(-1) * second
-    assert torch.equal(map_in_chunks(weighted_sums, 10, first, second), expected)
+    expected = apply_head(llama, weighted_sums, hidden, weights)
+    monkeypatch.setattr(forward, "_CHUNK_ELEMENTS", 2 * 97)
+    torch.testing.assert_close(apply_head(llama, weighted_sums, hidden, weights), expected)
     with torch.no_grad():
-        assert torch.equal(map_in_chunks(weighted_sums, 10, first, second), expected)
+        torch.testing.assert_close(apply_head(llama, weighted_sums, hidden, weights), expected)
 
 
 def test_target_logprobs_are_log_softmax(llama):

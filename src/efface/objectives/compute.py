@@ -17,12 +17,10 @@ from torch import Tensor
 from efface.hardware.device import copy_to_device
 from efface.objectives.terms import DistributionTerm, Reference, SequenceTerm, StateTerm, Term, TokenTerm, View, Views
 from efface.packing.forward import (
-    compute_logits,
+    apply_head,
     device_of,
     hidden_states,
-    map_in_chunks,
     target_logprobs,
-    vocabulary_size,
 )
 from efface.packing.layers import layer_states
 from efface.packing.packed_batch import PackedBatch, TargetPositions, pack
@@ -144,8 +142,7 @@ def _distribution_loss(term: DistributionTerm, forward: _ForwardPass, views: Vie
         inputs.append(_repeated_ids(views[term.repeated], at)[unique])
     elif term.targets:
         inputs.append(at.targets[unique])
-    loss = _loss_of(term, forward.model, reference)
-    loss_N = map_in_chunks(loss, vocabulary_size(forward.model), *inputs)[inverse]
+    loss_N = apply_head(forward.model, _loss_of(term, reference), *inputs)[inverse]
     if term.skip:
         counted_N = torch.cat([torch.arange(count) >= term.skip for count in at.counts])
         loss_N = torch.where(copy_to_device(counted_N, loss_N.device), loss_N, 0)
@@ -180,11 +177,11 @@ def _sum_by_sequence(loss_N: Tensor, at: TargetPositions) -> Tensor:
     return loss_N.new_zeros(len(at.counts)).index_add(0, at.sequence_index, loss_N)
 
 
-def _loss_of(term: DistributionTerm, model: Any, reference: Reference) -> Callable[..., Tensor]:
-    """The term's loss [N] as a function of hidden states [N, H], those of the reference, and token ids [N]."""
+def _loss_of(term: DistributionTerm, reference: Reference) -> Callable[..., Tensor]:
+    """The term's loss [N] as a function of logits [N, V], hidden states of the reference [N, H], and token ids [N]."""
 
-    def loss(hidden_NH: Tensor, *more: Tensor) -> Tensor:
-        inputs = [compute_logits(model, hidden_NH), *more]
+    def loss(logits_NV: Tensor, *more: Tensor) -> Tensor:
+        inputs = [logits_NV, *more]
         if term.reference:
             assert reference.distribution is not None
             inputs[1] = reference.distribution.logits(more[0])
@@ -213,7 +210,7 @@ def _row_loss(
             reference.distribution.hidden_states(sequences, "row").view(len(sequences), -1, states[0].shape[-1])
         )
     hidden = [states_BLH[:, :positions].flatten(0, 1) for states_BLH in states]
-    loss_N = map_in_chunks(_loss_of(term, model, reference), vocabulary_size(model), *hidden)
+    loss_N = apply_head(model, _loss_of(term, reference), *hidden)
     return loss_N.view(len(sequences), positions).sum(1)
 
 

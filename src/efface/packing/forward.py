@@ -9,10 +9,11 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from efface.packing.attention import ATTENTION_NAME
+from efface.packing.chunked_head import score_in_chunks
 from efface.packing.packed_batch import PackedBatch
 
 _CHUNK_ELEMENTS = 1 << 26
@@ -106,7 +107,12 @@ def compute_logits(model: Any, hidden: Tensor) -> Tensor:
 
 def head_logits(output_embeddings: Callable[[Tensor], Tensor], config: Any, hidden: Tensor) -> Tensor:
     """Compute the same as `compute_logits` from a model's output embeddings and its config alone."""
-    logits, config = output_embeddings(hidden), config.get_text_config()
+    return scale_logits(output_embeddings(hidden), config)
+
+
+def scale_logits(logits: Tensor, config: Any) -> Tensor:
+    """Scale the output [N, V] of a model's output embeddings as its architecture does, in float32 or float64."""
+    config = config.get_text_config()
     if (scale := getattr(config, "logit_scale", None)) is not None:  # Cohere
         logits = logits * scale
     if (factor := getattr(config, "lm_head_multiplier", None)) is not None:  # Falcon-H1
@@ -120,14 +126,14 @@ def head_logits(output_embeddings: Callable[[Tensor], Tensor], config: Any, hidd
 
 
 def chunk_rows(vocabulary: int) -> int:
-    """Return the most rows of logits, each of `vocabulary` numbers, that `map_in_chunks` computes at once."""
+    """Return the most rows of logits, each of `vocabulary` numbers, that `apply_head` computes at once."""
     return max(1, _CHUNK_ELEMENTS // vocabulary)
 
 
 def _rows_at_once(hidden: Tensor, vocabulary: int) -> int:
     """How many rows [N, H] are computed at once where not all of them are.
 
-    With gradients not fewer than H: each chunk adds a gradient as large as the head's weights [V, H].
+    With gradients not fewer than H: each chunk adds to a gradient as large as the head's weights [V, H].
     """
     most = chunk_rows(vocabulary)
     if hidden.device.type != "cpu":
@@ -136,27 +142,38 @@ def _rows_at_once(hidden: Tensor, vocabulary: int) -> int:
     return min(most, max(_CPU_CHUNK_ELEMENTS // vocabulary, least))
 
 
-def map_in_chunks(function: Callable[..., Tensor], vocabulary: int, *tensors: Tensor) -> Tensor:
-    """Apply a function that computes logits to chunks of tensors and concatenate the results.
+def apply_head(model: Any, score: Callable[..., Tensor], hidden: Tensor, *tensors: Tensor) -> Tensor:
+    """Apply a function to the logits of hidden states, position by position.
 
     The full [N, V] logits are never in memory if they are large: each chunk is recomputed in the backward pass.
 
     Args:
-        function: from slices [n, ...] of the tensors to logits [n, V], and from those to a result [n, ...].
-        vocabulary: V, the number of logits of each row.
-        tensors: hidden states [N, H], then any others [N, ...].
+        model: a causal language model.
+        score: from logits [n, V] and slices [n, ...] of `tensors` to a result [n, ...].
+        hidden: last hidden states [N, H].
+        tensors: [N, ...] each, without a gradient.
 
     Returns:
         The results [N, ...].
     """
-    total = tensors[0].shape[0]
-    if total <= chunk_rows(vocabulary):
-        return function(*tensors)
-    size = _rows_at_once(tensors[0], vocabulary)
-    chunks = zip(*(tensor.split(size) for tensor in tensors), strict=True)
+
+    def of_chunk(states: Tensor, *more: Tensor) -> Tensor:
+        return score(compute_logits(model, states), *more)
+
+    vocabulary = vocabulary_size(model)
+    if hidden.shape[0] <= chunk_rows(vocabulary):
+        return of_chunk(hidden, *tensors)
+    rows = _rows_at_once(hidden, vocabulary)
+    chunks = zip(*(tensor.split(rows) for tensor in (hidden, *tensors)), strict=True)
     if not torch.is_grad_enabled():
-        return torch.cat([function(*chunk) for chunk in chunks])
-    return torch.cat([checkpoint(function, *chunk, use_reentrant=False) for chunk in chunks])
+        return torch.cat([of_chunk(*chunk) for chunk in chunks])
+    inner = unwrap_peft(model)
+    head = inner.get_output_embeddings()
+    if type(head) is nn.Linear:
+        return score_in_chunks(
+            head, lambda logits, *more: score(scale_logits(logits, inner.config), *more), rows, hidden, *tensors
+        )
+    return torch.cat([checkpoint(of_chunk, *chunk, use_reentrant=False) for chunk in chunks])
 
 
 def vocabulary_size(model: Any) -> int:
@@ -190,11 +207,7 @@ def score_targets(model: Any, hidden: Tensor, targets: Tensor, score: Callable[[
     Returns:
         The numbers, [N] or [N, C].
     """
-
-    def of_chunk(states: Tensor, ids: Tensor) -> Tensor:
-        return score(compute_logits(model, states), ids)
-
-    return map_in_chunks(of_chunk, vocabulary_size(model), hidden, targets)
+    return apply_head(model, score, hidden, targets)
 
 
 def cross_entropy_logprobs(logits: Tensor, targets: Tensor) -> Tensor:

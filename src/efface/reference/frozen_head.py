@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from efface.packing.chunked_head import matmul_dtype
 from efface.packing.forward import head_logits, unwrap_peft
 
 
@@ -29,12 +30,6 @@ class FrozenHead:
     def __call__(self, hidden: Tensor) -> Tensor:
         """Compute logits [N, V] of states [N, H]."""
         return head_logits(self._output_embeddings, self._config, hidden)
-
-
-def matmul_dtype(tensor: Tensor) -> torch.dtype:
-    """The dtype in which a linear layer multiplies `tensor`: under autocast, the dtype of autocast."""
-    device_type = tensor.device.type
-    return torch.get_autocast_dtype(device_type) if torch.is_autocast_enabled(device_type) else tensor.dtype
 
 
 def _frozen(output_embeddings: Any) -> Any:

@@ -13,6 +13,7 @@ from torch import Tensor
 from efface.atomic import atomic_file
 from efface.errors import EffaceError
 from efface.hardware.device import copy_to_device
+from efface.packing.chunked_head import matmul_dtype
 from efface.packing.forward import device_of, evaluation_mode, hidden_states, unwrap_peft
 from efface.packing.layers import LayerPositions, layer_states
 from efface.packing.oom_retry import map_with_oom_backoff
@@ -20,7 +21,7 @@ from efface.packing.packed_batch import pack
 from efface.packing.padded_rows import PaddedSequence, StatePositions, input_length, padded_hidden_states
 from efface.packing.support import packed_or_padded, packing_unsupported_reason
 from efface.packing.token_batches import token_batches
-from efface.reference.frozen_head import FrozenHead, matmul_dtype
+from efface.reference.frozen_head import FrozenHead
 from efface.tensor_file import TensorFile
 from efface.text.sequence import TokenizedSequence
 
