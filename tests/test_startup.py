@@ -63,3 +63,17 @@ def test_importing_efface_loads_nothing_heavy() -> None:
 
 def test_public_losses_load_torch_when_they_are_used() -> None:
     assert "torch" in heavy_after("import sys; from efface import losses; print('\\n'.join(sys.modules))")
+
+
+def test_the_garbage_collector_does_not_look_at_imported_libraries_again_and_again() -> None:
+    code = """
+import gc, sys
+sys.argv = ["efface", "--version"]
+from efface.cli import main
+try:
+    main()
+except SystemExit:
+    print(gc.get_threshold()[0])
+"""
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert int(printed.split()[-1]) > 10_000  # 700 by default: 900 collections while torch and transformers load

@@ -24,6 +24,7 @@ from efface.errors import EffaceError
 from efface.evaluation.record_files import read_record_sets
 from efface.folder_lock import is_lock, lock_folder
 from efface.folders import RunPaths
+from efface.hardware.memory import keep_freed_memory
 from efface.progress.console import ConsoleReporter
 from efface.progress.quiet_libraries import quiet_libraries
 from efface.progress.reporter import Reporter
@@ -72,6 +73,7 @@ def run_demo(out: Path, *, seed: int, settings: Sequence[str] = ()) -> dict[str,
 def _run_demo(out: Path, *, seed: int, settings: Sequence[str]) -> dict[str, Results]:
     console = Console()
     start = time.perf_counter()
+    keep_freed_memory()
     _clear(out)
     shared = [f"seed={seed}", f"data.author_seed={seed}", *settings]
     results: dict[str, Results] = {}

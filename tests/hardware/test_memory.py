@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import platform
+import resource
 from types import SimpleNamespace
 
 import pytest
 import torch
 
 from efface.hardware import memory
-from efface.hardware.memory import disk_free, free_memory
+from efface.hardware.memory import disk_free, free_memory, keep_freed_memory, trim_freed_memory
 
 CPU = torch.device("cpu")
 
@@ -55,3 +57,17 @@ def test_the_disk_of_a_folder_that_does_not_exist_yet(tmp_path, monkeypatch):
     monkeypatch.setattr(memory.shutil, "disk_usage", lambda path: (paths.append(path), SimpleNamespace(free=5))[1])
     assert disk_free(tmp_path) == disk_free(tmp_path / "a" / "b") == 5
     assert paths == [tmp_path, tmp_path]
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="how memory is kept is a setting of glibc")
+def test_steps_need_no_new_pages_where_freed_tensors_are_kept():
+    def new_pages():
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        del [torch.zeros(500_000) for _ in range(20)][:]  # a step of 40 MB: 10,000 pages
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    keep_freed_memory()
+    new_pages()
+    assert new_pages() < 500
+    trim_freed_memory()
+    assert new_pages() > 5000

@@ -182,6 +182,13 @@ def test_the_check_runs_once_for_an_architecture(random_model, monkeypatch):
     assert checked == [first, other]
 
 
+def test_the_config_is_written_once_for_a_model(llama, monkeypatch):
+    """It is asked for twice in each step, and writing a config takes half a millisecond."""
+    packing_unsupported_reason(llama)
+    monkeypatch.setattr(type(llama.config), "to_json_string", lambda config: pytest.fail("written again"))
+    assert packing_unsupported_reason(llama) is None
+
+
 def test_out_of_memory_is_not_a_reason(llama, monkeypatch):
     def full(*_):
         raise torch.OutOfMemoryError

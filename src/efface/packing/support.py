@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain
 from typing import Any
-from weakref import WeakSet
+from weakref import WeakKeyDictionary, WeakSet
 
 import torch
 from torch import Tensor
@@ -30,6 +30,8 @@ _WINDOW_IN_MASK = {"phimoe", "qwen2_moe"}
 
 _known: dict[tuple[object, ...], str | None] = {}
 """`packing_unsupported_reason` by architecture, config and how it computes: it does not depend on the weights."""
+_configs: WeakKeyDictionary[torch.nn.Module, str] = WeakKeyDictionary()
+"""The config of each model as JSON, which takes longer to write than the rest of the question, twice in each step."""
 _sharded: WeakSet[torch.nn.Module] = WeakSet()
 """Models that can be packed, and that can no longer be checked."""
 
@@ -66,7 +68,9 @@ def packing_unsupported_reason(model: Any) -> str | None:
     inner = unwrap_peft(model)
     if inner in _sharded:
         return None
-    key = (type(inner), inner.config.to_json_string(), *_computation(inner))
+    if inner not in _configs:
+        _configs[inner] = inner.config.to_json_string()
+    key = (type(inner), _configs[inner], *_computation(inner))
     if key not in _known:
         _known[key] = check_packing(inner)
     return _known[key]

@@ -240,8 +240,11 @@ class Trainer:
             )
 
     def _seed(self, purpose: str) -> None:
-        """Make torch's next draws depend on the run's seed and the purpose alone."""
-        torch.manual_seed(random.Random(f"{self.seed}/{purpose}").getrandbits(63))
+        """Make torch's next draws on this device depend on the run's seed and the purpose alone."""
+        seed = random.Random(f"{self.seed}/{purpose}").getrandbits(63)
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed formats a stack trace for devices that are absent
+        if self.device.type == "cuda":
+            torch.cuda.manual_seed(seed)
 
     def _finite_values(
         self, number: int, examples: Sequence[TrainingExample], losses: Losses, grad_norm: Tensor

@@ -9,6 +9,7 @@ import pytest
 from efface.artifacts import METRICS
 from efface.errors import EffaceError
 from efface.report.page.answered import read_answered, score_folder
+from efface.scores.metrics import rouge
 from efface.scores.score import score_records
 from support.reports import correct, record, records, write_stage, wrong
 
@@ -33,6 +34,17 @@ def test_scores_are_those_of_records_in_memory(tmp_path: Path) -> None:
     assert score_folder(tmp_path, "closer-look") is None
     write_stage(tmp_path, SETS)
     assert score_folder(tmp_path, "closer-look") == score_records(SETS, "closer-look")
+
+
+def test_the_texts_of_a_question_are_compared_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For its metrics and for its verdict."""
+    compared = []
+    compare = rouge.common_subsequence_length
+    monkeypatch.setattr(rouge, "common_subsequence_length", lambda *texts: compared.append(texts) or compare(*texts))
+    rouge.rouge_l_recall.cache_clear()
+    write_stage(tmp_path, {"retain": [record("retain", number, f"output {number}") for number in range(3)]})
+    read_answered(tmp_path, "closer-look")
+    assert len(compared) == 3
 
 
 def test_a_damaged_or_foreign_file_is_named(tmp_path: Path) -> None:

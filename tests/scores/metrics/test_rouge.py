@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 
 from efface.scores.metric_inputs import MetricInputs, Missing
+from efface.scores.metrics import rouge as module
 from efface.scores.metrics.rouge import common_subsequence_length, rouge, rouge_l_f1, rouge_l_recall
 
 REFERENCE = RougeScorer(["rougeL"], use_stemmer=True)
@@ -25,6 +27,16 @@ def test_recall_is_over_the_answer() -> None:
 
 def test_words_are_stemmed_and_case_does_not_count() -> None:
     assert score("Running quickly!", "she runs quick") == 0.5  # running ~ runs; quickly -> quickli, not quick
+
+
+def test_stems_are_remembered_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_KNOWN_STEMS", 3)
+    stemmed: list[str] = []
+    stems = module._Stems(lambda word: stemmed.append(word) or word[:4])
+    assert [stems[word] for word in ("running", "runner", "running", "a")] == ["runn", "runn", "runn", "a"]
+    assert stemmed == ["running", "runner"]  # not the short one
+    assert stems["walking"] == "walk"
+    assert len(stems) == 1
 
 
 def test_the_logged_value_is_used_only_without_texts() -> None:
