@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 from transformers import PretrainedConfig
 
 from efface.packing import forward
@@ -167,13 +169,15 @@ def test_chunk_rows_fill_the_chunk(monkeypatch):
 def test_chunks_on_a_cpu_are_small_but_for_large_heads(monkeypatch, rows, hidden, grad, expected):
     monkeypatch.setattr(forward, "_CHUNK_ELEMENTS", 1000)
     monkeypatch.setattr(forward, "_CPU_CHUNK_ELEMENTS", 200)
+    head = nn.Linear(hidden, 10, bias=False)
+    model = SimpleNamespace(get_output_embeddings=lambda: head, config=PretrainedConfig())
     computed = []
 
-    def first_unit(states):
-        computed.append(states.shape[0])
-        return states[:, 0]
+    def first_logit(logits):
+        computed.append(logits.shape[0])
+        return logits[:, 0]
 
     with torch.set_grad_enabled(grad):
-        found = map_in_chunks(first_unit, 10, states := torch.randn(rows, hidden))
+        found = apply_head(model, first_logit, states := torch.randn(rows, hidden))
     assert computed == expected
-    assert torch.equal(found, states[:, 0])
+    torch.testing.assert_close(found, states @ head.weight[0])
