@@ -15,13 +15,14 @@ from efface.data import load_task
 from efface.data.config import DataConfig
 from efface.errors import EffaceError
 from efface.evaluation.generate import Generation
+from support.built_once import BuildOnce
 from support.runs import Told
 from support.taught import KNOWN, asking, knowing
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return knowing(tmp_path_factory.mktemp("taught"))
+def model(build_once: BuildOnce) -> Path:
+    return build_once("knowing", knowing)
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from efface.errors import EffaceError
 from efface.models.load import load_model
 from efface.models.tokenizer import load_tokenizer
 from efface.run.pipeline import run
+from support.built_once import BuildOnce
 from support.messages import assert_names
 from support.runs import Told
 from support.taught import HALF_KNOWN, KNOWN, asking, knowing
@@ -30,8 +31,8 @@ FILES = ("forget", "forget_perturbed", "neighbor", "neighbor_perturbed")
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return knowing(tmp_path_factory.mktemp("taught"))
+def model(build_once: BuildOnce) -> Path:
+    return build_once("knowing", knowing)
 
 
 @pytest.fixture

@@ -96,6 +96,6 @@ def row(name):
     return f"| {name} | {' | '.join(cells)} |"
 
 
-@pytest.mark.parametrize("name", ["1B", "8B"])  # the larger ones take seconds
+@pytest.mark.parametrize("name", ["1B", pytest.param("8B", marks=pytest.mark.slow)])  # larger ones take longer
 def test_the_table_of_the_page(name):
     assert row(name) in PAGE.read_text(encoding="utf-8")

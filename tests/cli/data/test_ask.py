@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from support.built_once import BuildOnce
 from support.messages import assert_names
 from support.taught import HALF_KNOWN, KNOWN, knowing
 
@@ -19,8 +20,8 @@ PAIRS = ("text.format=plain", "device=cpu", "evaluate.max_new_tokens=40")
 
 
 @pytest.fixture(scope="module")
-def taught(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return knowing(tmp_path_factory.mktemp("taught"))
+def taught(build_once: BuildOnce) -> Path:
+    return build_once("knowing", knowing)
 
 
 @pytest.fixture(autouse=True)
