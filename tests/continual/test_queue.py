@@ -136,6 +136,7 @@ def test_the_folder_and_the_models(queue_settings, complete, tmp_path):
     assert not list(tmp_path.rglob("checkpoints"))
 
 
+@pytest.mark.slow
 def test_adapters_go_with_their_models(queues, queue_settings, tmp_path):
     changes = merge_settings(CASES["first with adapters"], {"continual": {"keep_models": "last"}})
     run_queue(validate_config(RunConfig, merge_settings(queue_settings, changes)), tmp_path / "all")
@@ -147,6 +148,7 @@ def test_adapters_go_with_their_models(queues, queue_settings, tmp_path):
     assert same(weights(folders[1]), weights(kept[1]))
 
 
+@pytest.mark.slow
 def test_a_kept_adapter_stays_on_the_first_model(queues, queue_settings, tmp_path):
     """Adapter N alone, on the model before all requests, is the model after request N."""
     config, out, _ = queues("kept adapter")

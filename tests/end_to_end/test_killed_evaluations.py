@@ -49,7 +49,7 @@ def calls(monkeypatch):
     return made
 
 
-@pytest.mark.parametrize("command", ["run", "evaluate"])
+@pytest.mark.parametrize("command", [pytest.param("run", marks=pytest.mark.slow), "evaluate"])
 def test_at_most_one_batch_is_computed_again(settings, tmp_path, calls, command):
     values = merge_settings(settings, SMALL_BATCHES)
     if command == "run":

@@ -64,7 +64,7 @@ def steps(folder):
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
-@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("bits", [4, pytest.param(8, marks=pytest.mark.slow)])
 def test_the_reference_is_the_quantized_base(config, tmp_path, trains, bits):
     """At the first step nothing is learned: NPO is 2/beta log 2 and the KL zero, as against no other model."""
     pipeline.run(config(bits, method="npo+kl", train={"lora": {"dropout": 0.0}}), tmp_path / "run")
@@ -84,7 +84,7 @@ class Dying(SilentReporter):
             raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("bits", [4, pytest.param(8, marks=pytest.mark.slow)])
 def test_full_weights_are_saved_with_the_adapter_merged(config, wide, tmp_path, bits):
     from peft import PeftModel
 

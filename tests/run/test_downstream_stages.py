@@ -263,6 +263,7 @@ def test_a_queue_is_scored_before_all_requests_and_after_each(complete_queue, qu
     assert scored == []
 
 
+@pytest.mark.slow
 def test_a_queue_goes_on_with_the_first_models_scores(complete_queue, queue, scored, tmp_path):
     _, whole, _ = complete_queue
     with pytest.raises(KeyboardInterrupt):
