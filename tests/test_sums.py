@@ -86,6 +86,14 @@ def test_a_file_that_the_run_did_not_write_is_named(run, name):
     assert_names(str(raised.value), str(run / name), "not written by this run")
 
 
+def test_what_a_kill_left_incomplete_is_no_file_of_the_run(run):
+    (run / "model" / ".README.md.partial").write_text("half")
+    (run / "model" / ".more.partial").mkdir()
+    (run / "model" / ".more.partial" / "m.safetensors").write_text("half")
+    check_folder(run / "model")
+    assert folder_sums(run / "model").keys() == {"config.json", "m.safetensors"}
+
+
 def test_missing_weights_are_named(run):
     (run / "model" / "m.safetensors").unlink()
     for found in (None, {"config.json": sum_of("b")}):

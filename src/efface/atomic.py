@@ -19,6 +19,10 @@ Recorder = Callable[[Path, Path], AbstractContextManager[None]]
 _recorders: dict[Path, Recorder] = {}
 
 
+class WriteError(EffaceError):
+    """A file or folder cannot be written: the disk is full, or the user may not."""
+
+
 def record_in(root: Path, recorder: Recorder | None) -> None:
     """From now on, call a recorder around each moment in which a file or folder below `root` appears or is replaced.
 
@@ -49,7 +53,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
         The temporary path, in the same folder.
 
     Raises:
-        EffaceError: The disk is full or the folder cannot be written; no incomplete file stays.
+        WriteError: The disk is full or the folder cannot be written; no incomplete file stays.
     """
     partial = _partial(path)
     try:
@@ -59,7 +63,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
         with recorded(path, partial):
             partial.replace(path)
     except OSError as error:
-        raise EffaceError(f"cannot write {path}: {error.strerror or error}; {_remedy(error, path)}") from error
+        raise WriteError(f"cannot write {path}: {error.strerror or error}; {_remedy(error, path)}") from error
     finally:
         with suppress(OSError):
             partial.unlink()
@@ -73,7 +77,7 @@ def write_text(path: Path, text: str) -> None:
         text: Its content.
 
     Raises:
-        EffaceError: It cannot be written.
+        WriteError: It cannot be written.
     """
 
     def write() -> None:
@@ -91,7 +95,7 @@ def write_json(path: Path, value: object) -> None:
         value: NaN is refused: a score that cannot be computed is null.
 
     Raises:
-        EffaceError: It cannot be written.
+        WriteError: It cannot be written.
     """
     write_text(path, to_json(value))
 
@@ -114,7 +118,7 @@ def atomic_folder(folder: Path, *, by_all: bool = False) -> Iterator[Path]:
         The temporary path; the block creates the folder.
 
     Raises:
-        EffaceError: Writing fails; no incomplete folder stays.
+        WriteError: Writing fails; no incomplete folder stays.
     """
     partial = _partial(folder)
     is_owner = not by_all or distributed.is_main_process()
@@ -137,7 +141,7 @@ def atomic_folder(folder: Path, *, by_all: bool = False) -> Iterator[Path]:
         raise
     except Exception as error:  # torch, safetensors and tokenizers each raise their own when the disk is full
         free = shutil.disk_usage(_nearest_existing(folder)).free / 2**30
-        raise EffaceError(
+        raise WriteError(
             f"cannot write {folder} ({free:.1f} GiB free): {first_line(error)}; {_remedy(error, folder)}"
         ) from error
     finally:

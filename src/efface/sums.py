@@ -55,15 +55,23 @@ def folder_sums(folder: Path, paths: Iterable[Path] | None = None) -> dict[str, 
 
     Args:
         folder: The folder.
-        paths: Files in it; by default all, at any depth.
+        paths: Files in it; by default all, at any depth, except what a kill left incomplete.
 
     Returns:
         Path in the folder, with `/` -> sum; in the order of the names.
     """
-    files = sorted((path for path in folder.rglob("*") if path.is_file()) if paths is None else paths)
+    files = sorted(written_files(folder) if paths is None else paths)
     with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
         sums = pool.map(file_sum, files)
         return {path.relative_to(folder).as_posix(): digest for path, digest in zip(files, sums, strict=True)}
+
+
+def written_files(folder: Path) -> Iterator[Path]:
+    """The files in a folder, at any depth, except those under a temporary name, which a kill left."""
+    for path in folder.rglob("*"):
+        parts = path.relative_to(folder).parts
+        if path.is_file() and not any(part.startswith(".") and part.endswith(".partial") for part in parts):
+            yield path
 
 
 # A checkpoint

@@ -83,9 +83,10 @@ def _full(folder: Path, command: Command, share: float) -> str | None:
         ready(command, out)
         ended = forked.run(command.start(out), folder)
         if ended.code != 0:
-            problem = refusal(ended, "space") if ended.code == 2 else f"exit code {ended.code}"
-            if problem:
-                return f"{problem}: {ended.stderr.strip()[-200:]}"
+            told = ended.stderr + (folder / "stdout").read_text(encoding="utf-8")  # a sweep goes on, and lists failures
+            problem = ended.problem if ended.code == 2 else None if command.goes_on else f"exit code {ended.code}"
+            if problem or "space" not in told:
+                return f"{problem}: {told.strip()[-200:]}"
             _mount(disk, f"remount,size={_LARGE}")
             is_begun = out.exists() and any(out.iterdir())
             ended = forked.run(command.resume(out) if is_begun else command.start(out), folder)

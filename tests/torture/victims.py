@@ -105,6 +105,8 @@ class Command:
     """What it leaves, without what may differ."""
     is_shared: bool = False
     """Whether two may work in one folder."""
+    goes_on: bool = False
+    """Whether it goes on with other runs where one fails, and then ends with another exit code."""
     is_movable: bool = True
     """Whether it may be continued in another place."""
 
@@ -150,7 +152,7 @@ def commands(folder: Path) -> dict[str, Command]:
         "request add": replace(_again(lambda out: ["request", "add", out, "3"], copied=started), is_movable=False),
         "finetune": _resumable("finetune", *TINY),
         "evaluate": _resumable("evaluate", *(each for each in TINY if not each.startswith("train")), *EVALUATE),
-        "sweep": _again(lambda out: ["sweep", sweep, "--out", out]),
+        "sweep": replace(_again(lambda out: ["sweep", sweep, "--out", out]), goes_on=True),
         "tune": replace(_resumable("tune", *towns, *search), outcome=_study_outcome, is_shared=True),
         "audit": replace(_again(lambda out: ["audit", out, _ATTACKS], copied=hidden), outcome=_audit_outcome),
     }

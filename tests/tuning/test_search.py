@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file, save_file
 
+from efface.atomic import WriteError
 from efface.config.commands import RunConfig
 from efface.config.resolve import resolve_config
 from efface.errors import EffaceError
@@ -108,6 +109,18 @@ def test_a_kill_loses_the_trial_in_flight_alone(asked, tmp_path, monkeypatch):
     assert [each.number for each in before] == [0]
     results = tune(asked(), tmp_path / "out", resume=True)
     assert [each.number for each in results.tune.trials] == [0, 2, 3], "trial 1 was in flight"
+
+
+def test_a_trial_on_a_full_disk_is_made_again(asked, tmp_path, monkeypatch):
+    def full(*_):
+        raise WriteError("cannot write: no space left; free some space")
+
+    monkeypatch.setattr("efface.run.weight_snapshots.WeightSnapshots.write", full)
+    with pytest.raises(WriteError):
+        tune(asked(trials=1), tmp_path / "out")
+    monkeypatch.undo()
+    results = tune(asked(trials=1), tmp_path / "out", resume=True)
+    assert [each.state for each in results.tune.trials] == ["complete"]
 
 
 def test_a_bound_of_one_leaves_the_model_alone_or_does_not_hold(asked, tmp_path):

@@ -12,7 +12,7 @@ from efface.errors import EffaceError
 from efface.folders import CONFIG, MANIFEST, RunPaths
 from efface.frozen import FrozenModel
 from efface.saved_manifest import read_manifest
-from efface.sums import RECORDED, checkpoint_problem, folder_sums, read_sums
+from efface.sums import RECORDED, checkpoint_problem, folder_sums, read_sums, written_files
 
 
 class VerifiedRun(FrozenModel):
@@ -105,10 +105,5 @@ def _verify_run(root: Path) -> VerifiedRun:
 def _recorded_files(root: Path) -> list[Path]:
     """The files in a run's folder of which its manifest must have sums."""
     places = [root / name for name in RECORDED]
-    inside = (path for place in places for path in place.rglob("*") if path.is_file() and not _is_partial(path, root))
+    inside = (path for place in places for path in written_files(place))
     return [*(place for place in places if place.is_file()), *inside]
-
-
-def _is_partial(path: Path, root: Path) -> bool:
-    """Whether a kill left it before it was complete."""
-    return any(part.startswith(".") and part.endswith(".partial") for part in path.relative_to(root).parts)

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from efface import distributed
 from efface.artifacts import ContinualResults, Downstream, Manifest, Results
-from efface.atomic import record_in, write_json, write_text
+from efface.atomic import WriteError, record_in, write_json, write_text
 from efface.config.parse import to_yaml
 from efface.config.saved_settings import has_settings
 from efface.errors import EffaceError
@@ -138,7 +138,7 @@ class RunFolder(RunPaths):
         """Add a line to metrics.jsonl; with several processes, only the first one writes.
 
         Raises:
-            EffaceError: The disk is full.
+            WriteError: The disk is full.
         """
         if not distributed.is_main_process():
             return
@@ -152,7 +152,7 @@ class RunFolder(RunPaths):
         except OSError as error:
             if self.metrics.is_file():
                 os.truncate(self.metrics, size)  # remove the partial line
-            raise EffaceError(
+            raise WriteError(
                 f"cannot write {self.metrics}: {error.strerror}; free some space, then continue with --resume"
             ) from error
 

@@ -12,6 +12,7 @@ import torch
 
 from efface import termination
 from efface.artifacts.tune import TuneCandidate
+from efface.atomic import WriteError
 from efface.config.commands import RunConfig
 from efface.errors import EffaceError
 from efface.progress.reporter import Reporter
@@ -91,10 +92,15 @@ def run_trial(
 
     Returns:
         How it ended: `complete`, `pruned`, `stopped` or `failed`.
+
+    Raises:
+        WriteError: The disk is full.
     """
     try:
         with termination.deferrable():
             train_plan(plan, folder, device=device, resume=False, reporter=reporter, monitor=monitor)
+    except WriteError:
+        raise  # not a matter of the settings: with more space, they are tried again
     except EffaceError as error:
         reporter.on_warning(f"trial {monitor.trial.number} ended: {error}")
         return "failed"
