@@ -236,6 +236,17 @@ def test_losses_of_open_unlearning(models, trainer, case, max_tokens_per_forward
         assert result.retain.item() == pytest.approx(numbers["retain"], rel=1e-6)
 
 
+def test_kl_of_open_unlearning(models):
+    """Its batch is padded with ends of sequences to its longest row, and every position of it counts."""
+    model, reference = models
+    numbers = OPEN_UNLEARNING["losses"]["GradDiff"]["KL"]["pad_eos"]
+    length = max(len(row["prompt"]) + len(row["answer"]) for row in NUMBERS["views"]["retain"])
+    padded = {"average": "padded", "padded_length": length}
+    result = efface.losses(model, NUMBERS["views"], "ga+kl", reference=reference, kl=padded)
+    assert result.retain.item() == pytest.approx(numbers["retain"], rel=1e-6)
+    assert gradient_norm(model, result.forget + result.retain) == pytest.approx(numbers["grad_norm"], rel=1e-6)
+
+
 @pytest.mark.parametrize("case", ["default", "other"])
 def test_the_coefficient_of_pdu(case):
     golden = OPEN_UNLEARNING["losses"]["PDU"][case]

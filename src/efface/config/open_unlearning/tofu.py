@@ -28,8 +28,9 @@ def check_tofu_subset(hub: Mapping[str, Any], where: str) -> None:
     """
     name = hub.get("name")
     if hub.get("path") == _PATH and name is not None and name not in _SUBSETS:
+        trained_on = [subset for subset in _SUBSETS if not subset.endswith("_perturbed")]
         raise EffaceError(
-            f"{where}.args.hf_args.name={name}: there is no such subset of {_PATH}; {suggest(str(name), _SUBSETS)}"
+            f"{where}.args.hf_args.name={name}: there is no such subset of {_PATH}; {suggest(str(name), trained_on)}"
         )
 
 
