@@ -98,18 +98,23 @@ def picture(source: Path, out: Path) -> None:
 
 
 def self_test(source: Path) -> None:
-    """Print faithfulness and robustness of the main numbers as a Markdown table."""
+    """Print faithfulness, stability and robustness of the main numbers as a Markdown table."""
     kinds = ("knows", "hidden", "never", "twin")
-    print("| | faithfulness | robustness | knows | hides | never knew | other answers |")
-    print("|---|---|---|---|---|---|---|")
+    print("| | faithfulness | stability | robustness | knows | hides | never knew | other facts |")
+    print("|---|---|---|---|---|---|---|---|")
     stored = json.loads(source.read_text(encoding="utf-8"))
     for name in _MAIN:
         if name in stored["numbers"]:
             row = stored["numbers"][name]
-            values = [row["faithfulness"], row["robustness"], *(row[kind] for kind in kinds)]
+            values = [
+                *(row[key] for key in ("faithfulness", "stability", "robustness")),
+                *(row[kind] for kind in kinds),
+            ]
             cells = ["-" if value is None else f"{value:.2f}" for value in values]
             attack, _, number = name.partition(" ")
-            label = name if attack == "recoverable" else f"`{attack}`, {number.removesuffix('_after')}"
+            label = (
+                name if attack == "recoverable" else f"`{attack}`, {number.removesuffix('_after').replace('_', ' ')}"
+            )
             print(f"| {label} | {' | '.join(cells)} |")
     print(f"\n{len(stored['seeds'])} seeds; gates:")
     for gate, holds in stored["gates"].items():
