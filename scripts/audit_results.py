@@ -72,44 +72,46 @@ def _count(attack: dict[str, Any], facts: int) -> str:
 
 def picture(source: Path, out: Path) -> None:
     """Draw how many facts come back when asked as in the run, by attacks that ask, and by all attacks."""
-    import matplotlib
-
-    matplotlib.use("svg")
-    matplotlib.rcParams.update({"svg.hashsalt": "efface", "font.size": 10})
     from matplotlib import pyplot
 
+    from figure_colors import MUTED, SERIES, TEXT
+    from figures import WIDTH, legend_above, save
+
     runs = _runs(source)
-    figure, axes = pyplot.subplots(figsize=(8, 0.9 + 0.75 * len(runs)))
-    bars = (("asked_plainly", "asked as in the run", "#9ca3af"), ("by_asking", "attacks that ask", "#5eead4"))
+    figure, axes = pyplot.subplots(figsize=(WIDTH, 1.2 + 0.75 * len(runs)))
+    parts = (("asked as in the run", MUTED), ("attacks that ask", SERIES[1]), ("all attacks, 95 % interval", SERIES[0]))
     for place, run in enumerate(reversed(runs.values())):
         found = run["audit"]["recoverable"]
-        for shift, (key, label, color) in zip((0.26, 0), bars, strict=True):
-            axes.barh(place + shift, found[key] / found["n"], height=0.24, color=color, label=None if place else label)
-        rate, (low, high) = found["k"] / found["n"], found["interval"]
-        label = None if place else "all attacks, 95 % interval"
-        axes.barh(place - 0.26, rate, height=0.24, color="#0f766e", label=label)
-        axes.errorbar(rate, place - 0.26, xerr=[[rate - low], [high - rate]], color="#111827", capsize=3)
+        rates = [found[key] / found["n"] for key in ("asked_plainly", "by_asking", "k")]
+        for shift, rate, (label, color) in zip((0.26, 0, -0.26), rates, parts, strict=True):
+            axes.barh(place + shift, rate, height=0.24, color=color.light, label=None if place else label)
+        low, high = found["interval"]
+        errors = [[rates[2] - low], [high - rates[2]]]
+        axes.errorbar(rates[2], place - 0.26, xerr=errors, color=TEXT.light, capsize=3)
     axes.set_yticks(range(len(runs)), [run["method"].upper() for run in reversed(runs.values())])
     axes.set(xlim=(0, 1.02), xlabel="share of the facts known before that come back")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, ncols=3, loc="lower center", bbox_to_anchor=(0.45, 1))
-    figure.tight_layout()
-    figure.savefig(out, metadata={"Date": None}, facecolor="white")
+    legend_above(figure, *axes.get_legend_handles_labels())
+    save(figure, out)
 
 
 def self_test(source: Path) -> None:
-    """Print faithfulness and robustness of the main numbers as a Markdown table."""
+    """Print faithfulness, stability and robustness of the main numbers as a Markdown table."""
     kinds = ("knows", "hidden", "never", "twin")
-    print("| | faithfulness | robustness | knows | hides | never knew | other answers |")
-    print("|---|---|---|---|---|---|---|")
+    print("| | faithfulness | stability | robustness | knows | hides | never knew | other facts |")
+    print("|---|---|---|---|---|---|---|---|")
     stored = json.loads(source.read_text(encoding="utf-8"))
     for name in _MAIN:
         if name in stored["numbers"]:
             row = stored["numbers"][name]
-            values = [row["faithfulness"], row["robustness"], *(row[kind] for kind in kinds)]
+            values = [
+                *(row[key] for key in ("faithfulness", "stability", "robustness")),
+                *(row[kind] for kind in kinds),
+            ]
             cells = ["-" if value is None else f"{value:.2f}" for value in values]
             attack, _, number = name.partition(" ")
-            label = name if attack == "recoverable" else f"`{attack}`, {number.removesuffix('_after')}"
+            label = (
+                name if attack == "recoverable" else f"`{attack}`, {number.removesuffix('_after').replace('_', ' ')}"
+            )
             print(f"| {label} | {' | '.join(cells)} |")
     print(f"\n{len(stored['seeds'])} seeds; gates:")
     for gate, holds in stored["gates"].items():

@@ -11,6 +11,8 @@ from efface.scores.privacy_leakage import auc
 
 POSITIVE, NEGATIVE = ("knows", "hidden"), ("never", "twin")
 SHIFTS = ("nf4", "relearned")
+_DECIMALS = 6
+"""Of stored numbers."""
 
 Outcome = dict[str, Any]
 """Of one model: its numbers by name, `recoverable` and `excess` as in results, and `weights`, the highest rate of an
@@ -45,7 +47,7 @@ def _numbers(results: AuditResults, attacks: set[str]) -> dict[str, float]:
             for name, value in results.scalars[attack].items()
             if "before" not in name and "control" not in name
         }
-    return {name: value for name, value in found.items() if value is not None}
+    return {name: round(value, _DECIMALS) for name, value in found.items() if value is not None}
 
 
 def stability(before: float, after: float) -> float:

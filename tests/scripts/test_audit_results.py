@@ -58,11 +58,19 @@ def test_the_picture_is_the_same_each_time(gathered: Path, commands: Any, tmp_pa
 def test_the_self_test_has_one_row_for_each_main_number(
     tmp_path: Path, commands: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    row = {"faithfulness": 1.0, "robustness": None, "knows": 1.0, "hidden": 0.5, "never": 0.0, "twin": 0.25}
+    row = {
+        "faithfulness": 1.0,
+        "stability": 0.9,
+        "robustness": None,
+        "knows": 1.0,
+        "hidden": 0.5,
+        "never": 0.0,
+        "twin": 0.25,
+    }
     stored = {"seeds": {"0": {}}, "gates": {"a gate": True}, "numbers": {"relearn rate": row, "something else": row}}
     (tmp_path / "in.json").write_text(json.dumps(stored))
     commands["self-test"](tmp_path / "in.json")
     said = capsys.readouterr().out
-    assert "| `relearn`, rate | 1.00 | - | 1.00 | 0.50 | 0.00 | 0.25 |" in said
+    assert "| `relearn`, rate | 1.00 | 0.90 | - | 1.00 | 0.50 | 0.00 | 0.25 |" in said
     assert "something else" not in said
     assert "a gate: holds" in said
