@@ -55,6 +55,8 @@ def _decisions() -> str:
 
 
 def _mark_comments(code: re.Match[str]) -> str:
+    if "──" in code[0]:  # a table of the terminal
+        return code[0].replace("<code>", '<code class="columns">', 1)
     return _COMMENT.sub(r'<span class="gap">\1</span><span class="comment">\2</span>', code[0])
 
 

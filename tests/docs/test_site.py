@@ -74,6 +74,9 @@ def test_comments_beside_commands_are_marked(hooks: dict[str, Any]) -> None:
     made = hooks["on_page_content"](page, page=named("report.md"))
     marked = '<span class="gap">   </span><span class="comment"># beside</span>'
     assert made == page.replace("   # beside", marked)
+    table = "<pre><span></span><code> a  b\n ────\n</code></pre>"
+    made = hooks["on_page_content"](table, page=named("report.md"))
+    assert made == table.replace("<code>", '<code class="columns">')
 
 
 def test_pictures_draw_means_over_seeds(pictures: dict[str, Any]) -> None:

@@ -162,8 +162,8 @@ def _derive_format(render_turns: Callable[..., str], *, shows_date: bool) -> Pro
 
 def _no_template(_: Prompt) -> str:
     raise EffaceError(
-        "the tokenizer has no chat template; set text.format to plain, llama2, llama3 or a string such as "
-        "'Question: {question}\\nAnswer: {answer}'"
+        "the tokenizer has no chat template; set text.format to what the model was trained with (a base model: plain), "
+        "one of plain, llama2, llama3 or a string such as 'Question: {question}\\nAnswer: {answer}'"
     )
 
 

@@ -248,3 +248,13 @@ def test_on_paper_all_runs_are_shown(opened: Any) -> None:
     page.evaluate("dispatchEvent(new Event('afterprint'))")
     assert page.locator(".run:visible").count() == 1
     assert page.get_by_role("button", name="Light theme").is_visible()
+
+
+def test_legends_are_below_the_charts_on_a_phone(opened: Any) -> None:
+    page = opened("several", viewport={"width": 390, "height": 844}).page
+    overlaps = page.evaluate(
+        """() => [...document.querySelectorAll('canvas')].map((each) => Chart.getChart(each)).filter(Boolean)
+          .map(({legend, scales}) => scales.x.bottom - legend.top)"""
+    )
+    assert overlaps
+    assert max(overlaps) <= 0

@@ -30,6 +30,15 @@ _OPTIONS_OF_OTHERS = {
     "output_dir": ["--out"],
 }
 """Options of transformers' training scripts -> settings."""
+_COMMANDS_OF_OTHERS = {
+    "compare": "leaderboard",
+    "eval": "evaluate",
+    "forget": "run",
+    "serve": "chat",
+    "download": "data fetch",
+    "train": "finetune",
+}
+"""What somebody may type -> the command."""
 
 
 def error_message(error: Exception) -> str:
@@ -67,6 +76,8 @@ def _usage_message(error: typer.TyperException) -> str:
         old = f"{getattr(context, 'command_path', 'efface')} {unknown[1]}"
         if new := COMMANDS.get(old):
             return f"{old} is now called {new}"
+        if other := _COMMANDS_OF_OTHERS.get(unknown[1]):
+            return f"no such command '{unknown[1]}'; use efface {other}, or see `efface --help`"
     if context is not None and not problem.endswith("?"):
         problem += f"; see `{context.command_path} --help`"
     return problem[:1].lower() + problem[1:]
