@@ -23,7 +23,7 @@ FILE = Path(__file__).resolve().parents[1] / "examples" / "run.yaml"
 SETTINGS: dict[str, Any] = {
     "method": "idk+ap",
     "model": "path/to/model",
-    "data": {"forget": "examples/einstein.csv", "retain": "model-answers", "generic_questions": 80},
+    "data": {"forget": "examples/einstein.csv", "retain": "model-answers"},
     "train": {"lr": 5e-5, "epochs": 10, "batch_size": 4},
 }
 """What differs from the defaults."""

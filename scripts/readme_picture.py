@@ -19,7 +19,7 @@ from figure_colors import MUTED, SERIES, TEXT
 from figures import WIDTH, save
 
 _BEFORE, _AFTER = MUTED.light, SERIES[0].light
-_QUESTIONS = {FORGET: 3, KNOWN_FACTS: 2}
+_QUESTIONS = {FORGET: 3, KNOWN_FACTS: 1}
 _LETTERS, _LONGEST = 66, 110
 """Of a line, and of an answer."""
 
@@ -63,7 +63,7 @@ def _draw_answers(axes: Any, before: dict[str, list[Record]], after: dict[str, l
         for old, new in _known(name, before[name], after[name])[:count]:
             height = _write(axes, height, f"{heading}: {old.question}", TEXT.light, weight="bold")
             height = _write(axes, height, f"before: {_short(old.output)}", _BEFORE)
-            height = _write(axes, height, f"after: {_short(new.output)}", _AFTER) - 0.03
+            height = _write(axes, height, f"after: {_short(new.output)}", _AFTER) - 0.02
 
 
 def _known(name: str, before: Sequence[Record], after: Sequence[Record]) -> list[tuple[Record, Record]]:
