@@ -9,6 +9,7 @@ from pydantic import Field, StringConstraints, field_validator, model_validator
 from efface.frozen import FrozenModel
 
 Precision = Literal["auto", "float32", "bf16"]
+Engine = Literal["efface", "transformers"]
 ModelName = Annotated[str, StringConstraints(min_length=1, pattern=r"\S")]
 
 
@@ -35,6 +36,9 @@ class EvaluateConfig(FrozenModel):
     max_cache_tokens: int | None = Field(default=None, gt=0)
     """Most tokens in the KV cache during generation: batch size x (longest prompt + max_new_tokens); by default as many
     as fit into half of the free memory."""
+    engine: Engine = "efface"
+    """What generates outputs. `efface`: as plain greedy decoding of one prompt at a time; rows that end leave the
+    batch. `transformers`: its continuous batching, where others take their place; for many outputs on a GPU."""
     max_tokens_per_forward: int = Field(default=8_192, gt=0)
     """Most tokens in one forward pass when likelihoods are computed."""
     sharding: Literal["auto", "none", "fsdp2"] = "auto"
@@ -53,6 +57,12 @@ class EvaluateConfig(FrozenModel):
     @classmethod
     def _one_or_several(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _whole_for_transformers(self) -> Self:
+        if self.engine == "transformers" and self.sharding == "fsdp2":
+            raise ValueError("engine=transformers cannot use a sharded model; leave engine or sharding=fsdp2 out")
+        return self
 
     @model_validator(mode="after")
     def _best_of_several(self) -> Self:

@@ -109,6 +109,7 @@ def evaluate(
         formatter,
         questions,
         max_cache_tokens=config.max_cache_tokens,
+        engine=config.engine,
         progress=lambda done: report("outputs", done, total),
         journal=journal,
     )

@@ -7,12 +7,14 @@ from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from typing import Any
 
 import torch
 
 from efface import distributed
+from efface.evaluation.config import Engine
 from efface.evaluation.encode import check_position_limit
 from efface.evaluation.journal import Journal
 from efface.evaluation.kv_cache import max_cache_tokens_for
@@ -26,6 +28,8 @@ from efface.text.formatter import PromptFormatter
 _UNBATCHED = {"rwkv"}
 """Model types that transformers decodes correctly only one prompt at a time: it mixes up the states of several."""
 
+_PAGED = 512
+"""Prompts of a call of transformers' continuous batching, after which outputs are in the journal."""
 _JOURNALED = "outputs"
 """The kind of these results in a journal."""
 
@@ -75,6 +79,7 @@ def generate_from_ids(
     *,
     max_new_tokens: int,
     max_cache_tokens: int | None,
+    engine: Engine = "efface",
     progress: Callable[[float], None] | None = None,
     journal: Journal | None = None,
 ) -> list[Generation]:
@@ -87,6 +92,7 @@ def generate_from_ids(
         max_new_tokens: Most tokens of an output, the same for every prompt, so that a collapsed model ends, too.
         max_cache_tokens: Most tokens in the KV cache, batch size x (longest prompt + `max_new_tokens`); None for as
             many as fit into memory.
+        engine: What generates.
         progress: Called after each token with how many prompts are done, started ones in part.
         journal: Has outputs from before a kill, and gets those of each batch.
 
@@ -108,6 +114,7 @@ def generate_from_ids(
             formatter.stop_ids,
             max_new_tokens=max_new_tokens,
             max_cache_tokens=max_cache_tokens,
+            engine=engine,
             progress=report_all_ranks,
             journal=journal,
         )
@@ -168,14 +175,15 @@ def _decode_in_batches(
     *,
     max_new_tokens: int,
     max_cache_tokens: int | None,
+    engine: Engine,
     progress: Callable[[float], None],
     journal: Journal | None,
 ) -> list[list[int]]:
     """The new token ids of each prompt."""
     keys = [_content_key(prompt, max_new_tokens) for prompt in prompts]
     known = {} if journal is None else journal.known(_JOURNALED)
-    padded = supports_left_padding(model)
-    decoder = _decoder(unwrap_peft(model), padded=padded)
+    padded, cache_tokens = supports_left_padding(model), resolve_max_cache_tokens(model, max_cache_tokens)
+    decoder = _decoder(unwrap_peft(model), engine, padded=padded, cache_tokens=cache_tokens)
 
     def decode(batch: list[int]) -> list[list[int]]:
         return decoder(
@@ -189,10 +197,9 @@ def _decode_in_batches(
     def describe(index: int) -> str:
         return _describe_prompt(prompts[index], max_new_tokens)
 
-    cache_tokens = resolve_max_cache_tokens(model, max_cache_tokens)
     outputs: dict[int, list[int]] = {}
     new = []
-    for batch in length_batches([len(prompt) for prompt in prompts], max_new_tokens, cache_tokens, padded=padded):
+    for batch in _batches([len(prompt) for prompt in prompts], engine, max_new_tokens, cache_tokens, padded=padded):
         if all(keys[index] in known for index in batch):
             outputs.update({index: known[keys[index]] for index in batch})
         else:
@@ -207,7 +214,20 @@ def _decode_in_batches(
     return [outputs[index] for index in range(len(prompts))]
 
 
-def _decoder(model: Any, *, padded: bool) -> Callable[..., list[list[int]]]:
+def _batches(
+    lengths: Sequence[int], engine: Engine, max_new_tokens: int, cache_tokens: int, *, padded: bool
+) -> Iterator[list[int]]:
+    """The prompts of each call of a decoder."""
+    if engine == "efface":
+        return length_batches(lengths, max_new_tokens, cache_tokens, padded=padded)
+    return (list(range(start, min(start + _PAGED, len(lengths)))) for start in range(0, len(lengths), _PAGED))
+
+
+def _decoder(model: Any, engine: Engine, *, padded: bool, cache_tokens: int) -> Callable[..., list[list[int]]]:
+    if engine == "transformers":
+        from efface.evaluation.paged_decoder import paged_decode
+
+        return partial(paged_decode, max_cache_tokens=cache_tokens)
     from efface.evaluation import greedy_decoder  # imports much of transformers
 
     if padded and greedy_decoder.can_decode(model):

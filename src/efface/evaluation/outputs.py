@@ -6,6 +6,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from efface.evaluation.config import Engine
 from efface.evaluation.encode import EncodedQuestion
 from efface.evaluation.generate import Generation, generate_from_ids
 from efface.evaluation.journal import Journal
@@ -18,6 +19,7 @@ def generate_outputs(
     questions: Sequence[EncodedQuestion],
     *,
     max_cache_tokens: int | None,
+    engine: Engine = "efface",
     progress: Callable[[int], None],
     journal: Journal | None,
 ) -> list[Generation]:
@@ -28,6 +30,7 @@ def generate_outputs(
         formatter: Its tokenizer and stop tokens.
         questions: Encoded questions; those of `max_new_tokens=0` are not asked.
         max_cache_tokens: As for `generate_from_ids`.
+        engine: As for `generate_from_ids`.
         progress: Called with the number of questions that are done.
         journal: Has outputs from before a kill, and gets those of each batch.
 
@@ -47,6 +50,7 @@ def generate_outputs(
             [questions[index].prompt for index in indices],
             max_new_tokens=limit,
             max_cache_tokens=max_cache_tokens,
+            engine=engine,
             progress=lambda count, before=done: progress(before + count),  # type: ignore[misc]
             journal=journal,
         )

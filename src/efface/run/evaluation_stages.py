@@ -198,6 +198,7 @@ def open_journal(
         "dtype": dtype_name(dtype),
         "device": device.type,
         "torch": torch.__version__,
+        **({} if config.engine == "efface" else {"engine": config.engine}),
     }
     return Journal(folder, made_by)
 
