@@ -183,9 +183,7 @@ def _load_queue(run: ReportRun) -> ReportRun:
         results=results,
         steps=steps,
         watched=watched,
-        answered=_read_stages(run, done[-1])
-        if done
-        else {"before": _read(run, first), "after": {}},
+        answered=_read_stages(run, done[-1]) if done else {"before": _read(run, first), "after": {}},
         unfinished=None if values is not None else f"Requests done when this report was made: {len(done)}.",
     )
 
