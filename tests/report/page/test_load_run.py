@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from efface.errors import EffaceError
+from efface.report.page import load_run
+from efface.report.page.both_at_once import both_at_once
 from efface.report.page.load_run import load_report_run
 from support.reports import (
     correct,
@@ -46,6 +49,22 @@ def test_a_complete_run(tmp_path: Path) -> None:
     }
     assert run.manifest is not None
     assert run.manifest.seed == 3
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks are used on Linux alone")
+def test_large_records_are_read_in_two_processes_with_the_same_results(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_example_run(tmp_path)
+    alone = load_report_run(tmp_path)
+    forked = []
+    monkeypatch.setattr(load_run, "both_at_once", lambda *work: forked.append(work) or both_at_once(*work))
+    monkeypatch.setattr(load_run, "can_fork", lambda: True)
+    assert load_report_run(tmp_path) == alone
+    assert not forked  # they are small
+    monkeypatch.setattr(load_run, "_LARGE", 1)
+    assert load_report_run(tmp_path) == alone
+    assert len(forked) == 1
 
 
 def test_a_run_without_its_records_still_has_scores(tmp_path: Path) -> None:

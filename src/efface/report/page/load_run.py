@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -15,14 +16,17 @@ from efface.folders import STAGES, QueuePaths, RunPaths, epoch_stage
 from efface.records import read_records
 from efface.renamed import current_settings
 from efface.report.page.answered import AnsweredSets, read_answered, record_files, score_folder
+from efface.report.page.both_at_once import both_at_once, can_fork
 from efface.report.page.loss_curve import Step, read_steps
 from efface.report.page.watch_curve import WatchedEpoch, read_watched
-from efface.safe_read import parse_json, read_text
+from efface.safe_read import MIB, parse_json, read_text
 from efface.safe_yaml import MAX_BYTES, InvalidYamlError, parse_yaml
 from efface.scores.continual import continual_results
 from efface.sums import read_checked
 
 _Artifact = TypeVar("_Artifact", bound=BaseModel)
+_LARGE = 64 * MIB
+"""Records before and after of so many bytes are read at once, on two cores: they take a second or more."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +131,7 @@ def _load_evaluation(run: ReportRun) -> ReportRun:
 
 def _load_run(run: ReportRun) -> ReportRun:
     paths = RunPaths(run.path)
-    answered: dict[str, AnsweredSets] = {stage: _read(run, paths.records(stage)) for stage in STAGES}
+    answered = _read_stages(run, paths)
     run = replace(run, steps=read_steps(paths.metrics), watched=read_watched(paths.metrics), answered=answered)
     values = _read_json(paths.results)
     if values is None:
@@ -179,9 +183,7 @@ def _load_queue(run: ReportRun) -> ReportRun:
         results=results,
         steps=steps,
         watched=watched,
-        answered={stage: _read(run, done[-1].records(stage)) for stage in STAGES}
-        if done
-        else {"before": _read(run, first), "after": {}},
+        answered=_read_stages(run, done[-1]) if done else {"before": _read(run, first), "after": {}},
         unfinished=None if values is not None else f"Requests done when this report was made: {len(done)}.",
     )
 
@@ -206,6 +208,13 @@ def _join_requests(run: ReportRun, done: Sequence[RunPaths], first: Path) -> Con
     names = [f"request {number}" for number in range(1, len(results) + 1)]
     records = {name: read_records(file) for name, file in files.items()}
     return continual_results(results, records, names, run.definition)
+
+
+def _read_stages(run: ReportRun, paths: RunPaths) -> Mapping[str, AnsweredSets]:
+    before, after = (partial(_read, run, paths.records(stage)) for stage in STAGES)
+    size = sum(file.stat().st_size for stage in STAGES for file in paths.records(stage).glob("*.jsonl"))
+    answered = both_at_once(before, after) if size >= _LARGE and can_fork() else (before(), after())
+    return dict(zip(STAGES, answered, strict=True))
 
 
 def _read(run: ReportRun, folder: Path) -> AnsweredSets:
