@@ -65,6 +65,11 @@ def test_every_config_takes_data_by_name(config_class: Any, settings: dict[str, 
             ["data.forgotten_before", "continual.requests"],
         ),
         (
+            FinetuneConfig,
+            {"data": {"forget": "f.csv", "retain": "model-answers"}, "method": None},
+            ["retain=model-answers", "data.retain=FILE"],
+        ),
+        (
             EvaluationConfig,
             {"data": {"forget": "f.csv", "retain": "model-answers"}, "method": None},
             ["retain=model-answers", "data.retain=RUN/model_answers.jsonl"],

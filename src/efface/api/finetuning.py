@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from efface.api.common import Data, File, StrPath, folder_for, path_of, reporting
 from efface.api.inputs import Inputs
@@ -22,7 +22,7 @@ def finetune(
     *,
     out: StrPath,
     forget: File | None = None,
-    retain: File | Literal["model-answers"] | None = None,
+    retain: File | None = None,
     data: Data | None = None,
     without: str | None = None,
     tokenizer: PreTrainedTokenizerBase | StrPath | None = None,
@@ -41,7 +41,7 @@ def finetune(
         model: As for `unlearn`.
         out: The folder to write, new or empty.
         forget: As for `unlearn`.
-        retain: As for `unlearn`; "model-answers" adds nothing to train on.
+        retain: As for `unlearn`, except "model-answers".
         data: As for `unlearn`.
         without: Leave out the forget set, for a model that never saw it: `forget`, or forget01, forget05 or forget10
             of TOFU.

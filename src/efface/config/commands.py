@@ -195,6 +195,16 @@ class FinetuneConfig(FrozenModel):
     _short_data = field_validator("data", mode="before")(expand_data)
     _short_lora = field_validator("train", mode="before")(_expand_lora)
 
+    @field_validator("data")
+    @classmethod
+    def _check_retain_set(cls, value: DataConfig) -> DataConfig:
+        if value.retain == MODEL_ANSWERS:
+            raise ValueError(
+                "retain=model-answers is what a model says before unlearning, and teaches nothing: give "
+                "data.retain=FILE, or leave it out to learn the forget set alone"
+            )
+        return value
+
     @field_validator("train")
     @classmethod
     def _check_train(cls, value: TrainConfig) -> TrainConfig:
