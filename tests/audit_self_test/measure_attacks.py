@@ -117,7 +117,7 @@ def is_invariant(world: World, level: str) -> bool:
         torch.set_num_threads(count)
         run = with_model(world.runs["hidden"], world.runs["hidden"] / "model", world.folder / f"run-batch-{number}")
         config = run / "config.yaml"
-        small = "max_cache_tokens: 256" if number else "max_cache_tokens: null"
+        small = "max_cache_tokens: 2048" if number else "max_cache_tokens: null"
         config.write_text(config.read_text(encoding="utf-8").replace("max_cache_tokens: null", small), encoding="utf-8")
         out = world.folder / f"audit-batch-{number}"
         run_audit(run, world.control, level, out, attacks="ask-otherwise,first-words,sample,relearn")

@@ -28,7 +28,8 @@ def logits(model):
     return model(IDS).logits.clone()
 
 
-@pytest.mark.parametrize(("width", "largest"), [("nf4", 1e-4), ("fp4", 1e-4), ("int8", 0.1)])
+# bf16 weights lie half way between two levels of FP4 now and then, and then both are right
+@pytest.mark.parametrize(("width", "largest"), [("nf4", 1e-4), ("fp4", 0.1), ("int8", 1e-3)])
 def test_a_model_computes_what_its_rounded_weights_do(folder, width: Width, largest: float) -> None:
     pytest.importorskip("bitsandbytes")
     model, rounded = (load_model(folder, dtype=torch.float32, device=CPU) for _ in range(2))
@@ -38,7 +39,7 @@ def test_a_model_computes_what_its_rounded_weights_do(folder, width: Width, larg
         kinds = {type(module).__name__ for name, module in model.named_modules() if name.endswith("_proj")}
         assert kinds == {"Linear8bitLt" if width == "int8" else "Linear4bit"}
         assert (logits(model) - logits(rounded)).abs().max() < largest
-        assert (logits(model) - before).abs().max() > 0.01 * largest
+        assert (logits(model) - before).abs().max() > 10 * largest
     assert list(model.modules()) == layers
     assert torch.equal(logits(model), before)
 
