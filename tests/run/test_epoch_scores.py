@@ -92,7 +92,9 @@ def test_each_epochs_scores_are_those_of_its_model(complete, values, source, tmp
     assert found.epochs[0].scores != found.epochs[1].scores != found.epochs[2].scores
 
 
-@pytest.mark.parametrize("lora", [None, {"r": 2, "dropout": 0.3}], ids=["full", "lora"])
+@pytest.mark.parametrize(
+    "lora", [pytest.param(None, id="full", marks=pytest.mark.slow), pytest.param({"r": 2, "dropout": 0.3}, id="lora")]
+)
 def test_the_best_epochs_model_is_left_and_scored(config, complete, source, tmp_path, monkeypatch, lora):
     copies, take = {}, EpochSnapshots.take
 

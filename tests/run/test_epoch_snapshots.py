@@ -103,7 +103,13 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize(("train", "dtype"), CASES.values(), ids=CASES)
+@pytest.mark.parametrize(
+    ("train", "dtype"),
+    [
+        pytest.param(*case, id=name, marks=pytest.mark.slow if case[1] == torch.bfloat16 else ())
+        for name, case in CASES.items()
+    ],
+)
 def test_a_rebuilt_model_is_what_saving_it_then_would_have_left(
     config, tmp_path, taken, rebuilt, model_in, train, dtype
 ):

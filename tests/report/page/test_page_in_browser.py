@@ -119,6 +119,7 @@ def test_hostile_answers_are_shown_as_text(opened: Any) -> None:
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
+@pytest.mark.slow
 def test_filters_search_and_order(opened: Any) -> None:
     found = opened("one")
     page = found.page
