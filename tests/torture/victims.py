@@ -74,7 +74,8 @@ def _study_outcome(folder: Path) -> Outcome:
     trials = {trial["number"]: {**trial, "number": None, "seconds": None} for trial in results["tune"]["trials"]}
     results["tune"]["chosen"] = trials[results["tune"]["chosen"]]["settings"]
     results["tune"]["trials"] = sorted(map(json.dumps, trials.values()))
-    stored = [path.name for path in (folder / "trials").rglob("[!.]*") if path.is_file() and path.name != "full.json"]
+    lost = ("full.json", "metrics.jsonl")  # scores, and the steps of a trial that was lost
+    stored = [path.name for path in (folder / "trials").rglob("[!.]*") if path.is_file() and path.name not in lost]
     return {**files, "results.json": results, "files of trials": sorted(stored)}
 
 
