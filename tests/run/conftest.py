@@ -9,7 +9,7 @@ import pytest
 
 from efface.models import load_parallel
 from efface.models.load import load_model
-from efface.run import weight_snapshots
+from efface.run.selection import weight_snapshots
 from support.run_fixtures import (  # noqa: F401
     files_of_at_most,
     made,

@@ -5,7 +5,7 @@ import pytest
 from efface.errors import EffaceError
 from efface.scores.definitions import CLOSER_LOOK, PAPER, TOFU
 from efface.scores.forget_quality import forget_quality
-from efface.scores.metric_inputs import MetricInputs
+from efface.scores.inputs.metric_inputs import MetricInputs
 
 
 def questions(*log_ratios: float) -> list[MetricInputs]:

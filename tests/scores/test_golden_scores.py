@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from efface.scores import score_path
-from efface.scores.eval_logs import read_log
-from efface.scores.from_tofu_log import SETS
+from efface.scores.inputs.eval_logs import read_log
+from efface.scores.inputs.from_tofu_log import SETS
 from efface.scores.metrics.rouge import rouge
 
 LOGS = ("llama2-7b-full", "llama2-7b-retain90")

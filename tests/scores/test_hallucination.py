@@ -13,7 +13,7 @@ from efface.errors import EffaceError
 from efface.records import Record, write_records
 from efface.scores import score_path
 from efface.scores.hallucination import Hallucinations, declines, hallucinations
-from efface.scores.metric_inputs import MetricInputs
+from efface.scores.inputs.metric_inputs import MetricInputs
 
 ANSWER = "She was born in Oslo."
 REFUSALS = ("Beats me.", "I don't know.")

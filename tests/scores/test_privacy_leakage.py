@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from efface.errors import EffaceError
-from efface.scores.metric_inputs import MetricInputs
+from efface.scores.inputs.metric_inputs import MetricInputs
 from efface.scores.metrics.membership import min_k_score
 from efface.scores.privacy_leakage import auc, membership_sets, privacy_leakage, privleak
 from support.messages import assert_names

@@ -11,7 +11,7 @@ from efface.artifacts import Scores
 from efface.records import Record
 from efface.scores import score_records
 from efface.scores.definitions import CLOSER_LOOK
-from efface.scores.metric_inputs import MetricInputs
+from efface.scores.inputs.metric_inputs import MetricInputs
 from efface.scores.set_scores import Gap, explain_gaps, score_set
 
 LN2 = 0.6931471805599453

@@ -10,7 +10,7 @@ import pytest
 from efface.artifacts import AnswerTypes, ForgetVerdict, RetainVerdict
 from efface.records import Record
 from efface.scores.hallucination import hallucinations
-from efface.scores.metric_inputs import MetricInputs
+from efface.scores.inputs.metric_inputs import MetricInputs
 from efface.scores.verdict import (
     CHANCE,
     JudgedAnswer,

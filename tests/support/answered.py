@@ -12,7 +12,7 @@ from efface.atomic import write_json
 from efface.records import Record, write_records
 from efface.scores import score_records
 from efface.scores.definitions import CLOSER_LOOK, Definition
-from efface.scores.from_records import from_records
+from efface.scores.inputs.from_records import from_records
 from efface.scores.leaderboard.question_scores import SetValues, set_values
 
 Sets = dict[str, list[Record]]

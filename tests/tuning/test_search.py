@@ -115,7 +115,7 @@ def test_a_trial_on_a_full_disk_is_made_again(asked, tmp_path, monkeypatch):
     def full(*_):
         raise WriteError("cannot write: no space left; free some space")
 
-    monkeypatch.setattr("efface.run.weight_snapshots.WeightSnapshots.write", full)
+    monkeypatch.setattr("efface.run.selection.weight_snapshots.WeightSnapshots.write", full)
     with pytest.raises(WriteError):
         tune(asked(trials=1), tmp_path / "out")
     monkeypatch.undo()
@@ -132,7 +132,7 @@ def test_no_trial_has_a_model(asked, tmp_path, monkeypatch):
     def diverged(*_):
         raise EffaceError("its weights overflow")
 
-    monkeypatch.setattr("efface.run.quick_scores.QuickScores.score", diverged)
+    monkeypatch.setattr("efface.run.selection.quick_scores.QuickScores.score", diverged)
     with pytest.raises(EffaceError) as refused:
         tune(asked(trials=1, methods=["me+gd"]), tmp_path / "out")
     assert_names(str(refused.value), "train.lr", "--space")

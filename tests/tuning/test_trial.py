@@ -12,7 +12,7 @@ from efface.folders import TunePaths
 from efface.progress.reporter import SilentReporter
 from efface.run.folder import RunFolder
 from efface.run.pipeline import unlearn
-from efface.run.weight_snapshots import WeightSnapshots
+from efface.run.selection.weight_snapshots import WeightSnapshots
 from efface.scores.kept import Kept
 from efface.train.sampler import epoch_ends
 from efface.tuning.request import tuning_of
@@ -37,7 +37,7 @@ def trial(taught_towns, tmp_path, monkeypatch):
             share, forgot = next(given)
             return Kept(share=share, at_least=share, utility=share, forget_efficacy=forgot), False
 
-        monkeypatch.setattr("efface.run.quick_scores.QuickScores.score", score)
+        monkeypatch.setattr("efface.run.selection.quick_scores.QuickScores.score", score)
         study = Study(TunePaths(tmp_path / "out"), keep=KEEP, seed=0)
         with study.next_trial() as begun:
             config = trial_config(tuning.base)

@@ -23,11 +23,11 @@ from efface.evaluation.encode import encode_evaluation, warn_about_merged
 from efface.models.folder import load_model_config, model_folder
 from efface.models.open import OpenedModel
 from efface.progress.reporter import Reporter
-from efface.run.epoch_scores import check_epoch_selection
-from efface.run.keep_bound import check_keep
 from efface.run.manifest import make_manifest, resume_manifest, training_precision
 from efface.run.model_answers import resolve_model_answers
 from efface.run.prepare import check_settings, open_trainable_model, training_steps
+from efface.run.selection.epoch_scores import check_epoch_selection
+from efface.run.selection.keep_bound import check_keep
 from efface.run.size_settings import tell_defaults, with_size_settings
 from efface.schema import Task
 from efface.text.chunks import with_chunks

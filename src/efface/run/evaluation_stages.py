@@ -26,9 +26,9 @@ from efface.models.folder import combined_sha256, model_sha256
 from efface.models.load_parallel import load_to_evaluate
 from efface.progress.reporter import Reporter
 from efface.records import Record, RecordSets
-from efface.run.epoch_snapshots import EpochSnapshots
 from efface.run.folder import RunFolder
 from efface.run.metadata import RunMetadata
+from efface.run.selection.epoch_snapshots import EpochSnapshots
 from efface.schema import EvaluationSet
 from efface.text.formatter import PromptFormatter
 from efface.train.distribution.parallel import ParallelModel

@@ -15,8 +15,8 @@ from efface.models.lora import add_adapters, load_adapter
 from efface.models.quantization import check_quantization
 from efface.objectives.terms import Objective, Reference
 from efface.progress.reporter import Reporter
-from efface.run.epoch_snapshots import EpochSnapshots
 from efface.run.folder import RunFolder
+from efface.run.selection.epoch_snapshots import EpochSnapshots
 from efface.schema import Task
 from efface.text.boundary import describe_merged
 from efface.text.config import Boundary

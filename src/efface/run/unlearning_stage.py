@@ -9,12 +9,12 @@ from efface.models.load_parallel import LoadedModel, load_reference, load_to_tra
 from efface.models.save_sharded import save_trained
 from efface.objectives.terms import Reference
 from efface.progress.reporter import Reporter
-from efface.run.epoch_snapshots import EpochSnapshots
 from efface.run.evaluation_stages import free_models
 from efface.run.folder import RunFolder
-from efface.run.keep_bound import KeepBound
 from efface.run.metadata import RunMetadata
 from efface.run.reference_model import make_reference
+from efface.run.selection.epoch_snapshots import EpochSnapshots
+from efface.run.selection.keep_bound import KeepBound
 from efface.run.training import Monitor, train
 from efface.run.unlearning_plan import UnlearningPlan
 from efface.sums import check_folder

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from efface.errors import EffaceError, summarize_error
 from efface.records import Record
-from efface.scores.metric_inputs import MetricInputs, Missing
+from efface.scores.inputs.metric_inputs import MetricInputs, Missing
 
 
 class RecordMetric(ABC):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from efface.artifacts import ExtraMetric
 from efface.records import Record
-from efface.scores.metric_inputs import Missing
+from efface.scores.inputs.metric_inputs import Missing
 from efface.scores.metrics.membership import min_k_score
 from efface.scores.metrics.rouge import rouge_l_f1
 

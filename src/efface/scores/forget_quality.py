@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from efface.artifacts import ForgetQuality
 from efface.errors import EffaceError
 from efface.scores.definitions import Definition
-from efface.scores.metric_inputs import MetricInputs, Missing
+from efface.scores.inputs.metric_inputs import MetricInputs, Missing
 from efface.scores.metrics.truth_ratio import question_log_ratio
 
 

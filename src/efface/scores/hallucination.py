@@ -11,7 +11,7 @@ from typing import Literal
 
 from efface.errors import EffaceError
 from efface.frozen import FrozenModel
-from efface.scores.metric_inputs import MetricInputs, Missing
+from efface.scores.inputs.metric_inputs import MetricInputs, Missing
 from efface.scores.metrics.entailment import entailment
 from efface.scores.metrics.rouge import rouge
 

@@ -11,7 +11,7 @@ import numpy as np
 from efface.errors import EffaceError
 from efface.records import Record
 from efface.scores.definitions import Definition
-from efface.scores.from_records import from_records
+from efface.scores.inputs.from_records import from_records
 from efface.scores.leaderboard.bootstrap import bootstrap, weighted_scores
 from efface.scores.leaderboard.question_scores import SetValues, set_values
 from efface.scores.leaderboard.ranking import choose_metrics

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from efface.artifacts import PrivacyLeakage
 from efface.errors import EffaceError
-from efface.scores.metric_inputs import MetricInputs, Missing
+from efface.scores.inputs.metric_inputs import MetricInputs, Missing
 from efface.scores.sets import FORGET, HOLDOUT, MEMBERS
 
 _LEAST_DENOMINATOR = 0.02

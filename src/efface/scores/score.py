@@ -14,12 +14,12 @@ from efface.scores import aggregate
 from efface.scores.custom import RecordMetric
 from efface.scores.definitions import Definition
 from efface.scores.definitions import definition as find_definition
-from efface.scores.eval_logs import is_summary, logged_aggregates
 from efface.scores.forget_quality import forget_quality
-from efface.scores.from_records import from_records
 from efface.scores.hallucination import hallucinations
-from efface.scores.load import load
-from efface.scores.metric_inputs import MetricInputs
+from efface.scores.inputs.eval_logs import is_summary, logged_aggregates
+from efface.scores.inputs.from_records import from_records
+from efface.scores.inputs.load import load
+from efface.scores.inputs.metric_inputs import MetricInputs
 from efface.scores.metrics.token_entropy import entropy_note
 from efface.scores.privacy_leakage import membership_sets, privacy_leakage
 from efface.scores.set_scores import ScoredSet, explain_gaps, score_set

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from efface.artifacts import METRICS, UNCOUNTED_METRICS, Metric, SetScores, UncountedMetric
 from efface.scores.custom import find_custom_score
 from efface.scores.definitions import Definition
+from efface.scores.inputs.metric_inputs import MetricInputs, Missing
 from efface.scores.means import mean
-from efface.scores.metric_inputs import MetricInputs, Missing
 from efface.scores.metrics.cosine_similarity import cosine_similarity
 from efface.scores.metrics.entailment import entailment
 from efface.scores.metrics.memorization import exact_memorization, extraction_strength

@@ -17,11 +17,11 @@ from typing import Literal, NamedTuple
 
 from efface.artifacts import AnswerTypes, ForgetVerdict, RetainVerdict, Share, Verdict
 from efface.records import Record
-from efface.scores.from_records import from_records
 from efface.scores.hallucination import AnswerType, answer_type, plain_text
+from efface.scores.inputs.from_records import from_records
+from efface.scores.inputs.metric_inputs import MetricInputs
 from efface.scores.intervals import wilson
 from efface.scores.means import mean
-from efface.scores.metric_inputs import MetricInputs
 from efface.scores.sets import KNOWN_FACTS, MEMBERSHIP_SETS, RETAIN, is_to_forget
 
 CHANCE = 0.1

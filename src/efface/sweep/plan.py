@@ -18,9 +18,9 @@ from efface.folder_lock import check_writable, is_lock
 from efface.folders import SweepPart, SweepPaths
 from efface.hardware.device import device_for
 from efface.objectives.method import objective
-from efface.run.epoch_scores import check_epoch_selection
 from efface.run.folder import RunFolder
-from efface.run.keep_bound import check_keep
+from efface.run.selection.epoch_scores import check_epoch_selection
+from efface.run.selection.keep_bound import check_keep
 from efface.run.training import check_can_train
 from efface.sweep.content_reader import ContentReader
 from efface.sweep.index import IndexedRun, SweepIndex

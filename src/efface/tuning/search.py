@@ -12,7 +12,7 @@ from efface.permissions import readable
 from efface.progress.quiet_libraries import quiet_libraries
 from efface.progress.reporter import OnceReporter, Reporter, SilentReporter
 from efface.run.folder import RunFolder
-from efface.run.weight_snapshots import WeightSnapshots
+from efface.run.selection.weight_snapshots import WeightSnapshots
 from efface.train.sampler import anchor_items, epoch_ends
 from efface.tuning.outputs import write_outputs
 from efface.tuning.request import Tuning, check_tuning

@@ -12,7 +12,7 @@ from efface.errors import EffaceError
 from efface.progress.reporter import Reporter
 from efface.run.evaluation_stages import free_models
 from efface.run.folder import RunFolder
-from efface.run.weight_snapshots import WeightSnapshots
+from efface.run.selection.weight_snapshots import WeightSnapshots
 from efface.scores import definition
 from efface.scores.kept import kept
 from efface.tuning.setup import Setup

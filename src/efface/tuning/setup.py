@@ -21,10 +21,10 @@ from efface.progress.reporter import Reporter
 from efface.records import RecordSets
 from efface.run.evaluation_stages import EvaluationStages, free_models
 from efface.run.folder import RunFolder
-from efface.run.held_out import HeldOut, hold_out
 from efface.run.metadata import RunMetadata
 from efface.run.prepare import PreparedRun, prepare, training_steps
-from efface.run.quick_scores import QuickScores
+from efface.run.selection.held_out import HeldOut, hold_out
+from efface.run.selection.quick_scores import QuickScores
 from efface.run.unlearning_plan import UnlearningPlan
 from efface.safe_read import read_json
 from efface.scores.kept import said

@@ -18,10 +18,10 @@ from efface.errors import EffaceError
 from efface.progress.reporter import Reporter
 from efface.run.evaluation_stages import free_models
 from efface.run.folder import RunFolder
-from efface.run.quick_scores import QuickScores
+from efface.run.selection.quick_scores import QuickScores
+from efface.run.selection.weight_snapshots import WeightSnapshots
 from efface.run.unlearning_plan import UnlearningPlan
 from efface.run.unlearning_stage import train_plan
-from efface.run.weight_snapshots import WeightSnapshots
 from efface.train.distribution.parallel import ParallelModel
 from efface.tuning.study import StudyTrial
 

@@ -9,7 +9,7 @@ import pytest
 
 from efface.atomic import write_json
 from efface.records import write_records
-from efface.scores.from_tofu_log import SETS
+from efface.scores.inputs.from_tofu_log import SETS
 from support.answered import Sets, answered, write_run
 
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from efface.scores.definitions import CLOSER_LOOK
+from efface.scores.inputs.metric_inputs import MetricInputs
 from efface.scores.leaderboard.question_scores import SetValues, align, incomparable_reason, set_values
-from efface.scores.metric_inputs import MetricInputs
 from support.answered import NAMES, answered, values_of
 
 

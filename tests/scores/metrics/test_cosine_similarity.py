@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from efface.scores.metric_inputs import MetricInputs, Missing
+from efface.scores.inputs.metric_inputs import MetricInputs, Missing
 from efface.scores.metrics.cosine_similarity import cosine_similarity
 
 

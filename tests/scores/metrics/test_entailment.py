@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from efface.scores.metric_inputs import MetricInputs, Missing
+from efface.scores.inputs.metric_inputs import MetricInputs, Missing
 from efface.scores.metrics.entailment import entailment
 
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from efface.scores.metric_inputs import MetricInputs, Missing
+from efface.scores.inputs.metric_inputs import MetricInputs, Missing
 from efface.scores.metrics.probability import probability
 
 NONE = -math.inf

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 
-from efface.scores.metric_inputs import MetricInputs, Missing
+from efface.scores.inputs.metric_inputs import MetricInputs, Missing
 from efface.scores.metrics import rouge as module
 from efface.scores.metrics.rouge import common_subsequence_length, rouge, rouge_l_f1, rouge_l_recall
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from efface.scores.metric_inputs import MetricInputs, Missing
+from efface.scores.inputs.metric_inputs import MetricInputs, Missing
 from efface.scores.metrics.token_entropy import ENTROPY_TOKENS, counted_tokens, normalized_entropy, token_entropy
 
 

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from efface.scores.definitions import CLOSER_LOOK, OPEN_UNLEARNING, PAPER, TOFU, Definition
-from efface.scores.metric_inputs import MetricInputs, Missing
+from efface.scores.inputs.metric_inputs import MetricInputs, Missing
 from efface.scores.metrics.truth_ratio import truth_ratio
 
 

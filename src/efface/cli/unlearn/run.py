@@ -64,7 +64,7 @@ def run(
             results = run_pipeline(config, out, data_dir=data_dir, resume=resume, reporter=reporter)
         print_results(console, {config.method: results})
     if results.keep is not None:
-        from efface.run.keep_bound import describe
+        from efface.run.selection.keep_bound import describe
 
         typer.echo(describe(results.keep))
     typer.echo(f"model: {RunPaths(out).model}\nscores: {RunPaths(out).results}")

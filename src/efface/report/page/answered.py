@@ -9,8 +9,8 @@ from typing import NamedTuple, TypeAlias
 from efface.artifacts import METRICS, Scores
 from efface.records import Record, stream_records
 from efface.scores.definitions import definition as find_definition
-from efface.scores.from_records import from_records
-from efface.scores.metric_inputs import Missing
+from efface.scores.inputs.from_records import from_records
+from efface.scores.inputs.metric_inputs import Missing
 from efface.scores.score import score_sets
 from efface.scores.set_scores import question_metrics
 from efface.scores.sets import check_names

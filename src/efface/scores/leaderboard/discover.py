@@ -17,8 +17,8 @@ from efface.frozen import FrozenModel
 from efface.records import Record, stream_records
 from efface.saved_manifest import lost_records_by_purge
 from efface.scores.definitions import Definition
-from efface.scores.eval_logs import read_log
-from efface.scores.from_records import from_records
+from efface.scores.inputs.eval_logs import read_log
+from efface.scores.inputs.from_records import from_records
 from efface.scores.leaderboard.question_scores import SetValues, set_values
 from efface.scores.leaderboard.ranking import ScoredModel, SourceType
 from efface.scores.sets import ORDER, check_names, sort_names

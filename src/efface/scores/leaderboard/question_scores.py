@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from efface.artifacts import METRICS, Metric, SetScores, UncountedMetric
 from efface.scores.definitions import Definition
+from efface.scores.inputs.metric_inputs import MetricInputs, Missing
 from efface.scores.means import mean
-from efface.scores.metric_inputs import MetricInputs, Missing
 from efface.scores.metrics.token_entropy import EntropyTokens, counted_tokens
 from efface.scores.set_scores import question_metrics, uncounted_metrics
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from efface.scores.metric_inputs import MetricInputs, Missing
+from efface.scores.inputs.metric_inputs import MetricInputs, Missing
 
 CosineTarget = Literal["answer", "before"]
 """What the output is compared with: the stored answer (published code), or the output before unlearning (paper)."""

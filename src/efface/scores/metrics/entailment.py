@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from efface.scores.metric_inputs import MetricInputs, Missing
+from efface.scores.inputs.metric_inputs import MetricInputs, Missing
 
 LEAST_ROUGE = 0.1
 """An output with a lower ROUGE-L recall counts as not entailed, whatever the judge says."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from efface.scores.metric_inputs import MetricInputs, Missing
+from efface.scores.inputs.metric_inputs import MetricInputs, Missing
 
 
 def probability(inputs: MetricInputs, *, over_options: bool, log_epsilon: float) -> float | Missing:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from functools import cache, lru_cache
 
-from efface.scores.metric_inputs import MetricInputs, Missing
+from efface.scores.inputs.metric_inputs import MetricInputs, Missing
 from efface.scores.metrics.porter_stemmer import porter_stem
 
 _WORD = re.compile("[a-z0-9]+")

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from typing import Literal
 
-from efface.scores.metric_inputs import MetricInputs, Missing
+from efface.scores.inputs.metric_inputs import MetricInputs, Missing
 
 EntropyTokens = Literal["generated", "retokenized"]
 """The tokens that are counted: those that were generated, or those of the output's text tokenized again, as in the

@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Literal
 
+from efface.scores.inputs.metric_inputs import MetricInputs, Missing
 from efface.scores.means import log_mean_exp, log_sum_exp, mean
-from efface.scores.metric_inputs import MetricInputs, Missing
 
 WrongAnswers = Literal["geometric", "arithmetic"]
 """Which mean combines the probabilities of several wrong answers."""

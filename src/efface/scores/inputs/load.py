@@ -10,9 +10,9 @@ from efface.folders import STAGES, RunPaths, Stage
 from efface.records import stream_records
 from efface.saved_manifest import lost_records_by_purge
 from efface.scores.custom import RecordMetric
-from efface.scores.eval_logs import read_log
-from efface.scores.from_records import from_records
-from efface.scores.metric_inputs import MetricInputs
+from efface.scores.inputs.eval_logs import read_log
+from efface.scores.inputs.from_records import from_records
+from efface.scores.inputs.metric_inputs import MetricInputs
 from efface.scores.sets import check_names
 
 

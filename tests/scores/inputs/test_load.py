@@ -9,7 +9,7 @@ import pytest
 from efface.errors import EffaceError
 from efface.records import Record, write_records
 from efface.scores import score_path
-from efface.scores.load import load
+from efface.scores.inputs.load import load
 
 Make = Callable[..., Record]
 

@@ -12,7 +12,7 @@ from efface.evaluation.judges import Judges
 from efface.evaluation.key_fact_judge import KeyFactJudge
 from efface.packing.forward import evaluation_mode
 from efface.records import RecordSets
-from efface.run.held_out import HeldOut, quick_sets, records_of
+from efface.run.selection.held_out import HeldOut, quick_sets, records_of
 from efface.scores import definition
 from efface.scores.kept import Kept, is_gone, kept
 from efface.scores.sets import FORGET

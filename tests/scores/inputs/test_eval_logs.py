@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from efface.errors import EffaceError
-from efface.scores.eval_logs import is_summary, logged_aggregates, parse_log, read_log
+from efface.scores.inputs.eval_logs import is_summary, logged_aggregates, parse_log, read_log
 from support.messages import assert_names
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "open_unlearning"
+GOLDEN = Path(__file__).parents[2] / "golden" / "open_unlearning"
 
 
 def test_each_kind_of_log(tmp_path: Path) -> None:

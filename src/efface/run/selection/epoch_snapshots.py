@@ -6,8 +6,8 @@ from pathlib import Path
 
 import torch
 
+from efface.run.selection.weight_snapshots import WeightSnapshots
 from efface.run.unlearning_plan import UnlearningPlan
-from efface.run.weight_snapshots import WeightSnapshots
 from efface.train.distribution.parallel import ParallelModel
 
 

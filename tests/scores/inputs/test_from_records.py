@@ -11,7 +11,7 @@ import pytest
 
 from efface.errors import EffaceError
 from efface.records import Record, stream_records, write_records
-from efface.scores.from_records import from_records
+from efface.scores.inputs.from_records import from_records
 
 Make = Callable[..., Record]
 

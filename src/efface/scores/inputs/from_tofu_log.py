@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from efface.errors import EffaceError, suggest
-from efface.scores.metric_inputs import LOWEST_LOGP, ROUNDING, MetricInputs, check_range
+from efface.scores.inputs.metric_inputs import LOWEST_LOGP, ROUNDING, MetricInputs, check_range
 
 T = TypeVar("T")
 

@@ -12,7 +12,7 @@ from efface.errors import EffaceError
 from efface.progress.reporter import SilentReporter
 from efface.run.folder import RunFolder
 from efface.run.prepare import prepare
-from efface.run.weight_snapshots import WeightSnapshots
+from efface.run.selection.weight_snapshots import WeightSnapshots
 from support.messages import assert_names
 
 

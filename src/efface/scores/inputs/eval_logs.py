@@ -8,8 +8,8 @@ from typing import Any
 
 from efface.errors import EffaceError
 from efface.safe_read import read_json
-from efface.scores import from_open_unlearning, from_tofu_log
-from efface.scores.metric_inputs import MetricInputs
+from efface.scores.inputs import from_open_unlearning, from_tofu_log
+from efface.scores.inputs.metric_inputs import MetricInputs
 
 _REMEDY = "give an eval_log_aggregated.json as TOFU writes it, or a TOFU_EVAL.json of open-unlearning"
 

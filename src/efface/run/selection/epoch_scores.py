@@ -8,8 +8,8 @@ from efface.artifacts import EpochScores, Trajectory
 from efface.config.commands import RunConfig
 from efface.errors import EffaceError
 from efface.records import RecordSets
-from efface.run.epoch_snapshots import EpochSnapshots
 from efface.run.evaluation_stages import EvaluationStages, free_models
+from efface.run.selection.epoch_snapshots import EpochSnapshots
 from efface.schema import Task
 from efface.scores import definition, score_records
 from efface.scores.aggregate import best_index

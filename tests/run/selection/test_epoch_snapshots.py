@@ -16,8 +16,8 @@ from efface.models.save import save_model
 from efface.models.tokenizer import load_tokenizer
 from efface.progress.reporter import SilentReporter
 from efface.run import pipeline
-from efface.run.epoch_snapshots import EpochSnapshots
 from efface.run.pipeline import run, unlearn
+from efface.run.selection.epoch_snapshots import EpochSnapshots
 from support.runs import Told
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from efface.errors import EffaceError, suggest
-from efface.scores.metric_inputs import LOWEST_LOGP, ROUNDING, MetricInputs, check_range
+from efface.scores.inputs.metric_inputs import LOWEST_LOGP, ROUNDING, MetricInputs, check_range
 from efface.scores.metrics.rouge import rouge_l_f1
 
 SETS = {"retain": "retain", "ra": "real_authors", "wf": "world_facts", "forget": "forget"}

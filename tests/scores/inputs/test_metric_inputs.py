@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from efface.scores.metric_inputs import MetricInputs, Missing, check_range
+from efface.scores.inputs.metric_inputs import MetricInputs, Missing, check_range
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from efface.errors import EffaceError
 from efface.records import Record
 from efface.scores.custom import RecordMetric, custom_score
 from efface.scores.extra import extra_scores
+from efface.scores.inputs.metric_inputs import LOWEST_LOGP, ROUNDING, MetricInputs, check_range
 from efface.scores.means import mean
-from efface.scores.metric_inputs import LOWEST_LOGP, ROUNDING, MetricInputs, check_range
 from efface.scores.metrics.token_entropy import normalized_entropy
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from efface.errors import EffaceError
 from efface.scores import score_path
-from efface.scores.eval_logs import read_log
+from efface.scores.inputs.eval_logs import read_log
 
 Block = Callable[..., dict[str, Any]]
 Write = Callable[[Any], Path]
@@ -174,6 +174,6 @@ def test_a_file_that_cannot_be_read(write_log: Write, monkeypatch: pytest.Monkey
         raise PermissionError(13, "Permission denied")
 
     log = write_log({})
-    monkeypatch.setattr("efface.scores.eval_logs.read_json", denied)
+    monkeypatch.setattr("efface.scores.inputs.eval_logs.read_json", denied)
     with pytest.raises(EffaceError, match=r"cannot read .*: Permission denied; give a file that can be read"):
         read_log(log)

@@ -14,10 +14,11 @@ from efface.errors import EffaceError
 from efface.evaluation.record_files import read_record_sets
 from efface.models.save import save_model
 from efface.models.tokenizer import load_tokenizer
-from efface.run import epoch_scores, evaluation_stages, unlearning_stage
-from efface.run.epoch_scores import check_epoch_selection
-from efface.run.epoch_snapshots import EpochSnapshots
+from efface.run import evaluation_stages, unlearning_stage
 from efface.run.pipeline import run, unlearn
+from efface.run.selection import epoch_scores
+from efface.run.selection.epoch_scores import check_epoch_selection
+from efface.run.selection.epoch_snapshots import EpochSnapshots
 from efface.schema import EvaluationSet, Item, Task
 
 EVERY = {"every": "epoch", "limit": 2, "max_new_tokens": 3}

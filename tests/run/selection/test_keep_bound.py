@@ -13,9 +13,9 @@ from efface.config.parse import merge_settings, validate_config
 from efface.continual.queue import run_queue
 from efface.errors import EffaceError
 from efface.folders import RunPaths
-from efface.run import keep_bound
-from efface.run.keep_bound import KeepBound
 from efface.run.pipeline import run, unlearn
+from efface.run.selection import keep_bound
+from efface.run.selection.keep_bound import KeepBound
 from efface.scores.kept import Kept
 from support.messages import assert_names
 from support.tune_fixtures import taught_towns  # noqa: F401
@@ -38,7 +38,7 @@ def looks(monkeypatch):
             share, forgot = next(given)
             return Kept(share=share, at_least=share, utility=share, forget_efficacy=forgot), gone
 
-        monkeypatch.setattr("efface.run.quick_scores.QuickScores.score", score)
+        monkeypatch.setattr("efface.run.selection.quick_scores.QuickScores.score", score)
 
     return give
 
@@ -145,7 +145,7 @@ def test_states_that_a_resumed_run_cannot_end_with_are_removed(config, looks, tm
 
 def test_a_queue_compares_each_request_with_the_first_model(config, taught_towns, tmp_path, monkeypatch):  # noqa: F811
     compared = []
-    from efface.run.quick_scores import QuickScores
+    from efface.run.selection.quick_scores import QuickScores
 
     make = QuickScores.__init__
 

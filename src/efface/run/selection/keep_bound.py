@@ -13,10 +13,10 @@ from efface.config.commands import RunConfig
 from efface.errors import EffaceError
 from efface.records import RecordSets
 from efface.run.folder import RunFolder
-from efface.run.held_out import hold_out
 from efface.run.prepare import PreparedRun
-from efface.run.quick_scores import QuickScores
-from efface.run.weight_snapshots import WeightSnapshots
+from efface.run.selection.held_out import hold_out
+from efface.run.selection.quick_scores import QuickScores
+from efface.run.selection.weight_snapshots import WeightSnapshots
 from efface.schema import Task
 from efface.train.checkpoints import checkpoint
 from efface.train.distribution.parallel import ParallelModel

@@ -11,11 +11,11 @@ import pytest
 from efface.errors import EffaceError
 from efface.records import Record, write_records
 from efface.scores import score_path
-from efface.scores.eval_logs import read_log
+from efface.scores.inputs.eval_logs import read_log
 from efface.scores.leaderboard.leaderboard import leaderboard
 from support.messages import assert_names
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "open_unlearning"
+GOLDEN = Path(__file__).parents[2] / "golden" / "open_unlearning"
 SMOL, RETRAINED = GOLDEN / "ou_smol_TOFU_EVAL.json", GOLDEN / "ou_retrained_TOFU_EVAL.json"
 SUMMARY = GOLDEN / "ou_smol_TOFU_SUMMARY.json"
 CLOSE = {"abs": 1e-9, "rel": 0.0}

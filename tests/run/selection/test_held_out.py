@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from efface.errors import EffaceError
-from efface.run.held_out import QUICK_FORGET, QUICK_QUESTIONS, hold_out, quick_sets, records_of
+from efface.run.selection.held_out import QUICK_FORGET, QUICK_QUESTIONS, hold_out, quick_sets, records_of
 from efface.schema import EvaluationSet, Item
 from support.messages import assert_names
 

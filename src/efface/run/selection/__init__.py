@@ -1,0 +1,1 @@
+"""Scores while a model trains, and which of its states is saved."""

@@ -1,0 +1,1 @@
+"""Records, and eval logs of other tools -> the inputs of the metrics."""
