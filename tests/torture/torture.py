@@ -114,7 +114,7 @@ def main() -> int:
         "--every",
         type=int,
         default=1,
-        help="run one hostile input of this many, and one other fault of three times as many",
+        help="run one hostile input of this many, one other fault of 3 times as many",
     )
     parser.add_argument("--kills", type=int, default=100, help="how many kills")
     parser.add_argument("--seed", type=int, default=0, help="of the moments of kills and of the damaged bytes")
