@@ -49,8 +49,8 @@ def tries(folder: Path, made: Mapping[str, Command], count: int, seed: int) -> I
     """
     random_ = random.Random(seed)
     wholes = {name: _whole(command, folder) for name, command in made.items()}
-    for signal_, total in ((signal.SIGKILL, count), (signal.SIGTERM, count // 2)):
-        for index in range(max(total, len(made))):
+    for signal_, total in ((signal.SIGKILL, max(count, len(made))), (signal.SIGTERM, count // 2)):
+        for index in range(total):
             name, command = [*made.items()][index % len(made)]
             writes, expected = wholes[name]
             number = random_.randint(1, writes)
