@@ -53,6 +53,17 @@ def test_the_data_of_muse_and_wmdp() -> None:
     assert_names("\n".join(wmdp.notes), "efface data fetch wmdp-cyber")
 
 
+@pytest.mark.parametrize(("name", "corpus"), [("scalability", "scal"), ("sustainabilty", "sust")])
+def test_folds_of_muse(name: str, corpus: str) -> None:
+    """scripts/muse_unlearn.sh, with its spelling."""
+    found = convert(read_run([f"experiment=unlearn/muse/{name}.yaml", "trainer=NPO", "forget_split=forget_2"]))
+    config = validate_config(RunConfig, found.settings)
+    assert (config.data.source, config.data.forget_corpus, config.data.task) == ("muse", corpus, 2)
+    assert (config.model, config.train.schedule, config.train.batch_size) == (
+        "muse-bench/MUSE-News_target", "constant", 32,
+    )  # fmt: skip
+
+
 def test_paraphrased_questions() -> None:
     config, found = converted("question_key=paraphrased_question")
     assert config.evaluate.question == "paraphrased"

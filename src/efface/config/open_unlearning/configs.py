@@ -25,6 +25,8 @@ _GROUP_OF_KEY = {"data/datasets@data.forget": "forget", "data/datasets@data.reta
 _IGNORED_GROUPS = {"data", "eval", "collator", "hydra", "paths", "data/datasets@data.eval"}
 _OVERRIDE = re.compile(r"(?P<sign>~|\+\+?)?(?P<key>[\w./@-]+)(?P<equals>=)?(?P<value>.*)", re.DOTALL)
 _REFERENCE = re.compile(r"\$\{([^${}]*)\}")
+_OTHER_COMMANDS = {"eval": "efface evaluate", "finetune": "efface finetune"}
+"""First part of the name of an experiment that does not unlearn -> what does it here."""
 _MAX_REFERENCES = 200
 """In one configuration, those in what is referred to counted again."""
 
@@ -99,6 +101,10 @@ def _defaults() -> Tree:
 def _named(group: str, name: str) -> Tree:
     """A file of its configs/."""
     known: Tree = _defaults()[group]
+    if group == "experiment" and (command := _OTHER_COMMANDS.get(name.split("/")[0])):
+        raise EffaceError(
+            f"experiment={name} does not unlearn; use {command} tofu-forget10 recipe=open-unlearning model=..."
+        )
     if name not in known:
         raise EffaceError(
             f"{group}={name}: it is no file of open-unlearning that is known here; {suggest(name, known)}"
