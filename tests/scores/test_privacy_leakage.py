@@ -9,7 +9,7 @@ import pytest
 from efface.errors import EffaceError
 from efface.scores.inputs.metric_inputs import MetricInputs
 from efface.scores.metrics.membership import min_k_score
-from efface.scores.privacy_leakage import auc, membership_sets, privacy_leakage, privleak
+from efface.scores.privacy_leakage import auc, membership_sets, privacy_leakage, privleak, relative_difference
 from support.messages import assert_names
 
 
@@ -38,6 +38,7 @@ def test_privleak_is_what_muse_publishes() -> None:
     assert privleak(1 - 0.4772, 1 - 0.4772) == 0
     assert privleak(0.0, 1 - 0.4772) == pytest.approx((1 - 0.4772) / 0.4772 * 100)
     assert privleak(0.5, 0.99) is None
+    assert relative_difference(0.5, 0.01) is None
 
 
 def test_members_are_the_forget_set_unless_there_is_a_set_of_them() -> None:
@@ -51,10 +52,10 @@ def test_of_two_models() -> None:
     retrained = {"forget": questions(2, 1), "holdout": questions(1, 2)}
     found = privacy_leakage(leaking, retrained)
     assert found is not None
-    assert (found.auc, found.auc_retrained, found.privleak) == (1.0, 0.5, -100.0)
+    assert (found.auc, found.auc_retrained, found.privleak, found.rel_diff) == (1.0, 0.5, -100.0, 100.0)
     alone = privacy_leakage(leaking, None)
     assert alone is not None
-    assert (alone.auc, alone.auc_retrained, alone.privleak) == (1.0, None, None)
+    assert (alone.auc, alone.auc_retrained, alone.privleak, alone.rel_diff) == (1.0, None, None, None)
 
 
 def test_there_is_none_without_unseen_items_or_their_scores() -> None:
@@ -80,4 +81,6 @@ def test_the_numbers_of_open_unlearning(shared: Path) -> None:
         assert found == pytest.approx(membership[name], rel=1e-6)
     value = auc(scores["forget"], scores["holdout"])
     assert value == pytest.approx(membership["auc"])
-    assert privleak(value, golden["privleak"]["auc_of_retrained"]) == pytest.approx(golden["privleak"]["privleak"])
+    leakage = golden["privleak"]
+    assert privleak(value, leakage["auc_of_retrained"]) == pytest.approx(leakage["privleak"])
+    assert relative_difference(value, leakage["auc_of_retrained"]) == pytest.approx(leakage["rel_diff"])

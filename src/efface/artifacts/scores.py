@@ -75,6 +75,8 @@ class PrivacyLeakage(Artifact):
     """The same of a model trained without the forget set; None without one."""
     privleak: float | None
     """In percent, 0 where the AUC is that of the retrained model; below 0 too little was forgotten."""
+    rel_diff: float | None = None
+    """How far the AUC is above that of the retrained model, in percent of the latter; None without one."""
 
 
 class Scores(Artifact):

@@ -11,7 +11,8 @@ from efface.scores.inputs.metric_inputs import MetricInputs, Missing
 from efface.scores.sets import FORGET, HOLDOUT, MEMBERS
 
 _LEAST_DENOMINATOR = 0.02
-"""PrivLeak divides by 1 - AUC of the retrained model; below this, its size would be that of rounding errors."""
+"""PrivLeak divides by 1 - AUC of the retrained model, the relative difference by the AUC; below this, the size of either
+would be that of rounding errors."""
 
 Sets = Mapping[str, Sequence[MetricInputs]]
 
@@ -24,14 +25,14 @@ def membership_sets(names: Iterable[str]) -> tuple[str, str] | None:
 
 
 def privacy_leakage(sets: Sets, retrained: Sets | None) -> PrivacyLeakage | None:
-    """Compute the AUC of Min-40% probability, and PrivLeak (MUSE, arXiv:2407.06460).
+    """Compute the AUC of Min-40% probability, PrivLeak (MUSE, arXiv:2407.06460) and the relative difference.
 
     Args:
         sets: Set name -> questions, from the scored model.
-        retrained: The same of a model trained without the forget set; None leaves PrivLeak out.
+        retrained: The same of a model trained without the forget set; None leaves the last two out.
 
     Returns:
-        The AUC and PrivLeak; None where `sets` has no members, no unseen items or no Min-40% probability.
+        The three; None where `sets` has no members, no unseen items or no Min-40% probability.
 
     Raises:
         EffaceError: When `retrained` was not scored on the same sets.
@@ -45,8 +46,13 @@ def privacy_leakage(sets: Sets, retrained: Sets | None) -> PrivacyLeakage | None
             "privacy leakage compares the sets of members and holdout of two models, and those of the retrained model "
             "are missing; evaluate it on the same data"
         )
+    if reference is None:
+        return PrivacyLeakage(auc=value, auc_retrained=None, privleak=None)
     return PrivacyLeakage(
-        auc=value, auc_retrained=reference, privleak=None if reference is None else privleak(value, reference)
+        auc=value,
+        auc_retrained=reference,
+        privleak=privleak(value, reference),
+        rel_diff=relative_difference(value, reference),
     )
 
 
@@ -80,6 +86,23 @@ def privleak(value: float, retrained: float) -> float | None:
     if 1 - retrained < _LEAST_DENOMINATOR:
         return None
     return 100 * (retrained - value) / (1 - retrained)
+
+
+def relative_difference(value: float, retrained: float) -> float | None:
+    """Compute the relative difference of two AUC in percent: (AUC - AUC of retrained) / AUC of retrained x 100.
+
+    `rel_diff` of open-unlearning (arXiv:2506.12618).
+
+    Args:
+        value: AUC of the unlearned model.
+        retrained: AUC of a model trained without the forget set.
+
+    Returns:
+        Above 0 where too little was forgotten, below 0 where too much; None where the denominator is nearly 0.
+    """
+    if retrained < _LEAST_DENOMINATOR:
+        return None
+    return 100 * (value - retrained) / retrained
 
 
 def _sets_auc(sets: Sets) -> float | None:

@@ -111,6 +111,8 @@ def _print_privacy_leakage(console: Console, leakage: Mapping[str, float | None]
         text += f"; of the retrained model {leakage['auc_retrained']:.4f}"
     if leakage["privleak"] is not None:
         text += f"; PrivLeak {leakage['privleak']:+.1f} %, 0 is ideal"
+    if leakage["rel_diff"] is not None:
+        text += f"; relative difference of the AUC {leakage['rel_diff']:+.1f} %"
     print_line(console, f"{text}.")
 
 
