@@ -68,11 +68,15 @@ def test_forget_sets_of_earlier_requests_are_scored_like_the_forget_set(make_rec
         assert getattr(with_it, aggregate) == getattr(without, aggregate)
 
 
-def test_exact_memorization_is_that_of_definitions_that_include_it(make_record: Callable[..., Record]) -> None:
+def test_metrics_of_open_unlearning_are_those_of_definitions_that_include_them(
+    make_record: Callable[..., Record],
+) -> None:
     records = {"forget": [make_record(set="forget", answer_predicted=[True, True, False, True])]}
     assert score_records(records, "open-unlearning").sets["forget"].uncounted == {
         "extraction_strength": 0.25,
         "exact_memorization": 0.75,
+        "truth_ratio_prob_mean": pytest.approx(2 / 3),  # .25 and the geometric mean of .25 and .0625
+        "rouge_1_recall": 0.8,
     }
     assert score_records(records, "closer-look").sets["forget"].exact_memorization is None
 

@@ -8,7 +8,9 @@ from pydantic import BaseModel
 
 Metric = Literal["rouge", "probability", "truth_ratio", "token_entropy", "cosine_similarity", "entailment"]
 METRICS: tuple[Metric, ...] = get_args(Metric)
-UncountedMetric = Literal["extraction_strength", "exact_memorization", "not_gibberish"]
+UncountedMetric = Literal[
+    "extraction_strength", "exact_memorization", "not_gibberish", "truth_ratio_prob_mean", "rouge_1_recall"
+]
 """A metric that no aggregate includes; of a set that has it."""
 UNCOUNTED_METRICS: tuple[UncountedMetric, ...] = get_args(UncountedMetric)
 ExtraMetric = Literal["min_k", "rouge_l_f1"]

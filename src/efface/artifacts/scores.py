@@ -22,12 +22,17 @@ class SetScores(Artifact):
     cosine_similarity: float | None
     entailment: float | None
     extraction_strength: float | None = None
-    """Share of the answer that the model completes by itself; part of no aggregate, as are the next two. None where the
-    source does not have which tokens the model predicts."""
+    """Share of the answer that the model completes by itself; part of no aggregate, as are the next four. None where
+    the source does not have which tokens the model predicts."""
     exact_memorization: float | None = None
     """Share of the answer's tokens that the model predicts; None, too, where the definition does not include it."""
     not_gibberish: float | None = None
     """Probability that the output is readable text, according to a classifier; None without one."""
+    truth_ratio_prob_mean: float | None = None
+    """Probability of the correct answer among itself and the wrong ones; None, too, where the definition does not
+    include it, as the next."""
+    rouge_1_recall: float | None = None
+    """Share of the answer's words that the output has, in any order."""
     custom: dict[str, float | None] = Field(default={})
     """Custom and additional metrics by name, of any range; part of no aggregate."""
 

@@ -11,8 +11,8 @@ from efface.scores.inputs.metric_inputs import MetricInputs, Missing
 from efface.scores.sets import FORGET, HOLDOUT, MEMBERS
 
 _LEAST_DENOMINATOR = 0.02
-"""PrivLeak divides by 1 - AUC of the retrained model, the relative difference by the AUC; below this, the size of either
-would be that of rounding errors."""
+"""PrivLeak divides by 1 - AUC of the retrained model, the relative difference by the AUC; below this, the size of
+either would be that of rounding errors."""
 
 Sets = Mapping[str, Sequence[MetricInputs]]
 

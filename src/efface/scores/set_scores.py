@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from efface.artifacts import METRICS, UNCOUNTED_METRICS, Metric, SetScores, UncountedMetric
@@ -16,9 +16,9 @@ from efface.scores.metrics.cosine_similarity import cosine_similarity
 from efface.scores.metrics.entailment import entailment
 from efface.scores.metrics.memorization import exact_memorization, extraction_strength
 from efface.scores.metrics.probability import probability
-from efface.scores.metrics.rouge import rouge
+from efface.scores.metrics.rouge import rouge, rouge_1_recall
 from efface.scores.metrics.token_entropy import EntropyTokens, counted_tokens, token_entropy
-from efface.scores.metrics.truth_ratio import truth_ratio
+from efface.scores.metrics.truth_ratio import correct_share, truth_ratio
 from efface.scores.sets import SETS_WITH_OPTIONS, is_to_forget
 
 
@@ -86,32 +86,54 @@ def uncounted_metrics(inputs: MetricInputs, definition: Definition) -> dict[Unco
     """Compute the metrics of one question that no aggregate includes.
 
     Args:
-        inputs: Which tokens of the answer the model predicts, and whether its output is readable.
+        inputs: Output and likelihoods.
         definition: The score definition, which names them.
 
     Returns:
         Metric -> a number in [0, 1], or why the source does not have one; without those that it says nothing about.
     """
-    predicted, form = inputs.predicted, definition.memorization_form
-    if predicted:  # empty where the answer's only token has characters of the prompt, too, and is not scored
-        strength: float | None = extraction_strength(predicted, form=form)
-        exact: float | None = exact_memorization(predicted)
-    else:
-        strength = inputs.logged_extraction_strength if form == "open-unlearning" else None
-        exact = inputs.logged_exact_memorization
-    values: dict[UncountedMetric, float | None] = {
-        "extraction_strength": strength,
-        "exact_memorization": exact,
-        "not_gibberish": inputs.not_gibberish,
-    }
     found: dict[UncountedMetric, float | Missing] = {}
     for metric in definition.uncounted_metrics:
-        value = values[metric]
+        value = _UNCOUNTED[metric](inputs, definition)
         if metric in inputs.missing:
             found[metric] = Missing(inputs.missing[metric])
         elif value is not None:
             found[metric] = value
     return found
+
+
+def _strength(inputs: MetricInputs, definition: Definition) -> float | None:
+    form = definition.memorization_form
+    if inputs.predicted:  # empty where the answer's only token has characters of the prompt, too, and is not scored
+        return extraction_strength(inputs.predicted, form=form)
+    return inputs.logged_extraction_strength if form == "open-unlearning" else None
+
+
+def _exact(inputs: MetricInputs, _: Definition) -> float | None:
+    return exact_memorization(inputs.predicted) if inputs.predicted else inputs.logged_exact_memorization
+
+
+def _prob_mean(inputs: MetricInputs, definition: Definition) -> float | None:
+    correct, wrong = inputs.paraphrase_logp, inputs.perturbed_logps
+    if correct is None or not wrong:
+        return None
+    combine, log_epsilon = definition.wrong_answers, definition.log_epsilon
+    return correct_share(correct, wrong, wrong_answers=combine, log_epsilon=log_epsilon)
+
+
+def _rouge_1(inputs: MetricInputs, _: Definition) -> float | None:
+    if inputs.answer is None or inputs.output is None:
+        return None
+    return rouge_1_recall(inputs.answer, inputs.output)
+
+
+_UNCOUNTED: dict[UncountedMetric, Callable[[MetricInputs, Definition], float | None]] = {
+    "extraction_strength": _strength,
+    "exact_memorization": _exact,
+    "not_gibberish": lambda inputs, _: inputs.not_gibberish,
+    "truth_ratio_prob_mean": _prob_mean,
+    "rouge_1_recall": _rouge_1,
+}
 
 
 def score_set(

@@ -7,9 +7,9 @@ from rouge_score.rouge_scorer import RougeScorer
 
 from efface.scores.inputs.metric_inputs import MetricInputs, Missing
 from efface.scores.metrics import rouge as module
-from efface.scores.metrics.rouge import common_subsequence_length, rouge, rouge_l_f1, rouge_l_recall
+from efface.scores.metrics.rouge import common_subsequence_length, rouge, rouge_1_recall, rouge_l_f1, rouge_l_recall
 
-REFERENCE = RougeScorer(["rougeL"], use_stemmer=True)
+REFERENCE = RougeScorer(["rouge1", "rougeL"], use_stemmer=True)
 WORDS = st.sampled_from(["Running", "runs", "a", "b", "the", "flies", "flying", "é", "ß", "x1", "-", "it's", "\n", "İ"])
 TEXTS = st.lists(WORDS, max_size=90).map(" ".join) | st.text(max_size=40)
 
@@ -61,6 +61,7 @@ def test_numbers_are_those_of_rouge_score(answer: str, output: str) -> None:
     expected = REFERENCE.score(answer, output)["rougeL"]
     assert rouge_l_recall(answer, output) == expected.recall
     assert abs(rouge_l_f1(answer, output) - expected.fmeasure) < 1e-12
+    assert abs(rouge_1_recall(answer, output) - REFERENCE.score(answer, output)["rouge1"].recall) < 1e-12
 
 
 @given(one=st.lists(st.sampled_from("abc"), max_size=80), other=st.lists(st.sampled_from("abc"), max_size=80))

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import json
 import math
+from pathlib import Path
 
 import pytest
 
 from efface.scores.definitions import CLOSER_LOOK, OPEN_UNLEARNING, PAPER, TOFU, Definition
 from efface.scores.inputs.metric_inputs import MetricInputs, Missing
-from efface.scores.metrics.truth_ratio import truth_ratio
+from efface.scores.metrics.truth_ratio import correct_share, truth_ratio
 
 
 def score(definition: Definition, right: float, *wrongs: float, forget: bool) -> float | Missing:
@@ -53,6 +55,18 @@ def test_open_unlearning_adds_to_both_denominators() -> None:
     assert score(OPEN_UNLEARNING, *logs(1e-10, 4e-10), forget=True) == pytest.approx(1 / (2 + 1e-10), rel=1e-12)
     # correct 3e-10, wrong 2e-10: r = 2 / 4
     assert score(OPEN_UNLEARNING, *logs(3e-10, 2e-10), forget=False) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("model", ["model", "reference"])
+def test_prob_mean_of_open_unlearning(model: str) -> None:
+    path = Path(__file__).parents[2] / "golden" / "open_unlearning" / "losses_and_metrics.json"
+    options = json.loads(path.read_text())["metrics"]["options"][model]
+    for index, entry in options["truth_ratio"]["prob_mean"]["value_by_index"].items():
+        right, wrong = (options[side][index]["avg_loss"] for side in ("right", "wrong"))
+        share = correct_share(
+            -right, [-loss for loss in wrong], wrong_answers="geometric", log_epsilon=OPEN_UNLEARNING.log_epsilon
+        )
+        assert share == pytest.approx(entry["score"], abs=1e-9)
 
 
 @pytest.mark.parametrize("definition", [CLOSER_LOOK, PAPER, TOFU, OPEN_UNLEARNING])

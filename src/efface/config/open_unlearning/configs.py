@@ -101,7 +101,7 @@ def _defaults() -> Tree:
 def _named(group: str, name: str) -> Tree:
     """A file of its configs/."""
     known: Tree = _defaults()[group]
-    if group == "experiment" and (command := _OTHER_COMMANDS.get(name.split("/")[0])):
+    if group == "experiment" and (command := _OTHER_COMMANDS.get(name.partition("/")[0])):
         raise EffaceError(
             f"experiment={name} does not unlearn; use {command} tofu-forget10 recipe=open-unlearning model=..."
         )

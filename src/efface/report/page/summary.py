@@ -32,6 +32,8 @@ UNCOUNTED_NAMES = {
     "extraction_strength": "Extraction strength",
     "exact_memorization": "Exact memorization",
     "not_gibberish": "Not gibberish",
+    "truth_ratio_prob_mean": "Truth ratio, prob_mean",
+    "rouge_1_recall": "ROUGE-1 recall",
 }
 """Built-in metrics that no aggregate includes; custom ones have their own names."""
 AGGREGATE_NAMES = {

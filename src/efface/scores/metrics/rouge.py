@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cache, lru_cache
 
@@ -49,6 +50,20 @@ def rouge_l_f1(answer: str, output: str) -> float:
     if not reference or not candidate:
         return 0.0
     return 2 * common_subsequence_length(reference, candidate) / (len(reference) + len(candidate))
+
+
+def rouge_1_recall(answer: str, output: str) -> float:
+    """Compute ROUGE-1 recall (Lin, 2004) with Porter stemming, as `rouge-score` does.
+
+    Args:
+        answer: The reference answer.
+        output: The model's output.
+
+    Returns:
+        Share of the tokens in `answer` that are in `output`, in any order; 0 where a text has no token.
+    """
+    reference, candidate = Counter(word_stems(answer)), Counter(word_stems(output))
+    return (reference & candidate).total() / max(reference.total(), 1)
 
 
 def common_subsequence_length(one: Sequence[str], other: Sequence[str]) -> int:

@@ -37,6 +37,21 @@ def log_ratio(correct: float, wrong: Sequence[float], *, wrong_answers: WrongAns
     return COMBINE[wrong_answers](wrong) - log_sum_exp([correct, log_epsilon])
 
 
+def correct_share(correct: float, wrong: Sequence[float], *, wrong_answers: WrongAnswers, log_epsilon: float) -> float:
+    """Compute p(correct) / (p(correct) + p(wrong answers) + epsilon): `prob_mean` of open-unlearning, arXiv:2506.12618.
+
+    Args:
+        correct: As for `log_ratio`, as are the others.
+        wrong: At least one.
+        wrong_answers: Which mean combines them.
+        log_epsilon: Log of epsilon.
+
+    Returns:
+        A number in [0, 1].
+    """
+    return math.exp(correct - log_sum_exp([correct, COMBINE[wrong_answers](wrong), log_epsilon]))
+
+
 def preference(log_r: float) -> float:
     """max(0, 1 - r), for retain sets: 1 where the correct answer is far more likely."""
     return 1 - math.exp(min(log_r, 0.0))
