@@ -79,6 +79,8 @@ def test_metrics_of_open_unlearning_are_those_of_definitions_that_include_them(
         "rouge_1_recall": 0.8,
     }
     assert score_records(records, "closer-look").sets["forget"].exact_memorization is None
+    not_asked = {"holdout": [make_record(set="holdout", output="", missing={"rouge": "it is not asked"})]}
+    assert score_records(not_asked, "open-unlearning").sets["holdout"].rouge_1_recall is None
 
 
 def test_readable_outputs_are_in_no_aggregate(make_record: Callable[..., Record]) -> None:

@@ -122,7 +122,12 @@ def _prob_mean(inputs: MetricInputs, definition: Definition) -> float | None:
 
 
 def _rouge_1(inputs: MetricInputs, _: Definition) -> float | None:
-    if inputs.answer is None or inputs.output is None:
+    if (
+        inputs.answer is None
+        or inputs.output is None
+        or isinstance(rouge(inputs), Missing)
+        or "rouge" in inputs.missing
+    ):
         return None
     return rouge_1_recall(inputs.answer, inputs.output)
 

@@ -40,6 +40,15 @@ def test_everything_in_a_folder_is_ranked_or_reported(folder: Path) -> None:
     }
 
 
+def test_unseen_items_do_not_keep_a_model_from_the_board_of_the_others(folder: Path) -> None:
+    """Results of open-unlearning do not have them."""
+    holdout = [row.model_copy(update={"set": "holdout"}) for row in answered(4)["forget"]]
+    write_records(folder / "evaluated" / "records" / "holdout.jsonl", holdout)
+    (board,) = leaderboard([folder / "evaluated", folder / "log.json"], draws=100).boards
+    assert len(board.rows) == 2
+    assert "holdout" not in board.questions
+
+
 def test_values_are_those_of_score(folder: Path) -> None:
     (board,) = leaderboard([folder / "one", folder / "deep" / "two"], definition="paper", draws=100).boards
     for row in board.rows:

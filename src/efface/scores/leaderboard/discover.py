@@ -21,7 +21,7 @@ from efface.scores.inputs.eval_logs import read_log
 from efface.scores.inputs.from_records import from_records
 from efface.scores.leaderboard.question_scores import SetValues, set_values
 from efface.scores.leaderboard.ranking import ScoredModel, SourceType
-from efface.scores.sets import ORDER, check_names, sort_names
+from efface.scores.sets import MEMBERSHIP_SETS, ORDER, check_names, sort_names
 from efface.sums import file_sum, read_checked
 
 _RESULTS: TypeAdapter[Results | ContinualResults] = TypeAdapter(Results | ContinualResults)
@@ -86,7 +86,8 @@ def read_source(source: Source, definition: Definition) -> ScoredModel:
         definition: The score definition.
 
     Returns:
-        The model with the scores of its questions.
+        The model with the scores of its questions, without sets that only tell members from unseen items: their scores
+        rank nothing, and the logs of other code do not have them.
 
     Raises:
         EffaceError: When something is damaged or missing, or its sets have different embedding models or judges.
@@ -113,7 +114,7 @@ def read_source(source: Source, definition: Definition) -> ScoredModel:
         method=source.method,
         verdict=source.verdict,
         audit=source.audit,
-        sets={name: sets[name] for name in sort_names(sets)},
+        sets={name: sets[name] for name in sort_names(sets) if name not in MEMBERSHIP_SETS},
     )
 
 
