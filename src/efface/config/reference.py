@@ -48,6 +48,7 @@ UNITS = {
     "bits": "bits",
     "generic_questions": "questions",
     "known_facts": "questions",
+    "forget_evaluation": "questions",
     "retain_evaluation": "questions",
     "retain_items": "items",
     "extra_retain_items": "items",

@@ -83,7 +83,14 @@ def _load_task(config: DataConfig, data_dir: Path | None) -> Task:
     match config:
         case DataConfig(source="tofu", split=split) if split:
             folder = _benchmark_folder(data_dir, "tofu")
-            task = load_tofu(folder, split, config.task, config.retain_evaluation, forgotten_before=earlier_tasks)
+            task = load_tofu(
+                folder,
+                split,
+                config.task,
+                config.retain_evaluation,
+                forget_evaluation=config.forget_evaluation,
+                forgotten_before=earlier_tasks,
+            )
             return task.model_copy(update={"retain": task.retain[: config.retain_items]})
         case DataConfig(source="muse"):
             return load_muse(_hub_folder(data_dir, f"muse-{config.corpus}"), config)

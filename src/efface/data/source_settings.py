@@ -7,7 +7,9 @@ from typing import Literal
 Source = Literal["tofu", "muse", "wmdp", "real-world", "synthetic-authors", "files"]
 
 SETTINGS: dict[Source, frozenset[str]] = {
-    "tofu": frozenset({"split", "task", "forgotten_before", "retain_items", "retain_evaluation", "holdout"}),
+    "tofu": frozenset(
+        {"split", "task", "forgotten_before", "retain_items", "forget_evaluation", "retain_evaluation", "holdout"}
+    ),
     "muse": frozenset({"corpus", "forget_corpus", "task", "forgotten_before", "chunk_tokens", "passage_length"}),
     "wmdp": frozenset(
         {"corpus", "retain_corpus", "documents", "chunk_tokens", "passage_length", "retain_evaluation", "holdout"}

@@ -30,6 +30,7 @@ def test_the_command_of_its_scripts() -> None:
     assert config.model == "open-unlearning/tofu_Llama-3.2-3B-Instruct_full"
     assert config.tokenizer == "meta-llama/Llama-3.2-3B-Instruct"
     assert (config.data.source, config.data.split, config.data.retain_evaluation) == ("tofu", "forget05", 400)
+    assert config.data.forget_evaluation == 400
     assert (config.text.format, config.text.system) == ("chat", "You are a helpful assistant.")
     assert config.text.date.isoformat() == "2025-04-10"
     assert (config.train.batch_size, config.train.micro_batch_size) == (16, 4)

@@ -153,7 +153,7 @@ def test_settings_of_open_unlearning(name: str) -> None:
         assert (train.lr, train.epochs, train.weight_decay, train.max_grad_norm) == (1e-5, 10, 0.01, 1.0)
         assert (train.average_over, train.micro_batch_size, train.batch_size) == ("micro-batch", 8, 32)
         assert (config.definition, config.retain_coeff, config.beta) == ("open-unlearning", 1.0, 0.1)
-        assert config.data.retain_evaluation == 400
+        assert (config.data.forget_evaluation, config.data.retain_evaluation) == (400, 400)
         assert (config.rmu.average, config.embed.average, config.rmu.steering_coeff) == ("broadcast", "broadcast", 2.0)
         coefficients = {"simnpo": 0.125, "satimp": 0.1} if method.endswith(("+gd", "+kl")) else {}
         assert config.forget_coeff == coefficients.get(method.partition("+")[0], 1.0)

@@ -41,6 +41,13 @@ def test_every_task_splits_the_whole_benchmark(
         ]
 
 
+def test_all_questions_of_a_forget_set_are_scored_if_asked_for(folder: Path) -> None:
+    """open-unlearning does; `forget10` of the hub has 400."""
+    task = load_tofu(folder, "forget10", 2, 400, forget_evaluation=400, forgotten_before=(1,))
+    sizes = {each.name: len(each.items) for each in task.evaluation}
+    assert (sizes["forget"], sizes["forgotten-1"], sizes["retain"]) == (400, 400, 400)
+
+
 def test_a_target_model_sees_all_four_thousand_questions(folder: Path) -> None:
     items = load_tofu_training_set(folder, "forget10")
     assert len(items) == len({item.id for item in items}) == len(texts(items)) == 4000

@@ -125,7 +125,8 @@ def _data(run: Tree, found: Settings) -> None:
     split = tofu_split(forget.get("handler"), _hub(forget))
     has_retain = "+" in found.values["method"]
     if split is not None:
-        found.values["data"] = {"source": "tofu", "split": split, "retain_evaluation": 400}  # all of retain_perturbed
+        scored = {"forget_evaluation": 400, "retain_evaluation": 400}  # all questions
+        found.values["data"] = {"source": "tofu", "split": split, **scored}
         expected = f"retain{100 - int(split[-2:]):02d}"
         if has_retain and _hub(retain).get("name") != expected:
             found.notes.append(

@@ -18,12 +18,15 @@ from efface.schema import EvaluationSet, Item, Task
 _NEVER_FORGOTTEN: dict[Split, str] = {"forget01": "retain90", "forget05": "retain50", "forget10": "retain10"}
 """The file of the items that no task of the split forgets."""
 
-_FORGET_EVALUATION = 300
-"""The published evaluation scores up to 300 questions of a forget set; a task of forget10 has 400."""
-
 
 def load_tofu(
-    folder: Path, split: Split, task: int, retain_evaluation: int, *, forgotten_before: Sequence[int] = ()
+    folder: Path,
+    split: Split,
+    task: int,
+    retain_evaluation: int,
+    *,
+    forget_evaluation: int = 300,
+    forgotten_before: Sequence[int] = (),
 ) -> Task:
     """Load one task; its retain set consists of all other items of the benchmark.
 
@@ -32,6 +35,7 @@ def load_tofu(
         split: The split.
         task: Number of the task, counted from 1.
         retain_evaluation: Maximum number of retain items that are scored.
+        forget_evaluation: The same of each forget set; the published evaluation scores 300 of the 400 of forget10.
         forgotten_before: Tasks of earlier requests, which are removed from the retain set.
 
     Returns:
@@ -54,8 +58,8 @@ def load_tofu(
             forget=tuple(tasks[task]),
             retain=(*benchmark.items(_NEVER_FORGOTTEN[split]), *not_yet_forgotten),
             evaluation=(
-                _evaluation_set("forget", perturbed[task][:_FORGET_EVALUATION]),
-                *forgotten_before_sets([perturbed[number][:_FORGET_EVALUATION] for number in forgotten_before]),
+                _evaluation_set("forget", perturbed[task][:forget_evaluation]),
+                *forgotten_before_sets([perturbed[number][:forget_evaluation] for number in forgotten_before]),
                 _evaluation_set("retain", benchmark.items("retain_perturbed")[:retain_evaluation]),
                 _evaluation_set("real_authors", benchmark.items("real_authors_perturbed")),
                 _evaluation_set("world_facts", benchmark.items("world_facts_perturbed")),
