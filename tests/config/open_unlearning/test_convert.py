@@ -36,7 +36,14 @@ def test_the_command_of_its_scripts() -> None:
     assert (config.train.batch_size, config.train.micro_batch_size) == (16, 4)
     assert config.train.gradient_checkpointing is True
     notes = "\n".join(found.notes)
-    assert_names(notes, "--against saves/eval/retain95/TOFU_EVAL.json", "several GPUs", "torch_dtype")
+    assert_names(
+        notes,
+        "holdout_split=holdout10",
+        "data.holdout=published",
+        "--against saves/eval/retain95/TOFU_EVAL.json",
+        "several GPUs",
+        "torch_dtype",
+    )
 
 
 def test_the_data_of_muse_and_wmdp() -> None:

@@ -255,6 +255,11 @@ def _memory(arguments: Tree, found: Settings) -> None:
 
 def _evaluation(run: Tree, found: Settings) -> None:
     found.values["definition"] = "open-unlearning"
+    if (holdout := run.get("holdout_split")) and "split" in mapping(found.values, "data"):
+        found.notes.append(
+            f"holdout_split={holdout}: its privacy metrics need questions that no model saw; after "
+            "`efface data fetch tofu-holdout`, data.holdout=published adds those of the split"
+        )
     for name, evaluated in mapping(run, "eval").items():
         if not isinstance(evaluated, dict):
             continue
