@@ -122,12 +122,9 @@ def _prob_mean(inputs: MetricInputs, definition: Definition) -> float | None:
 
 
 def _rouge_1(inputs: MetricInputs, _: Definition) -> float | None:
-    if (
-        inputs.answer is None
-        or inputs.output is None
-        or isinstance(rouge(inputs), Missing)
-        or "rouge" in inputs.missing
-    ):
+    if inputs.answer is None or inputs.output is None:
+        return None
+    if "rouge" in inputs.missing or isinstance(rouge(inputs), Missing):  # not asked, or no word in the answer
         return None
     return rouge_1_recall(inputs.answer, inputs.output)
 

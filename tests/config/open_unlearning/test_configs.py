@@ -82,6 +82,7 @@ def test_the_file_of_an_experiment(tmp_path: Path) -> None:
         (["trainer=NPOO"], ["trainer=NPOO", "NPO"]),
         (["experiment=unlearn/tofu/defualt"], ["unlearn/tofu/default"]),
         (["experiment=eval/tofu/default"], ["eval/tofu/default", "efface evaluate"]),
+        (["--config-name=eval.yaml", "model=a"], ["--config-name=eval.yaml", "efface evaluate"]),
         (["experiment=finetune/tofu/default"], ["finetune/tofu/default", "efface finetune"]),
         (["model=Llama-3"], ["model=Llama-3", "Llama-3.2-1B-Instruct"]),
         (["missing.yaml"], ["missing.yaml"]),

@@ -67,6 +67,11 @@ def read_run(arguments: Sequence[str]) -> Tree:
 
 
 def _check_option(argument: str) -> None:
+    if re.fullmatch(r"--config-name=eval(\.yaml)?", argument):
+        raise EffaceError(
+            f"{argument} does not unlearn; use efface evaluate with a preset: efface evaluate tofu-forget10 "
+            "recipe=open-unlearning model=..."
+        )
     if not re.fullmatch(r"--config-name=(unlearn|train)(\.yaml)?", argument):
         raise EffaceError(f"{argument!r} is no option that is known; give overrides, and --config-name=unlearn.yaml")
 
@@ -103,7 +108,8 @@ def _named(group: str, name: str) -> Tree:
     known: Tree = _defaults()[group]
     if group == "experiment" and (command := _OTHER_COMMANDS.get(name.partition("/")[0])):
         raise EffaceError(
-            f"experiment={name} does not unlearn; use {command} tofu-forget10 recipe=open-unlearning model=..."
+            f"experiment={name} does not unlearn; use {command} with a preset: {command} tofu-forget10 "
+            "recipe=open-unlearning model=..."
         )
     if name not in known:
         raise EffaceError(
