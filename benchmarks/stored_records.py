@@ -59,7 +59,7 @@ def write_stored_run(folder: Path, count: int) -> str:
 
 def _scores(records: Path) -> Scores:
     values = score_path(records, definition=_DEFINITION)
-    return Scores.model_validate({name: values[name] for name in Scores.model_fields})
+    return Scores.model_validate({name: values[name] for name in Scores.model_fields if name in values})
 
 
 def _records(task: Task, evaluated: EvaluationSet, count: int, seed: int) -> Iterator[Record]:

@@ -137,7 +137,7 @@ def test_of_outputs_at_most_one_batch_is_made_again(tmp_path, model, formatter, 
     prompts = [[1, 2, 3][: n % 3 + 1] for n in range(6)]
     settings = {"max_new_tokens": 3, "max_cache_tokens": 12}
     whole = generate_from_ids(model, formatter, prompts, **settings)
-    decoder = generation._decoder(model, padded=True)
+    decoder = generation._decoder(model, "efface", padded=True, cache_tokens=12)
     killed, calls = killed_in_batch(2, decoder)
     monkeypatch.setattr(generation, "_decoder", lambda *_, **__: killed)
     with pytest.raises(Killed):
