@@ -1,4 +1,4 @@
-"""The interface of an attack of `efface audit`, built-in or a user's own. No torch."""
+"""The interface of an attack of `efface audit`, built-in or custom. No torch."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ class Cost:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class HitVerdict:
     """What `Rule.judge` says about one output: the fields of a row with the same names."""
 
     hit: bool | None
@@ -138,7 +138,7 @@ class Rule(Protocol):
 
     def judge(
         self, facts: Sequence[Fact], outputs: Sequence[str], shown: Sequence[str], targets: Sequence[str] | None = None
-    ) -> list[Verdict]:
+    ) -> list[HitVerdict]:
         """Judge one output of each fact.
 
         Args:

@@ -51,7 +51,7 @@ class AuditedRun:
     """Of the model before unlearning, on the forget set."""
 
 
-def read_run(path: Path) -> AuditedRun:
+def read_audited_run(path: Path) -> AuditedRun:
     """Read a finished run.
 
     Args:
