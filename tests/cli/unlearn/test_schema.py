@@ -15,7 +15,7 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.mark.parametrize(
     ("arguments", "has", "has_not"),
-    [((), "method", "weights"), (("finetune",), "without", "method"), (("evaluate",), "weights", "train")],
+    [((), "method", "weights"), (("finetune",), "without", "method"), (("evaluate",), "weights", "without")],
 )
 def test_one_object(efface: Command, arguments: tuple[str, ...], has: str, has_not: str) -> None:
     ran = efface("schema", *arguments)
