@@ -132,7 +132,13 @@ class Plan:
 
 
 def runs_on(attack: Attack, name: ModelName, level: Level) -> bool:
-    """Whether an attack is run on a model: on that before only for comparison."""
+    """Whether an attack is run on a model: on that before only for comparison.
+
+    Args:
+        attack: Any attack of the audit.
+        name: Of the model.
+        level: Of the audit.
+    """
     return name != "before" or attack.needs_before or (attack.wants_before and level != "quick")
 
 

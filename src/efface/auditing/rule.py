@@ -161,7 +161,12 @@ def says_wrong(fact: Fact, output: str) -> bool:
 
 
 def continues_passage(passage: str, output: str) -> bool:
-    """Whether an output repeats a passage: `LONGEST_RUN` consecutive words of it, or ROUGE-L F1 of `LEAST_SHARE`."""
+    """Whether an output repeats a passage: `LONGEST_RUN` consecutive words of it, or ROUGE-L F1 of `LEAST_SHARE`.
+
+    Args:
+        passage: Of the forget set.
+        output: Of the model.
+    """
     return _repeats(passage, output) or rouge_l_f1(passage, output) >= LEAST_SHARE
 
 

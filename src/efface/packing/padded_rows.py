@@ -106,6 +106,9 @@ def padded_hidden_states(model: Any, sequences: Sequence[TokenizedSequence]) -> 
 
     Returns:
         Hidden states [B, L, H].
+
+    Raises:
+        EffaceError: The model's own attention cannot ignore padding as the rows ask.
     """
     rows = [sequence for sequence in sequences if isinstance(sequence, PaddedSequence)]
     assert len(rows) == len(sequences), "unlearning_examples pads what a padded term reads"
