@@ -16,7 +16,7 @@ from efface.schema import Item, Prompt
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from efface.auditing.audited_run import RunSettings
+    from efface.auditing.audited_run import AuditedRunSettings
     from efface.auditing.subject import Subject
 
 ModelName = Literal["before", "control", "after"]
@@ -162,7 +162,7 @@ class Context:
     """All that are audited (K), also where `run` gets a part."""
     retain: tuple[Item, ...]
     """Questions of the run's retain set; empty where it has none."""
-    config: RunSettings
+    config: AuditedRunSettings
     """Of the audited run, such as `config.train`."""
     rule: Rule
     models: Mapping[ModelName, ModelAccess]

@@ -12,7 +12,7 @@ from typing import cast
 from efface.artifacts.audit import AuditResults
 from efface.atomic import write_json, write_text
 from efface.auditing.attack import Attack, Context, Fact, ModelName
-from efface.auditing.attacks_on_model import Clock, Plan, attack_model
+from efface.auditing.attacks_on_model import AuditPlan, Clock, attack_model
 from efface.auditing.audited_run import AuditedRun, read_audited_run
 from efface.auditing.config import AuditConfig
 from efface.auditing.facts import KnownFacts, known_facts
@@ -72,7 +72,7 @@ def audit(
     with _locked(run, out):
         made = _prepare(config, run, against=against, data_dir=data_dir, reporter=reporter)
         rows = _rows_file(config, place, made)
-        plan = Plan.of(attacks, made.context, made.models, rows)
+        plan = AuditPlan.of(attacks, made.context, made.models, rows)
         for name in made.models.sources:
             attack_model(name, plan, made.context, made.models, rows, clock=clock, reporter=reporter)
         results = _results(config, made, plan, rows, untried=not_tried(attacks), start=clock.start)
@@ -151,7 +151,7 @@ def _context(
 
 
 def _results(
-    config: AuditConfig, made: _Prepared, plan: Plan, rows: RowsFile, *, untried: Sequence[str], start: float
+    config: AuditConfig, made: _Prepared, plan: AuditPlan, rows: RowsFile, *, untried: Sequence[str], start: float
 ) -> AuditResults:
     left_out = {**made.facts.left_out, **made.models.left_out, **plan.left_out}
     findings = Findings(

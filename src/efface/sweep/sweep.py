@@ -25,7 +25,7 @@ from efface.records import Record
 from efface.run.folder import RunFolder
 from efface.run.pipeline import run as run_pipeline
 from efface.sweep.index import IndexedRun
-from efface.sweep.plan import Job, Plan, PlannedBaseline, PlannedRun
+from efface.sweep.plan import Job, PlannedBaseline, PlannedRun, SweepPlan
 from efface.sweep.resume import prepare_resume, remove_models
 from efface.sweep.run_log import RunLog, failed_line, finished_line, run_facts
 from efface.sweep.spec import SweepSpec
@@ -69,7 +69,7 @@ def sweep(spec: SweepSpec, out: Path, *, data_dir: Path | None = None, reporter:
             folder.
     """
     with lock_folder(out):
-        plan = Plan(spec, out, data_dir)
+        plan = SweepPlan(spec, out, data_dir)
         with readable(out, private=plan.private):
             return _Sweep(plan, OnceReporter(reporter or SilentReporter())).run()
 
@@ -77,7 +77,7 @@ def sweep(spec: SweepSpec, out: Path, *, data_dir: Path | None = None, reporter:
 class _Sweep:
     """One call of `sweep`."""
 
-    def __init__(self, plan: Plan, reporter: OnceReporter) -> None:
+    def __init__(self, plan: SweepPlan, reporter: OnceReporter) -> None:
         self._plan, self._reporter = plan, reporter
         self._data_dir = plan.reader.data_dir
         self._log = RunLog(SweepPaths(plan.out).log)

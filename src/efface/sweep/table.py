@@ -44,7 +44,7 @@ class Spread(FrozenModel):
     """Sample standard deviation (divisor n - 1); None for one seed."""
 
 
-class Aggregates(FrozenModel):
+class AggregateMeans(FrozenModel):
     """Means of the aggregates; None where one of the seeds has none."""
 
     model_utility: Spread | None
@@ -52,14 +52,14 @@ class Aggregates(FrozenModel):
     forget_efficacy: Spread | None
 
 
-class PartialAggregates(Aggregates):
+class PartialAggregates(AggregateMeans):
     """Means of the partial aggregates."""
 
     metrics: list[Metric]
     """What they are computed over: the metrics that all sets have."""
 
 
-class SummaryRow(Aggregates):
+class SummaryRow(AggregateMeans):
     """A combination of the grid without the seed, or a baseline."""
 
     baseline: str | None
