@@ -64,7 +64,7 @@ def test_the_data_of_muse_and_wmdp() -> None:
 @pytest.mark.parametrize(("name", "corpus"), [("scalability", "scal"), ("sustainabilty", "sust")])
 def test_folds_of_muse(name: str, corpus: str) -> None:
     """scripts/muse_unlearn.sh, with its spelling."""
-    found = convert(read_run([f"experiment=unlearn/muse/{name}.yaml", "trainer=NPO", "forget_split=forget_2"]))
+    found = convert(compose_config([f"experiment=unlearn/muse/{name}.yaml", "trainer=NPO", "forget_split=forget_2"]))
     config = validate_config(RunConfig, found.settings)
     assert (config.data.source, config.data.forget_corpus, config.data.task) == ("muse", corpus, 2)
     assert (config.model, config.train.schedule, config.train.batch_size) == (
