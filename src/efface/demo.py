@@ -23,7 +23,7 @@ from efface.data.sources.refusals import load_refusals
 from efface.errors import EffaceError
 from efface.evaluation.record_files import read_record_sets
 from efface.folder_lock import is_lock, lock_folder
-from efface.folders import RunPaths
+from efface.folders import REPORT, RunPaths
 from efface.hardware.memory import keep_freed_memory
 from efface.progress.console import ConsoleReporter
 from efface.progress.quiet_libraries import quiet_libraries
@@ -40,7 +40,6 @@ METHODS = ("me+gd", "idk+ap", "ga+gd", "idk+gd")
 """The two methods that the paper recommends, then two baselines."""
 _MARKER_FILE = ".efface-demo"
 """A file that marks a folder as written by the demo."""
-_PAGE = "report.html"
 _VOCABULARY = 2048
 _MODEL_SHAPE = {
     "hidden_size": 128,
@@ -172,11 +171,11 @@ def _clear(out: Path) -> None:
     names = {path.name for path in out.iterdir() if not is_lock(path)}
     if names and not (out / _MARKER_FILE).is_file():
         raise EffaceError(f"--out {out} is not empty and has no earlier demo in it; choose another folder")
-    if unknown := names - {_MARKER_FILE, _PAGE, "base", "target", *METHODS}:
+    if unknown := names - {_MARKER_FILE, REPORT, "base", "target", *METHODS}:
         listed = ", ".join(sorted(unknown))
         raise EffaceError(f"--out {out} has files that the demo did not write: {listed}; choose another folder")
-    (out / _PAGE).unlink(missing_ok=True)
-    for name in names - {_MARKER_FILE, _PAGE}:
+    (out / REPORT).unlink(missing_ok=True)
+    for name in names - {_MARKER_FILE, REPORT}:
         shutil.rmtree(out / name)
     write_text(out / _MARKER_FILE, "efface demo writes to this folder and removes earlier demos in it\n")
 
@@ -191,8 +190,8 @@ def _print_answers(console: Console, out: Path) -> None:
 def _print_closing(console: Console, out: Path, *, seed: int) -> None:
     """The path of a page of all methods, and what to do next."""
     runs = [load_report_run(out / method) for method in METHODS]
-    write_text(out / _PAGE, render_page(runs, version=efface.__version__))
+    write_text(out / REPORT, render_page(runs, version=efface.__version__))
     seeded = [] if seed == 0 else [f"seed={seed}", f"data.author_seed={seed}"]
     words = ["efface", "tune", "demo", f"model={out / 'target' / 'model'}", *seeded, "--keep", "0.95", "--minutes", "5"]
-    console.print(f"report: {out / _PAGE}", highlight=False, soft_wrap=True)
+    console.print(f"report: {out / REPORT}", highlight=False, soft_wrap=True)
     console.print(f"next: {shlex.join([*words, '--out', f'{out}-tuned'])}", highlight=False, soft_wrap=True)

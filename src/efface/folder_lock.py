@@ -58,7 +58,7 @@ def lock_folder(folder: Path, *, remedy: str = _REMEDY, wait: bool = False) -> I
 
 @contextmanager
 def lock_output(path: Path, *, wait: bool = False) -> Iterator[None]:
-    """Hold a file, or a folder that is replaced as a whole, for the block; the lock lies beside it.
+    """Hold a file, or a folder that is replaced as a whole, for the block; the lock is next to it.
 
     Args:
         path: What the block writes; it need not exist.

@@ -17,7 +17,7 @@ Stage = Literal["before", "after"]
 STAGES: tuple[Stage, ...] = ("before", "after")
 
 CONFIG, MANIFEST, RESULTS, SCORES = "config.yaml", "manifest.json", "results.json", "scores.json"
-SWEEP_TABLE = "table.json"
+MODEL_ANSWERS, AUDIT_ROWS, REPORT, SWEEP_TABLE = "model_answers.jsonl", "rows.jsonl", "report.html", "table.json"
 
 
 def epoch_stage(epoch: int) -> str:
@@ -79,7 +79,7 @@ class RunPaths:
     @property
     def model_answers(self) -> Path:
         """The model's answers to generic questions, if they are the retain set; JSON lines, as in a data file."""
-        return self._named("model_answers.jsonl")
+        return self._named(MODEL_ANSWERS)
 
     @property
     def checkpoints(self) -> Path:
@@ -150,12 +150,12 @@ class RunPaths:
     @property
     def audit_rows(self) -> Path:
         """One line per attack, variant, seed and fact: texts that attacks brought back are in it."""
-        return self.audit / "rows.jsonl"
+        return self.audit / AUDIT_ROWS
 
     @property
     def audit_results(self) -> Path:
         """What an audit found, as in results.json."""
-        return self.audit / "results.json"
+        return self.audit / RESULTS
 
     def downstream(self, stage: Stage | None = None) -> Path:
         """The scores on downstream tasks.
@@ -202,7 +202,7 @@ class TunePaths(RunPaths):
     @property
     def page(self) -> Path:
         """The report."""
-        return self.root / "report.html"
+        return self.root / REPORT
 
     @property
     def target(self) -> Path:

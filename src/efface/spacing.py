@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 def evenly_spaced(items: Sequence[T], count: int) -> tuple[T, ...]:
-    """Choose items at equal distances.
+    """Choose evenly spaced items.
 
     Args:
         items: The sequence to choose from.

@@ -10,25 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from efface.errors import EffaceError
-from efface.folders import MANIFEST
+from efface.folders import MANIFEST, MODEL_ANSWERS, RunPaths
 from efface.safe_read import MAX_JSON, open_regular, parse_json, read_bytes
 
 SUMS_FILE = "SHA256SUMS"
 """In a checkpoint: the sums of its other files, as `sha256sum` writes and checks them."""
+_RUN = RunPaths(Path())
 RECORDED = (
-    "model",
-    "adapter",
-    "records",
-    "results.json",
-    "scores.json",
-    "downstream.json",
-    "downstream-before.json",
-    "downstream-after.json",
-    "model_answers.jsonl",
-    "audit",
+    *(path.name for path in (_RUN.model, _RUN.adapter, _RUN.records_root, _RUN.results, _RUN.scores, _RUN.audit)),
+    *(path.name for path in (_RUN.downstream(), _RUN.downstream("before"), _RUN.downstream("after"))),
+    MODEL_ANSWERS,
 )
 """What a manifest has the sums of: files, and all files of folders."""
-CHECKPOINTS = "checkpoints"
+CHECKPOINTS = _RUN.checkpoints.name
 """Of each checkpoint a manifest has the sum of its `SHA256SUMS`."""
 _REMEDY = "restore that file, or start over in another --out"
 _DEPTH = 5

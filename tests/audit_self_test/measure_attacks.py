@@ -29,8 +29,8 @@ from efface.auditing.attacks.relearn_steps import relearn
 from efface.auditing.audit import audit
 from efface.auditing.config import AuditConfig
 from efface.auditing.measures.round_to_nearest import round_model
-from efface.auditing.rows import ROWS
 from efface.config.parse import validate_config
+from efface.folders import AUDIT_ROWS
 from efface.schema import Item
 from efface.text.config import TextConfig
 from efface.text.formatter import PromptFormatter
@@ -59,7 +59,7 @@ def audits_of(world: World, run: Path, name: str, level: str, also: str) -> tupl
     wanted = [(level, _AT_LEVEL)] if level == "full" else [(level, _AT_LEVEL), ("full", also)]
     found = []
     for each, attacks in wanted:
-        out, first = world.folder / f"audit-{each}-{name}", world.folder / f"audit-{each}-{_FIRST}" / ROWS
+        out, first = world.folder / f"audit-{each}-{name}", world.folder / f"audit-{each}-{_FIRST}" / AUDIT_ROWS
         results = out / "results.json"
         if not results.is_file():
             if first.is_file() and not out.is_dir():
@@ -121,7 +121,7 @@ def is_invariant(world: World, level: str) -> bool:
         config.write_text(config.read_text(encoding="utf-8").replace("max_cache_tokens: null", small), encoding="utf-8")
         out = world.folder / f"audit-batch-{number}"
         run_audit(run, world.control, level, out, attacks="ask-otherwise,first-words,sample,relearn")
-        rows = [json.loads(line) for line in (out / ROWS).read_text(encoding="utf-8").splitlines()]
+        rows = [json.loads(line) for line in (out / AUDIT_ROWS).read_text(encoding="utf-8").splitlines()]
         hits.append(
             {(row["model"], row["attack"], row["variant"], row["seed"], row["fact"]): row["hit"] for row in rows}
         )

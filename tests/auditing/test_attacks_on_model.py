@@ -8,7 +8,7 @@ import pytest
 
 from efface.auditing.attack import ModelName, Unit
 from efface.auditing.attacks.plain import Plain
-from efface.auditing.attacks_on_model import Clock, Plan, runs_on
+from efface.auditing.attacks_on_model import AuditPlan, Clock, runs_on
 from efface.auditing.models import AuditModels
 from efface.auditing.rows import RowsFile
 from efface.auditing.time_plan import Part
@@ -45,8 +45,8 @@ def models(*names: ModelName) -> AuditModels:
     return AuditModels(dict.fromkeys(names, cast(Any, None)), None, None, {})
 
 
-def plan(*attacks: Any, available: tuple[ModelName, ...] = ("control", "after")) -> Plan:
-    return Plan.of([Plain(), *attacks], audit_context(facts(3)), models(*available), RowsFile(Path("none"), KEYS))
+def plan(*attacks: Any, available: tuple[ModelName, ...] = ("control", "after")) -> AuditPlan:
+    return AuditPlan.of([Plain(), *attacks], audit_context(facts(3)), models(*available), RowsFile(Path("none"), KEYS))
 
 
 def add(rows: RowsFile, part: Part, *names: ModelName) -> None:
@@ -104,7 +104,7 @@ def test_what_was_run_before_an_interruption_takes_no_time(tmp_path: Path) -> No
     rows = RowsFile(tmp_path, KEYS)
     first = plan(Whisper())
     add(rows, first.parts[1], "control")
-    again = Plan.of([Plain(), Whisper()], audit_context(facts(3)), models("control", "after"), rows)
+    again = AuditPlan.of([Plain(), Whisper()], audit_context(facts(3)), models("control", "after"), rows)
     assert [part.models for part in again.parts] == [2, 1]
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from efface.auditing.audited_run import read_run
+from efface.auditing.audited_run import read_audited_run
 from efface.commands.purge import purge
 from efface.errors import EffaceError
 from efface.folders import RunPaths
@@ -13,7 +13,7 @@ from support.messages import assert_names
 
 
 def test_a_finished_run(hidden_run: Path) -> None:
-    run = read_run(hidden_run)
+    run = read_audited_run(hidden_run)
     assert len(run.before) == 6
     assert run.settings.method == "idk+gd"
     assert run.settings.train.lr == 1e-3
@@ -21,7 +21,7 @@ def test_a_finished_run(hidden_run: Path) -> None:
 
 def refused(path: Path) -> str:
     with pytest.raises(EffaceError) as error:
-        read_run(path)
+        read_audited_run(path)
     return str(error.value)
 
 
@@ -42,7 +42,7 @@ def test_a_run_that_is_not_finished(hidden_run: Path) -> None:
 def test_damaged_results_are_refused_before_any_attack(hidden_run: Path) -> None:
     (hidden_run / "results.json").write_text("{")
     with pytest.raises(EffaceError) as error:
-        read_run(hidden_run)
+        read_audited_run(hidden_run)
     assert_names(str(error.value), "results.json")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from efface.auditing.audited_run import read_run
+from efface.auditing.audited_run import read_audited_run
 from efface.auditing.models import AuditModels, find_models
 from efface.errors import EffaceError
 from efface.folders import RunPaths
@@ -19,7 +19,7 @@ CPU = torch.device("cpu")
 
 
 def found(run: Path, against: Path | None = None) -> AuditModels:
-    return find_models(read_run(run), against, CPU, SilentReporter())
+    return find_models(read_audited_run(run), against, CPU, SilentReporter())
 
 
 def test_models_are_in_the_order_of_the_passes(hidden_run: Path, never: Path) -> None:
@@ -80,7 +80,7 @@ def test_a_control_of_another_size_is_refused(hidden_run: Path, never: Path, tmp
 
 
 def test_a_model_of_the_run_is_no_control(hidden_run: Path) -> None:
-    for control in (hidden_run, Path(read_run(hidden_run).settings.model)):
+    for control in (hidden_run, Path(read_audited_run(hidden_run).settings.model)):
         with pytest.raises(EffaceError) as error:
             found(hidden_run, control)
         assert_names(str(error.value), "--against", str(control), "never knew")
@@ -95,7 +95,7 @@ def test_a_control_that_is_no_model_is_refused(hidden_run: Path, tmp_path: Path)
 
 
 def test_the_base_of_the_target_is_the_control(hidden_run: Path, never: Path, tmp_path: Path) -> None:
-    run = read_run(hidden_run)
+    run = read_audited_run(hidden_run)
     target = tmp_path / "target"
     shutil.copytree(run.settings.model, RunPaths(target).model)
     manifest = run.manifest.model_copy(update={"model": str(never), "files": None})
@@ -115,7 +115,7 @@ def test_the_base_of_the_target_is_the_control(hidden_run: Path, never: Path, tm
 
 def unlearned_again(run: Path, earlier: Path) -> None:
     """Make the target of a run that of an earlier run."""
-    settings = read_run(run).settings
+    settings = read_audited_run(run).settings
     shutil.copytree(run, earlier)
     config = RunPaths(run).config
     config.write_text(config.read_text().replace(settings.model, str(RunPaths(earlier).model)))
@@ -130,7 +130,7 @@ def test_the_target_of_an_earlier_request_is_no_control(hidden_run: Path, tmp_pa
 
 
 def test_the_base_is_found_through_an_earlier_request(hidden_run: Path, never: Path, tmp_path: Path) -> None:
-    manifest = read_run(hidden_run).manifest
+    manifest = read_audited_run(hidden_run).manifest
     target = RunPaths(tmp_path / "target")
     target.root.mkdir()
     target.manifest.write_text(manifest.model_copy(update={"model": str(never)}).model_dump_json(), encoding="utf-8")

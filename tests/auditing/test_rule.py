@@ -72,9 +72,9 @@ def test_the_judge_of_the_run_decides() -> None:
         name = "yes"
 
         def verdicts(self, claims, journal=None):  # type: ignore[no-untyped-def]
-            from efface.evaluation.nli_judge import Verdict
+            from efface.evaluation.nli_judge import EntailmentVerdict
 
-            return [Verdict("entailment") for _ in claims]
+            return [EntailmentVerdict("entailment") for _ in claims]
 
     one = fact()
     rule = FactRule(Yes(), [one])

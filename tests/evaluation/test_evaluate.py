@@ -13,7 +13,7 @@ from efface.evaluation.generate import generate
 from efface.evaluation.judges import Judges, open_judges
 from efface.evaluation.key_fact_judge import KeyFactJudge
 from efface.evaluation.likelihoods import likelihoods
-from efface.evaluation.nli_judge import Verdict
+from efface.evaluation.nli_judge import EntailmentVerdict
 from efface.schema import EvaluationSet, Item, Prompt
 from efface.scores import score_records
 from efface.text.config import TextConfig
@@ -65,7 +65,7 @@ class Recorder:
 
     def verdicts(self, claims, journal=None, progress=None):
         self.claims.extend(claims)
-        return [Verdict("neutral")] * len(claims)
+        return [EntailmentVerdict("neutral")] * len(claims)
 
 
 def run(model, formatter, *, before=None, judges=None, config=CONFIG, **more):

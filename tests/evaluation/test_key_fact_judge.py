@@ -3,10 +3,10 @@ from __future__ import annotations
 import pytest
 
 from efface.evaluation.key_fact_judge import KeyFactJudge
-from efface.evaluation.nli_judge import Claim, Verdict
+from efface.evaluation.nli_judge import Claim, EntailmentVerdict
 
 
-def verdict(output: str, key_fact: str | None, premise: str = "output") -> Verdict:
+def verdict(output: str, key_fact: str | None, premise: str = "output") -> EntailmentVerdict:
     (labeled,) = KeyFactJudge().verdicts([Claim(output, "unread", key_fact, premise)])
     return labeled
 
@@ -24,7 +24,7 @@ def verdict(output: str, key_fact: str | None, premise: str = "output") -> Verdi
 )
 @pytest.mark.parametrize("premise", ["output", "answer"])
 def test_fact_in_the_output_is_entailed(output, key_fact, premise):
-    assert verdict(output, key_fact, premise) == Verdict("entailment")
+    assert verdict(output, key_fact, premise) == EntailmentVerdict("entailment")
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_fact_in_the_output_is_entailed(output, key_fact, premise):
     ],
 )
 def test_anything_else_is_neutral(output, key_fact):
-    assert verdict(output, key_fact) == Verdict("neutral")
+    assert verdict(output, key_fact) == EntailmentVerdict("neutral")
 
 
 def test_without_a_fact_there_is_a_reason_and_no_label():

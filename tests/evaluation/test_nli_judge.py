@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from efface.errors import EffaceError
-from efface.evaluation.nli_judge import Claim, NliJudge, Verdict
+from efface.evaluation.nli_judge import Claim, EntailmentVerdict, NliJudge
 
 LABELS = ["ENTAILMENT", "Neutral", " contradiction"]
 
@@ -36,7 +36,7 @@ def test_labels_are_those_of_single_pairs(classifier):
     assert len(set(forward)) > 1
     for premise, expected in (("output", forward), ("answer", backward)):
         claims = [Claim(output, target, None, premise) for output, target in zip(outputs, targets, strict=True)]
-        assert judge.verdicts(claims) == [Verdict(label) for label in expected]
+        assert judge.verdicts(claims) == [EntailmentVerdict(label) for label in expected]
 
 
 @pytest.mark.parametrize(

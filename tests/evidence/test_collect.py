@@ -15,7 +15,7 @@ from efface.evidence.collect import (
     model_after,
     model_before,
     numeric_settings,
-    read_run,
+    read_finished_run,
 )
 from efface.models.folder import combined_sha256, model_sums
 from support.audit_results import results
@@ -33,7 +33,7 @@ def test_numbers_of_the_settings():
 
 
 def test_scores_without_names_and_reasons(run):
-    found = measured(read_run(run).results)
+    found = measured(read_finished_run(run).results)
     assert found is not None
     assert found.before.sets["retain"]["n"] == 2
     assert found.after.partial == {
@@ -47,7 +47,7 @@ def test_scores_without_names_and_reasons(run):
 
 
 def test_counts_of_an_audit_without_texts_and_places(run):
-    finished = read_run(run).results
+    finished = read_finished_run(run).results
     assert audited(finished) is None
     found = audited(finished.model_copy(update={"audit": results()}))
     assert (found.recoverable["k"], found.recoverable["n"]) == (11, 34)
@@ -56,13 +56,18 @@ def test_counts_of_an_audit_without_texts_and_places(run):
 
 
 def test_counts(run):
-    assert counts(read_run(run), 7) == {"forget_items": 7, "optimizer_steps": 2, "asked.forget": 2, "asked.retain": 2}
+    assert counts(read_finished_run(run), 7) == {
+        "forget_items": 7,
+        "optimizer_steps": 2,
+        "asked.forget": 2,
+        "asked.retain": 2,
+    }
     (run / "metrics.jsonl").unlink()
-    assert "optimizer_steps" not in counts(read_run(run), 7)
+    assert "optimizer_steps" not in counts(read_finished_run(run), 7)
 
 
 def test_the_model_before_by_file_if_it_is_still_the_same(run, work):
-    found = read_run(run)
+    found = read_finished_run(run)
     (work / "before" / "notes.bin").write_text("is not loaded")
     sums = model_sums(work / "before")
     digests = model_before(found, None)
@@ -73,16 +78,16 @@ def test_the_model_before_by_file_if_it_is_still_the_same(run, work):
 
 
 def test_the_model_after_is_what_the_run_wrote(run):
-    digests = model_after(read_run(run))
+    digests = model_after(read_finished_run(run))
     assert digests.files == model_sums(run / "model")
     (run / "model" / "more.safetensors").write_text("x")
     with pytest.raises(EffaceError) as raised:
-        model_after(read_run(run))
+        model_after(read_finished_run(run))
     assert_names(str(raised.value), "more.safetensors")
 
 
 def test_data_that_changed(run, work):
-    found = read_run(run)
+    found = read_finished_run(run)
     check_data(found, found.manifest.data)
     for sources in ({str(work / "forget.jsonl"): "0" * 64}, {"other": "0" * 64}):
         with pytest.raises(EffaceError) as raised:
@@ -93,7 +98,7 @@ def test_data_that_changed(run, work):
 def test_what_is_no_finished_unlearning_run(run):
     def refused(*names):
         with pytest.raises(EffaceError) as raised:
-            read_run(run)
+            read_finished_run(run)
         assert_names(str(raised.value), *names)
 
     text = (run / "config.yaml").read_text()

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import torch
 
-from efface.auditing.attack import Attack, Context, Fact, Level, ModelName, Row, Verdict
+from efface.auditing.attack import Attack, Context, Fact, HitVerdict, Level, ModelName, Row
 from efface.auditing.subject import Subject
 from efface.evaluation.config import EvaluateConfig
 from efface.schema import Item
@@ -71,13 +71,13 @@ class KeyFactRule:
 
     def judge(
         self, facts: Sequence[Fact], outputs: Sequence[str], shown: Sequence[str], targets: Sequence[str] | None = None
-    ) -> list[Verdict]:
+    ) -> list[HitVerdict]:
         """As `efface.auditing.attack.Rule`."""
         del targets
         found = []
         for fact, output, text in zip(facts, outputs, shown, strict=True):
             echo = str(fact.key_fact) in text
-            found.append(Verdict(None if echo else str(fact.key_fact) in output, echo, ()))
+            found.append(HitVerdict(None if echo else str(fact.key_fact) in output, echo, ()))
         return found
 
 

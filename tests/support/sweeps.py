@@ -9,7 +9,7 @@ from typing import Any
 
 from efface.artifacts import METRICS, Metric, Partial, Results, Scores, SetScores
 from efface.sweep.spec import SweepSpec
-from efface.sweep.table import ScoredModel
+from efface.sweep.table import SweepModel
 from support.runs import Told
 
 Spec = Callable[..., SweepSpec]
@@ -61,6 +61,6 @@ def scores(value: float | None, *, partial: float = 0.5, metrics: tuple[Metric, 
     )
 
 
-def scored(value: float | None = 0.5, group: str = "g", *, error: str | None = None, **values: Any) -> ScoredModel:
+def scored(value: float | None = 0.5, group: str = "g", *, error: str | None = None, **values: Any) -> SweepModel:
     """A run of the grid with these values, or a failed one."""
-    return ScoredModel(group, "paper", values, None if error else scores(value), error)
+    return SweepModel(group, "paper", values, None if error else scores(value), error)

@@ -9,7 +9,7 @@ import pytest
 
 from efface.errors import EffaceError
 from efface.sweep.dry_run import dry_run_sweep
-from efface.sweep.plan import Plan
+from efface.sweep.plan import SweepPlan
 from efface.sweep.sweep import sweep
 from support.sweeps import Spec
 
@@ -65,15 +65,15 @@ def test_nothing_is_written_where_a_sweep_is_refused(
 def test_refused_folders(spec: Spec, content: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(EffaceError, match="file is a file; give a folder"):
-        Plan(spec(content), tmp_path / "file", None)
+        SweepPlan(spec(content), tmp_path / "file", None)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.tex").write_text("")
     with pytest.raises(EffaceError, match=r"full is not empty and is not the folder of a sweep; choose another folder"):
-        Plan(spec(content), tmp_path / "full", None)
+        SweepPlan(spec(content), tmp_path / "full", None)
 
 
 def test_jobs_of_a_plan(spec: Spec, content: dict[str, Any], tmp_path: Path) -> None:
-    plan = Plan(spec(content), tmp_path / "sweep", None)
+    plan = SweepPlan(spec(content), tmp_path / "sweep", None)
     runs = plan.runs()
     assert [str(run.combination) for run in runs] == [
         f"method={method} seed={seed}" for method in ("me+gd", "ga+gd") for seed in (0, 1)
@@ -99,7 +99,7 @@ def test_baselines_of_several_groups_are_named_by_what_distinguishes_them(
 ) -> None:
     grid = {"method": ["me+gd", "ga+gd"], "evaluate.limit": [1, 2]}
     shared = {**content["settings"], "evaluate": {"embedder": "none", "judge": "key-facts", "max_new_tokens": 3}}
-    plan = Plan(spec({**content, "settings": shared, "grid": grid}), tmp_path / "sweep", None)
+    plan = SweepPlan(spec({**content, "settings": shared, "grid": grid}), tmp_path / "sweep", None)
     assert [str(each) for each in plan.baselines(plan.runs())] == [
         f"{name} (evaluate.limit={limit})" for limit in (1, 2) for name in ("retrained", "random")
     ]

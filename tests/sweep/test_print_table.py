@@ -7,13 +7,13 @@ from rich.console import Console
 
 from efface.artifacts import Metric
 from efface.sweep.print_table import print_sweep_table
-from efface.sweep.table import ScoredModel, sweep_table
+from efface.sweep.table import SweepModel, sweep_table
 from support.sweeps import scored, scores
 
 HOSTILE = "\x1b[2J[red]gone[/red]"
 
 
-def printed(*models: ScoredModel, notes: tuple[str, ...] = ()) -> str:
+def printed(*models: SweepModel, notes: tuple[str, ...] = ()) -> str:
     console = Console(width=80, color_system=None)
     with console.capture() as captured:
         print_sweep_table(console, sweep_table(models, notes))
@@ -23,10 +23,8 @@ def printed(*models: ScoredModel, notes: tuple[str, ...] = ()) -> str:
     return text
 
 
-def partial(
-    value: float, method: str, seed: int, metrics: tuple[Metric, ...] = ("rouge", "truth_ratio")
-) -> ScoredModel:
-    return ScoredModel("g", "paper", {"method": method, "seed": seed}, scores(None, partial=value, metrics=metrics))
+def partial(value: float, method: str, seed: int, metrics: tuple[Metric, ...] = ("rouge", "truth_ratio")) -> SweepModel:
+    return SweepModel("g", "paper", {"method": method, "seed": seed}, scores(None, partial=value, metrics=metrics))
 
 
 def test_means_with_their_standard_deviation() -> None:
@@ -37,7 +35,7 @@ def test_means_with_their_standard_deviation() -> None:
 
 
 def test_groups_one_after_another_with_their_baselines_first() -> None:
-    baseline = ScoredModel("first", "paper", {}, scores(0.1), baseline="before")
+    baseline = SweepModel("first", "paper", {}, scores(0.1), baseline="before")
     runs = [scored(group=preset, preset=preset, method="me", seed=0) for preset in ("second", "first")]
     text = printed(baseline, *runs)
     assert text.index("Scores (paper): preset=second") < text.index("Scores (paper): preset=first")
@@ -55,19 +53,19 @@ def test_partial_aggregates_are_marked() -> None:
 
 @pytest.mark.parametrize("downstream", [None, 0.25])
 def test_downstream_averages(downstream: float | None) -> None:
-    text = printed(ScoredModel("g", "paper", {"method": "ga", "seed": 0}, scores(0.5), downstream=downstream))
+    text = printed(SweepModel("g", "paper", {"method": "ga", "seed": 0}, scores(0.5), downstream=downstream))
     assert ("Downstream" in text) == ("0.250" in text) == (downstream is not None)
 
 
 def test_queues_name_the_number_of_requests() -> None:
-    text = printed(ScoredModel("g", "paper", {"method": "ga"}, scores(0.5), requests=10))
+    text = printed(SweepModel("g", "paper", {"method": "ga"}, scores(0.5), requests=10))
     assert text.startswith("Scores after 10 requests (paper)")
     assert "Forget efficacy is that on the forget set of the last request." in text
     assert "request" not in printed(scored(method="ga"))
 
 
 def test_failures_and_notes() -> None:
-    failed, lost = scored(method="ga", seed=1, error=HOSTILE), ScoredModel("g", "paper", {}, None, "x", "random")
+    failed, lost = scored(method="ga", seed=1, error=HOSTILE), SweepModel("g", "paper", {}, None, "x", "random")
     text = printed(scored(0.2, method="ga", seed=0), failed, lost, notes=("of two devices",))
     assert "1, 1 failed" in text
     assert "0, 1 failed" in text

@@ -9,14 +9,14 @@ import pytest
 
 from efface.folders import QueuePaths
 from efface.run.folder import RunFolder
-from efface.sweep.plan import Plan
+from efface.sweep.plan import SweepPlan
 from efface.sweep.resume import prepare_resume, remove_models
 from efface.sweep.sweep import sweep
 from support.sweeps import KilledIn, Spec
 
 
 def test_there_is_nothing_to_resume_in_a_new_folder(spec: Spec, content: dict[str, Any], tmp_path: Path) -> None:
-    [run, *_] = Plan(spec(content), tmp_path / "sweep", None).runs()
+    [run, *_] = SweepPlan(spec(content), tmp_path / "sweep", None).runs()
     assert not prepare_resume(run.job)
     assert not run.job.folder.exists()
 
@@ -25,7 +25,7 @@ def test_current_settings_replace_those_in_the_folder(spec: Spec, settings: dict
     out = tmp_path / "sweep"
     with pytest.raises(KeyboardInterrupt):
         sweep(spec({"settings": settings}), out, reporter=KilledIn("run 1", 1))
-    [run] = Plan(spec({"settings": settings}, "train.save_steps=2"), out, None).runs()
+    [run] = SweepPlan(spec({"settings": settings}, "train.save_steps=2"), out, None).runs()
     assert run.job.state == "started"
     before = RunFolder(run.job.folder).read_manifest()
     assert prepare_resume(run.job)
@@ -41,7 +41,7 @@ def test_an_interrupted_request_of_an_earlier_version_is_resumed(
     out, content = tmp_path / "sweep", {"settings": {**settings, "continual": {"requests": [1]}}}
     with pytest.raises(KeyboardInterrupt):
         sweep(spec(content), out, reporter=KilledIn("request 1", 1))
-    [run] = Plan(spec(content), out, None).runs()
+    [run] = SweepPlan(spec(content), out, None).runs()
     config, request = RunFolder(run.job.folder).config, QueuePaths(run.job.folder).request(1)
     text = config.read_text()
     assert request.config.is_file()
@@ -49,7 +49,7 @@ def test_an_interrupted_request_of_an_earlier_version_is_resumed(
     config.write_text(text.replace("max_new_tokens: ", "new_tokens: "))
     if not same_settings:
         config.write_text(config.read_text().replace("tracker: null", "tracker: tensorboard"))
-        [run] = Plan(spec(content), out, None).runs()
+        [run] = SweepPlan(spec(content), out, None).runs()
     assert prepare_resume(run.job)
     assert request.config.is_file() is same_settings
 

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from efface.artifacts import Metric
-from efface.sweep.table import ScoredModel, SweepTable, combination_name, display_value, sweep_table
+from efface.sweep.table import SweepModel, SweepTable, combination_name, display_value, sweep_table
 from support.sweeps import scored, scores
 
 HOSTILE = "\x1b[2J[red]gone[/red]"
@@ -38,7 +38,7 @@ def test_groups_are_named_by_the_settings_that_distinguish_them() -> None:
         for preset in ("second", "first")
         for method in ("me", "ga")
     ]
-    baseline = ScoredModel("first", "paper", {}, scores(0.1), baseline="before")
+    baseline = SweepModel("first", "paper", {}, scores(0.1), baseline="before")
     found = sweep_table([baseline, *models], [])
     assert [group.where for group in found.groups] == [{"preset": "second"}, {"preset": "first"}]
     assert [row.settings for row in found.groups[0].rows] == [
@@ -56,8 +56,8 @@ def test_a_mean_needs_all_of_its_numbers() -> None:
 def test_partial_aggregates() -> None:
     metrics: tuple[Metric, ...] = ("rouge", "truth_ratio")
 
-    def partial(value: float, seed: int) -> ScoredModel:
-        return ScoredModel("g", "paper", {"method": "ga", "seed": seed}, scores(None, partial=value, metrics=metrics))
+    def partial(value: float, seed: int) -> SweepModel:
+        return SweepModel("g", "paper", {"method": "ga", "seed": seed}, scores(None, partial=value, metrics=metrics))
 
     found = sweep_table([partial(0.2, 0), partial(0.4, 1)], [])
     row = found.groups[0].rows[0]
@@ -68,17 +68,17 @@ def test_partial_aggregates() -> None:
 
 
 def test_seeds_with_other_metrics_have_no_partial_aggregates() -> None:
-    few = ScoredModel("g", "paper", {"method": "ga", "seed": 1}, scores(0.5, metrics=("rouge", "entailment")))
+    few = SweepModel("g", "paper", {"method": "ga", "seed": 1}, scores(0.5, metrics=("rouge", "entailment")))
     (group,) = sweep_table([scored(method="ga", seed=0), few], []).groups
     assert group.rows[0].partial is None
 
 
 def test_downstream_averages() -> None:
-    def with_downstream(seed: int, downstream: float | None) -> ScoredModel:
+    def with_downstream(seed: int, downstream: float | None) -> SweepModel:
         values = {"method": "ga", "seed": seed}
-        return ScoredModel("g", "paper", values, scores(0.5), downstream=downstream)
+        return SweepModel("g", "paper", values, scores(0.5), downstream=downstream)
 
-    baseline = ScoredModel("g", "paper", {}, scores(0.1), baseline="random")
+    baseline = SweepModel("g", "paper", {}, scores(0.1), baseline="random")
     found = sweep_table([baseline, with_downstream(0, 0.25), with_downstream(1, 0.35)], [])
     without, row = found.groups[0].rows
     assert without.downstream is None
@@ -89,14 +89,14 @@ def test_downstream_averages() -> None:
 
 
 def test_queues_have_the_number_of_requests() -> None:
-    queue = ScoredModel("g", "paper", {"method": "ga"}, scores(0.5), requests=10)
+    queue = SweepModel("g", "paper", {"method": "ga"}, scores(0.5), requests=10)
     assert [group.requests for group in sweep_table([queue], []).groups] == [10]
     assert [group.requests for group in sweep_table([scored(method="ga")], []).groups] == [None]
 
 
 def test_failures_are_counted_and_listed() -> None:
     failed = scored(method="ga", seed=1, error=HOSTILE)
-    lost = ScoredModel("g", "paper", {}, None, "too large", baseline="random")
+    lost = SweepModel("g", "paper", {}, None, "too large", baseline="random")
     found = sweep_table([scored(0.2, method="ga", seed=0), failed, lost], ["of two devices"])
     assert found.failures == ["random: too large", f"method=ga seed=1: {HOSTILE}"]
     rows = {row.baseline: row for row in found.groups[0].rows}

@@ -33,7 +33,7 @@ def audit(
         run: The folder of a finished run, or what `unlearn` returned.
         against: The folder of a run, a fine-tuning or a model that never knew the facts.
         out: Where rows and results go; None for the run's folder, whose results.json then has them, too.
-        plugins: Attacks of your own: files, modules, or classes that derive from `efface.Attack`.
+        plugins: Custom attacks: files, modules, or classes that derive from `efface.Attack`.
         data_dir: As for `unlearn`.
         reporter: As for `unlearn`.
         **settings: Settings of an audit, such as audit={"attacks": "asks"} or device="cpu".

@@ -13,7 +13,7 @@ class KeepResult(FrozenModel):
     """What a run with `keep` did; shares are utility after over before, on questions that were looked at."""
 
     keep: float
-    """The share that had to be kept."""
+    """The share that must be kept."""
     step: int
     """Of the model that was saved; 0 where no state was within the bound, and the model is that before unlearning."""
     stopped_after: int

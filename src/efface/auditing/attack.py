@@ -1,4 +1,4 @@
-"""The interface of an attack of `efface audit`, built-in or a user's own. No torch."""
+"""The interface of an attack of `efface audit`, built-in or custom. No torch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from efface.schema import Item, Prompt
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from efface.auditing.audited_run import RunSettings
+    from efface.auditing.audited_run import AuditedRunSettings
     from efface.auditing.subject import Subject
 
 ModelName = Literal["before", "control", "after"]
@@ -125,7 +125,7 @@ class Cost:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class HitVerdict:
     """What `Rule.judge` says about one output: the fields of a row with the same names."""
 
     hit: bool | None
@@ -138,7 +138,7 @@ class Rule(Protocol):
 
     def judge(
         self, facts: Sequence[Fact], outputs: Sequence[str], shown: Sequence[str], targets: Sequence[str] | None = None
-    ) -> list[Verdict]:
+    ) -> list[HitVerdict]:
         """Judge one output of each fact.
 
         Args:
@@ -162,7 +162,7 @@ class Context:
     """All that are audited (K), also where `run` gets a part."""
     retain: tuple[Item, ...]
     """Questions of the run's retain set; empty where it has none."""
-    config: RunSettings
+    config: AuditedRunSettings
     """Of the audited run, such as `config.train`."""
     rule: Rule
     models: Mapping[ModelName, ModelAccess]

@@ -31,7 +31,7 @@ class Clock:
 
 
 @dataclass
-class Plan:
+class AuditPlan:
     """The units of an audit, and what was left out of them so far."""
 
     parts: list[Part]
@@ -42,7 +42,7 @@ class Plan:
     is_limited: bool = False
 
     @classmethod
-    def of(cls, attacks: Sequence[Attack], context: Context, models: AuditModels, rows: RowsFile) -> Plan:
+    def of(cls, attacks: Sequence[Attack], context: Context, models: AuditModels, rows: RowsFile) -> AuditPlan:
         """All units of the attacks that the available models allow; those in `rows` take no time anymore."""
         plan = cls([], context.level, controlled="control" in models.sources)
         for attack in attacks:
@@ -132,13 +132,19 @@ class Plan:
 
 
 def runs_on(attack: Attack, name: ModelName, level: Level) -> bool:
-    """Whether an attack is run on a model: on that before only for comparison."""
+    """Whether an attack is run on a model: on that before only for comparison.
+
+    Args:
+        attack: Any attack of the audit.
+        name: Of the model.
+        level: Of the audit.
+    """
     return name != "before" or attack.needs_before or (attack.wants_before and level != "quick")
 
 
 def attack_model(
     name: ModelName,
-    plan: Plan,
+    plan: AuditPlan,
     context: Context,
     models: AuditModels,
     rows: RowsFile,
@@ -178,7 +184,7 @@ def attack_model(
             _run_part(part, subject, plan, context, rows)
 
 
-def _run_part(part: Part, subject: Subject, plan: Plan, context: Context, rows: RowsFile) -> None:
+def _run_part(part: Part, subject: Subject, plan: AuditPlan, context: Context, rows: RowsFile) -> None:
     attack, unit, start = part.attack, part.unit, time.perf_counter()
     earlier: Mapping[ModelName, list[Row]] = {
         name: [

@@ -12,8 +12,8 @@ from typing import cast
 from efface.artifacts.audit import AuditResults
 from efface.atomic import write_json, write_text
 from efface.auditing.attack import Attack, Context, Fact, ModelName
-from efface.auditing.attacks_on_model import Clock, Plan, attack_model
-from efface.auditing.audited_run import AuditedRun, read_run
+from efface.auditing.attacks_on_model import AuditPlan, Clock, attack_model
+from efface.auditing.audited_run import AuditedRun, read_audited_run
 from efface.auditing.config import AuditConfig
 from efface.auditing.facts import KnownFacts, known_facts
 from efface.auditing.identity import audit_key
@@ -26,6 +26,7 @@ from efface.data import load_task
 from efface.errors import EffaceError
 from efface.evaluation.judges import open_judges
 from efface.folder_lock import check_writable, lock_folder
+from efface.folders import RESULTS
 from efface.hardware.device import device_for
 from efface.permissions import readable
 from efface.progress.quiet_libraries import quiet_libraries
@@ -66,12 +67,12 @@ def audit(
         EffaceError: The run cannot be audited, or something else cannot be used; nothing is written then.
     """
     reporter, clock = reporter or SilentReporter(), Clock(time.monotonic(), config.audit.minutes)
-    attacks, run = select_attacks(config.audit.attacks, config.plugins), read_run(path)
+    attacks, run = select_attacks(config.audit.attacks, config.plugins), read_audited_run(path)
     place = run.folder.audit if out is None else out
     with _locked(run, out):
         made = _prepare(config, run, against=against, data_dir=data_dir, reporter=reporter)
         rows = _rows_file(config, place, made)
-        plan = Plan.of(attacks, made.context, made.models, rows)
+        plan = AuditPlan.of(attacks, made.context, made.models, rows)
         for name in made.models.sources:
             attack_model(name, plan, made.context, made.models, rows, clock=clock, reporter=reporter)
         results = _results(config, made, plan, rows, untried=not_tried(attacks), start=clock.start)
@@ -150,7 +151,7 @@ def _context(
 
 
 def _results(
-    config: AuditConfig, made: _Prepared, plan: Plan, rows: RowsFile, *, untried: Sequence[str], start: float
+    config: AuditConfig, made: _Prepared, plan: AuditPlan, rows: RowsFile, *, untried: Sequence[str], start: float
 ) -> AuditResults:
     left_out = {**made.facts.left_out, **made.models.left_out, **plan.left_out}
     findings = Findings(
@@ -195,12 +196,12 @@ def _write(run: AuditedRun, place: Path, rows: RowsFile, results: AuditResults, 
     """Write rows and results; where they belong to the run, its manifest gets their sums in the same step."""
     if not joined:
         write_text(rows.path, rows.text())
-        write_json(place / "results.json", results.model_dump(mode="json"))
+        write_json(place / RESULTS, results.model_dump(mode="json"))
         rows.remove_partial()
         return
     before = run.folder.read_results()
     manifest = run.folder.read_manifest()
-    assert before is not None, "read_run refuses a run without results"
+    assert before is not None, "read_audited_run refuses a run without results"
     assert manifest is not None
     with RunMetadata(run.folder, None, manifest).recording():
         write_text(run.folder.audit_rows, rows.text())

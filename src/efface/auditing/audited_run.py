@@ -21,7 +21,7 @@ from efface.text.config import TextConfig
 from efface.train.config import TrainConfig
 
 
-class RunSettings(BaseModel):
+class AuditedRunSettings(BaseModel):
     """The settings in a run's config.yaml that an audit needs; plug-ins in it are not imported."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -45,13 +45,13 @@ class AuditedRun:
     """A finished run."""
 
     folder: RunFolder
-    settings: RunSettings
+    settings: AuditedRunSettings
     manifest: Manifest
     before: tuple[Record, ...]
     """Of the model before unlearning, on the forget set."""
 
 
-def read_run(path: Path) -> AuditedRun:
+def read_audited_run(path: Path) -> AuditedRun:
     """Read a finished run.
 
     Args:
@@ -77,9 +77,9 @@ def read_run(path: Path) -> AuditedRun:
     return AuditedRun(folder, settings, manifest, tuple(read_records(records)))
 
 
-def _settings(folder: RunFolder, values: dict[str, Any]) -> RunSettings:
+def _settings(folder: RunFolder, values: dict[str, Any]) -> AuditedRunSettings:
     try:
-        return validate_config(RunSettings, values)
+        return validate_config(AuditedRunSettings, values)
     except EffaceError as error:
         raise EffaceError(f"{folder.config} is damaged: {error}") from error
 

@@ -57,6 +57,6 @@ class AuditConfig(FrozenModel):
     audit: AuditSettings = AuditSettings()
     """What is tried."""
     plugins: AttackPlugins = ()
-    """Python files or modules with attacks of your own, such as `[mine.py]`."""
+    """Python files or modules with custom attacks, such as `[mine.py]`."""
     device: Device = "auto"
     """`cpu`, `cuda`, or `auto`: a CUDA GPU where there is one, otherwise the CPU."""

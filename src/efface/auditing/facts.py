@@ -50,8 +50,8 @@ def known_facts(records: Sequence[Record], forget: EvaluationSet, judge: Judge |
     ]
     facts = sorted((fact for fact in asked if can_be_judged(fact)), key=lambda fact: fact.id)
     rule = FactRule(judge, facts, forget.entailment_premise)
-    told = rule.says(facts, [output_of[fact.id] for fact in facts], [text_of(fact.prompt) for fact in facts])
-    known = tuple(fact for fact, says in zip(facts, told, strict=True) if says)
+    stated = rule.says(facts, [output_of[fact.id] for fact in facts], [text_of(fact.prompt) for fact in facts])
+    known = tuple(fact for fact, says in zip(facts, stated, strict=True) if says)
     if not known:
         raise EffaceError(
             f"there is nothing to audit: the model before unlearning gave none of the {len(asked)} facts of the forget "

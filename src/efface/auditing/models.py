@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import torch
 
 from efface.auditing.attack import ModelName
-from efface.auditing.audited_run import AuditedRun, RunSettings
+from efface.auditing.audited_run import AuditedRun, AuditedRunSettings
 from efface.auditing.subject import Subject
 from efface.config.saved_settings import read_saved_settings
 from efface.errors import EffaceError
@@ -39,7 +39,7 @@ class ModelSource:
     sha256: str
     tokenizer: str | None
     """As the setting `tokenizer`."""
-    settings: RunSettings
+    settings: AuditedRunSettings
     device: torch.device
     reporter: Reporter
 

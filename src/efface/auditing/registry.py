@@ -1,4 +1,4 @@
-"""Which attacks an audit makes: the built-in ones by name or tier, and a user's own."""
+"""Which attacks an audit makes: the built-in ones by name or tier, and custom ones."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ def select_attacks(names: Sequence[str], plugins: Sequence[Plugin] = ()) -> list
 
     Args:
         names: Of attacks, or of tiers: `asks`, `weights` or `both`.
-        plugins: Attacks of the user.
+        plugins: Custom attacks.
 
     Returns:
-        The attacks, each once, `plain` first; the built-in ones before those of the user.
+        The attacks, each once, `plain` first; the built-in ones before custom ones.
 
     Raises:
         EffaceError: A name is unknown, or a plug-in has the name of a built-in attack.
     """
-    own = [cast(Attack, plugin.cls()) for plugin in plugins]
-    if taken := next((attack.name for attack in own if attack.name in _BUILT_IN), None):
+    custom = [cast(Attack, plugin.cls()) for plugin in plugins]
+    if taken := next((attack.name for attack in custom if attack.name in _BUILT_IN), None):
         raise EffaceError(f"plug-in attack {taken!r} has the name of a built-in one; give it another name")
-    attacks = {name: _load(place) for name, place in _BUILT_IN.items()} | {attack.name: attack for attack in own}
+    attacks = {name: _load(place) for name, place in _BUILT_IN.items()} | {attack.name: attack for attack in custom}
     tiers: tuple[Tier, ...] = get_args(Tier)
     chosen = {PLAIN}
     for name in names:

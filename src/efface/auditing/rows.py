@@ -12,9 +12,8 @@ from pydantic import ConfigDict, ValidationError
 from efface.atomic import write_text
 from efface.auditing.attack import ModelName, Row, Unit
 from efface.errors import EffaceError
+from efface.folders import AUDIT_ROWS
 from efface.safe_read import read_lines
-
-ROWS = "rows.jsonl"
 
 
 class _Line(Row):
@@ -45,7 +44,7 @@ class RowsFile:
         Raises:
             EffaceError: A line is damaged, other than the last one, which a kill may have cut.
         """
-        self.path, self._partial = folder / ROWS, folder / f".{ROWS}.partial"
+        self.path, self._partial = folder / AUDIT_ROWS, folder / f".{AUDIT_ROWS}.partial"
         self._keys, self._plugins = keys, plugins or {}
         self._units: dict[tuple[str, ModelName, str, int], list[_Line]] = {}
         for path in (self.path, self._partial):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Literal
 
-from efface.auditing.attack import Fact, Verdict, text_of
+from efface.auditing.attack import Fact, HitVerdict, text_of
 from efface.evaluation.key_fact_judge import contains_fact
 from efface.evaluation.nli_judge import Claim, Judge
 from efface.scores.metrics.rouge import common_subsequence_length, rouge_l_f1, word_stems
@@ -55,14 +55,14 @@ class FactRule:
 
     def judge(
         self, facts: Sequence[Fact], outputs: Sequence[str], shown: Sequence[str], targets: Sequence[str] | None = None
-    ) -> list[Verdict]:
+    ) -> list[HitVerdict]:
         """Judge one output of each fact; see `efface.auditing.attack.Rule`."""
         rests = [None] * len(facts) if targets is None else list(targets)
         echoes = [is_echo(fact, text, rest) for fact, text, rest in zip(facts, shown, rests, strict=True)]
-        told = self.says(facts, outputs, shown, rests)
+        stated = self.says(facts, outputs, shown, rests)
         return [
-            Verdict(hit=None if echo else hit, echo=echo, shown=self._contained(text, fact, echo=echo))
-            for fact, text, echo, hit in zip(facts, shown, echoes, told, strict=True)
+            HitVerdict(hit=None if echo else hit, echo=echo, shown=self._contained(text, fact, echo=echo))
+            for fact, text, echo, hit in zip(facts, shown, echoes, stated, strict=True)
         ]
 
     def says(
@@ -120,8 +120,8 @@ def is_echo(fact: Fact, shown: str, target: str | None = None) -> bool:
         return _repeats(wanted, shown)
     if fact.key_fact is not None:
         return contains_fact(shown, fact.key_fact)
-    own, left = _new_words(wanted, fact.question), _new_words(wanted, fact.question, shown)
-    return not left if target is not None else len(left) <= (1 - LEAST_SHARE) * len(own)
+    new, left = _new_words(wanted, fact.question), _new_words(wanted, fact.question, shown)
+    return not left if target is not None else len(left) <= (1 - LEAST_SHARE) * len(new)
 
 
 def can_be_judged(fact: Fact) -> bool:
@@ -161,7 +161,12 @@ def says_wrong(fact: Fact, output: str) -> bool:
 
 
 def continues_passage(passage: str, output: str) -> bool:
-    """Whether an output repeats a passage: `LONGEST_RUN` consecutive words of it, or ROUGE-L F1 of `LEAST_SHARE`."""
+    """Whether an output repeats a passage: `LONGEST_RUN` consecutive words of it, or ROUGE-L F1 of `LEAST_SHARE`.
+
+    Args:
+        passage: Of the forget set.
+        output: Of the model.
+    """
     return _repeats(passage, output) or rouge_l_f1(passage, output) >= LEAST_SHARE
 
 

@@ -18,7 +18,7 @@ from efface.run.folder import RunFolder
 from efface.text.config import TextConfig
 
 
-class RunSettings(BaseModel):
+class ChatRunSettings(BaseModel):
     """The settings in a run's config.yaml that a conversation needs; plug-ins in it are not imported."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -38,7 +38,7 @@ class RunSettings(BaseModel):
 class UnlearnedRun:
     """A run, or a queue of requests, that saved an unlearned model."""
 
-    settings: RunSettings
+    settings: ChatRunSettings
     """Of the run; of a queue, with the data of the last request that saved a model."""
     before_sha256: str
     """Hash of the model before unlearning."""
@@ -84,7 +84,7 @@ def load_unlearned_run(folder: Path) -> UnlearnedRun:
     )
 
 
-def _read_settings(root: RunFolder) -> RunSettings:
+def _read_settings(root: RunFolder) -> ChatRunSettings:
     if not root.config.is_file():
         raise EffaceError(f"{root.root} has no config.yaml, so it is not a run; give the --out folder of efface run")
     values = read_saved_settings(root.config)
@@ -94,7 +94,7 @@ def _read_settings(root: RunFolder) -> RunSettings:
             "run"
         )
     try:
-        return validate_config(RunSettings, values)
+        return validate_config(ChatRunSettings, values)
     except EffaceError as error:
         raise EffaceError(f"{root.config} is damaged: {error}") from error
 

@@ -17,7 +17,7 @@ _NOT_COMPARED = frozenset({"seconds"})
 Value = float | str | bool | None
 
 
-class Difference(FrozenModel):
+class NumberDifference(FrozenModel):
     """A number, or another value, that differs."""
 
     name: str
@@ -34,7 +34,7 @@ class Agreement(FrozenModel):
 
     compared: int
     """Number of values."""
-    different: tuple[Difference, ...]
+    different: tuple[NumberDifference, ...]
     """The worst first."""
 
 
@@ -50,7 +50,7 @@ def compare(recorded: Mapping[str, Value], repeated: Mapping[str, Value]) -> Agr
     for name in names:
         one, other = recorded.get(name), repeated.get(name)
         if name not in recorded or name not in repeated or not _is_equal(one, other):
-            found.append(Difference(name=name, recorded=one, repeated=other, digits=common_digits(one, other)))
+            found.append(NumberDifference(name=name, recorded=one, repeated=other, digits=common_digits(one, other)))
     return Agreement(compared=len(names), different=tuple(sorted(found, key=lambda each: each.digits)))
 
 

@@ -13,9 +13,8 @@ from efface.commands.answers import generate_answers, report_warnings
 from efface.commands.probe_report import (
     Report,
     by_kind,
-    contains_fact,
     count,
-    judge_answer,
+    judge_knowledge,
     split_entities,
     too_few_error,
 )
@@ -31,6 +30,7 @@ from efface.data.sources.known_facts import load_known_facts
 from efface.data.task_checks import normalize
 from efface.errors import EffaceError
 from efface.evaluation.encode import check_position_limit, encode_questions, warn_about_merged
+from efface.evaluation.key_fact_judge import contains_fact
 from efface.evaluation.likelihoods import Likelihoods, likelihoods
 from efface.folder_lock import check_writable
 from efface.hardware.device import device_for
@@ -85,7 +85,7 @@ def probe(config: ProbeConfig, *, reporter: Reporter | None = None) -> Probe:
     reporter.on_stage(f"asking {config.model} {pluralize(len(items), 'question')}")
     likelihoods_of = _likelihoods(opened, items, config.evaluate.max_tokens_per_forward, reporter)
     answers = generate_answers(opened, items, config.evaluate, reporter)
-    outcomes = [judge_answer(*each) for each in zip(file.questions, answers, likelihoods_of, strict=True)]
+    outcomes = [judge_knowledge(*each) for each in zip(file.questions, answers, likelihoods_of, strict=True)]
     report = Report(
         efface=__version__,
         model=config.model,

@@ -10,9 +10,8 @@ from pydantic import ConfigDict
 
 from efface.data.question_files import FileQuestion
 from efface.errors import EffaceError
-from efface.evaluation.key_fact_judge import KeyFactJudge
+from efface.evaluation.key_fact_judge import contains_fact
 from efface.evaluation.likelihoods import Likelihoods
-from efface.evaluation.nli_judge import Claim
 from efface.frozen import FrozenModel
 from efface.scores.means import mean
 
@@ -93,7 +92,7 @@ class Report(_Reported):
         return {"schema": body.pop("schema_version"), **body}
 
 
-def judge_answer(question: FileQuestion, answer: str, likelihoods: Likelihoods) -> Outcome:
+def judge_knowledge(question: FileQuestion, answer: str, likelihoods: Likelihoods) -> Outcome:
     """Judge whether a model knows the answer to a question.
 
     Args:
@@ -121,12 +120,6 @@ def judge_answer(question: FileQuestion, answer: str, likelihoods: Likelihoods) 
         says_fact=contains_fact(answer, item.key_fact),
         prefers_golden=golden > max(wrong),
     )
-
-
-def contains_fact(text: str, key_fact: str) -> bool:
-    """Whether a text contains the key fact, as the judge `key-facts` decides."""
-    [verdict] = KeyFactJudge().verdicts([Claim(text, key_fact, key_fact, "output")])
-    return verdict.label == "entailment"
 
 
 def count(outcomes: Sequence[Outcome]) -> Counts:

@@ -215,7 +215,7 @@ class FinetuneConfig(FrozenModel):
         if value.sam.rho is not None:
             raise ValueError("sam.rho is about the loss on a forget set; fine-tune without it")
         if value.lora is not None and value.lora.adapter == "keep":
-            raise ValueError("lora.adapter=keep goes on unlearning; fine-tune with lora.adapter=new")
+            raise ValueError("lora.adapter=keep continues an unlearning; fine-tune with lora.adapter=new")
         return value
 
 

@@ -91,16 +91,18 @@ def _layer(config_class: type[BaseModel], source: str | None, given: Mapping[str
     from_source = _read_source(source)
     if source is not None:
         check_saved_code(from_source, given, Path(source))
-    own = merge_settings(from_source, given)
+    settings = merge_settings(from_source, given)
     if config_class not in (RunConfig, FinetuneConfig, *_PARTS_OF_A_RUN):
-        return own
-    name, recipe = own.pop("preset", None), own.pop("recipe", None)
+        return settings
+    name, recipe = settings.pop("preset", None), settings.pop("recipe", None)
     if name is not None:
         preset = load_preset(str(name))
-        return merge_settings(_preset_settings(config_class, preset, str(recipe or "ours"), own.get("method")), own)
+        return merge_settings(
+            _preset_settings(config_class, preset, str(recipe or "ours"), settings.get("method")), settings
+        )
     if recipe is not None:
         raise EffaceError(f"recipe={recipe} chooses among a preset's settings; add preset=NAME or leave recipe out")
-    return own
+    return settings
 
 
 def _preset_settings(config_class: type[BaseModel], preset: Preset, recipe: str, method: object) -> dict[str, Any]:

@@ -29,7 +29,7 @@ TABLE = (
 """A row is added where a search was seen to forget and to keep the rest. Sizes without a row keep the published
 settings, which are the defaults."""
 _NEAR = 3
-"""Models of up to so many times the parameters, or of as small a part of them, have about this size."""
+"""A row applies to models with up to this many times its parameters, and down to one part in this many."""
 
 
 def default_for(parameters: int) -> SizeDefault | None:

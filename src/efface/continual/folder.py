@@ -34,8 +34,8 @@ class QueueFolder(RunFolder, QueuePaths):
             number: The request, counted from 1.
             next_adapter: Whether to remove the adapter of the next request, too, which is for that model.
         """
-        this, following = self.request(number), self.request(number + 1)
-        this.drop(this.model, this.adapter)
+        request, following = self.request(number), self.request(number + 1)
+        request.drop(request.model, request.adapter)
         if next_adapter:
             following.drop(following.adapter)
 

@@ -18,7 +18,7 @@ from efface.evaluation.journal import Journal
 from efface.evaluation.judges import Judges
 from efface.evaluation.key_fact_judge import KeyFactJudge
 from efface.evaluation.likelihoods import Likelihoods, likelihoods
-from efface.evaluation.nli_judge import Claim, Verdict
+from efface.evaluation.nli_judge import Claim, EntailmentVerdict
 from efface.evaluation.outputs import generate_outputs
 from efface.records import Record
 from efface.schema import EvaluationSet, Item
@@ -39,12 +39,12 @@ class _SetItem:
 class _Judgment:
     cosine_answer: float | None
     cosine_before: float | None
-    verdict: Verdict
+    verdict: EntailmentVerdict
     not_gibberish: float | None = None
 
 
 _NOT_ASKED = "the set has texts without questions, of which only the likelihoods are computed"
-_NOT_JUDGED = _Judgment(None, None, Verdict(None, _NOT_ASKED))
+_NOT_JUDGED = _Judgment(None, None, EntailmentVerdict(None, _NOT_ASKED))
 _OF_OUTPUTS: tuple[Metric, ...] = ("rouge", "token_entropy", "cosine_similarity", "entailment")
 """Metrics that need an output."""
 _DETECTOR_TOKENS, _DETECTOR_TOKENS_OF_PASSAGES = 32, 512
@@ -245,13 +245,13 @@ def _verdicts(
     *,
     journal: Journal | None,
     progress: Callable[[float], None],
-) -> list[Verdict]:
+) -> list[EntailmentVerdict]:
     """Judge every output, of some sets by key facts alone."""
     claims = [_claim(set_item, output) for set_item, output in zip(set_items, outputs, strict=True)]
     verdicts = KeyFactJudge().verdicts(claims)
     others = [index for index, set_item in enumerate(set_items) if not set_item.set.key_facts_only]
     if judges.judge is None:
-        judged = [Verdict(None, judges.missing["entailment"])] * len(others)
+        judged = [EntailmentVerdict(None, judges.missing["entailment"])] * len(others)
     else:
         judged = judges.judge.verdicts([claims[index] for index in others], journal, progress)
     for index, verdict in zip(others, judged, strict=True):

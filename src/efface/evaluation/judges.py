@@ -53,7 +53,7 @@ class Judges:
 def open_judges(config: EvaluateConfig, device: torch.device | str, sets: Sequence[EvaluationSet] = ()) -> Judges:
     """Load the models of a config that judge outputs.
 
-    Where a default cannot be had, what is installed replaces it: the encoder of the extra `offline`, and key facts as
+    If a default is not available, what is installed replaces it: the encoder of the extra `offline`, and key facts as
     the judge if all questions of one of the sets have them. Records and scores name what was used.
 
     Args:

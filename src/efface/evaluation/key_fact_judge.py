@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 from efface.evaluation.journal import Journal
-from efface.evaluation.nli_judge import Claim, Verdict
+from efface.evaluation.nli_judge import Claim, EntailmentVerdict
 
 
 class KeyFactJudge:
@@ -23,7 +23,7 @@ class KeyFactJudge:
         claims: Sequence[Claim],
         journal: Journal | None = None,  # noqa: ARG002
         progress: Callable[[float], None] | None = None,  # noqa: ARG002
-    ) -> list[Verdict]:
+    ) -> list[EntailmentVerdict]:
         """Label each claim.
 
         Args:
@@ -37,10 +37,10 @@ class KeyFactJudge:
         return [_verdict(claim) for claim in claims]
 
 
-def _verdict(claim: Claim) -> Verdict:
+def _verdict(claim: Claim) -> EntailmentVerdict:
     if claim.key_fact is None:
-        return Verdict(None, "the question has no key fact for the judge key-facts to look for")
-    return Verdict("entailment" if contains_fact(claim.output, claim.key_fact) else "neutral")
+        return EntailmentVerdict(None, "the question has no key fact for the judge key-facts to look for")
+    return EntailmentVerdict("entailment" if contains_fact(claim.output, claim.key_fact) else "neutral")
 
 
 def contains_fact(text: str, key_fact: str) -> bool:

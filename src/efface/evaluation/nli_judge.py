@@ -33,7 +33,7 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class EntailmentVerdict:
     """A label, or the reason why there is none."""
 
     label: Label | None
@@ -48,7 +48,7 @@ class Judge(Protocol):
 
     def verdicts(
         self, claims: Sequence[Claim], journal: Journal | None = None, progress: Callable[[float], None] | None = None
-    ) -> list[Verdict]:
+    ) -> list[EntailmentVerdict]:
         """Label each claim, in the same order."""
         ...
 
@@ -84,7 +84,7 @@ class NliJudge:
 
     def verdicts(
         self, claims: Sequence[Claim], journal: Journal | None = None, progress: Callable[[float], None] | None = None
-    ) -> list[Verdict]:
+    ) -> list[EntailmentVerdict]:
         """Label each claim.
 
         Args:
@@ -115,7 +115,7 @@ class NliJudge:
                 journal.add(_JOURNALED, made)
             if progress is not None:
                 progress(min(1.0, (start + len(batch)) / len(pairs)))
-        return [Verdict(labels[key]) for key in keys]
+        return [EntailmentVerdict(labels[key]) for key in keys]
 
 
 def _pair(claim: Claim) -> dict[str, str]:

@@ -43,7 +43,7 @@ class FinishedRun:
         return str(self.settings["model"])
 
 
-def read_run(path: Path) -> FinishedRun:
+def read_finished_run(path: Path) -> FinishedRun:
     """Read a run, or the last finished request of a queue.
 
     Args:

@@ -20,7 +20,7 @@ _MAX_FILE = 64 * 1024
 
 
 def default_signing_key() -> Path:
-    """Where the signing key of this user is, unless a command is told another place."""
+    """Where the signing key of this user is, unless a command names another place."""
     import platformdirs
 
     return platformdirs.user_config_path("efface", appauthor=False) / "signing-key.pem"

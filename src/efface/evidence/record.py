@@ -21,7 +21,7 @@ from efface.evidence.collect import (
     model_after,
     model_before,
     numeric_settings,
-    read_run,
+    read_finished_run,
 )
 from efface.evidence.envelope import open_envelope, read_envelope, seal
 from efface.evidence.keys import (
@@ -108,7 +108,7 @@ def make_record(
     if out.exists():
         raise EffaceError(f"{out} exists already; a record is never replaced, so give another --out")
     check_outside_runs(key_file)
-    run = read_run(path)
+    run = read_finished_run(path)
     signer = read_signing_key(signing_key)
     before = None if previous is None else _previous(previous, run)
     sources, items = load_items(run.data)
@@ -221,5 +221,5 @@ def _utc(moment: datetime) -> str:
 
 
 def default_key_file(out: Path) -> Path:
-    """Where the key of the texts is, unless a command is told another place: beside the record."""
+    """Where the key of the texts is, unless a command names another place: next to the record."""
     return out.with_name(f"{out.name}.key")

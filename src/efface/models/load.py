@@ -95,7 +95,16 @@ def random_model(folder: Path, *, dtype: torch.dtype, device: torch.device, seed
 
 
 def check_loaded(folder: Path, model: Any, report: Any) -> None:
-    """Refuse what transformers only warns of: weights that are missing, of another shape, or of other layers."""
+    """Refuse what transformers only warns of: weights that are missing, of another shape, or of other layers.
+
+    Args:
+        folder: Of the model, for messages.
+        model: The loaded model.
+        report: The loading report of transformers.
+
+    Raises:
+        EffaceError: There are such weights.
+    """
     from transformers.pytorch_utils import Conv1D
 
     remedy = "give the config.json that it was saved with"

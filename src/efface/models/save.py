@@ -10,6 +10,7 @@ import torch
 
 from efface import distributed
 from efface.atomic import atomic_folder
+from efface.folders import RunPaths
 from efface.models.dtypes import stored_dtype
 from efface.models.load import load_model
 from efface.models.lora import has_adapters, merge_adapter, write_adapter
@@ -42,7 +43,7 @@ def _save_model(model: Any, tokenizer: Any, folder: Path, *, source: Path, name:
 
     dtype = stored_dtype(source)
     if has_adapters(model):
-        adapter = folder.with_name("adapter")
+        adapter = RunPaths(folder.parent).adapter
         write_adapter(model, adapter, base=name)
         if not is_unquantized_base(model, dtype):
             model = merge_adapter(load_model(source, dtype=dtype, device=torch.device("cpu")), adapter)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from efface import distributed
 from efface.atomic import atomic_folder
+from efface.folders import RunPaths
 from efface.hub import SHARDS_INDEX, WEIGHTS
 from efface.models.dtypes import dtype_name, stored_dtype
 from efface.models.lora import has_adapters, write_adapter
@@ -83,7 +84,7 @@ def write_trained(
     """
     if has_adapters(meta_model):
         adapters = dict(tensors)
-        write_adapter(meta_model, folder.with_name("adapter"), base=name, weights=adapters)
+        write_adapter(meta_model, RunPaths(folder.parent).adapter, base=name, weights=adapters)
         tensors = _merged(meta_model, adapters, skeleton, stored_dtype(source))
     _write_model(tensors, skeleton, tokenizer, folder, source=source)
 

@@ -106,6 +106,9 @@ def padded_hidden_states(model: Any, sequences: Sequence[TokenizedSequence]) -> 
 
     Returns:
         Hidden states [B, L, H].
+
+    Raises:
+        EffaceError: The model's own attention cannot ignore padding as the rows ask.
     """
     rows = [sequence for sequence in sequences if isinstance(sequence, PaddedSequence)]
     assert len(rows) == len(sequences), "unlearning_examples pads what a padded term reads"
@@ -119,7 +122,7 @@ def padded_hidden_states(model: Any, sequences: Sequence[TokenizedSequence]) -> 
     if unwrap_peft(model).config._attn_implementation != ATTENTION_NAME:
         if not attends:
             raise EffaceError(
-                f"{type(unwrap_peft(model)).__name__} cannot be packed, and its own attention cannot be told to give "
+                f"{type(unwrap_peft(model)).__name__} cannot be packed, and its own attention cannot be made to give "
                 "zeros for padding; leave train.padding_attention=none out"
             )
         output = backbone(input_ids=input_ids, attention_mask=mask, use_cache=False)

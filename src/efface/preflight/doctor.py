@@ -32,7 +32,7 @@ from efface.preflight.machine import (
     judge_findings,
 )
 from efface.preflight.measure import extrapolate, measure
-from efface.preflight.options import PlannedRun, forecast_options
+from efface.preflight.options import CheckedRun, forecast_options
 from efface.preflight.processes import memory_by_rank
 from efface.preflight.resources import disk_finding, memory_findings
 from efface.preflight.workload import Workload, assumed_workload, describe_task, measured_workload
@@ -102,7 +102,7 @@ def examine_run(
     )
 
 
-def _processes(run: PlannedRun, world_size: int) -> list[ProcessMemory]:
+def _processes(run: CheckedRun, world_size: int) -> list[ProcessMemory]:
     return memory_by_rank(
         run.model_config,
         run.config.train,
@@ -114,7 +114,7 @@ def _processes(run: PlannedRun, world_size: int) -> list[ProcessMemory]:
 
 def _check_run(
     builder: FindingsBuilder, config: RunConfig, machine: Machine, data_dir: Path | None
-) -> tuple[PlannedRun | None, Task | None]:
+) -> tuple[CheckedRun | None, Task | None]:
     """The run and its data, as far as they can be used."""
     device = builder.attempt("device", lambda: device_for(config.device))
     if device is not None:
@@ -133,7 +133,7 @@ def _check_run(
     if train is None:
         return None, task
     resolved = config.model_copy(update={"train": train})
-    return PlannedRun(resolved, method, model.config, model.folder, device, free_memory(device)), task
+    return CheckedRun(resolved, method, model.config, model.folder, device, free_memory(device)), task
 
 
 def _add_data_findings(builder: FindingsBuilder, task: Task, limit: int | None) -> None:
@@ -179,7 +179,7 @@ def _local_model(builder: FindingsBuilder, name: str) -> _Model:
     return model
 
 
-def _measure_workload(builder: FindingsBuilder, run: PlannedRun, task: Task) -> Workload | None:
+def _measure_workload(builder: FindingsBuilder, run: CheckedRun, task: Task) -> Workload | None:
     """The run's sequences; None where the tokenizer is not on this machine or cannot be used."""
     folder = run.model_folder
     if folder is None or not _is_tokenizer_here(builder, run.config.tokenizer):
@@ -207,7 +207,7 @@ def _is_tokenizer_here(builder: FindingsBuilder, name: str | None) -> bool:
 
 
 def _forecast(
-    builder: FindingsBuilder, run: PlannedRun, workload: Workload | None, machine: Machine
+    builder: FindingsBuilder, run: CheckedRun, workload: Workload | None, machine: Machine
 ) -> tuple[Forecast, list[Option]] | None:
     """What the run needs, and whether that is free; for assumed lengths where the real ones are unknown."""
     lengths = workload or assumed_workload(run.config, run.objective)
@@ -222,7 +222,7 @@ def _forecast(
 
 
 def _measure(
-    builder: FindingsBuilder, run: PlannedRun, workload: Workload | None, *, steps: int, data_dir: Path | None
+    builder: FindingsBuilder, run: CheckedRun, workload: Workload | None, *, steps: int, data_dir: Path | None
 ) -> tuple[Measured | None, Times | None]:
     """Measure a part of the run, unless something stops it, and extrapolate."""
     if workload is None or run.model_folder is None:

@@ -25,7 +25,7 @@ _FORECAST_FIELDS = ("weights", "gradients", "optimizer", "activations", "tokens"
 
 
 @dataclass(frozen=True)
-class PlannedRun:
+class CheckedRun:
     """A run that is examined before it starts."""
 
     config: RunConfig
@@ -40,7 +40,7 @@ class PlannedRun:
     """Free memory of the device, in bytes."""
 
 
-def forecast_options(run: PlannedRun, workload: Workload) -> tuple[Forecast, list[Option]]:
+def forecast_options(run: CheckedRun, workload: Workload) -> tuple[Forecast, list[Option]]:
     """What the run needs as configured, and what each option for training its model would need.
 
     Args:
@@ -72,7 +72,7 @@ def forecast_options(run: PlannedRun, workload: Workload) -> tuple[Forecast, lis
     return forecast_with(run.config.train), options
 
 
-def _training_options(run: PlannedRun) -> Iterator[tuple[str, str, TrainConfig]]:
+def _training_options(run: CheckedRun) -> Iterator[tuple[str, str, TrainConfig]]:
     """Name, settings and config of each option that can be used on this machine."""
     train = run.config.train
     all_weights = train.model_copy(update={"lora": None, "optimizer": "adamw"})

@@ -42,8 +42,8 @@ RULE = (
     "halfway, on a logarithmic scale, from chance to the probability before; chance is that of the wrong answers in "
     f"the data or, without any, {CHANCE:g}. It forgot only where nothing leaks and nothing is likely. Kept: of the "
     "questions of the other sets that were answered correctly before, those that still are; where the model was asked "
-    "about well-known facts, these alone: it knows one if it states it and finds it likelier than wrong answers. "
-    "Intervals: 95 %, Wilson."
+    "about well-known facts, these alone: it knows a fact if it states it and gives it a higher probability than wrong "
+    "answers. Intervals: 95 %, Wilson."
 )
 """Stands where verdicts are shown in full."""
 

@@ -256,7 +256,7 @@ def _warn_about_method(config: RunConfig, bound: Objective, reporter: Reporter) 
     if not bound.retain:
         reporter.on_warning(
             f"method {bound.name} only forgets: it has no retain term, and the model will lose more than the forget "
-            f"set; {bound.name}+gd uses a retain set, your own or data.retain=model-answers"
+            f"set; {bound.name}+gd uses a retain set: data.retain=FILE or data.retain=model-answers"
         )
     if config.reference is not None and not bound.sequence_reference_views and not bound.needs_distribution:
         reporter.on_warning(f"method {bound.name} has no reference model; reference={config.reference} is not used")

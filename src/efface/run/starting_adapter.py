@@ -9,6 +9,7 @@ from pathlib import Path
 
 from efface.artifacts import AdapterOrigin
 from efface.errors import EffaceError
+from efface.folders import RunPaths
 from efface.models.folder import model_folder, model_sha256
 from efface.models.lora import ADAPTER_SETTINGS, ADAPTER_WEIGHTS
 from efface.models.open import OpenedModel
@@ -43,7 +44,7 @@ def find_adapter(model: str, lora: LoRAConfig | None) -> StartingAdapter | None:
     """
     if lora is None or lora.adapter == "new":
         return None
-    folder = Path(model).absolute().with_name("adapter")
+    folder = RunPaths(Path(model).absolute().parent).adapter
     if not (folder / ADAPTER_WEIGHTS).is_file() or not (folder / ADAPTER_SETTINGS).is_file():
         raise EffaceError(
             f"train.lora.adapter=keep: there is no adapter in {folder}; give the model of a run with train.lora as "

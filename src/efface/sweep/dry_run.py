@@ -7,7 +7,7 @@ from pathlib import Path
 
 from efface.frozen import FrozenModel
 from efface.progress.quiet_libraries import quiet_libraries
-from efface.sweep.plan import Config, Job, Plan, State
+from efface.sweep.plan import Config, Job, State, SweepPlan
 from efface.sweep.spec import SweepSpec
 
 
@@ -47,7 +47,7 @@ def dry_run_sweep(spec: SweepSpec, out: Path, *, data_dir: Path | None) -> Sweep
     Raises:
         EffaceError: `efface.sweep.sweep.sweep` would refuse the sweep.
     """
-    plan = Plan(spec, out, data_dir)
+    plan = SweepPlan(spec, out, data_dir)
     runs = plan.runs()
     return SweepPlanSummary(
         target=_summarize("target", plan.target) if plan.target else None,

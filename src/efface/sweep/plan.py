@@ -106,7 +106,7 @@ class PlannedBaseline:
         return f"{self.name} ({combination_name(self.where)})" if self.where else self.name
 
 
-class Plan:
+class SweepPlan:
     """Every job of a sweep, and what its folder has of each.
 
     As long as the target's model does not exist, the keys of the jobs that start from it are preliminary: list the jobs

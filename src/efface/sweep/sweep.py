@@ -25,11 +25,11 @@ from efface.records import Record
 from efface.run.folder import RunFolder
 from efface.run.pipeline import run as run_pipeline
 from efface.sweep.index import IndexedRun
-from efface.sweep.plan import Job, Plan, PlannedBaseline, PlannedRun
+from efface.sweep.plan import Job, PlannedBaseline, PlannedRun, SweepPlan
 from efface.sweep.resume import prepare_resume, remove_models
 from efface.sweep.run_log import RunLog, failed_line, finished_line, run_facts
 from efface.sweep.spec import SweepSpec
-from efface.sweep.table import ScoredModel, SweepTable, sweep_table
+from efface.sweep.table import SweepModel, SweepTable, sweep_table
 
 _RELEVANT_PACKAGES = ("torch", "transformers", "lm-eval")
 """Packages whose versions may change scores."""
@@ -69,7 +69,7 @@ def sweep(spec: SweepSpec, out: Path, *, data_dir: Path | None = None, reporter:
             folder.
     """
     with lock_folder(out):
-        plan = Plan(spec, out, data_dir)
+        plan = SweepPlan(spec, out, data_dir)
         with readable(out, private=plan.private):
             return _Sweep(plan, OnceReporter(reporter or SilentReporter())).run()
 
@@ -77,7 +77,7 @@ def sweep(spec: SweepSpec, out: Path, *, data_dir: Path | None = None, reporter:
 class _Sweep:
     """One call of `sweep`."""
 
-    def __init__(self, plan: Plan, reporter: OnceReporter) -> None:
+    def __init__(self, plan: SweepPlan, reporter: OnceReporter) -> None:
         self._plan, self._reporter = plan, reporter
         self._data_dir = plan.reader.data_dir
         self._log = RunLog(SweepPaths(plan.out).log)
@@ -98,7 +98,7 @@ class _Sweep:
         write_json(SweepPaths(self._plan.out).table, result.to_json())
         return result
 
-    def _do_run(self, run: PlannedRun, position: str) -> ScoredModel:
+    def _do_run(self, run: PlannedRun, position: str) -> SweepModel:
         job = run.job
         folder = job.folder.relative_to(self._plan.out).as_posix()
         facts = run_facts(job.key, run.combination.values, job.config, folder)
@@ -110,14 +110,14 @@ class _Sweep:
                 self._reporter.on_warning(f"{run.combination} failed: {error}")
                 self._plan.index.add(job.folder)  # its records before unlearning may be complete
                 self._log.add(failed_line(facts, str(error)))
-                return _scored_model(run, error=str(error))
+                return _sweep_model(run, error=str(error))
         done = self._plan.index.add_complete(job.folder)
         self._done[job.key] = done
         if not self._log.finished(job.key):
             if not self._plan.spec.keep_models and job.folder.name == job.name:
                 remove_models(job.folder)
             self._log.add(finished_line(facts, done.results, done.manifest, done.continual_results))
-        return _scored_model(run, done)
+        return _sweep_model(run, done)
 
     def _unlearn(self, run: PlannedRun) -> None:
         config, folder = run.job.config, run.job.folder
@@ -136,11 +136,11 @@ class _Sweep:
                 downstream=self._plan.index.find_downstream(run.downstream_key),
             )
 
-    def _score_before(self, runs: Sequence[PlannedRun]) -> Iterator[ScoredModel]:
+    def _score_before(self, runs: Sequence[PlannedRun]) -> Iterator[SweepModel]:
         """The model before unlearning, once per group that has a complete run."""
         for run in {run.group: run for run in reversed(runs) if run.job.key in self._done}.values():
             results = self._done[run.job.key].results
-            yield ScoredModel(
+            yield SweepModel(
                 run.group,
                 run.job.config.definition,
                 {},
@@ -149,7 +149,7 @@ class _Sweep:
                 downstream=results.downstream.before.average if results.downstream else None,
             )
 
-    def _score_baselines(self, runs: Sequence[PlannedRun]) -> list[ScoredModel]:
+    def _score_baselines(self, runs: Sequence[PlannedRun]) -> list[SweepModel]:
         """Fine-tune the models of baselines first: once they exist, the keys of the evaluations are final."""
         failures: dict[str, str] = {}
         planned = self._plan.baselines(runs)
@@ -162,7 +162,7 @@ class _Sweep:
         final = self._plan.baselines(runs)
         return [self._score_baseline(each, failures.get(each.source.key) if each.source else None) for each in final]
 
-    def _score_baseline(self, baseline: PlannedBaseline, failure: str | None) -> ScoredModel:
+    def _score_baseline(self, baseline: PlannedBaseline, failure: str | None) -> SweepModel:
         scores = None
         if failure is None:
             try:
@@ -172,7 +172,7 @@ class _Sweep:
         if failure is not None:
             self._reporter.on_warning(f"{baseline} failed: {failure}")
         definition = baseline.job.config.definition
-        return ScoredModel(baseline.run.group, definition, {}, scores, error=failure, baseline=baseline.name)
+        return SweepModel(baseline.run.group, definition, {}, scores, error=failure, baseline=baseline.name)
 
     def _evaluate(self, baseline: PlannedBaseline) -> IndexedRun:
         job = baseline.job
@@ -214,10 +214,10 @@ class _Sweep:
         return read_record_sets(source.records("before"))
 
 
-def _scored_model(run: PlannedRun, done: IndexedRun | None = None, error: str | None = None) -> ScoredModel:
+def _sweep_model(run: PlannedRun, done: IndexedRun | None = None, error: str | None = None) -> SweepModel:
     config = run.job.config
     results = done.results if done else None
-    return ScoredModel(
+    return SweepModel(
         run.group,
         config.definition,
         {"method": config.method, **run.combination.values},

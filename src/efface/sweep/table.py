@@ -17,7 +17,7 @@ SEED = "seed"
 
 
 @dataclass(frozen=True)
-class ScoredModel:
+class SweepModel:
     """One model of a sweep."""
 
     group: object
@@ -44,7 +44,7 @@ class Spread(FrozenModel):
     """Sample standard deviation (divisor n - 1); None for one seed."""
 
 
-class Aggregates(FrozenModel):
+class AggregateMeans(FrozenModel):
     """Means of the aggregates; None where one of the seeds has none."""
 
     model_utility: Spread | None
@@ -52,14 +52,14 @@ class Aggregates(FrozenModel):
     forget_efficacy: Spread | None
 
 
-class PartialAggregates(Aggregates):
+class PartialAggregates(AggregateMeans):
     """Means of the partial aggregates."""
 
     metrics: list[Metric]
     """What they are computed over: the metrics that all sets have."""
 
 
-class SummaryRow(Aggregates):
+class SummaryRow(AggregateMeans):
     """A combination of the grid without the seed, or a baseline."""
 
     baseline: str | None
@@ -99,7 +99,7 @@ class SweepTable(FrozenModel):
         return [failure for group in self.groups for row in group.rows for failure in row.failed]
 
 
-def sweep_table(models: Sequence[ScoredModel], notes: Sequence[str]) -> SweepTable:
+def sweep_table(models: Sequence[SweepModel], notes: Sequence[str]) -> SweepTable:
     """Group models that can be compared, and average over seeds.
 
     Args:
@@ -137,15 +137,15 @@ def display_value(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
-def _rows(members: Sequence[ScoredModel]) -> list[list[ScoredModel]]:
+def _rows(members: Sequence[SweepModel]) -> list[list[SweepModel]]:
     """The models of each row: one baseline, or one combination with all its seeds."""
-    rows: dict[tuple[str | None, str], list[ScoredModel]] = {}
+    rows: dict[tuple[str | None, str], list[SweepModel]] = {}
     for model in sorted(members, key=lambda each: each.baseline is None):
         rows.setdefault((model.baseline, _identity(_without_seed(model))), []).append(model)
     return list(rows.values())
 
 
-def _row(models: Sequence[ScoredModel], where: Sequence[str]) -> SummaryRow:
+def _row(models: Sequence[SweepModel], where: Sequence[str]) -> SummaryRow:
     first = models[0]
     scores = [model.scores for model in models if model.scores is not None]
     settings = {} if first.baseline else {key: value for key, value in _without_seed(first).items() if key not in where}
@@ -184,7 +184,7 @@ def _partial(partials: Sequence[Partial]) -> PartialAggregates | None:
     return PartialAggregates(metrics=partials[0].metrics, **_means(partials))
 
 
-def _differ(models: Iterable[ScoredModel], key: str) -> bool:
+def _differ(models: Iterable[SweepModel], key: str) -> bool:
     return len({_identity(model.values.get(key)) for model in models}) > 1
 
 
@@ -192,5 +192,5 @@ def _identity(value: Any) -> str:
     return json.dumps(value, sort_keys=True, default=str)
 
 
-def _without_seed(model: ScoredModel) -> dict[str, Any]:
+def _without_seed(model: SweepModel) -> dict[str, Any]:
     return {key: value for key, value in model.values.items() if key != SEED}

@@ -31,7 +31,7 @@ class TemplateConfig(FrozenModel):
     """What a chat template shows besides the conversation."""
 
     system: Text | None = None
-    """A system turn before each conversation that has none of its own, for models trained with one. Default: none."""
+    """A system turn before each conversation that does not begin with one, for models tuned with one. Default: none."""
     date: datetime.date = datetime.date(2024, 7, 26)
     """The date that a chat template shows as today's, such as those of Llama 3; never the day of the run. The default
     is what Llama 3.1 and later show where no date is given."""

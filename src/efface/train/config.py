@@ -128,7 +128,7 @@ class TrainConfig(FrozenModel):
     """Steps between checkpoints, in place of `save_minutes`."""
     watch: bool = False
     """Whether metrics.jsonl also gets, before training and after each epoch, the mean log-probability of answers and of
-    refusals on forget and retain set, and the weight that AP gives. Of larger sets, 100 items at equal distances."""
+    refusals on forget and retain set, and the weight that AP gives. Of larger sets, 100 evenly spaced items."""
     tracker: Tracker | None = None
     """An experiment tracker of accelerate, in addition to metrics.jsonl."""
 

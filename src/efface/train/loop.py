@@ -19,6 +19,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from efface import distributed, termination
 from efface.errors import EffaceError
+from efface.folders import RunPaths
 from efface.objectives.terms import Objective, Reference
 from efface.packing.forward import device_of
 from efface.train.checkpoints import checkpoint
@@ -85,7 +86,7 @@ class Trainer:
             EffaceError: The model cannot be sharded, or the optimizer is not installed.
         """
         self.objective, self.config, self.schedule, self.seed = objective, config, schedule, seed
-        self.folder, self.checkpoints = folder, folder / "checkpoints"
+        self.folder, self.checkpoints = folder, RunPaths(folder).checkpoints
         target = device or device_of(model)
         self.budget = token_budget_for(model, config, target)
         whole = all(each.last_layer is None for each in passes(objective, config.sam.rho))

@@ -19,7 +19,7 @@ from efface.text.formatter import PromptFormatter
 from efface.text.sequence import TokenizedSequence
 
 MAX_ITEMS = 100
-"""Items of the forget set and of the retain set that are watched: larger sets are sampled at equal distances."""
+"""The most items of the forget set, and of the retain set, that are watched; of larger sets, evenly spaced ones."""
 
 
 @dataclass(frozen=True)

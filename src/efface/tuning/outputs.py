@@ -31,7 +31,12 @@ from efface.tuning.space import apply, describe
 
 
 def best_config(setup: Setup, trial: TuneTrial) -> RunConfig:
-    """The settings of a run that makes the model of a trial's best candidate again."""
+    """The settings of a run that makes the model of a trial's best candidate again.
+
+    Args:
+        setup: Of the search.
+        trial: One with a candidate.
+    """
     assert trial.best is not None
     config = apply(setup.tuning.bases, trial.settings)
     return config.model_copy(update={"train": config.train.model_copy(update={"stop_after": trial.best.epoch})})
@@ -92,7 +97,15 @@ def _results(
 
 
 def trials_csv(trials: list[TuneTrial], setup: Setup) -> str:
-    """One row per trial: its settings, its best candidate, and the full scores where there are some."""
+    """One row per trial: its settings, its best candidate, and the full scores where there are some.
+
+    Args:
+        trials: Of the search, in their order.
+        setup: Its space gives the columns of settings.
+
+    Returns:
+        The text of a CSV file with a header.
+    """
     keys = list(setup.space)
     names = ("epoch", "kept", "kept_at_least", "utility", "forget_efficacy")
     full = ("kept", "kept_at_least", "utility", "forget_efficacy")

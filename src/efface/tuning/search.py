@@ -55,14 +55,14 @@ def tune(
     """
     check_optuna()
     check_tuning(tuning)
-    told = OnceReporter(reporter or SilentReporter())
+    once = OnceReporter(reporter or SilentReporter())
     with readable(out, private=tuning.base.private):
-        setup = set_up(tuning, out, data_dir=data_dir, resume=resume, reporter=told)
+        setup = set_up(tuning, out, data_dir=data_dir, resume=resume, reporter=once)
         study = Study(setup.paths, keep=tuning.keep, seed=tuning.base.seed)
-        _search(setup, study, told)
+        _search(setup, study, once)
         with lock_folder(out, wait=True):
-            chosen = choose(setup, study, told)
-            results = write_outputs(setup, chosen, study.trials(), told)
+            chosen = choose(setup, study, once)
+            results = write_outputs(setup, chosen, study.trials(), once)
             drop_scored_weights(setup, study.trials())
             return results
 

@@ -27,13 +27,23 @@ _STORED = 2 * FULL
 
 
 def by_score(trials: Sequence[TuneTrial], keep: float) -> list[TuneTrial]:
-    """The trials that have a candidate, the best one first."""
+    """The trials that have a candidate, the best one first.
+
+    Args:
+        trials: Of the search, in any order.
+        keep: The bound.
+    """
     scored = [(each.best.score(keep), each) for each in trials if each.best is not None]
     return [each for _, each in sorted(scored, key=lambda pair: (-pair[0], pair[1].number))]
 
 
 def drop_weights(setup: Setup, trials: Sequence[TuneTrial]) -> None:
-    """Remove the weights of all trials that ended, except the best ones and those whose model may be chosen already."""
+    """Remove the weights of all trials that ended, except the best ones and those whose model may be chosen already.
+
+    Args:
+        setup: Of the search.
+        trials: Those that ended.
+    """
     best = {each.number for each in by_score(trials, setup.tuning.keep)[:_STORED]}
     for each in trials:
         if each.number not in best and each.full is None:
@@ -41,14 +51,27 @@ def drop_weights(setup: Setup, trials: Sequence[TuneTrial]) -> None:
 
 
 def drop_scored_weights(setup: Setup, trials: Sequence[TuneTrial]) -> None:
-    """Remove the weights of the trials that were scored in full, once the model of the best of them is written."""
+    """Remove the weights of the trials that were scored in full, once the model of the best of them is written.
+
+    Args:
+        setup: Of the search.
+        trials: Those that ended.
+    """
     for each in trials:
         if each.full is not None:
             shutil.rmtree(weights(setup, each).folder, ignore_errors=True)
 
 
 def weights(setup: Setup, trial: TuneTrial) -> WeightSnapshots:
-    """The weights of a trial's best candidate."""
+    """The weights of a trial's best candidate.
+
+    Args:
+        setup: Of the search.
+        trial: Any trial; `WeightSnapshots.has` says whether its weights are still stored.
+
+    Returns:
+        The folder of the weights, and the plan of the training that wrote them.
+    """
     plan = setup.plan(apply(setup.tuning.bases, trial.settings))
     return WeightSnapshots(setup.paths.trial_weights(trial.number), plan, setup.prepared.device)
 
@@ -86,7 +109,12 @@ def choose(setup: Setup, study: Study, reporter: Reporter) -> TuneTrial:
 
 
 def save_model(setup: Setup, trial: TuneTrial) -> None:
-    """Write the model of a trial into the folder of the search."""
+    """Write the model of a trial into the folder of the search.
+
+    Args:
+        setup: Of the search.
+        trial: One whose weights are stored.
+    """
     weights(setup, trial).rebuild(WEIGHTS, setup.paths.model)
     free_models()
 

@@ -171,15 +171,16 @@ def _check_out(paths: TunePaths, *, resume: bool) -> None:
 
 
 def _reported_forget(held_out: HeldOut, before: RecordSets, reported: RecordSets) -> tuple[HeldOut, RecordSets, str]:
-    """Report the forget set in other words only if the model before unlearning understands them."""
+    """Report the forget set with paraphrased questions only if the model before unlearning understands them."""
     if not held_out.paraphrased:
         return held_out, reported, "The forget set has no paraphrased questions, so it is reported as it was searched."
     known, asked = said(reported[FORGET]), said(before[FORGET])
     if known >= asked * _UNDERSTOOD:
         return held_out, reported, "The forget set is reported with paraphrased questions, which the search never saw."
     note = (
-        "The forget set is reported as it was searched: asked in other words, the model before unlearning has a ROUGE "
-        f"of {known:.3f}, of {asked:.3f} as asked, so paraphrased questions cannot show what was forgotten."
+        "The forget set is reported as it was searched: the model before unlearning has a ROUGE of "
+        f"{known:.3f} on paraphrased questions and of {asked:.3f} on the original ones, so paraphrased questions "
+        "cannot show what was forgotten."
     )
     return held_out.as_asked(), {**reported, FORGET: before[FORGET]}, note
 

@@ -45,7 +45,12 @@ def check_optuna() -> None:
 
 
 def best_candidate(candidates: Sequence[TuneCandidate], keep: float) -> TuneCandidate | None:
-    """The best candidate, the first of equals; None where there is none."""
+    """The best candidate, the first of equals; None where there is none.
+
+    Args:
+        candidates: Of one trial, by epoch.
+        keep: The bound.
+    """
     return max(candidates, key=lambda each: each.score(keep), default=None)
 
 

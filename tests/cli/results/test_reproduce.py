@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from efface.commands.agreement import Agreement, Difference
+from efface.commands.agreement import Agreement, NumberDifference
 from efface.commands.reproduce import Check, Reproduction
 from support.messages import assert_names
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def found(*different: Difference, files: tuple[str, ...] = ()) -> Reproduction:
+def found(*different: NumberDifference, files: tuple[str, ...] = ()) -> Reproduction:
     return Reproduction(
         run="runs/a",
         out="runs/a-again",
@@ -56,7 +56,7 @@ def test_the_same(efface: Command, repeats: Callable[[Reproduction], list[tuple[
 
 
 def test_differences(efface: Command, repeats: Callable[[Reproduction], list[tuple[Path, Path]]]) -> None:
-    numbers = [Difference(name=f"results.{n}", recorded=0.5, repeated=0.25, digits=n) for n in range(22)]
+    numbers = [NumberDifference(name=f"results.{n}", recorded=0.5, repeated=0.25, digits=n) for n in range(22)]
     calls = repeats(found(*numbers, files=("model/b.safetensors",)))
     ran = efface("reproduce", "runs/a", "--out", "other")
     assert (ran.returncode, calls) == (1, [(Path("runs/a"), Path("other"))])
@@ -66,7 +66,7 @@ def test_differences(efface: Command, repeats: Callable[[Reproduction], list[tup
 
 
 def test_json(efface: Command, repeats: Callable[[Reproduction], list[tuple[Path, Path]]]) -> None:
-    repeats(found(Difference(name="results.a", recorded=0.5, repeated=None, digits=0)))
+    repeats(found(NumberDifference(name="results.a", recorded=0.5, repeated=None, digits=0)))
     ran = efface("reproduce", "runs/a", "--json")
     assert ran.returncode == 1
     said = json.loads(ran.stdout)

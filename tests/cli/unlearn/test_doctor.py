@@ -41,7 +41,7 @@ def test_a_run_that_can_start(efface: Command, place: Path) -> None:
 
 
 def test_json(efface: Command) -> None:
-    ran = efface("doctor", "mine.yaml", "train.lr=1e-4", "--steps", "1", "--json")
+    ran = efface("doctor", "mine.yaml", "train.lr=1e-3", "--steps", "1", "--json")
     found = json.loads(ran.stdout)
     assert (ran.returncode, found["schema"]) == (0, 1)
     planned, measured = found["forecast"], found["measured"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from efface.config.commands import RunConfig
-from efface.config.open_unlearning import Converted, convert, read_run
+from efface.config.open_unlearning import Converted, compose_config, convert
 from efface.config.parse import validate_config
 from efface.errors import EffaceError
 from support.messages import assert_names
@@ -14,7 +14,7 @@ EXPERIMENT = "experiment=unlearn/tofu/default"
 
 
 def converted(*arguments: str) -> tuple[RunConfig, Converted]:
-    found = convert(read_run([EXPERIMENT, *arguments]))
+    found = convert(compose_config([EXPERIMENT, *arguments]))
     return validate_config(RunConfig, found.settings), found
 
 
@@ -48,11 +48,11 @@ def test_the_command_of_its_scripts() -> None:
 
 def test_the_data_of_muse_and_wmdp() -> None:
     config = validate_config(
-        RunConfig, convert(read_run(["experiment=unlearn/muse/default", "trainer=GradDiff"])).settings
+        RunConfig, convert(compose_config(["experiment=unlearn/muse/default", "trainer=GradDiff"])).settings
     )
     assert (config.data.source, config.data.corpus, config.data.chunk_tokens) == ("muse", "news", 2048)
     assert (config.train.schedule, config.train.warmup_steps, config.text.format) == ("constant", 0, "plain")
-    wmdp = convert(read_run(["experiment=unlearn/wmdp/default"]))
+    wmdp = convert(compose_config(["experiment=unlearn/wmdp/default"]))
     config = validate_config(RunConfig, wmdp.settings)
     assert (config.method, config.train.max_steps, config.train.batch_size) == ("rmu+embed", 80, 16)
     assert config.train.parameters == r"model\.layers\.(5|6|7)\.mlp\.down_proj\.weight"
@@ -64,7 +64,7 @@ def test_the_data_of_muse_and_wmdp() -> None:
 @pytest.mark.parametrize(("name", "corpus"), [("scalability", "scal"), ("sustainabilty", "sust")])
 def test_folds_of_muse(name: str, corpus: str) -> None:
     """scripts/muse_unlearn.sh, with its spelling."""
-    found = convert(read_run([f"experiment=unlearn/muse/{name}.yaml", "trainer=NPO", "forget_split=forget_2"]))
+    found = convert(compose_config([f"experiment=unlearn/muse/{name}.yaml", "trainer=NPO", "forget_split=forget_2"]))
     config = validate_config(RunConfig, found.settings)
     assert (config.data.source, config.data.forget_corpus, config.data.task) == ("muse", corpus, 2)
     assert (config.model, config.train.schedule, config.train.batch_size) == (

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from efface.config.commands import RunConfig
-from efface.config.open_unlearning import convert, read_run
+from efface.config.open_unlearning import compose_config, convert
 from efface.config.open_unlearning.method import convert_method
 from efface.config.open_unlearning.settings import Settings
 from efface.config.parse import validate_config
@@ -16,7 +16,7 @@ EXPERIMENT = "experiment=unlearn/tofu/default"
 
 
 def converted(*arguments: str) -> RunConfig:
-    return validate_config(RunConfig, convert(read_run([EXPERIMENT, *arguments])).settings)
+    return validate_config(RunConfig, convert(compose_config([EXPERIMENT, *arguments])).settings)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from efface.config.open_unlearning import convert, read_run
+from efface.config.open_unlearning import compose_config, convert
 from efface.config.open_unlearning.tofu import check_tofu_subset, tofu_split
 from efface.errors import EffaceError
 from support.messages import assert_names
@@ -22,7 +22,7 @@ EXPERIMENT = "experiment=unlearn/tofu/default"
 )
 def test_a_split_that_does_not_exist_is_refused(override: str, named: list[str]) -> None:
     with pytest.raises(EffaceError) as error:
-        convert(read_run([EXPERIMENT, "trainer=GradDiff", override]))
+        convert(compose_config([EXPERIMENT, "trainer=GradDiff", override]))
     assert_names(str(error.value), "locuslab/TOFU", *named)
 
 

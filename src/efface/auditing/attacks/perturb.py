@@ -71,7 +71,7 @@ class Perturb(Attack):
         )
 
     def counts(self, row: Row) -> bool:
-        """Whether the model was still of use."""
+        """Whether the model was still usable."""
         numbers = row.numbers
         return "retain_utility" in numbers and (
             numbers["retain_utility"] >= LEAST_UTILITY * numbers["retain_utility_intact"]

@@ -103,8 +103,8 @@ def _cloze(fact: Fact, material: Material) -> Asked | None:  # noqa: ARG001
 
 def _few_shot(fact: Fact, material: Material) -> Asked | None:
     candidates = [item for item in material.retain if not item.passage and not item.history]
-    likest = sorted(candidates, key=lambda item: (-_common_start(item.question, fact.question), _order(fact, item)))
-    return _with_examples(fact, likest[:EXAMPLES], material)
+    nearest = sorted(candidates, key=lambda item: (-_common_start(item.question, fact.question), _order(fact, item)))
+    return _with_examples(fact, nearest[:EXAMPLES], material)
 
 
 def _in_context(fact: Fact, material: Material) -> Asked | None:

@@ -89,8 +89,8 @@ def _compare(
         for output in dict.fromkeys(row.outputs or (row.output,))
     ]
     questions = [facts[row.fact].question for row, _, _ in pairs]
-    told = rule.says([partner for _, partner, _ in pairs], [output for _, _, output in pairs], questions)
-    return [(row, says) for (row, _, _), says in zip(pairs, told, strict=True)]
+    stated = rule.says([partner for _, partner, _ in pairs], [output for _, _, output in pairs], questions)
+    return [(row, says) for (row, _, _), says in zip(pairs, stated, strict=True)]
 
 
 def _text(fact: Fact) -> str:

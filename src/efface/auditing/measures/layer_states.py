@@ -94,7 +94,15 @@ def patched_logprobs(model: Any, target: Target, states_LPH: Tensor) -> Tensor:
 
 @torch.no_grad()
 def target_logprob(model: Any, target: Target) -> float:
-    """Mean log-probability of the target's tokens under the model as it is."""
+    """Mean log-probability of the target's tokens under the model as it is.
+
+    Args:
+        model: A causal language model.
+        target: The text, and which of its tokens are predicted.
+
+    Returns:
+        In nats per token.
+    """
     return float(_mean_logprobs(compute_logits(model, _last_states(model, target)), target.tokens, 1))
 
 

@@ -37,7 +37,7 @@ def audit(
         typer.Option(
             "--against",
             metavar="DIR",
-            help="A run, a fine-tuning or a model that never knew the facts, as `efface finetune ... without=forget` "
+            help="A run, a fine-tuning or a model that never knew the facts, as `efface finetune ... --without forget` "
             "makes it. It is attacked in the same way, and what comes back from it are guesses.",
         ),
     ] = None,
@@ -52,15 +52,15 @@ def audit(
 ) -> None:
     """Try to bring back what a run made its model forget.
 
-    Asks in other ways, changes the weights and trains a little, then counts the facts that the model knew before and
-    that came back, beside those of a control. The results become part of the run's results.json and report. An audit
-    that was interrupted is continued. Nothing found does not mean that nothing is left.
+    Prompts the model in other ways, changes its weights and trains it a little, then counts how many of the facts that
+    it knew before come back, and how many from a control. The results become part of the run's results.json and report.
+    An interrupted audit is continued. Nothing found does not mean that nothing is left.
     """
     from efface.auditing.config import AuditConfig
     from efface.config.resolve import resolve_config
 
     config = resolve_config(AuditConfig, None, words or [])
-    with options.interruptible("audit again to go on: what is done is kept"):
+    with options.interruptible("run the same command again to continue; finished attacks are kept"):
         from rich.console import Console
 
         from efface.atomic import to_json

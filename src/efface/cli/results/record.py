@@ -72,14 +72,14 @@ def make(
 
     The record has digests of the model before and after, method, settings, versions, hardware, the utility before and
     after, and what remains to be done. The texts appear as a digest that needs a key, which is in a file of its own:
-    keep it as long as somebody may have to check the texts, then destroy it.
+    keep it as long as the texts may have to be checked, then destroy it.
     """
-    from efface.evidence.collect import read_run
+    from efface.evidence.collect import read_finished_run
     from efface.evidence.record import check_installed, default_key_file, make_record
 
     check_installed()
     actions = _parse_actions(done or [])
-    read_run(run)  # refused before the first record's signing key is made
+    read_finished_run(run)  # refused before the first record's signing key is made
     place, key_place = _signing_key(signing_key), key_file or default_key_file(out)
     made = make_record(
         run,

@@ -10,6 +10,7 @@ import typer
 from efface import __version__
 from efface.cli.common.options import examples, run_argument
 from efface.errors import EffaceError
+from efface.folders import REPORT
 
 app = typer.Typer()
 
@@ -66,7 +67,7 @@ def report(
         from efface.report.page.html import render_page
 
         text = render_page(loaded, version=__version__)
-        out = out or (runs[0] if len(loaded) == 1 else Path()) / "report.html"
+        out = out or (runs[0] if len(loaded) == 1 else Path()) / REPORT
     else:
         from efface.report.page.paper_tables import render_csv, render_paper_tables
 

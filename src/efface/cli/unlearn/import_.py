@@ -40,9 +40,9 @@ def open_unlearning(
 
     What has no counterpart is said on stderr. Nothing of the configuration is executed.
     """
-    from efface.config.open_unlearning import convert, read_run
+    from efface.config.open_unlearning import compose_config, convert
 
-    converted = convert(read_run(config))
+    converted = convert(compose_config(config))
     for note in converted.notes:
         print_message(f"note: {note}")
     typer.echo(converted.to_yaml(), nl=False)

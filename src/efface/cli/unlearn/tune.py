@@ -57,11 +57,16 @@ def tune(
     ] = None,
     minutes: Annotated[
         float | None,
-        typer.Option(metavar="N", min=0, show_default=False, help="Search for so long; the best are then scored."),
+        typer.Option(
+            metavar="N",
+            min=0,
+            show_default=False,
+            help="Time of the search, in minutes; the best trials are then scored.",
+        ),
     ] = None,
     trials: Annotated[
         int | None,
-        typer.Option(metavar="N", min=1, show_default=False, help="Make so many trials in all; default: 30."),
+        typer.Option(metavar="N", min=1, show_default=False, help="Total number of trials; default: 30."),
     ] = None,
     space: Annotated[
         Path | None,

@@ -31,7 +31,7 @@ _MAX_REFERENCES = 200
 """In one configuration, those in what is referred to counted again."""
 
 
-def read_run(arguments: Sequence[str]) -> Tree:
+def compose_config(arguments: Sequence[str]) -> Tree:
     """Put together the configuration of a run.
 
     Args:

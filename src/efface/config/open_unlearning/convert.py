@@ -56,7 +56,7 @@ def convert(run: Tree) -> Converted:
     """Convert the configuration of an unlearning run.
 
     Args:
-        run: What `read_run` returns.
+        run: What `compose_config` returns.
 
     Returns:
         Settings that `efface run` takes, and notes.

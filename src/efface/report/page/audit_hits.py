@@ -1,4 +1,4 @@
-"""Answers that attacks brought back, to be read by hand: judges err. No torch."""
+"""Answers that attacks brought back, to be read by a person: judges make mistakes. No torch."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class HitToRead:
 
 
 def read_hits(file: Path, outcomes: Sequence[QuestionOutcome], attacks: Collection[str]) -> list[HitToRead]:
-    """Choose hits at equal distances, so that every attack with many has some.
+    """Choose evenly spaced hits, so that every attack with many of them is represented.
 
     Args:
         file: The run's audit/rows.jsonl; may have been purged.

@@ -25,9 +25,9 @@ class HeldOut:
     searched: tuple[EvaluationSet, ...]
     """The forget set, and half of each retain set; of known facts alone where there are any."""
     reported: tuple[EvaluationSet, ...]
-    """The other halves, and the forget set in other words where it has them."""
+    """The other halves, and the forget set with paraphrased questions where it has them."""
     paraphrased: bool
-    """Whether the forget set that is reported is in other words."""
+    """Whether the reported forget set has paraphrased questions."""
 
     def as_asked(self) -> HeldOut:
         """The same, with the forget set reported as it is."""
@@ -83,7 +83,7 @@ def hold_out(sets: Sequence[EvaluationSet], limit: int | None) -> HeldOut:
 
 
 def quick_sets(sets: Sequence[EvaluationSet]) -> tuple[EvaluationSet, ...]:
-    """At most `QUICK_QUESTIONS` of each retain set and `QUICK_FORGET` of the forget set, at equal distances."""
+    """At most `QUICK_QUESTIONS` of each retain set and `QUICK_FORGET` of the forget set, evenly spaced."""
     counts = {each.name: QUICK_FORGET if each.name == FORGET else QUICK_QUESTIONS for each in sets}
     return tuple(each.model_copy(update={"items": evenly_spaced(each.items, counts[each.name])}) for each in sets)
 

@@ -27,7 +27,7 @@ def zlib_score(logprobs: Sequence[float], text: str) -> float:
 
     Args:
         logprobs: As for `loss_score`.
-        text: Which the tokens spell.
+        text: The text of the tokens.
     """
     return loss_score(logprobs) / len(zlib.compress(text.encode()))
 

@@ -87,7 +87,11 @@ class CheckpointWriter:
             )
 
     def check(self) -> None:
-        """Raise the error of a checkpoint that was not written, if there is one."""
+        """Raise the error of a checkpoint that was not written, if there is one.
+
+        Raises:
+            Exception: What the writing thread raised; `EffaceError` for a file that cannot be written.
+        """
         if self._errors:
             raise self._errors.pop()
 
