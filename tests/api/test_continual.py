@@ -43,6 +43,7 @@ def test_rows_and_files_make_the_same_as_the_command(efface: Callable[..., subpr
     assert done.tokenizer.decode(done.tokenizer("Turku").input_ids, skip_special_tokens=True) == "Turku"
 
 
+@pytest.mark.slow
 def test_more_requests_later_and_after_a_stop() -> None:
     whole = package.unlearn_continually(requests=[FIRST, SECOND], out="whole", **GIVEN)
     with pytest.raises(KeyboardInterrupt):

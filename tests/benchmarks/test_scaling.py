@@ -93,6 +93,7 @@ def test_a_whole_run(capsys):
     assert row["tokens"] > 40 * 2 * 3 * 20  # of three views
 
 
+@pytest.mark.slow
 def test_the_first_step_of_a_run_is_a_warm_up(monkeypatch):
     setting = replace(step_setting(scaling._parser().parse_args(["--device", "cpu"])), shape=SMALL)
     measured = measure_run(setting, 40, 20)

@@ -168,7 +168,14 @@ def test_a_run_in_progress_is_not_purged(done):
 
 
 @pytest.mark.parametrize(
-    "moment", ["os.rename /.manifest.json.partial", "os.rmdir /before", "os.remove /page.html", "os.rmdir /records"]
+    "moment",
+    [
+        *(
+            pytest.param(moment, marks=pytest.mark.slow)
+            for moment in ("os.rename /.manifest.json.partial", "os.rmdir /before", "os.remove /page.html")
+        ),
+        "os.rmdir /records",
+    ],
 )
 def test_killed_in_the_middle_the_same_command_finishes(done, moment):
     (done / "model_answers.jsonl").unlink()  # which the manifest of this run does not have, like the next

@@ -57,6 +57,7 @@ def test_a_queue_is_a_chain_of_single_runs(queues, tmp_path, case):
         model = str(left)
 
 
+@pytest.mark.slow
 def test_the_reference_makes_a_difference_from_the_second_request_on(queues):
     (_, previous, _), (_, first, _) = queues("previous"), queues("first")
     models = [[weights(out / "requests" / name) for out in (previous, first)] for name in ("01", "02")]

@@ -168,7 +168,7 @@ def save(architecture: Architecture, folder: Path) -> Path:
     return folder
 
 
-QUICK = ("llama", "gemma3 with images", "gpt-oss", "mamba")
+QUICK = ("llama", "mamba")
 """Runs of these are among the quick tests; the numbers of all are."""
 
 

@@ -21,6 +21,8 @@ from efface.run import pipeline, unlearning_stage
 from efface.run.training import train
 from efface.train.optimizer import adamw8bit_unsupported_reason
 
+pytestmark = pytest.mark.slow  # quick: bf16 models in tests/run/test_pipeline.py
+
 CPU = torch.device("cpu")
 needs_8bit = pytest.mark.skipif(
     adamw8bit_unsupported_reason(CPU) is not None, reason=f"8-bit AdamW needs {adamw8bit_unsupported_reason(CPU)}"

@@ -19,6 +19,8 @@ from efface.packing import logprobs
 from efface.run.folder import RunFolder
 from efface.run.pipeline import run
 
+pytestmark = pytest.mark.slow  # quick: journals in tests/evaluation/test_journal.py
+
 SMALL_BATCHES = {"evaluate": {"max_cache_tokens": 40, "max_tokens_per_forward": 100, "limit": 6}}
 
 

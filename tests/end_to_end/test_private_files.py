@@ -16,6 +16,8 @@ from efface.sweep.spec import SweepSpec
 from efface.sweep.sweep import sweep
 from support.runs import Told
 
+pytestmark = pytest.mark.slow  # quick: modes in tests/test_permissions.py
+
 
 @pytest.fixture(autouse=True)
 def usual_umask():

@@ -21,6 +21,8 @@ from efface.run import pipeline, unlearning_stage
 from efface.run.training import train
 from support.quantized import SIZES, STORED, stored_quantized, wide_llama
 
+pytestmark = pytest.mark.slow  # quick: loading in tests/models/test_quantization.py
+
 pytest.importorskip("bitsandbytes")
 
 LINEAR = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}

@@ -21,6 +21,8 @@ from efface.run.pipeline import run
 from efface.train import early_end
 from support.messages import assert_names
 
+pytestmark = pytest.mark.slow  # quick: signals in tests/test_termination.py
+
 
 @pytest.fixture
 def start(settings, tmp_path, monkeypatch, capsys):

@@ -234,6 +234,7 @@ def outcome(tmp_path):
     return read
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("lora", "beside"), [(None, {"auto": 0, "cached": 0, "live": 1}), (LORA, {"auto": 0, "cached": 0, "live": 0})]
 )
@@ -271,6 +272,7 @@ def test_another_model_is_gone_once_its_states_are_kept(unlearned, source, tmp_p
     assert json.loads(first[0])["retain"] > 1e-4
 
 
+@pytest.mark.slow
 def test_a_stopped_run_ends_as_one_that_never_stopped(unlearned, outcome, tmp_path, monkeypatch):
     """Where the file is lost, it is computed before a checkpoint is loaded; where it is there, it is read."""
     settings = {"method": "npo+kl", "train": {"kl_reference": "cached"}}
@@ -287,6 +289,7 @@ def test_a_stopped_run_ends_as_one_that_never_stopped(unlearned, outcome, tmp_pa
     assert not states.exists()
 
 
+@pytest.mark.slow
 def test_where_the_disk_is_short_a_second_model_is_kept_and_stays(unlearned, outcome, monkeypatch):
     """A run that goes on compares as it did before: other rounding would be another run."""
     unlearned("whole", train={"kl_reference": "live"})

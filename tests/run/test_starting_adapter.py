@@ -96,6 +96,7 @@ def test_kl_compares_with_the_model_before_this_run(config, first, tmp_path, mod
     assert later["retain"] > 1e-4
 
 
+@pytest.mark.slow
 def test_resumed_inside_the_training(config, first, tmp_path, monkeypatch):
     from efface.train.loop import Trainer
 

@@ -109,6 +109,7 @@ def test_table_is_over_the_seeds(complete: tuple[Path, SweepResult, Told]) -> No
     assert swept.table.notes == []
 
 
+@pytest.mark.slow
 def test_the_sweep_continues_after_a_failed_run(spec: Spec, settings: dict[str, Any], tmp_path: Path) -> None:
     out, reporter = tmp_path / "sweep", Told()
     train = {key: value for key, value in settings["train"].items() if key != "lr"}

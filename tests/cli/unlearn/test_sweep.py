@@ -128,7 +128,7 @@ def test_interrupted(efface: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("efface.sweep.sweep.finetune", interrupted)
     ran = efface("sweep", "sweep.yaml", "--out", "interrupted")
     assert (ran.returncode, ran.stderr) == (130, "efface: interrupted; continue with the same command\n")
-    monkeypatch.setattr("efface.sweep.dry_run.Plan", interrupted)
+    monkeypatch.setattr("efface.sweep.dry_run.SweepPlan", interrupted)
     ran = efface("sweep", "sweep.yaml", "--out", "interrupted", "--dry-run")
     assert (ran.returncode, ran.stderr) == (130, "efface: interrupted; nothing was written\n")
 

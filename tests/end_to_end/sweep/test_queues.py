@@ -19,6 +19,8 @@ from efface.sweep.sweep import SweepResult, sweep
 from support.runs import Told
 from support.sweeps import KilledIn, Spec, count_trainings, read_log, read_results, started_runs
 
+pytestmark = pytest.mark.slow  # quick: queues in tests/continual/, sweeps in tests/sweep/
+
 
 @pytest.fixture(scope="module")
 def queue(settings: dict[str, Any]) -> dict[str, Any]:
@@ -48,7 +50,6 @@ def stages(reporter: Told, start: str) -> list[str]:
     return [text for text in reporter.stages if text.startswith(start)]
 
 
-@pytest.mark.slow
 def test_each_queue_is_one_run(queues: tuple[Path, SweepResult, Told]) -> None:
     out, _, reporter = queues
     assert started_runs(reporter) == [
@@ -73,7 +74,6 @@ def test_each_queue_is_one_run(queues: tuple[Path, SweepResult, Told]) -> None:
         assert not list(folder.glob("requests/*/model"))
 
 
-@pytest.mark.slow
 def test_the_table_has_the_scores_of_the_last_request(queues: tuple[Path, SweepResult, Told]) -> None:
     out, swept, _ = queues
     (group,) = swept.table.groups
@@ -93,7 +93,6 @@ def test_the_table_has_the_scores_of_the_last_request(queues: tuple[Path, SweepR
         assert row.partial.forget_efficacy.mean == scores.partial.forget_efficacy
 
 
-@pytest.mark.slow
 def test_only_new_runs_are_started(
     spec: Spec, grid: dict[str, Any], queues: tuple[Path, SweepResult, Told], tmp_path: Path
 ) -> None:
@@ -131,7 +130,6 @@ def test_resumes_inside_a_request(spec: Spec, queue: dict[str, Any], tmp_path: P
     assert "resumed" in manifest["notes"][0]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("change", ["moved", "settings"])
 def test_an_interrupted_request_starts_again_after_a_change(
     spec: Spec, queue: dict[str, Any], tmp_path: Path, change: str
@@ -154,7 +152,6 @@ def test_an_interrupted_request_starts_again_after_a_change(
     assert config["model"] == str(run / "requests" / "01" / "model")
 
 
-@pytest.mark.slow
 def test_a_queue_with_an_appended_request_is_found(spec: Spec, queue: dict[str, Any], tmp_path: Path) -> None:
     out = tmp_path / "sweep"
     sweep(spec({"settings": queue, "keep_models": True}), out)
@@ -173,7 +170,6 @@ def test_a_queue_with_an_appended_request_is_found(spec: Spec, queue: dict[str, 
     assert [path.name for path in (out / "runs").iterdir()] == [run.name]
 
 
-@pytest.mark.slow
 def test_files_under_other_names(spec: Spec, queue: dict[str, Any], tmp_path: Path) -> None:
     for name in ("first", "second", "retain"):
         rows = [{"question": f"Where is {name} {n}?", "answer": f"{n} is in Turku."} for n in range(20)]

@@ -14,8 +14,9 @@ from efface.sweep.sweep import SweepResult, sweep
 from support.runs import Told
 from support.sweeps import KilledIn, Spec, read_log, started_runs
 
+pytestmark = pytest.mark.slow  # quick: tests/sweep/test_resume.py
 
-@pytest.mark.slow
+
 def test_resumes_inside_the_target_and_inside_a_run(
     spec: Spec, content: dict[str, Any], complete: tuple[Path, SweepResult, Told], tmp_path: Path
 ) -> None:

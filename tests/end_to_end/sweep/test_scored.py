@@ -16,6 +16,8 @@ from support.downstream import cache_in, write_tasks
 from support.runs import Told
 from support.sweeps import Spec, count_trainings, read_log, read_results, started_runs
 
+pytestmark = pytest.mark.slow  # quick: tests/sweep/test_sweep.py
+
 BEFORE = "scoring downstream tasks before unlearning"
 
 
@@ -31,7 +33,6 @@ def scored(settings: dict[str, Any], local_tasks: Path) -> dict[str, Any]:
     return {**settings, "downstream": {"tasks": ["local_arc"], "include": str(local_tasks), "limit": 2}}
 
 
-@pytest.mark.slow
 def test_trajectories_are_kept(spec: Spec, settings: dict[str, Any], tmp_path: Path) -> None:
     out, reporter = tmp_path / "sweep", Told()
     content = {"settings": settings, "grid": {"seed": [0, 1]}}
@@ -53,7 +54,6 @@ def test_trajectories_are_kept(spec: Spec, settings: dict[str, Any], tmp_path: P
     assert reporter.stages.count("evaluating before unlearning") == 1
 
 
-@pytest.mark.slow
 def test_downstream_tasks_before_are_scored_once(
     spec: Spec, scored: dict[str, Any], local_tasks: Path, tmp_path: Path
 ) -> None:

@@ -103,6 +103,7 @@ CASES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("train", "dtype"),
     [
@@ -139,6 +140,7 @@ def test_a_tied_head_stays_tied(config, tmp_path, source, taken, rebuilt):
     assert all(torch.equal(each, taken[8].get_parameter(name)) for name, each in left.named_parameters())
 
 
+@pytest.mark.slow
 def test_what_a_kill_lost_is_taken_again(config, tmp_path, taken):
     """Killed between the last step of an epoch and the checkpoint that holds it: from step 6, it comes again."""
 
