@@ -37,7 +37,15 @@ def record_in(root: Path, recorder: Recorder | None) -> None:
 
 
 def recorded(path: Path, complete: Path) -> AbstractContextManager[None]:
-    """The context in which `complete` is renamed to `path`."""
+    """The context in which `complete` is renamed to `path`.
+
+    Args:
+        path: Where the file or folder will be.
+        complete: Its temporary path.
+
+    Returns:
+        The context of the recorder of the nearest folder above `path`; one that does nothing where there is none.
+    """
     recorder = next((each for parent in path.absolute().parents if (each := _recorders.get(parent))), None)
     return nullcontext() if recorder is None else recorder(path, complete)
 

@@ -74,6 +74,10 @@ RecordSets = dict[str, list[Record]]
 def write_records(path: Path, records: Iterable[Record]) -> None:
     """Write one record per line, completely or not at all.
 
+    Args:
+        path: The file, JSON lines.
+        records: One per question, in the order of the lines.
+
     Raises:
         EffaceError: The file cannot be written.
     """

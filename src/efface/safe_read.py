@@ -93,7 +93,21 @@ def read_bytes(path: Path, limit: int, remedy: str) -> bytes:
 
 
 def read_text(path: Path, limit: int, remedy: str) -> str:
-    """Read a whole text file in UTF-8: arguments and errors of `read_bytes`, and UnicodeDecodeError for other bytes."""
+    """Read a whole text file in UTF-8.
+
+    Args:
+        path: The file.
+        limit: The most bytes that it may have.
+        remedy: What to do about a larger one, for the message.
+
+    Returns:
+        Its text.
+
+    Raises:
+        EffaceError: The file is larger, or as `open_regular`.
+        OSError: It cannot be read.
+        UnicodeDecodeError: It is not in UTF-8.
+    """
     return read_bytes(path, limit, remedy).decode("utf-8")
 
 

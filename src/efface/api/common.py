@@ -105,7 +105,12 @@ def folder_for(out: StrPath | None, *, resume: bool) -> Iterator[Path]:
 
 
 def remove_with(done: object, folder: Path) -> None:
-    """Remove a temporary folder when the object that refers to it is garbage-collected."""
+    """Remove a temporary folder when the object that refers to it is garbage-collected.
+
+    Args:
+        done: The object, a result without a folder of the caller's own.
+        folder: The temporary folder.
+    """
     weakref.finalize(done, shutil.rmtree, folder, ignore_errors=True)
 
 

@@ -123,7 +123,12 @@ def non_blank_answers(
 
 
 def report_warnings(questions: QuestionFile, reporter: Reporter) -> None:
-    """Report the warnings of a file of questions."""
+    """Report the warnings of a file of questions.
+
+    Args:
+        questions: The file as it was read.
+        reporter: Gets each warning.
+    """
     for text in questions.warnings:
         reporter.on_warning(text)
 

@@ -55,9 +55,20 @@ def generate(
 ) -> list[Generation]:
     """Encode prompts and decode each greedily; see `generate_from_ids`.
 
+    Args:
+        model: A causal language model, which may be wrapped by PEFT.
+        formatter: Its tokenizer, prompt format and stop tokens.
+        prompts: What precedes each answer, before the format is applied.
+        max_new_tokens: Most tokens of an output.
+        max_cache_tokens: Most tokens in the KV cache; None for as many as fit into memory.
+        progress: Called after each token with how many prompts are done, started ones in part.
+
+    Returns:
+        The output for each prompt, in the same order.
+
     Raises:
-        EffaceError: When the longest prompt leaves no positions for `max_new_tokens`, or the GPU's memory does not
-            hold one prompt.
+        EffaceError: When the chat template does not accept a prompt, the longest prompt leaves no positions for
+            `max_new_tokens`, or the GPU's memory does not hold one prompt.
     """
     encoded = formatter.encode_prompts(prompts)
     check_position_limit(model, encoded, max_new_tokens)

@@ -130,7 +130,15 @@ def model_after(run: FinishedRun) -> ModelDigests:
 
 
 def numeric_settings(settings: Mapping[str, Any], prefix: str = "") -> dict[str, int | float | bool]:
-    """The settings that are numbers, by dotted name; texts, such as paths, are left out."""
+    """The settings that are numbers, by dotted name; texts, such as paths, are left out.
+
+    Args:
+        settings: Setting -> value, or a block of further settings.
+        prefix: Put before each name; the blocks above, such as `train.`.
+
+    Returns:
+        Dotted name -> value, truth values included.
+    """
     found: dict[str, int | float | bool] = {}
     for name, value in settings.items():
         if isinstance(value, Mapping):
@@ -162,7 +170,18 @@ def audited(results: Results | None) -> Audited | None:
 
 
 def counts(run: FinishedRun, items: int) -> dict[str, int]:
-    """How many items were forgotten, in how many optimizer steps, and how many questions were asked, by set."""
+    """How many items were forgotten, in how many optimizer steps, and how many questions were asked, by set.
+
+    Args:
+        run: The run.
+        items: Number of forgotten items.
+
+    Returns:
+        `forget_items`; `optimizer_steps` where the run has metrics; and `asked.SET` for each set where it has results.
+
+    Raises:
+        EffaceError: A line of the metrics is damaged.
+    """
     steps = len(read_steps(run.paths.metrics)) if run.paths.metrics.is_file() else None
     asked = {} if run.results is None else {f"asked.{name}": each.n for name, each in run.results.after.sets.items()}
     return {"forget_items": items, **({} if steps is None else {"optimizer_steps": steps}), **asked}

@@ -119,6 +119,10 @@ def new_text_key() -> bytes:
 def write_text_key(path: Path, key: bytes) -> None:
     """Write the key of a record's texts to a new file that only its owner can read.
 
+    Args:
+        path: The file. Missing parent folders are created.
+        key: As `new_text_key` returns it.
+
     Raises:
         EffaceError: The file exists, is in a run's folder or cannot be written.
     """

@@ -56,7 +56,15 @@ def _use_expandable_segments() -> None:
 
 
 def copy_to_device(tensor: Tensor, device: torch.device | str) -> Tensor:
-    """Copy a CPU tensor to `device`, without waiting for pending GPU work."""
+    """Copy a CPU tensor to `device`, without waiting for pending GPU work.
+
+    Args:
+        tensor: On the CPU.
+        device: Where to copy it.
+
+    Returns:
+        The copy; `tensor` itself where `device` is the CPU.
+    """
     if torch.device(device).type != "cuda":
         return tensor.to(device)
     return tensor.pin_memory().to(device, non_blocking=True)

@@ -32,7 +32,15 @@ def limit_threads(root: Path = Path("/")) -> int:
 
 
 def threads_within(quota: float, threads: int) -> int:
-    """Return the number of threads within a quota of `quota` cores: whole cores, at most `threads`, at least one."""
+    """Return the number of threads within a quota of `quota` cores: whole cores, at most `threads`, at least one.
+
+    Args:
+        quota: CPU quota in cores, possibly a fraction.
+        threads: the number of threads without a quota.
+
+    Returns:
+        The number of threads.
+    """
     return max(1, min(threads, int(quota)))
 
 

@@ -69,6 +69,14 @@ def choose_optimizer(train: TrainConfig, model_config: Any, device: torch.device
 
 
 def free_for_training(train: TrainConfig, device: torch.device) -> int:
-    """Bytes that training may take, weights included, once this process has freed its models on a GPU."""
+    """Bytes that training may take, weights included, once this process has freed its models on a GPU.
+
+    Args:
+        train: Training settings.
+        device: Where this process trains.
+
+    Returns:
+        Bytes, at most `train.memory_gib` where it is set.
+    """
     free = free_memory(device) + (torch.cuda.memory_allocated(device) if device.type == "cuda" else 0)
     return free if train.memory_bytes is None else min(free, train.memory_bytes)

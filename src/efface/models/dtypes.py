@@ -54,7 +54,16 @@ def evaluation_dtype(folder: Path, device: torch.device, precision: Precision = 
 
 
 def evaluation_dtype_of(model_config: Any, device: torch.device, precision: Precision) -> torch.dtype:
-    """As `evaluation_dtype`, from the model's config.json."""
+    """As `evaluation_dtype`, from the model's config.json.
+
+    Args:
+        model_config: The model's config.json.
+        device: Where it is evaluated.
+        precision: As for `evaluation_dtype`.
+
+    Returns:
+        The dtype to load the model in.
+    """
     if precision == "auto":
         return stored_dtype_of(model_config) if device.type == "cuda" else torch.float32
     return torch.bfloat16 if precision == "bf16" else torch.float32

@@ -144,7 +144,15 @@ def _extra_layers(model: Any, unexpected: Iterable[str]) -> list[str]:
 
 
 def fix_loaded_model(model: Any, dtype: torch.dtype) -> Any:
-    """Correct what some versions of transformers and bitsandbytes load differently from how the model was trained."""
+    """Correct what some versions of transformers and bitsandbytes load differently from how the model was trained.
+
+    Args:
+        model: A causal language model as it was loaded; changed in place.
+        dtype: The dtype that was asked for; replaces bf16 in the weights of a model that is not quantized.
+
+    Returns:
+        The same model.
+    """
     if getattr(model.config.get_text_config(), "attn_logit_softcapping", None) is not None:
         model.set_attn_implementation("eager")  # sdpa, the default of transformers 5.17, skips the soft-capping
     for module in model.modules():

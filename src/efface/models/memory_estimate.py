@@ -100,7 +100,16 @@ def estimate_training_memory(model_config: Any, train: TrainConfig, device_type:
 
 
 def count_training_memory(model: Any, train: TrainConfig, device_type: str) -> TrainingMemory:
-    """As `estimate_training_memory`, for a `meta_model` with the adapters of `train` and in `weights_dtype`."""
+    """As `estimate_training_memory`, for a `meta_model` with the adapters of `train` and in `weights_dtype`.
+
+    Args:
+        model: Of transformers or PEFT; its weights may be on the meta device.
+        train: Training settings, with a resolved `optimizer`.
+        device_type: Where it is trained, such as `cuda`.
+
+    Returns:
+        Exact sizes.
+    """
     bits = train.lora.bits if train.lora else None
     quantized = _quantized_bytes(model, bits) if bits else {}
     parameters = list(model.parameters())

@@ -53,7 +53,15 @@ OTHER_NAMES = {
 
 
 def methods(forget: Iterable[str], retain: Iterable[str]) -> tuple[str, ...]:
-    """Combine forget and retain objectives to method names, such as `me+gd`, `llmu`, or `me` without a retain loss."""
+    """Combine forget and retain objectives to method names, such as `me+gd`, `llmu`, or `me` without a retain loss.
+
+    Args:
+        forget: names of forget objectives.
+        retain: names of retain objectives.
+
+    Returns:
+        Each pair, then `llmu`, then each forget objective alone.
+    """
     return (*(f"{f}+{r}" for f in forget for r in retain), LLMU, *forget)
 
 

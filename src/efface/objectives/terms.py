@@ -224,7 +224,15 @@ class Objective:
 
 
 def count_loss_tokens(term: DistributionTerm | StateTerm | TokenTerm, item: TokenizedSequence) -> int:
-    """Return the number of tokens of an item over which the loss of a term is summed."""
+    """Return the number of tokens of an item over which the loss of a term is summed.
+
+    Args:
+        term: a term of the objective whose loss is summed over tokens.
+        item: a sequence of the view that it reads.
+
+    Returns:
+        The number of tokens, which may be 0.
+    """
     if isinstance(term, TokenTerm):
         return item.answer_length
     if isinstance(term, StateTerm):

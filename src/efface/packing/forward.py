@@ -106,12 +106,29 @@ def compute_logits(model: Any, hidden: Tensor) -> Tensor:
 
 
 def head_logits(output_embeddings: Callable[[Tensor], Tensor], config: Any, hidden: Tensor) -> Tensor:
-    """Compute the same as `compute_logits` from a model's output embeddings and its config alone."""
+    """Compute the same as `compute_logits` from a model's output embeddings and its config alone.
+
+    Args:
+        output_embeddings: from hidden states [N, H] to unscaled logits [N, V].
+        config: the model's config.
+        hidden: last hidden states [N, H].
+
+    Returns:
+        Logits [N, V] in float32, or in float64 if the head computes in float64.
+    """
     return scale_logits(output_embeddings(hidden), config)
 
 
 def scale_logits(logits: Tensor, config: Any) -> Tensor:
-    """Scale the output [N, V] of a model's output embeddings as its architecture does, in float32 or float64."""
+    """Scale the output [N, V] of a model's output embeddings as its architecture does, in float32 or float64.
+
+    Args:
+        logits: unscaled, [N, V].
+        config: the model's config, which has the factors and the soft cap.
+
+    Returns:
+        Scaled logits [N, V]; those in float64 stay in it, all others become float32.
+    """
     config = config.get_text_config()
     if (scale := getattr(config, "logit_scale", None)) is not None:  # Cohere
         logits = logits * scale
@@ -211,5 +228,13 @@ def score_targets(model: Any, hidden: Tensor, targets: Tensor, score: Callable[[
 
 
 def cross_entropy_logprobs(logits: Tensor, targets: Tensor) -> Tensor:
-    """Natural-log probabilities [n] of tokens [n] under logits [n, V]."""
+    """Natural-log probabilities [n] of tokens [n] under logits [n, V].
+
+    Args:
+        logits: [n, V].
+        targets: the token id [n] that each row should predict.
+
+    Returns:
+        Log-probabilities [n].
+    """
     return -F.cross_entropy(logits, targets, reduction="none")

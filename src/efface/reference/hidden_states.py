@@ -129,7 +129,15 @@ class CachedHiddenStates:
 
 
 def stored_bytes(model: Any, requests: Iterable[HiddenStateRequest]) -> int:
-    """Return the disk space of the states of these sequences, in bytes."""
+    """Return the disk space of the states of these sequences, in bytes.
+
+    Args:
+        model: the reference model, for the size and dtype of its states.
+        requests: what the losses read; a sequence that is in several is stored once, with the most positions.
+
+    Returns:
+        Bytes.
+    """
     needed = _merge_requests(requests).values()
     return _width(model) * sum(each.positions * _dtype(model, each.source).itemsize for each in needed)
 
@@ -153,7 +161,15 @@ def _source(positions: StatePositions) -> _Source:
 
 
 def position_count(item: TokenizedSequence, positions: StatePositions) -> int:
-    """Return how many hidden states of a sequence are stored for these positions."""
+    """Return how many hidden states of a sequence are stored for these positions.
+
+    Args:
+        item: the sequence.
+        positions: which states a loss reads: those of the answer, the sequence, a padded row, a layer.
+
+    Returns:
+        The number of states.
+    """
     if isinstance(positions, LayerPositions):
         return item.answer_length if positions.positions == "answer" else len(item)
     if positions == "row":

@@ -117,7 +117,15 @@ def _facts_sentence(verdict: RetainVerdict) -> str:
 
 
 def short_forget(verdict: ForgetVerdict | None, *, single: bool = False) -> str:
-    """The verdict on the forget set for a table cell, such as `in part, 8/20 leak`; arguments as `forget_sentence`."""
+    """The verdict on the forget set for a table cell, such as `in part, 8/20 leak`.
+
+    Args:
+        verdict: The verdict on it; None without a forget set.
+        single: Whether there is no model before unlearning to compare with.
+
+    Returns:
+        A few words with the counts; `-` without a forget set.
+    """
     if verdict is None:
         return "-"
     leaks, likely = verdict.leaks, verdict.likely

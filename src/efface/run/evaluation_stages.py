@@ -211,6 +211,9 @@ def removed_if_refused(folder: RunFolder, metadata: RunMetadata, journal: Journa
         folder: The folder.
         metadata: Started in the block.
         journal: Gets the results.
+
+    Raises:
+        EffaceError: The evaluation in the block was refused.
     """
     was_started = folder.config.is_file()
     try:

@@ -197,7 +197,15 @@ def check_objectives(earlier: Manifest, plugins: Iterable[Plugin]) -> None:
 
 
 def training_precision(config: TrainConfig, device: torch.device) -> str:
-    """The precision of the forward and backward pass, in words."""
+    """The precision of the forward and backward pass, in words.
+
+    Args:
+        config: With the optimizer resolved.
+        device: Where the run computes.
+
+    Returns:
+        Such as `bf16 autocast on a base in 4 bits`.
+    """
     if config.optimizer == "adamw8bit":
         return "bf16"
     precision = computation(config, device.type)

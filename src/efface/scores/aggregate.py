@@ -45,7 +45,15 @@ def forget_sets(sets: Mapping[str, SetScores]) -> list[SetScores]:
 
 
 def retain_sets(sets: Mapping[str, SetScores], definition: Definition) -> list[SetScores]:
-    """Scores of the available sets that the definition's model utility includes."""
+    """Scores of the available sets that the definition's model utility includes.
+
+    Args:
+        sets: Set name -> scores.
+        definition: Which sets model utility includes.
+
+    Returns:
+        Their scores, in the order of the definition.
+    """
     return [*_retain_sets(sets, definition).values()]
 
 
@@ -65,7 +73,15 @@ def complete_model_utility(sets: Mapping[str, SetScores], definition: Definition
 
 
 def model_utility_retain(sets: Mapping[str, SetScores], metrics: Iterable[Metric]) -> float | None:
-    """Model utility over the retain set alone (`find_retain`), as in the published code; None without one."""
+    """Model utility over the retain set alone (`find_retain`), as in the published code; None without one.
+
+    Args:
+        sets: Set name -> scores.
+        metrics: Metrics that it includes.
+
+    Returns:
+        A number in [0, 1]; None also where one of the metrics is missing.
+    """
     name = find_retain(sets)
     return None if name is None else model_utility([sets[name]], metrics)
 

@@ -93,7 +93,15 @@ def finished_line(
 
 
 def failed_line(facts: Mapping[str, Any], error: str) -> dict[str, Any]:
-    """Make the line of a run that failed from its `run_facts` and the message of the error."""
+    """Make the line of a run that failed from its `run_facts` and the message of the error.
+
+    Args:
+        facts: From `run_facts`.
+        error: The message.
+
+    Returns:
+        The facts, the status and the message.
+    """
     return {**facts, "status": "failed", "error": error}
 
 

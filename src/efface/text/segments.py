@@ -52,7 +52,15 @@ class SegmentTokenizer:
 
 
 def separators_in(texts: Iterable[str], tokenizer: Any) -> list[str]:
-    """The special tokens in some texts that stand for themselves alone, without the white space around them."""
+    """The special tokens in some texts that stand for themselves alone, without the white space around them.
+
+    Args:
+        texts: Where to look, such as a rendered prompt.
+        tokenizer: Of transformers.
+
+    Returns:
+        The tokens as text, each once.
+    """
     tokens = [
         token.content
         for token in tokenizer.added_tokens_decoder.values()

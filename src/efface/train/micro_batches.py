@@ -72,7 +72,16 @@ def micro_batches_of_rank(
 
 
 def examples_of_rank(examples: Sequence[TrainingExample], rank: int, world_size: int) -> list[TrainingExample]:
-    """The examples that one process computes of an optimizer batch, as in `micro_batches_of_rank`."""
+    """The examples that one process computes of an optimizer batch, as in `micro_batches_of_rank`.
+
+    Args:
+        examples: The whole optimizer batch.
+        rank: The process, from 0.
+        world_size: Number of processes.
+
+    Returns:
+        Its examples, and the shortest of the batch, which it computes with zero weight once it has no other left.
+    """
     share = balance_by_tokens([count_tokens(example) for example in examples], world_size)[rank]
     return [*(examples[index] for index in share), min(examples, key=count_tokens)]
 
@@ -156,7 +165,15 @@ class PackedTokens:
 
 
 def count_packed_tokens(examples: Sequence[TrainingExample], *, shared: bool) -> int:
-    """Tokens of examples in one packed row, as `PackedTokens` counts them."""
+    """Tokens of examples in one packed row, as `PackedTokens` counts them.
+
+    Args:
+        examples: What the row is to have.
+        shared: As for `PackedTokens`.
+
+    Returns:
+        Tokens; with `shared`, one that several sequences share counts a quarter for each after the first.
+    """
     packed = PackedTokens(shared=shared)
     for example in examples:
         packed.add(example)

@@ -46,7 +46,15 @@ def make_optimizer(model: Any, config: TrainConfig) -> torch.optim.Optimizer:
 
 
 def decay_groups(model: Any, weight_decay: float) -> list[dict[str, Any]]:
-    """Parameter groups in which matrices decay and biases and norms do not, as in transformers' trainer."""
+    """Parameter groups in which matrices decay and biases and norms do not, as in transformers' trainer.
+
+    Args:
+        model: Its frozen parameters are left out.
+        weight_decay: Of the matrices.
+
+    Returns:
+        The two groups, as torch's optimizers take them.
+    """
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     return [
         {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": weight_decay},
@@ -70,7 +78,15 @@ def weights_dtype(config: TrainConfig, device_type: str) -> torch.dtype:
 
 
 def state_bytes(parameter: torch.Tensor, config: TrainConfig) -> int:
-    """Bytes of optimizer state for one trained parameter: two moments and a step counter, and SAM's copy."""
+    """Bytes of optimizer state for one trained parameter: two moments and a step counter, and SAM's copy.
+
+    Args:
+        parameter: The parameter, or the rows of it that a process has.
+        config: Settings of training; `optimizer=auto` counts as `adamw`.
+
+    Returns:
+        Bytes.
+    """
     count = parameter.numel()
     if config.optimizer == "adamw8bit" and has_8bit_moments(parameter):
         moment = count + count // BLOCK * 4  # codes and scales

@@ -18,7 +18,15 @@ _LEAST_NORM = 1e-12
 
 
 def passes(objective: Objective, rho: float | None) -> tuple[Objective, ...]:
-    """The objectives whose gradients a step computes one after another: both sides for SAM, else the whole."""
+    """The objectives whose gradients a step computes one after another: both sides for SAM, else the whole.
+
+    Args:
+        objective: The method.
+        rho: How far SAM moves the weights, as a 2-norm; None without SAM.
+
+    Returns:
+        One objective; for SAM two, the forget loss alone and the retain loss alone.
+    """
     return (objective,) if rho is None else (replace(objective, retain=()), replace(objective, forget=()))
 
 

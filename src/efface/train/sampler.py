@@ -65,10 +65,8 @@ class Schedule:
 def make_schedule(items: int, config: TrainConfig) -> Schedule:
     """The published schedule: floor(epochs * items / batch size) steps, warm-up over floor(items / batch size).
 
-    `max_steps` replaces this number of steps.
-
-    By default there is no warm-up where an epoch has at most one step, or where it would last until the end, as in a
-    training of one epoch.
+    `max_steps` replaces this number of steps. By default there is no warm-up where an epoch has at most one step, or
+    where it would last until the end, as in a training of one epoch.
 
     Args:
         items: Number of forget items, or of items to fine-tune on.
@@ -152,7 +150,12 @@ def _all_epoch_ends(items: int, config: TrainConfig) -> dict[int, int]:
 
 
 def count_earlier_epochs(schedule: Schedule, config: TrainConfig) -> int:
-    """How many of `epoch_ends` are before the last step."""
+    """How many of `epoch_ends` are before the last step.
+
+    Args:
+        schedule: From `make_schedule`.
+        config: Settings of training.
+    """
     epochs = config.epochs if config.max_steps is None else -(-schedule.steps // schedule.steps_per_epoch)
     return min(config.stop_after or epochs, epochs, schedule.steps) - 1
 
@@ -183,7 +186,12 @@ def epoch_batches(items: int, config: TrainConfig, seed: int) -> Sequence[list[t
 
 
 def anchor_items(task: Task, config: TrainConfig) -> tuple[Item, ...]:
-    """The items that an epoch goes through: the forget set, or the retain set with `anchor: retain`."""
+    """The items that an epoch goes through: the forget set, or the retain set with `anchor: retain`.
+
+    Args:
+        task: Forget set and retain set.
+        config: Settings of training.
+    """
     return task.retain if config.anchor == "retain" else task.forget
 
 

@@ -188,7 +188,14 @@ def token_budget_within(free: int, model_config: Any, config: TrainConfig, devic
 
 
 def smallest_forward_fits(free: int, model_config: Any, config: TrainConfig, device_type: str) -> bool:
-    """Whether the usual share of `free` bytes is enough for the smallest forward pass, of 512 tokens."""
+    """Whether the usual share of `free` bytes is enough for the smallest forward pass, of 512 tokens.
+
+    Args:
+        free: Bytes.
+        model_config: Of transformers.
+        config: Settings of training.
+        device_type: Such as `cuda`.
+    """
     checkpointing = config.gradient_checkpointing is not False
     return _usable(free, device_type) >= _MIN_TOKENS * activation_bytes(
         model_config, config, device_type, checkpointing=checkpointing
@@ -210,7 +217,13 @@ def _usable(free: int, device_type: str) -> int:
 
 
 def training_state_bytes(model: Any, config: TrainConfig, device_type: str) -> int:
-    """Bytes that training adds to the loaded weights: gradients, AdamW's state and copies in bf16."""
+    """Bytes that training adds to the loaded weights: gradients, AdamW's state and copies in bf16.
+
+    Args:
+        model: Of transformers or PEFT.
+        config: Settings of training.
+        device_type: Such as `cuda`.
+    """
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     state: int = sum(each.nbytes + state_bytes(each, config) for each in trained)
     return state + copy_bytes(model, config, device_type)
@@ -259,9 +272,6 @@ def activation_bytes(model_config: Any, config: TrainConfig, device_type: str, *
         config: Settings of training.
         device_type: Such as `cuda`; decides the precision.
         checkpointing: Whether gradient checkpointing is on.
-
-    Returns:
-        Bytes per token.
     """
     shape = model_config.get_text_config()
     layer = values_per_layer(model_config)

@@ -97,7 +97,15 @@ ByFact = dict[str, list[float]]
 
 
 def mean_lost_share(d1: ByFact, d2: ByFact) -> float | None:
-    """Mean of `lost_share` over the facts for which it is defined; None where there is none."""
+    """Mean of `lost_share` over the facts for which it is defined; None where there is none.
+
+    Args:
+        d1: As for `lost_share`, by fact.
+        d2: The same; facts that are in only one of the two are left out.
+
+    Returns:
+        A number in [0, 1]; None where it is defined for no fact.
+    """
     shares = [lost_share(d1[fact], d2[fact]) for fact in sorted(d1.keys() & d2.keys())]
     known = [each for each in shares if each is not None]
     return mean(known) if known else None

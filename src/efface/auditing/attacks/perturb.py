@@ -97,7 +97,12 @@ def pruned(weight: Tensor, share: float) -> Tensor:
 
 @torch.no_grad()
 def prune_model(model: Any, share: float) -> None:
-    """`pruned` on every linear weight in place."""
+    """`pruned` on every linear weight in place.
+
+    Args:
+        model: A causal language model, possibly inside PEFT.
+        share: Of the weights of each matrix, in [0, 1].
+    """
     for _, weight, _ in linear_weights(model):
         weight.copy_(pruned(weight, share))
 

@@ -76,7 +76,15 @@ def training_of(arm: Arm, fold: int, facts: Sequence[Fact], context: Context) ->
 
 
 def folds(facts: Sequence[Fact], count: int) -> list[list[Fact]]:
-    """Parts of the facts: whole subjects where there are enough, else single questions."""
+    """Parts of the facts: whole subjects where there are enough, else single questions.
+
+    Args:
+        facts: All that are audited.
+        count: Number of parts.
+
+    Returns:
+        Parts of like size, with each fact in one of them; some are empty where there are fewer facts than parts.
+    """
     by_subject = len({fact.subject for fact in facts} - {None}) >= _LEAST_SUBJECTS
     groups: dict[str, list[Fact]] = {}
     for fact in facts:

@@ -53,7 +53,15 @@ class IntactUtility:
 
 
 def utility_numbers(intact: float | None, changed: float | None) -> dict[str, float]:
-    """The two as numbers of a row; none where there is no retain set."""
+    """The two as numbers of a row; none where there is no retain set.
+
+    Args:
+        intact: `retain_utility` of the model as it was.
+        changed: That of the model that the attack has changed.
+
+    Returns:
+        `retain_utility`, of the changed model, and `retain_utility_intact`; empty where one of them is None.
+    """
     if intact is None or changed is None:
         return {}
     return {"retain_utility": changed, "retain_utility_intact": intact}

@@ -25,7 +25,15 @@ class Settings:
 
 
 def mapping(tree: Mapping[str, Any], key: str) -> dict[str, Any]:
-    """A block of a configuration; empty where there is none."""
+    """A block of a configuration; empty where there is none.
+
+    Args:
+        tree: The configuration, or a block of it.
+        key: Of the block inside it.
+
+    Returns:
+        The block; empty also where the value is something else.
+    """
     value = tree.get(key)
     return value if isinstance(value, dict) else {}
 
@@ -49,7 +57,16 @@ def text(tree: Mapping[str, Any], key: str, default: str, *, where: str) -> str:
 
 
 def number(tree: Mapping[str, Any], key: str, default: float, *, where: str) -> float:
-    """A finite number of a block; arguments as for `text`.
+    """A finite number of a block.
+
+    Args:
+        tree: The block.
+        key: Of the number.
+        default: Where there is none, or null.
+        where: The dotted name of the block, for the message.
+
+    Returns:
+        The number; never a truth value.
 
     Raises:
         EffaceError: The value is something else.

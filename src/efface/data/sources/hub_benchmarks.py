@@ -76,7 +76,15 @@ def find_benchmark_anywhere(name: str) -> PublishedBenchmark | HubBenchmark:
 
 
 def hub_status(benchmark: HubBenchmark, folder: Path) -> DownloadStatus:
-    """Whether the data folder contains all, some or none of a benchmark's files, judged by names."""
+    """Whether the data folder contains all, some or none of a benchmark's files, judged by names.
+
+    Args:
+        benchmark: The benchmark.
+        folder: The data folder.
+
+    Returns:
+        `complete`, `partial` or `absent`.
+    """
     present = sum((folder / benchmark.folder / f"{name}.json").is_file() for name in benchmark.files)
     return "complete" if present == len(benchmark.files) else "partial" if present else "absent"
 

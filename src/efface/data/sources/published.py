@@ -91,7 +91,15 @@ def missing_files(benchmark: PublishedBenchmark, folder: Path) -> tuple[str, ...
 
 
 def download_status(benchmark: PublishedBenchmark, folder: Path) -> DownloadStatus:
-    """Whether the data folder contains all, some or none of a benchmark's files, judged by names and sizes."""
+    """Whether the data folder contains all, some or none of a benchmark's files, judged by names and sizes.
+
+    Args:
+        benchmark: The benchmark.
+        folder: The data folder.
+
+    Returns:
+        `complete`, `partial` or `absent`; a file of another size counts as missing.
+    """
     missing = missing_files(benchmark, folder)
     if not missing:
         return "complete"

@@ -101,6 +101,13 @@ def read_sets(log: Mapping[str, Any], path: Path) -> dict[str, list[MetricInputs
 def aggregates(log: Mapping[str, Any], path: Path) -> dict[str, float | None]:
     """The aggregate of each metric of an EVAL or SUMMARY file, as it is there; None for one that could not be computed.
 
+    Args:
+        log: The parsed file.
+        path: The file, for messages.
+
+    Returns:
+        Metric -> aggregate; None where it is null or not finite.
+
     Raises:
         EffaceError: A metric is unknown, or its aggregate is no number.
     """

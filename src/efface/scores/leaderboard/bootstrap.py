@@ -133,7 +133,15 @@ def weighted_scores(
 
 
 def interval(value: float, draws_D: Array) -> Interval:
-    """Interval of the middle `LEVEL` of the resampled scores [D] around the score `value`."""
+    """Interval of the middle `LEVEL` of the resampled scores [D] around the score `value`.
+
+    Args:
+        value: The score of the questions without resampling.
+        draws_D: The score in each resample, [D].
+
+    Returns:
+        The score with the lower and upper quantile.
+    """
     low, high = np.quantile(draws_D, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(value=value, low=float(low), high=float(high))
 

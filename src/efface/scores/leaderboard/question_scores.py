@@ -125,7 +125,18 @@ def set_values(
 
 
 def align(values: SetValues, keys: tuple[Key, ...]) -> SetValues:
-    """The same scores with the questions in the order of `keys`, all of which must exist."""
+    """The same scores with the questions in the order of `keys`, all of which must exist.
+
+    Args:
+        values: One model's scores on a set.
+        keys: Which questions, and in which order; see `SetValues.keys`.
+
+    Returns:
+        The scores; questions that are not among the keys are left out.
+
+    Raises:
+        KeyError: A key has no question.
+    """
     order = [values.indices[key] for key in keys]
     return replace(
         values,

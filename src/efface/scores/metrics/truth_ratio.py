@@ -58,12 +58,29 @@ def preference(log_r: float) -> float:
 
 
 def closeness(log_r: float, log_epsilon: float) -> float:
-    """min(r, 1 / (r + epsilon)), for the forget set: 1 where correct and wrong answers are equally likely."""
+    """min(r, 1 / (r + epsilon)), for the forget set: 1 where correct and wrong answers are equally likely.
+
+    Args:
+        log_r: As `log_ratio` returns it.
+        log_epsilon: Log of epsilon; -inf for none.
+
+    Returns:
+        A number in [0, 1].
+    """
     return math.exp(min(log_r, -log_sum_exp([log_r, log_epsilon])))
 
 
 def question_log_ratio(inputs: MetricInputs, *, wrong_answers: WrongAnswers, log_epsilon: float) -> float | Missing:
-    """`log_ratio` of one question, or why there is none."""
+    """`log_ratio` of one question, or why there is none.
+
+    Args:
+        inputs: The question.
+        wrong_answers: Which mean combines the probabilities of the wrong answers.
+        log_epsilon: Log of epsilon.
+
+    Returns:
+        Log r, of the paraphrased answer; the reason where it or the wrong answers are missing.
+    """
     if not inputs.perturbed_logps:
         return inputs.explain_missing("truth_ratio", "there are no wrong answers to compare with")
     if inputs.paraphrase_logp is None:

@@ -42,12 +42,28 @@ def latest(folder: Path) -> tuple[int, Path] | None:
 
 
 def checkpoint_folder(folder: Path, step: int) -> Path:
-    """Where the checkpoint after `step` is, in the folder of all checkpoints of a run."""
+    """Where the checkpoint after `step` is, in the folder of all checkpoints of a run.
+
+    Args:
+        folder: The folder of all checkpoints of a run.
+        step: Number of optimizer steps that were made.
+
+    Returns:
+        Its path, which need not exist.
+    """
     return folder / f"step-{step:06d}"
 
 
 def write_state(state: TrainerState, path: Path) -> None:
-    """Write the trainer's state into a checkpoint's folder."""
+    """Write the trainer's state into a checkpoint's folder.
+
+    Args:
+        state: What neither the weights nor the optimizer have.
+        path: The checkpoint's folder, which exists.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
     (path / _STATE).write_text(state.model_dump_json(indent=2, exclude_none=True) + "\n", encoding="utf-8")
 
 

@@ -35,7 +35,12 @@ def meta_copy(model: Any) -> Any:
 
 
 def fill_meta_copy(meta_model: Any, model: Any) -> None:
-    """Unshard all weights of `model` into a `meta_copy` of it, on the CPU of the main process; every process calls."""
+    """Unshard all weights of `model` into a `meta_copy` of it, on the CPU of the main process; every process calls.
+
+    Args:
+        meta_model: What `meta_copy` returned before the model was sharded; filled in place, on the main process only.
+        model: With all its weights sharded.
+    """
     full: dict[int, nn.Parameter] = {}
     for meta, parameter in zip(meta_model.parameters(), model.parameters(), strict=True):
         value = parameter.full_tensor()

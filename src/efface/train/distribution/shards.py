@@ -30,7 +30,16 @@ def local_rows(tensor: Any) -> range | None:
 
 
 def rows_of_rank(total: int, rank: int, world_size: int) -> range:
-    """Which of `total` rows `fully_shard` gives to a process: as many to each as `torch.chunk` would."""
+    """Which of `total` rows `fully_shard` gives to a process: as many to each as `torch.chunk` would.
+
+    Args:
+        total: Number of rows of the whole tensor.
+        rank: The process, from 0.
+        world_size: Number of processes.
+
+    Returns:
+        Indices of its rows; empty where the processes before it have all rows.
+    """
     size = -(-total // world_size)
     start = min(rank * size, total)
     return range(start, min(start + size, total))
@@ -54,6 +63,14 @@ def like_shard(local: Tensor, tensor: Any, device: torch.device) -> Tensor:
 
 
 def shard_file(name: str, tensors: Mapping[str, Tensor]) -> CheckpointFile:
-    """The file with this process's part of tensors."""
+    """The file with this process's part of tensors.
+
+    Args:
+        name: Of the file, inside the checkpoint's folder.
+        tensors: Name -> tensor, sharded or not.
+
+    Returns:
+        The file, not yet written, with the index of the first row of each sharded tensor.
+    """
     first_rows = {key: rows.start for key, each in tensors.items() if (rows := local_rows(each)) is not None}
     return CheckpointFile(name, {key: local_part(each) for key, each in tensors.items()}, first_rows)
