@@ -49,6 +49,21 @@ def test_modes_of_all_that_is_written(tmp_path, private, file, folder):
     assert mode(root.parent) == 0o755  # is not the run's
 
 
+def test_private_folders_are_made_private(tmp_path, monkeypatch):
+    """Not opened and closed: another thread may look in between."""
+    monkeypatch.setattr(Path, "chmod", None)
+    root = tmp_path / "run"
+    with readable(root, private=True):
+        make_folder(root / "checkpoints" / ".step-1.partial")
+    assert {mode(path) for path in (root, *root.rglob("*"))} == {0o700}
+
+
+def test_a_file_in_place_of_a_folder(tmp_path):
+    (tmp_path / "x").write_text("text")
+    with readable(tmp_path, private=True), pytest.raises(FileExistsError):
+        make_folder(tmp_path / "x")
+
+
 def test_a_private_folder_that_was_there_becomes_private_only_when_it_is_written(tmp_path):
     root = tmp_path / "run"
     root.mkdir()
@@ -83,6 +98,7 @@ def test_somebody_elses_folder_cannot_be_private(tmp_path, monkeypatch):
     def refused(*arguments):
         raise PermissionError
 
+    tmp_path.chmod(0o755)
     monkeypatch.setattr(Path, "chmod", refused)
     with readable(tmp_path, private=True), pytest.raises(EffaceError) as raised:
         make_folder(tmp_path / "x")

@@ -40,13 +40,15 @@ def make_folder(folder: Path) -> None:
         EffaceError: The private folder belongs to somebody else.
         OSError: It cannot be made.
     """
-    missing = [path for path in (folder, *folder.parents) if not path.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
     root = _root(folder / "file")
     if root is None or not _private[root]:
+        folder.mkdir(parents=True, exist_ok=True)
         return
-    for path in (root, *(path for path in missing if root in path.absolute().parents)):
-        _restrict(path, 0o700)
+    for path in reversed([path for path in (folder, *folder.parents) if not path.exists()]):
+        is_within = root in (path.absolute(), *path.absolute().parents)
+        path.mkdir(mode=0o700 if is_within else 0o777, exist_ok=True)  # never open, not even for a moment
+    folder.mkdir(exist_ok=True)  # an error where a file has its name
+    _restrict(root, 0o700)
 
 
 def settle(path: Path) -> None:
