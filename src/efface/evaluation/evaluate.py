@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import torch
-
 from efface.artifacts import Metric, UncountedMetric
-from efface.distributed import map_over_ranks
 from efface.errors import EffaceError
 from efface.evaluation.config import EvaluateConfig
 from efface.evaluation.encode import EncodedQuestion, encode_evaluation, evaluated_items, retokenize
 from efface.evaluation.generate import Generation
 from efface.evaluation.journal import Journal
 from efface.evaluation.judges import Judges
+from efface.evaluation.judgments import NOT_ASKED, Judgment, SetItem, judge_outputs
 from efface.evaluation.key_fact_judge import KeyFactJudge
 from efface.evaluation.likelihoods import Likelihoods, likelihoods
-from efface.evaluation.nli_judge import Claim, EntailmentVerdict
 from efface.evaluation.outputs import generate_outputs
 from efface.records import Record
-from efface.schema import EvaluationSet, Item
+from efface.schema import EvaluationSet
 from efface.text.formatter import PromptFormatter
 
 Progress = Callable[[str, float, int], None]
@@ -29,26 +25,8 @@ Progress = Callable[[str, float, int], None]
 question that is done in part counts for that part."""
 
 
-@dataclass(frozen=True)
-class _SetItem:
-    set: EvaluationSet
-    item: Item
-
-
-@dataclass(frozen=True)
-class _Judgment:
-    cosine_answer: float | None
-    cosine_before: float | None
-    verdict: EntailmentVerdict
-    not_gibberish: float | None = None
-
-
-_NOT_ASKED = "the set has texts without questions, of which only the likelihoods are computed"
-_NOT_JUDGED = _Judgment(None, None, EntailmentVerdict(None, _NOT_ASKED))
 _OF_OUTPUTS: tuple[Metric, ...] = ("rouge", "token_entropy", "cosine_similarity", "entailment")
 """Metrics that need an output."""
-_DETECTOR_TOKENS, _DETECTOR_TOKENS_OF_PASSAGES = 32, 512
-"""How much of an output the gibberish detector reads, as in open-unlearning: of TOFU's answers and of MUSE's texts."""
 
 
 def evaluate(
@@ -116,7 +94,7 @@ def evaluate(
     retokenized = retokenize(formatter.tokenizer, [generation.text for generation in generations])
     report("judges", 0, total)
     outputs = [generation.text for generation in generations]
-    judgments = _judge_outputs(
+    judgments = judge_outputs(
         set_items,
         outputs,
         outputs_before,
@@ -157,11 +135,11 @@ def _ignore(*_: object) -> None:
     pass
 
 
-def _set_items(sets: Sequence[EvaluationSet], config: EvaluateConfig) -> list[_SetItem]:
-    return [_SetItem(set_, item) for set_ in sets for item in evaluated_items(set_, config)]
+def _set_items(sets: Sequence[EvaluationSet], config: EvaluateConfig) -> list[SetItem]:
+    return [SetItem(set_, item) for set_ in sets for item in evaluated_items(set_, config)]
 
 
-def _outputs_before(set_items: Sequence[_SetItem], before: Mapping[str, Sequence[Record]]) -> list[str]:
+def _outputs_before(set_items: Sequence[SetItem], before: Mapping[str, Sequence[Record]]) -> list[str]:
     by_id = {(name, record.id): record for name, records in before.items() for record in records}
     outputs = []
     for set_item in set_items:
@@ -178,98 +156,12 @@ def _outputs_before(set_items: Sequence[_SetItem], before: Mapping[str, Sequence
     return outputs
 
 
-def _judge_outputs(
-    set_items: Sequence[_SetItem],
-    outputs: Sequence[str],
-    before: Sequence[str] | None,
-    judges: Judges,
-    *,
-    journal: Journal | None,
-    progress: Callable[[float], None],
-) -> list[_Judgment]:
-    """Judge every output of a question that was asked; with several processes, each judges a part."""
-    asked = [index for index, set_item in enumerate(set_items) if set_item.set.max_new_tokens != 0]
-
-    def judge(positions: list[int]) -> list[_Judgment]:
-        indices = [asked[position] for position in positions]
-        part = [set_items[index] for index in indices]
-        part_before = None if before is None else [before[index] for index in indices]
-        said = [outputs[index] for index in indices]
-        return _judge(part, said, part_before, judges, journal=journal, progress=progress)
-
-    try:
-        judged = dict(zip(asked, map_over_ranks(len(asked), judge), strict=True))
-        return [judged.get(index, _NOT_JUDGED) for index in range(len(set_items))]
-    except torch.OutOfMemoryError as error:
-        raise EffaceError(
-            "the GPU's memory does not hold both the evaluated model and the models that judge outputs; set "
-            "evaluate.embedder=none, evaluate.judge=key-facts or evaluate.gibberish_detector=none, or use device=cpu"
-        ) from error
-
-
-def _judge(
-    set_items: Sequence[_SetItem],
-    outputs: Sequence[str],
-    before: Sequence[str] | None,
-    judges: Judges,
-    *,
-    journal: Journal | None,
-    progress: Callable[[float], None],
-) -> list[_Judgment]:
-    if not set_items:
-        return []
-    cosines_answer: list[float | None] = [None] * len(set_items)
-    cosines_before = cosines_answer
-    if judges.embedder is not None:
-        targets = [set_item.item.embedding_target for set_item in set_items]
-        cosines_answer = [*judges.embedder.cosines(outputs, targets)]
-        # the model before unlearning is compared with itself
-        cosines_before = [1.0] * len(set_items) if before is None else [*judges.embedder.cosines(outputs, before)]
-    verdicts = _verdicts(set_items, outputs, judges, journal=journal, progress=progress)
-    readable = _not_gibberish(set_items, outputs, judges)
-    return [_Judgment(*fields) for fields in zip(cosines_answer, cosines_before, verdicts, readable, strict=True)]
-
-
-def _not_gibberish(set_items: Sequence[_SetItem], outputs: Sequence[str], judges: Judges) -> Sequence[float | None]:
-    if judges.gibberish_detector is None:
-        return [None] * len(outputs)
-    passages = (set_item.item.passage for set_item in set_items)
-    max_tokens = [_DETECTOR_TOKENS_OF_PASSAGES if passage else _DETECTOR_TOKENS for passage in passages]
-    return judges.gibberish_detector.probabilities(outputs, max_tokens)
-
-
-def _verdicts(
-    set_items: Sequence[_SetItem],
-    outputs: Sequence[str],
-    judges: Judges,
-    *,
-    journal: Journal | None,
-    progress: Callable[[float], None],
-) -> list[EntailmentVerdict]:
-    """Judge every output, of some sets by key facts alone."""
-    claims = [_claim(set_item, output) for set_item, output in zip(set_items, outputs, strict=True)]
-    verdicts = KeyFactJudge().verdicts(claims)
-    others = [index for index, set_item in enumerate(set_items) if not set_item.set.key_facts_only]
-    if judges.judge is None:
-        judged = [EntailmentVerdict(None, judges.missing["entailment"])] * len(others)
-    else:
-        judged = judges.judge.verdicts([claims[index] for index in others], journal, progress)
-    for index, verdict in zip(others, judged, strict=True):
-        verdicts[index] = verdict
-    return verdicts
-
-
-def _claim(set_item: _SetItem, output: str) -> Claim:
-    item = set_item.item
-    return Claim(output, item.entailment_target, item.key_fact, set_item.set.entailment_premise)
-
-
 def _record(
-    set_item: _SetItem,
+    set_item: SetItem,
     likelihood: Likelihoods,
     generation: Generation,
     retokenized: list[int],
-    judgment: _Judgment,
+    judgment: Judgment,
     *,
     judges: Judges,
     end_length: int,
@@ -287,7 +179,7 @@ def _record(
     if judgment.verdict.reason is not None:
         missing["entailment"] = judgment.verdict.reason
     if not asked:
-        missing |= dict.fromkeys(_OF_OUTPUTS, _NOT_ASKED)
+        missing |= dict.fromkeys(_OF_OUTPUTS, NOT_ASKED)
     return Record(
         set=set_item.set.name,
         id=item.id,
