@@ -3,20 +3,9 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from efface.artifacts import Partial, Results, Scores
+from efface.artifacts import Results, Scores
 from efface.artifacts.audit import AuditResults
 from support.audit_results import results
-
-SCORES = Scores(
-    model_utility=None,
-    model_utility_retain=None,
-    forget_efficacy=None,
-    partial=Partial(model_utility=None, model_utility_retain=None, forget_efficacy=None, metrics=[]),
-    missing={},
-    embedder=None,
-    judge=None,
-    sets={},
-)
 
 
 def test_results_are_read_as_they_were_written() -> None:
@@ -24,8 +13,8 @@ def test_results_are_read_as_they_were_written() -> None:
     assert AuditResults.model_validate_json(found.model_dump_json()) == found
 
 
-def test_a_run_has_them_only_once_it_was_audited() -> None:
-    run = Results(definition="paper", method="me+gd", before=SCORES, after=SCORES)
+def test_a_run_has_them_only_once_it_was_audited(scores: Scores) -> None:
+    run = Results(definition="paper", method="me+gd", before=scores, after=scores)
     assert "audit" not in run.to_json()
     audited = run.model_copy(update={"audit": results()})
     assert audited.to_json()["audit"]["recoverable"]["k"] == 11

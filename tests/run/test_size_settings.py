@@ -54,6 +54,15 @@ def test_what_is_set_stays() -> None:
     assert steps.train.epochs == config().train.epochs
 
 
+def test_a_measured_rate_alone_is_no_warning() -> None:
+    others = {"epochs": 4, "batch_size": 3}
+    found, defaults = with_size_settings(config(forget_coeff=0.7, train=others), lambda _: MEASURED)
+    assert defaults == {"train.lr": SMALL.source}
+    told = Told()
+    tell_defaults(found, defaults, told)
+    assert (len(told.stages), told.warnings) == (1, [])
+
+
 def test_with_a_rate_nothing_changes_and_no_model_is_read() -> None:
     given = config(train={"lr": 1e-5})
     assert with_size_settings(given, pytest.fail) == (given, {})

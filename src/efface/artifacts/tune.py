@@ -53,7 +53,7 @@ class TuneCandidate(FrozenModel):
 
 
 class TuneTrial(FrozenModel):
-    """One training of a search, with the candidate that is nearest to what was asked for."""
+    """One training of a search, with the candidate that is nearest to the bound of the request."""
 
     number: int
     settings: dict[str, Any]

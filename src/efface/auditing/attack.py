@@ -288,6 +288,13 @@ class Attack(ABC):
             for index, (fact, output, verdict) in enumerate(zip(facts, outputs, verdicts, strict=True))
         ]
 
+    def rows_of_numbers(self, ids: Sequence[str], unit: Unit, numbers: Sequence[Mapping[str, float]]) -> list[Row]:
+        """Rows without outputs: the numbers of each fact, by its id."""
+        return [
+            Row(attack=self.name, variant=unit.variant, seed=unit.seed, fact=id_, hit=None, numbers=dict(each))
+            for id_, each in zip(ids, numbers, strict=True)
+        ]
+
     def dropped(self, fact: Fact, unit: Unit) -> Row:
         """The row of a fact that this attack cannot be tried on without saying it."""
         return Row(

@@ -41,6 +41,15 @@ def default_for(parameters: int) -> SizeDefault | None:
     return next((each for each in TABLE if 1 / _NEAR <= parameters / each.parameters <= _NEAR), None)
 
 
+def is_measured(source: str) -> bool:
+    """Whether the source of a default is a row of `TABLE`, so that it was found on a model of about that size.
+
+    Args:
+        source: Of `SizeDefault`, or from `lr_source`.
+    """
+    return any(each.source == source for each in TABLE)
+
+
 def lr_source(parameters: int) -> str:
     """Where the default of `train.lr` comes from, for a manifest.
 

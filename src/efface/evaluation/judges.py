@@ -37,7 +37,7 @@ class Judges:
     judge: Judge | None
     missing: dict[Metric | UncountedMetric, str] = field(default_factory=dict)
     """The reason for `cosine_similarity` without an embedder, for `entailment` without a judge, and for `not_gibberish`
-    without a detector that was asked for."""
+    without a detector that was requested."""
     replaced: tuple[str, ...] = ()
     """A sentence for each default that is unavailable and was replaced by what is installed."""
     gibberish_detector: GibberishDetector | None = None
@@ -63,7 +63,7 @@ def open_judges(config: EvaluateConfig, device: torch.device | str, sets: Sequen
 
     Returns:
         The models; None for one that is unavailable or switched off, with the reason in `missing` (but for a detector
-        that is switched off: it is not in results unless asked for).
+        that is switched off: it is in results only if requested).
 
     Raises:
         EffaceError: When any other model cannot be loaded, the judge is not an NLI model, or the gibberish detector has

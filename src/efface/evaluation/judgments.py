@@ -67,7 +67,7 @@ def judge_outputs(
         A judgment for each question.
 
     Raises:
-        EffaceError: The GPU's memory does not hold these models beside the evaluated one.
+        EffaceError: The GPU's memory does not hold these models and the evaluated one.
     """
     asked = [index for index, set_item in enumerate(set_items) if set_item.set.max_new_tokens != 0]
 

@@ -148,7 +148,7 @@ def fix_loaded_model(model: Any, dtype: torch.dtype) -> Any:
 
     Args:
         model: A causal language model as it was loaded; changed in place.
-        dtype: The dtype that was asked for; replaces bf16 in the weights of a model that is not quantized.
+        dtype: The requested dtype; it replaces bf16 in the weights of a model that is not quantized.
 
     Returns:
         The same model.

@@ -135,7 +135,7 @@ def judge_findings(config: EvaluateConfig, *, online: bool) -> Iterator[Finding]
         online: Whether the hub can be reached.
 
     Yields:
-        A finding for the embedder, one for the judge, and one for a gibberish detector that is asked for: a problem
+        A finding for the embedder, one for the judge, and one for a gibberish detector that is requested: a problem
         where a model that the settings name is not available, and a warning where a metric will be missing without the
         default one.
     """

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from efface.config.commands import RunConfig
-from efface.config.size_defaults import default_for, lr_source
+from efface.config.size_defaults import default_for, is_measured, lr_source
 from efface.models.memory_estimate import meta_model
 from efface.progress.reporter import Reporter
 
@@ -51,8 +51,8 @@ def tell_defaults(config: RunConfig, defaults: Mapping[str, str], reporter: Repo
     """
     if not defaults or config.data.source != "files":
         return
-    values = {key: getattr(config.train, key.removeprefix("train."), None) or config.forget_coeff for key in defaults}
-    listed = ", ".join(f"{key}={value:g}" for key, value in values.items())
+    values = {"forget_coeff": config.forget_coeff, **{f"train.{name}": value for name, value in config.train}}
+    listed = ", ".join(f"{key}={values[key]:g}" for key in defaults)
     [source] = set(defaults.values())
-    tell = reporter.on_stage if len(defaults) > 1 else reporter.on_warning
+    tell = reporter.on_stage if is_measured(source) and config.train.lora is None else reporter.on_warning
     tell(f"{listed}: {source}")

@@ -1,4 +1,4 @@
-"""What a search is asked for: settings to start from, the bound, and how long to search."""
+"""The request for a search: settings to start from, the bound, and how long to search."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DEFAULT_METHODS = ("me+gd", "idk+ap")
 
 @dataclass(frozen=True)
 class Tuning:
-    """What is asked for."""
+    """The request for a search."""
 
     bases: Mapping[str, RunConfig]
     """Method -> settings to start from."""
@@ -48,7 +48,7 @@ def tuning_of(
     trials: int | None = None,
     space: Path | Mapping[str, Any] | None = None,
 ) -> Tuning:
-    """Resolve what is asked for.
+    """Resolve a request.
 
     Args:
         source: Name of a preset, or path of a config file.

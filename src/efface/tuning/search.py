@@ -41,7 +41,7 @@ def tune(
     trials of all.
 
     Args:
-        tuning: What is asked for.
+        tuning: The request.
         out: The folder of the search.
         data_dir: Where benchmarks are stored; None for the default.
         resume: Continue a search of the same settings, data and model in `out`.

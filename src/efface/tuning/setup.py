@@ -84,7 +84,7 @@ def set_up(tuning: Tuning, out: Path, *, data_dir: Path | None, resume: bool, re
     """Read data and model, and evaluate the model before unlearning; what was done already is read.
 
     Args:
-        tuning: What is asked for.
+        tuning: The request.
         out: The folder.
         data_dir: Where benchmarks are stored; None for the default.
         resume: Whether `out` may contain a search of the same settings, data and model.

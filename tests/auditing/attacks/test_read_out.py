@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from efface.auditing.attack import ModelName
-from efface.auditing.attacks.read_out import ReadOut, share_left
+from efface.auditing.attacks.read_out import ReadOut
 from support.audit_models import context, facts, knowing, load, not_knowing, run_on_all, subject
 
 
@@ -24,14 +23,6 @@ def test_random_weights_read_out_nothing() -> None:
     scalars = ReadOut().scalars(rows)
     assert scalars["extraction_strength_after"] == 0
     assert scalars["extraction_strength_left"] is None
-
-
-def test_what_is_left_is_between_control_and_before() -> None:
-    means: dict[ModelName, float] = {"before": 0.9, "control": 0.1, "after": 0.3}
-    assert share_left(means) == pytest.approx(0.25)
-    assert share_left({**means, "after": 0.1}) == 0
-    assert share_left({**means, "control": 0.89}) is None
-    assert share_left({"before": 0.9, "after": 0.3}) is None
 
 
 def test_numbers_do_not_depend_on_the_batch() -> None:

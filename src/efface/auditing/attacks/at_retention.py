@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from efface.auditing.attack import Attack, Context, Cost, Fact, Level, ModelName, Row, Tier, Unit
-from efface.auditing.attacks.read_out import share_left
 from efface.auditing.measures.answer_tokens import answer_tokens
 from efface.auditing.measures.retain_utility import asked_items
+from efface.auditing.measures.share_left import means_by_model, share_left
 from efface.auditing.measures.weight_line import WeightLine
 from efface.auditing.subject import Subject
 from efface.errors import EffaceError
@@ -62,23 +62,14 @@ class AtRetention(Attack):
                 line.move(share)
                 retained = mean(_strengths(subject, retain))
             strengths = _strengths(subject, [(fact.prompt, fact.answer) for fact in facts])
-        return [
-            Row(
-                attack=self.name,
-                variant=unit.variant,
-                seed=unit.seed,
-                fact=fact.id,
-                hit=None,
-                numbers={_STRENGTH: strength, _RETAINED: retained, _SHARE: share},
-            )
-            for fact, strength in zip(facts, strengths, strict=True)
-        ]
+        numbers = [{_STRENGTH: strength, _RETAINED: retained, _SHARE: share} for strength in strengths]
+        return self.rows_of_numbers([fact.id for fact in facts], unit, numbers)
 
     def scalars(self, rows: Mapping[ModelName, Sequence[Row]]) -> dict[str, float | None]:
         """Mean extraction strength on facts, that on the retain set and the share of the model before, by model."""
         found: dict[str, float | None] = {}
         for name in (_STRENGTH, _RETAINED, _SHARE):
-            means = {model: mean([row.numbers[name] for row in listed]) for model, listed in rows.items() if listed}
+            means = means_by_model(rows, name)
             found |= {f"{name}_{model}": value for model, value in means.items()}
             if name == _STRENGTH:
                 found[f"{name}_left"] = share_left(means)

@@ -43,13 +43,13 @@ class Lens(Attack):
         """Log-probability of each fact by layer, or its drop."""
         targets = [fact_target(subject, fact) for fact in facts]
         if unit.variant == _LENS:
-            return self._rows(unit, facts, _lens(subject, facts, targets, context))
+            return self.rows_of_numbers([fact.id for fact in facts], unit, _lens(subject, facts, targets, context))
         if subject.name == "before" or "control" not in context.models:
             return []
         states = [layer_states(subject.model, target) for target in targets]
         with context.models["before"].opened() as before:
             numbers = [_by_layer("drop", _drops(before.model, *each)) for each in zip(targets, states, strict=True)]
-        return self._rows(unit, facts, numbers)
+        return self.rows_of_numbers([fact.id for fact in facts], unit, numbers)
 
     def scalars(self, rows: Mapping[ModelName, Sequence[Row]]) -> dict[str, float | None]:
         """Lens score, depth score, and the mean of each layer by model."""
@@ -69,12 +69,6 @@ class Lens(Attack):
         if control and after and control["drop"] and after["drop"]:
             found["depth_score"] = mean_lost_share(control["drop"], after["drop"])
         return found
-
-    def _rows(self, unit: Unit, facts: Sequence[Fact], numbers: Sequence[dict[str, float]]) -> list[Row]:
-        return [
-            Row(attack=self.name, variant=unit.variant, seed=unit.seed, fact=fact.id, hit=None, numbers=each)
-            for fact, each in zip(facts, numbers, strict=True)
-        ]
 
 
 def lost_share(d1: Sequence[float], d2: Sequence[float]) -> float | None:

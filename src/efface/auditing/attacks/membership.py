@@ -63,10 +63,7 @@ class Membership(Attack):
         else:
             read = answer_tokens(subject, pairs)
             numbers = [membership_scores(tokens, answer) for tokens, (_, answer) in zip(read, pairs, strict=True)]
-        return [
-            Row(attack=self.name, variant=unit.variant, seed=unit.seed, fact=fact, hit=None, numbers=each | weak)
-            for fact, each in zip(items, numbers, strict=True)
-        ]
+        return self.rows_of_numbers(list(items), unit, [each | weak for each in numbers])
 
     def scalars(self, rows: Mapping[ModelName, Sequence[Row]]) -> dict[str, float | None]:
         """AUC by score and model; gap to the control with its interval; PrivLeak."""

@@ -7,13 +7,12 @@ from typing import ClassVar
 
 from efface.auditing.attack import Attack, Context, Cost, Fact, ModelName, Row, Tier, Unit
 from efface.auditing.measures.answer_tokens import answer_tokens
+from efface.auditing.measures.share_left import means_by_model, share_left
 from efface.auditing.subject import Subject
 from efface.scores.means import mean
 from efface.scores.metrics.memorization import exact_memorization, extraction_strength
 
 METRICS = ("extraction_strength", "exact_memorization", "answer_logprob")
-_LEAST_DISTANCE = 0.02
-"""Of the model before from the control; a quotient over less would be noise."""
 
 
 class ReadOut(Attack):
@@ -35,41 +34,21 @@ class ReadOut(Attack):
     def run(self, subject: Subject, facts: Sequence[Fact], unit: Unit, context: Context) -> list[Row]:  # noqa: ARG002
         """Three numbers of each fact."""
         read = answer_tokens(subject, [(fact.prompt, fact.answer) for fact in facts])
-        return [
-            Row(
-                attack=self.name,
-                variant=unit.variant,
-                seed=unit.seed,
-                fact=fact.id,
-                hit=None,
-                numbers={
-                    "extraction_strength": extraction_strength(tokens.predicted),
-                    "exact_memorization": exact_memorization(tokens.predicted),
-                    "answer_logprob": mean(tokens.logprobs),
-                },
-            )
-            for fact, tokens in zip(facts, read, strict=True)
+        numbers = [
+            {
+                "extraction_strength": extraction_strength(tokens.predicted),
+                "exact_memorization": exact_memorization(tokens.predicted),
+                "answer_logprob": mean(tokens.logprobs),
+            }
+            for tokens in read
         ]
+        return self.rows_of_numbers([fact.id for fact in facts], unit, numbers)
 
     def scalars(self, rows: Mapping[ModelName, Sequence[Row]]) -> dict[str, float | None]:
         """Mean of each number for each model, and what is left of it between control (0) and model before (1)."""
         found: dict[str, float | None] = {}
         for metric in METRICS:
-            means = {model: mean([row.numbers[metric] for row in listed]) for model, listed in rows.items() if listed}
+            means = means_by_model(rows, metric)
             found |= {f"{metric}_{model}": value for model, value in means.items()}
             found[f"{metric}_left"] = share_left(means)
         return found
-
-
-def share_left(means: Mapping[ModelName, float]) -> float | None:
-    """(after - control) / (before - control): 1 where nothing was unlearned, 0 where the model is as the control.
-
-    Args:
-        means: Of the models that are there.
-
-    Returns:
-        A number of any range; None without one of the three, or where before and control hardly differ.
-    """
-    if len(means) < 3 or abs(means["before"] - means["control"]) < _LEAST_DISTANCE:
-        return None
-    return (means["after"] - means["control"]) / (means["before"] - means["control"])

@@ -61,17 +61,16 @@ class Static(Attack):
         before = context.models["before"]
         if unit.variant == _LINE:
             losses = line_losses(subject, before, facts, context)
-            return [self._row(unit, "", losses)] if losses else []
+            return self.rows_of_numbers([""], unit, [losses]) if losses else []
         changes = compare_weights(subject.model, before)
         total = Change()
         for change in changes.values():
             total.add(change)
-        layers = [
-            self._row(unit, name, {f"layer_{key}": value for key, value in change.numbers().items()})
-            for name, change in changes.items()
-            if _LAYER.match(name + ".")
-        ]
-        return [self._row(unit, "", total.numbers()), *layers]
+        rows = {"": total.numbers()}
+        for name, change in changes.items():
+            if _LAYER.match(name + "."):
+                rows[name] = {f"layer_{key}": value for key, value in change.numbers().items()}
+        return self.rows_of_numbers(list(rows), unit, list(rows.values()))
 
     def scalars(self, rows: Mapping[ModelName, Sequence[Row]]) -> dict[str, float | None]:
         """Numbers of all weights and of the line, for the unlearned model and the control."""
@@ -82,9 +81,6 @@ class Static(Attack):
             if not row.fact
             for name, value in row.numbers.items()
         }
-
-    def _row(self, unit: Unit, place: str, numbers: Mapping[str, float]) -> Row:
-        return Row(attack=self.name, variant=unit.variant, seed=unit.seed, fact=place, hit=None, numbers=dict(numbers))
 
 
 @dataclass
