@@ -18,8 +18,8 @@ from efface.evaluation.config import EvaluateConfig
 from efface.evaluation.encode import EncodedQuestion, encode_evaluation
 from efface.evaluation.evaluate import evaluate
 from efface.evaluation.generate import Generation, generate_from_ids
-from efface.evaluation.judges import Judges, open_judges
-from efface.evaluation.kv_cache import cache_elements_per_token
+from efface.evaluation.judging.judges import Judges, open_judges
+from efface.evaluation.decoding.kv_cache import cache_elements_per_token
 from efface.evaluation.likelihoods import likelihoods
 from efface.schema import EvaluationSet
 from efface.text.formatter import PromptFormatter

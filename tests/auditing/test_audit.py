@@ -76,7 +76,7 @@ def test_the_judge_is_the_one_that_the_run_fell_back_to(hidden_run: Path, monkey
     def unreachable(name: str) -> Path:
         raise UnavailableError(f"{name}: the hub cannot be reached")
 
-    monkeypatch.setattr("efface.evaluation.judges.resolve_model", unreachable)
+    monkeypatch.setattr("efface.evaluation.judging.judges.resolve_model", unreachable)
     settings = RunPaths(hidden_run).config
     settings.write_text(settings.read_text().replace("judge: key-facts", "judge: default"))
     assert audit(config(**ASKS), hidden_run).recoverable.judge == "key-facts"

@@ -10,7 +10,7 @@ from efface.auditing.rule import (
     says_wrong,
     share_of_new_words,
 )
-from efface.evaluation.key_fact_judge import KeyFactJudge
+from efface.evaluation.judging.key_fact_judge import KeyFactJudge
 from efface.schema import Turn
 from support.audited import fact, facts, key_fact_rule
 
@@ -72,7 +72,7 @@ def test_the_judge_of_the_run_decides() -> None:
         name = "yes"
 
         def verdicts(self, claims, journal=None):  # type: ignore[no-untyped-def]
-            from efface.evaluation.nli_judge import EntailmentVerdict
+            from efface.evaluation.judging.nli_judge import EntailmentVerdict
 
             return [EntailmentVerdict("entailment") for _ in claims]
 

@@ -12,7 +12,7 @@ from efface.config.commands import EvaluationConfig, RunConfig
 from efface.config.parse import merge_settings, validate_config
 from efface.continual.queue import run_queue
 from efface.errors import EffaceError
-from efface.evaluation import greedy_decoder
+from efface.evaluation.decoding import greedy_decoder
 from efface.evaluation.journal import Journal
 from efface.evaluation.record_files import read_record_sets
 from efface.packing import logprobs

@@ -10,10 +10,10 @@ from efface.evaluation.config import EvaluateConfig
 from efface.evaluation.encode import encode_questions
 from efface.evaluation.evaluate import check_before_records, evaluate
 from efface.evaluation.generate import generate
-from efface.evaluation.judges import Judges, open_judges
-from efface.evaluation.key_fact_judge import KeyFactJudge
+from efface.evaluation.judging.judges import Judges, open_judges
+from efface.evaluation.judging.key_fact_judge import KeyFactJudge
+from efface.evaluation.judging.nli_judge import EntailmentVerdict
 from efface.evaluation.likelihoods import likelihoods
-from efface.evaluation.nli_judge import EntailmentVerdict
 from efface.schema import EvaluationSet, Item, Prompt
 from efface.scores import score_records
 from efface.text.config import TextConfig

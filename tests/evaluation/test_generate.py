@@ -9,9 +9,9 @@ from transformers import AutoModelForCausalLM, RwkvConfig
 
 from efface.errors import EffaceError
 from efface.evaluation import generate as generate_module
-from efface.evaluation import greedy_decoder
+from efface.evaluation.decoding import greedy_decoder
+from efface.evaluation.decoding.kv_cache import cache_elements_per_token
 from efface.evaluation.generate import Generation, generate, generate_from_ids, length_batches
-from efface.evaluation.kv_cache import cache_elements_per_token
 from efface.schema import Prompt
 from efface.text.config import TextConfig
 from efface.text.formatter import PromptFormatter

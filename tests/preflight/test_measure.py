@@ -7,7 +7,7 @@ import torch
 
 from efface.objectives.method import objective
 from efface.preflight import measure as module
-from efface.preflight.diagnosis import Measured, MeasuredQuestions, MeasuredSteps
+from efface.preflight.diagnosis import MeasuredCosts, MeasuredQuestions, MeasuredSteps
 from efface.preflight.measure import extrapolate
 from efface.preflight.workload import Workload, total_tokens
 from efface.text.sequence import TokenizedSequence
@@ -17,7 +17,7 @@ QUESTIONS = MeasuredQuestions(
     tokens_per_second=100.0, decoding=0.1, decoding_row=0.01, padded=True, max_cache_tokens=1000
 )
 STEPS = MeasuredSteps(loading=7.0, first=9.0, count=2, tokens_per_second=50.0, memory=1)
-MEASURED = Measured(questions=QUESTIONS, steps=STEPS)
+MEASURED = MeasuredCosts(questions=QUESTIONS, steps=STEPS)
 
 
 def test_the_largest_batches_are_measured():

@@ -13,7 +13,7 @@ from efface.preflight.diagnosis import (
     Forecast,
     Gpu,
     Machine,
-    Measured,
+    MeasuredCosts,
     MeasuredQuestions,
     MeasuredSteps,
     Option,
@@ -109,7 +109,7 @@ def test_measured_memory_and_times(forecast):
         machine=MACHINE,
         findings=[],
         forecast=forecast(),
-        measured=Measured(questions=questions, steps=steps),
+        measured=MeasuredCosts(questions=questions, steps=steps),
         times=Times(answers=0.0, unlearning=90.0, evaluation=30.0),
     )
     lines = printed(lambda console: print_diagnosis(console, found), terminal=False).splitlines()

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from efface.evaluation.config import EvaluateConfig
-from efface.evaluation.judges import open_judges
+from efface.evaluation.judging.judges import open_judges
 from efface.models.load import load_model
 from efface.models.tokenizer import load_tokenizer
 from efface.run import evaluation_stages

@@ -13,7 +13,7 @@ from efface.auditing.attack import Attack, Context, Fact, Level, Row, Unit
 from efface.auditing.rule import FactRule
 from efface.config.commands import RunConfig
 from efface.config.parse import validate_config
-from efface.evaluation.key_fact_judge import KeyFactJudge
+from efface.evaluation.judging.key_fact_judge import KeyFactJudge
 from efface.run.pipeline import run
 from efface.schema import Item
 from support.built_once import BuildOnce

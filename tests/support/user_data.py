@@ -12,7 +12,7 @@ from efface.data.file_settings import ColumnsConfig, ReadLimits
 from efface.data.readers.limits import Limits
 from efface.data.readers.read import read_table
 from efface.data.readers.row_types import detect_schema, ignored_columns
-from efface.data.readers.table import SourceRow, Table
+from efface.data.readers.table import SourceRow, SourceTable
 from efface.errors import EffaceError
 from efface.schema import Item
 
@@ -33,7 +33,7 @@ def write(path: Path, content: str | bytes) -> Path:
     return path
 
 
-def read(path: Path | str, **settings: Any) -> Table:
+def read(path: Path | str, **settings: Any) -> SourceTable:
     """Read a file as the setting data.forget."""
     return read_table(FileConfig(path=str(path), **settings), "data.forget")
 
@@ -46,10 +46,10 @@ def read_error(path: Path | str, **settings: Any) -> str:
     return str(caught.value)
 
 
-def make_table(*rows: dict[str, Any], is_published: bool = False) -> Table:
+def make_table(*rows: dict[str, Any], is_published: bool = False) -> SourceTable:
     """Rows as if read from mine.jsonl."""
     source_rows = tuple(SourceRow("mine.jsonl", number, row, unit="line") for number, row in enumerate(rows, 1))
-    return Table("mine.jsonl", source_rows, sha256="", is_published=is_published)
+    return SourceTable("mine.jsonl", source_rows, sha256="", is_published=is_published)
 
 
 def to_items(*rows: dict[str, Any], **columns: str) -> list[Item]:

@@ -65,7 +65,7 @@ def test_key_facts_judge_where_the_default_judge_cannot_be_had(taught_towns, tmp
     rows = [json.loads(line) for line in Path(taught_towns["data"]["forget"]).read_text().splitlines()]
     facts = [{**row, "key_fact": row["answer"].split()[-1]} for row in rows]
     (tmp_path / "forget.jsonl").write_text("".join(json.dumps(row) + "\n" for row in facts))
-    monkeypatch.setattr("efface.evaluation.judges.resolve_model", unreachable)
+    monkeypatch.setattr("efface.evaluation.judging.judges.resolve_model", unreachable)
     settings = {
         **taught_towns,
         "data": {**taught_towns["data"], "forget": str(tmp_path / "forget.jsonl")},

@@ -24,7 +24,7 @@ from efface.auditing.rule import FactRule
 from efface.auditing.summary import Findings, summarize
 from efface.data import load_task
 from efface.errors import EffaceError
-from efface.evaluation.judges import open_judges
+from efface.evaluation.judging.judges import open_judges
 from efface.folder_lock import check_writable, lock_folder
 from efface.folders import RESULTS
 from efface.hardware.device import device_for

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from efface.auditing.attack import Fact, Level, text_of
 from efface.auditing.rule import FactRule, answer_type, can_be_judged
 from efface.errors import EffaceError
-from efface.evaluation.nli_judge import Judge
+from efface.evaluation.judging.nli_judge import Judge
 from efface.records import Record
 from efface.schema import EvaluationSet
 from efface.spacing import evenly_spaced

@@ -8,8 +8,8 @@ from functools import lru_cache
 from typing import Literal
 
 from efface.auditing.attack import Fact, HitVerdict, text_of
-from efface.evaluation.key_fact_judge import contains_fact
-from efface.evaluation.nli_judge import Claim, Judge
+from efface.evaluation.judging.key_fact_judge import contains_fact
+from efface.evaluation.judging.nli_judge import Claim, Judge
 from efface.scores.metrics.rouge import common_subsequence_length, rouge_l_f1, word_stems
 
 LEAST_SHARE = 0.5

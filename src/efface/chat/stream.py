@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from efface.errors import EffaceError
-from efface.evaluation.greedy_decoder import can_decode
+from efface.evaluation.decoding.greedy_decoder import can_decode
 from efface.packing.forward import device_of, unwrap_peft
 from efface.text.formatter import PromptFormatter
 

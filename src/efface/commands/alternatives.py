@@ -13,8 +13,8 @@ from efface.config.data_commands import AlternativesConfig, AlternativesGenerati
 from efface.data.question_files import FileQuestion, alternatives_to_json_lines, load_questions
 from efface.data.sources.generic_questions import truncate_to_sentence
 from efface.errors import EffaceError
+from efface.evaluation.decoding.sampled_decoder import Draw, sample
 from efface.evaluation.encode import check_position_limit
-from efface.evaluation.sampled_decoder import Draw, sample
 from efface.folder_lock import lock_output
 from efface.hardware.device import device_for
 from efface.models.open import OpenedModel, open_model

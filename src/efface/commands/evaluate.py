@@ -17,7 +17,7 @@ from efface.errors import EffaceError
 from efface.evaluation.encode import encode_evaluation, warn_about_merged
 from efface.evaluation.evaluate import evaluate
 from efface.evaluation.journal import remove_journal
-from efface.evaluation.judges import Judges, open_judges
+from efface.evaluation.judging.judges import Judges, open_judges
 from efface.evaluation.record_files import read_record_sets, write_record_sets
 from efface.folders import RunPaths
 from efface.hardware.device import device_for, peak_memory, reset_peak_memory

@@ -30,7 +30,7 @@ from efface.data.sources.known_facts import load_known_facts
 from efface.data.task_checks import normalize
 from efface.errors import EffaceError
 from efface.evaluation.encode import check_position_limit, encode_questions, warn_about_merged
-from efface.evaluation.key_fact_judge import contains_fact
+from efface.evaluation.judging.key_fact_judge import contains_fact
 from efface.evaluation.likelihoods import Likelihoods, likelihoods
 from efface.folder_lock import check_writable
 from efface.hardware.device import device_for

@@ -10,7 +10,7 @@ from pydantic import ConfigDict
 
 from efface.data.question_files import FileQuestion
 from efface.errors import EffaceError
-from efface.evaluation.key_fact_judge import contains_fact
+from efface.evaluation.judging.key_fact_judge import contains_fact
 from efface.evaluation.likelihoods import Likelihoods
 from efface.frozen import FrozenModel
 from efface.scores.means import mean

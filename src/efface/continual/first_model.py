@@ -13,7 +13,7 @@ from efface.continual.folder import QueueFolder
 from efface.evaluation.config import EvaluateConfig
 from efface.evaluation.evaluate import evaluate
 from efface.evaluation.journal import remove_journal
-from efface.evaluation.judges import open_judges
+from efface.evaluation.judging.judges import open_judges
 from efface.models.open import OpenedModel
 from efface.progress.reporter import Reporter
 from efface.records import Record, RecordSets

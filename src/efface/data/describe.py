@@ -77,7 +77,7 @@ class Overlap(FrozenModel):
     first_shared: SharedWords | None
 
 
-class Sample(FrozenModel):
+class ExampleItem(FrozenModel):
     """An example item of a set."""
 
     set: Literal["forget", "retain"]
@@ -99,7 +99,7 @@ class Description(FrozenModel):
     overlap: Overlap
     missing: dict[Metric, str]
     """Metric that cannot be computed -> reason."""
-    samples: tuple[Sample, ...]
+    samples: tuple[ExampleItem, ...]
     warnings: tuple[str, ...]
 
 
@@ -131,7 +131,7 @@ def describe(
         overlap=find_overlap(task.forget, task.retain),
         missing=missing_metrics(task.evaluation, embedder=embedder, judge=judge),
         samples=tuple(
-            Sample(set=name, id=item.id, history=item.history, question=item.question, answer=item.answer)
+            ExampleItem(set=name, id=item.id, history=item.history, question=item.question, answer=item.answer)
             for name, item in examples
         ),
         warnings=task.warnings,

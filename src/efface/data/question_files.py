@@ -11,7 +11,7 @@ from efface.data.readers.columns import ANSWER_COLUMNS, column_names, first_colu
 from efface.data.readers.python_rows import to_json_lines
 from efface.data.readers.read import read_table
 from efface.data.readers.row_types import detect_schema, ignored_columns
-from efface.data.readers.table import SourceRow, Table, read_rows
+from efface.data.readers.table import SourceRow, SourceTable, read_rows
 from efface.errors import EffaceError
 from efface.schema import Item
 
@@ -108,7 +108,7 @@ def alternatives_to_json_lines(questions: Iterable[FileQuestion]) -> str:
     return to_json_lines("alternatives", [_to_row(each, each.item.answer) for each in questions])
 
 
-def _resolve_columns(table: Table, given: ColumnsConfig) -> ColumnsConfig:
+def _resolve_columns(table: SourceTable, given: ColumnsConfig) -> ColumnsConfig:
     """The columns that the user named, with `golden_answer` as the answer if the table has no other."""
     names = column_names(table)
     golden = given.golden_answer or match_column(names, "golden_answer")

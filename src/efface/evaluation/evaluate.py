@@ -11,9 +11,9 @@ from efface.evaluation.config import EvaluateConfig
 from efface.evaluation.encode import EncodedQuestion, encode_evaluation, evaluated_items, retokenize
 from efface.evaluation.generate import Generation
 from efface.evaluation.journal import Journal
-from efface.evaluation.judges import Judges
-from efface.evaluation.judgments import NOT_ASKED, Judgment, SetItem, judge_outputs
-from efface.evaluation.key_fact_judge import KeyFactJudge
+from efface.evaluation.judging.judges import Judges
+from efface.evaluation.judging.judgments import NOT_ASKED, Judgment, SetItem, judge_outputs
+from efface.evaluation.judging.key_fact_judge import KeyFactJudge
 from efface.evaluation.likelihoods import Likelihoods, likelihoods
 from efface.evaluation.outputs import generate_outputs
 from efface.records import Record

@@ -15,9 +15,9 @@ import torch
 
 from efface import distributed
 from efface.evaluation.config import Engine
+from efface.evaluation.decoding.kv_cache import max_cache_tokens_for
 from efface.evaluation.encode import check_position_limit
 from efface.evaluation.journal import Journal
-from efface.evaluation.kv_cache import max_cache_tokens_for
 from efface.hardware.memory import free_memory
 from efface.packing.forward import device_of, unwrap_peft
 from efface.packing.oom_retry import map_with_oom_backoff
@@ -236,10 +236,10 @@ def _batches(
 
 def _decoder(model: Any, engine: Engine, *, padded: bool, cache_tokens: int) -> Callable[..., list[list[int]]]:
     if engine == "transformers":
-        from efface.evaluation.paged_decoder import paged_decode
+        from efface.evaluation.decoding.paged_decoder import paged_decode
 
         return partial(paged_decode, max_cache_tokens=cache_tokens)
-    from efface.evaluation import greedy_decoder  # imports much of transformers
+    from efface.evaluation.decoding import greedy_decoder  # imports much of transformers
 
     if padded and greedy_decoder.can_decode(model):
         return greedy_decoder.greedy_decode

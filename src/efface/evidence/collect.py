@@ -14,7 +14,7 @@ from efface.artifacts import METRICS, Manifest, Results, Scores
 from efface.config.saved_settings import read_saved_settings
 from efface.data.config import DataConfig
 from efface.errors import EffaceError
-from efface.evidence.statement import Audited, Measured, ModelDigests, Utility
+from efface.evidence.statement import Audited, Measurements, ModelDigests, ModelScores
 from efface.folders import QueuePaths, RunPaths, queue_of
 from efface.hub import MODEL_FILES, UnavailableError, resolve_local_model
 from efface.models.folder import combined_sha256, model_sums
@@ -148,11 +148,11 @@ def numeric_settings(settings: Mapping[str, Any], prefix: str = "") -> dict[str,
     return found
 
 
-def measured(results: Results | None) -> Measured | None:
+def measured(results: Results | None) -> Measurements | None:
     """The scores before and after."""
     if results is None:
         return None
-    return Measured(definition=results.definition, before=_utility(results.before), after=_utility(results.after))
+    return Measurements(definition=results.definition, before=_utility(results.before), after=_utility(results.after))
 
 
 def audited(results: Results | None) -> Audited | None:
@@ -196,13 +196,13 @@ def _results(paths: RunPaths) -> Results | None:
         raise EffaceError(f"{paths.results} is damaged; restore it") from error
 
 
-def _utility(scores: Scores) -> Utility:
+def _utility(scores: Scores) -> ModelScores:
     """Scores without the names of models and the reasons of what is missing, in which paths may be."""
     sets = {
         name: {"n": each.n, **{metric: getattr(each, metric) for metric in METRICS}}
         for name, each in scores.sets.items()
     }
-    return Utility(
+    return ModelScores(
         model_utility=scores.model_utility,
         model_utility_retain=scores.model_utility_retain,
         forget_efficacy=scores.forget_efficacy,

@@ -37,12 +37,12 @@ from efface.evidence.statement import (
     ACTIONS,
     Action,
     Digest,
+    ModelFile,
     OpenAction,
     Predicate,
     Queue,
     Signer,
     Statement,
-    Subject,
     Texts,
 )
 from efface.evidence.texts import how_read, key_id, load_items, read_again, texts_root
@@ -204,7 +204,7 @@ def _statement(
         open_actions=_actions(run, done),
         signer=Signer(key_id=signer.public_key.keyid, public_key=public_pem(signer.public_key)),
     )
-    subjects = [Subject(name=name, digest=Digest(sha256=each)) for name, each in (after.files or {}).items()]
+    subjects = [ModelFile(name=name, digest=Digest(sha256=each)) for name, each in (after.files or {}).items()]
     return Statement(subject=subjects, predicate=predicate)
 
 

@@ -50,7 +50,7 @@ class Digest(FrozenModel):
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
 
 
-class Subject(FrozenModel):
+class ModelFile(FrozenModel):
     """A file of the model after unlearning."""
 
     name: str
@@ -79,7 +79,7 @@ class ModelDigests(FrozenModel):
     """Place in the model's folder -> SHA-256; None where the files were not there when the record was made."""
 
 
-class Utility(FrozenModel):
+class ModelScores(FrozenModel):
     """Scores of one model, each in [0, 1]; None if they could not be computed."""
 
     model_utility: float | None
@@ -90,12 +90,12 @@ class Utility(FrozenModel):
     sets: dict[str, dict[str, float | None]]
 
 
-class Measured(FrozenModel):
+class Measurements(FrozenModel):
     """What the tool measured."""
 
     definition: str
-    before: Utility
-    after: Utility
+    before: ModelScores
+    after: ModelScores
 
 
 class Audited(FrozenModel):
@@ -158,7 +158,7 @@ class Predicate(FrozenModel):
     versions: dict[str, str]
     hardware: str
     precision: str
-    measured: Measured | None
+    measured: Measurements | None
     """None for a run without an evaluation."""
     audit: Audited | None = None
     """None for a run that was not audited."""
@@ -171,7 +171,7 @@ class Statement(FrozenModel):
     """An in-toto statement about the files of the model after unlearning."""
 
     type_: Literal["https://in-toto.io/Statement/v1"] = Field(default="https://in-toto.io/Statement/v1", alias="_type")
-    subject: list[Subject] = Field(min_length=1)
+    subject: list[ModelFile] = Field(min_length=1)
     predicate_type: Literal["https://pypi.org/project/efface/unlearning-record/v1"] = Field(
         default="https://pypi.org/project/efface/unlearning-record/v1", alias="predicateType"
     )

@@ -212,7 +212,7 @@ class MeasuredQuestions(FrozenModel):
     """Maximum size of the KV cache of one batch, in tokens: batch size x (longest prompt + new tokens)."""
 
 
-class Measured(FrozenModel):
+class MeasuredCosts(FrozenModel):
     """What a part of the run took on this machine."""
 
     questions: MeasuredQuestions
@@ -249,7 +249,7 @@ class Diagnosis(FrozenModel):
     """Options for training the model; empty where there is no forecast."""
     processes: list[ProcessMemory] = Field(default=[])
     """Memory by rank, for the number of processes that was asked about; empty where none was."""
-    measured: Measured | None = None
+    measured: MeasuredCosts | None = None
     """None where nothing should or could be measured."""
     times: Times | None = None
     """None where nothing was measured."""

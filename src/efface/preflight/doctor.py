@@ -21,7 +21,7 @@ from efface.models.memory_estimate import meta_model
 from efface.models.tokenizer import model_tokenizer
 from efface.objectives.method import objective
 from efface.packing.forward import max_positions, vocabulary_size
-from efface.preflight.diagnosis import Diagnosis, Forecast, Machine, Measured, Option, ProcessMemory, Times
+from efface.preflight.diagnosis import Diagnosis, Forecast, Machine, MeasuredCosts, Option, ProcessMemory, Times
 from efface.preflight.findings import FindingsBuilder
 from efface.preflight.machine import (
     benchmark_findings,
@@ -223,7 +223,7 @@ def _forecast(
 
 def _measure(
     builder: FindingsBuilder, run: CheckedRun, workload: Workload | None, *, steps: int, data_dir: Path | None
-) -> tuple[Measured | None, Times | None]:
+) -> tuple[MeasuredCosts | None, Times | None]:
     """Measure a part of the run, unless something stops it, and extrapolate."""
     if workload is None or run.model_folder is None:
         builder.add(

@@ -16,8 +16,8 @@ from efface.data.describe import missing_metrics
 from efface.evaluation.config import EvaluateConfig
 from efface.evaluation.encode import encode_evaluation, warn_about_merged
 from efface.evaluation.evaluate import check_before_records
-from efface.evaluation.judges import Judges, open_judges
-from efface.evaluation.key_fact_judge import KeyFactJudge
+from efface.evaluation.judging.judges import Judges, open_judges
+from efface.evaluation.judging.key_fact_judge import KeyFactJudge
 from efface.hardware.memory import disk_free
 from efface.preflight.training_plan import TrainingPlan, bytes_on_disk, parameter_count, plan_training
 from efface.preflight.workload import describe_task

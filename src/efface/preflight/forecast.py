@@ -9,8 +9,8 @@ import torch
 
 from efface.config.commands import RunConfig
 from efface.evaluation.config import EvaluateConfig
+from efface.evaluation.decoding.kv_cache import cache_elements_per_token, max_cache_tokens_for
 from efface.evaluation.generate import length_batches
-from efface.evaluation.kv_cache import cache_elements_per_token, max_cache_tokens_for
 from efface.models.dtypes import evaluation_dtype_of, stored_dtype_of
 from efface.models.memory_estimate import TrainingMemory, count_training_memory, meta_model
 from efface.objectives.terms import DistributionTerm, Objective, StateTerm, count_loss_tokens

@@ -16,7 +16,7 @@ import efface
 from efface.data.sources.published import default_data_folder, download_status, published_benchmarks
 from efface.errors import install_hint
 from efface.evaluation.config import EvaluateConfig
-from efface.evaluation.judges import detector_model, embedder_model, judge_model, offline_is_installed
+from efface.evaluation.judging.judges import detector_model, embedder_model, judge_model, offline_is_installed
 from efface.hardware.memory import disk_free, free_memory
 from efface.hardware.processor import cpuinfo, processor_cores, processor_name
 from efface.hub import UnavailableError, fetch_model_config, resolve_local_model, why_unreachable

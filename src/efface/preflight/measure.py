@@ -26,7 +26,7 @@ from efface.models.open import OpenedModel
 from efface.objectives.terms import Objective, Reference
 from efface.packing.forward import device_of
 from efface.packing.padded_rows import input_length
-from efface.preflight.diagnosis import Measured, MeasuredQuestions, MeasuredSteps, Times
+from efface.preflight.diagnosis import MeasuredCosts, MeasuredQuestions, MeasuredSteps, Times
 from efface.preflight.forecast import uses_live_reference
 from efface.preflight.workload import Workload, total_tokens
 from efface.progress.reporter import Reporter, SilentReporter
@@ -50,7 +50,7 @@ _NEW_TOKENS = 16
 _SECONDS_BETWEEN_SAMPLES = 0.005
 
 
-def measure(config: RunConfig, *, steps: int, data_dir: Path | None, reporter: Reporter) -> Measured:
+def measure(config: RunConfig, *, steps: int, data_dir: Path | None, reporter: Reporter) -> MeasuredCosts:
     """Evaluate a few questions and take a few optimizer steps, as the run would.
 
     Args:
@@ -76,10 +76,10 @@ def measure(config: RunConfig, *, steps: int, data_dir: Path | None, reporter: R
         gc.collect()
         torch.cuda.empty_cache()
         count = max(1, min(steps, len(prepared.plan.steps) - 1))
-        return Measured(questions=questions, steps=_measure_steps(prepared, out, count, reporter))
+        return MeasuredCosts(questions=questions, steps=_measure_steps(prepared, out, count, reporter))
 
 
-def extrapolate(measured: Measured, workload: Workload, config: RunConfig, objective: Objective) -> Times:
+def extrapolate(measured: MeasuredCosts, workload: Workload, config: RunConfig, objective: Objective) -> Times:
     """How long the whole run will take.
 
     Args:

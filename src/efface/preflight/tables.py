@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from rich.console import Console
 
-from efface.preflight.diagnosis import Diagnosis, Forecast, Machine, Measured, Option, ProcessMemory, Times
+from efface.preflight.diagnosis import Diagnosis, Forecast, Machine, MeasuredCosts, Option, ProcessMemory, Times
 from efface.report.number_format import format_bytes, pluralize
 from efface.report.terminal.key_values import print_key_values
 
@@ -63,7 +63,7 @@ def _machine_facts(machine: Machine) -> Iterator[tuple[str, str]]:
     yield "hub token", "set" if machine.token else "none; only private and gated models need one"
 
 
-def _forecast_facts(forecast: Forecast, measured: Measured | None) -> Iterator[tuple[str, str]]:
+def _forecast_facts(forecast: Forecast, measured: MeasuredCosts | None) -> Iterator[tuple[str, str]]:
     yield "precision", forecast.precision
     yield (
         "weights",
@@ -91,7 +91,7 @@ def _forecast_facts(forecast: Forecast, measured: Measured | None) -> Iterator[t
     )
 
 
-def _time_facts(measured: Measured, times: Times) -> Iterator[tuple[str, str]]:
+def _time_facts(measured: MeasuredCosts, times: Times) -> Iterator[tuple[str, str]]:
     steps = measured.steps
     speed = f"{steps.tokens_per_second:,.0f} tokens/s; the first step took {_duration(steps.first)}"
     if times.answers:

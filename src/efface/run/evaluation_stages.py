@@ -18,7 +18,7 @@ from efface.evaluation.config import EvaluateConfig
 from efface.evaluation.encode import EncodedQuestion, encode_evaluation, warn_about_merged
 from efface.evaluation.evaluate import evaluate
 from efface.evaluation.journal import Journal, remove_journal
-from efface.evaluation.judges import Judges
+from efface.evaluation.judging.judges import Judges
 from efface.folders import epoch_stage
 from efface.hardware.memory import trim_freed_memory
 from efface.models.dtypes import dtype_name

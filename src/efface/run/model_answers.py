@@ -15,7 +15,7 @@ from efface.errors import EffaceError
 from efface.evaluation.config import EvaluateConfig
 from efface.evaluation.encode import encode_questions
 from efface.evaluation.generate import Generation, generate
-from efface.evaluation.key_fact_judge import contains_fact
+from efface.evaluation.judging.key_fact_judge import contains_fact
 from efface.evaluation.likelihoods import likelihoods
 from efface.models.open import OpenedModel
 from efface.progress.reporter import Reporter

@@ -13,7 +13,7 @@ from efface.config.commands import RunConfig
 from efface.config.plugins import custom_metrics
 from efface.data.config import MODEL_ANSWERS
 from efface.errors import EffaceError
-from efface.evaluation.judges import Judges, open_judges
+from efface.evaluation.judging.judges import Judges, open_judges
 from efface.hardware.device import peak_memory
 from efface.models.dtypes import evaluation_dtype
 from efface.progress.quiet_libraries import quiet_libraries

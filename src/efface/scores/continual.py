@@ -72,7 +72,7 @@ def efficacy_so_far(results: ContinualResults) -> list[float | None]:
 
 
 @dataclass(frozen=True)
-class Utility:
+class UtilityOverTime:
     """Model utility before all requests and after each."""
 
     metrics: list[Metric]
@@ -83,7 +83,7 @@ class Utility:
     """Over the set `retain` alone."""
 
 
-def utility(results: ContinualResults) -> Utility:
+def utility(results: ContinualResults) -> UtilityOverTime:
     """Compute model utility over the same metrics at all times, whichever of them the forget sets have.
 
     Args:
@@ -94,7 +94,7 @@ def utility(results: ContinualResults) -> Utility:
     retained = [retain_sets(each, definition) for each in sets]
     scores = [each for row in retained for each in row]
     metrics = _shared_metrics(scores, definition.utility_metrics) if scores else []
-    return Utility(
+    return UtilityOverTime(
         metrics=metrics,
         whole=[model_utility(each, metrics) for each in retained],
         retain=[model_utility_retain(each, metrics) for each in sets],

@@ -13,7 +13,7 @@ from efface.data import load_training_set
 from efface.data.config import MODEL_ANSWERS
 from efface.downstream.tasks import check_tasks
 from efface.errors import EffaceError
-from efface.evaluation.judges import open_judges
+from efface.evaluation.judging.judges import open_judges
 from efface.folder_lock import check_writable, is_lock
 from efface.folders import SweepPart, SweepPaths
 from efface.hardware.device import device_for

@@ -10,7 +10,7 @@ from efface.atomic import to_json, write_json
 from efface.config.commands import RunConfig
 from efface.config.plugins import custom_objectives
 from efface.errors import EffaceError
-from efface.evaluation.judges import open_judges
+from efface.evaluation.judging.judges import open_judges
 from efface.folder_lock import is_lock, lock_folder
 from efface.folders import TunePaths
 from efface.models.auto_optimizer import resolve_optimizer

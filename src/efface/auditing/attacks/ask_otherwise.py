@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from efface.auditing.attack import Attack, Context, Cost, Fact, Level, ModelName, Row, Unit, text_of
 from efface.auditing.attacks.templates import TEMPLATES, Asked, Material, options_prompt, reverse_prompt
-from efface.evaluation.key_fact_judge import contains_fact
+from efface.evaluation.judging.key_fact_judge import contains_fact
 
 if TYPE_CHECKING:
     from efface.auditing.subject import Subject

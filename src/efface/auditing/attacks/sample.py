@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from efface.auditing.attack import Attack, Context, Cost, Fact, Level, ModelName, Row, Unit, text_of
 from efface.auditing.measures.statistics import leak_at_k
+from efface.evaluation.decoding.sampled_decoder import Draw, sample
 from efface.evaluation.encode import check_position_limit
-from efface.evaluation.sampled_decoder import Draw, sample
 
 if TYPE_CHECKING:
     from efface.auditing.subject import Subject

@@ -10,10 +10,10 @@ from efface.artifacts import METRICS
 from efface.data.describe import (
     RUN_OF_WORDS,
     Description,
+    ExampleItem,
     ItemType,
     Lengths,
     Overlap,
-    Sample,
     SetDescription,
     WrongAnswers,
 )
@@ -66,7 +66,7 @@ def _wrong_answers(wrong: WrongAnswers) -> str:
     return f"{wrong.minimum} to {wrong.maximum} per question"
 
 
-def _sample_facts(sample: Sample) -> Iterator[tuple[str, str]]:
+def _sample_facts(sample: ExampleItem) -> Iterator[tuple[str, str]]:
     system = [turn for turn in sample.history if turn.role == "system"]
     earlier = [turn for turn in sample.history if turn.role != "system"]
     for turn in system:

@@ -13,7 +13,7 @@ from typing import Any
 
 from efface.data.config import FileConfig
 from efface.data.readers.limits import Limits
-from efface.data.readers.table import SourceRow, Table
+from efface.data.readers.table import SourceRow, SourceTable
 from efface.errors import EffaceError, first_line, install_hint, suggest
 from efface.hub import LOG_IN, why_unreachable
 
@@ -54,7 +54,7 @@ def is_saved_dataset(folder: Path) -> bool:
     return single or (folder / "dataset_dict.json").is_file()
 
 
-def read_saved_dataset(folder: Path, split: str | None, limits: Limits) -> Table:
+def read_saved_dataset(folder: Path, split: str | None, limits: Limits) -> SourceTable:
     """Read a dataset that `save_to_disk` wrote.
 
     Args:
@@ -78,7 +78,7 @@ def read_saved_dataset(folder: Path, split: str | None, limits: Limits) -> Table
     return _to_table(str(folder), loaded, split, limits)
 
 
-def read_hub_dataset(file: FileConfig, limits: Limits, *, first: int | None = None) -> Table:
+def read_hub_dataset(file: FileConfig, limits: Limits, *, first: int | None = None) -> SourceTable:
     """Read a dataset of the Hugging Face hub, or from its cache; code of the dataset is never run.
 
     Args:
@@ -134,7 +134,7 @@ def _load_error(datasets: Any, file: FileConfig, repo: str, error: Exception, se
     return EffaceError(f"{file.path} cannot be loaded ({first_line(error)}); {remedy}")
 
 
-def _to_table(name: str, loaded: Any, split: str | None, limits: Limits, first: int | None = None) -> Table:
+def _to_table(name: str, loaded: Any, split: str | None, limits: Limits, first: int | None = None) -> SourceTable:
     """Read the chosen split, or the only one."""
     if isinstance(loaded, Mapping):
         if split is None and len(loaded) > 1:
@@ -154,7 +154,7 @@ def _to_table(name: str, loaded: Any, split: str | None, limits: Limits, first: 
     count = _rows_at_once(loaded.data.nbytes, limits)
     values = _to_values(name, (stored[start : start + count] for start in range(0, len(loaded), count)), limits)
     lines = "".join(json.dumps(value, sort_keys=True, default=str) + "\n" for value in values)
-    return Table(name, _to_rows(name, values), hashlib.sha256(lines.encode()).hexdigest())
+    return SourceTable(name, _to_rows(name, values), hashlib.sha256(lines.encode()).hexdigest())
 
 
 def _largest_column(metadata: Any) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection, Iterable, Mapping
 
-from efface.data.readers.table import SourceRow, Table
+from efface.data.readers.table import SourceRow, SourceTable
 from efface.errors import EffaceError
 
 QUESTION_COLUMNS = ("question", "prompt", "instruction", "query", "input")
@@ -46,7 +46,7 @@ def first_column(row: SourceRow, names: Iterable[str]) -> str | None:
     return next((column for column in columns if row.has(column)), None)
 
 
-def column_names(table: Table) -> list[str]:
+def column_names(table: SourceTable) -> list[str]:
     """Every column of any row, in order."""
     return list(dict.fromkeys(column for row in table.rows for column in row.values))
 
@@ -66,7 +66,7 @@ def reject_single_message(row: SourceRow) -> None:
             raise row.error(problem, 'wrap the messages of a conversation into one row as {"messages": [...]}')
 
 
-def unknown_columns_error(table: Table, given: Mapping[str, str], setting: str) -> EffaceError:
+def unknown_columns_error(table: SourceTable, given: Mapping[str, str], setting: str) -> EffaceError:
     """Build the error about a table whose columns are not recognized.
 
     Args:
@@ -97,7 +97,7 @@ def unknown_columns_error(table: Table, given: Mapping[str, str], setting: str) 
     )
 
 
-def _guess_column(table: Table, given: Mapping[str, str], name: str) -> str:
+def _guess_column(table: SourceTable, given: Mapping[str, str], name: str) -> str:
     """A column with a similar name, with the path to the text inside it; NAME if there is none."""
     columns = [column for column in column_names(table) if column not in given.values()]
     if name == "answer" and {"chosen", "rejected"} <= set(columns):  # pairs for DPO

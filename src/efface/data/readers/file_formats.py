@@ -15,7 +15,7 @@ from efface.data.readers.csv_file import parse_csv
 from efface.data.readers.json_file import detect_json_suffix, parse_json, parse_json_lines
 from efface.data.readers.limits import Limits
 from efface.data.readers.path_hints import missing_path_hint, unsupported_format
-from efface.data.readers.table import SourceRow, Table
+from efface.data.readers.table import SourceRow, SourceTable
 from efface.errors import EffaceError
 from efface.safe_read import read_bytes
 
@@ -41,7 +41,7 @@ _PARQUET, _GZIP = ".parquet", ".gz"
 TABLE_SUFFIXES = tuple(suffix for suffix in (*_PARSERS, _PARQUET) if suffix not in TEXT_SUFFIXES)
 
 
-def read_file(path: Path, limits: Limits) -> Table:
+def read_file(path: Path, limits: Limits) -> SourceTable:
     """Read a file in the format of its name (`.jsonl`, `.csv`, `.txt.gz`), otherwise of its content.
 
     Args:
@@ -57,14 +57,14 @@ def read_file(path: Path, limits: Limits) -> Table:
     """
     content, suffix = read_content(path, limits), format_suffix(path)
     if suffix == _PARQUET or (suffix not in _PARSERS and content.startswith(b"PAR1")):
-        return Table(str(path), parse_parquet(str(path), content, limits), _sha256(content))
+        return SourceTable(str(path), parse_parquet(str(path), content, limits), _sha256(content))
     if unsupported := unsupported_format(suffix, content):
         raise EffaceError(f"{path} is {unsupported}")
     parse, text = _PARSERS.get(suffix) or _detect_parser(path, content), decode_utf8(path, content)
     if parse is not _parse_document:
         limits.check_text(str(path), content)
     warnings = tuple(json_as_text_warnings(path, text)) if parse is _parse_document else ()
-    return Table(str(path), parse(str(path), text), _sha256(content), warnings)
+    return SourceTable(str(path), parse(str(path), text), _sha256(content), warnings)
 
 
 def json_as_text_warnings(path: Path, text: str) -> list[str]:

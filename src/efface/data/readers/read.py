@@ -7,13 +7,13 @@ from efface.data.readers.arrow import HUB, is_saved_dataset, read_hub_dataset, r
 from efface.data.readers.file_formats import read_file
 from efface.data.readers.limits import Limits
 from efface.data.readers.path_hints import url_problem
-from efface.data.readers.table import Table
+from efface.data.readers.table import SourceTable
 from efface.data.readers.text_folder import read_folder
 from efface.errors import EffaceError
 from efface.safe_read import expand_home
 
 
-def read_table(file: FileConfig, setting: str) -> Table:
+def read_table(file: FileConfig, setting: str) -> SourceTable:
     """Read a file, a folder of texts, a saved dataset or a dataset of the hub.
 
     Args:

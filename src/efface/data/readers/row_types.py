@@ -22,7 +22,7 @@ from efface.data.readers.columns import (
 )
 from efface.data.readers.conversations import ignored_text_keys, prompt_answer_pairs, read_messages
 from efface.data.readers.json_file import CONVERSATION_COLUMNS
-from efface.data.readers.table import SourceRow, Table
+from efface.data.readers.table import SourceRow, SourceTable
 from efface.errors import EffaceError, suggest
 from efface.schema import Item, Prompt, Turn
 
@@ -86,7 +86,7 @@ class RowSchema:
                 return (build_item(row, id, prompt, answer, self.names),)
 
 
-def detect_schema(table: Table, columns: ColumnsConfig, setting: str) -> RowSchema:
+def detect_schema(table: SourceTable, columns: ColumnsConfig, setting: str) -> RowSchema:
     """Detect the type of a table's rows from the columns that the user named, otherwise from those of the first row.
 
     Args:
@@ -115,7 +115,7 @@ def detect_schema(table: Table, columns: ColumnsConfig, setting: str) -> RowSche
     raise unknown_columns_error(table, given, setting)
 
 
-def ignored_columns(table: Table, schema: RowSchema) -> list[str]:
+def ignored_columns(table: SourceTable, schema: RowSchema) -> list[str]:
     """Find the columns that are not read.
 
     Args:
@@ -135,7 +135,7 @@ def ignored_columns(table: Table, schema: RowSchema) -> list[str]:
     return sorted({column for row in table.rows for column in row.unknown_columns(known)})
 
 
-def ignored_message_keys(table: Table, schema: RowSchema) -> list[str]:
+def ignored_message_keys(table: SourceTable, schema: RowSchema) -> list[str]:
     """Find the keys of messages that contain text but are not read.
 
     Args:
@@ -150,7 +150,7 @@ def ignored_message_keys(table: Table, schema: RowSchema) -> list[str]:
     return sorted({key for value in values for key in ignored_text_keys(value)})
 
 
-def _check_given_columns(table: Table, given: Mapping[str, str], setting: str) -> None:
+def _check_given_columns(table: SourceTable, given: Mapping[str, str], setting: str) -> None:
     for name, column in given.items():
         if not any(row.has(column) for row in table.rows):
             problem = f"{setting}.columns.{name}={column}: {table.name} has no such column"

@@ -207,7 +207,7 @@ class SourceRow:
 
 
 @dataclass(frozen=True)
-class Table:
+class SourceTable:
     """All rows of one source; at least one."""
 
     name: str

@@ -14,14 +14,14 @@ from efface.data.readers.file_formats import (
     read_content,
 )
 from efface.data.readers.limits import Limits
-from efface.data.readers.table import SourceRow, Table
+from efface.data.readers.table import SourceRow, SourceTable
 from efface.errors import EffaceError
 
 _LISTED_FILES = 5
 """Maximum number of files that a warning lists."""
 
 
-def read_folder(folder: Path, limits: Limits) -> Table:
+def read_folder(folder: Path, limits: Limits) -> SourceTable:
     """Read every text of a folder and its subfolders, sorted by path; hidden and blank files are left out.
 
     Args:
@@ -66,7 +66,7 @@ def read_folder(folder: Path, limits: Limits) -> Table:
     for reason, left_out in (("empty", blank), ("not .txt or .md", others)):
         if left_out:
             warnings.append(f"{folder}: files not read ({reason}): {_list_files(folder, left_out)}")
-    return Table(str(folder), tuple(rows), digest.hexdigest(), tuple(warnings))
+    return SourceTable(str(folder), tuple(rows), digest.hexdigest(), tuple(warnings))
 
 
 def _visible_files(folder: Path) -> list[Path]:

@@ -32,7 +32,7 @@ class NameLists(FrozenModel):
     last: tuple[str, ...]
 
 
-class Attribute(FrozenModel):
+class AuthorAttribute(FrozenModel):
     """A property of an author: its possible values, and wordings of questions and answers."""
 
     pattern: str
@@ -53,7 +53,7 @@ class WordLists(FrozenModel):
     """The content of `authors.yaml`."""
 
     names: NameLists
-    attributes: dict[str, Attribute]
+    attributes: dict[str, AuthorAttribute]
 
 
 @cache
@@ -151,7 +151,7 @@ class _ShuffledAttribute:
     answers: Sequence[str]
 
     @classmethod
-    def shuffle(cls, name: str, attribute: Attribute, seed: int) -> Self:
+    def shuffle(cls, name: str, attribute: AuthorAttribute, seed: int) -> Self:
         rng = random.Random(f"{seed}/{name}")
         lists = (attribute.values, attribute.questions, attribute.answers)
         return cls(name, seed, *(rng.sample(each, len(each)) for each in lists))

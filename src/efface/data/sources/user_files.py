@@ -10,7 +10,7 @@ from efface.data.config import DataConfig, FileConfig
 from efface.data.passages import MIN_SCORED, to_continuation
 from efface.data.readers.read import read_table
 from efface.data.readers.row_types import RowSchema, detect_schema, ignored_columns, ignored_message_keys
-from efface.data.readers.table import SourceRow, Table, read_rows
+from efface.data.readers.table import SourceRow, SourceTable, read_rows
 from efface.data.sources.refusals import load_refusals
 from efface.data.subsets import exclude_items, forgotten_before_sets, remaining_retain, retain_evaluation_set
 from efface.data.task_checks import check_task_items
@@ -161,12 +161,12 @@ def _check_repetitions(forget: LoadedFile, earlier: Sequence[LoadedFile]) -> lis
     return [f"{forget.name}: {repeated:,} item(s) were forgotten by an earlier request"] if repeated else []
 
 
-def _message_key_warnings(table: Table, schema: RowSchema) -> list[str]:
+def _message_key_warnings(table: SourceTable, schema: RowSchema) -> list[str]:
     keys = ignored_message_keys(table, schema)
     return [f"{table.name}: keys of messages not read: {', '.join(keys)}"] if keys else []
 
 
-def _placeholder_warnings(table: Table, items_by_row: Sequence[tuple[Item, ...]]) -> list[str]:
+def _placeholder_warnings(table: SourceTable, items_by_row: Sequence[tuple[Item, ...]]) -> list[str]:
     """Warn about answers that look like placeholders for a missing answer."""
     answers = ((row, item.answer) for row, items in zip(table.rows, items_by_row, strict=True) for item in items)
     placeholders = [(row, answer) for row, answer in answers if answer.strip().lower() in _PLACEHOLDERS]

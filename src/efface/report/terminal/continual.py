@@ -14,7 +14,7 @@ from efface.report.sanitize import one_line
 from efface.report.terminal.downstream import describe_tasks
 from efface.report.terminal.rich_tables import empty_table, join_metrics, print_line, print_sources
 from efface.report.terminal.verdicts import print_verdicts
-from efface.scores.continual import Utility, efficacy_so_far, utility
+from efface.scores.continual import UtilityOverTime, efficacy_so_far, utility
 
 _MAX_NAME_LENGTH = 17
 _MAX_COLUMNS = 11
@@ -56,7 +56,7 @@ def print_continual(console: Console, results: ContinualResults) -> None:
         print_verdicts(console, {results.method: results.verdict})
 
 
-def _table(results: ContinualResults, over_time: Utility, times: Sequence[int]) -> Table:
+def _table(results: ContinualResults, over_time: UtilityOverTime, times: Sequence[int]) -> Table:
     """The columns of these points in time: 0 before all requests, t after request t."""
     table = empty_table("")
     table.padding = (0, 0)

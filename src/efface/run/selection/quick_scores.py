@@ -8,8 +8,8 @@ from efface.artifacts import Metric, UncountedMetric
 from efface.evaluation.config import EvaluateConfig
 from efface.evaluation.encode import EncodedQuestion, encode_evaluation
 from efface.evaluation.evaluate import evaluate
-from efface.evaluation.judges import Judges
-from efface.evaluation.key_fact_judge import KeyFactJudge
+from efface.evaluation.judging.judges import Judges
+from efface.evaluation.judging.key_fact_judge import KeyFactJudge
 from efface.packing.forward import evaluation_mode
 from efface.records import RecordSets
 from efface.run.selection.held_out import HeldOut, quick_sets, records_of

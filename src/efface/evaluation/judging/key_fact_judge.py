@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 from efface.evaluation.journal import Journal
-from efface.evaluation.nli_judge import Claim, EntailmentVerdict
+from efface.evaluation.judging.nli_judge import Claim, EntailmentVerdict
 
 
 class KeyFactJudge:

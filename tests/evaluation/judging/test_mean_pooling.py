@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from efface.evaluation.mean_pooling import EncoderLayout, MeanPoolingEncoder, read_layout
+from efface.evaluation.judging.mean_pooling import EncoderLayout, MeanPoolingEncoder, read_layout
 
 TEXTS = ["", "short", "Upper CASE, 漢字 and ünïcode", "a b c d e f g " * 9, "x y", *("z " * n for n in range(70))]
 

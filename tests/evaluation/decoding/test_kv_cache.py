@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import DynamicCache, GPT2Config, LlamaConfig, LlamaForCausalLM, MambaConfig
 
-from efface.evaluation.kv_cache import cache_elements_per_token, max_cache_tokens_for
+from efface.evaluation.decoding.kv_cache import cache_elements_per_token, max_cache_tokens_for
 from support.sizes import DENSE
 
 LLAMA = LlamaConfig(**DENSE, vocab_size=64)  # 2 layers x 2 heads x 8 numbers, keys and values: 64 a token

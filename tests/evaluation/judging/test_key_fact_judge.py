@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from efface.evaluation.key_fact_judge import KeyFactJudge
-from efface.evaluation.nli_judge import Claim, EntailmentVerdict
+from efface.evaluation.judging.key_fact_judge import KeyFactJudge
+from efface.evaluation.judging.nli_judge import Claim, EntailmentVerdict
 
 
 def verdict(output: str, key_fact: str | None, premise: str = "output") -> EntailmentVerdict:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from efface.errors import EffaceError, first_line
-from efface.evaluation.greedy_decoder import OnToken
+from efface.evaluation.decoding.greedy_decoder import OnToken
 from efface.packing.support import packing_unsupported_reason
 
 _PAGE = 256

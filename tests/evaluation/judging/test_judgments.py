@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from efface.errors import EffaceError
-from efface.evaluation.judges import Judges
-from efface.evaluation.judgments import NOT_ASKED, SetItem, judge_outputs
+from efface.evaluation.judging.judges import Judges
+from efface.evaluation.judging.judgments import NOT_ASKED, SetItem, judge_outputs
 from efface.schema import EvaluationSet, Item
 from support.messages import assert_names
 

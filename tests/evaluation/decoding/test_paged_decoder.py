@@ -12,8 +12,8 @@ from pydantic import ValidationError
 from efface.errors import EffaceError
 from efface.evaluation import generate as module
 from efface.evaluation.config import EvaluateConfig
+from efface.evaluation.decoding.paged_decoder import paged_decode
 from efface.evaluation.generate import generate_from_ids
-from efface.evaluation.paged_decoder import paged_decode
 from support.messages import assert_names
 from support.sizes import DENSE
 

@@ -11,7 +11,7 @@ import pytest
 from efface import hub
 from efface.errors import EffaceError
 from efface.evaluation.config import EvaluateConfig
-from efface.evaluation.judges import OPEN_UNLEARNING_DETECTOR, PAPER_EMBEDDER, PAPER_JUDGE, open_judges
+from efface.evaluation.judging.judges import OPEN_UNLEARNING_DETECTOR, PAPER_EMBEDDER, PAPER_JUDGE, open_judges
 from efface.schema import EvaluationSet, Item
 
 
@@ -43,7 +43,7 @@ def open_with(**settings):
 
 @pytest.mark.usefixtures("_offline")
 def test_unreachable_defaults_are_missing_with_a_reason_and_without_a_delay(monkeypatch):
-    monkeypatch.setattr("efface.evaluation.judges.offline_is_installed", lambda: False)
+    monkeypatch.setattr("efface.evaluation.judging.judges.offline_is_installed", lambda: False)
     with within(15):
         judges = open_judges(EvaluateConfig(), "cpu")
     assert judges.embedder is None

@@ -8,7 +8,7 @@ import pytest
 import torch
 import transformers as hf
 
-from efface.evaluation.greedy_decoder import can_decode, greedy_decode, transformers_decode
+from efface.evaluation.decoding.greedy_decoder import can_decode, greedy_decode, transformers_decode
 from efface.text.config import TextConfig
 from efface.text.formatter import PromptFormatter
 from support.sizes import DENSE, LINEAR

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from efface.evaluation.mean_pooling import MeanPoolingEncoder, read_layout
+from efface.evaluation.judging.mean_pooling import MeanPoolingEncoder, read_layout
 
 _BATCH_SIZE = 64
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from efface.evaluation import sampled_decoder
-from efface.evaluation.sampled_decoder import Draw, draw_tokens, sample
+from efface.evaluation.decoding import sampled_decoder
+from efface.evaluation.decoding.sampled_decoder import Draw, draw_tokens, sample
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "model"
+GOLDEN = Path(__file__).parents[2] / "golden" / "model"
 PROMPTS = [[1, 7, 9, 4], [1, 8], [1, 30, 31]]
 
 
@@ -57,7 +57,7 @@ def test_outputs_end_before_a_stop_token(model: Any) -> None:
 
 
 def test_a_low_temperature_is_greedy(model: Any) -> None:
-    from efface.evaluation.greedy_decoder import greedy_decode
+    from efface.evaluation.decoding.greedy_decoder import greedy_decode
 
     greedy = greedy_decode(model, PROMPTS, stop_ids=[2], max_new_tokens=6)
     assert drawn(model, [Draw(number, "any") for number in range(3)], temperature=1e-4) == greedy

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from efface.evaluation.config import EvaluateConfig
-from efface.evaluation.embedding import Embedder
-from efface.evaluation.judges import open_judges
+from efface.evaluation.judging.embedding import Embedder
+from efface.evaluation.judging.judges import open_judges
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from efface.errors import EffaceError
-from efface.evaluation.gibberish_detector import GibberishDetector
+from efface.evaluation.judging.gibberish_detector import GibberishDetector
 from support.messages import assert_names
 
 LABELS = ["noise", " Clean", "word salad"]

@@ -15,13 +15,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from efface.evaluation.decoding.greedy_decoder import GrowingBatch, can_decode, grow, transformers_decode
 from efface.evaluation.generate import (
     default_generation_config,
     length_batches,
     resolve_max_cache_tokens,
     supports_left_padding,
 )
-from efface.evaluation.greedy_decoder import GrowingBatch, can_decode, grow, transformers_decode
 from efface.packing.forward import unwrap_peft
 from efface.packing.oom_retry import map_with_oom_backoff
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from efface.errors import EffaceError
+from efface.evaluation.judging.text_classifier import load_text_classifier, read_labels
 
 _BATCH_SIZE = 32
 _CLEAN = "clean"
@@ -28,19 +29,9 @@ class GibberishDetector:
         Raises:
             EffaceError: When none, or more than one, of the model's labels is `clean`.
         """
-        from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
-
         self.name = name
-        local_only = {"local_files_only": True, "trust_remote_code": False}
-        config = AutoConfig.from_pretrained(folder, **local_only)
-        self._clean = clean_label(name, config.id2label)
-        self._tokenizer = AutoTokenizer.from_pretrained(folder, **local_only)
-        self._model = AutoModelForSequenceClassification.from_pretrained(
-            folder, **local_only, use_safetensors=True, dtype=torch.float32
-        )
-        self._model.to(device).eval()
-        longest = self._tokenizer.model_max_length
-        self._max_length = min(longest, getattr(config, "max_position_embeddings", longest))
+        self._clean = clean_label(name, read_labels(folder))
+        self._classifier = load_text_classifier(folder, device)
 
     @torch.inference_mode()
     def probabilities(self, texts: Sequence[str], max_tokens: Sequence[int]) -> list[float]:
@@ -53,20 +44,21 @@ class GibberishDetector:
         Returns:
             A number in [0, 1] for each text, in the same order.
         """
+        model, tokenizer = self._classifier.model, self._classifier.tokenizer
         found: dict[int, float] = {}
         by_length = sorted(range(len(texts)), key=lambda index: len(texts[index]))
         for limit in set(max_tokens):
             group = [index for index in by_length if max_tokens[index] == limit]
             for start in range(0, len(group), _BATCH_SIZE):
                 batch = group[start : start + _BATCH_SIZE]
-                inputs = self._tokenizer(
+                inputs = tokenizer(
                     [texts[index] for index in batch],
                     padding=True,
                     truncation=True,
-                    max_length=min(limit, self._max_length),
+                    max_length=min(limit, self._classifier.max_length),
                     return_tensors="pt",
-                ).to(self._model.device)
-                clean_B = self._model(**inputs).logits.softmax(dim=-1)[:, self._clean]
+                ).to(model.device)
+                clean_B = model(**inputs).logits.softmax(dim=-1)[:, self._clean]
                 found.update(zip(batch, clean_B.tolist(), strict=True))
         return [found[index] for index in range(len(texts))]
 

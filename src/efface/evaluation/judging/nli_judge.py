@@ -12,6 +12,7 @@ import torch
 
 from efface.errors import EffaceError
 from efface.evaluation.journal import Journal
+from efface.evaluation.judging.text_classifier import load_text_classifier, read_labels
 
 Label = Literal["entailment", "neutral", "contradiction"]
 _BATCH_SIZE = 64
@@ -67,20 +68,15 @@ class NliJudge:
         Raises:
             EffaceError: When the model's labels are not those of NLI.
         """
-        from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, pipeline
+        from transformers import pipeline
 
         self.name = name
-        local_only = {"local_files_only": True, "trust_remote_code": False}
-        config = AutoConfig.from_pretrained(folder, **local_only)
-        self._labels = _label_ids(name, config.id2label)
-        tokenizer = AutoTokenizer.from_pretrained(folder, **local_only)
-        model = AutoModelForSequenceClassification.from_pretrained(
-            folder, **local_only, use_safetensors=True, dtype=torch.float32
+        self._labels = _label_ids(name, read_labels(folder))
+        classifier = load_text_classifier(folder, device)
+        self._max_length = classifier.max_length
+        self._pipeline = pipeline(
+            "text-classification", model=classifier.model, tokenizer=classifier.tokenizer, device=device
         )
-        self._max_length = min(
-            tokenizer.model_max_length, getattr(config, "max_position_embeddings", tokenizer.model_max_length)
-        )
-        self._pipeline = pipeline("text-classification", model=model, tokenizer=tokenizer, device=device)
 
     def verdicts(
         self, claims: Sequence[Claim], journal: Journal | None = None, progress: Callable[[float], None] | None = None

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from efface.errors import EffaceError
-from efface.evaluation.nli_judge import Claim, EntailmentVerdict, NliJudge
+from efface.evaluation.judging.nli_judge import Claim, EntailmentVerdict, NliJudge
 
 LABELS = ["ENTAILMENT", "Neutral", " contradiction"]
 

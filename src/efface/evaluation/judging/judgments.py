@@ -10,9 +10,9 @@ import torch
 from efface.distributed import map_over_ranks
 from efface.errors import EffaceError
 from efface.evaluation.journal import Journal
-from efface.evaluation.judges import Judges
-from efface.evaluation.key_fact_judge import KeyFactJudge
-from efface.evaluation.nli_judge import Claim, EntailmentVerdict
+from efface.evaluation.judging.judges import Judges
+from efface.evaluation.judging.key_fact_judge import KeyFactJudge
+from efface.evaluation.judging.nli_judge import Claim, EntailmentVerdict
 from efface.schema import EvaluationSet, Item
 
 _DETECTOR_TOKENS, _DETECTOR_TOKENS_OF_PASSAGES = 32, 512

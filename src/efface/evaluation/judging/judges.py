@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, TypeVar
 from efface.artifacts import Metric, UncountedMetric
 from efface.errors import EffaceError, install_hint, suggest
 from efface.evaluation.config import EvaluateConfig
-from efface.evaluation.embedding import Embedder
-from efface.evaluation.gibberish_detector import GibberishDetector
-from efface.evaluation.key_fact_judge import KeyFactJudge
-from efface.evaluation.nli_judge import Judge, NliJudge
+from efface.evaluation.judging.embedding import Embedder
+from efface.evaluation.judging.gibberish_detector import GibberishDetector
+from efface.evaluation.judging.key_fact_judge import KeyFactJudge
+from efface.evaluation.judging.nli_judge import Judge, NliJudge
 from efface.hub import UnavailableError, resolve_model
 from efface.schema import EvaluationSet
 

@@ -1,0 +1,1 @@
+"""Outputs and reference answers -> what judges say: entailment, key facts, embeddings, readable text."""
