@@ -33,6 +33,14 @@ def test_what_is_unknown_is_one_sentence(efface: Command) -> None:
     assert len(ran.stderr.splitlines()) == 1
 
 
+def test_a_file_without_data_is_named(efface: Command, tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("trainer: {handler: NPO}\nmodel: {model_args: {pretrained_model_name_or_path: mine}}\n")
+    ran = efface("import", "open-unlearning", str(path))
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert_names(ran.stderr, str(path), "data.forget")
+
+
 def test_without_a_tool(efface: Command) -> None:
     ran = efface("import")
     assert ran.returncode == 2

@@ -135,6 +135,7 @@ def test_extraction_strength_is_beside_the_custom_metrics(custom: Callable[..., 
     one = with_custom(forget={"declines": 0.25}, retain={"declines": 0.5})
     one.sets["forget"].extraction_strength = 0.75
     table = custom(print_scores, {"definition": "paper", **one.model_dump()})
+    assert ["Extraction", "strength", "declines"] in table
     assert ["retain", "(4)", "-", "0.500"] in table
     assert ["forget", "(4)", "0.750", "0.250"] in table
 

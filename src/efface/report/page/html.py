@@ -13,6 +13,7 @@ from typing import Any
 
 from efface.artifacts import METRICS
 from efface.folders import RunPaths
+from efface.report.metric_names import AGGREGATE_NAMES, METRIC_NAMES
 from efface.report.number_format import format_number
 from efface.report.page import chart_data, tables
 from efface.report.page.audit_section import AuditSection, audit_section, relearn_curves
@@ -22,8 +23,6 @@ from efface.report.page.load_run import ReportRun
 from efface.report.page.loss_curve import downsample
 from efface.report.page.question_outcomes import QuestionOutcome, question_outcomes
 from efface.report.page.summary import (
-    AGGREGATE_NAMES,
-    METRIC_NAMES,
     Summary,
     aggregates_by_stage,
     partial_metrics,

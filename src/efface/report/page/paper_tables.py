@@ -8,12 +8,11 @@ from typing import Literal, cast
 
 from efface.artifacts import METRICS, UNCOUNTED_METRICS, SetScores
 from efface.report.export import Cell, flat_table
+from efface.report.metric_names import AGGREGATE_NAMES, METRIC_NAMES
 from efface.report.page import tables
 from efface.report.page.load_run import ReportRun
 from efface.report.page.question_outcomes import QuestionOutcome, question_outcomes
 from efface.report.page.summary import (
-    AGGREGATE_NAMES,
-    METRIC_NAMES,
     aggregates_by_stage,
     partial_metrics,
     scores_by_stage,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from efface.artifacts import ContinualResults, Metric, Scores, Share, Verdict
+from efface.report.metric_names import AGGREGATE_NAMES
 from efface.report.number_format import pluralize
 from efface.report.page.load_run import ReportRun
 from efface.report.verdict_text import (
@@ -19,28 +20,6 @@ from efface.report.verdict_text import (
 from efface.scores.continual import efficacy_so_far, utility
 from efface.scores.sets import is_to_forget
 from efface.scores.verdict import verdict
-
-METRIC_NAMES: dict[Metric, str] = {
-    "rouge": "ROUGE",
-    "probability": "Probability",
-    "truth_ratio": "Truth ratio",
-    "token_entropy": "Token entropy",
-    "cosine_similarity": "Cosine similarity",
-    "entailment": "Entailment",
-}
-UNCOUNTED_NAMES = {
-    "extraction_strength": "Extraction strength",
-    "exact_memorization": "Exact memorization",
-    "not_gibberish": "Not gibberish",
-    "truth_ratio_prob_mean": "Truth ratio, prob_mean",
-    "rouge_1_recall": "ROUGE-1 recall",
-}
-"""Built-in metrics that no aggregate includes; custom ones have their own names."""
-AGGREGATE_NAMES = {
-    "model_utility": "Model utility",
-    "model_utility_retain": "Utility on retain",
-    "forget_efficacy": "Forget efficacy",
-}
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from efface.artifacts import METRICS, ContinualResults, Downstream, Results, SetScores, Verdict
+from efface.report.metric_names import AGGREGATE_NAMES, METRIC_NAMES, UNCOUNTED_NAMES
 from efface.report.number_format import format_number
 from efface.report.page.load_run import ReportRun
 from efface.report.page.summary import (
-    AGGREGATE_NAMES,
-    METRIC_NAMES,
-    UNCOUNTED_NAMES,
     Summary,
     aggregates_by_stage,
     scores_by_stage,

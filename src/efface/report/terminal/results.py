@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from efface.artifacts import METRICS, Downstream, Metric, Results, Scores, SetScores
+from efface.report.metric_names import AGGREGATE_NAMES, UNCOUNTED_NAMES
 from efface.report.number_format import format_number
 from efface.report.sanitize import one_line
 from efface.report.terminal.downstream import print_downstream
@@ -20,11 +21,6 @@ from efface.report.verdict_text import ANSWER_TYPES, EFFICACY
 from efface.scores.definitions import Definition
 from efface.scores.definitions import definition as find_definition
 
-_AGGREGATES = {
-    "model_utility": "Model utility",
-    "model_utility_retain": "Utility on retain",
-    "forget_efficacy": "Forget efficacy",
-}
 _METRICS: dict[Metric, str] = {
     "rouge": "ROUGE",
     "probability": "Proba-\nbility",
@@ -131,13 +127,13 @@ def _print_aggregates(
     metrics = _partial_metrics(list(models.values()))
     table = empty_table(f"Scores ({definition})" if metrics is None else f"Partial scores ({definition})")
     table.add_column("")
-    for heading in _AGGREGATES.values():
+    for heading in AGGREGATE_NAMES.values():
         table.add_column(heading, justify="right")
     if downstream:
         table.add_column("Downstream", justify="right")
     for name, scores in models.items():
         shown = scores if metrics is None else scores.partial
-        values = [getattr(shown, aggregate) for aggregate in _AGGREGATES]
+        values = [getattr(shown, aggregate) for aggregate in AGGREGATE_NAMES]
         if downstream:
             values.append(downstream[name].average)
         table.add_row(Text(name, style="bold"), *map(format_number, values))
@@ -157,7 +153,7 @@ def _partial_metrics(models: Sequence[Scores]) -> list[Metric] | None:
     needed = any(
         getattr(scores, aggregate) is None and getattr(scores.partial, aggregate) is not None
         for scores in models
-        for aggregate in _AGGREGATES
+        for aggregate in AGGREGATE_NAMES
     )
     metrics = models[0].partial.metrics
     return metrics if needed and all(scores.partial.metrics == metrics for scores in models) else None
@@ -191,7 +187,7 @@ def _print_other_metrics(console: Console, models: Mapping[str, Scores]) -> None
     table = empty_table("Other metrics by set")
     table.add_column("")
     for name in names:
-        table.add_column(Text(one_line(name)), justify="right", overflow="fold")
+        table.add_column(Text(UNCOUNTED_NAMES.get(name, one_line(name))), justify="right", overflow="fold")
     for name, each in next(iter(models.values())).sets.items():
         rows = {model: scores.sets[name].uncounted for model, scores in models.items() if name in scores.sets}
         heading = Text(f"{name} ({each.n})", style="bold")
