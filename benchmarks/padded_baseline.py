@@ -73,7 +73,7 @@ def padded_losses(model: Any, reference: Any, method: str, examples: Sequence[Tr
     """
     forget_loss, retain_loss = _losses_of(method)
     device = next(model.parameters()).device
-    counts = {view: _count([example[view] for example in examples]) for view in examples[0]}
+    counts = {view: count([example[view] for example in examples]) for view in examples[0]}
     length = max(PADDED_LENGTH, *(len(item) for example in examples for item in example.values()))
     forget, retain = torch.zeros((), device=device), torch.zeros((), device=device)
     for start in range(0, len(examples), MICRO_BATCH):
@@ -98,7 +98,8 @@ def pad(sequences: Sequence[TokenizedSequence], length: int, device: torch.devic
     return Rows(input_ids.to(device), attention_mask.to(device), labels.to(device))
 
 
-def _count(sequences: Sequence[TokenizedSequence]) -> Counts:
+def count(sequences: Sequence[TokenizedSequence]) -> Counts:
+    """Count the divisors of a view's losses."""
     return Counts(
         sequences=len(sequences),
         answer_tokens=sum(len(item.answer) for item in sequences),
@@ -194,3 +195,9 @@ def _losses_of(method: str) -> tuple[_Loss, _Loss]:
         return _ga, _mismatch_and_kl
     forget, _, retain = method.partition("+")
     return _FORGET[forget], _RETAIN[retain] if retain else _nothing
+
+
+def loss_of(method: str | None) -> Callable[[MicroBatch], Tensor]:
+    """The sum of a method's two losses; of fine-tuning on the retain view without a method."""
+    forget, retain = _losses_of(method) if method else (_nothing, _gd)
+    return lambda batch: forget(batch) + retain(batch)

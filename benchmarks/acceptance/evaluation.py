@@ -15,11 +15,11 @@ from acceptance.sizes import Sizes
 from acceptance.stages import Measurements, Row, synchronized_seconds
 from acceptance.training import peak_gib
 from efface.evaluation.config import EvaluateConfig
+from efface.evaluation.decoding.kv_cache import cache_elements_per_token
 from efface.evaluation.encode import EncodedQuestion, encode_evaluation
 from efface.evaluation.evaluate import evaluate
 from efface.evaluation.generate import Generation, generate_from_ids
 from efface.evaluation.judging.judges import Judges, open_judges
-from efface.evaluation.decoding.kv_cache import cache_elements_per_token
 from efface.evaluation.likelihoods import likelihoods
 from efface.schema import EvaluationSet
 from efface.text.formatter import PromptFormatter

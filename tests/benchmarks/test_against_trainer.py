@@ -10,10 +10,11 @@ import torch
 import against_trainer
 
 
-def test_both_start_at_the_same_loss_of_random_weights(capsys):
+@pytest.mark.parametrize("method", [[], pytest.param(["--method", "idk+gd"], marks=pytest.mark.slow)])
+def test_both_start_at_the_same_loss_of_random_weights(capsys, method):
     before = torch.get_num_threads()
     try:
-        assert against_trainer.main(["--items", "12", "--batch", "4", "--steps", "2"]) == 0
+        assert against_trainer.main(["--items", "12", "--batch", "4", "--steps", "2", *method]) == 0
     finally:
         torch.set_num_threads(before)
     report = json.loads(capsys.readouterr().out.splitlines()[-1])
