@@ -36,7 +36,7 @@ from efface.report.page.html import render_page
 from efface.report.page.load_run import load_report_run
 from efface.report.terminal.answers import print_answers
 from efface.report.terminal.results import print_results
-from efface.run.at_once import Job, at_once, most_at_once
+from efface.run.at_once import ConcurrentJob, at_once, most_at_once
 from efface.run.pipeline import run
 from efface.schema import Item
 
@@ -111,9 +111,9 @@ def _unlearn(
     }
     processes = min(len(METHODS), most_at_once(device_for(configs[METHODS[0]].device)))
 
-    def job(method: str, config: RunConfig) -> Job[Results]:
+    def job(method: str, config: RunConfig) -> ConcurrentJob[Results]:
         own = reporter if processes == 1 else reporter.labeled(f"{method}:")
-        return Job(method, lambda told: run(config, out / method, reporter=told, before=before), own)
+        return ConcurrentJob(method, lambda told: run(config, out / method, reporter=told, before=before), own)
 
     results = {each.name: result for each, result in at_once(list(starmap(job, configs.items())), processes=processes)}
     return {method: results[method] for method in METHODS}

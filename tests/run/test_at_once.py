@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from efface.errors import EffaceError
-from efface.run.at_once import Job, at_once, most_at_once
+from efface.run.at_once import ConcurrentJob, at_once, most_at_once
 from efface.train.step_log import StepLog
 from support.runs import Told
 
@@ -42,7 +42,7 @@ class OddError(Exception):
 
 
 def do(works: dict[str, Callable[..., Any]], processes: int, reporter: Any = None) -> dict[str, Any]:
-    jobs = [Job(name, work, reporter or Told()) for name, work in works.items()]
+    jobs = [ConcurrentJob(name, work, reporter or Told()) for name, work in works.items()]
     return {job.name: result for job, result in at_once(jobs, processes=processes)}
 
 
@@ -85,7 +85,9 @@ def test_everything_is_reported_to_the_reporter_of_the_job(processes: int) -> No
         reporter.on_progress("outputs", 1.5, 3)
 
     heard, silent = Heard(), Heard()
-    for _ in at_once([Job("a", work, heard), Job("b", lambda _: None, silent)], processes=processes):
+    for _ in at_once(
+        [ConcurrentJob("a", work, heard), ConcurrentJob("b", lambda _: None, silent)], processes=processes
+    ):
         pass
     assert (heard.stages, heard.warnings, heard.others) == (["begins"], ["odd"], [STEP, ("outputs", 1.5, 3)])
     assert (silent.stages, silent.warnings, silent.others) == ([], [], [])

@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Job(Generic[T]):
+class ConcurrentJob(Generic[T]):
     """One of several runs."""
 
     name: str
@@ -41,9 +41,18 @@ class Job(Generic[T]):
 
 @dataclass(frozen=True)
 class _Running:
-    job: Job[Any]
+    job: ConcurrentJob[Any]
     process: BaseProcess
     receiver: Connection
+
+
+def can_run_at_once(device: torch.device) -> bool:
+    """Whether a process that has used torch can be forked: on Linux, unless the runs use a GPU.
+
+    Args:
+        device: Of the runs.
+    """
+    return device.type == "cpu" and sys.platform == "linux"
 
 
 def most_at_once(device: torch.device) -> int:
@@ -53,12 +62,12 @@ def most_at_once(device: torch.device) -> int:
         device: Of the runs.
 
     Returns:
-        The number of torch's threads; 1 on a GPU, and where a process that has used torch cannot be forked.
+        The number of torch's threads; 1 where no runs can be at once.
     """
-    return torch.get_num_threads() if device.type == "cpu" and sys.platform == "linux" else 1
+    return torch.get_num_threads() if can_run_at_once(device) else 1
 
 
-def at_once(jobs: Sequence[Job[T]], *, processes: int) -> Iterator[tuple[Job[T], T]]:
+def at_once(jobs: Sequence[ConcurrentJob[T]], *, processes: int) -> Iterator[tuple[ConcurrentJob[T], T]]:
     """Do several jobs, each in a process of its own, or all of them in this one.
 
     A forked process has everything imported, and one thread, so that results do not depend on how many run at once.
@@ -100,7 +109,7 @@ def at_once(jobs: Sequence[Job[T]], *, processes: int) -> Iterator[tuple[Job[T],
         _end(running.values())
 
 
-def _start(job: Job[Any], running: dict[Connection, _Running]) -> _Running:
+def _start(job: ConcurrentJob[Any], running: dict[Connection, _Running]) -> _Running:
     context = multiprocessing.get_context("fork")
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_work, args=(job, sender, [receiver, *running]))
@@ -135,7 +144,7 @@ def _end(running: Collection[_Running]) -> None:
         raise
 
 
-def _work(job: Job[Any], sender: Connection, inherited: Sequence[Connection]) -> None:
+def _work(job: ConcurrentJob[Any], sender: Connection, inherited: Sequence[Connection]) -> None:
     """Of a forked process. Its output is its messages: what another thread held of stdout may be locked for ever."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all, and the first process ends the others
     for each in inherited:
