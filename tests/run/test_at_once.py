@@ -6,12 +6,14 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 import torch
 
+from efface import termination
 from efface.errors import EffaceError
 from efface.run.at_once import ConcurrentJob, at_once, most_at_once
 from efface.train.step_log import StepLog
@@ -124,6 +126,24 @@ def test_nothing_runs_after_an_interruption(interruption: type[BaseException]) -
         do({"a": say_pid_and_wait, "b": say_pid_and_wait}, 2, told)
     for pid in told.stages:
         check_ended(int(pid))
+
+
+def test_a_run_ends_where_nothing_is_lost(tmp_path: Path) -> None:
+    def train(reporter: Any) -> None:
+        with termination.deferrable():
+            termination.defer()
+            reporter.on_stage("training")
+            while not termination.requested():
+                time.sleep(0.01)
+            (tmp_path / "checkpoint").touch()
+
+    class Interrupted(Told):
+        def on_stage(self, text):
+            raise KeyboardInterrupt
+
+    with termination.handled(), pytest.raises(KeyboardInterrupt):
+        do({"a": train, "b": train}, 2, Interrupted())
+    assert (tmp_path / "checkpoint").is_file()
 
 
 def test_jobs_end_with_a_first_process_that_is_killed() -> None:

@@ -109,11 +109,16 @@ def at_once(jobs: Sequence[ConcurrentJob[T]], *, processes: int) -> Iterator[tup
         _end(running.values())
 
 
-def _start(job: ConcurrentJob[Any], running: dict[Connection, _Running]) -> _Running:
+def _start(job: ConcurrentJob[Any], running: Collection[Connection]) -> _Running:
     context = multiprocessing.get_context("fork")
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_work, args=(job, sender, [receiver, *running]))
-    process.start()
+    ending = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ending)  # the new process can handle none before `_work`
+    try:
+        process = context.Process(target=_work, args=(job, sender, [receiver, *running], mask))
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     sender.close()  # so that the end of the other process is the end of the pipe
     return _Running(job, process, receiver)
 
@@ -144,16 +149,17 @@ def _end(running: Collection[_Running]) -> None:
         raise
 
 
-def _work(job: ConcurrentJob[Any], sender: Connection, inherited: Sequence[Connection]) -> None:
+def _work(job: ConcurrentJob[Any], sender: Connection, inherited: Sequence[Connection], mask: set[int]) -> None:
     """Of a forked process. Its output is its messages: what another thread held of stdout may be locked for ever."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all, and the first process ends the others
-    for each in inherited:
-        each.close()  # so that sending fails once the first process has ended
-    sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - until the process ends
-    sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    torch.set_num_threads(1)
     with suppress(BrokenPipeError, termination.Terminated):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all, and the first process ends the others
+        for each in inherited:
+            each.close()  # so that sending fails once the first process has ended
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - until the process ends
+        sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+        os.environ["TOKENIZERS_PARALLELISM"] = "false"
+        torch.set_num_threads(1)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         try:
             sender.send(("returned", job.work(_Sender(sender))))
         except Exception as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +82,8 @@ def sweep(
 
 
 def _check_at_once(plan: SweepPlan) -> None:
-    configs = [run.job.config for run in plan.runs()], [plan.target.config] if plan.target else []
-    if not all(can_run_at_once(device_for(config.device)) for config in chain(*configs)):
+    devices = {run.job.config.device for run in plan.runs()} | ({plan.target.config.device} if plan.target else set())
+    if not all(can_run_at_once(device_for(device)) for device in devices):
         raise EffaceError(
             "--processes: only runs on a CPU, under Linux, can be at once; set device=cpu and target.device=cpu, or "
             "leave --processes out"
@@ -131,7 +130,7 @@ class _Sweep:
         if self._processes == 1:
             yield runs
             return
-        single = {name: run for name, run in reversed(runs.items()) if run.requests is None}
+        single = {name: run for name, run in reversed(list(runs.items())) if run.requests is None}
         makers = {run.before_key: name for name, run in single.items() if self._find_before(run) is None}
         yield {name: run for name, run in runs.items() if name in makers.values()}
         yield {name: run for name, run in runs.items() if name not in makers.values()}
