@@ -159,6 +159,7 @@ def _work(job: ConcurrentJob[Any], sender: Connection, inherited: Sequence[Conne
         sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
         os.environ["TOKENIZERS_PARALLELISM"] = "false"
         torch.set_num_threads(1)
+        termination.ignore_further()
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         try:
             sender.send(("returned", job.work(_Sender(sender))))
