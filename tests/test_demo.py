@@ -6,10 +6,13 @@ import json
 import re
 
 import pytest
+from rich.console import Console
 
 from efface import demo
 from efface.demo import METHODS, run_demo
 from efface.errors import EffaceError
+from efface.evaluation.record_files import read_record_sets
+from efface.progress.console import ConsoleReporter
 
 SMALL = ["data.authors=3", "data.forget_authors=1", "train.epochs=2", "train.warmup_steps=0", "train.batch_size=20"]
 QUICK = ["train.epochs=1", "data.retain_evaluation=2"]
@@ -25,10 +28,13 @@ def test_demo_compares_four_methods_and_replaces_an_earlier_demo(tmp_path, capsy
     (out / "me+gd").mkdir(parents=True)
     (out / "me+gd" / "results.json").write_text("from an earlier demo")
     (out / ".efface-demo").write_text("")
-    results = run_demo(out, seed=4, settings=[*SMALL, *(QUICK if quick else ())])
+    monkeypatch.setattr(demo, "most_at_once", lambda _: 2)
+    settings = [*SMALL, *(QUICK if quick else ())]
+    results = run_demo(out, seed=4, settings=settings)
     assert list(results) == list(METHODS)
     printed = capsys.readouterr().out
     assert all(word in printed for word in ("ME+GD", "IDK+AP", "GA+GD", "IDK+GD", "Forget set", "Retain set"))
+    assert "• me+gd: unlearning with me+gd" in printed
     assert f"report: {out / 'report.html'}" in printed
     assert (out / "report.html").read_text().count('<article class="headline">') == len(METHODS)
     assert f"next: efface tune demo model={out / 'target' / 'model'} seed=4 data.author_seed=4 --keep 0.95" in printed
@@ -39,7 +45,22 @@ def test_demo_compares_four_methods_and_replaces_an_earlier_demo(tmp_path, capsy
         written = json.loads((out / method / "results.json").read_text())
         assert (written["method"], written["before"]["sets"]["forget"]["n"]) == (method, 20)
         assert json.loads((out / method / "manifest.json").read_text())["seed"] == 4
-    assert (out / "target" / "model" / "model.safetensors").is_file()
+    _check_one_process_writes_the_same(out, tmp_path / "one", settings, monkeypatch)
+
+
+def _check_one_process_writes_the_same(out, again, settings, monkeypatch):
+    monkeypatch.setattr(demo, "most_at_once", lambda _: 1)
+    monkeypatch.setattr(demo, "METHODS", METHODS[:2])
+    before = read_record_sets(out / "before" / "records")
+    with ConsoleReporter(Console()) as reporter:
+        pairs = ["seed=4", "data.author_seed=4", *settings]
+        demo._unlearn(again, out / "target" / "model", before, pairs, reporter=reporter)
+    for method in METHODS[:2]:
+        files = [path.relative_to(again) for path in (again / method).rglob("*") if path.is_file()]
+        assert len(files) >= 8
+        timed = {"manifest.json", "metrics.jsonl", "README.md"}
+        for file in [file for file in files if file.name not in timed]:
+            assert (out / file).read_bytes() == (again / file).read_bytes(), file
 
 
 def test_demo_removes_only_its_own_files(tmp_path):

@@ -6,6 +6,7 @@ import shlex
 import shutil
 import time
 from collections.abc import Sequence
+from itertools import starmap
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ from rich.console import Console
 import efface
 from efface.artifacts import Results
 from efface.atomic import write_text
+from efface.commands.evaluate import evaluate_model
 from efface.commands.finetune import finetune
-from efface.config.commands import FinetuneConfig, RunConfig
+from efface.config.commands import EvaluationConfig, FinetuneConfig, RunConfig
 from efface.config.resolve import resolve_config
 from efface.data import load_training_set
 from efface.data.sources.refusals import load_refusals
@@ -24,20 +26,24 @@ from efface.errors import EffaceError
 from efface.evaluation.record_files import read_record_sets
 from efface.folder_lock import is_lock, lock_folder
 from efface.folders import REPORT, RunPaths
+from efface.hardware.device import device_for
 from efface.hardware.memory import keep_freed_memory
 from efface.progress.console import ConsoleReporter
 from efface.progress.quiet_libraries import quiet_libraries
 from efface.progress.reporter import Reporter
-from efface.records import Record
+from efface.records import RecordSets
 from efface.report.page.html import render_page
 from efface.report.page.load_run import load_report_run
 from efface.report.terminal.answers import print_answers
 from efface.report.terminal.results import print_results
+from efface.run.at_once import ConcurrentJob, at_once, most_at_once
 from efface.run.pipeline import run
 from efface.schema import Item
 
 METHODS = ("me+gd", "idk+ap", "ga+gd", "idk+gd")
 """The two methods that the paper recommends, then two baselines."""
+BEFORE = "before"
+"""The folder with the scores and records of the target model."""
 _MARKER_FILE = ".efface-demo"
 """A file that marks a folder as written by the demo."""
 _VOCABULARY = 2048
@@ -55,7 +61,8 @@ def run_demo(out: Path, *, seed: int, settings: Sequence[str] = ()) -> dict[str,
     """Run the demo: an untrained model, a fine-tuned target model, and one run for each method; print the scores.
 
     Args:
-        out: The folder to write `base`, `target` and one run folder for each method to. An earlier demo is removed.
+        out: The folder to write `base`, `target`, `before` and one run folder for each method to. An earlier demo is
+            removed.
         seed: Seed of authors, weights and training.
         settings: key=value pairs for the fine-tuning and all runs, such as `data.authors=4` for a smaller demo.
 
@@ -75,19 +82,41 @@ def _run_demo(out: Path, *, seed: int, settings: Sequence[str]) -> dict[str, Res
     keep_freed_memory()
     _clear(out)
     shared = [f"seed={seed}", f"data.author_seed={seed}", *settings]
-    results: dict[str, Results] = {}
-    before: dict[str, list[Record]] | None = None
     with ConsoleReporter(console) as reporter:
         target = _fine_tune_target(out / "base", out / "target", shared, reporter=reporter)
-        for method in METHODS:
-            unlearning = resolve_config(RunConfig, "demo", [f"model={target}", f"method={method}", *shared])
-            results[method] = run(unlearning, out / method, reporter=reporter, before=before)
-            before = before or read_record_sets(RunPaths(out / method).records("before"))
+        before = _records_before(out / BEFORE, target, shared, reporter=reporter)
+        results = _unlearn(out, target, before, shared, reporter=reporter)
     print_results(console, results)
-    _print_answers(console, out)
+    _print_answers(console, out, before)
     console.print(f"{time.perf_counter() - start:.0f} s; runs in {out}", highlight=False)
     _print_closing(console, out, seed=seed)
     return results
+
+
+def _records_before(folder: Path, target: Path, settings: Sequence[str], *, reporter: Reporter) -> RecordSets:
+    """Evaluate the target model once for all methods."""
+    used = [pair for pair in settings if not pair.startswith("train.")]
+    config = resolve_config(EvaluationConfig, "demo", [f"model={target}", *used])
+    evaluate_model(config, folder, reporter=reporter)
+    return read_record_sets(RunPaths(folder).records_root)
+
+
+def _unlearn(
+    out: Path, target: Path, before: RecordSets, settings: Sequence[str], *, reporter: ConsoleReporter
+) -> dict[str, Results]:
+    """Unlearn with every method: on a CPU as many at once as it has cores, each with one thread."""
+    configs = {
+        method: resolve_config(RunConfig, "demo", [f"model={target}", f"method={method}", *settings])
+        for method in METHODS
+    }
+    processes = min(len(METHODS), most_at_once(device_for(configs[METHODS[0]].device)))
+
+    def job(method: str, config: RunConfig) -> ConcurrentJob[Results]:
+        own = reporter if processes == 1 else reporter.labeled(f"{method}:")
+        return ConcurrentJob(method, lambda told: run(config, out / method, reporter=told, before=before), own)
+
+    results = {each.name: result for each, result in at_once(list(starmap(job, configs.items())), processes=processes)}
+    return {method: results[method] for method in METHODS}
 
 
 def make_target(folder: Path, settings: Sequence[str], *, reporter: Reporter) -> Path:
@@ -171,7 +200,7 @@ def _clear(out: Path) -> None:
     names = {path.name for path in out.iterdir() if not is_lock(path)}
     if names and not (out / _MARKER_FILE).is_file():
         raise EffaceError(f"--out {out} is not empty and has no earlier demo in it; choose another folder")
-    if unknown := names - {_MARKER_FILE, REPORT, "base", "target", *METHODS}:
+    if unknown := names - {_MARKER_FILE, REPORT, "base", "target", BEFORE, *METHODS}:
         listed = ", ".join(sorted(unknown))
         raise EffaceError(f"--out {out} has files that the demo did not write: {listed}; choose another folder")
     (out / REPORT).unlink(missing_ok=True)
@@ -180,9 +209,8 @@ def _clear(out: Path) -> None:
     write_text(out / _MARKER_FILE, "efface demo writes to this folder and removes earlier demos in it\n")
 
 
-def _print_answers(console: Console, out: Path) -> None:
+def _print_answers(console: Console, out: Path, before: RecordSets) -> None:
     records = {method: read_record_sets(RunPaths(out / method).records("after")) for method in METHODS}
-    before = read_record_sets(RunPaths(out / METHODS[0]).records("before"))
     for name, title in (("forget", "Forget set"), ("retain", "Retain set")):
         print_answers(console, before[name], {method: sets[name] for method, sets in records.items()}, title=title)
 

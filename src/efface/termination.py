@@ -21,6 +21,7 @@ class _State:
 
     requested = False
     deferrable = deferred = False
+    second_exits = True
 
 
 @contextmanager
@@ -66,6 +67,11 @@ def defer() -> None:
     _State.deferred = _State.deferrable
 
 
+def ignore_further() -> None:
+    """From now on, ignore a second signal: the process that started this one may pass on what both have got."""
+    _State.second_exits = False
+
+
 def requested() -> bool:
     """Whether a signal waits."""
     return _State.requested
@@ -73,7 +79,9 @@ def requested() -> bool:
 
 def _on_signal(*_: object) -> None:
     if _State.requested:
-        os._exit(EXIT_CODE)
+        if _State.second_exits:
+            os._exit(EXIT_CODE)
+        return
     _State.requested = True
     if not _State.deferred:
         raise Terminated

@@ -81,3 +81,21 @@ def test_terminal_keeps_the_last_step_alone(monkeypatch: pytest.MonkeyPatch) -> 
     kept = [line for line in lines if line.startswith("  ")]
     assert kept == ["  step 4/4 loss 1.23 forget 12.3 retain 0.0123 24,690 tokens/s"]
     assert any(line.startswith("warning: [2J[red]odd[/red] name") for line in lines)
+
+
+def test_runs_at_once_have_labels_and_bars_of_their_own() -> None:
+    file = io.StringIO()
+    console = Console(file=file, force_terminal=True, width=100, _environ={"TERM": "xterm"})
+    with ConsoleReporter(console) as reporter:
+        first, second = reporter.labeled("me+gd:"), reporter.labeled("ga+gd:")
+        first.on_stage("unlearning")
+        for number in (1, 2):
+            first.on_step(step(number))
+            second.on_step(step(number))
+        reporter._progress.refresh()
+        for part in (first, second):
+            part.on_warning("odd")
+    text = CONTROL.sub("", file.getvalue())
+    assert "• me+gd: unlearning" in text
+    assert re.search(r"me\+gd: step 2/4 .*\n.*ga\+gd: step 2/4 ", text), "one bar below the other"
+    assert text.count("warning: odd") == 1

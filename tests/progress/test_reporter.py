@@ -49,3 +49,19 @@ def test_each_warning_is_forwarded_once_and_everything_else_always() -> None:
 def test_a_silent_reporter_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     report(SilentReporter())
     assert capsys.readouterr() == ("", "")
+
+
+def test_reporters_of_several_runs_forward_a_warning_once() -> None:
+    class Several(Recorder):
+        def labeled(self, label: str) -> Several:
+            part = Several()
+            part.seen = self.seen
+            part.seen.append(label)
+            return part
+
+    recorder, plain = Several(), Recorder()
+    once, without_labels = OnceReporter(recorder), OnceReporter(plain)
+    for part in (once.labeled("a:"), once, once.labeled("b:"), without_labels.labeled("c:")):
+        part.on_warning("careful")
+    assert recorder.seen == ["a:", "b:", ("warning", "careful")]
+    assert plain.seen == [("warning", "careful")]

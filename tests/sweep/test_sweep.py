@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
 from efface.errors import EffaceError
@@ -107,6 +108,41 @@ def test_table_is_over_the_seeds(complete: tuple[Path, SweepResult, Told]) -> No
         assert row.partial.forget_efficacy.mean == pytest.approx((first + second) / 2)
         assert row.partial.forget_efficacy.spread == pytest.approx(abs(first - second) / 2**0.5)
     assert swept.table.notes == []
+
+
+def test_two_runs_at_once_are_the_same_runs(
+    spec: Spec, content: dict[str, Any], complete: tuple[Path, SweepResult, Told], copied: Path
+) -> None:
+    shutil.rmtree(copied / "runs")
+    (copied / "runs.jsonl").unlink()
+    reporter = Told()
+    swept = sweep(spec(content), copied, processes=2, reporter=reporter)
+    assert swept.table == complete[1].table
+    assert [line["key"] for line in swept.runs] == [line["key"] for line in complete[1].runs]
+    assert {line["key"] for line in read_log(copied)} == {line["key"] for line in complete[1].runs}
+    assert reporter.stages.count("evaluating before unlearning") == 1
+    assert len(started_runs(reporter)) == 4
+    assert len(reporter.warnings) == len(set(reporter.warnings))
+    for line in swept.runs:
+        for name in ("forget", "retain"):
+            (written, expected) = ((out / line["folder"] / "records" / "after" / f"{name}.jsonl").read_bytes()
+                                   for out in (copied, complete[0]))  # fmt: skip
+            assert written == expected
+
+
+def test_two_runs_at_once_of_which_one_fails(spec: Spec, settings: dict[str, Any], tmp_path: Path) -> None:
+    train = {key: value for key, value in settings["train"].items() if key != "lr"}
+    content = {"settings": {**settings, "train": train}, "grid": {"train.lr": [1e30, 1e-3]}}
+    swept = sweep(spec(content), tmp_path / "sweep", processes=2)
+    assert [line["status"] for line in swept.runs] == ["failed", "finished"]
+    assert "is not finite" in swept.runs[0]["error"]
+
+
+def test_runs_on_a_gpu_are_not_at_once(spec: Spec, settings: dict[str, Any], tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr("efface.sweep.sweep.device_for", lambda _: torch.device("cuda"))
+    with pytest.raises(EffaceError, match=r"--processes.*device=cpu"):
+        sweep(spec({"settings": settings}), tmp_path / "sweep", processes=2)
+    assert not (tmp_path / "sweep").exists()
 
 
 @pytest.mark.slow

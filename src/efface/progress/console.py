@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -42,6 +43,7 @@ class ConsoleReporter:
             speed_estimate_period=3600,  # a step may take minutes, and an estimate needs two
         )
         self._task: Task | None = None
+        self._label = ""
         self._warnings: set[str] = set()
         self._last_line = 0.0
 
@@ -53,11 +55,21 @@ class ConsoleReporter:
         self._drop_bar()
         self._progress.stop()
 
+    def labeled(self, label: str) -> ConsoleReporter:
+        """A reporter of one of several runs at once, with a bar of its own in the same terminal.
+
+        Args:
+            label: At the start of its lines and of its bar.
+        """
+        part = copy.copy(self)  # with the same console, bars and warnings
+        part._label, part._task = f"{label} ", None
+        return part
+
     def on_stage(self, text: str) -> None:
         """Print the stage; lines and bars below belong to it."""
         self._drop_bar()
         if self._verbosity != "quiet":
-            self._line("•", "cyan", text)
+            self._line("•", "cyan", f"{self._label}{text}")
 
     def on_warning(self, text: str) -> None:
         """Print a warning, each once: several runs may have the same."""
@@ -80,9 +92,10 @@ class ConsoleReporter:
         self._update(what, done, total, "questions")
 
     def _update(self, name: str, done: float, total: int, detail: str) -> Task:
-        if self._task is None or self._task.description != name:
+        description = f"{self._label}{name}"
+        if self._task is None or self._task.description != description:
             self._drop_bar()
-            id_ = self._progress.add_task(name, total=total, detail=detail)
+            id_ = self._progress.add_task(description, total=total, detail=detail)
             self._task = self._progress.tasks[self._progress.task_ids.index(id_)]
         self._progress.update(self._task.id, completed=done, total=total, detail=detail)
         now = time.monotonic()

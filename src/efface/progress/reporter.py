@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from efface.train.step_log import StepLog
 
@@ -61,15 +61,37 @@ class SilentReporter:
         """Ignore it."""
 
 
+@runtime_checkable
+class ShowsSeveral(Protocol):
+    """A reporter that can show several runs at once."""
+
+    def labeled(self, label: str) -> Reporter:
+        """A reporter of one of the runs.
+
+        Args:
+            label: Before what it reports.
+        """
+        ...
+
+
 class OnceReporter:
     """A reporter that forwards everything to another one, but each warning only the first time."""
 
-    def __init__(self, reporter: Reporter) -> None:
+    def __init__(self, reporter: Reporter, *, warnings: set[str] | None = None) -> None:
         self.on_stage, self.on_step, self.on_progress = reporter.on_stage, reporter.on_step, reporter.on_progress
-        self._warn, self._warnings = reporter.on_warning, set[str]()
+        self._reporter, self._warnings = reporter, set[str]() if warnings is None else warnings
 
     def on_warning(self, text: str) -> None:
         """Forward a warning that is new."""
         if text not in self._warnings:
             self._warnings.add(text)
-            self._warn(text)
+            self._reporter.on_warning(text)
+
+    def labeled(self, label: str) -> OnceReporter:
+        """A reporter of one of several runs at once; a warning of any of them is forwarded once.
+
+        Args:
+            label: Before what it reports, where the other reporter can show several runs.
+        """
+        part = self._reporter.labeled(label) if isinstance(self._reporter, ShowsSeveral) else self._reporter
+        return OnceReporter(part, warnings=self._warnings)

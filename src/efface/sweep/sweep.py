@@ -1,8 +1,8 @@
-"""Do the jobs of a sweep that are not done, one after another, and make one table of all."""
+"""Do the jobs of a sweep that are not done, one after another or several at once, and make one table of all."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,12 @@ from efface.errors import EffaceError
 from efface.evaluation.record_files import read_record_sets
 from efface.folder_lock import lock_folder
 from efface.folders import SweepPaths
+from efface.hardware.device import device_for
 from efface.permissions import readable
 from efface.progress.quiet_libraries import quiet_libraries
 from efface.progress.reporter import OnceReporter, Reporter, SilentReporter
 from efface.records import Record
+from efface.run.at_once import ConcurrentJob, at_once, can_run_at_once
 from efface.run.folder import RunFolder
 from efface.run.pipeline import run as run_pipeline
 from efface.sweep.index import IndexedRun
@@ -49,7 +51,9 @@ class SweepResult:
 
 
 @quiet_libraries()
-def sweep(spec: SweepSpec, out: Path, *, data_dir: Path | None = None, reporter: Reporter | None = None) -> SweepResult:
+def sweep(
+    spec: SweepSpec, out: Path, *, data_dir: Path | None = None, processes: int = 1, reporter: Reporter | None = None
+) -> SweepResult:
     """Do every job of a sweep that its folder does not contain yet, and write runs.jsonl and table.json.
 
     Everything is resolved and checked before anything is written. A run that fails is logged and the sweep continues;
@@ -59,26 +63,38 @@ def sweep(spec: SweepSpec, out: Path, *, data_dir: Path | None = None, reporter:
         spec: The sweep.
         out: Its folder, new or that of an earlier sweep.
         data_dir: Folder with benchmark data, or None for the default.
+        processes: How many runs at once, on a CPU; with more than one, each has a process with one thread.
         reporter: Is notified of progress and warnings.
 
     Returns:
         The table, and the lines of all runs.
 
     Raises:
-        EffaceError: The spec, data or a model cannot be used, the target cannot be made, or another process has the
-            folder.
+        EffaceError: The spec, data or a model cannot be used, the target cannot be made, runs cannot be at once, or
+            another process has the folder.
     """
     with lock_folder(out):
         plan = SweepPlan(spec, out, data_dir)
+        if processes > 1:
+            _check_at_once(plan)
         with readable(out, private=plan.private):
-            return _Sweep(plan, OnceReporter(reporter or SilentReporter())).run()
+            return _Sweep(plan, processes, OnceReporter(reporter or SilentReporter())).run()
+
+
+def _check_at_once(plan: SweepPlan) -> None:
+    devices = {run.job.config.device for run in plan.runs()} | ({plan.target.config.device} if plan.target else set())
+    if not all(can_run_at_once(device_for(device)) for device in devices):
+        raise EffaceError(
+            "--processes: only runs on a CPU, under Linux, can be at once; set device=cpu and target.device=cpu, or "
+            "leave --processes out"
+        )
 
 
 class _Sweep:
     """One call of `sweep`."""
 
-    def __init__(self, plan: SweepPlan, reporter: OnceReporter) -> None:
-        self._plan, self._reporter = plan, reporter
+    def __init__(self, plan: SweepPlan, processes: int, reporter: OnceReporter) -> None:
+        self._plan, self._processes, self._reporter = plan, processes, reporter
         self._data_dir = plan.reader.data_dir
         self._log = RunLog(SweepPaths(plan.out).log)
         self._done: dict[str, IndexedRun] = {}
@@ -91,47 +107,80 @@ class _Sweep:
         runs = self._plan.runs()
         done = sum(run.job.state == "done" for run in runs)
         self._reporter.on_stage(f"{len(runs)} runs, {done} of them done already")
-        models = [self._do_run(run, f"run {number} of {len(runs)}") for number, run in enumerate(runs, 1)]
+        models = self._do_runs(runs)
         baselines = [*self._score_before(runs), *self._score_baselines(runs)]
         notes = _comparability_notes([run.manifest for run in self._done.values()])
         result = SweepResult(sweep_table([*baselines, *models], notes), [self._log.latest(run.job.key) for run in runs])
         write_json(SweepPaths(self._plan.out).table, result.to_json())
         return result
 
-    def _do_run(self, run: PlannedRun, position: str) -> SweepModel:
-        job = run.job
-        folder = job.folder.relative_to(self._plan.out).as_posix()
-        facts = run_facts(job.key, run.combination.values, job.config, folder)
-        if job.state != "done":
-            self._reporter.on_stage(f"{position}: {run.combination}")
+    def _do_runs(self, runs: Sequence[PlannedRun]) -> list[SweepModel]:
+        """Do the runs that are not done; returns all, in order."""
+        models = {run.job.key: self._log_finished(run) for run in runs if run.job.state == "done"}
+        by_name = {f"run {number}": run for number, run in enumerate(runs, 1)}
+        for part in self._parts({name: run for name, run in by_name.items() if run.job.key not in models}):
+            jobs = [self._job(name, run, f"{name} of {len(runs)}: {run.combination}") for name, run in part.items()]
+            for job, failure in at_once(jobs, processes=self._processes):
+                run = part[job.name]
+                models[run.job.key] = self._log_finished(run) if failure is None else self._log_failed(run, failure)
+        return [models[run.job.key] for run in runs]
+
+    def _parts(self, runs: Mapping[str, PlannedRun]) -> Iterator[Mapping[str, PlannedRun]]:
+        """Runs that may be at once. Records before unlearning that several runs need are made by one of them first."""
+        if self._processes == 1:
+            yield runs
+            return
+        single = {name: run for name, run in reversed(list(runs.items())) if run.requests is None}
+        makers = {run.before_key: name for name, run in single.items() if self._find_before(run) is None}
+        yield {name: run for name, run in runs.items() if name in makers.values()}
+        yield {name: run for name, run in runs.items() if name not in makers.values()}
+
+    def _job(self, name: str, run: PlannedRun, title: str) -> ConcurrentJob[str | None]:
+        """A run, which returns why it failed."""
+
+        def work(reporter: Reporter) -> str | None:
+            reporter.on_stage(title)
             try:
-                self._unlearn(run)
+                self._unlearn(run, reporter)
             except EffaceError as error:
-                self._reporter.on_warning(f"{run.combination} failed: {error}")
-                self._plan.index.add(job.folder)  # its records before unlearning may be complete
-                self._log.add(failed_line(facts, str(error)))
-                return _sweep_model(run, error=str(error))
+                reporter.on_warning(f"{run.combination} failed: {error}")
+                return str(error)
+            return None
+
+        return ConcurrentJob(name, work, self._reporter if self._processes == 1 else self._reporter.labeled(f"{name}:"))
+
+    def _log_finished(self, run: PlannedRun) -> SweepModel:
+        job = run.job
         done = self._plan.index.add_complete(job.folder)
         self._done[job.key] = done
         if not self._log.finished(job.key):
             if not self._plan.spec.keep_models and job.folder.name == job.name:
                 remove_models(job.folder)
-            self._log.add(finished_line(facts, done.results, done.manifest, done.continual_results))
+            self._log.add(finished_line(self._facts(run), done.results, done.manifest, done.continual_results))
         return _sweep_model(run, done)
 
-    def _unlearn(self, run: PlannedRun) -> None:
+    def _log_failed(self, run: PlannedRun, error: str) -> SweepModel:
+        self._plan.index.add(run.job.folder)  # its records before unlearning may be complete
+        self._log.add(failed_line(self._facts(run), error))
+        return _sweep_model(run, error=error)
+
+    def _facts(self, run: PlannedRun) -> dict[str, Any]:
+        folder = run.job.folder.relative_to(self._plan.out).as_posix()
+        return run_facts(run.job.key, run.combination.values, run.job.config, folder)
+
+    def _unlearn(self, run: PlannedRun, reporter: Reporter) -> None:
         config, folder = run.job.config, run.job.folder
         with lock_folder(folder):
             resume = prepare_resume(run.job)
             if config.continual is not None:
-                run_queue(config, folder, data_dir=self._data_dir, resume=resume, reporter=self._reporter)
+                run_queue(config, folder, data_dir=self._data_dir, resume=resume, reporter=reporter)
                 return
             run_pipeline(
                 config,
                 folder,
                 data_dir=self._data_dir,
                 resume=resume,
-                reporter=self._reporter,
+                reporter=reporter,
                 before=self._shared_before(run),
                 downstream=self._plan.index.find_downstream(run.downstream_key),
             )
@@ -201,17 +250,20 @@ class _Sweep:
 
     def _shared_before(self, run: PlannedRun) -> dict[str, list[Record]] | None:
         """Records before unlearning from another run with the same model and questions; copies its model answers."""
-        data = run.job.config.data
-        sets = [each.name for each in self._plan.reader.task(data).evaluation]
-        if data.retain == MODEL_ANSWERS and data.generic_questions:
-            sets.append("retain")
-        source = self._plan.index.find_before(run.before_key, sets)
+        source = self._find_before(run)
         if source is None:
             return None
         model_answers = RunFolder(run.job.folder).model_answers
         if source.model_answers.is_file() and not model_answers.is_file():
             write_text(model_answers, source.model_answers.read_text(encoding="utf-8"))
         return read_record_sets(source.records("before"))
+
+    def _find_before(self, run: PlannedRun) -> RunFolder | None:
+        data = run.job.config.data
+        sets = [each.name for each in self._plan.reader.task(data).evaluation]
+        if data.retain == MODEL_ANSWERS and data.generic_questions:
+            sets.append("retain")
+        return self._plan.index.find_before(run.before_key, sets)
 
 
 def _sweep_model(run: PlannedRun, done: IndexedRun | None = None, error: str | None = None) -> SweepModel:

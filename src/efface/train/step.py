@@ -103,8 +103,9 @@ def _forget_and_retain(
 
 def _check_gradient_checkpointing(model: Any, backward: Callable[[Tensor], None] | None) -> None:
     inner = unwrap_peft(model)
-    recomputes = inner.training and any(getattr(module, "gradient_checkpointing", False) for module in inner.modules())
-    if backward is None and recomputes and torch.is_grad_enabled():
+    if backward is not None or not inner.training or not torch.is_grad_enabled():
+        return
+    if any(getattr(module, "gradient_checkpointing", False) for module in inner.modules()):
         raise EffaceError(
             "gradient checkpointing would recompute the forward pass after packing has ended; call "
             "model.gradient_checkpointing_disable() first, or train with efface, whose backward pass runs inside"

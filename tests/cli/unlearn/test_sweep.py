@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from efface.errors import EffaceError
 from support.messages import assert_names
 
 MODEL = Path(__file__).parents[2] / "golden" / "model"
@@ -166,3 +167,17 @@ def test_completion_offers_settings_and_no_presets() -> None:
     assert {"train.lr=", "method="} < set(offered)
     assert "demo" not in offered
     assert completion.pairs(context, "device=") == ["device=auto", "device=cpu", "device=cuda"]
+
+
+def test_processes(efface: Command, here: Path, monkeypatch: pytest.MonkeyPatch):
+    given = []
+
+    def refuse(*_: Any, processes: int, **__: Any) -> None:
+        given.append(processes)
+        raise EffaceError("stop")
+
+    monkeypatch.setattr("efface.sweep.sweep.sweep", refuse)
+    for options in ([], ["--processes", "3"]):
+        assert efface("sweep", "sweep.yaml", "--out", "other", *options).returncode == 2
+    assert given == [1, 3]
+    assert_names(efface("sweep", "sweep.yaml", "--out", "other", "--processes", "0").stderr, "--processes")

@@ -23,6 +23,7 @@ app = typer.Typer()
     epilog=examples(
         "efface sweep sweep.yaml --out runs/all",
         "efface sweep sweep.yaml device=cpu --out runs/all --dry-run",
+        "efface sweep sweep.yaml device=cpu --out runs/all --processes 4",
         "efface sweep sweep.yaml target.model=path/to/base --out runs/all --json > all.json",
     )
 )
@@ -57,6 +58,16 @@ def sweep(
     ] = None,
     *,
     data_dir: DataDir = None,
+    processes: Annotated[
+        int,
+        typer.Option(
+            "--processes",
+            metavar="N",
+            min=1,
+            help="How many runs at once, on a CPU under Linux: each has one thread, so as many as there are cores, if "
+            "the memory holds as many models.",
+        ),
+    ] = 1,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check everything, list the jobs (done, started, to do), and stop.")
     ] = False,
@@ -74,10 +85,10 @@ def sweep(
         if dry_run:
             _print_plan(sweep_spec, out, data_dir, as_json=as_json)
         else:
-            _run_sweep(sweep_spec, out, data_dir, as_json=as_json)
+            _run_sweep(sweep_spec, out, data_dir, processes=processes, as_json=as_json)
 
 
-def _run_sweep(spec: SweepSpec, out: Path, data_dir: Path | None, *, as_json: bool) -> None:
+def _run_sweep(spec: SweepSpec, out: Path, data_dir: Path | None, *, processes: int, as_json: bool) -> None:
     from rich.console import Console
 
     from efface.folders import SweepPaths
@@ -86,7 +97,7 @@ def _run_sweep(spec: SweepSpec, out: Path, data_dir: Path | None, *, as_json: bo
     from efface.sweep.sweep import sweep as run_sweep
 
     with ConsoleReporter(Console(stderr=as_json)) as reporter:
-        result = run_sweep(spec, out, data_dir=data_dir, reporter=reporter)
+        result = run_sweep(spec, out, data_dir=data_dir, processes=processes, reporter=reporter)
     if as_json:
         typer.echo(json.dumps(result.to_json(), indent=2, allow_nan=False))
     else:
