@@ -24,7 +24,6 @@ from efface.models.save import save_model, write_tokenizer_and_generation
 from efface.models.skeleton import Skeleton
 from efface.packing.forward import unwrap_peft
 from efface.tensor_file import TensorFile
-from efface.train.distribution.fsdp_model import FSDPModel
 from efface.train.distribution.parallel import ParallelModel
 
 _FILE_BYTES = 5 * 10**9
@@ -47,7 +46,7 @@ def save_trained(
     Raises:
         EffaceError: Where a file cannot be written.
     """
-    if skeleton is None or not isinstance(trained, FSDPModel):
+    if skeleton is None or not trained.is_sharded:
         save_model(trained.full_model(), tokenizer, folder, source=source, name=name)
         return
     tensors = trained.trained_tensors()

@@ -183,7 +183,7 @@ def train(
 
     trainer.run(steps, reference(trainer), resume=resume, on_step=on_step, last_step=last_step)
     trained = trainer.parallel_model
-    trained.optimizer = None  # its state is twice the model, which is saved next
+    trained.drop_optimizer()  # the model is saved next
     return trained
 
 
