@@ -25,6 +25,7 @@ from efface.models.skeleton import Skeleton
 from efface.packing.forward import unwrap_peft
 from efface.tensor_file import TensorFile
 from efface.train.distribution.parallel import ParallelModel
+from efface.train.distribution.shards import whole_shape
 
 _FILE_BYTES = 5 * 10**9
 """Most bytes in one file, unless a single tensor has more."""
@@ -93,7 +94,7 @@ def _write_model(
 ) -> None:
     model, dtype = unwrap_peft(skeleton.model), stored_dtype(source)
     empty = {
-        stored: torch.empty_like(module.get_parameter(name), dtype=dtype, device="meta")
+        stored: torch.empty(whole_shape(module.get_parameter(name)), dtype=dtype, device="meta")
         for (module, name), stored in skeleton.names.items()
     }
     with atomic_folder(folder) as partial, ExitStack() as stack:

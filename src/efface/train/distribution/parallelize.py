@@ -7,12 +7,11 @@ from typing import Any
 import torch
 
 from efface import distributed
-from efface.errors import EffaceError
 from efface.train.config import TrainConfig
 from efface.train.distribution.fsdp_model import FSDPModel
 from efface.train.distribution.parallel import DDPModel, ParallelModel
 from efface.train.distribution.sharded_model import ReadRows
-from efface.train.distribution.zero_engine import ZeroSettings
+from efface.train.distribution.zero_engine import ZeroSettings, check_zero
 from efface.train.distribution.zero_model import ZeroModel
 
 
@@ -44,11 +43,7 @@ def parallelize(
     if config.sharding == "fsdp2":
         return FSDPModel(model, device, bf16=config.bf16_on(device.type), read=read)
     if config.sharding == "zero3":
-        if not whole:
-            raise EffaceError(
-                "train.sharding=zero3 changes all trained weights, and this loss leaves those of later layers alone; use "
-                "train.sharding=fsdp2, or add a retain regularizer, such as rmu+gd"
-            )
+        check_zero(config, whole=whole)
         settings = ZeroSettings(bf16=config.bf16_on(device.type), max_grad_norm=config.max_grad_norm)
         return ZeroModel(model, device, settings, read=read)
     return DDPModel(model, whole=whole)

@@ -86,17 +86,25 @@ class ComputeModule(nn.Module):
         return ()
 
 
-def check_zero(config: TrainConfig) -> None:
-    """Refuse ZeRO-3 where it cannot be used.
+def check_zero(config: TrainConfig, *, whole: bool = True) -> None:
+    """Refuse `sharding=zero3` where it cannot be used.
 
     Args:
         config: Settings of training.
+        whole: Whether every trained weight gets a gradient; not where a loss ends at a layer inside the model.
 
     Raises:
-        EffaceError: DeepSpeed is not installed.
+        EffaceError: DeepSpeed is not installed, or would change weights that get no gradient.
     """
-    if config.sharding == "zero3" and find_spec("deepspeed") is None:
+    if config.sharding != "zero3":
+        return
+    if find_spec("deepspeed") is None:
         raise EffaceError(f"train.sharding=zero3 needs deepspeed, which is not installed; {install_hint('deepspeed')}")
+    if not whole:
+        raise EffaceError(
+            "train.sharding=zero3 also changes weights that get no gradient, and this loss ends at a layer inside the "
+            "model; use train.sharding=fsdp2, or a retain regularizer that reads the whole model, such as rmu+gd"
+        )
 
 
 def partition(model: Any, device: torch.device, settings: ZeroSettings, read: ReadRows) -> None:
