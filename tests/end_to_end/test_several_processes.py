@@ -34,7 +34,9 @@ SETTINGS = [
 
 ENGINES = [
     "fsdp2",
-    pytest.param("zero3", marks=pytest.mark.skipif(find_spec("deepspeed") is None, reason="deepspeed is not installed")),
+    pytest.param(
+        "zero3", marks=pytest.mark.skipif(find_spec("deepspeed") is None, reason="deepspeed is not installed")
+    ),
 ]
 
 

@@ -13,10 +13,10 @@ from safetensors.torch import save_file
 
 from efface import distributed
 from efface.objectives.method import objective
+from efface.objectives.terms import Reference
 from efface.packing import forward
 from efface.reference.live import LiveReference
 from efface.reference.logprobs import CachedLogprobs
-from efface.objectives.terms import Reference
 from efface.train.config import TrainConfig
 from efface.train.loop import Trainer
 from efface.train.sampler import Schedule

@@ -49,6 +49,7 @@ def save_trained(
     """
     if skeleton is None or not trained.is_sharded:
         save_model(trained.full_model(), tokenizer, folder, source=source, name=name)
+        trained.release()
         return
     tensors = trained.trained_tensors()
     if not distributed.is_main_process():
@@ -56,6 +57,7 @@ def save_trained(
     else:
         write_trained(tensors, trained.meta_model, skeleton, tokenizer, folder, source=source, name=name)
     distributed.barrier()
+    trained.release()
 
 
 def write_trained(

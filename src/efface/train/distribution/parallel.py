@@ -140,6 +140,9 @@ class ParallelModel:
         """The unsharded model, for use after training; complete in the main process only."""
         return self.model
 
+    def release(self) -> None:
+        """Free what would stay in memory although nobody has this object any more; not to be used afterwards."""
+
     def _trained_parameters(self) -> dict[str, Tensor]:
         return {
             name: parameter.detach().contiguous()

@@ -26,7 +26,7 @@ class ZeroSettings:
     """What an engine is made with."""
 
     bf16: bool
-    """Whether the sharded weights are bf16 and everything is computed in it; the optimizer's are float32 in any case."""
+    """Whether sharded weights are bf16 and everything is computed in it; those of the optimizer are always float32."""
     max_grad_norm: float | None
     """The norm to which gradients are scaled down; None for never."""
 
@@ -147,6 +147,19 @@ def make_engine(model: Any, optimizer: Any, settings: ZeroSettings) -> Any:
     with _without_head(model):
         engine, *_ = deepspeed.initialize(model=module, optimizer=optimizer, config=settings.config)
     return engine
+
+
+def release(engine: Any) -> None:
+    """Free the shards of an engine: DeepSpeed keeps its modules in a list until the program ends.
+
+    Args:
+        engine: Not to be used afterwards.
+    """
+    engine.destroy()
+    for name, _ in list(engine.module.named_parameters(recurse=False)):
+        delattr(engine.module, name)
+    del engine.module.model
+    engine.optimizer = None
 
 
 @contextmanager

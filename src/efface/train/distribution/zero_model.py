@@ -18,7 +18,7 @@ from efface.train.checkpoints.stored_state import OPTIMIZER, TRAINED
 from efface.train.distribution.parallel import ParallelModel
 from efface.train.distribution.sharded_model import ReadRows, check_packable, fill, meta_copy
 from efface.train.distribution.shards import elements_of_rank, whole_shape
-from efface.train.distribution.zero_engine import ZeroSettings, make_engine, padded, partition
+from efface.train.distribution.zero_engine import ZeroSettings, make_engine, padded, partition, release
 
 T = TypeVar("T")
 _MOMENTS = ("exp_avg", "exp_avg_sq")
@@ -193,6 +193,11 @@ class ZeroModel(ParallelModel):
             fill(self.meta_model, full)
         return self.meta_model
 
+    def release(self) -> None:
+        """As in `ParallelModel`."""
+        release(self._engine)
+        self._engine = self.model = None
+
     def _trained(self) -> Iterator[tuple[str, Any, range]]:
         """Name, parameter, and which of its elements this process has, of each trained weight."""
         for name, parameter in self.model.named_parameters():
@@ -235,7 +240,7 @@ class ZeroModel(ParallelModel):
 
 def _read_from_memory(model: Any) -> ReadRows:
     """Reads the weights of a loaded model, also after its parameters were replaced."""
-    weights = {
+    weights: dict[tuple[nn.Module, str], Tensor] = {
         (module, name): parameter.detach()
         for module in model.modules()
         for name, parameter in module.named_parameters(recurse=False)
