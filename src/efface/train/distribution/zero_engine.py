@@ -150,16 +150,19 @@ def make_engine(model: Any, optimizer: Any, settings: ZeroSettings) -> Any:
 
 
 def release(engine: Any) -> None:
-    """Free the shards of an engine: DeepSpeed keeps its modules in a list until the program ends.
+    """Free the shards of an engine. DeepSpeed keeps its modules and weights, with all of it, until the program ends.
 
     Args:
         engine: Not to be used afterwards.
     """
     engine.destroy()
+    optimizer, engine.optimizer = engine.optimizer, None
+    for parameter in engine.module.parameters():
+        vars(parameter).clear()
+    vars(optimizer).clear()
     for name, _ in list(engine.module.named_parameters(recurse=False)):
         delattr(engine.module, name)
     del engine.module.model
-    engine.optimizer = None
 
 
 @contextmanager
