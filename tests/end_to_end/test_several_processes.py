@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,12 @@ SETTINGS = [
 ]
 
 
-SHARDED = ["train.sharding=fsdp2", "evaluate.sharding=fsdp2"]
+ENGINES = [
+    "fsdp2",
+    pytest.param(
+        "zero3", marks=pytest.mark.skipif(find_spec("deepspeed") is None, reason="deepspeed is not installed")
+    ),
+]
 
 
 def rows(path: Path) -> list[dict[str, object]]:
@@ -39,8 +45,10 @@ def rows(path: Path) -> list[dict[str, object]]:
 
 
 @pytest.mark.slow
-def test_two_processes_leave_what_one_leaves(tmp_path, monkeypatch):
-    arguments = ["-m", "efface", "run", *SETTINGS, *SHARDED, "--out", str(tmp_path / "two")]
+@pytest.mark.parametrize("engine", ENGINES)
+def test_two_processes_leave_what_one_leaves(tmp_path, monkeypatch, engine):
+    sharded = [f"train.sharding={engine}", "evaluate.sharding=fsdp2"]
+    arguments = ["-m", "efface", "run", *SETTINGS, *sharded, "--out", str(tmp_path / "two")]
     first, second = run_group(tmp_path, 2, run_program, arguments)
     assert (first.code, second.code) == (0, 0), first.output[-3000:] + second.output[-3000:]
     assert first.output.count("unlearning with dpo+kl") == 1

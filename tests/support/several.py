@@ -84,7 +84,7 @@ def model(dtype: torch.dtype, *, lora: LoRAConfig | None = None) -> Any:
     return tiny if lora is None else add_adapters(tiny, lora, seed=0)
 
 
-def steps(bound: Objective, batch: int) -> list[list[dict[Any, TokenizedSequence]]]:
+def steps(bound: Objective, batch: int, count: int = SCHEDULE.steps) -> list[list[dict[Any, TokenizedSequence]]]:
     """Random examples of every step."""
     generator = torch.Generator().manual_seed(0)
 
@@ -94,7 +94,7 @@ def steps(bound: Objective, batch: int) -> list[list[dict[Any, TokenizedSequence
 
     return [
         [{view: TokenizedSequence(f"{step}/{view}/{n}", ids(8), ids(12)) for view in bound.views} for n in range(batch)]
-        for step in range(1, SCHEDULE.steps + 1)
+        for step in range(1, count + 1)
     ]
 
 

@@ -69,11 +69,12 @@ def load_reference(folder: Path, config: TrainConfig, device: torch.device) -> P
     Raises:
         EffaceError: As `load_model`.
     """
-    if computation(config, device.type) == "bf16":
-        return ParallelModel(load_model(folder, dtype=torch.bfloat16, device=device))
+    in_bf16 = computation(config, device.type) == "bf16"
     if config.sharding == "none" or distributed.world_size() == 1:
+        if in_bf16:
+            return ParallelModel(load_model(folder, dtype=torch.bfloat16, device=device))
         return ParallelModel(load_to_train(folder, config, device).model)
-    dtype = weights_dtype(config, device.type)
+    dtype = torch.bfloat16 if in_bf16 else weights_dtype(config, device.type)
     return shard_to_run(folder, dtype=dtype, device=device, bf16=config.bf16_on(device.type), must_pack=True)
 
 

@@ -24,8 +24,8 @@ from efface.models.save import save_model, write_tokenizer_and_generation
 from efface.models.skeleton import Skeleton
 from efface.packing.forward import unwrap_peft
 from efface.tensor_file import TensorFile
-from efface.train.distribution.fsdp_model import FSDPModel
 from efface.train.distribution.parallel import ParallelModel
+from efface.train.distribution.shards import whole_shape
 
 _FILE_BYTES = 5 * 10**9
 """Most bytes in one file, unless a single tensor has more."""
@@ -47,8 +47,9 @@ def save_trained(
     Raises:
         EffaceError: Where a file cannot be written.
     """
-    if skeleton is None or not isinstance(trained, FSDPModel):
+    if skeleton is None or not trained.is_sharded:
         save_model(trained.full_model(), tokenizer, folder, source=source, name=name)
+        trained.release()
         return
     tensors = trained.trained_tensors()
     if not distributed.is_main_process():
@@ -56,6 +57,7 @@ def save_trained(
     else:
         write_trained(tensors, trained.meta_model, skeleton, tokenizer, folder, source=source, name=name)
     distributed.barrier()
+    trained.release()
 
 
 def write_trained(
@@ -94,7 +96,7 @@ def _write_model(
 ) -> None:
     model, dtype = unwrap_peft(skeleton.model), stored_dtype(source)
     empty = {
-        stored: torch.empty_like(module.get_parameter(name), dtype=dtype, device="meta")
+        stored: torch.empty(whole_shape(module.get_parameter(name)), dtype=dtype, device="meta")
         for (module, name), stored in skeleton.names.items()
     }
     with atomic_folder(folder) as partial, ExitStack() as stack:

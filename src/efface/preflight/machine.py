@@ -29,6 +29,7 @@ _EXTRAS = {
     "datasets": ("data", "Parquet files and datasets from the hub"),
     "bitsandbytes": ("quantized", "train.lora.bits"),
     "torchao": ("lowmem", "train.optimizer=adamw8bit"),
+    "deepspeed": ("deepspeed", "train.sharding=zero3"),
     "optuna": ("tune", "efface tune"),
 }
 """Package -> the extra that installs it, and what needs it."""

@@ -252,4 +252,5 @@ def _write_states(
 
 def _width(model: Any) -> int:
     """H, the number of hidden units."""
-    return int(unwrap_peft(model).get_output_embeddings().weight.shape[1])
+    weight = unwrap_peft(model).get_output_embeddings().weight
+    return int(getattr(weight, "ds_shape", weight.shape)[1])  # DeepSpeed's, of a sharded weight

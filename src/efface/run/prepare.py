@@ -41,6 +41,7 @@ from efface.run.unlearning_plan import UnlearningPlan
 from efface.schema import Task
 from efface.text.chunks import with_chunks
 from efface.text.formatter import PromptFormatter
+from efface.train.distribution.zero_engine import check_zero
 from efface.train.examples import check_task, most_bytes, unlearning_examples
 from efface.train.micro_batches import TrainingExample
 from efface.train.sampler import anchor_items, epoch_ends, last_step, make_schedule, sample_batches
@@ -193,6 +194,7 @@ def open_trainable_model(config: RunConfig, device: torch.device, reporter: Repo
     """
     custom = custom_objectives(config.plugins)
     bound = objective(config.method, config, custom, seed=config.seed)
+    check_zero(config.train, whole=bound.last_layer is None)
     opened = open_model(
         config.model,
         config.text,

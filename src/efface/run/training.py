@@ -23,6 +23,7 @@ from efface.text.config import Boundary
 from efface.train.checkpoints import checkpoint
 from efface.train.config import TrainConfig
 from efface.train.distribution.parallel import ParallelModel
+from efface.train.distribution.zero_engine import check_zero
 from efface.train.lazy_steps import known_steps
 from efface.train.loop import Trainer
 from efface.train.micro_batches import TrainingExample
@@ -72,6 +73,7 @@ def check_can_train(config: TrainConfig, device: torch.device) -> None:
             f"train.sharding={config.sharding} cannot shard quantized weights (train.lora.bits); leave one of the two "
             "out"
         )
+    check_zero(config)
     if config.lora is not None and find_spec("peft") is None:
         raise EffaceError(f"train.lora needs PEFT; {install_hint('lora')}")
     if config.lora is not None:
@@ -183,7 +185,7 @@ def train(
 
     trainer.run(steps, reference(trainer), resume=resume, on_step=on_step, last_step=last_step)
     trained = trainer.parallel_model
-    trained.optimizer = None  # its state is twice the model, which is saved next
+    trained.drop_optimizer()  # the model is saved next
     return trained
 
 

@@ -116,8 +116,9 @@ class TrainConfig(FrozenModel):
     memory_gib: float | None = Field(default=None, gt=0, le=1_000_000)
     """Most memory of the device that training should take, weights included; by default all that is free. It decides
     micro-batches, gradient checkpointing and `optimizer=auto`."""
-    sharding: Literal["none", "fsdp2"] = "none"
-    """Of several processes. `none`: each has the whole model; `fsdp2`: weights, gradients and optimizer are sharded."""
+    sharding: Literal["none", "fsdp2", "zero3"] = "none"
+    """Of several processes. `none`: each has the whole model; `fsdp2`: weights, gradients and optimizer are sharded;
+    `zero3`: so they are by DeepSpeed, with gradients and optimizer on the CPU (extra `deepspeed`)."""
     kl_reference: KLReference = "auto"
     """How KL gets the distributions of the model before unlearning. `cached`: its last hidden states are computed once
     and stored in a file. `live`: from that model at every step; with adapters, from the model in training with them
@@ -186,16 +187,6 @@ class TrainConfig(FrozenModel):
             raise ValueError("pairing=published goes through the forget set; leave anchor=retain out")
         return self
 
-    @field_validator("sharding", mode="before")
-    @classmethod
-    def _no_deepspeed(cls, value: object) -> object:
-        if value == "zero3":
-            raise ValueError(
-                "DeepSpeed ZeRO-3 is not supported; fsdp2 shards the same, but has no optimizer state on the CPU, in "
-                "place of which lora or more GPUs save memory"
-            )
-        return value
-
     @model_validator(mode="after")
     def _check_adamw8bit(self) -> Self:
         if self.optimizer == "adamw8bit" and self.lora is not None:
@@ -208,8 +199,10 @@ class TrainConfig(FrozenModel):
 
     @model_validator(mode="after")
     def _check_autocast(self) -> Self:
-        if not self.autocast and self.sharding != "none":
-            raise ValueError(f"sharding={self.sharding} casts weights layer by layer; leave autocast=false out")
+        if not self.autocast and self.sharding == "fsdp2":
+            raise ValueError("sharding=fsdp2 casts weights layer by layer; leave autocast=false out")
+        if self.lora is not None and self.sharding == "zero3":
+            raise ValueError("sharding=zero3 is for all weights, and lora trains few; use sharding=fsdp2")
         if not self.autocast and self.lora is not None and self.lora.bits is not None:
             raise ValueError("lora.bits multiplies under autocast; leave autocast=false out")
         return self

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 from efface import distributed
 from efface.atomic import atomic_file
 from efface.termination import Terminated, requested
+from efface.train.distribution.shards import local_part
 from efface.train.token_budget import TokenBudget
 
 REDUCED_BUDGET = "token_budget.json"
@@ -59,5 +60,5 @@ def end_if_requested(step: int, steps: int, model: Any, save: Callable[[int], No
 def _is_finite(model: Any) -> bool:
     """Whether all trained weights that this process has are finite."""
     trained = (parameter.detach() for parameter in model.parameters() if parameter.requires_grad)
-    local = (each.to_local() if hasattr(each, "to_local") else each for each in trained)
+    local = map(local_part, trained)
     return all(bool(each.isfinite().all()) for each in local)

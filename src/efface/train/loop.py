@@ -93,8 +93,8 @@ class Trainer:
         self.parallel_model = parallelize(model, config, target, read=read, whole=whole)
         self.model, self.device = self.parallel_model.model, self.parallel_model.device
         self.optimizer = make_optimizer(self.model, config)
-        self.parallel_model.optimizer = self.optimizer
         self.parallel_model.computing = partial(computing, self.model, self.computation, self.device)
+        self.parallel_model.use_optimizer(self.optimizer)
         self.scheduler = self._make_scheduler(steps_done=0)
         self._writer = CheckpointWriter(self.checkpoints, sharded=self.parallel_model.is_sharded)
         self._timer = CheckpointTimer(config)
@@ -236,7 +236,7 @@ class Trainer:
                 reference,
                 max_tokens_per_forward=self.budget.tokens,
                 average_over=self.config.micro_batch_size,
-                backward=torch.Tensor.backward,
+                backward=self.parallel_model.backward,
                 parallel_model=self.parallel_model,
             )
 
@@ -269,13 +269,11 @@ class Trainer:
 
     def _update(self, number: int, grad_norm: Tensor) -> float:
         """Make the optimizer's step; returns its learning rate."""
-        if self.config.max_grad_norm is not None:
-            torch.nn.utils.clip_grads_with_norm_(self.model.parameters(), self.config.max_grad_norm, grad_norm)
         lr = float(self.scheduler.get_last_lr()[0])
         # Stochastic rounding of 8-bit AdamW: the same in a resumed run, and in all processes.
         self._seed(f"{number}/rounding")
         try:
-            self.optimizer.step()
+            self.parallel_model.step(grad_norm, max_grad_norm=self.config.max_grad_norm)
         except torch.OutOfMemoryError:
             raise out_of_memory("the optimizer's state") from None
         self.scheduler.step()

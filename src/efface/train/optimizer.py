@@ -14,6 +14,7 @@ from efface.errors import EffaceError, install_hint
 from efface.packing.forward import device_of
 from efface.train.adamw8bit import BLOCK, AdamW8bit, has_8bit_moments
 from efface.train.config import TrainConfig
+from efface.train.distribution.shards import whole_shape
 
 _STEP_COUNTER = 4
 """Bytes."""
@@ -42,7 +43,8 @@ def make_optimizer(model: Any, config: TrainConfig) -> torch.optim.Optimizer:
     if config.optimizer == "adamw8bit":
         check_optimizer(config, device_of(model))
         return AdamW8bit(groups, lr=config.lr)
-    return torch.optim.AdamW(groups, lr=config.lr, fused=True if device_of(model).type == "cuda" else None)
+    fused = device_of(model).type == "cuda" or config.sharding == "zero3"  # whose weights are changed on the CPU
+    return torch.optim.AdamW(groups, lr=config.lr, fused=fused or None)
 
 
 def decay_groups(model: Any, weight_decay: float) -> list[dict[str, Any]]:
@@ -57,8 +59,8 @@ def decay_groups(model: Any, weight_decay: float) -> list[dict[str, Any]]:
     """
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     return [
-        {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": weight_decay},
-        {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0},
+        {"params": [p for p in trainable if len(whole_shape(p)) >= 2], "weight_decay": weight_decay},
+        {"params": [p for p in trainable if len(whole_shape(p)) < 2], "weight_decay": 0.0},
     ]
 
 

@@ -29,7 +29,9 @@ def computation(config: TrainConfig, device_type: str) -> Computation:
     """
     if not config.bf16_on(device_type):
         return "float32"
-    if config.sharding != "none" or (config.lora is not None and config.lora.bits is not None):
+    if config.sharding == "zero3":
+        return "bf16"  # DeepSpeed casts the weights
+    if config.sharding == "fsdp2" or (config.lora is not None and config.lora.bits is not None):
         return "bf16 autocast"  # FSDP2 casts shards itself, and quantized layers choose what they multiply in
     in_bf16 = config.lora is not None or config.optimizer == "adamw8bit"
     return "bf16" if in_bf16 or not config.autocast else "bf16 autocast"

@@ -140,9 +140,12 @@ def token_budget_for(model: Any, config: TrainConfig, device: torch.device | Non
     """
     current = device_of(model)
     device = device or current
-    shards = distributed.world_size() if config.sharding == "fsdp2" else 1
+    shards = distributed.world_size() if config.sharding != "none" else 1
     weights = sum(each.nbytes for each in model.parameters())
     state = training_state_bytes(model, config, device.type)
+    if config.sharding == "zero3" and shards > 1 and device.type != "cpu":  # the rest is on the CPU
+        size = _HALF_PRECISION if config.bf16_on(device.type) else 4
+        weights, state = size * sum(each.numel() for each in model.parameters()), 0
     moved = 0 if device.type == current.type else weights
     free = free_memory(device) - (moved + state) // shards
     if config.memory_gib is not None:

@@ -32,6 +32,32 @@ def test_some_rows(stored, rows):
     assert stored.read("step", rows) == 5
 
 
+@pytest.fixture
+def flat(tmp_path):
+    """The same tensor flattened, in files of 5, 5 and 4 elements, and a scalar in each."""
+    for number, elements in enumerate(WHOLE.flatten().split(5)):
+        tensors = {"weight": elements, "step": torch.tensor(5.0)}
+        CheckpointFile(f"part-{number}.safetensors", tensors, {"weight": 5 * number}, {"weight": [7, 2]}).write(
+            tmp_path
+        )
+    return StoredTensors(sorted(tmp_path.iterdir()))
+
+
+@pytest.mark.parametrize("rows", [None, range(7), range(2, 5), range(6, 7), range(3, 3)])
+def test_rows_of_what_was_stored_flat(flat, rows):
+    expected = WHOLE if rows is None else WHOLE[rows.start : rows.stop]
+    assert torch.equal(flat.read("weight", rows), expected)
+    assert flat.read("step", rows) == 5
+
+
+@pytest.mark.parametrize("kind", ["stored", "flat"])
+@pytest.mark.parametrize("elements", [range(14), range(3, 8), range(4, 5), range(14, 14)])
+def test_some_elements(request, kind, elements):
+    tensors = request.getfixturevalue(kind)
+    assert torch.equal(tensors.read_elements("weight", elements), WHOLE.flatten()[elements.start : elements.stop])
+    assert tensors.read_elements("step", elements) == 5
+
+
 def test_a_missing_part(tmp_path):
     for start in (0, 6):
         CheckpointFile(f"part-{start}.safetensors", {"weight": WHOLE[start : start + 3]}, {"weight": start}).write(

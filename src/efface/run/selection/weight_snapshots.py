@@ -61,7 +61,7 @@ class WeightSnapshots:
         """
         tensors = model.trained_tensors()
         if distributed.is_main_process():
-            self._write(tensors, model.model, self.folder / name)
+            self._write(tensors, model.meta_model, self.folder / name)
         else:
             deque(tensors, maxlen=0)  # each tensor is gathered from all processes
         distributed.barrier()

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from efface import distributed
-from efface.errors import EffaceError
 from efface.hardware.memory import trim_freed_memory
 from efface.packing.in_step import in_step
 from efface.packing.support import mark_as_packable, packing_unsupported_reason
@@ -18,7 +17,14 @@ from efface.train.checkpoints.checkpoint_files import CheckpointFile
 from efface.train.checkpoints.optimizer_state import optimizer_tensors
 from efface.train.checkpoints.stored_state import OPTIMIZER, TRAINED
 from efface.train.distribution.parallel import ForwardWrapper, ParallelModel
-from efface.train.distribution.sharded_model import ReadRows, fill_meta_copy, meta_copy, read_shards, shard_units
+from efface.train.distribution.sharded_model import (
+    ReadRows,
+    check_packable,
+    fill_meta_copy,
+    meta_copy,
+    read_shards,
+    shard_units,
+)
 from efface.train.distribution.shards import shard_file
 
 T = TypeVar("T")
@@ -55,9 +61,8 @@ class FSDPModel(ParallelModel):
 
         super().__init__(model)
         if must_pack and read is None:  # before it is sharded
-            _check_packable(packing_unsupported_reason(model))
+            check_packable(packing_unsupported_reason(model), sharding="fsdp2")
         self.meta_model = meta_copy(model)
-        """The model before it was sharded, without memory for its weights."""
         mesh = init_device_mesh(device.type, (distributed.world_size(),))
         policy = MixedPrecisionPolicy(torch.bfloat16, torch.float32) if bf16 else MixedPrecisionPolicy()
         self._wrapper = ForwardWrapper(model)
@@ -68,7 +73,7 @@ class FSDPModel(ParallelModel):
             read_shards(model, read, device)
             trim_freed_memory()
             if must_pack:
-                _check_packable(self.forward_in_step(packing_unsupported_reason))
+                check_packable(self.forward_in_step(packing_unsupported_reason), sharding="fsdp2")
         if must_pack:
             mark_as_packable(model)
 
@@ -126,11 +131,3 @@ class FSDPModel(ParallelModel):
         """As in `ParallelModel`; another object, on the CPU."""
         fill_meta_copy(self.meta_model, self.model)
         return self.meta_model
-
-
-def _check_packable(reason: str | None) -> None:
-    if reason is not None:
-        raise EffaceError(
-            f"{reason}, so that processes would make different numbers of forward passes; leave "
-            "train.sharding=fsdp2 out"
-        )

@@ -1,4 +1,7 @@
-"""A model in training: in the only process, or replicated over several (DDP). `fsdp_model` has the sharded one."""
+"""A model in training: in the only process, or replicated over several (DDP).
+
+`fsdp_model` and `zero_model` have the sharded ones.
+"""
 
 from __future__ import annotations
 
@@ -43,8 +46,10 @@ class ParallelModel:
     def __init__(self, model: Any) -> None:
         self.model = model
         """The model of transformers or PEFT itself, on its device."""
+        self.meta_model = model
+        """A model with the names and shapes of the whole weights: where they are sharded, a copy without memory."""
         self.optimizer: Any = None
-        """Of the model's trained parameters; saved and loaded with them. The trainer sets it."""
+        """Of the model's trained parameters; saved and loaded with them. `use_optimizer` sets it."""
         self.computing: Callable[[], AbstractContextManager[Any]] = nullcontext
         """Makes the context in which training computes, such as that of autocast. The trainer sets it."""
 
@@ -53,9 +58,36 @@ class ParallelModel:
         """Where the model computes."""
         return device_of(self.model)
 
+    def use_optimizer(self, optimizer: Any) -> None:
+        """Train with an optimizer; to be called before anything is computed.
+
+        Args:
+            optimizer: Of torch, for the trained parameters.
+        """
+        self.optimizer = optimizer
+
+    def drop_optimizer(self) -> None:
+        """Free the optimizer's state, which may be twice the model. Training has ended."""
+        self.optimizer = None
+
     def forward(self, compute: Callable[[Any], T]) -> T:
         """The result of `compute(model)`, ready for a backward pass."""
         return compute(self.model)
+
+    def backward(self, loss: Tensor) -> None:
+        """Add the gradient of a scalar that `forward` computed."""
+        loss.backward()
+
+    def step(self, grad_norm: Tensor, *, max_grad_norm: float | None) -> None:
+        """Update the weights.
+
+        Args:
+            grad_norm: What the method `grad_norm` returned.
+            max_grad_norm: Scale the gradients down to this norm; None for never.
+        """
+        if max_grad_norm is not None:
+            nn.utils.clip_grads_with_norm_(self.model.parameters(), max_grad_norm, grad_norm)
+        self.optimizer.step()
 
     def forward_no_grad(self, compute: Callable[[Any], T]) -> T:
         """The result of `compute(model)` without gradients, computed as in training.
@@ -107,6 +139,9 @@ class ParallelModel:
     def full_model(self) -> Any:
         """The unsharded model, for use after training; complete in the main process only."""
         return self.model
+
+    def release(self) -> None:
+        """Free what would stay in memory although nobody has this object any more; not to be used afterwards."""
 
     def _trained_parameters(self) -> dict[str, Tensor]:
         return {

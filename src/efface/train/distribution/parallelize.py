@@ -11,6 +11,8 @@ from efface.train.config import TrainConfig
 from efface.train.distribution.fsdp_model import FSDPModel
 from efface.train.distribution.parallel import DDPModel, ParallelModel
 from efface.train.distribution.sharded_model import ReadRows
+from efface.train.distribution.zero_engine import ZeroSettings, check_zero
+from efface.train.distribution.zero_model import ZeroModel
 
 
 def parallelize(
@@ -31,7 +33,7 @@ def parallelize(
         whole: Whether every trained weight gets a gradient; not where a loss ends at a layer inside the model.
 
     Returns:
-        A `ParallelModel` in one process, else a `DDPModel` or `FSDPModel`.
+        A `ParallelModel` in one process, else a `DDPModel`, `FSDPModel` or `ZeroModel`.
 
     Raises:
         EffaceError: The model cannot be sharded.
@@ -40,4 +42,8 @@ def parallelize(
         return ParallelModel(model)
     if config.sharding == "fsdp2":
         return FSDPModel(model, device, bf16=config.bf16_on(device.type), read=read)
+    if config.sharding == "zero3":
+        check_zero(config, whole=whole)
+        settings = ZeroSettings(bf16=config.bf16_on(device.type), max_grad_norm=config.max_grad_norm)
+        return ZeroModel(model, device, settings, read=read)
     return DDPModel(model, whole=whole)

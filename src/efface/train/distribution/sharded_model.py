@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from typing import Any
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from efface import distributed
+from efface.errors import EffaceError
 from efface.packing.forward import unwrap_peft
 from efface.packing.layers import decoder_layers
 from efface.train.distribution.shards import like_shard, local_part, local_rows
@@ -30,7 +31,10 @@ def shard_units(model: Any) -> list[nn.Module]:
 
 def meta_copy(model: Any) -> Any:
     """A copy without memory for its weights, to be filled after training: `fully_shard` cannot be undone."""
-    empty = {id(each): nn.Parameter(torch.empty_like(each, device="meta")) for each in model.parameters()}
+    empty = {
+        id(each): nn.Parameter(torch.empty_like(each, device="meta"), requires_grad=each.requires_grad)
+        for each in model.parameters()
+    }
     return deepcopy(model, dict(empty))
 
 
@@ -41,14 +45,44 @@ def fill_meta_copy(meta_model: Any, model: Any) -> None:
         meta_model: What `meta_copy` returned before the model was sharded; filled in place, on the main process only.
         model: With all its weights sharded.
     """
-    full: dict[int, nn.Parameter] = {}
-    for meta, parameter in zip(meta_model.parameters(), model.parameters(), strict=True):
+    full: dict[str, Tensor] = {}
+    for name, parameter in model.named_parameters():
         value = parameter.full_tensor()
-        value = value.cpu() if distributed.is_main_process() else torch.empty_like(value, device="meta")
-        full[id(meta)] = nn.Parameter(value, requires_grad=parameter.requires_grad)
+        full[name] = value.cpu() if distributed.is_main_process() else torch.empty_like(value, device="meta")
+    fill(meta_model, full)
+
+
+def fill(meta_model: Any, values: Mapping[str, Tensor]) -> None:
+    """Replace all weights of a `meta_copy`; they require a gradient where they did.
+
+    Args:
+        meta_model: Filled in place.
+        values: Name of each weight -> its values; a tied one has its first name.
+    """
+    full = {
+        id(meta): nn.Parameter(values[name], requires_grad=meta.requires_grad)
+        for name, meta in meta_model.named_parameters()
+    }
     for module in meta_model.modules():
         for name, meta in list(module.named_parameters(recurse=False)):
             setattr(module, name, full[id(meta)])
+
+
+def check_packable(reason: str | None, *, sharding: str) -> None:
+    """Refuse to shard a model in training whose sequences cannot be packed.
+
+    Args:
+        reason: Why they cannot; None if they can.
+        sharding: The setting.
+
+    Raises:
+        EffaceError: They cannot.
+    """
+    if reason is not None:
+        raise EffaceError(
+            f"{reason}, so that processes would make different numbers of forward passes; leave "
+            f"train.sharding={sharding} out"
+        )
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""What a process has of sharded tensors (FSDP2): some of their rows. Of other tensors it has all."""
+"""What a process has of sharded tensors: some of their rows (FSDP2) or elements (ZeRO-3). Of others it has all."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from efface.train.checkpoints.checkpoint_files import CheckpointFile
 
 
 def local_part(tensor: Tensor) -> Tensor:
-    """The rows of a sharded tensor that this process has; any other tensor as it is."""
-    part: Tensor = tensor.to_local() if is_sharded(tensor) else tensor  # type: ignore[attr-defined]
+    """What this process has of a sharded tensor; any other tensor as it is."""
+    part: Tensor = tensor.to_local() if is_sharded(tensor) else getattr(tensor, "ds_tensor", tensor)  # type: ignore[attr-defined]
     return part
 
 
@@ -43,6 +43,23 @@ def rows_of_rank(total: int, rank: int, world_size: int) -> range:
     size = -(-total // world_size)
     start = min(rank * size, total)
     return range(start, min(start + size, total))
+
+
+def whole_shape(tensor: Tensor) -> torch.Size:
+    """The shape of a tensor, also of a parameter of DeepSpeed's that is not gathered, whose own shape is [0]."""
+    shape: torch.Size = getattr(tensor, "ds_shape", tensor.shape)
+    return shape
+
+
+def elements_of_rank(total: int, rank: int, world_size: int) -> range:
+    """Which of the elements of a flattened parameter ZeRO-3 gives to a process; the last ones may have fewer.
+
+    Args:
+        total: Number of elements of the whole parameter.
+        rank: The process, from 0.
+        world_size: Number of processes.
+    """
+    return rows_of_rank(total, rank, world_size)
 
 
 def like_shard(local: Tensor, tensor: Any, device: torch.device) -> Tensor:
