@@ -47,7 +47,10 @@ def lens_curves(run: ReportRun) -> dict[str, object] | None:
     layers = sorted({layer for values in lines.values() for layer in values})
     if len(layers) < 2:
         return None
-    return {"step": layers, "lines": {label: [values.get(layer) for layer in layers] for label, values in lines.items()}}
+    return {
+        "step": layers,
+        "lines": {label: [values.get(layer) for layer in layers] for label, values in lines.items()},
+    }
 
 
 def _lines(audit: AuditResults, *numbers: str) -> Mapping[str, Mapping[int, float]]:
