@@ -19,7 +19,7 @@ import sys
 from pathlib import Path
 
 FORGET, RETAIN = 24, 48
-"""Questions: the first ones of the file with short answers."""
+"""Questions: the first ones of each file with short answers, which are about several authors."""
 _MOST_WORDS = 16
 """Of an answer: on one core, long ones would take hours."""
 _TRAIN = ("train.lr=2e-4", "train.batch_size=8", "train.precision=bf16")
@@ -27,9 +27,10 @@ _RUN = ("train.epochs=5", "data.retain_evaluation=24", "evaluate.embedder=none",
 METHODS: dict[str, tuple[str, ...]] = {
     "me+gd": ("forget_coeff=0.1",),
     "idk+ap": ("forget_coeff=1",),
-    "npo+gd": ("forget_coeff=1",),
+    "npo+gd": ("forget_coeff=0.2",),
 }
-"""Settings of each method. What trains is equal, so that the rows of the control serve all audits."""
+"""Settings of each method. What trains is equal, so that the rows of the control serve all audits. NPO+GD with a
+coefficient of 1 breaks the retain set."""
 
 
 def write_data(tofu: Path, out: Path) -> list[str]:

@@ -93,6 +93,17 @@ def test_units_and_attacks_that_are_left_out_are_named() -> None:
     assert found.left_out["whisper"] == "too long"
 
 
+def test_a_unit_that_applies_to_nothing_is_named(tmp_path: Path) -> None:
+    found, rows = plan(Noise()), RowsFile(tmp_path, KEYS)
+    plain, first, second = found.parts
+    add(rows, plain, "control", "after")
+    add(rows, first, "control", "after")
+    assert found.without_rows(rows) == {}
+    for name in ("control", "after"):
+        rows.add("noise", second.unit, name, [], seconds=0.0)
+    assert [*found.without_rows(rows)] == ["noise (b)"]
+
+
 def test_what_was_left_out_earlier_stays_named() -> None:
     found = plan(Noise())
     for part in found.parts[2:0:-1]:

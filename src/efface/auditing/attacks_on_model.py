@@ -112,6 +112,15 @@ class AuditPlan:
                 found[name].setdefault(part.attack.name, []).extend(of_unit)
         return found
 
+    def without_rows(self, rows: RowsFile) -> dict[str, str]:
+        """Units that made nothing, such as a template for a subject that the data does not name -> why."""
+        units: dict[str, list[str]] = {}
+        for part in self._common(rows):
+            if not rows.done(part.attack.name, part.unit, "after"):
+                units.setdefault(part.attack.name, []).append(_label(part.unit))
+        reason = "the run's data has nothing that it applies to"
+        return {f"{name} ({', '.join(labels)})": reason for name, labels in units.items()}
+
     def seconds(self, rows: RowsFile) -> dict[str, float]:
         """Attack -> seconds, on all models."""
         models: tuple[ModelName, ...] = ("before", "control", "after")

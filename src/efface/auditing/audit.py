@@ -153,7 +153,7 @@ def _context(
 def _results(
     config: AuditConfig, made: _Prepared, plan: AuditPlan, rows: RowsFile, *, untried: Sequence[str], start: float
 ) -> AuditResults:
-    left_out = {**made.facts.left_out, **made.models.left_out, **plan.left_out}
+    left_out = {**made.facts.left_out, **made.models.left_out, **plan.left_out, **plan.without_rows(rows)}
     findings = Findings(
         facts=made.facts.audited,
         known=len(made.facts.known),

@@ -1,4 +1,4 @@
-"""What the page shows of an audit: the sentence, bars, the curve of relearning, the table, hits to read. No torch."""
+"""What the page shows of an audit: the sentence, bars, curves, tables, hits to read. No torch."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from efface.folders import RunPaths
 from efface.report.audit_words import BOUND, LIMITS, count_of, headline, percent, percent_range, short_count
 from efface.report.number_format import format_number
 from efface.report.page.audit_hits import HitToRead, read_hits
+from efface.report.page.lens_layers import LENS_LAYER, lens_table
 from efface.report.page.load_run import ReportRun
 from efface.report.page.question_outcomes import QuestionOutcome
 from efface.report.page.tables import Table
@@ -39,8 +40,10 @@ class AuditSection:
     table: Table
     curve: Table | None
     """Relearning: share of facts after each number of steps."""
+    layers: Table | None
+    """The lens: how readable the facts are in each layer."""
     numbers: Table | None
-    """Numbers that are no rate of facts."""
+    """Other numbers that are no rate of facts."""
     hits: Sequence[HitToRead]
     left_out: Sequence[tuple[str, str]]
     judge: str
@@ -65,6 +68,7 @@ def audit_section(run: ReportRun, outcomes: Sequence[QuestionOutcome]) -> AuditS
         bars=_bars(audit),
         table=_attacks_table(audit),
         curve=_curve(audit),
+        layers=lens_table(audit),
         numbers=_numbers(audit),
         hits=read_hits(RunPaths(run.path).audit_rows, outcomes, audit.attacks.keys() - {"plain"}),
         left_out=list(audit.left_out.items()),
@@ -149,6 +153,6 @@ def _numbers(audit: AuditResults) -> Table | None:
         [attack, name, format_number(value)]
         for attack, each in audit.scalars.items()
         for name, value in each.items()
-        if not _STEP.fullmatch(name)
+        if not (_STEP.fullmatch(name) or LENS_LAYER.fullmatch(name))
     ]
     return Table("Numbers that are no rate of facts", ["Attack", "Number", "Value"], rows, 2) if rows else None

@@ -19,6 +19,7 @@ from efface.report.page import chart_data, tables
 from efface.report.page.audit_section import AuditSection, audit_section, relearn_curves
 from efface.report.page.escape import script_json, visible_controls
 from efface.report.page.explorer_data import explorer_data, text_limit
+from efface.report.page.lens_layers import lens_curves
 from efface.report.page.load_run import ReportRun
 from efface.report.page.loss_curve import downsample
 from efface.report.page.question_outcomes import QuestionOutcome, question_outcomes
@@ -91,6 +92,7 @@ def render_page(runs: Sequence[ReportRun], *, version: str) -> str:
         next_step=next_step,
         tables=tables,
         relearned=relearn_curves,
+        lens=lens_curves,
         sources=_sources,
         steps=lambda run: downsample(run.steps, _TABLE_STEPS),
         continual_matrix=_continual_matrix,
@@ -115,6 +117,7 @@ def _script_data(views: Sequence[_View], limit: int | None) -> dict[str, object]
                 "curves": chart_data.loss_curves(view.run),
                 "watched": chart_data.watch_curves(view.run),
                 "relearned": relearn_curves(view.run),
+                "lens": lens_curves(view.run),
                 **({"tune": section.chart} if (section := tune_section(view.run)) else {}),
                 "questions": explorer_data(view.outcomes, limit),
             }

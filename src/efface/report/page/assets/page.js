@@ -105,12 +105,12 @@
       });
   }
   /* terms: key in curves, label, color, dashes */
-  function drawLines(canvas, curves, terms, y) {
+  function drawLines(canvas, curves, terms, y, x = ["Optimizer step", {}]) {
     const datasets = terms.map(([key, label, color, dash]) => ({
       label, data: curves.step.map((step, i) => ({ x: step, y: curves[key][i] })), borderColor: color, backgroundColor: color,
       borderDash: dash, borderWidth: 2, pointRadius: curves.step.length > 40 ? 0 : 2, pointStyle: "line", clip: false,
     })).filter(({ data }) => data.some((point) => point.y !== null));
-    draw(canvas, "line", datasets, ["Optimizer step", {}], y, {});
+    draw(canvas, "line", datasets, x, y, {});
   }
   function drawCurves(canvas, curves) {
     const terms = [["forget", "Forget", COLORS[1], [6, 4]], ["retain", "Retain", COLORS[2], [2, 3]], ["loss", "Total", COLORS[0], []]];
@@ -132,6 +132,11 @@
     });
     drawLines(canvas, { step, ...lines }, terms, ["Share of the facts", { min: 0, max: 1 }]);
   }
+  function drawLens(canvas, { step, lines }) {
+    const styles = { before: [COLORS[2], []], control: [COLORS[7], [6, 4]], after: [COLORS[0], []] };
+    const terms = Object.keys(lines).map((model) => [model, model, ...styles[model]]);
+    drawLines(canvas, { step, ...lines }, terms, ["Log-probability", {}], ["Layer", { ticks: { precision: 0 } }]);
+  }
   function drawVisible() {
     document.querySelectorAll("canvas").forEach((canvas) => {
       if (canvas.dataset.drawn || canvas.closest("[hidden]")) return;
@@ -140,6 +145,7 @@
       else if ("tune" in canvas.dataset) drawTune(canvas, data.runs[canvas.dataset.tune].tune);
       else if ("watched" in canvas.dataset) drawWatched(canvas, data.runs[canvas.dataset.watched].watched);
       else if ("relearned" in canvas.dataset) drawRelearned(canvas, data.runs[canvas.dataset.relearned].relearned);
+      else if ("lens" in canvas.dataset) drawLens(canvas, data.runs[canvas.dataset.lens].lens);
       else if ("weight" in canvas.dataset) drawWeight(canvas, data.runs[canvas.dataset.weight].watched);
       else drawCurves(canvas, data.runs[canvas.dataset.curves].curves);
     });
