@@ -4,6 +4,10 @@ python scripts/reproduction.py gather runs/forget01 docs/reproduction/forget01.j
 python scripts/reproduction.py table docs/reproduction/forget01.json
 python scripts/reproduction.py trajectories docs/reproduction/forget01.json docs/images/trajectories.svg
 python scripts/reproduction.py continual docs/reproduction/continual.json docs/images/continual.svg
+python scripts/reproduction.py methods docs/reproduction/methods.json
+python scripts/reproduction.py candidates docs/reproduction/methods.json docs/images/candidates.svg
+
+methods.json is made by scripts/reproduction_demo.py.
 """
 
 from __future__ import annotations
@@ -29,7 +33,7 @@ _ORDER = ("ga+gd", "ga+kl", "npo+gd", "npo+kl", "me+gd", "dpo+gd", "dpo+kl", "id
 
 def gather(root: Path, out: Path) -> None:
     """Write every finished run, queue and evaluation in `root` to `out`, without names of folders."""
-    models = [*_finished(root)]
+    models = [each for _, each in finished(root)]
     models.sort(key=lambda each: (each["kind"], each.get("method", ""), json.dumps(each["settings"], sort_keys=True)))
     out.write_text(json.dumps({"schema": 1, "models": models}, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
@@ -88,22 +92,66 @@ def continual(source: Path, out: Path) -> None:
     save(figure, out)
 
 
+def methods(source: Path) -> None:
+    """Print the tuned methods as a Markdown table: means over seeds ± standard deviation."""
+    metrics = "ROUGE / probability / truth ratio"
+    print(f"| | model utility | of before | forget efficacy | {metrics} | declined | forget quality |")
+    print("|---" * 7 + "|")
+    models = _models(source)
+    groups = _by_method(models)
+    print(_tuned_row("before", [next(iter(groups.values()))[0]], "before"))
+    for each in (each for each in models if each["kind"] == "evaluation"):
+        print(_tuned_row(each["name"], [each], "after"))
+    for method, runs in groups.items():
+        print(_tuned_row(method.upper(), runs, "after"))
+    print(
+        "\n| | rate | coefficient | epoch | kept, searched | at least | kept, reported | FE, searched |\n"
+        + "|---" * 8
+        + "|"
+    )
+    for method, each in _json(source)["searches"].items():
+        trial = next(trial for trial in each["trials"] if trial["number"] == each["chosen"])
+        full, settings = trial["full"], trial["settings"]
+        print(
+            f"| {method.upper()} | {settings['train.lr']:.2g} | {settings['forget_coeff']:.2g} | {full['epoch']} | "
+            f"{full['kept']:.3f} | {full['kept_at_least']:.3f} | {each['kept']:.3f} | {full['forget_efficacy']:.3f} |"
+        )
+
+
+def candidates(source: Path, out: Path) -> None:
+    """Plot what each search saw: the share of the utility that is kept, against forget efficacy."""
+    figure, both = pyplot.subplots(2, 1, figsize=(WIDTH, 6.4), sharex=True, sharey=True)
+    searches = _json(source)["searches"]
+    for axes, objectives, title in zip(both, (_UNTARGETED, _TARGETED), ("untargeted", "targeted"), strict=True):
+        names = [name for name in _ORDER if name in searches and name.partition("+")[0] in objectives]
+        for look, name in zip(_looks(), names, strict=False):
+            _draw_search(axes, searches[name], look, name.upper())
+        axes.axhline(
+            next(iter(searches.values()))["keep"], color=MUTED.light, linewidth=1, linestyle="--", label="bound"
+        )
+        axes.set(title=title, ylabel="share of utility kept", xlim=(0, 1.02), ylim=(0, 1.05))
+        legend_beside(axes)
+    both[1].set_xlabel("forget efficacy")
+    save(figure, out)
+
+
 def _looks() -> Iterator[dict[str, Any]]:
     """Color and mark of one series after the other."""
     return ({"color": color.light, "marker": mark} for color, mark in zip(SERIES, MARKERS, strict=True))
 
 
-def _finished(root: Path) -> Iterator[dict[str, Any]]:
+def finished(root: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """The folder and the results of every finished run, queue and evaluation, without names of folders."""
     for path in sorted(root.rglob("config.yaml")):
         folder, config = path.parent, yaml.safe_load(path.read_text(encoding="utf-8"))
         if folder.parent.name == "requests":
             continue
         if (folder / "results.json").is_file():
-            yield _run(folder, config)
+            yield folder, _run(folder, config)
         elif (folder / "scores.json").is_file():
             name = "random weights" if config["weights"] == "random" else "retrained"
             common = _common(folder, config)
-            yield {"kind": "evaluation", "name": name, **common, "after": _json(folder / "scores.json")}
+            yield folder, {"kind": "evaluation", "name": name, **common, "after": _json(folder / "scores.json")}
 
 
 def _run(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
@@ -149,6 +197,39 @@ def _draw_run(axes: Any, run: dict[str, Any], look: dict[str, Any], label: str |
     axes.plot(*_point(run["after"]), linestyle="", markersize=8, label=label, fillstyle=fill, **look)
 
 
+def _draw_search(axes: Any, search: dict[str, Any], look: dict[str, Any], label: str) -> None:
+    """Draw all candidates as small marks, the chosen trial as a line, and the chosen candidate as a large mark."""
+    color = {"color": look["color"]}
+    for trial in search["trials"]:
+        points = [(each["forget_efficacy"], each["kept"]) for each in trial["candidates"]]
+        if trial["number"] == search["chosen"]:
+            axes.plot(*zip(*points, strict=True), "-", linewidth=1, **color)
+            chosen = next(each for each in trial["candidates"] if each["epoch"] == trial["best"]["epoch"])
+            axes.plot(chosen["forget_efficacy"], chosen["kept"], linestyle="", markersize=8, label=label, **look)
+        elif points:
+            axes.plot(*zip(*points, strict=True), ".", markersize=4, alpha=0.5, **color)
+
+
+def _tuned_row(name: str, models: Sequence[dict[str, Any]], stage: str) -> str:
+    scores = [each[stage] for each in models]
+    points = [_point(each) for each in scores]
+    shares = [_point(each[stage])[1] / _point(each["before"])[1] for each in models if "before" in each]
+    sets = [each["sets"]["forget"] for each in scores]
+    means = [statistics.fmean(each[metric] for each in sets) for metric in ("rouge", "probability", "truth_ratio")]
+    counts = [each["answers"]["forget"] for each in models if stage == "after" and "answers" in each]
+    declined = [each.get("declined", 0) / sum(each.values()) for each in counts]
+    quality = [each["forget_quality"]["p_value"] for each in models if stage == "after" and "forget_quality" in each]
+    cells = (
+        _mean([utility for _, utility in points]),
+        _mean(shares) if shares else "",
+        _mean([efficacy for efficacy, _ in points]),
+        " / ".join(f"{value:.2f}" for value in means),
+        f"{statistics.fmean(declined):.0%}".replace("%", " %") if declined else "",
+        f"{statistics.median(quality):.2g}" if quality else "",
+    )
+    return f"| {' | '.join((name, *cells))} |"
+
+
 def _json(path: Path) -> Any:
     return json.loads(path.read_bytes())
 
@@ -183,6 +264,8 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "table": table,
     "trajectories": trajectories,
     "continual": continual,
+    "methods": methods,
+    "candidates": candidates,
 }
 
 if __name__ == "__main__":
