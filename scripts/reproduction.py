@@ -5,7 +5,7 @@ python scripts/reproduction.py table docs/reproduction/forget01.json
 python scripts/reproduction.py trajectories docs/reproduction/forget01.json docs/images/trajectories.svg
 python scripts/reproduction.py continual docs/reproduction/continual.json docs/images/continual.svg
 python scripts/reproduction.py methods docs/reproduction/methods.json
-python scripts/reproduction.py candidates docs/reproduction/methods.json docs/images/candidates.svg
+python scripts/reproduction.py searched docs/reproduction/methods.json docs/images/searched.svg
 
 methods.json is made by scripts/reproduction_demo.py.
 """
@@ -104,32 +104,28 @@ def methods(source: Path) -> None:
         print(_tuned_row(each["name"], [each], "after"))
     for method, runs in groups.items():
         print(_tuned_row(method.upper(), runs, "after"))
-    print(
-        "\n| | rate | coefficient | epoch | kept, searched | at least | kept, reported | FE, searched |\n"
-        + "|---" * 8
-        + "|"
-    )
-    for method, each in _json(source)["searches"].items():
-        trial = next(trial for trial in each["trials"] if trial["number"] == each["chosen"])
-        full, settings = trial["full"], trial["settings"]
-        print(
-            f"| {method.upper()} | {settings['train.lr']:.2g} | {settings['forget_coeff']:.2g} | {full['epoch']} | "
-            f"{full['kept']:.3f} | {full['kept_at_least']:.3f} | {each['kept']:.3f} | {full['forget_efficacy']:.3f} |"
-        )
+    print("\n| searched | " + " | ".join(f"coefficient {each:g}" for each in _coefficients(models)) + " |")
+    print("|---" * (1 + len(_coefficients(models))) + "|")
+    for method, runs in _by_method(models, "search").items():
+        cells = [f"{_share(each):.3f} / {_point(each['after'])[0]:.3f}" for each in runs]
+        print(f"| {method.upper()} | {' | '.join(cells)} |")
 
 
-def candidates(source: Path, out: Path) -> None:
-    """Plot what each search saw: the share of the utility that is kept, against forget efficacy."""
+def searched(source: Path, out: Path) -> None:
+    """Plot the share of the utility that is kept against forget efficacy, for all coefficients of each method."""
     figure, both = pyplot.subplots(2, 1, figsize=(WIDTH, 6.4), sharex=True, sharey=True)
-    searches = _json(source)["searches"]
+    models = _models(source)
+    reported = _by_method(models)
     for axes, objectives, title in zip(both, (_UNTARGETED, _TARGETED), ("untargeted", "targeted"), strict=True):
-        names = [name for name in _ORDER if name in searches and name.partition("+")[0] in objectives]
-        for look, name in zip(_looks(), names, strict=False):
-            _draw_search(axes, searches[name], look, name.upper())
-        axes.axhline(
-            next(iter(searches.values()))["keep"], color=MUTED.light, linewidth=1, linestyle="--", label="bound"
-        )
-        axes.set(title=title, ylabel="share of utility kept", xlim=(0, 1.02), ylim=(0, 1.05))
+        groups = {name: runs for name, runs in _by_method(models, "search").items() if name.startswith(objectives)}
+        for look, (method, runs) in zip(_looks(), groups.items(), strict=False):
+            points = [(_point(each["after"])[0], _share(each)) for each in runs]
+            axes.plot(*zip(*points, strict=True), "-", markersize=4, label=method.upper(), **look)
+            ends = [(_point(each["after"])[0], _share(each)) for each in reported.get(method, ())]
+            if ends:
+                axes.plot(*zip(*ends, strict=True), linestyle="", markersize=8, fillstyle="none", **look)
+        axes.axhline(0.95, color=MUTED.light, linewidth=1, linestyle="--", label="bound")
+        axes.set(title=title, ylabel="share of utility kept", xlim=(0, 1.02), ylim=(-0.02, 1.05))
         legend_beside(axes)
     both[1].set_xlabel("forget efficacy")
     save(figure, out)
@@ -178,11 +174,11 @@ def _models(source: Path) -> list[dict[str, Any]]:
     return models
 
 
-def _by_method(models: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    """Method -> its runs, one per seed; in the order of the paper's tables."""
+def _by_method(models: list[dict[str, Any]], kind: str = "run") -> dict[str, list[dict[str, Any]]]:
+    """Method -> its runs, one per seed or of a search one per coefficient; in the order of the paper's tables."""
     groups: dict[str, list[dict[str, Any]]] = {method: [] for method in _ORDER}
     for each in models:
-        if each["kind"] == "run":
+        if each["kind"] == kind:
             groups[each["method"]].append(each)
     return {method: runs for method, runs in groups.items() if runs}
 
@@ -197,23 +193,19 @@ def _draw_run(axes: Any, run: dict[str, Any], look: dict[str, Any], label: str |
     axes.plot(*_point(run["after"]), linestyle="", markersize=8, label=label, fillstyle=fill, **look)
 
 
-def _draw_search(axes: Any, search: dict[str, Any], look: dict[str, Any], label: str) -> None:
-    """Draw all candidates as small marks, the chosen trial as a line, and the chosen candidate as a large mark."""
-    color = {"color": look["color"]}
-    for trial in search["trials"]:
-        points = [(each["forget_efficacy"], each["kept"]) for each in trial["candidates"]]
-        if trial["number"] == search["chosen"]:
-            axes.plot(*zip(*points, strict=True), "-", linewidth=1, **color)
-            chosen = next(each for each in trial["candidates"] if each["epoch"] == trial["best"]["epoch"])
-            axes.plot(chosen["forget_efficacy"], chosen["kept"], linestyle="", markersize=8, label=label, **look)
-        elif points:
-            axes.plot(*zip(*points, strict=True), ".", markersize=4, alpha=0.5, **color)
+def _coefficients(models: list[dict[str, Any]]) -> list[float]:
+    return sorted({each["settings"]["forget_coeff"] for each in models if each["kind"] == "search"})
+
+
+def _share(model: dict[str, Any]) -> float:
+    """Model utility after unlearning over that before."""
+    return _point(model["after"])[1] / _point(model["before"])[1]
 
 
 def _tuned_row(name: str, models: Sequence[dict[str, Any]], stage: str) -> str:
     scores = [each[stage] for each in models]
     points = [_point(each) for each in scores]
-    shares = [_point(each[stage])[1] / _point(each["before"])[1] for each in models if "before" in each]
+    shares = [_share(each) for each in models if stage == "after" and "before" in each]
     sets = [each["sets"]["forget"] for each in scores]
     means = [statistics.fmean(each[metric] for each in sets) for metric in ("rouge", "probability", "truth_ratio")]
     counts = [each["answers"]["forget"] for each in models if stage == "after" and "answers" in each]
@@ -265,7 +257,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "trajectories": trajectories,
     "continual": continual,
     "methods": methods,
-    "candidates": candidates,
+    "searched": searched,
 }
 
 if __name__ == "__main__":

@@ -2,9 +2,10 @@
 
 python scripts/reproduction_demo.py runs/reproduction docs/reproduction/methods.json
 
-A target model; for each method a search on one forget set; with what was found three seeds on another forget set, and
-the target trained without it; ten requests one after another. What is complete is skipped, so that the same command
-continues after an interruption. `--methods me+gd,idk+ap` makes a part, to which a later call adds.
+A target model; for each method the same four forget coefficients on one forget set; the best of them with three seeds
+on another forget set, beside the target trained without it; ten requests one after another. What is complete is
+skipped, so that the same command continues after an interruption. `--methods me+gd,idk+ap` makes a part; a later call
+adds.
 """
 
 from __future__ import annotations
@@ -34,84 +35,83 @@ from reproduction import finished
 METHODS = ("me+gd", "idk+ap", "npo+gd", "idk+gd", "ga+gd", "dpo+gd", "npo+kl", "idk+kl", "ga+kl", "dpo+kl")
 IN_TURN = ("me+gd", "idk+ap", "npo+gd")
 """Methods whose requests follow one another."""
-KEEP, TRIALS, SEEDS = 0.95, 6, (0, 1, 2)
+COEFFICIENTS = (0.03, 0.1, 0.3, 1.0)
+"""Forget coefficients that are tried for every method; all other settings are the preset's."""
+KEEP, MARGIN = 0.95, 0.01
+"""The share of model utility that must be kept, and how much more of it a search asks for."""
+SEEDS = (0, 1, 2)
 REPORTED, SEARCHED = 1, 2
 """Tasks of the data: the forget set that is reported, and the one that is searched on."""
-_START = ("train.lr=4e-4", "forget_coeff=0.1", "train.batch_size=4", "train.epochs=6")
-"""The first trial of every method."""
-SPACE = {
-    "train.lr": {"low": 1.5e-4, "high": 1.0e-3, "log": True},
-    "forget_coeff": {"low": 0.03, "high": 1.0, "log": True},
-}
-_NOT_WITHIN = 3
-"""Exit code of `efface tune` where no trial is within the bound."""
 _DIGITS = 4
 
 
-def efface(*arguments: str | Path, allowed: Sequence[int] = (0,)) -> None:
+def efface(*arguments: str | Path) -> None:
     """Run a command of efface.
 
     Args:
         arguments: Of the command line.
-        allowed: Exit codes that are no error.
 
     Raises:
-        subprocess.CalledProcessError: Another exit code.
+        subprocess.CalledProcessError: It fails.
     """
     words = [*map(str, arguments)]
     print("$", shlex.join(["efface", *words]), flush=True)
-    done = subprocess.run([sys.executable, "-m", "efface", *words], check=False)
-    if done.returncode not in allowed:
-        raise subprocess.CalledProcessError(done.returncode, words)
+    subprocess.run([sys.executable, "-m", "efface", *words], check=True)
 
 
-def search(root: Path, method: str) -> None:
-    """Find the settings of a method on the forget set that is not reported."""
-    out, space = root / "tune" / method, root / "space.yaml"
-    if (out / "results.json").is_file():
-        return
-    space.write_text(yaml.safe_dump(SPACE), encoding="utf-8")
-    model, task = f"model={_target(root)}", f"data.task={SEARCHED}"
-    bound = ("--keep", str(KEEP), "--trials", str(TRIALS), "--space", space, "--out", out)
-    resume = ("--resume",) if out.is_dir() else ()
-    efface("tune", "demo", model, task, f"method={method}", *_START, *bound, *resume, allowed=(0, _NOT_WITHIN))
+def search_spec(root: Path, methods: Sequence[str]) -> dict[str, Any]:
+    """The sweep over coefficients, the same for every method, on a forget set that is not reported."""
+    return {
+        "settings": {"preset": "demo", "model": _target(root), "data": {"task": SEARCHED}},
+        "grid": {"method": [*methods], "forget_coeff": [*COEFFICIENTS]},
+    }
 
 
-def found_settings(root: Path, method: str) -> dict[str, Any]:
-    """What the search of a method found."""
-    best = yaml.safe_load((root / "tune" / method / "best.yaml").read_text(encoding="utf-8"))
-    train = {f"train.{key}": best["train"][key] for key in ("lr", "batch_size", "epochs", "stop_after")}
-    return {"forget_coeff": best["forget_coeff"], **train}
+def found_coefficients(root: Path) -> dict[str, float]:
+    """Method -> the coefficient that forgets most within the bound, or if none is within it the one that keeps most."""
+    found: dict[str, tuple[float, float]] = {}
+    for _, run in finished(root / "search"):
+        share, efficacy = kept(run), run["after"]["forget_efficacy"]
+        score = efficacy if share >= KEEP + MARGIN else share - 1
+        method, coefficient = run["method"], run["settings"]["forget_coeff"]
+        found[method] = max(found.get(method, (-1.0, 0.0)), (score, coefficient))
+    return {method: coefficient for method, (_, coefficient) in found.items()}
+
+
+def kept(run: dict[str, Any]) -> float:
+    """Model utility after unlearning over that before."""
+    return float(run["after"]["model_utility"] / run["before"]["model_utility"])
 
 
 def methods_spec(root: Path, methods: Sequence[str]) -> dict[str, Any]:
-    """The sweep of the methods with the settings that were found, on the reported forget set."""
+    """The sweep of the methods with the coefficients that were found, on the reported forget set."""
     return {
         "target": {"preset": "demo", "model": str(root / "base")},
         "settings": {"preset": "demo", "model": _target(root), "data": {"task": REPORTED}},
         "grid": {"seed": [*SEEDS], "method": [*methods]},
-        "overrides": [{"where": {"method": each}, "settings": found_settings(root, each)} for each in methods],
+        "overrides": _found(root, methods),
         "baselines": ["retrained", "random"],
     }
 
 
 def requests_spec(root: Path, methods: Sequence[str]) -> dict[str, Any]:
-    """Ten requests of one author each: half as many questions, so twice as many epochs make the same steps."""
-    overrides = []
-    for each in methods:
-        found = found_settings(root, each)
-        doubled = {key: 2 * found[key] for key in ("train.epochs", "train.stop_after")}
-        overrides.append({"where": {"method": each}, "settings": {**found, **doubled}})
+    """Ten requests of one author each: half as many questions as in the search, so twice as many epochs."""
     return {
         "settings": {
             "preset": "demo",
             "model": _target(root),
             "data": {"forget_authors": 1, "retain_evaluation": 60},
+            "train": {"epochs": 40},
             "continual": {"requests": [*range(1, 11)]},
         },
         "grid": {"method": [*methods]},
-        "overrides": overrides,
+        "overrides": _found(root, methods),
     }
+
+
+def _found(root: Path, methods: Sequence[str]) -> list[dict[str, Any]]:
+    found = found_coefficients(root)
+    return [{"where": {"method": each}, "settings": {"forget_coeff": found[each]}} for each in methods]
 
 
 def sweep(root: Path, name: str, spec: dict[str, Any]) -> None:
@@ -122,7 +122,7 @@ def sweep(root: Path, name: str, spec: dict[str, Any]) -> None:
 
 
 def collect(root: Path, out: Path) -> None:
-    """Write the scores of all finished runs and queues, and the candidates of all searches, to one file."""
+    """Write the scores of all finished runs and queues to one file."""
     runs = dict(finished(root / "methods"))
     retrained = next((folder for folder, each in runs.items() if each["name"] == "retrained"), None)
     for folder, each in runs.items():
@@ -131,10 +131,14 @@ def collect(root: Path, out: Path) -> None:
             if retrained is not None:
                 each["forget_quality"] = score_path(folder, definition="tofu", against=retrained)["forget_quality"]
     models = [*runs.values(), *(each for _, each in finished(root / "requests"))]
-    models.sort(key=lambda each: (each["kind"], each.get("method", ""), json.dumps(each["settings"], sort_keys=True)))
-    searches = {each: _search(root / "tune" / each) for each in METHODS if _is_searched(root, each)}
-    content = {"schema": 1, "models": _rounded(models), "searches": _rounded(searches)}
-    out.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    searched = [{**each, "kind": "search"} for _, each in finished(root / "search")]
+    models = sorted([*models, *searched], key=_sort_key)
+    text = json.dumps({"schema": 1, "models": _rounded(models)}, indent=1, allow_nan=False)
+    out.write_text(text + "\n", encoding="utf-8")
+
+
+def _sort_key(model: dict[str, Any]) -> tuple[str, str, str]:
+    return model["kind"], model.get("method", model["name"]), json.dumps(model["settings"], sort_keys=True)
 
 
 def _counts(run: Path) -> dict[str, dict[str, int]]:
@@ -145,25 +149,6 @@ def _counts(run: Path) -> dict[str, dict[str, int]]:
         questions = from_records(name, records, where=str(run))
         counts[name] = dict(Counter(answer_type(each, known) for each in questions))
     return counts
-
-
-def _search(folder: Path) -> dict[str, Any]:
-    """The candidates of all trials, from the journal of a search, and what it chose."""
-    tuned = json.loads((folder / "results.json").read_bytes())["tune"]
-    candidates: dict[int, list[Any]] = {}
-    for line in (folder / "search" / "study.jsonl").read_text(encoding="utf-8").splitlines():
-        entry = json.loads(line)
-        if "candidates" in entry.get("user_attr", {}):
-            candidates[entry["trial_id"]] = entry["user_attr"]["candidates"]
-    kept = ("number", "settings", "state", "best", "full", "seconds")
-    trials = [{key: each[key] for key in kept} for each in tuned["trials"]]
-    for each in trials:
-        each["candidates"] = candidates.get(each["number"], [])
-    return {**{key: tuned[key] for key in ("keep", "held", "chosen", "kept")}, "trials": trials}
-
-
-def _is_searched(root: Path, method: str) -> bool:
-    return (root / "tune" / method / "results.json").is_file()
 
 
 def _target(root: Path) -> str:
@@ -190,8 +175,7 @@ def main() -> None:
     if given.only is None:
         make_target(root / "target", [], reporter=SilentReporter())
     if given.only in (None, "search"):
-        for each in methods:
-            search(root, each)
+        sweep(root, "search", search_spec(root, methods))
     if given.only in (None, "methods"):
         sweep(root, "methods", methods_spec(root, methods))
     if given.only in (None, "requests"):
