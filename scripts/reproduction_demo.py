@@ -2,10 +2,9 @@
 
 python scripts/reproduction_demo.py runs/reproduction docs/reproduction/methods.json
 
-A target model; for each method the same four forget coefficients on one forget set; the best of them with three seeds
-on another forget set, beside the target trained without it; ten requests one after another. What is complete is
-skipped, so that the same command continues after an interruption. `--methods me+gd,idk+ap` makes a part; a later call
-adds.
+A target model; for six methods the same four forget coefficients on one forget set; the best of them on another forget
+set, beside the target trained without it; ten requests one after another. What is complete is skipped, so that the same
+command continues after an interruption.
 """
 
 from __future__ import annotations
@@ -32,7 +31,12 @@ from efface.scores.hallucination import answer_type, plain_text
 from efface.scores.inputs.from_records import from_records
 from reproduction import finished
 
-METHODS = ("me+gd", "idk+ap", "npo+gd", "idk+gd", "ga+gd", "dpo+gd", "npo+kl", "idk+kl", "ga+kl", "dpo+kl")
+METHODS = ("me+gd", "idk+ap", "npo+gd", "idk+gd", "ga+gd", "dpo+gd")
+"""Methods with a search."""
+WITH_KL = {"npo+kl": "npo+gd", "idk+kl": "idk+gd", "ga+kl": "ga+gd", "dpo+kl": "dpo+gd"}
+"""Methods without one -> the method whose coefficient they take."""
+THREE_SEEDS = ("me+gd", "idk+ap", "npo+gd", "idk+gd")
+"""The others have one."""
 IN_TURN = ("me+gd", "idk+ap", "npo+gd")
 """Methods whose requests follow one another."""
 COEFFICIENTS = (0.03, 0.1, 0.3, 1.0)
@@ -59,11 +63,11 @@ def efface(*arguments: str | Path) -> None:
     subprocess.run([sys.executable, "-m", "efface", *words], check=True)
 
 
-def search_spec(root: Path, methods: Sequence[str]) -> dict[str, Any]:
+def search_spec(root: Path) -> dict[str, Any]:
     """The sweep over coefficients, the same for every method, on a forget set that is not reported."""
     return {
         "settings": {"preset": "demo", "model": _target(root), "data": {"task": SEARCHED}},
-        "grid": {"method": [*methods], "forget_coeff": [*COEFFICIENTS]},
+        "grid": {"method": [*METHODS], "forget_coeff": [*COEFFICIENTS]},
     }
 
 
@@ -83,35 +87,38 @@ def kept(run: dict[str, Any]) -> float:
     return float(run["after"]["model_utility"] / run["before"]["model_utility"])
 
 
-def methods_spec(root: Path, methods: Sequence[str]) -> dict[str, Any]:
+def methods_spec(root: Path) -> dict[str, Any]:
     """The sweep of the methods with the coefficients that were found, on the reported forget set."""
+    methods, first = (*METHODS, *WITH_KL), SEEDS[0]
+    once = [each for each in methods if each not in THREE_SEEDS]
     return {
         "target": {"preset": "demo", "model": str(root / "base")},
         "settings": {"preset": "demo", "model": _target(root), "data": {"task": REPORTED}},
         "grid": {"seed": [*SEEDS], "method": [*methods]},
+        "exclude": [{"method": each, "seed": seed} for each in once for seed in SEEDS if seed != first],
         "overrides": _found(root, methods),
         "baselines": ["retrained", "random"],
     }
 
 
-def requests_spec(root: Path, methods: Sequence[str]) -> dict[str, Any]:
-    """Ten requests of one author each: half as many questions as in the search, so twice as many epochs."""
+def requests_spec(root: Path) -> dict[str, Any]:
+    """Ten requests of one author each, with the coefficients that were found."""
     return {
         "settings": {
             "preset": "demo",
             "model": _target(root),
             "data": {"forget_authors": 1, "retain_evaluation": 60},
-            "train": {"epochs": 40},
             "continual": {"requests": [*range(1, 11)]},
         },
-        "grid": {"method": [*methods]},
-        "overrides": _found(root, methods),
+        "grid": {"method": [*IN_TURN]},
+        "overrides": _found(root, IN_TURN),
     }
 
 
 def _found(root: Path, methods: Sequence[str]) -> list[dict[str, Any]]:
     found = found_coefficients(root)
-    return [{"where": {"method": each}, "settings": {"forget_coeff": found[each]}} for each in methods]
+    coefficients = {each: found[WITH_KL.get(each, each)] for each in methods}
+    return [{"where": {"method": each}, "settings": {"forget_coeff": coefficients[each]}} for each in methods]
 
 
 def sweep(root: Path, name: str, spec: dict[str, Any]) -> None:
@@ -164,23 +171,15 @@ def _rounded(value: Any) -> Any:
 
 
 def main() -> None:
-    """Make what is missing, and collect what there is."""
+    """Make what is missing, and collect what there is after each part."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("root", type=Path, help="folder of the runs")
     parser.add_argument("out", type=Path, help="file of the results")
-    parser.add_argument("--methods", default=",".join(METHODS))
-    parser.add_argument("--only", choices=("search", "methods", "requests", "collect"), help="one part")
     given = parser.parse_args()
-    root, methods = given.root, given.methods.split(",")
-    if given.only is None:
-        make_target(root / "target", [], reporter=SilentReporter())
-    if given.only in (None, "search"):
-        sweep(root, "search", search_spec(root, methods))
-    if given.only in (None, "methods"):
-        sweep(root, "methods", methods_spec(root, methods))
-    if given.only in (None, "requests"):
-        sweep(root, "requests", requests_spec(root, [each for each in IN_TURN if each in methods]))
-    collect(root, given.out)
+    make_target(given.root / "target", [], reporter=SilentReporter())
+    for name, spec in (("search", search_spec), ("methods", methods_spec), ("requests", requests_spec)):
+        sweep(given.root, name, spec(given.root))
+        collect(given.root, given.out)
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ def write_search(root: Path, method: str, found: dict[float, tuple[float, float]
 
 
 def test_every_method_is_searched_in_the_same_way(calls: list[list[str]], tmp_path: Path) -> None:
-    script.sweep(tmp_path, "search", script.search_spec(tmp_path, script.METHODS))
+    script.sweep(tmp_path, "search", script.search_spec(tmp_path))
     assert calls == [["sweep", str(tmp_path / "search.yaml"), "--out", str(tmp_path / "search")]]
     runs = [each.config for each in combinations(read_spec(tmp_path / "search.yaml", []), target=None)]
     tried = {(each.method, each.forget_coeff) for each in runs}
@@ -54,28 +54,29 @@ def test_every_method_is_searched_in_the_same_way(calls: list[list[str]], tmp_pa
 
 def test_the_best_within_the_bound_is_reported(calls: list[list[str]], tmp_path: Path) -> None:
     write_search(tmp_path, "me+gd", {0.03: (0.8, 0.5), 0.1: (0.78, 0.8), 1.0: (0.75, 0.9)})
-    write_search(tmp_path, "ga+gd", {0.03: (0.7, 0.5), 0.1: (0.6, 0.8)})
-    assert script.found_coefficients(tmp_path) == {"me+gd": 0.1, "ga+gd": 0.03}
-    script.sweep(tmp_path, "methods", script.methods_spec(tmp_path, ["me+gd", "ga+gd"]))
+    for method in script.METHODS[1:]:
+        write_search(tmp_path, method, {0.03: (0.7, 0.5), 0.1: (0.6, 0.8)})
+    found = script.found_coefficients(tmp_path)
+    assert found == dict.fromkeys(script.METHODS, 0.03) | {"me+gd": 0.1}
+    script.sweep(tmp_path, "methods", script.methods_spec(tmp_path))
     spec = read_spec(tmp_path / "methods.yaml", [])
     runs = [each.config for each in combinations(spec, target=None)]
-    assert {(each.method, each.seed, each.forget_coeff) for each in runs} == {
-        (method, seed, coefficient)
-        for seed in script.SEEDS
-        for method, coefficient in (("me+gd", 0.1), ("ga+gd", 0.03))
-    }
+    assert {each.method: each.forget_coeff for each in runs} == found | dict.fromkeys(script.WITH_KL, 0.03)
+    seeds = {each: [run.seed for run in runs if run.method == each] for each in found | script.WITH_KL}
+    assert seeds == {each: list(script.SEEDS if each in script.THREE_SEEDS else script.SEEDS[:1]) for each in seeds}
     assert {each.data.task for each in runs} == {script.REPORTED}
     assert target_config(spec) is not None
     assert spec.baselines == ("retrained", "random")
 
 
 def test_requests_follow_one_another(calls: list[list[str]], tmp_path: Path) -> None:
-    write_search(tmp_path, "me+gd", {0.1: (0.78, 0.8)})
-    script.sweep(tmp_path, "requests", script.requests_spec(tmp_path, ["me+gd"]))
-    (run,) = (each.config for each in combinations(read_spec(tmp_path / "requests.yaml", []), target=None))
-    assert run.continual is not None
-    assert run.continual.requests == tuple(range(1, 11))
-    assert (run.data.forget_authors, run.forget_coeff) == (1, 0.1)
+    for method in script.METHODS:
+        write_search(tmp_path, method, {0.1: (0.78, 0.8)})
+    script.sweep(tmp_path, "requests", script.requests_spec(tmp_path))
+    for each in combinations(read_spec(tmp_path / "requests.yaml", []), target=None):
+        assert each.config.continual is not None
+        assert each.config.continual.requests == tuple(range(1, 11))
+        assert (each.config.data.forget_authors, each.config.forget_coeff) == (1, 0.1)
 
 
 def test_what_there_is_is_collected(tmp_path: Path) -> None:
