@@ -125,7 +125,7 @@ def searched(source: Path, out: Path) -> None:
             if ends:
                 axes.plot(*zip(*ends, strict=True), linestyle="", markersize=8, fillstyle="none", **look)
         axes.axhline(0.95, color=MUTED.light, linewidth=1, linestyle="--", label="bound")
-        axes.set(title=title, ylabel="share of utility kept", xlim=(0, 1.02), ylim=(-0.02, 1.05))
+        axes.set(title=title, ylabel="share of utility kept")
         legend_beside(axes)
     both[1].set_xlabel("forget efficacy")
     save(figure, out)

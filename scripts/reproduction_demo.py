@@ -130,16 +130,17 @@ def sweep(root: Path, name: str, spec: dict[str, Any]) -> None:
 
 def collect(root: Path, out: Path) -> None:
     """Write the scores of all finished runs and queues to one file."""
-    runs = dict(finished(root / "methods"))
+    runs = dict([*finished(root / "methods"), *finished(root / "search")])
     retrained = next((folder for folder, each in runs.items() if each["name"] == "retrained"), None)
     for folder, each in runs.items():
-        if each["kind"] == "run":
-            each["answers"] = _counts(folder)
-            if retrained is not None:
-                each["forget_quality"] = score_path(folder, definition="tofu", against=retrained)["forget_quality"]
-    models = [*runs.values(), *(each for _, each in finished(root / "requests"))]
-    searched = [{**each, "kind": "search"} for _, each in finished(root / "search")]
-    models = sorted([*models, *searched], key=_sort_key)
+        if each["kind"] != "run":
+            continue
+        each["answers"] = _counts(folder)
+        if root / "search" in folder.parents:
+            each["kind"] = "search"
+        elif retrained is not None:
+            each["forget_quality"] = score_path(folder, definition="tofu", against=retrained)["forget_quality"]
+    models = sorted([*runs.values(), *(each for _, each in finished(root / "requests"))], key=_sort_key)
     text = json.dumps({"schema": 1, "models": _rounded(models)}, indent=1, allow_nan=False)
     out.write_text(text + "\n", encoding="utf-8")
 

@@ -79,7 +79,8 @@ def test_requests_follow_one_another(calls: list[list[str]], tmp_path: Path) -> 
         assert (each.config.data.forget_authors, each.config.forget_coeff) == (1, 0.1)
 
 
-def test_what_there_is_is_collected(tmp_path: Path) -> None:
+def test_what_there_is_is_collected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(script, "read_record_sets", lambda folder: {})
     write_search(tmp_path, "me+gd", {0.1: (0.78, 0.812345678)})
     script.collect(tmp_path, tmp_path / "out.json")
     (model,) = json.loads((tmp_path / "out.json").read_text())["models"]
