@@ -62,8 +62,8 @@ def test_the_best_within_the_bound_is_reported(calls: list[list[str]], tmp_path:
     spec = read_spec(tmp_path / "methods.yaml", [])
     runs = [each.config for each in combinations(spec, target=None)]
     assert {each.method: each.forget_coeff for each in runs} == found | dict.fromkeys(script.WITH_KL, 0.03)
-    seeds = {each: [run.seed for run in runs if run.method == each] for each in found | script.WITH_KL}
-    assert seeds == {each: list(script.SEEDS if each in script.THREE_SEEDS else script.SEEDS[:1]) for each in seeds}
+    seeds = {each: tuple(run.seed for run in runs if run.method == each) for each in found | script.WITH_KL}
+    assert seeds == dict.fromkeys(found, script.SEEDS) | dict.fromkeys(script.WITH_KL, script.SEEDS[:1])
     assert {each.data.task for each in runs} == {script.REPORTED}
     assert target_config(spec) is not None
     assert spec.baselines == ("retrained", "random")
