@@ -4,6 +4,10 @@ python scripts/reproduction.py gather runs/forget01 docs/reproduction/forget01.j
 python scripts/reproduction.py table docs/reproduction/forget01.json
 python scripts/reproduction.py trajectories docs/reproduction/forget01.json docs/images/trajectories.svg
 python scripts/reproduction.py continual docs/reproduction/continual.json docs/images/continual.svg
+python scripts/reproduction.py methods docs/reproduction/methods.json
+python scripts/reproduction.py searched docs/reproduction/methods.json docs/images/searched.svg
+
+methods.json is made by scripts/reproduction_demo.py.
 """
 
 from __future__ import annotations
@@ -29,7 +33,7 @@ _ORDER = ("ga+gd", "ga+kl", "npo+gd", "npo+kl", "me+gd", "dpo+gd", "dpo+kl", "id
 
 def gather(root: Path, out: Path) -> None:
     """Write every finished run, queue and evaluation in `root` to `out`, without names of folders."""
-    models = [*_finished(root)]
+    models = [each for _, each in finished(root)]
     models.sort(key=lambda each: (each["kind"], each.get("method", ""), json.dumps(each["settings"], sort_keys=True)))
     out.write_text(json.dumps({"schema": 1, "models": models}, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
@@ -88,22 +92,62 @@ def continual(source: Path, out: Path) -> None:
     save(figure, out)
 
 
+def methods(source: Path) -> None:
+    """Print the tuned methods as a Markdown table: means over seeds ± standard deviation."""
+    metrics = "ROUGE / probability / truth ratio"
+    print(f"| | model utility | of before | forget efficacy | {metrics} | declined | forget quality |")
+    print("|---" * 7 + "|")
+    models = _models(source)
+    groups = _by_method(models)
+    print(_tuned_row("before", [next(iter(groups.values()))[0]], "before"))
+    for each in (each for each in models if each["kind"] == "evaluation"):
+        print(_tuned_row(each["name"], [each], "after"))
+    for method, runs in groups.items():
+        print(_tuned_row(method.upper(), runs, "after"))
+    print("\n| searched | " + " | ".join(f"coefficient {each:g}" for each in _coefficients(models)) + " |")
+    print("|---" * (1 + len(_coefficients(models))) + "|")
+    for method, runs in _by_method(models, "search").items():
+        cells = [f"{_share(each):.3f} / {_point(each['after'])[0]:.3f}" for each in runs]
+        print(f"| {method.upper()} | {' | '.join(cells)} |")
+
+
+def searched(source: Path, out: Path) -> None:
+    """Plot the share of the utility that is kept against forget efficacy, for all coefficients of each method."""
+    figure, both = pyplot.subplots(2, 1, figsize=(WIDTH, 6.4), sharex=True, sharey=True)
+    models = _models(source)
+    reported = _by_method(models)
+    for axes, objectives, title in zip(both, (_UNTARGETED, _TARGETED), ("untargeted", "targeted"), strict=True):
+        groups = {name: runs for name, runs in _by_method(models, "search").items() if name.startswith(objectives)}
+        for look, (method, runs) in zip(_looks(), groups.items(), strict=False):
+            points = [(_point(each["after"])[0], _share(each)) for each in runs]
+            axes.plot(*zip(*points, strict=True), "-", markersize=4, label=method.upper(), **look)
+            ends = [(_point(each["after"])[0], _share(each)) for each in reported.get(method, ())]
+            if ends:
+                axes.plot(*zip(*ends, strict=True), linestyle="", markersize=8, fillstyle="none", **look)
+        axes.axhline(0.95, color=MUTED.light, linewidth=1, linestyle="--", label="bound")
+        axes.set(title=title, ylabel="share of utility kept")
+        legend_beside(axes)
+    both[1].set_xlabel("forget efficacy")
+    save(figure, out)
+
+
 def _looks() -> Iterator[dict[str, Any]]:
     """Color and mark of one series after the other."""
     return ({"color": color.light, "marker": mark} for color, mark in zip(SERIES, MARKERS, strict=True))
 
 
-def _finished(root: Path) -> Iterator[dict[str, Any]]:
+def finished(root: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """The folder and the results of every finished run, queue and evaluation, without names of folders."""
     for path in sorted(root.rglob("config.yaml")):
         folder, config = path.parent, yaml.safe_load(path.read_text(encoding="utf-8"))
         if folder.parent.name == "requests":
             continue
         if (folder / "results.json").is_file():
-            yield _run(folder, config)
+            yield folder, _run(folder, config)
         elif (folder / "scores.json").is_file():
             name = "random weights" if config["weights"] == "random" else "retrained"
             common = _common(folder, config)
-            yield {"kind": "evaluation", "name": name, **common, "after": _json(folder / "scores.json")}
+            yield folder, {"kind": "evaluation", "name": name, **common, "after": _json(folder / "scores.json")}
 
 
 def _run(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
@@ -130,11 +174,11 @@ def _models(source: Path) -> list[dict[str, Any]]:
     return models
 
 
-def _by_method(models: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    """Method -> its runs, one per seed; in the order of the paper's tables."""
+def _by_method(models: list[dict[str, Any]], kind: str = "run") -> dict[str, list[dict[str, Any]]]:
+    """Method -> its runs, one per seed or of a search one per coefficient; in the order of the paper's tables."""
     groups: dict[str, list[dict[str, Any]]] = {method: [] for method in _ORDER}
     for each in models:
-        if each["kind"] == "run":
+        if each["kind"] == kind:
             groups[each["method"]].append(each)
     return {method: runs for method, runs in groups.items() if runs}
 
@@ -147,6 +191,35 @@ def _draw_run(axes: Any, run: dict[str, Any], look: dict[str, Any], label: str |
         axes.plot(*zip(*points, strict=True), "-", markersize=4, **look)
     fill = "full" if epochs else "none"
     axes.plot(*_point(run["after"]), linestyle="", markersize=8, label=label, fillstyle=fill, **look)
+
+
+def _coefficients(models: list[dict[str, Any]]) -> list[float]:
+    return sorted({each["settings"]["forget_coeff"] for each in models if each["kind"] == "search"})
+
+
+def _share(model: dict[str, Any]) -> float:
+    """Model utility after unlearning over that before."""
+    return _point(model["after"])[1] / _point(model["before"])[1]
+
+
+def _tuned_row(name: str, models: Sequence[dict[str, Any]], stage: str) -> str:
+    scores = [each[stage] for each in models]
+    points = [_point(each) for each in scores]
+    shares = [_share(each) for each in models if stage == "after" and "before" in each]
+    sets = [each["sets"]["forget"] for each in scores]
+    means = [statistics.fmean(each[metric] for each in sets) for metric in ("rouge", "probability", "truth_ratio")]
+    counts = [each["answers"]["forget"] for each in models if stage == "after" and "answers" in each]
+    declined = [each.get("declined", 0) / sum(each.values()) for each in counts]
+    quality = [each["forget_quality"]["p_value"] for each in models if stage == "after" and "forget_quality" in each]
+    cells = (
+        _mean([utility for _, utility in points]),
+        _mean(shares) if shares else "",
+        _mean([efficacy for efficacy, _ in points]),
+        " / ".join(f"{value:.2f}" for value in means),
+        f"{statistics.fmean(declined):.0%}".replace("%", " %") if declined else "",
+        f"{statistics.median(quality):.2g}" if quality else "",
+    )
+    return f"| {' | '.join((name, *cells))} |"
 
 
 def _json(path: Path) -> Any:
@@ -183,6 +256,8 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "table": table,
     "trajectories": trajectories,
     "continual": continual,
+    "methods": methods,
+    "searched": searched,
 }
 
 if __name__ == "__main__":
