@@ -129,8 +129,8 @@ def _receive(running: _Running) -> tuple[Any, ...]:
     except EOFError:
         running.process.join()
         raise EffaceError(
-            f"the process of {running.job.name} ended with code {running.process.exitcode}; if nobody ended it, the "
-            "system did for want of memory: close other programs, or set OMP_NUM_THREADS=1 for one process at a time"
+            f"the process of run {running.job.name} ended with code {running.process.exitcode}; if nobody ended it, it "
+            "was for want of memory: do fewer runs at once (--processes of a sweep; OMP_NUM_THREADS=1 for the demo)"
         ) from None
     return message
 

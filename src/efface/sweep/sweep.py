@@ -117,9 +117,9 @@ class _Sweep:
     def _do_runs(self, runs: Sequence[PlannedRun]) -> list[SweepModel]:
         """Do the runs that are not done; returns all, in order."""
         models = {run.job.key: self._log_finished(run) for run in runs if run.job.state == "done"}
-        by_name = {f"run {number}": run for number, run in enumerate(runs, 1)}
-        for part in self._parts({name: run for name, run in by_name.items() if run.job.key not in models}):
-            jobs = [self._job(name, run, f"{name} of {len(runs)}: {run.combination}") for name, run in part.items()]
+        numbered = {str(number): run for number, run in enumerate(runs, 1)}
+        for part in self._parts({number: run for number, run in numbered.items() if run.job.key not in models}):
+            jobs = [self._job(number, run, f"run {number} of {len(runs)}") for number, run in part.items()]
             for job, failure in at_once(jobs, processes=self._processes):
                 run = part[job.name]
                 models[run.job.key] = self._log_finished(run) if failure is None else self._log_failed(run, failure)
@@ -130,16 +130,16 @@ class _Sweep:
         if self._processes == 1:
             yield runs
             return
-        single = {name: run for name, run in reversed(list(runs.items())) if run.requests is None}
-        makers = {run.before_key: name for name, run in single.items() if self._find_before(run) is None}
-        yield {name: run for name, run in runs.items() if name in makers.values()}
-        yield {name: run for name, run in runs.items() if name not in makers.values()}
+        single = {number: run for number, run in reversed(list(runs.items())) if run.requests is None}
+        makers = {run.before_key: number for number, run in single.items() if self._find_before(run) is None}
+        yield {number: run for number, run in runs.items() if number in makers.values()}
+        yield {number: run for number, run in runs.items() if number not in makers.values()}
 
-    def _job(self, name: str, run: PlannedRun, title: str) -> ConcurrentJob[str | None]:
+    def _job(self, number: str, run: PlannedRun, position: str) -> ConcurrentJob[str | None]:
         """A run, which returns why it failed."""
 
         def work(reporter: Reporter) -> str | None:
-            reporter.on_stage(title)
+            reporter.on_stage(f"{position}: {run.combination}")
             try:
                 self._unlearn(run, reporter)
             except EffaceError as error:
@@ -147,7 +147,8 @@ class _Sweep:
                 return str(error)
             return None
 
-        return ConcurrentJob(name, work, self._reporter if self._processes == 1 else self._reporter.labeled(f"{name}:"))
+        own = self._reporter if self._processes == 1 else self._reporter.labeled(f"[{number}]")
+        return ConcurrentJob(number, work, own)
 
     def _log_finished(self, run: PlannedRun) -> SweepModel:
         job = run.job
