@@ -64,8 +64,19 @@ def test_one_process_has_no_shards():
 
 
 def test_what_cannot_be_sharded_has_no_shards():
-    [replicated] = by_rank(MODEL_CONFIGS["wide"], TrainConfig(optimizer="adamw8bit"), count=2)
+    quantized = TrainConfig(optimizer="adamw", lora=LoRAConfig(bits=4))
+    [replicated] = by_rank(MODEL_CONFIGS["wide"], quantized, count=2)
     assert replicated.engine == "DDP"
+
+
+def test_8bit_moments_are_sharded_in_whole_rows():
+    wide = config_of(512, 2, 4, 4, 1024, 1000, True)
+    _, sharded = by_rank(wide, TrainConfig(optimizer="adamw8bit"), count=2)
+    _, plain = by_rank(wide, count=2)
+    assert sharded.weights == plain.weights // 2  # bf16
+    assert sharded.optimizer == pytest.approx(plain.optimizer / 4, rel=0.03)
+    _, narrow = by_rank(config_of(576, 2, 4, 4, 1000, 1000, True), TrainConfig(optimizer="adamw8bit"), count=2)
+    assert narrow.optimizer == pytest.approx(2 * narrow.weights, rel=0.01)  # its rows are no multiple of 256
 
 
 def test_unsharded_parts_are_two_layers_and_what_is_outside_of_them():

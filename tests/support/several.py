@@ -23,6 +23,7 @@ from efface.objectives.terms import Objective, Reference
 from efface.reference.live import LiveReference
 from efface.reference.logprobs import CachedLogprobs
 from efface.text.sequence import TokenizedSequence
+from efface.train import adamw8bit
 from efface.train.config import LoRAConfig, SAMConfig, TrainConfig
 from efface.train.loop import Trainer
 from efface.train.sampler import Schedule
@@ -66,12 +67,21 @@ QUICK = "npo+kl float64 in parts"
 FEW = "few examples float64"
 """A batch of three: with four processes, one has no example."""
 KILLED_AT = 7
+EIGHT = TrainConfig(lr=1e-3, save_steps=3, optimizer="adamw8bit", sharding="fsdp2").model_copy(
+    update={"precision": "float32"}  # without stochastic rounding, whose draws differ
+)
 PLAIN = ObjectiveConfig(forget_coeff=0.1, rmu=RMUConfig(layer=0))
 PADDED = ObjectiveConfig(
     forget_coeff=0.1,
     me=MEConfig(average="padded", padded_length=24),
     kl=KLConfig(average="padded", padded_length=20),
 )
+
+
+def small_blocks() -> None:
+    """Let all matrices of the tiny model have 8-bit moments, and compile nothing."""
+    adamw8bit.BLOCK = adamw8bit._MIN_8BIT = 8
+    torch.compiler.set_stance("force_eager")
 
 
 def model(dtype: torch.dtype, *, lora: LoRAConfig | None = None) -> Any:
@@ -170,10 +180,16 @@ def write(folder: Path, name: str, weights: dict[str, torch.Tensor], logs: list[
 
 
 def work(folder: Path, sharding: str, what: str) -> None:
-    """What a process does after it was started: `all` cases, the `quick` one, or a training whose last process dies."""
+    """What a process does after it was started: `all` cases, the `quick` one, `eight` bits, or one that `dies`."""
     torch.set_num_threads(1)
     distributed.init_process_group("cpu")
-    if what == "dies":
+    if what == "eight":
+        small_blocks()
+        write(folder, "plain", *train("ga+gd", EIGHT, torch.float32, folder / "runs" / "plain"))
+        stopped = folder / "runs" / "stopped"
+        train("ga+gd", EIGHT, torch.float32, stopped, stop_at=KILLED_AT)
+        write(folder, "resumed", *train("ga+gd", EIGHT, torch.float32, stopped, resume=True))
+    elif what == "dies":
         config = TrainConfig(lr=1e-3, sharding=sharding, save_steps=3)
         train("ga+gd", config, torch.float64, folder, die_at=KILLED_AT)
     elif what == "quick":

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from efface.train import adamw8bit
-from efface.train.adamw8bit import AdamW8bit
+from efface.train.adamw8bit import AdamW8bit, has_8bit_moments, state_elements
 from efface.train.optimizer import adamw8bit_unsupported_reason
 
 REASON = adamw8bit_unsupported_reason(torch.device("cpu"))
@@ -70,6 +70,16 @@ def test_it_computes_what_torchao_computes(chunk: int, dtype: torch.dtype, monke
             assert torch.equal(state["exp_avg"], reference["exp_avg"].flatten())
         rounding = 0.0 if dtype == torch.float32 else 3 * 2**-7 * float(same.detach().abs().max())
         assert float((weight - same).detach().abs().max()) <= rounding
+
+
+def test_where_rows_are_sharded_they_are_whole_blocks() -> None:
+    assert has_8bit_moments(torch.empty(64, 576))
+    assert not has_8bit_moments(torch.empty(64, 576), by_rows=True)
+    assert has_8bit_moments(torch.empty(64, 512), by_rows=True)
+    assert not has_8bit_moments(torch.empty(8192), by_rows=True)
+    assert not has_8bit_moments(torch.empty(4, 512), by_rows=True)
+    assert state_elements("exp_avg_codes", range(512, 2048)) == range(512, 2048)
+    assert state_elements("exp_avg_scale", range(512, 2048)) == range(2, 8)
 
 
 def test_which_moments_have_8_bits() -> None:

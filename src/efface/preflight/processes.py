@@ -41,7 +41,8 @@ def memory_by_rank(
     """
     model = meta_model(model_config, train.lora, dtype=weights_dtype(train, device_type), parameters=train.parameters)
     found = [_replicated(model, train, world_size, device_type, evaluated_in)]
-    if world_size > 1 and train.optimizer != "adamw8bit" and (train.lora is None or train.lora.bits is None):
+    if world_size > 1 and (train.lora is None or train.lora.bits is None):
+        train = train.model_copy(update={"sharding": "fsdp2"})
         compute = torch.bfloat16 if train.bf16_on(device_type) else torch.float32
         ranks = [
             _sharded(model, train, rank, world_size, compute=compute, evaluated_in=evaluated_in)

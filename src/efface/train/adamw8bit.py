@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from efface.train.distribution.shards import local_part
+
 BLOCK = 256
 """Values that share a scale in an 8-bit moment."""
 _MIN_8BIT = 4096
@@ -19,9 +21,16 @@ _CHUNK = 1 << 28
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
-def has_8bit_moments(parameter: Tensor) -> bool:
-    """Whether the moments of a parameter have 8 bits."""
-    return parameter.numel() >= _MIN_8BIT and parameter.numel() % BLOCK == 0
+def has_8bit_moments(parameter: Tensor, *, by_rows: bool = False) -> bool:
+    """Whether the moments of a parameter have 8 bits.
+
+    Args:
+        parameter: The parameter, sharded or not.
+        by_rows: Whether each row has to be a whole number of blocks, so that processes which have some of the rows have
+            whole blocks, the same ones in any number of processes.
+    """
+    whole_blocks = parameter.shape[1:].numel() if by_rows else parameter.numel()
+    return parameter.numel() >= _MIN_8BIT and whole_blocks % BLOCK == 0
 
 
 @dataclass(frozen=True)
@@ -29,6 +38,7 @@ class _Flat:
     """Parameters whose moments are one after another in the same buffers."""
 
     parameters: Sequence[Tensor]
+    """Of sharded ones, the moments are those of the rows that this process has."""
     group: dict[str, Any]
     """Their parameter group: learning rate, weight decay, betas, epsilon."""
     step: Tensor
@@ -39,14 +49,14 @@ class _Flat:
 
     def ranges(self) -> Iterator[tuple[int, int, list[tuple[Tensor, int, int]]]]:
         """The buffers in parts of `_CHUNK` values: start and end, and which values of which parameters these are."""
-        total = sum(each.numel() for each in self.parameters)
+        total = sum(map(_count, self.parameters))
         for start in range(0, total, _CHUNK):
             end, offset, pieces = min(start + _CHUNK, total), 0, []
             for parameter in self.parameters:
-                first, last = max(start - offset, 0), min(end - offset, parameter.numel())
+                first, last = max(start - offset, 0), min(end - offset, _count(parameter))
                 if first < last:
                     pieces.append((parameter, first, last))
-                offset += parameter.numel()
+                offset += _count(parameter)
             yield start, end, pieces
 
 
@@ -58,12 +68,13 @@ class AdamW8bit(torch.optim.Optimizer):
     updated in few, equally long parts. Moments are the same; weights differ in what stochastic rounding draws.
     """
 
-    def __init__(self, groups: list[dict[str, Any]], *, lr: float) -> None:
+    def __init__(self, groups: list[dict[str, Any]], *, lr: float, by_rows: bool = False) -> None:
         """Allocates nothing; the moments are allocated at the first step.
 
         Args:
-            groups: Parameter groups with `weight_decay`.
+            groups: Parameter groups with `weight_decay`; the parameters may be sharded.
             lr: The learning rate.
+            by_rows: As in `has_8bit_moments`: whether parameters are sharded, in this process or when it is resumed.
         """
         # a number would be compiled into the function
         defaults = {
@@ -76,6 +87,7 @@ class AdamW8bit(torch.optim.Optimizer):
         for group in self.param_groups:
             group["lr"] = torch.tensor(lr, dtype=torch.float32)
         self._flats: list[_Flat] = []
+        self._by_rows = by_rows
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override] # no closure, so no loss
@@ -108,15 +120,16 @@ class AdamW8bit(torch.optim.Optimizer):
             kinds: dict[tuple[Any, ...], list[Tensor]] = {}
             for each in group["params"]:
                 if id(each) in known:
-                    kinds.setdefault((each.device, each.dtype, has_8bit_moments(each)), []).append(each)
-            self._flats += [_empty(members, group) for members in kinds.values()]
+                    small = has_8bit_moments(each, by_rows=self._by_rows)
+                    kinds.setdefault((each.device, each.dtype, small), []).append(each)
+            self._flats += [_empty(members, group, small=small) for (_, _, small), members in kinds.items()]
         for flat in self._flats:
             self._add_views(flat)
 
     def _add_views(self, flat: _Flat) -> None:
         offset = 0
         for parameter in flat.parameters:
-            end = offset + parameter.numel()
+            end = offset + _count(parameter)
             state = {"step": flat.step}
             for name in _MOMENTS:
                 if flat.scales:
@@ -128,10 +141,25 @@ class AdamW8bit(torch.optim.Optimizer):
             offset = end
 
 
-def _empty(parameters: Sequence[Tensor], group: dict[str, Any]) -> _Flat:
+def state_elements(key: str, elements: range) -> range:
+    """Which elements of a flat state belong to some elements of a parameter.
+
+    Args:
+        key: Name of the state, such as `exp_avg_scale`.
+        elements: Of the flattened parameter; whole blocks where its moments have 8 bits.
+    """
+    size = BLOCK if key.endswith("_scale") else 1
+    return range(elements.start // size, elements.stop // size)
+
+
+def _count(parameter: Tensor) -> int:
+    """How many values of a parameter this process has."""
+    return local_part(parameter.detach()).numel()
+
+
+def _empty(parameters: Sequence[Tensor], group: dict[str, Any], *, small: bool) -> _Flat:
     """Moments of zero for parameters of one device, dtype and kind of moments."""
-    total, first = sum(each.numel() for each in parameters), parameters[0]
-    small = has_8bit_moments(first)
+    total, first = sum(map(_count, parameters)), parameters[0]
     dtype = torch.uint8 if small else first.dtype
     return _Flat(
         parameters=parameters,
@@ -146,9 +174,9 @@ def _update(flat: _Flat, start: int, end: int, pieces: Sequence[tuple[Tensor, in
     """One call of torchao's function, for the values from `start` to `end` of the flat buffers."""
     from torchao.optim.adam import single_param_adam
 
-    targets = [parameter.detach().view(-1)[first:last] for parameter, first, last in pieces]
+    targets = [local_part(parameter.detach()).view(-1)[first:last] for parameter, first, last in pieces]
     grads = [
-        torch.zeros_like(target) if parameter.grad is None else parameter.grad.reshape(-1)[first:last]
+        torch.zeros_like(target) if parameter.grad is None else local_part(parameter.grad).reshape(-1)[first:last]
         for target, (parameter, first, last) in zip(targets, pieces, strict=True)
     ]
     weights, group = torch.cat(targets), flat.group

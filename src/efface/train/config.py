@@ -106,7 +106,8 @@ class TrainConfig(FrozenModel):
     The processor launches less, and gradients differ more from those of float32."""
     optimizer: Optimizer = "auto"
     """`adamw`: trained weights, gradients and both moments are float32, 16 bytes per weight. `adamw8bit`: weights and
-    gradients are bf16 with stochastic rounding, moments have 8 bits, 6 bytes per weight (extra `lowmem`). `auto`:
+    gradients are bf16 with stochastic rounding, moments have 8 bits, 6 bytes per weight (extra `lowmem`); with `fsdp2`,
+    those of matrices whose rows are no multiple of 256 have 16. `auto`:
     `adamw` where it fits or adapters are trained, else `adamw8bit` on CUDA; decided once per run."""
     gradient_checkpointing: bool | Literal["auto"] = "auto"
     """Store only the input of each layer and recompute the layer in the backward pass. `auto`: if memory is short."""
@@ -193,8 +194,8 @@ class TrainConfig(FrozenModel):
             raise ValueError("optimizer=adamw8bit trains all weights, and lora few; leave one of the two out")
         if self.optimizer == "adamw8bit" and self.precision == "float32":
             raise ValueError("optimizer=adamw8bit stores weights in bf16; leave precision=float32 out")
-        if self.optimizer == "adamw8bit" and self.sharding != "none":
-            raise ValueError("optimizer=adamw8bit cannot be sharded; leave sharding out")
+        if self.optimizer == "adamw8bit" and self.sharding == "zero3":
+            raise ValueError("sharding=zero3 has the whole optimizer on the CPU; use sharding=fsdp2 with adamw8bit")
         return self
 
     @model_validator(mode="after")

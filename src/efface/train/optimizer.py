@@ -42,7 +42,7 @@ def make_optimizer(model: Any, config: TrainConfig) -> torch.optim.Optimizer:
     groups = decay_groups(model, config.weight_decay)
     if config.optimizer == "adamw8bit":
         check_optimizer(config, device_of(model))
-        return AdamW8bit(groups, lr=config.lr)
+        return AdamW8bit(groups, lr=config.lr, by_rows=config.sharding != "none")
     fused = device_of(model).type == "cuda" or config.sharding == "zero3"  # whose weights are changed on the CPU
     return torch.optim.AdamW(groups, lr=config.lr, fused=fused or None)
 
@@ -90,7 +90,7 @@ def state_bytes(parameter: torch.Tensor, config: TrainConfig) -> int:
         Bytes.
     """
     count = parameter.numel()
-    if config.optimizer == "adamw8bit" and has_8bit_moments(parameter):
+    if config.optimizer == "adamw8bit" and has_8bit_moments(parameter, by_rows=config.sharding != "none"):
         moment = count + count // BLOCK * 4  # codes and scales
     else:
         moment = count * parameter.element_size()

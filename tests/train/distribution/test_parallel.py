@@ -11,12 +11,16 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from efface.train import adamw8bit
+from efface.train.checkpoints.checkpoint_files import StoredTensors
 from efface.train.config import TrainConfig
 from efface.train.distribution.parallel import ParallelModel
+from efface.train.optimizer import adamw8bit_unsupported_reason
 from support import processes, several
 from support.processes import Ended
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="gloo on Windows is not supported")
+NO_8BIT = adamw8bit_unsupported_reason(torch.device("cpu"))
 SETUPS = [(2, "none"), (2, "fsdp2"), (4, "none"), (4, "fsdp2")]
 
 
@@ -77,6 +81,28 @@ def test_the_same_weights_and_losses_after_eleven_steps(tmp_path, alone, count, 
     assert [log.step for log in logs] == [10, 11]  # one process resumes where several stopped
     weights, _ = alone("resumed")
     assert max(float((resumed[name] - weights[name]).abs().max()) for name in weights) < 1e-9
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(NO_8BIT is not None, reason=f"8-bit AdamW needs {NO_8BIT}")
+def test_8bit_moments_in_shards_are_those_of_one_process(tmp_path, monkeypatch):
+    folder = tmp_path / "eight"
+    for ended in run_group(folder, 2, "fsdp2", "eight"):
+        assert ended.code == 0, ended.output[-3000:]
+    monkeypatch.setattr(adamw8bit, "BLOCK", 8)
+    monkeypatch.setattr(adamw8bit, "_MIN_8BIT", 8)
+    with torch.compiler.set_stance("force_eager"):
+        weights, logs = several.train("ga+gd", several.EIGHT, torch.float32, tmp_path / "alone")
+        resumed, last_logs = several.train(
+            "ga+gd", several.EIGHT, torch.float32, folder / "runs" / "stopped", resume=True
+        )
+    for name, expected in (("plain", logs), ("resumed", logs[several.KILLED_AT - 1 :])):
+        rows = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+        assert_like_one_process("float32", weights, expected, load_file(folder / f"{name}.safetensors"), rows)
+    assert [log.step for log in last_logs] == [10, 11]  # one process resumes where two stopped
+    stored = StoredTensors((folder / "runs" / "stopped" / "checkpoints" / "step-000009").glob("optimizer-*"))
+    assert stored.read("exp_avg_codes/model.embed_tokens.weight").dtype == torch.uint8
+    assert max(float((resumed[name] - weights[name]).detach().abs().max()) for name in weights) < 1e-5
 
 
 @pytest.mark.parametrize("sharding", ["none", "fsdp2"])

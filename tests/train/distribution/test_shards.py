@@ -7,7 +7,16 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from efface.train.distribution.shards import is_sharded, like_shard, local_part, local_rows, shard_file
+from efface.train.distribution.shards import (
+    elements_of_rank,
+    is_sharded,
+    like_shard,
+    local_elements,
+    local_part,
+    local_rows,
+    shard_file,
+    whole_shape,
+)
 
 CPU = torch.device("cpu")
 
@@ -33,14 +42,25 @@ def test_the_rows_are_those_of_torch(total, count):
     for shard in shards:
         assert whole[list(local_rows(shard))].tolist() == local_part(shard).tolist()
     assert [row for shard in shards for row in local_rows(shard)] == list(range(total))
+    assert [each for shard in shards for each in local_elements(shard)] == list(range(2 * total))
 
 
 def test_a_tensor_that_is_not_sharded():
     whole = torch.ones(3)
     assert not is_sharded(whole)
     assert local_rows(whole) is None
+    assert local_elements(whole) == range(3)
+    assert whole_shape(whole) == (3,)
     assert local_part(whole) is whole
     assert like_shard(whole, whole, CPU) is whole
+
+
+def test_what_a_process_has_of_a_parameter_of_deepspeed():
+    parameter = torch.nn.Parameter(torch.empty(0))
+    parameter.ds_shape, parameter.ds_tensor = torch.Size([5, 2]), torch.ones(5)
+    assert whole_shape(parameter) == (5, 2)
+    assert local_part(parameter) is parameter.ds_tensor
+    assert [each for rank in range(3) for each in elements_of_rank(10, rank, 3)] == list(range(10))
 
 
 def test_a_scalar_of_a_sharded_tensor_is_not_sharded():

@@ -14,7 +14,7 @@ from efface.hardware.memory import trim_freed_memory
 from efface.packing.in_step import in_step
 from efface.packing.support import mark_as_packable, packing_unsupported_reason
 from efface.train.checkpoints.checkpoint_files import CheckpointFile
-from efface.train.checkpoints.optimizer_state import optimizer_tensors
+from efface.train.checkpoints.optimizer_state import optimizer_shard_file
 from efface.train.checkpoints.stored_state import OPTIMIZER, TRAINED
 from efface.train.distribution.parallel import ForwardWrapper, ParallelModel
 from efface.train.distribution.sharded_model import (
@@ -112,10 +112,9 @@ class FSDPModel(ParallelModel):
     def checkpoint_files(self) -> list[CheckpointFile]:
         """As in `ParallelModel`, with the shards of this process."""
         number = f"{distributed.rank():05d}-of-{distributed.world_size():05d}"
-        moments = optimizer_tensors(self.model, self.optimizer)
         return [
             shard_file(f"{TRAINED}-{number}.safetensors", self._trained_parameters()),
-            shard_file(f"{OPTIMIZER}-{number}.safetensors", moments),
+            optimizer_shard_file(f"{OPTIMIZER}-{number}.safetensors", self.model, self.optimizer),
         ]
 
     def _wrapped(self) -> nn.Module:

@@ -29,6 +29,15 @@ def local_rows(tensor: Any) -> range | None:
     return rows_of_rank(tensor.shape[0], tensor.device_mesh.get_local_rank(), tensor.device_mesh.size())
 
 
+def local_elements(tensor: Any) -> range:
+    """Which elements of the whole tensor, flattened, `local_part` has."""
+    rows = local_rows(tensor)
+    if rows is None:
+        return range(tensor.numel())
+    size = tensor.shape[1:].numel()
+    return range(rows.start * size, rows.stop * size)
+
+
 def rows_of_rank(total: int, rank: int, world_size: int) -> range:
     """Which of `total` rows `fully_shard` gives to a process: as many to each as `torch.chunk` would.
 
