@@ -75,7 +75,7 @@ def picture(source: Path, out: Path) -> None:
     """Draw how many facts come back when asked as in the run, by attacks that ask, and by all, and from the control."""
     from matplotlib import pyplot
 
-    from figure_colors import MUTED, SERIES, TEXT
+    from figure_colors import BACKGROUND, MUTED, SERIES, TEXT
     from figures import WIDTH, legend_above, save
 
     runs = _runs(source)
@@ -91,7 +91,8 @@ def picture(source: Path, out: Path) -> None:
         axes.errorbar(rates[2], place - 0.26, xerr=errors, color=TEXT.light, capsize=3)
         if (control := run["audit"]["control"]) is not None and control["k"]:
             label = None if place else "all attacks on the control"
-            axes.plot(control["k"] / found["n"], place - 0.26, "D", color=SERIES[3].light, label=label, clip_on=False)
+            marker = {"color": SERIES[3].light, "markeredgecolor": BACKGROUND.light, "clip_on": False}
+            axes.plot(control["k"] / found["n"], place - 0.26, "D", label=label, **marker)
     axes.set_yticks(range(len(runs)), [run["method"].upper() for run in reversed(runs.values())])
     axes.set(xlim=(0, 1.02), xlabel="share of the facts known before that come back")
     legend_above(figure, *axes.get_legend_handles_labels())
