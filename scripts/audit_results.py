@@ -1,6 +1,7 @@
 """Collect the audits of docs/audit.md, and make its tables and its picture.
 
 python scripts/audit_results.py gather docs/reproduction/audit-demo.json demo/me+gd demo/idk+ap demo/ga+gd demo/idk+gd
+python scripts/audit_results.py gather docs/reproduction/audit-tofu.json OUT/me+gd OUT/idk+ap OUT/npo+gd
 python scripts/audit_results.py table docs/reproduction/audit-demo.json
 python scripts/audit_results.py picture docs/reproduction/audit-demo.json docs/images/audit-methods.svg
 python scripts/audit_results.py self-test docs/reproduction/audit-self-test.json
@@ -71,10 +72,10 @@ def _count(attack: dict[str, Any], facts: int) -> str:
 
 
 def picture(source: Path, out: Path) -> None:
-    """Draw how many facts come back when asked as in the run, by attacks that ask, and by all attacks."""
+    """Draw how many facts come back when asked as in the run, by attacks that ask, and by all, and from the control."""
     from matplotlib import pyplot
 
-    from figure_colors import MUTED, SERIES, TEXT
+    from figure_colors import BACKGROUND, MUTED, SERIES, TEXT
     from figures import WIDTH, legend_above, save
 
     runs = _runs(source)
@@ -88,6 +89,10 @@ def picture(source: Path, out: Path) -> None:
         low, high = found["interval"]
         errors = [[rates[2] - low], [high - rates[2]]]
         axes.errorbar(rates[2], place - 0.26, xerr=errors, color=TEXT.light, capsize=3)
+        if (control := run["audit"]["control"]) is not None and control["k"]:
+            label = None if place else "all attacks on the control"
+            marker = {"color": SERIES[3].light, "markeredgecolor": BACKGROUND.light, "clip_on": False}
+            axes.plot(control["k"] / found["n"], place - 0.26, "D", label=label, **marker)
     axes.set_yticks(range(len(runs)), [run["method"].upper() for run in reversed(runs.values())])
     axes.set(xlim=(0, 1.02), xlabel="share of the facts known before that come back")
     legend_above(figure, *axes.get_legend_handles_labels())
