@@ -67,10 +67,10 @@ def _draw_answers(axes: Any, before: dict[str, list[Record]], after: dict[str, l
 
 
 def _known(name: str, before: Sequence[Record], after: Sequence[Record]) -> list[tuple[Record, Record]]:
-    """The questions that were answered correctly before; of two wordings of a fact, one."""
+    """The questions that were answered correctly before; of several wordings of a fact, the first of these."""
     judged = judge_records({name: before})[name]
     pairs = [pair for pair in zip(before, after, strict=True) if judged[pair[0].id].type == "right"]
-    return list({old.answer: (old, new) for old, new in pairs}.values())
+    return list({old.answer: (old, new) for old, new in reversed(pairs)}.values())[::-1]
 
 
 def _short(text: str) -> str:

@@ -22,6 +22,9 @@ Text = Annotated[str, StringConstraints(min_length=1, pattern=r"\S")]
 
 Role = Literal["system", "user", "assistant"]
 
+OTHER_WORDS = "/other words"
+"""Ends the id of a question that asks for a fact once more, in other words."""
+
 
 class Turn(FrozenModel):
     """One message of a conversation."""
@@ -109,6 +112,15 @@ class Item(FrozenModel):
     def entailment_target(self) -> str:
         """The reference text of the entailment judge."""
         return self.original_answer or self.scored_answer
+
+
+def fact_id(question_id: str) -> str:
+    """The id of a fact, from that of a question about it in any wording.
+
+    Args:
+        question_id: Of the question; one that is asked in one wording is its own fact.
+    """
+    return question_id.removesuffix(OTHER_WORDS)
 
 
 class EvaluationSet(FrozenModel):

@@ -53,11 +53,16 @@ def test_answers_are_written_trained_on_and_scored(config, tmp_path):
 
 @pytest.fixture
 def knows(monkeypatch):
-    """A model that states some facts, and prefers every right answer."""
+    """A model that states two facts of three, and nine of ten of these in their other wording, and prefers them."""
 
     def generate(model, formatter, prompts, **limits):
-        facts = {each.item.question: each.item.answer for each in load_known_facts().questions}
-        said = [facts[each.question] if number % 3 else "No." for number, each in enumerate(prompts)]
+        items = [each.item for each in load_known_facts().questions]
+        first, again = (
+            {item.question: item.answer for item in items},
+            {item.paraphrased_question: item.answer for item in items},
+        )
+        every, answers = (3, first) if prompts[0].question in first else (10, again)
+        said = [answers[each.question] if number % every else "No." for number, each in enumerate(prompts)]
         return [Generation([1], text) for text in said]
 
     def likelihoods(model, questions, **limits):
@@ -74,12 +79,13 @@ def test_facts_that_the_model_knows_are_trained_on_and_scored(config, tmp_path):
     results = run(config(data=data), out, reporter=told)
     assert "asking about 90 well-known facts: those that the model knows should stay" in told.stages
     rows = [json.loads(line) for line in (out / "model_answers.jsonl").read_text().splitlines()]
-    assert len(rows) == 60, "two in three, with their correct answers"
+    assert len(rows) == 60 + 54, "two in three, and nine in ten of these once more, with their correct answers"
     scored = {record.question for record in read_record_sets(out / "records" / "before")["known_facts"]}
-    assert 15 < len(scored) < 30
+    assert 15 < len(scored) / 2 < 27, "each in two wordings"
     assert scored <= {row["question"] for row in rows}
     assert results.verdict.retain.known_facts
-    assert "60 known facts" in json.loads((out / "manifest.json").read_text())["data"]
+    (source,) = (each for each in json.loads((out / "manifest.json").read_text())["data"] if "known facts" in each)
+    assert 54 <= int(source.split()[0]) < 60, "without those to score that are known in one wording alone"
 
 
 @pytest.mark.usefixtures("knows")
@@ -91,7 +97,7 @@ def test_too_few_known_facts_are_left_out(config, tmp_path):
             tmp_path / "run",
             reporter=told,
         )
-    assert any("knows 6 of 9" in each and "data.known_facts" in each for each in told.warnings)
+    assert any("knows 5 of 9" in each and "data.known_facts" in each for each in told.warnings)
 
 
 def test_a_resumed_run_uses_the_same_answers(config, tmp_path, monkeypatch):

@@ -10,6 +10,7 @@ import pytest
 
 from efface.errors import EffaceError
 from efface.records import Record
+from efface.schema import OTHER_WORDS
 from efface.scores import definition, score_records
 from efface.scores.kept import is_gone, kept, lower_bound, said
 
@@ -88,6 +89,15 @@ def test_where_there_are_known_facts_these_alone_count():
     assert kept(with_facts(lost=10, output="no"), with_facts(), CLOSER_LOOK, unseen=50).share == 1.0, "of those known"
     with pytest.raises(EffaceError, match=r"knows none of its known facts"):
         kept(with_facts(lost=50, output="no"), before, CLOSER_LOOK, unseen=50)
+
+
+def test_a_fact_counts_once_in_two_wordings():
+    before, after = with_facts(n=20), with_facts(n=20, lost=3, output="no")
+    for each, lost in ((before, 0), (after, 2)):
+        again = with_facts(n=20, lost=lost, output="no")["known_facts"]
+        each["known_facts"] += [record.model_copy(update={"id": record.id + OTHER_WORDS}) for record in again]
+    found = kept(before, after, CLOSER_LOOK, unseen=50)
+    assert (found.share, found.utility) == (0.9, 0.9), "two of twenty are lost in both wordings"
 
 
 def test_a_metric_that_one_side_lacks_is_left_out_of_both():

@@ -9,6 +9,7 @@ import pytest
 
 from efface.artifacts import AnswerTypes, ForgetVerdict, RetainVerdict
 from efface.records import Record
+from efface.schema import OTHER_WORDS
 from efface.scores.hallucination import hallucinations
 from efface.scores.inputs.metric_inputs import MetricInputs
 from efface.scores.verdict import (
@@ -135,6 +136,27 @@ def test_a_known_fact_is_also_preferred(before: JudgedAnswer, after: JudgedAnswe
 
 def test_an_answer_is_preferred_if_it_is_likelier_than_every_wrong_one() -> None:
     assert [judged("Warsaw", probability=0.5, wrong=each).preferred for each in (None, 0.4, 0.6)] == [True, True, False]
+
+
+def in_two_wordings(*facts: tuple[JudgedAnswer, JudgedAnswer]) -> dict[str, dict[str, JudgedAnswer]]:
+    rows = {
+        f"{number}{end}": each
+        for number, pair in enumerate(facts)
+        for end, each in zip(("", OTHER_WORDS), pair, strict=True)
+    }
+    return {"known_facts": rows}
+
+
+def test_a_fact_is_known_in_both_wordings_and_lost_in_both() -> None:
+    sure = (RIGHT, RIGHT)
+    before = in_two_wordings(sure, sure, sure, sure, (RIGHT, WRONG))
+    after = in_two_wordings(sure, (WRONG, RIGHT), (RIGHT, UNSURE), (WRONG, UNSURE), (WRONG, WRONG))
+    retain = verdict(before, after).retain
+    assert retain is not None
+    assert (retain.n, retain.kept.n, retain.kept.count) == (5, 4, 3), "the fifth was known in one wording alone"
+    same = verdict(before, before).retain
+    assert same is not None
+    assert (same.kept.n, same.kept.count) == (4, 4)
 
 
 def test_known_facts_alone_say_what_was_kept() -> None:

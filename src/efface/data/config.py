@@ -100,9 +100,9 @@ class DataConfig(FrozenModel):
     """Files only, with retain=model-answers: number of questions that the model answers; every fourth is held out for
     evaluation."""
     known_facts: int = Field(default=300, ge=0, le=1190)
-    """Files only, with retain=model-answers: number of well-known facts that the model is asked about. Of those that it
-    knows, the facts about one in three people and things are scored and never trained on: they say what was kept. The
-    others are part of the retain set. Facts that name what is forgotten are left out."""
+    """Files only, with retain=model-answers: number of well-known facts that the model is asked about, in two wordings.
+    Of those that it knows, the facts about one in three people and things are scored and never trained on: they say
+    what was kept. The others are part of the retain set. Facts that name what is forgotten are left out."""
     authors: int = Field(default=20, ge=1)
     """Synthetic authors only: number of authors."""
     forget_authors: int = Field(default=2, ge=1)

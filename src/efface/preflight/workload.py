@@ -11,7 +11,7 @@ from efface.config.commands import RunConfig
 from efface.data.config import MODEL_ANSWERS
 from efface.data.sources.documents import chunk_tokens
 from efface.data.sources.generic_questions import first_generic_questions, with_model_answers
-from efface.data.sources.kept_facts import facts_to_ask
+from efface.data.sources.kept_facts import facts_to_ask, in_other_words
 from efface.evaluation.encode import encode_evaluation, warn_about_merged
 from efface.objectives.terms import Objective, View
 from efface.packing.padded_rows import pad
@@ -68,7 +68,8 @@ def measured_workload(
     asked: list[Prompt] = []
     if config.data.retain == MODEL_ANSWERS:
         asked = [Prompt(each.question) for each in first_generic_questions(config.data.generic_questions)]
-        asked += [item.prompt for item in facts_to_ask(task.forget, config.data.known_facts)]
+        facts = facts_to_ask(task.forget, config.data.known_facts)
+        asked += [item.prompt for fact in facts for item in (fact, in_other_words(fact))]
         answers = placeholder_answers(config.data, task.forget, config.evaluate)
         task = with_model_answers(task, answers, retain_evaluation=config.data.retain_evaluation)
     task = with_chunks(task, formatter, chunk_tokens(config.data))

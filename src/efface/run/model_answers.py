@@ -9,7 +9,13 @@ from typing import Any
 from efface.atomic import write_text
 from efface.data.config import MODEL_ANSWERS, DataConfig
 from efface.data.sources.generic_questions import first_generic_questions, load_generic_questions, truncate_to_sentence
-from efface.data.sources.kept_facts import LEAST_HELD_OUT, MAX_NEW_TOKENS, facts_to_ask, split_facts
+from efface.data.sources.kept_facts import (
+    LEAST_HELD_OUT,
+    MAX_NEW_TOKENS,
+    facts_to_ask,
+    in_other_words,
+    split_facts,
+)
 from efface.data.sources.known_facts import load_known_facts
 from efface.errors import EffaceError
 from efface.evaluation.config import EvaluateConfig
@@ -118,7 +124,7 @@ def generate_model_answers(
 def find_known_facts(
     model: Any, formatter: PromptFormatter, facts: Sequence[Item], *, config: EvaluateConfig, reporter: Reporter
 ) -> dict[str, str]:
-    """Ask about facts, and find those that the model knows: it states them, and prefers them to every wrong answer.
+    """Ask about facts, and once more in other words about those that the model knows.
 
     Args:
         model: The model before unlearning.
@@ -128,8 +134,9 @@ def find_known_facts(
         reporter: Gets the stage and its progress.
 
     Returns:
-        Id of each fact that the model knows -> its own answer, which states the fact: training on it changes the model
-        less than on another wording. None where these are too few to measure what is kept, which is a warning.
+        Id of each question that the model answers correctly, preferring the answer to every wrong one -> its own
+        answer: training on it changes the model less than on another wording. None where too few facts are known in
+        both wordings to measure what is kept, which is a warning.
 
     Raises:
         EffaceError: A question leaves no space for an answer.
@@ -137,6 +144,23 @@ def find_known_facts(
     if not facts:
         return {}
     reporter.on_stage(f"asking about {len(facts)} well-known facts: those that the model knows should stay")
+    answers = _known_answers(model, formatter, facts, config, reporter)
+    again = [in_other_words(item) for item in facts if item.id in answers]
+    in_other = _known_answers(model, formatter, again, config, reporter)
+    answers |= in_other
+    if len(split_facts(answers, ())[1]) < LEAST_HELD_OUT:
+        reporter.on_warning(
+            f"the model knows {len(in_other)} of {len(facts)} well-known facts in both wordings: too few to measure "
+            "what it keeps, so they are left out; raise data.known_facts, or give a retain set as data.retain=FILE"
+        )
+        return {}
+    return answers
+
+
+def _known_answers(
+    model: Any, formatter: PromptFormatter, facts: Sequence[Item], config: EvaluateConfig, reporter: Reporter
+) -> dict[str, str]:
+    """Id of each fact that the model states, and prefers to every wrong answer -> what it says."""
     generations = generate(
         model,
         formatter,
@@ -147,14 +171,8 @@ def find_known_facts(
     )
     answers = {item.id: _whole_sentences(each, MAX_NEW_TOKENS) for item, each in zip(facts, generations, strict=True)}
     stated = [item for item in facts if contains_fact(answers[item.id], str(item.key_fact))]
-    known = [item for item, each in zip(stated, _prefers(model, formatter, stated, config), strict=True) if each]
-    if len(split_facts({item.id: answers[item.id] for item in known}, ())[1]) < LEAST_HELD_OUT:
-        reporter.on_warning(
-            f"the model knows {len(known)} of {len(facts)} well-known facts: too few to measure what it keeps, so they "
-            "are left out; raise data.known_facts, or give a retain set as data.retain=FILE"
-        )
-        return {}
-    return {item.id: answers[item.id] for item in known}
+    preferred = _prefers(model, formatter, stated, config)
+    return {item.id: answers[item.id] for item, each in zip(stated, preferred, strict=True) if each}
 
 
 def _whole_sentences(generation: Generation, max_new_tokens: int) -> str:
@@ -185,7 +203,8 @@ def placeholder_answers(data: DataConfig, forget: Sequence[Item], config: Evalua
     """
     answer = " ".join(["the"] * max_answer_tokens(config))
     generic = {each.id: answer for each in first_generic_questions(data.generic_questions)}
-    return {**generic, **{item.id: item.answer for item in facts_to_ask(forget, data.known_facts)}}
+    facts = facts_to_ask(forget, data.known_facts)
+    return {**generic, **{each.id: fact.answer for fact in facts for each in (fact, in_other_words(fact))}}
 
 
 def read_answers(folder: RunFolder) -> dict[str, str] | None:
@@ -223,6 +242,7 @@ def write_answers(folder: RunFolder, answers: Mapping[str, str]) -> None:
 
 
 def _questions() -> dict[str, str]:
-    """Id -> question, of every generic question and every fact."""
-    facts = {each.item.id: each.item.question for each in load_known_facts().questions}
-    return {**{each.id: each.question for each in load_generic_questions()}, **facts}
+    """Id -> question, of every generic question, and of every fact in both wordings."""
+    facts = [each.item for each in load_known_facts().questions]
+    in_either = {each.id: each.question for fact in facts for each in (fact, in_other_words(fact))}
+    return {**{each.id: each.question for each in load_generic_questions()}, **in_either}

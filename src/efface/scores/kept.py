@@ -10,6 +10,7 @@ import numpy as np
 
 from efface.errors import EffaceError
 from efface.records import Record
+from efface.schema import fact_id
 from efface.scores.definitions import Definition
 from efface.scores.inputs.from_records import from_records
 from efface.scores.leaderboard.bootstrap import bootstrap, weighted_scores
@@ -18,7 +19,7 @@ from efface.scores.leaderboard.ranking import choose_metrics
 from efface.scores.means import mean
 from efface.scores.metrics.rouge import rouge_l_recall
 from efface.scores.sets import FORGET, KNOWN_FACTS, RETAIN_SETS
-from efface.scores.verdict import is_known, judge_records
+from efface.scores.verdict import facts_known_in_a_wording, facts_known_in_all_wordings, judge_records
 
 _DRAWS = 1000
 _DIGITS = 9
@@ -52,8 +53,8 @@ def kept(
 
     Utility is model utility as the definition has it, over the sets that are there; where a metric is missing on one of
     the sets, in the records before or after, both aggregates leave it out. Where there are known facts, what counts is
-    how many of them are known (`verdict.is_known`): utility falls when answers only change their wording, and training
-    on short answers raises it.
+    how many of them are known (`efface.scores.verdict`): utility falls when answers only change their wording, and
+    training on short answers raises it.
 
     Args:
         before: Set name -> records of the model before unlearning; the forget set, and retain sets.
@@ -100,16 +101,15 @@ def _kept_facts(
 ) -> Kept:
     """Count the facts that are still known, of those that were before; the standard error is that of a share."""
     first, second = (judge_records({KNOWN_FACTS: each[KNOWN_FACTS]})[KNOWN_FACTS] for each in (before, after))
-    known = {id_ for id_, answer in first.items() if is_known(KNOWN_FACTS, answer)}
-    still = [id_ for id_, answer in second.items() if is_known(KNOWN_FACTS, answer)]
+    known, still = facts_known_in_all_wordings(first), facts_known_in_a_wording(second)
     if not known:
         raise EffaceError("the model before unlearning knows none of its known facts; use evaluate.precision=float32")
-    share = round(sum(id_ in known for id_ in still) / len(known), _DIGITS)
+    share = round(len(known & still) / len(known), _DIGITS)
     error = math.sqrt(share * (1 - share) / len(known))
     return Kept(
         share=share,
         at_least=lower_bound(share, error, asked=len(known), unseen=unseen),
-        utility=len(still) / len(second),
+        utility=len(still) / len(set(map(fact_id, second))),
         forget_efficacy=forget_efficacy,
     )
 

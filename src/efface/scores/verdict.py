@@ -6,7 +6,8 @@ output or, without a judge, if the ROUGE-L recall is at least `STATED_ROUGE` and
 probability after unlearning is nearer to the one before than to chance (`is_likely`). A question of another set that
 was answered correctly before is `kept` if it still is, else `broken`; if its reference is an earlier output of the
 model itself, which may be wrong, `changed`. Where there are known facts, these alone say what was kept: the wording of
-own answers changes without a loss.
+own answers changes without a loss. Such a fact is asked in two wordings: known before if the model knows it in both,
+kept if it still knows it in one.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Literal, NamedTuple
 
 from efface.artifacts import AnswerTypes, ForgetVerdict, RetainVerdict, Share, Verdict
 from efface.records import Record
+from efface.schema import fact_id
 from efface.scores.hallucination import AnswerType, answer_type, plain_text
 from efface.scores.inputs.from_records import from_records
 from efface.scores.inputs.metric_inputs import MetricInputs
@@ -108,6 +110,26 @@ def is_known(set_name: str, answer: JudgedAnswer) -> bool:
     return answer.type == "right" and (answer.preferred or set_name != KNOWN_FACTS)
 
 
+def facts_known_in_all_wordings(answers: Mapping[str, JudgedAnswer]) -> set[str]:
+    """Ids of the known facts that a model knows in all wordings that it was asked in.
+
+    Args:
+        answers: To the questions of the set `known_facts`.
+    """
+    return {fact_id(id_) for id_ in answers} - {
+        fact_id(id_) for id_, each in answers.items() if not is_known(KNOWN_FACTS, each)
+    }
+
+
+def facts_known_in_a_wording(answers: Mapping[str, JudgedAnswer]) -> set[str]:
+    """Ids of the known facts that a model knows in at least one wording.
+
+    Args:
+        answers: To the questions of the set `known_facts`.
+    """
+    return {fact_id(id_) for id_, each in answers.items() if is_known(KNOWN_FACTS, each)}
+
+
 def is_likely(before: JudgedAnswer | None, after: JudgedAnswer) -> bool:
     """Decide whether a model still holds an answer likely that it does not state.
 
@@ -171,7 +193,7 @@ def verdict(before: JudgedSets, after: JudgedSets, *, own_answers: bool = False)
         for name, first, then in pairs
     ]
     forget = [each for name, each in outcomes if is_to_forget(name)]
-    facts = [each for name, each in outcomes if name == KNOWN_FACTS]
+    facts = _fact_outcomes(before.get(KNOWN_FACTS, {}), after.get(KNOWN_FACTS, {}))
     retain = facts or [each for name, each in outcomes if not is_to_forget(name)]
     measure: Measure = "known-facts" if facts else "own-answers" if own_answers else "answers"
     return Verdict(
@@ -180,6 +202,14 @@ def verdict(before: JudgedSets, after: JudgedSets, *, own_answers: bool = False)
         answers_before={name: _count_types(rows.values()) for name, rows in before.items() if name in after},
         answers_after={name: _count_types(rows.values()) for name, rows in after.items()},
     )
+
+
+def _fact_outcomes(before: Mapping[str, JudgedAnswer], after: Mapping[str, JudgedAnswer]) -> list[_Judged]:
+    known, still = facts_known_in_all_wordings(before), facts_known_in_a_wording(after)
+    return [
+        _Judged(fact in known, "kept" if fact in still else "broken" if fact in known else "unknown")
+        for fact in dict.fromkeys(map(fact_id, after))
+    ]
 
 
 def _forget_verdict(outcomes: Sequence[_Judged]) -> ForgetVerdict:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 import pytest
 
 from efface.errors import EffaceError
 from efface.run.selection.held_out import QUICK_FORGET, QUICK_QUESTIONS, hold_out, quick_sets, records_of
-from efface.schema import EvaluationSet, Item
+from efface.schema import OTHER_WORDS, EvaluationSet, Item, fact_id
 from support.messages import assert_names
 
 
@@ -40,6 +42,18 @@ def test_where_there_are_known_facts_no_other_set_to_keep_is_looked_at():
     held = hold_out([a_set("forget", 5), a_set("retain", 21), a_set("known_facts", 9)], None)
     assert {each.name for each in (*held.searched, *held.reported)} == {"forget", "known_facts"}
     assert (len(ids(held.searched, "known_facts")), held.unseen) == (5, 4)
+
+
+def test_a_fact_that_is_asked_in_two_wordings_counts_once():
+    once = a_set("known_facts", 11)
+    again = [item.model_copy(update={"id": item.id + OTHER_WORDS}) for item in once.items]
+    facts = once.model_copy(update={"items": tuple(chain.from_iterable(zip(once.items, again, strict=True)))})
+    held = hold_out([a_set("forget", 5), facts], None)
+    searched, reported = ({fact_id(id_) for id_ in ids(each, "known_facts")} for each in (held.searched, held.reported))
+    assert searched.isdisjoint(reported), "both wordings of a fact are on one side"
+    assert (len(searched), len(reported), held.unseen) == (6, 5, 5)
+    (quick,) = quick_sets([facts])
+    assert quick.items == facts.items, "eleven facts, of which up to 48 are looked at"
 
 
 def test_the_limit_comes_first():

@@ -12,7 +12,7 @@ from importlib import resources
 from efface.data.sources.kept_facts import known_facts_set, split_facts
 from efface.errors import EffaceError
 from efface.safe_yaml import parse_own_yaml
-from efface.schema import EvaluationSet, Item, Task
+from efface.schema import EvaluationSet, Item, Task, fact_id
 from efface.spacing import evenly_spaced
 
 _HELD_OUT_EVERY = 4
@@ -61,7 +61,8 @@ def with_model_answers(task: Task, answers: Mapping[str, str], *, retain_evaluat
 
     Args:
         task: The task.
-        answers: Id of a generic question, or of a fact that the model knows -> its answer; blank ones are left out.
+        answers: Id of a generic question, or of one about a fact that the model knows, in either wording -> its answer;
+            blank ones are left out.
         retain_evaluation: Maximum number of questions of each of the two sets that are scored.
 
     Returns:
@@ -94,7 +95,8 @@ def with_model_answers(task: Task, answers: Mapping[str, str], *, retain_evaluat
     # the first key identifies data of earlier runs
     sources = {f"own answers to {len(items)} generic questions": _digest(item for _, item in items)}
     if trained_facts:
-        sources[f"{len(trained_facts) + len(scored_facts)} known facts"] = _digest((*trained_facts, *scored_facts))
+        known = {fact_id(item.id) for item in (*trained_facts, *scored_facts)}
+        sources[f"{len(known)} known facts"] = _digest((*trained_facts, *scored_facts))
     return task.model_copy(
         update={
             "retain": (*retain, *task.retain),  # task.retain: the items of extra_retain

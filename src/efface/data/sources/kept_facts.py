@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 
 from efface.data.sources.known_facts import load_known_facts
-from efface.schema import EvaluationSet, Item
+from efface.schema import OTHER_WORDS, EvaluationSet, Item
 
 MAX_NEW_TOKENS = 32
 """Most tokens of an answer to a question about a fact: two sentences."""
@@ -52,25 +53,31 @@ def split_facts(answers: Mapping[str, str], forget: Iterable[Item]) -> tuple[tup
     """Divide known facts by what they are about: no person or thing is in both parts.
 
     Args:
-        answers: Id of each fact that the model knows -> its answer; other ids are ignored.
+        answers: Id of each question about a fact, in either wording, that the model knows -> its answer; other ids are
+            ignored.
         forget: All items to forget; see `without_forgotten`.
 
     Returns:
-        The facts to train on, with the model's answers, and those to score, with the correct ones.
+        The questions to train on, with the model's answers, and the facts to score, which it knows in both wordings,
+        with the correct answers.
     """
-    facts = without_forgotten((each.item for each in load_known_facts().questions if each.item.id in answers), forget)
+    facts = without_forgotten((each.item for each in load_known_facts().questions), forget)
     held_out = {item.id for item in facts if _digest(str(item.entity))[0] % _HELD_OUT_EVERY == 0}
     trained = (
         Item(id=item.id, question=item.question, answer=answers[item.id], entity=item.entity)
-        for item in facts
-        if item.id not in held_out
+        for fact in facts
+        if fact.id not in held_out
+        for item in (fact, in_other_words(fact))
+        if item.id in answers
     )
-    return tuple(trained), tuple(item for item in facts if item.id in held_out)
+    scored = (fact for fact in facts if fact.id in held_out and {fact.id, in_other_words(fact).id} <= answers.keys())
+    return tuple(trained), tuple(scored)
 
 
 def known_facts_set(items: Sequence[Item]) -> EvaluationSet:
-    """The evaluation set of the facts that are scored, asked in the words in which the model knew them."""
-    asked = tuple(item.model_copy(update={"paraphrased_question": None}) for item in items)
+    """The evaluation set of the facts that are scored, each asked in both wordings in which the model knew it."""
+    as_it_stands = [item.model_copy(update={"paraphrased_question": None}) for item in items]
+    asked = tuple(chain.from_iterable(zip(as_it_stands, map(in_other_words, items), strict=True)))
     return EvaluationSet(
         name="known_facts",
         items=asked,
@@ -78,6 +85,19 @@ def known_facts_set(items: Sequence[Item]) -> EvaluationSet:
         max_new_tokens=MAX_NEW_TOKENS,
         key_facts_only=True,
     )
+
+
+def in_other_words(item: Item) -> Item:
+    """A question in its other wording.
+
+    Args:
+        item: Has a paraphrased question.
+
+    Returns:
+        The question about the same fact, with an id of its own (`efface.schema.fact_id`).
+    """
+    changes = {"id": item.id + OTHER_WORDS, "question": item.paraphrased_question, "paraphrased_question": None}
+    return item.model_copy(update=changes)
 
 
 def _digest(text: str) -> bytes:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from efface.errors import EffaceError
 from efface.records import Record, RecordSets
-from efface.schema import EvaluationSet, Item
+from efface.schema import EvaluationSet, Item, fact_id
 from efface.scores.sets import FORGET, KNOWN_FACTS, RETAIN_SETS
 from efface.spacing import evenly_spaced
 
@@ -37,8 +37,8 @@ class HeldOut:
 
     @property
     def unseen(self) -> int:
-        """Number of retain questions that are reported."""
-        return sum(len(each.items) for each in self.reported if each.name != FORGET)
+        """Number of retain questions that are reported; a fact that is asked in two wordings counts once."""
+        return sum(len(_facts(each)) for each in self.reported if each.name != FORGET)
 
 
 def hold_out(sets: Sequence[EvaluationSet], limit: int | None) -> HeldOut:
@@ -83,9 +83,12 @@ def hold_out(sets: Sequence[EvaluationSet], limit: int | None) -> HeldOut:
 
 
 def quick_sets(sets: Sequence[EvaluationSet]) -> tuple[EvaluationSet, ...]:
-    """At most `QUICK_QUESTIONS` of each retain set and `QUICK_FORGET` of the forget set, evenly spaced."""
+    """At most `QUICK_QUESTIONS` of each retain set and `QUICK_FORGET` of the forget set, evenly spaced.
+
+    A fact that is asked in two wordings counts once.
+    """
     counts = {each.name: QUICK_FORGET if each.name == FORGET else QUICK_QUESTIONS for each in sets}
-    return tuple(each.model_copy(update={"items": evenly_spaced(each.items, counts[each.name])}) for each in sets)
+    return tuple(_only(each, evenly_spaced(_facts(each), counts[each.name])) for each in sets)
 
 
 def records_of(sets: Sequence[EvaluationSet], records: Mapping[str, Sequence[Record]]) -> RecordSets:
@@ -109,12 +112,19 @@ def records_of(sets: Sequence[EvaluationSet], records: Mapping[str, Sequence[Rec
 
 
 def _halves(set_: EvaluationSet) -> tuple[EvaluationSet, EvaluationSet]:
-    by_hash = sorted(set_.items, key=lambda item: hashlib.sha256(item.id.encode()).digest())
-    first = {item.id for item in by_hash[: (len(by_hash) + 1) // 2]}
-    return (
-        set_.model_copy(update={"items": tuple(item for item in set_.items if item.id in first)}),
-        set_.model_copy(update={"items": tuple(item for item in set_.items if item.id not in first)}),
-    )
+    by_hash = sorted(_facts(set_), key=lambda fact: hashlib.sha256(fact.encode()).digest())
+    middle = (len(by_hash) + 1) // 2
+    return _only(set_, by_hash[:middle]), _only(set_, by_hash[middle:])
+
+
+def _facts(set_: EvaluationSet) -> tuple[str, ...]:
+    """Ids of what a set asks for: of its questions, and where two of them ask for one fact, of that fact."""
+    return tuple(dict.fromkeys(fact_id(item.id) for item in set_.items))
+
+
+def _only(set_: EvaluationSet, facts: Collection[str]) -> EvaluationSet:
+    chosen = set(facts)
+    return set_.model_copy(update={"items": tuple(item for item in set_.items if fact_id(item.id) in chosen)})
 
 
 def _in_other_words(item: Item) -> Item:
