@@ -64,9 +64,7 @@ def trajectories(source: Path, out: Path) -> None:
                 _draw_run(axes, each, look, method.upper() if number == 0 else None)
         runs = next(iter(groups.values()))
         axes.plot(*_point(runs[0]["before"]), "*", color=TEXT.light, markersize=11, label="before")
-        for each in (each for each in models if each["kind"] == "evaluation"):
-            look = {"color": MUTED.light, "linestyle": "--" if each["name"] == "retrained" else ":"}
-            axes.axvline(_point(each["after"])[0], linewidth=1, label=each["name"].replace(" ", "\n"), **look)
+        _draw_evaluations(axes, models)
         axes.set(title=title, ylabel="model utility", xlim=(0, 1.02), ylim=(-0.02, 0.65))
         legend_beside(axes)
     both[1].set_xlabel("forget efficacy")
@@ -124,7 +122,8 @@ def searched(source: Path, out: Path) -> None:
             ends = [(_point(each["after"])[0], _share(each)) for each in reported.get(method, ())]
             if ends:
                 axes.plot(*zip(*ends, strict=True), linestyle="", markersize=8, fillstyle="none", **look)
-        axes.axhline(0.95, color=MUTED.light, linewidth=1, linestyle="--", label="bound")
+        axes.axhline(0.95, color=MUTED.light, linewidth=1, label="bound")
+        _draw_evaluations(axes, models)
         axes.set(title=title, ylabel="share of utility kept")
         legend_beside(axes)
     both[1].set_xlabel("forget efficacy")
@@ -220,6 +219,13 @@ def _tuned_row(name: str, models: Sequence[dict[str, Any]], stage: str) -> str:
         f"{statistics.median(quality):.2g}" if quality else "",
     )
     return f"| {' | '.join((name, *cells))} |"
+
+
+def _draw_evaluations(axes: Any, models: list[dict[str, Any]]) -> None:
+    """Draw the forget efficacy of models that were not unlearned as lines."""
+    for each in (each for each in models if each["kind"] == "evaluation"):
+        look = {"color": MUTED.light, "linestyle": "--" if each["name"] == "retrained" else ":"}
+        axes.axvline(_point(each["after"])[0], linewidth=1, label=each["name"].replace(" ", "\n"), **look)
 
 
 def _json(path: Path) -> Any:
