@@ -6,6 +6,7 @@ python scripts/reproduction.py trajectories docs/reproduction/forget01.json docs
 python scripts/reproduction.py continual docs/reproduction/continual.json docs/images/continual.svg
 python scripts/reproduction.py methods docs/reproduction/methods.json
 python scripts/reproduction.py searched docs/reproduction/methods.json docs/images/searched.svg
+python scripts/reproduction.py requests docs/reproduction/methods.json
 
 methods.json is made by scripts/reproduction_demo.py.
 """
@@ -128,6 +129,19 @@ def searched(source: Path, out: Path) -> None:
         legend_beside(axes)
     both[1].set_xlabel("forget efficacy")
     save(figure, out)
+
+
+def requests(source: Path) -> None:
+    """Print queues of requests as a Markdown table."""
+    print("| | model utility: before, after 1, half, all | FE: each when new | the first at the end | all at the end |")
+    print("|---" * 5 + "|")
+    for each in (each for each in _models(source) if each["kind"] == "queue"):
+        efficacy, times = each["forget_efficacy"], len(each["after"])
+        utilities = [_point(each["after"][time - 1])[1] for time in (1, times // 2, times)]
+        newest = _mean([row[time] for time, row in enumerate(efficacy, 1)])
+        ends = (newest, f"{efficacy[0][-1]:.3f}", _mean([row[-1] for row in efficacy]))
+        utility = ", ".join(f"{value:.3f}" for value in (_point(each["before"])[1], *utilities))
+        print(f"| {' | '.join((each['name'], utility, *ends))} |")
 
 
 def _looks() -> Iterator[dict[str, Any]]:
@@ -264,6 +278,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "continual": continual,
     "methods": methods,
     "searched": searched,
+    "requests": requests,
 }
 
 if __name__ == "__main__":
