@@ -6,6 +6,7 @@ python scripts/reproduction.py trajectories docs/reproduction/forget01.json docs
 python scripts/reproduction.py continual docs/reproduction/continual.json docs/images/continual.svg
 python scripts/reproduction.py methods docs/reproduction/methods.json
 python scripts/reproduction.py searched docs/reproduction/methods.json docs/images/searched.svg
+python scripts/reproduction.py requests docs/reproduction/methods.json
 
 methods.json is made by scripts/reproduction_demo.py.
 """
@@ -64,9 +65,7 @@ def trajectories(source: Path, out: Path) -> None:
                 _draw_run(axes, each, look, method.upper() if number == 0 else None)
         runs = next(iter(groups.values()))
         axes.plot(*_point(runs[0]["before"]), "*", color=TEXT.light, markersize=11, label="before")
-        for each in (each for each in models if each["kind"] == "evaluation"):
-            look = {"color": MUTED.light, "linestyle": "--" if each["name"] == "retrained" else ":"}
-            axes.axvline(_point(each["after"])[0], linewidth=1, label=each["name"].replace(" ", "\n"), **look)
+        _draw_evaluations(axes, models)
         axes.set(title=title, ylabel="model utility", xlim=(0, 1.02), ylim=(-0.02, 0.65))
         legend_beside(axes)
     both[1].set_xlabel("forget efficacy")
@@ -124,11 +123,25 @@ def searched(source: Path, out: Path) -> None:
             ends = [(_point(each["after"])[0], _share(each)) for each in reported.get(method, ())]
             if ends:
                 axes.plot(*zip(*ends, strict=True), linestyle="", markersize=8, fillstyle="none", **look)
-        axes.axhline(0.95, color=MUTED.light, linewidth=1, linestyle="--", label="bound")
+        axes.axhline(0.95, color=MUTED.light, linewidth=1, label="bound")
+        _draw_evaluations(axes, models)
         axes.set(title=title, ylabel="share of utility kept")
         legend_beside(axes)
     both[1].set_xlabel("forget efficacy")
     save(figure, out)
+
+
+def requests(source: Path) -> None:
+    """Print queues of requests as a Markdown table."""
+    print("| | model utility: before, after 1, half, all | FE: each when new | the first at the end | all at the end |")
+    print("|---" * 5 + "|")
+    for each in (each for each in _models(source) if each["kind"] == "queue"):
+        efficacy, times = each["forget_efficacy"], len(each["after"])
+        utilities = [_point(each["after"][time - 1])[1] for time in (1, times // 2, times)]
+        newest = _mean([row[time] for time, row in enumerate(efficacy, 1)])
+        ends = (newest, f"{efficacy[0][-1]:.3f}", _mean([row[-1] for row in efficacy]))
+        utility = ", ".join(f"{value:.3f}" for value in (_point(each["before"])[1], *utilities))
+        print(f"| {' | '.join((each['name'], utility, *ends))} |")
 
 
 def _looks() -> Iterator[dict[str, Any]]:
@@ -222,6 +235,13 @@ def _tuned_row(name: str, models: Sequence[dict[str, Any]], stage: str) -> str:
     return f"| {' | '.join((name, *cells))} |"
 
 
+def _draw_evaluations(axes: Any, models: list[dict[str, Any]]) -> None:
+    """Draw the forget efficacy of models that were not unlearned as lines."""
+    for each in (each for each in models if each["kind"] == "evaluation"):
+        look = {"color": MUTED.light, "linestyle": "--" if each["name"] == "retrained" else ":"}
+        axes.axvline(_point(each["after"])[0], linewidth=1, label=each["name"].replace(" ", "\n"), **look)
+
+
 def _json(path: Path) -> Any:
     return json.loads(path.read_bytes())
 
@@ -258,6 +278,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "continual": continual,
     "methods": methods,
     "searched": searched,
+    "requests": requests,
 }
 
 if __name__ == "__main__":
