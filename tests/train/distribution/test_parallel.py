@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -105,7 +106,17 @@ def test_8bit_moments_in_shards_are_those_of_one_process(tmp_path, monkeypatch):
     assert max(float((resumed[name] - weights[name]).detach().abs().max()) for name in weights) < 1e-5
 
 
-@pytest.mark.parametrize("sharding", ["none", "fsdp2"])
+@pytest.mark.parametrize(
+    "sharding",
+    [
+        "none",
+        "fsdp2",
+        pytest.param(
+            "zero3",
+            marks=[pytest.mark.slow, pytest.mark.skipif(find_spec("deepspeed") is None, reason="no deepspeed")],
+        ),
+    ],
+)
 def test_a_process_that_dies_ends_the_run_with_an_explanation_and_a_checkpoint_stays(tmp_path, sharding):
     folder = tmp_path / "run"
     first, second = run_group(folder, 2, sharding, "dies")
