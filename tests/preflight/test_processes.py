@@ -69,6 +69,17 @@ def test_what_cannot_be_sharded_has_no_shards():
     assert replicated.engine == "DDP"
 
 
+def test_with_zero3_the_optimizer_is_on_the_cpu():
+    settings = TrainConfig(optimizer="adamw", sharding="zero3")
+    _, *sharded = by_rank(MODEL_CONFIGS["wide"], settings, count=3, device_type="cuda")
+    [zero3] = {each.model_copy(update={"ranks": (0, 2), "evaluation": 0}) for each in sharded}  # in training, all equal
+    whole = estimate_training_memory(MODEL_CONFIGS["wide"], settings, "cuda")
+    assert (zero3.engine, zero3.gradients, zero3.optimizer) == ("ZeRO-3", 0, 0)
+    assert zero3.weights == pytest.approx(2 * whole.parameters / 3, rel=0.01)  # bf16
+    assert zero3.on_cpu == pytest.approx(20 * whole.parameters / 3, rel=0.01)
+    assert zero3.training == zero3.weights + zero3.unsharded
+
+
 def test_8bit_moments_are_sharded_in_whole_rows():
     wide = config_of(512, 2, 4, 4, 1024, 1000, True)
     _, sharded = by_rank(wide, TrainConfig(optimizer="adamw8bit"), count=2)

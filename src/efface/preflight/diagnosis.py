@@ -156,14 +156,14 @@ class Option(FrozenModel):
     """Whether the run's settings choose it."""
 
 
-Engine = Literal["one process", "DDP", "FSDP2"]
+Engine = Literal["one process", "DDP", "FSDP2", "ZeRO-3"]
 
 
 class ProcessMemory(FrozenModel):
     """What some of several processes keep of the model, each; sizes in bytes."""
 
     engine: Engine
-    """`DDP`: each has the whole model; `FSDP2`: each has a part (train.sharding=fsdp2)."""
+    """`DDP`: each has the whole model; `FSDP2` and `ZeRO-3`: each has a part (train.sharding)."""
     ranks: tuple[int, int]
     """The first and the last of them."""
     weights: int
@@ -175,6 +175,8 @@ class ProcessMemory(FrozenModel):
     with DDP the half-precision copies of weights."""
     evaluation: int
     """Weights in an evaluation, with the layers that are unsharded at a time."""
+    on_cpu: int = 0
+    """With ZeRO-3, what is on the CPU besides: gradients, and weights and moments of the optimizer."""
 
     @computed_field  # type: ignore[prop-decorator]
     @property

@@ -15,6 +15,7 @@ from efface.preflight.diagnosis import Engine, ProcessMemory
 from efface.train.config import TrainConfig
 from efface.train.distribution.sharded_model import shard_units
 from efface.train.distribution.shards import rows_of_rank
+from efface.train.distribution.zero_engine import BUCKET_BYTES, CPU_BYTES
 from efface.train.optimizer import state_bytes, weights_dtype
 
 _LAYERS_AT_ONCE = 2
@@ -34,7 +35,7 @@ def memory_by_rank(
         evaluated_in: Dtype of the weights in an evaluation.
 
     Returns:
-        For each engine that can be used, the ranks with equal numbers together: the last ranks have fewer rows.
+        For DDP, and FSDP2 or the engine that is set, the ranks with equal numbers together: the last have fewer rows.
 
     Raises:
         EffaceError: Where the config.json is not that of a causal language model.
@@ -42,10 +43,12 @@ def memory_by_rank(
     model = meta_model(model_config, train.lora, dtype=weights_dtype(train, device_type), parameters=train.parameters)
     found = [_replicated(model, train, world_size, device_type, evaluated_in)]
     if world_size > 1 and (train.lora is None or train.lora.bits is None):
-        train = train.model_copy(update={"sharding": "fsdp2"})
+        if train.sharding == "none":
+            train = train.model_copy(update={"sharding": "fsdp2"})
         compute = torch.bfloat16 if train.bf16_on(device_type) else torch.float32
+        of_rank = _on_cpu if train.sharding == "zero3" else _sharded
         ranks = [
-            _sharded(model, train, rank, world_size, compute=compute, evaluated_in=evaluated_in)
+            of_rank(model, train, rank, world_size, compute=compute, evaluated_in=evaluated_in)
             for rank in range(world_size)
         ]
         for _, group in groupby(ranks, key=lambda each: each.model_copy(update={"ranks": ()})):
@@ -91,6 +94,25 @@ def _sharded(
         optimizer=sum(state_bytes(_rows(each, rank, world_size), train) for each in trained),
         unsharded=(gathered + with_gradients) * compute.itemsize,
         evaluation=(sum(_rows(each, rank, world_size).numel() for each in base) + gathered) * evaluated_in.itemsize,
+    )
+
+
+def _on_cpu(
+    model: Any, train: TrainConfig, rank: int, world_size: int, *, compute: torch.dtype, evaluated_in: torch.dtype
+) -> ProcessMemory:
+    """With ZeRO-3, which gives each process as many elements of each weight, filled up with zeros."""
+    parameters = list(model.parameters())
+    fsdp = _sharded(model, train, rank, world_size, compute=compute, evaluated_in=evaluated_in)
+    trained = sum(-(-each.numel() // world_size) for each in parameters if each.requires_grad)
+    return fsdp.model_copy(
+        update={
+            "engine": "ZeRO-3",
+            "weights": sum(-(-each.numel() // world_size) for each in parameters) * compute.itemsize,
+            "gradients": 0,
+            "optimizer": 0,
+            "unsharded": fsdp.unsharded + BUCKET_BYTES,
+            "on_cpu": trained * CPU_BYTES,
+        }
     )
 
 

@@ -117,11 +117,12 @@ def _process_fact(process: ProcessMemory) -> tuple[str, str]:
     """Engine and ranks, and what each of these processes needs."""
     first, last = process.ranks
     ranks = f"rank {first}" if first == last else f"ranks {first} to {last}"
+    on_cpu = f" and {format_bytes(process.on_cpu)} on the CPU" if process.on_cpu else ""
     return (
         f"{process.engine}, {ranks}",
         f"{format_bytes(process.training)} in training (weights {format_bytes(process.weights)}, gradients "
         f"{format_bytes(process.gradients)}, AdamW {format_bytes(process.optimizer)}, unsharded at a time "
-        f"{format_bytes(process.unsharded)}), {format_bytes(process.evaluation)} in evaluation",
+        f"{format_bytes(process.unsharded)}){on_cpu}, {format_bytes(process.evaluation)} in evaluation",
     )
 
 

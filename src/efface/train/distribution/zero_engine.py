@@ -19,6 +19,10 @@ from efface.train.distribution.sharded_model import ReadRows
 
 _BUCKET = 50_000_000
 """Elements of gradients that are averaged at once; a larger gradient is averaged by itself."""
+BUCKET_BYTES = 4 * _BUCKET
+"""Of the buffer for these, on the device of the weights."""
+CPU_BYTES = 20
+"""For each trained element of a process, on the CPU: a float32 weight, two moments, and the gradient twice."""
 
 
 @dataclass(frozen=True)
