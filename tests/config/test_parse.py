@@ -195,6 +195,8 @@ def test_refused_pairs(pair: str, named: list[str]) -> None:
 @pytest.mark.parametrize(
     ("settings", "named"),
     [
+        ({"method": "me+gd", "model": "m", "data.task": 2}, r"'data.task' is not nested; write data: \{task: ...\}"),
+        ({"train.lora.r": 8, "model": "m"}, r"write train: \{lora: \{r: ...\}\}"),
         ({"metod": "me+gd", "model": "m", "data": "synthetic-authors"}, "unknown key 'metod'; did you mean 'method'"),
         ({"model": "m", "data": "synthetic-authors"}, r"method is required; .*method=me\+gd"),
         ({"method": "me+gd", "data": "synthetic-authors"}, "model is required; .*model=MODEL"),

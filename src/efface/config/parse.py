@@ -229,6 +229,9 @@ def _unknown_key(key: str, config_class: type[BaseModel]) -> str:
     """That a key is unknown, with the keys that have this name elsewhere, or else the nearest in its own group."""
     keys = dotted_keys(config_class)
     group, _, name = key.rpartition(".")
+    if key in keys:
+        outermost, _, inner = key.partition(".")
+        return f"{key!r} is not nested; write {outermost}: {{{inner.replace('.', ': {')}: ...{'}' * key.count('.')}"
     if new := renamed_to(key) or _renamed_in_sweep(key, keys):
         return f"{key!r} is now called {new!r}"
     if same_name := [repr(full) for full in keys if name in (full.rpartition(".")[2], *SEARCH_WORDS.get(full, ()))]:
