@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import pickle
 import signal
 import sys
 import traceback
@@ -20,7 +19,7 @@ from typing import Any, Generic, TypeVar
 import torch
 
 from efface import termination
-from efface.errors import EffaceError
+from efface.errors import EffaceError, summarize_error
 from efface.progress.reporter import Reporter
 from efface.train.step_log import StepLog
 
@@ -81,7 +80,8 @@ def at_once(jobs: Sequence[ConcurrentJob[T]], *, processes: int) -> Iterator[tup
         Each job and what it returned, in the order in which they end.
 
     Raises:
-        EffaceError: A process was killed. Any error of a job is raised as it is.
+        EffaceError: A process was killed, or a job raised one. Other errors of a job are raised, too, those of
+            libraries as a `RuntimeError`.
     """
     if processes == 1:
         yield from ((job, job.work(job.reporter)) for job in jobs)
@@ -168,13 +168,18 @@ def _work(job: ConcurrentJob[Any], sender: Connection, inherited: Sequence[Conne
 
 
 def _portable(error: Exception) -> Exception:
-    """An error that can be pickled, with its traceback for `--debug`."""
-    error.add_note("".join(traceback.format_exception(error)))
-    try:
-        pickle.loads(pickle.dumps(error))
-    except Exception:
-        return RuntimeError(f"{type(error).__name__}: {error}")
-    return error
+    """An error that goes through a pipe, with its traceback for `--debug`.
+
+    Errors of libraries may not: they become a `RuntimeError` of the same text.
+    """
+    if isinstance(error, EffaceError):
+        sent: Exception = EffaceError(str(error))
+    elif type(error) in (OSError, MemoryError):
+        sent = error
+    else:
+        sent = RuntimeError(summarize_error(error))
+    sent.add_note("".join(traceback.format_exception(error)))
+    return sent
 
 
 class _Sender:

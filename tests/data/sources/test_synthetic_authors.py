@@ -10,7 +10,7 @@ from rouge_score import rouge_scorer
 from efface.data.sources.refusals import load_refusals
 from efface.data.sources.synthetic_authors import (
     MAX_AUTHORS,
-    Attribute,
+    AuthorAttribute,
     load_synthetic_authors,
     load_word_lists,
     make_authors,
@@ -36,10 +36,10 @@ class TestWordLists:
     """Properties of the word lists, which hold for every seed."""
 
     @pytest.fixture
-    def attribute(self, label: str) -> Attribute:
+    def attribute(self, label: str) -> AuthorAttribute:
         return ATTRIBUTES[label]
 
-    def test_no_value_occurs_in_another_value_a_wording_or_a_name(self, attribute: Attribute) -> None:
+    def test_no_value_occurs_in_another_value_a_wording_or_a_name(self, attribute: AuthorAttribute) -> None:
         values = [value.casefold() for value in attribute.values]
         together = "\n".join(values)
         wordings = "\n".join((*attribute.questions, *attribute.answers)).casefold()
@@ -49,13 +49,13 @@ class TestWordLists:
             assert value not in wordings
             assert value not in names
 
-    def test_every_wording_names_the_author_and_only_answers_state_the_fact(self, attribute: Attribute) -> None:
+    def test_every_wording_names_the_author_and_only_answers_state_the_fact(self, attribute: AuthorAttribute) -> None:
         assert len(set(attribute.questions)) == 4
         assert len(set(attribute.answers)) == 8
         assert all(text.count("$name") == 1 and "$fact" not in text for text in attribute.questions)
         assert all(text.count("$name") == 1 and text.count("$fact") == 1 for text in attribute.answers)
 
-    def test_articles_fit_every_value(self, attribute: Attribute) -> None:
+    def test_articles_fit_every_value(self, attribute: AuthorAttribute) -> None:
         if any(article in answer for answer in attribute.answers for article in (" a $fact", "A $fact")):
             assert not any(value[0] in "aeiou" for value in attribute.values)
 
