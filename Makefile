@@ -91,7 +91,7 @@ docs: $(INSTALLED) ## the documentation as a site, in build/site; a broken link,
 wheel: ## build a wheel into dist/, install it in a new environment and run it
 	PYTHON='$(PYTHON)' scripts/check_wheel.sh
 
-hooks: $(INSTALLED) ## run the checks before each commit and the quick tests before each push
+hooks: $(INSTALLED) ## run the checks before each commit, and build the site and run the quick tests before each push
 	$(BIN)/pre-commit install
 
 pins: ## resolve every dependency again; write constraints.txt and requirements/ (torch keeps its version)
