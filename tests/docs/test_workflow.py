@@ -1,15 +1,25 @@
-"""The workflow on GitHub runs what continuous integration runs everywhere, with every supported Python."""
+"""The workflows on GitHub: what continuous integration runs everywhere, with every supported Python, and what is longer."""
 
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 ROOT = Path(__file__).parents[2]
-JOB = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8"))["jobs"]["ci"]
+
+
+def job(name: str) -> dict[str, Any]:
+    path = ROOT / ".github" / "workflows" / f"{name}.yml"
+    found: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))["jobs"][name]
+    return found
+
+
+JOB = job("ci")
 
 
 def test_it_runs_the_checks_with_every_supported_python() -> None:
@@ -27,3 +37,10 @@ def test_it_runs_the_checks_with_every_supported_python() -> None:
 def test_it_says_that_the_shared_folder_is_not_there() -> None:
     """Without it, the tests that read the folder fail where CI is set: tests/conftest.py."""
     assert JOB["env"]["EFFACE_SHARED"] == ""
+
+
+def test_every_night_runs_targets_that_exist() -> None:
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    nightly = job("nightly")
+    assert {"torture", "audit-self-test"} <= set(nightly["strategy"]["matrix"]["target"]) <= set(targets)
+    assert nightly["steps"][-1]["run"] == "make ${{ matrix.target }}"
