@@ -1,4 +1,4 @@
-"""The workflows on GitHub: what continuous integration runs everywhere, with every supported Python, and what is longer."""
+"""The workflows on GitHub run what CI runs everywhere, with every supported Python, and each night what is longer."""
 
 from __future__ import annotations
 
