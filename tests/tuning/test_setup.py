@@ -47,6 +47,18 @@ def test_paraphrased_questions_are_reported_if_the_model_understands_them(
     assert ("never saw" if known else "ROUGE") in setup.forget_note
 
 
+@pytest.mark.parametrize("searched", ["train.lr", "forget_coeff"])
+def test_a_default_rate_is_named_only_where_no_rate_is_searched(taught_towns, tmp_path, monkeypatch, searched):
+    train = {name: value for name, value in taught_towns["train"].items() if name != "lr"}
+    space = None if searched == "train.lr" else {"forget_coeff": [0.1, 0.2]}
+    tuning = tuning_of(None, (), keep=0.5, settings={**taught_towns, "train": train}, methods=["me+gd"], space=space)
+    reporter, told = SilentReporter(), []
+    monkeypatch.setattr(reporter, "on_warning", told.append)
+    monkeypatch.setattr(reporter, "on_stage", told.append)
+    set_up(tuning, tmp_path / "out", data_dir=None, resume=False, reporter=reporter)
+    assert any("train.lr=" in each for each in told) == (searched == "forget_coeff")
+
+
 def test_each_trial_has_its_own_plan(asked, tmp_path):
     tuning = asked(methods=["me+gd"], trials=1)
     setup = set_up(tuning, tmp_path / "out", data_dir=None, resume=False, reporter=SilentReporter())

@@ -98,7 +98,7 @@ def set_up(tuning: Tuning, out: Path, *, data_dir: Path | None, resume: bool, re
     _check_out(paths, resume=resume)
     with lock_folder(paths.search, wait=True):
         folder = RunFolder(paths.search)
-        prepared, opened = prepare(tuning.base, folder, data_dir=data_dir, reporter=reporter, resume=True)
+        prepared, opened = prepare(_with_rate(tuning), folder, data_dir=data_dir, reporter=reporter, resume=True)
         held_out = hold_out(prepared.task.evaluation, tuning.base.evaluate.limit)
         space = _space(tuning, prepared)
         _check_same(paths, tuning, space)
@@ -123,6 +123,14 @@ def set_up(tuning: Tuning, out: Path, *, data_dir: Path | None, resume: bool, re
         quick=_quick_scores(tuning, prepared, held_out, before),
         forget_note=forget_note,
     )
+
+
+def _with_rate(tuning: Tuning) -> RunConfig:
+    """The first method's settings, with a rate where it is searched: no default is used, so none has to be named."""
+    base = tuning.base
+    if tuning.space is not None:
+        return base
+    return base.model_copy(update={"train": base.train.model_copy(update={"lr": base.train.lr})})
 
 
 def _quick_scores(tuning: Tuning, prepared: PreparedRun, held_out: HeldOut, before: RecordSets) -> QuickScores:
