@@ -30,6 +30,16 @@ def test_bars_of_weights_are_off_and_those_of_downloads_as_they_were(bars):
     assert are_progress_bars_disabled() != bars
 
 
+def test_deepspeed_is_silent_though_it_sets_its_level_when_it_is_imported(caplog):
+    logger = logging.getLogger("DeepSpeed")
+    with quiet_libraries():
+        logger.setLevel(logging.WARNING)
+        logger.warning("Setting accelerator to CPU")
+        logger.error("no space left")
+    logger.warning("afterwards")
+    assert caplog.messages == ["no space left", "afterwards"]
+
+
 @quiet_libraries()
 def talk_and_fail():
     logging.getLogger("accelerate.utils.other").warning("Removed shared tensor")

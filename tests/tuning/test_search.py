@@ -45,6 +45,8 @@ def test_what_is_left(found):
     out, results = found
     paths = TunePaths(out)
     assert json.loads(paths.results.read_text()) == results.to_json()
+    assert results.verdict is not None
+    assert results.verdict.forget.leaks.n == results.after.sets["forget"].n
     with paths.table.open() as file:
         rows = list(csv.DictReader(file))
     assert [row["trial"] for row in rows] == [str(number) for number in range(TRIALS)]

@@ -41,6 +41,8 @@ def quiet_libraries() -> Iterator[None]:
         enable_progress_bars()
     for logger in loggers:
         logger.setLevel(logging.ERROR)
+    deepspeed = logging.getLogger("DeepSpeed")
+    deepspeed.addFilter(_is_error)  # it sets its level when it is imported, as accelerate does when a model is saved
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # between PEFT and transformers
@@ -49,7 +51,12 @@ def quiet_libraries() -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
+        deepspeed.removeFilter(_is_error)
         if bars:
             transformers_logging.enable_progress_bar()
         if not hub_bars:
             disable_progress_bars()
+
+
+def _is_error(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.ERROR

@@ -14,6 +14,7 @@ from efface.atomic import write_text
 from efface.config.commands import RunConfig
 from efface.config.parse import to_yaml
 from efface.config.plugins import custom_metrics
+from efface.data.config import MODEL_ANSWERS
 from efface.hardware.device import peak_memory
 from efface.progress.reporter import Reporter
 from efface.records import RecordSets
@@ -25,6 +26,7 @@ from efface.run.metadata import RunMetadata
 from efface.run.model_card import write_card
 from efface.scores import definition, score_records
 from efface.scores.kept import kept
+from efface.scores.verdict import judge_records, verdict
 from efface.tuning.select import save_model
 from efface.tuning.setup import Setup
 from efface.tuning.space import apply, describe
@@ -92,6 +94,11 @@ def _results(
         method=config.method,
         before=score_records(setup.reported_before, config.definition, metrics),
         after=score_records(records, config.definition, metrics),
+        verdict=verdict(
+            judge_records(setup.reported_before, setup.prepared.task.refusals),
+            judge_records(records, setup.prepared.task.refusals),
+            own_answers=config.data.retain == MODEL_ANSWERS,
+        ),
         tune=_summary(setup, chosen, trials, share=comparison.share),
     )
 
