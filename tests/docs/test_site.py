@@ -26,6 +26,12 @@ def pictures() -> dict[str, Any]:
     return runpy.run_path(str(ROOT / "scripts" / "method_pictures.py"))
 
 
+def test_attributes_of_a_link_stand_on_its_line() -> None:
+    """Otherwise they are shown as text."""
+    for page in (ROOT / "docs").rglob("*.md"):
+        assert not re.search(r"\)\{[^}]*\n", page.read_text(encoding="utf-8")), page
+
+
 def named(page: str) -> SimpleNamespace:
     return SimpleNamespace(file=SimpleNamespace(src_uri=page))
 

@@ -111,5 +111,12 @@ def test_the_next_step(forget: str, retain: str, word: str) -> None:
     assert bool(next_step(found)) is bool(word)
 
 
+@pytest.mark.parametrize("state", ["partly", "not"])
+def test_a_search_is_not_told_to_search(state: str) -> None:
+    found = Verdict(forget=on_forget(state, 3), retain=on_retain("kept", 20), answers_before={}, answers_after={})
+    assert "--resume" in next_step(found, searched=True)
+    assert "--resume" not in next_step(found)
+
+
 def test_shares_of_answers() -> None:
     assert answer_shares(AnswerTypes(n=8, right=2, declined=1, made_up=5, silent=0)) == ["25%", "12%", "62%", "0%"]

@@ -167,11 +167,18 @@ def verdict_sentences(verdict: Verdict) -> tuple[str, str]:
     return forget_sentence(verdict.forget), retain_sentence(verdict.retain)
 
 
-def next_step(verdict: Verdict) -> str:
-    """What to do about a result; empty where it is undecided."""
+def next_step(verdict: Verdict, *, searched: bool = False) -> str:
+    """What to do about a result; empty where it is undecided.
+
+    Args:
+        verdict: On the run.
+        searched: Whether its settings come from `efface tune`.
+    """
     forget = None if verdict.forget is None else verdict.forget.state
     retain = None if verdict.retain is None else verdict.retain.state
     if forget in ("partly", "not"):
+        if searched:
+            return "to forget more, let efface tune go on with more trials (--resume), or lower --keep."
         if retain in ("some", "most"):
             return "it neither forgot nor kept enough; efface tune searches for a method and settings that do both."
         return "to forget more, raise train.lr, train.epochs or forget_coeff, or let efface tune search."

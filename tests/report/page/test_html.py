@@ -104,6 +104,7 @@ def test_the_numbers_of_a_run(tmp_path: Path) -> None:
     assert "Still leaks (2)" in found.text
     assert "Broken (3)" in found.text
     assert "No score is missing." in found.text
+    assert re.search(r"Next: .*efface tune searches", found.text)
     assert f"efface run '{tmp_path}/first/config.yaml'".replace("'", "") in found.text
     assert "efface run tofu-forget01 method=me+gd --out 'runs/a run'" in found.text
     assert "closer-look" in found.text

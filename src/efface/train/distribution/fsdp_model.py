@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from efface import distributed
 from efface.hardware.memory import trim_freed_memory
-from efface.packing.in_step import in_step
 from efface.packing.support import mark_as_packable, packing_unsupported_reason
 from efface.train.checkpoints.checkpoint_files import CheckpointFile
 from efface.train.checkpoints.optimizer_state import optimizer_shard_file
@@ -88,15 +87,6 @@ class FSDPModel(ParallelModel):
             result = self.forward(compute)
         self._wrapper.reshard()  # type: ignore[operator]  # added by `fully_shard`
         return result
-
-    def forward_in_step(self, compute: Callable[[Any], T]) -> T:
-        """As in `ParallelModel`."""
-
-        def together(model: Any) -> T:
-            with in_step(model):
-                return compute(model)
-
-        return self.forward_no_grad(together)
 
     @contextmanager
     def gradient_sync(self, *, enabled: bool) -> Iterator[None]:  # noqa: ARG002

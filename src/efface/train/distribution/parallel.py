@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from efface import distributed
 from efface.packing.forward import device_of
+from efface.packing.in_step import in_step
 from efface.train.checkpoints.checkpoint_files import CheckpointFile
 from efface.train.checkpoints.optimizer_state import optimizer_tensors
 from efface.train.checkpoints.stored_state import OPTIMIZER, TRAINED, load_state
@@ -99,7 +100,14 @@ class ParallelModel:
 
     def forward_in_step(self, compute: Callable[[Any], T]) -> T:
         """As `forward_no_grad`, but processes may make different numbers of forward passes, and exchange objects."""
-        return self.forward_no_grad(compute)
+        if not self.is_sharded:
+            return self.forward_no_grad(compute)
+
+        def together(model: Any) -> T:
+            with in_step(model):
+                return compute(model)
+
+        return self.forward_no_grad(together)
 
     @contextmanager
     def gradient_sync(self, *, enabled: bool) -> Iterator[None]:  # noqa: ARG002 - for the derived classes

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from efface import distributed
-from efface.packing.in_step import in_step
 from efface.packing.support import mark_as_packable, packing_unsupported_reason
 from efface.train.checkpoints.checkpoint_files import CheckpointFile, StoredTensors
 from efface.train.checkpoints.stored_state import OPTIMIZER, TRAINED
@@ -92,15 +91,6 @@ class ZeroModel(ParallelModel):
         result: T = module.result
         module.result = None
         return result
-
-    def forward_in_step(self, compute: Callable[[Any], T]) -> T:
-        """As in `ParallelModel`."""
-
-        def together(model: Any) -> T:
-            with in_step(model):
-                return compute(model)
-
-        return self.forward_no_grad(together)
 
     @contextmanager
     def gradient_sync(self, *, enabled: bool) -> Iterator[None]:
