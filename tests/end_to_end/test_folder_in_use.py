@@ -118,4 +118,4 @@ def test_of_two_runs_at_once_one_is_refused_and_the_other_unharmed(place):
     assert yaml.safe_load((place / "both" / "config.yaml").read_text())["method"] == ("ga+gd" if won else "me+gd")
     assert len((place / "both" / "metrics.jsonl").read_text().splitlines()) == 2
     refusal = next(text for text, process in zip(errors, both, strict=True) if process.returncode == 2)
-    assert "in use by process" in refusal or "already contains a run" in refusal
+    assert "both is in use by" in refusal or "already contains a run" in refusal  # perhaps before the holder is named

@@ -119,11 +119,16 @@ def test_matrices_decay_and_others_do_not() -> None:
     assert [[p.ndim for p in group["params"]] for group in groups] == [[3], [1]]
 
 
-@pytest.mark.parametrize(("device", "fused"), [("cpu", None), ("cuda", True)])
-def test_one_kernel_a_step_on_a_gpu(device: str, fused: bool | None, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("device", "parameters", "fused"), [("cpu", 3, None), ("cpu", 4, True), ("cuda", 3, True), ("mps", 4, None)]
+)
+def test_one_kernel_a_step_on_a_gpu_and_for_large_models(
+    device: str, parameters: int, fused: bool | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(optimizer, "_FUSED_FROM", 4)
     monkeypatch.setattr(optimizer, "device_of", lambda _: torch.device(device))
     monkeypatch.setattr(torch.optim, "AdamW", lambda groups, **settings: settings)
-    made: Any = make_optimizer(Matrices((2, 2), dtype=torch.float32), TrainConfig(lr=3e-4))
+    made: Any = make_optimizer(Matrices((parameters,), dtype=torch.float32), TrainConfig(lr=3e-4))
     assert made == {"lr": 3e-4, "fused": fused}
 
 
