@@ -8,7 +8,7 @@ python scripts/reproduction.py methods docs/reproduction/methods.json
 python scripts/reproduction.py searched docs/reproduction/methods.json docs/images/searched.svg
 python scripts/reproduction.py requests docs/reproduction/methods.json
 
-methods.json is made by scripts/reproduction_demo.py.
+methods.json is made by scripts/reproduction_tuned.py.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def trajectories(source: Path, out: Path) -> None:
             for number, each in enumerate(sorted(runs, key=lambda run: "trajectory" not in run)):
                 _draw_run(axes, each, look, method.upper() if number == 0 else None)
         runs = next(iter(groups.values()))
-        axes.plot(*_point(runs[0]["before"]), "*", color=TEXT.light, markersize=11, label="before")
+        axes.plot(*point(runs[0]["before"]), "*", color=TEXT.light, markersize=11, label="before")
         _draw_evaluations(axes, models)
         axes.set(title=title, ylabel="model utility", xlim=(0, 1.02), ylim=(-0.02, 0.65))
         legend_beside(axes)
@@ -81,7 +81,7 @@ def continual(source: Path, out: Path) -> None:
         times = range(len(each["after"]) + 1)
         efficacy = each["forget_efficacy"]
         newest = [None, *(efficacy[time - 1][time] for time in times[1:])]
-        lines = ([_point(each["before"])[1], *(_point(scores)[1] for scores in each["after"])], newest, efficacy[0])
+        lines = ([point(each["before"])[1], *(point(scores)[1] for scores in each["after"])], newest, efficacy[0])
         for axes, line in zip(panels, lines, strict=True):
             axes.plot(times, line, "-", markersize=5, label=each["name"], **look)
     for axes, title in zip(panels, titles, strict=True):
@@ -106,7 +106,7 @@ def methods(source: Path) -> None:
     print("\n| searched | " + " | ".join(f"coefficient {each:g}" for each in _coefficients(models)) + " |")
     print("|---" * (1 + len(_coefficients(models))) + "|")
     for method, runs in _by_method(models, "search").items():
-        cells = [f"{_share(each):.3f} / {_point(each['after'])[0]:.3f}" for each in runs]
+        cells = [f"{share(each):.3f} / {point(each['after'])[0]:.3f}" for each in runs]
         print(f"| {method.upper()} | {' | '.join(cells)} |")
 
 
@@ -118,9 +118,9 @@ def searched(source: Path, out: Path) -> None:
     for axes, objectives, title in zip(both, (_UNTARGETED, _TARGETED), ("untargeted", "targeted"), strict=True):
         groups = {name: runs for name, runs in _by_method(models, "search").items() if name.startswith(objectives)}
         for look, (method, runs) in zip(_looks(), groups.items(), strict=False):
-            points = [(_point(each["after"])[0], _share(each)) for each in runs]
+            points = [(point(each["after"])[0], share(each)) for each in runs]
             axes.plot(*zip(*points, strict=True), "-", markersize=4, label=method.upper(), **look)
-            ends = [(_point(each["after"])[0], _share(each)) for each in reported.get(method, ())]
+            ends = [(point(each["after"])[0], share(each)) for each in reported.get(method, ())]
             if ends:
                 axes.plot(*zip(*ends, strict=True), linestyle="", markersize=8, fillstyle="none", **look)
         axes.axhline(0.95, color=MUTED.light, linewidth=1, label="bound")
@@ -137,10 +137,10 @@ def requests(source: Path) -> None:
     print("|---" * 5 + "|")
     for each in (each for each in _models(source) if each["kind"] == "queue"):
         efficacy, times = each["forget_efficacy"], len(each["after"])
-        utilities = [_point(each["after"][time - 1])[1] for time in (1, times // 2, times)]
+        utilities = [point(each["after"][time - 1])[1] for time in (1, times // 2, times)]
         newest = _mean([row[time] for time, row in enumerate(efficacy, 1)])
         ends = (newest, f"{efficacy[0][-1]:.3f}", _mean([row[-1] for row in efficacy]))
-        utility = ", ".join(f"{value:.3f}" for value in (_point(each["before"])[1], *utilities))
+        utility = ", ".join(f"{value:.3f}" for value in (point(each["before"])[1], *utilities))
         print(f"| {' | '.join((each['name'], utility, *ends))} |")
 
 
@@ -200,25 +200,25 @@ def _draw_run(axes: Any, run: dict[str, Any], look: dict[str, Any], label: str |
     """Draw a line with a mark for each scored epoch, and the end: filled, or empty if only the end was scored."""
     epochs = [epoch["scores"] for epoch in run["trajectory"]["epochs"]] if "trajectory" in run else []
     if epochs:
-        points = [_point(scores) for scores in (run["before"], *epochs)]
+        points = [point(scores) for scores in (run["before"], *epochs)]
         axes.plot(*zip(*points, strict=True), "-", markersize=4, **look)
     fill = "full" if epochs else "none"
-    axes.plot(*_point(run["after"]), linestyle="", markersize=8, label=label, fillstyle=fill, **look)
+    axes.plot(*point(run["after"]), linestyle="", markersize=8, label=label, fillstyle=fill, **look)
 
 
 def _coefficients(models: list[dict[str, Any]]) -> list[float]:
     return sorted({each["settings"]["forget_coeff"] for each in models if each["kind"] == "search"})
 
 
-def _share(model: dict[str, Any]) -> float:
+def share(model: dict[str, Any]) -> float:
     """Model utility after unlearning over that before."""
-    return _point(model["after"])[1] / _point(model["before"])[1]
+    return point(model["after"])[1] / point(model["before"])[1]
 
 
 def _tuned_row(name: str, models: Sequence[dict[str, Any]], stage: str) -> str:
     scores = [each[stage] for each in models]
-    points = [_point(each) for each in scores]
-    shares = [_share(each) for each in models if stage == "after" and "before" in each]
+    points = [point(each) for each in scores]
+    shares = [share(each) for each in models if stage == "after" and "before" in each]
     sets = [each["sets"]["forget"] for each in scores]
     means = [statistics.fmean(each[metric] for each in sets) for metric in ("rouge", "probability", "truth_ratio")]
     counts = [each["answers"]["forget"] for each in models if stage == "after" and "answers" in each]
@@ -239,7 +239,7 @@ def _draw_evaluations(axes: Any, models: list[dict[str, Any]]) -> None:
     """Draw the forget efficacy of models that were not unlearned as lines."""
     for each in (each for each in models if each["kind"] == "evaluation"):
         look = {"color": MUTED.light, "linestyle": "--" if each["name"] == "retrained" else ":"}
-        axes.axvline(_point(each["after"])[0], linewidth=1, label=each["name"].replace(" ", "\n"), **look)
+        axes.axvline(point(each["after"])[0], linewidth=1, label=each["name"].replace(" ", "\n"), **look)
 
 
 def _json(path: Path) -> Any:
@@ -253,14 +253,15 @@ def _aggregates(scores: dict[str, Any]) -> dict[str, float]:
     return aggregates
 
 
-def _point(scores: dict[str, Any]) -> tuple[float, float]:
+def point(scores: dict[str, Any]) -> tuple[float, float]:
+    """Forget efficacy and model utility."""
     aggregates = _aggregates(scores)
     return aggregates["forget_efficacy"], aggregates["model_utility"]
 
 
 def _row(name: str, scores: Sequence[dict[str, Any]], settings: Sequence[str]) -> str:
-    points = [_point(each) for each in scores]
-    efficacy, utility = (_mean([point[axis] for point in points]) for axis in (0, 1))
+    points = [point(each) for each in scores]
+    efficacy, utility = (_mean([each[axis] for each in points]) for axis in (0, 1))
     sets = [each["sets"]["forget"] for each in scores]
     means = [statistics.fmean(each[metric] for each in sets) for metric in ("rouge", "probability", "truth_ratio")]
     return f"| {' | '.join((name, utility, efficacy, ' / '.join(f'{value:.2f}' for value in means), *settings))} |"

@@ -1,18 +1,20 @@
-"""scripts/reproduction_demo.py: its specs are valid, and what the search found is what is reported."""
+"""scripts/reproduction_tuned.py: its specs are valid, and what the search found is what is reported."""
 
 from __future__ import annotations
 
 import json
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-import reproduction_demo as script
+import reproduction_tuned as script
 from efface.config.commands import RunConfig
 from efface.config.resolve import resolve_config
 from efface.sweep.spec import combinations, read_spec, target_config
+from reproduction_tuned import DEMO, SMOLLM2
 
 
 @pytest.fixture
@@ -44,35 +46,36 @@ def write_search(root: Path, method: str, found: dict[float, tuple[float, float]
 
 
 def test_every_method_is_searched_in_the_same_way(calls: list[list[str]], tmp_path: Path) -> None:
-    script.sweep(tmp_path, "search", script.search_spec(tmp_path))
+    script.sweep(tmp_path, "search", script.search_spec(tmp_path, DEMO))
     assert calls == [["sweep", str(tmp_path / "search.yaml"), "--out", str(tmp_path / "search")]]
     runs = [each.config for each in combinations(read_spec(tmp_path / "search.yaml", []), target=None)]
     tried = {(each.method, each.forget_coeff) for each in runs}
-    assert tried == {(method, each) for method in script.METHODS for each in script.COEFFICIENTS}
+    assert tried == {(method, each) for method in DEMO.methods for each in DEMO.candidates["forget_coeff"]}
     assert len({(each.data.task, each.train.lr, each.train.epochs, each.train.batch_size) for each in runs}) == 1
 
 
 def test_the_best_within_the_bound_is_reported(calls: list[list[str]], tmp_path: Path) -> None:
     write_search(tmp_path, "me+gd", {0.03: (0.8, 0.5), 0.1: (0.78, 0.8), 1.0: (0.75, 0.9)})
-    for method in script.METHODS[1:]:
+    for method in DEMO.methods[1:]:
         write_search(tmp_path, method, {0.03: (0.7, 0.5), 0.1: (0.6, 0.8)})
-    found = script.found_coefficients(tmp_path)
-    assert found == dict.fromkeys(script.METHODS, 0.03) | {"me+gd": 0.1}
-    script.sweep(tmp_path, "methods", script.methods_spec(tmp_path))
+    found = script.found_settings(tmp_path, DEMO)
+    coefficients = dict.fromkeys(DEMO.methods, 0.03) | {"me+gd": 0.1}
+    assert found == {method: {"forget_coeff": each} for method, each in coefficients.items()}
+    script.sweep(tmp_path, "methods", script.methods_spec(tmp_path, DEMO))
     spec = read_spec(tmp_path / "methods.yaml", [])
     runs = [each.config for each in combinations(spec, target=None)]
-    assert {each.method: each.forget_coeff for each in runs} == found | dict.fromkeys(script.WITH_KL, 0.03)
-    seeds = {each: tuple(run.seed for run in runs if run.method == each) for each in found | script.WITH_KL}
-    assert seeds == dict.fromkeys(found, script.SEEDS) | dict.fromkeys(script.WITH_KL, script.SEEDS[:1])
+    assert {each.method: each.forget_coeff for each in runs} == coefficients | dict.fromkeys(DEMO.with_kl, 0.03)
+    seeds = {each: tuple(run.seed for run in runs if run.method == each) for each in (*found, *DEMO.with_kl)}
+    assert seeds == dict.fromkeys(found, (0, 1, 2)) | dict.fromkeys(DEMO.with_kl, (0,))
     assert {each.data.task for each in runs} == {script.REPORTED}
     assert target_config(spec) is not None
     assert spec.baselines == ("retrained", "random")
 
 
 def test_requests_follow_one_another(calls: list[list[str]], tmp_path: Path) -> None:
-    for method in script.METHODS:
+    for method in DEMO.methods:
         write_search(tmp_path, method, {0.1: (0.78, 0.8)})
-    script.sweep(tmp_path, "requests", script.requests_spec(tmp_path))
+    script.sweep(tmp_path, "requests", script.requests_spec(tmp_path, DEMO))
     for each in combinations(read_spec(tmp_path / "requests.yaml", []), target=None):
         assert each.config.continual is not None
         assert each.config.continual.requests == tuple(range(1, 11))
@@ -86,3 +89,33 @@ def test_what_there_is_is_collected(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     (model,) = json.loads((tmp_path / "out.json").read_text())["models"]
     made: dict[str, Any] = model
     assert (made["kind"], made["name"], made["after"]["forget_efficacy"]) == ("search", "ME+GD", 0.8123)
+
+
+def test_a_target_and_a_search_of_smollm2(calls: list[list[str]], tmp_path: Path) -> None:
+    """The data has the format of TOFU, and rates are searched as well."""
+    source, others = tmp_path / "tofu", [{"question": "q", "answer": "a"}] * 2
+    source.mkdir()
+    tasks = [{"task_id": str(number), "question": "q", "answer": "a"} for number in (1, 2, 3)]
+    for name in ("forget01", "forget01_perturbed"):
+        write_lines(source / f"{name}.json", tasks)
+    for name in ("retain90", "retain_perturbed"):
+        write_lines(source / f"{name}.json", [{"question": str(each), "answer": "a"} for each in range(400)])
+    for name in ("real_authors_perturbed", "world_facts_perturbed"):
+        write_lines(source / f"{name}.json", others)
+    script.prepare_smollm2(tmp_path, str(tmp_path), source)
+    written = {path.stem: path.read_text().splitlines() for path in (tmp_path / "data" / "tofu").iterdir()}
+    assert [json.loads(line)["task_id"] for line in written["forget01"]] == ["1", "2"]
+    assert (len(written["retain90"]), len(written["retain_perturbed"])) == (320, 107)
+    assert len(written["world_facts_perturbed"]) == len(others)
+    assert calls[0][:2] == ["finetune", "tofu-forget01"]
+
+    script.sweep(tmp_path, "search", script.search_spec(tmp_path, SMOLLM2), processes=2)
+    assert calls[1][-2:] == ["--processes", "2"]
+    runs = [each.config for each in combinations(read_spec(tmp_path / "search.yaml", []), target=None)]
+    assert len(runs) == len(SMOLLM2.methods) * len(list(product(*SMOLLM2.candidates.values())))
+    assert {each.train.lr for each in runs} == set(SMOLLM2.candidates["train.lr"])
+
+
+def write_lines(path: Path, rows: list[dict[str, str]]) -> None:
+    """Write rows as JSON lines."""
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
