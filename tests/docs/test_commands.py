@@ -55,3 +55,11 @@ def test_commands_of_a_page(line: str) -> None:
 
 def test_pages_have_commands() -> None:
     assert len(LINES) > 50
+
+
+def test_scripts_that_a_page_names_exist() -> None:
+    scripts = re.compile(r"\b(?:benchmarks|examples|scripts)/[\w./-]+\.\w+")
+    pages = [page for page in PAGES if not set(page.parts) & set(RECORDS)]
+    named = {(page.name, path) for page in pages for path in scripts.findall(page.read_text(encoding="utf-8"))}
+    assert named
+    assert not sorted((page, path) for page, path in named if not (ROOT / path).exists())
