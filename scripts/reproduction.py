@@ -103,11 +103,7 @@ def methods(source: Path) -> None:
         print(_tuned_row(each["name"], [each], "after"))
     for method, runs in groups.items():
         print(_tuned_row(method.upper(), runs, "after"))
-    print("\n| searched | " + " | ".join(f"coefficient {each:g}" for each in _coefficients(models)) + " |")
-    print("|---" * (1 + len(_coefficients(models))) + "|")
-    for method, runs in _by_method(models, "search").items():
-        cells = [f"{share(each):.3f} / {point(each['after'])[0]:.3f}" for each in runs]
-        print(f"| {method.upper()} | {' | '.join(cells)} |")
+    _print_search(models)
 
 
 def searched(source: Path, out: Path) -> None:
@@ -206,8 +202,20 @@ def _draw_run(axes: Any, run: dict[str, Any], look: dict[str, Any], label: str |
     axes.plot(*point(run["after"]), linestyle="", markersize=8, label=label, fillstyle=fill, **look)
 
 
-def _coefficients(models: list[dict[str, Any]]) -> list[float]:
-    return sorted({each["settings"]["forget_coeff"] for each in models if each["kind"] == "search"})
+def _print_search(models: list[dict[str, Any]]) -> None:
+    """A table of all candidates of the search, in the order of rate and coefficient."""
+    candidates = sorted({_candidate(each) for each in models if each["kind"] == "search"})
+    one_rate = len({rate for rate, _ in candidates}) == 1
+    names = [f"coefficient {value:g}" if one_rate else f"{rate:g}, {value:g}" for rate, value in candidates]
+    print(f"\n| {'searched' if one_rate else 'rate, coefficient'} | " + " | ".join(names) + " |")
+    print("|---" * (1 + len(names)) + "|")
+    for method, runs in _by_method(models, "search").items():
+        cells = {_candidate(each): f"{share(each):.3f} / {point(each['after'])[0]:.3f}" for each in runs}
+        print(f"| {method.upper()} | {' | '.join(cells.get(each, '') for each in candidates)} |")
+
+
+def _candidate(model: dict[str, Any]) -> tuple[float, float]:
+    return model["settings"]["lr"], model["settings"]["forget_coeff"]
 
 
 def share(model: dict[str, Any]) -> float:
