@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
+import struct
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -60,11 +63,12 @@ def say_pid_and_wait(reporter: Any) -> None:
 
 
 def check_ended(pid: int) -> None:
-    for _ in range(500):
-        if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
-            return
-        time.sleep(0.02)
-    pytest.fail("the process still runs")
+    with suppress(psutil.NoSuchProcess):
+        for _ in range(3000):
+            if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+                return
+            time.sleep(0.02)
+        pytest.fail("the process still runs")
 
 
 def test_each_job_has_a_process_with_one_thread() -> None:
@@ -95,13 +99,23 @@ def test_everything_is_reported_to_the_reporter_of_the_job(processes: int) -> No
     assert (silent.stages, silent.warnings, silent.others) == ([], [], [])
 
 
-@pytest.mark.parametrize("error", [EffaceError("choose another"), OSError(28, "full"), OddError("one", "two")])
+@pytest.mark.parametrize(
+    "error",
+    [EffaceError("choose another"), OSError(28, "full"), PermissionError(13, "denied"), OddError("one", "two")],
+)
 def test_an_error_ends_the_other_jobs_and_is_raised(error: Exception) -> None:
+    heard = multiprocessing.get_context("fork").Event()
+
+    class Hears(Told):
+        def on_stage(self, text):
+            super().on_stage(text)
+            heard.set()
+
     def fail(_: Any) -> None:
-        time.sleep(0.2)
+        heard.wait()
         raise error
 
-    told = Told()
+    told = Hears()
     with pytest.raises(RuntimeError if isinstance(error, OddError) else type(error), match=str(error.args[-1])):
         do({"waits": say_pid_and_wait, "fails": fail}, 2, told)
     check_ended(int(told.stages[0]))
@@ -112,6 +126,15 @@ def test_a_killed_process_is_named() -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
     with pytest.raises(EffaceError, match=r"me\+gd.* -9.*memory.*OMP_NUM_THREADS=1"):
+        do({"me+gd": end, "other": say_pid_and_wait}, 2)
+
+
+def test_a_process_that_is_killed_while_it_sends_is_named() -> None:
+    def end(reporter: Any) -> None:
+        os.write(reporter._sender.fileno(), struct.pack("!i", 1000) + b"the beginning of 1000 bytes")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with pytest.raises(EffaceError, match=r"me\+gd.* -9.*memory"):
         do({"me+gd": end, "other": say_pid_and_wait}, 2)
 
 
@@ -138,6 +161,26 @@ def test_a_run_ends_where_nothing_is_lost(tmp_path: Path) -> None:
             os.kill(
                 os.getpid(), signal.SIGTERM
             )  # a cluster may send it to all processes, and the first one passes it on
+            (tmp_path / "checkpoint").touch()
+
+    class Interrupted(Told):
+        def on_stage(self, text):
+            raise KeyboardInterrupt
+
+    with termination.handled(), pytest.raises(KeyboardInterrupt):
+        do({"a": train, "b": train}, 2, Interrupted())
+    assert (tmp_path / "checkpoint").is_file()
+
+
+def test_what_ends_may_report_more_than_a_pipe_holds(tmp_path: Path) -> None:
+    def train(reporter: Any) -> None:
+        with termination.deferrable():
+            termination.defer()
+            reporter.on_stage("training")
+            while not termination.requested():
+                time.sleep(0.01)
+            for _ in range(10):
+                reporter.on_stage("x" * 100_000)
             (tmp_path / "checkpoint").touch()
 
     class Interrupted(Told):

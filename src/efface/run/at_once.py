@@ -24,6 +24,7 @@ from efface.progress.reporter import Reporter
 from efface.train.step_log import StepLog
 
 T = TypeVar("T")
+_READ_BYTES = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ def _start(job: ConcurrentJob[Any], running: Collection[Connection]) -> _Running
 def _receive(running: _Running) -> tuple[Any, ...]:
     try:
         message: tuple[Any, ...] = running.receiver.recv()
-    except EOFError:
+    except (EOFError, OSError):  # `OSError` in the middle of a message
         running.process.join()
         raise EffaceError(
             f"the process of run {running.job.name} ended with code {running.process.exitcode}; if nobody ended it, it "
@@ -141,6 +142,8 @@ def _end(running: Collection[_Running]) -> None:
         for each in running:
             each.process.terminate()
         for each in running:
+            while os.read(each.receiver.fileno(), _READ_BYTES):
+                pass  # what it still sends: it would wait for space in the pipe
             each.process.join()
             each.receiver.close()
     except BaseException:
@@ -174,7 +177,7 @@ def _portable(error: Exception) -> Exception:
     """
     if isinstance(error, EffaceError):
         sent: Exception = EffaceError(str(error))
-    elif type(error) in (OSError, MemoryError):
+    elif isinstance(error, OSError | MemoryError) and type(error).__module__ == "builtins":
         sent = error
     else:
         sent = RuntimeError(summarize_error(error))
