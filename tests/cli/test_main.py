@@ -170,3 +170,19 @@ def test_only_rank_0_prints(efface: Command, place: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr("sys.stdout", sys.stdout)  # put back afterwards
     ran = efface("run", "mine.yaml", "trian.lr=1", "--out", "out")
     assert (ran.returncode, ran.stdout, ran.stderr) == (2, "", "")
+
+
+def test_an_error_in_another_process_alone_is_printed(
+    efface: Command, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Had rank 0 failed too, torchrun would have ended this process while it waits."""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "any")
+    monkeypatch.setattr("sys.stdout", sys.stdout)  # put back afterwards
+    waited: list[float] = []
+    monkeypatch.setattr("time.sleep", waited.append)
+    ran = efface("run", "mine.yaml", "trian.lr=1", "--out", "out")
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert_names(ran.stderr, "trian.lr", "train.lr")
+    assert waited[0] > 1

@@ -139,7 +139,8 @@ def main() -> None:
     """Run the command of `sys.argv` and exit.
 
     Exit codes: 0 success; 1 a part failed (a run of a sweep), or nobody reads the output; 2 an error, as one sentence
-    on stderr; 130 interrupted; 143 terminated. Under torchrun only rank 0 prints.
+    on stderr; 130 interrupted; 143 terminated. Of several processes only rank 0 prints, unless an error is in
+    another one alone.
     """
     gc.set_threshold(*_COLLECT_AFTER)
     arguments = [argument for argument in sys.argv[1:] if argument not in _ANYWHERE]
@@ -161,18 +162,21 @@ def main() -> None:
     except Exception as error:
         if debug:
             traceback.print_exc()
-        if prints or isinstance(error, distributed.DistributedError):
+        if prints or isinstance(error, distributed.DistributedError) or _outlives_rank_0():
             print_message(error_message(error))
-        else:
-            _let_rank_0_print()
         code = 2
     sys.exit(code)
 
 
-def _let_rank_0_print() -> None:
-    """Wait until torchrun ends this process: at the end of any, it ends all others, rank 0 before its message, too."""
-    if "TORCHELASTIC_RUN_ID" in os.environ:
-        time.sleep(_LONGEST_WAIT)
+def _outlives_rank_0() -> bool:
+    """Whether rank 0 has no error of its own: else torchrun, which ends all processes after one, ends this one, too.
+
+    Ending at once could end rank 0 before its message.
+    """
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return False
+    time.sleep(_LONGEST_WAIT)
+    return True
 
 
 def _chosen_verbosity(arguments: list[str]) -> Verbosity:
