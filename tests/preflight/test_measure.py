@@ -64,7 +64,15 @@ def test_each_epoch_is_evaluated_where_that_is_set(times):
 
 
 def test_peak_memory_of_this_process():
+    size = 2**25
     with module._PeakMemory(torch.device("cpu")) as peak:
-        block = torch.ones(2**23)
-        module.time.sleep(0.2)
+        block = torch.ones(size // 4)
+        for _ in range(6000):
+            if peak.bytes > 0.8 * size:
+                break
+            module.time.sleep(0.01)
+        del block
+    assert peak.bytes > 0.8 * size
+    with module._PeakMemory(torch.device("cpu")) as peak:
+        block = torch.ones(size // 4)
     assert peak.bytes > 0.8 * block.nbytes

@@ -257,5 +257,7 @@ class _PeakMemory(AbstractContextManager["_PeakMemory"]):
         self.bytes = peak_memory(self._device) or self.bytes
 
     def _sample(self) -> None:
-        while not self._stop.wait(_SECONDS_BETWEEN_SAMPLES):
+        ended = False
+        while not ended:
+            ended = self._stop.wait(_SECONDS_BETWEEN_SAMPLES)  # once more at the end
             self.bytes = max(self.bytes, self._process.memory_info().rss - self._before)
