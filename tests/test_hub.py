@@ -235,7 +235,7 @@ def test_a_hub_that_cannot_be_reached(hub, monkeypatch):
     start = time.monotonic()
     assert problem(NAME).endswith("and the hub cannot be reached (ConnectError)")
     assert why_unreachable() == "the hub cannot be reached (ConnectError)"
-    assert time.monotonic() - start < 15
+    assert time.monotonic() - start < 25
 
 
 def test_a_hub_that_answers(hub):

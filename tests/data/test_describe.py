@@ -120,9 +120,9 @@ def test_overlap_does_not_compare_all_pairs() -> None:
     def many(count: int) -> list[Item]:
         return [item(f"{n}", f"Question {n}?", " ".join(f"w{n}-{word}" for word in range(20))) for n in range(count)]
 
-    start = time.perf_counter()
+    start = time.process_time()
     find_overlap(many(3000), many(3000))
-    assert time.perf_counter() - start < 5  # nine million pairs would take minutes
+    assert time.process_time() - start < 20  # nine million pairs would take minutes
 
 
 @pytest.mark.parametrize(

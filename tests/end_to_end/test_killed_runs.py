@@ -112,10 +112,11 @@ def test_the_case_with_the_best_epoch_leaves_another_than_the_last(never_stopped
 
 @pytest.mark.slow
 def test_a_process_killed_from_outside(never_stopped, child, tmp_path):
-    """Nothing arranged: another process is killed some time after its third step."""
+    """Another process is killed some time after its third step; it waits for that before its end."""
     start, whole = never_stopped("full")
     out = tmp_path / "run"
-    process = processes.fork(killing.efface, [*start, str(out)], str(out), None)
+    before_its_end = "os.rename /records/after/.retain.jsonl.partial"
+    process = processes.fork(killing.efface, [*start, str(out)], str(out), before_its_end, signal.SIGSTOP)
     metrics = out / "metrics.jsonl"
     while process.is_alive() and not (metrics.is_file() and metrics.read_text().count("\n") >= 3):
         time.sleep(0.001)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import json
-import multiprocessing
 import pickle
 import shutil
 from pathlib import Path
@@ -18,6 +17,7 @@ from efface.config.parse import merge_settings, validate_config
 from efface.continual.queue import run_queue
 from efface.progress.reporter import SilentReporter
 from efface.run.pipeline import run
+from support import processes
 from support.unpickling import IN_CHECKPOINTS, IN_MODELS, Malicious, efface, plant
 
 SAFE = {"weights_only": True}
@@ -72,13 +72,10 @@ def hostile(made, source, tmp_path):
 @pytest.fixture
 def command(tmp_path):
     """Run a command in a process that writes down what an unpickler looks up; returns its exit code."""
-    context = multiprocessing.get_context("forkserver")
 
     def call(*arguments):
-        process = context.Process(target=efface, args=([str(each) for each in arguments], str(tmp_path / "unpickled")))
-        process.start()
-        process.join(120)
-        return process.exitcode
+        words = [str(each) for each in arguments]
+        return processes.exit_code(processes.fork(efface, words, str(tmp_path / "unpickled")))
 
     return call
 

@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 
+TIME_LIMIT_MS = 120_000
+"""Of any wait: the machine may do much else."""
+
 
 @contextmanager
 def chromium() -> Iterator[Any]:
@@ -19,7 +22,9 @@ def chromium() -> Iterator[Any]:
         pytest.skip("there is no chromium on this machine")
     with playwright.sync_playwright() as started:
         browser = started.chromium.launch(
-            executable_path=found, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+            executable_path=found,
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+            timeout=TIME_LIMIT_MS,
         )
         yield browser
         browser.close()
@@ -32,6 +37,7 @@ class OpenedPage:
         self.said: list[str] = []
         self.asked: list[str] = []
         self.page = browser.new_page(**options)
+        self.page.set_default_timeout(TIME_LIMIT_MS)
         self.page.on("console", lambda message: self.said.append(message.text))
         self.page.on("pageerror", lambda error: self.said.append(str(error)))
         self.page.on("request", lambda request: self.asked.append(request.url))

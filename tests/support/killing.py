@@ -10,11 +10,11 @@ import sys
 WRITES = {"os.mkdir", "os.rename", "os.remove", "os.rmdir"}
 
 
-def efface(arguments: list[str], folder: str, moment: str | None) -> None:
+def efface(arguments: list[str], folder: str, moment: str | None, number: int = signal.SIGKILL) -> None:
     """Run the command. Just before it does `moment` in `folder` for the first time, die as by `kill -9`.
 
     A moment is a write and its path within the folder, such as `os.rename /.config.yaml.partial`; opening a file
-    to write to it is `open`.
+    to write to it is `open`. Another signal than SIGKILL may be sent, by its number.
     """
 
     def watch(event: str, details: tuple[object, ...]) -> None:
@@ -23,7 +23,7 @@ def efface(arguments: list[str], folder: str, moment: str | None) -> None:
         else:
             writing = event in WRITES
         if writing and f"{event} {str(details[0]).removeprefix(folder)}" == moment:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), number)
 
     from efface.cli import main
 

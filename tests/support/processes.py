@@ -39,9 +39,16 @@ def fork(work: Callable[..., object], *arguments: Any) -> Any:
     os.environ["OMP_NUM_THREADS"] = "1"
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(PRELOADED))
-    process = context.Process(target=work, args=arguments)
+    process = context.Process(target=_work_here, args=(dict(os.environ), work, arguments))
     process.start()
     return process
+
+
+def _work_here(environment: dict[str, str], work: Callable[..., object], arguments: tuple[Any, ...]) -> None:
+    """Work in the environment of the test, not in that of the first test of all that started a process."""
+    os.environ.clear()
+    os.environ.update(environment)
+    work(*arguments)
 
 
 def exit_code(process: Any) -> int:

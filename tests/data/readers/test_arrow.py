@@ -165,5 +165,5 @@ def test_an_unreachable_hub_is_an_error_within_seconds(monkeypatch: pytest.Monke
         monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
         start = time.monotonic()
         message = read_error("hf:owner/name")
-    assert time.monotonic() - start < 8
+    assert time.monotonic() - start < 25
     assert_names(message, *["hf:owner/name: ", "check the connection", "HF_HUB_OFFLINE=1"])

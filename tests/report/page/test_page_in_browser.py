@@ -12,7 +12,7 @@ import pytest
 
 from efface.report.page.html import render_page
 from efface.report.page.load_run import load_report_run
-from support.browser import OpenedPage, chromium
+from support.browser import TIME_LIMIT_MS, OpenedPage, chromium
 from support.reports import (
     correct,
     record,
@@ -76,7 +76,8 @@ class Page(OpenedPage):
     def __init__(self, browser: Any, file: Path, **options: Any) -> None:
         super().__init__(browser, file.as_uri(), **options)
         sync_api = pytest.importorskip("playwright.sync_api")
-        sync_api.expect(self.page.locator("[aria-busy]")).to_have_count(0)  # questions are decompressed
+        loading = self.page.locator("[aria-busy]")  # questions are decompressed
+        sync_api.expect(loading).to_have_count(0, timeout=TIME_LIMIT_MS)
 
     @property
     def rows(self) -> int:
@@ -215,7 +216,7 @@ def test_tabs_by_keyboard(opened: Any) -> None:
 
 
 def test_charts_are_drawn_and_change_with_the_theme(opened: Any) -> None:
-    page = opened("several", color_scheme="light").page
+    page = opened("several", color_scheme="light", reduced_motion="reduce").page  # charts are drawn at once
     drawn = (
         "[...document.querySelectorAll('canvas')].filter((each) => each.offsetHeight > 100).map((c) => c.toDataURL())"
     )

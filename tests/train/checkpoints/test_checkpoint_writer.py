@@ -40,7 +40,7 @@ def stored(folder):
 def slow(monkeypatch):
     """Writing waits for this event."""
     released, write = Event(), CheckpointFile.write
-    monkeypatch.setattr(CheckpointFile, "write", lambda self, folder: released.wait(10) and write(self, folder))
+    monkeypatch.setattr(CheckpointFile, "write", lambda self, folder: released.wait(60) and write(self, folder))
     return released
 
 
