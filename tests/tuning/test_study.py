@@ -114,6 +114,19 @@ def test_two_processes_make_different_trials(study):
     assert other.trials()[1].settings == values
 
 
+def test_of_all_processes_there_are_no_more_trials_than_asked_for(study):
+    one, other = study(), study()
+
+    def begins():
+        with other.next_trial(most=1) as trial:
+            return trial is not None
+
+    with one.next_trial(most=1) as first:
+        assert first is not None
+        assert not elsewhere(begins)
+    assert one.begun() == 1
+
+
 def test_a_trial_of_a_process_that_was_killed_does_not_count(study, tmp_path):
     weights = TunePaths(tmp_path).trial_weights(0)
     with suppress(KeyboardInterrupt), study().next_trial():

@@ -70,11 +70,13 @@ def tune(
 def _search(setup: Setup, study: Study, reporter: Reporter) -> None:
     """Make trials until the time is up or there are enough of them."""
     tuning = setup.tuning
-    limit = tuning.trials or (DEFAULT_TRIALS if tuning.minutes is None else None)
+    limit = tuning.trials or (DEFAULT_TRIALS if tuning.minutes is None else math.inf)
     deadline = math.inf if tuning.minutes is None else time.monotonic() + 60 * tuning.minutes
     study.enqueue(starts(tuning.bases, setup.space, setup.prepared.manifest.parameters or 0))
-    while (begun := study.begun()) == 0 or (time.monotonic() < deadline and (limit is None or begun < limit)):
-        with study.next_trial() as trial:
+    while True:
+        with study.next_trial(most=limit if time.monotonic() < deadline else 1) as trial:
+            if trial is None:
+                return
             _run(setup, study, trial, deadline, reporter)
         drop_weights(setup, study.trials())
 

@@ -6,6 +6,7 @@ that have them, which files are not.
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import warnings
@@ -108,14 +109,21 @@ class Study:
                     self._study.enqueue_trial(point)
 
     @contextmanager
-    def next_trial(self) -> Iterator[StudyTrial]:
+    def next_trial(self, *, most: float = math.inf) -> Iterator[StudyTrial | None]:
         """Begin a trial, whose folder is locked until it ends.
 
+        Args:
+            most: How many trials there may be, of all processes.
+
         Yields:
-            The trial; what it has stored by the end of the block counts, also where the block raises.
+            The trial; what it has stored by the end of the block counts, also where the block raises. None where so
+            many have ended or are under way.
         """
         with ExitStack() as stack:
             with lock_folder(self._paths.search, wait=True), _quiet():
+                if self.begun() >= most:
+                    yield None
+                    return
                 trial = self._study.ask()
                 stack.enter_context(lock_folder(self._paths.trial(trial.number)))
             yield StudyTrial(trial, self._keep)
