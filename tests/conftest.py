@@ -108,6 +108,8 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 
     for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
         monkeypatch.delenv(name, raising=False)
+    for module in ("efface.hub", "efface.commands.push"):
+        monkeypatch.setattr(f"{module}.SECONDS_TO_CONNECT", 60.0)  # this machine may do much else
     with serving() as hub:
         monkeypatch.setattr(constants, "ENDPOINT", hub.url)
         monkeypatch.setattr(

@@ -44,7 +44,7 @@ def server(chat):
 
 def call(server, path=None, *, body=None, headers=(), token=None):
     """Status, headers and content of a GET request, or with a body of a POST request."""
-    connection = http.client.HTTPConnection("127.0.0.1", server.server_address[1], timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_address[1], timeout=120)
     content = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
     method = "GET" if body is None else "POST"
     connection.request(method, f"/{token or server.token}/{path}", content, dict(headers))
@@ -205,7 +205,7 @@ def disconnect(server):
     """Ask, wait for the first token, and disconnect."""
     body = json.dumps(WHO).encode()
     head = f"POST /{server.token}/answer HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-    with socket.create_connection(server.server_address[:2], timeout=20) as connection:
+    with socket.create_connection(server.server_address[:2], timeout=120) as connection:
         connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
         content = b""
         while b"entropy" not in content:

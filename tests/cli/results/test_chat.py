@@ -46,7 +46,7 @@ def test_serves_a_page_until_ctrl_c(efface: Command, run_folder: Path, monkeypat
     def interrupted(server: ChatServer) -> None:
         answering = threading.Thread(target=server.handle_request)
         answering.start()
-        with urllib.request.urlopen(f"{server.url}run", timeout=20) as answer:
+        with urllib.request.urlopen(f"{server.url}run", timeout=120) as answer:
             facts.append(json.load(answer))
         answering.join()
         raise KeyboardInterrupt
