@@ -56,7 +56,7 @@ def test_processes_of_torchrun_connect_import_the_tested_sources_and_end_without
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": python_path},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
         check=False,
     )
     assert ran.returncode == 0, ran.stderr[-3000:]

@@ -84,7 +84,7 @@ def test_two_processes_leave_what_one_leaves(tmp_path, monkeypatch, engine):
 def test_torchrun_prints_an_error_once(tmp_path):
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "efface"]
     arguments = ["run", *SETTINGS, "train.batch_size=0", "--out", str(tmp_path / "run")]
-    done = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=200, check=False)
+    done = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode != 0
     assert done.stderr.count("train.batch_size") == 1
     assert not (tmp_path / "run").exists()
