@@ -20,7 +20,7 @@ from efface.text import template_child
 _MAX_CHARACTERS = 200_000
 """Of a template; those of published models have up to 20,000."""
 _SECONDS = 60
-"""Until the child is stopped. Its limit is one of processor time, which is a long time where many programs run."""
+"""Until the child is stopped: its own limit is of processor time, which takes longer where many programs run."""
 _CONVERSATIONS: list[list[dict[str, str]]] = [
     [{"role": role, "content": role} for role in roles]
     for roles in (
