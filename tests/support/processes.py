@@ -23,7 +23,7 @@ PRELOADED = (
     "transformers.models.llama.modeling_llama",
 )
 """What a run imports on its way."""
-TIME_LIMIT_S = 300
+TIME_LIMIT_S = 900
 
 
 @dataclass(frozen=True)
