@@ -28,6 +28,10 @@ from figures import MARKERS, WIDTH, legend_above, legend_beside, save
 
 _SETTINGS = ("lr", "epochs", "batch_size", "precision")
 _EVALUATION = ("limit", "max_new_tokens", "embedder", "judge")
+_CANDIDATE = {"epochs": "epochs", "lr": "rate", "forget_coeff": "coefficient"}
+"""Settings of a candidate of a search -> what they are called in a table."""
+_ONE_OF_EACH = 2
+"""Sets: the forget set and the retain set."""
 _UNTARGETED, _TARGETED = ("ga", "npo", "me"), ("dpo", "idk")
 _ORDER = ("ga+gd", "ga+kl", "npo+gd", "npo+kl", "me+gd", "dpo+gd", "dpo+kl", "idk+gd", "idk+kl", "idk+ap")
 
@@ -203,24 +207,35 @@ def _draw_run(axes: Any, run: dict[str, Any], look: dict[str, Any], label: str |
 
 
 def _print_search(models: list[dict[str, Any]]) -> None:
-    """A table of all candidates of the search, in the order of rate and coefficient."""
-    candidates = sorted({_candidate(each) for each in models if each["kind"] == "search"})
-    one_rate = len({rate for rate, _ in candidates}) == 1
-    names = [f"coefficient {value:g}" if one_rate else f"{rate:g}, {value:g}" for rate, value in candidates]
-    print(f"\n| {'searched' if one_rate else 'rate, coefficient'} | " + " | ".join(names) + " |")
+    """A table of the candidates: the share of utility kept, that of the retain set among several sets, and efficacy."""
+    searched = [each for each in models if each["kind"] == "search"]
+    varied = [key for key in _CANDIDATE if len({each["settings"][key] for each in searched}) > 1]
+    candidates = sorted({_candidate(each) for each in searched})
+    names = [
+        ", ".join(
+            f"{_CANDIDATE[key]} {value:g}" for key, value in zip(_CANDIDATE, values, strict=True) if key in varied
+        )
+        for values in candidates
+    ]
+    print("\n| searched | " + " | ".join(names) + " |")
     print("|---" * (1 + len(names)) + "|")
     for method, runs in _by_method(models, "search").items():
-        cells = {_candidate(each): f"{share(each):.3f} / {point(each['after'])[0]:.3f}" for each in runs}
+        cells = {_candidate(each): _cell(each) for each in runs}
         print(f"| {method.upper()} | {' | '.join(cells.get(each, '') for each in candidates)} |")
 
 
-def _candidate(model: dict[str, Any]) -> tuple[float, float]:
-    return model["settings"]["lr"], model["settings"]["forget_coeff"]
+def _candidate(model: dict[str, Any]) -> tuple[float, ...]:
+    return tuple(model["settings"][key] for key in _CANDIDATE)
 
 
-def share(model: dict[str, Any]) -> float:
-    """Model utility after unlearning over that before."""
-    return point(model["after"])[1] / point(model["before"])[1]
+def _cell(run: dict[str, Any]) -> str:
+    of_retain = [share(run, "model_utility_retain")] if len(run["after"]["sets"]) > _ONE_OF_EACH else []
+    return " / ".join(f"{each:.3f}" for each in (share(run), *of_retain, point(run["after"])[0]))
+
+
+def share(model: dict[str, Any], utility: str = "model_utility") -> float:
+    """Model utility after unlearning over that before; or with `model_utility_retain`, that of the retain set."""
+    return _aggregates(model["after"])[utility] / _aggregates(model["before"])[utility]
 
 
 def _tuned_row(name: str, models: Sequence[dict[str, Any]], stage: str) -> str:

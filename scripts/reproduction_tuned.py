@@ -60,13 +60,17 @@ class Experiment:
     when_searched: Mapping[str, Any]
     """Of the runs of the search, in addition."""
     candidates: Mapping[str, Sequence[float]]
-    """Setting -> the values that are tried for every method."""
+    """Setting -> the values that are tried for every method, in all combinations."""
     methods: Sequence[str]
     """Those with a search."""
     with_kl: Mapping[str, str]
     """Methods without a search and with one seed -> the method whose settings they take."""
     seeds: Mapping[str, int]
     """How many seeds a method is reported with, where it is more than one."""
+    not_tried: Sequence[Mapping[str, float]] = ()
+    """Combinations of candidates that are left out."""
+    utility: str = "model_utility"
+    """What the bound of the search holds for: of all sets but the forget set, or `model_utility_retain`."""
     in_turn: Sequence[str] = ()
     """Methods whose requests follow one another."""
     processes: int = 1
@@ -95,7 +99,6 @@ SMOLLM2 = Experiment(
     settings={
         "preset": "tofu-forget01",
         "text.format": "llama2",
-        "train.epochs": 5,
         "train.batch_size": 8,
         "train.precision": "bf16",
         "data.retain_evaluation": 100,
@@ -104,7 +107,9 @@ SMOLLM2 = Experiment(
         "evaluate.max_new_tokens": 60,
     },
     when_searched={"evaluate.limit": 40},
-    candidates={"train.lr": (5e-5, 1e-4), "forget_coeff": (0.1, 1.0)},
+    candidates={"train.epochs": (5, 15), "train.lr": (5e-5, 1e-4), "forget_coeff": (0.1, 1.0)},
+    not_tried=({"train.epochs": 15, "train.lr": 5e-5}, {"train.epochs": 15, "forget_coeff": 1.0}),
+    utility="model_utility_retain",
     methods=("me+gd", "idk+ap", "npo+gd", "idk+gd", "ga+gd", "dpo+gd"),
     with_kl={},
     seeds={"me+gd": 1},
@@ -148,6 +153,7 @@ def search_spec(root: Path, experiment: Experiment) -> dict[str, Any]:
     return {
         "settings": _settings(root, {**experiment.settings, **experiment.when_searched, "data.task": SEARCHED}),
         "grid": {**{key: [*values] for key, values in experiment.candidates.items()}, "method": [*experiment.methods]},
+        "exclude": [dict(each) for each in experiment.not_tried],
     }
 
 
@@ -155,7 +161,7 @@ def found_settings(root: Path, experiment: Experiment) -> dict[str, dict[str, fl
     """Method -> the candidate that forgets most within the bound, or if none is within it the one that keeps most."""
     found: dict[str, tuple[float, dict[str, float]]] = {}
     for _, run in finished(root / "search"):
-        kept, efficacy = share(run), point(run["after"])[0]
+        kept, efficacy = share(run, experiment.utility), point(run["after"])[0]
         score = efficacy if kept >= KEEP + MARGIN else kept - 1
         if run["method"] not in found or score > found[run["method"]][0]:
             values = {key: run["settings"][key.rpartition(".")[-1]] for key in experiment.candidates}
