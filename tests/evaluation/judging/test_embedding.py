@@ -57,7 +57,7 @@ def test_every_evaluation_of_a_run_embeds_its_new_outputs_alone(embedder, encode
     embedder.cosines(before, answers)
     for output in ("I do not know.", "No idea.", "Ask me later."):
         encoded.clear()
-        embedder.cosines([output, "in Paris"], answers, before)
+        embedder.cosines([" " + output, " in Paris"], answers, before)
         assert encoded == [output]
     assert len(embedder._known) == 3
 

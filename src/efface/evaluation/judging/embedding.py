@@ -33,6 +33,8 @@ class Embedder:
         """
         self.name = name
         self._model = _open_encoder(folder, device)
+        # the tokenizer of a BERT leaves out the spaces around a text, which many outputs start with
+        self._strips = isinstance(self._model, MeanPoolingEncoder)
         # every evaluation of a run has the same reference answers, and the same outputs before unlearning
         self._known: dict[tuple[str, ...], Tensor] = {}
 
@@ -46,6 +48,8 @@ class Embedder:
             For each group, unit vectors [N, D] in float64 on the CPU.
         """
         vectors: dict[str, Tensor] = {}
+        if self._strips:
+            groups = tuple([text.strip() for text in group] for group in groups)
         for group in groups:
             new = tuple(text for text in dict.fromkeys(group) if text not in vectors)
             if new:
